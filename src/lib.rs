@@ -1,6 +1,20 @@
 //! Striate is a CNN engine whose every numeric step is a WGSL compute shader.
 
+mod cpu;
 pub mod data;
+mod device;
 mod error;
+pub mod gpu;
+pub mod graph;
+pub mod kernel;
+pub mod op;
+pub mod ops;
+pub mod plan;
+pub mod rng;
+mod session;
+mod tensor;
 
+pub use device::Device;
 pub use error::{Error, Result};
+pub use session::{Clock, Outputs, Session, Timing};
+pub use tensor::{DType, Tensor, TensorType};

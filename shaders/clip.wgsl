@@ -1,0 +1,18 @@
+// The factor that clips gradients to a global norm, from the sum of their squares:
+//
+//   out[0] = min(1, max_norm / (sqrt(squares[0]) + 1e-6))
+//
+// Dispatch: one workgroup of one invocation.
+
+struct Clip { max_norm: f32 }
+
+@group(0) @binding(0) var<uniform> params: Clip;
+@group(0) @binding(1) var<storage, read> squares: array<f32>;
+@group(0) @binding(2) var<storage, read_write> out: array<f32>;
+
+@compute @workgroup_size(1)
+fn clip_coefficient() {
+    let factor = params.max_norm / (sqrt(squares[0]) + 1e-6);
+    // `min` may drop a NaN; a comparison that is false keeps it.
+    out[0] = select(factor, 1.0, factor >= 1.0);
+}

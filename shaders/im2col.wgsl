@@ -1,0 +1,77 @@
+// Convolution as a matrix product: pictures unfolded to columns, and folded back.
+//
+//   im2col   cols[n, (c, ky, kx), (oy, ox)] = x[n, c, oy * stride - padding + ky * dilation, the same for x],
+//                                             0 outside the picture
+//   col2im   dx[n, c, y, x] = sum of cols over all (ky, kx, oy, ox) that im2col reads this pixel for
+//                             (its transpose, gathered: each pixel collects, nothing collides)
+//
+// x, dx: [batch, in_channels, in_h, in_w]; cols: [images, in_channels * kernel_h * kernel_w, rows * out_w].
+// One launch covers `images` pictures from `image_start` and `rows` output rows from `row_start`, which
+// bounds the size of cols. With accumulate = 1, col2im adds to dx.
+// No division but by workgroup: lanes walk along a row of pixels.
+// Dispatch: im2col, a workgroup for each (n, c, ky, kx); col2im, one for each (n, c).
+
+struct Conv {
+    batch: u32, in_channels: u32, in_h: u32, in_w: u32, out_channels: u32, out_h: u32, out_w: u32,
+    kernel_h: u32, kernel_w: u32, stride_h: u32, stride_w: u32, padding_h: u32, padding_w: u32,
+    dilation_h: u32, dilation_w: u32, groups: u32,
+    image_start: u32, images: u32, row_start: u32, rows: u32, accumulate: u32, has_bias: u32,
+}
+
+@group(0) @binding(0) var<uniform> params: Conv;
+@group(0) @binding(1) var<storage, read> x: array<f32>;
+@group(0) @binding(2) var<storage, read_write> y: array<f32>;
+
+@compute @workgroup_size(64)
+fn im2col(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) groups: vec3u, @builtin(local_invocation_index) lane: u32) {
+    let line = workgroup_index(group, groups);
+    if (line >= params.images * params.in_channels * params.kernel_h * params.kernel_w) { return; }
+    let kx = line % params.kernel_w;
+    let ky = line / params.kernel_w % params.kernel_h;
+    let plane = line / (params.kernel_w * params.kernel_h); // (n - image_start) * in_channels + c
+    let source = (params.image_start * params.in_channels + plane) * params.in_h * params.in_w;
+    let dest = line * params.rows * params.out_w;
+    for (var row = 0u; row < params.rows; row++) {
+        // Left of or above the picture wraps to a huge number, so one comparison tests both edges.
+        let iy = (params.row_start + row) * params.stride_h + ky * params.dilation_h - params.padding_h;
+        for (var ox = lane; ox < params.out_w; ox += 64u) {
+            let ix = ox * params.stride_w + kx * params.dilation_w - params.padding_w;
+            var value = 0.0;
+            if (iy < params.in_h && ix < params.in_w) { value = x[source + iy * params.in_w + ix]; }
+            y[dest + row * params.out_w + ox] = value;
+        }
+    }
+}
+
+@compute @workgroup_size(64)
+fn col2im(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) groups: vec3u, @builtin(local_invocation_index) lane: u32) {
+    let plane = workgroup_index(group, groups);
+    if (plane >= params.images * params.in_channels) { return; }
+    let taps = params.kernel_h * params.kernel_w;
+    let line = params.rows * params.out_w;
+    let source = plane * taps * line;
+    let dest = (params.image_start * params.in_channels + plane) * params.in_h * params.in_w;
+    for (var iy = 0u; iy < params.in_h; iy++) {
+        for (var ix = lane; ix < params.in_w; ix += 64u) {
+            var sum = 0.0;
+            for (var ky = 0u; ky < params.kernel_h; ky++) {
+                let top = iy + params.padding_h - ky * params.dilation_h;
+                let oy = top / params.stride_h;
+                let row = oy - params.row_start;
+                // A negative `top` wraps and fails oy < out_h, as every size is far below 2^31 / stride.
+                if (oy * params.stride_h != top || oy >= params.out_h || row >= params.rows) { continue; }
+                for (var kx = 0u; kx < params.kernel_w; kx++) {
+                    let left = ix + params.padding_w - kx * params.dilation_w;
+                    var ox = left;
+                    if (params.stride_w != 1u) { ox = left / params.stride_w; }
+                    if (ox * params.stride_w == left && ox < params.out_w) {
+                        sum += x[source + (ky * params.kernel_w + kx) * line + row * params.out_w + ox];
+                    }
+                }
+            }
+            let at = dest + iy * params.in_w + ix;
+            if (params.accumulate == 1u) { sum += y[at]; }
+            y[at] = sum;
+        }
+    }
+}

@@ -1,0 +1,143 @@
+// Pooling of `planes` (batch x channels) planes, [in_h, in_w] to [out_h, out_w].
+//
+//   max_pool        y = the window's maximum, index = where it stands in its plane (the first one; a NaN wins)
+//   max_pool_grad   dx[i] = sum of dy over the windows whose index is i          (gathered)
+//   avg_pool        y = sum of the window / divisor
+//   avg_pool_grad   dx[i] = sum of dy / divisor over the windows that contain i  (gathered)
+//
+// Window o along an axis: [o * stride - padding, + kernel), cut at the picture; adaptive: [floor(o * in / out),
+// ceil((o + 1) * in / out)). An average's divisor is the number of pixels in the window; with
+// count_include_pad also the padding's, cut at in + padding. Dispatch: ceil(results / 64) workgroups, one
+// invocation a result (gradients: one a pixel of the input).
+
+struct Pool {
+    planes: u32, in_h: u32, in_w: u32, out_h: u32, out_w: u32,
+    kernel_h: u32, kernel_w: u32, stride_h: u32, stride_w: u32, padding_h: u32, padding_w: u32,
+    adaptive: u32, count_include_pad: u32,
+}
+
+@group(0) @binding(0) var<uniform> params: Pool;
+@group(0) @binding(1) var<storage, read> x: array<f32>;
+@group(0) @binding(2) var<storage, read_write> y: array<f32>;
+@group(0) @binding(3) var<storage, read_write> index_out: array<u32>;
+
+// The window's first pixel, one past its last, and its extent with padding.
+struct Window { start: u32, end: u32, padded: u32 }
+
+fn window(o: u32, size: u32, outs: u32, kernel: u32, stride: u32, padding: u32) -> Window {
+    if (params.adaptive == 1u) {
+        let start = o * size / outs;
+        let end = ((o + 1u) * size + outs - 1u) / outs;
+        return Window(start, end, end - start);
+    }
+    let start = i32(o * stride) - i32(padding);
+    let end = min(start + i32(kernel), i32(size + padding));
+    return Window(u32(max(start, 0)), u32(clamp(end, 0, i32(size))), u32(end - start));
+}
+
+fn window_y(o: u32) -> Window {
+    return window(o, params.in_h, params.out_h, params.kernel_h, params.stride_h, params.padding_h);
+}
+
+fn window_x(o: u32) -> Window {
+    return window(o, params.in_w, params.out_w, params.kernel_w, params.stride_w, params.padding_w);
+}
+
+// The outputs whose windows may contain pixel i: a superset, each is tested.
+fn reach(i: u32, size: u32, outs: u32, kernel: u32, stride: u32, padding: u32) -> vec2u {
+    if (params.adaptive == 1u) {
+        return vec2u(i * outs / size, min(((i + 1u) * outs + size - 1u) / size, outs));
+    }
+    var first = 0u;
+    if (i + padding >= kernel) { first = (i + padding - kernel) / stride + 1u; }
+    return vec2u(first, min((i + padding) / stride + 1u, outs));
+}
+
+fn divisor(wy: Window, wx: Window) -> f32 {
+    if (params.count_include_pad == 1u) { return f32(wy.padded * wx.padded); }
+    return f32((wy.end - wy.start) * (wx.end - wx.start));
+}
+
+@compute @workgroup_size(64)
+fn max_pool(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) groups: vec3u, @builtin(local_invocation_index) lane: u32) {
+    let at = workgroup_index(group, groups) * 64u + lane;
+    if (at >= params.planes * params.out_h * params.out_w) { return; }
+    let wx = window_x(at % params.out_w);
+    let wy = window_y(at / params.out_w % params.out_h);
+    let plane = at / (params.out_w * params.out_h) * params.in_h * params.in_w;
+    var best_at = wy.start * params.in_w + wx.start;
+    var best = x[plane + best_at];
+    for (var iy = wy.start; iy < wy.end; iy++) {
+        for (var ix = wx.start; ix < wx.end; ix++) {
+            let value = x[plane + iy * params.in_w + ix];
+            // A NaN by its bits: compilers may assume that floats compare.
+            let is_nan = (bitcast<u32>(value) & 0x7fffffffu) > 0x7f800000u;
+            let was_nan = (bitcast<u32>(best) & 0x7fffffffu) > 0x7f800000u;
+            if (!was_nan && (is_nan || value > best)) {
+                best = value;
+                best_at = iy * params.in_w + ix;
+            }
+        }
+    }
+    y[at] = best;
+    index_out[at] = best_at;
+}
+
+@group(0) @binding(2) var<storage, read> index: array<u32>;
+@group(0) @binding(3) var<storage, read_write> dx: array<f32>;
+
+@compute @workgroup_size(64)
+fn max_pool_grad(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) groups: vec3u, @builtin(local_invocation_index) lane: u32) {
+    let at = workgroup_index(group, groups) * 64u + lane;
+    if (at >= params.planes * params.in_h * params.in_w) { return; }
+    let pixel = at % (params.in_h * params.in_w);
+    let ix = pixel % params.in_w;
+    let iy = pixel / params.in_w;
+    let plane = at / (params.in_h * params.in_w) * params.out_h * params.out_w;
+    let rows = reach(iy, params.in_h, params.out_h, params.kernel_h, params.stride_h, params.padding_h);
+    let cols = reach(ix, params.in_w, params.out_w, params.kernel_w, params.stride_w, params.padding_w);
+    var sum = 0.0;
+    for (var oy = rows.x; oy < rows.y; oy++) {
+        for (var ox = cols.x; ox < cols.y; ox++) {
+            let o = plane + oy * params.out_w + ox;
+            if (index[o] == pixel) { sum += x[o]; }
+        }
+    }
+    dx[at] = sum;
+}
+
+@compute @workgroup_size(64)
+fn avg_pool(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) groups: vec3u, @builtin(local_invocation_index) lane: u32) {
+    let at = workgroup_index(group, groups) * 64u + lane;
+    if (at >= params.planes * params.out_h * params.out_w) { return; }
+    let wx = window_x(at % params.out_w);
+    let wy = window_y(at / params.out_w % params.out_h);
+    let plane = at / (params.out_w * params.out_h) * params.in_h * params.in_w;
+    var sum = 0.0;
+    for (var iy = wy.start; iy < wy.end; iy++) {
+        for (var ix = wx.start; ix < wx.end; ix++) { sum += x[plane + iy * params.in_w + ix]; }
+    }
+    y[at] = sum / divisor(wy, wx);
+}
+
+@compute @workgroup_size(64)
+fn avg_pool_grad(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) groups: vec3u, @builtin(local_invocation_index) lane: u32) {
+    let at = workgroup_index(group, groups) * 64u + lane;
+    if (at >= params.planes * params.in_h * params.in_w) { return; }
+    let ix = at % params.in_w;
+    let iy = at / params.in_w % params.in_h;
+    let plane = at / (params.in_h * params.in_w) * params.out_h * params.out_w;
+    let rows = reach(iy, params.in_h, params.out_h, params.kernel_h, params.stride_h, params.padding_h);
+    let cols = reach(ix, params.in_w, params.out_w, params.kernel_w, params.stride_w, params.padding_w);
+    var sum = 0.0;
+    for (var oy = rows.x; oy < rows.y; oy++) {
+        let wy = window_y(oy);
+        if (iy < wy.start || iy >= wy.end) { continue; }
+        for (var ox = cols.x; ox < cols.y; ox++) {
+            let wx = window_x(ox);
+            if (ix < wx.start || ix >= wx.end) { continue; }
+            sum += x[plane + oy * params.out_w + ox] / divisor(wy, wx);
+        }
+    }
+    y[at] = sum;
+}

@@ -1,0 +1,55 @@
+// Sums in a fixed order, so that the same numbers give the same bits.
+//
+//   channel_sum   out[s, c] = sum over the pictures n of slice s and all pixels p of  x[n, c, p]  (or its square)
+//   slice_sum     out[i]    = scale * sum over s < slices of  x[s, i]                 (+ out[i])
+//
+// channel_sum: x is [batch, channels, pixels], of which only the first `len` elements exist, so that a flat
+// array can be summed as [ceil(len / pixels), 1, pixels]. Slice s has pictures s * images_per_slice and on.
+// Dispatch: a workgroup for each (s, c), s outermost: its lanes add strided pixels, then a tree adds the lanes.
+// slice_sum: x is [slices, len]. Dispatch: ceil(len / 64) workgroups, one invocation a result.
+
+struct ChannelSum { len: u32, batch: u32, channels: u32, pixels: u32, images_per_slice: u32, square: u32 }
+struct SliceSum { len: u32, slices: u32, scale: f32, accumulate: u32 }
+
+@group(0) @binding(0) var<uniform> channel_params: ChannelSum;
+@group(0) @binding(0) var<uniform> slice_params: SliceSum;
+@group(0) @binding(1) var<storage, read> x: array<f32>;
+@group(0) @binding(2) var<storage, read_write> out: array<f32>;
+
+var<workgroup> lanes: array<f32, 64>;
+
+@compute @workgroup_size(64)
+fn channel_sum(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) groups: vec3u, @builtin(local_invocation_index) lane: u32) {
+    let which = workgroup_index(group, groups);
+    let s = which / channel_params.channels;
+    let c = which - s * channel_params.channels;
+    let first = s * channel_params.images_per_slice;
+    if (first >= channel_params.batch) { return; } // uniform: the whole workgroup leaves
+    var sum = 0.0;
+    for (var n = first; n < min(first + channel_params.images_per_slice, channel_params.batch); n++) {
+        let plane = (n * channel_params.channels + c) * channel_params.pixels;
+        for (var p = lane; p < channel_params.pixels; p += 64u) {
+            if (plane + p < channel_params.len) {
+                let value = x[plane + p];
+                sum += select(value, value * value, channel_params.square == 1u);
+            }
+        }
+    }
+    lanes[lane] = sum;
+    for (var half = 32u; half > 0u; half /= 2u) {
+        workgroupBarrier();
+        if (lane < half) { lanes[lane] += lanes[lane + half]; }
+    }
+    if (lane == 0u) { out[which] = lanes[0]; }
+}
+
+@compute @workgroup_size(64)
+fn slice_sum(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) groups: vec3u, @builtin(local_invocation_index) lane: u32) {
+    let i = workgroup_index(group, groups) * 64u + lane;
+    if (i >= slice_params.len) { return; }
+    var sum = 0.0;
+    for (var s = 0u; s < slice_params.slices; s++) { sum += x[s * slice_params.len + i]; }
+    sum *= slice_params.scale;
+    if (slice_params.accumulate == 1u) { sum += out[i]; }
+    out[i] = sum;
+}

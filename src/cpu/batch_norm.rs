@@ -1,0 +1,136 @@
+//! Twins of `batch_norm.wgsl`. x: `[batch, channels, pixels]`, statistics per channel.
+
+use super::reduce::{slice, sum, sum2};
+use crate::kernel::{BatchNorm, Io};
+use rayon::prelude::*;
+
+/// partial\[s, c\] = (count, mean, sum of squared distances from it) of slice s.
+pub fn partial(p: &BatchNorm, io: Io<'_>) {
+    let ([x], [out]) = io.f32();
+    let channels = p.channels as usize;
+    let slices = p.slices as usize;
+    out[..slices * channels * 3].par_chunks_mut(3).enumerate().for_each(|(which, out)| {
+        let planes = || planes(p, which).map(|at| &x[at..][..p.pixels as usize]);
+        let count = (planes().count() * p.pixels as usize) as f64;
+        let mean = planes().map(|plane| sum(plane, |v| v)).sum::<f64>() / count.max(1.0);
+        let m2: f64 = planes().map(|plane| sum(plane, |v| (v - mean) * (v - mean))).sum();
+        out.copy_from_slice(&[count as f32, mean as f32, m2 as f32]);
+    });
+}
+
+/// mean\[c\] and var\[c\], biased, from the slices.
+pub fn stats(p: &BatchNorm, io: Io<'_>) {
+    let ([partial], [mean_out, var_out]) = io.f32();
+    let channels = p.channels as usize;
+    let outs = mean_out[..channels].iter_mut().zip(&mut var_out[..channels]);
+    for (c, (mean_out, var_out)) in outs.enumerate() {
+        let slices = || {
+            (0..p.slices as usize).map(|s| {
+                let [count, mean, m2] = [0, 1, 2].map(|i| f64::from(partial[(s * channels + c) * 3 + i]));
+                (count, mean, m2)
+            })
+        };
+        let count: f64 = slices().map(|(count, ..)| count).sum();
+        let mean = slices().map(|(count, mean, _)| count * mean).sum::<f64>() / count;
+        let m2: f64 = slices().map(|(count, m, m2)| m2 + count * (m - mean) * (m - mean)).sum();
+        (*mean_out, *var_out) = (mean as f32, (m2 / count) as f32);
+    }
+}
+
+/// y = (x - mean) / sqrt(var + eps) * weight + bias.
+pub fn apply(p: &BatchNorm, io: Io<'_>) {
+    let ([x, mean, var, weight, bias], [y]) = io.f32();
+    map_planes(p, y, |c, range, y| {
+        let (mean, bias) = (f64::from(mean[c]), f64::from(bias[c]));
+        let scale = f64::from(weight[c]) * inv_std(p, var, c);
+        for (y, &x) in y.iter_mut().zip(&x[range]) {
+            *y = ((f64::from(x) - mean) * scale + bias) as f32;
+        }
+    });
+}
+
+/// By slice: the sum of dy, and of dy * xhat.
+pub fn grad_partial(p: &BatchNorm, io: Io<'_>) {
+    let ([x, mean, var, dy], [bias_partial, weight_partial]) = io.f32();
+    let results = (p.slices * p.channels) as usize;
+    let outs = bias_partial[..results].par_iter_mut().zip(&mut weight_partial[..results]);
+    outs.enumerate().for_each(|(which, (bias_out, weight_out))| {
+        let c = which % p.channels as usize;
+        let mean = f64::from(mean[c]);
+        let (mut of_dy, mut of_product) = (0.0, 0.0);
+        for at in planes(p, which) {
+            let range = at..at + p.pixels as usize;
+            of_dy += sum(&dy[range.clone()], |d| d);
+            of_product += sum2(&dy[range.clone()], &x[range], |d, x| d * (x - mean));
+        }
+        (*bias_out, *weight_out) = (of_dy as f32, (of_product * inv_std(p, var, c)) as f32);
+    });
+}
+
+/// dx through the batch's own statistics.
+pub fn grad_input(p: &BatchNorm, io: Io<'_>) {
+    let ([x, mean, var, dy, weight, grad_weight, grad_bias], [dx]) = io.f32();
+    let count = f64::from(p.batch) * f64::from(p.pixels);
+    map_planes(p, dx, |c, range, dx| {
+        let (mean, inv_std) = (f64::from(mean[c]), inv_std(p, var, c));
+        let scale = f64::from(weight[c]) * inv_std;
+        let dy_mean = f64::from(grad_bias[c]) / count;
+        let slope = inv_std * f64::from(grad_weight[c]) / count;
+        for ((dx, &dy), &x) in dx.iter_mut().zip(&dy[range.clone()]).zip(&x[range]) {
+            *dx = (scale * (f64::from(dy) - dy_mean - (f64::from(x) - mean) * slope)) as f32;
+        }
+    });
+}
+
+/// dx = dy * weight / sqrt(var + eps): the statistics are constants.
+pub fn eval_grad_input(p: &BatchNorm, io: Io<'_>) {
+    let ([dy, weight, var], [dx]) = io.f32();
+    map_planes(p, dx, |c, range, dx| {
+        let scale = f64::from(weight[c]) * inv_std(p, var, c);
+        for (dx, &dy) in dx.iter_mut().zip(&dy[range]) {
+            *dx = (f64::from(dy) * scale) as f32;
+        }
+    });
+}
+
+fn inv_std(p: &BatchNorm, var: &[f32], c: usize) -> f64 {
+    1.0 / (f64::from(var[c]) + f64::from(p.eps)).sqrt()
+}
+
+/// Addresses of the planes behind result `which` = (slice, channel).
+fn planes(p: &BatchNorm, which: usize) -> impl Iterator<Item = usize> {
+    let (channels, pixels) = (p.channels as usize, p.pixels as usize);
+    let (s, c) = (which / channels, which % channels);
+    slice(s, p.images_per_slice, p.batch).map(move |n| (n * channels + c) * pixels)
+}
+
+/// Calls `f` with each plane's channel, its range of elements and its part of `y`.
+fn map_planes(p: &BatchNorm, y: &mut [f32], f: impl Fn(usize, std::ops::Range<usize>, &mut [f32]) + Sync) {
+    let (channels, pixels) = (p.channels as usize, p.pixels as usize);
+    let planes = y[..p.batch as usize * channels * pixels].par_chunks_mut(pixels.max(1));
+    planes.enumerate().for_each(|(plane, y)| f(plane % channels, plane * pixels..(plane + 1) * pixels, y));
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cpu::{assert_close, noise};
+
+    #[test]
+    fn slices_merge_to_the_statistics_of_the_whole() {
+        // A mean far above the deviation, and a last slice that is short.
+        let p = BatchNorm { batch: 5, channels: 2, pixels: 7, slices: 3, images_per_slice: 2, eps: 1e-5 };
+        let x: Vec<f32> = noise(4, 70).iter().map(|v| v + 1000.0).collect();
+        let mut parts = [0u32; 3 * 2 * 3];
+        partial(&p, Io { reads: vec![bytemuck::cast_slice(&x)], writes: vec![&mut parts] });
+        let (mut mean, mut var) = ([0u32; 2], [0u32; 2]);
+        stats(&p, Io { reads: vec![&parts], writes: vec![&mut mean, &mut var] });
+        for c in 0..2 {
+            let own = || (0..70).filter(|i| i / 7 % 2 == c).map(|i| f64::from(x[i]));
+            let want_mean = own().sum::<f64>() / 35.0;
+            let want_var = own().map(|v| (v - want_mean).powi(2)).sum::<f64>() / 35.0;
+            let got = [f32::from_bits(mean[c]), f32::from_bits(var[c])];
+            assert_close(&got, &[want_mean as f32, want_var as f32], 1e-6, "seed 4");
+        }
+    }
+}

@@ -1,0 +1,47 @@
+//! The CPU reference: what each kernel means, written from its definition.
+//!
+//! A twin takes the same parameters and buffers as the kernel of its name in `shaders/`, and is the
+//! oracle that kernel is checked against: plain loops, sums in `f64` rounded once. The `_fast` versions
+//! serve as an honest opponent in benchmarks and where there is no GPU. Work is shared out over
+//! independent results only, so no result depends on the number of threads.
+//!
+//! Buffers are pooled and may be longer than the data in them: parameters alone say how far to go.
+
+pub mod batch_norm;
+pub mod conv;
+pub mod dropout;
+pub mod elementwise;
+mod executor;
+pub mod loss;
+pub mod matmul;
+pub mod optimizer;
+pub mod pool;
+pub mod reduce;
+pub mod softmax;
+
+pub(crate) use executor::CpuExecutor;
+
+/// Elements a task takes of a long array.
+const BLOCK: usize = 1 << 14;
+
+/// `len` numbers in [-1, 1) that depend on `seed` alone.
+#[cfg(test)]
+fn noise(seed: u32, len: usize) -> Vec<f32> {
+    (0..len as u32).map(|i| (dropout::pcg(i ^ dropout::pcg(seed)) >> 8) as f32 / 8388608.0 - 1.0).collect()
+}
+
+/// Runs a twin on one output buffer.
+#[cfg(test)]
+fn run<P>(twin: fn(&P, crate::kernel::Io<'_>), p: &P, reads: &[&[f32]], out: &mut [f32]) {
+    let reads = reads.iter().map(|r| bytemuck::cast_slice(r)).collect();
+    twin(p, crate::kernel::Io { reads, writes: vec![bytemuck::cast_slice_mut(out)] });
+}
+
+/// Panics, naming `case`, unless the numbers agree to `tolerance` of the larger of 1 and their size.
+#[cfg(test)]
+fn assert_close(got: &[f32], want: &[f32], tolerance: f32, case: &str) {
+    assert_eq!(got.len(), want.len(), "{case}");
+    for (i, (g, w)) in got.iter().zip(want).enumerate() {
+        assert!((g - w).abs() <= tolerance * w.abs().max(1.0), "{case}: [{i}] is {g}, expected {w}");
+    }
+}

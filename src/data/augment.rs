@@ -1,0 +1,110 @@
+//! Small random changes to training pictures, so that a network sees no picture twice.
+
+use crate::rng::{AUGMENT, SplitMix64};
+use crate::{Error, Result};
+
+/// What may be changed: the usual pair for CIFAR is `crop_padding: 4, flip: true`.
+///
+/// The padding is 0 *after* normalisation, which is the mean colour of the data set. (Where pictures
+/// are padded before they are normalised, the border is black instead.)
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Augment {
+    /// Pad every side by so many pixels, then cut out the original size at a random place.
+    pub crop_padding: usize,
+    /// Mirror every second picture, by chance, left to right.
+    pub flip: bool,
+}
+
+/// Where one picture is cut out, and whether it is mirrored.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Placement {
+    /// How far the picture moves down; pixels, negative is up.
+    pub down: isize,
+    /// How far the picture moves right, before it is mirrored; pixels, negative is left.
+    pub right: isize,
+    /// Whether it is mirrored left to right.
+    pub flip: bool,
+}
+
+impl Placement {
+    /// The picture as it is.
+    pub const IDENTITY: Self = Self { down: 0, right: 0, flip: false };
+
+    /// Writes a picture, moved and mirrored, over `output`; both are CHW with planes of `height` x
+    /// `width`. `tables[channel][byte]` is the value to write, see
+    /// [`Normalization::tables`](super::Normalization::tables); 0 goes where no picture is.
+    ///
+    /// # Panics
+    ///
+    /// If the lengths do not fit together.
+    pub fn write(
+        self,
+        image: &[u8],
+        [channels, height, width]: [usize; 3],
+        tables: &[[f32; 256]],
+        output: &mut [f32],
+    ) {
+        assert_eq!((image.len(), output.len()), (channels * height * width, channels * height * width));
+        assert_eq!(tables.len(), channels);
+        let planes = image.chunks_exact(height * width).zip(output.chunks_exact_mut(height * width));
+        for ((plane, output), table) in planes.zip(tables) {
+            for (y, output) in output.chunks_exact_mut(width).enumerate() {
+                let row = y.checked_add_signed(-self.down).filter(|&row| row < height);
+                match row {
+                    Some(row) => self.write_row(&plane[row * width..][..width], table, output),
+                    None => output.fill(0.0),
+                }
+            }
+        }
+    }
+
+    fn write_row(self, row: &[u8], table: &[f32; 256], output: &mut [f32]) {
+        let width = row.len();
+        let shift = self.right.unsigned_abs().min(width);
+        let kept = width - shift;
+        let (source, target) = if self.right < 0 { (shift, 0) } else { (0, shift) };
+        output[..target].fill(0.0);
+        output[target + kept..].fill(0.0);
+        for (value, &pixel) in output[target..][..kept].iter_mut().zip(&row[source..][..kept]) {
+            *value = table[usize::from(pixel)];
+        }
+        if self.flip {
+            output.reverse();
+        }
+    }
+}
+
+impl Augment {
+    /// What is done to picture `index` of the data set in `epoch`: the same on every thread.
+    ///
+    /// ```
+    /// use striate::data::Augment;
+    /// let placement = Augment { crop_padding: 4, flip: true }.place(0, 3, 17);
+    /// assert!((-4..=4).contains(&placement.down) && (-4..=4).contains(&placement.right));
+    /// ```
+    ///
+    /// # Panics
+    ///
+    /// If `crop_padding` is 2^31 or more.
+    pub fn place(self, seed: u64, epoch: u64, index: u32) -> Placement {
+        assert!(self.crop_padding < 1 << 31, "a crop padding of {} is out of range", self.crop_padding);
+        let mut rng = SplitMix64::keyed(seed, &[AUGMENT, epoch, u64::from(index)]);
+        let padding = self.crop_padding as isize;
+        let mut offset = || padding - rng.below(2 * self.crop_padding as u32 + 1) as isize;
+        let (down, right) = (offset(), offset());
+        Placement { down, right, flip: self.flip && rng.below(2) == 1 }
+    }
+
+    /// Whether this suits pictures of such a size.
+    pub(super) fn check(self, [_, height, width]: [usize; 3]) -> Result<()> {
+        let smaller_side = height.min(width);
+        if self.crop_padding < smaller_side {
+            return Ok(());
+        }
+        let problem = format!(
+            "{} pixels could push a picture of {height} x {width} out of sight; give less than {smaller_side}",
+            self.crop_padding
+        );
+        Err(Error::argument("crop_padding", problem))
+    }
+}

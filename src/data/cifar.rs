@@ -1,0 +1,170 @@
+//! CIFAR-10 and CIFAR-100 in their binary version: records of one or two label bytes and then 3,072
+//! bytes of picture, red, green and blue planes of 32 x 32.
+//!
+//! Layout: <https://www.cs.toronto.edu/~kriz/cifar.html>.
+
+use std::fs::{self, File};
+use std::io::Read;
+use std::path::{Path, PathBuf};
+
+use super::{Dataset, Normalization, Split};
+use crate::{Error, Result};
+
+const SHAPE: [usize; 3] = [3, 32, 32];
+const PIXELS: usize = 3 * 32 * 32;
+
+/// The most that one file may hold: ten times the largest real one. Beyond it a file is not believed.
+const MAX_BYTES: u64 = 2 << 30;
+
+/// The ten classes of CIFAR-10, by label.
+pub const CIFAR10_CLASSES: [&str; 10] =
+    ["airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck"];
+
+/// What one of the two data sets has of its own.
+struct Kind {
+    name: &'static str,
+    /// The folder in which the files are packed.
+    folder: &'static str,
+    train: &'static [&'static str],
+    test: &'static [&'static str],
+    /// For every label byte of a record, how many labels there are. The last is the class.
+    label_counts: &'static [u8],
+}
+
+const CIFAR10: Kind = Kind {
+    name: "cifar10",
+    folder: "cifar-10-batches-bin",
+    train: &[
+        "data_batch_1.bin",
+        "data_batch_2.bin",
+        "data_batch_3.bin",
+        "data_batch_4.bin",
+        "data_batch_5.bin",
+    ],
+    test: &["test_batch.bin"],
+    label_counts: &[10],
+};
+
+const CIFAR100: Kind = Kind {
+    name: "cifar100",
+    folder: "cifar-100-binary",
+    train: &["train.bin"],
+    test: &["test.bin"],
+    label_counts: &[20, 100],
+};
+
+/// Reads CIFAR-10 from the folder of `data_batch_1.bin` to `data_batch_5.bin` and `test_batch.bin`,
+/// or from the folder that has these in `cifar-10-batches-bin`.
+///
+/// # Errors
+///
+/// [`Error::Data`] if a file is missing, is not a whole number of records, or has a label that is
+/// not a class; [`Error::Io`] if one cannot be read.
+pub fn cifar10(dir: &Path) -> Result<Split> {
+    let classes = CIFAR10_CLASSES.map(str::to_owned).to_vec();
+    let normalization =
+        Normalization { mean: vec![0.4914, 0.4822, 0.4465], std: vec![0.2470, 0.2435, 0.2616] };
+    load(&CIFAR10, &inner(&CIFAR10, dir), classes, normalization)
+}
+
+/// Reads CIFAR-100 from the folder of `train.bin` and `test.bin`, or from the folder that has these
+/// in `cifar-100-binary`. The classes are the hundred fine ones, named by `fine_label_names.txt` if
+/// that is beside them.
+///
+/// # Errors
+///
+/// As [`cifar10`].
+pub fn cifar100(dir: &Path) -> Result<Split> {
+    let dir = inner(&CIFAR100, dir);
+    let normalization =
+        Normalization { mean: vec![0.5071, 0.4865, 0.4409], std: vec![0.2673, 0.2564, 0.2762] };
+    load(&CIFAR100, &dir, fine_classes(&dir)?, normalization)
+}
+
+fn inner(kind: &Kind, dir: &Path) -> PathBuf {
+    let inner = dir.join(kind.folder);
+    if inner.is_dir() { inner } else { dir.to_owned() }
+}
+
+fn fine_classes(dir: &Path) -> Result<Vec<String>> {
+    let path = dir.join("fine_label_names.txt");
+    if !path.exists() {
+        return Ok((0..100).map(|class| format!("class {class}")).collect());
+    }
+    let text = fs::read_to_string(&path).map_err(Error::io(&path, "read"))?;
+    let names: Vec<String> =
+        text.lines().map(str::trim).filter(|name| !name.is_empty()).map(str::to_owned).collect();
+    if names.len() != 100 {
+        let problem =
+            format!("expected 100 names of classes, one a line, found {}; mend or remove it", names.len());
+        return Err(Error::data(path, problem));
+    }
+    Ok(names)
+}
+
+fn load(kind: &Kind, dir: &Path, classes: Vec<String>, normalization: Normalization) -> Result<Split> {
+    for name in kind.train.iter().chain(kind.test) {
+        check_present(kind, dir, name)?;
+    }
+    let part = |names: &[&str]| {
+        let mut records = Records::default();
+        for name in names {
+            records.append(&dir.join(name), kind.label_counts)?;
+        }
+        Dataset::new(kind.name, SHAPE, records.images, records.labels, classes.clone())
+    };
+    Split::new(part(kind.train)?, part(kind.test)?, normalization)
+}
+
+fn check_present(kind: &Kind, dir: &Path, name: &str) -> Result<()> {
+    if dir.join(name).is_file() {
+        return Ok(());
+    }
+    let names = [kind.train, kind.test].concat().join(", ");
+    let problem = format!(
+        "expected {names} in this folder or its {}, found no {name}; \
+         get the binary version from https://www.cs.toronto.edu/~kriz/cifar.html",
+        kind.folder
+    );
+    Err(Error::data(dir, problem))
+}
+
+#[derive(Default)]
+struct Records {
+    images: Vec<u8>,
+    labels: Vec<u32>,
+}
+
+impl Records {
+    fn append(&mut self, path: &Path, label_counts: &[u8]) -> Result<()> {
+        let record_len = label_counts.len() + PIXELS;
+        for (index, record) in read(path, record_len)?.chunks_exact(record_len).enumerate() {
+            let (labels, pixels) = record.split_at(label_counts.len());
+            for (label, count) in labels.iter().zip(label_counts) {
+                if label >= count {
+                    let problem = format!("record {index} has label {label}, expected less than {count}");
+                    return Err(Error::data(path, format!("{problem}; fetch the file again")));
+                }
+            }
+            self.labels.extend(labels.last().map(|&class| u32::from(class)));
+            self.images.extend_from_slice(pixels);
+        }
+        Ok(())
+    }
+}
+
+/// All bytes of a file of at least one whole record.
+fn read(path: &Path, record_len: usize) -> Result<Vec<u8>> {
+    let file = File::open(path).map_err(Error::io(path, "read"))?;
+    let mut bytes = Vec::new();
+    file.take(MAX_BYTES + 1).read_to_end(&mut bytes).map_err(Error::io(path, "read"))?;
+    let found = match bytes.len() {
+        0 => "an empty file".to_owned(),
+        n if n as u64 > MAX_BYTES => format!("more than {MAX_BYTES} bytes"),
+        n if n % record_len != 0 => format!("{n} bytes, {} too many", n % record_len),
+        _ => return Ok(bytes),
+    };
+    let problem =
+        format!("expected whole records of {record_len} bytes, found {found}; fetch the file again");
+    Err(Error::data(path, problem))
+}

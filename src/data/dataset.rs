@@ -1,0 +1,222 @@
+//! Pictures in memory, and the figures that normalise them.
+
+use std::sync::Arc;
+
+use crate::{Error, Result};
+
+/// All pictures of one split, in memory, as bytes.
+#[derive(Debug, Clone)]
+pub struct Dataset {
+    name: String,
+    images: Vec<u8>,
+    shape: [usize; 3],
+    labels: Vec<u32>,
+    classes: Vec<String>,
+}
+
+impl Dataset {
+    /// A data set of `labels.len()` pictures of `shape` = `[channels, height, width]`.
+    ///
+    /// `images` holds the pictures one after another, NCHW, 0 black and 255 white; `labels[i]` is
+    /// the class of picture `i` as an index into `classes`.
+    ///
+    /// ```
+    /// use striate::data::Dataset;
+    /// let classes = vec!["cat".to_owned(), "dog".to_owned()];
+    /// let pets = Dataset::new("pets", [1, 2, 2], vec![0; 12], vec![0, 1, 1], classes)?;
+    /// assert_eq!((pets.len(), pets.image(2).len()), (3, 4));
+    /// # Ok::<(), striate::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Argument`] if there are no pictures, if a size is 0, if there are more or fewer
+    /// bytes than pictures need, or if a label has no class.
+    pub fn new(
+        name: impl Into<String>,
+        shape: [usize; 3],
+        images: Vec<u8>,
+        labels: Vec<u32>,
+        classes: Vec<String>,
+    ) -> Result<Self> {
+        let name = name.into();
+        let wrong = |problem: String| Err(Error::argument(format!("data set {name}"), problem));
+        let [channels, height, width] = shape;
+        let count = labels.len();
+        if count == 0 {
+            return wrong("there are no pictures; give at least one".to_owned());
+        }
+        if u32::try_from(count).is_err() {
+            return wrong(format!("{count} pictures are more than the {} that can be numbered", u32::MAX));
+        }
+        let bytes = [channels, height, width].iter().try_fold(count, |product, &n| product.checked_mul(n));
+        if shape.contains(&0) || bytes != Some(images.len()) {
+            return wrong(format!(
+                "{count} labels need as many pictures of {channels} x {height} x {width} bytes, found {} bytes",
+                images.len()
+            ));
+        }
+        if let Some(index) = labels.iter().position(|&label| label as usize >= classes.len()) {
+            let (label, classes) = (labels[index], classes.len());
+            return wrong(format!("picture {index} has label {label}, but there are only {classes} classes"));
+        }
+        Ok(Self { name, images, shape, labels, classes })
+    }
+
+    /// The name, for messages and reports.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// The number of pictures, at least 1.
+    #[allow(clippy::len_without_is_empty, reason = "a data set is never empty")]
+    pub fn len(&self) -> usize {
+        self.labels.len()
+    }
+
+    /// One picture's `[channels, height, width]`.
+    pub fn shape(&self) -> [usize; 3] {
+        self.shape
+    }
+
+    /// The bytes of one picture, CHW.
+    ///
+    /// # Panics
+    ///
+    /// If `index` is not less than [`len`](Self::len).
+    pub fn image(&self, index: usize) -> &[u8] {
+        let size = self.image_len();
+        &self.images[index * size..][..size]
+    }
+
+    /// The bytes of all pictures, NCHW.
+    pub fn images(&self) -> &[u8] {
+        &self.images
+    }
+
+    /// The class of every picture, as an index into [`classes`](Self::classes).
+    pub fn labels(&self) -> &[u32] {
+        &self.labels
+    }
+
+    /// The names of the classes.
+    pub fn classes(&self) -> &[String] {
+        &self.classes
+    }
+
+    /// The number of values in one picture: channels x height x width.
+    pub fn image_len(&self) -> usize {
+        self.shape.iter().product()
+    }
+}
+
+/// The two halves of a data set, and how to normalise both.
+#[derive(Debug, Clone)]
+pub struct Split {
+    /// What the network learns from.
+    pub train: Arc<Dataset>,
+    /// What it is judged by.
+    pub test: Arc<Dataset>,
+    /// The statistics of the training pictures.
+    pub normalization: Normalization,
+}
+
+impl Split {
+    /// Joins two data sets.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Argument`] if their pictures differ in shape or their classes differ.
+    pub fn new(train: Dataset, test: Dataset, normalization: Normalization) -> Result<Self> {
+        let wrong = |problem: String| Err(Error::argument(format!("data set {}", train.name), problem));
+        if train.shape != test.shape {
+            return wrong(format!(
+                "training pictures have the shape {:?}, but test pictures {:?}; take both from one set",
+                train.shape, test.shape
+            ));
+        }
+        if train.classes != test.classes {
+            return wrong(
+                "training and test pictures have different classes; take both from one set".to_owned(),
+            );
+        }
+        normalization.check(train.shape[0])?;
+        Ok(Self { train: Arc::new(train), test: Arc::new(test), normalization })
+    }
+}
+
+/// Per channel, the mean and the standard deviation of the pixels on a scale of 0 to 1.
+///
+/// A normalised pixel is `(byte / 255 - mean) / std`.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Normalization {
+    /// The mean of every channel.
+    pub mean: Vec<f32>,
+    /// The standard deviation of every channel, greater than 0.
+    pub std: Vec<f32>,
+}
+
+impl Normalization {
+    /// Measures all pixels of a data set.
+    ///
+    /// A channel that has the same value everywhere gets the deviation 1, so that it becomes 0
+    /// rather than not-a-number.
+    ///
+    /// ```
+    /// use striate::data::{Dataset, Normalization};
+    /// let tiles = Dataset::new("tiles", [1, 1, 2], vec![0, 255], vec![0], vec!["tile".into()])?;
+    /// assert_eq!(Normalization::measure(&tiles), Normalization { mean: vec![0.5], std: vec![0.5] });
+    /// # Ok::<(), striate::Error>(())
+    /// ```
+    pub fn measure(dataset: &Dataset) -> Self {
+        let (mean, std) = histograms(dataset).iter().map(mean_and_deviation).unzip();
+        Self { mean, std }
+    }
+
+    /// For every channel the normalised value of each of the 256 bytes.
+    pub fn tables(&self) -> Vec<[f32; 256]> {
+        let table = |(&mean, &std): (&f32, &f32)| {
+            std::array::from_fn(|byte| ((byte as f64 / 255.0 - f64::from(mean)) / f64::from(std)) as f32)
+        };
+        self.mean.iter().zip(&self.std).map(table).collect()
+    }
+
+    /// Whether this fits pictures of so many channels.
+    pub(super) fn check(&self, channels: usize) -> Result<()> {
+        let (means, stds) = (self.mean.len(), self.std.len());
+        if means != channels || stds != channels {
+            let problem =
+                format!("{means} means and {stds} deviations do not fit pictures of {channels} channels");
+            return Err(Error::argument("normalization", problem));
+        }
+        let usable = |std: &f32| std.is_finite() && *std > 0.0;
+        if !self.mean.iter().all(|mean| mean.is_finite()) || !self.std.iter().all(usable) {
+            let problem = format!("means must be finite and deviations greater than 0, found {self:?}");
+            return Err(Error::argument("normalization", problem));
+        }
+        Ok(())
+    }
+}
+
+/// How often each byte occurs in each channel. Counts are exact, so no order of summation matters.
+fn histograms(dataset: &Dataset) -> Vec<[u64; 256]> {
+    let [channels, height, width] = dataset.shape;
+    let mut counts = vec![[0; 256]; channels];
+    for (plane, pixels) in dataset.images.chunks_exact(height * width).enumerate() {
+        let counts = &mut counts[plane % channels];
+        pixels.iter().for_each(|&pixel| counts[usize::from(pixel)] += 1);
+    }
+    counts
+}
+
+fn mean_and_deviation(counts: &[u64; 256]) -> (f32, f32) {
+    let total = counts.iter().sum::<u64>() as f64;
+    let average = |value: &dyn Fn(f64) -> f64| {
+        let weighted = counts.iter().enumerate().map(|(byte, &n)| n as f64 * value(byte as f64 / 255.0));
+        weighted.sum::<f64>() / total
+    };
+    let mean = average(&|pixel| pixel);
+    let std = average(&|pixel| (pixel - mean).powi(2)).sqrt();
+    // A deviation this small is rounding: one step of one byte in a billion pixels is still larger.
+    (mean as f32, if std < 1e-8 { 1.0 } else { std as f32 })
+}

@@ -1,0 +1,172 @@
+//! Choosing what computes.
+
+use crate::cpu::CpuExecutor;
+use crate::gpu::{self, AdapterSummary, Gpu, GpuExecutor};
+use crate::plan::{PersistentPort, Plan, Target};
+use crate::session::Executor;
+use crate::{Error, Result};
+use std::sync::Arc;
+
+/// What computes: a GPU adapter, hardware or software, or the CPU executor. Cheap to clone.
+///
+/// ```
+/// use striate::Device;
+/// let device = Device::select("cpu")?;
+/// assert!(!device.is_gpu());
+/// # Ok::<(), striate::Error>(())
+/// ```
+#[derive(Clone)]
+pub struct Device {
+    kind: Kind,
+    target: Target,
+    reason: String,
+}
+
+#[derive(Clone)]
+enum Kind {
+    Gpu(Arc<Gpu>),
+    Cpu { reference: bool },
+}
+
+const INSTALL: &str = "install your GPU's Vulkan driver, or a software one (Debian, Ubuntu: apt install mesa-vulkan-drivers), or use --device cpu";
+
+impl Device {
+    /// Chooses by name:
+    ///
+    /// - `auto`: a hardware GPU, else a software Vulkan adapter, else the CPU executor;
+    /// - `gpu`: the same, but never the CPU executor;
+    /// - `cpu`: the CPU executor; `cpu-reference`: the same with every kernel in its plainest form;
+    /// - a number: that adapter of [`gpu::adapters`];
+    /// - anything else: the first adapter whose name contains it, in any case.
+    pub fn select(name: &str) -> Result<Self> {
+        match name {
+            "cpu" => return Ok(Self::cpu("as asked")),
+            "cpu-reference" => return Ok(Self::cpu_reference()),
+            _ => {}
+        }
+        let adapters = gpu::adapters();
+        if name == "auto" && adapters.is_empty() {
+            return Ok(Self::cpu("there is no GPU driver and no software Vulkan"));
+        }
+        if adapters.is_empty() {
+            return Err(Error::Device(format!(
+                "{name:?} was asked for, but there is no GPU adapter; {INSTALL}"
+            )));
+        }
+        let (index, reason) = choose(name, &adapters)?;
+        let gpu = Gpu::open(index)?;
+        Ok(Self { target: gpu.target().clone(), kind: Kind::Gpu(gpu), reason })
+    }
+
+    /// The CPU executor with fast kernels.
+    fn cpu(reason: &str) -> Self {
+        let target = Target::cpu(system_memory());
+        Self { kind: Kind::Cpu { reference: false }, target, reason: reason.to_owned() }
+    }
+
+    /// The CPU executor with every kernel as its plain twin: the oracle of the tests.
+    pub fn cpu_reference() -> Self {
+        Self { kind: Kind::Cpu { reference: true }, ..Self::cpu("as asked") }
+    }
+
+    /// Limits and preferences that plans for this device are made with.
+    pub fn target(&self) -> &Target {
+        &self.target
+    }
+
+    /// The same device with other preferences for its plans.
+    pub fn with_target(self, target: Target) -> Self {
+        Self { target, ..self }
+    }
+
+    /// Whether kernels run as compute shaders.
+    pub fn is_gpu(&self) -> bool {
+        matches!(self.kind, Kind::Gpu(_))
+    }
+
+    /// The adapter; `None` for the CPU executor.
+    pub fn adapter(&self) -> Option<&AdapterSummary> {
+        match &self.kind {
+            Kind::Gpu(gpu) => Some(gpu.adapter()),
+            Kind::Cpu { .. } => None,
+        }
+    }
+
+    /// Its name.
+    pub fn name(&self) -> String {
+        match &self.kind {
+            Kind::Gpu(gpu) => gpu.adapter().name.clone(),
+            Kind::Cpu { reference: false } => {
+                format!("CPU executor, {} threads", rayon::current_num_threads())
+            }
+            Kind::Cpu { reference: true } => "CPU executor, plain kernels".into(),
+        }
+    }
+
+    /// One line: what was taken, and why.
+    pub fn describe(&self) -> String {
+        match self.adapter() {
+            Some(a) => {
+                format!("{} ({}, {}, {} adapter), {}", a.name, a.backend, a.driver, a.kind, self.reason)
+            }
+            None => format!("{}, {}", self.name(), self.reason),
+        }
+    }
+
+    /// How many buffers, bind groups and pipelines were created on the GPU so far; 0 for the CPU executor.
+    pub fn created(&self) -> usize {
+        match &self.kind {
+            Kind::Gpu(gpu) => gpu.created(),
+            Kind::Cpu { .. } => 0,
+        }
+    }
+
+    pub(crate) fn executor(
+        &self,
+        plans: &[Plan],
+        persistent: &[PersistentPort],
+    ) -> Result<Box<dyn Executor>> {
+        Ok(match &self.kind {
+            Kind::Gpu(gpu) => Box::new(GpuExecutor::new(gpu.clone(), plans, persistent)?),
+            Kind::Cpu { reference } => Box::new(CpuExecutor::new(plans, persistent, *reference)),
+        })
+    }
+}
+
+/// Which of the adapters, hardware first, a name means, and why.
+fn choose(name: &str, adapters: &[AdapterSummary]) -> Result<(usize, String)> {
+    if name == "auto" || name == "gpu" {
+        let reason = match adapters[0].kind {
+            "hardware" => "the first hardware GPU",
+            _ => "since there is no hardware GPU",
+        };
+        return Ok((0, reason.to_owned()));
+    }
+    let names = || {
+        let list: Vec<String> =
+            adapters.iter().enumerate().map(|(i, a)| format!("{i}: {}", a.name)).collect();
+        list.join("; ")
+    };
+    if let Ok(index) = name.parse::<usize>() {
+        return match index < adapters.len() {
+            true => Ok((index, "as asked".to_owned())),
+            false => Err(Error::Device(format!("there is no adapter {index}; there are {}", names()))),
+        };
+    }
+    let wanted = name.to_lowercase();
+    let found = adapters.iter().position(|a| a.name.to_lowercase().contains(&wanted));
+    match found {
+        Some(index) => Ok((index, "as asked".to_owned())),
+        None => Err(Error::Device(format!(
+            "no adapter is called {name:?}; there are {}; or say auto, gpu or cpu",
+            names()
+        ))),
+    }
+}
+
+/// Bytes of memory this machine has, where the system tells.
+pub(crate) fn system_memory() -> Option<u64> {
+    let text = std::fs::read_to_string("/proc/meminfo").ok()?;
+    let line = text.lines().find(|l| l.starts_with("MemTotal:"))?;
+    line.split_whitespace().nth(1)?.parse::<u64>().ok().map(|kib| kib * 1024)
+}

@@ -1,0 +1,286 @@
+//! Adapters, the opened device and its pipelines.
+
+use crate::kernel::Kernel;
+use crate::plan::{Family, Target};
+use crate::{Error, Result};
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+/// An adapter as `striate devices` lists it.
+#[derive(Clone, Debug)]
+pub struct AdapterSummary {
+    /// Its name, for example `NVIDIA GeForce RTX 3060`.
+    pub name: String,
+    /// `Vulkan`, `Metal` or `Dx12`.
+    pub backend: String,
+    /// Driver and its version.
+    pub driver: String,
+    /// `hardware` or `software`.
+    pub kind: &'static str,
+    /// Invocations that run together: smallest and largest.
+    pub subgroup: [u32; 2],
+    /// Limits that matter here, with their names.
+    pub limits: Vec<(&'static str, u64)>,
+    /// Optional features that matter here and are present.
+    pub features: Vec<&'static str>,
+}
+
+/// An opened GPU device. Everything that is created on it goes through here, and is counted.
+pub struct Gpu {
+    pub(super) device: wgpu::Device,
+    pub(super) queue: wgpu::Queue,
+    adapter: AdapterSummary,
+    target: Target,
+    pipelines: Mutex<HashMap<&'static str, Arc<Pipeline>>>,
+    created: AtomicUsize,
+    failure: Arc<Mutex<Option<Failure>>>,
+}
+
+/// A compute pipeline and the layout its bind groups have.
+pub(super) struct Pipeline {
+    pub compute: wgpu::ComputePipeline,
+    pub layout: wgpu::BindGroupLayout,
+}
+
+/// What the device reported outside of any call.
+#[derive(Clone, Debug)]
+enum Failure {
+    Lost(String),
+    Error(String),
+}
+
+fn instance() -> wgpu::Instance {
+    let descriptor = wgpu::InstanceDescriptor {
+        backends: wgpu::Backends::VULKAN | wgpu::Backends::METAL | wgpu::Backends::DX12,
+        ..wgpu::InstanceDescriptor::new_without_display_handle_from_env()
+    };
+    wgpu::Instance::new(descriptor)
+}
+
+/// The adapters that can run compute shaders, hardware first.
+fn enumerate() -> Vec<wgpu::Adapter> {
+    let mut adapters = pollster::block_on(instance().enumerate_adapters(wgpu::Backends::all()));
+    adapters.retain(|a| a.get_downlevel_capabilities().flags.contains(wgpu::DownlevelFlags::COMPUTE_SHADERS));
+    adapters.sort_by_key(|a| match a.get_info().device_type {
+        wgpu::DeviceType::DiscreteGpu => 0,
+        wgpu::DeviceType::IntegratedGpu => 1,
+        wgpu::DeviceType::VirtualGpu => 2,
+        wgpu::DeviceType::Other => 3,
+        wgpu::DeviceType::Cpu => 4,
+    });
+    adapters
+}
+
+fn summary(adapter: &wgpu::Adapter) -> AdapterSummary {
+    let (info, limits, features) = (adapter.get_info(), adapter.limits(), adapter.features());
+    let named = [
+        ("timestamps", wgpu::Features::TIMESTAMP_QUERY),
+        ("subgroups", wgpu::Features::SUBGROUP),
+        ("f16", wgpu::Features::SHADER_F16),
+        ("pipeline cache", wgpu::Features::PIPELINE_CACHE),
+        ("cooperative matrix", wgpu::Features::EXPERIMENTAL_COOPERATIVE_MATRIX),
+    ];
+    AdapterSummary {
+        name: info.name,
+        backend: format!("{:?}", info.backend),
+        driver: format!("{} {}", info.driver, info.driver_info).trim().to_owned(),
+        kind: if info.device_type == wgpu::DeviceType::Cpu { "software" } else { "hardware" },
+        subgroup: [info.subgroup_min_size, info.subgroup_max_size],
+        limits: vec![
+            ("buffer bytes", limits.max_buffer_size),
+            ("storage binding bytes", limits.max_storage_buffer_binding_size),
+            ("storage buffers a stage", limits.max_storage_buffers_per_shader_stage as u64),
+            ("workgroups a dimension", limits.max_compute_workgroups_per_dimension as u64),
+            ("invocations a workgroup", limits.max_compute_invocations_per_workgroup as u64),
+            ("workgroup memory bytes", limits.max_compute_workgroup_storage_size as u64),
+        ],
+        features: named.into_iter().filter(|(_, f)| features.contains(*f)).map(|(name, _)| name).collect(),
+    }
+}
+
+/// Describes every adapter that can run compute shaders, hardware first.
+pub fn adapters() -> Vec<AdapterSummary> {
+    enumerate().iter().map(summary).collect()
+}
+
+impl Gpu {
+    /// Opens the adapter at this place of [`adapters`].
+    pub fn open(index: usize) -> Result<Arc<Self>> {
+        let mut adapters = enumerate();
+        if index >= adapters.len() {
+            return Err(Error::Device(format!("there is no adapter {index}; `striate devices` lists them")));
+        }
+        let adapter = adapters.swap_remove(index);
+        let description = wgpu::DeviceDescriptor {
+            label: Some("striate"),
+            required_features: adapter.features() & wgpu::Features::TIMESTAMP_QUERY,
+            required_limits: adapter.limits(),
+            ..Default::default()
+        };
+        let (device, queue) = pollster::block_on(adapter.request_device(&description))
+            .map_err(|e| Error::Device(format!("{} could not be opened: {e}", adapter.get_info().name)))?;
+        let failure = Arc::new(Mutex::new(None));
+        let lost = failure.clone();
+        device.set_device_lost_callback(move |_, message| *lock(&lost) = Some(Failure::Lost(message)));
+        let uncaptured = failure.clone();
+        device.on_uncaptured_error(Arc::new(move |error: wgpu::Error| {
+            log::error!("{error}");
+            lock(&uncaptured).get_or_insert(Failure::Error(error.to_string()));
+        }));
+        Ok(Arc::new(Self {
+            target: target(&adapter),
+            adapter: summary(&adapter),
+            device,
+            queue,
+            pipelines: Mutex::default(),
+            created: AtomicUsize::new(0),
+            failure,
+        }))
+    }
+
+    /// Name, driver and limits.
+    pub fn adapter(&self) -> &AdapterSummary {
+        &self.adapter
+    }
+
+    /// What plans are made for on this device.
+    pub fn target(&self) -> &Target {
+        &self.target
+    }
+
+    /// How many buffers, bind groups and pipelines were created so far.
+    pub fn created(&self) -> usize {
+        self.created.load(Ordering::Relaxed)
+    }
+
+    /// Fails if the device was lost or reported an error since it was opened.
+    pub(super) fn check(&self) -> Result<()> {
+        match &*lock(&self.failure) {
+            None => Ok(()),
+            Some(Failure::Lost(message)) => Err(Error::DeviceLost(message.clone())),
+            Some(Failure::Error(message)) => Err(Error::Device(message.clone())),
+        }
+    }
+
+    pub(super) fn has_timestamps(&self) -> bool {
+        self.device.features().contains(wgpu::Features::TIMESTAMP_QUERY)
+    }
+
+    pub(super) fn buffer(
+        &self,
+        label: &str,
+        bytes: u64,
+        usage: wgpu::BufferUsages,
+        mapped: bool,
+    ) -> wgpu::Buffer {
+        self.created.fetch_add(1, Ordering::Relaxed);
+        self.device.create_buffer(&wgpu::BufferDescriptor {
+            label: Some(label),
+            // Mapping wants a multiple of eight; nothing may be empty.
+            size: bytes.next_multiple_of(8).max(8),
+            usage,
+            mapped_at_creation: mapped,
+        })
+    }
+
+    pub(super) fn bind_group(
+        &self,
+        label: &str,
+        layout: &wgpu::BindGroupLayout,
+        entries: &[wgpu::BindGroupEntry<'_>],
+    ) -> wgpu::BindGroup {
+        self.created.fetch_add(1, Ordering::Relaxed);
+        self.device.create_bind_group(&wgpu::BindGroupDescriptor { label: Some(label), layout, entries })
+    }
+
+    /// Runs `build`, and turns what the device refuses meanwhile into an error.
+    pub(super) fn guarded<R>(&self, what: &str, build: impl FnOnce() -> R) -> Result<R> {
+        let memory = self.device.push_error_scope(wgpu::ErrorFilter::OutOfMemory);
+        let validation = self.device.push_error_scope(wgpu::ErrorFilter::Validation);
+        let result = build();
+        if let Some(error) = pollster::block_on(validation.pop()) {
+            return Err(Error::Device(format!("{what}: {error}")));
+        }
+        if pollster::block_on(memory.pop()).is_some() {
+            return Err(Error::TooLarge(format!(
+                "{what}: the device has no memory left; use a smaller batch, smaller pictures or a smaller model"
+            )));
+        }
+        self.check()?;
+        Ok(result)
+    }
+
+    /// The pipeline of a kernel, made at its first use.
+    pub(super) fn pipeline(&self, kernel: &'static Kernel) -> Arc<Pipeline> {
+        lock(&self.pipelines)
+            .entry(kernel.name)
+            .or_insert_with(|| Arc::new(self.create_pipeline(kernel)))
+            .clone()
+    }
+
+    fn create_pipeline(&self, kernel: &Kernel) -> Pipeline {
+        self.created.fetch_add(1, Ordering::Relaxed);
+        let layout = self.device.create_bind_group_layout(&wgpu::BindGroupLayoutDescriptor {
+            label: Some(kernel.name),
+            entries: &layout_entries(kernel),
+        });
+        let pipeline_layout = self.device.create_pipeline_layout(&wgpu::PipelineLayoutDescriptor {
+            label: Some(kernel.name),
+            bind_group_layouts: &[Some(&layout)],
+            immediate_size: 0,
+        });
+        let module = self.device.create_shader_module(wgpu::ShaderModuleDescriptor {
+            label: Some(kernel.file),
+            source: wgpu::ShaderSource::Wgsl(kernel.source().into()),
+        });
+        let compute = self.device.create_compute_pipeline(&wgpu::ComputePipelineDescriptor {
+            label: Some(kernel.name),
+            layout: Some(&pipeline_layout),
+            module: &module,
+            entry_point: Some(kernel.entry),
+            // Every kernel writes workgroup memory before it reads it.
+            compilation_options: wgpu::PipelineCompilationOptions {
+                zero_initialize_workgroup_memory: false,
+                ..Default::default()
+            },
+            cache: None,
+        });
+        Pipeline { compute, layout }
+    }
+}
+
+/// Binding 0 is the uniform, then come the reads, then the writes: the rule of the kernel table.
+fn layout_entries(kernel: &Kernel) -> Vec<wgpu::BindGroupLayoutEntry> {
+    let entry = |binding: usize, ty| wgpu::BindGroupLayoutEntry {
+        binding: binding as u32,
+        visibility: wgpu::ShaderStages::COMPUTE,
+        ty: wgpu::BindingType::Buffer { ty, has_dynamic_offset: false, min_binding_size: None },
+        count: None,
+    };
+    let storage = |i: usize| wgpu::BufferBindingType::Storage { read_only: i < kernel.reads };
+    let mut entries = vec![entry(0, wgpu::BufferBindingType::Uniform)];
+    entries.extend((0..kernel.reads + kernel.writes).map(|i| entry(i + 1, storage(i))));
+    entries
+}
+
+fn target(adapter: &wgpu::Adapter) -> Target {
+    let limits = adapter.limits();
+    let software = adapter.get_info().device_type == wgpu::DeviceType::Cpu;
+    let family = if software { Family::Software } else { Family::Gpu };
+    Target {
+        max_binding: limits.max_storage_buffer_binding_size,
+        max_buffer: limits.max_buffer_size,
+        max_workgroups: limits.max_compute_workgroups_per_dimension,
+        max_invocations: limits.max_compute_invocations_per_workgroup,
+        max_storage_buffers: limits.max_storage_buffers_per_shader_stage,
+        // wgpu does not tell a GPU's memory; a software adapter has the machine's.
+        memory: if software { crate::device::system_memory() } else { None },
+        ..Target::baseline(family)
+    }
+}
+
+/// The contents of a mutex, whether or not another thread panicked: what is inside is always whole.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

@@ -1,0 +1,325 @@
+//! Executes plans: everything is made once, then each step only records and submits.
+
+use super::context::{Gpu, Pipeline};
+use super::flight::{FLIGHTS, Flight, read_back};
+use crate::plan::{Group, PersistentPort, Place, Plan, Port, StorageId};
+use crate::session::{Answer, Clock, Executor, Timing, shared_slots};
+use crate::{Error, Result};
+use std::collections::{HashMap, VecDeque};
+use std::sync::Arc;
+use std::time::Instant;
+
+/// Plans made ready on a GPU.
+pub(crate) struct GpuExecutor {
+    gpu: Arc<Gpu>,
+    persistent: HashMap<String, wgpu::Buffer>,
+    programs: Vec<Program>,
+    flights: Vec<Flight>,
+    /// Flight of the next step.
+    next: usize,
+    /// Outputs taken out of flights that were needed again.
+    answers: VecDeque<Answer>,
+    timestamps: Option<Timestamps>,
+}
+
+/// One plan with its buffers bound.
+struct Program {
+    inputs: Vec<wgpu::Buffer>,
+    outputs: Vec<(Port, wgpu::Buffer)>,
+    launches: Vec<BoundLaunch>,
+    groups: Vec<(String, std::ops::Range<usize>)>,
+}
+
+struct BoundLaunch {
+    pipeline: Arc<Pipeline>,
+    bindings: wgpu::BindGroup,
+    workgroups: [u32; 3],
+}
+
+/// A query set for the longest plan, and the buffer its results are read from.
+#[derive(Clone)]
+struct Timestamps {
+    queries: wgpu::QuerySet,
+    results: wgpu::Buffer,
+}
+
+impl GpuExecutor {
+    pub fn new(gpu: Arc<Gpu>, plans: &[Plan], persistent: &[PersistentPort]) -> Result<Self> {
+        gpu.clone().guarded("allocation", || Self::allocate(gpu, plans, persistent))
+    }
+
+    fn allocate(gpu: Arc<Gpu>, plans: &[Plan], persistent: &[PersistentPort]) -> Self {
+        let usage = wgpu::BufferUsages::STORAGE | wgpu::BufferUsages::COPY_SRC | wgpu::BufferUsages::COPY_DST;
+        let storage = |label: &str, bytes| gpu.buffer(label, bytes, usage, false);
+        let persistent: HashMap<String, wgpu::Buffer> = persistent
+            .iter()
+            .map(|p| (p.port.name.clone(), storage(&p.port.name, p.port.ty.bytes())))
+            .collect();
+        let slots: Vec<wgpu::Buffer> = shared_slots(plans)
+            .iter()
+            .enumerate()
+            .map(|(i, bytes)| storage(&format!("slot {i}"), *bytes))
+            .collect();
+        let programs = plans
+            .iter()
+            .map(|plan| {
+                let inputs = plan.inputs.iter().map(|p| storage(&p.name, p.ty.bytes())).collect();
+                Program::new(&gpu, plan, inputs, &persistent, &slots)
+            })
+            .collect();
+        let most = |bytes: fn(&Plan) -> u64| plans.iter().map(bytes).max().unwrap_or(0);
+        let up = most(|p| p.inputs.iter().map(|p| p.ty.bytes().next_multiple_of(8)).sum());
+        let down = most(|p| p.outputs.iter().map(|p| p.ty.bytes()).sum());
+        let flights = (0..FLIGHTS).map(|_| Flight::new(&gpu, up, down)).collect();
+        Self { gpu, persistent, programs, flights, next: 0, answers: VecDeque::new(), timestamps: None }
+    }
+
+    fn buffer(&self, name: &str) -> &wgpu::Buffer {
+        self.persistent.get(name).expect("the session checked the name")
+    }
+
+    /// Takes the outputs of a flight that has landed.
+    fn collect(&mut self, flight: usize) -> Result<Answer> {
+        let (program, _) = self.flights[flight].step.clone().expect("only flights under way are collected");
+        let sizes = self.programs[program].outputs.iter().map(|(port, _)| port.ty.len());
+        let words = self.flights[flight].unload(sizes)?;
+        Ok(Answer { program, words })
+    }
+
+    /// The flight that started longest ago and was not collected.
+    fn oldest(&self) -> Option<usize> {
+        (0..FLIGHTS).map(|i| (self.next + i) % FLIGHTS).find(|i| self.flights[*i].step.is_some())
+    }
+
+    /// Records the copies of the inputs, and loads them into a free flight.
+    fn record_upload(&mut self, program: usize, inputs: &[&[u8]]) -> Result<wgpu::CommandBuffer> {
+        if self.flights[self.next].step.is_some() {
+            self.flights[self.next].landed(&self.gpu, true)?;
+            let answer = self.collect(self.next)?;
+            self.answers.push_back(answer);
+        }
+        let flight = &mut self.flights[self.next];
+        flight.load(&self.gpu, inputs)?;
+        let mut encoder = encoder(&self.gpu, "upload");
+        let mut start = 0;
+        for (bytes, buffer) in inputs.iter().zip(&self.programs[program].inputs) {
+            encoder.copy_buffer_to_buffer(&flight.up, start, buffer, 0, bytes.len() as u64);
+            start = (start + bytes.len() as u64).next_multiple_of(8);
+        }
+        Ok(encoder.finish())
+    }
+
+    fn record_readback(&self, program: usize) -> wgpu::CommandBuffer {
+        let mut encoder = encoder(&self.gpu, "readback");
+        let mut start = 0;
+        for (port, buffer) in &self.programs[program].outputs {
+            encoder.copy_buffer_to_buffer(buffer, 0, self.flights[self.next].down(), start, port.ty.bytes());
+            start += port.ty.bytes();
+        }
+        encoder.finish()
+    }
+
+    /// Submits a step with a timestamp before and after each group.
+    fn time_by_timestamps(&mut self, program: usize, inputs: &[&[u8]]) -> Result<Vec<f64>> {
+        let groups = self.programs[program].groups.len();
+        if self.timestamps.is_none() {
+            let most = self.programs.iter().map(|p| p.groups.len()).max().unwrap_or(0) as u32;
+            self.timestamps = Some(Timestamps::new(&self.gpu, 2 * most));
+        }
+        let upload = self.record_upload(program, inputs)?;
+        let Timestamps { queries, results } = self.timestamps.clone().expect("just made");
+        let mut commands = vec![upload];
+        for group in 0..groups {
+            let at = 2 * group as u32;
+            commands.push(self.programs[program].record(&self.gpu, group, Some((&queries, at))));
+        }
+        let mut resolve = encoder(&self.gpu, "timestamps");
+        resolve.resolve_query_set(&queries, 0..2 * groups as u32, &results, 0);
+        commands.extend([resolve.finish(), self.record_readback(program)]);
+        self.launch(program, commands);
+        let words = read_back(&self.gpu, &results, 4 * groups)?;
+        let ticks: Vec<u64> = bytemuck::pod_collect_to_vec(&words);
+        let period = self.gpu.queue.get_timestamp_period() as f64 * 1e-9;
+        Ok(ticks.chunks(2).map(|t| t[1].saturating_sub(t[0]) as f64 * period).collect())
+    }
+
+    /// Submits each group by itself and waits for it.
+    fn time_by_wall(&mut self, program: usize, inputs: &[&[u8]]) -> Result<Vec<f64>> {
+        let upload = self.record_upload(program, inputs)?;
+        self.gpu.queue.submit([upload]);
+        self.wait_idle()?;
+        let mut seconds = Vec::new();
+        for group in 0..self.programs[program].groups.len() {
+            let start = Instant::now();
+            self.gpu.queue.submit([self.programs[program].record(&self.gpu, group, None)]);
+            self.wait_idle()?;
+            seconds.push(start.elapsed().as_secs_f64());
+        }
+        let readback = self.record_readback(program);
+        self.launch(program, vec![readback]);
+        Ok(seconds)
+    }
+
+    fn wait_idle(&self) -> Result<()> {
+        self.gpu
+            .device
+            .poll(wgpu::PollType::wait_indefinitely())
+            .map_err(|e| Error::Device(e.to_string()))?;
+        self.gpu.check()
+    }
+
+    fn launch(&mut self, program: usize, commands: Vec<wgpu::CommandBuffer>) {
+        let submission = self.gpu.queue.submit(commands);
+        self.flights[self.next].launch(program, submission);
+        self.next = (self.next + 1) % FLIGHTS;
+    }
+}
+
+impl Executor for GpuExecutor {
+    fn write(&mut self, name: &str, words: &[u32]) -> Result<()> {
+        self.gpu.queue.write_buffer(self.buffer(name), 0, bytemuck::cast_slice(words));
+        self.gpu.check()
+    }
+
+    fn read(&mut self, name: &str, words: usize) -> Result<Vec<u32>> {
+        read_back(&self.gpu, self.buffer(name), words)
+    }
+
+    fn submit(&mut self, program: usize, inputs: &[&[u8]]) -> Result<()> {
+        self.gpu.check()?;
+        let mut commands = vec![self.record_upload(program, inputs)?];
+        let groups = self.programs[program].groups.len();
+        commands.extend((0..groups).map(|g| self.programs[program].record(&self.gpu, g, None)));
+        commands.push(self.record_readback(program));
+        self.launch(program, commands);
+        self.gpu.check()
+    }
+
+    fn answer(&mut self, wait: bool) -> Result<Option<Answer>> {
+        if let Some(answer) = self.answers.pop_front() {
+            return Ok(Some(answer));
+        }
+        let Some(flight) = self.oldest() else { return Ok(None) };
+        match self.flights[flight].landed(&self.gpu, wait)? {
+            true => self.collect(flight).map(Some),
+            false => Ok(None),
+        }
+    }
+
+    fn time(&mut self, program: usize, inputs: &[&[u8]]) -> Result<Timing> {
+        let (seconds, clock) = match self.gpu.has_timestamps() {
+            true => (self.time_by_timestamps(program, inputs)?, Clock::Timestamps),
+            false => (self.time_by_wall(program, inputs)?, Clock::Wall),
+        };
+        self.answer(true)?;
+        Ok(Timing { seconds, clock })
+    }
+}
+
+impl Program {
+    fn new(
+        gpu: &Gpu,
+        plan: &Plan,
+        inputs: Vec<wgpu::Buffer>,
+        persistent: &HashMap<String, wgpu::Buffer>,
+        slots: &[wgpu::Buffer],
+    ) -> Self {
+        let mut buffers: HashMap<StorageId, &wgpu::Buffer> = HashMap::new();
+        buffers.extend(plan.inputs.iter().zip(&inputs).map(|(port, buffer)| (port.storage, buffer)));
+        buffers.extend(plan.persistent.iter().map(|p| (p.port.storage, &persistent[&p.port.name])));
+        for (i, storage) in plan.storages.iter().enumerate() {
+            if let Place::Slot(slot) = storage.place
+                && let Some(buffer) = slots.get(slot)
+            {
+                buffers.insert(StorageId(i as u32), buffer);
+            }
+        }
+        let launches = bind(gpu, plan, &buffers);
+        let outputs = plan.outputs.iter().map(|p| (p.clone(), buffers[&p.storage].clone())).collect();
+        let groups = plan.groups.iter().map(|g: &Group| (g.label(), g.launches.clone())).collect();
+        Self { inputs, outputs, launches, groups }
+    }
+
+    /// Records one group as a command buffer of its own.
+    fn record(
+        &self,
+        gpu: &Gpu,
+        group: usize,
+        queries: Option<(&wgpu::QuerySet, u32)>,
+    ) -> wgpu::CommandBuffer {
+        let (label, range) = &self.groups[group];
+        let mut encoder = encoder(gpu, label);
+        let timestamp_writes = queries.map(|(query_set, at)| wgpu::ComputePassTimestampWrites {
+            query_set,
+            beginning_of_pass_write_index: Some(at),
+            end_of_pass_write_index: Some(at + 1),
+        });
+        let description = wgpu::ComputePassDescriptor { label: Some(label), timestamp_writes };
+        let mut pass = encoder.begin_compute_pass(&description);
+        for launch in &self.launches[range.clone()] {
+            pass.set_pipeline(&launch.pipeline.compute);
+            pass.set_bind_group(0, &launch.bindings, &[]);
+            let [x, y, z] = launch.workgroups;
+            pass.dispatch_workgroups(x, y, z);
+        }
+        drop(pass);
+        encoder.finish()
+    }
+}
+
+impl Timestamps {
+    fn new(gpu: &Gpu, count: u32) -> Self {
+        let queries = gpu.device.create_query_set(&wgpu::QuerySetDescriptor {
+            label: Some("timestamps"),
+            ty: wgpu::QueryType::Timestamp,
+            count,
+        });
+        let usage = wgpu::BufferUsages::QUERY_RESOLVE | wgpu::BufferUsages::COPY_SRC;
+        Self { queries, results: gpu.buffer("timestamps", 8 * count as u64, usage, false) }
+    }
+}
+
+/// Makes the bind group of every launch. All parameters lie in one uniform buffer.
+fn bind(gpu: &Gpu, plan: &Plan, buffers: &HashMap<StorageId, &wgpu::Buffer>) -> Vec<BoundLaunch> {
+    let step = gpu.device.limits().min_uniform_buffer_offset_alignment as u64;
+    let largest = plan.launches.iter().map(|l| 4 * l.params.len() as u64).max().unwrap_or(0);
+    let step = largest.next_multiple_of(step);
+    let mut params = vec![0u8; (step * plan.launches.len() as u64) as usize];
+    for (at, launch) in params.chunks_mut(step.max(1) as usize).zip(&plan.launches) {
+        let bytes: &[u8] = bytemuck::cast_slice(&launch.params);
+        at[..bytes.len()].copy_from_slice(bytes);
+    }
+    let usage = wgpu::BufferUsages::UNIFORM | wgpu::BufferUsages::COPY_DST;
+    let uniform = gpu.buffer("parameters", params.len() as u64, usage, false);
+    gpu.queue.write_buffer(&uniform, 0, &params);
+    let bind_launch = |(i, launch): (usize, &crate::plan::Launch)| {
+        let pipeline = gpu.pipeline(launch.kernel);
+        let binding = |buffer, offset, bytes| {
+            wgpu::BindingResource::Buffer(wgpu::BufferBinding {
+                buffer,
+                offset,
+                size: wgpu::BufferSize::new(bytes),
+            })
+        };
+        let mut resources = vec![binding(&uniform, step * i as u64, 4 * launch.params.len() as u64)];
+        resources.extend(
+            launch
+                .reads
+                .iter()
+                .chain(&launch.writes)
+                .map(|s| binding(buffers[s], 0, plan.storages[s.index()].bytes)),
+        );
+        let entries: Vec<wgpu::BindGroupEntry> = resources
+            .into_iter()
+            .enumerate()
+            .map(|(i, resource)| wgpu::BindGroupEntry { binding: i as u32, resource })
+            .collect();
+        let bindings = gpu.bind_group(launch.kernel.name, &pipeline.layout, &entries);
+        BoundLaunch { pipeline, bindings, workgroups: launch.workgroups }
+    };
+    plan.launches.iter().enumerate().map(bind_launch).collect()
+}
+
+fn encoder(gpu: &Gpu, label: &str) -> wgpu::CommandEncoder {
+    gpu.device.create_command_encoder(&wgpu::CommandEncoderDescriptor { label: Some(label) })
+}

@@ -1,0 +1,8 @@
+//! The wgpu executor: the only room that knows wgpu.
+
+mod context;
+mod executor;
+mod flight;
+
+pub use context::{AdapterSummary, Gpu, adapters};
+pub(crate) use executor::GpuExecutor;

@@ -1,0 +1,170 @@
+//! Reverse-mode differentiation as a transformation of the graph: gradients are ordinary nodes.
+
+use super::{Graph, Node, Phase, ValueId};
+use crate::op::{Add, Op, Operation};
+use crate::{Error, Result, TensorType};
+
+impl Graph {
+    /// Adds the nodes that compute, from the gradients of some loss with respect to `upstream` values, its
+    /// gradients with respect to each of `wrt`: inputs, parameters or values in between. `None` where a
+    /// value has no influence. A value used many times gets the sum over its uses.
+    ///
+    /// Each new node keeps the scope of the node it differentiates. Fails when an op on the way has no
+    /// gradient, or when an upstream gradient has another shape than its value.
+    pub fn gradients(
+        &mut self,
+        upstream: &[(ValueId, ValueId)],
+        wrt: &[ValueId],
+    ) -> Result<Vec<Option<ValueId>>> {
+        for (value, gradient) in upstream {
+            let (a, b) = (&self.value(*value).ty, &self.value(*gradient).ty);
+            if a != b {
+                let problem =
+                    format!("a value of shape {:?} was given a gradient of shape {:?}", a.shape, b.shape);
+                return Err(self.shape_error("gradient", problem));
+            }
+        }
+        let needed = self.influenced_by(wrt);
+        let mut sweep = Sweep { gradients: vec![Vec::new(); self.values.len()], needed };
+        for (value, gradient) in upstream {
+            sweep.gradients[value.index()].push(*gradient);
+        }
+        for index in (0..self.nodes.len()).rev() {
+            let node = self.nodes[index].clone();
+            if node.inputs.iter().any(|v| sweep.needed[v.index()]) {
+                self.differentiate(&node, &mut sweep)?;
+            }
+        }
+        wrt.iter().map(|v| self.total(&mut sweep, *v)).collect()
+    }
+
+    /// For each value, whether a change of `wrt` can change it.
+    fn influenced_by(&self, wrt: &[ValueId]) -> Vec<bool> {
+        let mut influenced = vec![false; self.values.len()];
+        for v in wrt {
+            influenced[v.index()] = true;
+        }
+        for node in &self.nodes {
+            if node.inputs.iter().any(|v| influenced[v.index()]) {
+                for v in &node.outputs {
+                    influenced[v.index()] = true;
+                }
+            }
+        }
+        influenced
+    }
+
+    fn differentiate(&mut self, node: &Node, sweep: &mut Sweep) -> Result<()> {
+        let (scope, phase) = (self.scope.clone(), self.phase);
+        self.scope = node.scope.clone();
+        self.phase = Phase::Backward;
+        let result = self.differentiate_in_scope(node, sweep);
+        self.scope = scope;
+        self.phase = phase;
+        result
+    }
+
+    fn differentiate_in_scope(&mut self, node: &Node, sweep: &mut Sweep) -> Result<()> {
+        let grad_outputs =
+            node.outputs.iter().map(|v| self.total(sweep, *v)).collect::<Result<Vec<Option<ValueId>>>>()?;
+        if grad_outputs.iter().all(Option::is_none) {
+            return Ok(());
+        }
+        let needs = node.inputs.iter().map(|v| sweep.needed[v.index()]).collect();
+        let grad_inputs = vec![None; node.inputs.len()];
+        let mut gradient = Gradient { graph: self, node, grad_outputs, needs, grad_inputs };
+        node.op.gradient(&mut gradient)?;
+        for (value, gradient) in node.inputs.iter().zip(gradient.grad_inputs) {
+            if let Some(gradient) = gradient {
+                sweep.gradients[value.index()].push(gradient);
+            }
+        }
+        Ok(())
+    }
+
+    /// The sum of all gradients that reached a value so far.
+    fn total(&mut self, sweep: &mut Sweep, value: ValueId) -> Result<Option<ValueId>> {
+        let parts = &mut sweep.gradients[value.index()];
+        let Some(mut total) = parts.first().copied() else { return Ok(None) };
+        for part in &parts[1..] {
+            total = self.apply(Add, &[total, *part])?[0];
+        }
+        *parts = vec![total];
+        Ok(Some(total))
+    }
+}
+
+/// State of one walk from the outputs back.
+struct Sweep {
+    /// By value: gradients that arrived and are not summed yet.
+    gradients: Vec<Vec<ValueId>>,
+    /// By value: whether anything asked for depends on its gradient.
+    needed: Vec<bool>,
+}
+
+/// What an op's gradient rule sees: one node, the gradients of its outputs, and a place for those of
+/// its inputs.
+pub struct Gradient<'a> {
+    graph: &'a mut Graph,
+    node: &'a Node,
+    grad_outputs: Vec<Option<ValueId>>,
+    needs: Vec<bool>,
+    grad_inputs: Vec<Option<ValueId>>,
+}
+
+impl Gradient<'_> {
+    /// The node's i-th input.
+    pub fn input(&self, i: usize) -> ValueId {
+        self.node.inputs[i]
+    }
+
+    /// Number of inputs; some are optional.
+    pub fn inputs(&self) -> usize {
+        self.node.inputs.len()
+    }
+
+    /// The node's i-th output.
+    pub fn output(&self, i: usize) -> ValueId {
+        self.node.outputs[i]
+    }
+
+    /// Shape of the node's i-th input.
+    pub fn input_shape(&self, i: usize) -> Vec<usize> {
+        self.graph.shape(self.node.inputs[i]).to_vec()
+    }
+
+    /// The gradient with respect to the first output, the only one that most ops pass gradients through.
+    /// An error when there is none but another output has one.
+    pub fn grad_output(&self) -> Result<ValueId> {
+        match self.grad_outputs[..] {
+            [Some(gradient)] => Ok(gradient),
+            [Some(gradient), ref rest @ ..] if rest.iter().all(Option::is_none) => Ok(gradient),
+            _ => Err(self.error("only its first output passes gradients on; detach the others")),
+        }
+    }
+
+    /// Whether the gradient with respect to the i-th input is asked for.
+    pub fn needs(&self, i: usize) -> bool {
+        self.needs.get(i).copied().unwrap_or(false)
+    }
+
+    /// Adds a node in the differentiated node's scope.
+    pub fn apply(&mut self, op: impl Into<Op>, inputs: &[ValueId]) -> Result<Vec<ValueId>> {
+        self.graph.apply(op, inputs)
+    }
+
+    /// Type of any value.
+    pub fn ty(&self, value: ValueId) -> &TensorType {
+        &self.graph.value(value).ty
+    }
+
+    /// States the gradient with respect to the i-th input.
+    pub fn set(&mut self, i: usize, gradient: ValueId) {
+        self.grad_inputs[i] = Some(gradient);
+    }
+
+    /// An error that names the op and its scope.
+    pub fn error(&self, problem: &str) -> Error {
+        self.graph.shape_error(self.node.op.name(), problem.to_owned())
+    }
+}

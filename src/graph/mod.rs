@@ -1,0 +1,348 @@
+//! What is computed: a static graph of typed values.
+//!
+//! A graph is built once for a batch shape. Forward, backward ([`Graph::gradients`]) and the optimiser's
+//! update are nodes of the same graph; nothing in it says where or how they run.
+
+mod autodiff;
+
+use crate::op::{Op, Operation};
+use crate::{Error, Result, TensorType};
+use std::sync::Arc;
+
+pub use autodiff::Gradient;
+
+/// A value of a [`Graph`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct ValueId(pub(crate) u32);
+
+impl ValueId {
+    pub(crate) fn index(self) -> usize {
+        self.0 as usize
+    }
+}
+
+/// Where a value comes from.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Role {
+    /// Given anew at each step.
+    Input,
+    /// Kept from step to step: weights, running statistics, optimiser state.
+    Persistent(Persistence),
+    /// Output of a node.
+    Computed {
+        /// Index of the node in [`Graph::nodes`].
+        node: usize,
+    },
+}
+
+/// What a persistent value is for, and how it starts.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Persistence {
+    /// Its purpose.
+    pub kind: PersistentKind,
+    /// Its first contents.
+    pub init: Init,
+}
+
+/// The purpose of a persistent value.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum PersistentKind {
+    /// Learned from gradients.
+    Parameter,
+    /// Part of the model, but not learned from gradients: running statistics.
+    Buffer,
+    /// The optimiser's own; not part of the model.
+    Optimizer,
+}
+
+/// First contents of a persistent value.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Init {
+    /// Every element the same.
+    Constant(f32),
+    /// Normal with mean 0 and this standard deviation.
+    Normal {
+        /// Standard deviation.
+        std: f32,
+    },
+    /// Uniform in [-bound, bound).
+    Uniform {
+        /// Half the width.
+        bound: f32,
+    },
+}
+
+/// A value: its type, its name and where it comes from.
+#[derive(Clone, Debug)]
+pub struct Value {
+    /// Shape and element type.
+    pub ty: TensorType,
+    /// `layer1.0.conv1.weight` for persistent values; a computed one is named after its scope and op.
+    pub name: String,
+    /// Where it comes from.
+    pub role: Role,
+}
+
+/// Which part of a training step a node belongs to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Phase {
+    /// From the inputs to the outputs.
+    Forward,
+    /// Gradients.
+    Backward,
+    /// The optimiser and running statistics.
+    Update,
+}
+
+impl Phase {
+    /// `forward`, `backward` or `update`.
+    pub fn name(self) -> &'static str {
+        match self {
+            Phase::Forward => "forward",
+            Phase::Backward => "backward",
+            Phase::Update => "update",
+        }
+    }
+}
+
+/// One operation in its place.
+#[derive(Clone, Debug)]
+pub struct Node {
+    /// What is computed.
+    pub op: Op,
+    /// From these values.
+    pub inputs: Vec<ValueId>,
+    /// To these.
+    pub outputs: Vec<ValueId>,
+    /// The layer it belongs to: `layer1.0.conv1`.
+    pub scope: Arc<str>,
+    /// The part of a step it belongs to.
+    pub phase: Phase,
+}
+
+/// A static graph of typed values and operations.
+///
+/// ```
+/// use striate::graph::Graph;
+/// use striate::op::Relu;
+/// use striate::TensorType;
+///
+/// let mut graph = Graph::new();
+/// let x = graph.input("x", TensorType::f32([2, 3]))?;
+/// let y = graph.apply(Relu, &[x])?[0];
+/// let grad_y = graph.input("grad_y", TensorType::f32([2, 3]))?;
+/// let grad_x = graph.gradients(&[(y, grad_y)], &[x])?[0];
+/// assert!(grad_x.is_some());
+/// # Ok::<(), striate::Error>(())
+/// ```
+#[derive(Clone, Debug)]
+pub struct Graph {
+    values: Vec<Value>,
+    nodes: Vec<Node>,
+    outputs: Vec<(String, ValueId)>,
+    updates: Vec<(ValueId, ValueId)>,
+    scope: Arc<str>,
+    phase: Phase,
+}
+
+impl Default for Graph {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Graph {
+    /// An empty graph.
+    pub fn new() -> Self {
+        Self {
+            values: Vec::new(),
+            nodes: Vec::new(),
+            outputs: Vec::new(),
+            updates: Vec::new(),
+            scope: "".into(),
+            phase: Phase::Forward,
+        }
+    }
+
+    /// A value given anew at each step. Fails if a size is 0.
+    pub fn input(&mut self, name: &str, ty: TensorType) -> Result<ValueId> {
+        if ty.is_empty() {
+            return Err(self.shape_error(
+                "input",
+                format!(
+                    "{name} has shape {:?}; every size, the batch included, must be at least 1",
+                    ty.shape
+                ),
+            ));
+        }
+        if self.values.iter().any(|v| v.role == Role::Input && v.name == name) {
+            return Err(Error::argument(name, "there is an input of this name already; choose another"));
+        }
+        Ok(self.push_value(ty, name.to_owned(), Role::Input))
+    }
+
+    /// A value kept from step to step, named after the current scope: `layer1.0.conv1` + `weight`.
+    /// Asking twice for the same name is an error.
+    pub fn persistent(
+        &mut self,
+        name: &str,
+        ty: TensorType,
+        kind: PersistentKind,
+        init: Init,
+    ) -> Result<ValueId> {
+        let full = if self.scope.is_empty() { name.to_owned() } else { format!("{}.{name}", self.scope) };
+        if self.find_persistent(&full).is_some() {
+            return Err(Error::argument(
+                full,
+                "there is a parameter of this name already; use another scope",
+            ));
+        }
+        if ty.is_empty() {
+            return Err(self.shape_error(
+                "parameter",
+                format!("{name} has shape {:?}; every size must be at least 1", ty.shape),
+            ));
+        }
+        Ok(self.push_value(ty, full, Role::Persistent(Persistence { kind, init })))
+    }
+
+    /// Adds a node and returns its outputs. Fails, naming op, scope and shapes, when the inputs do not fit.
+    pub fn apply(&mut self, op: impl Into<Op>, inputs: &[ValueId]) -> Result<Vec<ValueId>> {
+        let op = op.into();
+        let types: Vec<&TensorType> = inputs.iter().map(|v| &self.value(*v).ty).collect();
+        let outputs = op.infer(&types).map_err(|problem| self.shape_error(op.name(), problem))?;
+        if let Some(ty) = outputs.iter().find(|ty| ty.is_empty() || ty.len() > u32::MAX as usize) {
+            return Err(self.shape_error(
+                op.name(),
+                format!(
+                    "the result would have shape {:?}; a tensor holds between 1 and {} elements",
+                    ty.shape,
+                    u32::MAX
+                ),
+            ));
+        }
+        let node = self.nodes.len();
+        let name = format!("{}{}{}", self.scope, if self.scope.is_empty() { "" } else { "/" }, op.name());
+        let outputs: Vec<ValueId> = outputs
+            .into_iter()
+            .map(|ty| self.push_value(ty, name.clone(), Role::Computed { node }))
+            .collect();
+        self.nodes.push(Node {
+            op,
+            inputs: inputs.to_vec(),
+            outputs: outputs.clone(),
+            scope: self.scope.clone(),
+            phase: self.phase,
+        });
+        Ok(outputs)
+    }
+
+    /// Declares a value to be read back at the end of each step.
+    pub fn output(&mut self, name: &str, value: ValueId) {
+        self.outputs.push((name.to_owned(), value));
+    }
+
+    /// Declares the contents that a persistent value has after the step.
+    pub fn update(&mut self, state: ValueId, value: ValueId) -> Result<()> {
+        if !matches!(self.value(state).role, Role::Persistent(_)) {
+            return Err(Error::argument(
+                self.value(state).name.clone(),
+                "only persistent values can be updated",
+            ));
+        }
+        if self.value(state).ty != self.value(value).ty {
+            let (old, new) = (&self.value(state).ty, &self.value(value).ty);
+            return Err(self.shape_error("update", format!("{:?} cannot become {:?}", old.shape, new.shape)));
+        }
+        self.updates.push((state, value));
+        Ok(())
+    }
+
+    /// Runs `build` inside a scope nested in the current one.
+    pub fn scoped<R>(&mut self, name: &str, build: impl FnOnce(&mut Self) -> R) -> R {
+        let outer = self.scope.clone();
+        self.scope = if outer.is_empty() { name.into() } else { format!("{outer}.{name}").into() };
+        let result = build(self);
+        self.scope = outer;
+        result
+    }
+
+    /// Runs `build` with nodes counted to another phase.
+    pub fn in_phase<R>(&mut self, phase: Phase, build: impl FnOnce(&mut Self) -> R) -> R {
+        let outer = std::mem::replace(&mut self.phase, phase);
+        let result = build(self);
+        self.phase = outer;
+        result
+    }
+
+    /// Type, name and role of a value.
+    pub fn value(&self, id: ValueId) -> &Value {
+        &self.values[id.index()]
+    }
+
+    /// Shape of a value.
+    pub fn shape(&self, id: ValueId) -> &[usize] {
+        &self.value(id).ty.shape
+    }
+
+    /// All values, in order of creation.
+    pub fn values(&self) -> impl Iterator<Item = (ValueId, &Value)> {
+        self.values.iter().enumerate().map(|(i, v)| (ValueId(i as u32), v))
+    }
+
+    /// All nodes; each comes after those it depends on.
+    pub fn nodes(&self) -> &[Node] {
+        &self.nodes
+    }
+
+    /// Values read back after each step, with their names.
+    pub fn outputs(&self) -> &[(String, ValueId)] {
+        &self.outputs
+    }
+
+    /// Pairs of persistent value and its contents after the step.
+    pub fn updates(&self) -> &[(ValueId, ValueId)] {
+        &self.updates
+    }
+
+    /// The learned parameters, in order of creation.
+    pub fn parameters(&self) -> Vec<ValueId> {
+        let learned =
+            |v: &Value| matches!(&v.role, Role::Persistent(p) if p.kind == PersistentKind::Parameter);
+        self.values().filter(|(_, v)| learned(v)).map(|(id, _)| id).collect()
+    }
+
+    /// The persistent value of this full name.
+    pub fn find_persistent(&self, name: &str) -> Option<ValueId> {
+        self.values().find(|(_, v)| matches!(v.role, Role::Persistent(_)) && v.name == name).map(|(id, _)| id)
+    }
+
+    /// By node: whether any output or update depends on it.
+    pub(crate) fn live_nodes(&self) -> Vec<bool> {
+        let mut wanted = vec![false; self.values.len()];
+        for v in self.outputs.iter().map(|(_, v)| v).chain(self.updates.iter().map(|(_, v)| v)) {
+            wanted[v.index()] = true;
+        }
+        let mut live = vec![false; self.nodes.len()];
+        for (index, node) in self.nodes.iter().enumerate().rev() {
+            live[index] = node.outputs.iter().any(|v| wanted[v.index()]);
+            if live[index] {
+                for v in &node.inputs {
+                    wanted[v.index()] = true;
+                }
+            }
+        }
+        live
+    }
+
+    /// An [`Error::Shape`] of an op in the current scope.
+    pub(crate) fn shape_error(&self, op: &str, problem: String) -> Error {
+        Error::Shape { op: op.to_owned(), scope: self.scope.to_string(), problem }
+    }
+
+    fn push_value(&mut self, ty: TensorType, name: String, role: Role) -> ValueId {
+        let id = ValueId(self.values.len() as u32);
+        self.values.push(Value { ty, name, role });
+        id
+    }
+}

@@ -1,0 +1,231 @@
+//! Parameter structs: the uniform that each kernel reads at binding 0.
+//!
+//! [`params!`] writes each struct down once and derives its reflection, which a test compares with
+//! the struct of the same name in the shader.
+
+/// One member of a parameter struct.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Field {
+    /// The member's name, the same in WGSL.
+    pub name: &'static str,
+    /// Offset in bytes.
+    pub offset: usize,
+    /// Its WGSL type: `u32`, `i32` or `f32`.
+    pub ty: &'static str,
+}
+
+/// Name and members of a parameter struct.
+#[derive(Clone, Copy, Debug)]
+pub struct Layout {
+    /// The struct's name, the same in WGSL.
+    pub name: &'static str,
+    /// Size in bytes.
+    pub size: usize,
+    /// Members in order.
+    pub fields: &'static [Field],
+}
+
+/// A parameter struct that knows its own layout.
+pub trait Params: bytemuck::Pod {
+    /// Name, size and members.
+    const LAYOUT: Layout;
+}
+
+macro_rules! params {
+    ($($(#[$doc:meta])* $name:ident { $($(#[$fdoc:meta])* $field:ident: $ty:ident),+ $(,)? })+) => {$(
+        $(#[$doc])*
+        #[repr(C)]
+        #[derive(Clone, Copy, Debug, Default, PartialEq, bytemuck::Pod, bytemuck::Zeroable)]
+        pub struct $name { $($(#[$fdoc])* pub $field: $ty),+ }
+
+        impl Params for $name {
+            const LAYOUT: Layout = Layout {
+                name: stringify!($name),
+                size: size_of::<$name>(),
+                fields: &[$(Field {
+                    name: stringify!($field),
+                    offset: std::mem::offset_of!($name, $field),
+                    ty: stringify!($ty),
+                }),+],
+            };
+        }
+    )+};
+}
+
+params! {
+    /// Element-wise kernels: `len` elements and up to two constants.
+    Elementwise { len: u32, alpha: f32, beta: f32 }
+
+    /// A block of channels copied between two tensors of `outer` rows.
+    ChannelCopy {
+        /// Elements copied in all.
+        len: u32,
+        /// Elements copied a row.
+        width: u32,
+        /// Elements between two rows of the source.
+        src_stride: u32,
+        src_offset: u32,
+        /// Elements between two rows of the destination.
+        dst_stride: u32,
+        dst_offset: u32,
+    }
+
+    /// Counter-based dropout.
+    Dropout {
+        len: u32,
+        /// Which dropout of the network this is.
+        stream: u32,
+        /// Probability of a zero.
+        p: f32,
+        /// 1 / (1 - p).
+        scale: f32,
+    }
+
+    /// Strided, batched matrix product; see `shaders/matmul_tiled.wgsl`.
+    Matmul {
+        m: u32,
+        n: u32,
+        k: u32,
+        /// Products added up in each result, `a_reduce` and `b_reduce` apart.
+        reduce: u32,
+        /// Batches: index = outer * `inner` + inner index.
+        batches: u32,
+        inner: u32,
+        a_offset: u32,
+        a_row: u32,
+        a_col: u32,
+        a_reduce: u32,
+        a_outer: u32,
+        a_inner: u32,
+        b_offset: u32,
+        b_row: u32,
+        b_col: u32,
+        b_reduce: u32,
+        b_outer: u32,
+        b_inner: u32,
+        c_offset: u32,
+        c_row: u32,
+        c_outer: u32,
+        c_inner: u32,
+        /// 0: none; 1: one a column; 2: one a row, `m` apart for each inner batch.
+        bias: u32,
+        /// Number of `a_reduce` steps beyond which there is no data: the last slice may be short.
+        reduce_total: u32,
+    }
+
+    /// Geometry of a convolution, and the part of it one launch covers.
+    Conv {
+        batch: u32,
+        in_channels: u32,
+        in_h: u32,
+        in_w: u32,
+        out_channels: u32,
+        out_h: u32,
+        out_w: u32,
+        kernel_h: u32,
+        kernel_w: u32,
+        stride_h: u32,
+        stride_w: u32,
+        padding_h: u32,
+        padding_w: u32,
+        dilation_h: u32,
+        dilation_w: u32,
+        groups: u32,
+        /// First picture of this launch.
+        image_start: u32,
+        images: u32,
+        /// First output row of this launch.
+        row_start: u32,
+        rows: u32,
+        /// 1: add to the result instead of replacing it.
+        accumulate: u32,
+        has_bias: u32,
+    }
+
+    /// Pooling windows over `planes` (batch x channels) planes.
+    Pool {
+        planes: u32,
+        in_h: u32,
+        in_w: u32,
+        out_h: u32,
+        out_w: u32,
+        kernel_h: u32,
+        kernel_w: u32,
+        stride_h: u32,
+        stride_w: u32,
+        padding_h: u32,
+        padding_w: u32,
+        /// 1: windows divide the picture evenly, kernel, stride and padding do not count.
+        adaptive: u32,
+        /// 1: padding counts in an average's divisor.
+        count_include_pad: u32,
+    }
+
+    /// Batch norm over `[batch, channels, pixels]`.
+    BatchNorm {
+        batch: u32,
+        channels: u32,
+        pixels: u32,
+        slices: u32,
+        images_per_slice: u32,
+        eps: f32,
+    }
+
+    /// Sums over `[batch, channels, pixels]`, of which `len` elements exist.
+    ChannelSum {
+        len: u32,
+        batch: u32,
+        channels: u32,
+        pixels: u32,
+        images_per_slice: u32,
+        /// 1: sum squares.
+        square: u32,
+    }
+
+    /// Sum of `slices` arrays of `len` elements.
+    SliceSum {
+        len: u32,
+        slices: u32,
+        scale: f32,
+        /// 1: add to the result instead of replacing it.
+        accumulate: u32,
+    }
+
+    /// Softmax along the middle of `[outer, classes, inner]`.
+    Softmax { outer: u32, classes: u32, inner: u32 }
+
+    /// Losses and metrics of `rows` rows of logits.
+    Loss {
+        rows: u32,
+        classes: u32,
+        label_smoothing: f32,
+        /// 1 / rows: the mean over the batch.
+        scale: f32,
+        /// Top-k accuracy: how many guesses count.
+        top: u32,
+    }
+
+    /// SGD with momentum.
+    Sgd {
+        len: u32,
+        lr_scale: f32,
+        momentum: f32,
+        weight_decay: f32,
+        nesterov: u32,
+    }
+
+    /// Adam and AdamW.
+    Adam {
+        len: u32,
+        lr_scale: f32,
+        beta1: f32,
+        beta2: f32,
+        eps: f32,
+        weight_decay: f32,
+        /// 1: decoupled weight decay (AdamW).
+        decoupled: u32,
+    }
+
+    /// Gradient clipping by global norm.
+    Clip { max_norm: f32 }
+}

@@ -1,0 +1,57 @@
+//! Dropout.
+
+use super::{Operation, floats};
+use crate::graph::Gradient;
+use crate::kernel;
+use crate::plan::{Grid, Lowering};
+use crate::{DType, Result, TensorType};
+
+/// Sets each element to 0 with probability `p` and divides the rest by 1 - p (Srivastava et al. 2014).
+/// Inputs: x, and a `u32` counter `[2]` of (step, seed). The mask depends on counter, `stream` and the
+/// element's place alone, so backward and a replay see the same one.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Dropout {
+    /// Probability of a zero, in [0, 1).
+    pub p: f32,
+    /// Which dropout of the network this is, so that no two share a mask.
+    pub stream: u32,
+}
+
+impl Default for Dropout {
+    fn default() -> Self {
+        Self { p: 0.5, stream: 0 }
+    }
+}
+
+impl Operation for Dropout {
+    fn name(&self) -> &'static str {
+        "dropout"
+    }
+
+    fn infer(&self, inputs: &[&TensorType]) -> Result<Vec<TensorType>, String> {
+        if !(0.0..1.0).contains(&self.p) {
+            return Err(format!("expected a probability of at least 0 and below 1, found {}", self.p));
+        }
+        let &[x, counter] = inputs else { return Err(format!("expected 2 inputs, found {}", inputs.len())) };
+        let [x] = floats(&[x])?;
+        if counter.dtype != DType::U32 || counter.shape != [2] {
+            return Err(format!("expected a u32 counter of shape [2], found {:?}", counter.shape));
+        }
+        Ok(vec![x.clone()])
+    }
+
+    fn gradient(&self, node: &mut Gradient<'_>) -> Result<()> {
+        let (counter, grad_output) = (node.input(1), node.grad_output()?);
+        let grad_input = node.apply(*self, &[grad_output, counter])?[0];
+        node.set(0, grad_input);
+        Ok(())
+    }
+
+    fn lower(&self, node: &mut Lowering<'_, '_>) -> Result<()> {
+        let len = node.output_len(0);
+        let params =
+            kernel::Dropout { len: len as u32, stream: self.stream, p: self.p, scale: 1.0 / (1.0 - self.p) };
+        let (reads, writes) = ([node.input(0), node.input(1)], [node.output(0)]);
+        node.launch(&kernel::DROPOUT, &params, &reads, &writes, Grid::Invocations(len as u64), len as u64)
+    }
+}

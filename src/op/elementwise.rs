@@ -1,0 +1,155 @@
+//! Element-wise operations.
+
+use super::{Operation, expect_shape, floats, same_shape};
+use crate::graph::Gradient;
+use crate::kernel::{self, Elementwise};
+use crate::plan::{Grid, Lowering};
+use crate::{Result, TensorType};
+
+/// Sum of two tensors of one shape: the residual connection.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct Add;
+
+/// max(x, 0); NaN stays NaN.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct Relu;
+
+/// Gradient of [`Relu`] from its output and the upstream gradient; 0 at 0.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct ReluGrad;
+
+/// A tensor times a number computed in the graph: inputs x and s of shape `[1]`.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct Scale;
+
+/// keep * x + take * y, in place of x: running statistics and moving averages.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Blend {
+    /// Factor of the old contents.
+    pub keep: f32,
+    /// Factor of the new.
+    pub take: f32,
+}
+
+fn params(node: &Lowering) -> Elementwise {
+    Elementwise { len: node.output_len(0) as u32, ..Default::default() }
+}
+
+fn grid(node: &Lowering) -> Grid {
+    Grid::Invocations(node.output_len(0) as u64)
+}
+
+impl Operation for Add {
+    fn name(&self) -> &'static str {
+        "add"
+    }
+
+    fn infer(&self, inputs: &[&TensorType]) -> Result<Vec<TensorType>, String> {
+        let [a, b] = floats(inputs)?;
+        same_shape("summands", a, b)?;
+        Ok(vec![a.clone()])
+    }
+
+    fn gradient(&self, node: &mut Gradient<'_>) -> Result<()> {
+        let grad_output = node.grad_output()?;
+        for i in 0..2 {
+            node.set(i, grad_output);
+        }
+        Ok(())
+    }
+
+    fn lower(&self, node: &mut Lowering<'_, '_>) -> Result<()> {
+        let (reads, writes) = ([node.input(0), node.input(1)], [node.output(0)]);
+        node.launch(&kernel::ADD, &params(node), &reads, &writes, grid(node), node.output_len(0) as u64)
+    }
+}
+
+impl Operation for Relu {
+    fn name(&self) -> &'static str {
+        "relu"
+    }
+
+    fn infer(&self, inputs: &[&TensorType]) -> Result<Vec<TensorType>, String> {
+        let [x] = floats(inputs)?;
+        Ok(vec![x.clone()])
+    }
+
+    fn gradient(&self, node: &mut Gradient<'_>) -> Result<()> {
+        let (y, grad_output) = (node.output(0), node.grad_output()?);
+        let grad_input = node.apply(ReluGrad, &[y, grad_output])?[0];
+        node.set(0, grad_input);
+        Ok(())
+    }
+
+    fn lower(&self, node: &mut Lowering<'_, '_>) -> Result<()> {
+        let (reads, writes) = ([node.input(0)], [node.output(0)]);
+        node.launch(&kernel::RELU, &params(node), &reads, &writes, grid(node), node.output_len(0) as u64)
+    }
+}
+
+impl Operation for ReluGrad {
+    fn name(&self) -> &'static str {
+        "relu_grad"
+    }
+
+    fn infer(&self, inputs: &[&TensorType]) -> Result<Vec<TensorType>, String> {
+        let [y, grad_output] = floats(inputs)?;
+        same_shape("output and gradient", y, grad_output)?;
+        Ok(vec![y.clone()])
+    }
+
+    fn lower(&self, node: &mut Lowering<'_, '_>) -> Result<()> {
+        let (reads, writes) = ([node.input(0), node.input(1)], [node.output(0)]);
+        node.launch(&kernel::RELU_GRAD, &params(node), &reads, &writes, grid(node), node.output_len(0) as u64)
+    }
+}
+
+impl Operation for Scale {
+    fn name(&self) -> &'static str {
+        "scale"
+    }
+
+    fn infer(&self, inputs: &[&TensorType]) -> Result<Vec<TensorType>, String> {
+        let [x, factor] = floats(inputs)?;
+        expect_shape("a factor", factor, &[1])?;
+        Ok(vec![x.clone()])
+    }
+
+    fn gradient(&self, node: &mut Gradient<'_>) -> Result<()> {
+        if node.needs(1) {
+            return Err(node.error("there is no gradient with respect to the factor; detach it"));
+        }
+        let (factor, grad_output) = (node.input(1), node.grad_output()?);
+        let grad_input = node.apply(Scale, &[grad_output, factor])?[0];
+        node.set(0, grad_input);
+        Ok(())
+    }
+
+    fn lower(&self, node: &mut Lowering<'_, '_>) -> Result<()> {
+        let (reads, writes) = ([node.input(0), node.input(1)], [node.output(0)]);
+        node.launch(&kernel::SCALE, &params(node), &reads, &writes, grid(node), node.output_len(0) as u64)
+    }
+}
+
+impl Operation for Blend {
+    fn name(&self) -> &'static str {
+        "blend"
+    }
+
+    fn infer(&self, inputs: &[&TensorType]) -> Result<Vec<TensorType>, String> {
+        let [x, y] = floats(inputs)?;
+        same_shape("operands", x, y)?;
+        Ok(vec![x.clone()])
+    }
+
+    fn lower(&self, node: &mut Lowering<'_, '_>) -> Result<()> {
+        let state = node.begin_in_place(0, 0)?;
+        let params = Elementwise { alpha: self.keep, beta: self.take, ..params(node) };
+        let flops = 2 * node.output_len(0) as u64;
+        node.launch(&kernel::BLEND, &params, &[node.input(1)], &[state], grid(node), flops)
+    }
+
+    fn in_place(&self) -> &'static [(usize, usize)] {
+        &[(0, 0)]
+    }
+}

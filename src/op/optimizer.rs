@@ -1,0 +1,162 @@
+//! Optimiser steps, as operations of the graph.
+
+use super::{Operation, expect_shape, floats, same_shape};
+use crate::kernel::{self, Clip};
+use crate::plan::{Grid, Lowering};
+use crate::{Result, TensorType};
+
+/// One step of stochastic gradient descent with momentum, in PyTorch's order of operations. Inputs:
+/// parameter, gradient, velocity, and the schedule `[3]` of (learning rate, 1 - beta1^t, 1 - beta2^t), of which
+/// the first counts. Outputs: parameter and velocity.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Sgd {
+    /// Share of the velocity kept.
+    pub momentum: f32,
+    /// Added to the gradient, times the parameter.
+    pub weight_decay: f32,
+    /// Look ahead along the velocity (Nesterov).
+    pub nesterov: bool,
+    /// Factor of the learning rate for this parameter.
+    pub lr_scale: f32,
+}
+
+impl Default for Sgd {
+    fn default() -> Self {
+        Self { momentum: 0.0, weight_decay: 0.0, nesterov: false, lr_scale: 1.0 }
+    }
+}
+
+/// One step of Adam (Kingma & Ba 2015) or AdamW (Loshchilov & Hutter 2019). Inputs: parameter, gradient,
+/// first and second moment, and the schedule as for [`Sgd`]. Outputs: parameter and moments.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Adam {
+    /// Decay of the first moment.
+    pub beta1: f32,
+    /// Decay of the second moment.
+    pub beta2: f32,
+    /// Added to the root of the second moment.
+    pub eps: f32,
+    /// Strength of weight decay.
+    pub weight_decay: f32,
+    /// Decay the weights themselves instead of adding to the gradient: AdamW.
+    pub decoupled: bool,
+    /// Factor of the learning rate for this parameter.
+    pub lr_scale: f32,
+}
+
+impl Default for Adam {
+    fn default() -> Self {
+        Self { beta1: 0.9, beta2: 0.999, eps: 1e-8, weight_decay: 0.0, decoupled: false, lr_scale: 1.0 }
+    }
+}
+
+impl Adam {
+    /// What changes from step to step, of which the first is number 1: (learning rate, 1 - beta1^t,
+    /// 1 - beta2^t). Powers are taken in f64: in f32, 1 - 0.999 would lose half its digits.
+    pub fn schedule(&self, lr: f32, step: u32) -> [f32; 3] {
+        let correction = |beta: f32| (1.0 - (beta as f64).powi(step as i32)) as f32;
+        [lr, correction(self.beta1), correction(self.beta2)]
+    }
+}
+
+/// min(1, max_norm / (sqrt(squares) + 1e-6)): the factor of clipping by global norm, from the sum of the
+/// squares of all gradients `[1]`.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct ClipCoefficient {
+    /// Largest norm that passes unchanged.
+    pub max_norm: f32,
+}
+
+/// Checks a step's inputs; its outputs have the types of parameter and state.
+fn infer_step<const N: usize>(inputs: &[&TensorType]) -> Result<Vec<TensorType>, String> {
+    let inputs: [&TensorType; N] = floats(inputs)?;
+    for ty in &inputs[1..N - 1] {
+        same_shape("parameter, gradient and state", inputs[0], ty)?;
+    }
+    expect_shape("a schedule", inputs[N - 1], &[3])?;
+    Ok(vec![inputs[0].clone(); N - 2])
+}
+
+impl Operation for Sgd {
+    fn name(&self) -> &'static str {
+        "sgd"
+    }
+
+    fn infer(&self, inputs: &[&TensorType]) -> Result<Vec<TensorType>, String> {
+        infer_step::<4>(inputs)
+    }
+
+    fn lower(&self, node: &mut Lowering<'_, '_>) -> Result<()> {
+        let writes = [node.begin_in_place(0, 0)?, node.begin_in_place(1, 2)?];
+        let len = node.output_len(0);
+        let params = kernel::Sgd {
+            len: len as u32,
+            lr_scale: self.lr_scale,
+            momentum: self.momentum,
+            weight_decay: self.weight_decay,
+            nesterov: self.nesterov as u32,
+        };
+        let reads = [node.input(1), node.input(3)];
+        node.launch(&kernel::SGD, &params, &reads, &writes, Grid::Invocations(len as u64), 8 * len as u64)?;
+        node.set_bytes(20 * len as u64);
+        Ok(())
+    }
+
+    fn in_place(&self) -> &'static [(usize, usize)] {
+        &[(0, 0), (1, 2)]
+    }
+}
+
+impl Operation for Adam {
+    fn name(&self) -> &'static str {
+        "adam"
+    }
+
+    fn infer(&self, inputs: &[&TensorType]) -> Result<Vec<TensorType>, String> {
+        infer_step::<5>(inputs)
+    }
+
+    fn lower(&self, node: &mut Lowering<'_, '_>) -> Result<()> {
+        let writes = [node.begin_in_place(0, 0)?, node.begin_in_place(1, 2)?, node.begin_in_place(2, 3)?];
+        let len = node.output_len(0);
+        let params = kernel::Adam {
+            len: len as u32,
+            lr_scale: self.lr_scale,
+            beta1: self.beta1,
+            beta2: self.beta2,
+            eps: self.eps,
+            weight_decay: self.weight_decay,
+            decoupled: self.decoupled as u32,
+        };
+        let reads = [node.input(1), node.input(4)];
+        node.launch(&kernel::ADAM, &params, &reads, &writes, Grid::Invocations(len as u64), 16 * len as u64)?;
+        node.set_bytes(28 * len as u64);
+        Ok(())
+    }
+
+    fn in_place(&self) -> &'static [(usize, usize)] {
+        &[(0, 0), (1, 2), (2, 3)]
+    }
+}
+
+impl Operation for ClipCoefficient {
+    fn name(&self) -> &'static str {
+        "clip_coefficient"
+    }
+
+    fn infer(&self, inputs: &[&TensorType]) -> Result<Vec<TensorType>, String> {
+        let [squares] = floats(inputs)?;
+        expect_shape("a sum of squares", squares, &[1])?;
+        if self.max_norm > 0.0 {
+            Ok(vec![squares.clone()])
+        } else {
+            Err(format!("expected a largest norm above 0, found {}", self.max_norm))
+        }
+    }
+
+    fn lower(&self, node: &mut Lowering<'_, '_>) -> Result<()> {
+        let params = Clip { max_norm: self.max_norm };
+        let (reads, writes) = ([node.input(0)], [node.output(0)]);
+        node.launch(&kernel::CLIP_COEFFICIENT, &params, &reads, &writes, Grid::Workgroups(1), 4)
+    }
+}

@@ -1,0 +1,103 @@
+//! Sums.
+
+use super::{Operation, floats, planes};
+use crate::graph::Gradient;
+use crate::kernel::{self, ChannelSum as Params, SliceSum};
+use crate::plan::{Grid, Lowering, StorageId};
+use crate::{Result, TensorType};
+
+/// Sum over batch and pixels: `[batch, channels, ...]` to `[channels]`. The gradient of a bias.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct ChannelSum;
+
+/// Sum of the squares of all elements, of shape `[1]`.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct SumSquares;
+
+/// Elements that one workgroup of a channel sum adds up, at least.
+const ELEMENTS_PER_SLICE: usize = 4096;
+
+/// Pictures a slice, so that a slice has work enough and there are not too many of them.
+pub(super) fn images_per_slice(batch: usize, pixels: usize) -> usize {
+    ELEMENTS_PER_SLICE.div_ceil(pixels.max(64)).max(batch.div_ceil(256)).min(batch)
+}
+
+/// Emits out[i] = scale * sum over slices of x[slice, i], added to out[i] if `accumulate`.
+pub(super) fn slice_sum(
+    node: &mut Lowering,
+    x: StorageId,
+    out: StorageId,
+    [slices, len]: [usize; 2],
+    scale: f32,
+    accumulate: bool,
+) -> Result<()> {
+    let params = SliceSum { len: len as u32, slices: slices as u32, scale, accumulate: accumulate as u32 };
+    let grid = Grid::Invocations(len as u64);
+    node.launch(&kernel::SLICE_SUM, &params, &[x], &[out], grid, (slices * len) as u64)
+}
+
+/// Emits a channel sum in two passes: slices of pictures, then the sum of the slices.
+fn channel_sum(
+    node: &mut Lowering,
+    len: usize,
+    [batch, channels, pixels]: [usize; 3],
+    images_per_slice: usize,
+    square: bool,
+) -> Result<()> {
+    let slices = batch.div_ceil(images_per_slice);
+    let partial = node.scratch("partial sums", slices * channels);
+    let params = Params {
+        len: len as u32,
+        batch: batch as u32,
+        channels: channels as u32,
+        pixels: pixels as u32,
+        images_per_slice: images_per_slice as u32,
+        square: square as u32,
+    };
+    let grid = Grid::Workgroups((slices * channels) as u64);
+    let input = node.input(0);
+    node.launch(&kernel::CHANNEL_SUM, &params, &[input], &[partial], grid, len as u64)?;
+    slice_sum(node, partial, node.output(0), [slices, channels], 1.0, false)
+}
+
+impl Operation for ChannelSum {
+    fn name(&self) -> &'static str {
+        "channel_sum"
+    }
+
+    fn infer(&self, inputs: &[&TensorType]) -> Result<Vec<TensorType>, String> {
+        let [x] = floats(inputs)?;
+        if x.shape.len() < 2 {
+            return Err(format!("expected an input of shape [batch, channels, ...], found {:?}", x.shape));
+        }
+        Ok(vec![TensorType::f32([x.shape[1]])])
+    }
+
+    fn lower(&self, node: &mut Lowering<'_, '_>) -> Result<()> {
+        let shape = node.input_shape(0);
+        let sizes = planes(shape);
+        channel_sum(node, shape.iter().product(), sizes, images_per_slice(sizes[0], sizes[2]), false)
+    }
+}
+
+impl Operation for SumSquares {
+    fn name(&self) -> &'static str {
+        "sum_squares"
+    }
+
+    fn infer(&self, inputs: &[&TensorType]) -> Result<Vec<TensorType>, String> {
+        let [_] = floats(inputs)?;
+        Ok(vec![TensorType::f32([1])])
+    }
+
+    fn gradient(&self, node: &mut Gradient<'_>) -> Result<()> {
+        Err(node.error("this operation has no gradient; it is for clipping"))
+    }
+
+    fn lower(&self, node: &mut Lowering<'_, '_>) -> Result<()> {
+        let len: usize = node.input_shape(0).iter().product();
+        // A flat array as pictures of one channel; the last one may be short.
+        let pictures = len.div_ceil(ELEMENTS_PER_SLICE);
+        channel_sum(node, len, [pictures, 1, ELEMENTS_PER_SLICE], 1, true)
+    }
+}

@@ -1,0 +1,159 @@
+//! Operations that move numbers without changing them.
+
+use super::{Operation, floats, planes};
+use crate::graph::Gradient;
+use crate::kernel::{self, ChannelCopy};
+use crate::plan::{Grid, Lowering};
+use crate::{Result, TensorType};
+
+/// The same numbers under another shape; no memory is copied. Flatten is `[batch, everything else]`.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Reshape {
+    /// The new shape.
+    pub shape: Vec<usize>,
+}
+
+/// Joins tensors along the channels (axis 1), in order; all other sizes are equal.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct Concat;
+
+/// Channels `start .. start + channels` of a tensor.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct ChannelSlice {
+    /// First channel.
+    pub start: usize,
+    /// Number of channels.
+    pub channels: usize,
+}
+
+impl Operation for Reshape {
+    fn name(&self) -> &'static str {
+        "reshape"
+    }
+
+    fn infer(&self, inputs: &[&TensorType]) -> Result<Vec<TensorType>, String> {
+        let [x] = floats(inputs)?;
+        let y = TensorType::f32(self.shape.clone());
+        if x.len() != y.len() {
+            return Err(format!("expected {} elements for {:?}, found {:?}", y.len(), y.shape, x.shape));
+        }
+        Ok(vec![y])
+    }
+
+    fn gradient(&self, node: &mut Gradient<'_>) -> Result<()> {
+        let grad_output = node.grad_output()?;
+        let grad_input = node.apply(Reshape { shape: node.input_shape(0) }, &[grad_output])?[0];
+        node.set(0, grad_input);
+        Ok(())
+    }
+
+    fn lower(&self, _: &mut Lowering<'_, '_>) -> Result<()> {
+        Ok(())
+    }
+
+    fn is_view(&self) -> bool {
+        true
+    }
+}
+
+impl Operation for Concat {
+    fn name(&self) -> &'static str {
+        "concat"
+    }
+
+    fn infer(&self, inputs: &[&TensorType]) -> Result<Vec<TensorType>, String> {
+        let Some(first) = inputs.first() else {
+            return Err("expected at least one input, found none".into());
+        };
+        let mut shape = first.shape.clone();
+        if shape.len() < 2 {
+            return Err(format!("expected inputs of shape [batch, channels, ...], found {shape:?}"));
+        }
+        shape[1] = 0;
+        for input in inputs {
+            let [x] = floats(&[input])?;
+            let fits = x.shape.len() == shape.len() && x.shape[0] == shape[0] && x.shape[2..] == shape[2..];
+            if !fits {
+                return Err(format!(
+                    "expected inputs that differ in channels only, found {:?} and {:?}",
+                    first.shape, x.shape
+                ));
+            }
+            shape[1] += x.shape[1];
+        }
+        Ok(vec![TensorType::f32(shape)])
+    }
+
+    fn gradient(&self, node: &mut Gradient<'_>) -> Result<()> {
+        let grad_output = node.grad_output()?;
+        let mut start = 0;
+        for i in 0..node.inputs() {
+            let channels = node.input_shape(i)[1];
+            if node.needs(i) {
+                let grad_input = node.apply(ChannelSlice { start, channels }, &[grad_output])?[0];
+                node.set(i, grad_input);
+            }
+            start += channels;
+        }
+        Ok(())
+    }
+
+    fn lower(&self, node: &mut Lowering<'_, '_>) -> Result<()> {
+        let [outer, channels, pixels] = planes(node.output_shape(0));
+        let mut start = 0;
+        for i in 0..node.inputs() {
+            let width = node.input_shape(i)[1] * pixels;
+            let params = ChannelCopy {
+                len: (outer * width) as u32,
+                width: width as u32,
+                src_stride: width as u32,
+                src_offset: 0,
+                dst_stride: (channels * pixels) as u32,
+                dst_offset: start as u32,
+            };
+            copy_channels(node, &params, i)?;
+            start += width;
+        }
+        Ok(())
+    }
+}
+
+impl Operation for ChannelSlice {
+    fn name(&self) -> &'static str {
+        "channel_slice"
+    }
+
+    fn infer(&self, inputs: &[&TensorType]) -> Result<Vec<TensorType>, String> {
+        let [x] = floats(inputs)?;
+        let mut shape = x.shape.clone();
+        if shape.len() < 2 || self.start + self.channels > shape[1] {
+            return Err(format!(
+                "expected at least {} channels, found {shape:?}",
+                self.start + self.channels
+            ));
+        }
+        shape[1] = self.channels;
+        Ok(vec![TensorType::f32(shape)])
+    }
+
+    fn lower(&self, node: &mut Lowering<'_, '_>) -> Result<()> {
+        let [outer, channels, pixels] = planes(node.input_shape(0));
+        let width = self.channels * pixels;
+        let params = ChannelCopy {
+            len: (outer * width) as u32,
+            width: width as u32,
+            src_stride: (channels * pixels) as u32,
+            src_offset: (self.start * pixels) as u32,
+            dst_stride: width as u32,
+            dst_offset: 0,
+        };
+        copy_channels(node, &params, 0)
+    }
+}
+
+fn copy_channels(node: &mut Lowering, params: &ChannelCopy, input: usize) -> Result<()> {
+    let (reads, writes) = ([node.input(input)], [node.output(0)]);
+    node.launch(&kernel::CHANNEL_COPY, params, &reads, &writes, Grid::Invocations(params.len as u64), 0)?;
+    node.set_bytes(8 * params.len as u64);
+    Ok(())
+}

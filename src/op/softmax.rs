@@ -1,0 +1,144 @@
+//! Softmax and log-softmax.
+
+use super::{Operation, floats, same_shape};
+use crate::graph::Gradient;
+use crate::kernel::{self, Kernel, Softmax as Params};
+use crate::plan::{Grid, Lowering};
+use crate::{Result, TensorType};
+
+/// exp(x) / sum of exp(x) along an axis.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Softmax {
+    /// The axis of the classes.
+    pub dim: usize,
+}
+
+/// Gradient of [`Softmax`] from its output and the upstream gradient.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct SoftmaxGrad {
+    /// The axis of the classes.
+    pub dim: usize,
+}
+
+/// x - log(sum of exp(x)) along an axis.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct LogSoftmax {
+    /// The axis of the classes.
+    pub dim: usize,
+}
+
+/// Gradient of [`LogSoftmax`] from its output and the upstream gradient.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct LogSoftmaxGrad {
+    /// The axis of the classes.
+    pub dim: usize,
+}
+
+impl Default for Softmax {
+    fn default() -> Self {
+        Self { dim: 1 }
+    }
+}
+
+impl Default for LogSoftmax {
+    fn default() -> Self {
+        Self { dim: 1 }
+    }
+}
+
+fn infer(dim: usize, inputs: &[&TensorType]) -> Result<Vec<TensorType>, String> {
+    let [x] = floats(inputs)?;
+    if dim >= x.shape.len() {
+        return Err(format!("expected an axis below {}, found {dim} for {:?}", x.shape.len(), x.shape));
+    }
+    Ok(vec![x.clone()])
+}
+
+fn infer_grad(inputs: &[&TensorType]) -> Result<Vec<TensorType>, String> {
+    let [y, grad_output] = floats(inputs)?;
+    same_shape("output and gradient", y, grad_output)?;
+    Ok(vec![y.clone()])
+}
+
+fn lower(node: &mut Lowering, kernel: &'static Kernel, dim: usize) -> Result<()> {
+    let shape = node.output_shape(0);
+    let params = Params {
+        outer: shape[..dim].iter().product::<usize>() as u32,
+        classes: shape[dim] as u32,
+        inner: shape[dim + 1..].iter().product::<usize>() as u32,
+    };
+    let reads: Vec<_> = (0..kernel.reads).map(|i| node.input(i)).collect();
+    let writes = [node.output(0)];
+    let grid = Grid::Invocations(params.outer as u64 * params.inner as u64);
+    node.launch(kernel, &params, &reads, &writes, grid, 4 * node.output_len(0) as u64)
+}
+
+impl Operation for Softmax {
+    fn name(&self) -> &'static str {
+        "softmax"
+    }
+
+    fn infer(&self, inputs: &[&TensorType]) -> Result<Vec<TensorType>, String> {
+        infer(self.dim, inputs)
+    }
+
+    fn gradient(&self, node: &mut Gradient<'_>) -> Result<()> {
+        let (y, grad_output) = (node.output(0), node.grad_output()?);
+        let grad_input = node.apply(SoftmaxGrad { dim: self.dim }, &[y, grad_output])?[0];
+        node.set(0, grad_input);
+        Ok(())
+    }
+
+    fn lower(&self, node: &mut Lowering<'_, '_>) -> Result<()> {
+        lower(node, &kernel::SOFTMAX, self.dim)
+    }
+}
+
+impl Operation for LogSoftmax {
+    fn name(&self) -> &'static str {
+        "log_softmax"
+    }
+
+    fn infer(&self, inputs: &[&TensorType]) -> Result<Vec<TensorType>, String> {
+        infer(self.dim, inputs)
+    }
+
+    fn gradient(&self, node: &mut Gradient<'_>) -> Result<()> {
+        let (y, grad_output) = (node.output(0), node.grad_output()?);
+        let grad_input = node.apply(LogSoftmaxGrad { dim: self.dim }, &[y, grad_output])?[0];
+        node.set(0, grad_input);
+        Ok(())
+    }
+
+    fn lower(&self, node: &mut Lowering<'_, '_>) -> Result<()> {
+        lower(node, &kernel::LOG_SOFTMAX, self.dim)
+    }
+}
+
+impl Operation for SoftmaxGrad {
+    fn name(&self) -> &'static str {
+        "softmax_grad"
+    }
+
+    fn infer(&self, inputs: &[&TensorType]) -> Result<Vec<TensorType>, String> {
+        infer_grad(inputs)
+    }
+
+    fn lower(&self, node: &mut Lowering<'_, '_>) -> Result<()> {
+        lower(node, &kernel::SOFTMAX_GRAD, self.dim)
+    }
+}
+
+impl Operation for LogSoftmaxGrad {
+    fn name(&self) -> &'static str {
+        "log_softmax_grad"
+    }
+
+    fn infer(&self, inputs: &[&TensorType]) -> Result<Vec<TensorType>, String> {
+        infer_grad(inputs)
+    }
+
+    fn lower(&self, node: &mut Lowering<'_, '_>) -> Result<()> {
+        lower(node, &kernel::LOG_SOFTMAX_GRAD, self.dim)
+    }
+}

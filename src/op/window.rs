@@ -1,0 +1,90 @@
+//! The one place where output sizes are computed.
+
+/// Where a sliding or adaptive window goes along both axes.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Window {
+    /// A window of fixed size in equal steps.
+    Sliding {
+        /// Height and width.
+        kernel_size: [usize; 2],
+        /// Step down and right.
+        stride: [usize; 2],
+        /// Pixels added on each side.
+        padding: [usize; 2],
+        /// Round the number of windows up instead of down.
+        ceil_mode: bool,
+    },
+    /// As many windows as wanted, dividing the picture as evenly as can be.
+    Adaptive {
+        /// Windows down and right.
+        output_size: [usize; 2],
+    },
+}
+
+impl Window {
+    /// Number of windows down and right on a picture of this size, or why there are none.
+    pub(super) fn output_size(&self, picture: [usize; 2]) -> Result<[usize; 2], String> {
+        match *self {
+            Window::Adaptive { output_size } => {
+                if output_size.contains(&0) {
+                    return Err(format!("expected an output size of at least 1, found {output_size:?}"));
+                }
+                Ok(output_size)
+            }
+            Window::Sliding { kernel_size, stride, padding, ceil_mode } => {
+                if padding[0] * 2 > kernel_size[0] || padding[1] * 2 > kernel_size[1] {
+                    return Err(format!(
+                        "expected a padding of at most half the kernel {kernel_size:?}, found {padding:?}"
+                    ));
+                }
+                let axis = |i| output_size(picture[i], kernel_size[i], stride[i], padding[i], 1, ceil_mode);
+                Ok([axis(0)?, axis(1)?])
+            }
+        }
+    }
+}
+
+/// Windows of `kernel` pixels, `dilation` apart, in steps of `stride`, over `size` pixels with `padding` on
+/// each side: floor((size + 2 padding - dilation (kernel - 1) - 1) / stride) + 1. With `ceil_mode` rounded
+/// up, unless the last window would start beyond the picture and its left padding (PyTorch's rule).
+pub(super) fn output_size(
+    size: usize,
+    kernel: usize,
+    stride: usize,
+    padding: usize,
+    dilation: usize,
+    ceil_mode: bool,
+) -> Result<usize, String> {
+    if kernel == 0 || stride == 0 || dilation == 0 {
+        return Err(format!(
+            "expected kernel size, stride and dilation of at least 1, found {kernel}, {stride} and {dilation}"
+        ));
+    }
+    let padded = size + 2 * padding;
+    let extent = dilation * (kernel - 1) + 1;
+    let Some(room) = padded.checked_sub(extent) else {
+        return Err(format!(
+            "the kernel covers {extent} pixels, but the picture has {size} and {padding} of padding on each side; use a larger picture, more padding or a smaller kernel"
+        ));
+    };
+    let windows = if ceil_mode { room.div_ceil(stride) } else { room / stride } + 1;
+    let beyond = ceil_mode && (windows - 1) * stride >= size + padding;
+    Ok(windows - beyond as usize)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::output_size;
+
+    #[test]
+    fn sizes_are_those_of_pytorch() {
+        assert_eq!(output_size(227, 11, 4, 0, 1, false), Ok(55));
+        assert_eq!(output_size(224, 7, 2, 3, 1, false), Ok(112));
+        assert_eq!(output_size(112, 3, 2, 0, 1, true), Ok(56));
+        assert_eq!(output_size(5, 2, 3, 1, 1, true), Ok(3));
+        assert_eq!(output_size(4, 1, 4, 0, 1, true), Ok(1));
+        assert_eq!(output_size(7, 3, 1, 0, 3, false), Ok(1));
+        assert!(output_size(6, 3, 1, 0, 3, false).is_err());
+        assert!(output_size(6, 3, 0, 0, 1, false).is_err());
+    }
+}

@@ -1,0 +1,358 @@
+//! From a graph to launches: values get storages, ops emit launches, launches form groups.
+
+use super::{Group, Launch, PersistentPort, Place, Plan, Port, Storage, StorageId, Target, memory};
+use crate::graph::{Graph, Node, Phase, Role, ValueId};
+use crate::kernel::{self, Elementwise, Kernel, Params};
+use crate::op::Operation;
+use crate::{Error, Result};
+use std::sync::Arc;
+
+pub(super) fn lower(graph: &Graph, target: &Target) -> Result<Plan> {
+    let live = graph.live_nodes();
+    let mut builder = Builder {
+        target,
+        storages: Vec::new(),
+        of_value: vec![None; graph.values().count()],
+        launches: Vec::new(),
+        groups: Vec::new(),
+    };
+    builder.place_given_values(graph);
+    for (index, node) in graph.nodes().iter().enumerate().filter(|(i, _)| live[*i]) {
+        builder.place_outputs(graph, &live, index)?;
+        let start = builder.launches.len();
+        node.op.lower(&mut Lowering { builder: &mut builder, graph, node })?;
+        builder.close_group(&node.scope, node.phase, graph.shape(node.outputs[0]), start);
+    }
+    builder.write_back_updates(graph)?;
+    builder.finish(graph)
+}
+
+struct Builder<'a> {
+    target: &'a Target,
+    storages: Vec<Storage>,
+    of_value: Vec<Option<StorageId>>,
+    launches: Vec<Launch>,
+    groups: Vec<Group>,
+}
+
+impl Builder<'_> {
+    fn storage(&mut self, label: String, bytes: u64, place: Place) -> StorageId {
+        self.storages.push(Storage { label, bytes, place });
+        StorageId(self.storages.len() as u32 - 1)
+    }
+
+    fn of(&self, value: ValueId) -> StorageId {
+        self.of_value[value.index()].expect("a node's inputs are placed before it: nodes are in order")
+    }
+
+    /// Inputs and persistent values have buffers of their own.
+    fn place_given_values(&mut self, graph: &Graph) {
+        for (id, value) in graph.values() {
+            let place = match value.role {
+                Role::Input => Place::Input,
+                Role::Persistent(_) => Place::Persistent,
+                Role::Computed { .. } => continue,
+            };
+            self.of_value[id.index()] = Some(self.storage(value.name.clone(), value.ty.bytes(), place));
+        }
+    }
+
+    /// Gives a node's outputs storages: their own, that of the input they view, or that of the persistent
+    /// value they replace.
+    fn place_outputs(&mut self, graph: &Graph, live: &[bool], index: usize) -> Result<()> {
+        let node = &graph.nodes()[index];
+        for (o, output) in node.outputs.iter().enumerate() {
+            let shared = if node.op.is_view() {
+                Some(node.inputs[0])
+            } else {
+                let input =
+                    node.op.in_place().iter().find(|(out, _)| *out == o).map(|(_, i)| node.inputs[*i]);
+                input.filter(|state| can_replace(graph, live, index, *state, *output))
+            };
+            let value = graph.value(*output);
+            let storage = match shared {
+                Some(v) => self.of(v),
+                None => self.storage(value.name.clone(), value.ty.bytes(), Place::Slot(usize::MAX)),
+            };
+            self.of_value[output.index()] = Some(storage);
+        }
+        Ok(())
+    }
+
+    /// Copies the updates that could not be made in place.
+    fn write_back_updates(&mut self, graph: &Graph) -> Result<()> {
+        let start = self.launches.len();
+        for (state, value) in graph.updates() {
+            let (from, to) = (self.of(*value), self.of(*state));
+            if from == to {
+                continue;
+            }
+            if !matches!(graph.value(*value).role, Role::Computed { .. }) {
+                return Err(Error::argument(
+                    graph.value(*state).name.clone(),
+                    "can only be updated to a computed value; apply an op to it first",
+                ));
+            }
+            let launch = copy(self, from, to, graph.value(*state).ty.len())?;
+            self.launches.push(launch);
+        }
+        self.close_group(&"".into(), Phase::Update, &[], start);
+        Ok(())
+    }
+
+    /// Puts the launches since `start` into the last group, or a new one if layer or direction changed.
+    fn close_group(&mut self, scope: &Arc<str>, phase: Phase, shape: &[usize], start: usize) {
+        let end = self.launches.len();
+        if start == end {
+            return;
+        }
+        match self.groups.last_mut() {
+            Some(group) if group.scope == *scope && group.phase == phase => {
+                group.launches.end = end;
+                group.shape = shape.to_vec();
+            }
+            _ => self.groups.push(Group {
+                scope: scope.clone(),
+                phase,
+                shape: shape.to_vec(),
+                launches: start..end,
+            }),
+        }
+    }
+
+    fn finish(mut self, graph: &Graph) -> Result<Plan> {
+        for (name, value) in graph.outputs() {
+            if matches!(graph.value(*value).role, Role::Persistent(_)) {
+                return Err(Error::argument(
+                    name,
+                    "a persistent value cannot be an output; read it by its name",
+                ));
+            }
+        }
+        let port = |id: ValueId, name: &str| Port {
+            name: name.to_owned(),
+            ty: graph.value(id).ty.clone(),
+            storage: self.of(id),
+        };
+        let outputs: Vec<Port> = graph.outputs().iter().map(|(name, v)| port(*v, name)).collect();
+        let inputs =
+            graph.values().filter(|(_, v)| v.role == Role::Input).map(|(id, v)| port(id, &v.name)).collect();
+        let persistent = graph
+            .values()
+            .filter_map(|(id, v)| match &v.role {
+                Role::Persistent(p) => {
+                    Some(PersistentPort { port: port(id, &v.name), persistence: p.clone() })
+                }
+                _ => None,
+            })
+            .collect();
+        let kept: Vec<StorageId> = outputs.iter().map(|p| p.storage).collect();
+        let slots = memory::assign_slots(&mut self.storages, &self.launches, &kept);
+        let plan = Plan {
+            storages: self.storages,
+            slots,
+            launches: self.launches,
+            groups: self.groups,
+            inputs,
+            outputs,
+            persistent,
+        };
+        check_limits(&plan, self.target)?;
+        Ok(plan)
+    }
+}
+
+/// Whether node `index` may overwrite `state` with `output`: it is the state's update, and nothing that
+/// comes later wants the old contents.
+fn can_replace(graph: &Graph, live: &[bool], index: usize, state: ValueId, output: ValueId) -> bool {
+    let later = graph.nodes().iter().zip(live).skip(index + 1);
+    graph.updates().contains(&(state, output))
+        && !later.filter(|(_, live)| **live).any(|(n, _)| n.inputs.contains(&state))
+        && !graph.nodes()[..index].iter().any(|n| n.op.is_view() && n.inputs.contains(&state))
+}
+
+fn check_limits(plan: &Plan, target: &Target) -> Result<()> {
+    let limit = target.max_binding.min(target.max_buffer);
+    if let Some(s) = plan.storages.iter().find(|s| s.bytes > limit) {
+        return Err(Error::TooLarge(format!(
+            "{} takes {}, but a buffer can have at most {} here; use a smaller batch or smaller pictures",
+            s.label,
+            mib(s.bytes),
+            mib(limit)
+        )));
+    }
+    if let Some(memory) = target.memory.filter(|m| plan.peak_bytes() > *m) {
+        return Err(Error::TooLarge(format!(
+            "the plan takes {} of memory, but the device has {}; use a smaller batch, smaller pictures or a smaller model",
+            mib(plan.peak_bytes()),
+            mib(memory)
+        )));
+    }
+    Ok(())
+}
+
+fn mib(bytes: u64) -> String {
+    format!("{:.1} MiB", bytes as f64 / (1 << 20) as f64)
+}
+
+fn copy(builder: &Builder, from: StorageId, to: StorageId, len: usize) -> Result<Launch> {
+    let params = Elementwise { len: len as u32, ..Default::default() };
+    launch(builder, &kernel::COPY, &params, &[from], &[to], Grid::Invocations(len as u64))
+}
+
+/// How much work a launch is.
+#[derive(Clone, Copy, Debug)]
+pub enum Grid {
+    /// This many workgroups.
+    Workgroups(u64),
+    /// This many invocations, rounded up to workgroups.
+    Invocations(u64),
+}
+
+fn launch<P: Params>(
+    builder: &Builder,
+    kernel: &'static Kernel,
+    params: &P,
+    reads: &[StorageId],
+    writes: &[StorageId],
+    grid: Grid,
+) -> Result<Launch> {
+    assert_eq!(P::LAYOUT.name, kernel.params.name, "{} takes other parameters", kernel.name);
+    assert_eq!((reads.len(), writes.len()), (kernel.reads, kernel.writes), "bindings of {}", kernel.name);
+    let target = builder.target;
+    if kernel.threads > target.max_invocations
+        || (kernel.reads + kernel.writes) as u32 > target.max_storage_buffers
+    {
+        return Err(Error::TooLarge(format!(
+            "kernel {} needs workgroups of {} and {} storage buffers, but the device offers {} and {}; use another device",
+            kernel.name,
+            kernel.threads,
+            kernel.reads + kernel.writes,
+            target.max_invocations,
+            target.max_storage_buffers
+        )));
+    }
+    let count = match grid {
+        Grid::Workgroups(n) => n,
+        Grid::Invocations(n) => n.div_ceil(kernel.threads as u64),
+    };
+    let mut touched: Vec<StorageId> = reads.iter().chain(writes).copied().collect();
+    touched.sort();
+    touched.dedup();
+    Ok(Launch {
+        kernel,
+        params: bytemuck::cast_slice(std::slice::from_ref(params)).to_vec(),
+        reads: reads.to_vec(),
+        writes: writes.to_vec(),
+        workgroups: fold(count, target.max_workgroups).ok_or_else(|| {
+            Error::TooLarge(format!("kernel {} would need {count} workgroups", kernel.name))
+        })?,
+        flops: 0,
+        bytes: touched.iter().map(|s| builder.storages[s.index()].bytes).sum(),
+    })
+}
+
+/// Folds a number of workgroups over x and y; `None` if even that is not enough.
+fn fold(count: u64, limit: u32) -> Option<[u32; 3]> {
+    let y = count.div_ceil(limit as u64).max(1);
+    let x = count.div_ceil(y).max(1);
+    (y <= limit as u64).then_some([x as u32, y as u32, 1])
+}
+
+/// What an op's lowering sees: one node, the storages of its values, and a place for launches.
+pub struct Lowering<'a, 'b> {
+    builder: &'a mut Builder<'b>,
+    graph: &'a Graph,
+    node: &'a Node,
+}
+
+impl<'a> Lowering<'a, '_> {
+    /// Limits and preferences.
+    pub fn target(&self) -> &Target {
+        self.builder.target
+    }
+
+    /// Storage of the i-th input.
+    pub fn input(&self, i: usize) -> StorageId {
+        self.builder.of(self.node.inputs[i])
+    }
+
+    /// Number of inputs; some are optional.
+    pub fn inputs(&self) -> usize {
+        self.node.inputs.len()
+    }
+
+    /// Storage of the i-th output.
+    pub fn output(&self, i: usize) -> StorageId {
+        self.builder.of(self.node.outputs[i])
+    }
+
+    /// Shape of the i-th input.
+    pub fn input_shape(&self, i: usize) -> &'a [usize] {
+        self.graph.shape(self.node.inputs[i])
+    }
+
+    /// Shape of the i-th output.
+    pub fn output_shape(&self, i: usize) -> &'a [usize] {
+        self.graph.shape(self.node.outputs[i])
+    }
+
+    /// Elements of the i-th output.
+    pub fn output_len(&self, i: usize) -> usize {
+        self.output_shape(i).iter().product()
+    }
+
+    /// Memory for this node alone, in four-byte elements.
+    pub fn scratch(&mut self, label: &str, elements: usize) -> StorageId {
+        let label = format!("{} ({label})", self.graph.value(self.node.outputs[0]).name);
+        self.builder.storage(label, elements as u64 * 4, Place::Slot(usize::MAX))
+    }
+
+    /// Makes sure that output `o` starts with the contents of input `i`, so that an in-place kernel can work
+    /// on it: nothing to do where they share memory, else a copy.
+    pub fn begin_in_place(&mut self, o: usize, i: usize) -> Result<StorageId> {
+        let (from, to) = (self.input(i), self.output(o));
+        if from != to {
+            let launch = copy(self.builder, from, to, self.output_len(o))?;
+            self.builder.launches.push(launch);
+        }
+        Ok(to)
+    }
+
+    /// Emits a launch. `flops` counts a multiply-add as two. The bytes are taken to be those of all
+    /// bound storages; see [`Self::set_bytes`].
+    pub fn launch<P: Params>(
+        &mut self,
+        kernel: &'static Kernel,
+        params: &P,
+        reads: &[StorageId],
+        writes: &[StorageId],
+        grid: Grid,
+        flops: u64,
+    ) -> Result<()> {
+        let launch = launch(self.builder, kernel, params, reads, writes, grid)?;
+        self.builder.launches.push(Launch { flops, ..launch });
+        Ok(())
+    }
+
+    /// Corrects the bytes of the launch just emitted, where it touches only a part of its bindings.
+    pub fn set_bytes(&mut self, bytes: u64) {
+        if let Some(launch) = self.builder.launches.last_mut() {
+            launch.bytes = bytes;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::fold;
+
+    #[test]
+    fn workgroups_fold_past_a_dimensions_limit() {
+        assert_eq!(fold(1, 65_535), Some([1, 1, 1]));
+        assert_eq!(fold(65_535, 65_535), Some([65_535, 1, 1]));
+        assert_eq!(fold(65_536, 65_535), Some([32_768, 2, 1]));
+        assert_eq!(fold(200_000, 65_535), Some([50_000, 4, 1]));
+        assert_eq!(fold(65_535 * 65_535 + 1, 65_535), None);
+    }
+}

@@ -1,0 +1,89 @@
+//! Memory by liveness: transient storages whose lives do not overlap share a pooled buffer.
+
+use super::{Launch, Place, Storage, StorageId};
+use std::ops::RangeInclusive;
+
+/// Gives every transient storage a slot and returns the slots' sizes, largest first.
+///
+/// Storages are placed largest first, each into the smallest slot that is free for its whole life ("greedy
+/// by size" of Pisarchyk & Lee 2020). Slots are separate buffers rather than ranges of one arena, because
+/// WebGPU synchronises, and refuses to bind as read and read-write at once, whole buffers.
+pub(super) fn assign_slots(storages: &mut [Storage], launches: &[Launch], kept: &[StorageId]) -> Vec<u64> {
+    let lives = lives(storages.len(), launches, kept);
+    let mut order: Vec<usize> =
+        (0..storages.len()).filter(|i| matches!(storages[*i].place, Place::Slot(_))).collect();
+    order.sort_by_key(|i| (std::cmp::Reverse(storages[*i].bytes), *i));
+    let mut slots: Vec<(u64, Vec<RangeInclusive<usize>>)> = Vec::new();
+    for i in order {
+        let Some(life) = &lives[i] else { continue };
+        let free = |taken: &[RangeInclusive<usize>]| {
+            taken.iter().all(|other| life.end() < other.start() || other.end() < life.start())
+        };
+        // Later slots are smaller, and all are large enough.
+        let slot = slots.iter().rposition(|(_, taken)| free(taken)).unwrap_or_else(|| {
+            slots.push((storages[i].bytes, Vec::new()));
+            slots.len() - 1
+        });
+        slots[slot].1.push(life.clone());
+        storages[i].place = Place::Slot(slot);
+    }
+    slots.into_iter().map(|(bytes, _)| bytes).collect()
+}
+
+/// By storage: first and last launch that touch it; `kept` ones live to the end.
+fn lives(count: usize, launches: &[Launch], kept: &[StorageId]) -> Vec<Option<RangeInclusive<usize>>> {
+    let mut lives: Vec<Option<RangeInclusive<usize>>> = vec![None; count];
+    for (at, launch) in launches.iter().enumerate() {
+        for id in launch.reads.iter().chain(&launch.writes) {
+            let start = lives[id.index()].as_ref().map_or(at, |life| *life.start());
+            lives[id.index()] = Some(start..=at);
+        }
+    }
+    for id in kept {
+        if let Some(life) = &mut lives[id.index()] {
+            *life = *life.start()..=launches.len();
+        }
+    }
+    lives
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::kernel;
+
+    fn storage(bytes: u64) -> Storage {
+        Storage { label: String::new(), bytes, place: Place::Slot(usize::MAX) }
+    }
+
+    fn launch(reads: &[u32], writes: &[u32]) -> Launch {
+        let ids = |v: &[u32]| v.iter().map(|i| StorageId(*i)).collect();
+        Launch {
+            kernel: &kernel::COPY,
+            params: vec![],
+            reads: ids(reads),
+            writes: ids(writes),
+            workgroups: [1, 1, 1],
+            flops: 0,
+            bytes: 0,
+        }
+    }
+
+    #[test]
+    fn storages_share_a_slot_only_when_their_lives_are_apart() {
+        // 0 -> 1 -> 2 -> 3: at any time two neighbours are alive.
+        let mut storages = [storage(400), storage(100), storage(300), storage(50)];
+        let launches = [launch(&[0], &[1]), launch(&[1], &[2]), launch(&[2], &[3])];
+        let slots = assign_slots(&mut storages, &launches, &[StorageId(3)]);
+        assert_eq!(slots, [400, 100]);
+        assert_eq!(storages.map(|s| s.place), [0, 1, 0, 1].map(Place::Slot));
+    }
+
+    #[test]
+    fn a_kept_storage_shares_with_nothing_after_it() {
+        let mut storages = [storage(8), storage(8), storage(8)];
+        let launches = [launch(&[], &[0]), launch(&[], &[1]), launch(&[1], &[2])];
+        let slots = assign_slots(&mut storages, &launches, &[StorageId(0), StorageId(2)]);
+        assert_eq!(slots, [8, 8, 8]);
+    }
+}

@@ -1,0 +1,162 @@
+//! How it is computed: launches, buffers and command groups. Pure data, made and printed with no device.
+
+mod lower;
+mod memory;
+mod report;
+mod target;
+
+pub use lower::{Grid, Lowering};
+pub use target::{ConvAlgorithm, Family, Target};
+
+use crate::TensorType;
+use crate::graph::{Graph, Persistence, Phase};
+use crate::kernel::Kernel;
+use std::ops::Range;
+use std::sync::Arc;
+
+/// A region of device memory that launches bind: index into [`Plan::storages`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct StorageId(pub(crate) u32);
+
+impl StorageId {
+    /// Index into [`Plan::storages`].
+    pub fn index(self) -> usize {
+        self.0 as usize
+    }
+}
+
+/// Where a storage lives.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Place {
+    /// A buffer of its own that outlives steps.
+    Persistent,
+    /// A buffer of its own, filled at the start of each step.
+    Input,
+    /// The start of a pooled buffer ([`Plan::slots`]), shared with storages of other times.
+    Slot(usize),
+}
+
+/// A region of device memory.
+#[derive(Clone, Debug)]
+pub struct Storage {
+    /// What it holds, for people.
+    pub label: String,
+    /// Size in bytes.
+    pub bytes: u64,
+    /// Where it lives.
+    pub place: Place,
+}
+
+/// One dispatch of one kernel.
+#[derive(Clone, Debug)]
+pub struct Launch {
+    /// The kernel.
+    pub kernel: &'static Kernel,
+    /// Its parameter struct, as words.
+    pub params: Vec<u32>,
+    /// Read-only bindings.
+    pub reads: Vec<StorageId>,
+    /// Read-write bindings.
+    pub writes: Vec<StorageId>,
+    /// Workgroups in x, y and z.
+    pub workgroups: [u32; 3],
+    /// Floating-point operations, a multiply-add counted as two.
+    pub flops: u64,
+    /// Bytes that the launch has to read and write at least once.
+    pub bytes: u64,
+}
+
+/// The launches of one layer in one direction: one command buffer.
+#[derive(Clone, Debug)]
+pub struct Group {
+    /// The layer, `layer1.0.conv1`.
+    pub scope: Arc<str>,
+    /// The direction.
+    pub phase: Phase,
+    /// Shape of the last node's first output.
+    pub shape: Vec<usize>,
+    /// Indices into [`Plan::launches`].
+    pub launches: Range<usize>,
+}
+
+impl Group {
+    /// `layer1.0.conv1 forward`.
+    pub fn label(&self) -> String {
+        let scope = if self.scope.is_empty() { "model" } else { &self.scope };
+        format!("{scope} {}", self.phase.name())
+    }
+}
+
+/// A named value that goes in or comes out at each step.
+#[derive(Clone, Debug)]
+pub struct Port {
+    /// Its name.
+    pub name: String,
+    /// Shape and element type.
+    pub ty: TensorType,
+    /// Where it lies.
+    pub storage: StorageId,
+}
+
+/// A persistent value.
+#[derive(Clone, Debug)]
+pub struct PersistentPort {
+    /// Name, type and place.
+    pub port: Port,
+    /// Purpose and first contents.
+    pub persistence: Persistence,
+}
+
+/// Everything an executor needs to run a graph, decided beforehand.
+#[derive(Clone, Debug)]
+pub struct Plan {
+    /// Regions of memory.
+    pub storages: Vec<Storage>,
+    /// Sizes of the pooled buffers in bytes, largest first.
+    pub slots: Vec<u64>,
+    /// Dispatches in order.
+    pub launches: Vec<Launch>,
+    /// Runs of launches, one command buffer each.
+    pub groups: Vec<Group>,
+    /// Filled at the start of each step.
+    pub inputs: Vec<Port>,
+    /// Read back at the end of each step.
+    pub outputs: Vec<Port>,
+    /// Kept from step to step.
+    pub persistent: Vec<PersistentPort>,
+}
+
+impl Plan {
+    /// Lowers a graph for a target. Fails when something passes the target's limits; nothing has been
+    /// allocated then.
+    pub fn new(graph: &Graph, target: &Target) -> crate::Result<Self> {
+        lower::lower(graph, target)
+    }
+
+    /// Bytes of device memory that a step needs at its peak. Everything is allocated before the first
+    /// step, so this is also what is taken throughout.
+    pub fn peak_bytes(&self) -> u64 {
+        self.persistent_bytes() + self.input_bytes() + self.slots.iter().sum::<u64>()
+    }
+
+    /// Bytes of weights, running statistics and optimiser state.
+    pub fn persistent_bytes(&self) -> u64 {
+        self.persistent.iter().map(|p| p.port.ty.bytes()).sum()
+    }
+
+    /// Bytes of the inputs.
+    pub fn input_bytes(&self) -> u64 {
+        self.inputs.iter().map(|p| p.ty.bytes()).sum()
+    }
+
+    /// Bytes that transient values would take if none shared memory with another.
+    pub fn unshared_bytes(&self) -> u64 {
+        let transient = |s: &&Storage| matches!(s.place, Place::Slot(_));
+        self.storages.iter().filter(transient).map(|s| s.bytes).sum()
+    }
+
+    /// Floating-point operations of a step.
+    pub fn flops(&self) -> u64 {
+        self.launches.iter().map(|l| l.flops).sum()
+    }
+}

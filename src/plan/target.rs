@@ -1,0 +1,81 @@
+//! What the plan is made for: a family of executors and its limits.
+
+/// Which kernels suit an executor.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Family {
+    /// A hardware GPU: workgroup memory is fast, loads want to be coalesced.
+    Gpu,
+    /// A GPU interface on the CPU (lavapipe, SwiftShader, WARP): barriers and workgroup memory are slow.
+    Software,
+    /// The CPU executor.
+    Cpu,
+}
+
+/// How convolutions are computed.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum ConvAlgorithm {
+    /// Whatever suits the convolution: direct where groups have few channels, else im2col.
+    #[default]
+    Auto,
+    /// Pictures unfolded to columns, then a matrix product.
+    Im2col,
+    /// Straight from the definition.
+    Direct,
+}
+
+/// Limits and preferences that lowering obeys. All are inputs: the same graph gives another plan for
+/// another target, and no device is needed to make one.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Target {
+    /// Which kernels suit.
+    pub family: Family,
+    /// Largest storage binding, bytes.
+    pub max_binding: u64,
+    /// Largest buffer, bytes.
+    pub max_buffer: u64,
+    /// Most workgroups in one dimension of a dispatch.
+    pub max_workgroups: u32,
+    /// Most invocations a workgroup.
+    pub max_invocations: u32,
+    /// Most storage buffers a kernel can bind.
+    pub max_storage_buffers: u32,
+    /// Memory that tensors can have, bytes, where it is known.
+    pub memory: Option<u64>,
+    /// Largest scratch buffer that lowering asks for, bytes: larger work is done in chunks.
+    pub scratch: u64,
+    /// How convolutions are computed.
+    pub conv: ConvAlgorithm,
+}
+
+impl Target {
+    /// WebGPU's default limits: what every adapter can do.
+    pub fn baseline(family: Family) -> Self {
+        Self {
+            family,
+            max_binding: 128 << 20,
+            max_buffer: 256 << 20,
+            max_workgroups: 65_535,
+            max_invocations: 256,
+            max_storage_buffers: 8,
+            memory: None,
+            scratch: 32 << 20,
+            conv: ConvAlgorithm::Auto,
+        }
+    }
+
+    /// The CPU executor with this much memory.
+    pub fn cpu(memory: Option<u64>) -> Self {
+        Self {
+            max_binding: 16 << 30,
+            max_buffer: 16 << 30,
+            max_workgroups: u32::MAX,
+            memory,
+            ..Self::baseline(Family::Cpu)
+        }
+    }
+
+    /// Bytes that one scratch buffer may take.
+    pub(crate) fn scratch_limit(&self) -> u64 {
+        self.scratch.min(self.max_binding).min(self.max_buffer)
+    }
+}

@@ -1,0 +1,107 @@
+//! Random numbers that are a function of what they are for.
+//!
+//! A generator is keyed by a seed and by the purpose of its numbers: the epoch and the picture, for
+//! example. So they do not depend on which thread draws them, or in which order.
+//!
+//! The generator is SplitMix64 of Steele, Lea and Flood, *Fast Splittable Pseudorandom Number
+//! Generators*, OOPSLA 2014 (doi 10.1145/2660193.2660195), with the constants of Vigna's version,
+//! <https://prng.di.unimi.it/splitmix64.c>.
+
+/// The odd number nearest to 2^64 divided by the golden ratio.
+const GOLDEN: u64 = 0x9e37_79b9_7f4a_7c15;
+
+/// The purposes, so that equal numbers for different ones give different draws.
+pub(crate) const SHUFFLE: u64 = 1;
+pub(crate) const AUGMENT: u64 = 2;
+pub(crate) const HOLD_OUT: u64 = 3;
+
+/// A SplitMix64 generator.
+///
+/// ```
+/// use striate::rng::SplitMix64;
+/// let draw = || SplitMix64::keyed(7, &[1, 2]).next_u64();
+/// assert_eq!(draw(), draw());
+/// assert_ne!(draw(), SplitMix64::keyed(7, &[2, 1]).next_u64());
+/// ```
+#[derive(Debug, Clone)]
+pub struct SplitMix64 {
+    state: u64,
+}
+
+impl SplitMix64 {
+    /// The generator that starts from `seed` itself, as the reference does.
+    pub fn new(seed: u64) -> Self {
+        Self { state: seed }
+    }
+
+    /// The generator for one purpose: every key is mixed in, and their order counts.
+    pub fn keyed(seed: u64, keys: &[u64]) -> Self {
+        let state = keys
+            .iter()
+            .fold(mix(seed.wrapping_add(GOLDEN)), |state, key| mix((state ^ key).wrapping_add(GOLDEN)));
+        Self { state }
+    }
+
+    /// 64 random bits.
+    pub fn next_u64(&mut self) -> u64 {
+        self.state = self.state.wrapping_add(GOLDEN);
+        mix(self.state)
+    }
+
+    /// A number in [0, 1), a multiple of 2^-53.
+    pub fn unit(&mut self) -> f64 {
+        (self.next_u64() >> 11) as f64 / (1u64 << 53) as f64
+    }
+
+    /// A normal number of mean 0 and deviation 1, by the transform of Box and Muller (1958).
+    pub fn normal(&mut self) -> f64 {
+        let radius = (-2.0 * (1.0 - self.unit()).ln()).sqrt();
+        radius * (std::f64::consts::TAU * self.unit()).cos()
+    }
+
+    /// A number from 0 to `bound - 1`, each equally likely.
+    ///
+    /// Lemire's method: *Fast Random Integer Generation in an Interval*, arXiv 1805.10941.
+    ///
+    /// # Panics
+    ///
+    /// If `bound` is 0.
+    pub fn below(&mut self, bound: u32) -> u32 {
+        assert!(bound > 0, "there is no number below 0");
+        // The first `2^32 mod bound` remainders come up once too often, and are drawn again.
+        let surplus = bound.wrapping_neg() % bound;
+        loop {
+            let product = (self.next_u64() >> 32) * u64::from(bound);
+            if product as u32 >= surplus {
+                return (product >> 32) as u32;
+            }
+        }
+    }
+}
+
+fn mix(z: u64) -> u64 {
+    let z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    let z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+    z ^ (z >> 31)
+}
+
+/// The numbers from 0 to `count - 1` in the order of one epoch, every order equally likely.
+///
+/// ```
+/// let mut order = striate::rng::shuffle(1, 0, 100);
+/// assert_ne!(order, striate::rng::shuffle(1, 1, 100));
+/// order.sort();
+/// assert!(order.into_iter().eq(0..100));
+/// ```
+pub fn shuffle(seed: u64, epoch: u64, count: u32) -> Vec<u32> {
+    permutation(&mut SplitMix64::keyed(seed, &[SHUFFLE, epoch]), count)
+}
+
+/// A random order of the numbers from 0 to `count - 1`, by the shuffle of Fisher and Yates.
+pub(crate) fn permutation(rng: &mut SplitMix64, count: u32) -> Vec<u32> {
+    let mut order: Vec<u32> = (0..count).collect();
+    for last in (1..count).rev() {
+        order.swap(last as usize, rng.below(last + 1) as usize);
+    }
+    order
+}

@@ -1,0 +1,275 @@
+//! Running plans: weights that live on a device, and steps that are submitted and answered later.
+
+use crate::graph::{Init, PersistentKind};
+use crate::plan::{PersistentPort, Plan, Port};
+use crate::rng::SplitMix64;
+use crate::{Device, Error, Result, Tensor, TensorType};
+
+/// What both executors do. Steps are submitted without waiting; their outputs come back in order.
+pub(crate) trait Executor: Send {
+    /// Replaces the contents of a persistent value; `words` has its size.
+    fn write(&mut self, name: &str, words: &[u32]) -> Result<()>;
+
+    /// The contents of a persistent value after all submitted steps.
+    fn read(&mut self, name: &str, words: usize) -> Result<Vec<u32>>;
+
+    /// Runs plan number `program` on these inputs, given in the plan's order and sizes.
+    fn submit(&mut self, program: usize, inputs: &[&[u8]]) -> Result<()>;
+
+    /// The outputs of the oldest step not yet answered: waits for it, or returns `None` if it is not done.
+    fn answer(&mut self, wait: bool) -> Result<Option<Answer>>;
+
+    /// Submits a step, waits for it and tells how long each of the plan's groups took.
+    fn time(&mut self, program: usize, inputs: &[&[u8]]) -> Result<Timing>;
+}
+
+/// Raw outputs of one step: program number, and words by output.
+pub(crate) struct Answer {
+    pub program: usize,
+    pub words: Vec<Vec<u32>>,
+}
+
+/// How long the groups of a plan took.
+#[derive(Clone, Debug)]
+pub struct Timing {
+    /// Seconds, by group of the plan.
+    pub seconds: Vec<f64>,
+    /// What measured them.
+    pub clock: Clock,
+}
+
+/// What measured a [`Timing`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Clock {
+    /// The device's own timestamps.
+    Timestamps,
+    /// The host's clock, submission and waiting included.
+    Wall,
+}
+
+/// The outputs of one step, by name.
+#[derive(Clone, Debug)]
+pub struct Outputs {
+    /// Number of the plan that ran.
+    pub program: usize,
+    values: Vec<(String, Tensor)>,
+}
+
+impl Outputs {
+    /// The output of this name; `None` if the plan has none of this name.
+    pub fn get(&self, name: &str) -> Option<&Tensor> {
+        self.values.iter().find(|(n, _)| n == name).map(|(_, t)| t)
+    }
+
+    /// A one-element output as a number.
+    pub fn scalar(&self, name: &str) -> Option<f32> {
+        self.get(name).and_then(|t| t.as_f32().first().copied())
+    }
+
+    /// All outputs in the plan's order.
+    pub fn into_tensors(self) -> Vec<Tensor> {
+        self.values.into_iter().map(|(_, t)| t).collect()
+    }
+}
+
+/// Plans made ready on a device, and the persistent values they share by name: a training plan, one for
+/// its smaller last batch and one for evaluation work on the same weights.
+///
+/// All memory is taken and every pipeline made when the session is created. Transient memory is shared
+/// between the plans, since only one runs at a time.
+pub struct Session {
+    executor: Box<dyn Executor>,
+    plans: Vec<Plan>,
+    persistent: Vec<PersistentPort>,
+    pending: usize,
+}
+
+impl Session {
+    /// Makes plans ready on a device. Fails when two plans disagree about a persistent value, or when the
+    /// device has too little memory. Persistent values are zero until [`Session::initialize`] or
+    /// [`Session::write`].
+    pub fn new(device: &Device, plans: Vec<Plan>) -> Result<Self> {
+        let persistent = merge_persistent(&plans)?;
+        let executor = device.executor(&plans, &persistent)?;
+        Ok(Self { executor, plans, persistent, pending: 0 })
+    }
+
+    /// The plans, in the order given.
+    pub fn plans(&self) -> &[Plan] {
+        &self.plans
+    }
+
+    /// Names, types and purposes of the persistent values.
+    pub fn persistent(&self) -> &[PersistentPort] {
+        &self.persistent
+    }
+
+    /// Bytes of device memory that the session takes, from its first to its last step.
+    pub fn bytes(&self) -> u64 {
+        let persistent: u64 = self.persistent.iter().map(|p| p.port.ty.bytes()).sum();
+        let inputs: u64 = self.plans.iter().map(Plan::input_bytes).sum();
+        persistent + inputs + shared_slots(&self.plans).iter().sum::<u64>()
+    }
+
+    /// Gives every persistent value its first contents. A value's numbers depend on the seed and on its
+    /// name alone.
+    pub fn initialize(&mut self, seed: u64) -> Result<()> {
+        for PersistentPort { port, persistence } in self.persistent.clone() {
+            let values = initial(persistence.init, port.ty.len(), seed, &port.name);
+            self.executor.write(&port.name, bytemuck::cast_slice(&values))?;
+        }
+        Ok(())
+    }
+
+    /// Replaces a persistent value. Fails when there is none of this name or it has another type.
+    pub fn write(&mut self, name: &str, tensor: &Tensor) -> Result<()> {
+        check_type(name, &self.port(name)?.ty, tensor.ty())?;
+        self.executor.write(name, tensor.as_u32())
+    }
+
+    /// The contents of a persistent value after all submitted steps. Waits for them.
+    pub fn read(&mut self, name: &str) -> Result<Tensor> {
+        let ty = self.port(name)?.ty.clone();
+        let words = self.executor.read(name, ty.len())?;
+        Tensor::new(ty, words)
+    }
+
+    /// The model's parameters and buffers by name, in order of creation; not the optimiser's state.
+    pub fn state_dict(&mut self) -> Result<Vec<(String, Tensor)>> {
+        let model = |p: &&PersistentPort| p.persistence.kind != PersistentKind::Optimizer;
+        let names: Vec<String> = self.persistent.iter().filter(model).map(|p| p.port.name.clone()).collect();
+        names.into_iter().map(|name| Ok((name.clone(), self.read(&name)?))).collect()
+    }
+
+    /// Submits one step of plan number `program` without waiting for it. Every input of the plan is given
+    /// by name, as bytes. Where too many steps are in flight, waits for the oldest.
+    pub fn submit(&mut self, program: usize, inputs: &[(&str, &[u8])]) -> Result<()> {
+        let ordered = order_inputs(&self.plans[program], inputs)?;
+        self.executor.submit(program, &ordered)?;
+        self.pending += 1;
+        Ok(())
+    }
+
+    /// Outputs of the oldest step whose outputs were not taken yet, if it is done. Never waits.
+    pub fn poll(&mut self) -> Result<Option<Outputs>> {
+        self.answer(false)
+    }
+
+    /// Outputs of the oldest step whose outputs were not taken yet; waits for it. `None` when there is none.
+    pub fn wait(&mut self) -> Result<Option<Outputs>> {
+        self.answer(true)
+    }
+
+    /// Steps submitted whose outputs were not taken yet.
+    pub fn pending(&self) -> usize {
+        self.pending
+    }
+
+    /// Submits one step and waits for its outputs. Earlier steps' outputs must have been taken.
+    pub fn run(&mut self, program: usize, inputs: &[(&str, &[u8])]) -> Result<Outputs> {
+        assert_eq!(self.pending, 0, "take the outputs of earlier steps first");
+        self.submit(program, inputs)?;
+        Ok(self.wait()?.expect("a step was just submitted"))
+    }
+
+    /// Runs one step and tells how long each of the plan's groups took. Its outputs are dropped.
+    pub fn time(&mut self, program: usize, inputs: &[(&str, &[u8])]) -> Result<Timing> {
+        assert_eq!(self.pending, 0, "take the outputs of earlier steps first");
+        let ordered = order_inputs(&self.plans[program], inputs)?;
+        self.executor.time(program, &ordered)
+    }
+
+    fn answer(&mut self, wait: bool) -> Result<Option<Outputs>> {
+        if self.pending == 0 {
+            return Ok(None);
+        }
+        let Some(answer) = self.executor.answer(wait)? else { return Ok(None) };
+        self.pending -= 1;
+        let ports = &self.plans[answer.program].outputs;
+        let values = ports
+            .iter()
+            .zip(answer.words)
+            .map(|(port, words)| Ok((port.name.clone(), Tensor::new(port.ty.clone(), words)?)))
+            .collect::<Result<_>>()?;
+        Ok(Some(Outputs { program: answer.program, values }))
+    }
+
+    fn port(&self, name: &str) -> Result<&Port> {
+        self.persistent.iter().map(|p| &p.port).find(|p| p.name == name).ok_or_else(|| {
+            let names: Vec<&str> = self.persistent.iter().take(4).map(|p| p.port.name.as_str()).collect();
+            Error::argument(
+                name,
+                format!("there is no parameter of this name; the first are {}", names.join(", ")),
+            )
+        })
+    }
+}
+
+/// Sizes of the transient buffers that serve all plans: the largest each plan wants of its n-th.
+pub(crate) fn shared_slots(plans: &[Plan]) -> Vec<u64> {
+    let count = plans.iter().map(|p| p.slots.len()).max().unwrap_or(0);
+    (0..count).map(|i| plans.iter().filter_map(|p| p.slots.get(i)).copied().max().unwrap_or(0)).collect()
+}
+
+fn merge_persistent(plans: &[Plan]) -> Result<Vec<PersistentPort>> {
+    let mut merged: Vec<PersistentPort> = Vec::new();
+    for new in plans.iter().flat_map(|p| &p.persistent) {
+        match merged.iter().find(|p| p.port.name == new.port.name) {
+            Some(old) => check_type(&new.port.name, &old.port.ty, &new.port.ty)?,
+            None => merged.push(new.clone()),
+        }
+    }
+    Ok(merged)
+}
+
+fn check_type(name: &str, expected: &TensorType, found: &TensorType) -> Result<()> {
+    match expected == found {
+        true => Ok(()),
+        false => Err(Error::argument(
+            name,
+            format!(
+                "expected {:?} {:?}, found {:?} {:?}",
+                expected.dtype, expected.shape, found.dtype, found.shape
+            ),
+        )),
+    }
+}
+
+fn order_inputs<'a>(plan: &Plan, inputs: &[(&str, &'a [u8])]) -> Result<Vec<&'a [u8]>> {
+    if let Some((name, _)) = inputs.iter().find(|(name, _)| plan.inputs.iter().all(|p| p.name != *name)) {
+        let names: Vec<&str> = plan.inputs.iter().map(|p| p.name.as_str()).collect();
+        return Err(Error::argument(*name, format!("is not an input; the inputs are {}", names.join(", "))));
+    }
+    plan.inputs
+        .iter()
+        .map(|port| {
+            let (_, bytes) = inputs
+                .iter()
+                .find(|(name, _)| *name == port.name)
+                .ok_or_else(|| Error::argument(&port.name, "this input was not given"))?;
+            if bytes.len() as u64 != port.ty.bytes() {
+                let problem = format!(
+                    "expected {} bytes for {:?}, found {}",
+                    port.ty.bytes(),
+                    port.ty.shape,
+                    bytes.len()
+                );
+                return Err(Error::argument(&port.name, problem));
+            }
+            Ok(*bytes)
+        })
+        .collect()
+}
+
+/// First contents: reproducible from the seed and the name, whatever else the model has.
+fn initial(init: Init, len: usize, seed: u64, name: &str) -> Vec<f32> {
+    // FNV-1a, so that each name has its own stream.
+    let key =
+        name.bytes().fold(0xcbf2_9ce4_8422_2325u64, |h, b| (h ^ b as u64).wrapping_mul(0x100_0000_01b3));
+    let mut rng = SplitMix64::keyed(seed, &[key]);
+    match init {
+        Init::Constant(value) => vec![value; len],
+        Init::Normal { std } => (0..len).map(|_| rng.normal() as f32 * std).collect(),
+        Init::Uniform { bound } => (0..len).map(|_| (2.0 * rng.unit() as f32 - 1.0) * bound).collect(),
+    }
+}

@@ -1,0 +1,139 @@
+use std::path::Path;
+
+use striate::data::{fashion_mnist, mnist, read_idx_images, read_idx_labels};
+use striate::rng::SplitMix64;
+use tempfile::{TempDir, tempdir};
+
+use crate::{assert_fails, damaged, gzip, idx_file, write};
+
+const IMAGES: u32 = 0x803;
+const LABELS: u32 = 0x801;
+
+#[test]
+fn plain_and_gzipped_files_are_told_apart_by_content() {
+    let dir = tempdir().unwrap();
+    let pixels: Vec<u8> = (0..12).collect();
+    let plain = idx_file(IMAGES, &[2, 2, 3], &pixels);
+    for (name, bytes) in [("plain", plain.clone()), ("plain.gz", plain.clone()), ("packed", gzip(&plain))] {
+        let path = dir.path().join(name);
+        write(&path, &bytes);
+        let images = read_idx_images(&path).unwrap();
+        assert_eq!((images.count, images.height, images.width), (2, 2, 3), "{name}");
+        assert_eq!(images.pixels, pixels, "{name}");
+    }
+    let path = dir.path().join("labels");
+    write(&path, &idx_file(LABELS, &[3], &[2, 0, 9]));
+    assert_eq!(read_idx_labels(&path).unwrap(), [2, 0, 9]);
+}
+
+#[test]
+fn every_bad_file_is_refused_with_its_name_and_problem() {
+    let good = idx_file(IMAGES, &[2, 2, 3], &[7; 12]);
+    let packed = gzip(&good);
+    let with = |bytes: &[u8], more: &[u8]| [bytes, more].concat();
+    let flipped = |mut bytes: Vec<u8>, at_end: usize| {
+        let at = bytes.len() - at_end;
+        bytes[at] ^= 0x55;
+        bytes
+    };
+    let huge = u32::MAX;
+    let cases: Vec<(&str, Vec<u8>, &str)> = vec![
+        ("empty", vec![], "empty"),
+        ("three bytes", vec![0, 0, 8], "ends within the header"),
+        ("half a header", good[..10].to_vec(), "ends within the header"),
+        ("labels", idx_file(LABELS, &[2], &[1, 2]), "found 0x00000801 (labels)"),
+        ("png", b"\x89PNG\r\n\x1a\n and more".to_vec(), "found 0x89504e47 (something else)"),
+        ("one byte short", good[..good.len() - 1].to_vec(), "promises 12 bytes, but only 11 follow"),
+        ("one byte long", with(&good, &[0]), "promises 12 bytes, but more follow"),
+        ("no pictures", idx_file(IMAGES, &[0, 28, 28], &[]), "promises 0 x 28 x 28 bytes, which is none"),
+        ("no rows", idx_file(IMAGES, &[5, 0, 28], &[]), "which is none"),
+        ("overflow", idx_file(IMAGES, &[huge, huge, huge], &[1; 50]), "4294967295 x 4294967295 x 4294967295"),
+        ("over the limit", idx_file(IMAGES, &[huge, 28, 28], &[1; 50]), "more than the 2147483648 allowed"),
+        ("at the limit", idx_file(IMAGES, &[1 << 31, 1, 1], &[1; 50]), "but only 50 follow"),
+        ("gzip, empty inside", gzip(&[]), "ends within the header"),
+        ("gzip, labels inside", gzip(&idx_file(LABELS, &[2], &[1, 2])), "(labels)"),
+        ("gzip, short inside", gzip(&good[..20]), "but only 4 follow"),
+        ("gzip, long inside", gzip(&with(&good, &[0])), "but more follow"),
+        ("gzip, bomb inside", gzip(&with(&good, &vec![0; 50_000_000])), "but more follow"),
+        ("gzip, rubbish behind", with(&packed, b"x"), "more bytes after the end of its gzip data"),
+        ("gzip, twice", with(&packed, &packed), "more bytes after the end of its gzip data"),
+        ("gzip, cut short", packed[..packed.len() - 9].to_vec(), "gzip data were cut short"),
+        ("gzip, no trailer", packed[..packed.len() - 8].to_vec(), "gzip data were cut short"),
+        ("gzip, bare magic", packed[..2].to_vec(), "gzip data were cut short"),
+        ("gzip, wrong checksum", flipped(packed.clone(), 8), "gzip data are damaged"),
+        ("gzip, wrong length", flipped(packed.clone(), 1), "gzip data are damaged"),
+        ("gzip, wrong method", with(&[0x1f, 0x8b, 9], &packed[3..]), "gzip data are damaged"),
+        ("gzip, no deflate", with(&packed[..10], &[0xff; 40]), "gzip data are damaged"),
+    ];
+    let dir = tempdir().unwrap();
+    for (case, bytes, problem) in cases {
+        let path = dir.path().join(case);
+        write(&path, &bytes);
+        assert_fails(case, read_idx_images(&path), &[path.to_str().unwrap(), problem]);
+    }
+    assert_fails("missing", read_idx_images(&dir.path().join("none")), &["none: cannot read"]);
+    assert_fails("folder", read_idx_images(dir.path()), &[dir.path().to_str().unwrap(), "cannot read"]);
+    let path = dir.path().join("pictures for labels");
+    write(&path, &good);
+    assert_fails("pictures for labels", read_idx_labels(&path), &["of IDX labels", "(pictures)"]);
+}
+
+/// A folder with two training pictures and one test picture.
+fn folder(train_labels: &[u8]) -> TempDir {
+    let dir = tempdir().unwrap();
+    let put = |name: &str, bytes: &[u8]| write(dir.path().join(name), bytes);
+    put("train-images-idx3-ubyte", &idx_file(IMAGES, &[2, 1, 2], &[1, 2, 3, 4]));
+    put("train-labels-idx1-ubyte.gz", &gzip(&idx_file(LABELS, &[train_labels.len() as u32], train_labels)));
+    put("t10k-images.idx3-ubyte", &idx_file(IMAGES, &[1, 1, 2], &[5, 6]));
+    put("t10k-labels.idx1-ubyte.gz", &gzip(&idx_file(LABELS, &[1], &[9])));
+    dir
+}
+
+#[test]
+fn a_folder_of_four_files_is_a_split() {
+    let dir = folder(&[3, 0]);
+    let split = fashion_mnist(dir.path()).unwrap();
+    assert_eq!((split.train.shape(), split.train.labels()), ([1, 1, 2], [3, 0].as_slice()));
+    assert_eq!((split.train.image(1), split.test.image(0)), ([3, 4].as_slice(), [5, 6].as_slice()));
+    assert_eq!(split.test.classes()[9], "Ankle boot");
+    assert_eq!((split.normalization.mean, split.normalization.std), (vec![0.2860], vec![0.3530]));
+    assert_eq!(mnist(dir.path()).unwrap().test.classes()[9], "9");
+}
+
+#[test]
+fn files_that_do_not_fit_together_are_refused() {
+    let labels = "train-labels-idx1-ubyte.gz";
+    let load = |dir: &TempDir| fashion_mnist(dir.path());
+    assert_fails("count", load(&folder(&[1, 2, 3])), &[labels, "expected 2 labels", "found 3"]);
+    assert_fails("class", load(&folder(&[1, 10])), &[labels, "label 10 of picture 1", "10 classes"]);
+
+    let dir = folder(&[1, 2]);
+    write(dir.path().join("t10k-images.idx3-ubyte"), &idx_file(IMAGES, &[1, 2, 1], &[5, 6]));
+    assert_fails("shape", load(&dir), &["fashion-mnist", "[1, 1, 2]", "[1, 2, 1]"]);
+
+    let dir = folder(&[1, 2]);
+    std::fs::remove_file(dir.path().join(labels)).unwrap();
+    let looked_for = ["train-labels-idx1-ubyte,", "train-labels-idx1-ubyte.gz", "train-labels.idx1-ubyte"];
+    let origin = ["dataset-fashion-mnist", "https://github.com/zalandoresearch/fashion-mnist"];
+    assert_fails("missing", load(&dir), &looked_for);
+    assert_fails("missing", load(&dir), &origin);
+    assert_fails("no folder", fashion_mnist(Path::new("no/such")), &["no/such", "train-images-idx3-ubyte"]);
+}
+
+#[test]
+fn no_damage_makes_it_panic() {
+    let dir = tempdir().unwrap();
+    let path = dir.path().join("damaged");
+    let plain = idx_file(IMAGES, &[4, 3, 5], &(0..60).collect::<Vec<u8>>());
+    let labels = idx_file(LABELS, &[9], &[1; 9]);
+    let mut rng = SplitMix64::new(1);
+    for original in [plain.clone(), gzip(&plain), labels.clone(), gzip(&labels)] {
+        for _ in 0..2000 {
+            write(&path, &damaged(&original, &mut rng));
+            if let Ok(images) = read_idx_images(&path) {
+                assert_eq!(images.pixels.len(), images.count * images.height * images.width);
+            }
+            let _ = read_idx_labels(&path);
+        }
+    }
+}

@@ -1,0 +1,158 @@
+use std::sync::Arc;
+
+use striate::data::{Augment, Batch, Dataset, Loader, LoaderConfig, Normalization};
+
+use crate::{assert_fails, sample};
+
+fn normalization() -> Normalization {
+    Normalization { mean: vec![0.1, 0.2, 0.3], std: vec![0.5, 0.6, 0.7] }
+}
+
+fn augmented() -> LoaderConfig {
+    let augment = Some(Augment { crop_padding: 2, flip: true });
+    LoaderConfig { batch_size: 8, shuffle: true, augment, seed: 5, epoch: 2, ..Default::default() }
+}
+
+fn batches(count: usize, config: LoaderConfig) -> Vec<Batch> {
+    Loader::new(Arc::new(sample(count)), &normalization(), config).unwrap().collect()
+}
+
+fn indices(batches: &[Batch]) -> Vec<u32> {
+    batches.iter().flat_map(|batch| batch.indices.clone()).collect()
+}
+
+#[test]
+fn threads_and_prefetch_change_nothing() {
+    let reference = batches(100, LoaderConfig { threads: 1, prefetch: 1, ..augmented() });
+    assert_eq!(reference.len(), 13);
+    for threads in [1, 2, 7] {
+        for prefetch in [1, 4] {
+            let config = LoaderConfig { threads, prefetch, ..augmented() };
+            assert_eq!(batches(100, config), reference, "{threads} threads, {prefetch} ahead");
+            let mut loader = Loader::new(Arc::new(sample(100)), &normalization(), config).unwrap();
+            for expected in &reference {
+                let batch = loader.next().unwrap();
+                assert_eq!(batch, *expected, "{threads} threads, {prefetch} ahead, recycled");
+                loader.recycle(batch);
+            }
+        }
+    }
+    let other_seed = batches(100, LoaderConfig { seed: 6, ..augmented() });
+    let other_epoch = batches(100, LoaderConfig { epoch: 3, ..augmented() });
+    assert!(indices(&other_seed) != indices(&reference) && indices(&other_epoch) != indices(&reference));
+}
+
+#[test]
+fn an_epoch_has_every_picture_once_with_its_own_label() {
+    let dataset = sample(30);
+    let batches = batches(30, LoaderConfig { augment: None, ..augmented() });
+    assert_eq!(batches.iter().map(|batch| batch.size).collect::<Vec<_>>(), [8, 8, 8, 6]);
+    let tables = normalization().tables();
+    for batch in &batches {
+        assert_eq!(
+            (batch.labels.len(), batch.indices.len(), batch.images.len()),
+            (batch.size, batch.size, batch.size * 60)
+        );
+        for (i, &index) in batch.indices.iter().enumerate() {
+            assert_eq!(batch.labels[i], dataset.labels()[index as usize]);
+            let bytes = dataset.image(index as usize);
+            let expected = bytes.iter().enumerate().map(|(at, &byte)| tables[at / 20][usize::from(byte)]);
+            assert!(batch.images[i * 60..][..60].iter().copied().eq(expected));
+        }
+    }
+    let mut seen = indices(&batches);
+    assert!(!seen.is_sorted());
+    seen.sort();
+    assert!(seen.into_iter().eq(0..30));
+}
+
+#[test]
+fn the_last_batch_is_small_or_left_out() {
+    let config = LoaderConfig { batch_size: 8, ..Default::default() };
+    for (count, drop_last, sizes) in [
+        (20, false, vec![8, 8, 4]),
+        (20, true, vec![8, 8]),
+        (16, false, vec![8, 8]),
+        (16, true, vec![8, 8]),
+        (8, true, vec![8]),
+    ] {
+        let config = LoaderConfig { drop_last, ..config };
+        let batches = batches(count, config);
+        assert_eq!(batches.iter().map(|batch| batch.size).collect::<Vec<_>>(), sizes);
+        assert!(
+            indices(&batches).into_iter().eq(0..sizes.iter().sum::<usize>() as u32),
+            "unshuffled is in order"
+        );
+        assert_eq!(config.batches(count), sizes.len());
+    }
+}
+
+#[test]
+fn an_epoch_can_be_taken_up_in_the_middle() {
+    let whole = batches(50, augmented());
+    for start_batch in 0..=whole.len() {
+        let config = LoaderConfig { start_batch, ..augmented() };
+        let loader = Loader::new(Arc::new(sample(50)), &normalization(), config).unwrap();
+        assert_eq!(loader.len(), whole.len() - start_batch);
+        assert_eq!(loader.collect::<Vec<_>>(), whole[start_batch..]);
+    }
+}
+
+#[test]
+fn dropping_a_loader_ends_its_threads() {
+    let dataset = Arc::new(sample(1000));
+    let config = LoaderConfig { threads: 3, ..augmented() };
+    let mut loader = Loader::new(dataset.clone(), &normalization(), config).unwrap();
+    loader.next().unwrap();
+    drop(loader);
+    assert_eq!(Arc::strong_count(&dataset), 1);
+}
+
+#[test]
+fn unusable_settings_are_refused() {
+    let good = augmented();
+    let wide = Some(Augment { crop_padding: 4, flip: false });
+    let cases = [
+        (LoaderConfig { batch_size: 0, ..good }, "batch_size: expected at least 1, found 0"),
+        (
+            LoaderConfig { batch_size: 11, ..good },
+            "batch_size: 11 is more than the 10 pictures of sample; give 10",
+        ),
+        (LoaderConfig { start_batch: 3, ..good }, "start_batch: 3 is beyond the 2 batches"),
+        (LoaderConfig { threads: 0, ..good }, "threads: expected at least 1"),
+        (LoaderConfig { prefetch: 0, ..good }, "prefetch: expected at least 1"),
+        (LoaderConfig { augment: wide, ..good }, "crop_padding: 4 pixels could push a picture of 4 x 5"),
+    ];
+    let dataset = Arc::new(sample(10));
+    for (config, problem) in cases {
+        assert_fails(problem, Loader::new(dataset.clone(), &normalization(), config), &[problem]);
+    }
+    for (mean, std, problem) in [
+        (vec![0.0], vec![1.0], "1 means and 1 deviations do not fit pictures of 3 channels"),
+        (vec![0.0; 3], vec![1.0, 0.0, 1.0], "greater than 0"),
+        (vec![0.0, f32::NAN, 0.0], vec![1.0; 3], "finite"),
+    ] {
+        let normalization = Normalization { mean, std };
+        assert_fails(
+            problem,
+            Loader::new(dataset.clone(), &normalization, good),
+            &["normalization", problem],
+        );
+    }
+}
+
+#[test]
+fn a_data_set_must_fit_together() {
+    let new =
+        |bytes, labels: Vec<u32>| Dataset::new("odd", [1, 2, 2], vec![0; bytes], labels, vec!["one".into()]);
+    assert_fails("none", new(0, vec![]), &["data set odd", "no pictures"]);
+    assert_fails("bytes", new(7, vec![0, 0]), &["2 labels", "1 x 2 x 2", "found 7 bytes"]);
+    assert_fails("label", new(8, vec![0, 1]), &["picture 1 has label 1", "only 1 classes"]);
+    let huge = Dataset::new("huge", [usize::MAX, 2, 2], vec![0; 4], vec![0], vec!["one".into()]);
+    assert_fails("overflow", huge, &["data set huge", "found 4 bytes"]);
+    assert_fails(
+        "flat",
+        Dataset::new("flat", [1, 0, 2], vec![], vec![0], vec!["one".into()]),
+        &["1 x 0 x 2"],
+    );
+}

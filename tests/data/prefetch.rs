@@ -1,0 +1,119 @@
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::thread::sleep;
+use std::time::{Duration, Instant};
+
+use striate::data::Prefetch;
+
+use crate::assert_fails;
+
+#[test]
+fn items_come_in_order_and_never_too_many_ahead() {
+    for (threads, depth) in [(1, 1), (1, 4), (2, 1), (2, 4), (7, 4), (7, 20)] {
+        let (begun, taken) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicUsize::new(0)));
+        let make = {
+            let (begun, taken) = (begun.clone(), taken.clone());
+            move |i, _| {
+                let begun = begun.fetch_add(1, Ordering::SeqCst) + 1;
+                let ahead = begun.saturating_sub(taken.load(Ordering::SeqCst));
+                // The first is slow: the others may not run away meanwhile.
+                sleep(Duration::from_millis(if i == 3 { 30 } else { 0 }));
+                (i, ahead)
+            }
+        };
+        let mut items = Prefetch::new(3..60, threads, depth, make).unwrap();
+        assert_eq!(items.len(), 57);
+        for expected in 3..60 {
+            // Counted before it is taken, so that a worker never sees the count too late.
+            taken.fetch_add(1, Ordering::SeqCst);
+            let (i, ahead) = items.next().unwrap();
+            assert_eq!(i, expected);
+            assert!(ahead <= depth, "{ahead} items begun, with {threads} threads and a depth of {depth}");
+        }
+        assert!(items.next().is_none() && items.next().is_none());
+    }
+}
+
+#[test]
+fn nothing_more_than_the_depth_is_made_for_a_slow_consumer() {
+    let begun = Arc::new(AtomicUsize::new(0));
+    let count = begun.clone();
+    let mut items = Prefetch::new(0..100, 3, 4, move |_, _: Option<()>| {
+        count.fetch_add(1, Ordering::SeqCst);
+    })
+    .unwrap();
+    for expected in [4, 5] {
+        while begun.load(Ordering::SeqCst) < expected {
+            sleep(Duration::from_millis(1));
+        }
+        sleep(Duration::from_millis(50));
+        assert_eq!(begun.load(Ordering::SeqCst), expected);
+        items.next();
+    }
+}
+
+#[test]
+fn dropping_it_makes_nothing_more() {
+    let begun = Arc::new(AtomicUsize::new(0));
+    let count = begun.clone();
+    let mut items = Prefetch::new(0..1000, 2, 500, move |_, _: Option<()>| {
+        count.fetch_add(1, Ordering::SeqCst);
+        sleep(Duration::from_millis(20));
+    })
+    .unwrap();
+    items.next();
+    // The 500 requested items would take 5 seconds.
+    let start = Instant::now();
+    drop(items);
+    assert!(start.elapsed() < Duration::from_secs(2), "took {:?}", start.elapsed());
+    let at_drop = begun.load(Ordering::SeqCst);
+    assert!(at_drop < 250, "{at_drop} items were begun");
+    sleep(Duration::from_millis(60));
+    assert_eq!(begun.load(Ordering::SeqCst), at_drop, "threads are still at work");
+    assert_eq!(Arc::strong_count(&begun), 1, "a thread is still there");
+}
+
+#[test]
+fn a_panic_of_a_worker_reaches_the_consumer() {
+    for (threads, depth) in [(1, 1), (2, 4), (7, 7)] {
+        let make = |i, _: Option<usize>| if i == 5 { panic!("no item {i}") } else { i };
+        let mut items = Prefetch::new(0..20, threads, depth, make).unwrap();
+        let mut got = Vec::new();
+        let panic = catch_unwind(AssertUnwindSafe(|| got.extend(&mut items))).unwrap_err();
+        assert_eq!(panic.downcast_ref::<String>().unwrap(), "no item 5");
+        assert!(got.iter().copied().eq(0..got.len()) && got.len() <= 5);
+        assert!(items.next().is_none());
+    }
+}
+
+#[test]
+fn recycled_items_come_back_as_spares() {
+    let made = Arc::new(AtomicUsize::new(0));
+    let count = made.clone();
+    let make = move |i, spare: Option<Vec<usize>>| {
+        let mut item = spare.unwrap_or_else(|| {
+            count.fetch_add(1, Ordering::SeqCst);
+            Vec::new()
+        });
+        item.push(i);
+        item
+    };
+    let mut items = Prefetch::new(0..100, 2, 3, make).unwrap();
+    let mut last = None;
+    while let Some(item) = items.next() {
+        last = item.last().copied();
+        items.recycle(item);
+    }
+    assert_eq!(last, Some(99));
+    let made = made.load(Ordering::SeqCst);
+    assert!((3..=4).contains(&made), "{made} items were allocated for a depth of 3");
+}
+
+#[test]
+fn an_empty_range_and_unusable_settings() {
+    let make = |i, _| i;
+    assert_eq!(Prefetch::new(4..4, 2, 2, make).unwrap().next(), None);
+    assert_fails("threads", Prefetch::new(0..4, 0, 2, make), &["threads: expected at least 1"]);
+    assert_fails("prefetch", Prefetch::new(0..4, 2, 0, make), &["prefetch: expected at least 1"]);
+}
