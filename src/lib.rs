@@ -7,12 +7,15 @@ mod error;
 pub mod gpu;
 pub mod graph;
 pub mod kernel;
+pub mod models;
+pub mod nn;
 pub mod op;
 pub mod ops;
 pub mod plan;
 pub mod rng;
 mod session;
 mod tensor;
+pub mod train;
 
 pub use device::Device;
 pub use error::{Error, Result};

@@ -260,11 +260,21 @@ impl Graph {
 
     /// Runs `build` inside a scope nested in the current one.
     pub fn scoped<R>(&mut self, name: &str, build: impl FnOnce(&mut Self) -> R) -> R {
-        let outer = self.scope.clone();
-        self.scope = if outer.is_empty() { name.into() } else { format!("{outer}.{name}").into() };
+        let outer = self.enter(name);
         let result = build(self);
-        self.scope = outer;
+        self.leave(outer);
         result
+    }
+
+    /// Enters a scope nested in the current one, which is returned for [`Self::leave`].
+    pub(crate) fn enter(&mut self, name: &str) -> Arc<str> {
+        let inner = if self.scope.is_empty() { name.into() } else { format!("{}.{name}", self.scope).into() };
+        std::mem::replace(&mut self.scope, inner)
+    }
+
+    /// Goes back to the scope that [`Self::enter`] returned.
+    pub(crate) fn leave(&mut self, outer: Arc<str>) {
+        self.scope = outer;
     }
 
     /// Runs `build` with nodes counted to another phase.

@@ -1,0 +1,277 @@
+//! A graph builder that reads like a network.
+
+use crate::graph::{Graph, Init, PersistentKind, Phase, ValueId};
+use crate::op::{self, AdaptiveAvgPool2d, AdaptiveMaxPool2d, AvgPool2d, MaxPool2d, Op};
+use crate::{Error, Result, TensorType};
+
+/// Whether a network is built to learn or to be used: batch norm and dropout differ.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Mode {
+    /// Statistics of the batch, running ones updated; dropout drops.
+    Train,
+    /// Running statistics; dropout does nothing.
+    Eval,
+}
+
+/// A convolution layer; PyTorch's fields and defaults. Pairs are (vertical, horizontal).
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Conv2d {
+    /// Channels of the input.
+    pub in_channels: usize,
+    /// Channels of the output: the number of filters.
+    pub out_channels: usize,
+    /// Height and width of a filter.
+    pub kernel_size: [usize; 2],
+    /// Step of the window.
+    pub stride: [usize; 2],
+    /// Zeros on each side.
+    pub padding: [usize; 2],
+    /// Distance between the window's pixels.
+    pub dilation: [usize; 2],
+    /// Groups of channels that do not see each other.
+    pub groups: usize,
+    /// Whether each filter adds a number of its own.
+    pub bias: bool,
+}
+
+impl Default for Conv2d {
+    fn default() -> Self {
+        Self {
+            in_channels: 1,
+            out_channels: 1,
+            kernel_size: [1, 1],
+            stride: [1, 1],
+            padding: [0, 0],
+            dilation: [1, 1],
+            groups: 1,
+            bias: true,
+        }
+    }
+}
+
+/// A fully connected layer; PyTorch's fields and defaults.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Linear {
+    /// Numbers that go in.
+    pub in_features: usize,
+    /// Numbers that come out.
+    pub out_features: usize,
+    /// Whether each output adds a number of its own.
+    pub bias: bool,
+}
+
+impl Default for Linear {
+    fn default() -> Self {
+        Self { in_features: 1, out_features: 1, bias: true }
+    }
+}
+
+/// A batch-norm layer; PyTorch's fields and defaults.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct BatchNorm2d {
+    /// Channels.
+    pub num_features: usize,
+    /// Added to the variance.
+    pub eps: f32,
+    /// Share of the batch in the running statistics.
+    pub momentum: f32,
+}
+
+impl Default for BatchNorm2d {
+    fn default() -> Self {
+        Self { num_features: 1, eps: 1e-5, momentum: 0.1 }
+    }
+}
+
+/// Builds a network into a [`Graph`], layer by layer. A layer's name and the scopes around it make its
+/// parameters' names: `layer1.0.conv1.weight`.
+///
+/// ```
+/// use striate::nn::{Builder, Conv2d, Linear, Mode};
+///
+/// let mut b = Builder::new(Mode::Eval);
+/// let x = b.images([8, 3, 32, 32])?;
+/// let conv = Conv2d { in_channels: 3, out_channels: 16, kernel_size: [3, 3], padding: [1, 1], ..Default::default() };
+/// let x = b.conv2d("conv1", x, conv)?;
+/// let x = b.relu(x)?;
+/// let x = b.global_avg_pool2d(x)?;
+/// let x = b.flatten(x)?;
+/// let y = b.linear("fc", x, Linear { in_features: 16, out_features: 10, ..Default::default() })?;
+/// assert_eq!(b.graph.shape(y), [8, 10]);
+/// # Ok::<(), striate::Error>(())
+/// ```
+pub struct Builder {
+    /// The graph built so far.
+    pub graph: Graph,
+    mode: Mode,
+    /// Input of (step, seed), made by the first dropout.
+    counter: Option<ValueId>,
+    dropouts: u32,
+}
+
+impl Builder {
+    /// Name of the input that dropout takes: (step, seed), `u32`.
+    pub const COUNTER: &str = "counter";
+
+    /// An empty network.
+    pub fn new(mode: Mode) -> Self {
+        Self { graph: Graph::new(), mode, counter: None, dropouts: 0 }
+    }
+
+    /// Whether the network is built to learn or to be used.
+    pub fn mode(&self) -> Mode {
+        self.mode
+    }
+
+    /// The input `images` of shape `[batch, channels, height, width]`.
+    pub fn images(&mut self, shape: [usize; 4]) -> Result<ValueId> {
+        self.graph.input("images", TensorType::f32(shape))
+    }
+
+    /// Runs `build` in a scope nested in the current one.
+    pub fn scoped<R>(&mut self, name: &str, build: impl FnOnce(&mut Self) -> Result<R>) -> Result<R> {
+        let outer = self.graph.enter(name);
+        let result = build(self);
+        self.graph.leave(outer);
+        result
+    }
+
+    /// The first output of an operation.
+    pub fn apply(&mut self, op: impl Into<Op>, inputs: &[ValueId]) -> Result<ValueId> {
+        Ok(self.graph.apply(op, inputs)?[0])
+    }
+
+    /// Convolution with He's initialisation (He et al. 2015): weights normal with variance 2 / fan-in.
+    pub fn conv2d(&mut self, name: &str, x: ValueId, conv: Conv2d) -> Result<ValueId> {
+        self.scoped(name, |b| {
+            b.expect_channels("conv2d", x, conv.in_channels)?;
+            let [kh, kw] = conv.kernel_size;
+            let per_group = conv.in_channels / conv.groups.max(1);
+            let fan_in = (per_group * kh * kw) as f32;
+            let init = Init::Normal { std: (2.0 / fan_in).sqrt() };
+            let mut inputs = vec![x, b.parameter("weight", [conv.out_channels, per_group, kh, kw], init)?];
+            if conv.bias {
+                inputs.push(b.parameter("bias", [conv.out_channels], Init::Constant(0.0))?);
+            }
+            let Conv2d { stride, padding, dilation, groups, .. } = conv;
+            b.apply(op::Conv2d { stride, padding, dilation, groups }, &inputs)
+        })
+    }
+
+    /// Fully connected layer on `[batch, in_features]`; weights and bias uniform in +-1 / sqrt(fan-in).
+    pub fn linear(&mut self, name: &str, x: ValueId, linear: Linear) -> Result<ValueId> {
+        self.scoped(name, |b| {
+            let Linear { in_features, out_features, bias } = linear;
+            if b.graph.shape(x).len() != 2 || b.graph.shape(x)[1] != in_features {
+                let problem = format!("expected [batch, {in_features}], found {:?}", b.graph.shape(x));
+                return Err(b.graph.shape_error("linear", problem));
+            }
+            let init = Init::Uniform { bound: 1.0 / (in_features as f32).sqrt() };
+            let mut inputs = vec![x, b.parameter("weight", [out_features, in_features], init)?];
+            if bias {
+                inputs.push(b.parameter("bias", [out_features], init)?);
+            }
+            b.apply(op::Matmul { transpose_a: false, transpose_b: true }, &inputs)
+        })
+    }
+
+    /// Batch norm. In training it also updates the running statistics.
+    pub fn batch_norm2d(&mut self, name: &str, x: ValueId, norm: BatchNorm2d) -> Result<ValueId> {
+        self.scoped(name, |b| {
+            let BatchNorm2d { num_features, eps, momentum } = norm;
+            b.expect_channels("batch_norm", x, num_features)?;
+            let weight = b.parameter("weight", [num_features], Init::Constant(1.0))?;
+            let bias = b.parameter("bias", [num_features], Init::Constant(0.0))?;
+            let mean = b.buffer("running_mean", [num_features], Init::Constant(0.0))?;
+            let var = b.buffer("running_var", [num_features], Init::Constant(1.0))?;
+            if b.mode == Mode::Eval {
+                return b.apply(op::BatchNormEval { eps }, &[x, weight, bias, mean, var]);
+            }
+            let outputs = b.graph.apply(op::BatchNorm { eps }, &[x, weight, bias])?;
+            b.graph.in_phase(Phase::Update, |graph| {
+                let batch = [outputs[1], outputs[2]];
+                let new = crate::ops::update_running(graph, x, batch, [mean, var], momentum)?;
+                graph.update(mean, new[0])?;
+                graph.update(var, new[1])
+            })?;
+            Ok(outputs[0])
+        })
+    }
+
+    /// max(x, 0).
+    pub fn relu(&mut self, x: ValueId) -> Result<ValueId> {
+        self.apply(op::Relu, &[x])
+    }
+
+    /// x + y: the residual connection.
+    pub fn add(&mut self, x: ValueId, y: ValueId) -> Result<ValueId> {
+        self.apply(op::Add, &[x, y])
+    }
+
+    /// Tensors joined along the channels.
+    pub fn concat(&mut self, inputs: &[ValueId]) -> Result<ValueId> {
+        self.apply(op::Concat, inputs)
+    }
+
+    /// Max-pooling.
+    pub fn max_pool2d(&mut self, x: ValueId, pool: MaxPool2d) -> Result<ValueId> {
+        self.apply(pool, &[x])
+    }
+
+    /// Average pooling.
+    pub fn avg_pool2d(&mut self, x: ValueId, pool: AvgPool2d) -> Result<ValueId> {
+        self.apply(pool, &[x])
+    }
+
+    /// Average of each channel, `[batch, channels, 1, 1]`.
+    pub fn global_avg_pool2d(&mut self, x: ValueId) -> Result<ValueId> {
+        self.apply(AdaptiveAvgPool2d { output_size: [1, 1] }, &[x])
+    }
+
+    /// Maximum of each channel, `[batch, channels, 1, 1]`.
+    pub fn global_max_pool2d(&mut self, x: ValueId) -> Result<ValueId> {
+        self.apply(AdaptiveMaxPool2d { output_size: [1, 1] }, &[x])
+    }
+
+    /// `[batch, everything else]`.
+    pub fn flatten(&mut self, x: ValueId) -> Result<ValueId> {
+        let shape = self.graph.shape(x);
+        let (batch, rest) = (shape[0], shape[1..].iter().product());
+        self.apply(op::Reshape { shape: vec![batch, rest] }, &[x])
+    }
+
+    /// Dropout with probability `p` of a zero; nothing in evaluation. The first one adds an input
+    /// [`Builder::COUNTER`].
+    pub fn dropout(&mut self, x: ValueId, p: f32) -> Result<ValueId> {
+        if self.mode == Mode::Eval {
+            return Ok(x);
+        }
+        let counter = match self.counter {
+            Some(counter) => counter,
+            None => self.graph.input(Self::COUNTER, TensorType::u32([2]))?,
+        };
+        self.counter = Some(counter);
+        self.dropouts += 1;
+        self.apply(op::Dropout { p, stream: self.dropouts }, &[x, counter])
+    }
+
+    /// A learned value named after the current scope.
+    pub fn parameter(&mut self, name: &str, shape: impl Into<Vec<usize>>, init: Init) -> Result<ValueId> {
+        self.graph.persistent(name, TensorType::f32(shape), PersistentKind::Parameter, init)
+    }
+
+    /// A kept value that is not learned from gradients.
+    pub fn buffer(&mut self, name: &str, shape: impl Into<Vec<usize>>, init: Init) -> Result<ValueId> {
+        self.graph.persistent(name, TensorType::f32(shape), PersistentKind::Buffer, init)
+    }
+
+    fn expect_channels(&self, op: &str, x: ValueId, channels: usize) -> Result<(), Error> {
+        let shape = self.graph.shape(x);
+        match shape.get(1) == Some(&channels) {
+            true => Ok(()),
+            false => Err(self
+                .graph
+                .shape_error(op, format!("expected an input of {channels} channels, found {shape:?}"))),
+        }
+    }
+}

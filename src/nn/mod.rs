@@ -1,0 +1,9 @@
+//! Building networks: layers with PyTorch's fields and defaults, optimisers, learning-rate schedules.
+
+mod builder;
+mod optimizer;
+mod schedule;
+
+pub use builder::{BatchNorm2d, Builder, Conv2d, Linear, Mode};
+pub use optimizer::{AdamConfig, Optimizer, SgdConfig};
+pub use schedule::{Decay, Schedule};

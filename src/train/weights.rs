@@ -1,0 +1,61 @@
+//! Weights on disk: safetensors with torchvision's names.
+
+use crate::{Error, Result, Session, Tensor};
+use safetensors::{Dtype, SafeTensors, tensor::TensorView};
+use std::collections::HashMap;
+use std::io::Write;
+use std::path::Path;
+
+/// Writes named tensors as a safetensors file, with text in its metadata. The file appears whole or not
+/// at all: it is written beside its place, synced and renamed.
+pub fn write_weights(
+    path: &Path,
+    tensors: &[(String, Tensor)],
+    metadata: HashMap<String, String>,
+) -> Result<()> {
+    let views = tensors
+        .iter()
+        .map(|(name, t)| {
+            let view = TensorView::new(Dtype::F32, t.shape().to_vec(), t.as_bytes());
+            view.map(|v| (name.as_str(), v)).map_err(|e| Error::data(path, format!("{name}: {e}")))
+        })
+        .collect::<Result<Vec<_>>>()?;
+    let bytes =
+        safetensors::serialize(views, Some(metadata)).map_err(|e| Error::data(path, e.to_string()))?;
+    let temporary = path.with_extension("safetensors.part");
+    let mut file = std::fs::File::create(&temporary).map_err(Error::io(&temporary, "create"))?;
+    file.write_all(&bytes).map_err(Error::io(&temporary, "write"))?;
+    file.sync_all().map_err(Error::io(&temporary, "write"))?;
+    std::fs::rename(&temporary, path).map_err(Error::io(path, "write"))
+}
+
+/// Loads a safetensors file into a session's model. Nothing is changed unless every tensor of the model
+/// is there with its shape, and no other.
+pub fn read_weights(path: &Path, session: &mut Session) -> Result<()> {
+    let bytes = std::fs::read(path).map_err(Error::io(path, "read"))?;
+    let file = SafeTensors::deserialize(&bytes)
+        .map_err(|e| Error::data(path, format!("is not a safetensors file, or is damaged: {e}")))?;
+    let model = session.state_dict()?;
+    let mut problems = Vec::new();
+    let mut loaded = Vec::new();
+    for (name, old) in &model {
+        match file.tensor(name) {
+            Err(_) => problems.push(format!("{name} is missing")),
+            Ok(view) if view.dtype() != Dtype::F32 || view.shape() != old.shape() => problems.push(format!(
+                "{name} should be F32 {:?} and is {:?} {:?}",
+                old.shape(),
+                view.dtype(),
+                view.shape()
+            )),
+            Ok(view) => {
+                loaded.push((name, Tensor::f32(old.shape(), bytemuck::pod_collect_to_vec(view.data()))?));
+            }
+        }
+    }
+    let known = |name: &&str| model.iter().any(|(n, _)| n == name);
+    problems.extend(file.names().iter().filter(|n| !known(n)).map(|n| format!("{n} is not in the model")));
+    if !problems.is_empty() {
+        return Err(Error::data(path, format!("does not fit the model: {}", problems.join("; "))));
+    }
+    loaded.into_iter().try_for_each(|(name, tensor)| session.write(name, &tensor))
+}
