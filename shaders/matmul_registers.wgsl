@@ -1,4 +1,4 @@
-// Strided, batched matrix product with results in registers: 8 x 8 of them an invocation, no shared memory.
+// Strided, batched matrix product with results in registers: 16 x 4 of them an invocation, no shared memory.
 //
 //   c[o, g][i, j] = bias + sum over r < reduce, t < k of  a[o, g, r][i, t] * b[o, g, r][t, j]
 //
@@ -12,10 +12,12 @@
 // products of several pictures in one result (a weight gradient). Only `reduce_total - o * reduce` of
 // them exist for the last slice o. bias: 0 none, 1 bias[j], 2 bias[g * m + i].
 //
-// Software adapters like this one: sixteen loads feed 64 multiply-adds, and there is no barrier. The 64
-// results are sixteen named vec4s, since an indexed array might not stay in registers. Rows and columns
-// past the edge read the last one and are not stored.
-// Dispatch: ceil(tiles / 64) workgroups, tiles = batches * ceil(m / 8) * ceil(n / 8).
+// Made for software adapters, where a load whose address is the same for all lanes costs little, one that
+// differs between lanes costs eight times as much, and barriers are slow. A workgroup has 16 rows and
+// 64 x 4 columns: the 16 elements of `a` are the same for all lanes, so 16 cheap loads and 4 dear ones feed
+// 64 multiply-adds. The results are sixteen named vec4s, since an indexed array might not stay in registers.
+// Rows and columns past the edge read the last one and are not stored.
+// Dispatch: batches * ceil(m / 16) * ceil(n / 256) workgroups.
 
 struct Matmul {
     m: u32, n: u32, k: u32, reduce: u32, batches: u32, inner: u32,
@@ -39,30 +41,27 @@ fn bias_at(g: u32, i: u32, j: u32) -> f32 {
     }
 }
 
-fn store(g: u32, i: u32, j: u32, address: u32, low: vec4f, high: vec4f) {
+fn store(g: u32, i: u32, j: u32, address: u32, row: vec4f) {
     if (i >= params.m) { return; }
-    if (j + 0u < params.n) { c[address + 0u] = low.x + bias_at(g, i, j + 0u); }
-    if (j + 1u < params.n) { c[address + 1u] = low.y + bias_at(g, i, j + 1u); }
-    if (j + 2u < params.n) { c[address + 2u] = low.z + bias_at(g, i, j + 2u); }
-    if (j + 3u < params.n) { c[address + 3u] = low.w + bias_at(g, i, j + 3u); }
-    if (j + 4u < params.n) { c[address + 4u] = high.x + bias_at(g, i, j + 4u); }
-    if (j + 5u < params.n) { c[address + 5u] = high.y + bias_at(g, i, j + 5u); }
-    if (j + 6u < params.n) { c[address + 6u] = high.z + bias_at(g, i, j + 6u); }
-    if (j + 7u < params.n) { c[address + 7u] = high.w + bias_at(g, i, j + 7u); }
+    if (j < params.n) { c[address] = row.x + bias_at(g, i, j); }
+    if (j + 1u < params.n) { c[address + 1u] = row.y + bias_at(g, i, j + 1u); }
+    if (j + 2u < params.n) { c[address + 2u] = row.z + bias_at(g, i, j + 2u); }
+    if (j + 3u < params.n) { c[address + 3u] = row.w + bias_at(g, i, j + 3u); }
 }
 
 @compute @workgroup_size(64)
 fn matmul_registers(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) groups: vec3u, @builtin(local_invocation_index) lane: u32) {
-    let across = (params.n + 7u) / 8u;
-    let down = (params.m + 7u) / 8u;
-    let tile = workgroup_index(group, groups) * 64u + lane;
+    let across = (params.n + 255u) / 256u;
+    let down = (params.m + 15u) / 16u;
+    let tile = workgroup_index(group, groups);
     if (tile >= across * down * params.batches) { return; }
     let batch = tile / (across * down);
     let in_batch = tile - batch * across * down;
     let o = batch / params.inner;
     let g = batch - o * params.inner;
-    let i = in_batch / across * 8u;
-    let j = in_batch % across * 8u;
+    let i = in_batch / across * 16u;
+    let j = in_batch % across * 256u + lane * 4u;
+    if (j >= params.n) { return; }
     let last_i = params.m - 1u;
     let last_j = params.n - 1u;
     let steps = min(params.reduce, params.reduce_total - o * params.reduce);
@@ -77,48 +76,75 @@ fn matmul_registers(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups
     let a5 = a_base + min(i + 5u, last_i) * params.a_row;
     let a6 = a_base + min(i + 6u, last_i) * params.a_row;
     let a7 = a_base + min(i + 7u, last_i) * params.a_row;
+    let a8 = a_base + min(i + 8u, last_i) * params.a_row;
+    let a9 = a_base + min(i + 9u, last_i) * params.a_row;
+    let a10 = a_base + min(i + 10u, last_i) * params.a_row;
+    let a11 = a_base + min(i + 11u, last_i) * params.a_row;
+    let a12 = a_base + min(i + 12u, last_i) * params.a_row;
+    let a13 = a_base + min(i + 13u, last_i) * params.a_row;
+    let a14 = a_base + min(i + 14u, last_i) * params.a_row;
+    let a15 = a_base + min(i + 15u, last_i) * params.a_row;
     let b0 = b_base + min(j + 0u, last_j) * params.b_col;
     let b1 = b_base + min(j + 1u, last_j) * params.b_col;
     let b2 = b_base + min(j + 2u, last_j) * params.b_col;
     let b3 = b_base + min(j + 3u, last_j) * params.b_col;
-    let b4 = b_base + min(j + 4u, last_j) * params.b_col;
-    let b5 = b_base + min(j + 5u, last_j) * params.b_col;
-    let b6 = b_base + min(j + 6u, last_j) * params.b_col;
-    let b7 = b_base + min(j + 7u, last_j) * params.b_col;
-    var low0 = vec4f(); var high0 = vec4f();
-    var low1 = vec4f(); var high1 = vec4f();
-    var low2 = vec4f(); var high2 = vec4f();
-    var low3 = vec4f(); var high3 = vec4f();
-    var low4 = vec4f(); var high4 = vec4f();
-    var low5 = vec4f(); var high5 = vec4f();
-    var low6 = vec4f(); var high6 = vec4f();
-    var low7 = vec4f(); var high7 = vec4f();
+    var c0 = vec4f();
+    var c1 = vec4f();
+    var c2 = vec4f();
+    var c3 = vec4f();
+    var c4 = vec4f();
+    var c5 = vec4f();
+    var c6 = vec4f();
+    var c7 = vec4f();
+    var c8 = vec4f();
+    var c9 = vec4f();
+    var c10 = vec4f();
+    var c11 = vec4f();
+    var c12 = vec4f();
+    var c13 = vec4f();
+    var c14 = vec4f();
+    var c15 = vec4f();
     for (var r = 0u; r < steps; r++) {
         var at = r * params.a_reduce;
         var bt = r * params.b_reduce;
         for (var t = 0u; t < params.k; t++) {
-            let low = vec4f(b[b0 + bt], b[b1 + bt], b[b2 + bt], b[b3 + bt]);
-            let high = vec4f(b[b4 + bt], b[b5 + bt], b[b6 + bt], b[b7 + bt]);
-            let v0 = vec4f(a[a0 + at]); low0 = fma(v0, low, low0); high0 = fma(v0, high, high0);
-            let v1 = vec4f(a[a1 + at]); low1 = fma(v1, low, low1); high1 = fma(v1, high, high1);
-            let v2 = vec4f(a[a2 + at]); low2 = fma(v2, low, low2); high2 = fma(v2, high, high2);
-            let v3 = vec4f(a[a3 + at]); low3 = fma(v3, low, low3); high3 = fma(v3, high, high3);
-            let v4 = vec4f(a[a4 + at]); low4 = fma(v4, low, low4); high4 = fma(v4, high, high4);
-            let v5 = vec4f(a[a5 + at]); low5 = fma(v5, low, low5); high5 = fma(v5, high, high5);
-            let v6 = vec4f(a[a6 + at]); low6 = fma(v6, low, low6); high6 = fma(v6, high, high6);
-            let v7 = vec4f(a[a7 + at]); low7 = fma(v7, low, low7); high7 = fma(v7, high, high7);
+            let v = vec4f(b[b0 + bt], b[b1 + bt], b[b2 + bt], b[b3 + bt]);
+            c0 += a[a0 + at] * v;
+            c1 += a[a1 + at] * v;
+            c2 += a[a2 + at] * v;
+            c3 += a[a3 + at] * v;
+            c4 += a[a4 + at] * v;
+            c5 += a[a5 + at] * v;
+            c6 += a[a6 + at] * v;
+            c7 += a[a7 + at] * v;
+            c8 += a[a8 + at] * v;
+            c9 += a[a9 + at] * v;
+            c10 += a[a10 + at] * v;
+            c11 += a[a11 + at] * v;
+            c12 += a[a12 + at] * v;
+            c13 += a[a13 + at] * v;
+            c14 += a[a14 + at] * v;
+            c15 += a[a15 + at] * v;
             at += params.a_col;
             bt += params.b_row;
         }
     }
 
     let c_base = params.c_offset + o * params.c_outer + g * params.c_inner + i * params.c_row + j;
-    store(g, i + 0u, j, c_base + 0u * params.c_row, low0, high0);
-    store(g, i + 1u, j, c_base + 1u * params.c_row, low1, high1);
-    store(g, i + 2u, j, c_base + 2u * params.c_row, low2, high2);
-    store(g, i + 3u, j, c_base + 3u * params.c_row, low3, high3);
-    store(g, i + 4u, j, c_base + 4u * params.c_row, low4, high4);
-    store(g, i + 5u, j, c_base + 5u * params.c_row, low5, high5);
-    store(g, i + 6u, j, c_base + 6u * params.c_row, low6, high6);
-    store(g, i + 7u, j, c_base + 7u * params.c_row, low7, high7);
+    store(g, i + 0u, j, c_base + 0u * params.c_row, c0);
+    store(g, i + 1u, j, c_base + 1u * params.c_row, c1);
+    store(g, i + 2u, j, c_base + 2u * params.c_row, c2);
+    store(g, i + 3u, j, c_base + 3u * params.c_row, c3);
+    store(g, i + 4u, j, c_base + 4u * params.c_row, c4);
+    store(g, i + 5u, j, c_base + 5u * params.c_row, c5);
+    store(g, i + 6u, j, c_base + 6u * params.c_row, c6);
+    store(g, i + 7u, j, c_base + 7u * params.c_row, c7);
+    store(g, i + 8u, j, c_base + 8u * params.c_row, c8);
+    store(g, i + 9u, j, c_base + 9u * params.c_row, c9);
+    store(g, i + 10u, j, c_base + 10u * params.c_row, c10);
+    store(g, i + 11u, j, c_base + 11u * params.c_row, c11);
+    store(g, i + 12u, j, c_base + 12u * params.c_row, c12);
+    store(g, i + 13u, j, c_base + 13u * params.c_row, c13);
+    store(g, i + 14u, j, c_base + 14u * params.c_row, c14);
+    store(g, i + 15u, j, c_base + 15u * params.c_row, c15);
 }

@@ -28,9 +28,10 @@ enum Kind {
     Cpu { reference: bool },
 }
 
-const INSTALL: &str = "install your GPU's Vulkan driver, or a software one (Debian, Ubuntu: apt install mesa-vulkan-drivers), or use --device cpu";
-
 impl Device {
+    /// What to do where there is no adapter, for messages.
+    pub const INSTALL: &str = "install your GPU's Vulkan driver, or a software one (Debian, Ubuntu: apt install mesa-vulkan-drivers), or use --device cpu";
+
     /// Chooses by name:
     ///
     /// - `auto`: a hardware GPU, else a software Vulkan adapter, else the CPU executor;
@@ -50,12 +51,22 @@ impl Device {
         }
         if adapters.is_empty() {
             return Err(Error::Device(format!(
-                "{name:?} was asked for, but there is no GPU adapter; {INSTALL}"
+                "{name:?} was asked for, but there is no GPU adapter; {}",
+                Self::INSTALL
             )));
         }
         let (index, reason) = choose(name, &adapters)?;
         let gpu = Gpu::open(index)?;
         Ok(Self { target: gpu.target().clone(), kind: Kind::Gpu(gpu), reason })
+    }
+
+    /// Which of [`gpu::adapters`] `auto` takes, and why; without any, it takes the CPU executor.
+    pub fn auto(adapters: &[AdapterSummary]) -> Option<(usize, &'static str)> {
+        let reason = match adapters.first()?.kind {
+            "hardware" => "the first hardware GPU",
+            _ => "since there is no hardware GPU",
+        };
+        Some((0, reason))
     }
 
     /// The CPU executor with fast kernels.
@@ -135,12 +146,10 @@ impl Device {
 
 /// Which of the adapters, hardware first, a name means, and why.
 fn choose(name: &str, adapters: &[AdapterSummary]) -> Result<(usize, String)> {
-    if name == "auto" || name == "gpu" {
-        let reason = match adapters[0].kind {
-            "hardware" => "the first hardware GPU",
-            _ => "since there is no hardware GPU",
-        };
-        return Ok((0, reason.to_owned()));
+    if (name == "auto" || name == "gpu")
+        && let Some((index, reason)) = Device::auto(adapters)
+    {
+        return Ok((index, reason.to_owned()));
     }
     let names = || {
         let list: Vec<String> =

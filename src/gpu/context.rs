@@ -114,7 +114,8 @@ impl Gpu {
         let adapter = adapters.swap_remove(index);
         let description = wgpu::DeviceDescriptor {
             label: Some("striate"),
-            required_features: adapter.features() & wgpu::Features::TIMESTAMP_QUERY,
+            required_features: adapter.features()
+                & (wgpu::Features::TIMESTAMP_QUERY | wgpu::Features::SUBGROUP),
             required_limits: adapter.limits(),
             ..Default::default()
         };
@@ -276,6 +277,8 @@ fn target(adapter: &wgpu::Adapter) -> Target {
         max_storage_buffers: limits.max_storage_buffers_per_shader_stage,
         // wgpu does not tell a GPU's memory; a software adapter has the machine's.
         memory: if software { crate::device::system_memory() } else { None },
+        subgroups: adapter.features().contains(wgpu::Features::SUBGROUP)
+            && adapter.get_info().subgroup_min_size >= 8,
         ..Target::baseline(family)
     }
 }

@@ -126,6 +126,8 @@ kernels! {
     MATMUL_TILED: "matmul_tiled.wgsl", matmul_tiled(Matmul), threads 256, reads 3, writes 1, twin cpu::matmul::matmul, fast cpu::matmul::matmul_fast;
     MATMUL_REGISTERS: "matmul_registers.wgsl", matmul_registers(Matmul), threads 64, reads 3, writes 1, twin cpu::matmul::matmul, fast cpu::matmul::matmul_fast;
 
+    MATMUL_SUBGROUPS: "matmul_subgroups.wgsl", matmul_subgroups(Matmul), threads 64, reads 3, writes 1, twin cpu::matmul::matmul, fast cpu::matmul::matmul_fast;
+
     IM2COL: "im2col.wgsl", im2col(Conv), threads 64, reads 1, writes 1, twin cpu::conv::im2col, fast cpu::conv::im2col_fast;
     COL2IM: "im2col.wgsl", col2im(Conv), threads 64, reads 1, writes 1, twin cpu::conv::col2im, fast cpu::conv::col2im_fast;
     CONV_DIRECT: "conv_direct.wgsl", conv_direct(Conv), threads 64, reads 3, writes 1, twin cpu::conv::conv_direct;

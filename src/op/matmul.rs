@@ -3,7 +3,7 @@
 use super::{ChannelSum, Operation, floats};
 use crate::graph::Gradient;
 use crate::kernel::{self, Kernel, Matmul as Params};
-use crate::plan::{Family, Grid, Lowering, StorageId};
+use crate::plan::{Family, Grid, Lowering, StorageId, Target};
 use crate::{Result, TensorType};
 
 /// op(a) op(b) + bias, where op transposes the last two axes if asked. Inputs: a `[m, k]` and b `[k, n]`, or
@@ -37,11 +37,21 @@ fn sizes(op: &Matmul, a: &[usize], b: &[usize]) -> Result<[usize; 4], String> {
     }
 }
 
-/// The matrix-product kernel for this family of executors.
-pub(super) fn kernel_for(family: Family) -> &'static Kernel {
-    match family {
+/// The matrix-product kernel that suits a target.
+fn kernel_for(target: &Target) -> &'static Kernel {
+    match target.family {
         Family::Gpu => &kernel::MATMUL_TILED,
+        Family::Software if target.subgroups => &kernel::MATMUL_SUBGROUPS,
         Family::Software | Family::Cpu => &kernel::MATMUL_REGISTERS,
+    }
+}
+
+/// Rows and columns of the result that one workgroup computes.
+fn tile(kernel: &Kernel) -> [u32; 2] {
+    match kernel {
+        k if *k == kernel::MATMUL_TILED => [64, 64],
+        k if *k == kernel::MATMUL_SUBGROUPS => [16, 512],
+        _ => [16, 256],
     }
 }
 
@@ -52,15 +62,14 @@ pub(super) fn launch(
     operands: [StorageId; 3],
     c: StorageId,
 ) -> Result<()> {
-    let kernel = kernel_for(node.target().family);
-    let side = if kernel.threads == 256 { 64 } else { 8 };
-    let tiles = params.batches as u64 * params.m.div_ceil(side) as u64 * params.n.div_ceil(side) as u64;
-    let grid = if side == 64 { Grid::Workgroups(tiles) } else { Grid::Invocations(tiles) };
+    let kernel = kernel_for(node.target());
+    let [rows, columns] = tile(kernel);
+    let tiles = params.batches as u64 * params.m.div_ceil(rows) as u64 * params.n.div_ceil(columns) as u64;
     let per_step = 2 * params.m as u64 * params.n as u64 * params.k as u64 * params.inner as u64;
     let outer = params.batches as u64 / params.inner as u64;
     // The last slice may be short.
     let steps = (outer * params.reduce as u64).min(params.reduce_total as u64).max(outer);
-    node.launch(kernel, params, &operands, &[c], grid, per_step * steps)
+    node.launch(kernel, params, &operands, &[c], Grid::Workgroups(tiles), per_step * steps)
 }
 
 impl Operation for Matmul {

@@ -6,6 +6,7 @@ mod report;
 mod target;
 
 pub use lower::{Grid, Lowering};
+pub use report::{GroupReport, LaunchReport, MemoryReport, Report, Totals};
 pub use target::{ConvAlgorithm, Family, Target};
 
 use crate::TensorType;

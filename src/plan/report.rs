@@ -1,1 +1,294 @@
-//! Printing a plan.
+//! A plan for people and machines: what each layer runs and costs, and what memory the step takes.
+
+use super::{Group, Plan};
+use crate::graph::PersistentKind;
+use std::fmt;
+
+/// What a [`Plan`] does and takes, made without a device.
+///
+/// Printed with `{}` it is a table with a row for each layer and direction; with `{:#}` every launch has a
+/// line of its own. With the feature `cli` it can be serialised.
+///
+/// ```
+/// use striate::plan::{Family, Plan, Report, Target};
+/// use striate::train::evaluation_graph;
+///
+/// let model = striate::models::by_name("resnet8", 3, 10)?;
+/// let plan = Plan::new(&evaluation_graph(&*model, [1, 3, 32, 32])?, &Target::baseline(Family::Gpu))?;
+/// let report = Report::new(&plan);
+/// assert_eq!(report.memory.peak, plan.peak_bytes());
+/// println!("{report}");
+/// # Ok::<(), striate::Error>(())
+/// ```
+#[derive(Clone, Debug, PartialEq)]
+#[cfg_attr(feature = "cli", derive(serde::Serialize))]
+pub struct Report {
+    /// Layers and directions in the order they run.
+    pub groups: Vec<GroupReport>,
+    /// Sums over the groups.
+    pub totals: Totals,
+    /// What the step takes of the device's memory.
+    pub memory: MemoryReport,
+}
+
+/// One layer in one direction.
+#[derive(Clone, Debug, PartialEq)]
+#[cfg_attr(feature = "cli", derive(serde::Serialize))]
+pub struct GroupReport {
+    /// The layer, `layer1.0.conv1`; empty outside of any.
+    pub scope: String,
+    /// `forward`, `backward` or `update`.
+    pub phase: &'static str,
+    /// Shape of what it computes last.
+    pub shape: Vec<usize>,
+    /// Bytes that its launches have to read and write at least once.
+    pub bytes: u64,
+    /// Floating-point operations, a multiply-add counted as two.
+    pub flops: u64,
+    /// Its launches in order.
+    pub launches: Vec<LaunchReport>,
+}
+
+/// One dispatch of one kernel.
+#[derive(Clone, Debug, PartialEq)]
+#[cfg_attr(feature = "cli", derive(serde::Serialize))]
+pub struct LaunchReport {
+    /// The kernel's name.
+    pub kernel: &'static str,
+    /// Workgroups in x, y and z.
+    pub workgroups: [u32; 3],
+    /// Bytes that it has to read and write at least once.
+    pub bytes: u64,
+    /// Floating-point operations, a multiply-add counted as two.
+    pub flops: u64,
+}
+
+/// Sums over a plan.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "cli", derive(serde::Serialize))]
+pub struct Totals {
+    /// Layers and directions.
+    pub groups: usize,
+    /// Dispatches.
+    pub launches: usize,
+    /// Bytes that the launches have to read and write at least once.
+    pub bytes: u64,
+    /// Floating-point operations, a multiply-add counted as two.
+    pub flops: u64,
+    /// Numbers that are learned from gradients.
+    pub parameters: u64,
+}
+
+/// Device memory of a plan, in bytes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "cli", derive(serde::Serialize))]
+pub struct MemoryReport {
+    /// Weights, running statistics and the optimiser's state.
+    pub persistent: u64,
+    /// What is given at each step.
+    pub inputs: u64,
+    /// The pooled buffers that activations, gradients and scratch memory share, largest first.
+    pub slots: Vec<u64>,
+    /// All pooled buffers together.
+    pub transient: u64,
+    /// Persistent, inputs and transient: taken before the first step, and all there is.
+    pub peak: u64,
+    /// What the peak would be if every transient value had memory of its own.
+    pub unshared_peak: u64,
+}
+
+impl Report {
+    /// Describes a plan.
+    pub fn new(plan: &Plan) -> Self {
+        let groups: Vec<GroupReport> = plan.groups.iter().map(|g| GroupReport::new(plan, g)).collect();
+        let learned = plan.persistent.iter().filter(|p| p.persistence.kind == PersistentKind::Parameter);
+        let totals = Totals {
+            groups: groups.len(),
+            launches: plan.launches.len(),
+            bytes: groups.iter().map(|g| g.bytes).sum(),
+            flops: plan.flops(),
+            parameters: learned.map(|p| p.port.ty.len() as u64).sum(),
+        };
+        let (persistent, inputs) = (plan.persistent_bytes(), plan.input_bytes());
+        let memory = MemoryReport {
+            persistent,
+            inputs,
+            transient: plan.slots.iter().sum(),
+            slots: plan.slots.clone(),
+            peak: plan.peak_bytes(),
+            unshared_peak: persistent + inputs + plan.unshared_bytes(),
+        };
+        Self { groups, totals, memory }
+    }
+}
+
+impl GroupReport {
+    fn new(plan: &Plan, group: &Group) -> Self {
+        let launches: Vec<LaunchReport> = plan.launches[group.launches.clone()]
+            .iter()
+            .map(|l| LaunchReport {
+                kernel: l.kernel.name,
+                workgroups: l.workgroups,
+                bytes: l.bytes,
+                flops: l.flops,
+            })
+            .collect();
+        Self {
+            scope: group.scope.to_string(),
+            phase: group.phase.name(),
+            shape: group.shape.clone(),
+            bytes: launches.iter().map(|l| l.bytes).sum(),
+            flops: launches.iter().map(|l| l.flops).sum(),
+            launches,
+        }
+    }
+
+    /// The table's columns but the last.
+    fn cells(&self) -> [String; 5] {
+        let scope = if self.scope.is_empty() { "model" } else { &self.scope };
+        [scope.into(), self.phase.into(), sizes(&self.shape), bytes(self.bytes), count(self.flops)]
+    }
+
+    /// Its kernels with their workgroups, each once, on lines of a width.
+    fn kernels(&self, width: usize) -> Vec<String> {
+        let mut sums: Vec<(&str, u64, usize)> = Vec::new();
+        for launch in &self.launches {
+            let workgroups = launch.workgroups.iter().map(|n| *n as u64).product::<u64>();
+            match sums.iter_mut().find(|(kernel, ..)| *kernel == launch.kernel) {
+                Some((_, sum, times)) => (*sum, *times) = (*sum + workgroups, *times + 1),
+                None => sums.push((launch.kernel, workgroups, 1)),
+            }
+        }
+        let mut lines = vec![String::new()];
+        for (i, (kernel, workgroups, times)) in sums.iter().enumerate() {
+            let times = if *times > 1 { format!(" in {times}") } else { String::new() };
+            let comma = if i + 1 < sums.len() { "," } else { "" };
+            let part = format!("{kernel} {workgroups}{times}{comma}");
+            match lines.last_mut() {
+                Some(line) if line.is_empty() => *line = part,
+                Some(line) if line.len() + 1 + part.len() <= width => *line += &format!(" {part}"),
+                _ => lines.push(part),
+            }
+        }
+        lines
+    }
+}
+
+/// Characters that a line of the table has at most, unless one kernel's name does not fit.
+const WIDTH: usize = 110;
+
+impl fmt::Display for Report {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut rows = vec![["layer", "phase", "output", "bytes", "FLOPs"].map(str::to_owned)];
+        rows.extend(self.groups.iter().map(GroupReport::cells));
+        let Totals { launches, parameters, .. } = self.totals;
+        let blank = String::new;
+        rows.push(["total".into(), blank(), blank(), bytes(self.totals.bytes), count(self.totals.flops)]);
+        let widths = [0, 1, 2, 3, 4].map(|i| rows.iter().map(|row| row[i].len()).max().unwrap_or(0));
+        let indent = widths.iter().sum::<usize>() + 2 * widths.len();
+        let mut lasts = vec![vec!["kernels with workgroups".to_owned()]];
+        lasts.extend(self.groups.iter().map(|g| match f.alternate() {
+            true => g.launches.iter().map(LaunchReport::to_string).collect(),
+            false => g.kernels(WIDTH.saturating_sub(indent)),
+        }));
+        lasts.push(vec![format!("{launches} launches, {parameters} parameters")]);
+        for (row, last) in rows.iter().zip(&lasts) {
+            let ([a, b, c, d, e], [wa, wb, wc, wd, we]) = (row, widths);
+            write!(f, "{a:wa$}  {b:wb$}  {c:wc$}  {d:>wd$}  {e:>we$}")?;
+            writeln!(f, "  {}", last.join(&format!("\n{:indent$}", "")))?;
+        }
+        writeln!(f, "\n{}", self.memory)
+    }
+}
+
+impl fmt::Display for LaunchReport {
+    /// `matmul_tiled 36x2`: the kernel and its workgroups in x, y and z, as far as they are not 1.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let dimensions = self.workgroups.iter().rposition(|n| *n > 1).map_or(1, |last| last + 1);
+        write!(f, "{} {}", self.kernel, sizes(&self.workgroups[..dimensions]))
+    }
+}
+
+impl fmt::Display for MemoryReport {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let line = |what: &str, size: u64, note: &str| format!("{what:11}{:>10}  {note}", bytes(size));
+        let buffers = format!("activations, gradients and scratch, in {} shared buffers", self.slots.len());
+        let unshared = format!("all there is; {} if nothing were shared", bytes(self.unshared_peak));
+        let lines = [
+            "memory".to_owned(),
+            line("persistent", self.persistent, "weights, running statistics, optimiser"),
+            line("inputs", self.inputs, "given at each step"),
+            line("transient", self.transient, &buffers),
+            line("peak", self.peak, &unshared),
+        ];
+        write!(f, "{}", lines.join("\n"))
+    }
+}
+
+/// `64x16x32x32`.
+fn sizes<T: ToString>(sizes: &[T]) -> String {
+    sizes.iter().map(T::to_string).collect::<Vec<_>>().join("x")
+}
+
+/// Bytes with three digits and a binary unit: `512 B`, `4.19 MiB`.
+fn bytes(n: u64) -> String {
+    scaled(n, 1024.0, ["B", "KiB", "MiB", "GiB", "TiB"])
+}
+
+/// A number with three digits and a decimal unit: `512`, `41.2 G`.
+fn count(n: u64) -> String {
+    scaled(n, 1000.0, ["", "k", "M", "G", "T"])
+}
+
+fn scaled(n: u64, step: f64, units: [&str; 5]) -> String {
+    let (mut value, mut unit) = (n as f64, 0);
+    // 999.5 would be printed as 1000.
+    while value >= 999.5 && unit + 1 < units.len() {
+        (value, unit) = (value / step, unit + 1);
+    }
+    let digits = match value {
+        _ if unit == 0 => 0,
+        v if v < 9.995 => 2,
+        v if v < 99.95 => 1,
+        _ => 0,
+    };
+    format!("{value:.digits$} {}", units[unit]).trim_end().to_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_have_three_digits_and_a_unit() {
+        assert_eq!(bytes(0), "0 B");
+        assert_eq!(bytes(512), "512 B");
+        assert_eq!(bytes(1000), "0.98 KiB");
+        assert_eq!(bytes(3 << 20), "3.00 MiB");
+        assert_eq!(bytes(100 << 30), "100 GiB");
+        assert_eq!([999, 1000, 41_234_000_000].map(count), ["999", "1.00 k", "41.2 G"]);
+        assert_eq!(count(999_700), "1.00 M");
+    }
+
+    #[test]
+    fn launches_of_one_kernel_are_summed_and_long_lists_wrapped() {
+        let launch = |kernel, workgroups| LaunchReport { kernel, workgroups, bytes: 0, flops: 0 };
+        let launches = vec![
+            launch("im2col", [8, 2, 1]),
+            launch("matmul", [4, 1, 1]),
+            launch("im2col", [4, 1, 1]),
+            launch("slice_sum", [1, 1, 1]),
+        ];
+        assert_eq!(launches[0].to_string(), "im2col 8x2");
+        assert_eq!(launches[3].to_string(), "slice_sum 1");
+        let group = GroupReport {
+            scope: String::new(),
+            phase: "forward",
+            shape: vec![],
+            bytes: 0,
+            flops: 0,
+            launches,
+        };
+        assert_eq!(group.kernels(26), ["im2col 20 in 2, matmul 4,", "slice_sum 1"]);
+    }
+}

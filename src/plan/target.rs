@@ -43,6 +43,8 @@ pub struct Target {
     pub memory: Option<u64>,
     /// Largest scratch buffer that lowering asks for, bytes: larger work is done in chunks.
     pub scratch: u64,
+    /// Whether subgroups have at least eight lanes, for kernels that hand numbers from lane to lane.
+    pub subgroups: bool,
     /// How convolutions are computed.
     pub conv: ConvAlgorithm,
 }
@@ -59,6 +61,7 @@ impl Target {
             max_storage_buffers: 8,
             memory: None,
             scratch: 32 << 20,
+            subgroups: false,
             conv: ConvAlgorithm::Auto,
         }
     }

@@ -2,9 +2,10 @@
 
 use super::step::{Recipe, evaluation_graph, training_graph};
 use crate::data::{Augment, Batch, Dataset, Loader, LoaderConfig, Split};
+use crate::graph::PersistentKind;
 use crate::models::Model;
 use crate::nn::{Builder, Decay, Optimizer, Schedule};
-use crate::plan::Plan;
+use crate::plan::{PersistentPort, Plan};
 use crate::{Device, Error, Outputs, Result, Session};
 use std::collections::VecDeque;
 use std::ops::ControlFlow;
@@ -139,6 +140,12 @@ impl Trainer {
     /// The plan of a full training step.
     pub fn plan(&self) -> &Plan {
         &self.session.plans()[self.train.full]
+    }
+
+    /// Learned numbers of the model.
+    pub fn parameters(&self) -> usize {
+        let learned = |p: &&PersistentPort| p.persistence.kind == PersistentKind::Parameter;
+        self.session.persistent().iter().filter(learned).map(|p| p.port.ty.len()).sum()
     }
 
     /// The weights, and everything else on the device.

@@ -1,0 +1,73 @@
+//! `striate devices`: what can be trained on.
+
+use super::plan::{json, print};
+use serde_json::{Map, Value, json};
+use std::fmt::Write;
+use striate::gpu::{self, AdapterSummary};
+use striate::{Device, Result};
+
+#[derive(clap::Args)]
+pub struct Args {
+    /// Print JSON; sizes are in bytes.
+    #[arg(long)]
+    json: bool,
+}
+
+pub fn run(args: Args) -> Result<()> {
+    let adapters = gpu::adapters();
+    let cpu = Device::select("cpu")?;
+    let auto = Device::auto(&adapters);
+    print(&match args.json {
+        true => json(&machine(&adapters, &cpu, auto.map(|(index, _)| index))),
+        false => people(&adapters, &cpu, auto),
+    })
+}
+
+fn people(adapters: &[AdapterSummary], cpu: &Device, auto: Option<(usize, &str)>) -> String {
+    let mut text = String::new();
+    let mut line = |line: String| writeln!(text, "{line}").expect("writing to a string cannot fail");
+    for (index, a) in adapters.iter().enumerate() {
+        let taken = match auto {
+            Some((taken, reason)) if taken == index => format!("  <- auto: {reason}"),
+            _ => String::new(),
+        };
+        line(format!("{index}: {}{taken}", a.name));
+        line(format!("     {} adapter, {}, {}", a.kind, a.backend, a.driver));
+        line(format!("     {:24} {}", "subgroup", range(a.subgroup)));
+        for (name, limit) in &a.limits {
+            line(format!("     {name:24} {limit}"));
+        }
+        let features = if a.features.is_empty() { "none".to_owned() } else { a.features.join(", ") };
+        line(format!("     {:24} {features}", "features"));
+    }
+    if adapters.is_empty() {
+        line(format!("there is no GPU adapter: {}", Device::INSTALL));
+    }
+    let taken = if auto.is_none() { "  <- auto: there is no adapter" } else { "" };
+    line(format!("cpu: {}{taken}", cpu.name()));
+    if let Some(memory) = cpu.target().memory {
+        line(format!("     {:24} {memory}", "memory bytes"));
+    }
+    text
+}
+
+fn range([smallest, largest]: [u32; 2]) -> String {
+    if smallest == largest { smallest.to_string() } else { format!("{smallest} to {largest}") }
+}
+
+fn machine(adapters: &[AdapterSummary], cpu: &Device, auto: Option<usize>) -> Value {
+    let adapter = |(index, a): (usize, &AdapterSummary)| {
+        let limits: Map<String, Value> =
+            a.limits.iter().map(|(name, limit)| ((*name).to_owned(), json!(limit))).collect();
+        json!({
+            "index": index, "name": a.name, "backend": a.backend, "driver": a.driver, "kind": a.kind,
+            "subgroup": a.subgroup, "limits": limits, "features": a.features, "auto": auto == Some(index),
+        })
+    };
+    json!({
+        "adapters": adapters.iter().enumerate().map(adapter).collect::<Vec<_>>(),
+        "cpu": {
+            "threads": rayon::current_num_threads(), "memory": cpu.target().memory, "auto": auto.is_none(),
+        },
+    })
+}

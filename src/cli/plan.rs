@@ -1,0 +1,131 @@
+//! `striate plan`: what a step does and takes, without touching a device.
+
+use clap::ValueEnum;
+use serde::Serialize;
+use std::io::{ErrorKind, Write};
+use striate::plan::{Family, Plan, Report, Target};
+use striate::train::{Recipe, evaluation_graph, training_graph};
+use striate::{Error, Result, models, nn};
+
+#[derive(clap::Args)]
+pub struct Args {
+    /// Network: resnet20, resnet32, ...
+    model: String,
+    /// Pictures it takes, such as 3x32x32.
+    #[arg(long, value_name = "CHANNELSxHEIGHTxWIDTH")]
+    input: String,
+    /// Pictures a step.
+    #[arg(long, default_value_t = 64)]
+    batch: usize,
+    /// Classes to tell apart.
+    #[arg(long, default_value_t = 10)]
+    classes: usize,
+    /// Plan a step of evaluation instead of training.
+    #[arg(long)]
+    eval: bool,
+    /// What kind of device to plan for: its kernels, and the limits that every such device has.
+    #[arg(long, value_enum, default_value = "gpu")]
+    family: FamilyName,
+    /// List every launch.
+    #[arg(long)]
+    launches: bool,
+    /// Print JSON, every launch included; sizes are in bytes.
+    #[arg(long, conflicts_with = "launches")]
+    json: bool,
+}
+
+#[derive(Clone, Copy, ValueEnum, Serialize)]
+#[serde(rename_all = "lowercase")]
+enum FamilyName {
+    /// A hardware GPU.
+    Gpu,
+    /// A software GPU such as lavapipe.
+    Software,
+    /// The CPU executor.
+    Cpu,
+}
+
+/// What was planned, with its report.
+#[derive(Serialize)]
+struct Answer<'a> {
+    model: String,
+    step: &'a str,
+    /// Batch, channels, height and width.
+    input: [usize; 4],
+    classes: usize,
+    family: FamilyName,
+    #[serde(flatten)]
+    report: Report,
+}
+
+pub fn run(args: Args) -> Result<()> {
+    let input = input_shape(&args)?;
+    let model = models::by_name(&args.model, input[1], args.classes)?;
+    let graph = match args.eval {
+        true => evaluation_graph(&*model, input)?,
+        false => training_graph(&*model, input, &recipe())?,
+    };
+    let target = match args.family {
+        FamilyName::Gpu => Target::baseline(Family::Gpu),
+        FamilyName::Software => Target::baseline(Family::Software),
+        FamilyName::Cpu => Target::cpu(None),
+    };
+    let report = Report::new(&Plan::new(&graph, &target)?);
+    let step = if args.eval { "evaluation" } else { "training" };
+    let (name, classes, family) = (model.name(), args.classes, args.family);
+    print(&if args.json {
+        json(&Answer { model: name, step, input, classes, family, report })
+    } else {
+        let [batch, channels, height, width] = input;
+        let title = format!("{step} step of {name}: {batch} pictures of {channels}x{height}x{width}");
+        match args.launches {
+            true => format!("{title}\n\n{report:#}"),
+            false => format!("{title}\n\n{report}"),
+        }
+    })
+}
+
+/// SGD as `striate train` has it.
+fn recipe() -> Recipe {
+    let optimizer = nn::Optimizer::Sgd(nn::SgdConfig::default());
+    Recipe { optimizer, label_smoothing: 0.0, clip_norm: None }
+}
+
+/// Batch, channels, height and width.
+fn input_shape(args: &Args) -> Result<[usize; 4]> {
+    let text = &args.input;
+    let sizes: Option<Vec<usize>> = text.split('x').map(|size| size.parse().ok()).collect();
+    let sizes = sizes.and_then(|sizes| <[usize; 3]>::try_from(sizes).ok());
+    let [channels, height, width] = sizes.ok_or_else(|| {
+        let expected = "expected CHANNELSxHEIGHTxWIDTH, such as 3x32x32";
+        Error::argument("--input", format!("{expected}, found {text:?}"))
+    })?;
+    let shape = [args.batch, channels, height, width];
+    let len = shape.iter().try_fold(1, |len: usize, size| len.checked_mul(*size));
+    if len.is_none_or(|len| len > u32::MAX as usize) {
+        let problem = format!(
+            "{} pictures of {text} are more than the {} numbers a tensor holds; use a smaller batch or smaller pictures",
+            args.batch,
+            u32::MAX
+        );
+        return Err(Error::argument("--input", problem));
+    }
+    Ok(shape)
+}
+
+/// A value as JSON for people and machines.
+pub(super) fn json(value: &impl Serialize) -> String {
+    let text = serde_json::to_string_pretty(value).expect("reports have text keys and finite numbers");
+    text + "\n"
+}
+
+/// Writes to standard output. A reader that has seen enough (`| head`) is no error.
+pub(super) fn print(text: &str) -> Result<()> {
+    let mut out = std::io::stdout().lock();
+    match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
+        Err(error) if error.kind() != ErrorKind::BrokenPipe => {
+            Err(Error::io("standard output", "write")(error))
+        }
+        _ => Ok(()),
+    }
+}

@@ -1,0 +1,99 @@
+//! What a person sees while training: a bar on a terminal, else a line now and then.
+
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use std::io::IsTerminal;
+use std::time::{Duration, Instant};
+use striate::train::{EpochReport, Progress};
+
+/// Time between two plain lines.
+const LINE_EVERY: Duration = Duration::from_secs(10);
+
+/// Reports steps and epochs.
+pub struct Reporter {
+    epochs: usize,
+    bar: Option<ProgressBar>,
+    start: Instant,
+    epoch_start: Instant,
+    last_line: Instant,
+}
+
+impl Reporter {
+    /// For a run of this many epochs.
+    pub fn new(epochs: usize) -> Self {
+        let style = ProgressStyle::with_template("epoch {prefix} {bar:30} {pos}/{len}  {msg}")
+            .expect("the template is a valid one");
+        let bar = std::io::stderr()
+            .is_terminal()
+            .then(|| ProgressBar::with_draw_target(Some(1), ProgressDrawTarget::stderr()).with_style(style));
+        let now = Instant::now();
+        Self { epochs, bar, start: now, epoch_start: now, last_line: now }
+    }
+
+    /// Tells about a step whose results have arrived.
+    pub fn step(&mut self, p: &Progress) {
+        if p.step == 1 {
+            self.epoch_start = Instant::now();
+        }
+        let speed = p.score.pictures as f64 / self.epoch_start.elapsed().as_secs_f64().max(1e-9);
+        let message = format!(
+            "loss {:.4}  accuracy {:5.2} %  {speed:.0} pictures/s  {} left",
+            p.score.loss,
+            100.0 * p.score.accuracy,
+            clock(self.left(p))
+        );
+        if let Some(bar) = &self.bar {
+            bar.set_length(p.steps as u64);
+            bar.set_prefix(format!("{}/{}", p.epoch, self.epochs));
+            bar.set_message(message);
+            bar.set_position(p.step as u64);
+        } else if self.last_line.elapsed() >= LINE_EVERY {
+            self.last_line = Instant::now();
+            println!("epoch {}/{}  step {}/{}  {message}", p.epoch, self.epochs, p.step, p.steps);
+        }
+    }
+
+    /// Tells about a whole epoch.
+    pub fn epoch(&mut self, report: &EpochReport) {
+        let train = report.train;
+        let mut line = format!(
+            "epoch {}/{}  train loss {:.4} accuracy {:5.2} %",
+            report.epoch,
+            self.epochs,
+            train.loss,
+            100.0 * train.accuracy
+        );
+        if let Some(test) = report.test {
+            line += &format!("  test loss {:.4} accuracy {:5.2} %", test.loss, 100.0 * test.accuracy);
+        }
+        let speed = train.pictures as f64 / report.train_time.as_secs_f64().max(1e-9);
+        line += &format!("  {:.1} s, {speed:.0} pictures/s", report.train_time.as_secs_f64());
+        match &self.bar {
+            Some(bar) => bar.suspend(|| println!("{line}")),
+            None => println!("{line}"),
+        }
+        self.last_line = Instant::now();
+    }
+
+    /// Time until the last epoch's end, as fast as so far.
+    fn left(&self, p: &Progress) -> Duration {
+        let done = (p.epoch - 1) as f64 + p.step as f64 / p.steps as f64;
+        self.start.elapsed().mul_f64((self.epochs as f64 - done) / done)
+    }
+}
+
+impl Drop for Reporter {
+    fn drop(&mut self) {
+        if let Some(bar) = &self.bar {
+            bar.finish_and_clear();
+        }
+    }
+}
+
+/// `1:02:03` or `2:03`.
+fn clock(time: Duration) -> String {
+    let s = time.as_secs();
+    match s / 3600 {
+        0 => format!("{}:{:02}", s / 60, s % 60),
+        hours => format!("{hours}:{:02}:{:02}", s / 60 % 60, s % 60),
+    }
+}

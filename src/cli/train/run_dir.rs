@@ -1,0 +1,114 @@
+//! The folder a run leaves behind: `config.json`, `metrics.csv`, `model.safetensors`, `curves.svg`.
+
+use super::plot;
+use serde::Serialize;
+use std::collections::HashMap;
+use std::path::{Path, PathBuf};
+use striate::train::{EpochReport, Trainer, write_weights};
+use striate::{Error, Result};
+
+const CONFIG: &str = "config.json";
+const METRICS: &str = "metrics.csv";
+const MODEL: &str = "model.safetensors";
+const CURVES: &str = "curves.svg";
+
+/// The folder of one run.
+pub struct RunDir {
+    path: PathBuf,
+    metrics: csv::Writer<std::fs::File>,
+    rows: Vec<Row>,
+}
+
+/// A line of `metrics.csv`.
+#[derive(Clone, Debug, Serialize)]
+pub struct Row {
+    pub epoch: usize,
+    pub lr: f32,
+    pub train_loss: f64,
+    pub train_accuracy: f64,
+    /// Empty if training was stopped before the epoch's end.
+    pub test_loss: Option<f64>,
+    pub test_accuracy: Option<f64>,
+    pub train_seconds: f64,
+    pub test_seconds: f64,
+    pub pictures_per_second: f64,
+}
+
+impl RunDir {
+    /// Fails if a run cannot or must not be written there. Changes nothing.
+    pub fn check(path: &Path, force: bool) -> Result<()> {
+        if path.exists() && !path.is_dir() {
+            return Err(Error::data(path, "is a file; --out wants a folder, so give another name"));
+        }
+        let earlier = [CONFIG, METRICS, MODEL, CURVES].into_iter().find(|name| path.join(name).exists());
+        match earlier {
+            Some(name) if !force => Err(Error::data(
+                path,
+                format!("holds an earlier run ({name}); give another --out, or --force to replace it"),
+            )),
+            _ => Ok(()),
+        }
+    }
+
+    /// Makes the folder and an empty `metrics.csv`; what an earlier run left is removed.
+    pub fn create(path: &Path) -> Result<Self> {
+        std::fs::create_dir_all(path).map_err(Error::io(path, "create the folder"))?;
+        let metrics_path = path.join(METRICS);
+        let file = std::fs::File::create(&metrics_path).map_err(Error::io(&metrics_path, "create"))?;
+        for name in [CONFIG, MODEL, CURVES] {
+            let old = path.join(name);
+            if old.exists() {
+                std::fs::remove_file(&old).map_err(Error::io(&old, "remove"))?;
+            }
+        }
+        Ok(Self { path: path.to_owned(), metrics: csv::Writer::from_writer(file), rows: Vec::new() })
+    }
+
+    /// Where it is.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Writes `config.json`.
+    pub fn write_config(&self, config: &serde_json::Value) -> Result<()> {
+        let path = self.path.join(CONFIG);
+        let text = format!("{config:#}\n");
+        std::fs::write(&path, text).map_err(Error::io(&path, "write"))
+    }
+
+    /// Adds a line to `metrics.csv`.
+    pub fn add_epoch(&mut self, report: &EpochReport) -> Result<()> {
+        let row = Row {
+            epoch: report.epoch,
+            lr: report.lr,
+            train_loss: report.train.loss,
+            train_accuracy: report.train.accuracy,
+            test_loss: report.test.map(|s| s.loss),
+            test_accuracy: report.test.map(|s| s.accuracy),
+            train_seconds: report.train_time.as_secs_f64(),
+            test_seconds: report.test_time.as_secs_f64(),
+            pictures_per_second: report.train.pictures as f64 / report.train_time.as_secs_f64(),
+        };
+        let path = self.path.join(METRICS);
+        self.metrics.serialize(&row).map_err(|e| Error::io(&path, "write")(e.into()))?;
+        self.metrics.flush().map_err(Error::io(&path, "write"))?;
+        self.rows.push(row);
+        Ok(())
+    }
+
+    /// Writes `model.safetensors`.
+    pub fn write_model(&self, model: &str, trainer: &mut Trainer) -> Result<()> {
+        let tensors = trainer.session().state_dict()?;
+        let metadata =
+            HashMap::from([("model".to_owned(), model.to_owned()), ("format".to_owned(), "pt".to_owned())]);
+        write_weights(&self.path.join(MODEL), &tensors, metadata)
+    }
+
+    /// Draws `curves.svg`.
+    pub fn write_plot(&self, title: &str) -> Result<()> {
+        let path = self.path.join(CURVES);
+        let svg = plot::curves(title, &self.rows)
+            .map_err(|e| Error::data(&path, format!("cannot be drawn: {e}")))?;
+        std::fs::write(&path, svg).map_err(Error::io(&path, "write"))
+    }
+}

@@ -1,0 +1,169 @@
+//! `striate plan` and `striate devices` as programs: what they print, and how they fail.
+
+#![cfg(feature = "cli")]
+
+use serde_json::Value;
+use std::process::{Command, Output, Stdio};
+use striate::plan::{Family, Plan, Report, Target};
+use striate::train::{Recipe, training_graph};
+use striate::{models, nn};
+
+/// Runs the program where no Vulkan driver can be found.
+fn striate(args: &[&str]) -> Output {
+    command(args).output().expect("the program starts")
+}
+
+fn command(args: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_striate"));
+    // Both names of the setting: the old one and the one that replaced it.
+    command.args(args).env("VK_ICD_FILENAMES", "/dev/null").env("VK_DRIVER_FILES", "/dev/null");
+    command
+}
+
+fn printed(args: &[&str]) -> String {
+    let output = striate(args);
+    assert!(output.status.success(), "{args:?}: {}", String::from_utf8_lossy(&output.stderr));
+    String::from_utf8(output.stdout).expect("the output is text")
+}
+
+fn json(args: &[&str]) -> Value {
+    serde_json::from_str(&printed(args)).expect("the output is JSON")
+}
+
+/// The plan that `striate plan resnet20 --input 3x32x32` is to describe.
+fn resnet20() -> Plan {
+    let model = models::by_name("resnet20", 3, 10).unwrap();
+    let optimizer = nn::Optimizer::Sgd(nn::SgdConfig::default());
+    let recipe = Recipe { optimizer, label_smoothing: 0.0, clip_norm: None };
+    let graph = training_graph(&*model, [64, 3, 32, 32], &recipe).unwrap();
+    Plan::new(&graph, &Target::baseline(Family::Gpu)).unwrap()
+}
+
+#[test]
+fn json_has_the_plans_totals_and_every_launch() {
+    let found = json(&["plan", "resnet20", "--input", "3x32x32", "--json"]);
+    let plan = resnet20();
+    assert_eq!(found["model"], "resnet20");
+    assert_eq!(found["input"], serde_json::json!([64, 3, 32, 32]));
+    assert_eq!(found["memory"]["peak"], plan.peak_bytes());
+    assert_eq!(found["totals"]["flops"], plan.flops());
+    assert_eq!(found["totals"]["launches"], plan.launches.len());
+    let groups = found["groups"].as_array().unwrap();
+    assert_eq!(groups.len(), plan.groups.len());
+    let launches: usize = groups.iter().map(|g| g["launches"].as_array().unwrap().len()).sum();
+    assert_eq!(launches, plan.launches.len());
+    let flops: u64 = groups.iter().map(|g| g["flops"].as_u64().unwrap()).sum();
+    assert_eq!(flops, plan.flops());
+}
+
+#[test]
+fn the_table_is_the_reports_and_fits_a_terminal() {
+    let text = printed(&["plan", "resnet20", "--input", "3x32x32"]);
+    let report = Report::new(&resnet20());
+    assert!(text.ends_with(&report.to_string()));
+    for line in text.lines() {
+        assert!(line.chars().count() <= 110, "{line}");
+        assert_eq!(line, line.trim_end());
+    }
+    let launches = printed(&["plan", "resnet20", "--input", "3x32x32", "--launches"]);
+    assert!(launches.ends_with(&format!("{report:#}")));
+    assert!(launches.lines().count() > resnet20().launches.len());
+}
+
+#[test]
+fn evaluation_takes_less_than_training() {
+    for family in ["gpu", "software", "cpu"] {
+        let args = ["plan", "resnet8", "--input", "1x28x28", "--json", "--family", family];
+        let (training, evaluation) = (json(&args), json(&[&args[..], &["--eval"]].concat()));
+        let number = |value: &Value, part: &str, key: &str| value[part][key].as_u64().unwrap();
+        for (part, key) in [("totals", "flops"), ("memory", "peak"), ("memory", "persistent")] {
+            assert!(number(&evaluation, part, key) < number(&training, part, key), "{family} {part} {key}");
+        }
+        assert_eq!(evaluation["totals"]["parameters"], training["totals"]["parameters"]);
+        assert!(number(&training, "memory", "peak") < number(&training, "memory", "unshared_peak"));
+    }
+}
+
+#[test]
+fn errors_are_one_line_and_exit_code_1() {
+    let cases: [(&[&str], &str); 7] = [
+        (
+            &["plan", "resnet20", "--input", "3x32"],
+            "expected CHANNELSxHEIGHTxWIDTH, such as 3x32x32, found \"3x32\"",
+        ),
+        (&["plan", "resnet20", "--input", "3x32x-1"], "found \"3x32x-1\""),
+        (&["plan", "resnet21", "--input", "3x32x32"], "resnet20"),
+        (&["plan", "vgg16", "--input", "3x32x32"], "is not known"),
+        (
+            &["plan", "resnet20", "--input", "3x32x32", "--batch", "0"],
+            "the batch included, must be at least 1",
+        ),
+        (&["plan", "resnet20", "--input", "3x0x32"], "must be at least 1"),
+        (&["plan", "resnet20", "--input", "3x99999x99999999999"], "use a smaller batch or smaller pictures"),
+    ];
+    for (args, expected) in cases {
+        let output = striate(args);
+        let error = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(output.status.code(), Some(1), "{args:?}: {error}");
+        assert_eq!(error.lines().count(), 1, "{args:?}: {error}");
+        assert!(error.starts_with("error: ") && error.contains(expected), "{args:?}: {error}");
+        assert!(output.stdout.is_empty(), "{args:?}");
+    }
+}
+
+#[test]
+fn usage_errors_exit_with_2() {
+    for args in [
+        &["plan", "resnet20"][..],
+        &["plan", "resnet20", "--input", "3x32x32", "--family", "tpu"],
+        &["plan", "resnet20", "--input", "3x32x32", "--batch", "many"],
+        &["plan", "resnet20", "--input", "3x32x32", "--launches", "--json"],
+        &["devices", "--nonsense"],
+    ] {
+        assert_eq!(striate(args).status.code(), Some(2), "{args:?}");
+    }
+}
+
+#[test]
+fn a_reader_that_leaves_early_is_no_error() {
+    let mut child = command(&["plan", "resnet20", "--input", "3x32x32", "--json"])
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    drop(child.stdout.take());
+    let output = child.wait_with_output().unwrap();
+    assert_eq!(output.status.code(), Some(0), "{}", String::from_utf8_lossy(&output.stderr));
+    assert!(output.stderr.is_empty());
+}
+
+#[test]
+fn devices_without_a_driver_are_the_cpu_and_what_to_install() {
+    // Only Vulkan's drivers can be hidden.
+    if !cfg!(target_os = "linux") {
+        return;
+    }
+    let text = printed(&["devices"]);
+    assert!(text.contains(striate::Device::INSTALL), "{text}");
+    assert!(text.contains("cpu: CPU executor") && text.contains("<- auto"), "{text}");
+    let found = json(&["devices", "--json"]);
+    assert_eq!(found["adapters"], serde_json::json!([]));
+    assert_eq!(found["cpu"]["auto"], true);
+    assert!(found["cpu"]["threads"].as_u64().unwrap() > 0);
+}
+
+#[test]
+fn devices_lists_every_adapter_and_marks_the_one_taken() {
+    let output = Command::new(env!("CARGO_BIN_EXE_striate")).args(["devices", "--json"]).output().unwrap();
+    assert!(output.status.success());
+    let found: Value = serde_json::from_slice(&output.stdout).unwrap();
+    let adapters = found["adapters"].as_array().unwrap();
+    let expected = striate::gpu::adapters();
+    let names: Vec<&str> = adapters.iter().map(|a| a["name"].as_str().unwrap()).collect();
+    assert_eq!(names, expected.iter().map(|a| a.name.as_str()).collect::<Vec<_>>());
+    for (index, adapter) in adapters.iter().enumerate() {
+        assert_eq!(adapter["auto"], index == 0);
+        assert!(adapter["limits"]["buffer bytes"].as_u64().unwrap() > 0);
+    }
+    assert_eq!(found["cpu"]["auto"], adapters.is_empty());
+}
