@@ -7,7 +7,7 @@ use std::process::ExitCode;
 use striate::graph::{Graph, Init, PersistentKind, ValueId};
 use striate::op::*;
 use striate::plan::Plan;
-use striate::{Clock, Device, Error, Result, Session, Tensor, TensorType, ops};
+use striate::{Clock, Device, Error, Result, Session, Tensor, TensorType, Timing, ops};
 
 /// Rows of a batch, their numbers, and classes.
 const BATCH: usize = 8;
@@ -15,6 +15,9 @@ const WIDTH: usize = 12;
 const CLASSES: usize = 5;
 
 type Test = fn(&Device) -> Outcome;
+
+/// Persistent values by name.
+type State = Vec<(String, Tensor)>;
 
 fn main() -> ExitCode {
     // Counts of what was created, and of memory, are the whole process's: one test at a time.
@@ -43,7 +46,7 @@ fn main() -> ExitCode {
     for (name, test) in tests {
         suite.add(format!("{name}::reference"), || test(&Device::cpu_reference()));
         suite.add(format!("{name}::cpu"), || test(&Device::select("cpu").map_err(text)?));
-        suite.add_gpu(format!("{name}::gpu"), |gpu| test(gpu));
+        suite.add_gpu(format!("{name}::gpu"), test);
     }
     suite.run()
 }
@@ -255,7 +258,7 @@ fn wrong_parameters_are_refused_by_name(device: &Device) -> Outcome {
 
 fn plans_share_what_persists(device: &Device) -> Outcome {
     let graphs = [BATCH, 3].map(|batch| training(batch).expect("a graph"));
-    let run = |graphs: &[&Graph], steps: &[(usize, u64)]| -> Result<Vec<(String, Tensor)>> {
+    let run = |graphs: &[&Graph], steps: &[(usize, u64)]| -> Result<State> {
         let mut session = session(device, graphs)?;
         session.initialize(5)?;
         for &(program, seed) in steps {
@@ -266,7 +269,7 @@ fn plans_share_what_persists(device: &Device) -> Outcome {
     };
     // Large and small batches in turn, against the same with a session for each stretch.
     let both = run(&[&graphs[0], &graphs[1]], &[(0, 1), (1, 2), (0, 3)]).map_err(text)?;
-    let mut last: Option<Vec<(String, Tensor)>> = None;
+    let mut last: Option<State> = None;
     for (graph, seed) in [(0, 1), (1, 2), (0, 3)] {
         let mut session = session(device, &[&graphs[graph]]).map_err(text)?;
         session.initialize(5).map_err(text)?;
@@ -291,7 +294,7 @@ fn plans_share_what_persists(device: &Device) -> Outcome {
 }
 
 /// Every persistent value, the optimiser's too.
-fn everything(session: &mut Session) -> Result<Vec<(String, Tensor)>> {
+fn everything(session: &mut Session) -> Result<State> {
     let names: Vec<String> = session.persistent().iter().map(|p| p.port.name.clone()).collect();
     names.into_iter().map(|n| Ok((n.clone(), session.read(&n)?))).collect()
 }
@@ -510,7 +513,7 @@ fn one_value_under_two_names(device: &Device) -> Outcome {
 }
 
 /// State after ten steps.
-fn trained(device: &Device, seed: u64) -> Result<Vec<(String, Tensor)>> {
+fn trained(device: &Device, seed: u64) -> Result<State> {
     let graph = training(BATCH)?;
     let mut session = session(device, &[&graph])?;
     session.initialize(seed)?;
@@ -595,7 +598,7 @@ fn initial_values_depend_on_seed_and_name(device: &Device) -> Outcome {
 
 fn time_tells_each_group(device: &Device) -> Outcome {
     let graph = training(BATCH).map_err(text)?;
-    let run = |timed: bool| -> Result<(usize, Vec<striate::Timing>, Vec<(String, Tensor)>)> {
+    let run = |timed: bool| -> Result<(usize, Vec<Timing>, State)> {
         let mut session = session(device, &[&graph])?;
         session.initialize(3)?;
         let mut timings = Vec::new();
