@@ -1,6 +1,7 @@
 //! Convolutions and matrix products.
 
 use crate::case::{Case, Lowered};
+use striate::Tensor;
 use striate::op::{Conv2d, Matmul};
 
 /// Sizes either side of the tiles (8 x 8 and 64 x 64 results, 16 deep) and of a workgroup.
@@ -134,6 +135,15 @@ fn product(name: &str, [batch, m, k, n]: [usize; 4], bias: bool, op: Matmul) -> 
     .lowered(Lowered::Matmul)
 }
 
+/// One NaN in the first operand.
+fn with_nan(mut inputs: Vec<Tensor>) -> Vec<Tensor> {
+    let (shape, mut values) = (inputs[0].shape().to_vec(), inputs[0].as_f32().to_vec());
+    let at = (shape[0] / 2) * shape[1]; // first of its row: past the end of the row before
+    values[at] = f32::NAN;
+    inputs[0] = Tensor::f32(shape, values).expect("as many as before");
+    inputs
+}
+
 fn products() -> Vec<Case> {
     let plain = Matmul::default();
     let mut cases = vec![
@@ -151,6 +161,9 @@ fn products() -> Vec<Case> {
         let flag = |t: bool| if t { 't' } else { 'n' };
         let name = format!("{}{}", flag(transpose_a), flag(transpose_b));
         cases.push(product(&name, [0, 65, 17, 9], true, op));
+        // What lies past an edge must not be multiplied, not even by zero.
+        let nan = product(&format!("{name}_nan_stays_in_its_row"), [0, 19, 21, 10], true, op);
+        cases.push(Case { inputs: with_nan(nan.inputs), ..nan });
         cases.push(product(&format!("{name}_batched"), [3, 9, 33, 66], true, op));
         cases.push(product(&format!("{name}_batch1"), [1, 8, 16, 64], false, op));
     }
