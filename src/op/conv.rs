@@ -325,15 +325,11 @@ fn grad_weight_im2col(node: &mut Lowering, g: &Geometry) -> Result<()> {
 }
 
 /// Emits a direct kernel: one invocation for each element of the output.
-fn direct(node: &mut Lowering, kernel: &'static Kernel, g: &Geometry) -> Result<()> {
-    let mut reads = vec![node.input(0), node.input(1)];
-    if kernel.reads == 3 {
-        reads.push(node.input(if g.has_bias == 1 { 2 } else { 1 }));
-    }
+fn direct(node: &mut Lowering, kernel: &'static Kernel, reads: &[StorageId], g: &Geometry) -> Result<()> {
     let s = Sizes::new(g);
     let flops = 2 * g.batch as u64 * g.out_channels as u64 * s.pixels as u64 * s.taps as u64;
     let writes = [node.output(0)];
-    node.launch(kernel, g, &reads, &writes, Grid::Invocations(node.output_len(0) as u64), flops)
+    node.launch(kernel, g, reads, &writes, Grid::Invocations(node.output_len(0) as u64), flops)
 }
 
 impl Operation for Conv2d {
@@ -378,8 +374,10 @@ impl Operation for Conv2d {
     fn lower(&self, node: &mut Lowering<'_, '_>) -> Result<()> {
         let has_bias = (node.inputs() == 3) as u32;
         let g = Geometry { has_bias, ..self.checked(node.input_shape(0), node.input_shape(1)) };
+        let (x, weight) = (node.input(0), node.input(1));
+        let bias = if has_bias == 1 { node.input(2) } else { weight };
         match is_direct(&g, node.target()) {
-            true => direct(node, &kernel::CONV_DIRECT, &g),
+            true => direct(node, &kernel::CONV_DIRECT, &[x, weight, bias], &g),
             false => forward_im2col(node, &g),
         }
     }
@@ -399,8 +397,9 @@ impl Operation for Conv2dGradInput {
 
     fn lower(&self, node: &mut Lowering<'_, '_>) -> Result<()> {
         let g = self.conv.checked(&self.input_shape, node.input_shape(1));
+        let (grad_output, weight) = (node.input(0), node.input(1));
         match is_direct(&g, node.target()) {
-            true => direct(node, &kernel::CONV_DIRECT_GRAD_INPUT, &g),
+            true => direct(node, &kernel::CONV_DIRECT_GRAD_INPUT, &[grad_output, weight], &g),
             false => grad_input_im2col(node, &g),
         }
     }
@@ -420,8 +419,9 @@ impl Operation for Conv2dGradWeight {
 
     fn lower(&self, node: &mut Lowering<'_, '_>) -> Result<()> {
         let g = self.conv.checked(node.input_shape(0), &self.weight_shape);
+        let (x, grad_output) = (node.input(0), node.input(1));
         match is_direct(&g, node.target()) {
-            true => direct(node, &kernel::CONV_DIRECT_GRAD_WEIGHT, &g),
+            true => direct(node, &kernel::CONV_DIRECT_GRAD_WEIGHT, &[grad_output, x], &g),
             false => grad_weight_im2col(node, &g),
         }
     }

@@ -87,10 +87,10 @@ impl Builder<'_> {
             if from == to {
                 continue;
             }
-            if !matches!(graph.value(*value).role, Role::Computed { .. }) {
+            if !matches!(graph.value(viewed(graph, *value)).role, Role::Computed { .. }) {
                 return Err(Error::argument(
                     graph.value(*state).name.clone(),
-                    "can only be updated to a computed value; apply an op to it first",
+                    "can only be updated to a computed value, of which a view is none; apply an op to it first",
                 ));
             }
             let launch = copy(self, from, to, graph.value(*state).ty.len())?;
@@ -122,10 +122,10 @@ impl Builder<'_> {
 
     fn finish(mut self, graph: &Graph) -> Result<Plan> {
         for (name, value) in graph.outputs() {
-            if matches!(graph.value(*value).role, Role::Persistent(_)) {
+            if matches!(graph.value(viewed(graph, *value)).role, Role::Persistent(_)) {
                 return Err(Error::argument(
                     name,
-                    "a persistent value cannot be an output; read it by its name",
+                    "a persistent value, or a view of one, cannot be an output; read it by its name",
                 ));
             }
         }
@@ -162,11 +162,22 @@ impl Builder<'_> {
     }
 }
 
-/// Whether node `index` may overwrite `state` with `output`: it is the state's update, and nothing that
-/// comes later wants the old contents.
+/// The value whose memory a value is: itself, unless it is a view.
+fn viewed(graph: &Graph, mut value: ValueId) -> ValueId {
+    while let Role::Computed { node } = graph.value(value).role
+        && graph.nodes()[node].op.is_view()
+    {
+        value = graph.nodes()[node].inputs[0];
+    }
+    value
+}
+
+/// Whether node `index` may overwrite `state` with `output`: it is the state's update, the node reads the
+/// state but once, and nothing that comes later wants the old contents.
 fn can_replace(graph: &Graph, live: &[bool], index: usize, state: ValueId, output: ValueId) -> bool {
     let later = graph.nodes().iter().zip(live).skip(index + 1);
     graph.updates().contains(&(state, output))
+        && graph.nodes()[index].inputs.iter().filter(|v| **v == state).count() == 1
         && !later.filter(|(_, live)| **live).any(|(n, _)| n.inputs.contains(&state))
         && !graph.nodes()[..index].iter().any(|n| n.op.is_view() && n.inputs.contains(&state))
 }

@@ -1,0 +1,212 @@
+//! What the numeric tests share: the GPU, random tensors, comparison, and a harness in which each row of a
+//! table is a test.
+
+#![allow(dead_code, reason = "each test program uses a part")]
+
+use libtest_mimic::{Arguments, Trial};
+use std::process::ExitCode;
+use std::sync::OnceLock;
+use striate::rng::SplitMix64;
+use striate::{DType, Device, Tensor};
+
+/// Passed, or what went wrong: operation, case, shapes, seed, largest error and where.
+pub type Outcome = Result<(), String>;
+
+/// The GPU of this process, or why there is none. `STRIATE_TEST_DEVICE` chooses among several, by number
+/// or a part of the name.
+pub fn gpu() -> Result<&'static Device, &'static str> {
+    static GPU: OnceLock<Option<Device>> = OnceLock::new();
+    let device = GPU.get_or_init(|| {
+        if striate::gpu::adapters().is_empty() {
+            return None;
+        }
+        let name = std::env::var("STRIATE_TEST_DEVICE").unwrap_or("gpu".into());
+        // An adapter that is there but does not open is a failure, not a reason to skip.
+        Some(Device::select(&name).unwrap_or_else(|e| panic!("the adapter {name:?}: {e}")))
+    });
+    device
+        .as_ref()
+        .ok_or("there is no GPU adapter; install a Vulkan driver, mesa-vulkan-drivers for a software one")
+}
+
+/// The tests of one program.
+pub struct Suite {
+    arguments: Arguments,
+    trials: Vec<Trial>,
+}
+
+impl Suite {
+    pub fn new() -> Self {
+        Self { arguments: Arguments::from_args(), trials: Vec::new() }
+    }
+
+    /// One test at a time: for what a neighbour would disturb.
+    pub fn alone() -> Self {
+        let mut suite = Self::new();
+        suite.arguments.test_threads = Some(1);
+        suite
+    }
+
+    /// A test that needs no GPU.
+    pub fn add(&mut self, name: impl Into<String>, test: impl FnOnce() -> Outcome + Send + 'static) {
+        self.trials.push(Trial::test(name, move || Ok(test()?)));
+    }
+
+    /// A test on the GPU, ignored where there is none.
+    pub fn add_gpu(
+        &mut self,
+        name: impl Into<String>,
+        test: impl FnOnce(&'static Device) -> Outcome + Send + 'static,
+    ) {
+        let trial = Trial::test(name, move || Ok(test(gpu()?)?));
+        self.trials.push(trial.with_ignored_flag(gpu().is_err()));
+    }
+
+    pub fn run(self) -> ExitCode {
+        if !self.arguments.list {
+            match gpu() {
+                Ok(device) => eprintln!("GPU tests run on {}", device.describe()),
+                Err(reason) => eprintln!("GPU tests are ignored: {reason}"),
+            }
+        }
+        libtest_mimic::run(&self.arguments, self.trials).exit_code()
+    }
+}
+
+/// Error of an unexpected kind, as text.
+pub fn text(error: striate::Error) -> String {
+    error.to_string()
+}
+
+/// The seed that belongs to a name: the same in every run.
+pub fn seed_of(name: &str) -> u64 {
+    name.bytes().fold(0xcbf2_9ce4_8422_2325, |h, b| (h ^ u64::from(b)).wrapping_mul(0x100_0000_01b3))
+}
+
+/// Random tensors from a seed.
+pub struct Random(SplitMix64);
+
+impl Random {
+    pub fn new(seed: u64) -> Self {
+        Self(SplitMix64::new(seed))
+    }
+
+    /// Normal numbers, of mean 0 and deviation 1.
+    pub fn normal(&mut self, shape: &[usize]) -> Tensor {
+        self.map(shape, |rng| rng.normal() as f32)
+    }
+
+    /// Numbers from `low` to `high`.
+    pub fn uniform(&mut self, shape: &[usize], low: f32, high: f32) -> Tensor {
+        self.map(shape, |rng| low + (high - low) * rng.unit() as f32)
+    }
+
+    /// Numbers that are all different, at least `gap` apart and at least half of it from 0.
+    pub fn spaced(&mut self, shape: &[usize], gap: f32) -> Tensor {
+        let len: usize = shape.iter().product();
+        let mut values: Vec<f32> = (0..len).map(|i| (i as f32 - (len / 2) as f32 + 0.5) * gap).collect();
+        for last in (1..len).rev() {
+            values.swap(last, self.below(last + 1));
+        }
+        Tensor::f32(shape, values).unwrap()
+    }
+
+    /// -1 or 1.
+    pub fn signs(&mut self, shape: &[usize]) -> Tensor {
+        self.map(shape, |rng| if rng.below(2) == 0 { -1.0 } else { 1.0 })
+    }
+
+    /// Integers below `bound`.
+    pub fn labels(&mut self, rows: usize, bound: usize) -> Tensor {
+        Tensor::u32([rows], (0..rows).map(|_| self.0.below(bound as u32)).collect()).unwrap()
+    }
+
+    pub fn below(&mut self, bound: usize) -> usize {
+        self.0.below(bound as u32) as usize
+    }
+
+    fn map(&mut self, shape: &[usize], mut draw: impl FnMut(&mut SplitMix64) -> f32) -> Tensor {
+        let len = shape.iter().product();
+        Tensor::f32(shape, (0..len).map(|_| draw(&mut self.0)).collect()).unwrap()
+    }
+}
+
+/// How far a result in f32 may be from one with sums in f64, relative to the largest magnitude of the
+/// expected tensor.
+///
+/// Each rounding adds up to 6e-8 of the running sum; they are as good as random, so a sum of n terms is off
+/// by about 6e-8 * sqrt(n) of its typical size. The constant part covers a handful of roundings, and GPUs'
+/// division, roots and exponentials, good to several units in the last place. Both have a factor of about
+/// five to spare, which no wrong index or missing term stays below.
+pub fn tolerance(terms: usize) -> f64 {
+    3e-6 + 3e-7 * (terms as f64).sqrt()
+}
+
+/// Checks a tensor. Floats may differ by `tolerance` times the expected tensor's largest magnitude, or
+/// `floor` if that is larger; integers, infinities and the places of NaN may not differ.
+pub fn compare(what: &str, got: &Tensor, want: &Tensor, tolerance: f64, floor: f64) -> Outcome {
+    if got.ty() != want.ty() {
+        return Err(format!("{what}: expected {:?}, found {:?}", want.ty(), got.ty()));
+    }
+    let place = |at: usize| {
+        let mut index = vec![0; want.shape().len()];
+        let mut rest = at;
+        for (i, size) in index.iter_mut().zip(want.shape()).rev() {
+            (*i, rest) = (rest % size, rest / size);
+        }
+        index
+    };
+    if want.ty().dtype == DType::U32 {
+        let pairs = || got.as_u32().iter().zip(want.as_u32());
+        return match pairs().position(|(g, w)| g != w) {
+            None => Ok(()),
+            Some(at) => Err(format!(
+                "{what}: {} of {} differ; first at {:?}: {}, expected {}",
+                pairs().filter(|(g, w)| g != w).count(),
+                want.len(),
+                place(at),
+                got.as_u32()[at],
+                want.as_u32()[at]
+            )),
+        };
+    }
+    let (got, want_values) = (got.as_f32(), want.as_f32());
+    let finite = want_values.iter().filter(|w| w.is_finite());
+    let scale = finite.fold(floor, |scale, w| scale.max(f64::from(w.abs())));
+    let error = |g: f32, w: f32| match w.is_finite() {
+        _ if g == w || (g.is_nan() && w.is_nan()) => 0.0,
+        true if g.is_finite() => (f64::from(g) - f64::from(w)).abs(),
+        _ => f64::INFINITY,
+    };
+    let errors = || got.iter().zip(want_values).map(|(g, w)| error(*g, *w));
+    let (at, largest) = errors().enumerate().max_by(|a, b| a.1.total_cmp(&b.1)).unwrap_or((0, 0.0));
+    if largest <= tolerance * scale {
+        return Ok(());
+    }
+    Err(format!(
+        "{what}: {} of {} are off; most at {:?}: {}, expected {}: an error of {largest:e}, {:e} of {scale:e}, where {tolerance:e} is allowed",
+        errors().filter(|e| *e > tolerance * scale).count(),
+        want.len(),
+        place(at),
+        got[at],
+        want_values[at],
+        largest / scale,
+    ))
+}
+
+/// Checks several tensors that belong together.
+pub fn compare_all(what: &str, got: &[Tensor], want: &[Tensor], tolerance: f64, floor: f64) -> Outcome {
+    if got.len() != want.len() {
+        return Err(format!("{what}: expected {} tensors, found {}", want.len(), got.len()));
+    }
+    for (i, (got, want)) in got.iter().zip(want).enumerate() {
+        compare(&format!("{what}, tensor {i}"), got, want, tolerance, floor)?;
+    }
+    Ok(())
+}
+
+/// Shapes of tensors, for messages.
+pub fn shapes(tensors: &[Tensor]) -> String {
+    let shapes: Vec<String> = tensors.iter().map(|t| format!("{:?}", t.shape())).collect();
+    shapes.join(" ")
+}

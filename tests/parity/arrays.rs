@@ -1,0 +1,147 @@
+//! Element-wise operations, sums, optimiser steps and moved blocks.
+
+use crate::case::Case;
+use crate::common::Random;
+use striate::Tensor;
+use striate::op::*;
+
+/// Sizes either side of the workgroups of 64 and 256.
+const LENGTHS: [usize; 13] = [1, 7, 8, 9, 63, 64, 65, 255, 256, 257, 1000, 4097, 65_537];
+
+pub fn cases() -> Vec<Case> {
+    let mut cases = elementwise();
+    cases.extend(blocks());
+    cases.extend(sums());
+    cases.extend(steps());
+    cases
+}
+
+fn elementwise() -> Vec<Case> {
+    let mut cases = Vec::new();
+    for len in LENGTHS {
+        let name = format!("length_{len}");
+        let two = |rng: &mut Random| vec![rng.normal(&[len]), rng.normal(&[len])];
+        let one = |rng: &mut Random| vec![rng.normal(&[len])];
+        cases.push(Case::new("add", &name, Add, two).exact());
+        cases.push(Case::new("relu", &name, Relu, one).exact());
+        cases.push(Case::new("blend", &name, Blend { keep: 0.9, take: 0.1 }, two).forward_only());
+        let ones = |rng: &mut Random| vec![Tensor::f32([len], vec![1.0; len]).unwrap(), counter(rng)];
+        // Of ones, every bit of the result is the mask's; the gradient shows that the mask is the same.
+        cases.push(Case::new("dropout", format!("{name}_mask"), Dropout { p: 0.3, stream: 5 }, ones).exact());
+        let values = |rng: &mut Random| vec![rng.normal(&[len]), counter(rng)];
+        cases.push(Case::new("dropout", &name, Dropout::default(), values));
+        let scaled = |rng: &mut Random| vec![rng.normal(&[len]), rng.normal(&[1])];
+        cases.push(Case::new("scale", &name, Scale, scaled).exact().forward_only());
+        cases.push(Case::new("reshape", &name, Reshape { shape: vec![1, len, 1] }, one).exact());
+        cases.push(Case::new("sum_squares", &name, SumSquares, one).terms(len).forward_only());
+    }
+    let special = [f32::NAN, -0.0, 0.0, f32::INFINITY, f32::NEG_INFINITY, 1e-30, -1e-30, f32::MAX];
+    cases.push(
+        Case::new("relu", "keeps_nan", Relu, |_| vec![Tensor::f32([8], special.to_vec()).unwrap()]).exact(),
+    );
+    for p in [0.0, 0.999] {
+        let ones = |rng: &mut Random| vec![Tensor::f32([3, 5, 7], vec![1.0; 105]).unwrap(), counter(rng)];
+        cases.push(Case::new("dropout", format!("p_{p}"), Dropout { p, stream: 0 }, ones));
+    }
+    cases.push(
+        Case::new("add", "picture", Add, |rng| vec![rng.normal(&[2, 3, 5, 7]), rng.normal(&[2, 3, 5, 7])])
+            .exact(),
+    );
+    cases
+}
+
+/// Step and seed of a dropout.
+fn counter(rng: &mut Random) -> Tensor {
+    Tensor::u32([2], vec![rng.below(1000) as u32, rng.below(1 << 30) as u32]).unwrap()
+}
+
+fn blocks() -> Vec<Case> {
+    let concat = |name: &str, shapes: &[&[usize]]| {
+        Case::new("concat", name, Concat, |rng| shapes.iter().map(|s| rng.normal(s)).collect()).exact()
+    };
+    let slice = |name: &str, shape: &[usize], start, channels| {
+        let op = ChannelSlice { start, channels };
+        Case::new("channel_slice", name, op, |rng| vec![rng.normal(shape)]).exact().forward_only()
+    };
+    vec![
+        concat("one_input", &[&[2, 3, 4, 5]]),
+        concat("batch1", &[&[1, 1, 1, 1], &[1, 1, 1, 1]]),
+        concat("unequal", &[&[3, 1, 5, 7], &[3, 17, 5, 7], &[3, 4, 5, 7]]),
+        concat("rows", &[&[7, 63], &[7, 65]]),
+        concat("workgroup", &[&[2, 256, 1, 1], &[2, 255, 1, 1], &[2, 257, 1, 1]]),
+        concat("thousand", &[&[1, 1000, 2, 1], &[1, 1, 2, 1]]),
+        concat("inception", &[&[2, 64, 7, 7], &[2, 128, 7, 7], &[2, 32, 7, 7], &[2, 32, 7, 7]]),
+        slice("first", &[2, 5, 3, 3], 0, 2),
+        slice("middle", &[3, 9, 7, 5], 4, 3),
+        slice("last", &[1, 257, 1, 1], 256, 1),
+        slice("all", &[2, 4], 0, 4),
+    ]
+}
+
+fn sums() -> Vec<Case> {
+    let channel_sum = |name: &str, shape: &[usize]| {
+        let terms = shape.iter().product::<usize>() / shape[1];
+        Case::new("channel_sum", name, ChannelSum, |rng| vec![rng.normal(shape)]).terms(terms).forward_only()
+    };
+    let mut cases = vec![
+        channel_sum("one_of_everything", &[1, 1, 1, 1]),
+        channel_sum("rows", &[300, 7]),
+        channel_sum("one_channel", &[3, 1, 31, 37]),
+        channel_sum("thousand_channels", &[2, 1000, 3, 1]),
+        channel_sum("slices", &[70, 3, 8, 8]),
+        channel_sum("more_than_a_slice_a_picture", &[3, 2, 80, 70]),
+        channel_sum("many_slices", &[600, 2, 1, 9]),
+    ];
+    cases.extend([63, 64, 65, 257].map(|s| channel_sum(&format!("pixels_{s}"), &[5, 3, s])));
+    cases.extend([255, 256, 257].map(|s| channel_sum(&format!("channels_{s}"), &[3, s, 5])));
+    cases.push(
+        Case::new("sum_squares", "picture", SumSquares, |rng| vec![rng.normal(&[3, 5, 41, 43])])
+            .terms(3 * 5 * 41 * 43)
+            .forward_only(),
+    );
+    cases
+}
+
+fn steps() -> Vec<Case> {
+    let mut cases = Vec::new();
+    let sgd = Sgd { momentum: 0.9, weight_decay: 1e-3, nesterov: false, lr_scale: 1.0 };
+    let adam = Adam { weight_decay: 0.01, ..Default::default() };
+    let sgds = [
+        ("plain", Sgd::default()),
+        ("momentum", sgd),
+        ("nesterov", Sgd { nesterov: true, ..sgd }),
+        ("slow_layer", Sgd { lr_scale: 0.1, ..sgd }),
+    ];
+    let adams = [
+        ("plain", Adam::default()),
+        ("decayed", adam),
+        ("decoupled", Adam { decoupled: true, ..adam }),
+        ("slow_layer", Adam { lr_scale: 0.1, beta1: 0.8, beta2: 0.95, eps: 1e-4, ..adam }),
+    ];
+    for len in [1, 255, 256, 257, 4097] {
+        for (name, op) in sgds {
+            let inputs = |rng: &mut Random| {
+                let [w, g, v] = [0; 3].map(|_| rng.normal(&[len]));
+                vec![w, g, v, Tensor::f32([3], vec![0.1, 1.0, 1.0]).unwrap()]
+            };
+            cases.push(Case::new("sgd", format!("{name}_{len}"), op, inputs).forward_only());
+        }
+        for (name, op) in adams {
+            let inputs = |rng: &mut Random| {
+                let [w, g, m] = [0; 3].map(|_| rng.normal(&[len]));
+                let s = rng.uniform(&[len], 0.0, 2.0);
+                vec![w, g, m, s, Tensor::f32([3], op.schedule(0.01, 3).to_vec()).unwrap()]
+            };
+            cases.push(Case::new("adam", format!("{name}_{len}"), op, inputs).forward_only());
+        }
+    }
+    for (name, squares) in
+        [("zero", 0.0), ("below", 0.25), ("above", 100.0), ("huge", 1e30), ("nan", f32::NAN)]
+    {
+        let input = move |_: &mut Random| vec![Tensor::f32([1], vec![squares]).unwrap()];
+        cases.push(
+            Case::new("clip_coefficient", name, ClipCoefficient { max_norm: 1.0 }, input).forward_only(),
+        );
+    }
+    cases
+}

@@ -1,0 +1,181 @@
+//! A row of the tables: one operation on given inputs, and the targets it is lowered for.
+
+use crate::common::*;
+use striate::graph::{Graph, ValueId};
+use striate::op::{Op, Operation};
+use striate::plan::{ConvAlgorithm, Family, Plan, Target};
+use striate::{DType, Device, Error, Tensor, ops};
+
+/// What a case asks of the lowering.
+#[derive(Clone, Copy, PartialEq)]
+pub enum Lowered {
+    /// One way only.
+    OneWay,
+    /// Both kernels of the matrix product.
+    Matmul,
+    /// Both algorithms, both kernels, and columns cut into pictures and into rows. The sizes are those of
+    /// one row of columns, in bytes, and the number of rows.
+    Conv { row: u64, rows: u64 },
+}
+
+/// One operation on given inputs.
+pub struct Case {
+    /// `conv2d::stride2_pad1`.
+    pub name: String,
+    pub op: Op,
+    pub inputs: Vec<Tensor>,
+    /// Whether there is a gradient.
+    pub backward: bool,
+    pub lowered: Lowered,
+    /// Relative; see [`tolerance`].
+    pub tolerance: f64,
+    /// Magnitude that errors are measured against at least, where results cancel out.
+    pub floor: f64,
+    pub seed: u64,
+}
+
+impl Case {
+    /// A case of `family::name`, whose inputs are drawn from the name's own seed.
+    pub fn new(
+        family: &str,
+        name: impl AsRef<str>,
+        op: impl Into<Op>,
+        inputs: impl FnOnce(&mut Random) -> Vec<Tensor>,
+    ) -> Self {
+        let name = format!("{family}::{}", name.as_ref());
+        let seed = seed_of(&name);
+        Self {
+            op: op.into(),
+            inputs: inputs(&mut Random::new(seed)),
+            backward: true,
+            lowered: Lowered::OneWay,
+            tolerance: tolerance(1),
+            floor: 0.0,
+            seed,
+            name,
+        }
+    }
+
+    /// Numbers are moved, compared or rounded once: every bit must agree.
+    pub fn exact(self) -> Self {
+        Self { tolerance: 0.0, ..self }
+    }
+
+    /// Results are sums of up to so many terms.
+    pub fn terms(self, terms: usize) -> Self {
+        Self { tolerance: tolerance(terms), ..self }
+    }
+
+    pub fn tolerance(self, tolerance: f64) -> Self {
+        Self { tolerance, ..self }
+    }
+
+    pub fn floor(self, floor: f64) -> Self {
+        Self { floor, ..self }
+    }
+
+    pub fn forward_only(self) -> Self {
+        Self { backward: false, ..self }
+    }
+
+    pub fn lowered(self, lowered: Lowered) -> Self {
+        Self { lowered, ..self }
+    }
+
+    /// Operation, shapes and seed, for messages.
+    pub fn describe(&self, direction: &str, device: &str, variant: &str) -> String {
+        let (op, shapes) = (self.op.name(), shapes(&self.inputs));
+        let (name, seed) = (&self.name, self.seed);
+        format!("{name} ({op}) {direction} of {shapes}, seed {seed:#x}, on {device} {variant}: {:?}", self.op)
+    }
+
+    /// Types of the outputs.
+    fn upstream(&self) -> Tensor {
+        let types: Vec<_> = self.inputs.iter().map(Tensor::ty).collect();
+        let y = &self.op.infer(&types).expect("the shapes of a case fit")[0];
+        Random::new(self.seed ^ 1).normal(&y.shape)
+    }
+
+    /// All outputs, or the gradients of all float inputs for a random upstream gradient.
+    pub fn evaluate(&self, device: &Device, backward: bool) -> striate::Result<Vec<Tensor>> {
+        let inputs: Vec<&Tensor> = self.inputs.iter().collect();
+        if !backward {
+            return ops::apply(device, self.op.clone(), &inputs);
+        }
+        let gradients = ops::gradients(device, self.op.clone(), &inputs, &self.upstream())?;
+        Ok(gradients.into_iter().flatten().collect())
+    }
+
+    /// The plan behind [`Self::evaluate`].
+    pub fn plan(&self, target: &Target, backward: bool) -> striate::Result<Plan> {
+        let mut graph = Graph::new();
+        let inputs: Vec<ValueId> = self
+            .inputs
+            .iter()
+            .enumerate()
+            .map(|(i, t)| graph.input(&format!("input {i}"), t.ty().clone()))
+            .collect::<Result<_, _>>()?;
+        let mut outputs = graph.apply(self.op.clone(), &inputs)?;
+        if backward {
+            let upstream = graph.input("upstream", graph.value(outputs[0]).ty.clone())?;
+            let floats: Vec<ValueId> =
+                inputs.into_iter().filter(|v| graph.value(*v).ty.dtype == DType::F32).collect();
+            outputs = graph.gradients(&[(outputs[0], upstream)], &floats)?.into_iter().flatten().collect();
+        }
+        for (i, value) in outputs.into_iter().enumerate() {
+            graph.output(&format!("output {i}"), value);
+        }
+        Plan::new(&graph, target)
+    }
+
+    /// The targets to lower for, from a device's own.
+    pub fn targets(&self, base: &Target, backward: bool) -> Vec<(String, Target)> {
+        let named = |name: &str, target: Target| (name.to_owned(), target);
+        let families: &[Family] =
+            if base.family == Family::Cpu { &[Family::Cpu] } else { &[Family::Gpu, Family::Software] };
+        let of_families = |target: &Target| -> Vec<(String, Target)> {
+            let of = |f: &Family| (format!("{f:?}"), Target { family: *f, ..target.clone() });
+            families.iter().map(of).collect()
+        };
+        let mut targets = match self.lowered {
+            Lowered::OneWay => vec![named("as is", base.clone())],
+            Lowered::Matmul => of_families(base),
+            Lowered::Conv { row, rows } => {
+                let im2col = |scratch: u64| {
+                    of_families(&Target { conv: ConvAlgorithm::Im2col, scratch, ..base.clone() })
+                };
+                let mut all = vec![
+                    named("as is", base.clone()),
+                    named("direct", Target { conv: ConvAlgorithm::Direct, ..base.clone() }),
+                ];
+                for (what, scratch) in [
+                    ("all at once", base.scratch),
+                    ("two pictures at a time", 2 * rows * row),
+                    ("two rows at a time", 2 * row + 4),
+                    ("row by row", 1),
+                ] {
+                    all.extend(im2col(scratch).into_iter().map(|(f, t)| (format!("im2col {f} {what}"), t)));
+                }
+                all
+            }
+        };
+        if base.family != Family::Cpu {
+            let folded: Vec<_> = targets.iter().filter_map(|t| self.folded(t, backward)).collect();
+            // All ways of folding are one piece of code: a few variants are enough.
+            targets.extend(folded.into_iter().take(3));
+        }
+        targets
+    }
+
+    /// The target with the lowest limit of workgroups that still holds the case.
+    fn folded(&self, (name, target): &(String, Target), backward: bool) -> Option<(String, Target)> {
+        [2, 3, 5, 7, 11, 17, 23, 31, 47, 64, 97, 128, 255].into_iter().find_map(|max_workgroups| {
+            let target = Target { max_workgroups, ..target.clone() };
+            match self.plan(&target, backward) {
+                Ok(_) => Some((format!("{name}, at most {max_workgroups} workgroups a dimension"), target)),
+                Err(Error::TooLarge(_)) => None,
+                Err(e) => panic!("{}: {e}", self.name),
+            }
+        })
+    }
+}

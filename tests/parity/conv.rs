@@ -1,0 +1,173 @@
+//! Convolutions and matrix products.
+
+use crate::case::{Case, Lowered};
+use striate::Tensor;
+use striate::op::{Conv2d, Matmul};
+
+/// Sizes either side of the tiles (8 x 8 and 64 x 64 results, 16 deep) and of a workgroup.
+const BOUNDARIES: [usize; 9] = [7, 8, 9, 15, 16, 17, 63, 64, 65];
+
+pub fn cases() -> Vec<Case> {
+    let mut cases = convolutions();
+    cases.extend(convolutions_at_boundaries());
+    cases.extend(products());
+    cases
+}
+
+/// x `[batch, channels, h, w]`, weight, and whether there is a bias.
+fn conv(name: &str, x: [usize; 4], weight: [usize; 4], bias: bool, op: Conv2d) -> Case {
+    let out = |i: usize| {
+        (x[i + 2] + 2 * op.padding[i] - op.dilation[i] * (weight[i + 2] - 1) - 1) / op.stride[i] + 1
+    };
+    let [_, per_group, kh, kw] = weight;
+    let taps = per_group * kh * kw;
+    let terms = taps.max(weight[0] / op.groups * kh * kw).max(x[0] * out(0) * out(1));
+    let row = (x[1] * kh * kw * out(1) * 4) as u64;
+    Case::new("conv2d", name, op, |rng| {
+        let mut inputs = vec![rng.normal(&x), rng.normal(&weight)];
+        if bias {
+            inputs.push(rng.normal(&weight[..1]));
+        }
+        inputs
+    })
+    .terms(terms)
+    .lowered(Lowered::Conv { row, rows: out(0) as u64 })
+}
+
+fn convolutions() -> Vec<Case> {
+    let plain = Conv2d::default();
+    let pad = |h, w| Conv2d { padding: [h, w], ..plain };
+    let stride = |h, w| Conv2d { stride: [h, w], ..plain };
+    let groups = |groups, padding| Conv2d { groups, padding: [padding; 2], ..plain };
+    vec![
+        conv("one_of_everything", [1, 1, 1, 1], [1, 1, 1, 1], true, plain),
+        conv("pointwise_prime", [2, 7, 5, 3], [11, 7, 1, 1], true, plain),
+        conv("pointwise_stride2", [2, 5, 7, 9], [6, 5, 1, 1], false, stride(2, 2)),
+        conv("pointwise_padded", [2, 3, 4, 5], [4, 3, 1, 1], true, pad(1, 2)),
+        conv("pointwise_groups", [3, 6, 5, 5], [4, 3, 1, 1], true, groups(2, 0)),
+        conv("same3x3_bias", [2, 3, 8, 8], [4, 3, 3, 3], true, pad(1, 1)),
+        conv("stride2_pad1", [2, 3, 9, 7], [5, 3, 3, 3], false, Conv2d { stride: [2, 2], ..pad(1, 1) }),
+        conv("stride2_pad1_even", [2, 3, 8, 10], [5, 3, 3, 3], true, Conv2d { stride: [2, 2], ..pad(1, 1) }),
+        conv("stride_larger_than_kernel", [2, 2, 11, 13], [3, 2, 2, 2], true, stride(5, 4)),
+        conv("pixels_that_nothing_reads", [1, 2, 10, 10], [2, 2, 3, 3], false, stride(4, 4)),
+        conv("kernel_larger_than_picture", [2, 3, 3, 2], [4, 3, 5, 7], true, pad(2, 3)),
+        conv("kernel_as_large_as_picture", [3, 2, 5, 4], [6, 2, 5, 4], true, plain),
+        conv("padding_larger_than_kernel", [1, 2, 3, 3], [2, 2, 2, 2], true, pad(4, 3)),
+        conv("dilation", [1, 2, 13, 11], [3, 2, 3, 3], true, Conv2d { dilation: [3, 2], ..plain }),
+        conv(
+            "dilation_stride_padding",
+            [2, 3, 12, 9],
+            [4, 3, 3, 2],
+            true,
+            Conv2d { dilation: [2, 3], stride: [3, 2], padding: [2, 3], groups: 1 },
+        ),
+        conv("groups2", [2, 4, 7, 5], [6, 2, 3, 3], false, groups(2, 1)),
+        conv("groups3_bias", [2, 6, 7, 5], [9, 2, 3, 3], true, groups(3, 1)),
+        conv("groups_of_eight", [2, 16, 5, 5], [24, 8, 3, 3], true, groups(2, 1)),
+        conv("depthwise", [2, 8, 9, 9], [8, 1, 3, 3], true, groups(8, 1)),
+        conv(
+            "depthwise_doubled_stride2",
+            [3, 5, 7, 8],
+            [10, 1, 3, 3],
+            false,
+            Conv2d { stride: [2, 1], ..groups(5, 1) },
+        ),
+        conv(
+            "nonsquare_everything",
+            [3, 2, 17, 5],
+            [4, 2, 5, 1],
+            true,
+            Conv2d { stride: [2, 1], padding: [2, 0], dilation: [1, 1], groups: 1 },
+        ),
+        conv(
+            "nonsquare_wide",
+            [2, 3, 4, 23],
+            [5, 3, 2, 7],
+            false,
+            Conv2d { stride: [1, 3], padding: [0, 2], dilation: [2, 1], groups: 1 },
+        ),
+        conv("one_channel_in", [3, 1, 28, 28], [6, 1, 5, 5], true, pad(2, 2)),
+        conv("one_channel_out", [2, 9, 6, 6], [1, 9, 3, 3], true, pad(1, 1)),
+        conv("thousand_channels_in", [1, 1000, 3, 3], [3, 1000, 3, 3], true, pad(1, 1)),
+        conv("thousand_channels_out", [1, 3, 4, 4], [1000, 3, 1, 1], true, plain),
+        conv("resnet_stage", [3, 16, 16, 16], [32, 16, 3, 3], false, Conv2d { stride: [2, 2], ..pad(1, 1) }),
+        // More pictures than there are slices of a weight gradient, and the last slice short.
+        conv("many_pictures", [37, 2, 5, 5], [3, 2, 3, 3], true, pad(1, 1)),
+        conv("many_pictures_pointwise", [67, 3, 3, 3], [5, 3, 1, 1], true, plain),
+    ]
+}
+
+/// Rows, columns and depth of the matrix products pass each boundary, forward and backward.
+fn convolutions_at_boundaries() -> Vec<Case> {
+    let square = BOUNDARIES.map(|s| {
+        let op = Conv2d { padding: [0, 1], ..Default::default() };
+        conv(&format!("boundary_{s}"), [1, s, 1, s], [s, s, 1, 3], true, op)
+    });
+    let flat = [255, 256, 257].map(|s| {
+        conv(
+            &format!("pixels_{s}"),
+            [2, 2, 1, s],
+            [3, 2, 1, 2],
+            false,
+            Conv2d { padding: [0, 1], ..Default::default() },
+        )
+    });
+    let deep = [255, 256, 257]
+        .map(|s| conv(&format!("channels_{s}"), [1, s, 2, 2], [3, s, 1, 1], true, Conv2d::default()));
+    square.into_iter().chain(flat).chain(deep).collect()
+}
+
+/// Sizes `[batch, m, k, n]`, a batch of 0 standing for matrices without that axis.
+fn product(name: &str, [batch, m, k, n]: [usize; 4], bias: bool, op: Matmul) -> Case {
+    let shape = |rows: usize, cols: usize, swap: bool| {
+        let (rows, cols) = if swap { (cols, rows) } else { (rows, cols) };
+        if batch == 0 { vec![rows, cols] } else { vec![batch, rows, cols] }
+    };
+    Case::new("matmul", name, op, |rng| {
+        let mut inputs =
+            vec![rng.normal(&shape(m, k, op.transpose_a)), rng.normal(&shape(k, n, op.transpose_b))];
+        if bias {
+            inputs.push(rng.normal(&[n]));
+        }
+        inputs
+    })
+    .terms(k.max(m).max(n) * batch.max(1))
+    .lowered(Lowered::Matmul)
+}
+
+/// One NaN in the first operand.
+fn with_nan(mut inputs: Vec<Tensor>) -> Vec<Tensor> {
+    let (shape, mut values) = (inputs[0].shape().to_vec(), inputs[0].as_f32().to_vec());
+    let at = (shape[0] / 2) * shape[1]; // first of its row: past the end of the row before
+    values[at] = f32::NAN;
+    inputs[0] = Tensor::f32(shape, values).expect("as many as before");
+    inputs
+}
+
+fn products() -> Vec<Case> {
+    let plain = Matmul::default();
+    let mut cases = vec![
+        product("one_of_everything", [0, 1, 1, 1], true, plain),
+        product("prime", [0, 13, 17, 11], false, plain),
+        product("row_times_column", [0, 1, 1000, 1], true, plain),
+        product("column_times_row", [0, 1000, 1, 7], true, plain),
+        product("wide", [0, 3, 5, 257], true, plain),
+        product("tall", [0, 257, 5, 3], true, plain),
+        product("linear", [0, 5, 512, 10], true, Matmul { transpose_b: true, ..plain }),
+        product("linear_batch1", [0, 1, 65, 1000], true, Matmul { transpose_b: true, ..plain }),
+    ];
+    for (transpose_a, transpose_b) in [(false, false), (true, false), (false, true), (true, true)] {
+        let op = Matmul { transpose_a, transpose_b };
+        let flag = |t: bool| if t { 't' } else { 'n' };
+        let name = format!("{}{}", flag(transpose_a), flag(transpose_b));
+        cases.push(product(&name, [0, 65, 17, 9], true, op));
+        // What lies past an edge must not be multiplied, not even by zero.
+        let nan = product(&format!("{name}_nan_stays_in_its_row"), [0, 19, 21, 10], true, op);
+        cases.push(Case { inputs: with_nan(nan.inputs), ..nan });
+        cases.push(product(&format!("{name}_batched"), [3, 9, 33, 66], true, op));
+        cases.push(product(&format!("{name}_batch1"), [1, 8, 16, 64], false, op));
+    }
+    cases.extend(BOUNDARIES.map(|s| product(&format!("boundary_{s}"), [0, s, s, s], true, plain)));
+    cases.extend([255, 256, 257].map(|s| product(&format!("depth_{s}"), [0, 3, s, 5], false, plain)));
+    cases
+}

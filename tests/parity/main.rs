@@ -1,0 +1,101 @@
+//! Every operation, forward and backward, on the GPU and on the fast CPU executor against the definition:
+//! the CPU reference with direct convolutions. One row of a table is one test for each direction and device.
+
+#[path = "../common/mod.rs"]
+mod common;
+
+mod arrays;
+mod case;
+mod conv;
+mod limits;
+mod networks;
+mod pictures;
+
+use case::Case;
+use common::*;
+use std::collections::BTreeSet;
+use std::process::ExitCode;
+use std::sync::{Arc, LazyLock};
+use striate::Device;
+use striate::kernel;
+use striate::plan::{ConvAlgorithm, Family, Target};
+
+fn main() -> ExitCode {
+    let mut suite = Suite::new();
+    let tables = [conv::cases(), arrays::cases(), pictures::cases(), networks::cases()];
+    let cases: Vec<Arc<Case>> = tables.into_iter().flatten().map(Arc::new).collect();
+    for case in &cases {
+        let directions: &[bool] = if case.backward { &[false, true] } else { &[false] };
+        for &backward in directions {
+            let direction = if backward { "backward" } else { "forward" };
+            let name = format!("{}::{direction}", case.name);
+            let own = case.clone();
+            suite.add_gpu(format!("{name}::gpu"), move |gpu| agrees(&own, backward, gpu));
+            let own = case.clone();
+            suite.add(format!("{name}::cpu"), move || agrees(&own, backward, &CPU));
+        }
+    }
+    suite.add("names_are_unique", {
+        let cases = cases.clone();
+        move || names_are_unique(&cases)
+    });
+    suite.add("every_kernel_has_a_case", move || every_kernel_has_a_case(&cases));
+    limits::add(&mut suite);
+    suite.run()
+}
+
+/// The definition.
+pub static REFERENCE: LazyLock<Device> = LazyLock::new(|| {
+    let device = Device::cpu_reference();
+    let target = Target { conv: ConvAlgorithm::Direct, ..device.target().clone() };
+    device.with_target(target)
+});
+
+/// The fast CPU executor.
+static CPU: LazyLock<Device> = LazyLock::new(|| Device::select("cpu").expect("there is always a CPU"));
+
+/// A case on a device, in each way it can be lowered, against the definition.
+fn agrees(case: &Case, backward: bool, device: &Device) -> Outcome {
+    let direction = if backward { "backward" } else { "forward" };
+    let want = case
+        .evaluate(&REFERENCE, backward)
+        .map_err(|e| format!("{}: {e}", case.describe(direction, "the reference", "")))?;
+    for (variant, target) in case.targets(device.target(), backward) {
+        let what = case.describe(direction, &device.name(), &variant);
+        let got = case
+            .evaluate(&device.clone().with_target(target), backward)
+            .map_err(|e| format!("{what}: {e}"))?;
+        compare_all(&what, &got, &want, case.tolerance, case.floor)?;
+    }
+    Ok(())
+}
+
+fn names_are_unique(cases: &[Arc<Case>]) -> Outcome {
+    let mut seen = BTreeSet::new();
+    match cases.iter().find(|c| !seen.insert(&c.name)) {
+        Some(case) => Err(format!("two cases are called {}", case.name)),
+        None => Ok(()),
+    }
+}
+
+/// Collects the kernels of all plans that the cases run on a GPU.
+fn every_kernel_has_a_case(cases: &[Arc<Case>]) -> Outcome {
+    let base = Target::baseline(Family::Gpu);
+    let mut used = BTreeSet::new();
+    for case in cases {
+        for backward in [false, true].into_iter().filter(|b| !b || case.backward) {
+            for (variant, target) in case.targets(&base, backward) {
+                let plan = case
+                    .plan(&target, backward)
+                    .map_err(|e| format!("{}: {e}", case.describe("plan", "no device", &variant)))?;
+                used.extend(plan.launches.iter().map(|l| l.kernel.name));
+            }
+        }
+    }
+    let missing: Vec<&str> = kernel::ALL.iter().map(|k| k.name).filter(|n| !used.contains(n)).collect();
+    if missing.is_empty() {
+        Ok(())
+    } else {
+        Err(format!("no case uses the kernels {}; add a row for each", missing.join(", ")))
+    }
+}

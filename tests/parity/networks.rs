@@ -1,0 +1,159 @@
+//! Batch norm, softmax, losses and metrics.
+
+use crate::case::Case;
+use crate::common::{Random, tolerance};
+use striate::Tensor;
+use striate::op::*;
+
+pub fn cases() -> Vec<Case> {
+    let mut cases = batch_norms();
+    cases.extend(softmaxes());
+    cases.extend(losses());
+    cases
+}
+
+fn batch_norms() -> Vec<Case> {
+    let mut cases = Vec::new();
+    let mut both = |name: &str, shape: &[usize]| {
+        let (channels, terms) = (shape[1], shape.iter().product::<usize>() / shape[1]);
+        cases.push(
+            Case::new("batch_norm", name, BatchNorm::default(), |rng| {
+                vec![rng.normal(shape), rng.uniform(&[channels], 0.5, 2.0), rng.normal(&[channels])]
+            })
+            .terms(terms)
+            // What is left after the projection may be small beside the upstream gradient.
+            .floor(1.0),
+        );
+        cases.push(
+            Case::new("batch_norm_eval", name, BatchNormEval { eps: 1e-3 }, |rng| {
+                let weight_bias_mean = [0; 3].map(|_| rng.normal(&[channels]));
+                let mut inputs = vec![rng.normal(shape)];
+                inputs.extend(weight_bias_mean);
+                inputs.push(rng.uniform(&[channels], 0.1, 3.0));
+                inputs
+            })
+            .terms(terms),
+        );
+    };
+    both("rows", &[8, 5]);
+    both("two_values_a_channel", &[2, 3, 1, 1]);
+    both("batch1", &[1, 3, 2, 2]);
+    both("three_axes", &[3, 4, 6]);
+    both("prime", &[5, 7, 11, 13]);
+    both("thousand_channels", &[2, 1000, 2, 1]);
+    both("one_channel", &[3, 1, 17, 19]);
+    both("two_slices", &[70, 3, 8, 8]);
+    both("slices_of_large_pictures", &[7, 2, 40, 25]);
+    both("ten_slices_of_single_pixels", &[600, 3, 1, 1]);
+    for pixels in [63, 64, 65, 127, 257] {
+        both(&format!("pixels_{pixels}"), &[3, 2, 1, pixels]);
+    }
+    for channels in [63, 64, 65, 255, 256, 257] {
+        both(&format!("channels_{channels}"), &[3, channels, 2, 1]);
+    }
+    // f32 holds a mean of 1e4 to 5e-4, which shifts everything normalised by as much; two roundings of
+    // it may part by a few of these. Textbook E[x^2] - E[x]^2 would be off by 100 %.
+    for (name, shape) in [("mean_1e4", [16, 3, 9, 9]), ("mean_1e4_slices", [80, 2, 8, 8])] {
+        cases.push(
+            Case::new("batch_norm", name, BatchNorm::default(), |rng| {
+                let x = rng.normal(&shape).into_f32().into_iter().map(|v| v + 1e4).collect();
+                vec![Tensor::f32(shape, x).unwrap(), rng.normal(&[shape[1]]), rng.normal(&[shape[1]])]
+            })
+            .tolerance(1e-3),
+        );
+    }
+    cases
+}
+
+fn softmaxes() -> Vec<Case> {
+    let mut cases = Vec::new();
+    let mut both = |name: &str, shape: &[usize], dim: usize, input: &dyn Fn(&mut Random) -> Tensor| {
+        cases.push(Case::new("softmax", name, Softmax { dim }, |rng| vec![input(rng)]).terms(shape[dim]));
+        // A sum of all upstream gradients times a probability: many terms more than the result is large.
+        cases.push(
+            Case::new("log_softmax", name, LogSoftmax { dim }, |rng| vec![input(rng)]).terms(4 * shape[dim]),
+        );
+    };
+    for (name, shape, dim) in [
+        ("one_class", vec![3, 1], 1),
+        ("rows", vec![5, 10], 1),
+        ("batch1", vec![1, 7], 1),
+        ("thousand_classes", vec![3, 1000], 1),
+        ("first_axis", vec![7, 5], 0),
+        ("last_of_three", vec![3, 5, 11], 2),
+        ("channels_of_pictures", vec![2, 13, 5, 7], 1),
+        ("one_axis", vec![257], 0),
+        ("lines_63", vec![63, 9], 1),
+        ("lines_64", vec![64, 9], 1),
+        ("lines_65", vec![65, 9], 1),
+    ] {
+        both(name, &shape, dim, &|rng| rng.normal(&shape));
+    }
+    both("logits_of_1e4", &[6, 10], 1, &|rng| huge(rng, &[6, 10]));
+    both("equal_logits_of_1e4", &[2, 10], 1, &|_| {
+        Tensor::f32([2, 10], [vec![1e4; 10], vec![-1e4; 10]].concat()).unwrap()
+    });
+    cases
+}
+
+/// Logits from -1e4 to 1e4, both ends included.
+fn huge(rng: &mut Random, shape: &[usize]) -> Tensor {
+    let mut x = rng.uniform(shape, -1e4, 1e4).into_f32();
+    let classes = shape[shape.len() - 1];
+    for row in x.chunks_mut(classes) {
+        let at = rng.below(classes);
+        (row[at], row[(at + 1) % classes]) = (1e4, -1e4);
+    }
+    Tensor::f32(shape, x).unwrap()
+}
+
+fn losses() -> Vec<Case> {
+    let mut cases = Vec::new();
+    for (name, rows, classes, label_smoothing) in [
+        ("one_class", 3, 1, 0.0),
+        ("batch1", 1, 10, 0.0),
+        ("rows", 8, 10, 0.0),
+        ("thousand_classes", 5, 1000, 0.0),
+        ("smoothed", 8, 10, 0.1),
+        ("smoothed_thousand", 5, 1000, 0.1),
+        ("smoothed_to_uniform", 8, 10, 1.0),
+        ("rows_63", 63, 7, 0.0),
+        ("rows_64", 64, 7, 0.1),
+        ("rows_65", 65, 7, 0.0),
+        ("rows_4099", 4099, 3, 0.0),
+    ] {
+        let op = CrossEntropy { label_smoothing };
+        let inputs = |rng: &mut Random| vec![rng.normal(&[rows, classes]), rng.labels(rows, classes)];
+        // The gradient of one class is a probability less 1, and nothing is left of it.
+        let floor = if classes == 1 { 1.0 } else { 0.0 };
+        cases.push(Case::new("cross_entropy", name, op, inputs).terms(rows + classes).floor(floor));
+    }
+    for label_smoothing in [0.0, 0.1] {
+        let op = CrossEntropy { label_smoothing };
+        let name = format!("logits_of_1e4{}", if label_smoothing > 0.0 { "_smoothed" } else { "" });
+        cases.push(
+            Case::new("cross_entropy", name, op, |rng| vec![huge(rng, &[9, 10]), rng.labels(9, 10)])
+                .tolerance(tolerance(20)),
+        );
+    }
+    for (name, rows, classes, k) in [
+        ("one_class", 3, 1, 1),
+        ("top1", 65, 10, 1),
+        ("top5", 64, 10, 5),
+        ("all_classes", 7, 10, 10),
+        ("thousand_classes", 63, 1000, 100),
+        ("many_rows", 4099, 10, 3),
+    ] {
+        let inputs = |rng: &mut Random| vec![rng.normal(&[rows, classes]), rng.labels(rows, classes)];
+        cases.push(Case::new("topk_accuracy", name, TopK { k }, inputs).exact().forward_only());
+    }
+    let ties = |rng: &mut Random| vec![rng.signs(&[100, 10]), rng.labels(100, 10)];
+    cases.push(Case::new("topk_accuracy", "ties", TopK { k: 3 }, ties).exact().forward_only());
+    let nans = |rng: &mut Random| {
+        let mut x = rng.normal(&[100, 10]).into_f32();
+        x.iter_mut().step_by(7).for_each(|v| *v = f32::NAN);
+        vec![Tensor::f32([100, 10], x).unwrap(), rng.labels(100, 10)]
+    };
+    cases.push(Case::new("topk_accuracy", "nan_ranks_first", TopK { k: 5 }, nans).exact().forward_only());
+    cases
+}

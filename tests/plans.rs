@@ -1,0 +1,341 @@
+//! Plans as data: who lies where and when, and what is refused. No device is needed but the CPU's.
+
+mod common;
+
+use common::{Random, compare_all};
+use std::collections::{BTreeSet, HashMap};
+use striate::graph::{Graph, Init, PersistentKind, ValueId};
+use striate::op::*;
+use striate::plan::{ConvAlgorithm, Family, Place, Plan, StorageId, Target};
+use striate::{Device, Error, Result, Session, Tensor, TensorType};
+
+/// Random graphs to try.
+const GRAPHS: u64 = 60;
+
+/// A random graph of pictures that branch and meet again, with gradients and updates; and its inputs.
+fn random_graph(seed: u64) -> Result<(Graph, Vec<(String, Tensor)>)> {
+    let mut rng = Random::new(seed);
+    let mut graph = Graph::new();
+    let mut feed = Vec::new();
+    let mut input = |graph: &mut Graph, name: &str, tensor: Tensor| {
+        feed.push((name.to_owned(), tensor.clone()));
+        graph.input(name, tensor.ty().clone())
+    };
+    let schedule = input(&mut graph, "schedule", Tensor::f32([3], vec![0.1, 1.0, 1.0])?)?;
+    let counter = input(&mut graph, "counter", Tensor::u32([2], vec![1, 2])?)?;
+    let x = input(&mut graph, "x", rng.normal(&[2, 3, 6, 5]))?;
+    let mut values = vec![x];
+    for i in 0..4 + rng.below(12) {
+        let v = values[rng.below(values.len())];
+        let [n, c, h, w] = graph.shape(v).to_vec().try_into().expect("a picture");
+        let state = |graph: &mut Graph, name: &str, shape: &[usize]| {
+            let init = Init::Normal { std: 0.5 };
+            graph.persistent(&format!("{name}{i}"), TensorType::f32(shape), PersistentKind::Parameter, init)
+        };
+        let outs = 1 + rng.below(5);
+        let y = match rng.below(9) {
+            0 => graph.apply(Relu, &[v])?,
+            1 => graph.apply(Dropout { p: 0.2, stream: i as u32 }, &[v, counter])?,
+            2 => {
+                let weight = state(&mut graph, "w", &[outs, c, 3, 3])?;
+                let bias = state(&mut graph, "b", &[outs])?;
+                graph.apply(Conv2d { padding: [1, 1], ..Default::default() }, &[v, weight, bias])?
+            }
+            3 => {
+                let weight = state(&mut graph, "w", &[outs, c, 1, 1])?;
+                graph.apply(Conv2d::default(), &[v, weight])?
+            }
+            4 => {
+                let (gamma, beta) = (state(&mut graph, "gamma", &[c])?, state(&mut graph, "beta", &[c])?);
+                graph.apply(BatchNorm::default(), &[v, gamma, beta])?
+            }
+            5 => {
+                let window = MaxPool2d {
+                    kernel_size: [3, 3],
+                    stride: Some([1, 1]),
+                    padding: [1, 1],
+                    ceil_mode: false,
+                };
+                graph.apply(window, &[v])?
+            }
+            6 => graph.apply(Reshape { shape: vec![n, c, w, h] }, &[v])?,
+            7 => {
+                let alike = |u: &&ValueId| {
+                    let s = graph.shape(**u);
+                    s[0] == n && s[2..] == [h, w]
+                };
+                let others: Vec<ValueId> = values.iter().filter(alike).copied().collect();
+                graph.apply(Concat, &[v, others[rng.below(others.len())]])?
+            }
+            _ => {
+                let shape = graph.shape(v).to_vec();
+                let others: Vec<ValueId> =
+                    values.iter().filter(|u| graph.shape(**u) == shape).copied().collect();
+                graph.apply(Add, &[v, others[rng.below(others.len())]])?
+            }
+        };
+        if graph.shape(y[0])[1] <= 24 {
+            values.push(y[0]);
+        }
+    }
+    let mut upstream = Vec::new();
+    for k in 0..1 + rng.below(2) {
+        let y = values[values.len() - 1 - rng.below(values.len().min(3))];
+        let tensor = rng.normal(graph.shape(y));
+        let gradient = input(&mut graph, &format!("upstream{k}"), tensor)?;
+        upstream.push((y, gradient));
+        graph.output(&format!("y{k}"), y);
+    }
+    let parameters = graph.parameters();
+    let gradients = graph.gradients(&upstream, &parameters)?;
+    for (parameter, gradient) in parameters.into_iter().zip(gradients) {
+        let Some(gradient) = gradient else { continue };
+        let name = format!("{}.velocity", graph.value(parameter).name);
+        let ty = graph.value(parameter).ty.clone();
+        let velocity = graph.persistent(&name, ty, PersistentKind::Optimizer, Init::Constant(0.0))?;
+        let sgd = Sgd { momentum: 0.9, ..Default::default() };
+        let stepped = graph.apply(sgd, &[parameter, gradient, velocity, schedule])?;
+        graph.update(parameter, stepped[0])?;
+        graph.update(velocity, stepped[1])?;
+    }
+    Ok((graph, feed))
+}
+
+/// Targets that lower the same graph in different ways.
+fn targets() -> Vec<Target> {
+    let mut targets = Vec::new();
+    for family in [Family::Gpu, Family::Software] {
+        for conv in [ConvAlgorithm::Direct, ConvAlgorithm::Im2col] {
+            for scratch in [1, 600, 32 << 20] {
+                targets.push(Target { conv, scratch, ..Target::baseline(family) });
+            }
+        }
+    }
+    targets
+}
+
+/// Walks through the launches as an executor does, and notes for each slot whose numbers it holds.
+fn check_slots(plan: &Plan, what: &str) {
+    let slot = |s: &StorageId| match plan.storages[s.index()].place {
+        Place::Slot(slot) => Some(slot),
+        _ => None,
+    };
+    let mut holds: HashMap<usize, StorageId> = HashMap::new();
+    let mut written: BTreeSet<StorageId> = BTreeSet::new();
+    let mut gone: BTreeSet<StorageId> = BTreeSet::new();
+    for (at, launch) in plan.launches.iter().enumerate() {
+        let what = format!("{what}, launch {at} ({})", launch.kernel.name);
+        for read in &launch.reads {
+            let label = &plan.storages[read.index()].label;
+            assert!(!launch.writes.contains(read), "{what} reads and writes {label}");
+            let Some(slot) = slot(read) else { continue };
+            assert_eq!(holds.get(&slot), Some(read), "{what} reads {label}, but slot {slot} holds another");
+            let bound = launch.writes.iter().any(|w| self::place(plan, w) == Place::Slot(slot));
+            assert!(!bound, "{what} binds slot {slot} for reading and writing");
+        }
+        let places: BTreeSet<_> =
+            launch.writes.iter().map(|w| format!("{:?} {w:?}", place(plan, w))).collect();
+        assert_eq!(places.len(), launch.writes.len(), "{what} writes one storage twice");
+        for write in &launch.writes {
+            let Some(slot) = slot(write) else { continue };
+            let label = &plan.storages[write.index()].label;
+            assert!(plan.storages[write.index()].bytes <= plan.slots[slot], "{what}: {label} fits its slot");
+            assert!(!gone.contains(write), "{what} writes {label} after its slot went to another");
+            if let Some(before) = holds.insert(slot, *write)
+                && before != *write
+            {
+                gone.insert(before);
+            }
+            written.insert(*write);
+        }
+        let mut slots: Vec<usize> = launch.writes.iter().filter_map(slot).collect();
+        let count = slots.len();
+        slots.sort();
+        slots.dedup();
+        assert_eq!(slots.len(), count, "{what} writes one slot under two names");
+    }
+    for port in &plan.outputs {
+        let Some(slot) = slot(&port.storage) else { continue };
+        assert_eq!(holds.get(&slot), Some(&port.storage), "{what}: output {} was overwritten", port.name);
+    }
+    for (i, storage) in plan.storages.iter().enumerate() {
+        let touched = plan.launches.iter().any(|l| l.reads.iter().chain(&l.writes).any(|s| s.index() == i));
+        let placed = storage.place != Place::Slot(usize::MAX);
+        assert!(placed || !touched, "{what}: {} has no place", storage.label);
+    }
+}
+
+fn place(plan: &Plan, storage: &StorageId) -> Place {
+    plan.storages[storage.index()].place
+}
+
+#[test]
+fn slots_hold_what_is_read_from_them() {
+    let mut shared = 0;
+    for seed in 0..GRAPHS {
+        let (graph, _) = random_graph(seed).unwrap_or_else(|e| panic!("seed {seed}: {e}"));
+        for target in targets() {
+            let what = format!("seed {seed}, {target:?}");
+            let plan = Plan::new(&graph, &target).unwrap_or_else(|e| panic!("{what}: {e}"));
+            check_slots(&plan, &what);
+            let slots: u64 = plan.slots.iter().sum();
+            assert!(slots <= plan.unshared_bytes(), "{what}: sharing takes more memory than not sharing");
+            assert_eq!(
+                plan.peak_bytes(),
+                slots + plan.input_bytes() + plan.persistent_bytes(),
+                "{what}: the peak is the sum of its parts"
+            );
+            shared += (slots < plan.unshared_bytes()) as usize;
+            let covered: Vec<usize> = plan.groups.iter().flat_map(|g| g.launches.clone()).collect();
+            assert!(
+                covered.into_iter().eq(0..plan.launches.len()),
+                "{what}: groups cover the launches in order"
+            );
+        }
+    }
+    assert!(shared > 0, "no graph shared any memory");
+}
+
+#[test]
+fn a_plan_that_lets_two_lives_overlap_is_found() {
+    let mut graph = Graph::new();
+    let x = graph.input("x", TensorType::f32([8])).unwrap();
+    let a = graph.apply(Relu, &[x]).unwrap()[0];
+    let b = graph.apply(Add, &[a, x]).unwrap()[0];
+    let c = graph.apply(Add, &[a, b]).unwrap()[0];
+    graph.output("c", c);
+    let mut plan = Plan::new(&graph, &Target::baseline(Family::Gpu)).unwrap();
+    check_slots(&plan, "as planned");
+    let [a, b] = [0, 1].map(|launch: usize| plan.launches[launch].writes[0]);
+    plan.storages[b.index()].place = plan.storages[a.index()].place;
+    let found = std::panic::catch_unwind(|| check_slots(&plan, "with two lives in one slot"));
+    assert!(found.is_err(), "two lives in one slot went unnoticed");
+}
+
+#[test]
+fn sharing_memory_changes_no_number() {
+    let device = Device::cpu_reference();
+    for seed in 0..GRAPHS / 3 {
+        let (graph, feed) = random_graph(seed).unwrap();
+        // Every node's output kept to the end: nothing is shared but scratch.
+        let mut apart = graph.clone();
+        let floats: Vec<ValueId> = graph.nodes().iter().flat_map(|n| n.outputs.clone()).collect();
+        for (i, value) in floats.into_iter().enumerate() {
+            apart.output(&format!("kept {i}"), value);
+        }
+        let run = |graph: &Graph| -> Result<Vec<Tensor>> {
+            let mut session = Session::new(&device, vec![Plan::new(graph, device.target())?])?;
+            session.initialize(seed)?;
+            let feed: Vec<(&str, &[u8])> = feed.iter().map(|(n, t)| (n.as_str(), t.as_bytes())).collect();
+            let mut results = Vec::new();
+            for _ in 0..2 {
+                let mut outputs = session.run(0, &feed)?.into_tensors();
+                outputs.retain(|t| t.ty().dtype == striate::DType::F32);
+                results.extend(outputs.into_iter().take(1));
+            }
+            let names: Vec<String> = session.persistent().iter().map(|p| p.port.name.clone()).collect();
+            for name in names {
+                results.push(session.read(&name)?);
+            }
+            Ok(results)
+        };
+        let (shared, apart) = (run(&graph).unwrap(), run(&apart).unwrap());
+        compare_all(&format!("seed {seed}"), &shared, &apart, 0.0, 0.0).unwrap();
+    }
+}
+
+#[test]
+fn the_same_graph_gives_the_same_plan() {
+    let (graph, _) = random_graph(3).unwrap();
+    let [a, b] = [0; 2].map(|_| Plan::new(&graph, &Target::baseline(Family::Gpu)).unwrap());
+    assert_eq!(format!("{a:?}"), format!("{b:?}"));
+}
+
+/// x `[64, 3, 32, 32]` through a convolution of 16 channels.
+fn convolution() -> Graph {
+    let mut graph = Graph::new();
+    let x = graph.input("x", TensorType::f32([64, 3, 32, 32])).unwrap();
+    let weight = graph.input("weight", TensorType::f32([16, 3, 3, 3])).unwrap();
+    let conv = Conv2d { padding: [1, 1], ..Default::default() };
+    let y = graph.scoped("layer1.0.conv1", |g| g.apply(conv, &[x, weight])).unwrap()[0];
+    graph.output("y", y);
+    graph
+}
+
+fn refusal(graph: &Graph, target: Target) -> String {
+    match Plan::new(graph, &target) {
+        Err(Error::TooLarge(problem)) => problem,
+        other => panic!("expected a refusal, found {:?}", other.map(|p| p.peak_bytes())),
+    }
+}
+
+#[test]
+fn what_is_too_large_is_refused_by_name() {
+    let graph = convolution();
+    let baseline = Target::baseline(Family::Gpu);
+    // The output takes 4 MiB, the input 0.75.
+    for small in [
+        Target { max_binding: 2 << 20, ..baseline.clone() },
+        Target { max_buffer: 2 << 20, ..baseline.clone() },
+    ] {
+        let problem = refusal(&graph, small);
+        assert!(problem.contains("layer1.0.conv1/conv2d takes 4.0 MiB"), "{problem}");
+        assert!(problem.contains("at most 2.0 MiB"), "{problem}");
+    }
+    let problem = refusal(&graph, Target { max_binding: 1 << 19, ..baseline.clone() });
+    assert!(problem.starts_with("x takes 0.8 MiB"), "{problem}");
+    let plan = Plan::new(&graph, &baseline).unwrap();
+    let just = Target { memory: Some(plan.peak_bytes()), ..baseline.clone() };
+    assert!(Plan::new(&graph, &just).is_ok());
+    let problem = refusal(&graph, Target { memory: Some(plan.peak_bytes() - 1), ..baseline.clone() });
+    assert!(problem.contains("MiB of memory"), "{problem}");
+    let problem = refusal(&graph, Target { max_invocations: 128, ..baseline.clone() });
+    assert!(problem.contains("matmul_tiled needs workgroups of 256"), "{problem}");
+    let problem = refusal(&graph, Target { max_workgroups: 3, ..baseline });
+    assert!(problem.contains("kernel im2col would need 1728 workgroups"), "{problem}");
+}
+
+#[test]
+fn scratch_obeys_its_limit_and_the_bindings() {
+    let graph = convolution();
+    // A row of columns takes 3 * 9 * 32 * 4 bytes.
+    let row = 3456;
+    for limit in [row, 5 * row, 40 * row, 100 * row] {
+        for target in [
+            Target { scratch: limit, ..Target::baseline(Family::Gpu) },
+            Target { scratch: 1 << 40, max_binding: limit.max(5 << 20), ..Target::baseline(Family::Gpu) },
+        ] {
+            let plan = Plan::new(&graph, &target).unwrap();
+            let most = target.scratch.min(target.max_binding);
+            let columns = plan.storages.iter().find(|s| s.label.contains("(columns)")).unwrap();
+            assert!(columns.bytes <= most, "{} takes {} bytes of {most}", columns.label, columns.bytes);
+            // Every output row of every picture is computed once: 64 pictures of 32 rows.
+            let im2col = plan.launches.iter().filter(|l| l.kernel.name == "im2col");
+            let field = |l: &striate::plan::Launch, name: &str| {
+                let at = l.kernel.params.fields.iter().position(|f| f.name == name).unwrap();
+                l.params[at] as usize
+            };
+            let mut rows = BTreeSet::new();
+            for launch in im2col {
+                for image in
+                    field(launch, "image_start")..field(launch, "image_start") + field(launch, "images")
+                {
+                    for row in field(launch, "row_start")..field(launch, "row_start") + field(launch, "rows")
+                    {
+                        assert!(rows.insert((image, row)), "row {row} of picture {image} comes twice");
+                    }
+                }
+            }
+            assert_eq!(rows.len(), 64 * 32);
+        }
+    }
+}
+
+#[test]
+fn work_that_nothing_wants_is_not_planned() {
+    let mut graph = convolution();
+    let before = Plan::new(&graph, &Target::baseline(Family::Gpu)).unwrap().launches.len();
+    let x = graph.values().next().unwrap().0;
+    graph.apply(Relu, &[x]).unwrap();
+    assert_eq!(Plan::new(&graph, &Target::baseline(Family::Gpu)).unwrap().launches.len(), before);
+}
