@@ -51,19 +51,21 @@ fn col2im(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) groups: 
     let line = params.rows * params.out_w;
     let source = plane * taps * line;
     let dest = (params.image_start * params.in_channels + plane) * params.in_h * params.in_w;
+    // Without dilation, only every stride-th tap can have read a pixel.
+    let step_y = select(1u, params.stride_h, params.dilation_h == 1u);
+    let step_x = select(1u, params.stride_w, params.dilation_w == 1u);
     for (var iy = 0u; iy < params.in_h; iy++) {
         for (var ix = lane; ix < params.in_w; ix += 64u) {
             var sum = 0.0;
-            for (var ky = 0u; ky < params.kernel_h; ky++) {
+            for (var ky = (iy + params.padding_h) % step_y; ky < params.kernel_h; ky += step_y) {
                 let top = iy + params.padding_h - ky * params.dilation_h;
                 let oy = top / params.stride_h;
                 let row = oy - params.row_start;
                 // A negative `top` wraps and fails oy < out_h, as every size is far below 2^31 / stride.
                 if (oy * params.stride_h != top || oy >= params.out_h || row >= params.rows) { continue; }
-                for (var kx = 0u; kx < params.kernel_w; kx++) {
+                for (var kx = (ix + params.padding_w) % step_x; kx < params.kernel_w; kx += step_x) {
                     let left = ix + params.padding_w - kx * params.dilation_w;
-                    var ox = left;
-                    if (params.stride_w != 1u) { ox = left / params.stride_w; }
+                    let ox = left / params.stride_w;
                     if (ox * params.stride_w == left && ox < params.out_w) {
                         sum += x[source + (ky * params.kernel_w + kx) * line + row * params.out_w + ox];
                     }

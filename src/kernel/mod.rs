@@ -42,7 +42,13 @@ pub type Twin = fn(&[u32], Io<'_>);
 impl Kernel {
     /// The whole WGSL text of the module this kernel lives in.
     pub fn source(&self) -> String {
-        format!("{PRELUDE}\n{}", self.body)
+        let tile = if self.uses_subgroups() { TILE } else { "" };
+        format!("{PRELUDE}\n{tile}\n{}", self.body)
+    }
+
+    /// Whether the module hands numbers from lane to lane, which not every device can.
+    pub fn uses_subgroups(&self) -> bool {
+        self.body.contains("// uses tile.wgsl")
     }
 }
 
@@ -58,6 +64,7 @@ impl PartialEq for Kernel {
     }
 }
 
+const TILE: &str = include_str!("../../shaders/tile.wgsl");
 const PRELUDE: &str = include_str!("../../shaders/prelude.wgsl");
 
 /// The buffers bound to a launch on the CPU, as 32-bit words.
@@ -130,6 +137,10 @@ kernels! {
 
     IM2COL: "im2col.wgsl", im2col(Conv), threads 64, reads 1, writes 1, twin cpu::conv::im2col, fast cpu::conv::im2col_fast;
     COL2IM: "im2col.wgsl", col2im(Conv), threads 64, reads 1, writes 1, twin cpu::conv::col2im, fast cpu::conv::col2im_fast;
+    CONV_SUBGROUPS: "conv_subgroups.wgsl", conv_subgroups(ConvSubgroups), threads 64, reads 3, writes 1, twin cpu::conv_subgroups::conv_subgroups;
+    CONV_SUBGROUPS_STRIDE2: "conv_subgroups.wgsl", conv_subgroups_stride2(ConvSubgroups), threads 64, reads 3, writes 1, twin cpu::conv_subgroups::conv_subgroups;
+    CONV_SUBGROUPS_GRAD_WEIGHT: "conv_subgroups.wgsl", conv_subgroups_grad_weight(ConvSubgroups), threads 64, reads 2, writes 1, twin cpu::conv_subgroups::conv_subgroups_grad_weight;
+    CONV_SUBGROUPS_STRIDE2_GRAD_WEIGHT: "conv_subgroups.wgsl", conv_subgroups_stride2_grad_weight(ConvSubgroups), threads 64, reads 2, writes 1, twin cpu::conv_subgroups::conv_subgroups_grad_weight;
     CONV_DIRECT: "conv_direct.wgsl", conv_direct(Conv), threads 64, reads 3, writes 1, twin cpu::conv::conv_direct;
     CONV_DIRECT_GRAD_INPUT: "conv_direct.wgsl", conv_direct_grad_input(Conv), threads 64, reads 2, writes 1, twin cpu::conv::conv_direct_grad_input;
     CONV_DIRECT_GRAD_WEIGHT: "conv_direct.wgsl", conv_direct_grad_weight(Conv), threads 64, reads 2, writes 1, twin cpu::conv::conv_direct_grad_weight;

@@ -142,6 +142,36 @@ params! {
         has_bias: u32,
     }
 
+    /// A convolution of dilation 1 and stride 1 or 2 along rows, or its transpose; see `shaders/conv_subgroups.wgsl`.
+    /// Channels are those of one group.
+    ConvSubgroups {
+        batch: u32,
+        in_channels: u32,
+        in_h: u32,
+        in_w: u32,
+        out_channels: u32,
+        out_h: u32,
+        out_w: u32,
+        kernel_h: u32,
+        kernel_w: u32,
+        stride_h: u32,
+        stride_w: u32,
+        dilation_h: u32,
+        /// Paddings may be negative, in two's complement.
+        padding_h: u32,
+        padding_w: u32,
+        groups: u32,
+        /// Where a weight lies: strides by group, output and input channel, a start and a step by tap.
+        w_group: u32,
+        w_out: u32,
+        w_in: u32,
+        w_start: u32,
+        w_step: u32,
+        has_bias: u32,
+        /// Pictures that one partial weight gradient sums up.
+        images_per_slice: u32,
+    }
+
     /// Pooling windows over `planes` (batch x channels) planes.
     Pool {
         planes: u32,

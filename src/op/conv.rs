@@ -1,10 +1,12 @@
 //! Two-dimensional convolution and its gradients.
 
-use super::reduce::slice_sum;
-use super::{ChannelSum, Operation, expect_shape, floats, matmul, picture, window};
+mod im2col;
+mod subgroups;
+
+use super::{ChannelSum, Operation, expect_shape, floats, picture, window};
 use crate::graph::Gradient;
-use crate::kernel::{self, Conv as Geometry, Kernel, Matmul};
-use crate::plan::{ConvAlgorithm, Grid, Lowering, StorageId, Target};
+use crate::kernel::{self, Conv as Geometry, Kernel};
+use crate::plan::{ConvAlgorithm, Family, Grid, Lowering, StorageId, Target};
 use crate::{Result, TensorType};
 
 /// Convolution (cross-correlation, as everywhere in deep learning). Inputs x `[batch, in_channels, height,
@@ -113,6 +115,14 @@ fn output_shape(g: &Geometry) -> Vec<usize> {
     [g.batch, g.out_channels, g.out_h, g.out_w].map(|v| v as usize).to_vec()
 }
 
+/// Most slices of pictures whose weight gradients are kept apart before they are added up.
+const MAX_SLICES: u32 = 32;
+
+/// Slices that may be kept apart when each has `len` elements.
+fn affordable_slices(target: &Target, len: u32) -> u32 {
+    (target.scratch_limit() / (4 * len as u64)).clamp(1, MAX_SLICES as u64) as u32
+}
+
 /// Sizes of the matrix products of a convolution: each group of each picture is one.
 struct Sizes {
     /// Output channels a group.
@@ -137,191 +147,25 @@ fn is_pointwise(g: &Geometry) -> bool {
     [g.kernel_h, g.kernel_w, g.stride_h, g.stride_w] == [1; 4] && [g.padding_h, g.padding_w] == [0; 2]
 }
 
-/// Whether to compute straight from the definition. With few channels a group, matrix products are so thin
-/// that they are all edge.
-fn is_direct(g: &Geometry, target: &Target) -> bool {
+/// Ways to compute a convolution.
+#[derive(Clone, Copy, PartialEq)]
+enum Method {
+    Im2col,
+    Direct,
+    Subgroups,
+}
+
+/// The way that suits a convolution on a target. `handed_on`: whether the kernels by subgroups can do it.
+fn method(g: &Geometry, target: &Target, handed_on: bool) -> Method {
+    let handed_on = handed_on && target.subgroups && g.dilation_w == 1 && g.kernel_w > 1;
     match target.conv {
-        ConvAlgorithm::Auto => g.groups > 1 && g.in_channels / g.groups < 8,
-        ConvAlgorithm::Im2col => false,
-        ConvAlgorithm::Direct => true,
+        ConvAlgorithm::Direct => Method::Direct,
+        // With few channels a group, matrix products are so thin that they are all edge.
+        ConvAlgorithm::Auto if g.groups > 1 && g.in_channels / g.groups < 8 => Method::Direct,
+        ConvAlgorithm::Auto if target.family == Family::Software && handed_on => Method::Subgroups,
+        ConvAlgorithm::Subgroups if handed_on => Method::Subgroups,
+        _ => Method::Im2col,
     }
-}
-
-/// Parts of the work whose columns fit in a scratch buffer: many pictures, or some rows of one.
-fn chunks(g: &Geometry, target: &Target) -> Vec<Geometry> {
-    if is_pointwise(g) {
-        return vec![*g];
-    }
-    let row = Sizes::new(g).lines as u64 * g.out_w as u64 * 4;
-    let rows = (target.scratch_limit() / row).max(1);
-    let images = (rows / g.out_h as u64).min(g.batch as u64) as u32;
-    let rows = rows.min(g.out_h as u64) as u32;
-    let mut chunks = Vec::new();
-    for image_start in (0..g.batch).step_by(images.max(1) as usize) {
-        let images = images.max(1).min(g.batch - image_start);
-        for row_start in (0..g.out_h).step_by(rows as usize) {
-            chunks.push(Geometry {
-                image_start,
-                images,
-                row_start,
-                rows: rows.min(g.out_h - row_start),
-                ..*g
-            });
-        }
-    }
-    chunks
-}
-
-/// Scratch for the columns of the largest chunk; the first one is.
-fn columns(node: &mut Lowering, chunks: &[Geometry]) -> StorageId {
-    let c = &chunks[0];
-    let lines = Sizes::new(c).lines as usize;
-    node.scratch("columns", lines * (c.images * c.rows * c.out_w) as usize)
-}
-
-fn im2col(
-    node: &mut Lowering,
-    kernel: &'static Kernel,
-    c: &Geometry,
-    from: StorageId,
-    to: StorageId,
-) -> Result<()> {
-    let columns = Sizes::new(c).lines as u64 * (c.images * c.rows * c.out_w) as u64;
-    let picture = (c.images * c.in_channels * c.in_h) as u64 * c.in_w as u64;
-    let (groups, flops) = if *kernel == kernel::IM2COL {
-        (c.images * Sizes::new(c).lines, 0)
-    } else {
-        (c.images * c.in_channels, columns)
-    };
-    node.launch(kernel, c, &[from], &[to], Grid::Workgroups(groups as u64), flops)?;
-    node.set_bytes(4 * (columns + picture));
-    Ok(())
-}
-
-/// What all three products of a chunk share: one batch for each picture and group.
-fn product(c: &Geometry, m: u32, n: u32, k: u32) -> Matmul {
-    Matmul {
-        m,
-        n,
-        k,
-        reduce: 1,
-        reduce_total: u32::MAX,
-        batches: c.images * c.groups,
-        inner: c.groups,
-        ..Default::default()
-    }
-}
-
-/// y = weight * columns, picture by picture.
-fn forward_im2col(node: &mut Lowering, g: &Geometry) -> Result<()> {
-    let s = Sizes::new(g);
-    let chunks = chunks(g, node.target());
-    let (x, weight, y) = (node.input(0), node.input(1), node.output(0));
-    let bias = if g.has_bias == 1 { node.input(2) } else { weight };
-    let columns = if is_pointwise(g) { x } else { columns(node, &chunks) };
-    for c in &chunks {
-        if !is_pointwise(g) {
-            im2col(node, &kernel::IM2COL, c, x, columns)?;
-        }
-        let n = c.rows * c.out_w;
-        let params = Matmul {
-            a_row: s.taps,
-            a_col: 1,
-            a_inner: s.outs * s.taps,
-            b_row: n,
-            b_col: 1,
-            b_outer: s.lines * n,
-            b_inner: s.taps * n,
-            c_offset: c.image_start * g.out_channels * s.pixels + c.row_start * g.out_w,
-            c_row: s.pixels,
-            c_outer: g.out_channels * s.pixels,
-            c_inner: s.outs * s.pixels,
-            bias: if g.has_bias == 1 { 2 } else { 0 },
-            ..product(c, s.outs, n, s.taps)
-        };
-        matmul::launch(node, &params, [weight, columns, bias], y)?;
-    }
-    Ok(())
-}
-
-/// columns = weight^T * grad_output, then each pixel gathers from the columns.
-fn grad_input_im2col(node: &mut Lowering, g: &Geometry) -> Result<()> {
-    let s = Sizes::new(g);
-    let chunks = chunks(g, node.target());
-    let (grad_output, weight, grad_input) = (node.input(0), node.input(1), node.output(0));
-    let columns = if is_pointwise(g) { grad_input } else { columns(node, &chunks) };
-    for c in &chunks {
-        let n = c.rows * c.out_w;
-        let params = Matmul {
-            a_row: 1,
-            a_col: s.taps,
-            a_inner: s.outs * s.taps,
-            b_offset: c.image_start * g.out_channels * s.pixels + c.row_start * g.out_w,
-            b_row: s.pixels,
-            b_col: 1,
-            b_outer: g.out_channels * s.pixels,
-            b_inner: s.outs * s.pixels,
-            c_row: n,
-            c_outer: s.lines * n,
-            c_inner: s.taps * n,
-            ..product(c, s.taps, n, s.outs)
-        };
-        matmul::launch(node, &params, [weight, grad_output, weight], columns)?;
-        if !is_pointwise(g) {
-            let part = Geometry { accumulate: (c.row_start > 0) as u32, ..*c };
-            im2col(node, &kernel::COL2IM, &part, columns, grad_input)?;
-        }
-    }
-    Ok(())
-}
-
-/// Most slices whose weight gradients are kept apart before they are added up.
-const MAX_SLICES: u32 = 32;
-
-/// Sum over pictures of grad_output * columns^T: slices of pictures in parallel, then the sum of the slices.
-fn grad_weight_im2col(node: &mut Lowering, g: &Geometry) -> Result<()> {
-    let s = Sizes::new(g);
-    let chunks = chunks(g, node.target());
-    let (x, grad_output, grad_weight) = (node.input(0), node.input(1), node.output(0));
-    let columns = if is_pointwise(g) { x } else { columns(node, &chunks) };
-    let len = g.out_channels * s.taps;
-    let affordable = (node.target().scratch_limit() / (4 * len as u64)).clamp(1, MAX_SLICES as u64) as u32;
-    let reduce = chunks[0].images.div_ceil(affordable);
-    let most = chunks[0].images.div_ceil(reduce);
-    let whole = chunks.len() == 1 && most == 1;
-    let partial = if whole { grad_weight } else { node.scratch("slices", (most * len) as usize) };
-    for (i, c) in chunks.iter().enumerate() {
-        if !is_pointwise(g) {
-            im2col(node, &kernel::IM2COL, c, x, columns)?;
-        }
-        let k = c.rows * c.out_w;
-        let slices = c.images.div_ceil(reduce);
-        let params = Matmul {
-            reduce,
-            reduce_total: c.images,
-            batches: slices * g.groups,
-            a_offset: c.image_start * g.out_channels * s.pixels + c.row_start * g.out_w,
-            a_row: s.pixels,
-            a_col: 1,
-            a_reduce: g.out_channels * s.pixels,
-            a_outer: reduce * g.out_channels * s.pixels,
-            a_inner: s.outs * s.pixels,
-            b_row: 1,
-            b_col: k,
-            b_reduce: s.lines * k,
-            b_outer: reduce * s.lines * k,
-            b_inner: s.taps * k,
-            c_row: s.taps,
-            c_outer: len,
-            c_inner: s.outs * s.taps,
-            ..product(c, s.outs, s.taps, k)
-        };
-        matmul::launch(node, &params, [grad_output, columns, grad_output], partial)?;
-        if !whole {
-            slice_sum(node, partial, grad_weight, [slices as usize, len as usize], 1.0, i > 0)?;
-        }
-    }
-    Ok(())
 }
 
 /// Emits a direct kernel: one invocation for each element of the output.
@@ -376,9 +220,10 @@ impl Operation for Conv2d {
         let g = Geometry { has_bias, ..self.checked(node.input_shape(0), node.input_shape(1)) };
         let (x, weight) = (node.input(0), node.input(1));
         let bias = if has_bias == 1 { node.input(2) } else { weight };
-        match is_direct(&g, node.target()) {
-            true => direct(node, &kernel::CONV_DIRECT, &[x, weight, bias], &g),
-            false => forward_im2col(node, &g),
+        match method(&g, node.target(), g.stride_w <= 2) {
+            Method::Direct => direct(node, &kernel::CONV_DIRECT, &[x, weight, bias], &g),
+            Method::Im2col => im2col::forward(node, &g),
+            Method::Subgroups => subgroups::forward(node, &g),
         }
     }
 }
@@ -398,9 +243,11 @@ impl Operation for Conv2dGradInput {
     fn lower(&self, node: &mut Lowering<'_, '_>) -> Result<()> {
         let g = self.conv.checked(&self.input_shape, node.input_shape(1));
         let (grad_output, weight) = (node.input(0), node.input(1));
-        match is_direct(&g, node.target()) {
-            true => direct(node, &kernel::CONV_DIRECT_GRAD_INPUT, &[grad_output, weight], &g),
-            false => grad_input_im2col(node, &g),
+        // The kernel walks over the input; with larger strides there would be gaps.
+        match method(&g, node.target(), [g.stride_h, g.stride_w] == [1, 1]) {
+            Method::Direct => direct(node, &kernel::CONV_DIRECT_GRAD_INPUT, &[grad_output, weight], &g),
+            Method::Im2col => im2col::grad_input(node, &g),
+            Method::Subgroups => subgroups::grad_input(node, &g),
         }
     }
 }
@@ -420,9 +267,10 @@ impl Operation for Conv2dGradWeight {
     fn lower(&self, node: &mut Lowering<'_, '_>) -> Result<()> {
         let g = self.conv.checked(node.input_shape(0), &self.weight_shape);
         let (x, grad_output) = (node.input(0), node.input(1));
-        match is_direct(&g, node.target()) {
-            true => direct(node, &kernel::CONV_DIRECT_GRAD_WEIGHT, &[grad_output, x], &g),
-            false => grad_weight_im2col(node, &g),
+        match method(&g, node.target(), g.stride_w <= 2) {
+            Method::Direct => direct(node, &kernel::CONV_DIRECT_GRAD_WEIGHT, &[grad_output, x], &g),
+            Method::Im2col => im2col::grad_weight(node, &g),
+            Method::Subgroups => subgroups::grad_weight(node, &g),
         }
     }
 }

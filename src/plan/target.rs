@@ -14,13 +14,15 @@ pub enum Family {
 /// How convolutions are computed.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub enum ConvAlgorithm {
-    /// Whatever suits the convolution: direct where groups have few channels, else im2col.
+    /// Whatever suits convolution and target.
     #[default]
     Auto,
     /// Pictures unfolded to columns, then a matrix product.
     Im2col,
     /// Straight from the definition.
     Direct,
+    /// Without unfolding, by numbers handed from lane to lane, where that applies; else by im2col.
+    Subgroups,
 }
 
 /// Limits and preferences that lowering obeys. All are inputs: the same graph gives another plan for

@@ -131,10 +131,19 @@ impl Case {
     /// The targets to lower for, from a device's own.
     pub fn targets(&self, base: &Target, backward: bool) -> Vec<(String, Target)> {
         let named = |name: &str, target: Target| (name.to_owned(), target);
-        let families: &[Family] =
-            if base.family == Family::Cpu { &[Family::Cpu] } else { &[Family::Gpu, Family::Software] };
+        // A matrix-product kernel each: family, and whether subgroups may be used.
+        let families: &[(Family, bool)] = match base.family {
+            Family::Cpu => &[(Family::Cpu, false)],
+            _ if base.subgroups => {
+                &[(Family::Gpu, false), (Family::Software, false), (Family::Software, true)]
+            }
+            _ => &[(Family::Gpu, false), (Family::Software, false)],
+        };
         let of_families = |target: &Target| -> Vec<(String, Target)> {
-            let of = |f: &Family| (format!("{f:?}"), Target { family: *f, ..target.clone() });
+            let of = |(family, subgroups): &(Family, bool)| {
+                let name = format!("{family:?}{}", if *subgroups { " with subgroups" } else { "" });
+                (name, Target { family: *family, subgroups: *subgroups, ..target.clone() })
+            };
             families.iter().map(of).collect()
         };
         let mut targets = match self.lowered {
@@ -148,6 +157,12 @@ impl Case {
                     named("as is", base.clone()),
                     named("direct", Target { conv: ConvAlgorithm::Direct, ..base.clone() }),
                 ];
+                // The CPU runs the twins of kernels that it would never choose.
+                let subgroups = base.subgroups || base.family == Family::Cpu;
+                if subgroups {
+                    let conv = ConvAlgorithm::Subgroups;
+                    all.push(named("subgroups", Target { conv, subgroups, ..base.clone() }));
+                }
                 for (what, scratch) in [
                     ("all at once", base.scratch),
                     ("two pictures at a time", 2 * rows * row),

@@ -1,0 +1,84 @@
+//! Twins of the convolutions by subgroups.
+
+use crate::kernel::{ConvSubgroups, Io};
+use rayon::prelude::*;
+
+/// The input row that an output row reads, if it is in the picture.
+fn input_row(p: &ConvSubgroups, oy: u32, ky: u32) -> Option<usize> {
+    let iy = i64::from(oy * p.stride_h + ky * p.dilation_h) - i64::from(p.padding_h as i32);
+    (0..i64::from(p.in_h)).contains(&iy).then_some(iy as usize)
+}
+
+/// The input column that an output column reads, if it is in the picture.
+fn input_column(p: &ConvSubgroups, ox: u32, kx: u32) -> Option<usize> {
+    let ix = i64::from(ox * p.stride_w + kx) - i64::from(p.padding_w as i32);
+    (0..i64::from(p.in_w)).contains(&ix).then_some(ix as usize)
+}
+
+/// Where a weight lies.
+fn weight_at(p: &ConvSubgroups, g: usize, o: usize, c: u32, tap: u32) -> usize {
+    let fixed = g * p.w_group as usize + o * p.w_out as usize + (c * p.w_in + p.w_start) as usize;
+    (fixed as i64 + i64::from(tap) * i64::from(p.w_step as i32)) as usize
+}
+
+/// y = x * w + bias.
+pub fn conv_subgroups(p: &ConvSubgroups, io: Io<'_>) {
+    let ([x, w, bias], [y]) = io.f32();
+    let pixels = (p.out_h * p.out_w) as usize;
+    let channels = (p.groups * p.out_channels) as usize;
+    let len = p.batch as usize * channels * pixels;
+    y[..len].par_chunks_mut(pixels).enumerate().for_each(|(plane, out)| {
+        let (n, channel) = (plane / channels, plane % channels);
+        let (g, o) = (channel / p.out_channels as usize, channel % p.out_channels as usize);
+        let start = if p.has_bias == 1 { f64::from(bias[channel]) } else { 0.0 };
+        for (at, value) in out.iter_mut().enumerate() {
+            let (oy, ox) = (at as u32 / p.out_w, at as u32 % p.out_w);
+            let mut sum = start;
+            for c in 0..p.in_channels {
+                let plane = (n * p.groups as usize + g) * p.in_channels as usize + c as usize;
+                for ky in 0..p.kernel_h {
+                    let Some(iy) = input_row(p, oy, ky) else { continue };
+                    for kx in 0..p.kernel_w {
+                        let Some(ix) = input_column(p, ox, kx) else { continue };
+                        let pixel = x[(plane * p.in_h as usize + iy) * p.in_w as usize + ix];
+                        sum += f64::from(pixel) * f64::from(w[weight_at(p, g, o, c, ky * p.kernel_w + kx)]);
+                    }
+                }
+            }
+            *value = sum as f32;
+        }
+    });
+}
+
+/// Weight gradients by slice of pictures.
+pub fn conv_subgroups_grad_weight(p: &ConvSubgroups, io: Io<'_>) {
+    let ([x, dy], [partial]) = io.f32();
+    let taps = (p.kernel_h * p.kernel_w) as usize;
+    let filter = p.in_channels as usize * taps;
+    let channels = (p.groups * p.out_channels) as usize;
+    let slices = p.batch.div_ceil(p.images_per_slice) as usize;
+    let len = slices * channels * filter;
+    partial[..len].par_chunks_mut(filter).enumerate().for_each(|(which, out)| {
+        let (slice, channel) = (which / channels, which % channels);
+        let g = channel / p.out_channels as usize;
+        let first = slice as u32 * p.images_per_slice;
+        for (at, value) in out.iter_mut().enumerate() {
+            let (c, tap) = (at / taps, (at % taps) as u32);
+            let (ky, kx) = (tap / p.kernel_w, tap % p.kernel_w);
+            let mut sum = 0.0;
+            for n in first..(first + p.images_per_slice).min(p.batch) {
+                let plane = (n * p.groups) as usize * p.in_channels as usize + g * p.in_channels as usize + c;
+                let up = (n as usize * channels + channel) * (p.out_h * p.out_w) as usize;
+                for oy in 0..p.out_h {
+                    let Some(iy) = input_row(p, oy, ky) else { continue };
+                    for ox in 0..p.out_w {
+                        let Some(ix) = input_column(p, ox, kx) else { continue };
+                        let pixel = x[(plane * p.in_h as usize + iy) * p.in_w as usize + ix];
+                        sum += f64::from(pixel) * f64::from(dy[up + (oy * p.out_w + ox) as usize]);
+                    }
+                }
+            }
+            *value = sum as f32;
+        }
+    });
+}
