@@ -40,9 +40,6 @@ pub struct Row {
 impl RunDir {
     /// Fails if a run cannot or must not be written there. Changes nothing.
     pub fn check(path: &Path, force: bool) -> Result<()> {
-        if path.as_os_str().is_empty() {
-            return Err(Error::argument("out", "the name is empty; name a folder"));
-        }
         let file = path.ancestors().find(|p| p.exists()).filter(|p| !p.is_dir());
         if let Some(file) = file {
             return Err(Error::data(file, "is a file; --out wants a folder, so give another name"));
