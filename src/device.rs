@@ -43,6 +43,11 @@ impl Device {
         match name {
             "cpu" => return Ok(Self::cpu("as asked")),
             "cpu-reference" => return Ok(Self::cpu_reference()),
+            "" => {
+                let problem =
+                    "the name is empty; say auto, gpu, cpu, a number or a part of an adapter's name";
+                return Err(Error::Device(problem.to_owned()));
+            }
             _ => {}
         }
         let adapters = gpu::adapters();
@@ -159,7 +164,7 @@ fn choose(name: &str, adapters: &[AdapterSummary]) -> Result<(usize, String)> {
     if let Ok(index) = name.parse::<usize>() {
         return match index < adapters.len() {
             true => Ok((index, "as asked".to_owned())),
-            false => Err(Error::Device(format!("there is no adapter {index}; there are {}", names()))),
+            false => Err(Error::Device(format!("there is no adapter {index}; take one of {}", names()))),
         };
     }
     let wanted = name.to_lowercase();
@@ -167,7 +172,7 @@ fn choose(name: &str, adapters: &[AdapterSummary]) -> Result<(usize, String)> {
     match found {
         Some(index) => Ok((index, "as asked".to_owned())),
         None => Err(Error::Device(format!(
-            "no adapter is called {name:?}; there are {}; or say auto, gpu or cpu",
+            "no adapter is called {name:?}; take one of {}; or say auto, gpu or cpu",
             names()
         ))),
     }

@@ -3,15 +3,25 @@
 mod cli;
 
 use clap::Parser;
+use std::io::Write;
 
 fn main() {
     quiet_loader();
-    env_logger::Builder::from_env(env_logger::Env::default().default_filter_or("warn")).init();
+    // wgpu_hal warns of every driver that is not there; what matters of it comes as an error.
+    let filter = env_logger::Env::default().default_filter_or("warn,wgpu_hal=off");
+    env_logger::Builder::from_env(filter).init();
     let code = cli::run(cli::Cli::parse()).unwrap_or_else(|error| {
-        eprintln!("error: {error}");
+        // Nothing is left to be done where nobody listens.
+        let _ = writeln!(std::io::stderr(), "error: {}", one_line(&error.to_string()));
         1
     });
     std::process::exit(code);
+}
+
+/// A message as one line, also where a driver has put in more of them.
+fn one_line(message: &str) -> String {
+    let lines = message.lines().map(str::trim).filter(|line| !line.is_empty());
+    lines.collect::<Vec<_>>().join(" ")
 }
 
 /// Mesa's device-select layer, which striate does not need, complains on standard error where there is no

@@ -90,6 +90,7 @@ impl Session {
     /// [`Session::write`].
     pub fn new(device: &Device, plans: Vec<Plan>) -> Result<Self> {
         let persistent = merge_persistent(&plans)?;
+        check_memory(&plans, &persistent, device.target().memory)?;
         let executor = device.executor(&plans, &persistent)?;
         Ok(Self { executor, plans, persistent, pending: 0 })
     }
@@ -106,9 +107,7 @@ impl Session {
 
     /// Bytes of device memory that the session takes, from its first to its last step.
     pub fn bytes(&self) -> u64 {
-        let persistent: u64 = self.persistent.iter().map(|p| p.port.ty.bytes()).sum();
-        let inputs: u64 = self.plans.iter().map(Plan::input_bytes).sum();
-        persistent + inputs + shared_slots(&self.plans).iter().sum::<u64>()
+        bytes(&self.plans, &self.persistent)
     }
 
     /// Gives every persistent value its first contents. A value's numbers depend on the seed and on its
@@ -209,6 +208,25 @@ impl Session {
 pub(crate) fn shared_slots(plans: &[Plan]) -> Vec<u64> {
     let count = plans.iter().map(|p| p.slots.len()).max().unwrap_or(0);
     (0..count).map(|i| plans.iter().filter_map(|p| p.slots.get(i)).copied().max().unwrap_or(0)).collect()
+}
+
+fn bytes(plans: &[Plan], persistent: &[PersistentPort]) -> u64 {
+    let persistent: u64 = persistent.iter().map(|p| p.port.ty.bytes()).sum();
+    let inputs: u64 = plans.iter().map(Plan::input_bytes).sum();
+    persistent + inputs + shared_slots(plans).iter().sum::<u64>()
+}
+
+/// Whether all plans fit together: each fits alone, or it would not be there.
+fn check_memory(plans: &[Plan], persistent: &[PersistentPort], memory: Option<u64>) -> Result<()> {
+    let (bytes, mib) = (bytes(plans, persistent), |bytes: u64| bytes as f64 / (1 << 20) as f64);
+    match memory {
+        Some(memory) if bytes > memory => Err(Error::TooLarge(format!(
+            "the plans take {:.1} MiB of memory, but the device has {:.1} MiB; use a smaller batch, smaller pictures or a smaller model",
+            mib(bytes),
+            mib(memory)
+        ))),
+        _ => Ok(()),
+    }
 }
 
 fn merge_persistent(plans: &[Plan]) -> Result<Vec<PersistentPort>> {

@@ -157,10 +157,14 @@ impl Records {
 fn read(path: &Path, record_len: usize) -> Result<Vec<u8>> {
     let file = File::open(path).map_err(Error::io(path, "read"))?;
     let mut bytes = Vec::new();
-    file.take(MAX_BYTES + 1).read_to_end(&mut bytes).map_err(Error::io(path, "read"))?;
+    // Nothing of a file that says it is too long is read.
+    let believed = file.metadata().map_err(Error::io(path, "read"))?.len() <= MAX_BYTES;
+    if believed {
+        file.take(MAX_BYTES + 1).read_to_end(&mut bytes).map_err(Error::io(path, "read"))?;
+    }
     let found = match bytes.len() {
+        n if !believed || n as u64 > MAX_BYTES => format!("more than {MAX_BYTES} bytes"),
         0 => "an empty file".to_owned(),
-        n if n as u64 > MAX_BYTES => format!("more than {MAX_BYTES} bytes"),
         n if n % record_len != 0 => format!("{n} bytes, {} too many", n % record_len),
         _ => return Ok(bytes),
     };

@@ -65,8 +65,13 @@ pub const NAMES: [&str; 5] = ["fashion-mnist", "mnist", "cifar10", "cifar100", "
 /// [`Error::Argument`] for an unknown name, a missing `dir` or an unusable `image_size`;
 /// [`Error::Data`] and [`Error::Io`] for files that are missing or not what they should be.
 pub fn open(name: &str, dir: Option<&Path>, image_size: Option<[usize; 2]>) -> Result<Split> {
-    let needed =
-        || dir.ok_or_else(|| Error::argument("dir", format!("{name} needs the folder of its files")));
+    let needed = || {
+        dir.ok_or_else(|| Error::argument("dir", format!("{name} needs the folder of its files; give it")))
+    };
+    if let Some(dir) = dir.filter(|dir| NAMES.contains(&name) && !dir.is_dir()) {
+        let found = if dir.exists() { "is a file" } else { "is not there" };
+        return Err(Error::data(dir, format!("{found}; give the folder of {name}'s files")));
+    }
     let split = match name {
         "fashion-mnist" => dir.map_or_else(fashion_mnist_subset, fashion_mnist)?,
         "mnist" => mnist(needed()?)?,

@@ -207,7 +207,9 @@ impl Executor for GpuExecutor {
     }
 
     fn time(&mut self, program: usize, inputs: &[&[u8]]) -> Result<Timing> {
-        let (seconds, clock) = match self.gpu.has_timestamps() {
+        // A query set has at least one query, so a plan that only copies goes without.
+        let stamped = self.gpu.has_timestamps() && !self.programs[program].groups.is_empty();
+        let (seconds, clock) = match stamped {
             true => (self.time_by_timestamps(program, inputs)?, Clock::Timestamps),
             false => (self.time_by_wall(program, inputs)?, Clock::Wall),
         };

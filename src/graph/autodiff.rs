@@ -139,7 +139,9 @@ impl Gradient<'_> {
         match self.grad_outputs[..] {
             [Some(gradient)] => Ok(gradient),
             [Some(gradient), ref rest @ ..] if rest.iter().all(Option::is_none) => Ok(gradient),
-            _ => Err(self.error("only its first output passes gradients on; detach the others")),
+            _ => {
+                Err(self.error("only its first output passes gradients on; let the loss depend on no other"))
+            }
         }
     }
 

@@ -242,7 +242,8 @@ impl Graph {
         self.outputs.push((name.to_owned(), value));
     }
 
-    /// Declares the contents that a persistent value has after the step.
+    /// Declares the contents that a persistent value has after the step. Fails if it is not persistent, has
+    /// another type or was given contents before.
     pub fn update(&mut self, state: ValueId, value: ValueId) -> Result<()> {
         if !matches!(self.value(state).role, Role::Persistent(_)) {
             return Err(Error::argument(
@@ -253,6 +254,10 @@ impl Graph {
         if self.value(state).ty != self.value(value).ty {
             let (old, new) = (&self.value(state).ty, &self.value(value).ty);
             return Err(self.shape_error("update", format!("{:?} cannot become {:?}", old.shape, new.shape)));
+        }
+        if self.updates.iter().any(|(other, _)| *other == state) {
+            let name = self.value(state).name.clone();
+            return Err(Error::argument(name, "is updated already; a step can update a value once"));
         }
         self.updates.push((state, value));
         Ok(())

@@ -96,7 +96,7 @@ impl Operation for BatchNorm {
         let channels = channels(x, &[("a weight", weight), ("a bias", bias)])?;
         if x.len() == channels {
             return Err(format!(
-                "expected more than one value a channel in training, found {:?}; use a larger batch",
+                "expected more than one value a channel in training, found {:?}; use a larger batch or larger pictures",
                 x.shape
             ));
         }

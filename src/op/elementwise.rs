@@ -117,7 +117,9 @@ impl Operation for Scale {
 
     fn gradient(&self, node: &mut Gradient<'_>) -> Result<()> {
         if node.needs(1) {
-            return Err(node.error("there is no gradient with respect to the factor; detach it"));
+            return Err(node.error(
+                "there is no gradient with respect to the factor; ask only for that of the other input",
+            ));
         }
         let (factor, grad_output) = (node.input(1), node.grad_output()?);
         let grad_input = node.apply(Scale, &[grad_output, factor])?[0];

@@ -42,7 +42,7 @@ pub trait Operation {
 
     /// Adds the nodes of the gradients with respect to the inputs that need one.
     fn gradient(&self, node: &mut Gradient<'_>) -> Result<()> {
-        Err(node.error("this operation has no gradient; detach its inputs"))
+        Err(node.error("this operation has no gradient; ask for no gradient that goes through it"))
     }
 
     /// Emits the launches.

@@ -6,4 +6,4 @@ mod weights;
 
 pub use step::{Recipe, evaluation_graph, training_graph};
 pub use trainer::{EpochReport, Progress, Score, TrainConfig, Trainer};
-pub use weights::{read_weights, write_weights};
+pub use weights::{read_weights, write_file, write_weights};

@@ -120,7 +120,8 @@ impl Trainer {
                 Ok(plans.len() - 1)
             };
             let full = plan(batch)?;
-            let rest = rest(pictures, batch).filter(|_| !drop_last).map(plan).transpose()?;
+            let rest = rest(pictures, batch).filter(|_| !drop_last);
+            let rest = rest.map(|rest| plan(rest).map_err(|e| of_last_batch(e, rest))).transpose()?;
             Ok(Programs { batch, full, rest })
         };
         let train = add(config.batch, split.train.len(), config.drop_last, true)?;
@@ -130,7 +131,7 @@ impl Trainer {
         let steps = loader_config(&config, 0).batches(split.train.len());
         let schedule = Schedule {
             lr: config.lr,
-            steps: config.epochs * steps,
+            steps: config.epochs.saturating_mul(steps),
             warmup: (config.warmup_epochs * steps as f32).round() as usize,
             decay: config.decay.clone(),
         };
@@ -318,6 +319,19 @@ fn plan(
     Plan::new(&graph, device.target())
 }
 
+/// The error of a smaller last batch: the full ones are not to blame.
+fn of_last_batch(error: Error, batch: usize) -> Error {
+    match error {
+        Error::Shape { op, scope, problem } => {
+            let problem = format!(
+                "{problem}, one that leaves no last batch of {batch}, or leave the last batch out (drop_last)"
+            );
+            Error::Shape { op, scope, problem }
+        }
+        other => other,
+    }
+}
+
 fn loader_config(config: &TrainConfig, epoch: u64) -> LoaderConfig {
     LoaderConfig {
         batch_size: config.batch,
@@ -347,6 +361,16 @@ fn check(config: &TrainConfig, model: &dyn Model, split: &Split) -> Result<()> {
         return Err(Error::argument(
             "warmup",
             format!("must be a number of epochs from 0 on, and is {found}"),
+        ));
+    }
+    let smoothing = config.recipe.label_smoothing;
+    if !(0.0..=1.0).contains(&smoothing) {
+        return Err(Error::argument("label_smoothing", format!("must be from 0 to 1, and is {smoothing}")));
+    }
+    if let Some(norm) = config.recipe.clip_norm.filter(|norm| !(*norm > 0.0 && norm.is_finite())) {
+        return Err(Error::argument(
+            "clip_norm",
+            format!("must be a finite number above 0, and is {norm}; leave it out to clip nothing"),
         ));
     }
     let pictures = split.train.len();

@@ -3,11 +3,12 @@
 use crate::{Error, Result, Session, Tensor};
 use safetensors::{Dtype, SafeTensors, tensor::TensorView};
 use std::collections::HashMap;
+use std::fs::File;
 use std::io::Write;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 /// Writes named tensors as a safetensors file, with text in its metadata. The file appears whole or not
-/// at all: it is written beside its place, synced and renamed.
+/// at all, as by [`write_file`].
 pub fn write_weights(
     path: &Path,
     tensors: &[(String, Tensor)],
@@ -22,11 +23,23 @@ pub fn write_weights(
         .collect::<Result<Vec<_>>>()?;
     let bytes =
         safetensors::serialize(views, Some(metadata)).map_err(|e| Error::data(path, e.to_string()))?;
-    let temporary = path.with_extension("safetensors.part");
-    let mut file = std::fs::File::create(&temporary).map_err(Error::io(&temporary, "create"))?;
-    file.write_all(&bytes).map_err(Error::io(&temporary, "write"))?;
-    file.sync_all().map_err(Error::io(&temporary, "write"))?;
-    std::fs::rename(&temporary, path).map_err(Error::io(path, "write"))
+    write_file(path, &bytes)
+}
+
+/// Writes a file that appears whole or not at all, whatever ends the program: it is written beside its
+/// place as `NAME.part`, synced and renamed. What was there stays until then, also when writing fails.
+pub fn write_file(path: &Path, bytes: &[u8]) -> Result<()> {
+    let mut temporary = path.as_os_str().to_owned();
+    temporary.push(".part");
+    let temporary = PathBuf::from(temporary);
+    let mut file = File::create(&temporary).map_err(Error::io(&temporary, "create"))?;
+    let written = file.write_all(bytes).and_then(|()| file.sync_all());
+    let renamed = written.and_then(|()| std::fs::rename(&temporary, path));
+    renamed.map_err(|error| {
+        // A part that cannot be removed either does no harm: the next run replaces it.
+        let _ = std::fs::remove_file(&temporary);
+        Error::io(path, "write")(error)
+    })
 }
 
 /// Loads a safetensors file into a session's model. Nothing is changed unless every tensor of the model

@@ -47,19 +47,19 @@ pub struct Args {
     #[arg(long, value_enum, default_value_t = OptimizerName::Sgd)]
     pub optimizer: OptimizerName,
     /// Share of the velocity that sgd keeps
-    #[arg(long, default_value_t = 0.9)]
+    #[arg(long, default_value_t = 0.9, allow_negative_numbers = true)]
     pub momentum: f32,
     /// Nesterov's variant of momentum
     #[arg(long)]
     pub nesterov: bool,
     /// Strength of weight decay
-    #[arg(long, default_value_t = 5e-4)]
+    #[arg(long, default_value_t = 5e-4, allow_negative_numbers = true)]
     pub weight_decay: f32,
     /// Share of the target spread over all classes
-    #[arg(long, default_value_t = 0.0)]
+    #[arg(long, default_value_t = 0.0, allow_negative_numbers = true)]
     pub label_smoothing: f32,
     /// Largest norm of all gradients together
-    #[arg(long)]
+    #[arg(long, allow_negative_numbers = true)]
     pub clip_norm: Option<f32>,
     /// Random changes of training pictures; crop is 1/8 of a side
     #[arg(long, value_enum, default_value_t = AugmentName::CropFlip)]

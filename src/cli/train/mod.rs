@@ -7,7 +7,8 @@ mod run_dir;
 
 pub use args::Args;
 
-use progress::Reporter;
+use clap::Args as _;
+use progress::{Reporter, say};
 use run_dir::RunDir;
 use std::ops::ControlFlow;
 use std::sync::Arc;
@@ -18,44 +19,65 @@ use striate::{Device, Error, Result, data, models};
 /// Exit code of a program stopped by Ctrl-C.
 const INTERRUPTED: i32 = 130;
 
-/// Trains as asked. The exit code is 0, or 130 if Ctrl-C stopped it: then everything learned so far is
-/// written as well.
+/// Trains as asked. The exit code is 0, or 130 if Ctrl-C or the system stopped it: then everything learned
+/// so far is written as well.
 pub fn run(args: Args) -> Result<i32> {
+    run_named(&args).map_err(as_flag)
+}
+
+/// The same error with the library's name of a setting as the flag that sets it.
+fn as_flag(error: Error) -> Error {
+    let Error::Argument { name, problem } = error else { return error };
+    let flag = if name == "dir" { "data".to_owned() } else { name.replace('_', "-") };
+    let flags = Args::augment_args(clap::Command::new("train"));
+    let known = flags.get_arguments().any(|a| a.get_long() == Some(&flag));
+    Error::Argument { name: if known { format!("--{flag}") } else { name }, problem }
+}
+
+fn run_named(args: &Args) -> Result<i32> {
     let out = args.out_path();
     RunDir::check(&out, args.force)?;
     let split = data::open(&args.dataset, args.data.as_deref(), args.image_size)?;
     let [channels, height, width] = split.train.shape();
     let model = models::by_name(&args.model, channels, split.train.classes().len())?;
+    let config = args.config([height, width])?;
     let device = Device::select(&args.device)?;
-    println!("device   {}", device.describe());
-    println!(
+    say(&format!("device   {}", device.describe()));
+    say(&format!(
         "data     {}: {} training and {} test pictures of {channels}x{height}x{width}, {} classes",
         split.train.name(),
         split.train.len(),
         split.test.len(),
         split.train.classes().len()
-    );
-    let config = args.config([height, width])?;
+    ));
     let mut trainer = Trainer::new(&device, model.as_ref(), split, config)?;
     let memory = trainer.session().bytes();
     let parameters = trainer.parameters();
-    println!(
+    say(&format!(
         "model    {}: {parameters} parameters, {:.1} MiB on the device",
         model.name(),
         memory as f64 / (1 << 20) as f64
-    );
-    let mut dir = RunDir::create(&out)?;
-    dir.write_config(&args.describe(&device, &model.name(), parameters, memory))?;
-    let stopped = train(&mut trainer, &mut dir, args.epochs)?;
-    dir.write_model(&model.name(), &mut trainer)?;
-    dir.write_plot(&format!("{} on {}", model.name(), args.dataset))?;
-    println!("written  {}", dir.path().display());
+    ));
+    let stop = stop_on_interrupt()?;
+    // From here on an earlier run is replaced: whatever can be refused was refused before.
+    let config = args.describe(&device, &model.name(), parameters, memory);
+    let mut dir = RunDir::create(&out, args.force, &config)?;
+    let trained = train(&mut trainer, &mut dir, args.epochs, &stop);
+    if matches!(trained, Err(ref error) if !matches!(error, Error::Io { .. })) {
+        return trained.map(|_| 0);
+    }
+    // Where `metrics.csv` could not be written, the weights may still find room.
+    let written = dir.write_model(&model.name(), &mut trainer);
+    let drawn = dir.write_plot(&format!("{} on {}", model.name(), args.dataset));
+    let stopped = trained?;
+    written?;
+    drawn?;
+    say(&format!("written  {}", dir.path().display()));
     Ok(if stopped { INTERRUPTED } else { 0 })
 }
 
 /// All epochs, or until Ctrl-C; tells which.
-fn train(trainer: &mut Trainer, dir: &mut RunDir, epochs: usize) -> Result<bool> {
-    let stop = stop_on_interrupt()?;
+fn train(trainer: &mut Trainer, dir: &mut RunDir, epochs: usize, stop: &AtomicBool) -> Result<bool> {
     let mut reporter = Reporter::new(epochs);
     while trainer.epochs_left() > 0 {
         let report = trainer.epoch(&mut |progress| {
@@ -66,11 +88,11 @@ fn train(trainer: &mut Trainer, dir: &mut RunDir, epochs: usize) -> Result<bool>
         dir.add_epoch(&report)?;
         match report.test {
             Some(test) if trainer.epochs_left() == 0 => {
-                println!("test accuracy {:.2} %", 100.0 * test.accuracy)
+                say(&format!("test accuracy {:.2} %", 100.0 * test.accuracy));
             }
             Some(_) if !stop.load(Ordering::Relaxed) => {}
             _ => {
-                println!("stopped by Ctrl-C; writing what was learned so far");
+                say("interrupted; writing what was learned so far");
                 return Ok(true);
             }
         }
@@ -78,7 +100,7 @@ fn train(trainer: &mut Trainer, dir: &mut RunDir, epochs: usize) -> Result<bool>
     Ok(false)
 }
 
-/// A flag that Ctrl-C sets. A second Ctrl-C ends the program at once.
+/// A flag that Ctrl-C sets, and the system's request to end. A second one ends the program at once.
 fn stop_on_interrupt() -> Result<Arc<AtomicBool>> {
     let stop = Arc::new(AtomicBool::new(false));
     let flag = stop.clone();

@@ -1,12 +1,25 @@
 //! What a person sees while training: a bar on a terminal, else a line now and then.
 
+use crate::cli::plan::print;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use std::io::IsTerminal;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 use striate::train::{EpochReport, Progress};
 
 /// Time between two plain lines.
 const LINE_EVERY: Duration = Duration::from_secs(10);
+
+/// Prints a line. Training goes on where it cannot be printed, for its results are files: after a reader
+/// that has seen enough (`| head`) in silence, else with one warning.
+pub fn say(line: &str) {
+    static WARNED: AtomicBool = AtomicBool::new(false);
+    if let Err(error) = print(&format!("{line}\n"))
+        && !WARNED.swap(true, Ordering::Relaxed)
+    {
+        log::warn!("{error}; training goes on");
+    }
+}
 
 /// Reports steps and epochs.
 pub struct Reporter {
@@ -48,7 +61,7 @@ impl Reporter {
             bar.set_position(p.step as u64);
         } else if self.last_line.elapsed() >= LINE_EVERY {
             self.last_line = Instant::now();
-            println!("epoch {}/{}  step {}/{}  {message}", p.epoch, self.epochs, p.step, p.steps);
+            say(&format!("epoch {}/{}  step {}/{}  {message}", p.epoch, self.epochs, p.step, p.steps));
         }
     }
 
@@ -68,8 +81,8 @@ impl Reporter {
         let speed = train.pictures as f64 / report.train_time.as_secs_f64().max(1e-9);
         line += &format!("  {:.1} s, {speed:.0} pictures/s", report.train_time.as_secs_f64());
         match &self.bar {
-            Some(bar) => bar.suspend(|| println!("{line}")),
-            None => println!("{line}"),
+            Some(bar) => bar.suspend(|| say(&line)),
+            None => say(&line),
         }
         self.last_line = Instant::now();
     }
@@ -77,7 +90,8 @@ impl Reporter {
     /// Time until the last epoch's end, as fast as so far.
     fn left(&self, p: &Progress) -> Duration {
         let done = (p.epoch - 1) as f64 + p.step as f64 / p.steps as f64;
-        self.start.elapsed().mul_f64((self.epochs as f64 - done) / done)
+        let seconds = self.start.elapsed().as_secs_f64() * (self.epochs as f64 - done) / done;
+        Duration::try_from_secs_f64(seconds).unwrap_or(Duration::MAX)
     }
 }
 

@@ -4,7 +4,7 @@ use super::plot;
 use serde::Serialize;
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
-use striate::train::{EpochReport, Trainer, write_weights};
+use striate::train::{EpochReport, Trainer, write_file, write_weights};
 use striate::{Error, Result};
 
 const CONFIG: &str = "config.json";
@@ -12,10 +12,13 @@ const METRICS: &str = "metrics.csv";
 const MODEL: &str = "model.safetensors";
 const CURVES: &str = "curves.svg";
 
-/// The folder of one run.
+/// What a run writes.
+const FILES: [&str; 4] = [CONFIG, METRICS, MODEL, CURVES];
+
+/// The folder of one run. Every file in it appears whole or not at all.
 pub struct RunDir {
     path: PathBuf,
-    metrics: csv::Writer<std::fs::File>,
+    metrics: csv::Writer<Vec<u8>>,
     rows: Vec<Row>,
 }
 
@@ -37,10 +40,15 @@ pub struct Row {
 impl RunDir {
     /// Fails if a run cannot or must not be written there. Changes nothing.
     pub fn check(path: &Path, force: bool) -> Result<()> {
-        if path.exists() && !path.is_dir() {
-            return Err(Error::data(path, "is a file; --out wants a folder, so give another name"));
+        let file = path.ancestors().find(|p| p.exists()).filter(|p| !p.is_dir());
+        if let Some(file) = file {
+            return Err(Error::data(file, "is a file; --out wants a folder, so give another name"));
         }
-        let earlier = [CONFIG, METRICS, MODEL, CURVES].into_iter().find(|name| path.join(name).exists());
+        let names = FILES.iter().flat_map(|name| [(*name).to_owned(), format!("{name}.part")]);
+        if let Some(folder) = names.map(|name| path.join(name)).find(|p| p.is_dir()) {
+            return Err(Error::data(folder, "is a folder, but a file is to be written; give another --out"));
+        }
+        let earlier = FILES.into_iter().find(|name| path.join(name).symlink_metadata().is_ok());
         match earlier {
             Some(name) if !force => Err(Error::data(
                 path,
@@ -50,30 +58,26 @@ impl RunDir {
         }
     }
 
-    /// Makes the folder and an empty `metrics.csv`; what an earlier run left is removed.
-    pub fn create(path: &Path) -> Result<Self> {
-        std::fs::create_dir_all(path).map_err(Error::io(path, "create the folder"))?;
-        let metrics_path = path.join(METRICS);
-        let file = std::fs::File::create(&metrics_path).map_err(Error::io(&metrics_path, "create"))?;
-        for name in [CONFIG, MODEL, CURVES] {
+    /// Makes the folder with `config.json`; what else an earlier run left is removed. Nothing of it is lost
+    /// if this cannot be written.
+    pub fn create(path: &Path, force: bool, config: &serde_json::Value) -> Result<Self> {
+        Self::check(path, force)?;
+        std::fs::create_dir_all(path).map_err(|e| {
+            Error::data(path, format!("the folder cannot be created ({e}); give another --out"))
+        })?;
+        write_file(&path.join(CONFIG), format!("{config:#}\n").as_bytes())?;
+        for name in [MODEL, METRICS, CURVES] {
             let old = path.join(name);
-            if old.exists() {
+            if old.symlink_metadata().is_ok() {
                 std::fs::remove_file(&old).map_err(Error::io(&old, "remove"))?;
             }
         }
-        Ok(Self { path: path.to_owned(), metrics: csv::Writer::from_writer(file), rows: Vec::new() })
+        Ok(Self { path: path.to_owned(), metrics: csv::Writer::from_writer(Vec::new()), rows: Vec::new() })
     }
 
     /// Where it is.
     pub fn path(&self) -> &Path {
         &self.path
-    }
-
-    /// Writes `config.json`.
-    pub fn write_config(&self, config: &serde_json::Value) -> Result<()> {
-        let path = self.path.join(CONFIG);
-        let text = format!("{config:#}\n");
-        std::fs::write(&path, text).map_err(Error::io(&path, "write"))
     }
 
     /// Adds a line to `metrics.csv`.
@@ -93,7 +97,7 @@ impl RunDir {
         self.metrics.serialize(&row).map_err(|e| Error::io(&path, "write")(e.into()))?;
         self.metrics.flush().map_err(Error::io(&path, "write"))?;
         self.rows.push(row);
-        Ok(())
+        write_file(&path, self.metrics.get_ref())
     }
 
     /// Writes `model.safetensors`.
@@ -109,6 +113,6 @@ impl RunDir {
         let path = self.path.join(CURVES);
         let svg = plot::curves(title, &self.rows)
             .map_err(|e| Error::data(&path, format!("cannot be drawn: {e}")))?;
-        std::fs::write(&path, svg).map_err(Error::io(&path, "write"))
+        write_file(&path, svg.as_bytes())
     }
 }
