@@ -29,7 +29,7 @@ pub struct Args {
     #[arg(long, default_value = "auto")]
     pub device: String,
     /// Times that every training picture is seen
-    #[arg(long, default_value_t = 5)]
+    #[arg(long, default_value_t = 3)]
     pub epochs: usize,
     /// Pictures a step
     #[arg(long, default_value_t = 64)]
@@ -61,8 +61,8 @@ pub struct Args {
     /// Largest norm of all gradients together
     #[arg(long, allow_negative_numbers = true)]
     pub clip_norm: Option<f32>,
-    /// Random changes of training pictures; crop is 1/8 of a side
-    #[arg(long, value_enum, default_value_t = AugmentName::CropFlip)]
+    /// Random changes of training pictures; crop moves by up to 1/8 of a side. Long runs want crop-flip
+    #[arg(long, value_enum, default_value_t = AugmentName::None)]
     pub augment: AugmentName,
     /// Leave out a last batch that is smaller than the others
     #[arg(long)]

@@ -1,0 +1,131 @@
+//! Twenty training steps of ResNet-20: every executor follows PyTorch, and repeats itself bit by bit.
+
+mod common;
+
+use common::{Suite, text};
+use serde_json::Value;
+use striate::models::CifarResNet;
+use striate::nn::{Optimizer, SgdConfig};
+use striate::plan::Plan;
+use striate::train::{Recipe, training_graph};
+use striate::{Device, Session, Tensor};
+
+/// Losses of all executors and PyTorch's, computed in f64, agree to this.
+const TOLERANCE: f64 = 1e-4;
+
+/// Steps of the runs that are only compared with themselves.
+const SHORT: usize = 3;
+
+fn golden() -> Value {
+    serde_json::from_str(include_str!("goldens/resnet20_steps.json")).expect("the golden file is JSON")
+}
+
+fn number(golden: &Value, name: &str) -> f64 {
+    golden[name].as_f64().unwrap_or_else(|| panic!("{name} is missing from the golden file"))
+}
+
+/// The golden file's recipe: a hash of (seed, i) as 64 bits.
+fn hash(seed: u64, i: u64) -> u64 {
+    const GOLDEN: u64 = 0x9E37_79B9_7F4A_7C15;
+    let mut z = i
+        .wrapping_mul(0xD1B5_4A32_D192_ED03)
+        .wrapping_add(seed.wrapping_mul(GOLDEN).wrapping_add(GOLDEN));
+    z = (z ^ (z >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
+    z = (z ^ (z >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
+    z ^ (z >> 31)
+}
+
+/// Numbers uniform in +-bound, from the top 24 bits of the hash.
+fn fill(seed: u64, len: usize, bound: f64) -> Vec<f32> {
+    let unit = |i: usize| (hash(seed, i as u64) >> 40) as f32 / 16_777_216.0;
+    (0..len).map(|i| (2.0 * unit(i) - 1.0) * bound as f32).collect()
+}
+
+/// A run from the recipe's weights, those of `seed`: losses, and the final parameters.
+fn train(device: &Device, steps: usize, seed: u64) -> striate::Result<(Vec<f64>, Vec<Tensor>)> {
+    let golden = golden();
+    let batch = number(&golden, "batch") as usize;
+    let model = CifarResNet { blocks: 3, in_channels: 3, classes: 10 };
+    let sgd = SgdConfig {
+        momentum: number(&golden, "momentum") as f32,
+        weight_decay: number(&golden, "weight_decay") as f32,
+        nesterov: false,
+    };
+    let recipe = Recipe { optimizer: Optimizer::Sgd(sgd), label_smoothing: 0.0, clip_norm: None };
+    let graph = training_graph(&model, [batch, 3, 32, 32], &recipe)?;
+    let mut session = Session::new(device, vec![Plan::new(&graph, device.target())?])?;
+    session.initialize(1)?;
+    let parameters: Vec<(String, Vec<usize>)> = graph
+        .parameters()
+        .into_iter()
+        .map(|p| (graph.value(p).name.clone(), graph.shape(p).to_vec()))
+        .collect();
+    let mut next = seed;
+    for (name, shape) in parameters.iter().filter(|(_, shape)| shape.len() > 1) {
+        let fan_in: usize = shape[1..].iter().product();
+        let bound = if shape.len() == 4 { 6.0 } else { 3.0 };
+        let len = shape.iter().product();
+        let weights = fill(next, len, (bound / fan_in as f64).sqrt());
+        session.write(name, &Tensor::f32(shape.clone(), weights)?)?;
+        next += 1;
+    }
+    session.write("fc.bias", &Tensor::zeros([10]))?;
+
+    let images = fill(1, batch * 3 * 32 * 32, 3f64.sqrt());
+    let labels: Vec<u32> = (0..batch as u64).map(|i| (hash(2, i) % 10) as u32).collect();
+    let schedule = recipe.optimizer.schedule(number(&golden, "lr") as f32, 0);
+    let feed: [(&str, &[u8]); 3] = [
+        ("images", bytemuck::cast_slice(&images)),
+        ("labels", bytemuck::cast_slice(&labels)),
+        (Optimizer::SCHEDULE, bytemuck::cast_slice(&schedule)),
+    ];
+    let losses = (0..steps)
+        .map(|_| Ok(f64::from(session.run(0, &feed)?.scalar("loss").expect("the graph has a loss"))))
+        .collect::<striate::Result<_>>()?;
+    let weights = parameters.iter().map(|(name, _)| session.read(name)).collect::<striate::Result<_>>()?;
+    Ok((losses, weights))
+}
+
+fn follows_pytorch(device: &Device) -> Result<(), String> {
+    let golden = golden();
+    let want: Vec<f64> =
+        golden["losses_f64"].as_array().expect("a list").iter().filter_map(Value::as_f64).collect();
+    let (got, _) = train(device, want.len(), 100).map_err(text)?;
+    for (step, (got, want)) in got.iter().zip(&want).enumerate() {
+        let apart = (got - want).abs() / want;
+        if apart > TOLERANCE {
+            return Err(format!(
+                "{}: loss {got} at step {step}, PyTorch has {want}: {apart:.1e} apart",
+                device.name()
+            ));
+        }
+    }
+    Ok(())
+}
+
+fn repeats_itself(device: &Device) -> Result<(), String> {
+    let [first, again, other] = [100, 100, 500].map(|seed| train(device, SHORT, seed).map_err(text));
+    let (first, again, other) = (first?.1, again?.1, other?.1);
+    // As words: equal bits, not merely equal numbers.
+    let words = |tensors: &[Tensor]| tensors.iter().flat_map(|t| t.as_u32().to_vec()).collect::<Vec<u32>>();
+    if words(&first) != words(&again) {
+        return Err(format!("{}: two runs from the same weights differ", device.name()));
+    }
+    if words(&first) == words(&other) {
+        return Err(format!("{}: runs from other weights are the same", device.name()));
+    }
+    Ok(())
+}
+
+fn main() -> std::process::ExitCode {
+    let mut suite = Suite::new();
+    for name in ["cpu", "cpu-reference"] {
+        suite.add(format!("follows_pytorch::{name}"), move || {
+            follows_pytorch(&Device::select(name).map_err(text)?)
+        });
+    }
+    suite.add("repeats_itself::cpu", || repeats_itself(&Device::select("cpu").map_err(text)?));
+    suite.add_gpu("follows_pytorch::gpu", follows_pytorch);
+    suite.add_gpu("repeats_itself::gpu", repeats_itself);
+    suite.run()
+}
