@@ -42,6 +42,8 @@ fn main() -> ExitCode {
         ("a_plan_does_not_depend_on_what_ran_before", a_plan_does_not_depend_on_what_ran_before),
         ("initial_values_depend_on_seed_and_name", initial_values_depend_on_seed_and_name),
         ("time_tells_each_group", time_tells_each_group),
+        ("time_of_a_plan_without_launches", time_of_a_plan_without_launches),
+        ("a_second_update_is_refused", a_second_update_is_refused),
     ];
     for (name, test) in tests {
         suite.add(format!("{name}::reference"), || test(&Device::cpu_reference()));
@@ -631,4 +633,38 @@ fn time_tells_each_group(device: &Device) -> Outcome {
         compare(name, got, want, 0.0, 0.0)?;
     }
     Ok(())
+}
+
+fn time_of_a_plan_without_launches(device: &Device) -> Outcome {
+    let run = || -> Result<(Timing, Tensor)> {
+        let mut graph = Graph::new();
+        let x = graph.input("x", TensorType::f32([2]))?;
+        graph.output("x", x);
+        let mut session = session(device, &[&graph])?;
+        let feed = [1.0f32, 2.0];
+        let feed = [("x", bytemuck::cast_slice(&feed))];
+        let timing = session.time(0, &feed)?;
+        Ok((timing, session.run(0, &feed)?.into_tensors().remove(0)))
+    };
+    let (timing, x) = run().map_err(text)?;
+    match timing.seconds.is_empty() && x.as_f32() == [1.0, 2.0] {
+        true => Ok(()),
+        false => Err(format!("expected no times and the input, found {timing:?} and {x:?}")),
+    }
+}
+
+fn a_second_update_is_refused(_: &Device) -> Outcome {
+    let mut graph = Graph::new();
+    let zero = Init::Constant(0.0);
+    let mut state = |name| graph.persistent(name, TensorType::f32([1]), PersistentKind::Buffer, zero);
+    let (a, b) = (state("a").map_err(text)?, state("b").map_err(text)?);
+    graph.update(a, b).map_err(text)?;
+    match graph.update(a, a) {
+        Err(Error::Argument { name, problem }) if name == "a" && problem.contains("already") => {}
+        other => return Err(format!("expected an error that names the state, found {other:?}")),
+    }
+    match graph.updates() == [(a, b)] {
+        true => Ok(()),
+        false => Err(format!("the first update should stand, found {:?}", graph.updates())),
+    }
 }

@@ -2,13 +2,13 @@
 
 use crate::{Error, Result, Session, Tensor};
 use safetensors::{Dtype, SafeTensors, tensor::TensorView};
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::fs::File;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
 /// Writes named tensors as a safetensors file, with text in its metadata. The file appears whole or not
-/// at all, as by [`write_file`].
+/// at all, as by [`write_file`]. The same tensors and metadata are the same bytes.
 pub fn write_weights(
     path: &Path,
     tensors: &[(String, Tensor)],
@@ -21,9 +21,33 @@ pub fn write_weights(
             view.map(|v| (name.as_str(), v)).map_err(|e| Error::data(path, format!("{name}: {e}")))
         })
         .collect::<Result<Vec<_>>>()?;
-    let bytes =
-        safetensors::serialize(views, Some(metadata)).map_err(|e| Error::data(path, e.to_string()))?;
-    write_file(path, &bytes)
+    let bytes = safetensors::serialize(views, None).map_err(|e| Error::data(path, e.to_string()))?;
+    write_file(path, &with_metadata(&bytes, metadata))
+}
+
+/// A safetensors file with metadata in its header, sorted: `safetensors::serialize` would write them in a
+/// `HashMap`'s order, which is another one in each run, and the same weights would be other bytes.
+fn with_metadata(file: &[u8], metadata: HashMap<String, String>) -> Vec<u8> {
+    let (length, rest) = file.split_first_chunk().expect("a safetensors file begins with a length");
+    let (header, data) = rest.split_at(u64::from_le_bytes(*length) as usize);
+    let header = std::str::from_utf8(header).expect("the header is JSON").trim_end();
+    let tensors = header.strip_prefix('{').expect("the header is an object");
+    let sorted: BTreeMap<String, String> = metadata.into_iter().collect();
+    let pairs: Vec<String> = sorted.iter().map(|(k, v)| format!("{}:{}", json(k), json(v))).collect();
+    let comma = if tensors == "}" { "" } else { "," };
+    let mut header = format!("{{\"__metadata__\":{{{}}}{comma}{tensors}", pairs.join(","));
+    header.extend(std::iter::repeat_n(' ', header.len().next_multiple_of(8) - header.len()));
+    [&(header.len() as u64).to_le_bytes(), header.as_bytes(), data].concat()
+}
+
+/// A text as JSON.
+fn json(text: &str) -> String {
+    let escaped = text.chars().map(|c| match c {
+        '"' | '\\' => format!("\\{c}"),
+        c if c < ' ' => format!("\\u{:04x}", c as u32),
+        c => c.to_string(),
+    });
+    format!("\"{}\"", escaped.collect::<String>())
 }
 
 /// Writes a file that appears whole or not at all, whatever ends the program: it is written beside its

@@ -44,9 +44,6 @@ impl Reporter {
 
     /// Tells about a step whose results have arrived.
     pub fn step(&mut self, p: &Progress) {
-        if p.step == 1 {
-            self.epoch_start = Instant::now();
-        }
         let speed = p.score.pictures as f64 / self.epoch_start.elapsed().as_secs_f64().max(1e-9);
         let message = format!(
             "loss {:.4}  accuracy {:5.2} %  {speed:.0} pictures/s  {} left",
@@ -85,6 +82,7 @@ impl Reporter {
             None => say(&line),
         }
         self.last_line = Instant::now();
+        self.epoch_start = self.last_line;
     }
 
     /// Time until the last epoch's end, as fast as so far.
