@@ -6,9 +6,10 @@
 //                                                           dy[n, o, oy, ox] * x[n, g(o) + c, iy, ix]
 //
 // with iy = oy * stride_h - padding_h + ky * dilation_h, ix = ox * stride - padding_w + kx, zeros outside the picture, and g(o)
-// the first channel of o's group. w(o, c, ky, kx) lies at group * w_group + o * w_out + c * w_in + w_start +
-// (ky * kernel_w + kx) * w_step: with the roles of the channels exchanged and a step of -1 the same kernel
-// computes a gradient with respect to the input, whose padding is dilation * (kernel - 1) - padding.
+// the first channel of o's group. w(o, c, ky, kx) lies at group * w_group + o * w_out + c * w_in + w_start + ky *
+// w_down + kx * w_right, y(n, o, oy, ox) at (n, o) * y_plane + y_start + oy * y_down + ox * y_right. So the same kernel computes
+// a gradient with respect to the input: the channels' roles exchanged, the filters turned around by negative steps, and at
+// stride 2 one launch for each phase, that is for the pixels whose row and column have the same remainders.
 // Sizes and channels are those of one group, except for `groups`; x: [batch, groups * in_channels, in_h, in_w].
 //
 // Made for software adapters (see tile.wgsl): along a row, three filter columns share ten pixels (seventeen at
@@ -22,7 +23,8 @@
 struct ConvSubgroups {
     batch: u32, in_channels: u32, in_h: u32, in_w: u32, out_channels: u32, out_h: u32, out_w: u32,
     kernel_h: u32, kernel_w: u32, stride_h: u32, stride_w: u32, dilation_h: u32, padding_h: u32, padding_w: u32, groups: u32,
-    w_group: u32, w_out: u32, w_in: u32, w_start: u32, w_step: u32,
+    w_group: u32, w_out: u32, w_in: u32, w_start: u32, w_down: u32, w_right: u32,
+    y_plane: u32, y_start: u32, y_down: u32, y_right: u32,
     has_bias: u32, images_per_slice: u32,
 }
 
@@ -39,14 +41,14 @@ fn pixel(row: u32, ix: u32, inside: bool) -> f32 {
 
 fn store(at: u32, o: u32, ox: u32, shift: f32, left: vec4f, right: vec4f) {
     if (o >= params.out_channels) { return; }
-    if (ox + 0u < params.out_w) { y[at + 0u] = left.x + shift; }
-    if (ox + 1u < params.out_w) { y[at + 1u] = left.y + shift; }
-    if (ox + 2u < params.out_w) { y[at + 2u] = left.z + shift; }
-    if (ox + 3u < params.out_w) { y[at + 3u] = left.w + shift; }
-    if (ox + 4u < params.out_w) { y[at + 4u] = right.x + shift; }
-    if (ox + 5u < params.out_w) { y[at + 5u] = right.y + shift; }
-    if (ox + 6u < params.out_w) { y[at + 6u] = right.z + shift; }
-    if (ox + 7u < params.out_w) { y[at + 7u] = right.w + shift; }
+    if (ox + 0u < params.out_w) { y[at + 0u * params.y_right] = left.x + shift; }
+    if (ox + 1u < params.out_w) { y[at + 1u * params.y_right] = left.y + shift; }
+    if (ox + 2u < params.out_w) { y[at + 2u * params.y_right] = left.z + shift; }
+    if (ox + 3u < params.out_w) { y[at + 3u * params.y_right] = left.w + shift; }
+    if (ox + 4u < params.out_w) { y[at + 4u * params.y_right] = right.x + shift; }
+    if (ox + 5u < params.out_w) { y[at + 5u * params.y_right] = right.y + shift; }
+    if (ox + 6u < params.out_w) { y[at + 6u * params.y_right] = right.z + shift; }
+    if (ox + 7u < params.out_w) { y[at + 7u * params.y_right] = right.w + shift; }
 }
 
 fn bias_at(o: u32) -> f32 {
@@ -83,7 +85,7 @@ fn conv_subgroups(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) 
             let row = (plane * params.in_h + min(iy, params.in_h - 1u)) * params.in_w;
             for (var kx = 0u; kx < params.kernel_w; kx += 3u) {
                 let ix = ox + kx - params.padding_w;
-                let tap = c * params.w_in + (ky * params.kernel_w + kx) * params.w_step;
+                let tap = c * params.w_in + ky * params.w_down + kx * params.w_right;
                 let p0 = pixel(row, ix + 0u, inside);
                 let p1 = pixel(row, ix + 1u, inside);
                 let p2 = pixel(row, ix + 2u, inside);
@@ -96,10 +98,10 @@ fn conv_subgroups(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) 
                 let p9 = pixel(row, ix + 9u, inside);
                 add_outer(&tile, w[w_low + tap], w[w_high + tap], vec4f(p0, p1, p2, p3), vec4f(p4, p5, p6, p7));
                 let on1 = kx + 1u < params.kernel_w;
-                let tap1 = select(tap, tap + 1u * params.w_step, on1);
+                let tap1 = select(tap, tap + 1u * params.w_right, on1);
                 add_outer(&tile, select(0.0, w[w_low + tap1], on1), select(0.0, w[w_high + tap1], on1), vec4f(p1, p2, p3, p4), vec4f(p5, p6, p7, p8));
                 let on2 = kx + 2u < params.kernel_w;
-                let tap2 = select(tap, tap + 2u * params.w_step, on2);
+                let tap2 = select(tap, tap + 2u * params.w_right, on2);
                 add_outer(&tile, select(0.0, w[w_low + tap2], on2), select(0.0, w[w_high + tap2], on2), vec4f(p2, p3, p4, p5), vec4f(p6, p7, p8, p9));
             }
         }
@@ -107,24 +109,24 @@ fn conv_subgroups(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) 
 
     if (wanted >= row_tiles) { return; }
     let channel = g * params.out_channels + o;
-    let pixels = params.out_h * params.out_w;
-    let at = (n * params.groups * params.out_channels + channel) * pixels + oy * params.out_w + ox;
-    store(at + 0u * pixels, o + 0u, ox, bias_at(channel + 0u), tile.r0, tile.s0);
-    store(at + 1u * pixels, o + 1u, ox, bias_at(channel + 1u), tile.r1, tile.s1);
-    store(at + 2u * pixels, o + 2u, ox, bias_at(channel + 2u), tile.r2, tile.s2);
-    store(at + 3u * pixels, o + 3u, ox, bias_at(channel + 3u), tile.r3, tile.s3);
-    store(at + 4u * pixels, o + 4u, ox, bias_at(channel + 4u), tile.r4, tile.s4);
-    store(at + 5u * pixels, o + 5u, ox, bias_at(channel + 5u), tile.r5, tile.s5);
-    store(at + 6u * pixels, o + 6u, ox, bias_at(channel + 6u), tile.r6, tile.s6);
-    store(at + 7u * pixels, o + 7u, ox, bias_at(channel + 7u), tile.r7, tile.s7);
-    store(at + 8u * pixels, o + 8u, ox, bias_at(channel + 8u), tile.r8, tile.s8);
-    store(at + 9u * pixels, o + 9u, ox, bias_at(channel + 9u), tile.r9, tile.s9);
-    store(at + 10u * pixels, o + 10u, ox, bias_at(channel + 10u), tile.r10, tile.s10);
-    store(at + 11u * pixels, o + 11u, ox, bias_at(channel + 11u), tile.r11, tile.s11);
-    store(at + 12u * pixels, o + 12u, ox, bias_at(channel + 12u), tile.r12, tile.s12);
-    store(at + 13u * pixels, o + 13u, ox, bias_at(channel + 13u), tile.r13, tile.s13);
-    store(at + 14u * pixels, o + 14u, ox, bias_at(channel + 14u), tile.r14, tile.s14);
-    store(at + 15u * pixels, o + 15u, ox, bias_at(channel + 15u), tile.r15, tile.s15);
+    let plane = (n * params.groups * params.out_channels + channel) * params.y_plane;
+    let at = plane + params.y_start + oy * params.y_down + ox * params.y_right;
+    store(at + 0u * params.y_plane, o + 0u, ox, bias_at(channel + 0u), tile.r0, tile.s0);
+    store(at + 1u * params.y_plane, o + 1u, ox, bias_at(channel + 1u), tile.r1, tile.s1);
+    store(at + 2u * params.y_plane, o + 2u, ox, bias_at(channel + 2u), tile.r2, tile.s2);
+    store(at + 3u * params.y_plane, o + 3u, ox, bias_at(channel + 3u), tile.r3, tile.s3);
+    store(at + 4u * params.y_plane, o + 4u, ox, bias_at(channel + 4u), tile.r4, tile.s4);
+    store(at + 5u * params.y_plane, o + 5u, ox, bias_at(channel + 5u), tile.r5, tile.s5);
+    store(at + 6u * params.y_plane, o + 6u, ox, bias_at(channel + 6u), tile.r6, tile.s6);
+    store(at + 7u * params.y_plane, o + 7u, ox, bias_at(channel + 7u), tile.r7, tile.s7);
+    store(at + 8u * params.y_plane, o + 8u, ox, bias_at(channel + 8u), tile.r8, tile.s8);
+    store(at + 9u * params.y_plane, o + 9u, ox, bias_at(channel + 9u), tile.r9, tile.s9);
+    store(at + 10u * params.y_plane, o + 10u, ox, bias_at(channel + 10u), tile.r10, tile.s10);
+    store(at + 11u * params.y_plane, o + 11u, ox, bias_at(channel + 11u), tile.r11, tile.s11);
+    store(at + 12u * params.y_plane, o + 12u, ox, bias_at(channel + 12u), tile.r12, tile.s12);
+    store(at + 13u * params.y_plane, o + 13u, ox, bias_at(channel + 13u), tile.r13, tile.s13);
+    store(at + 14u * params.y_plane, o + 14u, ox, bias_at(channel + 14u), tile.r14, tile.s14);
+    store(at + 15u * params.y_plane, o + 15u, ox, bias_at(channel + 15u), tile.r15, tile.s15);
 }
 
 @compute @workgroup_size(64)
@@ -157,7 +159,7 @@ fn conv_subgroups_stride2(@builtin(workgroup_id) group: vec3u, @builtin(num_work
             let row = (plane * params.in_h + min(iy, params.in_h - 1u)) * params.in_w;
             for (var kx = 0u; kx < params.kernel_w; kx += 3u) {
                 let ix = 2u * ox + kx - params.padding_w;
-                let tap = c * params.w_in + (ky * params.kernel_w + kx) * params.w_step;
+                let tap = c * params.w_in + ky * params.w_down + kx * params.w_right;
                 let p0 = pixel(row, ix + 0u, inside);
                 let p1 = pixel(row, ix + 1u, inside);
                 let p2 = pixel(row, ix + 2u, inside);
@@ -177,10 +179,10 @@ fn conv_subgroups_stride2(@builtin(workgroup_id) group: vec3u, @builtin(num_work
                 let p16 = pixel(row, ix + 16u, inside);
                 add_outer(&tile, w[w_low + tap], w[w_high + tap], vec4f(p0, p2, p4, p6), vec4f(p8, p10, p12, p14));
                 let on1 = kx + 1u < params.kernel_w;
-                let tap1 = select(tap, tap + 1u * params.w_step, on1);
+                let tap1 = select(tap, tap + 1u * params.w_right, on1);
                 add_outer(&tile, select(0.0, w[w_low + tap1], on1), select(0.0, w[w_high + tap1], on1), vec4f(p1, p3, p5, p7), vec4f(p9, p11, p13, p15));
                 let on2 = kx + 2u < params.kernel_w;
-                let tap2 = select(tap, tap + 2u * params.w_step, on2);
+                let tap2 = select(tap, tap + 2u * params.w_right, on2);
                 add_outer(&tile, select(0.0, w[w_low + tap2], on2), select(0.0, w[w_high + tap2], on2), vec4f(p2, p4, p6, p8), vec4f(p10, p12, p14, p16));
             }
         }
@@ -188,24 +190,24 @@ fn conv_subgroups_stride2(@builtin(workgroup_id) group: vec3u, @builtin(num_work
 
     if (wanted >= row_tiles) { return; }
     let channel = g * params.out_channels + o;
-    let pixels = params.out_h * params.out_w;
-    let at = (n * params.groups * params.out_channels + channel) * pixels + oy * params.out_w + ox;
-    store(at + 0u * pixels, o + 0u, ox, bias_at(channel + 0u), tile.r0, tile.s0);
-    store(at + 1u * pixels, o + 1u, ox, bias_at(channel + 1u), tile.r1, tile.s1);
-    store(at + 2u * pixels, o + 2u, ox, bias_at(channel + 2u), tile.r2, tile.s2);
-    store(at + 3u * pixels, o + 3u, ox, bias_at(channel + 3u), tile.r3, tile.s3);
-    store(at + 4u * pixels, o + 4u, ox, bias_at(channel + 4u), tile.r4, tile.s4);
-    store(at + 5u * pixels, o + 5u, ox, bias_at(channel + 5u), tile.r5, tile.s5);
-    store(at + 6u * pixels, o + 6u, ox, bias_at(channel + 6u), tile.r6, tile.s6);
-    store(at + 7u * pixels, o + 7u, ox, bias_at(channel + 7u), tile.r7, tile.s7);
-    store(at + 8u * pixels, o + 8u, ox, bias_at(channel + 8u), tile.r8, tile.s8);
-    store(at + 9u * pixels, o + 9u, ox, bias_at(channel + 9u), tile.r9, tile.s9);
-    store(at + 10u * pixels, o + 10u, ox, bias_at(channel + 10u), tile.r10, tile.s10);
-    store(at + 11u * pixels, o + 11u, ox, bias_at(channel + 11u), tile.r11, tile.s11);
-    store(at + 12u * pixels, o + 12u, ox, bias_at(channel + 12u), tile.r12, tile.s12);
-    store(at + 13u * pixels, o + 13u, ox, bias_at(channel + 13u), tile.r13, tile.s13);
-    store(at + 14u * pixels, o + 14u, ox, bias_at(channel + 14u), tile.r14, tile.s14);
-    store(at + 15u * pixels, o + 15u, ox, bias_at(channel + 15u), tile.r15, tile.s15);
+    let plane = (n * params.groups * params.out_channels + channel) * params.y_plane;
+    let at = plane + params.y_start + oy * params.y_down + ox * params.y_right;
+    store(at + 0u * params.y_plane, o + 0u, ox, bias_at(channel + 0u), tile.r0, tile.s0);
+    store(at + 1u * params.y_plane, o + 1u, ox, bias_at(channel + 1u), tile.r1, tile.s1);
+    store(at + 2u * params.y_plane, o + 2u, ox, bias_at(channel + 2u), tile.r2, tile.s2);
+    store(at + 3u * params.y_plane, o + 3u, ox, bias_at(channel + 3u), tile.r3, tile.s3);
+    store(at + 4u * params.y_plane, o + 4u, ox, bias_at(channel + 4u), tile.r4, tile.s4);
+    store(at + 5u * params.y_plane, o + 5u, ox, bias_at(channel + 5u), tile.r5, tile.s5);
+    store(at + 6u * params.y_plane, o + 6u, ox, bias_at(channel + 6u), tile.r6, tile.s6);
+    store(at + 7u * params.y_plane, o + 7u, ox, bias_at(channel + 7u), tile.r7, tile.s7);
+    store(at + 8u * params.y_plane, o + 8u, ox, bias_at(channel + 8u), tile.r8, tile.s8);
+    store(at + 9u * params.y_plane, o + 9u, ox, bias_at(channel + 9u), tile.r9, tile.s9);
+    store(at + 10u * params.y_plane, o + 10u, ox, bias_at(channel + 10u), tile.r10, tile.s10);
+    store(at + 11u * params.y_plane, o + 11u, ox, bias_at(channel + 11u), tile.r11, tile.s11);
+    store(at + 12u * params.y_plane, o + 12u, ox, bias_at(channel + 12u), tile.r12, tile.s12);
+    store(at + 13u * params.y_plane, o + 13u, ox, bias_at(channel + 13u), tile.r13, tile.s13);
+    store(at + 14u * params.y_plane, o + 14u, ox, bias_at(channel + 14u), tile.r14, tile.s14);
+    store(at + 15u * params.y_plane, o + 15u, ox, bias_at(channel + 15u), tile.r15, tile.s15);
 }
 
 // Bindings of grad_weight: x, then dy in the place of w.

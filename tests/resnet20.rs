@@ -27,9 +27,8 @@ fn number(golden: &Value, name: &str) -> f64 {
 /// The golden file's recipe: a hash of (seed, i) as 64 bits.
 fn hash(seed: u64, i: u64) -> u64 {
     const GOLDEN: u64 = 0x9E37_79B9_7F4A_7C15;
-    let mut z = i
-        .wrapping_mul(0xD1B5_4A32_D192_ED03)
-        .wrapping_add(seed.wrapping_mul(GOLDEN).wrapping_add(GOLDEN));
+    let mut z =
+        i.wrapping_mul(0xD1B5_4A32_D192_ED03).wrapping_add(seed.wrapping_mul(GOLDEN).wrapping_add(GOLDEN));
     z = (z ^ (z >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
     z = (z ^ (z >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
     z ^ (z >> 31)

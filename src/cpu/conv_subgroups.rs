@@ -16,36 +16,41 @@ fn input_column(p: &ConvSubgroups, ox: u32, kx: u32) -> Option<usize> {
 }
 
 /// Where a weight lies.
-fn weight_at(p: &ConvSubgroups, g: usize, o: usize, c: u32, tap: u32) -> usize {
+fn weight_at(p: &ConvSubgroups, g: usize, o: usize, [c, ky, kx]: [u32; 3]) -> usize {
     let fixed = g * p.w_group as usize + o * p.w_out as usize + (c * p.w_in + p.w_start) as usize;
-    (fixed as i64 + i64::from(tap) * i64::from(p.w_step as i32)) as usize
+    let down = i64::from(ky) * i64::from(p.w_down as i32);
+    (fixed as i64 + down + i64::from(kx) * i64::from(p.w_right as i32)) as usize
+}
+
+/// One result: channel o of group g of picture n.
+fn result(p: &ConvSubgroups, x: &[f32], w: &[f32], [n, g, o]: [usize; 3], [oy, ox]: [u32; 2]) -> f64 {
+    let mut sum = 0.0;
+    for c in 0..p.in_channels {
+        let plane = (n * p.groups as usize + g) * p.in_channels as usize + c as usize;
+        for ky in 0..p.kernel_h {
+            let Some(iy) = input_row(p, oy, ky) else { continue };
+            for kx in 0..p.kernel_w {
+                let Some(ix) = input_column(p, ox, kx) else { continue };
+                let pixel = x[(plane * p.in_h as usize + iy) * p.in_w as usize + ix];
+                sum += f64::from(pixel) * f64::from(w[weight_at(p, g, o, [c, ky, kx])]);
+            }
+        }
+    }
+    sum
 }
 
 /// y = x * w + bias.
 pub fn conv_subgroups(p: &ConvSubgroups, io: Io<'_>) {
     let ([x, w, bias], [y]) = io.f32();
-    let pixels = (p.out_h * p.out_w) as usize;
     let channels = (p.groups * p.out_channels) as usize;
-    let len = p.batch as usize * channels * pixels;
-    y[..len].par_chunks_mut(pixels).enumerate().for_each(|(plane, out)| {
+    let len = p.batch as usize * channels * p.y_plane as usize;
+    y[..len].par_chunks_mut(p.y_plane as usize).enumerate().for_each(|(plane, out)| {
         let (n, channel) = (plane / channels, plane % channels);
         let (g, o) = (channel / p.out_channels as usize, channel % p.out_channels as usize);
-        let start = if p.has_bias == 1 { f64::from(bias[channel]) } else { 0.0 };
-        for (at, value) in out.iter_mut().enumerate() {
-            let (oy, ox) = (at as u32 / p.out_w, at as u32 % p.out_w);
-            let mut sum = start;
-            for c in 0..p.in_channels {
-                let plane = (n * p.groups as usize + g) * p.in_channels as usize + c as usize;
-                for ky in 0..p.kernel_h {
-                    let Some(iy) = input_row(p, oy, ky) else { continue };
-                    for kx in 0..p.kernel_w {
-                        let Some(ix) = input_column(p, ox, kx) else { continue };
-                        let pixel = x[(plane * p.in_h as usize + iy) * p.in_w as usize + ix];
-                        sum += f64::from(pixel) * f64::from(w[weight_at(p, g, o, c, ky * p.kernel_w + kx)]);
-                    }
-                }
-            }
-            *value = sum as f32;
+        let shift = if p.has_bias == 1 { f64::from(bias[channel]) } else { 0.0 };
+        for (oy, ox) in (0..p.out_h).flat_map(|oy| (0..p.out_w).map(move |ox| (oy, ox))) {
+            let at = p.y_start + oy * p.y_down + ox * p.y_right;
+            out[at as usize] = (result(p, x, w, [n, g, o], [oy, ox]) + shift) as f32;
         }
     });
 }

@@ -161,12 +161,18 @@ params! {
         padding_h: u32,
         padding_w: u32,
         groups: u32,
-        /// Where a weight lies: strides by group, output and input channel, a start and a step by tap.
+        /// Where a weight lies: strides by group, output and input channel, a start, and steps by tap.
         w_group: u32,
         w_out: u32,
         w_in: u32,
         w_start: u32,
-        w_step: u32,
+        w_down: u32,
+        w_right: u32,
+        /// Where a result lies: elements a plane, a start, and steps by row and by column.
+        y_plane: u32,
+        y_start: u32,
+        y_down: u32,
+        y_right: u32,
         has_bias: u32,
         /// Pictures that one partial weight gradient sums up.
         images_per_slice: u32,

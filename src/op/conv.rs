@@ -157,7 +157,7 @@ enum Method {
 
 /// The way that suits a convolution on a target. `handed_on`: whether the kernels by subgroups can do it.
 fn method(g: &Geometry, target: &Target, handed_on: bool) -> Method {
-    let handed_on = handed_on && target.subgroups && g.dilation_w == 1 && g.kernel_w > 1;
+    let handed_on = handed_on && target.subgroups && g.dilation_w == 1 && !is_pointwise(g);
     match target.conv {
         ConvAlgorithm::Direct => Method::Direct,
         // With few channels a group, matrix products are so thin that they are all edge.
@@ -243,8 +243,9 @@ impl Operation for Conv2dGradInput {
     fn lower(&self, node: &mut Lowering<'_, '_>) -> Result<()> {
         let g = self.conv.checked(&self.input_shape, node.input_shape(1));
         let (grad_output, weight) = (node.input(0), node.input(1));
-        // The kernel walks over the input; with larger strides there would be gaps.
-        match method(&g, node.target(), [g.stride_h, g.stride_w] == [1, 1]) {
+        // At stride 2 each of four phases is a convolution of its own, but not with dilation.
+        let phases = g.stride_h <= 2 && g.stride_w <= 2 && (g.stride_h == 1 || g.dilation_h == 1);
+        match method(&g, node.target(), phases) {
             Method::Direct => direct(node, &kernel::CONV_DIRECT_GRAD_INPUT, &[grad_output, weight], &g),
             Method::Im2col => im2col::grad_input(node, &g),
             Method::Subgroups => subgroups::grad_input(node, &g),
