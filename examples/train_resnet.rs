@@ -1,0 +1,67 @@
+//! Trains a small ResNet and keeps its weights: the library from data to a file, in one page.
+//! `cargo run --release --example train_resnet`
+//!
+//! An argument is the device, as `--device` of the program takes it: `auto`, `cpu`, a part of a GPU's name.
+
+use std::collections::HashMap;
+use std::ops::ControlFlow;
+use std::path::Path;
+use striate::data::{self, Augment};
+use striate::nn::{Decay, Optimizer, SgdConfig};
+use striate::plan::Report;
+use striate::train::{Recipe, TrainConfig, Trainer, write_weights};
+use striate::{Device, Result, models};
+
+fn main() {
+    if let Err(error) = run() {
+        eprintln!("error: {error}");
+        std::process::exit(1);
+    }
+}
+
+fn run() -> Result<()> {
+    let device = Device::select(std::env::args().nth(1).as_deref().unwrap_or("auto"))?;
+    println!("on {}", device.describe());
+
+    // 6,000 training and 1,000 test pictures of clothes, built into the library.
+    let split = data::open("fashion-mnist", None, None)?;
+    let [channels, ..] = split.train.shape();
+    let model = models::by_name("resnet8", channels, split.train.classes().len())?;
+
+    let optimizer = Optimizer::Sgd(SgdConfig { momentum: 0.9, weight_decay: 5e-4, nesterov: true });
+    let config = TrainConfig {
+        epochs: 3,
+        batch: 64,
+        lr: 0.1,
+        warmup_epochs: 0.5,
+        decay: Decay::Cosine,
+        recipe: Recipe { optimizer, label_smoothing: 0.0, clip_norm: None },
+        seed: 1,
+        augment: Some(Augment { crop_padding: 3, flip: true }),
+        drop_last: false,
+        threads: 2,
+    };
+
+    // Plans the steps, takes all memory and compiles every kernel it will need.
+    let mut trainer = Trainer::new(&device, &*model, split, config)?;
+    println!("{} parameters; {}", trainer.parameters(), Report::new(trainer.plan()).memory);
+
+    while trainer.epochs_left() > 0 {
+        // The closure sees every step, in order and a few steps late; breaking out of it ends the training.
+        let report = trainer.epoch(&mut |progress| {
+            if progress.step % 20 == 0 {
+                println!("  step {}/{}: loss {:.3}", progress.step, progress.steps, progress.score.loss);
+            }
+            ControlFlow::Continue(())
+        })?;
+        println!("epoch {}: training loss {:.3}", report.epoch, report.train.loss);
+    }
+    println!("test accuracy {:.2} %", 100.0 * trainer.test()?.accuracy);
+
+    // Parameters and running statistics, by torchvision's names, in a file that PyTorch reads too.
+    let weights = trainer.session().state_dict()?;
+    let path = Path::new("resnet8.safetensors");
+    write_weights(path, &weights, HashMap::from([("model".to_owned(), model.name())]))?;
+    println!("{} tensors written to {}", weights.len(), path.display());
+    Ok(())
+}

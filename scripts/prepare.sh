@@ -1,0 +1,77 @@
+# What both commands need before they can build. Sourced by `train` and `test`.
+#
+# STRIATE_NO_INSTALL=1 keeps it from installing anything: it then says what to type.
+
+RUST_WANTED=1.88
+
+say() { printf 'striate: %s\n' "$*" >&2; }
+
+stop() {
+    say "$@"
+    exit 1
+}
+
+# Whether version $1 is $2 or later.
+at_least() { [ "$(printf '%s\n%s\n' "$2" "$1" | sort -V | head -n 1)" = "$2" ]; }
+
+# Cargo, young enough, and a linker; or the exact lines to type.
+need_rust() {
+    local version rustup="curl --proto '=https' --tlsv1.2 -sSf https://sh.rustup.rs | sh -s -- -y && . \"\$HOME/.cargo/env\""
+    if command -v apt-get >/dev/null && ! { command -v curl && command -v cc; } >/dev/null; then
+        rustup="$(as_root)apt-get update && $(as_root)apt-get install -y curl ca-certificates gcc libc6-dev && $rustup"
+    fi
+    if ! command -v cargo >/dev/null && [ -x "$HOME/.cargo/bin/cargo" ]; then
+        PATH="$HOME/.cargo/bin:$PATH"
+    fi
+    command -v cargo >/dev/null || stop "Rust is missing. Type:  $rustup"
+    version=$(cargo --version | cut -d ' ' -f 2)
+    at_least "$version" "$RUST_WANTED" ||
+        stop "Rust $version is too old, $RUST_WANTED is needed. Type:  rustup update stable  (or, without rustup:  $rustup)"
+    if [ "$(uname -s)" = Linux ] && ! command -v cc >/dev/null; then
+        stop "a C linker is missing. Type, on Debian or Ubuntu:  $(as_root)apt-get install -y gcc libc6-dev"
+    fi
+}
+
+# What to put before a command that root must run.
+as_root() { [ "$(id -u)" = 0 ] || printf 'sudo '; }
+
+# Whether the Vulkan loader is told of a driver, by the places it looks into or by the environment.
+has_vulkan_driver() {
+    [ -n "${VK_DRIVER_FILES-}${VK_ICD_FILENAMES-}${VK_ADD_DRIVER_FILES-}" ] && return 0
+    local folder
+    for folder in /usr/share /usr/local/share /etc "${XDG_DATA_HOME:-$HOME/.local/share}"; do
+        compgen -G "$folder/vulkan/icd.d/*.json" >/dev/null && return 0
+    done
+    return 1
+}
+
+# Installs the software driver from Debian's or Ubuntu's packages. Asks nothing.
+install_software_vulkan() {
+    local root=()
+    if [ "$(id -u)" != 0 ]; then
+        command -v sudo >/dev/null && sudo -n true 2>/dev/null || return 1
+        root=(sudo -n)
+    fi
+    local apt=("${root[@]}" env DEBIAN_FRONTEND=noninteractive apt-get -qq)
+    local install=("${apt[@]}" install -y --no-install-recommends mesa-vulkan-drivers)
+    say "no Vulkan driver: installing mesa-vulkan-drivers, the software one"
+    # The lists of packages may be missing or old: fetch them if the first attempt fails.
+    { "${install[@]}" || { "${apt[@]}" update && "${install[@]}"; }; } </dev/null >/dev/null 2>&1
+}
+
+# A Vulkan driver on Linux, or the line to type; then goes on, since the CPU executor needs none. Other
+# systems bring Metal or DX12.
+need_vulkan() {
+    if [ "$(uname -s)" != Linux ] || has_vulkan_driver; then
+        return 0
+    fi
+    if command -v apt-get >/dev/null; then
+        [ "${STRIATE_NO_INSTALL-}" != 1 ] && install_software_vulkan && return 0
+        say "no Vulkan driver: without one the CPU computes. Install your GPU's, or the software one:  $(as_root)apt-get update && $(as_root)apt-get install -y mesa-vulkan-drivers"
+    else
+        say "no Vulkan driver: without one the CPU computes. Install your GPU's, or Mesa's software one (lavapipe)"
+    fi
+}
+
+need_rust
+need_vulkan
