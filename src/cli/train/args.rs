@@ -32,7 +32,7 @@ pub struct Args {
     #[arg(long, default_value_t = 2)]
     pub epochs: usize,
     /// Pictures a step
-    #[arg(long, default_value_t = 16)]
+    #[arg(long, default_value_t = 32)]
     pub batch: usize,
     /// Largest learning rate [default: 0.1 for sgd, 0.003 for adam and adamw]
     #[arg(long, allow_negative_numbers = true)]
