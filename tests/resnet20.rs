@@ -59,14 +59,12 @@ fn train(device: &Device, steps: usize, seed: u64) -> striate::Result<(Vec<f64>,
         .into_iter()
         .map(|p| (graph.value(p).name.clone(), graph.shape(p).to_vec()))
         .collect();
-    let mut next = seed;
-    for (name, shape) in parameters.iter().filter(|(_, shape)| shape.len() > 1) {
+    let tensors = parameters.iter().filter(|(_, shape)| shape.len() > 1);
+    for ((name, shape), seed) in tensors.zip(seed..) {
         let fan_in: usize = shape[1..].iter().product();
         let bound = if shape.len() == 4 { 6.0 } else { 3.0 };
-        let len = shape.iter().product();
-        let weights = fill(next, len, (bound / fan_in as f64).sqrt());
+        let weights = fill(seed, shape.iter().product(), (bound / fan_in as f64).sqrt());
         session.write(name, &Tensor::f32(shape.clone(), weights)?)?;
-        next += 1;
     }
     session.write("fc.bias", &Tensor::zeros([10]))?;
 
