@@ -235,11 +235,11 @@ impl Gpu {
             label: Some(kernel.file),
             source: wgpu::ShaderSource::Wgsl(kernel.source().into()),
         };
-        // Counting the turns of every loop, lest one never ends, costs a tenth of a step on lavapipe.
+        // Counting the turns of every loop, lest one never ends, costs time: docs/measurements.md.
         let checks =
             wgpu::ShaderRuntimeChecks { force_loop_bounding: false, ..wgpu::ShaderRuntimeChecks::checked() };
-        // SAFETY: every loop of our shaders counts by a positive step to a bound that is fixed before it
-        // starts, so none is endless. All other checks stay.
+        // SAFETY: every loop of our shaders counts up by a positive step to a bound that is fixed before it
+        // starts, or halves a number down to zero, so none is endless. All other checks stay.
         let module = unsafe { self.device.create_shader_module_trusted(description, checks) };
         let compute = self.device.create_compute_pipeline(&wgpu::ComputePipelineDescriptor {
             label: Some(kernel.name),
