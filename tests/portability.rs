@@ -134,7 +134,7 @@ fn report(problems: Vec<String>) {
 
 #[test]
 fn every_row_is_what_its_shader_says() {
-    report(ALL.iter().filter_map(|k| compare(k, &Struct::of(k), &k.source()).err()).collect());
+    report(ALL.iter().filter_map(|k| compare(k, &Struct::of(k), &k.source(8)).err()).collect());
 }
 
 #[test]
@@ -146,7 +146,7 @@ fn a_row_that_differs_in_one_member_is_found() {
         }
     };
     for kernel in ALL {
-        let (row, source) = (Struct::of(kernel), kernel.source());
+        let (row, source) = (Struct::of(kernel), kernel.source(8));
         for i in 0..row.members.len() {
             let mut renamed = row.clone();
             renamed.members[i].0.push('x');
@@ -184,15 +184,20 @@ fn members_in_another_order_are_found() {
         let Some(i) = (0..row.members.len().saturating_sub(1)).find(same) else { continue };
         let name = row.members[i].0.clone();
         row.members[i].0 = std::mem::replace(&mut row.members[i + 1].0, name);
-        assert!(compare(kernel, &row, &kernel.source()).is_err(), "{}", kernel.name);
+        assert!(compare(kernel, &row, &kernel.source(8)).is_err(), "{}", kernel.name);
     }
 }
 
+/// Lanes that a subgroup may have. Kernels that hand numbers from lane to lane are made for each.
+const SUBGROUPS: [u32; 5] = [4, 8, 16, 32, 64];
+
 /// The kernel's entry point in the three languages of the backends, made as wgpu makes them.
-fn translate(kernel: &Kernel) -> Result<(), String> {
-    let (module, info) = parse(kernel.file, &kernel.source())?;
+fn translate(kernel: &Kernel, subgroup: u32) -> Result<(), String> {
+    let (module, info) = parse(kernel.file, &kernel.source(subgroup))?;
     let stage = ShaderStage::Compute;
-    let failed = |language: &str, e: &dyn std::fmt::Debug| format!("{} to {language}: {e:?}", kernel.name);
+    let failed = |language: &str, e: &dyn std::fmt::Debug| {
+        format!("{} for subgroups of {subgroup} to {language}: {e:?}", kernel.name)
+    };
     let (module, info) = process_overrides(&module, &info, Some((stage, kernel.entry)), &Default::default())
         .map_err(|e| failed("one entry point", &e))?;
     let entry_point = Some((stage, kernel.entry.to_owned()));
@@ -228,14 +233,16 @@ fn translate(kernel: &Kernel) -> Result<(), String> {
 
 #[test]
 fn every_kernel_translates_to_spirv_msl_and_hlsl() {
-    report(ALL.iter().filter_map(|k| translate(k).err()).collect());
+    let sizes = |k: &Kernel| if k.uses_subgroups() { &SUBGROUPS[..] } else { &SUBGROUPS[..1] };
+    let each = ALL.iter().flat_map(|k| sizes(k).iter().map(|size| (*k, *size)));
+    report(each.filter_map(|(k, size)| translate(k, size).err()).collect());
 }
 
 #[test]
 fn kernels_fit_the_limits_that_every_adapter_has() {
     for kernel in ALL {
         assert!(kernel.threads <= 256, "{} has {} threads", kernel.name, kernel.threads);
-        let (module, info) = parse(kernel.file, &kernel.source()).unwrap();
+        let (module, info) = parse(kernel.file, &kernel.source(8)).unwrap();
         let entry = Entry::new(kernel, &module, &info).unwrap();
         let layouter = {
             let mut layouter = naga::proc::Layouter::default();
@@ -277,7 +284,7 @@ fn every_shader_file_is_used_and_every_entry_point_has_a_row() {
     assert_eq!(shader_files(), used);
     let mut problems = Vec::new();
     for kernel in ALL {
-        let (module, _) = parse(kernel.file, &kernel.source()).unwrap();
+        let (module, _) = parse(kernel.file, &kernel.source(8)).unwrap();
         let lonely = module
             .entry_points
             .iter()

@@ -233,7 +233,7 @@ impl Gpu {
         });
         let description = wgpu::ShaderModuleDescriptor {
             label: Some(kernel.file),
-            source: wgpu::ShaderSource::Wgsl(kernel.source().into()),
+            source: wgpu::ShaderSource::Wgsl(kernel.source(self.target.subgroup).into()),
         };
         // Counting the turns of every loop, lest one never ends, costs time: docs/measurements.md.
         let checks =
@@ -283,10 +283,20 @@ fn target(adapter: &wgpu::Adapter) -> Target {
         max_storage_buffers: limits.max_storage_buffers_per_shader_stage,
         // wgpu does not tell a GPU's memory; a software adapter has the machine's.
         memory: if software { crate::device::system_memory() } else { None },
-        subgroups: adapter.features().contains(wgpu::Features::SUBGROUP)
-            && adapter.get_info().subgroup_min_size >= 8,
+        subgroup: subgroup(adapter),
         ..Target::baseline(family)
     }
+}
+
+/// Lanes of every subgroup; 0 if they vary, since kernels are made for a number of lanes.
+fn subgroup(adapter: &wgpu::Adapter) -> u32 {
+    let info = adapter.get_info();
+    let [least, most] = [info.subgroup_min_size, info.subgroup_max_size];
+    let usable = adapter.features().contains(wgpu::Features::SUBGROUP)
+        && least == most
+        && (4..=64).contains(&least)
+        && least.is_power_of_two();
+    if usable { least } else { 0 }
 }
 
 /// The contents of a mutex, whether or not another thread panicked: what is inside is always whole.

@@ -2,6 +2,7 @@
 //! twin; pipelines, bind-group layouts, labels and tests all derive from the rows.
 
 mod params;
+mod template;
 
 pub use params::*;
 
@@ -18,8 +19,10 @@ pub struct Kernel {
     pub name: &'static str,
     /// File under `shaders/`.
     pub file: &'static str,
-    /// WGSL text, the prelude not included.
+    /// WGSL text, or a template of it; the prelude not included.
     body: &'static str,
+    /// Numbers that the template is filled with.
+    constants: &'static [(&'static str, u32)],
     /// Entry point in that file.
     pub entry: &'static str,
     /// Parameter struct.
@@ -40,15 +43,31 @@ pub struct Kernel {
 pub type Twin = fn(&[u32], Io<'_>);
 
 impl Kernel {
-    /// The whole WGSL text of the module this kernel lives in.
-    pub fn source(&self) -> String {
-        let tile = if self.uses_subgroups() { TILE } else { "" };
-        format!("{PRELUDE}\n{tile}\n{}", self.body)
+    /// The whole WGSL text of the module this kernel lives in, for subgroups of so many lanes. They matter
+    /// only to kernels that hand numbers from lane to lane.
+    pub fn source(&self, subgroup: u32) -> String {
+        let tile = if self.body.contains("// uses tile.wgsl") { TILE } else { "" };
+        let body = match self.constants {
+            [] => self.body.to_owned(),
+            constants => template::fill(self.file, self.body, constants, self.threads, subgroup),
+        };
+        format!("{PRELUDE}\n{tile}\n{body}")
     }
 
     /// Whether the module hands numbers from lane to lane, which not every device can.
     pub fn uses_subgroups(&self) -> bool {
-        self.body.contains("// uses tile.wgsl")
+        self.body.contains("subgroup_invocation_id")
+    }
+
+    /// Whether a number that the template is filled with is there and not 0.
+    pub(crate) fn has(&self, name: &str) -> bool {
+        self.constants.iter().any(|(n, value)| *n == name && *value != 0)
+    }
+
+    /// A number that the template is filled with.
+    pub(crate) fn constant(&self, name: &str) -> u32 {
+        let found = self.constants.iter().find(|(n, _)| *n == name);
+        found.unwrap_or_else(|| panic!("the row of {} states {name}", self.name)).1
     }
 }
 
@@ -90,16 +109,20 @@ impl<'a> Io<'a> {
     }
 }
 
-/// Expands to one `static` a row and the list of all of them.
+/// Expands to one `static` a row and the list of all of them. A row is named after its entry point, unless it
+/// fills a template, when `as` names it.
 macro_rules! kernels {
-    ($($name:ident: $file:literal, $entry:ident($params:ident), threads $threads:literal, reads $reads:literal,
-       writes $writes:literal, twin $twin:path $(, fast $fast:path)?;)+) => {
+    ($($name:ident: $file:literal, $entry:ident($params:ident)
+       $(as $label:literal { $($constant:ident: $value:literal),+ })?,
+       threads $threads:literal, reads $reads:literal, writes $writes:literal,
+       twin $twin:path $(, fast $fast:path)?;)+) => {
         $(
             #[doc = concat!("`", stringify!($entry), "` of `shaders/", $file, "`.")]
             pub static $name: Kernel = Kernel {
-                name: stringify!($entry),
+                name: kernels!(@name $entry $($label)?),
                 file: $file,
                 body: include_str!(concat!("../../shaders/", $file)),
+                constants: &[$($((stringify!($constant), $value)),+)?],
                 entry: stringify!($entry),
                 params: <$params as Params>::LAYOUT,
                 threads: $threads,
@@ -112,6 +135,8 @@ macro_rules! kernels {
         /// Every kernel there is.
         pub static ALL: &[&Kernel] = &[$(&$name),+];
     };
+    (@name $entry:ident) => { stringify!($entry) };
+    (@name $entry:ident $label:literal) => { $label };
     (@fast $params:ident) => { None };
     (@fast $params:ident $fast:path) => { Some(|params, io| $fast(cast::<$params>(params), io)) };
 }
@@ -137,10 +162,27 @@ kernels! {
 
     IM2COL: "im2col.wgsl", im2col(Conv), threads 64, reads 1, writes 1, twin cpu::conv::im2col, fast cpu::conv::im2col_fast;
     COL2IM: "im2col.wgsl", col2im(Conv), threads 64, reads 1, writes 1, twin cpu::conv::col2im, fast cpu::conv::col2im_fast;
-    CONV_SUBGROUPS: "conv_subgroups.wgsl", conv_subgroups(ConvSubgroups), threads 64, reads 3, writes 1, twin cpu::conv_subgroups::conv_subgroups;
-    CONV_SUBGROUPS_STRIDE2: "conv_subgroups.wgsl", conv_subgroups_stride2(ConvSubgroups), threads 64, reads 3, writes 1, twin cpu::conv_subgroups::conv_subgroups;
-    CONV_SUBGROUPS_GRAD_WEIGHT: "conv_subgroups.wgsl", conv_subgroups_grad_weight(ConvSubgroups), threads 64, reads 2, writes 1, twin cpu::conv_subgroups::conv_subgroups_grad_weight;
-    CONV_SUBGROUPS_STRIDE2_GRAD_WEIGHT: "conv_subgroups.wgsl", conv_subgroups_stride2_grad_weight(ConvSubgroups), threads 64, reads 2, writes 1, twin cpu::conv_subgroups::conv_subgroups_grad_weight;
+    CONV_PACK: "conv_pack.wgsl", conv_pack(ConvPack), threads 64, reads 1, writes 1, twin cpu::conv_window::conv_pack;
+    CONV_WINDOW_3X3_HANDED: "conv_window.wgsl", conv_window(ConvWindow) as "conv_window_3x3_handed" { taps_h: 3, taps_w: 3, stride: 1, rows: 2, channels: 16, quads: 1, handed: 1 }, threads 64, reads 3, writes 1, twin cpu::conv_window::conv_window;
+    CONV_WINDOW_3X3_QUADS: "conv_window.wgsl", conv_window(ConvWindow) as "conv_window_3x3_quads" { taps_h: 3, taps_w: 3, stride: 1, rows: 2, channels: 16, quads: 1, handed: 0 }, threads 64, reads 3, writes 1, twin cpu::conv_window::conv_window;
+    CONV_WINDOW_3X3: "conv_window.wgsl", conv_window(ConvWindow) as "conv_window_3x3" { taps_h: 3, taps_w: 3, stride: 1, rows: 2, channels: 16, quads: 0, handed: 0 }, threads 64, reads 3, writes 1, twin cpu::conv_window::conv_window;
+    CONV_WINDOW_3X3_STRIDE2_HANDED: "conv_window.wgsl", conv_window(ConvWindow) as "conv_window_3x3_stride2_handed" { taps_h: 3, taps_w: 3, stride: 2, rows: 2, channels: 16, quads: 1, handed: 1 }, threads 64, reads 3, writes 1, twin cpu::conv_window::conv_window;
+    CONV_WINDOW_3X3_STRIDE2_QUADS: "conv_window.wgsl", conv_window(ConvWindow) as "conv_window_3x3_stride2_quads" { taps_h: 3, taps_w: 3, stride: 2, rows: 2, channels: 16, quads: 1, handed: 0 }, threads 64, reads 3, writes 1, twin cpu::conv_window::conv_window;
+    CONV_WINDOW_3X3_STRIDE2: "conv_window.wgsl", conv_window(ConvWindow) as "conv_window_3x3_stride2" { taps_h: 3, taps_w: 3, stride: 2, rows: 2, channels: 16, quads: 0, handed: 0 }, threads 64, reads 3, writes 1, twin cpu::conv_window::conv_window;
+    CONV_WINDOW_1X1_QUADS: "conv_window.wgsl", conv_window(ConvWindow) as "conv_window_1x1_quads" { taps_h: 1, taps_w: 1, stride: 1, rows: 2, channels: 32, quads: 1, handed: 0 }, threads 64, reads 3, writes 1, twin cpu::conv_window::conv_window;
+    CONV_WINDOW_1X1: "conv_window.wgsl", conv_window(ConvWindow) as "conv_window_1x1" { taps_h: 1, taps_w: 1, stride: 1, rows: 2, channels: 32, quads: 0, handed: 0 }, threads 64, reads 3, writes 1, twin cpu::conv_window::conv_window;
+    CONV_WINDOW_1X1_STRIDE2: "conv_window.wgsl", conv_window(ConvWindow) as "conv_window_1x1_stride2" { taps_h: 1, taps_w: 1, stride: 2, rows: 2, channels: 32, quads: 0, handed: 0 }, threads 64, reads 3, writes 1, twin cpu::conv_window::conv_window;
+    CONV_WINDOW_1X3: "conv_window.wgsl", conv_window(ConvWindow) as "conv_window_1x3" { taps_h: 1, taps_w: 3, stride: 1, rows: 2, channels: 16, quads: 0, handed: 0 }, threads 64, reads 3, writes 1, twin cpu::conv_window::conv_window;
+    CONV_WINDOW_1X3_STRIDE2: "conv_window.wgsl", conv_window(ConvWindow) as "conv_window_1x3_stride2" { taps_h: 1, taps_w: 3, stride: 2, rows: 2, channels: 16, quads: 0, handed: 0 }, threads 64, reads 3, writes 1, twin cpu::conv_window::conv_window;
+    CONV_GRAD_WEIGHT_3X3_QUADS: "conv_window_grad_weight.wgsl", conv_window_grad_weight(ConvWindow) as "conv_window_grad_weight_3x3_quads" { taps_h: 3, taps_w: 3, stride: 1, rows: 2, channels: 16, quads: 1 }, threads 64, reads 2, writes 1, twin cpu::conv_window::conv_window_grad_weight;
+    CONV_GRAD_WEIGHT_3X3: "conv_window_grad_weight.wgsl", conv_window_grad_weight(ConvWindow) as "conv_window_grad_weight_3x3" { taps_h: 3, taps_w: 3, stride: 1, rows: 2, channels: 16, quads: 0 }, threads 64, reads 2, writes 1, twin cpu::conv_window::conv_window_grad_weight;
+    CONV_GRAD_WEIGHT_3X3_STRIDE2_QUADS: "conv_window_grad_weight.wgsl", conv_window_grad_weight(ConvWindow) as "conv_window_grad_weight_3x3_stride2_quads" { taps_h: 3, taps_w: 3, stride: 2, rows: 2, channels: 16, quads: 1 }, threads 64, reads 2, writes 1, twin cpu::conv_window::conv_window_grad_weight;
+    CONV_GRAD_WEIGHT_3X3_STRIDE2: "conv_window_grad_weight.wgsl", conv_window_grad_weight(ConvWindow) as "conv_window_grad_weight_3x3_stride2" { taps_h: 3, taps_w: 3, stride: 2, rows: 2, channels: 16, quads: 0 }, threads 64, reads 2, writes 1, twin cpu::conv_window::conv_window_grad_weight;
+    CONV_GRAD_WEIGHT_1X1_QUADS: "conv_window_grad_weight.wgsl", conv_window_grad_weight(ConvWindow) as "conv_window_grad_weight_1x1_quads" { taps_h: 1, taps_w: 1, stride: 1, rows: 2, channels: 32, quads: 1 }, threads 64, reads 2, writes 1, twin cpu::conv_window::conv_window_grad_weight;
+    CONV_GRAD_WEIGHT_1X1: "conv_window_grad_weight.wgsl", conv_window_grad_weight(ConvWindow) as "conv_window_grad_weight_1x1" { taps_h: 1, taps_w: 1, stride: 1, rows: 2, channels: 32, quads: 0 }, threads 64, reads 2, writes 1, twin cpu::conv_window::conv_window_grad_weight;
+    CONV_GRAD_WEIGHT_1X1_STRIDE2: "conv_window_grad_weight.wgsl", conv_window_grad_weight(ConvWindow) as "conv_window_grad_weight_1x1_stride2" { taps_h: 1, taps_w: 1, stride: 2, rows: 2, channels: 32, quads: 0 }, threads 64, reads 2, writes 1, twin cpu::conv_window::conv_window_grad_weight;
+    CONV_GRAD_WEIGHT_1X3: "conv_window_grad_weight.wgsl", conv_window_grad_weight(ConvWindow) as "conv_window_grad_weight_1x3" { taps_h: 1, taps_w: 3, stride: 1, rows: 2, channels: 16, quads: 0 }, threads 64, reads 2, writes 1, twin cpu::conv_window::conv_window_grad_weight;
+    CONV_GRAD_WEIGHT_1X3_STRIDE2: "conv_window_grad_weight.wgsl", conv_window_grad_weight(ConvWindow) as "conv_window_grad_weight_1x3_stride2" { taps_h: 1, taps_w: 3, stride: 2, rows: 2, channels: 16, quads: 0 }, threads 64, reads 2, writes 1, twin cpu::conv_window::conv_window_grad_weight;
     CONV_DIRECT: "conv_direct.wgsl", conv_direct(Conv), threads 64, reads 3, writes 1, twin cpu::conv::conv_direct;
     CONV_DIRECT_GRAD_INPUT: "conv_direct.wgsl", conv_direct_grad_input(Conv), threads 64, reads 2, writes 1, twin cpu::conv::conv_direct_grad_input;
     CONV_DIRECT_GRAD_WEIGHT: "conv_direct.wgsl", conv_direct_grad_weight(Conv), threads 64, reads 2, writes 1, twin cpu::conv::conv_direct_grad_weight;

@@ -142,9 +142,9 @@ params! {
         has_bias: u32,
     }
 
-    /// A convolution of dilation 1 and stride 1 or 2 along rows, or its transpose; see `shaders/conv_subgroups.wgsl`.
+    /// A convolution of dilation 1 and stride 1 or 2 along rows, or its transpose; see `shaders/conv_window.wgsl`.
     /// Channels are those of one group.
-    ConvSubgroups {
+    ConvWindow {
         batch: u32,
         in_channels: u32,
         in_h: u32,
@@ -161,6 +161,34 @@ params! {
         padding_h: u32,
         padding_w: u32,
         groups: u32,
+        /// Where a result lies: elements a plane, a start, and steps by row and by column.
+        y_plane: u32,
+        y_start: u32,
+        y_down: u32,
+        y_right: u32,
+        /// Tiles of four columns a row.
+        across: u32,
+        /// Packed weights: numbers a line, of so many channels and the taps of one window.
+        line: u32,
+        channels: u32,
+        taps_h: u32,
+        taps_w: u32,
+        has_bias: u32,
+        /// Pictures that one partial weight gradient sums up.
+        images_per_slice: u32,
+    }
+
+    /// Weights put into the order of `shaders/conv_window.wgsl`; see `shaders/conv_pack.wgsl`.
+    ConvPack {
+        len: u32,
+        in_channels: u32,
+        out_channels: u32,
+        kernel_h: u32,
+        kernel_w: u32,
+        taps_h: u32,
+        taps_w: u32,
+        channels: u32,
+        line: u32,
         /// Where a weight lies: strides by group, output and input channel, a start, and steps by tap.
         w_group: u32,
         w_out: u32,
@@ -168,14 +196,6 @@ params! {
         w_start: u32,
         w_down: u32,
         w_right: u32,
-        /// Where a result lies: elements a plane, a start, and steps by row and by column.
-        y_plane: u32,
-        y_start: u32,
-        y_down: u32,
-        y_right: u32,
-        has_bias: u32,
-        /// Pictures that one partial weight gradient sums up.
-        images_per_slice: u32,
     }
 
     /// Pooling windows over `planes` (batch x channels) planes.

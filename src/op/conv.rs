@@ -1,9 +1,10 @@
 //! Two-dimensional convolution and its gradients.
 
 mod im2col;
-mod subgroups;
+mod window;
 
-use super::{ChannelSum, Operation, expect_shape, floats, picture, window};
+use super::window::output_size;
+use super::{ChannelSum, Operation, expect_shape, floats, picture};
 use crate::graph::Gradient;
 use crate::kernel::{self, Conv as Geometry, Kernel};
 use crate::plan::{ConvAlgorithm, Family, Grid, Lowering, StorageId, Target};
@@ -72,7 +73,7 @@ impl Conv2d {
             ));
         }
         let out = |size, kernel, i: usize| {
-            window::output_size(size, kernel, self.stride[i], self.padding[i], self.dilation[i], false)
+            output_size(size, kernel, self.stride[i], self.padding[i], self.dilation[i], false)
         };
         let [out_h, out_w] = [out(h, kh, 0)?, out(w, kw, 1)?].map(|v| v as u32);
         let [stride_h, stride_w] = self.stride.map(|v| v as u32);
@@ -152,18 +153,19 @@ fn is_pointwise(g: &Geometry) -> bool {
 enum Method {
     Im2col,
     Direct,
-    Subgroups,
+    Window,
 }
 
-/// The way that suits a convolution on a target. `handed_on`: whether the kernels by subgroups can do it.
-fn method(g: &Geometry, target: &Target, handed_on: bool) -> Method {
-    let handed_on = handed_on && target.subgroups && g.dilation_w == 1 && !is_pointwise(g);
+/// The way that suits a convolution on a target. `windowed`: whether the kernels
+/// without unfolding can do it.
+fn method(g: &Geometry, target: &Target, windowed: bool) -> Method {
+    let windowed = windowed && target.subgroup > 0 && g.dilation_w == 1;
     match target.conv {
         ConvAlgorithm::Direct => Method::Direct,
         // With few channels a group, matrix products are so thin that they are all edge.
         ConvAlgorithm::Auto if g.groups > 1 && g.in_channels / g.groups < 8 => Method::Direct,
-        ConvAlgorithm::Auto if target.family == Family::Software && handed_on => Method::Subgroups,
-        ConvAlgorithm::Subgroups if handed_on => Method::Subgroups,
+        ConvAlgorithm::Auto if target.family == Family::Software && windowed => Method::Window,
+        ConvAlgorithm::Window if windowed => Method::Window,
         _ => Method::Im2col,
     }
 }
@@ -223,7 +225,7 @@ impl Operation for Conv2d {
         match method(&g, node.target(), g.stride_w <= 2) {
             Method::Direct => direct(node, &kernel::CONV_DIRECT, &[x, weight, bias], &g),
             Method::Im2col => im2col::forward(node, &g),
-            Method::Subgroups => subgroups::forward(node, &g),
+            Method::Window => window::forward(node, &g),
         }
     }
 }
@@ -248,7 +250,7 @@ impl Operation for Conv2dGradInput {
         match method(&g, node.target(), phases) {
             Method::Direct => direct(node, &kernel::CONV_DIRECT_GRAD_INPUT, &[grad_output, weight], &g),
             Method::Im2col => im2col::grad_input(node, &g),
-            Method::Subgroups => subgroups::grad_input(node, &g),
+            Method::Window => window::grad_input(node, &g),
         }
     }
 }
@@ -271,7 +273,7 @@ impl Operation for Conv2dGradWeight {
         match method(&g, node.target(), g.stride_w <= 2) {
             Method::Direct => direct(node, &kernel::CONV_DIRECT_GRAD_WEIGHT, &[grad_output, x], &g),
             Method::Im2col => im2col::grad_weight(node, &g),
-            Method::Subgroups => subgroups::grad_weight(node, &g),
+            Method::Window => window::grad_weight(node, &g),
         }
     }
 }

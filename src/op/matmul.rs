@@ -41,7 +41,7 @@ fn sizes(op: &Matmul, a: &[usize], b: &[usize]) -> Result<[usize; 4], String> {
 fn kernel_for(target: &Target) -> &'static Kernel {
     match target.family {
         Family::Gpu => &kernel::MATMUL_TILED,
-        Family::Software if target.subgroups => &kernel::MATMUL_SUBGROUPS,
+        Family::Software if target.subgroup >= 8 => &kernel::MATMUL_SUBGROUPS,
         Family::Software | Family::Cpu => &kernel::MATMUL_REGISTERS,
     }
 }

@@ -22,7 +22,7 @@ pub enum ConvAlgorithm {
     /// Straight from the definition.
     Direct,
     /// Without unfolding, by numbers handed from lane to lane, where that applies; else by im2col.
-    Subgroups,
+    Window,
 }
 
 /// Limits and preferences that lowering obeys. All are inputs: the same graph gives another plan for
@@ -45,8 +45,9 @@ pub struct Target {
     pub memory: Option<u64>,
     /// Largest scratch buffer that lowering asks for, bytes: larger work is done in chunks.
     pub scratch: u64,
-    /// Whether subgroups have at least eight lanes, for kernels that hand numbers from lane to lane.
-    pub subgroups: bool,
+    /// Lanes of every subgroup, a power of two up to 64, for kernels that hand numbers from lane to lane; 0 where
+    /// they have no fixed number.
+    pub subgroup: u32,
     /// How convolutions are computed.
     pub conv: ConvAlgorithm,
 }
@@ -63,7 +64,7 @@ impl Target {
             max_storage_buffers: 8,
             memory: None,
             scratch: 32 << 20,
-            subgroups: false,
+            subgroup: 0,
             conv: ConvAlgorithm::Auto,
         }
     }

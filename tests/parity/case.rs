@@ -131,18 +131,18 @@ impl Case {
     /// The targets to lower for, from a device's own.
     pub fn targets(&self, base: &Target, backward: bool) -> Vec<(String, Target)> {
         let named = |name: &str, target: Target| (name.to_owned(), target);
-        // A matrix-product kernel each: family, and whether subgroups may be used.
-        let families: &[(Family, bool)] = match base.family {
-            Family::Cpu => &[(Family::Cpu, false)],
-            _ if base.subgroups => {
-                &[(Family::Gpu, false), (Family::Software, false), (Family::Software, true)]
+        // A matrix-product kernel each: family, and lanes of a subgroup.
+        let families: &[(Family, u32)] = match base.family {
+            Family::Cpu => &[(Family::Cpu, 0)],
+            _ if base.subgroup > 0 => {
+                &[(Family::Gpu, 0), (Family::Software, 0), (Family::Software, base.subgroup)]
             }
-            _ => &[(Family::Gpu, false), (Family::Software, false)],
+            _ => &[(Family::Gpu, 0), (Family::Software, 0)],
         };
         let of_families = |target: &Target| -> Vec<(String, Target)> {
-            let of = |(family, subgroups): &(Family, bool)| {
-                let name = format!("{family:?}{}", if *subgroups { " with subgroups" } else { "" });
-                (name, Target { family: *family, subgroups: *subgroups, ..target.clone() })
+            let of = |(family, subgroup): &(Family, u32)| {
+                let name = format!("{family:?}{}", if *subgroup > 0 { " with subgroups" } else { "" });
+                (name, Target { family: *family, subgroup: *subgroup, ..target.clone() })
             };
             families.iter().map(of).collect()
         };
@@ -158,10 +158,10 @@ impl Case {
                     named("direct", Target { conv: ConvAlgorithm::Direct, ..base.clone() }),
                 ];
                 // The CPU runs the twins of kernels that it would never choose.
-                let subgroups = base.subgroups || base.family == Family::Cpu;
-                if subgroups {
-                    let conv = ConvAlgorithm::Subgroups;
-                    all.push(named("subgroups", Target { conv, subgroups, ..base.clone() }));
+                let subgroup = if base.family == Family::Cpu { 8 } else { base.subgroup };
+                if subgroup > 0 {
+                    let conv = ConvAlgorithm::Window;
+                    all.push(named("window", Target { conv, subgroup, ..base.clone() }));
                 }
                 for (what, scratch) in [
                     ("all at once", base.scratch),

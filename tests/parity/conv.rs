@@ -91,6 +91,23 @@ fn convolutions() -> Vec<Case> {
         conv("thousand_channels_in", [1, 1000, 3, 3], [3, 1000, 3, 3], true, pad(1, 1)),
         conv("thousand_channels_out", [1, 3, 4, 4], [1000, 3, 1, 1], true, plain),
         conv("resnet_stage", [3, 16, 16, 16], [32, 16, 3, 3], false, Conv2d { stride: [2, 2], ..pad(1, 1) }),
+        // Rows of more tiles than a subgroup has lanes, and of exactly as many; and a tile past the row's end.
+        conv("wide_rows", [1, 3, 5, 36], [5, 3, 3, 3], true, pad(1, 1)),
+        conv("wide_rows_stride2", [2, 2, 5, 72], [17, 2, 3, 3], true, Conv2d { stride: [2, 2], ..pad(1, 1) }),
+        conv("full_rows", [2, 4, 3, 32], [18, 4, 3, 3], true, pad(1, 1)),
+        conv("full_rows_stride2", [1, 4, 5, 64], [3, 4, 3, 3], false, Conv2d { stride: [2, 2], ..pad(1, 1) }),
+        conv("seven_tiles", [3, 5, 6, 28], [16, 5, 3, 3], true, pad(1, 1)),
+        conv(
+            "seven_tiles_stride2",
+            [2, 9, 7, 56],
+            [33, 9, 3, 3],
+            true,
+            Conv2d { stride: [2, 2], ..pad(1, 1) },
+        ),
+        conv("groups_of_quads", [2, 16, 5, 8], [24, 8, 3, 3], true, groups(2, 1)),
+        conv("pointwise_quads", [2, 7, 5, 12], [33, 7, 1, 1], true, plain),
+        conv("stride2_5x5", [2, 3, 11, 13], [4, 3, 5, 5], true, Conv2d { stride: [2, 2], ..pad(2, 2) }),
+        conv("stride2_7x7", [1, 3, 20, 24], [17, 3, 7, 7], false, Conv2d { stride: [2, 2], ..pad(3, 3) }),
         // More pictures than there are slices of a weight gradient, and the last slice short.
         conv("many_pictures", [37, 2, 5, 5], [3, 2, 3, 3], true, pad(1, 1)),
         conv("many_pictures_pointwise", [67, 3, 3, 3], [5, 3, 1, 1], true, plain),

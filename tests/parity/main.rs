@@ -80,7 +80,7 @@ fn names_are_unique(cases: &[Arc<Case>]) -> Outcome {
 
 /// Collects the kernels of all plans that the cases run on a GPU.
 fn every_kernel_has_a_case(cases: &[Arc<Case>]) -> Outcome {
-    let base = Target { subgroups: true, ..Target::baseline(Family::Gpu) };
+    let base = Target { subgroup: 8, ..Target::baseline(Family::Gpu) };
     let mut used = BTreeSet::new();
     for case in cases {
         for backward in [false, true].into_iter().filter(|b| !b || case.backward) {

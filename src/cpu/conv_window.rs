@@ -1,29 +1,58 @@
-//! Twins of the convolutions by subgroups.
+//! Twins of the convolutions in windows: `conv_pack.wgsl`, `conv_window.wgsl`, `conv_window_grad_weight.wgsl`.
 
-use crate::kernel::{ConvSubgroups, Io};
+use crate::kernel::{ConvPack, ConvWindow, Io};
 use rayon::prelude::*;
 
 /// The input row that an output row reads, if it is in the picture.
-fn input_row(p: &ConvSubgroups, oy: u32, ky: u32) -> Option<usize> {
+fn input_row(p: &ConvWindow, oy: u32, ky: u32) -> Option<usize> {
     let iy = i64::from(oy * p.stride_h + ky * p.dilation_h) - i64::from(p.padding_h as i32);
     (0..i64::from(p.in_h)).contains(&iy).then_some(iy as usize)
 }
 
 /// The input column that an output column reads, if it is in the picture.
-fn input_column(p: &ConvSubgroups, ox: u32, kx: u32) -> Option<usize> {
+fn input_column(p: &ConvWindow, ox: u32, kx: u32) -> Option<usize> {
     let ix = i64::from(ox * p.stride_w + kx) - i64::from(p.padding_w as i32);
     (0..i64::from(p.in_w)).contains(&ix).then_some(ix as usize)
 }
 
-/// Where a weight lies.
-fn weight_at(p: &ConvSubgroups, g: usize, o: usize, [c, ky, kx]: [u32; 3]) -> usize {
-    let fixed = g * p.w_group as usize + o * p.w_out as usize + (c * p.w_in + p.w_start) as usize;
-    let down = i64::from(ky) * i64::from(p.w_down as i32);
-    (fixed as i64 + down + i64::from(kx) * i64::from(p.w_right as i32)) as usize
+/// The weights in order: see the shader.
+pub fn conv_pack(p: &ConvPack, io: Io<'_>) {
+    let ([w], [packed]) = io.f32();
+    let blocks = p.out_channels.div_ceil(p.channels);
+    let [windows_h, windows_w] = [p.kernel_h.div_ceil(p.taps_h), p.kernel_w.div_ceil(p.taps_w)];
+    for (index, value) in (0..p.len).zip(packed) {
+        let (line, at) = (index / p.line, index % p.line);
+        let (t, o) = (at / p.channels, line % blocks * p.channels + at % p.channels);
+        let window = line / blocks % (windows_h * windows_w);
+        let ky = window / windows_w * p.taps_h + t / p.taps_w;
+        let kx = window % windows_w * p.taps_w + t % p.taps_w;
+        let c = line / (blocks * windows_h * windows_w) % p.in_channels;
+        let g = line / (blocks * windows_h * windows_w * p.in_channels);
+        let there = t < p.taps_h * p.taps_w && o < p.out_channels && ky < p.kernel_h && kx < p.kernel_w;
+        *value = if there { w[weight_at(p, [g, o, c], [ky, kx])] } else { 0.0 };
+    }
+}
+
+/// Where a weight lies before it is put in order.
+fn weight_at(p: &ConvPack, [g, o, c]: [u32; 3], [ky, kx]: [u32; 2]) -> usize {
+    let fixed = i64::from(g * p.w_group + o * p.w_out + c * p.w_in + p.w_start);
+    let steps = i64::from(ky) * i64::from(p.w_down as i32) + i64::from(kx) * i64::from(p.w_right as i32);
+    (fixed + steps) as usize
+}
+
+/// Where a weight lies in order.
+fn packed_at(p: &ConvWindow, g: usize, o: usize, [c, ky, kx]: [u32; 3]) -> usize {
+    let (g, o) = (g as u32, o as u32);
+    let blocks = p.out_channels.div_ceil(p.channels);
+    let [windows_h, windows_w] = [p.kernel_h.div_ceil(p.taps_h), p.kernel_w.div_ceil(p.taps_w)];
+    let window = ky / p.taps_h * windows_w + kx / p.taps_w;
+    let line = ((g * p.in_channels + c) * windows_h * windows_w + window) * blocks + o / p.channels;
+    let tap = ky % p.taps_h * p.taps_w + kx % p.taps_w;
+    (line * p.line + tap * p.channels + o % p.channels) as usize
 }
 
 /// One result: channel o of group g of picture n.
-fn result(p: &ConvSubgroups, x: &[f32], w: &[f32], [n, g, o]: [usize; 3], [oy, ox]: [u32; 2]) -> f64 {
+fn result(p: &ConvWindow, x: &[f32], w: &[f32], [n, g, o]: [usize; 3], [oy, ox]: [u32; 2]) -> f64 {
     let mut sum = 0.0;
     for c in 0..p.in_channels {
         let plane = (n * p.groups as usize + g) * p.in_channels as usize + c as usize;
@@ -32,7 +61,7 @@ fn result(p: &ConvSubgroups, x: &[f32], w: &[f32], [n, g, o]: [usize; 3], [oy, o
             for kx in 0..p.kernel_w {
                 let Some(ix) = input_column(p, ox, kx) else { continue };
                 let pixel = x[(plane * p.in_h as usize + iy) * p.in_w as usize + ix];
-                sum += f64::from(pixel) * f64::from(w[weight_at(p, g, o, [c, ky, kx])]);
+                sum += f64::from(pixel) * f64::from(w[packed_at(p, g, o, [c, ky, kx])]);
             }
         }
     }
@@ -40,7 +69,7 @@ fn result(p: &ConvSubgroups, x: &[f32], w: &[f32], [n, g, o]: [usize; 3], [oy, o
 }
 
 /// y = x * w + bias.
-pub fn conv_subgroups(p: &ConvSubgroups, io: Io<'_>) {
+pub fn conv_window(p: &ConvWindow, io: Io<'_>) {
     let ([x, w, bias], [y]) = io.f32();
     let channels = (p.groups * p.out_channels) as usize;
     let len = p.batch as usize * channels * p.y_plane as usize;
@@ -56,7 +85,7 @@ pub fn conv_subgroups(p: &ConvSubgroups, io: Io<'_>) {
 }
 
 /// Weight gradients by slice of pictures.
-pub fn conv_subgroups_grad_weight(p: &ConvSubgroups, io: Io<'_>) {
+pub fn conv_window_grad_weight(p: &ConvWindow, io: Io<'_>) {
     let ([x, dy], [partial]) = io.f32();
     let taps = (p.kernel_h * p.kernel_w) as usize;
     let filter = p.in_channels as usize * taps;

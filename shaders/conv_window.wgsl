@@ -1,0 +1,162 @@
+// Convolution without unfolding, for software adapters: each invocation computes {{ channels }} output channels x {{ rows }} rows x 4
+// columns, and takes {{ taps_h }} x {{ taps_w }} taps of the filter at a time. The gradient with respect to the input is the
+// same convolution with other weights.
+//
+//   y[n, o, oy, ox] = bias[o] + sum over c, ky, kx of  x[n, g(o) + c, iy, ix] * w(o, c, ky, kx)
+//
+// with iy = oy * stride_h - padding_h + ky * dilation_h, ix = ox * {{ stride }} - padding_w + kx, zeros outside the picture, and g(o) the
+// first channel of o's group. x: [batch, groups * in_channels, in_h, in_w]; y(n, o, oy, ox) lies at (n, o) * y_plane + y_start + oy *
+// y_down + ox * y_right, so that one phase of an input gradient at stride 2 can be written by itself.
+// w: as conv_pack.wgsl leaves it, a line of weights for each group, channel c, window of taps and block of {{ channels }} channels.
+//
+// Loads that differ between lanes are what costs here, so all lanes of a subgroup share one block of channels: each loads a
+// part of the line of weights, and broadcasts hand it round. With `quads`, pixels are loaded four at a time; if they are
+// `handed`, those left and right of the four come from the neighbouring lanes: a row then has at most as many tiles as a
+// subgroup has lanes, and a power of two of them. This is: quads {{ quads }}, handed {{ handed }}.
+// Needs subgroups of exactly {{ subgroup }} lanes. Dispatch: a workgroup for each {{ threads }} tiles and block of channels, blocks innermost.
+
+struct ConvWindow {
+    batch: u32, in_channels: u32, in_h: u32, in_w: u32, out_channels: u32, out_h: u32, out_w: u32,
+    kernel_h: u32, kernel_w: u32, stride_h: u32, stride_w: u32, dilation_h: u32, padding_h: u32, padding_w: u32, groups: u32,
+    y_plane: u32, y_start: u32, y_down: u32, y_right: u32,
+    across: u32, line: u32, channels: u32, taps_h: u32, taps_w: u32, has_bias: u32, images_per_slice: u32,
+}
+
+{%- set columns = 3 * stride + taps_w %}
+{%- set edge = 1 if taps_w == 3 else 0 %}
+{%- set input_rows = (rows - 1) * stride + taps_h if taps_h > 1 else rows %}
+{%- set loads = (channels * taps_h * taps_w + 4 * subgroup - 1) // (4 * subgroup) %}
+
+@group(0) @binding(0) var<uniform> params: ConvWindow;
+@group(0) @binding(1) var<storage, read> x: array<{{ 'vec4f' if quads else 'f32' }}>;
+@group(0) @binding(2) var<storage, read> w: array<vec4f>;
+@group(0) @binding(3) var<storage, read> bias: array<f32>;
+@group(0) @binding(4) var<storage, read_write> y: array<{{ 'vec4f' if quads else 'f32' }}>;
+
+@compute @workgroup_size({{ threads }})
+fn conv_window(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) groups: vec3u, @builtin(subgroup_id) subgroup: u32, @builtin(subgroup_invocation_id) lane: u32) {
+    let blocks = (params.out_channels + {{ channels - 1 }}u) / {{ channels }}u;
+    let down = (params.out_h + {{ rows - 1 }}u) / {{ rows }}u;
+    let tiles = params.batch * down * params.across;
+    let index = workgroup_index(group, groups);
+    let block = index % (blocks * params.groups);
+    let wanted = index / (blocks * params.groups) * {{ threads }}u + subgroup * {{ subgroup }}u + lane;
+    // Lanes past the end compute the last tile again: every lane of a subgroup must be there.
+    let tile = min(wanted, tiles - 1u);
+    let g = block / blocks;
+    let o = block % blocks * {{ channels }}u;
+    let ox = tile % params.across * 4u;
+    let oy = tile / params.across % down * {{ rows }}u;
+    let n = tile / (params.across * down);
+
+{%- set whole = taps_h > 1 or taps_w == 1 %}
+{%- if whole %}
+    let windows = 1u;
+{%- else %}
+    let windows_w = (params.kernel_w + {{ taps_w - 1 }}u) / {{ taps_w }}u;
+    let windows = params.kernel_h * windows_w;
+{%- endif %}
+    var line = ((g * params.in_channels * windows) * blocks + block % blocks) * (params.line / 4u) + lane;
+{%- for o in range(channels) %}
+   {%- for q in range(rows * 4) %} var a{{ o }}_{{ q }} = 0.0;{% endfor %}
+{%- endfor %}
+    // One loop: many live numbers make each level of nesting dear.
+    for (var step = 0u; step < params.in_channels * windows; step++) {
+{%- if whole %}
+        let c = step;
+        let ky = 0u;
+        let kx = 0u;
+{%- else %}
+        let c = step / windows;
+        let ky = step % windows / windows_w;
+        let kx = step % windows_w * {{ taps_w }}u;
+{%- endif %}
+        let plane = (n * params.groups + g) * params.in_channels + c;
+{%- for r in range(input_rows) %}
+        // Above or left of the picture wraps to a huge number.
+   {%- if taps_h > 1 %}
+        let iy{{ r }} = oy * {{ stride }}u + ky + {{ r }}u - params.padding_h;
+   {%- else %}
+        let iy{{ r }} = (oy + {{ r }}u) * params.stride_h + ky * params.dilation_h - params.padding_h;
+   {%- endif %}
+        let in{{ r }} = iy{{ r }} < params.in_h;
+        let row{{ r }} = (plane * params.in_h + min(iy{{ r }}, params.in_h - 1u)) * params.in_w;
+{%- endfor %}
+{%- for i in range(loads) %}
+        let w{{ i }} = w[line + {{ i * subgroup }}u];
+{%- endfor %}
+        line += blocks * (params.line / 4u);
+{%- if quads %}
+        // The quads that begin at the tile's first pixel; past the row's end any will do.
+        let left = min(ox * {{ stride }}u, params.in_w - {{ 4 * stride }}u);
+   {%- for r in range(input_rows) %}
+      {%- for v in range(stride) %}
+        let q{{ r }}_{{ v }} = select(vec4f(), x[(row{{ r }} + left) / 4u + {{ v }}u], in{{ r }});
+      {%- endfor %}
+      {%- if edge %}
+         {%- if handed %}
+        let p{{ r }}_0 = select(0.0, subgroupShuffle(q{{ r }}_{{ stride - 1 }}.w, (lane + {{ subgroup - 1 }}u) % {{ subgroup }}u), ox > 0u);
+         {%- else %}
+        let at{{ r }} = row{{ r }} + max(left, 1u) - 1u;
+        let p{{ r }}_0 = select(0.0, x[at{{ r }} / 4u][at{{ r }} % 4u], in{{ r }} && ox > 0u);
+         {%- endif %}
+         {%- if stride == 1 %}
+        {%- if handed %}
+        let p{{ r }}_5 = select(0.0, subgroupShuffle(q{{ r }}_0.x, (lane + 1u) % {{ subgroup }}u), ox + 4u < params.in_w);
+        {%- else %}
+        let to{{ r }} = row{{ r }} + min(left + 4u, params.in_w - 1u);
+        let p{{ r }}_5 = select(0.0, x[to{{ r }} / 4u][to{{ r }} % 4u], in{{ r }} && left + 4u < params.in_w);
+        {%- endif %}
+         {%- endif %}
+      {%- endif %}
+      {%- for i in range(4 * stride) %}
+        let p{{ r }}_{{ i + edge }} = q{{ r }}_{{ i // 4 }}.{{ 'xyzw'[i % 4] }};
+      {%- endfor %}
+   {%- endfor %}
+{%- else %}
+        let ix = ox * {{ stride }}u + kx - params.padding_w;
+   {%- for i in range(columns) %}
+        let jn{{ i }} = ix + {{ i }}u < params.in_w;
+        let jx{{ i }} = min(ix + {{ i }}u, params.in_w - 1u);
+   {%- endfor %}
+   {%- for r in range(input_rows) %}
+      {%- for i in range(columns) %}
+        let p{{ r }}_{{ i }} = select(0.0, x[row{{ r }} + jx{{ i }}], in{{ r }} && jn{{ i }});
+      {%- endfor %}
+   {%- endfor %}
+{%- endif %}
+{%- for o in range(channels) %}
+   {%- for t in range(taps_h * taps_w) %}
+      {%- set f = t * channels + o %}
+        let b{{ o }}_{{ t }} = subgroupBroadcast(w{{ f // 4 // subgroup }}.{{ 'xyzw'[f % 4] }}, {{ f // 4 % subgroup }}u);
+      {%- for q in range(rows * 4) %}
+         {%- set r = q // 4 * stride + t // taps_w if taps_h > 1 else q // 4 %}
+        a{{ o }}_{{ q }} += b{{ o }}_{{ t }} * p{{ r }}_{{ q % 4 * stride + t % taps_w }};
+      {%- endfor %}
+   {%- endfor %}
+{%- endfor %}
+    }
+
+    if (wanted >= tiles || ox >= params.out_w) { return; }
+    let channel = g * params.out_channels + o;
+    let at = (n * params.groups * params.out_channels + channel) * params.y_plane + params.y_start + oy * params.y_down + ox * params.y_right;
+{%- for o in range(channels) %}
+    if (o + {{ o }}u < params.out_channels) {
+        var shift = 0.0;
+        if (params.has_bias == 1u) { shift = bias[channel + {{ o }}u]; }
+   {%- for r in range(rows) %}
+        if (oy + {{ r }}u < params.out_h) {
+            let to = at + {{ o }}u * params.y_plane + {{ r }}u * params.y_down;
+      {%- if quads %}
+            y[to / 4u] = vec4f({% for q in range(4) %}a{{ o }}_{{ r * 4 + q }}{% if not loop.last %}, {% endif %}{% endfor %}) + shift;
+      {%- else %}
+            y[to] = a{{ o }}_{{ r * 4 }} + shift;
+         {%- for q in range(1, 4) %}
+            if (ox + {{ q }}u < params.out_w) { y[to + {{ q }}u * params.y_right] = a{{ o }}_{{ r * 4 + q }} + shift; }
+         {%- endfor %}
+      {%- endif %}
+        }
+   {%- endfor %}
+    }
+{%- endfor %}
+}

@@ -1,0 +1,165 @@
+// Weight gradients of a convolution without unfolding, for software adapters: a lane computes {{ taps_h }} x {{ taps_w }} taps of
+// one input channel for {{ channels }} output channels.
+//
+//   partial[s, o, c, ky, kx] = sum over the pictures n of slice s, and oy, ox, of  dy[n, o, oy, ox] * x[n, g(o) + c, iy, ix]
+//
+// with iy = oy * stride_h - padding_h + ky * dilation_h, ix = ox * {{ stride }} - padding_w + kx, and g(o) the first channel of o's group.
+// x: [batch, groups * in_channels, in_h, in_w]; dy: [batch, groups * out_channels, out_h, out_w]; partial: a weight for each slice, of
+// images_per_slice pictures.
+//
+// A tile of {{ rows }} rows x 4 columns of dy at a time: its {{ channels }} channels are shared by all lanes of a subgroup, each of which
+// loads a part, and broadcasts hand it round. With `quads` (here {{ quads }}), a row's pixels are loaded four at a time, and kept
+// from tile to tile.
+// Needs subgroups of exactly {{ subgroup }} lanes. Dispatch: a subgroup for each slice, block of {{ channels }} channels and {{ subgroup }} pairs of
+// input channel and window of taps, pairs innermost.
+
+struct ConvWindow {
+    batch: u32, in_channels: u32, in_h: u32, in_w: u32, out_channels: u32, out_h: u32, out_w: u32,
+    kernel_h: u32, kernel_w: u32, stride_h: u32, stride_w: u32, dilation_h: u32, padding_h: u32, padding_w: u32, groups: u32,
+    y_plane: u32, y_start: u32, y_down: u32, y_right: u32,
+    across: u32, line: u32, channels: u32, taps_h: u32, taps_w: u32, has_bias: u32, images_per_slice: u32,
+}
+
+{%- set columns = 3 * stride + taps_w %}
+{%- set input_rows = (rows - 1) * stride + taps_h if taps_h > 1 else rows %}
+{%- set size = 4 if quads else 1 %}
+{%- set edge = 1 if taps_w == 3 else 0 %}
+{%- set loads = (channels * rows * 4 + size * subgroup - 1) // (size * subgroup) %}
+
+@group(0) @binding(0) var<uniform> params: ConvWindow;
+@group(0) @binding(1) var<storage, read> x: array<{{ 'vec4f' if quads else 'f32' }}>;
+@group(0) @binding(2) var<storage, read> dy: array<{{ 'vec4f' if quads else 'f32' }}>;
+@group(0) @binding(3) var<storage, read_write> partial: array<f32>;
+
+@compute @workgroup_size({{ threads }})
+fn conv_window_grad_weight(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) groups: vec3u, @builtin(subgroup_id) subgroup: u32, @builtin(subgroup_invocation_id) lane: u32) {
+    let windows_h = (params.kernel_h + {{ taps_h - 1 }}u) / {{ taps_h }}u;
+    let windows_w = (params.kernel_w + {{ taps_w - 1 }}u) / {{ taps_w }}u;
+    let pairs = params.in_channels * windows_h * windows_w;
+    let bundles = (pairs + {{ subgroup - 1 }}u) / {{ subgroup }}u;
+    let blocks = (params.out_channels + {{ channels - 1 }}u) / {{ channels }}u;
+    let slices = (params.batch + params.images_per_slice - 1u) / params.images_per_slice;
+    let index = workgroup_index(group, groups) * {{ threads // subgroup }}u + subgroup;
+    let slice = index / (bundles * blocks * params.groups);
+    if (slice >= slices) { return; } // the whole subgroup leaves
+    let block = index / bundles % (blocks * params.groups);
+    let g = block / blocks;
+    let o = block % blocks * {{ channels }}u;
+    let wanted = index % bundles * {{ subgroup }}u + lane;
+    // Lanes past the end compute the last pair again: every lane of a subgroup must be there.
+    let pair = min(wanted, pairs - 1u);
+    let c = pair / (windows_h * windows_w);
+    let ky = pair / windows_w % windows_h * {{ taps_h }}u;
+    let kx = pair % windows_w * {{ taps_w }}u;
+{%- for o in range(channels) %}
+   {%- for t in range(taps_h * taps_w) %} var a{{ o }}_{{ t }} = 0.0;{% endfor %}
+{%- endfor %}
+    // What a lane loads of dy: {{ 'quads' if quads else 'numbers' }} lane, lane + {{ subgroup }}, ... of the tile's (channel, row{{ '' if quads else ', column' }}).
+{%- for i in range(loads) %}
+    let part{{ i }} = lane + {{ i * subgroup }}u;
+   {%- if quads %}
+    let o{{ i }} = o + part{{ i }} / {{ rows }}u;
+    let r{{ i }} = part{{ i }} % {{ rows }}u;
+   {%- else %}
+    let o{{ i }} = o + part{{ i }} / {{ rows * 4 }}u;
+    let r{{ i }} = part{{ i }} / 4u % {{ rows }}u;
+    let j{{ i }} = part{{ i }} % 4u;
+   {%- endif %}
+{%- endfor %}
+    let first = slice * params.images_per_slice;
+    let end = min(first + params.images_per_slice, params.batch);
+    let down = (params.out_h + {{ rows - 1 }}u) / {{ rows }}u;
+    // Pictures and rows in one loop: many live numbers make each level of nesting dear.
+    for (var band = first * down; band < end * down; band++) {
+        let n = band / down;
+        let oy = band % down * {{ rows }}u;
+        let plane = (n * params.groups + g) * params.in_channels + c;
+{%- for i in range(loads) %}
+        let from{{ i }} = ((n * params.groups + g) * params.out_channels + min(o{{ i }}, params.out_channels - 1u)) * params.out_h + min(oy + r{{ i }}, params.out_h - 1u);
+        let on{{ i }} = o{{ i }} < params.out_channels && oy + r{{ i }} < params.out_h;
+{%- endfor %}
+{%- for r in range(input_rows) %}
+   {%- if taps_h > 1 %}
+        let iy{{ r }} = oy * {{ stride }}u + ky + {{ r }}u - params.padding_h;
+   {%- else %}
+        let iy{{ r }} = (oy + {{ r }}u) * params.stride_h + ky * params.dilation_h - params.padding_h;
+   {%- endif %}
+        let in{{ r }} = iy{{ r }} < params.in_h;
+        let row{{ r }} = (plane * params.in_h + min(iy{{ r }}, params.in_h - 1u)) * params.in_w;
+   {%- if quads %}
+      {%- if edge %}
+        var last{{ r }} = 0.0;
+      {%- endif %}
+      {%- if stride == 1 %}
+        var q{{ r }}_0 = select(vec4f(), x[row{{ r }} / 4u], in{{ r }});
+      {%- endif %}
+   {%- endif %}
+{%- endfor %}
+        for (var ox = 0u; ox < params.out_w; ox += 4u) {
+{%- for i in range(loads) %}
+   {%- if quads %}
+            let d{{ i }} = select(vec4f(), dy[(from{{ i }} * params.out_w + ox) / 4u], on{{ i }});
+   {%- else %}
+            let d{{ i }} = select(0.0, dy[from{{ i }} * params.out_w + min(ox + j{{ i }}, params.out_w - 1u)], on{{ i }} && ox + j{{ i }} < params.out_w);
+   {%- endif %}
+{%- endfor %}
+{%- if quads %}
+   {%- for r in range(input_rows) %}
+      {%- if stride == 1 %}
+            let next{{ r }} = select(vec4f(), x[(row{{ r }} + min(ox + 4u, params.in_w - 4u)) / 4u], in{{ r }} && ox + 4u < params.in_w);
+         {%- if edge %}
+            let p{{ r }}_5 = next{{ r }}.x;
+         {%- endif %}
+      {%- else %}
+         {%- for v in range(stride) %}
+            let q{{ r }}_{{ v }} = select(vec4f(), x[(row{{ r }} + ox * {{ stride }}u) / 4u + {{ v }}u], in{{ r }});
+         {%- endfor %}
+      {%- endif %}
+      {%- for i in range(4 * stride) %}
+            let p{{ r }}_{{ i + edge }} = q{{ r }}_{{ i // 4 }}.{{ 'xyzw'[i % 4] }};
+      {%- endfor %}
+      {%- if edge %}
+            let p{{ r }}_0 = last{{ r }};
+            last{{ r }} = q{{ r }}_{{ stride - 1 }}.w;
+      {%- endif %}
+      {%- if stride == 1 %}
+            q{{ r }}_0 = next{{ r }};
+      {%- endif %}
+   {%- endfor %}
+{%- else %}
+            let ix = ox * {{ stride }}u + kx - params.padding_w;
+   {%- for i in range(columns) %}
+            let jn{{ i }} = ix + {{ i }}u < params.in_w;
+            let jx{{ i }} = min(ix + {{ i }}u, params.in_w - 1u);
+   {%- endfor %}
+   {%- for r in range(input_rows) %}
+      {%- for i in range(columns) %}
+            let p{{ r }}_{{ i }} = select(0.0, x[row{{ r }} + jx{{ i }}], in{{ r }} && jn{{ i }});
+      {%- endfor %}
+   {%- endfor %}
+{%- endif %}
+{%- for o in range(channels) %}
+   {%- for q in range(rows * 4) %}
+      {%- set part = o * rows + q // 4 if quads else o * rows * 4 + q %}
+            let b{{ o }}_{{ q }} = subgroupBroadcast(d{{ part // subgroup }}{% if quads %}.{{ 'xyzw'[q % 4] }}{% endif %}, {{ part % subgroup }}u);
+      {%- for t in range(taps_h * taps_w) %}
+         {%- set r = q // 4 * stride + t // taps_w if taps_h > 1 else q // 4 %}
+            a{{ o }}_{{ t }} += b{{ o }}_{{ q }} * p{{ r }}_{{ q % 4 * stride + t % taps_w }};
+      {%- endfor %}
+   {%- endfor %}
+{%- endfor %}
+        }
+    }
+
+    if (wanted >= pairs) { return; }
+    let taps = params.kernel_h * params.kernel_w;
+    let to = ((slice * params.groups * params.out_channels + g * params.out_channels + o) * params.in_channels + c) * taps;
+{%- for o in range(channels) %}
+    if (o + {{ o }}u < params.out_channels) {
+        let at = to + {{ o }}u * params.in_channels * taps;
+   {%- for t in range(taps_h * taps_w) %}
+        if (ky + {{ t // taps_w }}u < params.kernel_h && kx + {{ t % taps_w }}u < params.kernel_w) { partial[at + (ky + {{ t // taps_w }}u) * params.kernel_w + kx + {{ t % taps_w }}u] = a{{ o }}_{{ t }}; }
+   {%- endfor %}
+    }
+{%- endfor %}
+}
