@@ -1,32 +1,58 @@
 // Batch norm over x: [batch, channels, pixels], statistics per channel.
 //
-//   batch_norm_partial     partial[s, c] = (count, mean, sum of squared distances from it) of slice s
-//   batch_norm_stats       mean[c], var[c] (biased) from the slices
-//   batch_norm_apply       y = (x - mean[c]) / sqrt(var[c] + eps) * weight[c] + bias[c]
-//   batch_norm_grad_partial   by slice: sum of dy, and of dy * xhat;  xhat = (x - mean) / sqrt(var + eps)
-//   batch_norm_grad_input  dx = weight / sqrt(var + eps) * (dy - grad_bias / count - xhat * grad_weight / count)
-//   batch_norm_eval_grad_input   dx = dy * weight / sqrt(var + eps)       (mean and var are constants)
+//   batch_norm_partial       partial[s, c] = (count, mean, sum of squared distances from it) of slice s
+//   batch_norm_stats         mean[c], var[c] (biased) from the slices
+//   batch_norm_apply         y = (x - mean[c]) / sqrt(var[c] + eps) * weight[c] + bias[c];  then what `epilogue` says:
+//                            1: max(y, 0);  2: max(y + residual, 0)
+//   batch_norm_grad_partial  partial[s, c] = sums of dy, and of dy * xhat;  xhat = (x - mean) / sqrt(var + eps). With epilogue 1, dy
+//                            counts only where y > 0, which is computed again
+//   batch_norm_grad_stats    grad_bias[c], grad_weight[c] from the slices, and what the next pass needs of each channel
+//   batch_norm_grad_input    dx = weight / sqrt(var + eps) * (dy - grad_bias / count - xhat * grad_weight / count);  with `fixed`
+//                            statistics (evaluation) dx = weight / sqrt(var + eps) * dy
 //
 // The variance must survive a mean far larger than the deviation. So each invocation sums distances from
 // its own first element, and partial results merge by Chan, Golub and LeVeque (1979):
 //   mean = (na * ma + nb * mb) / n,  M2 = M2a + M2b + (mb - ma)^2 * na * nb / n.
-// Slice s has pictures s * images_per_slice and on. Dispatch: partial kernels, a workgroup for each (s, c),
-// s outermost; stats, ceil(channels / 64); the others, a workgroup for each (n, c).
+// Slice s has pictures s * images_per_slice and on. A workgroup's 64 lanes are `width` lanes for each of 64 / width pictures at
+// a time, so that small pictures keep all of them busy. With `quads` (here {{ quads }}), four pixels at a time.
+// Dispatch: the stats kernels, ceil(channels / 64); the others, a workgroup for each (s, c), s outermost.
 
-struct BatchNorm { batch: u32, channels: u32, pixels: u32, slices: u32, images_per_slice: u32, eps: f32 }
+struct BatchNorm { batch: u32, channels: u32, pixels: u32, slices: u32, images_per_slice: u32, width: u32, eps: f32, epilogue: u32, fixed: u32 }
 
+{%- set value = 'vec4f' if quads else 'f32' %}
 @group(0) @binding(0) var<uniform> params: BatchNorm;
-@group(0) @binding(1) var<storage, read> x: array<f32>;
+@group(0) @binding(1) var<storage, read> x: array<{{ value }}>;
 @group(0) @binding(2) var<storage, read_write> partial_out: array<f32>;
+
+// What a workgroup and a lane are for.
+struct Share { c: u32, first: u32, end: u32, start: u32, step: u32, column: u32, columns: u32 }
+
+fn share(which: u32, lane: u32) -> Share {
+    let s = which / params.channels;
+    let first = s * params.images_per_slice;
+    return Share(
+        which - s * params.channels,
+        first,
+        min(first + params.images_per_slice, params.batch),
+        first + lane / params.width,
+        64u / params.width,
+        lane % params.width,
+        params.pixels{{ ' / 4u' if quads }},
+    );
+}
+
+fn total(v: {{ value }}) -> f32 {
+    return {{ 'v.x + v.y + v.z + v.w' if quads else 'v' }};
+}
 
 struct Moments { count: f32, mean: f32, m2: f32 }
 
 fn merge(a: Moments, b: Moments) -> Moments {
     let count = a.count + b.count;
     if (count == 0.0) { return a; }
-    let share = b.count / count;
+    let part = b.count / count;
     let apart = b.mean - a.mean;
-    return Moments(count, a.mean + apart * share, a.m2 + b.m2 + apart * apart * a.count * share);
+    return Moments(count, a.mean + apart * part, a.m2 + b.m2 + apart * apart * a.count * part);
 }
 
 var<workgroup> moments: array<Moments, 64>;
@@ -34,27 +60,27 @@ var<workgroup> moments: array<Moments, 64>;
 @compute @workgroup_size(64)
 fn batch_norm_partial(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) groups: vec3u, @builtin(local_invocation_index) lane: u32) {
     let which = workgroup_index(group, groups);
-    let s = which / params.channels;
-    let c = which - s * params.channels;
-    if (s >= params.slices) { return; } // uniform: the whole workgroup leaves
-    let first = s * params.images_per_slice;
-    let end = min(first + params.images_per_slice, params.batch);
+    if (which >= params.slices * params.channels) { return; } // uniform: the whole workgroup leaves
+    let own = share(which, lane);
     var count = 0.0;
-    var sum = 0.0;
-    var squares = 0.0;
+    var sum = {{ value }}();
+    var squares = {{ value }}();
     var shift = 0.0;
-    if (lane < params.pixels) { shift = x[(first * params.channels + c) * params.pixels + lane]; }
-    for (var n = first; n < end; n++) {
-        let plane = (n * params.channels + c) * params.pixels;
-        for (var p = lane; p < params.pixels; p += 64u) {
+    if (own.start < own.end && own.column < own.columns) {
+        shift = x[(own.start * params.channels + own.c) * own.columns + own.column]{{ '.x' if quads }};
+    }
+    for (var n = own.start; n < own.end; n += own.step) {
+        let plane = (n * params.channels + own.c) * own.columns;
+        for (var p = own.column; p < own.columns; p += params.width) {
             let d = x[plane + p] - shift;
-            count += 1.0;
+            count += {{ '4.0' if quads else '1.0' }};
             sum += d;
             squares = fma(d, d, squares);
         }
     }
-    let off = sum / max(count, 1.0);
-    moments[lane] = Moments(count, shift + off, max(squares - sum * off, 0.0));
+    let all = total(sum);
+    let off = all / max(count, 1.0);
+    moments[lane] = Moments(count, shift + off, max(total(squares) - all * off, 0.0));
     for (var half = 32u; half > 0u; half /= 2u) {
         workgroupBarrier();
         if (lane < half) { moments[lane] = merge(moments[lane], moments[lane + half]); }
@@ -66,6 +92,7 @@ fn batch_norm_partial(@builtin(workgroup_id) group: vec3u, @builtin(num_workgrou
     }
 }
 
+@group(0) @binding(1) var<storage, read> slices_in: array<f32>;
 @group(0) @binding(2) var<storage, read_write> mean_out: array<f32>;
 @group(0) @binding(3) var<storage, read_write> var_out: array<f32>;
 
@@ -76,7 +103,7 @@ fn batch_norm_stats(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups
     var all = Moments(0.0, 0.0, 0.0);
     for (var s = 0u; s < params.slices; s++) {
         let at = (s * params.channels + c) * 3u;
-        all = merge(all, Moments(x[at], x[at + 1u], x[at + 2u]));
+        all = merge(all, Moments(slices_in[at], slices_in[at + 1u], slices_in[at + 2u]));
     }
     mean_out[c] = all.mean;
     var_out[c] = all.m2 / all.count;
@@ -86,89 +113,112 @@ fn batch_norm_stats(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups
 @group(0) @binding(3) var<storage, read> variance: array<f32>;
 @group(0) @binding(4) var<storage, read> weight: array<f32>;
 @group(0) @binding(5) var<storage, read> bias: array<f32>;
-@group(0) @binding(6) var<storage, read_write> y: array<f32>;
+@group(0) @binding(6) var<storage, read> residual: array<{{ value }}>;
+@group(0) @binding(7) var<storage, read_write> y: array<{{ value }}>;
+
+// Forward and backward must agree on which results are above 0.
+fn normalised(x: {{ value }}, m: f32, scale: f32, shift: f32) -> {{ value }} {
+    return fma(x - m, {{ value }}(scale), {{ value }}(shift));
+}
 
 @compute @workgroup_size(64)
 fn batch_norm_apply(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) groups: vec3u, @builtin(local_invocation_index) lane: u32) {
-    let plane = workgroup_index(group, groups);
-    if (plane >= params.batch * params.channels) { return; }
-    let c = plane % params.channels;
-    let m = mean[c];
-    let scale = weight[c] / sqrt(variance[c] + params.eps);
-    let shift = bias[c];
-    for (var p = lane; p < params.pixels; p += 64u) {
-        let at = plane * params.pixels + p;
-        y[at] = fma(x[at] - m, scale, shift);
+    let which = workgroup_index(group, groups);
+    if (which >= params.slices * params.channels) { return; }
+    let own = share(which, lane);
+    let m = mean[own.c];
+    let scale = weight[own.c] / sqrt(variance[own.c] + params.eps);
+    let shift = bias[own.c];
+    for (var n = own.start; n < own.end; n += own.step) {
+        let plane = (n * params.channels + own.c) * own.columns;
+        for (var p = own.column; p < own.columns; p += params.width) {
+            var value = normalised(x[plane + p], m, scale, shift);
+            if (params.epilogue == 2u) { value += residual[plane + p]; }
+            // `max` may drop a NaN; a comparison that is false keeps it.
+            if (params.epilogue > 0u) { value = select(value, {{ value }}(), value <= {{ value }}()); }
+            y[plane + p] = value;
+        }
     }
 }
 
-@group(0) @binding(4) var<storage, read> dy: array<f32>;
-@group(0) @binding(5) var<storage, read_write> bias_partial: array<f32>;
-@group(0) @binding(6) var<storage, read_write> weight_partial: array<f32>;
+@group(0) @binding(6) var<storage, read> dy: array<{{ value }}>;
+@group(0) @binding(7) var<storage, read_write> grad_partial: array<f32>;
 
 var<workgroup> sums: array<vec2f, 64>;
 
 @compute @workgroup_size(64)
 fn batch_norm_grad_partial(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) groups: vec3u, @builtin(local_invocation_index) lane: u32) {
     let which = workgroup_index(group, groups);
-    let s = which / params.channels;
-    let c = which - s * params.channels;
-    if (s >= params.slices) { return; } // uniform: the whole workgroup leaves
-    let m = mean[c];
-    let inv_std = 1.0 / sqrt(variance[c] + params.eps);
-    let first = s * params.images_per_slice;
-    var sum = vec2f();
-    for (var n = first; n < min(first + params.images_per_slice, params.batch); n++) {
-        let plane = (n * params.channels + c) * params.pixels;
-        for (var p = lane; p < params.pixels; p += 64u) {
-            let up = dy[plane + p];
-            sum += vec2f(up, up * (x[plane + p] - m) * inv_std);
+    if (which >= params.slices * params.channels) { return; } // uniform: the whole workgroup leaves
+    let own = share(which, lane);
+    let m = mean[own.c];
+    let inv_std = 1.0 / sqrt(variance[own.c] + params.eps);
+    let scale = weight[own.c] / sqrt(variance[own.c] + params.eps);
+    let shift = bias[own.c];
+    var of_dy = {{ value }}();
+    var of_product = {{ value }}();
+    for (var n = own.start; n < own.end; n += own.step) {
+        let plane = (n * params.channels + own.c) * own.columns;
+        for (var p = own.column; p < own.columns; p += params.width) {
+            let value = x[plane + p];
+            var up = dy[plane + p];
+            if (params.epilogue == 1u) { up = select({{ value }}(), up, normalised(value, m, scale, shift) > {{ value }}()); }
+            of_dy += up;
+            of_product = fma(up, value - m, of_product);
         }
     }
-    sums[lane] = sum;
+    sums[lane] = vec2f(total(of_dy), total(of_product) * inv_std);
     for (var half = 32u; half > 0u; half /= 2u) {
         workgroupBarrier();
         if (lane < half) { sums[lane] += sums[lane + half]; }
     }
     if (lane == 0u) {
-        bias_partial[which] = sums[0].x;
-        weight_partial[which] = sums[0].y;
+        grad_partial[which * 2u] = sums[0].x;
+        grad_partial[which * 2u + 1u] = sums[0].y;
     }
 }
 
-@group(0) @binding(5) var<storage, read> gamma: array<f32>;
-@group(0) @binding(6) var<storage, read> grad_weight: array<f32>;
-@group(0) @binding(7) var<storage, read> grad_bias: array<f32>;
-@group(0) @binding(8) var<storage, read_write> dx: array<f32>;
+// Of each channel: mean, weight / sqrt(var + eps), bias, grad_bias / count, xhat's factor of grad_weight / count.
+struct Coefficients { mean: f32, scale: f32, shift: f32, dy_mean: f32, slope: f32 }
+
+@group(0) @binding(6) var<storage, read_write> grad_weight: array<f32>;
+@group(0) @binding(7) var<storage, read_write> grad_bias: array<f32>;
+@group(0) @binding(8) var<storage, read_write> coefficients_out: array<Coefficients>;
+
+@compute @workgroup_size(64)
+fn batch_norm_grad_stats(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) groups: vec3u, @builtin(local_invocation_index) lane: u32) {
+    let c = workgroup_index(group, groups) * 64u + lane;
+    if (c >= params.channels) { return; }
+    var sum = vec2f();
+    for (var s = 0u; s < params.slices; s++) {
+        let at = (s * params.channels + c) * 2u;
+        sum += vec2f(slices_in[at], slices_in[at + 1u]);
+    }
+    grad_bias[c] = sum.x;
+    grad_weight[c] = sum.y;
+    let deviation = sqrt(variance[c] + params.eps);
+    let count = f32(params.batch) * f32(params.pixels);
+    let through = select(sum / count, vec2f(), params.fixed == 1u);
+    coefficients_out[c] = Coefficients(mean[c], weight[c] / deviation, bias[c], through.x, through.y / deviation);
+}
+
+@group(0) @binding(2) var<storage, read> grad_output: array<{{ value }}>;
+@group(0) @binding(3) var<storage, read> coefficients: array<Coefficients>;
+@group(0) @binding(4) var<storage, read_write> dx: array<{{ value }}>;
 
 @compute @workgroup_size(64)
 fn batch_norm_grad_input(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) groups: vec3u, @builtin(local_invocation_index) lane: u32) {
-    let plane = workgroup_index(group, groups);
-    if (plane >= params.batch * params.channels) { return; }
-    let c = plane % params.channels;
-    let m = mean[c];
-    let inv_std = 1.0 / sqrt(variance[c] + params.eps);
-    let count = f32(params.batch) * f32(params.pixels);
-    let dy_mean = grad_bias[c] / count;
-    let slope = inv_std * grad_weight[c] / count;
-    let scale = gamma[c] * inv_std;
-    for (var p = lane; p < params.pixels; p += 64u) {
-        let at = plane * params.pixels + p;
-        dx[at] = scale * (dy[at] - dy_mean - (x[at] - m) * slope);
-    }
-}
-
-@group(0) @binding(4) var<storage, read_write> eval_dx: array<f32>;
-
-@compute @workgroup_size(64)
-fn batch_norm_eval_grad_input(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) groups: vec3u, @builtin(local_invocation_index) lane: u32) {
-    // Bindings: x holds dy, `mean` the weight, `variance` the running variance.
-    let plane = workgroup_index(group, groups);
-    if (plane >= params.batch * params.channels) { return; }
-    let c = plane % params.channels;
-    let scale = mean[c] / sqrt(variance[c] + params.eps);
-    for (var p = lane; p < params.pixels; p += 64u) {
-        let at = plane * params.pixels + p;
-        eval_dx[at] = x[at] * scale;
+    let which = workgroup_index(group, groups);
+    if (which >= params.slices * params.channels) { return; }
+    let own = share(which, lane);
+    let k = coefficients[own.c];
+    for (var n = own.start; n < own.end; n += own.step) {
+        let plane = (n * params.channels + own.c) * own.columns;
+        for (var p = own.column; p < own.columns; p += params.width) {
+            let value = x[plane + p];
+            var up = grad_output[plane + p];
+            if (params.epilogue == 1u) { up = select({{ value }}(), up, normalised(value, k.mean, k.scale, k.shift) > {{ value }}()); }
+            dx[plane + p] = k.scale * (up - k.dy_mean - (value - k.mean) * k.slope);
+        }
     }
 }

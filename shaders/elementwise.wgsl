@@ -1,64 +1,66 @@
-// Element-wise kernels over arrays of `params.len` elements, one invocation an element.
+// Element-wise kernels over arrays of `params.len` elements, four an invocation. Every buffer is a multiple of four elements
+// long, and what stands past the array's end is nobody's.
 //
 //   copy        y = a                             (as words: integers pass unchanged)
 //   add         y = a + b
 //   blend       y = alpha * y + beta * a          (in place)
-//   scale       y = a * b[0]                      (b holds one number)
+//   scale       y = a * factor[0]                      (one number)
 //   relu        y = max(a, 0), NaN stays NaN
 //   relu_grad   y = b where a > 0, else 0         (a: the ReLU's output, b: its upstream gradient)
 //
-// Dispatch: ceil(len / 256) workgroups.
+// Dispatch: ceil(len / 1024) workgroups.
 
 struct Elementwise { len: u32, alpha: f32, beta: f32 }
 
 @group(0) @binding(0) var<uniform> params: Elementwise;
-@group(0) @binding(1) var<storage, read> a: array<f32>;
-@group(0) @binding(2) var<storage, read> b: array<f32>;
-@group(0) @binding(1) var<storage, read> words: array<u32>;
-@group(0) @binding(2) var<storage, read_write> words_out: array<u32>;
-@group(0) @binding(2) var<storage, read_write> y1: array<f32>; // kernels of one operand
-@group(0) @binding(3) var<storage, read_write> y2: array<f32>; // kernels of two
+@group(0) @binding(1) var<storage, read> a: array<vec4f>;
+@group(0) @binding(2) var<storage, read> b: array<vec4f>;
+@group(0) @binding(2) var<storage, read> factor: array<f32>;
+@group(0) @binding(1) var<storage, read> words: array<vec4u>;
+@group(0) @binding(2) var<storage, read_write> words_out: array<vec4u>;
+@group(0) @binding(2) var<storage, read_write> y1: array<vec4f>; // kernels of one operand
+@group(0) @binding(3) var<storage, read_write> y2: array<vec4f>; // kernels of two
 
 @compute @workgroup_size(256)
 fn copy(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) groups: vec3u, @builtin(local_invocation_index) lane: u32) {
     let i = workgroup_index(group, groups) * 256u + lane;
-    if (i >= params.len) { return; }
+    if (i >= (params.len + 3u) / 4u) { return; }
     words_out[i] = words[i];
 }
 
 @compute @workgroup_size(256)
 fn add(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) groups: vec3u, @builtin(local_invocation_index) lane: u32) {
     let i = workgroup_index(group, groups) * 256u + lane;
-    if (i >= params.len) { return; }
+    if (i >= (params.len + 3u) / 4u) { return; }
     y2[i] = a[i] + b[i];
 }
 
 @compute @workgroup_size(256)
 fn blend(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) groups: vec3u, @builtin(local_invocation_index) lane: u32) {
     let i = workgroup_index(group, groups) * 256u + lane;
-    if (i >= params.len) { return; }
+    if (i >= (params.len + 3u) / 4u) { return; }
     y1[i] = params.alpha * y1[i] + params.beta * a[i];
 }
 
 @compute @workgroup_size(256)
 fn scale(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) groups: vec3u, @builtin(local_invocation_index) lane: u32) {
     let i = workgroup_index(group, groups) * 256u + lane;
-    if (i >= params.len) { return; }
-    y2[i] = a[i] * b[0];
+    if (i >= (params.len + 3u) / 4u) { return; }
+    y2[i] = a[i] * factor[0];
 }
 
 @compute @workgroup_size(256)
 fn relu(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) groups: vec3u, @builtin(local_invocation_index) lane: u32) {
     let i = workgroup_index(group, groups) * 256u + lane;
-    if (i >= params.len) { return; }
+    if (i >= (params.len + 3u) / 4u) { return; }
     let x = a[i];
     // `max` may drop a NaN; a comparison that is false keeps it.
-    y1[i] = select(x, 0.0, x <= 0.0);
+    y1[i] = select(x, vec4f(), x <= vec4f());
 }
 
 @compute @workgroup_size(256)
 fn relu_grad(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) groups: vec3u, @builtin(local_invocation_index) lane: u32) {
     let i = workgroup_index(group, groups) * 256u + lane;
-    if (i >= params.len) { return; }
-    y2[i] = select(0.0, b[i], a[i] > 0.0);
+    if (i >= (params.len + 3u) / 4u) { return; }
+    y2[i] = select(vec4f(), b[i], a[i] > vec4f());
 }

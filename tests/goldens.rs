@@ -147,7 +147,7 @@ impl Row {
         let training = name == "batch_norm" && self.flag("training");
         let (outputs, operands) = if training {
             let pair = |a: &str, b: &str| [self.get("inputs", a), self.get("inputs", b)];
-            let norm = BatchNorm { eps: self.number("eps") };
+            let norm = BatchNorm { eps: self.number("eps"), ..Default::default() };
             let running = pair("running_mean", "running_var");
             let out = ops::batch_norm(
                 device,
@@ -220,8 +220,10 @@ impl Row {
             "adaptive_avg_pool2d" => AdaptiveAvgPool2d { output_size: self.pair("output_size") }.into(),
             "adaptive_max_pool2d" => AdaptiveMaxPool2d { output_size: self.pair("output_size") }.into(),
             "relu" => Relu.into(),
-            "batch_norm" if self.flag("training") => BatchNorm { eps: self.number("eps") }.into(),
-            "batch_norm" => BatchNormEval { eps: self.number("eps") }.into(),
+            "batch_norm" if self.flag("training") => {
+                BatchNorm { eps: self.number("eps"), ..Default::default() }.into()
+            }
+            "batch_norm" => BatchNormEval { eps: self.number("eps"), ..Default::default() }.into(),
             "add" => Add.into(),
             "concat" => {
                 assert_eq!(self.size("dim"), 1, "concat joins along the channels");

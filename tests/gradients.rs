@@ -261,7 +261,7 @@ fn operations() -> Vec<Case> {
             let [weight, bias, mean] = [0; 3].map(|_| rng.normal(&[c]));
             vec![rng.normal(&shape), weight, bias, mean, rng.uniform(&[c], 0.5, 2.0)]
         };
-        let op = BatchNormEval { eps: 1e-3 };
+        let op = BatchNormEval { eps: 1e-3, ..Default::default() };
         cases.push(mid(&format!("batch_norm_eval::{name}"), op, inputs).by(&[0, 1, 2]));
     }
     for (name, shape, dim) in [

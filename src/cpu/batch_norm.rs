@@ -1,6 +1,6 @@
 //! Twins of `batch_norm.wgsl`. x: `[batch, channels, pixels]`, statistics per channel.
 
-use super::reduce::{slice, sum, sum2};
+use super::reduce::{slice, sum};
 use crate::kernel::{BatchNorm, Io};
 use rayon::prelude::*;
 
@@ -37,60 +37,85 @@ pub fn stats(p: &BatchNorm, io: Io<'_>) {
     }
 }
 
-/// y = (x - mean) / sqrt(var + eps) * weight + bias.
+/// y = (x - mean) / sqrt(var + eps) * weight + bias, then what the epilogue says.
 pub fn apply(p: &BatchNorm, io: Io<'_>) {
-    let ([x, mean, var, weight, bias], [y]) = io.f32();
+    let ([x, mean, var, weight, bias, residual], [y]) = io.f32();
     map_planes(p, y, |c, range, y| {
-        let (mean, bias) = (f64::from(mean[c]), f64::from(bias[c]));
-        let scale = f64::from(weight[c]) * inv_std(p, var, c);
-        for (y, &x) in y.iter_mut().zip(&x[range]) {
-            *y = ((f64::from(x) - mean) * scale + bias) as f32;
+        let normalised = normalised(p, c, [mean, var, weight, bias]);
+        for ((y, &x), &r) in y.iter_mut().zip(&x[range.clone()]).zip(&residual[range]) {
+            let value = normalised(x) + if p.epilogue == 2 { f64::from(r) } else { 0.0 };
+            *y = if p.epilogue > 0 && value <= 0.0 { 0.0 } else { value as f32 };
         }
     });
 }
 
-/// By slice: the sum of dy, and of dy * xhat.
+/// By slice: the sums of dy, and of dy * xhat.
 pub fn grad_partial(p: &BatchNorm, io: Io<'_>) {
-    let ([x, mean, var, dy], [bias_partial, weight_partial]) = io.f32();
-    let results = (p.slices * p.channels) as usize;
-    let outs = bias_partial[..results].par_iter_mut().zip(&mut weight_partial[..results]);
-    outs.enumerate().for_each(|(which, (bias_out, weight_out))| {
+    let ([x, mean, var, weight, bias, dy], [partial]) = io.f32();
+    let outs = partial[..(2 * p.slices * p.channels) as usize].par_chunks_mut(2);
+    outs.enumerate().for_each(|(which, out)| {
         let c = which % p.channels as usize;
+        let normalised = normalised(p, c, [mean, var, weight, bias]);
         let mean = f64::from(mean[c]);
         let (mut of_dy, mut of_product) = (0.0, 0.0);
         for at in planes(p, which) {
             let range = at..at + p.pixels as usize;
-            of_dy += sum(&dy[range.clone()], |d| d);
-            of_product += sum2(&dy[range.clone()], &x[range], |d, x| d * (x - mean));
+            for (&x, &dy) in x[range.clone()].iter().zip(&dy[range]) {
+                if p.epilogue != 1 || normalised(x) > 0.0 {
+                    of_dy += f64::from(dy);
+                    of_product += f64::from(dy) * (f64::from(x) - mean);
+                }
+            }
         }
-        (*bias_out, *weight_out) = (of_dy as f32, (of_product * inv_std(p, var, c)) as f32);
+        out.copy_from_slice(&[of_dy as f32, (of_product * inv_std(p, var, c)) as f32]);
     });
 }
 
-/// dx through the batch's own statistics.
-pub fn grad_input(p: &BatchNorm, io: Io<'_>) {
-    let ([x, mean, var, dy, weight, grad_weight, grad_bias], [dx]) = io.f32();
+/// Gradients of weight and bias, and each channel's coefficients of the gradient of x.
+pub fn grad_stats(p: &BatchNorm, io: Io<'_>) {
+    let ([partial, mean, var, weight, bias], [grad_weight, grad_bias, coefficients]) = io.f32();
     let count = f64::from(p.batch) * f64::from(p.pixels);
+    for (c, out) in coefficients[..5 * p.channels as usize].chunks_mut(5).enumerate() {
+        let sum = |i: usize| -> f64 {
+            let slices = (0..p.slices as usize).map(|s| (s * p.channels as usize + c) * 2 + i);
+            slices.map(|at| f64::from(partial[at])).sum()
+        };
+        let (of_dy, of_product) = (sum(0), sum(1));
+        (grad_bias[c], grad_weight[c]) = (of_dy as f32, of_product as f32);
+        let inv_std = inv_std(p, var, c);
+        let scale = (f64::from(weight[c]) * inv_std) as f32;
+        let [dy_mean, slope] = match p.fixed {
+            1 => [0.0; 2],
+            _ => [of_dy / count, of_product / count * inv_std].map(|v| v as f32),
+        };
+        out.copy_from_slice(&[mean[c], scale, bias[c], dy_mean, slope]);
+    }
+}
+
+/// dx, from those coefficients.
+pub fn grad_input(p: &BatchNorm, io: Io<'_>) {
+    let ([x, dy, coefficients], [dx]) = io.f32();
     map_planes(p, dx, |c, range, dx| {
-        let (mean, inv_std) = (f64::from(mean[c]), inv_std(p, var, c));
-        let scale = f64::from(weight[c]) * inv_std;
-        let dy_mean = f64::from(grad_bias[c]) / count;
-        let slope = inv_std * f64::from(grad_weight[c]) / count;
+        let [mean, scale, shift, dy_mean, slope] =
+            std::array::from_fn(|i| f64::from(coefficients[5 * c + i]));
         for ((dx, &dy), &x) in dx.iter_mut().zip(&dy[range.clone()]).zip(&x[range]) {
-            *dx = (scale * (f64::from(dy) - dy_mean - (f64::from(x) - mean) * slope)) as f32;
+            let apart = f64::from(x) - mean;
+            let on = p.epilogue != 1 || (apart * scale + shift) as f32 > 0.0;
+            let dy = if on { f64::from(dy) } else { 0.0 };
+            *dx = (scale * (dy - dy_mean - apart * slope)) as f32;
         }
     });
 }
 
-/// dx = dy * weight / sqrt(var + eps): the statistics are constants.
-pub fn eval_grad_input(p: &BatchNorm, io: Io<'_>) {
-    let ([dy, weight, var], [dx]) = io.f32();
-    map_planes(p, dx, |c, range, dx| {
-        let scale = f64::from(weight[c]) * inv_std(p, var, c);
-        for (dx, &dy) in dx.iter_mut().zip(&dy[range]) {
-            *dx = (f64::from(dy) * scale) as f32;
-        }
-    });
+/// x of channel `c`, normalised, scaled and shifted.
+fn normalised(
+    p: &BatchNorm,
+    c: usize,
+    [mean, var, weight, bias]: [&[f32]; 4],
+) -> impl Fn(f32) -> f64 + use<> {
+    let (mean, bias) = (f64::from(mean[c]), f64::from(bias[c]));
+    let scale = f64::from(weight[c]) * inv_std(p, var, c);
+    move |x| (f64::from(x) - mean) * scale + bias
 }
 
 fn inv_std(p: &BatchNorm, var: &[f32], c: usize) -> f64 {
@@ -119,7 +144,14 @@ mod tests {
     #[test]
     fn slices_merge_to_the_statistics_of_the_whole() {
         // A mean far above the deviation, and a last slice that is short.
-        let p = BatchNorm { batch: 5, channels: 2, pixels: 7, slices: 3, images_per_slice: 2, eps: 1e-5 };
+        let p = BatchNorm {
+            batch: 5,
+            channels: 2,
+            pixels: 7,
+            slices: 3,
+            images_per_slice: 2,
+            ..BatchNorm::default()
+        };
         let x: Vec<f32> = noise(4, 70).iter().map(|v| v + 1000.0).collect();
         let mut parts = [0u32; 3 * 2 * 3];
         partial(&p, Io { reads: vec![bytemuck::cast_slice(&x)], writes: vec![&mut parts] });

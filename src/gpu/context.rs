@@ -178,8 +178,8 @@ impl Gpu {
         self.created.fetch_add(1, Ordering::Relaxed);
         self.device.create_buffer(&wgpu::BufferDescriptor {
             label: Some(label),
-            // Mapping wants a multiple of eight; nothing may be empty.
-            size: bytes.next_multiple_of(8).max(8),
+            // Four numbers may be taken at a time (`Storage::span`); nothing may be empty.
+            size: bytes.next_multiple_of(16).max(16),
             usage,
             mapped_at_creation: mapped,
         })

@@ -309,7 +309,7 @@ fn bind(gpu: &Gpu, plan: &Plan, buffers: &HashMap<StorageId, &wgpu::Buffer>) -> 
                 .reads
                 .iter()
                 .chain(&launch.writes)
-                .map(|s| binding(buffers[s], 0, plan.storages[s.index()].bytes)),
+                .map(|s| binding(buffers[s], 0, plan.storages[s.index()].span())),
         );
         let entries: Vec<wgpu::BindGroupEntry> = resources
             .into_iter()

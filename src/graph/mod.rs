@@ -350,6 +350,18 @@ impl Graph {
         live
     }
 
+    /// The same values, outputs and updates, computed by other nodes, each after those it depends on.
+    pub(crate) fn with_nodes(&self, nodes: Vec<Node>) -> Self {
+        let mut graph = self.clone();
+        for (index, node) in nodes.iter().enumerate() {
+            for output in &node.outputs {
+                graph.values[output.index()].role = Role::Computed { node: index };
+            }
+        }
+        graph.nodes = nodes;
+        graph
+    }
+
     /// An [`Error::Shape`] of an op in the current scope.
     pub(crate) fn shape_error(&self, op: &str, problem: String) -> Error {
         Error::Shape { op: op.to_owned(), scope: self.scope.to_string(), problem }

@@ -190,12 +190,16 @@ kernels! {
     CHANNEL_SUM: "reduce.wgsl", channel_sum(ChannelSum), threads 64, reads 1, writes 1, twin cpu::reduce::channel_sum;
     SLICE_SUM: "reduce.wgsl", slice_sum(SliceSum), threads 64, reads 1, writes 1, twin cpu::reduce::slice_sum;
 
-    BATCH_NORM_PARTIAL: "batch_norm.wgsl", batch_norm_partial(BatchNorm), threads 64, reads 1, writes 1, twin cpu::batch_norm::partial;
-    BATCH_NORM_STATS: "batch_norm.wgsl", batch_norm_stats(BatchNorm), threads 64, reads 1, writes 2, twin cpu::batch_norm::stats;
-    BATCH_NORM_APPLY: "batch_norm.wgsl", batch_norm_apply(BatchNorm), threads 64, reads 5, writes 1, twin cpu::batch_norm::apply;
-    BATCH_NORM_GRAD_PARTIAL: "batch_norm.wgsl", batch_norm_grad_partial(BatchNorm), threads 64, reads 4, writes 2, twin cpu::batch_norm::grad_partial;
-    BATCH_NORM_GRAD_INPUT: "batch_norm.wgsl", batch_norm_grad_input(BatchNorm), threads 64, reads 7, writes 1, twin cpu::batch_norm::grad_input;
-    BATCH_NORM_EVAL_GRAD_INPUT: "batch_norm.wgsl", batch_norm_eval_grad_input(BatchNorm), threads 64, reads 3, writes 1, twin cpu::batch_norm::eval_grad_input;
+    BATCH_NORM_PARTIAL: "batch_norm.wgsl", batch_norm_partial(BatchNorm) as "batch_norm_partial" { quads: 0 }, threads 64, reads 1, writes 1, twin cpu::batch_norm::partial;
+    BATCH_NORM_PARTIAL_QUADS: "batch_norm.wgsl", batch_norm_partial(BatchNorm) as "batch_norm_partial_quads" { quads: 1 }, threads 64, reads 1, writes 1, twin cpu::batch_norm::partial;
+    BATCH_NORM_STATS: "batch_norm.wgsl", batch_norm_stats(BatchNorm) as "batch_norm_stats" { quads: 0 }, threads 64, reads 1, writes 2, twin cpu::batch_norm::stats;
+    BATCH_NORM_APPLY: "batch_norm.wgsl", batch_norm_apply(BatchNorm) as "batch_norm_apply" { quads: 0 }, threads 64, reads 6, writes 1, twin cpu::batch_norm::apply;
+    BATCH_NORM_APPLY_QUADS: "batch_norm.wgsl", batch_norm_apply(BatchNorm) as "batch_norm_apply_quads" { quads: 1 }, threads 64, reads 6, writes 1, twin cpu::batch_norm::apply;
+    BATCH_NORM_GRAD_PARTIAL: "batch_norm.wgsl", batch_norm_grad_partial(BatchNorm) as "batch_norm_grad_partial" { quads: 0 }, threads 64, reads 6, writes 1, twin cpu::batch_norm::grad_partial;
+    BATCH_NORM_GRAD_PARTIAL_QUADS: "batch_norm.wgsl", batch_norm_grad_partial(BatchNorm) as "batch_norm_grad_partial_quads" { quads: 1 }, threads 64, reads 6, writes 1, twin cpu::batch_norm::grad_partial;
+    BATCH_NORM_GRAD_STATS: "batch_norm.wgsl", batch_norm_grad_stats(BatchNorm) as "batch_norm_grad_stats" { quads: 0 }, threads 64, reads 5, writes 3, twin cpu::batch_norm::grad_stats;
+    BATCH_NORM_GRAD_INPUT: "batch_norm.wgsl", batch_norm_grad_input(BatchNorm) as "batch_norm_grad_input" { quads: 0 }, threads 64, reads 3, writes 1, twin cpu::batch_norm::grad_input;
+    BATCH_NORM_GRAD_INPUT_QUADS: "batch_norm.wgsl", batch_norm_grad_input(BatchNorm) as "batch_norm_grad_input_quads" { quads: 1 }, threads 64, reads 3, writes 1, twin cpu::batch_norm::grad_input;
 
     MAX_POOL: "pool.wgsl", max_pool(Pool), threads 64, reads 1, writes 2, twin cpu::pool::max_pool;
     MAX_POOL_GRAD: "pool.wgsl", max_pool_grad(Pool), threads 64, reads 2, writes 1, twin cpu::pool::max_pool_grad;

@@ -224,7 +224,13 @@ params! {
         pixels: u32,
         slices: u32,
         images_per_slice: u32,
+        /// Lanes that share a picture.
+        width: u32,
         eps: f32,
+        /// What comes after: 0, nothing; 1, ReLU; 2, the sum with a residual, then ReLU.
+        epilogue: u32,
+        /// 1: mean and variance are constants.
+        fixed: u32,
     }
 
     /// Sums over `[batch, channels, pixels]`, of which `len` elements exist.

@@ -185,9 +185,10 @@ impl Builder {
             let mean = b.buffer("running_mean", [num_features], Init::Constant(0.0))?;
             let var = b.buffer("running_var", [num_features], Init::Constant(1.0))?;
             if b.mode == Mode::Eval {
-                return b.apply(op::BatchNormEval { eps }, &[x, weight, bias, mean, var]);
+                return b
+                    .apply(op::BatchNormEval { eps, ..Default::default() }, &[x, weight, bias, mean, var]);
             }
-            let outputs = b.graph.apply(op::BatchNorm { eps }, &[x, weight, bias])?;
+            let outputs = b.graph.apply(op::BatchNorm { eps, ..Default::default() }, &[x, weight, bias])?;
             b.graph.in_phase(Phase::Update, |graph| {
                 let batch = [outputs[1], outputs[2]];
                 let new = crate::ops::update_running(graph, x, batch, [mean, var], momentum)?;

@@ -1,10 +1,9 @@
 //! Batch norm in training and evaluation.
 
-use super::reduce::{images_per_slice, slice_sum};
 use super::{Operation, expect_shape, floats, planes, same_shape};
 use crate::graph::Gradient;
-use crate::kernel::{self, BatchNorm as Params};
-use crate::plan::{Grid, Lowering};
+use crate::kernel::{self, BatchNorm as Params, Kernel};
+use crate::plan::{Family, Grid, Lowering, StorageId};
 use crate::{Result, TensorType};
 
 /// Batch norm with the batch's own statistics (Ioffe & Szegedy 2015). Inputs x `[batch, channels, ...]`,
@@ -14,14 +13,18 @@ use crate::{Result, TensorType};
 pub struct BatchNorm {
     /// Added to the variance.
     pub eps: f32,
+    /// What comes after, in the same pass.
+    pub epilogue: Epilogue,
 }
 
-/// Gradients of [`BatchNorm`]: inputs x, mean, variance, upstream gradient and weight; outputs the gradients
-/// of x, weight and bias.
+/// Gradients of [`BatchNorm`]: inputs x, mean, variance, upstream gradient, weight and bias; outputs the
+/// gradients of x, weight and bias.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct BatchNormGrad {
     /// Added to the variance.
     pub eps: f32,
+    /// Whether a ReLU came after, through which the upstream gradient has yet to pass.
+    pub relu: bool,
 }
 
 /// Batch norm with given statistics: inputs x, weight, bias, mean, variance. The statistics are constants.
@@ -29,6 +32,8 @@ pub struct BatchNormGrad {
 pub struct BatchNormEval {
     /// Added to the variance.
     pub eps: f32,
+    /// What comes after, in the same pass.
+    pub epilogue: Epilogue,
 }
 
 /// Gradients of [`BatchNormEval`]: inputs and outputs as [`BatchNormGrad`].
@@ -38,15 +43,28 @@ pub struct BatchNormEvalGrad {
     pub eps: f32,
 }
 
+/// What a batch norm does to its result before writing it. Plans choose it where the graph has the
+/// operations one after another; networks need not ask for it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Epilogue {
+    /// Nothing.
+    #[default]
+    None,
+    /// [`super::Relu`].
+    Relu,
+    /// [`super::Add`] with one more input, the residual, then [`super::Relu`].
+    AddRelu,
+}
+
 impl Default for BatchNorm {
     fn default() -> Self {
-        Self { eps: 1e-5 }
+        Self { eps: 1e-5, epilogue: Epilogue::None }
     }
 }
 
 impl Default for BatchNormEval {
     fn default() -> Self {
-        Self { eps: 1e-5 }
+        Self { eps: 1e-5, epilogue: Epilogue::None }
     }
 }
 
@@ -61,29 +79,83 @@ fn channels(x: &TensorType, per_channel: &[(&str, &TensorType)]) -> Result<usize
     Ok(x.shape[1])
 }
 
-fn params(shape: &[usize], eps: f32) -> Params {
-    let [batch, channels, pixels] = planes(shape);
-    let images_per_slice = images_per_slice(batch, pixels);
+/// Splits the residual, if there is one, from the other inputs, and checks it.
+fn split_residual<'a, 'b>(
+    inputs: &'b [&'a TensorType],
+    epilogue: Epilogue,
+) -> Result<&'b [&'a TensorType], String> {
+    match inputs {
+        [rest @ .., residual] if epilogue == Epilogue::AddRelu => {
+            let [x, residual] = floats(&[rest.first().unwrap_or(residual), residual])?;
+            same_shape("input and residual", x, residual)?;
+            Ok(rest)
+        }
+        _ => Ok(inputs),
+    }
+}
+
+/// Elements that one workgroup goes through, at least.
+fn elements_per_slice(family: Family) -> usize {
+    match family {
+        // Enough workgroups to fill a GPU.
+        Family::Gpu => 2048,
+        // Few barriers, which are dear there.
+        Family::Software | Family::Cpu => 8192,
+    }
+}
+
+fn params(node: &Lowering, eps: f32, epilogue: Epilogue) -> Params {
+    let [batch, channels, pixels] = planes(node.input_shape(0));
+    let images = elements_per_slice(node.target().family).div_ceil(pixels);
+    let images_per_slice = images.max(batch.div_ceil(MOST_SLICES)).min(batch);
+    let columns = if is_quads(pixels) { pixels / 4 } else { pixels };
     Params {
         batch: batch as u32,
         channels: channels as u32,
         pixels: pixels as u32,
         slices: batch.div_ceil(images_per_slice) as u32,
         images_per_slice: images_per_slice as u32,
+        width: columns.next_power_of_two().min(LANES) as u32,
         eps,
+        epilogue: epilogue as u32,
+        fixed: 0,
     }
+}
+
+/// Slices of a channel whose partial results are merged by one invocation.
+const MOST_SLICES: usize = 256;
+/// Invocations a workgroup.
+const LANES: usize = 64;
+
+/// Whether planes can be read four pixels at a time.
+fn is_quads(pixels: usize) -> bool {
+    pixels.is_multiple_of(4)
+}
+
+/// Of a kernel that goes through all pixels, the form that suits them.
+fn form(p: &Params, single: &'static Kernel, quads: &'static Kernel) -> &'static Kernel {
+    if is_quads(p.pixels as usize) { quads } else { single }
 }
 
 fn elements(p: &Params) -> u64 {
     p.batch as u64 * p.channels as u64 * p.pixels as u64
 }
 
-fn grid_of_slices(p: &Params) -> Grid {
+fn grid(p: &Params) -> Grid {
     Grid::Workgroups(p.slices as u64 * p.channels as u64)
 }
 
-fn grid_of_planes(p: &Params) -> Grid {
-    Grid::Workgroups(p.batch as u64 * p.channels as u64)
+/// Emits y from given statistics. `operands`: x, mean, variance, weight and bias; the residual is the last input.
+fn apply(node: &mut Lowering, p: &Params, operands: [StorageId; 5]) -> Result<()> {
+    let kernel = form(p, &kernel::BATCH_NORM_APPLY, &kernel::BATCH_NORM_APPLY_QUADS);
+    let residual = match p.epilogue == Epilogue::AddRelu as u32 {
+        true => node.input(node.inputs() - 1),
+        false => operands[0],
+    };
+    let [x, mean, variance, weight, bias] = operands;
+    let reads = [x, mean, variance, weight, bias, residual];
+    let writes = [node.output(0)];
+    node.launch(kernel, p, &reads, &writes, grid(p), (3 + p.epilogue as u64) * elements(p))
 }
 
 impl Operation for BatchNorm {
@@ -92,7 +164,7 @@ impl Operation for BatchNorm {
     }
 
     fn infer(&self, inputs: &[&TensorType]) -> Result<Vec<TensorType>, String> {
-        let [x, weight, bias] = floats(inputs)?;
+        let [x, weight, bias] = floats(split_residual(inputs, self.epilogue)?)?;
         let channels = channels(x, &[("a weight", weight), ("a bias", bias)])?;
         if x.len() == channels {
             return Err(format!(
@@ -105,8 +177,12 @@ impl Operation for BatchNorm {
     }
 
     fn gradient(&self, node: &mut Gradient<'_>) -> Result<()> {
-        let inputs = [node.input(0), node.output(1), node.output(2), node.grad_output()?, node.input(1)];
-        let grads = node.apply(BatchNormGrad { eps: self.eps }, &inputs)?;
+        if self.epilogue != Epilogue::None {
+            return Err(node.error("an epilogue is for plans; apply the operations one after another"));
+        }
+        let [x, weight, bias] = [0, 1, 2].map(|i| node.input(i));
+        let inputs = [x, node.output(1), node.output(2), node.grad_output()?, weight, bias];
+        let grads = node.apply(BatchNormGrad { eps: self.eps, relu: false }, &inputs)?;
         for (i, grad) in grads.into_iter().enumerate() {
             node.set(i, grad);
         }
@@ -114,45 +190,48 @@ impl Operation for BatchNorm {
     }
 
     fn lower(&self, node: &mut Lowering<'_, '_>) -> Result<()> {
-        let params = params(node.input_shape(0), self.eps);
+        let p = params(node, self.eps, self.epilogue);
         let [x, weight, bias] = [0, 1, 2].map(|i| node.input(i));
-        let [y, mean, variance] = [0, 1, 2].map(|i| node.output(i));
-        let partial = node.scratch("moments", (params.slices * params.channels * 3) as usize);
-        let n = elements(&params);
-        node.launch(&kernel::BATCH_NORM_PARTIAL, &params, &[x], &[partial], grid_of_slices(&params), 3 * n)?;
-        let grid = Grid::Invocations(params.channels as u64);
-        let merges = 8 * params.slices as u64 * params.channels as u64;
-        node.launch(&kernel::BATCH_NORM_STATS, &params, &[partial], &[mean, variance], grid, merges)?;
-        let reads = [x, mean, variance, weight, bias];
-        node.launch(&kernel::BATCH_NORM_APPLY, &params, &reads, &[y], grid_of_planes(&params), 3 * n)
+        let [mean, variance] = [1, 2].map(|i| node.output(i));
+        let partial = node.scratch("moments", (p.slices * p.channels * 3) as usize);
+        let kernel = form(&p, &kernel::BATCH_NORM_PARTIAL, &kernel::BATCH_NORM_PARTIAL_QUADS);
+        node.launch(kernel, &p, &[x], &[partial], grid(&p), 3 * elements(&p))?;
+        let merges = 8 * p.slices as u64 * p.channels as u64;
+        let grid = Grid::Invocations(p.channels as u64);
+        node.launch(&kernel::BATCH_NORM_STATS, &p, &[partial], &[mean, variance], grid, merges)?;
+        apply(node, &p, [x, mean, variance, weight, bias])
     }
 }
 
 fn infer_grad(inputs: &[&TensorType]) -> Result<Vec<TensorType>, String> {
-    let [x, mean, variance, grad_output, weight] = floats(inputs)?;
-    let channels = channels(x, &[("a mean", mean), ("a variance", variance), ("a weight", weight)])?;
+    let [x, mean, variance, grad_output, weight, bias] = floats(inputs)?;
+    let per_channel = [("a mean", mean), ("a variance", variance), ("a weight", weight), ("a bias", bias)];
+    let channels = channels(x, &per_channel)?;
     same_shape("input and gradient", x, grad_output)?;
     Ok(vec![x.clone(), TensorType::f32([channels]), TensorType::f32([channels])])
 }
 
-/// Emits the gradients of weight and bias (outputs 1 and 2), which both modes share.
-fn lower_grad_params(node: &mut Lowering, params: &Params) -> Result<()> {
-    let reads = [0, 1, 2, 3].map(|i| node.input(i));
-    let cells = (params.slices * params.channels) as usize;
-    let [bias, weight] =
-        ["bias", "weight"].map(|what| node.scratch(&format!("{what} gradient by slice"), cells));
-    let flops = 4 * elements(params);
-    node.launch(
-        &kernel::BATCH_NORM_GRAD_PARTIAL,
-        params,
-        &reads,
-        &[bias, weight],
-        grid_of_slices(params),
-        flops,
-    )?;
-    let sizes = [params.slices as usize, params.channels as usize];
-    slice_sum(node, weight, node.output(1), sizes, 1.0, false)?;
-    slice_sum(node, bias, node.output(2), sizes, 1.0, false)
+/// Emits the gradients of x, weight and bias. `fixed`: mean and variance are constants.
+fn lower_grad(node: &mut Lowering, eps: f32, epilogue: Epilogue, fixed: bool) -> Result<()> {
+    let p = Params { fixed: fixed as u32, ..params(node, eps, epilogue) };
+    let [x, mean, variance, grad_output, weight, bias] = [0, 1, 2, 3, 4, 5].map(|i| node.input(i));
+    let [grad_input, grad_weight, grad_bias] = [0, 1, 2].map(|i| node.output(i));
+    let partial = node.scratch("sums by slice", (2 * p.slices * p.channels) as usize);
+    let coefficients = node.scratch("coefficients", 5 * p.channels as usize);
+
+    let kernel = form(&p, &kernel::BATCH_NORM_GRAD_PARTIAL, &kernel::BATCH_NORM_GRAD_PARTIAL_QUADS);
+    let reads = [x, mean, variance, weight, bias, grad_output];
+    node.launch(kernel, &p, &reads, &[partial], grid(&p), 4 * elements(&p))?;
+
+    let writes = [grad_weight, grad_bias, coefficients];
+    let (channels, sums) = (p.channels as u64, 2 * p.slices as u64 * p.channels as u64);
+    let reads = [partial, mean, variance, weight, bias];
+    let kernel = &kernel::BATCH_NORM_GRAD_STATS;
+    node.launch(kernel, &p, &reads, &writes, Grid::Invocations(channels), sums)?;
+
+    let kernel = form(&p, &kernel::BATCH_NORM_GRAD_INPUT, &kernel::BATCH_NORM_GRAD_INPUT_QUADS);
+    let reads = [x, grad_output, coefficients];
+    node.launch(kernel, &p, &reads, &[grad_input], grid(&p), 5 * elements(&p))
 }
 
 impl Operation for BatchNormGrad {
@@ -165,13 +244,8 @@ impl Operation for BatchNormGrad {
     }
 
     fn lower(&self, node: &mut Lowering<'_, '_>) -> Result<()> {
-        let params = params(node.input_shape(0), self.eps);
-        lower_grad_params(node, &params)?;
-        let [x, mean, variance, grad_output, weight] = [0, 1, 2, 3, 4].map(|i| node.input(i));
-        let reads = [x, mean, variance, grad_output, weight, node.output(1), node.output(2)];
-        let writes = [node.output(0)];
-        let flops = 5 * elements(&params);
-        node.launch(&kernel::BATCH_NORM_GRAD_INPUT, &params, &reads, &writes, grid_of_planes(&params), flops)
+        let epilogue = if self.relu { Epilogue::Relu } else { Epilogue::None };
+        lower_grad(node, self.eps, epilogue, false)
     }
 }
 
@@ -181,14 +255,18 @@ impl Operation for BatchNormEval {
     }
 
     fn infer(&self, inputs: &[&TensorType]) -> Result<Vec<TensorType>, String> {
-        let [x, weight, bias, mean, variance] = floats(inputs)?;
+        let [x, weight, bias, mean, variance] = floats(split_residual(inputs, self.epilogue)?)?;
         let rest = [("a weight", weight), ("a bias", bias), ("a mean", mean), ("a variance", variance)];
         channels(x, &rest)?;
         Ok(vec![x.clone()])
     }
 
     fn gradient(&self, node: &mut Gradient<'_>) -> Result<()> {
-        let inputs = [node.input(0), node.input(3), node.input(4), node.grad_output()?, node.input(1)];
+        if self.epilogue != Epilogue::None {
+            return Err(node.error("an epilogue is for plans; apply the operations one after another"));
+        }
+        let [x, weight, bias, mean, variance] = [0, 1, 2, 3, 4].map(|i| node.input(i));
+        let inputs = [x, mean, variance, node.grad_output()?, weight, bias];
         let grads = node.apply(BatchNormEvalGrad { eps: self.eps }, &inputs)?;
         for (i, grad) in grads.into_iter().enumerate() {
             node.set(i, grad);
@@ -197,11 +275,9 @@ impl Operation for BatchNormEval {
     }
 
     fn lower(&self, node: &mut Lowering<'_, '_>) -> Result<()> {
-        let params = params(node.input_shape(0), self.eps);
+        let p = params(node, self.eps, self.epilogue);
         let [x, weight, bias, mean, variance] = [0, 1, 2, 3, 4].map(|i| node.input(i));
-        let reads = [x, mean, variance, weight, bias];
-        let (writes, flops) = ([node.output(0)], 3 * elements(&params));
-        node.launch(&kernel::BATCH_NORM_APPLY, &params, &reads, &writes, grid_of_planes(&params), flops)
+        apply(node, &p, [x, mean, variance, weight, bias])
     }
 }
 
@@ -215,18 +291,6 @@ impl Operation for BatchNormEvalGrad {
     }
 
     fn lower(&self, node: &mut Lowering<'_, '_>) -> Result<()> {
-        let params = params(node.input_shape(0), self.eps);
-        lower_grad_params(node, &params)?;
-        let [variance, grad_output, weight] = [2, 3, 4].map(|i| node.input(i));
-        let reads = [grad_output, weight, variance];
-        let (writes, flops) = ([node.output(0)], elements(&params));
-        node.launch(
-            &kernel::BATCH_NORM_EVAL_GRAD_INPUT,
-            &params,
-            &reads,
-            &writes,
-            grid_of_planes(&params),
-            flops,
-        )
+        lower_grad(node, self.eps, Epilogue::None, true)
     }
 }

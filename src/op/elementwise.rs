@@ -36,7 +36,8 @@ fn params(node: &Lowering) -> Elementwise {
 }
 
 fn grid(node: &Lowering) -> Grid {
-    Grid::Invocations(node.output_len(0) as u64)
+    // Four elements an invocation.
+    Grid::Invocations(node.output_len(0).div_ceil(4) as u64)
 }
 
 impl Operation for Add {

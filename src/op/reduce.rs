@@ -18,7 +18,7 @@ pub struct SumSquares;
 const ELEMENTS_PER_SLICE: usize = 4096;
 
 /// Pictures a slice, so that a slice has work enough and there are not too many of them.
-pub(super) fn images_per_slice(batch: usize, pixels: usize) -> usize {
+fn images_per_slice(batch: usize, pixels: usize) -> usize {
     ELEMENTS_PER_SLICE.div_ceil(pixels.max(64)).max(batch.div_ceil(256)).min(batch)
 }
 

@@ -184,7 +184,7 @@ fn can_replace(graph: &Graph, live: &[bool], index: usize, state: ValueId, outpu
 
 fn check_limits(plan: &Plan, target: &Target) -> Result<()> {
     let limit = target.max_binding.min(target.max_buffer);
-    if let Some(s) = plan.storages.iter().find(|s| s.bytes > limit) {
+    if let Some(s) = plan.storages.iter().find(|s| s.span() > limit) {
         return Err(Error::TooLarge(format!(
             "{} takes {}, but a buffer can have at most {} here; use a smaller batch or smaller pictures",
             s.label,
@@ -208,7 +208,7 @@ fn mib(bytes: u64) -> String {
 
 fn copy(builder: &Builder, from: StorageId, to: StorageId, len: usize) -> Result<Launch> {
     let params = Elementwise { len: len as u32, ..Default::default() };
-    launch(builder, &kernel::COPY, &params, &[from], &[to], Grid::Invocations(len as u64))
+    launch(builder, &kernel::COPY, &params, &[from], &[to], Grid::Invocations(len.div_ceil(4) as u64))
 }
 
 /// How much work a launch is.

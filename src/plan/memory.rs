@@ -12,7 +12,7 @@ pub(super) fn assign_slots(storages: &mut [Storage], launches: &[Launch], kept: 
     let lives = lives(storages.len(), launches, kept);
     let mut order: Vec<usize> =
         (0..storages.len()).filter(|i| matches!(storages[*i].place, Place::Slot(_))).collect();
-    order.sort_by_key(|i| (std::cmp::Reverse(storages[*i].bytes), *i));
+    order.sort_by_key(|i| (std::cmp::Reverse(storages[*i].span()), *i));
     let mut slots: Vec<(u64, Vec<RangeInclusive<usize>>)> = Vec::new();
     for i in order {
         let Some(life) = &lives[i] else { continue };
@@ -21,7 +21,7 @@ pub(super) fn assign_slots(storages: &mut [Storage], launches: &[Launch], kept: 
         };
         // Later slots are smaller, and all are large enough.
         let slot = slots.iter().rposition(|(_, taken)| free(taken)).unwrap_or_else(|| {
-            slots.push((storages[i].bytes, Vec::new()));
+            slots.push((storages[i].span(), Vec::new()));
             slots.len() - 1
         });
         slots[slot].1.push(life.clone());
@@ -75,7 +75,7 @@ mod tests {
         let mut storages = [storage(400), storage(100), storage(300), storage(50)];
         let launches = [launch(&[0], &[1]), launch(&[1], &[2]), launch(&[2], &[3])];
         let slots = assign_slots(&mut storages, &launches, &[StorageId(3)]);
-        assert_eq!(slots, [400, 100]);
+        assert_eq!(slots, [400, 112]);
         assert_eq!(storages.map(|s| s.place), [0, 1, 0, 1].map(Place::Slot));
     }
 
@@ -84,6 +84,6 @@ mod tests {
         let mut storages = [storage(8), storage(8), storage(8)];
         let launches = [launch(&[], &[0]), launch(&[], &[1]), launch(&[1], &[2])];
         let slots = assign_slots(&mut storages, &launches, &[StorageId(0), StorageId(2)]);
-        assert_eq!(slots, [8, 8, 8]);
+        assert_eq!(slots, [16; 3]);
     }
 }

@@ -1,5 +1,6 @@
 //! How it is computed: launches, buffers and command groups. Pure data, made and printed with no device.
 
+mod fuse;
 mod lower;
 mod memory;
 mod report;
@@ -46,6 +47,14 @@ pub struct Storage {
     pub bytes: u64,
     /// Where it lives.
     pub place: Place,
+}
+
+impl Storage {
+    /// Bytes that are bound: kernels may take four numbers at a time, and what they write past the end is
+    /// nobody's.
+    pub fn span(&self) -> u64 {
+        self.bytes.next_multiple_of(16)
+    }
 }
 
 /// One dispatch of one kernel.
@@ -131,7 +140,10 @@ impl Plan {
     /// Lowers a graph for a target. Fails when something passes the target's limits; nothing has been
     /// allocated then.
     pub fn new(graph: &Graph, target: &Target) -> crate::Result<Self> {
-        lower::lower(graph, target)
+        match target.fuse {
+            true => lower::lower(&fuse::fuse(graph), target),
+            false => lower::lower(graph, target),
+        }
     }
 
     /// Bytes of device memory that a step needs at its peak. Everything is allocated before the first
@@ -153,7 +165,7 @@ impl Plan {
     /// Bytes that transient values would take if none shared memory with another.
     pub fn unshared_bytes(&self) -> u64 {
         let transient = |s: &&Storage| matches!(s.place, Place::Slot(_));
-        self.storages.iter().filter(transient).map(|s| s.bytes).sum()
+        self.storages.iter().filter(transient).map(Storage::span).sum()
     }
 
     /// Floating-point operations of a step.

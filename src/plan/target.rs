@@ -50,6 +50,8 @@ pub struct Target {
     pub subgroup: u32,
     /// How convolutions are computed.
     pub conv: ConvAlgorithm,
+    /// Whether operations that follow each other may become one.
+    pub fuse: bool,
 }
 
 impl Target {
@@ -66,6 +68,7 @@ impl Target {
             scratch: 32 << 20,
             subgroup: 0,
             conv: ConvAlgorithm::Auto,
+            fuse: true,
         }
     }
 

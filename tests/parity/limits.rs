@@ -11,21 +11,21 @@ use striate::{Error, Tensor, ops};
 const LIMIT: usize = 65_535;
 
 pub fn add(suite: &mut Suite) {
-    // The same by element: a workgroup has 256.
-    suite.add_gpu("limits::relu_of_17_million::forward::gpu", |gpu| {
-        let len = (LIMIT + 1) * 256 + 3;
-        let x = Random::new(1).normal(&[len]);
-        let want = x.as_f32().iter().map(|v| v.max(0.0)).collect();
-        let got = ops::relu(gpu, &x).map_err(text)?;
-        compare("relu of 17 million, seed 1", &got, &Tensor::f32([len], want).unwrap(), 0.0, 0.0)
+    // A workgroup has 64 results, and the last one is not full.
+    suite.add_gpu("limits::max_pool_of_4_million::forward::gpu", |gpu| {
+        let x = Random::new(1).normal(&[1, 1, LIMIT + 1, 65]);
+        let pool = MaxPool2d { kernel_size: [1, 1], stride: None, ..Default::default() };
+        let (got, _) = ops::max_pool2d(gpu, &x, pool).map_err(text)?;
+        compare("max-pool of 4 million, seed 1", &got, &x, 0.0, 0.0)
     });
+    // A workgroup for each slice of a channel.
     let planes = Case::new("limits", "planes", BatchNormEval::default(), |rng| {
-        let mut inputs = vec![rng.normal(&[300, 256, 2])];
-        inputs.extend([0; 3].map(|_| rng.normal(&[256])));
-        inputs.push(rng.uniform(&[256], 0.5, 2.0));
+        let mut inputs = vec![rng.normal(&[2, LIMIT + 2, 1])];
+        inputs.extend([0; 3].map(|_| rng.normal(&[LIMIT + 2])));
+        inputs.push(rng.uniform(&[LIMIT + 2], 0.5, 2.0));
         inputs
     })
-    .terms(600);
+    .terms(2);
     // im2col has a workgroup for each picture, channel and tap.
     let columns = Case::new("limits", "columns", Conv2d { padding: [1, 1], ..Default::default() }, |rng| {
         vec![rng.normal(&[33, 250, 2, 2]), rng.normal(&[1, 250, 3, 3])]

@@ -14,27 +14,10 @@ pub fn cases() -> Vec<Case> {
 
 fn batch_norms() -> Vec<Case> {
     let mut cases = Vec::new();
-    let mut both = |name: &str, shape: &[usize]| {
-        let (channels, terms) = (shape[1], shape.iter().product::<usize>() / shape[1]);
-        cases.push(
-            Case::new("batch_norm", name, BatchNorm::default(), |rng| {
-                vec![rng.normal(shape), rng.uniform(&[channels], 0.5, 2.0), rng.normal(&[channels])]
-            })
-            .terms(terms)
-            // What is left after the projection may be small beside the upstream gradient.
-            .floor(1.0),
-        );
-        cases.push(
-            Case::new("batch_norm_eval", name, BatchNormEval { eps: 1e-3 }, |rng| {
-                let weight_bias_mean = [0; 3].map(|_| rng.normal(&[channels]));
-                let mut inputs = vec![rng.normal(shape)];
-                inputs.extend(weight_bias_mean);
-                inputs.push(rng.uniform(&[channels], 0.1, 3.0));
-                inputs
-            })
-            .terms(terms),
-        );
-    };
+    for (name, shape) in [("quads", [5, 3, 4, 6]), ("odd", [3, 7, 5, 3]), ("wide", [2, 5, 16, 32])] {
+        epilogues(name, &shape, &mut cases);
+    }
+    let mut both = |name: &str, shape: &[usize]| batch_norm_both(name, shape, &mut cases);
     both("rows", &[8, 5]);
     both("two_values_a_channel", &[2, 3, 1, 1]);
     both("batch1", &[1, 3, 2, 2]);
@@ -63,6 +46,59 @@ fn batch_norms() -> Vec<Case> {
         );
     }
     cases
+}
+
+/// Training and evaluation.
+fn batch_norm_both(name: &str, shape: &[usize], cases: &mut Vec<Case>) {
+    let (channels, terms) = (shape[1], shape.iter().product::<usize>() / shape[1]);
+    cases.push(
+        Case::new("batch_norm", name, BatchNorm::default(), |rng| {
+            vec![rng.normal(shape), rng.uniform(&[channels], 0.5, 2.0), rng.normal(&[channels])]
+        })
+        .terms(terms)
+        // What is left after the projection may be small beside the upstream gradient.
+        .floor(1.0),
+    );
+    cases.push(
+        Case::new("batch_norm_eval", name, BatchNormEval { eps: 1e-3, ..Default::default() }, |rng| {
+            let weight_bias_mean = [0; 3].map(|_| rng.normal(&[channels]));
+            let mut inputs = vec![rng.normal(shape)];
+            inputs.extend(weight_bias_mean);
+            inputs.push(rng.uniform(&[channels], 0.1, 3.0));
+            inputs
+        })
+        .terms(terms),
+    );
+}
+
+/// What plans join to a batch norm, and the gradient that goes with it.
+fn epilogues(name: &str, shape: &[usize], cases: &mut Vec<Case>) {
+    let (channels, terms) = (shape[1], shape.iter().product::<usize>() / shape[1]);
+    for epilogue in [Epilogue::Relu, Epilogue::AddRelu] {
+        let inputs = |statistics: bool| {
+            move |rng: &mut Random| {
+                let mut inputs = vec![rng.normal(shape), rng.normal(&[channels]), rng.normal(&[channels])];
+                if statistics {
+                    inputs.extend([rng.normal(&[channels]), rng.uniform(&[channels], 0.1, 3.0)]);
+                }
+                if epilogue == Epilogue::AddRelu {
+                    inputs.push(rng.normal(shape));
+                }
+                inputs
+            }
+        };
+        let name = format!("{name}_{epilogue:?}");
+        let training = BatchNorm { epilogue, ..Default::default() };
+        let evaluation = BatchNormEval { epilogue, ..Default::default() };
+        let training = Case::new("batch_norm", &name, training, inputs(false));
+        let evaluation = Case::new("batch_norm_eval", &name, evaluation, inputs(true));
+        cases.extend([training, evaluation].map(|c| c.terms(terms).floor(1.0).forward_only()));
+    }
+    let grad = Case::new("batch_norm_grad", name, BatchNormGrad { eps: 1e-5, relu: true }, |rng| {
+        let [mean, weight, bias] = [0; 3].map(|_| rng.normal(&[channels]));
+        vec![rng.normal(shape), mean, rng.uniform(&[channels], 0.5, 2.0), rng.normal(shape), weight, bias]
+    });
+    cases.push(grad.terms(terms).floor(1.0).forward_only());
 }
 
 fn softmaxes() -> Vec<Case> {

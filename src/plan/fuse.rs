@@ -1,0 +1,138 @@
+//! Fusion: operations that follow each other and become one, so that a tensor in between is neither
+//! written nor read. A graph goes in, and an equal one with fewer nodes comes out.
+
+use crate::graph::{Graph, Node, ValueId};
+use crate::op::{Add, BatchNorm, BatchNormEval, BatchNormGrad, Epilogue, Op, Relu, ReluGrad};
+use std::collections::HashMap;
+
+/// Joins batch norm, perhaps the sum with a residual, and ReLU, and backward the ReLU's gradient with that of
+/// the batch norm. Nodes that nothing depends on are left out.
+pub(super) fn fuse(graph: &Graph) -> Graph {
+    let mut fusion = Fusion::new(graph);
+    for index in 0..fusion.nodes.len() {
+        fusion.join_forward(index);
+    }
+    for index in 0..fusion.nodes.len() {
+        fusion.join_backward(index);
+    }
+    graph.with_nodes(in_order(graph, fusion.nodes))
+}
+
+struct Fusion {
+    /// `None` where a node became part of another.
+    nodes: Vec<Option<Node>>,
+    /// Index of the node that makes a value.
+    maker: HashMap<ValueId, usize>,
+    /// How often a value is read, given out or stored.
+    uses: HashMap<ValueId, usize>,
+}
+
+impl Fusion {
+    fn new(graph: &Graph) -> Self {
+        let live = graph.live_nodes();
+        let nodes: Vec<Option<Node>> =
+            graph.nodes().iter().zip(live).filter(|(_, live)| *live).map(|(n, _)| Some(n.clone())).collect();
+        let made = nodes.iter().flatten().enumerate();
+        let maker = made.flat_map(|(i, node)| node.outputs.iter().map(move |v| (*v, i))).collect();
+        let mut uses = HashMap::new();
+        let read = nodes.iter().flatten().flat_map(|n| &n.inputs);
+        let kept = graph.outputs().iter().map(|(_, v)| v);
+        for value in read.chain(kept).chain(graph.updates().iter().map(|(_, v)| v)) {
+            *uses.entry(*value).or_insert(0) += 1;
+        }
+        Self { nodes, maker, uses }
+    }
+
+    /// The node whose first output a value is, if that is used but once.
+    fn lone(&self, value: ValueId) -> Option<(usize, &Node)> {
+        let index = *self.maker.get(&value)?;
+        let node = self.nodes[index].as_ref()?;
+        (self.uses.get(&value) == Some(&1) && node.outputs[0] == value).then_some((index, node))
+    }
+
+    /// Makes a ReLU, and perhaps the sum before it, the epilogue of a batch norm.
+    fn join_forward(&mut self, relu: usize) {
+        let Some(Node { op: Op::Relu(Relu), inputs, outputs, .. }) = &self.nodes[relu] else { return };
+        let output = outputs[0];
+        let Some((before, node)) = self.lone(inputs[0]) else { return };
+        let sides = match node.op {
+            Op::Add(Add) => vec![[node.inputs[0], node.inputs[1]], [node.inputs[1], node.inputs[0]]],
+            _ => vec![],
+        };
+        let with_sum = sides.into_iter().find_map(|[normed, residual]| {
+            let (norm, node) = self.lone(normed)?;
+            Some((norm, with_epilogue(&node.op, Epilogue::AddRelu)?, Some(residual)))
+        });
+        let alone = || Some((before, with_epilogue(&node.op, Epilogue::Relu)?, None));
+        let Some((norm, op, residual)) = with_sum.or_else(alone) else { return };
+        if residual.is_some() {
+            self.nodes[before] = None;
+        }
+        self.nodes[relu] = None;
+        if let Some(node) = &mut self.nodes[norm] {
+            node.op = op;
+            node.inputs.extend(residual);
+            node.outputs[0] = output;
+            self.maker.insert(output, norm);
+        }
+    }
+
+    /// Lets the gradient of a batch norm with a ReLU pass through the ReLU itself.
+    fn join_backward(&mut self, grad: usize) {
+        let Some(Node { op: Op::BatchNormGrad(BatchNormGrad { eps, relu: false }), inputs, .. }) =
+            &self.nodes[grad]
+        else {
+            return;
+        };
+        let (eps, x) = (*eps, inputs[0]);
+        let Some((before, Node { op: Op::ReluGrad(ReluGrad), inputs, .. })) = self.lone(inputs[3]) else {
+            return;
+        };
+        let [output, upstream] = [inputs[0], inputs[1]];
+        let norm = self.maker.get(&output).and_then(|norm| self.nodes[*norm].as_ref());
+        // With a residual the sum decides what passes, which is not known here.
+        let ours = norm.is_some_and(|n| {
+            matches!(n.op, Op::BatchNorm(BatchNorm { epilogue: Epilogue::Relu, .. })) && n.inputs[0] == x
+        });
+        if let (true, Some(node)) = (ours, &mut self.nodes[grad]) {
+            node.op = BatchNormGrad { eps, relu: true }.into();
+            node.inputs[3] = upstream;
+            self.nodes[before] = None;
+        }
+    }
+}
+
+/// A batch norm without an epilogue, given one.
+fn with_epilogue(op: &Op, epilogue: Epilogue) -> Option<Op> {
+    match *op {
+        Op::BatchNorm(BatchNorm { eps, epilogue: Epilogue::None }) => {
+            Some(BatchNorm { eps, epilogue }.into())
+        }
+        Op::BatchNormEval(BatchNormEval { eps, epilogue: Epilogue::None }) => {
+            Some(BatchNormEval { eps, epilogue }.into())
+        }
+        _ => None,
+    }
+}
+
+/// The nodes in their old order, except that those whose inputs come later wait for them: a residual may be
+/// computed after the batch norm that now adds it.
+fn in_order(graph: &Graph, nodes: Vec<Option<Node>>) -> Vec<Node> {
+    let nodes: Vec<Node> = nodes.into_iter().flatten().collect();
+    let mut missing: Vec<bool> = vec![false; graph.values().count()];
+    for output in nodes.iter().flat_map(|n| &n.outputs) {
+        missing[output.index()] = true;
+    }
+    let (mut ordered, mut waiting) = (Vec::with_capacity(nodes.len()), Vec::new());
+    for node in nodes {
+        waiting.push(node);
+        while let Some(ready) = waiting.iter().position(|n| n.inputs.iter().all(|v| !missing[v.index()])) {
+            let node: Node = waiting.remove(ready);
+            for output in &node.outputs {
+                missing[output.index()] = false;
+            }
+            ordered.push(node);
+        }
+    }
+    ordered
+}
