@@ -1,4 +1,4 @@
-// Strided, batched matrix product through workgroup memory: 64 x 64 results a workgroup, 4 x 4 an invocation.
+// Strided, batched matrix product through workgroup memory (see panels.wgsl).
 //
 //   c[o, g][i, j] = bias + sum over r < reduce, t < k of  a[o, g, r][i, t] * b[o, g, r][t, j]
 //
@@ -11,10 +11,9 @@
 // Strides express transposes, a stride of 0 shares an operand between batches, and `reduce` adds the
 // products of several pictures in one result (a weight gradient). Only `reduce_total - o * reduce` of
 // them exist for the last slice o. bias: 0 none, 1 bias[j], 2 bias[g * m + i].
-//
-// GPUs like this one: each step loads a 64 x 16 panel of `a` and a 16 x 64 panel of `b` once for 4,096
-// results. Elements past an edge are loaded as zeros.
-// Dispatch: batches * ceil(m / 64) * ceil(n / 64) workgroups.
+// Elements past an edge are loaded as zeros. Dispatch: batches * ceil(m / {{ tile_m }}) * ceil(n / {{ tile_n }}) workgroups.
+
+// uses panels.wgsl
 
 struct Matmul {
     m: u32, n: u32, k: u32, reduce: u32, batches: u32, inner: u32,
@@ -38,80 +37,79 @@ fn bias_at(g: u32, i: u32, j: u32) -> f32 {
     }
 }
 
-const TILE: u32 = 64u;
-const DEPTH: u32 = 16u;
-
-var<workgroup> a_panel: array<f32, 1024>; // [DEPTH][TILE]
-var<workgroup> b_panel: array<f32, 1024>; // [DEPTH][TILE]
-
-fn store(g: u32, i: u32, j: u32, address: u32, row: vec4f) {
+fn store(g: u32, i: u32, j: u32, base: u32, row: vec4f) {
     if (i >= params.m) { return; }
-    if (j < params.n) { c[address] = row.x + bias_at(g, i, j); }
-    if (j + 1u < params.n) { c[address + 1u] = row.y + bias_at(g, i, j + 1u); }
-    if (j + 2u < params.n) { c[address + 2u] = row.z + bias_at(g, i, j + 2u); }
-    if (j + 3u < params.n) { c[address + 3u] = row.w + bias_at(g, i, j + 3u); }
+    for (var q = 0u; q < 4u; q++) {
+        if (j + q < params.n) { c[base + i * params.c_row + j + q] = row[q] + bias_at(g, i, j + q); }
+    }
 }
 
-@compute @workgroup_size(256)
+// Where in its panel lies element e of {{ threads }} or more: (k, m or n). Neighbouring lanes read neighbouring elements of
+// whichever axis is contiguous.
+fn place(e: u32, tile: u32, by_k: bool) -> vec2u {
+    return select(vec2u(e / tile, e % tile), vec2u(e % {{ tile_k }}u, e / {{ tile_k }}u), by_k);
+}
+
+fn a_at(base: u32, k: u32, i: u32) -> f32 {
+    if (i >= params.m || k >= params.k) { return 0.0; }
+    return a[base + i * params.a_row + k * params.a_col];
+}
+
+fn b_at(base: u32, k: u32, j: u32) -> f32 {
+    if (j >= params.n || k >= params.k) { return 0.0; }
+    return b[base + k * params.b_row + j * params.b_col];
+}
+
+@compute @workgroup_size({{ threads }})
 fn matmul_tiled(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) groups: vec3u, @builtin(local_invocation_index) lane: u32) {
-    let across = (params.n + TILE - 1u) / TILE;
-    let down = (params.m + TILE - 1u) / TILE;
+    let across = (params.n + {{ tile_n - 1 }}u) / {{ tile_n }}u;
+    let down = (params.m + {{ tile_m - 1 }}u) / {{ tile_m }}u;
     let tile = workgroup_index(group, groups);
     if (tile >= across * down * params.batches) { return; } // uniform: the whole workgroup leaves
     let batch = tile / (across * down);
     let in_batch = tile - batch * across * down;
     let o = batch / params.inner;
     let g = batch - o * params.inner;
-    let i0 = in_batch / across * TILE;
-    let j0 = in_batch % across * TILE;
-    let row = lane / 16u * 4u;
-    let col = lane % 16u * 4u;
-    let steps = min(params.reduce, params.reduce_total - o * params.reduce);
+    let i0 = in_batch / across * {{ tile_m }}u;
+    let j0 = in_batch % across * {{ tile_n }}u;
     let a_base = params.a_offset + o * params.a_outer + g * params.a_inner;
     let b_base = params.b_offset + o * params.b_outer + g * params.b_inner;
-
-    var c0 = vec4f();
-    var c1 = vec4f();
-    var c2 = vec4f();
-    var c3 = vec4f();
-    for (var r = 0u; r < steps; r++) {
-        for (var t0 = 0u; t0 < params.k; t0 += DEPTH) {
-            for (var e = lane; e < TILE * DEPTH; e += 256u) {
-                // Neighbouring lanes read neighbouring elements of whichever axis is contiguous.
-                let a_by_column = params.a_col == 1u;
-                let at = select(e / TILE, e % DEPTH, a_by_column);
-                let ai = select(e % TILE, e / DEPTH, a_by_column);
-                var av = 0.0;
-                if (i0 + ai < params.m && t0 + at < params.k) {
-                    av = a[a_base + r * params.a_reduce + (i0 + ai) * params.a_row + (t0 + at) * params.a_col];
-                }
-                a_panel[at * TILE + ai] = av;
-                let b_by_column = params.b_row == 1u;
-                let bt = select(e / TILE, e % DEPTH, b_by_column);
-                let bj = select(e % TILE, e / DEPTH, b_by_column);
-                var bv = 0.0;
-                if (j0 + bj < params.n && t0 + bt < params.k) {
-                    bv = b[b_base + r * params.b_reduce + (t0 + bt) * params.b_row + (j0 + bj) * params.b_col];
-                }
-                b_panel[bt * TILE + bj] = bv;
-            }
-            workgroupBarrier();
-            for (var t = 0u; t < DEPTH; t++) {
-                let ap = t * TILE + row;
-                let bp = t * TILE + col;
-                let bv = vec4f(b_panel[bp], b_panel[bp + 1u], b_panel[bp + 2u], b_panel[bp + 3u]);
-                c0 = fma(vec4f(a_panel[ap]), bv, c0);
-                c1 = fma(vec4f(a_panel[ap + 1u]), bv, c1);
-                c2 = fma(vec4f(a_panel[ap + 2u]), bv, c2);
-                c3 = fma(vec4f(a_panel[ap + 3u]), bv, c3);
-            }
-            workgroupBarrier();
+    // Panels of all products, one after another.
+    let depth = (params.k + {{ tile_k - 1 }}u) / {{ tile_k }}u;
+    let panels = depth * min(params.reduce, params.reduce_total - o * params.reduce);
+{%- for i in range(a_loads) %}
+    let ap{{ i }} = place(lane + {{ i * threads }}u, {{ tile_m }}u, params.a_col == 1u);
+    var av{{ i }} = a_at(a_base, ap{{ i }}.x, i0 + ap{{ i }}.y);
+{%- endfor %}
+{%- for i in range(b_loads) %}
+    let bp{{ i }} = place(lane + {{ i * threads }}u, {{ tile_n }}u, params.b_row == 1u);
+    var bv{{ i }} = b_at(b_base, bp{{ i }}.x, j0 + bp{{ i }}.y);
+{%- endfor %}
+    {{ results() }}
+    for (var panel = 1u; panel <= panels; panel++) {
+{%- for i in range(a_loads) %}
+        a_panel[ap{{ i }}.x * {{ a_row }}u + ap{{ i }}.y / 4u][ap{{ i }}.y % 4u] = av{{ i }};
+{%- endfor %}
+{%- for i in range(b_loads) %}
+        b_panel[bp{{ i }}.x * {{ b_row }}u + bp{{ i }}.y / 4u][bp{{ i }}.y % 4u] = bv{{ i }};
+{%- endfor %}
+        workgroupBarrier();
+        if (panel < panels) {
+            let r = panel / depth;
+            let k0 = panel % depth * {{ tile_k }}u;
+{%- for i in range(a_loads) %}
+            av{{ i }} = a_at(a_base + r * params.a_reduce, k0 + ap{{ i }}.x, i0 + ap{{ i }}.y);
+{%- endfor %}
+{%- for i in range(b_loads) %}
+            bv{{ i }} = b_at(b_base + r * params.b_reduce, k0 + bp{{ i }}.x, j0 + bp{{ i }}.y);
+{%- endfor %}
         }
+        {{- multiply() }}
+        workgroupBarrier();
     }
 
-    let c_base = params.c_offset + o * params.c_outer + g * params.c_inner + (i0 + row) * params.c_row + j0 + col;
-    store(g, i0 + row, j0 + col, c_base, c0);
-    store(g, i0 + row + 1u, j0 + col, c_base + params.c_row, c1);
-    store(g, i0 + row + 2u, j0 + col, c_base + 2u * params.c_row, c2);
-    store(g, i0 + row + 3u, j0 + col, c_base + 3u * params.c_row, c3);
+    let c_base = params.c_offset + o * params.c_outer + g * params.c_inner;
+{%- for i in range(each_m) %}{% for j in range(each_n // 4) %}
+    store(g, i0 + row_of(lane, {{ i // 4 }}u) + {{ i % 4 }}u, j0 + column_of(lane, {{ j }}u), c_base, c{{ i }}_{{ j }});
+{%- endfor %}{% endfor %}
 }

@@ -9,6 +9,7 @@
 
 pub mod batch_norm;
 pub mod conv;
+pub mod conv_gemm;
 pub mod conv_window;
 pub mod dropout;
 pub mod elementwise;

@@ -46,12 +46,16 @@ impl Kernel {
     /// The whole WGSL text of the module this kernel lives in, for subgroups of so many lanes. They matter
     /// only to kernels that hand numbers from lane to lane.
     pub fn source(&self, subgroup: u32) -> String {
-        let tile = if self.body.contains("// uses tile.wgsl") { TILE } else { "" };
-        let body = match self.constants {
-            [] => self.body.to_owned(),
-            constants => template::fill(self.file, self.body, constants, self.threads, subgroup),
-        };
-        format!("{PRELUDE}\n{tile}\n{body}")
+        let used = PIECES.iter().filter(|(name, _)| self.body.contains(&format!("// uses {name}")));
+        let mut text = PRELUDE.to_owned();
+        for part in used.map(|(_, piece)| *piece).chain([self.body]) {
+            text += "\n";
+            text += part;
+        }
+        match self.constants {
+            [] => text,
+            constants => template::fill(self.file, &text, constants, self.threads, subgroup),
+        }
     }
 
     /// Whether the module hands numbers from lane to lane, which not every device can.
@@ -83,7 +87,11 @@ impl PartialEq for Kernel {
     }
 }
 
-const TILE: &str = include_str!("../../shaders/tile.wgsl");
+/// Texts put in front of the shaders that use them.
+const PIECES: [(&str, &str); 2] = [
+    ("tile.wgsl", include_str!("../../shaders/tile.wgsl")),
+    ("panels.wgsl", include_str!("../../shaders/panels.wgsl")),
+];
 const PRELUDE: &str = include_str!("../../shaders/prelude.wgsl");
 
 /// The buffers bound to a launch on the CPU, as 32-bit words.
@@ -155,7 +163,10 @@ kernels! {
     CHANNEL_COPY: "channel_copy.wgsl", channel_copy(ChannelCopy), threads 256, reads 1, writes 1, twin cpu::elementwise::channel_copy;
     DROPOUT: "dropout.wgsl", dropout(Dropout), threads 256, reads 2, writes 1, twin cpu::dropout::dropout;
 
-    MATMUL_TILED: "matmul_tiled.wgsl", matmul_tiled(Matmul), threads 256, reads 3, writes 1, twin cpu::matmul::matmul, fast cpu::matmul::matmul_fast;
+    MATMUL_TILED_128X128: "matmul_tiled.wgsl", matmul_tiled(Matmul) as "matmul_tiled_128x128" { tile_m: 128, tile_n: 128, tile_k: 8, each_m: 8, each_n: 8 }, threads 256, reads 3, writes 1, twin cpu::matmul::matmul, fast cpu::matmul::matmul_fast;
+    MATMUL_TILED_64X64: "matmul_tiled.wgsl", matmul_tiled(Matmul) as "matmul_tiled_64x64" { tile_m: 64, tile_n: 64, tile_k: 16, each_m: 4, each_n: 4 }, threads 256, reads 3, writes 1, twin cpu::matmul::matmul, fast cpu::matmul::matmul_fast;
+    MATMUL_TILED_32X128: "matmul_tiled.wgsl", matmul_tiled(Matmul) as "matmul_tiled_32x128" { tile_m: 32, tile_n: 128, tile_k: 16, each_m: 4, each_n: 4 }, threads 256, reads 3, writes 1, twin cpu::matmul::matmul, fast cpu::matmul::matmul_fast;
+    MATMUL_TILED_16X128: "matmul_tiled.wgsl", matmul_tiled(Matmul) as "matmul_tiled_16x128" { tile_m: 16, tile_n: 128, tile_k: 16, each_m: 4, each_n: 4 }, threads 128, reads 3, writes 1, twin cpu::matmul::matmul, fast cpu::matmul::matmul_fast;
     MATMUL_REGISTERS: "matmul_registers.wgsl", matmul_registers(Matmul), threads 64, reads 3, writes 1, twin cpu::matmul::matmul, fast cpu::matmul::matmul_fast;
 
     MATMUL_SUBGROUPS: "matmul_subgroups.wgsl", matmul_subgroups(Matmul), threads 64, reads 3, writes 1, twin cpu::matmul::matmul, fast cpu::matmul::matmul_fast;
@@ -183,6 +194,22 @@ kernels! {
     CONV_GRAD_WEIGHT_1X1_STRIDE2: "conv_window_grad_weight.wgsl", conv_window_grad_weight(ConvWindow) as "conv_window_grad_weight_1x1_stride2" { taps_h: 1, taps_w: 1, stride: 2, rows: 2, channels: 32, quads: 0 }, threads 64, reads 2, writes 1, twin cpu::conv_window::conv_window_grad_weight;
     CONV_GRAD_WEIGHT_1X3: "conv_window_grad_weight.wgsl", conv_window_grad_weight(ConvWindow) as "conv_window_grad_weight_1x3" { taps_h: 1, taps_w: 3, stride: 1, rows: 2, channels: 16, quads: 0 }, threads 64, reads 2, writes 1, twin cpu::conv_window::conv_window_grad_weight;
     CONV_GRAD_WEIGHT_1X3_STRIDE2: "conv_window_grad_weight.wgsl", conv_window_grad_weight(ConvWindow) as "conv_window_grad_weight_1x3_stride2" { taps_h: 1, taps_w: 3, stride: 2, rows: 2, channels: 16, quads: 0 }, threads 64, reads 2, writes 1, twin cpu::conv_window::conv_window_grad_weight;
+    CONV_GEMM_3X3_128X128: "conv_gemm.wgsl", conv_gemm(ConvGemm) as "conv_gemm_3x3_128x128" { tile_m: 128, tile_n: 128, tile_k: 8, each_m: 8, each_n: 8, taps_h: 3, taps_w: 3 }, threads 256, reads 3, writes 1, twin cpu::conv_gemm::conv_gemm;
+    CONV_GEMM_3X3_64X64: "conv_gemm.wgsl", conv_gemm(ConvGemm) as "conv_gemm_3x3_64x64" { tile_m: 64, tile_n: 64, tile_k: 16, each_m: 4, each_n: 4, taps_h: 3, taps_w: 3 }, threads 256, reads 3, writes 1, twin cpu::conv_gemm::conv_gemm;
+    CONV_GEMM_3X3_32X128: "conv_gemm.wgsl", conv_gemm(ConvGemm) as "conv_gemm_3x3_32x128" { tile_m: 32, tile_n: 128, tile_k: 16, each_m: 4, each_n: 4, taps_h: 3, taps_w: 3 }, threads 256, reads 3, writes 1, twin cpu::conv_gemm::conv_gemm;
+    CONV_GEMM_3X3_16X128: "conv_gemm.wgsl", conv_gemm(ConvGemm) as "conv_gemm_3x3_16x128" { tile_m: 16, tile_n: 128, tile_k: 16, each_m: 4, each_n: 4, taps_h: 3, taps_w: 3 }, threads 128, reads 3, writes 1, twin cpu::conv_gemm::conv_gemm;
+    CONV_GEMM_1X1_128X128: "conv_gemm.wgsl", conv_gemm(ConvGemm) as "conv_gemm_1x1_128x128" { tile_m: 128, tile_n: 128, tile_k: 8, each_m: 8, each_n: 8, taps_h: 1, taps_w: 1 }, threads 256, reads 3, writes 1, twin cpu::conv_gemm::conv_gemm;
+    CONV_GEMM_1X1_64X64: "conv_gemm.wgsl", conv_gemm(ConvGemm) as "conv_gemm_1x1_64x64" { tile_m: 64, tile_n: 64, tile_k: 16, each_m: 4, each_n: 4, taps_h: 1, taps_w: 1 }, threads 256, reads 3, writes 1, twin cpu::conv_gemm::conv_gemm;
+    CONV_GEMM_1X1_32X128: "conv_gemm.wgsl", conv_gemm(ConvGemm) as "conv_gemm_1x1_32x128" { tile_m: 32, tile_n: 128, tile_k: 16, each_m: 4, each_n: 4, taps_h: 1, taps_w: 1 }, threads 256, reads 3, writes 1, twin cpu::conv_gemm::conv_gemm;
+    CONV_GEMM_1X1_16X128: "conv_gemm.wgsl", conv_gemm(ConvGemm) as "conv_gemm_1x1_16x128" { tile_m: 16, tile_n: 128, tile_k: 16, each_m: 4, each_n: 4, taps_h: 1, taps_w: 1 }, threads 128, reads 3, writes 1, twin cpu::conv_gemm::conv_gemm;
+    CONV_GEMM_128X128: "conv_gemm.wgsl", conv_gemm(ConvGemm) as "conv_gemm_128x128" { tile_m: 128, tile_n: 128, tile_k: 8, each_m: 8, each_n: 8, taps_h: 0, taps_w: 0 }, threads 256, reads 3, writes 1, twin cpu::conv_gemm::conv_gemm;
+    CONV_GEMM_64X64: "conv_gemm.wgsl", conv_gemm(ConvGemm) as "conv_gemm_64x64" { tile_m: 64, tile_n: 64, tile_k: 16, each_m: 4, each_n: 4, taps_h: 0, taps_w: 0 }, threads 256, reads 3, writes 1, twin cpu::conv_gemm::conv_gemm;
+    CONV_GEMM_32X128: "conv_gemm.wgsl", conv_gemm(ConvGemm) as "conv_gemm_32x128" { tile_m: 32, tile_n: 128, tile_k: 16, each_m: 4, each_n: 4, taps_h: 0, taps_w: 0 }, threads 256, reads 3, writes 1, twin cpu::conv_gemm::conv_gemm;
+    CONV_GEMM_16X128: "conv_gemm.wgsl", conv_gemm(ConvGemm) as "conv_gemm_16x128" { tile_m: 16, tile_n: 128, tile_k: 16, each_m: 4, each_n: 4, taps_h: 0, taps_w: 0 }, threads 128, reads 3, writes 1, twin cpu::conv_gemm::conv_gemm;
+    CONV_GEMM_GRAD_WEIGHT_128X128: "conv_gemm_grad_weight.wgsl", conv_gemm_grad_weight(ConvGemm) as "conv_gemm_grad_weight_128x128" { tile_m: 128, tile_n: 128, tile_k: 8, each_m: 8, each_n: 8 }, threads 256, reads 2, writes 1, twin cpu::conv_gemm::conv_gemm_grad_weight;
+    CONV_GEMM_GRAD_WEIGHT_64X64: "conv_gemm_grad_weight.wgsl", conv_gemm_grad_weight(ConvGemm) as "conv_gemm_grad_weight_64x64" { tile_m: 64, tile_n: 64, tile_k: 16, each_m: 4, each_n: 4 }, threads 256, reads 2, writes 1, twin cpu::conv_gemm::conv_gemm_grad_weight;
+    CONV_GEMM_GRAD_WEIGHT_32X128: "conv_gemm_grad_weight.wgsl", conv_gemm_grad_weight(ConvGemm) as "conv_gemm_grad_weight_32x128" { tile_m: 32, tile_n: 128, tile_k: 16, each_m: 4, each_n: 4 }, threads 256, reads 2, writes 1, twin cpu::conv_gemm::conv_gemm_grad_weight;
+    CONV_GEMM_GRAD_WEIGHT_16X128: "conv_gemm_grad_weight.wgsl", conv_gemm_grad_weight(ConvGemm) as "conv_gemm_grad_weight_16x128" { tile_m: 16, tile_n: 128, tile_k: 16, each_m: 4, each_n: 4 }, threads 128, reads 2, writes 1, twin cpu::conv_gemm::conv_gemm_grad_weight;
     CONV_DIRECT: "conv_direct.wgsl", conv_direct(Conv), threads 64, reads 3, writes 1, twin cpu::conv::conv_direct;
     CONV_DIRECT_GRAD_INPUT: "conv_direct.wgsl", conv_direct_grad_input(Conv), threads 64, reads 2, writes 1, twin cpu::conv::conv_direct_grad_input;
     CONV_DIRECT_GRAD_WEIGHT: "conv_direct.wgsl", conv_direct_grad_weight(Conv), threads 64, reads 2, writes 1, twin cpu::conv::conv_direct_grad_weight;

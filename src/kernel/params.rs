@@ -178,6 +178,43 @@ params! {
         images_per_slice: u32,
     }
 
+    /// A convolution, or its transpose, described in full; see `shaders/conv_gemm.wgsl`. Channels are those of one
+    /// group.
+    ConvGemm {
+        batch: u32,
+        in_channels: u32,
+        in_h: u32,
+        in_w: u32,
+        out_channels: u32,
+        out_h: u32,
+        out_w: u32,
+        kernel_h: u32,
+        kernel_w: u32,
+        stride_h: u32,
+        stride_w: u32,
+        dilation_h: u32,
+        dilation_w: u32,
+        /// Paddings may be negative, in two's complement.
+        padding_h: u32,
+        padding_w: u32,
+        groups: u32,
+        /// Where a weight lies: strides by group, output and input channel, a start, and steps by tap.
+        w_group: u32,
+        w_out: u32,
+        w_in: u32,
+        w_start: u32,
+        w_down: u32,
+        w_right: u32,
+        /// Where a result lies: elements a plane, a start, and steps by row and by column.
+        y_plane: u32,
+        y_start: u32,
+        y_down: u32,
+        y_right: u32,
+        has_bias: u32,
+        /// Pixels that one partial weight gradient sums up.
+        k_per_slice: u32,
+    }
+
     /// Weights put into the order of `shaders/conv_window.wgsl`; see `shaders/conv_pack.wgsl`.
     ConvPack {
         len: u32,

@@ -1,5 +1,7 @@
 //! Two-dimensional convolution and its gradients.
 
+mod correlation;
+mod gemm;
 mod im2col;
 mod window;
 
@@ -7,7 +9,7 @@ use super::window::output_size;
 use super::{ChannelSum, Operation, expect_shape, floats, picture};
 use crate::graph::Gradient;
 use crate::kernel::{self, Conv as Geometry, Kernel};
-use crate::plan::{ConvAlgorithm, Family, Grid, Lowering, StorageId, Target};
+use crate::plan::{ConvAlgorithm, Family, Grid, Lowering, Pass, StorageId, Target};
 use crate::{Result, TensorType};
 
 /// Convolution (cross-correlation, as everywhere in deep learning). Inputs x `[batch, in_channels, height,
@@ -154,21 +156,34 @@ enum Method {
     Im2col,
     Direct,
     Window,
+    Gemm,
 }
 
-/// The way that suits a convolution on a target. `windowed`: whether the kernels
-/// without unfolding can do it.
-fn method(g: &Geometry, target: &Target, windowed: bool) -> Method {
-    let windowed = windowed && target.subgroup > 0 && g.dilation_w == 1;
+/// The way that suits a pass of a convolution on a target. `stride`: that along rows which the kernels by windows would
+/// walk in; `correlation`: whether it is one, as a gradient with respect to the input may not be.
+fn method(g: &Geometry, target: &Target, pass: Pass, stride: u32, correlation: bool) -> Method {
+    let window = correlation && target.subgroup > 0 && g.dilation_w == 1 && stride <= 2;
+    match target.forced(pass) {
+        Some(kernel) if window::KERNELS.contains(&kernel) && window => return Method::Window,
+        Some(kernel) if gemm::KERNELS.contains(&kernel) && correlation => return Method::Gemm,
+        Some(kernel) if DIRECT.contains(&kernel) => return Method::Direct,
+        Some(kernel) if *kernel == kernel::IM2COL => return Method::Im2col,
+        _ => {}
+    }
     match target.conv {
         ConvAlgorithm::Direct => Method::Direct,
+        ConvAlgorithm::Window if window => Method::Window,
+        ConvAlgorithm::Gemm if correlation => Method::Gemm,
         // With few channels a group, matrix products are so thin that they are all edge.
         ConvAlgorithm::Auto if g.groups > 1 && g.in_channels / g.groups < 8 => Method::Direct,
-        ConvAlgorithm::Auto if target.family == Family::Software && windowed => Method::Window,
-        ConvAlgorithm::Window if windowed => Method::Window,
+        ConvAlgorithm::Auto if target.family == Family::Software && window => Method::Window,
+        ConvAlgorithm::Auto if target.family == Family::Gpu && correlation => Method::Gemm,
         _ => Method::Im2col,
     }
 }
+
+static DIRECT: [&Kernel; 3] =
+    [&kernel::CONV_DIRECT, &kernel::CONV_DIRECT_GRAD_INPUT, &kernel::CONV_DIRECT_GRAD_WEIGHT];
 
 /// Emits a direct kernel: one invocation for each element of the output.
 fn direct(node: &mut Lowering, kernel: &'static Kernel, reads: &[StorageId], g: &Geometry) -> Result<()> {
@@ -222,10 +237,11 @@ impl Operation for Conv2d {
         let g = Geometry { has_bias, ..self.checked(node.input_shape(0), node.input_shape(1)) };
         let (x, weight) = (node.input(0), node.input(1));
         let bias = if has_bias == 1 { node.input(2) } else { weight };
-        match method(&g, node.target(), g.stride_w <= 2) {
+        match method(&g, node.target(), Pass::Forward, g.stride_w, true) {
             Method::Direct => direct(node, &kernel::CONV_DIRECT, &[x, weight, bias], &g),
             Method::Im2col => im2col::forward(node, &g),
             Method::Window => window::forward(node, &g),
+            Method::Gemm => gemm::forward(node, &g),
         }
     }
 }
@@ -245,12 +261,12 @@ impl Operation for Conv2dGradInput {
     fn lower(&self, node: &mut Lowering<'_, '_>) -> Result<()> {
         let g = self.conv.checked(&self.input_shape, node.input_shape(1));
         let (grad_output, weight) = (node.input(0), node.input(1));
-        // At stride 2 each of four phases is a convolution of its own, but not with dilation.
-        let phases = g.stride_h <= 2 && g.stride_w <= 2 && (g.stride_h == 1 || g.dilation_h == 1);
-        match method(&g, node.target(), phases) {
+        // Its phases are walked in single steps.
+        match method(&g, node.target(), Pass::GradInput, 1, correlation::has_phases(&g)) {
             Method::Direct => direct(node, &kernel::CONV_DIRECT_GRAD_INPUT, &[grad_output, weight], &g),
             Method::Im2col => im2col::grad_input(node, &g),
             Method::Window => window::grad_input(node, &g),
+            Method::Gemm => gemm::grad_input(node, &g),
         }
     }
 }
@@ -270,10 +286,11 @@ impl Operation for Conv2dGradWeight {
     fn lower(&self, node: &mut Lowering<'_, '_>) -> Result<()> {
         let g = self.conv.checked(node.input_shape(0), &self.weight_shape);
         let (x, grad_output) = (node.input(0), node.input(1));
-        match method(&g, node.target(), g.stride_w <= 2) {
+        match method(&g, node.target(), Pass::GradWeight, g.stride_w, true) {
             Method::Direct => direct(node, &kernel::CONV_DIRECT_GRAD_WEIGHT, &[grad_output, x], &g),
             Method::Im2col => im2col::grad_weight(node, &g),
             Method::Window => window::grad_weight(node, &g),
+            Method::Gemm => gemm::grad_weight(node, &g),
         }
     }
 }

@@ -3,7 +3,7 @@
 use super::{ChannelSum, Operation, floats};
 use crate::graph::Gradient;
 use crate::kernel::{self, Kernel, Matmul as Params};
-use crate::plan::{Family, Grid, Lowering, StorageId, Target};
+use crate::plan::{Family, Grid, Lowering, Pass, StorageId, Target};
 use crate::{Result, TensorType};
 
 /// op(a) op(b) + bias, where op transposes the last two axes if asked. Inputs: a `[m, k]` and b `[k, n]`, or
@@ -37,21 +37,62 @@ fn sizes(op: &Matmul, a: &[usize], b: &[usize]) -> Result<[usize; 4], String> {
     }
 }
 
-/// The matrix-product kernel that suits a target.
-fn kernel_for(target: &Target) -> &'static Kernel {
-    match target.family {
-        Family::Gpu => &kernel::MATMUL_TILED,
-        Family::Software if target.subgroup >= 8 => &kernel::MATMUL_SUBGROUPS,
-        Family::Software | Family::Cpu => &kernel::MATMUL_REGISTERS,
-    }
+/// The matrix products through workgroup memory, largest tile first.
+static TILED: [&Kernel; 4] = [
+    &kernel::MATMUL_TILED_128X128,
+    &kernel::MATMUL_TILED_64X64,
+    &kernel::MATMUL_TILED_32X128,
+    &kernel::MATMUL_TILED_16X128,
+];
+
+/// Workgroups that keep a GPU busy. Fewer leave a part of it idle.
+const ENOUGH: u64 = 256;
+
+/// Of kernels that differ in their tiles, the one that suits `batches` products of m x n results, and its
+/// number of workgroups: little waste past the edges, enough workgroups, and large tiles, which load less for each result.
+pub(super) fn suits(
+    target: &Target,
+    pass: Pass,
+    kernels: &[&'static Kernel],
+    [m, n]: [u32; 2],
+    batches: u64,
+) -> (&'static Kernel, u64) {
+    let tiles = |kernel: &Kernel| {
+        let [tile_m, tile_n] = ["tile_m", "tile_n"].map(|name| kernel.constant(name));
+        batches * m.div_ceil(tile_m) as u64 * n.div_ceil(tile_n) as u64
+    };
+    let cost = |kernel: &Kernel| {
+        let [tile_m, tile_n, each_m, each_n] =
+            ["tile_m", "tile_n", "each_m", "each_n"].map(|name| kernel.constant(name) as f64);
+        let work = tiles(kernel).max(ENOUGH) as f64 * tile_m * tile_n;
+        // Loads for each result: of an invocation from workgroup memory, and of a workgroup from global memory.
+        let loads = 1.0 / each_m + 1.0 / each_n + 4.0 * (1.0 / tile_m + 1.0 / tile_n);
+        work * (1.0 + loads)
+    };
+    let best = target.forced(pass).filter(|kernel| kernels.contains(kernel)).unwrap_or_else(|| {
+        kernels.iter().min_by(|a, b| cost(a).total_cmp(&cost(b))).expect("every pass has a kernel")
+    });
+    (best, tiles(best))
 }
 
-/// Rows and columns of the result that one workgroup computes.
-fn tile(kernel: &Kernel) -> [u32; 2] {
-    match kernel {
-        k if *k == kernel::MATMUL_TILED => [64, 64],
-        k if *k == kernel::MATMUL_SUBGROUPS => [16, 512],
-        _ => [16, 256],
+/// The matrix-product kernel that suits a target, and its number of workgroups.
+fn kernel_for(target: &Target, p: &Params) -> (&'static Kernel, u64) {
+    let tiled = |kernels| suits(target, Pass::Matmul, kernels, [p.m, p.n], p.batches as u64);
+    let fixed = |kernel, [rows, columns]: [u32; 2]| {
+        (kernel, p.batches as u64 * p.m.div_ceil(rows) as u64 * p.n.div_ceil(columns) as u64)
+    };
+    let by_subgroups = || fixed(&kernel::MATMUL_SUBGROUPS, [16, 512]);
+    let in_registers = || fixed(&kernel::MATMUL_REGISTERS, [16, 256]);
+    match target.forced(Pass::Matmul) {
+        Some(kernel) if TILED.contains(&kernel) => return tiled(&TILED),
+        Some(kernel) if *kernel == kernel::MATMUL_SUBGROUPS && target.subgroup >= 8 => return by_subgroups(),
+        Some(kernel) if *kernel == kernel::MATMUL_REGISTERS => return in_registers(),
+        _ => {}
+    }
+    match target.family {
+        Family::Gpu => tiled(&TILED),
+        Family::Software if target.subgroup >= 8 => by_subgroups(),
+        Family::Software | Family::Cpu => in_registers(),
     }
 }
 
@@ -62,9 +103,7 @@ pub(super) fn launch(
     operands: [StorageId; 3],
     c: StorageId,
 ) -> Result<()> {
-    let kernel = kernel_for(node.target());
-    let [rows, columns] = tile(kernel);
-    let tiles = params.batches as u64 * params.m.div_ceil(rows) as u64 * params.n.div_ceil(columns) as u64;
+    let (kernel, tiles) = kernel_for(node.target(), params);
     let per_step = 2 * params.m as u64 * params.n as u64 * params.k as u64 * params.inner as u64;
     let outer = params.batches as u64 / params.inner as u64;
     // The last slice may be short.

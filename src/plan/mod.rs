@@ -8,7 +8,7 @@ mod target;
 
 pub use lower::{Grid, Lowering};
 pub use report::{GroupReport, LaunchReport, MemoryReport, Report, Totals};
-pub use target::{ConvAlgorithm, Family, Target};
+pub use target::{ConvAlgorithm, Family, Pass, Target};
 
 use crate::TensorType;
 use crate::graph::{Graph, Persistence, Phase};

@@ -1,5 +1,7 @@
 //! What the plan is made for: a family of executors and its limits.
 
+use crate::kernel::Kernel;
+
 /// Which kernels suit an executor.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Family {
@@ -23,6 +25,36 @@ pub enum ConvAlgorithm {
     Direct,
     /// Without unfolding, by numbers handed from lane to lane, where that applies; else by im2col.
     Window,
+    /// As an implicit matrix product through workgroup memory, where that applies; else by im2col.
+    Gemm,
+}
+
+/// A computation that several kernels can do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Pass {
+    /// A convolution.
+    Forward,
+    /// Its gradient with respect to the input.
+    GradInput,
+    /// Its gradient with respect to the weight.
+    GradWeight,
+    /// A matrix product.
+    Matmul,
+}
+
+impl Pass {
+    /// All of them.
+    pub const ALL: [Pass; 4] = [Pass::Forward, Pass::GradInput, Pass::GradWeight, Pass::Matmul];
+
+    /// `forward`, `grad_input`, `grad_weight` or `matmul`.
+    pub fn name(self) -> &'static str {
+        match self {
+            Pass::Forward => "forward",
+            Pass::GradInput => "grad_input",
+            Pass::GradWeight => "grad_weight",
+            Pass::Matmul => "matmul",
+        }
+    }
 }
 
 /// Limits and preferences that lowering obeys. All are inputs: the same graph gives another plan for
@@ -52,6 +84,8 @@ pub struct Target {
     pub conv: ConvAlgorithm,
     /// Whether operations that follow each other may become one.
     pub fuse: bool,
+    /// Kernels to take for a pass wherever they can do it. `im2col` stands for columns and a matrix product.
+    pub forced: Vec<(Pass, &'static Kernel)>,
 }
 
 impl Target {
@@ -69,6 +103,7 @@ impl Target {
             subgroup: 0,
             conv: ConvAlgorithm::Auto,
             fuse: true,
+            forced: Vec::new(),
         }
     }
 
@@ -81,6 +116,11 @@ impl Target {
             memory,
             ..Self::baseline(Family::Cpu)
         }
+    }
+
+    /// The kernel that was asked for.
+    pub(crate) fn forced(&self, pass: Pass) -> Option<&'static Kernel> {
+        self.forced.iter().find(|(p, _)| *p == pass).map(|(_, kernel)| *kernel)
     }
 
     /// Bytes that one scratch buffer may take.

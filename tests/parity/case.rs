@@ -1,9 +1,11 @@
 //! A row of the tables: one operation on given inputs, and the targets it is lowered for.
 
 use crate::common::*;
+use std::collections::BTreeSet;
 use striate::graph::{Graph, ValueId};
+use striate::kernel;
 use striate::op::{Op, Operation};
-use striate::plan::{ConvAlgorithm, Family, Plan, Target};
+use striate::plan::{ConvAlgorithm, Family, Pass, Plan, Target};
 use striate::{DType, Device, Error, Tensor, ops};
 
 /// What a case asks of the lowering.
@@ -148,7 +150,11 @@ impl Case {
         };
         let mut targets = match self.lowered {
             Lowered::OneWay => vec![named("as is", base.clone())],
-            Lowered::Matmul => of_families(base),
+            Lowered::Matmul => {
+                let mut all = of_families(base);
+                all.extend(self.forced(base, backward));
+                all
+            }
             Lowered::Conv { row, rows } => {
                 let im2col = |scratch: u64| {
                     of_families(&Target { conv: ConvAlgorithm::Im2col, scratch, ..base.clone() })
@@ -161,8 +167,13 @@ impl Case {
                 let subgroup = if base.family == Family::Cpu { 8 } else { base.subgroup };
                 if subgroup > 0 {
                     let conv = ConvAlgorithm::Window;
-                    all.push(named("window", Target { conv, subgroup, ..base.clone() }));
+                    let window = Target { conv, subgroup, ..base.clone() };
+                    all.push(named("window", window.clone()));
+                    all.extend(self.forced(&window, backward));
                 }
+                let gemm = Target { conv: ConvAlgorithm::Gemm, ..base.clone() };
+                all.push(named("gemm", gemm.clone()));
+                all.extend(self.forced(&gemm, backward));
                 for (what, scratch) in [
                     ("all at once", base.scratch),
                     ("two pictures at a time", 2 * rows * row),
@@ -178,6 +189,29 @@ impl Case {
             let folded: Vec<_> = targets.iter().filter_map(|t| self.folded(t, backward)).collect();
             // All ways of folding are one piece of code: a few variants are enough.
             targets.extend(folded.into_iter().take(3));
+        }
+        targets
+    }
+
+    /// The target with each kernel forced that can do a pass of the case and would not be chosen.
+    fn forced(&self, target: &Target, backward: bool) -> Vec<(String, Target)> {
+        let passes: &[Pass] = match (self.lowered, backward) {
+            (Lowered::Matmul, _) => &[Pass::Matmul],
+            (_, false) => &[Pass::Forward],
+            (_, true) => &[Pass::GradInput, Pass::GradWeight],
+        };
+        let kernels = |plan: Plan| plan.launches.iter().map(|l| l.kernel.name).collect::<BTreeSet<_>>();
+        let mut seen: Vec<_> = self.plan(target, backward).ok().map(kernels).into_iter().collect();
+        let mut targets = Vec::new();
+        for (pass, kernel) in passes.iter().flat_map(|pass| kernel::ALL.iter().map(|k| (*pass, *k))) {
+            let target = Target { forced: vec![(pass, kernel)], ..target.clone() };
+            if let Ok(used) = self.plan(&target, backward).map(kernels)
+                && used.contains(kernel.name)
+                && !seen.contains(&used)
+            {
+                seen.push(used);
+                targets.push((format!("{} by {}", pass.name(), kernel.name), target));
+            }
         }
         targets
     }

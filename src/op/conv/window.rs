@@ -1,16 +1,17 @@
 //! Convolution without unfolding, for software adapters whose lanes hand numbers to each other.
 
 use super::super::reduce::slice_sum;
-use super::{Geometry, Sizes, affordable_slices};
+use super::{Geometry, Sizes, affordable_slices, correlation};
 use crate::Result;
-use crate::kernel::{self, ConvPack, ConvWindow, Kernel};
-use crate::plan::{Grid, Lowering, StorageId};
+use crate::kernel::{self, ConvGemm, ConvPack, ConvWindow, Kernel};
+use crate::plan::{Grid, Lowering, Pass, StorageId, Target};
 
 /// Columns of results that an invocation computes.
 const COLUMNS: u32 = 4;
 
-/// The kernels of the convolution itself and of its transpose. The first that fits is taken.
-static FORWARD: [&Kernel; 11] = [
+/// The kernels of the convolution itself and of its transpose, then those of the weight gradient. The first
+/// that fits is taken.
+pub(super) static KERNELS: [&Kernel; 20] = [
     &kernel::CONV_WINDOW_3X3_HANDED,
     &kernel::CONV_WINDOW_3X3_QUADS,
     &kernel::CONV_WINDOW_3X3,
@@ -22,10 +23,6 @@ static FORWARD: [&Kernel; 11] = [
     &kernel::CONV_WINDOW_1X1_STRIDE2,
     &kernel::CONV_WINDOW_1X3,
     &kernel::CONV_WINDOW_1X3_STRIDE2,
-];
-
-/// The kernels of the weight gradient. The first that fits is taken.
-static GRAD_WEIGHT: [&Kernel; 9] = [
     &kernel::CONV_GRAD_WEIGHT_3X3_QUADS,
     &kernel::CONV_GRAD_WEIGHT_3X3,
     &kernel::CONV_GRAD_WEIGHT_3X3_STRIDE2_QUADS,
@@ -36,6 +33,9 @@ static GRAD_WEIGHT: [&Kernel; 9] = [
     &kernel::CONV_GRAD_WEIGHT_1X3,
     &kernel::CONV_GRAD_WEIGHT_1X3_STRIDE2,
 ];
+
+/// How many of them are for the convolution itself.
+const FORWARD: usize = 11;
 
 /// Whether a kernel can compute this, on subgroups of so many lanes.
 fn fits(kernel: &Kernel, p: &ConvWindow, subgroup: u32) -> bool {
@@ -57,118 +57,46 @@ fn fits(kernel: &Kernel, p: &ConvWindow, subgroup: u32) -> bool {
         && (!flag("handed") || p.out_w.div_ceil(COLUMNS).next_power_of_two() <= subgroup)
 }
 
-fn choose(kernels: &[&'static Kernel], p: &ConvWindow, subgroup: u32) -> &'static Kernel {
-    let fitting = kernels.iter().find(|kernel| fits(kernel, p, subgroup));
-    fitting.expect("`method` admits strides 1 and 2, and kernels of any size are walked in windows of three")
+/// The kernel for a pass: the one asked for if it fits, else the first that does.
+fn choose(target: &Target, pass: Pass, p: &ConvWindow) -> &'static Kernel {
+    let (forward, grad_weight) = KERNELS.split_at(FORWARD);
+    let own = if pass == Pass::GradWeight { grad_weight } else { forward };
+    let forced = target.forced(pass).filter(|kernel| own.contains(kernel));
+    let fitting = forced.iter().chain(own).find(|kernel| fits(kernel, p, target.subgroup));
+    fitting.expect("`method` admits strides 1 and 2, and kernels of any size are walked in windows of 1 x 3")
 }
 
-/// The kernel's parameters for the convolution itself, less what depends on the choice of the kernel.
-fn params(g: &Geometry) -> ConvWindow {
+/// The kernel's parameters, less what depends on the choice of the kernel.
+fn params(c: &ConvGemm) -> ConvWindow {
     ConvWindow {
-        batch: g.batch,
-        in_channels: g.in_channels / g.groups,
-        in_h: g.in_h,
-        in_w: g.in_w,
-        out_channels: g.out_channels / g.groups,
-        out_h: g.out_h,
-        out_w: g.out_w,
-        kernel_h: g.kernel_h,
-        kernel_w: g.kernel_w,
-        stride_h: g.stride_h,
-        stride_w: g.stride_w,
-        dilation_h: g.dilation_h,
-        padding_h: g.padding_h,
-        padding_w: g.padding_w,
-        groups: g.groups,
-        y_plane: g.out_h * g.out_w,
-        y_down: g.out_w,
-        y_right: 1,
-        has_bias: g.has_bias,
+        batch: c.batch,
+        in_channels: c.in_channels,
+        in_h: c.in_h,
+        in_w: c.in_w,
+        out_channels: c.out_channels,
+        out_h: c.out_h,
+        out_w: c.out_w,
+        kernel_h: c.kernel_h,
+        kernel_w: c.kernel_w,
+        stride_h: c.stride_h,
+        stride_w: c.stride_w,
+        dilation_h: c.dilation_h,
+        padding_h: c.padding_h,
+        padding_w: c.padding_w,
+        groups: c.groups,
+        y_plane: c.y_plane,
+        y_start: c.y_start,
+        y_down: c.y_down,
+        y_right: c.y_right,
+        has_bias: c.has_bias,
         ..Default::default()
     }
-}
-
-/// Where the weights of the convolution itself lie.
-fn weights(g: &Geometry) -> ConvPack {
-    let s = Sizes::new(g);
-    ConvPack {
-        w_group: s.outs * s.taps,
-        w_out: s.taps,
-        w_in: g.kernel_h * g.kernel_w,
-        w_down: g.kernel_w,
-        w_right: 1,
-        ..Default::default()
-    }
-}
-
-/// The taps that a convolution of this stride reads the pixels of one phase by (those at `phase`, `phase` +
-/// stride, ... along an axis): the first, how many, and the padding that makes them a convolution of
-/// stride 1 over the outputs, with its taps in falling order.
-fn phase_taps(phase: u32, [kernel, stride, dilation, padding]: [u32; 4]) -> (u32, u32, u32) {
-    if stride == 1 {
-        return (0, kernel, (dilation * (kernel - 1)).wrapping_sub(padding));
-    }
-    // Output o reads pixel i by tap k if i = o * stride - padding + k (no dilation at larger strides).
-    let first = (phase + padding) % stride;
-    let count = kernel.saturating_sub(first).div_ceil(stride);
-    let nearest = (phase + padding - first) / stride;
-    (first, count, count.wrapping_sub(1).wrapping_sub(nearest))
-}
-
-/// The gradient with respect to the pixels of one phase: a convolution of the upstream gradient with every
-/// stride-th tap of the filters, turned around, and the channels' roles exchanged.
-fn transposed(g: &Geometry, [phase_h, phase_w]: [u32; 2]) -> (ConvWindow, ConvPack) {
-    let (p, w) = (params(g), weights(g));
-    let (first_h, kernel_h, padding_h) =
-        phase_taps(phase_h, [g.kernel_h, g.stride_h, g.dilation_h, g.padding_h]);
-    let (first_w, kernel_w, padding_w) =
-        phase_taps(phase_w, [g.kernel_w, g.stride_w, g.dilation_w, g.padding_w]);
-    let last = |first: u32, count: u32, stride: u32| first + count.saturating_sub(1) * stride;
-    let params = ConvWindow {
-        in_channels: p.out_channels,
-        in_h: g.out_h,
-        in_w: g.out_w,
-        out_channels: p.in_channels,
-        out_h: (g.in_h - phase_h).div_ceil(g.stride_h),
-        out_w: (g.in_w - phase_w).div_ceil(g.stride_w),
-        kernel_h,
-        kernel_w,
-        stride_h: 1,
-        stride_w: 1,
-        padding_h,
-        padding_w,
-        y_plane: g.in_h * g.in_w,
-        y_start: phase_h * g.in_w + phase_w,
-        y_down: g.stride_h * g.in_w,
-        y_right: g.stride_w,
-        has_bias: 0,
-        ..p
-    };
-    let weights = ConvPack {
-        w_out: w.w_in,
-        w_in: w.w_out,
-        w_start: last(first_h, kernel_h, g.stride_h) * g.kernel_w + last(first_w, kernel_w, g.stride_w),
-        w_down: (g.stride_h * g.kernel_w).wrapping_neg(),
-        w_right: g.stride_w.wrapping_neg(),
-        ..w
-    };
-    (params, weights)
-}
-
-fn flops(g: &Geometry) -> u64 {
-    let s = Sizes::new(g);
-    2 * (g.batch * g.out_channels) as u64 * s.pixels as u64 * s.taps as u64
 }
 
 /// Emits a convolution: its weights put in order, then the kernel that suits it.
-fn convolve(
-    node: &mut Lowering,
-    (p, weights): (ConvWindow, ConvPack),
-    [x, weight, bias]: [StorageId; 3],
-    flops: u64,
-) -> Result<()> {
-    let subgroup = node.target().subgroup;
-    let kernel = choose(&FORWARD, &p, subgroup);
+fn correlate(node: &mut Lowering, pass: Pass, c: &ConvGemm, [x, weight, bias]: [StorageId; 3]) -> Result<()> {
+    let (p, subgroup) = (params(c), node.target().subgroup);
+    let kernel = choose(node.target(), pass, &p);
     let [taps_h, taps_w, rows, channels] =
         ["taps_h", "taps_w", "rows", "channels"].map(|name| kernel.constant(name));
     let across = p.out_w.div_ceil(COLUMNS);
@@ -197,35 +125,32 @@ fn convolve(
             taps_w,
             channels,
             line: p.line,
-            ..weights
+            w_group: c.w_group,
+            w_out: c.w_out,
+            w_in: c.w_in,
+            w_start: c.w_start,
+            w_down: c.w_down,
+            w_right: c.w_right,
         };
         node.launch(&kernel::CONV_PACK, &pack, &[weight], &[packed], Grid::Invocations(len as u64), 0)?;
     }
     let tiles = p.batch as u64 * p.out_h.div_ceil(rows) as u64 * p.across as u64;
     let grid = Grid::Workgroups(tiles.div_ceil(kernel.threads as u64) * blocks as u64);
     let output = node.output(0);
-    node.launch(kernel, &p, &[x, packed, bias], &[output], grid, flops)
+    node.launch(kernel, &p, &[x, packed, bias], &[output], grid, correlation::flops(c))
 }
 
 /// y = x * w + bias.
 pub(super) fn forward(node: &mut Lowering, g: &Geometry) -> Result<()> {
     let bias = node.input(if g.has_bias == 1 { 2 } else { 1 });
     let operands = [node.input(0), node.input(1), bias];
-    convolve(node, (params(g), weights(g)), operands, flops(g))
+    correlate(node, Pass::Forward, &correlation::forward(g), operands)
 }
 
 /// The upstream gradient convolved with the filters turned around, phase by phase.
 pub(super) fn grad_input(node: &mut Lowering, g: &Geometry) -> Result<()> {
     let operands = [node.input(0), node.input(1), node.input(1)];
-    for phase_h in 0..g.stride_h.min(g.in_h) {
-        for phase_w in 0..g.stride_w.min(g.in_w) {
-            let (p, weights) = transposed(g, [phase_h, phase_w]);
-            let pairs = 2 * (g.batch * g.in_channels) as u64 * (g.out_channels / g.groups) as u64;
-            let flops = pairs * (p.out_h * p.out_w) as u64 * (p.kernel_h * p.kernel_w) as u64;
-            convolve(node, (p, weights), operands, flops)?;
-        }
-    }
-    Ok(())
+    correlation::transposed(g).try_for_each(|phase| correlate(node, Pass::GradInput, &phase, operands))
 }
 
 /// Subgroups that are enough to keep every core busy.
@@ -234,8 +159,9 @@ const ENOUGH: u32 = 512;
 /// Slices of pictures in parallel, then the sum of the slices.
 pub(super) fn grad_weight(node: &mut Lowering, g: &Geometry) -> Result<()> {
     let subgroup = node.target().subgroup;
-    let p = params(g);
-    let kernel = choose(&GRAD_WEIGHT, &p, subgroup);
+    let c = correlation::forward(g);
+    let p = params(&c);
+    let kernel = choose(node.target(), Pass::GradWeight, &p);
     let [taps_h, taps_w, channels] = ["taps_h", "taps_w", "channels"].map(|name| kernel.constant(name));
     let pairs = p.in_channels * p.kernel_h.div_ceil(taps_h) * p.kernel_w.div_ceil(taps_w);
     let work = pairs.div_ceil(subgroup) * p.groups * p.out_channels.div_ceil(channels);
@@ -249,7 +175,7 @@ pub(super) fn grad_weight(node: &mut Lowering, g: &Geometry) -> Result<()> {
     let subgroups = slices as u64 * work as u64;
     let grid = Grid::Workgroups(subgroups.div_ceil((kernel.threads / subgroup) as u64));
     let reads = [node.input(0), node.input(1)];
-    node.launch(kernel, &p, &reads, &[partial], grid, flops(g))?;
+    node.launch(kernel, &p, &reads, &[partial], grid, correlation::flops(&c))?;
     if slices > 1 {
         slice_sum(node, partial, node.output(0), [slices as usize, len as usize], 1.0, false)?;
     }

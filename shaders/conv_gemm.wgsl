@@ -1,0 +1,129 @@
+// Convolution, or its gradient with respect to the input, as an implicit matrix product through workgroup memory (see
+// panels.wgsl): the columns of im2col are read straight from the pictures and never stored.
+//
+//   y[n, o, oy, ox] = bias[o] + sum over c, ky, kx of  x[n, g(o) + c, iy, ix] * w(o, c, ky, kx)
+//
+// with iy = oy * stride_h - padding_h + ky * dilation_h, ix likewise, zeros outside the picture, and g(o) the first channel of o's
+// group. w(o, c, ky, kx) lies at group * w_group + o * w_out + c * w_in + w_start + ky * w_down + kx * w_right, y(n, o, oy, ox) at (n, o) *
+// y_plane + y_start + oy * y_down + ox * y_right. So the same kernel computes a gradient with respect to the input: the channels'
+// roles exchanged, the filters turned around by negative steps, and at a larger stride one launch for each phase, that is for
+// the pixels whose row and column have the same remainders. Sizes and channels are those of one group, except for `groups`.
+//
+// The product: m = output channels, n = (picture, oy, ox), k = (c, ky, kx). Taps are known in advance (here {{ taps_h }} x {{ taps_w }}),
+// or else 0. Dispatch: groups * ceil(m / {{ tile_m }}) * ceil(n / {{ tile_n }}) workgroups, m innermost.
+
+// uses panels.wgsl
+
+struct ConvGemm {
+    batch: u32, in_channels: u32, in_h: u32, in_w: u32, out_channels: u32, out_h: u32, out_w: u32,
+    kernel_h: u32, kernel_w: u32, stride_h: u32, stride_w: u32, dilation_h: u32, dilation_w: u32, padding_h: u32, padding_w: u32, groups: u32,
+    w_group: u32, w_out: u32, w_in: u32, w_start: u32, w_down: u32, w_right: u32,
+    y_plane: u32, y_start: u32, y_down: u32, y_right: u32,
+    has_bias: u32, k_per_slice: u32,
+}
+
+@group(0) @binding(0) var<uniform> params: ConvGemm;
+@group(0) @binding(1) var<storage, read> x: array<f32>;
+@group(0) @binding(2) var<storage, read> w: array<f32>;
+@group(0) @binding(3) var<storage, read> bias: array<f32>;
+@group(0) @binding(4) var<storage, read_write> y: array<f32>;
+
+{%- set taps = taps_h * taps_w %}
+
+// Channel, row and column of the filter that row k of the columns belongs to.
+fn tap_of(k: u32) -> vec3u {
+{%- if taps == 1 %}
+    return vec3u(k, 0u, 0u);
+{%- elif taps > 1 %}
+    return vec3u(k / {{ taps }}u, k % {{ taps }}u / {{ taps_w }}u, k % {{ taps_w }}u);
+{%- else %}
+    let taps = max(params.kernel_h * params.kernel_w, 1u);
+    let kernel_w = max(params.kernel_w, 1u);
+    return vec3u(k / taps, k % taps / kernel_w, k % taps % kernel_w);
+{%- endif %}
+}
+
+fn w_at(base: u32, o: u32, k: u32, depth: u32) -> f32 {
+    if (o >= params.out_channels || k >= depth) { return 0.0; }
+    let tap = tap_of(k);
+    return w[base + o * params.w_out + tap.x * params.w_in + tap.y * params.w_down + tap.z * params.w_right];
+}
+
+// `top`, `left`: the pixel that the first tap reads.
+fn x_at(base: u32, top: u32, left: u32, k: u32, depth: u32) -> f32 {
+    let tap = tap_of(k);
+    // Above or left of the picture wraps to a huge number.
+    let iy = top + tap.y * params.dilation_h;
+    let ix = left + tap.z * params.dilation_w;
+    if (k >= depth || iy >= params.in_h || ix >= params.in_w) { return 0.0; }
+    return x[base + (tap.x * params.in_h + iy) * params.in_w + ix];
+}
+
+fn store(g: u32, o: u32, pixel: u32, value: f32) {
+    let pixels = params.out_h * params.out_w;
+    if (o >= params.out_channels || pixel >= params.batch * pixels) { return; }
+    let channel = g * params.out_channels + o;
+    let plane = pixel / pixels * params.groups * params.out_channels + channel;
+    let at = params.y_start + pixel % pixels / params.out_w * params.y_down + pixel % params.out_w * params.y_right;
+    var shift = 0.0;
+    if (params.has_bias == 1u) { shift = bias[channel]; }
+    y[plane * params.y_plane + at] = value + shift;
+}
+
+@compute @workgroup_size({{ threads }})
+fn conv_gemm(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) groups: vec3u, @builtin(local_invocation_index) lane: u32) {
+    let pixels = params.out_h * params.out_w;
+    let down = (params.out_channels + {{ tile_m - 1 }}u) / {{ tile_m }}u;
+    let across = (params.batch * pixels + {{ tile_n - 1 }}u) / {{ tile_n }}u;
+    let tile = workgroup_index(group, groups);
+    if (tile >= down * across * params.groups) { return; } // uniform: the whole workgroup leaves
+    let i0 = tile % down * {{ tile_m }}u;
+    let j0 = tile / down % across * {{ tile_n }}u;
+    let g = tile / (down * across);
+    let depth = params.in_channels * params.kernel_h * params.kernel_w;
+
+    // A lane always loads the same k of the weights' panel, and the same pixel of the columns'.
+    let ak = lane % {{ tile_k }}u;
+    let am = lane / {{ tile_k }}u;
+    let w_base = g * params.w_group + params.w_start;
+    let bn = lane % {{ tile_n }}u;
+    let bk = lane / {{ tile_n }}u;
+    let pixel = min(j0 + bn, params.batch * pixels - 1u); // past the end any will do
+    let x_base = (pixel / pixels * params.groups + g) * params.in_channels * params.in_h * params.in_w;
+    let top = pixel % pixels / params.out_w * params.stride_h - params.padding_h;
+    let left = pixel % params.out_w * params.stride_w - params.padding_w;
+{%- for i in range(a_loads) %}
+    var av{{ i }} = w_at(w_base, i0 + am + {{ i * (threads // tile_k) }}u, ak, depth);
+{%- endfor %}
+{%- for i in range(b_loads) %}
+    var bv{{ i }} = x_at(x_base, top, left, bk + {{ i * (threads // tile_n) }}u, depth);
+{%- endfor %}
+    {{ results() }}
+    for (var k0 = 0u; k0 < depth; k0 += {{ tile_k }}u) {
+{%- for i in range(a_loads) %}
+        a_panel[ak * {{ a_row }}u + (am + {{ i * (threads // tile_k) }}u) / 4u][(am + {{ i * (threads // tile_k) }}u) % 4u] = av{{ i }};
+{%- endfor %}
+{%- for i in range(b_loads) %}
+        b_panel[(bk + {{ i * (threads // tile_n) }}u) * {{ b_row }}u + bn / 4u][bn % 4u] = bv{{ i }};
+{%- endfor %}
+        workgroupBarrier();
+        let next = k0 + {{ tile_k }}u;
+        if (next < depth) {
+{%- for i in range(a_loads) %}
+            av{{ i }} = w_at(w_base, i0 + am + {{ i * (threads // tile_k) }}u, next + ak, depth);
+{%- endfor %}
+{%- for i in range(b_loads) %}
+            bv{{ i }} = x_at(x_base, top, left, next + bk + {{ i * (threads // tile_n) }}u, depth);
+{%- endfor %}
+        }
+        {{- multiply() }}
+        workgroupBarrier();
+    }
+
+{%- for j in range(each_n) %}
+    let n{{ j }} = j0 + column_of(lane, {{ j // 4 }}u) + {{ j % 4 }}u;
+   {%- for i in range(each_m) %}
+    store(g, i0 + row_of(lane, {{ i // 4 }}u) + {{ i % 4 }}u, n{{ j }}, c{{ i }}_{{ j // 4 }}.{{ 'xyzw'[j % 4] }});
+   {%- endfor %}
+{%- endfor %}
+}

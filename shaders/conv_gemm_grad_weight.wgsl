@@ -1,0 +1,124 @@
+// Weight gradients of a convolution as an implicit matrix product through workgroup memory (see panels.wgsl), split along its
+// long side: each slice of the pixels gives a part, and slice_sum adds the parts in order.
+//
+//   partial[s, o, c, ky, kx] = sum over the pixels (n, oy, ox) of slice s of  dy[n, o, oy, ox] * x[n, g(o) + c, iy, ix]
+//
+// with iy = oy * stride_h - padding_h + ky * dilation_h, ix likewise, zeros outside the picture, and g(o) the first channel of o's
+// group. x: [batch, groups * in_channels, in_h, in_w]; dy: [batch, groups * out_channels, out_h, out_w]. Slice s has pixels
+// s * k_per_slice and on. Sizes and channels are those of one group, except for `groups`.
+//
+// The product: m = output channels, n = (c, ky, kx), k = pixels. Dispatch: slices * groups * ceil(m / {{ tile_m }}) * ceil(n / {{ tile_n }})
+// workgroups, m innermost, slices outermost.
+
+// uses panels.wgsl
+
+struct ConvGemm {
+    batch: u32, in_channels: u32, in_h: u32, in_w: u32, out_channels: u32, out_h: u32, out_w: u32,
+    kernel_h: u32, kernel_w: u32, stride_h: u32, stride_w: u32, dilation_h: u32, dilation_w: u32, padding_h: u32, padding_w: u32, groups: u32,
+    w_group: u32, w_out: u32, w_in: u32, w_start: u32, w_down: u32, w_right: u32,
+    y_plane: u32, y_start: u32, y_down: u32, y_right: u32,
+    has_bias: u32, k_per_slice: u32,
+}
+
+@group(0) @binding(0) var<uniform> params: ConvGemm;
+@group(0) @binding(1) var<storage, read> x: array<f32>;
+@group(0) @binding(2) var<storage, read> dy: array<f32>;
+@group(0) @binding(3) var<storage, read_write> partial: array<f32>;
+
+// A pixel of the slice: its picture, and the pixel of x that the first tap reads.
+struct Pixel { inside: bool, dy_base: u32, x_base: u32, top: u32, left: u32 }
+
+fn pixel_of(g: u32, k: u32, end: u32) -> Pixel {
+    let pixels = params.out_h * params.out_w;
+    let n = k / pixels * params.groups + g;
+    let p = k % pixels;
+    return Pixel(
+        k < end,
+        n * params.out_channels * pixels + p,
+        n * params.in_channels * params.in_h * params.in_w,
+        p / params.out_w * params.stride_h - params.padding_h,
+        p % params.out_w * params.stride_w - params.padding_w,
+    );
+}
+
+fn dy_at(at: Pixel, o: u32) -> f32 {
+    if (!at.inside || o >= params.out_channels) { return 0.0; }
+    return dy[at.dy_base + o * params.out_h * params.out_w];
+}
+
+// `tap`: the first number of its channel, and how far down and right; `there`: whether there is such a tap.
+fn x_at(at: Pixel, tap: vec3u, there: bool) -> f32 {
+    let iy = at.top + tap.y;
+    let ix = at.left + tap.z;
+    if (!at.inside || !there || iy >= params.in_h || ix >= params.in_w) { return 0.0; }
+    return x[at.x_base + tap.x + iy * params.in_w + ix];
+}
+
+fn tap_of(n: u32) -> vec3u {
+    let taps = params.kernel_h * params.kernel_w;
+    let ky = n % taps / params.kernel_w;
+    let kx = n % taps % params.kernel_w;
+    return vec3u(n / taps * params.in_h * params.in_w, ky * params.dilation_h, kx * params.dilation_w);
+}
+
+@compute @workgroup_size({{ threads }})
+fn conv_gemm_grad_weight(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) groups: vec3u, @builtin(local_invocation_index) lane: u32) {
+    let width = params.in_channels * params.kernel_h * params.kernel_w;
+    let down = (params.out_channels + {{ tile_m - 1 }}u) / {{ tile_m }}u;
+    let across = (width + {{ tile_n - 1 }}u) / {{ tile_n }}u;
+    let total = params.batch * params.out_h * params.out_w;
+    let tile = workgroup_index(group, groups);
+    let slice = tile / (down * across * params.groups);
+    let first = slice * params.k_per_slice;
+    if (first >= total) { return; } // uniform: the whole workgroup leaves
+    let end = min(first + params.k_per_slice, total);
+    let i0 = tile % down * {{ tile_m }}u;
+    let j0 = tile / down % across * {{ tile_n }}u;
+    let g = tile / (down * across) % params.groups;
+
+    // A lane always loads the same k of both panels, so neighbouring lanes read neighbouring pixels.
+    let k = lane % {{ tile_k }}u;
+    let row = lane / {{ tile_k }}u;
+    let start = pixel_of(g, first + k, end);
+{%- for i in range(a_loads) %}
+    var av{{ i }} = dy_at(start, i0 + row + {{ i * (threads // tile_k) }}u);
+{%- endfor %}
+{%- for i in range(b_loads) %}
+    let n{{ i }} = j0 + row + {{ i * (threads // tile_k) }}u;
+    let tap{{ i }} = tap_of(n{{ i }});
+    var bv{{ i }} = x_at(start, tap{{ i }}, n{{ i }} < width);
+{%- endfor %}
+    {{ results() }}
+    for (var k0 = first; k0 < end; k0 += {{ tile_k }}u) {
+{%- for i in range(a_loads) %}
+        a_panel[k * {{ a_row }}u + (row + {{ i * (threads // tile_k) }}u) / 4u][(row + {{ i * (threads // tile_k) }}u) % 4u] = av{{ i }};
+{%- endfor %}
+{%- for i in range(b_loads) %}
+        b_panel[k * {{ b_row }}u + (row + {{ i * (threads // tile_k) }}u) / 4u][(row + {{ i * (threads // tile_k) }}u) % 4u] = bv{{ i }};
+{%- endfor %}
+        workgroupBarrier();
+        let next = k0 + {{ tile_k }}u;
+        if (next < end) {
+            let at = pixel_of(g, next + k, end);
+{%- for i in range(a_loads) %}
+            av{{ i }} = dy_at(at, i0 + row + {{ i * (threads // tile_k) }}u);
+{%- endfor %}
+{%- for i in range(b_loads) %}
+            bv{{ i }} = x_at(at, tap{{ i }}, n{{ i }} < width);
+{%- endfor %}
+        }
+        {{- multiply() }}
+        workgroupBarrier();
+    }
+
+    let base = (slice * params.groups + g) * params.out_channels;
+{%- for i in range(each_m) %}
+    let o{{ i }} = i0 + row_of(lane, {{ i // 4 }}u) + {{ i % 4 }}u;
+    if (o{{ i }} < params.out_channels) {
+   {%- for j in range(each_n) %}
+        let to{{ j }} = j0 + column_of(lane, {{ j // 4 }}u) + {{ j % 4 }}u;
+        if (to{{ j }} < width) { partial[(base + o{{ i }}) * width + to{{ j }}] = c{{ i }}_{{ j // 4 }}.{{ 'xyzw'[j % 4] }}; }
+   {%- endfor %}
+    }
+{%- endfor %}
+}

@@ -1,0 +1,38 @@
+// Matrix products through workgroup memory, as GPUs like them: a workgroup computes {{ tile_m }} x {{ tile_n }} results, an
+// invocation {{ each_m }} x {{ each_n }} of them, and panels of {{ tile_k }} columns of `a` and rows of `b` are loaded once for all.
+//
+// a_panel[k][m] and b_panel[k][n] hold four m or n a vector, and a vector to spare between rows, so that neighbouring lanes
+// that write neighbouring k meet other banks. While one pair of panels is multiplied, the next one's numbers are under way.
+// Put in front of the shaders that use it; it has no entry point and so no dispatch of its own.
+{%- set a_row = tile_m // 4 + 1 %}
+{%- set b_row = tile_n // 4 + 1 %}
+{%- set a_loads = tile_m * tile_k // threads %}
+{%- set b_loads = tile_n * tile_k // threads %}
+{%- set columns = tile_n // each_n %}
+
+var<workgroup> a_panel: array<vec4f, {{ tile_k * a_row }}>;
+var<workgroup> b_panel: array<vec4f, {{ tile_k * b_row }}>;
+
+// The first of four rows of the results that an invocation computes, and of four columns.
+fn row_of(lane: u32, four: u32) -> u32 { return four * {{ tile_m // (each_m // 4) }}u + lane / {{ columns }}u * 4u; }
+fn column_of(lane: u32, four: u32) -> u32 { return four * {{ tile_n // (each_n // 4) }}u + lane % {{ columns }}u * 4u; }
+
+{%- macro results() %}
+{%- for i in range(each_m) %}{% for j in range(each_n // 4) %}
+    var c{{ i }}_{{ j }} = vec4f();
+{%- endfor %}{% endfor %}
+{%- endmacro %}
+
+{%- macro multiply() %}
+        for (var t = 0u; t < {{ tile_k }}u; t++) {
+{%- for i in range(each_m // 4) %}
+            let a{{ i }} = a_panel[t * {{ a_row }}u + row_of(lane, {{ i }}u) / 4u];
+{%- endfor %}
+{%- for j in range(each_n // 4) %}
+            let b{{ j }} = b_panel[t * {{ b_row }}u + column_of(lane, {{ j }}u) / 4u];
+{%- endfor %}
+{%- for i in range(each_m) %}{% for j in range(each_n // 4) %}
+            c{{ i }}_{{ j }} = fma(vec4f(a{{ i // 4 }}.{{ 'xyzw'[i % 4] }}), b{{ j }}, c{{ i }}_{{ j }});
+{%- endfor %}{% endfor %}
+        }
+{%- endmacro %}
