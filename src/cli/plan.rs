@@ -9,7 +9,7 @@ use striate::{Error, Result, models, nn};
 
 #[derive(clap::Args)]
 pub struct Args {
-    /// Network: resnet20, resnet32, ...
+    /// Network: lenet, resnet20, resnet32, ..., resnet18-cifar.
     model: String,
     /// Pictures it takes, such as 3x32x32.
     #[arg(long, value_name = "CHANNELSxHEIGHTxWIDTH")]

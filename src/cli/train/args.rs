@@ -8,12 +8,12 @@ use striate::nn::{AdamConfig, Decay, Optimizer, SgdConfig};
 use striate::train::{Recipe, TrainConfig};
 use striate::{Device, Error, Result};
 
-/// Trains a CIFAR-style ResNet (He et al. 2015).
+/// Trains a small network.
 ///
 /// Without any flag: resnet8 on the 6,000 Fashion-MNIST pictures that are built in, on the best device.
 #[derive(clap::Args, Clone, Debug, Serialize)]
 pub struct Args {
-    /// resnetN with N = 6n + 2 layers: resnet8, resnet20, resnet56, ...
+    /// lenet, resnet18-cifar, or resnetN with N = 6n + 2 layers: resnet8, resnet20, resnet56, ...
     #[arg(long, default_value = "resnet8")]
     pub model: String,
     /// fashion-mnist, mnist, cifar10, cifar100 or folder (a folder of pictures per class)
