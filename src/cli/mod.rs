@@ -1,5 +1,6 @@
 //! The `striate` program: one file a command.
 
+mod bench;
 mod devices;
 mod plan;
 mod train;
@@ -17,10 +18,15 @@ pub struct Cli {
 
 #[derive(Subcommand)]
 enum Command {
-    /// Train a small ResNet and print its test accuracy.
+    /// Train a small network and print its test accuracy.
     Train(train::Args),
     /// Print what a training step does, layer by layer, without touching a device.
     Plan(plan::Args),
+    /// Time a fixed piece of work, for comparison with other engines.
+    ///
+    /// Its numbers are made up by rule, so that any engine can be given the same. A step ends when its loss has
+    /// been read, where it has one, and the device has nothing left to do. The last line is JSON.
+    Bench(bench::Args),
     /// List the adapters that can be trained on.
     Devices(devices::Args),
 }
@@ -30,6 +36,7 @@ pub fn run(cli: Cli) -> Result<i32> {
     match cli.command {
         Command::Train(args) => train::run(args),
         Command::Plan(args) => plan::run(args).map(|()| 0),
+        Command::Bench(args) => bench::run(args).map(|()| 0),
         Command::Devices(args) => devices::run(args).map(|()| 0),
     }
 }
