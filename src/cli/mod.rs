@@ -3,6 +3,7 @@
 mod bench;
 mod devices;
 mod plan;
+mod profile;
 mod train;
 
 use clap::{Parser, Subcommand};
@@ -27,6 +28,8 @@ enum Command {
     /// Its numbers are made up by rule, so that any engine can be given the same. A step ends when its loss has
     /// been read, where it has one, and the device has nothing left to do. The last line is JSON.
     Bench(bench::Args),
+    /// Time every layer and kernel of a training step, beside what the device can do.
+    Profile(profile::Args),
     /// List the adapters that can be trained on.
     Devices(devices::Args),
 }
@@ -37,6 +40,7 @@ pub fn run(cli: Cli) -> Result<i32> {
         Command::Train(args) => train::run(args),
         Command::Plan(args) => plan::run(args).map(|()| 0),
         Command::Bench(args) => bench::run(args).map(|()| 0),
+        Command::Profile(args) => profile::run(args).map(|()| 0),
         Command::Devices(args) => devices::run(args).map(|()| 0),
     }
 }
