@@ -15,9 +15,11 @@ pub mod plan;
 pub mod rng;
 mod session;
 mod tensor;
+mod timing;
 pub mod train;
 
 pub use device::Device;
 pub use error::{Error, Result};
-pub use session::{Clock, Outputs, Session, Timing};
+pub use session::{Outputs, Session};
 pub use tensor::{DType, Tensor, TensorType};
+pub use timing::{Clock, HostSpan, Profile, Timing};

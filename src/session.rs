@@ -3,7 +3,9 @@
 use crate::graph::{Init, PersistentKind};
 use crate::plan::{PersistentPort, Plan, Port};
 use crate::rng::SplitMix64;
+use crate::timing::{Each, Profile, Timing};
 use crate::{Device, Error, Result, Tensor, TensorType};
+use std::ops::Range;
 
 /// What both executors do. Steps are submitted without waiting; their outputs come back in order.
 pub(crate) trait Executor: Send {
@@ -19,32 +21,15 @@ pub(crate) trait Executor: Send {
     /// The outputs of the oldest step not yet answered: waits for it, or returns `None` if it is not done.
     fn answer(&mut self, wait: bool) -> Result<Option<Answer>>;
 
-    /// Submits a step, waits for it and tells how long each of the plan's groups took.
-    fn time(&mut self, program: usize, inputs: &[&[u8]]) -> Result<Timing>;
+    /// Runs a step and tells when each piece of the plan, a range of its launches, started and ended. The
+    /// step's outputs are dropped.
+    fn profile(&mut self, program: usize, inputs: &[&[u8]], pieces: &[Range<usize>]) -> Result<Profile>;
 }
 
 /// Raw outputs of one step: program number, and words by output.
 pub(crate) struct Answer {
     pub program: usize,
     pub words: Vec<Vec<u32>>,
-}
-
-/// How long the groups of a plan took.
-#[derive(Clone, Debug)]
-pub struct Timing {
-    /// Seconds, by group of the plan.
-    pub seconds: Vec<f64>,
-    /// What measured them.
-    pub clock: Clock,
-}
-
-/// What measured a [`Timing`].
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Clock {
-    /// The device's own timestamps.
-    Timestamps,
-    /// The host's clock, submission and waiting included.
-    Wall,
 }
 
 /// The outputs of one step, by name.
@@ -173,9 +158,22 @@ impl Session {
 
     /// Runs one step and tells how long each of the plan's groups took. Its outputs are dropped.
     pub fn time(&mut self, program: usize, inputs: &[(&str, &[u8])]) -> Result<Timing> {
+        let profile = self.timed(program, inputs, Each::Group)?;
+        let seconds = profile.spans.iter().map(|[start, end]| end - start).collect();
+        Ok(Timing { seconds, clock: profile.clock })
+    }
+
+    /// Runs one step with each launch timed by itself, and tells when it started and ended. Its outputs are
+    /// dropped. Launches that could overlap do not in such a step.
+    pub fn profile(&mut self, program: usize, inputs: &[(&str, &[u8])]) -> Result<Profile> {
+        self.timed(program, inputs, Each::Launch)
+    }
+
+    fn timed(&mut self, program: usize, inputs: &[(&str, &[u8])], each: Each) -> Result<Profile> {
         assert_eq!(self.pending, 0, "take the outputs of earlier steps first");
-        let ordered = order_inputs(&self.plans[program], inputs)?;
-        self.executor.time(program, &ordered)
+        let plan = &self.plans[program];
+        let ordered = order_inputs(plan, inputs)?;
+        self.executor.profile(program, &ordered, &each.pieces(plan))
     }
 
     fn answer(&mut self, wait: bool) -> Result<Option<Outputs>> {

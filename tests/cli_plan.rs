@@ -71,6 +71,19 @@ fn the_table_is_the_reports_and_fits_a_terminal() {
 }
 
 #[test]
+fn networks_have_their_known_sizes() {
+    for (model, input, parameters) in [
+        ("lenet", "1x28x28", 184_586),
+        ("resnet20", "3x32x32", 272_474),
+        ("resnet18-cifar", "3x32x32", 11_173_962),
+    ] {
+        let found = json(&["plan", model, "--input", input, "--batch", "2", "--json"]);
+        assert_eq!(found["model"], model);
+        assert_eq!(found["totals"]["parameters"], parameters, "{model}");
+    }
+}
+
+#[test]
 fn evaluation_takes_less_than_training() {
     for family in ["gpu", "software", "cpu"] {
         let args = ["plan", "resnet8", "--input", "1x28x28", "--json", "--family", family];
@@ -86,14 +99,19 @@ fn evaluation_takes_less_than_training() {
 
 #[test]
 fn errors_are_one_line_and_exit_code_1() {
-    let cases: [(&[&str], &str); 7] = [
+    let cases: [(&[&str], &str); 9] = [
         (
             &["plan", "resnet20", "--input", "3x32"],
             "expected CHANNELSxHEIGHTxWIDTH, such as 3x32x32, found \"3x32\"",
         ),
         (&["plan", "resnet20", "--input", "3x32x-1"], "found \"3x32x-1\""),
         (&["plan", "resnet21", "--input", "3x32x32"], "resnet20"),
-        (&["plan", "vgg16", "--input", "3x32x32"], "is not known"),
+        (
+            &["plan", "vgg16", "--input", "3x32x32"],
+            "is not known; there are lenet, resnet18-cifar and resnetN",
+        ),
+        (&["plan", "resnet18", "--input", "3x32x32"], "has no such depth; there are lenet, resnet18-cifar"),
+        (&["plan", "lenet", "--input", "1x8x8"], "conv2d in conv2: the kernel covers 5 pixels"),
         (
             &["plan", "resnet20", "--input", "3x32x32", "--batch", "0"],
             "the batch included, must be at least 1",

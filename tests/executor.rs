@@ -42,6 +42,7 @@ fn main() -> ExitCode {
         ("a_plan_does_not_depend_on_what_ran_before", a_plan_does_not_depend_on_what_ran_before),
         ("initial_values_depend_on_seed_and_name", initial_values_depend_on_seed_and_name),
         ("time_tells_each_group", time_tells_each_group),
+        ("profile_tells_each_launch", profile_tells_each_launch),
         ("time_of_a_plan_without_launches", time_of_a_plan_without_launches),
         ("a_second_update_is_refused", a_second_update_is_refused),
     ];
@@ -633,6 +634,26 @@ fn time_tells_each_group(device: &Device) -> Outcome {
         compare(name, got, want, 0.0, 0.0)?;
     }
     Ok(())
+}
+
+fn profile_tells_each_launch(device: &Device) -> Outcome {
+    let graph = training(BATCH).map_err(text)?;
+    let mut session = session(device, &[&graph]).map_err(text)?;
+    session.initialize(3).map_err(text)?;
+    let profile = session.profile(0, &Batch::new(BATCH, 0).feed()).map_err(text)?;
+    assert_eq!(profile.spans.len(), session.plans()[0].launches.len());
+    assert_eq!(profile.spans[0][0], 0.0);
+    let plausible = |[start, end]: &[f64; 2]| 0.0 <= *start && start <= end && *end < 10.0;
+    // A GPU may start a launch before the one before it has ended.
+    let one_by_one = device.is_gpu() || profile.spans.as_flattened().is_sorted();
+    if !profile.spans.iter().all(plausible) || !one_by_one {
+        return Err(format!("launches should come one after another, found {:?}", profile.spans));
+    }
+    let host: Vec<f64> = profile.host.iter().flat_map(|span| [span.start, span.end]).collect();
+    match host.is_sorted() && host.len() >= 4 {
+        true => Ok(()),
+        false => Err(format!("the host does one thing after another, but did {:?}", profile.host)),
+    }
 }
 
 fn time_of_a_plan_without_launches(device: &Device) -> Outcome {

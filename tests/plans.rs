@@ -339,3 +339,36 @@ fn work_that_nothing_wants_is_not_planned() {
     graph.apply(Relu, &[x]).unwrap();
     assert_eq!(Plan::new(&graph, &Target::baseline(Family::Gpu)).unwrap().launches.len(), before);
 }
+
+#[test]
+fn what_only_replaces_an_unread_state_is_computed_right_there() -> Result<()> {
+    let mut graph = Graph::new();
+    let state = |graph: &mut Graph, name: &str| {
+        graph.persistent(name, TensorType::f32([5]), PersistentKind::Buffer, Init::Constant(0.0))
+    };
+    let x = graph.input("x", TensorType::f32([5]))?;
+    let [kept, again, read] =
+        [state(&mut graph, "kept")?, state(&mut graph, "again")?, state(&mut graph, "read")?];
+    let y = graph.apply(Relu, &[x])?[0];
+    let sum = graph.apply(Add, &[y, read])?[0];
+    graph.output("sum", sum);
+    for state in [kept, again, read] {
+        graph.update(state, y)?;
+    }
+    let plan = Plan::new(&graph, &Target::cpu(None))?;
+    // The first state needs no copy; the second does, and so does the one whose old contents are read.
+    let kernels: Vec<&str> = plan.launches.iter().map(|l| l.kernel.name).collect();
+    assert_eq!(kernels, ["relu", "add", "copy", "copy"]);
+    assert_eq!(plan.storages[plan.launches[0].writes[0].index()].label, "kept");
+    let mut session = Session::new(&Device::select("cpu")?, vec![plan])?;
+    session.initialize(0)?;
+    let x = [-1.0f32, 0.0, 1.0, 2.0, 3.0];
+    for expected in [[0.0f32, 0.0, 1.0, 2.0, 3.0], [0.0, 0.0, 2.0, 4.0, 6.0]] {
+        let outputs = session.run(0, &[("x", bytemuck::cast_slice(&x))])?;
+        assert_eq!(outputs.get("sum").unwrap().as_f32(), expected);
+    }
+    for name in ["kept", "again", "read"] {
+        assert_eq!(session.read(name)?.as_f32(), [0.0, 0.0, 1.0, 2.0, 3.0], "{name}");
+    }
+    Ok(())
+}

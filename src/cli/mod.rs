@@ -1,7 +1,9 @@
 //! The `striate` program: one file a command.
 
+mod bench;
 mod devices;
 mod plan;
+mod profile;
 mod train;
 
 use clap::{Parser, Subcommand};
@@ -17,10 +19,17 @@ pub struct Cli {
 
 #[derive(Subcommand)]
 enum Command {
-    /// Train a small ResNet and print its test accuracy.
+    /// Train a small network and print its test accuracy.
     Train(train::Args),
     /// Print what a training step does, layer by layer, without touching a device.
     Plan(plan::Args),
+    /// Time a fixed piece of work, for comparison with other engines.
+    ///
+    /// Its numbers are made up by rule, so that any engine can be given the same. A step ends when its loss has
+    /// been read, where it has one, and the device has nothing left to do. The last line is JSON.
+    Bench(bench::Args),
+    /// Time every layer and kernel of a training step, beside what the device can do.
+    Profile(profile::Args),
     /// List the adapters that can be trained on.
     Devices(devices::Args),
 }
@@ -30,6 +39,8 @@ pub fn run(cli: Cli) -> Result<i32> {
     match cli.command {
         Command::Train(args) => train::run(args),
         Command::Plan(args) => plan::run(args).map(|()| 0),
+        Command::Bench(args) => bench::run(args).map(|()| 0),
+        Command::Profile(args) => profile::run(args).map(|()| 0),
         Command::Devices(args) => devices::run(args).map(|()| 0),
     }
 }

@@ -9,7 +9,7 @@ use striate::{Error, Result, models, nn};
 
 #[derive(clap::Args)]
 pub struct Args {
-    /// Network: resnet20, resnet32, ...
+    /// Network: lenet, resnet20, resnet32, ..., resnet18-cifar.
     model: String,
     /// Pictures it takes, such as 3x32x32.
     #[arg(long, value_name = "CHANNELSxHEIGHTxWIDTH")]
@@ -59,7 +59,7 @@ struct Answer<'a> {
 }
 
 pub fn run(args: Args) -> Result<()> {
-    let input = input_shape(&args)?;
+    let input = input_shape(args.batch, &args.input)?;
     let model = models::by_name(&args.model, input[1], args.classes)?;
     let graph = match args.eval {
         true => evaluation_graph(&*model, input)?,
@@ -85,27 +85,25 @@ pub fn run(args: Args) -> Result<()> {
     })
 }
 
-/// SGD as `striate train` has it.
-fn recipe() -> Recipe {
+/// A step with SGD.
+pub(super) fn recipe() -> Recipe {
     let optimizer = nn::Optimizer::Sgd(nn::SgdConfig::default());
     Recipe { optimizer, label_smoothing: 0.0, clip_norm: None }
 }
 
-/// Batch, channels, height and width.
-fn input_shape(args: &Args) -> Result<[usize; 4]> {
-    let text = &args.input;
+/// Batch, channels, height and width, from CHANNELSxHEIGHTxWIDTH.
+pub(super) fn input_shape(batch: usize, text: &str) -> Result<[usize; 4]> {
     let sizes: Option<Vec<usize>> = text.split('x').map(|size| size.parse().ok()).collect();
     let sizes = sizes.and_then(|sizes| <[usize; 3]>::try_from(sizes).ok());
     let [channels, height, width] = sizes.ok_or_else(|| {
         let expected = "expected CHANNELSxHEIGHTxWIDTH, such as 3x32x32";
         Error::argument("--input", format!("{expected}, found {text:?}"))
     })?;
-    let shape = [args.batch, channels, height, width];
+    let shape = [batch, channels, height, width];
     let len = shape.iter().try_fold(1, |len: usize, size| len.checked_mul(*size));
     if len.is_none_or(|len| len > u32::MAX as usize) {
         let problem = format!(
-            "{} pictures of {text} are more than the {} numbers a tensor holds; use a smaller batch or smaller pictures",
-            args.batch,
+            "{batch} pictures of {text} are more than the {} numbers a tensor holds; use a smaller batch or smaller pictures",
             u32::MAX
         );
         return Err(Error::argument("--input", problem));

@@ -3,8 +3,10 @@
 use crate::Result;
 use crate::kernel::{Io, Kernel, Twin};
 use crate::plan::{Launch, PersistentPort, Place, Plan, StorageId};
-use crate::session::{Answer, Clock, Executor, Timing, shared_slots};
+use crate::session::{Answer, Executor, shared_slots};
+use crate::timing::{HostClock, Profile};
 use std::collections::{HashMap, VecDeque};
+use std::ops::Range;
 use std::time::Instant;
 
 /// Plans made ready on the CPU.
@@ -15,6 +17,8 @@ pub(crate) struct CpuExecutor {
     programs: Vec<Program>,
     answers: VecDeque<Answer>,
     reference: bool,
+    /// The host's times count from here.
+    zero: Instant,
 }
 
 struct Program {
@@ -48,7 +52,8 @@ impl CpuExecutor {
                 Program { buffers: buffers.collect(), plan: plan.clone() }
             })
             .collect();
-        Self { memory, persistent, programs, answers: VecDeque::new(), reference }
+        let (answers, zero) = (VecDeque::new(), Instant::now());
+        Self { memory, persistent, programs, answers, reference, zero }
     }
 
     fn load(&mut self, program: usize, inputs: &[&[u8]]) {
@@ -56,6 +61,13 @@ impl CpuExecutor {
         for (port, bytes) in plan.inputs.iter().zip(inputs) {
             let memory: &mut [u8] = bytemuck::cast_slice_mut(&mut self.memory[buffers[port.storage.index()]]);
             memory.copy_from_slice(bytes);
+        }
+    }
+
+    fn run(&mut self, program: usize, launches: Range<usize>) {
+        let (memory, program) = (&mut self.memory, &self.programs[program]);
+        for launch in &program.plan.launches[launches] {
+            program.run(launch, memory, self.reference);
         }
     }
 
@@ -111,7 +123,8 @@ impl Executor for CpuExecutor {
     }
 
     fn submit(&mut self, program: usize, inputs: &[&[u8]]) -> Result<()> {
-        self.time(program, inputs)?;
+        self.load(program, inputs);
+        self.run(program, 0..self.programs[program].plan.launches.len());
         self.unload(program);
         Ok(())
     }
@@ -120,21 +133,17 @@ impl Executor for CpuExecutor {
         Ok(self.answers.pop_front())
     }
 
-    fn time(&mut self, program: usize, inputs: &[&[u8]]) -> Result<Timing> {
+    fn profile(&mut self, program: usize, inputs: &[&[u8]], pieces: &[Range<usize>]) -> Result<Profile> {
+        let mut host = HostClock::start(self.zero);
         self.load(program, inputs);
-        let (memory, program) = (&mut self.memory, &self.programs[program]);
-        let seconds = program
-            .plan
-            .groups
-            .iter()
-            .map(|group| {
-                let start = Instant::now();
-                for launch in &program.plan.launches[group.launches.clone()] {
-                    program.run(launch, memory, self.reference);
-                }
-                start.elapsed().as_secs_f64()
-            })
-            .collect();
-        Ok(Timing { seconds, clock: Clock::Wall })
+        host.done("load");
+        let mut spans = Vec::with_capacity(pieces.len());
+        for piece in pieces {
+            let start = host.now();
+            self.run(program, piece.clone());
+            spans.push([start, host.now()]);
+        }
+        host.done("run");
+        Ok(host.profile(spans))
     }
 }

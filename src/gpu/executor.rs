@@ -2,45 +2,43 @@
 
 use super::context::{Gpu, Pipeline};
 use super::flight::{FLIGHTS, Flight, read_back};
+use super::timing::Timestamps;
+use crate::Result;
 use crate::plan::{Group, PersistentPort, Place, Plan, Port, StorageId};
-use crate::session::{Answer, Clock, Executor, Timing, shared_slots};
-use crate::{Error, Result};
+use crate::session::{Answer, Executor, shared_slots};
+use crate::timing::Profile;
 use std::collections::{HashMap, VecDeque};
+use std::ops::Range;
 use std::sync::Arc;
 use std::time::Instant;
 
 /// Plans made ready on a GPU.
 pub(crate) struct GpuExecutor {
-    gpu: Arc<Gpu>,
+    pub(super) gpu: Arc<Gpu>,
     persistent: HashMap<String, wgpu::Buffer>,
-    programs: Vec<Program>,
+    pub(super) programs: Vec<Program>,
     flights: Vec<Flight>,
     /// Flight of the next step.
     next: usize,
     /// Outputs taken out of flights that were needed again.
     answers: VecDeque<Answer>,
-    timestamps: Option<Timestamps>,
+    pub(super) timestamps: Option<Timestamps>,
+    /// The host's times count from here.
+    pub(super) zero: Instant,
 }
 
 /// One plan with its buffers bound.
-struct Program {
+pub(super) struct Program {
     inputs: Vec<wgpu::Buffer>,
     outputs: Vec<(Port, wgpu::Buffer)>,
-    launches: Vec<BoundLaunch>,
-    groups: Vec<(String, std::ops::Range<usize>)>,
+    pub(super) launches: Vec<BoundLaunch>,
+    groups: Vec<(String, Range<usize>)>,
 }
 
-struct BoundLaunch {
+pub(super) struct BoundLaunch {
     pipeline: Arc<Pipeline>,
     bindings: wgpu::BindGroup,
     workgroups: [u32; 3],
-}
-
-/// A query set for the longest plan, and the buffer its results are read from.
-#[derive(Clone)]
-struct Timestamps {
-    queries: wgpu::QuerySet,
-    results: wgpu::Buffer,
 }
 
 impl GpuExecutor {
@@ -71,7 +69,8 @@ impl GpuExecutor {
         let up = most(|p| p.inputs.iter().map(|p| p.ty.bytes().next_multiple_of(8)).sum());
         let down = most(|p| p.outputs.iter().map(|p| p.ty.bytes()).sum());
         let flights = (0..FLIGHTS).map(|_| Flight::new(&gpu, up, down)).collect();
-        Self { gpu, persistent, programs, flights, next: 0, answers: VecDeque::new(), timestamps: None }
+        let (answers, zero) = (VecDeque::new(), Instant::now());
+        Self { gpu, persistent, programs, flights, next: 0, answers, timestamps: None, zero }
     }
 
     fn buffer(&self, name: &str) -> &wgpu::Buffer {
@@ -92,7 +91,7 @@ impl GpuExecutor {
     }
 
     /// Records the copies of the inputs, and loads them into a free flight.
-    fn record_upload(&mut self, program: usize, inputs: &[&[u8]]) -> Result<wgpu::CommandBuffer> {
+    pub(super) fn record_upload(&mut self, program: usize, inputs: &[&[u8]]) -> Result<wgpu::CommandBuffer> {
         if self.flights[self.next].step.is_some() {
             self.flights[self.next].landed(&self.gpu, true)?;
             let answer = self.collect(self.next)?;
@@ -109,7 +108,7 @@ impl GpuExecutor {
         Ok(encoder.finish())
     }
 
-    fn record_readback(&self, program: usize) -> wgpu::CommandBuffer {
+    pub(super) fn record_readback(&self, program: usize) -> wgpu::CommandBuffer {
         let mut encoder = encoder(&self.gpu, "readback");
         let mut start = 0;
         for (port, buffer) in &self.programs[program].outputs {
@@ -119,56 +118,7 @@ impl GpuExecutor {
         encoder.finish()
     }
 
-    /// Submits a step with a timestamp before and after each group.
-    fn time_by_timestamps(&mut self, program: usize, inputs: &[&[u8]]) -> Result<Vec<f64>> {
-        let groups = self.programs[program].groups.len();
-        if self.timestamps.is_none() {
-            let most = self.programs.iter().map(|p| p.groups.len()).max().unwrap_or(0) as u32;
-            self.timestamps = Some(Timestamps::new(&self.gpu, 2 * most));
-        }
-        let upload = self.record_upload(program, inputs)?;
-        let Timestamps { queries, results } = self.timestamps.clone().expect("just made");
-        let mut commands = vec![upload];
-        for group in 0..groups {
-            let at = 2 * group as u32;
-            commands.push(self.programs[program].record(&self.gpu, group, Some((&queries, at))));
-        }
-        let mut resolve = encoder(&self.gpu, "timestamps");
-        resolve.resolve_query_set(&queries, 0..2 * groups as u32, &results, 0);
-        commands.extend([resolve.finish(), self.record_readback(program)]);
-        self.launch(program, commands);
-        let words = read_back(&self.gpu, &results, 4 * groups)?;
-        let ticks: Vec<u64> = bytemuck::pod_collect_to_vec(&words);
-        let period = self.gpu.queue.get_timestamp_period() as f64 * 1e-9;
-        Ok(ticks.chunks(2).map(|t| t[1].saturating_sub(t[0]) as f64 * period).collect())
-    }
-
-    /// Submits each group by itself and waits for it.
-    fn time_by_wall(&mut self, program: usize, inputs: &[&[u8]]) -> Result<Vec<f64>> {
-        let upload = self.record_upload(program, inputs)?;
-        self.gpu.queue.submit([upload]);
-        self.wait_idle()?;
-        let mut seconds = Vec::new();
-        for group in 0..self.programs[program].groups.len() {
-            let start = Instant::now();
-            self.gpu.queue.submit([self.programs[program].record(&self.gpu, group, None)]);
-            self.wait_idle()?;
-            seconds.push(start.elapsed().as_secs_f64());
-        }
-        let readback = self.record_readback(program);
-        self.launch(program, vec![readback]);
-        Ok(seconds)
-    }
-
-    fn wait_idle(&self) -> Result<()> {
-        self.gpu
-            .device
-            .poll(wgpu::PollType::wait_indefinitely())
-            .map_err(|e| Error::Device(e.to_string()))?;
-        self.gpu.check()
-    }
-
-    fn launch(&mut self, program: usize, commands: Vec<wgpu::CommandBuffer>) {
+    pub(super) fn launch(&mut self, program: usize, commands: Vec<wgpu::CommandBuffer>) {
         let submission = self.gpu.queue.submit(commands);
         self.flights[self.next].launch(program, submission);
         self.next = (self.next + 1) % FLIGHTS;
@@ -189,7 +139,7 @@ impl Executor for GpuExecutor {
         self.gpu.check()?;
         let mut commands = vec![self.record_upload(program, inputs)?];
         let groups = self.programs[program].groups.len();
-        commands.extend((0..groups).map(|g| self.programs[program].record(&self.gpu, g, None)));
+        commands.extend((0..groups).map(|g| self.programs[program].record(&self.gpu, g)));
         commands.push(self.record_readback(program));
         self.launch(program, commands);
         self.gpu.check()
@@ -206,15 +156,8 @@ impl Executor for GpuExecutor {
         }
     }
 
-    fn time(&mut self, program: usize, inputs: &[&[u8]]) -> Result<Timing> {
-        // A query set has at least one query, so a plan that only copies goes without.
-        let stamped = self.gpu.has_timestamps() && !self.programs[program].groups.is_empty();
-        let (seconds, clock) = match stamped {
-            true => (self.time_by_timestamps(program, inputs)?, Clock::Timestamps),
-            false => (self.time_by_wall(program, inputs)?, Clock::Wall),
-        };
-        self.answer(true)?;
-        Ok(Timing { seconds, clock })
+    fn profile(&mut self, program: usize, inputs: &[&[u8]], pieces: &[Range<usize>]) -> Result<Profile> {
+        self.timed(program, inputs, pieces)
     }
 }
 
@@ -243,41 +186,29 @@ impl Program {
     }
 
     /// Records one group as a command buffer of its own.
-    fn record(
-        &self,
-        gpu: &Gpu,
-        group: usize,
-        queries: Option<(&wgpu::QuerySet, u32)>,
-    ) -> wgpu::CommandBuffer {
-        let (label, range) = &self.groups[group];
+    fn record(&self, gpu: &Gpu, group: usize) -> wgpu::CommandBuffer {
+        let (label, launches) = &self.groups[group];
         let mut encoder = encoder(gpu, label);
-        let timestamp_writes = queries.map(|(query_set, at)| wgpu::ComputePassTimestampWrites {
-            query_set,
-            beginning_of_pass_write_index: Some(at),
-            end_of_pass_write_index: Some(at + 1),
-        });
+        self.pass(&mut encoder, label, launches.clone(), None);
+        encoder.finish()
+    }
+
+    /// Records launches as one compute pass.
+    pub(super) fn pass(
+        &self,
+        encoder: &mut wgpu::CommandEncoder,
+        label: &str,
+        launches: Range<usize>,
+        timestamp_writes: Option<wgpu::ComputePassTimestampWrites<'_>>,
+    ) {
         let description = wgpu::ComputePassDescriptor { label: Some(label), timestamp_writes };
         let mut pass = encoder.begin_compute_pass(&description);
-        for launch in &self.launches[range.clone()] {
+        for launch in &self.launches[launches] {
             pass.set_pipeline(&launch.pipeline.compute);
             pass.set_bind_group(0, &launch.bindings, &[]);
             let [x, y, z] = launch.workgroups;
             pass.dispatch_workgroups(x, y, z);
         }
-        drop(pass);
-        encoder.finish()
-    }
-}
-
-impl Timestamps {
-    fn new(gpu: &Gpu, count: u32) -> Self {
-        let queries = gpu.device.create_query_set(&wgpu::QuerySetDescriptor {
-            label: Some("timestamps"),
-            ty: wgpu::QueryType::Timestamp,
-            count,
-        });
-        let usage = wgpu::BufferUsages::QUERY_RESOLVE | wgpu::BufferUsages::COPY_SRC;
-        Self { queries, results: gpu.buffer("timestamps", 8 * count as u64, usage, false) }
     }
 }
 
@@ -322,6 +253,6 @@ fn bind(gpu: &Gpu, plan: &Plan, buffers: &HashMap<StorageId, &wgpu::Buffer>) -> 
     plan.launches.iter().enumerate().map(bind_launch).collect()
 }
 
-fn encoder(gpu: &Gpu, label: &str) -> wgpu::CommandEncoder {
+pub(super) fn encoder(gpu: &Gpu, label: &str) -> wgpu::CommandEncoder {
     gpu.device.create_command_encoder(&wgpu::CommandEncoderDescriptor { label: Some(label) })
 }

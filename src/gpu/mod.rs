@@ -3,6 +3,7 @@
 mod context;
 mod executor;
 mod flight;
+mod timing;
 
 pub use context::{AdapterSummary, Gpu, adapters};
 pub(crate) use executor::GpuExecutor;

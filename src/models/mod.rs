@@ -1,8 +1,10 @@
 //! Networks people know by name.
 
+mod lenet;
 mod resnet;
 
-pub use resnet::CifarResNet;
+pub use lenet::LeNet;
+pub use resnet::{CifarResNet, CifarResNet18};
 
 use crate::graph::ValueId;
 use crate::nn::Builder;
@@ -24,13 +26,18 @@ pub trait Model {
 }
 
 /// What [`by_name`] knows, for messages.
-pub const NAMES: &str =
-    "resnetN with N = 6n + 2 (resnet8, resnet14, resnet20, resnet32, resnet44, resnet56, resnet110, ...)";
+pub const NAMES: &str = "lenet, resnet18-cifar and resnetN with N = 6n + 2 (resnet8, resnet14, resnet20, resnet32, resnet44, resnet56, resnet110, ...)";
 
-/// A network by its name: the CIFAR-style ResNets of He et al. 2015, `resnetN` with N = 6n + 2 layers.
-/// For depths that other ResNets are known by (50, 152), say `cifar-resnet50`.
+/// A network by its name: `lenet`; the CIFAR-style ResNets of He et al. 2015, `resnetN` with N = 6n + 2
+/// layers, of which those whose depths other ResNets are known by (50, 152) are called `cifar-resnet50`; and
+/// `resnet18-cifar`, the ResNet-18 for small pictures.
 pub fn by_name(name: &str, in_channels: usize, classes: usize) -> Result<Box<dyn Model>> {
     let unknown = |why: &str| Error::argument("model", format!("{name:?} {why}; there are {NAMES}"));
+    match name {
+        "lenet" => return Ok(Box::new(LeNet { in_channels, classes })),
+        "resnet18-cifar" => return Ok(Box::new(CifarResNet18 { in_channels, classes })),
+        _ => {}
+    }
     let depth = name.strip_prefix("cifar-").unwrap_or(name).strip_prefix("resnet");
     let depth: usize = depth.and_then(|d| d.parse().ok()).ok_or_else(|| unknown("is not known"))?;
     if depth < 8 || depth % 6 != 2 {

@@ -10,6 +10,9 @@
 //!
 //! 6n + 2 layers. Where a block changes the shape, its shortcut is a 1 x 1 convolution with batch norm
 //! (option B). Parameter names are torchvision's.
+//!
+//! ResNet-18, made for large pictures, is known for small ones in a form of the same plan: four stages of two
+//! blocks, from 64 to 512 filters, and no pooling after conv1, which is 3 x 3.
 
 use super::Model;
 use crate::Result;
@@ -27,8 +30,14 @@ pub struct CifarResNet {
     pub classes: usize,
 }
 
-/// Filters by stage.
-const WIDTHS: [usize; 3] = [16, 32, 64];
+/// ResNet-18 as it is used on small pictures: conv1 is 3 x 3, and no max-pooling follows it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct CifarResNet18 {
+    /// Channels of the pictures.
+    pub in_channels: usize,
+    /// Classes to tell apart.
+    pub classes: usize,
+}
 
 impl Model for CifarResNet {
     fn name(&self) -> String {
@@ -45,24 +54,53 @@ impl Model for CifarResNet {
     }
 
     fn forward(&self, b: &mut Builder, images: ValueId) -> Result<ValueId> {
-        let mut x = conv3x3(b, "conv1", images, [self.in_channels, WIDTHS[0]], 1)?;
-        x = norm(b, "bn1", x, WIDTHS[0])?;
-        x = b.relu(x)?;
-        let mut channels = WIDTHS[0];
-        for (stage, width) in WIDTHS.into_iter().enumerate() {
-            x = b.scoped(&format!("layer{}", stage + 1), |b| {
-                for block in 0..self.blocks {
-                    let stride = if stage > 0 && block == 0 { 2 } else { 1 };
-                    x = b.scoped(&block.to_string(), |b| basic_block(b, x, [channels, width], stride))?;
-                    channels = width;
-                }
-                Ok(x)
-            })?;
-        }
-        x = b.global_avg_pool2d(x)?;
-        x = b.flatten(x)?;
-        b.linear("fc", x, Linear { in_features: channels, out_features: self.classes, ..Default::default() })
+        residual(b, images, [self.in_channels, self.classes], &[16, 32, 64], self.blocks)
     }
+}
+
+impl Model for CifarResNet18 {
+    fn name(&self) -> String {
+        "resnet18-cifar".into()
+    }
+
+    fn in_channels(&self) -> usize {
+        self.in_channels
+    }
+
+    fn classes(&self) -> usize {
+        self.classes
+    }
+
+    fn forward(&self, b: &mut Builder, images: ValueId) -> Result<ValueId> {
+        residual(b, images, [self.in_channels, self.classes], &[64, 128, 256, 512], 2)
+    }
+}
+
+/// The network: `widths` are the filters by stage, each of which has `blocks` blocks.
+fn residual(
+    b: &mut Builder,
+    images: ValueId,
+    [in_channels, classes]: [usize; 2],
+    widths: &[usize],
+    blocks: usize,
+) -> Result<ValueId> {
+    let mut channels = widths[0];
+    let mut x = conv3x3(b, "conv1", images, [in_channels, channels], 1)?;
+    x = norm(b, "bn1", x, channels)?;
+    x = b.relu(x)?;
+    for (stage, width) in widths.iter().enumerate() {
+        x = b.scoped(&format!("layer{}", stage + 1), |b| {
+            for block in 0..blocks {
+                let stride = if stage > 0 && block == 0 { 2 } else { 1 };
+                x = b.scoped(&block.to_string(), |b| basic_block(b, x, [channels, *width], stride))?;
+                channels = *width;
+            }
+            Ok(x)
+        })?;
+    }
+    x = b.global_avg_pool2d(x)?;
+    x = b.flatten(x)?;
+    b.linear("fc", x, Linear { in_features: channels, out_features: classes, ..Default::default() })
 }
 
 /// relu(F(x) + shortcut(x)), F two 3 x 3 convolutions with batch norm.

@@ -58,7 +58,7 @@ impl Builder<'_> {
     }
 
     /// Gives a node's outputs storages: their own, that of the input they view, or that of the persistent
-    /// value they replace.
+    /// value they replace: one that the node updates in place, or one that nothing reads.
     fn place_outputs(&mut self, graph: &Graph, live: &[bool], index: usize) -> Result<()> {
         let node = &graph.nodes()[index];
         for (o, output) in node.outputs.iter().enumerate() {
@@ -67,7 +67,8 @@ impl Builder<'_> {
             } else {
                 let input =
                     node.op.in_place().iter().find(|(out, _)| *out == o).map(|(_, i)| node.inputs[*i]);
-                input.filter(|state| can_replace(graph, live, index, *state, *output))
+                let replaced = input.filter(|state| can_replace(graph, live, index, *state, *output));
+                replaced.or_else(|| unread_state(graph, live, *output))
             };
             let value = graph.value(*output);
             let storage = match shared {
@@ -180,6 +181,12 @@ fn can_replace(graph: &Graph, live: &[bool], index: usize, state: ValueId, outpu
         && graph.nodes()[index].inputs.iter().filter(|v| **v == state).count() == 1
         && !later.filter(|(_, live)| **live).any(|(n, _)| n.inputs.contains(&state))
         && !graph.nodes()[..index].iter().any(|n| n.op.is_view() && n.inputs.contains(&state))
+}
+
+/// The persistent value that becomes `output` and that no node reads, so that it can be computed right there.
+fn unread_state(graph: &Graph, live: &[bool], output: ValueId) -> Option<ValueId> {
+    let read = |state| graph.nodes().iter().zip(live).any(|(n, live)| *live && n.inputs.contains(&state));
+    graph.updates().iter().find(|(state, value)| *value == output && !read(*state)).map(|(state, _)| *state)
 }
 
 fn check_limits(plan: &Plan, target: &Target) -> Result<()> {

@@ -10,12 +10,13 @@ Writes
   ops.safetensors, ops.json   single operations: inputs, outputs, upstream gradients, gradients;
                               optimisers over several steps; gradient clipping
   resnet20_steps.json         20 training steps of a ResNet-20 on made-up data, in float32 and float64
+  bench_losses.json           10 training steps of two networks as `striate bench` takes them, likewise
 
 Every input is float32 (labels are uint32). What is expected is computed from those inputs in float64 and
 rounded once to float32, so a golden is the true value, not another engine's float32 rounding. The only
-float32 computation is what is named `*_f32*` in the ResNet-20.
+float32 computation is what is named `*_f32*` in the training runs.
 
-The cases are in op_cases.py, the ResNet-20 in resnet20_steps.py.
+The cases are in op_cases.py, the training runs in resnet20_steps.py and bench_losses.py.
 
 Deterministic: fixed seed, one thread, CPU. Each case draws from a generator seeded with SEED and the case's
 name, so a new case leaves the others as they are.
@@ -32,6 +33,7 @@ import numpy as np
 import torch
 from safetensors.numpy import save_file
 
+import bench_losses
 import op_cases
 import resnet20_steps
 
@@ -70,7 +72,9 @@ def main():
     (out / "ops.json").write_text(dump(ops) + "\n")
     steps = dict(torch=torch.__version__, script=SCRIPT, **resnet20_steps.make_resnet20())
     (out / "resnet20_steps.json").write_text(dump(steps) + "\n")
-    for name in ("ops.safetensors", "ops.json", "resnet20_steps.json"):
+    bench = dict(torch=torch.__version__, script=SCRIPT, **bench_losses.make_bench_losses())
+    (out / "bench_losses.json").write_text(dump(bench) + "\n")
+    for name in ("ops.safetensors", "ops.json", "resnet20_steps.json", "bench_losses.json"):
         print(f"{name}: {(out / name).stat().st_size} bytes")
 
 

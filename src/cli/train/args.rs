@@ -8,12 +8,12 @@ use striate::nn::{AdamConfig, Decay, Optimizer, SgdConfig};
 use striate::train::{Recipe, TrainConfig};
 use striate::{Device, Error, Result};
 
-/// Trains a CIFAR-style ResNet (He et al. 2015).
+/// Trains a small network.
 ///
 /// Without any flag: resnet8 on the 6,000 Fashion-MNIST pictures that are built in, on the best device.
 #[derive(clap::Args, Clone, Debug, Serialize)]
 pub struct Args {
-    /// resnetN with N = 6n + 2 layers: resnet8, resnet20, resnet56, ...
+    /// lenet, resnet18-cifar, or resnetN with N = 6n + 2 layers: resnet8, resnet20, resnet56, ...
     #[arg(long, default_value = "resnet8")]
     pub model: String,
     /// fashion-mnist, mnist, cifar10, cifar100 or folder (a folder of pictures per class)
@@ -34,7 +34,7 @@ pub struct Args {
     /// Pictures a step
     #[arg(long, default_value_t = 32)]
     pub batch: usize,
-    /// Largest learning rate [default: 0.1 for sgd, 0.003 for adam and adamw]
+    /// Largest learning rate [default: 0.1 for sgd, 0.01 for sgd on lenet, 0.003 for adam and adamw]
     #[arg(long, allow_negative_numbers = true)]
     pub lr: Option<f32>,
     /// Epochs over which the learning rate rises from zero
@@ -152,6 +152,8 @@ impl Args {
 
     fn learning_rate(&self) -> f32 {
         self.lr.unwrap_or(match self.optimizer {
+            // Without batch norm it does not survive steps as long as a ResNet's.
+            OptimizerName::Sgd if self.model == "lenet" => 0.01,
             OptimizerName::Sgd => 0.1,
             OptimizerName::Adam | OptimizerName::Adamw => 0.003,
         })

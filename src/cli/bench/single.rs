@@ -1,0 +1,247 @@
+//! Single operations on operands that stay on the device, and samples of their results against sums in `f64`.
+
+use super::{Bench, Check, Outcome, clock::Times, data, elements};
+use striate::graph::{Graph, Init, PersistentKind, ValueId};
+use striate::op;
+use striate::plan::Plan;
+use striate::{Result, Session, Tensor, TensorType};
+
+#[derive(clap::Args)]
+pub struct Matmul {
+    /// Rows and columns of each matrix.
+    #[arg(value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    size: u32,
+    #[command(flatten)]
+    repeats: Repeats,
+}
+
+#[derive(clap::Args)]
+pub struct Conv {
+    /// Channels of the pictures.
+    #[arg(value_name = "C", value_parser = clap::value_parser!(u32).range(1..))]
+    channels: u32,
+    /// Height and width of the pictures.
+    #[arg(value_name = "H", value_parser = clap::value_parser!(u32).range(1..))]
+    side: u32,
+    /// Filters.
+    #[arg(value_name = "K", value_parser = clap::value_parser!(u32).range(1..))]
+    filters: u32,
+    /// Pictures.
+    #[arg(value_name = "BATCH", value_parser = clap::value_parser!(u32).range(1..))]
+    batch: u32,
+    #[command(flatten)]
+    repeats: Repeats,
+}
+
+#[derive(clap::Args)]
+struct Repeats {
+    /// Times that a step does its work before it waits for the device.
+    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..))]
+    inner: u32,
+}
+
+/// Elements of a result that are looked at; of a gradient, whose sums are longer.
+const SAMPLES: usize = 64;
+const GRADIENT_SAMPLES: usize = 16;
+
+pub fn matmul(bench: &Bench, args: &Matmul) -> Result<Outcome> {
+    let (n, inner) = (args.size as usize, args.repeats.inner as usize);
+    let len = elements("N", &[n, n])?;
+    let mut graph = Graph::new();
+    let [a, b] = [held(&mut graph, "a", [n, n], 0.0)?, held(&mut graph, "b", [n, n], 0.0)?];
+    let c = graph.apply(op::Matmul::default(), &[a, b])?[0];
+    keep(&mut graph, "c", c)?;
+    let mut work = Work::new(bench, &graph)?;
+    let a = work.give("a", data::OPERANDS[0], len)?;
+    let b = work.give("b", data::OPERANDS[1], len)?;
+    let times = work.measure(bench, inner)?;
+    let c = work.session.read("c")?;
+    let error = largest_error(SAMPLES, |t| {
+        let (i, j) = (data::place(2 * t, n), data::place(2 * t + 1, n));
+        let sum: f64 = (0..n).map(|k| f64::from(a[i * n + k]) * f64::from(b[k * n + j])).sum();
+        (c.as_f32()[i * n + j], sum)
+    });
+    Ok(Outcome {
+        case: format!("matmul-{n}"),
+        samples: inner,
+        flops: 2.0 * (n as f64).powi(3) * inner as f64,
+        plan_bytes: work.plan_bytes(),
+        times,
+        check: Check::Errors(vec![("c", SAMPLES, error)]),
+    })
+}
+
+pub fn conv(bench: &Bench, args: &Conv, backward: bool) -> Result<Outcome> {
+    let [c, h, k, n] = [args.channels, args.side, args.filters, args.batch].map(|size| size as usize);
+    let pictures = elements("C H K BATCH", &[n, c, h, h])?;
+    let weights = elements("C H K BATCH", &[k, c, 3, 3])?;
+    elements("C H K BATCH", &[n, k, h, h])?;
+    let graph = conv_graph([c, h, k, n], backward)?;
+    let mut work = Work::new(bench, &graph)?;
+    let x = work.give("x", data::OPERANDS[0], pictures)?;
+    let w = work.give("w", data::OPERANDS[1], weights)?;
+    let times = work.measure(bench, args.repeats.inner as usize)?;
+    let reference = Reference { sizes: [c, h, k, n], x: &x, w: &w };
+    let mut errors = vec![("y", SAMPLES, reference.output_error(work.session.read("y")?.as_f32()))];
+    if backward {
+        let [dx, dw] = [work.session.read("dx")?, work.session.read("dw")?];
+        errors.push(("dx", GRADIENT_SAMPLES, reference.picture_gradient_error(dx.as_f32())));
+        errors.push(("dw", GRADIENT_SAMPLES, reference.weight_gradient_error(dw.as_f32())));
+    }
+    let (name, products) = if backward { ("convbwd", 3) } else { ("conv", 1) };
+    let inner = args.repeats.inner as f64;
+    let multiplies = [n, k, c, 9, h, h, products].iter().map(|size| *size as f64).product::<f64>();
+    Ok(Outcome {
+        case: format!("{name}-c{c}-h{h}-k{k}-b{n}"),
+        samples: n * args.repeats.inner as usize,
+        flops: 2.0 * multiplies * inner,
+        plan_bytes: work.plan_bytes(),
+        times,
+        check: Check::Errors(errors),
+    })
+}
+
+fn conv_graph([c, h, k, n]: [usize; 4], backward: bool) -> Result<Graph> {
+    let mut graph = Graph::new();
+    let x = held(&mut graph, "x", [n, c, h, h], 0.0)?;
+    let w = held(&mut graph, "w", [k, c, 3, 3], 0.0)?;
+    let y = graph.apply(op::Conv2d { padding: [1, 1], ..Default::default() }, &[x, w])?[0];
+    keep(&mut graph, "y", y)?;
+    if backward {
+        let upstream = held(&mut graph, "dy", [n, k, h, h], 1.0)?;
+        for (name, gradient) in ["dx", "dw"].into_iter().zip(graph.gradients(&[(y, upstream)], &[x, w])?) {
+            keep(&mut graph, name, gradient.expect("a convolution has both gradients"))?;
+        }
+    }
+    Ok(graph)
+}
+
+/// A value that stays on the device, all elements `start` at first.
+fn held(graph: &mut Graph, name: &str, shape: impl Into<Vec<usize>>, start: f32) -> Result<ValueId> {
+    graph.persistent(name, TensorType::f32(shape), PersistentKind::Buffer, Init::Constant(start))
+}
+
+/// Leaves a result on the device, where it can be read after the last step: each step reading it back
+/// would be timed as well.
+fn keep(graph: &mut Graph, name: &str, value: ValueId) -> Result<()> {
+    let state = held(graph, name, graph.shape(value).to_vec(), 0.0)?;
+    graph.update(state, value)
+}
+
+/// An operation made ready on the device.
+struct Work {
+    session: Session,
+}
+
+impl Work {
+    fn new(bench: &Bench, graph: &Graph) -> Result<Self> {
+        let mut session = Session::new(bench.device, vec![Plan::new(graph, bench.device.target())?])?;
+        session.initialize(0)?;
+        Ok(Self { session })
+    }
+
+    /// Fills an operand, and returns its numbers.
+    fn give(&mut self, name: &str, seed: u64, len: usize) -> Result<Vec<f32>> {
+        let numbers = data::fill(seed, len, 1.0);
+        let named = |p: &&striate::plan::PersistentPort| p.port.name == name;
+        let port = self.session.persistent().iter().find(named).expect("operands are held");
+        let shape = port.port.ty.shape.clone();
+        self.session.write(name, &Tensor::f32(shape, numbers.clone())?)?;
+        Ok(numbers)
+    }
+
+    /// A step hands the device its work `inner` times, then waits for all of it.
+    fn measure(&mut self, bench: &Bench, inner: usize) -> Result<Times> {
+        Times::measure(bench, || {
+            for _ in 0..inner {
+                self.session.submit(0, &[])?;
+            }
+            while self.session.wait()?.is_some() {}
+            Ok(())
+        })
+    }
+
+    fn plan_bytes(&self) -> u64 {
+        self.session.bytes()
+    }
+}
+
+/// The largest |found - wanted| over some samples.
+fn largest_error(samples: usize, sample: impl Fn(u64) -> (f32, f64)) -> f64 {
+    let error = |(found, wanted): (f32, f64)| (f64::from(found) - wanted).abs();
+    // Not-a-number is the largest error of all.
+    (0..samples as u64).map(|t| error(sample(t))).max_by(f64::total_cmp).unwrap_or(0.0)
+}
+
+/// A convolution from its definition, for single elements.
+struct Reference<'a> {
+    /// Channels, side, filters and pictures.
+    sizes: [usize; 4],
+    x: &'a [f32],
+    w: &'a [f32],
+}
+
+impl Reference<'_> {
+    /// The `q`-th index of sample `t`.
+    fn index(t: u64, q: u64, bound: usize) -> usize {
+        data::place(8 * t + q, bound)
+    }
+
+    /// A pixel; `row` and `column` count from the padding, which is 0.
+    fn pixel(&self, picture: usize, channel: usize, row: usize, column: usize) -> f64 {
+        let [c, h, ..] = self.sizes;
+        let inside = (1..=h).contains(&row) && (1..=h).contains(&column);
+        if !inside {
+            return 0.0;
+        }
+        f64::from(self.x[((picture * c + channel) * h + row - 1) * h + column - 1])
+    }
+
+    fn weight(&self, filter: usize, channel: usize, tap: usize) -> f64 {
+        f64::from(self.w[(filter * self.sizes[0] + channel) * 9 + tap])
+    }
+
+    fn output_error(&self, y: &[f32]) -> f64 {
+        let [c, h, k, n] = self.sizes;
+        largest_error(SAMPLES, |t| {
+            let [picture, filter] = [Self::index(t, 0, n), Self::index(t, 1, k)];
+            let [row, column] = [Self::index(t, 2, h), Self::index(t, 3, h)];
+            let terms = taps(c).map(|(channel, tap)| {
+                self.pixel(picture, channel, row + tap / 3, column + tap % 3)
+                    * self.weight(filter, channel, tap)
+            });
+            (y[((picture * k + filter) * h + row) * h + column], terms.sum())
+        })
+    }
+
+    fn picture_gradient_error(&self, dx: &[f32]) -> f64 {
+        let [c, h, k, n] = self.sizes;
+        largest_error(GRADIENT_SAMPLES, |t| {
+            let [picture, channel] = [Self::index(t, 0, n), Self::index(t, 1, c)];
+            let [row, column] = [Self::index(t, 2, h), Self::index(t, 3, h)];
+            // The outputs that a pixel is in: those inside the picture.
+            let reached = |at: usize, tap: usize| (1..=h).contains(&(at + 2 - tap));
+            let inside = |tap: usize| reached(row, tap / 3) && reached(column, tap % 3);
+            let terms = taps(k).filter(|(_, tap)| inside(*tap));
+            let sum = terms.map(|(filter, tap)| self.weight(filter, channel, tap)).sum();
+            (dx[((picture * c + channel) * h + row) * h + column], sum)
+        })
+    }
+
+    fn weight_gradient_error(&self, dw: &[f32]) -> f64 {
+        let [c, h, k, n] = self.sizes;
+        largest_error(GRADIENT_SAMPLES, |t| {
+            let channel = Self::index(t, 1, c);
+            let [filter, tap] = [Self::index(t, 4, k), Self::index(t, 5, 9)];
+            let pixels = (0..n).flat_map(|picture| (0..h * h).map(move |at| (picture, at / h, at % h)));
+            let terms = pixels
+                .map(|(picture, row, column)| self.pixel(picture, channel, row + tap / 3, column + tap % 3));
+            (dw[(filter * c + channel) * 9 + tap], terms.sum())
+        })
+    }
+}
+
+/// Every channel with every pixel of the window.
+fn taps(channels: usize) -> impl Iterator<Item = (usize, usize)> {
+    (0..channels).flat_map(|channel| (0..9).map(move |tap| (channel, tap)))
+}

@@ -1,0 +1,87 @@
+//! Training steps of a network, on one batch over and over.
+
+use super::{Bench, Check, Outcome, clock::Times, data, elements};
+use striate::nn::{Optimizer, SgdConfig};
+use striate::plan::{Plan, Report};
+use striate::train::{Recipe, training_graph};
+use striate::{Error, Result, Session, models};
+
+#[derive(clap::Args)]
+pub struct Args {
+    /// Pictures a step.
+    #[arg(long, default_value_t = 32, value_parser = clap::value_parser!(u32).range(1..))]
+    batch: u32,
+    /// Learning rate [default: 0.001 for lenet, 0.01 for the ResNets].
+    #[arg(long, allow_negative_numbers = true)]
+    lr: Option<f32>,
+}
+
+/// The networks that are timed.
+#[derive(Clone, Copy)]
+pub enum Network {
+    Lenet,
+    Resnet20,
+    Resnet18,
+}
+
+const CLASSES: usize = 10;
+
+impl Network {
+    /// Name of the case, of the model, and channels, height and width of a picture.
+    fn what(self) -> (&'static str, &'static str, [usize; 3]) {
+        match self {
+            Network::Lenet => ("lenet", "lenet", [1, 28, 28]),
+            Network::Resnet20 => ("resnet20", "resnet20", [3, 32, 32]),
+            Network::Resnet18 => ("resnet18", "resnet18-cifar", [3, 32, 32]),
+        }
+    }
+
+    fn learning_rate(self) -> f32 {
+        match self {
+            Network::Lenet => 0.001,
+            Network::Resnet20 | Network::Resnet18 => 0.01,
+        }
+    }
+}
+
+pub fn run(bench: &Bench, network: Network, args: &Args) -> Result<Outcome> {
+    let (case, model, [channels, height, width]) = network.what();
+    let lr = args.lr.unwrap_or(network.learning_rate());
+    if !lr.is_finite() {
+        return Err(Error::argument("--lr", format!("must be a finite number, and is {lr}")));
+    }
+    let batch = args.batch as usize;
+    let shape = [batch, channels, height, width];
+    let pixels = elements("--batch", &shape)?;
+    let sgd = SgdConfig { momentum: 0.9, weight_decay: 5e-4, nesterov: false };
+    let recipe = Recipe { optimizer: Optimizer::Sgd(sgd), label_smoothing: 0.0, clip_norm: None };
+    let graph = training_graph(&*models::by_name(model, channels, CLASSES)?, shape, &recipe)?;
+    let plan = Plan::new(&graph, bench.device.target())?;
+    let Report { totals, memory, .. } = Report::new(&plan);
+
+    let mut session = Session::new(bench.device, vec![plan])?;
+    session.initialize(0)?;
+    data::write_weights(&mut session)?;
+    let images = data::fill(data::IMAGES, pixels, 3f64.sqrt());
+    let labels = data::labels(batch, CLASSES as u64);
+    let schedule = recipe.optimizer.schedule(lr, 0);
+    let inputs: [(&str, &[u8]); 3] = [
+        ("images", bytemuck::cast_slice(&images)),
+        ("labels", bytemuck::cast_slice(&labels)),
+        (Optimizer::SCHEDULE, bytemuck::cast_slice(&schedule)),
+    ];
+    let mut losses = Vec::new();
+    let times = Times::measure(bench, || {
+        let outputs = session.run(0, &inputs)?;
+        losses.push(outputs.scalar("loss").expect("training graphs have a loss"));
+        Ok(())
+    })?;
+    Ok(Outcome {
+        case: format!("{case}-b{batch}"),
+        samples: batch,
+        flops: 0.0,
+        plan_bytes: memory.peak,
+        times,
+        check: Check::Losses { parameters: totals.parameters, lr, losses },
+    })
+}

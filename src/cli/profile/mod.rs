@@ -1,0 +1,125 @@
+//! `striate profile`: where the time of a training step goes, by layer and by kernel.
+
+mod peaks;
+mod roofline;
+mod rows;
+mod steps;
+mod table;
+mod trace;
+
+use super::plan::{input_shape, json, print, recipe};
+use peaks::Peaks;
+use rows::Row;
+use serde::Serialize;
+use std::path::{Path, PathBuf};
+use steps::{Host, Steps};
+use striate::train::{training_graph, write_file};
+use striate::{Clock, Device, Error, Result, models};
+
+#[derive(clap::Args)]
+pub struct Args {
+    /// Network: lenet, resnet20, resnet32, ..., resnet18-cifar.
+    model: String,
+    /// Pictures it takes, such as 1x28x28.
+    #[arg(long, value_name = "CHANNELSxHEIGHTxWIDTH", default_value = "3x32x32")]
+    input: String,
+    /// Pictures a step.
+    #[arg(long, default_value_t = 32)]
+    batch: usize,
+    /// auto, gpu, cpu, an adapter's number or a part of its name; see `striate devices`.
+    #[arg(long, default_value = "auto")]
+    device: String,
+    /// Timed steps, after two that are not.
+    #[arg(long, default_value_t = 5, value_parser = clap::value_parser!(u32).range(1..))]
+    steps: u32,
+    /// Folder for a picture, roofline.svg, and for every launch on a time line, trace.json; both are replaced if
+    /// they are there.
+    #[arg(long, value_name = "DIR")]
+    out: Option<PathBuf>,
+    /// Print JSON; times are in milliseconds.
+    #[arg(long)]
+    json: bool,
+}
+
+/// Classes to tell apart.
+const CLASSES: usize = 10;
+
+/// What was found.
+#[derive(Serialize)]
+struct Answer {
+    model: String,
+    /// Batch, channels, height and width.
+    input: [usize; 4],
+    device: String,
+    /// What timed the launches.
+    clock: &'static str,
+    steps: u32,
+    peaks: Peaks,
+    /// Milliseconds from the first launch's start to the last one's end.
+    step_ms: f64,
+    /// Milliseconds that the launches take together.
+    launches_ms: f64,
+    /// Milliseconds of what the host does.
+    host: Vec<Host>,
+    layers: Vec<Row>,
+    kernels: Vec<Row>,
+}
+
+pub fn run(args: Args) -> Result<()> {
+    let input = input_shape(args.batch, &args.input)?;
+    let model = models::by_name(&args.model, input[1], CLASSES)?;
+    let graph = training_graph(&*model, input, &recipe())?;
+    let device = Device::select(&args.device)?;
+    if let Some(dir) = &args.out {
+        create(dir)?;
+    }
+    let peaks = peaks::measure(&device)?;
+    let steps = Steps::run(&device, &graph, input, args.steps)?;
+    let answer = Answer {
+        model: model.name(),
+        input,
+        device: device.describe(),
+        clock: clock_name(steps.clock(), &device),
+        steps: args.steps,
+        step_ms: steps.step_ms(),
+        launches_ms: steps.launches_ms(),
+        host: steps.host(),
+        layers: rows::by_layer(&steps, &peaks),
+        kernels: rows::by_kernel(&steps, &peaks),
+        peaks,
+    };
+    let mut text = if args.json { json(&answer) } else { table::text(&answer) };
+    if let Some(dir) = &args.out {
+        let picture = dir.join("roofline.svg");
+        let svg =
+            roofline::draw(&answer).map_err(|e| Error::data(&picture, format!("cannot be drawn: {e}")))?;
+        write_file(&picture, svg.as_bytes())?;
+        let trace = dir.join("trace.json");
+        write_file(&trace, trace::json(&steps, &answer).as_bytes())?;
+        if !args.json {
+            text += &format!("\nwritten  {} and {}\n", picture.display(), trace.display());
+        }
+    }
+    print(&text)
+}
+
+fn clock_name(clock: Clock, device: &Device) -> &'static str {
+    match clock {
+        Clock::Timestamps => "the GPU's timestamps, each launch in a compute pass of its own",
+        Clock::Wall if device.is_gpu() => {
+            "the host's clock, submission and waiting included: this GPU has no timestamps"
+        }
+        Clock::Wall => "the host's clock, launch by launch",
+    }
+}
+
+fn create(dir: &Path) -> Result<()> {
+    std::fs::create_dir_all(dir)
+        .map_err(|e| Error::data(dir, format!("the folder cannot be created ({e}); give another --out")))
+}
+
+/// The number in the middle, or between the middle two.
+fn median(mut numbers: Vec<f64>) -> f64 {
+    numbers.sort_by(f64::total_cmp);
+    (numbers[(numbers.len() - 1) / 2] + numbers[numbers.len() / 2]) / 2.0
+}

@@ -1,0 +1,81 @@
+//! The timed steps.
+
+use super::{CLASSES, median};
+use serde::Serialize;
+use striate::graph::Graph;
+use striate::nn::Optimizer;
+use striate::plan::{Launch, Plan};
+use striate::rng::SplitMix64;
+use striate::{Clock, Device, Profile, Result, Session};
+
+/// Steps before the timed ones: drivers compile shaders as late as the first.
+const WARM_UP: u32 = 2;
+const SEED: u64 = 1;
+const LEARNING_RATE: f32 = 0.01;
+
+/// A plan, and the profiles of its timed steps.
+pub struct Steps {
+    pub plan: Plan,
+    pub profiles: Vec<Profile>,
+}
+
+/// What the host does in a step.
+#[derive(Serialize)]
+pub struct Host {
+    pub name: &'static str,
+    pub ms: f64,
+}
+
+impl Steps {
+    pub fn run(device: &Device, graph: &Graph, input: [usize; 4], steps: u32) -> Result<Self> {
+        let mut session = Session::new(device, vec![Plan::new(graph, device.target())?])?;
+        session.initialize(SEED)?;
+        let mut rng = SplitMix64::new(SEED);
+        let images: Vec<f32> = (0..input.iter().product()).map(|_| rng.normal() as f32).collect();
+        let labels: Vec<u32> = (0..input[0]).map(|_| rng.below(CLASSES as u32)).collect();
+        let schedule = super::recipe().optimizer.schedule(LEARNING_RATE, 0);
+        let inputs: [(&str, &[u8]); 3] = [
+            ("images", bytemuck::cast_slice(&images)),
+            ("labels", bytemuck::cast_slice(&labels)),
+            (Optimizer::SCHEDULE, bytemuck::cast_slice(&schedule)),
+        ];
+        for _ in 0..WARM_UP {
+            session.profile(0, &inputs)?;
+        }
+        let profiles = (0..steps).map(|_| session.profile(0, &inputs)).collect::<Result<_>>()?;
+        Ok(Self { plan: session.plans()[0].clone(), profiles })
+    }
+
+    pub fn clock(&self) -> Clock {
+        self.profiles[0].clock
+    }
+
+    /// Median over the steps of the milliseconds that some launches take together.
+    pub fn ms(&self, wanted: impl Fn(usize, &Launch) -> bool) -> f64 {
+        let sum = |profile: &Profile| -> f64 {
+            let launches = self.plan.launches.iter().zip(&profile.spans).enumerate();
+            launches.filter(|(i, (launch, _))| wanted(*i, launch)).map(|(_, (_, [a, b]))| b - a).sum()
+        };
+        median(self.profiles.iter().map(sum).collect()) * 1e3
+    }
+
+    /// Median of the milliseconds of all launches.
+    pub fn launches_ms(&self) -> f64 {
+        self.ms(|_, _| true)
+    }
+
+    /// Median of the milliseconds from the first launch's start to the last one's end.
+    pub fn step_ms(&self) -> f64 {
+        let length = |p: &Profile| p.spans.iter().fold(0.0, |last: f64, [_, end]| last.max(*end));
+        median(self.profiles.iter().map(length).collect()) * 1e3
+    }
+
+    /// Medians of what the host does.
+    pub fn host(&self) -> Vec<Host> {
+        let spans = self.profiles[0].host.iter().enumerate();
+        let ms = |i: usize| {
+            median(self.profiles.iter().map(|p| (p.host[i].end - p.host[i].start) * 1e3).collect())
+        };
+        spans.map(|(i, span)| Host { name: span.name, ms: ms(i) }).collect()
+    }
+}
