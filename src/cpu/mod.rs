@@ -13,6 +13,7 @@ pub mod conv_subgroups;
 pub mod dropout;
 pub mod elementwise;
 mod executor;
+pub mod fast;
 pub mod loss;
 pub mod matmul;
 pub mod optimizer;

@@ -141,9 +141,9 @@ kernels! {
     CONV_SUBGROUPS_STRIDE2: "conv_subgroups.wgsl", conv_subgroups_stride2(ConvSubgroups), threads 64, reads 3, writes 1, twin cpu::conv_subgroups::conv_subgroups;
     CONV_SUBGROUPS_GRAD_WEIGHT: "conv_subgroups.wgsl", conv_subgroups_grad_weight(ConvSubgroups), threads 64, reads 2, writes 1, twin cpu::conv_subgroups::conv_subgroups_grad_weight;
     CONV_SUBGROUPS_STRIDE2_GRAD_WEIGHT: "conv_subgroups.wgsl", conv_subgroups_stride2_grad_weight(ConvSubgroups), threads 64, reads 2, writes 1, twin cpu::conv_subgroups::conv_subgroups_grad_weight;
-    CONV_DIRECT: "conv_direct.wgsl", conv_direct(Conv), threads 64, reads 3, writes 1, twin cpu::conv::conv_direct;
-    CONV_DIRECT_GRAD_INPUT: "conv_direct.wgsl", conv_direct_grad_input(Conv), threads 64, reads 2, writes 1, twin cpu::conv::conv_direct_grad_input;
-    CONV_DIRECT_GRAD_WEIGHT: "conv_direct.wgsl", conv_direct_grad_weight(Conv), threads 64, reads 2, writes 1, twin cpu::conv::conv_direct_grad_weight;
+    CONV_DIRECT: "conv_direct.wgsl", conv_direct(Conv), threads 64, reads 3, writes 1, twin cpu::conv::conv_direct, fast cpu::fast::conv::forward;
+    CONV_DIRECT_GRAD_INPUT: "conv_direct.wgsl", conv_direct_grad_input(Conv), threads 64, reads 2, writes 1, twin cpu::conv::conv_direct_grad_input, fast cpu::fast::conv::grad_input;
+    CONV_DIRECT_GRAD_WEIGHT: "conv_direct.wgsl", conv_direct_grad_weight(Conv), threads 64, reads 2, writes 1, twin cpu::conv::conv_direct_grad_weight, fast cpu::fast::conv::grad_weight;
 
     CHANNEL_SUM: "reduce.wgsl", channel_sum(ChannelSum), threads 64, reads 1, writes 1, twin cpu::reduce::channel_sum;
     SLICE_SUM: "reduce.wgsl", slice_sum(SliceSum), threads 64, reads 1, writes 1, twin cpu::reduce::slice_sum;

@@ -160,6 +160,8 @@ fn method(g: &Geometry, target: &Target, handed_on: bool) -> Method {
     let handed_on = handed_on && target.subgroups && g.dilation_w == 1 && !is_pointwise(g);
     match target.conv {
         ConvAlgorithm::Direct => Method::Direct,
+        // The fast twins of the direct kernels unfold in the cache.
+        ConvAlgorithm::Auto if target.family == Family::Cpu => Method::Direct,
         // With few channels a group, matrix products are so thin that they are all edge.
         ConvAlgorithm::Auto if g.groups > 1 && g.in_channels / g.groups < 8 => Method::Direct,
         ConvAlgorithm::Auto if target.family == Family::Software && handed_on => Method::Subgroups,
