@@ -148,11 +148,11 @@ kernels! {
     CHANNEL_SUM: "reduce.wgsl", channel_sum(ChannelSum), threads 64, reads 1, writes 1, twin cpu::reduce::channel_sum;
     SLICE_SUM: "reduce.wgsl", slice_sum(SliceSum), threads 64, reads 1, writes 1, twin cpu::reduce::slice_sum;
 
-    BATCH_NORM_PARTIAL: "batch_norm.wgsl", batch_norm_partial(BatchNorm), threads 64, reads 1, writes 1, twin cpu::batch_norm::partial;
+    BATCH_NORM_PARTIAL: "batch_norm.wgsl", batch_norm_partial(BatchNorm), threads 64, reads 1, writes 1, twin cpu::batch_norm::partial, fast cpu::fast::batch_norm::partial;
     BATCH_NORM_STATS: "batch_norm.wgsl", batch_norm_stats(BatchNorm), threads 64, reads 1, writes 2, twin cpu::batch_norm::stats;
-    BATCH_NORM_APPLY: "batch_norm.wgsl", batch_norm_apply(BatchNorm), threads 64, reads 5, writes 1, twin cpu::batch_norm::apply;
-    BATCH_NORM_GRAD_PARTIAL: "batch_norm.wgsl", batch_norm_grad_partial(BatchNorm), threads 64, reads 4, writes 2, twin cpu::batch_norm::grad_partial;
-    BATCH_NORM_GRAD_INPUT: "batch_norm.wgsl", batch_norm_grad_input(BatchNorm), threads 64, reads 7, writes 1, twin cpu::batch_norm::grad_input;
+    BATCH_NORM_APPLY: "batch_norm.wgsl", batch_norm_apply(BatchNorm), threads 64, reads 5, writes 1, twin cpu::batch_norm::apply, fast cpu::fast::batch_norm::apply;
+    BATCH_NORM_GRAD_PARTIAL: "batch_norm.wgsl", batch_norm_grad_partial(BatchNorm), threads 64, reads 4, writes 2, twin cpu::batch_norm::grad_partial, fast cpu::fast::batch_norm::grad_partial;
+    BATCH_NORM_GRAD_INPUT: "batch_norm.wgsl", batch_norm_grad_input(BatchNorm), threads 64, reads 7, writes 1, twin cpu::batch_norm::grad_input, fast cpu::fast::batch_norm::grad_input;
     BATCH_NORM_EVAL_GRAD_INPUT: "batch_norm.wgsl", batch_norm_eval_grad_input(BatchNorm), threads 64, reads 3, writes 1, twin cpu::batch_norm::eval_grad_input;
 
     MAX_POOL: "pool.wgsl", max_pool(Pool), threads 64, reads 1, writes 2, twin cpu::pool::max_pool;

@@ -92,9 +92,24 @@ fn transpose(
     columns: &mut Vec<f32>,
 ) {
     columns.resize(pixels.len() * width, 0.0);
-    for (o, plane) in planes.chunks_exact(plane).enumerate() {
-        let pixels = &plane[pixels.clone()];
-        columns[o..].iter_mut().step_by(width).zip(pixels).for_each(|(out, &v)| *out = v);
+    for (i, planes) in planes.chunks(LANES * plane).enumerate() {
+        // Square by square, so that what is written stays at hand.
+        let mut square = [[0.0; LANES]; LANES];
+        for (start, columns) in pixels.clone().step_by(LANES).zip(columns.chunks_mut(LANES * width)) {
+            for (square, plane) in square.iter_mut().zip(planes.chunks_exact(plane)) {
+                match plane[start..].first_chunk() {
+                    Some(pixels) => *square = *pixels,
+                    None => square[..plane.len() - start].copy_from_slice(&plane[start..]),
+                }
+            }
+            for (p, columns) in columns.chunks_exact_mut(width).enumerate() {
+                let columns: &mut [f32; LANES] =
+                    columns[i * LANES..].first_chunk_mut().expect("widths are whole vectors");
+                for o in 0..LANES {
+                    columns[o] = square[o][p];
+                }
+            }
+        }
     }
 }
 
