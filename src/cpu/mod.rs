@@ -1,9 +1,9 @@
 //! The CPU reference: what each kernel means, written from its definition.
 //!
 //! A twin takes the same parameters and buffers as the kernel of its name in `shaders/`, and is the
-//! oracle that kernel is checked against: plain loops, sums in `f64` rounded once. The `_fast` versions
-//! serve as an honest opponent in benchmarks and where there is no GPU. Work is shared out over
-//! independent results only, so no result depends on the number of threads.
+//! oracle that kernel is checked against: plain loops, sums in `f64` rounded once. The fast
+//! versions, most of them in [`fast`], serve as an honest opponent in benchmarks and where there is no
+//! GPU. No result depends on the number of threads.
 //!
 //! Buffers are pooled and may be longer than the data in them: parameters alone say how far to go.
 

@@ -5,7 +5,7 @@ use super::tile::{self, Rows, SLACK};
 use pulp::{Arch, Simd, WithSimd};
 
 /// Elements that a panel may have, so that it stays in the second-level cache.
-const PANEL: usize = 1 << 16;
+const PANEL: usize = 1 << 17;
 
 /// Where a weight lies: `weight[at]` for the first result of the first group.
 #[derive(Clone, Copy)]

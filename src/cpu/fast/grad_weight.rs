@@ -20,15 +20,15 @@ const PARTIAL: usize = 1 << 19;
 
 /// dw\[o, c, ky, kx\] = the sum over pictures and outputs of dy * x.
 ///
-/// Vectors hold output channels: for each pixel, every tap's number times all channels' gradients. With few channels
-/// most lanes would be empty.
+/// Vectors hold output channels: for each pixel, every tap's number times all channels' gradients.
 pub fn grad_weight(p: &Conv, io: Io<'_>) {
     grad_weight_on(Arch::new(), p, io);
 }
 
 pub(super) fn grad_weight_on(arch: Arch, p: &Conv, io: Io<'_>) {
     let g = Geometry::new(p);
-    if g.group_out < LANES / 4 {
+    if g.group_in == 1 && g.group_out == 1 {
+        // Depthwise: all lanes but one would be empty.
         return conv_direct_grad_weight(p, io);
     }
     let ([dy, x], [dw]) = io.f32();
@@ -83,7 +83,7 @@ pub(super) fn grad_weight_on(arch: Arch, p: &Conv, io: Io<'_>) {
     });
 }
 
-/// Columns\[p\]\[o\] = planes\[o\]\[p\] for some pixels p, zero beyond the last plane.
+/// Columns\[p\]\[o\] = planes\[o\]\[p\] for some pixels p, filled up with numbers of no account.
 fn transpose(
     planes: &[f32],
     plane: usize,

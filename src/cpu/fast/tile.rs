@@ -59,6 +59,7 @@ pub fn outer_product<S: Simd, const K: usize, const N: usize>(
     for k in 0..K {
         rows[k] = &panel[offsets[k]..][..len];
     }
+    // There are `len` columns; saying so spares the loop its checks of p.
     for (p, columns) in columns.chunks_exact(width).enumerate().take(len) {
         let columns: &[S::f32s] = bytemuck::cast_slice(&columns[first..][..N * S::F32_LANES]);
         for k in 0..K {
