@@ -2,7 +2,7 @@
 #
 # STRIATE_NO_INSTALL=1 keeps it from installing anything: it then says what to type.
 
-RUST_WANTED=1.88
+RUST_WANTED=1.89
 
 say() { printf 'striate: %s\n' "$*" >&2; }
 

@@ -289,9 +289,10 @@ fn what_is_too_large_is_refused_by_name() {
     assert!(Plan::new(&graph, &just).is_ok());
     let problem = refusal(&graph, Target { memory: Some(plan.peak_bytes() - 1), ..baseline.clone() });
     assert!(problem.contains("MiB of memory"), "{problem}");
-    let problem = refusal(&graph, Target { max_invocations: 128, ..baseline.clone() });
-    assert!(problem.contains("matmul_tiled needs workgroups of 256"), "{problem}");
-    let problem = refusal(&graph, Target { max_workgroups: 3, ..baseline });
+    let problem = refusal(&graph, Target { max_invocations: 100, ..baseline.clone() });
+    assert!(problem.contains("conv_gemm_3x3_128x128 needs workgroups of 256"), "{problem}");
+    let unfolded = Target { conv: ConvAlgorithm::Im2col, ..baseline };
+    let problem = refusal(&graph, Target { max_workgroups: 3, ..unfolded });
     assert!(problem.contains("kernel im2col would need 1728 workgroups"), "{problem}");
 }
 
@@ -300,10 +301,11 @@ fn scratch_obeys_its_limit_and_the_bindings() {
     let graph = convolution();
     // A row of columns takes 3 * 9 * 32 * 4 bytes.
     let row = 3456;
+    let unfolded = Target { conv: ConvAlgorithm::Im2col, ..Target::baseline(Family::Gpu) };
     for limit in [row, 5 * row, 40 * row, 100 * row] {
         for target in [
-            Target { scratch: limit, ..Target::baseline(Family::Gpu) },
-            Target { scratch: 1 << 40, max_binding: limit.max(5 << 20), ..Target::baseline(Family::Gpu) },
+            Target { scratch: limit, ..unfolded.clone() },
+            Target { scratch: 1 << 40, max_binding: limit.max(5 << 20), ..unfolded.clone() },
         ] {
             let plan = Plan::new(&graph, &target).unwrap();
             let most = target.scratch.min(target.max_binding);

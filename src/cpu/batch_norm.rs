@@ -118,19 +118,23 @@ fn normalised(
     move |x| (f64::from(x) - mean) * scale + bias
 }
 
-fn inv_std(p: &BatchNorm, var: &[f32], c: usize) -> f64 {
+pub(super) fn inv_std(p: &BatchNorm, var: &[f32], c: usize) -> f64 {
     1.0 / (f64::from(var[c]) + f64::from(p.eps)).sqrt()
 }
 
 /// Addresses of the planes behind result `which` = (slice, channel).
-fn planes(p: &BatchNorm, which: usize) -> impl Iterator<Item = usize> {
+pub(super) fn planes(p: &BatchNorm, which: usize) -> impl Iterator<Item = usize> {
     let (channels, pixels) = (p.channels as usize, p.pixels as usize);
     let (s, c) = (which / channels, which % channels);
     slice(s, p.images_per_slice, p.batch).map(move |n| (n * channels + c) * pixels)
 }
 
 /// Calls `f` with each plane's channel, its range of elements and its part of `y`.
-fn map_planes(p: &BatchNorm, y: &mut [f32], f: impl Fn(usize, std::ops::Range<usize>, &mut [f32]) + Sync) {
+pub(super) fn map_planes(
+    p: &BatchNorm,
+    y: &mut [f32],
+    f: impl Fn(usize, std::ops::Range<usize>, &mut [f32]) + Sync,
+) {
     let (channels, pixels) = (p.channels as usize, p.pixels as usize);
     let planes = y[..p.batch as usize * channels * pixels].par_chunks_mut(pixels.max(1));
     planes.enumerate().for_each(|(plane, y)| f(plane % channels, plane * pixels..(plane + 1) * pixels, y));

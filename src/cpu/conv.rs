@@ -155,13 +155,13 @@ pub fn conv_direct_grad_weight(p: &Conv, io: Io<'_>) {
 }
 
 /// One axis of a convolution.
-struct Axis {
-    outs: usize,
-    size: usize,
-    kernel: usize,
-    stride: usize,
-    padding: usize,
-    dilation: usize,
+pub(super) struct Axis {
+    pub(super) outs: usize,
+    pub(super) size: usize,
+    pub(super) kernel: usize,
+    pub(super) stride: usize,
+    pub(super) padding: usize,
+    pub(super) dilation: usize,
 }
 
 /// The outputs along a row whose tap lies in the picture, and the pixels from the first to the last it reads.
@@ -198,27 +198,27 @@ impl Axis {
 }
 
 /// A convolution's sizes as `usize`.
-struct Geometry {
-    y: Axis,
-    x: Axis,
-    batch: usize,
-    in_channels: usize,
-    out_channels: usize,
-    group_in: usize,
-    group_out: usize,
-    taps: usize,
-    in_plane: usize,
-    out_plane: usize,
+pub(super) struct Geometry {
+    pub(super) y: Axis,
+    pub(super) x: Axis,
+    pub(super) batch: usize,
+    pub(super) in_channels: usize,
+    pub(super) out_channels: usize,
+    pub(super) group_in: usize,
+    pub(super) group_out: usize,
+    pub(super) taps: usize,
+    pub(super) in_plane: usize,
+    pub(super) out_plane: usize,
     /// Output rows of this launch.
-    rows: Range<usize>,
+    pub(super) rows: Range<usize>,
     /// Outputs of this launch in one plane.
-    line: usize,
-    first_plane: usize,
-    chunk_planes: usize,
+    pub(super) line: usize,
+    pub(super) first_plane: usize,
+    pub(super) chunk_planes: usize,
 }
 
 impl Geometry {
-    fn new(p: &Conv) -> Self {
+    pub(super) fn new(p: &Conv) -> Self {
         let axis = |[outs, size, kernel, stride, padding, dilation]: [u32; 6]| {
             let [outs, size, kernel, stride, padding, dilation] =
                 [outs, size, kernel, stride, padding, dilation].map(|v| v as usize);

@@ -137,12 +137,15 @@ impl Executor for CpuExecutor {
         let mut host = HostClock::start(self.zero);
         self.load(program, inputs);
         host.done("load");
-        let mut spans = Vec::with_capacity(pieces.len());
-        for piece in pieces {
-            let start = host.now();
-            self.run(program, piece.clone());
-            spans.push([start, host.now()]);
-        }
+        // From a worker thread, a small launch need not be handed to another thread and waited for.
+        let spans = rayon::scope(|_| {
+            let run = |piece: &Range<usize>| {
+                let start = host.now();
+                self.run(program, piece.clone());
+                [start, host.now()]
+            };
+            pieces.iter().map(run).collect()
+        });
         host.done("run");
         Ok(host.profile(spans))
     }

@@ -1,9 +1,9 @@
 //! The CPU reference: what each kernel means, written from its definition.
 //!
 //! A twin takes the same parameters and buffers as the kernel of its name in `shaders/`, and is the
-//! oracle that kernel is checked against: plain loops, sums in `f64` rounded once. The `_fast` versions
-//! serve as an honest opponent in benchmarks and where there is no GPU. Work is shared out over
-//! independent results only, so no result depends on the number of threads.
+//! oracle that kernel is checked against: plain loops, sums in `f64` rounded once. The fast
+//! versions, most of them in [`fast`], serve as an honest opponent in benchmarks and where there is no
+//! GPU. No result depends on the number of threads.
 //!
 //! Buffers are pooled and may be longer than the data in them: parameters alone say how far to go.
 
@@ -14,6 +14,7 @@ pub mod conv_window;
 pub mod dropout;
 pub mod elementwise;
 mod executor;
+pub mod fast;
 pub mod loss;
 pub mod matmul;
 pub mod optimizer;

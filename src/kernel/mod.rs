@@ -210,23 +210,23 @@ kernels! {
     CONV_GEMM_GRAD_WEIGHT_64X64: "conv_gemm_grad_weight.wgsl", conv_gemm_grad_weight(ConvGemm) as "conv_gemm_grad_weight_64x64" { tile_m: 64, tile_n: 64, tile_k: 16, each_m: 4, each_n: 4 }, threads 256, reads 2, writes 1, twin cpu::conv_gemm::conv_gemm_grad_weight;
     CONV_GEMM_GRAD_WEIGHT_32X128: "conv_gemm_grad_weight.wgsl", conv_gemm_grad_weight(ConvGemm) as "conv_gemm_grad_weight_32x128" { tile_m: 32, tile_n: 128, tile_k: 16, each_m: 4, each_n: 4 }, threads 256, reads 2, writes 1, twin cpu::conv_gemm::conv_gemm_grad_weight;
     CONV_GEMM_GRAD_WEIGHT_16X128: "conv_gemm_grad_weight.wgsl", conv_gemm_grad_weight(ConvGemm) as "conv_gemm_grad_weight_16x128" { tile_m: 16, tile_n: 128, tile_k: 16, each_m: 4, each_n: 4 }, threads 128, reads 2, writes 1, twin cpu::conv_gemm::conv_gemm_grad_weight;
-    CONV_DIRECT: "conv_direct.wgsl", conv_direct(Conv), threads 64, reads 3, writes 1, twin cpu::conv::conv_direct;
-    CONV_DIRECT_GRAD_INPUT: "conv_direct.wgsl", conv_direct_grad_input(Conv), threads 64, reads 2, writes 1, twin cpu::conv::conv_direct_grad_input;
-    CONV_DIRECT_GRAD_WEIGHT: "conv_direct.wgsl", conv_direct_grad_weight(Conv), threads 64, reads 2, writes 1, twin cpu::conv::conv_direct_grad_weight;
+    CONV_DIRECT: "conv_direct.wgsl", conv_direct(Conv), threads 64, reads 3, writes 1, twin cpu::conv::conv_direct, fast cpu::fast::conv::forward;
+    CONV_DIRECT_GRAD_INPUT: "conv_direct.wgsl", conv_direct_grad_input(Conv), threads 64, reads 2, writes 1, twin cpu::conv::conv_direct_grad_input, fast cpu::fast::conv::grad_input;
+    CONV_DIRECT_GRAD_WEIGHT: "conv_direct.wgsl", conv_direct_grad_weight(Conv), threads 64, reads 2, writes 1, twin cpu::conv::conv_direct_grad_weight, fast cpu::fast::conv::grad_weight;
 
     CHANNEL_SUM: "reduce.wgsl", channel_sum(ChannelSum), threads 64, reads 1, writes 1, twin cpu::reduce::channel_sum;
     SLICE_SUM: "reduce.wgsl", slice_sum(SliceSum), threads 64, reads 1, writes 1, twin cpu::reduce::slice_sum;
 
-    BATCH_NORM_PARTIAL: "batch_norm.wgsl", batch_norm_partial(BatchNorm) as "batch_norm_partial" { quads: 0 }, threads 64, reads 1, writes 1, twin cpu::batch_norm::partial;
-    BATCH_NORM_PARTIAL_QUADS: "batch_norm.wgsl", batch_norm_partial(BatchNorm) as "batch_norm_partial_quads" { quads: 1 }, threads 64, reads 1, writes 1, twin cpu::batch_norm::partial;
+    BATCH_NORM_PARTIAL: "batch_norm.wgsl", batch_norm_partial(BatchNorm) as "batch_norm_partial" { quads: 0 }, threads 64, reads 1, writes 1, twin cpu::batch_norm::partial, fast cpu::fast::batch_norm::partial;
+    BATCH_NORM_PARTIAL_QUADS: "batch_norm.wgsl", batch_norm_partial(BatchNorm) as "batch_norm_partial_quads" { quads: 1 }, threads 64, reads 1, writes 1, twin cpu::batch_norm::partial, fast cpu::fast::batch_norm::partial;
     BATCH_NORM_STATS: "batch_norm.wgsl", batch_norm_stats(BatchNorm) as "batch_norm_stats" { quads: 0 }, threads 64, reads 1, writes 2, twin cpu::batch_norm::stats;
-    BATCH_NORM_APPLY: "batch_norm.wgsl", batch_norm_apply(BatchNorm) as "batch_norm_apply" { quads: 0 }, threads 64, reads 6, writes 1, twin cpu::batch_norm::apply;
-    BATCH_NORM_APPLY_QUADS: "batch_norm.wgsl", batch_norm_apply(BatchNorm) as "batch_norm_apply_quads" { quads: 1 }, threads 64, reads 6, writes 1, twin cpu::batch_norm::apply;
-    BATCH_NORM_GRAD_PARTIAL: "batch_norm.wgsl", batch_norm_grad_partial(BatchNorm) as "batch_norm_grad_partial" { quads: 0 }, threads 64, reads 6, writes 1, twin cpu::batch_norm::grad_partial;
-    BATCH_NORM_GRAD_PARTIAL_QUADS: "batch_norm.wgsl", batch_norm_grad_partial(BatchNorm) as "batch_norm_grad_partial_quads" { quads: 1 }, threads 64, reads 6, writes 1, twin cpu::batch_norm::grad_partial;
+    BATCH_NORM_APPLY: "batch_norm.wgsl", batch_norm_apply(BatchNorm) as "batch_norm_apply" { quads: 0 }, threads 64, reads 6, writes 1, twin cpu::batch_norm::apply, fast cpu::fast::batch_norm::apply;
+    BATCH_NORM_APPLY_QUADS: "batch_norm.wgsl", batch_norm_apply(BatchNorm) as "batch_norm_apply_quads" { quads: 1 }, threads 64, reads 6, writes 1, twin cpu::batch_norm::apply, fast cpu::fast::batch_norm::apply;
+    BATCH_NORM_GRAD_PARTIAL: "batch_norm.wgsl", batch_norm_grad_partial(BatchNorm) as "batch_norm_grad_partial" { quads: 0 }, threads 64, reads 6, writes 1, twin cpu::batch_norm::grad_partial, fast cpu::fast::batch_norm::grad_partial;
+    BATCH_NORM_GRAD_PARTIAL_QUADS: "batch_norm.wgsl", batch_norm_grad_partial(BatchNorm) as "batch_norm_grad_partial_quads" { quads: 1 }, threads 64, reads 6, writes 1, twin cpu::batch_norm::grad_partial, fast cpu::fast::batch_norm::grad_partial;
     BATCH_NORM_GRAD_STATS: "batch_norm.wgsl", batch_norm_grad_stats(BatchNorm) as "batch_norm_grad_stats" { quads: 0 }, threads 64, reads 5, writes 3, twin cpu::batch_norm::grad_stats;
-    BATCH_NORM_GRAD_INPUT: "batch_norm.wgsl", batch_norm_grad_input(BatchNorm) as "batch_norm_grad_input" { quads: 0 }, threads 64, reads 3, writes 1, twin cpu::batch_norm::grad_input;
-    BATCH_NORM_GRAD_INPUT_QUADS: "batch_norm.wgsl", batch_norm_grad_input(BatchNorm) as "batch_norm_grad_input_quads" { quads: 1 }, threads 64, reads 3, writes 1, twin cpu::batch_norm::grad_input;
+    BATCH_NORM_GRAD_INPUT: "batch_norm.wgsl", batch_norm_grad_input(BatchNorm) as "batch_norm_grad_input" { quads: 0 }, threads 64, reads 3, writes 1, twin cpu::batch_norm::grad_input, fast cpu::fast::batch_norm::grad_input;
+    BATCH_NORM_GRAD_INPUT_QUADS: "batch_norm.wgsl", batch_norm_grad_input(BatchNorm) as "batch_norm_grad_input_quads" { quads: 1 }, threads 64, reads 3, writes 1, twin cpu::batch_norm::grad_input, fast cpu::fast::batch_norm::grad_input;
 
     MAX_POOL: "pool.wgsl", max_pool(Pool), threads 64, reads 1, writes 2, twin cpu::pool::max_pool;
     MAX_POOL_GRAD: "pool.wgsl", max_pool_grad(Pool), threads 64, reads 2, writes 1, twin cpu::pool::max_pool_grad;

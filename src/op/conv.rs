@@ -174,6 +174,8 @@ fn method(g: &Geometry, target: &Target, pass: Pass, stride: u32, correlation: b
         ConvAlgorithm::Direct => Method::Direct,
         ConvAlgorithm::Window if window => Method::Window,
         ConvAlgorithm::Gemm if correlation => Method::Gemm,
+        // The fast twins of the direct kernels unfold in the cache.
+        ConvAlgorithm::Auto if target.family == Family::Cpu => Method::Direct,
         // With few channels a group, matrix products are so thin that they are all edge.
         ConvAlgorithm::Auto if g.groups > 1 && g.in_channels / g.groups < 8 => Method::Direct,
         ConvAlgorithm::Auto if target.family == Family::Software && window => Method::Window,

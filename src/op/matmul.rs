@@ -69,9 +69,9 @@ pub(super) fn suits(
         let loads = 1.0 / each_m + 1.0 / each_n + 4.0 * (1.0 / tile_m + 1.0 / tile_n);
         work * (1.0 + loads)
     };
-    let best = target.forced(pass).filter(|kernel| kernels.contains(kernel)).unwrap_or_else(|| {
-        kernels.iter().min_by(|a, b| cost(a).total_cmp(&cost(b))).expect("every pass has a kernel")
-    });
+    let possible = kernels.iter().filter(|kernel| kernel.threads <= target.max_invocations);
+    let forced = target.forced(pass).filter(|kernel| kernels.contains(kernel));
+    let best = forced.or(possible.min_by(|a, b| cost(a).total_cmp(&cost(b))).copied()).unwrap_or(kernels[0]);
     (best, tiles(best))
 }
 

@@ -1,0 +1,140 @@
+//! Fast twins of `conv_direct.wgsl`.
+
+pub use super::grad_weight::grad_weight;
+
+use super::correlation::{Correlation, Strides, rows_that_fit};
+use super::panel::{Axis, Tap};
+use crate::cpu::conv::{self, Geometry};
+use crate::kernel::{Conv, Io};
+use pulp::Arch;
+use rayon::prelude::*;
+
+/// y\[n, o\] = bias\[o\] + the sum over the channels of o's group and all taps of x * w.
+pub fn forward(p: &Conv, io: Io<'_>) {
+    forward_on(Arch::new(), p, io);
+}
+
+fn forward_on(arch: Arch, p: &Conv, io: Io<'_>) {
+    let ([x, w, bias], [y]) = io.f32();
+    let g = Geometry::new(p);
+    let axes = [&axis(&g.y), &axis(&g.x)];
+    let rows = rows_a_task(&g, axes, g.group_in);
+    let strides = Strides {
+        result: g.group_in * g.taps,
+        source: g.taps,
+        group: g.group_out * g.group_in * g.taps,
+        down: g.x.kernel,
+    };
+    let sums = Correlation::new(arch, axes, [g.group_in, g.group_out], p.groups as usize, rows, w, strides);
+    let y = &mut y[..g.batch * g.out_channels * g.out_plane];
+    let parts = parts(y, g.out_channels, g.out_plane, rows * g.x.outs);
+    parts.into_par_iter().for_each_init(Vec::new, |panel, (n, part, mut planes)| {
+        for (group, results) in planes.chunks_mut(g.group_out).enumerate() {
+            let source = &x[(n * g.in_channels + group * g.group_in) * g.in_plane..];
+            let bias = (p.has_bias == 1).then(|| &bias[group * g.group_out..]);
+            sums.run(group, source, part * rows, results, bias, panel);
+        }
+    });
+}
+
+/// dx\[n, c\] = the sum over the outputs o of c's group and all taps of dy * w.
+///
+/// The pixels that are a stride apart are a convolution of dy by some of the taps, turned around.
+pub fn grad_input(p: &Conv, io: Io<'_>) {
+    grad_input_on(Arch::new(), p, io);
+}
+
+fn grad_input_on(arch: Arch, p: &Conv, io: Io<'_>) {
+    let ([dy, w], [dx]) = io.f32();
+    let g = Geometry::new(p);
+    let strides = Strides {
+        result: g.taps,
+        source: g.group_in * g.taps,
+        group: g.group_out * g.group_in * g.taps,
+        down: g.x.kernel,
+    };
+    let first = [&transposed(&g.y, 0), &transposed(&g.x, 0)];
+    let rows = rows_a_task(&g, first, g.group_out);
+    let mut phases = Vec::new();
+    for top in 0..g.y.stride.min(g.y.size) {
+        for left in 0..g.x.stride.min(g.x.size) {
+            let axes = [&transposed(&g.y, top), &transposed(&g.x, left)];
+            let planes = [g.group_out, g.group_in];
+            let sums = Correlation::new(arch, axes, planes, p.groups as usize, rows, w, strides);
+            phases.push((top, left, axes[1].outs, sums));
+        }
+    }
+    let dx = &mut dx[..g.batch * g.in_channels * g.in_plane];
+    let parts = parts(dx, g.in_channels, g.in_plane, rows * g.y.stride * g.x.size);
+    let scratch = <(Vec<f32>, Vec<f32>)>::default;
+    parts.into_par_iter().for_each_init(scratch, |(panel, phase), (n, part, mut planes)| {
+        for (group, planes) in planes.chunks_mut(g.group_in).enumerate() {
+            let source = &dy[(n * g.out_channels + group * g.group_out) * g.out_plane..];
+            for (top, left, width, sums) in &phases {
+                if g.y.stride == 1 && g.x.stride == 1 {
+                    sums.run(group, source, part * rows, planes, None, panel);
+                    continue;
+                }
+                let height = (planes[0].len() / g.x.size).saturating_sub(*top).div_ceil(g.y.stride);
+                if height == 0 {
+                    continue;
+                }
+                phase.resize(planes.len() * height * width, 0.0);
+                let mut results: Vec<&mut [f32]> = phase.chunks_exact_mut(height * width).collect();
+                sums.run(group, source, part * rows, &mut results, None, panel);
+                for (plane, results) in planes.iter_mut().zip(results) {
+                    for (row, results) in results.chunks_exact(*width).enumerate() {
+                        let dx = &mut plane[(row * g.y.stride + top) * g.x.size..][*left..g.x.size];
+                        dx.iter_mut().step_by(g.x.stride).zip(results).for_each(|(dx, &v)| *dx = v);
+                    }
+                }
+            }
+        }
+    });
+}
+
+/// An axis of the convolution itself.
+pub(super) fn axis(a: &conv::Axis) -> Axis {
+    let shift = |k: usize| (k * a.dilation) as isize - a.padding as isize;
+    let taps = (0..a.kernel).map(|index| Tap { index, shift: shift(index) }).collect();
+    Axis { outs: a.outs, size: a.size, step: a.stride, taps }
+}
+
+/// Of the gradient for the pixels `phase`, `phase` + stride, ...: pixel i gets from output o by tap k what output o
+/// reads from pixel i by it, so o * stride = i + padding - k * dilation.
+fn transposed(a: &conv::Axis, phase: usize) -> Axis {
+    let reach = |k: usize| (phase + a.padding) as isize - (k * a.dilation) as isize;
+    let stride = a.stride as isize;
+    let own = (0..a.kernel).filter(|&k| reach(k) % stride == 0);
+    let taps = own.map(|index| Tap { index, shift: reach(index) / stride }).collect();
+    Axis { outs: (a.size - phase).div_ceil(a.stride), size: a.outs, step: 1, taps }
+}
+
+/// Rows of results that one task computes: as many as the cache holds, but fewer where pictures are too few to keep
+/// all threads at work.
+fn rows_a_task(g: &Geometry, axes: [&Axis; 2], planes: usize) -> usize {
+    let all = g.batch * axes[0].outs;
+    let fair = all.div_ceil(4 * rayon::current_num_threads());
+    rows_that_fit(axes[0], axes[1], planes).min(fair.max(1))
+}
+
+/// Pictures cut into parts of `len` elements a plane: picture, number of the part, and its piece of each plane.
+fn parts(
+    pictures: &mut [f32],
+    channels: usize,
+    plane: usize,
+    len: usize,
+) -> Vec<(usize, usize, Vec<&mut [f32]>)> {
+    let mut all = Vec::new();
+    for (n, picture) in pictures.chunks_exact_mut(channels * plane).enumerate() {
+        let first = all.len();
+        all.extend((0..plane.div_ceil(len)).map(|part| (n, part, Vec::with_capacity(channels))));
+        for plane in picture.chunks_exact_mut(plane) {
+            all[first..].iter_mut().zip(plane.chunks_mut(len)).for_each(|(part, rows)| part.2.push(rows));
+        }
+    }
+    all
+}
+
+#[cfg(test)]
+mod tests;

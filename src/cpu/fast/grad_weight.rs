@@ -1,0 +1,171 @@
+//! Weight gradients of convolutions.
+
+use super::conv::axis;
+use super::correlation::rows_that_fit;
+use super::panel::Layout;
+use super::tile;
+use crate::cpu::conv::{Geometry, conv_direct_grad_weight};
+use crate::kernel::{Conv, Io};
+use pulp::{Arch, Simd, WithSimd};
+use rayon::prelude::*;
+
+/// Output channels of a task.
+const OUTS: usize = 64;
+/// Output channels are padded to a multiple of this, the most lanes a vector has.
+const LANES: usize = 16;
+/// Pixels whose upstream gradients are kept in the first-level cache.
+const PIXELS: usize = 256;
+/// Elements that the partial sums of all slices of pictures may have together.
+const PARTIAL: usize = 1 << 19;
+
+/// dw\[o, c, ky, kx\] = the sum over pictures and outputs of dy * x.
+///
+/// Vectors hold output channels: for each pixel, every tap's number times all channels' gradients.
+pub fn grad_weight(p: &Conv, io: Io<'_>) {
+    grad_weight_on(Arch::new(), p, io);
+}
+
+pub(super) fn grad_weight_on(arch: Arch, p: &Conv, io: Io<'_>) {
+    let g = Geometry::new(p);
+    if g.group_in == 1 && g.group_out == 1 {
+        // Depthwise: all lanes but one would be empty.
+        return conv_direct_grad_weight(p, io);
+    }
+    let ([dy, x], [dw]) = io.f32();
+    let (y_axis, x_axis) = (axis(&g.y), axis(&g.x));
+    let rows = rows_that_fit(&y_axis, &x_axis, g.group_in);
+    let layout = Layout::new(&y_axis, &x_axis, g.group_in, rows);
+    let mut offsets = Vec::new();
+    layout.each(|_, _, _, offset| offsets.push(offset));
+    let taps = offsets.len();
+
+    let (chunks, width) = (g.group_out.div_ceil(OUTS), g.group_out.next_multiple_of(LANES).min(OUTS));
+    let len = p.groups as usize * chunks * taps * width;
+    // By the geometry alone, so that sums do not depend on the number of threads.
+    let images = g.batch.div_ceil((PARTIAL / len).clamp(1, 32));
+    let mut partial = vec![0.0; g.batch.div_ceil(images) * len];
+    let task = || (Vec::new(), Vec::new());
+    partial.par_chunks_mut(taps * width).enumerate().for_each_init(task, |(panel, columns), (i, sums)| {
+        let (slice, group, chunk) = (i * taps * width / len, i / chunks % p.groups as usize, i % chunks);
+        panel.resize(layout.len(), 0.0);
+        let outs = chunk * OUTS..g.group_out.min((chunk + 1) * OUTS);
+        for n in slice * images..g.batch.min((slice + 1) * images) {
+            let x = &x[(n * g.in_channels + group * g.group_in) * g.in_plane..];
+            let dy = &dy[(n * g.out_channels + group * g.group_out + outs.start) * g.out_plane..];
+            let dy = &dy[..outs.len() * g.out_plane];
+            for row in (0..g.y.outs).step_by(rows) {
+                layout.fill(panel, x, row);
+                let pixels = row * g.x.outs..g.y.outs.min(row + rows) * g.x.outs;
+                for start in pixels.clone().step_by(PIXELS) {
+                    let len = PIXELS.min(pixels.end - start);
+                    transpose(dy, g.out_plane, start..start + len, width, columns);
+                    let (panel, columns) = (&panel[start - pixels.start..], &columns[..]);
+                    arch.dispatch(Block { panel, offsets: &offsets, columns, width, sums });
+                }
+            }
+        }
+    });
+
+    let mut total = vec![0.0; len];
+    total.par_chunks_mut(1 << 12).enumerate().for_each(|(i, total)| {
+        let mut sums = [0.0f64; 1 << 12];
+        for slice in partial.chunks_exact(len) {
+            let slice = &slice[i << 12..][..total.len()];
+            sums.iter_mut().zip(slice).for_each(|(sum, &v)| *sum += f64::from(v));
+        }
+        total.iter_mut().zip(sums).for_each(|(total, sum)| *total = sum as f32);
+    });
+    let filters = dw[..g.out_channels * taps].par_chunks_exact_mut(taps);
+    filters.enumerate().with_min_len(LANES).for_each(|(o, dw)| {
+        let (group, o) = (o / g.group_out, o % g.group_out);
+        let total = &total[(group * chunks + o / OUTS) * taps * width + o % OUTS..];
+        dw.iter_mut().zip(total.iter().step_by(width)).for_each(|(dw, &v)| *dw = v);
+    });
+}
+
+/// Columns\[p\]\[o\] = planes\[o\]\[p\] for some pixels p, filled up with numbers of no account.
+fn transpose(
+    planes: &[f32],
+    plane: usize,
+    pixels: std::ops::Range<usize>,
+    width: usize,
+    columns: &mut Vec<f32>,
+) {
+    columns.resize(pixels.len() * width, 0.0);
+    for (i, planes) in planes.chunks(LANES * plane).enumerate() {
+        // Square by square, so that what is written stays at hand.
+        let mut square = [[0.0; LANES]; LANES];
+        for (start, columns) in pixels.clone().step_by(LANES).zip(columns.chunks_mut(LANES * width)) {
+            for (square, plane) in square.iter_mut().zip(planes.chunks_exact(plane)) {
+                match plane[start..].first_chunk() {
+                    Some(pixels) => *square = *pixels,
+                    None => square[..plane.len() - start].copy_from_slice(&plane[start..]),
+                }
+            }
+            for (p, columns) in columns.chunks_exact_mut(width).enumerate() {
+                let columns: &mut [f32; LANES] =
+                    columns[i * LANES..].first_chunk_mut().expect("widths are whole vectors");
+                for o in 0..LANES {
+                    columns[o] = square[o][p];
+                }
+            }
+        }
+    }
+}
+
+/// Adds the products of some pixels to the sums, `[taps, width]`.
+struct Block<'a> {
+    /// From the first pixel on.
+    panel: &'a [f32],
+    /// By tap: where its pixels start in the panel.
+    offsets: &'a [usize],
+    /// `[pixels, width]`.
+    columns: &'a [f32],
+    width: usize,
+    sums: &'a mut [f32],
+}
+
+impl WithSimd for Block<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn with_simd<S: Simd>(mut self, simd: S) {
+        if S::REGISTER_COUNT >= 32 { self.tiles::<S, 8>(simd) } else { self.tiles::<S, 6>(simd) }
+    }
+}
+
+impl Block<'_> {
+    #[inline(always)]
+    fn tiles<S: Simd, const K: usize>(&mut self, simd: S) {
+        let mut first = 0;
+        while first < self.width {
+            let vectors = if self.width - first >= 2 * S::F32_LANES { 2 } else { 1 };
+            for tap in (0..self.offsets.len()).step_by(K) {
+                match vectors {
+                    2 => self.tile::<S, K, 2>(simd, tap, first),
+                    _ => self.tile::<S, K, 1>(simd, tap, first),
+                }
+            }
+            first += vectors * S::F32_LANES;
+        }
+    }
+
+    #[inline(always)]
+    fn tile<S: Simd, const K: usize, const N: usize>(&mut self, simd: S, tap: usize, first: usize) {
+        let last = self.offsets.len() - 1;
+        let mut offsets = [0; K];
+        for (k, offset) in offsets.iter_mut().enumerate() {
+            // What is beyond the last tap is computed again and dropped.
+            *offset = self.offsets[last.min(tap + k)];
+        }
+        let products =
+            tile::outer_product::<S, K, N>(simd, self.panel, offsets, self.columns, self.width, first);
+        let sums = self.sums[tap * self.width..].chunks_exact_mut(self.width);
+        for (sums, products) in sums.zip(products) {
+            let sums: &mut [S::f32s] = bytemuck::cast_slice_mut(&mut sums[first..][..N * S::F32_LANES]);
+            for (sum, product) in sums.iter_mut().zip(products) {
+                *sum = simd.add_f32s(*sum, product);
+            }
+        }
+    }
+}
