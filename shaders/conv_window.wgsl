@@ -7,7 +7,7 @@
 // with iy = oy * stride_h - padding_h + ky * dilation_h, ix = ox * {{ stride }} - padding_w + kx, zeros outside the picture, and g(o) the
 // first channel of o's group. x: [batch, groups * in_channels, in_h, in_w]; y(n, o, oy, ox) lies at (n, o) * y_plane + y_start + oy *
 // y_down + ox * y_right, so that one phase of an input gradient at stride 2 can be written by itself.
-// w: as conv_pack.wgsl leaves it, a line of weights for each group, channel c, window of taps and block of {{ channels }} channels.
+// w: as conv_pack.wgsl leaves it, a line of weights for each group, block of {{ channels }} channels, channel c and window of taps.
 //
 // Loads that differ between lanes are what costs here, so all lanes of a subgroup share one block of channels: each loads a
 // part of the line of weights, and broadcasts hand it round. With `quads`, pixels are loaded four at a time; if they are
@@ -41,6 +41,7 @@ fn conv_window(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) gro
     let index = workgroup_index(group, groups);
     let block = index % (blocks * params.groups);
     let wanted = index / (blocks * params.groups) * {{ threads }}u + subgroup * {{ subgroup }}u + lane;
+    if (wanted - lane >= tiles) { return; } // the whole subgroup leaves
     // Lanes past the end compute the last tile again: every lane of a subgroup must be there.
     let tile = min(wanted, tiles - 1u);
     let g = block / blocks;
@@ -56,7 +57,7 @@ fn conv_window(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) gro
     let windows_w = (params.kernel_w + {{ taps_w - 1 }}u) / {{ taps_w }}u;
     let windows = params.kernel_h * windows_w;
 {%- endif %}
-    var line = ((g * params.in_channels * windows) * blocks + block % blocks) * (params.line / 4u) + lane;
+    var line = block * params.in_channels * windows * (params.line / 4u) + lane;
 {%- for o in range(channels) %}
    {%- for q in range(rows * 4) %} var a{{ o }}_{{ q }} = 0.0;{% endfor %}
 {%- endfor %}
@@ -85,7 +86,7 @@ fn conv_window(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) gro
 {%- for i in range(loads) %}
         let w{{ i }} = w[line + {{ i * subgroup }}u];
 {%- endfor %}
-        line += blocks * (params.line / 4u);
+        line += params.line / 4u;
 {%- if quads %}
         // The quads that begin at the tile's first pixel; past the row's end any will do.
         let left = min(ox * {{ stride }}u, params.in_w - {{ 4 * stride }}u);

@@ -6,7 +6,8 @@
 // channel_sum: x is [batch, channels, pixels], of which only the first `len` elements exist, so that a flat
 // array can be summed as [ceil(len / pixels), 1, pixels]. Slice s has pictures s * images_per_slice and on.
 // Dispatch: a workgroup for each (s, c), s outermost: its lanes add strided pixels, then a tree adds the lanes.
-// slice_sum: x is [slices, len]. Dispatch: ceil(len / 64) workgroups, one invocation a result.
+// slice_sum: x is [slices, len]. Dispatch: ceil(len / 64) workgroups, one invocation a result. slice_sum_quads: the same where len is a
+// multiple of four, four results an invocation.
 
 struct ChannelSum { len: u32, batch: u32, channels: u32, pixels: u32, images_per_slice: u32, square: u32 }
 struct SliceSum { len: u32, slices: u32, scale: f32, accumulate: u32 }
@@ -15,6 +16,8 @@ struct SliceSum { len: u32, slices: u32, scale: f32, accumulate: u32 }
 @group(0) @binding(0) var<uniform> slice_params: SliceSum;
 @group(0) @binding(1) var<storage, read> x: array<f32>;
 @group(0) @binding(2) var<storage, read_write> out: array<f32>;
+@group(0) @binding(1) var<storage, read> x_quads: array<vec4f>;
+@group(0) @binding(2) var<storage, read_write> out_quads: array<vec4f>;
 
 var<workgroup> lanes: array<f32, 64>;
 
@@ -52,4 +55,16 @@ fn slice_sum(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) group
     sum *= slice_params.scale;
     if (slice_params.accumulate == 1u) { sum += out[i]; }
     out[i] = sum;
+}
+
+@compute @workgroup_size(64)
+fn slice_sum_quads(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) groups: vec3u, @builtin(local_invocation_index) lane: u32) {
+    let i = workgroup_index(group, groups) * 64u + lane;
+    let quads = slice_params.len / 4u;
+    if (i >= quads) { return; }
+    var sum = vec4f();
+    for (var s = 0u; s < slice_params.slices; s++) { sum += x_quads[s * quads + i]; }
+    sum *= slice_params.scale;
+    if (slice_params.accumulate == 1u) { sum += out_quads[i]; }
+    out_quads[i] = sum;
 }

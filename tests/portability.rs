@@ -189,7 +189,7 @@ fn members_in_another_order_are_found() {
 }
 
 /// Put in front of other shaders.
-const PIECES: [&str; 3] = ["prelude.wgsl", "tile.wgsl", "panels.wgsl"];
+const PIECES: [&str; 2] = ["prelude.wgsl", "panels.wgsl"];
 
 /// Lanes that a subgroup may have. Kernels that hand numbers from lane to lane are made for each.
 const SUBGROUPS: [u32; 5] = [4, 8, 16, 32, 64];

@@ -20,16 +20,18 @@ pub fn conv_pack(p: &ConvPack, io: Io<'_>) {
     let ([w], [packed]) = io.f32();
     let blocks = p.out_channels.div_ceil(p.channels);
     let [windows_h, windows_w] = [p.kernel_h.div_ceil(p.taps_h), p.kernel_w.div_ceil(p.taps_w)];
-    for (index, value) in (0..p.len).zip(packed) {
-        let (line, at) = (index / p.line, index % p.line);
-        let (t, o) = (at / p.channels, line % blocks * p.channels + at % p.channels);
-        let window = line / blocks % (windows_h * windows_w);
-        let ky = window / windows_w * p.taps_h + t / p.taps_w;
-        let kx = window % windows_w * p.taps_w + t % p.taps_w;
-        let c = line / (blocks * windows_h * windows_w) % p.in_channels;
-        let g = line / (blocks * windows_h * windows_w * p.in_channels);
-        let there = t < p.taps_h * p.taps_w && o < p.out_channels && ky < p.kernel_h && kx < p.kernel_w;
-        *value = if there { w[weight_at(p, [g, o, c], [ky, kx])] } else { 0.0 };
+    for (line, out) in (0..p.lines).zip(packed.chunks_mut(p.line as usize)) {
+        let windows = windows_h * windows_w;
+        let (window, c) = (line % windows, line / windows % p.in_channels);
+        let block = line / (windows * p.in_channels) % blocks;
+        let g = line / (windows * p.in_channels * blocks);
+        for (at, value) in (0..p.taps_h * p.taps_w * p.channels).zip(out) {
+            let (t, o) = (at / p.channels, block * p.channels + at % p.channels);
+            let ky = window / windows_w * p.taps_h + t / p.taps_w;
+            let kx = window % windows_w * p.taps_w + t % p.taps_w;
+            let there = o < p.out_channels && ky < p.kernel_h && kx < p.kernel_w;
+            *value = if there { w[weight_at(p, [g, o, c], [ky, kx])] } else { 0.0 };
+        }
     }
 }
 
@@ -46,7 +48,8 @@ fn packed_at(p: &ConvWindow, g: usize, o: usize, [c, ky, kx]: [u32; 3]) -> usize
     let blocks = p.out_channels.div_ceil(p.channels);
     let [windows_h, windows_w] = [p.kernel_h.div_ceil(p.taps_h), p.kernel_w.div_ceil(p.taps_w)];
     let window = ky / p.taps_h * windows_w + kx / p.taps_w;
-    let line = ((g * p.in_channels + c) * windows_h * windows_w + window) * blocks + o / p.channels;
+    let block = g * blocks + o / p.channels;
+    let line = (block * p.in_channels + c) * windows_h * windows_w + window;
     let tap = ky % p.taps_h * p.taps_w + kx % p.taps_w;
     (line * p.line + tap * p.channels + o % p.channels) as usize
 }

@@ -17,6 +17,7 @@ mod executor;
 pub mod fast;
 pub mod loss;
 pub mod matmul;
+pub mod matmul_panels;
 pub mod optimizer;
 pub mod pool;
 pub mod reduce;

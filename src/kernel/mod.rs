@@ -88,10 +88,7 @@ impl PartialEq for Kernel {
 }
 
 /// Texts put in front of the shaders that use them.
-const PIECES: [(&str, &str); 2] = [
-    ("tile.wgsl", include_str!("../../shaders/tile.wgsl")),
-    ("panels.wgsl", include_str!("../../shaders/panels.wgsl")),
-];
+const PIECES: [(&str, &str); 1] = [("panels.wgsl", include_str!("../../shaders/panels.wgsl"))];
 const PRELUDE: &str = include_str!("../../shaders/prelude.wgsl");
 
 /// The buffers bound to a launch on the CPU, as 32-bit words.
@@ -169,7 +166,8 @@ kernels! {
     MATMUL_TILED_16X128: "matmul_tiled.wgsl", matmul_tiled(Matmul) as "matmul_tiled_16x128" { tile_m: 16, tile_n: 128, tile_k: 16, each_m: 4, each_n: 4 }, threads 128, reads 3, writes 1, twin cpu::matmul::matmul, fast cpu::matmul::matmul_fast;
     MATMUL_REGISTERS: "matmul_registers.wgsl", matmul_registers(Matmul), threads 64, reads 3, writes 1, twin cpu::matmul::matmul, fast cpu::matmul::matmul_fast;
 
-    MATMUL_SUBGROUPS: "matmul_subgroups.wgsl", matmul_subgroups(Matmul), threads 64, reads 3, writes 1, twin cpu::matmul::matmul, fast cpu::matmul::matmul_fast;
+    MATMUL_PACK: "matmul_pack.wgsl", matmul_pack(MatmulPack), threads 64, reads 1, writes 1, twin cpu::matmul_panels::matmul_pack;
+    MATMUL_PANELS: "matmul_panels.wgsl", matmul_panels(MatmulPanels) as "matmul_panels" { rows: 16 }, threads 64, reads 3, writes 1, twin cpu::matmul_panels::matmul_panels;
 
     IM2COL: "im2col.wgsl", im2col(Conv), threads 64, reads 1, writes 1, twin cpu::conv::im2col, fast cpu::conv::im2col_fast;
     COL2IM: "im2col.wgsl", col2im(Conv), threads 64, reads 1, writes 1, twin cpu::conv::col2im, fast cpu::conv::col2im_fast;
@@ -183,6 +181,7 @@ kernels! {
     CONV_WINDOW_1X1_QUADS: "conv_window.wgsl", conv_window(ConvWindow) as "conv_window_1x1_quads" { taps_h: 1, taps_w: 1, stride: 1, rows: 2, channels: 32, quads: 1, handed: 0 }, threads 64, reads 3, writes 1, twin cpu::conv_window::conv_window;
     CONV_WINDOW_1X1: "conv_window.wgsl", conv_window(ConvWindow) as "conv_window_1x1" { taps_h: 1, taps_w: 1, stride: 1, rows: 2, channels: 32, quads: 0, handed: 0 }, threads 64, reads 3, writes 1, twin cpu::conv_window::conv_window;
     CONV_WINDOW_1X1_STRIDE2: "conv_window.wgsl", conv_window(ConvWindow) as "conv_window_1x1_stride2" { taps_h: 1, taps_w: 1, stride: 2, rows: 2, channels: 32, quads: 0, handed: 0 }, threads 64, reads 3, writes 1, twin cpu::conv_window::conv_window;
+    CONV_WINDOW_1X5: "conv_window.wgsl", conv_window(ConvWindow) as "conv_window_1x5" { taps_h: 1, taps_w: 5, stride: 1, rows: 2, channels: 16, quads: 0, handed: 0 }, threads 64, reads 3, writes 1, twin cpu::conv_window::conv_window;
     CONV_WINDOW_1X3: "conv_window.wgsl", conv_window(ConvWindow) as "conv_window_1x3" { taps_h: 1, taps_w: 3, stride: 1, rows: 2, channels: 16, quads: 0, handed: 0 }, threads 64, reads 3, writes 1, twin cpu::conv_window::conv_window;
     CONV_WINDOW_1X3_STRIDE2: "conv_window.wgsl", conv_window(ConvWindow) as "conv_window_1x3_stride2" { taps_h: 1, taps_w: 3, stride: 2, rows: 2, channels: 16, quads: 0, handed: 0 }, threads 64, reads 3, writes 1, twin cpu::conv_window::conv_window;
     CONV_GRAD_WEIGHT_3X3_QUADS: "conv_window_grad_weight.wgsl", conv_window_grad_weight(ConvWindow) as "conv_window_grad_weight_3x3_quads" { taps_h: 3, taps_w: 3, stride: 1, rows: 2, channels: 16, quads: 1 }, threads 64, reads 2, writes 1, twin cpu::conv_window::conv_window_grad_weight;
@@ -192,6 +191,7 @@ kernels! {
     CONV_GRAD_WEIGHT_1X1_QUADS: "conv_window_grad_weight.wgsl", conv_window_grad_weight(ConvWindow) as "conv_window_grad_weight_1x1_quads" { taps_h: 1, taps_w: 1, stride: 1, rows: 2, channels: 32, quads: 1 }, threads 64, reads 2, writes 1, twin cpu::conv_window::conv_window_grad_weight;
     CONV_GRAD_WEIGHT_1X1: "conv_window_grad_weight.wgsl", conv_window_grad_weight(ConvWindow) as "conv_window_grad_weight_1x1" { taps_h: 1, taps_w: 1, stride: 1, rows: 2, channels: 32, quads: 0 }, threads 64, reads 2, writes 1, twin cpu::conv_window::conv_window_grad_weight;
     CONV_GRAD_WEIGHT_1X1_STRIDE2: "conv_window_grad_weight.wgsl", conv_window_grad_weight(ConvWindow) as "conv_window_grad_weight_1x1_stride2" { taps_h: 1, taps_w: 1, stride: 2, rows: 2, channels: 32, quads: 0 }, threads 64, reads 2, writes 1, twin cpu::conv_window::conv_window_grad_weight;
+    CONV_GRAD_WEIGHT_1X5: "conv_window_grad_weight.wgsl", conv_window_grad_weight(ConvWindow) as "conv_window_grad_weight_1x5" { taps_h: 1, taps_w: 5, stride: 1, rows: 2, channels: 16, quads: 0 }, threads 64, reads 2, writes 1, twin cpu::conv_window::conv_window_grad_weight;
     CONV_GRAD_WEIGHT_1X3: "conv_window_grad_weight.wgsl", conv_window_grad_weight(ConvWindow) as "conv_window_grad_weight_1x3" { taps_h: 1, taps_w: 3, stride: 1, rows: 2, channels: 16, quads: 0 }, threads 64, reads 2, writes 1, twin cpu::conv_window::conv_window_grad_weight;
     CONV_GRAD_WEIGHT_1X3_STRIDE2: "conv_window_grad_weight.wgsl", conv_window_grad_weight(ConvWindow) as "conv_window_grad_weight_1x3_stride2" { taps_h: 1, taps_w: 3, stride: 2, rows: 2, channels: 16, quads: 0 }, threads 64, reads 2, writes 1, twin cpu::conv_window::conv_window_grad_weight;
     CONV_GEMM_3X3_128X128: "conv_gemm.wgsl", conv_gemm(ConvGemm) as "conv_gemm_3x3_128x128" { tile_m: 128, tile_n: 128, tile_k: 8, each_m: 8, each_n: 8, taps_h: 3, taps_w: 3 }, threads 256, reads 3, writes 1, twin cpu::conv_gemm::conv_gemm;
@@ -216,6 +216,7 @@ kernels! {
 
     CHANNEL_SUM: "reduce.wgsl", channel_sum(ChannelSum), threads 64, reads 1, writes 1, twin cpu::reduce::channel_sum;
     SLICE_SUM: "reduce.wgsl", slice_sum(SliceSum), threads 64, reads 1, writes 1, twin cpu::reduce::slice_sum;
+    SLICE_SUM_QUADS: "reduce.wgsl", slice_sum_quads(SliceSum), threads 64, reads 1, writes 1, twin cpu::reduce::slice_sum;
 
     BATCH_NORM_PARTIAL: "batch_norm.wgsl", batch_norm_partial(BatchNorm) as "batch_norm_partial" { quads: 0 }, threads 64, reads 1, writes 1, twin cpu::batch_norm::partial, fast cpu::fast::batch_norm::partial;
     BATCH_NORM_PARTIAL_QUADS: "batch_norm.wgsl", batch_norm_partial(BatchNorm) as "batch_norm_partial_quads" { quads: 1 }, threads 64, reads 1, writes 1, twin cpu::batch_norm::partial, fast cpu::fast::batch_norm::partial;

@@ -113,6 +113,45 @@ params! {
         reduce_total: u32,
     }
 
+    /// An operand of a matrix product put into panels; see `shaders/matmul_pack.wgsl`.
+    MatmulPack {
+        batches: u32,
+        inner: u32,
+        panels: u32,
+        /// Rows of a, or columns of b, that a panel has.
+        width: u32,
+        /// Numbers along the sum: of all products added up, and even.
+        depth: u32,
+        /// Rows of a, or columns of b.
+        count: u32,
+        /// Numbers along the sum of one product.
+        size: u32,
+        reduce: u32,
+        reduce_total: u32,
+        offset: u32,
+        step: u32,
+        k_step: u32,
+        reduce_step: u32,
+        outer: u32,
+        inner_step: u32,
+    }
+
+    /// The product of two operands in panels; see `shaders/matmul_panels.wgsl`.
+    MatmulPanels {
+        m: u32,
+        n: u32,
+        depth: u32,
+        batches: u32,
+        inner: u32,
+        c_offset: u32,
+        c_row: u32,
+        c_outer: u32,
+        c_inner: u32,
+        bias: u32,
+        /// Columns of a panel of b.
+        width: u32,
+    }
+
     /// Geometry of a convolution, and the part of it one launch covers.
     Conv {
         batch: u32,
@@ -217,7 +256,8 @@ params! {
 
     /// Weights put into the order of `shaders/conv_window.wgsl`; see `shaders/conv_pack.wgsl`.
     ConvPack {
-        len: u32,
+        /// Lines to write: of each group, input channel, window and block of output channels.
+        lines: u32,
         in_channels: u32,
         out_channels: u32,
         kernel_h: u32,

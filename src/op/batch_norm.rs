@@ -3,7 +3,7 @@
 use super::{Operation, expect_shape, floats, planes, same_shape};
 use crate::graph::Gradient;
 use crate::kernel::{self, BatchNorm as Params, Kernel};
-use crate::plan::{Family, Grid, Lowering, StorageId};
+use crate::plan::{Family, Grid, Lowering, StorageId, Target};
 use crate::{Result, TensorType};
 
 /// Batch norm with the batch's own statistics (Ioffe & Szegedy 2015). Inputs x `[batch, channels, ...]`,
@@ -115,7 +115,7 @@ fn params(node: &Lowering, eps: f32, epilogue: Epilogue) -> Params {
         pixels: pixels as u32,
         slices: batch.div_ceil(images_per_slice) as u32,
         images_per_slice: images_per_slice as u32,
-        width: columns.next_power_of_two().min(LANES) as u32,
+        width: columns.next_power_of_two().min(widest(node.target())) as u32,
         eps,
         epilogue: epilogue as u32,
         fixed: 0,
@@ -126,6 +126,15 @@ fn params(node: &Lowering, eps: f32, epilogue: Epilogue) -> Params {
 const MOST_SLICES: usize = 256;
 /// Invocations a workgroup.
 const LANES: usize = 64;
+
+/// Lanes that share a picture, at most.
+fn widest(target: &Target) -> usize {
+    match target.family {
+        // One subgroup runs after another there, each through its whole loop: each should walk memory in a line.
+        Family::Software if target.subgroup > 0 => LANES.min(target.subgroup as usize),
+        _ => LANES,
+    }
+}
 
 /// Whether planes can be read four pixels at a time.
 fn is_quads(pixels: usize) -> bool {

@@ -2,7 +2,7 @@
 
 use super::{ChannelSum, Operation, floats};
 use crate::graph::Gradient;
-use crate::kernel::{self, Kernel, Matmul as Params};
+use crate::kernel::{self, Kernel, Matmul as Params, MatmulPack, MatmulPanels};
 use crate::plan::{Family, Grid, Lowering, Pass, StorageId, Target};
 use crate::{Result, TensorType};
 
@@ -75,25 +75,12 @@ pub(super) fn suits(
     (best, tiles(best))
 }
 
-/// The matrix-product kernel that suits a target, and its number of workgroups.
-fn kernel_for(target: &Target, p: &Params) -> (&'static Kernel, u64) {
-    let tiled = |kernels| suits(target, Pass::Matmul, kernels, [p.m, p.n], p.batches as u64);
-    let fixed = |kernel, [rows, columns]: [u32; 2]| {
-        (kernel, p.batches as u64 * p.m.div_ceil(rows) as u64 * p.n.div_ceil(columns) as u64)
-    };
-    let by_subgroups = || fixed(&kernel::MATMUL_SUBGROUPS, [16, 512]);
-    let in_registers = || fixed(&kernel::MATMUL_REGISTERS, [16, 256]);
-    match target.forced(Pass::Matmul) {
-        Some(kernel) if TILED.contains(&kernel) => return tiled(&TILED),
-        Some(kernel) if *kernel == kernel::MATMUL_SUBGROUPS && target.subgroup >= 8 => return by_subgroups(),
-        Some(kernel) if *kernel == kernel::MATMUL_REGISTERS => return in_registers(),
-        _ => {}
-    }
-    match target.family {
-        Family::Gpu => tiled(&TILED),
-        Family::Software if target.subgroup >= 8 => by_subgroups(),
-        Family::Software | Family::Cpu => in_registers(),
-    }
+/// Floating-point operations of a product.
+fn flops(p: &Params) -> u64 {
+    let per_step = 2 * p.m as u64 * p.n as u64 * p.k as u64 * p.inner as u64;
+    let outer = p.batches as u64 / p.inner as u64;
+    // The last slice may be short.
+    per_step * (outer * p.reduce as u64).min(p.reduce_total as u64).max(outer)
 }
 
 /// Emits a matrix product. `operands`: a, b and, where `params.bias` is not 0, the bias.
@@ -103,12 +90,107 @@ pub(super) fn launch(
     operands: [StorageId; 3],
     c: StorageId,
 ) -> Result<()> {
-    let (kernel, tiles) = kernel_for(node.target(), params);
-    let per_step = 2 * params.m as u64 * params.n as u64 * params.k as u64 * params.inner as u64;
-    let outer = params.batches as u64 / params.inner as u64;
-    // The last slice may be short.
-    let steps = (outer * params.reduce as u64).min(params.reduce_total as u64).max(outer);
-    node.launch(kernel, params, &operands, &[c], Grid::Workgroups(tiles), per_step * steps)
+    let target = node.target();
+    let panels = target.subgroup > 0 && panel_bytes(params, target.subgroup) <= target.scratch_limit();
+    match (target.forced(Pass::Matmul), target.family) {
+        (Some(kernel), _) if TILED.contains(&kernel) => tiled(node, params, operands, c),
+        (Some(kernel), _) if *kernel == kernel::MATMUL_PANELS && panels => {
+            in_panels(node, params, operands, c)
+        }
+        (Some(kernel), _) if *kernel == kernel::MATMUL_REGISTERS => in_registers(node, params, operands, c),
+        (_, Family::Gpu) => tiled(node, params, operands, c),
+        (_, Family::Software) if panels => in_panels(node, params, operands, c),
+        _ => in_registers(node, params, operands, c),
+    }
+}
+
+fn tiled(node: &mut Lowering, p: &Params, operands: [StorageId; 3], c: StorageId) -> Result<()> {
+    let (kernel, tiles) = suits(node.target(), Pass::Matmul, &TILED, [p.m, p.n], p.batches as u64);
+    node.launch(kernel, p, &operands, &[c], Grid::Workgroups(tiles), flops(p))
+}
+
+fn in_registers(node: &mut Lowering, p: &Params, operands: [StorageId; 3], c: StorageId) -> Result<()> {
+    let tiles = p.batches as u64 * p.m.div_ceil(16) as u64 * p.n.div_ceil(256) as u64;
+    node.launch(&kernel::MATMUL_REGISTERS, p, &operands, &[c], Grid::Workgroups(tiles), flops(p))
+}
+
+/// Columns of b that one panel has.
+fn panel_width(subgroup: u32) -> u32 {
+    8 * subgroup
+}
+
+/// Size of the larger operand in panels: thin ones grow.
+fn panel_bytes(p: &Params, subgroup: u32) -> u64 {
+    let rows = kernel::MATMUL_PANELS.constant("rows");
+    let width = p.m.next_multiple_of(rows).max(p.n.next_multiple_of(panel_width(subgroup)));
+    4 * p.batches as u64 * width as u64 * (p.reduce.min(p.reduce_total) as u64 * p.k as u64 + 1)
+}
+
+/// Both operands are put into panels, and those multiplied.
+fn in_panels(node: &mut Lowering, p: &Params, [a, b, bias]: [StorageId; 3], c: StorageId) -> Result<()> {
+    let subgroup = node.target().subgroup;
+    let (kernel, rows) = (&kernel::MATMUL_PANELS, kernel::MATMUL_PANELS.constant("rows"));
+    let width = panel_width(subgroup);
+    let depth = (p.reduce.min(p.reduce_total) * p.k).next_multiple_of(2);
+    let common = MatmulPack {
+        batches: p.batches,
+        inner: p.inner,
+        depth,
+        size: p.k,
+        reduce: p.reduce,
+        reduce_total: p.reduce_total,
+        ..Default::default()
+    };
+    let a_pack = MatmulPack {
+        panels: p.m.div_ceil(rows),
+        width: rows,
+        count: p.m,
+        offset: p.a_offset,
+        step: p.a_row,
+        k_step: p.a_col,
+        reduce_step: p.a_reduce,
+        outer: p.a_outer,
+        inner_step: p.a_inner,
+        ..common
+    };
+    let b_pack = MatmulPack {
+        panels: p.n.div_ceil(width),
+        width,
+        count: p.n,
+        offset: p.b_offset,
+        step: p.b_col,
+        k_step: p.b_row,
+        reduce_step: p.b_reduce,
+        outer: p.b_outer,
+        inner_step: p.b_inner,
+        ..common
+    };
+    let a = pack(node, "panels of a", &a_pack, a)?;
+    let b = pack(node, "panels of b", &b_pack, b)?;
+    let params = MatmulPanels {
+        m: p.m,
+        n: p.n,
+        depth,
+        batches: p.batches,
+        inner: p.inner,
+        c_offset: p.c_offset,
+        c_row: p.c_row,
+        c_outer: p.c_outer,
+        c_inner: p.c_inner,
+        bias: p.bias,
+        width,
+    };
+    let subgroups = p.batches as u64 * a_pack.panels as u64 * b_pack.panels as u64;
+    let grid = Grid::Workgroups(subgroups.div_ceil((kernel.threads / subgroup) as u64));
+    node.launch(kernel, &params, &[a, b, bias], &[c], grid, flops(p))
+}
+
+fn pack(node: &mut Lowering, label: &str, p: &MatmulPack, x: StorageId) -> Result<StorageId> {
+    let lines = p.batches as u64 * p.panels as u64;
+    let packed = node.scratch(label, (lines * p.depth as u64 * p.width as u64) as usize);
+    let invocations = lines * p.depth.div_ceil(8) as u64 * (p.width / 4) as u64;
+    node.launch(&kernel::MATMUL_PACK, p, &[x], &[packed], Grid::Invocations(invocations), 0)?;
+    Ok(packed)
 }
 
 impl Operation for Matmul {

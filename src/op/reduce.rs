@@ -32,8 +32,12 @@ pub(super) fn slice_sum(
     accumulate: bool,
 ) -> Result<()> {
     let params = SliceSum { len: len as u32, slices: slices as u32, scale, accumulate: accumulate as u32 };
-    let grid = Grid::Invocations(len as u64);
-    node.launch(&kernel::SLICE_SUM, &params, &[x], &[out], grid, (slices * len) as u64)
+    let (kernel, each) = match len.is_multiple_of(4) {
+        true => (&kernel::SLICE_SUM_QUADS, 4),
+        false => (&kernel::SLICE_SUM, 1),
+    };
+    let grid = Grid::Invocations((len / each) as u64);
+    node.launch(kernel, &params, &[x], &[out], grid, (slices * len) as u64)
 }
 
 /// Emits a channel sum in two passes: slices of pictures, then the sum of the slices.

@@ -11,7 +11,7 @@ const COLUMNS: u32 = 4;
 
 /// The kernels of the convolution itself and of its transpose, then those of the weight gradient. The first
 /// that fits is taken.
-pub(super) static KERNELS: [&Kernel; 20] = [
+pub(super) static KERNELS: [&Kernel; 22] = [
     &kernel::CONV_WINDOW_3X3_HANDED,
     &kernel::CONV_WINDOW_3X3_QUADS,
     &kernel::CONV_WINDOW_3X3,
@@ -21,6 +21,7 @@ pub(super) static KERNELS: [&Kernel; 20] = [
     &kernel::CONV_WINDOW_1X1_QUADS,
     &kernel::CONV_WINDOW_1X1,
     &kernel::CONV_WINDOW_1X1_STRIDE2,
+    &kernel::CONV_WINDOW_1X5,
     &kernel::CONV_WINDOW_1X3,
     &kernel::CONV_WINDOW_1X3_STRIDE2,
     &kernel::CONV_GRAD_WEIGHT_3X3_QUADS,
@@ -30,12 +31,13 @@ pub(super) static KERNELS: [&Kernel; 20] = [
     &kernel::CONV_GRAD_WEIGHT_1X1_QUADS,
     &kernel::CONV_GRAD_WEIGHT_1X1,
     &kernel::CONV_GRAD_WEIGHT_1X1_STRIDE2,
+    &kernel::CONV_GRAD_WEIGHT_1X5,
     &kernel::CONV_GRAD_WEIGHT_1X3,
     &kernel::CONV_GRAD_WEIGHT_1X3_STRIDE2,
 ];
 
 /// How many of them are for the convolution itself.
-const FORWARD: usize = 11;
+const FORWARD: usize = 12;
 
 /// Whether a kernel can compute this, on subgroups of so many lanes.
 fn fits(kernel: &Kernel, p: &ConvWindow, subgroup: u32) -> bool {
@@ -43,12 +45,13 @@ fn fits(kernel: &Kernel, p: &ConvWindow, subgroup: u32) -> bool {
     let whole = [p.kernel_h, p.kernel_w] == [taps_h, taps_w];
     // A window of several rows shares them between the rows of a tile, so they must be neighbours.
     let rows = taps_h == 1 || (p.stride_h == stride && p.dilation_h == 1);
-    // Kernels of any size are walked in windows of 1 x 3.
-    let window = p.stride_w == stride && rows && (whole || [taps_h, taps_w] == [1, 3]);
+    // Kernels of any size are walked in windows of 1 x 3, those of five columns in whole rows.
+    let walked = taps_h == 1 && (taps_w == 3 || [taps_w, p.kernel_w] == [5, 5]);
+    let window = p.stride_w == stride && rows && (whole || walked);
     // Quads must lie within a row, the tile's first pixel must begin one, and results must lie likewise.
     let quads = whole
         && p.padding_w == (taps_w - 1) / 2
-        && p.in_w % (COLUMNS * stride) == 0
+        && p.in_w.is_multiple_of(COLUMNS * stride)
         && p.out_w * stride == p.in_w
         && [p.y_start, p.y_right] == [0, 1];
     let flag = |name| kernel.has(name);
@@ -111,12 +114,12 @@ fn correlate(node: &mut Lowering, pass: Pass, c: &ConvGemm, [x, weight, bias]: [
     };
     let blocks = p.groups * p.out_channels.div_ceil(channels);
     let windows = p.kernel_h.div_ceil(taps_h) * p.kernel_w.div_ceil(taps_w);
-    let len = p.in_channels * windows * blocks * p.line;
+    let lines = p.in_channels * windows * blocks;
     // Where no tap reads a pixel, as between the steps of a large stride, its gradient is 0.
-    let packed = node.scratch("weights in order", len.max(p.line) as usize);
-    if len > 0 {
+    let packed = node.scratch("weights in order", (lines.max(1) * p.line) as usize);
+    if lines > 0 {
         let pack = ConvPack {
-            len,
+            lines,
             in_channels: p.in_channels,
             out_channels: p.out_channels,
             kernel_h: p.kernel_h,
@@ -132,7 +135,8 @@ fn correlate(node: &mut Lowering, pass: Pass, c: &ConvGemm, [x, weight, bias]: [
             w_down: c.w_down,
             w_right: c.w_right,
         };
-        node.launch(&kernel::CONV_PACK, &pack, &[weight], &[packed], Grid::Invocations(len as u64), 0)?;
+        let grid = Grid::Invocations(lines as u64 * channels as u64);
+        node.launch(&kernel::CONV_PACK, &pack, &[weight], &[packed], grid, 0)?;
     }
     let tiles = p.batch as u64 * p.out_h.div_ceil(rows) as u64 * p.across as u64;
     let grid = Grid::Workgroups(tiles.div_ceil(kernel.threads as u64) * blocks as u64);
@@ -154,7 +158,7 @@ pub(super) fn grad_input(node: &mut Lowering, g: &Geometry) -> Result<()> {
 }
 
 /// Subgroups that are enough to keep every core busy.
-const ENOUGH: u32 = 512;
+const ENOUGH: u32 = 256;
 
 /// Slices of pictures in parallel, then the sum of the slices.
 pub(super) fn grad_weight(node: &mut Lowering, g: &Geometry) -> Result<()> {

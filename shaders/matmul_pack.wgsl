@@ -1,0 +1,50 @@
+// One operand of a matrix product, put into panels for matmul_panels.wgsl.
+//
+//   packed[batch, panel, k, i] = x(o, g, r)[panel * width + i, t],  with batch = o * inner + g and k = r * size + t
+//
+// zeros past `count` (rows of a, or columns of b), past the last of the `reduce` products added up, of which reduce_total - o * reduce
+// exist for the last o, and up to an even depth. x(o, g, r)[i, t] lies at offset + o * outer + g * inner_step + r * reduce_step + i * step + t * k_step.
+// Dispatch: ceil(batches * panels * ceil(depth / 8) * width / 4 / 64) workgroups: an invocation takes eight k of four i.
+
+struct MatmulPack {
+    batches: u32, inner: u32, panels: u32, width: u32, depth: u32, count: u32, size: u32, reduce: u32, reduce_total: u32,
+    offset: u32, step: u32, k_step: u32, reduce_step: u32, outer: u32, inner_step: u32,
+}
+
+@group(0) @binding(0) var<uniform> params: MatmulPack;
+@group(0) @binding(1) var<storage, read> x: array<f32>;
+@group(0) @binding(2) var<storage, read_write> packed: array<vec4f>;
+
+@compute @workgroup_size(64)
+fn matmul_pack(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) groups: vec3u, @builtin(local_invocation_index) lane: u32) {
+    let index = workgroup_index(group, groups) * 64u + lane;
+    let quads = params.width / 4u;
+    let chunks = (params.depth + 7u) / 8u;
+    let line = index / (quads * chunks);
+    if (line >= params.batches * params.panels) { return; }
+    let quad = index % quads;
+    let batch = line / params.panels;
+    let i = line % params.panels * params.width + quad * 4u;
+    let o = batch / params.inner;
+    let products = min(params.reduce, params.reduce_total - o * params.reduce);
+    let base = params.offset + o * params.outer + batch % params.inner * params.inner_step + i * params.step;
+    let first = index / quads % chunks * 8u;
+    var r = first / params.size;
+    var t = first % params.size;
+    for (var k = first; k < min(first + 8u, params.depth); k++) {
+        var value = vec4f();
+        if (r < products) {
+            let at = base + r * params.reduce_step + t * params.k_step;
+            if (i + 0u < params.count) { value.x = x[at]; }
+            if (i + 1u < params.count) { value.y = x[at + params.step]; }
+            if (i + 2u < params.count) { value.z = x[at + 2u * params.step]; }
+            if (i + 3u < params.count) { value.w = x[at + 3u * params.step]; }
+        }
+        packed[(line * params.depth + k) * quads + quad] = value;
+        t++;
+        if (t == params.size) {
+            t = 0u;
+            r++;
+        }
+    }
+}

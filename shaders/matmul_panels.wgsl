@@ -1,0 +1,82 @@
+// Matrix product of operands in panels, for software adapters: each invocation computes {{ rows }} rows x 8 columns.
+//
+//   c[o, g][i, j] = bias + sum over k < depth of  a(o, g)[i, k] * b(o, g)[k, j]
+//
+// for i < m, j < n, and batches numbered o * inner + g; bias: 0 none, 1 bias[j], 2 bias[g * m + i]. c(i, j) lies at c_offset + o * c_outer + g *
+// c_inner + i * c_row + j. a: [batches, ceil(m / {{ rows }}), depth, {{ rows }}] and b: [batches, ceil(n / {{ 8 * subgroup }}), depth, {{ 8 * subgroup }}],
+// as matmul_pack.wgsl leaves them, with zeros past the edges and an even depth.
+//
+// Loads that differ between lanes are what costs here: all lanes of a subgroup share the rows, of which each loads a part, and
+// broadcasts hand it round. Panels keep a row's stride from being a power of two, which would meet the same cache lines again and again.
+// Needs subgroups of exactly {{ subgroup }} lanes. Dispatch: a subgroup for each batch, panel of b and panel of a, the latter innermost.
+
+struct MatmulPanels { m: u32, n: u32, depth: u32, batches: u32, inner: u32, c_offset: u32, c_row: u32, c_outer: u32, c_inner: u32, bias: u32, width: u32 }
+
+{%- set steps = 2 %}
+{%- set loads = (rows * steps + 4 * subgroup - 1) // (4 * subgroup) %}
+
+@group(0) @binding(0) var<uniform> params: MatmulPanels;
+@group(0) @binding(1) var<storage, read> a: array<vec4f>;
+@group(0) @binding(2) var<storage, read> b: array<vec4f>;
+@group(0) @binding(3) var<storage, read> bias: array<f32>;
+@group(0) @binding(4) var<storage, read_write> c: array<f32>;
+
+fn bias_at(g: u32, i: u32, j: u32) -> f32 {
+    switch params.bias {
+        case 1u: { return bias[j]; }
+        case 2u: { return bias[g * params.m + i]; }
+        default: { return 0.0; }
+    }
+}
+
+fn store(g: u32, i: u32, j: u32, base: u32, left: vec4f, right: vec4f) {
+    if (i >= params.m) { return; }
+    let at = base + i * params.c_row + j;
+{%- for q in range(8) %}
+    if (j + {{ q }}u < params.n) { c[at + {{ q }}u] = {{ 'left' if q < 4 else 'right' }}.{{ 'xyzw'[q % 4] }} + bias_at(g, i, j + {{ q }}u); }
+{%- endfor %}
+}
+
+@compute @workgroup_size({{ threads }})
+fn matmul_panels(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) groups: vec3u, @builtin(subgroup_id) subgroup: u32, @builtin(subgroup_invocation_id) lane: u32) {
+    let down = (params.m + {{ rows - 1 }}u) / {{ rows }}u;
+    let across = (params.n + {{ 8 * subgroup - 1 }}u) / {{ 8 * subgroup }}u;
+    let tile = workgroup_index(group, groups) * {{ threads // subgroup }}u + subgroup;
+    if (tile >= down * across * params.batches) { return; } // the whole subgroup leaves
+    let row_panel = tile % down;
+    let column_panel = tile / down % across;
+    let batch = tile / (down * across);
+    var at_a = (batch * down + row_panel) * params.depth * {{ rows // 4 }}u + lane;
+    var at_b = (batch * across + column_panel) * params.depth * {{ 2 * subgroup }}u + 2u * lane;
+{%- for i in range(rows) %}
+    {% for j in range(8) %}var c{{ i }}_{{ j }} = 0.0; {% endfor %}
+{%- endfor %}
+    for (var k = 0u; k < params.depth; k += {{ steps }}u) {
+{%- for i in range(loads) %}
+        let a{{ i }} = a[at_a + {{ i * subgroup }}u];
+{%- endfor %}
+{%- for t in range(steps) %}
+        let l{{ t }} = b[at_b + {{ t * 2 * subgroup }}u];
+        let r{{ t }} = b[at_b + {{ t * 2 * subgroup + 1 }}u];
+{%- endfor %}
+        at_a += {{ steps * rows // 4 }}u;
+        at_b += {{ steps * 2 * subgroup }}u;
+{%- for i in range(rows) %}
+   {%- for t in range(steps) %}
+      {%- set f = t * rows + i %}
+        let w{{ i }}_{{ t }} = subgroupBroadcast(a{{ f // 4 // subgroup }}.{{ 'xyzw'[f % 4] }}, {{ f // 4 % subgroup }}u);
+      {%- for j in range(8) %}
+        c{{ i }}_{{ j }} += w{{ i }}_{{ t }} * {{ 'l' if j < 4 else 'r' }}{{ t }}.{{ 'xyzw'[j % 4] }};
+      {%- endfor %}
+   {%- endfor %}
+{%- endfor %}
+    }
+
+    let o = batch / params.inner;
+    let g = batch % params.inner;
+    let base = params.c_offset + o * params.c_outer + g * params.c_inner;
+    let j = column_panel * {{ 8 * subgroup }}u + lane * 8u;
+{%- for i in range(rows) %}
+    store(g, row_panel * {{ rows }}u + {{ i }}u, j, base, vec4f(c{{ i }}_0, c{{ i }}_1, c{{ i }}_2, c{{ i }}_3), vec4f(c{{ i }}_4, c{{ i }}_5, c{{ i }}_6, c{{ i }}_7));
+{%- endfor %}
+}
