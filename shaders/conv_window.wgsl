@@ -88,13 +88,13 @@ fn conv_window(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) gro
 {%- endfor %}
         line += params.line / 4u;
 {%- if quads %}
+   {%- if edge %}
         // The quads that begin at the tile's first pixel; past the row's end any will do.
         let left = min(ox * {{ stride }}u, params.in_w - {{ 4 * stride }}u);
-   {%- for r in range(input_rows) %}
-      {%- for v in range(stride) %}
+      {%- for r in range(input_rows) %}
+         {%- for v in range(stride) %}
         let q{{ r }}_{{ v }} = select(vec4f(), x[(row{{ r }} + left) / 4u + {{ v }}u], in{{ r }});
-      {%- endfor %}
-      {%- if edge %}
+         {%- endfor %}
          {%- if handed %}
         let p{{ r }}_0 = select(0.0, subgroupShuffle(q{{ r }}_{{ stride - 1 }}.w, (lane + {{ subgroup - 1 }}u) % {{ subgroup }}u), ox > 0u);
          {%- else %}
@@ -102,18 +102,29 @@ fn conv_window(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) gro
         let p{{ r }}_0 = select(0.0, x[at{{ r }} / 4u][at{{ r }} % 4u], in{{ r }} && ox > 0u);
          {%- endif %}
          {%- if stride == 1 %}
-        {%- if handed %}
+            {%- if handed %}
         let p{{ r }}_5 = select(0.0, subgroupShuffle(q{{ r }}_0.x, (lane + 1u) % {{ subgroup }}u), ox + 4u < params.in_w);
-        {%- else %}
+            {%- else %}
         let to{{ r }} = row{{ r }} + min(left + 4u, params.in_w - 1u);
         let p{{ r }}_5 = select(0.0, x[to{{ r }} / 4u][to{{ r }} % 4u], in{{ r }} && left + 4u < params.in_w);
-        {%- endif %}
+            {%- endif %}
          {%- endif %}
-      {%- endif %}
-      {%- for i in range(4 * stride) %}
-        let p{{ r }}_{{ i + edge }} = q{{ r }}_{{ i // 4 }}.{{ 'xyzw'[i % 4] }};
+         {%- for i in range(4 * stride) %}
+        let p{{ r }}_{{ i + 1 }} = q{{ r }}_{{ i // 4 }}.{{ 'xyzw'[i % 4] }};
+         {%- endfor %}
       {%- endfor %}
-   {%- endfor %}
+   {%- else %}
+        // The padding is a multiple of four too, so each quad is in the row or out of it.
+        let left = ox - params.padding_w;
+      {%- for r in range(input_rows) %}
+         {%- for v in range((columns + 3) // 4) %}
+        let q{{ r }}_{{ v }} = select(vec4f(), x[(row{{ r }} + min(left + {{ 4 * v }}u, params.in_w - 4u)) / 4u], in{{ r }} && left + {{ 4 * v }}u < params.in_w);
+         {%- endfor %}
+         {%- for i in range(columns) %}
+        let p{{ r }}_{{ i }} = q{{ r }}_{{ i // 4 }}.{{ 'xyzw'[i % 4] }};
+         {%- endfor %}
+      {%- endfor %}
+   {%- endif %}
 {%- else %}
         let ix = ox * {{ stride }}u + kx - params.padding_w;
    {%- for i in range(columns) %}

@@ -86,10 +86,8 @@ fn conv_window_grad_weight(@builtin(workgroup_id) group: vec3u, @builtin(num_wor
    {%- endif %}
         let in{{ r }} = iy{{ r }} < params.in_h;
         let row{{ r }} = (plane * params.in_h + min(iy{{ r }}, params.in_h - 1u)) * params.in_w;
-   {%- if quads %}
-      {%- if edge %}
+   {%- if quads and edge %}
         var last{{ r }} = 0.0;
-      {%- endif %}
       {%- if stride == 1 %}
         var q{{ r }}_0 = select(vec4f(), x[row{{ r }} / 4u], in{{ r }});
       {%- endif %}
@@ -103,28 +101,35 @@ fn conv_window_grad_weight(@builtin(workgroup_id) group: vec3u, @builtin(num_wor
             let d{{ i }} = select(0.0, dy[from{{ i }} * params.out_w + min(ox + j{{ i }}, params.out_w - 1u)], on{{ i }} && ox + j{{ i }} < params.out_w);
    {%- endif %}
 {%- endfor %}
-{%- if quads %}
+{%- if quads and edge %}
    {%- for r in range(input_rows) %}
       {%- if stride == 1 %}
             let next{{ r }} = select(vec4f(), x[(row{{ r }} + min(ox + 4u, params.in_w - 4u)) / 4u], in{{ r }} && ox + 4u < params.in_w);
-         {%- if edge %}
             let p{{ r }}_5 = next{{ r }}.x;
-         {%- endif %}
       {%- else %}
          {%- for v in range(stride) %}
             let q{{ r }}_{{ v }} = select(vec4f(), x[(row{{ r }} + ox * {{ stride }}u) / 4u + {{ v }}u], in{{ r }});
          {%- endfor %}
       {%- endif %}
       {%- for i in range(4 * stride) %}
-            let p{{ r }}_{{ i + edge }} = q{{ r }}_{{ i // 4 }}.{{ 'xyzw'[i % 4] }};
+            let p{{ r }}_{{ i + 1 }} = q{{ r }}_{{ i // 4 }}.{{ 'xyzw'[i % 4] }};
       {%- endfor %}
-      {%- if edge %}
             let p{{ r }}_0 = last{{ r }};
             last{{ r }} = q{{ r }}_{{ stride - 1 }}.w;
-      {%- endif %}
       {%- if stride == 1 %}
             q{{ r }}_0 = next{{ r }};
       {%- endif %}
+   {%- endfor %}
+{%- elif quads %}
+            // The padding is a multiple of four too, so each quad is in the row or out of it.
+            let left = ox - params.padding_w;
+   {%- for r in range(input_rows) %}
+      {%- for v in range((columns + 3) // 4) %}
+            let q{{ r }}_{{ v }} = select(vec4f(), x[(row{{ r }} + min(left + {{ 4 * v }}u, params.in_w - 4u)) / 4u], in{{ r }} && left + {{ 4 * v }}u < params.in_w);
+      {%- endfor %}
+      {%- for i in range(columns) %}
+            let p{{ r }}_{{ i }} = q{{ r }}_{{ i // 4 }}.{{ 'xyzw'[i % 4] }};
+      {%- endfor %}
    {%- endfor %}
 {%- else %}
             let ix = ox * {{ stride }}u + kx - params.padding_w;

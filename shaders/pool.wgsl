@@ -6,7 +6,7 @@
 //   avg_pool_grad   dx[i] = sum of dy / divisor over the windows that contain i  (gathered)
 //
 // Window o along an axis: [o * stride - padding, + kernel), cut at the picture; adaptive: [floor(o * in / out),
-// ceil((o + 1) * in / out)). An average's divisor is the number of pixels in the window; with
+// ceil((o + 1) * in / out)) (here adaptive: {{ adaptive }}). An average's divisor is the number of pixels in the window; with
 // count_include_pad also the padding's, cut at in + padding. Dispatch: ceil(results / 64) workgroups, one
 // invocation a result (gradients: one a pixel of the input).
 
@@ -21,18 +21,26 @@ struct Pool {
 @group(0) @binding(2) var<storage, read_write> y: array<f32>;
 @group(0) @binding(3) var<storage, read_write> index_out: array<u32>;
 
+// a / b for numbers below 2^22, by floats, of which lanes divide eight at a time: off by one at most, and put right.
+fn quotient(a: u32, b: u32) -> u32 {
+    let q = u32(f32(a) / f32(b));
+    let rest = i32(a) - i32(q * b);
+    return select(select(q, q + 1u, rest >= i32(b)), q - 1u, rest < 0);
+}
+
 // The window's first pixel, one past its last, and its extent with padding.
 struct Window { start: u32, end: u32, padded: u32 }
 
 fn window(o: u32, size: u32, outs: u32, kernel: u32, stride: u32, padding: u32) -> Window {
-    if (params.adaptive == 1u) {
-        let start = o * size / outs;
-        let end = ((o + 1u) * size + outs - 1u) / outs;
-        return Window(start, end, end - start);
-    }
+{%- if adaptive %}
+    let start = o * size / outs;
+    let end = ((o + 1u) * size + outs - 1u) / outs;
+    return Window(start, end, end - start);
+{%- else %}
     let start = i32(o * stride) - i32(padding);
     let end = min(start + i32(kernel), i32(size + padding));
     return Window(u32(max(start, 0)), u32(clamp(end, 0, i32(size))), u32(end - start));
+{%- endif %}
 }
 
 fn window_y(o: u32) -> Window {
@@ -45,12 +53,15 @@ fn window_x(o: u32) -> Window {
 
 // The outputs whose windows may contain pixel i: a superset, each is tested.
 fn reach(i: u32, size: u32, outs: u32, kernel: u32, stride: u32, padding: u32) -> vec2u {
-    if (params.adaptive == 1u) {
-        return vec2u(i * outs / size, min(((i + 1u) * outs + size - 1u) / size, outs));
-    }
-    var first = 0u;
-    if (i + padding >= kernel) { first = (i + padding - kernel) / stride + 1u; }
-    return vec2u(first, min((i + padding) / stride + 1u, outs));
+{%- if adaptive %}
+    return vec2u(i * outs / size, min(((i + 1u) * outs + size - 1u) / size, outs));
+{%- else %}
+    // The first window that ends past i: division is dear, so it is counted down from the last that begins before.
+    let last = quotient(i + padding, stride);
+    var first = last;
+    while (first > 0u && (first - 1u) * stride + kernel > i + padding) { first--; }
+    return vec2u(first, min(last + 1u, outs));
+{%- endif %}
 }
 
 fn divisor(wy: Window, wx: Window) -> f32 {
@@ -62,9 +73,12 @@ fn divisor(wy: Window, wx: Window) -> f32 {
 fn max_pool(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) groups: vec3u, @builtin(local_invocation_index) lane: u32) {
     let at = workgroup_index(group, groups) * 64u + lane;
     if (at >= params.planes * params.out_h * params.out_w) { return; }
-    let wx = window_x(at % params.out_w);
-    let wy = window_y(at / params.out_w % params.out_h);
-    let plane = at / (params.out_w * params.out_h) * params.in_h * params.in_w;
+    let which = at / (params.out_h * params.out_w);
+    let pixel = at - which * params.out_h * params.out_w;
+    let oy = quotient(pixel, params.out_w);
+    let wy = window_y(oy);
+    let wx = window_x(pixel - oy * params.out_w);
+    let plane = which * params.in_h * params.in_w;
     var best_at = wy.start * params.in_w + wx.start;
     var best = x[plane + best_at];
     for (var iy = wy.start; iy < wy.end; iy++) {
@@ -90,10 +104,11 @@ fn max_pool(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) groups
 fn max_pool_grad(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) groups: vec3u, @builtin(local_invocation_index) lane: u32) {
     let at = workgroup_index(group, groups) * 64u + lane;
     if (at >= params.planes * params.in_h * params.in_w) { return; }
-    let pixel = at % (params.in_h * params.in_w);
-    let ix = pixel % params.in_w;
-    let iy = pixel / params.in_w;
-    let plane = at / (params.in_h * params.in_w) * params.out_h * params.out_w;
+    let which = at / (params.in_h * params.in_w);
+    let pixel = at - which * params.in_h * params.in_w;
+    let iy = quotient(pixel, params.in_w);
+    let ix = pixel - iy * params.in_w;
+    let plane = which * params.out_h * params.out_w;
     let rows = reach(iy, params.in_h, params.out_h, params.kernel_h, params.stride_h, params.padding_h);
     let cols = reach(ix, params.in_w, params.out_w, params.kernel_w, params.stride_w, params.padding_w);
     var sum = 0.0;
@@ -110,9 +125,12 @@ fn max_pool_grad(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) g
 fn avg_pool(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) groups: vec3u, @builtin(local_invocation_index) lane: u32) {
     let at = workgroup_index(group, groups) * 64u + lane;
     if (at >= params.planes * params.out_h * params.out_w) { return; }
-    let wx = window_x(at % params.out_w);
-    let wy = window_y(at / params.out_w % params.out_h);
-    let plane = at / (params.out_w * params.out_h) * params.in_h * params.in_w;
+    let which = at / (params.out_h * params.out_w);
+    let pixel = at - which * params.out_h * params.out_w;
+    let oy = quotient(pixel, params.out_w);
+    let wy = window_y(oy);
+    let wx = window_x(pixel - oy * params.out_w);
+    let plane = which * params.in_h * params.in_w;
     var sum = 0.0;
     for (var iy = wy.start; iy < wy.end; iy++) {
         for (var ix = wx.start; ix < wx.end; ix++) { sum += x[plane + iy * params.in_w + ix]; }
@@ -124,9 +142,11 @@ fn avg_pool(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) groups
 fn avg_pool_grad(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) groups: vec3u, @builtin(local_invocation_index) lane: u32) {
     let at = workgroup_index(group, groups) * 64u + lane;
     if (at >= params.planes * params.in_h * params.in_w) { return; }
-    let ix = at % params.in_w;
-    let iy = at / params.in_w % params.in_h;
-    let plane = at / (params.in_h * params.in_w) * params.out_h * params.out_w;
+    let which = at / (params.in_h * params.in_w);
+    let pixel = at - which * params.in_h * params.in_w;
+    let iy = quotient(pixel, params.in_w);
+    let ix = pixel - iy * params.in_w;
+    let plane = which * params.out_h * params.out_w;
     let rows = reach(iy, params.in_h, params.out_h, params.kernel_h, params.stride_h, params.padding_h);
     let cols = reach(ix, params.in_w, params.out_w, params.kernel_w, params.stride_w, params.padding_w);
     var sum = 0.0;

@@ -239,7 +239,7 @@ impl Gpu {
         let checks =
             wgpu::ShaderRuntimeChecks { force_loop_bounding: false, ..wgpu::ShaderRuntimeChecks::checked() };
         // SAFETY: every loop of our shaders counts up by a positive step to a bound that is fixed before it
-        // starts, or halves a number down to zero, so none is endless. All other checks stay.
+        // starts, or counts or halves a number down to zero, so none is endless. All other checks stay.
         let module = unsafe { self.device.create_shader_module_trusted(description, checks) };
         let compute = self.device.create_compute_pipeline(&wgpu::ComputePipelineDescriptor {
             label: Some(kernel.name),

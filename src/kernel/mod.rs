@@ -114,20 +114,20 @@ impl<'a> Io<'a> {
     }
 }
 
-/// Expands to one `static` a row and the list of all of them. A row is named after its entry point, unless it
-/// fills a template, when `as` names it.
+/// Expands to one `static` a row and the list of all of them. Rows of one entry point stand together; where its text is a
+/// template, each fills in its own numbers for the names in parentheses.
 macro_rules! kernels {
-    ($($name:ident: $file:literal, $entry:ident($params:ident)
-       $(as $label:literal { $($constant:ident: $value:literal),+ })?,
-       threads $threads:literal, reads $reads:literal, writes $writes:literal,
-       twin $twin:path $(, fast $fast:path)?;)+) => {
-        $(
+    ($($file:literal, $entry:ident($params:ident), reads $reads:literal, writes $writes:literal,
+       twin $twin:path $(, fast $fast:path)?; $constants:tt {
+        $($name:ident = $label:literal, threads $threads:literal $values:tt;)+
+    })+) => {
+        $($(
             #[doc = concat!("`", stringify!($entry), "` of `shaders/", $file, "`.")]
             pub static $name: Kernel = Kernel {
-                name: kernels!(@name $entry $($label)?),
+                name: $label,
                 file: $file,
                 body: include_str!(concat!("../../shaders/", $file)),
-                constants: &[$($((stringify!($constant), $value)),+)?],
+                constants: kernels!(@constants $constants $values),
                 entry: stringify!($entry),
                 params: <$params as Params>::LAYOUT,
                 threads: $threads,
@@ -136,12 +136,11 @@ macro_rules! kernels {
                 twin: |params, io| $twin(cast::<$params>(params), io),
                 fast: kernels!(@fast $params $($fast)?),
             };
-        )+
+        )+)+
         /// Every kernel there is.
-        pub static ALL: &[&Kernel] = &[$(&$name),+];
+        pub static ALL: &[&Kernel] = &[$($(&$name),+),+];
     };
-    (@name $entry:ident) => { stringify!($entry) };
-    (@name $entry:ident $label:literal) => { $label };
+    (@constants ($($name:ident),*) [$($value:literal),*]) => { &[$((stringify!($name), $value)),*] };
     (@fast $params:ident) => { None };
     (@fast $params:ident $fast:path) => { Some(|params, io| $fast(cast::<$params>(params), io)) };
 }
@@ -151,99 +150,206 @@ fn cast<P: Params>(words: &[u32]) -> &P {
 }
 
 kernels! {
-    COPY: "elementwise.wgsl", copy(Elementwise), threads 256, reads 1, writes 1, twin cpu::elementwise::copy;
-    ADD: "elementwise.wgsl", add(Elementwise), threads 256, reads 2, writes 1, twin cpu::elementwise::add;
-    BLEND: "elementwise.wgsl", blend(Elementwise), threads 256, reads 1, writes 1, twin cpu::elementwise::blend;
-    SCALE: "elementwise.wgsl", scale(Elementwise), threads 256, reads 2, writes 1, twin cpu::elementwise::scale;
-    RELU: "elementwise.wgsl", relu(Elementwise), threads 256, reads 1, writes 1, twin cpu::elementwise::relu;
-    RELU_GRAD: "elementwise.wgsl", relu_grad(Elementwise), threads 256, reads 2, writes 1, twin cpu::elementwise::relu_grad;
-    CHANNEL_COPY: "channel_copy.wgsl", channel_copy(ChannelCopy), threads 256, reads 1, writes 1, twin cpu::elementwise::channel_copy;
-    DROPOUT: "dropout.wgsl", dropout(Dropout), threads 256, reads 2, writes 1, twin cpu::dropout::dropout;
+    "elementwise.wgsl", copy(Elementwise), reads 1, writes 1, twin cpu::elementwise::copy; () {
+        COPY = "copy", threads 256 [];
+    }
+    "elementwise.wgsl", add(Elementwise), reads 2, writes 1, twin cpu::elementwise::add; () {
+        ADD = "add", threads 256 [];
+    }
+    "elementwise.wgsl", blend(Elementwise), reads 1, writes 1, twin cpu::elementwise::blend; () {
+        BLEND = "blend", threads 256 [];
+    }
+    "elementwise.wgsl", scale(Elementwise), reads 2, writes 1, twin cpu::elementwise::scale; () {
+        SCALE = "scale", threads 256 [];
+    }
+    "elementwise.wgsl", relu(Elementwise), reads 1, writes 1, twin cpu::elementwise::relu; () {
+        RELU = "relu", threads 256 [];
+    }
+    "elementwise.wgsl", relu_grad(Elementwise), reads 2, writes 1, twin cpu::elementwise::relu_grad; () {
+        RELU_GRAD = "relu_grad", threads 256 [];
+    }
 
-    MATMUL_TILED_128X128: "matmul_tiled.wgsl", matmul_tiled(Matmul) as "matmul_tiled_128x128" { tile_m: 128, tile_n: 128, tile_k: 8, each_m: 8, each_n: 8 }, threads 256, reads 3, writes 1, twin cpu::matmul::matmul, fast cpu::matmul::matmul_fast;
-    MATMUL_TILED_64X64: "matmul_tiled.wgsl", matmul_tiled(Matmul) as "matmul_tiled_64x64" { tile_m: 64, tile_n: 64, tile_k: 16, each_m: 4, each_n: 4 }, threads 256, reads 3, writes 1, twin cpu::matmul::matmul, fast cpu::matmul::matmul_fast;
-    MATMUL_TILED_32X128: "matmul_tiled.wgsl", matmul_tiled(Matmul) as "matmul_tiled_32x128" { tile_m: 32, tile_n: 128, tile_k: 16, each_m: 4, each_n: 4 }, threads 256, reads 3, writes 1, twin cpu::matmul::matmul, fast cpu::matmul::matmul_fast;
-    MATMUL_TILED_16X128: "matmul_tiled.wgsl", matmul_tiled(Matmul) as "matmul_tiled_16x128" { tile_m: 16, tile_n: 128, tile_k: 16, each_m: 4, each_n: 4 }, threads 128, reads 3, writes 1, twin cpu::matmul::matmul, fast cpu::matmul::matmul_fast;
-    MATMUL_REGISTERS: "matmul_registers.wgsl", matmul_registers(Matmul), threads 64, reads 3, writes 1, twin cpu::matmul::matmul, fast cpu::matmul::matmul_fast;
+    "channel_copy.wgsl", channel_copy(ChannelCopy), reads 1, writes 1, twin cpu::elementwise::channel_copy; () {
+        CHANNEL_COPY = "channel_copy", threads 256 [];
+    }
 
-    MATMUL_PACK: "matmul_pack.wgsl", matmul_pack(MatmulPack), threads 64, reads 1, writes 1, twin cpu::matmul_panels::matmul_pack;
-    MATMUL_PANELS: "matmul_panels.wgsl", matmul_panels(MatmulPanels) as "matmul_panels" { rows: 16 }, threads 64, reads 3, writes 1, twin cpu::matmul_panels::matmul_panels;
+    "dropout.wgsl", dropout(Dropout), reads 2, writes 1, twin cpu::dropout::dropout; () {
+        DROPOUT = "dropout", threads 256 [];
+    }
 
-    IM2COL: "im2col.wgsl", im2col(Conv), threads 64, reads 1, writes 1, twin cpu::conv::im2col, fast cpu::conv::im2col_fast;
-    COL2IM: "im2col.wgsl", col2im(Conv), threads 64, reads 1, writes 1, twin cpu::conv::col2im, fast cpu::conv::col2im_fast;
-    CONV_PACK: "conv_pack.wgsl", conv_pack(ConvPack), threads 64, reads 1, writes 1, twin cpu::conv_window::conv_pack;
-    CONV_WINDOW_3X3_HANDED: "conv_window.wgsl", conv_window(ConvWindow) as "conv_window_3x3_handed" { taps_h: 3, taps_w: 3, stride: 1, rows: 2, channels: 16, quads: 1, handed: 1 }, threads 64, reads 3, writes 1, twin cpu::conv_window::conv_window;
-    CONV_WINDOW_3X3_QUADS: "conv_window.wgsl", conv_window(ConvWindow) as "conv_window_3x3_quads" { taps_h: 3, taps_w: 3, stride: 1, rows: 2, channels: 16, quads: 1, handed: 0 }, threads 64, reads 3, writes 1, twin cpu::conv_window::conv_window;
-    CONV_WINDOW_3X3: "conv_window.wgsl", conv_window(ConvWindow) as "conv_window_3x3" { taps_h: 3, taps_w: 3, stride: 1, rows: 2, channels: 16, quads: 0, handed: 0 }, threads 64, reads 3, writes 1, twin cpu::conv_window::conv_window;
-    CONV_WINDOW_3X3_STRIDE2_HANDED: "conv_window.wgsl", conv_window(ConvWindow) as "conv_window_3x3_stride2_handed" { taps_h: 3, taps_w: 3, stride: 2, rows: 2, channels: 16, quads: 1, handed: 1 }, threads 64, reads 3, writes 1, twin cpu::conv_window::conv_window;
-    CONV_WINDOW_3X3_STRIDE2_QUADS: "conv_window.wgsl", conv_window(ConvWindow) as "conv_window_3x3_stride2_quads" { taps_h: 3, taps_w: 3, stride: 2, rows: 2, channels: 16, quads: 1, handed: 0 }, threads 64, reads 3, writes 1, twin cpu::conv_window::conv_window;
-    CONV_WINDOW_3X3_STRIDE2: "conv_window.wgsl", conv_window(ConvWindow) as "conv_window_3x3_stride2" { taps_h: 3, taps_w: 3, stride: 2, rows: 2, channels: 16, quads: 0, handed: 0 }, threads 64, reads 3, writes 1, twin cpu::conv_window::conv_window;
-    CONV_WINDOW_1X1_QUADS: "conv_window.wgsl", conv_window(ConvWindow) as "conv_window_1x1_quads" { taps_h: 1, taps_w: 1, stride: 1, rows: 2, channels: 32, quads: 1, handed: 0 }, threads 64, reads 3, writes 1, twin cpu::conv_window::conv_window;
-    CONV_WINDOW_1X1: "conv_window.wgsl", conv_window(ConvWindow) as "conv_window_1x1" { taps_h: 1, taps_w: 1, stride: 1, rows: 2, channels: 32, quads: 0, handed: 0 }, threads 64, reads 3, writes 1, twin cpu::conv_window::conv_window;
-    CONV_WINDOW_1X1_STRIDE2: "conv_window.wgsl", conv_window(ConvWindow) as "conv_window_1x1_stride2" { taps_h: 1, taps_w: 1, stride: 2, rows: 2, channels: 32, quads: 0, handed: 0 }, threads 64, reads 3, writes 1, twin cpu::conv_window::conv_window;
-    CONV_WINDOW_1X5: "conv_window.wgsl", conv_window(ConvWindow) as "conv_window_1x5" { taps_h: 1, taps_w: 5, stride: 1, rows: 2, channels: 16, quads: 0, handed: 0 }, threads 64, reads 3, writes 1, twin cpu::conv_window::conv_window;
-    CONV_WINDOW_1X3: "conv_window.wgsl", conv_window(ConvWindow) as "conv_window_1x3" { taps_h: 1, taps_w: 3, stride: 1, rows: 2, channels: 16, quads: 0, handed: 0 }, threads 64, reads 3, writes 1, twin cpu::conv_window::conv_window;
-    CONV_WINDOW_1X3_STRIDE2: "conv_window.wgsl", conv_window(ConvWindow) as "conv_window_1x3_stride2" { taps_h: 1, taps_w: 3, stride: 2, rows: 2, channels: 16, quads: 0, handed: 0 }, threads 64, reads 3, writes 1, twin cpu::conv_window::conv_window;
-    CONV_GRAD_WEIGHT_3X3_QUADS: "conv_window_grad_weight.wgsl", conv_window_grad_weight(ConvWindow) as "conv_window_grad_weight_3x3_quads" { taps_h: 3, taps_w: 3, stride: 1, rows: 2, channels: 16, quads: 1 }, threads 64, reads 2, writes 1, twin cpu::conv_window::conv_window_grad_weight;
-    CONV_GRAD_WEIGHT_3X3: "conv_window_grad_weight.wgsl", conv_window_grad_weight(ConvWindow) as "conv_window_grad_weight_3x3" { taps_h: 3, taps_w: 3, stride: 1, rows: 2, channels: 16, quads: 0 }, threads 64, reads 2, writes 1, twin cpu::conv_window::conv_window_grad_weight;
-    CONV_GRAD_WEIGHT_3X3_STRIDE2_QUADS: "conv_window_grad_weight.wgsl", conv_window_grad_weight(ConvWindow) as "conv_window_grad_weight_3x3_stride2_quads" { taps_h: 3, taps_w: 3, stride: 2, rows: 2, channels: 16, quads: 1 }, threads 64, reads 2, writes 1, twin cpu::conv_window::conv_window_grad_weight;
-    CONV_GRAD_WEIGHT_3X3_STRIDE2: "conv_window_grad_weight.wgsl", conv_window_grad_weight(ConvWindow) as "conv_window_grad_weight_3x3_stride2" { taps_h: 3, taps_w: 3, stride: 2, rows: 2, channels: 16, quads: 0 }, threads 64, reads 2, writes 1, twin cpu::conv_window::conv_window_grad_weight;
-    CONV_GRAD_WEIGHT_1X1_QUADS: "conv_window_grad_weight.wgsl", conv_window_grad_weight(ConvWindow) as "conv_window_grad_weight_1x1_quads" { taps_h: 1, taps_w: 1, stride: 1, rows: 2, channels: 32, quads: 1 }, threads 64, reads 2, writes 1, twin cpu::conv_window::conv_window_grad_weight;
-    CONV_GRAD_WEIGHT_1X1: "conv_window_grad_weight.wgsl", conv_window_grad_weight(ConvWindow) as "conv_window_grad_weight_1x1" { taps_h: 1, taps_w: 1, stride: 1, rows: 2, channels: 32, quads: 0 }, threads 64, reads 2, writes 1, twin cpu::conv_window::conv_window_grad_weight;
-    CONV_GRAD_WEIGHT_1X1_STRIDE2: "conv_window_grad_weight.wgsl", conv_window_grad_weight(ConvWindow) as "conv_window_grad_weight_1x1_stride2" { taps_h: 1, taps_w: 1, stride: 2, rows: 2, channels: 32, quads: 0 }, threads 64, reads 2, writes 1, twin cpu::conv_window::conv_window_grad_weight;
-    CONV_GRAD_WEIGHT_1X5: "conv_window_grad_weight.wgsl", conv_window_grad_weight(ConvWindow) as "conv_window_grad_weight_1x5" { taps_h: 1, taps_w: 5, stride: 1, rows: 2, channels: 16, quads: 0 }, threads 64, reads 2, writes 1, twin cpu::conv_window::conv_window_grad_weight;
-    CONV_GRAD_WEIGHT_1X3: "conv_window_grad_weight.wgsl", conv_window_grad_weight(ConvWindow) as "conv_window_grad_weight_1x3" { taps_h: 1, taps_w: 3, stride: 1, rows: 2, channels: 16, quads: 0 }, threads 64, reads 2, writes 1, twin cpu::conv_window::conv_window_grad_weight;
-    CONV_GRAD_WEIGHT_1X3_STRIDE2: "conv_window_grad_weight.wgsl", conv_window_grad_weight(ConvWindow) as "conv_window_grad_weight_1x3_stride2" { taps_h: 1, taps_w: 3, stride: 2, rows: 2, channels: 16, quads: 0 }, threads 64, reads 2, writes 1, twin cpu::conv_window::conv_window_grad_weight;
-    CONV_GEMM_3X3_128X128: "conv_gemm.wgsl", conv_gemm(ConvGemm) as "conv_gemm_3x3_128x128" { tile_m: 128, tile_n: 128, tile_k: 8, each_m: 8, each_n: 8, taps_h: 3, taps_w: 3 }, threads 256, reads 3, writes 1, twin cpu::conv_gemm::conv_gemm;
-    CONV_GEMM_3X3_64X64: "conv_gemm.wgsl", conv_gemm(ConvGemm) as "conv_gemm_3x3_64x64" { tile_m: 64, tile_n: 64, tile_k: 16, each_m: 4, each_n: 4, taps_h: 3, taps_w: 3 }, threads 256, reads 3, writes 1, twin cpu::conv_gemm::conv_gemm;
-    CONV_GEMM_3X3_32X128: "conv_gemm.wgsl", conv_gemm(ConvGemm) as "conv_gemm_3x3_32x128" { tile_m: 32, tile_n: 128, tile_k: 16, each_m: 4, each_n: 4, taps_h: 3, taps_w: 3 }, threads 256, reads 3, writes 1, twin cpu::conv_gemm::conv_gemm;
-    CONV_GEMM_3X3_16X128: "conv_gemm.wgsl", conv_gemm(ConvGemm) as "conv_gemm_3x3_16x128" { tile_m: 16, tile_n: 128, tile_k: 16, each_m: 4, each_n: 4, taps_h: 3, taps_w: 3 }, threads 128, reads 3, writes 1, twin cpu::conv_gemm::conv_gemm;
-    CONV_GEMM_1X1_128X128: "conv_gemm.wgsl", conv_gemm(ConvGemm) as "conv_gemm_1x1_128x128" { tile_m: 128, tile_n: 128, tile_k: 8, each_m: 8, each_n: 8, taps_h: 1, taps_w: 1 }, threads 256, reads 3, writes 1, twin cpu::conv_gemm::conv_gemm;
-    CONV_GEMM_1X1_64X64: "conv_gemm.wgsl", conv_gemm(ConvGemm) as "conv_gemm_1x1_64x64" { tile_m: 64, tile_n: 64, tile_k: 16, each_m: 4, each_n: 4, taps_h: 1, taps_w: 1 }, threads 256, reads 3, writes 1, twin cpu::conv_gemm::conv_gemm;
-    CONV_GEMM_1X1_32X128: "conv_gemm.wgsl", conv_gemm(ConvGemm) as "conv_gemm_1x1_32x128" { tile_m: 32, tile_n: 128, tile_k: 16, each_m: 4, each_n: 4, taps_h: 1, taps_w: 1 }, threads 256, reads 3, writes 1, twin cpu::conv_gemm::conv_gemm;
-    CONV_GEMM_1X1_16X128: "conv_gemm.wgsl", conv_gemm(ConvGemm) as "conv_gemm_1x1_16x128" { tile_m: 16, tile_n: 128, tile_k: 16, each_m: 4, each_n: 4, taps_h: 1, taps_w: 1 }, threads 128, reads 3, writes 1, twin cpu::conv_gemm::conv_gemm;
-    CONV_GEMM_128X128: "conv_gemm.wgsl", conv_gemm(ConvGemm) as "conv_gemm_128x128" { tile_m: 128, tile_n: 128, tile_k: 8, each_m: 8, each_n: 8, taps_h: 0, taps_w: 0 }, threads 256, reads 3, writes 1, twin cpu::conv_gemm::conv_gemm;
-    CONV_GEMM_64X64: "conv_gemm.wgsl", conv_gemm(ConvGemm) as "conv_gemm_64x64" { tile_m: 64, tile_n: 64, tile_k: 16, each_m: 4, each_n: 4, taps_h: 0, taps_w: 0 }, threads 256, reads 3, writes 1, twin cpu::conv_gemm::conv_gemm;
-    CONV_GEMM_32X128: "conv_gemm.wgsl", conv_gemm(ConvGemm) as "conv_gemm_32x128" { tile_m: 32, tile_n: 128, tile_k: 16, each_m: 4, each_n: 4, taps_h: 0, taps_w: 0 }, threads 256, reads 3, writes 1, twin cpu::conv_gemm::conv_gemm;
-    CONV_GEMM_16X128: "conv_gemm.wgsl", conv_gemm(ConvGemm) as "conv_gemm_16x128" { tile_m: 16, tile_n: 128, tile_k: 16, each_m: 4, each_n: 4, taps_h: 0, taps_w: 0 }, threads 128, reads 3, writes 1, twin cpu::conv_gemm::conv_gemm;
-    CONV_GEMM_GRAD_WEIGHT_128X128: "conv_gemm_grad_weight.wgsl", conv_gemm_grad_weight(ConvGemm) as "conv_gemm_grad_weight_128x128" { tile_m: 128, tile_n: 128, tile_k: 8, each_m: 8, each_n: 8 }, threads 256, reads 2, writes 1, twin cpu::conv_gemm::conv_gemm_grad_weight;
-    CONV_GEMM_GRAD_WEIGHT_64X64: "conv_gemm_grad_weight.wgsl", conv_gemm_grad_weight(ConvGemm) as "conv_gemm_grad_weight_64x64" { tile_m: 64, tile_n: 64, tile_k: 16, each_m: 4, each_n: 4 }, threads 256, reads 2, writes 1, twin cpu::conv_gemm::conv_gemm_grad_weight;
-    CONV_GEMM_GRAD_WEIGHT_32X128: "conv_gemm_grad_weight.wgsl", conv_gemm_grad_weight(ConvGemm) as "conv_gemm_grad_weight_32x128" { tile_m: 32, tile_n: 128, tile_k: 16, each_m: 4, each_n: 4 }, threads 256, reads 2, writes 1, twin cpu::conv_gemm::conv_gemm_grad_weight;
-    CONV_GEMM_GRAD_WEIGHT_16X128: "conv_gemm_grad_weight.wgsl", conv_gemm_grad_weight(ConvGemm) as "conv_gemm_grad_weight_16x128" { tile_m: 16, tile_n: 128, tile_k: 16, each_m: 4, each_n: 4 }, threads 128, reads 2, writes 1, twin cpu::conv_gemm::conv_gemm_grad_weight;
-    CONV_DIRECT: "conv_direct.wgsl", conv_direct(Conv), threads 64, reads 3, writes 1, twin cpu::conv::conv_direct, fast cpu::fast::conv::forward;
-    CONV_DIRECT_GRAD_INPUT: "conv_direct.wgsl", conv_direct_grad_input(Conv), threads 64, reads 2, writes 1, twin cpu::conv::conv_direct_grad_input, fast cpu::fast::conv::grad_input;
-    CONV_DIRECT_GRAD_WEIGHT: "conv_direct.wgsl", conv_direct_grad_weight(Conv), threads 64, reads 2, writes 1, twin cpu::conv::conv_direct_grad_weight, fast cpu::fast::conv::grad_weight;
+    "matmul_tiled.wgsl", matmul_tiled(Matmul), reads 3, writes 1, twin cpu::matmul::matmul, fast cpu::matmul::matmul_fast; (tile_m, tile_n, tile_k, each_m, each_n) {
+        MATMUL_TILED_128X128 = "matmul_tiled_128x128", threads 256 [128, 128, 8, 8, 8];
+        MATMUL_TILED_64X64 = "matmul_tiled_64x64", threads 256 [64, 64, 16, 4, 4];
+        MATMUL_TILED_32X128 = "matmul_tiled_32x128", threads 256 [32, 128, 16, 4, 4];
+        MATMUL_TILED_16X128 = "matmul_tiled_16x128", threads 128 [16, 128, 16, 4, 4];
+    }
 
-    CHANNEL_SUM: "reduce.wgsl", channel_sum(ChannelSum), threads 64, reads 1, writes 1, twin cpu::reduce::channel_sum;
-    SLICE_SUM: "reduce.wgsl", slice_sum(SliceSum), threads 64, reads 1, writes 1, twin cpu::reduce::slice_sum;
-    SLICE_SUM_QUADS: "reduce.wgsl", slice_sum_quads(SliceSum), threads 64, reads 1, writes 1, twin cpu::reduce::slice_sum;
+    "matmul_registers.wgsl", matmul_registers(Matmul), reads 3, writes 1, twin cpu::matmul::matmul, fast cpu::matmul::matmul_fast; () {
+        MATMUL_REGISTERS = "matmul_registers", threads 64 [];
+    }
 
-    BATCH_NORM_PARTIAL: "batch_norm.wgsl", batch_norm_partial(BatchNorm) as "batch_norm_partial" { quads: 0 }, threads 64, reads 1, writes 1, twin cpu::batch_norm::partial, fast cpu::fast::batch_norm::partial;
-    BATCH_NORM_PARTIAL_QUADS: "batch_norm.wgsl", batch_norm_partial(BatchNorm) as "batch_norm_partial_quads" { quads: 1 }, threads 64, reads 1, writes 1, twin cpu::batch_norm::partial, fast cpu::fast::batch_norm::partial;
-    BATCH_NORM_STATS: "batch_norm.wgsl", batch_norm_stats(BatchNorm) as "batch_norm_stats" { quads: 0 }, threads 64, reads 1, writes 2, twin cpu::batch_norm::stats;
-    BATCH_NORM_APPLY: "batch_norm.wgsl", batch_norm_apply(BatchNorm) as "batch_norm_apply" { quads: 0 }, threads 64, reads 6, writes 1, twin cpu::batch_norm::apply, fast cpu::fast::batch_norm::apply;
-    BATCH_NORM_APPLY_QUADS: "batch_norm.wgsl", batch_norm_apply(BatchNorm) as "batch_norm_apply_quads" { quads: 1 }, threads 64, reads 6, writes 1, twin cpu::batch_norm::apply, fast cpu::fast::batch_norm::apply;
-    BATCH_NORM_GRAD_PARTIAL: "batch_norm.wgsl", batch_norm_grad_partial(BatchNorm) as "batch_norm_grad_partial" { quads: 0 }, threads 64, reads 6, writes 1, twin cpu::batch_norm::grad_partial, fast cpu::fast::batch_norm::grad_partial;
-    BATCH_NORM_GRAD_PARTIAL_QUADS: "batch_norm.wgsl", batch_norm_grad_partial(BatchNorm) as "batch_norm_grad_partial_quads" { quads: 1 }, threads 64, reads 6, writes 1, twin cpu::batch_norm::grad_partial, fast cpu::fast::batch_norm::grad_partial;
-    BATCH_NORM_GRAD_STATS: "batch_norm.wgsl", batch_norm_grad_stats(BatchNorm) as "batch_norm_grad_stats" { quads: 0 }, threads 64, reads 5, writes 3, twin cpu::batch_norm::grad_stats;
-    BATCH_NORM_GRAD_INPUT: "batch_norm.wgsl", batch_norm_grad_input(BatchNorm) as "batch_norm_grad_input" { quads: 0 }, threads 64, reads 3, writes 1, twin cpu::batch_norm::grad_input, fast cpu::fast::batch_norm::grad_input;
-    BATCH_NORM_GRAD_INPUT_QUADS: "batch_norm.wgsl", batch_norm_grad_input(BatchNorm) as "batch_norm_grad_input_quads" { quads: 1 }, threads 64, reads 3, writes 1, twin cpu::batch_norm::grad_input, fast cpu::fast::batch_norm::grad_input;
+    "matmul_pack.wgsl", matmul_pack(MatmulPack), reads 1, writes 1, twin cpu::matmul_panels::matmul_pack; () {
+        MATMUL_PACK = "matmul_pack", threads 64 [];
+    }
 
-    MAX_POOL: "pool.wgsl", max_pool(Pool), threads 64, reads 1, writes 2, twin cpu::pool::max_pool;
-    MAX_POOL_GRAD: "pool.wgsl", max_pool_grad(Pool), threads 64, reads 2, writes 1, twin cpu::pool::max_pool_grad;
-    AVG_POOL: "pool.wgsl", avg_pool(Pool), threads 64, reads 1, writes 1, twin cpu::pool::avg_pool;
-    AVG_POOL_GRAD: "pool.wgsl", avg_pool_grad(Pool), threads 64, reads 1, writes 1, twin cpu::pool::avg_pool_grad;
+    "matmul_panels.wgsl", matmul_panels(MatmulPanels), reads 3, writes 1, twin cpu::matmul_panels::matmul_panels; (rows) {
+        MATMUL_PANELS = "matmul_panels", threads 64 [16];
+    }
 
-    SOFTMAX: "softmax.wgsl", softmax(Softmax), threads 64, reads 1, writes 1, twin cpu::softmax::softmax;
-    LOG_SOFTMAX: "softmax.wgsl", log_softmax(Softmax), threads 64, reads 1, writes 1, twin cpu::softmax::log_softmax;
-    SOFTMAX_GRAD: "softmax.wgsl", softmax_grad(Softmax), threads 64, reads 2, writes 1, twin cpu::softmax::softmax_grad;
-    LOG_SOFTMAX_GRAD: "softmax.wgsl", log_softmax_grad(Softmax), threads 64, reads 2, writes 1, twin cpu::softmax::log_softmax_grad;
+    "im2col.wgsl", im2col(Conv), reads 1, writes 1, twin cpu::conv::im2col, fast cpu::conv::im2col_fast; () {
+        IM2COL = "im2col", threads 64 [];
+    }
+    "im2col.wgsl", col2im(Conv), reads 1, writes 1, twin cpu::conv::col2im, fast cpu::conv::col2im_fast; () {
+        COL2IM = "col2im", threads 64 [];
+    }
 
-    CROSS_ENTROPY: "loss.wgsl", cross_entropy(Loss), threads 64, reads 2, writes 1, twin cpu::loss::cross_entropy;
-    CROSS_ENTROPY_GRAD: "loss.wgsl", cross_entropy_grad(Loss), threads 64, reads 3, writes 1, twin cpu::loss::cross_entropy_grad;
-    TOP_K: "loss.wgsl", top_k(Loss), threads 64, reads 2, writes 1, twin cpu::loss::top_k;
+    "conv_pack.wgsl", conv_pack(ConvPack), reads 1, writes 1, twin cpu::conv_window::conv_pack; () {
+        CONV_PACK = "conv_pack", threads 64 [];
+    }
 
-    SGD: "optimizer.wgsl", sgd(Sgd), threads 256, reads 2, writes 2, twin cpu::optimizer::sgd;
-    ADAM: "optimizer.wgsl", adam(Adam), threads 256, reads 2, writes 3, twin cpu::optimizer::adam;
-    CLIP_COEFFICIENT: "clip.wgsl", clip_coefficient(Clip), threads 1, reads 1, writes 1, twin cpu::optimizer::clip_coefficient;
+    "conv_window.wgsl", conv_window(ConvWindow), reads 3, writes 1, twin cpu::conv_window::conv_window; (taps_h, taps_w, stride, rows, channels, quads, handed) {
+        CONV_WINDOW_3X3_HANDED = "conv_window_3x3_handed", threads 64 [3, 3, 1, 2, 16, 1, 1];
+        CONV_WINDOW_3X3_QUADS = "conv_window_3x3_quads", threads 64 [3, 3, 1, 2, 16, 1, 0];
+        CONV_WINDOW_3X3 = "conv_window_3x3", threads 64 [3, 3, 1, 2, 16, 0, 0];
+        CONV_WINDOW_3X3_STRIDE2_HANDED = "conv_window_3x3_stride2_handed", threads 64 [3, 3, 2, 2, 16, 1, 1];
+        CONV_WINDOW_3X3_STRIDE2_QUADS = "conv_window_3x3_stride2_quads", threads 64 [3, 3, 2, 2, 16, 1, 0];
+        CONV_WINDOW_3X3_STRIDE2 = "conv_window_3x3_stride2", threads 64 [3, 3, 2, 2, 16, 0, 0];
+        CONV_WINDOW_1X1_QUADS = "conv_window_1x1_quads", threads 64 [1, 1, 1, 2, 32, 1, 0];
+        CONV_WINDOW_1X1 = "conv_window_1x1", threads 64 [1, 1, 1, 2, 32, 0, 0];
+        CONV_WINDOW_1X1_STRIDE2 = "conv_window_1x1_stride2", threads 64 [1, 1, 2, 2, 32, 0, 0];
+        CONV_WINDOW_1X5_QUADS = "conv_window_1x5_quads", threads 64 [1, 5, 1, 2, 16, 1, 0];
+        CONV_WINDOW_1X5 = "conv_window_1x5", threads 64 [1, 5, 1, 2, 16, 0, 0];
+        CONV_WINDOW_1X3 = "conv_window_1x3", threads 64 [1, 3, 1, 2, 16, 0, 0];
+        CONV_WINDOW_1X3_STRIDE2 = "conv_window_1x3_stride2", threads 64 [1, 3, 2, 2, 16, 0, 0];
+    }
+
+    "conv_window_grad_weight.wgsl", conv_window_grad_weight(ConvWindow), reads 2, writes 1, twin cpu::conv_window::conv_window_grad_weight; (taps_h, taps_w, stride, rows, channels, quads) {
+        CONV_GRAD_WEIGHT_3X3_QUADS = "conv_window_grad_weight_3x3_quads", threads 64 [3, 3, 1, 2, 16, 1];
+        CONV_GRAD_WEIGHT_3X3 = "conv_window_grad_weight_3x3", threads 64 [3, 3, 1, 2, 16, 0];
+        CONV_GRAD_WEIGHT_3X3_STRIDE2_QUADS = "conv_window_grad_weight_3x3_stride2_quads", threads 64 [3, 3, 2, 2, 16, 1];
+        CONV_GRAD_WEIGHT_3X3_STRIDE2 = "conv_window_grad_weight_3x3_stride2", threads 64 [3, 3, 2, 2, 16, 0];
+        CONV_GRAD_WEIGHT_1X1_QUADS = "conv_window_grad_weight_1x1_quads", threads 64 [1, 1, 1, 2, 32, 1];
+        CONV_GRAD_WEIGHT_1X1 = "conv_window_grad_weight_1x1", threads 64 [1, 1, 1, 2, 32, 0];
+        CONV_GRAD_WEIGHT_1X1_STRIDE2 = "conv_window_grad_weight_1x1_stride2", threads 64 [1, 1, 2, 2, 32, 0];
+        CONV_GRAD_WEIGHT_1X5_QUADS = "conv_window_grad_weight_1x5_quads", threads 64 [1, 5, 1, 2, 16, 1];
+        CONV_GRAD_WEIGHT_1X5 = "conv_window_grad_weight_1x5", threads 64 [1, 5, 1, 2, 16, 0];
+        CONV_GRAD_WEIGHT_1X3 = "conv_window_grad_weight_1x3", threads 64 [1, 3, 1, 2, 16, 0];
+        CONV_GRAD_WEIGHT_1X3_STRIDE2 = "conv_window_grad_weight_1x3_stride2", threads 64 [1, 3, 2, 2, 16, 0];
+    }
+
+    "conv_gemm.wgsl", conv_gemm(ConvGemm), reads 3, writes 1, twin cpu::conv_gemm::conv_gemm; (tile_m, tile_n, tile_k, each_m, each_n, taps_h, taps_w) {
+        CONV_GEMM_3X3_128X128 = "conv_gemm_3x3_128x128", threads 256 [128, 128, 8, 8, 8, 3, 3];
+        CONV_GEMM_3X3_64X64 = "conv_gemm_3x3_64x64", threads 256 [64, 64, 16, 4, 4, 3, 3];
+        CONV_GEMM_3X3_32X128 = "conv_gemm_3x3_32x128", threads 256 [32, 128, 16, 4, 4, 3, 3];
+        CONV_GEMM_3X3_16X128 = "conv_gemm_3x3_16x128", threads 128 [16, 128, 16, 4, 4, 3, 3];
+        CONV_GEMM_1X1_128X128 = "conv_gemm_1x1_128x128", threads 256 [128, 128, 8, 8, 8, 1, 1];
+        CONV_GEMM_1X1_64X64 = "conv_gemm_1x1_64x64", threads 256 [64, 64, 16, 4, 4, 1, 1];
+        CONV_GEMM_1X1_32X128 = "conv_gemm_1x1_32x128", threads 256 [32, 128, 16, 4, 4, 1, 1];
+        CONV_GEMM_1X1_16X128 = "conv_gemm_1x1_16x128", threads 128 [16, 128, 16, 4, 4, 1, 1];
+        CONV_GEMM_128X128 = "conv_gemm_128x128", threads 256 [128, 128, 8, 8, 8, 0, 0];
+        CONV_GEMM_64X64 = "conv_gemm_64x64", threads 256 [64, 64, 16, 4, 4, 0, 0];
+        CONV_GEMM_32X128 = "conv_gemm_32x128", threads 256 [32, 128, 16, 4, 4, 0, 0];
+        CONV_GEMM_16X128 = "conv_gemm_16x128", threads 128 [16, 128, 16, 4, 4, 0, 0];
+    }
+
+    "conv_gemm_grad_weight.wgsl", conv_gemm_grad_weight(ConvGemm), reads 2, writes 1, twin cpu::conv_gemm::conv_gemm_grad_weight; (tile_m, tile_n, tile_k, each_m, each_n) {
+        CONV_GEMM_GRAD_WEIGHT_128X128 = "conv_gemm_grad_weight_128x128", threads 256 [128, 128, 8, 8, 8];
+        CONV_GEMM_GRAD_WEIGHT_64X64 = "conv_gemm_grad_weight_64x64", threads 256 [64, 64, 16, 4, 4];
+        CONV_GEMM_GRAD_WEIGHT_32X128 = "conv_gemm_grad_weight_32x128", threads 256 [32, 128, 16, 4, 4];
+        CONV_GEMM_GRAD_WEIGHT_16X128 = "conv_gemm_grad_weight_16x128", threads 128 [16, 128, 16, 4, 4];
+    }
+
+    "conv_direct.wgsl", conv_direct(Conv), reads 3, writes 1, twin cpu::conv::conv_direct, fast cpu::fast::conv::forward; () {
+        CONV_DIRECT = "conv_direct", threads 64 [];
+    }
+    "conv_direct.wgsl", conv_direct_grad_input(Conv), reads 2, writes 1, twin cpu::conv::conv_direct_grad_input, fast cpu::fast::conv::grad_input; () {
+        CONV_DIRECT_GRAD_INPUT = "conv_direct_grad_input", threads 64 [];
+    }
+    "conv_direct.wgsl", conv_direct_grad_weight(Conv), reads 2, writes 1, twin cpu::conv::conv_direct_grad_weight, fast cpu::fast::conv::grad_weight; () {
+        CONV_DIRECT_GRAD_WEIGHT = "conv_direct_grad_weight", threads 64 [];
+    }
+
+    "reduce.wgsl", channel_sum(ChannelSum), reads 1, writes 1, twin cpu::reduce::channel_sum; () {
+        CHANNEL_SUM = "channel_sum", threads 64 [];
+    }
+    "reduce.wgsl", slice_sum(SliceSum), reads 1, writes 1, twin cpu::reduce::slice_sum; () {
+        SLICE_SUM = "slice_sum", threads 64 [];
+    }
+    "reduce.wgsl", slice_sum_quads(SliceSum), reads 1, writes 1, twin cpu::reduce::slice_sum; () {
+        SLICE_SUM_QUADS = "slice_sum_quads", threads 64 [];
+    }
+
+    "batch_norm.wgsl", batch_norm_partial(BatchNorm), reads 1, writes 1, twin cpu::batch_norm::partial, fast cpu::fast::batch_norm::partial; (quads) {
+        BATCH_NORM_PARTIAL = "batch_norm_partial", threads 64 [0];
+        BATCH_NORM_PARTIAL_QUADS = "batch_norm_partial_quads", threads 64 [1];
+    }
+    "batch_norm.wgsl", batch_norm_stats(BatchNorm), reads 1, writes 2, twin cpu::batch_norm::stats; (quads) {
+        BATCH_NORM_STATS = "batch_norm_stats", threads 64 [0];
+    }
+    "batch_norm.wgsl", batch_norm_apply(BatchNorm), reads 6, writes 1, twin cpu::batch_norm::apply, fast cpu::fast::batch_norm::apply; (quads) {
+        BATCH_NORM_APPLY = "batch_norm_apply", threads 64 [0];
+        BATCH_NORM_APPLY_QUADS = "batch_norm_apply_quads", threads 64 [1];
+    }
+    "batch_norm.wgsl", batch_norm_grad_partial(BatchNorm), reads 6, writes 1, twin cpu::batch_norm::grad_partial, fast cpu::fast::batch_norm::grad_partial; (quads) {
+        BATCH_NORM_GRAD_PARTIAL = "batch_norm_grad_partial", threads 64 [0];
+        BATCH_NORM_GRAD_PARTIAL_QUADS = "batch_norm_grad_partial_quads", threads 64 [1];
+    }
+    "batch_norm.wgsl", batch_norm_grad_stats(BatchNorm), reads 5, writes 3, twin cpu::batch_norm::grad_stats; (quads) {
+        BATCH_NORM_GRAD_STATS = "batch_norm_grad_stats", threads 64 [0];
+    }
+    "batch_norm.wgsl", batch_norm_grad_input(BatchNorm), reads 3, writes 1, twin cpu::batch_norm::grad_input, fast cpu::fast::batch_norm::grad_input; (quads) {
+        BATCH_NORM_GRAD_INPUT = "batch_norm_grad_input", threads 64 [0];
+        BATCH_NORM_GRAD_INPUT_QUADS = "batch_norm_grad_input_quads", threads 64 [1];
+    }
+
+    "pool.wgsl", max_pool(Pool), reads 1, writes 2, twin cpu::pool::max_pool; (adaptive) {
+        MAX_POOL = "max_pool", threads 64 [0];
+        ADAPTIVE_MAX_POOL = "adaptive_max_pool", threads 64 [1];
+    }
+    "pool.wgsl", max_pool_grad(Pool), reads 2, writes 1, twin cpu::pool::max_pool_grad; (adaptive) {
+        MAX_POOL_GRAD = "max_pool_grad", threads 64 [0];
+        ADAPTIVE_MAX_POOL_GRAD = "adaptive_max_pool_grad", threads 64 [1];
+    }
+    "pool.wgsl", avg_pool(Pool), reads 1, writes 1, twin cpu::pool::avg_pool; (adaptive) {
+        AVG_POOL = "avg_pool", threads 64 [0];
+        ADAPTIVE_AVG_POOL = "adaptive_avg_pool", threads 64 [1];
+    }
+    "pool.wgsl", avg_pool_grad(Pool), reads 1, writes 1, twin cpu::pool::avg_pool_grad; (adaptive) {
+        AVG_POOL_GRAD = "avg_pool_grad", threads 64 [0];
+        ADAPTIVE_AVG_POOL_GRAD = "adaptive_avg_pool_grad", threads 64 [1];
+    }
+
+    "softmax.wgsl", softmax(Softmax), reads 1, writes 1, twin cpu::softmax::softmax; () {
+        SOFTMAX = "softmax", threads 64 [];
+    }
+    "softmax.wgsl", log_softmax(Softmax), reads 1, writes 1, twin cpu::softmax::log_softmax; () {
+        LOG_SOFTMAX = "log_softmax", threads 64 [];
+    }
+    "softmax.wgsl", softmax_grad(Softmax), reads 2, writes 1, twin cpu::softmax::softmax_grad; () {
+        SOFTMAX_GRAD = "softmax_grad", threads 64 [];
+    }
+    "softmax.wgsl", log_softmax_grad(Softmax), reads 2, writes 1, twin cpu::softmax::log_softmax_grad; () {
+        LOG_SOFTMAX_GRAD = "log_softmax_grad", threads 64 [];
+    }
+
+    "loss.wgsl", cross_entropy(Loss), reads 2, writes 1, twin cpu::loss::cross_entropy; () {
+        CROSS_ENTROPY = "cross_entropy", threads 64 [];
+    }
+    "loss.wgsl", cross_entropy_grad(Loss), reads 3, writes 1, twin cpu::loss::cross_entropy_grad; () {
+        CROSS_ENTROPY_GRAD = "cross_entropy_grad", threads 64 [];
+    }
+    "loss.wgsl", top_k(Loss), reads 2, writes 1, twin cpu::loss::top_k; () {
+        TOP_K = "top_k", threads 64 [];
+    }
+
+    "optimizer.wgsl", sgd(Sgd), reads 2, writes 2, twin cpu::optimizer::sgd; () {
+        SGD = "sgd", threads 256 [];
+    }
+    "optimizer.wgsl", adam(Adam), reads 2, writes 3, twin cpu::optimizer::adam; () {
+        ADAM = "adam", threads 256 [];
+    }
+
+    "clip.wgsl", clip_coefficient(Clip), reads 1, writes 1, twin cpu::optimizer::clip_coefficient; () {
+        CLIP_COEFFICIENT = "clip_coefficient", threads 1 [];
+    }
 }

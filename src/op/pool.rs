@@ -157,8 +157,10 @@ fn flops(params: &Pool) -> u64 {
     if params.adaptive == 1 { inputs } else { outputs * params.kernel_h as u64 * params.kernel_w as u64 }
 }
 
-/// Emits a kernel that has one invocation for each element of the first output.
-fn lower(node: &mut Lowering, kernel: &'static Kernel, params: &Pool) -> Result<()> {
+/// Emits a kernel that has one invocation for each element of the first output: the one for sliding windows, or for
+/// adaptive ones.
+fn lower(node: &mut Lowering, kernels: [&'static Kernel; 2], params: &Pool) -> Result<()> {
+    let kernel = kernels[params.adaptive as usize];
     let reads: Vec<_> = (0..kernel.reads).map(|i| node.input(i)).collect();
     let writes: Vec<_> = (0..kernel.writes).map(|i| node.output(i)).collect();
     let grid = Grid::Invocations(node.output_len(0) as u64);
@@ -186,7 +188,7 @@ impl Operation for MaxPool {
 
     fn lower(&self, node: &mut Lowering<'_, '_>) -> Result<()> {
         let params = params(&self.window, node.input_shape(0), node.output_shape(0));
-        lower(node, &kernel::MAX_POOL, &params)
+        lower(node, [&kernel::MAX_POOL, &kernel::ADAPTIVE_MAX_POOL], &params)
     }
 }
 
@@ -210,7 +212,7 @@ impl Operation for MaxPoolGrad {
 
     fn lower(&self, node: &mut Lowering<'_, '_>) -> Result<()> {
         let params = params(&self.window, &self.input_shape, node.input_shape(0));
-        lower(node, &kernel::MAX_POOL_GRAD, &params)
+        lower(node, [&kernel::MAX_POOL_GRAD, &kernel::ADAPTIVE_MAX_POOL_GRAD], &params)
     }
 }
 
@@ -235,7 +237,7 @@ impl Operation for AvgPool {
     fn lower(&self, node: &mut Lowering<'_, '_>) -> Result<()> {
         let params = params(&self.window, node.input_shape(0), node.output_shape(0));
         let count_include_pad = self.count_include_pad as u32;
-        lower(node, &kernel::AVG_POOL, &Pool { count_include_pad, ..params })
+        lower(node, [&kernel::AVG_POOL, &kernel::ADAPTIVE_AVG_POOL], &Pool { count_include_pad, ..params })
     }
 }
 
@@ -254,6 +256,10 @@ impl Operation for AvgPoolGrad {
     fn lower(&self, node: &mut Lowering<'_, '_>) -> Result<()> {
         let params = params(&self.pool.window, &self.input_shape, node.input_shape(0));
         let count_include_pad = self.pool.count_include_pad as u32;
-        lower(node, &kernel::AVG_POOL_GRAD, &Pool { count_include_pad, ..params })
+        lower(
+            node,
+            [&kernel::AVG_POOL_GRAD, &kernel::ADAPTIVE_AVG_POOL_GRAD],
+            &Pool { count_include_pad, ..params },
+        )
     }
 }

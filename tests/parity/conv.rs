@@ -108,6 +108,8 @@ fn convolutions() -> Vec<Case> {
         conv("pointwise_quads", [2, 7, 5, 12], [33, 7, 1, 1], true, plain),
         conv("stride2_5x5", [2, 3, 11, 13], [4, 3, 5, 5], true, Conv2d { stride: [2, 2], ..pad(2, 2) }),
         conv("stride2_7x7", [1, 3, 20, 24], [17, 3, 7, 7], false, Conv2d { stride: [2, 2], ..pad(3, 3) }),
+        conv("rows_of_five", [2, 3, 12, 12], [4, 3, 5, 5], true, plain),
+        conv("rows_of_five_padded", [2, 18, 5, 8], [17, 18, 3, 5], false, pad(1, 4)),
         // More pictures than there are slices of a weight gradient, and the last slice short.
         conv("many_pictures", [37, 2, 5, 5], [3, 2, 3, 3], true, pad(1, 1)),
         conv("many_pictures_pointwise", [67, 3, 3, 3], [5, 3, 1, 1], true, plain),

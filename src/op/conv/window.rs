@@ -11,7 +11,7 @@ const COLUMNS: u32 = 4;
 
 /// The kernels of the convolution itself and of its transpose, then those of the weight gradient. The first
 /// that fits is taken.
-pub(super) static KERNELS: [&Kernel; 22] = [
+pub(super) static KERNELS: [&Kernel; 24] = [
     &kernel::CONV_WINDOW_3X3_HANDED,
     &kernel::CONV_WINDOW_3X3_QUADS,
     &kernel::CONV_WINDOW_3X3,
@@ -21,6 +21,7 @@ pub(super) static KERNELS: [&Kernel; 22] = [
     &kernel::CONV_WINDOW_1X1_QUADS,
     &kernel::CONV_WINDOW_1X1,
     &kernel::CONV_WINDOW_1X1_STRIDE2,
+    &kernel::CONV_WINDOW_1X5_QUADS,
     &kernel::CONV_WINDOW_1X5,
     &kernel::CONV_WINDOW_1X3,
     &kernel::CONV_WINDOW_1X3_STRIDE2,
@@ -31,13 +32,14 @@ pub(super) static KERNELS: [&Kernel; 22] = [
     &kernel::CONV_GRAD_WEIGHT_1X1_QUADS,
     &kernel::CONV_GRAD_WEIGHT_1X1,
     &kernel::CONV_GRAD_WEIGHT_1X1_STRIDE2,
+    &kernel::CONV_GRAD_WEIGHT_1X5_QUADS,
     &kernel::CONV_GRAD_WEIGHT_1X5,
     &kernel::CONV_GRAD_WEIGHT_1X3,
     &kernel::CONV_GRAD_WEIGHT_1X3_STRIDE2,
 ];
 
 /// How many of them are for the convolution itself.
-const FORWARD: usize = 12;
+const FORWARD: usize = 13;
 
 /// Whether a kernel can compute this, on subgroups of so many lanes.
 fn fits(kernel: &Kernel, p: &ConvWindow, subgroup: u32) -> bool {
@@ -48,12 +50,16 @@ fn fits(kernel: &Kernel, p: &ConvWindow, subgroup: u32) -> bool {
     // Kernels of any size are walked in windows of 1 x 3, those of five columns in whole rows.
     let walked = taps_h == 1 && (taps_w == 3 || [taps_w, p.kernel_w] == [5, 5]);
     let window = p.stride_w == stride && rows && (whole || walked);
-    // Quads must lie within a row, the tile's first pixel must begin one, and results must lie likewise.
-    let quads = whole
-        && p.padding_w == (taps_w - 1) / 2
-        && p.in_w.is_multiple_of(COLUMNS * stride)
-        && p.out_w * stride == p.in_w
+    // Quads must not lie across rows, and results must be written as quads too.
+    let rows_of_quads = p.in_w.is_multiple_of(COLUMNS * stride)
+        && p.out_w.is_multiple_of(COLUMNS)
         && [p.y_start, p.y_right] == [0, 1];
+    let quads = rows_of_quads
+        && match taps_w {
+            // A tile's own pixels are quads, and one more is read to the left, perhaps one to the right.
+            3 => whole && p.padding_w == 1 && p.out_w * stride == p.in_w,
+            _ => p.padding_w.is_multiple_of(COLUMNS),
+        };
     let flag = |name| kernel.has(name);
     window
         && (!flag("quads") || quads)
