@@ -118,7 +118,7 @@ impl<'a> Io<'a> {
 /// template, each fills in its own numbers for the names in parentheses.
 macro_rules! kernels {
     ($($file:literal, $entry:ident($params:ident), reads $reads:literal, writes $writes:literal,
-       twin $twin:path $(, fast $fast:path)?; $constants:tt {
+       twin $twins:tt; $constants:tt {
         $($name:ident = $label:literal, threads $threads:literal $values:tt;)+
     })+) => {
         $($(
@@ -133,16 +133,21 @@ macro_rules! kernels {
                 threads: $threads,
                 reads: $reads,
                 writes: $writes,
-                twin: |params, io| $twin(cast::<$params>(params), io),
-                fast: kernels!(@fast $params $($fast)?),
+                twin: kernels!(@twin $params $twins),
+                fast: kernels!(@fast $params $twins),
             };
         )+)+
         /// Every kernel there is.
         pub static ALL: &[&Kernel] = &[$($(&$name),+),+];
     };
     (@constants ($($name:ident),*) [$($value:literal),*]) => { &[$((stringify!($name), $value)),*] };
-    (@fast $params:ident) => { None };
-    (@fast $params:ident $fast:path) => { Some(|params, io| $fast(cast::<$params>(params), io)) };
+    (@twin $params:ident ($twin:path $(, fast $fast:path)?)) => {
+        |params, io| $twin(cast::<$params>(params), io)
+    };
+    (@fast $params:ident ($twin:path)) => { None };
+    (@fast $params:ident ($twin:path, fast $fast:path)) => {
+        Some(|params, io| $fast(cast::<$params>(params), io))
+    };
 }
 
 fn cast<P: Params>(words: &[u32]) -> &P {
@@ -150,64 +155,64 @@ fn cast<P: Params>(words: &[u32]) -> &P {
 }
 
 kernels! {
-    "elementwise.wgsl", copy(Elementwise), reads 1, writes 1, twin cpu::elementwise::copy; () {
+    "elementwise.wgsl", copy(Elementwise), reads 1, writes 1, twin (cpu::elementwise::copy); () {
         COPY = "copy", threads 256 [];
     }
-    "elementwise.wgsl", add(Elementwise), reads 2, writes 1, twin cpu::elementwise::add; () {
+    "elementwise.wgsl", add(Elementwise), reads 2, writes 1, twin (cpu::elementwise::add); () {
         ADD = "add", threads 256 [];
     }
-    "elementwise.wgsl", blend(Elementwise), reads 1, writes 1, twin cpu::elementwise::blend; () {
+    "elementwise.wgsl", blend(Elementwise), reads 1, writes 1, twin (cpu::elementwise::blend); () {
         BLEND = "blend", threads 256 [];
     }
-    "elementwise.wgsl", scale(Elementwise), reads 2, writes 1, twin cpu::elementwise::scale; () {
+    "elementwise.wgsl", scale(Elementwise), reads 2, writes 1, twin (cpu::elementwise::scale); () {
         SCALE = "scale", threads 256 [];
     }
-    "elementwise.wgsl", relu(Elementwise), reads 1, writes 1, twin cpu::elementwise::relu; () {
+    "elementwise.wgsl", relu(Elementwise), reads 1, writes 1, twin (cpu::elementwise::relu); () {
         RELU = "relu", threads 256 [];
     }
-    "elementwise.wgsl", relu_grad(Elementwise), reads 2, writes 1, twin cpu::elementwise::relu_grad; () {
+    "elementwise.wgsl", relu_grad(Elementwise), reads 2, writes 1, twin (cpu::elementwise::relu_grad); () {
         RELU_GRAD = "relu_grad", threads 256 [];
     }
 
-    "channel_copy.wgsl", channel_copy(ChannelCopy), reads 1, writes 1, twin cpu::elementwise::channel_copy; () {
+    "channel_copy.wgsl", channel_copy(ChannelCopy), reads 1, writes 1, twin (cpu::elementwise::channel_copy); () {
         CHANNEL_COPY = "channel_copy", threads 256 [];
     }
 
-    "dropout.wgsl", dropout(Dropout), reads 2, writes 1, twin cpu::dropout::dropout; () {
+    "dropout.wgsl", dropout(Dropout), reads 2, writes 1, twin (cpu::dropout::dropout); () {
         DROPOUT = "dropout", threads 256 [];
     }
 
-    "matmul_tiled.wgsl", matmul_tiled(Matmul), reads 3, writes 1, twin cpu::matmul::matmul, fast cpu::matmul::matmul_fast; (tile_m, tile_n, tile_k, each_m, each_n) {
+    "matmul_tiled.wgsl", matmul_tiled(Matmul), reads 3, writes 1, twin (cpu::matmul::matmul, fast cpu::matmul::matmul_fast); (tile_m, tile_n, tile_k, each_m, each_n) {
         MATMUL_TILED_128X128 = "matmul_tiled_128x128", threads 256 [128, 128, 8, 8, 8];
         MATMUL_TILED_64X64 = "matmul_tiled_64x64", threads 256 [64, 64, 16, 4, 4];
         MATMUL_TILED_32X128 = "matmul_tiled_32x128", threads 256 [32, 128, 16, 4, 4];
         MATMUL_TILED_16X128 = "matmul_tiled_16x128", threads 128 [16, 128, 16, 4, 4];
     }
 
-    "matmul_registers.wgsl", matmul_registers(Matmul), reads 3, writes 1, twin cpu::matmul::matmul, fast cpu::matmul::matmul_fast; () {
+    "matmul_registers.wgsl", matmul_registers(Matmul), reads 3, writes 1, twin (cpu::matmul::matmul, fast cpu::matmul::matmul_fast); () {
         MATMUL_REGISTERS = "matmul_registers", threads 64 [];
     }
 
-    "matmul_pack.wgsl", matmul_pack(MatmulPack), reads 1, writes 1, twin cpu::matmul_panels::matmul_pack; () {
+    "matmul_pack.wgsl", matmul_pack(MatmulPack), reads 1, writes 1, twin (cpu::matmul_panels::matmul_pack); () {
         MATMUL_PACK = "matmul_pack", threads 64 [];
     }
 
-    "matmul_panels.wgsl", matmul_panels(MatmulPanels), reads 3, writes 1, twin cpu::matmul_panels::matmul_panels; (rows) {
+    "matmul_panels.wgsl", matmul_panels(MatmulPanels), reads 3, writes 1, twin (cpu::matmul_panels::matmul_panels); (rows) {
         MATMUL_PANELS = "matmul_panels", threads 64 [16];
     }
 
-    "im2col.wgsl", im2col(Conv), reads 1, writes 1, twin cpu::conv::im2col, fast cpu::conv::im2col_fast; () {
+    "im2col.wgsl", im2col(Conv), reads 1, writes 1, twin (cpu::conv::im2col, fast cpu::conv::im2col_fast); () {
         IM2COL = "im2col", threads 64 [];
     }
-    "im2col.wgsl", col2im(Conv), reads 1, writes 1, twin cpu::conv::col2im, fast cpu::conv::col2im_fast; () {
+    "im2col.wgsl", col2im(Conv), reads 1, writes 1, twin (cpu::conv::col2im, fast cpu::conv::col2im_fast); () {
         COL2IM = "col2im", threads 64 [];
     }
 
-    "conv_pack.wgsl", conv_pack(ConvPack), reads 1, writes 1, twin cpu::conv_window::conv_pack; () {
+    "conv_pack.wgsl", conv_pack(ConvPack), reads 1, writes 1, twin (cpu::conv_window::conv_pack); () {
         CONV_PACK = "conv_pack", threads 64 [];
     }
 
-    "conv_window.wgsl", conv_window(ConvWindow), reads 3, writes 1, twin cpu::conv_window::conv_window; (taps_h, taps_w, stride, rows, channels, quads, handed) {
+    "conv_window.wgsl", conv_window(ConvWindow), reads 3, writes 1, twin (cpu::conv_window::conv_window); (taps_h, taps_w, stride, rows, channels, quads, handed) {
         CONV_WINDOW_3X3_HANDED = "conv_window_3x3_handed", threads 64 [3, 3, 1, 2, 16, 1, 1];
         CONV_WINDOW_3X3_QUADS = "conv_window_3x3_quads", threads 64 [3, 3, 1, 2, 16, 1, 0];
         CONV_WINDOW_3X3 = "conv_window_3x3", threads 64 [3, 3, 1, 2, 16, 0, 0];
@@ -223,7 +228,7 @@ kernels! {
         CONV_WINDOW_1X3_STRIDE2 = "conv_window_1x3_stride2", threads 64 [1, 3, 2, 2, 16, 0, 0];
     }
 
-    "conv_window_grad_weight.wgsl", conv_window_grad_weight(ConvWindow), reads 2, writes 1, twin cpu::conv_window::conv_window_grad_weight; (taps_h, taps_w, stride, rows, channels, quads) {
+    "conv_window_grad_weight.wgsl", conv_window_grad_weight(ConvWindow), reads 2, writes 1, twin (cpu::conv_window::conv_window_grad_weight); (taps_h, taps_w, stride, rows, channels, quads) {
         CONV_GRAD_WEIGHT_3X3_QUADS = "conv_window_grad_weight_3x3_quads", threads 64 [3, 3, 1, 2, 16, 1];
         CONV_GRAD_WEIGHT_3X3 = "conv_window_grad_weight_3x3", threads 64 [3, 3, 1, 2, 16, 0];
         CONV_GRAD_WEIGHT_3X3_STRIDE2_QUADS = "conv_window_grad_weight_3x3_stride2_quads", threads 64 [3, 3, 2, 2, 16, 1];
@@ -237,7 +242,7 @@ kernels! {
         CONV_GRAD_WEIGHT_1X3_STRIDE2 = "conv_window_grad_weight_1x3_stride2", threads 64 [1, 3, 2, 2, 16, 0];
     }
 
-    "conv_gemm.wgsl", conv_gemm(ConvGemm), reads 3, writes 1, twin cpu::conv_gemm::conv_gemm; (tile_m, tile_n, tile_k, each_m, each_n, taps_h, taps_w) {
+    "conv_gemm.wgsl", conv_gemm(ConvGemm), reads 3, writes 1, twin (cpu::conv_gemm::conv_gemm); (tile_m, tile_n, tile_k, each_m, each_n, taps_h, taps_w) {
         CONV_GEMM_3X3_128X128 = "conv_gemm_3x3_128x128", threads 256 [128, 128, 8, 8, 8, 3, 3];
         CONV_GEMM_3X3_64X64 = "conv_gemm_3x3_64x64", threads 256 [64, 64, 16, 4, 4, 3, 3];
         CONV_GEMM_3X3_32X128 = "conv_gemm_3x3_32x128", threads 256 [32, 128, 16, 4, 4, 3, 3];
@@ -252,104 +257,104 @@ kernels! {
         CONV_GEMM_16X128 = "conv_gemm_16x128", threads 128 [16, 128, 16, 4, 4, 0, 0];
     }
 
-    "conv_gemm_grad_weight.wgsl", conv_gemm_grad_weight(ConvGemm), reads 2, writes 1, twin cpu::conv_gemm::conv_gemm_grad_weight; (tile_m, tile_n, tile_k, each_m, each_n) {
+    "conv_gemm_grad_weight.wgsl", conv_gemm_grad_weight(ConvGemm), reads 2, writes 1, twin (cpu::conv_gemm::conv_gemm_grad_weight); (tile_m, tile_n, tile_k, each_m, each_n) {
         CONV_GEMM_GRAD_WEIGHT_128X128 = "conv_gemm_grad_weight_128x128", threads 256 [128, 128, 8, 8, 8];
         CONV_GEMM_GRAD_WEIGHT_64X64 = "conv_gemm_grad_weight_64x64", threads 256 [64, 64, 16, 4, 4];
         CONV_GEMM_GRAD_WEIGHT_32X128 = "conv_gemm_grad_weight_32x128", threads 256 [32, 128, 16, 4, 4];
         CONV_GEMM_GRAD_WEIGHT_16X128 = "conv_gemm_grad_weight_16x128", threads 128 [16, 128, 16, 4, 4];
     }
 
-    "conv_direct.wgsl", conv_direct(Conv), reads 3, writes 1, twin cpu::conv::conv_direct, fast cpu::fast::conv::forward; () {
+    "conv_direct.wgsl", conv_direct(Conv), reads 3, writes 1, twin (cpu::conv::conv_direct, fast cpu::fast::conv::forward); () {
         CONV_DIRECT = "conv_direct", threads 64 [];
     }
-    "conv_direct.wgsl", conv_direct_grad_input(Conv), reads 2, writes 1, twin cpu::conv::conv_direct_grad_input, fast cpu::fast::conv::grad_input; () {
+    "conv_direct.wgsl", conv_direct_grad_input(Conv), reads 2, writes 1, twin (cpu::conv::conv_direct_grad_input, fast cpu::fast::conv::grad_input); () {
         CONV_DIRECT_GRAD_INPUT = "conv_direct_grad_input", threads 64 [];
     }
-    "conv_direct.wgsl", conv_direct_grad_weight(Conv), reads 2, writes 1, twin cpu::conv::conv_direct_grad_weight, fast cpu::fast::conv::grad_weight; () {
+    "conv_direct.wgsl", conv_direct_grad_weight(Conv), reads 2, writes 1, twin (cpu::conv::conv_direct_grad_weight, fast cpu::fast::conv::grad_weight); () {
         CONV_DIRECT_GRAD_WEIGHT = "conv_direct_grad_weight", threads 64 [];
     }
 
-    "reduce.wgsl", channel_sum(ChannelSum), reads 1, writes 1, twin cpu::reduce::channel_sum; () {
+    "reduce.wgsl", channel_sum(ChannelSum), reads 1, writes 1, twin (cpu::reduce::channel_sum); () {
         CHANNEL_SUM = "channel_sum", threads 64 [];
     }
-    "reduce.wgsl", slice_sum(SliceSum), reads 1, writes 1, twin cpu::reduce::slice_sum; () {
+    "reduce.wgsl", slice_sum(SliceSum), reads 1, writes 1, twin (cpu::reduce::slice_sum); () {
         SLICE_SUM = "slice_sum", threads 64 [];
     }
-    "reduce.wgsl", slice_sum_quads(SliceSum), reads 1, writes 1, twin cpu::reduce::slice_sum; () {
+    "reduce.wgsl", slice_sum_quads(SliceSum), reads 1, writes 1, twin (cpu::reduce::slice_sum); () {
         SLICE_SUM_QUADS = "slice_sum_quads", threads 64 [];
     }
 
-    "batch_norm.wgsl", batch_norm_partial(BatchNorm), reads 1, writes 1, twin cpu::batch_norm::partial, fast cpu::fast::batch_norm::partial; (quads) {
+    "batch_norm.wgsl", batch_norm_partial(BatchNorm), reads 1, writes 1, twin (cpu::batch_norm::partial, fast cpu::fast::batch_norm::partial); (quads) {
         BATCH_NORM_PARTIAL = "batch_norm_partial", threads 64 [0];
         BATCH_NORM_PARTIAL_QUADS = "batch_norm_partial_quads", threads 64 [1];
     }
-    "batch_norm.wgsl", batch_norm_stats(BatchNorm), reads 1, writes 2, twin cpu::batch_norm::stats; (quads) {
+    "batch_norm.wgsl", batch_norm_stats(BatchNorm), reads 1, writes 2, twin (cpu::batch_norm::stats); (quads) {
         BATCH_NORM_STATS = "batch_norm_stats", threads 64 [0];
     }
-    "batch_norm.wgsl", batch_norm_apply(BatchNorm), reads 6, writes 1, twin cpu::batch_norm::apply, fast cpu::fast::batch_norm::apply; (quads) {
+    "batch_norm.wgsl", batch_norm_apply(BatchNorm), reads 6, writes 1, twin (cpu::batch_norm::apply, fast cpu::fast::batch_norm::apply); (quads) {
         BATCH_NORM_APPLY = "batch_norm_apply", threads 64 [0];
         BATCH_NORM_APPLY_QUADS = "batch_norm_apply_quads", threads 64 [1];
     }
-    "batch_norm.wgsl", batch_norm_grad_partial(BatchNorm), reads 6, writes 1, twin cpu::batch_norm::grad_partial, fast cpu::fast::batch_norm::grad_partial; (quads) {
+    "batch_norm.wgsl", batch_norm_grad_partial(BatchNorm), reads 6, writes 1, twin (cpu::batch_norm::grad_partial, fast cpu::fast::batch_norm::grad_partial); (quads) {
         BATCH_NORM_GRAD_PARTIAL = "batch_norm_grad_partial", threads 64 [0];
         BATCH_NORM_GRAD_PARTIAL_QUADS = "batch_norm_grad_partial_quads", threads 64 [1];
     }
-    "batch_norm.wgsl", batch_norm_grad_stats(BatchNorm), reads 5, writes 3, twin cpu::batch_norm::grad_stats; (quads) {
+    "batch_norm.wgsl", batch_norm_grad_stats(BatchNorm), reads 5, writes 3, twin (cpu::batch_norm::grad_stats); (quads) {
         BATCH_NORM_GRAD_STATS = "batch_norm_grad_stats", threads 64 [0];
     }
-    "batch_norm.wgsl", batch_norm_grad_input(BatchNorm), reads 3, writes 1, twin cpu::batch_norm::grad_input, fast cpu::fast::batch_norm::grad_input; (quads) {
+    "batch_norm.wgsl", batch_norm_grad_input(BatchNorm), reads 3, writes 1, twin (cpu::batch_norm::grad_input, fast cpu::fast::batch_norm::grad_input); (quads) {
         BATCH_NORM_GRAD_INPUT = "batch_norm_grad_input", threads 64 [0];
         BATCH_NORM_GRAD_INPUT_QUADS = "batch_norm_grad_input_quads", threads 64 [1];
     }
 
-    "pool.wgsl", max_pool(Pool), reads 1, writes 2, twin cpu::pool::max_pool; (adaptive) {
+    "pool.wgsl", max_pool(Pool), reads 1, writes 2, twin (cpu::pool::max_pool); (adaptive) {
         MAX_POOL = "max_pool", threads 64 [0];
         ADAPTIVE_MAX_POOL = "adaptive_max_pool", threads 64 [1];
     }
-    "pool.wgsl", max_pool_grad(Pool), reads 2, writes 1, twin cpu::pool::max_pool_grad; (adaptive) {
+    "pool.wgsl", max_pool_grad(Pool), reads 2, writes 1, twin (cpu::pool::max_pool_grad); (adaptive) {
         MAX_POOL_GRAD = "max_pool_grad", threads 64 [0];
         ADAPTIVE_MAX_POOL_GRAD = "adaptive_max_pool_grad", threads 64 [1];
     }
-    "pool.wgsl", avg_pool(Pool), reads 1, writes 1, twin cpu::pool::avg_pool; (adaptive) {
+    "pool.wgsl", avg_pool(Pool), reads 1, writes 1, twin (cpu::pool::avg_pool); (adaptive) {
         AVG_POOL = "avg_pool", threads 64 [0];
         ADAPTIVE_AVG_POOL = "adaptive_avg_pool", threads 64 [1];
     }
-    "pool.wgsl", avg_pool_grad(Pool), reads 1, writes 1, twin cpu::pool::avg_pool_grad; (adaptive) {
+    "pool.wgsl", avg_pool_grad(Pool), reads 1, writes 1, twin (cpu::pool::avg_pool_grad); (adaptive) {
         AVG_POOL_GRAD = "avg_pool_grad", threads 64 [0];
         ADAPTIVE_AVG_POOL_GRAD = "adaptive_avg_pool_grad", threads 64 [1];
     }
 
-    "softmax.wgsl", softmax(Softmax), reads 1, writes 1, twin cpu::softmax::softmax; () {
+    "softmax.wgsl", softmax(Softmax), reads 1, writes 1, twin (cpu::softmax::softmax); () {
         SOFTMAX = "softmax", threads 64 [];
     }
-    "softmax.wgsl", log_softmax(Softmax), reads 1, writes 1, twin cpu::softmax::log_softmax; () {
+    "softmax.wgsl", log_softmax(Softmax), reads 1, writes 1, twin (cpu::softmax::log_softmax); () {
         LOG_SOFTMAX = "log_softmax", threads 64 [];
     }
-    "softmax.wgsl", softmax_grad(Softmax), reads 2, writes 1, twin cpu::softmax::softmax_grad; () {
+    "softmax.wgsl", softmax_grad(Softmax), reads 2, writes 1, twin (cpu::softmax::softmax_grad); () {
         SOFTMAX_GRAD = "softmax_grad", threads 64 [];
     }
-    "softmax.wgsl", log_softmax_grad(Softmax), reads 2, writes 1, twin cpu::softmax::log_softmax_grad; () {
+    "softmax.wgsl", log_softmax_grad(Softmax), reads 2, writes 1, twin (cpu::softmax::log_softmax_grad); () {
         LOG_SOFTMAX_GRAD = "log_softmax_grad", threads 64 [];
     }
 
-    "loss.wgsl", cross_entropy(Loss), reads 2, writes 1, twin cpu::loss::cross_entropy; () {
+    "loss.wgsl", cross_entropy(Loss), reads 2, writes 1, twin (cpu::loss::cross_entropy); () {
         CROSS_ENTROPY = "cross_entropy", threads 64 [];
     }
-    "loss.wgsl", cross_entropy_grad(Loss), reads 3, writes 1, twin cpu::loss::cross_entropy_grad; () {
+    "loss.wgsl", cross_entropy_grad(Loss), reads 3, writes 1, twin (cpu::loss::cross_entropy_grad); () {
         CROSS_ENTROPY_GRAD = "cross_entropy_grad", threads 64 [];
     }
-    "loss.wgsl", top_k(Loss), reads 2, writes 1, twin cpu::loss::top_k; () {
+    "loss.wgsl", top_k(Loss), reads 2, writes 1, twin (cpu::loss::top_k); () {
         TOP_K = "top_k", threads 64 [];
     }
 
-    "optimizer.wgsl", sgd(Sgd), reads 2, writes 2, twin cpu::optimizer::sgd; () {
+    "optimizer.wgsl", sgd(Sgd), reads 2, writes 2, twin (cpu::optimizer::sgd); () {
         SGD = "sgd", threads 256 [];
     }
-    "optimizer.wgsl", adam(Adam), reads 2, writes 3, twin cpu::optimizer::adam; () {
+    "optimizer.wgsl", adam(Adam), reads 2, writes 3, twin (cpu::optimizer::adam); () {
         ADAM = "adam", threads 256 [];
     }
 
-    "clip.wgsl", clip_coefficient(Clip), reads 1, writes 1, twin cpu::optimizer::clip_coefficient; () {
+    "clip.wgsl", clip_coefficient(Clip), reads 1, writes 1, twin (cpu::optimizer::clip_coefficient); () {
         CLIP_COEFFICIENT = "clip_coefficient", threads 1 [];
     }
 }
