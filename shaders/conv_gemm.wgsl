@@ -49,14 +49,27 @@ fn w_at(base: u32, o: u32, k: u32, depth: u32) -> f32 {
     return w[base + o * params.w_out + tap.x * params.w_in + tap.y * params.w_down + tap.z * params.w_right];
 }
 
-// `top`, `left`: the pixel that the first tap reads.
-fn x_at(base: u32, top: u32, left: u32, k: u32, depth: u32) -> f32 {
-    let tap = tap_of(k);
+fn w_four(base: u32, o: u32, k: u32, depth: u32) -> vec4f {
+    return vec4f(w_at(base, o, k, depth), w_at(base, o + 1u, k, depth), w_at(base, o + 2u, k, depth), w_at(base, o + 3u, k, depth));
+}
+
+// Where the columns of one result begin: its picture's first number, and the row and column that the first tap reads.
+fn column_at(g: u32, wanted: u32) -> vec3u {
+    let pixels = params.out_h * params.out_w;
+    let pixel = min(wanted, params.batch * pixels - 1u); // past the end any will do
+    return vec3u(
+        (pixel / pixels * params.groups + g) * params.in_channels * params.in_h * params.in_w,
+        pixel % pixels / params.out_w * params.stride_h - params.padding_h,
+        pixel % params.out_w * params.stride_w - params.padding_w,
+    );
+}
+
+fn x_at(at: vec3u, tap: vec3u, inside: bool) -> f32 {
     // Above or left of the picture wraps to a huge number.
-    let iy = top + tap.y * params.dilation_h;
-    let ix = left + tap.z * params.dilation_w;
-    if (k >= depth || iy >= params.in_h || ix >= params.in_w) { return 0.0; }
-    return x[base + (tap.x * params.in_h + iy) * params.in_w + ix];
+    let iy = at.y + tap.y * params.dilation_h;
+    let ix = at.z + tap.z * params.dilation_w;
+    if (!inside || iy >= params.in_h || ix >= params.in_w) { return 0.0; }
+    return x[at.x + (tap.x * params.in_h + iy) * params.in_w + ix];
 }
 
 fn store(g: u32, o: u32, pixel: u32, value: f32) {
@@ -82,38 +95,34 @@ fn conv_gemm(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) group
     let g = tile / (down * across);
     let depth = params.in_channels * params.kernel_h * params.kernel_w;
 
-    // A lane always loads the same k of the weights' panel, and the same pixel of the columns'.
-    let ak = lane % {{ tile_k }}u;
-    let am = lane / {{ tile_k }}u;
     let w_base = g * params.w_group + params.w_start;
-    let bn = lane % {{ tile_n }}u;
-    let bk = lane / {{ tile_n }}u;
-    let pixel = min(j0 + bn, params.batch * pixels - 1u); // past the end any will do
-    let x_base = (pixel / pixels * params.groups + g) * params.in_channels * params.in_h * params.in_w;
-    let top = pixel % pixels / params.out_w * params.stride_h - params.padding_h;
-    let left = pixel % params.out_w * params.stride_w - params.padding_w;
+    // Weights of neighbouring k lie side by side, and so do the pixels of neighbouring results, of which a lane has four.
 {%- for i in range(a_loads) %}
-    var av{{ i }} = w_at(w_base, i0 + am + {{ i * (threads // tile_k) }}u, ak, depth);
+    let ap{{ i }} = along_k(lane + {{ i * threads }}u);
+    var av{{ i }} = w_four(w_base, i0 + 4u * ap{{ i }}.y, ap{{ i }}.x, depth);
+{%- endfor %}
+{%- for q in range(4) %}
+    let column{{ q }} = column_at(g, j0 + 4u * (lane % {{ tile_n // 4 }}u) + {{ q }}u);
 {%- endfor %}
 {%- for i in range(b_loads) %}
-    var bv{{ i }} = x_at(x_base, top, left, bk + {{ i * (threads // tile_n) }}u, depth);
+    let bp{{ i }} = along_fours(lane + {{ i * threads }}u, {{ tile_n // 4 }}u);
+    let tap{{ i }} = tap_of(bp{{ i }}.x);
+    let in{{ i }} = bp{{ i }}.x < depth;
+    var bv{{ i }} = vec4f(x_at(column0, tap{{ i }}, in{{ i }}), x_at(column1, tap{{ i }}, in{{ i }}), x_at(column2, tap{{ i }}, in{{ i }}), x_at(column3, tap{{ i }}, in{{ i }}));
 {%- endfor %}
     {{ results() }}
     for (var k0 = 0u; k0 < depth; k0 += {{ tile_k }}u) {
-{%- for i in range(a_loads) %}
-        a_panel[ak * {{ a_row }}u + (am + {{ i * (threads // tile_k) }}u) / 4u][(am + {{ i * (threads // tile_k) }}u) % 4u] = av{{ i }};
-{%- endfor %}
-{%- for i in range(b_loads) %}
-        b_panel[(bk + {{ i * (threads // tile_n) }}u) * {{ b_row }}u + bn / 4u][bn % 4u] = bv{{ i }};
-{%- endfor %}
+        {{- write_panels() }}
         workgroupBarrier();
         let next = k0 + {{ tile_k }}u;
         if (next < depth) {
 {%- for i in range(a_loads) %}
-            av{{ i }} = w_at(w_base, i0 + am + {{ i * (threads // tile_k) }}u, next + ak, depth);
+            av{{ i }} = w_four(w_base, i0 + 4u * ap{{ i }}.y, next + ap{{ i }}.x, depth);
 {%- endfor %}
 {%- for i in range(b_loads) %}
-            bv{{ i }} = x_at(x_base, top, left, next + bk + {{ i * (threads // tile_n) }}u, depth);
+            let tap{{ i }} = tap_of(next + bp{{ i }}.x);
+            let in{{ i }} = next + bp{{ i }}.x < depth;
+            bv{{ i }} = vec4f(x_at(column0, tap{{ i }}, in{{ i }}), x_at(column1, tap{{ i }}, in{{ i }}), x_at(column2, tap{{ i }}, in{{ i }}), x_at(column3, tap{{ i }}, in{{ i }}));
 {%- endfor %}
         }
         {{- multiply() }}

@@ -46,6 +46,10 @@ fn dy_at(at: Pixel, o: u32) -> f32 {
     return dy[at.dy_base + o * params.out_h * params.out_w];
 }
 
+fn dy_four(at: Pixel, o: u32) -> vec4f {
+    return vec4f(dy_at(at, o), dy_at(at, o + 1u), dy_at(at, o + 2u), dy_at(at, o + 3u));
+}
+
 // `tap`: the first number of its channel, and how far down and right; `there`: whether there is such a tap.
 fn x_at(at: Pixel, tap: vec3u, there: bool) -> f32 {
     let iy = at.top + tap.y;
@@ -78,33 +82,31 @@ fn conv_gemm_grad_weight(@builtin(workgroup_id) group: vec3u, @builtin(num_workg
 
     // A lane always loads the same k of both panels, so neighbouring lanes read neighbouring pixels.
     let k = lane % {{ tile_k }}u;
-    let row = lane / {{ tile_k }}u;
     let start = pixel_of(g, first + k, end);
 {%- for i in range(a_loads) %}
-    var av{{ i }} = dy_at(start, i0 + row + {{ i * (threads // tile_k) }}u);
+    let ap{{ i }} = along_k(lane + {{ i * threads }}u);
+    var av{{ i }} = dy_four(start, i0 + 4u * ap{{ i }}.y);
 {%- endfor %}
 {%- for i in range(b_loads) %}
-    let n{{ i }} = j0 + row + {{ i * (threads // tile_k) }}u;
-    let tap{{ i }} = tap_of(n{{ i }});
-    var bv{{ i }} = x_at(start, tap{{ i }}, n{{ i }} < width);
+    let bp{{ i }} = along_k(lane + {{ i * threads }}u);
+   {%- for q in range(4) %}
+    let n{{ i }}_{{ q }} = j0 + 4u * bp{{ i }}.y + {{ q }}u;
+    let tap{{ i }}_{{ q }} = tap_of(n{{ i }}_{{ q }});
+   {%- endfor %}
+    var bv{{ i }} = vec4f({% for q in range(4) %}x_at(start, tap{{ i }}_{{ q }}, n{{ i }}_{{ q }} < width){% if q < 3 %}, {% endif %}{% endfor %});
 {%- endfor %}
     {{ results() }}
     for (var k0 = first; k0 < end; k0 += {{ tile_k }}u) {
-{%- for i in range(a_loads) %}
-        a_panel[k * {{ a_row }}u + (row + {{ i * (threads // tile_k) }}u) / 4u][(row + {{ i * (threads // tile_k) }}u) % 4u] = av{{ i }};
-{%- endfor %}
-{%- for i in range(b_loads) %}
-        b_panel[k * {{ b_row }}u + (row + {{ i * (threads // tile_k) }}u) / 4u][(row + {{ i * (threads // tile_k) }}u) % 4u] = bv{{ i }};
-{%- endfor %}
+        {{- write_panels() }}
         workgroupBarrier();
         let next = k0 + {{ tile_k }}u;
         if (next < end) {
             let at = pixel_of(g, next + k, end);
 {%- for i in range(a_loads) %}
-            av{{ i }} = dy_at(at, i0 + row + {{ i * (threads // tile_k) }}u);
+            av{{ i }} = dy_four(at, i0 + 4u * ap{{ i }}.y);
 {%- endfor %}
 {%- for i in range(b_loads) %}
-            bv{{ i }} = x_at(at, tap{{ i }}, n{{ i }} < width);
+            bv{{ i }} = vec4f({% for q in range(4) %}x_at(at, tap{{ i }}_{{ q }}, n{{ i }}_{{ q }} < width){% if q < 3 %}, {% endif %}{% endfor %});
 {%- endfor %}
         }
         {{- multiply() }}

@@ -44,20 +44,22 @@ fn store(g: u32, i: u32, j: u32, base: u32, row: vec4f) {
     }
 }
 
-// Where in its panel lies element e of {{ threads }} or more: (k, m or n). Neighbouring lanes read neighbouring elements of
-// whichever axis is contiguous.
-fn place(e: u32, tile: u32, by_k: bool) -> vec2u {
-    return select(vec2u(e / tile, e % tile), vec2u(e % {{ tile_k }}u, e / {{ tile_k }}u), by_k);
-}
-
 fn a_at(base: u32, k: u32, i: u32) -> f32 {
     if (i >= params.m || k >= params.k) { return 0.0; }
     return a[base + i * params.a_row + k * params.a_col];
 }
 
+fn a_four(base: u32, k: u32, i: u32) -> vec4f {
+    return vec4f(a_at(base, k, i), a_at(base, k, i + 1u), a_at(base, k, i + 2u), a_at(base, k, i + 3u));
+}
+
 fn b_at(base: u32, k: u32, j: u32) -> f32 {
     if (j >= params.n || k >= params.k) { return 0.0; }
     return b[base + k * params.b_row + j * params.b_col];
+}
+
+fn b_four(base: u32, k: u32, j: u32) -> vec4f {
+    return vec4f(b_at(base, k, j), b_at(base, k, j + 1u), b_at(base, k, j + 2u), b_at(base, k, j + 3u));
 }
 
 @compute @workgroup_size({{ threads }})
@@ -77,31 +79,27 @@ fn matmul_tiled(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) gr
     // Panels of all products, one after another.
     let depth = (params.k + {{ tile_k - 1 }}u) / {{ tile_k }}u;
     let panels = depth * min(params.reduce, params.reduce_total - o * params.reduce);
+    // Neighbouring lanes read neighbouring elements of whichever axis is contiguous.
 {%- for i in range(a_loads) %}
-    let ap{{ i }} = place(lane + {{ i * threads }}u, {{ tile_m }}u, params.a_col == 1u);
-    var av{{ i }} = a_at(a_base, ap{{ i }}.x, i0 + ap{{ i }}.y);
+    let ap{{ i }} = select(along_fours(lane + {{ i * threads }}u, {{ tile_m // 4 }}u), along_k(lane + {{ i * threads }}u), params.a_col == 1u);
+    var av{{ i }} = a_four(a_base, ap{{ i }}.x, i0 + 4u * ap{{ i }}.y);
 {%- endfor %}
 {%- for i in range(b_loads) %}
-    let bp{{ i }} = place(lane + {{ i * threads }}u, {{ tile_n }}u, params.b_row == 1u);
-    var bv{{ i }} = b_at(b_base, bp{{ i }}.x, j0 + bp{{ i }}.y);
+    let bp{{ i }} = select(along_fours(lane + {{ i * threads }}u, {{ tile_n // 4 }}u), along_k(lane + {{ i * threads }}u), params.b_row == 1u);
+    var bv{{ i }} = b_four(b_base, bp{{ i }}.x, j0 + 4u * bp{{ i }}.y);
 {%- endfor %}
     {{ results() }}
     for (var panel = 1u; panel <= panels; panel++) {
-{%- for i in range(a_loads) %}
-        a_panel[ap{{ i }}.x * {{ a_row }}u + ap{{ i }}.y / 4u][ap{{ i }}.y % 4u] = av{{ i }};
-{%- endfor %}
-{%- for i in range(b_loads) %}
-        b_panel[bp{{ i }}.x * {{ b_row }}u + bp{{ i }}.y / 4u][bp{{ i }}.y % 4u] = bv{{ i }};
-{%- endfor %}
+        {{- write_panels() }}
         workgroupBarrier();
         if (panel < panels) {
             let r = panel / depth;
             let k0 = panel % depth * {{ tile_k }}u;
 {%- for i in range(a_loads) %}
-            av{{ i }} = a_at(a_base + r * params.a_reduce, k0 + ap{{ i }}.x, i0 + ap{{ i }}.y);
+            av{{ i }} = a_four(a_base + r * params.a_reduce, k0 + ap{{ i }}.x, i0 + 4u * ap{{ i }}.y);
 {%- endfor %}
 {%- for i in range(b_loads) %}
-            bv{{ i }} = b_at(b_base + r * params.b_reduce, k0 + bp{{ i }}.x, j0 + bp{{ i }}.y);
+            bv{{ i }} = b_four(b_base + r * params.b_reduce, k0 + bp{{ i }}.x, j0 + 4u * bp{{ i }}.y);
 {%- endfor %}
         }
         {{- multiply() }}

@@ -29,7 +29,7 @@ pub struct Args {
     #[arg(long, default_value = "auto")]
     pub device: String,
     /// Times that every training picture is seen
-    #[arg(long, default_value_t = 2)]
+    #[arg(long, default_value_t = 4)]
     pub epochs: usize,
     /// Pictures a step
     #[arg(long, default_value_t = 32)]
