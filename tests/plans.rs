@@ -47,7 +47,16 @@ fn random_graph(seed: u64) -> Result<(Graph, Vec<(String, Tensor)>)> {
             }
             4 => {
                 let (gamma, beta) = (state(&mut graph, "gamma", &[c])?, state(&mut graph, "beta", &[c])?);
-                graph.apply(BatchNorm::default(), &[v, gamma, beta])?
+                let y = graph.apply(BatchNorm::default(), &[v, gamma, beta])?;
+                let sums = [[y[0], v], [v, y[0]], [y[0], y[0]]];
+                match rng.below(6) {
+                    0 => y,
+                    1 | 2 => graph.apply(Relu, &[y[0]])?,
+                    side => {
+                        let sum = graph.apply(Add, &sums[side - 3])?;
+                        graph.apply(Relu, &[sum[0]])?
+                    }
+                }
             }
             5 => {
                 let window = MaxPool2d {
@@ -223,25 +232,45 @@ fn sharing_memory_changes_no_number() {
         for (i, value) in floats.into_iter().enumerate() {
             apart.output(&format!("kept {i}"), value);
         }
-        let run = |graph: &Graph| -> Result<Vec<Tensor>> {
-            let mut session = Session::new(&device, vec![Plan::new(graph, device.target())?])?;
-            session.initialize(seed)?;
-            let feed: Vec<(&str, &[u8])> = feed.iter().map(|(n, t)| (n.as_str(), t.as_bytes())).collect();
-            let mut results = Vec::new();
-            for _ in 0..2 {
-                let mut outputs = session.run(0, &feed)?.into_tensors();
-                outputs.retain(|t| t.ty().dtype == striate::DType::F32);
-                results.extend(outputs.into_iter().take(1));
-            }
-            let names: Vec<String> = session.persistent().iter().map(|p| p.port.name.clone()).collect();
-            for name in names {
-                results.push(session.read(&name)?);
-            }
-            Ok(results)
-        };
-        let (shared, apart) = (run(&graph).unwrap(), run(&apart).unwrap());
+        // Nothing is joined either: in between, numbers would not be rounded.
+        let target = Target { fuse: false, ..device.target().clone() };
+        let run =
+            |graph: &Graph| two_steps(&device, Plan::new(graph, &target).unwrap(), &feed, seed).unwrap();
+        let (shared, apart) = (run(&graph), run(&apart));
         compare_all(&format!("seed {seed}"), &shared, &apart, 0.0, 0.0).unwrap();
     }
+}
+
+/// The first output of each of two steps, and what they leave behind.
+fn two_steps(device: &Device, plan: Plan, feed: &[(String, Tensor)], seed: u64) -> Result<Vec<Tensor>> {
+    let mut session = Session::new(device, vec![plan])?;
+    session.initialize(seed)?;
+    let feed: Vec<(&str, &[u8])> = feed.iter().map(|(n, t)| (n.as_str(), t.as_bytes())).collect();
+    let mut results = Vec::new();
+    for _ in 0..2 {
+        let mut outputs = session.run(0, &feed)?.into_tensors();
+        outputs.retain(|t| t.ty().dtype == striate::DType::F32);
+        results.extend(outputs.into_iter().take(1));
+    }
+    let names: Vec<String> = session.persistent().iter().map(|p| p.port.name.clone()).collect();
+    for name in names {
+        results.push(session.read(&name)?);
+    }
+    Ok(results)
+}
+
+#[test]
+fn joining_operations_changes_numbers_by_rounding_alone() {
+    let device = Device::cpu_reference();
+    let mut joined = 0;
+    for seed in 0..GRAPHS {
+        let (graph, feed) = random_graph(seed).unwrap();
+        let plan = |fuse| Plan::new(&graph, &Target { fuse, ..device.target().clone() }).unwrap();
+        joined += (plan(true).launches.len() < plan(false).launches.len()) as usize;
+        let [fused, plain] = [true, false].map(|fuse| two_steps(&device, plan(fuse), &feed, seed).unwrap());
+        compare_all(&format!("seed {seed}"), &fused, &plain, 1e-4, 1.0).unwrap();
+    }
+    assert!(joined > GRAPHS as usize / 10, "only {joined} graphs had anything to join");
 }
 
 #[test]
