@@ -62,7 +62,8 @@ impl Device {
         }
         let (index, reason) = choose(name, &adapters)?;
         let gpu = Gpu::open(index)?;
-        Ok(Self { target: gpu.target().clone(), kind: Kind::Gpu(gpu), reason })
+        let target = Target { tuned: crate::tune::load(gpu.adapter()), ..gpu.target().clone() };
+        Ok(Self { target, kind: Kind::Gpu(gpu), reason })
     }
 
     /// Which of [`gpu::adapters`] `auto` takes, and why; without any, it takes the CPU executor.
@@ -119,13 +120,20 @@ impl Device {
         }
     }
 
-    /// One line: what was taken, and why.
+    /// One line: what was taken, and why; and whether plans for it use tuned kernels.
     pub fn describe(&self) -> String {
+        let tuned = match self.target.tuned.len() {
+            0 => String::new(),
+            classes => format!("; tuned kernels for {classes} classes of work"),
+        };
         match self.adapter() {
             Some(a) => {
-                format!("{} ({}, {}, {} adapter), {}", a.name, a.backend, a.driver, a.kind, self.reason)
+                format!(
+                    "{} ({}, {}, {} adapter), {}{tuned}",
+                    a.name, a.backend, a.driver, a.kind, self.reason
+                )
             }
-            None => format!("{}, {}", self.name(), self.reason),
+            None => format!("{}, {}{tuned}", self.name(), self.reason),
         }
     }
 

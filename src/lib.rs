@@ -1,5 +1,6 @@
 //! Striate is a CNN engine whose every numeric step is a WGSL compute shader.
 
+mod cache;
 mod cpu;
 pub mod data;
 mod device;
@@ -17,6 +18,7 @@ mod session;
 mod tensor;
 mod timing;
 pub mod train;
+pub mod tune;
 
 pub use device::Device;
 pub use error::{Error, Result};

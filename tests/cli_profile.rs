@@ -14,7 +14,7 @@ use striate::{Device, models, nn};
 
 fn striate(args: &[&str]) -> Output {
     let mut command = Command::new(env!("CARGO_BIN_EXE_striate"));
-    command.arg("profile").args(args).output().expect("the program starts")
+    command.env("STRIATE_CACHE", "off").arg("profile").args(args).output().expect("the program starts")
 }
 
 /// A small network and one step of it, so that medians are sums.

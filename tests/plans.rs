@@ -5,8 +5,9 @@ mod common;
 use common::{Random, compare_all};
 use std::collections::{BTreeSet, HashMap};
 use striate::graph::{Graph, Init, PersistentKind, ValueId};
+use striate::kernel::{self, Kernel};
 use striate::op::*;
-use striate::plan::{ConvAlgorithm, Family, Place, Plan, StorageId, Target};
+use striate::plan::{ConvAlgorithm, Family, Pass, Place, Plan, ShapeClass, StorageId, Target, Tuned};
 use striate::{Device, Error, Result, Session, Tensor, TensorType};
 
 /// Random graphs to try.
@@ -402,4 +403,47 @@ fn what_only_replaces_an_unread_state_is_computed_right_there() -> Result<()> {
         assert_eq!(session.read(name)?.as_f32(), [0.0, 0.0, 1.0, 2.0, 3.0], "{name}");
     }
     Ok(())
+}
+
+/// The kernels of a convolution of this side, and of a matrix product after it.
+fn kernels_of(side: usize, target: &Target) -> Vec<&'static Kernel> {
+    let mut graph = Graph::new();
+    let mut input = |name: &str, shape: &[usize]| graph.input(name, TensorType::f32(shape)).unwrap();
+    let [x, w, b] = [input("x", &[2, 10, side, side]), input("w", &[16, 10, 3, 3]), input("b", &[5, 32])];
+    let y = graph.apply(Conv2d { padding: [1, 1], ..Default::default() }, &[x, w]).unwrap()[0];
+    let a = graph.apply(Reshape { shape: vec![16 * side * side, 2] }, &[y]).unwrap()[0];
+    let c = graph.apply(Matmul { transpose_a: true, ..Default::default() }, &[b, b]).unwrap()[0];
+    graph.output("a", a);
+    graph.output("c", c);
+    Plan::new(&graph, target).unwrap().launches.iter().map(|l| l.kernel).collect()
+}
+
+#[test]
+fn plans_take_a_tuned_kernel_for_work_of_its_class() {
+    let class = |pass, shape: &str| ShapeClass { pass, shape: shape.to_owned() };
+    let conv = class(Pass::Forward, "3x3 stride 1, 16 to 16 channels, 8x8 pixels, batch 2");
+    let matmul = class(Pass::Matmul, "32x32, 8 terms, a transposed");
+    let untuned = Target::baseline(Family::Gpu);
+    let mut tuned = Tuned::default();
+    tuned.set(conv.clone(), Some(&kernel::CONV_DIRECT));
+    tuned.set(matmul, Some(&kernel::MATMUL_REGISTERS));
+    let target = Target { tuned: tuned.clone(), ..untuned.clone() };
+
+    assert_ne!(kernels_of(8, &untuned), kernels_of(8, &target));
+    assert_eq!(kernels_of(8, &target), [&kernel::CONV_DIRECT, &kernel::MATMUL_REGISTERS]);
+    // Sizes are rounded up; others are another class.
+    assert_eq!(kernels_of(7, &target), [&kernel::CONV_DIRECT, &kernel::MATMUL_REGISTERS]);
+    assert_eq!(kernels_of(9, &target), [kernels_of(9, &untuned)[0], &kernel::MATMUL_REGISTERS]);
+
+    // What is asked for comes first.
+    let forced = Target { forced: vec![(Pass::Forward, &kernel::CONV_GEMM_64X64)], ..target.clone() };
+    let forced_untuned = Target { tuned: Tuned::default(), ..forced.clone() };
+    assert_eq!(kernels_of(8, &forced)[0], kernels_of(8, &forced_untuned)[0]);
+    let im2col = Target { conv: ConvAlgorithm::Im2col, ..target.clone() };
+    assert_eq!(kernels_of(8, &im2col)[0], &kernel::IM2COL);
+
+    // A kernel that cannot do it is passed over.
+    tuned.set(conv, Some(&kernel::CONV_WINDOW_3X3_HANDED));
+    let target = Target { tuned, ..untuned.clone() };
+    assert_eq!(kernels_of(8, &target)[0], kernels_of(8, &untuned)[0]);
 }

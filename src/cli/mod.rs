@@ -5,6 +5,7 @@ mod devices;
 mod plan;
 mod profile;
 mod train;
+mod tune;
 
 use clap::{Parser, Subcommand};
 use striate::Result;
@@ -30,6 +31,10 @@ enum Command {
     Bench(bench::Args),
     /// Time every layer and kernel of a training step, beside what the device can do.
     Profile(profile::Args),
+    /// Measure which kernels are the fastest here for a network's convolutions and matrix products, and keep that.
+    ///
+    /// Later plans for this adapter and driver use them, unless STRIATE_CACHE is `off`.
+    Tune(tune::Args),
     /// List the adapters that can be trained on.
     Devices(devices::Args),
 }
@@ -41,6 +46,7 @@ pub fn run(cli: Cli) -> Result<i32> {
         Command::Plan(args) => plan::run(args).map(|()| 0),
         Command::Bench(args) => bench::run(args).map(|()| 0),
         Command::Profile(args) => profile::run(args).map(|()| 0),
+        Command::Tune(args) => tune::run(args).map(|()| 0),
         Command::Devices(args) => devices::run(args).map(|()| 0),
     }
 }

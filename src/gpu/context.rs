@@ -1,6 +1,6 @@
-//! Adapters, the opened device and its pipelines.
+//! Adapters and the opened device.
 
-use crate::kernel::Kernel;
+use super::pipelines::Pipeline;
 use crate::plan::{Family, Target};
 use crate::{Error, Result};
 use std::collections::HashMap;
@@ -30,17 +30,12 @@ pub struct AdapterSummary {
 pub struct Gpu {
     pub(super) device: wgpu::Device,
     pub(super) queue: wgpu::Queue,
-    adapter: AdapterSummary,
+    pub(super) adapter: wgpu::Adapter,
+    summary: AdapterSummary,
     target: Target,
-    pipelines: Mutex<HashMap<&'static str, Arc<Pipeline>>>,
+    pub(super) pipelines: Mutex<HashMap<&'static str, Arc<Pipeline>>>,
     created: AtomicUsize,
     failure: Arc<Mutex<Option<Failure>>>,
-}
-
-/// A compute pipeline and the layout its bind groups have.
-pub(super) struct Pipeline {
-    pub compute: wgpu::ComputePipeline,
-    pub layout: wgpu::BindGroupLayout,
 }
 
 /// What the device reported outside of any call.
@@ -104,6 +99,18 @@ pub fn adapters() -> Vec<AdapterSummary> {
     enumerate().iter().map(summary).collect()
 }
 
+/// Opens a device with all that striate uses of the adapter.
+pub(super) fn request_device(adapter: &wgpu::Adapter) -> Result<(wgpu::Device, wgpu::Queue)> {
+    let description = wgpu::DeviceDescriptor {
+        label: Some("striate"),
+        required_features: adapter.features() & (wgpu::Features::TIMESTAMP_QUERY | wgpu::Features::SUBGROUP),
+        required_limits: adapter.limits(),
+        ..Default::default()
+    };
+    pollster::block_on(adapter.request_device(&description))
+        .map_err(|e| Error::Device(format!("{} could not be opened: {e}", adapter.get_info().name)))
+}
+
 impl Gpu {
     /// Opens the adapter at this place of [`adapters`].
     pub fn open(index: usize) -> Result<Arc<Self>> {
@@ -112,15 +119,7 @@ impl Gpu {
             return Err(Error::Device(format!("there is no adapter {index}; `striate devices` lists them")));
         }
         let adapter = adapters.swap_remove(index);
-        let description = wgpu::DeviceDescriptor {
-            label: Some("striate"),
-            required_features: adapter.features()
-                & (wgpu::Features::TIMESTAMP_QUERY | wgpu::Features::SUBGROUP),
-            required_limits: adapter.limits(),
-            ..Default::default()
-        };
-        let (device, queue) = pollster::block_on(adapter.request_device(&description))
-            .map_err(|e| Error::Device(format!("{} could not be opened: {e}", adapter.get_info().name)))?;
+        let (device, queue) = request_device(&adapter)?;
         let failure = Arc::new(Mutex::new(None));
         let lost = failure.clone();
         device.set_device_lost_callback(move |_, message| *lock(&lost) = Some(Failure::Lost(message)));
@@ -131,7 +130,8 @@ impl Gpu {
         }));
         Ok(Arc::new(Self {
             target: target(&adapter),
-            adapter: summary(&adapter),
+            summary: summary(&adapter),
+            adapter,
             device,
             queue,
             pipelines: Mutex::default(),
@@ -142,7 +142,7 @@ impl Gpu {
 
     /// Name, driver and limits.
     pub fn adapter(&self) -> &AdapterSummary {
-        &self.adapter
+        &self.summary
     }
 
     /// What plans are made for on this device.
@@ -168,6 +168,10 @@ impl Gpu {
         self.device.features().contains(wgpu::Features::TIMESTAMP_QUERY)
     }
 
+    pub(super) fn count(&self) {
+        self.created.fetch_add(1, Ordering::Relaxed);
+    }
+
     pub(super) fn buffer(
         &self,
         label: &str,
@@ -175,7 +179,7 @@ impl Gpu {
         usage: wgpu::BufferUsages,
         mapped: bool,
     ) -> wgpu::Buffer {
-        self.created.fetch_add(1, Ordering::Relaxed);
+        self.count();
         self.device.create_buffer(&wgpu::BufferDescriptor {
             label: Some(label),
             // Four numbers may be taken at a time (`Storage::span`); nothing may be empty.
@@ -191,7 +195,7 @@ impl Gpu {
         layout: &wgpu::BindGroupLayout,
         entries: &[wgpu::BindGroupEntry<'_>],
     ) -> wgpu::BindGroup {
-        self.created.fetch_add(1, Ordering::Relaxed);
+        self.count();
         self.device.create_bind_group(&wgpu::BindGroupDescriptor { label: Some(label), layout, entries })
     }
 
@@ -211,64 +215,6 @@ impl Gpu {
         self.check()?;
         Ok(result)
     }
-
-    /// The pipeline of a kernel, made at its first use.
-    pub(super) fn pipeline(&self, kernel: &'static Kernel) -> Arc<Pipeline> {
-        lock(&self.pipelines)
-            .entry(kernel.name)
-            .or_insert_with(|| Arc::new(self.create_pipeline(kernel)))
-            .clone()
-    }
-
-    fn create_pipeline(&self, kernel: &Kernel) -> Pipeline {
-        self.created.fetch_add(1, Ordering::Relaxed);
-        let layout = self.device.create_bind_group_layout(&wgpu::BindGroupLayoutDescriptor {
-            label: Some(kernel.name),
-            entries: &layout_entries(kernel),
-        });
-        let pipeline_layout = self.device.create_pipeline_layout(&wgpu::PipelineLayoutDescriptor {
-            label: Some(kernel.name),
-            bind_group_layouts: &[Some(&layout)],
-            immediate_size: 0,
-        });
-        let description = wgpu::ShaderModuleDescriptor {
-            label: Some(kernel.file),
-            source: wgpu::ShaderSource::Wgsl(kernel.source(self.target.subgroup).into()),
-        };
-        // Counting the turns of every loop, lest one never ends, costs time: docs/measurements.md.
-        let checks =
-            wgpu::ShaderRuntimeChecks { force_loop_bounding: false, ..wgpu::ShaderRuntimeChecks::checked() };
-        // SAFETY: every loop of our shaders counts up by a positive step to a bound that is fixed before it
-        // starts, or counts or halves a number down to zero, so none is endless. All other checks stay.
-        let module = unsafe { self.device.create_shader_module_trusted(description, checks) };
-        let compute = self.device.create_compute_pipeline(&wgpu::ComputePipelineDescriptor {
-            label: Some(kernel.name),
-            layout: Some(&pipeline_layout),
-            module: &module,
-            entry_point: Some(kernel.entry),
-            // Every kernel writes workgroup memory before it reads it.
-            compilation_options: wgpu::PipelineCompilationOptions {
-                zero_initialize_workgroup_memory: false,
-                ..Default::default()
-            },
-            cache: None,
-        });
-        Pipeline { compute, layout }
-    }
-}
-
-/// Binding 0 is the uniform, then come the reads, then the writes: the rule of the kernel table.
-fn layout_entries(kernel: &Kernel) -> Vec<wgpu::BindGroupLayoutEntry> {
-    let entry = |binding: usize, ty| wgpu::BindGroupLayoutEntry {
-        binding: binding as u32,
-        visibility: wgpu::ShaderStages::COMPUTE,
-        ty: wgpu::BindingType::Buffer { ty, has_dynamic_offset: false, min_binding_size: None },
-        count: None,
-    };
-    let storage = |i: usize| wgpu::BufferBindingType::Storage { read_only: i < kernel.reads };
-    let mut entries = vec![entry(0, wgpu::BufferBindingType::Uniform)];
-    entries.extend((0..kernel.reads + kernel.writes).map(|i| entry(i + 1, storage(i))));
-    entries
 }
 
 fn target(adapter: &wgpu::Adapter) -> Target {
@@ -300,6 +246,6 @@ fn subgroup(adapter: &wgpu::Adapter) -> u32 {
 }
 
 /// The contents of a mutex, whether or not another thread panicked: what is inside is always whole.
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+pub(super) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

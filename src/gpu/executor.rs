@@ -1,7 +1,8 @@
 //! Executes plans: everything is made once, then each step only records and submits.
 
-use super::context::{Gpu, Pipeline};
+use super::context::Gpu;
 use super::flight::{FLIGHTS, Flight, read_back};
+use super::pipelines::Pipeline;
 use super::timing::Timestamps;
 use crate::Result;
 use crate::plan::{Group, PersistentPort, Place, Plan, Port, StorageId};
@@ -43,6 +44,7 @@ pub(super) struct BoundLaunch {
 
 impl GpuExecutor {
     pub fn new(gpu: Arc<Gpu>, plans: &[Plan], persistent: &[PersistentPort]) -> Result<Self> {
+        gpu.prepare(plans)?;
         gpu.clone().guarded("allocation", || Self::allocate(gpu, plans, persistent))
     }
 

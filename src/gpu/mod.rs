@@ -3,6 +3,8 @@
 mod context;
 mod executor;
 mod flight;
+mod late;
+mod pipelines;
 mod timing;
 
 pub use context::{AdapterSummary, Gpu, adapters};

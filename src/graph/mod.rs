@@ -6,6 +6,7 @@
 mod autodiff;
 
 use crate::op::{Op, Operation};
+use crate::plan::ShapeClass;
 use crate::{Error, Result, TensorType};
 use std::sync::Arc;
 
@@ -118,6 +119,14 @@ pub struct Node {
     pub scope: Arc<str>,
     /// The part of a step it belongs to.
     pub phase: Phase,
+}
+
+impl Node {
+    /// What the choice of a kernel depends on, where there are several.
+    pub(crate) fn shape_class(&self, graph: &Graph) -> Option<ShapeClass> {
+        let shapes: Vec<&[usize]> = self.inputs.iter().map(|v| graph.shape(*v)).collect();
+        self.op.shape_class(&shapes)
+    }
 }
 
 /// A static graph of typed values and operations.

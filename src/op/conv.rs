@@ -9,7 +9,7 @@ use super::window::output_size;
 use super::{ChannelSum, Operation, expect_shape, floats, picture};
 use crate::graph::Gradient;
 use crate::kernel::{self, Conv as Geometry, Kernel};
-use crate::plan::{ConvAlgorithm, Family, Grid, Lowering, Pass, StorageId, Target};
+use crate::plan::{ConvAlgorithm, Family, Grid, Lowering, Pass, ShapeClass, StorageId, Target};
 use crate::{Result, TensorType};
 
 /// Convolution (cross-correlation, as everywhere in deep learning). Inputs x `[batch, in_channels, height,
@@ -187,6 +187,29 @@ fn method(g: &Geometry, target: &Target, pass: Pass, stride: u32, correlation: b
 static DIRECT: [&Kernel; 3] =
     [&kernel::CONV_DIRECT, &kernel::CONV_DIRECT_GRAD_INPUT, &kernel::CONV_DIRECT_GRAD_WEIGHT];
 
+/// The kernels that can be forced for convolutions.
+pub(super) fn candidates() -> Vec<&'static Kernel> {
+    let all = window::KERNELS.iter().chain(&gemm::KERNELS).chain(&DIRECT).copied();
+    all.chain([&kernel::IM2COL]).collect()
+}
+
+/// What the choice of a kernel depends on. Sizes are rounded up to powers of two.
+fn shape_class(pass: Pass, g: &Geometry) -> Option<ShapeClass> {
+    let pair = |[a, b]: [u32; 2]| if a == b { a.to_string() } else { format!("{a}x{b}") };
+    let [ins, outs, height, width, batch] =
+        [g.in_channels, g.out_channels, g.in_h, g.in_w, g.batch].map(u32::next_power_of_two);
+    let unless_one = |name: &str, n: String| if n == "1" { String::new() } else { format!(", {name} {n}") };
+    let shape = format!(
+        "{}x{} stride {}{}{}, {ins} to {outs} channels, {height}x{width} pixels, batch {batch}",
+        g.kernel_h,
+        g.kernel_w,
+        pair([g.stride_h, g.stride_w]),
+        unless_one("dilation", pair([g.dilation_h, g.dilation_w])),
+        unless_one("groups", g.groups.to_string()),
+    );
+    Some(ShapeClass { pass, shape })
+}
+
 /// Emits a direct kernel: one invocation for each element of the output.
 fn direct(node: &mut Lowering, kernel: &'static Kernel, reads: &[StorageId], g: &Geometry) -> Result<()> {
     let s = Sizes::new(g);
@@ -234,6 +257,10 @@ impl Operation for Conv2d {
         Ok(())
     }
 
+    fn shape_class(&self, inputs: &[&[usize]]) -> Option<ShapeClass> {
+        shape_class(Pass::Forward, &self.checked(inputs[0], inputs[1]))
+    }
+
     fn lower(&self, node: &mut Lowering<'_, '_>) -> Result<()> {
         let has_bias = (node.inputs() == 3) as u32;
         let g = Geometry { has_bias, ..self.checked(node.input_shape(0), node.input_shape(1)) };
@@ -260,6 +287,10 @@ impl Operation for Conv2dGradInput {
         Ok(vec![input])
     }
 
+    fn shape_class(&self, inputs: &[&[usize]]) -> Option<ShapeClass> {
+        shape_class(Pass::GradInput, &self.conv.checked(&self.input_shape, inputs[1]))
+    }
+
     fn lower(&self, node: &mut Lowering<'_, '_>) -> Result<()> {
         let g = self.conv.checked(&self.input_shape, node.input_shape(1));
         let (grad_output, weight) = (node.input(0), node.input(1));
@@ -283,6 +314,10 @@ impl Operation for Conv2dGradWeight {
         let weight = TensorType::f32(self.weight_shape.clone());
         expect_shape("a gradient", grad_output, &output_shape(&self.conv.geometry(x, &weight)?))?;
         Ok(vec![weight])
+    }
+
+    fn shape_class(&self, inputs: &[&[usize]]) -> Option<ShapeClass> {
+        shape_class(Pass::GradWeight, &self.conv.checked(inputs[0], &self.weight_shape))
     }
 
     fn lower(&self, node: &mut Lowering<'_, '_>) -> Result<()> {

@@ -3,7 +3,7 @@
 use super::{ChannelSum, Operation, floats};
 use crate::graph::Gradient;
 use crate::kernel::{self, Kernel, Matmul as Params, MatmulPack, MatmulPanels};
-use crate::plan::{Family, Grid, Lowering, Pass, StorageId, Target};
+use crate::plan::{Family, Grid, Lowering, Pass, ShapeClass, StorageId, Target};
 use crate::{Result, TensorType};
 
 /// op(a) op(b) + bias, where op transposes the last two axes if asked. Inputs: a `[m, k]` and b `[k, n]`, or
@@ -81,6 +81,11 @@ fn flops(p: &Params) -> u64 {
     let outer = p.batches as u64 / p.inner as u64;
     // The last slice may be short.
     per_step * (outer * p.reduce as u64).min(p.reduce_total as u64).max(outer)
+}
+
+/// The kernels that can be forced for matrix products.
+pub(super) fn candidates() -> Vec<&'static Kernel> {
+    TILED.iter().copied().chain([&kernel::MATMUL_PANELS, &kernel::MATMUL_REGISTERS]).collect()
 }
 
 /// Emits a matrix product. `operands`: a, b and, where `params.bias` is not 0, the bias.
@@ -244,6 +249,16 @@ impl Operation for Matmul {
             node.set(2, grad);
         }
         Ok(())
+    }
+
+    fn shape_class(&self, inputs: &[&[usize]]) -> Option<ShapeClass> {
+        let sizes = sizes(self, inputs[0], inputs[1]).ok()?;
+        let [batch, m, n, k] = sizes.map(usize::next_power_of_two);
+        let transposed =
+            |yes: bool, name: &str| if yes { format!(", {name} transposed") } else { String::new() };
+        let [a, b] = [transposed(self.transpose_a, "a"), transposed(self.transpose_b, "b")];
+        let batch = if batch == 1 { String::new() } else { format!("{batch} of ") };
+        Some(ShapeClass { pass: Pass::Matmul, shape: format!("{batch}{m}x{n}, {k} terms{a}{b}") })
     }
 
     fn lower(&self, node: &mut Lowering<'_, '_>) -> Result<()> {

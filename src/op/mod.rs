@@ -29,7 +29,8 @@ pub use softmax::{LogSoftmax, LogSoftmaxGrad, Softmax, SoftmaxGrad};
 pub use window::Window;
 
 use crate::graph::Gradient;
-use crate::plan::Lowering;
+use crate::kernel::Kernel;
+use crate::plan::{Lowering, Pass, ShapeClass};
 use crate::{Result, TensorType};
 
 /// What every operation says about itself.
@@ -51,6 +52,11 @@ pub trait Operation {
     /// Pairs of (output, input) where the output replaces the input if nothing else wants it.
     fn in_place(&self) -> &'static [(usize, usize)] {
         &[]
+    }
+
+    /// What the choice of a kernel depends on, where there are several, for inputs of these shapes.
+    fn shape_class(&self, _inputs: &[&[usize]]) -> Option<ShapeClass> {
+        None
     }
 
     /// Whether the output is the first input's memory under another shape.
@@ -83,6 +89,9 @@ macro_rules! operations {
             }
             fn in_place(&self) -> &'static [(usize, usize)] {
                 match self { $(Op::$op(op) => op.in_place()),+ }
+            }
+            fn shape_class(&self, inputs: &[&[usize]]) -> Option<ShapeClass> {
+                match self { $(Op::$op(op) => op.shape_class(inputs)),+ }
             }
             fn is_view(&self) -> bool {
                 match self { $(Op::$op(op) => op.is_view()),+ }
@@ -131,6 +140,15 @@ operations! {
     SoftmaxGrad,
     SumSquares,
     TopK,
+}
+
+/// The kernels that can be asked for by [`Target::forced`](crate::plan::Target::forced) for a pass. Which of them can do
+/// a given piece of work, its plan shows.
+pub(crate) fn candidates(pass: Pass) -> Vec<&'static Kernel> {
+    match pass {
+        Pass::Matmul => matmul::candidates(),
+        Pass::Forward | Pass::GradInput | Pass::GradWeight => conv::candidates(),
+    }
 }
 
 /// The inputs as an array of exactly `N`, all `f32`.

@@ -20,7 +20,9 @@ pub(super) fn lower(graph: &Graph, target: &Target) -> Result<Plan> {
     for (index, node) in graph.nodes().iter().enumerate().filter(|(i, _)| live[*i]) {
         builder.place_outputs(graph, &live, index)?;
         let start = builder.launches.len();
-        node.op.lower(&mut Lowering { builder: &mut builder, graph, node })?;
+        let tuned = node.shape_class(graph).and_then(|class| target.tuned_for(&class));
+        let target = tuned.as_ref().unwrap_or(target);
+        node.op.lower(&mut Lowering { builder: &mut builder, graph, node, target })?;
         builder.close_group(&node.scope, node.phase, graph.shape(node.outputs[0]), start);
     }
     builder.write_back_updates(graph)?;
@@ -282,12 +284,13 @@ pub struct Lowering<'a, 'b> {
     builder: &'a mut Builder<'b>,
     graph: &'a Graph,
     node: &'a Node,
+    target: &'a Target,
 }
 
 impl<'a> Lowering<'a, '_> {
     /// Limits and preferences.
     pub fn target(&self) -> &Target {
-        self.builder.target
+        self.target
     }
 
     /// Storage of the i-th input.

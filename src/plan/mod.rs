@@ -5,10 +5,12 @@ mod lower;
 mod memory;
 mod report;
 mod target;
+mod tuned;
 
 pub use lower::{Grid, Lowering};
 pub use report::{GroupReport, LaunchReport, MemoryReport, Report, Totals};
 pub use target::{ConvAlgorithm, Family, Pass, Target};
+pub use tuned::{ShapeClass, Tuned};
 
 use crate::TensorType;
 use crate::graph::{Graph, Persistence, Phase};

@@ -1,5 +1,6 @@
 //! What the plan is made for: a family of executors and its limits.
 
+use super::{ShapeClass, Tuned};
 use crate::kernel::Kernel;
 
 /// Which kernels suit an executor.
@@ -86,6 +87,8 @@ pub struct Target {
     pub fuse: bool,
     /// Kernels to take for a pass wherever they can do it. `im2col` stands for columns and a matrix product.
     pub forced: Vec<(Pass, &'static Kernel)>,
+    /// Kernels that were measured to be the fastest, taken where `conv` is `Auto` and none is forced.
+    pub tuned: Tuned,
 }
 
 impl Target {
@@ -104,6 +107,7 @@ impl Target {
             conv: ConvAlgorithm::Auto,
             fuse: true,
             forced: Vec::new(),
+            tuned: Tuned::default(),
         }
     }
 
@@ -121,6 +125,14 @@ impl Target {
     /// The kernel that was asked for.
     pub(crate) fn forced(&self, pass: Pass) -> Option<&'static Kernel> {
         self.forced.iter().find(|(p, _)| *p == pass).map(|(_, kernel)| *kernel)
+    }
+
+    /// The target for a node of this class: its tuned kernel, if there is one, is forced.
+    pub(crate) fn tuned_for(&self, class: &ShapeClass) -> Option<Self> {
+        let free = self.conv == ConvAlgorithm::Auto && self.forced(class.pass).is_none();
+        let kernel = self.tuned.kernel(class).filter(|_| free)?;
+        let forced = self.forced.iter().copied().chain([(class.pass, kernel)]).collect();
+        Some(Self { forced, ..self.clone() })
     }
 
     /// Bytes that one scratch buffer may take.

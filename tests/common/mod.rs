@@ -6,6 +6,7 @@
 use libtest_mimic::{Arguments, Trial};
 use std::process::ExitCode;
 use std::sync::OnceLock;
+use striate::plan::{Target, Tuned};
 use striate::rng::SplitMix64;
 use striate::{DType, Device, Tensor};
 
@@ -22,7 +23,10 @@ pub fn gpu() -> Result<&'static Device, &'static str> {
         }
         let name = std::env::var("STRIATE_TEST_DEVICE").unwrap_or("gpu".into());
         // An adapter that is there but does not open is a failure, not a reason to skip.
-        Some(Device::select(&name).unwrap_or_else(|e| panic!("the adapter {name:?}: {e}")))
+        let device = Device::select(&name).unwrap_or_else(|e| panic!("the adapter {name:?}: {e}"));
+        // Which kernels are tested must not depend on what was tuned on this machine.
+        let target = Target { tuned: Tuned::default(), ..device.target().clone() };
+        Some(device.with_target(target))
     });
     device
         .as_ref()

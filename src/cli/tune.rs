@@ -1,0 +1,83 @@
+//! `striate tune`: the fastest kernels for a network's convolutions and matrix products.
+
+use super::plan::{input_shape, print, recipe};
+use striate::plan::Tuned;
+use striate::train::training_graph;
+use striate::tune::{self, Finding, Verdict};
+use striate::{Device, Result, models};
+
+#[derive(clap::Args)]
+pub struct Args {
+    /// Network: lenet, resnet20, resnet32, ..., resnet18-cifar.
+    #[arg(default_value = "resnet20")]
+    model: String,
+    /// Pictures it takes, such as 1x28x28.
+    #[arg(long, value_name = "CHANNELSxHEIGHTxWIDTH", default_value = "3x32x32")]
+    input: String,
+    /// Pictures a step.
+    #[arg(long, default_value_t = 32)]
+    batch: usize,
+    /// auto, gpu, an adapter's number or a part of its name; see `striate devices`.
+    #[arg(long, default_value = "auto")]
+    device: String,
+}
+
+/// Classes to tell apart.
+const CLASSES: usize = 10;
+
+pub fn run(args: Args) -> Result<()> {
+    let input = input_shape(args.batch, &args.input)?;
+    let model = models::by_name(&args.model, input[1], CLASSES)?;
+    let graph = training_graph(&*model, input, &recipe())?;
+    let device = Device::select(&args.device)?;
+    print(&format!("device  {}\n", device.describe()))?;
+    let mut gained = [0.0; 2];
+    let tuned = tune::tune(&device, &graph, &mut |finding| {
+        for (sum, seconds) in gained.iter_mut().zip(gain(finding)) {
+            *sum += seconds;
+        }
+        print(&table(finding))
+    })?;
+    print(&summary(&tuned, gained.map(|seconds| 1e3 * seconds)))?;
+    print(&match tune::save(&device, &tuned)? {
+        Some(path) => format!("written  {}\n", path.display()),
+        None => "not kept, since there is no cache folder, or STRIATE_CACHE is off\n".to_owned(),
+    })
+}
+
+/// Seconds of the default way and of the chosen one, where both were timed.
+fn gain(finding: &Finding) -> [f64; 2] {
+    let timed = |way: Option<usize>| match finding.ways[way?].1 {
+        Verdict::Right(seconds) | Verdict::Slow(seconds) => Some(seconds),
+        Verdict::Wrong(_) => None,
+    };
+    match (timed(finding.default), timed(finding.chosen)) {
+        (Some(default), Some(chosen)) => [default, chosen],
+        _ => [0.0; 2],
+    }
+}
+
+fn table(finding: &Finding) -> String {
+    let Finding { class, layer, ways, default, chosen } = finding;
+    let mut text = format!("\n{class} ({layer})\n");
+    for (i, (kernel, verdict)) in ways.iter().enumerate() {
+        let time = match verdict {
+            Verdict::Right(seconds) => format!("{:10.3} ms", 1e3 * seconds),
+            Verdict::Slow(seconds) => format!("{:10.3} ms, once", 1e3 * seconds),
+            Verdict::Wrong(error) => format!("WRONG by {error:.1e}"),
+        };
+        let marks = [(*default == Some(i), "default"), (*chosen == Some(i), "chosen")];
+        let marks: Vec<&str> = marks.into_iter().filter(|(yes, _)| *yes).map(|(_, mark)| mark).collect();
+        let line = format!("  {:44} {time:22} {}", kernel.name, marks.join(", "));
+        text += line.trim_end();
+        text += "\n";
+    }
+    text
+}
+
+fn summary(tuned: &Tuned, [default, chosen]: [f64; 2]) -> String {
+    format!(
+        "\none of each: {default:.3} ms as chosen untuned, {chosen:.3} ms tuned; {} classes are kept\n",
+        tuned.len()
+    )
+}

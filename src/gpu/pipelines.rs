@@ -1,0 +1,109 @@
+//! Pipelines: all that a session needs are made before its buffers, on every core.
+
+use super::context::{Gpu, lock};
+use super::late;
+use crate::Result;
+use crate::kernel::Kernel;
+use crate::plan::{Launch, Plan};
+use rayon::prelude::*;
+use std::sync::Arc;
+
+/// A compute pipeline and the layout its bind groups have.
+pub(super) struct Pipeline {
+    pub compute: wgpu::ComputePipeline,
+    pub layout: wgpu::BindGroupLayout,
+}
+
+impl Gpu {
+    /// Makes the pipelines that these plans need and that are not there yet.
+    pub(super) fn prepare(&self, plans: &[Plan]) -> Result<()> {
+        let missing = self.missing(plans);
+        if late::compiles_late(&self.adapter) {
+            late::compile(self, &missing)?;
+        }
+        // An error scope is its thread's own.
+        let make = |launch: &&Launch| self.guarded(launch.kernel.name, || self.make_pipeline(launch.kernel));
+        missing.par_iter().try_for_each(make)
+    }
+
+    /// The first launch of each kernel without a pipeline. Those that hand numbers from lane to lane come first: they
+    /// take by far the longest to compile, and one that is left to the end keeps a single core busy.
+    fn missing<'p>(&self, plans: &'p [Plan]) -> Vec<&'p Launch> {
+        let made = lock(&self.pipelines);
+        let mut missing: Vec<&Launch> = Vec::new();
+        for launch in plans.iter().flat_map(|plan| &plan.launches) {
+            if !made.contains_key(launch.kernel.name) && missing.iter().all(|m| m.kernel != launch.kernel) {
+                missing.push(launch);
+            }
+        }
+        missing.sort_by_key(|launch| !launch.kernel.uses_subgroups());
+        missing
+    }
+
+    /// The pipeline of a kernel of a plan that was prepared.
+    pub(super) fn pipeline(&self, kernel: &Kernel) -> Arc<Pipeline> {
+        lock(&self.pipelines).get(kernel.name).expect("`prepare` made the pipelines of every plan").clone()
+    }
+
+    /// Makes a kernel's pipeline unless it is there.
+    pub(super) fn make_pipeline(&self, kernel: &'static Kernel) {
+        if lock(&self.pipelines).contains_key(kernel.name) {
+            return;
+        }
+        self.count();
+        let pipeline = Pipeline::new(&self.device, kernel, self.target().subgroup);
+        lock(&self.pipelines).insert(kernel.name, Arc::new(pipeline));
+    }
+}
+
+impl Pipeline {
+    /// A kernel's pipeline, for subgroups of so many lanes.
+    pub fn new(device: &wgpu::Device, kernel: &Kernel, subgroup: u32) -> Self {
+        let layout = device.create_bind_group_layout(&wgpu::BindGroupLayoutDescriptor {
+            label: Some(kernel.name),
+            entries: &layout_entries(kernel),
+        });
+        let pipeline_layout = device.create_pipeline_layout(&wgpu::PipelineLayoutDescriptor {
+            label: Some(kernel.name),
+            bind_group_layouts: &[Some(&layout)],
+            immediate_size: 0,
+        });
+        let description = wgpu::ShaderModuleDescriptor {
+            label: Some(kernel.file),
+            source: wgpu::ShaderSource::Wgsl(kernel.source(subgroup).into()),
+        };
+        // Counting the turns of every loop, lest one never ends, costs time: docs/measurements.md.
+        let checks =
+            wgpu::ShaderRuntimeChecks { force_loop_bounding: false, ..wgpu::ShaderRuntimeChecks::checked() };
+        // SAFETY: every loop of our shaders counts up by a positive step to a bound that is fixed before it
+        // starts, or counts or halves a number down to zero, so none is endless. All other checks stay.
+        let module = unsafe { device.create_shader_module_trusted(description, checks) };
+        let compute = device.create_compute_pipeline(&wgpu::ComputePipelineDescriptor {
+            label: Some(kernel.name),
+            layout: Some(&pipeline_layout),
+            module: &module,
+            entry_point: Some(kernel.entry),
+            // Every kernel writes workgroup memory before it reads it.
+            compilation_options: wgpu::PipelineCompilationOptions {
+                zero_initialize_workgroup_memory: false,
+                ..Default::default()
+            },
+            cache: None,
+        });
+        Self { compute, layout }
+    }
+}
+
+/// Binding 0 is the uniform, then come the reads, then the writes: the rule of the kernel table.
+fn layout_entries(kernel: &Kernel) -> Vec<wgpu::BindGroupLayoutEntry> {
+    let entry = |binding: usize, ty| wgpu::BindGroupLayoutEntry {
+        binding: binding as u32,
+        visibility: wgpu::ShaderStages::COMPUTE,
+        ty: wgpu::BindingType::Buffer { ty, has_dynamic_offset: false, min_binding_size: None },
+        count: None,
+    };
+    let storage = |i: usize| wgpu::BufferBindingType::Storage { read_only: i < kernel.reads };
+    let mut entries = vec![entry(0, wgpu::BufferBindingType::Uniform)];
+    entries.extend((0..kernel.reads + kernel.writes).map(|i| entry(i + 1, storage(i))));
+    entries
+}

@@ -1,0 +1,162 @@
+//! Choices of kernels that were measured: for which work, which kernel, and the text that keeps them.
+
+use super::Pass;
+use crate::kernel::{self, Kernel};
+use crate::op;
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+use std::fmt;
+use std::sync::Arc;
+
+/// Work for which one kernel is as good as for other work of the same class: a pass, and its sizes as text for people,
+/// most of them rounded up to powers of two.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct ShapeClass {
+    /// The computation.
+    pub pass: Pass,
+    /// Its sizes, such as `3x3 stride 1, 16 to 16 channels, 32x32 pixels, batch 32`.
+    pub shape: String,
+}
+
+impl fmt::Display for ShapeClass {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} {}", self.pass.name(), self.shape)
+    }
+}
+
+/// The kernel that was fastest for each class that was measured. Cheap to clone.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Tuned(Arc<BTreeMap<ShapeClass, &'static Kernel>>);
+
+/// The text's form. Another one is another version.
+#[derive(Serialize, Deserialize)]
+struct File {
+    version: u32,
+    adapter: String,
+    driver: String,
+    choices: Vec<Choice>,
+}
+
+#[derive(Serialize, Deserialize)]
+struct Choice {
+    pass: String,
+    shape: String,
+    kernel: String,
+}
+
+/// Told apart from the rest first, since that may look different in another version.
+#[derive(Deserialize)]
+struct Version {
+    version: u32,
+}
+
+const VERSION: u32 = 1;
+
+impl Tuned {
+    /// The fastest kernel for a class, if that was measured.
+    pub fn kernel(&self, class: &ShapeClass) -> Option<&'static Kernel> {
+        self.0.get(class).copied()
+    }
+
+    /// How many classes were measured.
+    pub fn len(&self) -> usize {
+        self.0.len()
+    }
+
+    /// Whether none was.
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// Sets the kernel of a class, or takes it away.
+    pub fn set(&mut self, class: ShapeClass, kernel: Option<&'static Kernel>) {
+        let choices = Arc::make_mut(&mut self.0);
+        match kernel {
+            Some(kernel) => choices.insert(class, kernel),
+            None => choices.remove(&class),
+        };
+    }
+
+    /// The choices as JSON, for this adapter and driver.
+    pub fn to_json(&self, adapter: &str, driver: &str) -> String {
+        let choice = |(class, kernel): (&ShapeClass, &&Kernel)| Choice {
+            pass: class.pass.name().to_owned(),
+            shape: class.shape.clone(),
+            kernel: kernel.name.to_owned(),
+        };
+        let choices = self.0.iter().map(choice).collect();
+        let file = File { version: VERSION, adapter: adapter.to_owned(), driver: driver.to_owned(), choices };
+        serde_json::to_string_pretty(&file).expect("texts and numbers can be written") + "\n"
+    }
+
+    /// Reads what [`Tuned::to_json`] wrote, or says why that cannot be used.
+    pub fn from_json(text: &str, adapter: &str, driver: &str) -> Result<Self, String> {
+        let damaged = |e: serde_json::Error| format!("is damaged ({e})");
+        let Version { version } = serde_json::from_str(text).map_err(damaged)?;
+        if version != VERSION {
+            return Err(format!("has version {version}, where {VERSION} is expected"));
+        }
+        let file: File = serde_json::from_str(text).map_err(damaged)?;
+        if [file.adapter.as_str(), &file.driver] != [adapter, driver] {
+            return Err(format!("is for {} with {}, not {adapter} with {driver}", file.adapter, file.driver));
+        }
+        let choices = file.choices.into_iter().map(Choice::read).collect::<Result<_, _>>()?;
+        Ok(Self(Arc::new(choices)))
+    }
+}
+
+impl Choice {
+    fn read(self) -> Result<(ShapeClass, &'static Kernel), String> {
+        let pass = Pass::ALL.into_iter().find(|pass| pass.name() == self.pass);
+        let pass = pass.ok_or_else(|| format!("names a pass that is not there, {:?}", self.pass))?;
+        let known =
+            |kernel: &&&'static Kernel| kernel.name == self.kernel && op::candidates(pass).contains(*kernel);
+        let kernel = kernel::ALL.iter().find(known);
+        let kernel = kernel
+            .ok_or_else(|| format!("names a kernel that is none for {}, {:?}", self.pass, self.kernel))?;
+        Ok((ShapeClass { pass, shape: self.shape }, kernel))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn some() -> Tuned {
+        let mut tuned = Tuned::default();
+        let class = |pass, shape: &str| ShapeClass { pass, shape: shape.to_owned() };
+        tuned.set(class(Pass::Matmul, "16x16, 16 terms"), Some(&kernel::MATMUL_REGISTERS));
+        tuned.set(class(Pass::Forward, "3x3"), Some(&kernel::IM2COL));
+        tuned.set(class(Pass::GradWeight, "3x3"), Some(&kernel::CONV_DIRECT_GRAD_WEIGHT));
+        tuned
+    }
+
+    #[test]
+    fn what_was_written_is_read() {
+        let mut tuned = some();
+        assert_eq!(Tuned::from_json(&tuned.to_json("a", "d"), "a", "d"), Ok(tuned.clone()));
+        tuned.set(ShapeClass { pass: Pass::Forward, shape: "3x3".to_owned() }, None);
+        assert_eq!(tuned.len(), 2);
+        assert_eq!(Tuned::from_json(&tuned.to_json("a", "d"), "a", "d"), Ok(tuned));
+    }
+
+    #[test]
+    fn what_cannot_be_used_is_refused_by_name() {
+        let text = some().to_json("a", "d");
+        let problem = |text: &str| Tuned::from_json(text, "a", "d").unwrap_err();
+        assert!(problem(&text[..text.len() / 2]).starts_with("is damaged ("));
+        assert!(problem("").starts_with("is damaged ("));
+        // Of another version only the number is looked at.
+        assert_eq!(problem(r#"{"version": 2, "x": []}"#), "has version 2, where 1 is expected");
+        assert_eq!(Tuned::from_json(&text, "a", "e").unwrap_err(), "is for a with d, not a with e");
+        assert_eq!(
+            problem(&text.replace("im2col", "im3col")),
+            r#"names a kernel that is none for forward, "im3col""#
+        );
+        assert_eq!(
+            problem(&text.replace("im2col", "relu")),
+            r#"names a kernel that is none for forward, "relu""#
+        );
+        assert_eq!(problem(&text.replace("forward", "back")), r#"names a pass that is not there, "back""#);
+    }
+}

@@ -1,0 +1,36 @@
+//! Where the choices for an adapter and its driver are kept.
+
+use crate::gpu::AdapterSummary;
+use crate::plan::Tuned;
+use crate::{Device, Result, cache};
+use std::io::ErrorKind;
+use std::path::{Path, PathBuf};
+
+fn path(folder: &Path, adapter: &AdapterSummary) -> PathBuf {
+    folder.join(cache::file_name(&["tune", &adapter.name, &adapter.backend, &adapter.driver], "json"))
+}
+
+/// The choices that were kept for an adapter; none where there are none that can be used, which is told.
+pub(crate) fn load(adapter: &AdapterSummary) -> Tuned {
+    let Some(path) = cache::folder().map(|folder| path(&folder, adapter)) else { return Tuned::default() };
+    read(&path, adapter).unwrap_or_else(|problem| {
+        log::warn!("{} {problem}, and is ignored; `striate tune` writes it anew", path.display());
+        Tuned::default()
+    })
+}
+
+fn read(path: &Path, adapter: &AdapterSummary) -> Result<Tuned, String> {
+    match std::fs::read_to_string(path) {
+        Ok(text) => Tuned::from_json(&text, &adapter.name, &adapter.driver),
+        Err(error) if error.kind() == ErrorKind::NotFound => Ok(Tuned::default()),
+        Err(error) => Err(format!("cannot be read ({error})")),
+    }
+}
+
+/// Keeps choices for later runs on the same adapter and driver, and says where; `None` where nothing is to be kept.
+pub fn save(device: &Device, tuned: &Tuned) -> Result<Option<PathBuf>> {
+    let (Some(folder), Some(adapter)) = (cache::folder(), device.adapter()) else { return Ok(None) };
+    let path = path(&folder, adapter);
+    cache::write_whole(&path, tuned.to_json(&adapter.name, &adapter.driver).as_bytes())?;
+    Ok(Some(path))
+}
