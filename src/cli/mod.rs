@@ -1,7 +1,9 @@
 //! The `striate` program: one file a command.
 
 mod bench;
+mod choices;
 mod devices;
+mod kernels;
 mod plan;
 mod profile;
 mod train;
@@ -30,6 +32,8 @@ enum Command {
     Bench(bench::Args),
     /// Time every layer and kernel of a training step, beside what the device can do.
     Profile(profile::Args),
+    /// List the kernels, or print the text of one.
+    Kernels(kernels::Args),
     /// List the adapters that can be trained on.
     Devices(devices::Args),
 }
@@ -41,6 +45,7 @@ pub fn run(cli: Cli) -> Result<i32> {
         Command::Plan(args) => plan::run(args).map(|()| 0),
         Command::Bench(args) => bench::run(args).map(|()| 0),
         Command::Profile(args) => profile::run(args).map(|()| 0),
+        Command::Kernels(args) => kernels::run(args).map(|()| 0),
         Command::Devices(args) => devices::run(args).map(|()| 0),
     }
 }

@@ -170,7 +170,7 @@ fn method(g: &Geometry, target: &Target, pass: Pass, stride: u32, correlation: b
         Some(kernel) if *kernel == kernel::IM2COL => return Method::Im2col,
         _ => {}
     }
-    match target.conv {
+    match target.way(pass) {
         ConvAlgorithm::Direct => Method::Direct,
         ConvAlgorithm::Window if window => Method::Window,
         ConvAlgorithm::Gemm if correlation => Method::Gemm,
@@ -186,6 +186,22 @@ fn method(g: &Geometry, target: &Target, pass: Pass, stride: u32, correlation: b
 
 static DIRECT: [&Kernel; 3] =
     [&kernel::CONV_DIRECT, &kernel::CONV_DIRECT_GRAD_INPUT, &kernel::CONV_DIRECT_GRAD_WEIGHT];
+
+/// The kernels that a way of a pass takes; of im2col, those beside the matrix product.
+pub(crate) fn kernels(pass: Pass, way: ConvAlgorithm) -> &'static [&'static Kernel] {
+    static UNFOLD: [&Kernel; 1] = [&kernel::IM2COL];
+    static FOLD: [&Kernel; 1] = [&kernel::COL2IM];
+    match (way, pass) {
+        (ConvAlgorithm::Auto, _) | (_, Pass::Matmul) => &[],
+        (ConvAlgorithm::Im2col, Pass::GradInput) => &FOLD,
+        (ConvAlgorithm::Im2col, _) => &UNFOLD,
+        (ConvAlgorithm::Direct, Pass::Forward) => &DIRECT[..1],
+        (ConvAlgorithm::Direct, Pass::GradInput) => &DIRECT[1..2],
+        (ConvAlgorithm::Direct, Pass::GradWeight) => &DIRECT[2..],
+        (ConvAlgorithm::Window, _) => window::kernels(pass),
+        (ConvAlgorithm::Gemm, _) => gemm::kernels(pass),
+    }
+}
 
 /// Emits a direct kernel: one invocation for each element of the output.
 fn direct(node: &mut Lowering, kernel: &'static Kernel, reads: &[StorageId], g: &Geometry) -> Result<()> {

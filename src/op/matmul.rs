@@ -45,6 +45,11 @@ static TILED: [&Kernel; 4] = [
     &kernel::MATMUL_TILED_16X128,
 ];
 
+/// All kernels that multiply matrices.
+pub(crate) fn kernels() -> impl Iterator<Item = &'static Kernel> {
+    TILED.into_iter().chain([&kernel::MATMUL_REGISTERS, &kernel::MATMUL_SUBGROUPS])
+}
+
 /// Workgroups that keep a GPU busy. Fewer leave a part of it idle.
 const ENOUGH: u64 = 256;
 

@@ -28,6 +28,9 @@ pub use shape::{ChannelSlice, Concat, Reshape};
 pub use softmax::{LogSoftmax, LogSoftmaxGrad, Softmax, SoftmaxGrad};
 pub use window::Window;
 
+pub(crate) use conv::kernels as conv_kernels;
+pub(crate) use matmul::kernels as matmul_kernels;
+
 use crate::graph::Gradient;
 use crate::plan::Lowering;
 use crate::{Result, TensorType};

@@ -28,11 +28,20 @@ pub(super) static KERNELS: [&Kernel; 16] = [
     &kernel::CONV_GEMM_GRAD_WEIGHT_16X128,
 ];
 
+/// How many of them are for the convolution itself.
+const FORWARD: usize = 12;
+
+/// Those for a pass.
+pub(super) fn kernels(pass: Pass) -> &'static [&'static Kernel] {
+    let (forward, grad_weight) = KERNELS.split_at(FORWARD);
+    if pass == Pass::GradWeight { grad_weight } else { forward }
+}
+
 fn with_taps(p: &ConvGemm) -> &'static [&'static Kernel] {
     match [p.kernel_h, p.kernel_w] {
         [3, 3] => &KERNELS[..4],
         [1, 1] => &KERNELS[4..8],
-        _ => &KERNELS[8..12],
+        _ => &KERNELS[8..FORWARD],
     }
 }
 
@@ -70,7 +79,7 @@ pub(super) fn grad_weight(node: &mut Lowering, g: &Geometry) -> Result<()> {
     let (kernel, tiles) = suits(
         node.target(),
         Pass::GradWeight,
-        &KERNELS[12..],
+        kernels(Pass::GradWeight),
         [p.out_channels, width],
         (p.groups * most) as u64,
     );

@@ -37,6 +37,12 @@ pub(super) static KERNELS: [&Kernel; 20] = [
 /// How many of them are for the convolution itself.
 const FORWARD: usize = 11;
 
+/// Those for a pass.
+pub(super) fn kernels(pass: Pass) -> &'static [&'static Kernel] {
+    let (forward, grad_weight) = KERNELS.split_at(FORWARD);
+    if pass == Pass::GradWeight { grad_weight } else { forward }
+}
+
 /// Whether a kernel can compute this, on subgroups of so many lanes.
 fn fits(kernel: &Kernel, p: &ConvWindow, subgroup: u32) -> bool {
     let [taps_h, taps_w, stride] = ["taps_h", "taps_w", "stride"].map(|name| kernel.constant(name));
@@ -48,7 +54,7 @@ fn fits(kernel: &Kernel, p: &ConvWindow, subgroup: u32) -> bool {
     // Quads must lie within a row, the tile's first pixel must begin one, and results must lie likewise.
     let quads = whole
         && p.padding_w == (taps_w - 1) / 2
-        && p.in_w % (COLUMNS * stride) == 0
+        && p.in_w.is_multiple_of(COLUMNS * stride)
         && p.out_w * stride == p.in_w
         && [p.y_start, p.y_right] == [0, 1];
     let flag = |name| kernel.has(name);
@@ -59,8 +65,7 @@ fn fits(kernel: &Kernel, p: &ConvWindow, subgroup: u32) -> bool {
 
 /// The kernel for a pass: the one asked for if it fits, else the first that does.
 fn choose(target: &Target, pass: Pass, p: &ConvWindow) -> &'static Kernel {
-    let (forward, grad_weight) = KERNELS.split_at(FORWARD);
-    let own = if pass == Pass::GradWeight { grad_weight } else { forward };
+    let own = kernels(pass);
     let forced = target.forced(pass).filter(|kernel| own.contains(kernel));
     let fitting = forced.iter().chain(own).find(|kernel| fits(kernel, p, target.subgroup));
     fitting.expect("`method` admits strides 1 and 2, and kernels of any size are walked in windows of 1 x 3")
