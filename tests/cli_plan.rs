@@ -186,6 +186,61 @@ fn operations_stay_apart_if_asked() {
     assert_eq!((relus(&fused), relus(&apart)), (0, 19));
 }
 
+/// Counted by hand for a batch of 64 at 32 x 32: activations of 16 channels are of `A` bytes.
+#[test]
+fn layers_say_the_least_they_have_to_move() {
+    const A: u64 = 64 * 16 * 32 * 32 * 4;
+    let found = json(&["plan", "resnet20", "--input", "3x32x32", "--json"]);
+    let groups = found["groups"].as_array().unwrap();
+    let group = |scope: &str, phase: &str| {
+        let mut groups = groups.iter().filter(|g| g["scope"] == scope && g["phase"] == phase);
+        let group = groups.next().unwrap();
+        assert!(groups.next().is_none(), "{scope} {phase}");
+        group
+    };
+    let (weight, per_channel) = (16 * 16 * 9 * 4, 16 * 4);
+    for (scope, phase, least) in [
+        // Pictures in and out, and the weight; not that pictures are read once for each pass over them.
+        ("layer1.0.conv1", "forward", 2 * A + weight),
+        // x and y; scale, shift, and mean and variance, which the gradient wants.
+        ("layer1.0.bn1", "forward", 2 * A + 4 * per_channel),
+        // The residual as well.
+        ("layer1.0.bn2", "forward", 3 * A + 4 * per_channel),
+        // The upstream gradient and the input once for both gradients, which go out with the weight.
+        ("layer1.0.conv1", "backward", 3 * A + 2 * weight),
+        // Two states of 16 channels: old, the batch's, and new.
+        ("layer1.0.bn1", "update", 2 * 3 * per_channel),
+    ] {
+        assert_eq!(group(scope, phase)["least"], least, "{scope} {phase}");
+    }
+    assert!(
+        groups.iter().all(|g| 0 < g["least"].as_u64().unwrap() && g["least"].as_u64() <= g["bytes"].as_u64())
+    );
+    let sum: u64 = groups.iter().map(|g| g["least"].as_u64().unwrap()).sum();
+    assert_eq!(found["totals"]["least"], sum);
+    let times = found["totals"]["bytes"].as_f64().unwrap() / sum as f64;
+    let text = printed(&["plan", "resnet20", "--input", "3x32x32"]);
+    assert!(text.contains(&format!("\nbytes      {times:.2} times the least")), "{text}");
+}
+
+#[test]
+fn what_was_fused_is_told() {
+    let args = ["plan", "resnet20", "--input", "3x32x32"];
+    let found = json(&[&args[..], &["--json"]].concat());
+    assert_eq!(found["fused"], serde_json::json!({ "add": 9, "relu": 19, "relu_grad": 10 }));
+    let groups = found["groups"].as_array().unwrap();
+    let bn2 = groups.iter().find(|g| g["scope"] == "layer1.0.bn2" && g["phase"] == "forward").unwrap();
+    assert_eq!(bn2["fused"], serde_json::json!(["add", "relu"]));
+    let text = printed(&args);
+    assert!(text.contains("\nfused      9 add, 19 relu, 10 relu_grad"), "{text}");
+    assert!(text.contains("+relu\n") && text.contains("+relu_grad\n"), "{text}");
+    let launches = printed(&[&args[..], &["--launches"]].concat());
+    assert_eq!(launches.matches(" +add +relu\n").count(), 9);
+    let apart = [&args[..], &["--no-fuse"]].concat();
+    assert!(!printed(&apart).contains("fused"));
+    assert_eq!(json(&[&apart[..], &["--json"]].concat())["fused"], serde_json::json!({}));
+}
+
 #[test]
 fn kernels_that_are_not_there_or_do_not_fit_are_told() {
     let plan = |flag: &str| ["plan", "resnet20", "--input", "3x32x32", "--kernel", flag].map(str::to_owned);

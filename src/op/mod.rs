@@ -56,6 +56,11 @@ pub trait Operation {
         &[]
     }
 
+    /// Operations that it does on the side, in the order in which the graph had them.
+    fn fused(&self) -> &'static [&'static str] {
+        &[]
+    }
+
     /// Whether the output is the first input's memory under another shape.
     fn is_view(&self) -> bool {
         false
@@ -86,6 +91,9 @@ macro_rules! operations {
             }
             fn in_place(&self) -> &'static [(usize, usize)] {
                 match self { $(Op::$op(op) => op.in_place()),+ }
+            }
+            fn fused(&self) -> &'static [&'static str] {
+                match self { $(Op::$op(op) => op.fused()),+ }
             }
             fn is_view(&self) -> bool {
                 match self { $(Op::$op(op) => op.is_view()),+ }

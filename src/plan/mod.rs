@@ -1,6 +1,7 @@
 //! How it is computed: launches, buffers and command groups. Pure data, made and printed with no device.
 
 mod fuse;
+mod least;
 mod lower;
 mod memory;
 mod report;
@@ -87,6 +88,13 @@ pub struct Group {
     pub shape: Vec<usize>,
     /// Indices into [`Plan::launches`].
     pub launches: Range<usize>,
+    /// Bytes that it would move if nothing went to memory on its way: each value that its operations read and others
+    /// made, or that the step is given, read once; and each value that it makes and others read, that the step gives
+    /// out or that a state becomes, written once. Scratch memory is not in it. Never more than its launches move,
+    /// of which a slice, say, does not read the whole value.
+    pub least: u64,
+    /// Operations of the graph that its launches do on the side, so that no tensor lies between: `relu`.
+    pub fused: Vec<&'static str>,
 }
 
 impl Group {
