@@ -116,7 +116,11 @@ fn batch_norm_stats(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups
 @group(0) @binding(6) var<storage, read> residual: array<{{ value }}>;
 @group(0) @binding(7) var<storage, read_write> y: array<{{ value }}>;
 
-// Forward and backward must agree on which results are above 0.
+fn inverse_deviation(c: u32) -> f32 {
+    return 1.0 / sqrt(variance[c] + params.eps);
+}
+
+// Forward and backward must agree on which results are above 0, so each computes them in the same words.
 fn normalised(x: {{ value }}, m: f32, scale: f32, shift: f32) -> {{ value }} {
     return fma(x - m, {{ value }}(scale), {{ value }}(shift));
 }
@@ -127,7 +131,7 @@ fn batch_norm_apply(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups
     if (which >= params.slices * params.channels) { return; }
     let own = share(which, lane);
     let m = mean[own.c];
-    let scale = weight[own.c] / sqrt(variance[own.c] + params.eps);
+    let scale = weight[own.c] * inverse_deviation(own.c);
     let shift = bias[own.c];
     for (var n = own.start; n < own.end; n += own.step) {
         let plane = (n * params.channels + own.c) * own.columns;
@@ -152,8 +156,8 @@ fn batch_norm_grad_partial(@builtin(workgroup_id) group: vec3u, @builtin(num_wor
     if (which >= params.slices * params.channels) { return; } // uniform: the whole workgroup leaves
     let own = share(which, lane);
     let m = mean[own.c];
-    let inv_std = 1.0 / sqrt(variance[own.c] + params.eps);
-    let scale = weight[own.c] / sqrt(variance[own.c] + params.eps);
+    let inv_std = inverse_deviation(own.c);
+    let scale = weight[own.c] * inv_std;
     let shift = bias[own.c];
     var of_dy = {{ value }}();
     var of_product = {{ value }}();
@@ -196,10 +200,10 @@ fn batch_norm_grad_stats(@builtin(workgroup_id) group: vec3u, @builtin(num_workg
     }
     grad_bias[c] = sum.x;
     grad_weight[c] = sum.y;
-    let deviation = sqrt(variance[c] + params.eps);
+    let inv_std = inverse_deviation(c);
     let count = f32(params.batch) * f32(params.pixels);
     let through = select(sum / count, vec2f(), params.fixed == 1u);
-    coefficients_out[c] = Coefficients(mean[c], weight[c] / deviation, bias[c], through.x, through.y / deviation);
+    coefficients_out[c] = Coefficients(mean[c], weight[c] * inv_std, bias[c], through.x, through.y * inv_std);
 }
 
 @group(0) @binding(2) var<storage, read> grad_output: array<{{ value }}>;

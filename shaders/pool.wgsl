@@ -21,7 +21,8 @@ struct Pool {
 @group(0) @binding(2) var<storage, read_write> y: array<f32>;
 @group(0) @binding(3) var<storage, read_write> index_out: array<u32>;
 
-// a / b for numbers below 2^22, by floats, of which lanes divide eight at a time: off by one at most, and put right.
+// a / b for quotients below 2^22 (rows of a picture, which may have no more), by floats, of which lanes divide eight at a time: off
+// by one at most, and put right.
 fn quotient(a: u32, b: u32) -> u32 {
     let q = u32(f32(a) / f32(b));
     let rest = i32(a) - i32(q * b);

@@ -1,7 +1,7 @@
 //! Running plans: weights that live on a device, and steps that are submitted and answered later.
 
 use crate::graph::{Init, PersistentKind};
-use crate::plan::{PersistentPort, Plan, Port};
+use crate::plan::{PersistentPort, Plan, Port, span};
 use crate::rng::SplitMix64;
 use crate::timing::{Each, Profile, Timing};
 use crate::{Device, Error, Result, Tensor, TensorType};
@@ -209,7 +209,7 @@ pub(crate) fn shared_slots(plans: &[Plan]) -> Vec<u64> {
 }
 
 fn bytes(plans: &[Plan], persistent: &[PersistentPort]) -> u64 {
-    let persistent: u64 = persistent.iter().map(|p| p.port.ty.bytes()).sum();
+    let persistent: u64 = persistent.iter().map(|p| span(p.port.ty.bytes())).sum();
     let inputs: u64 = plans.iter().map(Plan::input_bytes).sum();
     persistent + inputs + shared_slots(plans).iter().sum::<u64>()
 }

@@ -1,9 +1,11 @@
-//! `striate plan` and `striate devices` as programs: what they print, and how they fail.
+//! `striate plan`, `striate kernels` and `striate devices` as programs: what they print, and how they fail.
 
 #![cfg(feature = "cli")]
 
 use serde_json::Value;
+use std::path::Path;
 use std::process::{Command, Output, Stdio};
+use striate::kernel::ALL;
 use striate::plan::{Family, Plan, Report, Target};
 use striate::train::{Recipe, training_graph};
 use striate::{models, nn};
@@ -28,6 +30,14 @@ fn printed(args: &[&str]) -> String {
 
 fn json(args: &[&str]) -> Value {
     serde_json::from_str(&printed(args)).expect("the output is JSON")
+}
+
+fn complaint(args: &[&str], code: i32) -> String {
+    let output = striate(args);
+    let error = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert_eq!(output.status.code(), Some(code), "{args:?}: {error}");
+    assert!(output.stdout.is_empty(), "{args:?}");
+    error
 }
 
 /// The plan that `striate plan resnet20 --input 3x32x32` is to describe.
@@ -139,6 +149,163 @@ fn usage_errors_exit_with_2() {
         &["devices", "--nonsense"],
     ] {
         assert_eq!(striate(args).status.code(), Some(2), "{args:?}");
+    }
+}
+
+/// Kernels of the launches of one phase.
+fn kernels(plan: &Value, phase: &str) -> Vec<String> {
+    let groups = plan["groups"].as_array().unwrap().iter().filter(|g| g["phase"] == phase);
+    let launches = groups.flat_map(|g| g["launches"].as_array().unwrap());
+    launches.map(|l| l["kernel"].as_str().unwrap().to_owned()).collect()
+}
+
+#[test]
+fn passes_take_the_kernels_and_ways_that_are_asked_for() {
+    let plan =
+        |flags: &[&str]| json(&[&["plan", "resnet20", "--input", "3x32x32", "--json"], flags].concat());
+    let found = plan(&["--kernel", "forward=im2col", "--kernel", "grad_input=direct"]);
+    let (forward, backward) = (kernels(&found, "forward"), kernels(&found, "backward"));
+    assert!(forward.iter().any(|k| k == "im2col") && !forward.iter().any(|k| k.starts_with("conv")));
+    assert!(backward.iter().any(|k| k == "conv_direct_grad_input"));
+    assert!(backward.iter().any(|k| k.starts_with("conv_gemm_grad_weight")), "left as it was");
+
+    let found = plan(&["--kernel", "forward=conv_gemm_3x3_64x64", "--kernel", "matmul=matmul_registers"]);
+    let forward = kernels(&found, "forward");
+    assert_eq!(forward.iter().filter(|k| *k == "conv_gemm_3x3_64x64").count(), 19, "all 3 x 3 convolutions");
+    assert!(forward.iter().any(|k| k == "matmul_registers"));
+
+    let windows = plan(&["--family", "software", "--subgroup", "8", "--kernel", "grad_weight=window"]);
+    assert!(kernels(&windows, "backward").iter().any(|k| k.starts_with("conv_window_grad_weight")));
+}
+
+#[test]
+fn operations_stay_apart_if_asked() {
+    let args = ["plan", "resnet20", "--input", "3x32x32", "--json"];
+    let (fused, apart) = (json(&args), json(&[&args[..], &["--no-fuse"]].concat()));
+    let relus = |plan| kernels(plan, "forward").iter().filter(|k| *k == "relu").count();
+    assert_eq!((relus(&fused), relus(&apart)), (0, 19));
+}
+
+/// Counted by hand for a batch of 64 at 32 x 32: activations of 16 channels are of `A` bytes.
+#[test]
+fn layers_say_the_least_they_have_to_move() {
+    const A: u64 = 64 * 16 * 32 * 32 * 4;
+    let found = json(&["plan", "resnet20", "--input", "3x32x32", "--json"]);
+    let groups = found["groups"].as_array().unwrap();
+    let group = |scope: &str, phase: &str| {
+        let mut groups = groups.iter().filter(|g| g["scope"] == scope && g["phase"] == phase);
+        let group = groups.next().unwrap();
+        assert!(groups.next().is_none(), "{scope} {phase}");
+        group
+    };
+    let (weight, per_channel) = (16 * 16 * 9 * 4, 16 * 4);
+    for (scope, phase, least) in [
+        // Pictures in and out, and the weight; not that pictures are read once for each pass over them.
+        ("layer1.0.conv1", "forward", 2 * A + weight),
+        // x and y; scale, shift, and mean and variance, which the gradient wants.
+        ("layer1.0.bn1", "forward", 2 * A + 4 * per_channel),
+        // The residual as well.
+        ("layer1.0.bn2", "forward", 3 * A + 4 * per_channel),
+        // The upstream gradient and the input once for both gradients, which go out with the weight.
+        ("layer1.0.conv1", "backward", 3 * A + 2 * weight),
+        // Two states of 16 channels: old, the batch's, and new.
+        ("layer1.0.bn1", "update", 2 * 3 * per_channel),
+    ] {
+        assert_eq!(group(scope, phase)["least"], least, "{scope} {phase}");
+    }
+    assert!(
+        groups.iter().all(|g| 0 < g["least"].as_u64().unwrap() && g["least"].as_u64() <= g["bytes"].as_u64())
+    );
+    let sum: u64 = groups.iter().map(|g| g["least"].as_u64().unwrap()).sum();
+    assert_eq!(found["totals"]["least"], sum);
+    let times = found["totals"]["bytes"].as_f64().unwrap() / sum as f64;
+    let text = printed(&["plan", "resnet20", "--input", "3x32x32"]);
+    assert!(text.contains(&format!("\nbytes      {times:.2} times the least")), "{text}");
+}
+
+#[test]
+fn what_was_fused_is_told() {
+    let args = ["plan", "resnet20", "--input", "3x32x32"];
+    let found = json(&[&args[..], &["--json"]].concat());
+    assert_eq!(found["fused"], serde_json::json!({ "add": 9, "relu": 19, "relu_grad": 10 }));
+    let groups = found["groups"].as_array().unwrap();
+    let bn2 = groups.iter().find(|g| g["scope"] == "layer1.0.bn2" && g["phase"] == "forward").unwrap();
+    assert_eq!(bn2["fused"], serde_json::json!(["add", "relu"]));
+    let text = printed(&args);
+    assert!(text.contains("\nfused      9 add, 19 relu, 10 relu_grad"), "{text}");
+    assert!(text.contains("+relu\n") && text.contains("+relu_grad\n"), "{text}");
+    let launches = printed(&[&args[..], &["--launches"]].concat());
+    assert_eq!(launches.matches(" +add +relu\n").count(), 9);
+    let apart = [&args[..], &["--no-fuse"]].concat();
+    assert!(!printed(&apart).contains("fused"));
+    assert_eq!(json(&[&apart[..], &["--json"]].concat())["fused"], serde_json::json!({}));
+}
+
+#[test]
+fn kernels_that_are_not_there_or_do_not_fit_are_told() {
+    let plan = |flag: &str| ["plan", "resnet20", "--input", "3x32x32", "--kernel", flag].map(str::to_owned);
+    for (flag, code, expected) in [
+        ("forward", 2, "expected PASS=NAME, such as forward=gemm"),
+        ("forwrd=gemm", 2, "there is no pass \"forwrd\"; did you mean forward, "),
+        ("forward=conv_gem_3x3_64x64", 2, "did you mean conv_gemm_3x3_64x64, "),
+        ("forward=windw", 2, "there is no kernel \"windw\"; did you mean window, "),
+        ("matmul=gemm", 2, "there is no kernel \"gemm\"; did you mean matmul_"),
+        ("forward=relu", 2, "the kernel relu does not compute forward"),
+        // A plan for GPUs of any kind counts on no subgroups.
+        ("forward=conv_window_3x3", 1, "--kernel forward=conv_window_3x3: no layer can use it"),
+        ("forward=conv_window_1x3_stride2", 1, "no layer can use it"),
+    ] {
+        let args = plan(flag);
+        let error = complaint(&args.each_ref().map(String::as_str), code);
+        assert!(error.contains(expected), "{flag}: {error}");
+    }
+    let evaluation = ["plan", "lenet", "--input", "1x28x28", "--eval", "--kernel", "grad_weight=gemm"];
+    assert!(complaint(&evaluation, 1).contains("no layer can use it"));
+    let twice =
+        ["bench", "--device", "cpu", "lenet", "--kernel", "forward=gemm", "--kernel", "forward=direct"];
+    assert!(complaint(&twice, 1).contains("forward is given twice"));
+    let out = concat!(env!("CARGO_TARGET_TMPDIR"), "/no-layer-can-use-it");
+    for unused in [
+        &["bench", "matmul", "8", "--device", "cpu", "--kernel", "forward=direct"][..],
+        &["profile", "resnet8", "--device", "cpu", "--kernel", "forward=window"],
+    ] {
+        assert!(complaint(unused, 1).contains("no layer can use it"), "{unused:?}");
+    }
+    let train = striate(&["train", "--device", "cpu", "--out", out, "--kernel", "forward=window"]);
+    assert_eq!(train.status.code(), Some(1));
+    assert!(String::from_utf8_lossy(&train.stderr).contains("no layer can use it"));
+    assert!(!Path::new(out).exists());
+}
+
+#[test]
+fn the_table_of_kernels_is_whole_and_says_what_each_is_for() {
+    let rows = json(&["kernels", "--json"]);
+    let row = |name: &str| rows.as_array().unwrap().iter().find(|row| row["kernel"] == name).unwrap();
+    assert_eq!(rows.as_array().unwrap().len(), ALL.len());
+    assert_eq!(row("conv_direct")["passes"], serde_json::json!(["forward"]));
+    assert_eq!(row("conv_gemm_3x3_64x64")["passes"], serde_json::json!(["forward", "grad_input"]));
+    assert_eq!(row("matmul_registers")["passes"], serde_json::json!(["matmul"]));
+    assert_eq!(row("relu")["passes"], serde_json::json!([]));
+    let table = printed(&["kernels"]);
+    for kernel in ALL {
+        assert!(table.lines().any(|line| line.split("  ").next() == Some(kernel.name)), "{}", kernel.name);
+    }
+}
+
+#[test]
+fn a_kernel_is_printed_in_each_language() {
+    let text =
+        |language| printed(&["kernels", "conv_window_3x3", "--subgroup", "16", "--language", language]);
+    let wgsl = printed(&["kernels", "conv_window_3x3", "--subgroup", "16"]);
+    assert_eq!(wgsl, text("wgsl"));
+    assert_eq!(wgsl, ALL.iter().find(|k| k.name == "conv_window_3x3").unwrap().source(16));
+    assert!(text("msl").contains("kernel void conv_window"));
+    assert!(text("hlsl").contains("[numthreads(64, 1, 1)]"));
+    let spirv = striate(&["kernels", "relu", "--language", "spirv"]).stdout;
+    assert_eq!(spirv[..4], 0x0723_0203u32.to_le_bytes());
+    assert!(complaint(&["kernels", "conv_windw_3x3"], 1).contains("did you mean conv_window_3x3, "));
+    for usage in [&["kernels", "relu", "--subgroup", "24"][..], &["kernels", "--language", "msl"]] {
+        complaint(usage, 2);
     }
 }
 

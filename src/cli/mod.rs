@@ -1,7 +1,9 @@
 //! The `striate` program: one file a command.
 
 mod bench;
+mod choices;
 mod devices;
+mod kernels;
 mod plan;
 mod profile;
 mod train;
@@ -35,6 +37,8 @@ enum Command {
     ///
     /// Later plans for this adapter and driver use them, unless STRIATE_CACHE is `off`.
     Tune(tune::Args),
+    /// List the kernels, or print the text of one.
+    Kernels(kernels::Args),
     /// List the adapters that can be trained on.
     Devices(devices::Args),
 }
@@ -47,6 +51,7 @@ pub fn run(cli: Cli) -> Result<i32> {
         Command::Bench(args) => bench::run(args).map(|()| 0),
         Command::Profile(args) => profile::run(args).map(|()| 0),
         Command::Tune(args) => tune::run(args).map(|()| 0),
+        Command::Kernels(args) => kernels::run(args).map(|()| 0),
         Command::Devices(args) => devices::run(args).map(|()| 0),
     }
 }

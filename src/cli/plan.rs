@@ -1,5 +1,6 @@
 //! `striate plan`: what a step does and takes, without touching a device.
 
+use super::choices::Choices;
 use clap::ValueEnum;
 use serde::Serialize;
 use std::io::{ErrorKind, Write};
@@ -26,6 +27,11 @@ pub struct Args {
     /// What kind of device to plan for: its kernels, and the limits that every such device has.
     #[arg(long, value_enum, default_value = "gpu")]
     family: FamilyName,
+    /// Lanes of its subgroups, for kernels that hand numbers from lane to lane; without it, those are left out.
+    #[arg(long, value_name = "LANES", value_parser = super::kernels::lanes)]
+    subgroup: Option<u32>,
+    #[command(flatten)]
+    choices: Choices,
     /// List every launch.
     #[arg(long)]
     launches: bool,
@@ -70,7 +76,10 @@ pub fn run(args: Args) -> Result<()> {
         FamilyName::Software => Target::baseline(Family::Software),
         FamilyName::Cpu => Target::cpu(None),
     };
-    let report = Report::new(&Plan::new(&graph, &target)?);
+    let target = Target { subgroup: args.subgroup.unwrap_or(target.subgroup), ..target };
+    let plan = Plan::new(&graph, &args.choices.target(target)?)?;
+    args.choices.check(std::slice::from_ref(&plan))?;
+    let report = Report::new(&plan);
     let step = if args.eval { "evaluation" } else { "training" };
     let (name, classes, family) = (model.name(), args.classes, args.family);
     print(&if args.json {
@@ -117,10 +126,15 @@ pub(super) fn json(value: &impl Serialize) -> String {
     text + "\n"
 }
 
-/// Writes to standard output. A reader that has seen enough (`| head`) is no error.
+/// Writes to standard output.
 pub(super) fn print(text: &str) -> Result<()> {
     let mut out = std::io::stdout().lock();
-    match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
+    unless_closed(out.write_all(text.as_bytes()).and_then(|()| out.flush()))
+}
+
+/// What came of writing to standard output. A reader that has seen enough (`| head`) is no error.
+pub(super) fn unless_closed(written: std::io::Result<()>) -> Result<()> {
+    match written {
         Err(error) if error.kind() != ErrorKind::BrokenPipe => {
             Err(Error::io("standard output", "write")(error))
         }

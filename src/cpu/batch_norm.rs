@@ -98,9 +98,10 @@ pub fn grad_input(p: &BatchNorm, io: Io<'_>) {
     map_planes(p, dx, |c, range, dx| {
         let [mean, scale, shift, dy_mean, slope] =
             std::array::from_fn(|i| f64::from(coefficients[5 * c + i]));
+        let normalised = affine([mean, scale, shift]);
         for ((dx, &dy), &x) in dx.iter_mut().zip(&dy[range.clone()]).zip(&x[range]) {
             let apart = f64::from(x) - mean;
-            let on = p.epilogue != 1 || (apart * scale + shift) as f32 > 0.0;
+            let on = p.epilogue != 1 || normalised(x) > 0.0;
             let dy = if on { f64::from(dy) } else { 0.0 };
             *dx = (scale * (dy - dy_mean - apart * slope)) as f32;
         }
@@ -113,9 +114,13 @@ fn normalised(
     c: usize,
     [mean, var, weight, bias]: [&[f32]; 4],
 ) -> impl Fn(f32) -> f64 + use<> {
-    let (mean, bias) = (f64::from(mean[c]), f64::from(bias[c]));
-    let scale = f64::from(weight[c]) * inv_std(p, var, c);
-    move |x| (f64::from(x) - mean) * scale + bias
+    // Rounded as the gradient has it, so that both decide alike what is above 0.
+    let scale = (f64::from(weight[c]) * inv_std(p, var, c)) as f32;
+    affine([mean[c], scale, bias[c]].map(f64::from))
+}
+
+fn affine([mean, scale, shift]: [f64; 3]) -> impl Fn(f32) -> f64 {
+    move |x| (f64::from(x) - mean) * scale + shift
 }
 
 pub(super) fn inv_std(p: &BatchNorm, var: &[f32], c: usize) -> f64 {

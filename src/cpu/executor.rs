@@ -66,9 +66,13 @@ impl CpuExecutor {
 
     fn run(&mut self, program: usize, launches: Range<usize>) {
         let (memory, program) = (&mut self.memory, &self.programs[program]);
-        for launch in &program.plan.launches[launches] {
-            program.run(launch, memory, self.reference);
-        }
+        let reference = self.reference;
+        // From a worker thread, a small launch need not be handed to another thread and waited for.
+        rayon::scope(|_| {
+            for launch in &program.plan.launches[launches] {
+                program.run(launch, memory, reference);
+            }
+        });
     }
 
     fn unload(&mut self, program: usize) {
@@ -137,15 +141,12 @@ impl Executor for CpuExecutor {
         let mut host = HostClock::start(self.zero);
         self.load(program, inputs);
         host.done("load");
-        // From a worker thread, a small launch need not be handed to another thread and waited for.
-        let spans = rayon::scope(|_| {
-            let run = |piece: &Range<usize>| {
-                let start = host.now();
-                self.run(program, piece.clone());
-                [start, host.now()]
-            };
-            pieces.iter().map(run).collect()
-        });
+        let mut spans = Vec::with_capacity(pieces.len());
+        for piece in pieces {
+            let start = host.now();
+            self.run(program, piece.clone());
+            spans.push([start, host.now()]);
+        }
         host.done("run");
         Ok(host.profile(spans))
     }

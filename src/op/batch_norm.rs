@@ -56,6 +56,17 @@ pub enum Epilogue {
     AddRelu,
 }
 
+impl Epilogue {
+    /// The operations it stands for.
+    fn operations(self) -> &'static [&'static str] {
+        match self {
+            Epilogue::None => &[],
+            Epilogue::Relu => &["relu"],
+            Epilogue::AddRelu => &["add", "relu"],
+        }
+    }
+}
+
 impl Default for BatchNorm {
     fn default() -> Self {
         Self { eps: 1e-5, epilogue: Epilogue::None }
@@ -172,6 +183,10 @@ impl Operation for BatchNorm {
         "batch_norm"
     }
 
+    fn fused(&self) -> &'static [&'static str] {
+        self.epilogue.operations()
+    }
+
     fn infer(&self, inputs: &[&TensorType]) -> Result<Vec<TensorType>, String> {
         let [x, weight, bias] = floats(split_residual(inputs, self.epilogue)?)?;
         let channels = channels(x, &[("a weight", weight), ("a bias", bias)])?;
@@ -248,6 +263,10 @@ impl Operation for BatchNormGrad {
         "batch_norm_grad"
     }
 
+    fn fused(&self) -> &'static [&'static str] {
+        if self.relu { &["relu_grad"] } else { &[] }
+    }
+
     fn infer(&self, inputs: &[&TensorType]) -> Result<Vec<TensorType>, String> {
         infer_grad(inputs)
     }
@@ -261,6 +280,10 @@ impl Operation for BatchNormGrad {
 impl Operation for BatchNormEval {
     fn name(&self) -> &'static str {
         "batch_norm_eval"
+    }
+
+    fn fused(&self) -> &'static [&'static str] {
+        self.epilogue.operations()
     }
 
     fn infer(&self, inputs: &[&TensorType]) -> Result<Vec<TensorType>, String> {

@@ -8,7 +8,7 @@ mod window;
 use super::window::output_size;
 use super::{ChannelSum, Operation, expect_shape, floats, picture};
 use crate::graph::Gradient;
-use crate::kernel::{self, Conv as Geometry, Kernel};
+use crate::kernel::{self, Conv as Geometry, ConvGemm, Kernel};
 use crate::plan::{ConvAlgorithm, Family, Grid, Lowering, Pass, ShapeClass, StorageId, Target};
 use crate::{Result, TensorType};
 
@@ -162,7 +162,11 @@ enum Method {
 /// The way that suits a pass of a convolution on a target. `stride`: that along rows which the kernels by windows would
 /// walk in; `correlation`: whether it is one, as a gradient with respect to the input may not be.
 fn method(g: &Geometry, target: &Target, pass: Pass, stride: u32, correlation: bool) -> Method {
-    let window = correlation && target.subgroup > 0 && g.dilation_w == 1 && stride <= 2;
+    let window = correlation
+        && target.subgroup > 0
+        && g.dilation_w == 1
+        && stride <= 2
+        && window::packed_bytes(g) <= target.scratch_limit();
     match target.forced(pass) {
         Some(kernel) if window::KERNELS.contains(&kernel) && window => return Method::Window,
         Some(kernel) if gemm::KERNELS.contains(&kernel) && correlation => return Method::Gemm,
@@ -170,7 +174,7 @@ fn method(g: &Geometry, target: &Target, pass: Pass, stride: u32, correlation: b
         Some(kernel) if *kernel == kernel::IM2COL => return Method::Im2col,
         _ => {}
     }
-    match target.conv {
+    match target.way(pass) {
         ConvAlgorithm::Direct => Method::Direct,
         ConvAlgorithm::Window if window => Method::Window,
         ConvAlgorithm::Gemm if correlation => Method::Gemm,
@@ -187,12 +191,6 @@ fn method(g: &Geometry, target: &Target, pass: Pass, stride: u32, correlation: b
 static DIRECT: [&Kernel; 3] =
     [&kernel::CONV_DIRECT, &kernel::CONV_DIRECT_GRAD_INPUT, &kernel::CONV_DIRECT_GRAD_WEIGHT];
 
-/// The kernels that can be forced for convolutions.
-pub(super) fn candidates() -> Vec<&'static Kernel> {
-    let all = window::KERNELS.iter().chain(&gemm::KERNELS).chain(&DIRECT).copied();
-    all.chain([&kernel::IM2COL]).collect()
-}
-
 /// What the choice of a kernel depends on. Sizes are rounded up to powers of two.
 fn shape_class(pass: Pass, g: &Geometry) -> Option<ShapeClass> {
     let pair = |[a, b]: [u32; 2]| if a == b { a.to_string() } else { format!("{a}x{b}") };
@@ -208,6 +206,32 @@ fn shape_class(pass: Pass, g: &Geometry) -> Option<ShapeClass> {
         unless_one("groups", g.groups.to_string()),
     );
     Some(ShapeClass { pass, shape })
+}
+
+/// The kernels that a way of a pass takes; of im2col, those beside the matrix product.
+pub(crate) fn kernels(pass: Pass, way: ConvAlgorithm) -> &'static [&'static Kernel] {
+    static UNFOLD: [&Kernel; 1] = [&kernel::IM2COL];
+    static FOLD: [&Kernel; 1] = [&kernel::COL2IM];
+    match (way, pass) {
+        (ConvAlgorithm::Auto, _) | (_, Pass::Matmul) => &[],
+        (ConvAlgorithm::Im2col, Pass::GradInput) => &FOLD,
+        (ConvAlgorithm::Im2col, _) => &UNFOLD,
+        (ConvAlgorithm::Direct, Pass::Forward) => &DIRECT[..1],
+        (ConvAlgorithm::Direct, Pass::GradInput) => &DIRECT[1..2],
+        (ConvAlgorithm::Direct, Pass::GradWeight) => &DIRECT[2..],
+        (ConvAlgorithm::Window, _) => window::kernels(pass),
+        (ConvAlgorithm::Gemm, _) => gemm::kernels(pass),
+    }
+}
+
+/// The upstream gradient correlated with the filters turned around, phase by phase.
+fn phases(
+    node: &mut Lowering,
+    g: &Geometry,
+    correlate: fn(&mut Lowering, Pass, &ConvGemm, [StorageId; 3]) -> Result<()>,
+) -> Result<()> {
+    let operands = [node.input(0), node.input(1), node.input(1)];
+    correlation::transposed(g).try_for_each(|phase| correlate(node, Pass::GradInput, &phase, operands))
 }
 
 /// Emits a direct kernel: one invocation for each element of the output.
@@ -269,8 +293,12 @@ impl Operation for Conv2d {
         match method(&g, node.target(), Pass::Forward, g.stride_w, true) {
             Method::Direct => direct(node, &kernel::CONV_DIRECT, &[x, weight, bias], &g),
             Method::Im2col => im2col::forward(node, &g),
-            Method::Window => window::forward(node, &g),
-            Method::Gemm => gemm::forward(node, &g),
+            Method::Window => {
+                window::correlate(node, Pass::Forward, &correlation::forward(&g), [x, weight, bias])
+            }
+            Method::Gemm => {
+                gemm::correlate(node, Pass::Forward, &correlation::forward(&g), [x, weight, bias])
+            }
         }
     }
 }
@@ -298,8 +326,8 @@ impl Operation for Conv2dGradInput {
         match method(&g, node.target(), Pass::GradInput, 1, correlation::has_phases(&g)) {
             Method::Direct => direct(node, &kernel::CONV_DIRECT_GRAD_INPUT, &[grad_output, weight], &g),
             Method::Im2col => im2col::grad_input(node, &g),
-            Method::Window => window::grad_input(node, &g),
-            Method::Gemm => gemm::grad_input(node, &g),
+            Method::Window => phases(node, &g, window::correlate),
+            Method::Gemm => phases(node, &g, gemm::correlate),
         }
     }
 }

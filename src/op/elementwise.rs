@@ -149,7 +149,10 @@ impl Operation for Blend {
         let state = node.begin_in_place(0, 0)?;
         let params = Elementwise { alpha: self.keep, beta: self.take, ..params(node) };
         let flops = 2 * node.output_len(0) as u64;
-        node.launch(&kernel::BLEND, &params, &[node.input(1)], &[state], grid(node), flops)
+        node.launch(&kernel::BLEND, &params, &[node.input(1)], &[state], grid(node), flops)?;
+        // The state is read and written.
+        node.set_bytes(12 * node.output_len(0) as u64);
+        Ok(())
     }
 
     fn in_place(&self) -> &'static [(usize, usize)] {

@@ -45,6 +45,11 @@ static TILED: [&Kernel; 4] = [
     &kernel::MATMUL_TILED_16X128,
 ];
 
+/// All kernels that multiply matrices.
+pub(crate) fn kernels() -> impl Iterator<Item = &'static Kernel> {
+    TILED.into_iter().chain([&kernel::MATMUL_REGISTERS, &kernel::MATMUL_PANELS])
+}
+
 /// Workgroups that keep a GPU busy. Fewer leave a part of it idle.
 const ENOUGH: u64 = 256;
 
@@ -81,11 +86,6 @@ fn flops(p: &Params) -> u64 {
     let outer = p.batches as u64 / p.inner as u64;
     // The last slice may be short.
     per_step * (outer * p.reduce as u64).min(p.reduce_total as u64).max(outer)
-}
-
-/// The kernels that can be forced for matrix products.
-pub(super) fn candidates() -> Vec<&'static Kernel> {
-    TILED.iter().copied().chain([&kernel::MATMUL_PANELS, &kernel::MATMUL_REGISTERS]).collect()
 }
 
 /// Emits a matrix product. `operands`: a, b and, where `params.bias` is not 0, the bias.

@@ -28,9 +28,11 @@ pub use shape::{ChannelSlice, Concat, Reshape};
 pub use softmax::{LogSoftmax, LogSoftmaxGrad, Softmax, SoftmaxGrad};
 pub use window::Window;
 
+pub(crate) use conv::kernels as conv_kernels;
+pub(crate) use matmul::kernels as matmul_kernels;
+
 use crate::graph::Gradient;
-use crate::kernel::Kernel;
-use crate::plan::{Lowering, Pass, ShapeClass};
+use crate::plan::{Lowering, ShapeClass};
 use crate::{Result, TensorType};
 
 /// What every operation says about itself.
@@ -57,6 +59,11 @@ pub trait Operation {
     /// What the choice of a kernel depends on, where there are several, for inputs of these shapes.
     fn shape_class(&self, _inputs: &[&[usize]]) -> Option<ShapeClass> {
         None
+    }
+
+    /// Operations that it does on the side, in the order in which the graph had them.
+    fn fused(&self) -> &'static [&'static str] {
+        &[]
     }
 
     /// Whether the output is the first input's memory under another shape.
@@ -92,6 +99,9 @@ macro_rules! operations {
             }
             fn shape_class(&self, inputs: &[&[usize]]) -> Option<ShapeClass> {
                 match self { $(Op::$op(op) => op.shape_class(inputs)),+ }
+            }
+            fn fused(&self) -> &'static [&'static str] {
+                match self { $(Op::$op(op) => op.fused()),+ }
             }
             fn is_view(&self) -> bool {
                 match self { $(Op::$op(op) => op.is_view()),+ }
@@ -140,15 +150,6 @@ operations! {
     SoftmaxGrad,
     SumSquares,
     TopK,
-}
-
-/// The kernels that can be asked for by [`Target::forced`](crate::plan::Target::forced) for a pass. Which of them can do
-/// a given piece of work, its plan shows.
-pub(crate) fn candidates(pass: Pass) -> Vec<&'static Kernel> {
-    match pass {
-        Pass::Matmul => matmul::candidates(),
-        Pass::Forward | Pass::GradInput | Pass::GradWeight => conv::candidates(),
-    }
 }
 
 /// The inputs as an array of exactly `N`, all `f32`.

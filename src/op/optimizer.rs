@@ -77,6 +77,11 @@ fn infer_step<const N: usize>(inputs: &[&TensorType]) -> Result<Vec<TensorType>,
     Ok(vec![inputs[0].clone(); N - 2])
 }
 
+/// Bytes of the schedule, an input of few numbers.
+fn schedule_bytes(node: &Lowering<'_, '_>, input: usize) -> u64 {
+    4 * node.input_shape(input).iter().product::<usize>() as u64
+}
+
 impl Operation for Sgd {
     fn name(&self) -> &'static str {
         "sgd"
@@ -105,7 +110,7 @@ impl Operation for Sgd {
             Grid::Invocations(len.div_ceil(4) as u64),
             8 * len as u64,
         )?;
-        node.set_bytes(20 * len as u64);
+        node.set_bytes(20 * len as u64 + schedule_bytes(node, 3));
         Ok(())
     }
 
@@ -144,7 +149,7 @@ impl Operation for Adam {
             Grid::Invocations(len.div_ceil(4) as u64),
             16 * len as u64,
         )?;
-        node.set_bytes(28 * len as u64);
+        node.set_bytes(28 * len as u64 + schedule_bytes(node, 4));
         Ok(())
     }
 

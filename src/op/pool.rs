@@ -123,9 +123,15 @@ pub struct AvgPoolGrad {
     pub input_shape: Vec<usize>,
 }
 
+/// Rows and columns that the kernels can tell apart; see `quotient` in `shaders/pool.wgsl`.
+const LONGEST: usize = 1 << 22;
+
 fn pooled_shape(window: &Window, x: &TensorType) -> Result<Vec<usize>, String> {
     let [n, c, h, w] = picture("an input", x)?;
     let [oh, ow] = window.output_size([h, w])?;
+    if let Some(size) = [h, w, oh, ow].into_iter().find(|size| *size > LONGEST) {
+        return Err(format!("expected pictures of at most {LONGEST} pixels a side, found {size}"));
+    }
     Ok(vec![n, c, oh, ow])
 }
 

@@ -3,7 +3,7 @@
 
 use crate::graph::{Graph, Node, ValueId};
 use crate::op::{Add, BatchNorm, BatchNormEval, BatchNormGrad, Epilogue, Op, Relu, ReluGrad};
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 /// Joins batch norm, perhaps the sum with a residual, and ReLU, and backward the ReLU's gradient with that of
 /// the batch norm. Nodes that nothing depends on are left out.
@@ -50,6 +50,21 @@ impl Fusion {
         (self.uses.get(&value) == Some(&1) && node.outputs[0] == value).then_some((index, node))
     }
 
+    /// Whether a value is computed from what a node makes.
+    fn depends(&self, value: ValueId, node: usize) -> bool {
+        let (mut seen, mut open) = (HashSet::new(), vec![value]);
+        while let Some(value) = open.pop() {
+            let Some(made) = self.maker.get(&value) else { continue };
+            if *made == node {
+                return true;
+            }
+            if seen.insert(*made) {
+                open.extend(self.nodes[*made].iter().flat_map(|n| &n.inputs));
+            }
+        }
+        false
+    }
+
     /// Makes a ReLU, and perhaps the sum before it, the epilogue of a batch norm.
     fn join_forward(&mut self, relu: usize) {
         let Some(Node { op: Op::Relu(Relu), inputs, outputs, .. }) = &self.nodes[relu] else { return };
@@ -61,7 +76,9 @@ impl Fusion {
         };
         let with_sum = sides.into_iter().find_map(|[normed, residual]| {
             let (norm, node) = self.lone(normed)?;
-            Some((norm, with_epilogue(&node.op, Epilogue::AddRelu)?, Some(residual)))
+            let op = with_epilogue(&node.op, Epilogue::AddRelu)?;
+            // A residual made from the norm's own statistics cannot be there before it.
+            (!self.depends(residual, norm)).then_some((norm, op, Some(residual)))
         });
         let alone = || Some((before, with_epilogue(&node.op, Epilogue::Relu)?, None));
         let Some((norm, op, residual)) = with_sum.or_else(alone) else { return };
@@ -84,7 +101,7 @@ impl Fusion {
         else {
             return;
         };
-        let (eps, x) = (*eps, inputs[0]);
+        let (eps, own) = (*eps, inputs.clone());
         let Some((before, Node { op: Op::ReluGrad(ReluGrad), inputs, .. })) = self.lone(inputs[3]) else {
             return;
         };
@@ -92,7 +109,8 @@ impl Fusion {
         let norm = self.maker.get(&output).and_then(|norm| self.nodes[*norm].as_ref());
         // With a residual the sum decides what passes, which is not known here.
         let ours = norm.is_some_and(|n| {
-            matches!(n.op, Op::BatchNorm(BatchNorm { epilogue: Epilogue::Relu, .. })) && n.inputs[0] == x
+            let theirs = [n.inputs[0], n.outputs[1], n.outputs[2], own[3], n.inputs[1], n.inputs[2]];
+            n.op == BatchNorm { eps, epilogue: Epilogue::Relu }.into() && own == theirs
         });
         if let (true, Some(node)) = (ours, &mut self.nodes[grad]) {
             node.op = BatchNormGrad { eps, relu: true }.into();
@@ -134,5 +152,6 @@ fn in_order(graph: &Graph, nodes: Vec<Option<Node>>) -> Vec<Node> {
             ordered.push(node);
         }
     }
+    assert!(waiting.is_empty(), "no node waits for itself: `depends` keeps circles out");
     ordered
 }

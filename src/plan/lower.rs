@@ -1,6 +1,6 @@
 //! From a graph to launches: values get storages, ops emit launches, launches form groups.
 
-use super::{Group, Launch, PersistentPort, Place, Plan, Port, Storage, StorageId, Target, memory};
+use super::{Group, Launch, PersistentPort, Place, Plan, Port, Storage, StorageId, Target, least, memory};
 use crate::graph::{Graph, Node, Phase, Role, ValueId};
 use crate::kernel::{self, Elementwise, Kernel, Params};
 use crate::op::Operation;
@@ -15,6 +15,7 @@ pub(super) fn lower(graph: &Graph, target: &Target) -> Result<Plan> {
         of_value: vec![None; graph.values().count()],
         launches: Vec::new(),
         groups: Vec::new(),
+        nodes: Vec::new(),
     };
     builder.place_given_values(graph);
     for (index, node) in graph.nodes().iter().enumerate().filter(|(i, _)| live[*i]) {
@@ -23,7 +24,9 @@ pub(super) fn lower(graph: &Graph, target: &Target) -> Result<Plan> {
         let tuned = node.shape_class(graph).and_then(|class| target.tuned_for(&class));
         let target = tuned.as_ref().unwrap_or(target);
         node.op.lower(&mut Lowering { builder: &mut builder, graph, node, target })?;
-        builder.close_group(&node.scope, node.phase, graph.shape(node.outputs[0]), start);
+        if builder.close_group(&node.scope, node.phase, graph.shape(node.outputs[0]), start) {
+            builder.add_node(index, node.op.fused());
+        }
     }
     builder.write_back_updates(graph)?;
     builder.finish(graph)
@@ -35,6 +38,8 @@ struct Builder<'a> {
     of_value: Vec<Option<StorageId>>,
     launches: Vec<Launch>,
     groups: Vec<Group>,
+    /// Indices of each group's nodes; none for the copies at the end.
+    nodes: Vec<Vec<usize>>,
 }
 
 impl Builder<'_> {
@@ -103,23 +108,38 @@ impl Builder<'_> {
         Ok(())
     }
 
-    /// Puts the launches since `start` into the last group, or a new one if layer or direction changed.
-    fn close_group(&mut self, scope: &Arc<str>, phase: Phase, shape: &[usize], start: usize) {
+    /// Puts the launches since `start` into the last group, or a new one if layer or direction changed. Tells
+    /// whether there are any.
+    fn close_group(&mut self, scope: &Arc<str>, phase: Phase, shape: &[usize], start: usize) -> bool {
         let end = self.launches.len();
         if start == end {
-            return;
+            return false;
         }
         match self.groups.last_mut() {
             Some(group) if group.scope == *scope && group.phase == phase => {
                 group.launches.end = end;
                 group.shape = shape.to_vec();
             }
-            _ => self.groups.push(Group {
-                scope: scope.clone(),
-                phase,
-                shape: shape.to_vec(),
-                launches: start..end,
-            }),
+            _ => {
+                self.groups.push(Group {
+                    scope: scope.clone(),
+                    phase,
+                    shape: shape.to_vec(),
+                    launches: start..end,
+                    least: 0,
+                    fused: Vec::new(),
+                });
+                self.nodes.push(Vec::new());
+            }
+        }
+        true
+    }
+
+    /// Makes a node part of the last group.
+    fn add_node(&mut self, index: usize, fused: &[&'static str]) {
+        if let (Some(group), Some(nodes)) = (self.groups.last_mut(), self.nodes.last_mut()) {
+            group.fused.extend(fused);
+            nodes.push(index);
         }
     }
 
@@ -149,6 +169,7 @@ impl Builder<'_> {
                 _ => None,
             })
             .collect();
+        least::find(graph, &mut self.groups, &self.nodes, &self.launches);
         let kept: Vec<StorageId> = outputs.iter().map(|p| p.storage).collect();
         let slots = memory::assign_slots(&mut self.storages, &self.launches, &kept);
         let plan = Plan {
@@ -166,7 +187,7 @@ impl Builder<'_> {
 }
 
 /// The value whose memory a value is: itself, unless it is a view.
-fn viewed(graph: &Graph, mut value: ValueId) -> ValueId {
+pub(super) fn viewed(graph: &Graph, mut value: ValueId) -> ValueId {
     while let Role::Computed { node } = graph.value(value).role
         && graph.nodes()[node].op.is_view()
     {

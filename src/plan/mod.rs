@@ -1,6 +1,7 @@
 //! How it is computed: launches, buffers and command groups. Pure data, made and printed with no device.
 
 mod fuse;
+mod least;
 mod lower;
 mod memory;
 mod report;
@@ -55,8 +56,13 @@ impl Storage {
     /// Bytes that are bound: kernels may take four numbers at a time, and what they write past the end is
     /// nobody's.
     pub fn span(&self) -> u64 {
-        self.bytes.next_multiple_of(16)
+        span(self.bytes)
     }
+}
+
+/// Bytes that a buffer takes.
+pub(crate) fn span(bytes: u64) -> u64 {
+    bytes.next_multiple_of(16)
 }
 
 /// One dispatch of one kernel.
@@ -89,6 +95,13 @@ pub struct Group {
     pub shape: Vec<usize>,
     /// Indices into [`Plan::launches`].
     pub launches: Range<usize>,
+    /// Bytes that it would move if nothing went to memory on its way: each value that its operations read and others
+    /// made, or that the step is given, read once; and each value that it makes and others read, that the step gives
+    /// out or that a state becomes, written once. Scratch memory is not in it. Never more than its launches move,
+    /// of which a slice, say, does not read the whole value.
+    pub least: u64,
+    /// Operations of the graph that its launches do on the side, so that no tensor lies between: `relu`.
+    pub fused: Vec<&'static str>,
 }
 
 impl Group {
@@ -156,12 +169,12 @@ impl Plan {
 
     /// Bytes of weights, running statistics and optimiser state.
     pub fn persistent_bytes(&self) -> u64 {
-        self.persistent.iter().map(|p| p.port.ty.bytes()).sum()
+        self.persistent.iter().map(|p| span(p.port.ty.bytes())).sum()
     }
 
     /// Bytes of the inputs.
     pub fn input_bytes(&self) -> u64 {
-        self.inputs.iter().map(|p| p.ty.bytes()).sum()
+        self.inputs.iter().map(|p| span(p.ty.bytes())).sum()
     }
 
     /// Bytes that transient values would take if none shared memory with another.

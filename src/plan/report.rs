@@ -2,6 +2,7 @@
 
 use super::{Group, Plan};
 use crate::graph::PersistentKind;
+use std::collections::BTreeMap;
 use std::fmt;
 
 /// What a [`Plan`] does and takes, made without a device.
@@ -27,6 +28,8 @@ pub struct Report {
     pub groups: Vec<GroupReport>,
     /// Sums over the groups.
     pub totals: Totals,
+    /// How many of each operation became part of others ([`Group::fused`]).
+    pub fused: BTreeMap<&'static str, usize>,
     /// What the step takes of the device's memory.
     pub memory: MemoryReport,
 }
@@ -43,8 +46,12 @@ pub struct GroupReport {
     pub shape: Vec<usize>,
     /// Bytes that its launches have to read and write at least once.
     pub bytes: u64,
+    /// Bytes that it would move if nothing went to memory on its way ([`Group::least`]).
+    pub least: u64,
     /// Floating-point operations, a multiply-add counted as two.
     pub flops: u64,
+    /// Operations that its launches do on the side ([`Group::fused`]).
+    pub fused: Vec<&'static str>,
     /// Its launches in order.
     pub launches: Vec<LaunchReport>,
 }
@@ -73,6 +80,8 @@ pub struct Totals {
     pub launches: usize,
     /// Bytes that the launches have to read and write at least once.
     pub bytes: u64,
+    /// Bytes that the groups would move if nothing went to memory on their way.
+    pub least: u64,
     /// Floating-point operations, a multiply-add counted as two.
     pub flops: u64,
     /// Numbers that are learned from gradients.
@@ -106,6 +115,7 @@ impl Report {
             groups: groups.len(),
             launches: plan.launches.len(),
             bytes: groups.iter().map(|g| g.bytes).sum(),
+            least: groups.iter().map(|g| g.least).sum(),
             flops: plan.flops(),
             parameters: learned.map(|p| p.port.ty.len() as u64).sum(),
         };
@@ -118,7 +128,26 @@ impl Report {
             peak: plan.peak_bytes(),
             unshared_peak: persistent + inputs + plan.unshared_bytes(),
         };
-        Self { groups, totals, memory }
+        let mut fused = BTreeMap::new();
+        for operation in groups.iter().flat_map(|g| &g.fused) {
+            *fused.entry(*operation).or_insert(0) += 1;
+        }
+        Self { groups, totals, fused, memory }
+    }
+}
+
+impl Report {
+    /// What is moved beyond the least, and what was joined so as not to be moved.
+    fn traffic(&self) -> String {
+        let times = self.totals.bytes as f64 / self.totals.least.max(1) as f64;
+        let mut text = format!(
+            "bytes      {times:.2} times the least: what layers take from others read once, what others need written once\n"
+        );
+        if !self.fused.is_empty() {
+            let counts: Vec<String> = self.fused.iter().map(|(name, n)| format!("{n} {name}")).collect();
+            text += &format!("fused      {}: computed on the side of other operations\n", counts.join(", "));
+        }
+        text + "\n"
     }
 }
 
@@ -138,15 +167,33 @@ impl GroupReport {
             phase: group.phase.name(),
             shape: group.shape.clone(),
             bytes: launches.iter().map(|l| l.bytes).sum(),
+            least: group.least,
             flops: launches.iter().map(|l| l.flops).sum(),
+            fused: group.fused.clone(),
             launches,
         }
     }
 
     /// The table's columns but the last.
-    fn cells(&self) -> [String; 5] {
+    fn cells(&self) -> [String; COLUMNS] {
         let scope = if self.scope.is_empty() { "model" } else { &self.scope };
-        [scope.into(), self.phase.into(), sizes(&self.shape), bytes(self.bytes), count(self.flops)]
+        let [moved, least] = [self.bytes, self.least].map(bytes);
+        [scope.into(), self.phase.into(), sizes(&self.shape), moved, least, count(self.flops)]
+    }
+
+    /// `+add +relu`: what its launches do on the side.
+    fn asides(&self) -> Option<String> {
+        let asides: Vec<String> = self.fused.iter().map(|operation| format!("+{operation}")).collect();
+        (!asides.is_empty()).then(|| asides.join(" "))
+    }
+
+    /// Each launch, on lines of their own.
+    fn each_launch(&self) -> Vec<String> {
+        let mut lines: Vec<String> = self.launches.iter().map(LaunchReport::to_string).collect();
+        if let (Some(last), Some(asides)) = (lines.last_mut(), self.asides()) {
+            *last += &format!(" {asides}");
+        }
+        lines
     }
 
     /// Its kernels with their workgroups, each once, on lines of a width.
@@ -159,11 +206,15 @@ impl GroupReport {
                 None => sums.push((launch.kernel, workgroups, 1)),
             }
         }
-        let mut lines = vec![String::new()];
+        let mut parts: Vec<String> = Vec::new();
         for (i, (kernel, workgroups, times)) in sums.iter().enumerate() {
             let times = if *times > 1 { format!(" in {times}") } else { String::new() };
             let comma = if i + 1 < sums.len() { "," } else { "" };
-            let part = format!("{kernel} {workgroups}{times}{comma}");
+            parts.push(format!("{kernel} {workgroups}{times}{comma}"));
+        }
+        parts.extend(self.asides());
+        let mut lines = vec![String::new()];
+        for part in parts {
             match lines.last_mut() {
                 Some(line) if line.is_empty() => *line = part,
                 Some(line) if line.len() + 1 + part.len() <= width => *line += &format!(" {part}"),
@@ -174,30 +225,36 @@ impl GroupReport {
     }
 }
 
+/// Columns of the table but the last.
+const COLUMNS: usize = 6;
+
 /// Characters that a line of the table has at most, unless one kernel's name does not fit.
 const WIDTH: usize = 110;
 
 impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let mut rows = vec![["layer", "phase", "output", "bytes", "FLOPs"].map(str::to_owned)];
+        let Totals { launches, parameters, bytes: moved, least, flops, .. } = self.totals;
+        let mut rows = vec![["layer", "phase", "output", "bytes", "least", "FLOPs"].map(str::to_owned)];
         rows.extend(self.groups.iter().map(GroupReport::cells));
-        let Totals { launches, parameters, .. } = self.totals;
         let blank = String::new;
-        rows.push(["total".into(), blank(), blank(), bytes(self.totals.bytes), count(self.totals.flops)]);
-        let widths = [0, 1, 2, 3, 4].map(|i| rows.iter().map(|row| row[i].len()).max().unwrap_or(0));
+        rows.push(["total".into(), blank(), blank(), bytes(moved), bytes(least), count(flops)]);
+        let width = |i: usize| rows.iter().map(|row| row[i].len()).max().unwrap_or(0);
+        let widths: [usize; COLUMNS] = std::array::from_fn(width);
         let indent = widths.iter().sum::<usize>() + 2 * widths.len();
         let mut lasts = vec![vec!["kernels with workgroups".to_owned()]];
         lasts.extend(self.groups.iter().map(|g| match f.alternate() {
-            true => g.launches.iter().map(LaunchReport::to_string).collect(),
+            true => g.each_launch(),
             false => g.kernels(WIDTH.saturating_sub(indent)),
         }));
         lasts.push(vec![format!("{launches} launches, {parameters} parameters")]);
         for (row, last) in rows.iter().zip(&lasts) {
-            let ([a, b, c, d, e], [wa, wb, wc, wd, we]) = (row, widths);
-            write!(f, "{a:wa$}  {b:wb$}  {c:wc$}  {d:>wd$}  {e:>we$}")?;
-            writeln!(f, "  {}", last.join(&format!("\n{:indent$}", "")))?;
+            for (i, (cell, width)) in row.iter().zip(widths).enumerate() {
+                // Names to the left, numbers to the right.
+                if i < 3 { write!(f, "{cell:width$}  ")? } else { write!(f, "{cell:>width$}  ")? }
+            }
+            writeln!(f, "{}", last.join(&format!("\n{:indent$}", "")))?;
         }
-        writeln!(f, "\n{}", self.memory)
+        writeln!(f, "\n{}{}", self.traffic(), self.memory)
     }
 }
 
@@ -286,9 +343,11 @@ mod tests {
             phase: "forward",
             shape: vec![],
             bytes: 0,
+            least: 0,
             flops: 0,
+            fused: vec!["add", "relu"],
             launches,
         };
-        assert_eq!(group.kernels(26), ["im2col 20 in 2, matmul 4,", "slice_sum 1"]);
+        assert_eq!(group.kernels(26), ["im2col 20 in 2, matmul 4,", "slice_sum 1 +add +relu"]);
     }
 }

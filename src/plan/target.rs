@@ -1,7 +1,8 @@
 //! What the plan is made for: a family of executors and its limits.
 
 use super::{ShapeClass, Tuned};
-use crate::kernel::Kernel;
+use crate::kernel::{self, Kernel};
+use crate::op;
 
 /// Which kernels suit an executor.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -30,6 +31,23 @@ pub enum ConvAlgorithm {
     Gemm,
 }
 
+impl ConvAlgorithm {
+    /// Those that can be asked for.
+    pub const WAYS: [ConvAlgorithm; 4] =
+        [ConvAlgorithm::Im2col, ConvAlgorithm::Direct, ConvAlgorithm::Window, ConvAlgorithm::Gemm];
+
+    /// `auto`, `im2col`, `direct`, `window` or `gemm`.
+    pub fn name(self) -> &'static str {
+        match self {
+            ConvAlgorithm::Auto => "auto",
+            ConvAlgorithm::Im2col => "im2col",
+            ConvAlgorithm::Direct => "direct",
+            ConvAlgorithm::Window => "window",
+            ConvAlgorithm::Gemm => "gemm",
+        }
+    }
+}
+
 /// A computation that several kernels can do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Pass {
@@ -54,6 +72,36 @@ impl Pass {
             Pass::GradInput => "grad_input",
             Pass::GradWeight => "grad_weight",
             Pass::Matmul => "matmul",
+        }
+    }
+
+    /// The ways to compute it; a matrix product has but kernels.
+    pub fn ways(self) -> &'static [ConvAlgorithm] {
+        if self == Pass::Matmul { &[] } else { &ConvAlgorithm::WAYS }
+    }
+
+    /// The kernels that one of its ways takes; of im2col, those that make the columns or read them.
+    pub fn kernels_of(self, way: ConvAlgorithm) -> &'static [&'static Kernel] {
+        op::conv_kernels(self, way)
+    }
+
+    /// The kernels that may be the fastest for it, im2col for its way among them.
+    pub(crate) fn candidates(self) -> Vec<&'static Kernel> {
+        let mut kernels = self.kernels();
+        if self != Pass::Matmul {
+            kernels.push(&kernel::IM2COL);
+        }
+        kernels
+    }
+
+    /// The kernels that `forced` of a [`Target`] can name for it. im2col is named as a way, and by no kernel here.
+    pub fn kernels(self) -> Vec<&'static Kernel> {
+        match self {
+            Pass::Matmul => op::matmul_kernels().collect(),
+            _ => {
+                let ways = self.ways().iter().filter(|way| **way != ConvAlgorithm::Im2col);
+                ways.flat_map(|way| self.kernels_of(*way)).copied().collect()
+            }
         }
     }
 }
@@ -83,6 +131,8 @@ pub struct Target {
     pub subgroup: u32,
     /// How convolutions are computed.
     pub conv: ConvAlgorithm,
+    /// How single passes of them are, whatever `conv` says.
+    pub ways: Vec<(Pass, ConvAlgorithm)>,
     /// Whether operations that follow each other may become one.
     pub fuse: bool,
     /// Kernels to take for a pass wherever they can do it. `im2col` stands for columns and a matrix product.
@@ -105,6 +155,7 @@ impl Target {
             scratch: 32 << 20,
             subgroup: 0,
             conv: ConvAlgorithm::Auto,
+            ways: Vec::new(),
             fuse: true,
             forced: Vec::new(),
             tuned: Tuned::default(),
@@ -129,10 +180,15 @@ impl Target {
 
     /// The target for a node of this class: its tuned kernel, if there is one, is forced.
     pub(crate) fn tuned_for(&self, class: &ShapeClass) -> Option<Self> {
-        let free = self.conv == ConvAlgorithm::Auto && self.forced(class.pass).is_none();
+        let free = self.way(class.pass) == ConvAlgorithm::Auto && self.forced(class.pass).is_none();
         let kernel = self.tuned.kernel(class).filter(|_| free)?;
         let forced = self.forced.iter().copied().chain([(class.pass, kernel)]).collect();
         Some(Self { forced, ..self.clone() })
+    }
+
+    /// How a pass of a convolution is to be computed.
+    pub(crate) fn way(&self, pass: Pass) -> ConvAlgorithm {
+        self.ways.iter().find(|(p, _)| *p == pass).map_or(self.conv, |(_, way)| *way)
     }
 
     /// Bytes that one scratch buffer may take.

@@ -2,7 +2,6 @@
 
 use super::Pass;
 use crate::kernel::{self, Kernel};
-use crate::op;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::fmt;
@@ -110,7 +109,7 @@ impl Choice {
         let pass = Pass::ALL.into_iter().find(|pass| pass.name() == self.pass);
         let pass = pass.ok_or_else(|| format!("names a pass that is not there, {:?}", self.pass))?;
         let known =
-            |kernel: &&&'static Kernel| kernel.name == self.kernel && op::candidates(pass).contains(*kernel);
+            |kernel: &&&'static Kernel| kernel.name == self.kernel && pass.candidates().contains(*kernel);
         let kernel = kernel::ALL.iter().find(known);
         let kernel = kernel
             .ok_or_else(|| format!("names a kernel that is none for {}, {:?}", self.pass, self.kernel))?;

@@ -10,7 +10,7 @@ pub use file::save;
 use crate::graph::{Graph, Init, Node, PersistentKind};
 use crate::kernel::{self, Kernel};
 use crate::plan::{Plan, ShapeClass, Target, Tuned};
-use crate::{Device, Error, Result, Session, Tensor, op};
+use crate::{Device, Error, Result, Session, Tensor};
 use contest::Arena;
 
 /// What was found for one class of work.
@@ -95,7 +95,7 @@ fn alone(graph: &Graph, node: &Node) -> Result<Graph> {
 /// The kernels that can do a graph's one node, each with its plan; of those whose plans are alike, the first.
 fn ways(single: &Graph, target: &Target, class: &ShapeClass) -> Vec<(&'static Kernel, Plan)> {
     let mut ways: Vec<(&'static Kernel, Plan)> = Vec::new();
-    for kernel in op::candidates(class.pass) {
+    for kernel in class.pass.candidates() {
         let forced = Target { forced: vec![(class.pass, kernel)], ..target.clone() };
         // What does not fit the device's limits is no candidate.
         let Ok(plan) = Plan::new(single, &forced) else { continue };

@@ -205,10 +205,12 @@ impl Case {
         let mut targets = Vec::new();
         for (pass, kernel) in passes.iter().flat_map(|pass| kernel::ALL.iter().map(|k| (*pass, *k))) {
             let target = Target { forced: vec![(pass, kernel)], ..target.clone() };
-            if let Ok(used) = self.plan(&target, backward).map(kernels)
-                && used.contains(kernel.name)
-                && !seen.contains(&used)
-            {
+            let used = match self.plan(&target, backward).map(kernels) {
+                Ok(used) => used,
+                Err(Error::TooLarge(_)) => continue,
+                Err(e) => panic!("{} with {} forced: {e}", self.name, kernel.name),
+            };
+            if used.contains(kernel.name) && !seen.contains(&used) {
                 seen.push(used);
                 targets.push((format!("{} by {}", pass.name(), kernel.name), target));
             }

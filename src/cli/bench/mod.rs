@@ -6,10 +6,13 @@ mod report;
 mod single;
 mod training;
 
+use super::choices::Choices;
 use super::plan::print;
 use clap::Subcommand;
 use std::time::Instant;
-use striate::{Device, Error, Result};
+use striate::graph::Graph;
+use striate::plan::Plan;
+use striate::{Device, Error, Result, Session};
 
 #[derive(clap::Args)]
 #[command(subcommand_value_name = "CASE", subcommand_help_heading = "Cases")]
@@ -21,6 +24,8 @@ pub struct Args {
     /// auto, gpu, cpu, an adapter's number or a part of its name; see `striate devices`.
     #[arg(long, global = true, default_value = "auto")]
     device: String,
+    #[command(flatten)]
+    choices: Choices,
 }
 
 /// How many steps.
@@ -52,8 +57,8 @@ enum Case {
 
 pub fn run(args: Args) -> Result<()> {
     let start = Instant::now();
-    let device = Device::select(&args.device)?;
-    let bench = Bench { device: &device, steps: args.steps, start };
+    let device = args.choices.device(Device::select(&args.device)?)?;
+    let bench = Bench { device: &device, choices: &args.choices, steps: args.steps, start };
     let outcome = match args.case {
         Case::Lenet(args) => training::run(&bench, training::Network::Lenet, &args),
         Case::Resnet20(args) => training::run(&bench, training::Network::Resnet20, &args),
@@ -68,9 +73,21 @@ pub fn run(args: Args) -> Result<()> {
 /// What every case needs to know.
 struct Bench<'a> {
     device: &'a Device,
+    choices: &'a Choices,
     steps: Steps,
     /// When the program started, as far as it can tell by itself.
     start: Instant,
+}
+
+impl Bench<'_> {
+    /// A session on the device that takes steps of a graph.
+    fn session(&self, graph: &Graph) -> Result<Session> {
+        let plans = vec![Plan::new(graph, self.device.target())?];
+        self.choices.check(&plans)?;
+        let mut session = Session::new(self.device, plans)?;
+        session.initialize(0)?;
+        Ok(session)
+    }
 }
 
 /// What came of a case.

@@ -3,7 +3,6 @@
 use super::{Bench, Check, Outcome, clock::Times, data, elements};
 use striate::graph::{Graph, Init, PersistentKind, ValueId};
 use striate::op;
-use striate::plan::Plan;
 use striate::{Result, Session, Tensor, TensorType};
 
 #[derive(clap::Args)]
@@ -135,9 +134,7 @@ struct Work {
 
 impl Work {
     fn new(bench: &Bench, graph: &Graph) -> Result<Self> {
-        let mut session = Session::new(bench.device, vec![Plan::new(graph, bench.device.target())?])?;
-        session.initialize(0)?;
-        Ok(Self { session })
+        Ok(Self { session: bench.session(graph)? })
     }
 
     /// Fills an operand, and returns its numbers.

@@ -2,9 +2,9 @@
 
 use super::{Bench, Check, Outcome, clock::Times, data, elements};
 use striate::nn::{Optimizer, SgdConfig};
-use striate::plan::{Plan, Report};
+use striate::plan::Report;
 use striate::train::{Recipe, training_graph};
-use striate::{Error, Result, Session, models};
+use striate::{Error, Result, models};
 
 #[derive(clap::Args)]
 pub struct Args {
@@ -56,11 +56,8 @@ pub fn run(bench: &Bench, network: Network, args: &Args) -> Result<Outcome> {
     let sgd = SgdConfig { momentum: 0.9, weight_decay: 5e-4, nesterov: false };
     let recipe = Recipe { optimizer: Optimizer::Sgd(sgd), label_smoothing: 0.0, clip_norm: None };
     let graph = training_graph(&*models::by_name(model, channels, CLASSES)?, shape, &recipe)?;
-    let plan = Plan::new(&graph, bench.device.target())?;
-    let Report { totals, memory, .. } = Report::new(&plan);
-
-    let mut session = Session::new(bench.device, vec![plan])?;
-    session.initialize(0)?;
+    let mut session = bench.session(&graph)?;
+    let Report { totals, memory, .. } = Report::new(&session.plans()[0]);
     data::write_weights(&mut session)?;
     let images = data::fill(data::IMAGES, pixels, 3f64.sqrt());
     let labels = data::labels(batch, CLASSES as u64);

@@ -7,12 +7,14 @@ mod steps;
 mod table;
 mod trace;
 
+use super::choices::Choices;
 use super::plan::{input_shape, json, print, recipe};
 use peaks::Peaks;
 use rows::Row;
 use serde::Serialize;
 use std::path::{Path, PathBuf};
 use steps::{Host, Steps};
+use striate::plan::Plan;
 use striate::train::{training_graph, write_file};
 use striate::{Clock, Device, Error, Result, models};
 
@@ -29,6 +31,8 @@ pub struct Args {
     /// auto, gpu, cpu, an adapter's number or a part of its name; see `striate devices`.
     #[arg(long, default_value = "auto")]
     device: String,
+    #[command(flatten)]
+    choices: Choices,
     /// Timed steps, after two that are not.
     #[arg(long, default_value_t = 5, value_parser = clap::value_parser!(u32).range(1..))]
     steps: u32,
@@ -69,12 +73,16 @@ pub fn run(args: Args) -> Result<()> {
     let input = input_shape(args.batch, &args.input)?;
     let model = models::by_name(&args.model, input[1], CLASSES)?;
     let graph = training_graph(&*model, input, &recipe())?;
-    let device = Device::select(&args.device)?;
+    let free = Device::select(&args.device)?;
+    let device = args.choices.device(free.clone())?;
+    let plan = Plan::new(&graph, device.target())?;
+    args.choices.check(std::slice::from_ref(&plan))?;
     if let Some(dir) = &args.out {
         create(dir)?;
     }
-    let peaks = peaks::measure(&device)?;
-    let steps = Steps::run(&device, &graph, input, args.steps)?;
+    // What the device can do does not depend on what is asked for.
+    let peaks = peaks::measure(&free)?;
+    let steps = Steps::run(&device, plan, input, args.steps)?;
     let answer = Answer {
         model: model.name(),
         input,

@@ -2,7 +2,6 @@
 
 use super::{CLASSES, median};
 use serde::Serialize;
-use striate::graph::Graph;
 use striate::nn::Optimizer;
 use striate::plan::{Launch, Plan};
 use striate::rng::SplitMix64;
@@ -27,8 +26,8 @@ pub struct Host {
 }
 
 impl Steps {
-    pub fn run(device: &Device, graph: &Graph, input: [usize; 4], steps: u32) -> Result<Self> {
-        let mut session = Session::new(device, vec![Plan::new(graph, device.target())?])?;
+    pub fn run(device: &Device, plan: Plan, input: [usize; 4], steps: u32) -> Result<Self> {
+        let mut session = Session::new(device, vec![plan])?;
         session.initialize(SEED)?;
         let mut rng = SplitMix64::new(SEED);
         let images: Vec<f32> = (0..input.iter().product()).map(|_| rng.normal() as f32).collect();

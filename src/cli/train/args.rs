@@ -1,5 +1,6 @@
 //! The flags of `striate train`, and what they mean to the library.
 
+use crate::cli::choices::Choices;
 use clap::ValueEnum;
 use serde::Serialize;
 use std::path::PathBuf;
@@ -28,6 +29,9 @@ pub struct Args {
     /// auto, gpu, cpu, an adapter's number or a part of its name; see `striate devices`
     #[arg(long, default_value = "auto")]
     pub device: String,
+    #[command(flatten)]
+    #[serde(flatten)]
+    pub choices: Choices,
     /// Times that every training picture is seen
     #[arg(long, default_value_t = 4)]
     pub epochs: usize,

@@ -41,7 +41,7 @@ fn run_named(args: &Args) -> Result<i32> {
     let [channels, height, width] = split.train.shape();
     let model = models::by_name(&args.model, channels, split.train.classes().len())?;
     let config = args.config([height, width])?;
-    let device = Device::select(&args.device)?;
+    let device = args.choices.device(Device::select(&args.device)?)?;
     say(&format!("device   {}", device.describe()));
     say(&format!(
         "data     {}: {} training and {} test pictures of {channels}x{height}x{width}, {} classes",
@@ -51,6 +51,7 @@ fn run_named(args: &Args) -> Result<i32> {
         split.train.classes().len()
     ));
     let mut trainer = Trainer::new(&device, model.as_ref(), split, config)?;
+    args.choices.check(trainer.session().plans())?;
     let memory = trainer.session().bytes();
     let parameters = trainer.parameters();
     say(&format!(

@@ -28,32 +28,34 @@ pub(super) static KERNELS: [&Kernel; 16] = [
     &kernel::CONV_GEMM_GRAD_WEIGHT_16X128,
 ];
 
+/// How many of them are for the convolution itself.
+const FORWARD: usize = 12;
+
+/// Those for a pass.
+pub(super) fn kernels(pass: Pass) -> &'static [&'static Kernel] {
+    let (forward, grad_weight) = KERNELS.split_at(FORWARD);
+    if pass == Pass::GradWeight { grad_weight } else { forward }
+}
+
 fn with_taps(p: &ConvGemm) -> &'static [&'static Kernel] {
     match [p.kernel_h, p.kernel_w] {
         [3, 3] => &KERNELS[..4],
         [1, 1] => &KERNELS[4..8],
-        _ => &KERNELS[8..12],
+        _ => &KERNELS[8..FORWARD],
     }
 }
 
-fn correlate(node: &mut Lowering, pass: Pass, p: &ConvGemm, operands: [StorageId; 3]) -> Result<()> {
+/// Emits one correlation. `operands`: pictures, weight and, where there is one, the bias.
+pub(super) fn correlate(
+    node: &mut Lowering,
+    pass: Pass,
+    p: &ConvGemm,
+    operands: [StorageId; 3],
+) -> Result<()> {
     let sizes = [p.out_channels, p.batch * p.out_h * p.out_w];
     let (kernel, tiles) = suits(node.target(), pass, with_taps(p), sizes, p.groups as u64);
     let output = node.output(0);
     node.launch(kernel, p, &operands, &[output], Grid::Workgroups(tiles), correlation::flops(p))
-}
-
-/// y = x * w + bias.
-pub(super) fn forward(node: &mut Lowering, g: &Geometry) -> Result<()> {
-    let bias = node.input(if g.has_bias == 1 { 2 } else { 1 });
-    let operands = [node.input(0), node.input(1), bias];
-    correlate(node, Pass::Forward, &correlation::forward(g), operands)
-}
-
-/// The upstream gradient convolved with the filters turned around, phase by phase.
-pub(super) fn grad_input(node: &mut Lowering, g: &Geometry) -> Result<()> {
-    let operands = [node.input(0), node.input(1), node.input(1)];
-    correlation::transposed(g).try_for_each(|phase| correlate(node, Pass::GradInput, &phase, operands))
 }
 
 /// Workgroups that are enough to keep a GPU busy.
@@ -70,7 +72,7 @@ pub(super) fn grad_weight(node: &mut Lowering, g: &Geometry) -> Result<()> {
     let (kernel, tiles) = suits(
         node.target(),
         Pass::GradWeight,
-        &KERNELS[12..],
+        kernels(Pass::GradWeight),
         [p.out_channels, width],
         (p.groups * most) as u64,
     );

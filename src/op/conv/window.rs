@@ -41,6 +41,20 @@ pub(super) static KERNELS: [&Kernel; 24] = [
 /// How many of them are for the convolution itself.
 const FORWARD: usize = 13;
 
+/// Those for a pass.
+pub(super) fn kernels(pass: Pass) -> &'static [&'static Kernel] {
+    let (forward, grad_weight) = KERNELS.split_at(FORWARD);
+    if pass == Pass::GradWeight { grad_weight } else { forward }
+}
+
+/// Bytes that the weights take in order, at most: few channels and narrow kernels are filled up with zeros.
+pub(super) fn packed_bytes(g: &Geometry) -> u64 {
+    let [ins, outs] = [g.in_channels / g.groups, g.out_channels / g.groups].map(u64::from);
+    let pairs = (ins * outs.next_multiple_of(32)).max(outs * ins.next_multiple_of(32));
+    let taps = (u64::from(g.kernel_h) * u64::from(g.kernel_w.next_multiple_of(3))).max(8);
+    4 * u64::from(g.groups) * pairs * taps
+}
+
 /// Whether a kernel can compute this, on subgroups of so many lanes.
 fn fits(kernel: &Kernel, p: &ConvWindow, subgroup: u32) -> bool {
     let [taps_h, taps_w, stride] = ["taps_h", "taps_w", "stride"].map(|name| kernel.constant(name));
@@ -68,8 +82,7 @@ fn fits(kernel: &Kernel, p: &ConvWindow, subgroup: u32) -> bool {
 
 /// The kernel for a pass: the one asked for if it fits, else the first that does.
 fn choose(target: &Target, pass: Pass, p: &ConvWindow) -> &'static Kernel {
-    let (forward, grad_weight) = KERNELS.split_at(FORWARD);
-    let own = if pass == Pass::GradWeight { grad_weight } else { forward };
+    let own = kernels(pass);
     let forced = target.forced(pass).filter(|kernel| own.contains(kernel));
     let fitting = forced.iter().chain(own).find(|kernel| fits(kernel, p, target.subgroup));
     fitting.expect("`method` admits strides 1 and 2, and kernels of any size are walked in windows of 1 x 3")
@@ -103,7 +116,12 @@ fn params(c: &ConvGemm) -> ConvWindow {
 }
 
 /// Emits a convolution: its weights put in order, then the kernel that suits it.
-fn correlate(node: &mut Lowering, pass: Pass, c: &ConvGemm, [x, weight, bias]: [StorageId; 3]) -> Result<()> {
+pub(super) fn correlate(
+    node: &mut Lowering,
+    pass: Pass,
+    c: &ConvGemm,
+    [x, weight, bias]: [StorageId; 3],
+) -> Result<()> {
     let (p, subgroup) = (params(c), node.target().subgroup);
     let kernel = choose(node.target(), pass, &p);
     let [taps_h, taps_w, rows, channels] =
@@ -148,19 +166,6 @@ fn correlate(node: &mut Lowering, pass: Pass, c: &ConvGemm, [x, weight, bias]: [
     let grid = Grid::Workgroups(tiles.div_ceil(kernel.threads as u64) * blocks as u64);
     let output = node.output(0);
     node.launch(kernel, &p, &[x, packed, bias], &[output], grid, correlation::flops(c))
-}
-
-/// y = x * w + bias.
-pub(super) fn forward(node: &mut Lowering, g: &Geometry) -> Result<()> {
-    let bias = node.input(if g.has_bias == 1 { 2 } else { 1 });
-    let operands = [node.input(0), node.input(1), bias];
-    correlate(node, Pass::Forward, &correlation::forward(g), operands)
-}
-
-/// The upstream gradient convolved with the filters turned around, phase by phase.
-pub(super) fn grad_input(node: &mut Lowering, g: &Geometry) -> Result<()> {
-    let operands = [node.input(0), node.input(1), node.input(1)];
-    correlation::transposed(g).try_for_each(|phase| correlate(node, Pass::GradInput, &phase, operands))
 }
 
 /// Subgroups that are enough to keep every core busy.

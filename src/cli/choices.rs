@@ -1,0 +1,133 @@
+//! The flags that say how a step is computed: what the planner would choose by itself.
+
+use super::kernels::nearest;
+use serde::{Serialize, Serializer};
+use std::fmt;
+use std::str::FromStr;
+use striate::graph::Phase;
+use striate::kernel::{self, Kernel};
+use striate::plan::{ConvAlgorithm, Pass, Plan, Target};
+use striate::{Device, Error, Result};
+
+/// Flags of every command that plans a step.
+#[derive(clap::Args, Clone, Debug, Default, Serialize)]
+pub struct Choices {
+    /// Compute a pass by this kernel wherever it fits, or in this way; may be repeated
+    ///
+    /// PASS is forward, grad_input or grad_weight, of convolutions, or matmul. NAME is a kernel, as `striate kernels`
+    /// lists them, or for convolutions im2col, direct, window or gemm.
+    #[arg(long = "kernel", value_name = "PASS=NAME", global = true)]
+    pub kernel: Vec<Choice>,
+    /// Leave operations that follow each other apart, such as batch norm and ReLU
+    #[arg(long, global = true)]
+    pub no_fuse: bool,
+}
+
+/// What one pass is to be computed by.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Choice {
+    pass: Pass,
+    by: By,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum By {
+    Way(ConvAlgorithm),
+    Kernel(&'static Kernel),
+}
+
+impl Choices {
+    /// The target with these preferences.
+    pub fn target(&self, mut target: Target) -> Result<Target> {
+        for (i, Choice { pass, by }) in self.kernel.iter().enumerate() {
+            if self.kernel[..i].iter().any(|earlier| earlier.pass == *pass) {
+                let problem = format!("{} is given twice; give each pass once", pass.name());
+                return Err(Error::argument("--kernel", problem));
+            }
+            match by {
+                By::Way(way) => target.ways.push((*pass, *way)),
+                By::Kernel(kernel) => target.forced.push((*pass, kernel)),
+            }
+        }
+        target.fuse &= !self.no_fuse;
+        Ok(target)
+    }
+
+    /// The device with these preferences.
+    pub fn device(&self, device: Device) -> Result<Device> {
+        let target = self.target(device.target().clone())?;
+        Ok(device.with_target(target))
+    }
+
+    /// Fails where a choice changes nothing: numbers taken then would be those of other kernels.
+    pub fn check(&self, plans: &[Plan]) -> Result<()> {
+        match self.kernel.iter().find(|choice| !plans.iter().any(|plan| choice.is_in(plan))) {
+            None => Ok(()),
+            Some(choice) => Err(Error::argument(
+                format!("--kernel {choice}"),
+                "no layer can use it, as this step and this device are; leave it out, or choose another of `striate kernels`",
+            )),
+        }
+    }
+}
+
+impl Choice {
+    /// Whether something of a plan is computed by it.
+    fn is_in(&self, plan: &Plan) -> bool {
+        // Convolutions and their transposes share kernels, but not the phase.
+        let phase = match self.pass {
+            Pass::Forward => Some(Phase::Forward),
+            Pass::GradInput | Pass::GradWeight => Some(Phase::Backward),
+            Pass::Matmul => None,
+        };
+        let groups = plan.groups.iter().filter(|g| phase.is_none_or(|phase| g.phase == phase));
+        let mut launches = groups.flat_map(|g| &plan.launches[g.launches.clone()]);
+        launches.any(|launch| match self.by {
+            By::Way(way) => self.pass.kernels_of(way).contains(&launch.kernel),
+            By::Kernel(kernel) => launch.kernel == kernel,
+        })
+    }
+}
+
+impl FromStr for Choice {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let (pass, name) = text.split_once('=').ok_or("expected PASS=NAME, such as forward=gemm")?;
+        let names = || Pass::ALL.map(Pass::name);
+        let pass = Pass::ALL
+            .into_iter()
+            .find(|p| p.name() == pass)
+            .ok_or_else(|| format!("there is no pass {pass:?}; did you mean {}?", nearest(pass, names())))?;
+        let way = pass.ways().iter().find(|way| way.name() == name).map(|way| By::Way(*way));
+        let kernel = || pass.kernels().into_iter().find(|k| k.name == name).map(By::Kernel);
+        let by = way.or_else(kernel).ok_or_else(|| unknown(pass, name))?;
+        Ok(Self { pass, by })
+    }
+}
+
+/// Why a pass cannot be computed by what has this name.
+fn unknown(pass: Pass, name: &str) -> String {
+    let problem = match kernel::ALL.iter().any(|k| k.name == name) {
+        true => format!("the kernel {name} does not compute {}", pass.name()),
+        false => format!("there is no kernel {name:?}"),
+    };
+    let names = pass.ways().iter().map(|way| way.name()).chain(pass.kernels().into_iter().map(|k| k.name));
+    format!("{problem}; did you mean {}?", nearest(name, names))
+}
+
+impl fmt::Display for Choice {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let name = match self.by {
+            By::Way(way) => way.name(),
+            By::Kernel(kernel) => kernel.name,
+        };
+        write!(f, "{}={name}", self.pass.name())
+    }
+}
+
+impl Serialize for Choice {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}

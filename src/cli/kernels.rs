@@ -1,0 +1,180 @@
+//! `striate kernels`: the table of kernels, and the text of each.
+
+use super::plan::{json, print};
+use clap::ValueEnum;
+use naga::back::{hlsl, msl, spv};
+use naga::valid::{Capabilities, ModuleInfo, ValidationFlags, Validator};
+use naga::{Module, ShaderStage};
+use serde::Serialize;
+use std::io::{IsTerminal, Write};
+use striate::kernel::{self, Kernel};
+use striate::plan::Pass;
+use striate::{Error, Result};
+
+#[derive(clap::Args)]
+pub struct Args {
+    /// Print the text of this kernel; without it, the table of all kernels.
+    name: Option<String>,
+    /// Lanes of a subgroup, for kernels that are made for a number of them.
+    #[arg(long, default_value = "32", value_parser = lanes, value_name = "LANES", requires = "name")]
+    subgroup: u32,
+    /// The language to print it in.
+    #[arg(long, value_enum, default_value = "wgsl", requires = "name")]
+    language: Language,
+    /// Print the table as JSON.
+    #[arg(long, conflicts_with = "name")]
+    json: bool,
+}
+
+#[derive(Clone, Copy, PartialEq, ValueEnum)]
+enum Language {
+    /// As the engine makes it.
+    Wgsl,
+    /// For Vulkan; binary, for a file or `spirv-dis`.
+    Spirv,
+    /// For Metal.
+    Msl,
+    /// For DX12.
+    Hlsl,
+}
+
+/// Lanes of a subgroup, from a flag.
+pub(super) fn lanes(text: &str) -> Result<u32, String> {
+    let lanes = text.parse().ok().filter(|n: &u32| n.is_power_of_two() && (4..=64).contains(n));
+    lanes.ok_or_else(|| "expected 4, 8, 16, 32 or 64".to_owned())
+}
+
+pub fn run(args: Args) -> Result<()> {
+    let Some(name) = &args.name else {
+        let rows: Vec<Row> = kernel::ALL.iter().map(|k| Row::new(k)).collect();
+        return print(&if args.json { json(&rows) } else { table(&rows) });
+    };
+    let kernel = kernel::ALL.iter().find(|k| k.name == name).ok_or_else(|| {
+        let names = kernel::ALL.iter().map(|k| k.name);
+        Error::argument(name, format!("there is no such kernel; did you mean {}?", nearest(name, names)))
+    })?;
+    let source = kernel.source(args.subgroup);
+    match args.language {
+        Language::Wgsl => print(&source),
+        language => translate(kernel, &source, language).and_then(|bytes| write(&bytes, language)),
+    }
+}
+
+/// A row of the table.
+#[derive(Serialize)]
+struct Row {
+    kernel: &'static str,
+    /// File under `shaders/`.
+    shader: &'static str,
+    entry: &'static str,
+    /// Read-only and read-write storage bindings, after the parameters.
+    reads: usize,
+    writes: usize,
+    /// Invocations of a workgroup.
+    workgroup: u32,
+    /// Whether lanes hand numbers to each other.
+    subgroups: bool,
+    /// Passes that `--kernel` can name it for.
+    passes: Vec<&'static str>,
+}
+
+impl Row {
+    fn new(k: &'static Kernel) -> Self {
+        let passes = Pass::ALL.into_iter().filter(|pass| pass.kernels().contains(&k));
+        Self {
+            kernel: k.name,
+            shader: k.file,
+            entry: k.entry,
+            reads: k.reads,
+            writes: k.writes,
+            workgroup: k.threads,
+            subgroups: k.uses_subgroups(),
+            passes: passes.map(Pass::name).collect(),
+        }
+    }
+
+    fn cells(&self) -> [String; 6] {
+        let bindings = format!("1 + {} + {}", self.reads, self.writes);
+        let lanes = if self.subgroups { " in subgroups" } else { "" };
+        let workgroup = format!("{}{lanes}", self.workgroup);
+        let [kernel, shader, entry] = [self.kernel, self.shader, self.entry].map(str::to_owned);
+        [kernel, shader, entry, bindings, workgroup, self.passes.join(", ")]
+    }
+}
+
+fn table(rows: &[Row]) -> String {
+    let heads = ["kernel", "shader", "entry", "bindings", "workgroup", "--kernel"];
+    let mut lines = vec![heads.map(str::to_owned)];
+    lines.extend(rows.iter().map(Row::cells));
+    let width = |i: usize| lines.iter().map(|line| line[i].len()).max().unwrap_or(0);
+    let widths = [0, 1, 2, 3, 4, 5].map(width);
+    let mut text = String::new();
+    for line in &lines {
+        let cells: Vec<String> =
+            line.iter().zip(widths).map(|(cell, width)| format!("{cell:width$}")).collect();
+        text += cells.join("  ").trim_end();
+        text += "\n";
+    }
+    let ways: Vec<&str> = Pass::Forward.ways().iter().map(|way| way.name()).collect();
+    text + &format!(
+        "\nbindings: parameters + read-only + read-write\n--kernel: PASS=NAME; a convolution's passes also take a way, {}\n",
+        ways.join(", ")
+    )
+}
+
+/// The kernel in another language, as naga translates it by default; on a device the bindings and the versions
+/// of the language are the driver's.
+fn translate(kernel: &Kernel, source: &str, language: Language) -> Result<Vec<u8>> {
+    let failed =
+        |e: &dyn std::fmt::Display| Error::argument(kernel.name, format!("cannot be translated: {e}"));
+    let module = naga::front::wgsl::parse_str(source).map_err(|e| failed(&e))?;
+    let mut validator = Validator::new(ValidationFlags::all(), Capabilities::SUBGROUP);
+    let info = validator.validate(&module).map_err(|e| failed(&e.as_inner()))?;
+    match language {
+        Language::Wgsl => Ok(source.as_bytes().to_vec()),
+        Language::Spirv => spirv(kernel, &module, &info).map_err(|e| failed(&e)),
+        Language::Msl => {
+            let pipeline = msl::PipelineOptions { entry_point: Some(entry(kernel)), ..Default::default() };
+            let written = msl::write_string(&module, &info, &msl::Options::default(), &pipeline);
+            written.map(|(text, _)| text.into_bytes()).map_err(|e| failed(&e))
+        }
+        Language::Hlsl => {
+            let (mut text, options) = (String::new(), hlsl::Options::default());
+            let pipeline = hlsl::PipelineOptions { entry_point: Some(entry(kernel)) };
+            let written = hlsl::Writer::new(&mut text, &options, &pipeline).write(&module, &info, None);
+            written.map_err(|e| failed(&e))?;
+            Ok(text.into_bytes())
+        }
+    }
+}
+
+fn entry(kernel: &Kernel) -> (ShaderStage, String) {
+    (ShaderStage::Compute, kernel.entry.to_owned())
+}
+
+fn spirv(kernel: &Kernel, module: &Module, info: &ModuleInfo) -> Result<Vec<u8>, spv::Error> {
+    let (shader_stage, entry_point) = entry(kernel);
+    let pipeline = spv::PipelineOptions { shader_stage, entry_point };
+    let words = spv::write_vec(module, info, &spv::Options::default(), Some(&pipeline))?;
+    Ok(words.into_iter().flat_map(u32::to_le_bytes).collect())
+}
+
+fn write(bytes: &[u8], language: Language) -> Result<()> {
+    let mut out = std::io::stdout().lock();
+    if language == Language::Spirv && out.is_terminal() {
+        let problem = "spirv is binary; send it to a file (> kernel.spv) or to spirv-dis";
+        return Err(Error::argument("--language", problem));
+    }
+    super::plan::unless_closed(out.write_all(bytes).and_then(|()| out.flush()))
+}
+
+/// The three names most like one, to be offered instead.
+pub(super) fn nearest<'a>(name: &str, names: impl IntoIterator<Item = &'a str>) -> String {
+    let mut names: Vec<&str> = names.into_iter().collect();
+    names.sort_by_key(|candidate| strsim::damerau_levenshtein(name, candidate));
+    names.truncate(3);
+    match names.split_last() {
+        Some((last, rest)) if !rest.is_empty() => format!("{} or {last}", rest.join(", ")),
+        _ => names.concat(),
+    }
+}
