@@ -166,7 +166,8 @@ impl Steps {
 /// By layer and direction, the largest |gpu - cpu| / |cpu| of its results, |.| being the Euclidean norm of a
 /// whole tensor. Results are what the layer computes in the first step: activations, gradients of activations
 /// and of weights, and after the update running statistics, weights and velocities. Differences of earlier
-/// layers are in those of later ones.
+/// layers are in those of later ones. What is given out cannot be fused away, so these are results of operations
+/// apart, while the timed steps fuse what they can.
 fn differences(graph: &Graph, devices: [&Device; 2], inputs: &[(&str, &[u8])]) -> Result<HashMap<Key, f64>> {
     let mut found = HashMap::new();
     let mut note = |node: usize, a: &[f32], b: &[f32]| {

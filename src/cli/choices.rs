@@ -12,10 +12,8 @@ use striate::{Device, Error, Result};
 /// Flags of every command that plans a step.
 #[derive(clap::Args, Clone, Debug, Default, Serialize)]
 pub struct Choices {
-    /// Compute a pass by this kernel wherever it fits, or in this way; may be repeated
-    ///
-    /// PASS is forward, grad_input or grad_weight, of convolutions, or matmul. NAME is a kernel, as `striate kernels`
-    /// lists them, or for convolutions im2col, direct, window or gemm.
+    /// Compute a pass (forward, grad_input, grad_weight, matmul) by this kernel of `striate kernels` wherever it fits, or,
+    /// in convolutions, in this way (im2col, direct, window, gemm); may be repeated
     #[arg(long = "kernel", value_name = "PASS=NAME", global = true)]
     pub kernel: Vec<Choice>,
     /// Leave operations that follow each other apart, such as batch norm and ReLU

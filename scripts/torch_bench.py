@@ -1,0 +1,216 @@
+#!/usr/bin/env python3
+"""The cases of `striate bench` in PyTorch, eager, 32-bit floats without TF32: the same numbers in, the same last line out.
+
+`torch_bench.py --about` says what would compute, and fails if it cannot."""
+
+import argparse
+import json
+import math
+import statistics
+import sys
+import time
+
+import torch
+import torch.nn as nn
+import torch.nn.functional as F
+
+CLASSES, MOMENTUM, WEIGHT_DECAY, LEARNING_RATE = 10, 0.9, 5e-4, 0.01
+# Seeds of src/cli/bench/data.rs.
+IMAGES, LABELS, FIRST_OPERAND, SECOND_OPERAND, FIRST_WEIGHT = 1, 2, 3, 4, 100
+
+
+def signed(word):
+    """A 64-bit word as PyTorch has them. Its products and sums wrap as those of unsigned words do."""
+    word &= (1 << 64) - 1
+    return word - (1 << 64) if word >> 63 else word
+
+
+def mixed(seed, length):
+    """SplitMix64's mixing of (seed, i), for each i below length."""
+    z = torch.arange(length, dtype=torch.int64) * signed(0xD1B54A32D192ED03) + signed((seed + 1) * 0x9E3779B97F4A7C15)
+    for shift, factor in ((30, 0xBF58476D1CE4E5B9), (27, 0x94D049BB133111EB), (31, 1)):
+        z = (z ^ right(z, shift)) * signed(factor)
+    return z
+
+
+def right(z, shift):
+    """A shift that fills up with zeros."""
+    return (z >> shift) & ((1 << (64 - shift)) - 1)
+
+
+def fill(seed, shape, bound):
+    """Numbers uniform in [-bound, bound)."""
+    unit = right(mixed(seed, math.prod(shape)), 40).float() / 16777216
+    return ((2 * unit - 1) * torch.tensor(bound, dtype=torch.float32)).reshape(shape)
+
+
+def labels(batch):
+    # The remainder of an unsigned word, by its halves.
+    z = mixed(LABELS, batch)
+    return (right(z, 32) % CLASSES * (2**32 % CLASSES) + (z & 0xFFFFFFFF) % CLASSES) % CLASSES
+
+
+class Block(nn.Module):
+    def __init__(self, before, width, stride):
+        super().__init__()
+        self.conv1 = nn.Conv2d(before, width, 3, stride, 1, bias=False)
+        self.bn1 = nn.BatchNorm2d(width)
+        self.conv2 = nn.Conv2d(width, width, 3, 1, 1, bias=False)
+        self.bn2 = nn.BatchNorm2d(width)
+        self.shortcut = nn.Identity()
+        if stride > 1 or before != width:
+            self.shortcut = nn.Sequential(nn.Conv2d(before, width, 1, stride, bias=False), nn.BatchNorm2d(width))
+
+    def forward(self, x):
+        y = self.bn2(self.conv2(F.relu(self.bn1(self.conv1(x)))))
+        return F.relu(y + self.shortcut(x))
+
+
+class ResNet(nn.Sequential):
+    """For pictures of 3 x 32 x 32; each stage halves them but the first."""
+
+    def __init__(self, widths, blocks):
+        first = widths[0]
+        layers = [nn.Conv2d(3, first, 3, 1, 1, bias=False), nn.BatchNorm2d(first), nn.ReLU()]
+        before = first
+        for stage, width in enumerate(widths):
+            for block in range(blocks):
+                layers.append(Block(before, width, 2 if stage > 0 and block == 0 else 1))
+                before = width
+        super().__init__(*layers, nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(before, CLASSES))
+        weighty = [m for m in self.modules() if isinstance(m, (nn.Conv2d, nn.Linear))]
+        with torch.no_grad():
+            for k, m in enumerate(weighty):
+                variance = 2 if isinstance(m, nn.Conv2d) else 1
+                bound = math.sqrt(3 * variance / m.weight[0].numel())
+                m.weight.copy_(fill(FIRST_WEIGHT + k, m.weight.shape, bound))
+                if m.bias is not None:
+                    m.bias.zero_()
+
+
+NETWORKS = {"resnet20": ([16, 32, 64], 3), "resnet18": ([64, 128, 256, 512], 2)}
+
+
+class Timer:
+    def __init__(self, args):
+        self.args, self.ms, self.first_ms = args, [], 0.0
+
+    def measure(self, step):
+        for i in range(self.args.warmup + self.args.steps):
+            start = time.perf_counter()
+            step()
+            synchronize(self.args)
+            ms = (time.perf_counter() - start) * 1e3
+            if i == 0:
+                self.first_ms = ms
+            if i >= self.args.warmup:
+                self.ms.append(ms)
+
+
+def synchronize(args):
+    if args.device == "cuda":
+        torch.cuda.synchronize()
+
+
+def training(args, timer):
+    network = ResNet(*NETWORKS[args.case]).to(args.device).train()
+    pictures = fill(IMAGES, (args.batch, 3, 32, 32), math.sqrt(3)).to(args.device)
+    right_ones = labels(args.batch).to(args.device)
+    optimizer = torch.optim.SGD(network.parameters(), lr=LEARNING_RATE, momentum=MOMENTUM, weight_decay=WEIGHT_DECAY)
+    losses = []
+
+    def step():
+        optimizer.zero_grad()
+        loss = F.cross_entropy(network(pictures), right_ones)
+        loss.backward()
+        optimizer.step()
+        losses.append(loss.item())
+
+    timer.measure(step)
+    return dict(case=f"{args.case}-b{args.batch}", samples=args.batch, flops=0, losses=losses)
+
+
+def repeated(args, timer, work):
+    def step():
+        for _ in range(args.inner):
+            work()
+
+    timer.measure(step)
+
+
+def matmul(args, timer):
+    n = args.size
+    a, b = (fill(seed, (n, n), 1).to(args.device) for seed in (FIRST_OPERAND, SECOND_OPERAND))
+    repeated(args, timer, lambda: a @ b)
+    return dict(case=f"matmul-{n}", samples=args.inner, flops=2 * n**3 * args.inner)
+
+
+def convolution(args, timer):
+    c, h, k, n = args.sizes
+    backward = args.case == "convbwd"
+    x = fill(FIRST_OPERAND, (n, c, h, h), 1).to(args.device).requires_grad_(backward)
+    w = fill(SECOND_OPERAND, (k, c, 3, 3), 1).to(args.device).requires_grad_(backward)
+    upstream = torch.ones(n, k, h, h, device=args.device)
+
+    def work():
+        y = F.conv2d(x, w, padding=1)
+        if backward:
+            torch.autograd.grad(y, (x, w), upstream)
+
+    repeated(args, timer, work)
+    flops = 2 * n * k * c * 9 * h * h * (3 if backward else 1) * args.inner
+    return dict(case=f"{args.case}-c{c}-h{h}-k{k}-b{n}", samples=n * args.inner, flops=flops)
+
+
+def arguments():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--about", action="store_true", help="say what would compute")
+    shared = argparse.ArgumentParser(add_help=False)
+    for target in (parser, shared):
+        # Before the case and after it; the latter must not undo the former.
+        late = dict(default=argparse.SUPPRESS) if target is shared else {}
+        target.add_argument("--device", choices=["cuda", "cpu"], **({"default": "cuda"} | late))
+        target.add_argument("--steps", type=int, **({"default": 10} | late))
+        target.add_argument("--warmup", type=int, **({"default": 2} | late))
+        target.add_argument("--inner", type=int, **({"default": 1} | late))
+    cases = parser.add_subparsers(dest="case")
+    for name in NETWORKS:
+        cases.add_parser(name, parents=[shared]).add_argument("--batch", type=int, default=32)
+    cases.add_parser("matmul", parents=[shared]).add_argument("size", type=int, metavar="N")
+    for name in ("conv", "convbwd"):
+        convolutions = cases.add_parser(name, parents=[shared])
+        convolutions.add_argument("sizes", type=int, nargs=4, metavar=("C", "H", "K", "BATCH"))
+    return parser.parse_args()
+
+
+def adapter(args):
+    return torch.cuda.get_device_name() if args.device == "cuda" else f"CPU, {torch.get_num_threads()} threads"
+
+
+def main():
+    args = arguments()
+    if args.device == "cuda" and not torch.cuda.is_available():
+        sys.exit(f"PyTorch {torch.__version__} finds no CUDA device")
+    runtime = f"CUDA {torch.version.cuda}, cuDNN {torch.backends.cudnn.version()}, " if args.device == "cuda" else ""
+    if args.about or args.case is None:
+        print(f"PyTorch {torch.__version__}, {runtime}{adapter(args)}; eager, float32, TF32 off, cudnn.benchmark on")
+        return
+    torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = False
+    torch.backends.cudnn.benchmark = True
+    timer = Timer(args)
+    run = training if args.case in NETWORKS else matmul if args.case == "matmul" else convolution
+    done = run(args, timer)
+    median = statistics.median(timer.ms)
+    line = dict(
+        peer=f"pytorch-{torch.__version__}", backend=args.device, runtime="eager", adapter=adapter(args), case=done["case"],
+        steps=args.steps, warmup=args.warmup, min_ms=round(min(timer.ms), 4), median_ms=round(median, 4),
+        max_ms=round(max(timer.ms), 4), samples_per_s=round(done["samples"] / median * 1e3, 3),
+        gflops=round(done["flops"] / median * 1e-6, 3), first_ms=round(timer.first_ms, 2),
+    )
+    if "losses" in done:
+        line["losses"] = done["losses"]
+    print("JSON " + json.dumps(line, separators=(",", ":")))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,128 @@
+//! What a run leaves behind.
+
+use crate::place::*;
+use serde_json::Value;
+use std::collections::HashMap;
+use std::process::Command;
+use striate::train::{Trainer, read_weights, write_weights};
+use striate::{Device, Tensor, data};
+
+#[test]
+fn a_run_leaves_what_it_promises() {
+    let place = Place::new();
+    let stdout = place.trained(&["--epochs", "2", "--seed", "7"]);
+    assert_eq!(list(&place.out()), sorted(&FILES));
+
+    let rows = metrics(&place.out());
+    let header = std::fs::read_to_string(place.path("run/metrics.csv")).unwrap();
+    assert_eq!(
+        header.lines().next().unwrap(),
+        "epoch,lr,train_loss,train_accuracy,test_loss,test_accuracy,train_seconds,test_seconds,pictures_per_second"
+    );
+    assert_eq!(rows.iter().map(|row| row["epoch"].as_str()).collect::<Vec<_>>(), ["1", "2"]);
+    for (column, value) in rows.iter().flatten() {
+        let value: f64 = value.parse().unwrap_or_else(|_| panic!("{column} is {value:?}"));
+        assert!(value.is_finite() && value >= 0.0, "{column} is {value}");
+    }
+
+    let config: Value =
+        serde_json::from_slice(&std::fs::read(place.path("run/config.json")).unwrap()).unwrap();
+    assert_eq!(config["settings"]["seed"], 7);
+    assert_eq!(config["settings"]["batch"], 4);
+    assert_eq!(config["settings"]["model"], "resnet8");
+    assert_eq!(config["model"]["name"], "resnet8");
+    assert_eq!(config["device"]["adapter"], Value::Null);
+    assert!(config["device"]["name"].as_str().unwrap().starts_with("CPU"));
+    assert_eq!(config["versions"]["striate"], env!("CARGO_PKG_VERSION"));
+    assert!(config["versions"]["wgpu"].is_string() && config["versions"]["naga"].is_string());
+
+    let svg = std::fs::read_to_string(place.path("run/curves.svg")).unwrap();
+    assert_well_formed(&svg);
+    for color in ["#1F77B4", "#D6600A"] {
+        let lines = svg.matches("<polyline").count();
+        assert!(lines >= 4 && svg.contains(color), "{lines} lines, {color}: {svg}");
+    }
+
+    let accuracy: f64 = rows[1]["test_accuracy"].parse().unwrap();
+    assert!(stdout.contains(&format!("\ntest accuracy {:.2} %\n", 100.0 * accuracy)), "{stdout}");
+    assert!(stdout.contains("\nepoch 1/2  train loss "), "{stdout}");
+    assert!(!stdout.contains(['\u{1b}', '\r']), "{stdout:?}");
+}
+
+#[test]
+fn weights_load_back_and_score_the_same() {
+    let place = Place::new();
+    place.trained(&["--epochs", "2"]);
+    let split = data::open("mnist", Some(&place.path("data")), None).unwrap();
+    let mut trainer = Trainer::new(&Device::select("cpu").unwrap(), &*resnet8(), split, config(4)).unwrap();
+    read_weights(&place.path("run/model.safetensors"), trainer.session()).unwrap();
+    let score = trainer.test().unwrap();
+    let row = &metrics(&place.out())[1];
+    let number = |column: &str| row[column].parse::<f64>().unwrap();
+    assert_eq!((score.loss, score.accuracy), (number("test_loss"), number("test_accuracy")));
+}
+
+#[test]
+fn the_seed_decides_every_byte() {
+    let place = Place::new();
+    let model = |seed: &str, out: &str| {
+        let out = place.path(out);
+        place.trained(&["--seed", seed, "--out", out.to_str().unwrap()]);
+        std::fs::read(out.join("model.safetensors")).unwrap()
+    };
+    let first = model("3", "a");
+    for again in ["b", "c", "d", "e"] {
+        assert!(first == model("3", again), "the same seed gives other weights");
+    }
+    assert!(first != model("4", "f"), "another seed gives the same weights");
+}
+
+#[test]
+fn metadata_of_weights_are_kept_as_they_are() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("weights.safetensors");
+    let pairs = [("model", "resnet8"), ("a \"quoted\"\nname\t\\", "\u{1}\u{e9}\u{1f600}/"), ("", "")];
+    let metadata: HashMap<String, String> = pairs.map(|(k, v)| (k.to_owned(), v.to_owned())).into();
+    let tensors = [("w".to_owned(), Tensor::f32([2], vec![1.0, -2.0]).unwrap())];
+    for count in [0, 1] {
+        write_weights(&path, &tensors[..count], metadata.clone()).unwrap();
+        let bytes = std::fs::read(&path).unwrap();
+        let (header, found) = safetensors::SafeTensors::read_metadata(&bytes).unwrap();
+        assert_eq!((header % 8, found.metadata().as_ref()), (0, Some(&metadata)));
+        assert_eq!(safetensors::SafeTensors::deserialize(&bytes).unwrap().len(), count);
+        assert!(bytes.ends_with(tensors[0].1.as_bytes()) || count == 0);
+    }
+}
+
+#[test]
+fn without_out_each_run_gets_a_folder() {
+    let place = Place::new();
+    for name in ["runs/resnet8-mnist", "runs/resnet8-mnist-2"] {
+        let mut command = Command::new(PROGRAM);
+        command.args(["train", "--dataset", "mnist", "--data", "data", "--device", "cpu", "--epochs", "1"]);
+        let status = command.args(["--batch", "4"]).current_dir(place.dir.path()).output().unwrap().status;
+        assert!(status.success());
+        assert_eq!(list(&place.path(name)), sorted(&FILES));
+    }
+}
+
+#[test]
+fn a_reader_that_has_seen_enough_is_no_error() {
+    let place = Place::new();
+    let mut command = place.train(&["--epochs", "3"]);
+    let line = format!("{{ \"$0\" \"$@\"; echo $? > {}; }} | head -1", place.path("code").display());
+    let mut shell = Command::new("sh");
+    shell.arg("-c").arg(line).arg(PROGRAM).args(command.get_args()).current_dir(place.dir.path());
+    let output = shell.output().unwrap();
+    assert_eq!(text(&output.stderr), "");
+    assert_eq!(text(&output.stdout).lines().count(), 1);
+    assert_eq!(std::fs::read_to_string(place.path("code")).unwrap(), "0\n");
+    assert_eq!(list(&place.out()), sorted(&FILES));
+
+    // A full disk behind standard output is worth a word, but not the run.
+    command.stdout(std::fs::File::create("/dev/full").unwrap()).arg("--force");
+    let output = command.output().unwrap();
+    let message = text(&output.stderr);
+    assert!(output.status.success(), "{message}");
+    assert!(message.contains("standard output") && message.lines().count() == 1, "{message}");
+}

@@ -1,0 +1,175 @@
+//! Settings, devices and networks that are refused.
+
+use crate::place::*;
+use std::io::Read;
+use std::process::{Command, Stdio};
+use std::time::Duration;
+use striate::plan::Target;
+use striate::train::Trainer;
+use striate::{Device, data};
+
+#[test]
+fn numbers_that_make_no_sense_are_refused() {
+    let place = Place::new();
+    let cases: [(&str, &str, &str); 23] = [
+        ("--batch", "0", "above 0"),
+        ("--batch", "21", "at most 20"),
+        ("--epochs", "0", "above 0"),
+        ("--threads", "0", "above 0"),
+        ("--lr", "NaN", "finite number above 0"),
+        ("--lr", "inf", "finite number above 0"),
+        ("--lr", "0", "finite number above 0"),
+        ("--lr", "-0.1", "finite number above 0"),
+        ("--warmup", "-1", "from 0 on"),
+        ("--warmup", "NaN", "from 0 on"),
+        ("--warmup", "inf", "from 0 on"),
+        ("--weight-decay", "NaN", "from 0 on"),
+        ("--weight-decay", "-1", "from 0 on"),
+        ("--momentum", "-0.5", "from 0 on"),
+        ("--momentum", "inf", "from 0 on"),
+        ("--label-smoothing", "2", "from 0 to 1"),
+        ("--label-smoothing", "NaN", "from 0 to 1"),
+        ("--label-smoothing", "-0.1", "from 0 to 1"),
+        ("--clip-norm", "0", "above 0"),
+        ("--clip-norm", "NaN", "above 0"),
+        ("--clip-norm", "-1", "above 0"),
+        ("--clip-norm", "inf", "above 0"),
+        ("--image-size", "9x9", "leave it out"),
+    ];
+    for (flag, value, remedy) in cases {
+        place.refused(&[flag, value], &[&format!("error: {flag}: "), remedy]);
+    }
+}
+
+#[test]
+fn usage_errors_exit_with_2() {
+    let place = Place::new();
+    let cases: [&[&str]; 8] = [
+        &["--out", ""],
+        &["--data", ""],
+        &["--batch", "-1"],
+        &["--batch", "many"],
+        &["--image-size", "64"],
+        &["--schedule", "linear"],
+        &["--seed", "-1"],
+        &["--no-such-flag"],
+    ];
+    for args in cases {
+        let output = place.train(args).output().unwrap();
+        let message = text(&output.stderr);
+        assert_eq!(output.status.code(), Some(2), "{args:?}: {message}");
+        assert!(message.starts_with("error: ") && !message.contains("panicked"), "{args:?}: {message}");
+        assert!(!place.out().exists());
+    }
+}
+
+#[test]
+fn numbers_beyond_all_bounds_do_no_harm() {
+    let place = Place::new();
+    let most = usize::MAX.to_string();
+    place.trained(&["--threads", &most, "--warmup", "1e30", "--seed", &most]);
+    let mut command = place.train(&["--epochs", &most, "--force"]);
+    let mut child = command.stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
+    std::thread::sleep(Duration::from_secs(1));
+    signal(&child, "INT");
+    let status = wait(&mut child);
+    let mut errors = String::new();
+    child.stderr.take().unwrap().read_to_string(&mut errors).unwrap();
+    // Where the machine is busy, Ctrl-C may come before it is waited for.
+    assert!(status.code().is_none_or(|code| code == 130) && errors.is_empty(), "{status}: {errors}");
+}
+
+#[test]
+fn a_loss_that_explodes_says_what_to_change() {
+    let place = Place::new();
+    let output = place.train(&["--lr", "1e30", "--warmup", "0", "--epochs", "9"]).output().unwrap();
+    assert_refused(&output, "explodes", &["error: --lr: the loss is no longer", "learning rate below"]);
+}
+
+#[test]
+fn unknown_names_are_refused_with_the_known_ones() {
+    let place = Place::new();
+    for model in ["alexnet", "resnet", "resnet9", "resnet50", "resnet-8", ""] {
+        place.refused(&["--model", model], &["error: --model: ", model, "resnet8"]);
+    }
+    place.refused(&["--dataset", "imagenet"], &["error: --dataset: ", "imagenet", "fashion-mnist", "folder"]);
+    place.refused(&["--device", ""], &["error: device: ", "auto, gpu, cpu"]);
+    let mut command = Command::new(PROGRAM);
+    command.args(["train", "--dataset", "cifar10", "--device", "cpu", "--out"]).arg(place.out());
+    let output = command.output().unwrap();
+    assert_refused(&output, "no --data", &["error: --data: cifar10 needs the folder of its files"]);
+    assert!(!place.out().exists());
+}
+
+#[test]
+fn devices_that_are_not_there_are_refused() {
+    let place = Place::new();
+    // Without a driver there is one remedy.
+    for device in ["gpu", "99", "no such adapter"] {
+        let words =
+            ["error: device: ", device, "there is no GPU adapter", "mesa-vulkan-drivers", "--device cpu"];
+        place.refused(&["--device", device], &words);
+    }
+    let stdout = place.trained(&["--device", "auto"]);
+    assert!(stdout.starts_with("device   CPU executor"), "{stdout}");
+    // With some, if this machine has any, they are listed.
+    let adapters = striate::gpu::adapters();
+    let Some(first) = adapters.first() else { return };
+    for device in ["99", "no such adapter"] {
+        let mut command = place.train(&["--device", device, "--force"]);
+        let output = command.env_remove("VK_ICD_FILENAMES").env_remove("VK_DRIVER_FILES").output().unwrap();
+        let message = text(&output.stderr);
+        let last = message.lines().last().unwrap_or_default();
+        assert_eq!(output.status.code(), Some(1), "{message}");
+        assert!(last.starts_with("error: device: ") && last.contains(device), "{message}");
+        assert!(last.contains(&format!("0: {}", first.name)), "{message}");
+    }
+}
+
+#[test]
+fn a_network_too_large_is_refused_before_anything_is_allocated() {
+    let place = Place::new();
+    let memory = std::fs::read_to_string("/proc/meminfo").unwrap_or_default();
+    let memory = memory.lines().find_map(|line| line.strip_prefix("MemTotal:")?.trim().strip_suffix(" kB"));
+    let gibibytes = memory.map(|kib| kib.parse::<u64>().unwrap() >> 20);
+    if gibibytes.is_some_and(|gibibytes| gibibytes < 190) {
+        // It wants 198 GiB, where the program may have 8 GB in all.
+        let mut shell = Command::new("sh");
+        shell.args(["-c", "ulimit -v 8000000; exec \"$0\" \"$@\"", PROGRAM]);
+        shell.args(["train", "--device", "cpu", "--model", "resnet602", "--batch", "6000", "--out"]);
+        let output = shell.arg(place.out()).output().unwrap();
+        assert_refused(&output, "too large", &["too large for the device: ", "MiB", "use a smaller batch"]);
+        assert!(!place.out().exists());
+    }
+
+    let device = Device::select("cpu").unwrap();
+    let small = device.with_target(Target::cpu(Some(1 << 20)));
+    let split = || data::open("mnist", Some(&place.path("data")), None).unwrap();
+    let error = Trainer::new(&small, &*resnet8(), split(), config(20)).err().expect("too large");
+    assert!(matches!(error, striate::Error::TooLarge(_)), "{error}");
+    assert!(error.to_string().contains("the device has 1.0 MiB; use a smaller batch"), "{error}");
+}
+
+#[test]
+fn plans_that_fit_one_by_one_must_fit_together() {
+    let place = Place::new();
+    let split = || data::open("mnist", Some(&place.path("data")), None).unwrap();
+    let device = |memory| Device::select("cpu").unwrap().with_target(Target::cpu(memory));
+    let mut trainer = Trainer::new(&device(None), &*resnet8(), split(), config(20)).unwrap();
+    let bytes = trainer.session().bytes();
+    assert!(Trainer::new(&device(Some(bytes)), &*resnet8(), split(), config(20)).is_ok());
+    let error = Trainer::new(&device(Some(bytes - 1)), &*resnet8(), split(), config(20)).err().unwrap();
+    assert!(error.to_string().contains("the plans take"), "{error}");
+}
+
+#[test]
+fn pictures_too_small_for_the_network_are_refused() {
+    let place = Place::of(5, 10, 1);
+    place.refused(
+        &["--batch", "1"],
+        &["batch_norm in bn1", "[1, 16, 1, 1]", "larger batch or larger pictures"],
+    );
+    place.refused(&["--batch", "4"], &["no last batch of 1", "drop_last"]);
+    place.trained(&["--batch", "4", "--drop-last"]);
+    place.trained(&["--batch", "5", "--force"]);
+}

@@ -1,0 +1,82 @@
+//! How a run stops.
+
+use crate::place::*;
+use serde_json::Value;
+use std::io::{BufRead, BufReader, Read};
+use std::process::{Child, Stdio};
+use std::time::{Duration, Instant};
+use striate::train::{Trainer, read_weights};
+use striate::{Device, data};
+
+/// Starts a run that would last for hours, and waits for its second epoch.
+fn start_long_run(place: &Place) -> (Child, BufReader<impl Read + use<>>) {
+    let mut command = place.train(&["--epochs", "1000000"]);
+    let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    let mut stdout = BufReader::new(child.stdout.take().unwrap());
+    let mut line = String::new();
+    while !line.starts_with("epoch 1/") {
+        line.clear();
+        assert!(stdout.read_line(&mut line).unwrap() > 0, "the run ended early");
+    }
+    (child, stdout)
+}
+
+fn stops_in_good_order(name: &str) {
+    let place = Place::new();
+    let (mut child, mut stdout) = start_long_run(&place);
+    signal(&child, name);
+    let status = wait(&mut child);
+    assert_eq!(status.code(), Some(130), "{status}");
+    let mut rest = String::new();
+    stdout.read_to_string(&mut rest).unwrap();
+    assert!(rest.contains("interrupted; writing what was learned so far\n"), "{rest}");
+    assert!(!rest.contains("test accuracy"), "{rest}");
+    let mut errors = String::new();
+    child.stderr.take().unwrap().read_to_string(&mut errors).unwrap();
+    assert_eq!(errors, "");
+    assert_eq!(list(&place.out()), sorted(&FILES));
+    assert!(!metrics(&place.out()).is_empty());
+    let settings = std::fs::read(place.path("run/config.json")).unwrap();
+    assert!(serde_json::from_slice::<Value>(&settings).is_ok());
+    assert_well_formed(&std::fs::read_to_string(place.path("run/curves.svg")).unwrap());
+    let split = data::open("mnist", Some(&place.path("data")), None).unwrap();
+    let mut trainer = Trainer::new(&Device::select("cpu").unwrap(), &*resnet8(), split, config(4)).unwrap();
+    read_weights(&place.path("run/model.safetensors"), trainer.session()).unwrap();
+}
+
+#[test]
+fn ctrl_c_keeps_what_was_learned() {
+    stops_in_good_order("INT");
+}
+
+#[test]
+fn so_does_the_systems_request_to_end() {
+    stops_in_good_order("TERM");
+}
+
+#[test]
+fn a_killed_run_leaves_no_torn_file() {
+    let place = Place::new();
+    place.trained(&[]);
+    let (part, model) = (place.path("run/model.safetensors.part"), place.path("run/model.safetensors"));
+    for round in 0..8 {
+        let mut child = place.train(&["--force"]).stdout(Stdio::null()).spawn().unwrap();
+        // Killed after some time or, every second time, in the middle of writing.
+        let start = Instant::now();
+        let enough = |time: Duration| match round % 2 {
+            0 => part.exists() || time > Duration::from_secs(60),
+            _ => time > Duration::from_millis(20 * round),
+        };
+        while !enough(start.elapsed()) && child.try_wait().unwrap().is_none() {
+            std::hint::spin_loop();
+        }
+        child.kill().unwrap();
+        child.wait().unwrap();
+        if let Ok(bytes) = std::fs::read(&model) {
+            safetensors::SafeTensors::deserialize(&bytes).expect("the file is whole");
+        }
+    }
+    // What a killed run leaves does not stand in the way of the next one.
+    place.trained(&["--force"]);
+    assert_eq!(list(&place.out()), sorted(&FILES));
+}

@@ -1,0 +1,81 @@
+//! Steps that are timed.
+
+use crate::common::*;
+use crate::support::*;
+use striate::graph::Graph;
+use striate::{Clock, Device, Result, Tensor, TensorType, Timing};
+
+pub fn time_tells_each_group(device: &Device) -> Outcome {
+    let graph = training(BATCH).map_err(text)?;
+    let run = |timed: bool| -> Result<(usize, Vec<Timing>, State)> {
+        let mut session = session(device, &[&graph])?;
+        session.initialize(3)?;
+        let mut timings = Vec::new();
+        for i in 0..3 {
+            if timed {
+                timings.push(session.time(0, &Batch::new(BATCH, i).feed())?);
+            } else {
+                session.run(0, &Batch::new(BATCH, i).feed())?;
+            }
+        }
+        assert_eq!(session.pending(), 0);
+        Ok((session.plans()[0].groups.len(), timings, everything(&mut session)?))
+    };
+    let (groups, timings, state) = run(true).map_err(text)?;
+    for timing in &timings {
+        let plausible = |s: &f64| s.is_finite() && (0.0..10.0).contains(s);
+        if timing.seconds.len() != groups || !timing.seconds.iter().all(plausible) {
+            return Err(format!("expected {groups} times between 0 and 10 s, found {timing:?}"));
+        }
+        if timing.seconds.iter().sum::<f64>() <= 0.0 {
+            return Err(format!("a step took no time at all: {timing:?}"));
+        }
+        if !device.is_gpu() && timing.clock != Clock::Wall {
+            return Err(format!("the CPU has no {:?}", timing.clock));
+        }
+    }
+    // A timed step is a step like any other.
+    let (_, _, untimed) = run(false).map_err(text)?;
+    for ((name, got), (_, want)) in state.iter().zip(&untimed) {
+        compare(name, got, want, 0.0, 0.0)?;
+    }
+    Ok(())
+}
+
+pub fn profile_tells_each_launch(device: &Device) -> Outcome {
+    let graph = training(BATCH).map_err(text)?;
+    let mut session = session(device, &[&graph]).map_err(text)?;
+    session.initialize(3).map_err(text)?;
+    let profile = session.profile(0, &Batch::new(BATCH, 0).feed()).map_err(text)?;
+    assert_eq!(profile.spans.len(), session.plans()[0].launches.len());
+    assert_eq!(profile.spans[0][0], 0.0);
+    let plausible = |[start, end]: &[f64; 2]| 0.0 <= *start && start <= end && *end < 10.0;
+    // A GPU may start a launch before the one before it has ended.
+    let one_by_one = device.is_gpu() || profile.spans.as_flattened().is_sorted();
+    if !profile.spans.iter().all(plausible) || !one_by_one {
+        return Err(format!("launches should come one after another, found {:?}", profile.spans));
+    }
+    let host: Vec<f64> = profile.host.iter().flat_map(|span| [span.start, span.end]).collect();
+    match host.is_sorted() && host.len() >= 4 {
+        true => Ok(()),
+        false => Err(format!("the host does one thing after another, but did {:?}", profile.host)),
+    }
+}
+
+pub fn time_of_a_plan_without_launches(device: &Device) -> Outcome {
+    let run = || -> Result<(Timing, Tensor)> {
+        let mut graph = Graph::new();
+        let x = graph.input("x", TensorType::f32([2]))?;
+        graph.output("x", x);
+        let mut session = session(device, &[&graph])?;
+        let feed = [1.0f32, 2.0];
+        let feed = [("x", bytemuck::cast_slice(&feed))];
+        let timing = session.time(0, &feed)?;
+        Ok((timing, session.run(0, &feed)?.into_tensors().remove(0)))
+    };
+    let (timing, x) = run().map_err(text)?;
+    match timing.seconds.is_empty() && x.as_f32() == [1.0, 2.0] {
+        true => Ok(()),
+        false => Err(format!("expected no times and the input, found {timing:?} and {x:?}")),
+    }
+}

@@ -1,0 +1,42 @@
+//! Gradients against central differences, each operation in the middle of a graph: what it reads comes from
+//! operations before it, what it computes goes to others after it, and the gradient that arrives is random.
+//! Also graphs whose values branch and meet again.
+
+#[path = "../common/mod.rs"]
+mod common;
+
+mod case;
+mod graphs;
+mod operations;
+mod rules;
+
+use case::Case;
+use common::*;
+use graphs::graphs;
+use operations::operations;
+use rules::rules;
+use std::process::ExitCode;
+use std::sync::Arc;
+use striate::Device;
+use striate::plan::{ConvAlgorithm, Target};
+
+fn main() -> ExitCode {
+    let mut suite = Suite::new();
+    let cases: Vec<Arc<Case>> = operations().into_iter().chain(graphs()).map(Arc::new).collect();
+    for case in cases {
+        let own = case.clone();
+        suite.add(format!("{}::reference", case.name), move || own.check(&Device::cpu_reference()));
+        let own = case.clone();
+        suite.add(format!("{}::cpu", case.name), move || own.check(&Device::select("cpu").map_err(text)?));
+        let own = case.clone();
+        suite.add_gpu(format!("{}::gpu", case.name), move |gpu| own.check(gpu));
+        if case.name.starts_with("conv2d") {
+            suite.add_gpu(format!("{}::gpu_direct", case.name), move |gpu| {
+                let target = Target { conv: ConvAlgorithm::Direct, ..gpu.target().clone() };
+                case.check(&gpu.clone().with_target(target))
+            });
+        }
+    }
+    rules(&mut suite);
+    suite.run()
+}

@@ -1,0 +1,119 @@
+//! What gradients promise beyond their numbers.
+
+use crate::case::*;
+use crate::common::*;
+use striate::graph::{Graph, ValueId};
+use striate::op::*;
+use striate::{Device, Error, Result, TensorType, ops};
+
+/// What gradients promise beyond their numbers.
+pub fn rules(suite: &mut Suite) {
+    suite.add("rules::of_a_value_in_between", || {
+        let device = Device::cpu_reference();
+        let mut rng = Random::new(11);
+        let [x, a, b] = [0; 3].map(|_| rng.normal(&[5, 5]));
+        let upstream = rng.normal(&[5, 5]);
+        let in_between = ops::evaluate(&device, &[&x, &a, &b, &upstream], |graph, v| {
+            let h = one(graph, Matmul::default(), &[v[0], v[1]])?;
+            let y = one(graph, Softmax::default(), &[h])?;
+            let y = one(graph, Matmul::default(), &[y, v[2]])?;
+            let wrt = graph.gradients(&[(y, v[3])], &[h, v[0]])?;
+            Ok(vec![wrt[0].unwrap(), wrt[1].unwrap(), h])
+        })
+        .map_err(text)?;
+        // The same value as an input, and the chain rule to x: grad_x = grad_h a^T.
+        let apart = ops::evaluate(&device, &[&in_between[2], &b, &upstream], |graph, v| {
+            let y = one(graph, Softmax::default(), &v[..1])?;
+            let y = one(graph, Matmul::default(), &[y, v[1]])?;
+            Ok(vec![graph.gradients(&[(y, v[2])], &v[..1])?[0].unwrap()])
+        })
+        .map_err(text)?;
+        compare("of a value in between, seed 11", &in_between[0], &apart[0], 0.0, 0.0)?;
+        let back =
+            ops::matmul(&device, &apart[0], &a, None, Matmul { transpose_a: false, transpose_b: true });
+        compare("beyond it, seed 11", &in_between[1], &back.map_err(text)?, 0.0, 0.0)
+    });
+    suite.add("rules::two_upstream_gradients_add_up", || {
+        let device = Device::cpu_reference();
+        let mut rng = Random::new(12);
+        let [x, u, v] = [0; 3].map(|_| rng.normal(&[3, 4]));
+        // y = softmax(x) and z = y + x both have one; y gets its own and what passes through z.
+        let both = ops::evaluate(&device, &[&x, &u, &v], |graph, t| {
+            let y = one(graph, Softmax::default(), &t[..1])?;
+            let z = one(graph, Add, &[y, t[0]])?;
+            Ok(vec![graph.gradients(&[(y, t[1]), (z, t[2])], &t[..1])?[0].unwrap()])
+        })
+        .map_err(text)?;
+        let sum = ops::add(&device, &u, &v).map_err(text)?;
+        let through_y = ops::gradients(&device, Softmax::default(), &[&x], &sum).map_err(text)?;
+        let want = ops::add(&device, through_y[0].as_ref().unwrap(), &v).map_err(text)?;
+        compare("two upstream gradients, seed 12", &both[0], &want, tolerance(4), 0.0)
+    });
+    suite.add("rules::none_where_there_is_no_influence", || {
+        let mut graph = Graph::new();
+        let ty = TensorType::f32([2, 3]);
+        let [x, other, upstream] =
+            ["x", "other", "upstream"].map(|n| graph.input(n, ty.clone()).expect("new names"));
+        let y = one(&mut graph, Relu, &[x]).map_err(text)?;
+        let aside = one(&mut graph, Relu, &[other]).map_err(text)?;
+        let gradients = graph.gradients(&[(y, upstream)], &[x, other, aside, y]).map_err(text)?;
+        let some: Vec<bool> = gradients.iter().map(Option::is_some).collect();
+        if some != [true, false, false, true] || gradients[3] != Some(upstream) {
+            return Err(format!("gradients of x, another input, its relu, and y: {gradients:?}"));
+        }
+        Ok(())
+    });
+    suite.add("rules::a_wrong_upstream_shape_is_refused", || {
+        let mut graph = Graph::new();
+        let x = graph.input("x", TensorType::f32([2, 3])).map_err(text)?;
+        let upstream = graph.input("upstream", TensorType::f32([3, 2])).map_err(text)?;
+        let y = one(&mut graph, Relu, &[x]).map_err(text)?;
+        match graph.gradients(&[(y, upstream)], &[x]) {
+            Err(Error::Shape { problem, .. }) if problem.contains("[2, 3]") && problem.contains("[3, 2]") => {
+                Ok(())
+            }
+            other => Err(format!("expected a shape error with both shapes, found {other:?}")),
+        }
+    });
+    let f32 = |shape: &[usize]| TensorType::f32(shape);
+    let without: Vec<(Op, Vec<TensorType>)> = vec![
+        (Blend { keep: 0.9, take: 0.1 }.into(), vec![f32(&[4]), f32(&[4])]),
+        (TopK::default().into(), vec![f32(&[2, 3]), TensorType::u32([2])]),
+        (SumSquares.into(), vec![f32(&[4])]),
+        (ChannelSum.into(), vec![f32(&[2, 3])]),
+        (ChannelSlice { start: 0, channels: 1 }.into(), vec![f32(&[2, 3])]),
+        (ClipCoefficient { max_norm: 1.0 }.into(), vec![f32(&[1])]),
+        (ReluGrad.into(), vec![f32(&[4]), f32(&[4])]),
+        (Scale.into(), vec![f32(&[4]), f32(&[1])]),
+        (Sgd::default().into(), vec![f32(&[4]), f32(&[4]), f32(&[4]), f32(&[3])]),
+    ];
+    for (op, types) in without {
+        suite.add(format!("rules::{}_has_no_gradient_and_says_so", op.name()), move || {
+            let mut graph = Graph::new();
+            let inputs: Vec<ValueId> = types
+                .iter()
+                .enumerate()
+                .map(|(i, ty)| graph.input(&format!("input {i}"), ty.clone()))
+                .collect::<Result<_>>()
+                .map_err(text)?;
+            let name = op.name();
+            let y = graph.scoped("layer1.0", |graph| one(graph, op, &inputs)).map_err(text)?;
+            let upstream = graph.input("upstream", graph.value(y).ty.clone()).map_err(text)?;
+            match graph.gradients(&[(y, upstream)], &inputs) {
+                Err(Error::Shape { op, scope, .. }) if op == name && scope == "layer1.0" => Ok(()),
+                other => Err(format!("expected an error that names {name} in layer1.0, found {other:?}")),
+            }
+        });
+    }
+    suite.add("rules::statistics_of_batch_norm_pass_no_gradient", move || {
+        let mut graph = Graph::new();
+        let x = graph.input("x", f32(&[4, 3])).map_err(text)?;
+        let [weight, bias, upstream] =
+            ["weight", "bias", "upstream"].map(|n| graph.input(n, TensorType::f32([3])).expect("new names"));
+        let outputs = graph.apply(BatchNorm::default(), &[x, weight, bias]).map_err(text)?;
+        match graph.gradients(&[(outputs[1], upstream)], &[x]) {
+            Err(Error::Shape { op, .. }) if op == "batch_norm" => Ok(()),
+            other => Err(format!("expected an error that names batch_norm, found {other:?}")),
+        }
+    });
+}
