@@ -1,4 +1,5 @@
-//! `striate tune` as a program: what it finds is kept, told and used, and a file that is of no use is ignored.
+//! What the program keeps from run to run: what `striate tune` finds, and the driver's pipelines. Files that are of no use are
+//! ignored.
 
 mod common;
 
@@ -75,6 +76,35 @@ fn what_was_tuned_is_kept_and_used(_: &Device) -> Outcome {
     Ok(())
 }
 
+/// Names and contents of the driver's pipelines; none where it does not hand them out.
+fn pipelines(cache: &Path) -> Vec<(PathBuf, Vec<u8>)> {
+    let files = std::fs::read_dir(cache).into_iter().flatten().map(|entry| entry.unwrap().path());
+    let bin = files.filter(|path| path.extension().is_some_and(|e| e == "bin"));
+    bin.map(|path| (path.clone(), std::fs::read(path).unwrap())).collect()
+}
+
+fn damaged_pipelines_are_replaced(device: &Device) -> Outcome {
+    let dir = tempfile::tempdir().map_err(|e| e.to_string())?;
+    let profile = small("profile");
+    printed(dir.path(), &profile)?;
+    let kept = pipelines(dir.path());
+    let handed_out = device.adapter().is_some_and(|a| a.features.contains(&"pipeline cache"));
+    assert_eq!(kept.len(), usize::from(handed_out));
+    for (path, contents) in &kept {
+        for damaged in [&b""[..], b"of someone else", &contents[..contents.len() - 1]] {
+            std::fs::write(path, damaged).unwrap();
+            let [_, err] = printed(dir.path(), &profile)?;
+            assert!(err.is_empty(), "{err}");
+            let [(now, whole)] = &pipelines(dir.path())[..] else { panic!("one file") };
+            assert!(now == path && whole.len() >= contents.len() && whole.starts_with(b"striate1"));
+        }
+    }
+    // A folder that cannot be made is no reason to stop either.
+    let [_, err] = printed(&std::env::current_exe().unwrap(), &profile)?;
+    assert!(!err.contains("error"), "{err}");
+    Ok(())
+}
+
 fn the_cpu_has_nothing_to_tune() -> Outcome {
     let output = striate(Path::new("off"), &["tune", "lenet", "--input", "1x28x28", "--device", "cpu"]);
     let error = String::from_utf8_lossy(&output.stderr);
@@ -87,6 +117,7 @@ fn the_cpu_has_nothing_to_tune() -> Outcome {
 fn main() -> std::process::ExitCode {
     let mut suite = Suite::new();
     suite.add_gpu("what_was_tuned_is_kept_and_used", what_was_tuned_is_kept_and_used);
+    suite.add_gpu("damaged_pipelines_are_replaced", damaged_pipelines_are_replaced);
     suite.add("the_cpu_has_nothing_to_tune", the_cpu_has_nothing_to_tune);
     suite.run()
 }

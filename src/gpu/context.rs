@@ -1,5 +1,6 @@
 //! Adapters and the opened device.
 
+use super::pipeline_cache::PipelineCache;
 use super::pipelines::Pipeline;
 use crate::plan::{Family, Target};
 use crate::{Error, Result};
@@ -33,6 +34,7 @@ pub struct Gpu {
     pub(super) adapter: wgpu::Adapter,
     summary: AdapterSummary,
     target: Target,
+    pub(super) cache: Option<PipelineCache>,
     pub(super) pipelines: Mutex<HashMap<&'static str, Arc<Pipeline>>>,
     created: AtomicUsize,
     failure: Arc<Mutex<Option<Failure>>>,
@@ -101,9 +103,10 @@ pub fn adapters() -> Vec<AdapterSummary> {
 
 /// Opens a device with all that striate uses of the adapter.
 pub(super) fn request_device(adapter: &wgpu::Adapter) -> Result<(wgpu::Device, wgpu::Queue)> {
+    let used = wgpu::Features::TIMESTAMP_QUERY | wgpu::Features::SUBGROUP | wgpu::Features::PIPELINE_CACHE;
     let description = wgpu::DeviceDescriptor {
         label: Some("striate"),
-        required_features: adapter.features() & (wgpu::Features::TIMESTAMP_QUERY | wgpu::Features::SUBGROUP),
+        required_features: adapter.features() & used,
         required_limits: adapter.limits(),
         ..Default::default()
     };
@@ -131,6 +134,7 @@ impl Gpu {
         Ok(Arc::new(Self {
             target: target(&adapter),
             summary: summary(&adapter),
+            cache: PipelineCache::open(&adapter, &device),
             adapter,
             device,
             queue,

@@ -52,7 +52,7 @@ fn compile_elsewhere<'l>(gpu: &Gpu, take: impl Fn() -> Option<&'l Launch>) -> Re
     device.on_uncaptured_error(Arc::new(|error| log::debug!("while compiling ahead: {error}")));
     let first = FirstDispatch::new(&device, &queue);
     while let Some(launch) = take() {
-        first.of(launch, &Pipeline::new(&device, launch.kernel, gpu.target().subgroup))?;
+        first.of(launch, &Pipeline::new(&device, launch.kernel, gpu.target().subgroup, None))?;
     }
     Ok(())
 }

@@ -4,6 +4,7 @@ mod context;
 mod executor;
 mod flight;
 mod late;
+mod pipeline_cache;
 mod pipelines;
 mod timing;
 

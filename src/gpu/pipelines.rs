@@ -2,6 +2,7 @@
 
 use super::context::{Gpu, lock};
 use super::late;
+use super::pipeline_cache::PipelineCache;
 use crate::Result;
 use crate::kernel::Kernel;
 use crate::plan::{Launch, Plan};
@@ -23,7 +24,11 @@ impl Gpu {
         }
         // An error scope is its thread's own.
         let make = |launch: &&Launch| self.guarded(launch.kernel.name, || self.make_pipeline(launch.kernel));
-        missing.par_iter().try_for_each(make)
+        missing.par_iter().try_for_each(make)?;
+        if let Some(cache) = self.cache.as_ref().filter(|_| !missing.is_empty()) {
+            cache.save();
+        }
+        Ok(())
     }
 
     /// The first launch of each kernel without a pipeline. Those that hand numbers from lane to lane come first: they
@@ -51,14 +56,14 @@ impl Gpu {
             return;
         }
         self.count();
-        let pipeline = Pipeline::new(&self.device, kernel, self.target().subgroup);
+        let pipeline = Pipeline::new(&self.device, kernel, self.target().subgroup, self.cache.as_ref());
         lock(&self.pipelines).insert(kernel.name, Arc::new(pipeline));
     }
 }
 
 impl Pipeline {
     /// A kernel's pipeline, for subgroups of so many lanes.
-    pub fn new(device: &wgpu::Device, kernel: &Kernel, subgroup: u32) -> Self {
+    pub fn new(device: &wgpu::Device, kernel: &Kernel, subgroup: u32, cache: Option<&PipelineCache>) -> Self {
         let layout = device.create_bind_group_layout(&wgpu::BindGroupLayoutDescriptor {
             label: Some(kernel.name),
             entries: &layout_entries(kernel),
@@ -88,7 +93,7 @@ impl Pipeline {
                 zero_initialize_workgroup_memory: false,
                 ..Default::default()
             },
-            cache: None,
+            cache: cache.map(PipelineCache::get),
         });
         Self { compute, layout }
     }

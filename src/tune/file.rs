@@ -22,7 +22,9 @@ pub(crate) fn load(adapter: &AdapterSummary) -> Tuned {
 fn read(path: &Path, adapter: &AdapterSummary) -> Result<Tuned, String> {
     match std::fs::read_to_string(path) {
         Ok(text) => Tuned::from_json(&text, &adapter.name, &adapter.driver),
-        Err(error) if error.kind() == ErrorKind::NotFound => Ok(Tuned::default()),
+        Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) => {
+            Ok(Tuned::default())
+        }
         Err(error) => Err(format!("cannot be read ({error})")),
     }
 }

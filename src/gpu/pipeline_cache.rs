@@ -1,0 +1,103 @@
+//! The driver's compiled pipelines, kept from run to run where it hands them out: Vulkan's pipeline cache.
+//!
+//! A driver may trust what it is given, so a file starts with a checksum, and one that is damaged never gets there.
+
+use crate::cache;
+use std::path::PathBuf;
+use std::sync::Mutex;
+
+/// A pipeline cache and its file.
+pub(super) struct PipelineCache {
+    cache: wgpu::PipelineCache,
+    path: PathBuf,
+    /// Checksum of what the file holds.
+    kept: Mutex<Option<u32>>,
+}
+
+impl PipelineCache {
+    /// Opens what was kept for this adapter and its driver; `None` where the driver keeps nothing or there is no folder.
+    pub fn open(adapter: &wgpu::Adapter, device: &wgpu::Device) -> Option<Self> {
+        if !device.features().contains(wgpu::Features::PIPELINE_CACHE) {
+            return None;
+        }
+        let info = adapter.get_info();
+        let key = wgpu::util::pipeline_cache_key(&info)?;
+        let name = cache::file_name(&["pipelines", &key, &info.driver, &info.driver_info], "bin");
+        let path = cache::folder()?.join(name);
+        let file = std::fs::read(&path).ok();
+        let data = file.as_deref().and_then(unseal);
+        if file.is_some() && data.is_none() {
+            log::debug!("{} is damaged, and is written anew", path.display());
+        }
+        let description = wgpu::PipelineCacheDescriptor { label: Some("pipelines"), data, fallback: true };
+        let scope = device.push_error_scope(wgpu::ErrorFilter::Validation);
+        // SAFETY: the data is whole, and was a cache's: `save` wrote it. That it is this driver's, wgpu checks.
+        let cache = unsafe { device.create_pipeline_cache(&description) };
+        match pollster::block_on(scope.pop()) {
+            None => Some(Self { cache, path, kept: Mutex::new(data.map(checksum)) }),
+            Some(error) => {
+                log::debug!("pipelines are not kept: {error}");
+                None
+            }
+        }
+    }
+
+    pub fn get(&self) -> &wgpu::PipelineCache {
+        &self.cache
+    }
+
+    /// Writes the pipelines to the file, unless it has them.
+    pub fn save(&self) {
+        let Some(data) = self.cache.get_data() else { return };
+        let sum = checksum(&data);
+        let mut kept = super::context::lock(&self.kept);
+        if kept.replace(sum) == Some(sum) {
+            return;
+        }
+        match cache::write_whole(&self.path, &seal(&data)) {
+            Ok(()) => log::debug!("{} bytes of pipelines written to {}", data.len(), self.path.display()),
+            Err(error) => log::debug!("pipelines are not kept: {error}"),
+        }
+    }
+}
+
+/// What a file starts with: whose it is, and in which form.
+const MAGIC: [u8; 8] = *b"striate1";
+
+fn checksum(data: &[u8]) -> u32 {
+    let mut crc = flate2::Crc::new();
+    crc.update(data);
+    crc.sum()
+}
+
+fn seal(data: &[u8]) -> Vec<u8> {
+    [&MAGIC[..], &checksum(data).to_le_bytes(), data].concat()
+}
+
+/// The data of a file; `None` if it is damaged or none of ours.
+fn unseal(file: &[u8]) -> Option<&[u8]> {
+    let (sum, data) = file.strip_prefix(&MAGIC)?.split_first_chunk()?;
+    (u32::from_le_bytes(*sum) == checksum(data)).then_some(data)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_a_whole_file_of_ours_is_opened() {
+        let data = b"what the driver said";
+        let file = seal(data);
+        assert_eq!(unseal(&file), Some(&data[..]));
+        for end in 0..file.len() {
+            assert_eq!(unseal(&file[..end]), None, "cut off after {end} bytes");
+        }
+        for at in 0..file.len() {
+            let mut damaged = file.clone();
+            damaged[at] ^= 4;
+            assert_eq!(unseal(&damaged), None, "byte {at}");
+        }
+        assert_eq!(unseal(data), None);
+        assert_eq!(unseal(&[&file[..], b" and more"].concat()), None);
+    }
+}
