@@ -63,6 +63,8 @@ fn what_was_tuned_is_kept_and_used(_: &Device) -> Outcome {
     let used = format!("tuned kernels for {} classes", choices.len());
     let [tuned, err] = printed(&cache, &profile)?;
     assert!(tuned.contains(&used) && err.is_empty(), "{tuned}{err}");
+    let [plan, err] = printed(&cache, &small("plan"))?;
+    assert!(plan.contains(&used) && err.is_empty(), "{plan}{err}");
     let [off, _] = printed(Path::new("off"), &profile)?;
     assert!(!off.contains("tuned kernels"), "{off}");
 

@@ -1,4 +1,4 @@
-//! `striate plan`: what a step does and takes, without touching a device.
+//! `striate plan`: what a step does and takes, without touching a device unless one is named.
 
 use super::choices::Choices;
 use clap::ValueEnum;
@@ -6,7 +6,7 @@ use serde::Serialize;
 use std::io::{ErrorKind, Write};
 use striate::plan::{Family, Plan, Report, Target};
 use striate::train::{Recipe, evaluation_graph, training_graph};
-use striate::{Error, Result, models, nn};
+use striate::{Device, Error, Result, models, nn};
 
 #[derive(clap::Args)]
 pub struct Args {
@@ -32,6 +32,9 @@ pub struct Args {
     subgroup: Option<u32>,
     #[command(flatten)]
     choices: Choices,
+    /// Plan for this device instead, with its limits and the kernels tuned on it; see `striate devices`.
+    #[arg(long, conflicts_with = "family")]
+    device: Option<String>,
     /// List every launch.
     #[arg(long)]
     launches: bool,
@@ -51,6 +54,16 @@ enum FamilyName {
     Cpu,
 }
 
+impl FamilyName {
+    fn of(family: Family) -> Self {
+        match family {
+            Family::Gpu => FamilyName::Gpu,
+            Family::Software => FamilyName::Software,
+            Family::Cpu => FamilyName::Cpu,
+        }
+    }
+}
+
 /// What was planned, with its report.
 #[derive(Serialize)]
 struct Answer<'a> {
@@ -60,6 +73,8 @@ struct Answer<'a> {
     input: [usize; 4],
     classes: usize,
     family: FamilyName,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    device: Option<String>,
     #[serde(flatten)]
     report: Report,
 }
@@ -71,22 +86,28 @@ pub fn run(args: Args) -> Result<()> {
         true => evaluation_graph(&*model, input)?,
         false => training_graph(&*model, input, &recipe())?,
     };
-    let target = match args.family {
-        FamilyName::Gpu => Target::baseline(Family::Gpu),
-        FamilyName::Software => Target::baseline(Family::Software),
-        FamilyName::Cpu => Target::cpu(None),
+    let device = args.device.as_deref().map(Device::select).transpose()?;
+    let target = match (&device, args.family) {
+        (Some(device), _) => device.target().clone(),
+        (None, FamilyName::Gpu) => Target::baseline(Family::Gpu),
+        (None, FamilyName::Software) => Target::baseline(Family::Software),
+        (None, FamilyName::Cpu) => Target::cpu(None),
     };
     let target = Target { subgroup: args.subgroup.unwrap_or(target.subgroup), ..target };
     let plan = Plan::new(&graph, &args.choices.target(target)?)?;
     args.choices.check(std::slice::from_ref(&plan))?;
     let report = Report::new(&plan);
     let step = if args.eval { "evaluation" } else { "training" };
-    let (name, classes, family) = (model.name(), args.classes, args.family);
+    let (name, classes, family) = (model.name(), args.classes, FamilyName::of(target.family));
+    let device = device.map(|device| device.describe());
     print(&if args.json {
-        json(&Answer { model: name, step, input, classes, family, report })
+        json(&Answer { model: name, step, input, classes, family, device, report })
     } else {
         let [batch, channels, height, width] = input;
-        let title = format!("{step} step of {name}: {batch} pictures of {channels}x{height}x{width}");
+        let mut title = format!("{step} step of {name}: {batch} pictures of {channels}x{height}x{width}");
+        if let Some(device) = device {
+            title += &format!("\nfor {device}");
+        }
         match args.launches {
             true => format!("{title}\n\n{report:#}"),
             false => format!("{title}\n\n{report}"),
