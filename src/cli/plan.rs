@@ -93,12 +93,13 @@ pub fn run(args: Args) -> Result<()> {
         (None, FamilyName::Software) => Target::baseline(Family::Software),
         (None, FamilyName::Cpu) => Target::cpu(None),
     };
+    let family = FamilyName::of(target.family);
     let target = Target { subgroup: args.subgroup.unwrap_or(target.subgroup), ..target };
     let plan = Plan::new(&graph, &args.choices.target(target)?)?;
     args.choices.check(std::slice::from_ref(&plan))?;
     let report = Report::new(&plan);
     let step = if args.eval { "evaluation" } else { "training" };
-    let (name, classes, family) = (model.name(), args.classes, FamilyName::of(target.family));
+    let (name, classes) = (model.name(), args.classes);
     let device = device.map(|device| device.describe());
     print(&if args.json {
         json(&Answer { model: name, step, input, classes, family, device, report })
