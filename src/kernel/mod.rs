@@ -307,21 +307,22 @@ kernels! {
         BATCH_NORM_GRAD_INPUT_QUADS = "batch_norm_grad_input_quads", threads 64 [1];
     }
 
-    "pool.wgsl", max_pool(Pool), reads 1, writes 2, twin (cpu::pool::max_pool); (adaptive) {
-        MAX_POOL = "max_pool", threads 64 [0];
-        ADAPTIVE_MAX_POOL = "adaptive_max_pool", threads 64 [1];
+    "pool.wgsl", max_pool(Pool), reads 1, writes 2, twin (cpu::pool::max_pool); (adaptive, apart) {
+        MAX_POOL = "max_pool", threads 64 [0, 0];
+        ADAPTIVE_MAX_POOL = "adaptive_max_pool", threads 64 [1, 0];
     }
-    "pool.wgsl", max_pool_grad(Pool), reads 2, writes 1, twin (cpu::pool::max_pool_grad); (adaptive) {
-        MAX_POOL_GRAD = "max_pool_grad", threads 64 [0];
-        ADAPTIVE_MAX_POOL_GRAD = "adaptive_max_pool_grad", threads 64 [1];
+    "pool.wgsl", max_pool_grad(Pool), reads 2, writes 1, twin (cpu::pool::max_pool_grad); (adaptive, apart) {
+        MAX_POOL_GRAD = "max_pool_grad", threads 64 [0, 0];
+        MAX_POOL_GRAD_APART = "max_pool_grad_apart", threads 64 [0, 1];
+        ADAPTIVE_MAX_POOL_GRAD = "adaptive_max_pool_grad", threads 64 [1, 0];
     }
-    "pool.wgsl", avg_pool(Pool), reads 1, writes 1, twin (cpu::pool::avg_pool); (adaptive) {
-        AVG_POOL = "avg_pool", threads 64 [0];
-        ADAPTIVE_AVG_POOL = "adaptive_avg_pool", threads 64 [1];
+    "pool.wgsl", avg_pool(Pool), reads 1, writes 1, twin (cpu::pool::avg_pool); (adaptive, apart) {
+        AVG_POOL = "avg_pool", threads 64 [0, 0];
+        ADAPTIVE_AVG_POOL = "adaptive_avg_pool", threads 64 [1, 0];
     }
-    "pool.wgsl", avg_pool_grad(Pool), reads 1, writes 1, twin (cpu::pool::avg_pool_grad); (adaptive) {
-        AVG_POOL_GRAD = "avg_pool_grad", threads 64 [0];
-        ADAPTIVE_AVG_POOL_GRAD = "adaptive_avg_pool_grad", threads 64 [1];
+    "pool.wgsl", avg_pool_grad(Pool), reads 1, writes 1, twin (cpu::pool::avg_pool_grad); (adaptive, apart) {
+        AVG_POOL_GRAD = "avg_pool_grad", threads 64 [0, 0];
+        ADAPTIVE_AVG_POOL_GRAD = "adaptive_avg_pool_grad", threads 64 [1, 0];
     }
 
     "softmax.wgsl", softmax(Softmax), reads 1, writes 1, twin (cpu::softmax::softmax); () {

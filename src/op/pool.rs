@@ -218,7 +218,9 @@ impl Operation for MaxPoolGrad {
 
     fn lower(&self, node: &mut Lowering<'_, '_>) -> Result<()> {
         let params = params(&self.window, &self.input_shape, node.input_shape(0));
-        lower(node, [&kernel::MAX_POOL_GRAD, &kernel::ADAPTIVE_MAX_POOL_GRAD], &params)
+        let apart = params.kernel_h <= params.stride_h && params.kernel_w <= params.stride_w;
+        let sliding = if apart { &kernel::MAX_POOL_GRAD_APART } else { &kernel::MAX_POOL_GRAD };
+        lower(node, [sliding, &kernel::ADAPTIVE_MAX_POOL_GRAD], &params)
     }
 }
 
