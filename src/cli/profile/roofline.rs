@@ -11,7 +11,7 @@ use std::ops::Range;
 type Area<'a> = DrawingArea<SVGBackend<'a>, Shift>;
 type Outcome<T = ()> = Result<T, Box<dyn Error>>;
 
-const SIZE: (u32, u32) = (1160, 640);
+const SIZE: (u32, u32) = (1260, 640);
 /// Where the names begin, right of the diagram.
 const NAMES: i32 = 780;
 const LINE: i32 = 17;
