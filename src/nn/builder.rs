@@ -1,7 +1,7 @@
 //! A graph builder that reads like a network.
 
 use crate::graph::{Graph, Init, PersistentKind, Phase, ValueId};
-use crate::op::{self, AdaptiveAvgPool2d, AdaptiveMaxPool2d, AvgPool2d, MaxPool2d, Op};
+use crate::op::{self, AdaptiveAvgPool2d, AdaptiveMaxPool2d, AvgPool2d, LocalResponseNorm, MaxPool2d, Op};
 use crate::{Error, Result, TensorType};
 
 /// Whether a network is built to learn or to be used: batch norm and dropout differ.
@@ -204,6 +204,11 @@ impl Builder {
         self.apply(op::Relu, &[x])
     }
 
+    /// Each number by what its neighbours among the channels sum up to.
+    pub fn local_response_norm(&mut self, x: ValueId, norm: LocalResponseNorm) -> Result<ValueId> {
+        self.apply(norm, &[x])
+    }
+
     /// x + y: the residual connection.
     pub fn add(&mut self, x: ValueId, y: ValueId) -> Result<ValueId> {
         self.apply(op::Add, &[x, y])
@@ -226,7 +231,12 @@ impl Builder {
 
     /// Average of each channel, `[batch, channels, 1, 1]`.
     pub fn global_avg_pool2d(&mut self, x: ValueId) -> Result<ValueId> {
-        self.apply(AdaptiveAvgPool2d { output_size: [1, 1] }, &[x])
+        self.adaptive_avg_pool2d(x, [1, 1])
+    }
+
+    /// Average pooling to a given height and width.
+    pub fn adaptive_avg_pool2d(&mut self, x: ValueId, output_size: [usize; 2]) -> Result<ValueId> {
+        self.apply(AdaptiveAvgPool2d { output_size }, &[x])
     }
 
     /// Maximum of each channel, `[batch, channels, 1, 1]`.

@@ -4,6 +4,7 @@ mod batch_norm;
 mod conv;
 mod dropout;
 mod elementwise;
+mod local_response_norm;
 mod loss;
 mod matmul;
 mod optimizer;
@@ -17,6 +18,7 @@ pub use batch_norm::{BatchNorm, BatchNormEval, BatchNormEvalGrad, BatchNormGrad,
 pub use conv::{Conv2d, Conv2dGradInput, Conv2dGradWeight};
 pub use dropout::Dropout;
 pub use elementwise::{Add, Blend, Relu, ReluGrad, Scale};
+pub use local_response_norm::{LocalResponseNorm, LocalResponseNormGrad};
 pub use loss::{CrossEntropy, CrossEntropyGrad, TopK};
 pub use matmul::Matmul;
 pub use optimizer::{Adam, ClipCoefficient, Sgd};
@@ -24,7 +26,7 @@ pub use pool::{
     AdaptiveAvgPool2d, AdaptiveMaxPool2d, AvgPool, AvgPool2d, AvgPoolGrad, MaxPool, MaxPool2d, MaxPoolGrad,
 };
 pub use reduce::{ChannelSum, SumSquares};
-pub use shape::{ChannelSlice, Concat, Reshape};
+pub use shape::{ChannelPad, ChannelSlice, Concat, Reshape};
 pub use softmax::{LogSoftmax, LogSoftmaxGrad, Softmax, SoftmaxGrad};
 pub use window::Window;
 
@@ -126,6 +128,7 @@ operations! {
     BatchNormEvalGrad,
     BatchNormGrad,
     Blend,
+    ChannelPad,
     ChannelSlice,
     ChannelSum,
     ClipCoefficient,
@@ -136,6 +139,8 @@ operations! {
     CrossEntropy,
     CrossEntropyGrad,
     Dropout,
+    LocalResponseNorm,
+    LocalResponseNormGrad,
     LogSoftmax,
     LogSoftmaxGrad,
     Matmul,
