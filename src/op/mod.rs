@@ -68,10 +68,33 @@ pub trait Operation {
         &[]
     }
 
+    /// Where on the pictures among the inputs, of these shapes, an element of the outputs looks.
+    fn footprint(&self, _inputs: &[&[usize]]) -> Footprint {
+        Footprint::Element
+    }
+
     /// Whether the output is the first input's memory under another shape.
     fn is_view(&self) -> bool {
         false
     }
+}
+
+/// Where an element of an operation's output looks on the height and width of its inputs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Footprint {
+    /// At the pixel of its own place.
+    Element,
+    /// At a window.
+    Window {
+        /// Pixels from the window's first to its last.
+        extent: [usize; 2],
+        /// Step of the window.
+        stride: [usize; 2],
+        /// How far ahead of the picture the first one starts.
+        padding: [usize; 2],
+    },
+    /// At the whole picture.
+    Picture,
 }
 
 /// Expands to the enum of all operations, which hands each call on to the operation's own type.
@@ -104,6 +127,9 @@ macro_rules! operations {
             }
             fn fused(&self) -> &'static [&'static str] {
                 match self { $(Op::$op(op) => op.fused()),+ }
+            }
+            fn footprint(&self, inputs: &[&[usize]]) -> Footprint {
+                match self { $(Op::$op(op) => op.footprint(inputs)),+ }
             }
             fn is_view(&self) -> bool {
                 match self { $(Op::$op(op) => op.is_view()),+ }

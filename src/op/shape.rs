@@ -1,6 +1,6 @@
 //! Operations that move numbers without changing them.
 
-use super::{Operation, floats, planes};
+use super::{Footprint, Operation, floats, planes};
 use crate::graph::Gradient;
 use crate::kernel::{self, ChannelCopy};
 use crate::plan::{Grid, Lowering};
@@ -58,6 +58,10 @@ impl Operation for Reshape {
 
     fn lower(&self, _: &mut Lowering<'_, '_>) -> Result<()> {
         Ok(())
+    }
+
+    fn footprint(&self, _: &[&[usize]]) -> Footprint {
+        Footprint::Picture
     }
 
     fn is_view(&self) -> bool {
