@@ -6,6 +6,7 @@ mod devices;
 mod kernels;
 mod plan;
 mod profile;
+mod summary;
 mod train;
 mod tune;
 
@@ -26,6 +27,8 @@ enum Command {
     Train(train::Args),
     /// Print what a training step does, layer by layer, without touching a device.
     Plan(plan::Args),
+    /// Print a network's layers: shapes, parameters, multiply-adds, receptive fields and memory.
+    Summary(summary::Args),
     /// Time a fixed piece of work, for comparison with other engines.
     ///
     /// Its numbers are made up by rule, so that any engine can be given the same. A step ends when its loss has
@@ -48,6 +51,7 @@ pub fn run(cli: Cli) -> Result<i32> {
     match cli.command {
         Command::Train(args) => train::run(args),
         Command::Plan(args) => plan::run(args).map(|()| 0),
+        Command::Summary(args) => summary::run(args).map(|()| 0),
         Command::Bench(args) => bench::run(args).map(|()| 0),
         Command::Profile(args) => profile::run(args).map(|()| 0),
         Command::Tune(args) => tune::run(args).map(|()| 0),
