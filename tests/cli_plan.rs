@@ -44,7 +44,7 @@ fn complaint(args: &[&str], code: i32) -> String {
 fn resnet20() -> Plan {
     let model = models::by_name("resnet20", 3, 10).unwrap();
     let optimizer = nn::Optimizer::Sgd(nn::SgdConfig::default());
-    let recipe = Recipe { optimizer, label_smoothing: 0.0, clip_norm: None };
+    let recipe = Recipe { optimizer, ..Default::default() };
     let graph = training_graph(&*model, [64, 3, 32, 32], &recipe).unwrap();
     Plan::new(&graph, &Target::baseline(Family::Gpu)).unwrap()
 }
