@@ -3,8 +3,12 @@
 mod bench;
 mod choices;
 mod devices;
+mod eval;
+mod flags;
 mod kernels;
+mod network;
 mod plan;
+mod predict;
 mod profile;
 mod train;
 mod tune;
@@ -24,6 +28,10 @@ pub struct Cli {
 enum Command {
     /// Train a small network and print its test accuracy.
     Train(train::Args),
+    /// Tell the classes of pictures.
+    Predict(predict::Args),
+    /// Measure how good a network is on a data set's test pictures.
+    Eval(eval::Args),
     /// Print what a training step does, layer by layer, without touching a device.
     Plan(plan::Args),
     /// Time a fixed piece of work, for comparison with other engines.
@@ -47,6 +55,8 @@ enum Command {
 pub fn run(cli: Cli) -> Result<i32> {
     match cli.command {
         Command::Train(args) => train::run(args),
+        Command::Predict(args) => predict::run(args),
+        Command::Eval(args) => eval::run(args).map(|()| 0),
         Command::Plan(args) => plan::run(args).map(|()| 0),
         Command::Bench(args) => bench::run(args).map(|()| 0),
         Command::Profile(args) => profile::run(args).map(|()| 0),
