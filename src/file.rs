@@ -5,12 +5,16 @@ use std::fs::File;
 use std::io::{Read, Write};
 use std::path::{Path, PathBuf};
 
-/// The bytes of a file; `None` if it has more than `limit`, of which nothing is kept. What a device or pipe
-/// without an end would send is bounded too.
+/// The bytes of a file; `None` if it has more than `limit`, of which nothing is kept. Devices and pipes, which
+/// have no size to go by, are refused.
 pub(crate) fn read_up_to(path: &Path, limit: u64) -> Result<Option<Vec<u8>>> {
     let file = File::open(path).map_err(Error::io(path, "read"))?;
     let mut bytes = Vec::new();
-    let length = file.metadata().map_err(Error::io(path, "read"))?.len();
+    let metadata = file.metadata().map_err(Error::io(path, "read"))?;
+    if !metadata.is_file() && !metadata.is_dir() {
+        return Err(Error::data(path, "is a device or a pipe; give a file"));
+    }
+    let length = metadata.len();
     if length <= limit {
         file.take(limit + 1).read_to_end(&mut bytes).map_err(Error::io(path, "read"))?;
     }

@@ -62,6 +62,7 @@ struct Picture {
 struct Class {
     class: usize,
     name: String,
+    logit: f32,
     probability: f64,
 }
 
@@ -109,7 +110,7 @@ fn predict(args: &Args) -> Result<Answer> {
         let name = names
             .as_ref()
             .map_or_else(|| format!("class {}", guess.class), |names| names[guess.class].clone());
-        Class { class: guess.class, name, probability: guess.probability }
+        Class { class: guess.class, name, logit: guess.logit, probability: guess.probability }
     };
     let (mut answered, mut skipped) = (Vec::new(), Vec::new());
     for pictures in pictures.chunks(batch) {

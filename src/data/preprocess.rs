@@ -95,7 +95,7 @@ impl Preprocessing {
             1 | 3 => self.normalization.check(self.channels()),
             channels => {
                 let problem = format!("expected means of 1 channel (grey) or 3 (RGB), found {channels}");
-                Err(Error::argument("normalization", problem))
+                Err(Error::argument("mean", problem))
             }
         }
     }

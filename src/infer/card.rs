@@ -76,10 +76,13 @@ pub fn class_count(weights: &Weights, model: &str, preprocessing: &Preprocessing
 /// The [named preprocessing](Preprocessing::named) that weights of a model usually want; `None` where models of
 /// this name are for all kinds of pictures.
 pub fn usual_preprocessing(model: &str) -> Option<&'static str> {
-    match model {
-        "lenet" => None,
-        "googlenet-original" => Some("bvlc"),
-        "resnet18" | "resnet34" | "resnet50" | "resnet101" | "resnet152" | "googlenet" => Some("imagenet"),
+    let depth = model.strip_prefix("resnet").or(model.strip_prefix("plain"));
+    match (model, depth) {
+        ("lenet", _) => None,
+        ("googlenet-original", _) => Some("bvlc"),
+        ("googlenet" | "alexnet" | "alexnet-2012", _) | (_, Some("18" | "34" | "50" | "101" | "152")) => {
+            Some("imagenet")
+        }
         _ if model.ends_with("-a") => Some("cifar10-imagenet"),
         _ => Some("cifar10"),
     }

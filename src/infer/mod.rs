@@ -30,6 +30,8 @@ pub use predictor::{Predictor, inference_graph};
 pub struct Guess {
     /// Number of the class.
     pub class: usize,
+    /// What the network gives it; only differences count.
+    pub logit: f32,
     /// How sure the network is, from 0 to 1: the softmax of its logits.
     pub probability: f64,
 }
@@ -47,7 +49,10 @@ pub fn top(logits: &[f32], k: usize) -> Vec<Guess> {
     // The sort is stable.
     classes.sort_by(|a, b| logits[*b].total_cmp(&logits[*a]));
     classes.truncate(k);
-    let guess = |class: usize| Guess { class, probability: (f64::from(logits[class]) - scale).exp() };
+    let guess = |class: usize| {
+        let logit = logits[class];
+        Guess { class, logit, probability: (f64::from(logit) - scale).exp() }
+    };
     classes.into_iter().map(guess).collect()
 }
 

@@ -56,6 +56,16 @@ impl Suite {
         self.trials.push(Trial::test(name, move || Ok(test()?)));
     }
 
+    /// A test that needs no GPU but something else, ignored where that is not there.
+    pub fn add_where(
+        &mut self,
+        there: bool,
+        name: impl Into<String>,
+        test: impl FnOnce() -> Outcome + Send + 'static,
+    ) {
+        self.trials.push(Trial::test(name, move || Ok(test()?)).with_ignored_flag(!there));
+    }
+
     /// A test on the GPU, ignored where there is none.
     pub fn add_gpu(
         &mut self,

@@ -15,11 +15,11 @@ use crate::Tensor;
 use pickle::{Element, Pickle, TensorRef, Value};
 use std::collections::{BTreeMap, HashMap};
 use std::io::{Cursor, Read};
-use zip::ZipArchive;
 use zip::result::ZipError;
+use zip::{CompressionMethod, ZipArchive};
 
 /// What writes a file that can be read here, for messages.
-const CONVERT: &str = "write it again in Python: torch.save(torch.load(FILE, map_location='cpu').state_dict(), NEW), without .state_dict() if it is one already";
+const SAVE: &str = "save a state dict alone, torch.save(model.state_dict(), FILE)";
 
 /// The most that the description of the tensors may take; hundreds of them take a tenth of a megabyte.
 const MAX_PICKLE_BYTES: usize = 8 << 20;
@@ -53,18 +53,16 @@ impl Kind {
 /// The tensors of a state dict, or what is wrong with the file.
 pub fn read(kind: Kind, bytes: &[u8]) -> Result<BTreeMap<String, Stored>, String> {
     if kind == Kind::Legacy {
-        return Err(format!("has PyTorch's format from before 1.6, which striate does not read; {CONVERT}"));
+        return Err("has PyTorch's format from before 1.6; write it anew in Python: \
+            torch.save(torch.load(FILE, map_location='cpu', weights_only=True), NEW)"
+            .to_owned());
     }
     let mut archive = Archive::open(bytes)?;
     let text = archive.entry("data.pkl")?;
     if text.len() > MAX_PICKLE_BYTES {
-        return Err(format!(
-            "has a data.pkl of {} bytes, more than any network needs; {CONVERT}",
-            text.len()
-        ));
+        return Err(format!("has a data.pkl of {} bytes, more than any network needs; {SAVE}", text.len()));
     }
-    let pickle =
-        Pickle::read(&text).map_err(|e| format!("cannot be read as a state dict: {e}; {CONVERT}"))?;
+    let pickle = Pickle::read(&text).map_err(|e| format!("cannot be read as a state dict: {e}; {SAVE}"))?;
     let tensors = state_dict(&pickle)?;
     let mut read = BTreeMap::new();
     for (name, tensor) in tensors {
@@ -77,7 +75,7 @@ pub fn read(kind: Kind, bytes: &[u8]) -> Result<BTreeMap<String, Stored>, String
 /// The tensors by name: of the pickled dictionary, or of the one in it that has a usual name.
 fn state_dict<'p, 'a>(pickle: &'p Pickle<'a>) -> Result<Vec<(&'a str, &'p TensorRef<'a>)>, String> {
     let Some(top) = pickle.dict(pickle.top) else {
-        return Err(format!("holds {} where a state dict is expected; {CONVERT}", pickle.kind(pickle.top)));
+        return Err(format!("holds {} where a state dict is expected; {SAVE}", pickle.kind(pickle.top)));
     };
     let entry = |key: &str| top.iter().find(|(k, _)| *k == Value::Text(key)).map(|(_, value)| *value);
     let nested = NESTED.iter().find_map(|key| pickle.dict(entry(key)?));
@@ -121,19 +119,17 @@ impl<'a> Archive<'a> {
         let folder =
             pickles.filter_map(|name| name.strip_suffix("data.pkl")).min_by_key(|folder| folder.len());
         let folder = folder
-            .ok_or_else(|| {
-                format!("is a zip file, but not one of torch.save: it has no data.pkl; {CONVERT}")
-            })?
+            .ok_or_else(|| format!("is a zip file, but not one of torch.save: it has no data.pkl; {SAVE}"))?
             .to_owned();
         if zip.index_for_name(&format!("{folder}constants.pkl")).is_some() {
-            return Err(format!("is a TorchScript program, which striate does not run; {CONVERT}"));
+            return Err(format!("is a TorchScript program, which striate does not run; {SAVE}"));
         }
         let storages = HashMap::new();
         let mut archive =
             Self { zip, folder, storages, bytes_left: bytes.len() as u64, numbers_left: bytes.len() };
         let order = format!("{}byteorder", archive.folder);
         if archive.zip.index_for_name(&order).is_some() && archive.entry("byteorder")? != b"little" {
-            return Err(format!("was written on a machine with the big end first; {CONVERT} on another"));
+            return Err("was written on a machine with the big end first; write it on another".to_owned());
         }
         Ok(archive)
     }
@@ -144,7 +140,10 @@ impl<'a> Archive<'a> {
             ZipError::FileNotFound => format!("is damaged: its {name} is missing; fetch or write it again"),
             other => damaged(other),
         })?;
-        if file.size() > self.bytes_left || file.size() != file.compressed_size() {
+        if file.compression() != CompressionMethod::Stored {
+            return Err(format!("is compressed, which torch.save never does; {SAVE}"));
+        }
+        if file.size() > self.bytes_left {
             return Err(format!("promises more in its {name} than the file holds; fetch or write it again"));
         }
         let mut bytes = Vec::new();

@@ -433,7 +433,9 @@ fn size(number: i64) -> Result<usize, String> {
 }
 
 fn refusal(module: &str, name: &str) -> String {
-    format!("it wants to call {module:.60}.{name:.60}, and nothing of the kind is ever called here")
+    format!(
+        "it wants to call {module:.60}.{name:.60}, which is never done here, and which only a source you trust may do elsewhere"
+    )
 }
 
 fn utf8(bytes: &[u8]) -> Result<&str, String> {
