@@ -3,9 +3,8 @@
 
     check_torchvision.py [STRIATE]      (needs torch, torchvision, numpy, pillow and safetensors)
 
-1. torchvision's resnet18 with random weights, as .safetensors and as .pth, is given to `striate predict`.
+1. torchvision's resnet18 and googlenet with random weights, as .safetensors and as .pth, are given to `striate predict`.
 2. `striate train` writes a resnet18, which torchvision loads with strict=True.
-3. Likewise googlenet, whose auxiliary heads only training needs, with --partial.
 
 Each time both say what they think of one picture, and logits may differ by a ten-thousandth of the largest.
 STRIATE is the program, target/release/striate if not given.
@@ -32,15 +31,14 @@ def main():
     with tempfile.TemporaryDirectory() as folder:
         folder = pathlib.Path(folder)
         picture = paint(folder / "picture.png", 256)
-        for name, extra in [("resnet18", []), ("googlenet", ["--partial"])]:
-            net = getattr(torchvision.models, name)(weights=None, init_weights=True) if extra else getattr(
-                torchvision.models, name)(weights=None)
+        for name, options in [("resnet18", {}), ("googlenet", {"init_weights": False})]:
+            net = getattr(torchvision.models, name)(weights=None, **options)
             unsettle(net)
             save_file(net.state_dict(), folder / f"{name}.safetensors")
             torch.save(net.state_dict(), folder / f"{name}.pth")
             expected = logits(net, crop(picture, 224), MEAN, STD)
             for file in [f"{name}.safetensors", f"{name}.pth"]:
-                found = predict(program, [name, folder / file, folder / "picture.png", *extra], len(expected))
+                found = predict(program, [name, folder / file, folder / "picture.png"], len(expected))
                 compare(f"torchvision's {file} in striate", found, expected)
         back(program, folder)
 

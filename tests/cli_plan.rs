@@ -115,12 +115,9 @@ fn errors_are_one_line_and_exit_code_1() {
             "expected CHANNELSxHEIGHTxWIDTH, such as 3x32x32, found \"3x32\"",
         ),
         (&["plan", "resnet20", "--input", "3x32x-1"], "found \"3x32x-1\""),
-        (&["plan", "resnet21", "--input", "3x32x32"], "resnet20"),
-        (
-            &["plan", "vgg16", "--input", "3x32x32"],
-            "is not known; there are lenet, resnet18-cifar and resnetN",
-        ),
-        (&["plan", "resnet18", "--input", "3x32x32"], "has no such depth; there are lenet, resnet18-cifar"),
+        (&["plan", "resnet21", "--input", "3x32x32"], "did you mean resnet20?"),
+        (&["plan", "vgg16", "--input", "3x32x32"], "is not known; did you mean"),
+        (&["plan", "resnet51", "--input", "3x32x32"], "did you mean resnet50? There are lenet, alexnet"),
         (&["plan", "lenet", "--input", "1x8x8"], "conv2d in conv2: the kernel covers 5 pixels"),
         (
             &["plan", "resnet20", "--input", "3x32x32", "--batch", "0"],

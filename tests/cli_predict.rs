@@ -262,9 +262,9 @@ fn main() -> ExitCode {
     suite.add("eval_refuses_in_one_sentence", eval_refuses_in_one_sentence);
     suite.add("partial_loading_says_what_it_left", partial_loading_says_what_it_left);
     let there = shared("models").is_dir();
-    suite.add_where(there, "resnet20_scores_its_figure::cpu", || resnet20_scores_its_figure("cpu"));
-    suite.add_where(there, "googlenet_knows_the_pictures", googlenet_knows_the_pictures);
+    suite.add_if(there, "resnet20_scores_its_figure::cpu", || resnet20_scores_its_figure("cpu"));
+    suite.add_if(there, "googlenet_knows_the_pictures", googlenet_knows_the_pictures);
     let there = there && common::gpu().is_ok();
-    suite.add_where(there, "resnet20_scores_its_figure::gpu", || resnet20_scores_its_figure("gpu"));
+    suite.add_if(there, "resnet20_scores_its_figure::gpu", || resnet20_scores_its_figure("gpu"));
     suite.run()
 }

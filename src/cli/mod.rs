@@ -10,6 +10,7 @@ mod network;
 mod plan;
 mod predict;
 mod profile;
+mod summary;
 mod train;
 mod tune;
 
@@ -34,6 +35,8 @@ enum Command {
     Eval(eval::Args),
     /// Print what a training step does, layer by layer, without touching a device.
     Plan(plan::Args),
+    /// Print a network's layers: shapes, parameters, multiply-adds, receptive fields and memory.
+    Summary(summary::Args),
     /// Time a fixed piece of work, for comparison with other engines.
     ///
     /// Its numbers are made up by rule, so that any engine can be given the same. A step ends when its loss has
@@ -58,6 +61,7 @@ pub fn run(cli: Cli) -> Result<i32> {
         Command::Predict(args) => predict::run(args),
         Command::Eval(args) => eval::run(args).map(|()| 0),
         Command::Plan(args) => plan::run(args).map(|()| 0),
+        Command::Summary(args) => summary::run(args).map(|()| 0),
         Command::Bench(args) => bench::run(args).map(|()| 0),
         Command::Profile(args) => profile::run(args).map(|()| 0),
         Command::Tune(args) => tune::run(args).map(|()| 0),

@@ -10,7 +10,7 @@ use striate::{Device, Error, Result, models, nn};
 
 #[derive(clap::Args)]
 pub struct Args {
-    /// Network: lenet, resnet20, resnet32, ..., resnet18-cifar.
+    /// Network: lenet, alexnet, googlenet, resnet18, resnet50, resnet20, resnet20-a, plain20, ...
     model: String,
     /// Pictures it takes, such as 3x32x32.
     #[arg(long, value_name = "CHANNELSxHEIGHTxWIDTH")]

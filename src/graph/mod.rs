@@ -4,6 +4,7 @@
 //! update are nodes of the same graph; nothing in it says where or how they run.
 
 mod autodiff;
+mod receptive;
 
 use crate::op::{Op, Operation};
 use crate::plan::ShapeClass;
@@ -11,6 +12,7 @@ use crate::{Error, Result, TensorType};
 use std::sync::Arc;
 
 pub use autodiff::Gradient;
+pub use receptive::Axis;
 
 /// A value of a [`Graph`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]

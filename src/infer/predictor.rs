@@ -2,13 +2,13 @@
 
 use super::Evaluation;
 use crate::data::{Dataset, Loader, LoaderConfig, Normalization};
-use crate::graph::Graph;
+use crate::graph::{Graph, Role};
 use crate::models::Model;
 use crate::nn::{Builder, Mode};
 use crate::plan::Plan;
 use crate::weights::{Fit, Loaded, Weights};
 use crate::{Device, Error, Outputs, Result, Session};
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
 use std::sync::Arc;
 
 /// A model's forward pass, with running statistics. Input `images` of `shape` (batch, channels, height,
@@ -21,6 +21,11 @@ pub fn inference_graph(model: &dyn Model, shape: [usize; 4]) -> Result<Graph> {
     Ok(b.graph)
 }
 
+fn persistent_names(graph: &Graph) -> BTreeSet<String> {
+    let persistent = graph.values().filter(|(_, value)| matches!(value.role, Role::Persistent(_)));
+    persistent.map(|(_, value)| value.name.clone()).collect()
+}
+
 /// A network on a device, for pictures of one size. [The module](super) has an example.
 pub struct Predictor {
     session: Session,
@@ -28,6 +33,8 @@ pub struct Predictor {
     batch: usize,
     classes: usize,
     image_len: usize,
+    /// Names of what the model learns only for training, such as GoogLeNet's auxiliary heads.
+    training_only: BTreeSet<String>,
 }
 
 impl Predictor {
@@ -51,16 +58,21 @@ impl Predictor {
         let graph = inference_graph(model, [batch, channels, height, width])?;
         let session = Session::new(device, vec![Plan::new(&graph, device.target())?])?;
         let (name, classes) = (model.name(), model.classes());
-        Ok(Self { session, name, batch, classes, image_len: channels * height * width })
+        let mut training = Builder::new(Mode::Train);
+        let images = training.images([batch, channels, height, width])?;
+        model.forward(&mut training, images)?;
+        let used = persistent_names(&graph);
+        let training_only = persistent_names(&training.graph).difference(&used).cloned().collect();
+        Ok(Self { session, name, batch, classes, image_len: channels * height * width, training_only })
     }
 
-    /// Takes the network's weights from a file's.
+    /// Takes the network's weights from a file's. What the model has only in training may be there too.
     ///
     /// # Errors
     ///
     /// As [`Weights::load`].
     pub fn load(&mut self, weights: &Weights, fit: Fit) -> Result<Loaded> {
-        weights.load(&mut self.session, fit)
+        weights.load_without(&mut self.session, fit, &self.training_only)
     }
 
     /// The weights, and everything else on the device.

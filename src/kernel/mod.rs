@@ -177,6 +177,9 @@ kernels! {
     "channel_copy.wgsl", channel_copy(ChannelCopy), reads 1, writes 1, twin (cpu::elementwise::channel_copy); () {
         CHANNEL_COPY = "channel_copy", threads 256 [];
     }
+    "channel_copy.wgsl", channel_pad(ChannelCopy), reads 1, writes 1, twin (cpu::elementwise::channel_pad); () {
+        CHANNEL_PAD = "channel_pad", threads 256 [];
+    }
 
     "dropout.wgsl", dropout(Dropout), reads 2, writes 1, twin (cpu::dropout::dropout); () {
         DROPOUT = "dropout", threads 256 [];
@@ -323,6 +326,13 @@ kernels! {
     "pool.wgsl", avg_pool_grad(Pool), reads 1, writes 1, twin (cpu::pool::avg_pool_grad); (adaptive, apart) {
         AVG_POOL_GRAD = "avg_pool_grad", threads 64 [0, 0];
         ADAPTIVE_AVG_POOL_GRAD = "adaptive_avg_pool_grad", threads 64 [1, 0];
+    }
+
+    "local_response_norm.wgsl", local_response_norm(LocalResponseNorm), reads 1, writes 2, twin (cpu::local_response_norm::local_response_norm); () {
+        LOCAL_RESPONSE_NORM = "local_response_norm", threads 64 [];
+    }
+    "local_response_norm.wgsl", local_response_norm_grad(LocalResponseNorm), reads 4, writes 1, twin (cpu::local_response_norm::local_response_norm_grad); () {
+        LOCAL_RESPONSE_NORM_GRAD = "local_response_norm_grad", threads 64 [];
     }
 
     "softmax.wgsl", softmax(Softmax), reads 1, writes 1, twin (cpu::softmax::softmax); () {

@@ -330,6 +330,19 @@ params! {
         accumulate: u32,
     }
 
+    /// Local response normalisation over `[batch, channels, pixels]`, `len` elements.
+    LocalResponseNorm {
+        len: u32,
+        channels: u32,
+        pixels: u32,
+        /// Channels that count.
+        size: u32,
+        /// Weight of a square: alpha / size in PyTorch's terms.
+        alpha: f32,
+        beta: f32,
+        k: f32,
+    }
+
     /// Softmax along the middle of `[outer, classes, inner]`.
     Softmax { outer: u32, classes: u32, inner: u32 }
 

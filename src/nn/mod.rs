@@ -4,6 +4,6 @@ mod builder;
 mod optimizer;
 mod schedule;
 
-pub use builder::{BatchNorm2d, Builder, Conv2d, Linear, Mode};
+pub use builder::{BatchNorm2d, Builder, Conv2d, Fan, Linear, Mode};
 pub use optimizer::{AdamConfig, Optimizer, SgdConfig};
 pub use schedule::{Decay, Schedule};

@@ -6,7 +6,7 @@ mod im2col;
 mod window;
 
 use super::window::output_size;
-use super::{ChannelSum, Operation, expect_shape, floats, picture};
+use super::{ChannelSum, Footprint, Operation, expect_shape, floats, picture};
 use crate::graph::Gradient;
 use crate::kernel::{self, Conv as Geometry, ConvGemm, Kernel};
 use crate::plan::{ConvAlgorithm, Family, Grid, Lowering, Pass, ShapeClass, StorageId, Target};
@@ -279,6 +279,11 @@ impl Operation for Conv2d {
             node.set(2, grad);
         }
         Ok(())
+    }
+
+    fn footprint(&self, inputs: &[&[usize]]) -> Footprint {
+        let extent = [0, 1].map(|i| self.dilation[i] * (inputs[1][2 + i] - 1) + 1);
+        Footprint::Window { extent, stride: self.stride, padding: self.padding }
     }
 
     fn shape_class(&self, inputs: &[&[usize]]) -> Option<ShapeClass> {

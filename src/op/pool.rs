@@ -1,6 +1,6 @@
 //! Max and average pooling, sliding and adaptive (global pooling is adaptive to 1 x 1).
 
-use super::{Op, Operation, Window, expect_shape, floats, picture};
+use super::{Footprint, Op, Operation, Window, expect_shape, floats, picture};
 use crate::graph::Gradient;
 use crate::kernel::{self, Kernel, Pool};
 use crate::plan::{Grid, Lowering};
@@ -196,6 +196,10 @@ impl Operation for MaxPool {
         let params = params(&self.window, node.input_shape(0), node.output_shape(0));
         lower(node, [&kernel::MAX_POOL, &kernel::ADAPTIVE_MAX_POOL], &params)
     }
+
+    fn footprint(&self, inputs: &[&[usize]]) -> Footprint {
+        self.window.footprint([inputs[0][2], inputs[0][3]])
+    }
 }
 
 impl Operation for MaxPoolGrad {
@@ -246,6 +250,10 @@ impl Operation for AvgPool {
         let params = params(&self.window, node.input_shape(0), node.output_shape(0));
         let count_include_pad = self.count_include_pad as u32;
         lower(node, [&kernel::AVG_POOL, &kernel::ADAPTIVE_AVG_POOL], &Pool { count_include_pad, ..params })
+    }
+
+    fn footprint(&self, inputs: &[&[usize]]) -> Footprint {
+        self.window.footprint([inputs[0][2], inputs[0][3]])
     }
 }
 

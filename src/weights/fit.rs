@@ -41,9 +41,20 @@ impl Weights {
     /// unexpected or of another shape, up to twelve of each; if [`Fit::Partial`] finds nothing to take; or if a
     /// number that would be taken is infinite or not a number.
     pub fn load(&self, session: &mut Session, fit: Fit) -> Result<Loaded> {
+        self.load_without(session, fit, &BTreeSet::new())
+    }
+
+    /// The same as if the file had no tensors of these names.
+    pub(crate) fn load_without(
+        &self,
+        session: &mut Session,
+        fit: Fit,
+        passed_over: &BTreeSet<String>,
+    ) -> Result<Loaded> {
         let model = |p: &&PersistentPort| p.persistence.kind != PersistentKind::Optimizer;
         let ports = session.persistent().iter().filter(model).map(|p| (p.port.name.as_str(), &p.port.ty));
-        let (loaded, taken) = self.compare(ports);
+        let (mut loaded, taken) = self.compare(ports);
+        loaded.unexpected.retain(|name| !passed_over.contains(name));
         if fit == Fit::Strict && !loaded.is_whole() {
             let problem = format!(
                 "does not fit the model: {loaded}; give the model it was made for, or load only what fits (--partial)"

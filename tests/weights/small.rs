@@ -17,6 +17,10 @@ impl Model for Small {
         3
     }
 
+    fn input_size(&self) -> [usize; 2] {
+        [5, 5]
+    }
+
     fn classes(&self) -> usize {
         3
     }

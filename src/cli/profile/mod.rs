@@ -20,7 +20,7 @@ use striate::{Clock, Device, Error, Result, models, write_file};
 
 #[derive(clap::Args)]
 pub struct Args {
-    /// Network: lenet, resnet20, resnet32, ..., resnet18-cifar.
+    /// Network: lenet, alexnet, googlenet, resnet18, resnet50, resnet20, resnet20-a, plain20, ...
     model: String,
     /// Pictures it takes, such as 1x28x28.
     #[arg(long, value_name = "CHANNELSxHEIGHTxWIDTH", default_value = "3x32x32")]

@@ -14,7 +14,8 @@ use striate::{Device, Error, Result};
 /// Without any flag: resnet8 on the 6,000 Fashion-MNIST pictures that are built in, on the best device.
 #[derive(clap::Args, Clone, Debug, Serialize)]
 pub struct Args {
-    /// lenet, resnet18-cifar, or resnetN with N = 6n + 2 layers: resnet8, resnet20, resnet56, ...
+    /// lenet, alexnet, googlenet, resnet18, ..., resnet152, or, for small pictures, resnet18-cifar and resnetN with
+    /// N = 6n + 2 layers: resnet8, resnet20, resnet56, ...; resnetN-a and plainN have shortcuts without parameters and none
     #[arg(long, default_value = "resnet8")]
     pub model: String,
     #[command(flatten)]
