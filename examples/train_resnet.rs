@@ -3,13 +3,13 @@
 //!
 //! An argument is the device, as `--device` of the program takes it: `auto`, `cpu`, a part of a GPU's name.
 
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 use std::ops::ControlFlow;
 use std::path::Path;
 use striate::data::{self, Augment};
 use striate::nn::{Decay, Optimizer, SgdConfig};
 use striate::plan::Report;
-use striate::train::{Recipe, TrainConfig, Trainer, write_weights};
+use striate::train::{Recipe, TrainConfig, Trainer};
 use striate::{Device, Result, models};
 
 fn main() {
@@ -61,7 +61,7 @@ fn run() -> Result<()> {
     // Parameters and running statistics, by torchvision's names, in a file that PyTorch reads too.
     let weights = trainer.session().state_dict()?;
     let path = Path::new("resnet8.safetensors");
-    write_weights(path, &weights, HashMap::from([("model".to_owned(), model.name())]))?;
+    striate::weights::write(path, &weights, &BTreeMap::from([("model".to_owned(), model.name())]))?;
     println!("{} tensors written to {}", weights.len(), path.display());
     Ok(())
 }

@@ -3,8 +3,12 @@
 mod bench;
 mod choices;
 mod devices;
+mod eval;
+mod flags;
 mod kernels;
+mod network;
 mod plan;
+mod predict;
 mod profile;
 mod summary;
 mod train;
@@ -25,6 +29,10 @@ pub struct Cli {
 enum Command {
     /// Train a small network and print its test accuracy.
     Train(train::Args),
+    /// Tell the classes of pictures.
+    Predict(predict::Args),
+    /// Measure how good a network is on a data set's test pictures.
+    Eval(eval::Args),
     /// Print what a training step does, layer by layer, without touching a device.
     Plan(plan::Args),
     /// Print a network's layers: shapes, parameters, multiply-adds, receptive fields and memory.
@@ -50,6 +58,8 @@ enum Command {
 pub fn run(cli: Cli) -> Result<i32> {
     match cli.command {
         Command::Train(args) => train::run(args),
+        Command::Predict(args) => predict::run(args),
+        Command::Eval(args) => eval::run(args).map(|()| 0),
         Command::Plan(args) => plan::run(args).map(|()| 0),
         Command::Summary(args) => summary::run(args).map(|()| 0),
         Command::Bench(args) => bench::run(args).map(|()| 0),

@@ -1,6 +1,6 @@
 //! The flags of `striate train`, and what they mean to the library.
 
-use crate::cli::choices::Choices;
+use crate::cli::flags::{DataFlags, DeviceFlags};
 use clap::ValueEnum;
 use serde::Serialize;
 use std::path::PathBuf;
@@ -18,21 +18,12 @@ pub struct Args {
     /// N = 6n + 2 layers: resnet8, resnet20, resnet56, ...; resnetN-a and plainN have shortcuts without parameters and none
     #[arg(long, default_value = "resnet8")]
     pub model: String,
-    /// fashion-mnist, mnist, cifar10, cifar100 or folder (a folder of pictures per class)
-    #[arg(long, default_value = "fashion-mnist")]
-    pub dataset: String,
-    /// Folder of the data set's files; without it, fashion-mnist is a built-in part of it
-    #[arg(long, value_name = "DIR")]
-    pub data: Option<PathBuf>,
-    /// HEIGHTxWIDTH that pictures of a folder are brought to
-    #[arg(long, value_parser = parse_size, value_name = "HxW")]
-    pub image_size: Option<[usize; 2]>,
-    /// auto, gpu, cpu, an adapter's number or a part of its name; see `striate devices`
-    #[arg(long, default_value = "auto")]
-    pub device: String,
     #[command(flatten)]
     #[serde(flatten)]
-    pub choices: Choices,
+    pub data: DataFlags,
+    #[command(flatten)]
+    #[serde(flatten)]
+    pub device: DeviceFlags,
     /// Times that every training picture is seen
     #[arg(long, default_value_t = 4)]
     pub epochs: usize,
@@ -124,11 +115,6 @@ pub enum AugmentName {
     CropFlip,
 }
 
-fn parse_size(text: &str) -> Result<[usize; 2], String> {
-    let size = text.split_once('x').and_then(|(h, w)| Some([h.parse().ok()?, w.parse().ok()?]));
-    size.ok_or_else(|| format!("expected HEIGHTxWIDTH, such as 64x64, found {text}"))
-}
-
 impl Args {
     /// What the trainer is told. Numbers that make no sense in any network are refused here, the others
     /// by the library.
@@ -197,7 +183,7 @@ impl Args {
 
     /// `--out`, or the first folder under `runs/` that is not there yet.
     pub fn out_path(&self) -> PathBuf {
-        let name = format!("{}-{}", self.model, self.dataset);
+        let name = format!("{}-{}", self.model, self.data.dataset);
         let numbered =
             |n: usize| PathBuf::from("runs").join(if n == 1 { name.clone() } else { format!("{name}-{n}") });
         self.out.clone().unwrap_or_else(|| {

@@ -6,15 +6,19 @@ mod progress;
 mod run_dir;
 
 pub use args::Args;
+pub use run_dir::MODEL;
 
-use clap::Args as _;
+use super::flags::as_flag;
 use progress::{Reporter, say};
 use run_dir::RunDir;
 use std::ops::ControlFlow;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use striate::data::{Preprocessing, Split};
+use striate::infer::Card;
+use striate::models::{self, Model};
 use striate::train::Trainer;
-use striate::{Device, Error, Result, data, models};
+use striate::{Error, Result};
 
 /// Exit code of a program stopped by Ctrl-C.
 const INTERRUPTED: i32 = 130;
@@ -22,26 +26,18 @@ const INTERRUPTED: i32 = 130;
 /// Trains as asked. The exit code is 0, or 130 if Ctrl-C or the system stopped it: then everything learned
 /// so far is written as well.
 pub fn run(args: Args) -> Result<i32> {
-    run_named(&args).map_err(as_flag)
-}
-
-/// The same error with the library's name of a setting as the flag that sets it.
-fn as_flag(error: Error) -> Error {
-    let Error::Argument { name, problem } = error else { return error };
-    let flag = if name == "dir" { "data".to_owned() } else { name.replace('_', "-") };
-    let flags = Args::augment_args(clap::Command::new("train"));
-    let known = flags.get_arguments().any(|a| a.get_long() == Some(&flag));
-    Error::Argument { name: if known { format!("--{flag}") } else { name }, problem }
+    run_named(&args).map_err(as_flag::<Args>)
 }
 
 fn run_named(args: &Args) -> Result<i32> {
     let out = args.out_path();
     RunDir::check(&out, args.force)?;
-    let split = data::open(&args.dataset, args.data.as_deref(), args.image_size)?;
+    let split = args.data.open(None)?;
     let [channels, height, width] = split.train.shape();
     let model = models::by_name(&args.model, channels, split.train.classes().len())?;
     let config = args.config([height, width])?;
-    let device = args.choices.device(Device::select(&args.device)?)?;
+    let card = card(&*model, &split);
+    let device = args.device.open()?;
     say(&format!("device   {}", device.describe()));
     say(&format!(
         "data     {}: {} training and {} test pictures of {channels}x{height}x{width}, {} classes",
@@ -51,7 +47,7 @@ fn run_named(args: &Args) -> Result<i32> {
         split.train.classes().len()
     ));
     let mut trainer = Trainer::new(&device, model.as_ref(), split, config)?;
-    args.choices.check(trainer.session().plans())?;
+    args.device.choices.check(trainer.session().plans())?;
     let memory = trainer.session().bytes();
     let parameters = trainer.parameters();
     say(&format!(
@@ -68,13 +64,24 @@ fn run_named(args: &Args) -> Result<i32> {
         return trained.map(|_| 0);
     }
     // Where `metrics.csv` could not be written, the weights may still find room.
-    let written = dir.write_model(&model.name(), &mut trainer);
-    let drawn = dir.write_plot(&format!("{} on {}", model.name(), args.dataset));
+    let written = dir.write_model(&card, &mut trainer);
+    let drawn = dir.write_plot(&format!("{} on {}", model.name(), args.data.dataset));
     let stopped = trained?;
     written?;
     drawn?;
     say(&format!("written  {}", dir.path().display()));
     Ok(if stopped { INTERRUPTED } else { 0 })
+}
+
+/// What the weights will say of themselves.
+fn card(model: &dyn Model, split: &Split) -> Card {
+    let [_, height, width] = split.train.shape();
+    let normalization = split.normalization.clone();
+    Card {
+        model: Some(model.name()),
+        classes: Some(split.train.classes().to_vec()),
+        preprocessing: Some(Preprocessing { size: [height, width], resize: None, normalization }),
+    }
 }
 
 /// All epochs, or until Ctrl-C; tells which.

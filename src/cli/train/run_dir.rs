@@ -2,14 +2,15 @@
 
 use super::plot;
 use serde::Serialize;
-use std::collections::HashMap;
 use std::path::{Path, PathBuf};
-use striate::train::{EpochReport, Trainer, write_file, write_weights};
-use striate::{Error, Result};
+use striate::infer::Card;
+use striate::train::{EpochReport, Trainer};
+use striate::{Error, Result, weights, write_file};
 
 const CONFIG: &str = "config.json";
 const METRICS: &str = "metrics.csv";
-const MODEL: &str = "model.safetensors";
+/// The weights.
+pub const MODEL: &str = "model.safetensors";
 const CURVES: &str = "curves.svg";
 
 /// What a run writes.
@@ -101,11 +102,9 @@ impl RunDir {
     }
 
     /// Writes `model.safetensors`.
-    pub fn write_model(&self, model: &str, trainer: &mut Trainer) -> Result<()> {
+    pub fn write_model(&self, card: &Card, trainer: &mut Trainer) -> Result<()> {
         let tensors = trainer.session().state_dict()?;
-        let metadata =
-            HashMap::from([("model".to_owned(), model.to_owned()), ("format".to_owned(), "pt".to_owned())]);
-        write_weights(&self.path.join(MODEL), &tensors, metadata)
+        weights::write(&self.path.join(MODEL), &tensors, &card.metadata())
     }
 
     /// Draws `curves.svg`.
