@@ -74,7 +74,7 @@ fn main() -> Result<()> {
     println!("on {}", device.describe());
 
     let sgd = SgdConfig { momentum: 0.9, ..Default::default() };
-    let recipe = Recipe { optimizer: Optimizer::Sgd(sgd), label_smoothing: 0.0, clip_norm: None };
+    let recipe = Recipe { optimizer: Optimizer::Sgd(sgd), ..Default::default() };
     let graph = training_graph(&Stripes, [16, 1, 16, 16], &recipe)?;
     println!("{} parameters", Summary::of(&graph).parameters);
     let mut session = Session::new(&device, vec![Plan::new(&graph, device.target())?])?;

@@ -35,7 +35,7 @@ fn run() -> Result<()> {
         lr: 0.1,
         warmup_epochs: 0.5,
         decay: Decay::Cosine,
-        recipe: Recipe { optimizer, label_smoothing: 0.0, clip_norm: None },
+        recipe: Recipe { optimizer, ..Default::default() },
         seed: 1,
         augment: Some(Augment { crop_padding: 3, flip: true }),
         drop_last: false,

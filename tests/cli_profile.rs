@@ -33,7 +33,7 @@ fn printed(args: &[&str]) -> String {
 fn plan(device: &Device) -> Plan {
     let model = models::by_name("lenet", 1, 10).unwrap();
     let optimizer = nn::Optimizer::Sgd(nn::SgdConfig::default());
-    let recipe = Recipe { optimizer, label_smoothing: 0.0, clip_norm: None };
+    let recipe = Recipe { optimizer, ..Default::default() };
     let graph = training_graph(&*model, [4, 1, 28, 28], &recipe).unwrap();
     Plan::new(&graph, device.target()).unwrap()
 }

@@ -34,7 +34,7 @@ fn train(device: &Device, steps: usize, seed: u64) -> striate::Result<(Vec<f64>,
         weight_decay: number(&golden, "weight_decay") as f32,
         nesterov: false,
     };
-    let recipe = Recipe { optimizer: Optimizer::Sgd(sgd), label_smoothing: 0.0, clip_norm: None };
+    let recipe = Recipe { optimizer: Optimizer::Sgd(sgd), ..Default::default() };
     let graph = training_graph(&model, [batch, 3, 32, 32], &recipe)?;
     let mut session = Session::new(device, vec![Plan::new(&graph, device.target())?])?;
     session.initialize(1)?;

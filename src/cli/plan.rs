@@ -119,7 +119,7 @@ pub fn run(args: Args) -> Result<()> {
 /// A step with SGD.
 pub(super) fn recipe() -> Recipe {
     let optimizer = nn::Optimizer::Sgd(nn::SgdConfig::default());
-    Recipe { optimizer, label_smoothing: 0.0, clip_norm: None }
+    Recipe { optimizer, ..Default::default() }
 }
 
 /// Batch, channels, height and width, from CHANNELSxHEIGHTxWIDTH.

@@ -338,6 +338,12 @@ impl Graph {
         self.values().filter(|(_, v)| learned(v)).map(|(id, _)| id).collect()
     }
 
+    /// What a network consists of: its parameters and what else it keeps, such as running statistics, in order of creation.
+    pub fn model_state(&self) -> Vec<ValueId> {
+        let kept = |v: &Value| matches!(&v.role, Role::Persistent(p) if p.kind != PersistentKind::Optimizer);
+        self.values().filter(|(_, v)| kept(v)).map(|(id, _)| id).collect()
+    }
+
     /// The persistent value of this full name.
     pub fn find_persistent(&self, name: &str) -> Option<ValueId> {
         self.values().find(|(_, v)| matches!(v.role, Role::Persistent(_)) && v.name == name).map(|(id, _)| id)

@@ -1,5 +1,6 @@
 //! A graph builder that reads like a network.
 
+use super::Rules;
 use crate::graph::{Graph, Init, PersistentKind, Phase, ValueId};
 use crate::op::{self, AdaptiveAvgPool2d, AdaptiveMaxPool2d, AvgPool2d, LocalResponseNorm, MaxPool2d, Op};
 use crate::{Error, Result, TensorType};
@@ -122,6 +123,7 @@ pub struct Builder {
     counter: Option<ValueId>,
     dropouts: u32,
     auxiliary: Vec<(ValueId, f32)>,
+    rules: Rules,
 }
 
 impl Builder {
@@ -130,7 +132,20 @@ impl Builder {
 
     /// An empty network.
     pub fn new(mode: Mode) -> Self {
-        Self { graph: Graph::new(), mode, counter: None, dropouts: 0, auxiliary: Vec::new() }
+        Self {
+            graph: Graph::new(),
+            mode,
+            counter: None,
+            dropouts: 0,
+            auxiliary: Vec::new(),
+            rules: Rules::default(),
+        }
+    }
+
+    /// The same, where some parameters follow rules: of these, the frozen ones matter to layers.
+    pub fn with_rules(mut self, rules: &Rules) -> Self {
+        self.rules = rules.clone();
+        self
     }
 
     /// Whether the network is built to learn or to be used.
@@ -193,7 +208,8 @@ impl Builder {
         })
     }
 
-    /// Batch norm. In training it also updates the running statistics.
+    /// Batch norm. In training it also updates the running statistics, unless its parameters are frozen: then it
+    /// works with these, as in evaluation.
     pub fn batch_norm2d(&mut self, name: &str, x: ValueId, norm: BatchNorm2d) -> Result<ValueId> {
         self.scoped(name, |b| {
             let BatchNorm2d { num_features, eps, momentum } = norm;
@@ -202,7 +218,8 @@ impl Builder {
             let bias = b.parameter("bias", [num_features], Init::Constant(0.0))?;
             let mean = b.buffer("running_mean", [num_features], Init::Constant(0.0))?;
             let var = b.buffer("running_var", [num_features], Init::Constant(1.0))?;
-            if b.mode == Mode::Eval {
+            let frozen = [weight, bias].iter().all(|p| b.rules.is_frozen(&b.graph.value(*p).name));
+            if b.mode == Mode::Eval || frozen {
                 return b
                     .apply(op::BatchNormEval { eps, ..Default::default() }, &[x, weight, bias, mean, var]);
             }

@@ -53,7 +53,7 @@ fn agree(model: &dyn Model, side: usize, devices: [&Device; 2]) -> Outcome {
 fn losses(model: &dyn Model, side: usize, device: &Device) -> striate::Result<Tensor> {
     let shape = [4, 3, side, side];
     let sgd = SgdConfig { momentum: 0.9, weight_decay: 0.0, nesterov: false };
-    let recipe = Recipe { optimizer: Optimizer::Sgd(sgd), label_smoothing: 0.0, clip_norm: None };
+    let recipe = Recipe { optimizer: Optimizer::Sgd(sgd), ..Default::default() };
     let training = training_graph(model, shape, &recipe)?;
     let has_dropout = training.values().any(|(_, v)| v.name == Builder::COUNTER);
     let graphs = [training, evaluation_graph(model, shape)?];

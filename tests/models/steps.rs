@@ -93,7 +93,7 @@ fn train(model: &dyn Model, device: &Device) -> striate::Result<Run> {
     let [batch, size] = ["batch", "size"].map(|key| number(key) as usize);
     let shape = [batch, 3, size, size];
     let sgd = SgdConfig { momentum: number("momentum") as f32, weight_decay: 0.0, nesterov: false };
-    let recipe = Recipe { optimizer: Optimizer::Sgd(sgd), label_smoothing: 0.0, clip_norm: None };
+    let recipe = Recipe { optimizer: Optimizer::Sgd(sgd), ..Default::default() };
     let graph = training_graph(model, shape, &recipe)?;
     let plans = [&graph, &evaluation(model, shape)?].map(|graph| Plan::new(graph, device.target()));
     let mut session = Session::new(device, plans.into_iter().collect::<striate::Result<_>>()?)?;
