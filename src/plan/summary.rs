@@ -1,7 +1,7 @@
 //! A network for people and machines: what each operation computes, learns, costs and sees.
 
 use super::report::{bytes, count, sizes};
-use crate::graph::{Axis, Graph, Node, PersistentKind, Role, ValueId};
+use crate::graph::{Axis, Graph, Node, PersistentKind, Phase, Role, ValueId};
 use crate::op::{Op, Operation};
 use std::fmt;
 
@@ -67,7 +67,7 @@ impl Summary {
         let layers: Vec<LayerSummary> = graph
             .nodes()
             .iter()
-            .filter(|node| !node.op.is_view())
+            .filter(|node| node.phase == Phase::Forward && !node.op.is_view())
             .map(|node| {
                 let receptive_field = fields.get(node.outputs[0].index()).copied().flatten();
                 LayerSummary { receptive_field, ..LayerSummary::of(graph, node) }
@@ -75,7 +75,7 @@ impl Summary {
             .collect();
         let sum = |of: fn(&LayerSummary) -> u64| layers.iter().map(of).sum();
         Self {
-            parameters: sum(|l| l.parameters),
+            parameters: graph.parameters().iter().map(|v| graph.value(*v).ty.len() as u64).sum(),
             unshared_parameters: sum(|l| l.unshared_parameters),
             macs: sum(|l| l.macs),
             activation_bytes: sum(|l| l.activation_bytes),
