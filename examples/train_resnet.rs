@@ -36,10 +36,8 @@ fn run() -> Result<()> {
         warmup_epochs: 0.5,
         decay: Decay::Cosine,
         recipe: Recipe { optimizer, ..Default::default() },
-        seed: 1,
         augment: Some(Augment { crop_padding: 3, flip: true }),
-        drop_last: false,
-        threads: 2,
+        ..Default::default()
     };
 
     // Plans the steps, takes all memory and compiles every kernel it will need.

@@ -28,7 +28,7 @@ pub struct Cli {
 #[derive(Subcommand)]
 enum Command {
     /// Train a small network and print its test accuracy.
-    Train(train::Args),
+    Train(Box<train::Args>),
     /// Tell the classes of pictures.
     Predict(predict::Args),
     /// Measure how good a network is on a data set's test pictures.
@@ -57,7 +57,7 @@ enum Command {
 /// Runs a command; the result is the exit code.
 pub fn run(cli: Cli) -> Result<i32> {
     match cli.command {
-        Command::Train(args) => train::run(args),
+        Command::Train(args) => train::run(*args),
         Command::Predict(args) => predict::run(args),
         Command::Eval(args) => eval::run(args).map(|()| 0),
         Command::Plan(args) => plan::run(args).map(|()| 0),

@@ -146,7 +146,7 @@ fn looks_like_a_path(argument: &Path) -> bool {
 }
 
 /// The file of weights that a path means: itself, or the one in a run folder.
-fn file(path: &Path) -> Result<PathBuf> {
+pub fn file(path: &Path) -> Result<PathBuf> {
     if !path.is_dir() {
         return Ok(path.to_owned());
     }

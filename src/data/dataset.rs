@@ -98,6 +98,14 @@ impl Dataset {
         &self.images
     }
 
+    /// CRC-32 of all pictures and labels, to tell data sets apart.
+    pub fn fingerprint(&self) -> u32 {
+        let mut sum = crc32fast::Hasher::new();
+        sum.update(&self.images);
+        sum.update(bytemuck::cast_slice(&self.labels));
+        sum.finalize()
+    }
+
     /// The class of every picture, as an index into [`classes`](Self::classes).
     pub fn labels(&self) -> &[u32] {
         &self.labels

@@ -36,6 +36,26 @@ pub struct TrainConfig {
     pub threads: usize,
 }
 
+impl Default for TrainConfig {
+    /// He et al. 2015, but for the falls of the rate: a cosine is less to choose.
+    fn default() -> Self {
+        Self {
+            epochs: 10,
+            batch: 128,
+            accumulate: 1,
+            lr: 0.1,
+            warmup_epochs: 0.0,
+            decay: Decay::Cosine,
+            recipe: Recipe::default(),
+            seed: 1,
+            augment: None,
+            mix: None,
+            drop_last: false,
+            threads: 2,
+        }
+    }
+}
+
 impl TrainConfig {
     /// Pictures that are worked through at once.
     pub(super) fn micro_batch(&self) -> usize {

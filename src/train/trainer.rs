@@ -9,6 +9,7 @@ use crate::graph::PersistentKind;
 use crate::models::Model;
 use crate::nn::{Builder, Optimizer, Schedule};
 use crate::plan::{PersistentPort, Plan};
+use crate::weights::{Fit, Loaded, Weights};
 use crate::{Device, Error, Outputs, Result, Session, Tensor};
 use std::collections::VecDeque;
 use std::ops::ControlFlow;
@@ -47,10 +48,11 @@ impl Trainer {
         Ok(trainer)
     }
 
-    /// Begins with weights from elsewhere: values of the model by name. Those not among them stay as they are.
-    pub fn load(&mut self, tensors: &[(String, Tensor)]) -> Result<()> {
-        tensors.iter().try_for_each(|(name, tensor)| self.session.write(name, tensor))?;
-        self.start_average()
+    /// Begins with weights from elsewhere.
+    pub fn load(&mut self, weights: &Weights, fit: Fit) -> Result<Loaded> {
+        let loaded = weights.load(&mut self.session, fit)?;
+        self.start_average()?;
+        Ok(loaded)
     }
 
     /// The weights that are tested, and are the result of training: averaged ones if there are such.

@@ -14,6 +14,12 @@ pub enum Fit {
     Strict,
     /// What has a name and shape of the model is taken, and the rest of the model stays as it is.
     Partial,
+    /// As strict, but tensors whose first size is the number of classes may have been made for another number; those
+    /// of the model then stay as they are.
+    Body {
+        /// Classes that the model tells apart.
+        classes: usize,
+    },
 }
 
 /// What loading came to. Printed, it is a sentence.
@@ -27,6 +33,8 @@ pub struct Loaded {
     pub unexpected: Vec<String>,
     /// Names that both have, with how they differ.
     pub misfits: Vec<String>,
+    /// Names of the model that [`Fit::Body`] left as they are.
+    pub begun_anew: Vec<String>,
 }
 
 /// The most names that a list in a message has; networks have hundreds.
@@ -53,9 +61,9 @@ impl Weights {
     ) -> Result<Loaded> {
         let model = |p: &&PersistentPort| p.persistence.kind != PersistentKind::Optimizer;
         let ports = session.persistent().iter().filter(model).map(|p| (p.port.name.as_str(), &p.port.ty));
-        let (mut loaded, taken) = self.compare(ports);
+        let (mut loaded, taken) = self.compare(ports, fit);
         loaded.unexpected.retain(|name| !passed_over.contains(name));
-        if fit == Fit::Strict && !loaded.is_whole() {
+        if fit != Fit::Partial && !loaded.is_whole() {
             let problem = format!(
                 "does not fit the model: {loaded}; give the model it was made for, or load only what fits (--partial)"
             );
@@ -73,6 +81,7 @@ impl Weights {
     fn compare<'m>(
         &self,
         model: impl Iterator<Item = (&'m str, &'m TensorType)>,
+        fit: Fit,
     ) -> (Loaded, Vec<(String, &Tensor)>) {
         let (mut loaded, mut taken) = (Loaded::default(), Vec::new());
         let mut left: BTreeSet<&str> = self.names().collect();
@@ -83,6 +92,9 @@ impl Weights {
                 Some(Stored::Numbers(tensor)) if tensor.ty() == ty => {
                     loaded.taken.push(name.to_owned());
                     taken.push((name.to_owned(), tensor));
+                }
+                Some(Stored::Numbers(tensor)) if fit.replaces(tensor.shape(), &ty.shape) => {
+                    loaded.begun_anew.push(name.to_owned());
                 }
                 Some(Stored::Numbers(tensor)) => {
                     let (found, expected) = (tensor.shape(), &ty.shape);
@@ -113,8 +125,16 @@ impl Weights {
     }
 }
 
+impl Fit {
+    /// Whether a tensor of the model stays as it is, although a file has one of this name.
+    fn replaces(self, found: &[usize], expected: &[usize]) -> bool {
+        let Fit::Body { classes } = self else { return false };
+        expected.first() == Some(&classes) && found.len() == expected.len() && found[1..] == expected[1..]
+    }
+}
+
 impl Loaded {
-    /// Whether the file's tensors are the model's, all of them and no others.
+    /// Whether the file's tensors are the model's, all of them and no others, but for a head made anew.
     pub fn is_whole(&self) -> bool {
         self.missing.is_empty() && self.unexpected.is_empty() && self.misfits.is_empty()
     }
@@ -125,7 +145,8 @@ impl fmt::Display for Loaded {
         write!(f, "{} tensors fit", self.taken.len())?;
         list(f, "missing from it", &self.missing)?;
         list(f, "not in the model", &self.unexpected)?;
-        list(f, "different", &self.misfits)
+        list(f, "different", &self.misfits)?;
+        list(f, "made for other classes and begun anew", &self.begun_anew)
     }
 }
 
