@@ -1,12 +1,12 @@
 //! Fusion: operations that follow each other and become one, so that a tensor in between is neither
 //! written nor read. A graph goes in, and an equal one with fewer nodes comes out.
 
-use crate::graph::{Graph, Node, ValueId};
+use crate::graph::{Graph, Node, Phase, ValueId};
 use crate::op::{Add, BatchNorm, BatchNormEval, BatchNormGrad, Epilogue, Op, Relu, ReluGrad};
 use std::collections::{HashMap, HashSet};
 
 /// Joins batch norm, perhaps the sum with a residual, and ReLU, and backward the ReLU's gradient with that of
-/// the batch norm. Nodes that nothing depends on are left out.
+/// the batch norm; lets running statistics wait for the end of the step. Nodes that nothing depends on are left out.
 pub(super) fn fuse(graph: &Graph) -> Graph {
     let mut fusion = Fusion::new(graph);
     for index in 0..fusion.nodes.len() {
@@ -15,7 +15,7 @@ pub(super) fn fuse(graph: &Graph) -> Graph {
     for index in 0..fusion.nodes.len() {
         fusion.join_backward(index);
     }
-    graph.with_nodes(in_order(graph, fusion.nodes))
+    graph.with_nodes(states_last(graph, in_order(graph, fusion.nodes)))
 }
 
 struct Fusion {
@@ -154,4 +154,19 @@ fn in_order(graph: &Graph, nodes: Vec<Option<Node>>) -> Vec<Node> {
     }
     assert!(waiting.is_empty(), "no node waits for itself: `depends` keeps circles out");
     ordered
+}
+
+/// Moves what updates running statistics from the layers to the end, where it stands together and can become few launches.
+fn states_last(graph: &Graph, mut nodes: Vec<Node>) -> Vec<Node> {
+    let read: HashSet<ValueId> = nodes.iter().flat_map(|n| n.inputs.iter().copied()).collect();
+    let given_out: HashSet<ValueId> = graph.outputs().iter().map(|(_, v)| *v).collect();
+    let only_state = |v: &ValueId| !read.contains(v) && !given_out.contains(v);
+    let waits = |node: &Node| matches!(node.op, Op::Blend(_)) && node.outputs.iter().all(only_state);
+    let layers = nodes.iter().rposition(|n| n.phase != Phase::Update).map_or(0, |last| last + 1);
+    let rest = nodes.split_off(layers);
+    let (late, mut nodes): (Vec<Node>, Vec<Node>) = nodes.into_iter().partition(waits);
+    let late = late.into_iter();
+    nodes.extend(late.map(|n| Node { scope: "running statistics".into(), phase: Phase::Update, ..n }));
+    nodes.extend(rest);
+    nodes
 }
