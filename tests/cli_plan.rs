@@ -183,6 +183,22 @@ fn operations_stay_apart_if_asked() {
     assert_eq!((relus(&fused), relus(&apart)), (0, 19));
 }
 
+/// Only where it pays, and nowhere if forbidden; what is forbidden cannot be asked for.
+#[test]
+fn fewer_multiplications_can_be_forbidden() {
+    let args =
+        ["plan", "resnet18-cifar", "--input", "3x32x32", "--family", "software", "--subgroup", "8", "--json"];
+    let (free, forbidden) = (json(&args), json(&[&args[..], &["--no-winograd"]].concat()));
+    for phase in ["forward", "backward"] {
+        let taken = |plan| kernels(plan, phase).iter().any(|kernel| kernel.starts_with("winograd"));
+        assert_eq!((taken(&free), taken(&forbidden)), (true, false), "{phase}");
+    }
+    let gpu = json(&["plan", "resnet18-cifar", "--input", "3x32x32", "--family", "gpu", "--json"]);
+    assert!(!kernels(&gpu, "forward").iter().any(|kernel| kernel.starts_with("winograd")));
+    let contradiction = [&args[..], &["--no-winograd", "--kernel", "forward=winograd"]].concat();
+    assert!(complaint(&contradiction, 1).contains("no layer can use it"));
+}
+
 /// Counted by hand for a batch of 64 at 32 x 32: activations of 16 channels are of `A` bytes.
 #[test]
 fn layers_say_the_least_they_have_to_move() {

@@ -23,6 +23,7 @@ pub mod optimizer;
 pub mod pool;
 pub mod reduce;
 pub mod softmax;
+pub mod winograd;
 
 pub(crate) use executor::CpuExecutor;
 

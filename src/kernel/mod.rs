@@ -200,8 +200,9 @@ kernels! {
         MATMUL_PACK = "matmul_pack", threads 64 [];
     }
 
-    "matmul_panels.wgsl", matmul_panels(MatmulPanels), reads 3, writes 1, twin (cpu::matmul_panels::matmul_panels); (rows) {
-        MATMUL_PANELS = "matmul_panels", threads 64 [16];
+    "matmul_panels.wgsl", matmul_panels(MatmulPanels), reads 3, writes 1, twin (cpu::matmul_panels::matmul_panels); (rows, quads) {
+        MATMUL_PANELS = "matmul_panels", threads 64 [16, 0];
+        MATMUL_PANELS_QUADS = "matmul_panels_quads", threads 64 [16, 1];
     }
 
     "im2col.wgsl", im2col(Conv), reads 1, writes 1, twin (cpu::conv::im2col, fast cpu::conv::im2col_fast); () {
@@ -265,6 +266,30 @@ kernels! {
         CONV_GEMM_GRAD_WEIGHT_64X64 = "conv_gemm_grad_weight_64x64", threads 256 [64, 64, 16, 4, 4];
         CONV_GEMM_GRAD_WEIGHT_32X128 = "conv_gemm_grad_weight_32x128", threads 256 [32, 128, 16, 4, 4];
         CONV_GEMM_GRAD_WEIGHT_16X128 = "conv_gemm_grad_weight_16x128", threads 128 [16, 128, 16, 4, 4];
+    }
+
+    "winograd.wgsl", winograd_input(WinogradTiles), reads 1, writes 1, twin (cpu::winograd::winograd_input); (tile, quads) {
+        WINOGRAD_INPUT_2X2 = "winograd_input_2x2", threads 64 [2, 0];
+        WINOGRAD_INPUT_4X4 = "winograd_input_4x4", threads 64 [4, 0];
+        WINOGRAD_INPUT_4X4_QUADS = "winograd_input_4x4_quads", threads 64 [4, 1];
+    }
+    "winograd.wgsl", winograd_upstream(WinogradTiles), reads 1, writes 1, twin (cpu::winograd::winograd_upstream); (tile, quads) {
+        WINOGRAD_UPSTREAM_2X2 = "winograd_upstream_2x2", threads 64 [2, 0];
+        WINOGRAD_UPSTREAM_4X4 = "winograd_upstream_4x4", threads 64 [4, 0];
+        WINOGRAD_UPSTREAM_4X4_QUADS = "winograd_upstream_4x4_quads", threads 64 [4, 1];
+    }
+    "winograd.wgsl", winograd_output(WinogradTiles), reads 2, writes 1, twin (cpu::winograd::winograd_output); (tile, quads) {
+        WINOGRAD_OUTPUT_2X2 = "winograd_output_2x2", threads 64 [2, 0];
+        WINOGRAD_OUTPUT_4X4 = "winograd_output_4x4", threads 64 [4, 0];
+        WINOGRAD_OUTPUT_4X4_QUADS = "winograd_output_4x4_quads", threads 64 [4, 1];
+    }
+    "winograd.wgsl", winograd_filter(WinogradFilters), reads 1, writes 1, twin (cpu::winograd::winograd_filter); (tile, quads) {
+        WINOGRAD_FILTER_2X2 = "winograd_filter_2x2", threads 64 [2, 0];
+        WINOGRAD_FILTER_4X4 = "winograd_filter_4x4", threads 64 [4, 0];
+    }
+    "winograd.wgsl", winograd_filter_grad(WinogradFilters), reads 1, writes 1, twin (cpu::winograd::winograd_filter_grad); (tile, quads) {
+        WINOGRAD_FILTER_GRAD_2X2 = "winograd_filter_grad_2x2", threads 64 [2, 0];
+        WINOGRAD_FILTER_GRAD_4X4 = "winograd_filter_grad_4x4", threads 64 [4, 0];
     }
 
     "conv_direct.wgsl", conv_direct(Conv), reads 3, writes 1, twin (cpu::conv::conv_direct, fast cpu::fast::conv::forward); () {

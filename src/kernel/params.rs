@@ -217,6 +217,46 @@ params! {
         images_per_slice: u32,
     }
 
+    /// Tiles of pictures for a convolution by fewer multiplications; see `shaders/winograd.wgsl`.
+    WinogradTiles {
+        /// Rows and columns of a tile: 2 or 4.
+        tile: u32,
+        images: u32,
+        image_start: u32,
+        channels: u32,
+        height: u32,
+        width: u32,
+        /// Where the first patch begins above and left of the picture; may be negative, in two's complement.
+        padding_h: u32,
+        padding_w: u32,
+        /// Tiles of a picture.
+        down: u32,
+        across: u32,
+        has_bias: u32,
+        /// 1: channels lie along the panels, and tiles along the depth.
+        by_channel: u32,
+        /// Order of the operand that is made.
+        panels: u32,
+        depth: u32,
+        panel_width: u32,
+    }
+
+    /// Filters for the same.
+    WinogradFilters {
+        tile: u32,
+        outs: u32,
+        ins: u32,
+        /// Where a tap lies: strides by output and input channel, a start, and steps by tap.
+        w_out: u32,
+        w_in: u32,
+        w_start: u32,
+        w_down: u32,
+        w_right: u32,
+        panels: u32,
+        depth: u32,
+        panel_width: u32,
+    }
+
     /// A convolution, or its transpose, described in full; see `shaders/conv_gemm.wgsl`. Channels are those of one
     /// group.
     ConvGemm {

@@ -110,6 +110,11 @@ fn convolutions() -> Vec<Case> {
         conv("stride2_7x7", [1, 3, 20, 24], [17, 3, 7, 7], false, Conv2d { stride: [2, 2], ..pad(3, 3) }),
         conv("rows_of_five", [2, 3, 12, 12], [4, 3, 5, 5], true, plain),
         conv("rows_of_five_padded", [2, 18, 5, 8], [17, 18, 3, 5], false, pad(1, 4)),
+        // Tiles cut off at both edges, no padding, and more of it than the transpose has.
+        conv("unpadded3x3", [1, 1, 7, 9], [1, 1, 3, 3], true, plain),
+        conv("unpadded3x3_quads", [3, 5, 10, 8], [17, 5, 3, 3], true, plain),
+        conv("padded3x3_by_two", [2, 3, 5, 6], [5, 3, 3, 3], false, pad(2, 2)),
+        conv("padded3x3_by_three", [1, 2, 4, 5], [3, 2, 3, 3], true, pad(3, 0)),
         // More pictures than there are slices of a weight gradient, and the last slice short.
         conv("many_pictures", [37, 2, 5, 5], [3, 2, 3, 3], true, pad(1, 1)),
         conv("many_pictures_pointwise", [67, 3, 3, 3], [5, 3, 1, 1], true, plain),
