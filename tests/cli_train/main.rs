@@ -5,6 +5,7 @@
 mod bad_data;
 mod folders;
 mod place;
+mod resume;
 mod runs;
 mod settings;
 mod stopping;

@@ -11,7 +11,8 @@ use tempfile::TempDir;
 
 pub const PROGRAM: &str = env!("CARGO_BIN_EXE_striate");
 
-pub const FILES: [&str; 4] = ["config.json", "metrics.csv", "model.safetensors", "curves.svg"];
+pub const FILES: [&str; 6] =
+    ["config.json", "metrics.csv", "model.safetensors", "best.safetensors", "checkpoints", "curves.svg"];
 
 /// A folder with a tiny data set of MNIST's form, and room for a run.
 pub struct Place {
@@ -125,7 +126,8 @@ pub fn list(dir: &Path) -> Vec<String> {
 
 /// All files of a folder.
 pub fn contents(dir: &Path) -> BTreeMap<String, Vec<u8>> {
-    list(dir).into_iter().map(|name| (name.clone(), std::fs::read(dir.join(name)).unwrap())).collect()
+    let files = list(dir).into_iter().filter(|name| dir.join(name).is_file());
+    files.map(|name| (name.clone(), std::fs::read(dir.join(name)).unwrap())).collect()
 }
 
 pub fn sorted(names: &[&str]) -> Vec<String> {
