@@ -104,7 +104,7 @@ fn predict_refuses_in_one_sentence() -> Outcome {
     place.write("names.txt", b"cat\ndog\n");
     place.write("nothing.txt", b"\n");
     let cases: [(&[&str], &[&str]); 16] = [
-        (&["alexnot", "run", "one.png"], &["alexnot", "there are"]),
+        (&["alexnot", "run", "one.png"], &["alexnot", "did you mean alexnet"]),
         (&["resnet8", "nowhere", "one.png"], &["nowhere: cannot read"]),
         (&["no/where", "one.png"], &["no/where: is not there"]),
         (&["resnet20", "run", "one.png"], &["weights of resnet8, not of resnet20"]),
@@ -168,7 +168,7 @@ fn eval_refuses_in_one_sentence() -> Outcome {
     place.write("cifar/test.bin", &[0; 3074]);
     place.write("cifar/train.bin", &[0; 3074]);
     let cases: [(&[&str], &[&str]); 6] = [
-        (&["alexnot", "run"], &["alexnot", "there are"]),
+        (&["alexnot", "run"], &["alexnot", "did you mean alexnet"]),
         (&["resnet8"], &["resnet8: is a model; give its weights too"]),
         (&["run", "run"], &["run: is one argument too many"]),
         (&["run", "--dataset", "cifar100", "--data", "cifar"], &["--dataset", "3 channels", "want 1"]),

@@ -41,9 +41,12 @@ const COUNTER: &str = "num_batches_tracked";
 #[derive(Clone, Debug)]
 pub struct Weights {
     path: PathBuf,
-    tensors: BTreeMap<String, Stored>,
+    tensors: Tensors,
     metadata: BTreeMap<String, String>,
 }
+
+/// What a file holds, by name.
+type Tensors = BTreeMap<String, Stored>;
 
 /// A tensor of a file.
 #[derive(Clone, Debug)]
@@ -107,7 +110,7 @@ impl Weights {
 }
 
 /// Without batch norms' counters and `DataParallel`'s prefix.
-fn as_in_models(tensors: BTreeMap<String, Stored>) -> BTreeMap<String, Stored> {
+fn as_in_models(tensors: Tensors) -> Tensors {
     const PREFIX: &str = "module.";
     let wrapped = tensors.keys().all(|name| name.starts_with(PREFIX));
     let inner = |name: String| if wrapped { name[PREFIX.len()..].to_owned() } else { name };

@@ -3,7 +3,7 @@
 //! Layout: <https://github.com/huggingface/safetensors>.
 
 use super::element::Float;
-use super::{COUNTER, Stored};
+use super::{COUNTER, Stored, Tensors};
 use crate::file::write_file;
 use crate::{Error, Result, Tensor};
 use safetensors::{Dtype, SafeTensorError, SafeTensors, tensor::TensorView};
@@ -11,7 +11,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 /// The tensors and the metadata of a file, or what is wrong with it.
-pub fn read(bytes: &[u8]) -> Result<(BTreeMap<String, Stored>, BTreeMap<String, String>), String> {
+pub fn read(bytes: &[u8]) -> Result<(Tensors, BTreeMap<String, String>), String> {
     let (_, header) = SafeTensors::read_metadata(bytes).map_err(|e| explain(bytes, e))?;
     let file = SafeTensors::deserialize(bytes).map_err(|e| explain(bytes, e))?;
     let tensor = |view: TensorView| -> Result<Stored> {

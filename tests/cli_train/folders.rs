@@ -16,7 +16,7 @@ fn an_earlier_run_stays_until_it_is_replaced() {
     };
     same(&[], &["run", "holds an earlier run", "--force", "--out"]);
     let failures: [(&[&str], &str); 14] = [
-        (&["--model", "alexnet"], "--model"),
+        (&["--model", "alexnot"], "--model"),
         (&["--dataset", "imagenet"], "--dataset"),
         (&["--data", "nowhere"], "nowhere"),
         (&["--dataset", "cifar10", "--data", "short"], "short"),

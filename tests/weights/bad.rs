@@ -73,7 +73,7 @@ fn pickles_that_ask_for_more_than_there_is() {
     fails(b"\x80\x02\x85.", &["more values than it has"]);
     fails(b"\x80\x02h\x07.", &["never kept"]);
     fails(b"\x80\x02X\xff\xff\xff\xffabc.", &["ends in the middle"]);
-    fails(b"\x80\x02cbuiltins\neval\nX\x01\0\0\01\x85R.", &["builtins.eval"]);
+    fails(b"\x80\x02cbuiltins\neval\nX\x01\0\0\x001\x85R.", &["builtins.eval"]);
     fails(b"\x80\x02(cos\nsystem\nX\x01\0\0\0ao.", &["os.system"]);
     fails(b"\x80\x02(ios\nsystem\n.", &["os.system"]);
     fails(b"\x80\x04\x8c\x02os\x8c\x06system\x93)R.", &["os.system"]);

@@ -9,11 +9,11 @@
 
 mod pickle;
 
-use super::Stored;
 use super::element::Float;
+use super::{Stored, Tensors};
 use crate::Tensor;
 use pickle::{Element, Pickle, TensorRef, Value};
-use std::collections::{BTreeMap, HashMap};
+use std::collections::HashMap;
 use std::io::{Cursor, Read};
 use zip::result::ZipError;
 use zip::{CompressionMethod, ZipArchive};
@@ -51,7 +51,7 @@ impl Kind {
 }
 
 /// The tensors of a state dict, or what is wrong with the file.
-pub fn read(kind: Kind, bytes: &[u8]) -> Result<BTreeMap<String, Stored>, String> {
+pub fn read(kind: Kind, bytes: &[u8]) -> Result<Tensors, String> {
     if kind == Kind::Legacy {
         return Err("has PyTorch's format from before 1.6; write it anew in Python: \
             torch.save(torch.load(FILE, map_location='cpu', weights_only=True), NEW)"
@@ -64,7 +64,7 @@ pub fn read(kind: Kind, bytes: &[u8]) -> Result<BTreeMap<String, Stored>, String
     }
     let pickle = Pickle::read(&text).map_err(|e| format!("cannot be read as a state dict: {e}; {SAVE}"))?;
     let tensors = state_dict(&pickle)?;
-    let mut read = BTreeMap::new();
+    let mut read = Tensors::new();
     for (name, tensor) in tensors {
         let stored = archive.tensor(tensor).map_err(|problem| format!("{name} {problem}"))?;
         read.insert(name.to_owned(), stored);
