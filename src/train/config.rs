@@ -137,7 +137,7 @@ impl TrainConfig {
                 format!("must be a number of epochs from 0 on, and is {found}"),
             ));
         }
-        if self.accumulate == 0 || self.batch % self.accumulate != 0 {
+        if self.accumulate == 0 || !self.batch.is_multiple_of(self.accumulate) {
             let problem = format!(
                 "the {} pictures of a step cannot be worked through in {} equal batches; give a divisor of {0}",
                 self.batch, self.accumulate

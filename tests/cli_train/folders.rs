@@ -8,7 +8,7 @@ fn an_earlier_run_stays_until_it_is_replaced() {
     let place = Place::new();
     place.trained(&[]);
     let earlier = contents(&place.out());
-    assert_eq!(earlier.len(), 4);
+    assert_eq!(earlier.len(), 5);
     place.write("short/data_batch_1.bin", b"short");
     let same = |args: &[&str], words: &[&str]| {
         assert_refused(&place.train(args).output().unwrap(), &format!("{args:?}"), words);
@@ -72,8 +72,14 @@ fn a_full_disk_is_told_with_the_file() {
     // What is missing afterwards: the file itself, and what comes later; the weights are always tried.
     let cases: [(&str, &[&str]); 3] = [
         ("metrics.csv", &["config.json", "curves.svg", "model.safetensors"]),
-        ("model.safetensors", &["config.json", "curves.svg", "metrics.csv"]),
-        ("curves.svg", &["config.json", "metrics.csv", "model.safetensors"]),
+        (
+            "model.safetensors",
+            &["best.safetensors", "checkpoints", "config.json", "curves.svg", "metrics.csv"],
+        ),
+        (
+            "curves.svg",
+            &["best.safetensors", "checkpoints", "config.json", "metrics.csv", "model.safetensors"],
+        ),
     ];
     for (file, left) in cases {
         let place = Place::new();

@@ -115,7 +115,7 @@ pub struct Args {
     pub force: bool,
     /// Go on with the run in this folder where it was last kept, with the flags it was begun with. On the same device
     /// its weights become, bit for bit, what they would have been without the break
-    #[arg(long, value_name = "DIR", conflicts_with_all = ["out", "force", "weights"])]
+    #[arg(long, value_name = "DIR")]
     pub resume: Option<PathBuf>,
     /// Steps from one checkpoint to the next; there is also one after each epoch
     #[arg(long, default_value_t = 500, value_name = "STEPS", value_parser = clap::value_parser!(u32).range(1..))]

@@ -36,6 +36,11 @@ pub fn run(args: Args) -> Result<i32> {
 }
 
 fn run_named(args: &Args) -> Result<i32> {
+    if args.resume.is_some() && (args.out.is_some() || args.force || args.weights.is_some()) {
+        let problem =
+            "goes on in its own folder with its own weights; leave --out, --force and --weights away";
+        return Err(Error::argument("resume", problem));
+    }
     let restored = args.resume.as_deref().map(resume::restored).transpose()?;
     let args = restored.as_ref().unwrap_or(args);
     let out = args.resume.clone().unwrap_or_else(|| args.out_path());
@@ -67,7 +72,7 @@ fn run_named(args: &Args) -> Result<i32> {
         model.name(),
         memory as f64 / (1 << 20) as f64
     ));
-    if let Some(path) = &args.weights {
+    if let (Some(path), None) = (&args.weights, &earlier) {
         let loaded = trainer.load(&Weights::read(&weights_file(path)?)?, args.fit(classes))?;
         say(&format!("weights  {}: {loaded}", path.display()));
     }
