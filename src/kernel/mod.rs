@@ -88,7 +88,14 @@ impl PartialEq for Kernel {
 }
 
 /// Texts put in front of the shaders that use them.
-const PIECES: [(&str, &str); 1] = [("panels.wgsl", include_str!("../../shaders/panels.wgsl"))];
+const PIECES: [(&str, &str); 6] = [
+    ("panels.wgsl", include_str!("../../shaders/panels.wgsl")),
+    ("conv_params.wgsl", include_str!("../../shaders/conv_params.wgsl")),
+    ("conv_gemm_params.wgsl", include_str!("../../shaders/conv_gemm_params.wgsl")),
+    ("conv_window_rows.wgsl", include_str!("../../shaders/conv_window_rows.wgsl")),
+    ("matmul_params.wgsl", include_str!("../../shaders/matmul_params.wgsl")),
+    ("matmul_bias.wgsl", include_str!("../../shaders/matmul_bias.wgsl")),
+];
 const PRELUDE: &str = include_str!("../../shaders/prelude.wgsl");
 
 /// The buffers bound to a launch on the CPU, as 32-bit words.
