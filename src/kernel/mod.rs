@@ -88,13 +88,14 @@ impl PartialEq for Kernel {
 }
 
 /// Texts put in front of the shaders that use them.
-const PIECES: [(&str, &str); 6] = [
+const PIECES: [(&str, &str); 7] = [
     ("panels.wgsl", include_str!("../../shaders/panels.wgsl")),
     ("conv_params.wgsl", include_str!("../../shaders/conv_params.wgsl")),
     ("conv_gemm_params.wgsl", include_str!("../../shaders/conv_gemm_params.wgsl")),
     ("conv_window_rows.wgsl", include_str!("../../shaders/conv_window_rows.wgsl")),
     ("matmul_params.wgsl", include_str!("../../shaders/matmul_params.wgsl")),
     ("matmul_bias.wgsl", include_str!("../../shaders/matmul_bias.wgsl")),
+    ("pool_params.wgsl", include_str!("../../shaders/pool_params.wgsl")),
 ];
 const PRELUDE: &str = include_str!("../../shaders/prelude.wgsl");
 
@@ -314,6 +315,12 @@ kernels! {
         BATCH_NORM_GRAD_INPUT_QUADS = "batch_norm_grad_input_quads", threads 64 [1];
     }
 
+    "pool_halves.wgsl", max_pool_halves(Pool), reads 1, writes 2, twin (cpu::pool::max_pool); () {
+        MAX_POOL_HALVES = "max_pool_halves", threads 64 [];
+    }
+    "pool_halves.wgsl", max_pool_grad_halves(Pool), reads 2, writes 1, twin (cpu::pool::max_pool_grad); () {
+        MAX_POOL_GRAD_HALVES = "max_pool_grad_halves", threads 64 [];
+    }
     "pool.wgsl", max_pool(Pool), reads 1, writes 2, twin (cpu::pool::max_pool); (adaptive, apart) {
         MAX_POOL = "max_pool", threads 64 [0, 0];
         ADAPTIVE_MAX_POOL = "adaptive_max_pool", threads 64 [1, 0];
