@@ -5,7 +5,7 @@
 //   y[n, o, oy, ox] = bias[o] + sum over c, ky, kx of  x[n, g(o) + c, iy, ix] * w(o, c, ky, kx)
 //
 // with iy = oy * stride_h - padding_h + ky * dilation_h, ix = ox * {{ stride }} - padding_w + kx, zeros outside the picture, and g(o) the
-// first channel of o's group. x: [batch, groups * in_channels, in_h, in_w]; y(n, o, oy, ox) lies at (n, o) * y_plane + y_start + oy *
+// first channel of o's group; then the epilogue (conv_epilogue.wgsl). x: [batch, groups * in_channels, in_h, in_w]; y(n, o, oy, ox) lies at (n, o) * y_plane + y_start + oy *
 // y_down + ox * y_right, so that one phase of an input gradient at stride 2 can be written by itself.
 // w: as conv_pack.wgsl leaves it, a line of weights for each group, block of {{ channels }} channels, channel c and window of taps.
 //
@@ -16,14 +16,18 @@
 // Needs subgroups of exactly {{ subgroup }} lanes. Dispatch: a workgroup for each {{ threads }} tiles and block of channels, blocks innermost.
 
 // uses conv_window_rows.wgsl
+// uses conv_epilogue.wgsl
 
 {%- set loads = (channels * taps_h * taps_w + 4 * subgroup - 1) // (4 * subgroup) %}
 
+alias Value = {{ 'vec4f' if quads else 'f32' }};
+
 @group(0) @binding(0) var<uniform> params: ConvWindow;
-@group(0) @binding(1) var<storage, read> x: array<{{ 'vec4f' if quads else 'f32' }}>;
+@group(0) @binding(1) var<storage, read> x: array<Value>;
 @group(0) @binding(2) var<storage, read> w: array<vec4f>;
 @group(0) @binding(3) var<storage, read> bias: array<f32>;
-@group(0) @binding(4) var<storage, read_write> y: array<{{ 'vec4f' if quads else 'f32' }}>;
+@group(0) @binding(4) var<storage, read> residual: array<Value>;
+@group(0) @binding(5) var<storage, read_write> y: array<Value>;
 
 @compute @workgroup_size({{ threads }})
 fn conv_window(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) groups: vec3u, @builtin(subgroup_id) subgroup: u32, @builtin(subgroup_invocation_id) lane: u32) {
@@ -123,11 +127,11 @@ fn conv_window(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) gro
         if (oy + {{ r }}u < params.out_h) {
             let to = at + {{ o }}u * params.y_plane + {{ r }}u * params.y_down;
       {%- if quads %}
-            y[to / 4u] = vec4f({% for q in range(4) %}a{{ o }}_{{ r * 4 + q }}{% if not loop.last %}, {% endif %}{% endfor %}) + shift;
+            y[to / 4u] = finished(vec4f({% for q in range(4) %}a{{ o }}_{{ r * 4 + q }}{% if not loop.last %}, {% endif %}{% endfor %}) + shift, to / 4u);
       {%- else %}
-            y[to] = a{{ o }}_{{ r * 4 }} + shift;
+            y[to] = finished(a{{ o }}_{{ r * 4 }} + shift, to);
          {%- for q in range(1, 4) %}
-            if (ox + {{ q }}u < params.out_w) { y[to + {{ q }}u * params.y_right] = a{{ o }}_{{ r * 4 + q }} + shift; }
+            if (ox + {{ q }}u < params.out_w) { let to{{ q }} = to + {{ q }}u * params.y_right; y[to{{ q }}] = finished(a{{ o }}_{{ r * 4 + q }} + shift, to{{ q }}); }
          {%- endfor %}
       {%- endif %}
         }

@@ -7,7 +7,7 @@ struct ConvWindow {
     batch: u32, in_channels: u32, in_h: u32, in_w: u32, out_channels: u32, out_h: u32, out_w: u32,
     kernel_h: u32, kernel_w: u32, stride_h: u32, stride_w: u32, dilation_h: u32, padding_h: u32, padding_w: u32, groups: u32,
     y_plane: u32, y_start: u32, y_down: u32, y_right: u32,
-    across: u32, line: u32, channels: u32, taps_h: u32, taps_w: u32, has_bias: u32, images_per_slice: u32,
+    across: u32, line: u32, channels: u32, taps_h: u32, taps_w: u32, has_bias: u32, epilogue: u32, images_per_slice: u32,
 }
 
 {%- set columns = 3 * stride + taps_w %}

@@ -196,6 +196,7 @@ impl Row {
                 padding: self.pair("padding"),
                 dilation: self.pair("dilation"),
                 groups: self.size("groups"),
+                ..Default::default()
             }
             .into(),
             "matmul" => {

@@ -4,6 +4,8 @@ mod batch_norm;
 mod conv;
 mod dropout;
 mod elementwise;
+mod epilogue;
+mod fold;
 mod loss;
 mod matmul;
 mod optimizer;
@@ -13,10 +15,12 @@ mod shape;
 mod softmax;
 mod window;
 
-pub use batch_norm::{BatchNorm, BatchNormEval, BatchNormEvalGrad, BatchNormGrad, Epilogue};
+pub use batch_norm::{BatchNorm, BatchNormEval, BatchNormEvalGrad, BatchNormGrad};
 pub use conv::{Conv2d, Conv2dGradInput, Conv2dGradWeight};
 pub use dropout::Dropout;
 pub use elementwise::{Add, Blend, Relu, ReluGrad, Scale};
+pub use epilogue::Epilogue;
+pub use fold::FoldBatchNorm;
 pub use loss::{CrossEntropy, CrossEntropyGrad, TopK};
 pub use matmul::Matmul;
 pub use optimizer::{Adam, ClipCoefficient, Sgd};
@@ -136,6 +140,7 @@ operations! {
     CrossEntropy,
     CrossEntropyGrad,
     Dropout,
+    FoldBatchNorm,
     LogSoftmax,
     LogSoftmaxGrad,
     Matmul,
