@@ -4,9 +4,8 @@
 //   max_pool_halves        y = the window's maximum, index = where it stands in its plane (the first one; a NaN wins)
 //   max_pool_grad_halves   dx[i] = dy of i's window if its index is i, else 0
 //
-// Loads that differ between lanes are what costs on software adapters, and everywhere two windows share one: an invocation has
-// two windows, of which a row is four pixels of x. Rows of all planes are numbered through: those of y by
-// `row`, and window row `row` reads rows 2 * row and 2 * row + 1 of x. Dispatch: ceil(planes * in_h / 2 * in_w / 4 / 64) workgroups.
+// Loads are what costs, so an invocation has two windows side by side, of which a row is one vector of four pixels. Rows of y are
+// numbered through all planes, and row r reads rows 2r and 2r + 1 of x. Dispatch: ceil(planes * out_h * in_w / 4 / 64) workgroups.
 
 // uses pool_params.wgsl
 

@@ -2,7 +2,7 @@
 
 use crate::cpu::CpuExecutor;
 use crate::gpu::{self, AdapterSummary, Gpu, GpuExecutor};
-use crate::plan::{PersistentPort, Plan, Target};
+use crate::plan::{Layout, Plan, Target};
 use crate::session::Executor;
 use crate::{Error, Result};
 use std::sync::Arc;
@@ -145,14 +145,10 @@ impl Device {
         }
     }
 
-    pub(crate) fn executor(
-        &self,
-        plans: &[Plan],
-        persistent: &[PersistentPort],
-    ) -> Result<Box<dyn Executor>> {
+    pub(crate) fn executor(&self, plans: &[Plan], layout: Layout) -> Result<Box<dyn Executor>> {
         Ok(match &self.kind {
-            Kind::Gpu(gpu) => Box::new(GpuExecutor::new(gpu.clone(), plans, persistent)?),
-            Kind::Cpu { reference } => Box::new(CpuExecutor::new(plans, persistent, *reference)),
+            Kind::Gpu(gpu) => Box::new(GpuExecutor::new(gpu.clone(), plans, layout)?),
+            Kind::Cpu { reference } => Box::new(CpuExecutor::new(plans, layout, *reference)),
         })
     }
 }

@@ -1,7 +1,7 @@
 //! Running plans: weights that live on a device, and steps that are submitted and answered later.
 
 use crate::graph::{Init, PersistentKind};
-use crate::plan::{PersistentPort, Plan, Port, span};
+use crate::plan::{Layout, PersistentPort, Plan, Port};
 use crate::rng::SplitMix64;
 use crate::timing::{Each, Profile, Timing};
 use crate::{Device, Error, Result, Tensor, TensorType};
@@ -66,6 +66,7 @@ pub struct Session {
     executor: Box<dyn Executor>,
     plans: Vec<Plan>,
     persistent: Vec<PersistentPort>,
+    bytes: u64,
     pending: usize,
 }
 
@@ -75,9 +76,11 @@ impl Session {
     /// [`Session::write`].
     pub fn new(device: &Device, plans: Vec<Plan>) -> Result<Self> {
         let persistent = merge_persistent(&plans)?;
-        check_memory(&plans, &persistent, device.target().memory)?;
-        let executor = device.executor(&plans, &persistent)?;
-        Ok(Self { executor, plans, persistent, pending: 0 })
+        let layout = Layout::new(&plans, &persistent)?;
+        let bytes = layout.bytes();
+        check_memory(bytes, device.target().memory)?;
+        let executor = device.executor(&plans, layout)?;
+        Ok(Self { executor, plans, persistent, bytes, pending: 0 })
     }
 
     /// The plans, in the order given.
@@ -92,7 +95,7 @@ impl Session {
 
     /// Bytes of device memory that the session takes, from its first to its last step.
     pub fn bytes(&self) -> u64 {
-        bytes(&self.plans, &self.persistent)
+        self.bytes
     }
 
     /// Gives every persistent value its first contents. A value's numbers depend on the seed and on its
@@ -202,21 +205,9 @@ impl Session {
     }
 }
 
-/// Sizes of the transient buffers that serve all plans: the largest each plan wants of its n-th.
-pub(crate) fn shared_slots(plans: &[Plan]) -> Vec<u64> {
-    let count = plans.iter().map(|p| p.slots.len()).max().unwrap_or(0);
-    (0..count).map(|i| plans.iter().filter_map(|p| p.slots.get(i)).copied().max().unwrap_or(0)).collect()
-}
-
-fn bytes(plans: &[Plan], persistent: &[PersistentPort]) -> u64 {
-    let persistent: u64 = persistent.iter().map(|p| span(p.port.ty.bytes())).sum();
-    let inputs: u64 = plans.iter().map(Plan::input_bytes).sum();
-    persistent + inputs + shared_slots(plans).iter().sum::<u64>()
-}
-
 /// Whether all plans fit together: each fits alone, or it would not be there.
-fn check_memory(plans: &[Plan], persistent: &[PersistentPort], memory: Option<u64>) -> Result<()> {
-    let (bytes, mib) = (bytes(plans, persistent), |bytes: u64| bytes as f64 / (1 << 20) as f64);
+fn check_memory(bytes: u64, memory: Option<u64>) -> Result<()> {
+    let mib = |bytes: u64| bytes as f64 / (1 << 20) as f64;
     match memory {
         Some(memory) if bytes > memory => Err(Error::TooLarge(format!(
             "the plans take {:.1} MiB of memory, but the device has {:.1} MiB; use a smaller batch, smaller pictures or a smaller model",

@@ -208,8 +208,8 @@ fn layers_say_the_least_they_have_to_move() {
         ("layer1.0.bn2", "forward", 3 * A + 4 * per_channel),
         // The upstream gradient and the input once for both gradients, which go out with the weight.
         ("layer1.0.conv1", "backward", 3 * A + 2 * weight),
-        // Two states of 16 channels: old, the batch's, and new.
-        ("layer1.0.bn1", "update", 2 * 3 * per_channel),
+        // Two states of each of 7 x 16, 7 x 32 and 7 x 64 channels: old, the batch's, and new.
+        ("running statistics", "update", 2 * 3 * 7 * (16 + 32 + 64) * 4),
     ] {
         assert_eq!(group(scope, phase)["least"], least, "{scope} {phase}");
     }

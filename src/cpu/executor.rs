@@ -2,8 +2,8 @@
 
 use crate::Result;
 use crate::kernel::{Io, Kernel, Twin};
-use crate::plan::{Launch, PersistentPort, Place, Plan, StorageId};
-use crate::session::{Answer, Executor, shared_slots};
+use crate::plan::{Launch, Layout, Plan, Port, StorageId};
+use crate::session::{Answer, Executor};
 use crate::timing::{HostClock, Profile};
 use std::collections::{HashMap, VecDeque};
 use std::ops::Range;
@@ -13,7 +13,8 @@ use std::time::Instant;
 pub(crate) struct CpuExecutor {
     /// Every buffer, as words.
     memory: Vec<Vec<u32>>,
-    persistent: HashMap<String, usize>,
+    /// By name: buffer and first word of a persistent value.
+    persistent: HashMap<String, (usize, usize)>,
     programs: Vec<Program>,
     answers: VecDeque<Answer>,
     reference: bool,
@@ -23,44 +24,35 @@ pub(crate) struct CpuExecutor {
 
 struct Program {
     plan: Plan,
-    /// By storage: index into the memory.
-    buffers: Vec<usize>,
+    /// By storage: its buffer, and its words there. Those that nothing touches are empty.
+    regions: Vec<(usize, Range<usize>)>,
 }
 
 impl CpuExecutor {
     /// With `reference`, every kernel runs as its plain twin, written from the definition; else as its
     /// fast one where it has one.
-    pub fn new(plans: &[Plan], persistent: &[PersistentPort], reference: bool) -> Self {
-        let mut memory: Vec<Vec<u32>> =
-            shared_slots(plans).iter().map(|bytes| vec![0; bytes.div_ceil(4) as usize]).collect();
-        let mut allocate = |words: usize| {
-            memory.push(vec![0; words]);
-            memory.len() - 1
-        };
-        let persistent: HashMap<String, usize> =
-            persistent.iter().map(|p| (p.port.name.clone(), allocate(p.port.ty.len()))).collect();
-        let programs = plans
-            .iter()
-            .map(|plan| {
-                let mut given: HashMap<StorageId, usize> =
-                    plan.inputs.iter().map(|p| (p.storage, allocate(p.ty.len()))).collect();
-                given.extend(plan.persistent.iter().map(|p| (p.port.storage, persistent[&p.port.name])));
-                let buffers = plan.storages.iter().enumerate().map(|(i, storage)| match storage.place {
-                    Place::Slot(slot) => slot,
-                    _ => given[&StorageId(i as u32)],
-                });
-                Program { buffers: buffers.collect(), plan: plan.clone() }
-            })
-            .collect();
-        let (answers, zero) = (VecDeque::new(), Instant::now());
+    pub fn new(plans: &[Plan], layout: Layout, reference: bool) -> Self {
+        let memory = layout.buffers.iter().map(|(_, bytes)| vec![0; bytes.div_ceil(4) as usize]).collect();
+        let persistent = layout.persistent.into_iter();
+        let persistent = persistent.map(|(name, (buffer, at))| (name, (buffer, at as usize / 4))).collect();
+        let programs = plans.iter().zip(&layout.storages).map(|(plan, spots)| {
+            let regions = plan.storages.iter().zip(spots).map(|(storage, spot)| match spot {
+                Some((buffer, start)) => {
+                    (*buffer, *start as usize / 4..(*start + storage.bytes) as usize / 4)
+                }
+                None => (0, 0..0),
+            });
+            Program { regions: regions.collect(), plan: plan.clone() }
+        });
+        let (programs, answers, zero) = (programs.collect(), VecDeque::new(), Instant::now());
         Self { memory, persistent, programs, answers, reference, zero }
     }
 
     fn load(&mut self, program: usize, inputs: &[&[u8]]) {
-        let Program { plan, buffers } = &self.programs[program];
+        let Program { plan, regions } = &self.programs[program];
         for (port, bytes) in plan.inputs.iter().zip(inputs) {
-            let memory: &mut [u8] = bytemuck::cast_slice_mut(&mut self.memory[buffers[port.storage.index()]]);
-            memory.copy_from_slice(bytes);
+            let (buffer, words) = &regions[port.storage.index()];
+            bytemuck::cast_slice_mut(&mut self.memory[*buffer][words.clone()]).copy_from_slice(bytes);
         }
     }
 
@@ -76,37 +68,55 @@ impl CpuExecutor {
     }
 
     fn unload(&mut self, program: usize) {
-        let Program { plan, buffers } = &self.programs[program];
-        let words = plan
-            .outputs
-            .iter()
-            .map(|port| self.memory[buffers[port.storage.index()]][..port.ty.len()].to_vec())
-            .collect();
-        self.answers.push_back(Answer { program, words });
+        let Program { plan, regions } = &self.programs[program];
+        let output = |port: &Port| {
+            let (buffer, words) = &regions[port.storage.index()];
+            self.memory[*buffer][words.clone()].to_vec()
+        };
+        self.answers.push_back(Answer { program, words: plan.outputs.iter().map(output).collect() });
     }
 }
 
 impl Program {
     fn run(&self, launch: &Launch, memory: &mut [Vec<u32>], reference: bool) {
-        let index = |s: &StorageId| self.buffers[s.index()];
-        let words = |s: &StorageId| self.plan.storages[s.index()].bytes as usize / 4;
+        let region = |s: &StorageId| self.regions[s.index()].clone();
         // Written buffers are taken out, so that the others can be read meanwhile. The plan never binds
-        // a buffer twice if one of the bindings writes.
-        let mut written: Vec<Vec<u32>> =
-            launch.writes.iter().map(|s| std::mem::take(&mut memory[index(s)])).collect();
-        let io = Io {
-            reads: launch.reads.iter().map(|s| &memory[index(s)][..words(s)]).collect(),
-            writes: written
-                .iter_mut()
-                .zip(&launch.writes)
-                .map(|(buffer, s)| &mut buffer[..words(s)])
-                .collect(),
+        // a buffer twice if one of the bindings reads and one writes.
+        let mut written: Vec<(usize, Vec<u32>)> = Vec::new();
+        for (buffer, _) in launch.writes.iter().map(region) {
+            if written.iter().all(|(taken, _)| *taken != buffer) {
+                written.push((buffer, std::mem::take(&mut memory[buffer])));
+            }
+        }
+        let read = |s: &StorageId| {
+            let (buffer, words) = region(s);
+            &memory[buffer][words]
         };
-        twin(launch.kernel, reference)(&launch.params, io);
-        for (buffer, s) in written.into_iter().zip(&launch.writes) {
-            memory[index(s)] = buffer;
+        let reads = launch.reads.iter().map(read).collect();
+        let writes = parts(&mut written, &launch.writes.iter().map(region).collect::<Vec<_>>());
+        twin(launch.kernel, reference)(&launch.params, Io { reads, writes });
+        for (buffer, words) in written {
+            memory[buffer] = words;
         }
     }
+}
+
+/// Parts of buffers, none of which overlap.
+fn parts<'a>(buffers: &'a mut [(usize, Vec<u32>)], regions: &[(usize, Range<usize>)]) -> Vec<&'a mut [u32]> {
+    let mut parts: Vec<(usize, &mut [u32])> = Vec::new();
+    for (buffer, words) in buffers {
+        let mut wanted: Vec<usize> = (0..regions.len()).filter(|i| regions[*i].0 == *buffer).collect();
+        wanted.sort_by_key(|i| regions[*i].1.start);
+        let (mut rest, mut at): (&mut [u32], usize) = (words, 0);
+        for i in wanted {
+            let Range { start, end } = regions[i].1.clone();
+            let (part, after) = rest[start - at..].split_at_mut(end - start);
+            parts.push((i, part));
+            (rest, at) = (after, end);
+        }
+    }
+    parts.sort_by_key(|(i, _)| *i);
+    parts.into_iter().map(|(_, part)| part).collect()
 }
 
 fn twin(kernel: &Kernel, reference: bool) -> Twin {
@@ -118,12 +128,14 @@ fn twin(kernel: &Kernel, reference: bool) -> Twin {
 
 impl Executor for CpuExecutor {
     fn write(&mut self, name: &str, words: &[u32]) -> Result<()> {
-        self.memory[self.persistent[name]].copy_from_slice(words);
+        let (buffer, start) = self.persistent[name];
+        self.memory[buffer][start..start + words.len()].copy_from_slice(words);
         Ok(())
     }
 
-    fn read(&mut self, name: &str, _: usize) -> Result<Vec<u32>> {
-        Ok(self.memory[self.persistent[name]].clone())
+    fn read(&mut self, name: &str, words: usize) -> Result<Vec<u32>> {
+        let (buffer, start) = self.persistent[name];
+        Ok(self.memory[buffer][start..start + words].to_vec())
     }
 
     fn submit(&mut self, program: usize, inputs: &[&[u8]]) -> Result<()> {

@@ -5,8 +5,8 @@ use super::flight::{FLIGHTS, Flight, read_back};
 use super::pipelines::Pipeline;
 use super::timing::Timestamps;
 use crate::Result;
-use crate::plan::{Group, PersistentPort, Place, Plan, Port, StorageId};
-use crate::session::{Answer, Executor, shared_slots};
+use crate::plan::{Group, Layout, Plan, Port, StorageId};
+use crate::session::{Answer, Executor};
 use crate::timing::Profile;
 use std::collections::{HashMap, VecDeque};
 use std::ops::Range;
@@ -16,7 +16,7 @@ use std::time::Instant;
 /// Plans made ready on a GPU.
 pub(crate) struct GpuExecutor {
     pub(super) gpu: Arc<Gpu>,
-    persistent: HashMap<String, wgpu::Buffer>,
+    persistent: HashMap<String, Region>,
     pub(super) programs: Vec<Program>,
     flights: Vec<Flight>,
     /// Flight of the next step.
@@ -28,10 +28,18 @@ pub(crate) struct GpuExecutor {
     pub(super) zero: Instant,
 }
 
+/// Where a value starts.
+#[derive(Clone)]
+struct Region {
+    buffer: wgpu::Buffer,
+    /// In bytes.
+    offset: u64,
+}
+
 /// One plan with its buffers bound.
 pub(super) struct Program {
-    inputs: Vec<wgpu::Buffer>,
-    outputs: Vec<(Port, wgpu::Buffer)>,
+    inputs: Vec<Region>,
+    outputs: Vec<(Port, Region)>,
     pub(super) launches: Vec<BoundLaunch>,
     groups: Vec<(String, Range<usize>)>,
 }
@@ -43,30 +51,23 @@ pub(super) struct BoundLaunch {
 }
 
 impl GpuExecutor {
-    pub fn new(gpu: Arc<Gpu>, plans: &[Plan], persistent: &[PersistentPort]) -> Result<Self> {
+    pub fn new(gpu: Arc<Gpu>, plans: &[Plan], layout: Layout) -> Result<Self> {
         gpu.prepare(plans)?;
-        gpu.clone().guarded("allocation", || Self::allocate(gpu, plans, persistent))
+        gpu.clone().guarded("allocation", || Self::allocate(gpu, plans, layout))
     }
 
-    fn allocate(gpu: Arc<Gpu>, plans: &[Plan], persistent: &[PersistentPort]) -> Self {
+    fn allocate(gpu: Arc<Gpu>, plans: &[Plan], layout: Layout) -> Self {
         let usage = wgpu::BufferUsages::STORAGE | wgpu::BufferUsages::COPY_SRC | wgpu::BufferUsages::COPY_DST;
-        let storage = |label: &str, bytes| gpu.buffer(label, bytes, usage, false);
-        let persistent: HashMap<String, wgpu::Buffer> = persistent
-            .iter()
-            .map(|p| (p.port.name.clone(), storage(&p.port.name, p.port.ty.bytes())))
-            .collect();
-        let slots: Vec<wgpu::Buffer> = shared_slots(plans)
-            .iter()
-            .enumerate()
-            .map(|(i, bytes)| storage(&format!("slot {i}"), *bytes))
-            .collect();
-        let programs = plans
-            .iter()
-            .map(|plan| {
-                let inputs = plan.inputs.iter().map(|p| storage(&p.name, p.ty.bytes())).collect();
-                Program::new(&gpu, plan, inputs, &persistent, &slots)
+        let buffers: Vec<wgpu::Buffer> =
+            layout.buffers.iter().map(|(label, bytes)| gpu.buffer(label, *bytes, usage, false)).collect();
+        let region = |(buffer, offset): (usize, u64)| Region { buffer: buffers[buffer].clone(), offset };
+        let persistent = layout.persistent.into_iter().map(|(name, spot)| (name, region(spot))).collect();
+        let programs = plans.iter().zip(&layout.storages).map(|(plan, spots)| {
+            Program::new(&gpu, plan, |storage: StorageId| {
+                region(spots[storage.index()].expect("what a plan binds has a place"))
             })
-            .collect();
+        });
+        let programs = programs.collect();
         let most = |bytes: fn(&Plan) -> u64| plans.iter().map(bytes).max().unwrap_or(0);
         let up = most(|p| p.inputs.iter().map(|p| p.ty.bytes().next_multiple_of(8)).sum());
         let down = most(|p| p.outputs.iter().map(|p| p.ty.bytes()).sum());
@@ -75,7 +76,7 @@ impl GpuExecutor {
         Self { gpu, persistent, programs, flights, next: 0, answers, timestamps: None, zero }
     }
 
-    fn buffer(&self, name: &str) -> &wgpu::Buffer {
+    fn region(&self, name: &str) -> &Region {
         self.persistent.get(name).expect("the session checked the name")
     }
 
@@ -103,8 +104,8 @@ impl GpuExecutor {
         flight.load(&self.gpu, inputs)?;
         let mut encoder = encoder(&self.gpu, "upload");
         let mut start = 0;
-        for (bytes, buffer) in inputs.iter().zip(&self.programs[program].inputs) {
-            encoder.copy_buffer_to_buffer(&flight.up, start, buffer, 0, bytes.len() as u64);
+        for (bytes, Region { buffer, offset }) in inputs.iter().zip(&self.programs[program].inputs) {
+            encoder.copy_buffer_to_buffer(&flight.up, start, buffer, *offset, bytes.len() as u64);
             start = (start + bytes.len() as u64).next_multiple_of(8);
         }
         Ok(encoder.finish())
@@ -113,8 +114,9 @@ impl GpuExecutor {
     pub(super) fn record_readback(&self, program: usize) -> wgpu::CommandBuffer {
         let mut encoder = encoder(&self.gpu, "readback");
         let mut start = 0;
-        for (port, buffer) in &self.programs[program].outputs {
-            encoder.copy_buffer_to_buffer(buffer, 0, self.flights[self.next].down(), start, port.ty.bytes());
+        for (port, Region { buffer, offset }) in &self.programs[program].outputs {
+            let down = self.flights[self.next].down();
+            encoder.copy_buffer_to_buffer(buffer, *offset, down, start, port.ty.bytes());
             start += port.ty.bytes();
         }
         encoder.finish()
@@ -129,12 +131,14 @@ impl GpuExecutor {
 
 impl Executor for GpuExecutor {
     fn write(&mut self, name: &str, words: &[u32]) -> Result<()> {
-        self.gpu.queue.write_buffer(self.buffer(name), 0, bytemuck::cast_slice(words));
+        let Region { buffer, offset } = self.region(name);
+        self.gpu.queue.write_buffer(buffer, *offset, bytemuck::cast_slice(words));
         self.gpu.check()
     }
 
     fn read(&mut self, name: &str, words: usize) -> Result<Vec<u32>> {
-        read_back(&self.gpu, self.buffer(name), words)
+        let Region { buffer, offset } = self.region(name);
+        read_back(&self.gpu, buffer, *offset, words)
     }
 
     fn submit(&mut self, program: usize, inputs: &[&[u8]]) -> Result<()> {
@@ -164,25 +168,10 @@ impl Executor for GpuExecutor {
 }
 
 impl Program {
-    fn new(
-        gpu: &Gpu,
-        plan: &Plan,
-        inputs: Vec<wgpu::Buffer>,
-        persistent: &HashMap<String, wgpu::Buffer>,
-        slots: &[wgpu::Buffer],
-    ) -> Self {
-        let mut buffers: HashMap<StorageId, &wgpu::Buffer> = HashMap::new();
-        buffers.extend(plan.inputs.iter().zip(&inputs).map(|(port, buffer)| (port.storage, buffer)));
-        buffers.extend(plan.persistent.iter().map(|p| (p.port.storage, &persistent[&p.port.name])));
-        for (i, storage) in plan.storages.iter().enumerate() {
-            if let Place::Slot(slot) = storage.place
-                && let Some(buffer) = slots.get(slot)
-            {
-                buffers.insert(StorageId(i as u32), buffer);
-            }
-        }
-        let launches = bind(gpu, plan, &buffers);
-        let outputs = plan.outputs.iter().map(|p| (p.clone(), buffers[&p.storage].clone())).collect();
+    fn new(gpu: &Gpu, plan: &Plan, region: impl Fn(StorageId) -> Region) -> Self {
+        let launches = bind(gpu, plan, &region);
+        let inputs = plan.inputs.iter().map(|p| region(p.storage)).collect();
+        let outputs = plan.outputs.iter().map(|p| (p.clone(), region(p.storage))).collect();
         let groups = plan.groups.iter().map(|g: &Group| (g.label(), g.launches.clone())).collect();
         Self { inputs, outputs, launches, groups }
     }
@@ -215,7 +204,7 @@ impl Program {
 }
 
 /// Makes the bind group of every launch. All parameters lie in one uniform buffer.
-fn bind(gpu: &Gpu, plan: &Plan, buffers: &HashMap<StorageId, &wgpu::Buffer>) -> Vec<BoundLaunch> {
+fn bind(gpu: &Gpu, plan: &Plan, region: &dyn Fn(StorageId) -> Region) -> Vec<BoundLaunch> {
     let step = gpu.device.limits().min_uniform_buffer_offset_alignment as u64;
     let largest = plan.launches.iter().map(|l| 4 * l.params.len() as u64).max().unwrap_or(0);
     let step = largest.next_multiple_of(step);
@@ -229,25 +218,20 @@ fn bind(gpu: &Gpu, plan: &Plan, buffers: &HashMap<StorageId, &wgpu::Buffer>) -> 
     gpu.queue.write_buffer(&uniform, 0, &params);
     let bind_launch = |(i, launch): (usize, &crate::plan::Launch)| {
         let pipeline = gpu.pipeline(launch.kernel);
-        let binding = |buffer, offset, bytes| {
-            wgpu::BindingResource::Buffer(wgpu::BufferBinding {
-                buffer,
-                offset,
-                size: wgpu::BufferSize::new(bytes),
-            })
-        };
-        let mut resources = vec![binding(&uniform, step * i as u64, 4 * launch.params.len() as u64)];
-        resources.extend(
-            launch
-                .reads
-                .iter()
-                .chain(&launch.writes)
-                .map(|s| binding(buffers[s], 0, plan.storages[s.index()].span())),
-        );
-        let entries: Vec<wgpu::BindGroupEntry> = resources
-            .into_iter()
+        let params = Region { buffer: uniform.clone(), offset: step * i as u64 };
+        let mut bound = vec![(params, 4 * launch.params.len() as u64)];
+        bound.extend(launch.storages().map(|s| (region(s), plan.storages[s.index()].span())));
+        let entries: Vec<wgpu::BindGroupEntry> = bound
+            .iter()
             .enumerate()
-            .map(|(i, resource)| wgpu::BindGroupEntry { binding: i as u32, resource })
+            .map(|(i, (Region { buffer, offset }, bytes))| wgpu::BindGroupEntry {
+                binding: i as u32,
+                resource: wgpu::BindingResource::Buffer(wgpu::BufferBinding {
+                    buffer,
+                    offset: *offset,
+                    size: wgpu::BufferSize::new(*bytes),
+                }),
+            })
             .collect();
         let bindings = gpu.bind_group(launch.kernel.name, &pipeline.layout, &entries);
         BoundLaunch { pipeline, bindings, workgroups: launch.workgroups }

@@ -117,17 +117,18 @@ fn wait_for(gpu: &Gpu, state: &AtomicU8, submission: Option<wgpu::SubmissionInde
     }
 }
 
-/// Reads a whole buffer back, through a buffer made for it. Not for the step loop.
-pub(super) fn read_back(gpu: &Gpu, from: &wgpu::Buffer, words: usize) -> Result<Vec<u32>> {
+/// Reads words back from `offset`, in bytes, on, through a buffer made for it. Not for the step loop.
+pub(super) fn read_back(gpu: &Gpu, from: &wgpu::Buffer, offset: u64, words: usize) -> Result<Vec<u32>> {
+    let bytes = 4 * words as u64;
     gpu.guarded("read back", || {
         let usage = wgpu::BufferUsages::MAP_READ | wgpu::BufferUsages::COPY_DST;
-        let down = gpu.buffer("read back", from.size(), usage, false);
+        let down = gpu.buffer("read back", bytes, usage, false);
         let mut encoder = gpu.device.create_command_encoder(&wgpu::CommandEncoderDescriptor::default());
-        encoder.copy_buffer_to_buffer(from, 0, &down, 0, from.size());
+        encoder.copy_buffer_to_buffer(from, offset, &down, 0, bytes);
         let submission = gpu.queue.submit([encoder.finish()]);
         let state = map(&down, wgpu::MapMode::Read);
         wait_for(gpu, &state, Some(submission))?;
         let view = down.get_mapped_range(..).map_err(|e| Error::Device(e.to_string()))?;
-        Ok(bytemuck::pod_collect_to_vec(&view[..4 * words]))
+        Ok(bytemuck::pod_collect_to_vec(&view[..bytes as usize]))
     })?
 }

@@ -56,7 +56,7 @@ impl Timestamps {
 
     /// Start and end of each piece, in seconds from the first one's start, which is told as well.
     fn read(&self, gpu: &Gpu, pieces: usize) -> Result<(Vec<[f64; 2]>, f64)> {
-        let ticks: Vec<u64> = bytemuck::pod_collect_to_vec(&read_back(gpu, &self.results, 4 * pieces)?);
+        let ticks: Vec<u64> = bytemuck::pod_collect_to_vec(&read_back(gpu, &self.results, 0, 4 * pieces)?);
         let period = f64::from(gpu.queue.get_timestamp_period()) * 1e-9;
         let first = ticks[0];
         let seconds = |tick: u64| tick.wrapping_sub(first) as i64 as f64 * period;

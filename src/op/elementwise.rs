@@ -37,7 +37,7 @@ pub(super) fn params(node: &Lowering) -> Elementwise {
 
 pub(super) fn grid(node: &Lowering) -> Grid {
     // Four elements an invocation.
-    Grid::Invocations(node.output_len(0).div_ceil(4) as u64)
+    Grid::quads(node.output_len(0))
 }
 
 impl Operation for Add {

@@ -102,14 +102,7 @@ impl Operation for Sgd {
             nesterov: self.nesterov as u32,
         };
         let reads = [node.input(1), node.input(3)];
-        node.launch(
-            &kernel::SGD,
-            &params,
-            &reads,
-            &writes,
-            Grid::Invocations(len.div_ceil(4) as u64),
-            8 * len as u64,
-        )?;
+        node.launch(&kernel::SGD, &params, &reads, &writes, Grid::quads(len), 8 * len as u64)?;
         node.set_bytes(20 * len as u64 + schedule_bytes(node, 3));
         Ok(())
     }
@@ -141,14 +134,7 @@ impl Operation for Adam {
             decoupled: self.decoupled as u32,
         };
         let reads = [node.input(1), node.input(4)];
-        node.launch(
-            &kernel::ADAM,
-            &params,
-            &reads,
-            &writes,
-            Grid::Invocations(len.div_ceil(4) as u64),
-            16 * len as u64,
-        )?;
+        node.launch(&kernel::ADAM, &params, &reads, &writes, Grid::quads(len), 16 * len as u64)?;
         node.set_bytes(28 * len as u64 + schedule_bytes(node, 4));
         Ok(())
     }

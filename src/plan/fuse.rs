@@ -2,17 +2,17 @@
 //! written nor read, or that change places so that less is. A graph goes in, and an equal one comes out.
 
 use crate::TensorType;
-use crate::graph::{Graph, Node, ValueId};
+use crate::graph::{Graph, Node, Phase, ValueId};
 use crate::op::{
     Add, BatchNorm, BatchNormEval, BatchNormGrad, ChannelSum, Conv2d, Epilogue, FoldBatchNorm, MaxPool, Op,
     Operation, Relu, ReluGrad,
 };
-
 use std::collections::{HashMap, HashSet};
 
 /// Joins convolution or batch norm, perhaps the sum with a residual, and ReLU; folds a batch norm with given statistics
 /// into the convolution before it; and backward joins the ReLU's gradient with that of the batch norm, and takes what can be
-/// taken of pooled pictures from them. Nodes that nothing depends on are left out.
+/// taken of pooled pictures from them; lets running statistics wait for the end of the step. Nodes that nothing depends
+/// on are left out.
 pub(super) fn fuse(graph: &Graph) -> Graph {
     let mut fusion = Fusion::new(graph);
     let rules = [
@@ -25,7 +25,8 @@ pub(super) fn fuse(graph: &Graph) -> Graph {
     for rule in rules {
         (0..fusion.nodes.len()).for_each(|index| rule(&mut fusion, index));
     }
-    fusion.graph.with_nodes(in_order(&fusion.graph, fusion.nodes))
+    let nodes = in_order(&fusion.graph, fusion.nodes);
+    fusion.graph.with_nodes(states_last(&fusion.graph, nodes))
 }
 
 struct Fusion {
@@ -242,4 +243,19 @@ fn in_order(graph: &Graph, nodes: Vec<Option<Node>>) -> Vec<Node> {
     }
     assert!(waiting.is_empty(), "no node waits for itself: `depends` keeps circles out");
     ordered
+}
+
+/// Moves what updates running statistics from the layers to the end, where it stands together and can become few launches.
+fn states_last(graph: &Graph, mut nodes: Vec<Node>) -> Vec<Node> {
+    let read: HashSet<ValueId> = nodes.iter().flat_map(|n| n.inputs.iter().copied()).collect();
+    let given_out: HashSet<ValueId> = graph.outputs().iter().map(|(_, v)| *v).collect();
+    let only_state = |v: &ValueId| !read.contains(v) && !given_out.contains(v);
+    let waits = |node: &Node| matches!(node.op, Op::Blend(_)) && node.outputs.iter().all(only_state);
+    let layers = nodes.iter().rposition(|n| n.phase != Phase::Update).map_or(0, |last| last + 1);
+    let rest = nodes.split_off(layers);
+    let (late, mut nodes): (Vec<Node>, Vec<Node>) = nodes.into_iter().partition(waits);
+    let late = late.into_iter();
+    nodes.extend(late.map(|n| Node { scope: "running statistics".into(), phase: Phase::Update, ..n }));
+    nodes.extend(rest);
+    nodes
 }

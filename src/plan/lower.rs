@@ -1,6 +1,8 @@
 //! From a graph to launches: values get storages, ops emit launches, launches form groups.
 
-use super::{Group, Launch, PersistentPort, Place, Plan, Port, Storage, StorageId, Target, least, memory};
+use super::{
+    Group, Launch, PersistentPort, Place, Plan, Port, Storage, StorageId, Target, gather, least, memory,
+};
 use crate::graph::{Graph, Node, Phase, Role, ValueId};
 use crate::kernel::{self, Elementwise, Kernel, Params};
 use crate::op::Operation;
@@ -170,6 +172,9 @@ impl Builder<'_> {
             })
             .collect();
         least::find(graph, &mut self.groups, &self.nodes, &self.launches);
+        if self.target.fuse {
+            gather::gather(&mut self.storages, &mut self.launches, &mut self.groups, self.target);
+        }
         let kept: Vec<StorageId> = outputs.iter().map(|p| p.storage).collect();
         let slots = memory::assign_slots(&mut self.storages, &self.launches, &kept);
         let plan = Plan {
@@ -238,7 +243,7 @@ fn mib(bytes: u64) -> String {
 
 fn copy(builder: &Builder, from: StorageId, to: StorageId, len: usize) -> Result<Launch> {
     let params = Elementwise { len: len as u32, ..Default::default() };
-    launch(builder, &kernel::COPY, &params, &[from], &[to], Grid::Invocations(len.div_ceil(4) as u64))
+    launch(builder, &kernel::COPY, &params, &[from], &[to], Grid::quads(len))
 }
 
 /// How much work a launch is.
@@ -248,6 +253,23 @@ pub enum Grid {
     Workgroups(u64),
     /// This many invocations, rounded up to workgroups.
     Invocations(u64),
+}
+
+impl Grid {
+    /// The work of a kernel that takes four of `len` elements an invocation.
+    pub fn quads(len: usize) -> Self {
+        Grid::Invocations(len.div_ceil(4) as u64)
+    }
+
+    /// Workgroups of a kernel in x, y and z, at most `limit` in each.
+    pub(super) fn workgroups(self, kernel: &Kernel, limit: u32) -> Result<[u32; 3]> {
+        let count = match self {
+            Grid::Workgroups(n) => n,
+            Grid::Invocations(n) => n.div_ceil(kernel.threads as u64),
+        };
+        fold(count, limit)
+            .ok_or_else(|| Error::TooLarge(format!("kernel {} would need {count} workgroups", kernel.name)))
+    }
 }
 
 fn launch<P: Params>(
@@ -273,10 +295,6 @@ fn launch<P: Params>(
             target.max_storage_buffers
         )));
     }
-    let count = match grid {
-        Grid::Workgroups(n) => n,
-        Grid::Invocations(n) => n.div_ceil(kernel.threads as u64),
-    };
     let mut touched: Vec<StorageId> = reads.iter().chain(writes).copied().collect();
     touched.sort();
     touched.dedup();
@@ -285,9 +303,7 @@ fn launch<P: Params>(
         params: bytemuck::cast_slice(std::slice::from_ref(params)).to_vec(),
         reads: reads.to_vec(),
         writes: writes.to_vec(),
-        workgroups: fold(count, target.max_workgroups).ok_or_else(|| {
-            Error::TooLarge(format!("kernel {} would need {count} workgroups", kernel.name))
-        })?,
+        workgroups: grid.workgroups(kernel, target.max_workgroups)?,
         flops: 0,
         bytes: touched.iter().map(|s| builder.storages[s.index()].bytes).sum(),
     })

@@ -1,6 +1,6 @@
 //! Memory by liveness: transient storages whose lives do not overlap share a pooled buffer.
 
-use super::{Launch, Place, Storage, StorageId};
+use super::{Launch, Place, Storage, StorageId, locate};
 use std::ops::RangeInclusive;
 
 /// Gives every transient storage a slot and returns the slots' sizes, largest first.
@@ -9,7 +9,7 @@ use std::ops::RangeInclusive;
 /// by size" of Pisarchyk & Lee 2020). Slots are separate buffers rather than ranges of one arena, because
 /// WebGPU synchronises, and refuses to bind as read and read-write at once, whole buffers.
 pub(super) fn assign_slots(storages: &mut [Storage], launches: &[Launch], kept: &[StorageId]) -> Vec<u64> {
-    let lives = lives(storages.len(), launches, kept);
+    let lives = lives(storages, launches, kept);
     let mut order: Vec<usize> =
         (0..storages.len()).filter(|i| matches!(storages[*i].place, Place::Slot(_))).collect();
     order.sort_by_key(|i| (std::cmp::Reverse(storages[*i].span()), *i));
@@ -30,17 +30,22 @@ pub(super) fn assign_slots(storages: &mut [Storage], launches: &[Launch], kept: 
     slots.into_iter().map(|(bytes, _)| bytes).collect()
 }
 
-/// By storage: first and last launch that touch it; `kept` ones live to the end.
-fn lives(count: usize, launches: &[Launch], kept: &[StorageId]) -> Vec<Option<RangeInclusive<usize>>> {
-    let mut lives: Vec<Option<RangeInclusive<usize>>> = vec![None; count];
+/// By storage: first and last launch that touch it or a part of it; `kept` ones live to the end.
+fn lives(
+    storages: &[Storage],
+    launches: &[Launch],
+    kept: &[StorageId],
+) -> Vec<Option<RangeInclusive<usize>>> {
+    let mut lives: Vec<Option<RangeInclusive<usize>>> = vec![None; storages.len()];
     for (at, launch) in launches.iter().enumerate() {
         for id in launch.reads.iter().chain(&launch.writes) {
-            let start = lives[id.index()].as_ref().map_or(at, |life| *life.start());
-            lives[id.index()] = Some(start..=at);
+            let whole = locate(storages, *id).0.index();
+            let start = lives[whole].as_ref().map_or(at, |life| *life.start());
+            lives[whole] = Some(start..=at);
         }
     }
     for id in kept {
-        if let Some(life) = &mut lives[id.index()] {
+        if let Some(life) = &mut lives[locate(storages, *id).0.index()] {
             *life = *life.start()..=launches.len();
         }
     }

@@ -1,6 +1,8 @@
 //! How it is computed: launches, buffers and command groups. Pure data, made and printed with no device.
 
 mod fuse;
+mod gather;
+mod layout;
 mod least;
 mod lower;
 mod memory;
@@ -8,6 +10,7 @@ mod report;
 mod target;
 mod tuned;
 
+pub(crate) use layout::Layout;
 pub use lower::{Grid, Lowering};
 pub use report::{GroupReport, LaunchReport, MemoryReport, Report, Totals};
 pub use target::{ConvAlgorithm, Family, Pass, Target};
@@ -39,6 +42,13 @@ pub enum Place {
     Input,
     /// The start of a pooled buffer ([`Plan::slots`]), shared with storages of other times.
     Slot(usize),
+    /// A part of another storage, which lies in none: values that one launch works on lie side by side.
+    Within {
+        /// The storage that it is a part of.
+        whole: StorageId,
+        /// Where the part starts, in bytes.
+        offset: u64,
+    },
 }
 
 /// A region of device memory.
@@ -60,8 +70,16 @@ impl Storage {
     }
 }
 
+/// See [`Plan::locate`].
+fn locate(storages: &[Storage], storage: StorageId) -> (StorageId, u64) {
+    match storages[storage.index()].place {
+        Place::Within { whole, offset } => (whole, offset),
+        _ => (storage, 0),
+    }
+}
+
 /// Bytes that a buffer takes.
-pub(crate) fn span(bytes: u64) -> u64 {
+fn span(bytes: u64) -> u64 {
     bytes.next_multiple_of(16)
 }
 
@@ -82,6 +100,13 @@ pub struct Launch {
     pub flops: u64,
     /// Bytes that the launch has to read and write at least once.
     pub bytes: u64,
+}
+
+impl Launch {
+    /// All bindings but the parameters, in order.
+    pub fn storages(&self) -> impl Iterator<Item = StorageId> {
+        self.reads.iter().chain(&self.writes).copied()
+    }
 }
 
 /// The launches of one layer in one direction: one command buffer.
@@ -169,7 +194,12 @@ impl Plan {
 
     /// Bytes of weights, running statistics and optimiser state.
     pub fn persistent_bytes(&self) -> u64 {
-        self.persistent.iter().map(|p| span(p.port.ty.bytes())).sum()
+        self.storages.iter().filter(|s| s.place == Place::Persistent).map(Storage::span).sum()
+    }
+
+    /// The storage that a storage is a part of, or itself, and where in it it starts, in bytes.
+    pub fn locate(&self, storage: StorageId) -> (StorageId, u64) {
+        locate(&self.storages, storage)
     }
 
     /// Bytes of the inputs.

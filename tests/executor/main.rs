@@ -3,6 +3,7 @@
 #[path = "../common/mod.rs"]
 mod common;
 
+mod gathered;
 mod outputs;
 mod plans;
 mod steps;
@@ -11,6 +12,7 @@ mod timing;
 mod updates;
 
 use common::*;
+use gathered::*;
 use outputs::*;
 use plans::*;
 use std::process::ExitCode;
@@ -47,6 +49,17 @@ fn main() -> ExitCode {
         ("profile_tells_each_launch", profile_tells_each_launch),
         ("time_of_a_plan_without_launches", time_of_a_plan_without_launches),
         ("a_second_update_is_refused", a_second_update_is_refused),
+        ("one_launch_updates_all_small_parameters", one_launch_updates_all_small_parameters),
+        (
+            "plans_find_values_that_another_laid_side_by_side",
+            plans_find_values_that_another_laid_side_by_side,
+        ),
+        ("plans_that_lay_values_differently_are_refused", plans_that_lay_values_differently_are_refused),
+        (
+            "plans_that_mix_what_lies_side_by_side_are_refused",
+            plans_that_mix_what_lies_side_by_side_are_refused,
+        ),
+        ("values_that_cannot_lie_side_by_side_stay_apart", values_that_cannot_lie_side_by_side_stay_apart),
     ];
     for (name, test) in tests {
         suite.add(format!("{name}::reference"), || test(&Device::cpu_reference()));

@@ -1,0 +1,179 @@
+//! Launches that became one, over values laid side by side.
+
+use crate::common::*;
+use crate::support::*;
+use striate::graph::{Graph, PersistentKind, Phase, ValueId};
+use striate::nn::{AdamConfig, Optimizer, SgdConfig};
+use striate::op::*;
+use striate::plan::{Plan, Target};
+use striate::{Device, Result, Session, Tensor, TensorType};
+
+/// Sizes of parameters: two of one size, a single number, and one too large to lie beside others.
+const SIZES: [usize; 6] = [300, 1, 77, 300_000, 64, 300];
+
+/// Parameters that follow gradients given from outside, clipped together.
+fn updates(optimizer: Optimizer, sizes: &[usize]) -> Result<Graph> {
+    let mut graph = Graph::new();
+    let mut pairs: Vec<(ValueId, ValueId)> = Vec::new();
+    let one = graph.input("one", TensorType::f32([1]))?;
+    let factor = graph.apply(ClipCoefficient { max_norm: 0.5 }, &[one])?[0];
+    for (i, len) in sizes.iter().enumerate() {
+        let gradient = graph.input(&format!("gradient{i}"), TensorType::f32([*len]))?;
+        let gradient = graph.apply(Relu, &[gradient])?[0];
+        pairs.push((state(&mut graph, &format!("w{i}"), *len)?, gradient));
+    }
+    graph.in_phase(Phase::Update, |graph| {
+        for (_, gradient) in &mut pairs {
+            *gradient = graph.apply(Scale, &[*gradient, factor])?[0];
+        }
+        Ok::<_, striate::Error>(())
+    })?;
+    // An output that lies among others.
+    graph.output("clipped", pairs[2].1);
+    optimizer.update(&mut graph, &pairs)?;
+    Ok(graph)
+}
+
+/// Three steps; all that persists afterwards, and the outputs.
+fn run(session: &mut Session, optimizer: Optimizer) -> Result<(State, Vec<Tensor>)> {
+    let mut rng = Random::new(5);
+    for (i, len) in SIZES.iter().enumerate() {
+        session.write(&format!("w{i}"), &rng.normal(&[*len]))?;
+    }
+    let mut outputs = Vec::new();
+    for step in 0..3 {
+        let schedule = numbers(&optimizer.schedule(0.1, step));
+        let one = numbers(&[1.0]);
+        let gradients: Vec<(String, Tensor)> =
+            SIZES.iter().enumerate().map(|(i, n)| (format!("gradient{i}"), rng.normal(&[*n]))).collect();
+        let mut feed: Vec<(&str, &[u8])> =
+            gradients.iter().map(|(name, tensor)| (name.as_str(), tensor.as_bytes())).collect();
+        feed.extend([("schedule", schedule.as_bytes()), ("one", one.as_bytes())]);
+        outputs.extend(session.run(0, &feed)?.into_tensors());
+    }
+    Ok((everything(session)?, outputs))
+}
+
+fn launches(plan: &Plan, kernel: &str) -> usize {
+    plan.launches.iter().filter(|l| l.kernel.name == kernel).count()
+}
+
+pub fn one_launch_updates_all_small_parameters(device: &Device) -> Outcome {
+    let check = || -> Result<Outcome> {
+        let sgd = Optimizer::Sgd(SgdConfig { nesterov: true, ..Default::default() });
+        for (optimizer, kernel) in [(sgd, "sgd"), (Optimizer::Adam(AdamConfig::default()), "adam")] {
+            let graph = updates(optimizer, &SIZES)?;
+            let apart = Plan::new(&graph, &Target { fuse: false, ..device.target().clone() })?;
+            let joined = Plan::new(&graph, device.target())?;
+            for kernel in [kernel, "scale"] {
+                let counts = [&apart, &joined].map(|plan| launches(plan, kernel));
+                // The large one has a launch of its own.
+                if counts != [6, 2] {
+                    return Ok(Err(format!(
+                        "expected 6 launches of {kernel}, joined to 2; found {counts:?}"
+                    )));
+                }
+            }
+            let (want, want_outputs) = run(&mut Session::new(device, vec![apart])?, optimizer)?;
+            let (got, got_outputs) = run(&mut Session::new(device, vec![joined])?, optimizer)?;
+            if want != got || want_outputs != got_outputs {
+                return Ok(Err(format!("joined launches of {kernel} do not compute the same bits")));
+            }
+        }
+        Ok(Ok(()))
+    };
+    check().map_err(text)?
+}
+
+/// A plan that knows nothing of the optimiser reads and writes the parameters where the other has laid them.
+pub fn plans_find_values_that_another_laid_side_by_side(device: &Device) -> Outcome {
+    let check = || -> Result<Outcome> {
+        let sgd = Optimizer::Sgd(SgdConfig::default());
+        let training = updates(sgd, &SIZES)?;
+        let mut reading = Graph::new();
+        for (i, len) in SIZES.iter().enumerate().rev() {
+            let w = state(&mut reading, &format!("w{i}"), *len)?;
+            let double = reading.apply(Add, &[w, w])?[0];
+            reading.output(&format!("twice w{i}"), double);
+            if i == 1 {
+                reading.update(w, double)?;
+            }
+        }
+        let mut both = session(device, &[&reading, &training])?;
+        let before: Vec<Tensor> = SIZES.iter().map(|n| Random::new(3).normal(&[*n])).collect();
+        for (i, w) in before.iter().enumerate() {
+            both.write(&format!("w{i}"), w)?;
+        }
+        let outputs = both.run(0, &[])?;
+        for (i, w) in before.iter().enumerate() {
+            let twice: Vec<f32> = w.as_f32().iter().map(|v| v + v).collect();
+            let found = outputs.get(&format!("twice w{i}")).map(Tensor::as_f32);
+            if found != Some(&twice) {
+                return Ok(Err(format!("w{i} is read from a wrong place")));
+            }
+            let kept = both.read(&format!("w{i}"))?;
+            let want = if i == 1 { &twice[..] } else { w.as_f32() };
+            if kept.as_f32() != want {
+                return Ok(Err(format!("w{i} did not stay where it was")));
+            }
+        }
+        Ok(Ok(()))
+    };
+    check().map_err(text)?
+}
+
+/// Two plans that want the same value beside different ones.
+pub fn plans_that_lay_values_differently_are_refused(device: &Device) -> Outcome {
+    let plans = |fuse: bool| -> Result<Vec<Plan>> {
+        let target = Target { fuse, ..device.target().clone() };
+        let sgd = Optimizer::Sgd(SgdConfig::default());
+        [&SIZES[..], &SIZES[..3]].iter().map(|sizes| Plan::new(&updates(sgd, sizes)?, &target)).collect()
+    };
+    let joined = Session::new(device, plans(true).map_err(text)?).map(|_| ());
+    names(joined, "w0")?;
+    Session::new(device, plans(false).map_err(text)?).map(|_| ()).map_err(text)
+}
+
+/// A plan that reads one value and writes another, which the first plan has in one buffer.
+pub fn plans_that_mix_what_lies_side_by_side_are_refused(device: &Device) -> Outcome {
+    let graphs = || -> Result<[Graph; 2]> {
+        let mut mixed = Graph::new();
+        let (w0, w5) = (state(&mut mixed, "w0", SIZES[0])?, state(&mut mixed, "w5", SIZES[5])?);
+        let y = mixed.apply(Relu, &[w0])?[0];
+        mixed.update(w5, y)?;
+        Ok([updates(Optimizer::Sgd(SgdConfig::default()), &SIZES)?, mixed])
+    };
+    let [training, mixed] = graphs().map_err(text)?;
+    session(device, &[&mixed]).map(|_| ()).map_err(text)?;
+    names(session(device, &[&training, &mixed]).map(|_| ()), "w0")
+}
+
+/// A state that two launches read, and one launch's own kinds mixed: nothing may be laid side by side.
+pub fn values_that_cannot_lie_side_by_side_stay_apart(device: &Device) -> Outcome {
+    let check = || -> Result<Outcome> {
+        let mut graph = Graph::new();
+        let states = ["a", "b", "c"].map(|name| {
+            graph.persistent(
+                name,
+                TensorType::f32([5]),
+                PersistentKind::Buffer,
+                striate::graph::Init::Constant(1.0),
+            )
+        });
+        let [a, b, c] = states;
+        let (a, b, c) = (a?, b?, c?);
+        // b is written by the first and read by the second; as parts of one buffer they could not be bound.
+        let first = graph.apply(Blend { keep: 0.5, take: 0.5 }, &[b, a])?[0];
+        let second = graph.apply(Blend { keep: 0.5, take: 0.5 }, &[c, first])?[0];
+        graph.update(b, first)?;
+        graph.update(c, second)?;
+        let mut session = session(device, &[&graph])?;
+        session.write("a", &numbers(&[4.0; 5]))?;
+        session.write("b", &numbers(&[2.0; 5]))?;
+        session.write("c", &numbers(&[1.0; 5]))?;
+        session.run(0, &[])?;
+        Ok(expect(session.read("b").map(Tensor::into_f32), &[3.0; 5])
+            .and_then(|()| expect(session.read("c").map(Tensor::into_f32), &[2.0; 5])))
+    };
+    check().map_err(text)?
+}
