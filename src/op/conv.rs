@@ -10,7 +10,8 @@ use super::window::output_size;
 use super::{ChannelSum, Operation, expect_shape, floats, picture};
 use crate::graph::Gradient;
 use crate::kernel::{self, Conv as Geometry, ConvGemm, Kernel};
-use crate::plan::{ConvAlgorithm, Family, Grid, Lowering, Pass, ShapeClass, StorageId, Target};
+use crate::plan::choice::{self, CONVOLUTIONS, FEW_CHANNELS, Shape};
+use crate::plan::{ConvAlgorithm, Grid, Lowering, Pass, ShapeClass, StorageId, Target};
 use crate::{Result, TensorType};
 
 /// Convolution (cross-correlation, as everywhere in deep learning). Inputs x `[batch, in_channels, height,
@@ -177,16 +178,22 @@ fn method(g: &Geometry, target: &Target, pass: Pass, stride: u32, correlation: b
         Some(kernel) if *kernel == kernel::IM2COL => return Method::Im2col,
         _ => {}
     }
-    match target.way(pass) {
-        ConvAlgorithm::Direct => Method::Direct,
-        ConvAlgorithm::Window if window => Method::Window,
-        ConvAlgorithm::Gemm if correlation => Method::Gemm,
-        // The fast twins of the direct kernels unfold in the cache.
-        ConvAlgorithm::Auto if target.family == Family::Cpu => Method::Direct,
-        // With few channels a group, matrix products are so thin that they are all edge.
-        ConvAlgorithm::Auto if g.groups > 1 && g.in_channels / g.groups < 8 => Method::Direct,
-        ConvAlgorithm::Auto if target.family == Family::Software && window => Method::Window,
-        ConvAlgorithm::Auto if target.family == Family::Gpu && correlation => Method::Gemm,
+    let can = |way| match way {
+        ConvAlgorithm::Window => window,
+        ConvAlgorithm::Gemm => correlation,
+        _ => true,
+    };
+    let few = g.groups > 1 && g.in_channels / g.groups < FEW_CHANNELS;
+    let way = match target.way(pass) {
+        ConvAlgorithm::Auto => choice::first(&CONVOLUTIONS, target, pass, |shape, way| {
+            (few || shape != Shape::FewChannels) && can(way)
+        }),
+        asked => can(asked).then_some(asked),
+    };
+    match way {
+        Some(ConvAlgorithm::Direct) => Method::Direct,
+        Some(ConvAlgorithm::Window) => Method::Window,
+        Some(ConvAlgorithm::Gemm) => Method::Gemm,
         _ => Method::Im2col,
     }
 }

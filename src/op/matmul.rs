@@ -3,7 +3,8 @@
 use super::{ChannelSum, Operation, floats};
 use crate::graph::Gradient;
 use crate::kernel::{self, Kernel, Matmul as Params, MatmulPack, MatmulPanels};
-use crate::plan::{Family, Grid, Lowering, Pass, ShapeClass, StorageId, Target};
+use crate::plan::choice::{self, MatmulAlgorithm, PRODUCTS};
+use crate::plan::{Grid, Lowering, Pass, ShapeClass, StorageId, Target};
 use crate::{Result, TensorType};
 
 /// op(a) op(b) + bias, where op transposes the last two axes if asked. Inputs: a `[m, k]` and b `[k, n]`, or
@@ -45,9 +46,16 @@ static TILED: [&Kernel; 4] = [
     &kernel::MATMUL_TILED_16X128,
 ];
 
-/// All kernels that multiply matrices.
-pub(crate) fn kernels() -> impl Iterator<Item = &'static Kernel> {
-    TILED.into_iter().chain([&kernel::MATMUL_REGISTERS, &kernel::MATMUL_PANELS])
+static PANELS: [&Kernel; 1] = [&kernel::MATMUL_PANELS];
+static REGISTERS: [&Kernel; 1] = [&kernel::MATMUL_REGISTERS];
+
+/// The kernels that a way of multiplying matrices takes.
+pub(crate) fn kernels(way: MatmulAlgorithm) -> &'static [&'static Kernel] {
+    match way {
+        MatmulAlgorithm::Tiled => &TILED,
+        MatmulAlgorithm::Panels => &PANELS,
+        MatmulAlgorithm::Registers => &REGISTERS,
+    }
 }
 
 /// Workgroups that keep a GPU busy. Fewer leave a part of it idle.
@@ -96,16 +104,17 @@ pub(super) fn launch(
     c: StorageId,
 ) -> Result<()> {
     let target = node.target();
-    let panels = target.subgroup > 0 && panel_bytes(params, target.subgroup) <= target.scratch_limit();
-    match (target.forced(Pass::Matmul), target.family) {
-        (Some(kernel), _) if TILED.contains(&kernel) => tiled(node, params, operands, c),
-        (Some(kernel), _) if *kernel == kernel::MATMUL_PANELS && panels => {
-            in_panels(node, params, operands, c)
-        }
-        (Some(kernel), _) if *kernel == kernel::MATMUL_REGISTERS => in_registers(node, params, operands, c),
-        (_, Family::Gpu) => tiled(node, params, operands, c),
-        (_, Family::Software) if panels => in_panels(node, params, operands, c),
-        _ => in_registers(node, params, operands, c),
+    let can = |way| {
+        way != MatmulAlgorithm::Panels
+            || (target.subgroup > 0 && panel_bytes(params, target.subgroup) <= target.scratch_limit())
+    };
+    let forced = PRODUCTS.iter().map(|row| row.way).find(|way| {
+        target.forced(Pass::Matmul).is_some_and(|kernel| kernels(*way).contains(&kernel)) && can(*way)
+    });
+    match forced.or_else(|| choice::first(&PRODUCTS, target, Pass::Matmul, |_, way| can(way))) {
+        Some(MatmulAlgorithm::Tiled) => tiled(node, params, operands, c),
+        Some(MatmulAlgorithm::Panels) => in_panels(node, params, operands, c),
+        Some(MatmulAlgorithm::Registers) | None => in_registers(node, params, operands, c),
     }
 }
 
