@@ -145,15 +145,19 @@ pub struct Row {
 
 /// The rows of both tables.
 pub fn rows() -> impl Iterator<Item = Row> {
-    let convolutions = CONVOLUTIONS.iter().map(|Choice { on, way }| Row {
-        on: on.clone(),
-        way: way.name(),
-        kernels: on.passes.iter().flat_map(|pass| pass.kernels_of(*way)).copied().collect(),
+    let convolutions = CONVOLUTIONS.iter().map(|Choice { on, way }| {
+        // Passes share kernels.
+        let mut kernels: Vec<&'static Kernel> = Vec::new();
+        for kernel in on.passes.iter().flat_map(|pass| pass.kernels_of(*way)) {
+            if !kernels.contains(kernel) {
+                kernels.push(kernel);
+            }
+        }
+        Row { on: on.clone(), way: way.name(), kernels }
     });
-    let products = PRODUCTS.iter().map(|Choice { on, way }| Row {
-        on: on.clone(),
-        way: way.name(),
-        kernels: op::matmul_kernels(*way).to_vec(),
+    let products = PRODUCTS.iter().map(|Choice { on, way }| {
+        let kernels = op::matmul_kernels(*way).to_vec();
+        Row { on: on.clone(), way: way.name(), kernels }
     });
     convolutions.chain(products)
 }
