@@ -91,7 +91,7 @@ fn run(args: &Args) -> Result<Answer> {
     }
     let model = models::by_name(&args.model, channels, CLASSES)?;
     let optimizer = Optimizer::Sgd(SgdConfig::default());
-    let recipe = Recipe { optimizer, label_smoothing: 0.0, clip_norm: None };
+    let recipe = Recipe { optimizer, ..Default::default() };
     let graph = training_graph(&*model, [args.batch, channels, height, width], &recipe)?;
     let mut rng = SplitMix64::new(SEED);
     let images: Vec<f32> = (0..args.batch * channels * height * width).map(|_| rng.normal() as f32).collect();

@@ -3,13 +3,13 @@
 //!
 //! An argument is the device, as `--device` of the program takes it: `auto`, `cpu`, a part of a GPU's name.
 
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 use std::ops::ControlFlow;
 use std::path::Path;
 use striate::data::{self, Augment};
 use striate::nn::{Decay, Optimizer, SgdConfig};
 use striate::plan::Report;
-use striate::train::{Recipe, TrainConfig, Trainer, write_weights};
+use striate::train::{Recipe, TrainConfig, Trainer};
 use striate::{Device, Result, models};
 
 fn main() {
@@ -35,11 +35,9 @@ fn run() -> Result<()> {
         lr: 0.1,
         warmup_epochs: 0.5,
         decay: Decay::Cosine,
-        recipe: Recipe { optimizer, label_smoothing: 0.0, clip_norm: None },
-        seed: 1,
+        recipe: Recipe { optimizer, ..Default::default() },
         augment: Some(Augment { crop_padding: 3, flip: true }),
-        drop_last: false,
-        threads: 2,
+        ..Default::default()
     };
 
     // Plans the steps, takes all memory and compiles every kernel it will need.
@@ -61,7 +59,7 @@ fn run() -> Result<()> {
     // Parameters and running statistics, by torchvision's names, in a file that PyTorch reads too.
     let weights = trainer.session().state_dict()?;
     let path = Path::new("resnet8.safetensors");
-    write_weights(path, &weights, HashMap::from([("model".to_owned(), model.name())]))?;
+    striate::weights::write(path, &weights, &BTreeMap::from([("model".to_owned(), model.name())]))?;
     println!("{} tensors written to {}", weights.len(), path.display());
     Ok(())
 }

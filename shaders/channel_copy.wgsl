@@ -1,9 +1,11 @@
-// Copies a block of channels between two tensors: concat along channels forward, slice backward.
+// Copies a block of channels between two tensors: concat along channels forward, slice backward, padding with zeros.
 //
-//   dst[o * dst_stride + dst_offset + j] = src[o * src_stride + src_offset + j]   for j < width
+//   channel_copy   dst[o * dst_stride + dst_offset + j] = src[o * src_stride + src_offset + j]   for j < width
+//   channel_pad    the same, and 0 in the rest of dst
 //
 // Both are `[outer, channels, pixels]` flattened to rows of `stride = channels * pixels` elements;
-// `width` is the block's channels * pixels. Dispatch: ceil(len / 256) workgroups, len = outer * width.
+// `width` is the block's channels * pixels. Dispatch: ceil(len / 256) workgroups; len = outer * width elements are
+// copied, or len = outer * dst_stride written by channel_pad.
 
 struct ChannelCopy { len: u32, width: u32, src_stride: u32, src_offset: u32, dst_stride: u32, dst_offset: u32 }
 
@@ -18,4 +20,18 @@ fn channel_copy(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) gr
     let o = i / params.width;
     let j = i - o * params.width;
     dst[o * params.dst_stride + params.dst_offset + j] = src[o * params.src_stride + params.src_offset + j];
+}
+
+@compute @workgroup_size(256)
+fn channel_pad(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) groups: vec3u, @builtin(local_invocation_index) lane: u32) {
+    let i = workgroup_index(group, groups) * 256u + lane;
+    if (i >= params.len) { return; }
+    let o = i / params.dst_stride;
+    // Before the block this wraps around to a number that is no smaller than the width.
+    let j = i - o * params.dst_stride - params.dst_offset;
+    if (j < params.width) {
+        dst[i] = src[o * params.src_stride + params.src_offset + j];
+    } else {
+        dst[i] = 0.0;
+    }
 }

@@ -6,6 +6,7 @@
 // c_inner + i * c_row + j. a: [batches, ceil(m / {{ rows }}), depth, {{ rows }}] and b: [batches, ceil(n / {{ 8 * subgroup }}), depth, {{ 8 * subgroup }}],
 // as matmul_pack.wgsl leaves them, with zeros past the edges and an even depth.
 //
+// With `quads` (here {{ quads }}), results are written four at a time: n, and what c(i, j) lies at for j = 0, are multiples of four.
 // Loads that differ between lanes are what costs here: all lanes of a subgroup share the rows, of which each loads a part, and
 // broadcasts hand it round. Panels keep a row's stride from being a power of two, which would meet the same cache lines again and again.
 // Needs subgroups of exactly {{ subgroup }} lanes. Dispatch: a subgroup for each batch, panel of b and panel of a, the latter innermost.
@@ -21,14 +22,22 @@ struct MatmulPanels { m: u32, n: u32, depth: u32, batches: u32, inner: u32, c_of
 @group(0) @binding(1) var<storage, read> a: array<vec4f>;
 @group(0) @binding(2) var<storage, read> b: array<vec4f>;
 @group(0) @binding(3) var<storage, read> bias: array<f32>;
-@group(0) @binding(4) var<storage, read_write> c: array<f32>;
+@group(0) @binding(4) var<storage, read_write> c: array<{{ 'vec4f' if quads else 'f32' }}>;
 
 fn store(g: u32, i: u32, j: u32, base: u32, left: vec4f, right: vec4f) {
     if (i >= params.m) { return; }
     let at = base + i * params.c_row + j;
-{%- for q in range(8) %}
+{%- if quads %}
+   {%- for q in range(2) %}
+    if (j + {{ 4 * q }}u < params.n) {
+        c[at / 4u + {{ q }}u] = {{ 'right' if q else 'left' }} + vec4f({% for s in range(4) %}bias_at(g, i, j + {{ 4 * q + s }}u){{ '' if loop.last else ', ' }}{% endfor %});
+    }
+   {%- endfor %}
+{%- else %}
+   {%- for q in range(8) %}
     if (j + {{ q }}u < params.n) { c[at + {{ q }}u] = {{ 'left' if q < 4 else 'right' }}.{{ 'xyzw'[q % 4] }} + bias_at(g, i, j + {{ q }}u); }
-{%- endfor %}
+   {%- endfor %}
+{%- endif %}
 }
 
 @compute @workgroup_size({{ threads }})

@@ -23,8 +23,8 @@
 use crate::graph::{Graph, ValueId};
 use crate::op::{
     Adam, AdaptiveAvgPool2d, AdaptiveMaxPool2d, Add, AvgPool2d, BatchNorm, BatchNormEval, Blend,
-    ClipCoefficient, Concat, Conv2d, CrossEntropy, Dropout, LogSoftmax, Matmul, MaxPool2d, Op, Relu, Reshape,
-    Scale, Sgd, Softmax, SumSquares, TopK,
+    ClipCoefficient, Concat, Conv2d, CrossEntropy, Dropout, LocalResponseNorm, LogSoftmax, Matmul, MaxPool2d,
+    Op, Relu, Reshape, Scale, Sgd, Softmax, SumSquares, TopK,
 };
 use crate::plan::Plan;
 use crate::{DType, Device, Result, Session, Tensor};
@@ -225,6 +225,11 @@ pub fn concat(device: &Device, inputs: &[&Tensor]) -> Result<Tensor> {
 pub fn flatten(device: &Device, x: &Tensor) -> Result<Tensor> {
     let batch = x.shape().first().copied().unwrap_or(1);
     one(device, Reshape { shape: vec![batch, x.len() / batch.max(1)] }, &[x])
+}
+
+/// Local response normalisation across channels.
+pub fn local_response_norm(device: &Device, x: &Tensor, norm: LocalResponseNorm) -> Result<Tensor> {
+    one(device, norm, &[x])
 }
 
 /// Dropout at a step and seed.

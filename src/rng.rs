@@ -14,6 +14,7 @@ const GOLDEN: u64 = 0x9e37_79b9_7f4a_7c15;
 pub(crate) const SHUFFLE: u64 = 1;
 pub(crate) const AUGMENT: u64 = 2;
 pub(crate) const HOLD_OUT: u64 = 3;
+pub(crate) const MIX: u64 = 4;
 
 /// A SplitMix64 generator.
 ///
@@ -57,6 +58,29 @@ impl SplitMix64 {
     pub fn normal(&mut self) -> f64 {
         let radius = (-2.0 * (1.0 - self.unit()).ln()).sqrt();
         radius * (std::f64::consts::TAU * self.unit()).cos()
+    }
+
+    /// A number of the Beta distribution with both parameters `alpha`, by the method of Jöhnk (1964).
+    ///
+    /// ```
+    /// use striate::rng::SplitMix64;
+    /// let mut rng = SplitMix64::new(1);
+    /// let mean = (0..1000).map(|_| rng.beta(0.4)).sum::<f64>() / 1000.0;
+    /// assert!((mean - 0.5).abs() < 0.05);
+    /// ```
+    ///
+    /// # Panics
+    ///
+    /// If `alpha` is not in (0, 4], beyond which the method draws for too long.
+    pub fn beta(&mut self, alpha: f64) -> f64 {
+        assert!(alpha > 0.0 && alpha <= 4.0, "{alpha} is not in (0, 4]");
+        loop {
+            let [x, y] = [0; 2].map(|_| self.unit().powf(1.0 / alpha));
+            // Both may vanish for a small alpha.
+            if x + y <= 1.0 && x + y > 0.0 {
+                return x / (x + y);
+            }
+        }
     }
 
     /// A number from 0 to `bound - 1`, each equally likely.

@@ -44,7 +44,7 @@ fn complaint(args: &[&str], code: i32) -> String {
 fn resnet20() -> Plan {
     let model = models::by_name("resnet20", 3, 10).unwrap();
     let optimizer = nn::Optimizer::Sgd(nn::SgdConfig::default());
-    let recipe = Recipe { optimizer, label_smoothing: 0.0, clip_norm: None };
+    let recipe = Recipe { optimizer, ..Default::default() };
     let graph = training_graph(&*model, [64, 3, 32, 32], &recipe).unwrap();
     Plan::new(&graph, &Target::baseline(Family::Gpu)).unwrap()
 }
@@ -115,12 +115,9 @@ fn errors_are_one_line_and_exit_code_1() {
             "expected CHANNELSxHEIGHTxWIDTH, such as 3x32x32, found \"3x32\"",
         ),
         (&["plan", "resnet20", "--input", "3x32x-1"], "found \"3x32x-1\""),
-        (&["plan", "resnet21", "--input", "3x32x32"], "resnet20"),
-        (
-            &["plan", "vgg16", "--input", "3x32x32"],
-            "is not known; there are lenet, resnet18-cifar and resnetN",
-        ),
-        (&["plan", "resnet18", "--input", "3x32x32"], "has no such depth; there are lenet, resnet18-cifar"),
+        (&["plan", "resnet21", "--input", "3x32x32"], "did you mean resnet20?"),
+        (&["plan", "vgg16", "--input", "3x32x32"], "is not known; did you mean"),
+        (&["plan", "resnet51", "--input", "3x32x32"], "did you mean resnet50? There are lenet, alexnet"),
         (&["plan", "lenet", "--input", "1x8x8"], "conv2d in conv2: the kernel covers 5 pixels"),
         (
             &["plan", "resnet20", "--input", "3x32x32", "--batch", "0"],
@@ -184,6 +181,22 @@ fn operations_stay_apart_if_asked() {
     let (fused, apart) = (json(&args), json(&[&args[..], &["--no-fuse"]].concat()));
     let relus = |plan| kernels(plan, "forward").iter().filter(|k| *k == "relu").count();
     assert_eq!((relus(&fused), relus(&apart)), (0, 19));
+}
+
+/// Only where it pays, and nowhere if forbidden; what is forbidden cannot be asked for.
+#[test]
+fn fewer_multiplications_can_be_forbidden() {
+    let args =
+        ["plan", "resnet18-cifar", "--input", "3x32x32", "--family", "software", "--subgroup", "8", "--json"];
+    let (free, forbidden) = (json(&args), json(&[&args[..], &["--no-winograd"]].concat()));
+    for phase in ["forward", "backward"] {
+        let taken = |plan| kernels(plan, phase).iter().any(|kernel| kernel.starts_with("winograd"));
+        assert_eq!((taken(&free), taken(&forbidden)), (true, false), "{phase}");
+    }
+    let gpu = json(&["plan", "resnet18-cifar", "--input", "3x32x32", "--family", "gpu", "--json"]);
+    assert!(!kernels(&gpu, "forward").iter().any(|kernel| kernel.starts_with("winograd")));
+    let contradiction = [&args[..], &["--no-winograd", "--kernel", "forward=winograd"]].concat();
+    assert!(complaint(&contradiction, 1).contains("no layer can use it"));
 }
 
 /// Counted by hand for a batch of 64 at 32 x 32: activations of 16 channels are of `A` bytes.
@@ -309,7 +322,10 @@ fn choices_are_told_row_by_row() {
     assert_eq!(["gpu", "software", "cpu"].map(|f| way(f, "matmul")), ["tiled", "panels", "registers"]);
     let text = printed(&["kernels", "--choices"]);
     assert_eq!(text.lines().count(), rows.len() + 1);
-    assert!(text.contains("groups of few channels") && text.contains("matmul_registers\n"), "{text}");
+    assert!(
+        text.contains("groups of fewer than 8 channels") && text.contains("matmul_registers\n"),
+        "{text}"
+    );
     assert!(!striate(&["kernels", "relu", "--choices"]).status.success());
 }
 

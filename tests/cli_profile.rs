@@ -33,7 +33,7 @@ fn printed(args: &[&str]) -> String {
 fn plan(device: &Device) -> Plan {
     let model = models::by_name("lenet", 1, 10).unwrap();
     let optimizer = nn::Optimizer::Sgd(nn::SgdConfig::default());
-    let recipe = Recipe { optimizer, label_smoothing: 0.0, clip_norm: None };
+    let recipe = Recipe { optimizer, ..Default::default() };
     let graph = training_graph(&*model, [4, 1, 28, 28], &recipe).unwrap();
     Plan::new(&graph, device.target()).unwrap()
 }
@@ -153,7 +153,7 @@ fn errors_are_one_line_and_exit_code_1() -> Outcome {
     let file = tempfile::NamedTempFile::new().map_err(|e| e.to_string())?;
     let file = file.path().to_str().expect("a path of text");
     let cases: [(&[&str], &str); 6] = [
-        (&["vgg16"], "\"vgg16\" is not known; there are lenet"),
+        (&["vgg16"], "\"vgg16\" is not known; did you mean"),
         (&["lenet", "--input", "28x28"], "expected CHANNELSxHEIGHTxWIDTH"),
         (&["lenet", "--input", "1x8x8"], "conv2d in conv2: the kernel covers 5 pixels"),
         (&["lenet", "--batch", "0"], "the batch included, must be at least 1"),

@@ -17,7 +17,7 @@ use striate::{Device, Tensor, ops};
 const TERMS: usize = 400;
 
 /// The cases' families, so that none is lost unnoticed when goldens are made anew.
-const FAMILIES: [&str; 20] = [
+const FAMILIES: [&str; 21] = [
     "adam",
     "adamw",
     "adaptive_avg_pool2d",
@@ -31,6 +31,7 @@ const FAMILIES: [&str; 20] = [
     "cross_entropy",
     "flatten",
     "linear",
+    "local_response_norm",
     "log_softmax",
     "matmul",
     "max_pool2d",
@@ -235,6 +236,13 @@ impl Row {
                 let shape = input_shape();
                 Reshape { shape: vec![shape[0], shape[1..].iter().product()] }.into()
             }
+            "local_response_norm" => LocalResponseNorm {
+                size: self.size("size"),
+                alpha: self.number("alpha"),
+                beta: self.number("beta"),
+                k: self.number("k"),
+            }
+            .into(),
             "softmax" => Softmax { dim: self.size("dim") }.into(),
             "log_softmax" => LogSoftmax { dim: self.size("dim") }.into(),
             "cross_entropy" => CrossEntropy { label_smoothing: self.number("label_smoothing") }.into(),

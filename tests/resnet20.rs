@@ -2,9 +2,9 @@
 
 mod common;
 
-use common::{Suite, text};
+use common::{Suite, fill, hash, text};
 use serde_json::Value;
-use striate::models::CifarResNet;
+use striate::models::{CifarResNet, Shortcut};
 use striate::nn::{Optimizer, SgdConfig};
 use striate::plan::Plan;
 use striate::train::{Recipe, training_graph};
@@ -24,33 +24,17 @@ fn number(golden: &Value, name: &str) -> f64 {
     golden[name].as_f64().unwrap_or_else(|| panic!("{name} is missing from the golden file"))
 }
 
-/// The golden file's recipe: a hash of (seed, i) as 64 bits.
-fn hash(seed: u64, i: u64) -> u64 {
-    const GOLDEN: u64 = 0x9E37_79B9_7F4A_7C15;
-    let mut z =
-        i.wrapping_mul(0xD1B5_4A32_D192_ED03).wrapping_add(seed.wrapping_mul(GOLDEN).wrapping_add(GOLDEN));
-    z = (z ^ (z >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
-    z = (z ^ (z >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
-    z ^ (z >> 31)
-}
-
-/// Numbers uniform in +-bound, from the top 24 bits of the hash.
-fn fill(seed: u64, len: usize, bound: f64) -> Vec<f32> {
-    let unit = |i: usize| (hash(seed, i as u64) >> 40) as f32 / 16_777_216.0;
-    (0..len).map(|i| (2.0 * unit(i) - 1.0) * bound as f32).collect()
-}
-
 /// A run from the recipe's weights, those of `seed`: losses, and the final parameters.
 fn train(device: &Device, steps: usize, seed: u64) -> striate::Result<(Vec<f64>, Vec<Tensor>)> {
     let golden = golden();
     let batch = number(&golden, "batch") as usize;
-    let model = CifarResNet { blocks: 3, in_channels: 3, classes: 10 };
+    let model = CifarResNet { blocks: 3, shortcut: Shortcut::Projected, in_channels: 3, classes: 10 };
     let sgd = SgdConfig {
         momentum: number(&golden, "momentum") as f32,
         weight_decay: number(&golden, "weight_decay") as f32,
         nesterov: false,
     };
-    let recipe = Recipe { optimizer: Optimizer::Sgd(sgd), label_smoothing: 0.0, clip_norm: None };
+    let recipe = Recipe { optimizer: Optimizer::Sgd(sgd), ..Default::default() };
     let graph = training_graph(&model, [batch, 3, 32, 32], &recipe)?;
     let mut session = Session::new(device, vec![Plan::new(&graph, device.target())?])?;
     session.initialize(1)?;

@@ -13,12 +13,15 @@ use striate::{Device, Error, Result};
 #[derive(clap::Args, Clone, Debug, Default, Serialize)]
 pub struct Choices {
     /// Compute a pass (forward, grad_input, grad_weight, matmul) by this kernel of `striate kernels` wherever it fits, or,
-    /// in convolutions, in this way (im2col, direct, window, gemm); may be repeated
+    /// in convolutions, in this way (im2col, direct, window, gemm, winograd); may be repeated
     #[arg(long = "kernel", value_name = "PASS=NAME", global = true)]
     pub kernel: Vec<Choice>,
     /// Leave operations that follow each other apart, such as batch norm and ReLU
     #[arg(long, global = true)]
     pub no_fuse: bool,
+    /// Compute no convolution by Winograd's fewer multiplications, which round a little more
+    #[arg(long, global = true)]
+    pub no_winograd: bool,
 }
 
 /// What one pass is to be computed by.
@@ -48,6 +51,7 @@ impl Choices {
             }
         }
         target.fuse &= !self.no_fuse;
+        target.winograd &= !self.no_winograd;
         Ok(target)
     }
 

@@ -145,7 +145,7 @@ struct ChoiceRow {
     vendor: Option<u32>,
     /// Lanes of every subgroup, least and most; 0 is for adapters that have no fixed number.
     lanes: [u32; 2],
-    shape: &'static str,
+    shape: String,
     way: &'static str,
     kernels: Vec<&'static str>,
 }
@@ -157,7 +157,7 @@ impl ChoiceRow {
             family: row.on.family.map(|family| format!("{family:?}").to_lowercase()),
             vendor: row.on.vendor,
             lanes: [*row.on.lanes.start(), *row.on.lanes.end()],
-            shape: row.on.shape.name(),
+            shape: row.on.shape.to_string(),
             way: row.way,
             kernels: row.kernels.iter().map(|k| k.name).collect(),
         }
@@ -174,7 +174,7 @@ fn choice_lines(rows: &[ChoiceRow]) -> Vec<[String; 7]> {
         };
         let family = row.family.clone().unwrap_or_else(any);
         let vendor = row.vendor.map_or_else(any, |vendor| format!("{vendor:#06x}"));
-        let [shape, way] = [row.shape, row.way].map(str::to_owned);
+        let (shape, way) = (row.shape.clone(), row.way.to_owned());
         [row.passes.join(", "), family, vendor, lanes, shape, way, row.kernels.join(", ")]
     };
     std::iter::once(heads.map(str::to_owned)).chain(rows.iter().map(cells)).collect()

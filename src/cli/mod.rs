@@ -3,9 +3,14 @@
 mod bench;
 mod choices;
 mod devices;
+mod eval;
+mod flags;
 mod kernels;
+mod network;
 mod plan;
+mod predict;
 mod profile;
+mod summary;
 mod train;
 mod tune;
 
@@ -23,9 +28,15 @@ pub struct Cli {
 #[derive(Subcommand)]
 enum Command {
     /// Train a small network and print its test accuracy.
-    Train(train::Args),
+    Train(Box<train::Args>),
+    /// Tell the classes of pictures.
+    Predict(predict::Args),
+    /// Measure how good a network is on a data set's test pictures.
+    Eval(eval::Args),
     /// Print what a training step does, layer by layer, without touching a device.
     Plan(plan::Args),
+    /// Print a network's layers: shapes, parameters, multiply-adds, receptive fields and memory.
+    Summary(summary::Args),
     /// Time a fixed piece of work, for comparison with other engines.
     ///
     /// Its numbers are made up by rule, so that any engine can be given the same. A step ends when its loss has
@@ -46,8 +57,11 @@ enum Command {
 /// Runs a command; the result is the exit code.
 pub fn run(cli: Cli) -> Result<i32> {
     match cli.command {
-        Command::Train(args) => train::run(args),
+        Command::Train(args) => train::run(*args),
+        Command::Predict(args) => predict::run(args),
+        Command::Eval(args) => eval::run(args).map(|()| 0),
         Command::Plan(args) => plan::run(args).map(|()| 0),
+        Command::Summary(args) => summary::run(args).map(|()| 0),
         Command::Bench(args) => bench::run(args).map(|()| 0),
         Command::Profile(args) => profile::run(args).map(|()| 0),
         Command::Tune(args) => tune::run(args).map(|()| 0),

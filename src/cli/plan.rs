@@ -10,7 +10,7 @@ use striate::{Device, Error, Result, models, nn};
 
 #[derive(clap::Args)]
 pub struct Args {
-    /// Network: lenet, resnet20, resnet32, ..., resnet18-cifar.
+    /// Network: lenet, alexnet, googlenet, resnet18, resnet50, resnet20, resnet20-a, plain20, ...
     model: String,
     /// Pictures it takes, such as 3x32x32.
     #[arg(long, value_name = "CHANNELSxHEIGHTxWIDTH")]
@@ -119,7 +119,7 @@ pub fn run(args: Args) -> Result<()> {
 /// A step with SGD.
 pub(super) fn recipe() -> Recipe {
     let optimizer = nn::Optimizer::Sgd(nn::SgdConfig::default());
-    Recipe { optimizer, label_smoothing: 0.0, clip_norm: None }
+    Recipe { optimizer, ..Default::default() }
 }
 
 /// Batch, channels, height and width, from CHANNELSxHEIGHTxWIDTH.

@@ -8,7 +8,7 @@ use striate::{Device, Result, models};
 
 #[derive(clap::Args)]
 pub struct Args {
-    /// Network: lenet, resnet20, resnet32, ..., resnet18-cifar.
+    /// Network: lenet, alexnet, googlenet, resnet18, resnet50, resnet20, resnet20-a, plain20, ...
     #[arg(default_value = "resnet20")]
     model: String,
     /// Pictures it takes, such as 1x28x28.

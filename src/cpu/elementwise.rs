@@ -65,6 +65,18 @@ pub fn channel_copy(p: &ChannelCopy, io: Io<'_>) {
     });
 }
 
+/// Copies a block of channels into a tensor of zeros with more of them.
+pub fn channel_pad(p: &ChannelCopy, io: Io<'_>) {
+    let ([src], [dst]) = io.words();
+    let width = p.width as usize;
+    let rows = dst[..p.len as usize].par_chunks_mut(p.dst_stride as usize);
+    rows.enumerate().for_each(|(o, row)| {
+        row.fill(0);
+        let start = o * p.src_stride as usize + p.src_offset as usize;
+        row[p.dst_offset as usize..][..width].copy_from_slice(&src[start..][..width]);
+    });
+}
+
 /// y = f(y, a) for each element.
 fn map(p: &Elementwise, io: Io<'_>, f: impl Fn(f32, f32) -> f32 + Sync) {
     let ([a], [y]) = io.f32();

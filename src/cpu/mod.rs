@@ -15,6 +15,7 @@ pub mod dropout;
 pub mod elementwise;
 mod executor;
 pub mod fast;
+pub mod local_response_norm;
 pub mod loss;
 pub mod matmul;
 pub mod matmul_panels;
@@ -22,6 +23,7 @@ pub mod optimizer;
 pub mod pool;
 pub mod reduce;
 pub mod softmax;
+pub mod winograd;
 
 pub(crate) use executor::CpuExecutor;
 

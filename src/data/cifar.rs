@@ -3,11 +3,10 @@
 //!
 //! Layout: <https://www.cs.toronto.edu/~kriz/cifar.html>.
 
-use std::fs::{self, File};
-use std::io::Read;
 use std::path::{Path, PathBuf};
 
-use super::{Dataset, Normalization, Split};
+use super::{Dataset, Normalization, Split, read_class_names};
+use crate::file::read_up_to;
 use crate::{Error, Result};
 
 const SHAPE: [usize; 3] = [3, 32, 32];
@@ -19,6 +18,12 @@ const MAX_BYTES: u64 = 2 << 30;
 /// The ten classes of CIFAR-10, by label.
 pub const CIFAR10_CLASSES: [&str; 10] =
     ["airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck"];
+
+/// Means and deviations of the training pictures' channels.
+pub(super) const CIFAR10_NORMALIZATION: ([f32; 3], [f32; 3]) =
+    ([0.4914, 0.4822, 0.4465], [0.2470, 0.2435, 0.2616]);
+pub(super) const CIFAR100_NORMALIZATION: ([f32; 3], [f32; 3]) =
+    ([0.5071, 0.4865, 0.4409], [0.2673, 0.2564, 0.2762]);
 
 /// What one of the two data sets has of its own.
 struct Kind {
@@ -62,9 +67,7 @@ const CIFAR100: Kind = Kind {
 /// not a class; [`Error::Io`] if one cannot be read.
 pub fn cifar10(dir: &Path) -> Result<Split> {
     let classes = CIFAR10_CLASSES.map(str::to_owned).to_vec();
-    let normalization =
-        Normalization { mean: vec![0.4914, 0.4822, 0.4465], std: vec![0.2470, 0.2435, 0.2616] };
-    load(&CIFAR10, &inner(&CIFAR10, dir), classes, normalization)
+    load(&CIFAR10, &inner(&CIFAR10, dir), classes, CIFAR10_NORMALIZATION)
 }
 
 /// Reads CIFAR-100 from the folder of `train.bin` and `test.bin`, or from the folder that has these
@@ -76,9 +79,7 @@ pub fn cifar10(dir: &Path) -> Result<Split> {
 /// As [`cifar10`].
 pub fn cifar100(dir: &Path) -> Result<Split> {
     let dir = inner(&CIFAR100, dir);
-    let normalization =
-        Normalization { mean: vec![0.5071, 0.4865, 0.4409], std: vec![0.2673, 0.2564, 0.2762] };
-    load(&CIFAR100, &dir, fine_classes(&dir)?, normalization)
+    load(&CIFAR100, &dir, fine_classes(&dir)?, CIFAR100_NORMALIZATION)
 }
 
 fn inner(kind: &Kind, dir: &Path) -> PathBuf {
@@ -91,9 +92,7 @@ fn fine_classes(dir: &Path) -> Result<Vec<String>> {
     if !path.exists() {
         return Ok((0..100).map(|class| format!("class {class}")).collect());
     }
-    let text = fs::read_to_string(&path).map_err(Error::io(&path, "read"))?;
-    let names: Vec<String> =
-        text.lines().map(str::trim).filter(|name| !name.is_empty()).map(str::to_owned).collect();
+    let names = read_class_names(&path)?;
     if names.len() != 100 {
         let problem =
             format!("expected 100 names of classes, one a line, found {}; mend or remove it", names.len());
@@ -102,7 +101,7 @@ fn fine_classes(dir: &Path) -> Result<Vec<String>> {
     Ok(names)
 }
 
-fn load(kind: &Kind, dir: &Path, classes: Vec<String>, normalization: Normalization) -> Result<Split> {
+fn load(kind: &Kind, dir: &Path, classes: Vec<String>, (mean, std): ([f32; 3], [f32; 3])) -> Result<Split> {
     for name in kind.train.iter().chain(kind.test) {
         check_present(kind, dir, name)?;
     }
@@ -113,6 +112,7 @@ fn load(kind: &Kind, dir: &Path, classes: Vec<String>, normalization: Normalizat
         }
         Dataset::new(kind.name, SHAPE, records.images, records.labels, classes.clone())
     };
+    let normalization = Normalization { mean: mean.into(), std: std.into() };
     Split::new(part(kind.train)?, part(kind.test)?, normalization)
 }
 
@@ -155,18 +155,13 @@ impl Records {
 
 /// All bytes of a file of at least one whole record.
 fn read(path: &Path, record_len: usize) -> Result<Vec<u8>> {
-    let file = File::open(path).map_err(Error::io(path, "read"))?;
-    let mut bytes = Vec::new();
-    // Nothing of a file that says it is too long is read.
-    let believed = file.metadata().map_err(Error::io(path, "read"))?.len() <= MAX_BYTES;
-    if believed {
-        file.take(MAX_BYTES + 1).read_to_end(&mut bytes).map_err(Error::io(path, "read"))?;
-    }
-    let found = match bytes.len() {
-        n if !believed || n as u64 > MAX_BYTES => format!("more than {MAX_BYTES} bytes"),
-        0 => "an empty file".to_owned(),
-        n if n % record_len != 0 => format!("{n} bytes, {} too many", n % record_len),
-        _ => return Ok(bytes),
+    let found = match read_up_to(path, MAX_BYTES)? {
+        None => format!("more than {MAX_BYTES} bytes"),
+        Some(bytes) if bytes.is_empty() => "an empty file".to_owned(),
+        Some(bytes) => match bytes.len() % record_len {
+            0 => return Ok(bytes),
+            rest => format!("{} bytes, {rest} too many", bytes.len()),
+        },
     };
     let problem =
         format!("expected whole records of {record_len} bytes, found {found}; fetch the file again");

@@ -1,7 +1,11 @@
 //! Pictures in memory, and the figures that normalise them.
 
+use std::path::Path;
 use std::sync::Arc;
 
+use serde::{Deserialize, Serialize};
+
+use crate::file::read_up_to;
 use crate::{Error, Result};
 
 /// All pictures of one split, in memory, as bytes.
@@ -94,6 +98,14 @@ impl Dataset {
         &self.images
     }
 
+    /// CRC-32 of all pictures and labels, to tell data sets apart.
+    pub fn fingerprint(&self) -> u32 {
+        let mut sum = crc32fast::Hasher::new();
+        sum.update(&self.images);
+        sum.update(bytemuck::cast_slice(&self.labels));
+        sum.finalize()
+    }
+
     /// The class of every picture, as an index into [`classes`](Self::classes).
     pub fn labels(&self) -> &[u32] {
         &self.labels
@@ -107,6 +119,25 @@ impl Dataset {
     /// The number of values in one picture: channels x height x width.
     pub fn image_len(&self) -> usize {
         self.shape.iter().product()
+    }
+}
+
+/// The most that a file of names may hold: no list of classes is as long.
+const MAX_NAMES_BYTES: u64 = 16 << 20;
+
+/// Reads names of classes from a file, one a line; empty lines do not count.
+///
+/// # Errors
+///
+/// [`Error::Io`] if the file cannot be read; [`Error::Data`] if it is not UTF-8 or has no names.
+pub fn read_class_names(path: &Path) -> Result<Vec<String>> {
+    let bytes = read_up_to(path, MAX_NAMES_BYTES)?;
+    let text = bytes.and_then(|bytes| String::from_utf8(bytes).ok());
+    let names = text.iter().flat_map(|text| text.lines()).map(str::trim).filter(|name| !name.is_empty());
+    let names: Vec<String> = names.map(str::to_owned).collect();
+    match names.is_empty() {
+        true => Err(Error::data(path, "has no names of classes; give a text with one a line")),
+        false => Ok(names),
     }
 }
 
@@ -148,7 +179,7 @@ impl Split {
 /// Per channel, the mean and the standard deviation of the pixels on a scale of 0 to 1.
 ///
 /// A normalised pixel is `(byte / 255 - mean) / std`.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Normalization {
     /// The mean of every channel.
     pub mean: Vec<f32>,

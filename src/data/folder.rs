@@ -182,7 +182,12 @@ fn subfolders(dir: &Path) -> Result<Vec<PathBuf>> {
     visible(dir, |path| path.is_dir())
 }
 
-fn pictures(dir: &Path) -> Result<Vec<PathBuf>> {
+/// The pictures of a folder by their endings, sorted by name; hidden files are passed over.
+///
+/// # Errors
+///
+/// [`Error::Io`] if the folder cannot be read.
+pub fn pictures(dir: &Path) -> Result<Vec<PathBuf>> {
     let ends_well = |path: &Path| {
         let extension = path.extension().map(|extension| extension.to_string_lossy().to_ascii_lowercase());
         extension.is_some_and(|extension| EXTENSIONS.contains(&extension.as_str()))

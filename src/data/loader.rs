@@ -3,12 +3,12 @@
 use std::sync::Arc;
 use std::thread;
 
-use super::{Augment, Dataset, Normalization, Placement, Prefetch};
+use super::{Augment, Dataset, Mix, Normalization, Placement, Prefetch};
 use crate::rng::shuffle;
 use crate::{Error, Result};
 
 /// How a [`Loader`] walks through a data set once.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq)]
 pub struct LoaderConfig {
     /// How many pictures make a batch; 128.
     pub batch_size: usize,
@@ -16,6 +16,8 @@ pub struct LoaderConfig {
     pub shuffle: bool,
     /// What may be changed in the pictures; nothing.
     pub augment: Option<Augment>,
+    /// How pictures of a batch are mixed with each other; not at all.
+    pub mix: Option<Mix>,
     /// Decides the order and the changes, together with `epoch`; 0.
     pub seed: u64,
     /// Which walk through the data set this is; 0.
@@ -37,6 +39,7 @@ impl Default for LoaderConfig {
             batch_size: 128,
             shuffle: false,
             augment: None,
+            mix: None,
             seed: 0,
             epoch: 0,
             start_batch: 0,
@@ -81,6 +84,7 @@ impl LoaderConfig {
             let problem = format!("{} is beyond the {batches} batches of an epoch", self.start_batch);
             return Err(Error::argument("start_batch", problem));
         }
+        self.mix.map_or(Ok(()), |mix| mix.check())?;
         self.augment.map_or(Ok(()), |augment| augment.check(dataset.shape()))
     }
 }
@@ -92,6 +96,10 @@ pub struct Batch {
     pub images: Vec<f32>,
     /// The class of every picture, `[size]`.
     pub labels: Vec<u32>,
+    /// Where pictures are mixed, the class of what was mixed into each, `[size]`; else empty.
+    pub partners: Vec<u32>,
+    /// How much of each picture is its own: 1 where nothing is mixed.
+    pub share: f32,
     /// Which pictures of the data set these are, `[size]`.
     pub indices: Vec<u32>,
     /// How many they are: the batch size, or less in the last batch of an epoch.
@@ -118,7 +126,7 @@ impl Loader {
     ///
     /// [`Error::Argument`] if the batch size is 0 or more than the data set has pictures, `threads` or
     /// `prefetch` is 0, `start_batch` is beyond the epoch, the crop padding is as large as the
-    /// picture, or the normalisation does not fit the channels.
+    /// picture, mixing makes no sense, or the normalisation does not fit the channels.
     pub fn new(dataset: Arc<Dataset>, normalization: &Normalization, config: LoaderConfig) -> Result<Self> {
         config.check(&dataset)?;
         normalization.check(dataset.shape()[0])?;
@@ -180,6 +188,11 @@ impl Recipe {
         for (output, &index) in batch.images.chunks_exact_mut(image_len).zip(indices) {
             let image = self.dataset.image(index as usize);
             self.placement(index).write(image, self.dataset.shape(), &self.tables, output);
+        }
+        batch.share = 1.0;
+        if let Some(mix) = self.config.mix {
+            let LoaderConfig { seed, epoch, .. } = self.config;
+            mix.apply(&mut batch, self.dataset.shape(), [seed, epoch, index as u64]);
         }
         batch
     }

@@ -30,6 +30,13 @@ pub(super) struct Kind {
     pub origin: &'static str,
 }
 
+impl Kind {
+    /// The figures of the training pictures.
+    pub(super) fn normalization(&self) -> Normalization {
+        Normalization { mean: vec![self.mean], std: vec![self.std] }
+    }
+}
+
 pub(super) const FASHION_MNIST: Kind = Kind {
     name: "fashion-mnist",
     classes: FASHION_MNIST_CLASSES,
@@ -38,7 +45,7 @@ pub(super) const FASHION_MNIST: Kind = Kind {
     origin: "Debian's package dataset-fashion-mnist or https://github.com/zalandoresearch/fashion-mnist",
 };
 
-const MNIST: Kind = Kind {
+pub(super) const MNIST: Kind = Kind {
     name: "mnist",
     classes: ["0", "1", "2", "3", "4", "5", "6", "7", "8", "9"],
     mean: 0.1307,
@@ -119,5 +126,5 @@ impl Part {
 }
 
 pub(super) fn split(kind: &Kind, train: Dataset, test: Dataset) -> Result<Split> {
-    Split::new(train, test, Normalization { mean: vec![kind.mean], std: vec![kind.std] })
+    Split::new(train, test, kind.normalization())
 }

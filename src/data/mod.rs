@@ -25,9 +25,11 @@ mod fashion;
 mod folder;
 mod idx;
 mod loader;
+mod mix;
 mod mnist;
 mod picture;
 mod prefetch;
+mod preprocess;
 
 use std::path::Path;
 
@@ -35,14 +37,16 @@ use crate::{Error, Result};
 
 pub use augment::{Augment, Placement};
 pub use cifar::{CIFAR10_CLASSES, cifar10, cifar100};
-pub use dataset::{Dataset, Normalization, Split};
+pub use dataset::{Dataset, Normalization, Split, read_class_names};
 pub use fashion::fashion_mnist_subset;
-pub use folder::{FolderOptions, image_folder};
+pub use folder::{FolderOptions, image_folder, pictures};
 pub use idx::{IdxImages, read_idx_images, read_idx_labels};
 pub use loader::{Batch, Loader, LoaderConfig};
+pub use mix::Mix;
 pub use mnist::{FASHION_MNIST_CLASSES, fashion_mnist, mnist};
 pub use picture::read_picture;
 pub use prefetch::Prefetch;
+pub use preprocess::Preprocessing;
 
 /// The names that [`open`] knows.
 pub const NAMES: [&str; 5] = ["fashion-mnist", "mnist", "cifar10", "cifar100", "folder"];

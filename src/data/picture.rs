@@ -55,7 +55,8 @@ pub(super) fn read_into(path: &Path, [height, width]: [usize; 2], output: &mut [
     Ok(())
 }
 
-fn decode(path: &Path) -> Result<RgbImage> {
+/// The picture of a file, upright.
+pub(super) fn decode(path: &Path) -> Result<RgbImage> {
     let reader = ImageReader::open(path).and_then(ImageReader::with_guessed_format);
     let mut reader = reader.map_err(Error::io(path, "read"))?;
     let mut limits = Limits::default();
@@ -92,16 +93,42 @@ fn explain(path: &Path, error: ImageError) -> Error {
 
 /// The largest centred part with the wanted proportions, scaled. Cropping first keeps the scaled
 /// picture small however long and thin the original is.
-fn cover(image: &RgbImage, height: u32, width: u32) -> RgbImage {
+pub(super) fn cover(image: &RgbImage, height: u32, width: u32) -> RgbImage {
     let (full_width, full_height) = image.dimensions();
     let crop_width = scaled(full_height, width, height).clamp(1, full_width);
     let crop_height = scaled(full_width, height, width).clamp(1, full_height);
-    let (x, y) = ((full_width - crop_width) / 2, (full_height - crop_height) / 2);
-    let part = crop_imm(image, x, y, crop_width, crop_height).to_image();
+    let part = crop_centre(image, crop_width, crop_height);
     if part.dimensions() == (width, height) {
         return part;
     }
     resize(&part, width, height, FilterType::Triangle)
+}
+
+/// The centre of the picture after its shorter side was scaled to `shorter`: torchvision's `Resize` and
+/// `CenterCrop`. Of a picture more than four times as long as it is wide, only a centred part of these
+/// proportions is scaled, so that what has to be computed is bounded.
+pub(super) fn centre(image: &RgbImage, shorter: u32, height: u32, width: u32) -> RgbImage {
+    let longest = 4 * image.width().min(image.height());
+    let image = crop_centre(image, longest.min(image.width()), longest.min(image.height()));
+    let (full_width, full_height) = image.dimensions();
+    let short = full_width.min(full_height);
+    // PyTorch rounds the longer side down.
+    let [scaled_width, scaled_height] = [full_width, full_height].map(|side| shorter * side / short);
+    let image = resize(&image, scaled_width, scaled_height, FilterType::Triangle);
+    crop_centre(&image, width, height)
+}
+
+fn crop_centre(image: &RgbImage, width: u32, height: u32) -> RgbImage {
+    let (x, y) = ((image.width() - width) / 2, (image.height() - height) / 2);
+    crop_imm(image, x, y, width, height).to_image()
+}
+
+/// The brightness of each pixel: 0.299, 0.587 and 0.114 of red, green and blue (ITU-R BT.601).
+pub(super) fn grey(image: &RgbImage) -> impl Iterator<Item = u8> {
+    image.pixels().map(|pixel| {
+        let [red, green, blue] = pixel.0.map(u32::from);
+        ((299 * red + 587 * green + 114 * blue + 500) / 1000) as u8
+    })
 }
 
 /// `length * numerator / denominator`, rounded. No side is over 2^14, so nothing overflows.

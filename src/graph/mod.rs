@@ -4,6 +4,7 @@
 //! update are nodes of the same graph; nothing in it says where or how they run.
 
 mod autodiff;
+mod receptive;
 
 use crate::op::{Op, Operation};
 use crate::plan::ShapeClass;
@@ -11,6 +12,7 @@ use crate::{Error, Result, TensorType};
 use std::sync::Arc;
 
 pub use autodiff::Gradient;
+pub use receptive::Axis;
 
 /// A value of a [`Graph`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -329,6 +331,12 @@ impl Graph {
         let learned =
             |v: &Value| matches!(&v.role, Role::Persistent(p) if p.kind == PersistentKind::Parameter);
         self.values().filter(|(_, v)| learned(v)).map(|(id, _)| id).collect()
+    }
+
+    /// What a network consists of: its parameters and what else it keeps, such as running statistics, in order of creation.
+    pub fn model_state(&self) -> Vec<ValueId> {
+        let kept = |v: &Value| matches!(&v.role, Role::Persistent(p) if p.kind != PersistentKind::Optimizer);
+        self.values().filter(|(_, v)| kept(v)).map(|(id, _)| id).collect()
     }
 
     /// The persistent value of this full name.

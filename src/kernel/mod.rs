@@ -189,6 +189,9 @@ kernels! {
     "channel_copy.wgsl", channel_copy(ChannelCopy), reads 1, writes 1, twin (cpu::elementwise::channel_copy); () {
         CHANNEL_COPY = "channel_copy", threads 256 [];
     }
+    "channel_copy.wgsl", channel_pad(ChannelCopy), reads 1, writes 1, twin (cpu::elementwise::channel_pad); () {
+        CHANNEL_PAD = "channel_pad", threads 256 [];
+    }
 
     "dropout.wgsl", dropout(Dropout), reads 2, writes 1, twin (cpu::dropout::dropout); () {
         DROPOUT = "dropout", threads 256 [];
@@ -209,8 +212,9 @@ kernels! {
         MATMUL_PACK = "matmul_pack", threads 64 [];
     }
 
-    "matmul_panels.wgsl", matmul_panels(MatmulPanels), reads 3, writes 1, twin (cpu::matmul_panels::matmul_panels); (rows) {
-        MATMUL_PANELS = "matmul_panels", threads 64 [16];
+    "matmul_panels.wgsl", matmul_panels(MatmulPanels), reads 3, writes 1, twin (cpu::matmul_panels::matmul_panels); (rows, quads) {
+        MATMUL_PANELS = "matmul_panels", threads 64 [16, 0];
+        MATMUL_PANELS_QUADS = "matmul_panels_quads", threads 64 [16, 1];
     }
 
     "im2col.wgsl", im2col(Conv), reads 1, writes 1, twin (cpu::conv::im2col, fast cpu::conv::im2col_fast); () {
@@ -274,6 +278,30 @@ kernels! {
         CONV_GEMM_GRAD_WEIGHT_64X64 = "conv_gemm_grad_weight_64x64", threads 256 [64, 64, 16, 4, 4];
         CONV_GEMM_GRAD_WEIGHT_32X128 = "conv_gemm_grad_weight_32x128", threads 256 [32, 128, 16, 4, 4];
         CONV_GEMM_GRAD_WEIGHT_16X128 = "conv_gemm_grad_weight_16x128", threads 128 [16, 128, 16, 4, 4];
+    }
+
+    "winograd.wgsl", winograd_input(WinogradTiles), reads 1, writes 1, twin (cpu::winograd::winograd_input); (tile, quads) {
+        WINOGRAD_INPUT_2X2 = "winograd_input_2x2", threads 64 [2, 0];
+        WINOGRAD_INPUT_4X4 = "winograd_input_4x4", threads 64 [4, 0];
+        WINOGRAD_INPUT_4X4_QUADS = "winograd_input_4x4_quads", threads 64 [4, 1];
+    }
+    "winograd.wgsl", winograd_upstream(WinogradTiles), reads 1, writes 1, twin (cpu::winograd::winograd_upstream); (tile, quads) {
+        WINOGRAD_UPSTREAM_2X2 = "winograd_upstream_2x2", threads 64 [2, 0];
+        WINOGRAD_UPSTREAM_4X4 = "winograd_upstream_4x4", threads 64 [4, 0];
+        WINOGRAD_UPSTREAM_4X4_QUADS = "winograd_upstream_4x4_quads", threads 64 [4, 1];
+    }
+    "winograd.wgsl", winograd_output(WinogradTiles), reads 2, writes 1, twin (cpu::winograd::winograd_output); (tile, quads) {
+        WINOGRAD_OUTPUT_2X2 = "winograd_output_2x2", threads 64 [2, 0];
+        WINOGRAD_OUTPUT_4X4 = "winograd_output_4x4", threads 64 [4, 0];
+        WINOGRAD_OUTPUT_4X4_QUADS = "winograd_output_4x4_quads", threads 64 [4, 1];
+    }
+    "winograd.wgsl", winograd_filter(WinogradFilters), reads 1, writes 1, twin (cpu::winograd::winograd_filter); (tile, quads) {
+        WINOGRAD_FILTER_2X2 = "winograd_filter_2x2", threads 64 [2, 0];
+        WINOGRAD_FILTER_4X4 = "winograd_filter_4x4", threads 64 [4, 0];
+    }
+    "winograd.wgsl", winograd_filter_grad(WinogradFilters), reads 1, writes 1, twin (cpu::winograd::winograd_filter_grad); (tile, quads) {
+        WINOGRAD_FILTER_GRAD_2X2 = "winograd_filter_grad_2x2", threads 64 [2, 0];
+        WINOGRAD_FILTER_GRAD_4X4 = "winograd_filter_grad_4x4", threads 64 [4, 0];
     }
 
     "conv_direct.wgsl", conv_direct(Conv), reads 3, writes 1, twin (cpu::conv::conv_direct, fast cpu::fast::conv::forward); () {
@@ -345,6 +373,13 @@ kernels! {
     "pool.wgsl", avg_pool_grad(Pool), reads 1, writes 1, twin (cpu::pool::avg_pool_grad); (adaptive, apart) {
         AVG_POOL_GRAD = "avg_pool_grad", threads 64 [0, 0];
         ADAPTIVE_AVG_POOL_GRAD = "adaptive_avg_pool_grad", threads 64 [1, 0];
+    }
+
+    "local_response_norm.wgsl", local_response_norm(LocalResponseNorm), reads 1, writes 2, twin (cpu::local_response_norm::local_response_norm); () {
+        LOCAL_RESPONSE_NORM = "local_response_norm", threads 64 [];
+    }
+    "local_response_norm.wgsl", local_response_norm_grad(LocalResponseNorm), reads 4, writes 1, twin (cpu::local_response_norm::local_response_norm_grad); () {
+        LOCAL_RESPONSE_NORM_GRAD = "local_response_norm_grad", threads 64 [];
     }
 
     "softmax.wgsl", softmax(Softmax), reads 1, writes 1, twin (cpu::softmax::softmax); () {

@@ -219,6 +219,46 @@ params! {
         images_per_slice: u32,
     }
 
+    /// Tiles of pictures for a convolution by fewer multiplications; see `shaders/winograd.wgsl`.
+    WinogradTiles {
+        /// Rows and columns of a tile: 2 or 4.
+        tile: u32,
+        images: u32,
+        image_start: u32,
+        channels: u32,
+        height: u32,
+        width: u32,
+        /// Where the first patch begins above and left of the picture; may be negative, in two's complement.
+        padding_h: u32,
+        padding_w: u32,
+        /// Tiles of a picture.
+        down: u32,
+        across: u32,
+        has_bias: u32,
+        /// 1: channels lie along the panels, and tiles along the depth.
+        by_channel: u32,
+        /// Order of the operand that is made.
+        panels: u32,
+        depth: u32,
+        panel_width: u32,
+    }
+
+    /// Filters for the same.
+    WinogradFilters {
+        tile: u32,
+        outs: u32,
+        ins: u32,
+        /// Where a tap lies: strides by output and input channel, a start, and steps by tap.
+        w_out: u32,
+        w_in: u32,
+        w_start: u32,
+        w_down: u32,
+        w_right: u32,
+        panels: u32,
+        depth: u32,
+        panel_width: u32,
+    }
+
     /// A convolution, or its transpose, described in full; see `shaders/conv_gemm.wgsl`. Channels are those of one
     /// group.
     ConvGemm {
@@ -335,6 +375,19 @@ params! {
         scale: f32,
         /// 1: add to the result instead of replacing it.
         accumulate: u32,
+    }
+
+    /// Local response normalisation over `[batch, channels, pixels]`, `len` elements.
+    LocalResponseNorm {
+        len: u32,
+        channels: u32,
+        pixels: u32,
+        /// Channels that count.
+        size: u32,
+        /// Weight of a square: alpha / size in PyTorch's terms.
+        alpha: f32,
+        beta: f32,
+        k: f32,
     }
 
     /// Softmax along the middle of `[outer, classes, inner]`.

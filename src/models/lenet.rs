@@ -34,6 +34,10 @@ impl Model for LeNet {
         self.in_channels
     }
 
+    fn input_size(&self) -> [usize; 2] {
+        [28, 28]
+    }
+
     fn classes(&self) -> usize {
         self.classes
     }

@@ -1,52 +1,82 @@
-//! The ResNets for small pictures of He et al. 2015, section 4.2.
+//! The ResNets for large pictures of He et al. 2015, table 1, as torchvision has them.
 //!
-//! | layer  | output  | filters                             |
-//! | ------ | ------- | ----------------------------------- |
-//! | conv1  | 32 x 32 | 3 x 3, 16                           |
-//! | layer1 | 32 x 32 | n blocks of two 3 x 3, 16           |
-//! | layer2 | 16 x 16 | n blocks of two 3 x 3, 32, first /2 |
-//! | layer3 | 8 x 8   | n blocks of two 3 x 3, 64, first /2 |
-//! | fc     | 1 x 1   | average pool, linear to the classes |
+//! | layer   | output    | 18           | 34           | 50                   | 101                   | 152                   |
+//! | ------- | --------- | ------------ | ------------ | -------------------- | --------------------- | --------------------- |
+//! | conv1   | 112 x 112 | 7 x 7, 64, /2                                                                                       |||||
+//! | maxpool | 56 x 56   | 3 x 3, /2                                                                                           |||||
+//! | layer1  | 56 x 56   | 2 of 3-3, 64 | 3 of 3-3, 64 | 3 of 1-3-1, 64, 256  | 3 of 1-3-1, 64, 256   | 3 of 1-3-1, 64, 256   |
+//! | layer2  | 28 x 28   | 2, 128       | 4, 128       | 4, 128, 512          | 4, 128, 512           | 8, 128, 512           |
+//! | layer3  | 14 x 14   | 2, 256       | 6, 256       | 6, 256, 1024         | 23, 256, 1024         | 36, 256, 1024         |
+//! | layer4  | 7 x 7     | 2, 512       | 3, 512       | 3, 512, 2048         | 3, 512, 2048          | 3, 512, 2048          |
+//! | fc      | 1 x 1     | average pool, linear to the classes                                                                 |||||
 //!
-//! 6n + 2 layers. Where a block changes the shape, its shortcut is a 1 x 1 convolution with batch norm
-//! (option B). Parameter names are torchvision's.
-//!
-//! ResNet-18, made for large pictures, is known for small ones in a form of the same plan: four stages of two
-//! blocks, from 64 to 512 filters, and no pooling after conv1, which is 3 x 3.
+//! 3-3 is a basic block, 1-3-1 a bottleneck; its stride is in the 3 x 3, as torchvision has it, where the paper
+//! has it in the first 1 x 1. Shortcuts are option B. First weights are torchvision's: He's by fan-out.
 
 use super::Model;
+use super::residual::{Block, Filters, Shortcut, Stages, conv_norm};
 use crate::Result;
 use crate::graph::ValueId;
-use crate::nn::{BatchNorm2d, Builder, Conv2d, Linear};
+use crate::nn::{Builder, Fan, Linear};
+use crate::op::MaxPool2d;
 
-/// A ResNet of `6 * blocks + 2` layers for small pictures.
+/// A ResNet for large pictures, or its plain twin.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct CifarResNet {
-    /// Residual blocks in each of the three stages: n.
-    pub blocks: usize,
+pub struct ResNet {
+    /// The layers of its blocks.
+    pub block: Block,
+    /// Blocks in each of the four stages.
+    pub blocks: [usize; 4],
+    /// What is added to a block's result.
+    pub shortcut: Shortcut,
     /// Channels of the pictures.
     pub in_channels: usize,
     /// Classes to tell apart.
     pub classes: usize,
 }
 
-/// ResNet-18 as it is used on small pictures: conv1 is 3 x 3, and no max-pooling follows it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct CifarResNet18 {
-    /// Channels of the pictures.
-    pub in_channels: usize,
-    /// Classes to tell apart.
-    pub classes: usize,
+/// Block and numbers of blocks by depth.
+const DEPTHS: [(usize, Block, [usize; 4]); 5] = [
+    (18, Block::Basic, [2, 2, 2, 2]),
+    (34, Block::Basic, [3, 4, 6, 3]),
+    (50, Block::Bottleneck, [3, 4, 6, 3]),
+    (101, Block::Bottleneck, [3, 4, 23, 3]),
+    (152, Block::Bottleneck, [3, 8, 36, 3]),
+];
+
+/// Whether a network for large pictures is known by this depth.
+pub(super) fn is_depth(depth: usize) -> bool {
+    DEPTHS.iter().any(|(known, ..)| *known == depth)
 }
 
-impl Model for CifarResNet {
+impl ResNet {
+    /// The network of one of the depths of table 1, if it is one.
+    pub fn of_depth(depth: usize, shortcut: Shortcut, in_channels: usize, classes: usize) -> Option<Self> {
+        let (_, block, blocks) = *DEPTHS.iter().find(|(known, ..)| *known == depth)?;
+        Some(Self { block, blocks, shortcut, in_channels, classes })
+    }
+
+    /// Layers with weights: convolutions off the shortcuts, and the linear one.
+    fn depth(&self) -> usize {
+        2 + self.block.layers() * self.blocks.iter().sum::<usize>()
+    }
+}
+
+impl Model for ResNet {
     fn name(&self) -> String {
-        let depth = 6 * self.blocks + 2;
-        if depth == 50 || depth == 152 { format!("cifar-resnet{depth}") } else { format!("resnet{depth}") }
+        match self.shortcut {
+            Shortcut::None => format!("plain{}", self.depth()),
+            Shortcut::Padded => format!("resnet{}-a", self.depth()),
+            Shortcut::Projected => format!("resnet{}", self.depth()),
+        }
     }
 
     fn in_channels(&self) -> usize {
         self.in_channels
+    }
+
+    fn input_size(&self) -> [usize; 2] {
+        [224, 224]
     }
 
     fn classes(&self) -> usize {
@@ -54,102 +84,18 @@ impl Model for CifarResNet {
     }
 
     fn forward(&self, b: &mut Builder, images: ValueId) -> Result<ValueId> {
-        residual(b, images, [self.in_channels, self.classes], &[16, 32, 64], self.blocks)
+        let (block, shortcut, fan) = (self.block, self.shortcut, Fan::Out);
+        let stages: Vec<(usize, usize)> = [64, 128, 256, 512].into_iter().zip(self.blocks).collect();
+        let mut x = conv_norm(b, ["conv1", "bn1"], images, Filters::new(7, 64, 2, fan))?;
+        x = b.relu(x)?;
+        x = b.max_pool2d(
+            x,
+            MaxPool2d { kernel_size: [3, 3], stride: Some([2, 2]), padding: [1, 1], ..Default::default() },
+        )?;
+        x = Stages { block, stages: &stages, shortcut, fan }.build(b, x)?;
+        x = b.global_avg_pool2d(x)?;
+        x = b.flatten(x)?;
+        let in_features = b.graph.shape(x)[1];
+        b.linear("fc", x, Linear { in_features, out_features: self.classes, bias: true })
     }
-}
-
-impl Model for CifarResNet18 {
-    fn name(&self) -> String {
-        "resnet18-cifar".into()
-    }
-
-    fn in_channels(&self) -> usize {
-        self.in_channels
-    }
-
-    fn classes(&self) -> usize {
-        self.classes
-    }
-
-    fn forward(&self, b: &mut Builder, images: ValueId) -> Result<ValueId> {
-        residual(b, images, [self.in_channels, self.classes], &[64, 128, 256, 512], 2)
-    }
-}
-
-/// The network: `widths` are the filters by stage, each of which has `blocks` blocks.
-fn residual(
-    b: &mut Builder,
-    images: ValueId,
-    [in_channels, classes]: [usize; 2],
-    widths: &[usize],
-    blocks: usize,
-) -> Result<ValueId> {
-    let mut channels = widths[0];
-    let mut x = conv3x3(b, "conv1", images, [in_channels, channels], 1)?;
-    x = norm(b, "bn1", x, channels)?;
-    x = b.relu(x)?;
-    for (stage, width) in widths.iter().enumerate() {
-        x = b.scoped(&format!("layer{}", stage + 1), |b| {
-            for block in 0..blocks {
-                let stride = if stage > 0 && block == 0 { 2 } else { 1 };
-                x = b.scoped(&block.to_string(), |b| basic_block(b, x, [channels, *width], stride))?;
-                channels = *width;
-            }
-            Ok(x)
-        })?;
-    }
-    x = b.global_avg_pool2d(x)?;
-    x = b.flatten(x)?;
-    b.linear("fc", x, Linear { in_features: channels, out_features: classes, ..Default::default() })
-}
-
-/// relu(F(x) + shortcut(x)), F two 3 x 3 convolutions with batch norm.
-fn basic_block(b: &mut Builder, x: ValueId, channels: [usize; 2], stride: usize) -> Result<ValueId> {
-    let [from, to] = channels;
-    let mut y = conv3x3(b, "conv1", x, channels, stride)?;
-    y = norm(b, "bn1", y, to)?;
-    y = b.relu(y)?;
-    y = conv3x3(b, "conv2", y, [to, to], 1)?;
-    y = norm(b, "bn2", y, to)?;
-    let shortcut = if stride == 1 && from == to { x } else { project(b, x, channels, stride)? };
-    y = b.add(y, shortcut)?;
-    b.relu(y)
-}
-
-/// A 1 x 1 convolution that brings the shortcut to the block's shape.
-fn project(b: &mut Builder, x: ValueId, [from, to]: [usize; 2], stride: usize) -> Result<ValueId> {
-    b.scoped("downsample", |b| {
-        let conv = Conv2d {
-            in_channels: from,
-            out_channels: to,
-            stride: [stride, stride],
-            bias: false,
-            ..Default::default()
-        };
-        let x = b.conv2d("0", x, conv)?;
-        norm(b, "1", x, to)
-    })
-}
-
-fn conv3x3(
-    b: &mut Builder,
-    name: &str,
-    x: ValueId,
-    [from, to]: [usize; 2],
-    stride: usize,
-) -> Result<ValueId> {
-    let conv = Conv2d {
-        in_channels: from,
-        out_channels: to,
-        kernel_size: [3, 3],
-        stride: [stride, stride],
-        padding: [1, 1],
-        bias: false,
-        ..Default::default()
-    };
-    b.conv2d(name, x, conv)
-}
-
-fn norm(b: &mut Builder, name: &str, x: ValueId, channels: usize) -> Result<ValueId> {
-    b.batch_norm2d(name, x, BatchNorm2d { num_features: channels, ..Default::default() })
 }

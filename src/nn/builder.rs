@@ -1,7 +1,8 @@
 //! A graph builder that reads like a network.
 
+use super::Rules;
 use crate::graph::{Graph, Init, PersistentKind, Phase, ValueId};
-use crate::op::{self, AdaptiveAvgPool2d, AdaptiveMaxPool2d, AvgPool2d, MaxPool2d, Op};
+use crate::op::{self, AdaptiveAvgPool2d, AdaptiveMaxPool2d, AvgPool2d, LocalResponseNorm, MaxPool2d, Op};
 use crate::{Error, Result, TensorType};
 
 /// Whether a network is built to learn or to be used: batch norm and dropout differ.
@@ -11,6 +12,17 @@ pub enum Mode {
     Train,
     /// Running statistics; dropout does nothing.
     Eval,
+}
+
+/// Which side of a convolution its first weights are scaled by, so that numbers keep their size on the way
+/// (He et al. 2015, "Delving deep into rectifiers", section 2.2).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Fan {
+    /// The numbers that a result is made of: results keep their variance.
+    #[default]
+    In,
+    /// The results that a number goes into: gradients keep theirs.
+    Out,
 }
 
 /// A convolution layer; PyTorch's fields and defaults. Pairs are (vertical, horizontal).
@@ -32,6 +44,8 @@ pub struct Conv2d {
     pub groups: usize,
     /// Whether each filter adds a number of its own.
     pub bias: bool,
+    /// What its first weights are scaled by.
+    pub fan: Fan,
 }
 
 impl Default for Conv2d {
@@ -45,6 +59,7 @@ impl Default for Conv2d {
             dilation: [1, 1],
             groups: 1,
             bias: true,
+            fan: Fan::In,
         }
     }
 }
@@ -107,6 +122,8 @@ pub struct Builder {
     /// Input of (step, seed), made by the first dropout.
     counter: Option<ValueId>,
     dropouts: u32,
+    auxiliary: Vec<(ValueId, f32)>,
+    rules: Rules,
 }
 
 impl Builder {
@@ -115,7 +132,20 @@ impl Builder {
 
     /// An empty network.
     pub fn new(mode: Mode) -> Self {
-        Self { graph: Graph::new(), mode, counter: None, dropouts: 0 }
+        Self {
+            graph: Graph::new(),
+            mode,
+            counter: None,
+            dropouts: 0,
+            auxiliary: Vec::new(),
+            rules: Rules::default(),
+        }
+    }
+
+    /// The same, where some parameters follow rules: of these, the frozen ones matter to layers.
+    pub fn with_rules(mut self, rules: &Rules) -> Self {
+        self.rules = rules.clone();
+        self
     }
 
     /// Whether the network is built to learn or to be used.
@@ -141,14 +171,17 @@ impl Builder {
         Ok(self.graph.apply(op, inputs)?[0])
     }
 
-    /// Convolution with He's initialisation (He et al. 2015): weights normal with variance 2 / fan-in.
+    /// Convolution with He's initialisation (He et al. 2015): weights normal with variance 2 / fan, biases 0.
     pub fn conv2d(&mut self, name: &str, x: ValueId, conv: Conv2d) -> Result<ValueId> {
         self.scoped(name, |b| {
             b.expect_channels("conv2d", x, conv.in_channels)?;
             let [kh, kw] = conv.kernel_size;
             let per_group = conv.in_channels / conv.groups.max(1);
-            let fan_in = (per_group * kh * kw) as f32;
-            let init = Init::Normal { std: (2.0 / fan_in).sqrt() };
+            let channels = match conv.fan {
+                Fan::In => per_group,
+                Fan::Out => conv.out_channels,
+            };
+            let init = Init::Normal { std: (2.0 / (channels * kh * kw) as f32).sqrt() };
             let mut inputs = vec![x, b.parameter("weight", [conv.out_channels, per_group, kh, kw], init)?];
             if conv.bias {
                 inputs.push(b.parameter("bias", [conv.out_channels], Init::Constant(0.0))?);
@@ -175,7 +208,8 @@ impl Builder {
         })
     }
 
-    /// Batch norm. In training it also updates the running statistics.
+    /// Batch norm. In training it also updates the running statistics, unless its parameters are frozen: then it
+    /// works with these, as in evaluation.
     pub fn batch_norm2d(&mut self, name: &str, x: ValueId, norm: BatchNorm2d) -> Result<ValueId> {
         self.scoped(name, |b| {
             let BatchNorm2d { num_features, eps, momentum } = norm;
@@ -184,7 +218,8 @@ impl Builder {
             let bias = b.parameter("bias", [num_features], Init::Constant(0.0))?;
             let mean = b.buffer("running_mean", [num_features], Init::Constant(0.0))?;
             let var = b.buffer("running_var", [num_features], Init::Constant(1.0))?;
-            if b.mode == Mode::Eval {
+            let frozen = [weight, bias].iter().all(|p| b.rules.is_frozen(&b.graph.value(*p).name));
+            if b.mode == Mode::Eval || frozen {
                 return b
                     .apply(op::BatchNormEval { eps, ..Default::default() }, &[x, weight, bias, mean, var]);
             }
@@ -202,6 +237,11 @@ impl Builder {
     /// max(x, 0).
     pub fn relu(&mut self, x: ValueId) -> Result<ValueId> {
         self.apply(op::Relu, &[x])
+    }
+
+    /// Each number by what its neighbours among the channels sum up to.
+    pub fn local_response_norm(&mut self, x: ValueId, norm: LocalResponseNorm) -> Result<ValueId> {
+        self.apply(norm, &[x])
     }
 
     /// x + y: the residual connection.
@@ -226,7 +266,12 @@ impl Builder {
 
     /// Average of each channel, `[batch, channels, 1, 1]`.
     pub fn global_avg_pool2d(&mut self, x: ValueId) -> Result<ValueId> {
-        self.apply(AdaptiveAvgPool2d { output_size: [1, 1] }, &[x])
+        self.adaptive_avg_pool2d(x, [1, 1])
+    }
+
+    /// Average pooling to a given height and width.
+    pub fn adaptive_avg_pool2d(&mut self, x: ValueId, output_size: [usize; 2]) -> Result<ValueId> {
+        self.apply(AdaptiveAvgPool2d { output_size }, &[x])
     }
 
     /// Maximum of each channel, `[batch, channels, 1, 1]`.
@@ -254,6 +299,17 @@ impl Builder {
         self.counter = Some(counter);
         self.dropouts += 1;
         self.apply(op::Dropout { p, stream: self.dropouts }, &[x, counter])
+    }
+
+    /// Counts the loss of these logits, `weight` times, to the training loss: a head that helps layers far from
+    /// the end to learn.
+    pub fn auxiliary(&mut self, logits: ValueId, weight: f32) {
+        self.auxiliary.push((logits, weight));
+    }
+
+    /// What was given to [`Builder::auxiliary`]: logits and weights.
+    pub fn auxiliaries(&self) -> &[(ValueId, f32)] {
+        &self.auxiliary
     }
 
     /// A learned value named after the current scope.

@@ -2,8 +2,10 @@
 
 mod builder;
 mod optimizer;
+mod rules;
 mod schedule;
 
-pub use builder::{BatchNorm2d, Builder, Conv2d, Linear, Mode};
+pub use builder::{BatchNorm2d, Builder, Conv2d, Fan, Linear, Mode};
 pub use optimizer::{AdamConfig, Optimizer, SgdConfig};
+pub use rules::{Pattern, Rules};
 pub use schedule::{Decay, Schedule};

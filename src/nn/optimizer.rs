@@ -1,5 +1,6 @@
 //! Optimisers: from gradients to updates, as nodes of the same graph.
 
+use super::Rules;
 use crate::graph::{Graph, Init, PersistentKind, Phase, ValueId};
 use crate::op::{Adam, Op, Sgd};
 use crate::{Result, TensorType};
@@ -60,34 +61,55 @@ impl Optimizer {
     pub fn schedule(&self, lr: f32, step: usize) -> [f32; 3] {
         match self {
             Optimizer::Sgd(_) => [lr, 1.0, 1.0],
-            Optimizer::Adam(config) => adam(config).schedule(lr, step as u32 + 1),
+            Optimizer::Adam(AdamConfig { beta1, beta2, .. }) => {
+                Adam { beta1: *beta1, beta2: *beta2, ..Default::default() }.schedule(lr, step as u32 + 1)
+            }
         }
     }
 
-    /// Adds the nodes that update each parameter from its gradient, and the state they need.
-    pub fn update(&self, graph: &mut Graph, gradients: &[(ValueId, ValueId)]) -> Result<()> {
+    /// Adds the nodes that update each parameter from its gradient, by the rules, and the state they need.
+    pub fn update(&self, graph: &mut Graph, gradients: &[(ValueId, ValueId)], rules: &Rules) -> Result<()> {
         let schedule = graph.input(Self::SCHEDULE, TensorType::f32([3]))?;
-        let (op, states): (Op, &[&str]) = match self {
-            Optimizer::Sgd(c) => {
-                let SgdConfig { momentum, weight_decay, nesterov } = *c;
-                (Sgd { momentum, weight_decay, nesterov, lr_scale: 1.0 }.into(), &["velocity"])
-            }
-            Optimizer::Adam(c) => (adam(c).into(), &["first_moment", "second_moment"]),
-        };
         graph.scoped("optimizer", |graph| {
             graph.in_phase(Phase::Update, |graph| {
                 for (parameter, gradient) in gradients {
-                    update_one(graph, op.clone(), states, [*parameter, *gradient, schedule])?;
+                    let value = graph.value(*parameter);
+                    let decay = if rules.decays(&value.name, &value.ty.shape) { 1.0 } else { 0.0 };
+                    let op = self.step(rules.lr_scale(&value.name), decay);
+                    update_one(graph, op, self.states(), [*parameter, *gradient, schedule])?;
                 }
                 Ok(())
             })
         })
     }
+
+    /// The operation on one parameter, with factors of the learning rate and of the weight decay.
+    fn step(&self, lr_scale: f32, decay: f32) -> Op {
+        match self {
+            Optimizer::Sgd(SgdConfig { momentum, weight_decay, nesterov }) => {
+                let weight_decay = weight_decay * decay;
+                Sgd { momentum: *momentum, weight_decay, nesterov: *nesterov, lr_scale }.into()
+            }
+            Optimizer::Adam(c) => {
+                let AdamConfig { beta1, beta2, eps, weight_decay, decoupled } = *c;
+                Adam { beta1, beta2, eps, weight_decay: weight_decay * decay, decoupled, lr_scale }.into()
+            }
+        }
+    }
+
+    /// What is kept for each parameter.
+    fn states(&self) -> &'static [&'static str] {
+        match self {
+            Optimizer::Sgd(_) => &["velocity"],
+            Optimizer::Adam(_) => &["first_moment", "second_moment"],
+        }
+    }
 }
 
-fn adam(c: &AdamConfig) -> Adam {
-    let AdamConfig { beta1, beta2, eps, weight_decay, decoupled } = *c;
-    Adam { beta1, beta2, eps, weight_decay, decoupled, lr_scale: 1.0 }
+impl Default for Optimizer {
+    fn default() -> Self {
+        Self::Sgd(SgdConfig::default())
+    }
 }
 
 fn update_one(

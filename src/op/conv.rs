@@ -4,10 +4,11 @@ mod correlation;
 mod gemm;
 mod im2col;
 mod window;
+mod winograd;
 
 use super::epilogue::{Epilogue, expect_residual};
 use super::window::output_size;
-use super::{ChannelSum, Operation, expect_shape, floats, picture};
+use super::{ChannelSum, Footprint, Operation, expect_shape, floats, picture};
 use crate::graph::Gradient;
 use crate::kernel::{self, Conv as Geometry, ConvGemm, Kernel};
 use crate::plan::choice::{self, CONVOLUTIONS, FEW_CHANNELS, Shape};
@@ -17,6 +18,10 @@ use crate::{Result, TensorType};
 /// Convolution (cross-correlation, as everywhere in deep learning). Inputs x `[batch, in_channels, height,
 /// width]`, weight `[out_channels, in_channels / groups, kernel_h, kernel_w]` and optionally bias
 /// `[out_channels]`. Fields and defaults are PyTorch's; pairs are (vertical, horizontal).
+///
+/// Sums are those of the definition, in another order, except by [`ConvAlgorithm::Winograd`]. Its errors, relative to the largest
+/// result and for operands of one magnitude, stay below 1e-6 with tiles of 2 x 2 and 1e-5 with those of 4 x 4, the
+/// default; for weight gradients, whose sums are over all tiles, below four times that. `Target::winograd` forbids it.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Conv2d {
     /// Step of the window.
@@ -161,6 +166,7 @@ enum Method {
     Direct,
     Window,
     Gemm,
+    Winograd,
 }
 
 /// The way that suits a pass of a convolution on a target. `stride`: that along rows which the kernels by windows would
@@ -171,9 +177,11 @@ fn method(g: &Geometry, target: &Target, pass: Pass, stride: u32, correlation: b
         && g.dilation_w == 1
         && stride <= 2
         && window::packed_bytes(g) <= target.scratch_limit();
+    let winograd = winograd::fits(g, target);
     match target.forced(pass) {
         Some(kernel) if window::KERNELS.contains(&kernel) && window => return Method::Window,
         Some(kernel) if gemm::KERNELS.contains(&kernel) && correlation => return Method::Gemm,
+        Some(kernel) if winograd::kernels(pass).contains(&kernel) && winograd => return Method::Winograd,
         Some(kernel) if DIRECT.contains(&kernel) => return Method::Direct,
         Some(kernel) if *kernel == kernel::IM2COL => return Method::Im2col,
         _ => {}
@@ -181,20 +189,33 @@ fn method(g: &Geometry, target: &Target, pass: Pass, stride: u32, correlation: b
     let can = |way| match way {
         ConvAlgorithm::Window => window,
         ConvAlgorithm::Gemm => correlation,
+        ConvAlgorithm::Winograd => winograd,
         _ => true,
     };
-    let few = g.groups > 1 && g.in_channels / g.groups < FEW_CHANNELS;
     let way = match target.way(pass) {
-        ConvAlgorithm::Auto => choice::first(&CONVOLUTIONS, target, pass, |shape, way| {
-            (few || shape != Shape::FewChannels) && can(way)
-        }),
+        ConvAlgorithm::Auto => {
+            choice::first(&CONVOLUTIONS, target, pass, |shape, way| is_of(g, shape) && can(way))
+        }
         asked => can(asked).then_some(asked),
     };
     match way {
         Some(ConvAlgorithm::Direct) => Method::Direct,
         Some(ConvAlgorithm::Window) => Method::Window,
         Some(ConvAlgorithm::Gemm) => Method::Gemm,
+        Some(ConvAlgorithm::Winograd) => Method::Winograd,
         _ => Method::Im2col,
+    }
+}
+
+/// Whether a convolution is of the shape that a row of the table asks for.
+fn is_of(g: &Geometry, shape: Shape) -> bool {
+    match shape {
+        Shape::Any => true,
+        Shape::FewChannels => g.groups > 1 && g.in_channels / g.groups < FEW_CHANNELS,
+        Shape::Large { channels, tiles } => {
+            let found = g.batch * g.out_h.div_ceil(4) * g.out_w.div_ceil(4);
+            g.in_channels.min(g.out_channels) >= channels && found >= tiles
+        }
     }
 }
 
@@ -231,6 +252,7 @@ pub(crate) fn kernels(pass: Pass, way: ConvAlgorithm) -> &'static [&'static Kern
         (ConvAlgorithm::Direct, Pass::GradWeight) => &DIRECT[2..],
         (ConvAlgorithm::Window, _) => window::kernels(pass),
         (ConvAlgorithm::Gemm, _) => gemm::kernels(pass),
+        (ConvAlgorithm::Winograd, _) => winograd::kernels(pass),
     }
 }
 
@@ -304,6 +326,11 @@ impl Operation for Conv2d {
         Ok(())
     }
 
+    fn footprint(&self, inputs: &[&[usize]]) -> Footprint {
+        let extent = [0, 1].map(|i| self.dilation[i] * (inputs[1][2 + i] - 1) + 1);
+        Footprint::Window { extent, stride: self.stride, padding: self.padding }
+    }
+
     fn shape_class(&self, inputs: &[&[usize]]) -> Option<ShapeClass> {
         shape_class(Pass::Forward, &self.checked(inputs[0], inputs[1]))
     }
@@ -323,6 +350,9 @@ impl Operation for Conv2d {
             Method::Im2col => self.epilogue.apart(node, |node, y| im2col::forward(node, &g, y)),
             Method::Window => window::correlate(node, Pass::Forward, &p, operands),
             Method::Gemm => gemm::correlate(node, Pass::Forward, &p, operands),
+            Method::Winograd => self
+                .epilogue
+                .apart(node, |node, y| winograd::correlate(node, Pass::Forward, &p, [x, weight, bias], y)),
         }
     }
 }
@@ -355,6 +385,9 @@ impl Operation for Conv2dGradInput {
             Method::Im2col => im2col::grad_input(node, &g),
             Method::Window => phases(node, &g, window::correlate),
             Method::Gemm => phases(node, &g, gemm::correlate),
+            Method::Winograd => phases(node, &g, |node, pass, p, [x, weight, ..]| {
+                winograd::correlate(node, pass, p, [x, weight, weight], node.output(0))
+            }),
         }
     }
 }
@@ -386,6 +419,7 @@ impl Operation for Conv2dGradWeight {
             Method::Im2col => im2col::grad_weight(node, &g),
             Method::Window => window::grad_weight(node, &g),
             Method::Gemm => gemm::grad_weight(node, &g),
+            Method::Winograd => winograd::grad_weight(node, &g),
         }
     }
 }

@@ -46,7 +46,8 @@ static TILED: [&Kernel; 4] = [
     &kernel::MATMUL_TILED_16X128,
 ];
 
-static PANELS: [&Kernel; 1] = [&kernel::MATMUL_PANELS];
+/// Those of operands in panels. The first that fits is taken.
+static PANELS: [&Kernel; 2] = [&kernel::MATMUL_PANELS_QUADS, &kernel::MATMUL_PANELS];
 static REGISTERS: [&Kernel; 1] = [&kernel::MATMUL_REGISTERS];
 
 /// The kernels that a way of multiplying matrices takes.
@@ -128,6 +129,87 @@ fn in_registers(node: &mut Lowering, p: &Params, operands: [StorageId; 3], c: St
     node.launch(&kernel::MATMUL_REGISTERS, p, &operands, &[c], Grid::Workgroups(tiles), flops(p))
 }
 
+/// Which operand of a product.
+#[derive(Clone, Copy, PartialEq)]
+pub(super) enum Side {
+    A,
+    B,
+}
+
+/// How an operand lies that was made for a product, as `[batch, panel, depth, width]`: row i of a, or column i of b, is
+/// in panel i / width, at i % width.
+pub(super) struct Order {
+    pub panels: u32,
+    /// Numbers along the sum; past the last that there is must be zeros.
+    pub depth: u32,
+    /// A multiple of four.
+    pub width: u32,
+}
+
+impl Order {
+    /// What suits a target, for `count` rows or columns of `depth` numbers.
+    pub fn new(target: &Target, side: Side, count: u32, depth: u32) -> Self {
+        if !takes_panels(target) {
+            return Self { panels: 1, depth, width: count.next_multiple_of(4) };
+        }
+        let width = match side {
+            Side::A => kernel::MATMUL_PANELS.constant("rows"),
+            Side::B => panel_width(target.subgroup),
+        };
+        Self { panels: count.div_ceil(width), depth: depth.next_multiple_of(2), width }
+    }
+
+    /// Size of so many of them.
+    pub fn elements(&self, batches: u32) -> usize {
+        batches as usize * self.panels as usize * self.depth as usize * self.width as usize
+    }
+}
+
+/// Whether a target's products are best made of panels.
+fn takes_panels(target: &Target) -> bool {
+    target.subgroup > 0
+        && match target.forced(Pass::Matmul) {
+            Some(kernel) => PANELS.contains(&kernel),
+            None => {
+                let way = choice::first(&PRODUCTS, target, Pass::Matmul, |_, _| true);
+                way == Some(MatmulAlgorithm::Panels)
+            }
+        }
+}
+
+/// Emits `batches` products of m x n results, a sum of k terms each, from operands that lie in [`Order`].
+/// Results: `[batches, m, n]`.
+pub(super) fn launch_in_order(
+    node: &mut Lowering,
+    batches: u32,
+    [m, n, k]: [u32; 3],
+    [(a_order, a), (b_order, b)]: [(&Order, StorageId); 2],
+    c: StorageId,
+) -> Result<()> {
+    let params = Params {
+        m,
+        n,
+        k,
+        reduce: 1,
+        reduce_total: u32::MAX,
+        batches,
+        inner: 1,
+        a_row: 1,
+        a_col: a_order.width,
+        a_outer: a_order.depth * a_order.width,
+        b_row: b_order.width,
+        b_col: 1,
+        b_outer: b_order.depth * b_order.width,
+        c_row: n,
+        c_outer: m * n,
+        ..Default::default()
+    };
+    match takes_panels(node.target()) {
+        true => multiply(node, &params, [a_order.panels, b_order.panels], a_order.depth, [a, b, a], c),
+        false => launch(node, &params, [a, b, a], c),
+    }
+}
+
 /// Columns of b that one panel has.
 fn panel_width(subgroup: u32) -> u32 {
     8 * subgroup
@@ -143,8 +225,7 @@ fn panel_bytes(p: &Params, subgroup: u32) -> u64 {
 /// Both operands are put into panels, and those multiplied.
 fn in_panels(node: &mut Lowering, p: &Params, [a, b, bias]: [StorageId; 3], c: StorageId) -> Result<()> {
     let subgroup = node.target().subgroup;
-    let (kernel, rows) = (&kernel::MATMUL_PANELS, kernel::MATMUL_PANELS.constant("rows"));
-    let width = panel_width(subgroup);
+    let (rows, width) = (kernel::MATMUL_PANELS.constant("rows"), panel_width(subgroup));
     let depth = (p.reduce.min(p.reduce_total) * p.k).next_multiple_of(2);
     let common = MatmulPack {
         batches: p.batches,
@@ -181,6 +262,23 @@ fn in_panels(node: &mut Lowering, p: &Params, [a, b, bias]: [StorageId; 3], c: S
     };
     let a = pack(node, "panels of a", &a_pack, a)?;
     let b = pack(node, "panels of b", &b_pack, b)?;
+    multiply(node, p, [a_pack.panels, b_pack.panels], depth, [a, b, bias], c)
+}
+
+/// Multiplies two operands in panels.
+fn multiply(
+    node: &mut Lowering,
+    p: &Params,
+    panels: [u32; 2],
+    depth: u32,
+    [a, b, bias]: [StorageId; 3],
+    c: StorageId,
+) -> Result<()> {
+    let (target, subgroup) = (node.target(), node.target().subgroup);
+    let whole = [p.n, p.c_offset, p.c_row, p.c_outer, p.c_inner].iter().all(|size| size.is_multiple_of(4));
+    let forced = target.forced(Pass::Matmul).filter(|kernel| PANELS.contains(kernel));
+    let mut fitting = forced.into_iter().chain(PANELS).filter(|kernel| whole || !kernel.has("quads"));
+    let kernel = fitting.next().expect("the last one fits everything");
     let params = MatmulPanels {
         m: p.m,
         n: p.n,
@@ -192,9 +290,9 @@ fn in_panels(node: &mut Lowering, p: &Params, [a, b, bias]: [StorageId; 3], c: S
         c_outer: p.c_outer,
         c_inner: p.c_inner,
         bias: p.bias,
-        width,
+        width: panel_width(subgroup),
     };
-    let subgroups = p.batches as u64 * a_pack.panels as u64 * b_pack.panels as u64;
+    let subgroups = panels.iter().map(|panels| *panels as u64).product::<u64>() * p.batches as u64;
     let grid = Grid::Workgroups(subgroups.div_ceil((kernel.threads / subgroup) as u64));
     node.launch(kernel, &params, &[a, b, bias], &[c], grid, flops(p))
 }

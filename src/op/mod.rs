@@ -6,6 +6,7 @@ mod dropout;
 mod elementwise;
 mod epilogue;
 mod fold;
+mod local_response_norm;
 mod loss;
 mod matmul;
 mod optimizer;
@@ -21,6 +22,7 @@ pub use dropout::Dropout;
 pub use elementwise::{Add, Blend, Relu, ReluGrad, Scale};
 pub use epilogue::Epilogue;
 pub use fold::FoldBatchNorm;
+pub use local_response_norm::{LocalResponseNorm, LocalResponseNormGrad};
 pub use loss::{CrossEntropy, CrossEntropyGrad, TopK};
 pub use matmul::Matmul;
 pub use optimizer::{Adam, ClipCoefficient, Sgd};
@@ -28,7 +30,7 @@ pub use pool::{
     AdaptiveAvgPool2d, AdaptiveMaxPool2d, AvgPool, AvgPool2d, AvgPoolGrad, MaxPool, MaxPool2d, MaxPoolGrad,
 };
 pub use reduce::{ChannelSum, SumSquares};
-pub use shape::{ChannelSlice, Concat, Reshape};
+pub use shape::{ChannelPad, ChannelSlice, Concat, Reshape};
 pub use softmax::{LogSoftmax, LogSoftmaxGrad, Softmax, SoftmaxGrad};
 pub use window::Window;
 
@@ -70,10 +72,33 @@ pub trait Operation {
         &[]
     }
 
+    /// Where on the pictures among the inputs, of these shapes, an element of the outputs looks.
+    fn footprint(&self, _inputs: &[&[usize]]) -> Footprint {
+        Footprint::Element
+    }
+
     /// Whether the output is the first input's memory under another shape.
     fn is_view(&self) -> bool {
         false
     }
+}
+
+/// Where an element of an operation's output looks on the height and width of its inputs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Footprint {
+    /// At the pixel of its own place.
+    Element,
+    /// At a window.
+    Window {
+        /// Pixels from the window's first to its last.
+        extent: [usize; 2],
+        /// Step of the window.
+        stride: [usize; 2],
+        /// How far ahead of the picture the first one starts.
+        padding: [usize; 2],
+    },
+    /// At the whole picture.
+    Picture,
 }
 
 /// Expands to the enum of all operations, which hands each call on to the operation's own type.
@@ -107,6 +132,9 @@ macro_rules! operations {
             fn fused(&self) -> &'static [&'static str] {
                 match self { $(Op::$op(op) => op.fused()),+ }
             }
+            fn footprint(&self, inputs: &[&[usize]]) -> Footprint {
+                match self { $(Op::$op(op) => op.footprint(inputs)),+ }
+            }
             fn is_view(&self) -> bool {
                 match self { $(Op::$op(op) => op.is_view()),+ }
             }
@@ -130,6 +158,7 @@ operations! {
     BatchNormEvalGrad,
     BatchNormGrad,
     Blend,
+    ChannelPad,
     ChannelSlice,
     ChannelSum,
     ClipCoefficient,
@@ -141,6 +170,8 @@ operations! {
     CrossEntropyGrad,
     Dropout,
     FoldBatchNorm,
+    LocalResponseNorm,
+    LocalResponseNormGrad,
     LogSoftmax,
     LogSoftmaxGrad,
     Matmul,

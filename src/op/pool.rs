@@ -1,6 +1,6 @@
 //! Max and average pooling, sliding and adaptive (global pooling is adaptive to 1 x 1).
 
-use super::{Op, Operation, Window, expect_shape, floats, picture};
+use super::{Footprint, Op, Operation, Window, expect_shape, floats, picture};
 use crate::graph::Gradient;
 use crate::kernel::{self, Kernel, Pool};
 use crate::plan::{Grid, Lowering};
@@ -206,6 +206,10 @@ impl Operation for MaxPool {
         };
         lower(node, kernel, each, &params)
     }
+
+    fn footprint(&self, inputs: &[&[usize]]) -> Footprint {
+        self.window.footprint([inputs[0][2], inputs[0][3]])
+    }
 }
 
 impl Operation for MaxPoolGrad {
@@ -262,6 +266,10 @@ impl Operation for AvgPool {
         let count_include_pad = self.count_include_pad as u32;
         let kernel = if params.adaptive == 0 { &kernel::AVG_POOL } else { &kernel::ADAPTIVE_AVG_POOL };
         lower(node, kernel, 1, &Pool { count_include_pad, ..params })
+    }
+
+    fn footprint(&self, inputs: &[&[usize]]) -> Footprint {
+        self.window.footprint([inputs[0][2], inputs[0][3]])
     }
 }
 

@@ -1,6 +1,6 @@
 //! Operations that move numbers without changing them.
 
-use super::{Operation, floats, planes};
+use super::{Footprint, Operation, floats, planes};
 use crate::graph::Gradient;
 use crate::kernel::{self, ChannelCopy};
 use crate::plan::{Grid, Lowering};
@@ -26,6 +26,15 @@ pub struct ChannelSlice {
     pub channels: usize,
 }
 
+/// A tensor with channels of zeros before and after its own.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct ChannelPad {
+    /// Channels of zeros before.
+    pub before: usize,
+    /// Channels of zeros after.
+    pub after: usize,
+}
+
 impl Operation for Reshape {
     fn name(&self) -> &'static str {
         "reshape"
@@ -49,6 +58,10 @@ impl Operation for Reshape {
 
     fn lower(&self, _: &mut Lowering<'_, '_>) -> Result<()> {
         Ok(())
+    }
+
+    fn footprint(&self, _: &[&[usize]]) -> Footprint {
+        Footprint::Picture
     }
 
     fn is_view(&self) -> bool {
@@ -136,6 +149,14 @@ impl Operation for ChannelSlice {
         Ok(vec![TensorType::f32(shape)])
     }
 
+    fn gradient(&self, node: &mut Gradient<'_>) -> Result<()> {
+        let grad_output = node.grad_output()?;
+        let after = node.input_shape(0)[1] - self.start - self.channels;
+        let grad_input = node.apply(ChannelPad { before: self.start, after }, &[grad_output])?[0];
+        node.set(0, grad_input);
+        Ok(())
+    }
+
     fn lower(&self, node: &mut Lowering<'_, '_>) -> Result<()> {
         let [outer, channels, pixels] = planes(node.input_shape(0));
         let width = self.channels * pixels;
@@ -148,6 +169,45 @@ impl Operation for ChannelSlice {
             dst_offset: 0,
         };
         copy_channels(node, &params, 0)
+    }
+}
+
+impl Operation for ChannelPad {
+    fn name(&self) -> &'static str {
+        "channel_pad"
+    }
+
+    fn infer(&self, inputs: &[&TensorType]) -> Result<Vec<TensorType>, String> {
+        let [x] = floats(inputs)?;
+        let mut shape = x.shape.clone();
+        if shape.len() < 2 {
+            return Err(format!("expected an input of shape [batch, channels, ...], found {shape:?}"));
+        }
+        shape[1] += self.before + self.after;
+        Ok(vec![TensorType::f32(shape)])
+    }
+
+    fn gradient(&self, node: &mut Gradient<'_>) -> Result<()> {
+        let (channels, grad_output) = (node.input_shape(0)[1], node.grad_output()?);
+        let grad_input = node.apply(ChannelSlice { start: self.before, channels }, &[grad_output])?[0];
+        node.set(0, grad_input);
+        Ok(())
+    }
+
+    fn lower(&self, node: &mut Lowering<'_, '_>) -> Result<()> {
+        let [_, channels, pixels] = planes(node.input_shape(0));
+        let len = node.output_len(0) as u64;
+        let width = channels * pixels;
+        let params = ChannelCopy {
+            len: len as u32,
+            width: width as u32,
+            src_stride: width as u32,
+            src_offset: 0,
+            dst_stride: (width + (self.before + self.after) * pixels) as u32,
+            dst_offset: (self.before * pixels) as u32,
+        };
+        let (reads, writes) = ([node.input(0)], [node.output(0)]);
+        node.launch(&kernel::CHANNEL_PAD, &params, &reads, &writes, Grid::Invocations(len), 0)
     }
 }
 

@@ -1,5 +1,7 @@
 //! The one place where output sizes are computed.
 
+use super::Footprint;
+
 /// Where a sliding or adaptive window goes along both axes.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Window {
@@ -22,6 +24,25 @@ pub enum Window {
 }
 
 impl Window {
+    /// Where a result looks on a picture of this size. Adaptive windows that do not divide it evenly are of
+    /// different sizes; this is the largest.
+    pub(super) fn footprint(&self, picture: [usize; 2]) -> Footprint {
+        match *self {
+            Window::Sliding { kernel_size, stride, padding, .. } => {
+                Footprint::Window { extent: kernel_size, stride, padding }
+            }
+            Window::Adaptive { output_size } => {
+                let axis = |i: usize| {
+                    let (size, outs) = (picture[i], output_size[i]);
+                    let window = |o: usize| ((o + 1) * size).div_ceil(outs) - o * size / outs;
+                    ((0..outs).map(window).max().unwrap_or(size), (size / outs).max(1))
+                };
+                let [(h, down), (w, right)] = [axis(0), axis(1)];
+                Footprint::Window { extent: [h, w], stride: [down, right], padding: [0, 0] }
+            }
+        }
+    }
+
     /// Number of windows down and right on a picture of this size, or why there are none.
     pub(super) fn output_size(&self, picture: [usize; 2]) -> Result<[usize; 2], String> {
         match *self {

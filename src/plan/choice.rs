@@ -7,6 +7,7 @@
 use super::{ConvAlgorithm, Family, Pass, Target};
 use crate::kernel::Kernel;
 use crate::op;
+use std::fmt;
 use std::ops::RangeInclusive;
 
 /// What a row of a table asks for.
@@ -31,14 +32,21 @@ pub enum Shape {
     Any,
     /// Convolutions in groups of fewer than [`FEW_CHANNELS`].
     FewChannels,
+    /// Convolutions of so many channels, both in and out, and so many tiles of 4 x 4 results in all pictures.
+    Large {
+        /// Channels, at least.
+        channels: u32,
+        /// Tiles, at least.
+        tiles: u32,
+    },
 }
 
-impl Shape {
-    /// In words.
-    pub fn name(self) -> &'static str {
+impl fmt::Display for Shape {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Shape::Any => "any",
-            Shape::FewChannels => "groups of few channels",
+            Shape::Any => f.write_str("any"),
+            Shape::FewChannels => write!(f, "groups of fewer than {FEW_CHANNELS} channels"),
+            Shape::Large { channels, tiles } => write!(f, "from {channels} channels and {tiles} tiles"),
         }
     }
 }
@@ -80,6 +88,8 @@ pub struct Choice<W> {
 const ANY_LANES: RangeInclusive<u32> = 0..=64;
 const FIXED_LANES: RangeInclusive<u32> = 4..=64;
 
+/// A software adapter whose lanes hand numbers to each other.
+const HANDING: On = On { family: Some(Family::Software), lanes: FIXED_LANES, ..CONVOLUTION };
 const CONVOLUTION: On = On {
     family: None,
     vendor: None,
@@ -90,14 +100,21 @@ const CONVOLUTION: On = On {
 const PRODUCT: On = On { passes: &[Pass::Matmul], ..CONVOLUTION };
 
 /// Convolutions and their gradients.
-pub static CONVOLUTIONS: [Choice<ConvAlgorithm>; 5] = [
+pub static CONVOLUTIONS: [Choice<ConvAlgorithm>; 7] = [
     // The fast twins of the direct kernels unfold in the cache.
     Choice { on: On { family: Some(Family::Cpu), ..CONVOLUTION }, way: ConvAlgorithm::Direct },
     Choice { on: On { shape: Shape::FewChannels, ..CONVOLUTION }, way: ConvAlgorithm::Direct },
+    // As measured on lavapipe: transforms cost as much for a channel whatever the number of others, and panels of fewer than
+    // 64 tiles are partly empty. The window's weight gradients are slower than its results.
     Choice {
-        on: On { family: Some(Family::Software), lanes: FIXED_LANES, ..CONVOLUTION },
-        way: ConvAlgorithm::Window,
+        on: On { shape: Shape::Large { channels: 128, tiles: 64 }, ..HANDING },
+        way: ConvAlgorithm::Winograd,
     },
+    Choice {
+        on: On { passes: &[Pass::GradWeight], shape: Shape::Large { channels: 64, tiles: 512 }, ..HANDING },
+        way: ConvAlgorithm::Winograd,
+    },
+    Choice { on: HANDING, way: ConvAlgorithm::Window },
     Choice { on: On { family: Some(Family::Gpu), ..CONVOLUTION }, way: ConvAlgorithm::Gemm },
     Choice { on: CONVOLUTION, way: ConvAlgorithm::Im2col },
 ];
@@ -105,10 +122,7 @@ pub static CONVOLUTIONS: [Choice<ConvAlgorithm>; 5] = [
 /// Matrix products.
 pub static PRODUCTS: [Choice<MatmulAlgorithm>; 3] = [
     Choice { on: On { family: Some(Family::Gpu), ..PRODUCT }, way: MatmulAlgorithm::Tiled },
-    Choice {
-        on: On { family: Some(Family::Software), lanes: FIXED_LANES, ..PRODUCT },
-        way: MatmulAlgorithm::Panels,
-    },
+    Choice { on: On { passes: PRODUCT.passes, ..HANDING }, way: MatmulAlgorithm::Panels },
     Choice { on: PRODUCT, way: MatmulAlgorithm::Registers },
 ];
 

@@ -8,12 +8,14 @@ mod least;
 mod lower;
 mod memory;
 mod report;
+mod summary;
 mod target;
 mod tuned;
 
 pub(crate) use layout::Layout;
 pub use lower::{Grid, Lowering};
 pub use report::{GroupReport, LaunchReport, MemoryReport, Report, Totals};
+pub use summary::{LayerSummary, Summary};
 pub use target::{ConvAlgorithm, Family, Pass, Target};
 pub use tuned::{ShapeClass, Tuned};
 

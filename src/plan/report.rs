@@ -283,17 +283,17 @@ impl fmt::Display for MemoryReport {
 }
 
 /// `64x16x32x32`.
-fn sizes<T: ToString>(sizes: &[T]) -> String {
+pub(super) fn sizes<T: ToString>(sizes: &[T]) -> String {
     sizes.iter().map(T::to_string).collect::<Vec<_>>().join("x")
 }
 
 /// Bytes with three digits and a binary unit: `512 B`, `4.19 MiB`.
-fn bytes(n: u64) -> String {
+pub(super) fn bytes(n: u64) -> String {
     scaled(n, 1024.0, ["B", "KiB", "MiB", "GiB", "TiB"])
 }
 
 /// A number with three digits and a decimal unit: `512`, `41.2 G`.
-fn count(n: u64) -> String {
+pub(super) fn count(n: u64) -> String {
     scaled(n, 1000.0, ["", "k", "M", "G", "T"])
 }
 

@@ -29,14 +29,22 @@ pub enum ConvAlgorithm {
     Window,
     /// As an implicit matrix product through workgroup memory, where that applies; else by im2col.
     Gemm,
+    /// By fewer multiplications (F(4x4, 3x3) of Lavin & Gray 2016, or F(2x2, 3x3) by its kernels' names), where that applies:
+    /// 3 x 3 taps, stride 1, no dilation, one group; else by im2col.
+    Winograd,
 }
 
 impl ConvAlgorithm {
     /// Those that can be asked for.
-    pub const WAYS: [ConvAlgorithm; 4] =
-        [ConvAlgorithm::Im2col, ConvAlgorithm::Direct, ConvAlgorithm::Window, ConvAlgorithm::Gemm];
+    pub const WAYS: [ConvAlgorithm; 5] = [
+        ConvAlgorithm::Im2col,
+        ConvAlgorithm::Direct,
+        ConvAlgorithm::Window,
+        ConvAlgorithm::Gemm,
+        ConvAlgorithm::Winograd,
+    ];
 
-    /// `auto`, `im2col`, `direct`, `window` or `gemm`.
+    /// `auto`, `im2col`, `direct`, `window`, `gemm` or `winograd`.
     pub fn name(self) -> &'static str {
         match self {
             ConvAlgorithm::Auto => "auto",
@@ -44,6 +52,7 @@ impl ConvAlgorithm {
             ConvAlgorithm::Direct => "direct",
             ConvAlgorithm::Window => "window",
             ConvAlgorithm::Gemm => "gemm",
+            ConvAlgorithm::Winograd => "winograd",
         }
     }
 }
@@ -139,6 +148,9 @@ pub struct Target {
     pub ways: Vec<(Pass, ConvAlgorithm)>,
     /// Whether operations that follow each other may become one.
     pub fuse: bool,
+    /// Whether convolutions may be computed by fewer multiplications, whose results are a little farther from the
+    /// definition's; see [`crate::op::Conv2d`].
+    pub winograd: bool,
     /// Kernels to take for a pass wherever they can do it. `im2col` stands for columns and a matrix product.
     pub forced: Vec<(Pass, &'static Kernel)>,
     /// Kernels that were measured to be the fastest, taken where `conv` is `Auto` and none is forced.
@@ -162,6 +174,7 @@ impl Target {
             conv: ConvAlgorithm::Auto,
             ways: Vec::new(),
             fuse: true,
+            winograd: true,
             forced: Vec::new(),
             tuned: Tuned::default(),
         }

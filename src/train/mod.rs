@@ -1,9 +1,14 @@
-//! Training: the step as one graph, the loop around it, weights on disk.
+//! Training: the step as one graph, and the loop around it.
 
+mod checkpoint;
+mod config;
+mod programs;
+mod report;
 mod step;
 mod trainer;
-mod weights;
 
-pub use step::{Recipe, evaluation_graph, training_graph};
-pub use trainer::{EpochReport, Progress, Score, TrainConfig, Trainer};
-pub use weights::{read_weights, write_file, write_weights};
+pub use checkpoint::Checkpoint;
+pub use config::TrainConfig;
+pub use report::{EpochReport, Position, Progress, Score};
+pub use step::{Part, Recipe, average_evaluation_graph, evaluation_graph, partial_graph, training_graph};
+pub use trainer::Trainer;

@@ -191,14 +191,8 @@ pub fn config(batch: usize) -> TrainConfig {
         lr: 0.1,
         warmup_epochs: 0.0,
         decay: Decay::Constant,
-        recipe: Recipe {
-            optimizer: Optimizer::Sgd(SgdConfig::default()),
-            label_smoothing: 0.0,
-            clip_norm: None,
-        },
-        seed: 1,
-        augment: None,
-        drop_last: false,
+        recipe: Recipe { optimizer: Optimizer::Sgd(SgdConfig::default()), ..Default::default() },
         threads: 1,
+        ..Default::default()
     }
 }

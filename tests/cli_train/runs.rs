@@ -2,9 +2,10 @@
 
 use crate::place::*;
 use serde_json::Value;
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 use std::process::Command;
-use striate::train::{Trainer, read_weights, write_weights};
+use striate::train::Trainer;
+use striate::weights::{self, Fit, Weights};
 use striate::{Device, Tensor, data};
 
 #[test]
@@ -55,7 +56,8 @@ fn weights_load_back_and_score_the_same() {
     place.trained(&["--epochs", "2"]);
     let split = data::open("mnist", Some(&place.path("data")), None).unwrap();
     let mut trainer = Trainer::new(&Device::select("cpu").unwrap(), &*resnet8(), split, config(4)).unwrap();
-    read_weights(&place.path("run/model.safetensors"), trainer.session()).unwrap();
+    let weights = Weights::read(&place.path("run/model.safetensors")).unwrap();
+    weights.load(trainer.session(), Fit::Strict).unwrap();
     let score = trainer.test().unwrap();
     let row = &metrics(&place.out())[1];
     let number = |column: &str| row[column].parse::<f64>().unwrap();
@@ -82,13 +84,14 @@ fn metadata_of_weights_are_kept_as_they_are() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("weights.safetensors");
     let pairs = [("model", "resnet8"), ("a \"quoted\"\nname\t\\", "\u{1}\u{e9}\u{1f600}/"), ("", "")];
-    let metadata: HashMap<String, String> = pairs.map(|(k, v)| (k.to_owned(), v.to_owned())).into();
+    let metadata: BTreeMap<String, String> = pairs.map(|(k, v)| (k.to_owned(), v.to_owned())).into();
     let tensors = [("w".to_owned(), Tensor::f32([2], vec![1.0, -2.0]).unwrap())];
     for count in [0, 1] {
-        write_weights(&path, &tensors[..count], metadata.clone()).unwrap();
+        weights::write(&path, &tensors[..count], &metadata).unwrap();
         let bytes = std::fs::read(&path).unwrap();
         let (header, found) = safetensors::SafeTensors::read_metadata(&bytes).unwrap();
-        assert_eq!((header % 8, found.metadata().as_ref()), (0, Some(&metadata)));
+        let found = found.metadata().clone().map(BTreeMap::from_iter);
+        assert_eq!((header % 8, found.as_ref()), (0, Some(&metadata)));
         assert_eq!(safetensors::SafeTensors::deserialize(&bytes).unwrap().len(), count);
         assert!(bytes.ends_with(tensors[0].1.as_bytes()) || count == 0);
     }

@@ -5,7 +5,8 @@ use serde_json::Value;
 use std::io::{BufRead, BufReader, Read};
 use std::process::{Child, Stdio};
 use std::time::{Duration, Instant};
-use striate::train::{Trainer, read_weights};
+use striate::train::Trainer;
+use striate::weights::{Fit, Weights};
 use striate::{Device, data};
 
 /// Starts a run that would last for hours, and waits for its second epoch.
@@ -41,7 +42,8 @@ fn stops_in_good_order(name: &str) {
     assert_well_formed(&std::fs::read_to_string(place.path("run/curves.svg")).unwrap());
     let split = data::open("mnist", Some(&place.path("data")), None).unwrap();
     let mut trainer = Trainer::new(&Device::select("cpu").unwrap(), &*resnet8(), split, config(4)).unwrap();
-    read_weights(&place.path("run/model.safetensors"), trainer.session()).unwrap();
+    let weights = Weights::read(&place.path("run/model.safetensors")).unwrap();
+    weights.load(trainer.session(), Fit::Strict).unwrap();
 }
 
 #[test]

@@ -56,6 +56,16 @@ impl Suite {
         self.trials.push(Trial::test(name, move || Ok(test()?)));
     }
 
+    /// A test that needs something from outside the repository, ignored where it is not there.
+    pub fn add_if(
+        &mut self,
+        there: bool,
+        name: impl Into<String>,
+        test: impl FnOnce() -> Outcome + Send + 'static,
+    ) {
+        self.trials.push(Trial::test(name, move || Ok(test()?)).with_ignored_flag(!there));
+    }
+
     /// A test on the GPU, ignored where there is none.
     pub fn add_gpu(
         &mut self,
@@ -133,6 +143,22 @@ impl Random {
         let len = shape.iter().product();
         Tensor::f32(shape, (0..len).map(|_| draw(&mut self.0)).collect()).unwrap()
     }
+}
+
+/// The recipe of the golden training runs: a hash of (seed, i) as 64 bits.
+pub fn hash(seed: u64, i: u64) -> u64 {
+    const GOLDEN: u64 = 0x9E37_79B9_7F4A_7C15;
+    let mut z =
+        i.wrapping_mul(0xD1B5_4A32_D192_ED03).wrapping_add(seed.wrapping_mul(GOLDEN).wrapping_add(GOLDEN));
+    z = (z ^ (z >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
+    z = (z ^ (z >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
+    z ^ (z >> 31)
+}
+
+/// Numbers uniform in +-bound, from the top 24 bits of the hash.
+pub fn fill(seed: u64, len: usize, bound: f64) -> Vec<f32> {
+    let unit = |i: usize| (hash(seed, i as u64) >> 40) as f32 / 16_777_216.0;
+    (0..len).map(|i| (2.0 * unit(i) - 1.0) * bound as f32).collect()
 }
 
 /// How far a result in f32 may be from one with sums in f64, relative to the largest magnitude of the

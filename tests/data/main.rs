@@ -2,6 +2,8 @@
 
 mod augment;
 mod cifar;
+#[path = "../common/damage.rs"]
+mod damage;
 mod folder;
 mod idx;
 mod loader;
@@ -15,7 +17,8 @@ use std::path::Path;
 use flate2::Compression;
 use flate2::write::GzEncoder;
 use striate::data::Dataset;
-use striate::rng::SplitMix64;
+
+use damage::damaged;
 
 /// Asserts that `result` is an error whose message has all of `words`.
 fn assert_fails<T: Debug, E: ToString>(case: &str, result: Result<T, E>, words: &[&str]) {
@@ -50,21 +53,4 @@ fn sample(count: usize) -> Dataset {
     let images = (0..count * 60).map(|i| (i * 7 % 251) as u8).collect();
     let labels = (0..count as u32).map(|i| i % 3).collect();
     Dataset::new("sample", [3, 4, 5], images, labels, ["a", "b", "c"].map(str::to_owned).to_vec()).unwrap()
-}
-
-/// A random damage: a byte changed, bytes removed, inserted or cut off.
-fn damaged(bytes: &[u8], rng: &mut SplitMix64) -> Vec<u8> {
-    let mut bytes = bytes.to_vec();
-    for _ in 0..=rng.below(3) {
-        let at = rng.below(bytes.len().max(1) as u32) as usize;
-        match rng.below(5) {
-            0 => bytes.truncate(at),
-            1 => bytes.insert(at, rng.next_u64() as u8),
-            2 if at < bytes.len() => drop(bytes.remove(at)),
-            3 if at < bytes.len() => bytes[at] = [0, 255, 127, 128][rng.below(4) as usize],
-            _ if at < bytes.len() => bytes[at] ^= 1 << rng.below(8),
-            _ => {}
-        }
-    }
-    bytes
 }

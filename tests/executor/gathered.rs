@@ -3,7 +3,7 @@
 use crate::common::*;
 use crate::support::*;
 use striate::graph::{Graph, PersistentKind, Phase, ValueId};
-use striate::nn::{AdamConfig, Optimizer, SgdConfig};
+use striate::nn::{AdamConfig, Optimizer, Rules, SgdConfig};
 use striate::op::*;
 use striate::plan::{Plan, Target};
 use striate::{Device, Result, Session, Tensor, TensorType};
@@ -30,7 +30,7 @@ fn updates(optimizer: Optimizer, sizes: &[usize]) -> Result<Graph> {
     })?;
     // An output that lies among others.
     graph.output("clipped", pairs[2].1);
-    optimizer.update(&mut graph, &pairs)?;
+    optimizer.update(&mut graph, &pairs, &Rules::default())?;
     Ok(graph)
 }
 

@@ -4,19 +4,22 @@
     python3 tests/goldens/make_goldens.py            # writes beside this script
     python3 tests/goldens/make_goldens.py --out DIR  # writes to DIR, to compare with what is here
 
-Needs Python 3.10 or later with `torch` (a CPU build is enough), `numpy` and `safetensors`.
+Needs Python 3.10 or later with `torch` and `torchvision` (CPU builds are enough), `numpy` and `safetensors`.
 
 Writes
   ops.safetensors, ops.json   single operations: inputs, outputs, upstream gradients, gradients;
                               optimisers over several steps; gradient clipping
   resnet20_steps.json         20 training steps of a ResNet-20 on made-up data, in float32 and float64
   bench_losses.json           10 training steps of two networks as `striate bench` takes them, likewise
+  network_steps.json          3 training steps of torchvision's networks and of the GoogLeNet of 2014, in float64
+  network_names.json          names and shapes of torchvision's networks, as a hash
 
 Every input is float32 (labels are uint32). What is expected is computed from those inputs in float64 and
 rounded once to float32, so a golden is the true value, not another engine's float32 rounding. The only
 float32 computation is what is named `*_f32*` in the training runs.
 
-The cases are in op_cases.py, the training runs in resnet20_steps.py and bench_losses.py.
+The cases are in op_cases.py, the training runs in resnet20_steps.py, network_steps.py and
+bench_losses.py.
 
 Deterministic: fixed seed, one thread, CPU. Each case draws from a generator seeded with SEED and the case's
 name, so a new case leaves the others as they are.
@@ -33,7 +36,10 @@ import numpy as np
 import torch
 from safetensors.numpy import save_file
 
+import torchvision
+
 import bench_losses
+import network_steps
 import op_cases
 import resnet20_steps
 
@@ -74,7 +80,12 @@ def main():
     (out / "resnet20_steps.json").write_text(dump(steps) + "\n")
     bench = dict(torch=torch.__version__, script=SCRIPT, **bench_losses.make_bench_losses())
     (out / "bench_losses.json").write_text(dump(bench) + "\n")
-    for name in ("ops.safetensors", "ops.json", "resnet20_steps.json", "bench_losses.json"):
+    versions = dict(torch=torch.__version__, torchvision=torchvision.__version__, script=SCRIPT)
+    networks = dict(versions, **network_steps.make_network_steps())
+    (out / "network_steps.json").write_text(dump(networks) + "\n")
+    names = dict(versions, **network_steps.make_network_names())
+    (out / "network_names.json").write_text(dump(names) + "\n")
+    for name in ("ops.safetensors", "ops.json", "resnet20_steps.json", "bench_losses.json", "network_steps.json", "network_names.json"):
         print(f"{name}: {(out / name).stat().st_size} bytes")
 
 

@@ -311,6 +311,16 @@ def make_shapes():
         c.output_and_grads("y", t["x"].flatten(1), t)
 
 
+def make_local_response_norm():
+    # AlexNet's, whose formula has alpha where PyTorch's has alpha / size; GoogLeNet's; and some where the sum weighs more.
+    for name, shape, size, alpha, beta, k in [("alexnet", (2, 12, 5, 4), 5, 5e-4, 0.75, 2.0), ("googlenet", (1, 16, 6, 7), 5, 1e-4, 0.75, 1.0),
+                                              ("strong", (3, 9, 4, 5), 5, 1.0, 0.75, 1.0), ("even_size", (2, 7, 3, 5), 4, 0.5, 0.75, 1.5),
+                                              ("another_power", (2, 6, 5, 3), 3, 2.0, 0.5, 1.0), ("wider_than_the_channels", (2, 3, 4, 4), 9, 1.0, 0.75, 1.0)]:
+        c = Case(f"local_response_norm/{name}", dict(size=size, alpha=alpha, beta=beta, k=k))
+        t = c.inputs(x=c.normal(*shape) * np.float32(2))
+        c.output_and_grads("y", F.local_response_norm(t["x"], size, alpha, beta, k), t)
+
+
 def huge(c, shape):
     """Logits of exactly +1e4 or -1e4 in dimension 1, with at least one of each, and one row of ties."""
     x = np.where(c.rng.random(shape) < 0.5, -1e4, 1e4).astype(np.float32)
@@ -439,7 +449,7 @@ def make_clip_grad_norm():
 # ---------------------------------------------------------------------------------------------------------
 
 MAKERS = (make_conv2d, make_matmul, make_linear, make_max_pool2d, make_avg_pool2d, make_adaptive_pool2d, make_relu, make_batch_norm,
-          make_shapes, make_softmax, make_cross_entropy, make_topk_accuracy, make_optimisers, make_clip_grad_norm)
+          make_shapes, make_local_response_norm, make_softmax, make_cross_entropy, make_topk_accuracy, make_optimisers, make_clip_grad_norm)
 
 
 def make_all():

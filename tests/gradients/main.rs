@@ -31,10 +31,13 @@ fn main() -> ExitCode {
         let own = case.clone();
         suite.add_gpu(format!("{}::gpu", case.name), move |gpu| own.check(gpu));
         if case.name.starts_with("conv2d") {
-            suite.add_gpu(format!("{}::gpu_direct", case.name), move |gpu| {
-                let target = Target { conv: ConvAlgorithm::Direct, ..gpu.target().clone() };
-                case.check(&gpu.clone().with_target(target))
-            });
+            for conv in [ConvAlgorithm::Direct, ConvAlgorithm::Winograd] {
+                let own = case.clone();
+                suite.add_gpu(format!("{}::gpu_{}", case.name, conv.name()), move |gpu| {
+                    let target = Target { conv, ..gpu.target().clone() };
+                    own.check(&gpu.clone().with_target(target))
+                });
+            }
         }
     }
     rules(&mut suite);

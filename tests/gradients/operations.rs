@@ -30,6 +30,9 @@ pub fn operations() -> Vec<Case> {
         ("adaptive", Window::Adaptive { output_size: [3, 2] }),
         ("global", Window::Adaptive { output_size: [1, 1] }),
     ];
+    let response = |name: &str, op: LocalResponseNorm| {
+        mid(&format!("local_response_norm::{name}"), op, |rng| vec![rng.normal(&[2, 7, 3, 4])])
+    };
     let mut cases = vec![
         conv("conv2d::padded", [2, 3, 6, 5], [4, 3, 3, 3], Conv2d { padding: [1, 1], ..plain }),
         conv("conv2d::strided", [2, 2, 9, 8], [3, 2, 3, 2], Conv2d { stride: [2, 3], ..plain }),
@@ -50,6 +53,10 @@ pub fn operations() -> Vec<Case> {
         mid("relu", Relu, |rng| vec![rng.spaced(&[2, 3, 5, 7], 0.2)]),
         mid("reshape", Reshape { shape: vec![15, 2] }, |rng| vec![rng.normal(&[2, 3, 5])]),
         mid("concat", Concat, |rng| [2, 1, 4].map(|c| rng.normal(&[3, c, 2, 5])).to_vec()),
+        mid("channel_slice", ChannelSlice { start: 1, channels: 3 }, |rng| vec![rng.normal(&[2, 5, 3, 4])]),
+        mid("channel_pad", ChannelPad { before: 2, after: 1 }, |rng| vec![rng.normal(&[2, 3, 4, 5])]),
+        response("odd", LocalResponseNorm { alpha: 1.0, ..Default::default() }),
+        response("even", LocalResponseNorm { size: 4, alpha: 0.5, beta: 0.6, k: 2.0 }),
         mid("scale", Scale, |rng| vec![rng.normal(&[70]), rng.normal(&[1])]).by(&[0]),
         mid("dropout", Dropout { p: 0.4, stream: 3 }, |rng| {
             vec![rng.normal(&[5, 60]), Tensor::u32([2], vec![7, 1234]).unwrap()]

@@ -81,7 +81,6 @@ pub fn rules(suite: &mut Suite) {
         (TopK::default().into(), vec![f32(&[2, 3]), TensorType::u32([2])]),
         (SumSquares.into(), vec![f32(&[4])]),
         (ChannelSum.into(), vec![f32(&[2, 3])]),
-        (ChannelSlice { start: 0, channels: 1 }.into(), vec![f32(&[2, 3])]),
         (ClipCoefficient { max_norm: 1.0 }.into(), vec![f32(&[1])]),
         (ReluGrad.into(), vec![f32(&[4]), f32(&[4])]),
         (Scale.into(), vec![f32(&[4]), f32(&[1])]),

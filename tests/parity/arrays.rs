@@ -61,7 +61,10 @@ fn blocks() -> Vec<Case> {
     };
     let slice = |name: &str, shape: &[usize], start, channels| {
         let op = ChannelSlice { start, channels };
-        Case::new("channel_slice", name, op, |rng| vec![rng.normal(shape)]).exact().forward_only()
+        Case::new("channel_slice", name, op, |rng| vec![rng.normal(shape)]).exact()
+    };
+    let pad = |name: &str, shape: &[usize], before, after| {
+        Case::new("channel_pad", name, ChannelPad { before, after }, |rng| vec![rng.normal(shape)]).exact()
     };
     vec![
         concat("one_input", &[&[2, 3, 4, 5]]),
@@ -75,6 +78,10 @@ fn blocks() -> Vec<Case> {
         slice("middle", &[3, 9, 7, 5], 4, 3),
         slice("last", &[1, 257, 1, 1], 256, 1),
         slice("all", &[2, 4], 0, 4),
+        pad("both_sides", &[3, 5, 7, 5], 2, 4),
+        pad("before", &[2, 16, 4, 4], 8, 0),
+        pad("after", &[2, 257], 0, 1),
+        pad("nothing", &[2, 3, 5], 0, 0),
     ]
 }
 

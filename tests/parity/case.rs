@@ -171,6 +171,16 @@ impl Case {
                     all.push(named("window", window.clone()));
                     all.extend(self.forced(&window, backward));
                 }
+                let winograd = Target { conv: ConvAlgorithm::Winograd, subgroup, ..base.clone() };
+                if self.takes_winograd(&winograd, backward) {
+                    // Picture by picture, as near as panels allow.
+                    let scratch = (10..).map(|log2| 1 << log2);
+                    let mut tight = scratch.map(|scratch| Target { scratch, ..winograd.clone() });
+                    let tight = tight.find(|target| self.takes_winograd(target, backward));
+                    all.push(named("winograd with little scratch", tight.expect("enough is enough")));
+                    all.extend(of_families(&winograd).into_iter().map(|(f, t)| (format!("winograd {f}"), t)));
+                    all.extend(self.forced(&winograd, backward));
+                }
                 let gemm = Target { conv: ConvAlgorithm::Gemm, ..base.clone() };
                 all.push(named("gemm", gemm.clone()));
                 all.extend(self.forced(&gemm, backward));
@@ -191,6 +201,17 @@ impl Case {
             targets.extend(folded.into_iter().take(3));
         }
         targets
+    }
+
+    /// Whether a transform of `winograd.wgsl` is in the plan.
+    fn takes_winograd(&self, target: &Target, backward: bool) -> bool {
+        let plan = self.plan(target, backward);
+        plan.is_ok_and(|plan| plan.launches.iter().any(|l| l.kernel.file == "winograd.wgsl"))
+    }
+
+    /// The tolerance for a target: what is computed by fewer multiplications is rounded at larger numbers, see `winograd.rs`.
+    pub fn tolerance_on(&self, target: &Target, backward: bool) -> f64 {
+        if self.takes_winograd(target, backward) { 10.0 * self.tolerance } else { self.tolerance }
     }
 
     /// The target with each kernel forced that can do a pass of the case and would not be chosen.

@@ -11,6 +11,7 @@ const BOUNDARIES: [usize; 9] = [7, 8, 9, 15, 16, 17, 63, 64, 65];
 pub fn cases() -> Vec<Case> {
     let mut cases = convolutions();
     cases.extend(epilogues());
+    cases.extend(large());
     cases.extend(convolutions_at_boundaries());
     cases.extend(products());
     cases
@@ -112,10 +113,23 @@ fn convolutions() -> Vec<Case> {
         conv("stride2_7x7", [1, 3, 20, 24], [17, 3, 7, 7], false, Conv2d { stride: [2, 2], ..pad(3, 3) }),
         conv("rows_of_five", [2, 3, 12, 12], [4, 3, 5, 5], true, plain),
         conv("rows_of_five_padded", [2, 18, 5, 8], [17, 18, 3, 5], false, pad(1, 4)),
+        // Tiles cut off at both edges, no padding, and more of it than the transpose has.
+        conv("unpadded3x3", [1, 1, 7, 9], [1, 1, 3, 3], true, plain),
+        conv("unpadded3x3_quads", [3, 5, 10, 8], [17, 5, 3, 3], true, plain),
+        conv("padded3x3_by_two", [2, 3, 5, 6], [5, 3, 3, 3], false, pad(2, 2)),
+        conv("padded3x3_by_three", [1, 2, 4, 5], [3, 2, 3, 3], true, pad(3, 0)),
         // More pictures than there are slices of a weight gradient, and the last slice short.
         conv("many_pictures", [37, 2, 5, 5], [3, 2, 3, 3], true, pad(1, 1)),
         conv("many_pictures_pointwise", [67, 3, 3, 3], [5, 3, 1, 1], true, plain),
     ]
+}
+
+/// As large as the rows of the tables of choices ask for that are for large ones, each left to itself.
+fn large() -> Vec<Case> {
+    let op = Conv2d { padding: [1, 1], ..Default::default() };
+    let sizes =
+        [("large", [4, 128, 16, 16], [128, 128, 3, 3]), ("large_weight", [8, 64, 32, 32], [64, 64, 3, 3])];
+    sizes.map(|(name, x, weight)| conv(name, x, weight, true, op).lowered(Lowered::OneWay)).into()
 }
 
 /// What plans join to a convolution; with quads and without, at both strides, and in groups.

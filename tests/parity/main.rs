@@ -10,6 +10,7 @@ mod conv;
 mod limits;
 mod networks;
 mod pictures;
+mod winograd;
 
 use case::Case;
 use common::*;
@@ -45,6 +46,7 @@ fn main() -> ExitCode {
     });
     suite.add("every_choice_has_a_case", move || every_choice_has_a_case(&cases));
     limits::add(&mut suite);
+    winograd::add(&mut suite);
     suite.run()
 }
 
@@ -66,10 +68,11 @@ fn agrees(case: &Case, backward: bool, device: &Device) -> Outcome {
         .map_err(|e| format!("{}: {e}", case.describe(direction, "the reference", "")))?;
     for (variant, target) in case.targets(device.target(), backward) {
         let what = case.describe(direction, &device.name(), &variant);
+        let tolerance = case.tolerance_on(&target, backward);
         let got = case
             .evaluate(&device.clone().with_target(target), backward)
             .map_err(|e| format!("{what}: {e}"))?;
-        compare_all(&what, &got, &want, case.tolerance, case.floor)?;
+        compare_all(&what, &got, &want, tolerance, case.floor)?;
     }
     Ok(())
 }

@@ -9,7 +9,28 @@ pub fn cases() -> Vec<Case> {
     let mut cases = batch_norms();
     cases.extend(softmaxes());
     cases.extend(losses());
+    cases.extend(response_norms());
     cases
+}
+
+/// Windows of odd and even sizes, within, as wide as and wider than the channels.
+fn response_norms() -> Vec<Case> {
+    let alexnet = LocalResponseNorm { alpha: 5e-4, k: 2.0, ..Default::default() };
+    let strong = LocalResponseNorm { alpha: 1.0, ..Default::default() };
+    let rows: [(&str, Vec<usize>, LocalResponseNorm); 8] = [
+        ("alexnet", vec![2, 96, 5, 7], alexnet),
+        ("googlenet", vec![1, 64, 14, 14], LocalResponseNorm::default()),
+        ("strong", vec![3, 17, 5, 3], strong),
+        ("even_size", vec![2, 9, 4, 4], LocalResponseNorm { size: 4, ..strong }),
+        ("own_channel_alone", vec![2, 5, 3, 3], LocalResponseNorm { size: 1, ..strong }),
+        ("wider_than_the_channels", vec![2, 3, 8, 8], LocalResponseNorm { size: 9, ..strong }),
+        ("another_power", vec![2, 7, 6, 5], LocalResponseNorm { beta: 0.6, k: 1.5, ..strong }),
+        ("rows", vec![65, 10], strong),
+    ];
+    rows.map(|(name, shape, op)| {
+        Case::new("local_response_norm", name, op, |rng| vec![rng.normal(&shape)]).terms(2 * op.size)
+    })
+    .into()
 }
 
 fn batch_norms() -> Vec<Case> {

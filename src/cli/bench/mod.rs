@@ -7,6 +7,7 @@ mod single;
 mod training;
 
 use super::choices::Choices;
+use super::flags::DeviceFlags;
 use super::plan::print;
 use clap::Subcommand;
 use std::time::Instant;
@@ -21,11 +22,8 @@ pub struct Args {
     case: Case,
     #[command(flatten)]
     steps: Steps,
-    /// auto, gpu, cpu, an adapter's number or a part of its name; see `striate devices`.
-    #[arg(long, global = true, default_value = "auto")]
-    device: String,
     #[command(flatten)]
-    choices: Choices,
+    device: DeviceFlags,
 }
 
 /// How many steps.
@@ -57,8 +55,8 @@ enum Case {
 
 pub fn run(args: Args) -> Result<()> {
     let start = Instant::now();
-    let device = args.choices.device(Device::select(&args.device)?)?;
-    let bench = Bench { device: &device, choices: &args.choices, steps: args.steps, start };
+    let device = args.device.open()?;
+    let bench = Bench { device: &device, choices: &args.device.choices, steps: args.steps, start };
     let outcome = match args.case {
         Case::Lenet(args) => training::run(&bench, training::Network::Lenet, &args),
         Case::Resnet20(args) => training::run(&bench, training::Network::Resnet20, &args),

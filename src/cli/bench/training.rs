@@ -54,7 +54,7 @@ pub fn run(bench: &Bench, network: Network, args: &Args) -> Result<Outcome> {
     let shape = [batch, channels, height, width];
     let pixels = elements("--batch", &shape)?;
     let sgd = SgdConfig { momentum: 0.9, weight_decay: 5e-4, nesterov: false };
-    let recipe = Recipe { optimizer: Optimizer::Sgd(sgd), label_smoothing: 0.0, clip_norm: None };
+    let recipe = Recipe { optimizer: Optimizer::Sgd(sgd), ..Default::default() };
     let graph = training_graph(&*models::by_name(model, channels, CLASSES)?, shape, &recipe)?;
     let mut session = bench.session(&graph)?;
     let Report { totals, memory, .. } = Report::new(&session.plans()[0]);

@@ -7,7 +7,7 @@ mod steps;
 mod table;
 mod trace;
 
-use super::choices::Choices;
+use super::flags::DeviceFlags;
 use super::plan::{input_shape, json, print, recipe};
 use peaks::Peaks;
 use rows::Row;
@@ -15,12 +15,12 @@ use serde::Serialize;
 use std::path::{Path, PathBuf};
 use steps::{Host, Steps};
 use striate::plan::Plan;
-use striate::train::{training_graph, write_file};
-use striate::{Clock, Device, Error, Result, models};
+use striate::train::training_graph;
+use striate::{Clock, Device, Error, Result, models, write_file};
 
 #[derive(clap::Args)]
 pub struct Args {
-    /// Network: lenet, resnet20, resnet32, ..., resnet18-cifar.
+    /// Network: lenet, alexnet, googlenet, resnet18, resnet50, resnet20, resnet20-a, plain20, ...
     model: String,
     /// Pictures it takes, such as 1x28x28.
     #[arg(long, value_name = "CHANNELSxHEIGHTxWIDTH", default_value = "3x32x32")]
@@ -28,11 +28,8 @@ pub struct Args {
     /// Pictures a step.
     #[arg(long, default_value_t = 32)]
     batch: usize,
-    /// auto, gpu, cpu, an adapter's number or a part of its name; see `striate devices`.
-    #[arg(long, default_value = "auto")]
-    device: String,
     #[command(flatten)]
-    choices: Choices,
+    device: DeviceFlags,
     /// Timed steps, after two that are not.
     #[arg(long, default_value_t = 5, value_parser = clap::value_parser!(u32).range(1..))]
     steps: u32,
@@ -73,10 +70,10 @@ pub fn run(args: Args) -> Result<()> {
     let input = input_shape(args.batch, &args.input)?;
     let model = models::by_name(&args.model, input[1], CLASSES)?;
     let graph = training_graph(&*model, input, &recipe())?;
-    let free = Device::select(&args.device)?;
-    let device = args.choices.device(free.clone())?;
+    let free = args.device.free()?;
+    let device = args.device.choices.device(free.clone())?;
     let plan = Plan::new(&graph, device.target())?;
-    args.choices.check(std::slice::from_ref(&plan))?;
+    args.device.choices.check(std::slice::from_ref(&plan))?;
     if let Some(dir) = &args.out {
         create(dir)?;
     }

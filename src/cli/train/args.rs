@@ -1,12 +1,16 @@
 //! The flags of `striate train`, and what they mean to the library.
 
-use crate::cli::choices::Choices;
+use super::resume;
+use super::rules::RuleFlags;
+use crate::cli::flags::{DataFlags, DeviceFlags};
 use clap::ValueEnum;
 use serde::Serialize;
+use serde_json::{Map, Value};
 use std::path::PathBuf;
-use striate::data::Augment;
+use striate::data::{Augment, Mix, Split};
 use striate::nn::{AdamConfig, Decay, Optimizer, SgdConfig};
 use striate::train::{Recipe, TrainConfig};
+use striate::weights::Fit;
 use striate::{Device, Error, Result};
 
 /// Trains a small network.
@@ -14,24 +18,16 @@ use striate::{Device, Error, Result};
 /// Without any flag: resnet8 on the 6,000 Fashion-MNIST pictures that are built in, on the best device.
 #[derive(clap::Args, Clone, Debug, Serialize)]
 pub struct Args {
-    /// lenet, resnet18-cifar, or resnetN with N = 6n + 2 layers: resnet8, resnet20, resnet56, ...
+    /// lenet, alexnet, googlenet, resnet18, ..., resnet152, or, for small pictures, resnet18-cifar and resnetN with
+    /// N = 6n + 2 layers: resnet8, resnet20, resnet56, ...; resnetN-a and plainN have shortcuts without parameters and none
     #[arg(long, default_value = "resnet8")]
     pub model: String,
-    /// fashion-mnist, mnist, cifar10, cifar100 or folder (a folder of pictures per class)
-    #[arg(long, default_value = "fashion-mnist")]
-    pub dataset: String,
-    /// Folder of the data set's files; without it, fashion-mnist is a built-in part of it
-    #[arg(long, value_name = "DIR")]
-    pub data: Option<PathBuf>,
-    /// HEIGHTxWIDTH that pictures of a folder are brought to
-    #[arg(long, value_parser = parse_size, value_name = "HxW")]
-    pub image_size: Option<[usize; 2]>,
-    /// auto, gpu, cpu, an adapter's number or a part of its name; see `striate devices`
-    #[arg(long, default_value = "auto")]
-    pub device: String,
     #[command(flatten)]
     #[serde(flatten)]
-    pub choices: Choices,
+    pub data: DataFlags,
+    #[command(flatten)]
+    #[serde(flatten)]
+    pub device: DeviceFlags,
     /// Times that every training picture is seen
     #[arg(long, default_value_t = 4)]
     pub epochs: usize,
@@ -47,6 +43,15 @@ pub struct Args {
     /// How the learning rate falls after that
     #[arg(long, value_enum, default_value_t = ScheduleName::Cosine)]
     pub schedule: ScheduleName,
+    /// Epochs after which it falls, with --schedule steps [default: a half and three quarters of all]
+    #[arg(long, value_delimiter = ',', value_name = "EPOCH,...", conflicts_with = "step_every")]
+    pub milestones: Vec<usize>,
+    /// Epochs from one fall to the next, with --schedule steps
+    #[arg(long, value_name = "EPOCHS", value_parser = clap::value_parser!(u32).range(1..))]
+    pub step_every: Option<u32>,
+    /// What it is multiplied by at each fall, with --schedule steps
+    #[arg(long, default_value_t = 0.1, allow_negative_numbers = true)]
+    pub gamma: f32,
     /// How weights follow their gradients
     #[arg(long, value_enum, default_value_t = OptimizerName::Sgd)]
     pub optimizer: OptimizerName,
@@ -62,6 +67,31 @@ pub struct Args {
     /// Share of the target spread over all classes
     #[arg(long, default_value_t = 0.0, allow_negative_numbers = true)]
     pub label_smoothing: f32,
+    /// Weights to begin with: a safetensors file, a .pth archive or the folder of a run. What was made for another
+    /// number of classes begins anew
+    #[arg(long, value_name = "FILE")]
+    pub weights: Option<PathBuf>,
+    /// Take what fits of the weights, leave the rest of the network as it is initialised, and say so
+    #[arg(long, requires = "weights")]
+    pub partial: bool,
+    #[command(flatten)]
+    #[serde(flatten)]
+    pub rules: RuleFlags,
+    /// Test, and keep, an average of the weights, which keeps this much of itself at each step: 0.99, say
+    #[arg(long, value_name = "SHARE", allow_negative_numbers = true)]
+    pub ema: Option<f32>,
+    /// Work through the pictures of a step in so many batches, one after the other, to save memory
+    #[arg(long, default_value_t = 1, value_name = "BATCHES")]
+    pub accumulate: usize,
+    /// Add up pictures in pairs, in shares of the Beta distribution with this parameter: 0.2, say
+    #[arg(long, default_value_t = 0.0, value_name = "ALPHA", allow_negative_numbers = true)]
+    pub mixup: f32,
+    /// Put a rectangle of another picture into each, in shares of the Beta distribution with this parameter: 1, say
+    #[arg(long, default_value_t = 0.0, value_name = "ALPHA", allow_negative_numbers = true)]
+    pub cutmix: f32,
+    /// Stop after so many epochs without a better test accuracy
+    #[arg(long, value_name = "EPOCHS", value_parser = clap::value_parser!(u32).range(1..))]
+    pub patience: Option<u32>,
     /// Largest norm of all gradients together
     #[arg(long, allow_negative_numbers = true)]
     pub clip_norm: Option<f32>,
@@ -83,16 +113,32 @@ pub struct Args {
     /// Replace an earlier run in --out
     #[arg(long)]
     pub force: bool,
+    /// Go on with the run in this folder where it was last kept, with the flags it was begun with. On the same device
+    /// its weights become, bit for bit, what they would have been without the break
+    #[arg(long, value_name = "DIR", conflicts_with_all = ["out", "force", "weights"])]
+    pub resume: Option<PathBuf>,
+    /// Steps from one checkpoint to the next; there is also one after each epoch
+    #[arg(long, default_value_t = 500, value_name = "STEPS", value_parser = clap::value_parser!(u32).range(1..))]
+    pub checkpoint_every: u32,
+    /// Checkpoints that are kept
+    #[arg(long, default_value_t = 2, value_name = "CHECKPOINTS", value_parser = clap::value_parser!(u32).range(1..))]
+    pub keep: u32,
 }
+
+/// Flags that a run may go on with otherwise than it was begun: they change no number.
+const FREE: [&str; 9] =
+    ["data", "device", "threads", "out", "force", "resume", "checkpoint_every", "keep", "patience"];
 
 /// Names of [`Decay`]s.
 #[derive(ValueEnum, Clone, Copy, Debug, Serialize)]
-#[serde(rename_all = "lowercase")]
+#[serde(rename_all = "kebab-case")]
 pub enum ScheduleName {
     /// To zero along half a cosine
     Cosine,
-    /// To a tenth at 1/2 and at 3/4 of all steps
+    /// In steps: to a tenth at 1/2 and at 3/4 of all, unless told otherwise
     Steps,
+    /// Up and down again, with its own warm-up
+    OneCycle,
     /// Not at all
     Constant,
 }
@@ -123,11 +169,6 @@ pub enum AugmentName {
     CropFlip,
 }
 
-fn parse_size(text: &str) -> Result<[usize; 2], String> {
-    let size = text.split_once('x').and_then(|(h, w)| Some([h.parse().ok()?, w.parse().ok()?]));
-    size.ok_or_else(|| format!("expected HEIGHTxWIDTH, such as 64x64, found {text}"))
-}
-
 impl Args {
     /// What the trainer is told. Numbers that make no sense in any network are refused here, the others
     /// by the library.
@@ -135,23 +176,75 @@ impl Args {
         Ok(TrainConfig {
             epochs: self.epochs,
             batch: self.batch,
+            accumulate: self.accumulate,
             lr: self.learning_rate(),
             warmup_epochs: self.warmup,
-            decay: match self.schedule {
-                ScheduleName::Cosine => Decay::Cosine,
-                ScheduleName::Steps => Decay::Steps { at: vec![0.5, 0.75], factor: 0.1 },
-                ScheduleName::Constant => Decay::Constant,
-            },
+            decay: self.decay()?,
             recipe: Recipe {
                 optimizer: self.optimizer()?,
+                rules: self.rules.rules()?,
                 label_smoothing: self.label_smoothing,
                 clip_norm: self.clip_norm,
+                ema: self.ema,
+                mixed: false,
             },
             seed: self.seed,
             augment: self.augment(picture),
+            mix: self.mix(),
             drop_last: self.drop_last,
             threads: self.threads,
         })
+    }
+
+    /// How exactly --weights must fit.
+    pub fn fit(&self, classes: usize) -> Fit {
+        if self.partial { Fit::Partial } else { Fit::Body { classes } }
+    }
+
+    fn mix(&self) -> Option<Mix> {
+        let (mixup, cutmix) = (self.mixup, self.cutmix);
+        (mixup != 0.0 || cutmix != 0.0).then_some(Mix { mixup, cutmix })
+    }
+
+    fn decay(&self) -> Result<Decay> {
+        let given = [
+            ("milestones", !self.milestones.is_empty()),
+            ("step-every", self.step_every.is_some()),
+            ("gamma", self.gamma != 0.1),
+        ];
+        if let Some((flag, _)) =
+            given.iter().find(|(_, given)| *given && !matches!(self.schedule, ScheduleName::Steps))
+        {
+            return Err(Error::argument(*flag, "is for --schedule steps only; give both or none"));
+        }
+        if !(self.gamma > 0.0 && self.gamma.is_finite()) {
+            return Err(Error::argument(
+                "gamma",
+                format!("must be a finite number above 0, and is {}", self.gamma),
+            ));
+        }
+        Ok(match self.schedule {
+            ScheduleName::Cosine => Decay::Cosine,
+            ScheduleName::Steps => Decay::Steps { at: self.falls()?, factor: self.gamma },
+            ScheduleName::OneCycle => Decay::OneCycle,
+            ScheduleName::Constant => Decay::Constant,
+        })
+    }
+
+    /// Shares of all steps at which the learning rate falls.
+    fn falls(&self) -> Result<Vec<f32>> {
+        let epochs = match self.step_every {
+            Some(every) => (1..).map(|i| i * every as usize).take_while(|at| *at < self.epochs).collect(),
+            None => self.milestones.clone(),
+        };
+        if let Some(late) = epochs.iter().find(|at| **at == 0 || **at >= self.epochs) {
+            let problem = format!("{late} is not between the first and the last of {} epochs", self.epochs);
+            return Err(Error::argument("milestones", problem));
+        }
+        match self.step_every.is_none() && epochs.is_empty() {
+            true => Ok(vec![0.5, 0.75]),
+            false => Ok(epochs.iter().map(|at| *at as f32 / self.epochs as f32).collect()),
+        }
     }
 
     fn learning_rate(&self) -> f32 {
@@ -196,12 +289,27 @@ impl Args {
 
     /// `--out`, or the first folder under `runs/` that is not there yet.
     pub fn out_path(&self) -> PathBuf {
-        let name = format!("{}-{}", self.model, self.dataset);
+        let name = format!("{}-{}", self.model, self.data.dataset);
         let numbered =
             |n: usize| PathBuf::from("runs").join(if n == 1 { name.clone() } else { format!("{name}-{n}") });
         self.out.clone().unwrap_or_else(|| {
             (1..).map(numbered).find(|path| !path.exists()).expect("some number is not taken yet")
         })
+    }
+
+    /// What has to be the same for a run to go on: the model, the pictures, and every flag that changes a number.
+    pub fn about(&self, model: &str, split: &Split) -> Map<String, Value> {
+        let settings = serde_json::to_value(self).expect("flags are text and numbers");
+        let mut about = Map::new();
+        about.insert("model".to_owned(), model.into());
+        for (name, data) in [("training pictures", &split.train), ("test pictures", &split.test)] {
+            about.insert(name.to_owned(), format!("{} of sum {:08x}", data.len(), data.fingerprint()).into());
+        }
+        let settings = settings.as_object().into_iter().flatten();
+        for (name, value) in settings.filter(|(name, _)| !FREE.contains(&name.as_str())) {
+            about.entry(format!("--{}", name.replace('_', "-"))).or_insert(value.clone());
+        }
+        about
     }
 
     /// Everything that a later reader wants to know about a run.
@@ -216,6 +324,7 @@ impl Args {
             serde_json::json!({ "name": a.name, "backend": a.backend, "driver": a.driver, "kind": a.kind })
         });
         serde_json::json!({
+            "arguments": resume::given(),
             "settings": self,
             "learning_rate": self.learning_rate(),
             "model": { "name": model, "parameters": parameters },

@@ -1,20 +1,30 @@
 //! `striate train`.
 
 mod args;
+mod checkpoints;
 mod plot;
 mod progress;
+mod resume;
+mod rules;
 mod run_dir;
 
 pub use args::Args;
+pub use run_dir::MODEL;
 
-use clap::Args as _;
+use super::flags::as_flag;
+use super::network::file as weights_file;
+use checkpoints::Checkpoints;
 use progress::{Reporter, say};
 use run_dir::RunDir;
 use std::ops::ControlFlow;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use striate::train::Trainer;
-use striate::{Device, Error, Result, data, models};
+use striate::data::{Preprocessing, Split};
+use striate::infer::Card;
+use striate::models::{self, Model};
+use striate::train::{EpochReport, Trainer};
+use striate::weights::Weights;
+use striate::{Error, Result};
 
 /// Exit code of a program stopped by Ctrl-C.
 const INTERRUPTED: i32 = 130;
@@ -22,36 +32,34 @@ const INTERRUPTED: i32 = 130;
 /// Trains as asked. The exit code is 0, or 130 if Ctrl-C or the system stopped it: then everything learned
 /// so far is written as well.
 pub fn run(args: Args) -> Result<i32> {
-    run_named(&args).map_err(as_flag)
-}
-
-/// The same error with the library's name of a setting as the flag that sets it.
-fn as_flag(error: Error) -> Error {
-    let Error::Argument { name, problem } = error else { return error };
-    let flag = if name == "dir" { "data".to_owned() } else { name.replace('_', "-") };
-    let flags = Args::augment_args(clap::Command::new("train"));
-    let known = flags.get_arguments().any(|a| a.get_long() == Some(&flag));
-    Error::Argument { name: if known { format!("--{flag}") } else { name }, problem }
+    run_named(&args).map_err(as_flag::<Args>)
 }
 
 fn run_named(args: &Args) -> Result<i32> {
-    let out = args.out_path();
-    RunDir::check(&out, args.force)?;
-    let split = data::open(&args.dataset, args.data.as_deref(), args.image_size)?;
+    let restored = args.resume.as_deref().map(resume::restored).transpose()?;
+    let args = restored.as_ref().unwrap_or(args);
+    let out = args.resume.clone().unwrap_or_else(|| args.out_path());
+    if args.resume.is_none() {
+        RunDir::check(&out, args.force)?;
+    }
+    let split = args.data.open(None)?;
     let [channels, height, width] = split.train.shape();
-    let model = models::by_name(&args.model, channels, split.train.classes().len())?;
+    let classes = split.train.classes().len();
+    let model = models::by_name(&args.model, channels, classes)?;
     let config = args.config([height, width])?;
-    let device = args.choices.device(Device::select(&args.device)?)?;
+    let card = card(&*model, &split);
+    let checkpoints = Checkpoints::new(&out, args.keep as usize, args.about(&model.name(), &split));
+    let earlier = args.resume.as_ref().map(|_| checkpoints.newest()).transpose()?;
+    let device = args.device.open()?;
     say(&format!("device   {}", device.describe()));
     say(&format!(
-        "data     {}: {} training and {} test pictures of {channels}x{height}x{width}, {} classes",
+        "data     {}: {} training and {} test pictures of {channels}x{height}x{width}, {classes} classes",
         split.train.name(),
         split.train.len(),
         split.test.len(),
-        split.train.classes().len()
     ));
     let mut trainer = Trainer::new(&device, model.as_ref(), split, config)?;
-    args.choices.check(trainer.session().plans())?;
+    args.device.choices.check(trainer.session().plans())?;
     let memory = trainer.session().bytes();
     let parameters = trainer.parameters();
     say(&format!(
@@ -59,17 +67,33 @@ fn run_named(args: &Args) -> Result<i32> {
         model.name(),
         memory as f64 / (1 << 20) as f64
     ));
+    if let Some(path) = &args.weights {
+        let loaded = trainer.load(&Weights::read(&weights_file(path)?)?, args.fit(classes))?;
+        say(&format!("weights  {}: {loaded}", path.display()));
+    }
     let stop = stop_on_interrupt()?;
-    // From here on an earlier run is replaced: whatever can be refused was refused before.
-    let config = args.describe(&device, &model.name(), parameters, memory);
-    let mut dir = RunDir::create(&out, args.force, &config)?;
-    let trained = train(&mut trainer, &mut dir, args.epochs, &stop);
+    let mut dir = match earlier {
+        Some((path, checkpoint)) => {
+            checkpoint.restore(&path, &mut trainer)?;
+            say(&format!("resumed  {}, after step {}", path.display(), checkpoint.position.step));
+            RunDir::reopen(&out, checkpoint.position.epoch)?
+        }
+        None => {
+            // From here on an earlier run is replaced: whatever can be refused was refused before.
+            let dir =
+                RunDir::create(&out, args.force, &args.describe(&device, &model.name(), parameters, memory))?;
+            checkpoints.clear();
+            dir
+        }
+    };
+    let trained =
+        Run { args, card: &card, stop: &stop, checkpoints: &checkpoints }.train(&mut trainer, &mut dir);
     if matches!(trained, Err(ref error) if !matches!(error, Error::Io { .. })) {
         return trained.map(|_| 0);
     }
     // Where `metrics.csv` could not be written, the weights may still find room.
-    let written = dir.write_model(&model.name(), &mut trainer);
-    let drawn = dir.write_plot(&format!("{} on {}", model.name(), args.dataset));
+    let written = dir.write_model(&card, &mut trainer);
+    let drawn = dir.write_plot(&format!("{} on {}", model.name(), args.data.dataset));
     let stopped = trained?;
     written?;
     drawn?;
@@ -77,28 +101,71 @@ fn run_named(args: &Args) -> Result<i32> {
     Ok(if stopped { INTERRUPTED } else { 0 })
 }
 
-/// All epochs, or until Ctrl-C; tells which.
-fn train(trainer: &mut Trainer, dir: &mut RunDir, epochs: usize, stop: &AtomicBool) -> Result<bool> {
-    let mut reporter = Reporter::new(epochs);
-    while trainer.epochs_left() > 0 {
-        let report = trainer.epoch(&mut |progress| {
-            reporter.step(progress);
-            if stop.load(Ordering::Relaxed) { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
-        })?;
-        reporter.epoch(&report);
-        dir.add_epoch(&report)?;
-        match report.test {
-            Some(test) if trainer.epochs_left() == 0 => {
-                say(&format!("test accuracy {:.2} %", 100.0 * test.accuracy));
+/// What the weights will say of themselves.
+fn card(model: &dyn Model, split: &Split) -> Card {
+    let [_, height, width] = split.train.shape();
+    let normalization = split.normalization.clone();
+    Card {
+        model: Some(model.name()),
+        classes: Some(split.train.classes().to_vec()),
+        preprocessing: Some(Preprocessing { size: [height, width], resize: None, normalization }),
+    }
+}
+
+/// What training does beside training.
+struct Run<'a> {
+    args: &'a Args,
+    card: &'a Card,
+    stop: &'a AtomicBool,
+    checkpoints: &'a Checkpoints,
+}
+
+impl Run<'_> {
+    /// All epochs, or until nothing gets better, or until Ctrl-C; tells whether it was that.
+    fn train(&self, trainer: &mut Trainer, dir: &mut RunDir) -> Result<bool> {
+        let mut reporter = Reporter::new(self.args.epochs);
+        while trainer.epochs_left() > 0 {
+            let mut steps = 0;
+            let report = trainer.epoch(&mut |progress| {
+                reporter.step(progress);
+                steps += 1;
+                let pause = steps == self.args.checkpoint_every || self.stop.load(Ordering::Relaxed);
+                if pause { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+            })?;
+            let stopped = self.stop.load(Ordering::Relaxed);
+            if report.test.is_some() || stopped {
+                reporter.epoch(&report);
+                self.keep(trainer, dir, &report)?;
             }
-            Some(_) if !stop.load(Ordering::Relaxed) => {}
-            _ => {
+            self.checkpoints.save(trainer)?;
+            if stopped {
                 say("interrupted; writing what was learned so far");
                 return Ok(true);
             }
+            let Some((best, since)) = dir.best() else { continue };
+            if self.args.patience.is_some_and(|patience| since >= patience as usize) && report.test.is_some()
+            {
+                say(&format!("no better than {:.2} % for {since} epochs; stopped", 100.0 * best));
+                break;
+            }
+        }
+        if let Some(accuracy) = dir.last_accuracy() {
+            say(&format!("test accuracy {:.2} %", 100.0 * accuracy));
+        }
+        Ok(false)
+    }
+
+    /// Adds an epoch to the run's table, and its weights where they are the best so far.
+    fn keep(&self, trainer: &mut Trainer, dir: &mut RunDir, report: &EpochReport) -> Result<()> {
+        let before = dir.best();
+        dir.add_epoch(report)?;
+        match report.test {
+            Some(test) if before.is_none_or(|(best, _)| test.accuracy > best) => {
+                dir.write_best(self.card, trainer)
+            }
+            _ => Ok(()),
         }
     }
-    Ok(false)
 }
 
 /// A flag that Ctrl-C sets, and the system's request to end. A second one ends the program at once.

@@ -26,12 +26,14 @@ pub struct Reporter {
     epochs: usize,
     bar: Option<ProgressBar>,
     start: Instant,
+    /// Epochs done when the first step was told.
+    done_before: Option<f64>,
     epoch_start: Instant,
     last_line: Instant,
 }
 
 impl Reporter {
-    /// For a run of this many epochs.
+    /// For a run of this many epochs, of which some may be done.
     pub fn new(epochs: usize) -> Self {
         let style = ProgressStyle::with_template("epoch {prefix} {bar:30} {pos}/{len}  {msg}")
             .expect("the template is a valid one");
@@ -39,7 +41,7 @@ impl Reporter {
             .is_terminal()
             .then(|| ProgressBar::with_draw_target(Some(1), ProgressDrawTarget::stderr()).with_style(style));
         let now = Instant::now();
-        Self { epochs, bar, start: now, epoch_start: now, last_line: now }
+        Self { epochs, bar, start: now, done_before: None, epoch_start: now, last_line: now }
     }
 
     /// Tells about a step whose results have arrived.
@@ -86,9 +88,10 @@ impl Reporter {
     }
 
     /// Time until the last epoch's end, as fast as so far.
-    fn left(&self, p: &Progress) -> Duration {
+    fn left(&mut self, p: &Progress) -> Duration {
         let done = (p.epoch - 1) as f64 + p.step as f64 / p.steps as f64;
-        let seconds = self.start.elapsed().as_secs_f64() * (self.epochs as f64 - done) / done;
+        let before = *self.done_before.get_or_insert(done - 1.0 / p.steps as f64);
+        let seconds = self.start.elapsed().as_secs_f64() * (self.epochs as f64 - done) / (done - before);
         Duration::try_from_secs_f64(seconds).unwrap_or(Duration::MAX)
     }
 }

@@ -1,29 +1,32 @@
-//! The folder a run leaves behind: `config.json`, `metrics.csv`, `model.safetensors`, `curves.svg`.
+//! The folder a run leaves behind: `config.json`, `metrics.csv`, `model.safetensors`, `best.safetensors`, `curves.svg`.
 
 use super::plot;
-use serde::Serialize;
-use std::collections::HashMap;
+use serde::{Deserialize, Serialize};
 use std::path::{Path, PathBuf};
-use striate::train::{EpochReport, Trainer, write_file, write_weights};
-use striate::{Error, Result};
+use striate::infer::Card;
+use striate::train::{EpochReport, Trainer};
+use striate::{Error, Result, weights, write_file};
 
-const CONFIG: &str = "config.json";
+/// How the run was begun.
+pub const CONFIG: &str = "config.json";
 const METRICS: &str = "metrics.csv";
-const MODEL: &str = "model.safetensors";
+/// The weights.
+pub const MODEL: &str = "model.safetensors";
+/// The weights of the best epoch.
+const BEST: &str = "best.safetensors";
 const CURVES: &str = "curves.svg";
 
 /// What a run writes.
-const FILES: [&str; 4] = [CONFIG, METRICS, MODEL, CURVES];
+const FILES: [&str; 5] = [CONFIG, METRICS, MODEL, BEST, CURVES];
 
 /// The folder of one run. Every file in it appears whole or not at all.
 pub struct RunDir {
     path: PathBuf,
-    metrics: csv::Writer<Vec<u8>>,
     rows: Vec<Row>,
 }
 
 /// A line of `metrics.csv`.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Row {
     pub epoch: usize,
     pub lr: f32,
@@ -66,13 +69,39 @@ impl RunDir {
             Error::data(path, format!("the folder cannot be created ({e}); give another --out"))
         })?;
         write_file(&path.join(CONFIG), format!("{config:#}\n").as_bytes())?;
-        for name in [MODEL, METRICS, CURVES] {
+        for name in [MODEL, BEST, METRICS, CURVES] {
             let old = path.join(name);
             if old.symlink_metadata().is_ok() {
                 std::fs::remove_file(&old).map_err(Error::io(&old, "remove"))?;
             }
         }
-        Ok(Self { path: path.to_owned(), metrics: csv::Writer::from_writer(Vec::new()), rows: Vec::new() })
+        Ok(Self { path: path.to_owned(), rows: Vec::new() })
+    }
+
+    /// The folder of a run that goes on after so many epochs.
+    pub fn reopen(path: &Path, epochs: usize) -> Result<Self> {
+        let metrics = path.join(METRICS);
+        let mut rows = Vec::new();
+        if metrics.exists() {
+            let unusable = |e: csv::Error| Error::data(&metrics, format!("is not what a run writes ({e})"));
+            let mut reader = csv::Reader::from_path(&metrics).map_err(unusable)?;
+            rows = reader.deserialize().collect::<csv::Result<Vec<Row>>>().map_err(unusable)?;
+        }
+        rows.retain(|row| row.epoch <= epochs);
+        Ok(Self { path: path.to_owned(), rows })
+    }
+
+    /// The last test accuracy.
+    pub fn last_accuracy(&self) -> Option<f64> {
+        self.rows.last()?.test_accuracy
+    }
+
+    /// The best test accuracy so far, and epochs since then.
+    pub fn best(&self) -> Option<(f64, usize)> {
+        let tested = || self.rows.iter().filter_map(|row| row.test_accuracy);
+        let best = tested().fold(None, |best: Option<f64>, a| Some(best.map_or(a, |b| b.max(a))))?;
+        let at = tested().position(|accuracy| accuracy == best)?;
+        Some((best, tested().count() - 1 - at))
     }
 
     /// Where it is.
@@ -94,18 +123,24 @@ impl RunDir {
             pictures_per_second: report.train.pictures as f64 / report.train_time.as_secs_f64(),
         };
         let path = self.path.join(METRICS);
-        self.metrics.serialize(&row).map_err(|e| Error::io(&path, "write")(e.into()))?;
-        self.metrics.flush().map_err(Error::io(&path, "write"))?;
         self.rows.push(row);
-        write_file(&path, self.metrics.get_ref())
+        let mut table = csv::Writer::from_writer(Vec::new());
+        self.rows
+            .iter()
+            .try_for_each(|row| table.serialize(row))
+            .map_err(|e| Error::io(&path, "write")(e.into()))?;
+        let table = table.into_inner().map_err(|e| Error::io(&path, "write")(e.into_error()))?;
+        write_file(&path, &table)
     }
 
     /// Writes `model.safetensors`.
-    pub fn write_model(&self, model: &str, trainer: &mut Trainer) -> Result<()> {
-        let tensors = trainer.session().state_dict()?;
-        let metadata =
-            HashMap::from([("model".to_owned(), model.to_owned()), ("format".to_owned(), "pt".to_owned())]);
-        write_weights(&self.path.join(MODEL), &tensors, metadata)
+    pub fn write_model(&self, card: &Card, trainer: &mut Trainer) -> Result<()> {
+        weights::write(&self.path.join(MODEL), &trainer.weights()?, &card.metadata())
+    }
+
+    /// Writes `best.safetensors`, the weights with the best test accuracy so far.
+    pub fn write_best(&self, card: &Card, trainer: &mut Trainer) -> Result<()> {
+        weights::write(&self.path.join(BEST), &trainer.weights()?, &card.metadata())
     }
 
     /// Draws `curves.svg`.

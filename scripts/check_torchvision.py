@@ -1,0 +1,116 @@
+#!/usr/bin/env python3
+"""Weights between torchvision and striate, both ways, with the same logits.
+
+    check_torchvision.py [STRIATE]      (needs torch, torchvision, numpy, pillow and safetensors)
+
+1. torchvision's resnet18 and googlenet with random weights, as .safetensors and as .pth, are given to `striate predict`.
+2. `striate train` writes a resnet18, which torchvision loads with strict=True.
+
+Each time both say what they think of one picture, and logits may differ by a ten-thousandth of the largest.
+STRIATE is the program, target/release/striate if not given.
+"""
+import json
+import pathlib
+import subprocess
+import sys
+import tempfile
+
+import numpy as np
+import torch
+import torchvision
+from PIL import Image
+from safetensors.torch import load_file, save_file
+
+TOLERANCE = 1e-4
+MEAN, STD = [0.485, 0.456, 0.406], [0.229, 0.224, 0.225]
+
+
+def main():
+    program = sys.argv[1] if len(sys.argv) > 1 else "target/release/striate"
+    torch.manual_seed(1)
+    with tempfile.TemporaryDirectory() as folder:
+        folder = pathlib.Path(folder)
+        picture = paint(folder / "picture.png", 256)
+        for name, options in [("resnet18", {}), ("googlenet", {"init_weights": False})]:
+            net = getattr(torchvision.models, name)(weights=None, **options)
+            unsettle(net)
+            save_file(net.state_dict(), folder / f"{name}.safetensors")
+            torch.save(net.state_dict(), folder / f"{name}.pth")
+            expected = logits(net, crop(picture, 224), MEAN, STD)
+            for file in [f"{name}.safetensors", f"{name}.pth"]:
+                found = predict(program, [name, folder / file, folder / "picture.png"], len(expected))
+                compare(f"torchvision's {file} in striate", found, expected)
+        back(program, folder)
+
+
+def back(program, folder):
+    """striate's resnet18 in torchvision."""
+    for label, count in [("train/a", 4), ("train/b", 4), ("test/a", 1), ("test/b", 1)]:
+        (folder / "data" / label).mkdir(parents=True)
+        for number in range(count):
+            paint(folder / "data" / label / f"{number}.png", 64)
+    run = folder / "run"
+    subprocess.run([program, "train", "--model", "resnet18", "--dataset", "folder", "--data", folder / "data",
+                    "--image-size", "64x64", "--epochs", "1", "--batch", "4", "--lr", "0.001", "--device", "cpu",
+                    "--out", run], check=True, stdout=subprocess.DEVNULL)
+    net = torchvision.models.resnet18(num_classes=2)
+    net.load_state_dict(load_file(run / "model.safetensors"), strict=True)
+    picture = paint(folder / "small.png", 64)
+    answer = ask(program, [run, folder / "small.png"], 2)
+    figures = answer["preprocessing"]["normalization"]
+    compare("striate's resnet18 in torchvision", order(answer), logits(net, picture, figures["mean"], figures["std"]))
+
+
+def unsettle(net):
+    """Batch norms as after training, so that nothing in them can be left out unnoticed."""
+    for module in net.modules():
+        if isinstance(module, torch.nn.BatchNorm2d):
+            torch.nn.init.uniform_(module.weight, 0.5, 1.5)
+            torch.nn.init.normal_(module.bias, std=0.1)
+            torch.nn.init.normal_(module.running_mean, std=0.1)
+            torch.nn.init.uniform_(module.running_var, 0.5, 1.5)
+
+
+def paint(path, side):
+    """A picture of random patches, as bytes [side, side, 3]."""
+    patches = torch.randint(0, 256, (side // 8, side // 8, 3), dtype=torch.uint8).numpy()
+    pixels = np.kron(patches, np.ones((8, 8, 1), np.uint8))
+    Image.fromarray(pixels).save(path)
+    return pixels
+
+
+def crop(pixels, side):
+    start = (pixels.shape[0] - side) // 2
+    return pixels[start : start + side, start : start + side]
+
+
+def logits(net, pixels, mean, std):
+    x = torch.from_numpy(pixels).double().permute(2, 0, 1) / 255
+    x = (x - torch.tensor(mean).double()[:, None, None]) / torch.tensor(std).double()[:, None, None]
+    with torch.no_grad():
+        return net.double().eval()(x[None])[0].numpy()
+
+
+def ask(program, arguments, classes):
+    command = [program, "predict", *arguments, "--json", "--device", "cpu", "--top", str(classes)]
+    return json.loads(subprocess.run(command, check=True, capture_output=True).stdout)
+
+
+def order(answer):
+    top = sorted(answer["pictures"][0]["top"], key=lambda guess: guess["class"])
+    return np.array([guess["logit"] for guess in top])
+
+
+def predict(program, arguments, classes):
+    return order(ask(program, arguments, classes))
+
+
+def compare(what, found, expected):
+    apart = np.abs(found - expected).max() / np.abs(expected).max()
+    print(f"{what}: {len(expected)} logits, at most {apart:.1e} of the largest apart")
+    if found.shape != expected.shape or not apart <= TOLERANCE:
+        sys.exit(f"{what}: more than {TOLERANCE:.0e} apart")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,263 @@
+// Convolutions of 3 x 3 taps at stride 1 by fewer multiplications: F({{ tile }} x {{ tile }}, 3 x 3) of Lavin & Gray, "Fast Algorithms for
+// Convolutional Neural Networks" (2016), section 4. This is tile {{ tile }}, read through patches of {{ tile + 2 }} x {{ tile + 2 }} pixels, e of them in order.
+//
+//   winograd_filter       U[e, o, c] = (G g[o, c] G^T)[e]              of a filter g of 3 x 3 taps
+//   winograd_input        V[e, c, t] = (B^T d[c, t] B)[e]              of the patch d that tile t reads, zeros outside the picture
+//   a matrix product      M[e] = U[e] V[e]
+//   winograd_output       y[o, t]    = A^T M[., o, t] A + bias[o]      a tile of results, cut off at the picture's edge
+//
+// The gradient with respect to the input is the same with filters turned around. That of the filters is the transpose of each step:
+//
+//   winograd_upstream     N[e, o, t] = (A dy[o, t] A^T)[e]             of the tile of the upstream gradient
+//   a matrix product      dU[e] = N[e] V[e]^T                          a sum over all tiles
+//   winograd_filter_grad  dg[o, c]   = G^T dU[., o, c] G
+//
+// Pictures: [batch, channels, height, width]; tiles t count pictures from image_start, then rows, then columns. Operands of a product lie
+// as [e, panel, depth, width]: i (a row of the first, a column of the second) in panel i / width at i % width, and k along the depth, zeros
+// where there is none. by_channel says whether i is the channel and k the tile, or the other way round. Results M and dU: [e, rows, columns], rows
+// rounded up to fours. g[o, c] lies at o * w_out + c * w_in + w_start, a step down and one right further w_down and w_right.
+// With `quads` (here {{ quads }}), pixels are loaded and results written four at a time: a tile's are a quad of a row.
+// Dispatch: an invocation for four i of one k, or for four columns of one row.
+
+struct WinogradTiles {
+    tile: u32, images: u32, image_start: u32, channels: u32, height: u32, width: u32, padding_h: u32, padding_w: u32, down: u32, across: u32,
+    has_bias: u32, by_channel: u32, panels: u32, depth: u32, panel_width: u32,
+}
+struct WinogradFilters {
+    tile: u32, outs: u32, ins: u32, w_out: u32, w_in: u32, w_start: u32, w_down: u32, w_right: u32, panels: u32, depth: u32, panel_width: u32,
+}
+
+@group(0) @binding(0) var<uniform> tiles: WinogradTiles;
+@group(0) @binding(0) var<uniform> filters: WinogradFilters;
+@group(0) @binding(1) var<storage, read> x: array<f32>;
+@group(0) @binding(1) var<storage, read> x_quads: array<vec4f>;
+@group(0) @binding(1) var<storage, read> products: array<vec4f>;
+@group(0) @binding(2) var<storage, read> bias: array<f32>;
+@group(0) @binding(2) var<storage, read_write> operand: array<vec4f>;
+@group(0) @binding(2) var<storage, read_write> grad: array<f32>;
+@group(0) @binding(3) var<storage, read_write> y: array<{{ 'vec4f' if quads else 'f32' }}>;
+
+{%- set patch = tile + 2 %}
+{%- if tile == 2 %}
+   {%- set BT = [[1, 0, -1, 0], [0, 1, 1, 0], [0, -1, 1, 0], [0, 1, 0, -1]] %}
+   {%- set G = [[1, 0, 0], [1/2, 1/2, 1/2], [1/2, -1/2, 1/2], [0, 0, 1]] %}
+   {%- set AT = [[1, 1, 1, 0], [0, 1, -1, -1]] %}
+{%- else %}
+   {%- set BT = [[4, 0, -5, 0, 1, 0], [0, -4, -4, 1, 1, 0], [0, 4, -4, -1, 1, 0], [0, -2, -1, 2, 1, 0], [0, 2, -1, -2, 1, 0], [0, 4, 0, -5, 0, 1]] %}
+   {%- set G = [[1/4, 0, 0], [-1/6, -1/6, -1/6], [-1/6, 1/6, -1/6], [1/24, 1/12, 1/6], [1/24, -1/12, 1/6], [0, 0, 1]] %}
+   {%- set AT = [[1, 1, 1, 1, 1, 0], [0, 1, -1, 2, -2, 0], [0, 1, 1, 4, 4, 0], [0, 1, -1, 8, -8, 1]] %}
+{%- endif %}
+
+{#- Row r of a matrix, or of its transpose, times the numbers called before0after, before1after, ... #}
+{%- macro dot(matrix, transpose, r, before, after) %}
+   {%- set count = matrix | length if transpose else matrix[0] | length %}
+   {%- set factor = namespace(first=true) %}
+   {%- for j in range(count) %}
+      {%- set f = matrix[j][r] if transpose else matrix[r][j] %}
+      {%- if f != 0 %}{{ '' if factor.first else ' + ' }}{{ f | float }} * {{ before }}{{ j }}{{ after }}{% set factor.first = false %}{% endif %}
+   {%- endfor %}
+{%- endmacro %}
+
+{#- T X T^T of the numbers x{row}_{column}, as z{row}_{column}. #}
+{%- macro sandwich(matrix, transpose) %}
+   {%- set to = matrix[0] | length if transpose else matrix | length %}
+   {%- set from = matrix | length if transpose else matrix[0] | length %}
+   {%- for s in range(from) %}
+      {%- for r in range(to) %}
+    let h{{ r }}_{{ s }} = {{ dot(matrix, transpose, r, 'x', '_' ~ s) }};
+      {%- endfor %}
+   {%- endfor %}
+   {%- for r in range(to) %}
+      {%- for s in range(to) %}
+    let z{{ r }}_{{ s }} = {{ dot(matrix, transpose, s, 'h' ~ r ~ '_', '') }};
+      {%- endfor %}
+   {%- endfor %}
+{%- endmacro %}
+
+{#- Writes z{row}_{column} to an operand of a product, at i and k. #}
+{%- macro store(params) %}
+    let step = {{ params }}.panels * {{ params }}.depth * {{ params }}.panel_width / 4u;
+    var to = ((i / {{ params }}.panel_width * {{ params }}.depth + k) * {{ params }}.panel_width + i % {{ params }}.panel_width) / 4u;
+   {%- for e in range(patch * patch) %}
+    operand[to] = z{{ e // patch }}_{{ e % patch }};
+    to += step;
+   {%- endfor %}
+{%- endmacro %}
+
+// Above or left of the picture, a place wraps to a huge number.
+fn inside(row: u32, column: u32) -> bool { return row < tiles.height && column < tiles.width; }
+
+// A pixel, or 0 outside the picture.
+fn pixel(plane: u32, row: u32, column: u32) -> f32 {
+    let at = plane + min(row, tiles.height - 1u) * tiles.width + min(column, tiles.width - 1u);
+    return select(0.0, x[at], inside(row, column));
+}
+
+// The quad of the picture that begins at a place, or the nearest one.
+fn quad_at(plane: u32, row: u32, column: u32) -> u32 {
+    return (plane + min(row, tiles.height - 1u) * tiles.width + min(column, tiles.width - 4u)) / 4u;
+}
+
+{#- Transforms four patches of so many pixels a side, one for each component. #}
+{%- macro patches(entry, side, matrix, transpose) %}
+@compute @workgroup_size({{ threads }})
+fn {{ entry }}(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) groups: vec3u, @builtin(local_invocation_index) lane: u32) {
+    let index = workgroup_index(group, groups) * {{ threads }}u + lane;
+    let count = tiles.images * tiles.down * tiles.across;
+    let quads = (select(count, tiles.channels, tiles.by_channel == 1u) + 3u) / 4u;
+    let k = index / quads;
+    if (k >= tiles.depth) { return; }
+    let i = index % quads * 4u;
+    var t = select(i, k, tiles.by_channel == 1u);
+    var c = select(k, i, tiles.by_channel == 1u);
+    var column = t % tiles.across;
+    var row = t / tiles.across % tiles.down;
+    var n = t / (tiles.across * tiles.down);
+   {%- for q in range(4) %}
+      {%- if q %}
+    if (tiles.by_channel == 1u) {
+        c++;
+    } else {
+        t++;
+        column++;
+    }
+    if (column == tiles.across) {
+        column = 0u;
+        row++;
+    }
+    if (row == tiles.down) {
+        row = 0u;
+        n++;
+    }
+      {%- endif %}
+    let plane{{ q }} = ((tiles.image_start + min(n, tiles.images - 1u)) * tiles.channels + min(c, tiles.channels - 1u)) * tiles.height * tiles.width;
+    // A patch that there is not lies far outside.
+    let top{{ q }} = select(0x80000000u, row * {{ tile }}u - tiles.padding_h, t < count && c < tiles.channels);
+    let left{{ q }} = column * {{ tile }}u - tiles.padding_w;
+   {%- endfor %}
+   {%- if quads %}
+      {%- set edge = (side - 4) // 2 %}
+      {%- for r in range(side) %}
+         {%- for q in range(4) %}
+    let row{{ r }}_{{ q }} = top{{ q }} + {{ r }}u;
+    let at{{ r }}_{{ q }} = left{{ q }} + {{ edge }}u;
+    let p{{ r }}_{{ q }} = select(vec4f(), x_quads[quad_at(plane{{ q }}, row{{ r }}_{{ q }}, at{{ r }}_{{ q }})], inside(row{{ r }}_{{ q }}, at{{ r }}_{{ q }}));
+            {%- if edge %}
+    let l{{ r }}_{{ q }} = select(0.0, x_quads[quad_at(plane{{ q }}, row{{ r }}_{{ q }}, at{{ r }}_{{ q }} - 4u)].w, inside(row{{ r }}_{{ q }}, at{{ r }}_{{ q }} - 4u));
+    let r{{ r }}_{{ q }} = select(0.0, x_quads[quad_at(plane{{ q }}, row{{ r }}_{{ q }}, at{{ r }}_{{ q }} + 4u)].x, inside(row{{ r }}_{{ q }}, at{{ r }}_{{ q }} + 4u));
+            {%- endif %}
+         {%- endfor %}
+         {%- if edge %}
+    let x{{ r }}_0 = vec4f(l{{ r }}_0, l{{ r }}_1, l{{ r }}_2, l{{ r }}_3);
+    let x{{ r }}_5 = vec4f(r{{ r }}_0, r{{ r }}_1, r{{ r }}_2, r{{ r }}_3);
+         {%- endif %}
+         {%- for s in range(4) %}
+    let x{{ r }}_{{ s + edge }} = vec4f({% for q in range(4) %}p{{ r }}_{{ q }}.{{ 'xyzw'[s] }}{{ '' if loop.last else ', ' }}{% endfor %});
+         {%- endfor %}
+      {%- endfor %}
+   {%- else %}
+      {%- for s in range(side) %}
+         {%- for r in range(side) %}
+    let x{{ r }}_{{ s }} = vec4f({% for q in range(4) %}pixel(plane{{ q }}, top{{ q }} + {{ r }}u, left{{ q }} + {{ s }}u){{ '' if loop.last else ', ' }}{% endfor %});
+         {%- endfor %}
+      {%- endfor %}
+   {%- endif %}
+    {{- sandwich(matrix, transpose) }}
+    {{- store('tiles') }}
+}
+{%- endmacro %}
+
+{{ patches('winograd_input', patch, BT, false) }}
+
+{{ patches('winograd_upstream', tile, AT, true) }}
+
+@compute @workgroup_size({{ threads }})
+fn winograd_output(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) groups: vec3u, @builtin(local_invocation_index) lane: u32) {
+    let index = workgroup_index(group, groups) * {{ threads }}u + lane;
+    let count = tiles.images * tiles.down * tiles.across;
+    let quads = (count + 3u) / 4u;
+    let o = index / quads;
+    if (o >= tiles.channels) { return; }
+{%- for e in range(patch * patch) %}
+    let x{{ e // patch }}_{{ e % patch }} = products[{{ e }}u * tiles.channels * quads + index];
+{%- endfor %}
+{{- sandwich(AT, false) }}
+    var shift = 0.0;
+    if (tiles.has_bias == 1u) { shift = bias[o]; }
+    let t = index % quads * 4u;
+    var column = t % tiles.across;
+    var row = t / tiles.across % tiles.down;
+    var n = t / (tiles.across * tiles.down);
+{%- for q in range(4) %}
+   {%- if q %}
+    column++;
+    if (column == tiles.across) {
+        column = 0u;
+        row++;
+    }
+    if (row == tiles.down) {
+        row = 0u;
+        n++;
+    }
+   {%- endif %}
+    if (n < tiles.images) {
+        let top = row * {{ tile }}u;
+        let left = column * {{ tile }}u;
+        let plane = (tiles.image_start + n) * tiles.channels + o;
+   {%- for r in range(tile) %}
+        if (top + {{ r }}u < tiles.height) {
+            let to = (plane * tiles.height + top + {{ r }}u) * tiles.width + left;
+      {%- if quads %}
+            y[to / 4u] = vec4f({% for s in range(4) %}z{{ r }}_{{ s }}.{{ 'xyzw'[q] }}{{ '' if loop.last else ', ' }}{% endfor %}) + shift;
+      {%- else %}
+         {%- for s in range(tile) %}
+            if (left + {{ s }}u < tiles.width) { y[to + {{ s }}u] = z{{ r }}_{{ s }}.{{ 'xyzw'[q] }} + shift; }
+         {%- endfor %}
+      {%- endif %}
+        }
+   {%- endfor %}
+    }
+{%- endfor %}
+}
+
+@compute @workgroup_size({{ threads }})
+fn winograd_filter(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) groups: vec3u, @builtin(local_invocation_index) lane: u32) {
+    let index = workgroup_index(group, groups) * {{ threads }}u + lane;
+    let quads = (filters.outs + 3u) / 4u;
+    let k = index / quads;
+    if (k >= filters.depth) { return; }
+    let i = index % quads * 4u;
+    let start = min(k, filters.ins - 1u) * filters.w_in + filters.w_start;
+    let o = min(vec4u(i, i + 1u, i + 2u, i + 3u), vec4u(filters.outs - 1u));
+    let first = start + o * filters.w_out;
+    let there = k < filters.ins;
+{%- for r in range(3) %}
+   {%- for s in range(3) %}
+    let at{{ r }}_{{ s }} = first + {{ r }}u * filters.w_down + {{ s }}u * filters.w_right;
+    let x{{ r }}_{{ s }} = select(vec4f(), vec4f(x[at{{ r }}_{{ s }}.x], x[at{{ r }}_{{ s }}.y], x[at{{ r }}_{{ s }}.z], x[at{{ r }}_{{ s }}.w]), there);
+   {%- endfor %}
+{%- endfor %}
+{{- sandwich(G, false) }}
+{{- store('filters') }}
+}
+
+@compute @workgroup_size({{ threads }})
+fn winograd_filter_grad(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) groups: vec3u, @builtin(local_invocation_index) lane: u32) {
+    let index = workgroup_index(group, groups) * {{ threads }}u + lane;
+    let quads = (filters.ins + 3u) / 4u;
+    let o = index / quads;
+    if (o >= filters.outs) { return; }
+{%- for e in range(patch * patch) %}
+    let x{{ e // patch }}_{{ e % patch }} = products[{{ e }}u * filters.outs * quads + index];
+{%- endfor %}
+{{- sandwich(G, true) }}
+    let c = index % quads * 4u;
+    let to = (o * filters.ins + c) * 9u;
+{%- for q in range(4) %}
+    if (c + {{ q }}u < filters.ins) {
+   {%- for t in range(9) %}
+        grad[to + {{ 9 * q + t }}u] = z{{ t // 3 }}_{{ t % 3 }}.{{ 'xyzw'[q] }};
+   {%- endfor %}
+    }
+{%- endfor %}
+}

@@ -1,0 +1,89 @@
+//! The confusion matrix as a picture.
+
+use plotters::coord::Shift;
+use plotters::prelude::*;
+use plotters::style::colors::colormaps::ViridisRGB;
+use plotters::style::text_anchor::{HPos, Pos, VPos};
+use std::error::Error;
+use striate::infer::Evaluation;
+
+/// More classes get no names and counts: nobody could read them.
+const READABLE: usize = 30;
+
+/// Space for names left of the matrix and below it, and for the title.
+const NAMES: i32 = 110;
+const TITLE: i32 = 40;
+const MARGIN: i32 = 16;
+
+/// Side of the matrix, in pixels.
+const SIDE: i32 = 600;
+
+/// An SVG: a row a class, a column for each class it was taken for. Colours, from viridis, are shares of the row, so
+/// that classes with few pictures show as well.
+pub fn matrix(title: &str, names: &[String], evaluation: &Evaluation) -> Result<String, Box<dyn Error>> {
+    let readable = names.len() <= READABLE;
+    let edge = if readable { NAMES } else { MARGIN };
+    let size = ((edge + SIDE + MARGIN) as u32, (TITLE + SIDE + edge + MARGIN) as u32);
+    let mut svg = String::new();
+    {
+        let root = SVGBackend::with_string(&mut svg, size).into_drawing_area();
+        root.fill(&WHITE)?;
+        let style = TextStyle::from(("sans-serif", 18)).pos(Pos::new(HPos::Center, VPos::Center));
+        root.draw(&Text::new(title.to_owned(), (edge + SIDE / 2, TITLE / 2), style))?;
+        for class in 0..names.len() {
+            row(&root, edge, evaluation, class, readable)?;
+            if readable {
+                label(&root, edge, names, class)?;
+            }
+        }
+        root.present()?;
+    }
+    Ok(svg)
+}
+
+/// Where the n-th of so many classes begins, in pixels from the matrix's edge.
+fn place(n: usize, classes: usize) -> i32 {
+    (n as i64 * i64::from(SIDE) / classes as i64) as i32
+}
+
+fn row(
+    root: &DrawingArea<SVGBackend<'_>, Shift>,
+    left: i32,
+    evaluation: &Evaluation,
+    class: usize,
+    counts: bool,
+) -> Result<(), Box<dyn Error>> {
+    let (classes, all) = (evaluation.confusion.len(), evaluation.pictures_of(class).max(1) as f32);
+    let (top, bottom) = (TITLE + place(class, classes), TITLE + place(class + 1, classes));
+    for (other, count) in evaluation.confusion[class].iter().enumerate() {
+        let share = *count as f32 / all;
+        let (from, to) = (left + place(other, classes), left + place(other + 1, classes));
+        root.draw(&Rectangle::new([(from, top), (to, bottom)], ViridisRGB.get_color(share).filled()))?;
+        if counts && *count > 0 {
+            // Viridis is dark at its low end.
+            let ink = if share < 0.5 { &WHITE } else { &BLACK };
+            let font = ("sans-serif", (SIDE / classes as i32 / 3).clamp(7, 16)).into_font().color(ink);
+            let style = font.pos(Pos::new(HPos::Center, VPos::Center));
+            root.draw(&Text::new(count.to_string(), ((from + to) / 2, (top + bottom) / 2), style))?;
+        }
+    }
+    Ok(())
+}
+
+/// A class's name beside its row and below its column.
+fn label(
+    root: &DrawingArea<SVGBackend<'_>, Shift>,
+    left: i32,
+    names: &[String],
+    class: usize,
+) -> Result<(), Box<dyn Error>> {
+    let middle = (place(class, names.len()) + place(class + 1, names.len())) / 2;
+    let font = ("sans-serif", (SIDE / names.len() as i32 - 2).clamp(8, 14)).into_font();
+    let name: String = names[class].chars().take(14).collect();
+    let beside = TextStyle::from(font.clone()).pos(Pos::new(HPos::Right, VPos::Center));
+    root.draw(&Text::new(name.clone(), (left - 6, TITLE + middle), beside))?;
+    let below =
+        TextStyle::from(font.transform(FontTransform::Rotate90)).pos(Pos::new(HPos::Left, VPos::Center));
+    root.draw(&Text::new(name, (left + middle, TITLE + SIDE + 6), below))?;
+    Ok(())
+}

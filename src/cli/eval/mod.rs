@@ -1,0 +1,182 @@
+//! `striate eval`: how good a network is on a data set's test pictures.
+
+mod confusion;
+
+use super::flags::{DataFlags, DeviceFlags, as_flag};
+use super::network::{Network, NetworkFlags};
+use super::plan::{json, print};
+use serde::Serialize;
+use std::fmt::Write;
+use std::path::PathBuf;
+use striate::data::{Normalization, Preprocessing, Split};
+use striate::infer::Evaluation;
+use striate::{Error, Result, write_file};
+
+/// Measures how good a network is on a data set's test pictures.
+#[derive(clap::Args)]
+pub struct Args {
+    /// The network's name, left out where the weights know it; then weights: a safetensors file, a .pth archive or a run
+    /// folder of `striate train`
+    #[arg(required = true, num_args = 1..=2, value_names = ["[MODEL] WEIGHTS"])]
+    what: Vec<PathBuf>,
+    #[command(flatten)]
+    data: DataFlags,
+    /// Pictures at a time
+    #[arg(long, default_value_t = 200)]
+    batch: usize,
+    #[command(flatten)]
+    network: NetworkFlags,
+    #[command(flatten)]
+    device: DeviceFlags,
+    /// Draw the confusion matrix: an SVG, replaced if it is there
+    #[arg(long, value_name = "FILE")]
+    confusion: Option<PathBuf>,
+    /// Print JSON, with the confusion matrix
+    #[arg(long)]
+    json: bool,
+}
+
+#[derive(Serialize)]
+struct Answer<'a> {
+    model: String,
+    weights: PathBuf,
+    device: String,
+    dataset: &'a str,
+    normalization: &'a Normalization,
+    pictures: u64,
+    /// Shares from 0 to 1.
+    top1: f64,
+    top5: f64,
+    loss: f64,
+    classes: Vec<Class<'a>>,
+    /// By class, by class that it was taken for.
+    confusion: &'a [Vec<u64>],
+}
+
+#[derive(Serialize)]
+struct Class<'a> {
+    name: &'a str,
+    pictures: u64,
+    /// Of its pictures, the share taken for it.
+    recall: Option<f64>,
+    /// Of the pictures taken for it, the share that are of it.
+    precision: Option<f64>,
+    /// What it is most often mistaken for, and how often.
+    mistaken_for: Option<(&'a str, u64)>,
+}
+
+pub fn run(args: Args) -> Result<()> {
+    evaluate(&args).map_err(as_flag::<Args>)
+}
+
+fn evaluate(args: &Args) -> Result<()> {
+    let (network, rest) = Network::open(&args.what)?;
+    if let Some(extra) = rest.first() {
+        return Err(Error::argument(
+            extra.display().to_string(),
+            "is one argument too many; give [MODEL] WEIGHTS",
+        ));
+    }
+    let size = network.preprocessing(&args.network, None).ok().map(|preprocessing| preprocessing.size);
+    let split = args.data.open(size)?;
+    let preprocessing = network.preprocessing(&args.network, Some(of_data(&split)))?;
+    let [channels, height, width] = split.test.shape();
+    let names = split.test.classes();
+    check(&network, &preprocessing, &split, &args.data.dataset)?;
+    let device = args.device.open()?;
+    let model = network.model(channels, names.len())?;
+    let batch = args.batch.min(split.test.len());
+    let mut predictor = network.predictor(&device, &*model, &args.network, [height, width], batch)?;
+    args.device.choices.check(predictor.session().plans())?;
+    let evaluation = predictor.evaluate(&split.test, &preprocessing.normalization)?;
+    let answer = Answer {
+        model: model.name(),
+        weights: network.weights.path().to_owned(),
+        device: device.describe(),
+        dataset: split.test.name(),
+        normalization: &preprocessing.normalization,
+        pictures: evaluation.pictures(),
+        top1: evaluation.top1(),
+        top5: evaluation.top5(),
+        loss: evaluation.loss(),
+        classes: (0..names.len()).map(|class| Class::new(&evaluation, names, class)).collect(),
+        confusion: &evaluation.confusion,
+    };
+    if let Some(path) = &args.confusion {
+        let title = format!("{} on {}: {:.2} %", answer.model, answer.dataset, 100.0 * answer.top1);
+        let svg = confusion::matrix(&title, names, &evaluation)
+            .map_err(|e| Error::data(path, format!("cannot be drawn: {e}")))?;
+        write_file(path, svg.as_bytes())?;
+    }
+    print(&if args.json { json(&answer) } else { text(&answer) })
+}
+
+/// What pictures of a data set are like, where nothing else says.
+fn of_data(split: &Split) -> Preprocessing {
+    let [_, height, width] = split.test.shape();
+    Preprocessing { size: [height, width], resize: None, normalization: split.normalization.clone() }
+}
+
+/// Whether the data set's pictures and classes are the network's.
+fn check(network: &Network, preprocessing: &Preprocessing, split: &Split, dataset: &str) -> Result<()> {
+    let [channels, ..] = split.test.shape();
+    if preprocessing.channels() != channels {
+        let problem = format!(
+            "{dataset} has pictures of {channels} channels, but the weights want {}; give the data they were trained for, or --preprocess",
+            preprocessing.channels()
+        );
+        return Err(Error::argument("dataset", problem));
+    }
+    let names = split.test.classes().len();
+    match network.class_count(preprocessing)? {
+        Some(classes) if classes != names => {
+            let problem = format!(
+                "{dataset} has {names} classes, but the weights tell {classes} apart; give the data they were trained for"
+            );
+            Err(Error::argument("dataset", problem))
+        }
+        _ => Ok(()),
+    }
+}
+
+impl<'a> Class<'a> {
+    fn new(evaluation: &Evaluation, names: &'a [String], class: usize) -> Self {
+        Self {
+            name: &names[class],
+            pictures: evaluation.pictures_of(class),
+            recall: evaluation.recall(class),
+            precision: evaluation.precision(class),
+            mistaken_for: evaluation.mistaken_for(class).map(|(other, count)| (names[other].as_str(), count)),
+        }
+    }
+}
+
+fn text(answer: &Answer) -> String {
+    let figures = answer.normalization;
+    let mut text = format!(
+        "device   {}\ndata     {}: {} test pictures, mean {:?}, deviation {:?}\nmodel    {}\n\n",
+        answer.device, answer.dataset, answer.pictures, figures.mean, figures.std, answer.model
+    );
+    let mut line =
+        |line: String| writeln!(text, "{}", line.trim_end()).expect("writing to a string cannot fail");
+    let width = answer.classes.iter().map(|class| class.name.chars().count()).max().unwrap_or(0).max(5);
+    line(format!(
+        "{:width$} {:>8} {:>8} {:>9}  most often taken for",
+        "class", "pictures", "recall", "precision"
+    ));
+    let percent =
+        |share: Option<f64>| share.map_or_else(|| "-".to_owned(), |share| format!("{:.2} %", 100.0 * share));
+    for class in &answer.classes {
+        let mistake =
+            class.mistaken_for.map_or_else(String::new, |(name, count)| format!("{name} ({count})"));
+        let (recall, precision) = (percent(class.recall), percent(class.precision));
+        line(format!("{:width$} {:8} {recall:>8} {precision:>9}  {mistake}", class.name, class.pictures));
+    }
+    line(format!(
+        "\ntop-1 {:.2} %, top-5 {:.2} %, loss {:.4}",
+        100.0 * answer.top1,
+        100.0 * answer.top5,
+        answer.loss
+    ));
+    text
+}

@@ -1,0 +1,196 @@
+//! `striate predict`: the classes of pictures.
+
+use super::flags::{DeviceFlags, as_flag};
+use super::network::{Network, NetworkFlags, class_names};
+use super::plan::{json, print};
+use serde::Serialize;
+use std::fmt::Write;
+use std::path::{Path, PathBuf};
+use striate::data::{self, Preprocessing};
+use striate::infer::{Guess, top};
+use striate::{Error, Result};
+
+/// Tells the classes of pictures.
+///
+/// A picture that cannot be read is named and passed over, and the exit code is then 3.
+#[derive(clap::Args)]
+pub struct Args {
+    /// The network's name, left out where the weights know it; weights: a safetensors file, a .pth archive or a run
+    /// folder of `striate train`; then pictures, and folders of them
+    #[arg(required = true, num_args = 2.., value_names = ["[MODEL] WEIGHTS", "PICTURE"])]
+    what: Vec<PathBuf>,
+    /// Names of the classes: a file with one a line, cifar10 or fashion-mnist [default: the weights' own]
+    #[arg(long, value_name = "FILE")]
+    classes: Option<String>,
+    /// How many classes to print for each picture
+    #[arg(long, default_value_t = 5)]
+    top: usize,
+    /// Pictures at a time
+    #[arg(long, default_value_t = 32)]
+    batch: usize,
+    #[command(flatten)]
+    network: NetworkFlags,
+    #[command(flatten)]
+    device: DeviceFlags,
+    /// Print JSON
+    #[arg(long)]
+    json: bool,
+}
+
+/// Exit code where some pictures were passed over.
+const SKIPPED: i32 = 3;
+
+#[derive(Serialize)]
+struct Answer {
+    model: String,
+    weights: PathBuf,
+    device: String,
+    preprocessing: Preprocessing,
+    pictures: Vec<Picture>,
+    /// Pictures that could not be read.
+    skipped: Vec<Skipped>,
+}
+
+#[derive(Serialize)]
+struct Picture {
+    picture: PathBuf,
+    /// The likeliest classes, the likeliest first.
+    top: Vec<Class>,
+}
+
+#[derive(Serialize)]
+struct Class {
+    class: usize,
+    name: String,
+    logit: f32,
+    probability: f64,
+}
+
+#[derive(Serialize)]
+struct Skipped {
+    picture: PathBuf,
+    error: String,
+}
+
+pub fn run(args: Args) -> Result<i32> {
+    let answer = predict(&args).map_err(as_flag::<Args>)?;
+    for skipped in &answer.skipped {
+        eprintln!("skipped: {}", skipped.error);
+    }
+    print(&if args.json { json(&answer) } else { text(&answer) })?;
+    Ok(if answer.skipped.is_empty() { 0 } else { SKIPPED })
+}
+
+fn predict(args: &Args) -> Result<Answer> {
+    let (network, pictures) = Network::open(&args.what)?;
+    let pictures = find(pictures)?;
+    let preprocessing = network.preprocessing(&args.network, None)?;
+    let names = match &args.classes {
+        Some(text) => Some(class_names(text)?),
+        None => network.card.classes.clone(),
+    };
+    let classes = network.class_count(&preprocessing)?.or(names.as_ref().map(Vec::len));
+    let classes = classes.ok_or_else(|| {
+        let problem = "has no last layer of this model; give the model it was made for";
+        Error::data(network.weights.path(), problem)
+    })?;
+    if let Some(names) = names.as_ref().filter(|names| names.len() != classes) {
+        let problem = format!(
+            "{} names do not fit weights that tell {classes} classes apart; give one name a class",
+            names.len()
+        );
+        return Err(Error::argument("classes", problem));
+    }
+    let device = args.device.open()?;
+    let model = network.model(preprocessing.channels(), classes)?;
+    let batch = args.batch.min(pictures.len());
+    let mut predictor = network.predictor(&device, &*model, &args.network, preprocessing.size, batch)?;
+    args.device.choices.check(predictor.session().plans())?;
+    let class = |guess: Guess| {
+        let name = names
+            .as_ref()
+            .map_or_else(|| format!("class {}", guess.class), |names| names[guess.class].clone());
+        Class { class: guess.class, name, logit: guess.logit, probability: guess.probability }
+    };
+    let (mut answered, mut skipped) = (Vec::new(), Vec::new());
+    for pictures in pictures.chunks(batch) {
+        let (mut paths, mut images) = (Vec::new(), Vec::new());
+        for (picture, read) in pictures.iter().zip(preprocessing.read_all(pictures)) {
+            match read {
+                Ok(image) => {
+                    paths.push(picture);
+                    images.extend(image);
+                }
+                Err(error) => skipped.push(Skipped { picture: picture.clone(), error: error.to_string() }),
+            }
+        }
+        for (path, logits) in paths.into_iter().zip(predictor.logits(&images)?) {
+            let top = top(&logits, args.top).into_iter().map(class).collect();
+            answered.push(Picture { picture: path.clone(), top });
+        }
+    }
+    match (answered.is_empty(), skipped.first()) {
+        (true, Some(first)) => Err(Error::argument(
+            "pictures",
+            format!("none of {} could be read; the first: {}", skipped.len(), first.error),
+        )),
+        _ => Ok(Answer {
+            model: model.name(),
+            weights: network.weights.path().to_owned(),
+            device: device.describe(),
+            preprocessing,
+            pictures: answered,
+            skipped,
+        }),
+    }
+}
+
+/// The pictures that paths name: files, and what folders hold.
+fn find(paths: &[PathBuf]) -> Result<Vec<PathBuf>> {
+    let mut pictures = Vec::new();
+    for path in paths {
+        if path.is_dir() {
+            let found = data::pictures(path)?;
+            if found.is_empty() {
+                return Err(Error::data(
+                    path,
+                    "is a folder without pictures; give pictures or a folder of them",
+                ));
+            }
+            pictures.extend(found);
+        } else {
+            pictures.push(path.clone());
+        }
+    }
+    match pictures.is_empty() {
+        true => Err(Error::argument(
+            "pictures",
+            "there are none; give pictures, or folders of them, after the weights",
+        )),
+        false => Ok(pictures),
+    }
+}
+
+fn text(answer: &Answer) -> String {
+    let mut text = format!("device   {}\nmodel    {}\n", answer.device, answer.model);
+    let [height, width] = answer.preprocessing.size;
+    let resize =
+        answer.preprocessing.resize.map_or_else(String::new, |shorter| format!("shorter side {shorter}, "));
+    let figures = &answer.preprocessing.normalization;
+    let mut line = |line: String| writeln!(text, "{line}").expect("writing to a string cannot fail");
+    line(format!(
+        "pictures {resize}centre {height}x{width}, mean {:?}, deviation {:?}",
+        figures.mean, figures.std
+    ));
+    for Picture { picture, top } in &answer.pictures {
+        line(format!("\n{}", name(picture)));
+        for class in top {
+            line(format!("  {:5.1} %  {}", 100.0 * class.probability, class.name));
+        }
+    }
+    text
+}
+
+fn name(path: &Path) -> String {
+    path.display().to_string()
+}

@@ -1,0 +1,89 @@
+//! How good a network is.
+
+use super::log_sum_exp;
+
+/// What came of a network's answers to pictures whose classes are known.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Evaluation {
+    /// By class, by class that it was taken for: how many pictures.
+    pub confusion: Vec<Vec<u64>>,
+    /// Pictures whose class is among the five likeliest.
+    in_top5: u64,
+    /// Sum of all losses.
+    loss: f64,
+}
+
+impl Evaluation {
+    /// Of no pictures yet.
+    pub fn new(classes: usize) -> Self {
+        Self { confusion: vec![vec![0; classes]; classes], in_top5: 0, loss: 0.0 }
+    }
+
+    /// Adds an answer; `label` is the picture's class. Of equal logits the smaller class ranks first, as in
+    /// [`TopK`](crate::op::TopK).
+    ///
+    /// # Panics
+    ///
+    /// If there are not as many logits as classes, or `label` is none.
+    pub fn add(&mut self, logits: &[f32], label: usize) {
+        assert_eq!(logits.len(), self.confusion.len(), "logits and classes differ in number");
+        let own = logits[label];
+        let before = |(class, logit): &(usize, &f32)| **logit > own || (**logit == own && *class < label);
+        let rank = logits.iter().enumerate().filter(before).count();
+        let largest = |best: usize, class: usize| if logits[class] > logits[best] { class } else { best };
+        self.confusion[label][(0..logits.len()).fold(0, largest)] += 1;
+        self.in_top5 += u64::from(rank < 5);
+        self.loss += log_sum_exp(logits) - f64::from(own);
+    }
+
+    /// How many pictures were added.
+    pub fn pictures(&self) -> u64 {
+        self.confusion.iter().flatten().sum()
+    }
+
+    /// Mean cross-entropy.
+    pub fn loss(&self) -> f64 {
+        self.loss / self.pictures() as f64
+    }
+
+    /// How many pictures were classified right.
+    pub fn right(&self) -> u64 {
+        (0..self.confusion.len()).map(|class| self.confusion[class][class]).sum()
+    }
+
+    /// Share of pictures classified right, from 0 to 1.
+    pub fn top1(&self) -> f64 {
+        self.right() as f64 / self.pictures() as f64
+    }
+
+    /// Share of pictures whose class is among the five likeliest, from 0 to 1.
+    pub fn top5(&self) -> f64 {
+        self.in_top5 as f64 / self.pictures() as f64
+    }
+
+    /// How many pictures a class has.
+    pub fn pictures_of(&self, class: usize) -> u64 {
+        self.confusion[class].iter().sum()
+    }
+
+    /// Of a class's pictures, the share taken for it; `None` without pictures.
+    pub fn recall(&self, class: usize) -> Option<f64> {
+        share(self.confusion[class][class], self.pictures_of(class))
+    }
+
+    /// Of the pictures taken for a class, the share that are of it; `None` without such.
+    pub fn precision(&self, class: usize) -> Option<f64> {
+        share(self.confusion[class][class], self.confusion.iter().map(|row| row[class]).sum())
+    }
+
+    /// The class that a class is most often mistaken for, and how often; `None` if it never is.
+    pub fn mistaken_for(&self, class: usize) -> Option<(usize, u64)> {
+        let others =
+            self.confusion[class].iter().copied().enumerate().filter(|(other, n)| *other != class && *n > 0);
+        others.reduce(|best, next| if next.1 > best.1 { next } else { best })
+    }
+}
+
+fn share(part: u64, whole: u64) -> Option<f64> {
+    (whole > 0).then(|| part as f64 / whole as f64)
+}

@@ -1,0 +1,63 @@
+//! Using a trained network: classes of pictures, and how good it is on a data set.
+//!
+//! ```no_run
+//! use striate::data::Preprocessing;
+//! use striate::infer::{Predictor, top};
+//! use striate::weights::{Fit, Weights};
+//! use striate::{Device, models};
+//!
+//! let preprocessing = Preprocessing::named("cifar10")?;
+//! let model = models::by_name("resnet20", 3, 10)?;
+//! let mut predictor = Predictor::new(&Device::select("auto")?, &*model, preprocessing.size, 1)?;
+//! predictor.load(&Weights::read("model.safetensors".as_ref())?, Fit::Strict)?;
+//! let picture = preprocessing.read("cat.png".as_ref())?;
+//! for guess in top(&predictor.logits(&picture)?[0], 5) {
+//!     println!("class {} with probability {:.3}", guess.class, guess.probability);
+//! }
+//! # Ok::<(), striate::Error>(())
+//! ```
+
+mod card;
+mod evaluation;
+mod predictor;
+
+pub use card::{Card, class_count, usual_preprocessing};
+pub use evaluation::Evaluation;
+pub use predictor::{Predictor, inference_graph};
+
+/// A class that a picture may have.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Guess {
+    /// Number of the class.
+    pub class: usize,
+    /// What the network gives it; only differences count.
+    pub logit: f32,
+    /// How sure the network is, from 0 to 1: the softmax of its logits.
+    pub probability: f64,
+}
+
+/// The `k` most likely classes by logits, or all if there are fewer; of equal ones the smaller class first.
+///
+/// ```
+/// let guesses = striate::infer::top(&[0.0, 2f32.ln(), 0.0], 2);
+/// assert_eq!((guesses[0].class, guesses[1].class), (1, 0));
+/// assert!((guesses[0].probability - 0.5).abs() < 1e-6);
+/// ```
+pub fn top(logits: &[f32], k: usize) -> Vec<Guess> {
+    let scale = log_sum_exp(logits);
+    let mut classes: Vec<usize> = (0..logits.len()).collect();
+    // The sort is stable.
+    classes.sort_by(|a, b| logits[*b].total_cmp(&logits[*a]));
+    classes.truncate(k);
+    let guess = |class: usize| {
+        let logit = logits[class];
+        Guess { class, logit, probability: (f64::from(logit) - scale).exp() }
+    };
+    classes.into_iter().map(guess).collect()
+}
+
+/// log of the sum of exp(logit), safe for logits of any size.
+fn log_sum_exp(logits: &[f32]) -> f64 {
+    let largest = f64::from(logits.iter().copied().fold(f32::NEG_INFINITY, f32::max));
+    largest + logits.iter().map(|logit| (f64::from(*logit) - largest).exp()).sum::<f64>().ln()
+}

@@ -1,0 +1,189 @@
+//! GoogLeNet (Szegedy et al. 2014, table 1), as torchvision has it and as it was.
+//!
+//! | layer       | output    | 1 x 1 | 3 x 3: from, to | 5 x 5: from, to | after pooling |
+//! | ----------- | --------- | ----- | --------------- | --------------- | ------------- |
+//! | conv1       | 112 x 112 | 7 x 7, 64, /2                                           ||||
+//! | maxpool1    | 56 x 56   | 3 x 3, /2                                               ||||
+//! | conv2       | 56 x 56   | 64    |                 |                 |               |
+//! | conv3       | 56 x 56   |       | 64, 192         |                 |               |
+//! | maxpool2    | 28 x 28   | 3 x 3, /2                                               ||||
+//! | inception3a | 28 x 28   | 64    | 96, 128         | 16, 32          | 32            |
+//! | ...         |           | [`INCEPTIONS`]                                          ||||
+//! | fc          | 1 x 1     | average pool, dropout, linear to the classes            ||||
+//!
+//! The original has biases, a 5 x 5 in the third branch and local response normalisation before conv2 and before
+//! maxpool2. torchvision's has batch norm, and by an old mistake that its weights have learned with a 3 x 3
+//! in place of the 5 x 5. All poolings round up. In training both have two heads more, on inception4a and
+//! inception4d. Parameter names are torchvision's.
+
+use super::Model;
+use crate::Result;
+use crate::graph::ValueId;
+use crate::nn::{BatchNorm2d, Builder, Conv2d, Linear, Mode};
+use crate::op::{LocalResponseNorm, MaxPool2d};
+
+/// GoogLeNet in one of its two forms.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct GoogLeNet {
+    /// Whether it is the network of the paper rather than torchvision's.
+    pub original: bool,
+    /// Channels of the pictures.
+    pub in_channels: usize,
+    /// Classes to tell apart.
+    pub classes: usize,
+}
+
+/// Filters of a module: 1 x 1; 3 x 3 and the 1 x 1 before it; 5 x 5 likewise; 1 x 1 after pooling.
+type Inception = [usize; 6];
+
+/// The modules in order, and what pools come after them.
+const INCEPTIONS: [(&str, Inception); 9] = [
+    ("inception3a", [64, 96, 128, 16, 32, 32]),
+    ("inception3b", [128, 128, 192, 32, 96, 64]),
+    ("inception4a", [192, 96, 208, 16, 48, 64]),
+    ("inception4b", [160, 112, 224, 24, 64, 64]),
+    ("inception4c", [128, 128, 256, 24, 64, 64]),
+    ("inception4d", [112, 144, 288, 32, 64, 64]),
+    ("inception4e", [256, 160, 320, 32, 128, 128]),
+    ("inception5a", [256, 160, 320, 32, 128, 128]),
+    ("inception5b", [384, 192, 384, 48, 128, 128]),
+];
+
+/// Weight of an auxiliary head in the training loss.
+const AUXILIARY_WEIGHT: f32 = 0.3;
+
+impl Model for GoogLeNet {
+    fn name(&self) -> String {
+        if self.original { "googlenet-original".into() } else { "googlenet".into() }
+    }
+
+    fn in_channels(&self) -> usize {
+        self.in_channels
+    }
+
+    fn input_size(&self) -> [usize; 2] {
+        [224, 224]
+    }
+
+    fn classes(&self) -> usize {
+        self.classes
+    }
+
+    fn forward(&self, b: &mut Builder, images: ValueId) -> Result<ValueId> {
+        let mut x = self.conv(b, "conv1", images, Filters { kernel: 7, filters: 64, stride: 2 })?;
+        x = b.max_pool2d(x, pool(3, 2))?;
+        x = self.response_norm(b, x)?;
+        x = self.conv(b, "conv2", x, Filters::of(1, 64))?;
+        x = self.conv(b, "conv3", x, Filters::of(3, 192))?;
+        x = self.response_norm(b, x)?;
+        x = b.max_pool2d(x, pool(3, 2))?;
+        for (name, filters) in INCEPTIONS {
+            x = self.inception(b, name, x, filters)?;
+            match name {
+                "inception3b" => x = b.max_pool2d(x, pool(3, 2))?,
+                "inception4a" => self.auxiliary(b, "aux1", x)?,
+                "inception4d" => self.auxiliary(b, "aux2", x)?,
+                "inception4e" => x = b.max_pool2d(x, pool(if self.original { 3 } else { 2 }, 2))?,
+                _ => {}
+            }
+        }
+        x = b.global_avg_pool2d(x)?;
+        x = b.flatten(x)?;
+        x = b.dropout(x, if self.original { 0.4 } else { 0.2 })?;
+        self.linear(b, "fc", x, self.classes)
+    }
+}
+
+impl GoogLeNet {
+    /// Four branches side by side.
+    fn inception(&self, b: &mut Builder, name: &str, x: ValueId, filters: Inception) -> Result<ValueId> {
+        let [one, three_from, three, five_from, five, pooled] = filters;
+        let five_by_five = if self.original { 5 } else { 3 };
+        b.scoped(name, |b| {
+            let first = self.conv(b, "branch1", x, Filters::of(1, one))?;
+            let mut second = self.conv(b, "branch2.0", x, Filters::of(1, three_from))?;
+            second = self.conv(b, "branch2.1", second, Filters::of(3, three))?;
+            let mut third = self.conv(b, "branch3.0", x, Filters::of(1, five_from))?;
+            third = self.conv(b, "branch3.1", third, Filters::of(five_by_five, five))?;
+            let mut fourth = b.max_pool2d(x, MaxPool2d { padding: [1, 1], ..pool(3, 1) })?;
+            fourth = self.conv(b, "branch4.1", fourth, Filters::of(1, pooled))?;
+            b.concat(&[first, second, third, fourth])
+        })
+    }
+
+    /// In training, a head that has the class told early, so that gradients reach the layers before it.
+    fn auxiliary(&self, b: &mut Builder, name: &str, x: ValueId) -> Result<()> {
+        if b.mode() == Mode::Eval {
+            return Ok(());
+        }
+        let logits = b.scoped(name, |b| {
+            let mut x = b.adaptive_avg_pool2d(x, [4, 4])?;
+            x = self.conv(b, "conv", x, Filters::of(1, 128))?;
+            x = b.flatten(x)?;
+            x = self.linear(b, "fc1", x, 1024)?;
+            x = b.relu(x)?;
+            x = b.dropout(x, 0.7)?;
+            self.linear(b, "fc2", x, self.classes)
+        })?;
+        b.auxiliary(logits, AUXILIARY_WEIGHT);
+        Ok(())
+    }
+
+    /// A convolution, batch norm where the network has it, and relu.
+    fn conv(&self, b: &mut Builder, name: &str, x: ValueId, filters: Filters) -> Result<ValueId> {
+        let Filters { kernel, filters, stride } = filters;
+        let conv = Conv2d {
+            in_channels: b.graph.shape(x)[1],
+            out_channels: filters,
+            kernel_size: [kernel, kernel],
+            stride: [stride, stride],
+            padding: [kernel / 2, kernel / 2],
+            bias: self.original,
+            ..Default::default()
+        };
+        b.scoped(name, |b| {
+            let mut x = b.conv2d("conv", x, conv)?;
+            if !self.original {
+                x =
+                    b.batch_norm2d("bn", x, BatchNorm2d { num_features: filters, eps: 1e-3, momentum: 0.1 })?;
+            }
+            b.relu(x)
+        })
+    }
+
+    /// The original's normalisation across channels.
+    fn response_norm(&self, b: &mut Builder, x: ValueId) -> Result<ValueId> {
+        match self.original {
+            true => b.local_response_norm(x, LocalResponseNorm::default()),
+            false => Ok(x),
+        }
+    }
+
+    fn linear(&self, b: &mut Builder, name: &str, x: ValueId, out_features: usize) -> Result<ValueId> {
+        let in_features = b.graph.shape(x)[1];
+        b.linear(name, x, Linear { in_features, out_features, bias: true })
+    }
+}
+
+/// Square filters that keep the size of a picture at stride 1.
+struct Filters {
+    kernel: usize,
+    filters: usize,
+    stride: usize,
+}
+
+impl Filters {
+    fn of(kernel: usize, filters: usize) -> Self {
+        Self { kernel, filters, stride: 1 }
+    }
+}
+
+/// The maximum of square windows, of which the last may reach beyond the picture.
+fn pool(kernel: usize, stride: usize) -> MaxPool2d {
+    MaxPool2d {
+        kernel_size: [kernel, kernel],
+        stride: Some([stride, stride]),
+        padding: [0, 0],
+        ceil_mode: true,
+    }
+}

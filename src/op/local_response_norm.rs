@@ -1,0 +1,108 @@
+//! Local response normalisation.
+
+use super::{Operation, floats, planes, same_shape};
+use crate::graph::Gradient;
+use crate::kernel;
+use crate::plan::{Grid, Lowering};
+use crate::{Result, TensorType};
+
+/// Divides each number by a power of what its neighbours among the channels sum up to (Krizhevsky et al.
+/// 2012, section 3.3): y = x / (k + alpha / size * sum of x^2 over `size` channels)^beta. Input `[batch,
+/// channels, ...]`; outputs y, and what was raised to the power. Fields and defaults are PyTorch's.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct LocalResponseNorm {
+    /// Channels that count: from `size / 2` before to `(size - 1) / 2` after.
+    pub size: usize,
+    /// Weight of their mean square.
+    pub alpha: f32,
+    /// The power.
+    pub beta: f32,
+    /// Added to the weighted mean square; above 0.
+    pub k: f32,
+}
+
+/// Gradient of [`LocalResponseNorm`] from its input, both of its outputs and the upstream gradient.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct LocalResponseNormGrad {
+    /// The normalisation.
+    pub norm: LocalResponseNorm,
+}
+
+impl Default for LocalResponseNorm {
+    fn default() -> Self {
+        Self { size: 5, alpha: 1e-4, beta: 0.75, k: 1.0 }
+    }
+}
+
+impl LocalResponseNorm {
+    fn params(&self, shape: &[usize]) -> kernel::LocalResponseNorm {
+        let [batch, channels, pixels] = planes(shape);
+        kernel::LocalResponseNorm {
+            len: (batch * channels * pixels) as u32,
+            channels: channels as u32,
+            pixels: pixels as u32,
+            size: self.size as u32,
+            alpha: self.alpha / self.size as f32,
+            beta: self.beta,
+            k: self.k,
+        }
+    }
+}
+
+impl Operation for LocalResponseNorm {
+    fn name(&self) -> &'static str {
+        "local_response_norm"
+    }
+
+    fn infer(&self, inputs: &[&TensorType]) -> Result<Vec<TensorType>, String> {
+        let [x] = floats(inputs)?;
+        if x.shape.len() < 2 {
+            return Err(format!("expected an input of shape [batch, channels, ...], found {:?}", x.shape));
+        }
+        if self.size == 0 || self.k <= 0.0 || self.k.is_nan() {
+            return Err(format!(
+                "expected a size of at least 1 and a k above 0, found {} and {}",
+                self.size, self.k
+            ));
+        }
+        Ok(vec![x.clone(), x.clone()])
+    }
+
+    fn gradient(&self, node: &mut Gradient<'_>) -> Result<()> {
+        let inputs = [node.input(0), node.output(0), node.output(1), node.grad_output()?];
+        let grad_input = node.apply(LocalResponseNormGrad { norm: *self }, &inputs)?[0];
+        node.set(0, grad_input);
+        Ok(())
+    }
+
+    fn lower(&self, node: &mut Lowering<'_, '_>) -> Result<()> {
+        let params = self.params(node.input_shape(0));
+        let (reads, writes) = ([node.input(0)], [node.output(0), node.output(1)]);
+        let len = u64::from(params.len);
+        let flops = len * (2 * self.size as u64 + 4);
+        node.launch(&kernel::LOCAL_RESPONSE_NORM, &params, &reads, &writes, Grid::Invocations(len), flops)
+    }
+}
+
+impl Operation for LocalResponseNormGrad {
+    fn name(&self) -> &'static str {
+        "local_response_norm_grad"
+    }
+
+    fn infer(&self, inputs: &[&TensorType]) -> Result<Vec<TensorType>, String> {
+        let [x, y, scale, grad_output] = floats(inputs)?;
+        for other in [y, scale, grad_output] {
+            same_shape("input, outputs and gradient", x, other)?;
+        }
+        Ok(vec![x.clone()])
+    }
+
+    fn lower(&self, node: &mut Lowering<'_, '_>) -> Result<()> {
+        let params = self.norm.params(node.input_shape(0));
+        let (reads, writes) = ([0, 1, 2, 3].map(|i| node.input(i)), [node.output(0)]);
+        let len = u64::from(params.len);
+        let flops = len * (3 * self.norm.size as u64 + 6);
+        let kernel = &kernel::LOCAL_RESPONSE_NORM_GRAD;
+        node.launch(kernel, &params, &reads, &writes, Grid::Invocations(len), flops)
+    }
+}

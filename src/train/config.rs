@@ -1,0 +1,165 @@
+//! How to train.
+
+use super::step::Recipe;
+use crate::data::{Augment, LoaderConfig, Mix, Split};
+use crate::models::Model;
+use crate::nn::{Decay, Schedule};
+use crate::{Error, Result};
+
+/// How to train.
+#[derive(Clone, Debug, PartialEq)]
+pub struct TrainConfig {
+    /// Times that every training picture is seen.
+    pub epochs: usize,
+    /// Pictures a step.
+    pub batch: usize,
+    /// Batches that a step's pictures are worked through in, one after the other, to save memory; their gradients are
+    /// added up. Batch norm sees each by itself.
+    pub accumulate: usize,
+    /// Largest learning rate.
+    pub lr: f32,
+    /// Epochs over which the learning rate rises linearly to `lr`.
+    pub warmup_epochs: f32,
+    /// How it falls then.
+    pub decay: Decay,
+    /// Optimiser, rules, label smoothing, clipping, averaging. Whether pictures are mixed is taken from `mix`.
+    pub recipe: Recipe,
+    /// Seed of weights, order, augmentation and dropout.
+    pub seed: u64,
+    /// Random crops and flips of training pictures.
+    pub augment: Option<Augment>,
+    /// Mixing of training pictures in pairs.
+    pub mix: Option<Mix>,
+    /// Leave out a last batch that is smaller than the others.
+    pub drop_last: bool,
+    /// Threads that prepare batches.
+    pub threads: usize,
+}
+
+impl Default for TrainConfig {
+    /// He et al. 2015, but for the falls of the rate: a cosine is less to choose.
+    fn default() -> Self {
+        Self {
+            epochs: 10,
+            batch: 128,
+            accumulate: 1,
+            lr: 0.1,
+            warmup_epochs: 0.0,
+            decay: Decay::Cosine,
+            recipe: Recipe::default(),
+            seed: 1,
+            augment: None,
+            mix: None,
+            drop_last: false,
+            threads: 2,
+        }
+    }
+}
+
+impl TrainConfig {
+    /// Pictures that are worked through at once.
+    pub(super) fn micro_batch(&self) -> usize {
+        self.batch / self.accumulate
+    }
+
+    pub(super) fn loader(&self, epoch: usize, start_batch: usize) -> LoaderConfig {
+        LoaderConfig {
+            batch_size: self.batch,
+            shuffle: true,
+            augment: self.augment,
+            mix: self.mix,
+            seed: self.seed,
+            epoch: epoch as u64,
+            start_batch,
+            drop_last: self.drop_last,
+            threads: self.threads,
+            ..Default::default()
+        }
+    }
+
+    pub(super) fn schedule(&self, pictures: usize) -> Schedule {
+        let steps = self.loader(0, 0).batches(pictures);
+        Schedule {
+            lr: self.lr,
+            steps: self.epochs.saturating_mul(steps),
+            warmup: (self.warmup_epochs * steps as f32).round() as usize,
+            decay: self.decay.clone(),
+        }
+    }
+
+    /// Fails, naming the setting, where one makes no sense by itself or for this model and these pictures.
+    pub(super) fn check(&self, model: &dyn Model, split: &Split) -> Result<()> {
+        self.check_numbers()?;
+        let pictures = split.train.len();
+        if self.batch > pictures {
+            return Err(Error::argument(
+                "batch",
+                format!(
+                    "{} is more than the {pictures} training pictures; use at most {pictures}",
+                    self.batch
+                ),
+            ));
+        }
+        let [channels, ..] = split.train.shape();
+        if (model.in_channels(), model.classes()) != (channels, split.train.classes().len()) {
+            return Err(Error::argument(
+                "model",
+                format!(
+                    "{} takes {} channels and {} classes, but the data has {channels} and {}",
+                    model.name(),
+                    model.in_channels(),
+                    model.classes(),
+                    split.train.classes().len()
+                ),
+            ));
+        }
+        Ok(())
+    }
+
+    fn check_numbers(&self) -> Result<()> {
+        let positive = |name: &str, ok: bool, found: String| match ok {
+            true => Ok(()),
+            false => Err(Error::argument(name, format!("must be above 0, and is {found}"))),
+        };
+        positive("epochs", self.epochs > 0, self.epochs.to_string())?;
+        positive("batch", self.batch > 0, self.batch.to_string())?;
+        positive("threads", self.threads > 0, self.threads.to_string())?;
+        if !(self.lr > 0.0 && self.lr.is_finite()) {
+            return Err(Error::argument(
+                "lr",
+                format!("must be a finite number above 0, and is {}", self.lr),
+            ));
+        }
+        if !(self.warmup_epochs >= 0.0 && self.warmup_epochs.is_finite()) {
+            let found = self.warmup_epochs;
+            return Err(Error::argument(
+                "warmup",
+                format!("must be a number of epochs from 0 on, and is {found}"),
+            ));
+        }
+        if self.accumulate == 0 || self.batch % self.accumulate != 0 {
+            let problem = format!(
+                "the {} pictures of a step cannot be worked through in {} equal batches; give a divisor of {0}",
+                self.batch, self.accumulate
+            );
+            return Err(Error::argument("accumulate", problem));
+        }
+        if let Some(keep) = self.recipe.ema.filter(|keep| !(0.0..1.0).contains(keep)) {
+            return Err(Error::argument("ema", format!("must be from 0 to less than 1, and is {keep}")));
+        }
+        let smoothing = self.recipe.label_smoothing;
+        if !(0.0..=1.0).contains(&smoothing) {
+            return Err(Error::argument(
+                "label_smoothing",
+                format!("must be from 0 to 1, and is {smoothing}"),
+            ));
+        }
+        if let Some(norm) = self.recipe.clip_norm.filter(|norm| !(*norm > 0.0 && norm.is_finite())) {
+            return Err(Error::argument(
+                "clip_norm",
+                format!("must be a finite number above 0, and is {norm}; leave it out to clip nothing"),
+            ));
+        }
+        Ok(())
+    }
+}

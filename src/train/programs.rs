@@ -1,0 +1,104 @@
+//! Which plans a trainer needs, and what each batch gives them.
+
+use super::config::TrainConfig;
+use super::step::{Part, average_evaluation_graph, evaluation_graph, partial_graph};
+use crate::data::{Batch, Split};
+use crate::models::Model;
+use crate::plan::Plan;
+use crate::{Device, Error, Result};
+use std::collections::HashMap;
+use std::collections::hash_map::Entry;
+use std::ops::Range;
+
+/// Numbers of the plans that run the batches of a data set, by what they do and how many pictures they take.
+pub(super) type Programs = HashMap<(Part, usize), usize>;
+
+/// Pictures a step of evaluation, at most.
+pub(super) const TEST_BATCH: usize = 200;
+
+/// The inputs that are some of a batch's pictures, of `len` numbers each.
+pub(super) fn pictures(batch: &Batch, range: Range<usize>, len: usize) -> Vec<(&'static str, &[u8])> {
+    let images = &batch.images[range.start * len..range.end * len];
+    let mut inputs = vec![
+        ("images", bytemuck::cast_slice(images)),
+        ("labels", bytemuck::cast_slice(&batch.labels[range.clone()])),
+    ];
+    if !batch.partners.is_empty() {
+        inputs.push(("partners", bytemuck::cast_slice(&batch.partners[range])));
+    }
+    inputs
+}
+
+/// A step of `batch` pictures in parts of `micro`, of which the last may be smaller.
+pub(super) fn parts(batch: usize, micro: usize) -> impl Iterator<Item = (Part, Range<usize>)> {
+    (0..batch).step_by(micro).map(move |start| {
+        let range = start..batch.min(start + micro);
+        let part = match (start == 0, range.end == batch) {
+            (true, true) => Part::Whole,
+            (true, false) => Part::First,
+            (false, false) => Part::Middle,
+            (false, true) => Part::Last,
+        };
+        (part, range)
+    })
+}
+
+/// Plans of a trainer in the making.
+pub(super) struct Plans<'a> {
+    pub device: &'a Device,
+    pub model: &'a dyn Model,
+    pub split: &'a Split,
+    pub config: &'a TrainConfig,
+    pub plans: Vec<Plan>,
+}
+
+impl Plans<'_> {
+    /// For full batches, and the last one if it is smaller.
+    pub fn training(&mut self) -> Result<Programs> {
+        let TrainConfig { batch, drop_last, .. } = *self.config;
+        let rest = Some(self.split.train.len() % batch).filter(|rest| *rest > 0 && !drop_last);
+        let mut programs = Programs::new();
+        for size in [Some(batch), rest].into_iter().flatten() {
+            for (part, range) in parts(size, self.config.micro_batch()) {
+                let key = (part, range.len());
+                if let Entry::Vacant(entry) = programs.entry(key) {
+                    let plan = self.add(key, true);
+                    let plan = if size == batch { plan } else { plan.map_err(|e| of_last_batch(e, size)) };
+                    entry.insert(plan?);
+                }
+            }
+        }
+        Ok(programs)
+    }
+
+    pub fn evaluation(&mut self, pictures: usize) -> Result<Programs> {
+        let full = TEST_BATCH.min(pictures);
+        let sizes = [Some(full), Some(pictures % full).filter(|rest| *rest > 0)].into_iter().flatten();
+        sizes.map(|size| Ok(((Part::Whole, size), self.add((Part::Whole, size), false)?))).collect()
+    }
+
+    fn add(&mut self, (part, batch): (Part, usize), train: bool) -> Result<usize> {
+        let [channels, height, width] = self.split.train.shape();
+        let (recipe, shape) = (&self.config.recipe, [batch, channels, height, width]);
+        let graph = match (train, recipe.ema) {
+            (true, _) => partial_graph(self.model, shape, recipe, part)?,
+            (false, Some(_)) => average_evaluation_graph(self.model, shape)?,
+            (false, None) => evaluation_graph(self.model, shape)?,
+        };
+        self.plans.push(Plan::new(&graph, self.device.target())?);
+        Ok(self.plans.len() - 1)
+    }
+}
+
+/// The error of a smaller last batch: the full ones are not to blame.
+fn of_last_batch(error: Error, batch: usize) -> Error {
+    match error {
+        Error::Shape { op, scope, problem } => {
+            let problem = format!(
+                "{problem}, one that leaves no last batch of {batch}, or leave the last batch out (drop_last)"
+            );
+            Error::Shape { op, scope, problem }
+        }
+        other => other,
+    }
+}

@@ -1,0 +1,78 @@
+//! What a training run tells about itself.
+
+use crate::Outputs;
+use serde::{Deserialize, Serialize};
+use std::time::Duration;
+
+/// Loss and accuracy over some pictures.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Score {
+    /// Mean loss.
+    pub loss: f64,
+    /// Share classified right, from 0 to 1.
+    pub accuracy: f64,
+    /// How many pictures.
+    pub pictures: usize,
+}
+
+/// Where training stands: with the values on the device, all that decides how it goes on.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Position {
+    /// Epochs done.
+    pub epoch: usize,
+    /// Batches of the next epoch that are done.
+    pub batch: usize,
+    /// Steps done in all.
+    pub step: usize,
+    /// Means over that epoch's batches so far.
+    pub score: Score,
+    /// Time spent on them.
+    pub seconds: f64,
+}
+
+/// Where an epoch stands, told after each step whose results have arrived.
+#[derive(Clone, Copy, Debug)]
+pub struct Progress {
+    /// Epoch, from 1.
+    pub epoch: usize,
+    /// Steps of this epoch whose results have arrived.
+    pub step: usize,
+    /// Steps of the epoch.
+    pub steps: usize,
+    /// Learning rate of the step.
+    pub lr: f32,
+    /// Mean over the epoch so far.
+    pub score: Score,
+}
+
+/// What came of an epoch.
+#[derive(Clone, Debug)]
+pub struct EpochReport {
+    /// Epoch, from 1.
+    pub epoch: usize,
+    /// Learning rate of the last step.
+    pub lr: f32,
+    /// On the training pictures as they were seen: augmented, while the weights changed.
+    pub train: Score,
+    /// On the test pictures, after the epoch. `None` if training was paused before its end.
+    pub test: Option<Score>,
+    /// Time spent in training.
+    pub train_time: Duration,
+    /// Time spent in testing.
+    pub test_time: Duration,
+}
+
+impl Score {
+    /// Adds the outputs of one batch to the means, `share` of each of whose pictures is its own.
+    pub(super) fn add(&mut self, outputs: &Outputs, size: usize, share: f32) {
+        let output = |name| outputs.scalar(name).expect("both graphs have these outputs") as f64;
+        let pictures = self.pictures + size;
+        let mean = |old: f64, sum: f64| (old * self.pictures as f64 + sum) / pictures as f64;
+        let mixed = outputs.scalar("partner_loss").map(f64::from);
+        let share = f64::from(share);
+        let loss = mixed.map_or(output("loss"), |other| share * output("loss") + (1.0 - share) * other);
+        self.loss = mean(self.loss, loss * size as f64);
+        self.accuracy = mean(self.accuracy, output("correct"));
+        self.pictures = pictures;
+    }
+}

@@ -1,0 +1,116 @@
+//! Weights on disk, with torchvision's names: safetensors both ways, and PyTorch's `.pth` archives to read.
+//!
+//! [`Weights::read`] tells the format by the file's content. Half and double precision become `f32`. Names
+//! come as a model has them: `num_batches_tracked`, a counter of PyTorch's batch norms that no result depends
+//! on, is left out, and a `module.` before all names (`DataParallel`, `DistributedDataParallel`) is dropped.
+//! [`Weights::load`] fits them to a session's model, strictly or in part.
+//!
+//! Files are not trusted: memory grows with a file's size and not with what its header promises, and nothing
+//! in a `.pth` archive is ever executed.
+//!
+//! ```no_run
+//! use striate::weights::{Fit, Weights};
+//! # fn load(session: &mut striate::Session) -> striate::Result<()> {
+//! let weights = Weights::read("resnet18.pth".as_ref())?;
+//! let loaded = weights.load(session, Fit::Strict)?;
+//! println!("{} tensors", loaded.taken.len());
+//! # Ok(())
+//! # }
+//! ```
+
+mod element;
+mod fit;
+mod pth;
+mod safetensors;
+
+pub use fit::{Fit, Loaded};
+pub use safetensors::write;
+
+use crate::file::read_up_to;
+use crate::{Error, Result, Tensor};
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+/// Larger files are not weights of networks for one device.
+const MAX_FILE_BYTES: u64 = 16 << 30;
+
+/// How the names of batch norms' counters end.
+const COUNTER: &str = "num_batches_tracked";
+
+/// Tensors by name, from a file.
+#[derive(Clone, Debug)]
+pub struct Weights {
+    path: PathBuf,
+    tensors: BTreeMap<String, Stored>,
+    metadata: BTreeMap<String, String>,
+}
+
+/// A tensor of a file.
+#[derive(Clone, Debug)]
+enum Stored {
+    /// Floating-point numbers, as `f32`.
+    Numbers(Tensor),
+    /// Something else: its element type as the file names it.
+    Other(String),
+}
+
+impl Weights {
+    /// Reads a safetensors file or a `.pth` archive of a state dict.
+    ///
+    /// Of an archive, the state dict may be all, or one entry of a dictionary, by the name of `state_dict`,
+    /// `model_state_dict`, `model`, `model_ema` or `net`.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Io`] if the file cannot be read; [`Error::Data`] if it is neither, is damaged, or asks for a
+    /// call, which is named.
+    pub fn read(path: &Path) -> Result<Self> {
+        let bytes = read_up_to(path, MAX_FILE_BYTES)?;
+        let bytes = bytes.ok_or_else(|| {
+            Error::data(path, format!("has more than {} GiB; give a file of weights", MAX_FILE_BYTES >> 30))
+        })?;
+        Self::parse(path, &bytes)
+    }
+
+    /// The same from the bytes of a file; `path` is for messages.
+    pub fn parse(path: &Path, bytes: &[u8]) -> Result<Self> {
+        let read = match pth::Kind::of(bytes) {
+            Some(kind) => pth::read(kind, bytes).map(|tensors| (tensors, BTreeMap::new())),
+            None => safetensors::read(bytes),
+        };
+        let (tensors, metadata) = read.map_err(|problem| Error::data(path, problem))?;
+        Ok(Self { path: path.to_owned(), tensors: as_in_models(tensors), metadata })
+    }
+
+    /// The file they came from.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Names of the tensors, sorted.
+    pub fn names(&self) -> impl Iterator<Item = &str> {
+        self.tensors.keys().map(String::as_str)
+    }
+
+    /// The tensor of this name; `None` if there is none, or it does not hold floating-point numbers.
+    pub fn get(&self, name: &str) -> Option<&Tensor> {
+        match self.tensors.get(name)? {
+            Stored::Numbers(tensor) => Some(tensor),
+            Stored::Other(_) => None,
+        }
+    }
+
+    /// Text that a safetensors file carries beside its tensors.
+    pub fn metadata(&self, key: &str) -> Option<&str> {
+        self.metadata.get(key).map(String::as_str)
+    }
+}
+
+/// Without batch norms' counters and `DataParallel`'s prefix.
+fn as_in_models(tensors: BTreeMap<String, Stored>) -> BTreeMap<String, Stored> {
+    const PREFIX: &str = "module.";
+    let wrapped = tensors.keys().all(|name| name.starts_with(PREFIX));
+    let inner = |name: String| if wrapped { name[PREFIX.len()..].to_owned() } else { name };
+    let tensors = tensors.into_iter().filter(|(name, _)| name.rsplit('.').next() != Some(COUNTER));
+    tensors.map(|(name, tensor)| (inner(name), tensor)).collect()
+}

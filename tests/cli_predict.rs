@@ -1,0 +1,270 @@
+//! `striate predict` and `striate eval` as programs.
+
+#![cfg(feature = "cli")]
+
+mod common;
+#[path = "cli_train/place.rs"]
+#[allow(dead_code, reason = "made for the tests of `striate train`")]
+mod place;
+
+use common::{Outcome, Suite};
+use image::{ImageFormat, RgbImage};
+use place::{PROGRAM, Place, assert_refused, assert_well_formed, text};
+use serde_json::Value;
+use std::path::{Path, PathBuf};
+use std::process::{Command, ExitCode, Output};
+
+/// A part of the real weights, data and pictures that do not belong to the repository.
+fn shared(name: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../shared").join(name)
+}
+
+/// A run of two epochs on the tiny data set, in `run`.
+fn trained() -> Place {
+    let place = Place::new();
+    place.trained(&["--epochs", "2"]);
+    for (i, name) in ["one.png", "more/two.png", "more/three.jpg"].into_iter().enumerate() {
+        let picture =
+            RgbImage::from_fn(20 + i as u32, 16, |x, y| image::Rgb([(x * 11) as u8, (y * 13) as u8, 77]));
+        let path = place.path(name);
+        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+        picture.save_with_format(path, ImageFormat::from_path(name).unwrap()).unwrap();
+    }
+    place.write("broken.png", b"not a picture");
+    place.write("empty/readme.txt", b"no picture");
+    place
+}
+
+/// The program in the place's folder, where no Vulkan driver can be found.
+fn striate(place: &Place, args: &[&str]) -> Output {
+    let mut command = Command::new(PROGRAM);
+    command.current_dir(place.dir.path()).args(args).env_remove("RUST_LOG");
+    command.env("VK_ICD_FILENAMES", "/dev/null").env("VK_DRIVER_FILES", "/dev/null");
+    command.output().unwrap()
+}
+
+fn answer(output: &Output) -> Value {
+    serde_json::from_slice(&output.stdout).unwrap_or_else(|e| panic!("{e}: {output:?}"))
+}
+
+fn a_run_folder_knows_all_it_needs() -> Outcome {
+    let place = trained();
+    let output = striate(&place, &["predict", "run", "one.png", "more", "--json"]);
+    assert_eq!((output.status.code(), text(&output.stderr)), (Some(0), String::new()));
+    let json = answer(&output);
+    assert_eq!(
+        (json["model"].as_str(), json["preprocessing"]["size"][0].as_u64()),
+        (Some("resnet8"), Some(8))
+    );
+    let pictures = json["pictures"].as_array().unwrap();
+    let names: Vec<&str> = pictures.iter().map(|p| p["picture"].as_str().unwrap()).collect();
+    assert_eq!(names, ["one.png", "more/three.jpg", "more/two.png"]);
+    for picture in pictures {
+        let top = picture["top"].as_array().unwrap();
+        let shares: Vec<f64> = top.iter().map(|class| class["probability"].as_f64().unwrap()).collect();
+        assert!(shares.len() == 5 && shares.is_sorted_by(|a, b| a >= b), "{shares:?}");
+        assert!(shares[4] >= 0.0 && shares.iter().sum::<f64>() <= 1.0 + 1e-9, "{shares:?}");
+        assert_eq!(top[0]["name"], top[0]["class"].to_string(), "MNIST's classes are called by their number");
+    }
+    // One by one they are the same as in a batch that is filled up.
+    for batch in ["1", "2"] {
+        let again =
+            answer(&striate(&place, &["predict", "run", "one.png", "more", "--json", "--batch", batch]));
+        assert_eq!(again["pictures"], json["pictures"], "{batch} at a time");
+    }
+    let named = striate(
+        &place,
+        &["predict", "resnet8", "run", "one.png", "--classes", "fashion-mnist", "--top", "10"],
+    );
+    let named = text(&named.stdout);
+    assert!(
+        named.contains("Ankle boot") && named.lines().filter(|line| line.contains(" %  ")).count() == 10,
+        "{named}"
+    );
+    Ok(())
+}
+
+fn a_broken_picture_is_named_and_passed_over() -> Outcome {
+    let place = trained();
+    let output = striate(&place, &["predict", "run", "one.png", "broken.png", "more", "gone.png", "--json"]);
+    assert_eq!(output.status.code(), Some(3));
+    let stderr = text(&output.stderr);
+    assert_eq!(stderr.lines().count(), 2, "{stderr}");
+    assert!(stderr.contains("skipped: broken.png: ") && stderr.contains("skipped: gone.png: "), "{stderr}");
+    let json = answer(&output);
+    assert_eq!(
+        (json["pictures"].as_array().unwrap().len(), json["skipped"].as_array().unwrap().len()),
+        (3, 2)
+    );
+    Ok(())
+}
+
+fn predict_refuses_in_one_sentence() -> Outcome {
+    let place = trained();
+    place.write("names.txt", b"cat\ndog\n");
+    place.write("nothing.txt", b"\n");
+    let cases: [(&[&str], &[&str]); 16] = [
+        (&["alexnot", "run", "one.png"], &["alexnot", "there are"]),
+        (&["resnet8", "nowhere", "one.png"], &["nowhere: cannot read"]),
+        (&["no/where", "one.png"], &["no/where: is not there"]),
+        (&["resnet20", "run", "one.png"], &["weights of resnet8, not of resnet20"]),
+        (&["more", "one.png"], &["more: is a folder without model.safetensors"]),
+        (&["one.png", "one.png"], &["one.png: is not a safetensors file"]),
+        (&["run", "empty"], &["empty: is a folder without pictures"]),
+        (&["resnet8", "run"], &["pictures: there are none"]),
+        (&["run", "broken.png"], &["none of 1 could be read", "broken.png"]),
+        (&["run", "one.png", "--classes", "gone.txt"], &["gone.txt: cannot read"]),
+        (&["run", "one.png", "--classes", "nothing.txt"], &["nothing.txt: has no names"]),
+        (&["run", "one.png", "--classes", "names.txt"], &["--classes: 2 names", "10 classes"]),
+        (&["run", "one.png", "--preprocess", "mine"], &["--preprocess", "imagenet, bvlc"]),
+        (&["run", "one.png", "--mean", "0.1,0.2"], &["--mean", "found 2"]),
+        (&["run", "one.png", "--size", "0x9"], &["0 x 9"]),
+        (&["run", "one.png", "--device", "gpu"], &["there is no GPU adapter", "--device cpu"]),
+    ];
+    for (args, words) in cases {
+        assert_refused(&striate(&place, &[&["predict"], args].concat()), &format!("{args:?}"), words);
+    }
+    Ok(())
+}
+
+fn eval_scores_what_training_did() -> Outcome {
+    let place = trained();
+    let args = [
+        "eval",
+        "run",
+        "--dataset",
+        "mnist",
+        "--data",
+        "data",
+        "--batch",
+        "3",
+        "--confusion",
+        "confusion.svg",
+    ];
+    let output = striate(&place, &[&args[..], &["--json"]].concat());
+    assert_eq!((output.status.code(), text(&output.stderr)), (Some(0), String::new()));
+    let json = answer(&output);
+    let row = &place::metrics(&place.out())[1];
+    let number = |column: &str| row[column].parse::<f64>().unwrap();
+    assert_eq!(json["top1"].as_f64().unwrap(), number("test_accuracy"));
+    assert!((json["loss"].as_f64().unwrap() - number("test_loss")).abs() < 1e-5, "{json}, {row:?}");
+    let confusion: Vec<Vec<u64>> = serde_json::from_value(json["confusion"].clone()).unwrap();
+    let right: u64 = (0..10).map(|class| confusion[class][class]).sum();
+    assert_eq!(confusion.iter().flatten().sum::<u64>(), 10);
+    assert_eq!(right as f64 / 10.0, json["top1"].as_f64().unwrap());
+    let svg = std::fs::read_to_string(place.path("confusion.svg")).unwrap();
+    assert_well_formed(&svg);
+    assert!(
+        svg.matches("<rect").count() >= 100 && svg.contains("#440154"),
+        "viridis begins with that purple"
+    );
+    let people = text(&striate(&place, &args).stdout);
+    assert!(people.contains(&format!("top-1 {:.2} %, top-5 ", 100.0 * number("test_accuracy"))), "{people}");
+    Ok(())
+}
+
+fn eval_refuses_in_one_sentence() -> Outcome {
+    let place = trained();
+    place.write("cifar/test.bin", &[0; 3074]);
+    place.write("cifar/train.bin", &[0; 3074]);
+    let cases: [(&[&str], &[&str]); 6] = [
+        (&["alexnot", "run"], &["alexnot", "there are"]),
+        (&["resnet8"], &["resnet8: is a model; give its weights too"]),
+        (&["run", "run"], &["run: is one argument too many"]),
+        (&["run", "--dataset", "cifar100", "--data", "cifar"], &["--dataset", "3 channels", "want 1"]),
+        (&["run", "--dataset", "imagenet"], &["--dataset", "fashion-mnist"]),
+        (&["run", "--dataset", "mnist", "--data", "data", "--batch", "0"], &["--batch"]),
+    ];
+    for (args, words) in cases {
+        assert_refused(&striate(&place, &[&["eval"], args].concat()), &format!("{args:?}"), words);
+    }
+    Ok(())
+}
+
+fn partial_loading_says_what_it_left() -> Outcome {
+    let place = trained();
+    let file = place.path("run/model.safetensors");
+    let weights = striate::weights::Weights::read(&file).unwrap();
+    let kept = weights.names().filter(|name| *name != "conv1.weight");
+    let kept: Vec<_> = kept.map(|name| (name.to_owned(), weights.get(name).unwrap().clone())).collect();
+    let metadata = striate::infer::Card::of(&weights).unwrap().metadata();
+    striate::weights::write(&file, &kept, &metadata).unwrap();
+    let args = ["predict", "run", "one.png"];
+    assert_refused(&striate(&place, &args), "strict", &["1 is missing from it (conv1.weight)", "--partial"]);
+    let output = striate(&place, &[&args[..], &["--partial"]].concat());
+    let stderr = text(&output.stderr);
+    assert!(
+        output.status.success() && stderr.starts_with("note: ") && stderr.contains("conv1.weight"),
+        "{stderr}"
+    );
+    Ok(())
+}
+
+/// CIFAR-10 in `cifar`, from its test pictures as one large picture of a hundred rows. They are the training pictures too,
+/// which are not looked at.
+fn write_cifar10(place: &Place) {
+    let sprite = image::open(shared("data/cifar10/test_batch.webp")).unwrap().into_rgb8();
+    let labels = std::fs::read(shared("data/cifar10/test_batch.labels")).unwrap();
+    let mut records = Vec::new();
+    for (i, label) in (0..).zip(labels) {
+        let picture = image::imageops::crop_imm(&sprite, i % 100 * 32, i / 100 * 32, 32, 32).to_image();
+        records.push(label);
+        (0..3).for_each(|channel| records.extend(picture.pixels().map(|pixel| pixel.0[channel])));
+    }
+    let train = (1..=5).map(|n| format!("data_batch_{n}"));
+    for name in train.chain(["test_batch".to_owned()]) {
+        place.write(&format!("cifar/{name}.bin"), &records);
+    }
+}
+
+/// The published weights' own figure, on the published test pictures.
+fn resnet20_scores_its_figure(device: &str) -> Outcome {
+    let place = Place::new();
+    write_cifar10(&place);
+    let weights = shared("models/resnet20_cifar10.safetensors");
+    let mut command = Command::new(PROGRAM);
+    command.args(["eval", "resnet20-a"]).arg(weights).args(["--dataset", "cifar10", "--json", "--data"]);
+    let output = command.arg(place.path("cifar")).args(["--device", device]).output().unwrap();
+    assert!(output.status.success(), "{}", text(&output.stderr));
+    let json = answer(&output);
+    let right = (json["top1"].as_f64().unwrap() * 10_000.0).round() as u64;
+    // Rounding may turn a picture that two classes are as good as equal for.
+    assert!(json["pictures"] == 10_000 && right.abs_diff(9173) <= 1, "{right} of {}", json["pictures"]);
+    Ok(())
+}
+
+/// Of the pictures of ImageNet that are there, how many have their class among the first five.
+fn googlenet_knows_the_pictures() -> Outcome {
+    let mut command = Command::new(PROGRAM);
+    command.args(["predict", "googlenet-original"]).arg(shared("models/googlenet_bvlc.safetensors"));
+    command.arg(shared("pictures")).arg("--classes").arg(shared("models/imagenet_classes.txt"));
+    let output = command.args(["--device", "cpu", "--json"]).output().unwrap();
+    assert!(output.status.success(), "{}", text(&output.stderr));
+    let json = answer(&output);
+    let pictures = json["pictures"].as_array().unwrap();
+    let class = |picture: &Value| {
+        let name = Path::new(picture["picture"].as_str().unwrap()).file_stem().unwrap().to_str().unwrap();
+        name.split_once('_').unwrap().1.to_owned()
+    };
+    let among =
+        |picture: &&Value| picture["top"].as_array().unwrap().iter().any(|c| c["name"] == class(picture));
+    let missed: Vec<String> = pictures.iter().filter(|p| !among(p)).map(class).collect();
+    assert!(pictures.len() == 23 && missed.len() <= 3, "missed: {missed:?}");
+    Ok(())
+}
+
+fn main() -> ExitCode {
+    let mut suite = Suite::new();
+    suite.add("a_run_folder_knows_all_it_needs", a_run_folder_knows_all_it_needs);
+    suite.add("a_broken_picture_is_named_and_passed_over", a_broken_picture_is_named_and_passed_over);
+    suite.add("predict_refuses_in_one_sentence", predict_refuses_in_one_sentence);
+    suite.add("eval_scores_what_training_did", eval_scores_what_training_did);
+    suite.add("eval_refuses_in_one_sentence", eval_refuses_in_one_sentence);
+    suite.add("partial_loading_says_what_it_left", partial_loading_says_what_it_left);
+    let there = shared("models").is_dir();
+    suite.add_if(there, "resnet20_scores_its_figure::cpu", || resnet20_scores_its_figure("cpu"));
+    suite.add_if(there, "googlenet_knows_the_pictures", googlenet_knows_the_pictures);
+    let there = there && common::gpu().is_ok();
+    suite.add_if(there, "resnet20_scores_its_figure::gpu", || resnet20_scores_its_figure("gpu"));
+    suite.run()
+}

@@ -1,0 +1,51 @@
+//! `striate summary`: the textbook's figures, JSON for machines, and memory that is that of plans.
+
+use serde_json::Value;
+use std::process::Command;
+
+fn summary(args: &[&str]) -> String {
+    let output = Command::new(env!("CARGO_BIN_EXE_striate")).arg("summary").args(args).output().unwrap();
+    assert!(output.status.success(), "{args:?}: {}", String::from_utf8_lossy(&output.stderr));
+    String::from_utf8(output.stdout).unwrap()
+}
+
+fn json(args: &[&str]) -> Value {
+    serde_json::from_str(&summary(&[args, &["--json"]].concat())).unwrap()
+}
+
+#[test]
+fn the_first_layer_of_alexnet_is_the_textbooks() {
+    let text = summary(&["alexnet-2012"]);
+    let row = text.lines().find(|line| line.starts_with("conv1")).unwrap();
+    for figure in ["96x55x55", "34,944", "105,705,600"] {
+        assert!(row.contains(figure), "{row}");
+    }
+    let answer = json(&["alexnet-2012", "--input", "3x227x227"]);
+    assert_eq!(answer["parameters"], 60_965_224);
+    let first = &answer["layers"][0];
+    assert_eq!(first["output"], serde_json::json!([1, 96, 55, 55]));
+    assert_eq!([&first["parameters"], &first["unshared_parameters"]], [34_944, 105_705_600]);
+    assert_eq!(first["receptive_field"][0], serde_json::json!({"size": 11, "stride": 4, "start": 0}));
+}
+
+#[test]
+fn memory_follows_the_batch_and_heads_are_told() {
+    let [one, four] = ["1", "4"]
+        .map(|batch| json(&["googlenet", "--input", "3x64x64", "--classes", "10", "--batch", batch]));
+    for memory in ["inference_memory", "training_memory"] {
+        let peak = |answer: &Value| answer[memory]["peak"].as_u64().unwrap();
+        assert!(peak(&one) < peak(&four), "{memory}");
+    }
+    assert!(one["inference_memory"]["peak"].as_u64() < one["training_memory"]["peak"].as_u64());
+    assert_eq!([&one["macs"], &one["activation_bytes"]], [&four["macs"], &four["activation_bytes"]]);
+    let learned = |key: &str| one[key].as_u64().unwrap();
+    assert!(learned("training_parameters") > learned("parameters"));
+    assert!(summary(&["googlenet"]).contains("6379984 parameters more in training"));
+}
+
+#[test]
+fn an_unknown_network_is_refused_with_the_nearest() {
+    let output = Command::new(env!("CARGO_BIN_EXE_striate")).args(["summary", "resnet21"]).output().unwrap();
+    assert_eq!(output.status.code(), Some(1));
+    assert!(String::from_utf8_lossy(&output.stderr).contains("did you mean resnet20?"));
+}

@@ -1,0 +1,81 @@
+"""Files of weights as PyTorch writes them, and its logits from the file that striate wrote.
+
+    weights.py      (needs torch, numpy and safetensors; tests/goldens/README.md says which)
+
+Reads weights/written.safetensors, which the test `weights` keeps equal to what striate writes, into the same network with
+strict=True, and writes weights/*.pth, weights/*.safetensors and weights/logits.json beside it.
+"""
+import json
+import os
+import pathlib
+import zipfile
+
+import torch
+from safetensors.torch import load_file, save_file
+
+FOLDER = pathlib.Path(__file__).resolve().parent / "weights"
+
+
+class Small(torch.nn.Module):
+    """tests/weights/small.rs has the same."""
+
+    def __init__(self):
+        super().__init__()
+        self.conv1 = torch.nn.Conv2d(3, 4, 3, padding=1, bias=False)
+        self.bn1 = torch.nn.BatchNorm2d(4)
+        self.fc = torch.nn.Linear(4, 3)
+
+    def forward(self, x):
+        x = torch.relu(self.bn1(self.conv1(x)))
+        return self.fc(x.mean(dim=(2, 3)))
+
+
+class Caller:
+    """Unpickled, it would call os.system."""
+
+    def __reduce__(self):
+        return os.system, ("true",)
+
+
+def compressed(source, target):
+    """The same archive with its entries compressed."""
+    with zipfile.ZipFile(source) as old, zipfile.ZipFile(target, "w", zipfile.ZIP_DEFLATED) as new:
+        for entry in old.namelist():
+            new.writestr(entry, old.read(entry))
+
+
+def main():
+    net = Small()
+    net.load_state_dict(load_file(FOLDER / "written.safetensors"), strict=True)
+    net.eval()
+    images = torch.tensor([((i * 29) % 97 - 48) / 32 for i in range(2 * 3 * 5 * 5)]).reshape(2, 3, 5, 5)
+    with torch.no_grad():
+        logits = net.double()(images.double())
+    net.float()
+    found = {"torch": torch.__version__, "logits": logits.flatten().tolist()}
+    (FOLDER / "logits.json").write_text(json.dumps(found, indent=1) + "\n")
+
+    state = net.state_dict()
+    cast = {name: value.half() if value.is_floating_point() else value for name, value in state.items()}
+    torch.save(state, FOLDER / "plain.pth")
+    wrapped = {"epoch": 3, "state_dict": {f"module.{name}": value for name, value in cast.items()}, "best": 0.5}
+    torch.save(wrapped, FOLDER / "checkpoint_f16.pth")
+    # Weights whose numbers do not lie in order, a view into a larger storage, and parameters as such.
+    awkward = dict(state)
+    awkward["conv1.weight"] = state["conv1.weight"].to(memory_format=torch.channels_last)
+    awkward["fc.weight"] = torch.cat([torch.zeros(1, 4), state["fc.weight"]])[1:]
+    awkward["fc.bias"] = torch.nn.Parameter(state["fc.bias"])
+    torch.save(awkward, FOLDER / "strided.pth")
+    torch.save(state, FOLDER / "protocol4.pth", pickle_protocol=4)
+    torch.save({name: value.double() for name, value in state.items()}, FOLDER / "f64.pth")
+    save_file({name: value.bfloat16() for name, value in state.items()}, FOLDER / "bf16.safetensors")
+    save_file({name: value.half() for name, value in state.items()}, FOLDER / "f16.safetensors")
+
+    torch.save(state, FOLDER / "legacy.pth", _use_new_zipfile_serialization=False)
+    torch.save({"conv1.weight": Caller()}, FOLDER / "caller.pth")
+    torch.save(net, FOLDER / "module.pth")
+    compressed(FOLDER / "plain.pth", FOLDER / "compressed.pth")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,82 @@
+//! Every network on tiny pictures: evaluation and a training step on the GPU and on the CPU executor agree.
+
+use crate::common::{Outcome, Suite, compare, fill, text};
+use crate::steps::begin;
+use striate::models::{self, Model};
+use striate::nn::{Builder, Optimizer, SgdConfig};
+use striate::plan::Plan;
+use striate::train::{Recipe, evaluation_graph, training_graph};
+use striate::{Device, Session, Tensor};
+
+/// Networks and the side of their pictures: what no other test trains on both.
+const NETWORKS: [(&str, usize); 8] = [
+    ("alexnet-2012", 67),
+    ("resnet34", 32),
+    ("resnet101", 32),
+    ("resnet152", 32),
+    ("plain34", 32),
+    ("resnet20-a", 32),
+    ("plain20", 32),
+    ("cifar-resnet50", 16),
+];
+
+/// Losses agree to this. Logits are summed up through up to 152 layers.
+const TOLERANCE: f64 = 1e-4;
+
+pub fn add(suite: &mut Suite) {
+    // Its largest matrix has 144 MiB, more than every GPU can bind.
+    suite.add("agreement::alexnet_on_the_cpu", || {
+        let model = models::by_name("alexnet", 3, 10).map_err(text)?;
+        agree(&*model, 64, [&Device::select("cpu").map_err(text)?, &Device::cpu_reference()])
+    });
+    for (name, side) in NETWORKS {
+        suite.add_gpu(format!("agreement::{name}"), move |gpu| {
+            let model = models::by_name(name, 3, 10).map_err(text)?;
+            let cpu = Device::select("cpu").map_err(text)?;
+            agree(&*model, side, [gpu, &cpu])
+        });
+    }
+}
+
+fn agree(model: &dyn Model, side: usize, devices: [&Device; 2]) -> Outcome {
+    let [got, want] = devices.map(|device| losses(model, side, device).map_err(text));
+    compare(
+        &format!("{}: losses in evaluation, of a step, and after it", model.name()),
+        &got?,
+        &want?,
+        TOLERANCE,
+        0.0,
+    )
+}
+
+/// Loss of an evaluation, of the training step after it, and of an evaluation after that.
+fn losses(model: &dyn Model, side: usize, device: &Device) -> striate::Result<Tensor> {
+    let shape = [4, 3, side, side];
+    let sgd = SgdConfig { momentum: 0.9, weight_decay: 0.0, nesterov: false };
+    let recipe = Recipe { optimizer: Optimizer::Sgd(sgd), ..Default::default() };
+    let training = training_graph(model, shape, &recipe)?;
+    let has_dropout = training.values().any(|(_, v)| v.name == Builder::COUNTER);
+    let graphs = [training, evaluation_graph(model, shape)?];
+    let plans = graphs.iter().map(|graph| Plan::new(graph, device.target()));
+    let mut session = Session::new(device, plans.collect::<striate::Result<_>>()?)?;
+    session.initialize(1)?;
+    begin(&mut session)?;
+
+    let images = fill(1, shape.iter().product(), 1.0);
+    let schedule = recipe.optimizer.schedule(1e-4, 0);
+    let feed: Vec<(&str, &[u8])> = vec![
+        ("images", bytemuck::cast_slice(&images)),
+        ("labels", bytemuck::cast_slice(&[0u32, 3, 5, 9])),
+        (Optimizer::SCHEDULE, bytemuck::cast_slice(&schedule)),
+        (Builder::COUNTER, bytemuck::cast_slice(&[0u32, 7])),
+    ];
+    let mut loss = |plan: usize| {
+        let inputs = match (plan, has_dropout) {
+            (1, _) => 2,
+            (_, false) => 3,
+            _ => 4,
+        };
+        Ok::<f32, striate::Error>(session.run(plan, &feed[..inputs])?.scalar("loss").expect("it has a loss"))
+    };
+    Tensor::f32([3], vec![loss(1)?, loss(0)?, loss(1)?])
+}

@@ -1,0 +1,84 @@
+//! Parameters and multiply-adds as published, and torchvision's names.
+
+use crate::common::{Outcome, Suite, seed_of, text};
+use serde_json::Value;
+use striate::graph::{Graph, PersistentKind, Role};
+use striate::models::{self, Model};
+use striate::nn::{Builder, Mode};
+use striate::plan::Summary;
+
+/// Name, parameters in evaluation and in training, and billions of multiply-adds (torchvision's documentation, as far as it
+/// has the network).
+const PUBLISHED: [(&str, u64, u64, f64); 8] = [
+    ("resnet18", 11_689_512, 11_689_512, 1.81),
+    ("resnet34", 21_797_672, 21_797_672, 3.66),
+    ("resnet50", 25_557_032, 25_557_032, 4.09),
+    ("resnet101", 44_549_160, 44_549_160, 7.80),
+    ("resnet152", 60_192_808, 60_192_808, 11.51),
+    ("googlenet", 6_624_904, 13_004_888, 1.50),
+    ("alexnet", 61_100_840, 61_100_840, 0.71),
+    ("alexnet-2012", 60_965_224, 60_965_224, 0.72),
+];
+
+pub fn add(suite: &mut Suite) {
+    for (name, evaluation, training, macs) in PUBLISHED {
+        suite.add(format!("counts::{name}"), move || {
+            let model = models::by_name(name, 3, 1000).map_err(text)?;
+            let summary = Summary::of(&network(&*model, Mode::Eval)?);
+            let found = (summary.parameters, Summary::of(&network(&*model, Mode::Train)?).parameters);
+            if found != (evaluation, training) {
+                return Err(format!(
+                    "expected {evaluation} parameters, {training} in training, found {found:?}"
+                ));
+            }
+            let billions = summary.macs as f64 / 1e9;
+            if (billions - macs).abs() > 0.01 * macs {
+                return Err(format!("expected {macs} billion multiply-adds, found {billions}"));
+            }
+            Ok(())
+        });
+    }
+    let names: Value =
+        serde_json::from_str(include_str!("../goldens/network_names.json")).expect("the golden file is JSON");
+    for name in ["alexnet", "googlenet", "resnet18", "resnet34", "resnet50", "resnet101", "resnet152"] {
+        let row = names[name].clone();
+        suite.add(format!("names::{name}"), move || torchvisions_names(name, &row));
+    }
+    suite.add("shortcuts::option_a_has_no_parameters", || {
+        let count = |name| -> Result<u64, String> {
+            Ok(Summary::of(&network(&*models::by_name(name, 3, 10).map_err(text)?, Mode::Eval)?).parameters)
+        };
+        let found = (count("resnet20")?, count("resnet20-a")?, count("plain20")?);
+        if found == (272_474, 269_722, 269_722) { Ok(()) } else { Err(format!("{found:?}")) }
+    });
+}
+
+/// The network on one picture of the size it was made for.
+pub fn network(model: &dyn Model, mode: Mode) -> Result<Graph, String> {
+    let [height, width] = model.input_size();
+    let mut b = Builder::new(mode);
+    let images = b.images([2, model.in_channels(), height, width]).map_err(text)?;
+    let logits = model.forward(&mut b, images).map_err(text)?;
+    b.graph.output("logits", logits);
+    Ok(b.graph)
+}
+
+/// Names and shapes of what a file of weights holds.
+pub fn state(graph: &Graph) -> Vec<(String, Vec<usize>)> {
+    let kept = graph
+        .values()
+        .filter(|(_, v)| matches!(&v.role, Role::Persistent(p) if p.kind != PersistentKind::Optimizer));
+    kept.map(|(_, v)| (v.name.clone(), v.ty.shape.clone())).collect()
+}
+
+fn torchvisions_names(name: &str, golden: &Value) -> Outcome {
+    let model = models::by_name(name, 3, 1000).map_err(text)?;
+    let mut lines: Vec<String> = state(&network(&*model, Mode::Train)?)
+        .iter()
+        .map(|(name, shape)| format!("{name} {shape:?}\n"))
+        .collect();
+    lines.sort();
+    let found = (lines.len() as u64, format!("{:016x}", seed_of(&lines.concat())));
+    let want = (golden["tensors"].as_u64().unwrap_or(0), golden["fnv1a"].as_str().unwrap_or("").to_owned());
+    if found == want { Ok(()) } else { Err(format!("torchvision has {want:?}, found {found:?}: {lines:?}")) }
+}

@@ -1,0 +1,228 @@
+//! Every reader of files, given ten thousand damaged ones each: no panic, no hang, and no more memory than the file's
+//! size is worth. A failure prints its number; `STRIATE_MUTATION=NUMBER` runs that one alone.
+
+mod watch;
+
+#[path = "../common/archive.rs"]
+mod archive;
+#[path = "../common/damage.rs"]
+mod damage;
+
+use damage::damaged;
+use image::{ImageFormat, RgbImage};
+use safetensors::tensor::TensorView;
+use std::io::{Cursor, Write};
+use std::path::Path;
+use striate::Result;
+use striate::data::{self, Preprocessing};
+use striate::infer::Card;
+use striate::kernel;
+use striate::plan::{Pass, ShapeClass, Tuned};
+use striate::rng::SplitMix64;
+use striate::weights::Weights;
+use watch::Watch;
+
+#[global_allocator]
+static MEMORY: watch::Counting = watch::Counting;
+
+/// Damaged inputs of each reader.
+const INPUTS: u64 = 10_000;
+
+/// Memory for what does not depend on a file's length: tables of decompressors, messages.
+const MIB: usize = 1 << 20;
+
+/// Damages the files in turn and has each read; `limit` says how much memory a file of a length may take.
+fn survive<T>(name: &str, files: &[Vec<u8>], limit: fn(usize) -> usize, read: impl Fn(&[u8]) -> Result<T>) {
+    for file in files {
+        read(file).unwrap_or_else(|error| panic!("{name}: an undamaged file is refused: {error}"));
+    }
+    let only: Option<u64> = std::env::var("STRIATE_MUTATION").ok().map(|text| text.parse().unwrap());
+    let watch = Watch::new(name);
+    let mut refused = 0;
+    for number in (0..INPUTS).filter(|number| only.is_none_or(|only| only == *number)) {
+        let mut rng = SplitMix64::keyed(20_261_125, &[number]);
+        let file = damaged(&files[number as usize % files.len()], &mut rng);
+        refused += usize::from(watch.run(number, limit(file.len()), || read(&file)).is_err());
+    }
+    // Most damage is found; where none is, the readers were not given these files at all.
+    assert!(
+        only.is_some() || refused > INPUTS as usize / 10,
+        "{name}: only {refused} of {INPUTS} were refused"
+    );
+}
+
+/// The same for readers that want a path.
+fn survive_on_disk<T>(
+    name: &str,
+    files: &[Vec<u8>],
+    limit: fn(usize) -> usize,
+    read: impl Fn(&Path) -> Result<T>,
+) {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("file");
+    survive(name, files, limit, |bytes| {
+        std::fs::write(&path, bytes).unwrap();
+        let read = read(&path);
+        // A file that is written over is put on the disk at once, which takes longer than reading it.
+        std::fs::remove_file(&path).unwrap();
+        read
+    });
+}
+
+fn golden(name: &str) -> Vec<u8> {
+    std::fs::read(Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/goldens/weights").join(name)).unwrap()
+}
+
+fn parse(bytes: &[u8]) -> Result<Weights> {
+    Weights::parse(Path::new("file"), bytes)
+}
+
+#[test]
+fn safetensors() {
+    // JSON's tree takes some hundred bytes for an entry of ten.
+    survive(
+        "safetensors",
+        &["written.safetensors", "f16.safetensors"].map(golden),
+        |len| MIB + 200 * len,
+        parse,
+    );
+}
+
+#[test]
+fn pth_archives() {
+    survive(
+        "pth archives",
+        &["plain.pth", "checkpoint_f16.pth", "protocol4.pth", "strided.pth"].map(golden),
+        |len| MIB + 64 * len,
+        parse,
+    );
+}
+
+/// Damage to the pickle alone, under a right checksum.
+#[test]
+fn pickles() {
+    let archives = ["plain.pth", "checkpoint_f16.pth", "protocol4.pth", "strided.pth"].map(golden);
+    for (archive, name) in archives.iter().zip(["plain", "checkpoint", "protocol 4", "strided"]) {
+        let whole = archive::pickle(archive);
+        survive(
+            &format!("pickle, {name}"),
+            &[whole],
+            |len| MIB + 400 * len,
+            |pickle| parse(&archive::with_pickle(archive, pickle)),
+        );
+    }
+}
+
+#[test]
+fn what_weights_say_of_themselves() {
+    let card = Card {
+        model: Some("resnet8".into()),
+        classes: Some(["cat", "dog"].map(str::to_owned).into()),
+        preprocessing: Some(Preprocessing::named("imagenet").unwrap()),
+    };
+    let texts = ["classes", "preprocessing"].map(|key| (key, card.metadata()[key].clone()));
+    for (key, text) in texts {
+        survive(
+            &format!("metadata, {key}"),
+            &[text.into_bytes()],
+            |len| MIB + 200 * len,
+            |text| {
+                let metadata = [(key.to_owned(), String::from_utf8_lossy(text).into_owned())];
+                let none: [(&str, TensorView); 0] = [];
+                Card::of(&parse(&safetensors::serialize(none, Some(metadata.into())).unwrap())?)
+            },
+        );
+    }
+}
+
+#[test]
+fn tuned_choices() {
+    let mut tuned = Tuned::default();
+    for shape in ["3x3", "1x1"] {
+        tuned.set(ShapeClass { pass: Pass::Forward, shape: shape.to_owned() }, Some(&kernel::IM2COL));
+    }
+    let text = tuned.to_json("adapter", "driver").into_bytes();
+    survive(
+        "tuned choices",
+        &[text],
+        |len| MIB + 200 * len,
+        |text| {
+            let wrong = |problem| striate::Error::data("file", problem);
+            Tuned::from_json(&String::from_utf8_lossy(text), "adapter", "driver").map_err(wrong)
+        },
+    );
+}
+
+/// An IDX file: the magic number, the sizes, the elements.
+fn idx(magic: u32, sizes: &[u32], elements: &[u8]) -> Vec<u8> {
+    let numbers = std::iter::once(&magic).chain(sizes).flat_map(|number| number.to_be_bytes());
+    numbers.chain(elements.iter().copied()).collect()
+}
+
+fn gzip(bytes: &[u8]) -> Vec<u8> {
+    let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+    encoder.write_all(bytes).unwrap();
+    encoder.finish().unwrap()
+}
+
+#[test]
+fn idx_files() {
+    let plain = idx(0x803, &[3, 4, 5], &(0..60).collect::<Vec<u8>>());
+    let labels = idx(0x801, &[8], &[0, 1, 2, 3, 4, 5, 6, 7]);
+    // Deflate packs up to a thousandfold.
+    survive_on_disk("idx pictures", &[gzip(&plain), plain], |len| MIB + 2048 * len, data::read_idx_images);
+    survive_on_disk("idx labels", &[gzip(&labels), labels], |len| MIB + 2048 * len, data::read_idx_labels);
+}
+
+#[test]
+fn cifar_files() {
+    let dir = tempfile::tempdir().unwrap();
+    let record: Vec<u8> = [3, 7].into_iter().chain((0..3072u32).map(|i| (i % 251) as u8)).collect();
+    std::fs::write(dir.path().join("test.bin"), &record).unwrap();
+    survive(
+        "cifar100",
+        &[[record.clone(), record].concat()],
+        |len| MIB + 32 * len,
+        |bytes| {
+            std::fs::write(dir.path().join("train.bin"), bytes).unwrap();
+            data::cifar100(dir.path())
+        },
+    );
+}
+
+fn survive_pictures(format: ImageFormat) {
+    let pixel = |x: u32, y: u32| image::Rgb([(x * 37) as u8, (y * 91) as u8, (x * y * 13) as u8]);
+    let mut file = Cursor::new(Vec::new());
+    RgbImage::from_fn(19, 13, pixel).write_to(&mut file, format).unwrap();
+    let mut preprocessing = Preprocessing::named("imagenet").unwrap();
+    preprocessing.size = [8, 8];
+    preprocessing.resize = Some(9);
+    // A header may promise what the decoder's limit allows, 256 MiB; pictures are copied when they change their form.
+    let limit = |_| 1024 * MIB;
+    survive_on_disk(&format!("{format:?}"), &[file.into_inner()], limit, |path| preprocessing.read(path));
+}
+
+#[test]
+fn png_pictures() {
+    survive_pictures(ImageFormat::Png);
+}
+
+#[test]
+fn jpeg_pictures() {
+    survive_pictures(ImageFormat::Jpeg);
+}
+
+#[test]
+fn gif_pictures() {
+    survive_pictures(ImageFormat::Gif);
+}
+
+#[test]
+fn bmp_pictures() {
+    survive_pictures(ImageFormat::Bmp);
+}
+
+#[test]
+fn webp_pictures() {
+    survive_pictures(ImageFormat::WebP);
+}

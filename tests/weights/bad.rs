@@ -1,0 +1,122 @@
+//! Files that are not what they should be: one sentence each.
+
+use crate::{assert_fails, golden};
+use std::path::Path;
+use striate::Result;
+use striate::weights::Weights;
+
+fn parse(bytes: &[u8]) -> Result<Weights> {
+    Weights::parse(Path::new("file"), bytes)
+}
+
+/// A safetensors file of this header and data.
+fn file(header: &str, data: &[u8]) -> Vec<u8> {
+    [&(header.len() as u64).to_le_bytes(), header.as_bytes(), data].concat()
+}
+
+fn tensor(name: &str, [from, to]: [usize; 2]) -> String {
+    let len = (to - from) / 4;
+    format!(r#""{name}":{{"dtype":"F32","shape":[{len}],"data_offsets":[{from},{to}]}}"#)
+}
+
+#[test]
+fn damaged_safetensors_files() {
+    let good = file(&format!("{{{},{}}}", tensor("a", [0, 8]), tensor("b", [8, 16])), &[0; 16]);
+    assert!(parse(&good).is_ok());
+    assert_fails(parse(b""), &["file: is empty"]);
+    assert_fails(parse(b"hello"), &["not a safetensors file"]);
+    assert_fails(parse(b"<html>Not found</html>"), &["not a safetensors file"]);
+    assert_fails(parse(&good[..good.len() - 1]), &["cut short"]);
+    assert_fails(parse(&[good.as_slice(), b"x"].concat()), &["its length differ"]);
+    assert_fails(parse(&[&1000u64.to_le_bytes(), b"{}".as_slice()].concat()), &["longer than the file"]);
+    assert_fails(parse(&[&u64::MAX.to_le_bytes(), b"{}".as_slice()].concat()), &["header"]);
+    let overlap = file(&format!("{{{},{}}}", tensor("a", [0, 8]), tensor("b", [4, 12])), &[0; 12]);
+    assert_fails(parse(&overlap), &["overlaps"]);
+    let shape = r#"{"a":{"dtype":"F32","shape":[2],"data_offsets":[0,4]}}"#;
+    assert_fails(parse(&file(shape, &[0; 4])), &["shape"]);
+    let huge = r#"{"a":{"dtype":"F32","shape":[4294967296,4294967296,4294967296],"data_offsets":[0,4]}}"#;
+    assert_fails(parse(&file(huge, &[0; 4])), &["overflow"]);
+    assert_fails(
+        parse(&file(r#"{"a":{"dtype":"F33","shape":[1],"data_offsets":[0,4]}}"#, &[0; 4])),
+        &["F33"],
+    );
+}
+
+#[test]
+fn archives_that_are_no_state_dicts() {
+    let fails = |name: &str, words: &[&str]| assert_fails(Weights::read(&golden(name)), words);
+    fails("legacy.pth", &["before 1.6", "torch.save(torch.load(", "weights_only=True"]);
+    fails("caller.pth", &["posix.system", "never"]);
+    fails("module.pth", &["wants to call __main__.Small"]);
+    fails("compressed.pth", &["compressed.pth: is compressed"]);
+    let plain = std::fs::read(golden("plain.pth")).unwrap();
+    assert_fails(parse(&plain[..plain.len() / 2]), &["damaged zip file"]);
+    assert_fails(Weights::read(Path::new("nowhere.pth")), &["nowhere.pth: cannot read"]);
+    assert_fails(Weights::read(Path::new(env!("CARGO_MANIFEST_DIR"))), &["cannot read"]);
+    if Path::new("/dev/zero").exists() {
+        assert_fails(Weights::read(Path::new("/dev/zero")), &["/dev/zero: is a device"]);
+    }
+}
+
+/// The archive of `plain.pth` with another pickle.
+fn with_pickle(pickle: &[u8]) -> Vec<u8> {
+    crate::archive::with_pickle(&std::fs::read(golden("plain.pth")).unwrap(), pickle)
+}
+
+#[test]
+fn pickles_that_ask_for_more_than_there_is() {
+    let fails = |pickle: &[u8], words: &[&str]| assert_fails(parse(&with_pickle(pickle)), words);
+    fails(b"", &["ends in the middle"]);
+    fails(b"\x80\x02N.", &["holds None where a state dict is expected"]);
+    fails(b"\x80\x02}.", &["empty state dict"]);
+    fails(b"\x80\x02}X\x01\0\0\0aK\x01s.", &["\"a\" has a number, not a tensor"]);
+    fails(b"\x80\x02\x85.", &["more values than it has"]);
+    fails(b"\x80\x02h\x07.", &["never kept"]);
+    fails(b"\x80\x02X\xff\xff\xff\xffabc.", &["ends in the middle"]);
+    fails(b"\x80\x02cbuiltins\neval\nX\x01\0\0\01\x85R.", &["builtins.eval"]);
+    fails(b"\x80\x02(cos\nsystem\nX\x01\0\0\0ao.", &["os.system"]);
+    fails(b"\x80\x02(ios\nsystem\n.", &["os.system"]);
+    fails(b"\x80\x04\x8c\x02os\x8c\x06system\x93)R.", &["os.system"]);
+    fails(b"\x80\x02V1\n.", &["instruction 0x56"]);
+    // A tuple in a tuple, a million deep, and a dictionary that holds itself.
+    fails(&[b"\x80\x02)".as_slice(), &[0x85; 1_000_000], b"."].concat(), &["a sequence where a state dict"]);
+    fails(b"\x80\x02}q\0X\x01\0\0\0ah\0s.", &["\"a\" has a dictionary, not a tensor"]);
+}
+
+/// A pickle of one tensor of `plain.pth`'s first storage, 108 numbers, with this place, size and stride.
+fn view(offset: u32, size: u32, stride: u32) -> Vec<u8> {
+    let int = |number: u32| [b"J".as_slice(), &number.to_le_bytes()].concat();
+    let text = |text: &str| [b"X".as_slice(), &(text.len() as u32).to_le_bytes(), text.as_bytes()].concat();
+    [
+        b"\x80\x02}".to_vec(),
+        text("a"),
+        b"ctorch._utils\n_rebuild_tensor_v2\n((".to_vec(),
+        text("storage"),
+        b"ctorch\nFloatStorage\n".to_vec(),
+        text("0"),
+        text("cpu"),
+        int(108),
+        b"tQ".to_vec(),
+        int(offset),
+        int(size),
+        b"\x85".to_vec(),
+        int(stride),
+        b"\x85\x89NtRs.".to_vec(),
+    ]
+    .concat()
+}
+
+#[test]
+fn views_stay_within_their_storage() {
+    let read = |view: Vec<u8>| parse(&with_pickle(&view));
+    assert_eq!(read(view(107, 1, 1)).unwrap().get("a").unwrap().len(), 1);
+    assert_eq!(read(view(0, 54, 2)).unwrap().get("a").unwrap().len(), 54);
+    assert_eq!(read(view(3, 0, 1)).unwrap().get("a").unwrap().len(), 0);
+    assert_fails(read(view(1, 108, 1)), &["a reaches past its storage"]);
+    assert_fails(read(view(0, 55, 2)), &["a reaches past its storage"]);
+    assert_fails(read(view(109, 0, 1)), &["a reaches past its storage"]);
+    // A number repeated, as `expand` does, is a state dict's too; but not more numbers than the file has bytes.
+    assert_eq!(read(view(0, 200, 0)).unwrap().get("a").unwrap().len(), 200);
+    assert_fails(read(view(0, i32::MAX as u32, 0)), &["more than the file holds"]);
+    assert_fails(read(view(0, u32::MAX, 0)), &["size -1"]);
+}
