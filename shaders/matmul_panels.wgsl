@@ -11,6 +11,8 @@
 // broadcasts hand it round. Panels keep a row's stride from being a power of two, which would meet the same cache lines again and again.
 // Needs subgroups of exactly {{ subgroup }} lanes. Dispatch: a subgroup for each batch, panel of b and panel of a, the latter innermost.
 
+// uses matmul_bias.wgsl
+
 struct MatmulPanels { m: u32, n: u32, depth: u32, batches: u32, inner: u32, c_offset: u32, c_row: u32, c_outer: u32, c_inner: u32, bias: u32, width: u32 }
 
 {%- set steps = 2 %}
@@ -21,14 +23,6 @@ struct MatmulPanels { m: u32, n: u32, depth: u32, batches: u32, inner: u32, c_of
 @group(0) @binding(2) var<storage, read> b: array<vec4f>;
 @group(0) @binding(3) var<storage, read> bias: array<f32>;
 @group(0) @binding(4) var<storage, read_write> c: array<{{ 'vec4f' if quads else 'f32' }}>;
-
-fn bias_at(g: u32, i: u32, j: u32) -> f32 {
-    switch params.bias {
-        case 1u: { return bias[j]; }
-        case 2u: { return bias[g * params.m + i]; }
-        default: { return 0.0; }
-    }
-}
 
 fn store(g: u32, i: u32, j: u32, base: u32, left: vec4f, right: vec4f) {
     if (i >= params.m) { return; }
