@@ -24,13 +24,25 @@ struct MatmulPanels { m: u32, n: u32, depth: u32, batches: u32, inner: u32, c_of
 @group(0) @binding(3) var<storage, read> bias: array<f32>;
 @group(0) @binding(4) var<storage, read_write> c: array<{{ 'vec4f' if quads else 'f32' }}>;
 
+{%- if quads %}
+// One `switch` for four results, not four: lavapipe builds a shader anew for every launch, and keeps them all, once knowing
+// `params` makes it less than half as long.
+fn four_biases_at(g: u32, i: u32, j: u32) -> vec4f {
+    switch params.bias {
+        case 1u: { return vec4f(bias[j], bias[j + 1u], bias[j + 2u], bias[j + 3u]); }
+        case 2u: { return vec4f(bias[g * params.m + i]); }
+        default: { return vec4f(0.0); }
+    }
+}
+{%- endif %}
+
 fn store(g: u32, i: u32, j: u32, base: u32, left: vec4f, right: vec4f) {
     if (i >= params.m) { return; }
     let at = base + i * params.c_row + j;
 {%- if quads %}
    {%- for q in range(2) %}
     if (j + {{ 4 * q }}u < params.n) {
-        c[at / 4u + {{ q }}u] = {{ 'right' if q else 'left' }} + vec4f({% for s in range(4) %}bias_at(g, i, j + {{ 4 * q + s }}u){{ '' if loop.last else ', ' }}{% endfor %});
+        c[at / 4u + {{ q }}u] = {{ 'right' if q else 'left' }} + four_biases_at(g, i, j + {{ 4 * q }}u);
     }
    {%- endfor %}
 {%- else %}
