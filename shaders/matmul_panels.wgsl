@@ -11,6 +11,8 @@
 // broadcasts hand it round. Panels keep a row's stride from being a power of two, which would meet the same cache lines again and again.
 // Needs subgroups of exactly {{ subgroup }} lanes. Dispatch: a subgroup for each batch, panel of b and panel of a, the latter innermost.
 
+// uses matmul_bias.wgsl
+
 struct MatmulPanels { m: u32, n: u32, depth: u32, batches: u32, inner: u32, c_offset: u32, c_row: u32, c_outer: u32, c_inner: u32, bias: u32, width: u32 }
 
 {%- set steps = 2 %}
@@ -22,13 +24,17 @@ struct MatmulPanels { m: u32, n: u32, depth: u32, batches: u32, inner: u32, c_of
 @group(0) @binding(3) var<storage, read> bias: array<f32>;
 @group(0) @binding(4) var<storage, read_write> c: array<{{ 'vec4f' if quads else 'f32' }}>;
 
-fn bias_at(g: u32, i: u32, j: u32) -> f32 {
+{%- if quads %}
+// One `switch` for four results, not four: lavapipe builds a shader anew for every launch, and keeps them all, once knowing
+// `params` makes it less than half as long.
+fn four_biases_at(g: u32, i: u32, j: u32) -> vec4f {
     switch params.bias {
-        case 1u: { return bias[j]; }
-        case 2u: { return bias[g * params.m + i]; }
-        default: { return 0.0; }
+        case 1u: { return vec4f(bias[j], bias[j + 1u], bias[j + 2u], bias[j + 3u]); }
+        case 2u: { return vec4f(bias[g * params.m + i]); }
+        default: { return vec4f(0.0); }
     }
 }
+{%- endif %}
 
 fn store(g: u32, i: u32, j: u32, base: u32, left: vec4f, right: vec4f) {
     if (i >= params.m) { return; }
@@ -36,7 +42,7 @@ fn store(g: u32, i: u32, j: u32, base: u32, left: vec4f, right: vec4f) {
 {%- if quads %}
    {%- for q in range(2) %}
     if (j + {{ 4 * q }}u < params.n) {
-        c[at / 4u + {{ q }}u] = {{ 'right' if q else 'left' }} + vec4f({% for s in range(4) %}bias_at(g, i, j + {{ 4 * q + s }}u){{ '' if loop.last else ', ' }}{% endfor %});
+        c[at / 4u + {{ q }}u] = {{ 'right' if q else 'left' }} + four_biases_at(g, i, j + {{ 4 * q }}u);
     }
    {%- endfor %}
 {%- else %}

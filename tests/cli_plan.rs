@@ -306,6 +306,30 @@ fn the_table_of_kernels_is_whole_and_says_what_each_is_for() {
 }
 
 #[test]
+fn choices_are_told_row_by_row() {
+    let rows = json(&["kernels", "--choices", "--json"]);
+    let rows = rows.as_array().unwrap();
+    let way = |family: &str, pass: &str| {
+        let of = |row: &&Value| {
+            let is = |key: &str, value: &str| row[key] == value || row[key].is_null();
+            is("family", family)
+                && row["shape"] == "any"
+                && row["passes"].as_array().unwrap().contains(&pass.into())
+        };
+        rows.iter().find(of).unwrap()["way"].as_str().unwrap()
+    };
+    assert_eq!(["gpu", "software", "cpu"].map(|f| way(f, "forward")), ["gemm", "window", "direct"]);
+    assert_eq!(["gpu", "software", "cpu"].map(|f| way(f, "matmul")), ["tiled", "panels", "registers"]);
+    let text = printed(&["kernels", "--choices"]);
+    assert_eq!(text.lines().count(), rows.len() + 1);
+    assert!(
+        text.contains("groups of fewer than 8 channels") && text.contains("matmul_registers\n"),
+        "{text}"
+    );
+    assert!(!striate(&["kernels", "relu", "--choices"]).status.success());
+}
+
+#[test]
 fn a_kernel_is_printed_in_each_language() {
     let text =
         |language| printed(&["kernels", "conv_window_3x3", "--subgroup", "16", "--language", language]);

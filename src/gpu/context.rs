@@ -223,9 +223,11 @@ impl Gpu {
 
 fn target(adapter: &wgpu::Adapter) -> Target {
     let limits = adapter.limits();
-    let software = adapter.get_info().device_type == wgpu::DeviceType::Cpu;
+    let info = adapter.get_info();
+    let software = info.device_type == wgpu::DeviceType::Cpu;
     let family = if software { Family::Software } else { Family::Gpu };
     Target {
+        vendor: info.vendor,
         max_binding: limits.max_storage_buffer_binding_size,
         max_buffer: limits.max_buffer_size,
         max_workgroups: limits.max_compute_workgroups_per_dimension,

@@ -232,12 +232,7 @@ impl Graph {
                 ),
             ));
         }
-        let node = self.nodes.len();
-        let name = format!("{}{}{}", self.scope, if self.scope.is_empty() { "" } else { "/" }, op.name());
-        let outputs: Vec<ValueId> = outputs
-            .into_iter()
-            .map(|ty| self.push_value(ty, name.clone(), Role::Computed { node }))
-            .collect();
+        let outputs = self.add_results(&self.scope.clone(), &op, outputs, self.nodes.len());
         self.nodes.push(Node {
             op,
             inputs: inputs.to_vec(),
@@ -382,6 +377,19 @@ impl Graph {
     /// An [`Error::Shape`] of an op in the current scope.
     pub(crate) fn shape_error(&self, op: &str, problem: String) -> Error {
         Error::Shape { op: op.to_owned(), scope: self.scope.to_string(), problem }
+    }
+
+    /// Values for what a node makes, which is or will be in this place.
+    pub(crate) fn add_results(
+        &mut self,
+        scope: &str,
+        op: &Op,
+        types: Vec<TensorType>,
+        node: usize,
+    ) -> Vec<ValueId> {
+        let name = format!("{scope}{}{}", if scope.is_empty() { "" } else { "/" }, op.name());
+        let role = Role::Computed { node };
+        types.into_iter().map(|ty| self.push_value(ty, name.clone(), role.clone())).collect()
     }
 
     fn push_value(&mut self, ty: TensorType, name: String, role: Role) -> ValueId {

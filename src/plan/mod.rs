@@ -1,5 +1,6 @@
 //! How it is computed: launches, buffers and command groups. Pure data, made and printed with no device.
 
+pub mod choice;
 mod fuse;
 mod gather;
 mod layout;

@@ -99,7 +99,14 @@ impl Checkpoint {
         for key in keys {
             let [theirs, ours] = [self.about.get(key), about.get(key)];
             if theirs != ours {
-                let show = |value: Option<&Value>| value.map_or("nothing".to_owned(), Value::to_string);
+                // Settings are f32: as f64, 0.3 would be 0.30000001192092896.
+                let show = |value: Option<&Value>| match value {
+                    None | Some(Value::Null) => "not given".to_owned(),
+                    Some(Value::Number(n)) if n.is_f64() => {
+                        n.as_f64().map_or(n.to_string(), |n| (n as f32).to_string())
+                    }
+                    Some(value) => value.to_string(),
+                };
                 let problem = format!(
                     "is of another training: {key} was {}, and is {}; give what it was, or begin anew",
                     show(theirs),

@@ -147,6 +147,7 @@ impl TrainConfig {
         if let Some(keep) = self.recipe.ema.filter(|keep| !(0.0..1.0).contains(keep)) {
             return Err(Error::argument("ema", format!("must be from 0 to less than 1, and is {keep}")));
         }
+        self.mix.map_or(Ok(()), |mix| mix.check())?;
         let smoothing = self.recipe.label_smoothing;
         if !(0.0..=1.0).contains(&smoothing) {
             return Err(Error::argument(

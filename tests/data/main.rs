@@ -7,6 +7,7 @@ mod damage;
 mod folder;
 mod idx;
 mod loader;
+mod mix;
 mod prefetch;
 mod sets;
 

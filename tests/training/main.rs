@@ -1,0 +1,33 @@
+//! Trainers: what rules, averages, several batches a step and mixed pictures do to the weights.
+
+#[path = "../common/mod.rs"]
+mod common;
+
+mod support;
+mod tools;
+
+use common::*;
+use std::process::ExitCode;
+use striate::Device;
+use tools::*;
+
+type Test = fn(&Device) -> Outcome;
+
+fn main() -> ExitCode {
+    let mut suite = Suite::new();
+    let tests: &[(&str, Test)] = &[
+        ("batches_of_a_step_add_up", batches_of_a_step_add_up),
+        ("what_is_frozen_stays", what_is_frozen_stays),
+        ("rules_change_rate_and_decay", rules_change_rate_and_decay),
+        ("averages_follow_the_weights", averages_follow_the_weights),
+        ("mixed_pictures_count_by_their_shares", mixed_pictures_count_by_their_shares),
+        ("a_paused_epoch_goes_on", a_paused_epoch_goes_on),
+        ("a_head_for_other_classes_begins_anew", a_head_for_other_classes_begins_anew),
+        ("settings_that_make_no_sense_are_refused", settings_that_make_no_sense_are_refused),
+    ];
+    for (name, test) in tests {
+        suite.add(format!("{name}::cpu"), || test(&Device::select("cpu").map_err(text)?));
+        suite.add_gpu(format!("{name}::gpu"), test);
+    }
+    suite.run()
+}

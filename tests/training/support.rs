@@ -1,0 +1,95 @@
+//! A small data set, two small networks, and what their tests share.
+
+use std::ops::ControlFlow;
+use std::sync::Arc;
+use striate::data::{Dataset, Normalization, Split};
+use striate::graph::ValueId;
+use striate::models::Model;
+use striate::nn::{BatchNorm2d, Builder, Conv2d, Linear};
+use striate::rng::SplitMix64;
+use striate::train::{EpochReport, TrainConfig, Trainer};
+use striate::{Device, Result, Tensor};
+
+pub type State = Vec<(String, Tensor)>;
+
+/// Pictures of noise, brighter the higher the class.
+pub fn split(train: usize, classes: usize) -> Split {
+    let set = |count: usize, seed: u64| {
+        let mut rng = SplitMix64::new(seed);
+        let labels: Vec<u32> = (0..count).map(|i| (i % classes) as u32).collect();
+        let images =
+            labels.iter().flat_map(|l| (0..64).map(|_| (rng.below(150) + 30 * l) as u8).collect::<Vec<_>>());
+        let names = (0..classes).map(|i| format!("class {i}")).collect();
+        Arc::new(Dataset::new("noise", [1, 8, 8], images.collect(), labels, names).unwrap())
+    };
+    let normalization = Normalization { mean: vec![0.5], std: vec![0.25] };
+    Split { train: set(train, 1), test: set(6, 2), normalization }
+}
+
+/// Two convolutions and a linear layer; with batch norm between them or without.
+pub struct Small {
+    pub norm: bool,
+    pub classes: usize,
+}
+
+impl Model for Small {
+    fn name(&self) -> String {
+        "small".into()
+    }
+
+    fn in_channels(&self) -> usize {
+        1
+    }
+
+    fn input_size(&self) -> [usize; 2] {
+        [8, 8]
+    }
+
+    fn classes(&self) -> usize {
+        self.classes
+    }
+
+    fn forward(&self, b: &mut Builder, mut x: ValueId) -> Result<ValueId> {
+        for (i, [from, to]) in [[1, 6], [6, 5]].into_iter().enumerate() {
+            let conv = Conv2d {
+                in_channels: from,
+                out_channels: to,
+                kernel_size: [3, 3],
+                padding: [1, 1],
+                ..Default::default()
+            };
+            x = b.conv2d(&format!("conv{i}"), x, conv)?;
+            if self.norm {
+                x = b.batch_norm2d(
+                    &format!("bn{i}"),
+                    x,
+                    BatchNorm2d { num_features: to, ..Default::default() },
+                )?;
+            }
+            x = b.relu(x)?;
+        }
+        x = b.global_avg_pool2d(x)?;
+        x = b.flatten(x)?;
+        b.linear("fc", x, Linear { in_features: 5, out_features: self.classes, bias: true })
+    }
+}
+
+pub fn trainer(device: &Device, norm: bool, pictures: usize, config: &TrainConfig) -> Result<Trainer> {
+    Trainer::new(device, &Small { norm, classes: 3 }, split(pictures, 3), config.clone())
+}
+
+pub fn epoch(trainer: &mut Trainer) -> Result<EpochReport> {
+    trainer.epoch(&mut |_| ControlFlow::Continue(()))
+}
+
+/// All epochs; the weights afterwards.
+pub fn trained(trainer: &mut Trainer) -> Result<State> {
+    while trainer.epochs_left() > 0 {
+        epoch(trainer)?;
+    }
+    trainer.session().state_dict()
+}
+
+pub fn get<'a>(state: &'a State, name: &str) -> &'a Tensor {
+    &state.iter().find(|(n, _)| n == name).unwrap_or_else(|| panic!("there is no {name}")).1
+}

@@ -1,0 +1,284 @@
+use crate::common::*;
+use crate::support::*;
+use std::ops::ControlFlow;
+use striate::data::Mix;
+use striate::nn::{Decay, Optimizer, Rules, SgdConfig};
+use striate::plan::Plan;
+use striate::train::{Recipe, TrainConfig, training_graph};
+use striate::weights::{Fit, Weights, write};
+use striate::{Device, Error, Result, Session, Tensor};
+
+fn config() -> TrainConfig {
+    TrainConfig { epochs: 2, batch: 12, lr: 0.1, decay: Decay::Constant, ..Default::default() }
+}
+
+/// Gradients of several batches are those of one: 40 pictures make steps of 12, 12, 12 and 4, in batches of 4, and
+/// of 12, 12, 12 and 3 + 1 in batches of 3.
+pub fn batches_of_a_step_add_up(device: &Device) -> Outcome {
+    let recipe = Recipe { clip_norm: Some(0.5), ema: Some(0.8), ..Default::default() };
+    let run = |accumulate: usize, batch: usize| -> Result<(State, State)> {
+        let config = TrainConfig { accumulate, batch, recipe: recipe.clone(), ..config() };
+        let mut trainer = trainer(device, false, 40, &config)?;
+        Ok((trained(&mut trainer)?, trainer.weights()?))
+    };
+    let (want, want_average) = run(1, 12).map_err(text)?;
+    for accumulate in [3, 4] {
+        let (got, average) = run(accumulate, 12).map_err(text)?;
+        for (got, want) in [(got, &want), (average, &want_average)] {
+            for ((name, got), (_, want)) in got.iter().zip(want) {
+                compare(&format!("{name}, {accumulate} batches a step"), got, want, 1e-5, 1e-3)?;
+            }
+        }
+    }
+    // And the batches matter: steps of another size end elsewhere.
+    let (other, _) = run(1, 4).map_err(text)?;
+    match compare("", get(&other, "fc.weight"), get(&want, "fc.weight"), 1e-5, 1e-3) {
+        Err(_) => Ok(()),
+        Ok(()) => Err("steps of 4 and of 12 pictures end in the same weights".into()),
+    }
+}
+
+pub fn what_is_frozen_stays(device: &Device) -> Outcome {
+    let check = || -> Result<Outcome> {
+        let rules = Rules { freeze: Rules::patterns(&["conv0.*", "bn0.*"])?, ..Default::default() };
+        let config = TrainConfig { recipe: Recipe { rules, ..Default::default() }, ..config() };
+        let mut trainer = trainer(device, true, 24, &config)?;
+        let before = trainer.session().state_dict()?;
+        let after = trained(&mut trainer)?;
+        for ((name, before), (_, after)) in before.iter().zip(&after) {
+            let frozen = name.starts_with("conv0.") || name.starts_with("bn0.");
+            // A bias before a batch norm has no gradient but rounding.
+            if name != "conv1.bias" && frozen != (before == after) {
+                return Ok(Err(format!("{name} is frozen: {frozen}, and stayed: {}", before == after)));
+            }
+        }
+        // No gradient is computed in front of the first parameter that learns.
+        let backward = |scope: &str| {
+            let groups = &trainer.plan().groups;
+            groups.iter().any(|g| &*g.scope == scope && g.phase == striate::graph::Phase::Backward)
+        };
+        match (backward("conv0"), backward("conv1")) {
+            (false, true) => Ok(Ok(())),
+            found => Ok(Err(format!("backward launches of conv0 and conv1: {found:?}"))),
+        }
+    };
+    check().map_err(text)?
+}
+
+pub fn rules_change_rate_and_decay(device: &Device) -> Outcome {
+    let run = |rules: Rules, weight_decay: f32| -> Result<(State, State)> {
+        let optimizer = Optimizer::Sgd(SgdConfig { weight_decay, ..Default::default() });
+        let recipe = Recipe { optimizer, rules, clip_norm: Some(1e6), ..Default::default() };
+        let mut trainer = trainer(device, false, 12, &TrainConfig { epochs: 1, recipe, ..config() })?;
+        let before = trainer.session().state_dict()?;
+        Ok((before, trained(&mut trainer)?))
+    };
+    let check = || -> Result<Outcome> {
+        let (before, plain) = run(Rules::default(), 0.0)?;
+        let (_, decayed) = run(Rules::default(), 0.5)?;
+        let rules = Rules {
+            lr_scale: vec![(Rules::pattern("fc.bias")?, 0.0), (Rules::pattern("fc.*")?, 2.0)],
+            no_decay: Rules::patterns(&["conv0.w*"])?,
+            no_decay_1d: true,
+            ..Default::default()
+        };
+        let (_, ruled) = run(rules, 0.5)?;
+        let same = |name: &str, a: &State, b: &State| get(a, name) == get(b, name);
+        let expectations = [
+            ("decay changes conv0.weight", !same("conv0.weight", &plain, &decayed)),
+            ("conv0.weight has none", same("conv0.weight", &plain, &ruled)),
+            ("conv1.weight has it", same("conv1.weight", &decayed, &ruled)),
+            ("biases have none", same("conv1.bias", &plain, &ruled)),
+            ("fc.bias has no rate", same("fc.bias", &before, &ruled)),
+        ];
+        if let Some((what, _)) = expectations.iter().find(|(_, holds)| !holds) {
+            return Ok(Err(format!("not so: {what}")));
+        }
+        let moved = |to: &State| {
+            let [from, to] = [&before, to].map(|s| get(s, "fc.weight").as_f32());
+            Tensor::f32([from.len()], from.iter().zip(to).map(|(a, b)| b - a).collect())
+        };
+        let twice: Vec<f32> = moved(&decayed)?.as_f32().iter().map(|v| 2.0 * v).collect();
+        Ok(compare(
+            "fc.weight at twice the rate",
+            &moved(&ruled)?,
+            &Tensor::f32([twice.len()], twice)?,
+            1e-5,
+            1e-4,
+        ))
+    };
+    check().map_err(text)?
+}
+
+/// One step an epoch, so that the weights after each are known.
+pub fn averages_follow_the_weights(device: &Device) -> Outcome {
+    let check = || -> Result<Outcome> {
+        let recipe = Recipe { ema: Some(0.75), ..Default::default() };
+        let mut trainer = trainer(device, true, 12, &TrainConfig { epochs: 4, recipe, ..config() })?;
+        let mut average: Vec<Vec<f64>> = Vec::new();
+        let numbers = |t: &Tensor| t.as_f32().iter().map(|v| f64::from(*v)).collect::<Vec<f64>>();
+        for (_, tensor) in trainer.session().state_dict()? {
+            average.push(numbers(&tensor));
+        }
+        let mut last = None;
+        for _ in 0..4 {
+            last = epoch(&mut trainer)?.test;
+            for (average, (_, tensor)) in average.iter_mut().zip(trainer.session().state_dict()?) {
+                for (a, new) in average.iter_mut().zip(numbers(&tensor)) {
+                    *a = 0.75 * *a + 0.25 * new;
+                }
+            }
+        }
+        for ((name, got), want) in trainer.weights()?.iter().zip(average) {
+            let want = Tensor::f32(got.shape().to_vec(), want.iter().map(|v| *v as f32).collect())?;
+            if let Err(error) = compare(name, got, &want, 1e-5, 1e-3) {
+                return Ok(Err(error));
+            }
+        }
+        // What is tested is the average.
+        let averaged = trainer.weights()?;
+        let mut plain = crate::support::trainer(device, true, 12, &config())?;
+        averaged.iter().try_for_each(|(name, tensor)| plain.session().write(name, tensor))?;
+        let (tested, want) = (last.map(|score| score.loss), plain.test()?.loss);
+        match tested {
+            Some(loss) if (loss - want).abs() < 1e-6 => Ok(Ok(())),
+            other => Ok(Err(format!("the last test's loss is {other:?}, the average's {want}"))),
+        }
+    };
+    check().map_err(text)?
+}
+
+/// A step that is wholly its own is a plain one; one that is wholly its partner's is a plain one with their labels; in
+/// between, one that is linear in the share.
+pub fn mixed_pictures_count_by_their_shares(device: &Device) -> Outcome {
+    let step = |mixed: bool, labels: [&[u32]; 2], share: f32| -> Result<State> {
+        let optimizer = Optimizer::Sgd(SgdConfig { momentum: 0.0, weight_decay: 0.0, nesterov: false });
+        let recipe = Recipe { optimizer, mixed, ..Default::default() };
+        let graph = training_graph(&Small { norm: false, classes: 3 }, [3, 1, 8, 8], &recipe)?;
+        let mut session = Session::new(device, vec![Plan::new(&graph, device.target())?])?;
+        session.initialize(1)?;
+        let images = fill(4, 3 * 64, 1.0);
+        let shares = [[share], [1.0 - share]];
+        let schedule = [0.5f32, 1.0, 1.0];
+        let mut inputs: Vec<(&str, &[u8])> = vec![
+            ("images", bytemuck::cast_slice(&images)),
+            ("labels", bytemuck::cast_slice(labels[0])),
+            (Optimizer::SCHEDULE, bytemuck::cast_slice(&schedule)),
+        ];
+        if mixed {
+            inputs.extend([
+                ("partners", bytemuck::cast_slice::<u32, u8>(labels[1])),
+                (Recipe::SHARE, bytemuck::cast_slice(&shares[0])),
+                (Recipe::PARTNER_SHARE, bytemuck::cast_slice(&shares[1])),
+            ]);
+        }
+        session.run(0, &inputs)?;
+        session.state_dict()
+    };
+    let check = || -> Result<Outcome> {
+        let (own, partners): (&[u32], &[u32]) = (&[0, 1, 2], &[2, 2, 0]);
+        let [a, b] = [own, partners].map(|labels| step(false, [labels, labels], 1.0));
+        let (a, b) = (a?, b?);
+        for share in [1.0, 0.0, 0.3] {
+            let got = step(true, [own, partners], share)?;
+            for (((name, got), (_, a)), (_, b)) in got.iter().zip(&a).zip(&b) {
+                let mix = |(a, b): (&f32, &f32)| share * a + (1.0 - share) * b;
+                let want = a.as_f32().iter().zip(b.as_f32()).map(mix).collect();
+                let want = Tensor::f32(a.shape().to_vec(), want)?;
+                if let Err(error) = compare(&format!("{name} at {share}"), got, &want, 1e-5, 1e-3) {
+                    return Ok(Err(error));
+                }
+            }
+        }
+        Ok(Ok(()))
+    };
+    check().map_err(text)?
+}
+
+/// Paused after each step, and read meanwhile: the same bits, and the same report.
+pub fn a_paused_epoch_goes_on(device: &Device) -> Outcome {
+    let check = || -> Result<Outcome> {
+        let mix = Some(Mix { mixup: 0.4, cutmix: 0.4 });
+        let config = TrainConfig { mix, accumulate: 2, ..config() };
+        let mut whole = trainer(device, true, 40, &config)?;
+        let mut paused = trainer(device, true, 40, &config)?;
+        for _ in 0..2 {
+            let want = epoch(&mut whole)?;
+            let mut pauses = 0;
+            let got = loop {
+                let report = paused.epoch(&mut |_| ControlFlow::Break(()))?;
+                if report.test.is_some() {
+                    break report;
+                }
+                pauses += 1;
+                paused.session().state_dict()?;
+            };
+            if (got.train, got.test, got.lr) != (want.train, want.test, want.lr) || pauses == 0 {
+                return Ok(Err(format!("after {pauses} pauses {got:?}, expected {want:?}")));
+            }
+        }
+        match whole.session().state_dict()? == paused.session().state_dict()? {
+            true => Ok(Ok(())),
+            false => Ok(Err("pauses change the weights".into())),
+        }
+    };
+    check().map_err(text)?
+}
+
+pub fn a_head_for_other_classes_begins_anew(device: &Device) -> Outcome {
+    let check = || -> Result<Outcome> {
+        let dir = tempfile::tempdir().expect("a folder for a file");
+        let path = dir.path().join("four.safetensors");
+        let model = Small { norm: true, classes: 4 };
+        let mut four =
+            striate::train::Trainer::new(device, &model, split(24, 4), TrainConfig { seed: 9, ..config() })?;
+        let theirs = four.session().state_dict()?;
+        write(&path, &theirs, &Default::default())?;
+        let weights = Weights::read(&path)?;
+
+        let mut three = trainer(device, true, 24, &config())?;
+        let fresh = three.session().state_dict()?;
+        if three.load(&weights, Fit::Strict).is_ok() {
+            return Ok(Err("a strict fit took a head for other classes".into()));
+        }
+        let loaded = three.load(&weights, Fit::Body { classes: 3 })?;
+        let now = three.session().state_dict()?;
+        for (name, tensor) in &now {
+            let want = if name.starts_with("fc.") { get(&fresh, name) } else { get(&theirs, name) };
+            if tensor != want {
+                return Ok(Err(format!("{name} is not what it should be")));
+            }
+        }
+        match loaded.begun_anew == ["fc.weight", "fc.bias"] {
+            true => Ok(Ok(())),
+            false => Ok(Err(format!("{loaded:?}"))),
+        }
+    };
+    check().map_err(text)?
+}
+
+pub fn settings_that_make_no_sense_are_refused(device: &Device) -> Outcome {
+    let rules = |rules: Rules| TrainConfig { recipe: Recipe { rules, ..Default::default() }, ..config() };
+    let pattern = |p: &str| Rules::pattern(p).expect("it is one");
+    let wrong = [
+        ("accumulate", TrainConfig { accumulate: 5, ..config() }),
+        ("accumulate", TrainConfig { accumulate: 0, ..config() }),
+        ("ema", TrainConfig { recipe: Recipe { ema: Some(1.0), ..Default::default() }, ..config() }),
+        ("mixup", TrainConfig { mix: Some(Mix { mixup: -1.0, cutmix: 0.0 }), ..config() }),
+        ("cutmix", TrainConfig { mix: Some(Mix { mixup: 0.1, cutmix: f32::NAN }), ..config() }),
+        ("freeze", rules(Rules { freeze: vec![pattern("layer9.*")], ..Default::default() })),
+        ("freeze", rules(Rules { freeze: vec![pattern("*")], ..Default::default() })),
+        ("no_decay", rules(Rules { no_decay: vec![pattern("bn7")], ..Default::default() })),
+        ("lr_scale", rules(Rules { lr_scale: vec![(pattern("fc.*"), f32::INFINITY)], ..Default::default() })),
+    ];
+    for (name, config) in wrong {
+        match trainer(device, true, 24, &config).map(|_| ()) {
+            Err(Error::Argument { name: found, .. }) if found == name => {}
+            other => return Err(format!("expected an error about {name}, found {other:?}")),
+        }
+    }
+    match Rules::pattern("[a") {
+        Err(Error::Argument { .. }) => Ok(()),
+        other => Err(format!("[a is taken for a pattern: {other:?}")),
+    }
+}
