@@ -57,14 +57,14 @@ impl Net {
 #[derive(Clone, Copy)]
 struct Gap {
     points: f64,
-    /// Two standard errors of such a difference between two independent shares of so many pictures.
+    /// Three standard errors of such a difference between two independent shares of so many pictures.
     chance: f64,
 }
 
 impl Gap {
     fn new(deep: f64, shallow: f64, pictures: usize) -> Self {
         let variance = |percent: f64| percent * (100.0 - percent) / pictures as f64;
-        Self { points: deep - shallow, chance: 2.0 * (variance(deep) + variance(shallow)).sqrt() }
+        Self { points: deep - shallow, chance: 3.0 * (variance(deep) + variance(shallow)).sqrt() }
     }
 
     fn is_worse(self) -> bool {
@@ -162,7 +162,7 @@ pub fn report(nets: &[Net]) -> String {
     }
     text + "\n"
         + &words(nets)
-        + "\n\nOne seed; up to two standard errors of such shares are taken for chance.\n"
+        + "\n\nOne seed; up to three standard errors of such shares are taken for chance.\n"
 }
 
 /// A row for each epoch of each network, errors in percent.
