@@ -159,6 +159,12 @@ impl Gpu {
         self.created.load(Ordering::Relaxed)
     }
 
+    /// Bytes of device memory that are allocated now, staging included; `None` where the driver's interface does not
+    /// tell.
+    pub fn allocated_bytes(&self) -> Option<u64> {
+        self.device.generate_allocator_report().map(|report| report.total_allocated_bytes)
+    }
+
     /// Fails if the device was lost or reported an error since it was opened.
     pub(super) fn check(&self) -> Result<()> {
         match &*lock(&self.failure) {

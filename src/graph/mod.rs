@@ -91,6 +91,8 @@ pub struct Value {
 pub enum Phase {
     /// From the inputs to the outputs.
     Forward,
+    /// Values of the forward pass that were not kept, computed again for their gradients.
+    Recompute,
     /// Gradients.
     Backward,
     /// The optimiser and running statistics.
@@ -98,10 +100,11 @@ pub enum Phase {
 }
 
 impl Phase {
-    /// `forward`, `backward` or `update`.
+    /// `forward`, `recompute`, `backward` or `update`.
     pub fn name(self) -> &'static str {
         match self {
             Phase::Forward => "forward",
+            Phase::Recompute => "recompute",
             Phase::Backward => "backward",
             Phase::Update => "update",
         }
@@ -372,6 +375,12 @@ impl Graph {
         }
         graph.nodes = nodes;
         graph
+    }
+
+    /// A value like another, which a node of [`Self::with_nodes`] is to compute.
+    pub(crate) fn like(&mut self, value: ValueId) -> ValueId {
+        let Value { ty, name, role } = self.value(value).clone();
+        self.push_value(ty, name, role)
     }
 
     /// An [`Error::Shape`] of an op in the current scope.

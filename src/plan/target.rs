@@ -148,6 +148,9 @@ pub struct Target {
     pub ways: Vec<(Pass, ConvAlgorithm)>,
     /// Whether operations that follow each other may become one.
     pub fuse: bool,
+    /// Whether values of the forward pass are computed again for the backward pass where that saves memory. Results
+    /// are the same to the bit.
+    pub recompute: bool,
     /// Whether convolutions may be computed by fewer multiplications, whose results are a little farther from the
     /// definition's; see [`crate::op::Conv2d`].
     pub winograd: bool,
@@ -174,6 +177,7 @@ impl Target {
             conv: ConvAlgorithm::Auto,
             ways: Vec::new(),
             fuse: true,
+            recompute: false,
             winograd: true,
             forced: Vec::new(),
             tuned: Tuned::default(),
