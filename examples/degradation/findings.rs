@@ -57,14 +57,14 @@ impl Net {
 #[derive(Clone, Copy)]
 struct Gap {
     points: f64,
-    /// Two standard errors of such a difference between two independent shares of so many pictures.
+    /// Three standard errors of such a difference between two independent shares of so many pictures.
     chance: f64,
 }
 
 impl Gap {
     fn new(deep: f64, shallow: f64, pictures: usize) -> Self {
         let variance = |percent: f64| percent * (100.0 - percent) / pictures as f64;
-        Self { points: deep - shallow, chance: 2.0 * (variance(deep) + variance(shallow)).sqrt() }
+        Self { points: deep - shallow, chance: 3.0 * (variance(deep) + variance(shallow)).sqrt() }
     }
 
     fn is_worse(self) -> bool {
@@ -78,7 +78,7 @@ impl Gap {
     }
 }
 
-/// The deepest network beside a shallower one of the same family.
+/// A family's deepest network beside the shallower one that learned best.
 struct Pair<'a> {
     deep: &'a Net,
     shallow: &'a Net,
@@ -87,10 +87,15 @@ struct Pair<'a> {
 }
 
 impl<'a> Pair<'a> {
-    fn of(nets: &'a [Net], family: Family, deep: usize, shallow: usize) -> Option<Self> {
-        let net = |depth| nets.iter().find(|net| net.family == family && net.depth == depth);
-        let (deep, shallow) = (net(deep)?, net(shallow)?);
-        let (of_deep, of_shallow, [train, test]) = (deep.end()?, shallow.end()?, deep.pictures);
+    /// Of the networks trained to the end.
+    fn of(nets: &'a [Net], family: Family) -> Option<Self> {
+        let ends =
+            || nets.iter().filter(|net| net.family == family).filter_map(|net| Some((net, net.end()?)));
+        let (deep, of_deep) = ends().max_by_key(|(net, _)| net.depth)?;
+        let shallower = ends().filter(|(net, _)| net.depth < deep.depth);
+        let (shallow, of_shallow) =
+            shallower.min_by(|(_, a), (_, b)| a.train_error.total_cmp(&b.train_error))?;
+        let [train, test] = deep.pictures;
         let train = Gap::new(of_deep.train_error, of_shallow.train_error, train);
         let test = Gap::new(of_deep.test_error, of_shallow.test_error, test);
         Some(Self { deep, shallow, train, test })
@@ -106,22 +111,18 @@ impl<'a> Pair<'a> {
     }
 }
 
-/// The finding in words: the deepest plain network beside the shallower one that learned best, then the residual networks
-/// of the same depths, then what follows.
+/// The finding in words: the deepest plain network beside the shallower one that learned best, the same of the residual
+/// networks, then what follows.
 pub fn words(nets: &[Net]) -> String {
-    let finished = nets.iter().filter_map(|net| Some((net, net.end()?.train_error)));
-    let plain: Vec<_> = finished.filter(|(net, _)| net.family == Family::Plain).collect();
-    let deepest = plain.iter().map(|(net, _)| net.depth).max().unwrap_or(0);
-    let shallower = plain.iter().filter(|(net, _)| net.depth < deepest);
-    let Some((best, _)) = shallower.min_by(|(_, a), (_, b)| a.total_cmp(b)) else {
+    let Some(plain) = Pair::of(nets, Family::Plain) else {
         return "Nothing follows before two plain networks of different depths are trained.".into();
     };
-    let pair = |family| Pair::of(nets, family, deepest, best.depth);
-    let plain = pair(Family::Plain).expect("both are finished");
-    let Some(residual) = pair(Family::Residual) else {
-        return format!("{} Their residual twins are not trained yet.", plain.words());
-    };
-    format!("{} {} {}", plain.words(), residual.words(), conclusion(&plain, &residual))
+    match Pair::of(nets, Family::Residual).filter(|residual| residual.deep.depth == plain.deep.depth) {
+        Some(residual) => {
+            format!("{} {} {}", plain.words(), residual.words(), conclusion(&plain, &residual))
+        }
+        None => format!("{} Its residual twin is not trained yet.", plain.words()),
+    }
 }
 
 fn conclusion(plain: &Pair, residual: &Pair) -> &'static str {
@@ -161,7 +162,7 @@ pub fn report(nets: &[Net]) -> String {
     }
     text + "\n"
         + &words(nets)
-        + "\n\nOne seed; up to two standard errors of such shares are taken for chance.\n"
+        + "\n\nOne seed; up to three standard errors of such shares are taken for chance.\n"
 }
 
 /// A row for each epoch of each network, errors in percent.
@@ -226,7 +227,7 @@ mod tests {
     fn what_is_not_finished_is_not_compared() {
         let mut nets = nets([[10.0, 12.0], [25.0, 26.0], [9.0, 11.0], [8.5, 11.0]]);
         nets[4].finished = false;
-        assert!(words(&nets).ends_with("Their residual twins are not trained yet."));
+        assert!(words(&nets).ends_with("Its residual twin is not trained yet."));
         assert!(report(&nets).contains("| resnet56-a | 1000 | not finished"));
         assert!(words(&nets[..1]).starts_with("Nothing follows"));
         assert!(words(&[]).starts_with("Nothing follows"));

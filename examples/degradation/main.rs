@@ -24,7 +24,7 @@ use work::{Work, part};
 #[derive(Parser)]
 struct Args {
     /// Layers of the networks, 6n + 2
-    #[arg(long, value_delimiter = ',', default_value = "8,20,32,56")]
+    #[arg(long, value_delimiter = ',', value_parser = depth, default_value = "8,20,32,56")]
     depths: Vec<usize>,
     /// auto, gpu, cpu, an adapter's number or a part of its name; see `striate devices`
     #[arg(long, default_value = "auto")]
@@ -59,6 +59,11 @@ struct Args {
     /// Folder for the results
     #[arg(long, default_value = "runs/degradation")]
     out: PathBuf,
+}
+
+fn depth(text: &str) -> std::result::Result<usize, &'static str> {
+    let depth = text.parse().ok().filter(|depth| *depth >= 8 && depth % 6 == 2);
+    depth.ok_or("expected 6n + 2 layers: 8, 14, 20, ...")
 }
 
 const PICTURES: u32 = 2000;

@@ -52,7 +52,7 @@ fn panel(
         .configure_mesh()
         .x_desc("epoch")
         .y_desc("error, %")
-        .light_line_style(WHITE)
+        .max_light_lines(1)
         .x_label_formatter(&|x| if x.fract() == 0.0 { format!("{x:.0}") } else { String::new() })
         .draw()?;
     for (net, color) in nets.iter().zip(COLORS.iter().cycle()) {
