@@ -1,0 +1,34 @@
+//! Seeing what a network learned. Every view is a call that gives arrays; `striate see` draws them.
+//!
+//! A [`Lens`] is a network with its weights, looked into: what its layers give, and how that depends on the pictures. All
+//! of it is computed on the device, a batch of pictures at a time.
+//!
+//! ```no_run
+//! use striate::data::Preprocessing;
+//! use striate::infer::Predictor;
+//! use striate::see::Lens;
+//! use striate::weights::{Fit, Weights};
+//! use striate::{Device, models};
+//!
+//! let preprocessing = Preprocessing::named("cifar10")?;
+//! let model = models::by_name("resnet20", 3, 10)?;
+//! let mut predictor = Predictor::new(&Device::select("cpu")?, &*model, preprocessing.size, 1)?;
+//! predictor.load(&Weights::read("model.safetensors".as_ref())?, Fit::Strict)?;
+//! let weights = predictor.session().state_dict()?;
+//! let lens = Lens::new(&Device::select("auto")?, &*model, weights, preprocessing, 32)?;
+//! let picture = lens.preprocessing().read("cat.png".as_ref())?;
+//! let channels = &lens.activations(&picture, &["layer1.0"])?[0];
+//! assert_eq!(channels.shape(), [1, 16, 32, 32]);
+//! # Ok::<(), striate::Error>(())
+//! ```
+
+pub mod canvas;
+mod lens;
+mod pictures;
+mod probe;
+mod record;
+
+pub use lens::{Layer, Lens};
+pub use pictures::Pictures;
+pub use probe::{Gradients, Probe};
+pub use record::{Album, Record, RecordFile};
