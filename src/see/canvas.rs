@@ -5,6 +5,7 @@ use colorous::{Color, Gradient};
 use font8x8::{BASIC_FONTS, UnicodeFonts};
 use image::imageops::{self, FilterType};
 use image::{Rgb, RgbImage};
+use std::ops::Range;
 
 const WHITE: Rgb<u8> = Rgb([255; 3]);
 const INK: Rgb<u8> = Rgb([40; 3]);
@@ -110,6 +111,28 @@ pub fn enlarge(picture: &RgbImage, times: u32) -> RgbImage {
 /// How many times a side is to be enlarged so that it has about so many pixels, and 1 at least.
 pub fn times_to(side: usize, pixels: usize) -> u32 {
     (pixels / side.max(1)).max(1) as u32
+}
+
+/// A picture brought to about so many pixels across: a small one with every pixel as a square, a large one smoothly.
+pub fn fit(picture: &RgbImage, pixels: u32) -> RgbImage {
+    match picture.width() <= pixels {
+        true => enlarge(picture, pixels / picture.width().max(1)),
+        false => {
+            let height = (picture.height() * pixels / picture.width()).max(1);
+            imageops::resize(picture, pixels, height, FilterType::Triangle)
+        }
+    }
+}
+
+/// Draws the edge of a box of rows and columns, as far as it lies in the picture, `thick` pixels inwards.
+pub fn outline(picture: &mut RgbImage, [rows, columns]: [Range<isize>; 2], thick: isize, color: Rgb<u8>) {
+    let inside = |range: &Range<isize>, x: isize| range.start + thick <= x && x < range.end - thick;
+    for (x, y, pixel) in picture.enumerate_pixels_mut() {
+        let (x, y) = (x as isize, y as isize);
+        if rows.contains(&y) && columns.contains(&x) && !(inside(&rows, y) && inside(&columns, x)) {
+            *pixel = color;
+        }
+    }
 }
 
 /// A picture to look at, with what is written over it.

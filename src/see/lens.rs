@@ -2,7 +2,7 @@
 
 use super::{Gradients, Probe};
 use crate::data::Preprocessing;
-use crate::graph::{Graph, Phase, Role, ValueId};
+use crate::graph::{Axis, Graph, Phase, Role, ValueId};
 use crate::infer::inference_graph;
 use crate::models::Model;
 use crate::op::{Op, Softmax};
@@ -144,6 +144,18 @@ impl Lens {
             );
             Error::argument("layer", problem)
         })
+    }
+
+    /// Where the elements of a layer look on the pictures, vertically and horizontally.
+    ///
+    /// # Errors
+    ///
+    /// As [`layer`](Self::layer).
+    pub fn receptive_field(&self, layer: &str) -> Result<[Axis; 2]> {
+        let value = self.layer(layer)?.value;
+        let fields = self.graph.receptive_fields(self.value(Self::IMAGES)?);
+        fields[value.index()]
+            .ok_or_else(|| Error::argument("layer", format!("{layer} does not depend on the pictures")))
     }
 
     /// A parameter of the network by its name.

@@ -23,12 +23,28 @@
 //! ```
 
 pub mod canvas;
+mod grid;
 mod lens;
+mod neighbours;
+mod pca;
+mod peaks;
 mod pictures;
 mod probe;
+mod receptive;
 mod record;
+mod rows;
+mod tsne;
 
+pub use grid::grid;
 pub use lens::{Layer, Lens};
+pub use neighbours::{Agreement, Neighbour, agreement, nearest, nearest_others};
+pub use pca::{Principal, principal_components};
+pub use peaks::{Peak, Peaks, peaks};
 pub use pictures::Pictures;
 pub use probe::{Gradients, Probe};
+pub use receptive::{EffectiveField, effective_field};
 pub use record::{Album, Record, RecordFile};
+pub use tsne::{Map, MapConfig, map};
+
+/// Batches that views which go through many pictures have in memory at a time: as many as are in flight on a GPU.
+const BATCHES: usize = 3;

@@ -130,12 +130,25 @@ impl Gradients {
             return Err(Error::argument("channels", problem));
         }
         channels.iter().try_for_each(|channel| self.layer.check_channel(*channel))?;
-        let (pixels, all) = (self.layer.pixels(), self.layer.channels());
-        let batch = self.probe.batch;
+        let pixels = self.layer.pixels();
+        self.run_from(images, |picture, upstream| {
+            upstream[channels[picture] * pixels..][..pixels].fill(1.0 / pixels as f32);
+        })
+    }
+
+    /// The same for any sum of what the layer gives: `weigh` gets the number of a picture, and zeros of the layer's shape to
+    /// write the share of each element into.
+    ///
+    /// # Errors
+    ///
+    /// As [`Probe::run`].
+    pub fn run_from(&mut self, images: &[f32], weigh: impl Fn(usize, &mut [f32])) -> Result<Vec<Tensor>> {
+        let len = self.layer.channels() * self.layer.pixels();
+        let (batch, pictures) = (self.probe.batch, images.len() / self.probe.image_len);
         self.probe.run_with(images, |first| {
-            let mut upstream = vec![0.0; batch * all * pixels];
-            for (i, channel) in channels[first..].iter().take(batch).enumerate() {
-                upstream[(i * all + channel) * pixels..][..pixels].fill(1.0 / pixels as f32);
+            let mut upstream = vec![0.0; batch * len];
+            for (picture, upstream) in (first..pictures).zip(upstream.chunks_exact_mut(len)) {
+                weigh(picture, upstream);
             }
             Some((Self::UPSTREAM, upstream))
         })

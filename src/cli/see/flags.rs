@@ -4,9 +4,10 @@ use crate::cli::eval::{check, of_data};
 use crate::cli::flags::DeviceFlags;
 use crate::cli::network::{Network, NetworkFlags, class_names};
 use crate::cli::predict::find;
+use image::RgbImage;
 use std::path::PathBuf;
 use striate::data::{self, Preprocessing, Split};
-use striate::see::{Lens, Pictures};
+use striate::see::{Lens, Pictures, canvas};
 use striate::{Device, Error, Result};
 
 /// The network, and where a view goes.
@@ -155,6 +156,20 @@ impl Subject {
         match &self.names {
             Some(names) => names[class].clone(),
             None => format!("class {class}"),
+        }
+    }
+
+    /// What a picture looks like.
+    pub fn photo(&self, pictures: &Pictures, index: usize) -> RgbImage {
+        let [_, _, width] = self.lens.image_shape();
+        canvas::photo(pictures.image(index), &self.lens.preprocessing().normalization, width)
+    }
+
+    /// What a picture is called beside it: its class, or a file's name without its folder.
+    pub fn called(&self, pictures: &Pictures, index: usize) -> String {
+        match &pictures.labels {
+            Some(labels) => self.class(labels[index]),
+            None => pictures.names[index].rsplit(['/', '\\']).next().unwrap_or_default().to_owned(),
         }
     }
 }
