@@ -25,7 +25,7 @@ pub struct Args {
 }
 
 /// Pixels across that a picture is drawn with, and of the frame around it.
-const SIDE: u32 = 128;
+const SIDE: u32 = 144;
 const FRAME: isize = 4;
 /// Frames of neighbours of the picture's class and of others: colours that all eyes tell apart.
 const SAME: Rgb<u8> = Rgb([31, 119, 180]);

@@ -30,7 +30,7 @@ pub struct Args {
 }
 
 /// Pixels across that pictures and patches are drawn with.
-const SIDE: u32 = 128;
+const SIDE: u32 = 144;
 const CHANNELS: usize = 8;
 const FRAME: Rgb<u8> = Rgb([230, 0, 120]);
 /// What a field sees of the padding.
