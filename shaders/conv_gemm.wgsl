@@ -4,7 +4,7 @@
 //   y[n, o, oy, ox] = bias[o] + sum over c, ky, kx of  x[n, g(o) + c, iy, ix] * w(o, c, ky, kx)
 //
 // with iy = oy * stride_h - padding_h + ky * dilation_h, ix likewise, zeros outside the picture, and g(o) the first channel of o's
-// group. w(o, c, ky, kx) lies at group * w_group + o * w_out + c * w_in + w_start + ky * w_down + kx * w_right, y(n, o, oy, ox) at (n, o) *
+// group; then the epilogue (conv_epilogue.wgsl). w(o, c, ky, kx) lies at group * w_group + o * w_out + c * w_in + w_start + ky * w_down + kx * w_right, y(n, o, oy, ox) at (n, o) *
 // y_plane + y_start + oy * y_down + ox * y_right. So the same kernel computes a gradient with respect to the input: the channels'
 // roles exchanged, the filters turned around by negative steps, and at a larger stride one launch for each phase, that is for
 // the pixels whose row and column have the same remainders. Sizes and channels are those of one group, except for `groups`.
@@ -13,20 +13,17 @@
 // or else 0. Dispatch: groups * ceil(m / {{ tile_m }}) * ceil(n / {{ tile_n }}) workgroups, m innermost.
 
 // uses panels.wgsl
+// uses conv_gemm_params.wgsl
+// uses conv_epilogue.wgsl
 
-struct ConvGemm {
-    batch: u32, in_channels: u32, in_h: u32, in_w: u32, out_channels: u32, out_h: u32, out_w: u32,
-    kernel_h: u32, kernel_w: u32, stride_h: u32, stride_w: u32, dilation_h: u32, dilation_w: u32, padding_h: u32, padding_w: u32, groups: u32,
-    w_group: u32, w_out: u32, w_in: u32, w_start: u32, w_down: u32, w_right: u32,
-    y_plane: u32, y_start: u32, y_down: u32, y_right: u32,
-    has_bias: u32, k_per_slice: u32,
-}
+alias Value = f32;
 
 @group(0) @binding(0) var<uniform> params: ConvGemm;
 @group(0) @binding(1) var<storage, read> x: array<f32>;
 @group(0) @binding(2) var<storage, read> w: array<f32>;
 @group(0) @binding(3) var<storage, read> bias: array<f32>;
-@group(0) @binding(4) var<storage, read_write> y: array<f32>;
+@group(0) @binding(4) var<storage, read> residual: array<f32>;
+@group(0) @binding(5) var<storage, read_write> y: array<f32>;
 
 {%- set taps = taps_h * taps_w %}
 
@@ -77,10 +74,10 @@ fn store(g: u32, o: u32, pixel: u32, value: f32) {
     if (o >= params.out_channels || pixel >= params.batch * pixels) { return; }
     let channel = g * params.out_channels + o;
     let plane = pixel / pixels * params.groups * params.out_channels + channel;
-    let at = params.y_start + pixel % pixels / params.out_w * params.y_down + pixel % params.out_w * params.y_right;
+    let at = plane * params.y_plane + params.y_start + pixel % pixels / params.out_w * params.y_down + pixel % params.out_w * params.y_right;
     var shift = 0.0;
     if (params.has_bias == 1u) { shift = bias[channel]; }
-    y[plane * params.y_plane + at] = value + shift;
+    y[at] = finished(value + shift, at);
 }
 
 @compute @workgroup_size({{ threads }})

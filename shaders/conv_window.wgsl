@@ -5,7 +5,7 @@
 //   y[n, o, oy, ox] = bias[o] + sum over c, ky, kx of  x[n, g(o) + c, iy, ix] * w(o, c, ky, kx)
 //
 // with iy = oy * stride_h - padding_h + ky * dilation_h, ix = ox * {{ stride }} - padding_w + kx, zeros outside the picture, and g(o) the
-// first channel of o's group. x: [batch, groups * in_channels, in_h, in_w]; y(n, o, oy, ox) lies at (n, o) * y_plane + y_start + oy *
+// first channel of o's group; then the epilogue (conv_epilogue.wgsl). x: [batch, groups * in_channels, in_h, in_w]; y(n, o, oy, ox) lies at (n, o) * y_plane + y_start + oy *
 // y_down + ox * y_right, so that one phase of an input gradient at stride 2 can be written by itself.
 // w: as conv_pack.wgsl leaves it, a line of weights for each group, block of {{ channels }} channels, channel c and window of taps.
 //
@@ -15,23 +15,19 @@
 // subgroup has lanes, and a power of two of them. This is: quads {{ quads }}, handed {{ handed }}.
 // Needs subgroups of exactly {{ subgroup }} lanes. Dispatch: a workgroup for each {{ threads }} tiles and block of channels, blocks innermost.
 
-struct ConvWindow {
-    batch: u32, in_channels: u32, in_h: u32, in_w: u32, out_channels: u32, out_h: u32, out_w: u32,
-    kernel_h: u32, kernel_w: u32, stride_h: u32, stride_w: u32, dilation_h: u32, padding_h: u32, padding_w: u32, groups: u32,
-    y_plane: u32, y_start: u32, y_down: u32, y_right: u32,
-    across: u32, line: u32, channels: u32, taps_h: u32, taps_w: u32, has_bias: u32, images_per_slice: u32,
-}
+// uses conv_window_rows.wgsl
+// uses conv_epilogue.wgsl
 
-{%- set columns = 3 * stride + taps_w %}
-{%- set edge = 1 if taps_w == 3 else 0 %}
-{%- set input_rows = (rows - 1) * stride + taps_h if taps_h > 1 else rows %}
 {%- set loads = (channels * taps_h * taps_w + 4 * subgroup - 1) // (4 * subgroup) %}
 
+alias Value = {{ 'vec4f' if quads else 'f32' }};
+
 @group(0) @binding(0) var<uniform> params: ConvWindow;
-@group(0) @binding(1) var<storage, read> x: array<{{ 'vec4f' if quads else 'f32' }}>;
+@group(0) @binding(1) var<storage, read> x: array<Value>;
 @group(0) @binding(2) var<storage, read> w: array<vec4f>;
 @group(0) @binding(3) var<storage, read> bias: array<f32>;
-@group(0) @binding(4) var<storage, read_write> y: array<{{ 'vec4f' if quads else 'f32' }}>;
+@group(0) @binding(4) var<storage, read> residual: array<Value>;
+@group(0) @binding(5) var<storage, read_write> y: array<Value>;
 
 @compute @workgroup_size({{ threads }})
 fn conv_window(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) groups: vec3u, @builtin(subgroup_id) subgroup: u32, @builtin(subgroup_invocation_id) lane: u32) {
@@ -73,16 +69,7 @@ fn conv_window(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) gro
         let kx = step % windows_w * {{ taps_w }}u;
 {%- endif %}
         let plane = (n * params.groups + g) * params.in_channels + c;
-{%- for r in range(input_rows) %}
-        // Above or left of the picture wraps to a huge number.
-   {%- if taps_h > 1 %}
-        let iy{{ r }} = oy * {{ stride }}u + ky + {{ r }}u - params.padding_h;
-   {%- else %}
-        let iy{{ r }} = (oy + {{ r }}u) * params.stride_h + ky * params.dilation_h - params.padding_h;
-   {%- endif %}
-        let in{{ r }} = iy{{ r }} < params.in_h;
-        let row{{ r }} = (plane * params.in_h + min(iy{{ r }}, params.in_h - 1u)) * params.in_w;
-{%- endfor %}
+{{- rows_of_picture() }}
 {%- for i in range(loads) %}
         let w{{ i }} = w[line + {{ i * subgroup }}u];
 {%- endfor %}
@@ -109,33 +96,13 @@ fn conv_window(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) gro
         let p{{ r }}_5 = select(0.0, x[to{{ r }} / 4u][to{{ r }} % 4u], in{{ r }} && left + 4u < params.in_w);
             {%- endif %}
          {%- endif %}
-         {%- for i in range(4 * stride) %}
-        let p{{ r }}_{{ i + 1 }} = q{{ r }}_{{ i // 4 }}.{{ 'xyzw'[i % 4] }};
-         {%- endfor %}
+         {{- pixels_of_quads(r, 1, 4 * stride) }}
       {%- endfor %}
    {%- else %}
-        // The padding is a multiple of four too, so each quad is in the row or out of it.
-        let left = ox - params.padding_w;
-      {%- for r in range(input_rows) %}
-         {%- for v in range((columns + 3) // 4) %}
-        let q{{ r }}_{{ v }} = select(vec4f(), x[(row{{ r }} + min(left + {{ 4 * v }}u, params.in_w - 4u)) / 4u], in{{ r }} && left + {{ 4 * v }}u < params.in_w);
-         {%- endfor %}
-         {%- for i in range(columns) %}
-        let p{{ r }}_{{ i }} = q{{ r }}_{{ i // 4 }}.{{ 'xyzw'[i % 4] }};
-         {%- endfor %}
-      {%- endfor %}
+      {{- load_quads() }}
    {%- endif %}
 {%- else %}
-        let ix = ox * {{ stride }}u + kx - params.padding_w;
-   {%- for i in range(columns) %}
-        let jn{{ i }} = ix + {{ i }}u < params.in_w;
-        let jx{{ i }} = min(ix + {{ i }}u, params.in_w - 1u);
-   {%- endfor %}
-   {%- for r in range(input_rows) %}
-      {%- for i in range(columns) %}
-        let p{{ r }}_{{ i }} = select(0.0, x[row{{ r }} + jx{{ i }}], in{{ r }} && jn{{ i }});
-      {%- endfor %}
-   {%- endfor %}
+   {{- load_pixels() }}
 {%- endif %}
 {%- for o in range(channels) %}
    {%- for t in range(taps_h * taps_w) %}
@@ -160,11 +127,11 @@ fn conv_window(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) gro
         if (oy + {{ r }}u < params.out_h) {
             let to = at + {{ o }}u * params.y_plane + {{ r }}u * params.y_down;
       {%- if quads %}
-            y[to / 4u] = vec4f({% for q in range(4) %}a{{ o }}_{{ r * 4 + q }}{% if not loop.last %}, {% endif %}{% endfor %}) + shift;
+            y[to / 4u] = finished(vec4f({% for q in range(4) %}a{{ o }}_{{ r * 4 + q }}{% if not loop.last %}, {% endif %}{% endfor %}) + shift, to / 4u);
       {%- else %}
-            y[to] = a{{ o }}_{{ r * 4 }} + shift;
+            y[to] = finished(a{{ o }}_{{ r * 4 }} + shift, to);
          {%- for q in range(1, 4) %}
-            if (ox + {{ q }}u < params.out_w) { y[to + {{ q }}u * params.y_right] = a{{ o }}_{{ r * 4 + q }} + shift; }
+            if (ox + {{ q }}u < params.out_w) { let to{{ q }} = to + {{ q }}u * params.y_right; y[to{{ q }}] = finished(a{{ o }}_{{ r * 4 + q }} + shift, to{{ q }}); }
          {%- endfor %}
       {%- endif %}
         }

@@ -13,17 +13,9 @@
 // Needs subgroups of exactly {{ subgroup }} lanes. Dispatch: a subgroup for each slice, block of {{ channels }} channels and {{ subgroup }} pairs of
 // input channel and window of taps, pairs innermost.
 
-struct ConvWindow {
-    batch: u32, in_channels: u32, in_h: u32, in_w: u32, out_channels: u32, out_h: u32, out_w: u32,
-    kernel_h: u32, kernel_w: u32, stride_h: u32, stride_w: u32, dilation_h: u32, padding_h: u32, padding_w: u32, groups: u32,
-    y_plane: u32, y_start: u32, y_down: u32, y_right: u32,
-    across: u32, line: u32, channels: u32, taps_h: u32, taps_w: u32, has_bias: u32, images_per_slice: u32,
-}
+// uses conv_window_rows.wgsl
 
-{%- set columns = 3 * stride + taps_w %}
-{%- set input_rows = (rows - 1) * stride + taps_h if taps_h > 1 else rows %}
 {%- set size = 4 if quads else 1 %}
-{%- set edge = 1 if taps_w == 3 else 0 %}
 {%- set loads = (channels * rows * 4 + size * subgroup - 1) // (size * subgroup) %}
 
 @group(0) @binding(0) var<uniform> params: ConvWindow;
@@ -78,21 +70,15 @@ fn conv_window_grad_weight(@builtin(workgroup_id) group: vec3u, @builtin(num_wor
         let from{{ i }} = ((n * params.groups + g) * params.out_channels + min(o{{ i }}, params.out_channels - 1u)) * params.out_h + min(oy + r{{ i }}, params.out_h - 1u);
         let on{{ i }} = o{{ i }} < params.out_channels && oy + r{{ i }} < params.out_h;
 {%- endfor %}
-{%- for r in range(input_rows) %}
-   {%- if taps_h > 1 %}
-        let iy{{ r }} = oy * {{ stride }}u + ky + {{ r }}u - params.padding_h;
-   {%- else %}
-        let iy{{ r }} = (oy + {{ r }}u) * params.stride_h + ky * params.dilation_h - params.padding_h;
-   {%- endif %}
-        let in{{ r }} = iy{{ r }} < params.in_h;
-        let row{{ r }} = (plane * params.in_h + min(iy{{ r }}, params.in_h - 1u)) * params.in_w;
-   {%- if quads and edge %}
+{{- rows_of_picture() }}
+{%- if quads and edge %}
+   {%- for r in range(input_rows) %}
         var last{{ r }} = 0.0;
       {%- if stride == 1 %}
         var q{{ r }}_0 = select(vec4f(), x[row{{ r }} / 4u], in{{ r }});
       {%- endif %}
-   {%- endif %}
-{%- endfor %}
+   {%- endfor %}
+{%- endif %}
         for (var ox = 0u; ox < params.out_w; ox += 4u) {
 {%- for i in range(loads) %}
    {%- if quads %}
@@ -111,9 +97,7 @@ fn conv_window_grad_weight(@builtin(workgroup_id) group: vec3u, @builtin(num_wor
             let q{{ r }}_{{ v }} = select(vec4f(), x[(row{{ r }} + ox * {{ stride }}u) / 4u + {{ v }}u], in{{ r }});
          {%- endfor %}
       {%- endif %}
-      {%- for i in range(4 * stride) %}
-            let p{{ r }}_{{ i + 1 }} = q{{ r }}_{{ i // 4 }}.{{ 'xyzw'[i % 4] }};
-      {%- endfor %}
+      {{- pixels_of_quads(r, 1, 4 * stride) }}
             let p{{ r }}_0 = last{{ r }};
             last{{ r }} = q{{ r }}_{{ stride - 1 }}.w;
       {%- if stride == 1 %}
@@ -121,27 +105,9 @@ fn conv_window_grad_weight(@builtin(workgroup_id) group: vec3u, @builtin(num_wor
       {%- endif %}
    {%- endfor %}
 {%- elif quads %}
-            // The padding is a multiple of four too, so each quad is in the row or out of it.
-            let left = ox - params.padding_w;
-   {%- for r in range(input_rows) %}
-      {%- for v in range((columns + 3) // 4) %}
-            let q{{ r }}_{{ v }} = select(vec4f(), x[(row{{ r }} + min(left + {{ 4 * v }}u, params.in_w - 4u)) / 4u], in{{ r }} && left + {{ 4 * v }}u < params.in_w);
-      {%- endfor %}
-      {%- for i in range(columns) %}
-            let p{{ r }}_{{ i }} = q{{ r }}_{{ i // 4 }}.{{ 'xyzw'[i % 4] }};
-      {%- endfor %}
-   {%- endfor %}
+   {{- load_quads() }}
 {%- else %}
-            let ix = ox * {{ stride }}u + kx - params.padding_w;
-   {%- for i in range(columns) %}
-            let jn{{ i }} = ix + {{ i }}u < params.in_w;
-            let jx{{ i }} = min(ix + {{ i }}u, params.in_w - 1u);
-   {%- endfor %}
-   {%- for r in range(input_rows) %}
-      {%- for i in range(columns) %}
-            let p{{ r }}_{{ i }} = select(0.0, x[row{{ r }} + jx{{ i }}], in{{ r }} && jn{{ i }});
-      {%- endfor %}
-   {%- endfor %}
+   {{- load_pixels() }}
 {%- endif %}
 {%- for o in range(channels) %}
    {%- for q in range(rows * 4) %}

@@ -3,6 +3,7 @@
 //
 //   copy        y = a                             (as words: integers pass unchanged)
 //   add         y = a + b
+//   add_relu    y = max(a + b, 0), NaN stays NaN
 //   blend       y = alpha * y + beta * a          (in place)
 //   scale       y = a * factor[0]                      (one number)
 //   relu        y = max(a, 0), NaN stays NaN
@@ -35,6 +36,16 @@ fn add(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) groups: vec
     y2[i] = a[i] + b[i];
 }
 
+// `max` may drop a NaN; a comparison that is false keeps it.
+fn rectified(x: vec4f) -> vec4f { return select(x, vec4f(), x <= vec4f()); }
+
+@compute @workgroup_size(256)
+fn add_relu(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) groups: vec3u, @builtin(local_invocation_index) lane: u32) {
+    let i = workgroup_index(group, groups) * 256u + lane;
+    if (i >= (params.len + 3u) / 4u) { return; }
+    y2[i] = rectified(a[i] + b[i]);
+}
+
 @compute @workgroup_size(256)
 fn blend(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) groups: vec3u, @builtin(local_invocation_index) lane: u32) {
     let i = workgroup_index(group, groups) * 256u + lane;
@@ -53,9 +64,7 @@ fn scale(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) groups: v
 fn relu(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) groups: vec3u, @builtin(local_invocation_index) lane: u32) {
     let i = workgroup_index(group, groups) * 256u + lane;
     if (i >= (params.len + 3u) / 4u) { return; }
-    let x = a[i];
-    // `max` may drop a NaN; a comparison that is false keeps it.
-    y1[i] = select(x, vec4f(), x <= vec4f());
+    y1[i] = rectified(a[i]);
 }
 
 @compute @workgroup_size(256)

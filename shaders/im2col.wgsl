@@ -11,12 +11,7 @@
 // No division but by workgroup: lanes walk along a row of pixels.
 // Dispatch: im2col, a workgroup for each (n, c, ky, kx); col2im, one for each (n, c).
 
-struct Conv {
-    batch: u32, in_channels: u32, in_h: u32, in_w: u32, out_channels: u32, out_h: u32, out_w: u32,
-    kernel_h: u32, kernel_w: u32, stride_h: u32, stride_w: u32, padding_h: u32, padding_w: u32,
-    dilation_h: u32, dilation_w: u32, groups: u32,
-    image_start: u32, images: u32, row_start: u32, rows: u32, accumulate: u32, has_bias: u32,
-}
+// uses conv_params.wgsl
 
 @group(0) @binding(0) var<uniform> params: Conv;
 @group(0) @binding(1) var<storage, read> x: array<f32>;

@@ -22,26 +22,27 @@ struct MatmulPanels { m: u32, n: u32, depth: u32, batches: u32, inner: u32, c_of
 @group(0) @binding(3) var<storage, read> bias: array<f32>;
 @group(0) @binding(4) var<storage, read_write> c: array<{{ 'vec4f' if quads else 'f32' }}>;
 
-fn bias_at(g: u32, i: u32, j: u32) -> f32 {
-    switch params.bias {
-        case 1u: { return bias[j]; }
-        case 2u: { return bias[g * params.m + i]; }
-        default: { return 0.0; }
-    }
+// Biases are read once for all rows and once for all columns, outside of the stores: where `params` decide about much of a shader, lavapipe
+// builds it anew, with their values put in, for every launch, and keeps all of them.
+fn column_bias(j: u32) -> f32 {
+    if (params.bias != 1u || j >= params.n) { return 0.0; }
+    return bias[j];
 }
 
-fn store(g: u32, i: u32, j: u32, base: u32, left: vec4f, right: vec4f) {
+fn row_bias(g: u32, i: u32) -> f32 {
+    if (params.bias != 2u || i >= params.m) { return 0.0; }
+    return bias[g * params.m + i];
+}
+
+fn store(i: u32, j: u32, base: u32, left: vec4f, right: vec4f) {
     if (i >= params.m) { return; }
     let at = base + i * params.c_row + j;
 {%- if quads %}
-   {%- for q in range(2) %}
-    if (j + {{ 4 * q }}u < params.n) {
-        c[at / 4u + {{ q }}u] = {{ 'right' if q else 'left' }} + vec4f({% for s in range(4) %}bias_at(g, i, j + {{ 4 * q + s }}u){{ '' if loop.last else ', ' }}{% endfor %});
-    }
-   {%- endfor %}
+    if (j < params.n) { c[at / 4u] = left; }
+    if (j + 4u < params.n) { c[at / 4u + 1u] = right; }
 {%- else %}
    {%- for q in range(8) %}
-    if (j + {{ q }}u < params.n) { c[at + {{ q }}u] = {{ 'left' if q < 4 else 'right' }}.{{ 'xyzw'[q % 4] }} + bias_at(g, i, j + {{ q }}u); }
+    if (j + {{ q }}u < params.n) { c[at + {{ q }}u] = {{ 'left' if q < 4 else 'right' }}.{{ 'xyzw'[q % 4] }}; }
    {%- endfor %}
 {%- endif %}
 }
@@ -60,7 +61,9 @@ fn matmul_panels(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) g
 {%- for i in range(rows) %}
     {% for j in range(8) %}var c{{ i }}_{{ j }} = 0.0; {% endfor %}
 {%- endfor %}
-    for (var k = 0u; k < params.depth; k += {{ steps }}u) {
+    // An end that differs from lane to lane, so that the loop is none of what `params` alone decide about.
+    let end_b = at_b + params.depth * {{ 2 * subgroup }}u;
+    while (at_b < end_b) {
 {%- for i in range(loads) %}
         let a{{ i }} = a[at_a + {{ i * subgroup }}u];
 {%- endfor %}
@@ -85,7 +88,11 @@ fn matmul_panels(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) g
     let g = batch % params.inner;
     let base = params.c_offset + o * params.c_outer + g * params.c_inner;
     let j = column_panel * {{ 8 * subgroup }}u + lane * 8u;
+    let left = vec4f(column_bias(j), column_bias(j + 1u), column_bias(j + 2u), column_bias(j + 3u));
+    let right = vec4f(column_bias(j + 4u), column_bias(j + 5u), column_bias(j + 6u), column_bias(j + 7u));
 {%- for i in range(rows) %}
-    store(g, row_panel * {{ rows }}u + {{ i }}u, j, base, vec4f(c{{ i }}_0, c{{ i }}_1, c{{ i }}_2, c{{ i }}_3), vec4f(c{{ i }}_4, c{{ i }}_5, c{{ i }}_6, c{{ i }}_7));
+    let i{{ i }} = row_panel * {{ rows }}u + {{ i }}u;
+    let bias{{ i }} = row_bias(g, i{{ i }});
+    store(i{{ i }}, j, base, vec4f(c{{ i }}_0, c{{ i }}_1, c{{ i }}_2, c{{ i }}_3) + left + bias{{ i }}, vec4f(c{{ i }}_4, c{{ i }}_5, c{{ i }}_6, c{{ i }}_7) + right + bias{{ i }});
 {%- endfor %}
 }

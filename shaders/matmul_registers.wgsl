@@ -19,27 +19,14 @@
 // Rows and columns past the edge read the last one and are not stored.
 // Dispatch: batches * ceil(m / 16) * ceil(n / 256) workgroups.
 
-struct Matmul {
-    m: u32, n: u32, k: u32, reduce: u32, batches: u32, inner: u32,
-    a_offset: u32, a_row: u32, a_col: u32, a_reduce: u32, a_outer: u32, a_inner: u32,
-    b_offset: u32, b_row: u32, b_col: u32, b_reduce: u32, b_outer: u32, b_inner: u32,
-    c_offset: u32, c_row: u32, c_outer: u32, c_inner: u32,
-    bias: u32, reduce_total: u32,
-}
+// uses matmul_params.wgsl
+// uses matmul_bias.wgsl
 
 @group(0) @binding(0) var<uniform> params: Matmul;
 @group(0) @binding(1) var<storage, read> a: array<f32>;
 @group(0) @binding(2) var<storage, read> b: array<f32>;
 @group(0) @binding(3) var<storage, read> bias: array<f32>;
 @group(0) @binding(4) var<storage, read_write> c: array<f32>;
-
-fn bias_at(g: u32, i: u32, j: u32) -> f32 {
-    switch params.bias {
-        case 1u: { return bias[j]; }
-        case 2u: { return bias[g * params.m + i]; }
-        default: { return 0.0; }
-    }
-}
 
 fn store(g: u32, i: u32, j: u32, address: u32, row: vec4f) {
     if (i >= params.m) { return; }

@@ -10,11 +10,7 @@
 // count_include_pad also the padding's, cut at in + padding. Dispatch: ceil(results / 64) workgroups, one
 // invocation a result (gradients: one a pixel of the input).
 
-struct Pool {
-    planes: u32, in_h: u32, in_w: u32, out_h: u32, out_w: u32,
-    kernel_h: u32, kernel_w: u32, stride_h: u32, stride_w: u32, padding_h: u32, padding_w: u32,
-    adaptive: u32, count_include_pad: u32,
-}
+// uses pool_params.wgsl
 
 @group(0) @binding(0) var<uniform> params: Pool;
 @group(0) @binding(1) var<storage, read> x: array<f32>;

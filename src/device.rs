@@ -145,6 +145,15 @@ impl Device {
         }
     }
 
+    /// Bytes of the GPU's memory that are allocated now, for tensors and what goes with them: parameters of launches, and
+    /// staging memory on the way in and out. `None` for the CPU executor, and where the driver's interface does not tell.
+    pub fn allocated_bytes(&self) -> Option<u64> {
+        match &self.kind {
+            Kind::Gpu(gpu) => gpu.allocated_bytes(),
+            Kind::Cpu { .. } => None,
+        }
+    }
+
     pub(crate) fn executor(&self, plans: &[Plan], layout: Layout) -> Result<Box<dyn Executor>> {
         Ok(match &self.kind {
             Kind::Gpu(gpu) => Box::new(GpuExecutor::new(gpu.clone(), plans, layout)?),

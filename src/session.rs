@@ -75,8 +75,7 @@ impl Session {
     /// device has too little memory. Persistent values are zero until [`Session::initialize`] or
     /// [`Session::write`].
     pub fn new(device: &Device, plans: Vec<Plan>) -> Result<Self> {
-        let persistent = merge_persistent(&plans)?;
-        let layout = Layout::new(&plans, &persistent)?;
+        let (persistent, layout) = lay_out(&plans)?;
         let bytes = layout.bytes();
         check_memory(bytes, device.target().memory)?;
         let executor = device.executor(&plans, layout)?;
@@ -96,6 +95,11 @@ impl Session {
     /// Bytes of device memory that the session takes, from its first to its last step.
     pub fn bytes(&self) -> u64 {
         self.bytes
+    }
+
+    /// Bytes of device memory that a session of these plans would take. Needs no device.
+    pub fn foretold_bytes(plans: &[Plan]) -> Result<u64> {
+        Ok(lay_out(plans)?.1.bytes())
     }
 
     /// Gives every persistent value its first contents. A value's numbers depend on the seed and on its
@@ -216,6 +220,12 @@ fn check_memory(bytes: u64, memory: Option<u64>) -> Result<()> {
         ))),
         _ => Ok(()),
     }
+}
+
+fn lay_out(plans: &[Plan]) -> Result<(Vec<PersistentPort>, Layout)> {
+    let persistent = merge_persistent(plans)?;
+    let layout = Layout::new(plans, &persistent)?;
+    Ok((persistent, layout))
 }
 
 fn merge_persistent(plans: &[Plan]) -> Result<Vec<PersistentPort>> {

@@ -108,6 +108,58 @@ fn evaluation_takes_less_than_training() {
 }
 
 #[test]
+fn recomputation_takes_less_memory_and_more_operations() {
+    let plan = |model: &str, flags: &[&str]| {
+        json(&[&["plan", model, "--input", "3x32x32", "--json"], flags].concat())
+    };
+    let number = |plan: &Value, part: &str, key: &str| plan[part][key].as_u64().unwrap();
+    for flags in [&[][..], &["--no-fuse"], &["--family", "cpu"]] {
+        let (kept, computed) =
+            (plan("resnet20", flags), plan("resnet20", &[&["--recompute"], flags].concat()));
+        assert!(2 * number(&computed, "memory", "peak") < number(&kept, "memory", "peak"), "{flags:?}");
+        assert_eq!(number(&computed, "memory", "persistent"), number(&kept, "memory", "persistent"));
+        let forward = json(&["plan", "resnet20", "--input", "3x32x32", "--json", "--eval"]);
+        let more = number(&computed, "totals", "flops") - number(&kept, "totals", "flops");
+        assert!(0 < more && more < number(&forward, "totals", "flops"), "a forward pass at most: {more}");
+        assert!(kernels(&kept, "recompute").is_empty() && !kernels(&computed, "recompute").is_empty());
+        assert_eq!(kernels(&computed, "forward"), kernels(&kept, "forward"));
+    }
+    let evaluation = plan("resnet20", &["--eval"]);
+    assert_eq!(evaluation["groups"], plan("resnet20", &["--eval", "--recompute"])["groups"]);
+}
+
+#[test]
+fn a_plan_keeps_to_the_memory_it_is_given() {
+    // 110 MiB as it is and 41 MiB computed again; with batches of 32, 24 MiB computed again, of 4, 7 MiB.
+    for (limit, words, batch) in [
+        ("1GiB", "as it is", 64),
+        ("50MiB", "with recomputation", 64),
+        ("32M", "with recomputation and in 2 micro-batches", 32),
+        ("8MiB", "with recomputation and in 16 micro-batches", 4),
+    ] {
+        let args = ["plan", "resnet20", "--input", "3x32x32", "--json", "--memory", limit];
+        let output = striate(&args);
+        let note = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert!(
+            note.starts_with("note: the step takes ") && note.trim_end().ends_with(words),
+            "{limit}: {note}"
+        );
+        let found: Value = serde_json::from_slice(&output.stdout).unwrap();
+        assert_eq!(found["input"][0], batch, "{limit}");
+        let limit = limit.trim_end_matches(|c: char| !c.is_ascii_digit()).parse::<u64>().unwrap();
+        let limit = if limit == 1 { 1 << 30 } else { limit << 20 };
+        assert!(found["memory"]["peak"].as_u64().unwrap() <= limit, "{limit}");
+    }
+    let error = complaint(&["plan", "resnet20", "--input", "3x32x32", "--memory", "1MiB"], 1);
+    assert!(error.starts_with("error: --memory: nothing keeps a step to 1.00 MiB, the least is "), "{error}");
+    assert_eq!(error.lines().count(), 1, "{error}");
+    for bad in ["5 bananas", "", "-5M", "0", "MiB"] {
+        let error = complaint(&["plan", "resnet20", "--input", "3x32x32", &format!("--memory={bad}")], 2);
+        assert!(error.contains("such as 512MiB or 1.5GiB"), "{bad}: {error}");
+    }
+}
+
+#[test]
 fn errors_are_one_line_and_exit_code_1() {
     let cases: [(&[&str], &str); 9] = [
         (
@@ -303,6 +355,30 @@ fn the_table_of_kernels_is_whole_and_says_what_each_is_for() {
     for kernel in ALL {
         assert!(table.lines().any(|line| line.split("  ").next() == Some(kernel.name)), "{}", kernel.name);
     }
+}
+
+#[test]
+fn choices_are_told_row_by_row() {
+    let rows = json(&["kernels", "--choices", "--json"]);
+    let rows = rows.as_array().unwrap();
+    let way = |family: &str, pass: &str| {
+        let of = |row: &&Value| {
+            let is = |key: &str, value: &str| row[key] == value || row[key].is_null();
+            is("family", family)
+                && row["shape"] == "any"
+                && row["passes"].as_array().unwrap().contains(&pass.into())
+        };
+        rows.iter().find(of).unwrap()["way"].as_str().unwrap()
+    };
+    assert_eq!(["gpu", "software", "cpu"].map(|f| way(f, "forward")), ["gemm", "window", "direct"]);
+    assert_eq!(["gpu", "software", "cpu"].map(|f| way(f, "matmul")), ["tiled", "panels", "registers"]);
+    let text = printed(&["kernels", "--choices"]);
+    assert_eq!(text.lines().count(), rows.len() + 1);
+    assert!(
+        text.contains("groups of fewer than 8 channels") && text.contains("matmul_registers\n"),
+        "{text}"
+    );
+    assert!(!striate(&["kernels", "relu", "--choices"]).status.success());
 }
 
 #[test]

@@ -197,6 +197,7 @@ impl Row {
                 padding: self.pair("padding"),
                 dilation: self.pair("dilation"),
                 groups: self.size("groups"),
+                ..Default::default()
             }
             .into(),
             "matmul" => {

@@ -188,8 +188,16 @@ fn members_in_another_order_are_found() {
     }
 }
 
-/// Put in front of other shaders.
-const PIECES: [&str; 2] = ["prelude.wgsl", "panels.wgsl"];
+/// Files that are put in front of shaders: of all of them, or of those that say so.
+fn pieces() -> BTreeSet<String> {
+    let said = ALL.iter().flat_map(|k| shader_text(k.file).lines().map(str::to_owned).collect::<Vec<_>>());
+    let named = said.filter_map(|line| line.strip_prefix("// uses ").map(str::to_owned));
+    named.chain(["prelude.wgsl".to_owned()]).collect()
+}
+
+fn shader_text(file: &str) -> String {
+    fs::read_to_string(root().join("shaders").join(file)).unwrap()
+}
 
 /// Lanes that a subgroup may have. Kernels that hand numbers from lane to lane are made for each.
 const SUBGROUPS: [u32; 5] = [4, 8, 16, 32, 64];
@@ -282,8 +290,7 @@ fn shader_files() -> BTreeSet<String> {
 #[test]
 fn every_shader_file_is_used_and_every_entry_point_has_a_row() {
     let mut used: BTreeSet<String> = ALL.iter().map(|k| k.file.to_owned()).collect();
-    // Put in front of others.
-    used.extend(PIECES.map(String::from));
+    used.extend(pieces());
     assert_eq!(shader_files(), used);
     let mut problems = Vec::new();
     for kernel in ALL {
@@ -299,15 +306,27 @@ fn every_shader_file_is_used_and_every_entry_point_has_a_row() {
 
 #[test]
 fn every_shader_opens_with_a_header() {
+    let pieces = pieces();
     for file in shader_files() {
-        let text = fs::read_to_string(root().join("shaders").join(&file)).unwrap();
+        let text = shader_text(&file);
         let header: Vec<&str> = text.lines().take_while(|l| l.starts_with("//")).collect();
         assert!(header.len() >= 3, "{file} should open with its maths, layouts and dispatch");
         let dispatch = header.iter().any(|l| l.contains("Dispatch:"));
-        assert!(
-            dispatch || PIECES.contains(&file.as_str()),
-            "the header of {file} should state its dispatch"
-        );
+        assert!(dispatch || pieces.contains(&file), "the header of {file} should state its dispatch");
+    }
+}
+
+#[test]
+fn every_struct_is_written_down_once() {
+    let mut seen = BTreeSet::new();
+    for file in shader_files() {
+        for line in shader_text(&file).lines().filter(|l| l.starts_with("struct ")) {
+            let name = line.split_whitespace().nth(1).unwrap().to_owned();
+            assert!(
+                seen.insert(name),
+                "{file} has `{line}`, and so has another file; let both use one piece"
+            );
+        }
     }
 }
 

@@ -8,7 +8,7 @@ use naga::{Module, ShaderStage};
 use serde::Serialize;
 use std::io::{IsTerminal, Write};
 use striate::kernel::{self, Kernel};
-use striate::plan::Pass;
+use striate::plan::{Pass, choice};
 use striate::{Error, Result};
 
 #[derive(clap::Args)]
@@ -21,6 +21,9 @@ pub struct Args {
     /// The language to print it in.
     #[arg(long, value_enum, default_value = "wgsl", requires = "name")]
     language: Language,
+    /// Print instead which kernels are taken where: the first row that fits.
+    #[arg(long, conflicts_with = "name")]
+    choices: bool,
     /// Print the table as JSON.
     #[arg(long, conflicts_with = "name")]
     json: bool,
@@ -45,6 +48,10 @@ pub(super) fn lanes(text: &str) -> Result<u32, String> {
 }
 
 pub fn run(args: Args) -> Result<()> {
+    if args.choices {
+        let rows: Vec<ChoiceRow> = choice::rows().map(|row| ChoiceRow::new(&row)).collect();
+        return print(&if args.json { json(&rows) } else { aligned(&choice_lines(&rows)) });
+    }
     let Some(name) = &args.name else {
         let rows: Vec<Row> = kernel::ALL.iter().map(|k| Row::new(k)).collect();
         return print(&if args.json { json(&rows) } else { table(&rows) });
@@ -106,20 +113,71 @@ fn table(rows: &[Row]) -> String {
     let heads = ["kernel", "shader", "entry", "bindings", "workgroup", "--kernel"];
     let mut lines = vec![heads.map(str::to_owned)];
     lines.extend(rows.iter().map(Row::cells));
-    let width = |i: usize| lines.iter().map(|line| line[i].len()).max().unwrap_or(0);
-    let widths = [0, 1, 2, 3, 4, 5].map(width);
-    let mut text = String::new();
-    for line in &lines {
-        let cells: Vec<String> =
-            line.iter().zip(widths).map(|(cell, width)| format!("{cell:width$}")).collect();
-        text += cells.join("  ").trim_end();
-        text += "\n";
-    }
+    let text = aligned(&lines);
     let ways: Vec<&str> = Pass::Forward.ways().iter().map(|way| way.name()).collect();
     text + &format!(
         "\nbindings: parameters + read-only + read-write\n--kernel: PASS=NAME; a convolution's passes also take a way, {}\n",
         ways.join(", ")
     )
+}
+
+/// Lines of cells, each column as wide as its widest cell.
+fn aligned<const N: usize>(lines: &[[String; N]]) -> String {
+    let width = |i: usize| lines.iter().map(|line| line[i].len()).max().unwrap_or(0);
+    let widths: [usize; N] = std::array::from_fn(width);
+    let mut text = String::new();
+    for line in lines {
+        let cells: Vec<String> =
+            line.iter().zip(widths).map(|(cell, width)| format!("{cell:width$}")).collect();
+        text += cells.join("  ").trim_end();
+        text += "\n";
+    }
+    text
+}
+
+/// A row of the tables of choices.
+#[derive(Serialize)]
+struct ChoiceRow {
+    passes: Vec<&'static str>,
+    /// Any where there is none.
+    family: Option<String>,
+    /// PCI number; any where there is none.
+    vendor: Option<u32>,
+    /// Lanes of every subgroup, least and most; 0 is for adapters that have no fixed number.
+    lanes: [u32; 2],
+    shape: String,
+    way: &'static str,
+    kernels: Vec<&'static str>,
+}
+
+impl ChoiceRow {
+    fn new(row: &choice::Row) -> Self {
+        Self {
+            passes: row.on.passes.iter().map(|pass| pass.name()).collect(),
+            family: row.on.family.map(|family| format!("{family:?}").to_lowercase()),
+            vendor: row.on.vendor,
+            lanes: [*row.on.lanes.start(), *row.on.lanes.end()],
+            shape: row.on.shape.to_string(),
+            way: row.way,
+            kernels: row.kernels.iter().map(|k| k.name).collect(),
+        }
+    }
+}
+
+fn choice_lines(rows: &[ChoiceRow]) -> Vec<[String; 7]> {
+    let heads = ["passes", "family", "vendor", "lanes", "shape", "way", "kernels"];
+    let cells = |row: &ChoiceRow| {
+        let any = || "any".to_owned();
+        let lanes = match row.lanes {
+            [0, 64] => any(),
+            [least, most] => format!("{least} to {most}"),
+        };
+        let family = row.family.clone().unwrap_or_else(any);
+        let vendor = row.vendor.map_or_else(any, |vendor| format!("{vendor:#06x}"));
+        let (shape, way) = (row.shape.clone(), row.way.to_owned());
+        [row.passes.join(", "), family, vendor, lanes, shape, way, row.kernels.join(", ")]
+    };
+    std::iter::once(heads.map(str::to_owned)).chain(rows.iter().map(cells)).collect()
 }
 
 /// The kernel in another language, as naga translates it by default; on a device the bindings and the versions

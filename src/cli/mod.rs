@@ -6,6 +6,7 @@ mod devices;
 mod eval;
 mod flags;
 mod kernels;
+mod memory;
 mod network;
 mod plan;
 mod predict;

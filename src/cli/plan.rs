@@ -1,12 +1,15 @@
 //! `striate plan`: what a step does and takes, without touching a device unless one is named.
 
 use super::choices::Choices;
+use super::memory::MemoryFlags;
 use clap::ValueEnum;
 use serde::Serialize;
 use std::io::{ErrorKind, Write};
+use striate::graph::Graph;
+use striate::models::Model;
 use striate::plan::{Family, Plan, Report, Target};
-use striate::train::{Recipe, evaluation_graph, training_graph};
-use striate::{Device, Error, Result, models, nn};
+use striate::train::{Part, Recipe, Savings, evaluation_graph, partial_graph};
+use striate::{Device, Error, Result, Session, models, nn};
 
 #[derive(clap::Args)]
 pub struct Args {
@@ -22,7 +25,7 @@ pub struct Args {
     #[arg(long, default_value_t = 10)]
     classes: usize,
     /// Plan a step of evaluation instead of training.
-    #[arg(long)]
+    #[arg(long, conflicts_with = "memory")]
     eval: bool,
     /// What kind of device to plan for: its kernels, and the limits that every such device has.
     #[arg(long, value_enum, default_value = "gpu")]
@@ -32,6 +35,8 @@ pub struct Args {
     subgroup: Option<u32>,
     #[command(flatten)]
     choices: Choices,
+    #[command(flatten)]
+    memory: MemoryFlags,
     /// Plan for this device instead, with its limits and the kernels tuned on it; see `striate devices`.
     #[arg(long, conflicts_with = "family")]
     device: Option<String>,
@@ -71,6 +76,8 @@ struct Answer<'a> {
     step: &'a str,
     /// Batch, channels, height and width.
     input: [usize; 4],
+    /// In how many such batches the step is; the report is of the last one.
+    micro_batches: usize,
     classes: usize,
     family: FamilyName,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -82,10 +89,6 @@ struct Answer<'a> {
 pub fn run(args: Args) -> Result<()> {
     let input = input_shape(args.batch, &args.input)?;
     let model = models::by_name(&args.model, input[1], args.classes)?;
-    let graph = match args.eval {
-        true => evaluation_graph(&*model, input)?,
-        false => training_graph(&*model, input, &recipe())?,
-    };
     let device = args.device.as_deref().map(Device::select).transpose()?;
     let target = match (&device, args.family) {
         (Some(device), _) => device.target().clone(),
@@ -95,17 +98,31 @@ pub fn run(args: Args) -> Result<()> {
     };
     let family = FamilyName::of(target.family);
     let target = Target { subgroup: args.subgroup.unwrap_or(target.subgroup), ..target };
-    let plan = Plan::new(&graph, &args.choices.target(target)?)?;
-    args.choices.check(std::slice::from_ref(&plan))?;
-    let report = Report::new(&plan);
+    let target = args.choices.target(target)?;
+    let plans = |savings: Savings| -> Result<Vec<Plan>> {
+        let (input, target) = (micro_batch(input, savings), savings.target(&target));
+        let graphs = match args.eval {
+            true => vec![evaluation_graph(&*model, input)?],
+            false => parts(&*model, input, savings)?,
+        };
+        graphs.iter().map(|graph| Plan::new(graph, &target)).collect()
+    };
+    let savings = args.memory.savings(args.batch, 1, |savings| Session::foretold_bytes(&plans(savings)?))?;
+    let plans = plans(savings)?;
+    args.choices.check(&plans)?;
+    let report = Report::new(&plans[plans.len() - 1]);
+    let (input, micro_batches) = (micro_batch(input, savings), savings.accumulate);
     let step = if args.eval { "evaluation" } else { "training" };
     let (name, classes) = (model.name(), args.classes);
     let device = device.map(|device| device.describe());
     print(&if args.json {
-        json(&Answer { model: name, step, input, classes, family, device, report })
+        json(&Answer { model: name, step, input, micro_batches, classes, family, device, report })
     } else {
         let [batch, channels, height, width] = input;
         let mut title = format!("{step} step of {name}: {batch} pictures of {channels}x{height}x{width}");
+        if micro_batches > 1 {
+            title += &format!(", the last of {micro_batches} micro-batches");
+        }
         if let Some(device) = device {
             title += &format!("\nfor {device}");
         }
@@ -114,6 +131,16 @@ pub fn run(args: Args) -> Result<()> {
             false => format!("{title}\n\n{report}"),
         }
     })
+}
+
+/// The pictures that are worked through at once.
+fn micro_batch([batch, channels, height, width]: [usize; 4], savings: Savings) -> [usize; 4] {
+    [batch / savings.accumulate, channels, height, width]
+}
+
+/// The graphs of a step's parts, of which the last one updates the parameters.
+fn parts(model: &dyn Model, input: [usize; 4], savings: Savings) -> Result<Vec<Graph>> {
+    Part::of(savings.accumulate).iter().map(|part| partial_graph(model, input, &recipe(), *part)).collect()
 }
 
 /// A step with SGD.

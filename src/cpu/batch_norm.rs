@@ -1,7 +1,8 @@
 //! Twins of `batch_norm.wgsl`. x: `[batch, channels, pixels]`, statistics per channel.
 
+use super::finished;
 use super::reduce::{slice, sum};
-use crate::kernel::{BatchNorm, Io};
+use crate::kernel::{BatchNorm, FoldBatchNorm, Io};
 use rayon::prelude::*;
 
 /// partial\[s, c\] = (count, mean, sum of squared distances from it) of slice s.
@@ -43,10 +44,22 @@ pub fn apply(p: &BatchNorm, io: Io<'_>) {
     map_planes(p, y, |c, range, y| {
         let normalised = normalised(p, c, [mean, var, weight, bias]);
         for ((y, &x), &r) in y.iter_mut().zip(&x[range.clone()]).zip(&residual[range]) {
-            let value = normalised(x) + if p.epilogue == 2 { f64::from(r) } else { 0.0 };
-            *y = if p.epilogue > 0 && value <= 0.0 { 0.0 } else { value as f32 };
+            *y = finished(p.epilogue, normalised(x), r);
         }
     });
+}
+
+/// A convolution's weight and bias with the batch norm after it put into them.
+pub fn fold(p: &FoldBatchNorm, io: Io<'_>) {
+    let ([w, gamma, beta, mean, var, bias], [w_out, bias_out]) = io.f32();
+    let filters =
+        w_out[..p.len as usize].chunks_mut(p.per_channel as usize).zip(w.chunks(p.per_channel as usize));
+    for (o, (w_out, w)) in filters.enumerate() {
+        let scale = f64::from(gamma[o]) / (f64::from(var[o]) + f64::from(p.eps)).sqrt();
+        w_out.iter_mut().zip(w).for_each(|(out, &w)| *out = (f64::from(w) * scale) as f32);
+        let bias = if p.has_bias == 1 { f64::from(bias[o]) } else { 0.0 };
+        bias_out[o] = ((bias - f64::from(mean[o])) * scale + f64::from(beta[o])) as f32;
+    }
 }
 
 /// By slice: the sums of dy, and of dy * xhat.

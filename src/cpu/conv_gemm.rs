@@ -1,5 +1,6 @@
 //! Twins of the implicit matrix products, `conv_gemm.wgsl` and `conv_gemm_grad_weight.wgsl`.
 
+use super::finished;
 use crate::kernel::{ConvGemm, Io};
 use rayon::prelude::*;
 
@@ -23,9 +24,9 @@ fn weight_at(p: &ConvGemm, [g, o, c]: [u32; 3], [ky, kx]: [u32; 2]) -> usize {
     (fixed + steps) as usize
 }
 
-/// y = x * w + bias.
+/// y = x * w + bias, then the epilogue.
 pub fn conv_gemm(p: &ConvGemm, io: Io<'_>) {
-    let ([x, w, bias], [y]) = io.f32();
+    let ([x, w, bias, residual], [y]) = io.f32();
     let channels = p.groups * p.out_channels;
     let planes = y[..(p.batch * channels * p.y_plane) as usize].par_chunks_mut(p.y_plane as usize);
     planes.enumerate().for_each(|(plane, out)| {
@@ -43,7 +44,9 @@ pub fn conv_gemm(p: &ConvGemm, io: Io<'_>) {
                     }
                 }
             }
-            out[(p.y_start + oy * p.y_down + ox * p.y_right) as usize] = sum as f32;
+            let at = (p.y_start + oy * p.y_down + ox * p.y_right) as usize;
+            let added = if p.epilogue == 2 { residual[plane * p.y_plane as usize + at] } else { 0.0 };
+            out[at] = finished(p.epilogue, sum, added);
         }
     });
 }

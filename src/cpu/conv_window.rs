@@ -1,5 +1,6 @@
 //! Twins of the convolutions in windows: `conv_pack.wgsl`, `conv_window.wgsl`, `conv_window_grad_weight.wgsl`.
 
+use super::finished;
 use crate::kernel::{ConvPack, ConvWindow, Io};
 use rayon::prelude::*;
 
@@ -71,9 +72,9 @@ fn result(p: &ConvWindow, x: &[f32], w: &[f32], [n, g, o]: [usize; 3], [oy, ox]:
     sum
 }
 
-/// y = x * w + bias.
+/// y = x * w + bias, then the epilogue.
 pub fn conv_window(p: &ConvWindow, io: Io<'_>) {
-    let ([x, w, bias], [y]) = io.f32();
+    let ([x, w, bias, residual], [y]) = io.f32();
     let channels = (p.groups * p.out_channels) as usize;
     let len = p.batch as usize * channels * p.y_plane as usize;
     y[..len].par_chunks_mut(p.y_plane as usize).enumerate().for_each(|(plane, out)| {
@@ -81,8 +82,9 @@ pub fn conv_window(p: &ConvWindow, io: Io<'_>) {
         let (g, o) = (channel / p.out_channels as usize, channel % p.out_channels as usize);
         let shift = if p.has_bias == 1 { f64::from(bias[channel]) } else { 0.0 };
         for (oy, ox) in (0..p.out_h).flat_map(|oy| (0..p.out_w).map(move |ox| (oy, ox))) {
-            let at = p.y_start + oy * p.y_down + ox * p.y_right;
-            out[at as usize] = (result(p, x, w, [n, g, o], [oy, ox]) + shift) as f32;
+            let at = (p.y_start + oy * p.y_down + ox * p.y_right) as usize;
+            let added = if p.epilogue == 2 { residual[plane * p.y_plane as usize + at] } else { 0.0 };
+            out[at] = finished(p.epilogue, result(p, x, w, [n, g, o], [oy, ox]) + shift, added);
         }
     });
 }

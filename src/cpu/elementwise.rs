@@ -16,6 +16,11 @@ pub fn add(p: &Elementwise, io: Io<'_>) {
     zip(p, io, |a, b| a + b);
 }
 
+/// y = max(a + b, 0), and a NaN stays one.
+pub fn add_relu(p: &Elementwise, io: Io<'_>) {
+    zip(p, io, |a, b| rectified(a + b));
+}
+
 /// y = alpha * y + beta * a, in place.
 pub fn blend(p: &Elementwise, io: Io<'_>) {
     let (alpha, beta) = (f64::from(p.alpha), f64::from(p.beta));
@@ -31,7 +36,12 @@ pub fn scale(p: &Elementwise, io: Io<'_>) {
 
 /// y = max(a, 0), and a NaN stays one.
 pub fn relu(p: &Elementwise, io: Io<'_>) {
-    map(p, io, |_, a| if a <= 0.0 { 0.0 } else { a });
+    map(p, io, |_, a| rectified(a));
+}
+
+/// max(x, 0), and a NaN stays one.
+fn rectified(x: f32) -> f32 {
+    if x <= 0.0 { 0.0 } else { x }
 }
 
 /// y = b where a > 0, else 0: `a` is the ReLU's output, `b` its upstream gradient.

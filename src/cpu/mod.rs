@@ -30,6 +30,12 @@ pub(crate) use executor::CpuExecutor;
 /// Elements a task takes of a long array.
 const BLOCK: usize = 1 << 14;
 
+/// A result after its epilogue: 0, nothing; 1, ReLU; 2, the sum with the residual, then ReLU.
+fn finished(epilogue: u32, value: f64, residual: f32) -> f32 {
+    let value = value + if epilogue == 2 { f64::from(residual) } else { 0.0 };
+    if epilogue > 0 && value <= 0.0 { 0.0 } else { value as f32 }
+}
+
 /// `len` numbers in [-1, 1) that depend on `seed` alone.
 #[cfg(test)]
 fn noise(seed: u32, len: usize) -> Vec<f32> {

@@ -159,6 +159,12 @@ impl Gpu {
         self.created.load(Ordering::Relaxed)
     }
 
+    /// Bytes of device memory that are allocated now, staging included; `None` where the driver's interface does not
+    /// tell.
+    pub fn allocated_bytes(&self) -> Option<u64> {
+        self.device.generate_allocator_report().map(|report| report.total_allocated_bytes)
+    }
+
     /// Fails if the device was lost or reported an error since it was opened.
     pub(super) fn check(&self) -> Result<()> {
         match &*lock(&self.failure) {
@@ -223,9 +229,11 @@ impl Gpu {
 
 fn target(adapter: &wgpu::Adapter) -> Target {
     let limits = adapter.limits();
-    let software = adapter.get_info().device_type == wgpu::DeviceType::Cpu;
+    let info = adapter.get_info();
+    let software = info.device_type == wgpu::DeviceType::Cpu;
     let family = if software { Family::Software } else { Family::Gpu };
     Target {
+        vendor: info.vendor,
         max_binding: limits.max_storage_buffer_binding_size,
         max_buffer: limits.max_buffer_size,
         max_workgroups: limits.max_compute_workgroups_per_dimension,

@@ -13,6 +13,10 @@ use std::ops::Range;
 use std::sync::Arc;
 use std::time::Instant;
 
+/// Bytes that may be written before the device has taken them: wgpu keeps each write in memory of its own until then,
+/// and would hold all weights twice.
+const STAGED: u64 = 32 << 20;
+
 /// Plans made ready on a GPU.
 pub(crate) struct GpuExecutor {
     pub(super) gpu: Arc<Gpu>,
@@ -23,6 +27,8 @@ pub(crate) struct GpuExecutor {
     next: usize,
     /// Outputs taken out of flights that were needed again.
     answers: VecDeque<Answer>,
+    /// Bytes written since the device was last seen to have taken them.
+    staged: u64,
     pub(super) timestamps: Option<Timestamps>,
     /// The host's times count from here.
     pub(super) zero: Instant,
@@ -73,7 +79,7 @@ impl GpuExecutor {
         let down = most(|p| p.outputs.iter().map(|p| p.ty.bytes()).sum());
         let flights = (0..FLIGHTS).map(|_| Flight::new(&gpu, up, down)).collect();
         let (answers, zero) = (VecDeque::new(), Instant::now());
-        Self { gpu, persistent, programs, flights, next: 0, answers, timestamps: None, zero }
+        Self { gpu, persistent, programs, flights, next: 0, answers, staged: 0, timestamps: None, zero }
     }
 
     fn region(&self, name: &str) -> &Region {
@@ -133,6 +139,12 @@ impl Executor for GpuExecutor {
     fn write(&mut self, name: &str, words: &[u32]) -> Result<()> {
         let Region { buffer, offset } = self.region(name);
         self.gpu.queue.write_buffer(buffer, *offset, bytemuck::cast_slice(words));
+        self.staged += 4 * words.len() as u64;
+        if self.staged > STAGED {
+            self.staged = 0;
+            self.gpu.queue.submit([]);
+            self.wait_idle()?;
+        }
         self.gpu.check()
     }
 

@@ -134,7 +134,7 @@ impl GpuExecutor {
         self.timestamps.get_or_insert_with(|| Timestamps::new(&self.gpu, most)).clone()
     }
 
-    fn wait_idle(&self) -> Result<()> {
+    pub(super) fn wait_idle(&self) -> Result<()> {
         self.gpu
             .device
             .poll(wgpu::PollType::wait_indefinitely())

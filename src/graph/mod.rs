@@ -91,6 +91,8 @@ pub struct Value {
 pub enum Phase {
     /// From the inputs to the outputs.
     Forward,
+    /// Values of the forward pass that were not kept, computed again for their gradients.
+    Recompute,
     /// Gradients.
     Backward,
     /// The optimiser and running statistics.
@@ -98,10 +100,11 @@ pub enum Phase {
 }
 
 impl Phase {
-    /// `forward`, `backward` or `update`.
+    /// `forward`, `recompute`, `backward` or `update`.
     pub fn name(self) -> &'static str {
         match self {
             Phase::Forward => "forward",
+            Phase::Recompute => "recompute",
             Phase::Backward => "backward",
             Phase::Update => "update",
         }
@@ -232,12 +235,7 @@ impl Graph {
                 ),
             ));
         }
-        let node = self.nodes.len();
-        let name = format!("{}{}{}", self.scope, if self.scope.is_empty() { "" } else { "/" }, op.name());
-        let outputs: Vec<ValueId> = outputs
-            .into_iter()
-            .map(|ty| self.push_value(ty, name.clone(), Role::Computed { node }))
-            .collect();
+        let outputs = self.add_results(&self.scope.clone(), &op, outputs, self.nodes.len());
         self.nodes.push(Node {
             op,
             inputs: inputs.to_vec(),
@@ -384,9 +382,28 @@ impl Graph {
         graph
     }
 
+    /// A value like another, which a node of [`Self::with_nodes`] is to compute.
+    pub(crate) fn like(&mut self, value: ValueId) -> ValueId {
+        let Value { ty, name, role } = self.value(value).clone();
+        self.push_value(ty, name, role)
+    }
+
     /// An [`Error::Shape`] of an op in the current scope.
     pub(crate) fn shape_error(&self, op: &str, problem: String) -> Error {
         Error::Shape { op: op.to_owned(), scope: self.scope.to_string(), problem }
+    }
+
+    /// Values for what a node makes, which is or will be in this place.
+    pub(crate) fn add_results(
+        &mut self,
+        scope: &str,
+        op: &Op,
+        types: Vec<TensorType>,
+        node: usize,
+    ) -> Vec<ValueId> {
+        let name = format!("{scope}{}{}", if scope.is_empty() { "" } else { "/" }, op.name());
+        let role = Role::Computed { node };
+        types.into_iter().map(|ty| self.push_value(ty, name.clone(), role.clone())).collect()
     }
 
     fn push_value(&mut self, ty: TensorType, name: String, role: Role) -> ValueId {

@@ -88,7 +88,16 @@ impl PartialEq for Kernel {
 }
 
 /// Texts put in front of the shaders that use them.
-const PIECES: [(&str, &str); 1] = [("panels.wgsl", include_str!("../../shaders/panels.wgsl"))];
+const PIECES: [(&str, &str); 8] = [
+    ("panels.wgsl", include_str!("../../shaders/panels.wgsl")),
+    ("conv_params.wgsl", include_str!("../../shaders/conv_params.wgsl")),
+    ("conv_epilogue.wgsl", include_str!("../../shaders/conv_epilogue.wgsl")),
+    ("conv_gemm_params.wgsl", include_str!("../../shaders/conv_gemm_params.wgsl")),
+    ("conv_window_rows.wgsl", include_str!("../../shaders/conv_window_rows.wgsl")),
+    ("matmul_params.wgsl", include_str!("../../shaders/matmul_params.wgsl")),
+    ("matmul_bias.wgsl", include_str!("../../shaders/matmul_bias.wgsl")),
+    ("pool_params.wgsl", include_str!("../../shaders/pool_params.wgsl")),
+];
 const PRELUDE: &str = include_str!("../../shaders/prelude.wgsl");
 
 /// The buffers bound to a launch on the CPU, as 32-bit words.
@@ -161,6 +170,9 @@ kernels! {
     "elementwise.wgsl", add(Elementwise), reads 2, writes 1, twin (cpu::elementwise::add); () {
         ADD = "add", threads 256 [];
     }
+    "elementwise.wgsl", add_relu(Elementwise), reads 2, writes 1, twin (cpu::elementwise::add_relu); () {
+        ADD_RELU = "add_relu", threads 256 [];
+    }
     "elementwise.wgsl", blend(Elementwise), reads 1, writes 1, twin (cpu::elementwise::blend); () {
         BLEND = "blend", threads 256 [];
     }
@@ -216,7 +228,7 @@ kernels! {
         CONV_PACK = "conv_pack", threads 64 [];
     }
 
-    "conv_window.wgsl", conv_window(ConvWindow), reads 3, writes 1, twin (cpu::conv_window::conv_window); (taps_h, taps_w, stride, rows, channels, quads, handed) {
+    "conv_window.wgsl", conv_window(ConvWindow), reads 4, writes 1, twin (cpu::conv_window::conv_window); (taps_h, taps_w, stride, rows, channels, quads, handed) {
         CONV_WINDOW_3X3_HANDED = "conv_window_3x3_handed", threads 64 [3, 3, 1, 2, 16, 1, 1];
         CONV_WINDOW_3X3_QUADS = "conv_window_3x3_quads", threads 64 [3, 3, 1, 2, 16, 1, 0];
         CONV_WINDOW_3X3 = "conv_window_3x3", threads 64 [3, 3, 1, 2, 16, 0, 0];
@@ -246,7 +258,7 @@ kernels! {
         CONV_GRAD_WEIGHT_1X3_STRIDE2 = "conv_window_grad_weight_1x3_stride2", threads 64 [1, 3, 2, 2, 16, 0];
     }
 
-    "conv_gemm.wgsl", conv_gemm(ConvGemm), reads 3, writes 1, twin (cpu::conv_gemm::conv_gemm); (tile_m, tile_n, tile_k, each_m, each_n, taps_h, taps_w) {
+    "conv_gemm.wgsl", conv_gemm(ConvGemm), reads 4, writes 1, twin (cpu::conv_gemm::conv_gemm); (tile_m, tile_n, tile_k, each_m, each_n, taps_h, taps_w) {
         CONV_GEMM_3X3_128X128 = "conv_gemm_3x3_128x128", threads 256 [128, 128, 8, 8, 8, 3, 3];
         CONV_GEMM_3X3_64X64 = "conv_gemm_3x3_64x64", threads 256 [64, 64, 16, 4, 4, 3, 3];
         CONV_GEMM_3X3_32X128 = "conv_gemm_3x3_32x128", threads 256 [32, 128, 16, 4, 4, 3, 3];
@@ -335,6 +347,16 @@ kernels! {
         BATCH_NORM_GRAD_INPUT_QUADS = "batch_norm_grad_input_quads", threads 64 [1];
     }
 
+    "fold_batch_norm.wgsl", fold_batch_norm(FoldBatchNorm), reads 6, writes 2, twin (cpu::batch_norm::fold); () {
+        FOLD_BATCH_NORM = "fold_batch_norm", threads 64 [];
+    }
+
+    "pool_halves.wgsl", max_pool_halves(Pool), reads 1, writes 2, twin (cpu::pool::max_pool); () {
+        MAX_POOL_HALVES = "max_pool_halves", threads 64 [];
+    }
+    "pool_halves.wgsl", max_pool_grad_halves(Pool), reads 2, writes 1, twin (cpu::pool::max_pool_grad); () {
+        MAX_POOL_GRAD_HALVES = "max_pool_grad_halves", threads 64 [];
+    }
     "pool.wgsl", max_pool(Pool), reads 1, writes 2, twin (cpu::pool::max_pool); (adaptive, apart) {
         MAX_POOL = "max_pool", threads 64 [0, 0];
         ADAPTIVE_MAX_POOL = "adaptive_max_pool", threads 64 [1, 0];

@@ -213,6 +213,8 @@ params! {
         taps_h: u32,
         taps_w: u32,
         has_bias: u32,
+        /// What comes after: 0, nothing; 1, ReLU; 2, the sum with a residual, then ReLU.
+        epilogue: u32,
         /// Pictures that one partial weight gradient sums up.
         images_per_slice: u32,
     }
@@ -290,6 +292,8 @@ params! {
         y_down: u32,
         y_right: u32,
         has_bias: u32,
+        /// What comes after, as in [`ConvWindow`].
+        epilogue: u32,
         /// Pixels that one partial weight gradient sums up.
         k_per_slice: u32,
     }
@@ -349,6 +353,9 @@ params! {
         /// 1: mean and variance are constants.
         fixed: u32,
     }
+
+    /// A batch norm put into a weight of `len` numbers, so many `per_channel`.
+    FoldBatchNorm { len: u32, per_channel: u32, eps: f32, has_bias: u32 }
 
     /// Sums over `[batch, channels, pixels]`, of which `len` elements exist.
     ChannelSum {

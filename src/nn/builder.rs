@@ -187,7 +187,7 @@ impl Builder {
                 inputs.push(b.parameter("bias", [conv.out_channels], Init::Constant(0.0))?);
             }
             let Conv2d { stride, padding, dilation, groups, .. } = conv;
-            b.apply(op::Conv2d { stride, padding, dilation, groups }, &inputs)
+            b.apply(op::Conv2d { stride, padding, dilation, groups, ..Default::default() }, &inputs)
         })
     }
 

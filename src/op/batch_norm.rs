@@ -1,5 +1,6 @@
 //! Batch norm in training and evaluation.
 
+use super::epilogue::{Epilogue, expect_residual};
 use super::{Operation, expect_shape, floats, planes, same_shape};
 use crate::graph::Gradient;
 use crate::kernel::{self, BatchNorm as Params, Kernel};
@@ -43,30 +44,6 @@ pub struct BatchNormEvalGrad {
     pub eps: f32,
 }
 
-/// What a batch norm does to its result before writing it. Plans choose it where the graph has the
-/// operations one after another; networks need not ask for it.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Epilogue {
-    /// Nothing.
-    #[default]
-    None,
-    /// [`super::Relu`].
-    Relu,
-    /// [`super::Add`] with one more input, the residual, then [`super::Relu`].
-    AddRelu,
-}
-
-impl Epilogue {
-    /// The operations it stands for.
-    fn operations(self) -> &'static [&'static str] {
-        match self {
-            Epilogue::None => &[],
-            Epilogue::Relu => &["relu"],
-            Epilogue::AddRelu => &["add", "relu"],
-        }
-    }
-}
-
 impl Default for BatchNorm {
     fn default() -> Self {
         Self { eps: 1e-5, epilogue: Epilogue::None }
@@ -88,21 +65,6 @@ fn channels(x: &TensorType, per_channel: &[(&str, &TensorType)]) -> Result<usize
         expect_shape(&format!("{what} for an input of {:?}", x.shape), ty, &[x.shape[1]])?;
     }
     Ok(x.shape[1])
-}
-
-/// Splits the residual, if there is one, from the other inputs, and checks it.
-fn split_residual<'a, 'b>(
-    inputs: &'b [&'a TensorType],
-    epilogue: Epilogue,
-) -> Result<&'b [&'a TensorType], String> {
-    match inputs {
-        [rest @ .., residual] if epilogue == Epilogue::AddRelu => {
-            let [x, residual] = floats(&[rest.first().unwrap_or(residual), residual])?;
-            same_shape("input and residual", x, residual)?;
-            Ok(rest)
-        }
-        _ => Ok(inputs),
-    }
 }
 
 /// Elements that one workgroup goes through, at least.
@@ -165,14 +127,11 @@ fn grid(p: &Params) -> Grid {
     Grid::Workgroups(p.slices as u64 * p.channels as u64)
 }
 
-/// Emits y from given statistics. `operands`: x, mean, variance, weight and bias; the residual is the last input.
-fn apply(node: &mut Lowering, p: &Params, operands: [StorageId; 5]) -> Result<()> {
+/// Emits y from given statistics. `operands`: x, mean, variance, weight and bias.
+fn apply(node: &mut Lowering, p: &Params, epilogue: Epilogue, operands: [StorageId; 5]) -> Result<()> {
     let kernel = form(p, &kernel::BATCH_NORM_APPLY, &kernel::BATCH_NORM_APPLY_QUADS);
-    let residual = match p.epilogue == Epilogue::AddRelu as u32 {
-        true => node.input(node.inputs() - 1),
-        false => operands[0],
-    };
     let [x, mean, variance, weight, bias] = operands;
+    let residual = epilogue.residual(node).unwrap_or(x);
     let reads = [x, mean, variance, weight, bias, residual];
     let writes = [node.output(0)];
     node.launch(kernel, p, &reads, &writes, grid(p), (3 + p.epilogue as u64) * elements(p))
@@ -188,7 +147,9 @@ impl Operation for BatchNorm {
     }
 
     fn infer(&self, inputs: &[&TensorType]) -> Result<Vec<TensorType>, String> {
-        let [x, weight, bias] = floats(split_residual(inputs, self.epilogue)?)?;
+        let (own, residual) = self.epilogue.split(inputs);
+        let [x, weight, bias] = floats(own)?;
+        expect_residual(residual, x)?;
         let channels = channels(x, &[("a weight", weight), ("a bias", bias)])?;
         if x.len() == channels {
             return Err(format!(
@@ -201,9 +162,7 @@ impl Operation for BatchNorm {
     }
 
     fn gradient(&self, node: &mut Gradient<'_>) -> Result<()> {
-        if self.epilogue != Epilogue::None {
-            return Err(node.error("an epilogue is for plans; apply the operations one after another"));
-        }
+        self.epilogue.refuse(node)?;
         let [x, weight, bias] = [0, 1, 2].map(|i| node.input(i));
         let inputs = [x, node.output(1), node.output(2), node.grad_output()?, weight, bias];
         let grads = node.apply(BatchNormGrad { eps: self.eps, relu: false }, &inputs)?;
@@ -223,7 +182,7 @@ impl Operation for BatchNorm {
         let merges = 8 * p.slices as u64 * p.channels as u64;
         let grid = Grid::Invocations(p.channels as u64);
         node.launch(&kernel::BATCH_NORM_STATS, &p, &[partial], &[mean, variance], grid, merges)?;
-        apply(node, &p, [x, mean, variance, weight, bias])
+        apply(node, &p, self.epilogue, [x, mean, variance, weight, bias])
     }
 }
 
@@ -287,16 +246,16 @@ impl Operation for BatchNormEval {
     }
 
     fn infer(&self, inputs: &[&TensorType]) -> Result<Vec<TensorType>, String> {
-        let [x, weight, bias, mean, variance] = floats(split_residual(inputs, self.epilogue)?)?;
+        let (own, residual) = self.epilogue.split(inputs);
+        let [x, weight, bias, mean, variance] = floats(own)?;
+        expect_residual(residual, x)?;
         let rest = [("a weight", weight), ("a bias", bias), ("a mean", mean), ("a variance", variance)];
         channels(x, &rest)?;
         Ok(vec![x.clone()])
     }
 
     fn gradient(&self, node: &mut Gradient<'_>) -> Result<()> {
-        if self.epilogue != Epilogue::None {
-            return Err(node.error("an epilogue is for plans; apply the operations one after another"));
-        }
+        self.epilogue.refuse(node)?;
         let [x, weight, bias, mean, variance] = [0, 1, 2, 3, 4].map(|i| node.input(i));
         let inputs = [x, mean, variance, node.grad_output()?, weight, bias];
         let grads = node.apply(BatchNormEvalGrad { eps: self.eps }, &inputs)?;
@@ -309,7 +268,7 @@ impl Operation for BatchNormEval {
     fn lower(&self, node: &mut Lowering<'_, '_>) -> Result<()> {
         let p = params(node, self.eps, self.epilogue);
         let [x, weight, bias, mean, variance] = [0, 1, 2, 3, 4].map(|i| node.input(i));
-        apply(node, &p, [x, mean, variance, weight, bias])
+        apply(node, &p, self.epilogue, [x, mean, variance, weight, bias])
     }
 }
 

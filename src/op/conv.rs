@@ -6,11 +6,13 @@ mod im2col;
 mod window;
 mod winograd;
 
+use super::epilogue::{Epilogue, expect_residual};
 use super::window::output_size;
 use super::{ChannelSum, Footprint, Operation, expect_shape, floats, picture};
 use crate::graph::Gradient;
 use crate::kernel::{self, Conv as Geometry, ConvGemm, Kernel};
-use crate::plan::{ConvAlgorithm, Family, Grid, Lowering, Pass, ShapeClass, StorageId, Target};
+use crate::plan::choice::{self, CONVOLUTIONS, FEW_CHANNELS, Shape};
+use crate::plan::{ConvAlgorithm, Grid, Lowering, Pass, ShapeClass, StorageId, Target};
 use crate::{Result, TensorType};
 
 /// Convolution (cross-correlation, as everywhere in deep learning). Inputs x `[batch, in_channels, height,
@@ -30,11 +32,13 @@ pub struct Conv2d {
     pub dilation: [usize; 2],
     /// Groups of channels that do not see each other; `in_channels` of them is depthwise.
     pub groups: usize,
+    /// What comes after, in the same pass.
+    pub epilogue: Epilogue,
 }
 
 impl Default for Conv2d {
     fn default() -> Self {
-        Self { stride: [1, 1], padding: [0, 0], dilation: [1, 1], groups: 1 }
+        Self { stride: [1, 1], padding: [0, 0], dilation: [1, 1], groups: 1, epilogue: Epilogue::None }
     }
 }
 
@@ -182,20 +186,36 @@ fn method(g: &Geometry, target: &Target, pass: Pass, stride: u32, correlation: b
         Some(kernel) if *kernel == kernel::IM2COL => return Method::Im2col,
         _ => {}
     }
-    match target.way(pass) {
-        ConvAlgorithm::Direct => Method::Direct,
-        ConvAlgorithm::Window if window => Method::Window,
-        ConvAlgorithm::Gemm if correlation => Method::Gemm,
-        ConvAlgorithm::Winograd if winograd => Method::Winograd,
-        // The fast twins of the direct kernels unfold in the cache.
-        ConvAlgorithm::Auto if target.family == Family::Cpu => Method::Direct,
-        // With few channels a group, matrix products are so thin that they are all edge.
-        ConvAlgorithm::Auto if g.groups > 1 && g.in_channels / g.groups < 8 => Method::Direct,
-        ConvAlgorithm::Auto if target.family == Family::Software && window => {
-            if winograd && winograd::pays(g, pass) { Method::Winograd } else { Method::Window }
+    let can = |way| match way {
+        ConvAlgorithm::Window => window,
+        ConvAlgorithm::Gemm => correlation,
+        ConvAlgorithm::Winograd => winograd,
+        _ => true,
+    };
+    let way = match target.way(pass) {
+        ConvAlgorithm::Auto => {
+            choice::first(&CONVOLUTIONS, target, pass, |shape, way| is_of(g, shape) && can(way))
         }
-        ConvAlgorithm::Auto if target.family == Family::Gpu && correlation => Method::Gemm,
+        asked => can(asked).then_some(asked),
+    };
+    match way {
+        Some(ConvAlgorithm::Direct) => Method::Direct,
+        Some(ConvAlgorithm::Window) => Method::Window,
+        Some(ConvAlgorithm::Gemm) => Method::Gemm,
+        Some(ConvAlgorithm::Winograd) => Method::Winograd,
         _ => Method::Im2col,
+    }
+}
+
+/// Whether a convolution is of the shape that a row of the table asks for.
+fn is_of(g: &Geometry, shape: Shape) -> bool {
+    match shape {
+        Shape::Any => true,
+        Shape::FewChannels => g.groups > 1 && g.in_channels / g.groups < FEW_CHANNELS,
+        Shape::Large { channels, tiles } => {
+            let found = g.batch * g.out_h.div_ceil(4) * g.out_w.div_ceil(4);
+            g.in_channels.min(g.out_channels) >= channels && found >= tiles
+        }
     }
 }
 
@@ -240,18 +260,23 @@ pub(crate) fn kernels(pass: Pass, way: ConvAlgorithm) -> &'static [&'static Kern
 fn phases(
     node: &mut Lowering,
     g: &Geometry,
-    correlate: fn(&mut Lowering, Pass, &ConvGemm, [StorageId; 3]) -> Result<()>,
+    correlate: fn(&mut Lowering, Pass, &ConvGemm, [StorageId; 4]) -> Result<()>,
 ) -> Result<()> {
-    let operands = [node.input(0), node.input(1), node.input(1)];
+    let operands = [0, 1, 1, 1].map(|i| node.input(i));
     correlation::transposed(g).try_for_each(|phase| correlate(node, Pass::GradInput, &phase, operands))
 }
 
-/// Emits a direct kernel: one invocation for each element of the output.
-fn direct(node: &mut Lowering, kernel: &'static Kernel, reads: &[StorageId], g: &Geometry) -> Result<()> {
+/// Emits a direct kernel: one invocation for each element of the output, or what becomes it.
+fn direct(
+    node: &mut Lowering,
+    kernel: &'static Kernel,
+    reads: &[StorageId],
+    output: StorageId,
+    g: &Geometry,
+) -> Result<()> {
     let s = Sizes::new(g);
     let flops = 2 * g.batch as u64 * g.out_channels as u64 * s.pixels as u64 * s.taps as u64;
-    let writes = [node.output(0)];
-    node.launch(kernel, g, reads, &writes, Grid::Invocations(node.output_len(0) as u64), flops)
+    node.launch(kernel, g, reads, &[output], Grid::Invocations(node.output_len(0) as u64), flops)
 }
 
 impl Operation for Conv2d {
@@ -259,22 +284,30 @@ impl Operation for Conv2d {
         "conv2d"
     }
 
+    fn fused(&self) -> &'static [&'static str] {
+        self.epilogue.operations()
+    }
+
     fn infer(&self, inputs: &[&TensorType]) -> Result<Vec<TensorType>, String> {
-        let (x, weight) = match inputs.len() {
+        let (own, residual) = self.epilogue.split(inputs);
+        let (x, weight) = match own.len() {
             3 => {
-                let [x, weight, bias] = floats(inputs)?;
+                let [x, weight, bias] = floats(own)?;
                 expect_shape("a bias", bias, &weight.shape[..1.min(weight.shape.len())])?;
                 (x, weight)
             }
             _ => {
-                let [x, weight] = floats(inputs)?;
+                let [x, weight] = floats(own)?;
                 (x, weight)
             }
         };
-        Ok(vec![TensorType::f32(output_shape(&self.geometry(x, weight)?))])
+        let y = TensorType::f32(output_shape(&self.geometry(x, weight)?));
+        expect_residual(residual, &y)?;
+        Ok(vec![y])
     }
 
     fn gradient(&self, node: &mut Gradient<'_>) -> Result<()> {
+        self.epilogue.refuse(node)?;
         let (x, weight, grad_output) = (node.input(0), node.input(1), node.grad_output()?);
         if node.needs(0) {
             let op = Conv2dGradInput { conv: *self, input_shape: node.input_shape(0) };
@@ -303,22 +336,23 @@ impl Operation for Conv2d {
     }
 
     fn lower(&self, node: &mut Lowering<'_, '_>) -> Result<()> {
-        let has_bias = (node.inputs() == 3) as u32;
+        let residual = self.epilogue.residual(node);
+        let has_bias = (node.inputs() - residual.iter().len() == 3) as u32;
         let g = Geometry { has_bias, ..self.checked(node.input_shape(0), node.input_shape(1)) };
         let (x, weight) = (node.input(0), node.input(1));
         let bias = if has_bias == 1 { node.input(2) } else { weight };
+        let p = ConvGemm { epilogue: self.epilogue as u32, ..correlation::forward(&g) };
+        let operands = [x, weight, bias, residual.unwrap_or(weight)];
         match method(&g, node.target(), Pass::Forward, g.stride_w, true) {
-            Method::Direct => direct(node, &kernel::CONV_DIRECT, &[x, weight, bias], &g),
-            Method::Im2col => im2col::forward(node, &g),
-            Method::Window => {
-                window::correlate(node, Pass::Forward, &correlation::forward(&g), [x, weight, bias])
-            }
-            Method::Gemm => {
-                gemm::correlate(node, Pass::Forward, &correlation::forward(&g), [x, weight, bias])
-            }
-            Method::Winograd => {
-                winograd::correlate(node, Pass::Forward, &correlation::forward(&g), [x, weight, bias])
-            }
+            Method::Direct => self
+                .epilogue
+                .apart(node, |node, y| direct(node, &kernel::CONV_DIRECT, &[x, weight, bias], y, &g)),
+            Method::Im2col => self.epilogue.apart(node, |node, y| im2col::forward(node, &g, y)),
+            Method::Window => window::correlate(node, Pass::Forward, &p, operands),
+            Method::Gemm => gemm::correlate(node, Pass::Forward, &p, operands),
+            Method::Winograd => self
+                .epilogue
+                .apart(node, |node, y| winograd::correlate(node, Pass::Forward, &p, [x, weight, bias], y)),
         }
     }
 }
@@ -344,11 +378,16 @@ impl Operation for Conv2dGradInput {
         let (grad_output, weight) = (node.input(0), node.input(1));
         // Its phases are walked in single steps.
         match method(&g, node.target(), Pass::GradInput, 1, correlation::has_phases(&g)) {
-            Method::Direct => direct(node, &kernel::CONV_DIRECT_GRAD_INPUT, &[grad_output, weight], &g),
+            Method::Direct => {
+                let reads = [grad_output, weight];
+                direct(node, &kernel::CONV_DIRECT_GRAD_INPUT, &reads, node.output(0), &g)
+            }
             Method::Im2col => im2col::grad_input(node, &g),
             Method::Window => phases(node, &g, window::correlate),
             Method::Gemm => phases(node, &g, gemm::correlate),
-            Method::Winograd => phases(node, &g, winograd::correlate),
+            Method::Winograd => phases(node, &g, |node, pass, p, [x, weight, ..]| {
+                winograd::correlate(node, pass, p, [x, weight, weight], node.output(0))
+            }),
         }
     }
 }
@@ -373,7 +412,10 @@ impl Operation for Conv2dGradWeight {
         let g = self.conv.checked(node.input_shape(0), &self.weight_shape);
         let (x, grad_output) = (node.input(0), node.input(1));
         match method(&g, node.target(), Pass::GradWeight, g.stride_w, true) {
-            Method::Direct => direct(node, &kernel::CONV_DIRECT_GRAD_WEIGHT, &[grad_output, x], &g),
+            Method::Direct => {
+                let reads = [grad_output, x];
+                direct(node, &kernel::CONV_DIRECT_GRAD_WEIGHT, &reads, node.output(0), &g)
+            }
             Method::Im2col => im2col::grad_weight(node, &g),
             Method::Window => window::grad_weight(node, &g),
             Method::Gemm => gemm::grad_weight(node, &g),

@@ -31,11 +31,11 @@ pub struct Blend {
     pub take: f32,
 }
 
-fn params(node: &Lowering) -> Elementwise {
+pub(super) fn params(node: &Lowering) -> Elementwise {
     Elementwise { len: node.output_len(0) as u32, ..Default::default() }
 }
 
-fn grid(node: &Lowering) -> Grid {
+pub(super) fn grid(node: &Lowering) -> Grid {
     // Four elements an invocation.
     Grid::quads(node.output_len(0))
 }

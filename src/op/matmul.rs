@@ -3,7 +3,8 @@
 use super::{ChannelSum, Operation, floats};
 use crate::graph::Gradient;
 use crate::kernel::{self, Kernel, Matmul as Params, MatmulPack, MatmulPanels};
-use crate::plan::{Family, Grid, Lowering, Pass, ShapeClass, StorageId, Target};
+use crate::plan::choice::{self, MatmulAlgorithm, PRODUCTS};
+use crate::plan::{Grid, Lowering, Pass, ShapeClass, StorageId, Target};
 use crate::{Result, TensorType};
 
 /// op(a) op(b) + bias, where op transposes the last two axes if asked. Inputs: a `[m, k]` and b `[k, n]`, or
@@ -47,10 +48,15 @@ static TILED: [&Kernel; 4] = [
 
 /// Those of operands in panels. The first that fits is taken.
 static PANELS: [&Kernel; 2] = [&kernel::MATMUL_PANELS_QUADS, &kernel::MATMUL_PANELS];
+static REGISTERS: [&Kernel; 1] = [&kernel::MATMUL_REGISTERS];
 
-/// All kernels that multiply matrices.
-pub(crate) fn kernels() -> impl Iterator<Item = &'static Kernel> {
-    TILED.into_iter().chain([&kernel::MATMUL_REGISTERS]).chain(PANELS)
+/// The kernels that a way of multiplying matrices takes.
+pub(crate) fn kernels(way: MatmulAlgorithm) -> &'static [&'static Kernel] {
+    match way {
+        MatmulAlgorithm::Tiled => &TILED,
+        MatmulAlgorithm::Panels => &PANELS,
+        MatmulAlgorithm::Registers => &REGISTERS,
+    }
 }
 
 /// Workgroups that keep a GPU busy. Fewer leave a part of it idle.
@@ -99,14 +105,17 @@ pub(super) fn launch(
     c: StorageId,
 ) -> Result<()> {
     let target = node.target();
-    let panels = target.subgroup > 0 && panel_bytes(params, target.subgroup) <= target.scratch_limit();
-    match (target.forced(Pass::Matmul), target.family) {
-        (Some(kernel), _) if TILED.contains(&kernel) => tiled(node, params, operands, c),
-        (Some(kernel), _) if PANELS.contains(&kernel) && panels => in_panels(node, params, operands, c),
-        (Some(kernel), _) if *kernel == kernel::MATMUL_REGISTERS => in_registers(node, params, operands, c),
-        (_, Family::Gpu) => tiled(node, params, operands, c),
-        (_, Family::Software) if panels => in_panels(node, params, operands, c),
-        _ => in_registers(node, params, operands, c),
+    let can = |way| {
+        way != MatmulAlgorithm::Panels
+            || (target.subgroup > 0 && panel_bytes(params, target.subgroup) <= target.scratch_limit())
+    };
+    let forced = PRODUCTS.iter().map(|row| row.way).find(|way| {
+        target.forced(Pass::Matmul).is_some_and(|kernel| kernels(*way).contains(&kernel)) && can(*way)
+    });
+    match forced.or_else(|| choice::first(&PRODUCTS, target, Pass::Matmul, |_, way| can(way))) {
+        Some(MatmulAlgorithm::Tiled) => tiled(node, params, operands, c),
+        Some(MatmulAlgorithm::Panels) => in_panels(node, params, operands, c),
+        Some(MatmulAlgorithm::Registers) | None => in_registers(node, params, operands, c),
     }
 }
 
@@ -161,7 +170,10 @@ fn takes_panels(target: &Target) -> bool {
     target.subgroup > 0
         && match target.forced(Pass::Matmul) {
             Some(kernel) => PANELS.contains(&kernel),
-            None => target.family == Family::Software,
+            None => {
+                let way = choice::first(&PRODUCTS, target, Pass::Matmul, |_, _| true);
+                way == Some(MatmulAlgorithm::Panels)
+            }
         }
 }
 

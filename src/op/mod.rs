@@ -4,6 +4,8 @@ mod batch_norm;
 mod conv;
 mod dropout;
 mod elementwise;
+mod epilogue;
+mod fold;
 mod local_response_norm;
 mod loss;
 mod matmul;
@@ -14,10 +16,12 @@ mod shape;
 mod softmax;
 mod window;
 
-pub use batch_norm::{BatchNorm, BatchNormEval, BatchNormEvalGrad, BatchNormGrad, Epilogue};
+pub use batch_norm::{BatchNorm, BatchNormEval, BatchNormEvalGrad, BatchNormGrad};
 pub use conv::{Conv2d, Conv2dGradInput, Conv2dGradWeight};
 pub use dropout::Dropout;
 pub use elementwise::{Add, Blend, Relu, ReluGrad, Scale};
+pub use epilogue::Epilogue;
+pub use fold::FoldBatchNorm;
 pub use local_response_norm::{LocalResponseNorm, LocalResponseNormGrad};
 pub use loss::{CrossEntropy, CrossEntropyGrad, TopK};
 pub use matmul::Matmul;
@@ -165,6 +169,7 @@ operations! {
     CrossEntropy,
     CrossEntropyGrad,
     Dropout,
+    FoldBatchNorm,
     LocalResponseNorm,
     LocalResponseNormGrad,
     LogSoftmax,

@@ -163,13 +163,18 @@ fn flops(params: &Pool) -> u64 {
     if params.adaptive == 1 { inputs } else { outputs * params.kernel_h as u64 * params.kernel_w as u64 }
 }
 
-/// Emits a kernel that has one invocation for each element of the first output: the one for sliding windows, or for
-/// adaptive ones.
-fn lower(node: &mut Lowering, kernels: [&'static Kernel; 2], params: &Pool) -> Result<()> {
-    let kernel = kernels[params.adaptive as usize];
+/// Whether the windows are 2 x 2, side by side, and rows of them can be read four pixels at a time.
+fn is_halves(p: &Pool) -> bool {
+    let windows =
+        [p.kernel_h, p.kernel_w, p.stride_h, p.stride_w] == [2; 4] && [p.padding_h, p.padding_w] == [0; 2];
+    windows && p.in_h.is_multiple_of(2) && p.in_w.is_multiple_of(4)
+}
+
+/// Emits a kernel whose invocations compute so many elements of the first output each.
+fn lower(node: &mut Lowering, kernel: &'static Kernel, each: u64, params: &Pool) -> Result<()> {
     let reads: Vec<_> = (0..kernel.reads).map(|i| node.input(i)).collect();
     let writes: Vec<_> = (0..kernel.writes).map(|i| node.output(i)).collect();
-    let grid = Grid::Invocations(node.output_len(0) as u64);
+    let grid = Grid::Invocations(node.output_len(0) as u64 / each);
     node.launch(kernel, params, &reads, &writes, grid, flops(params))
 }
 
@@ -194,7 +199,12 @@ impl Operation for MaxPool {
 
     fn lower(&self, node: &mut Lowering<'_, '_>) -> Result<()> {
         let params = params(&self.window, node.input_shape(0), node.output_shape(0));
-        lower(node, [&kernel::MAX_POOL, &kernel::ADAPTIVE_MAX_POOL], &params)
+        let (kernel, each) = match params.adaptive {
+            0 if is_halves(&params) => (&kernel::MAX_POOL_HALVES, 2),
+            0 => (&kernel::MAX_POOL, 1),
+            _ => (&kernel::ADAPTIVE_MAX_POOL, 1),
+        };
+        lower(node, kernel, each, &params)
     }
 
     fn footprint(&self, inputs: &[&[usize]]) -> Footprint {
@@ -223,8 +233,13 @@ impl Operation for MaxPoolGrad {
     fn lower(&self, node: &mut Lowering<'_, '_>) -> Result<()> {
         let params = params(&self.window, &self.input_shape, node.input_shape(0));
         let apart = params.kernel_h <= params.stride_h && params.kernel_w <= params.stride_w;
-        let sliding = if apart { &kernel::MAX_POOL_GRAD_APART } else { &kernel::MAX_POOL_GRAD };
-        lower(node, [sliding, &kernel::ADAPTIVE_MAX_POOL_GRAD], &params)
+        let (kernel, each) = match params.adaptive {
+            0 if is_halves(&params) => (&kernel::MAX_POOL_GRAD_HALVES, 8),
+            0 if apart => (&kernel::MAX_POOL_GRAD_APART, 1),
+            0 => (&kernel::MAX_POOL_GRAD, 1),
+            _ => (&kernel::ADAPTIVE_MAX_POOL_GRAD, 1),
+        };
+        lower(node, kernel, each, &params)
     }
 }
 
@@ -249,7 +264,8 @@ impl Operation for AvgPool {
     fn lower(&self, node: &mut Lowering<'_, '_>) -> Result<()> {
         let params = params(&self.window, node.input_shape(0), node.output_shape(0));
         let count_include_pad = self.count_include_pad as u32;
-        lower(node, [&kernel::AVG_POOL, &kernel::ADAPTIVE_AVG_POOL], &Pool { count_include_pad, ..params })
+        let kernel = if params.adaptive == 0 { &kernel::AVG_POOL } else { &kernel::ADAPTIVE_AVG_POOL };
+        lower(node, kernel, 1, &Pool { count_include_pad, ..params })
     }
 
     fn footprint(&self, inputs: &[&[usize]]) -> Footprint {
@@ -272,10 +288,8 @@ impl Operation for AvgPoolGrad {
     fn lower(&self, node: &mut Lowering<'_, '_>) -> Result<()> {
         let params = params(&self.pool.window, &self.input_shape, node.input_shape(0));
         let count_include_pad = self.pool.count_include_pad as u32;
-        lower(
-            node,
-            [&kernel::AVG_POOL_GRAD, &kernel::ADAPTIVE_AVG_POOL_GRAD],
-            &Pool { count_include_pad, ..params },
-        )
+        let kernel =
+            if params.adaptive == 0 { &kernel::AVG_POOL_GRAD } else { &kernel::ADAPTIVE_AVG_POOL_GRAD };
+        lower(node, kernel, 1, &Pool { count_include_pad, ..params })
     }
 }

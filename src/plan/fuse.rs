@@ -1,24 +1,37 @@
 //! Fusion: operations that follow each other and become one, so that a tensor in between is neither
-//! written nor read. A graph goes in, and an equal one with fewer nodes comes out.
+//! written nor read, or that change places so that less is. A graph goes in, and an equal one comes out.
 
+use crate::TensorType;
 use crate::graph::{Graph, Node, Phase, ValueId};
-use crate::op::{Add, BatchNorm, BatchNormEval, BatchNormGrad, Epilogue, Op, Relu, ReluGrad};
+use crate::op::{
+    Add, BatchNorm, BatchNormEval, BatchNormGrad, ChannelSum, Conv2d, Epilogue, FoldBatchNorm, MaxPool, Op,
+    Operation, Relu, ReluGrad,
+};
 use std::collections::{HashMap, HashSet};
 
-/// Joins batch norm, perhaps the sum with a residual, and ReLU, and backward the ReLU's gradient with that of
-/// the batch norm; lets running statistics wait for the end of the step. Nodes that nothing depends on are left out.
+/// Joins convolution or batch norm, perhaps the sum with a residual, and ReLU; folds a batch norm with given statistics
+/// into the convolution before it; and backward joins the ReLU's gradient with that of the batch norm, and takes what can be
+/// taken of pooled pictures from them; lets running statistics wait for the end of the step. Nodes that nothing depends
+/// on are left out.
 pub(super) fn fuse(graph: &Graph) -> Graph {
     let mut fusion = Fusion::new(graph);
-    for index in 0..fusion.nodes.len() {
-        fusion.join_forward(index);
+    let rules = [
+        Fusion::join_forward,
+        Fusion::fold,
+        Fusion::join_backward,
+        Fusion::relu_before_pool,
+        Fusion::sum_before_pool,
+    ];
+    for rule in rules {
+        (0..fusion.nodes.len()).for_each(|index| rule(&mut fusion, index));
     }
-    for index in 0..fusion.nodes.len() {
-        fusion.join_backward(index);
-    }
-    graph.with_nodes(states_last(graph, in_order(graph, fusion.nodes)))
+    let nodes = in_order(&fusion.graph, fusion.nodes);
+    fusion.graph.with_nodes(states_last(&fusion.graph, nodes))
 }
 
 struct Fusion {
+    /// Whose values the nodes name; its own nodes are the old ones.
+    graph: Graph,
     /// `None` where a node became part of another.
     nodes: Vec<Option<Node>>,
     /// Index of the node that makes a value.
@@ -40,7 +53,7 @@ impl Fusion {
         for value in read.chain(kept).chain(graph.updates().iter().map(|(_, v)| v)) {
             *uses.entry(*value).or_insert(0) += 1;
         }
-        Self { nodes, maker, uses }
+        Self { graph: graph.clone(), nodes, maker, uses }
     }
 
     /// The node whose first output a value is, if that is used but once.
@@ -48,6 +61,17 @@ impl Fusion {
         let index = *self.maker.get(&value)?;
         let node = self.nodes[index].as_ref()?;
         (self.uses.get(&value) == Some(&1) && node.outputs[0] == value).then_some((index, node))
+    }
+
+    /// Puts a new node of the scope and phase of another in a place, and returns its outputs, which are new values.
+    fn put(&mut self, place: usize, op: impl Into<Op>, inputs: Vec<ValueId>, like: &Node) -> Vec<ValueId> {
+        let op = op.into();
+        let types: Vec<&TensorType> = inputs.iter().map(|v| &self.graph.value(*v).ty).collect();
+        let types = op.infer(&types).expect("the rules put in operations that fit");
+        let outputs = self.graph.add_results(&like.scope, &op, types, place);
+        self.maker.extend(outputs.iter().map(|v| (*v, place)));
+        self.nodes[place] = Some(Node { op, inputs, outputs: outputs.clone(), ..like.clone() });
+        outputs
     }
 
     /// Whether a value is computed from what a node makes.
@@ -65,7 +89,13 @@ impl Fusion {
         false
     }
 
-    /// Makes a ReLU, and perhaps the sum before it, the epilogue of a batch norm.
+    /// The node that makes a value, and which of its outputs it is.
+    fn made_by(&self, value: ValueId) -> Option<(&Node, usize)> {
+        let node = self.nodes[*self.maker.get(&value)?].as_ref()?;
+        Some((node, node.outputs.iter().position(|v| *v == value)?))
+    }
+
+    /// Makes a ReLU, and perhaps the sum before it, the epilogue of a convolution or batch norm.
     fn join_forward(&mut self, relu: usize) {
         let Some(Node { op: Op::Relu(Relu), inputs, outputs, .. }) = &self.nodes[relu] else { return };
         let output = outputs[0];
@@ -77,7 +107,7 @@ impl Fusion {
         let with_sum = sides.into_iter().find_map(|[normed, residual]| {
             let (norm, node) = self.lone(normed)?;
             let op = with_epilogue(&node.op, Epilogue::AddRelu)?;
-            // A residual made from the norm's own statistics cannot be there before it.
+            // A residual made from other results of the same node, such as statistics, cannot be there before it.
             (!self.depends(residual, norm)).then_some((norm, op, Some(residual)))
         });
         let alone = || Some((before, with_epilogue(&node.op, Epilogue::Relu)?, None));
@@ -92,6 +122,30 @@ impl Fusion {
             node.outputs[0] = output;
             self.maker.insert(output, norm);
         }
+    }
+
+    /// Puts a batch norm with given statistics into the convolution before it, which takes over its epilogue: a pass over the
+    /// weight instead of one over the result.
+    fn fold(&mut self, norm: usize) {
+        let Some(Node { op: Op::BatchNormEval(BatchNormEval { eps, epilogue }), inputs, outputs, .. }) =
+            &self.nodes[norm]
+        else {
+            return;
+        };
+        let Some((conv, before)) = self.lone(inputs[0]) else { return };
+        let Op::Conv2d(op @ Conv2d { epilogue: Epilogue::None, .. }) = before.op else { return };
+        let (x, weight, bias) = (before.inputs[0], before.inputs[1], &before.inputs[2..]);
+        let len = |value| self.graph.value(value).ty.len();
+        if len(weight) >= len(outputs[0]) {
+            return;
+        }
+        let (statistics, residual) = inputs[1..].split_at(4);
+        let parts = [&[weight], statistics, bias].concat();
+        let (residual, outputs, before) = (residual.to_vec(), outputs.clone(), before.clone());
+        let (fold, op) = (FoldBatchNorm { eps: *eps }, Conv2d { epilogue: *epilogue, ..op });
+        let folded = self.put(conv, fold, parts, &before);
+        let inputs = [vec![x], folded, residual].concat();
+        self.nodes[norm] = Some(Node { op: op.into(), inputs, outputs, ..before });
     }
 
     /// Lets the gradient of a batch norm with a ReLU pass through the ReLU itself.
@@ -118,11 +172,46 @@ impl Fusion {
             self.nodes[before] = None;
         }
     }
+
+    /// Lets a gradient pass the ReLU before a max-pooling while it is still small: what the ReLU lets pass is where its result
+    /// is above 0, and that result is the maximum.
+    fn relu_before_pool(&mut self, relu: usize) {
+        let Some(node @ Node { op: Op::ReluGrad(ReluGrad), inputs, .. }) = &self.nodes[relu] else { return };
+        let rectified = inputs[0];
+        let Some((grad, Node { op: Op::MaxPoolGrad(spread), inputs, .. })) = self.lone(inputs[1]) else {
+            return;
+        };
+        let [upstream, index] = [inputs[0], inputs[1]];
+        let Some((Node { op: Op::MaxPool(MaxPool { window }), inputs, outputs, .. }, 1)) =
+            self.made_by(index)
+        else {
+            return;
+        };
+        if inputs[0] != rectified || spread.window != *window {
+            return;
+        }
+        let (maxima, spread, node) = (outputs[0], spread.clone(), node.clone());
+        let passed = self.put(grad, ReluGrad, vec![maxima, upstream], &node)[0];
+        self.nodes[relu] = Some(Node { op: spread.into(), inputs: vec![passed, index], ..node });
+    }
+
+    /// Sums up a gradient over all pixels before a max-pooling's gradient spreads it among zeros.
+    fn sum_before_pool(&mut self, sum: usize) {
+        let Some(Node { op: Op::ChannelSum(ChannelSum), inputs, .. }) = &self.nodes[sum] else { return };
+        let Some((Node { op: Op::MaxPoolGrad(_), inputs, .. }, 0)) = self.made_by(inputs[0]) else { return };
+        let upstream = inputs[0];
+        if let Some(node) = &mut self.nodes[sum] {
+            node.inputs[0] = upstream;
+        }
+    }
 }
 
-/// A batch norm without an epilogue, given one.
+/// A convolution or batch norm without an epilogue, given one.
 fn with_epilogue(op: &Op, epilogue: Epilogue) -> Option<Op> {
     match *op {
+        Op::Conv2d(conv @ Conv2d { epilogue: Epilogue::None, .. }) => {
+            Some(Conv2d { epilogue, ..conv }.into())
+        }
         Op::BatchNorm(BatchNorm { eps, epilogue: Epilogue::None }) => {
             Some(BatchNorm { eps, epilogue }.into())
         }

@@ -1,11 +1,14 @@
 //! How it is computed: launches, buffers and command groups. Pure data, made and printed with no device.
 
+pub mod choice;
+mod cuts;
 mod fuse;
 mod gather;
 mod layout;
 mod least;
 mod lower;
 mod memory;
+mod recompute;
 mod report;
 mod summary;
 mod target;
@@ -13,7 +16,7 @@ mod tuned;
 
 pub(crate) use layout::Layout;
 pub use lower::{Grid, Lowering};
-pub use report::{GroupReport, LaunchReport, MemoryReport, Report, Totals};
+pub use report::{GroupReport, LaunchReport, MemoryReport, Report, Totals, in_bytes};
 pub use summary::{LayerSummary, Summary};
 pub use target::{ConvAlgorithm, Family, Pass, Target};
 pub use tuned::{ShapeClass, Tuned};
@@ -21,6 +24,7 @@ pub use tuned::{ShapeClass, Tuned};
 use crate::TensorType;
 use crate::graph::{Graph, Persistence, Phase};
 use crate::kernel::Kernel;
+use std::borrow::Cow;
 use std::ops::Range;
 use std::sync::Arc;
 
@@ -182,10 +186,14 @@ impl Plan {
     /// Lowers a graph for a target. Fails when something passes the target's limits; nothing has been
     /// allocated then.
     pub fn new(graph: &Graph, target: &Target) -> crate::Result<Self> {
-        match target.fuse {
-            true => lower::lower(&fuse::fuse(graph), target),
-            false => lower::lower(graph, target),
+        let mut graph = Cow::Borrowed(graph);
+        if target.fuse {
+            graph = Cow::Owned(fuse::fuse(&graph));
         }
+        if target.recompute {
+            graph = Cow::Owned(recompute::recompute(&graph));
+        }
+        lower::lower(&graph, target)
     }
 
     /// Bytes of device memory that a step needs at its peak. Everything is allocated before the first

@@ -177,7 +177,7 @@ impl GroupReport {
     /// The table's columns but the last.
     fn cells(&self) -> [String; COLUMNS] {
         let scope = if self.scope.is_empty() { "model" } else { &self.scope };
-        let [moved, least] = [self.bytes, self.least].map(bytes);
+        let [moved, least] = [self.bytes, self.least].map(in_bytes);
         [scope.into(), self.phase.into(), sizes(&self.shape), moved, least, count(self.flops)]
     }
 
@@ -237,7 +237,7 @@ impl fmt::Display for Report {
         let mut rows = vec![["layer", "phase", "output", "bytes", "least", "FLOPs"].map(str::to_owned)];
         rows.extend(self.groups.iter().map(GroupReport::cells));
         let blank = String::new;
-        rows.push(["total".into(), blank(), blank(), bytes(moved), bytes(least), count(flops)]);
+        rows.push(["total".into(), blank(), blank(), in_bytes(moved), in_bytes(least), count(flops)]);
         let width = |i: usize| rows.iter().map(|row| row[i].len()).max().unwrap_or(0);
         let widths: [usize; COLUMNS] = std::array::from_fn(width);
         let indent = widths.iter().sum::<usize>() + 2 * widths.len();
@@ -268,9 +268,9 @@ impl fmt::Display for LaunchReport {
 
 impl fmt::Display for MemoryReport {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let line = |what: &str, size: u64, note: &str| format!("{what:11}{:>10}  {note}", bytes(size));
+        let line = |what: &str, size: u64, note: &str| format!("{what:11}{:>10}  {note}", in_bytes(size));
         let buffers = format!("activations, gradients and scratch, in {} shared buffers", self.slots.len());
-        let unshared = format!("all there is; {} if nothing were shared", bytes(self.unshared_peak));
+        let unshared = format!("all there is; {} if nothing were shared", in_bytes(self.unshared_peak));
         let lines = [
             "memory".to_owned(),
             line("persistent", self.persistent, "weights, running statistics, optimiser"),
@@ -288,7 +288,7 @@ pub(super) fn sizes<T: ToString>(sizes: &[T]) -> String {
 }
 
 /// Bytes with three digits and a binary unit: `512 B`, `4.19 MiB`.
-pub(super) fn bytes(n: u64) -> String {
+pub fn in_bytes(n: u64) -> String {
     scaled(n, 1024.0, ["B", "KiB", "MiB", "GiB", "TiB"])
 }
 
@@ -318,11 +318,11 @@ mod tests {
 
     #[test]
     fn numbers_have_three_digits_and_a_unit() {
-        assert_eq!(bytes(0), "0 B");
-        assert_eq!(bytes(512), "512 B");
-        assert_eq!(bytes(1000), "0.98 KiB");
-        assert_eq!(bytes(3 << 20), "3.00 MiB");
-        assert_eq!(bytes(100 << 30), "100 GiB");
+        assert_eq!(in_bytes(0), "0 B");
+        assert_eq!(in_bytes(512), "512 B");
+        assert_eq!(in_bytes(1000), "0.98 KiB");
+        assert_eq!(in_bytes(3 << 20), "3.00 MiB");
+        assert_eq!(in_bytes(100 << 30), "100 GiB");
         assert_eq!([999, 1000, 41_234_000_000].map(count), ["999", "1.00 k", "41.2 G"]);
         assert_eq!(count(999_700), "1.00 M");
     }

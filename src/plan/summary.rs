@@ -1,6 +1,6 @@
 //! A network for people and machines: what each operation computes, learns, costs and sees.
 
-use super::report::{bytes, count, sizes};
+use super::report::{count, in_bytes, sizes};
 use crate::graph::{Axis, Graph, Node, PersistentKind, Phase, Role, ValueId};
 use crate::op::{Op, Operation};
 use std::fmt;
@@ -129,7 +129,7 @@ impl LayerSummary {
             both(|axis| axis.size.to_string()),
             both(|axis| axis.stride.to_string()),
             both(|axis| axis.centre().to_string()),
-            bytes(self.activation_bytes),
+            in_bytes(self.activation_bytes),
         ]
     }
 }
@@ -161,7 +161,7 @@ impl fmt::Display for Summary {
             number(self.unshared_parameters),
             count(self.macs),
         ]);
-        total[9] = bytes(self.activation_bytes);
+        total[9] = in_bytes(self.activation_bytes);
         rows.push(total);
         let widths: [usize; COLUMNS] =
             std::array::from_fn(|i| rows.iter().map(|row| row[i].len()).max().unwrap_or(0));

@@ -1,6 +1,6 @@
 //! What the plan is made for: a family of executors and its limits.
 
-use super::{ShapeClass, Tuned};
+use super::{ShapeClass, Tuned, choice};
 use crate::kernel::{self, Kernel};
 use crate::op;
 
@@ -106,7 +106,9 @@ impl Pass {
     /// The kernels that `forced` of a [`Target`] can name for it. im2col is named as a way, and by no kernel here.
     pub fn kernels(self) -> Vec<&'static Kernel> {
         match self {
-            Pass::Matmul => op::matmul_kernels().collect(),
+            Pass::Matmul => {
+                choice::PRODUCTS.iter().flat_map(|row| op::matmul_kernels(row.way)).copied().collect()
+            }
             _ => {
                 let ways = self.ways().iter().filter(|way| **way != ConvAlgorithm::Im2col);
                 ways.flat_map(|way| self.kernels_of(*way)).copied().collect()
@@ -121,6 +123,8 @@ impl Pass {
 pub struct Target {
     /// Which kernels suit.
     pub family: Family,
+    /// The adapter's vendor, by its PCI number; 0 where there is none.
+    pub vendor: u32,
     /// Largest storage binding, bytes.
     pub max_binding: u64,
     /// Largest buffer, bytes.
@@ -144,6 +148,9 @@ pub struct Target {
     pub ways: Vec<(Pass, ConvAlgorithm)>,
     /// Whether operations that follow each other may become one.
     pub fuse: bool,
+    /// Whether values of the forward pass are computed again for the backward pass where that saves memory. Results
+    /// are the same to the bit.
+    pub recompute: bool,
     /// Whether convolutions may be computed by fewer multiplications, whose results are a little farther from the
     /// definition's; see [`crate::op::Conv2d`].
     pub winograd: bool,
@@ -158,6 +165,7 @@ impl Target {
     pub fn baseline(family: Family) -> Self {
         Self {
             family,
+            vendor: 0,
             max_binding: 128 << 20,
             max_buffer: 256 << 20,
             max_workgroups: 65_535,
@@ -169,6 +177,7 @@ impl Target {
             conv: ConvAlgorithm::Auto,
             ways: Vec::new(),
             fuse: true,
+            recompute: false,
             winograd: true,
             forced: Vec::new(),
             tuned: Tuned::default(),

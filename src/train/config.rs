@@ -6,6 +6,9 @@ use crate::models::Model;
 use crate::nn::{Decay, Schedule};
 use crate::{Error, Result};
 
+/// Pictures a step of evaluation, at most.
+const TEST_BATCH: usize = 200;
+
 /// How to train.
 #[derive(Clone, Debug, PartialEq)]
 pub struct TrainConfig {
@@ -62,6 +65,13 @@ impl TrainConfig {
         self.batch / self.accumulate
     }
 
+    /// Pictures that are tested at once, of so many: where training saves memory by small batches, testing must not take
+    /// more.
+    pub(super) fn test_batch(&self, pictures: usize) -> usize {
+        let most = if self.accumulate > 1 { TEST_BATCH.min(self.micro_batch()) } else { TEST_BATCH };
+        most.min(pictures)
+    }
+
     pub(super) fn loader(&self, epoch: usize, start_batch: usize) -> LoaderConfig {
         LoaderConfig {
             batch_size: self.batch,
@@ -87,8 +97,10 @@ impl TrainConfig {
         }
     }
 
-    /// Fails, naming the setting, where one makes no sense by itself or for this model and these pictures.
-    pub(super) fn check(&self, model: &dyn Model, split: &Split) -> Result<()> {
+    /// The settings with a recipe that agrees. Fails, naming the setting, where one makes no sense by itself or for
+    /// this model and these pictures.
+    pub(super) fn checked(mut self, model: &dyn Model, split: &Split) -> Result<Self> {
+        self.recipe.mixed = self.mix.is_some();
         self.check_numbers()?;
         let pictures = split.train.len();
         if self.batch > pictures {
@@ -113,7 +125,7 @@ impl TrainConfig {
                 ),
             ));
         }
-        Ok(())
+        Ok(self)
     }
 
     fn check_numbers(&self) -> Result<()> {

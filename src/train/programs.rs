@@ -13,9 +13,6 @@ use std::ops::Range;
 /// Numbers of the plans that run the batches of a data set, by what they do and how many pictures they take.
 pub(super) type Programs = HashMap<(Part, usize), usize>;
 
-/// Pictures a step of evaluation, at most.
-pub(super) const TEST_BATCH: usize = 200;
-
 /// The inputs that are some of a batch's pictures, of `len` numbers each.
 pub(super) fn pictures(batch: &Batch, range: Range<usize>, len: usize) -> Vec<(&'static str, &[u8])> {
     let images = &batch.images[range.start * len..range.end * len];
@@ -43,18 +40,34 @@ pub(super) fn parts(batch: usize, micro: usize) -> impl Iterator<Item = (Part, R
     })
 }
 
-/// Plans of a trainer in the making.
-pub(super) struct Plans<'a> {
-    pub device: &'a Device,
-    pub model: &'a dyn Model,
-    pub split: &'a Split,
-    pub config: &'a TrainConfig,
+/// The plans of a trainer.
+pub(super) struct Plans {
     pub plans: Vec<Plan>,
+    pub train: Programs,
+    pub test: Programs,
 }
 
-impl Plans<'_> {
+impl Plans {
+    pub fn new(device: &Device, model: &dyn Model, split: &Split, config: &TrainConfig) -> Result<Self> {
+        let mut planner = Planner { device, model, split, config, plans: Vec::new() };
+        let train = planner.training()?;
+        let test = planner.evaluation(split.test.len())?;
+        Ok(Self { plans: planner.plans, train, test })
+    }
+}
+
+/// Plans of a trainer in the making.
+struct Planner<'a> {
+    device: &'a Device,
+    model: &'a dyn Model,
+    split: &'a Split,
+    config: &'a TrainConfig,
+    plans: Vec<Plan>,
+}
+
+impl Planner<'_> {
     /// For full batches, and the last one if it is smaller.
-    pub fn training(&mut self) -> Result<Programs> {
+    fn training(&mut self) -> Result<Programs> {
         let TrainConfig { batch, drop_last, .. } = *self.config;
         let rest = Some(self.split.train.len() % batch).filter(|rest| *rest > 0 && !drop_last);
         let mut programs = Programs::new();
@@ -71,8 +84,8 @@ impl Plans<'_> {
         Ok(programs)
     }
 
-    pub fn evaluation(&mut self, pictures: usize) -> Result<Programs> {
-        let full = TEST_BATCH.min(pictures);
+    fn evaluation(&mut self, pictures: usize) -> Result<Programs> {
+        let full = self.config.test_batch(pictures);
         let sizes = [Some(full), Some(pictures % full).filter(|rest| *rest > 0)].into_iter().flatten();
         sizes.map(|size| Ok(((Part::Whole, size), self.add((Part::Whole, size), false)?))).collect()
     }

@@ -38,6 +38,17 @@ pub enum Part {
     Last,
 }
 
+impl Part {
+    /// The parts of a step of so many batches, each kind once.
+    pub fn of(batches: usize) -> &'static [Part] {
+        match batches {
+            1 => &[Part::Whole],
+            2 => &[Part::First, Part::Last],
+            _ => &[Part::First, Part::Middle, Part::Last],
+        }
+    }
+}
+
 impl Recipe {
     /// Name of an input `f32` `[1]` that graphs have which do a part of a step, or whose pictures are mixed: how much the
     /// batch's loss, for its own labels, counts in the step's gradient.

@@ -1,7 +1,7 @@
 //! The loop around the training step.
 
 use super::config::TrainConfig;
-use super::programs::{Plans, Programs, TEST_BATCH, parts, pictures};
+use super::programs::{Plans, Programs, parts, pictures};
 use super::report::{EpochReport, Position, Progress, Score};
 use super::step::{AVERAGE, Part, Recipe};
 use crate::data::{Batch, Dataset, Loader, LoaderConfig, Split};
@@ -33,19 +33,27 @@ const ARRIVAL: &str = "outputs arrive for submitted steps only";
 impl Trainer {
     /// Plans training and evaluation of a model, allocates everything on the device and initialises the
     /// weights. Fails before that when the configuration makes no sense or the plan does not fit.
-    pub fn new(device: &Device, model: &dyn Model, split: Split, mut config: TrainConfig) -> Result<Self> {
-        config.recipe.mixed = config.mix.is_some();
-        config.check(model, &split)?;
-        let mut plans = Plans { device, model, split: &split, config: &config, plans: Vec::new() };
-        let train = plans.training()?;
-        let test = plans.evaluation(split.test.len())?;
-        let mut session = Session::new(device, plans.plans)?;
+    pub fn new(device: &Device, model: &dyn Model, split: Split, config: TrainConfig) -> Result<Self> {
+        let config = config.checked(model, &split)?;
+        let Plans { plans, train, test } = Plans::new(device, model, &split, &config)?;
+        let mut session = Session::new(device, plans)?;
         session.initialize(config.seed)?;
         let schedule = config.schedule(split.train.len());
         let position = Position::default();
         let mut trainer = Self { session, split, config, schedule, train, test, position };
         trainer.start_average()?;
         Ok(trainer)
+    }
+
+    /// Bytes of device memory that [`Trainer::new`] would take. Nothing is allocated.
+    pub fn foretold_bytes(
+        device: &Device,
+        model: &dyn Model,
+        split: &Split,
+        config: TrainConfig,
+    ) -> Result<u64> {
+        let config = config.checked(model, split)?;
+        Session::foretold_bytes(&Plans::new(device, model, split, &config)?.plans)
     }
 
     /// Begins with weights from elsewhere.
@@ -145,7 +153,7 @@ impl Trainer {
 
     fn evaluate(&mut self, data: &Arc<Dataset>) -> Result<Score> {
         let config = LoaderConfig {
-            batch_size: TEST_BATCH.min(data.len()),
+            batch_size: self.config.test_batch(data.len()),
             threads: self.config.threads,
             ..Default::default()
         };

@@ -129,3 +129,28 @@ fn a_reader_that_has_seen_enough_is_no_error() {
     assert!(output.status.success(), "{message}");
     assert!(message.contains("standard output") && message.lines().count() == 1, "{message}");
 }
+
+#[test]
+fn saving_memory_by_recomputation_changes_no_weight() {
+    let place = Place::new();
+    let run = |out: &str, flags: &[&str]| {
+        let out = place.path(out);
+        let output = place.train(&[&["--out", out.to_str().unwrap()], flags].concat()).output().unwrap();
+        let note = text(&output.stderr);
+        assert!(output.status.success(), "{flags:?}: {note}");
+        let config: Value = serde_json::from_slice(&std::fs::read(out.join("config.json")).unwrap()).unwrap();
+        let bytes = config["device"]["memory_bytes"].as_u64().unwrap();
+        (std::fs::read(out.join("model.safetensors")).unwrap(), bytes, note)
+    };
+    let (kept, all, note) = run("a", &["--batch", "8"]);
+    assert_eq!(note, "");
+    let (computed, less, _) = run("b", &["--batch", "8", "--recompute"]);
+    assert!(computed == kept && less < all, "{less} of {all} bytes, or other weights");
+
+    let limit = |bytes: u64| bytes.to_string();
+    let (model, taken, note) = run("c", &["--batch", "8", "--memory", &limit(all)]);
+    assert!(model == kept && taken == all && note.ends_with("as it is\n"), "{note}");
+    let (model, taken, note) = run("d", &["--batch", "8", "--memory", &limit(all - 1)]);
+    assert!(model == kept && taken == less && note.ends_with("with recomputation\n"), "{note}");
+    place.refused(&["--memory", "10k"], &["--memory: nothing keeps a step to 10.0 KiB, the least is "]);
+}

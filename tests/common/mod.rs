@@ -3,6 +3,8 @@
 
 #![allow(dead_code, reason = "each test program uses a part")]
 
+pub mod graphs;
+
 use libtest_mimic::{Arguments, Trial};
 use std::process::ExitCode;
 use std::sync::OnceLock;
@@ -21,7 +23,7 @@ pub fn gpu() -> Result<&'static Device, &'static str> {
         if striate::gpu::adapters().is_empty() {
             return None;
         }
-        let name = std::env::var("STRIATE_TEST_DEVICE").unwrap_or("gpu".into());
+        let name = gpu_name();
         // An adapter that is there but does not open is a failure, not a reason to skip.
         let device = Device::select(&name).unwrap_or_else(|e| panic!("the adapter {name:?}: {e}"));
         // Which kernels are tested must not depend on what was tuned on this machine.
@@ -31,6 +33,11 @@ pub fn gpu() -> Result<&'static Device, &'static str> {
     device
         .as_ref()
         .ok_or("there is no GPU adapter; install a Vulkan driver, mesa-vulkan-drivers for a software one")
+}
+
+/// What the GPU is asked for by.
+pub fn gpu_name() -> String {
+    std::env::var("STRIATE_TEST_DEVICE").unwrap_or("gpu".into())
 }
 
 /// The tests of one program.

@@ -1,14 +1,17 @@
 //! Convolutions and matrix products.
 
 use crate::case::{Case, Lowered};
+use crate::common::Random;
 use striate::Tensor;
-use striate::op::{Conv2d, Matmul};
+use striate::op::{Conv2d, Epilogue, Matmul, Operation};
 
 /// Sizes either side of the tiles (8 x 8 and 64 x 64 results, 16 deep) and of a workgroup.
 const BOUNDARIES: [usize; 9] = [7, 8, 9, 15, 16, 17, 63, 64, 65];
 
 pub fn cases() -> Vec<Case> {
     let mut cases = convolutions();
+    cases.extend(epilogues());
+    cases.extend(large());
     cases.extend(convolutions_at_boundaries());
     cases.extend(products());
     cases
@@ -59,7 +62,7 @@ fn convolutions() -> Vec<Case> {
             [2, 3, 12, 9],
             [4, 3, 3, 2],
             true,
-            Conv2d { dilation: [2, 3], stride: [3, 2], padding: [2, 3], groups: 1 },
+            Conv2d { dilation: [2, 3], stride: [3, 2], padding: [2, 3], ..plain },
         ),
         conv("groups2", [2, 4, 7, 5], [6, 2, 3, 3], false, groups(2, 1)),
         conv("groups3_bias", [2, 6, 7, 5], [9, 2, 3, 3], true, groups(3, 1)),
@@ -77,14 +80,14 @@ fn convolutions() -> Vec<Case> {
             [3, 2, 17, 5],
             [4, 2, 5, 1],
             true,
-            Conv2d { stride: [2, 1], padding: [2, 0], dilation: [1, 1], groups: 1 },
+            Conv2d { stride: [2, 1], padding: [2, 0], ..plain },
         ),
         conv(
             "nonsquare_wide",
             [2, 3, 4, 23],
             [5, 3, 2, 7],
             false,
-            Conv2d { stride: [1, 3], padding: [0, 2], dilation: [2, 1], groups: 1 },
+            Conv2d { stride: [1, 3], padding: [0, 2], dilation: [2, 1], ..plain },
         ),
         conv("one_channel_in", [3, 1, 28, 28], [6, 1, 5, 5], true, pad(2, 2)),
         conv("one_channel_out", [2, 9, 6, 6], [1, 9, 3, 3], true, pad(1, 1)),
@@ -119,6 +122,42 @@ fn convolutions() -> Vec<Case> {
         conv("many_pictures", [37, 2, 5, 5], [3, 2, 3, 3], true, pad(1, 1)),
         conv("many_pictures_pointwise", [67, 3, 3, 3], [5, 3, 1, 1], true, plain),
     ]
+}
+
+/// As large as the rows of the tables of choices ask for that are for large ones, each left to itself.
+fn large() -> Vec<Case> {
+    let op = Conv2d { padding: [1, 1], ..Default::default() };
+    let sizes =
+        [("large", [4, 128, 16, 16], [128, 128, 3, 3]), ("large_weight", [8, 64, 32, 32], [64, 64, 3, 3])];
+    sizes.map(|(name, x, weight)| conv(name, x, weight, true, op).lowered(Lowered::OneWay)).into()
+}
+
+/// What plans join to a convolution; with quads and without, at both strides, and in groups.
+fn epilogues() -> Vec<Case> {
+    let same = Conv2d { padding: [1, 1], ..Default::default() };
+    let strided = Conv2d { stride: [2, 2], ..same };
+    let mut cases = Vec::new();
+    for epilogue in [Epilogue::Relu, Epilogue::AddRelu] {
+        for (name, x, weight, bias, op) in [
+            ("quads", [2, 3, 5, 8], [17, 3, 3, 3], true, same),
+            ("prime", [3, 5, 7, 11], [6, 5, 3, 3], false, same),
+            ("strided", [2, 4, 9, 16], [5, 4, 3, 3], true, strided),
+            ("pointwise", [2, 7, 5, 12], [33, 7, 1, 1], true, Conv2d::default()),
+            ("five", [2, 3, 12, 12], [4, 3, 5, 5], true, Conv2d::default()),
+            ("grouped", [2, 16, 5, 5], [24, 8, 3, 3], true, Conv2d { groups: 2, ..same }),
+            ("depthwise", [2, 5, 9, 7], [5, 1, 3, 3], true, Conv2d { groups: 5, ..same }),
+        ] {
+            let name = format!("{name}_{epilogue:?}");
+            let mut case = conv(&name, x, weight, bias, Conv2d { epilogue, ..op }).forward_only();
+            if epilogue == Epilogue::AddRelu {
+                let types: Vec<_> = case.inputs.iter().map(Tensor::ty).collect();
+                let y = op.infer(&types).expect("the shapes of a case fit")[0].shape.clone();
+                case.inputs.push(Random::new(case.seed ^ 2).normal(&y));
+            }
+            cases.push(case);
+        }
+    }
+    cases
 }
 
 /// Rows, columns and depth of the matrix products pass each boundary, forward and backward.

@@ -19,7 +19,7 @@ use std::process::ExitCode;
 use std::sync::{Arc, LazyLock};
 use striate::Device;
 use striate::kernel;
-use striate::plan::{ConvAlgorithm, Family, Target};
+use striate::plan::{ConvAlgorithm, Family, Target, choice};
 
 fn main() -> ExitCode {
     let mut suite = Suite::new();
@@ -40,7 +40,11 @@ fn main() -> ExitCode {
         let cases = cases.clone();
         move || names_are_unique(&cases)
     });
-    suite.add("every_kernel_has_a_case", move || every_kernel_has_a_case(&cases));
+    suite.add("every_kernel_has_a_case", {
+        let cases = cases.clone();
+        move || every_kernel_has_a_case(&cases)
+    });
+    suite.add("every_choice_has_a_case", move || every_choice_has_a_case(&cases));
     limits::add(&mut suite);
     winograd::add(&mut suite);
     suite.run()
@@ -81,24 +85,60 @@ fn names_are_unique(cases: &[Arc<Case>]) -> Outcome {
     }
 }
 
-/// Collects the kernels of all plans that the cases run on a GPU.
-fn every_kernel_has_a_case(cases: &[Arc<Case>]) -> Outcome {
+/// The kernels of all plans that the cases run on a GPU.
+fn kernels_on_a_gpu(cases: &[Arc<Case>]) -> Result<BTreeSet<&'static str>, String> {
     let base = Target { subgroup: 8, ..Target::baseline(Family::Gpu) };
     let mut used = BTreeSet::new();
     for case in cases {
         for backward in [false, true].into_iter().filter(|b| !b || case.backward) {
             for (variant, target) in case.targets(&base, backward) {
-                let plan = case
-                    .plan(&target, backward)
-                    .map_err(|e| format!("{}: {e}", case.describe("plan", "no device", &variant)))?;
-                used.extend(plan.launches.iter().map(|l| l.kernel.name));
+                used.extend(kernels(case, backward, &variant, &target)?);
             }
         }
     }
+    Ok(used)
+}
+
+fn kernels(case: &Case, backward: bool, variant: &str, target: &Target) -> Result<Vec<&'static str>, String> {
+    let plan = case
+        .plan(target, backward)
+        .map_err(|e| format!("{}: {e}", case.describe("plan", "no device", variant)))?;
+    Ok(plan.launches.iter().map(|l| l.kernel.name).collect())
+}
+
+fn every_kernel_has_a_case(cases: &[Arc<Case>]) -> Outcome {
+    let used = kernels_on_a_gpu(cases)?;
     let missing: Vec<&str> = kernel::ALL.iter().map(|k| k.name).filter(|n| !used.contains(n)).collect();
     if missing.is_empty() {
         Ok(())
     } else {
         Err(format!("no case uses the kernels {}; add a row for each", missing.join(", ")))
     }
+}
+
+/// No row of the tables of choices takes a kernel that is not compared with the definition, and none is there in vain: on a
+/// target of the row's, left to itself, some case takes a kernel of the row's.
+fn every_choice_has_a_case(cases: &[Arc<Case>]) -> Outcome {
+    let used = kernels_on_a_gpu(cases)?;
+    for row in choice::rows() {
+        if let Some(kernel) = row.kernels.iter().find(|k| !used.contains(k.name)) {
+            return Err(format!("{row:?}: no case uses {}", kernel.name));
+        }
+        let families = row.on.family.map_or(vec![Family::Gpu, Family::Software, Family::Cpu], |f| vec![f]);
+        let lanes = [0, 8, *row.on.lanes.end()].into_iter().filter(|lanes| row.on.lanes.contains(lanes));
+        let mut taken = BTreeSet::new();
+        for (family, subgroup) in lanes.flat_map(|lanes| families.iter().map(move |f| (*f, lanes))) {
+            let vendor = row.on.vendor.unwrap_or_default();
+            let target = Target { subgroup, vendor, ..Target::baseline(family) };
+            for case in cases {
+                for backward in [false, true].into_iter().filter(|b| !b || case.backward) {
+                    taken.extend(kernels(case, backward, "left to itself", &target)?);
+                }
+            }
+        }
+        if !row.kernels.iter().any(|k| taken.contains(k.name)) {
+            return Err(format!("no case takes a kernel by {row:?}; add one, or leave the row out"));
+        }
+    }
+    Ok(())
 }

@@ -38,6 +38,8 @@ fn batch_norms() -> Vec<Case> {
     for (name, shape) in [("quads", [5, 3, 4, 6]), ("odd", [3, 7, 5, 3]), ("wide", [2, 5, 16, 32])] {
         epilogues(name, &shape, &mut cases);
     }
+    folds("prime", &[7, 5, 3, 3], &mut cases);
+    folds("pointwise", &[65, 2, 1, 1], &mut cases);
     let mut both = |name: &str, shape: &[usize]| batch_norm_both(name, shape, &mut cases);
     both("rows", &[8, 5]);
     both("two_values_a_channel", &[2, 3, 1, 1]);
@@ -90,6 +92,22 @@ fn batch_norm_both(name: &str, shape: &[usize], cases: &mut Vec<Case>) {
         })
         .terms(terms),
     );
+}
+
+/// A batch norm put into a convolution's weight, with the convolution's bias and without.
+fn folds(name: &str, weight: &[usize], cases: &mut Vec<Case>) {
+    for bias in [false, true] {
+        let name = format!("{name}{}", if bias { "_bias" } else { "" });
+        let per_channel = [weight[0]];
+        let case = Case::new("fold_batch_norm", name, FoldBatchNorm { eps: 1e-5 }, |rng| {
+            let mut inputs = vec![rng.normal(weight)];
+            inputs.extend([0; 3].map(|_| rng.normal(&per_channel)));
+            inputs.push(rng.uniform(&per_channel, 0.1, 3.0));
+            inputs.extend(bias.then(|| rng.normal(&per_channel)));
+            inputs
+        });
+        cases.push(case.terms(3).forward_only());
+    }
 }
 
 /// What plans join to a batch norm, and the gradient that goes with it.

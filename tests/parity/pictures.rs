@@ -20,6 +20,22 @@ pub fn cases() -> Vec<Case> {
             );
         }
     }
+    // Halves, which have kernels of their own; few different values, and a NaN in each place of a window.
+    let halves = sliding([2, 2], [2, 2], [0, 0], false);
+    cases.push(
+        Case::new("max_pool2d", "halves", MaxPool { window: halves }, |rng| vec![rng.normal(&[3, 5, 6, 12])])
+            .terms(4),
+    );
+    cases.push(
+        Case::new("max_pool2d", "halves_ties_and_nans", MaxPool { window: halves }, |rng| {
+            let mut x = rng.signs(&[2, 3, 4, 8]).into_f32();
+            for at in [0, 3, 9 + 3, 16 + 6, 24 + 7, 32, 33, 41, 96 + 17, 96 + 24] {
+                x[at] = f32::NAN;
+            }
+            vec![Tensor::f32([2, 3, 4, 8], x).unwrap()]
+        })
+        .terms(4),
+    );
     let overlapping = sliding([3, 3], [2, 2], [1, 1], false);
     // Few different values, so that there are ties everywhere: the first maximum counts.
     cases.push(

@@ -11,7 +11,6 @@ use super::flags::DeviceFlags;
 use super::plan::print;
 use clap::Subcommand;
 use std::time::Instant;
-use striate::graph::Graph;
 use striate::plan::Plan;
 use striate::{Device, Error, Result, Session};
 
@@ -45,6 +44,10 @@ enum Case {
     Resnet20(training::Args),
     /// Train a ResNet-18 for small pictures on 3x32x32.
     Resnet18(training::Args),
+    /// Train a ResNet-50 on 3x224x224 and 1000 classes.
+    Resnet50(training::Args),
+    /// Train a ResNet-152 on 3x224x224 and 1000 classes.
+    Resnet152(training::Args),
     /// Multiply two N x N matrices.
     Matmul(single::Matmul),
     /// Convolve: 3 x 3, stride 1, padding 1, no bias.
@@ -61,6 +64,8 @@ pub fn run(args: Args) -> Result<()> {
         Case::Lenet(args) => training::run(&bench, training::Network::Lenet, &args),
         Case::Resnet20(args) => training::run(&bench, training::Network::Resnet20, &args),
         Case::Resnet18(args) => training::run(&bench, training::Network::Resnet18, &args),
+        Case::Resnet50(args) => training::run(&bench, training::Network::Resnet50, &args),
+        Case::Resnet152(args) => training::run(&bench, training::Network::Resnet152, &args),
         Case::Matmul(args) => single::matmul(&bench, &args),
         Case::Conv(args) => single::conv(&bench, &args, false),
         Case::Convbwd(args) => single::conv(&bench, &args, true),
@@ -78,9 +83,9 @@ struct Bench<'a> {
 }
 
 impl Bench<'_> {
-    /// A session on the device that takes steps of a graph.
-    fn session(&self, graph: &Graph) -> Result<Session> {
-        let plans = vec![Plan::new(graph, self.device.target())?];
+    /// A session on the device that takes steps of a plan.
+    fn session(&self, plan: Plan) -> Result<Session> {
+        let plans = vec![plan];
         self.choices.check(&plans)?;
         let mut session = Session::new(self.device, plans)?;
         session.initialize(0)?;
@@ -98,6 +103,8 @@ struct Outcome {
     flops: f64,
     /// Memory that the plan takes.
     plan_bytes: u64,
+    /// Memory that is allocated on the device, where its driver tells.
+    device_bytes: Option<u64>,
     times: clock::Times,
     check: Check,
 }

@@ -24,6 +24,8 @@ struct Line<'a> {
     first_ms: f64,
     peak_rss_mib: Option<f64>,
     plan_mib: f64,
+    /// Memory that is allocated on the device after the steps.
+    device_mib: Option<f64>,
     #[serde(skip_serializing_if = "Option::is_none")]
     losses: Option<&'a [f32]>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -46,9 +48,10 @@ pub fn text(bench: &Bench, outcome: &Outcome) -> String {
     if outcome.flops > 0.0 {
         text += &format!("  gflop/s (median)={:.2}\n", line.gflops);
     }
-    let peak = line.peak_rss_mib.map_or("unknown".into(), |mib| format!("{mib:.0} MiB"));
+    let known = |mib: Option<f64>| mib.map_or("unknown".into(), |mib| format!("{mib:.1} MiB"));
+    let [peak, device] = [line.peak_rss_mib, line.device_mib].map(known);
     text += &format!(
-        "  process start to end of first step={:.2} s, first step={:.1} ms, peak rss={peak}, plan={:.1} MiB\n",
+        "  process start to end of first step={:.2} s, first step={:.1} ms, peak rss={peak}, plan={:.1} MiB, device={device}\n",
         times.first_s, times.first_ms, line.plan_mib
     );
     text + &format!("  {check}\nJSON {json}\n")
@@ -79,7 +82,8 @@ impl<'a> Line<'a> {
             first_s: rounded(times.first_s, 3),
             first_ms: rounded(times.first_ms, 2),
             peak_rss_mib: clock::peak_memory().map(|mib| rounded(mib, 1)),
-            plan_mib: rounded(outcome.plan_bytes as f64 / (1 << 20) as f64, 3),
+            plan_mib: mib(outcome.plan_bytes),
+            device_mib: outcome.device_bytes.map(mib),
             losses,
             max_abs_error,
         }
@@ -92,6 +96,10 @@ fn computed_by(device: &Device) -> (String, &'static str) {
         Some(adapter) => (adapter.backend.to_lowercase(), "wgpu<wgsl>"),
         None => (format!("cpu-{}t", rayon::current_num_threads()), "rust"),
     }
+}
+
+fn mib(bytes: u64) -> f64 {
+    rounded(bytes as f64 / (1 << 20) as f64, 3)
 }
 
 fn rounded(value: f64, digits: i32) -> f64 {

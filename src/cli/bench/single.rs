@@ -3,6 +3,7 @@
 use super::{Bench, Check, Outcome, clock::Times, data, elements};
 use striate::graph::{Graph, Init, PersistentKind, ValueId};
 use striate::op;
+use striate::plan::Plan;
 use striate::{Result, Session, Tensor, TensorType};
 
 #[derive(clap::Args)]
@@ -65,6 +66,7 @@ pub fn matmul(bench: &Bench, args: &Matmul) -> Result<Outcome> {
         samples: inner,
         flops: 2.0 * (n as f64).powi(3) * inner as f64,
         plan_bytes: work.plan_bytes(),
+        device_bytes: bench.device.allocated_bytes(),
         times,
         check: Check::Errors(vec![("c", SAMPLES, error)]),
     })
@@ -95,6 +97,7 @@ pub fn conv(bench: &Bench, args: &Conv, backward: bool) -> Result<Outcome> {
         samples: n * args.repeats.inner as usize,
         flops: 2.0 * multiplies * inner,
         plan_bytes: work.plan_bytes(),
+        device_bytes: bench.device.allocated_bytes(),
         times,
         check: Check::Errors(errors),
     })
@@ -134,7 +137,7 @@ struct Work {
 
 impl Work {
     fn new(bench: &Bench, graph: &Graph) -> Result<Self> {
-        Ok(Self { session: bench.session(graph)? })
+        Ok(Self { session: bench.session(Plan::new(graph, bench.device.target())?)? })
     }
 
     /// Fills an operand, and returns its numbers.

@@ -1,6 +1,7 @@
 //! Training steps of a network, on one batch over and over.
 
 use super::{Bench, Check, Outcome, clock::Times, data, elements};
+use crate::cli::memory::MemoryFlags;
 use striate::nn::{Optimizer, SgdConfig};
 use striate::plan::Report;
 use striate::train::{Recipe, training_graph};
@@ -14,6 +15,8 @@ pub struct Args {
     /// Learning rate [default: 0.001 for lenet, 0.01 for the ResNets].
     #[arg(long, allow_negative_numbers = true)]
     lr: Option<f32>,
+    #[command(flatten)]
+    memory: MemoryFlags,
 }
 
 /// The networks that are timed.
@@ -22,30 +25,32 @@ pub enum Network {
     Lenet,
     Resnet20,
     Resnet18,
+    Resnet50,
+    Resnet152,
 }
 
-const CLASSES: usize = 10;
-
 impl Network {
-    /// Name of the case, of the model, and channels, height and width of a picture.
-    fn what(self) -> (&'static str, &'static str, [usize; 3]) {
+    /// Name of the case, of the model, channels, height and width of a picture, and classes.
+    fn what(self) -> (&'static str, &'static str, [usize; 3], usize) {
         match self {
-            Network::Lenet => ("lenet", "lenet", [1, 28, 28]),
-            Network::Resnet20 => ("resnet20", "resnet20", [3, 32, 32]),
-            Network::Resnet18 => ("resnet18", "resnet18-cifar", [3, 32, 32]),
+            Network::Lenet => ("lenet", "lenet", [1, 28, 28], 10),
+            Network::Resnet20 => ("resnet20", "resnet20", [3, 32, 32], 10),
+            Network::Resnet18 => ("resnet18", "resnet18-cifar", [3, 32, 32], 10),
+            Network::Resnet50 => ("resnet50", "resnet50", [3, 224, 224], 1000),
+            Network::Resnet152 => ("resnet152", "resnet152", [3, 224, 224], 1000),
         }
     }
 
     fn learning_rate(self) -> f32 {
         match self {
             Network::Lenet => 0.001,
-            Network::Resnet20 | Network::Resnet18 => 0.01,
+            _ => 0.01,
         }
     }
 }
 
 pub fn run(bench: &Bench, network: Network, args: &Args) -> Result<Outcome> {
-    let (case, model, [channels, height, width]) = network.what();
+    let (case, model, [channels, height, width], classes) = network.what();
     let lr = args.lr.unwrap_or(network.learning_rate());
     if !lr.is_finite() {
         return Err(Error::argument("--lr", format!("must be a finite number, and is {lr}")));
@@ -55,12 +60,12 @@ pub fn run(bench: &Bench, network: Network, args: &Args) -> Result<Outcome> {
     let pixels = elements("--batch", &shape)?;
     let sgd = SgdConfig { momentum: 0.9, weight_decay: 5e-4, nesterov: false };
     let recipe = Recipe { optimizer: Optimizer::Sgd(sgd), ..Default::default() };
-    let graph = training_graph(&*models::by_name(model, channels, CLASSES)?, shape, &recipe)?;
-    let mut session = bench.session(&graph)?;
+    let graph = training_graph(&*models::by_name(model, channels, classes)?, shape, &recipe)?;
+    let mut session = bench.session(args.memory.plan(&graph, bench.device.target())?)?;
     let Report { totals, memory, .. } = Report::new(&session.plans()[0]);
     data::write_weights(&mut session)?;
     let images = data::fill(data::IMAGES, pixels, 3f64.sqrt());
-    let labels = data::labels(batch, CLASSES as u64);
+    let labels = data::labels(batch, classes as u64);
     let schedule = recipe.optimizer.schedule(lr, 0);
     let inputs: [(&str, &[u8]); 3] = [
         ("images", bytemuck::cast_slice(&images)),
@@ -78,6 +83,7 @@ pub fn run(bench: &Bench, network: Network, args: &Args) -> Result<Outcome> {
         samples: batch,
         flops: 0.0,
         plan_bytes: memory.peak,
+        device_bytes: bench.device.allocated_bytes(),
         times,
         check: Check::Losses { parameters: totals.parameters, lr, losses },
     })

@@ -8,13 +8,13 @@ mod table;
 mod trace;
 
 use super::flags::DeviceFlags;
+use super::memory::MemoryFlags;
 use super::plan::{input_shape, json, print, recipe};
 use peaks::Peaks;
 use rows::Row;
 use serde::Serialize;
 use std::path::{Path, PathBuf};
 use steps::{Host, Steps};
-use striate::plan::Plan;
 use striate::train::training_graph;
 use striate::{Clock, Device, Error, Result, models, write_file};
 
@@ -30,6 +30,8 @@ pub struct Args {
     batch: usize,
     #[command(flatten)]
     device: DeviceFlags,
+    #[command(flatten)]
+    memory: MemoryFlags,
     /// Timed steps, after two that are not.
     #[arg(long, default_value_t = 5, value_parser = clap::value_parser!(u32).range(1..))]
     steps: u32,
@@ -72,7 +74,7 @@ pub fn run(args: Args) -> Result<()> {
     let graph = training_graph(&*model, input, &recipe())?;
     let free = args.device.free()?;
     let device = args.device.choices.device(free.clone())?;
-    let plan = Plan::new(&graph, device.target())?;
+    let plan = args.memory.plan(&graph, device.target())?;
     args.device.choices.check(std::slice::from_ref(&plan))?;
     if let Some(dir) = &args.out {
         create(dir)?;

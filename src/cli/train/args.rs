@@ -3,6 +3,7 @@
 use super::resume;
 use super::rules::RuleFlags;
 use crate::cli::flags::{DataFlags, DeviceFlags};
+use crate::cli::memory::MemoryFlags;
 use clap::ValueEnum;
 use serde::Serialize;
 use serde_json::{Map, Value};
@@ -28,6 +29,9 @@ pub struct Args {
     #[command(flatten)]
     #[serde(flatten)]
     pub device: DeviceFlags,
+    #[command(flatten)]
+    #[serde(flatten)]
+    pub memory: MemoryFlags,
     /// Times that every training picture is seen
     #[arg(long, default_value_t = 4)]
     pub epochs: usize,

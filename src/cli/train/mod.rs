@@ -63,6 +63,11 @@ fn run_named(args: &Args) -> Result<i32> {
         split.train.len(),
         split.test.len(),
     ));
+    let savings = args.memory.savings(config.batch, config.accumulate, |savings| {
+        let (device, config) = savings.training(&device, &config);
+        Trainer::foretold_bytes(&device, &*model, &split, config)
+    })?;
+    let (device, config) = savings.training(&device, &config);
     let mut trainer = Trainer::new(&device, model.as_ref(), split, config)?;
     args.device.choices.check(trainer.session().plans())?;
     let memory = trainer.session().bytes();

@@ -34,6 +34,7 @@ pub(super) fn forward(g: &Geometry) -> ConvGemm {
         y_down: g.out_w,
         y_right: 1,
         has_bias: g.has_bias,
+        epilogue: 0,
         k_per_slice: 0,
     }
 }

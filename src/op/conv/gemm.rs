@@ -45,12 +45,12 @@ fn with_taps(p: &ConvGemm) -> &'static [&'static Kernel] {
     }
 }
 
-/// Emits one correlation. `operands`: pictures, weight and, where there is one, the bias.
+/// Emits one correlation. `operands`: pictures, weight and, where there are any, bias and residual.
 pub(super) fn correlate(
     node: &mut Lowering,
     pass: Pass,
     p: &ConvGemm,
-    operands: [StorageId; 3],
+    operands: [StorageId; 4],
 ) -> Result<()> {
     let sizes = [p.out_channels, p.batch * p.out_h * p.out_w];
     let (kernel, tiles) = suits(node.target(), pass, with_taps(p), sizes, p.groups as u64);

@@ -72,10 +72,10 @@ fn product(c: &Geometry, m: u32, n: u32, k: u32) -> Matmul {
 }
 
 /// y = weight * columns, picture by picture.
-pub(super) fn forward(node: &mut Lowering, g: &Geometry) -> Result<()> {
+pub(super) fn forward(node: &mut Lowering, g: &Geometry, y: StorageId) -> Result<()> {
     let s = Sizes::new(g);
     let chunks = chunks(g, node.target());
-    let (x, weight, y) = (node.input(0), node.input(1), node.output(0));
+    let (x, weight) = (node.input(0), node.input(1));
     let bias = if g.has_bias == 1 { node.input(2) } else { weight };
     let columns = if is_pointwise(g) { x } else { columns(node, &chunks) };
     for c in &chunks {

@@ -111,6 +111,7 @@ fn params(c: &ConvGemm) -> ConvWindow {
         y_down: c.y_down,
         y_right: c.y_right,
         has_bias: c.has_bias,
+        epilogue: c.epilogue,
         ..Default::default()
     }
 }
@@ -120,7 +121,7 @@ pub(super) fn correlate(
     node: &mut Lowering,
     pass: Pass,
     c: &ConvGemm,
-    [x, weight, bias]: [StorageId; 3],
+    [x, weight, bias, residual]: [StorageId; 4],
 ) -> Result<()> {
     let (p, subgroup) = (params(c), node.target().subgroup);
     let kernel = choose(node.target(), pass, &p);
@@ -165,7 +166,7 @@ pub(super) fn correlate(
     let tiles = p.batch as u64 * p.out_h.div_ceil(rows) as u64 * p.across as u64;
     let grid = Grid::Workgroups(tiles.div_ceil(kernel.threads as u64) * blocks as u64);
     let output = node.output(0);
-    node.launch(kernel, &p, &[x, packed, bias], &[output], grid, correlation::flops(c))
+    node.launch(kernel, &p, &[x, packed, bias, residual], &[output], grid, correlation::flops(c))
 }
 
 /// Subgroups that are enough to keep every core busy.

@@ -71,16 +71,6 @@ pub(super) fn fits(g: &Geometry, target: &Target) -> bool {
     target.winograd && kind && TILES.iter().all(within)
 }
 
-/// Whether it is the fastest way on a software adapter with fixed subgroups, as measured on lavapipe: transforms cost as
-/// much for a channel whatever the number of others, and panels of fewer than 64 tiles are partly empty.
-pub(super) fn pays(g: &Geometry, pass: Pass) -> bool {
-    let channels = g.in_channels.min(g.out_channels);
-    let tiles = g.batch * g.out_h.div_ceil(4) * g.out_w.div_ceil(4);
-    let many = channels >= 128 && tiles >= 64;
-    // The window's weight gradients are slower than its results.
-    many || (pass == Pass::GradWeight && channels >= 64 && tiles >= 512)
-}
-
 /// Numbers of a patch, and so products.
 fn numbers(k: &Kernels) -> u32 {
     (k.tile + 2) * (k.tile + 2)
@@ -167,12 +157,13 @@ fn patches(
     Ok(order)
 }
 
-/// Emits a convolution, or its transpose at stride 1. `operands`: pictures, weight and, where there is one, the bias.
+/// Emits a convolution, or its transpose at stride 1, of pictures, weight and, where there is one, the bias.
 pub(super) fn correlate(
     node: &mut Lowering,
     pass: Pass,
     p: &ConvGemm,
     [x, weight, bias]: [StorageId; 3],
+    output: StorageId,
 ) -> Result<()> {
     let k = choose(node.target(), pass);
     let batches = numbers(k);
@@ -194,7 +185,6 @@ pub(super) fn correlate(
     let v = node.scratch("patches", b_order.elements(batches));
     let columns = most.next_multiple_of(4);
     let m = node.scratch("products", (batches * p.out_channels * columns) as usize);
-    let output = node.output(0);
     for start in (0..p.batch).step_by(images as usize) {
         let t = tiles(k, p, start, images);
         let b = patches(node, (k.input, 1), of_input(p, t), Side::B, [x, v])?;

@@ -1,0 +1,240 @@
+//! What came of the networks, and what it shows.
+
+use std::fmt::Write;
+
+/// With shortcuts or without.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Family {
+    Plain,
+    /// With shortcuts of option A: as many parameters as the plain network.
+    Residual,
+}
+
+impl Family {
+    /// The network's name for [`striate::models::by_name`].
+    pub fn name(self, depth: usize) -> String {
+        match self {
+            Self::Plain => format!("plain{depth}"),
+            Self::Residual => format!("resnet{depth}-a"),
+        }
+    }
+}
+
+/// Errors after an epoch, in percent: on the training pictures as they were seen, while the weights changed, and on the
+/// test pictures at its end.
+#[derive(Clone, Copy, Debug)]
+pub struct Epoch {
+    pub train_error: f64,
+    pub test_error: f64,
+}
+
+/// A network and how it learned.
+#[derive(Clone, Debug)]
+pub struct Net {
+    pub family: Family,
+    pub depth: usize,
+    pub parameters: usize,
+    /// Training and test pictures.
+    pub pictures: [usize; 2],
+    pub epochs: Vec<Epoch>,
+    /// Whether it was trained to the end.
+    pub finished: bool,
+    pub seconds: f64,
+}
+
+impl Net {
+    pub fn name(&self) -> String {
+        self.family.name(self.depth)
+    }
+
+    /// Errors at the end, if it came that far.
+    fn end(&self) -> Option<Epoch> {
+        self.epochs.last().copied().filter(|_| self.finished)
+    }
+}
+
+/// How much worse a deeper network is than a shallower one, in percentage points.
+#[derive(Clone, Copy)]
+struct Gap {
+    points: f64,
+    /// Two standard errors of such a difference between two independent shares of so many pictures.
+    chance: f64,
+}
+
+impl Gap {
+    fn new(deep: f64, shallow: f64, pictures: usize) -> Self {
+        let variance = |percent: f64| percent * (100.0 - percent) / pictures as f64;
+        Self { points: deep - shallow, chance: 2.0 * (variance(deep) + variance(shallow)).sqrt() }
+    }
+
+    fn is_worse(self) -> bool {
+        self.points > self.chance
+    }
+
+    /// `3.1 points above`
+    fn words(self) -> String {
+        let side = if self.points < 0.0 { "below" } else { "above" };
+        format!("{:.1} points {side}", self.points.abs())
+    }
+}
+
+/// The deepest network beside a shallower one of the same family.
+struct Pair<'a> {
+    deep: &'a Net,
+    shallow: &'a Net,
+    train: Gap,
+    test: Gap,
+}
+
+impl<'a> Pair<'a> {
+    fn of(nets: &'a [Net], family: Family, deep: usize, shallow: usize) -> Option<Self> {
+        let net = |depth| nets.iter().find(|net| net.family == family && net.depth == depth);
+        let (deep, shallow) = (net(deep)?, net(shallow)?);
+        let (of_deep, of_shallow, [train, test]) = (deep.end()?, shallow.end()?, deep.pictures);
+        let train = Gap::new(of_deep.train_error, of_shallow.train_error, train);
+        let test = Gap::new(of_deep.test_error, of_shallow.test_error, test);
+        Some(Self { deep, shallow, train, test })
+    }
+
+    fn words(&self) -> String {
+        let [deep, shallow] = [self.deep, self.shallow].map(Net::name);
+        format!(
+            "{deep}'s training error is {} {shallow}'s, its test error {}.",
+            self.train.words(),
+            self.test.words()
+        )
+    }
+}
+
+/// The finding in words: the deepest plain network beside the shallower one that learned best, then the residual networks
+/// of the same depths, then what follows.
+pub fn words(nets: &[Net]) -> String {
+    let finished = nets.iter().filter_map(|net| Some((net, net.end()?.train_error)));
+    let plain: Vec<_> = finished.filter(|(net, _)| net.family == Family::Plain).collect();
+    let deepest = plain.iter().map(|(net, _)| net.depth).max().unwrap_or(0);
+    let shallower = plain.iter().filter(|(net, _)| net.depth < deepest);
+    let Some((best, _)) = shallower.min_by(|(_, a), (_, b)| a.total_cmp(b)) else {
+        return "Nothing follows before two plain networks of different depths are trained.".into();
+    };
+    let pair = |family| Pair::of(nets, family, deepest, best.depth);
+    let plain = pair(Family::Plain).expect("both are finished");
+    let Some(residual) = pair(Family::Residual) else {
+        return format!("{} Their residual twins are not trained yet.", plain.words());
+    };
+    format!("{} {} {}", plain.words(), residual.words(), conclusion(&plain, &residual))
+}
+
+fn conclusion(plain: &Pair, residual: &Pair) -> &'static str {
+    match (plain.train.is_worse(), residual.train.is_worse()) {
+        (true, false) => {
+            "The deeper plain network does worse on the very pictures it learns from: this is not overfitting but a \
+             difficulty of optimisation, and with shortcuts, which add no parameters, it is gone."
+        }
+        (true, true) if residual.train.points < plain.train.points - plain.train.chance => {
+            "The deeper plain network does worse on the very pictures it learns from: this is not overfitting but a \
+             difficulty of optimisation. Shortcuts, which add no parameters, make it smaller, and do not take \
+             it away here."
+        }
+        (true, true) => {
+            "Both deeper networks do worse on the very pictures they learn from, which is a difficulty of optimisation; \
+             that shortcuts help is not to be seen here."
+        }
+        (false, _) if plain.test.is_worse() => {
+            "The deeper plain network does worse on the test pictures alone: this is overfitting, not degradation."
+        }
+        (false, _) => {
+            "The deeper plain network does no worse than chance explains: degradation is not to be seen here."
+        }
+    }
+}
+
+/// The final figures and the finding, as Markdown.
+pub fn report(nets: &[Net]) -> String {
+    let mut text = "| network | parameters | training error | test error | minutes |\n".to_owned();
+    text += "| --- | --- | --- | --- | --- |\n";
+    for net in nets {
+        let errors = net.end().map_or("not finished | ".into(), |end| {
+            format!("{:.1} % | {:.1} %", end.train_error, end.test_error)
+        });
+        let _ =
+            writeln!(text, "| {} | {} | {errors} | {:.1} |", net.name(), net.parameters, net.seconds / 60.0);
+    }
+    text + "\n"
+        + &words(nets)
+        + "\n\nOne seed; up to two standard errors of such shares are taken for chance.\n"
+}
+
+/// A row for each epoch of each network, errors in percent.
+pub fn csv(nets: &[Net]) -> String {
+    let mut text = "network,depth,parameters,epoch,train_error,test_error\n".to_owned();
+    for net in nets {
+        for (i, e) in net.epochs.iter().enumerate() {
+            let (name, epoch) = (net.name(), i + 1);
+            let Net { depth, parameters, .. } = net;
+            let _ = writeln!(
+                text,
+                "{name},{depth},{parameters},{epoch},{:.3},{:.3}",
+                e.train_error, e.test_error
+            );
+        }
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn net(family: Family, depth: usize, [train_error, test_error]: [f64; 2]) -> Net {
+        let epochs = vec![Epoch { train_error, test_error }];
+        Net { family, depth, parameters: 1000, pictures: [5000, 1000], epochs, finished: true, seconds: 1.0 }
+    }
+
+    /// Errors of plain20, plain56, resnet20-a and resnet56-a. A plain8 that learned less is there too.
+    fn nets(errors: [[f64; 2]; 4]) -> Vec<Net> {
+        let [a, b, c, d] = errors;
+        let (plain, residual) = (Family::Plain, Family::Residual);
+        let (first, second) = (net(plain, 8, [60.0, 60.0]), net(plain, 20, a));
+        vec![first, second, net(plain, 56, b), net(residual, 20, c), net(residual, 56, d)]
+    }
+
+    #[test]
+    fn words_follow_from_the_numbers() {
+        let plain20 = [10.0, 12.0];
+        for ([plain56, resnet56], says) in [
+            ([[25.0, 26.0], [9.0, 11.0]], "it is gone"),
+            ([[25.0, 26.0], [13.0, 14.0]], "make it smaller"),
+            ([[25.0, 26.0], [25.0, 26.0]], "that shortcuts help is not to be seen"),
+            ([[10.5, 18.0], [10.0, 12.0]], "this is overfitting, not degradation"),
+            ([[9.0, 11.0], [9.0, 11.0]], "degradation is not to be seen"),
+        ] {
+            let words = words(&nets([plain20, plain56, plain20, resnet56]));
+            assert!(words.contains(says), "{plain56:?} {resnet56:?}: {words}");
+        }
+    }
+
+    #[test]
+    fn words_name_the_networks_and_the_points_between_them() {
+        let words = words(&nets([[10.0, 12.0], [25.5, 26.0], [9.0, 11.0], [8.5, 11.0]]));
+        assert!(words.starts_with(
+            "plain56's training error is 15.5 points above plain20's, its test error 14.0 points above."
+        ));
+        assert!(words.contains("resnet56-a's training error is 0.5 points below resnet20-a's"), "{words}");
+    }
+
+    #[test]
+    fn what_is_not_finished_is_not_compared() {
+        let mut nets = nets([[10.0, 12.0], [25.0, 26.0], [9.0, 11.0], [8.5, 11.0]]);
+        nets[4].finished = false;
+        assert!(words(&nets).ends_with("Their residual twins are not trained yet."));
+        assert!(report(&nets).contains("| resnet56-a | 1000 | not finished"));
+        assert!(words(&nets[..1]).starts_with("Nothing follows"));
+        assert!(words(&[]).starts_with("Nothing follows"));
+    }
+
+    #[test]
+    fn the_table_has_a_row_for_each_epoch() {
+        let nets = [net(Family::Residual, 20, [10.0, 12.5])];
+        assert_eq!(csv(&nets).lines().nth(1), Some("resnet20-a,20,1000,1,10.000,12.500"));
+    }
+}

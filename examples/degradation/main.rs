@@ -1,0 +1,192 @@
+//! Do deeper networks learn better? The degradation experiment of He et al. 2015, section 4.2 and figures 1 and 6: plain and
+//! residual networks of several depths on the same pictures from the same seed.
+//! `cargo run --release --example degradation`
+//!
+//! Leaves `curves.svg`, `curves.csv` and `report.md` in `--out`, after each network anew. `docs/degradation.md` tells what
+//! came of it.
+
+mod findings;
+mod picture;
+mod work;
+
+use clap::Parser;
+use findings::{Family, Net};
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Instant;
+use striate::data::{self, Augment, Split};
+use striate::nn::{Decay, Optimizer, SgdConfig};
+use striate::train::{Recipe, TrainConfig};
+use striate::{Device, Error, Result, write_file};
+use work::{Work, part};
+
+/// Trains plain and residual networks of several depths alike, and compares them.
+#[derive(Parser)]
+struct Args {
+    /// Layers of the networks, 6n + 2
+    #[arg(long, value_delimiter = ',', default_value = "8,20,32,56")]
+    depths: Vec<usize>,
+    /// auto, gpu, cpu, an adapter's number or a part of its name; see `striate devices`
+    #[arg(long, default_value = "auto")]
+    device: String,
+    /// fashion-mnist (built in), mnist, cifar10 or cifar100
+    #[arg(long, default_value = "fashion-mnist")]
+    dataset: String,
+    /// Folder of the data set's files
+    #[arg(long)]
+    data: Option<PathBuf>,
+    /// Train on the first so many pictures, test on a quarter as many [default: 2000; with --paper all]
+    #[arg(long, value_parser = clap::value_parser!(u32).range(4..))]
+    pictures: Option<u32>,
+    /// Times that each is seen [default: 5, or as many as --minutes allow]
+    #[arg(long)]
+    epochs: Option<usize>,
+    /// Pictures a step
+    #[arg(long, default_value_t = 32)]
+    batch: usize,
+    /// Learning rate; it falls to a tenth after a half and after three quarters of all steps
+    #[arg(long, default_value_t = 0.03)]
+    lr: f32,
+    /// What all may take: epochs, then pictures are left out until it fits. It does not count where --epochs is given
+    #[arg(long, default_value_t = 15.0, conflicts_with = "epochs")]
+    minutes: f64,
+    /// The paper's recipe: 64,000 steps of 128 pictures, moved and mirrored; for --dataset cifar10 on a GPU
+    #[arg(long, conflicts_with_all = ["epochs", "batch", "lr", "minutes"])]
+    paper: bool,
+    /// Seed of weights, order and augmentation, the same for every network
+    #[arg(long, default_value_t = 1)]
+    seed: u64,
+    /// Folder for the results
+    #[arg(long, default_value = "runs/degradation")]
+    out: PathBuf,
+}
+
+const PICTURES: u32 = 2000;
+const EPOCHS: usize = 5;
+const PAPER_STEPS: usize = 64_000;
+/// Exit code of a program stopped by Ctrl-C.
+const INTERRUPTED: i32 = 130;
+
+static STOP: AtomicBool = AtomicBool::new(false);
+
+/// Whether Ctrl-C was pressed.
+fn stopped() -> bool {
+    STOP.load(Ordering::Relaxed)
+}
+
+fn main() {
+    // The first Ctrl-C ends the training and keeps what is done, a second one the program.
+    let caught = ctrlc::set_handler(|| {
+        if STOP.swap(true, Ordering::Relaxed) {
+            std::process::exit(INTERRUPTED);
+        }
+    });
+    let ran = caught.map_err(|e| Error::argument("Ctrl-C", format!("cannot be caught: {e}")));
+    match ran.and_then(|()| run(&Args::parse())) {
+        Ok(_) if stopped() => std::process::exit(INTERRUPTED),
+        Ok(_) => {}
+        Err(error) => {
+            eprintln!("error: {error}");
+            std::process::exit(1);
+        }
+    }
+}
+
+/// All networks, those of one depth after each other.
+fn run(args: &Args) -> Result<Vec<Net>> {
+    let started = Instant::now();
+    std::fs::create_dir_all(&args.out).map_err(Error::io(&args.out, "create"))?;
+    let device = Device::select(&args.device)?;
+    println!("on {}", device.describe());
+    let mut work = Work { device, split: open(args)?, config: config(args) };
+    let both = |depth: &usize| [Family::Plain, Family::Residual].map(|family| (family, *depth));
+    let wanted: Vec<(Family, usize)> = args.depths.iter().flat_map(both).collect();
+    if args.paper {
+        work.config.epochs = PAPER_STEPS.div_ceil(work.split.train.len().div_ceil(work.config.batch));
+    }
+    if args.epochs.is_none() {
+        work.fit(&wanted, (!args.paper).then_some(args.minutes * 60.0), started)?;
+    }
+    let mut nets = Vec::new();
+    for (family, depth) in wanted {
+        if stopped() {
+            println!("interrupted; what is done is kept");
+            break;
+        }
+        nets.push(work.train(family, depth)?);
+        write(args, &work, &nets)?;
+    }
+    println!("\n{}", findings::report(&nets));
+    println!("{} s in all; what there is lies in {}", started.elapsed().as_secs(), args.out.display());
+    Ok(nets)
+}
+
+fn open(args: &Args) -> Result<Split> {
+    let split = data::open(&args.dataset, args.data.as_deref(), None)?;
+    match args.pictures.or((!args.paper).then_some(PICTURES)) {
+        Some(pictures) => part(&split, pictures as usize),
+        None => Ok(split),
+    }
+}
+
+fn config(args: &Args) -> TrainConfig {
+    let optimizer = Optimizer::Sgd(SgdConfig { momentum: 0.9, weight_decay: 1e-4, nesterov: false });
+    TrainConfig {
+        epochs: args.epochs.unwrap_or(EPOCHS),
+        batch: if args.paper { 128 } else { args.batch },
+        lr: if args.paper { 0.1 } else { args.lr },
+        decay: Decay::Steps { at: vec![0.5, 0.75], factor: 0.1 },
+        recipe: Recipe { optimizer, ..Default::default() },
+        augment: args.paper.then_some(Augment { crop_padding: 4, flip: true }),
+        seed: args.seed,
+        ..Default::default()
+    }
+}
+
+/// Picture, figures and finding so far.
+fn write(args: &Args, work: &Work, nets: &[Net]) -> Result<()> {
+    let path = |name: &str| args.out.join(name);
+    let (TrainConfig { epochs, batch, lr, seed, .. }, split) = (&work.config, &work.split);
+    let [train, test] = [&split.train, &split.test].map(|set| set.len());
+    let how = format!(
+        "{}: {epochs} epochs of {train} pictures in batches of {batch} at a rate of {lr}, tested on {test}; seed {seed}; on {}",
+        args.dataset,
+        work.device.name()
+    );
+    let drawn = picture::curves(nets).map_err(|e| Error::argument("the picture", e.to_string()))?;
+    write_file(&path("curves.svg"), drawn.as_bytes())?;
+    write_file(&path("curves.csv"), findings::csv(nets).as_bytes())?;
+    write_file(&path("report.md"), format!("{how}\n\n{}", findings::report(nets)).as_bytes())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_tiny_run_on_the_cpu_leaves_picture_table_and_words() {
+        let dir = tempfile::tempdir().unwrap();
+        let out = dir.path().to_str().unwrap();
+        let flags = "degradation --depths 8,14 --pictures 64 --device cpu --epochs 1 --out";
+        let nets = run(&Args::parse_from(flags.split(' ').chain([out]))).unwrap();
+        let names: Vec<String> = nets.iter().map(Net::name).collect();
+        assert_eq!(names, ["plain8", "resnet8-a", "plain14", "resnet14-a"]);
+        assert!(nets.iter().all(|net| net.finished && net.pictures == [64, 16]));
+        // Option A has no parameters of its own.
+        assert_eq!(nets[0].parameters, nets[1].parameters);
+
+        let read = |name: &str| std::fs::read_to_string(dir.path().join(name)).unwrap();
+        assert!(read("curves.svg").contains("resnet14-a"));
+        assert_eq!(read("curves.csv"), findings::csv(&nets));
+        assert!(read("report.md").contains("plain14's training error is"));
+    }
+
+    #[test]
+    fn work_that_does_not_fit_is_made_smaller() {
+        let args = Args::parse_from("degradation --depths 8 --pictures 256 --device cpu".split(' '));
+        let device = Device::select("cpu").unwrap();
+        let mut work = Work { device, split: open(&args).unwrap(), config: config(&args) };
+        work.fit(&[(Family::Plain, 8)], Some(0.0), Instant::now()).unwrap();
+        assert_eq!((work.config.epochs, work.split.train.len()), (1, work.config.batch));
+    }
+}

@@ -1,0 +1,62 @@
+// What conv_window.wgsl and conv_window_grad_weight.wgsl share: parameters, and rows of pixels. A tile of {{ rows }} rows x 4 columns of
+// results reads `input_rows` rows of `columns` pixels: p0_0, p0_1, ... the first, p1_0, ... the second. Channels are those of one
+// group; paddings may be negative, in two's complement.
+// Put in front of the shaders that use it; it has no entry point and so no dispatch of its own.
+
+struct ConvWindow {
+    batch: u32, in_channels: u32, in_h: u32, in_w: u32, out_channels: u32, out_h: u32, out_w: u32,
+    kernel_h: u32, kernel_w: u32, stride_h: u32, stride_w: u32, dilation_h: u32, padding_h: u32, padding_w: u32, groups: u32,
+    y_plane: u32, y_start: u32, y_down: u32, y_right: u32,
+    across: u32, line: u32, channels: u32, taps_h: u32, taps_w: u32, has_bias: u32, epilogue: u32, images_per_slice: u32,
+}
+
+{%- set columns = 3 * stride + taps_w %}
+{%- set edge = 1 if taps_w == 3 else 0 %}
+{%- set input_rows = (rows - 1) * stride + taps_h if taps_h > 1 else rows %}
+
+{#- Of each row that output row `oy` and tap row `ky` read in `plane`: whether it is in the picture, and its first pixel. #}
+{%- macro rows_of_picture() %}
+        // Above or left of the picture wraps to a huge number.
+{%- for r in range(input_rows) %}
+   {%- if taps_h > 1 %}
+        let iy{{ r }} = oy * {{ stride }}u + ky + {{ r }}u - params.padding_h;
+   {%- else %}
+        let iy{{ r }} = (oy + {{ r }}u) * params.stride_h + ky * params.dilation_h - params.padding_h;
+   {%- endif %}
+        let in{{ r }} = iy{{ r }} < params.in_h;
+        let row{{ r }} = (plane * params.in_h + min(iy{{ r }}, params.in_h - 1u)) * params.in_w;
+{%- endfor %}
+{%- endmacro %}
+
+{#- The pixels that the quads of row r hold, the first at column `first`. #}
+{%- macro pixels_of_quads(r, first, count) %}
+   {%- for i in range(count) %}
+        let p{{ r }}_{{ i + first }} = q{{ r }}_{{ i // 4 }}.{{ 'xyzw'[i % 4] }};
+   {%- endfor %}
+{%- endmacro %}
+
+{#- The rows from column `ox * stride` - padding in whole quads. #}
+{%- macro load_quads() %}
+        // The padding is a multiple of four too, so each quad is in the row or out of it.
+        let left = ox - params.padding_w;
+   {%- for r in range(input_rows) %}
+      {%- for v in range((columns + 3) // 4) %}
+        let q{{ r }}_{{ v }} = select(vec4f(), x[(row{{ r }} + min(left + {{ 4 * v }}u, params.in_w - 4u)) / 4u], in{{ r }} && left + {{ 4 * v }}u < params.in_w);
+      {%- endfor %}
+      {{- pixels_of_quads(r, 0, columns) }}
+   {%- endfor %}
+{%- endmacro %}
+
+{#- The rows from column `ox * stride` + kx - padding, pixel by pixel. #}
+{%- macro load_pixels() %}
+        let ix = ox * {{ stride }}u + kx - params.padding_w;
+   {%- for i in range(columns) %}
+        let jn{{ i }} = ix + {{ i }}u < params.in_w;
+        let jx{{ i }} = min(ix + {{ i }}u, params.in_w - 1u);
+   {%- endfor %}
+   {%- for r in range(input_rows) %}
+      {%- for i in range(columns) %}
+        let p{{ r }}_{{ i }} = select(0.0, x[row{{ r }} + jx{{ i }}], in{{ r }} && jn{{ i }});
+      {%- endfor %}
+   {%- endfor %}
+{%- endmacro %}

@@ -1,0 +1,9 @@
+// The parameters of pool.wgsl and pool_halves.wgsl: `planes` (batch x channels) planes of [in_h, in_w] become [out_h, out_w] by sliding
+// or, if `adaptive`, evenly spread windows.
+// Put in front of the shaders that use it; it has no entry point and so no dispatch of its own.
+
+struct Pool {
+    planes: u32, in_h: u32, in_w: u32, out_h: u32, out_w: u32,
+    kernel_h: u32, kernel_w: u32, stride_h: u32, stride_w: u32, padding_h: u32, padding_w: u32,
+    adaptive: u32, count_include_pad: u32,
+}

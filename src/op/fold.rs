@@ -1,0 +1,52 @@
+//! Batch norm folded into the convolution before it.
+
+use super::{Operation, expect_shape, floats};
+use crate::kernel::{self, FoldBatchNorm as Params};
+use crate::plan::{Grid, Lowering};
+use crate::{Result, TensorType};
+
+/// Weight and bias of the convolution that is a convolution and a batch norm with given statistics in one. Inputs: the
+/// convolution's weight `[out_channels, ...]`, the batch norm's weight, bias, mean and variance `[out_channels]`, and
+/// optionally the convolution's bias; outputs: weight and bias. For plans: it has no gradient.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct FoldBatchNorm {
+    /// Added to the variance.
+    pub eps: f32,
+}
+
+impl Operation for FoldBatchNorm {
+    fn name(&self) -> &'static str {
+        "fold_batch_norm"
+    }
+
+    fn fused(&self) -> &'static [&'static str] {
+        &["batch_norm_eval"]
+    }
+
+    fn infer(&self, inputs: &[&TensorType]) -> Result<Vec<TensorType>, String> {
+        let (own, bias) = if inputs.len() == 6 { inputs.split_at(5) } else { (inputs, &[][..]) };
+        let [weight, per_channel @ ..] = floats::<5>(own)?;
+        let channels = &weight.shape[..1.min(weight.shape.len())];
+        for ty in per_channel.iter().chain(bias) {
+            expect_shape("one number for each output channel", ty, channels)?;
+        }
+        Ok(vec![weight.clone(), TensorType::f32(channels)])
+    }
+
+    fn lower(&self, node: &mut Lowering<'_, '_>) -> Result<()> {
+        let (weights, channels) = (node.output_len(0), node.output_len(1));
+        let has_bias = node.inputs() == 6;
+        let params = Params {
+            len: weights as u32,
+            per_channel: (weights / channels) as u32,
+            eps: self.eps,
+            has_bias: has_bias as u32,
+        };
+        let [weight, gamma, beta, mean, variance] = [0, 1, 2, 3, 4].map(|i| node.input(i));
+        let bias = if has_bias { node.input(5) } else { beta };
+        let reads = [weight, gamma, beta, mean, variance, bias];
+        let writes = [node.output(0), node.output(1)];
+        let grid = Grid::Invocations(weights as u64);
+        node.launch(&kernel::FOLD_BATCH_NORM, &params, &reads, &writes, grid, weights as u64)
+    }
+}

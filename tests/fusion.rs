@@ -1,0 +1,175 @@
+//! Operations that become one, or change places: which do, which must not, and that numbers stay what they were.
+
+mod common;
+
+use common::{Random, compare_all};
+use striate::graph::{Graph, ValueId};
+use striate::op::*;
+use striate::plan::{Plan, Target};
+use striate::{Device, Session, Tensor};
+
+/// A graph whose inputs are given random numbers as they are made.
+struct Net {
+    graph: Graph,
+    feed: Vec<(String, Tensor)>,
+    rng: Random,
+}
+
+impl Net {
+    fn new(seed: u64) -> Self {
+        Self { graph: Graph::new(), feed: Vec::new(), rng: Random::new(seed) }
+    }
+
+    fn input(&mut self, shape: &[usize]) -> ValueId {
+        let tensor = self.rng.uniform(shape, 0.2, 1.2);
+        let shifted = tensor.as_f32().iter().map(|x| if shape.len() > 1 { x - 0.7 } else { *x }).collect();
+        let tensor = Tensor::f32(shape, shifted).unwrap();
+        let name = format!("input {}", self.feed.len());
+        self.feed.push((name.clone(), tensor.clone()));
+        self.graph.input(&name, tensor.ty().clone()).unwrap()
+    }
+
+    fn apply(&mut self, op: impl Into<Op>, inputs: &[ValueId]) -> ValueId {
+        self.graph.apply(op, inputs).unwrap()[0]
+    }
+
+    /// A convolution of x with a 3 x 3 filter for each of so many channels.
+    fn conv(&mut self, x: ValueId, outs: usize, bias: bool) -> ValueId {
+        let ins = self.graph.shape(x)[1];
+        let mut inputs = vec![x, self.input(&[outs, ins, 3, 3])];
+        if bias {
+            inputs.push(self.input(&[outs]));
+        }
+        self.apply(Conv2d { padding: [1, 1], ..Default::default() }, &inputs)
+    }
+
+    /// A batch norm with given statistics.
+    fn norm(&mut self, x: ValueId) -> ValueId {
+        let channels = [self.graph.shape(x)[1]];
+        let statistics = [0; 4].map(|_| self.input(&channels));
+        self.apply(BatchNormEval::default(), &[&[x], &statistics[..]].concat())
+    }
+
+    fn plan(&self, fuse: bool) -> Plan {
+        Plan::new(&self.graph, &Target { fuse, ..Device::cpu_reference().target().clone() }).unwrap()
+    }
+
+    /// The kernels that a plan of joined operations launches.
+    fn kernels(&self) -> Vec<&'static str> {
+        self.plan(true).launches.iter().map(|l| l.kernel.name).collect()
+    }
+
+    /// All outputs, joined and apart.
+    fn both(&self) -> [Vec<Tensor>; 2] {
+        let feed: Vec<(&str, &[u8])> = self.feed.iter().map(|(n, t)| (n.as_str(), t.as_bytes())).collect();
+        [true, false].map(|fuse| {
+            let mut session = Session::new(&Device::cpu_reference(), vec![self.plan(fuse)]).unwrap();
+            session.run(0, &feed).unwrap().into_tensors()
+        })
+    }
+}
+
+#[test]
+fn a_batch_norm_with_given_statistics_is_folded_into_the_convolution() {
+    for (seed, (bias, tail)) in
+        [false, true].into_iter().flat_map(|b| ["none", "relu", "sum"].map(|t| (b, t))).enumerate()
+    {
+        let mut net = Net::new(seed as u64);
+        let x = net.input(&[2, 3, 8, 8]);
+        let conv = net.conv(x, 4, bias);
+        let mut y = net.norm(conv);
+        if tail == "sum" {
+            let residual = net.input(&[2, 4, 8, 8]);
+            y = net.apply(Add, &[residual, y]);
+        }
+        if tail != "none" {
+            y = net.apply(Relu, &[y]);
+        }
+        net.graph.output("y", y);
+        let last: &[&str] = match tail {
+            "none" => &[],
+            "relu" => &["relu"],
+            _ => &["add_relu"],
+        };
+        assert_eq!(net.kernels(), [&["fold_batch_norm", "conv_direct"], last].concat());
+        let [joined, apart] = net.both();
+        compare_all(&format!("bias {bias}, {tail}"), &joined, &apart, 1e-5, 1.0).unwrap();
+    }
+}
+
+#[test]
+fn a_batch_norm_stays_where_folding_would_be_wrong_or_dear() {
+    let folded = |net: &Net| net.kernels().contains(&"fold_batch_norm");
+    // What comes out of the convolution is wanted elsewhere too.
+    let mut net = Net::new(1);
+    let x = net.input(&[2, 3, 8, 8]);
+    let conv = net.conv(x, 4, false);
+    let y = net.norm(conv);
+    let sum = net.apply(Add, &[conv, y]);
+    net.graph.output("sum", sum);
+    assert!(!folded(&net));
+    // The weight is larger than the result.
+    let mut net = Net::new(2);
+    let x = net.input(&[1, 8, 4, 4]);
+    let conv = net.conv(x, 16, false);
+    let y = net.norm(conv);
+    net.graph.output("y", y);
+    assert!(!folded(&net));
+}
+
+/// A convolution with bias, ReLU, max-pooling, and the gradients of all that is given but the pictures.
+fn pooled(kernel_size: usize, stride: usize) -> Net {
+    let mut net = Net::new(3);
+    let x = net.input(&[2, 3, 8, 8]);
+    let weight = net.input(&[4, 3, 3, 3]);
+    let bias = net.input(&[4]);
+    let y = net.apply(Conv2d { padding: [1, 1], ..Default::default() }, &[x, weight, bias]);
+    let y = net.apply(Relu, &[y]);
+    let pool = MaxPool2d { kernel_size: [kernel_size; 2], stride: Some([stride; 2]), ..Default::default() };
+    let y = net.apply(pool, &[y]);
+    let shape = net.graph.shape(y).to_vec();
+    let upstream = net.input(&shape);
+    let gradients = net.graph.gradients(&[(y, upstream)], &[x, weight, bias]).unwrap();
+    for (i, gradient) in gradients.into_iter().enumerate() {
+        net.graph.output(&format!("gradient {i}"), gradient.unwrap());
+    }
+    net
+}
+
+#[test]
+fn gradients_pass_relu_and_sum_before_they_are_spread_over_pooled_pictures() {
+    for (kernel_size, stride) in [(2, 2), (3, 1)] {
+        let net = pooled(kernel_size, stride);
+        let plan = net.plan(true);
+        let small = net.feed.last().unwrap().1.len() as u64 * 4;
+        let of = |kernel: &str| plan.launches.iter().find(|l| l.kernel.name == kernel).unwrap();
+        let size =
+            |launch: &striate::plan::Launch, read: usize| plan.storages[launch.reads[read].index()].bytes;
+        assert_eq!(size(of("relu_grad"), 0), small);
+        assert_eq!(size(of("channel_sum"), 0), small);
+        let [joined, apart] = net.both();
+        compare_all(&format!("{kernel_size} by {stride}"), &joined, &apart, 1e-5, 1.0).unwrap();
+    }
+}
+
+#[test]
+fn a_gradient_keeps_its_place_where_the_pooling_reads_something_else() {
+    let mut net = Net::new(4);
+    let x = net.input(&[2, 3, 8, 8]);
+    let other = net.input(&[2, 3, 8, 8]);
+    let rectified = net.apply(Relu, &[other]);
+    let pool: Op = MaxPool2d::default().into();
+    let outputs = net.graph.apply(pool, &[x]).unwrap();
+    let upstream = net.input(&[2, 3, 4, 4]);
+    let spread = MaxPoolGrad {
+        window: Window::Sliding { kernel_size: [2; 2], stride: [2; 2], padding: [0; 2], ceil_mode: false },
+        input_shape: vec![2, 3, 8, 8],
+    };
+    let spread = net.apply(spread, &[upstream, outputs[1]]);
+    let passed = net.apply(ReluGrad, &[rectified, spread]);
+    net.graph.output("passed", passed);
+    let kernels = net.kernels();
+    assert_eq!(kernels.last(), Some(&"relu_grad"), "{kernels:?}");
+    let [joined, apart] = net.both();
+    compare_all("another ReLU", &joined, &apart, 0.0, 0.0).unwrap();
+}

@@ -1,0 +1,183 @@
+//! Recomputation: on every executor, steps come to the same bits in less memory.
+
+mod common;
+
+use common::graphs::{random_graph, two_steps};
+use common::{Outcome, Random, Suite, text};
+use striate::graph::{Graph, Phase, ValueId};
+use striate::models::{Model, by_name};
+use striate::nn::{Builder, Conv2d, Linear, Optimizer, SgdConfig};
+use striate::plan::{Plan, Target};
+use striate::train::{Recipe, training_graph};
+use striate::{Device, Result, Session, Tensor};
+
+/// Random graphs, of which those are tried that have something to compute again.
+const GRAPHS: u64 = 100;
+
+/// Pictures a step of the networks.
+const PICTURES: usize = 8;
+
+/// Steps under way at once, each with staging memory for its inputs.
+const FLIGHTS: u64 = 3;
+
+/// Convolutions, each with dropout after it.
+struct Dropping;
+
+impl Model for Dropping {
+    fn name(&self) -> String {
+        "dropping".into()
+    }
+
+    fn in_channels(&self) -> usize {
+        3
+    }
+
+    fn input_size(&self) -> [usize; 2] {
+        [32, 32]
+    }
+
+    fn classes(&self) -> usize {
+        10
+    }
+
+    fn forward(&self, b: &mut Builder, images: ValueId) -> Result<ValueId> {
+        let mut x = images;
+        for (i, in_channels) in [3, 8, 8, 8, 8].into_iter().enumerate() {
+            let conv = Conv2d {
+                in_channels,
+                out_channels: 8,
+                kernel_size: [3, 3],
+                padding: [1, 1],
+                ..Default::default()
+            };
+            x = b.conv2d(&format!("conv{i}"), x, conv)?;
+            x = b.relu(x)?;
+            x = b.dropout(x, 0.3)?;
+        }
+        let x = b.global_avg_pool2d(x)?;
+        let x = b.flatten(x)?;
+        b.linear("fc", x, Linear { in_features: 8, out_features: 10, bias: true })
+    }
+}
+
+/// A training step, and its inputs.
+fn step(model: &dyn Model) -> Result<(Graph, Vec<(String, Tensor)>)> {
+    let (mut rng, shape) = (Random::new(5), [PICTURES, 3, 32, 32]);
+    let sgd = SgdConfig { momentum: 0.9, weight_decay: 5e-4, nesterov: false };
+    let recipe = Recipe { optimizer: Optimizer::Sgd(sgd), ..Default::default() };
+    let graph = training_graph(model, shape, &recipe)?;
+    let schedule = Tensor::f32([3], recipe.optimizer.schedule(0.05, 0).to_vec())?;
+    let feed = [
+        ("images", rng.normal(&shape)),
+        ("labels", rng.labels(PICTURES, 10)),
+        (Optimizer::SCHEDULE, schedule),
+        (Builder::COUNTER, Tensor::u32([2], vec![3, 1])?),
+    ];
+    let wanted = |name: &str| graph.values().any(|(_, value)| value.name == name);
+    let feed = feed.into_iter().filter(|(name, _)| wanted(name)).map(|(n, t)| (n.to_owned(), t));
+    let feed = feed.collect();
+    Ok((graph, feed))
+}
+
+fn plans(graph: &Graph, device: &Device) -> Result<[Plan; 2]> {
+    let plan = |recompute: bool| Plan::new(graph, &Target { recompute, ..device.target().clone() });
+    Ok([plan(false)?, plan(true)?])
+}
+
+/// Launches that compute something again.
+fn again(plan: &Plan) -> usize {
+    let groups = plan.groups.iter().filter(|g| g.phase == Phase::Recompute);
+    groups.map(|g| g.launches.len()).sum()
+}
+
+/// Losses, weights, and the gradients that velocities are made of, after two steps.
+fn same(what: &str, graph: &Graph, feed: &[(String, Tensor)], device: &Device) -> Outcome {
+    let plans = plans(graph, device).map_err(text)?;
+    let [kept, computed] = plans.map(|plan| two_steps(device, plan, feed, 9).map_err(text)).map(|tensors| {
+        // As words: equal bits, not merely equal numbers.
+        tensors.map(|all| all.iter().map(|t| t.as_u32().to_vec()).collect::<Vec<_>>())
+    });
+    match kept? == computed? {
+        true => Ok(()),
+        false => Err(format!("{what} on {}: values computed again are others", device.name())),
+    }
+}
+
+fn a_network(model: &dyn Model, device: &Device) -> Outcome {
+    let (graph, feed) = step(model).map_err(text)?;
+    let [kept, computed] = plans(&graph, device).map_err(text)?;
+    if again(&kept) > 0 || again(&computed) == 0 || computed.peak_bytes() >= kept.peak_bytes() {
+        return Err(format!(
+            "{}: {} and {} launches compute again, {} and {} bytes",
+            model.name(),
+            again(&kept),
+            again(&computed),
+            kept.peak_bytes(),
+            computed.peak_bytes()
+        ));
+    }
+    same(&model.name(), &graph, &feed, device)
+}
+
+fn random_graphs(device: &Device) -> Outcome {
+    let mut tried = 0;
+    for seed in 0..GRAPHS {
+        let (graph, feed) = random_graph(seed).map_err(text)?;
+        if again(&plans(&graph, device).map_err(text)?[1]) > 0 {
+            same(&format!("random graph {seed}"), &graph, &feed, device)?;
+            tried += 1;
+        }
+    }
+    match tried {
+        0..5 => Err(format!("only {tried} graphs had anything to compute again")),
+        _ => Ok(()),
+    }
+}
+
+/// The device holds what the plan foretells, and little beside it: parameters of launches, and staging memory.
+fn memory_is_what_was_foretold(recompute: bool) -> Outcome {
+    // Opened anew: other tests take memory of the shared one.
+    let device = Device::select(&common::gpu_name()).map_err(text)?;
+    let model = by_name("resnet20", 3, 10).map_err(text)?;
+    let (graph, feed) = step(&*model).map_err(text)?;
+    let plan = plans(&graph, &device).map_err(text)?[recompute as usize].clone();
+    let (before, staging) = (device.allocated_bytes(), FLIGHTS * plan.input_bytes());
+    let mut session = Session::new(&device, vec![plan]).map_err(text)?;
+    let feed: Vec<(&str, &[u8])> = feed.iter().map(|(n, t)| (n.as_str(), t.as_bytes())).collect();
+    for _ in 0..5 {
+        session.run(0, &feed).map_err(text)?;
+    }
+    // Not every driver's interface tells.
+    let (Some(before), Some(after)) = (before, device.allocated_bytes()) else { return Ok(()) };
+    let (foretold, found) = (session.bytes(), after - before - staging);
+    match foretold as f64 / found as f64 {
+        0.95..=1.0 => Ok(()),
+        _ => Err(format!("{foretold} bytes were foretold, {found} are taken")),
+    }
+}
+
+fn apart(device: Device) -> Device {
+    let target = Target { fuse: false, ..device.target().clone() };
+    device.with_target(target)
+}
+
+fn main() -> std::process::ExitCode {
+    let mut suite = Suite::new();
+    let resnet8 = || by_name("resnet8", 3, 10).map_err(text);
+    for name in ["cpu", "cpu-reference"] {
+        let device = move || Device::select(name).map_err(text);
+        suite.add(format!("resnet8::{name}"), move || a_network(&*resnet8()?, &device()?));
+        suite.add(format!("resnet8_not_fused::{name}"), move || a_network(&*resnet8()?, &apart(device()?)));
+        suite.add(format!("dropout::{name}"), move || a_network(&Dropping, &device()?));
+        suite.add(format!("random_graphs::{name}"), move || random_graphs(&device()?));
+        suite.add(format!("random_graphs_not_fused::{name}"), move || random_graphs(&apart(device()?)));
+    }
+    suite.add_gpu("resnet8::gpu", move |device| a_network(&*resnet8()?, device));
+    suite.add_gpu("resnet8_not_fused::gpu", move |device| a_network(&*resnet8()?, &apart(device.clone())));
+    suite.add_gpu("dropout::gpu", |device| a_network(&Dropping, device));
+    suite.add_gpu("random_graphs::gpu", random_graphs);
+    suite.add_gpu("memory_is_what_was_foretold::gpu", |_| {
+        [false, true].into_iter().try_for_each(memory_is_what_was_foretold)
+    });
+    suite.run()
+}
