@@ -16,6 +16,7 @@ pub mod op;
 pub mod ops;
 pub mod plan;
 pub mod rng;
+pub mod see;
 mod session;
 mod tensor;
 mod timing;

@@ -11,6 +11,7 @@ mod network;
 mod plan;
 mod predict;
 mod profile;
+mod see;
 mod summary;
 mod train;
 mod tune;
@@ -49,6 +50,8 @@ enum Command {
     ///
     /// Later plans for this adapter and driver use them, unless STRIATE_CACHE is `off`.
     Tune(tune::Args),
+    /// Draw what a network learned.
+    See(see::Args),
     /// List the kernels, or print the text of one.
     Kernels(kernels::Args),
     /// List the adapters that can be trained on.
@@ -66,6 +69,7 @@ pub fn run(cli: Cli) -> Result<i32> {
         Command::Bench(args) => bench::run(args).map(|()| 0),
         Command::Profile(args) => profile::run(args).map(|()| 0),
         Command::Tune(args) => tune::run(args).map(|()| 0),
+        Command::See(args) => see::run(args),
         Command::Kernels(args) => kernels::run(args).map(|()| 0),
         Command::Devices(args) => devices::run(args).map(|()| 0),
     }

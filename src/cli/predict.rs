@@ -38,7 +38,7 @@ pub struct Args {
 }
 
 /// Exit code where some pictures were passed over.
-const SKIPPED: i32 = 3;
+pub const SKIPPED: i32 = 3;
 
 #[derive(Serialize)]
 struct Answer {
@@ -146,7 +146,7 @@ fn predict(args: &Args) -> Result<Answer> {
 }
 
 /// The pictures that paths name: files, and what folders hold.
-fn find(paths: &[PathBuf]) -> Result<Vec<PathBuf>> {
+pub fn find(paths: &[PathBuf]) -> Result<Vec<PathBuf>> {
     let mut pictures = Vec::new();
     for path in paths {
         if path.is_dir() {

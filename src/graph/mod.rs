@@ -251,6 +251,11 @@ impl Graph {
         self.outputs.push((name.to_owned(), value));
     }
 
+    /// Forgets which values are read back.
+    pub(crate) fn clear_outputs(&mut self) {
+        self.outputs.clear();
+    }
+
     /// Declares the contents that a persistent value has after the step. Fails if it is not persistent, has
     /// another type or was given contents before.
     pub fn update(&mut self, state: ValueId, value: ValueId) -> Result<()> {

@@ -2,6 +2,7 @@
 
 use super::{Graph, Node, Role, ValueId};
 use crate::op::{Footprint, Operation};
+use std::ops::Range;
 
 /// Where the elements of a value look on an input, along one axis: element `o` depends on nothing but the
 /// pixels from `start + o * stride` to `start + o * stride + size - 1`, of which some may lie in the padding.
@@ -23,6 +24,12 @@ impl Axis {
     /// Centre of the first element's field, in pixels from the middle of the picture's first pixel.
     pub fn centre(&self) -> f64 {
         self.start as f64 + (self.size as f64 - 1.0) / 2.0
+    }
+
+    /// The pixels that element `index` depends on; those below 0, and past the picture, lie in the padding.
+    pub fn field(&self, index: usize) -> Range<isize> {
+        let start = self.start + (index * self.stride) as isize;
+        start..start + self.size as isize
     }
 
     /// The field of windows of `kernel` pixels in steps of `stride`, from `padding` ahead.

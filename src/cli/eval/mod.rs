@@ -112,13 +112,13 @@ fn evaluate(args: &Args) -> Result<()> {
 }
 
 /// What pictures of a data set are like, where nothing else says.
-fn of_data(split: &Split) -> Preprocessing {
+pub fn of_data(split: &Split) -> Preprocessing {
     let [_, height, width] = split.test.shape();
     Preprocessing { size: [height, width], resize: None, normalization: split.normalization.clone() }
 }
 
 /// Whether the data set's pictures and classes are the network's.
-fn check(network: &Network, preprocessing: &Preprocessing, split: &Split, dataset: &str) -> Result<()> {
+pub fn check(network: &Network, preprocessing: &Preprocessing, split: &Split, dataset: &str) -> Result<()> {
     let [channels, ..] = split.test.shape();
     if preprocessing.channels() != channels {
         let problem = format!(

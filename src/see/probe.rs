@@ -1,0 +1,156 @@
+//! A part of a network made ready on the device: pictures go in, what is asked for comes out.
+
+use super::Layer;
+use crate::{Error, Outputs, Result, Session, Tensor, TensorType};
+
+/// Values of a network, made ready to be asked for any number of pictures. [`Lens::probe`](super::Lens::probe) makes one.
+pub struct Probe {
+    session: Session,
+    model: String,
+    batch: usize,
+    image_len: usize,
+    /// Types of the values for a whole batch.
+    types: Vec<TensorType>,
+}
+
+impl Probe {
+    pub(super) fn new(
+        session: Session,
+        model: String,
+        batch: usize,
+        image_len: usize,
+        types: Vec<TensorType>,
+    ) -> Self {
+        Self { session, model, batch, image_len, types }
+    }
+
+    /// Pictures at a time.
+    pub fn batch(&self) -> usize {
+        self.batch
+    }
+
+    /// The values for pictures, normalised ones, any number, NCHW; each `[pictures, ...]`.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Argument`] if `images` are not whole pictures, or a result is infinite or not a number.
+    pub fn run(&mut self, images: &[f32]) -> Result<Vec<Tensor>> {
+        self.run_with(images, |_| None)
+    }
+
+    /// The first of the values.
+    ///
+    /// # Errors
+    ///
+    /// As [`run`](Self::run).
+    pub fn only(&mut self, images: &[f32]) -> Result<Tensor> {
+        Ok(self.run(images)?.swap_remove(0))
+    }
+
+    /// The same, with another input by the number of a batch's first picture.
+    fn run_with<'a>(
+        &mut self,
+        images: &[f32],
+        mut extra: impl FnMut(usize) -> Option<(&'a str, Vec<f32>)>,
+    ) -> Result<Vec<Tensor>> {
+        if images.is_empty() || !images.len().is_multiple_of(self.image_len) {
+            let problem = format!("{} numbers are no whole pictures of {}", images.len(), self.image_len);
+            return Err(Error::argument("images", problem));
+        }
+        let pictures = images.len() / self.image_len;
+        let mut values: Vec<Vec<f32>> =
+            self.types.iter().map(|ty| Vec::with_capacity(ty.len() / self.batch * pictures)).collect();
+        for (number, batch) in images.chunks(self.batch * self.image_len).enumerate() {
+            let mut padded = batch.to_vec();
+            // Pictures do not see each other, so zeros fill up the last batch.
+            padded.resize(self.batch * self.image_len, 0.0);
+            let extra = extra(number * self.batch);
+            let mut inputs = vec![("images", bytemuck::cast_slice(&padded))];
+            inputs.extend(extra.iter().map(|(name, numbers)| (*name, bytemuck::cast_slice(numbers))));
+            self.session.submit(0, &inputs)?;
+            while let Some(outputs) = self.session.poll()? {
+                self.take(outputs, pictures, &mut values)?;
+            }
+        }
+        while let Some(outputs) = self.session.wait()? {
+            self.take(outputs, pictures, &mut values)?;
+        }
+        let tensor = |(ty, values): (&TensorType, Vec<f32>)| {
+            let mut shape = ty.shape.clone();
+            shape[0] = pictures;
+            Tensor::f32(shape, values)
+        };
+        self.types.iter().zip(values).map(tensor).collect()
+    }
+
+    /// Appends a batch's outputs to the values, up to so many pictures.
+    fn take(&self, outputs: Outputs, pictures: usize, values: &mut [Vec<f32>]) -> Result<()> {
+        for (values, (ty, tensor)) in values.iter_mut().zip(self.types.iter().zip(outputs.into_tensors())) {
+            let wanted = ty.len() / self.batch * pictures - values.len();
+            let new = &tensor.as_f32()[..wanted.min(ty.len())];
+            if new.iter().any(|number| !number.is_finite()) {
+                let problem =
+                    "its results are no finite numbers; these weights do not suit it, or the pictures";
+                return Err(Error::argument(&self.model, problem));
+            }
+            values.extend_from_slice(new);
+        }
+        Ok(())
+    }
+}
+
+/// How a unit of a layer changes with pictures or other layers. [`Lens::gradients`](super::Lens::gradients) makes it.
+pub struct Gradients {
+    probe: Probe,
+    layer: Layer,
+}
+
+impl Gradients {
+    pub(super) const UPSTREAM: &str = "upstream";
+
+    pub(super) fn new(probe: Probe, layer: Layer) -> Self {
+        Self { probe, layer }
+    }
+
+    /// Pictures at a time.
+    pub fn batch(&self) -> usize {
+        self.probe.batch
+    }
+
+    /// First what the layer gives for each picture, then the gradients that were asked for, of the mean of channel
+    /// `channels[i]` for picture i. Of the logits, a channel is a class.
+    ///
+    /// # Errors
+    ///
+    /// As [`Probe::run`], and [`Error::Argument`] if there is not one channel of the layer for each picture.
+    pub fn run(&mut self, images: &[f32], channels: &[usize]) -> Result<Vec<Tensor>> {
+        let pictures = images.len() / self.probe.image_len;
+        if channels.len() != pictures {
+            let problem = format!("expected one for each of {pictures} pictures, found {}", channels.len());
+            return Err(Error::argument("channels", problem));
+        }
+        channels.iter().try_for_each(|channel| self.layer.check_channel(*channel))?;
+        let pixels = self.layer.pixels();
+        self.run_from(images, |picture, upstream| {
+            upstream[channels[picture] * pixels..][..pixels].fill(1.0 / pixels as f32);
+        })
+    }
+
+    /// The same for any sum of what the layer gives: `weigh` gets the number of a picture, and zeros of the layer's shape to
+    /// write the share of each element into.
+    ///
+    /// # Errors
+    ///
+    /// As [`Probe::run`].
+    pub fn run_from(&mut self, images: &[f32], weigh: impl Fn(usize, &mut [f32])) -> Result<Vec<Tensor>> {
+        let len = self.layer.channels() * self.layer.pixels();
+        let (batch, pictures) = (self.probe.batch, images.len() / self.probe.image_len);
+        self.probe.run_with(images, |first| {
+            let mut upstream = vec![0.0; batch * len];
+            for (picture, upstream) in (first..pictures).zip(upstream.chunks_exact_mut(len)) {
+                weigh(picture, upstream);
+            }
+            Some((Self::UPSTREAM, upstream))
+        })
+    }
+}

@@ -1,0 +1,116 @@
+//! `striate see neighbours`, `map`, `peaks` and `fields` as programs: what they write, and what they refuse.
+
+#[path = "cli_train/place.rs"]
+#[allow(dead_code, reason = "made for the tests of `striate train`")]
+mod place;
+
+use place::{PROGRAM, Place, assert_refused, contents, list, text};
+use serde_json::Value;
+use std::process::{Command, Output};
+
+/// A trained network with data, pictures of two kinds and a broken one.
+fn trained() -> Place {
+    let place = Place::of(20, 40, 8);
+    place.trained(&[]);
+    for i in 0..3u8 {
+        let picture =
+            image::RgbImage::from_fn(12, 10, |x, y| image::Rgb([x as u8 * 20, y as u8 * 20, i * 60]));
+        std::fs::create_dir_all(place.path("pictures")).unwrap();
+        picture.save(place.path(&format!("pictures/{i}.png"))).unwrap();
+    }
+    place.write("mixed/broken.png", b"not a picture");
+    std::fs::copy(place.path("pictures/0.png"), place.path("mixed/good.png")).unwrap();
+    place.write("empty/readme.txt", b"no picture");
+    place
+}
+
+fn see(place: &Place, args: &[&str]) -> Output {
+    let mut command = Command::new(PROGRAM);
+    command.current_dir(place.dir.path()).arg("see").args(args).args(["--out", "seen", "--device", "cpu"]);
+    command.env_remove("RUST_LOG").output().unwrap()
+}
+
+const DATA: [&str; 4] = ["--dataset", "mnist", "--data", "data"];
+
+#[test]
+fn views_write_what_their_records_say() {
+    let place = trained();
+    let views: [(&str, &[&str]); 4] = [
+        ("neighbours", &["--neighbours", "3"]),
+        ("map", &["--perplexity", "4", "--steps", "60"]),
+        ("peaks", &["--layer", "layer1.0", "--channel", "3,15", "--top", "4"]),
+        ("fields", &["--layer", "conv1,layer3.0"]),
+    ];
+    for (view, args) in views {
+        let output = see(&place, &[&[view, "run"], args, &DATA].concat());
+        assert_eq!((output.status.code(), text(&output.stderr)), (Some(0), String::new()), "{view}");
+        let record: Value =
+            serde_json::from_slice(&std::fs::read(place.path(&format!("seen/{view}.json"))).unwrap())
+                .unwrap();
+        let files = record["files"].as_array().unwrap();
+        assert!(files.len() >= 2 && !record["caption"].as_str().unwrap().is_empty(), "{view}");
+        for file in files {
+            let name = file["name"].as_str().unwrap();
+            assert!(text(&output.stdout).contains(name), "{view}: {name} is not told");
+            if name.ends_with(".png") {
+                let picture = image::open(place.path(&format!("seen/{name}"))).unwrap().into_rgb8();
+                let first = picture.get_pixel(0, 0);
+                assert!(picture.pixels().any(|pixel| pixel != first), "{name} is blank");
+            }
+        }
+        // The same again gives the same bytes.
+        let before = contents(&place.path("seen"));
+        see(&place, &[&[view, "run"], args, &DATA].concat());
+        assert_eq!(before, contents(&place.path("seen")), "{view}");
+    }
+    let map = std::fs::read_to_string(place.path("seen/map.csv")).unwrap();
+    assert_eq!(map.lines().count(), 41, "a head and 40 pictures");
+    let found: Value =
+        serde_json::from_slice(&std::fs::read(place.path("seen/neighbours-found.json")).unwrap()).unwrap();
+    let share = found["spaces"][1]["agreement"]["nearest"].as_f64().unwrap();
+    assert!((0.0..=1.0).contains(&share));
+    assert_eq!(found["spaces"][0]["neighbours"][39].as_array().unwrap().len(), 3);
+    let peaks: Value =
+        serde_json::from_slice(&std::fs::read(place.path("seen/peaks-layer1.0-found.json")).unwrap())
+            .unwrap();
+    assert_eq!(
+        (peaks["channels"].as_array().unwrap().len(), &peaks["receptive_field"][0]["size"]),
+        (16, &Value::from(7))
+    );
+}
+
+#[test]
+fn files_without_classes_do_and_broken_ones_are_passed_over() {
+    let place = trained();
+    let output = see(&place, &["neighbours", "run", "--neighbours", "1", "--data", "pictures"]);
+    assert_eq!((output.status.code(), text(&output.stderr)), (Some(0), String::new()));
+    let output = see(&place, &["neighbours", "run", "--neighbours", "1", "--data", "pictures", "mixed"]);
+    assert_eq!(output.status.code(), Some(3));
+    assert!(text(&output.stderr).contains("broken.png"), "{}", text(&output.stderr));
+    let output = see(&place, &["fields", "run", "--layer", "conv1", "--data", "mixed"]);
+    assert_eq!(output.status.code(), Some(3), "{}", text(&output.stderr));
+}
+
+#[test]
+fn what_cannot_be_seen_is_refused_in_a_sentence_and_nothing_is_touched() {
+    let place = trained();
+    place.write("seen/map.svg", b"earlier");
+    let cases: [(&[&str], &[&str], &[&str]); 11] = [
+        (&["peaks", "run", "--layer", "layer1.7"], &DATA, &["layer1.7", "did you mean layer1.0"]),
+        (&["fields", "run", "--layer", "conf1"], &DATA, &["conf1", "did you mean conv1"]),
+        (&["peaks", "run", "--layer", "conv1", "--channel", "16"], &DATA, &["channels 0 to 15, not 16"]),
+        (&["fields", "run", "--layer", "conv1", "--channel", "99"], &DATA, &["channels 0 to 15, not 99"]),
+        (&["peaks", "run", "--layer", "conv1", "--top", "41"], &DATA, &["from 1 to 40", "41"]),
+        (&["peaks", "run", "--layer", "conv1", "--top", "0"], &DATA, &["found 0"]),
+        (&["neighbours", "run", "--neighbours", "40"], &DATA, &["40 are more than the 39 pictures"]),
+        (&["map", "run"], &DATA, &["at least 91 pictures", "there are 40"]),
+        (&["map", "run", "--perplexity", "0.5"], &DATA, &["at least 1"]),
+        (&["map", "run"], &["--data", "empty"], &["empty"]),
+        (&["map", "run"], &["--dataset", "fashion-mnist"], &["28 x 28"]),
+    ];
+    for (args, data, words) in cases {
+        assert_refused(&see(&place, &[args, data].concat()), &format!("{args:?}"), words);
+        assert_eq!(list(&place.path("seen")), ["map.svg"], "{args:?}");
+        assert_eq!(std::fs::read(place.path("seen/map.svg")).unwrap(), b"earlier");
+    }
+}

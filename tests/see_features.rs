@@ -1,0 +1,191 @@
+//! Neighbours, components, maps and peaks of arrays, against definitions.
+
+use striate::rng::SplitMix64;
+use striate::see::{MapConfig, Neighbour, Peak, Peaks};
+use striate::see::{agreement, grid, map, nearest, nearest_others, principal_components};
+use striate::{Result, Tensor};
+
+fn normal(shape: [usize; 2], seed: u64) -> Tensor {
+    let mut random = SplitMix64::new(seed);
+    Tensor::f32(shape, (0..shape[0] * shape[1]).map(|_| random.normal() as f32).collect()).unwrap()
+}
+
+/// Pictures in `groups` groups far from each other, in turn.
+fn groups(count: usize, width: usize, groups: usize, seed: u64) -> Tensor {
+    let mut values = normal([count, width], seed).into_f32();
+    for (row, values) in values.chunks_exact_mut(width).enumerate() {
+        values[row % groups] += 20.0;
+    }
+    Tensor::f32([count, width], values).unwrap()
+}
+
+/// Neighbours from the definition, in `f64`.
+fn brute(queries: &Tensor, among: &Tensor, k: usize, others: bool) -> Vec<Vec<Neighbour>> {
+    let width = queries.shape()[1];
+    let search = |(own, query): (usize, &[f32])| {
+        let distance = |(index, row): (usize, &[f32])| {
+            let squares = query.iter().zip(row).map(|(a, b)| (f64::from(*a) - f64::from(*b)).powi(2));
+            Neighbour { index, distance: squares.sum::<f64>().sqrt() }
+        };
+        let mut all: Vec<Neighbour> = among
+            .as_f32()
+            .chunks_exact(width)
+            .enumerate()
+            .map(distance)
+            .filter(|n| !others || n.index != own)
+            .collect();
+        all.sort_by(|a, b| a.distance.total_cmp(&b.distance));
+        all.truncate(k);
+        all
+    };
+    queries.as_f32().chunks_exact(width).enumerate().map(search).collect()
+}
+
+#[test]
+fn neighbours_are_those_of_the_definition() -> Result<()> {
+    for (width, k) in [(1, 1), (7, 3), (64, 20), (3072, 5)] {
+        let (queries, among) = (normal([9, width], 1), normal([200, width], 2));
+        assert_eq!(nearest(&queries, &among, k)?, brute(&queries, &among, k, false), "{width} features");
+        assert_eq!(nearest_others(&among, k)?, brute(&among, &among, k, true), "{width} features");
+    }
+    Ok(())
+}
+
+#[test]
+fn neighbours_that_single_precision_cannot_tell_apart_keep_their_order() -> Result<()> {
+    // Far from 0, each row a little nearer than the one before; the last two are equal.
+    let nudged = |row: usize| (0..40).map(move |i| if i == row.min(38) { 1.0 } else { 1.0 + f32::EPSILON });
+    let among = Tensor::f32([40, 40], (0..40).flat_map(nudged).collect())?;
+    let query = Tensor::f32([1, 40], (0..40).map(|i| 1000.0 + i as f32).collect())?;
+    assert_eq!(nearest(&query, &among, 40)?, brute(&query, &among, 40, false));
+    Ok(())
+}
+
+#[test]
+fn what_cannot_be_searched_is_refused() {
+    let rows = normal([4, 3], 1);
+    let refused = |result: Result<Vec<Vec<Neighbour>>>, text: &str| {
+        let error = result.unwrap_err().to_string();
+        assert!(error.contains(text), "{error:?} does not say {text:?}");
+    };
+    refused(nearest(&rows, &rows, 0), "must be above 0");
+    refused(nearest(&rows, &rows, 5), "5 are more than the 4 pictures");
+    refused(nearest_others(&rows, 4), "4 are more than the 3 pictures");
+    refused(nearest(&rows, &normal([4, 2], 1), 1), "have 3 features, and the pictures to search 2");
+    let broken = Tensor::f32([1, 3], vec![0.0, f32::NAN, 0.0]).unwrap();
+    refused(nearest(&broken, &rows, 1), "not finite");
+}
+
+#[test]
+fn agreement_counts_classes() {
+    let near = |indices: [usize; 3]| indices.map(|index| Neighbour { index, distance: 0.0 }).to_vec();
+    // Rows of classes 0, 1, 1, 2: of the first picture's neighbours the nearest is wrong, but most are right; the
+    // second one's all differ, so that the nearest counts.
+    let found = agreement(&[near([0, 1, 2]), near([3, 0, 1])], &[1, 2], &[0, 1, 1, 2]);
+    assert_eq!((found.nearest, found.majority), (0.5, 1.0));
+    assert!((found.all - (2.0 / 3.0 + 1.0 / 3.0) / 2.0).abs() < 1e-12);
+}
+
+#[test]
+fn components_explain_what_varies() -> Result<()> {
+    // Along (3, 4) / 5 and, a tenth of it, along (-4, 3) / 5, around (7, -2).
+    let (long, short) = ([2.0, -2.0, 1.0, -1.0], [0.1, 0.1, -0.1, -0.1]);
+    let point = |(a, b): (f32, f32)| [7.0 + 0.6 * a - 0.8 * b, -2.0 + 0.8 * a + 0.6 * b];
+    let rows = Tensor::f32([4, 2], long.into_iter().zip(short).flat_map(point).collect())?;
+    let found = principal_components(&rows, 2)?;
+    for (row, found) in found.rows.as_f32().chunks_exact(2).enumerate() {
+        assert!((found[0] - long[row]).abs() < 1e-5 && (found[1].abs() - short[row].abs()).abs() < 1e-5);
+    }
+    assert!(
+        (found.variance[0] - 10.0 / 10.04).abs() < 1e-6
+            && (found.variance.iter().sum::<f64>() - 1.0).abs() < 1e-9
+    );
+    // All directions together are a turn: distances stay.
+    let rows = normal([30, 12], 3);
+    let turned = principal_components(&rows, 12)?.rows;
+    let (before, after) = (nearest_others(&rows, 29)?, nearest_others(&turned, 29)?);
+    for (before, after) in before.iter().flatten().zip(after.iter().flatten()) {
+        assert!((before.distance - after.distance).abs() < 1e-5 * before.distance);
+    }
+    assert!(principal_components(&rows, 13).is_err());
+    Ok(())
+}
+
+#[test]
+fn a_map_keeps_groups_apart_and_comes_again_from_its_seed() -> Result<()> {
+    let pictures = groups(240, 70, 4, 5);
+    let config = MapConfig { perplexity: 15.0, steps: 500, ..Default::default() };
+    let found = map(&pictures, &config)?;
+    assert_eq!(found, map(&pictures, &config)?);
+    assert_ne!(found.points, map(&pictures, &MapConfig { seed: 1, ..config })?.points);
+    let points = found.points.iter().flatten().map(|x| *x as f32).collect();
+    let labels: Vec<usize> = (0..240).map(|i| i % 4).collect();
+    let near = nearest_others(&Tensor::f32([240, 2], points)?, 10)?;
+    assert_eq!(agreement(&near, &labels, &labels).all, 1.0);
+    assert!(found.variance > 0.9 && found.divergence < 1.5, "{} {}", found.variance, found.divergence);
+    Ok(())
+}
+
+#[test]
+fn maps_that_cannot_be_made_are_refused() {
+    let refused = |config: MapConfig, text: &str| {
+        let error = map(&normal([90, 5], 1), &config).unwrap_err().to_string();
+        assert!(error.contains(text), "{error:?} does not say {text:?}");
+    };
+    refused(
+        MapConfig::default(),
+        "30 needs at least 91 pictures, and there are 90; give more, or a perplexity of at most 29",
+    );
+    refused(MapConfig { perplexity: f64::NAN, ..Default::default() }, "at least 1");
+    refused(MapConfig { perplexity: 5.0, theta: 2.0, ..Default::default() }, "from 0 to 1");
+    refused(MapConfig { perplexity: 5.0, steps: 0, ..Default::default() }, "above 0");
+}
+
+#[test]
+fn no_two_points_share_a_cell() {
+    let points: Vec<[f64; 2]> =
+        normal([150, 2], 4).as_f32().as_chunks().0.iter().map(|p: &[f32; 2]| p.map(f64::from)).collect();
+    for side in [13, 20] {
+        let mut cells = grid(&points, side);
+        assert!(cells.iter().flatten().all(|cell| *cell < side));
+        cells.sort();
+        cells.dedup();
+        assert_eq!(cells.len(), points.len());
+    }
+    // Points that lie on free cells stay there, and equal ones next to each other.
+    let corners = [[0.0, 0.0], [4.0, 0.0], [0.0, 4.0], [4.0, 4.0], [2.0, 2.0]];
+    assert_eq!(grid(&corners, 5), [[4, 0], [4, 4], [0, 0], [0, 4], [2, 2]]);
+    let same = grid(&[[1.0, 1.0]; 9], 9);
+    assert!(same.iter().all(|[row, column]| row.abs_diff(4) <= 1 && column.abs_diff(4) <= 1), "{same:?}");
+    assert_eq!(grid(&[[3.0, 3.0]], 1), [[0, 0]]);
+}
+
+#[test]
+fn peaks_are_those_of_a_direct_search() -> Result<()> {
+    let (count, channels, [height, width]) = (23, 5, [4, 3]);
+    let mut random = SplitMix64::new(6);
+    // Few different values, so that there are equal ones.
+    let values: Vec<f32> =
+        (0..count * channels * height * width).map(|_| (random.unit() * 20.0).floor() as f32).collect();
+    for k in [1, 4, 40] {
+        let mut peaks = Peaks::new(k);
+        for batch in values.chunks(5 * channels * height * width) {
+            let pictures = batch.len() / (channels * height * width);
+            peaks.add(&Tensor::f32([pictures, channels, height, width], batch.to_vec())?)?;
+        }
+        assert_eq!((peaks.pictures(), peaks.channels().len()), (count, channels));
+        for (channel, found) in peaks.channels().iter().enumerate() {
+            let peak = |picture: usize| {
+                let plane = &values[(picture * channels + channel) * height * width..][..height * width];
+                let value = plane.iter().copied().fold(f32::MIN, f32::max);
+                let first = plane.iter().position(|x| *x == value).unwrap();
+                Peak { picture, place: [first / width, first % width], value }
+            };
+            let mut all: Vec<Peak> = (0..count).map(peak).collect();
+            all.sort_by(|a, b| b.value.total_cmp(&a.value));
+            all.truncate(k);
+            assert_eq!(found, &all);
+        }
+    }
+    Ok(())
+}
