@@ -22,13 +22,26 @@
 //! # Ok::<(), striate::Error>(())
 //! ```
 
+mod activations;
+mod ascent;
+mod blur;
 pub mod canvas;
+mod filters;
 mod lens;
+mod occlusion;
 mod pictures;
 mod probe;
 mod record;
+mod saliency;
 
+pub use activations::{Activations, Unit, activations};
+pub use ascent::{Ascended, Ascent};
+pub use filters::{FilterBank, filters};
 pub use lens::{Layer, Lens};
+pub use occlusion::{Fill, Occlusion, OcclusionMap};
 pub use pictures::Pictures;
 pub use probe::{Gradients, Probe};
 pub use record::{Album, Record, RecordFile};
+pub use saliency::{
+    IntegratedGradients, SmoothGrad, grad_cam, input_gradients, integrated_gradients, smooth_grad,
+};
