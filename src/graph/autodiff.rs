@@ -1,7 +1,7 @@
 //! Reverse-mode differentiation as a transformation of the graph: gradients are ordinary nodes.
 
 use super::{Graph, Node, Phase, ValueId};
-use crate::op::{Add, Op, Operation};
+use crate::op::{Add, Op, Operation, Relu};
 use crate::{Error, Result, TensorType};
 
 impl Graph {
@@ -16,6 +16,16 @@ impl Graph {
         upstream: &[(ValueId, ValueId)],
         wrt: &[ValueId],
     ) -> Result<Vec<Option<ValueId>>> {
+        self.gradients_by(ReluRule::Exact, upstream, wrt)
+    }
+
+    /// The same with a rule for ReLUs.
+    pub fn gradients_by(
+        &mut self,
+        rule: ReluRule,
+        upstream: &[(ValueId, ValueId)],
+        wrt: &[ValueId],
+    ) -> Result<Vec<Option<ValueId>>> {
         for (value, gradient) in upstream {
             let (a, b) = (&self.value(*value).ty, &self.value(*gradient).ty);
             if a != b {
@@ -25,7 +35,7 @@ impl Graph {
             }
         }
         let needed = self.influenced_by(wrt);
-        let mut sweep = Sweep { gradients: vec![Vec::new(); self.values.len()], needed };
+        let mut sweep = Sweep { gradients: vec![Vec::new(); self.values.len()], needed, rule };
         for (value, gradient) in upstream {
             sweep.gradients[value.index()].push(*gradient);
         }
@@ -65,10 +75,14 @@ impl Graph {
     }
 
     fn differentiate_in_scope(&mut self, node: &Node, sweep: &mut Sweep) -> Result<()> {
-        let grad_outputs =
+        let mut grad_outputs =
             node.outputs.iter().map(|v| self.total(sweep, *v)).collect::<Result<Vec<Option<ValueId>>>>()?;
         if grad_outputs.iter().all(Option::is_none) {
             return Ok(());
+        }
+        if let (ReluRule::Guided, Op::Relu(_), Some(gradient)) = (sweep.rule, &node.op, &mut grad_outputs[0])
+        {
+            *gradient = self.apply(Relu, &[*gradient])?[0];
         }
         let needs = node.inputs.iter().map(|v| sweep.needed[v.index()]).collect();
         let grad_inputs = vec![None; node.inputs.len()];
@@ -94,12 +108,23 @@ impl Graph {
     }
 }
 
+/// What a ReLU does with the gradient that reaches it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum ReluRule {
+    /// It passes where the ReLU's input is above 0: the derivative.
+    #[default]
+    Exact,
+    /// Of that it passes only what is above 0: guided backpropagation (Springenberg et al. 2014, "Striving for simplicity").
+    Guided,
+}
+
 /// State of one walk from the outputs back.
 struct Sweep {
     /// By value: gradients that arrived and are not summed yet.
     gradients: Vec<Vec<ValueId>>,
     /// By value: whether anything asked for depends on its gradient.
     needed: Vec<bool>,
+    rule: ReluRule,
 }
 
 /// What an op's gradient rule sees: one node, the gradients of its outputs, and a place for those of

@@ -11,7 +11,7 @@ use crate::plan::ShapeClass;
 use crate::{Error, Result, TensorType};
 use std::sync::Arc;
 
-pub use autodiff::Gradient;
+pub use autodiff::{Gradient, ReluRule};
 pub use receptive::Axis;
 
 /// A value of a [`Graph`].

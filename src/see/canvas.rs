@@ -21,12 +21,14 @@ pub struct Scale {
     low: f32,
     high: f32,
     signed: bool,
+    /// Whether there are numbers beyond the ends.
+    open: bool,
 }
 
 impl Scale {
-    /// From `low` to `high`: viridis, dark to bright.
+    /// From `low` to `high`, viridis: dark to bright.
     pub fn range(low: f32, high: f32) -> Self {
-        Self { low, high, signed: false }
+        Self { low, high, signed: false, open: false }
     }
 
     /// From the smallest to the largest of the numbers, viridis.
@@ -35,11 +37,20 @@ impl Scale {
         Self::range(low, high)
     }
 
-    /// From minus to plus the largest magnitude of the numbers: blue through white, which is 0, to red.
+    /// From the smallest number to what one in 200 exceeds, viridis: a few large numbers leave the rest visible.
+    pub fn of_most(numbers: &[f32]) -> Self {
+        let ([low, high], end) = (extremes(numbers), exceeded_by_few(numbers.to_vec()));
+        match end > low {
+            true => Self { open: end < high, ..Self::range(low, end) },
+            false => Self::range(low, high),
+        }
+    }
+
+    /// The same for magnitudes, on both sides of 0: blue through white, which is 0, to red.
     pub fn signed(numbers: &[f32]) -> Self {
-        let [low, high] = extremes(numbers);
-        let largest = high.max(-low);
-        Self { low: -largest, high: largest, signed: true }
+        let magnitudes: Vec<f32> = numbers.iter().map(|number| number.abs()).collect();
+        let Self { high, open, .. } = Self::of_most(&magnitudes);
+        Self { low: -high, high, signed: true, open }
     }
 
     /// The colour of a number; what is beyond the ends is as the ends.
@@ -64,11 +75,18 @@ impl Scale {
 
     /// The scale in words.
     pub fn describe(&self) -> String {
+        let more = if self.open { " and beyond" } else { "" };
         match self.signed {
-            true => format!("blue {:.3}, white 0, red {:.3}", self.low, self.high),
-            false => format!("dark {:.3}, bright {:.3}", self.low, self.high),
+            true => format!("blue {:.3}, white 0, red {:.3}{more}", self.low, self.high),
+            false => format!("dark {:.3}, bright {:.3}{more}", self.low, self.high),
         }
     }
+}
+
+/// The number that one in 200 exceeds.
+fn exceeded_by_few(mut numbers: Vec<f32>) -> f32 {
+    let place = (numbers.len() * 199 / 200).min(numbers.len().saturating_sub(1));
+    if numbers.is_empty() { 0.0 } else { *numbers.select_nth_unstable_by(place, f32::total_cmp).1 }
 }
 
 /// The smallest and the largest of numbers; 0 and 0 if there are none.
@@ -92,9 +110,17 @@ pub fn photo(image: &[f32], normalization: &Normalization, width: usize) -> RgbI
     })
 }
 
+/// What numbers of both signs, CHW of three channels or one, look like as a picture: 0 is grey, and most of the numbers fill the scale.
+pub fn signed_photo(image: &[f32], channels: usize, width: usize) -> RgbImage {
+    let Scale { high, .. } = Scale::signed(image);
+    let std = if high > 0.0 { 2.0 * high } else { 1.0 };
+    let normalization = Normalization { mean: vec![0.5; channels], std: vec![1.0 / std; channels] };
+    photo(image, &normalization, width)
+}
+
 /// A picture with another laid over it, `share` of it from 0 to 1; the second is stretched to the first.
 pub fn overlay(below: &RgbImage, above: &RgbImage, share: f32) -> RgbImage {
-    let above = imageops::resize(above, below.width(), below.height(), FilterType::Triangle);
+    let above = resize(above, below.width(), below.height());
     RgbImage::from_fn(below.width(), below.height(), |x, y| {
         let (a, b) = (below.get_pixel(x, y), above.get_pixel(x, y));
         Rgb(std::array::from_fn(|c| {
@@ -106,6 +132,16 @@ pub fn overlay(below: &RgbImage, above: &RgbImage, share: f32) -> RgbImage {
 /// A picture with every pixel as a square of `times` pixels.
 pub fn enlarge(picture: &RgbImage, times: u32) -> RgbImage {
     imageops::resize(picture, picture.width() * times, picture.height() * times, FilterType::Nearest)
+}
+
+/// A picture scaled smoothly.
+pub fn resize(picture: &RgbImage, width: u32, height: u32) -> RgbImage {
+    imageops::resize(picture, width, height, FilterType::Triangle)
+}
+
+/// A map with each cell as a square of `side` pixels, as much of it as covers `below`: the last cells may reach beyond it.
+pub fn cover(map: &RgbImage, side: u32, below: &RgbImage) -> RgbImage {
+    imageops::crop_imm(&enlarge(map, side), 0, 0, below.width(), below.height()).to_image()
 }
 
 /// How many times a side is to be enlarged so that it has about so many pixels, and 1 at least.

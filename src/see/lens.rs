@@ -2,7 +2,7 @@
 
 use super::{Gradients, Probe};
 use crate::data::Preprocessing;
-use crate::graph::{Axis, Graph, Phase, Role, ValueId};
+use crate::graph::{Axis, Graph, Phase, ReluRule, Role, ValueId};
 use crate::infer::inference_graph;
 use crate::models::Model;
 use crate::op::{Op, Softmax};
@@ -219,19 +219,19 @@ impl Lens {
     }
 
     /// How the mean of a channel of layer `of` changes with each number of what the layers `wrt` give, or of the pictures
-    /// ([`IMAGES`](Self::IMAGES)).
+    /// ([`IMAGES`](Self::IMAGES)). With [`ReluRule::Guided`] it is guided backpropagation's instead.
     ///
     /// # Errors
     ///
     /// As [`layer`](Self::layer); [`Error::Argument`] if a layer of `wrt` has no influence;
     /// [`Error::TooLarge`] if a batch does not fit the device.
-    pub fn gradients(&self, of: &str, wrt: &[&str]) -> Result<Gradients> {
+    pub fn gradients(&self, of: &str, wrt: &[&str], rule: ReluRule) -> Result<Gradients> {
         let mut graph = self.graph.clone();
         let layer = self.layer(of)?.clone();
         let ty = graph.value(layer.value).ty.clone();
         let upstream = graph.in_phase(Phase::Backward, |graph| graph.input(Gradients::UPSTREAM, ty))?;
         let values = wrt.iter().map(|name| self.value(name)).collect::<Result<Vec<ValueId>>>()?;
-        let gradients = graph.gradients(&[(layer.value, upstream)], &values)?;
+        let gradients = graph.gradients_by(rule, &[(layer.value, upstream)], &values)?;
         let mut outputs = vec![layer.value];
         for (name, gradient) in wrt.iter().zip(gradients) {
             outputs.push(gradient.ok_or_else(|| {

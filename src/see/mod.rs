@@ -22,10 +22,15 @@
 //! # Ok::<(), striate::Error>(())
 //! ```
 
+mod activations;
+mod ascent;
+mod blur;
 pub mod canvas;
+mod filters;
 mod grid;
 mod lens;
 mod neighbours;
+mod occlusion;
 mod pca;
 mod peaks;
 mod pictures;
@@ -40,11 +45,21 @@ pub use lens::{Layer, Lens};
 pub use neighbours::{Agreement, Neighbour, agreement, nearest, nearest_others};
 pub use pca::{Principal, principal_components};
 pub use peaks::{Peak, Peaks, peaks};
+mod saliency;
+
+pub use activations::{Activations, Unit, activations};
+pub use ascent::{Ascended, Ascent};
+pub use filters::{FilterBank, filters};
+pub use occlusion::{Fill, Occlusion, OcclusionMap};
 pub use pictures::Pictures;
 pub use probe::{Gradients, Probe};
 pub use receptive::{EffectiveField, effective_field};
 pub use record::{Album, Record, RecordFile};
 pub use tsne::{Map, MapConfig, map};
+
+pub use saliency::{
+    IntegratedGradients, SmoothGrad, grad_cam, input_gradients, integrated_gradients, smooth_grad,
+};
 
 /// Batches that views which go through many pictures have in memory at a time: as many as are in flight on a GPU.
 const BATCHES: usize = 3;

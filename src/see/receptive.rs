@@ -1,6 +1,7 @@
 //! What a unit sees of the pictures: all that it can depend on, and how much it does.
 
 use super::Lens;
+use crate::graph::ReluRule;
 use crate::{Error, Result, Tensor};
 use std::ops::Range;
 
@@ -57,7 +58,7 @@ pub fn effective_field(
     let middle = place[0] * sides(1) + place[1];
     let channels = channel.map_or(0..found.channels(), |channel| channel..channel + 1);
     let [_, height, width] = lens.image_shape();
-    let mut gradients = lens.gradients(layer, &[Lens::IMAGES])?;
+    let mut gradients = lens.gradients(layer, &[Lens::IMAGES], ReluRule::Exact)?;
     let mut sums = vec![0.0; height * width];
     for images in images.chunks(super::BATCHES * lens.batch() * lens.image_len()) {
         let found = gradients.run_from(images, |_, upstream| {

@@ -173,3 +173,8 @@ impl Subject {
         }
     }
 }
+
+/// The short name of a picture, for drawings: a file's without its folder.
+pub fn label(name: &str) -> &str {
+    name.rsplit(['/', '\\']).next().unwrap_or(name)
+}

@@ -1,16 +1,23 @@
 //! `striate see`: what a network learned, as pictures and the numbers behind them. One file a view.
 
+mod activations;
+mod ascent;
 mod fields;
+mod filters;
 mod flags;
+mod flags;
+mod layers;
 mod layers;
 mod map;
 mod neighbours;
+mod occlusion;
 mod peaks;
+mod saliency;
 
 use super::plan::print;
 use super::predict::SKIPPED;
 use striate::Result;
-use striate::see::Record;
+use striate::see::{Pictures, Record};
 
 /// Draws what a network learned.
 ///
@@ -34,6 +41,16 @@ enum View {
     Peaks(peaks::Args),
     /// Draw what units can see of a picture, and how much they depend on it: receptive fields.
     Fields(fields::Args),
+    /// Draw the filters of convolutions: in colour where they look at pictures, else channel by channel.
+    Filters(filters::Args),
+    /// Draw what layers give for pictures, channel by channel, and count dead and saturated channels.
+    Activations(activations::Args),
+    /// Draw where covering a part of a picture makes a class unlikely.
+    Occlusion(occlusion::Args),
+    /// Draw which pixels speak for a class: gradients, SmoothGrad, guided backpropagation, integrated gradients and Grad-CAM.
+    Saliency(saliency::Args),
+    /// Draw pictures that the channels of a layer, or classes, respond to, made from noise by gradient ascent.
+    Ascent(ascent::Args),
 }
 
 pub fn run(args: Args) -> Result<i32> {
@@ -43,6 +60,11 @@ pub fn run(args: Args) -> Result<i32> {
         View::Map(args) => map::run(&args)?,
         View::Peaks(args) => peaks::run(&args)?,
         View::Fields(args) => fields::run(&args)?,
+        View::Filters(args) => (filters::run(&args)?, Pictures::default()),
+        View::Activations(args) => activations::run(&args)?,
+        View::Occlusion(args) => occlusion::run(&args)?,
+        View::Saliency(args) => saliency::run(&args)?,
+        View::Ascent(args) => (ascent::run(&args)?, Pictures::default()),
     };
     print(&text(&record))?;
     Ok(if pictures.skipped.is_empty() { 0 } else { SKIPPED })
