@@ -5,8 +5,6 @@ mod ascent;
 mod fields;
 mod filters;
 mod flags;
-mod flags;
-mod layers;
 mod layers;
 mod map;
 mod neighbours;
