@@ -109,6 +109,24 @@ impl Network {
         Ok(preprocessing)
     }
 
+    /// How many classes the weights tell apart, or how many names there are for them. Both must be the same.
+    pub fn classes(&self, preprocessing: &Preprocessing, names: Option<&[String]>) -> Result<usize> {
+        let classes = self.class_count(preprocessing)?.or(names.map(<[String]>::len)).ok_or_else(|| {
+            let problem = "has no last layer of this model; give the model it was made for";
+            Error::data(self.weights.path(), problem)
+        })?;
+        match names {
+            Some(names) if names.len() != classes => {
+                let count = names.len();
+                let problem = format!(
+                    "{count} names do not fit weights that tell {classes} classes apart; give one name a class"
+                );
+                Err(Error::argument("--classes", problem))
+            }
+            _ => Ok(classes),
+        }
+    }
+
     /// How many classes the weights tell apart, as far as they say.
     pub fn class_count(&self, preprocessing: &Preprocessing) -> Result<Option<usize>> {
         class_count(&self.weights, &self.model, preprocessing)

@@ -114,18 +114,7 @@ impl LensFlags {
             (None, None, Some((split, _))) => Some(split.test.classes().to_vec()),
             (None, None, None) => None,
         };
-        let classes = network.class_count(&preprocessing)?.or(names.as_ref().map(Vec::len));
-        let classes = classes.ok_or_else(|| {
-            let problem = "has no last layer of this model; give the model it was made for";
-            Error::data(network.weights.path(), problem)
-        })?;
-        if let Some(names) = names.as_ref().filter(|names| names.len() != classes) {
-            let problem = format!(
-                "{} names do not fit weights that tell {classes} classes apart; give one name a class",
-                names.len()
-            );
-            return Err(Error::argument("--classes", problem));
-        }
+        let classes = network.classes(&preprocessing, names.as_deref())?;
         let model = network.model(preprocessing.channels(), classes)?;
         // The CPU fits the weights to the model; the device gets them with each question.
         let mut fitted =
