@@ -37,7 +37,7 @@ pub struct DataFlags {
     pub dataset: String,
     /// Folder of the data set's files; without it, fashion-mnist is a built-in part of it
     #[arg(long, value_name = "DIR")]
-    data: Option<PathBuf>,
+    pub data: Option<PathBuf>,
     /// HEIGHTxWIDTH that pictures of a folder are brought to
     #[arg(long, value_parser = parse_size, value_name = "HxW")]
     image_size: Option<[usize; 2]>,

@@ -5,12 +5,14 @@ mod choices;
 mod devices;
 mod eval;
 mod flags;
+mod html;
 mod kernels;
 mod memory;
 mod network;
 mod plan;
 mod predict;
 mod profile;
+mod report;
 mod see;
 mod summary;
 mod train;
@@ -50,8 +52,10 @@ enum Command {
     ///
     /// Later plans for this adapter and driver use them, unless STRIATE_CACHE is `off`.
     Tune(tune::Args),
-    /// Draw what a network learned.
-    See(see::Args),
+    /// Draw how a run of `train` went: curves, mistakes, timings, settings.
+    Report(Box<report::Args>),
+    /// Draw what a network learned: a page of all views, or one of them.
+    See(Box<see::Args>),
     /// List the kernels, or print the text of one.
     Kernels(kernels::Args),
     /// List the adapters that can be trained on.
@@ -69,7 +73,8 @@ pub fn run(cli: Cli) -> Result<i32> {
         Command::Bench(args) => bench::run(args).map(|()| 0),
         Command::Profile(args) => profile::run(args).map(|()| 0),
         Command::Tune(args) => tune::run(args).map(|()| 0),
-        Command::See(args) => see::run(args),
+        Command::Report(args) => report::run(*args).map(|()| 0),
+        Command::See(args) => see::run(*args),
         Command::Kernels(args) => kernels::run(args).map(|()| 0),
         Command::Devices(args) => devices::run(args).map(|()| 0),
     }

@@ -2,7 +2,7 @@
 
 use super::{Gradients, Probe};
 use crate::data::Preprocessing;
-use crate::graph::{Axis, Graph, Phase, ReluRule, Role, ValueId};
+use crate::graph::{Axis, Graph, PersistentKind, Phase, ReluRule, Role, ValueId};
 use crate::infer::inference_graph;
 use crate::models::Model;
 use crate::op::{Op, Softmax};
@@ -156,6 +156,17 @@ impl Lens {
         let fields = self.graph.receptive_fields(self.value(Self::IMAGES)?);
         fields[value.index()]
             .ok_or_else(|| Error::argument("layer", format!("{layer} does not depend on the pictures")))
+    }
+
+    /// How many numbers were learned: running statistics are none of them.
+    pub fn parameters(&self) -> usize {
+        let learned =
+            |role: &Role| matches!(role, Role::Persistent(p) if p.kind == PersistentKind::Parameter);
+        self.graph
+            .values()
+            .filter(|(_, value)| learned(&value.role))
+            .map(|(_, value)| value.ty.shape.iter().product::<usize>())
+            .sum()
     }
 
     /// A parameter of the network by its name.

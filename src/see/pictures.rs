@@ -37,10 +37,10 @@ impl Pictures {
         match (pictures.names.is_empty(), pictures.skipped.first()) {
             (true, Some((_, first))) => {
                 let count = pictures.skipped.len();
-                Err(Error::argument("pictures", format!("none of {count} could be read; the first: {first}")))
+                Err(Error::argument("data", format!("none of {count} could be read; the first: {first}")))
             }
             (true, None) => {
-                Err(Error::argument("pictures", "there are none; give pictures, or folders of them"))
+                Err(Error::argument("data", "there are no pictures; give some, or folders of them"))
             }
             _ => Ok(pictures),
         }
@@ -57,6 +57,20 @@ impl Pictures {
             names: (0..count).map(|i| format!("{} {i}", data.name())).collect(),
             labels: Some(data.labels()[..count].iter().map(|label| *label as usize).collect()),
             skipped: Vec::new(),
+        }
+    }
+
+    /// Those of these numbers, in this order; what was skipped stays told.
+    ///
+    /// # Panics
+    ///
+    /// If there is no picture of a number.
+    pub fn pick(&self, numbers: &[usize]) -> Self {
+        Self {
+            images: numbers.iter().flat_map(|i| self.image(*i)).copied().collect(),
+            names: numbers.iter().map(|i| self.names[*i].clone()).collect(),
+            labels: self.labels.as_ref().map(|labels| numbers.iter().map(|i| labels[*i]).collect()),
+            skipped: self.skipped.clone(),
         }
     }
 

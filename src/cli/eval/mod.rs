@@ -1,6 +1,6 @@
 //! `striate eval`: how good a network is on a data set's test pictures.
 
-mod confusion;
+pub mod confusion;
 
 use super::flags::{DataFlags, DeviceFlags, as_flag};
 use super::network::{Network, NetworkFlags};

@@ -11,10 +11,12 @@ use super::flags::DeviceFlags;
 use super::memory::MemoryFlags;
 use super::plan::{input_shape, json, print, recipe};
 use peaks::Peaks;
-use rows::Row;
+pub use rows::Row;
 use serde::Serialize;
 use std::path::{Path, PathBuf};
 use steps::{Host, Steps};
+use striate::graph::Graph;
+use striate::plan::Plan;
 use striate::train::training_graph;
 use striate::{Clock, Device, Error, Result, models, write_file};
 
@@ -33,7 +35,7 @@ pub struct Args {
     #[command(flatten)]
     memory: MemoryFlags,
     /// Timed steps, after two that are not.
-    #[arg(long, default_value_t = 5, value_parser = clap::value_parser!(u32).range(1..))]
+    #[arg(long, default_value_t = STEPS, value_parser = clap::value_parser!(u32).range(1..))]
     steps: u32,
     /// Folder for a picture, roofline.svg, and for every launch on a time line, trace.json; both are replaced if
     /// they are there.
@@ -46,6 +48,9 @@ pub struct Args {
 
 /// Classes to tell apart.
 const CLASSES: usize = 10;
+
+/// Timed steps where nothing else is asked for.
+const STEPS: u32 = 5;
 
 /// What was found.
 #[derive(Serialize)]
@@ -81,7 +86,7 @@ pub fn run(args: Args) -> Result<()> {
     }
     // What the device can do does not depend on what is asked for.
     let peaks = peaks::measure(&free)?;
-    let steps = Steps::run(&device, plan, input, args.steps)?;
+    let steps = Steps::run(&device, plan, input, CLASSES, args.steps)?;
     let answer = Answer {
         model: model.name(),
         input,
@@ -108,6 +113,22 @@ pub fn run(args: Args) -> Result<()> {
         }
     }
     print(&text)
+}
+
+/// Where the time of a training step goes.
+pub struct LayerTimes {
+    /// Milliseconds from the first launch's start to the last one's end, and of all launches.
+    pub step_ms: f64,
+    pub launches_ms: f64,
+    pub rows: Vec<Row>,
+}
+
+/// Times a few steps of a training graph for pictures of the shape `input`.
+pub fn layer_times(device: &Device, graph: &Graph, input: [usize; 4], classes: usize) -> Result<LayerTimes> {
+    let peaks = peaks::measure(device)?;
+    let steps = Steps::run(device, Plan::new(graph, device.target())?, input, classes, STEPS)?;
+    let rows = rows::by_layer(&steps, &peaks);
+    Ok(LayerTimes { step_ms: steps.step_ms(), launches_ms: steps.launches_ms(), rows })
 }
 
 fn clock_name(clock: Clock, device: &Device) -> &'static str {

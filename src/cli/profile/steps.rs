@@ -1,6 +1,6 @@
 //! The timed steps.
 
-use super::{CLASSES, median};
+use super::median;
 use serde::Serialize;
 use striate::nn::Optimizer;
 use striate::plan::{Launch, Plan};
@@ -26,12 +26,12 @@ pub struct Host {
 }
 
 impl Steps {
-    pub fn run(device: &Device, plan: Plan, input: [usize; 4], steps: u32) -> Result<Self> {
+    pub fn run(device: &Device, plan: Plan, input: [usize; 4], classes: usize, steps: u32) -> Result<Self> {
         let mut session = Session::new(device, vec![plan])?;
         session.initialize(SEED)?;
         let mut rng = SplitMix64::new(SEED);
         let images: Vec<f32> = (0..input.iter().product()).map(|_| rng.normal() as f32).collect();
-        let labels: Vec<u32> = (0..input[0]).map(|_| rng.below(CLASSES as u32)).collect();
+        let labels: Vec<u32> = (0..input[0]).map(|_| rng.below(classes as u32)).collect();
         let schedule = super::recipe().optimizer.schedule(LEARNING_RATE, 0);
         let inputs: [(&str, &[u8]); 3] = [
             ("images", bytemuck::cast_slice(&images)),

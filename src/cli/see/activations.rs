@@ -1,102 +1,101 @@
 //! `striate see activations`: what layers give for pictures.
 
-use super::flags::{LensFlags, OutFlags, PictureFlags, label};
+use super::flags::label;
+use super::view::{Of, Plate, Scene, Shown, View};
+use image::RgbImage;
 use striate::Result;
 use striate::see::canvas::{self, Scale, Tile};
-use striate::see::{Activations, Album, Lens, Pictures, Record, Unit, activations};
+use striate::see::{Activations as Seen, Unit, activations};
 
 #[derive(clap::Args)]
-pub struct Args {
-    #[command(flatten)]
-    lens: LensFlags,
-    #[command(flatten)]
-    pictures: PictureFlags,
+pub struct Activations {
     /// Layers to look at
     #[arg(long, required = true, value_name = "NAMES", value_delimiter = ',')]
     layer: Vec<String>,
     /// Draw at most so many channels
     #[arg(long, default_value_t = 64, value_name = "COUNT")]
     most: usize,
-    #[command(flatten)]
-    out: OutFlags,
 }
 
 /// Pixels that a channel is about enlarged to.
 const SIDE: usize = 64;
 
-pub fn run(args: &Args) -> Result<(Record, Pictures)> {
-    let (subject, pictures) = args.lens.open_with(&args.pictures)?;
-    let lens = &subject.lens;
-    let layers: Vec<&str> = args.layer.iter().map(String::as_str).collect();
-    let seen = activations(lens, &pictures.images, &layers)?;
-    let mut album =
-        Album::new(&args.out.out, "activations", format!("What layers of {} give", lens.model()))?;
-    let mut caption = format!("{} pictures. ", pictures.len());
-    for layer in &seen {
-        let name = &layer.layer;
-        for picture in 0..pictures.len() {
-            let about = format!("{name} on {}", pictures.names[picture]);
-            let drawn = draw(lens, layer, &pictures, picture, args.most);
-            album.png(&format!("activations-{name}-{picture}.png"), about, &drawn)?;
+impl View for Activations {
+    fn show(&self, scene: &Scene<'_>) -> Result<Shown> {
+        let (lens, pictures) = (&scene.subject.lens, scene.pictures);
+        scene.progress.begin("activations", self.layer.len() * pictures.len());
+        let layers: Vec<&str> = self.layer.iter().map(String::as_str).collect();
+        let seen = activations(lens, &pictures.images, &layers)?;
+        let mut album = scene.album("activations", format!("What layers of {} give", lens.model()))?;
+        let mut caption = format!("{} pictures. ", pictures.len());
+        let mut plates = Vec::new();
+        for layer in &seen {
+            let name = &layer.layer;
+            for picture in 0..pictures.len() {
+                let about = format!("{name} on {}", pictures.names[picture]);
+                let drawn = self.draw(scene, layer, picture);
+                album.png(&format!("activations-{name}-{picture}.png"), about, &drawn)?;
+                plates.push(Plate::new(Of::Picture(picture), "What layers give for it", drawn, name));
+                scene.progress.step();
+            }
+            album.npy(
+                &format!("activations-{name}.npy"),
+                format!("{name}, all pictures and channels"),
+                &layer.values,
+            )?;
+            album.json(
+                &format!("activations-{name}-units.json"),
+                format!("each channel of {name} over all pictures"),
+                &layer.units,
+            )?;
+            caption.push_str(&self.in_words(layer));
         }
-        album.npy(
-            &format!("activations-{name}.npy"),
-            format!("{name}, all pictures and channels"),
-            &layer.values,
-        )?;
-        album.json(
-            &format!("activations-{name}-units.json"),
-            format!("each channel of {name} over all pictures"),
-            &layer.units,
-        )?;
-        caption.push_str(&in_words(layer, args.most));
+        caption.push_str(
+            "A channel is dead if it is nowhere above 0 over these pictures, and saturated if it is everywhere.",
+        );
+        Ok(Shown { record: album.finish(caption)?, plates })
     }
-    caption.push_str(
-        "A channel is dead if it is nowhere above 0 over these pictures, and saturated if it is everywhere.",
-    );
-    Ok((album.finish(caption)?, pictures))
 }
 
-fn in_words(layer: &Activations, most: usize) -> String {
-    let (name, channels) = (&layer.layer, layer.units.len());
-    let [dead, saturated] = [Unit::is_dead, Unit::is_saturated]
-        .map(|is: fn(&Unit) -> bool| layer.units.iter().filter(|unit| is(unit)).count());
-    let shown =
-        if most < channels { format!(", of which the first {most} are drawn") } else { String::new() };
-    format!(
-        "{name}: {channels} channels{shown}, each a tile under its number; {dead} dead (marked d), {saturated} saturated (s). One scale for a picture, beside it. "
-    )
-}
-
-/// The picture, and the channels beside it.
-fn draw(
-    lens: &Lens,
-    layer: &Activations,
-    pictures: &Pictures,
-    picture: usize,
-    most: usize,
-) -> image::RgbImage {
-    let all = layer.values.shape()[0];
-    let values = &layer.values.as_f32()[picture * (layer.values.len() / all)..][..layer.values.len() / all];
-    let scale = Scale::of_most(values);
-    let [_, _, image_width] = lens.image_shape();
-    // Features without places are one pixel each.
-    let width = layer.values.shape().get(3).copied().unwrap_or(1);
-    let times = canvas::times_to(width, SIDE);
-    let photo = canvas::photo(pictures.image(picture), &lens.preprocessing().normalization, image_width);
-    let height = values.len() / layer.units.len() / width;
-    let photo = canvas::resize(&photo, width as u32 * times, height as u32 * times);
-    let channel = |(unit, plane): (&Unit, &[f32])| {
-        let mark = match (unit.is_dead(), unit.is_saturated()) {
-            (true, _) => "d",
-            (_, true) => "s",
-            _ => "",
+impl Activations {
+    fn in_words(&self, layer: &Seen) -> String {
+        let (name, channels) = (&layer.layer, layer.units.len());
+        let [dead, saturated] = [Unit::is_dead, Unit::is_saturated]
+            .map(|is: fn(&Unit) -> bool| layer.units.iter().filter(|unit| is(unit)).count());
+        let shown = match self.most < channels {
+            true => format!(", of which the first {} are drawn", self.most),
+            false => String::new(),
         };
-        Tile::new(canvas::enlarge(&scale.draw(plane, width), times), format!("{}{mark}", unit.channel))
-    };
-    let channels = layer.units.iter().zip(values.chunks_exact(values.len() / layer.units.len())).take(most);
-    let tiles: Vec<Tile> =
-        std::iter::once(Tile::new(photo, "picture")).chain(channels.map(channel)).collect();
-    let title = format!("{} on {}; {}", layer.layer, label(&pictures.names[picture]), scale.describe());
-    canvas::grid(&title, &tiles, canvas::square(tiles.len()))
+        format!(
+            "{name}: {channels} channels{shown}, each a tile under its number; {dead} dead (marked d), {saturated} saturated (s). One scale for a picture, over it. "
+        )
+    }
+
+    /// The picture, and the channels beside it.
+    fn draw(&self, scene: &Scene<'_>, layer: &Seen, picture: usize) -> RgbImage {
+        let all = layer.values.shape()[0];
+        let len = layer.values.len() / all;
+        let values = &layer.values.as_f32()[picture * len..][..len];
+        let scale = Scale::of_most(values);
+        // Features without places are one pixel each.
+        let width = layer.values.shape().get(3).copied().unwrap_or(1);
+        let times = canvas::times_to(width, SIDE);
+        let height = values.len() / layer.units.len() / width;
+        let photo = scene.subject.photo(scene.pictures, picture);
+        let photo = canvas::resize(&photo, width as u32 * times, height as u32 * times);
+        let channel = |(unit, plane): (&Unit, &[f32])| {
+            let mark = match (unit.is_dead(), unit.is_saturated()) {
+                (true, _) => "d",
+                (_, true) => "s",
+                _ => "",
+            };
+            Tile::new(canvas::enlarge(&scale.draw(plane, width), times), format!("{}{mark}", unit.channel))
+        };
+        let planes = values.chunks_exact(values.len() / layer.units.len());
+        let channels = layer.units.iter().zip(planes).take(self.most).map(channel);
+        let tiles: Vec<Tile> = std::iter::once(Tile::new(photo, "picture")).chain(channels).collect();
+        let name = label(&scene.pictures.names[picture]);
+        let title = format!("{} on {name}; {}", layer.layer, scale.describe());
+        canvas::grid(&title, &tiles, canvas::square(tiles.len()))
+    }
 }

@@ -1,96 +1,115 @@
 //! `striate see ascent`: pictures that units respond to.
 
-use super::flags::{LensFlags, OutFlags};
+use super::view::{Of, Plate, Scene, Shown, View, sheet};
+use serde_json::json;
 use striate::Result;
-use striate::see::canvas::{self, Tile};
-use striate::see::{Album, Ascent, Lens, Record};
+use striate::data::Normalization;
+use striate::see::canvas;
+use striate::see::{Ascended, Ascent as Climb, Lens};
 
 #[derive(clap::Args)]
-pub struct Args {
-    #[command(flatten)]
-    lens: LensFlags,
+pub struct Ascent {
     /// Layers; `logits` are the classes. Each becomes a sheet of its own
     #[arg(long, required = true, value_name = "NAMES", value_delimiter = ',')]
     layer: Vec<String>,
-    /// Numbers of channels, or of classes [default: the first 16]
+    /// Numbers of channels, or of classes [default: the first ones, as many as --most]
     #[arg(long, value_name = "NUMBERS", value_delimiter = ',')]
     channel: Vec<usize>,
+    /// Make at most so many pictures of a layer, where no channels are given
+    #[arg(long, default_value_t = 16, value_name = "COUNT")]
+    most: usize,
     /// Scales, coarse to fine
-    #[arg(long, default_value_t = Ascent::default().scales)]
+    #[arg(long, default_value_t = Climb::default().scales)]
     scales: usize,
     /// Steps on each scale
-    #[arg(long, default_value_t = Ascent::default().steps)]
+    #[arg(long, default_value_t = Climb::default().steps)]
     steps: usize,
     /// How far a pixel moves in a step, on a scale of 0 to 1
-    #[arg(long, default_value_t = Ascent::default().rate)]
+    #[arg(long, default_value_t = Climb::default().rate)]
     rate: f32,
     /// Pixels that the picture is moved by at most before each step
-    #[arg(long, default_value_t = Ascent::default().jitter)]
+    #[arg(long, default_value_t = Climb::default().jitter)]
     jitter: usize,
     /// Deviation in pixels of the Gaussian that smooths the picture after each step
-    #[arg(long, default_value_t = Ascent::default().blur)]
+    #[arg(long, default_value_t = Climb::default().blur)]
     blur: f32,
     /// Share by which a step pulls the picture to grey
-    #[arg(long, default_value_t = Ascent::default().decay)]
+    #[arg(long, default_value_t = Climb::default().decay)]
     decay: f32,
     /// Of the noise and the jitter
     #[arg(long, default_value_t = 0)]
     seed: u64,
-    #[command(flatten)]
-    out: OutFlags,
 }
 
 /// Pixels that a picture is about enlarged to.
 const SIDE: usize = 160;
-/// Pictures of a layer, if nothing else is asked for.
-const FIRST: usize = 16;
 
-pub fn run(args: &Args) -> Result<Record> {
-    let subject = args.lens.open()?;
-    let lens = &subject.lens;
-    let Args { scales, steps, rate, jitter, blur, decay, seed, .. } = *args;
-    let ascent = Ascent { scales, steps, rate, jitter, blur, decay, seed };
-    let mut album =
-        Album::new(&args.out.out, "ascent", format!("What units of {} respond to", lens.model()))?;
-    for layer in &args.layer {
-        let channels: Vec<usize> = match args.channel.is_empty() {
-            true => (0..lens.layer(layer)?.channels().min(FIRST)).collect(),
-            false => args.channel.clone(),
-        };
-        let made = ascent.run(lens, layer, &channels)?;
-        let [_, _, width] = lens.image_shape();
-        let tile = |(number, image): (usize, &[f32])| {
-            let photo = canvas::photo(image, &lens.preprocessing().normalization, width);
-            let unit = match layer == Lens::LOGITS {
-                true => subject.class(channels[number]),
-                false => channels[number].to_string(),
+impl View for Ascent {
+    fn show(&self, scene: &Scene<'_>) -> Result<Shown> {
+        let lens = &scene.subject.lens;
+        let Self { scales, steps, rate, jitter, blur, decay, seed, .. } = *self;
+        let climb = Climb { scales, steps, rate, jitter, blur, decay, seed };
+        scene.progress.begin("gradient ascent", self.layer.len());
+        let mut made = Vec::new();
+        for layer in &self.layer {
+            let channels: Vec<usize> = match self.channel.is_empty() {
+                true => (0..lens.layer(layer)?.channels().min(self.most)).collect(),
+                false => self.channel.clone(),
             };
-            let label = format!("{unit}: {:.3}", made.after[number]);
-            Tile::new(canvas::enlarge(&photo, canvas::times_to(width, SIDE)), label)
-        };
-        let tiles: Vec<Tile> =
-            made.images.as_f32().chunks_exact(lens.image_len()).enumerate().map(tile).collect();
-        let sheet = canvas::grid(&format!("{} {layer}", lens.model()), &tiles, canvas::square(tiles.len()));
-        album.png(
-            &format!("ascent-{layer}.png"),
-            format!("{} channels of {layer}", channels.len()),
-            &sheet,
-        )?;
-        album.npy(
-            &format!("ascent-{layer}.npy"),
-            format!("{layer}: the pictures, normalised"),
-            &made.images,
-        )?;
-        let units: Vec<serde_json::Value> = (0..channels.len())
-            .map(|i| serde_json::json!({ "channel": channels[i], "before": made.before[i], "after": made.after[i] }))
-            .collect();
-        album.json(
-            &format!("ascent-{layer}.json"),
-            format!("{layer}: mean activations before and after"),
-            &units,
-        )?;
+            made.push((layer, climb.run(lens, layer, &channels)?, channels));
+            scene.progress.step();
+        }
+        let mut album = scene.album("ascent", format!("What units of {} respond to", lens.model()))?;
+        let mut plates = Vec::new();
+        for (layer, made, channels) in &made {
+            let of_this = draw(scene, layer, channels, made);
+            let title = format!("{} {layer}", lens.model());
+            let drawn = sheet(&title, &of_this, SIDE, canvas::square(of_this.len()));
+            album.png(
+                &format!("ascent-{layer}.png"),
+                format!("{} channels of {layer}", channels.len()),
+                &drawn,
+            )?;
+            album.npy(
+                &format!("ascent-{layer}.npy"),
+                format!("{layer}: the pictures, normalised"),
+                &made.images,
+            )?;
+            let unit = |i: usize| json!({ "channel": channels[i], "before": made.before[i], "after": made.after[i] });
+            let units: Vec<serde_json::Value> = (0..channels.len()).map(unit).collect();
+            album.json(
+                &format!("ascent-{layer}.json"),
+                format!("{layer}: mean activations before and after"),
+                &units,
+            )?;
+            plates.extend(of_this);
+        }
+        let record = album.finish(format!(
+            "Each picture was noise and went up the gradient of the mean activation of one channel, or of a class's logit; the number over it is what that came to. {scales} scales from coarse to fine with {steps} steps each of {rate}; moved by up to {jitter} pixels, smoothed by {blur} pixels and pulled to grey by {decay} at each step; seed {seed}. Drawn with full contrast.",
+        ))?;
+        Ok(Shown { record, plates })
     }
-    album.finish(format!(
-        "Each picture was noise and went up the gradient of the mean activation of one channel, or of a class's logit; the number over it is what that came to. {scales} scales from coarse to fine with {steps} steps each of {rate}; moved by up to {jitter} pixels, smoothed by {blur} pixels and pulled to grey by {decay} at each step; seed {seed}.",
-    ))
+}
+
+/// The pictures made for channels.
+fn draw(scene: &Scene<'_>, layer: &str, channels: &[usize], made: &Ascended) -> Vec<Plate> {
+    let lens = &scene.subject.lens;
+    let [channels_in, height, width] = lens.image_shape();
+    let Normalization { mean, std } = &lens.preprocessing().normalization;
+    let plate = |(number, image): (usize, &[f32])| {
+        // They are faint where the pull to grey is as strong as the gradient.
+        let from_grey = |(i, number): (usize, &f32)| {
+            let channel = i / (height * width);
+            number * std[channel] + mean[channel] - 0.5
+        };
+        let from_grey: Vec<f32> = image.iter().enumerate().map(from_grey).collect();
+        let photo = canvas::signed_photo(&from_grey, channels_in, width);
+        let unit = match layer == Lens::LOGITS {
+            true => scene.subject.class(channels[number]),
+            false => channels[number].to_string(),
+        };
+        let of = Of::Unit(layer.to_owned(), channels[number]);
+        Plate::new(of, "Made to excite it", photo, format!("{unit}: {:.3}", made.after[number]))
+    };
+    made.images.as_f32().chunks_exact(lens.image_len()).enumerate().map(plate).collect()
 }

@@ -1,29 +1,22 @@
 //! `striate see fields`: what units can see of a picture, and what they do see.
 
-use super::flags::{LensFlags, OutFlags, PictureFlags, Subject};
 use super::peaks::framed;
-use image::{Rgb, RgbImage};
+use super::view::{Of, Plate, Scene, Shown, View, sheet};
+use image::Rgb;
 use serde::Serialize;
 use striate::Result;
 use striate::graph::Axis;
-use striate::see::canvas::{self, Scale, Tile};
-use striate::see::{Album, EffectiveField, Pictures, Record, effective_field};
+use striate::see::canvas::Scale;
+use striate::see::{EffectiveField, Pictures, effective_field};
 
 #[derive(clap::Args)]
-#[command(mut_arg("pictures", |arg| arg.default_value("64")))]
-pub struct Args {
-    #[command(flatten)]
-    lens: LensFlags,
-    #[command(flatten)]
-    pictures: PictureFlags,
+pub struct Fields {
     /// Layers to look at
     #[arg(long, required = true, value_delimiter = ',', value_name = "NAMES")]
     layer: Vec<String>,
     /// The channel whose unit is taken [default: all of them together]
     #[arg(long, value_name = "NUMBER")]
     channel: Option<usize>,
-    #[command(flatten)]
-    out: OutFlags,
 }
 
 /// Pixels across that a field is drawn with.
@@ -44,69 +37,78 @@ struct Field<'a> {
     seen: EffectiveField,
 }
 
-pub fn run(args: &Args) -> Result<(Record, Pictures)> {
-    let (subject, pictures) = args.lens.open_with(&args.pictures)?;
-    let lens = &subject.lens;
-    let look = |layer| {
-        let seen = effective_field(lens, &pictures.images, layer, args.channel)?;
-        let theoretical = lens.receptive_field(layer)?;
-        Ok(Field { layer, theoretical, unit: seen.place, effective: seen.size(), seen })
-    };
-    let fields = args.layer.iter().map(|layer| look(layer.as_str())).collect::<Result<Vec<Field<'_>>>>()?;
+impl View for Fields {
+    fn show(&self, scene: &Scene<'_>) -> Result<Shown> {
+        let (lens, pictures) = (&scene.subject.lens, scene.pictures);
+        scene.progress.begin("receptive fields", self.layer.len());
+        let look = |layer| {
+            let seen = effective_field(lens, &pictures.images, layer, self.channel)?;
+            let theoretical = lens.receptive_field(layer)?;
+            scene.progress.step();
+            Ok(Field { layer, theoretical, unit: seen.place, effective: seen.size(), seen })
+        };
+        let fields =
+            self.layer.iter().map(|layer| look(layer.as_str())).collect::<Result<Vec<Field<'_>>>>()?;
 
-    let title = format!("What units of {} see", lens.model());
-    let mut album = Album::new(&args.out.out, "fields", title)?;
-    let about = "by layer, what the unit in the middle can see of the first picture, and how much it depends on each pixel";
-    album.png("fields.png", about, &draw(&subject, &pictures, &fields))?;
-    for field in &fields {
-        let about = format!("how much {} depends on each pixel, [height, width]", field.layer);
-        album.npy(&format!("fields-{}.npy", field.layer), about, &field.seen.magnitude)?;
+        let mut album = scene.album("fields", format!("What units of {} see", lens.model()))?;
+        let plates = draw(scene, &fields);
+        let about = "by layer, what the unit in the middle can see of the first picture, and how much it depends on each pixel";
+        // Two layers in a row, where there are many.
+        let columns = if fields.len() > 3 { 4 } else { 2 };
+        let heading = "What a unit can see (frame), and how much it does";
+        album.png("fields.png", about, &sheet(heading, &plates, SIDE as usize, columns))?;
+        for field in &fields {
+            let about = format!("how much {} depends on each pixel, [height, width]", field.layer);
+            album.npy(&format!("fields-{}.npy", field.layer), about, &field.seen.magnitude)?;
+        }
+        album.json(
+            "fields-sizes.json",
+            "receptive fields of the layers, by structure and in effect",
+            &fields,
+        )?;
+        Ok(Shown { record: album.finish(self.caption(pictures, &fields))?, plates })
     }
-    album.json("fields-sizes.json", "receptive fields of the layers, by structure and in effect", &fields)?;
-    Ok((album.finish(caption(args, &pictures, &fields))?, pictures))
 }
 
-fn caption(args: &Args, pictures: &Pictures, fields: &[Field<'_>]) -> String {
-    let which =
-        args.channel.map_or("all channels together".to_owned(), |channel| format!("channel {channel}"));
-    let mut text = format!(
-        "Left, the pixels that the unit in the middle of a layer can depend on (its theoretical receptive field), framed. Right, \
-         how much it does: the magnitude of the gradient of {which} with respect to each pixel, summed over colours, mean \
-         of {} pictures (Luo et al. 2016), as a share of the largest, on viridis from dark, 0, to bright, 1; by its square root, so \
-         that small ones are seen.",
-        pictures.len()
-    );
-    for Field { layer, theoretical: [vertical, horizontal], effective, .. } in fields {
-        text.push_str(&format!(
-            " {layer}: {} x {} pixels by structure, and {effective:.1} x {effective:.1} with more than 4.55 % of the largest.",
-            vertical.size, horizontal.size
-        ));
+impl Fields {
+    fn caption(&self, pictures: &Pictures, fields: &[Field<'_>]) -> String {
+        let which =
+            self.channel.map_or("all channels together".to_owned(), |channel| format!("channel {channel}"));
+        let mut text = format!(
+            "Left, the pixels that the unit in the middle of a layer can depend on (its theoretical receptive field), framed. Right, \
+             how much it does: the magnitude of the gradient of {which} with respect to each pixel, summed over colours, mean \
+             of {} pictures (Luo et al. 2016), as a share of the largest, on viridis from dark, 0, to bright, 1; by its square root, so \
+             that small ones are seen.",
+            pictures.len()
+        );
+        for Field { layer, theoretical: [vertical, horizontal], effective, .. } in fields {
+            text.push_str(&format!(
+                " {layer}: {} x {} pixels by structure, and {effective:.1} x {effective:.1} with more than 4.55 % of the largest.",
+                vertical.size, horizontal.size
+            ));
+        }
+        text
     }
-    text
 }
 
-fn draw(subject: &Subject, pictures: &Pictures, fields: &[Field<'_>]) -> RgbImage {
-    let photo = subject.photo(pictures, 0);
-    let tiles = fields.iter().flat_map(|field| {
+/// By layer, two plates.
+fn draw(scene: &Scene<'_>, fields: &[Field<'_>]) -> Vec<Plate> {
+    let photo = scene.subject.photo(scene.pictures, 0);
+    let plates = fields.iter().flat_map(|field| {
         let theoretical = field.seen.theoretical.clone();
         let magnitude = field.seen.magnitude.as_f32();
         let largest = magnitude.iter().copied().fold(0.0, f32::max).max(f32::MIN_POSITIVE);
         let shares: Vec<f32> = magnitude.iter().map(|m| (m / largest).sqrt()).collect();
         let heat = Scale::range(0.0, 1.0).draw(&shares, field.seen.magnitude.shape()[1]);
         let [vertical, horizontal] = field.theoretical;
+        let plate = |picture, label| Plate::new(Of::Network, "Receptive fields", picture, label);
         [
-            Tile::new(
+            plate(
                 framed(&photo, theoretical.clone(), SIDE, FRAME),
                 format!("{} {}x{}", field.layer, vertical.size, horizontal.size),
             ),
-            Tile::new(framed(&heat, theoretical, SIDE, FRAME), format!("effective {:.1}", field.effective)),
+            plate(framed(&heat, theoretical, SIDE, FRAME), format!("effective {:.1}", field.effective)),
         ]
     });
-    let tiles: Vec<Tile> = tiles.collect();
-    // Two layers in a row.
-    canvas::grid(
-        "What a unit can see (frame), and how much it does",
-        &tiles,
-        if fields.len() > 3 { 4 } else { 2 },
-    )
+    plates.collect()
 }

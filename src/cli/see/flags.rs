@@ -54,6 +54,10 @@ pub struct PictureFlags {
 /// A network and the names of its classes.
 pub struct Subject {
     pub lens: Lens,
+    /// Where its weights are from.
+    pub weights: String,
+    /// What pictures it is looked at with.
+    pub data: String,
     names: Option<Vec<String>>,
 }
 
@@ -67,6 +71,10 @@ impl LensFlags {
     pub fn open_with(&self, pictures: &PictureFlags) -> Result<(Subject, Pictures)> {
         let network = self.network()?;
         let Some(dataset) = &pictures.dataset else {
+            if pictures.data.is_empty() {
+                let problem = "is missing; give pictures or folders of them, or a --dataset";
+                return Err(Error::argument("data", problem));
+            }
             let paths: Vec<PathBuf> = find(&pictures.data)?.into_iter().take(pictures.pictures).collect();
             let subject = self.lens(&network, None)?;
             let read = Pictures::read(&paths, subject.lens.preprocessing())?;
@@ -77,7 +85,7 @@ impl LensFlags {
         };
         if let Some(extra) = pictures.data.get(1) {
             return Err(Error::argument(
-                "--data",
+                "data",
                 format!("a data set has one folder; {} is too much", extra.display()),
             ));
         }
@@ -121,7 +129,9 @@ impl LensFlags {
             network.predictor(&Device::select("cpu")?, &*model, &self.network, preprocessing.size, 1)?;
         let weights = fitted.session().state_dict()?;
         let lens = Lens::new(&self.device.open()?, &*model, weights, preprocessing, self.batch)?;
-        Ok(Subject { lens, names })
+        let data =
+            data.map_or("files".to_owned(), |(split, _)| format!("{}'s test pictures", split.test.name()));
+        Ok(Subject { lens, weights: network.weights.path().display().to_string(), data, names })
     }
 }
 
@@ -130,7 +140,7 @@ fn check_size(preprocessing: &Preprocessing, split: &Split, dataset: &str) -> Re
     match preprocessing.size == [height, width] {
         true => Ok(()),
         false => Err(Error::argument(
-            "--dataset",
+            "dataset",
             format!(
                 "{dataset} has pictures of {height} x {width}, but the network is to take {:?}; give --size {height}x{width}",
                 preprocessing.size

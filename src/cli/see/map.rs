@@ -1,19 +1,15 @@
 //! `striate see map`: pictures laid out so that those a network finds alike lie together.
 
-use super::flags::{LensFlags, OutFlags, PictureFlags, Subject};
+use super::flags::Subject;
+use super::view::{Of, Plate, Scene, Shown, View};
 use image::{Rgb, RgbImage, imageops};
 use plotters::prelude::*;
 use std::error::Error as StdError;
-use striate::see::{Album, Map, MapConfig, Pictures, Record, canvas, grid, map};
+use striate::see::{Map as Points, MapConfig, Pictures, canvas, grid, map};
 use striate::{Error, Result};
 
 #[derive(clap::Args)]
-#[command(mut_arg("pictures", |arg| arg.default_value("1000")))]
-pub struct Args {
-    #[command(flatten)]
-    lens: LensFlags,
-    #[command(flatten)]
-    pictures: PictureFlags,
+pub struct Map {
     /// About how many neighbours each picture shall keep
     #[arg(long, default_value_t = MapConfig::default().perplexity)]
     perplexity: f64,
@@ -26,46 +22,47 @@ pub struct Args {
     /// Where pictures start
     #[arg(long, default_value_t = 0)]
     seed: u64,
-    #[command(flatten)]
-    out: OutFlags,
 }
 
 /// Pixels across that a picture of the mosaic is drawn with, and the mosaic's about.
 const TILE: u32 = 32;
 const MOSAIC: u32 = 1600;
 
-pub fn run(args: &Args) -> Result<(Record, Pictures)> {
-    let (subject, pictures) = args.lens.open_with(&args.pictures)?;
-    let config = MapConfig {
-        perplexity: args.perplexity,
-        steps: args.steps,
-        components: args.components,
-        seed: args.seed,
-        ..Default::default()
-    };
-    let map = map(&subject.lens.features(&pictures.images)?, &config)?;
-    // Half of the cells stay free, so that most pictures come near their place.
-    let side = ((2 * pictures.len()) as f64).sqrt().ceil() as usize;
-    let cells = grid(&map.points, side);
+impl View for Map {
+    fn show(&self, scene: &Scene<'_>) -> Result<Shown> {
+        let (subject, pictures) = (scene.subject, scene.pictures);
+        let config = MapConfig {
+            perplexity: self.perplexity,
+            steps: self.steps,
+            components: self.components,
+            seed: self.seed,
+            ..Default::default()
+        };
+        scene.progress.begin("map", 2);
+        let features = subject.lens.features(&pictures.images)?;
+        scene.progress.step();
+        let map = map(&features, &config)?;
+        // Half of the cells stay free, so that most pictures come near their place.
+        let side = ((2 * pictures.len()) as f64).sqrt().ceil() as usize;
+        let cells = grid(&map.points, side);
 
-    let model = subject.lens.model();
-    let title = format!("A map of pictures by what {model} sees in them");
-    let svg = scatter(&title, &subject, &pictures, &map)
-        .map_err(|e| Error::data(&args.out.out, format!("map.svg cannot be drawn: {e}")))?;
-    let mut album = Album::new(&args.out.out, "map", title)?;
-    album.file("map.svg", "the map, a point a picture, coloured by class", svg.as_bytes())?;
-    let drawn = mosaic(&subject, &pictures, &cells, side);
-    album.png(
-        "map-pictures.png",
-        "the same map with the pictures, each in the free cell nearest to its place",
-        &drawn,
-    )?;
-    album.file(
-        "map.csv",
-        "place and cell of each picture",
-        table(&subject, &pictures, &map, &cells).as_bytes(),
-    )?;
-    let caption = format!(
+        let title = format!("A map of pictures by what {} sees in them", subject.lens.model());
+        let svg = scatter(&title, subject, pictures, &map)
+            .map_err(|e| Error::data(scene.out, format!("map.svg cannot be drawn: {e}")))?;
+        let mut album = scene.album("map", title)?;
+        album.file("map.svg", "the map, a point a picture, coloured by class", svg.as_bytes())?;
+        let drawn = mosaic(subject, pictures, &cells, side);
+        let about = "the same map with the pictures, each in the free cell nearest to its place";
+        album.png("map-pictures.png", about, &drawn)?;
+        let table = table(subject, pictures, &map, &cells);
+        album.file("map.csv", "place and cell of each picture", table.as_bytes())?;
+        let plate = Plate::new(Of::Network, "The map with the pictures", drawn, "the map with the pictures");
+        Ok(Shown { record: album.finish(caption(pictures, &config, &map))?, plates: vec![plate] })
+    }
+}
+
+fn caption(pictures: &Pictures, config: &MapConfig, map: &Points) -> String {
+    format!(
         "{} pictures by t-SNE (Barnes-Hut, theta {}) of the features that the last linear layer sees, reduced to {} principal \
          components with {:.1} % of their variance: perplexity {}, {} steps, seed {}; Kullback-Leibler divergence {:.3}. \
          Pictures close together are alike to the network; how far groups are apart, and how large they are, means little.",
@@ -77,8 +74,7 @@ pub fn run(args: &Args) -> Result<(Record, Pictures)> {
         config.steps,
         config.seed,
         map.divergence
-    );
-    Ok((album.finish(caption)?, pictures))
+    )
 }
 
 /// Points coloured by class, and a legend of the classes that there are.
@@ -86,7 +82,7 @@ fn scatter(
     title: &str,
     subject: &Subject,
     pictures: &Pictures,
-    map: &Map,
+    map: &Points,
 ) -> Result<String, Box<dyn StdError>> {
     let mut svg = String::new();
     {
@@ -159,7 +155,7 @@ fn mosaic(subject: &Subject, pictures: &Pictures, cells: &[[usize; 2]], side: us
     mosaic
 }
 
-fn table(subject: &Subject, pictures: &Pictures, map: &Map, cells: &[[usize; 2]]) -> String {
+fn table(subject: &Subject, pictures: &Pictures, map: &Points, cells: &[[usize; 2]]) -> String {
     let mut csv = csv::Writer::from_writer(Vec::new());
     const MEMORY: &str = "memory takes it";
     csv.write_record(["picture", "class", "x", "y", "row", "column"]).expect(MEMORY);

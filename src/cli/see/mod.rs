@@ -1,4 +1,4 @@
-//! `striate see`: what a network learned, as pictures and the numbers behind them. One file a view.
+//! `striate see`: what a network learned, as pictures and the numbers behind them. One file a view; the page shows them all.
 
 mod activations;
 mod ascent;
@@ -9,22 +9,28 @@ mod layers;
 mod map;
 mod neighbours;
 mod occlusion;
+mod page;
 mod peaks;
+mod progress;
 mod saliency;
+mod view;
 
-use super::plan::print;
-use super::predict::SKIPPED;
+use super::flags::as_flag;
 use striate::Result;
-use striate::see::{Pictures, Record};
+use view::{Alone, WithPictures};
 
-/// Draws what a network learned.
+/// Draws what a network learned: a page of all views, or one of them.
 ///
-/// Each view writes its files and a record of them, VIEW.json, to --out. A picture that cannot be read is named and passed over, and
-/// the exit code is then 3.
+/// Each view writes its files and a record of them, VIEW.json. A picture that cannot be read is named and passed over, and the
+/// exit code is then 3.
 #[derive(clap::Args)]
+#[command(args_conflicts_with_subcommands = true, subcommand_negates_reqs = true)]
+#[group(skip)]
 pub struct Args {
+    #[command(flatten)]
+    page: page::Args,
     #[command(subcommand)]
-    view: View,
+    view: Option<View>,
 }
 
 #[derive(clap::Subcommand)]
@@ -32,44 +38,50 @@ enum View {
     /// List the names of the layers, which other views take, and the shapes of what they give.
     Layers(layers::Args),
     /// Find the pictures nearest to each one, by the network's features and by pixels.
-    Neighbours(neighbours::Args),
+    #[command(mut_arg("pictures", |arg| arg.default_value("1000")))]
+    Neighbours(WithPictures<neighbours::Neighbours>),
     /// Lay pictures out on a plane so that those the network finds alike lie together (t-SNE).
-    Map(map::Args),
+    #[command(mut_arg("pictures", |arg| arg.default_value("1000")))]
+    Map(WithPictures<map::Map>),
     /// Find the pictures, and the parts of them, that excite the channels of a layer the most.
-    Peaks(peaks::Args),
+    #[command(mut_arg("pictures", |arg| arg.default_value("1000")))]
+    Peaks(WithPictures<peaks::Peaks>),
     /// Draw what units can see of a picture, and how much they depend on it: receptive fields.
-    Fields(fields::Args),
-    /// Draw the filters of convolutions: in colour where they look at pictures, else channel by channel.
-    Filters(filters::Args),
+    #[command(mut_arg("pictures", |arg| arg.default_value("64")))]
+    Fields(WithPictures<fields::Fields>),
+    /// Draw the filters of convolutions: as they are where they look at pictures, else channel by channel.
+    Filters(Alone<filters::Filters>),
     /// Draw what layers give for pictures, channel by channel, and count dead and saturated channels.
-    Activations(activations::Args),
+    Activations(WithPictures<activations::Activations>),
     /// Draw where covering a part of a picture makes a class unlikely.
-    Occlusion(occlusion::Args),
+    Occlusion(WithPictures<occlusion::Occlusion>),
     /// Draw which pixels speak for a class: gradients, SmoothGrad, guided backpropagation, integrated gradients and Grad-CAM.
-    Saliency(saliency::Args),
+    Saliency(WithPictures<saliency::Saliency>),
     /// Draw pictures that the channels of a layer, or classes, respond to, made from noise by gradient ascent.
-    Ascent(ascent::Args),
+    Ascent(Alone<ascent::Ascent>),
 }
 
+/// Shows the page or a view; the result is the exit code.
 pub fn run(args: Args) -> Result<i32> {
-    let (record, pictures) = match args.view {
-        View::Layers(args) => return layers::run(&args).map(|()| 0),
-        View::Neighbours(args) => neighbours::run(&args)?,
-        View::Map(args) => map::run(&args)?,
-        View::Peaks(args) => peaks::run(&args)?,
-        View::Fields(args) => fields::run(&args)?,
-        View::Filters(args) => (filters::run(&args)?, Pictures::default()),
-        View::Activations(args) => activations::run(&args)?,
-        View::Occlusion(args) => occlusion::run(&args)?,
-        View::Saliency(args) => saliency::run(&args)?,
-        View::Ascent(args) => (ascent::run(&args)?, Pictures::default()),
-    };
-    print(&text(&record))?;
-    Ok(if pictures.skipped.is_empty() { 0 } else { SKIPPED })
+    match args.view {
+        Some(view) => view.run(),
+        None => args.page.run(),
+    }
 }
 
-fn text(record: &Record) -> String {
-    let files: String =
-        record.files.iter().map(|file| format!("  {}  {}\n", file.name, file.about)).collect();
-    format!("{}\n\n{}\n\n{files}", record.title, record.caption)
+impl View {
+    fn run(self) -> Result<i32> {
+        match self {
+            Self::Layers(args) => layers::run(&args).map(|()| 0).map_err(as_flag::<layers::Args>),
+            Self::Neighbours(args) => args.run(),
+            Self::Map(args) => args.run(),
+            Self::Peaks(args) => args.run(),
+            Self::Fields(args) => args.run(),
+            Self::Filters(args) => args.run(),
+            Self::Activations(args) => args.run(),
+            Self::Occlusion(args) => args.run(),
+            Self::Saliency(args) => args.run(),
+            Self::Ascent(args) => args.run(),
+        }
+    }
 }

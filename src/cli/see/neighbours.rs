@@ -1,27 +1,20 @@
 //! `striate see neighbours`: which pictures a network finds alike.
 
-use super::flags::{LensFlags, OutFlags, PictureFlags, Subject};
+use super::view::{Of, Plate, Scene, Shown, View, sheet};
 use image::{Rgb, RgbImage};
 use serde::Serialize;
-use striate::see::canvas::{self, Tile};
-use striate::see::{Agreement, Album, Neighbour, Pictures, Record, agreement, nearest_others};
+use striate::see::canvas;
+use striate::see::{Agreement, Neighbour, Pictures, agreement, nearest_others};
 use striate::{Result, Tensor};
 
 #[derive(clap::Args)]
-#[command(mut_arg("pictures", |arg| arg.default_value("1000")))]
-pub struct Args {
-    #[command(flatten)]
-    lens: LensFlags,
-    #[command(flatten)]
-    pictures: PictureFlags,
+pub struct Neighbours {
     /// Neighbours of each picture
     #[arg(long, default_value_t = 8, value_name = "COUNT")]
     neighbours: usize,
     /// Draw the neighbours of the first so many pictures
     #[arg(long, default_value_t = 8, value_name = "COUNT")]
     rows: usize,
-    #[command(flatten)]
-    out: OutFlags,
 }
 
 /// Pixels across that a picture is drawn with, and of the frame around it.
@@ -48,23 +41,27 @@ struct Found<'a> {
     spaces: &'a [Space],
 }
 
-pub fn run(args: &Args) -> Result<(Record, Pictures)> {
-    let (subject, pictures) = args.lens.open_with(&args.pictures)?;
-    let lens = &subject.lens;
-    let features = lens.features(&pictures.images)?;
-    let pixels = Tensor::f32([pictures.len(), lens.image_len()], pictures.images.clone())?;
-    let spaces = [("features", &features), ("pixels", &pixels)];
-    let spaces = spaces.map(|(name, rows)| Space::search(name, rows, args.neighbours, &pictures));
-    let [features, pixels] = spaces;
-    let spaces = [features?, pixels?];
-
-    let title = format!("Pictures that {} finds alike", lens.model());
-    let mut album = Album::new(&args.out.out, "neighbours", title)?;
-    let about = "each picture, and its nearest others: by features, and under them by pixels";
-    album.png("neighbours.png", about, &draw(&subject, &pictures, &spaces, args.rows))?;
-    let found = Found { pictures: &pictures.names, classes: pictures.labels.as_deref(), spaces: &spaces };
-    album.json("neighbours-found.json", "all neighbours with their distances", &found)?;
-    Ok((album.finish(caption(args, &pictures, &spaces))?, pictures))
+impl View for Neighbours {
+    fn show(&self, scene: &Scene<'_>) -> Result<Shown> {
+        let (lens, pictures) = (&scene.subject.lens, scene.pictures);
+        scene.progress.begin("neighbours", 2);
+        let features = lens.features(&pictures.images)?;
+        scene.progress.step();
+        let pixels = Tensor::f32([pictures.len(), lens.image_len()], pictures.images.clone())?;
+        let spaces = [
+            Space::search("features", &features, self.neighbours, pictures)?,
+            Space::search("pixels", &pixels, self.neighbours, pictures)?,
+        ];
+        let title = format!("Pictures that {} finds alike", lens.model());
+        let mut album = scene.album("neighbours", title)?;
+        let plates = self.draw(scene, &spaces);
+        let about = "each picture, and its nearest others: by features, and under them by pixels";
+        let heading = "Left a picture; then its nearest others, by features and (second row) by pixels";
+        album.png("neighbours.png", about, &sheet(heading, &plates, SIDE as usize, self.neighbours + 1))?;
+        let found = Found { pictures: &pictures.names, classes: pictures.labels.as_deref(), spaces: &spaces };
+        album.json("neighbours-found.json", "all neighbours with their distances", &found)?;
+        Ok(Shown { record: album.finish(self.caption(pictures, &spaces))?, plates })
+    }
 }
 
 impl Space {
@@ -75,56 +72,62 @@ impl Space {
     }
 }
 
-fn caption(args: &Args, pictures: &Pictures, spaces: &[Space]) -> String {
-    let mut text = format!(
-        "Each of {} pictures beside the {} others nearest to it by what the last linear layer sees (features), and by \
-         normalised pixels; exact, distances are roots of summed squared differences. Drawn are the first {}.",
-        pictures.len(),
-        args.neighbours,
-        args.rows.min(pictures.len())
-    );
-    for Space { name, agreement, .. } in spaces {
-        if let Some(Agreement { nearest, all, majority }) = agreement {
-            text.push_str(&format!(
-                " By {name}, {:.1} % of the nearest and {:.1} % of all neighbours have the picture's class; the class of most \
-                 is right for {:.1} %.",
-                100.0 * nearest,
-                100.0 * all,
-                100.0 * majority
-            ));
-        }
-    }
-    if pictures.labels.is_some() {
-        text.push_str(" Blue frames: the picture's class, orange: another.");
-    }
-    text
-}
-
-fn draw(subject: &Subject, pictures: &Pictures, spaces: &[Space], rows: usize) -> RgbImage {
-    let mut tiles = Vec::new();
-    for query in 0..rows.min(pictures.len()) {
-        for space in spaces {
-            tiles.push(Tile::new(thumbnail(subject, pictures, query), subject.called(pictures, query)));
-            for near in &space.neighbours[query] {
-                let mut picture = thumbnail(subject, pictures, near.index);
-                if let Some(labels) = &pictures.labels {
-                    let color = if labels[near.index] == labels[query] { SAME } else { OTHER };
-                    let all = [picture.height(), picture.width()].map(|side| 0..side as isize);
-                    canvas::outline(&mut picture, all, FRAME, color);
-                }
-                let label = format!("{:.1} {}", near.distance, subject.called(pictures, near.index));
-                tiles.push(Tile::new(picture, label));
+impl Neighbours {
+    fn caption(&self, pictures: &Pictures, spaces: &[Space]) -> String {
+        let mut text = format!(
+            "Each of {} pictures beside the {} others nearest to it by what the last linear layer sees (features), and by \
+             normalised pixels; exact, distances are roots of summed squared differences. Drawn are the first {}.",
+            pictures.len(),
+            self.neighbours,
+            self.rows.min(pictures.len())
+        );
+        for Space { name, agreement, .. } in spaces {
+            if let Some(Agreement { nearest, all, majority }) = agreement {
+                text.push_str(&format!(
+                    " By {name}, {:.1} % of the nearest and {:.1} % of all neighbours have the picture's class; the class \
+                     of most is right for {:.1} %.",
+                    100.0 * nearest,
+                    100.0 * all,
+                    100.0 * majority
+                ));
             }
         }
+        if pictures.labels.is_some() {
+            text.push_str(" Blue frames: the picture's class, orange: another.");
+        }
+        text
     }
-    let columns = spaces[0].neighbours[0].len() + 1;
-    canvas::grid(
-        "Left a picture; then its nearest others, by features and (second row) by pixels",
-        &tiles,
-        columns,
-    )
+
+    /// For each of the first pictures a row by features and one by pixels, itself first.
+    fn draw(&self, scene: &Scene<'_>, spaces: &[Space; 2]) -> Vec<Plate> {
+        let mut plates = Vec::new();
+        for query in 0..self.rows.min(scene.pictures.len()) {
+            for (space, group) in spaces.iter().zip(["Nearest to it by features", "Nearest to it by pixels"])
+            {
+                let plate = |picture, label| Plate::new(Of::Picture(query), group, picture, label);
+                let called = |index| scene.subject.called(scene.pictures, index);
+                plates.push(plate(thumbnail(scene, query), called(query)));
+                plates.extend(space.neighbours[query].iter().map(|near| {
+                    let label = format!("{:.1} {}", near.distance, called(near.index));
+                    plate(framed(scene, query, near.index), label)
+                }));
+            }
+        }
+        plates
+    }
 }
 
-fn thumbnail(subject: &Subject, pictures: &Pictures, index: usize) -> RgbImage {
-    canvas::fit(&subject.photo(pictures, index), SIDE)
+/// A neighbour in the colour that says whether it is of the picture's class, where classes are known.
+fn framed(scene: &Scene<'_>, query: usize, index: usize) -> RgbImage {
+    let mut picture = thumbnail(scene, index);
+    if let Some(labels) = &scene.pictures.labels {
+        let color = if labels[index] == labels[query] { SAME } else { OTHER };
+        let all = [picture.height(), picture.width()].map(|side| 0..side as isize);
+        canvas::outline(&mut picture, all, FRAME, color);
+    }
+    picture
+}
+
+fn thumbnail(scene: &Scene<'_>, index: usize) -> RgbImage {
+    canvas::fit(&scene.subject.photo(scene.pictures, index), SIDE)
 }

@@ -1,37 +1,32 @@
 //! `striate see peaks`: what excites the channels of a layer the most.
 
-use super::flags::{LensFlags, OutFlags, PictureFlags, Subject};
+use super::view::{Of, Plate, Scene, Shown, View, sheet};
 use image::{Rgb, RgbImage, imageops};
 use serde::Serialize;
 use std::ops::Range;
 use striate::Result;
 use striate::graph::Axis;
-use striate::see::canvas::{self, Tile};
-use striate::see::{Album, Peak, Pictures, Record, peaks};
+use striate::see::canvas;
+use striate::see::{Peak, peaks};
 
 #[derive(clap::Args)]
-#[command(mut_arg("pictures", |arg| arg.default_value("1000")))]
-pub struct Args {
-    #[command(flatten)]
-    lens: LensFlags,
-    #[command(flatten)]
-    pictures: PictureFlags,
-    /// The layer
-    #[arg(long, value_name = "NAME")]
-    layer: String,
-    /// Draw these channels [default: the first eight]
+pub struct Peaks {
+    /// Layers. Each becomes a sheet of its own
+    #[arg(long, required = true, value_delimiter = ',', value_name = "NAMES")]
+    layer: Vec<String>,
+    /// Draw these channels [default: the first ones, as many as --most]
     #[arg(long, value_delimiter = ',', value_name = "NUMBERS")]
     channel: Vec<usize>,
+    /// Draw at most so many channels of a layer, where none are given
+    #[arg(long, default_value_t = 8, value_name = "COUNT")]
+    most: usize,
     /// Pictures for each channel
     #[arg(long, default_value_t = 9, value_name = "COUNT")]
     top: usize,
-    #[command(flatten)]
-    out: OutFlags,
 }
 
 /// Pixels across that pictures and patches are drawn with.
 const SIDE: u32 = 144;
-const CHANNELS: usize = 8;
 const FRAME: Rgb<u8> = Rgb([230, 0, 120]);
 /// What a field sees of the padding.
 const PADDING: Rgb<u8> = Rgb([200; 3]);
@@ -46,67 +41,76 @@ struct Found<'a> {
     channels: &'a [Vec<Peak>],
 }
 
-pub fn run(args: &Args) -> Result<(Record, Pictures)> {
-    let (subject, pictures) = args.lens.open_with(&args.pictures)?;
-    let lens = &subject.lens;
-    let layer = lens.layer(&args.layer)?;
-    args.channel.iter().try_for_each(|channel| layer.check_channel(*channel))?;
-    let axes = lens.receptive_field(&args.layer)?;
-    let found = peaks(lens, &pictures.images, &args.layer, args.top)?;
-    let channels = match args.channel.is_empty() {
-        true => (0..layer.channels().min(CHANNELS)).collect(),
-        false => args.channel.clone(),
-    };
-    let name = &args.layer;
-    let title = format!("What excites {name} of {} the most", lens.model());
-    let mut album = Album::new(&args.out.out, "peaks", title)?;
-    let drawn = draw(args, &subject, &pictures, axes, &channels, found.channels());
-    album.png(
-        &format!("peaks-{name}.png"),
-        "by channel, what its units see at their highest, and where that is",
-        &drawn,
-    )?;
-    let numbers =
-        Found { layer: name, receptive_field: axes, pictures: &pictures.names, channels: found.channels() };
-    album.json(&format!("peaks-{name}-found.json"), "the highest peaks of all channels", &numbers)?;
-    let caption = format!(
-        "For each channel of {name}, the {} of {} pictures in which it gives the most anywhere, the most first. Above, the \
-         {} x {} pixels that the unit can see there, its receptive field, with grey for padding; below, the picture with \
-         that field framed. Labels: the channel, and what it gives.",
-        args.top,
-        pictures.len(),
-        axes[0].size,
-        axes[1].size
-    );
-    Ok((album.finish(caption)?, pictures))
+impl View for Peaks {
+    fn show(&self, scene: &Scene<'_>) -> Result<Shown> {
+        let (lens, pictures) = (&scene.subject.lens, scene.pictures);
+        for name in &self.layer {
+            let layer = lens.layer(name)?;
+            self.channel.iter().try_for_each(|channel| layer.check_channel(*channel))?;
+        }
+        scene.progress.begin("peaks", self.layer.len());
+        let mut found = Vec::new();
+        for name in &self.layer {
+            found.push((name, lens.receptive_field(name)?, peaks(lens, &pictures.images, name, self.top)?));
+            scene.progress.step();
+        }
+        let names = self.layer.join(", ");
+        let mut album = scene.album("peaks", format!("What excites {names} of {} the most", lens.model()))?;
+        let mut caption = format!(
+            "For each channel, the {} of {} pictures in which it gives the most anywhere, the most first. Above, the pixels \
+             that the unit can see there, its receptive field, with grey for padding; below, the picture with that field \
+             framed. Labels: the channel, and what it gives; the picture's class, or name.",
+            self.top,
+            pictures.len()
+        );
+        let mut plates = Vec::new();
+        for (name, axes, peaks) in &found {
+            let channels = match self.channel.is_empty() {
+                true => (0..peaks.channels().len().min(self.most)).collect(),
+                false => self.channel.clone(),
+            };
+            let of_this: Vec<Plate> = channels
+                .iter()
+                .flat_map(|channel| draw(scene, name, *axes, *channel, &peaks.channels()[*channel]))
+                .collect();
+            let heading =
+                format!("{name} of {}: what each channel sees at its highest, and where", lens.model());
+            let about = format!("{name}: by channel, what its units see at their highest, and where that is");
+            album.png(
+                &format!("peaks-{name}.png"),
+                about,
+                &sheet(&heading, &of_this, SIDE as usize, self.top),
+            )?;
+            let numbers = Found {
+                layer: name,
+                receptive_field: *axes,
+                pictures: &pictures.names,
+                channels: peaks.channels(),
+            };
+            let about = format!("{name}: the highest peaks of all channels");
+            album.json(&format!("peaks-{name}-found.json"), about, &numbers)?;
+            caption.push_str(&format!(" {name} sees {} x {} pixels.", axes[0].size, axes[1].size));
+            plates.extend(of_this);
+        }
+        Ok(Shown { record: album.finish(caption)?, plates })
+    }
 }
 
-fn draw(
-    args: &Args,
-    subject: &Subject,
-    pictures: &Pictures,
-    axes: [Axis; 2],
-    channels: &[usize],
-    peaks: &[Vec<Peak>],
-) -> RgbImage {
-    let mut tiles = Vec::new();
-    for channel in channels {
-        let field = |peak: &Peak| [0, 1].map(|i| axes[i].field(peak.place[i]));
-        tiles.extend(peaks[*channel].iter().map(|peak| {
-            let patch = crop(&subject.photo(pictures, peak.picture), field(peak));
-            Tile::new(canvas::fit(&patch, SIDE), format!("{channel}: {:.2}", peak.value))
-        }));
-        tiles.extend(peaks[*channel].iter().map(|peak| {
-            let picture = framed(&subject.photo(pictures, peak.picture), field(peak), SIDE, FRAME);
-            Tile::new(picture, subject.called(pictures, peak.picture))
-        }));
-    }
-    let title = format!(
-        "{} of {}: what each channel sees at its highest, and where",
-        args.layer,
-        subject.lens.model()
-    );
-    canvas::grid(&title, &tiles, args.top)
+/// What a channel sees at its peaks, and then where they are.
+fn draw(scene: &Scene<'_>, layer: &str, axes: [Axis; 2], channel: usize, peaks: &[Peak]) -> Vec<Plate> {
+    let field = |peak: &Peak| [0, 1].map(|i| axes[i].field(peak.place[i]));
+    let photo = |peak: &Peak| scene.subject.photo(scene.pictures, peak.picture);
+    let plate =
+        |group, picture, label| Plate::new(Of::Unit(layer.to_owned(), channel), group, picture, label);
+    let seen = peaks.iter().map(|peak| {
+        let patch = canvas::fit(&crop(&photo(peak), field(peak)), SIDE);
+        plate("What excites it the most", patch, format!("{channel}: {:.2}", peak.value))
+    });
+    let whole = peaks.iter().map(|peak| {
+        let picture = framed(&photo(peak), field(peak), SIDE, FRAME);
+        plate("Where that is", picture, scene.subject.called(scene.pictures, peak.picture))
+    });
+    seen.chain(whole).collect()
 }
 
 /// The pixels of a field, of which some may lie in the padding. A field larger than the picture is cut to the picture.

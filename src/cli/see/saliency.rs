@@ -1,21 +1,17 @@
 //! `striate see saliency`: what in a picture speaks for a class, by gradients.
 
-use super::flags::{LensFlags, OutFlags, PictureFlags, Subject, label};
-use image::RgbImage;
+use super::flags::label;
+use super::view::{Of, Plate, Scene, Shown, View, sheet};
 use striate::graph::ReluRule;
 use striate::infer::top;
-use striate::see::canvas::{self, Scale, Tile};
+use striate::see::canvas::{self, Scale};
 use striate::see::{
-    Album, Lens, Pictures, Record, SmoothGrad, grad_cam, input_gradients, integrated_gradients, smooth_grad,
+    Lens, Pictures, SmoothGrad, grad_cam, input_gradients, integrated_gradients, smooth_grad,
 };
 use striate::{Error, Result, Tensor};
 
 #[derive(clap::Args)]
-pub struct Args {
-    #[command(flatten)]
-    lens: LensFlags,
-    #[command(flatten)]
-    pictures: PictureFlags,
+pub struct Saliency {
     /// Number of the class [default: the likeliest of each picture]
     #[arg(long, value_name = "CLASS")]
     class: Option<usize>,
@@ -34,8 +30,6 @@ pub struct Args {
     /// Of the noise
     #[arg(long, default_value_t = 0)]
     seed: u64,
-    #[command(flatten)]
-    out: OutFlags,
 }
 
 /// Pixels that a picture is about enlarged to.
@@ -50,52 +44,58 @@ struct Maps {
     cam: Tensor,
 }
 
-pub fn run(args: &Args) -> Result<(Record, Pictures)> {
-    let (subject, pictures) = args.lens.open_with(&args.pictures)?;
-    let lens = &subject.lens;
-    let classes = classes(lens, &pictures, args.class)?;
-    let layer = match &args.layer {
-        Some(name) => name.clone(),
-        None => last_with_places(lens)?,
-    };
-    let smooth = SmoothGrad { samples: args.samples, noise: args.noise, seed: args.seed };
-    let images = &pictures.images;
-    let integrated = integrated_gradients(lens, images, &classes, args.steps)?;
-    let maps = Maps {
-        gradient: input_gradients(lens, images, &classes, ReluRule::Exact)?,
-        smooth: smooth_grad(lens, images, &classes, &smooth)?,
-        guided: input_gradients(lens, images, &classes, ReluRule::Guided)?,
-        integrated: integrated.contributions,
-        cam: grad_cam(lens, images, &classes, &layer)?,
-    };
-    let mut album = Album::new(
-        &args.out.out,
-        "saliency",
-        format!("What speaks for a class: gradients of {}", lens.model()),
-    )?;
-    for (number, class) in classes.iter().enumerate() {
-        let class = subject.class(*class);
-        let about = format!("{}: {class}", pictures.names[number]);
-        album.png(
-            &format!("saliency-{number}.png"),
-            about,
-            &draw(&subject, &pictures, &maps, number, &class),
-        )?;
+impl View for Saliency {
+    fn show(&self, scene: &Scene<'_>) -> Result<Shown> {
+        let (subject, pictures) = (scene.subject, scene.pictures);
+        let lens = &subject.lens;
+        let classes = classes(lens, pictures, self.class)?;
+        let layer = self.layer.clone().map_or_else(|| last_with_places(lens), Ok)?;
+        let maps = self.look(scene, &classes, &layer)?;
+        let title = format!("What speaks for a class: gradients of {}", lens.model());
+        let mut album = scene.album("saliency", title)?;
+        let mut plates = Vec::new();
+        for (number, class) in classes.iter().enumerate() {
+            let of_this = draw(scene, &maps, number);
+            let class = subject.class(*class);
+            let about = format!("{}: {class}", pictures.names[number]);
+            let drawn = sheet(&format!("what speaks for {class}"), &of_this, SIDE, 3);
+            album.png(&format!("saliency-{number}.png"), about, &drawn)?;
+            plates.extend(of_this.into_iter().skip(1));
+        }
+        for (name, tensor) in [
+            ("gradient", &maps.gradient),
+            ("smoothgrad", &maps.smooth),
+            ("guided", &maps.guided),
+            ("integrated", &maps.integrated),
+            ("grad-cam", &maps.cam),
+        ] {
+            album.npy(&format!("saliency-{name}.npy"), format!("{name}, all pictures"), tensor)?;
+        }
+        let caption = format!(
+            "Gradient: how much each pixel changes the class's logit (the largest of its channels), bright is much. SmoothGrad: the mean of {} such, with noise of {} of the picture's range. Guided: guided backpropagation in colour, grey is 0. Integrated: what each pixel contributes beside the mean colour, {} steps, red for the class and blue against it. Grad-CAM: where {layer} speaks for the class. Each map has a scale of its own; one pixel in 200 may be beyond it.",
+            self.samples, self.noise, self.steps
+        );
+        Ok(Shown { record: album.finish(caption)?, plates })
     }
-    for (name, tensor) in [
-        ("gradient", &maps.gradient),
-        ("smoothgrad", &maps.smooth),
-        ("guided", &maps.guided),
-        ("integrated", &maps.integrated),
-        ("grad-cam", &maps.cam),
-    ] {
-        album.npy(&format!("saliency-{name}.npy"), format!("{name}, all pictures"), tensor)?;
+}
+
+impl Saliency {
+    fn look(&self, scene: &Scene<'_>, classes: &[usize], layer: &str) -> Result<Maps> {
+        let (lens, images) = (&scene.subject.lens, &scene.pictures.images);
+        let smooth = SmoothGrad { samples: self.samples, noise: self.noise, seed: self.seed };
+        scene.progress.begin("saliency", 5);
+        let done = |map| {
+            scene.progress.step();
+            map
+        };
+        Ok(Maps {
+            gradient: done(input_gradients(lens, images, classes, ReluRule::Exact)?),
+            guided: done(input_gradients(lens, images, classes, ReluRule::Guided)?),
+            cam: done(grad_cam(lens, images, classes, layer)?),
+            smooth: done(smooth_grad(lens, images, classes, &smooth)?),
+            integrated: done(integrated_gradients(lens, images, classes, self.steps)?.contributions),
+        })
     }
-    let caption = format!(
-        "Gradient: how much each pixel changes the class's logit (the largest of its channels), bright is much. SmoothGrad: the mean of {} such, with noise of {} of the picture's range. Guided: guided backpropagation in colour, grey is 0. Integrated: what each pixel contributes beside the mean colour, {} steps, red for the class and blue against it. Grad-CAM: where {layer} speaks for the class. Each map has a scale of its own; one pixel in 200 may be beyond it.",
-        args.samples, args.noise, args.steps
-    );
-    Ok((album.finish(caption)?, pictures))
 }
 
 /// The class asked for, or the likeliest of each picture.
@@ -115,38 +115,31 @@ fn last_with_places(lens: &Lens) -> Result<String> {
     name.ok_or_else(|| Error::argument("--layer", "no layer of this network has height and width"))
 }
 
-/// The picture and its maps, side by side.
-fn draw(subject: &Subject, pictures: &Pictures, maps: &Maps, number: usize, class: &str) -> RgbImage {
-    let lens = &subject.lens;
-    let [channels, height, width] = lens.image_shape();
-    let (len, pixels) = (lens.image_len(), height * width);
-    let times = canvas::times_to(width, SIDE);
+/// The picture and its maps.
+fn draw(scene: &Scene<'_>, maps: &Maps, number: usize) -> [Plate; 6] {
+    let (subject, pictures) = (scene.subject, scene.pictures);
+    let [channels, height, width] = subject.lens.image_shape();
+    let (len, pixels) = (subject.lens.image_len(), height * width);
     let part = |tensor: &Tensor| tensor.as_f32()[number * len..][..len].to_vec();
     let over_channels = |tensor: &Tensor, of: fn(&mut dyn Iterator<Item = f32>) -> f32| -> Vec<f32> {
         let numbers = part(tensor);
         (0..pixels).map(|p| of(&mut (0..channels).map(|c| numbers[c * pixels + p]))).collect()
     };
     let magnitude = |tensor: &Tensor| over_channels(tensor, |all| all.fold(0.0, |m, n| m.max(n.abs())));
-    let heat = |plane: Vec<f32>| canvas::enlarge(&Scale::of_most(&plane).draw(&plane, width), times);
+    let heat = |plane: Vec<f32>| Scale::of_most(&plane).draw(&plane, width);
     let contributions = over_channels(&maps.integrated, |all| all.sum());
-    let photo = canvas::photo(pictures.image(number), &lens.preprocessing().normalization, width);
-    let photo = canvas::enlarge(&photo, times);
+    let photo = subject.photo(pictures, number);
     let cam_len = maps.cam.len() / pictures.len();
     let cam = &maps.cam.as_f32()[number * cam_len..][..cam_len];
-    let cam = Scale::of(cam).draw(cam, maps.cam.shape()[2]);
-    let tiles = [
-        Tile::new(photo.clone(), label(&pictures.names[number])),
-        Tile::new(heat(magnitude(&maps.gradient)), "gradient"),
-        Tile::new(heat(magnitude(&maps.smooth)), "SmoothGrad"),
-        Tile::new(
-            canvas::enlarge(&canvas::signed_photo(&part(&maps.guided), channels, width), times),
-            "guided",
-        ),
-        Tile::new(
-            canvas::enlarge(&Scale::signed(&contributions).draw(&contributions, width), times),
-            "integrated gradients",
-        ),
-        Tile::new(canvas::overlay(&photo, &cam, 0.6), "Grad-CAM, overlaid"),
-    ];
-    canvas::grid(&format!("what speaks for {class}"), &tiles, 3)
+    let cam = canvas::overlay(&photo, &Scale::of(cam).draw(cam, maps.cam.shape()[2]), 0.6);
+    let plate =
+        |picture, label: &str| Plate::new(Of::Picture(number), "What speaks for the class", picture, label);
+    [
+        plate(photo, label(&pictures.names[number])),
+        plate(heat(magnitude(&maps.gradient)), "gradient"),
+        plate(heat(magnitude(&maps.smooth)), "SmoothGrad"),
+        plate(canvas::signed_photo(&part(&maps.guided), channels, width), "guided"),
+        plate(Scale::signed(&contributions).draw(&contributions, width), "integrated gradients"),
+        plate(cam, "Grad-CAM, overlaid"),
+    ]
 }

@@ -9,13 +9,13 @@ mod rules;
 mod run_dir;
 
 pub use args::Args;
-pub use run_dir::MODEL;
+pub use resume::{begun, config};
+pub use run_dir::{MODEL, Row, RunDir};
 
 use super::flags::as_flag;
 use super::network::file as weights_file;
 use checkpoints::Checkpoints;
 use progress::{Reporter, say};
-use run_dir::RunDir;
 use std::ops::ControlFlow;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};

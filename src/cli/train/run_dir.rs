@@ -91,6 +91,11 @@ impl RunDir {
         Ok(Self { path: path.to_owned(), rows })
     }
 
+    /// The lines of `metrics.csv`.
+    pub fn rows(&self) -> &[Row] {
+        &self.rows
+    }
+
     /// The last test accuracy.
     pub fn last_accuracy(&self) -> Option<f64> {
         self.rows.last()?.test_accuracy
@@ -143,11 +148,15 @@ impl RunDir {
         weights::write(&self.path.join(BEST), &trainer.weights()?, &card.metadata())
     }
 
+    /// Loss and accuracy by epoch, an SVG.
+    pub fn curves(&self, title: &str) -> Result<String, Box<dyn std::error::Error>> {
+        plot::curves(title, &self.rows)
+    }
+
     /// Draws `curves.svg`.
     pub fn write_plot(&self, title: &str) -> Result<()> {
         let path = self.path.join(CURVES);
-        let svg = plot::curves(title, &self.rows)
-            .map_err(|e| Error::data(&path, format!("cannot be drawn: {e}")))?;
+        let svg = self.curves(title).map_err(|e| Error::data(&path, format!("cannot be drawn: {e}")))?;
         write_file(&path, svg.as_bytes())
     }
 }

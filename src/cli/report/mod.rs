@@ -1,0 +1,88 @@
+//! `striate report`: how a run of `striate train` went, as one page.
+
+mod mistakes;
+mod page;
+
+use super::eval::{check, confusion, of_data};
+use super::flags::{DeviceFlags, as_flag};
+use super::html::{self, Template, megabytes};
+use super::network::{Network, NetworkFlags};
+use super::plan::{print, recipe};
+use super::profile::layer_times;
+use super::train::RunDir;
+use mistakes::Answers;
+use page::Sources;
+use std::path::PathBuf;
+use striate::train::training_graph;
+use striate::{Error, Result, write_file};
+
+/// Draws the page of a run: curves, settings, confusion matrix, the most confused and the most wrong pictures, timings by layer.
+#[derive(clap::Args)]
+pub struct Args {
+    /// The folder that `striate train` wrote
+    run: PathBuf,
+    /// Folder of the data set's files, if it is elsewhere than when the run was begun
+    #[arg(long, value_name = "DIR")]
+    data: Option<PathBuf>,
+    /// Pictures at a time
+    #[arg(long, default_value_t = 200)]
+    batch: usize,
+    #[command(flatten)]
+    network: NetworkFlags,
+    #[command(flatten)]
+    device: DeviceFlags,
+    /// The page [default: report.html in the run's folder]
+    #[arg(long, value_name = "FILE")]
+    out: Option<PathBuf>,
+}
+
+const PAGE: &str = "report.html";
+
+pub fn run(args: Args) -> Result<()> {
+    args.make().map_err(as_flag::<Args>)
+}
+
+impl Args {
+    fn make(&self) -> Result<()> {
+        let begun = super::train::begun(&self.run)?;
+        let run = RunDir::reopen(&self.run, usize::MAX)?;
+        let (network, _) = Network::open(std::slice::from_ref(&self.run))?;
+        let mut data = begun.data.clone();
+        data.data = self.data.clone().or(data.data);
+        let split = data.open(None)?;
+        let preprocessing = network.preprocessing(&self.network, Some(of_data(&split)))?;
+        check(&network, &preprocessing, &split, &data.dataset)?;
+        let [channels, height, width] = split.test.shape();
+        let device = self.device.open()?;
+        let model = network.model(channels, split.test.classes().len())?;
+        let batch = self.batch.min(split.test.len());
+        let mut predictor = network.predictor(&device, &*model, &self.network, [height, width], batch)?;
+        let answers = Answers::ask(&mut predictor, &split.test, &preprocessing.normalization, batch)?;
+        drop(predictor);
+        let input = [begun.batch, channels, height, width];
+        let times =
+            layer_times(&device, &training_graph(&*model, input, &recipe())?, input, model.classes())?;
+
+        let out = self.out.clone().unwrap_or_else(|| self.run.join(PAGE));
+        let undrawable = |e: Box<dyn std::error::Error>| Error::data(&out, format!("cannot be drawn: {e}"));
+        let names = split.test.classes();
+        let curves = run.curves(&format!("{} on {}", model.name(), data.dataset)).map_err(undrawable)?;
+        let matrix = confusion::matrix("Pictures by class and by answer", names, &answers.evaluation);
+        let matrix = matrix.map_err(undrawable)?;
+        let config = super::train::config(&self.run)?;
+        let page = page::page(&Sources {
+            run: &run,
+            config: &config,
+            split: &split,
+            answers: &answers,
+            times: &times,
+            device: &device,
+            batch: begun.batch,
+            curves: &curves,
+            matrix: &matrix,
+        });
+        let page = html::render(Template::Run, &page);
+        write_file(&out, page.as_bytes())?;
+        print(&format!("written  {}, {}\n", out.display(), megabytes(page.len())))
+    }
+}

@@ -1,0 +1,50 @@
+//! What of a network and of many pictures is shown.
+
+use striate::see::{Lens, MapConfig, Pictures};
+use striate::{Error, Result};
+
+/// The same pictures with `count` of different classes first, where classes are known.
+pub fn examples_first(pictures: Pictures, count: usize) -> Pictures {
+    let Some(labels) = &pictures.labels else { return pictures };
+    let mut seen = std::collections::HashSet::new();
+    let (mut first, mut rest): (Vec<usize>, Vec<usize>) =
+        (0..pictures.len()).partition(|i| seen.len() < count && seen.insert(labels[*i]));
+    first.append(&mut rest);
+    pictures.pick(&first)
+}
+
+/// The layers asked for, or of all: the first convolution, and the last layer or block of each size of picture.
+pub fn layers(lens: &Lens, asked: &[String]) -> Result<Vec<String>> {
+    if !asked.is_empty() {
+        asked.iter().try_for_each(|name| lens.layer(name).map(drop))?;
+        return Ok(asked.to_vec());
+    }
+    let with_places = || lens.layers().iter().filter(|layer| layer.shape.len() == 3 && layer.pixels() > 1);
+    let mut chosen: Vec<&striate::see::Layer> = Vec::new();
+    for layer in with_places().filter(|layer| !layer.name.contains('.')) {
+        // A later one of the same size takes the place of an earlier one.
+        chosen.retain(|other| other.shape[1..] != layer.shape[1..]);
+        chosen.push(layer);
+    }
+    let first = with_places().find(|layer| layer.filters.is_some());
+    let first = first.filter(|first| chosen.iter().all(|other| other.name != first.name));
+    let names: Vec<String> = first.into_iter().chain(chosen).map(|layer| layer.name.clone()).collect();
+    match names.is_empty() {
+        true => Err(Error::argument("layer", format!("no layer of {} has height and width", lens.model()))),
+        false => Ok(names),
+    }
+}
+
+/// The perplexity of a map of so many pictures, the usual one if there are enough; `None` for fewer than a map makes sense for.
+pub fn perplexity(pictures: usize) -> Option<f64> {
+    let most = (pictures.saturating_sub(1) / 3) as f64;
+    (pictures >= FEWEST).then(|| MapConfig::default().perplexity.min(most))
+}
+
+/// Pictures that make a map.
+pub const FEWEST: usize = 10;
+
+/// Where the largest number is, the first of equal ones.
+pub fn largest(numbers: &[f32]) -> usize {
+    (0..numbers.len()).fold(0, |best, next| if numbers[next] > numbers[best] { next } else { best })
+}

@@ -1,0 +1,262 @@
+//! `striate see RUN_OR_MODEL`: all views on one page.
+
+mod assemble;
+mod choice;
+
+use super::activations::Activations;
+use super::ascent::Ascent;
+use super::fields::Fields;
+use super::filters::Filters;
+use super::flags::{LensFlags, PictureFlags, Subject};
+use super::map::Map;
+use super::neighbours::Neighbours;
+use super::occlusion::Occlusion;
+use super::peaks::Peaks;
+use super::progress::Progress;
+use super::saliency::Saliency;
+use super::view::{Scene, Shown, View, exit_code};
+use crate::cli::flags::as_flag;
+use crate::cli::html::{self, Template, megabytes};
+use crate::cli::plan::print;
+use std::path::{Path, PathBuf};
+use std::time::Instant;
+use striate::see::{Lens, Pictures};
+use striate::{Error, Result, Tensor, write_file};
+
+/// Draws all views and joins them on one page, OUT/index.html, with each view's files in a folder of its name beside it.
+#[derive(clap::Args)]
+#[command(mut_arg("pictures", |arg| arg.default_value("1000")))]
+pub struct Args {
+    #[command(flatten)]
+    lens: LensFlags,
+    #[command(flatten)]
+    pictures: PictureFlags,
+    /// Pictures that are looked at one by one, of different classes where these are known
+    #[arg(long, default_value_t = 8, value_name = "COUNT")]
+    examples: usize,
+    /// Layers whose channels are shown [default: the first convolution, and the last layer or block of each size]
+    #[arg(long, value_name = "NAMES", value_delimiter = ',')]
+    layer: Vec<String>,
+    /// Channels of each layer that are shown
+    #[arg(long, default_value_t = 12, value_name = "COUNT")]
+    units: usize,
+    /// Folder for the page and its files, made if it is not there
+    #[arg(long, value_name = "DIR", default_value = "report")]
+    out: PathBuf,
+}
+
+const INDEX: &str = "index.html";
+/// Pictures that effective receptive fields are means of: more change little.
+const FIELD_PICTURES: usize = 64;
+/// Peaks of a channel, and neighbours of a picture, where there are enough pictures.
+const PEAKS: usize = 6;
+const NEIGHBOURS: usize = 7;
+/// Channels of a layer that activations are drawn of.
+const CHANNELS: usize = 48;
+
+/// What the views showed.
+struct Views {
+    filters: Option<Noted>,
+    peaks: Noted,
+    ascent: Noted,
+    classes: Noted,
+    occlusion: Noted,
+    saliency: Noted,
+    neighbours: Option<Noted>,
+    activations: Noted,
+    map: Option<Noted>,
+    fields: Noted,
+}
+
+/// What a view showed, and the command that shows it.
+struct Noted {
+    shown: Shown,
+    command: String,
+}
+
+impl Args {
+    pub fn run(&self) -> Result<i32> {
+        self.make().map_err(as_flag::<Self>)
+    }
+
+    fn make(&self) -> Result<i32> {
+        let start = Instant::now();
+        for (name, count) in [("examples", self.examples), ("units", self.units)] {
+            if count == 0 {
+                return Err(Error::argument(name, "must be at least 1, and is 0"));
+            }
+        }
+        let (subject, pictures) = self.lens.open_with(&self.pictures)?;
+        // Views number pictures as they find them, so that those to be looked at one by one come first.
+        let pictures = choice::examples_first(pictures, self.examples);
+        let layers = choice::layers(&subject.lens, &self.layer)?;
+        // Nothing of an earlier page is touched before this one is whole.
+        let out = &self.out;
+        let draft = sibling(out);
+        remove(&draft)?;
+        let made = Maker {
+            args: self,
+            subject: &subject,
+            pictures: &pictures,
+            draft: &draft,
+            progress: Progress::new(),
+        };
+        let page = made.page(&layers)?;
+        write_file(&draft.join(INDEX), page.as_bytes())?;
+        drop(made);
+        replace(&draft, out)?;
+        let (size, seconds) = (megabytes(page.len()), start.elapsed().as_secs_f64());
+        if page.len() > html::LARGE {
+            eprintln!("note: the page takes {size}; fewer --examples or --units make it smaller");
+        }
+        print(&format!("written  {}, {size}, in {seconds:.0} s\n", out.join(INDEX).display()))?;
+        Ok(exit_code(&pictures))
+    }
+}
+
+/// Runs the views, one after another.
+struct Maker<'a> {
+    args: &'a Args,
+    subject: &'a Subject,
+    pictures: &'a Pictures,
+    draft: &'a Path,
+    progress: Progress,
+}
+
+impl Maker<'_> {
+    fn page(&self, layers: &[String]) -> Result<String> {
+        let (lens, pictures) = (&self.subject.lens, self.pictures);
+        let examples = pictures.pick(&(0..self.args.examples.min(pictures.len())).collect::<Vec<usize>>());
+        let few = pictures.pick(&(0..FIELD_PICTURES.min(pictures.len())).collect::<Vec<usize>>());
+        let none = Pictures::default();
+        let names = layers.join(",");
+        self.progress.begin("classes", 1);
+        let probabilities = lens.probabilities(&pictures.images)?;
+        let views = Views {
+            filters: match lens.layers().iter().any(|layer| layer.filters.is_some()) {
+                true => Some(self.view::<Filters>("filters", &none, &[])?),
+                false => None,
+            },
+            peaks: self.view::<Peaks>(
+                "peaks",
+                pictures,
+                &[
+                    ("layer", names.clone()),
+                    ("most", self.args.units.to_string()),
+                    ("top", PEAKS.min(pictures.len()).to_string()),
+                ],
+            )?,
+            ascent: self.view::<Ascent>(
+                "ascent",
+                &none,
+                &[("layer", names.clone()), ("most", self.args.units.to_string())],
+            )?,
+            classes: self.view_in::<Ascent>(
+                "classes",
+                "ascent",
+                &none,
+                &[("layer", Lens::LOGITS.to_owned()), ("channel", self.likeliest(&probabilities))],
+            )?,
+            occlusion: self.view::<Occlusion>("occlusion", &examples, &[])?,
+            saliency: self.view::<Saliency>("saliency", &examples, &[])?,
+            neighbours: match pictures.len() {
+                1 => None,
+                count => Some(self.view::<Neighbours>(
+                    "neighbours",
+                    pictures,
+                    &[
+                        ("neighbours", NEIGHBOURS.min(count - 1).to_string()),
+                        ("rows", examples.len().to_string()),
+                    ],
+                )?),
+            },
+            activations: self.view::<Activations>(
+                "activations",
+                &examples,
+                &[("layer", names.clone()), ("most", CHANNELS.to_string())],
+            )?,
+            map: match choice::perplexity(pictures.len()) {
+                None => None,
+                Some(perplexity) => {
+                    Some(self.view::<Map>("map", pictures, &[("perplexity", perplexity.to_string())])?)
+                }
+            },
+            fields: self.view::<Fields>("fields", &few, &[("layer", names)])?,
+        };
+        let scatter = self.draft.join("map").join("map.svg");
+        let scatter = match views.map {
+            Some(_) => Some(std::fs::read(&scatter).map_err(Error::io(&scatter, "read"))?),
+            None => None,
+        };
+        let page = assemble::page(self.subject, pictures, &probabilities, views, layers, scatter.as_deref());
+        Ok(html::render(Template::See, &page))
+    }
+
+    /// A view with these flags, in a folder of its name.
+    fn view<V: View>(&self, name: &str, pictures: &Pictures, flags: &[(&str, String)]) -> Result<Noted> {
+        self.view_in::<V>(name, name, pictures, flags)
+    }
+
+    fn view_in<V: View>(
+        &self,
+        folder: &str,
+        name: &str,
+        pictures: &Pictures,
+        flags: &[(&str, String)],
+    ) -> Result<Noted> {
+        let start = Instant::now();
+        let words: Vec<String> = flags.iter().map(|(flag, value)| format!("--{flag}={value}")).collect();
+        let matches = V::augment_args(clap::Command::new("view").no_binary_name(true))
+            .try_get_matches_from(&words)
+            .and_then(|matches| V::from_arg_matches(&matches));
+        let view = matches.map_err(|e| Error::argument(name, e.to_string()))?;
+        let out = self.draft.join(folder);
+        let scene = Scene { subject: self.subject, pictures, out: &out, progress: &self.progress };
+        let shown = view.show(&scene)?;
+        let line = format!("{folder:12} {:6.1} s\n", start.elapsed().as_secs_f64());
+        self.progress.say(&line)?;
+        Ok(Noted { shown, command: format!("striate see {name} {}", words.join(" ")).trim_end().to_owned() })
+    }
+
+    /// The classes that are drawn: all of a few, else the likeliest of the first pictures.
+    fn likeliest(&self, probabilities: &Tensor) -> String {
+        let classes = self.subject.lens.classes();
+        let mut chosen: Vec<usize> = match classes <= self.args.units {
+            true => (0..classes).collect(),
+            false => probabilities.as_f32().chunks_exact(classes).map(choice::largest).collect(),
+        };
+        let mut seen = std::collections::HashSet::new();
+        chosen.retain(|class| seen.insert(*class));
+        chosen.truncate(self.args.units);
+        chosen.iter().map(usize::to_string).collect::<Vec<_>>().join(",")
+    }
+}
+
+/// The folder where a page is made before it takes the place of an earlier one.
+fn sibling(out: &Path) -> PathBuf {
+    let mut name = out.file_name().unwrap_or_default().to_owned();
+    name.push(".part");
+    out.with_file_name(name)
+}
+
+/// Removes a folder that a stopped program left behind, if there is one.
+fn remove(folder: &Path) -> Result<()> {
+    match folder.exists() {
+        true => std::fs::remove_dir_all(folder).map_err(Error::io(folder, "remove")),
+        false => Ok(()),
+    }
+}
+
+/// Moves everything in `draft` to `out`, in place of what has the same name there; other files stay.
+fn replace(draft: &Path, out: &Path) -> Result<()> {
+    std::fs::create_dir_all(out).map_err(Error::io(out, "create the folder"))?;
+    for entry in std::fs::read_dir(draft).map_err(Error::io(draft, "read"))? {
+        let entry = entry.map_err(Error::io(draft, "read"))?;
+        let place = out.join(entry.file_name());
+        if place.is_dir() {
+            remove(&place)?;
+        }
+        std::fs::rename(entry.path(), &place).map_err(Error::io(&place, "write"))?;
+    }
+    remove(draft)
+}

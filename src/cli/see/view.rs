@@ -1,0 +1,136 @@
+//! What all views have in common: they look at a scene, write files and a record of them, and give the pictures in them one by one.
+
+use super::flags::{LensFlags, OutFlags, PictureFlags, Subject};
+use super::progress::Progress;
+use crate::cli::flags::as_flag;
+use crate::cli::plan::print;
+use crate::cli::predict::SKIPPED;
+use image::RgbImage;
+use std::path::Path;
+use striate::Result;
+use striate::see::canvas::{self, Tile};
+use striate::see::{Album, Pictures, Record};
+
+/// A way to look into a network, with its settings as flags.
+pub trait View: clap::Args {
+    /// Looks, and writes what is seen.
+    fn show(&self, scene: &Scene<'_>) -> Result<Shown>;
+}
+
+/// What a view looks at, and where its files go.
+pub struct Scene<'a> {
+    pub subject: &'a Subject,
+    /// None for views that need none.
+    pub pictures: &'a Pictures,
+    pub out: &'a Path,
+    pub progress: &'a Progress,
+}
+
+impl Scene<'_> {
+    /// The view's files.
+    pub fn album(&self, view: &str, title: impl Into<String>) -> Result<Album> {
+        Album::new(self.out, view, title)
+    }
+}
+
+/// What a view wrote, and its pictures one by one.
+pub struct Shown {
+    pub record: Record,
+    pub plates: Vec<Plate>,
+}
+
+/// What a plate is about.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Of {
+    /// The network as a whole.
+    Network,
+    /// A picture by its number.
+    Picture(usize),
+    /// A channel of a layer.
+    Unit(String, usize),
+}
+
+/// A picture that can stand by itself.
+pub struct Plate {
+    pub of: Of,
+    /// Plates of one group belong side by side.
+    pub group: &'static str,
+    pub picture: RgbImage,
+    pub label: String,
+}
+
+impl Plate {
+    pub fn new(of: Of, group: &'static str, picture: RgbImage, label: impl Into<String>) -> Self {
+        Self { of, group, picture, label: label.into() }
+    }
+
+    /// For a grid, enlarged to about so many pixels across.
+    pub fn tile(&self, side: usize) -> Tile {
+        let times = canvas::times_to(self.picture.width() as usize, side);
+        Tile::new(canvas::enlarge(&self.picture, times), self.label.as_str())
+    }
+}
+
+/// Plates side by side under a line of words.
+pub fn sheet(title: &str, plates: &[Plate], side: usize, columns: usize) -> RgbImage {
+    let tiles: Vec<Tile> = plates.iter().map(|plate| plate.tile(side)).collect();
+    canvas::grid(title, &tiles, columns)
+}
+
+/// A view with pictures, from the command line.
+#[derive(clap::Args)]
+pub struct WithPictures<V: View> {
+    #[command(flatten)]
+    lens: LensFlags,
+    #[command(flatten)]
+    pictures: PictureFlags,
+    #[command(flatten)]
+    view: V,
+    #[command(flatten)]
+    out: OutFlags,
+}
+
+/// A view of the network alone, from the command line.
+#[derive(clap::Args)]
+pub struct Alone<V: View> {
+    #[command(flatten)]
+    lens: LensFlags,
+    #[command(flatten)]
+    view: V,
+    #[command(flatten)]
+    out: OutFlags,
+}
+
+impl<V: View> WithPictures<V> {
+    pub fn run(&self) -> Result<i32> {
+        self.lens
+            .open_with(&self.pictures)
+            .and_then(|(subject, pictures)| look(&self.view, &subject, &pictures, &self.out.out))
+            .map_err(as_flag::<Self>)
+    }
+}
+
+impl<V: View> Alone<V> {
+    pub fn run(&self) -> Result<i32> {
+        self.lens
+            .open()
+            .and_then(|subject| look(&self.view, &subject, &Pictures::default(), &self.out.out))
+            .map_err(as_flag::<Self>)
+    }
+}
+
+/// Shows a view and tells what it wrote; the result is the exit code.
+fn look(view: &impl View, subject: &Subject, pictures: &Pictures, out: &Path) -> Result<i32> {
+    let progress = Progress::new();
+    let Record { title, caption, files, .. } =
+        view.show(&Scene { subject, pictures, out, progress: &progress })?.record;
+    drop(progress);
+    let files: String = files.iter().map(|file| format!("  {}  {}\n", file.name, file.about)).collect();
+    print(&format!("{title}\n\n{caption}\n\n{files}"))?;
+    Ok(exit_code(pictures))
+}
+
+/// Of a view that is done.
+pub fn exit_code(pictures: &Pictures) -> i32 {
+    if pictures.skipped.is_empty() { 0 } else { SKIPPED }
+}

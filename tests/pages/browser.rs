@@ -1,0 +1,108 @@
+//! Chromium without a window, to try a page out.
+
+use serde_json::Value;
+use std::collections::HashSet;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+/// What a person does who picks units and a picture; after each step, what is shown.
+pub const PICK_UNITS: &str = r##"
+  click("unit-layer2-tab");
+  click("unit-layer2-1-tab");
+  press("ArrowRight");
+  press("Home");
+  click("picture-2-tab");
+"##;
+
+/// Collects what goes wrong, from the first line of the page on.
+const WATCH: &str = r##"<script>
+const problems = [];
+addEventListener("error", e => problems.push("error: " + (e.message || e.target.outerHTML.slice(0, 80))), true);
+addEventListener("unhandledrejection", e => problems.push("rejection: " + e.reason));
+addEventListener("securitypolicyviolation", e => problems.push("wants " + e.blockedURI + " " + e.violatedDirective));
+for (const level of ["error", "warn"]) console[level] = (...words) => problems.push(level + ": " + words.join(" "));
+</script>"##;
+
+/// Does the steps in the place of `STEPS`, and tells the page around what came of them.
+const TRY: &str = r##"<script>
+addEventListener("load", () => {
+  const visible = query => [...document.querySelectorAll(query)].filter(e => e.getClientRects().length).map(e => e.id);
+  const shown = [];
+  const look = () => shown.push([...visible(".unit"), ...visible("#pictures > .panel")].join(" "));
+  const click = id => { document.getElementById(id).click(); look(); };
+  const press = key => { document.activeElement.dispatchEvent(new KeyboardEvent("keydown", { key, bubbles: true })); look(); };
+  look();
+  STEPS
+  const images = [...document.images];
+  for (const image of images) {
+    if (!image.complete || !image.naturalWidth) problems.push("does not load: " + image.outerHTML.slice(0, 80));
+    if (!image.alt) problems.push("has no alt text: " + image.outerHTML.slice(0, 80));
+  }
+  for (const fetched of performance.getEntriesByType("resource").map(e => e.name))
+    if (!fetched.startsWith("data:")) problems.push("fetches " + fetched);
+  const beyond = document.documentElement.scrollWidth - innerWidth;
+  if (beyond > 0) problems.push("is " + beyond + " pixels too wide");
+  parent.postMessage(JSON.stringify({ problems, shown, images: images.length }), "*");
+});
+</script>"##;
+
+/// A page around the page, so that it can be as narrow as a phone; windows cannot.
+const FRAME: &str = r##"<!DOCTYPE html><pre id="verdict"></pre>
+<script>addEventListener("message", e => document.getElementById("verdict").textContent = e.data);</script>
+<iframe src="page.html" width="WIDTH" height="844" style="border: 0"></iframe>"##;
+
+pub struct Browser(PathBuf);
+
+impl Browser {
+    pub fn find() -> Option<Self> {
+        let names = ["chromium", "chromium-browser", "google-chrome", "chrome"];
+        let path = std::env::var_os("PATH")?;
+        let found = std::env::split_paths(&path)
+            .flat_map(|dir| names.map(|name| dir.join(name)))
+            .find(|p| p.is_file());
+        found.map(Self)
+    }
+
+    /// Opens a page in so many pixels, does the steps, and says what came of it.
+    pub fn try_out(&self, page: &str, width: u32, steps: &str) -> Value {
+        let page = page.replacen("<head>", &format!("<head>{WATCH}"), 1).replacen(
+            "</body>",
+            &format!("{}</body>", TRY.replace("STEPS", steps)),
+            1,
+        );
+        let dir = tempfile::tempdir().unwrap();
+        std::fs::write(dir.path().join("page.html"), page).unwrap();
+        std::fs::write(dir.path().join("frame.html"), FRAME.replace("WIDTH", &width.to_string())).unwrap();
+        let output = self.open(dir.path(), "frame.html", &["--dump-dom"]);
+        let verdict =
+            output.split("<pre id=\"verdict\">").nth(1).and_then(|rest| rest.split("</pre>").next());
+        let verdict = verdict.unwrap_or_else(|| panic!("the browser shows {output:.500}"));
+        let verdict = verdict.replace("&lt;", "<").replace("&gt;", ">").replace("&amp;", "&");
+        serde_json::from_str(&verdict).unwrap_or_else(|e| panic!("{e}: {verdict:?}"))
+    }
+
+    /// How many colours there are on a picture of the page.
+    pub fn colours(&self, page: &str, width: u32) -> usize {
+        let dir = tempfile::tempdir().unwrap();
+        std::fs::write(dir.path().join("page.html"), page).unwrap();
+        std::fs::write(dir.path().join("frame.html"), FRAME.replace("WIDTH", &width.to_string())).unwrap();
+        let shot = dir.path().join("shot.png");
+        self.open(
+            dir.path(),
+            "frame.html",
+            &[&format!("--screenshot={}", shot.display()), "--window-size=1300,900"],
+        );
+        let picture = image::open(&shot).unwrap().into_rgb8();
+        picture.pixels().collect::<HashSet<_>>().len()
+    }
+
+    fn open(&self, dir: &Path, page: &str, flags: &[&str]) -> String {
+        let mut command = Command::new(&self.0);
+        // Its sandbox does not work for root in a container, and the page is ours.
+        command.args(["--headless", "--no-sandbox", "--disable-gpu", "--virtual-time-budget=30000"]);
+        command.arg(format!("--user-data-dir={}", dir.join("profile").display())).args(flags);
+        let output = command.arg(format!("file://{}", dir.join(page).display())).output().unwrap();
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        String::from_utf8_lossy(&output.stdout).into_owned()
+    }
+}

@@ -1,0 +1,199 @@
+//! The pages of `striate see` and `striate report`: what is on them, in a browser too, and what they refuse.
+
+#![cfg(feature = "cli")]
+
+mod browser;
+#[path = "../common/mod.rs"]
+mod common;
+#[path = "../cli_train/place.rs"]
+#[allow(dead_code, reason = "made for the tests of `striate train`")]
+mod place;
+
+use browser::Browser;
+use common::{Outcome, Suite};
+use place::{PROGRAM, Place, assert_refused, contents, list, text};
+use std::process::{Command, ExitCode, Output};
+
+/// A trained network with 40 test pictures of ten classes.
+fn trained() -> Place {
+    let place = Place::of(20, 40, 8);
+    place.trained(&["--epochs", "2"]);
+    place
+}
+
+fn striate(place: &Place, args: &[&str]) -> Output {
+    let mut command = Command::new(PROGRAM);
+    command.current_dir(place.dir.path()).args(args).args(["--device", "cpu"]);
+    command.env_remove("RUST_LOG").output().unwrap()
+}
+
+const SEE: [&str; 9] = ["see", "run", "--dataset", "mnist", "--data", "data", "--units", "3", "--examples=4"];
+
+/// The page at a path; the command that makes it must work.
+fn made(place: &Place, args: &[&str], page: &str) -> String {
+    let output = striate(place, args);
+    assert_eq!((output.status.code(), text(&output.stderr)), (Some(0), String::new()), "{args:?}");
+    std::fs::read_to_string(place.path(page)).unwrap()
+}
+
+/// What a page would fetch, if it did.
+fn assert_needs_nothing(page: &str) {
+    for (at, _) in page.match_indices("src=\"").chain(page.match_indices("href=\"")) {
+        let target = page[at..].split('"').nth(1).unwrap();
+        assert!(target.starts_with("data:") || target.starts_with('#'), "the page wants {target:.80}");
+    }
+    for word in ["url(", "@import", "http://", "https://"] {
+        assert!(!page.contains(word), "the page has {word}");
+    }
+    assert!(page.len() < 20 << 20, "{} bytes", page.len());
+}
+
+fn the_page_has_all_views() -> Outcome {
+    let place = trained();
+    let page = made(&place, &SEE, "report/index.html");
+    assert_needs_nothing(&page);
+    let views = [
+        "activations",
+        "ascent",
+        "classes",
+        "fields",
+        "filters",
+        "map",
+        "neighbours",
+        "occlusion",
+        "peaks",
+        "saliency",
+    ];
+    let mut files = views.map(str::to_owned).to_vec();
+    files.push("index.html".to_owned());
+    files.sort();
+    assert_eq!(list(&place.path("report")), files);
+    for view in views {
+        let name = if view == "classes" { "ascent" } else { view };
+        let record = std::fs::read(place.path(&format!("report/{view}/{name}.json"))).unwrap();
+        let record: serde_json::Value = serde_json::from_slice(&record).unwrap();
+        let title = record["title"].as_str().unwrap();
+        assert!(page.contains(title), "{view} is not on the page");
+        assert!(page.contains(&format!("striate see {name}")), "the page does not say how {view} is made");
+    }
+    for words in ["77,754", "right of these pictures", "layer3", "channel 2", "id=\"picture-3\""] {
+        assert!(page.contains(words), "the page has no {words}");
+    }
+    assert!(!page.contains("id=\"picture-4\"") && !page.contains("channel 3<"), "more than was asked for");
+    // The same again gives the same bytes, and leaves other files alone.
+    place.write("report/notes.txt", b"mine");
+    assert!(made(&place, &SEE, "report/index.html") == page, "another page");
+    assert_eq!(std::fs::read(place.path("report/notes.txt")).unwrap(), b"mine");
+    assert_eq!(list(place.dir.path()), ["data", "report", "run"], "a draft is left");
+    Ok(())
+}
+
+fn few_pictures_make_a_page_too() -> Outcome {
+    let place = trained();
+    let page = made(&place, &[&SEE[..], &["--pictures", "1"]].concat(), "report/index.html");
+    assert!(page.contains("A map wants at least 10 pictures; there are 1."));
+    assert!(!list(&place.path("report")).contains(&"neighbours".to_owned()));
+    let picture = image::RgbImage::from_fn(12, 10, |x, y| image::Rgb([x as u8 * 20, y as u8 * 20, 60]));
+    std::fs::create_dir_all(place.path("pictures")).unwrap();
+    picture.save(place.path("pictures/good.png")).unwrap();
+    place.write("pictures/broken.png", b"not a picture");
+    let output = striate(&place, &["see", "run", "--data", "pictures", "--units", "1", "--out", "files"]);
+    assert_eq!(output.status.code(), Some(3), "{}", text(&output.stderr));
+    assert!(text(&output.stderr).contains("broken.png"));
+    assert!(std::fs::read_to_string(place.path("files/index.html")).unwrap().contains("good.png"));
+    Ok(())
+}
+
+fn what_cannot_be_seen_leaves_an_earlier_page_alone() -> Outcome {
+    let place = trained();
+    place.write("report/index.html", b"earlier");
+    place.write("report/map/map.svg", b"earlier");
+    place.write("empty/readme.txt", b"no picture");
+    place.write("broken/broken.png", b"not a picture");
+    let before = contents(&place.path("report"));
+    let cases: [(&[&str], &[&str]); 8] = [
+        (&["see", "run"], &["--data", "--dataset"]),
+        (&["see", "run", "--data", "empty"], &["empty", "without pictures"]),
+        (&["see", "run", "--data", "broken"], &["none of 1 could be read", "broken.png"]),
+        (&["see", "run", "--dataset", "fashion-mnist"], &["28 x 28"]),
+        (&["see", "nowhere", "--data", "data"], &["nowhere"]),
+        (&[&SEE[..6], &["--units", "0"]].concat(), &["--units", "at least 1"]),
+        (&[&SEE[..], &["--layer", "layer1.7"]].concat(), &["--layer", "layer1.7", "did you mean layer1.0"]),
+        (&[&SEE[..], &["--batch", "0"]].concat(), &["--batch"]),
+    ];
+    for (args, words) in cases {
+        assert_refused(&striate(&place, args), &format!("{args:?}"), words);
+        assert_eq!(before, contents(&place.path("report")), "{args:?}");
+    }
+    Ok(())
+}
+
+fn a_run_has_a_page() -> Outcome {
+    let place = trained();
+    let page = made(&place, &["report", "run"], "run/report.html");
+    assert_needs_nothing(&page);
+    for words in ["Test accuracy", "resnet8 on mnist", "layer1.0.conv1", "--weight-decay", "taken for"] {
+        assert!(page.contains(words), "the page has no {words}");
+    }
+    // The data set went elsewhere, and the page too.
+    std::fs::rename(place.path("data"), place.path("moved")).unwrap();
+    assert_refused(&striate(&place, &["report", "run"]), "moved", &["data"]);
+    made(&place, &["report", "run", "--data", "moved", "--out", "page.html"], "page.html");
+    assert_refused(&striate(&place, &["report", "moved"]), "no run", &["moved", "not the folder of a run"]);
+    place.write("run/config.json", b"{}");
+    assert_refused(&striate(&place, &["report", "run"]), "config", &["config.json", "how the run was begun"]);
+    Ok(())
+}
+
+fn a_browser_shows_the_page(browser: &Browser) -> Outcome {
+    let place = trained();
+    let page = made(&place, &SEE, "report/index.html");
+    for width in [390, 1280] {
+        let seen = browser.try_out(&page, width, browser::PICK_UNITS);
+        let problems = seen["problems"].as_array().unwrap();
+        assert!(problems.is_empty(), "at {width} pixels: {problems:?}");
+        assert!(seen["images"].as_u64().unwrap() > 100, "{seen}");
+        let shown: Vec<&str> =
+            seen["shown"].as_array().unwrap().iter().map(|s| s.as_str().unwrap()).collect();
+        // At first, another layer by mouse, another channel by mouse, the next by keyboard, the last, a picture.
+        let expected = [
+            "unit-conv1-0 picture-0",
+            "unit-layer2-0 picture-0",
+            "unit-layer2-1 picture-0",
+            "unit-layer2-2 picture-0",
+            "unit-layer2-0 picture-0",
+            "unit-layer2-0 picture-2",
+        ];
+        assert_eq!(shown, expected, "at {width} pixels");
+    }
+    Ok(())
+}
+
+fn a_browser_shows_a_run(browser: &Browser) -> Outcome {
+    let place = trained();
+    let page = made(&place, &["report", "run"], "run/report.html");
+    for width in [390, 1280] {
+        let seen = browser.try_out(&page, width, "");
+        assert!(seen["problems"].as_array().unwrap().is_empty(), "at {width} pixels: {}", seen["problems"]);
+        assert!(seen["images"].as_u64().unwrap() > 2, "{seen}");
+        let colours = browser.colours(&page, width);
+        assert!(colours > 20, "at {width} pixels there are {colours} colours");
+    }
+    Ok(())
+}
+
+fn main() -> ExitCode {
+    let mut suite = Suite::new();
+    suite.add("the_page_has_all_views", the_page_has_all_views);
+    suite.add("few_pictures_make_a_page_too", few_pictures_make_a_page_too);
+    suite.add(
+        "what_cannot_be_seen_leaves_an_earlier_page_alone",
+        what_cannot_be_seen_leaves_an_earlier_page_alone,
+    );
+    suite.add("a_run_has_a_page", a_run_has_a_page);
+    let there = Browser::find().is_some();
+    let browser = || Browser::find().expect("it was there");
+    suite.add_if(there, "a_browser_shows_the_page", move || a_browser_shows_the_page(&browser()));
+    suite.add_if(there, "a_browser_shows_a_run", move || a_browser_shows_a_run(&browser()));
+    suite.run()
+}
