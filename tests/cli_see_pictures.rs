@@ -1,4 +1,4 @@
-//! `striate see neighbours`, `map`, `peaks` and `fields` as programs: what they write, and what they refuse.
+//! The views of `striate see` as programs: what they write, and what they refuse.
 
 #[path = "cli_train/place.rs"]
 #[allow(dead_code, reason = "made for the tests of `striate train`")]
@@ -35,14 +35,21 @@ const DATA: [&str; 4] = ["--dataset", "mnist", "--data", "data"];
 #[test]
 fn views_write_what_their_records_say() {
     let place = trained();
-    let views: [(&str, &[&str]); 4] = [
+    let views: [(&str, &[&str]); 9] = [
         ("neighbours", &["--neighbours", "3"]),
         ("map", &["--perplexity", "4", "--steps", "60"]),
         ("peaks", &["--layer", "layer1.0", "--channel", "3,15", "--top", "4"]),
         ("fields", &["--layer", "conv1,layer3.0"]),
+        ("filters", &["--layer", "conv1,layer1.0.conv1"]),
+        ("activations", &["--layer", "layer1,fc", "--pictures", "2"]),
+        ("occlusion", &["--pictures", "2", "--fill", "blur", "--class", "3"]),
+        ("saliency", &["--pictures", "2", "--samples", "3", "--steps", "4"]),
+        ("ascent", &["--layer", "layer2,logits", "--most", "3", "--steps", "2"]),
     ];
     for (view, args) in views {
-        let output = see(&place, &[&[view, "run"], args, &DATA].concat());
+        // These two look at the network alone.
+        let data: &[&str] = if matches!(view, "filters" | "ascent") { &[] } else { &DATA };
+        let output = see(&place, &[&[view, "run"], args, data].concat());
         assert_eq!((output.status.code(), text(&output.stderr)), (Some(0), String::new()), "{view}");
         let record: Value =
             serde_json::from_slice(&std::fs::read(place.path(&format!("seen/{view}.json"))).unwrap())
@@ -60,7 +67,7 @@ fn views_write_what_their_records_say() {
         }
         // The same again gives the same bytes.
         let before = contents(&place.path("seen"));
-        see(&place, &[&[view, "run"], args, &DATA].concat());
+        see(&place, &[&[view, "run"], args, data].concat());
         assert_eq!(before, contents(&place.path("seen")), "{view}");
     }
     let map = std::fs::read_to_string(place.path("seen/map.csv")).unwrap();
@@ -95,7 +102,7 @@ fn files_without_classes_do_and_broken_ones_are_passed_over() {
 fn what_cannot_be_seen_is_refused_in_a_sentence_and_nothing_is_touched() {
     let place = trained();
     place.write("seen/map.svg", b"earlier");
-    let cases: [(&[&str], &[&str], &[&str]); 11] = [
+    let cases: [(&[&str], &[&str], &[&str]); 20] = [
         (&["peaks", "run", "--layer", "layer1.7"], &DATA, &["layer1.7", "did you mean layer1.0"]),
         (&["fields", "run", "--layer", "conf1"], &DATA, &["conf1", "did you mean conv1"]),
         (&["peaks", "run", "--layer", "conv1", "--channel", "16"], &DATA, &["channels 0 to 15, not 16"]),
@@ -106,6 +113,15 @@ fn what_cannot_be_seen_is_refused_in_a_sentence_and_nothing_is_touched() {
         (&["map", "run"], &DATA, &["at least 91 pictures", "there are 40"]),
         (&["map", "run", "--perplexity", "0.5"], &DATA, &["at least 1"]),
         (&["map", "run"], &["--data", "empty"], &["empty"]),
+        (&["map", "run"], &[], &["--data", "pictures"]),
+        (&["filters", "run", "--layer", "bn1"], &[], &["--layer", "bn1 is no convolution"]),
+        (&["filters", "run", "--layer", "conv2"], &[], &["--layer", "did you mean conv1"]),
+        (&["activations", "run", "--layer", "layer9"], &DATA, &["--layer", "did you mean layer1"]),
+        (&["occlusion", "run", "--patch", "0"], &DATA, &["--patch", "at least one pixel"]),
+        (&["occlusion", "run", "--class", "10"], &DATA, &["--class", "classes 0 to 9, not 10"]),
+        (&["saliency", "run", "--layer", "fc"], &DATA, &["--layer", "no height and width"]),
+        (&["saliency", "run", "--samples", "0"], &DATA, &["--samples", "above 0"]),
+        (&["ascent", "run", "--layer", "logits", "--channel", "10"], &[], &["--channel", "0 to 9, not 10"]),
         (&["map", "run"], &["--dataset", "fashion-mnist"], &["28 x 28"]),
     ];
     for (args, data, words) in cases {

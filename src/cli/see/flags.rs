@@ -21,7 +21,7 @@ pub struct LensFlags {
     #[arg(long, value_name = "FILE")]
     classes: Option<String>,
     /// Pictures at a time
-    #[arg(long, default_value_t = 32)]
+    #[arg(long, default_value_t = 16)]
     batch: usize,
     #[command(flatten)]
     network: NetworkFlags,
@@ -155,6 +155,17 @@ impl Subject {
         match &self.names {
             Some(names) => names[class].clone(),
             None => format!("class {class}"),
+        }
+    }
+
+    /// Refuses a class that there is not.
+    pub fn check_class(&self, class: Option<usize>) -> Result<()> {
+        let last = self.lens.classes() - 1;
+        match class {
+            Some(class) if class > last => {
+                Err(Error::argument("class", format!("there are classes 0 to {last}, not {class}")))
+            }
+            _ => Ok(()),
         }
     }
 

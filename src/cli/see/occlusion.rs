@@ -29,12 +29,16 @@ enum FillFlag {
     Blur,
 }
 
+/// A scale spans at least so much: where no patch matters, no cell stands out.
+const SPAN: f32 = 0.1;
+
 /// Pixels that a picture is about enlarged to.
 const SIDE: usize = 224;
 
 impl View for Occlusion {
     fn show(&self, scene: &Scene<'_>) -> Result<Shown> {
         let (subject, pictures) = (scene.subject, scene.pictures);
+        subject.check_class(self.class)?;
         let lens = &subject.lens;
         let [_, height, width] = lens.image_shape();
         let (fill, with) = match self.fill {
@@ -69,7 +73,7 @@ impl View for Occlusion {
             plates.extend(of_this.into_iter().skip(1));
         }
         let caption = format!(
-            "A patch of {patch} x {patch} pixels covers each picture with {with}, on the middle of every cell of {stride} x {stride}; a cell's colour is how likely the class then is. Dark is where covering makes it unlikely: what it is told by. One scale for each picture, over it. ({} places each, {} at a time.)",
+            "A patch of {patch} x {patch} pixels covers each picture with {with}, on the middle of every cell of {stride} x {stride}; a cell's colour is how likely the class then is. Dark is where covering makes it unlikely: what it is told by. One scale for each picture, over it, of at least {SPAN}. ({} places each, {} at a time.)",
             sliding.cells([height, width]).iter().product::<usize>(),
             lens.batch()
         );
@@ -80,7 +84,8 @@ impl View for Occlusion {
 /// The picture, the map, and the map on the picture.
 fn draw(scene: &Scene<'_>, sliding: &Sliding, map: &OcclusionMap, number: usize) -> [Plate; 3] {
     let numbers = map.probabilities.as_f32();
-    let scale = Scale::of(numbers);
+    let [low, high] = canvas::extremes(numbers);
+    let scale = Scale::range(low.min((high - SPAN).max(0.0)), high);
     let photo = scene.subject.photo(scene.pictures, number);
     let heat = scale.draw(numbers, map.probabilities.shape()[1]);
     let heat = canvas::cover(&heat, sliding.stride as u32, &photo);

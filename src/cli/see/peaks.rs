@@ -6,8 +6,7 @@ use serde::Serialize;
 use std::ops::Range;
 use striate::Result;
 use striate::graph::Axis;
-use striate::see::canvas;
-use striate::see::{Peak, peaks};
+use striate::see::{Lens, Peak, Pictures, canvas, effective_field, peaks};
 
 #[derive(clap::Args)]
 pub struct Peaks {
@@ -36,6 +35,8 @@ struct Found<'a> {
     layer: &'a str,
     /// What each unit sees, vertically and horizontally.
     receptive_field: [Axis; 2],
+    /// Side of the patches that are drawn, where the receptive field is larger than a picture.
+    patch: Option<usize>,
     pictures: &'a [String],
     /// By channel, all of them, the highest peaks.
     channels: &'a [Vec<Peak>],
@@ -51,7 +52,11 @@ impl View for Peaks {
         scene.progress.begin("peaks", self.layer.len());
         let mut found = Vec::new();
         for name in &self.layer {
-            found.push((name, lens.receptive_field(name)?, peaks(lens, &pictures.images, name, self.top)?));
+            found.push((
+                name,
+                Sight::of(lens, pictures, name)?,
+                peaks(lens, &pictures.images, name, self.top)?,
+            ));
             scene.progress.step();
         }
         let names = self.layer.join(", ");
@@ -59,19 +64,20 @@ impl View for Peaks {
         let mut caption = format!(
             "For each channel, the {} of {} pictures in which it gives the most anywhere, the most first. Above, the pixels \
              that the unit can see there, its receptive field, with grey for padding; below, the picture with that field \
-             framed. Labels: the channel, and what it gives; the picture's class, or name.",
+             framed. A field larger than a picture is cut down to its effective part, around its middle. Labels: the channel, \
+             and what it gives; the picture's class, or name.",
             self.top,
             pictures.len()
         );
         let mut plates = Vec::new();
-        for (name, axes, peaks) in &found {
+        for (name, sight, peaks) in &found {
             let channels = match self.channel.is_empty() {
                 true => (0..peaks.channels().len().min(self.most)).collect(),
                 false => self.channel.clone(),
             };
             let of_this: Vec<Plate> = channels
                 .iter()
-                .flat_map(|channel| draw(scene, name, *axes, *channel, &peaks.channels()[*channel]))
+                .flat_map(|channel| draw(scene, name, sight, *channel, &peaks.channels()[*channel]))
                 .collect();
             let heading =
                 format!("{name} of {}: what each channel sees at its highest, and where", lens.model());
@@ -83,44 +89,80 @@ impl View for Peaks {
             )?;
             let numbers = Found {
                 layer: name,
-                receptive_field: *axes,
+                receptive_field: sight.axes,
+                patch: sight.patch,
                 pictures: &pictures.names,
                 channels: peaks.channels(),
             };
             let about = format!("{name}: the highest peaks of all channels");
             album.json(&format!("peaks-{name}-found.json"), about, &numbers)?;
-            caption.push_str(&format!(" {name} sees {} x {} pixels.", axes[0].size, axes[1].size));
+            caption.push_str(&format!(" {name} sees {}.", sight.in_words()));
             plates.extend(of_this);
         }
         Ok(Shown { record: album.finish(caption)?, plates })
     }
 }
 
+/// What units of a layer see of a picture.
+struct Sight {
+    axes: [Axis; 2],
+    /// Height and width of the pictures.
+    picture: [usize; 2],
+    /// Side of what they see in effect, where their field is larger than the picture.
+    patch: Option<usize>,
+}
+
+impl Sight {
+    /// The effective part is measured on a batch of pictures.
+    fn of(lens: &Lens, pictures: &Pictures, layer: &str) -> Result<Self> {
+        let axes = lens.receptive_field(layer)?;
+        let [_, height, width] = lens.image_shape();
+        let patch = match axes[0].size >= height || axes[1].size >= width {
+            true => {
+                let few = &pictures.images[..lens.batch().min(pictures.len()) * lens.image_len()];
+                let side = effective_field(lens, few, layer, None)?.size().round() as usize;
+                Some(side.clamp(1, height.min(width)))
+            }
+            false => None,
+        };
+        Ok(Self { axes, picture: [height, width], patch })
+    }
+
+    /// Rows and columns that the unit at a place sees; some may lie in the padding.
+    fn at(&self, place: [usize; 2]) -> [Range<isize>; 2] {
+        std::array::from_fn(|i| {
+            let field = self.axes[i].field(place[i]);
+            let Some(patch) = self.patch.map(|side| side as isize) else { return field };
+            let start = (field.start + field.end - patch) / 2;
+            let start = start.clamp(0, self.picture[i] as isize - patch);
+            start..start + patch
+        })
+    }
+
+    fn in_words(&self) -> String {
+        let cut = self.patch.map_or(String::new(), |side| format!(", of which {side} x {side} are drawn"));
+        format!("{} x {} pixels{cut}", self.axes[0].size, self.axes[1].size)
+    }
+}
+
 /// What a channel sees at its peaks, and then where they are.
-fn draw(scene: &Scene<'_>, layer: &str, axes: [Axis; 2], channel: usize, peaks: &[Peak]) -> Vec<Plate> {
-    let field = |peak: &Peak| [0, 1].map(|i| axes[i].field(peak.place[i]));
+fn draw(scene: &Scene<'_>, layer: &str, sight: &Sight, channel: usize, peaks: &[Peak]) -> Vec<Plate> {
     let photo = |peak: &Peak| scene.subject.photo(scene.pictures, peak.picture);
     let plate =
         |group, picture, label| Plate::new(Of::Unit(layer.to_owned(), channel), group, picture, label);
     let seen = peaks.iter().map(|peak| {
-        let patch = canvas::fit(&crop(&photo(peak), field(peak)), SIDE);
+        let patch = canvas::fit(&crop(&photo(peak), sight.at(peak.place)), SIDE);
         plate("What excites it the most", patch, format!("{channel}: {:.2}", peak.value))
     });
     let whole = peaks.iter().map(|peak| {
-        let picture = framed(&photo(peak), field(peak), SIDE, FRAME);
+        let picture = framed(&photo(peak), sight.at(peak.place), SIDE, FRAME);
         plate("Where that is", picture, scene.subject.called(scene.pictures, peak.picture))
     });
     seen.chain(whole).collect()
 }
 
-/// The pixels of a field, of which some may lie in the padding. A field larger than the picture is cut to the picture.
-fn crop(picture: &RgbImage, field: [Range<isize>; 2]) -> RgbImage {
-    let sides = [picture.height(), picture.width()].map(|side| side as isize);
-    let [rows, columns]: [Range<isize>; 2] =
-        std::array::from_fn(|i| match field[i].len() as isize >= sides[i] {
-            true => 0..sides[i],
-            false => field[i].clone(),
-        });
+/// The pixels of a field, of which some may lie in the padding.
+fn crop(picture: &RgbImage, [rows, columns]: [Range<isize>; 2]) -> RgbImage {
     let mut patch = RgbImage::from_pixel(columns.len() as u32, rows.len() as u32, PADDING);
     imageops::replace(&mut patch, picture, -(columns.start as i64), -(rows.start as i64));
     patch

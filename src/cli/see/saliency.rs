@@ -19,7 +19,7 @@ pub struct Saliency {
     #[arg(long, value_name = "NAME")]
     layer: Option<String>,
     /// Noisy copies of a picture for SmoothGrad
-    #[arg(long, default_value_t = 24)]
+    #[arg(long, default_value_t = 32)]
     samples: usize,
     /// Deviation of the noise, as a share of a picture's range
     #[arg(long, default_value_t = 0.15)]
@@ -47,6 +47,7 @@ struct Maps {
 impl View for Saliency {
     fn show(&self, scene: &Scene<'_>) -> Result<Shown> {
         let (subject, pictures) = (scene.subject, scene.pictures);
+        subject.check_class(self.class)?;
         let lens = &subject.lens;
         let classes = classes(lens, pictures, self.class)?;
         let layer = self.layer.clone().map_or_else(|| last_with_places(lens), Ok)?;

@@ -27,7 +27,10 @@ pub fn layers(lens: &Lens, asked: &[String]) -> Result<Vec<String>> {
         chosen.push(layer);
     }
     let first = with_places().find(|layer| layer.filters.is_some());
-    let first = first.filter(|first| chosen.iter().all(|other| other.name != first.name));
+    let holds = |block: &str, name: &str| {
+        name.strip_prefix(block).is_some_and(|rest| rest.is_empty() || rest.starts_with('.'))
+    };
+    let first = first.filter(|first| !chosen.iter().any(|other| holds(&other.name, &first.name)));
     let names: Vec<String> = first.into_iter().chain(chosen).map(|layer| layer.name.clone()).collect();
     match names.is_empty() {
         true => Err(Error::argument("layer", format!("no layer of {} has height and width", lens.model()))),

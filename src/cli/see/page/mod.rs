@@ -38,7 +38,7 @@ pub struct Args {
     #[arg(long, value_name = "NAMES", value_delimiter = ',')]
     layer: Vec<String>,
     /// Channels of each layer that are shown
-    #[arg(long, default_value_t = 12, value_name = "COUNT")]
+    #[arg(long, default_value_t = 16, value_name = "COUNT")]
     units: usize,
     /// Folder for the page and its files, made if it is not there
     #[arg(long, value_name = "DIR", default_value = "report")]
@@ -50,7 +50,7 @@ const INDEX: &str = "index.html";
 const FIELD_PICTURES: usize = 64;
 /// Peaks of a channel, and neighbours of a picture, where there are enough pictures.
 const PEAKS: usize = 6;
-const NEIGHBOURS: usize = 7;
+const NEIGHBOURS: usize = 6;
 /// Channels of a layer that activations are drawn of.
 const CHANNELS: usize = 48;
 
