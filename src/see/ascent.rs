@@ -7,6 +7,7 @@ use super::{Gradients, Layer, Lens};
 use crate::graph::ReluRule;
 use crate::rng::SplitMix64;
 use crate::{Error, Result, Tensor};
+use rayon::prelude::*;
 
 /// How pictures are made.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -68,10 +69,12 @@ impl Ascent {
                 let shifts: Vec<[usize; 2]> =
                     sketches.iter_mut().map(|sketch| sketch.random_shift(self.jitter)).collect();
                 let directions = unit.ask(&sketches, &shifts)?.swap_remove(1);
-                let directions = directions.as_f32().chunks_exact(lens.image_len());
-                for ((sketch, shift), gradient) in sketches.iter_mut().zip(shifts).zip(directions) {
-                    sketch.step(self, lens, shift, gradient, smoothing);
-                }
+                let directions = directions.as_f32().par_chunks_exact(lens.image_len());
+                sketches.par_iter_mut().zip(shifts).zip(directions).for_each(
+                    |((sketch, shift), gradient)| {
+                        sketch.step(self, lens, shift, gradient, smoothing);
+                    },
+                );
             }
         }
         let after = unit.means(lens.layer(layer)?, &sketches)?;
@@ -91,8 +94,9 @@ struct UnitProbe<'a> {
 impl UnitProbe<'_> {
     /// What the layer gives for the sketches, and the gradients of their units.
     fn ask(&mut self, sketches: &[Sketch], shifts: &[[usize; 2]]) -> Result<Vec<Tensor>> {
-        let moved = sketches.iter().zip(shifts).flat_map(|(sketch, shift)| sketch.image(self.lens, *shift));
-        self.gradients.run(&moved.collect::<Vec<f32>>(), self.channels)
+        let moved: Vec<Vec<f32>> =
+            sketches.par_iter().zip(shifts).map(|(sketch, shift)| sketch.image(self.lens, *shift)).collect();
+        self.gradients.run(&moved.concat(), self.channels)
     }
 
     /// The mean activation of each sketch's unit.

@@ -9,26 +9,35 @@ pub(super) fn blur(planes: &mut [f32], [height, width]: [usize; 2], sigma: f32) 
     // Beyond three deviations there is nothing to see.
     let reach = (3.0 * sigma).ceil() as usize;
     let weights: Vec<f32> = (0..=reach).map(|i| (-0.5 * (i as f32 / sigma).powi(2)).exp()).collect();
+    let down = totals(height, &weights);
+    let along = totals(width, &weights);
     for plane in planes.chunks_exact_mut(height * width) {
-        for row in 0..height {
-            smooth(plane, row * width, 1, width, &weights);
-        }
-        for column in 0..width {
-            smooth(plane, column, width, height, &weights);
-        }
+        plane.chunks_exact_mut(width).for_each(|row| smooth(row, 1, &weights, &along));
+        smooth(plane, width, &weights, &down);
     }
 }
 
-/// Smooths `len` numbers from `start` on, `step` apart.
-fn smooth(plane: &mut [f32], start: usize, step: usize, len: usize, weights: &[f32]) {
-    let line: Vec<f32> = (0..len).map(|i| plane[start + i * step]).collect();
-    for i in 0..len {
-        let near = i.saturating_sub(weights.len() - 1)..(i + weights.len()).min(len);
-        let (sum, total) = near.fold((0.0, 0.0), |(sum, total), j| {
-            let weight = weights[i.abs_diff(j)];
-            (sum + weight * line[j], total + weight)
-        });
-        plane[start + i * step] = sum / total;
+/// For each of so many places, the sum of the weights that fall on any.
+fn totals(len: usize, weights: &[f32]) -> Vec<f32> {
+    let reach = weights.len() - 1;
+    let total =
+        |i: usize| (i.saturating_sub(reach)..(i + reach + 1).min(len)).map(|j| weights[i.abs_diff(j)]).sum();
+    (0..len).map(total).collect()
+}
+
+/// Smooths along the axis whose neighbours are `step` apart: a weight at a time, so that the loops are over what lies side by side.
+fn smooth(numbers: &mut [f32], step: usize, weights: &[f32], totals: &[f32]) {
+    let before = numbers.to_vec();
+    numbers.iter_mut().for_each(|number| *number *= weights[0]);
+    for (distance, weight) in weights.iter().enumerate().skip(1).take_while(|(d, _)| d * step < before.len())
+    {
+        let shift = distance * step;
+        let add = |(sum, number): (&mut f32, &f32)| *sum += weight * number;
+        numbers[shift..].iter_mut().zip(&before).for_each(add);
+        numbers.iter_mut().zip(&before[shift..]).for_each(add);
+    }
+    for (line, total) in numbers.chunks_exact_mut(step).zip(totals) {
+        line.iter_mut().for_each(|number| *number /= total);
     }
 }
 
