@@ -42,33 +42,43 @@ fn conv_window(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) gro
     let tile = min(wanted, tiles - 1u);
     let g = block / blocks;
     let o = block % blocks * {{ channels }}u;
+{%- set whole = taps_h > 1 or taps_w == 1 %}
+{%- if whole %}
     let ox = tile % params.across * 4u;
     let oy = tile / params.across % down * {{ rows }}u;
     let n = tile / (params.across * down);
-
-{%- set whole = taps_h > 1 or taps_w == 1 %}
-{%- if whole %}
-    let windows = 1u;
+    let ky = 0u;
+    let kx = 0u;
+    let steps = params.in_channels;
+    var line = block * params.in_channels * (params.line / 4u) + lane;
 {%- else %}
+    // Lanes have the same rows of several pictures, as far as the batch can be shared out.
+    let together = min(params.batch & (~params.batch + 1u), {{ subgroup }}u);
+    let band = params.across * params.batch;
+    let ox = tile / together % params.across * 4u;
+    let oy = tile / band * {{ rows }}u;
+    let n = tile / (together * params.across) % (params.batch / together) * together + tile % together;
+
+    // Rows of taps that find none of the subgroup's rows in the picture are left out.
+    let top = i32((wanted - lane) / band * {{ rows }}u * params.stride_h) - i32(params.padding_h);
+    let last = min(wanted - lane + {{ subgroup - 1 }}u, tiles - 1u) / band * {{ rows }}u + {{ rows - 1 }}u;
+    let bottom = i32(last * params.stride_h) - i32(params.padding_h);
+    let first_ky = (u32(max(-bottom, 0)) + params.dilation_h - 1u) / params.dilation_h;
+    let end_ky = min((u32(max(i32(params.in_h) - top, 0)) + params.dilation_h - 1u) / params.dilation_h, params.kernel_h);
+    var ky = first_ky;
+    var kx = 0u;
     let windows_w = (params.kernel_w + {{ taps_w - 1 }}u) / {{ taps_w }}u;
-    let windows = params.kernel_h * windows_w;
+    let taken = max(end_ky, first_ky) - first_ky;
+    let steps = params.in_channels * taken * windows_w;
+    let left_out = (params.kernel_h - taken) * windows_w * (params.line / 4u);
+    var line = (block * params.in_channels * params.kernel_h + first_ky) * windows_w * (params.line / 4u) + lane;
 {%- endif %}
-    var line = block * params.in_channels * windows * (params.line / 4u) + lane;
+    var plane = (n * params.groups + g) * params.in_channels;
 {%- for o in range(channels) %}
    {%- for q in range(rows * 4) %} var a{{ o }}_{{ q }} = 0.0;{% endfor %}
 {%- endfor %}
-    // One loop: many live numbers make each level of nesting dear.
-    for (var step = 0u; step < params.in_channels * windows; step++) {
-{%- if whole %}
-        let c = step;
-        let ky = 0u;
-        let kx = 0u;
-{%- else %}
-        let c = step / windows;
-        let ky = step % windows / windows_w;
-        let kx = step % windows_w * {{ taps_w }}u;
-{%- endif %}
-        let plane = (n * params.groups + g) * params.in_channels + c;
+    // One loop: many live numbers make each level of nesting dear, and so are divisions.
+    for (var step = 0u; step < steps; step++) {
 {{- rows_of_picture() }}
 {%- for i in range(loads) %}
         let w{{ i }} = w[line + {{ i * subgroup }}u];
@@ -114,6 +124,18 @@ fn conv_window(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) gro
       {%- endfor %}
    {%- endfor %}
 {%- endfor %}
+{%- if whole %}
+        plane += 1u;
+{%- else %}
+        kx += {{ taps_w }}u;
+        let row_ends = kx >= params.kernel_w;
+        kx = select(kx, 0u, row_ends);
+        ky += select(0u, 1u, row_ends);
+        let filter_ends = ky >= end_ky;
+        ky = select(ky, first_ky, filter_ends);
+        line += select(0u, left_out, filter_ends);
+        plane += select(0u, 1u, filter_ends);
+{%- endif %}
     }
 
     if (wanted >= tiles || ox >= params.out_w) { return; }

@@ -16,7 +16,25 @@
 // uses conv_window_rows.wgsl
 
 {%- set size = 4 if quads else 1 %}
+{%- set carried = quads and edge and stride == 1 %}
 {%- set loads = (channels * rows * 4 + size * subgroup - 1) // (size * subgroup) %}
+
+{#- The input rows of the tile at (n, oy). Past the last picture, any will do. #}
+{%- macro rows_of_tile() %}
+        let plane = (min(n, params.batch - 1u) * params.groups + g) * params.in_channels + c;
+        {{- rows_of_picture() }}
+{%- endmacro %}
+
+{#- From tile to tile: along the row, then down, then to the next picture. #}
+{%- macro advance() %}
+        ox += 4u;
+        let row_ends = ox >= params.out_w;
+        ox = select(ox, 0u, row_ends);
+        oy += select(0u, {{ rows }}u, row_ends);
+        let picture_ends = oy >= params.out_h;
+        oy = select(oy, 0u, picture_ends);
+        n += select(0u, 1u, picture_ends);
+{%- endmacro %}
 
 @group(0) @binding(0) var<uniform> params: ConvWindow;
 @group(0) @binding(1) var<storage, read> x: array<{{ 'vec4f' if quads else 'f32' }}>;
@@ -60,66 +78,75 @@ fn conv_window_grad_weight(@builtin(workgroup_id) group: vec3u, @builtin(num_wor
 {%- endfor %}
     let first = slice * params.images_per_slice;
     let end = min(first + params.images_per_slice, params.batch);
-    let down = (params.out_h + {{ rows - 1 }}u) / {{ rows }}u;
-    // Pictures and rows in one loop: many live numbers make each level of nesting dear.
-    for (var band = first * down; band < end * down; band++) {
-        let n = band / down;
-        let oy = band % down * {{ rows }}u;
-        let plane = (n * params.groups + g) * params.in_channels + c;
+    let tiles = (end - first) * ((params.out_h + {{ rows - 1 }}u) / {{ rows }}u) * ((params.out_w + 3u) / 4u);
+    var n = first;
+    var oy = 0u;
+    var ox = 0u;
+{%- if edge and quads %}
+   {%- for r in range(input_rows) %}
+    var last{{ r }} = 0.0;
+   {%- endfor %}
+{%- endif %}
+{%- if carried %}
+    {{- rows_of_tile() }}
+   {%- for r in range(input_rows) %}
+    var q{{ r }}_0 = select(vec4f(), x[row{{ r }} / 4u], in{{ r }});
+   {%- endfor %}
+{%- endif %}
+    // One loop: many live numbers make each level of nesting dear, and so are divisions.
+    for (var tile = 0u; tile < tiles; tile++) {
 {%- for i in range(loads) %}
         let from{{ i }} = ((n * params.groups + g) * params.out_channels + min(o{{ i }}, params.out_channels - 1u)) * params.out_h + min(oy + r{{ i }}, params.out_h - 1u);
         let on{{ i }} = o{{ i }} < params.out_channels && oy + r{{ i }} < params.out_h;
-{%- endfor %}
-{{- rows_of_picture() }}
-{%- if quads and edge %}
-   {%- for r in range(input_rows) %}
-        var last{{ r }} = 0.0;
-      {%- if stride == 1 %}
-        var q{{ r }}_0 = select(vec4f(), x[row{{ r }} / 4u], in{{ r }});
-      {%- endif %}
-   {%- endfor %}
-{%- endif %}
-        for (var ox = 0u; ox < params.out_w; ox += 4u) {
-{%- for i in range(loads) %}
    {%- if quads %}
-            let d{{ i }} = select(vec4f(), dy[(from{{ i }} * params.out_w + ox) / 4u], on{{ i }});
+        let d{{ i }} = select(vec4f(), dy[(from{{ i }} * params.out_w + ox) / 4u], on{{ i }});
    {%- else %}
-            let d{{ i }} = select(0.0, dy[from{{ i }} * params.out_w + min(ox + j{{ i }}, params.out_w - 1u)], on{{ i }} && ox + j{{ i }} < params.out_w);
+        let d{{ i }} = select(0.0, dy[from{{ i }} * params.out_w + min(ox + j{{ i }}, params.out_w - 1u)], on{{ i }} && ox + j{{ i }} < params.out_w);
    {%- endif %}
 {%- endfor %}
-{%- if quads and edge %}
+{%- if carried %}
+        // The quads of the next tile, whose first pixels are right of this one's unless its row ends.
+        {{- advance() }}
+        {{- rows_of_tile() }}
    {%- for r in range(input_rows) %}
-      {%- if stride == 1 %}
-            let next{{ r }} = select(vec4f(), x[(row{{ r }} + min(ox + 4u, params.in_w - 4u)) / 4u], in{{ r }} && ox + 4u < params.in_w);
-            let p{{ r }}_5 = next{{ r }}.x;
-      {%- else %}
-         {%- for v in range(stride) %}
-            let q{{ r }}_{{ v }} = select(vec4f(), x[(row{{ r }} + ox * {{ stride }}u) / 4u + {{ v }}u], in{{ r }});
-         {%- endfor %}
-      {%- endif %}
-      {{- pixels_of_quads(r, 1, 4 * stride) }}
-            let p{{ r }}_0 = last{{ r }};
-            last{{ r }} = q{{ r }}_{{ stride - 1 }}.w;
-      {%- if stride == 1 %}
-            q{{ r }}_0 = next{{ r }};
-      {%- endif %}
+        let next{{ r }} = select(vec4f(), x[(row{{ r }} + ox) / 4u], in{{ r }});
+        {{- pixels_of_quads(r, 1, 4) }}
+        let p{{ r }}_5 = select(0.0, next{{ r }}.x, ox > 0u);
+        q{{ r }}_0 = next{{ r }};
    {%- endfor %}
-{%- elif quads %}
-   {{- load_quads() }}
 {%- else %}
-   {{- load_pixels() }}
+        {{- rows_of_tile() }}
+   {%- if quads and edge %}
+      {%- for r in range(input_rows) %}
+         {%- for v in range(stride) %}
+        let q{{ r }}_{{ v }} = select(vec4f(), x[(row{{ r }} + ox * {{ stride }}u) / 4u + {{ v }}u], in{{ r }});
+         {%- endfor %}
+         {{- pixels_of_quads(r, 1, 4 * stride) }}
+      {%- endfor %}
+   {%- elif quads %}
+      {{- load_quads() }}
+   {%- else %}
+      {{- load_pixels() }}
+   {%- endif %}
+        {{- advance() }}
+{%- endif %}
+{%- if quads and edge %}
+        // Left of a row's first tile is padding.
+   {%- for r in range(input_rows) %}
+        let p{{ r }}_0 = last{{ r }};
+        last{{ r }} = select(0.0, p{{ r }}_{{ 4 * stride }}, ox > 0u);
+   {%- endfor %}
 {%- endif %}
 {%- for o in range(channels) %}
    {%- for q in range(rows * 4) %}
       {%- set part = o * rows + q // 4 if quads else o * rows * 4 + q %}
-            let b{{ o }}_{{ q }} = subgroupBroadcast(d{{ part // subgroup }}{% if quads %}.{{ 'xyzw'[q % 4] }}{% endif %}, {{ part % subgroup }}u);
+        let b{{ o }}_{{ q }} = subgroupBroadcast(d{{ part // subgroup }}{% if quads %}.{{ 'xyzw'[q % 4] }}{% endif %}, {{ part % subgroup }}u);
       {%- for t in range(taps_h * taps_w) %}
          {%- set r = q // 4 * stride + t // taps_w if taps_h > 1 else q // 4 %}
-            a{{ o }}_{{ t }} += b{{ o }}_{{ q }} * p{{ r }}_{{ q % 4 * stride + t % taps_w }};
+        a{{ o }}_{{ t }} += b{{ o }}_{{ q }} * p{{ r }}_{{ q % 4 * stride + t % taps_w }};
       {%- endfor %}
    {%- endfor %}
 {%- endfor %}
-        }
     }
 
     if (wanted >= pairs) { return; }

@@ -17,6 +17,9 @@ pub struct SumSquares;
 /// Elements that one workgroup of a channel sum adds up, at least.
 const ELEMENTS_PER_SLICE: usize = 4096;
 
+/// Rows of single numbers that one invocation a channel adds up by itself.
+const MAX_ROWS: usize = 256;
+
 /// Pictures a slice, so that a slice has work enough and there are not too many of them.
 fn images_per_slice(batch: usize, pixels: usize) -> usize {
     ELEMENTS_PER_SLICE.div_ceil(pixels.max(64)).max(batch.div_ceil(256)).min(batch)
@@ -80,6 +83,9 @@ impl Operation for ChannelSum {
     fn lower(&self, node: &mut Lowering<'_, '_>) -> Result<()> {
         let shape = node.input_shape(0);
         let sizes = planes(shape);
+        if let [batch @ ..=MAX_ROWS, channels, 1] = sizes {
+            return slice_sum(node, node.input(0), node.output(0), [batch, channels], 1.0, false);
+        }
         channel_sum(node, shape.iter().product(), sizes, images_per_slice(sizes[0], sizes[2]), false)
     }
 }

@@ -92,7 +92,8 @@ fn sums() -> Vec<Case> {
     };
     let mut cases = vec![
         channel_sum("one_of_everything", &[1, 1, 1, 1]),
-        channel_sum("rows", &[300, 7]),
+        channel_sum("rows", &[64, 7]),
+        channel_sum("many_rows", &[300, 7]),
         channel_sum("one_channel", &[3, 1, 31, 37]),
         channel_sum("thousand_channels", &[2, 1000, 3, 1]),
         channel_sum("slices", &[70, 3, 8, 8]),

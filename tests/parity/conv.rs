@@ -113,6 +113,11 @@ fn convolutions() -> Vec<Case> {
         conv("stride2_7x7", [1, 3, 20, 24], [17, 3, 7, 7], false, Conv2d { stride: [2, 2], ..pad(3, 3) }),
         conv("rows_of_five", [2, 3, 12, 12], [4, 3, 5, 5], true, plain),
         conv("rows_of_five_padded", [2, 18, 5, 8], [17, 18, 3, 5], false, pad(1, 4)),
+        // Subgroups that share rows: of eight pictures, of four, and with two bands in one; taps above and below the picture.
+        conv("together", [8, 3, 6, 8], [18, 3, 5, 5], true, pad(4, 4)),
+        conv("four_together", [12, 2, 5, 7], [3, 2, 5, 5], false, pad(3, 2)),
+        conv("together_dilated", [16, 2, 9, 6], [3, 2, 3, 3], true, Conv2d { dilation: [2, 1], ..pad(5, 1) }),
+        conv("together_stride2", [8, 3, 9, 10], [4, 3, 5, 5], false, Conv2d { stride: [2, 2], ..pad(4, 1) }),
         // Tiles cut off at both edges, no padding, and more of it than the transpose has.
         conv("unpadded3x3", [1, 1, 7, 9], [1, 1, 3, 3], true, plain),
         conv("unpadded3x3_quads", [3, 5, 10, 8], [17, 5, 3, 3], true, plain),
