@@ -166,4 +166,24 @@ mod tests {
         assert_eq!(fields[flat.index()], Some([axis(13, -2), axis(9, -1)]));
         assert_eq!(fields[both.index()].unwrap()[0].centre(), 0.0);
     }
+
+    #[test]
+    fn adaptive_windows_lie_within_their_fields() {
+        for (size, outs) in [(12, 6), (13, 6), (7, 6), (5, 6), (1, 6), (9, 1)] {
+            let mut b = Builder::new(Mode::Eval);
+            let images = b.images([1, 1, size, size]).unwrap();
+            let pooled = b.adaptive_avg_pool2d(images, [outs, outs]).unwrap();
+            let field = b.graph.receptive_fields(images)[pooled.index()].unwrap()[0];
+            for o in 0..outs {
+                let window = o * size / outs..((o + 1) * size).div_ceil(outs);
+                let seen = field.field(o);
+                let within = seen.start <= window.start as isize && window.end as isize <= seen.end;
+                assert!(within, "{size} to {outs}: {window:?} is not in {seen:?}");
+            }
+            // Where all windows are alike, they are their fields.
+            if size % outs == 0 {
+                assert_eq!((field.size, field.stride), (size / outs, size / outs));
+            }
+        }
+    }
 }

@@ -70,25 +70,26 @@ impl Model for AlexNet {
     fn forward(&self, b: &mut Builder, images: ValueId) -> Result<ValueId> {
         let mut x = images;
         b.scoped("features", |b| {
-            x = conv(b, "0", x, Filters { kernel: 11, filters: 64, stride: 4, padding: 2, groups: 1 })?;
-            x = b.max_pool2d(x, POOL)?;
-            x = conv(b, "3", x, Filters::same(5, 192, 1))?;
-            x = b.max_pool2d(x, POOL)?;
-            x = conv(b, "6", x, Filters::same(3, 384, 1))?;
-            x = conv(b, "8", x, Filters::same(3, 256, 1))?;
-            x = conv(b, "10", x, Filters::same(3, 256, 1))?;
-            x = b.max_pool2d(x, POOL)?;
+            let first = Filters { kernel: 11, filters: 64, stride: 4, padding: 2, groups: 1 };
+            x = conv(b, ["0", "1"], x, first)?;
+            x = pool(b, "2", x)?;
+            x = conv(b, ["3", "4"], x, Filters::same(5, 192, 1))?;
+            x = pool(b, "5", x)?;
+            x = conv(b, ["6", "7"], x, Filters::same(3, 384, 1))?;
+            x = conv(b, ["8", "9"], x, Filters::same(3, 256, 1))?;
+            x = conv(b, ["10", "11"], x, Filters::same(3, 256, 1))?;
+            x = pool(b, "12", x)?;
             Ok(())
         })?;
-        x = b.adaptive_avg_pool2d(x, [6, 6])?;
+        x = b.scoped("avgpool", |b| b.adaptive_avg_pool2d(x, [6, 6]))?;
         x = b.flatten(x)?;
         b.scoped("classifier", |b| {
             x = b.dropout(x, 0.5)?;
             x = linear(b, "1", x, HIDDEN)?;
-            x = b.relu(x)?;
+            x = relu(b, "2", x)?;
             x = b.dropout(x, 0.5)?;
             x = linear(b, "4", x, HIDDEN)?;
-            x = b.relu(x)?;
+            x = relu(b, "5", x)?;
             linear(b, "6", x, self.classes)
         })
     }
@@ -113,20 +114,20 @@ impl Model for AlexNet2012 {
 
     fn forward(&self, b: &mut Builder, images: ValueId) -> Result<ValueId> {
         let first = Filters { kernel: 11, filters: 96, stride: 4, padding: 0, groups: 1 };
-        let mut x = conv(b, "conv1", images, first)?;
-        x = b.local_response_norm(x, RESPONSE_NORM)?;
-        x = b.max_pool2d(x, POOL)?;
-        x = conv(b, "conv2", x, Filters::same(5, 256, 2))?;
-        x = b.local_response_norm(x, RESPONSE_NORM)?;
-        x = b.max_pool2d(x, POOL)?;
-        x = conv(b, "conv3", x, Filters::same(3, 384, 1))?;
-        x = conv(b, "conv4", x, Filters::same(3, 384, 2))?;
-        x = conv(b, "conv5", x, Filters::same(3, 256, 2))?;
-        x = b.max_pool2d(x, POOL)?;
+        let mut x = conv(b, ["conv1", "relu1"], images, first)?;
+        x = response_norm(b, "norm1", x)?;
+        x = pool(b, "pool1", x)?;
+        x = conv(b, ["conv2", "relu2"], x, Filters::same(5, 256, 2))?;
+        x = response_norm(b, "norm2", x)?;
+        x = pool(b, "pool2", x)?;
+        x = conv(b, ["conv3", "relu3"], x, Filters::same(3, 384, 1))?;
+        x = conv(b, ["conv4", "relu4"], x, Filters::same(3, 384, 2))?;
+        x = conv(b, ["conv5", "relu5"], x, Filters::same(3, 256, 2))?;
+        x = pool(b, "pool5", x)?;
         x = b.flatten(x)?;
-        for name in ["fc6", "fc7"] {
+        for [name, after] in [["fc6", "relu6"], ["fc7", "relu7"]] {
             x = linear(b, name, x, HIDDEN)?;
-            x = b.relu(x)?;
+            x = relu(b, after, x)?;
             x = b.dropout(x, 0.5)?;
         }
         linear(b, "fc8", x, self.classes)
@@ -149,8 +150,8 @@ impl Filters {
     }
 }
 
-/// A convolution with bias, and relu.
-fn conv(b: &mut Builder, name: &str, x: ValueId, filters: Filters) -> Result<ValueId> {
+/// A convolution with bias, and relu, by their names.
+fn conv(b: &mut Builder, [name, after]: [&str; 2], x: ValueId, filters: Filters) -> Result<ValueId> {
     let Filters { kernel, filters, stride, padding, groups } = filters;
     let conv = Conv2d {
         in_channels: b.graph.shape(x)[1],
@@ -162,7 +163,19 @@ fn conv(b: &mut Builder, name: &str, x: ValueId, filters: Filters) -> Result<Val
         ..Default::default()
     };
     let x = b.conv2d(name, x, conv)?;
-    b.relu(x)
+    relu(b, after, x)
+}
+
+fn relu(b: &mut Builder, name: &str, x: ValueId) -> Result<ValueId> {
+    b.scoped(name, |b| b.relu(x))
+}
+
+fn pool(b: &mut Builder, name: &str, x: ValueId) -> Result<ValueId> {
+    b.scoped(name, |b| b.max_pool2d(x, POOL))
+}
+
+fn response_norm(b: &mut Builder, name: &str, x: ValueId) -> Result<ValueId> {
+    b.scoped(name, |b| b.local_response_norm(x, RESPONSE_NORM))
 }
 
 fn linear(b: &mut Builder, name: &str, x: ValueId, out_features: usize) -> Result<ValueId> {

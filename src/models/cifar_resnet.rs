@@ -106,9 +106,9 @@ fn small(
     classes: usize,
 ) -> Result<ValueId> {
     let mut x = conv_norm(b, ["conv1", "bn1"], images, Filters::new(3, stages[0].0, 1, Fan::In))?;
-    x = b.relu(x)?;
+    x = b.scoped("relu", |b| b.relu(x))?;
     x = Stages { block: Block::Basic, stages, shortcut, fan: Fan::In }.build(b, x)?;
-    x = b.global_avg_pool2d(x)?;
+    x = b.scoped("avgpool", |b| b.global_avg_pool2d(x))?;
     x = b.flatten(x)?;
     let in_features = b.graph.shape(x)[1];
     b.linear("fc", x, Linear { in_features, out_features: classes, bias: true })

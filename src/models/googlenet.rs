@@ -71,23 +71,23 @@ impl Model for GoogLeNet {
 
     fn forward(&self, b: &mut Builder, images: ValueId) -> Result<ValueId> {
         let mut x = self.conv(b, "conv1", images, Filters { kernel: 7, filters: 64, stride: 2 })?;
-        x = b.max_pool2d(x, pool(3, 2))?;
-        x = self.response_norm(b, x)?;
+        x = max_pool(b, "maxpool1", x, 3)?;
+        x = self.response_norm(b, "norm1", x)?;
         x = self.conv(b, "conv2", x, Filters::of(1, 64))?;
         x = self.conv(b, "conv3", x, Filters::of(3, 192))?;
-        x = self.response_norm(b, x)?;
-        x = b.max_pool2d(x, pool(3, 2))?;
+        x = self.response_norm(b, "norm2", x)?;
+        x = max_pool(b, "maxpool2", x, 3)?;
         for (name, filters) in INCEPTIONS {
             x = self.inception(b, name, x, filters)?;
             match name {
-                "inception3b" => x = b.max_pool2d(x, pool(3, 2))?,
+                "inception3b" => x = max_pool(b, "maxpool3", x, 3)?,
                 "inception4a" => self.auxiliary(b, "aux1", x)?,
                 "inception4d" => self.auxiliary(b, "aux2", x)?,
-                "inception4e" => x = b.max_pool2d(x, pool(if self.original { 3 } else { 2 }, 2))?,
+                "inception4e" => x = max_pool(b, "maxpool4", x, if self.original { 3 } else { 2 })?,
                 _ => {}
             }
         }
-        x = b.global_avg_pool2d(x)?;
+        x = b.scoped("avgpool", |b| b.global_avg_pool2d(x))?;
         x = b.flatten(x)?;
         x = b.dropout(x, if self.original { 0.4 } else { 0.2 })?;
         self.linear(b, "fc", x, self.classes)
@@ -105,7 +105,8 @@ impl GoogLeNet {
             second = self.conv(b, "branch2.1", second, Filters::of(3, three))?;
             let mut third = self.conv(b, "branch3.0", x, Filters::of(1, five_from))?;
             third = self.conv(b, "branch3.1", third, Filters::of(five_by_five, five))?;
-            let mut fourth = b.max_pool2d(x, MaxPool2d { padding: [1, 1], ..pool(3, 1) })?;
+            let around = MaxPool2d { padding: [1, 1], ..pool(3, 1) };
+            let mut fourth = b.scoped("branch4.0", |b| b.max_pool2d(x, around))?;
             fourth = self.conv(b, "branch4.1", fourth, Filters::of(1, pooled))?;
             b.concat(&[first, second, third, fourth])
         })
@@ -152,9 +153,9 @@ impl GoogLeNet {
     }
 
     /// The original's normalisation across channels.
-    fn response_norm(&self, b: &mut Builder, x: ValueId) -> Result<ValueId> {
+    fn response_norm(&self, b: &mut Builder, name: &str, x: ValueId) -> Result<ValueId> {
         match self.original {
-            true => b.local_response_norm(x, LocalResponseNorm::default()),
+            true => b.scoped(name, |b| b.local_response_norm(x, LocalResponseNorm::default())),
             false => Ok(x),
         }
     }
@@ -176,6 +177,11 @@ impl Filters {
     fn of(kernel: usize, filters: usize) -> Self {
         Self { kernel, filters, stride: 1 }
     }
+}
+
+/// The maximum of square windows in steps of two.
+fn max_pool(b: &mut Builder, name: &str, x: ValueId, kernel: usize) -> Result<ValueId> {
+    b.scoped(name, |b| b.max_pool2d(x, pool(kernel, 2)))
 }
 
 /// The maximum of square windows, of which the last may reach beyond the picture.

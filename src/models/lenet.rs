@@ -43,20 +43,20 @@ impl Model for LeNet {
     }
 
     fn forward(&self, b: &mut Builder, images: ValueId) -> Result<ValueId> {
-        let mut x = stage(b, "conv1", images, [self.in_channels, 32])?;
-        x = stage(b, "conv2", x, [32, 64])?;
+        let mut x = stage(b, 1, images, [self.in_channels, 32])?;
+        x = stage(b, 2, x, [32, 64])?;
         x = b.flatten(x)?;
         let features = b.graph.shape(x)[1];
         x = b.linear("fc1", x, Linear { in_features: features, out_features: HIDDEN, bias: true })?;
-        x = b.relu(x)?;
+        x = b.scoped("relu3", |b| b.relu(x))?;
         b.linear("fc2", x, Linear { in_features: HIDDEN, out_features: self.classes, bias: true })
     }
 }
 
-/// A 5 x 5 convolution, relu, and the maximum of each 2 x 2.
-fn stage(b: &mut Builder, name: &str, x: ValueId, [from, to]: [usize; 2]) -> Result<ValueId> {
+/// A 5 x 5 convolution, relu, and the maximum of each 2 x 2, by their number.
+fn stage(b: &mut Builder, number: usize, x: ValueId, [from, to]: [usize; 2]) -> Result<ValueId> {
     let conv = Conv2d { in_channels: from, out_channels: to, kernel_size: [5, 5], ..Default::default() };
-    let x = b.conv2d(name, x, conv)?;
-    let x = b.relu(x)?;
-    b.max_pool2d(x, MaxPool2d::default())
+    let x = b.conv2d(&format!("conv{number}"), x, conv)?;
+    let x = b.scoped(&format!("relu{number}"), |b| b.relu(x))?;
+    b.scoped(&format!("pool{number}"), |b| b.max_pool2d(x, MaxPool2d::default()))
 }

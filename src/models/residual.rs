@@ -79,7 +79,7 @@ impl Stages<'_> {
         let mut y = x;
         for (i, (kernel, filters, stride)) in layers.iter().enumerate() {
             if i > 0 {
-                y = b.relu(y)?;
+                y = b.scoped(&format!("relu{i}"), |b| b.relu(y))?;
             }
             let names = [format!("conv{}", i + 1), format!("bn{}", i + 1)];
             y = conv_norm(b, [&names[0], &names[1]], y, Filters::new(*kernel, *filters, *stride, self.fan))?;

@@ -87,13 +87,12 @@ impl Model for ResNet {
         let (block, shortcut, fan) = (self.block, self.shortcut, Fan::Out);
         let stages: Vec<(usize, usize)> = [64, 128, 256, 512].into_iter().zip(self.blocks).collect();
         let mut x = conv_norm(b, ["conv1", "bn1"], images, Filters::new(7, 64, 2, fan))?;
-        x = b.relu(x)?;
-        x = b.max_pool2d(
-            x,
-            MaxPool2d { kernel_size: [3, 3], stride: Some([2, 2]), padding: [1, 1], ..Default::default() },
-        )?;
+        x = b.scoped("relu", |b| b.relu(x))?;
+        let pool =
+            MaxPool2d { kernel_size: [3, 3], stride: Some([2, 2]), padding: [1, 1], ..Default::default() };
+        x = b.scoped("maxpool", |b| b.max_pool2d(x, pool))?;
         x = Stages { block, stages: &stages, shortcut, fan }.build(b, x)?;
-        x = b.global_avg_pool2d(x)?;
+        x = b.scoped("avgpool", |b| b.global_avg_pool2d(x))?;
         x = b.flatten(x)?;
         let in_features = b.graph.shape(x)[1];
         b.linear("fc", x, Linear { in_features, out_features: self.classes, bias: true })

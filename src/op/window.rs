@@ -24,8 +24,8 @@ pub enum Window {
 }
 
 impl Window {
-    /// Where a result looks on a picture of this size. Adaptive windows that do not divide it evenly are of
-    /// different sizes; this is the largest.
+    /// Where a result looks on a picture of this size. Adaptive windows that do not divide it evenly are of different sizes, in
+    /// unequal steps: then it is a window in equal ones that is large enough for all.
     pub(super) fn footprint(&self, picture: [usize; 2]) -> Footprint {
         match *self {
             Window::Sliding { kernel_size, stride, padding, .. } => {
@@ -34,8 +34,9 @@ impl Window {
             Window::Adaptive { output_size } => {
                 let axis = |i: usize| {
                     let (size, outs) = (picture[i], output_size[i]);
-                    let window = |o: usize| ((o + 1) * size).div_ceil(outs) - o * size / outs;
-                    ((0..outs).map(window).max().unwrap_or(size), (size / outs).max(1))
+                    let stride = size / outs;
+                    let reach = |o: usize| ((o + 1) * size).div_ceil(outs) - o * stride;
+                    ((0..outs).map(reach).max().unwrap_or(size), stride)
                 };
                 let [(h, down), (w, right)] = [axis(0), axis(1)];
                 Footprint::Window { extent: [h, w], stride: [down, right], padding: [0, 0] }
