@@ -44,8 +44,8 @@ impl Occlusion {
         size.map(|side| side.div_ceil(self.stride.max(1)))
     }
 
-    /// Covers a picture, CHW, with a patch on each cell, a batch of places at a time through the network. Without a class, the likeliest
-    /// one is taken. `classifier` is [`Lens::classifier`]'s.
+    /// Covers a picture, CHW, with a patch on each cell; the network sees a few batches of places at a time. Without a class, the
+    /// likeliest one is taken. `classifier` is [`Lens::classifier`]'s.
     ///
     /// # Errors
     ///
@@ -65,17 +65,17 @@ impl Occlusion {
         if let Some(class) = class {
             lens.layer(Lens::LOGITS)?.check_channel(class)?;
         }
-        let uncovered = classifier.only(image)?.into_f32();
-        let likeliest = || (0..uncovered.len()).max_by(|a, b| uncovered[*a].total_cmp(&uncovered[*b]));
-        let class = class.or_else(likeliest).expect("a network tells classes apart");
         let [_, height, width] = lens.image_shape();
         let cells = self.cells([height, width]);
         let cover = self.cover(lens, image);
-        let mut probabilities = Vec::with_capacity(cells[0] * cells[1]);
-        let places: Vec<usize> = (0..cells[0] * cells[1]).collect();
-        for places in places.chunks(classifier.batch()) {
-            let mut images = image.repeat(places.len());
-            for (place, covered) in places.iter().zip(images.chunks_exact_mut(image.len())) {
+        // What is uncovered goes along with the first places, so that it takes no batch of its own.
+        let pictures: Vec<Option<usize>> =
+            std::iter::once(None).chain((0..cells[0] * cells[1]).map(Some)).collect();
+        let mut answers = Vec::with_capacity(pictures.len() * lens.classes());
+        for pictures in pictures.chunks(super::BATCHES * classifier.batch()) {
+            let mut images = image.repeat(pictures.len());
+            for (place, covered) in pictures.iter().zip(images.chunks_exact_mut(image.len())) {
+                let Some(place) = place else { continue };
                 let [rows, columns] = self.patch_on([place / cells[1], place % cells[1]], [height, width]);
                 for plane in 0..image.len() / (height * width) {
                     for row in rows.clone() {
@@ -85,9 +85,12 @@ impl Occlusion {
                     }
                 }
             }
-            let answers = classifier.only(&images)?;
-            probabilities.extend(answers.as_f32().chunks_exact(lens.classes()).map(|classes| classes[class]));
+            answers.extend(classifier.only(&images)?.into_f32());
         }
+        let (uncovered, covered) = answers.split_at(lens.classes());
+        let likeliest = || (0..uncovered.len()).max_by(|a, b| uncovered[*a].total_cmp(&uncovered[*b]));
+        let class = class.or_else(likeliest).expect("a network tells classes apart");
+        let probabilities = covered.chunks_exact(lens.classes()).map(|classes| classes[class]).collect();
         let probabilities = Tensor::f32(cells, probabilities)?;
         Ok(OcclusionMap { class, uncovered: uncovered[class], probabilities })
     }

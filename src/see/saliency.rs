@@ -122,15 +122,31 @@ fn mean_gradients(
     count: usize,
     made: impl Fn(usize, &[f32]) -> Vec<f32>,
 ) -> Result<Tensor> {
+    let len = lens.image_len();
+    if images.len() != classes.len() * len {
+        let problem = format!(
+            "expected one for each of {} pictures, found {}; give as many classes as pictures",
+            images.len() / len,
+            classes.len()
+        );
+        return Err(Error::argument("classes", problem));
+    }
     let mut gradients = lens.gradients(Lens::LOGITS, &[Lens::IMAGES], ReluRule::Exact)?;
     let mut means = Vec::with_capacity(images.len());
-    for (number, (image, class)) in images.chunks_exact(lens.image_len()).zip(classes).enumerate() {
-        let all = gradients.run(&made(number, image), &vec![*class; count])?.swap_remove(1);
-        let mut mean = vec![0.0; image.len()];
-        for gradient in all.as_f32().chunks_exact(image.len()) {
-            mean.iter_mut().zip(gradient).for_each(|(sum, number)| *sum += number / count as f32);
+    let pictures: Vec<(usize, &[f32])> = images.chunks_exact(len).enumerate().collect();
+    // Of several pictures together, where one does not fill the batches.
+    for pictures in pictures.chunks((super::BATCHES * lens.batch()).div_ceil(count)) {
+        let inputs: Vec<f32> = pictures.iter().flat_map(|(number, image)| made(*number, image)).collect();
+        let each: Vec<usize> =
+            pictures.iter().flat_map(|(number, _)| std::iter::repeat_n(classes[*number], count)).collect();
+        let all = gradients.run(&inputs, &each)?.swap_remove(1);
+        for gradients in all.as_f32().chunks_exact(count * len) {
+            let mut mean = vec![0.0; len];
+            for gradient in gradients.chunks_exact(len) {
+                mean.iter_mut().zip(gradient).for_each(|(sum, number)| *sum += number / count as f32);
+            }
+            means.extend(mean);
         }
-        means.extend(mean);
     }
     let [channels, height, width] = lens.image_shape();
     Tensor::f32([classes.len(), channels, height, width], means)

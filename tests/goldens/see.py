@@ -1,4 +1,4 @@
-"""Gradients, guided backpropagation and Grad-CAM of a small network as PyTorch computes them.
+"""Gradients, guided backpropagation and Grad-CAM of small networks as PyTorch computes them.
 
     see.py      (needs torch; tests/goldens/README.md says which)
 
@@ -8,6 +8,7 @@ import json
 import pathlib
 
 import torch
+from torch.nn import BatchNorm2d, Conv2d, Linear, LocalResponseNorm, MaxPool2d
 
 torch.set_default_dtype(torch.float64)
 
@@ -23,10 +24,10 @@ class Net(torch.nn.Module):
 
     def __init__(self):
         super().__init__()
-        self.conv1 = torch.nn.Conv2d(3, 4, 3, padding=1)
-        self.conv2 = torch.nn.Conv2d(4, 4, 3, padding=1, bias=False)
-        self.bn2 = torch.nn.BatchNorm2d(4)
-        self.fc = torch.nn.Linear(4, 3)
+        self.conv1 = Conv2d(3, 4, 3, padding=1)
+        self.conv2 = Conv2d(4, 4, 3, padding=1, bias=False)
+        self.bn2 = BatchNorm2d(4)
+        self.fc = Linear(4, 3)
 
     def forward(self, x):
         x = torch.relu(self.conv1(x))
@@ -35,16 +36,54 @@ class Net(torch.nn.Module):
         return self.fc(x.mean(dim=(2, 3)))
 
 
-def main():
-    net = Net().eval()
+class Branches(torch.nn.Module):
+    """Local response normalisation, max-pooling of windows that overlap, and branches that are joined; tests/see/network.rs has
+    the same."""
+
+    def __init__(self):
+        super().__init__()
+        self.conv1 = Conv2d(3, 6, 3, padding=1)
+        self.norm = LocalResponseNorm(3, alpha=0.5)
+        self.pool = MaxPool2d(3, 2, ceil_mode=True)
+        self.branch1 = Conv2d(6, 2, 1)
+        self.branch2 = Conv2d(6, 3, 3, padding=1)
+        self.around = MaxPool2d(3, 1, padding=1, ceil_mode=True)
+        self.branch3 = Conv2d(6, 2, 1)
+        self.fc = Linear(7, 3)
+
+    def forward(self, x):
+        x = self.pool(self.norm(torch.relu(self.conv1(x))))
+        branches = [self.branch1(x), self.branch2(x), self.branch3(self.around(x))]
+        self.block = torch.relu(torch.cat(branches, dim=1))
+        return self.fc(self.block.mean(dim=(2, 3)))
+
+
+class Guided(torch.autograd.Function):
+    """A ReLU that passes what reaches it from above only where that is positive."""
+
+    @staticmethod
+    def forward(ctx, x):
+        ctx.save_for_backward(x)
+        return x.clamp(min=0)
+
+    @staticmethod
+    def backward(ctx, upstream):
+        (x,) = ctx.saved_tensors
+        return upstream.clamp(min=0) * (x > 0)
+
+
+def weigh(net):
     state = net.state_dict()
     named = [name for name in state if not name.endswith("num_batches_tracked")]
     for seed, name in enumerate(named):
         values = numbers(list(state[name].shape), seed + 1, 0.5)
         state[name] = values.abs() + 0.5 if name.endswith("var") else values
     net.load_state_dict(state)
-    images = numbers([2, 3, 8, 8], 9, 2.0)
-    classes = [0, 2]
+
+
+def golden(net, images, classes):
+    net.eval()
+    weigh(net)
 
     def gradients(x):
         x = x.clone().requires_grad_()
@@ -55,31 +94,18 @@ def main():
 
     logits, gradient, at_block, block = gradients(images)
     cam = torch.relu((at_block.mean(dim=(2, 3), keepdim=True) * block).sum(dim=1))
-
-    # Guided: what reaches a ReLU from above passes only where it is positive.
-    class Guided(torch.autograd.Function):
-        @staticmethod
-        def forward(ctx, x):
-            ctx.save_for_backward(x)
-            return x.clamp(min=0)
-
-        @staticmethod
-        def backward(ctx, upstream):
-            (x,) = ctx.saved_tensors
-            return upstream.clamp(min=0) * (x > 0)
-
     plain, torch.relu = torch.relu, Guided.apply
     _, guided, _, _ = gradients(images)
     torch.relu = plain
+    found = {"logits": logits, "gradient": gradient, "guided": guided, "grad_cam": cam}
+    return {name: tensor.flatten().tolist() for name, tensor in found.items()}
 
-    found = {
-        "torch": torch.__version__,
-        "classes": classes,
-        "logits": logits.flatten().tolist(),
-        "gradient": gradient.flatten().tolist(),
-        "guided": guided.flatten().tolist(),
-        "grad_cam": cam.flatten().tolist(),
-    }
+
+def main():
+    images, classes = numbers([2, 3, 8, 8], 9, 2.0), [0, 2]
+    networks = {"net": Net(), "branches": Branches()}
+    found = {"torch": torch.__version__, "classes": classes}
+    found |= {name: golden(net, images, classes) for name, net in networks.items()}
     path = pathlib.Path(__file__).resolve().parent / "see.json"
     path.write_text(json.dumps(found) + "\n")
 

@@ -1,5 +1,6 @@
 //! Views of networks: against PyTorch, closed forms, and the GPU against the CPU.
 
+mod agreement;
 mod ascent;
 #[path = "../common/mod.rs"]
 mod common;
@@ -7,6 +8,7 @@ mod covering;
 mod gradients;
 mod layers;
 mod network;
+mod receptive;
 
 use common::*;
 use std::process::ExitCode;
@@ -43,11 +45,17 @@ fn main() -> ExitCode {
         ),
         ("ascent_raises_what_it_climbs", ascent::ascent_raises_what_it_climbs),
         ("ascent_is_reproducible", ascent::ascent_is_reproducible),
+        ("one_channel_is_a_part_of_all", receptive::one_channel_is_a_part_of_all),
+        (
+            "peaks_through_batches_are_those_of_all_at_once",
+            receptive::peaks_through_batches_are_those_of_all_at_once,
+        ),
     ];
     for (name, test) in tests {
         suite.add(format!("{name}::cpu"), || test(&Device::select("cpu").map_err(text)?));
         suite.add_gpu(format!("{name}::gpu"), test);
     }
-    suite.add_gpu("gpu_and_cpu_see_the_same", gradients::gpu_and_cpu_see_the_same);
+    agreement::add(&mut suite);
+    receptive::add(&mut suite);
     suite.run()
 }

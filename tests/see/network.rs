@@ -1,85 +1,106 @@
-//! The networks that the views are tested on, with weights by rule.
+//! The networks that the views are tested on.
 
 use striate::data::{Normalization, Preprocessing};
 use striate::graph::ValueId;
 use striate::infer::Predictor;
 use striate::models::Model;
 use striate::nn::{BatchNorm2d, Builder, Conv2d, Linear};
-use striate::op::MaxPool2d;
+use striate::op::{LocalResponseNorm, MaxPool2d};
+use striate::rng::SplitMix64;
 use striate::see::Lens;
 use striate::{Device, Result, Tensor};
 
 /// Side of the pictures.
 pub const SIDE: usize = 8;
 
-/// The network of `tests/goldens/see.py`.
+/// Two convolutions, the second with batch norm and a residual; `tests/goldens/see.py` has the same.
 pub struct Net;
+
+/// Local response normalisation, max-pooling of windows that overlap, and branches that are joined; `tests/goldens/see.py` has
+/// the same.
+pub struct Branches;
 
 /// One linear layer on all numbers of a picture.
 pub struct Flat;
 
-impl Model for Net {
-    fn name(&self) -> String {
-        "net".into()
-    }
+/// A network for pictures of 3 x [`SIDE`] x [`SIDE`] with three classes, by what it is made of.
+macro_rules! small {
+    ($network:ident, $name:literal, $forward:expr) => {
+        impl Model for $network {
+            fn name(&self) -> String {
+                $name.into()
+            }
 
-    fn in_channels(&self) -> usize {
-        3
-    }
+            fn in_channels(&self) -> usize {
+                3
+            }
 
-    fn input_size(&self) -> [usize; 2] {
-        [SIDE; 2]
-    }
+            fn input_size(&self) -> [usize; 2] {
+                [SIDE; 2]
+            }
 
-    fn classes(&self) -> usize {
-        3
-    }
+            fn classes(&self) -> usize {
+                3
+            }
 
-    fn forward(&self, b: &mut Builder, images: ValueId) -> Result<ValueId> {
-        let conv = |in_channels, bias| Conv2d {
-            in_channels,
-            out_channels: 4,
-            kernel_size: [3, 3],
-            padding: [1, 1],
-            bias,
-            ..Default::default()
-        };
-        let block = b.scoped("block", |b| {
-            let x = b.conv2d("conv1", images, conv(3, true))?;
-            let x = b.relu(x)?;
-            let y = b.conv2d("conv2", x, conv(4, false))?;
-            let y = b.batch_norm2d("bn2", y, BatchNorm2d { num_features: 4, ..Default::default() })?;
-            let y = b.add(y, x)?;
-            b.relu(y)
-        })?;
-        let x = b.max_pool2d(block, MaxPool2d::default())?;
-        let x = b.global_avg_pool2d(x)?;
-        let x = b.flatten(x)?;
-        b.linear("fc", x, Linear { in_features: 4, out_features: 3, bias: true })
-    }
+            fn forward(&self, b: &mut Builder, images: ValueId) -> Result<ValueId> {
+                $forward(b, images)
+            }
+        }
+    };
 }
 
-impl Model for Flat {
-    fn name(&self) -> String {
-        "flat".into()
-    }
+small!(Net, "net", |b: &mut Builder, images| {
+    let block = b.scoped("block", |b| {
+        let x = b.conv2d("conv1", images, conv(3, 3, 4))?;
+        let x = b.relu(x)?;
+        let y = b.conv2d("conv2", x, Conv2d { bias: false, ..conv(3, 4, 4) })?;
+        let y = b.batch_norm2d("bn2", y, BatchNorm2d { num_features: 4, ..Default::default() })?;
+        let y = b.add(y, x)?;
+        b.relu(y)
+    })?;
+    let x = b.max_pool2d(block, MaxPool2d::default())?;
+    classifier(b, x)
+});
 
-    fn in_channels(&self) -> usize {
-        3
-    }
+small!(Branches, "branches", |b: &mut Builder, images| {
+    let x = b.conv2d("conv1", images, conv(3, 3, 6))?;
+    let x = b.relu(x)?;
+    let norm = LocalResponseNorm { size: 3, alpha: 0.5, ..Default::default() };
+    let x = b.scoped("norm", |b| b.local_response_norm(x, norm))?;
+    let overlapping = |stride, padding| MaxPool2d {
+        kernel_size: [3; 2],
+        stride: Some([stride; 2]),
+        padding: [padding; 2],
+        ceil_mode: true,
+    };
+    let x = b.scoped("pool", |b| b.max_pool2d(x, overlapping(2, 0)))?;
+    let block = b.scoped("block", |b| {
+        let first = b.conv2d("branch1", x, conv(1, 6, 2))?;
+        let second = b.conv2d("branch2", x, conv(3, 6, 3))?;
+        let third = b.max_pool2d(x, overlapping(1, 1))?;
+        let third = b.conv2d("branch3", third, conv(1, 6, 2))?;
+        let joined = b.concat(&[first, second, third])?;
+        b.relu(joined)
+    })?;
+    classifier(b, block)
+});
 
-    fn input_size(&self) -> [usize; 2] {
-        [SIDE; 2]
-    }
+small!(Flat, "flat", |b: &mut Builder, images| {
+    let x = b.flatten(images)?;
+    b.linear("fc", x, Linear { in_features: 3 * SIDE * SIDE, out_features: 3, bias: true })
+});
 
-    fn classes(&self) -> usize {
-        3
-    }
+fn conv(kernel: usize, in_channels: usize, out_channels: usize) -> Conv2d {
+    let (kernel_size, padding) = ([kernel; 2], [kernel / 2; 2]);
+    Conv2d { in_channels, out_channels, kernel_size, padding, ..Default::default() }
+}
 
-    fn forward(&self, b: &mut Builder, images: ValueId) -> Result<ValueId> {
-        let x = b.flatten(images)?;
-        b.linear("fc", x, Linear { in_features: 3 * SIDE * SIDE, out_features: 3, bias: true })
-    }
+fn classifier(b: &mut Builder, x: ValueId) -> Result<ValueId> {
+    let x = b.global_avg_pool2d(x)?;
+    let x = b.flatten(x)?;
+    let in_features = b.graph.shape(x)[1];
+    b.linear("fc", x, Linear { in_features, out_features: 3, bias: true })
 }
 
 /// Numbers by the rule of `tests/goldens/see.py`.
@@ -87,22 +108,57 @@ pub fn numbers(len: usize, seed: usize, scale: f32) -> Vec<f32> {
     (0..len).map(|i| ((i * 37 + seed * 11) % 101) as f32 - 50.0).map(|n| n / 64.0 * scale).collect()
 }
 
-/// Two pictures.
+/// Two pictures by the same rule.
 pub fn images() -> Vec<f32> {
     numbers(2 * 3 * SIDE * SIDE, 9, 2.0)
 }
 
-/// A model with weights by rule, three pictures at a time, so that a batch is never full of the two.
+/// So many pictures of noise, as the network takes them.
+pub fn noise(lens: &Lens, pictures: usize) -> Vec<f32> {
+    let mut random = SplitMix64::new(5);
+    (0..pictures * lens.image_len()).map(|_| random.normal() as f32).collect()
+}
+
+/// A model with weights by rule; three pictures at a time, so that a batch is never full of two.
 pub fn lens(device: &Device, model: &dyn Model) -> Result<Lens> {
-    let mut predictor = Predictor::new(&Device::select("cpu")?, model, [SIDE; 2], 1)?;
-    let weights = predictor.session().state_dict()?.into_iter().enumerate().map(|(i, (name, tensor))| {
-        let mut values = numbers(tensor.len(), i + 1, 0.5);
+    let mut number = 0;
+    lens_of(device, model, SIDE, 3, |name, len, _| {
+        number += 1;
+        let mut values = numbers(len, number, 0.5);
         if name.ends_with("var") {
             values.iter_mut().for_each(|n| *n = n.abs() + 0.5);
         }
+        values
+    })
+}
+
+/// A model as it is before training, but for running statistics and biases of some size.
+pub fn untrained(device: &Device, model: &dyn Model, side: usize) -> Result<Lens> {
+    let mut random = SplitMix64::new(2);
+    lens_of(device, model, side, 24, |name, len, first| match name {
+        _ if name.ends_with("var") => (0..len).map(|_| 0.5 + random.unit() as f32).collect(),
+        _ if name.ends_with("mean") || name.ends_with("bias") => {
+            (0..len).map(|_| 0.2 * random.normal() as f32).collect()
+        }
+        _ => first.to_vec(),
+    })
+}
+
+/// A model with weights by name, length and what they are before training.
+fn lens_of(
+    device: &Device,
+    model: &dyn Model,
+    side: usize,
+    batch: usize,
+    mut weigh: impl FnMut(&str, usize, &[f32]) -> Vec<f32>,
+) -> Result<Lens> {
+    let mut predictor = Predictor::new(&Device::select("cpu")?, model, [side; 2], 1)?;
+    predictor.session().initialize(1)?;
+    let weights = predictor.session().state_dict()?.into_iter().map(|(name, tensor)| {
+        let values = weigh(&name, tensor.len(), tensor.as_f32());
         Ok((name, Tensor::f32(tensor.shape(), values)?))
     });
     let weights = weights.collect::<Result<_>>()?;
     let normalization = Normalization { mean: vec![0.5, 0.4, 0.3], std: vec![0.25, 0.2, 0.3] };
-    Lens::new(device, model, weights, Preprocessing { size: [SIDE; 2], resize: None, normalization }, 3)
+    Lens::new(device, model, weights, Preprocessing { size: [side; 2], resize: None, normalization }, batch)
 }

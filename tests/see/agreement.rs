@@ -1,0 +1,89 @@
+//! Every view computed on the GPU and on the CPU: the same numbers, up to rounding.
+
+use crate::close;
+use crate::common::{Outcome, Suite, text};
+use crate::network::{Branches, noise, untrained};
+use striate::graph::ReluRule;
+use striate::models::{CifarResNet, Model, Shortcut};
+use striate::see::{
+    Ascent, Fill, Lens, Occlusion, SmoothGrad, effective_field, grad_cam, input_gradients,
+    integrated_gradients, smooth_grad,
+};
+use striate::{Device, Result, Tensor};
+
+/// What a view gives for a lens and pictures.
+type View = fn(&Lens, &[f32]) -> Result<Vec<Tensor>>;
+
+/// Pictures, and the class that each is asked about.
+const CLASSES: [usize; 4] = [0, 2, 1, 2];
+
+const VIEWS: &[(&str, View)] = &[
+    ("activations", |lens, images| lens.activations(images, &names(lens))),
+    ("features", |lens, images| Ok(vec![lens.features(images)?, lens.probabilities(images)?])),
+    ("input_gradients", |lens, images| Ok(vec![input_gradients(lens, images, &CLASSES, ReluRule::Exact)?])),
+    ("guided_backpropagation", |lens, images| {
+        Ok(vec![input_gradients(lens, images, &CLASSES, ReluRule::Guided)?])
+    }),
+    ("smooth_grad", |lens, images| {
+        let smooth = SmoothGrad { samples: 4, noise: 0.1, seed: 7 };
+        Ok(vec![smooth_grad(lens, images, &CLASSES, &smooth)?])
+    }),
+    ("integrated_gradients", |lens, images| {
+        let found = integrated_gradients(lens, images, &CLASSES, 8)?;
+        Ok(vec![found.contributions, Tensor::f32([CLASSES.len()], found.differences)?])
+    }),
+    ("grad_cam", |lens, images| {
+        let layers = names(lens).into_iter().filter(|name| lens.layer(name).unwrap().shape.len() == 3);
+        layers.map(|layer| grad_cam(lens, images, &CLASSES, layer)).collect()
+    }),
+    ("occlusion", |lens, images| {
+        let mut classifier = lens.classifier()?;
+        let image = &images[..lens.image_len()];
+        let fills = [Fill::Grey, Fill::Mean, Fill::Blur];
+        let maps = fills.map(|fill| {
+            let occlusion = Occlusion { patch: 3, stride: 2, fill };
+            Ok(occlusion.map(lens, &mut classifier, image, None)?.probabilities)
+        });
+        maps.into_iter().collect()
+    }),
+    ("ascent", |lens, _| {
+        let ascent = Ascent { scales: 2, steps: 3, seed: 3, ..Ascent::default() };
+        let made = ascent.run(lens, Lens::LOGITS, &[0, 1, 2])?;
+        Ok(vec![made.images, Tensor::f32([3], made.after)?])
+    }),
+    ("effective_fields", |lens, images| {
+        names(lens)
+            .into_iter()
+            .map(|layer| Ok(effective_field(lens, images, layer, None)?.magnitude))
+            .collect()
+    }),
+];
+
+fn names(lens: &Lens) -> Vec<&str> {
+    lens.layers().iter().map(|layer| layer.name.as_str()).collect()
+}
+
+/// A row for each view of each of two networks.
+pub fn add(suite: &mut Suite) {
+    let resnet = CifarResNet { blocks: 1, shortcut: Shortcut::Projected, in_channels: 3, classes: 3 };
+    for (view, see) in VIEWS {
+        suite.add_gpu(format!("same_on_gpu_and_cpu::{view}::resnet8"), move |gpu| {
+            agree(gpu, &resnet, 12, *see)
+        });
+        suite.add_gpu(format!("same_on_gpu_and_cpu::{view}::branches"), |gpu| agree(gpu, &Branches, 8, *see));
+    }
+}
+
+fn agree(gpu: &Device, model: &dyn Model, side: usize, see: View) -> Outcome {
+    let seen = |device: &Device| {
+        let lens = untrained(device, model, side)?;
+        see(&lens, &noise(&lens, CLASSES.len()))
+    };
+    let cpu = Device::select("cpu").map_err(text)?;
+    let (found, expected) = (seen(gpu).map_err(text)?, seen(&cpu).map_err(text)?);
+    for (number, (found, expected)) in found.iter().zip(&expected).enumerate() {
+        assert_eq!(found.shape(), expected.shape());
+        close(&format!("result {number}"), found.as_f32(), expected.as_f32(), 2e-5)?;
+    }
+    Ok(())
+}
