@@ -53,13 +53,33 @@ impl Ascent {
     ///
     /// [`Error::Argument`] if there is no such layer or channel, or scales or steps are 0.
     pub fn run(&self, lens: &Lens, layer: &str, channels: &[usize]) -> Result<Ascended> {
+        self.run_watched(lens, layer, channels, &mut || ())
+    }
+
+    /// The same, with a call after each of the `scales * steps` steps.
+    ///
+    /// # Errors
+    ///
+    /// As [`run`](Self::run).
+    pub fn run_watched(
+        &self,
+        lens: &Lens,
+        layer: &str,
+        channels: &[usize],
+        stepped: &mut dyn FnMut(),
+    ) -> Result<Ascended> {
         for (name, value) in [("scales", self.scales), ("steps", self.steps), ("channels", channels.len())] {
             if value == 0 {
                 return Err(Error::argument(name, "must be above 0, and is 0"));
             }
         }
-        let mut unit =
-            UnitProbe { lens, channels, gradients: lens.gradients(layer, &[Lens::IMAGES], ReluRule::Exact)? };
+        let mut unit = UnitProbe {
+            lens,
+            channels,
+            gradients: lens.gradients(layer, &[Lens::IMAGES], ReluRule::Exact)?,
+            layer,
+            before_relu: None,
+        };
         let mut sketches: Vec<Sketch> =
             channels.iter().map(|channel| Sketch::new(lens, self.seed, *channel)).collect();
         let before = unit.means(lens.layer(layer)?, &sketches)?;
@@ -68,13 +88,14 @@ impl Ascent {
             for _ in 0..self.steps {
                 let shifts: Vec<[usize; 2]> =
                     sketches.iter_mut().map(|sketch| sketch.random_shift(self.jitter)).collect();
-                let directions = unit.ask(&sketches, &shifts)?.swap_remove(1);
-                let directions = directions.as_f32().par_chunks_exact(lens.image_len());
+                let directions = unit.directions(&sketches, &shifts)?;
+                let directions = directions.par_chunks_exact(lens.image_len());
                 sketches.par_iter_mut().zip(shifts).zip(directions).for_each(
                     |((sketch, shift), gradient)| {
                         sketch.step(self, lens, shift, gradient, smoothing);
                     },
                 );
+                stepped();
             }
         }
         let after = unit.means(lens.layer(layer)?, &sketches)?;
@@ -89,9 +110,37 @@ struct UnitProbe<'a> {
     lens: &'a Lens,
     channels: &'a [usize],
     gradients: Gradients,
+    layer: &'a str,
+    /// Those of what the layer's ReLU takes, made when the first unit needs them.
+    before_relu: Option<Gradients>,
 }
 
 impl UnitProbe<'_> {
+    /// The gradient of each sketch's unit at the moved sketch. A unit that gives nothing has none: there, that of what its ReLU takes.
+    fn directions(&mut self, sketches: &[Sketch], shifts: &[[usize; 2]]) -> Result<Vec<f32>> {
+        let mut directions = self.ask(sketches, shifts)?.swap_remove(1).into_f32();
+        let len = self.lens.image_len();
+        let silent = |(_, gradient): &(usize, &[f32])| gradient.iter().all(|number| *number == 0.0);
+        let silent: Vec<usize> =
+            directions.chunks_exact(len).enumerate().filter(silent).map(|(unit, _)| unit).collect();
+        if silent.is_empty() {
+            return Ok(directions);
+        }
+        if self.before_relu.is_none() {
+            self.before_relu = self.lens.gradients_before_relu(self.layer)?;
+        }
+        if let Some(before_relu) = &mut self.before_relu {
+            let images: Vec<f32> =
+                silent.iter().flat_map(|unit| sketches[*unit].image(self.lens, shifts[*unit])).collect();
+            let channels: Vec<usize> = silent.iter().map(|unit| self.channels[*unit]).collect();
+            let found = before_relu.run(&images, &channels)?.swap_remove(1);
+            for (unit, gradient) in silent.iter().zip(found.as_f32().chunks_exact(len)) {
+                directions[unit * len..][..len].copy_from_slice(gradient);
+            }
+        }
+        Ok(directions)
+    }
+
     /// What the layer gives for the sketches, and the gradients of their units.
     fn ask(&mut self, sketches: &[Sketch], shifts: &[[usize; 2]]) -> Result<Vec<Tensor>> {
         let moved: Vec<Vec<f32>> =

@@ -237,8 +237,29 @@ impl Lens {
     /// As [`layer`](Self::layer); [`Error::Argument`] if a layer of `wrt` has no influence;
     /// [`Error::TooLarge`] if a batch does not fit the device.
     pub fn gradients(&self, of: &str, wrt: &[&str], rule: ReluRule) -> Result<Gradients> {
+        self.gradients_in(self.graph.clone(), self.layer(of)?.clone(), wrt, rule)
+    }
+
+    /// Exact [`gradients`](Self::gradients) with respect to the pictures of what the ReLU at the end of a layer takes, not of what it
+    /// gives: a unit that gives 0 everywhere still has them. `None` if no ReLU is there.
+    pub(super) fn gradients_before_relu(&self, of: &str) -> Result<Option<Gradients>> {
         let mut graph = self.graph.clone();
-        let layer = self.layer(of)?.clone();
+        let layer = self.layer(of)?;
+        let value = before_relu(&mut graph, layer.value)?;
+        if value == layer.value {
+            return Ok(None);
+        }
+        let layer = Layer { value, ..layer.clone() };
+        self.gradients_in(graph, layer, &[Self::IMAGES], ReluRule::Exact).map(Some)
+    }
+
+    fn gradients_in(
+        &self,
+        mut graph: Graph,
+        layer: Layer,
+        wrt: &[&str],
+        rule: ReluRule,
+    ) -> Result<Gradients> {
         let ty = graph.value(layer.value).ty.clone();
         let upstream = graph.in_phase(Phase::Backward, |graph| graph.input(Gradients::UPSTREAM, ty))?;
         let values = wrt.iter().map(|name| self.value(name)).collect::<Result<Vec<ValueId>>>()?;
@@ -248,7 +269,7 @@ impl Lens {
             outputs.push(gradient.ok_or_else(|| {
                 Error::argument(
                     "layer",
-                    format!("{name} has no influence on {of}; give one that comes before it"),
+                    format!("{name} has no influence on {}; give one that comes before it", layer.name),
                 )
             })?);
         }
@@ -279,6 +300,20 @@ impl Lens {
             session.write(&name, tensor)?;
         }
         Ok(Probe::new(session, self.model.clone(), self.batch, self.image_len(), shapes))
+    }
+}
+
+/// What a value would be without the ReLUs it comes from; where branches are joined, without theirs.
+fn before_relu(graph: &mut Graph, value: ValueId) -> Result<ValueId> {
+    let producer = graph.nodes().iter().find(|node| node.outputs[0] == value).cloned();
+    match producer {
+        Some(node) if matches!(node.op, Op::Relu(_)) => Ok(node.inputs[0]),
+        Some(node) if matches!(node.op, Op::Concat(_)) => {
+            let inputs =
+                node.inputs.iter().map(|v| before_relu(graph, *v)).collect::<Result<Vec<ValueId>>>()?;
+            if inputs == node.inputs { Ok(value) } else { Ok(graph.apply(node.op, &inputs)?[0]) }
+        }
+        _ => Ok(value),
     }
 }
 

@@ -157,7 +157,7 @@ fn a_browser_shows_the_page(browser: &Browser) -> Outcome {
             seen["shown"].as_array().unwrap().iter().map(|s| s.as_str().unwrap()).collect();
         // At first, another layer by mouse, another channel by mouse, the next by keyboard, the last, a picture.
         let expected = [
-            "unit-conv1-0 picture-0",
+            "unit-relu-0 picture-0",
             "unit-layer2-0 picture-0",
             "unit-layer2-1 picture-0",
             "unit-layer2-2 picture-0",

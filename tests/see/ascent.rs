@@ -1,7 +1,7 @@
 //! Gradient ascent.
 
 use crate::common::{Outcome, text};
-use crate::network::{Net, lens};
+use crate::network::{Net, lens, silent};
 use striate::Device;
 use striate::see::{Ascent, Lens};
 
@@ -17,6 +17,20 @@ pub fn ascent_raises_what_it_climbs(device: &Device) -> Outcome {
                     return Err(format!("{layer} {channel}, seed {seed}: from {before} to {after}"));
                 }
             }
+        }
+    }
+    Ok(())
+}
+
+/// A unit that gives nothing for noise has no gradient there, and is still found a picture for.
+pub fn ascent_wakes_silent_units(device: &Device) -> Outcome {
+    let lens = silent(device).map_err(text)?;
+    for seed in 0..20 {
+        let ascent = Ascent { scales: 2, steps: 12, jitter: 1, seed, ..Ascent::default() };
+        let made = ascent.run(&lens, "block", &[1, 2, 3]).map_err(text)?;
+        assert_eq!(made.before, [0.0; 3], "the units are not silent on noise");
+        if made.after.iter().any(|after| *after <= 0.0) {
+            return Err(format!("seed {seed}: to {:?}", made.after));
         }
     }
     Ok(())

@@ -44,6 +44,7 @@ fn main() -> ExitCode {
             gradients::smooth_gradients_of_a_linear_network_are_its_weights,
         ),
         ("ascent_raises_what_it_climbs", ascent::ascent_raises_what_it_climbs),
+        ("ascent_wakes_silent_units", ascent::ascent_wakes_silent_units),
         ("ascent_is_reproducible", ascent::ascent_is_reproducible),
         ("one_channel_is_a_part_of_all", receptive::one_channel_is_a_part_of_all),
         (

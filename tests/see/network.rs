@@ -20,6 +20,9 @@ pub struct Net;
 /// the same.
 pub struct Branches;
 
+/// Branches that end with ReLUs and are joined.
+pub struct Rectified;
+
 /// One linear layer on all numbers of a picture.
 pub struct Flat;
 
@@ -86,6 +89,16 @@ small!(Branches, "branches", |b: &mut Builder, images| {
     classifier(b, block)
 });
 
+small!(Rectified, "rectified", |b: &mut Builder, images| {
+    let block = b.scoped("block", |b| {
+        let first = b.conv2d("branch1", images, conv(1, 3, 2))?;
+        let second = b.conv2d("branch2", images, conv(3, 3, 2))?;
+        let branches = [b.relu(first)?, b.relu(second)?];
+        b.concat(&branches)
+    })?;
+    classifier(b, block)
+});
+
 small!(Flat, "flat", |b: &mut Builder, images| {
     let x = b.flatten(images)?;
     b.linear("fc", x, Linear { in_features: 3 * SIDE * SIDE, out_features: 3, bias: true })
@@ -129,6 +142,15 @@ pub fn lens(device: &Device, model: &dyn Model) -> Result<Lens> {
             values.iter_mut().for_each(|n| *n = n.abs() + 0.5);
         }
         values
+    })
+}
+
+/// [`Rectified`] with biases that keep its units from giving anything for pictures near grey.
+pub fn silent(device: &Device) -> Result<Lens> {
+    let mut number = 0;
+    lens_of(device, &Rectified, SIDE, 3, |name, len, _| {
+        number += 1;
+        if name.ends_with("bias") { vec![-0.6; len] } else { numbers(len, number, 0.25) }
     })
 }
 

@@ -49,15 +49,15 @@ impl View for Ascent {
         let lens = &scene.subject.lens;
         let Self { scales, steps, rate, jitter, blur, decay, seed, .. } = *self;
         let climb = Climb { scales, steps, rate, jitter, blur, decay, seed };
-        scene.progress.begin("gradient ascent", self.layer.len());
+        scene.progress.begin("gradient ascent", self.layer.len() * scales * steps);
         let mut made = Vec::new();
         for layer in &self.layer {
             let channels: Vec<usize> = match self.channel.is_empty() {
                 true => (0..lens.layer(layer)?.channels().min(self.most)).collect(),
                 false => self.channel.clone(),
             };
-            made.push((layer, climb.run(lens, layer, &channels)?, channels));
-            scene.progress.step();
+            let pictures = climb.run_watched(lens, layer, &channels, &mut || scene.progress.step())?;
+            made.push((layer, pictures, channels));
         }
         let mut album = scene.album("ascent", format!("What units of {} respond to", lens.model()))?;
         let mut plates = Vec::new();
@@ -85,7 +85,7 @@ impl View for Ascent {
             plates.extend(of_this);
         }
         let record = album.finish(format!(
-            "Each picture was noise and went up the gradient of the mean activation of one channel, or of a class's logit; the number over it is what that came to. {scales} scales from coarse to fine with {steps} steps each of {rate}; moved by up to {jitter} pixels, smoothed by {blur} pixels and pulled to grey by {decay} at each step; seed {seed}. Drawn with full contrast.",
+            "Each picture was noise and went up the gradient of the mean activation of one channel, or of a class's logit; the number over it is what that came to. (Where the channel gives nothing, what its ReLU takes is climbed.) {scales} scales from coarse to fine with {steps} steps each of {rate}; moved by up to {jitter} pixels, smoothed by {blur} pixels and pulled to grey by {decay} at each step; seed {seed}. Drawn with full contrast.",
         ))?;
         Ok(Shown { record, plates })
     }

@@ -8,10 +8,10 @@ use striate::see::{Fill, Occlusion as Sliding, OcclusionMap};
 
 #[derive(clap::Args)]
 pub struct Occlusion {
-    /// Side of the patch in pixels [default: a quarter of the picture]
+    /// Side of the patch in pixels [default: a quarter of the picture, or more, up to half, where that changes nothing]
     #[arg(long, value_name = "PIXELS")]
     patch: Option<usize>,
-    /// Pixels from one place of the patch to the next [default: a quarter of the patch]
+    /// Pixels from one place of the patch to the next [default: a quarter of the (smallest) patch]
     #[arg(long, value_name = "PIXELS")]
     stride: Option<usize>,
     /// What the patch covers with
@@ -46,23 +46,28 @@ impl View for Occlusion {
             FillFlag::Mean => (Fill::Mean, "the picture's mean colour"),
             FillFlag::Blur => (Fill::Blur, "the picture itself, blurred"),
         };
-        let patch = self.patch.unwrap_or((height.min(width) / 4).max(1));
-        let stride = self.stride.unwrap_or((patch / 4).max(1));
-        let sliding = Sliding { patch, stride, fill };
+        let patches = match self.patch {
+            Some(patch) => vec![patch],
+            None => [2, 3, 4].map(|eighths| (height.min(width) * eighths / 8).max(1)).to_vec(),
+        };
+        let stride = self.stride.unwrap_or((patches[0] / 4).max(1));
+        let slidings: Vec<Sliding> = patches.iter().map(|&patch| Sliding { patch, stride, fill }).collect();
         scene.progress.begin("occlusion", pictures.len());
         let mut classifier = lens.classifier()?;
         let mut maps = Vec::new();
         for number in 0..pictures.len() {
-            maps.push(sliding.map(lens, &mut classifier, pictures.image(number), self.class)?);
+            maps.push(slide(&slidings, |sliding| {
+                sliding.map(lens, &mut classifier, pictures.image(number), self.class)
+            })?);
             scene.progress.step();
         }
         let mut album = scene.album("occlusion", format!("Where {} looks: occlusion", lens.model()))?;
         let mut plates = Vec::new();
-        for (number, map) in maps.iter().enumerate() {
+        for (number, (Sliding { patch, .. }, map)) in maps.iter().enumerate() {
             let (name, class) = (&pictures.names[number], subject.class(map.class));
             let percent = 100.0 * map.uncovered;
             let title = format!("{class}: {percent:.1} % uncovered; {patch}-pixel patch every {stride}");
-            let of_this = draw(scene, &sliding, map, number);
+            let of_this = draw(scene, [*patch, stride], map, number);
             let drawn = sheet(&title, &of_this, SIDE, of_this.len());
             album.png(&format!("occlusion-{number}.png"), format!("{name}: {class}"), &drawn)?;
             let about = format!(
@@ -73,27 +78,50 @@ impl View for Occlusion {
             plates.extend(of_this.into_iter().skip(1));
         }
         let caption = format!(
-            "A patch of {patch} x {patch} pixels covers each picture with {with}, on the middle of every cell of {stride} x {stride}; a cell's colour is how likely the class then is. Dark is where covering makes it unlikely: what it is told by. One scale for each picture, over it, of at least {SPAN}. ({} places each, {} at a time.)",
-            sliding.cells([height, width]).iter().product::<usize>(),
+            "A square patch, its side in pixels given over each map, covers each picture with {with}, on the middle of every cell of {stride} x {stride}; a cell's colour is how likely the class then is. Dark is where covering makes it unlikely: what it is told by. {}One scale for each picture, over it, of at least {SPAN}. ({} places each, {} at a time.)",
+            if patches.len() > 1 {
+                format!(
+                    "Where a small patch changes it by less than {SPAN} everywhere, a larger one is taken. "
+                )
+            } else {
+                String::new()
+            },
+            slidings[0].cells([height, width]).iter().product::<usize>(),
             lens.batch()
         );
         Ok(Shown { record: album.finish(caption)?, plates })
     }
 }
 
+/// What the first patch that matters somewhere did, or the last one.
+fn slide(
+    slidings: &[Sliding],
+    mut map: impl FnMut(&Sliding) -> Result<OcclusionMap>,
+) -> Result<(Sliding, OcclusionMap)> {
+    let (last, smaller) = slidings.split_last().expect("there is a patch");
+    for sliding in smaller {
+        let map = map(sliding)?;
+        let [low, high] = canvas::extremes(map.probabilities.as_f32());
+        if high - low >= SPAN {
+            return Ok((*sliding, map));
+        }
+    }
+    Ok((*last, map(last)?))
+}
+
 /// The picture, the map, and the map on the picture.
-fn draw(scene: &Scene<'_>, sliding: &Sliding, map: &OcclusionMap, number: usize) -> [Plate; 3] {
+fn draw(scene: &Scene<'_>, [patch, stride]: [usize; 2], map: &OcclusionMap, number: usize) -> [Plate; 3] {
     let numbers = map.probabilities.as_f32();
     let [low, high] = canvas::extremes(numbers);
     let scale = Scale::range(low.min((high - SPAN).max(0.0)), high);
     let photo = scene.subject.photo(scene.pictures, number);
     let heat = scale.draw(numbers, map.probabilities.shape()[1]);
-    let heat = canvas::cover(&heat, sliding.stride as u32, &photo);
+    let heat = canvas::cover(&heat, stride as u32, &photo);
     let laid_over = canvas::overlay(&photo, &heat, 0.6);
     let plate = |picture, label: &str| Plate::new(Of::Picture(number), "Covered there", picture, label);
     [
         plate(photo, label(&scene.pictures.names[number])),
-        plate(heat, &scale.describe()),
+        plate(heat, &format!("patch {patch}: {}", scale.describe())),
         plate(laid_over, &format!("overlaid: {}", scene.subject.class(map.class))),
     ]
 }

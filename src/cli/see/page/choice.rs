@@ -1,6 +1,6 @@
 //! What of a network and of many pictures is shown.
 
-use striate::see::{Lens, MapConfig, Pictures};
+use striate::see::{Layer, Lens, MapConfig, Pictures};
 use striate::{Error, Result};
 
 /// The same pictures with `count` of different classes first, where classes are known.
@@ -13,29 +13,41 @@ pub fn examples_first(pictures: Pictures, count: usize) -> Pictures {
     pictures.pick(&first)
 }
 
-/// The layers asked for, or of all: the first convolution, and the last layer or block of each size of picture.
+/// The layers asked for, or of all: the first convolution with what follows it, and the last layer or block of each size of picture.
 pub fn layers(lens: &Lens, asked: &[String]) -> Result<Vec<String>> {
     if !asked.is_empty() {
         asked.iter().try_for_each(|name| lens.layer(name).map(drop))?;
         return Ok(asked.to_vec());
     }
     let with_places = || lens.layers().iter().filter(|layer| layer.shape.len() == 3 && layer.pixels() > 1);
-    let mut chosen: Vec<&striate::see::Layer> = Vec::new();
+    let mut chosen: Vec<&Layer> = Vec::new();
     for layer in with_places().filter(|layer| !layer.name.contains('.')) {
         // A later one of the same size takes the place of an earlier one.
         chosen.retain(|other| other.shape[1..] != layer.shape[1..]);
         chosen.push(layer);
     }
-    let first = with_places().find(|layer| layer.filters.is_some());
-    let holds = |block: &str, name: &str| {
-        name.strip_prefix(block).is_some_and(|rest| rest.is_empty() || rest.starts_with('.'))
-    };
-    let first = first.filter(|first| !chosen.iter().any(|other| holds(&other.name, &first.name)));
+    let first = with_places().find(|layer| layer.filters.is_some()).map(|layer| after_stem(lens, layer));
+    let first = first.filter(|first| !chosen.iter().any(|other| is_in(&first.name, &other.name)));
     let names: Vec<String> = first.into_iter().chain(chosen).map(|layer| layer.name.clone()).collect();
     match names.is_empty() {
         true => Err(Error::argument("layer", format!("no layer of {} has height and width", lens.model()))),
         false => Ok(names),
     }
+}
+
+/// Whether a layer is a block, or a part of it.
+fn is_in(layer: &str, block: &str) -> bool {
+    layer.strip_prefix(block).is_some_and(|rest| rest.is_empty() || rest.starts_with('.'))
+}
+
+/// The last of the single layers that follow a convolution and change no shape, such as its batch norm and its ReLU: what they give
+/// says more than numbers of both signs.
+fn after_stem<'a>(lens: &'a Lens, convolution: &'a Layer) -> &'a Layer {
+    let layers = lens.layers();
+    let is_block = |name: &str| layers.iter().any(|other| other.name != name && is_in(&other.name, name));
+    let from = layers.iter().position(|layer| layer.name == convolution.name).unwrap_or(0);
+    let same = |layer: &&Layer| layer.shape == convolution.shape && !is_block(&layer.name);
+    layers[from..].iter().take_while(same).last().unwrap_or(convolution)
 }
 
 /// The perplexity of a map of so many pictures, the usual one if there are enough; `None` for fewer than a map makes sense for.
