@@ -164,6 +164,7 @@ fn apart(device: Device) -> Device {
 fn main() -> std::process::ExitCode {
     let mut suite = Suite::new();
     let resnet8 = || by_name("resnet8", 3, 10).map_err(text);
+    let resnet50 = || by_name("resnet50", 3, 10).map_err(text);
     for name in ["cpu", "cpu-reference"] {
         let device = move || Device::select(name).map_err(text);
         suite.add(format!("resnet8::{name}"), move || a_network(&*resnet8()?, &device()?));
@@ -173,6 +174,8 @@ fn main() -> std::process::ExitCode {
         suite.add(format!("random_graphs_not_fused::{name}"), move || random_graphs(&apart(device()?)));
     }
     suite.add_gpu("resnet8::gpu", move |device| a_network(&*resnet8()?, device));
+    suite.add("bottlenecks::cpu", move || a_network(&*resnet50()?, &Device::select("cpu").map_err(text)?));
+    suite.add_gpu("bottlenecks::gpu", move |device| a_network(&*resnet50()?, device));
     suite.add_gpu("resnet8_not_fused::gpu", move |device| a_network(&*resnet8()?, &apart(device.clone())));
     suite.add_gpu("dropout::gpu", |device| a_network(&Dropping, device));
     suite.add_gpu("random_graphs::gpu", random_graphs);

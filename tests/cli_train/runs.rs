@@ -130,27 +130,39 @@ fn a_reader_that_has_seen_enough_is_no_error() {
     assert!(message.contains("standard output") && message.lines().count() == 1, "{message}");
 }
 
+/// A run into a folder of its own: the weights, the bytes that were foretold, what was said.
+fn run(place: &Place, out: &str, flags: &[&str]) -> (Vec<u8>, u64, String) {
+    let out = place.path(out);
+    let output = place.train(&[&["--out", out.to_str().unwrap()], flags].concat()).output().unwrap();
+    let note = text(&output.stderr);
+    assert!(output.status.success(), "{flags:?}: {note}");
+    let config: Value = serde_json::from_slice(&std::fs::read(out.join("config.json")).unwrap()).unwrap();
+    let bytes = config["device"]["memory_bytes"].as_u64().unwrap();
+    (std::fs::read(out.join("model.safetensors")).unwrap(), bytes, note)
+}
+
 #[test]
 fn saving_memory_by_recomputation_changes_no_weight() {
     let place = Place::new();
-    let run = |out: &str, flags: &[&str]| {
-        let out = place.path(out);
-        let output = place.train(&[&["--out", out.to_str().unwrap()], flags].concat()).output().unwrap();
-        let note = text(&output.stderr);
-        assert!(output.status.success(), "{flags:?}: {note}");
-        let config: Value = serde_json::from_slice(&std::fs::read(out.join("config.json")).unwrap()).unwrap();
-        let bytes = config["device"]["memory_bytes"].as_u64().unwrap();
-        (std::fs::read(out.join("model.safetensors")).unwrap(), bytes, note)
-    };
-    let (kept, all, note) = run("a", &["--batch", "8"]);
+    let (kept, all, note) = run(&place, "a", &["--batch", "8"]);
     assert_eq!(note, "");
-    let (computed, less, _) = run("b", &["--batch", "8", "--recompute"]);
+    let (computed, less, _) = run(&place, "b", &["--batch", "8", "--recompute"]);
     assert!(computed == kept && less < all, "{less} of {all} bytes, or other weights");
 
-    let limit = |bytes: u64| bytes.to_string();
-    let (model, taken, note) = run("c", &["--batch", "8", "--memory", &limit(all)]);
+    let (model, taken, note) = run(&place, "c", &["--batch", "8", "--memory", &all.to_string()]);
     assert!(model == kept && taken == all && note.ends_with("as it is\n"), "{note}");
-    let (model, taken, note) = run("d", &["--batch", "8", "--memory", &limit(all - 1)]);
+    let (model, taken, note) = run(&place, "d", &["--batch", "8", "--memory", &(all - 1).to_string()]);
     assert!(model == kept && taken == less && note.ends_with("with recomputation\n"), "{note}");
     place.refused(&["--memory", "10k"], &["--memory: nothing keeps a step to 10.0 KiB, the least is "]);
+}
+
+#[test]
+fn what_recomputation_does_not_save_micro_batches_do() {
+    let place = Place::of(32, 10, 16);
+    let (_, less, _) = run(&place, "a", &["--batch", "32", "--recompute"]);
+    let (parts, least, _) = run(&place, "b", &["--batch", "32", "--recompute", "--accumulate", "2"]);
+    assert!(least < less, "{least} of {less} bytes");
+    let (model, taken, note) = run(&place, "c", &["--batch", "32", "--memory", &least.to_string()]);
+    assert!(model == parts && taken == least, "{taken} of {least} bytes: {note}");
+    assert!(note.ends_with("with recomputation and in 2 micro-batches\n"), "{note}");
 }
