@@ -17,70 +17,15 @@
 // a time, so that small pictures keep all of them busy. With `quads` (here {{ quads }}), four pixels at a time.
 // Dispatch: the stats kernels, ceil(channels / 64); the others, a workgroup for each (s, c), s outermost.
 
-struct BatchNorm { batch: u32, channels: u32, pixels: u32, slices: u32, images_per_slice: u32, width: u32, eps: f32, epilogue: u32, fixed: u32 }
-
-{%- set value = 'vec4f' if quads else 'f32' %}
-@group(0) @binding(0) var<uniform> params: BatchNorm;
-@group(0) @binding(1) var<storage, read> x: array<{{ value }}>;
-@group(0) @binding(2) var<storage, read_write> partial_out: array<f32>;
-
-// What a workgroup and a lane are for.
-struct Share { c: u32, first: u32, end: u32, start: u32, step: u32, column: u32, columns: u32 }
-
-fn share(which: u32, lane: u32) -> Share {
-    let s = which / params.channels;
-    let first = s * params.images_per_slice;
-    return Share(
-        which - s * params.channels,
-        first,
-        min(first + params.images_per_slice, params.batch),
-        first + lane / params.width,
-        64u / params.width,
-        lane % params.width,
-        params.pixels{{ ' / 4u' if quads }},
-    );
-}
-
-fn total(v: {{ value }}) -> f32 {
-    return {{ 'v.x + v.y + v.z + v.w' if quads else 'v' }};
-}
-
-struct Moments { count: f32, mean: f32, m2: f32 }
-
-fn merge(a: Moments, b: Moments) -> Moments {
-    let count = a.count + b.count;
-    if (count == 0.0) { return a; }
-    let part = b.count / count;
-    let apart = b.mean - a.mean;
-    return Moments(count, a.mean + apart * part, a.m2 + b.m2 + apart * apart * a.count * part);
-}
+// uses batch_norm_sums.wgsl
 
 var<workgroup> moments: array<Moments, 64>;
 
-@compute @workgroup_size(64)
+@compute @workgroup_size({{ threads }})
 fn batch_norm_partial(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) groups: vec3u, @builtin(local_invocation_index) lane: u32) {
     let which = workgroup_index(group, groups);
     if (which >= params.slices * params.channels) { return; } // uniform: the whole workgroup leaves
-    let own = share(which, lane);
-    var count = 0.0;
-    var sum = {{ value }}();
-    var squares = {{ value }}();
-    var shift = 0.0;
-    if (own.start < own.end && own.column < own.columns) {
-        shift = x[(own.start * params.channels + own.c) * own.columns + own.column]{{ '.x' if quads }};
-    }
-    for (var n = own.start; n < own.end; n += own.step) {
-        let plane = (n * params.channels + own.c) * own.columns;
-        for (var p = own.column; p < own.columns; p += params.width) {
-            let d = x[plane + p] - shift;
-            count += {{ '4.0' if quads else '1.0' }};
-            sum += d;
-            squares = fma(d, d, squares);
-        }
-    }
-    let all = total(sum);
-    let off = all / max(count, 1.0);
-    moments[lane] = Moments(count, shift + off, max(total(squares) - all * off, 0.0));
+    moments[lane] = moments_of(share(which, lane, {{ threads }}u));
     for (var half = 32u; half > 0u; half /= 2u) {
         workgroupBarrier();
         if (lane < half) { moments[lane] = merge(moments[lane], moments[lane + half]); }
@@ -96,9 +41,9 @@ fn batch_norm_partial(@builtin(workgroup_id) group: vec3u, @builtin(num_workgrou
 @group(0) @binding(2) var<storage, read_write> mean_out: array<f32>;
 @group(0) @binding(3) var<storage, read_write> var_out: array<f32>;
 
-@compute @workgroup_size(64)
+@compute @workgroup_size({{ threads }})
 fn batch_norm_stats(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) groups: vec3u, @builtin(local_invocation_index) lane: u32) {
-    let c = workgroup_index(group, groups) * 64u + lane;
+    let c = workgroup_index(group, groups) * {{ threads }}u + lane;
     if (c >= params.channels) { return; }
     var all = Moments(0.0, 0.0, 0.0);
     for (var s = 0u; s < params.slices; s++) {
@@ -109,27 +54,14 @@ fn batch_norm_stats(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups
     var_out[c] = all.m2 / all.count;
 }
 
-@group(0) @binding(2) var<storage, read> mean: array<f32>;
-@group(0) @binding(3) var<storage, read> variance: array<f32>;
-@group(0) @binding(4) var<storage, read> weight: array<f32>;
-@group(0) @binding(5) var<storage, read> bias: array<f32>;
 @group(0) @binding(6) var<storage, read> residual: array<{{ value }}>;
 @group(0) @binding(7) var<storage, read_write> y: array<{{ value }}>;
 
-fn inverse_deviation(c: u32) -> f32 {
-    return 1.0 / sqrt(variance[c] + params.eps);
-}
-
-// Forward and backward must agree on which results are above 0, so each computes them in the same words.
-fn normalised(x: {{ value }}, m: f32, scale: f32, shift: f32) -> {{ value }} {
-    return fma(x - m, {{ value }}(scale), {{ value }}(shift));
-}
-
-@compute @workgroup_size(64)
+@compute @workgroup_size({{ threads }})
 fn batch_norm_apply(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) groups: vec3u, @builtin(local_invocation_index) lane: u32) {
     let which = workgroup_index(group, groups);
     if (which >= params.slices * params.channels) { return; }
-    let own = share(which, lane);
+    let own = share(which, lane, {{ threads }}u);
     let m = mean[own.c];
     let scale = weight[own.c] * inverse_deviation(own.c);
     let shift = bias[own.c];
@@ -145,33 +77,13 @@ fn batch_norm_apply(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups
     }
 }
 
-@group(0) @binding(6) var<storage, read> dy: array<{{ value }}>;
-@group(0) @binding(7) var<storage, read_write> grad_partial: array<f32>;
-
 var<workgroup> sums: array<vec2f, 64>;
 
-@compute @workgroup_size(64)
+@compute @workgroup_size({{ threads }})
 fn batch_norm_grad_partial(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) groups: vec3u, @builtin(local_invocation_index) lane: u32) {
     let which = workgroup_index(group, groups);
     if (which >= params.slices * params.channels) { return; } // uniform: the whole workgroup leaves
-    let own = share(which, lane);
-    let m = mean[own.c];
-    let inv_std = inverse_deviation(own.c);
-    let scale = weight[own.c] * inv_std;
-    let shift = bias[own.c];
-    var of_dy = {{ value }}();
-    var of_product = {{ value }}();
-    for (var n = own.start; n < own.end; n += own.step) {
-        let plane = (n * params.channels + own.c) * own.columns;
-        for (var p = own.column; p < own.columns; p += params.width) {
-            let value = x[plane + p];
-            var up = dy[plane + p];
-            if (params.epilogue == 1u) { up = select({{ value }}(), up, normalised(value, m, scale, shift) > {{ value }}()); }
-            of_dy += up;
-            of_product = fma(up, value - m, of_product);
-        }
-    }
-    sums[lane] = vec2f(total(of_dy), total(of_product) * inv_std);
+    sums[lane] = gradient_sums(share(which, lane, {{ threads }}u));
     for (var half = 32u; half > 0u; half /= 2u) {
         workgroupBarrier();
         if (lane < half) { sums[lane] += sums[lane + half]; }
@@ -189,9 +101,9 @@ struct Coefficients { mean: f32, scale: f32, shift: f32, dy_mean: f32, slope: f3
 @group(0) @binding(7) var<storage, read_write> grad_bias: array<f32>;
 @group(0) @binding(8) var<storage, read_write> coefficients_out: array<Coefficients>;
 
-@compute @workgroup_size(64)
+@compute @workgroup_size({{ threads }})
 fn batch_norm_grad_stats(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) groups: vec3u, @builtin(local_invocation_index) lane: u32) {
-    let c = workgroup_index(group, groups) * 64u + lane;
+    let c = workgroup_index(group, groups) * {{ threads }}u + lane;
     if (c >= params.channels) { return; }
     var sum = vec2f();
     for (var s = 0u; s < params.slices; s++) {
@@ -210,11 +122,11 @@ fn batch_norm_grad_stats(@builtin(workgroup_id) group: vec3u, @builtin(num_workg
 @group(0) @binding(3) var<storage, read> coefficients: array<Coefficients>;
 @group(0) @binding(4) var<storage, read_write> dx: array<{{ value }}>;
 
-@compute @workgroup_size(64)
+@compute @workgroup_size({{ threads }})
 fn batch_norm_grad_input(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) groups: vec3u, @builtin(local_invocation_index) lane: u32) {
     let which = workgroup_index(group, groups);
     if (which >= params.slices * params.channels) { return; }
-    let own = share(which, lane);
+    let own = share(which, lane, {{ threads }}u);
     let k = coefficients[own.c];
     for (var n = own.start; n < own.end; n += own.step) {
         let plane = (n * params.channels + own.c) * own.columns;

@@ -8,11 +8,7 @@
 // Dispatch: ceil(lines * channels / 64) workgroups, one invocation for all taps of a window of one channel pair. What lies past
 // the taps of a line is left alone, as nothing is computed from it.
 
-struct ConvPack {
-    lines: u32, in_channels: u32, out_channels: u32, kernel_h: u32, kernel_w: u32,
-    taps_h: u32, taps_w: u32, channels: u32, line: u32,
-    w_group: u32, w_out: u32, w_in: u32, w_start: u32, w_down: u32, w_right: u32,
-}
+// uses conv_pack_params.wgsl
 
 @group(0) @binding(0) var<uniform> params: ConvPack;
 @group(0) @binding(1) var<storage, read> w: array<f32>;

@@ -1,4 +1,4 @@
-// Matrix product of operands in panels, for software adapters: each invocation computes {{ rows }} rows x 8 columns.
+// Matrix product of operands in panels, for software adapters: each invocation computes {{ rows * high }} rows x 8 columns.
 //
 //   c[o, g][i, j] = bias + sum over k < depth of  a(o, g)[i, k] * b(o, g)[k, j]
 //
@@ -8,8 +8,8 @@
 //
 // With `quads` (here {{ quads }}), results are written four at a time: n, and what c(i, j) lies at for j = 0, are multiples of four.
 // Loads that differ between lanes are what costs here: all lanes of a subgroup share the rows, of which each loads a part, and
-// broadcasts hand it round. Panels keep a row's stride from being a power of two, which would meet the same cache lines again and again.
-// Needs subgroups of exactly {{ subgroup }} lanes. Dispatch: a subgroup for each batch, panel of b and panel of a, the latter innermost.
+// broadcasts hand it round. Two panels of a at a time load less for each result, and take four times as long to compile. Panels keep a row's stride from being a power of two, which would meet the same cache lines again and again.
+// Needs subgroups of exactly {{ subgroup }} lanes. Dispatch: a subgroup for each batch, panel of b and {{ high }} panels of a, the latter innermost.
 
 struct MatmulPanels { m: u32, n: u32, depth: u32, batches: u32, inner: u32, c_offset: u32, c_row: u32, c_outer: u32, c_inner: u32, bias: u32, width: u32 }
 
@@ -52,31 +52,37 @@ fn matmul_panels(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) g
     let down = (params.m + {{ rows - 1 }}u) / {{ rows }}u;
     let across = (params.n + {{ 8 * subgroup - 1 }}u) / {{ 8 * subgroup }}u;
     let tile = workgroup_index(group, groups) * {{ threads // subgroup }}u + subgroup;
-    if (tile >= down * across * params.batches) { return; } // the whole subgroup leaves
-    let row_panel = tile % down;
-    let column_panel = tile / down % across;
-    let batch = tile / (down * across);
-    var at_a = (batch * down + row_panel) * params.depth * {{ rows // 4 }}u + lane;
+    let tiles_down = (down + {{ high - 1 }}u) / {{ high }}u;
+    if (tile >= tiles_down * across * params.batches) { return; } // the whole subgroup leaves
+    let row_panel = tile % tiles_down * {{ high }}u;
+    let column_panel = tile / tiles_down % across;
+    let batch = tile / (tiles_down * across);
+{%- for h in range(high) %}
+    // A panel that is not there is taken for the last; its results are not stored.
+    var at_a{{ h }} = (batch * down + min(row_panel + {{ h }}u, down - 1u)) * params.depth * {{ rows // 4 }}u + lane;
+{%- endfor %}
     var at_b = (batch * across + column_panel) * params.depth * {{ 2 * subgroup }}u + 2u * lane;
-{%- for i in range(rows) %}
+{%- for i in range(rows * high) %}
     {% for j in range(8) %}var c{{ i }}_{{ j }} = 0.0; {% endfor %}
 {%- endfor %}
     // An end that differs from lane to lane, so that the loop is none of what `params` alone decide about.
     let end_b = at_b + params.depth * {{ 2 * subgroup }}u;
     while (at_b < end_b) {
-{%- for i in range(loads) %}
-        let a{{ i }} = a[at_a + {{ i * subgroup }}u];
+{%- for h in range(high) %}
+   {%- for i in range(loads) %}
+        let a{{ h }}_{{ i }} = a[at_a{{ h }} + {{ i * subgroup }}u];
+   {%- endfor %}
+        at_a{{ h }} += {{ steps * rows // 4 }}u;
 {%- endfor %}
 {%- for t in range(steps) %}
         let l{{ t }} = b[at_b + {{ t * 2 * subgroup }}u];
         let r{{ t }} = b[at_b + {{ t * 2 * subgroup + 1 }}u];
 {%- endfor %}
-        at_a += {{ steps * rows // 4 }}u;
         at_b += {{ steps * 2 * subgroup }}u;
-{%- for i in range(rows) %}
+{%- for i in range(rows * high) %}
    {%- for t in range(steps) %}
-      {%- set f = t * rows + i %}
-        let w{{ i }}_{{ t }} = subgroupBroadcast(a{{ f // 4 // subgroup }}.{{ 'xyzw'[f % 4] }}, {{ f // 4 % subgroup }}u);
+      {%- set f = t * rows + i % rows %}
+        let w{{ i }}_{{ t }} = subgroupBroadcast(a{{ i // rows }}_{{ f // 4 // subgroup }}.{{ 'xyzw'[f % 4] }}, {{ f // 4 % subgroup }}u);
       {%- for j in range(8) %}
         c{{ i }}_{{ j }} += w{{ i }}_{{ t }} * {{ 'l' if j < 4 else 'r' }}{{ t }}.{{ 'xyzw'[j % 4] }};
       {%- endfor %}
@@ -90,7 +96,7 @@ fn matmul_panels(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) g
     let j = column_panel * {{ 8 * subgroup }}u + lane * 8u;
     let left = vec4f(column_bias(j), column_bias(j + 1u), column_bias(j + 2u), column_bias(j + 3u));
     let right = vec4f(column_bias(j + 4u), column_bias(j + 5u), column_bias(j + 6u), column_bias(j + 7u));
-{%- for i in range(rows) %}
+{%- for i in range(rows * high) %}
     let i{{ i }} = row_panel * {{ rows }}u + {{ i }}u;
     let bias{{ i }} = row_bias(g, i{{ i }});
     store(i{{ i }}, j, base, vec4f(c{{ i }}_0, c{{ i }}_1, c{{ i }}_2, c{{ i }}_3) + left + bias{{ i }}, vec4f(c{{ i }}_4, c{{ i }}_5, c{{ i }}_6, c{{ i }}_7) + right + bias{{ i }});

@@ -88,9 +88,11 @@ impl PartialEq for Kernel {
 }
 
 /// Texts put in front of the shaders that use them.
-const PIECES: [(&str, &str); 8] = [
+const PIECES: [(&str, &str); 10] = [
     ("panels.wgsl", include_str!("../../shaders/panels.wgsl")),
+    ("batch_norm_sums.wgsl", include_str!("../../shaders/batch_norm_sums.wgsl")),
     ("conv_params.wgsl", include_str!("../../shaders/conv_params.wgsl")),
+    ("conv_pack_params.wgsl", include_str!("../../shaders/conv_pack_params.wgsl")),
     ("conv_epilogue.wgsl", include_str!("../../shaders/conv_epilogue.wgsl")),
     ("conv_gemm_params.wgsl", include_str!("../../shaders/conv_gemm_params.wgsl")),
     ("conv_window_rows.wgsl", include_str!("../../shaders/conv_window_rows.wgsl")),
@@ -212,9 +214,10 @@ kernels! {
         MATMUL_PACK = "matmul_pack", threads 64 [];
     }
 
-    "matmul_panels.wgsl", matmul_panels(MatmulPanels), reads 3, writes 1, twin (cpu::matmul_panels::matmul_panels); (rows, quads) {
-        MATMUL_PANELS = "matmul_panels", threads 64 [16, 0];
-        MATMUL_PANELS_QUADS = "matmul_panels_quads", threads 64 [16, 1];
+    "matmul_panels.wgsl", matmul_panels(MatmulPanels), reads 3, writes 1, twin (cpu::matmul_panels::matmul_panels); (rows, high, quads) {
+        MATMUL_PANELS = "matmul_panels", threads 64 [16, 1, 0];
+        MATMUL_PANELS_QUADS = "matmul_panels_quads", threads 64 [16, 1, 1];
+        MATMUL_PANELS_PAIRS = "matmul_panels_pairs", threads 64 [16, 2, 1];
     }
 
     "im2col.wgsl", im2col(Conv), reads 1, writes 1, twin (cpu::conv::im2col, fast cpu::conv::im2col_fast); () {
@@ -226,6 +229,12 @@ kernels! {
 
     "conv_pack.wgsl", conv_pack(ConvPack), reads 1, writes 1, twin (cpu::conv_window::conv_pack); () {
         CONV_PACK = "conv_pack", threads 64 [];
+    }
+    "conv_pack_quads.wgsl", conv_pack_quads(ConvPack), reads 1, writes 1, twin (cpu::conv_window::conv_pack); (taps, turned) {
+        CONV_PACK_3X3 = "conv_pack_3x3", threads 64 [9, 0];
+        CONV_PACK_3X3_TURNED = "conv_pack_3x3_turned", threads 64 [9, 1];
+        CONV_PACK_1X1 = "conv_pack_1x1", threads 64 [1, 0];
+        CONV_PACK_1X1_TURNED = "conv_pack_1x1_turned", threads 64 [1, 1];
     }
 
     "conv_window.wgsl", conv_window(ConvWindow), reads 4, writes 1, twin (cpu::conv_window::conv_window); (taps_h, taps_w, stride, rows, channels, quads, handed) {
@@ -328,6 +337,10 @@ kernels! {
         BATCH_NORM_PARTIAL = "batch_norm_partial", threads 64 [0];
         BATCH_NORM_PARTIAL_QUADS = "batch_norm_partial_quads", threads 64 [1];
     }
+    "batch_norm_handed.wgsl", batch_norm_partial_handed(BatchNorm), reads 1, writes 1, twin (cpu::batch_norm::partial, fast cpu::fast::batch_norm::partial); (quads) {
+        BATCH_NORM_PARTIAL_HANDED = "batch_norm_partial_handed", threads 64 [0];
+        BATCH_NORM_PARTIAL_HANDED_QUADS = "batch_norm_partial_handed_quads", threads 64 [1];
+    }
     "batch_norm.wgsl", batch_norm_stats(BatchNorm), reads 1, writes 2, twin (cpu::batch_norm::stats); (quads) {
         BATCH_NORM_STATS = "batch_norm_stats", threads 64 [0];
     }
@@ -338,6 +351,10 @@ kernels! {
     "batch_norm.wgsl", batch_norm_grad_partial(BatchNorm), reads 6, writes 1, twin (cpu::batch_norm::grad_partial, fast cpu::fast::batch_norm::grad_partial); (quads) {
         BATCH_NORM_GRAD_PARTIAL = "batch_norm_grad_partial", threads 64 [0];
         BATCH_NORM_GRAD_PARTIAL_QUADS = "batch_norm_grad_partial_quads", threads 64 [1];
+    }
+    "batch_norm_handed.wgsl", batch_norm_grad_partial_handed(BatchNorm), reads 6, writes 1, twin (cpu::batch_norm::grad_partial, fast cpu::fast::batch_norm::grad_partial); (quads) {
+        BATCH_NORM_GRAD_PARTIAL_HANDED = "batch_norm_grad_partial_handed", threads 64 [0];
+        BATCH_NORM_GRAD_PARTIAL_HANDED_QUADS = "batch_norm_grad_partial_handed_quads", threads 64 [1];
     }
     "batch_norm.wgsl", batch_norm_grad_stats(BatchNorm), reads 5, writes 3, twin (cpu::batch_norm::grad_stats); (quads) {
         BATCH_NORM_GRAD_STATS = "batch_norm_grad_stats", threads 64 [0];

@@ -88,7 +88,7 @@ fn params(node: &Lowering, eps: f32, epilogue: Epilogue) -> Params {
         pixels: pixels as u32,
         slices: batch.div_ceil(images_per_slice) as u32,
         images_per_slice: images_per_slice as u32,
-        width: columns.next_power_of_two().min(widest(node.target())) as u32,
+        width: columns.next_power_of_two().min(lanes_of_a_slice(node.target())) as u32,
         eps,
         epilogue: epilogue as u32,
         fixed: 0,
@@ -100,10 +100,11 @@ const MOST_SLICES: usize = 256;
 /// Invocations a workgroup.
 const LANES: usize = 64;
 
-/// Lanes that share a picture, at most.
-fn widest(target: &Target) -> usize {
+/// Lanes that share the pictures of a slice, and a picture, at most.
+fn lanes_of_a_slice(target: &Target) -> usize {
     match target.family {
-        // One subgroup runs after another there, each through its whole loop: each should walk memory in a line.
+        // One subgroup runs after another there, each through its whole loop: each should walk memory in a line, and wait for
+        // no other.
         Family::Software if target.subgroup > 0 => LANES.min(target.subgroup as usize),
         _ => LANES,
     }
@@ -125,6 +126,37 @@ fn elements(p: &Params) -> u64 {
 
 fn grid(p: &Params) -> Grid {
     Grid::Workgroups(p.slices as u64 * p.channels as u64)
+}
+
+/// The forms of a kernel that sums up: through workgroup memory, and from lane to lane; each of those for single pixels and for quads.
+type Sums = [[&'static Kernel; 2]; 2];
+
+static MOMENTS: Sums = [
+    [&kernel::BATCH_NORM_PARTIAL, &kernel::BATCH_NORM_PARTIAL_QUADS],
+    [&kernel::BATCH_NORM_PARTIAL_HANDED, &kernel::BATCH_NORM_PARTIAL_HANDED_QUADS],
+];
+static GRADIENT_SUMS: Sums = [
+    [&kernel::BATCH_NORM_GRAD_PARTIAL, &kernel::BATCH_NORM_GRAD_PARTIAL_QUADS],
+    [&kernel::BATCH_NORM_GRAD_PARTIAL_HANDED, &kernel::BATCH_NORM_GRAD_PARTIAL_HANDED_QUADS],
+];
+
+/// Emits the sums over each slice and channel.
+fn sum_up(
+    node: &mut Lowering,
+    [shared, handed]: &Sums,
+    p: &Params,
+    reads: &[StorageId],
+    partial: StorageId,
+    flops: u64,
+) -> Result<()> {
+    let (kernel, grid) = match lanes_of_a_slice(node.target()) {
+        LANES => (form(p, shared[0], shared[1]), grid(p)),
+        subgroup => {
+            let subgroups = p.slices as u64 * p.channels as u64;
+            (form(p, handed[0], handed[1]), Grid::Workgroups(subgroups.div_ceil((LANES / subgroup) as u64)))
+        }
+    };
+    node.launch(kernel, p, reads, &[partial], grid, flops)
 }
 
 /// Emits y from given statistics. `operands`: x, mean, variance, weight and bias.
@@ -177,8 +209,7 @@ impl Operation for BatchNorm {
         let [x, weight, bias] = [0, 1, 2].map(|i| node.input(i));
         let [mean, variance] = [1, 2].map(|i| node.output(i));
         let partial = node.scratch("moments", (p.slices * p.channels * 3) as usize);
-        let kernel = form(&p, &kernel::BATCH_NORM_PARTIAL, &kernel::BATCH_NORM_PARTIAL_QUADS);
-        node.launch(kernel, &p, &[x], &[partial], grid(&p), 3 * elements(&p))?;
+        sum_up(node, &MOMENTS, &p, &[x], partial, 3 * elements(&p))?;
         let merges = 8 * p.slices as u64 * p.channels as u64;
         let grid = Grid::Invocations(p.channels as u64);
         node.launch(&kernel::BATCH_NORM_STATS, &p, &[partial], &[mean, variance], grid, merges)?;
@@ -202,9 +233,8 @@ fn lower_grad(node: &mut Lowering, eps: f32, epilogue: Epilogue, fixed: bool) ->
     let partial = node.scratch("sums by slice", (2 * p.slices * p.channels) as usize);
     let coefficients = node.scratch("coefficients", 5 * p.channels as usize);
 
-    let kernel = form(&p, &kernel::BATCH_NORM_GRAD_PARTIAL, &kernel::BATCH_NORM_GRAD_PARTIAL_QUADS);
     let reads = [x, mean, variance, weight, bias, grad_output];
-    node.launch(kernel, &p, &reads, &[partial], grid(&p), 4 * elements(&p))?;
+    sum_up(node, &GRADIENT_SUMS, &p, &reads, partial, 4 * elements(&p))?;
 
     let writes = [grad_weight, grad_bias, coefficients];
     let (channels, sums) = (p.channels as u64, 2 * p.slices as u64 * p.channels as u64);

@@ -47,7 +47,8 @@ static TILED: [&Kernel; 4] = [
 ];
 
 /// Those of operands in panels. The first that fits is taken.
-static PANELS: [&Kernel; 2] = [&kernel::MATMUL_PANELS_QUADS, &kernel::MATMUL_PANELS];
+static PANELS: [&Kernel; 3] =
+    [&kernel::MATMUL_PANELS_PAIRS, &kernel::MATMUL_PANELS_QUADS, &kernel::MATMUL_PANELS];
 static REGISTERS: [&Kernel; 1] = [&kernel::MATMUL_REGISTERS];
 
 /// The kernels that a way of multiplying matrices takes.
@@ -58,6 +59,12 @@ pub(crate) fn kernels(way: MatmulAlgorithm) -> &'static [&'static Kernel] {
         MatmulAlgorithm::Registers => &REGISTERS,
     }
 }
+
+/// Rows of a that one panel holds nearly all of: a second one at a time would be little but zeros.
+const ROWS_OF_ONE: u32 = 24;
+
+/// Operations for which a kernel is worth seconds of compiling.
+const MANY: u64 = 50_000_000;
 
 /// Workgroups that keep a GPU busy. Fewer leave a part of it idle.
 const ENOUGH: u64 = 256;
@@ -277,7 +284,9 @@ fn multiply(
     let (target, subgroup) = (node.target(), node.target().subgroup);
     let whole = [p.n, p.c_offset, p.c_row, p.c_outer, p.c_inner].iter().all(|size| size.is_multiple_of(4));
     let forced = target.forced(Pass::Matmul).filter(|kernel| PANELS.contains(kernel));
-    let mut fitting = forced.into_iter().chain(PANELS).filter(|kernel| whole || !kernel.has("quads"));
+    let pays = |kernel: &&Kernel| kernel.constant("high") == 1 || (p.m > ROWS_OF_ONE && flops(p) >= MANY);
+    let by_worth = forced.into_iter().chain(PANELS.into_iter().filter(pays));
+    let mut fitting = by_worth.filter(|kernel| whole || !kernel.has("quads"));
     let kernel = fitting.next().expect("the last one fits everything");
     let params = MatmulPanels {
         m: p.m,
@@ -292,7 +301,8 @@ fn multiply(
         bias: p.bias,
         width: panel_width(subgroup),
     };
-    let subgroups = panels.iter().map(|panels| *panels as u64).product::<u64>() * p.batches as u64;
+    let down = panels[0].div_ceil(kernel.constant("high"));
+    let subgroups = down as u64 * panels[1] as u64 * p.batches as u64;
     let grid = Grid::Workgroups(subgroups.div_ceil((kernel.threads / subgroup) as u64));
     node.launch(kernel, &params, &[a, b, bias], &[c], grid, flops(p))
 }

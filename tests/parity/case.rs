@@ -13,6 +13,8 @@ use striate::{DType, Device, Error, Tensor, ops};
 pub enum Lowered {
     /// One way only.
     OneWay,
+    /// Another way for each family of adapters, and for subgroups of a fixed size.
+    Families,
     /// Both kernels of the matrix product.
     Matmul,
     /// Both algorithms, both kernels, and columns cut into pictures and into rows. The sizes are those of
@@ -150,6 +152,7 @@ impl Case {
         };
         let mut targets = match self.lowered {
             Lowered::OneWay => vec![named("as is", base.clone())],
+            Lowered::Families => of_families(base),
             Lowered::Matmul => {
                 let mut all = of_families(base);
                 all.extend(self.forced(base, backward));

@@ -48,6 +48,8 @@ fn convolutions() -> Vec<Case> {
         conv("pointwise_stride2", [2, 5, 7, 9], [6, 5, 1, 1], false, stride(2, 2)),
         conv("pointwise_padded", [2, 3, 4, 5], [4, 3, 1, 1], true, pad(1, 2)),
         conv("pointwise_groups", [3, 6, 5, 5], [4, 3, 1, 1], true, groups(2, 0)),
+        conv("pointwise_fours", [2, 8, 5, 4], [36, 8, 1, 1], true, plain),
+        conv("pointwise_fours_groups", [2, 24, 4, 4], [40, 12, 1, 1], false, groups(2, 0)),
         conv("same3x3_bias", [2, 3, 8, 8], [4, 3, 3, 3], true, pad(1, 1)),
         conv("stride2_pad1", [2, 3, 9, 7], [5, 3, 3, 3], false, Conv2d { stride: [2, 2], ..pad(1, 1) }),
         conv("stride2_pad1_even", [2, 3, 8, 10], [5, 3, 3, 3], true, Conv2d { stride: [2, 2], ..pad(1, 1) }),
@@ -221,6 +223,7 @@ fn products() -> Vec<Case> {
         product("column_times_row", [0, 1000, 1, 7], true, plain),
         product("wide", [0, 3, 5, 257], true, plain),
         product("tall", [0, 257, 5, 3], true, plain),
+        product("three_panels", [2, 40, 6, 72], true, plain),
         product("linear", [0, 5, 512, 10], true, Matmul { transpose_b: true, ..plain }),
         product("linear_batch1", [0, 1, 65, 1000], true, Matmul { transpose_b: true, ..plain }),
     ];

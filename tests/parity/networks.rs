@@ -1,6 +1,6 @@
 //! Batch norm, softmax, losses and metrics.
 
-use crate::case::Case;
+use crate::case::{Case, Lowered};
 use crate::common::{Random, tolerance};
 use striate::Tensor;
 use striate::op::*;
@@ -68,7 +68,7 @@ fn batch_norms() -> Vec<Case> {
             .tolerance(1e-3),
         );
     }
-    cases
+    cases.into_iter().map(|case| case.lowered(Lowered::Families)).collect()
 }
 
 /// Training and evaluation.

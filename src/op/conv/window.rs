@@ -160,13 +160,38 @@ pub(super) fn correlate(
             w_down: c.w_down,
             w_right: c.w_right,
         };
-        let grid = Grid::Invocations(lines as u64 * channels as u64);
-        node.launch(&kernel::CONV_PACK, &pack, &[weight], &[packed], grid, 0)?;
+        put_in_order(node, &pack, weight, packed)?;
     }
     let tiles = p.batch as u64 * p.out_h.div_ceil(rows) as u64 * p.across as u64;
     let grid = Grid::Workgroups(tiles.div_ceil(kernel.threads as u64) * blocks as u64);
     let output = node.output(0);
     node.launch(kernel, &p, &[x, packed, bias, residual], &[output], grid, correlation::flops(c))
+}
+
+/// Those that move weights in quads.
+static PACKS: [&Kernel; 4] = [
+    &kernel::CONV_PACK_3X3,
+    &kernel::CONV_PACK_3X3_TURNED,
+    &kernel::CONV_PACK_1X1,
+    &kernel::CONV_PACK_1X1_TURNED,
+];
+
+/// Emits the packing of weights: sixteen channel pairs an invocation where that fits, else one.
+fn put_in_order(node: &mut Lowering, p: &ConvPack, weight: StorageId, packed: StorageId) -> Result<()> {
+    let taps = p.taps_h * p.taps_w;
+    let whole = [p.kernel_h, p.kernel_w] == [p.taps_h, p.taps_w];
+    let fours = [p.in_channels, p.out_channels].iter().all(|channels| channels.is_multiple_of(4));
+    let as_it_is = [p.w_in, p.w_start, p.w_down, p.w_right] == [taps, 0, p.taps_w, 1];
+    let turned = [p.w_out, p.w_start, p.w_down, p.w_right]
+        == [taps, taps - 1, p.taps_w.wrapping_neg(), 1_u32.wrapping_neg()];
+    let suits = |kernel: &&&Kernel| {
+        kernel.constant("taps") == taps && if kernel.has("turned") { turned } else { as_it_is }
+    };
+    let pairs = p.lines as u64 * p.channels as u64;
+    match PACKS.iter().find(suits).filter(|_| whole && fours) {
+        Some(kernel) => node.launch(kernel, p, &[weight], &[packed], Grid::Invocations(pairs / 16), 0),
+        None => node.launch(&kernel::CONV_PACK, p, &[weight], &[packed], Grid::Invocations(pairs), 0),
+    }
 }
 
 /// Subgroups that are enough to keep every core busy.

@@ -1,0 +1,8 @@
+// The parameters of conv_pack.wgsl and conv_pack_quads.wgsl: where weights lie, and in what order they are put.
+// Put in front of the shaders that use it; it has no entry point and so no dispatch of its own.
+
+struct ConvPack {
+    lines: u32, in_channels: u32, out_channels: u32, kernel_h: u32, kernel_w: u32,
+    taps_h: u32, taps_w: u32, channels: u32, line: u32,
+    w_group: u32, w_out: u32, w_in: u32, w_start: u32, w_down: u32, w_right: u32,
+}
