@@ -89,6 +89,34 @@ pub fn conv_window(p: &ConvWindow, io: Io<'_>) {
     });
 }
 
+/// The input gradient of a 3 x 3 convolution at stride 2 and padding 1, from turned weights.
+pub fn conv_window_phases(p: &ConvWindow, io: Io<'_>) {
+    let ([dy, w], [dx]) = io.f32();
+    let channels = (p.groups * p.out_channels) as usize;
+    let len = p.batch as usize * channels * p.y_plane as usize;
+    // The pixel of dy that reaches a pixel of dx by a tap.
+    let reaches = |to: u32, tap: u32, size: u32| {
+        let from = (to + 1).checked_sub(tap).filter(|twice| twice.is_multiple_of(2))? / 2;
+        (from < size).then_some(from)
+    };
+    dx[..len].par_chunks_mut(p.y_plane as usize).enumerate().for_each(|(plane, out)| {
+        let (n, channel) = (plane / channels, plane % channels);
+        let (g, c) = (channel / p.out_channels as usize, channel % p.out_channels as usize);
+        for (at, value) in (0..).zip(out) {
+            let mut sum = 0.0;
+            for (o, tap) in (0..p.in_channels).flat_map(|o| (0..9).map(move |tap| (o, tap))) {
+                let (y, x) = (reaches(at / p.out_w, tap / 3, p.in_h), reaches(at % p.out_w, tap % 3, p.in_w));
+                let (Some(y), Some(x)) = (y, x) else { continue };
+                let plane = (n as u32 * p.groups + g as u32) * p.in_channels + o;
+                let up = dy[((plane * p.in_h + y) * p.in_w + x) as usize];
+                let weight = w[packed_at(p, g, c, [o, 2 - tap / 3, 2 - tap % 3])];
+                sum += f64::from(up) * f64::from(weight);
+            }
+            *value = sum as f32;
+        }
+    });
+}
+
 /// Weight gradients by slice of pictures.
 pub fn conv_window_grad_weight(p: &ConvWindow, io: Io<'_>) {
     let ([x, dy], [partial]) = io.f32();

@@ -253,6 +253,10 @@ kernels! {
         CONV_WINDOW_1X3_STRIDE2 = "conv_window_1x3_stride2", threads 64 [1, 3, 2, 2, 16, 0, 0];
     }
 
+    "conv_window_phases.wgsl", conv_window_phases(ConvWindow), reads 2, writes 1, twin (cpu::conv_window::conv_window_phases); (taps_h, taps_w, stride, rows, channels, quads, handed) {
+        CONV_WINDOW_PHASES_3X3 = "conv_window_phases_3x3", threads 64 [3, 3, 2, 1, 8, 1, 1];
+    }
+
     "conv_window_grad_weight.wgsl", conv_window_grad_weight(ConvWindow), reads 2, writes 1, twin (cpu::conv_window::conv_window_grad_weight); (taps_h, taps_w, stride, rows, channels, quads) {
         CONV_GRAD_WEIGHT_3X3_QUADS = "conv_window_grad_weight_3x3_quads", threads 64 [3, 3, 1, 2, 16, 1];
         CONV_GRAD_WEIGHT_3X3 = "conv_window_grad_weight_3x3", threads 64 [3, 3, 1, 2, 16, 0];

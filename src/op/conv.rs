@@ -383,7 +383,7 @@ impl Operation for Conv2dGradInput {
                 direct(node, &kernel::CONV_DIRECT_GRAD_INPUT, &reads, node.output(0), &g)
             }
             Method::Im2col => im2col::grad_input(node, &g),
-            Method::Window => phases(node, &g, window::correlate),
+            Method::Window => window::grad_input(node, &g),
             Method::Gemm => phases(node, &g, gemm::correlate),
             Method::Winograd => phases(node, &g, |node, pass, p, [x, weight, ..]| {
                 winograd::correlate(node, pass, p, [x, weight, weight], node.output(0))

@@ -96,6 +96,10 @@ fn convolutions() -> Vec<Case> {
         conv("thousand_channels_in", [1, 1000, 3, 3], [3, 1000, 3, 3], true, pad(1, 1)),
         conv("thousand_channels_out", [1, 3, 4, 4], [1000, 3, 1, 1], true, plain),
         conv("resnet_stage", [3, 16, 16, 16], [32, 16, 3, 3], false, Conv2d { stride: [2, 2], ..pad(1, 1) }),
+        // All phases of the input gradient at once: one tile a row, three of four, and as many as a subgroup has lanes.
+        conv("stride2_one_tile", [2, 5, 6, 8], [3, 5, 3, 3], false, Conv2d { stride: [2, 2], ..pad(1, 1) }),
+        conv("stride2_groups", [3, 6, 10, 24], [4, 3, 3, 3], true, Conv2d { stride: [2, 2], ..groups(2, 1) }),
+        conv("stride2_full_rows", [2, 9, 4, 64], [5, 9, 3, 3], true, Conv2d { stride: [2, 2], ..pad(1, 1) }),
         // Rows of more tiles than a subgroup has lanes, and of exactly as many; and a tile past the row's end.
         conv("wide_rows", [1, 3, 5, 36], [5, 3, 3, 3], true, pad(1, 1)),
         conv("wide_rows_stride2", [2, 2, 5, 72], [17, 2, 3, 3], true, Conv2d { stride: [2, 2], ..pad(1, 1) }),

@@ -66,6 +66,29 @@ pub(super) fn transposed(g: &Geometry) -> impl Iterator<Item = ConvGemm> {
     (0..g.stride_h.min(g.in_h)).flat_map(move |h| (0..across).map(move |w| phase(&g, [h, w])))
 }
 
+/// The gradient with respect to the input as a whole, whatever the stride: the channels' roles exchanged and the filter turned around.
+/// What the stride does is left to the kernel.
+pub(super) fn turned(g: &Geometry) -> ConvGemm {
+    let p = forward(g);
+    ConvGemm {
+        in_channels: p.out_channels,
+        in_h: g.out_h,
+        in_w: g.out_w,
+        out_channels: p.in_channels,
+        out_h: g.in_h,
+        out_w: g.in_w,
+        w_out: p.w_in,
+        w_in: p.w_out,
+        w_start: p.w_in - 1,
+        w_down: g.kernel_w.wrapping_neg(),
+        w_right: 1_u32.wrapping_neg(),
+        y_plane: g.in_h * g.in_w,
+        y_down: g.in_w,
+        has_bias: 0,
+        ..p
+    }
+}
+
 fn phase(g: &Geometry, [phase_h, phase_w]: [u32; 2]) -> ConvGemm {
     let p = forward(g);
     let (first_h, kernel_h, padding_h) =

@@ -11,7 +11,7 @@ const COLUMNS: u32 = 4;
 
 /// The kernels of the convolution itself and of its transpose, then those of the weight gradient. The first
 /// that fits is taken.
-pub(super) static KERNELS: [&Kernel; 24] = [
+pub(super) static KERNELS: [&Kernel; 25] = [
     &kernel::CONV_WINDOW_3X3_HANDED,
     &kernel::CONV_WINDOW_3X3_QUADS,
     &kernel::CONV_WINDOW_3X3,
@@ -25,6 +25,7 @@ pub(super) static KERNELS: [&Kernel; 24] = [
     &kernel::CONV_WINDOW_1X5,
     &kernel::CONV_WINDOW_1X3,
     &kernel::CONV_WINDOW_1X3_STRIDE2,
+    &kernel::CONV_WINDOW_PHASES_3X3,
     &kernel::CONV_GRAD_WEIGHT_3X3_QUADS,
     &kernel::CONV_GRAD_WEIGHT_3X3,
     &kernel::CONV_GRAD_WEIGHT_3X3_STRIDE2_QUADS,
@@ -38,13 +39,17 @@ pub(super) static KERNELS: [&Kernel; 24] = [
     &kernel::CONV_GRAD_WEIGHT_1X3_STRIDE2,
 ];
 
-/// How many of them are for the convolution itself.
+/// How many of them are for the convolution itself, and then for the transpose alone.
 const FORWARD: usize = 13;
+const TRANSPOSED: usize = 1;
 
 /// Those for a pass.
 pub(super) fn kernels(pass: Pass) -> &'static [&'static Kernel] {
-    let (forward, grad_weight) = KERNELS.split_at(FORWARD);
-    if pass == Pass::GradWeight { grad_weight } else { forward }
+    match pass {
+        Pass::GradWeight => &KERNELS[FORWARD + TRANSPOSED..],
+        Pass::GradInput => &KERNELS[..FORWARD + TRANSPOSED],
+        Pass::Forward | Pass::Matmul => &KERNELS[..FORWARD],
+    }
 }
 
 /// Bytes that the weights take in order, at most: few channels and narrow kernels are filled up with zeros.
@@ -78,6 +83,43 @@ fn fits(kernel: &Kernel, p: &ConvWindow, subgroup: u32) -> bool {
     window
         && (!flag("quads") || quads)
         && (!flag("handed") || p.out_w.div_ceil(COLUMNS).next_power_of_two() <= subgroup)
+}
+
+/// Whether the gradient with respect to the input can be computed in all phases at once.
+fn has_joint_phases(target: &Target, g: &Geometry) -> bool {
+    let forced = target.forced(Pass::GradInput);
+    let wanted = forced.is_none_or(|kernel| kernel == &kernel::CONV_WINDOW_PHASES_3X3);
+    let pairs = [
+        [g.kernel_h, g.kernel_w],
+        [g.stride_h, g.stride_w],
+        [g.padding_h, g.padding_w],
+        [g.dilation_h, g.dilation_w],
+    ];
+    wanted
+        && pairs == [[3, 3], [2, 2], [1, 1], [1, 1]]
+        && [g.in_h, g.in_w] == [2 * g.out_h, 2 * g.out_w]
+        && g.out_w.is_multiple_of(COLUMNS)
+        && (g.out_w / COLUMNS).next_power_of_two() <= target.subgroup
+}
+
+/// Emits the gradient with respect to the input.
+pub(super) fn grad_input(node: &mut Lowering, g: &Geometry) -> Result<()> {
+    let [grad_output, weight] = [0, 1].map(|i| node.input(i));
+    if !has_joint_phases(node.target(), g) {
+        let operands = [grad_output, weight, weight, weight];
+        return correlation::transposed(g)
+            .try_for_each(|phase| correlate(node, Pass::GradInput, &phase, operands));
+    }
+    let kernel = &kernel::CONV_WINDOW_PHASES_3X3;
+    // The filter turned around, as at stride 1.
+    let c = correlation::turned(g);
+    let (p, packed) = weights_in_order(node, kernel, &c, weight)?;
+    let p = ConvWindow { across: (p.in_w / COLUMNS).next_power_of_two(), ..p };
+    let tiles = p.batch as u64 * p.in_h.div_ceil(kernel.constant("rows")) as u64 * p.across as u64;
+    let blocks = p.groups * p.out_channels.div_ceil(p.channels);
+    let grid = Grid::Workgroups(tiles.div_ceil(kernel.threads as u64) * blocks as u64);
+    let flops = correlation::flops(&correlation::forward(g));
+    node.launch(kernel, &p, &[grad_output, packed], &[node.output(0)], grid, flops)
 }
 
 /// The kernel for a pass: the one asked for if it fits, else the first that does.
@@ -123,25 +165,35 @@ pub(super) fn correlate(
     c: &ConvGemm,
     [x, weight, bias, residual]: [StorageId; 4],
 ) -> Result<()> {
-    let (p, subgroup) = (params(c), node.target().subgroup);
-    let kernel = choose(node.target(), pass, &p);
-    let [taps_h, taps_w, rows, channels] =
-        ["taps_h", "taps_w", "rows", "channels"].map(|name| kernel.constant(name));
+    let kernel = choose(node.target(), pass, &params(c));
+    let (p, packed) = weights_in_order(node, kernel, c, weight)?;
     let across = p.out_w.div_ceil(COLUMNS);
-    let p = ConvWindow {
-        across: if kernel.has("handed") { across.next_power_of_two() } else { across },
-        // Every lane loads four numbers at a time.
-        line: (taps_h * taps_w * channels).next_multiple_of(4 * subgroup),
-        channels,
-        taps_h,
-        taps_w,
-        ..p
-    };
+    let p =
+        ConvWindow { across: if kernel.has("handed") { across.next_power_of_two() } else { across }, ..p };
+    let blocks = p.groups * p.out_channels.div_ceil(p.channels);
+    let rows = kernel.constant("rows");
+    let tiles = p.batch as u64 * p.out_h.div_ceil(rows) as u64 * p.across as u64;
+    let grid = Grid::Workgroups(tiles.div_ceil(kernel.threads as u64) * blocks as u64);
+    let output = node.output(0);
+    node.launch(kernel, &p, &[x, packed, bias, residual], &[output], grid, correlation::flops(c))
+}
+
+/// The parameters of a kernel, and weights as it reads them.
+fn weights_in_order(
+    node: &mut Lowering,
+    kernel: &Kernel,
+    c: &ConvGemm,
+    weight: StorageId,
+) -> Result<(ConvWindow, StorageId)> {
+    let [taps_h, taps_w, channels] = ["taps_h", "taps_w", "channels"].map(|name| kernel.constant(name));
+    // Every lane loads four numbers at a time.
+    let line = (taps_h * taps_w * channels).next_multiple_of(4 * node.target().subgroup);
+    let p = ConvWindow { line, channels, taps_h, taps_w, ..params(c) };
     let blocks = p.groups * p.out_channels.div_ceil(channels);
     let windows = p.kernel_h.div_ceil(taps_h) * p.kernel_w.div_ceil(taps_w);
     let lines = p.in_channels * windows * blocks;
     // Where no tap reads a pixel, as between the steps of a large stride, its gradient is 0.
-    let packed = node.scratch("weights in order", (lines.max(1) * p.line) as usize);
+    let packed = node.scratch("weights in order", (lines.max(1) * line) as usize);
     if lines > 0 {
         let pack = ConvPack {
             lines,
@@ -152,7 +204,7 @@ pub(super) fn correlate(
             taps_h,
             taps_w,
             channels,
-            line: p.line,
+            line,
             w_group: c.w_group,
             w_out: c.w_out,
             w_in: c.w_in,
@@ -162,10 +214,7 @@ pub(super) fn correlate(
         };
         put_in_order(node, &pack, weight, packed)?;
     }
-    let tiles = p.batch as u64 * p.out_h.div_ceil(rows) as u64 * p.across as u64;
-    let grid = Grid::Workgroups(tiles.div_ceil(kernel.threads as u64) * blocks as u64);
-    let output = node.output(0);
-    node.launch(kernel, &p, &[x, packed, bias, residual], &[output], grid, correlation::flops(c))
+    Ok((p, packed))
 }
 
 /// Those that move weights in quads.
