@@ -31,17 +31,7 @@ alias Value = {{ 'vec4f' if quads else 'f32' }};
 
 @compute @workgroup_size({{ threads }})
 fn conv_window(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) groups: vec3u, @builtin(subgroup_id) subgroup: u32, @builtin(subgroup_invocation_id) lane: u32) {
-    let blocks = (params.out_channels + {{ channels - 1 }}u) / {{ channels }}u;
-    let down = (params.out_h + {{ rows - 1 }}u) / {{ rows }}u;
-    let tiles = params.batch * down * params.across;
-    let index = workgroup_index(group, groups);
-    let block = index % (blocks * params.groups);
-    let wanted = index / (blocks * params.groups) * {{ threads }}u + subgroup * {{ subgroup }}u + lane;
-    if (wanted - lane >= tiles) { return; } // the whole subgroup leaves
-    // Lanes past the end compute the last tile again: every lane of a subgroup must be there.
-    let tile = min(wanted, tiles - 1u);
-    let g = block / blocks;
-    let o = block % blocks * {{ channels }}u;
+{{- tile_and_block('out_h') }}
 {%- set whole = taps_h > 1 or taps_w == 1 %}
 {%- if whole %}
     let ox = tile % params.across * 4u;

@@ -23,17 +23,7 @@
 
 @compute @workgroup_size({{ threads }})
 fn conv_window_phases(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) groups: vec3u, @builtin(subgroup_id) subgroup: u32, @builtin(subgroup_invocation_id) lane: u32) {
-    let blocks = (params.out_channels + {{ channels - 1 }}u) / {{ channels }}u;
-    let down = (params.in_h + {{ rows - 1 }}u) / {{ rows }}u;
-    let tiles = params.batch * down * params.across;
-    let index = workgroup_index(group, groups);
-    let block = index % (blocks * params.groups);
-    let wanted = index / (blocks * params.groups) * {{ threads }}u + subgroup * {{ subgroup }}u + lane;
-    if (wanted - lane >= tiles) { return; } // the whole subgroup leaves
-    // Lanes past the end compute the last tile again: every lane of a subgroup must be there.
-    let tile = min(wanted, tiles - 1u);
-    let g = block / blocks;
-    let c = block % blocks * {{ channels }}u;
+{{- tile_and_block('in_h') }}
     let b = tile % params.across * 4u;
     let a = tile / params.across % down * {{ rows }}u;
     let n = tile / (params.across * down);
@@ -78,9 +68,9 @@ fn conv_window_phases(@builtin(workgroup_id) group: vec3u, @builtin(num_workgrou
     }
 
     if (wanted >= tiles || b >= params.in_w) { return; }
-    let at = (((n * params.groups + g) * params.out_channels + c) * params.in_h + a) * 4u * across + b / 2u;
+    let at = (((n * params.groups + g) * params.out_channels + o) * params.in_h + a) * 4u * across + b / 2u;
 {%- for o in range(channels) %}
-    if (c + {{ o }}u < params.out_channels) {
+    if (o + {{ o }}u < params.out_channels) {
    {%- for r in range(2 * rows) %}
         if (in{{ r // 2 }}) {
             let to = at + ({{ o * 2 }}u * params.in_h + {{ r }}u) * 2u * across;

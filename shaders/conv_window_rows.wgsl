@@ -1,6 +1,6 @@
-// What conv_window.wgsl and conv_window_grad_weight.wgsl share: parameters, and rows of pixels. A tile of {{ rows }} rows x 4 columns of
-// results reads `input_rows` rows of `columns` pixels: p0_0, p0_1, ... the first, p1_0, ... the second. Channels are those of one
-// group; paddings may be negative, in two's complement.
+// What conv_window.wgsl, conv_window_phases.wgsl and conv_window_grad_weight.wgsl share: parameters, tiles, and rows of pixels. A tile
+// of {{ rows }} rows x 4 columns of results reads `input_rows` rows of `columns` pixels: p0_0, p0_1, ... the first, p1_0, ... the second.
+// Channels are those of one group; paddings may be negative, in two's complement.
 // Put in front of the shaders that use it; it has no entry point and so no dispatch of its own.
 
 struct ConvWindow {
@@ -13,6 +13,22 @@ struct ConvWindow {
 {%- set columns = 3 * stride + taps_w %}
 {%- set edge = 1 if taps_w == 3 else 0 %}
 {%- set input_rows = (rows - 1) * stride + taps_h if taps_h > 1 else rows %}
+
+{#- Which tile an invocation has, of rows up to `height`, and which group's block of output channels, in launches of a workgroup for each
+    so many tiles and block, blocks innermost. #}
+{%- macro tile_and_block(height) %}
+    let blocks = (params.out_channels + {{ channels - 1 }}u) / {{ channels }}u;
+    let down = (params.{{ height }} + {{ rows - 1 }}u) / {{ rows }}u;
+    let tiles = params.batch * down * params.across;
+    let index = workgroup_index(group, groups);
+    let block = index % (blocks * params.groups);
+    let wanted = index / (blocks * params.groups) * {{ threads }}u + subgroup * {{ subgroup }}u + lane;
+    if (wanted - lane >= tiles) { return; } // the whole subgroup leaves
+    // Lanes past the end compute the last tile again: every lane of a subgroup must be there.
+    let tile = min(wanted, tiles - 1u);
+    let g = block / blocks;
+    let o = block % blocks * {{ channels }}u;
+{%- endmacro %}
 
 {#- Of each row that output row `oy` and tap row `ky` read in `plane`: whether it is in the picture, and its first pixel. #}
 {%- macro rows_of_picture() %}
