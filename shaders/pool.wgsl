@@ -30,8 +30,8 @@ struct Window { start: u32, end: u32, padded: u32 }
 
 fn window(o: u32, size: u32, outs: u32, kernel: u32, stride: u32, padding: u32) -> Window {
 {%- if adaptive %}
-    let start = o * size / outs;
-    let end = ((o + 1u) * size + outs - 1u) / outs;
+    let start = quotient(o * size, outs);
+    let end = quotient((o + 1u) * size + outs - 1u, outs);
     return Window(start, end, end - start);
 {%- else %}
     let start = i32(o * stride) - i32(padding);
@@ -51,7 +51,7 @@ fn window_x(o: u32) -> Window {
 // The outputs whose windows may contain pixel i: a superset, each is tested.
 fn reach(i: u32, size: u32, outs: u32, kernel: u32, stride: u32, padding: u32) -> vec2u {
 {%- if adaptive %}
-    return vec2u(i * outs / size, min(((i + 1u) * outs + size - 1u) / size, outs));
+    return vec2u(quotient(i * outs, size), min(quotient((i + 1u) * outs + size - 1u, size), outs));
 {%- else %}
     // The first window that ends past i: division is dear, so it is counted down from the last that begins before.
     let last = quotient(i + padding, stride);

@@ -66,6 +66,14 @@ fn tables_picture_and_trace(name: &str, device: &Device) -> Outcome {
     Ok(())
 }
 
+/// A network with dropout takes one input more.
+fn a_network_with_dropout() -> Outcome {
+    let small = ["googlenet", "--input", "3x32x32", "--batch", "2", "--steps", "1", "--device", "cpu"];
+    let text = printed(&small);
+    assert!(text.contains("dropout"), "{text}");
+    Ok(())
+}
+
 fn check_picture(out: &Path, kernels: &Value) {
     let svg = std::fs::read_to_string(out.join("roofline.svg")).expect("there is a picture");
     assert!(svg.starts_with("<svg") && svg.trim_end().ends_with("</svg>"));
@@ -173,6 +181,7 @@ fn errors_are_one_line_and_exit_code_1() -> Outcome {
 
 fn main() -> std::process::ExitCode {
     let mut suite = Suite::new();
+    suite.add("a_network_with_dropout", a_network_with_dropout);
     suite.add("tables_picture_and_trace::cpu", || {
         tables_picture_and_trace("cpu", &Device::select("cpu").map_err(common::text)?)
     });

@@ -30,7 +30,7 @@ pub struct Ascent {
 
 impl Default for Ascent {
     fn default() -> Self {
-        Self { scales: 4, steps: 24, rate: 0.02, jitter: 4, blur: 0.4, decay: 0.01, seed: 0 }
+        Self { scales: 4, steps: 12, rate: 0.04, jitter: 4, blur: 0.4, decay: 0.01, seed: 0 }
     }
 }
 

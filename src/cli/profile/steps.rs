@@ -2,7 +2,7 @@
 
 use super::median;
 use serde::Serialize;
-use striate::nn::Optimizer;
+use striate::nn::{Builder, Optimizer};
 use striate::plan::{Launch, Plan};
 use striate::rng::SplitMix64;
 use striate::{Clock, Device, Profile, Result, Session};
@@ -11,6 +11,8 @@ use striate::{Clock, Device, Profile, Result, Session};
 const WARM_UP: u32 = 2;
 const SEED: u64 = 1;
 const LEARNING_RATE: f32 = 0.01;
+/// For networks with dropout: step and seed.
+const COUNTER: [u32; 2] = [0, SEED as u32];
 
 /// A plan, and the profiles of its timed steps.
 pub struct Steps {
@@ -33,11 +35,14 @@ impl Steps {
         let images: Vec<f32> = (0..input.iter().product()).map(|_| rng.normal() as f32).collect();
         let labels: Vec<u32> = (0..input[0]).map(|_| rng.below(classes as u32)).collect();
         let schedule = super::recipe().optimizer.schedule(LEARNING_RATE, 0);
-        let inputs: [(&str, &[u8]); 3] = [
+        let mut inputs: Vec<(&str, &[u8])> = vec![
             ("images", bytemuck::cast_slice(&images)),
             ("labels", bytemuck::cast_slice(&labels)),
             (Optimizer::SCHEDULE, bytemuck::cast_slice(&schedule)),
+            (Builder::COUNTER, bytemuck::cast_slice(&COUNTER)),
         ];
+        let wanted = &session.plans()[0].inputs;
+        inputs.retain(|(name, _)| wanted.iter().any(|port| port.name == *name));
         for _ in 0..WARM_UP {
             session.profile(0, &inputs)?;
         }
