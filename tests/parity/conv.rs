@@ -49,6 +49,7 @@ fn convolutions() -> Vec<Case> {
         conv("pointwise_padded", [2, 3, 4, 5], [4, 3, 1, 1], true, pad(1, 2)),
         conv("pointwise_groups", [3, 6, 5, 5], [4, 3, 1, 1], true, groups(2, 0)),
         conv("pointwise_fours", [2, 8, 5, 4], [36, 8, 1, 1], true, plain),
+        conv("pointwise_odd_rows", [2, 9, 6, 6], [5, 9, 1, 1], true, plain),
         conv("pointwise_fours_groups", [2, 24, 4, 4], [40, 12, 1, 1], false, groups(2, 0)),
         conv("same3x3_bias", [2, 3, 8, 8], [4, 3, 3, 3], true, pad(1, 1)),
         conv("stride2_pad1", [2, 3, 9, 7], [5, 3, 3, 3], false, Conv2d { stride: [2, 2], ..pad(1, 1) }),

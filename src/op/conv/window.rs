@@ -130,8 +130,22 @@ fn choose(target: &Target, pass: Pass, p: &ConvWindow) -> &'static Kernel {
     fitting.expect("`method` admits strides 1 and 2, and kernels of any size are walked in windows of 1 x 3")
 }
 
+/// The same in rows of a quad where 1 x 1 filters see each pixel by itself, and rows of the picture are no whole quads.
+fn in_quads(c: &ConvGemm) -> ConvGemm {
+    let pixels = c.in_h * c.in_w;
+    let by_itself =
+        [c.kernel_h, c.kernel_w, c.stride_h, c.stride_w, c.padding_h, c.padding_w] == [1, 1, 1, 1, 0, 0];
+    let whole = [c.y_plane, c.y_start, c.y_down, c.y_right] == [pixels, 0, c.in_w, 1];
+    if !(by_itself && whole && pixels.is_multiple_of(COLUMNS)) || c.in_w.is_multiple_of(COLUMNS) {
+        return *c;
+    }
+    let (rows, columns) = (pixels / COLUMNS, COLUMNS);
+    ConvGemm { in_h: rows, in_w: columns, out_h: rows, out_w: columns, y_down: columns, ..*c }
+}
+
 /// The kernel's parameters, less what depends on the choice of the kernel.
 fn params(c: &ConvGemm) -> ConvWindow {
+    let c = in_quads(c);
     ConvWindow {
         batch: c.batch,
         in_channels: c.in_channels,
