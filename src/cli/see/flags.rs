@@ -56,7 +56,7 @@ pub struct Subject {
     pub lens: Lens,
     /// Where its weights are from.
     pub weights: String,
-    /// What pictures it is looked at with.
+    /// What pictures it is looked at with, to be read after their number.
     pub data: String,
     names: Option<Vec<String>>,
 }
@@ -130,7 +130,7 @@ impl LensFlags {
         let weights = fitted.session().state_dict()?;
         let lens = Lens::new(&self.device.open()?, &*model, weights, preprocessing, self.batch)?;
         let data =
-            data.map_or("files".to_owned(), |(split, _)| format!("{}'s test pictures", split.test.name()));
+            data.map_or("files".to_owned(), |(split, _)| format!("of {}'s test pictures", split.test.name()));
         Ok(Subject { lens, weights: network.weights.path().display().to_string(), data, names })
     }
 }

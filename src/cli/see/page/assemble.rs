@@ -87,8 +87,8 @@ struct Guess {
 
 #[derive(Serialize)]
 struct MapSection {
-    /// The SVG as a data URI.
-    scatter: String,
+    /// The SVG as a data URI, where points have the colours of classes.
+    scatter: Option<String>,
     mosaic: Figure,
     notes: Vec<Note>,
 }
@@ -112,7 +112,7 @@ pub fn page(
 ) -> Page {
     let lens = &subject.lens;
     let map = views.map.zip(scatter).map(|(map, scatter)| MapSection {
-        scatter: svg_uri(scatter),
+        scatter: pictures.labels.is_some().then(|| svg_uri(scatter)),
         mosaic: figure(&map.shown.plates[0]),
         notes: vec![note(&map)],
     });
@@ -167,7 +167,7 @@ fn facts(subject: &Subject, pictures: &Pictures, probabilities: &Tensor) -> Vec<
         Fact::new("Weights", subject.weights.clone()),
         Fact::new("Parameters", grouped(lens.parameters())),
         Fact::new("Takes", format!("{channels} x {height} x {width}, {classes} classes")),
-        Fact::new("Pictures", format!("{} of {}", grouped(pictures.len()), subject.data)),
+        Fact::new("Pictures", format!("{} {}", grouped(pictures.len()), subject.data)),
     ];
     facts.extend(right.map(|right| Fact::new("Accuracy", right)));
     facts.push(Fact::new("Computed by", lens.device().describe()));
