@@ -245,8 +245,8 @@ kernels! {
         CONV_WINDOW_3X3_STRIDE2_QUADS = "conv_window_3x3_stride2_quads", threads 64 [3, 3, 2, 2, 16, 1, 0];
         CONV_WINDOW_3X3_STRIDE2 = "conv_window_3x3_stride2", threads 64 [3, 3, 2, 2, 16, 0, 0];
         CONV_WINDOW_1X1_QUADS = "conv_window_1x1_quads", threads 64 [1, 1, 1, 2, 32, 1, 0];
-        CONV_WINDOW_1X1 = "conv_window_1x1", threads 64 [1, 1, 1, 2, 32, 0, 0];
-        CONV_WINDOW_1X1_STRIDE2 = "conv_window_1x1_stride2", threads 64 [1, 1, 2, 2, 32, 0, 0];
+        CONV_WINDOW_1X1 = "conv_window_1x1", threads 64 [1, 1, 1, 2, 16, 0, 0];
+        CONV_WINDOW_1X1_STRIDE2 = "conv_window_1x1_stride2", threads 64 [1, 1, 2, 2, 16, 0, 0];
         CONV_WINDOW_1X5_QUADS = "conv_window_1x5_quads", threads 64 [1, 5, 1, 2, 16, 1, 0];
         CONV_WINDOW_1X5 = "conv_window_1x5", threads 64 [1, 5, 1, 2, 16, 0, 0];
         CONV_WINDOW_1X3 = "conv_window_1x3", threads 64 [1, 3, 1, 2, 16, 0, 0];
