@@ -113,7 +113,8 @@ fn slide(
 fn draw(scene: &Scene<'_>, [patch, stride]: [usize; 2], map: &OcclusionMap, number: usize) -> [Plate; 3] {
     let numbers = map.probabilities.as_f32();
     let [low, high] = canvas::extremes(numbers);
-    let scale = Scale::range(low.min((high - SPAN).max(0.0)), high);
+    let low = low.min((high - SPAN).max(0.0));
+    let scale = Scale::range(low, high);
     let photo = scene.subject.photo(scene.pictures, number);
     let heat = scale.draw(numbers, map.probabilities.shape()[1]);
     let heat = canvas::cover(&heat, stride as u32, &photo);
@@ -121,7 +122,7 @@ fn draw(scene: &Scene<'_>, [patch, stride]: [usize; 2], map: &OcclusionMap, numb
     let plate = |picture, label: &str| Plate::new(Of::Picture(number), "Covered there", picture, label);
     [
         plate(photo, label(&scene.pictures.names[number])),
-        plate(heat, &format!("patch {patch}: {}", scale.describe())),
+        plate(heat, &format!("{low:.3} to {high:.3}, patch {patch}")),
         plate(laid_over, &format!("overlaid: {}", scene.subject.class(map.class))),
     ]
 }
