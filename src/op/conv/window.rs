@@ -56,7 +56,7 @@ pub(super) fn kernels(pass: Pass) -> &'static [&'static Kernel] {
 pub(super) fn packed_bytes(g: &Geometry) -> u64 {
     let [ins, outs] = [g.in_channels / g.groups, g.out_channels / g.groups].map(u64::from);
     let pairs = (ins * outs.next_multiple_of(32)).max(outs * ins.next_multiple_of(32));
-    let taps = (u64::from(g.kernel_h) * u64::from(g.kernel_w.next_multiple_of(3))).max(8);
+    let taps = (u64::from(g.kernel_h) * u64::from(g.kernel_w.next_multiple_of(3))).max(12);
     4 * u64::from(g.groups) * pairs * taps
 }
 
@@ -106,9 +106,7 @@ fn has_joint_phases(target: &Target, g: &Geometry) -> bool {
 pub(super) fn grad_input(node: &mut Lowering, g: &Geometry) -> Result<()> {
     let [grad_output, weight] = [0, 1].map(|i| node.input(i));
     if !has_joint_phases(node.target(), g) {
-        let operands = [grad_output, weight, weight, weight];
-        return correlation::transposed(g)
-            .try_for_each(|phase| correlate(node, Pass::GradInput, &phase, operands));
+        return super::phases(node, g, correlate);
     }
     let kernel = &kernel::CONV_WINDOW_PHASES_3X3;
     // The filter turned around, as at stride 1.
