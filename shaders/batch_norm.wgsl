@@ -19,14 +19,14 @@
 
 // uses batch_norm_sums.wgsl
 
-var<workgroup> moments: array<Moments, 64>;
+var<workgroup> moments: array<Moments, {{ threads }}>;
 
 @compute @workgroup_size({{ threads }})
 fn batch_norm_partial(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) groups: vec3u, @builtin(local_invocation_index) lane: u32) {
     let which = workgroup_index(group, groups);
     if (which >= params.slices * params.channels) { return; } // uniform: the whole workgroup leaves
     moments[lane] = moments_of(share(which, lane, {{ threads }}u));
-    for (var half = 32u; half > 0u; half /= 2u) {
+    for (var half = {{ threads // 2 }}u; half > 0u; half /= 2u) {
         workgroupBarrier();
         if (lane < half) { moments[lane] = merge(moments[lane], moments[lane + half]); }
     }
@@ -77,14 +77,14 @@ fn batch_norm_apply(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups
     }
 }
 
-var<workgroup> sums: array<vec2f, 64>;
+var<workgroup> sums: array<vec2f, {{ threads }}>;
 
 @compute @workgroup_size({{ threads }})
 fn batch_norm_grad_partial(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) groups: vec3u, @builtin(local_invocation_index) lane: u32) {
     let which = workgroup_index(group, groups);
     if (which >= params.slices * params.channels) { return; } // uniform: the whole workgroup leaves
     sums[lane] = gradient_sums(share(which, lane, {{ threads }}u));
-    for (var half = 32u; half > 0u; half /= 2u) {
+    for (var half = {{ threads // 2 }}u; half > 0u; half /= 2u) {
         workgroupBarrier();
         if (lane < half) { sums[lane] += sums[lane + half]; }
     }

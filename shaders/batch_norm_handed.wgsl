@@ -1,5 +1,5 @@
-// The sums of batch_norm.wgsl for software adapters, where barriers are dear: a subgroup for each slice and channel, whose lanes hand each
-// other what they found.
+// The sums of batch_norm.wgsl for software adapters, where barriers are dear: a subgroup for each slice and channel, whose lanes hand
+// each other what they found.
 //
 //   batch_norm_partial_handed       partial[s, c] = (count, mean, sum of squared distances from it) of slice s
 //   batch_norm_grad_partial_handed  partial[s, c] = sums of dy, and of dy * xhat

@@ -1,6 +1,6 @@
 // The gradient of a 3 x 3 convolution at stride 2 and padding 1 with respect to its input, for software adapters: each invocation
-// computes {{ channels }} channels x {{ 2 * rows }} rows x 8 columns, which are the four phases of {{ rows }} x 4 pixels of the upstream gradient. All of them read the same
-// pixels, each by its own taps of the filter.
+// computes {{ channels }} channels x {{ 2 * rows }} rows x 8 columns, which are the four phases of {{ rows }} x 4 pixels of the upstream gradient.
+// All of them read the same pixels, each by its own taps of the filter.
 //
 //   dx[n, c, 2a + i, 2b + j] = sum over o, ky, kx of  dy[n, g(c) + o, a + (i + 1 - ky) / 2, b + (j + 1 - kx) / 2] * w(o, c, ky, kx)
 //
@@ -8,8 +8,8 @@
 // dy: [batch, groups * in_channels, in_h, in_w]; dx: [batch, groups * out_channels, 2 * in_h, 2 * in_w]; in_w is a multiple of four.
 // w: as conv_pack.wgsl leaves it, turned around, a line for each group, block of {{ channels }} channels of dx and channel o.
 //
-// As in conv_window.wgsl, all lanes of a subgroup share a block of channels, weights are handed round, and so are the pixels right of a quad:
-// a row has at most as many tiles as a subgroup has lanes, and a power of two of them.
+// As in conv_window.wgsl, all lanes of a subgroup share a block of channels, weights are handed round, and so are the pixels right of
+// a quad: a row has at most as many tiles as a subgroup has lanes, and a power of two of them.
 // Needs subgroups of exactly {{ subgroup }} lanes. Dispatch: a workgroup for each {{ threads }} tiles and block of channels, blocks innermost.
 
 // uses conv_window_rows.wgsl

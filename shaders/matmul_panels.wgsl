@@ -8,7 +8,8 @@
 //
 // With `quads` (here {{ quads }}), results are written four at a time: n, and what c(i, j) lies at for j = 0, are multiples of four.
 // Loads that differ between lanes are what costs here: all lanes of a subgroup share the rows, of which each loads a part, and
-// broadcasts hand it round. Two panels of a at a time load less for each result, and take four times as long to compile. Panels keep a row's stride from being a power of two, which would meet the same cache lines again and again.
+// broadcasts hand it round. Two panels of a at a time ({{ high }} here) load less for each result, and take longer to compile. Panels keep a
+// row's stride from being a power of two, which would meet the same cache lines again and again.
 // Needs subgroups of exactly {{ subgroup }} lanes. Dispatch: a subgroup for each batch, panel of b and {{ high }} panels of a, the latter innermost.
 
 struct MatmulPanels { m: u32, n: u32, depth: u32, batches: u32, inner: u32, c_offset: u32, c_row: u32, c_outer: u32, c_inner: u32, bias: u32, width: u32 }

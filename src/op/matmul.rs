@@ -46,7 +46,7 @@ static TILED: [&Kernel; 4] = [
     &kernel::MATMUL_TILED_16X128,
 ];
 
-/// Those of operands in panels. The first that fits is taken.
+/// Those of operands in panels. The first that fits and pays is taken.
 static PANELS: [&Kernel; 3] =
     [&kernel::MATMUL_PANELS_PAIRS, &kernel::MATMUL_PANELS_QUADS, &kernel::MATMUL_PANELS];
 static REGISTERS: [&Kernel; 1] = [&kernel::MATMUL_REGISTERS];
@@ -63,7 +63,7 @@ pub(crate) fn kernels(way: MatmulAlgorithm) -> &'static [&'static Kernel] {
 /// Rows of a that one panel holds nearly all of: a second one at a time would be little but zeros.
 const ROWS_OF_ONE: u32 = 24;
 
-/// Operations for which a kernel is worth seconds of compiling.
+/// Operations for which a kernel is worth a longer compilation.
 const MANY: u64 = 50_000_000;
 
 /// Workgroups that keep a GPU busy. Fewer leave a part of it idle.

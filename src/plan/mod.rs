@@ -212,6 +212,11 @@ impl Plan {
         locate(&self.storages, storage)
     }
 
+    /// Whether an input of this name is to be given: what a network has no use for is none.
+    pub fn takes(&self, input: &str) -> bool {
+        self.inputs.iter().any(|port| port.name == input)
+    }
+
     /// Bytes of the inputs.
     pub fn input_bytes(&self) -> u64 {
         self.inputs.iter().map(|p| span(p.ty.bytes())).sum()

@@ -215,8 +215,7 @@ impl Trainer {
                 (Recipe::SHARE, bytemuck::bytes_of(&shares[0])),
                 (Recipe::PARTNER_SHARE, bytemuck::bytes_of(&shares[1])),
             ]);
-            let wanted = &self.session.plans()[program].inputs;
-            inputs.retain(|(name, _)| wanted.iter().any(|port| port.name == *name));
+            inputs.retain(|(name, _)| self.session.plans()[program].takes(name));
             self.session.submit(program, &inputs)?;
             let ends = matches!(part, Part::Whole | Part::Last);
             run.in_flight.push_back(Flight { size, lr, share: batch.share, ends });

@@ -41,8 +41,7 @@ impl Steps {
             (Optimizer::SCHEDULE, bytemuck::cast_slice(&schedule)),
             (Builder::COUNTER, bytemuck::cast_slice(&COUNTER)),
         ];
-        let wanted = &session.plans()[0].inputs;
-        inputs.retain(|(name, _)| wanted.iter().any(|port| port.name == *name));
+        inputs.retain(|(name, _)| session.plans()[0].takes(name));
         for _ in 0..WARM_UP {
             session.profile(0, &inputs)?;
         }

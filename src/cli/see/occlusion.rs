@@ -46,10 +46,11 @@ impl View for Occlusion {
             FillFlag::Mean => (Fill::Mean, "the picture's mean colour"),
             FillFlag::Blur => (Fill::Blur, "the picture itself, blurred"),
         };
-        let patches = match self.patch {
+        let mut patches = match self.patch {
             Some(patch) => vec![patch],
             None => [2, 3, 4].map(|eighths| (height.min(width) * eighths / 8).max(1)).to_vec(),
         };
+        patches.dedup(); // of tiny pictures
         let stride = self.stride.unwrap_or((patches[0] / 4).max(1));
         let slidings: Vec<Sliding> = patches.iter().map(|&patch| Sliding { patch, stride, fill }).collect();
         scene.progress.begin("occlusion", pictures.len());
@@ -78,13 +79,10 @@ impl View for Occlusion {
             plates.extend(of_this.into_iter().skip(1));
         }
         let caption = format!(
-            "A square patch, its side in pixels given over each map, covers each picture with {with}, on the middle of every cell of {stride} x {stride}; a cell's colour is how likely the class then is. Dark is where covering makes it unlikely: what it is told by. {}One scale for each picture, over it, of at least {SPAN}. ({} places each, {} at a time.)",
-            if patches.len() > 1 {
-                format!(
-                    "Where a small patch changes it by less than {SPAN} everywhere, a larger one is taken. "
-                )
-            } else {
-                String::new()
+            "A square patch, its side in pixels given over each map, covers each picture with {with}, on the middle of every cell of {stride} x {stride}; a cell's colour is how likely the class then is. Dark is where covering makes it unlikely: what it is told by. One scale for each picture, over it, of at least {SPAN}.{} ({} places each, {} at a time.)",
+            match self.patch {
+                None => " Where a small patch makes no such difference, a larger one is taken.",
+                Some(_) => "",
             },
             slidings[0].cells([height, width]).iter().product::<usize>(),
             lens.batch()

@@ -113,11 +113,8 @@ pub(super) fn grad_input(node: &mut Lowering, g: &Geometry) -> Result<()> {
     let c = correlation::turned(g);
     let (p, packed) = weights_in_order(node, kernel, &c, weight)?;
     let p = ConvWindow { across: (p.in_w / COLUMNS).next_power_of_two(), ..p };
-    let tiles = p.batch as u64 * p.in_h.div_ceil(kernel.constant("rows")) as u64 * p.across as u64;
-    let blocks = p.groups * p.out_channels.div_ceil(p.channels);
-    let grid = Grid::Workgroups(tiles.div_ceil(kernel.threads as u64) * blocks as u64);
     let flops = correlation::flops(&correlation::forward(g));
-    node.launch(kernel, &p, &[grad_output, packed], &[node.output(0)], grid, flops)
+    node.launch(kernel, &p, &[grad_output, packed], &[node.output(0)], grid(kernel, &p, p.in_h), flops)
 }
 
 /// The kernel for a pass: the one asked for if it fits, else the first that does.
@@ -182,12 +179,15 @@ pub(super) fn correlate(
     let across = p.out_w.div_ceil(COLUMNS);
     let p =
         ConvWindow { across: if kernel.has("handed") { across.next_power_of_two() } else { across }, ..p };
+    let (reads, output) = ([x, packed, bias, residual], node.output(0));
+    node.launch(kernel, &p, &reads, &[output], grid(kernel, &p, p.out_h), correlation::flops(c))
+}
+
+/// A workgroup for so many tiles, of rows up to `height`, and each block of channels.
+fn grid(kernel: &Kernel, p: &ConvWindow, height: u32) -> Grid {
+    let tiles = p.batch as u64 * height.div_ceil(kernel.constant("rows")) as u64 * p.across as u64;
     let blocks = p.groups * p.out_channels.div_ceil(p.channels);
-    let rows = kernel.constant("rows");
-    let tiles = p.batch as u64 * p.out_h.div_ceil(rows) as u64 * p.across as u64;
-    let grid = Grid::Workgroups(tiles.div_ceil(kernel.threads as u64) * blocks as u64);
-    let output = node.output(0);
-    node.launch(kernel, &p, &[x, packed, bias, residual], &[output], grid, correlation::flops(c))
+    Grid::Workgroups(tiles.div_ceil(kernel.threads as u64) * blocks as u64)
 }
 
 /// The parameters of a kernel, and weights as it reads them.
