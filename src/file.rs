@@ -6,19 +6,30 @@ use std::io::{Read, Write};
 use std::path::{Path, PathBuf};
 
 /// The bytes of a file; `None` if it has more than `limit`, of which nothing is kept. Devices and pipes, which
-/// have no size to go by, are refused.
+/// have no size to go by, are refused, before opening one that nobody writes to would wait for ever.
 pub(crate) fn read_up_to(path: &Path, limit: u64) -> Result<Option<Vec<u8>>> {
-    let file = File::open(path).map_err(Error::io(path, "read"))?;
-    let mut bytes = Vec::new();
-    let metadata = file.metadata().map_err(Error::io(path, "read"))?;
+    let metadata = std::fs::metadata(path).map_err(Error::io(path, "read"))?;
     if !metadata.is_file() && !metadata.is_dir() {
         return Err(Error::data(path, "is a device or a pipe; give a file"));
     }
+    let file = File::open(path).map_err(Error::io(path, "read"))?;
+    let mut bytes = Vec::new();
     let length = metadata.len();
     if length <= limit {
         file.take(limit + 1).read_to_end(&mut bytes).map_err(Error::io(path, "read"))?;
     }
     Ok(Some(bytes).filter(|bytes| length <= limit && bytes.len() as u64 <= limit))
+}
+
+/// The bytes of a file.
+///
+/// # Errors
+///
+/// [`Error::Io`] if it cannot be read; [`Error::Data`] if it is a device or a pipe, or has more than `limit` bytes.
+pub fn read_file(path: &Path, limit: u64) -> Result<Vec<u8>> {
+    read_up_to(path, limit)?.ok_or_else(|| {
+        Error::data(path, format!("has more than {limit} bytes, which no such file has; give another"))
+    })
 }
 
 /// Writes a file that appears whole or not at all, whatever ends the program: it is written beside its

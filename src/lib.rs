@@ -26,7 +26,7 @@ pub mod weights;
 
 pub use device::Device;
 pub use error::{Error, Result};
-pub use file::write_file;
+pub use file::{read_file, write_file};
 pub use session::{Outputs, Session};
 pub use tensor::{DType, Tensor, TensorType};
 pub use timing::{Clock, HostSpan, Profile, Timing};

@@ -8,8 +8,12 @@ use std::io::Write;
 fn main() {
     quiet_loader();
     // wgpu_hal warns of every driver that is not there; what matters of it comes as an error.
-    let filter = env_logger::Env::default().default_filter_or("warn,wgpu_hal=off");
-    env_logger::Builder::from_env(filter).init();
+    let style = if cli::terminal::coloured() { "always" } else { "never" };
+    let filter =
+        env_logger::Env::default().default_filter_or("warn,wgpu_hal=off").default_write_style_or(style);
+    // Through a pipe of ours, since a message must not end up in a progress bar.
+    let messages = env_logger::Target::Pipe(Box::new(cli::terminal::Messages));
+    env_logger::Builder::from_env(filter).target(messages).init();
     let code = cli::run(cli::Cli::parse()).unwrap_or_else(|error| {
         // Nothing is left to be done where nobody listens.
         let _ = writeln!(std::io::stderr(), "error: {}", one_line(&error.to_string()));

@@ -1,5 +1,9 @@
 //! Running plans: weights that live on a device, and steps that are submitted and answered later.
 
+mod stream;
+
+pub(crate) use stream::Stream;
+
 use crate::graph::{Init, PersistentKind};
 use crate::plan::{Layout, PersistentPort, Plan, Port};
 use crate::rng::SplitMix64;
@@ -135,7 +139,7 @@ impl Session {
     /// Submits one step of plan number `program` without waiting for it. Every input of the plan is given
     /// by name, as bytes. Where too many steps are in flight, waits for the oldest.
     pub fn submit(&mut self, program: usize, inputs: &[(&str, &[u8])]) -> Result<()> {
-        let ordered = order_inputs(&self.plans[program], inputs)?;
+        let ordered = order_inputs(self.program(program)?, inputs)?;
         self.executor.submit(program, &ordered)?;
         self.pending += 1;
         Ok(())
@@ -151,19 +155,25 @@ impl Session {
         self.answer(true)
     }
 
+    /// Waits for all submitted steps and drops the outputs that were not taken yet.
+    pub fn drain(&mut self) -> Result<()> {
+        while self.wait()?.is_some() {}
+        Ok(())
+    }
+
     /// Steps submitted whose outputs were not taken yet.
     pub fn pending(&self) -> usize {
         self.pending
     }
 
-    /// Submits one step and waits for its outputs. Earlier steps' outputs must have been taken.
+    /// Submits one step and waits for its outputs. Fails if outputs of earlier steps were not taken yet.
     pub fn run(&mut self, program: usize, inputs: &[(&str, &[u8])]) -> Result<Outputs> {
-        assert_eq!(self.pending, 0, "take the outputs of earlier steps first");
+        self.check_idle()?;
         self.submit(program, inputs)?;
         Ok(self.wait()?.expect("a step was just submitted"))
     }
 
-    /// Runs one step and tells how long each of the plan's groups took. Its outputs are dropped.
+    /// Runs one step and tells how long each of the plan's groups took. Its outputs are dropped. Fails as [`Session::run`].
     pub fn time(&mut self, program: usize, inputs: &[(&str, &[u8])]) -> Result<Timing> {
         let profile = self.timed(program, inputs, Each::Group)?;
         let seconds = profile.spans.iter().map(|[start, end]| end - start).collect();
@@ -171,14 +181,14 @@ impl Session {
     }
 
     /// Runs one step with each launch timed by itself, and tells when it started and ended. Its outputs are
-    /// dropped. Launches that could overlap do not in such a step.
+    /// dropped. Launches that could overlap do not in such a step. Fails as [`Session::run`].
     pub fn profile(&mut self, program: usize, inputs: &[(&str, &[u8])]) -> Result<Profile> {
         self.timed(program, inputs, Each::Launch)
     }
 
     fn timed(&mut self, program: usize, inputs: &[(&str, &[u8])], each: Each) -> Result<Profile> {
-        assert_eq!(self.pending, 0, "take the outputs of earlier steps first");
-        let plan = &self.plans[program];
+        self.check_idle()?;
+        let plan = self.program(program)?;
         let ordered = order_inputs(plan, inputs)?;
         self.executor.profile(program, &ordered, &each.pieces(plan))
     }
@@ -196,6 +206,25 @@ impl Session {
             .map(|(port, words)| Ok((port.name.clone(), Tensor::new(port.ty.clone(), words)?)))
             .collect::<Result<_>>()?;
         Ok(Some(Outputs { program: answer.program, values }))
+    }
+
+    fn check_idle(&self) -> Result<()> {
+        match self.pending {
+            0 => Ok(()),
+            steps => Err(Error::argument(
+                "session",
+                format!(
+                    "{steps} earlier steps have outputs that were not taken; wait for them or drain them"
+                ),
+            )),
+        }
+    }
+
+    fn program(&self, number: usize) -> Result<&Plan> {
+        self.plans.get(number).ok_or_else(|| {
+            let problem = format!("there is no plan {number}; the session has {}", self.plans.len());
+            Error::argument("program", problem)
+        })
     }
 
     fn port(&self, name: &str) -> Result<&Port> {

@@ -88,7 +88,7 @@ fn the_last_line_has_every_field() -> Outcome {
     assert!(0.0 < min && min <= median && median <= max, "{line}");
     let samples = number(&line, "samples_per_s") * median;
     assert!((samples / 2e3 - 1.0).abs() < 1e-2, "{line}");
-    assert_eq!(number(&line, "gflops"), 0.0);
+    assert!(line.get("gflops").is_none() && !text.contains("gflop/s"), "{line}");
     assert!(number(&line, "first_s") * 1e3 + 20.0 > number(&line, "first_ms"), "{line}");
     assert!(number(&line, "plan_mib") > 1.0);
     if cfg!(target_os = "linux") {

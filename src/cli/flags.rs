@@ -1,6 +1,7 @@
 //! Flags that several commands have.
 
 use super::choices::Choices;
+use super::json;
 use serde::Serialize;
 use std::path::PathBuf;
 use striate::data::{self, Split};
@@ -37,6 +38,7 @@ pub struct DataFlags {
     pub dataset: String,
     /// Folder of the data set's files; without it, fashion-mnist is a built-in part of it
     #[arg(long, value_name = "DIR")]
+    #[serde(serialize_with = "json::optional_path")]
     pub data: Option<PathBuf>,
     /// HEIGHTxWIDTH that pictures of a folder are brought to
     #[arg(long, value_parser = parse_size, value_name = "HxW")]

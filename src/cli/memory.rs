@@ -1,6 +1,7 @@
 //! The flags that say how much memory a training step may take.
 
 use super::flags::as_flag;
+use super::terminal::note;
 use serde::Serialize;
 use striate::Result;
 use striate::graph::Graph;
@@ -32,7 +33,7 @@ impl MemoryFlags {
         let asked = Savings { recompute: self.recompute, accumulate };
         let Some(limit) = self.memory else { return Ok(asked) };
         let (savings, taken) = fit(limit, asked.and_more(batch), bytes).map_err(as_flag::<Self>)?;
-        eprintln!("note: the step takes {} of {} {savings}", in_bytes(taken), in_bytes(limit));
+        note(&format!("note: the step takes {} of {} {savings}", in_bytes(taken), in_bytes(limit)));
         Ok(savings)
     }
 

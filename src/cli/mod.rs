@@ -6,6 +6,7 @@ mod devices;
 mod eval;
 mod flags;
 mod html;
+mod json;
 mod kernels;
 mod memory;
 mod network;
@@ -15,6 +16,7 @@ mod profile;
 mod report;
 mod see;
 mod summary;
+pub mod terminal;
 mod train;
 mod tune;
 

@@ -1,6 +1,7 @@
 //! A trained network from the command line: `[MODEL] WEIGHTS` and the flags that go with them.
 
 use super::flags::parse_size;
+use super::terminal::note;
 use super::train::MODEL;
 use std::path::{Path, PathBuf};
 use striate::data::{self, Normalization, Preprocessing};
@@ -153,7 +154,7 @@ impl Network {
         }
         let loaded = predictor.load(&self.weights, fit)?;
         if !loaded.is_whole() {
-            eprintln!("note: of {}, {loaded}", self.weights.path().display());
+            note(&format!("note: of {}, {loaded}", self.weights.path().display()));
         }
         Ok(predictor)
     }

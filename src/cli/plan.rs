@@ -2,6 +2,7 @@
 
 use super::choices::Choices;
 use super::memory::MemoryFlags;
+use super::terminal::above_bar;
 use clap::ValueEnum;
 use serde::Serialize;
 use std::io::{ErrorKind, Write};
@@ -177,8 +178,9 @@ pub(super) fn json(value: &impl Serialize) -> String {
 
 /// Writes to standard output.
 pub(super) fn print(text: &str) -> Result<()> {
-    let mut out = std::io::stdout().lock();
-    unless_closed(out.write_all(text.as_bytes()).and_then(|()| out.flush()))
+    let mut out = std::io::stdout();
+    let written = above_bar(|| out.write_all(text.as_bytes()).and_then(|()| out.flush()));
+    unless_closed(written)
 }
 
 /// What came of writing to standard output. A reader that has seen enough (`| head`) is no error.

@@ -1,8 +1,10 @@
 //! `striate predict`: the classes of pictures.
 
 use super::flags::{DeviceFlags, as_flag};
+use super::json::path;
 use super::network::{Network, NetworkFlags, class_names};
 use super::plan::{json, print};
+use super::terminal::note;
 use serde::Serialize;
 use std::fmt::Write;
 use std::path::{Path, PathBuf};
@@ -43,6 +45,7 @@ pub const SKIPPED: i32 = 3;
 #[derive(Serialize)]
 struct Answer {
     model: String,
+    #[serde(serialize_with = "path")]
     weights: PathBuf,
     device: String,
     preprocessing: Preprocessing,
@@ -53,6 +56,7 @@ struct Answer {
 
 #[derive(Serialize)]
 struct Picture {
+    #[serde(serialize_with = "path")]
     picture: PathBuf,
     /// The likeliest classes, the likeliest first.
     top: Vec<Class>,
@@ -68,6 +72,7 @@ struct Class {
 
 #[derive(Serialize)]
 struct Skipped {
+    #[serde(serialize_with = "path")]
     picture: PathBuf,
     error: String,
 }
@@ -75,7 +80,7 @@ struct Skipped {
 pub fn run(args: Args) -> Result<i32> {
     let answer = predict(&args).map_err(as_flag::<Args>)?;
     for skipped in &answer.skipped {
-        eprintln!("skipped: {}", skipped.error);
+        note(&format!("skipped: {}", skipped.error));
     }
     print(&if args.json { json(&answer) } else { text(&answer) })?;
     Ok(if answer.skipped.is_empty() { 0 } else { SKIPPED })

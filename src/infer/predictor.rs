@@ -6,9 +6,10 @@ use crate::graph::{Graph, Role};
 use crate::models::Model;
 use crate::nn::{Builder, Mode};
 use crate::plan::Plan;
+use crate::session::Stream;
 use crate::weights::{Fit, Loaded, Weights};
 use crate::{Device, Error, Outputs, Result, Session};
-use std::collections::{BTreeSet, VecDeque};
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 /// A model's forward pass, with running statistics. Input `images` of `shape` (batch, channels, height,
@@ -150,28 +151,27 @@ impl Predictor {
         batches: impl Iterator<Item = (Vec<f32>, T)>,
         mut take: impl FnMut(T, &[f32]),
     ) -> Result<()> {
-        let mut in_flight = VecDeque::new();
-        let name = self.name.clone();
-        let mut arrive = |outputs: &Outputs, in_flight: &mut VecDeque<T>| {
+        let name = &self.name;
+        let mut arrive = |(outputs, with): (Outputs, T)| {
             let logits = outputs.get("logits").expect("the graph has this output").as_f32();
             if logits.iter().any(|logit| !logit.is_finite()) {
                 let problem =
                     "its results are no finite numbers; these weights do not suit it, or the pictures";
-                return Err(Error::argument(&name, problem));
+                return Err(Error::argument(name, problem));
             }
-            take(in_flight.pop_front().expect("outputs arrive for submitted steps only"), logits);
+            take(with, logits);
             Ok(())
         };
+        let mut stream = Stream::new(&mut self.session)?;
         for (mut images, with) in batches {
             images.resize(self.batch * self.image_len, 0.0);
-            self.session.submit(0, &[("images", bytemuck::cast_slice(&images))])?;
-            in_flight.push_back(with);
-            while let Some(outputs) = self.session.poll()? {
-                arrive(&outputs, &mut in_flight)?;
+            stream.submit(0, &[("images", bytemuck::cast_slice(&images))], with)?;
+            while let Some(arrived) = stream.poll()? {
+                arrive(arrived)?;
             }
         }
-        while let Some(outputs) = self.session.wait()? {
-            arrive(&outputs, &mut in_flight)?;
+        while let Some(arrived) = stream.wait()? {
+            arrive(arrived)?;
         }
         Ok(())
     }

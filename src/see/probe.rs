@@ -1,6 +1,7 @@
 //! A part of a network made ready on the device: pictures go in, what is asked for comes out.
 
 use super::Layer;
+use crate::session::Stream;
 use crate::{Error, Outputs, Result, Session, Tensor, TensorType};
 
 /// Values of a network, made ready to be asked for any number of pictures. [`Lens::probe`](super::Lens::probe) makes one.
@@ -60,20 +61,35 @@ impl Probe {
         let pictures = images.len() / self.image_len;
         let mut values: Vec<Vec<f32>> =
             self.types.iter().map(|ty| Vec::with_capacity(ty.len() / self.batch * pictures)).collect();
-        for (number, batch) in images.chunks(self.batch * self.image_len).enumerate() {
+        let (model, types, full) = (&self.model, &self.types, self.batch);
+        let mut arrive = |(outputs, pictures): (Outputs, usize)| {
+            for ((values, ty), tensor) in values.iter_mut().zip(types).zip(outputs.into_tensors()) {
+                // What is left is of the zeros that filled up the batch.
+                let new = &tensor.as_f32()[..ty.len() / full * pictures];
+                if new.iter().any(|number| !number.is_finite()) {
+                    let problem =
+                        "its results are no finite numbers; these weights do not suit it, or the pictures";
+                    return Err(Error::argument(model, problem));
+                }
+                values.extend_from_slice(new);
+            }
+            Ok(())
+        };
+        let mut stream = Stream::new(&mut self.session)?;
+        for (number, batch) in images.chunks(full * self.image_len).enumerate() {
             let mut padded = batch.to_vec();
             // Pictures do not see each other, so zeros fill up the last batch.
-            padded.resize(self.batch * self.image_len, 0.0);
-            let extra = extra(number * self.batch);
+            padded.resize(full * self.image_len, 0.0);
+            let extra = extra(number * full);
             let mut inputs = vec![("images", bytemuck::cast_slice(&padded))];
             inputs.extend(extra.iter().map(|(name, numbers)| (*name, bytemuck::cast_slice(numbers))));
-            self.session.submit(0, &inputs)?;
-            while let Some(outputs) = self.session.poll()? {
-                self.take(outputs, pictures, &mut values)?;
+            stream.submit(0, &inputs, batch.len() / self.image_len)?;
+            while let Some(arrived) = stream.poll()? {
+                arrive(arrived)?;
             }
         }
-        while let Some(outputs) = self.session.wait()? {
-            self.take(outputs, pictures, &mut values)?;
+        while let Some(arrived) = stream.wait()? {
+            arrive(arrived)?;
         }
         let tensor = |(ty, values): (&TensorType, Vec<f32>)| {
             let mut shape = ty.shape.clone();
@@ -81,21 +97,6 @@ impl Probe {
             Tensor::f32(shape, values)
         };
         self.types.iter().zip(values).map(tensor).collect()
-    }
-
-    /// Appends a batch's outputs to the values, up to so many pictures.
-    fn take(&self, outputs: Outputs, pictures: usize, values: &mut [Vec<f32>]) -> Result<()> {
-        for (values, (ty, tensor)) in values.iter_mut().zip(self.types.iter().zip(outputs.into_tensors())) {
-            let wanted = ty.len() / self.batch * pictures - values.len();
-            let new = &tensor.as_f32()[..wanted.min(ty.len())];
-            if new.iter().any(|number| !number.is_finite()) {
-                let problem =
-                    "its results are no finite numbers; these weights do not suit it, or the pictures";
-                return Err(Error::argument(&self.model, problem));
-            }
-            values.extend_from_slice(new);
-        }
-        Ok(())
     }
 }
 

@@ -98,8 +98,12 @@ impl Checkpoint {
         let keys = self.about.keys().chain(about.keys().filter(|key| !self.about.contains_key(*key)));
         for key in keys {
             let [theirs, ours] = [self.about.get(key), about.get(key)];
-            if theirs != ours {
-                // Settings are f32: as f64, 0.3 would be 0.30000001192092896.
+            // Settings are f32: 0.3 may be told as 0.30000001192092896.
+            let short = |value: Option<&Value>| match value {
+                Some(Value::Number(n)) if n.is_f64() => n.as_f64().map(|n| Value::from(n as f32)),
+                other => other.cloned(),
+            };
+            if short(theirs) != short(ours) {
                 let show = |value: Option<&Value>| match value {
                     None | Some(Value::Null) => "not given".to_owned(),
                     Some(Value::Number(n)) if n.is_f64() => {
@@ -138,7 +142,12 @@ impl Checkpoint {
                 format!("is of another training: it has {name}, which this has not"),
             ));
         }
-        trainer.resume(self.position, &self.tensors)
+        trainer.resume(self.position, &self.tensors).map_err(|error| match error {
+            Error::Argument { problem, .. } => {
+                Error::data(path, format!("is damaged: {problem}; take an earlier checkpoint"))
+            }
+            other => other,
+        })
     }
 }
 

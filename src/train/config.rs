@@ -87,7 +87,8 @@ impl TrainConfig {
         }
     }
 
-    pub(super) fn schedule(&self, pictures: usize) -> Schedule {
+    /// The learning rate by step, with so many training pictures.
+    pub fn schedule(&self, pictures: usize) -> Schedule {
         let steps = self.loader(0, 0).batches(pictures);
         Schedule {
             lr: self.lr,

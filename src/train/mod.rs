@@ -6,6 +6,7 @@ mod programs;
 mod report;
 mod savings;
 mod step;
+mod steps;
 mod trainer;
 
 pub use checkpoint::Checkpoint;

@@ -1,6 +1,7 @@
 //! What a training run tells about itself.
 
-use crate::Outputs;
+use super::config::TrainConfig;
+use crate::{Error, Outputs, Result};
 use serde::{Deserialize, Serialize};
 use std::time::Duration;
 
@@ -28,6 +29,28 @@ pub struct Position {
     pub score: Score,
     /// Time spent on them.
     pub seconds: f64,
+}
+
+impl Position {
+    /// Fails unless training with these settings on so many pictures can stand here.
+    pub(super) fn check(&self, config: &TrainConfig, pictures: usize) -> Result<()> {
+        let steps = config.loader(0, 0).batches(pictures);
+        let Self { epoch, batch, step, score, seconds } = *self;
+        let wrong = if epoch > config.epochs || (epoch == config.epochs && batch > 0) {
+            format!("batch {batch} after epoch {epoch} of {}", config.epochs)
+        } else if batch > steps {
+            format!("batch {batch} of {steps} in an epoch")
+        } else if epoch.checked_mul(steps).and_then(|before| before.checked_add(batch)) != Some(step) {
+            format!("step {step} after {epoch} epochs of {steps} steps and {batch} more")
+        } else if score.pictures > pictures || !(score.loss.is_finite() && score.accuracy.is_finite()) {
+            format!("a loss of {} over {} of {pictures} pictures", score.loss, score.pictures)
+        } else if Duration::try_from_secs_f64(seconds).is_err() {
+            format!("{seconds} seconds of work")
+        } else {
+            return Ok(());
+        };
+        Err(Error::argument("position", format!("training never stands at {wrong}")))
+    }
 }
 
 /// Where an epoch stands, told after each step whose results have arrived.

@@ -1,19 +1,19 @@
 //! The loop around the training step.
 
 use super::config::TrainConfig;
-use super::programs::{Plans, Programs, parts, pictures};
+use super::programs::{Plans, Programs, pictures};
 use super::report::{EpochReport, Position, Progress, Score};
-use super::step::{AVERAGE, Part, Recipe};
-use crate::data::{Batch, Dataset, Loader, LoaderConfig, Split};
+use super::step::{AVERAGE, Part};
+use super::steps::Steps;
+use crate::data::{Loader, LoaderConfig, Split};
 use crate::graph::PersistentKind;
 use crate::models::Model;
-use crate::nn::{Builder, Optimizer, Schedule};
+use crate::nn::Schedule;
 use crate::plan::{PersistentPort, Plan};
+use crate::session::Stream;
 use crate::weights::{Fit, Loaded, Weights};
-use crate::{Device, Error, Outputs, Result, Session, Tensor};
-use std::collections::VecDeque;
+use crate::{DType, Device, Error, Result, Session, Tensor};
 use std::ops::ControlFlow;
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 /// A model on a device, and the data it learns from.
@@ -26,9 +26,6 @@ pub struct Trainer {
     test: Programs,
     position: Position,
 }
-
-/// Why a step's record is there when its outputs are.
-const ARRIVAL: &str = "outputs arrive for submitted steps only";
 
 impl Trainer {
     /// Plans training and evaluation of a model, allocates everything on the device and initialises the
@@ -105,7 +102,7 @@ impl Trainer {
 
     /// Epochs not trained yet.
     pub fn epochs_left(&self) -> usize {
-        self.config.epochs - self.position.epoch
+        self.config.epochs.saturating_sub(self.position.epoch)
     }
 
     /// Where training stands.
@@ -115,7 +112,13 @@ impl Trainer {
 
     /// Goes on from where another trainer with the same settings stood: its position, and all values that it had
     /// on the device ([`Session::persistent`] names them).
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Argument`] if training never stands at such a position, or there is no such value. Then nothing is changed
+    /// but values before that one.
     pub fn resume(&mut self, position: Position, tensors: &[(String, Tensor)]) -> Result<()> {
+        position.check(&self.config, self.split.train.len())?;
         tensors.iter().try_for_each(|(name, tensor)| self.session.write(name, tensor))?;
         self.position = position;
         Ok(())
@@ -123,35 +126,57 @@ impl Trainer {
 
     /// Trains one epoch, or what is left of it, then tests. `watch` is told about each step, in order and a few steps
     /// late; if it breaks, the steps under way are finished, the test is left out, and the next call goes on from there.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Argument`] naming `lr` if a loss, a weight or anything else that is kept is no longer a finite number.
+    /// Training does not recover from that; [`resume`](Self::resume) goes back to where all was well.
     pub fn epoch(&mut self, watch: &mut dyn FnMut(&Progress) -> ControlFlow<()>) -> Result<EpochReport> {
         let (start, before) = (Instant::now(), self.position);
-        let config = self.config.loader(before.epoch + 1, before.batch);
-        let loader = Loader::new(self.split.train.clone(), &self.split.normalization, config)?;
-        let steps = before.batch + loader.len();
-        let mut run = Run { score: before.score, steps, done: before.batch, in_flight: VecDeque::new() };
-        let paused = self.train_batches(loader, &mut run, watch)?.is_break();
-        let train_time = Duration::from_secs_f64(before.seconds) + start.elapsed();
+        let flow = self.train_batches(watch);
+        let train_time = Duration::from_secs_f64(before.seconds).saturating_add(start.elapsed());
+        self.position.seconds = train_time.as_secs_f64();
+        let paused = flow?.is_break();
+        self.check_finite()?;
         let lr = self.schedule.at(self.position.step.saturating_sub(1));
-        let epoch = before.epoch + 1;
+        let (epoch, train) = (before.epoch + 1, self.position.score);
         if paused {
-            let (batch, seconds) = (run.done, train_time.as_secs_f64());
-            self.position = Position { batch, seconds, score: run.score, ..self.position };
             let (test, test_time) = (None, Duration::ZERO);
-            return Ok(EpochReport { epoch, lr, train: run.score, test, train_time, test_time });
+            return Ok(EpochReport { epoch, lr, train, test, train_time, test_time });
         }
         self.position = Position { epoch, step: self.position.step, ..Default::default() };
         let start = Instant::now();
         let test = Some(self.test()?);
-        Ok(EpochReport { epoch, lr, train: run.score, test, train_time, test_time: start.elapsed() })
+        Ok(EpochReport { epoch, lr, train, test, train_time, test_time: start.elapsed() })
+    }
+
+    /// Fails where something that is kept on the device is no longer finite: the last step may have broken what no loss
+    /// shows yet.
+    fn check_finite(&mut self) -> Result<()> {
+        let names: Vec<String> = self.session.persistent().iter().map(|p| p.port.name.clone()).collect();
+        for name in names {
+            let tensor = self.session.read(&name)?;
+            if tensor.ty().dtype == DType::F32 && tensor.as_f32().iter().any(|number| !number.is_finite()) {
+                let step = self.position.step;
+                return Err(
+                    self.broken(&format!("{name} is no longer made of finite numbers after step {step}"))
+                );
+            }
+        }
+        Ok(())
+    }
+
+    fn broken(&self, what: &str) -> Error {
+        Error::argument("lr", format!("{what}; use a learning rate below {:?}", self.config.lr))
     }
 
     /// Loss and accuracy on the test pictures.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Argument`] naming `lr` if the loss is not a finite number.
     pub fn test(&mut self) -> Result<Score> {
         let data = self.split.test.clone();
-        self.evaluate(&data)
-    }
-
-    fn evaluate(&mut self, data: &Arc<Dataset>) -> Result<Score> {
         let config = LoaderConfig {
             batch_size: self.config.test_batch(data.len()),
             threads: self.config.threads,
@@ -159,119 +184,48 @@ impl Trainer {
         };
         let mut loader = Loader::new(data.clone(), &self.split.normalization, config)?;
         let mut score = Score::default();
-        let mut sizes = VecDeque::new();
+        let mut stream = Stream::new(&mut self.session)?;
         while let Some(batch) = loader.next() {
             let inputs = pictures(&batch, 0..batch.size, data.image_len());
-            self.session.submit(self.test[&(Part::Whole, batch.size)], &inputs)?;
-            sizes.push_back(batch.size);
+            stream.submit(self.test[&(Part::Whole, batch.size)], &inputs, batch.size)?;
             loader.recycle(batch);
-            while let Some(outputs) = self.session.poll()? {
-                score.add(&outputs, sizes.pop_front().expect(ARRIVAL), 1.0);
+            while let Some((outputs, size)) = stream.poll()? {
+                score.add(&outputs, size, 1.0);
             }
         }
-        while let Some(outputs) = self.session.wait()? {
-            score.add(&outputs, sizes.pop_front().expect(ARRIVAL), 1.0);
+        while let Some((outputs, size)) = stream.wait()? {
+            score.add(&outputs, size, 1.0);
         }
-        Ok(score)
+        drop(stream);
+        match score.loss.is_finite() {
+            true => Ok(score),
+            false => Err(self.broken("the loss on the test pictures is not a finite number")),
+        }
     }
 
     fn train_batches(
         &mut self,
-        mut loader: Loader,
-        run: &mut Run,
         watch: &mut dyn FnMut(&Progress) -> ControlFlow<()>,
     ) -> Result<ControlFlow<()>> {
+        let Self { session, split, config, schedule, train: programs, position, .. } = self;
+        let done = position.batch;
+        let loader_config = config.loader(position.epoch + 1, done);
+        let mut loader = Loader::new(split.train.clone(), &split.normalization, loader_config)?;
+        let (stream, len) = (Stream::new(session)?, done + loader.len());
+        let mut steps = Steps { stream, split, config, schedule, programs, position, len, done };
         let mut flow = ControlFlow::Continue(());
         while flow.is_continue() {
             let Some(batch) = loader.next() else { break };
-            self.submit(&batch, run)?;
+            steps.submit(&batch)?;
             loader.recycle(batch);
-            while let Some(outputs) = self.session.poll()? {
-                flow = self.arrive(&outputs, run, watch)?;
+            while let Some(arrived) = steps.stream.poll()? {
+                flow = steps.arrive(arrived, watch)?;
             }
         }
-        while let Some(outputs) = self.session.wait()? {
-            let told = self.arrive(&outputs, run, watch)?;
+        while let Some(arrived) = steps.stream.wait()? {
+            let told = steps.arrive(arrived, watch)?;
             flow = if flow.is_break() { flow } else { told };
         }
         Ok(flow)
     }
-
-    fn submit(&mut self, batch: &Batch, run: &mut Run) -> Result<()> {
-        let lr = self.schedule.at(self.position.step);
-        let schedule = self.config.recipe.optimizer.schedule(lr, self.position.step);
-        for (i, (part, range)) in parts(batch.size, self.config.micro_batch()).enumerate() {
-            let size = range.len();
-            let pass = self.position.step * self.config.accumulate + i;
-            let counter = [pass as u32, self.config.seed as u32];
-            // What the step's gradient owes to this part's own labels, and to those mixed in.
-            let weight = size as f32 / batch.size as f32;
-            let shares = [batch.share * weight, (1.0 - batch.share) * weight];
-            let program = self.train[&(part, size)];
-            let mut inputs = pictures(batch, range, self.split.train.image_len());
-            inputs.extend([
-                (Optimizer::SCHEDULE, bytemuck::bytes_of(&schedule)),
-                (Builder::COUNTER, bytemuck::bytes_of(&counter)),
-                (Recipe::SHARE, bytemuck::bytes_of(&shares[0])),
-                (Recipe::PARTNER_SHARE, bytemuck::bytes_of(&shares[1])),
-            ]);
-            inputs.retain(|(name, _)| self.session.plans()[program].takes(name));
-            self.session.submit(program, &inputs)?;
-            let ends = matches!(part, Part::Whole | Part::Last);
-            run.in_flight.push_back(Flight { size, lr, share: batch.share, ends });
-        }
-        self.position.step += 1;
-        Ok(())
-    }
-
-    fn arrive(
-        &self,
-        outputs: &Outputs,
-        run: &mut Run,
-        watch: &mut dyn FnMut(&Progress) -> ControlFlow<()>,
-    ) -> Result<ControlFlow<()>> {
-        let Flight { size, lr, share, ends } = run.in_flight.pop_front().expect(ARRIVAL);
-        run.score.add(outputs, size, share);
-        run.done += ends as usize;
-        if !run.score.loss.is_finite() {
-            return Err(Error::argument(
-                "lr",
-                format!(
-                    "the loss is no longer a finite number at step {} of epoch {}; use a learning rate below {}",
-                    run.done,
-                    self.position.epoch + 1,
-                    self.config.lr
-                ),
-            ));
-        }
-        if !ends {
-            return Ok(ControlFlow::Continue(()));
-        }
-        Ok(watch(&Progress {
-            epoch: self.position.epoch + 1,
-            step: run.done,
-            steps: run.steps,
-            lr,
-            score: run.score,
-        }))
-    }
-}
-
-/// One epoch under way.
-struct Run {
-    score: Score,
-    steps: usize,
-    done: usize,
-    /// What was submitted and has not arrived.
-    in_flight: VecDeque<Flight>,
-}
-
-/// A batch under way.
-struct Flight {
-    size: usize,
-    lr: f32,
-    /// How much of each picture is its own.
-    share: f32,
-    /// Whether it is the last of its step.
-    ends: bool,
 }

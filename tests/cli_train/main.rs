@@ -9,3 +9,4 @@ mod resume;
 mod runs;
 mod settings;
 mod stopping;
+mod terminal;

@@ -1,8 +1,11 @@
 //! Runs that are broken off and go on.
 
 use crate::place::*;
+use std::ffi::OsStr;
+use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+use striate::train::{Checkpoint, Position};
 
 /// Everything that has state: an optimiser, averages, gradients of two batches, mixed pictures, random crops, a last
 /// batch that is smaller.
@@ -102,7 +105,8 @@ fn another_training_is_refused_with_the_difference() {
         (&["--lr", "0.3"][..], &["--lr was", "0.3"][..]),
         (&["--model", "lenet"], &["model was \"resnet8\", and is \"lenet\""]),
         (&["--model", "resnet14"], &["model was \"resnet8\", and is \"resnet14\""]),
-        (&["--epochs", "3"], &["--epochs was 2, and is 3"]),
+        (&["--epochs", "1"], &["--epochs was 2, and is 1"]),
+        (&["--epochs", "3", "--seed", "2"], &["--seed was 1, and is 2"]),
         (&["--seed", "2"], &["--seed was 1, and is 2"]),
     ] {
         let mut words = words.to_vec();
@@ -147,9 +151,196 @@ fn unusable_checkpoints_are_told_and_passed_over() {
     let output = resume(&place, &[]).output().unwrap();
     assert_eq!(output.status.code(), Some(1));
     std::fs::remove_dir_all(place.path("run/checkpoints")).unwrap();
-    assert_refused(&resume(&place, &[]).output().unwrap(), "none", &["holds no checkpoint"]);
+    assert_refused(&resume(&place, &[]).output().unwrap(), "none", &["holds no checkpoint", "begin anew"]);
     std::fs::remove_file(place.path("run/config.json")).unwrap();
     assert_refused(&resume(&place, &[]).output().unwrap(), "no run", &["is not the folder of a run"]);
+}
+
+/// Nothing but `config.json`: as a run that is killed before its first checkpoint leaves it.
+#[test]
+fn a_run_without_a_checkpoint_goes_on_from_its_beginning() {
+    let place = Place::of(90, 10, 8);
+    let want = whole(&place, &FLAGS);
+    let resumed = |args: &[&str]| {
+        place.trained(&[&FLAGS[..], &["--force"]].concat());
+        for name in FILES.iter().filter(|name| **name != "config.json") {
+            let path = place.out().join(name);
+            if path.is_dir() { std::fs::remove_dir_all(path) } else { std::fs::remove_file(path) }.unwrap();
+        }
+        resume(&place, args).output().unwrap()
+    };
+    let output = resumed(&[]);
+    assert!(output.status.success(), "{}", text(&output.stderr));
+    assert!(text(&output.stdout).contains("has no checkpoint yet"), "{}", text(&output.stdout));
+    assert!(std::fs::read(place.path("run/model.safetensors")).unwrap() == want, "the weights differ");
+    assert_refused(&resumed(&["--seed", "2"]), "another seed", &["--seed was 1, and is 2"]);
+}
+
+#[test]
+fn a_finished_run_can_be_prolonged() {
+    let place = Place::of(90, 10, 8);
+    let flags =
+        |epochs| [&["--epochs", epochs, "--schedule", "constant", "--ema", "0.9"][..], &FLAGS[2..4]].concat();
+    let want = whole(&place, &flags("4"));
+    place.trained(&flags("2"));
+    let goes_on = |args: &[&str]| {
+        let output = resume(&place, args).output().unwrap();
+        assert!(output.status.success(), "{args:?}: {}", text(&output.stderr));
+        text(&output.stdout)
+    };
+    let told = goes_on(&["--epochs", "4"]);
+    assert!(told.contains("\nchanged  --epochs 4 instead of 2\n"), "{told}");
+    assert!(std::fs::read(place.path("run/model.safetensors")).unwrap() == want, "the weights differ");
+    assert_eq!(metrics(&place.out()).len(), 4);
+    // The run remembers that.
+    let told = goes_on(&[]);
+    assert!(told.contains("at its end after 4 epochs") && !told.contains("changed"), "{told}");
+    let config = std::fs::read_to_string(place.path("run/config.json")).unwrap();
+    assert!(config.contains("\"epochs\": 4"), "{config}");
+
+    // A schedule that ends with the run ends later.
+    place.trained(&["--epochs", "2", "--batch", "45", "--warmup", "0", "--force"]);
+    let told = goes_on(&["--epochs", "4"]);
+    let words = "--epochs 4 instead of 2; the next step has the rate 5.000e-2, and would have had 0.000e0";
+    assert!(told.contains(words), "{told}");
+}
+
+/// The weights are broken by a step whose own loss is fine: the last one of the run, the only one of its epoch.
+#[test]
+fn a_step_that_breaks_the_weights_is_an_error() {
+    let place = Place::new();
+    let flags = ["--batch", "20", "--warmup", "0", "--schedule", "constant"];
+    place.trained(&[&flags[..], &["--epochs", "2", "--lr", "0.01"]].concat());
+    let before = contents(&place.out());
+    let broken = |output: &std::process::Output| {
+        assert_refused(output, "broken weights", &["error: --lr: ", "finite", "learning rate below 1e30"]);
+        let go_on = text(&output.stdout);
+        assert!(go_on.ends_with(&format!("--resume {} --lr 1e29\n", place.out().display())), "{go_on}");
+    };
+    broken(
+        &place.train(&[&flags[..], &["--lr", "1e30", "--epochs", "1", "--force"]].concat()).output().unwrap(),
+    );
+    assert!(contents(&place.out()).keys().eq(["config.json"]), "{:?}", list(&place.out()));
+    // With a smaller rate it goes on, and remembers that.
+    for args in [&["--lr", "0.01"][..], &[]] {
+        let output = resume(&place, args).output().unwrap();
+        assert!(output.status.success(), "{args:?}: {}", text(&output.stderr));
+    }
+    let config = std::fs::read_to_string(place.path("run/config.json")).unwrap();
+    assert!(config.contains("\"learning_rate\": 0.01") && config.contains("\"lr\": 0.01"), "{config}");
+    // What was kept before is still there when it happens later.
+    let kept = contents(&place.out());
+    assert!(kept["model.safetensors"] != before["model.safetensors"]);
+    assert_refused(
+        &resume(&place, &["--lr", "0.1"]).output().unwrap(),
+        "larger",
+        &["--lr was 0.01, and is 0.1"],
+    );
+    assert!(contents(&place.out()) == kept);
+}
+
+/// Right checksums, but places where no training ever stands.
+#[test]
+fn checkpoints_of_impossible_places_are_refused() {
+    let place = Place::new();
+    place.trained(&["--epochs", "3", "--keep", "1"]);
+    let [path] = checkpoints(&place.out()).try_into().expect("one is kept");
+    let good = Checkpoint::read(&path).unwrap();
+    let wrong: [fn(&mut Position); 8] = [
+        |p| p.epoch = 100,
+        |p| p.epoch = usize::MAX,
+        |p| p.batch = 1,
+        |p| p.batch = usize::MAX,
+        |p| p.step += 1,
+        |p| p.seconds = -1.0,
+        |p| p.seconds = 1e300,
+        |p| p.score.pictures = usize::MAX,
+    ];
+    for (i, change) in wrong.iter().enumerate() {
+        let mut checkpoint = good.clone();
+        change(&mut checkpoint.position);
+        checkpoint.write(&path).unwrap();
+        let output = resume(&place, &[]).output().unwrap();
+        assert_refused(&output, &format!("position {i}"), &[path.to_str().unwrap(), "is damaged"]);
+    }
+}
+
+#[test]
+fn what_is_no_table_of_epochs_is_left_out() {
+    let place = Place::new();
+    place.trained(&["--epochs", "3"]);
+    let path = place.path("run/metrics.csv");
+    let garbage: [&[u8]; 6] = [
+        b"garbage\n",
+        b"\xff\xfe\x00\x00",
+        b"4,NaN,NaN,NaN,NaN,NaN,NaN,NaN,NaN\n",
+        b"4,0.1,inf,0.1,2.3,0.1,0.1,0.1,1\n",
+        b"2,0.1,2.3,0.1,2.3,0.1,0.1,0.1,1\n",
+        b"18446744073709551615,1e38,1e308,1e308,-1e308,1e308,1e308,1e308,1e308\n99999999999999999999,",
+    ];
+    for (epochs, bytes) in (4..).zip(garbage) {
+        let good = std::fs::read(&path).unwrap();
+        std::fs::write(&path, [&good[..], bytes].concat()).unwrap();
+        let output = resume(&place, &["--epochs", &epochs.to_string()]).output().unwrap();
+        let errors = text(&output.stderr);
+        assert!(output.status.success(), "{errors}");
+        assert!(errors.contains("metrics.csv: line "), "{errors}");
+        assert_eq!(metrics(&place.out()).len(), epochs);
+    }
+}
+
+/// Reading one that nobody writes to would wait for ever.
+#[test]
+fn pipes_and_devices_are_no_files_of_a_run() {
+    let place = Place::new();
+    place.trained(&[]);
+    for name in ["config.json", "metrics.csv"] {
+        let path = place.out().join(name);
+        let good = std::fs::read(&path).unwrap();
+        for pipe in [true, false] {
+            std::fs::remove_file(&path).unwrap();
+            match pipe {
+                true => assert!(Command::new("mkfifo").arg(&path).status().unwrap().success()),
+                false => std::os::unix::fs::symlink("/dev/zero", &path).unwrap(),
+            }
+            let child = resume(&place, &[]).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn();
+            let mut child = child.unwrap();
+            wait(&mut child);
+            assert_refused(&child.wait_with_output().unwrap(), name, &[name, "is a device or a pipe"]);
+        }
+        std::fs::remove_file(&path).unwrap();
+        std::fs::write(&path, good).unwrap();
+    }
+}
+
+/// Folders whose names are no text, in flags, in what a run remembers and in what it says.
+#[test]
+fn paths_need_not_be_text() {
+    let place = Place::new();
+    let folder = |name: &[u8]| place.dir.path().join(OsStr::from_bytes(name));
+    let (data, out, moved) = (folder(b"s\xe9t"), folder(b"r\xe9"), folder(b"moved \xff"));
+    std::fs::rename(place.path("data"), &data).unwrap();
+    let run = |arguments: &[&OsStr]| {
+        let mut command = Command::new(PROGRAM);
+        command
+            .args(["train", "--epochs", "2", "--device", "cpu"])
+            .args(arguments)
+            .current_dir(place.dir.path());
+        let output = command.output().unwrap();
+        assert!(output.status.success(), "{}", text(&output.stderr));
+        text(&output.stdout)
+    };
+    let flags = ["--dataset", "mnist", "--batch", "4", "--data"].map(OsStr::new);
+    run(&[&flags[..], &[data.as_os_str(), OsStr::new("--out"), out.as_os_str()]].concat());
+    std::fs::rename(&out, &moved).unwrap();
+    run(&[OsStr::new("--resume"), moved.as_os_str()]);
+    assert_eq!(metrics(&moved).len(), 2);
+    let flags = ["--dataset", "mnist", "--device", "cpu", "--json", "--data"].map(OsStr::new);
+    let mut eval = Command::new(PROGRAM);
+    let output = eval.arg("eval").arg(&moved).args(flags).arg(&data).output().unwrap();
+    assert!(output.status.success(), "{}", text(&output.stderr));
+    let answer: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert!(answer["weights"].as_str().unwrap().contains("moved \u{fffd}"), "{answer}");
 }
 
 fn text_replaced(bytes: &[u8], from: &str, to: &str) -> Vec<u8> {

@@ -3,7 +3,7 @@
 use crate::place::*;
 use serde_json::Value;
 use std::io::{BufRead, BufReader, Read};
-use std::process::{Child, Stdio};
+use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 use striate::train::Trainer;
 use striate::weights::{Fit, Weights};
@@ -32,6 +32,8 @@ fn stops_in_good_order(name: &str) {
     stdout.read_to_string(&mut rest).unwrap();
     assert!(rest.contains("interrupted; writing what was learned so far\n"), "{rest}");
     assert!(!rest.contains("test accuracy"), "{rest}");
+    let go_on = format!("go on    striate train --resume {}", place.out().display());
+    assert_eq!(rest.lines().last(), Some(&go_on[..]), "{rest}");
     let mut errors = String::new();
     child.stderr.take().unwrap().read_to_string(&mut errors).unwrap();
     assert_eq!(errors, "");
@@ -81,4 +83,25 @@ fn a_killed_run_leaves_no_torn_file() {
     // What a killed run leaves does not stand in the way of the next one.
     place.trained(&["--force"]);
     assert_eq!(list(&place.out()), sorted(&FILES));
+}
+
+/// `nohup` has the end of the terminal ignored, a shell without job control the Ctrl-C of what it runs behind it.
+#[test]
+fn an_ignored_signal_stays_ignored() {
+    let place = Place::new();
+    for name in ["HUP", "INT", "TERM"] {
+        let command = place.train(&["--epochs", "40", "--force"]);
+        let mut shell = Command::new("sh");
+        shell.args(["-c", &format!("trap '' {name}; exec \"$0\" \"$@\""), PROGRAM]).args(command.get_args());
+        let mut child = shell.stdout(Stdio::piped()).current_dir(place.dir.path()).spawn().unwrap();
+        let mut stdout = BufReader::new(child.stdout.take().unwrap());
+        let mut lines = String::new();
+        while !lines.contains("epoch 1/") {
+            assert!(stdout.read_line(&mut lines).unwrap() > 0, "{lines}");
+        }
+        signal(&child, name);
+        stdout.read_to_string(&mut lines).unwrap();
+        assert_eq!(wait(&mut child).code(), Some(0), "{name}: {lines}");
+        assert!(lines.contains("\ntest accuracy "), "{name}: {lines}");
+    }
 }

@@ -31,6 +31,7 @@ fn main() -> ExitCode {
         ("memory_stays_flat", memory_stays_flat),
         ("steps_in_flight_come_back_in_order", steps_in_flight_come_back_in_order),
         ("wrong_inputs_are_refused_by_name", wrong_inputs_are_refused_by_name),
+        ("calls_out_of_order_are_refused", calls_out_of_order_are_refused),
         ("wrong_parameters_are_refused_by_name", wrong_parameters_are_refused_by_name),
         ("plans_share_what_persists", plans_share_what_persists),
         ("plans_that_disagree_are_refused", plans_that_disagree_are_refused),

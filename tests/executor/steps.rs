@@ -111,6 +111,25 @@ pub fn wrong_inputs_are_refused_by_name(device: &Device) -> Outcome {
     session.run(0, &batch.feed()).map(|_| ()).map_err(text)
 }
 
+/// With steps in flight, and of plans that are not there.
+pub fn calls_out_of_order_are_refused(device: &Device) -> Outcome {
+    let graph = training(BATCH).map_err(text)?;
+    let mut session = session(device, &[&graph]).map_err(text)?;
+    let batch = Batch::new(BATCH, 1);
+    session.submit(0, &batch.feed()).map_err(text)?;
+    names(session.run(0, &batch.feed()), "session")?;
+    names(session.time(0, &batch.feed()), "session")?;
+    names(session.profile(0, &batch.feed()), "session")?;
+    session.drain().map_err(text)?;
+    names(session.submit(1, &batch.feed()), "program")?;
+    names(session.run(1, &batch.feed()), "program")?;
+    names(session.time(1, &batch.feed()), "program")?;
+    match (session.pending(), session.wait().map_err(text)?) {
+        (0, None) => session.run(0, &batch.feed()).map(|_| ()).map_err(text),
+        other => Err(format!("what was refused, or drained, left {other:?}")),
+    }
+}
+
 pub fn wrong_parameters_are_refused_by_name(device: &Device) -> Outcome {
     let graph = training(BATCH).map_err(text)?;
     let mut session = session(device, &[&graph]).map_err(text)?;

@@ -5,6 +5,7 @@ mod ascent;
 #[path = "../common/mod.rs"]
 mod common;
 mod covering;
+mod errors;
 mod gradients;
 mod layers;
 mod network;
@@ -43,6 +44,7 @@ fn main() -> ExitCode {
             "smooth_gradients_of_a_linear_network_are_its_weights",
             gradients::smooth_gradients_of_a_linear_network_are_its_weights,
         ),
+        ("an_error_leaves_no_step_behind", errors::an_error_leaves_no_step_behind),
         ("ascent_raises_what_it_climbs", ascent::ascent_raises_what_it_climbs),
         ("ascent_wakes_silent_units", ascent::ascent_wakes_silent_units),
         ("ascent_is_reproducible", ascent::ascent_is_reproducible),

@@ -3,10 +3,12 @@
 #[path = "../common/mod.rs"]
 mod common;
 
+mod errors;
 mod support;
 mod tools;
 
 use common::*;
+use errors::*;
 use std::process::ExitCode;
 use striate::Device;
 use tools::*;
@@ -22,6 +24,11 @@ fn main() -> ExitCode {
         ("averages_follow_the_weights", averages_follow_the_weights),
         ("mixed_pictures_count_by_their_shares", mixed_pictures_count_by_their_shares),
         ("a_paused_epoch_goes_on", a_paused_epoch_goes_on),
+        ("an_error_leaves_no_step_behind", an_error_leaves_no_step_behind),
+        (
+            "a_position_where_training_never_stands_is_refused",
+            a_position_where_training_never_stands_is_refused,
+        ),
         ("a_head_for_other_classes_begins_anew", a_head_for_other_classes_begins_anew),
         ("settings_that_make_no_sense_are_refused", settings_that_make_no_sense_are_refused),
     ];

@@ -99,8 +99,8 @@ struct Outcome {
     case: String,
     /// Pictures, or repeats, a step.
     samples: usize,
-    /// Floating-point operations a step, by the case's definition; 0 for networks.
-    flops: f64,
+    /// Floating-point operations a step, by the case's definition; networks have none.
+    flops: Option<f64>,
     /// Memory that the plan takes.
     plan_bytes: u64,
     /// Memory that is allocated on the device, where its driver tells.

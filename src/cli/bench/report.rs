@@ -19,7 +19,9 @@ struct Line<'a> {
     median_ms: f64,
     max_ms: f64,
     samples_per_s: f64,
-    gflops: f64,
+    /// Of work that has a definition to count by; a network's step has none here.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    gflops: Option<f64>,
     first_s: f64,
     first_ms: f64,
     peak_rss_mib: Option<f64>,
@@ -45,8 +47,8 @@ pub fn text(bench: &Bench, outcome: &Outcome) -> String {
         times.max(),
         line.samples_per_s
     );
-    if outcome.flops > 0.0 {
-        text += &format!("  gflop/s (median)={:.2}\n", line.gflops);
+    if let Some(gflops) = line.gflops {
+        text += &format!("  gflop/s (median)={gflops:.2}\n");
     }
     let known = |mib: Option<f64>| mib.map_or("unknown".into(), |mib| format!("{mib:.1} MiB"));
     let [peak, device] = [line.peak_rss_mib, line.device_mib].map(known);
@@ -78,7 +80,7 @@ impl<'a> Line<'a> {
             median_ms: rounded(times.median(), 4),
             max_ms: rounded(times.max(), 4),
             samples_per_s: rounded(outcome.samples as f64 * per_second, 3),
-            gflops: rounded(outcome.flops * per_second * 1e-9, 3),
+            gflops: outcome.flops.map(|flops| rounded(flops * per_second * 1e-9, 3)),
             first_s: rounded(times.first_s, 3),
             first_ms: rounded(times.first_ms, 2),
             peak_rss_mib: clock::peak_memory().map(|mib| rounded(mib, 1)),

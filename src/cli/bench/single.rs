@@ -64,7 +64,7 @@ pub fn matmul(bench: &Bench, args: &Matmul) -> Result<Outcome> {
     Ok(Outcome {
         case: format!("matmul-{n}"),
         samples: inner,
-        flops: 2.0 * (n as f64).powi(3) * inner as f64,
+        flops: Some(2.0 * (n as f64).powi(3) * inner as f64),
         plan_bytes: work.plan_bytes(),
         device_bytes: bench.device.allocated_bytes(),
         times,
@@ -95,7 +95,7 @@ pub fn conv(bench: &Bench, args: &Conv, backward: bool) -> Result<Outcome> {
     Ok(Outcome {
         case: format!("{name}-c{c}-h{h}-k{k}-b{n}"),
         samples: n * args.repeats.inner as usize,
-        flops: 2.0 * multiplies * inner,
+        flops: Some(2.0 * multiplies * inner),
         plan_bytes: work.plan_bytes(),
         device_bytes: bench.device.allocated_bytes(),
         times,

@@ -81,7 +81,7 @@ pub fn run(bench: &Bench, network: Network, args: &Args) -> Result<Outcome> {
     Ok(Outcome {
         case: format!("{case}-b{batch}"),
         samples: batch,
-        flops: 0.0,
+        flops: None,
         plan_bytes: memory.peak,
         device_bytes: bench.device.allocated_bytes(),
         times,

@@ -3,6 +3,7 @@
 pub mod confusion;
 
 use super::flags::{DataFlags, DeviceFlags, as_flag};
+use super::json::path;
 use super::network::{Network, NetworkFlags};
 use super::plan::{json, print};
 use serde::Serialize;
@@ -39,6 +40,7 @@ pub struct Args {
 #[derive(Serialize)]
 struct Answer<'a> {
     model: String,
+    #[serde(serialize_with = "path")]
     weights: PathBuf,
     device: String,
     dataset: &'a str,

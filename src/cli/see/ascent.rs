@@ -1,6 +1,7 @@
 //! `striate see ascent`: pictures that units respond to.
 
 use super::view::{Of, Plate, Scene, Shown, View, sheet};
+use crate::cli::json::value;
 use serde_json::json;
 use striate::Result;
 use striate::data::Normalization;
@@ -75,7 +76,7 @@ impl View for Ascent {
                 format!("{layer}: the pictures, normalised"),
                 &made.images,
             )?;
-            let unit = |i: usize| json!({ "channel": channels[i], "before": made.before[i], "after": made.after[i] });
+            let unit = |i: usize| json!({ "channel": channels[i], "before": value(&made.before[i]), "after": value(&made.after[i]) });
             let units: Vec<serde_json::Value> = (0..channels.len()).map(unit).collect();
             album.json(
                 &format!("ascent-{layer}.json"),

@@ -4,6 +4,7 @@ use crate::cli::eval::{check, of_data};
 use crate::cli::flags::DeviceFlags;
 use crate::cli::network::{Network, NetworkFlags, class_names};
 use crate::cli::predict::find;
+use crate::cli::terminal::note;
 use image::RgbImage;
 use std::path::PathBuf;
 use striate::data::{self, Preprocessing, Split};
@@ -79,7 +80,7 @@ impl LensFlags {
             let subject = self.lens(&network, None)?;
             let read = Pictures::read(&paths, subject.lens.preprocessing())?;
             for (_, problem) in &read.skipped {
-                eprintln!("skipped: {problem}");
+                note(&format!("skipped: {problem}"));
             }
             return Ok((subject, read));
         };

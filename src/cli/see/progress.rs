@@ -1,41 +1,47 @@
 //! How far a view is: a bar on a terminal, else nothing.
 
-use crate::cli::plan::print;
-use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
-use striate::Result;
+use crate::cli::terminal::Bar;
+use std::cell::{Cell, RefCell};
+use std::time::Instant;
 
 /// A bar that is gone when it is dropped.
-pub struct Progress(ProgressBar);
+pub struct Progress {
+    bar: Option<Bar>,
+    start: Instant,
+    part: RefCell<String>,
+    steps: Cell<usize>,
+    done: Cell<usize>,
+}
 
 impl Progress {
     pub fn new() -> Self {
-        let style = ProgressStyle::with_template("{msg:24} {bar:30} {pos}/{len}  {elapsed_precise}")
-            .expect("the template is a valid one");
-        // Draws nothing where standard error is no terminal.
-        Self(ProgressBar::with_draw_target(Some(0), ProgressDrawTarget::stderr()).with_style(style))
+        Self {
+            bar: Bar::new(0),
+            start: Instant::now(),
+            part: RefCell::default(),
+            steps: Cell::new(0),
+            done: Cell::new(0),
+        }
     }
 
     /// Begins a part of so many steps.
     pub fn begin(&self, name: &str, steps: usize) {
-        self.0.set_length(steps as u64);
-        self.0.set_position(0);
-        self.0.set_message(name.to_owned());
-        self.0.tick();
+        self.part.replace(name.to_owned());
+        self.steps.set(steps);
+        self.done.set(0);
+        self.show();
     }
 
     /// A step is done.
     pub fn step(&self) {
-        self.0.inc(1);
+        self.done.set(self.done.get() + 1);
+        self.show();
     }
 
-    /// Prints a line above the bar.
-    pub fn say(&self, line: &str) -> Result<()> {
-        self.0.suspend(|| print(line))
-    }
-}
-
-impl Drop for Progress {
-    fn drop(&mut self) {
-        self.0.finish_and_clear();
+    fn show(&self) {
+        let Some(bar) = &self.bar else { return };
+        let (done, steps) = (self.done.get(), self.steps.get());
+        let seconds = self.start.elapsed().as_secs();
+        bar.show(done, steps, format!("{:18} {done}/{steps}  {seconds} s", self.part.borrow()));
     }
 }

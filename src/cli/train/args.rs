@@ -3,6 +3,7 @@
 use super::resume;
 use super::rules::RuleFlags;
 use crate::cli::flags::{DataFlags, DeviceFlags};
+use crate::cli::json;
 use crate::cli::memory::MemoryFlags;
 use clap::ValueEnum;
 use serde::Serialize;
@@ -74,6 +75,7 @@ pub struct Args {
     /// Weights to begin with: a safetensors file, a .pth archive or the folder of a run. What was made for another
     /// number of classes begins anew
     #[arg(long, value_name = "FILE")]
+    #[serde(serialize_with = "json::optional_path")]
     pub weights: Option<PathBuf>,
     /// Take what fits of the weights, leave the rest of the network as it is initialised, and say so
     #[arg(long, requires = "weights")]
@@ -113,13 +115,16 @@ pub struct Args {
     pub threads: usize,
     /// Folder for the results [default: a new one under runs/]
     #[arg(long, value_name = "DIR")]
+    #[serde(serialize_with = "json::optional_path")]
     pub out: Option<PathBuf>,
     /// Replace an earlier run in --out
     #[arg(long)]
     pub force: bool,
     /// Go on with the run in this folder where it was last kept, with the flags it was begun with. On the same device
-    /// its weights become, bit for bit, what they would have been without the break
+    /// its weights become, bit for bit, what they would have been without the break. Of the flags that change numbers, it
+    /// may be given more --epochs and a smaller --lr
     #[arg(long, value_name = "DIR")]
+    #[serde(serialize_with = "json::optional_path")]
     pub resume: Option<PathBuf>,
     /// Steps from one checkpoint to the next; there is also one after each epoch
     #[arg(long, default_value_t = 500, value_name = "STEPS", value_parser = clap::value_parser!(u32).range(1..))]
@@ -251,8 +256,14 @@ impl Args {
         }
     }
 
-    fn learning_rate(&self) -> f32 {
-        self.lr.unwrap_or(match self.optimizer {
+    /// Largest learning rate.
+    pub fn learning_rate(&self) -> f32 {
+        self.rate_or_usual(self.lr)
+    }
+
+    /// A learning rate, or that of this model and optimiser where none is given.
+    pub fn rate_or_usual(&self, lr: Option<f32>) -> f32 {
+        lr.unwrap_or(match self.optimizer {
             // Without batch norm it does not survive steps as long as a ResNet's.
             OptimizerName::Sgd if self.model == "lenet" => 0.01,
             OptimizerName::Sgd => 0.1,
@@ -303,17 +314,20 @@ impl Args {
 
     /// What has to be the same for a run to go on: the model, the pictures, and every flag that changes a number.
     pub fn about(&self, model: &str, split: &Split) -> Map<String, Value> {
-        let settings = serde_json::to_value(self).expect("flags are text and numbers");
         let mut about = Map::new();
         about.insert("model".to_owned(), model.into());
         for (name, data) in [("training pictures", &split.train), ("test pictures", &split.test)] {
             about.insert(name.to_owned(), format!("{} of sum {:08x}", data.len(), data.fingerprint()).into());
         }
-        let settings = settings.as_object().into_iter().flatten();
-        for (name, value) in settings.filter(|(name, _)| !FREE.contains(&name.as_str())) {
-            about.entry(format!("--{}", name.replace('_', "-"))).or_insert(value.clone());
-        }
+        about.extend(self.settings());
         about
+    }
+
+    /// The flags that change a number, with their dashes.
+    pub fn settings(&self) -> impl Iterator<Item = (String, Value)> {
+        let settings = json::value(self).as_object().cloned().unwrap_or_default().into_iter();
+        let decide = settings.filter(|(name, _)| !FREE.contains(&name.as_str()));
+        decide.map(|(name, value)| (format!("--{}", name.replace('_', "-")), value))
     }
 
     /// Everything that a later reader wants to know about a run.
@@ -329,8 +343,8 @@ impl Args {
         });
         serde_json::json!({
             "arguments": resume::given(),
-            "settings": self,
-            "learning_rate": self.learning_rate(),
+            "settings": json::value(self),
+            "learning_rate": json::value(&self.learning_rate()),
             "model": { "name": model, "parameters": parameters },
             "device": { "name": device.name(), "adapter": adapter, "memory_bytes": memory },
             "versions": {

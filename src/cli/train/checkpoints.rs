@@ -42,24 +42,24 @@ impl Checkpoints {
         self.prune(0);
     }
 
-    /// The newest that can be read and is of the same training. A damaged one is passed over with a warning.
-    pub fn newest(&self) -> Result<(PathBuf, Checkpoint)> {
+    /// What has to be the same to go on.
+    pub fn about(&self) -> &Map<String, Value> {
+        &self.about
+    }
+
+    /// The newest that can be read; `None` where none was written. A damaged one is passed over with a warning.
+    pub fn newest(&self) -> Result<Option<(PathBuf, Checkpoint)>> {
         let mut damaged = None;
         for path in self.newest_first() {
             match Checkpoint::read(&path) {
-                Ok(checkpoint) => {
-                    checkpoint.check(&path, &self.about)?;
-                    return Ok((path, checkpoint));
-                }
+                Ok(checkpoint) => return Ok(Some((path, checkpoint))),
                 Err(error) => {
                     log::warn!("{error}");
                     damaged.get_or_insert(error);
                 }
             }
         }
-        Err(damaged.unwrap_or_else(|| {
-            Error::data(&self.folder, "holds no checkpoint; begin anew, or give the folder of another run")
-        }))
+        damaged.map_or(Ok(None), Err)
     }
 
     fn newest_first(&self) -> Vec<PathBuf> {

@@ -2,6 +2,7 @@
 
 mod args;
 mod checkpoints;
+mod metrics;
 mod plot;
 mod progress;
 mod resume;
@@ -9,14 +10,17 @@ mod rules;
 mod run_dir;
 
 pub use args::Args;
+pub use metrics::Row;
 pub use resume::{begun, config};
-pub use run_dir::{MODEL, Row, RunDir};
+pub use run_dir::{MODEL, RunDir};
 
 use super::flags::as_flag;
 use super::network::file as weights_file;
 use checkpoints::Checkpoints;
 use progress::{Reporter, say};
+use resume::Start;
 use std::ops::ControlFlow;
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use striate::data::{Preprocessing, Split};
@@ -54,7 +58,8 @@ fn run_named(args: &Args) -> Result<i32> {
     let config = args.config([height, width])?;
     let card = card(&*model, &split);
     let checkpoints = Checkpoints::new(&out, args.keep as usize, args.about(&model.name(), &split));
-    let earlier = args.resume.as_ref().map(|_| checkpoints.newest()).transpose()?;
+    let start = args.resume.as_ref().map(|run| Start::find(run, args, &checkpoints)).transpose()?;
+    let pictures = split.train.len();
     let device = args.device.open()?;
     say(&format!("device   {}", device.describe()));
     say(&format!(
@@ -77,16 +82,16 @@ fn run_named(args: &Args) -> Result<i32> {
         model.name(),
         memory as f64 / (1 << 20) as f64
     ));
-    if let (Some(path), None) = (&args.weights, &earlier) {
+    let checkpoint = start.as_ref().and_then(|start| start.checkpoint.as_ref());
+    if let (Some(path), None) = (&args.weights, checkpoint) {
         let loaded = trainer.load(&Weights::read(&weights_file(path)?)?, args.fit(classes))?;
         say(&format!("weights  {}: {loaded}", path.display()));
     }
     let stop = stop_on_interrupt()?;
-    let mut dir = match earlier {
-        Some((path, checkpoint)) => {
-            checkpoint.restore(&path, &mut trainer)?;
-            say(&format!("resumed  {}, after step {}", path.display(), checkpoint.position.step));
-            RunDir::reopen(&out, checkpoint.position.epoch)?
+    let mut dir = match &start {
+        Some(start) => {
+            let changes = start.changed.tell(args, start.step(), pictures, [height, width])?;
+            go_on(start, changes, args, &out, &mut trainer)?
         }
         None => {
             // From here on an earlier run is replaced: whatever can be refused was refused before.
@@ -98,8 +103,15 @@ fn run_named(args: &Args) -> Result<i32> {
     };
     let trained =
         Run { args, card: &card, stop: &stop, checkpoints: &checkpoints }.train(&mut trainer, &mut dir);
-    if matches!(trained, Err(ref error) if !matches!(error, Error::Io { .. })) {
-        return trained.map(|_| 0);
+    match &trained {
+        Ok(_) | Err(Error::Io { .. }) => {}
+        Err(error) => {
+            // Of no use without a smaller rate, where that was the reason.
+            let slower = matches!(error, Error::Argument { name, .. } if name == "lr");
+            let lr = slower.then(|| format!(" --lr {:.0e}", args.learning_rate() / 10.0));
+            say(&format!("go on    {}{}", resume::command(&out), lr.unwrap_or_default()));
+            return trained.map(|_| 0);
+        }
     }
     // Where `metrics.csv` could not be written, the weights may still find room.
     let written = dir.write_model(&card, &mut trainer);
@@ -108,7 +120,36 @@ fn run_named(args: &Args) -> Result<i32> {
     written?;
     drawn?;
     say(&format!("written  {}", dir.path().display()));
-    Ok(if stopped { INTERRUPTED } else { 0 })
+    if !stopped {
+        return Ok(0);
+    }
+    say(&format!("go on    {}", resume::command(&out)));
+    Ok(INTERRUPTED)
+}
+
+/// Lets the trainer go on where the run in `out` stands, and opens that.
+fn go_on(
+    start: &Start,
+    changes: Option<String>,
+    args: &Args,
+    out: &Path,
+    trainer: &mut Trainer,
+) -> Result<RunDir> {
+    match &start.checkpoint {
+        Some((path, checkpoint)) => {
+            checkpoint.restore(path, trainer)?;
+            say(&format!("resumed  {}, after step {}", path.display(), checkpoint.position.step));
+        }
+        None => say(&format!("resumed  {}, which has no checkpoint yet: from its beginning", out.display())),
+    }
+    if let Some(changes) = changes {
+        say(&format!("changed  {changes}"));
+        start.changed.keep(out, args)?;
+    }
+    if trainer.epochs_left() == 0 {
+        say(&format!("at its end after {} epochs; --epochs with more of them goes on", args.epochs));
+    }
+    RunDir::reopen(out, trainer.position().epoch)
 }
 
 /// What the weights will say of themselves.
@@ -182,11 +223,36 @@ impl Run<'_> {
 fn stop_on_interrupt() -> Result<Arc<AtomicBool>> {
     let stop = Arc::new(AtomicBool::new(false));
     let flag = stop.clone();
-    ctrlc::set_handler(move || {
+    let handler = move || {
         if flag.swap(true, Ordering::Relaxed) {
             std::process::exit(INTERRUPTED);
         }
-    })
-    .map_err(|e| Error::argument("Ctrl-C", format!("cannot be caught: {e}")))?;
+    };
+    ignored_as_before(|| ctrlc::set_handler(handler))
+        .map_err(|e| Error::argument("Ctrl-C", format!("cannot be caught: {e}")))?;
     Ok(stop)
+}
+
+/// Installs handlers, but leaves ignored what was ignored when the program began: `nohup` asks it to outlive its terminal, a
+/// shell without job control not to mind the Ctrl-C that is meant for another.
+#[cfg(unix)]
+fn ignored_as_before<R>(install: impl FnOnce() -> R) -> R {
+    use nix::sys::signal::{SigHandler, Signal, signal};
+    // SAFETY: an ignored signal runs no code.
+    let ignore = |caught: Signal| unsafe { signal(caught, SigHandler::SigIgn) };
+    let caught = [Signal::SIGINT, Signal::SIGTERM, Signal::SIGHUP];
+    let before = caught.map(ignore);
+    let installed = install();
+    for (caught, before) in caught.into_iter().zip(before) {
+        if matches!(before, Ok(SigHandler::SigIgn)) {
+            // It was possible a moment ago.
+            let _ = ignore(caught);
+        }
+    }
+    installed
+}
+
+#[cfg(not(unix))]
+fn ignored_as_before<R>(install: impl FnOnce() -> R) -> R {
+    install()
 }

@@ -1,6 +1,6 @@
 //! Loss and accuracy by epoch, as a picture.
 
-use super::run_dir::Row;
+use super::metrics::Row;
 use plotters::coord::Shift;
 use plotters::prelude::*;
 use std::error::Error;

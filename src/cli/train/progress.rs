@@ -1,8 +1,7 @@
 //! What a person sees while training: a bar on a terminal, else a line now and then.
 
 use crate::cli::plan::print;
-use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
-use std::io::IsTerminal;
+use crate::cli::terminal::Bar;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 use striate::train::{EpochReport, Progress};
@@ -24,7 +23,7 @@ pub fn say(line: &str) {
 /// Reports steps and epochs.
 pub struct Reporter {
     epochs: usize,
-    bar: Option<ProgressBar>,
+    bar: Option<Bar>,
     start: Instant,
     /// Epochs done when the first step was told.
     done_before: Option<f64>,
@@ -35,32 +34,29 @@ pub struct Reporter {
 impl Reporter {
     /// For a run of this many epochs, of which some may be done.
     pub fn new(epochs: usize) -> Self {
-        let style = ProgressStyle::with_template("epoch {prefix} {bar:30} {pos}/{len}  {msg}")
-            .expect("the template is a valid one");
-        let bar = std::io::stderr()
-            .is_terminal()
-            .then(|| ProgressBar::with_draw_target(Some(1), ProgressDrawTarget::stderr()).with_style(style));
         let now = Instant::now();
-        Self { epochs, bar, start: now, done_before: None, epoch_start: now, last_line: now }
+        Self { epochs, bar: Bar::new(1), start: now, done_before: None, epoch_start: now, last_line: now }
     }
 
     /// Tells about a step whose results have arrived.
     pub fn step(&mut self, p: &Progress) {
         let speed = p.score.pictures as f64 / self.epoch_start.elapsed().as_secs_f64().max(1e-9);
-        let message = format!(
-            "loss {:.4}  accuracy {:5.2} %  {speed:.0} pictures/s  {} left",
+        let left = self.left(p);
+        let line = format!(
+            "epoch {}/{}  step {}/{}  loss {:.4}  accuracy {:5.2} %  {speed:.0} pictures/s  {} left",
+            p.epoch,
+            self.epochs,
+            p.step,
+            p.steps,
             p.score.loss,
             100.0 * p.score.accuracy,
-            clock(self.left(p))
+            clock(left)
         );
         if let Some(bar) = &self.bar {
-            bar.set_length(p.steps as u64);
-            bar.set_prefix(format!("{}/{}", p.epoch, self.epochs));
-            bar.set_message(message);
-            bar.set_position(p.step as u64);
+            bar.show(p.step, p.steps, line);
         } else if self.last_line.elapsed() >= LINE_EVERY {
             self.last_line = Instant::now();
-            say(&format!("epoch {}/{}  step {}/{}  {message}", p.epoch, self.epochs, p.step, p.steps));
+            say(&line);
         }
     }
 
@@ -79,10 +75,7 @@ impl Reporter {
         }
         let speed = train.pictures as f64 / report.train_time.as_secs_f64().max(1e-9);
         line += &format!("  {:.1} s, {speed:.0} pictures/s", report.train_time.as_secs_f64());
-        match &self.bar {
-            Some(bar) => bar.suspend(|| say(&line)),
-            None => say(&line),
-        }
+        say(&line);
         self.last_line = Instant::now();
         self.epoch_start = self.last_line;
     }
@@ -93,14 +86,6 @@ impl Reporter {
         let before = *self.done_before.get_or_insert(done - 1.0 / p.steps as f64);
         let seconds = self.start.elapsed().as_secs_f64() * (self.epochs as f64 - done) / (done - before);
         Duration::try_from_secs_f64(seconds).unwrap_or(Duration::MAX)
-    }
-}
-
-impl Drop for Reporter {
-    fn drop(&mut self) {
-        if let Some(bar) = &self.bar {
-            bar.finish_and_clear();
-        }
     }
 }
 

@@ -1,7 +1,7 @@
 //! The folder a run leaves behind: `config.json`, `metrics.csv`, `model.safetensors`, `best.safetensors`, `curves.svg`.
 
+use super::metrics::{self, Row};
 use super::plot;
-use serde::{Deserialize, Serialize};
 use std::path::{Path, PathBuf};
 use striate::infer::Card;
 use striate::train::{EpochReport, Trainer};
@@ -23,21 +23,6 @@ const FILES: [&str; 5] = [CONFIG, METRICS, MODEL, BEST, CURVES];
 pub struct RunDir {
     path: PathBuf,
     rows: Vec<Row>,
-}
-
-/// A line of `metrics.csv`.
-#[derive(Clone, Debug, Serialize, Deserialize)]
-pub struct Row {
-    pub epoch: usize,
-    pub lr: f32,
-    pub train_loss: f64,
-    pub train_accuracy: f64,
-    /// Empty if training was stopped before the epoch's end.
-    pub test_loss: Option<f64>,
-    pub test_accuracy: Option<f64>,
-    pub train_seconds: f64,
-    pub test_seconds: f64,
-    pub pictures_per_second: f64,
 }
 
 impl RunDir {
@@ -80,15 +65,14 @@ impl RunDir {
 
     /// The folder of a run that goes on after so many epochs.
     pub fn reopen(path: &Path, epochs: usize) -> Result<Self> {
-        let metrics = path.join(METRICS);
-        let mut rows = Vec::new();
-        if metrics.exists() {
-            let unusable = |e: csv::Error| Error::data(&metrics, format!("is not what a run writes ({e})"));
-            let mut reader = csv::Reader::from_path(&metrics).map_err(unusable)?;
-            rows = reader.deserialize().collect::<csv::Result<Vec<Row>>>().map_err(unusable)?;
-        }
+        let mut rows = metrics::read(&path.join(METRICS))?;
         rows.retain(|row| row.epoch <= epochs);
         Ok(Self { path: path.to_owned(), rows })
+    }
+
+    /// Whether the run in a folder came so far as to leave results.
+    pub fn has_results(path: &Path) -> bool {
+        [METRICS, MODEL, BEST].iter().any(|name| path.join(name).symlink_metadata().is_ok())
     }
 
     /// The lines of `metrics.csv`.
@@ -116,26 +100,9 @@ impl RunDir {
 
     /// Adds a line to `metrics.csv`.
     pub fn add_epoch(&mut self, report: &EpochReport) -> Result<()> {
-        let row = Row {
-            epoch: report.epoch,
-            lr: report.lr,
-            train_loss: report.train.loss,
-            train_accuracy: report.train.accuracy,
-            test_loss: report.test.map(|s| s.loss),
-            test_accuracy: report.test.map(|s| s.accuracy),
-            train_seconds: report.train_time.as_secs_f64(),
-            test_seconds: report.test_time.as_secs_f64(),
-            pictures_per_second: report.train.pictures as f64 / report.train_time.as_secs_f64(),
-        };
         let path = self.path.join(METRICS);
-        self.rows.push(row);
-        let mut table = csv::Writer::from_writer(Vec::new());
-        self.rows
-            .iter()
-            .try_for_each(|row| table.serialize(row))
-            .map_err(|e| Error::io(&path, "write")(e.into()))?;
-        let table = table.into_inner().map_err(|e| Error::io(&path, "write")(e.into_error()))?;
-        write_file(&path, &table)
+        self.rows.push(Row::new(report));
+        write_file(&path, &metrics::table(&path, &self.rows)?)
     }
 
     /// Writes `model.safetensors`.

@@ -18,6 +18,7 @@ use super::view::{Scene, Shown, View, exit_code};
 use crate::cli::flags::as_flag;
 use crate::cli::html::{self, Template, megabytes};
 use crate::cli::plan::print;
+use crate::cli::terminal::note;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 use striate::see::{Lens, Pictures};
@@ -107,7 +108,7 @@ impl Args {
         replace(&draft, out)?;
         let (size, seconds) = (megabytes(page.len()), start.elapsed().as_secs_f64());
         if page.len() > html::LARGE {
-            eprintln!("note: the page takes {size}; fewer --examples or --units make it smaller");
+            note(&format!("note: the page takes {size}; fewer --examples or --units make it smaller"));
         }
         print(&format!("written  {}, {size}, in {seconds:.0} s\n", out.join(INDEX).display()))?;
         Ok(exit_code(&pictures))
@@ -214,7 +215,7 @@ impl Maker<'_> {
         let scene = Scene { subject: self.subject, pictures, out: &out, progress: &self.progress };
         let shown = view.show(&scene)?;
         let line = format!("{folder:12} {:6.1} s\n", start.elapsed().as_secs_f64());
-        self.progress.say(&line)?;
+        print(&line)?;
         Ok(Noted { shown, command: format!("striate see {name} {}", words.join(" ")).trim_end().to_owned() })
     }
 

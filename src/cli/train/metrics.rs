@@ -1,0 +1,85 @@
+//! `metrics.csv`: a line an epoch.
+
+use serde::{Deserialize, Serialize};
+use std::path::Path;
+use striate::train::EpochReport;
+use striate::{Error, Result, read_file};
+
+/// No run is so long that its table has more bytes.
+const MAX_BYTES: u64 = 1 << 28;
+
+/// A line of `metrics.csv`.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Row {
+    pub epoch: usize,
+    pub lr: f32,
+    pub train_loss: f64,
+    pub train_accuracy: f64,
+    /// Empty if training was stopped before the epoch's end.
+    pub test_loss: Option<f64>,
+    pub test_accuracy: Option<f64>,
+    pub train_seconds: f64,
+    pub test_seconds: f64,
+    pub pictures_per_second: f64,
+}
+
+impl Row {
+    /// What is told of an epoch.
+    pub fn new(report: &EpochReport) -> Self {
+        let train_seconds = report.train_time.as_secs_f64();
+        Self {
+            epoch: report.epoch,
+            lr: report.lr,
+            train_loss: report.train.loss,
+            train_accuracy: report.train.accuracy,
+            test_loss: report.test.map(|s| s.loss),
+            test_accuracy: report.test.map(|s| s.accuracy),
+            train_seconds,
+            test_seconds: report.test_time.as_secs_f64(),
+            pictures_per_second: report.train.pictures as f64 / train_seconds.max(1e-9),
+        }
+    }
+
+    /// Whether a run could have written it; curves are drawn of nothing else.
+    fn is_possible(&self) -> bool {
+        let losses = [Some(self.train_loss), self.test_loss].into_iter().flatten();
+        let accuracies = [Some(self.train_accuracy), self.test_accuracy].into_iter().flatten();
+        let times = [self.train_seconds, self.test_seconds, self.pictures_per_second];
+        let mut numbers = losses.chain(times).chain([f64::from(self.lr)]);
+        numbers.all(|n| n.abs() < 1e100) && accuracies.into_iter().all(|share| (0.0..=1.0).contains(&share))
+    }
+}
+
+/// The lines of a file, none where there is none. From the first one on that no run writes, they are left out with a
+/// warning.
+pub fn read(path: &Path) -> Result<Vec<Row>> {
+    if path.symlink_metadata().is_err() {
+        return Ok(Vec::new());
+    }
+    let bytes = read_file(path, MAX_BYTES)?;
+    let mut rows: Vec<Row> = Vec::new();
+    for row in csv::Reader::from_reader(&bytes[..]).deserialize::<Row>() {
+        let problem = match row {
+            Ok(row) if row.is_possible() && row.epoch > rows.last().map_or(0, |last| last.epoch) => {
+                rows.push(row);
+                continue;
+            }
+            Ok(row) => format!("what it says of epoch {} cannot be", row.epoch),
+            Err(error) => error.to_string(),
+        };
+        let line = rows.len() + 2;
+        log::warn!(
+            "{}: line {line} is not what a run writes ({problem}); it and those after it are left out",
+            path.display()
+        );
+        break;
+    }
+    Ok(rows)
+}
+
+/// The text of a file of these lines.
+pub fn table(path: &Path, rows: &[Row]) -> Result<Vec<u8>> {
+    let mut table = csv::Writer::from_writer(Vec::new());
+    rows.iter().try_for_each(|row| table.serialize(row)).map_err(|e| Error::io(path, "write")(e.into()))?;
+    table.into_inner().map_err(|e| Error::io(path, "write")(e.into_error()))
+}

@@ -1,0 +1,92 @@
+//! The training steps of an epoch, of which a few are in flight.
+
+use super::config::TrainConfig;
+use super::programs::{Programs, parts, pictures};
+use super::report::{Position, Progress};
+use super::step::{Part, Recipe};
+use crate::data::{Batch, Split};
+use crate::nn::{Builder, Optimizer, Schedule};
+use crate::session::Stream;
+use crate::{Error, Outputs, Result};
+use std::ops::ControlFlow;
+
+/// Submits steps and takes what comes of them. The position is kept up with both, so that it says where the device
+/// stands also after an error.
+pub(super) struct Steps<'a> {
+    pub stream: Stream<'a, Pass>,
+    pub split: &'a Split,
+    pub config: &'a TrainConfig,
+    pub schedule: &'a Schedule,
+    pub programs: &'a Programs,
+    pub position: &'a mut Position,
+    /// Steps of the epoch.
+    pub len: usize,
+    /// Those whose outputs have arrived.
+    pub done: usize,
+}
+
+/// A batch under way.
+pub(super) struct Pass {
+    size: usize,
+    lr: f32,
+    /// How much of each picture is its own.
+    share: f32,
+    /// Whether it is the last of its step.
+    ends: bool,
+}
+
+impl Steps<'_> {
+    /// Submits a step, in as many parts as it takes.
+    pub fn submit(&mut self, batch: &Batch) -> Result<()> {
+        let step = self.position.step;
+        let lr = self.schedule.at(step);
+        let schedule = self.config.recipe.optimizer.schedule(lr, step);
+        for (i, (part, range)) in parts(batch.size, self.config.micro_batch()).enumerate() {
+            let size = range.len();
+            let pass = step * self.config.accumulate + i;
+            let counter = [pass as u32, self.config.seed as u32];
+            // What the step's gradient owes to this part's own labels, and to those mixed in.
+            let weight = size as f32 / batch.size as f32;
+            let shares = [batch.share * weight, (1.0 - batch.share) * weight];
+            let program = self.programs[&(part, size)];
+            let mut inputs = pictures(batch, range, self.split.train.image_len());
+            inputs.extend([
+                (Optimizer::SCHEDULE, bytemuck::bytes_of(&schedule)),
+                (Builder::COUNTER, bytemuck::bytes_of(&counter)),
+                (Recipe::SHARE, bytemuck::bytes_of(&shares[0])),
+                (Recipe::PARTNER_SHARE, bytemuck::bytes_of(&shares[1])),
+            ]);
+            inputs.retain(|(name, _)| self.stream.takes(program, name));
+            let ends = matches!(part, Part::Whole | Part::Last);
+            self.stream.submit(program, &inputs, Pass { size, lr, share: batch.share, ends })?;
+        }
+        self.position.step += 1;
+        self.position.batch += 1;
+        Ok(())
+    }
+
+    /// Counts the outputs of a batch, and tells about its step if it is the last one of it.
+    pub fn arrive(
+        &mut self,
+        (outputs, pass): (Outputs, Pass),
+        watch: &mut dyn FnMut(&Progress) -> ControlFlow<()>,
+    ) -> Result<ControlFlow<()>> {
+        let Position { epoch, score, .. } = self.position;
+        score.add(&outputs, pass.size, pass.share);
+        self.done += pass.ends as usize;
+        if !score.loss.is_finite() {
+            let problem = format!(
+                "the loss is no longer a finite number at step {} of epoch {}; use a learning rate below {:?}",
+                self.done,
+                *epoch + 1,
+                self.config.lr
+            );
+            return Err(Error::argument("lr", problem));
+        }
+        if !pass.ends {
+            return Ok(ControlFlow::Continue(()));
+        }
+        let (epoch, score) = (*epoch + 1, *score);
+        Ok(watch(&Progress { epoch, step: self.done, steps: self.len, lr: pass.lr, score }))
+    }
+}

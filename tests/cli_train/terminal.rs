@@ -1,0 +1,130 @@
+//! What a run leaves on a terminal of any width.
+
+use crate::place::*;
+use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
+use rustix::termios::{Winsize, tcsetwinsize};
+use std::fs::File;
+use std::io::Read;
+use std::os::fd::OwnedFd;
+use std::os::unix::ffi::OsStrExt;
+use std::process::{Child, Command};
+
+/// Rows enough that nothing scrolls away.
+const ROWS: u16 = 400;
+
+/// A pseudo-terminal, and what was written to it.
+struct Terminal {
+    master: File,
+    screen: vt100::Parser,
+}
+
+impl Terminal {
+    /// Starts a program with all its output there.
+    fn start(columns: u16, mut command: Command) -> (Self, Child) {
+        let master: OwnedFd = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY).unwrap();
+        grantpt(&master).unwrap();
+        unlockpt(&master).unwrap();
+        let size = Winsize { ws_row: ROWS, ws_col: columns, ws_xpixel: 0, ws_ypixel: 0 };
+        tcsetwinsize(&master, size).unwrap();
+        let name = ptsname(&master, Vec::new()).unwrap();
+        let name = std::path::Path::new(std::ffi::OsStr::from_bytes(name.as_bytes()));
+        let slave = File::options().read(true).write(true).open(name).unwrap();
+        let child = command
+            .env("TERM", "xterm-256color")
+            .env_remove("NO_COLOR")
+            .stdin(slave.try_clone().unwrap())
+            .stdout(slave.try_clone().unwrap())
+            .stderr(slave)
+            .spawn()
+            .unwrap();
+        (Self { master: master.into(), screen: vt100::Parser::new(ROWS, columns, 0) }, child)
+    }
+
+    /// Takes what is written until it shows some text, or until nobody can write any more.
+    fn until(&mut self, text: &str) -> &mut Self {
+        let mut bytes = [0; 4096];
+        while !self.lines().iter().any(|line| line.contains(text)) {
+            // Linux answers with an error when the other side is closed.
+            let Ok(count @ 1..) = self.master.read(&mut bytes) else { break };
+            self.screen.process(&bytes[..count]);
+        }
+        self
+    }
+
+    fn to_the_end(&mut self) -> Vec<String> {
+        self.until("\0").lines()
+    }
+
+    /// What is to be seen, lines that were too long for the terminal as one.
+    fn lines(&self) -> Vec<String> {
+        self.screen.screen().contents().lines().map(|line| line.trim_end().to_owned()).collect()
+    }
+}
+
+const WIDTHS: [u16; 4] = [24, 60, 80, 200];
+
+/// Epochs and results stay, each in a line of its own, and nothing of the bar.
+#[test]
+fn results_stay_on_the_terminal_and_the_bar_does_not() {
+    let place = Place::new();
+    for columns in WIDTHS {
+        let mut command = place.train(&["--epochs", "3", "--force"]);
+        command.arg("--seed").arg(columns.to_string());
+        let (mut terminal, mut child) = Terminal::start(columns, command);
+        let lines = terminal.to_the_end();
+        assert!(wait(&mut child).success(), "{columns}: {lines:#?}");
+        let count = |start: &str| lines.iter().filter(|line| line.starts_with(start)).count();
+        for start in ["device   ", "data     ", "model    ", "test accuracy ", "written  "] {
+            assert_eq!(count(start), 1, "{start} at {columns} columns: {lines:#?}");
+        }
+        for epoch in 1..=3 {
+            assert_eq!(count(&format!("epoch {epoch}/3  train loss ")), 1, "{columns}: {lines:#?}");
+        }
+        assert_eq!(lines.len(), 8, "at {columns} columns: {lines:#?}");
+    }
+}
+
+/// They come while the bar is shown.
+#[test]
+fn warnings_stay_on_the_terminal() {
+    let place = Place::new();
+    place.write("run/checkpoints", b"a file where the folder should be");
+    let (mut terminal, mut child) = Terminal::start(80, place.train(&["--epochs", "3"]));
+    let lines = terminal.to_the_end();
+    assert!(wait(&mut child).success(), "{lines:#?}");
+    let warnings =
+        lines.iter().filter(|line| line.ends_with("training goes on, and earlier checkpoints stay"));
+    assert_eq!(warnings.count(), 3, "{lines:#?}");
+    assert!(!lines.iter().any(|line| line.ends_with(" left")), "{lines:#?}");
+}
+
+#[test]
+fn an_interrupted_run_says_so_on_the_terminal() {
+    let place = Place::new();
+    for columns in WIDTHS {
+        let command = place.train(&["--epochs", "1000000", "--force"]);
+        let (mut terminal, mut child) = Terminal::start(columns, command);
+        terminal.until("epoch 2/1000000  train loss");
+        signal(&child, "INT");
+        let lines = terminal.to_the_end();
+        assert_eq!(wait(&mut child).code(), Some(130), "{columns}: {lines:#?}");
+        let [.., interrupted, written, go_on] = &lines[..] else { panic!("{lines:#?}") };
+        assert_eq!(interrupted, "interrupted; writing what was learned so far");
+        assert!(written.starts_with("written  "), "{columns}: {lines:#?}");
+        assert!(go_on.starts_with("go on    striate train --resume "), "{columns}: {lines:#?}");
+        assert!(!lines.iter().any(|line| line.ends_with(" left")), "{columns}: {lines:#?}");
+    }
+}
+
+/// A terminal that cannot move its cursor gets lines, as a file does.
+#[test]
+fn a_dumb_terminal_gets_no_bar() {
+    let place = Place::new();
+    let mut shell = Command::new("sh");
+    let command = place.train(&[]);
+    shell.args(["-c", "TERM=dumb exec \"$0\" \"$@\"", PROGRAM]).args(command.get_args());
+    let (mut terminal, mut child) = Terminal::start(80, shell);
+    let lines = terminal.to_the_end();
+    assert!(wait(&mut child).success());
+    assert!(lines.iter().any(|line| line.starts_with("test accuracy ")), "{lines:#?}");
+}

@@ -1,0 +1,28 @@
+//! What comes after an error.
+
+use crate::common::{Outcome, text};
+use crate::network::{Net, lens, noise};
+use striate::Device;
+use striate::infer::Predictor;
+
+/// Steps that were in flight when a result was no number are not taken for those of the next pictures.
+pub fn an_error_leaves_no_step_behind(device: &Device) -> Outcome {
+    let lens = lens(device, &Net).map_err(text)?;
+    let good = noise(&lens, 9);
+    let mut bad = noise(&lens, 12);
+    bad[0] = f32::NAN;
+    let mut probe = lens.probe(&["block"]).map_err(text)?;
+    let want = probe.only(&good).map_err(text)?;
+    let mut predictor = Predictor::new(device, &Net, [crate::network::SIDE; 2], 3).map_err(text)?;
+    predictor.session().initialize(1).map_err(text)?;
+    let logits = predictor.logits(&good).map_err(text)?;
+    for _ in 0..3 {
+        if probe.run(&bad).is_ok() || predictor.logits(&bad).is_ok() {
+            return Err("a result that is no number is no error".into());
+        }
+        if probe.only(&good).map_err(text)? != want || predictor.logits(&good).map_err(text)? != logits {
+            return Err("the results after an error are others".into());
+        }
+    }
+    Ok(())
+}
