@@ -40,14 +40,13 @@ fn tap_of(k: u32) -> vec3u {
 {%- endif %}
 }
 
-fn w_at(base: u32, o: u32, k: u32, depth: u32) -> f32 {
-    if (o >= params.out_channels || k >= depth) { return 0.0; }
-    let tap = tap_of(k);
-    return w[base + o * params.w_out + tap.x * params.w_in + tap.y * params.w_down + tap.z * params.w_right];
-}
-
+// Channels past the last one repeat it: nobody stores what comes of them.
 fn w_four(base: u32, o: u32, k: u32, depth: u32) -> vec4f {
-    return vec4f(w_at(base, o, k, depth), w_at(base, o + 1u, k, depth), w_at(base, o + 2u, k, depth), w_at(base, o + 3u, k, depth));
+    if (k >= depth) { return vec4f(); }
+    let tap = tap_of(k);
+    let start = base + tap.x * params.w_in + tap.y * params.w_down + tap.z * params.w_right;
+    let at = start + min(vec4u(o, o + 1u, o + 2u, o + 3u), vec4u(params.out_channels - 1u)) * params.w_out;
+    return vec4f(w[at.x], w[at.y], w[at.z], w[at.w]);
 }
 
 // Where the columns of one result begin: its picture's first number, and the row and column that the first tap reads.

@@ -34,13 +34,12 @@ fn pixel_of(g: u32, k: u32, end: u32) -> Pixel {
     );
 }
 
-fn dy_at(at: Pixel, o: u32) -> f32 {
-    if (!at.inside || o >= params.out_channels) { return 0.0; }
-    return dy[at.dy_base + o * params.out_h * params.out_w];
-}
-
+// Channels past the last one repeat it: nobody stores what comes of them.
 fn dy_four(at: Pixel, o: u32) -> vec4f {
-    return vec4f(dy_at(at, o), dy_at(at, o + 1u), dy_at(at, o + 2u), dy_at(at, o + 3u));
+    if (!at.inside) { return vec4f(); }
+    let channels = min(vec4u(o, o + 1u, o + 2u, o + 3u), vec4u(params.out_channels - 1u));
+    let lines = at.dy_base + channels * params.out_h * params.out_w;
+    return vec4f(dy[lines.x], dy[lines.y], dy[lines.z], dy[lines.w]);
 }
 
 // `tap`: the first number of its channel, and how far down and right; `there`: whether there is such a tap.

@@ -11,7 +11,7 @@
 // Strides express transposes, a stride of 0 shares an operand between batches, and `reduce` adds the
 // products of several pictures in one result (a weight gradient). Only `reduce_total - o * reduce` of
 // them exist for the last slice o. bias: 0 none, 1 bias[j], 2 bias[g * m + i].
-// Elements past an edge are loaded as zeros. Dispatch: batches * ceil(m / {{ tile_m }}) * ceil(n / {{ tile_n }}) workgroups.
+// Dispatch: batches * ceil(m / {{ tile_m }}) * ceil(n / {{ tile_n }}) workgroups.
 
 // uses panels.wgsl
 // uses matmul_params.wgsl
@@ -30,22 +30,17 @@ fn store(g: u32, i: u32, j: u32, base: u32, row: vec4f) {
     }
 }
 
-fn a_at(base: u32, k: u32, i: u32) -> f32 {
-    if (i >= params.m || k >= params.k) { return 0.0; }
-    return a[base + i * params.a_row + k * params.a_col];
-}
-
+// Rows and columns past an edge repeat the last one, which is what nobody stores; past the end of the sum come zeros.
 fn a_four(base: u32, k: u32, i: u32) -> vec4f {
-    return vec4f(a_at(base, k, i), a_at(base, k, i + 1u), a_at(base, k, i + 2u), a_at(base, k, i + 3u));
-}
-
-fn b_at(base: u32, k: u32, j: u32) -> f32 {
-    if (j >= params.n || k >= params.k) { return 0.0; }
-    return b[base + k * params.b_row + j * params.b_col];
+    if (k >= params.k) { return vec4f(); }
+    let at = base + k * params.a_col + min(vec4u(i, i + 1u, i + 2u, i + 3u), vec4u(params.m - 1u)) * params.a_row;
+    return vec4f(a[at.x], a[at.y], a[at.z], a[at.w]);
 }
 
 fn b_four(base: u32, k: u32, j: u32) -> vec4f {
-    return vec4f(b_at(base, k, j), b_at(base, k, j + 1u), b_at(base, k, j + 2u), b_at(base, k, j + 3u));
+    if (k >= params.k) { return vec4f(); }
+    let at = base + k * params.b_row + min(vec4u(j, j + 1u, j + 2u, j + 3u), vec4u(params.n - 1u)) * params.b_col;
+    return vec4f(b[at.x], b[at.y], b[at.z], b[at.w]);
 }
 
 @compute @workgroup_size({{ threads }})

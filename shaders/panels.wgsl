@@ -3,7 +3,8 @@
 //
 // a_panel[k][m] and b_panel[k][n] hold four m or n a vector, and a vector to spare between rows, so that neighbouring lanes
 // that write neighbouring k meet other banks. Vectors are written whole: writing a component may write the others too. While one
-// pair of panels is multiplied, the next one's numbers are under way.
+// pair of panels is multiplied, the next one's numbers are under way. The product is written out step by step, since not all drivers
+// unroll its loop.
 // Put in front of the shaders that use it; it has no entry point and so no dispatch of its own.
 {%- set a_row = tile_m // 4 + 1 %}
 {%- set b_row = tile_n // 4 + 1 %}
@@ -41,15 +42,17 @@ fn along_fours(at: u32, fours: u32) -> vec2u { return vec2u(at / fours, at % fou
 {%- endmacro %}
 
 {%- macro multiply() %}
-        for (var t = 0u; t < {{ tile_k }}u; t++) {
+{%- for t in range(tile_k) %}
+        {
 {%- for i in range(each_m // 4) %}
-            let a{{ i }} = a_panel[t * {{ a_row }}u + row_of(lane, {{ i }}u) / 4u];
+            let a{{ i }} = a_panel[{{ t * a_row }}u + row_of(lane, {{ i }}u) / 4u];
 {%- endfor %}
 {%- for j in range(each_n // 4) %}
-            let b{{ j }} = b_panel[t * {{ b_row }}u + column_of(lane, {{ j }}u) / 4u];
+            let b{{ j }} = b_panel[{{ t * b_row }}u + column_of(lane, {{ j }}u) / 4u];
 {%- endfor %}
 {%- for i in range(each_m) %}{% for j in range(each_n // 4) %}
             c{{ i }}_{{ j }} = fma(vec4f(a{{ i // 4 }}.{{ 'xyzw'[i % 4] }}), b{{ j }}, c{{ i }}_{{ j }});
 {%- endfor %}{% endfor %}
         }
+{%- endfor %}
 {%- endmacro %}

@@ -7,7 +7,8 @@
 // array can be summed as [ceil(len / pixels), 1, pixels]. Slice s has pictures s * images_per_slice and on.
 // Dispatch: a workgroup for each (s, c), s outermost: its lanes add strided pixels, then a tree adds the lanes.
 // slice_sum: x is [slices, len]. Dispatch: ceil(len / 64) workgroups, one invocation a result. slice_sum_quads: the same where len is a
-// multiple of four, four results an invocation.
+// multiple of four, four results an invocation. slice_sum_tree: of many slices, 16 invocations for each four results; ceil(len / 64)
+// workgroups, whose trees add the invocations.
 
 struct ChannelSum { len: u32, batch: u32, channels: u32, pixels: u32, images_per_slice: u32, square: u32 }
 struct SliceSum { len: u32, slices: u32, scale: f32, accumulate: u32 }
@@ -65,6 +66,27 @@ fn slice_sum_quads(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups)
     var sum = vec4f();
     for (var s = 0u; s < slice_params.slices; s++) { sum += x_quads[s * quads + i]; }
     sum *= slice_params.scale;
+    if (slice_params.accumulate == 1u) { sum += out_quads[i]; }
+    out_quads[i] = sum;
+}
+
+var<workgroup> rows: array<vec4f, 256>;
+
+@compute @workgroup_size(256)
+fn slice_sum_tree(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) groups: vec3u, @builtin(local_invocation_index) lane: u32) {
+    let i = workgroup_index(group, groups) * 16u + lane % 16u;
+    let quads = slice_params.len / 4u;
+    var sum = vec4f();
+    if (i < quads) {
+        for (var s = lane / 16u; s < slice_params.slices; s += 16u) { sum += x_quads[s * quads + i]; }
+    }
+    rows[lane] = sum;
+    for (var half = 128u; half >= 16u; half /= 2u) {
+        workgroupBarrier();
+        if (lane < half) { rows[lane] += rows[lane + half]; }
+    }
+    if (lane >= 16u || i >= quads) { return; }
+    sum = rows[lane] * slice_params.scale;
     if (slice_params.accumulate == 1u) { sum += out_quads[i]; }
     out_quads[i] = sum;
 }

@@ -17,6 +17,10 @@ use std::time::Instant;
 /// and would hold all weights twice.
 const STAGED: u64 = 32 << 20;
 
+/// Launches that are recorded before they are submitted, at least, so that the device works while the host records the next
+/// ones. `docs/measurements.md` has the figures.
+const BATCH: usize = 32;
+
 /// Plans made ready on a GPU.
 pub(crate) struct GpuExecutor {
     pub(super) gpu: Arc<Gpu>,
@@ -47,7 +51,8 @@ pub(super) struct Program {
     inputs: Vec<Region>,
     outputs: Vec<(Port, Region)>,
     pub(super) launches: Vec<BoundLaunch>,
-    groups: Vec<(String, Range<usize>)>,
+    /// Groups by label, in the batches that are submitted together.
+    batches: Vec<Vec<(String, Range<usize>)>>,
 }
 
 pub(super) struct BoundLaunch {
@@ -156,8 +161,10 @@ impl Executor for GpuExecutor {
     fn submit(&mut self, program: usize, inputs: &[&[u8]]) -> Result<()> {
         self.gpu.check()?;
         let mut commands = vec![self.record_upload(program, inputs)?];
-        let groups = self.programs[program].groups.len();
-        commands.extend((0..groups).map(|g| self.programs[program].record(&self.gpu, g)));
+        for batch in &self.programs[program].batches {
+            commands.push(self.programs[program].record(&self.gpu, batch));
+            self.gpu.queue.submit(commands.drain(..));
+        }
         commands.push(self.record_readback(program));
         self.launch(program, commands);
         self.gpu.check()
@@ -184,15 +191,19 @@ impl Program {
         let launches = bind(gpu, plan, &region);
         let inputs = plan.inputs.iter().map(|p| region(p.storage)).collect();
         let outputs = plan.outputs.iter().map(|p| (p.clone(), region(p.storage))).collect();
-        let groups = plan.groups.iter().map(|g: &Group| (g.label(), g.launches.clone())).collect();
-        Self { inputs, outputs, launches, groups }
+        Self { inputs, outputs, launches, batches: batches(&plan.groups) }
     }
 
-    /// Records one group as a command buffer of its own.
-    fn record(&self, gpu: &Gpu, group: usize) -> wgpu::CommandBuffer {
-        let (label, launches) = &self.groups[group];
-        let mut encoder = encoder(gpu, label);
-        self.pass(&mut encoder, label, launches.clone(), None);
+    /// Records groups as one command buffer of one compute pass.
+    fn record(&self, gpu: &Gpu, groups: &[(String, Range<usize>)]) -> wgpu::CommandBuffer {
+        let mut encoder = encoder(gpu, "groups");
+        let mut pass = encoder.begin_compute_pass(&wgpu::ComputePassDescriptor::default());
+        for (label, launches) in groups {
+            pass.push_debug_group(label);
+            self.dispatch(&mut pass, launches.clone());
+            pass.pop_debug_group();
+        }
+        drop(pass);
         encoder.finish()
     }
 
@@ -205,7 +216,10 @@ impl Program {
         timestamp_writes: Option<wgpu::ComputePassTimestampWrites<'_>>,
     ) {
         let description = wgpu::ComputePassDescriptor { label: Some(label), timestamp_writes };
-        let mut pass = encoder.begin_compute_pass(&description);
+        self.dispatch(&mut encoder.begin_compute_pass(&description), launches);
+    }
+
+    fn dispatch(&self, pass: &mut wgpu::ComputePass<'_>, launches: Range<usize>) {
         for launch in &self.launches[launches] {
             pass.set_pipeline(&launch.pipeline.compute);
             pass.set_bind_group(0, &launch.bindings, &[]);
@@ -213,6 +227,24 @@ impl Program {
             pass.dispatch_workgroups(x, y, z);
         }
     }
+}
+
+/// Groups in batches of at least [`BATCH`] launches.
+fn batches(groups: &[Group]) -> Vec<Vec<(String, Range<usize>)>> {
+    let mut batches: Vec<Vec<(String, Range<usize>)>> = Vec::new();
+    let mut launches = BATCH;
+    for group in groups {
+        if launches >= BATCH {
+            batches.push(Vec::new());
+            launches = 0;
+        }
+        launches += group.launches.len();
+        batches
+            .last_mut()
+            .expect("the first group begins a batch")
+            .push((group.label(), group.launches.clone()));
+    }
+    batches
 }
 
 /// Makes the bind group of every launch. All parameters lie in one uniform buffer.

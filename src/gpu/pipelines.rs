@@ -78,10 +78,16 @@ impl Pipeline {
             source: wgpu::ShaderSource::Wgsl(kernel.source(subgroup).into()),
         };
         // Counting the turns of every loop, lest one never ends, costs time: docs/measurements.md.
-        let checks =
-            wgpu::ShaderRuntimeChecks { force_loop_bounding: false, ..wgpu::ShaderRuntimeChecks::checked() };
+        // So do bounds checks of workgroup memory in the innermost loop of a product.
+        let checks = wgpu::ShaderRuntimeChecks {
+            force_loop_bounding: false,
+            bounds_checks: !kernel.multiplies_panels(),
+            ..wgpu::ShaderRuntimeChecks::checked()
+        };
         // SAFETY: every loop of our shaders counts up by a positive step to a bound that is fixed before it
-        // starts, or counts or halves a number down to zero, so none is endless. All other checks stay.
+        // starts, or counts or halves a number down to zero, so none is endless. Shaders that multiply panels compute
+        // indices of workgroup memory from the lane and the tile's constants alone, and compare rows, columns, channels
+        // and pixels with the sizes that buffers were bound for before they read or write one.
         let module = unsafe { device.create_shader_module_trusted(description, checks) };
         let compute = device.create_compute_pipeline(&wgpu::ComputePipelineDescriptor {
             label: Some(kernel.name),

@@ -63,6 +63,11 @@ impl Kernel {
         self.body.contains("subgroup_invocation_id")
     }
 
+    /// Whether the module multiplies panels in workgroup memory (`shaders/panels.wgsl`).
+    pub(crate) fn multiplies_panels(&self) -> bool {
+        self.body.contains("// uses panels.wgsl")
+    }
+
     /// Whether a number that the template is filled with is there and not 0.
     pub(crate) fn has(&self, name: &str) -> bool {
         self.constants.iter().any(|(n, value)| *n == name && *value != 0)
@@ -201,6 +206,7 @@ kernels! {
 
     "matmul_tiled.wgsl", matmul_tiled(Matmul), reads 3, writes 1, twin (cpu::matmul::matmul, fast cpu::matmul::matmul_fast); (tile_m, tile_n, tile_k, each_m, each_n) {
         MATMUL_TILED_128X128 = "matmul_tiled_128x128", threads 256 [128, 128, 8, 8, 8];
+        MATMUL_TILED_64X128 = "matmul_tiled_64x128", threads 256 [64, 128, 16, 8, 4];
         MATMUL_TILED_64X64 = "matmul_tiled_64x64", threads 256 [64, 64, 16, 4, 4];
         MATMUL_TILED_32X128 = "matmul_tiled_32x128", threads 256 [32, 128, 16, 4, 4];
         MATMUL_TILED_16X128 = "matmul_tiled_16x128", threads 128 [16, 128, 16, 4, 4];
@@ -273,14 +279,17 @@ kernels! {
 
     "conv_gemm.wgsl", conv_gemm(ConvGemm), reads 4, writes 1, twin (cpu::conv_gemm::conv_gemm); (tile_m, tile_n, tile_k, each_m, each_n, taps_h, taps_w) {
         CONV_GEMM_3X3_128X128 = "conv_gemm_3x3_128x128", threads 256 [128, 128, 8, 8, 8, 3, 3];
+        CONV_GEMM_3X3_64X128 = "conv_gemm_3x3_64x128", threads 256 [64, 128, 16, 8, 4, 3, 3];
         CONV_GEMM_3X3_64X64 = "conv_gemm_3x3_64x64", threads 256 [64, 64, 16, 4, 4, 3, 3];
         CONV_GEMM_3X3_32X128 = "conv_gemm_3x3_32x128", threads 256 [32, 128, 16, 4, 4, 3, 3];
         CONV_GEMM_3X3_16X128 = "conv_gemm_3x3_16x128", threads 128 [16, 128, 16, 4, 4, 3, 3];
         CONV_GEMM_1X1_128X128 = "conv_gemm_1x1_128x128", threads 256 [128, 128, 8, 8, 8, 1, 1];
+        CONV_GEMM_1X1_64X128 = "conv_gemm_1x1_64x128", threads 256 [64, 128, 16, 8, 4, 1, 1];
         CONV_GEMM_1X1_64X64 = "conv_gemm_1x1_64x64", threads 256 [64, 64, 16, 4, 4, 1, 1];
         CONV_GEMM_1X1_32X128 = "conv_gemm_1x1_32x128", threads 256 [32, 128, 16, 4, 4, 1, 1];
         CONV_GEMM_1X1_16X128 = "conv_gemm_1x1_16x128", threads 128 [16, 128, 16, 4, 4, 1, 1];
         CONV_GEMM_128X128 = "conv_gemm_128x128", threads 256 [128, 128, 8, 8, 8, 0, 0];
+        CONV_GEMM_64X128 = "conv_gemm_64x128", threads 256 [64, 128, 16, 8, 4, 0, 0];
         CONV_GEMM_64X64 = "conv_gemm_64x64", threads 256 [64, 64, 16, 4, 4, 0, 0];
         CONV_GEMM_32X128 = "conv_gemm_32x128", threads 256 [32, 128, 16, 4, 4, 0, 0];
         CONV_GEMM_16X128 = "conv_gemm_16x128", threads 128 [16, 128, 16, 4, 4, 0, 0];
@@ -288,8 +297,11 @@ kernels! {
 
     "conv_gemm_grad_weight.wgsl", conv_gemm_grad_weight(ConvGemm), reads 2, writes 1, twin (cpu::conv_gemm::conv_gemm_grad_weight); (tile_m, tile_n, tile_k, each_m, each_n) {
         CONV_GEMM_GRAD_WEIGHT_128X128 = "conv_gemm_grad_weight_128x128", threads 256 [128, 128, 8, 8, 8];
+        CONV_GEMM_GRAD_WEIGHT_64X128 = "conv_gemm_grad_weight_64x128", threads 256 [64, 128, 16, 8, 4];
         CONV_GEMM_GRAD_WEIGHT_64X64 = "conv_gemm_grad_weight_64x64", threads 256 [64, 64, 16, 4, 4];
         CONV_GEMM_GRAD_WEIGHT_32X128 = "conv_gemm_grad_weight_32x128", threads 256 [32, 128, 16, 4, 4];
+        CONV_GEMM_GRAD_WEIGHT_32X64 = "conv_gemm_grad_weight_32x64", threads 128 [32, 64, 16, 4, 4];
+        CONV_GEMM_GRAD_WEIGHT_16X64 = "conv_gemm_grad_weight_16x64", threads 64 [16, 64, 16, 4, 4];
         CONV_GEMM_GRAD_WEIGHT_16X128 = "conv_gemm_grad_weight_16x128", threads 128 [16, 128, 16, 4, 4];
     }
 
@@ -335,6 +347,9 @@ kernels! {
     }
     "reduce.wgsl", slice_sum_quads(SliceSum), reads 1, writes 1, twin (cpu::reduce::slice_sum); () {
         SLICE_SUM_QUADS = "slice_sum_quads", threads 64 [];
+    }
+    "reduce.wgsl", slice_sum_tree(SliceSum), reads 1, writes 1, twin (cpu::reduce::slice_sum); () {
+        SLICE_SUM_TREE = "slice_sum_tree", threads 256 [];
     }
 
     "batch_norm.wgsl", batch_norm_partial(BatchNorm), reads 1, writes 1, twin (cpu::batch_norm::partial, fast cpu::fast::batch_norm::partial); (quads) {

@@ -130,9 +130,10 @@ fn output_shape(g: &Geometry) -> Vec<usize> {
 /// Most slices of pictures whose weight gradients are kept apart before they are added up.
 const MAX_SLICES: u32 = 32;
 
-/// Slices that may be kept apart when each has `len` elements.
-fn affordable_slices(target: &Target, len: u32) -> u32 {
-    (target.scratch_limit() / (4 * len as u64)).clamp(1, MAX_SLICES as u64) as u32
+/// Slices of a weight gradient that may be kept apart before they are added up, when each has `len` elements: `most` if there is
+/// room.
+fn affordable_slices(target: &Target, len: u32, most: u32) -> u32 {
+    (target.scratch_limit() / (4 * len as u64)).clamp(1, most as u64) as u32
 }
 
 /// Sizes of the matrix products of a convolution: each group of each picture is one.
@@ -194,7 +195,7 @@ fn method(g: &Geometry, target: &Target, pass: Pass, stride: u32, correlation: b
     };
     let way = match target.way(pass) {
         ConvAlgorithm::Auto => {
-            choice::first(&CONVOLUTIONS, target, pass, |shape, way| is_of(g, shape) && can(way))
+            choice::first(&CONVOLUTIONS, target, pass, |shape, way| is_of(g, target, shape) && can(way))
         }
         asked => can(asked).then_some(asked),
     };
@@ -208,10 +209,11 @@ fn method(g: &Geometry, target: &Target, pass: Pass, stride: u32, correlation: b
 }
 
 /// Whether a convolution is of the shape that a row of the table asks for.
-fn is_of(g: &Geometry, shape: Shape) -> bool {
+fn is_of(g: &Geometry, target: &Target, shape: Shape) -> bool {
     match shape {
         Shape::Any => true,
         Shape::FewChannels => g.groups > 1 && g.in_channels / g.groups < FEW_CHANNELS,
+        Shape::Halving => window::has_joint_phases(target, g),
         Shape::Large { channels, tiles } => {
             let found = g.batch * g.out_h.div_ceil(4) * g.out_w.div_ceil(4);
             g.in_channels.min(g.out_channels) >= channels && found >= tiles

@@ -39,8 +39,9 @@ fn sizes(op: &Matmul, a: &[usize], b: &[usize]) -> Result<[usize; 4], String> {
 }
 
 /// The matrix products through workgroup memory, largest tile first.
-static TILED: [&Kernel; 4] = [
+static TILED: [&Kernel; 5] = [
     &kernel::MATMUL_TILED_128X128,
+    &kernel::MATMUL_TILED_64X128,
     &kernel::MATMUL_TILED_64X64,
     &kernel::MATMUL_TILED_32X128,
     &kernel::MATMUL_TILED_16X128,
@@ -67,7 +68,7 @@ const ROWS_OF_ONE: u32 = 24;
 const MANY: u64 = 50_000_000;
 
 /// Workgroups that keep a GPU busy. Fewer leave a part of it idle.
-const ENOUGH: u64 = 256;
+const ENOUGH: u64 = 160;
 
 /// Of kernels that differ in their tiles, the one that suits `batches` products of m x n results, and its
 /// number of workgroups: little waste past the edges, enough workgroups, and large tiles, which load less for each result.
@@ -86,8 +87,9 @@ pub(super) fn suits(
         let [tile_m, tile_n, each_m, each_n] =
             ["tile_m", "tile_n", "each_m", "each_n"].map(|name| kernel.constant(name) as f64);
         let work = tiles(kernel).max(ENOUGH) as f64 * tile_m * tile_n;
-        // Loads for each result: of an invocation from workgroup memory, and of a workgroup from global memory.
-        let loads = 1.0 / each_m + 1.0 / each_n + 4.0 * (1.0 / tile_m + 1.0 / tile_n);
+        // Loads for each result: of an invocation from workgroup memory, and of a workgroup from global memory. Weighed so that
+        // the choice is within 2 % of the fastest tile on average, over the layers of two ResNets on an H200.
+        let loads = 1.0 / each_m + 1.0 / each_n + 16.0 * (1.0 / tile_m + 1.0 / tile_n);
         work * (1.0 + loads)
     };
     let possible = kernels.iter().filter(|kernel| kernel.threads <= target.max_invocations);

@@ -3,7 +3,7 @@
 use super::{Operation, floats, planes};
 use crate::graph::Gradient;
 use crate::kernel::{self, ChannelSum as Params, SliceSum};
-use crate::plan::{Grid, Lowering, StorageId};
+use crate::plan::{Family, Grid, Lowering, StorageId};
 use crate::{Result, TensorType};
 
 /// Sum over batch and pixels: `[batch, channels, ...]` to `[channels]`. The gradient of a bias.
@@ -20,6 +20,9 @@ const ELEMENTS_PER_SLICE: usize = 4096;
 /// Rows of single numbers that one invocation a channel adds up by itself.
 const MAX_ROWS: usize = 256;
 
+/// Slices that one invocation should not walk through by itself on a GPU: each step waits for memory.
+const MANY_SLICES: usize = 16;
+
 /// Pictures a slice, so that a slice has work enough and there are not too many of them.
 fn images_per_slice(batch: usize, pixels: usize) -> usize {
     ELEMENTS_PER_SLICE.div_ceil(pixels.max(64)).max(batch.div_ceil(256)).min(batch)
@@ -35,12 +38,15 @@ pub(super) fn slice_sum(
     accumulate: bool,
 ) -> Result<()> {
     let params = SliceSum { len: len as u32, slices: slices as u32, scale, accumulate: accumulate as u32 };
-    let (kernel, each) = match len.is_multiple_of(4) {
-        true => (&kernel::SLICE_SUM_QUADS, 4),
-        false => (&kernel::SLICE_SUM, 1),
+    let quads = (len / 4) as u64;
+    let (kernel, invocations) = match len.is_multiple_of(4) {
+        true if node.target().family == Family::Gpu && slices >= MANY_SLICES => {
+            (&kernel::SLICE_SUM_TREE, 16 * quads)
+        }
+        true => (&kernel::SLICE_SUM_QUADS, quads),
+        false => (&kernel::SLICE_SUM, len as u64),
     };
-    let grid = Grid::Invocations((len / each) as u64);
-    node.launch(kernel, &params, &[x], &[out], grid, (slices * len) as u64)
+    node.launch(kernel, &params, &[x], &[out], Grid::Invocations(invocations), (slices * len) as u64)
 }
 
 /// Emits a channel sum in two passes: slices of pictures, then the sum of the slices.

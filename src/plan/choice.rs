@@ -32,6 +32,9 @@ pub enum Shape {
     Any,
     /// Convolutions in groups of fewer than [`FEW_CHANNELS`].
     FewChannels,
+    /// Convolutions whose gradient with respect to the input is computed in all phases at once: 3 x 3 taps at stride 2 that halve the
+    /// picture.
+    Halving,
     /// Convolutions of so many channels, both in and out, and so many tiles of 4 x 4 results in all pictures.
     Large {
         /// Channels, at least.
@@ -46,6 +49,7 @@ impl fmt::Display for Shape {
         match self {
             Shape::Any => f.write_str("any"),
             Shape::FewChannels => write!(f, "groups of fewer than {FEW_CHANNELS} channels"),
+            Shape::Halving => f.write_str("3 x 3 at stride 2 that halves the picture"),
             Shape::Large { channels, tiles } => write!(f, "from {channels} channels and {tiles} tiles"),
         }
     }
@@ -99,8 +103,11 @@ const CONVOLUTION: On = On {
 };
 const PRODUCT: On = On { passes: &[Pass::Matmul], ..CONVOLUTION };
 
+/// NVIDIA's GPUs.
+const NVIDIA: On = On { family: Some(Family::Gpu), vendor: Some(0x10de), lanes: FIXED_LANES, ..CONVOLUTION };
+
 /// Convolutions and their gradients.
-pub static CONVOLUTIONS: [Choice<ConvAlgorithm>; 7] = [
+pub static CONVOLUTIONS: [Choice<ConvAlgorithm>; 10] = [
     // The fast twins of the direct kernels unfold in the cache.
     Choice { on: On { family: Some(Family::Cpu), ..CONVOLUTION }, way: ConvAlgorithm::Direct },
     Choice { on: On { shape: Shape::FewChannels, ..CONVOLUTION }, way: ConvAlgorithm::Direct },
@@ -115,6 +122,23 @@ pub static CONVOLUTIONS: [Choice<ConvAlgorithm>; 7] = [
         way: ConvAlgorithm::Winograd,
     },
     Choice { on: HANDING, way: ConvAlgorithm::Window },
+    // As measured on an H200 (docs/measurements.md).
+    Choice {
+        on: On { passes: &[Pass::GradInput], shape: Shape::Halving, ..NVIDIA },
+        way: ConvAlgorithm::Window,
+    },
+    Choice {
+        on: On {
+            passes: &[Pass::Forward, Pass::GradInput],
+            shape: Shape::Large { channels: 64, tiles: 32 },
+            ..NVIDIA
+        },
+        way: ConvAlgorithm::Winograd,
+    },
+    Choice {
+        on: On { passes: &[Pass::GradWeight], shape: Shape::Large { channels: 128, tiles: 64 }, ..NVIDIA },
+        way: ConvAlgorithm::Winograd,
+    },
     Choice { on: On { family: Some(Family::Gpu), ..CONVOLUTION }, way: ConvAlgorithm::Gemm },
     Choice { on: CONVOLUTION, way: ConvAlgorithm::Im2col },
 ];

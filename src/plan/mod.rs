@@ -115,7 +115,7 @@ impl Launch {
     }
 }
 
-/// The launches of one layer in one direction: one command buffer.
+/// The launches of one layer in one direction, recorded together.
 #[derive(Clone, Debug)]
 pub struct Group {
     /// The layer, `layer1.0.conv1`.
@@ -172,7 +172,7 @@ pub struct Plan {
     pub slots: Vec<u64>,
     /// Dispatches in order.
     pub launches: Vec<Launch>,
-    /// Runs of launches, one command buffer each.
+    /// Runs of launches that are recorded together, in order.
     pub groups: Vec<Group>,
     /// Filled at the start of each step.
     pub inputs: Vec<Port>,

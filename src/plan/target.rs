@@ -172,7 +172,8 @@ impl Target {
             max_invocations: 256,
             max_storage_buffers: 8,
             memory: None,
-            scratch: 32 << 20,
+            // Room for the filters of 512 to 512 channels as Winograd's way has them.
+            scratch: if family == Family::Gpu { 64 << 20 } else { 32 << 20 },
             subgroup: 0,
             conv: ConvAlgorithm::Auto,
             ways: Vec::new(),

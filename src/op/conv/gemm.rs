@@ -7,29 +7,36 @@ use crate::Result;
 use crate::kernel::{self, ConvGemm, Kernel};
 use crate::plan::{Grid, Lowering, Pass, StorageId};
 
-/// The kernels, in rows of four tiles: of the convolution itself and its transpose for 3 x 3 taps, 1 x 1, and any number;
-/// then those of the weight gradient.
-pub(super) static KERNELS: [&Kernel; 16] = [
+/// The kernels, largest tile first: of the convolution itself and its transpose for 3 x 3 taps, 1 x 1, and any number; then those of
+/// the weight gradient.
+pub(super) static KERNELS: [&Kernel; 22] = [
     &kernel::CONV_GEMM_3X3_128X128,
+    &kernel::CONV_GEMM_3X3_64X128,
     &kernel::CONV_GEMM_3X3_64X64,
     &kernel::CONV_GEMM_3X3_32X128,
     &kernel::CONV_GEMM_3X3_16X128,
     &kernel::CONV_GEMM_1X1_128X128,
+    &kernel::CONV_GEMM_1X1_64X128,
     &kernel::CONV_GEMM_1X1_64X64,
     &kernel::CONV_GEMM_1X1_32X128,
     &kernel::CONV_GEMM_1X1_16X128,
     &kernel::CONV_GEMM_128X128,
+    &kernel::CONV_GEMM_64X128,
     &kernel::CONV_GEMM_64X64,
     &kernel::CONV_GEMM_32X128,
     &kernel::CONV_GEMM_16X128,
     &kernel::CONV_GEMM_GRAD_WEIGHT_128X128,
+    &kernel::CONV_GEMM_GRAD_WEIGHT_64X128,
     &kernel::CONV_GEMM_GRAD_WEIGHT_64X64,
     &kernel::CONV_GEMM_GRAD_WEIGHT_32X128,
+    &kernel::CONV_GEMM_GRAD_WEIGHT_32X64,
     &kernel::CONV_GEMM_GRAD_WEIGHT_16X128,
+    &kernel::CONV_GEMM_GRAD_WEIGHT_16X64,
 ];
 
-/// How many of them are for the convolution itself.
-const FORWARD: usize = 12;
+/// How many of them there are for each kind of taps, and for the convolution itself.
+const TILES: usize = 5;
+const FORWARD: usize = 3 * TILES;
 
 /// Those for a pass.
 pub(super) fn kernels(pass: Pass) -> &'static [&'static Kernel] {
@@ -38,11 +45,12 @@ pub(super) fn kernels(pass: Pass) -> &'static [&'static Kernel] {
 }
 
 fn with_taps(p: &ConvGemm) -> &'static [&'static Kernel] {
-    match [p.kernel_h, p.kernel_w] {
-        [3, 3] => &KERNELS[..4],
-        [1, 1] => &KERNELS[4..8],
-        _ => &KERNELS[8..FORWARD],
-    }
+    let kind = match [p.kernel_h, p.kernel_w] {
+        [3, 3] => 0,
+        [1, 1] => 1,
+        _ => 2,
+    };
+    &KERNELS[TILES * kind..][..TILES]
 }
 
 /// Emits one correlation. `operands`: pictures, weight and, where there are any, bias and residual.
@@ -60,15 +68,17 @@ pub(super) fn correlate(
 
 /// Workgroups that are enough to keep a GPU busy.
 const ENOUGH: u64 = 1024;
+/// Most slices of pixels: a GPU wants more of them than others, and adds them up in a tree.
+const MAX_SLICES: u32 = 512;
 /// Pixels that are worth a workgroup of their own, a multiple of every tile's depth.
-const WORTHWHILE: u32 = 256;
+const WORTHWHILE: u32 = 128;
 
 /// Slices of the pixels in parallel, then the sum of the slices.
 pub(super) fn grad_weight(node: &mut Lowering, g: &Geometry) -> Result<()> {
     let p = correlation::forward(g);
     let (len, width) = (g.out_channels * Sizes::new(g).taps, p.in_channels * p.kernel_h * p.kernel_w);
     let pixels = p.batch * p.out_h * p.out_w;
-    let most = affordable_slices(node.target(), len).min(pixels.div_ceil(WORTHWHILE));
+    let most = affordable_slices(node.target(), len, MAX_SLICES).min(pixels.div_ceil(WORTHWHILE));
     let (kernel, tiles) = suits(
         node.target(),
         Pass::GradWeight,

@@ -1,7 +1,7 @@
 //! Convolution as a matrix product: the readable baseline, and what every target can do.
 
 use super::super::{matmul, reduce::slice_sum};
-use super::{Geometry, Sizes, affordable_slices, is_pointwise};
+use super::{Geometry, MAX_SLICES, Sizes, affordable_slices, is_pointwise};
 use crate::Result;
 use crate::kernel::{self, Kernel, Matmul};
 use crate::plan::{Grid, Lowering, StorageId, Target};
@@ -141,7 +141,7 @@ pub(super) fn grad_weight(node: &mut Lowering, g: &Geometry) -> Result<()> {
     let (x, grad_output, grad_weight) = (node.input(0), node.input(1), node.output(0));
     let columns = if is_pointwise(g) { x } else { columns(node, &chunks) };
     let len = g.out_channels * s.taps;
-    let reduce = chunks[0].images.div_ceil(affordable_slices(node.target(), len));
+    let reduce = chunks[0].images.div_ceil(affordable_slices(node.target(), len, MAX_SLICES));
     let most = chunks[0].images.div_ceil(reduce);
     let whole = chunks.len() == 1 && most == 1;
     let partial = if whole { grad_weight } else { node.scratch("slices", (most * len) as usize) };

@@ -1,7 +1,7 @@
 //! Convolution without unfolding, for software adapters whose lanes hand numbers to each other.
 
 use super::super::reduce::slice_sum;
-use super::{Geometry, Sizes, affordable_slices, correlation};
+use super::{Geometry, MAX_SLICES, Sizes, affordable_slices, correlation};
 use crate::Result;
 use crate::kernel::{self, ConvGemm, ConvPack, ConvWindow, Kernel};
 use crate::plan::{Grid, Lowering, Pass, StorageId, Target};
@@ -86,7 +86,7 @@ fn fits(kernel: &Kernel, p: &ConvWindow, subgroup: u32) -> bool {
 }
 
 /// Whether the gradient with respect to the input can be computed in all phases at once.
-fn has_joint_phases(target: &Target, g: &Geometry) -> bool {
+pub(super) fn has_joint_phases(target: &Target, g: &Geometry) -> bool {
     let forced = target.forced(Pass::GradInput);
     let wanted = forced.is_none_or(|kernel| kernel == &kernel::CONV_WINDOW_PHASES_3X3);
     let pairs = [
@@ -269,7 +269,7 @@ pub(super) fn grad_weight(node: &mut Lowering, g: &Geometry) -> Result<()> {
     let work = pairs.div_ceil(subgroup) * p.groups * p.out_channels.div_ceil(channels);
 
     let len = g.out_channels * Sizes::new(g).taps;
-    let slices = affordable_slices(node.target(), len).min(ENOUGH.div_ceil(work));
+    let slices = affordable_slices(node.target(), len, MAX_SLICES).min(ENOUGH.div_ceil(work));
     let images_per_slice = g.batch.div_ceil(slices);
     let slices = g.batch.div_ceil(images_per_slice);
     let partial = if slices == 1 { node.output(0) } else { node.scratch("slices", (slices * len) as usize) };
