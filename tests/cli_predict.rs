@@ -110,11 +110,15 @@ fn predict_refuses_in_one_sentence() -> Outcome {
     let place = trained();
     place.write("names.txt", b"cat\ndog\n");
     place.write("nothing.txt", b"\n");
-    let cases: [(&[&str], &[&str]); 16] = [
+    let cases: [(&[&str], &[&str]); 17] = [
         (&["alexnot", "run", "one.png"], &["alexnot", "did you mean alexnet"]),
+        (&["resnext50", "run", "one.png"], &["resnext50", "there are lenet"]),
         (&["resnet8", "nowhere", "one.png"], &["nowhere: cannot read"]),
         (&["no/where", "one.png"], &["no/where: is not there"]),
-        (&["resnet20", "run", "one.png"], &["weights of resnet8, not of resnet20"]),
+        (
+            &["alexnet", "run", "one.png"],
+            &["has no classifier.6.weight, the last layer of alexnet", "47 tensors: "],
+        ),
         (&["more", "one.png"], &["more: is a folder without model.safetensors"]),
         (&["one.png", "one.png"], &["one.png: is not a safetensors file"]),
         (&["run", "empty"], &["empty: is a folder without pictures"]),
@@ -194,7 +198,7 @@ fn partial_loading_says_what_it_left() -> Outcome {
     let weights = striate::weights::Weights::read(&file).unwrap();
     let kept = weights.names().filter(|name| *name != "conv1.weight");
     let kept: Vec<_> = kept.map(|name| (name.to_owned(), weights.get(name).unwrap().clone())).collect();
-    let metadata = striate::infer::Card::of(&weights).unwrap().metadata();
+    let metadata = striate::infer::Card::of(&weights).metadata();
     striate::weights::write(&file, &kept, &metadata).unwrap();
     let args = ["predict", "run", "one.png"];
     assert_refused(&striate(&place, &args), "strict", &["1 is missing from it (conv1.weight)", "--partial"]);
@@ -204,6 +208,107 @@ fn partial_loading_says_what_it_left() -> Outcome {
         output.status.success() && stderr.starts_with("note: ") && stderr.contains("conv1.weight"),
         "{stderr}"
     );
+    Ok(())
+}
+
+/// The run's weights with other names and metadata, as `file`.
+fn rewrite(place: &Place, file: &str, rename: impl Fn(&str) -> String, metadata: &[(&str, &str)]) {
+    let weights = striate::weights::Weights::read(&place.path("run/model.safetensors")).unwrap();
+    let tensors = weights.names().map(|name| (rename(name), weights.get(name).unwrap().clone()));
+    let metadata = metadata.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned()));
+    striate::weights::write(&place.path(file), &tensors.collect::<Vec<_>>(), &metadata.collect()).unwrap();
+}
+
+fn names_and_metadata_of_others_do_not_stand_in_the_way() -> Outcome {
+    let place = trained();
+    place.write("names.txt", b"a\nb\nc\nd\ne\nf\ng\nh\ni\nj\n");
+    let flags = ["one.png", "--preprocess", "mnist", "--classes", "names.txt"];
+    let want = text(&striate(&place, &[&["predict", "resnet8", "run"], &flags[..]].concat()).stdout);
+    let answers = |what: &[&str], note: &str| {
+        let output = striate(&place, &[&["predict"], what, &flags].concat());
+        let stderr = text(&output.stderr);
+        assert!(output.status.success() && stderr.contains(note), "{what:?}: {stderr}");
+        assert_eq!(stderr.is_empty(), note.is_empty(), "{what:?}: {stderr}");
+        assert_eq!(text(&output.stdout), want, "{what:?}");
+    };
+    rewrite(
+        &place,
+        "wrapped.safetensors",
+        |name| format!("module._orig_mod.{}", name.replace("fc.", "linear.")),
+        &[],
+    );
+    answers(&["resnet8", "wrapped.safetensors"], "without \"module.\", with fc for linear");
+    rewrite(&place, "lightning.safetensors", |name| format!("model.{name}"), &[]);
+    answers(&["resnet8", "lightning.safetensors"], "without \"model.\"");
+    let free =
+        [("model", "my best one"), ("classes", "cat,dog"), ("preprocessing", "none"), ("author", "me")];
+    rewrite(&place, "free.safetensors", str::to_owned, &free);
+    answers(&["resnet8", "free.safetensors"], "are passed over where they cannot be used: model (");
+    let few = [("model", "resnet20"), ("classes", "[\"cat\", \"dog\"]")];
+    rewrite(&place, "few.safetensors", str::to_owned, &few);
+    answers(&["resnet8", "few.safetensors"], "says that it holds resnet20, and is taken for resnet8");
+    // No network is built to learn that there is none of so many layers.
+    rewrite(&place, "deep.safetensors", str::to_owned, &[("model", "resnet60002")]);
+    answers(&["resnet8", "deep.safetensors"], "resnet60002");
+    let output = striate(&place, &["predict", "deep.safetensors", "one.png"]);
+    assert!(text(&output.stderr).contains("does not say which model it is of"), "{output:?}");
+    Ok(())
+}
+
+fn weights_without_a_last_layer_say_what_they_have() -> Outcome {
+    let place = trained();
+    rewrite(&place, "headless.safetensors", |name| name.replace("fc.", "other."), &[]);
+    let args = ["predict", "resnet8", "headless.safetensors", "one.png", "--preprocess", "mnist"];
+    let words = ["has no fc.weight, the last layer of resnet8", "bn1.bias, ", "other.weight", "--partial"];
+    assert_refused(&striate(&place, &args), "headless", &words);
+    Ok(())
+}
+
+fn preprocessing_can_be_given_in_all_ways_and_is_told() -> Outcome {
+    let place = trained();
+    place.write("timm.json", br#"{"input_size": [1, 8, 8], "crop_pct": 0.5, "interpolation": "bicubic", "mean": [0.5], "std": [0.25]}"#);
+    let line = |flags: &[&str]| {
+        let output = striate(&place, &[&["predict", "run", "one.png"], flags].concat());
+        let text = text(&output.stdout);
+        text.lines()
+            .find(|line| line.starts_with("pictures "))
+            .unwrap_or_else(|| panic!("{output:?}"))
+            .to_owned()
+    };
+    assert!(line(&[]).starts_with("pictures centre 8x8, bilinear, mean ["), "{}", line(&[]));
+    assert!(line(&[]).ends_with("(as the weights say)"), "{}", line(&[]));
+    let told = line(&["--preprocess", "timm.json"]);
+    assert_eq!(
+        told,
+        "pictures shorter side 16, bicubic, centre 8x8, mean [0.5], deviation [0.25] (timm.json)"
+    );
+    let flags = [
+        "--crop-pct",
+        "0.8",
+        "--interpolation",
+        "bicubic",
+        "--no-exif-rotation",
+        "--mean",
+        "0.1",
+        "--std",
+        "0.2",
+    ];
+    assert_eq!(
+        line(&flags),
+        "pictures not turned, shorter side 10, bicubic, centre 8x8, mean [0.1], deviation [0.2] (as the weights say)"
+    );
+    let refused: [(&[&str], &[&str]); 3] = [
+        (&["--crop-pct", "1.5"], &["--crop-pct", "at most 1"]),
+        (&["--transform-input"], &["--transform-input", "3 channels"]),
+        (&["--preprocess", "gone.json"], &["gone.json: cannot read"]),
+    ];
+    for (flags, words) in refused {
+        assert_refused(
+            &striate(&place, &[&["predict", "run", "one.png"], flags].concat()),
+            &format!("{flags:?}"),
+            words,
+        );
+    }
     Ok(())
 }
 
@@ -268,6 +373,18 @@ fn main() -> ExitCode {
     suite.add("eval_scores_what_training_did", eval_scores_what_training_did);
     suite.add("eval_refuses_in_one_sentence", eval_refuses_in_one_sentence);
     suite.add("partial_loading_says_what_it_left", partial_loading_says_what_it_left);
+    suite.add(
+        "names_and_metadata_of_others_do_not_stand_in_the_way",
+        names_and_metadata_of_others_do_not_stand_in_the_way,
+    );
+    suite.add(
+        "weights_without_a_last_layer_say_what_they_have",
+        weights_without_a_last_layer_say_what_they_have,
+    );
+    suite.add(
+        "preprocessing_can_be_given_in_all_ways_and_is_told",
+        preprocessing_can_be_given_in_all_ways_and_is_told,
+    );
     let there = shared("models").is_dir();
     suite.add_if(there, "resnet20_scores_its_figure::cpu", || resnet20_scores_its_figure("cpu"));
     suite.add_if(there, "googlenet_knows_the_pictures", googlenet_knows_the_pictures);

@@ -4,8 +4,8 @@ use super::flags::parse_size;
 use super::terminal::note;
 use super::train::MODEL;
 use std::path::{Path, PathBuf};
-use striate::data::{self, Normalization, Preprocessing};
-use striate::infer::{Card, Predictor, class_count, usual_preprocessing};
+use striate::data::{self, Interpolation, Normalization, Preprocessing};
+use striate::infer::{Card, Predictor, class_count, last_layer, usual_preprocessing};
 use striate::models::{self, Model};
 use striate::weights::{Fit, Weights};
 use striate::{Device, Error, Result};
@@ -16,8 +16,9 @@ pub struct NetworkFlags {
     /// Take what fits of the weights, leave the rest of the network as it is initialised, and say so
     #[arg(long)]
     partial: bool,
-    /// What is done to pictures: imagenet (torchvision, timm), bvlc (Caffe), cifar10, cifar10-imagenet, cifar100, mnist or
-    /// fashion-mnist [default: what the weights say, else what is usual for the model]
+    /// What is done to pictures: imagenet (torchvision), googlenet (the same with transform_input), bvlc (Caffe), cifar10,
+    /// cifar10-imagenet, cifar100, mnist or fashion-mnist; timm:resnet50.a1_in1k for weights of timm's; or a JSON file of
+    /// timm's or torchvision's fields [default: what the weights say, else what is usual for the model]
     #[arg(long, value_name = "NAME")]
     preprocess: Option<String>,
     /// HEIGHTxWIDTH that the network takes, instead of the preprocessing's
@@ -26,12 +27,29 @@ pub struct NetworkFlags {
     /// Scale the shorter side to this before the centre is cropped
     #[arg(long, value_name = "PIXELS")]
     resize: Option<usize>,
+    /// Scale the shorter side so that the crop is this share of it: timm's crop_pct
+    #[arg(long, value_name = "SHARE", conflicts_with = "resize")]
+    crop_pct: Option<f64>,
+    /// How pictures are scaled: bilinear or bicubic
+    #[arg(long, value_parser = parse_interpolation, value_name = "NAME")]
+    interpolation: Option<Interpolation>,
     /// Means of the channels on a scale of 0 to 1, such as 0.485,0.456,0.406
     #[arg(long, value_delimiter = ',', value_name = "MEANS", allow_negative_numbers = true)]
     mean: Option<Vec<f32>>,
     /// Standard deviations of the channels on the same scale
     #[arg(long, value_delimiter = ',', value_name = "DEVIATIONS", allow_negative_numbers = true)]
     std: Option<Vec<f32>>,
+    /// Go on from these figures to those that torchvision's networks with transform_input=True take
+    #[arg(long)]
+    transform_input: bool,
+    /// Leave pictures as they lie in their files, as torchvision and timm do, whatever their EXIF data say of rotation
+    #[arg(long)]
+    no_exif_rotation: bool,
+}
+
+fn parse_interpolation(name: &str) -> Result<Interpolation, String> {
+    Interpolation::named(name)
+        .ok_or_else(|| format!("expected {}, found {name}", Interpolation::NAMES.join(" or ")))
 }
 
 /// Weights, with what they and the command line say of them.
@@ -39,6 +57,8 @@ pub struct Network {
     pub weights: Weights,
     pub card: Card,
     model: String,
+    /// How many classes the weights tell apart, as far as they say.
+    classes: Option<usize>,
 }
 
 impl Network {
@@ -63,12 +83,15 @@ impl Network {
             }
         };
         let weights = Weights::read(&file(weights)?)?;
-        let card = Card::of(&weights)?;
+        let mut card = Card::of(&weights);
+        let note = |problem: String| note(&format!("note: {}: {problem}", weights.path().display()));
+        for metadata in &card.passed_over {
+            note(format!("its metadata are passed over where they cannot be used: {metadata}"));
+        }
         let model = match (model, &card.model) {
             (Some(asked), Some(own)) if asked != own => {
-                let problem =
-                    format!("holds the weights of {own}, not of {asked}; leave the model out, or say {own}");
-                return Err(Error::data(weights.path(), problem));
+                note(format!("says that it holds {own}, and is taken for {asked}"));
+                asked.to_owned()
             }
             (Some(name), _) => name.to_owned(),
             (None, Some(own)) => own.clone(),
@@ -77,7 +100,16 @@ impl Network {
                 return Err(Error::data(weights.path(), problem));
             }
         };
-        Ok((Self { weights, card, model }, rest))
+        let classes = class_count(&weights, &model)?;
+        let fit = |names: &Vec<String>| classes.is_none_or(|classes| classes == names.len());
+        if let Some(names) = card.classes.take_if(|names| !fit(names)) {
+            note(format!(
+                "its {} names of classes are passed over: it tells {} apart",
+                names.len(),
+                classes.unwrap_or(0)
+            ));
+        }
+        Ok((Self { weights, card, model, classes }, rest))
     }
 
     /// What flags, weights, habit or, last of all, `fallback` say that pictures should be like.
@@ -88,9 +120,10 @@ impl Network {
     ) -> Result<Preprocessing> {
         let mut preprocessing =
             match (&flags.preprocess, &self.card.preprocessing, usual_preprocessing(&self.model)) {
+                (Some(file), _, _) if file.ends_with(".json") => Preprocessing::from_file(file.as_ref())?,
                 (Some(name), _, _) => Preprocessing::named(name)?,
                 (None, Some(own), _) => own.clone(),
-                (None, None, Some(usual)) => Preprocessing::named(usual)?,
+                (None, None, Some(usual)) => Preprocessing::named(&usual)?,
                 (None, None, None) => fallback.ok_or_else(|| {
                     let names = Preprocessing::NAMES.join(", ");
                     let problem =
@@ -103,19 +136,37 @@ impl Network {
             (None, Some(_)) => None,
             (resize, _) => resize.or(preprocessing.resize),
         };
+        if let Some(share) = flags.crop_pct {
+            preprocessing = preprocessing.crop_pct(share)?;
+        }
+        preprocessing.interpolation = flags.interpolation.unwrap_or(preprocessing.interpolation);
+        preprocessing.exif_rotation &= !flags.no_exif_rotation;
         let Normalization { mean, std } = &mut preprocessing.normalization;
         *mean = flags.mean.clone().unwrap_or(std::mem::take(mean));
         *std = flags.std.clone().unwrap_or(std::mem::take(std));
+        if flags.transform_input {
+            preprocessing = preprocessing.transform_input()?;
+        }
         preprocessing.check()?;
         Ok(preprocessing)
     }
 
+    /// Who says what pictures should be like.
+    pub fn preprocessing_of(&self, flags: &NetworkFlags) -> String {
+        match (&flags.preprocess, &self.card.preprocessing, usual_preprocessing(&self.model)) {
+            (Some(name), _, _) => name.clone(),
+            (None, Some(_), _) => "as the weights say".to_owned(),
+            (None, None, Some(usual)) => format!("{usual}, as is usual for {}", self.model),
+            (None, None, None) => "as the data are".to_owned(),
+        }
+    }
+
     /// How many classes the weights tell apart, or how many names there are for them. Both must be the same.
-    pub fn classes(&self, preprocessing: &Preprocessing, names: Option<&[String]>) -> Result<usize> {
-        let classes = self.class_count(preprocessing)?.or(names.map(<[String]>::len)).ok_or_else(|| {
-            let problem = "has no last layer of this model; give the model it was made for";
-            Error::data(self.weights.path(), problem)
-        })?;
+    pub fn classes(&self, flags: &NetworkFlags, names: Option<&[String]>) -> Result<usize> {
+        let named = names.map(<[String]>::len).filter(|_| flags.partial);
+        let Some(classes) = self.classes.or(named) else {
+            return Err(self.no_last_layer()?);
+        };
         match names {
             Some(names) if names.len() != classes => {
                 let count = names.len();
@@ -129,8 +180,29 @@ impl Network {
     }
 
     /// How many classes the weights tell apart, as far as they say.
-    pub fn class_count(&self, preprocessing: &Preprocessing) -> Result<Option<usize>> {
-        class_count(&self.weights, &self.model, preprocessing)
+    pub fn class_count(&self) -> Option<usize> {
+        self.classes
+    }
+
+    fn no_last_layer(&self) -> Result<Error> {
+        const SHOWN: usize = 12;
+        let last = last_layer(&self.model)?.unwrap_or_default();
+        let names: Vec<&str> = self.weights.names().collect();
+        // Those of the last layers are at neither end of a sorted list: what differs most comes from both.
+        let shown = match names.len() {
+            0..=SHOWN => names.join(", "),
+            many => {
+                let (first, end) = (&names[..SHOWN / 2], &names[many - SHOWN / 2..]);
+                format!("{}, ..., {}", first.join(", "), end.join(", "))
+            }
+        };
+        let problem = format!(
+            "has no {last}, the last layer of {}; it has {} tensors: {shown}; give the model it was made for, or \
+            --partial and the names of --classes for weights without a last layer",
+            self.model,
+            names.len(),
+        );
+        Ok(Error::data(self.weights.path(), problem))
     }
 
     /// The model for so many classes.
@@ -153,7 +225,7 @@ impl Network {
             predictor.session().initialize(0)?;
         }
         let loaded = predictor.load(&self.weights, fit)?;
-        if !loaded.is_whole() {
+        if !loaded.is_whole() || loaded.renamed.is_some() {
             note(&format!("note: of {}, {loaded}", self.weights.path().display()));
         }
         Ok(predictor)

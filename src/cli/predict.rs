@@ -49,6 +49,9 @@ struct Answer {
     weights: PathBuf,
     device: String,
     preprocessing: Preprocessing,
+    /// Who says so.
+    #[serde(skip)]
+    preprocessing_of: String,
     pictures: Vec<Picture>,
     /// Pictures that could not be read.
     skipped: Vec<Skipped>,
@@ -94,7 +97,7 @@ fn predict(args: &Args) -> Result<Answer> {
         Some(text) => Some(class_names(text)?),
         None => network.card.classes.clone(),
     };
-    let classes = network.classes(&preprocessing, names.as_deref())?;
+    let classes = network.classes(&args.network, names.as_deref())?;
     let device = args.device.open()?;
     let model = network.model(preprocessing.channels(), classes)?;
     let batch = args.batch.min(pictures.len());
@@ -133,6 +136,7 @@ fn predict(args: &Args) -> Result<Answer> {
             weights: network.weights.path().to_owned(),
             device: device.describe(),
             preprocessing,
+            preprocessing_of: network.preprocessing_of(&args.network),
             pictures: answered,
             skipped,
         }),
@@ -167,15 +171,8 @@ pub fn find(paths: &[PathBuf]) -> Result<Vec<PathBuf>> {
 
 fn text(answer: &Answer) -> String {
     let mut text = format!("device   {}\nmodel    {}\n", answer.device, answer.model);
-    let [height, width] = answer.preprocessing.size;
-    let resize =
-        answer.preprocessing.resize.map_or_else(String::new, |shorter| format!("shorter side {shorter}, "));
-    let figures = &answer.preprocessing.normalization;
     let mut line = |line: String| writeln!(text, "{line}").expect("writing to a string cannot fail");
-    line(format!(
-        "pictures {resize}centre {height}x{width}, mean {:?}, deviation {:?}",
-        figures.mean, figures.std
-    ));
+    line(format!("pictures {} ({})", answer.preprocessing, answer.preprocessing_of));
     for Picture { picture, top } in &answer.pictures {
         line(format!("\n{}", name(picture)));
         for class in top {

@@ -30,6 +30,7 @@ mod mnist;
 mod picture;
 mod prefetch;
 mod preprocess;
+mod resample;
 
 use std::path::Path;
 
@@ -47,6 +48,7 @@ pub use mnist::{FASHION_MNIST_CLASSES, fashion_mnist, mnist};
 pub use picture::read_picture;
 pub use prefetch::Prefetch;
 pub use preprocess::Preprocessing;
+pub use resample::Interpolation;
 
 /// The names that [`open`] knows.
 pub const NAMES: [&str; 5] = ["fashion-mnist", "mnist", "cifar10", "cifar100", "folder"];

@@ -2,9 +2,10 @@
 
 use std::path::Path;
 
-use image::imageops::{FilterType, crop_imm, resize};
+use image::imageops::crop_imm;
 use image::{DynamicImage, ImageDecoder, ImageError, ImageReader, Limits, RgbImage};
 
+use super::resample::{Interpolation, Part, resample};
 use crate::{Error, Result};
 
 /// No side of a picture in a file may be longer; no decoder may take more memory. What a small file
@@ -46,7 +47,7 @@ pub(super) fn check_size(size: [usize; 2]) -> Result<()> {
 /// Writes the picture over `output`, which is CHW of 3 x `height` x `width`.
 pub(super) fn read_into(path: &Path, [height, width]: [usize; 2], output: &mut [u8]) -> Result<()> {
     // `check_size` has bounded both sides.
-    let image = cover(&decode(path)?, height as u32, width as u32);
+    let image = cover(&decode(path, true)?, height as u32, width as u32, Interpolation::Bilinear);
     for (channel, plane) in output.chunks_exact_mut(height * width).enumerate() {
         for (value, pixel) in plane.iter_mut().zip(image.pixels()) {
             *value = pixel.0[channel];
@@ -55,8 +56,8 @@ pub(super) fn read_into(path: &Path, [height, width]: [usize; 2], output: &mut [
     Ok(())
 }
 
-/// The picture of a file, upright.
-pub(super) fn decode(path: &Path) -> Result<RgbImage> {
+/// The picture of a file; `upright` turns it as its EXIF data say.
+pub(super) fn decode(path: &Path, upright: bool) -> Result<RgbImage> {
     let reader = ImageReader::open(path).and_then(ImageReader::with_guessed_format);
     let mut reader = reader.map_err(Error::io(path, "read"))?;
     let mut limits = Limits::default();
@@ -64,16 +65,18 @@ pub(super) fn decode(path: &Path) -> Result<RgbImage> {
     limits.max_image_height = Some(MAX_FILE_SIDE);
     limits.max_alloc = Some(MAX_DECODE_BYTES);
     reader.limits(limits.clone());
-    let upright = || {
+    let read = || {
         let mut decoder = reader.into_decoder()?;
         limits.reserve(decoder.total_bytes())?;
         decoder.set_limits(limits)?;
         let orientation = decoder.orientation()?;
         let mut image = DynamicImage::from_decoder(decoder)?;
-        image.apply_orientation(orientation);
+        if upright {
+            image.apply_orientation(orientation);
+        }
         Ok(image.into_rgb8())
     };
-    upright().map_err(|error: ImageError| explain(path, error))
+    read().map_err(|error: ImageError| explain(path, error))
 }
 
 fn explain(path: &Path, error: ImageError) -> Error {
@@ -93,34 +96,46 @@ fn explain(path: &Path, error: ImageError) -> Error {
 
 /// The largest centred part with the wanted proportions, scaled. Cropping first keeps the scaled
 /// picture small however long and thin the original is.
-pub(super) fn cover(image: &RgbImage, height: u32, width: u32) -> RgbImage {
+pub(super) fn cover(image: &RgbImage, height: u32, width: u32, filter: Interpolation) -> RgbImage {
     let (full_width, full_height) = image.dimensions();
     let crop_width = scaled(full_height, width, height).clamp(1, full_width);
     let crop_height = scaled(full_width, height, width).clamp(1, full_height);
-    let part = crop_centre(image, crop_width, crop_height);
+    let (x, y) = (before(full_width, crop_width), before(full_height, crop_height));
+    let part = crop_imm(image, x, y, crop_width, crop_height).to_image();
     if part.dimensions() == (width, height) {
         return part;
     }
-    resize(&part, width, height, FilterType::Triangle)
+    let whole = |scaled| Part { scaled, from: 0, len: scaled };
+    resample(&part, whole(width), whole(height), filter)
 }
 
 /// The centre of the picture after its shorter side was scaled to `shorter`: torchvision's `Resize` and
-/// `CenterCrop`. Of a picture more than four times as long as it is wide, only a centred part of these
-/// proportions is scaled, so that what has to be computed is bounded.
-pub(super) fn centre(image: &RgbImage, shorter: u32, height: u32, width: u32) -> RgbImage {
-    let longest = 4 * image.width().min(image.height());
-    let image = crop_centre(image, longest.min(image.width()), longest.min(image.height()));
+/// `CenterCrop`, pixel by pixel.
+pub(super) fn centre(
+    image: &RgbImage,
+    shorter: u32,
+    height: u32,
+    width: u32,
+    filter: Interpolation,
+) -> RgbImage {
     let (full_width, full_height) = image.dimensions();
     let short = full_width.min(full_height);
-    // PyTorch rounds the longer side down.
-    let [scaled_width, scaled_height] = [full_width, full_height].map(|side| shorter * side / short);
-    let image = resize(&image, scaled_width, scaled_height, FilterType::Triangle);
-    crop_centre(&image, width, height)
+    let part = |full: u32, len: u32| {
+        // PyTorch rounds the longer side down.
+        let scaled = shorter * full / short;
+        Part { scaled, from: before(scaled, len), len }
+    };
+    let (columns, rows) = (part(full_width, width), part(full_height, height));
+    if (columns.scaled, rows.scaled) == (full_width, full_height) {
+        return crop_imm(image, columns.from, rows.from, width, height).to_image();
+    }
+    resample(image, columns, rows, filter)
 }
 
-fn crop_centre(image: &RgbImage, width: u32, height: u32) -> RgbImage {
-    let (x, y) = ((image.width() - width) / 2, (image.height() - height) / 2);
-    crop_imm(image, x, y, width, height).to_image()
+/// How many pixels of a side come before the centre of `len`. Halves are rounded to the even number, as Python does.
+fn before(side: u32, len: u32) -> u32 {
+    let twice = side - len;
+    twice / 2 + u32::from(twice % 4 == 3)
 }
 
 /// The brightness of each pixel: 0.299, 0.587 and 0.114 of red, green and blue (ITU-R BT.601).

@@ -2,9 +2,9 @@
 
 use super::inference_graph;
 use crate::data::Preprocessing;
-use crate::graph::{Role, ValueId};
+use crate::graph::{Graph, Role, Value, ValueId};
 use crate::weights::Weights;
-use crate::{Error, Result, models};
+use crate::{Result, models};
 use std::collections::BTreeMap;
 
 /// What a file of weights says of itself in its metadata, as far as it does. Files that striate writes do.
@@ -16,6 +16,8 @@ pub struct Card {
     pub classes: Option<Vec<String>>,
     /// What it was trained on pictures by.
     pub preprocessing: Option<Preprocessing>,
+    /// What the metadata have under these names and is of no use here, with the reason: others use the names too.
+    pub passed_over: Vec<String>,
 }
 
 const MODEL: &str = "model";
@@ -23,29 +25,22 @@ const CLASSES: &str = "classes";
 const PREPROCESSING: &str = "preprocessing";
 
 impl Card {
-    /// What the weights say.
-    ///
-    /// # Errors
-    ///
-    /// [`Error::Data`] if something there makes no sense.
-    pub fn of(weights: &Weights) -> Result<Self> {
-        let wrong = |key: &str, why: String| {
-            Error::data(
-                weights.path(),
-                format!("its metadata {key:?} cannot be used ({why}); write the file again"),
-            )
-        };
-        let classes = weights.metadata(CLASSES).map(serde_json::from_str).transpose();
-        let preprocessing = weights.metadata(PREPROCESSING).map(serde_json::from_str).transpose();
-        let card = Self {
-            model: weights.metadata(MODEL).map(str::to_owned),
-            classes: classes.map_err(|e| wrong(CLASSES, e.to_string()))?,
-            preprocessing: preprocessing.map_err(|e| wrong(PREPROCESSING, e.to_string()))?,
-        };
-        if let Some(preprocessing) = &card.preprocessing {
-            preprocessing.check().map_err(|e| wrong(PREPROCESSING, e.to_string()))?;
-        }
-        Ok(card)
+    /// What the weights say. What makes no sense is [passed over](Self::passed_over).
+    pub fn of(weights: &Weights) -> Self {
+        let mut passed_over = Vec::new();
+        let mut pass_over = |key: &str, why: String| passed_over.push(format!("{key} ({why})"));
+        let model = weights.metadata(MODEL).and_then(|name| {
+            // Neither channels nor classes matter to whether there is such a model.
+            models::by_name(name, 3, 10).map_err(|e| pass_over(MODEL, e.to_string())).ok()?;
+            Some(name.to_owned())
+        });
+        let classes = weights
+            .metadata(CLASSES)
+            .and_then(|text| serde_json::from_str(text).map_err(|e| pass_over(CLASSES, e.to_string())).ok());
+        let preprocessing = weights
+            .metadata(PREPROCESSING)
+            .and_then(|text| Preprocessing::from_json(text).map_err(|e| pass_over(PREPROCESSING, e)).ok());
+        Self { model, classes, preprocessing, passed_over }
     }
 
     /// The metadata that say it, for [`weights::write`](crate::weights::write).
@@ -60,30 +55,59 @@ impl Card {
     }
 }
 
+/// The name of what a model's last layer learned first: `fc.weight`, say. `None` if it learns nothing.
+///
+/// # Errors
+///
+/// [`Error::Argument`](crate::Error::Argument) if there is no model of this name.
+pub fn last_layer(model: &str) -> Result<Option<String>> {
+    Ok(last_learned(&network(model)?).map(str::to_owned))
+}
+
+/// A model's graph as far as names go: neither channels nor classes change them.
+fn network(model: &str) -> Result<Graph> {
+    let model = models::by_name(model, 3, 10)?;
+    let [height, width] = model.input_size();
+    inference_graph(&*model, [1, 3, height, width])
+}
+
+fn is_learned(value: &Value) -> bool {
+    matches!(value.role, Role::Persistent(_))
+}
+
+fn last_learned(graph: &Graph) -> Option<&str> {
+    let learned = |input: &ValueId| Some(graph.value(*input)).filter(|value| is_learned(value));
+    let last = graph.nodes().iter().rev().find_map(|node| node.inputs.iter().find_map(learned))?;
+    Some(&last.name)
+}
+
 /// How many classes weights tell apart, if they are a model's: the first size of what its last layer learned.
 /// `None` if they have no such layer.
-pub fn class_count(weights: &Weights, model: &str, preprocessing: &Preprocessing) -> Result<Option<usize>> {
-    // Any number of classes will do: only the names count.
-    let model = models::by_name(model, preprocessing.channels(), 10)?;
-    let [height, width] = preprocessing.size;
-    let graph = inference_graph(&*model, [1, preprocessing.channels(), height, width])?;
-    let learned = |value: &ValueId| matches!(graph.value(*value).role, Role::Persistent(_));
-    let last = graph.nodes().iter().rev().find_map(|node| node.inputs.iter().copied().find(learned));
-    let tensor = last.and_then(|value| weights.get(&graph.value(value).name));
+///
+/// # Errors
+///
+/// [`Error::Argument`](crate::Error::Argument) if there is no model of this name.
+pub fn class_count(weights: &Weights, model: &str) -> Result<Option<usize>> {
+    let graph = network(model)?;
+    let Some(last) = last_learned(&graph) else { return Ok(None) };
+    let learned = graph.values().filter(|(_, value)| is_learned(value)).map(|(_, value)| value.name.as_str());
+    let tensor = weights.get_as(last, learned);
     Ok(tensor.and_then(|tensor| tensor.shape().first().copied()))
 }
 
 /// The [named preprocessing](Preprocessing::named) that weights of a model usually want; `None` where models of
-/// this name are for all kinds of pictures.
-pub fn usual_preprocessing(model: &str) -> Option<&'static str> {
+/// this name are for all kinds of pictures. Of a name with a tag of timm's it is timm's.
+pub fn usual_preprocessing(model: &str) -> Option<String> {
     let depth = model.strip_prefix("resnet").or(model.strip_prefix("plain"));
-    match (model, depth) {
-        ("lenet", _) => None,
-        ("googlenet-original", _) => Some("bvlc"),
-        ("googlenet" | "alexnet" | "alexnet-2012", _) | (_, Some("18" | "34" | "50" | "101" | "152")) => {
-            Some("imagenet")
+    Some(match (model, depth) {
+        ("lenet", _) => return None,
+        ("googlenet-original", _) => "bvlc".to_owned(),
+        ("googlenet", _) => "googlenet".to_owned(),
+        ("alexnet" | "alexnet-2012", _) | (_, Some("18" | "34" | "50" | "101" | "152")) => {
+            "imagenet".to_owned()
         }
-        _ if model.ends_with("-a") => Some("cifar10-imagenet"),
-        _ => Some("cifar10"),
-    }
+        _ if model.contains('.') => format!("timm:{model}"),
+        _ if model.ends_with("-a") => "cifar10-imagenet".to_owned(),
+        _ => "cifar10".to_owned(),
+    })
 }

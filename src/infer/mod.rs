@@ -21,7 +21,7 @@ mod card;
 mod evaluation;
 mod predictor;
 
-pub use card::{Card, class_count, usual_preprocessing};
+pub use card::{Card, class_count, last_layer, usual_preprocessing};
 pub use evaluation::Evaluation;
 pub use predictor::{Predictor, inference_graph};
 

@@ -41,12 +41,57 @@ pub const NAMES: [&str; 34] = [
     "cifar-resnet152",
 ];
 
+/// What there is, for messages.
+const OFFERED: &str = "lenet, alexnet, alexnet-2012, googlenet, googlenet-original, resnet18, 34, 50, 101 and 152 (also with \
+    timm's tags, resnet50.a1_in1k), resnet18-cifar, ResNets for small pictures of 6n + 2 layers from resnet8 to resnet1202, with -a \
+    for shortcuts without parameters, and plainN for each without shortcuts";
+
+/// Networks that people know and that are not here, however near to one the spelling may be.
+const OTHERS: [&str; 32] = [
+    "bninception",
+    "cbamresnet",
+    "convnext",
+    "darknet",
+    "deit",
+    "densenet",
+    "dla",
+    "dpn",
+    "ecaresnet",
+    "efficientnet",
+    "fixresnet",
+    "hrnet",
+    "inception",
+    "mixer",
+    "mnasnet",
+    "mobilenet",
+    "nasnet",
+    "nfnet",
+    "preactresnet",
+    "preresnet",
+    "regnet",
+    "res2net",
+    "resnest",
+    "resnext",
+    "seresnet",
+    "shufflenet",
+    "skresnet",
+    "squeezenet",
+    "swin",
+    "vgg",
+    "vit",
+    "xception",
+];
+
+/// More residual blocks in a row than the deepest network that He et al. have trained would only take time and memory.
+const MAX_DEPTH: usize = 1202;
+
 /// A network by its name.
 ///
 /// - `lenet`, `alexnet`, `alexnet-2012`, `googlenet`, `googlenet-original`
-/// - `resnet18`, `resnet34`, `resnet50`, `resnet101`, `resnet152`: for large pictures, as torchvision has them
-/// - `resnetN` with any other N = 6n + 2: the CIFAR-style ResNets of He et al. 2015; of the depths 50 and 152 they are called
-///   `cifar-resnet50` and `cifar-resnet152`
+/// - `resnet18`, `resnet34`, `resnet50`, `resnet101`, `resnet152`: for large pictures, as torchvision has them; timm's names
+///   for weights of these, such as `resnet50.a1_in1k`, are the networks before the point
+/// - `resnetN` with any other N = 6n + 2 up to 1202: the CIFAR-style ResNets of He et al. 2015; of the depths 50 and 152 they
+///   are called `cifar-resnet50` and `cifar-resnet152`
 /// - `resnet18-cifar`: the ResNet-18 for small pictures
 /// - with `-a`, the shortcuts of option A (no parameters); `plainN` for `resnetN`, none
 ///
@@ -69,9 +114,10 @@ pub fn by_name(name: &str, in_channels: usize, classes: usize) -> Result<Box<dyn
     })
 }
 
-/// `resnet50`, `cifar-resnet50`, `resnet20-a`, `plain20`, if there is such a depth.
+/// `resnet50`, `resnet50.a1_in1k`, `cifar-resnet50`, `resnet20-a`, `plain20`, if there is such a depth.
 fn resnet(name: &str, in_channels: usize, classes: usize) -> Option<Box<dyn Model>> {
-    let (cifar, rest) = name.strip_prefix("cifar-").map_or((false, name), |rest| (true, rest));
+    let (network, tag) = name.split_once('.').map_or((name, None), |(network, tag)| (network, Some(tag)));
+    let (cifar, rest) = network.strip_prefix("cifar-").map_or((false, network), |rest| (true, rest));
     let (shortcut, depth) = match (rest.strip_prefix("plain"), rest.strip_prefix("resnet")) {
         (Some(depth), _) => (Shortcut::None, depth),
         (_, Some(depth)) => match depth.strip_suffix("-a") {
@@ -80,26 +126,37 @@ fn resnet(name: &str, in_channels: usize, classes: usize) -> Option<Box<dyn Mode
         },
         _ => return None,
     };
-    let depth: usize = depth.parse().ok()?;
-    if let (false, Some(large)) = (cifar, ResNet::of_depth(depth, shortcut, in_channels, classes)) {
-        return Some(Box::new(large));
+    let depth: usize = depth.parse().ok().filter(|depth| *depth <= MAX_DEPTH)?;
+    let large = if cifar { None } else { ResNet::of_depth(depth, shortcut, in_channels, classes) };
+    match (large, tag) {
+        (Some(large), None) => Some(Box::new(large)),
+        (Some(large), Some(tag)) if shortcut == Shortcut::Projected && !tag.is_empty() => {
+            Some(Box::new(large))
+        }
+        (None, None) if depth >= 8 && depth % 6 == 2 => {
+            Some(Box::new(CifarResNet { blocks: (depth - 2) / 6, shortcut, in_channels, classes }))
+        }
+        _ => None,
     }
-    let small = depth >= 8 && depth % 6 == 2;
-    small.then(|| -> Box<dyn Model> {
-        Box::new(CifarResNet { blocks: (depth - 2) / 6, shortcut, in_channels, classes })
-    })
 }
 
 fn unknown(name: &str) -> Error {
-    let nearest = NAMES.iter().min_by_key(|known| strsim::damerau_levenshtein(name, known));
-    let nearest = nearest.expect("there are names");
-    Error::argument(
-        "model",
-        format!(
-            "{name:?} is not known; did you mean {nearest}? There are {} and ResNets for small pictures of any 6n + 2 layers",
-            NAMES.join(", ")
-        ),
-    )
+    let plain: String = name.chars().filter(char::is_ascii_alphanumeric).collect::<String>().to_lowercase();
+    let letters: String = plain.chars().filter(|c| !c.is_ascii_digit()).collect();
+    // timm's variants have letters after the depth: resnet50d has another stem.
+    let variant = letters.strip_prefix("resnet").is_some_and(|rest| !["", "a", "cifar"].contains(&rest));
+    let other = OTHERS.iter().any(|other| plain.contains(other))
+        || plain.starts_with("wide")
+        || plain.starts_with("wrn");
+    let distance = |known: &&&str| strsim::damerau_levenshtein(&plain, &known.replace('-', ""));
+    let nearest =
+        NAMES.iter().min_by_key(distance).filter(|known| distance(known) <= 2 && !other && !variant);
+    let shown: String = name.chars().take(60).collect();
+    let problem = match nearest {
+        Some(nearest) => format!("{shown:?} is not known; did you mean {nearest}? There are {OFFERED}"),
+        None => format!("{shown:?} is not among the networks here; there are {OFFERED}"),
+    };
+    Error::argument("model", problem)
 }
 
 #[cfg(test)]
@@ -114,12 +171,56 @@ mod tests {
     }
 
     #[test]
-    fn an_unknown_name_is_refused_with_the_nearest() {
-        for (name, nearest) in
-            [("resnet21", "resnet20"), ("googlnet", "googlenet"), ("alexnet2012", "alexnet-2012")]
+    fn timms_tags_are_of_the_network_before_the_point() {
+        assert_eq!(by_name("resnet50.a1_in1k", 3, 10).unwrap().name(), "resnet50");
+        for none in
+            ["resnet50.", "resnet20.a1_in1k", "plain50.a1_in1k", "resnet50-a.a1_in1k", "lenet.a1_in1k"]
         {
+            assert!(by_name(none, 3, 10).is_err(), "{none}");
+        }
+    }
+
+    #[test]
+    fn an_unknown_name_is_refused_with_the_nearest() {
+        for (name, nearest) in [
+            ("resnet21", "resnet20"),
+            ("googlnet", "googlenet"),
+            ("alexnet2012", "alexnet-2012"),
+            ("ResNet-50", "resnet50"),
+            ("resnet_18", "resnet18"),
+        ] {
             let error = by_name(name, 3, 10).err().unwrap().to_string();
             assert!(error.contains(name) && error.contains(&format!("did you mean {nearest}?")), "{error}");
+        }
+    }
+
+    #[test]
+    fn another_network_is_not_taken_for_a_misspelt_one() {
+        let others = [
+            "resnext50",
+            "resnext50_32x4d",
+            "wide_resnet50_2",
+            "vgg16",
+            "resnet50d",
+            "resnet50_gn",
+            "resnetv2_50",
+            "seresnet50",
+            "efficientnet_b0",
+            "vit_base_patch16_224",
+            "wrn-28-10",
+            "inception_v3",
+            "densenet121",
+        ];
+        for name in others {
+            let error = by_name(name, 3, 10).err().unwrap().to_string();
+            assert!(!error.contains("did you mean") && error.contains("there are lenet, alexnet"), "{error}");
+        }
+    }
+
+    #[test]
+    fn no_network_is_deeper_than_any_that_was_trained() {
+        for name in ["resnet1208", "resnet60002", "plain600000002", "cifar-resnet99999999999999999998"] {
+            assert!(by_name(name, 3, 10).is_err(), "{name}");
         }
     }
 }

@@ -1,5 +1,6 @@
 //! Fitting the tensors of a file to a model's.
 
+use super::naming::Naming;
 use super::{Stored, Weights};
 use crate::graph::PersistentKind;
 use crate::plan::PersistentPort;
@@ -35,6 +36,8 @@ pub struct Loaded {
     pub misfits: Vec<String>,
     /// Names of the model that [`Fit::Body`] left as they are.
     pub begun_anew: Vec<String>,
+    /// How the file's names became the model's, where they were others: without a prefix, say.
+    pub renamed: Option<String>,
 }
 
 /// The most names that a list in a message has; networks have hundreds.
@@ -42,6 +45,10 @@ const NAMED: usize = 12;
 
 impl Weights {
     /// Loads them into a session's model. Nothing is changed if this fails.
+    ///
+    /// Names may differ in known ways: they may have `module.` or `_orig_mod.` in them, all have one prefix more,
+    /// as Lightning's have `model.`, and the layers `fc` and `downsample` may be called `linear` and `shortcut`, say.
+    /// What was done is told ([`Loaded::renamed`]).
     ///
     /// # Errors
     ///
@@ -61,8 +68,7 @@ impl Weights {
     ) -> Result<Loaded> {
         let model = |p: &&PersistentPort| p.persistence.kind != PersistentKind::Optimizer;
         let ports = session.persistent().iter().filter(model).map(|p| (p.port.name.as_str(), &p.port.ty));
-        let (mut loaded, taken) = self.compare(ports, fit);
-        loaded.unexpected.retain(|name| !passed_over.contains(name));
+        let (loaded, taken) = self.compare(ports, fit, passed_over);
         if fit != Fit::Partial && !loaded.is_whole() {
             let problem = format!(
                 "does not fit the model: {loaded}; give the model it was made for, or load only what fits (--partial)"
@@ -80,14 +86,22 @@ impl Weights {
     /// What of a model's tensors is here, and what is taken.
     fn compare<'m>(
         &self,
-        model: impl Iterator<Item = (&'m str, &'m TensorType)>,
+        model: impl Iterator<Item = (&'m str, &'m TensorType)> + Clone,
         fit: Fit,
+        passed_over: &BTreeSet<String>,
     ) -> (Loaded, Vec<(String, &Tensor)>) {
-        let (mut loaded, mut taken) = (Loaded::default(), Vec::new());
+        let names = model.clone().map(|(name, _)| name).chain(passed_over.iter().map(String::as_str));
+        let naming = self.naming(&names.collect());
+        let renamed = (!naming.is_exact()).then(|| naming.to_string());
+        let (mut loaded, mut taken) = (Loaded { renamed, ..Default::default() }, Vec::new());
         let mut left: BTreeSet<&str> = self.names().collect();
-        for (name, ty) in model {
+        for name in passed_over.iter().filter_map(|name| naming.of(name)) {
             left.remove(name);
-            match self.tensors.get(name) {
+        }
+        for (name, ty) in model {
+            let own = naming.of(name).unwrap_or(name);
+            left.remove(own);
+            match self.tensors.get(own) {
                 None => loaded.missing.push(name.to_owned()),
                 Some(Stored::Numbers(tensor)) if tensor.ty() == ty => {
                     loaded.taken.push(name.to_owned());
@@ -109,6 +123,11 @@ impl Weights {
         }
         loaded.unexpected = left.into_iter().map(str::to_owned).collect();
         (loaded, taken)
+    }
+
+    /// How the file's names become those of a model.
+    pub(super) fn naming(&self, model: &BTreeSet<&str>) -> Naming {
+        Naming::between(self.tensors.keys().map(String::as_str), model)
     }
 
     fn check_finite(&self, name: &str, tensor: &Tensor) -> Result<()> {
@@ -146,7 +165,8 @@ impl fmt::Display for Loaded {
         list(f, "missing from it", &self.missing)?;
         list(f, "not in the model", &self.unexpected)?;
         list(f, "different", &self.misfits)?;
-        list(f, "made for other classes and begun anew", &self.begun_anew)
+        list(f, "made for other classes and begun anew", &self.begun_anew)?;
+        self.renamed.as_ref().map_or(Ok(()), |how| write!(f, "; names were read {how}"))
     }
 }
 

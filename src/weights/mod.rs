@@ -1,12 +1,11 @@
-//! Weights on disk, with torchvision's names: safetensors both ways, and PyTorch's `.pth` archives to read.
+//! Weights on disk, with torchvision's names: safetensors both ways, and PyTorch's `.pth` files to read.
 //!
-//! [`Weights::read`] tells the format by the file's content. Half and double precision become `f32`. Names
-//! come as a model has them: `num_batches_tracked`, a counter of PyTorch's batch norms that no result depends
-//! on, is left out, and a `module.` before all names (`DataParallel`, `DistributedDataParallel`) is dropped.
-//! [`Weights::load`] fits them to a session's model, strictly or in part.
+//! [`Weights::read`] tells the format by the file's content. Half and double precision become `f32`. Names are the
+//! file's, without `num_batches_tracked`, a counter of PyTorch's batch norms that no result depends on.
+//! [`Weights::load`] fits them to a session's model, strictly or in part, also where names differ in a known way.
 //!
 //! Files are not trusted: memory grows with a file's size and not with what its header promises, and nothing
-//! in a `.pth` archive is ever executed.
+//! in a `.pth` file is ever executed.
 //!
 //! ```no_run
 //! use striate::weights::{Fit, Weights};
@@ -20,6 +19,7 @@
 
 mod element;
 mod fit;
+mod naming;
 mod pth;
 mod safetensors;
 
@@ -58,9 +58,9 @@ enum Stored {
 }
 
 impl Weights {
-    /// Reads a safetensors file or a `.pth` archive of a state dict.
+    /// Reads a safetensors file or a `.pth` file of a state dict, as PyTorch writes it today or did before 1.6.
     ///
-    /// Of an archive, the state dict may be all, or one entry of a dictionary, by the name of `state_dict`,
+    /// Of the latter, the state dict may be all, or one entry of a dictionary, by the name of `state_dict`,
     /// `model_state_dict`, `model`, `model_ema` or `net`.
     ///
     /// # Errors
@@ -81,8 +81,9 @@ impl Weights {
             Some(kind) => pth::read(kind, bytes).map(|tensors| (tensors, BTreeMap::new())),
             None => safetensors::read(bytes),
         };
-        let (tensors, metadata) = read.map_err(|problem| Error::data(path, problem))?;
-        Ok(Self { path: path.to_owned(), tensors: as_in_models(tensors), metadata })
+        let (mut tensors, metadata) = read.map_err(|problem| Error::data(path, problem))?;
+        tensors.retain(|name, _| name.rsplit('.').next() != Some(COUNTER));
+        Ok(Self { path: path.to_owned(), tensors, metadata })
     }
 
     /// The file they came from.
@@ -103,17 +104,14 @@ impl Weights {
         }
     }
 
+    /// The tensor that a model of these names has under one of them; `None` as of [`get`](Self::get). Names may differ
+    /// from the file's as for [`load`](Self::load).
+    pub fn get_as<'n>(&self, name: &str, model: impl IntoIterator<Item = &'n str>) -> Option<&Tensor> {
+        self.get(self.naming(&model.into_iter().collect()).of(name)?)
+    }
+
     /// Text that a safetensors file carries beside its tensors.
     pub fn metadata(&self, key: &str) -> Option<&str> {
         self.metadata.get(key).map(String::as_str)
     }
-}
-
-/// Without batch norms' counters and `DataParallel`'s prefix.
-fn as_in_models(tensors: Tensors) -> Tensors {
-    const PREFIX: &str = "module.";
-    let wrapped = tensors.keys().all(|name| name.starts_with(PREFIX));
-    let inner = |name: String| if wrapped { name[PREFIX.len()..].to_owned() } else { name };
-    let tensors = tensors.into_iter().filter(|(name, _)| name.rsplit('.').next() != Some(COUNTER));
-    tensors.map(|(name, tensor)| (inner(name), tensor)).collect()
 }

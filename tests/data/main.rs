@@ -9,6 +9,7 @@ mod idx;
 mod loader;
 mod mix;
 mod prefetch;
+mod preprocess;
 mod sets;
 
 use std::fmt::Debug;

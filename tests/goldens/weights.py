@@ -5,9 +5,12 @@
 Reads weights/written.safetensors, which the test `weights` keeps equal to what striate writes, into the same network with
 strict=True, and writes weights/*.pth, weights/*.safetensors and weights/logits.json beside it.
 """
+import copyreg
 import json
 import os
 import pathlib
+import pickle
+import types
 import zipfile
 
 import torch
@@ -35,6 +38,20 @@ class Caller:
 
     def __reduce__(self):
         return os.system, ("true",)
+
+
+class Pickler2017(pickle.Pickler):
+    """Pickles tensors and parameters as PyTorch 0.2 did."""
+
+    def reducer_override(self, value):
+        if isinstance(value, torch.nn.Parameter):
+            # Data, gradient, hooks, whether it wants a gradient, whether it is volatile.
+            state = (value.data, None, {}, True, False)
+            return copyreg.__newobj__, (torch.nn.Parameter,), state
+        if isinstance(value, torch.Tensor):
+            place = (value.storage_offset(), tuple(value.size()), value.stride())
+            return torch._utils._rebuild_tensor, (value.storage(), *place)
+        return NotImplemented
 
 
 def compressed(source, target):
@@ -71,7 +88,17 @@ def main():
     save_file({name: value.bfloat16() for name, value in state.items()}, FOLDER / "bf16.safetensors")
     save_file({name: value.half() for name, value in state.items()}, FOLDER / "f16.safetensors")
 
+    # Where `torch.save` puts padding depends on the length of the name.
+    torch.save(state, FOLDER / "a_name_of_21_letters_.pth")
+
     torch.save(state, FOLDER / "legacy.pth", _use_new_zipfile_serialization=False)
+    torch.save(wrapped, FOLDER / "legacy_checkpoint.pth", _use_new_zipfile_serialization=False)
+    of_2017 = types.ModuleType("pickle_2017")
+    of_2017.__dict__.update(pickle.__dict__, Pickler=Pickler2017)
+    parameters = {name: value if "running" in name else torch.nn.Parameter(value) for name, value in state.items()
+                  if value.is_floating_point()}
+    torch.save(parameters, FOLDER / "legacy_2017.pth", of_2017, _use_new_zipfile_serialization=False)
+    assert torch.load(FOLDER / "legacy_2017.pth", weights_only=True)["fc.bias"].equal(state["fc.bias"])
     torch.save({"conv1.weight": Caller()}, FOLDER / "caller.pth")
     torch.save(net, FOLDER / "module.pth")
     compressed(FOLDER / "plain.pth", FOLDER / "compressed.pth")

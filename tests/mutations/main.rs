@@ -1,12 +1,17 @@
-//! Every reader of files, given ten thousand damaged ones each: no panic, no hang, and no more memory than the file's
-//! size is worth. A failure prints its number; `STRIATE_MUTATION=NUMBER` runs that one alone.
+//! Every reader of files, given ten thousand damaged ones each (`STRIATE_MUTATIONS=100000` for more): no panic, no hang, and
+//! no more memory, at once or in all, than the file's size is worth. A failure prints its number; `STRIATE_MUTATION=NUMBER`
+//! runs that one alone.
 
+mod linear;
+mod png;
 mod watch;
 
 #[path = "../common/archive.rs"]
 mod archive;
 #[path = "../common/damage.rs"]
 mod damage;
+#[path = "../common/pickles.rs"]
+mod pickles;
 
 use damage::damaged;
 use image::{ImageFormat, RgbImage};
@@ -25,29 +30,46 @@ use watch::Watch;
 #[global_allocator]
 static MEMORY: watch::Counting = watch::Counting;
 
-/// Damaged inputs of each reader.
+/// Damaged inputs of each reader, unless told otherwise.
 const INPUTS: u64 = 10_000;
+
+/// A number that the environment may give.
+fn setting(name: &str) -> Option<u64> {
+    let text = std::env::var(name).ok()?;
+    Some(text.parse().unwrap_or_else(|_| panic!("{name} must be a number, and is {text:?}")))
+}
 
 /// Memory for what does not depend on a file's length: tables of decompressors, messages.
 const MIB: usize = 1 << 20;
 
 /// Damages the files in turn and has each read; `limit` says how much memory a file of a length may take.
 fn survive<T>(name: &str, files: &[Vec<u8>], limit: fn(usize) -> usize, read: impl Fn(&[u8]) -> Result<T>) {
+    survive_all(name, files, damaged, limit, read);
+}
+
+/// The same with damage of a kind.
+fn survive_all<T>(
+    name: &str,
+    files: &[Vec<u8>],
+    damage: impl Fn(&[u8], &mut SplitMix64) -> Vec<u8>,
+    limit: fn(usize) -> usize,
+    read: impl Fn(&[u8]) -> Result<T>,
+) {
     for file in files {
         read(file).unwrap_or_else(|error| panic!("{name}: an undamaged file is refused: {error}"));
     }
-    let only: Option<u64> = std::env::var("STRIATE_MUTATION").ok().map(|text| text.parse().unwrap());
+    let (only, inputs) = (setting("STRIATE_MUTATION"), setting("STRIATE_MUTATIONS").unwrap_or(INPUTS));
     let watch = Watch::new(name);
     let mut refused = 0;
-    for number in (0..INPUTS).filter(|number| only.is_none_or(|only| only == *number)) {
+    for number in (0..inputs).filter(|number| only.is_none_or(|only| only == *number)) {
         let mut rng = SplitMix64::keyed(20_261_125, &[number]);
-        let file = damaged(&files[number as usize % files.len()], &mut rng);
+        let file = damage(&files[number as usize % files.len()], &mut rng);
         refused += usize::from(watch.run(number, limit(file.len()), || read(&file)).is_err());
     }
     // Most damage is found; where none is, the readers were not given these files at all.
     assert!(
-        only.is_some() || refused > INPUTS as usize / 10,
-        "{name}: only {refused} of {INPUTS} were refused"
+        only.is_some() || refused as u64 > inputs / 10,
+        "{name}: only {refused} of {inputs} were refused"
     );
 }
 
@@ -58,9 +80,20 @@ fn survive_on_disk<T>(
     limit: fn(usize) -> usize,
     read: impl Fn(&Path) -> Result<T>,
 ) {
+    survive_on_disk_all(name, files, damaged, limit, read);
+}
+
+/// The same with damage of a kind.
+fn survive_on_disk_all<T>(
+    name: &str,
+    files: &[Vec<u8>],
+    damage: impl Fn(&[u8], &mut SplitMix64) -> Vec<u8>,
+    limit: fn(usize) -> usize,
+    read: impl Fn(&Path) -> Result<T>,
+) {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("file");
-    survive(name, files, limit, |bytes| {
+    survive_all(name, files, damage, limit, |bytes| {
         std::fs::write(&path, bytes).unwrap();
         let read = read(&path);
         // A file that is written over is put on the disk at once, which takes longer than reading it.
@@ -98,17 +131,30 @@ fn pth_archives() {
     );
 }
 
-/// Damage to the pickle alone, under a right checksum.
+#[test]
+fn legacy_pth_files() {
+    survive(
+        "legacy pth files",
+        &["legacy.pth", "legacy_checkpoint.pth", "legacy_2017.pth"].map(golden),
+        |len| MIB + 64 * len,
+        parse,
+    );
+}
+
+/// Damage to the pickle alone, under a right checksum: to its bytes, and to its instructions.
 #[test]
 fn pickles() {
     let archives = ["plain.pth", "checkpoint_f16.pth", "protocol4.pth", "strided.pth"].map(golden);
     for (archive, name) in archives.iter().zip(["plain", "checkpoint", "protocol 4", "strided"]) {
-        let whole = archive::pickle(archive);
-        survive(
-            &format!("pickle, {name}"),
-            &[whole],
-            |len| MIB + 400 * len,
-            |pickle| parse(&archive::with_pickle(archive, pickle)),
+        let whole = [archive::pickle(archive)];
+        let read = |pickle: &[u8]| parse(&archive::with_pickle(archive, pickle));
+        survive(&format!("pickle, {name}"), &whole, |len| MIB + 64 * len, read);
+        survive_all(
+            &format!("instructions, {name}"),
+            &whole,
+            pickles::rearranged,
+            |len| MIB + 64 * len,
+            read,
         );
     }
 }
@@ -119,6 +165,7 @@ fn what_weights_say_of_themselves() {
         model: Some("resnet8".into()),
         classes: Some(["cat", "dog"].map(str::to_owned).into()),
         preprocessing: Some(Preprocessing::named("imagenet").unwrap()),
+        passed_over: Vec::new(),
     };
     let texts = ["classes", "preprocessing"].map(|key| (key, card.metadata()[key].clone()));
     for (key, text) in texts {
@@ -129,7 +176,11 @@ fn what_weights_say_of_themselves() {
             |text| {
                 let metadata = [(key.to_owned(), String::from_utf8_lossy(text).into_owned())];
                 let none: [(&str, TensorView); 0] = [];
-                Card::of(&parse(&safetensors::serialize(none, Some(metadata.into())).unwrap())?)
+                let card = Card::of(&parse(&safetensors::serialize(none, Some(metadata.into())).unwrap())?);
+                match card.passed_over.first() {
+                    Some(problem) => Err(striate::Error::data("file", problem.clone())),
+                    None => Ok(card),
+                }
             },
         );
     }
@@ -172,6 +223,10 @@ fn idx_files() {
     // Deflate packs up to a thousandfold.
     survive_on_disk("idx pictures", &[gzip(&plain), plain], |len| MIB + 2048 * len, data::read_idx_images);
     survive_on_disk("idx labels", &[gzip(&labels), labels], |len| MIB + 2048 * len, data::read_idx_labels);
+    // Under a right checksum.
+    let packed = |file: &[u8], rng: &mut SplitMix64| gzip(&damaged(file, rng));
+    let plain = idx(0x803, &[3, 4, 5], &(0..60).collect::<Vec<u8>>());
+    survive_on_disk_all("idx, packed", &[plain], packed, |len| MIB + 2048 * len, data::read_idx_images);
 }
 
 #[test]
@@ -190,7 +245,7 @@ fn cifar_files() {
     );
 }
 
-fn survive_pictures(format: ImageFormat) {
+fn survive_pictures(format: ImageFormat, damage: impl Fn(&[u8], &mut SplitMix64) -> Vec<u8>) {
     let pixel = |x: u32, y: u32| image::Rgb([(x * 37) as u8, (y * 91) as u8, (x * y * 13) as u8]);
     let mut file = Cursor::new(Vec::new());
     RgbImage::from_fn(19, 13, pixel).write_to(&mut file, format).unwrap();
@@ -199,30 +254,37 @@ fn survive_pictures(format: ImageFormat) {
     preprocessing.resize = Some(9);
     // A header may promise what the decoder's limit allows, 256 MiB; pictures are copied when they change their form.
     let limit = |_| 1024 * MIB;
-    survive_on_disk(&format!("{format:?}"), &[file.into_inner()], limit, |path| preprocessing.read(path));
+    let read = |path: &Path| preprocessing.read(path);
+    survive_on_disk_all(&format!("{format:?}"), &[file.into_inner()], damage, limit, read);
 }
 
 #[test]
 fn png_pictures() {
-    survive_pictures(ImageFormat::Png);
+    survive_pictures(ImageFormat::Png, damaged);
+}
+
+/// Damage under right checksums.
+#[test]
+fn png_pictures_of_other_chunks() {
+    survive_pictures(ImageFormat::Png, png::rearranged);
 }
 
 #[test]
 fn jpeg_pictures() {
-    survive_pictures(ImageFormat::Jpeg);
+    survive_pictures(ImageFormat::Jpeg, damaged);
 }
 
 #[test]
 fn gif_pictures() {
-    survive_pictures(ImageFormat::Gif);
+    survive_pictures(ImageFormat::Gif, damaged);
 }
 
 #[test]
 fn bmp_pictures() {
-    survive_pictures(ImageFormat::Bmp);
+    survive_pictures(ImageFormat::Bmp, damaged);
 }
 
 #[test]
 fn webp_pictures() {
-    survive_pictures(ImageFormat::WebP);
+    survive_pictures(ImageFormat::WebP, damaged);
 }

@@ -10,12 +10,14 @@ use std::time::Duration;
 thread_local! {
     static NOW: Cell<usize> = const { Cell::new(0) };
     static PEAK: Cell<usize> = const { Cell::new(0) };
+    static ALL: Cell<usize> = const { Cell::new(0) };
 }
 
 /// The system's allocator, with an account of what each thread holds.
 pub struct Counting;
 
 fn add(bytes: usize) {
+    ALL.set(ALL.get().wrapping_add(bytes));
     let now = NOW.get().wrapping_add(bytes);
     NOW.set(now);
     // What a thread frees for another makes its own account wrap: such small negative numbers are no peak.
@@ -43,6 +45,22 @@ unsafe impl GlobalAlloc for Counting {
         // SAFETY: the caller's promises are the same.
         unsafe { System.dealloc(pointer, layout) }
     }
+}
+
+/// Bytes of memory that were taken.
+pub struct Taken {
+    /// At once, on top of what was held before.
+    pub peak: usize,
+    /// One after the other: what is copied again and again is counted each time.
+    pub all: usize,
+}
+
+/// What a call takes on its own thread.
+pub fn measure<T>(call: impl FnOnce() -> T) -> (T, Taken) {
+    let (before, all) = (NOW.get(), ALL.get());
+    PEAK.set(before);
+    let result = call();
+    (result, Taken { peak: PEAK.get().saturating_sub(before), all: ALL.get().wrapping_sub(all) })
 }
 
 /// Nothing takes as long on files of this size: what does is caught in a loop.
@@ -77,23 +95,19 @@ impl Watch {
         watch
     }
 
-    /// Reads one input; a panic, or more than `limit` bytes of memory, fails with its number.
+    /// Reads one input; a panic, or more than `limit` bytes of memory at once, or sixteen times as many in all, fails with
+    /// its number.
     pub fn run<T>(&self, number: u64, limit: usize, read: impl FnOnce() -> T) -> T {
         self.current.store(number, Ordering::Relaxed);
-        let before = NOW.get();
-        PEAK.set(before);
-        let read = catch_unwind(AssertUnwindSafe(read));
-        let taken = PEAK.get().saturating_sub(before);
+        let (read, taken) = measure(|| catch_unwind(AssertUnwindSafe(read)));
         self.current.store(NONE, Ordering::Relaxed);
         let read = read.unwrap_or_else(|panic| {
             eprintln!("{}: input {number} panics", self.name);
             resume_unwind(panic)
         });
-        assert!(
-            taken <= limit,
-            "{}: input {number} takes {taken} bytes of memory, {limit} are allowed",
-            self.name
-        );
+        let (name, Taken { peak, all }) = (&self.name, taken);
+        assert!(peak <= limit, "{name}: input {number} takes {peak} bytes of memory, {limit} are allowed");
+        assert!(all <= 16 * limit, "{name}: input {number} takes {all} bytes one after the other, too many");
         read
     }
 }

@@ -182,5 +182,5 @@ fn lens_of(
     });
     let weights = weights.collect::<Result<_>>()?;
     let normalization = Normalization { mean: vec![0.5, 0.4, 0.3], std: vec![0.25, 0.2, 0.3] };
-    Lens::new(device, model, weights, Preprocessing { size: [side; 2], resize: None, normalization }, batch)
+    Lens::new(device, model, weights, Preprocessing::new([side; 2], normalization), batch)
 }

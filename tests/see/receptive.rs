@@ -32,7 +32,7 @@ fn positive(device: &Device, name: &str, side: usize, batch: usize) -> Result<Le
     });
     let weights = weights.collect::<Result<Vec<_>>>()?;
     let normalization = Normalization { mean: vec![0.0; 3], std: vec![1.0; 3] };
-    let preprocessing = Preprocessing { size: [side, side], resize: None, normalization };
+    let preprocessing = Preprocessing::new([side, side], normalization);
     Lens::new(device, &*model, weights, preprocessing, batch)
 }
 

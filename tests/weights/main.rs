@@ -5,6 +5,8 @@ mod archive;
 mod bad;
 mod fit;
 mod formats;
+mod legacy;
+mod names;
 mod small;
 
 use std::path::{Path, PathBuf};

@@ -116,7 +116,7 @@ fn evaluate(args: &Args) -> Result<()> {
 /// What pictures of a data set are like, where nothing else says.
 pub fn of_data(split: &Split) -> Preprocessing {
     let [_, height, width] = split.test.shape();
-    Preprocessing { size: [height, width], resize: None, normalization: split.normalization.clone() }
+    Preprocessing::new([height, width], split.normalization.clone())
 }
 
 /// Whether the data set's pictures and classes are the network's.
@@ -130,7 +130,7 @@ pub fn check(network: &Network, preprocessing: &Preprocessing, split: &Split, da
         return Err(Error::argument("dataset", problem));
     }
     let names = split.test.classes().len();
-    match network.class_count(preprocessing)? {
+    match network.class_count() {
         Some(classes) if classes != names => {
             let problem = format!(
                 "{dataset} has {names} classes, but the weights tell {classes} apart; give the data they were trained for"

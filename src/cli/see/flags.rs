@@ -123,7 +123,7 @@ impl LensFlags {
             (None, None, Some((split, _))) => Some(split.test.classes().to_vec()),
             (None, None, None) => None,
         };
-        let classes = network.classes(&preprocessing, names.as_deref())?;
+        let classes = network.classes(&self.network, names.as_deref())?;
         let model = network.model(preprocessing.channels(), classes)?;
         // The CPU fits the weights to the model; the device gets them with each question.
         let mut fitted =

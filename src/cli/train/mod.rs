@@ -159,7 +159,8 @@ fn card(model: &dyn Model, split: &Split) -> Card {
     Card {
         model: Some(model.name()),
         classes: Some(split.train.classes().to_vec()),
-        preprocessing: Some(Preprocessing { size: [height, width], resize: None, normalization }),
+        preprocessing: Some(Preprocessing::new([height, width], normalization)),
+        ..Default::default()
     }
 }
 

@@ -1,60 +1,117 @@
-//! Just enough of Python's pickle to read a state dict, and nothing that could do harm.
+//! What a pickle says: values that refer to tables by number.
 //!
-//! A pickle is a program for a machine with a stack and a memo. Of its instructions those are known here that
-//! `torch.save` writes for dictionaries of tensors, and of its calls four: `OrderedDict()`, `_rebuild_tensor_v2`,
-//! `_rebuild_parameter`, and the storage that a persistent id names. They make up data, no more. Any other
-//! call is refused by the name of what was to be called.
-//!
-//! Values refer to tables by number, so that neither nested nor circular ones are ever walked: memory and
-//! time are linear in the pickle's length. Instructions: <https://github.com/python/cpython/blob/main/Lib/pickletools.py>.
+//! Neither nested nor circular values are ever walked, and nothing is copied however often a value is used: a tensor
+//! is a place in a table until a state dict asks for it. Memory and time are linear in the pickle's length.
 
+use super::machine;
 use crate::weights::element::Float;
-use std::collections::HashMap;
 
 /// What a pickle says.
 #[derive(Default)]
 pub struct Pickle<'a> {
+    /// The pickle itself, in which texts are places.
+    pub(super) bytes: &'a [u8],
     /// What it is as a whole.
-    pub top: Value<'a>,
-    sequences: Vec<Vec<Value<'a>>>,
-    dicts: Vec<Vec<(Value<'a>, Value<'a>)>>,
-    storages: Vec<Storage<'a>>,
-    tensors: Vec<TensorRef<'a>>,
+    pub top: Value,
+    /// Modules and names of classes and functions.
+    pub(super) globals: Vec<(Span, Span)>,
+    /// The values of all tuples.
+    pub(super) tuples: Vec<Value>,
+    /// The values of lists and dictionaries with the number of what holds them; a dictionary's are keys and values
+    /// in turn.
+    pub(super) held: Vec<(u32, Value)>,
+    /// How many lists and dictionaries there are.
+    pub(super) containers: u32,
+    /// The tuples that name storages.
+    pub(super) storages: Vec<Span>,
+    /// What each object of PyTorch's class `Parameter` holds.
+    pub(super) parameters: Vec<Value>,
 }
 
-/// A value; numbers of compound ones are places in the tables of [`Pickle`].
-#[derive(Clone, Copy, Debug, Default, PartialEq)]
-pub enum Value<'a> {
+/// A range of a table.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Span {
+    pub from: u32,
+    pub len: u32,
+}
+
+impl Span {
+    pub fn of<T>(self, table: &[T]) -> &[T] {
+        &table[self.from as usize..][..self.len as usize]
+    }
+}
+
+/// A value; compound ones are places in the tables of [`Pickle`].
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Value {
     #[default]
     None,
-    Bool,
+    Bool(bool),
     Int(i64),
+    /// A whole number of more than eight bytes, as they stand in the pickle.
+    Long(Span),
     Float,
     Bytes,
-    Text(&'a str),
-    /// A class or function by module and name. It is nothing but its name.
-    Global(&'a str, &'a str),
-    Tuple(usize),
-    List(usize),
-    Dict(usize),
-    Storage(usize),
-    Tensor(usize),
+    /// A place in the pickle, of UTF-8.
+    Text(Span),
+    /// A class or function. It is nothing but its name.
+    Global(u32),
+    Tuple(Span),
+    List(u32),
+    Dict(u32),
+    /// The tuple that names it.
+    Storage(Span),
+    /// The arguments it is made of.
+    Tensor(Span),
+    Parameter(u32),
 }
 
-/// Numbers in an entry of their own in the archive.
+/// Numbers stored apart from the pickle.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Storage<'a> {
-    /// The entry's name, after `data/`.
+    /// What it is called, which is a number in PyTorch's files.
     pub key: &'a str,
-    pub element: Element<'a>,
+    /// The name of PyTorch's class.
+    pub class: &'a str,
+    /// Numbers of a larger storage that come before this part of it.
+    pub offset: i64,
 }
 
-/// Element type of a storage.
+/// The class of a storage.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub enum Element<'a> {
-    Float(Float),
-    /// By the name of PyTorch's class.
-    Other(&'a str),
+pub struct Element {
+    class: &'static str,
+    /// Bytes of one number.
+    pub size: usize,
+    /// How to read it; `None` for whole and complex numbers.
+    pub float: Option<Float>,
+}
+
+const ELEMENTS: [Element; 12] = {
+    const fn of(class: &'static str, size: usize, float: Option<Float>) -> Element {
+        Element { class, size, float }
+    }
+    [
+        of("DoubleStorage", 8, Some(Float::F64)),
+        of("FloatStorage", 4, Some(Float::F32)),
+        of("HalfStorage", 2, Some(Float::F16)),
+        of("BFloat16Storage", 2, Some(Float::BF16)),
+        of("LongStorage", 8, None),
+        of("IntStorage", 4, None),
+        of("ShortStorage", 2, None),
+        of("CharStorage", 1, None),
+        of("ByteStorage", 1, None),
+        of("BoolStorage", 1, None),
+        of("ComplexFloatStorage", 8, None),
+        of("ComplexDoubleStorage", 16, None),
+    ]
+};
+
+impl<'a> Storage<'a> {
+    /// What its numbers are; `None` for a class that is not known.
+    pub fn element(&self) -> Option<Element> {
+        ELEMENTS.into_iter().find(|element| element.class == self.class)
+    }
 }
 
 /// A tensor as a view of a storage.
@@ -67,6 +124,13 @@ pub struct TensorRef<'a> {
     /// Numbers from one element to the next, by dimension.
     pub stride: Vec<usize>,
 }
+
+/// No network has tensors of more dimensions.
+const MAX_DIMENSIONS: usize = 8;
+
+/// Keys of storages are numbers, and classes have short names: what is longer is nobody's, and would be copied
+/// wherever it is used.
+const MAX_KEY_BYTES: u32 = 64;
 
 impl TensorRef<'_> {
     /// How many numbers it has; `None` if that is no number of a computer's.
@@ -99,345 +163,159 @@ impl TensorRef<'_> {
 }
 
 impl<'a> Pickle<'a> {
-    /// Reads a pickle.
-    pub fn read(bytes: &'a [u8]) -> Result<Self, String> {
-        let pickle = Self::default();
-        let mut machine =
-            Machine { bytes, at: 0, stack: Vec::new(), marks: Vec::new(), memo: HashMap::new(), pickle };
-        while machine.step()? {}
-        machine.pickle.top = machine.pop()?;
-        Ok(machine.pickle)
+    /// The pickle that `bytes` begin with, and how many of them it takes.
+    pub fn read(bytes: &'a [u8]) -> Result<(Self, usize), String> {
+        machine::run(bytes)
+    }
+
+    /// A text.
+    pub fn text(&self, value: Value) -> Option<&'a str> {
+        match value {
+            Value::Text(span) => Some(self.str(span)),
+            _ => None,
+        }
+    }
+
+    /// Whether a value is this text. Takes no longer where the value is a long one.
+    pub fn is(&self, value: Value, text: &str) -> bool {
+        matches!(value, Value::Text(span) if span.of(self.bytes) == text.as_bytes())
+    }
+
+    pub(super) fn str(&self, span: Span) -> &'a str {
+        std::str::from_utf8(span.of(self.bytes)).expect("texts are checked where they are read")
+    }
+
+    /// The values of a tuple; none for anything else.
+    pub fn tuple(&self, value: Value) -> &[Value] {
+        if let Value::Tuple(span) = value { span.of(&self.tuples) } else { &[] }
+    }
+
+    /// The values of a list.
+    pub fn list(&self, value: Value) -> Option<Vec<Value>> {
+        if let Value::List(number) = value { Some(self.held_by(number)) } else { None }
     }
 
     /// The entries of a dictionary.
-    pub fn dict(&self, value: Value) -> Option<&[(Value<'a>, Value<'a>)]> {
-        if let Value::Dict(at) = value { Some(&self.dicts[at]) } else { None }
+    pub fn dict(&self, value: Value) -> Option<Vec<(Value, Value)>> {
+        let Value::Dict(number) = value else { return None };
+        let values = self.held_by(number);
+        Some(values.chunks_exact(2).map(|pair| (pair[0], pair[1])).collect())
     }
 
-    /// A tensor.
-    pub fn tensor(&self, value: Value) -> Option<&TensorRef<'a>> {
-        if let Value::Tensor(at) = value { Some(&self.tensors[at]) } else { None }
+    fn held_by(&self, container: u32) -> Vec<Value> {
+        self.held.iter().filter(|(holder, _)| *holder == container).map(|(_, value)| *value).collect()
+    }
+
+    /// Whether a value is a tensor, also one of no sense.
+    pub fn is_tensor(&self, value: Value) -> bool {
+        match value {
+            Value::Tensor(_) => true,
+            // Parameters hold tensors only.
+            Value::Parameter(number) => self.parameters[number as usize] != Value::None,
+            _ => false,
+        }
+    }
+
+    /// A tensor, or what is wrong with it. The value [must be one](Self::is_tensor).
+    pub fn tensor(&self, value: Value) -> Result<TensorRef<'a>, String> {
+        let value = match value {
+            Value::Parameter(number) => self.parameters[number as usize],
+            other => other,
+        };
+        let Value::Tensor(arguments) = value else {
+            return Err(format!("is {}, not a tensor", self.kind(value)));
+        };
+        let &[Value::Storage(storage), Value::Int(offset), shape, stride, ..] = arguments.of(&self.tuples)
+        else {
+            unreachable!("tensors are made of such arguments alone");
+        };
+        let storage = self.storage(storage)?;
+        let (shape, stride) = (self.sizes(shape)?, self.sizes(stride)?);
+        if shape.len() != stride.len() {
+            return Err("has another number of strides than sizes".to_owned());
+        }
+        let offset = offset.checked_add(storage.offset).ok_or("begins beyond all storages")?;
+        Ok(TensorRef { storage, offset: size(offset)?, shape, stride })
+    }
+
+    /// The storage that a tuple names: `("storage", class, key, location, length)`, and in old files, of a part of a
+    /// larger one, `(key, offset, length)` after that.
+    fn storage(&self, named: Span) -> Result<Storage<'a>, String> {
+        let &[_, Value::Global(class), Value::Text(key), ref rest @ ..] = named.of(&self.tuples) else {
+            unreachable!("storages are named so alone");
+        };
+        let (_, class) = self.globals[class as usize];
+        if key.len > MAX_KEY_BYTES || class.len > MAX_KEY_BYTES {
+            return Err("is in a storage of a kind that torch.save does not write".to_owned());
+        }
+        let part = rest.get(2).map_or(&[][..], |part| self.tuple(*part));
+        let offset = if let [_, Value::Int(offset), ..] = part { *offset } else { 0 };
+        Ok(Storage { key: self.str(key), class: self.str(class), offset })
+    }
+
+    /// Every storage that is named, or what is wrong with one.
+    pub fn storages(&self) -> impl Iterator<Item = Result<Storage<'a>, String>> {
+        self.storages.iter().map(|named| self.storage(*named))
+    }
+
+    fn sizes(&self, value: Value) -> Result<Vec<usize>, String> {
+        let values = self.tuple(value);
+        if values.len() > MAX_DIMENSIONS {
+            return Err(format!("has {} dimensions, and at most {MAX_DIMENSIONS} are read", values.len()));
+        }
+        let sizes = values.iter().map(|value| match value {
+            Value::Int(number) => size(*number),
+            other => Err(format!("has {} for its size", self.kind(*other))),
+        });
+        sizes.collect()
     }
 
     /// What a value is, for messages.
     pub fn kind(&self, value: Value) -> String {
         match value {
             Value::None => "None".to_owned(),
-            Value::Bool => "a truth value".to_owned(),
-            Value::Int(_) | Value::Float => "a number".to_owned(),
+            Value::Bool(_) => "a truth value".to_owned(),
+            Value::Int(_) | Value::Long(_) | Value::Float => "a number".to_owned(),
             Value::Bytes => "bytes".to_owned(),
-            Value::Text(text) => format!("{text:.60?}"),
-            Value::Global(module, name) => format!("{module}.{name}"),
+            Value::Text(span) => format!("{:?}", shortened(self.str(span))),
+            Value::Global(number) => {
+                let (module, name) = self.global(number);
+                format!("{}.{}", shortened(module), shortened(name))
+            }
             Value::Tuple(_) | Value::List(_) => "a sequence".to_owned(),
             Value::Dict(_) => "a dictionary".to_owned(),
             Value::Storage(_) => "a storage".to_owned(),
-            Value::Tensor(_) => "a tensor".to_owned(),
+            Value::Tensor(_) | Value::Parameter(_) => "a tensor".to_owned(),
         }
+    }
+
+    /// Module and name of a class or function.
+    pub(super) fn global(&self, number: u32) -> (&'a str, &'a str) {
+        let (module, name) = self.globals[number as usize];
+        (self.str(module), self.str(name))
     }
 }
 
-/// A pickle under way.
-struct Machine<'a> {
-    bytes: &'a [u8],
-    at: usize,
-    stack: Vec<Value<'a>>,
-    /// Heights of the stack where marks were set.
-    marks: Vec<usize>,
-    memo: HashMap<u32, Value<'a>>,
-    pickle: Pickle<'a>,
-}
-
-impl<'a> Machine<'a> {
-    /// One instruction; whether there are more.
-    fn step(&mut self) -> Result<bool, String> {
-        match self.byte()? {
-            // PROTO and FRAME say nothing of what is read.
-            0x80 => drop(self.byte()?),
-            0x95 => drop(self.take(8)?),
-            b'.' => return Ok(false),
-            b'(' => self.marks.push(self.stack.len()),
-            b'N' => self.stack.push(Value::None),
-            0x88 | 0x89 => self.stack.push(Value::Bool),
-            b'K' => self.integer(1)?,
-            b'M' => self.integer(2)?,
-            b'J' => {
-                let number = i32::from_le_bytes(self.array()?);
-                self.stack.push(Value::Int(number.into()));
-            }
-            0x8a => self.long()?,
-            b'G' => {
-                self.take(8)?;
-                self.stack.push(Value::Float);
-            }
-            b'X' | b'T' => self.text(4)?,
-            0x8c | b'U' => self.text(1)?,
-            0x8d => self.text(8)?,
-            b'C' => self.skip(1)?,
-            b'B' => self.skip(4)?,
-            b'q' => self.put(1)?,
-            b'r' => self.put(4)?,
-            0x94 => self.memoize(self.memo.len() as u32)?,
-            b'h' => self.get(1)?,
-            b'j' => self.get(4)?,
-            b')' => self.sequence(self.stack.len(), Value::Tuple),
-            b']' => self.sequence(self.stack.len(), Value::List),
-            b't' => {
-                let from = self.mark()?;
-                self.sequence(from, Value::Tuple);
-            }
-            count @ 0x85..=0x87 => {
-                let from = self.stack.len().checked_sub(usize::from(count - 0x84)).ok_or(SHORT)?;
-                self.sequence(from, Value::Tuple);
-            }
-            b'a' => self.append(self.stack.len().saturating_sub(1))?,
-            b'e' => {
-                let from = self.mark()?;
-                self.append(from)?;
-            }
-            b'}' => self.new_dict(),
-            b's' => self.set_items(self.stack.len().saturating_sub(2))?,
-            b'u' => {
-                let from = self.mark()?;
-                self.set_items(from)?;
-            }
-            b'c' => {
-                let global = Value::Global(self.line()?, self.line()?);
-                self.stack.push(global);
-            }
-            0x93 => {
-                let (name, module) = (self.pop()?, self.pop()?);
-                let (Value::Text(module), Value::Text(name)) = (module, name) else {
-                    return Err("it names a class by something other than text".to_owned());
-                };
-                self.stack.push(Value::Global(module, name));
-            }
-            b'Q' => self.storage()?,
-            b'R' => self.call()?,
-            b'b' => self.build()?,
-            b'i' => return Err(refusal(self.line()?, self.line()?)),
-            // NEWOBJ, NEWOBJ_EX and OBJ: class and arguments, of which the class is the first global.
-            0x81 | 0x92 | b'o' => return Err(self.refuse_object()),
-            other => return Err(format!("its instruction {other:#04x} is not one of a state dict's")),
-        }
-        Ok(true)
-    }
-
-    fn take(&mut self, count: usize) -> Result<&'a [u8], String> {
-        let bytes = self.bytes[self.at..].get(..count).ok_or("it ends in the middle of an instruction")?;
-        self.at += count;
-        Ok(bytes)
-    }
-
-    fn byte(&mut self) -> Result<u8, String> {
-        Ok(self.take(1)?[0])
-    }
-
-    fn array<const N: usize>(&mut self) -> Result<[u8; N], String> {
-        Ok(self.take(N)?.try_into().expect("so many were taken"))
-    }
-
-    /// A length or number of `count` bytes.
-    fn unsigned(&mut self, count: usize) -> Result<u64, String> {
-        let bytes = self.take(count)?.iter().rev();
-        Ok(bytes.fold(0, |number, byte| number << 8 | u64::from(*byte)))
-    }
-
-    /// As many bytes as the number of `count` bytes before them says.
-    fn counted(&mut self, count: usize) -> Result<&'a [u8], String> {
-        let length = self.unsigned(count)?;
-        self.take(usize::try_from(length).unwrap_or(usize::MAX))
-    }
-
-    fn line(&mut self) -> Result<&'a str, String> {
-        let rest = &self.bytes[self.at..];
-        let end = rest.iter().position(|byte| *byte == b'\n').ok_or("a name in it has no end")?;
-        self.at += end + 1;
-        utf8(&rest[..end])
-    }
-
-    fn pop(&mut self) -> Result<Value<'a>, String> {
-        self.stack.pop().ok_or_else(|| SHORT.to_owned())
-    }
-
-    /// Height of the stack at the last mark, which is removed.
-    fn mark(&mut self) -> Result<usize, String> {
-        let height = self.marks.pop().ok_or(SHORT)?;
-        if height > self.stack.len() { Err(SHORT.to_owned()) } else { Ok(height) }
-    }
-
-    fn integer(&mut self, count: usize) -> Result<(), String> {
-        let number = self.unsigned(count)?;
-        // At most two bytes.
-        self.stack.push(Value::Int(number as i64));
-        Ok(())
-    }
-
-    /// LONG1: a number of up to 255 bytes, of which more than eight are never a size.
-    fn long(&mut self) -> Result<(), String> {
-        let bytes = self.counted(1)?;
-        if bytes.len() > 8 {
-            return Err(format!("it has a number of {} bytes", bytes.len()));
-        }
-        let negative = bytes.last().is_some_and(|byte| byte & 0x80 != 0);
-        let mut all = [if negative { 0xff } else { 0 }; 8];
-        all[..bytes.len()].copy_from_slice(bytes);
-        self.stack.push(Value::Int(i64::from_le_bytes(all)));
-        Ok(())
-    }
-
-    fn text(&mut self, count: usize) -> Result<(), String> {
-        let text = utf8(self.counted(count)?)?;
-        self.stack.push(Value::Text(text));
-        Ok(())
-    }
-
-    fn skip(&mut self, count: usize) -> Result<(), String> {
-        self.counted(count)?;
-        self.stack.push(Value::Bytes);
-        Ok(())
-    }
-
-    fn put(&mut self, count: usize) -> Result<(), String> {
-        let index = self.unsigned(count)?;
-        self.memoize(index as u32)
-    }
-
-    fn memoize(&mut self, index: u32) -> Result<(), String> {
-        let value = *self.stack.last().ok_or(SHORT)?;
-        self.memo.insert(index, value);
-        Ok(())
-    }
-
-    fn get(&mut self, count: usize) -> Result<(), String> {
-        let index = self.unsigned(count)? as u32;
-        let value = self.memo.get(&index).ok_or("it asks for a value that it never kept")?;
-        self.stack.push(*value);
-        Ok(())
-    }
-
-    /// A tuple or list of the stack's values from a height on.
-    fn sequence(&mut self, from: usize, kind: fn(usize) -> Value<'a>) {
-        let values = self.stack.split_off(from);
-        self.pickle.sequences.push(values);
-        self.stack.push(kind(self.pickle.sequences.len() - 1));
-    }
-
-    fn append(&mut self, from: usize) -> Result<(), String> {
-        let values = self.stack.split_off(from);
-        let Some(Value::List(at)) = self.stack.last() else {
-            return Err("it appends to something other than a list".to_owned());
-        };
-        self.pickle.sequences[*at].extend(values);
-        Ok(())
-    }
-
-    fn new_dict(&mut self) {
-        self.pickle.dicts.push(Vec::new());
-        self.stack.push(Value::Dict(self.pickle.dicts.len() - 1));
-    }
-
-    fn set_items(&mut self, from: usize) -> Result<(), String> {
-        let values = self.stack.split_off(from);
-        let (Some(Value::Dict(at)), true) = (self.stack.last(), values.len().is_multiple_of(2)) else {
-            return Err("it sets items of something other than a dictionary".to_owned());
-        };
-        self.pickle.dicts[*at].extend(values.chunks_exact(2).map(|pair| (pair[0], pair[1])));
-        Ok(())
-    }
-
-    /// BUILD: what an object is given beside its items. An `OrderedDict` has versions of modules there, which
-    /// are not needed.
-    fn build(&mut self) -> Result<(), String> {
-        self.pop()?;
-        match self.stack.last() {
-            Some(Value::Dict(_)) => Ok(()),
-            Some(other) => Err(format!("it changes the inside of {}", self.pickle.kind(*other))),
-            None => Err(SHORT.to_owned()),
-        }
-    }
-
-    /// BINPERSID: `("storage", class, key, location, length)`.
-    fn storage(&mut self) -> Result<(), String> {
-        let id = self.pop()?;
-        let [Value::Text("storage"), Value::Global("torch", class), Value::Text(key), ..] = self.tuple(id)
-        else {
-            return Err("it has a storage in a form that torch.save does not write".to_owned());
-        };
-        let element = match *class {
-            "DoubleStorage" => Element::Float(Float::F64),
-            "FloatStorage" => Element::Float(Float::F32),
-            "HalfStorage" => Element::Float(Float::F16),
-            "BFloat16Storage" => Element::Float(Float::BF16),
-            other => Element::Other(other),
-        };
-        self.pickle.storages.push(Storage { key, element });
-        self.stack.push(Value::Storage(self.pickle.storages.len() - 1));
-        Ok(())
-    }
-
-    /// REDUCE: a function and its arguments.
-    fn call(&mut self) -> Result<(), String> {
-        let (arguments, function) = (self.pop()?, self.pop()?);
-        match (function, self.tuple(arguments)) {
-            (Value::Global("collections", "OrderedDict"), []) => self.new_dict(),
-            (Value::Global("torch._utils", "_rebuild_parameter"), &[tensor @ Value::Tensor(_), ..]) => {
-                self.stack.push(tensor);
-            }
-            (
-                Value::Global("torch._utils", "_rebuild_tensor_v2"),
-                &[Value::Storage(at), Value::Int(offset), shape, stride, ..],
-            ) => {
-                let (shape, stride) = (self.sizes(shape)?, self.sizes(stride)?);
-                if shape.len() != stride.len() {
-                    return Err("it has a tensor with another number of strides than sizes".to_owned());
-                }
-                let storage = self.pickle.storages[at];
-                self.pickle.tensors.push(TensorRef { storage, offset: size(offset)?, shape, stride });
-                self.stack.push(Value::Tensor(self.pickle.tensors.len() - 1));
-            }
-            (Value::Global(module, name), _) => return Err(refusal(module, name)),
-            (other, _) => return Err(format!("it calls {}", self.pickle.kind(other))),
-        }
-        Ok(())
-    }
-
-    /// The values of a tuple; none for anything else.
-    fn tuple(&self, value: Value) -> &[Value<'a>] {
-        if let Value::Tuple(at) = value { &self.pickle.sequences[at] } else { &[] }
-    }
-
-    fn sizes(&self, value: Value) -> Result<Vec<usize>, String> {
-        let Value::Tuple(_) = value else {
-            return Err(format!("it has {} where a tensor's sizes are expected", self.pickle.kind(value)));
-        };
-        let sizes = self.tuple(value).iter().map(|value| match value {
-            Value::Int(number) => size(*number),
-            other => Err(format!("it has {} for the size of a tensor", self.pickle.kind(*other))),
-        });
-        sizes.collect()
-    }
-
-    fn refuse_object(&self) -> String {
-        let class = self.stack.iter().rev().find_map(|value| match value {
-            Value::Global(module, name) => Some(refusal(module, name)),
-            _ => None,
-        });
-        class.unwrap_or_else(|| "it makes an object of no class".to_owned())
+/// As much of a text as a message has room for.
+pub fn shortened(text: &str) -> String {
+    const ROOM: usize = 60;
+    match text.char_indices().nth(ROOM) {
+        Some((end, _)) => format!("{}...", &text[..end]),
+        None => text.to_owned(),
     }
 }
-
-const SHORT: &str = "it takes more values than it has";
 
 fn size(number: i64) -> Result<usize, String> {
-    usize::try_from(number).map_err(|_| format!("it has the size {number}"))
+    usize::try_from(number).map_err(|_| format!("has the size {number}"))
 }
 
-fn refusal(module: &str, name: &str) -> String {
-    format!(
-        "it wants to call {module:.60}.{name:.60}, which is never done here, and which only a source you trust may do elsewhere"
-    )
-}
+#[cfg(test)]
+mod tests {
+    use super::*;
 
-fn utf8(bytes: &[u8]) -> Result<&str, String> {
-    std::str::from_utf8(bytes).map_err(|_| "it has a text that is not UTF-8".to_owned())
+    /// A byte of a pickle can be a value: what each takes decides how much memory a file can ask for.
+    #[test]
+    fn a_value_takes_sixteen_bytes() {
+        assert_eq!(size_of::<Value>(), 16);
+    }
 }

@@ -1,0 +1,142 @@
+//! Preprocessing in other people's words: the fields that timm and torchvision have for it.
+
+use super::{Normalization, Preprocessing, TIMM};
+use serde::Deserialize;
+use serde_json::{Map, Value};
+use std::collections::BTreeMap;
+
+use crate::data::Interpolation;
+
+/// timm's own words for its weights of ResNets; `scripts/timm_tags.py` writes them.
+const TIMM_CONFIGS: &str = include_str!("timm.json");
+
+/// What timm says of its weights of this name.
+pub fn timm(name: &str) -> Result<Preprocessing, String> {
+    let configs: BTreeMap<String, Map<String, Value>> =
+        serde_json::from_str(TIMM_CONFIGS).expect("a table of this crate is JSON");
+    if let Some(config) = configs.get(name) {
+        return of_timm(config);
+    }
+    let network = name.split('.').next().unwrap_or_default();
+    let tags: Vec<&str> =
+        configs.keys().filter_map(|known| known.strip_prefix(network)?.strip_prefix('.')).collect();
+    Err(match tags.is_empty() {
+        true => {
+            format!("{TIMM}{name} is not known; known are timm's resnet18, 34, 50, 101 and 152 with a tag")
+        }
+        false => format!("{TIMM}{name} is not known; known tags of {network} are {}", tags.join(", ")),
+    })
+}
+
+/// Reads the fields of timm, torchvision or striate.
+pub fn parse(text: &str) -> Result<Preprocessing, String> {
+    let wrong = |e: serde_json::Error| format!("is not JSON of a preprocessing ({e})");
+    let all: Map<String, Value> = serde_json::from_str(text).map_err(wrong)?;
+    // timm's `config.json` has it inside.
+    let fields = all.get("pretrained_cfg").and_then(Value::as_object).unwrap_or(&all);
+    let has = |names: &[&str]| names.iter().any(|name| fields.contains_key(*name));
+    let read = if has(&["normalization"]) {
+        return serde_json::from_value(Value::Object(fields.clone())).map_err(wrong);
+    } else if has(&["input_size", "crop_pct"]) {
+        of_timm(fields)?
+    } else if has(&["crop_size", "resize_size"]) {
+        of_torchvision(fields)?
+    } else {
+        return Err(
+            "has neither timm's fields (input_size, crop_pct, interpolation, mean, std) nor torchvision's \
+            (crop_size, resize_size, interpolation, mean, std)"
+                .to_owned(),
+        );
+    };
+    match field(fields, "transform_input")? {
+        Some(true) => read.transform_input().map_err(|e| e.to_string()),
+        _ => Ok(read),
+    }
+}
+
+fn of_timm(fields: &Map<String, Value>) -> Result<Preprocessing, String> {
+    let [_, height, width]: [usize; 3] = needed(fields, "input_size")?;
+    let mode: Option<String> = field(fields, "crop_mode")?;
+    if let Some(mode) = mode.filter(|mode| mode != "center") {
+        return Err(format!("has the crop_mode {mode:?}, and only \"center\" is known"));
+    }
+    let read = with_figures(fields, [height, width])?;
+    // timm's default.
+    let share = field(fields, "crop_pct")?.unwrap_or(0.875);
+    read.crop_pct(share).map_err(|e| e.to_string())
+}
+
+fn of_torchvision(fields: &Map<String, Value>) -> Result<Preprocessing, String> {
+    let resize: Sides = needed(fields, "resize_size")?;
+    let resize = match resize.0[..] {
+        [shorter] => shorter,
+        _ => {
+            return Err(
+                "has a resize_size of two sides, and only that of the shorter one is known".to_owned()
+            );
+        }
+    };
+    let crop: Sides = needed(fields, "crop_size")?;
+    let size = match crop.0[..] {
+        [side] => [side, side],
+        [height, width] => [height, width],
+        _ => return Err("has a crop_size that is neither one side nor height and width".to_owned()),
+    };
+    Ok(Preprocessing { resize: Some(resize), ..with_figures(fields, size)? })
+}
+
+/// With the fields that both have, which are ImageNet's and bilinear if they are left out.
+fn with_figures(fields: &Map<String, Value>, size: [usize; 2]) -> Result<Preprocessing, String> {
+    let interpolation: Option<String> = field(fields, "interpolation")?;
+    let interpolation = interpolation.as_deref().map(|name| {
+        // Python prints its enumeration so.
+        let name = name.strip_prefix("InterpolationMode.").unwrap_or(name).to_lowercase();
+        Interpolation::named(&name).ok_or_else(|| {
+            format!("has the interpolation {name:?}, and known are {}", Interpolation::NAMES.join(" and "))
+        })
+    });
+    let (mean, std) = super::IMAGENET;
+    let normalization = Normalization {
+        mean: field(fields, "mean")?.unwrap_or(mean.into()),
+        std: field(fields, "std")?.unwrap_or(std.into()),
+    };
+    Ok(Preprocessing {
+        interpolation: interpolation.transpose()?.unwrap_or_default(),
+        ..Preprocessing::new(size, normalization)
+    })
+}
+
+/// One number, or a list of them.
+#[derive(Deserialize)]
+#[serde(from = "OneOrMore")]
+struct Sides(Vec<usize>);
+
+#[derive(Deserialize)]
+#[serde(untagged)]
+enum OneOrMore {
+    One(usize),
+    More(Vec<usize>),
+}
+
+impl From<OneOrMore> for Sides {
+    fn from(sides: OneOrMore) -> Self {
+        match sides {
+            OneOrMore::One(side) => Self(vec![side]),
+            OneOrMore::More(sides) => Self(sides),
+        }
+    }
+}
+
+/// A field, unless it is missing or null.
+fn field<'d, T: Deserialize<'d>>(fields: &'d Map<String, Value>, name: &str) -> Result<Option<T>, String> {
+    match fields.get(name) {
+        None | Some(Value::Null) => Ok(None),
+        Some(value) => {
+            T::deserialize(value).map(Some).map_err(|e| format!("has a {name} that is none ({e})"))
+        }
+    }
+}
+
+fn needed<'d, T: Deserialize<'d>>(fields: &'d Map<String, Value>, name: &str) -> Result<T, String> {
+    field(fields, name)?.ok_or_else(|| format!("has no {name}"))
+}

@@ -1,0 +1,41 @@
+"""Pictures as torchvision's Resize and CenterCrop make them with Pillow: pictures.json.
+
+    pictures.py      (needs torch, torchvision and pillow; made with torchvision 0.29.2 and pillow 13.0.0)
+
+tests/data/preprocess.rs draws the same pictures.
+"""
+import json
+import pathlib
+
+import PIL
+import torchvision
+from PIL import Image
+from torchvision.transforms import CenterCrop, Compose, InterpolationMode, Resize
+
+# Width and height of the picture, shorter side, crop.
+CASES = [(37, 29, 16, 11), (37, 29, 17, 10), (29, 37, 12, 9), (37, 29, 41, 9), (37, 29, 29, 8), (300, 5, 8, 8), (64, 48, 9, 7)]
+
+
+def picture(width, height):
+    image = Image.new("RGB", (width, height))
+    for y in range(height):
+        for x in range(width):
+            image.putpixel((x, y), ((x * 37 + y * 11) % 256, x * y * 13 % 256, (x ^ y) * 29 % 256))
+    return image
+
+
+def main():
+    rows = []
+    for width, height, resize, crop in CASES:
+        for interpolation in InterpolationMode.BILINEAR, InterpolationMode.BICUBIC:
+            made = Compose([Resize(resize, interpolation), CenterCrop(crop)])(picture(width, height))
+            rows.append({"picture": [width, height], "resize": resize, "crop": crop,
+                         "interpolation": interpolation.value, "pixels": made.tobytes().hex()})
+    found = {"torchvision": torchvision.__version__, "pillow": PIL.__version__}
+    text = ",\n".join(f" {json.dumps(row)}" for row in rows)
+    target = pathlib.Path(__file__).resolve().parent / "pictures.json"
+    target.write_text(f'{{"made with": {json.dumps(found)}, "cases": [\n{text}\n]}}\n')
+
+
+if __name__ == "__main__":
+    main()
