@@ -123,7 +123,7 @@ fn predict_refuses_in_one_sentence() -> Outcome {
         (&["run", "one.png", "--classes", "gone.txt"], &["gone.txt: cannot read"]),
         (&["run", "one.png", "--classes", "nothing.txt"], &["nothing.txt: has no names"]),
         (&["run", "one.png", "--classes", "names.txt"], &["--classes: 2 names", "10 classes"]),
-        (&["run", "one.png", "--preprocess", "mine"], &["--preprocess", "imagenet, bvlc"]),
+        (&["run", "one.png", "--preprocess", "mine"], &["--preprocess", "imagenet, googlenet, bvlc"]),
         (&["run", "one.png", "--mean", "0.1,0.2"], &["--mean", "found 2"]),
         (&["run", "one.png", "--size", "0x9"], &["0 x 9"]),
         (&["run", "one.png", "--device", "gpu"], &["there is no GPU adapter", "--device cpu"]),
