@@ -5,7 +5,7 @@
 //   batch_norm_apply         y = (x - mean[c]) / sqrt(var[c] + eps) * weight[c] + bias[c];  then what `epilogue` says:
 //                            1: max(y, 0);  2: max(y + residual, 0)
 //   batch_norm_grad_partial  partial[s, c] = sums of dy, and of dy * xhat;  xhat = (x - mean) / sqrt(var + eps). With epilogue 1, dy
-//                            counts only where y > 0, which is computed again
+//                            counts only where y > 0 or NaN, which is computed again
 //   batch_norm_grad_stats    grad_bias[c], grad_weight[c] from the slices, and what the next pass needs of each channel
 //   batch_norm_grad_input    dx = weight / sqrt(var + eps) * (dy - grad_bias / count - xhat * grad_weight / count);  with `fixed`
 //                            statistics (evaluation) dx = weight / sqrt(var + eps) * dy
@@ -133,7 +133,7 @@ fn batch_norm_grad_input(@builtin(workgroup_id) group: vec3u, @builtin(num_workg
         for (var p = own.column; p < own.columns; p += params.width) {
             let value = x[plane + p];
             var up = grad_output[plane + p];
-            if (params.epilogue == 1u) { up = select({{ value }}(), up, normalised(value, k.mean, k.scale, k.shift) > {{ value }}()); }
+            if (params.epilogue == 1u) { up = through_relu(up, normalised(value, k.mean, k.scale, k.shift)); }
             dx[plane + p] = k.scale * (up - k.dy_mean - (value - k.mean) * k.slope);
         }
     }

@@ -79,6 +79,11 @@ fn normalised(x: {{ value }}, m: f32, scale: f32, shift: f32) -> {{ value }} {
     return fma(x - m, {{ value }}(scale), {{ value }}(shift));
 }
 
+// dy after the ReLU that made max(value, 0): a NaN lets it pass, as forward kept the NaN.
+fn through_relu(dy: {{ value }}, value: {{ value }}) -> {{ value }} {
+    return select(dy, {{ value }}(), value <= {{ value }}());
+}
+
 // Of a lane's share, the sums of dy, and of dy * xhat.
 fn gradient_sums(own: Share) -> vec2f {
     let m = mean[own.c];
@@ -92,7 +97,7 @@ fn gradient_sums(own: Share) -> vec2f {
         for (var p = own.column; p < own.columns; p += params.width) {
             let value = x[plane + p];
             var up = dy[plane + p];
-            if (params.epilogue == 1u) { up = select({{ value }}(), up, normalised(value, m, scale, shift) > {{ value }}()); }
+            if (params.epilogue == 1u) { up = through_relu(up, normalised(value, m, scale, shift)); }
             of_dy += up;
             of_product = fma(up, value - m, of_product);
         }

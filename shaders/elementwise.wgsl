@@ -7,7 +7,7 @@
 //   blend       y = alpha * y + beta * a          (in place)
 //   scale       y = a * factor[0]                      (one number)
 //   relu        y = max(a, 0), NaN stays NaN
-//   relu_grad   y = b where a > 0, else 0         (a: the ReLU's output, b: its upstream gradient)
+//   relu_grad   y = 0 where a <= 0, else b        (a: the ReLU's output, NaN among them; b: its upstream gradient)
 //
 // Dispatch: ceil(len / 1024) workgroups.
 
@@ -71,5 +71,5 @@ fn relu(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) groups: ve
 fn relu_grad(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) groups: vec3u, @builtin(local_invocation_index) lane: u32) {
     let i = workgroup_index(group, groups) * 256u + lane;
     if (i >= (params.len + 3u) / 4u) { return; }
-    y2[i] = select(vec4f(), b[i], a[i] > vec4f());
+    y2[i] = select(b[i], vec4f(), a[i] <= vec4f());
 }

@@ -4,7 +4,7 @@ use crate::cpu::CpuExecutor;
 use crate::gpu::{self, AdapterSummary, Gpu, GpuExecutor};
 use crate::plan::{Layout, Plan, Target};
 use crate::session::Executor;
-use crate::{Error, Result};
+use crate::{Error, Result, memory};
 use std::sync::Arc;
 
 /// What computes: a GPU adapter, hardware or software, or the CPU executor. Cheap to clone.
@@ -77,7 +77,7 @@ impl Device {
 
     /// The CPU executor with fast kernels.
     fn cpu(reason: &str) -> Self {
-        let target = Target::cpu(system_memory());
+        let target = Target::cpu(memory::most());
         Self { kind: Kind::Cpu { reference: false }, target, reason: reason.to_owned() }
     }
 
@@ -157,7 +157,7 @@ impl Device {
     pub(crate) fn executor(&self, plans: &[Plan], layout: Layout) -> Result<Box<dyn Executor>> {
         Ok(match &self.kind {
             Kind::Gpu(gpu) => Box::new(GpuExecutor::new(gpu.clone(), plans, layout)?),
-            Kind::Cpu { reference } => Box::new(CpuExecutor::new(plans, layout, *reference)),
+            Kind::Cpu { reference } => Box::new(CpuExecutor::new(plans, layout, *reference)?),
         })
     }
 }
@@ -189,11 +189,4 @@ fn choose(name: &str, adapters: &[AdapterSummary]) -> Result<(usize, String)> {
             names()
         ))),
     }
-}
-
-/// Bytes of memory this machine has, where the system tells.
-pub(crate) fn system_memory() -> Option<u64> {
-    let text = std::fs::read_to_string("/proc/meminfo").ok()?;
-    let line = text.lines().find(|l| l.starts_with("MemTotal:"))?;
-    line.split_whitespace().nth(1)?.parse::<u64>().ok().map(|kib| kib * 1024)
 }

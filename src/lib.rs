@@ -10,6 +10,7 @@ pub mod gpu;
 pub mod graph;
 pub mod infer;
 pub mod kernel;
+mod memory;
 pub mod models;
 pub mod nn;
 pub mod op;

@@ -31,9 +31,12 @@ impl TensorType {
         Self { shape: shape.into(), dtype: DType::U32 }
     }
 
-    /// Number of elements.
+    /// Number of elements; the largest `usize` where there are more.
     pub fn len(&self) -> usize {
-        self.shape.iter().product()
+        match self.shape.contains(&0) {
+            true => 0,
+            false => self.shape.iter().fold(1, |len, size| len.saturating_mul(*size)),
+        }
     }
 
     /// Whether there are no elements.
@@ -43,7 +46,7 @@ impl TensorType {
 
     /// Size in bytes.
     pub fn bytes(&self) -> u64 {
-        self.len() as u64 * 4
+        (self.len() as u64).saturating_mul(4)
     }
 }
 

@@ -317,7 +317,7 @@ fn kernels_that_are_not_there_or_do_not_fit_are_told() {
         ("matmul=gemm", 2, "there is no kernel \"gemm\"; did you mean matmul_"),
         ("forward=relu", 2, "the kernel relu does not compute forward"),
         // A plan for GPUs of any kind counts on no subgroups.
-        ("forward=conv_window_3x3", 1, "--kernel forward=conv_window_3x3: no layer can use it"),
+        ("forward=conv_window_3x3", 1, "forward=conv_window_3x3: no layer can use it"),
         ("forward=conv_window_1x3_stride2", 1, "no layer can use it"),
     ] {
         let args = plan(flag);

@@ -74,7 +74,7 @@ pub fn grad_partial(p: &BatchNorm, io: Io<'_>) {
         for at in planes(p, which) {
             let range = at..at + p.pixels as usize;
             for (&x, &dy) in x[range.clone()].iter().zip(&dy[range]) {
-                if p.epilogue != 1 || normalised(x) > 0.0 {
+                if !(p.epilogue == 1 && normalised(x) <= 0.0) {
                     of_dy += f64::from(dy);
                     of_product += f64::from(dy) * (f64::from(x) - mean);
                 }
@@ -114,8 +114,8 @@ pub fn grad_input(p: &BatchNorm, io: Io<'_>) {
         let normalised = affine([mean, scale, shift]);
         for ((dx, &dy), &x) in dx.iter_mut().zip(&dy[range.clone()]).zip(&x[range]) {
             let apart = f64::from(x) - mean;
-            let on = p.epilogue != 1 || normalised(x) > 0.0;
-            let dy = if on { f64::from(dy) } else { 0.0 };
+            let off = p.epilogue == 1 && normalised(x) <= 0.0;
+            let dy = if off { 0.0 } else { f64::from(dy) };
             *dx = (scale * (dy - dy_mean - apart * slope)) as f32;
         }
     });

@@ -44,9 +44,9 @@ fn rectified(x: f32) -> f32 {
     if x <= 0.0 { 0.0 } else { x }
 }
 
-/// y = b where a > 0, else 0: `a` is the ReLU's output, `b` its upstream gradient.
+/// y = 0 where a <= 0, else b: `a` is the ReLU's output, `b` its upstream gradient, which a NaN lets pass.
 pub fn relu_grad(p: &Elementwise, io: Io<'_>) {
-    zip(p, io, |a, b| if a > 0.0 { b } else { 0.0 });
+    zip(p, io, |a, b| if a <= 0.0 { 0.0 } else { b });
 }
 
 /// Copies a block of channels between tensors of different channel counts, bit for bit.

@@ -1,10 +1,10 @@
 //! Executes plans on the CPU, launch by launch, with each kernel's twin.
 
-use crate::Result;
 use crate::kernel::{Io, Kernel, Twin};
 use crate::plan::{Launch, Layout, Plan, Port, StorageId};
 use crate::session::{Answer, Executor};
 use crate::timing::{HostClock, Profile};
+use crate::{Result, memory};
 use std::collections::{HashMap, VecDeque};
 use std::ops::Range;
 use std::time::Instant;
@@ -31,8 +31,9 @@ struct Program {
 impl CpuExecutor {
     /// With `reference`, every kernel runs as its plain twin, written from the definition; else as its
     /// fast one where it has one.
-    pub fn new(plans: &[Plan], layout: Layout, reference: bool) -> Self {
-        let memory = layout.buffers.iter().map(|(_, bytes)| vec![0; bytes.div_ceil(4) as usize]).collect();
+    pub fn new(plans: &[Plan], layout: Layout, reference: bool) -> Result<Self> {
+        let buffers = layout.buffers.iter().map(|(label, bytes)| memory::zeros(bytes.div_ceil(4), label));
+        let memory = buffers.collect::<Result<_>>()?;
         let persistent = layout.persistent.into_iter();
         let persistent = persistent.map(|(name, (buffer, at))| (name, (buffer, at as usize / 4))).collect();
         let programs = plans.iter().zip(&layout.storages).map(|(plan, spots)| {
@@ -45,7 +46,7 @@ impl CpuExecutor {
             Program { regions: regions.collect(), plan: plan.clone() }
         });
         let (programs, answers, zero) = (programs.collect(), VecDeque::new(), Instant::now());
-        Self { memory, persistent, programs, answers, reference, zero }
+        Ok(Self { memory, persistent, programs, answers, reference, zero })
     }
 
     fn load(&mut self, program: usize, inputs: &[&[u8]]) {

@@ -44,7 +44,35 @@ pub struct Gpu {
 #[derive(Clone, Debug)]
 enum Failure {
     Lost(String),
+    OutOfMemory,
     Error(String),
+}
+
+impl Failure {
+    fn of(error: wgpu::Error) -> Self {
+        match error {
+            wgpu::Error::OutOfMemory { .. } => Failure::OutOfMemory,
+            error => Failure::Error(error.to_string()),
+        }
+    }
+
+    /// What a device refused, of the errors that it reported at once. What could not be allocated is invalid from then on, and
+    /// each use of it another error: that there is no memory comes first.
+    fn of_scopes(memory: Option<wgpu::Error>, validation: Option<wgpu::Error>) -> Option<Self> {
+        memory.or(validation).map(Self::of)
+    }
+
+    /// As an error of `what` was tried.
+    fn error(&self, what: &str) -> Error {
+        let at = if what.is_empty() { String::new() } else { format!("{what}: ") };
+        match self {
+            Failure::Lost(message) => Error::DeviceLost(message.clone()),
+            Failure::OutOfMemory => Error::TooLarge(format!(
+                "{at}it has no memory left; use a smaller batch, smaller pictures or a smaller model"
+            )),
+            Failure::Error(message) => Error::Device(format!("{at}{message}")),
+        }
+    }
 }
 
 fn instance() -> wgpu::Instance {
@@ -129,7 +157,7 @@ impl Gpu {
         let uncaptured = failure.clone();
         device.on_uncaptured_error(Arc::new(move |error: wgpu::Error| {
             log::error!("{error}");
-            lock(&uncaptured).get_or_insert(Failure::Error(error.to_string()));
+            lock(&uncaptured).get_or_insert_with(|| Failure::of(error));
         }));
         Ok(Arc::new(Self {
             target: target(&adapter),
@@ -167,11 +195,7 @@ impl Gpu {
 
     /// Fails if the device was lost or reported an error since it was opened.
     pub(super) fn check(&self) -> Result<()> {
-        match &*lock(&self.failure) {
-            None => Ok(()),
-            Some(Failure::Lost(message)) => Err(Error::DeviceLost(message.clone())),
-            Some(Failure::Error(message)) => Err(Error::Device(message.clone())),
-        }
+        lock(&self.failure).as_ref().map_or(Ok(()), |failure| Err(failure.error("")))
     }
 
     pub(super) fn has_timestamps(&self) -> bool {
@@ -214,13 +238,11 @@ impl Gpu {
         let memory = self.device.push_error_scope(wgpu::ErrorFilter::OutOfMemory);
         let validation = self.device.push_error_scope(wgpu::ErrorFilter::Validation);
         let result = build();
-        if let Some(error) = pollster::block_on(validation.pop()) {
-            return Err(Error::Device(format!("{what}: {error}")));
-        }
-        if pollster::block_on(memory.pop()).is_some() {
-            return Err(Error::TooLarge(format!(
-                "{what}: the device has no memory left; use a smaller batch, smaller pictures or a smaller model"
-            )));
+        // The inner scope ends before the outer one.
+        let validation = pollster::block_on(validation.pop());
+        let memory = pollster::block_on(memory.pop());
+        if let Some(failure) = Failure::of_scopes(memory, validation) {
+            return Err(failure.error(what));
         }
         self.check()?;
         Ok(result)
@@ -240,7 +262,7 @@ fn target(adapter: &wgpu::Adapter) -> Target {
         max_invocations: limits.max_compute_invocations_per_workgroup,
         max_storage_buffers: limits.max_storage_buffers_per_shader_stage,
         // wgpu does not tell a GPU's memory; a software adapter has the machine's.
-        memory: if software { crate::device::system_memory() } else { None },
+        memory: if software { crate::memory::most() } else { None },
         subgroup: subgroup(adapter),
         ..Target::baseline(family)
     }
@@ -260,4 +282,29 @@ fn subgroup(adapter: &wgpu::Adapter) -> u32 {
 /// The contents of a mutex, whether or not another thread panicked: what is inside is always whole.
 pub(super) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn memory_that_is_not_there_is_what_an_error_says() {
+        let memory = || wgpu::Error::OutOfMemory { source: "allocation failed".into() };
+        let invalid = || wgpu::Error::Validation {
+            source: "invalid".into(),
+            description: "Buffer with 'fc.weight' label is invalid".into(),
+        };
+        let said = |memory, validation| Failure::of_scopes(memory, validation).map(|f| f.error("allocation"));
+        for validation in [None, Some(invalid())] {
+            let error = said(Some(memory()), validation);
+            assert!(
+                matches!(&error, Some(Error::TooLarge(text)) if text.contains("no memory left")),
+                "{error:?}"
+            );
+        }
+        let error = said(None, Some(invalid()));
+        assert!(matches!(&error, Some(Error::Device(text)) if text.contains("fc.weight")), "{error:?}");
+        assert!(said(None, None).is_none());
+    }
 }

@@ -85,9 +85,11 @@ impl Pipeline {
             ..wgpu::ShaderRuntimeChecks::checked()
         };
         // SAFETY: every loop of our shaders counts up by a positive step to a bound that is fixed before it
-        // starts, or counts or halves a number down to zero, so none is endless. Shaders that multiply panels compute
-        // indices of workgroup memory from the lane and the tile's constants alone, and compare rows, columns, channels
-        // and pixels with the sizes that buffers were bound for before they read or write one.
+        // starts, or counts or halves a number down to zero, so none is endless. Steps that a user gives are at
+        // least 1, which shape rules see to, and neither steps nor bounds lose bits on their way here or pass the
+        // bound by wrapping around: `op::narrow` lets through only what is below 2^31. Shaders that multiply panels
+        // compute indices of workgroup memory from the lane and the tile's constants alone, and compare rows, columns,
+        // channels and pixels with the sizes that buffers were bound for before they read or write one.
         let module = unsafe { device.create_shader_module_trusted(description, checks) };
         let compute = device.create_compute_pipeline(&wgpu::ComputePipelineDescriptor {
             label: Some(kernel.name),

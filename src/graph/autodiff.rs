@@ -111,7 +111,7 @@ impl Graph {
 /// What a ReLU does with the gradient that reaches it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum ReluRule {
-    /// It passes where the ReLU's input is above 0: the derivative.
+    /// It passes where the ReLU's input is above 0, or NaN: the derivative.
     #[default]
     Exact,
     /// Of that it passes only what is above 0: guided backpropagation (Springenberg et al. 2014, "Striving for simplicity").

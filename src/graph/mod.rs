@@ -6,7 +6,7 @@
 mod autodiff;
 mod receptive;
 
-use crate::op::{Op, Operation};
+use crate::op::{Op, Operation, narrow};
 use crate::plan::ShapeClass;
 use crate::{Error, Result, TensorType};
 use std::sync::Arc;
@@ -180,15 +180,7 @@ impl Graph {
 
     /// A value given anew at each step. Fails if a size is 0.
     pub fn input(&mut self, name: &str, ty: TensorType) -> Result<ValueId> {
-        if ty.is_empty() {
-            return Err(self.shape_error(
-                "input",
-                format!(
-                    "{name} has shape {:?}; every size, the batch included, must be at least 1",
-                    ty.shape
-                ),
-            ));
-        }
+        self.check_elements("input", name, &ty)?;
         if self.values.iter().any(|v| v.role == Role::Input && v.name == name) {
             return Err(Error::argument(name, "there is an input of this name already; choose another"));
         }
@@ -211,12 +203,7 @@ impl Graph {
                 "there is a parameter of this name already; use another scope",
             ));
         }
-        if ty.is_empty() {
-            return Err(self.shape_error(
-                "parameter",
-                format!("{name} has shape {:?}; every size must be at least 1", ty.shape),
-            ));
-        }
+        self.check_elements("parameter", name, &ty)?;
         Ok(self.push_value(ty, full, Role::Persistent(Persistence { kind, init })))
     }
 
@@ -225,16 +212,7 @@ impl Graph {
         let op = op.into();
         let types: Vec<&TensorType> = inputs.iter().map(|v| &self.value(*v).ty).collect();
         let outputs = op.infer(&types).map_err(|problem| self.shape_error(op.name(), problem))?;
-        if let Some(ty) = outputs.iter().find(|ty| ty.is_empty() || ty.len() > u32::MAX as usize) {
-            return Err(self.shape_error(
-                op.name(),
-                format!(
-                    "the result would have shape {:?}; a tensor holds between 1 and {} elements",
-                    ty.shape,
-                    u32::MAX
-                ),
-            ));
-        }
+        outputs.iter().try_for_each(|ty| self.check_elements(op.name(), "the result", ty))?;
         let outputs = self.add_results(&self.scope.clone(), &op, outputs, self.nodes.len());
         self.nodes.push(Node {
             op,
@@ -391,6 +369,16 @@ impl Graph {
     /// An [`Error::Shape`] of an op in the current scope.
     pub(crate) fn shape_error(&self, op: &str, problem: String) -> Error {
         Error::Shape { op: op.to_owned(), scope: self.scope.to_string(), problem }
+    }
+
+    /// Fails unless a value's elements can be counted by kernels, and there are any.
+    fn check_elements(&self, op: &str, what: &str, ty: &TensorType) -> Result<()> {
+        let problem = match narrow("elements", ty.len()) {
+            Ok(1..) => return Ok(()),
+            Ok(0) => "every size, the batch included, must be at least 1".to_owned(),
+            Err(problem) => problem,
+        };
+        Err(self.shape_error(op, format!("{what} has shape {:?}; {problem}", ty.shape)))
     }
 
     /// Values for what a node makes, which is or will be in this place.

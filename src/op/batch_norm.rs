@@ -1,7 +1,7 @@
 //! Batch norm in training and evaluation.
 
 use super::epilogue::{Epilogue, expect_residual};
-use super::{Operation, expect_shape, floats, planes, same_shape};
+use super::{Operation, expect_shape, floats, planes, same_shape, word};
 use crate::graph::Gradient;
 use crate::kernel::{self, BatchNorm as Params, Kernel};
 use crate::plan::{Family, Grid, Lowering, StorageId, Target};
@@ -83,12 +83,12 @@ fn params(node: &Lowering, eps: f32, epilogue: Epilogue) -> Params {
     let images_per_slice = images.max(batch.div_ceil(MOST_SLICES)).min(batch);
     let columns = if is_quads(pixels) { pixels / 4 } else { pixels };
     Params {
-        batch: batch as u32,
-        channels: channels as u32,
-        pixels: pixels as u32,
-        slices: batch.div_ceil(images_per_slice) as u32,
-        images_per_slice: images_per_slice as u32,
-        width: columns.next_power_of_two().min(lanes_of_a_slice(node.target())) as u32,
+        batch: word(batch),
+        channels: word(channels),
+        pixels: word(pixels),
+        slices: word(batch.div_ceil(images_per_slice)),
+        images_per_slice: word(images_per_slice),
+        width: word(columns.next_power_of_two().min(lanes_of_a_slice(node.target()))),
         eps,
         epilogue: epilogue as u32,
         fixed: 0,

@@ -8,7 +8,7 @@ mod winograd;
 
 use super::epilogue::{Epilogue, expect_residual};
 use super::window::output_size;
-use super::{ChannelSum, Footprint, Operation, expect_shape, floats, picture};
+use super::{ChannelSum, Footprint, Operation, expect_shape, floats, narrow, picture};
 use crate::graph::Gradient;
 use crate::kernel::{self, Conv as Geometry, ConvGemm, Kernel};
 use crate::plan::choice::{self, CONVOLUTIONS, FEW_CHANNELS, Shape};
@@ -21,7 +21,8 @@ use crate::{Result, TensorType};
 ///
 /// Sums are those of the definition, in another order, except by [`ConvAlgorithm::Winograd`]. Its errors, relative to the largest
 /// result and for operands of one magnitude, stay below 1e-6 with tiles of 2 x 2 and 1e-5 with those of 4 x 4, the
-/// default; for weight gradients, whose sums are over all tiles, below four times that. `Target::winograd` forbids it.
+/// default; for weight gradients, whose sums are over all tiles, below four times that. A NaN or infinity comes out of it at every
+/// pixel of the tiles that look at it, as NaN, and not only where the definition has one. `Target::winograd` forbids it.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Conv2d {
     /// Step of the window.
@@ -86,29 +87,35 @@ impl Conv2d {
         let out = |size, kernel, i: usize| {
             output_size(size, kernel, self.stride[i], self.padding[i], self.dilation[i], false)
         };
-        let [out_h, out_w] = [out(h, kh, 0)?, out(w, kw, 1)?].map(|v| v as u32);
-        let [stride_h, stride_w] = self.stride.map(|v| v as u32);
-        let [padding_h, padding_w] = self.padding.map(|v| v as u32);
-        let [dilation_h, dilation_w] = self.dilation.map(|v| v as u32);
+        let [out_h, out_w] = [out(h, kh, 0)?, out(w, kw, 1)?];
+        let pair = |what, [v, h]: [usize; 2]| Ok::<_, String>([narrow(what, v)?, narrow(what, h)?]);
+        let [padding_h, padding_w] = pair("a padding", self.padding)?;
+        let [dilation_h, dilation_w] = pair("a dilation", self.dilation)?;
+        let [in_h, in_w] = pair("a picture's side", [h, w])?;
+        // A step beyond the picture is as good as one to its end: there are kernels that go through all phases of it.
+        let [stride_h, stride_w] = pair("a stride", self.stride)?;
+        let (stride_h, stride_w) = (stride_h.min(in_h + 2 * padding_h), stride_w.min(in_w + 2 * padding_w));
+        let [kernel_h, kernel_w] = pair("a kernel size", [kh, kw])?;
+        let batch = narrow("a batch", batch)?;
         Ok(Geometry {
-            batch: batch as u32,
-            in_channels: channels as u32,
-            in_h: h as u32,
-            in_w: w as u32,
-            out_channels: outs as u32,
+            batch,
+            in_channels: narrow("channels", channels)?,
+            in_h,
+            in_w,
+            out_channels: narrow("channels", outs)?,
             out_h,
             out_w,
-            kernel_h: kh as u32,
-            kernel_w: kw as u32,
+            kernel_h,
+            kernel_w,
             stride_h,
             stride_w,
             padding_h,
             padding_w,
             dilation_h,
             dilation_w,
-            groups: g as u32,
+            groups: narrow("groups", g)?,
             image_start: 0,
-            images: batch as u32,
+            images: batch,
             row_start: 0,
             rows: out_h,
             accumulate: 0,
@@ -133,7 +140,8 @@ const MAX_SLICES: u32 = 32;
 /// Slices of a weight gradient that may be kept apart before they are added up, when each has `len` elements: `most` if there is
 /// room.
 fn affordable_slices(target: &Target, len: u32, most: u32) -> u32 {
-    (target.scratch_limit() / (4 * len as u64)).clamp(1, most as u64) as u32
+    let slices = target.scratch_limit() / (4 * len as u64);
+    u32::try_from(slices).unwrap_or(most).clamp(1, most)
 }
 
 /// Sizes of the matrix products of a convolution: each group of each picture is one.

@@ -1,6 +1,6 @@
 //! Dropout.
 
-use super::{Operation, floats};
+use super::{Operation, floats, word};
 use crate::graph::Gradient;
 use crate::kernel;
 use crate::plan::{Grid, Lowering};
@@ -50,7 +50,7 @@ impl Operation for Dropout {
     fn lower(&self, node: &mut Lowering<'_, '_>) -> Result<()> {
         let len = node.output_len(0);
         let params =
-            kernel::Dropout { len: len as u32, stream: self.stream, p: self.p, scale: 1.0 / (1.0 - self.p) };
+            kernel::Dropout { len: word(len), stream: self.stream, p: self.p, scale: 1.0 / (1.0 - self.p) };
         let (reads, writes) = ([node.input(0), node.input(1)], [node.output(0)]);
         node.launch(&kernel::DROPOUT, &params, &reads, &writes, Grid::Invocations(len as u64), len as u64)
     }

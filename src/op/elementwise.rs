@@ -3,7 +3,7 @@
 use super::{Operation, expect_shape, floats, same_shape};
 use crate::graph::Gradient;
 use crate::kernel::{self, Elementwise};
-use crate::plan::{Grid, Lowering};
+use crate::plan::{Lowering, StorageId};
 use crate::{Result, TensorType};
 
 /// Sum of two tensors of one shape: the residual connection.
@@ -14,7 +14,7 @@ pub struct Add;
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct Relu;
 
-/// Gradient of [`Relu`] from its output and the upstream gradient; 0 at 0.
+/// Gradient of [`Relu`] from its output and the upstream gradient; 0 at 0, and at NaN the upstream gradient, as PyTorch's.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct ReluGrad;
 
@@ -31,13 +31,8 @@ pub struct Blend {
     pub take: f32,
 }
 
-pub(super) fn params(node: &Lowering) -> Elementwise {
-    Elementwise { len: node.output_len(0) as u32, ..Default::default() }
-}
-
-pub(super) fn grid(node: &Lowering) -> Grid {
-    // Four elements an invocation.
-    Grid::quads(node.output_len(0))
+pub(super) fn params(len: u32) -> Elementwise {
+    Elementwise { len, ..Default::default() }
 }
 
 impl Operation for Add {
@@ -61,7 +56,7 @@ impl Operation for Add {
 
     fn lower(&self, node: &mut Lowering<'_, '_>) -> Result<()> {
         let (reads, writes) = ([node.input(0), node.input(1)], [node.output(0)]);
-        node.launch(&kernel::ADD, &params(node), &reads, &writes, grid(node), node.output_len(0) as u64)
+        node.launch_each(&kernel::ADD, params, &reads, &writes, 1, false)
     }
 }
 
@@ -84,7 +79,7 @@ impl Operation for Relu {
 
     fn lower(&self, node: &mut Lowering<'_, '_>) -> Result<()> {
         let (reads, writes) = ([node.input(0)], [node.output(0)]);
-        node.launch(&kernel::RELU, &params(node), &reads, &writes, grid(node), node.output_len(0) as u64)
+        node.launch_each(&kernel::RELU, params, &reads, &writes, 1, false)
     }
 }
 
@@ -101,7 +96,7 @@ impl Operation for ReluGrad {
 
     fn lower(&self, node: &mut Lowering<'_, '_>) -> Result<()> {
         let (reads, writes) = ([node.input(0), node.input(1)], [node.output(0)]);
-        node.launch(&kernel::RELU_GRAD, &params(node), &reads, &writes, grid(node), node.output_len(0) as u64)
+        node.launch_each(&kernel::RELU_GRAD, params, &reads, &writes, 1, false)
     }
 }
 
@@ -130,8 +125,14 @@ impl Operation for Scale {
 
     fn lower(&self, node: &mut Lowering<'_, '_>) -> Result<()> {
         let (reads, writes) = ([node.input(0), node.input(1)], [node.output(0)]);
-        node.launch(&kernel::SCALE, &params(node), &reads, &writes, grid(node), node.output_len(0) as u64)
+        node.launch_each(&kernel::SCALE, params, &reads, &writes, 1, false)
     }
+}
+
+/// Emits state = keep * state + take * y.
+pub(super) fn blend(node: &mut Lowering, op: &Blend, y: StorageId, state: StorageId) -> Result<()> {
+    let params = |len| Elementwise { alpha: op.keep, beta: op.take, ..params(len) };
+    node.launch_each(&kernel::BLEND, params, &[y], &[state], 2, true)
 }
 
 impl Operation for Blend {
@@ -147,12 +148,7 @@ impl Operation for Blend {
 
     fn lower(&self, node: &mut Lowering<'_, '_>) -> Result<()> {
         let state = node.begin_in_place(0, 0)?;
-        let params = Elementwise { alpha: self.keep, beta: self.take, ..params(node) };
-        let flops = 2 * node.output_len(0) as u64;
-        node.launch(&kernel::BLEND, &params, &[node.input(1)], &[state], grid(node), flops)?;
-        // The state is read and written.
-        node.set_bytes(12 * node.output_len(0) as u64);
-        Ok(())
+        blend(node, self, node.input(1), state)
     }
 
     fn in_place(&self) -> &'static [(usize, usize)] {

@@ -67,12 +67,12 @@ impl Epilogue {
         let len = node.output_len(0);
         let before = node.scratch("before the epilogue", len);
         compute(node, before)?;
-        let (params, grid) = (elementwise::params(node), elementwise::grid(node));
+        let params = elementwise::params;
         match self.residual(node) {
             Some(residual) => {
-                node.launch(&kernel::ADD_RELU, &params, &[before, residual], &[y], grid, 2 * len as u64)
+                node.launch_each(&kernel::ADD_RELU, params, &[before, residual], &[y], 2, false)
             }
-            None => node.launch(&kernel::RELU, &params, &[before], &[y], grid, len as u64),
+            None => node.launch_each(&kernel::RELU, params, &[before], &[y], 1, false),
         }
     }
 }

@@ -1,6 +1,6 @@
 //! Batch norm folded into the convolution before it.
 
-use super::{Operation, expect_shape, floats};
+use super::{Operation, expect_shape, floats, word};
 use crate::kernel::{self, FoldBatchNorm as Params};
 use crate::plan::{Grid, Lowering};
 use crate::{Result, TensorType};
@@ -37,8 +37,8 @@ impl Operation for FoldBatchNorm {
         let (weights, channels) = (node.output_len(0), node.output_len(1));
         let has_bias = node.inputs() == 6;
         let params = Params {
-            len: weights as u32,
-            per_channel: (weights / channels) as u32,
+            len: word(weights),
+            per_channel: word(weights / channels),
             eps: self.eps,
             has_bias: has_bias as u32,
         };

@@ -1,6 +1,6 @@
 //! Local response normalisation.
 
-use super::{Operation, floats, planes, same_shape};
+use super::{Operation, floats, narrow, planes, same_shape, word};
 use crate::graph::Gradient;
 use crate::kernel;
 use crate::plan::{Grid, Lowering};
@@ -38,10 +38,10 @@ impl LocalResponseNorm {
     fn params(&self, shape: &[usize]) -> kernel::LocalResponseNorm {
         let [batch, channels, pixels] = planes(shape);
         kernel::LocalResponseNorm {
-            len: (batch * channels * pixels) as u32,
-            channels: channels as u32,
-            pixels: pixels as u32,
-            size: self.size as u32,
+            len: word(batch * channels * pixels),
+            channels: word(channels),
+            pixels: word(pixels),
+            size: word(self.size),
             alpha: self.alpha / self.size as f32,
             beta: self.beta,
             k: self.k,
@@ -65,6 +65,7 @@ impl Operation for LocalResponseNorm {
                 self.size, self.k
             ));
         }
+        narrow("a size", self.size)?;
         Ok(vec![x.clone(), x.clone()])
     }
 

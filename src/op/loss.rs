@@ -1,7 +1,7 @@
 //! Losses and metrics.
 
 use super::reduce::slice_sum;
-use super::{Operation, expect_shape, floats};
+use super::{Operation, expect_shape, floats, word};
 use crate::graph::Gradient;
 use crate::kernel::{self, Kernel, Loss as Params};
 use crate::plan::{Grid, Lowering};
@@ -56,8 +56,8 @@ fn check_smoothing(e: f32) -> Result<(), String> {
 
 fn params(shape: &[usize]) -> Params {
     Params {
-        rows: shape[0] as u32,
-        classes: shape[1] as u32,
+        rows: word(shape[0]),
+        classes: word(shape[1]),
         scale: 1.0 / shape[0] as f32,
         ..Default::default()
     }
@@ -139,7 +139,7 @@ impl Operation for TopK {
     }
 
     fn lower(&self, node: &mut Lowering<'_, '_>) -> Result<()> {
-        let params = Params { top: self.k as u32, ..params(node.input_shape(0)) };
+        let params = Params { top: word(self.k), ..params(node.input_shape(0)) };
         lower_row_sum(node, &kernel::TOP_K, &params, 1.0)
     }
 }

@@ -1,5 +1,7 @@
 //! Matrix product.
 
+mod pieces;
+
 use super::{ChannelSum, Operation, floats};
 use crate::graph::Gradient;
 use crate::kernel::{self, Kernel, Matmul as Params, MatmulPack, MatmulPanels};
@@ -381,36 +383,6 @@ impl Operation for Matmul {
     }
 
     fn lower(&self, node: &mut Lowering<'_, '_>) -> Result<()> {
-        let (a, b) = (node.input_shape(0), node.input_shape(1));
-        let [batch, m, n, k] = sizes(self, a, b).expect("shapes were checked when the node was made");
-        let strides = |transposed: bool, rows: usize, cols: usize| match transposed {
-            false => (cols as u32, 1),
-            true => (1, rows as u32),
-        };
-        let (a_row, a_col) = strides(self.transpose_a, m, k);
-        let (b_row, b_col) = strides(self.transpose_b, k, n);
-        let has_bias = node.inputs() == 3;
-        let params = Params {
-            m: m as u32,
-            n: n as u32,
-            k: k as u32,
-            reduce: 1,
-            reduce_total: u32::MAX,
-            batches: batch as u32,
-            inner: 1,
-            a_row,
-            a_col,
-            a_outer: (m * k) as u32,
-            b_row,
-            b_col,
-            b_outer: (k * n) as u32,
-            c_row: n as u32,
-            c_outer: (m * n) as u32,
-            bias: has_bias as u32,
-            ..Default::default()
-        };
-        let bias = node.input(if has_bias { 2 } else { 0 });
-        let operands = [node.input(0), node.input(1), bias];
-        launch(node, &params, operands, node.output(0))
+        pieces::lower(self, node)
     }
 }

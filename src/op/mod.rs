@@ -1,5 +1,8 @@
 //! The operations: parameters, shape rule, gradient and lowering of each, one file a family.
 
+// Sizes become 32 bits in `size.rs` alone.
+#![warn(clippy::cast_possible_truncation)]
+
 mod batch_norm;
 mod conv;
 mod dropout;
@@ -13,6 +16,7 @@ mod optimizer;
 mod pool;
 mod reduce;
 mod shape;
+mod size;
 mod softmax;
 mod window;
 
@@ -36,6 +40,7 @@ pub use window::Window;
 
 pub(crate) use conv::kernels as conv_kernels;
 pub(crate) use matmul::kernels as matmul_kernels;
+pub(crate) use size::{LARGEST, narrow, word};
 
 use crate::graph::Gradient;
 use crate::plan::{Lowering, ShapeClass};

@@ -77,11 +77,6 @@ fn infer_step<const N: usize>(inputs: &[&TensorType]) -> Result<Vec<TensorType>,
     Ok(vec![inputs[0].clone(); N - 2])
 }
 
-/// Bytes of the schedule, an input of few numbers.
-fn schedule_bytes(node: &Lowering<'_, '_>, input: usize) -> u64 {
-    4 * node.input_shape(input).iter().product::<usize>() as u64
-}
-
 impl Operation for Sgd {
     fn name(&self) -> &'static str {
         "sgd"
@@ -93,18 +88,15 @@ impl Operation for Sgd {
 
     fn lower(&self, node: &mut Lowering<'_, '_>) -> Result<()> {
         let writes = [node.begin_in_place(0, 0)?, node.begin_in_place(1, 2)?];
-        let len = node.output_len(0);
-        let params = kernel::Sgd {
-            len: len as u32,
+        let params = |len| kernel::Sgd {
+            len,
             lr_scale: self.lr_scale,
             momentum: self.momentum,
             weight_decay: self.weight_decay,
             nesterov: self.nesterov as u32,
         };
         let reads = [node.input(1), node.input(3)];
-        node.launch(&kernel::SGD, &params, &reads, &writes, Grid::quads(len), 8 * len as u64)?;
-        node.set_bytes(20 * len as u64 + schedule_bytes(node, 3));
-        Ok(())
+        node.launch_each(&kernel::SGD, params, &reads, &writes, 8, true)
     }
 
     fn in_place(&self) -> &'static [(usize, usize)] {
@@ -123,9 +115,8 @@ impl Operation for Adam {
 
     fn lower(&self, node: &mut Lowering<'_, '_>) -> Result<()> {
         let writes = [node.begin_in_place(0, 0)?, node.begin_in_place(1, 2)?, node.begin_in_place(2, 3)?];
-        let len = node.output_len(0);
-        let params = kernel::Adam {
-            len: len as u32,
+        let params = |len| kernel::Adam {
+            len,
             lr_scale: self.lr_scale,
             beta1: self.beta1,
             beta2: self.beta2,
@@ -134,9 +125,7 @@ impl Operation for Adam {
             decoupled: self.decoupled as u32,
         };
         let reads = [node.input(1), node.input(4)];
-        node.launch(&kernel::ADAM, &params, &reads, &writes, Grid::quads(len), 16 * len as u64)?;
-        node.set_bytes(28 * len as u64 + schedule_bytes(node, 4));
-        Ok(())
+        node.launch_each(&kernel::ADAM, params, &reads, &writes, 16, true)
     }
 
     fn in_place(&self) -> &'static [(usize, usize)] {

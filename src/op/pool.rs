@@ -1,6 +1,6 @@
 //! Max and average pooling, sliding and adaptive (global pooling is adaptive to 1 x 1).
 
-use super::{Footprint, Op, Operation, Window, expect_shape, floats, picture};
+use super::{Footprint, Op, Operation, Window, expect_shape, floats, picture, word};
 use crate::graph::Gradient;
 use crate::kernel::{self, Kernel, Pool};
 use crate::plan::{Grid, Lowering};
@@ -129,31 +129,34 @@ const LONGEST: usize = 1 << 22;
 fn pooled_shape(window: &Window, x: &TensorType) -> Result<Vec<usize>, String> {
     let [n, c, h, w] = picture("an input", x)?;
     let [oh, ow] = window.output_size([h, w])?;
-    if let Some(size) = [h, w, oh, ow].into_iter().find(|size| *size > LONGEST) {
-        return Err(format!("expected pictures of at most {LONGEST} pixels a side, found {size}"));
+    let ([kh, kw], _, [ph, pw]) = window.sliding();
+    if let Some(size) = [h, w, oh, ow, kh, kw, ph, pw].into_iter().find(|size| *size > LONGEST) {
+        return Err(format!(
+            "expected pictures and windows of at most {LONGEST} pixels a side, found {size}"
+        ));
     }
     Ok(vec![n, c, oh, ow])
 }
 
 fn params(window: &Window, input: &[usize], output: &[usize]) -> Pool {
-    let size = |shape: &[usize], axis: usize| shape[axis] as u32;
-    let mut params = Pool {
-        planes: size(input, 0) * size(input, 1),
-        in_h: size(input, 2),
-        in_w: size(input, 3),
-        out_h: size(output, 2),
-        out_w: size(output, 3),
-        ..Default::default()
-    };
-    match *window {
-        Window::Adaptive { .. } => params.adaptive = 1,
-        Window::Sliding { kernel_size, stride, padding, .. } => {
-            [params.kernel_h, params.kernel_w] = kernel_size.map(|v| v as u32);
-            [params.stride_h, params.stride_w] = stride.map(|v| v as u32);
-            [params.padding_h, params.padding_w] = padding.map(|v| v as u32);
-        }
+    let (kernel_size, stride, padding) = window.sliding();
+    let ([kernel_h, kernel_w], [stride_h, stride_w]) = (kernel_size.map(word), stride.map(word));
+    let [padding_h, padding_w] = padding.map(word);
+    Pool {
+        planes: word(input[0] * input[1]),
+        in_h: word(input[2]),
+        in_w: word(input[3]),
+        out_h: word(output[2]),
+        out_w: word(output[3]),
+        kernel_h,
+        kernel_w,
+        stride_h,
+        stride_w,
+        padding_h,
+        padding_w,
+        adaptive: matches!(window, Window::Adaptive { .. }) as u32,
+        count_include_pad: 0,
     }
-    params
 }
 
 /// Additions (or comparisons) of a pooling: each window's pixels, padding included.
@@ -227,7 +230,9 @@ impl Operation for MaxPoolGrad {
                 grad_output.shape, index.shape
             ));
         }
-        Ok(vec![TensorType::f32(self.input_shape.clone())])
+        let input = TensorType::f32(self.input_shape.clone());
+        expect_shape("a gradient", grad_output, &pooled_shape(&self.window, &input)?)?;
+        Ok(vec![input])
     }
 
     fn lower(&self, node: &mut Lowering<'_, '_>) -> Result<()> {

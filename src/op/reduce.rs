@@ -1,6 +1,6 @@
 //! Sums.
 
-use super::{Operation, floats, planes};
+use super::{Operation, floats, planes, word};
 use crate::graph::Gradient;
 use crate::kernel::{self, ChannelSum as Params, SliceSum};
 use crate::plan::{Family, Grid, Lowering, StorageId};
@@ -37,7 +37,7 @@ pub(super) fn slice_sum(
     scale: f32,
     accumulate: bool,
 ) -> Result<()> {
-    let params = SliceSum { len: len as u32, slices: slices as u32, scale, accumulate: accumulate as u32 };
+    let params = SliceSum { len: word(len), slices: word(slices), scale, accumulate: accumulate as u32 };
     let quads = (len / 4) as u64;
     let (kernel, invocations) = match len.is_multiple_of(4) {
         true if node.target().family == Family::Gpu && slices >= MANY_SLICES => {
@@ -49,28 +49,14 @@ pub(super) fn slice_sum(
     node.launch(kernel, &params, &[x], &[out], Grid::Invocations(invocations), (slices * len) as u64)
 }
 
-/// Emits a channel sum in two passes: slices of pictures, then the sum of the slices.
-fn channel_sum(
-    node: &mut Lowering,
-    len: usize,
-    [batch, channels, pixels]: [usize; 3],
-    images_per_slice: usize,
-    square: bool,
-) -> Result<()> {
-    let slices = batch.div_ceil(images_per_slice);
-    let partial = node.scratch("partial sums", slices * channels);
-    let params = Params {
-        len: len as u32,
-        batch: batch as u32,
-        channels: channels as u32,
-        pixels: pixels as u32,
-        images_per_slice: images_per_slice as u32,
-        square: square as u32,
-    };
-    let grid = Grid::Workgroups((slices * channels) as u64);
-    let input = node.input(0);
-    node.launch(&kernel::CHANNEL_SUM, &params, &[input], &[partial], grid, len as u64)?;
-    slice_sum(node, partial, node.output(0), [slices, channels], 1.0, false)
+/// Emits a channel sum of x in two passes: slices of pictures, then the sum of the slices, added to the result if `accumulate`.
+fn channel_sum(node: &mut Lowering, x: StorageId, p: &Params, accumulate: bool) -> Result<()> {
+    let slices = p.batch.div_ceil(p.images_per_slice) as usize;
+    let sums = slices * p.channels as usize;
+    let partial = node.scratch("partial sums", sums);
+    let grid = Grid::Workgroups(sums as u64);
+    node.launch(&kernel::CHANNEL_SUM, p, &[x], &[partial], grid, p.len.into())?;
+    slice_sum(node, partial, node.output(0), [slices, p.channels as usize], 1.0, accumulate)
 }
 
 impl Operation for ChannelSum {
@@ -92,7 +78,11 @@ impl Operation for ChannelSum {
         if let [batch @ ..=MAX_ROWS, channels, 1] = sizes {
             return slice_sum(node, node.input(0), node.output(0), [batch, channels], 1.0, false);
         }
-        channel_sum(node, shape.iter().product(), sizes, images_per_slice(sizes[0], sizes[2]), false)
+        let [batch, channels, pixels] = sizes.map(word);
+        let images_per_slice = word(images_per_slice(sizes[0], sizes[2]));
+        let len = word(shape.iter().product());
+        let params = Params { len, batch, channels, pixels, images_per_slice, square: 0 };
+        channel_sum(node, node.input(0), &params, false)
     }
 }
 
@@ -112,8 +102,21 @@ impl Operation for SumSquares {
 
     fn lower(&self, node: &mut Lowering<'_, '_>) -> Result<()> {
         let len: usize = node.input_shape(0).iter().product();
-        // A flat array as pictures of one channel; the last one may be short.
-        let pictures = len.div_ceil(ELEMENTS_PER_SLICE);
-        channel_sum(node, len, [pictures, 1, ELEMENTS_PER_SLICE], 1, true)
+        let most = node.most_elements();
+        for start in (0..len).step_by(most) {
+            let (x, _) = node.part(node.input(0), start..len.min(start + most));
+            let len = most.min(len - start);
+            // A flat array as pictures of one channel; the last one may be short.
+            let params = Params {
+                len: word(len),
+                batch: word(len.div_ceil(ELEMENTS_PER_SLICE)),
+                channels: 1,
+                pixels: word(ELEMENTS_PER_SLICE),
+                images_per_slice: 1,
+                square: 1,
+            };
+            channel_sum(node, x, &params, start > 0)?;
+        }
+        Ok(())
     }
 }

@@ -1,6 +1,6 @@
 //! Operations that move numbers without changing them.
 
-use super::{Footprint, Operation, floats, planes};
+use super::{Footprint, Operation, floats, narrow, planes, word};
 use crate::graph::Gradient;
 use crate::kernel::{self, ChannelCopy};
 use crate::plan::{Grid, Lowering};
@@ -117,12 +117,12 @@ impl Operation for Concat {
         for i in 0..node.inputs() {
             let width = node.input_shape(i)[1] * pixels;
             let params = ChannelCopy {
-                len: (outer * width) as u32,
-                width: width as u32,
-                src_stride: width as u32,
+                len: word(outer * width),
+                width: word(width),
+                src_stride: word(width),
                 src_offset: 0,
-                dst_stride: (channels * pixels) as u32,
-                dst_offset: start as u32,
+                dst_stride: word(channels * pixels),
+                dst_offset: word(start),
             };
             copy_channels(node, &params, i)?;
             start += width;
@@ -139,11 +139,10 @@ impl Operation for ChannelSlice {
     fn infer(&self, inputs: &[&TensorType]) -> Result<Vec<TensorType>, String> {
         let [x] = floats(inputs)?;
         let mut shape = x.shape.clone();
-        if shape.len() < 2 || self.start + self.channels > shape[1] {
-            return Err(format!(
-                "expected at least {} channels, found {shape:?}",
-                self.start + self.channels
-            ));
+        let end =
+            u64::from(narrow("a first channel", self.start)?) + u64::from(narrow("channels", self.channels)?);
+        if shape.len() < 2 || end > shape[1] as u64 {
+            return Err(format!("expected at least {end} channels, found {shape:?}"));
         }
         shape[1] = self.channels;
         Ok(vec![TensorType::f32(shape)])
@@ -161,11 +160,11 @@ impl Operation for ChannelSlice {
         let [outer, channels, pixels] = planes(node.input_shape(0));
         let width = self.channels * pixels;
         let params = ChannelCopy {
-            len: (outer * width) as u32,
-            width: width as u32,
-            src_stride: (channels * pixels) as u32,
-            src_offset: (self.start * pixels) as u32,
-            dst_stride: width as u32,
+            len: word(outer * width),
+            width: word(width),
+            src_stride: word(channels * pixels),
+            src_offset: word(self.start * pixels),
+            dst_stride: word(width),
             dst_offset: 0,
         };
         copy_channels(node, &params, 0)
@@ -183,7 +182,10 @@ impl Operation for ChannelPad {
         if shape.len() < 2 {
             return Err(format!("expected an input of shape [batch, channels, ...], found {shape:?}"));
         }
-        shape[1] += self.before + self.after;
+        for channels in [self.before, self.after] {
+            narrow("channels of zeros", channels)?;
+            shape[1] = narrow("channels", shape[1] + channels)? as usize;
+        }
         Ok(vec![TensorType::f32(shape)])
     }
 
@@ -196,18 +198,18 @@ impl Operation for ChannelPad {
 
     fn lower(&self, node: &mut Lowering<'_, '_>) -> Result<()> {
         let [_, channels, pixels] = planes(node.input_shape(0));
-        let len = node.output_len(0) as u64;
+        let len = node.output_len(0);
         let width = channels * pixels;
         let params = ChannelCopy {
-            len: len as u32,
-            width: width as u32,
-            src_stride: width as u32,
+            len: word(len),
+            width: word(width),
+            src_stride: word(width),
             src_offset: 0,
-            dst_stride: (width + (self.before + self.after) * pixels) as u32,
-            dst_offset: (self.before * pixels) as u32,
+            dst_stride: word(width + (self.before + self.after) * pixels),
+            dst_offset: word(self.before * pixels),
         };
         let (reads, writes) = ([node.input(0)], [node.output(0)]);
-        node.launch(&kernel::CHANNEL_PAD, &params, &reads, &writes, Grid::Invocations(len), 0)
+        node.launch(&kernel::CHANNEL_PAD, &params, &reads, &writes, Grid::Invocations(len as u64), 0)
     }
 }
 

@@ -1,6 +1,6 @@
 //! Softmax and log-softmax.
 
-use super::{Operation, floats, same_shape};
+use super::{Operation, floats, same_shape, word};
 use crate::graph::Gradient;
 use crate::kernel::{self, Kernel, Softmax as Params};
 use crate::plan::{Grid, Lowering};
@@ -63,9 +63,9 @@ fn infer_grad(inputs: &[&TensorType]) -> Result<Vec<TensorType>, String> {
 fn lower(node: &mut Lowering, kernel: &'static Kernel, dim: usize) -> Result<()> {
     let shape = node.output_shape(0);
     let params = Params {
-        outer: shape[..dim].iter().product::<usize>() as u32,
-        classes: shape[dim] as u32,
-        inner: shape[dim + 1..].iter().product::<usize>() as u32,
+        outer: word(shape[..dim].iter().product()),
+        classes: word(shape[dim]),
+        inner: word(shape[dim + 1..].iter().product()),
     };
     let reads: Vec<_> = (0..kernel.reads).map(|i| node.input(i)).collect();
     let writes = [node.output(0)];

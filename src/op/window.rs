@@ -1,6 +1,6 @@
 //! The one place where output sizes are computed.
 
-use super::Footprint;
+use super::{Footprint, LARGEST, narrow};
 
 /// Where a sliding or adaptive window goes along both axes.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -44,6 +44,14 @@ impl Window {
         }
     }
 
+    /// Kernel size, stride and padding; zeros where windows are adaptive.
+    pub(super) fn sliding(&self) -> ([usize; 2], [usize; 2], [usize; 2]) {
+        match *self {
+            Window::Sliding { kernel_size, stride, padding, .. } => (kernel_size, stride, padding),
+            Window::Adaptive { .. } => Default::default(),
+        }
+    }
+
     /// Number of windows down and right on a picture of this size, or why there are none.
     pub(super) fn output_size(&self, picture: [usize; 2]) -> Result<[usize; 2], String> {
         match *self {
@@ -51,16 +59,25 @@ impl Window {
                 if output_size.contains(&0) {
                     return Err(format!("expected an output size of at least 1, found {output_size:?}"));
                 }
+                // Kernels divide multiples of the picture's side by the number of windows, and the other way round.
+                for (outs, side) in output_size.into_iter().zip(picture) {
+                    let largest = (outs as u128 + 1) * (side as u128 + 1);
+                    if largest > u128::from(u32::MAX) {
+                        return Err(format!(
+                            "expected an output size whose product with the picture's side is below 2^32, found {outs} and {side}"
+                        ));
+                    }
+                }
                 Ok(output_size)
             }
             Window::Sliding { kernel_size, stride, padding, ceil_mode } => {
-                if padding[0] * 2 > kernel_size[0] || padding[1] * 2 > kernel_size[1] {
+                if padding[0] > kernel_size[0] / 2 || padding[1] > kernel_size[1] / 2 {
                     return Err(format!(
                         "expected a padding of at most half the kernel {kernel_size:?}, found {padding:?}"
                     ));
                 }
                 let axis = |i| output_size(picture[i], kernel_size[i], stride[i], padding[i], 1, ceil_mode);
-                Ok([axis(0)?, axis(1)?])
+                Ok([axis(0)? as usize, axis(1)? as usize])
             }
         }
     }
@@ -76,13 +93,23 @@ pub(super) fn output_size(
     padding: usize,
     dilation: usize,
     ceil_mode: bool,
-) -> Result<usize, String> {
+) -> Result<u32, String> {
     if kernel == 0 || stride == 0 || dilation == 0 {
         return Err(format!(
             "expected kernel size, stride and dilation of at least 1, found {kernel}, {stride} and {dilation}"
         ));
     }
+    let wide = |what, size| narrow(what, size).map(u64::from);
+    let (size, padding) = (wide("a picture's side", size)?, wide("a padding", padding)?);
+    let (kernel, dilation) = (wide("a kernel size", kernel)?, wide("a dilation", dilation)?);
+    let stride = wide("a stride", stride)?;
     let padded = size + 2 * padding;
+    // Kernels count pixels from the padding on.
+    if padded > LARGEST as u64 {
+        return Err(format!(
+            "expected a picture of at most {LARGEST} pixels a side with its padding, found {padded}"
+        ));
+    }
     let extent = dilation * (kernel - 1) + 1;
     let Some(room) = padded.checked_sub(extent) else {
         return Err(format!(
@@ -91,7 +118,7 @@ pub(super) fn output_size(
     };
     let windows = if ceil_mode { room.div_ceil(stride) } else { room / stride } + 1;
     let beyond = ceil_mode && (windows - 1) * stride >= size + padding;
-    Ok(windows - beyond as usize)
+    Ok(u32::try_from(windows - u64::from(beyond)).expect("no more than the picture has pixels"))
 }
 
 #[cfg(test)]

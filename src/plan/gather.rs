@@ -2,8 +2,10 @@
 //! memory, their gradients in another, and so on. An optimiser's step is then one launch for all small parameters.
 
 use super::lower::Grid;
+use super::pieces::ALIGNMENT;
 use super::{Group, Launch, Place, Storage, StorageId, Target, locate};
 use crate::kernel::{self, Kernel};
+use crate::op::word;
 use std::collections::HashMap;
 
 /// Kernels whose results at one index depend on nothing but the operands there, whose first parameter is the number
@@ -14,9 +16,6 @@ static KERNELS: [(&Kernel, &[usize]); 4] =
 /// Bytes of the largest operand that is worth it. What is larger keeps a device busy by itself, and would need its
 /// memory for as long as all others together.
 const MOST: u64 = 1 << 20;
-
-/// Every part starts at a multiple of this: no adapter may ask for more (WebGPU's `minStorageBufferOffsetAlignment`).
-const ALIGNMENT: u64 = 256;
 
 /// Joins launches of each group that differ only in what they work on.
 pub(super) fn gather(
@@ -76,7 +75,7 @@ enum Range {
 impl Gather<'_> {
     /// The launches of a run, those that can be joined as one.
     fn join(&mut self, run: &[Launch], shared: &[usize]) -> Vec<Launch> {
-        let limit = self.target.max_binding.min(self.target.max_buffer);
+        let limit = self.target.binding_limit();
         let (mut joined, mut classes): (Vec<Launch>, Vec<Vec<&Launch>>) = (vec![], vec![]);
         for launch in run {
             let fits = |class: &&mut Vec<&Launch>| {
@@ -126,7 +125,7 @@ impl Gather<'_> {
             Range::New => self.lay(parts, &starts, bytes),
         });
         let mut launch = Launch { workgroups, ..(*last).clone() };
-        launch.params[0] = (bytes / 4) as u32;
+        launch.params[0] = word(bytes as usize / 4);
         own_reads.iter().for_each(|i| launch.reads[*i] = laid.next().expect("one range a kind"));
         launch.writes = laid.collect();
         launch.flops = class.iter().map(|l| l.flops).sum();

@@ -1,12 +1,14 @@
 //! From a graph to launches: values get storages, ops emit launches, launches form groups.
 
+use super::asked::Asked;
 use super::{
     Group, Launch, PersistentPort, Place, Plan, Port, Storage, StorageId, Target, gather, least, memory,
 };
 use crate::graph::{Graph, Node, Phase, Role, ValueId};
 use crate::kernel::{self, Elementwise, Kernel, Params};
-use crate::op::Operation;
+use crate::op::{Operation, word};
 use crate::{Error, Result};
+use std::collections::HashMap;
 use std::sync::Arc;
 
 pub(super) fn lower(graph: &Graph, target: &Target) -> Result<Plan> {
@@ -18,34 +20,40 @@ pub(super) fn lower(graph: &Graph, target: &Target) -> Result<Plan> {
         launches: Vec::new(),
         groups: Vec::new(),
         nodes: Vec::new(),
+        parts: HashMap::new(),
     };
     builder.place_given_values(graph);
+    let mut asked = Asked::new(target);
     for (index, node) in graph.nodes().iter().enumerate().filter(|(i, _)| live[*i]) {
         builder.place_outputs(graph, &live, index)?;
         let start = builder.launches.len();
         let tuned = node.shape_class(graph).and_then(|class| target.tuned_for(&class));
         let target = tuned.as_ref().unwrap_or(target);
         node.op.lower(&mut Lowering { builder: &mut builder, graph, node, target })?;
+        asked.see(&node.op, &builder.launches[start..]);
         if builder.close_group(&node.scope, node.phase, graph.shape(node.outputs[0]), start) {
             builder.add_node(index, node.op.fused());
         }
     }
+    asked.check()?;
     builder.write_back_updates(graph)?;
     builder.finish(graph)
 }
 
-struct Builder<'a> {
-    target: &'a Target,
-    storages: Vec<Storage>,
+pub(super) struct Builder<'a> {
+    pub(super) target: &'a Target,
+    pub(super) storages: Vec<Storage>,
     of_value: Vec<Option<StorageId>>,
-    launches: Vec<Launch>,
+    pub(super) launches: Vec<Launch>,
     groups: Vec<Group>,
     /// Indices of each group's nodes; none for the copies at the end.
     nodes: Vec<Vec<usize>>,
+    /// Parts of storages by the storage, and where in it they start and how long they are, in bytes.
+    pub(super) parts: HashMap<(StorageId, u64, u64), StorageId>,
 }
 
 impl Builder<'_> {
-    fn storage(&mut self, label: String, bytes: u64, place: Place) -> StorageId {
+    pub(super) fn storage(&mut self, label: String, bytes: u64, place: Place) -> StorageId {
         self.storages.push(Storage { label, bytes, place });
         StorageId(self.storages.len() as u32 - 1)
     }
@@ -103,8 +111,7 @@ impl Builder<'_> {
                     "can only be updated to a computed value, of which a view is none; apply an op to it first",
                 ));
             }
-            let launch = copy(self, from, to, graph.value(*state).ty.len())?;
-            self.launches.push(launch);
+            copy(self, from, to)?;
         }
         self.close_group(&"".into(), Phase::Update, &[], start);
         Ok(())
@@ -218,14 +225,20 @@ fn unread_state(graph: &Graph, live: &[bool], output: ValueId) -> Option<ValueId
 }
 
 fn check_limits(plan: &Plan, target: &Target) -> Result<()> {
-    let limit = target.max_binding.min(target.max_buffer);
-    if let Some(s) = plan.storages.iter().find(|s| s.span() > limit) {
-        return Err(Error::TooLarge(format!(
-            "{} takes {}, but a buffer can have at most {} here; use a smaller batch or smaller pictures",
-            s.label,
-            mib(s.bytes),
-            mib(limit)
-        )));
+    // What is larger than a binding is bound in parts where its operation can do so.
+    let bound =
+        plan.launches.iter().flat_map(Launch::storages).map(|id| (id, "binding", target.binding_limit()));
+    let buffers = (0..plan.storages.len()).map(|i| (StorageId(word(i)), "buffer", target.max_buffer));
+    for (id, what, limit) in bound.chain(buffers) {
+        let storage = &plan.storages[id.index()];
+        if storage.span() > limit {
+            return Err(Error::TooLarge(format!(
+                "{} takes {}, but a {what} can have at most {} here; use a smaller batch or smaller pictures",
+                storage.label,
+                mib(storage.bytes),
+                mib(limit)
+            )));
+        }
     }
     if let Some(memory) = target.memory.filter(|m| plan.peak_bytes() > *m) {
         return Err(Error::TooLarge(format!(
@@ -241,9 +254,9 @@ fn mib(bytes: u64) -> String {
     format!("{:.1} MiB", bytes as f64 / (1 << 20) as f64)
 }
 
-fn copy(builder: &Builder, from: StorageId, to: StorageId, len: usize) -> Result<Launch> {
-    let params = Elementwise { len: len as u32, ..Default::default() };
-    launch(builder, &kernel::COPY, &params, &[from], &[to], Grid::quads(len))
+fn copy(builder: &mut Builder, from: StorageId, to: StorageId) -> Result<()> {
+    let params = |len| Elementwise { len, ..Default::default() };
+    builder.launch_each(&kernel::COPY, params, &[from], &[to], 0, false)
 }
 
 /// How much work a launch is.
@@ -272,7 +285,7 @@ impl Grid {
     }
 }
 
-fn launch<P: Params>(
+pub(super) fn launch<P: Params>(
     builder: &Builder,
     kernel: &'static Kernel,
     params: &P,
@@ -318,7 +331,7 @@ fn fold(count: u64, limit: u32) -> Option<[u32; 3]> {
 
 /// What an op's lowering sees: one node, the storages of its values, and a place for launches.
 pub struct Lowering<'a, 'b> {
-    builder: &'a mut Builder<'b>,
+    pub(super) builder: &'a mut Builder<'b>,
     graph: &'a Graph,
     node: &'a Node,
     target: &'a Target,
@@ -371,8 +384,7 @@ impl<'a> Lowering<'a, '_> {
     pub fn begin_in_place(&mut self, o: usize, i: usize) -> Result<StorageId> {
         let (from, to) = (self.input(i), self.output(o));
         if from != to {
-            let launch = copy(self.builder, from, to, self.output_len(o))?;
-            self.builder.launches.push(launch);
+            copy(self.builder, from, to)?;
         }
         Ok(to)
     }

@@ -1,5 +1,6 @@
 //! How it is computed: launches, buffers and command groups. Pure data, made and printed with no device.
 
+mod asked;
 pub mod choice;
 mod cuts;
 mod fuse;
@@ -8,6 +9,7 @@ mod layout;
 mod least;
 mod lower;
 mod memory;
+mod pieces;
 mod recompute;
 mod report;
 mod summary;
@@ -16,6 +18,7 @@ mod tuned;
 
 pub(crate) use layout::Layout;
 pub use lower::{Grid, Lowering};
+pub(crate) use pieces::ALIGNED;
 pub use report::{GroupReport, LaunchReport, MemoryReport, Report, Totals, in_bytes};
 pub use summary::{LayerSummary, Summary};
 pub use target::{ConvAlgorithm, Family, Pass, Target};
@@ -183,8 +186,8 @@ pub struct Plan {
 }
 
 impl Plan {
-    /// Lowers a graph for a target. Fails when something passes the target's limits; nothing has been
-    /// allocated then.
+    /// Lowers a graph for a target. Fails when something passes the target's limits, or when the target asks for a kernel or a
+    /// way by name and nothing that it is for can be computed so; nothing has been allocated then.
     pub fn new(graph: &Graph, target: &Target) -> crate::Result<Self> {
         let mut graph = Cow::Borrowed(graph);
         if target.fuse {

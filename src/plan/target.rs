@@ -25,7 +25,8 @@ pub enum ConvAlgorithm {
     Im2col,
     /// Straight from the definition.
     Direct,
-    /// Without unfolding, by numbers handed from lane to lane, where that applies; else by im2col.
+    /// Without unfolding, by numbers handed from lane to lane, where that applies; else by im2col. As of all ways, it is an
+    /// error of the plan where it applies nowhere.
     Window,
     /// As an implicit matrix product through workgroup memory, where that applies; else by im2col.
     Gemm,
@@ -125,7 +126,7 @@ pub struct Target {
     pub family: Family,
     /// The adapter's vendor, by its PCI number; 0 where there is none.
     pub vendor: u32,
-    /// Largest storage binding, bytes.
+    /// Largest storage binding, bytes. Weights, and what an optimiser keeps of them, may be larger, up to the largest buffer.
     pub max_binding: u64,
     /// Largest buffer, bytes.
     pub max_buffer: u64,
@@ -144,7 +145,7 @@ pub struct Target {
     pub subgroup: u32,
     /// How convolutions are computed.
     pub conv: ConvAlgorithm,
-    /// How single passes of them are, whatever `conv` says.
+    /// How single passes of them are, whatever `conv` says. A way that no layer can take is an error of the plan.
     pub ways: Vec<(Pass, ConvAlgorithm)>,
     /// Whether operations that follow each other may become one.
     pub fuse: bool,
@@ -154,7 +155,8 @@ pub struct Target {
     /// Whether convolutions may be computed by fewer multiplications, whose results are a little farther from the
     /// definition's; see [`crate::op::Conv2d`].
     pub winograd: bool,
-    /// Kernels to take for a pass wherever they can do it. `im2col` stands for columns and a matrix product.
+    /// Kernels to take for a pass wherever they can do it; that they can nowhere is an error of the plan. `im2col` stands for
+    /// columns and a matrix product.
     pub forced: Vec<(Pass, &'static Kernel)>,
     /// Kernels that were measured to be the fastest, taken where `conv` is `Auto` and none is forced.
     pub tuned: Tuned,
@@ -214,8 +216,13 @@ impl Target {
         self.ways.iter().find(|(p, _)| *p == pass).map_or(self.conv, |(_, way)| *way)
     }
 
+    /// Bytes that one binding may have.
+    pub(crate) fn binding_limit(&self) -> u64 {
+        self.max_binding.min(self.max_buffer).min(4 * op::LARGEST as u64)
+    }
+
     /// Bytes that one scratch buffer may take.
     pub(crate) fn scratch_limit(&self) -> u64 {
-        self.scratch.min(self.max_binding).min(self.max_buffer)
+        self.scratch.min(self.binding_limit())
     }
 }

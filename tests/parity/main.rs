@@ -8,8 +8,11 @@ mod arrays;
 mod case;
 mod conv;
 mod limits;
+mod nan;
 mod networks;
 mod pictures;
+mod pieces;
+mod sizes;
 mod winograd;
 
 use case::Case;
@@ -46,6 +49,9 @@ fn main() -> ExitCode {
     });
     suite.add("every_choice_has_a_case", move || every_choice_has_a_case(&cases));
     limits::add(&mut suite);
+    nan::add(&mut suite);
+    pieces::add(&mut suite);
+    sizes::add(&mut suite);
     winograd::add(&mut suite);
     suite.run()
 }

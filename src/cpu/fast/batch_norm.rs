@@ -71,7 +71,7 @@ fn through_relu<'a>(arch: Arch, affine: Affine, dy: &[f32], x: &[f32], passed: &
     let passed = &mut passed[..dy.len()];
     arch.dispatch(|| {
         for ((passed, &dy), &x) in passed.iter_mut().zip(dy).zip(x) {
-            *passed = if affine.of(x) > 0.0 { dy } else { 0.0 };
+            *passed = if affine.of(x) <= 0.0 { 0.0 } else { dy };
         }
     });
     passed
@@ -107,7 +107,7 @@ pub fn grad_input(p: &BatchNorm, io: Io<'_>) {
         let pairs = dy[range.clone()].iter().zip(&x[range]);
         arch.dispatch(|| {
             for (dx, (&dy, &x)) in dx.iter_mut().zip(pairs) {
-                let dy = if !relu || affine.of(x) > 0.0 { dy } else { 0.0 };
+                let dy = if relu && affine.of(x) <= 0.0 { 0.0 } else { dy };
                 *dx = scale * (dy - dy_mean - (x - mean) * slope);
             }
         });

@@ -53,9 +53,15 @@ fn phase_taps(phase: u32, [kernel, stride, dilation, padding]: [u32; 4]) -> (u32
     (first, count, count.wrapping_sub(1).wrapping_sub(nearest))
 }
 
-/// Whether the gradient with respect to the input falls into phases that are correlations.
+/// Phases of a gradient that are worth a launch each.
+const MOST_PHASES: u64 = 256;
+
+/// Whether the gradient with respect to the input falls into phases that are correlations, and few of them.
 pub(super) fn has_phases(g: &Geometry) -> bool {
-    (g.stride_h == 1 || g.dilation_h == 1) && (g.stride_w == 1 || g.dilation_w == 1)
+    let [down, across] = [g.stride_h.min(g.in_h), g.stride_w.min(g.in_w)].map(u64::from);
+    (g.stride_h == 1 || g.dilation_h == 1)
+        && (g.stride_w == 1 || g.dilation_w == 1)
+        && down * across <= MOST_PHASES
 }
 
 /// The gradients with respect to the input, phase by phase: at a stride of 2, the pixels of each of four
@@ -112,12 +118,13 @@ fn phase(g: &Geometry, [phase_h, phase_w]: [u32; 2]) -> ConvGemm {
         w_out: p.w_in,
         w_in: p.w_out,
         w_start: last(first_h, kernel_h, g.stride_h) * g.kernel_w + last(first_w, kernel_w, g.stride_w),
-        w_down: (g.stride_h * g.kernel_w).wrapping_neg(),
-        w_right: g.stride_w.wrapping_neg(),
+        // A single row or column has no next one.
+        w_down: (g.stride_h.min(g.kernel_h) * g.kernel_w).wrapping_neg(),
+        w_right: g.stride_w.min(g.kernel_w).wrapping_neg(),
         y_plane: g.in_h * g.in_w,
         y_start: phase_h * g.in_w + phase_w,
-        y_down: g.stride_h * g.in_w,
-        y_right: g.stride_w,
+        y_down: g.stride_h.min(g.in_h) * g.in_w,
+        y_right: g.stride_w.min(g.in_w),
         has_bias: 0,
         ..p
     }

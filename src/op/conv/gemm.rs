@@ -87,7 +87,7 @@ pub(super) fn grad_weight(node: &mut Lowering, g: &Geometry) -> Result<()> {
         (p.groups * most) as u64,
     );
     let tiles = tiles / most as u64;
-    let slices = (ENOUGH.div_ceil(tiles) as u32).min(most);
+    let slices = u32::try_from(ENOUGH.div_ceil(tiles)).unwrap_or(most).min(most);
     let k_per_slice = pixels.div_ceil(slices).next_multiple_of(WORTHWHILE);
     let slices = pixels.div_ceil(k_per_slice);
 

@@ -2,19 +2,26 @@
 
 use super::super::{matmul, reduce::slice_sum};
 use super::{Geometry, MAX_SLICES, Sizes, affordable_slices, is_pointwise};
-use crate::Result;
 use crate::kernel::{self, Kernel, Matmul};
 use crate::plan::{Grid, Lowering, StorageId, Target};
+use crate::{Error, Result};
 
 /// Parts of the work whose columns fit in a scratch buffer: many pictures, or some rows of one.
-fn chunks(g: &Geometry, target: &Target) -> Vec<Geometry> {
+fn chunks(g: &Geometry, target: &Target) -> Result<Vec<Geometry>> {
     if is_pointwise(g) {
-        return vec![*g];
+        return Ok(vec![*g]);
     }
     let row = Sizes::new(g).lines as u64 * g.out_w as u64 * 4;
+    if row > target.binding_limit() {
+        return Err(Error::TooLarge(format!(
+            "a single row of a convolution's columns takes {row} bytes, but a binding can have at most {} here; use smaller pictures, kernels or fewer channels",
+            target.binding_limit()
+        )));
+    }
     let rows = (target.scratch_limit() / row).max(1);
-    let images = (rows / g.out_h as u64).min(g.batch as u64) as u32;
-    let rows = rows.min(g.out_h as u64) as u32;
+    let within = |count: u64, all: u32| u32::try_from(count).unwrap_or(all).min(all);
+    let images = within(rows / g.out_h as u64, g.batch);
+    let rows = within(rows, g.out_h);
     let mut chunks = Vec::new();
     for image_start in (0..g.batch).step_by(images.max(1) as usize) {
         let images = images.max(1).min(g.batch - image_start);
@@ -28,7 +35,7 @@ fn chunks(g: &Geometry, target: &Target) -> Vec<Geometry> {
             });
         }
     }
-    chunks
+    Ok(chunks)
 }
 
 /// Scratch for the columns of the largest chunk; the first one is.
@@ -74,7 +81,7 @@ fn product(c: &Geometry, m: u32, n: u32, k: u32) -> Matmul {
 /// y = weight * columns, picture by picture.
 pub(super) fn forward(node: &mut Lowering, g: &Geometry, y: StorageId) -> Result<()> {
     let s = Sizes::new(g);
-    let chunks = chunks(g, node.target());
+    let chunks = chunks(g, node.target())?;
     let (x, weight) = (node.input(0), node.input(1));
     let bias = if g.has_bias == 1 { node.input(2) } else { weight };
     let columns = if is_pointwise(g) { x } else { columns(node, &chunks) };
@@ -106,7 +113,7 @@ pub(super) fn forward(node: &mut Lowering, g: &Geometry, y: StorageId) -> Result
 /// columns = weight^T * grad_output, then each pixel gathers from the columns.
 pub(super) fn grad_input(node: &mut Lowering, g: &Geometry) -> Result<()> {
     let s = Sizes::new(g);
-    let chunks = chunks(g, node.target());
+    let chunks = chunks(g, node.target())?;
     let (grad_output, weight, grad_input) = (node.input(0), node.input(1), node.output(0));
     let columns = if is_pointwise(g) { grad_input } else { columns(node, &chunks) };
     for c in &chunks {
@@ -137,7 +144,7 @@ pub(super) fn grad_input(node: &mut Lowering, g: &Geometry) -> Result<()> {
 /// Sum over pictures of grad_output * columns^T: slices of pictures in parallel, then the sum of the slices.
 pub(super) fn grad_weight(node: &mut Lowering, g: &Geometry) -> Result<()> {
     let s = Sizes::new(g);
-    let chunks = chunks(g, node.target());
+    let chunks = chunks(g, node.target())?;
     let (x, grad_output, grad_weight) = (node.input(0), node.input(1), node.output(0));
     let columns = if is_pointwise(g) { x } else { columns(node, &chunks) };
     let len = g.out_channels * s.taps;

@@ -1,0 +1,99 @@
+//! Memory of this machine, as far as this process may have it.
+
+use crate::{Error, Result};
+use std::fs;
+use std::path::Path;
+
+/// Bytes of memory that this process can have at most, where the system tells: the machine's, or the least that the control
+/// groups allow which it is in, as in a container.
+pub(crate) fn most() -> Option<u64> {
+    most_below(Path::new("/"))
+}
+
+fn most_below(root: &Path) -> Option<u64> {
+    machine(root).into_iter().chain(control_groups(root)).min()
+}
+
+fn machine(root: &Path) -> Option<u64> {
+    let text = fs::read_to_string(root.join("proc/meminfo")).ok()?;
+    let line = text.lines().find(|l| l.starts_with("MemTotal:"))?;
+    line.split_whitespace().nth(1)?.parse::<u64>().ok()?.checked_mul(1024)
+}
+
+/// What the process's control group and those around it allow, in both versions of the interface.
+fn control_groups(root: &Path) -> Vec<u64> {
+    let text = fs::read_to_string(root.join("proc/self/cgroup")).unwrap_or_default();
+    let groups = text.lines().filter_map(|line| {
+        let (_, rest) = line.split_once(':')?;
+        let (controllers, path) = rest.split_once(':')?;
+        match controllers {
+            "" => Some(("sys/fs/cgroup", "memory.max", path)),
+            list if list.split(',').any(|c| c == "memory") => {
+                Some(("sys/fs/cgroup/memory", "memory.limit_in_bytes", path))
+            }
+            _ => None,
+        }
+    });
+    let limits = groups.flat_map(|(base, file, path)| {
+        // In a container the path may be one outside of it: what is mounted there is the container's own group.
+        let path = Path::new(path.trim_start_matches('/'));
+        path.ancestors().map(|group| root.join(base).join(group).join(file)).collect::<Vec<_>>()
+    });
+    limits.filter_map(|file| fs::read_to_string(file).ok()?.trim().parse().ok()).collect()
+}
+
+/// So many words of zeros, or an error that says what they would have been for.
+pub(crate) fn zeros(words: u64, what: &str) -> Result<Vec<u32>> {
+    let vector = usize::try_from(words).ok().and_then(|words| bytemuck::try_zeroed_vec(words).ok());
+    vector.ok_or_else(|| {
+        Error::TooLarge(format!(
+            "this process cannot have {:.1} MiB of memory for {what}; use a smaller batch, smaller pictures or a smaller model",
+            words as f64 * 4.0 / (1 << 20) as f64
+        ))
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What is found in a file system of these files.
+    fn found(name: &str, files: &[(&str, &str)]) -> Option<u64> {
+        let root = std::env::temp_dir().join(format!("striate-memory-{}-{name}", std::process::id()));
+        for (path, text) in files {
+            let path = root.join(path);
+            fs::create_dir_all(path.parent().unwrap()).unwrap();
+            fs::write(path, text).unwrap();
+        }
+        let most = most_below(&root);
+        let _ = fs::remove_dir_all(root);
+        most
+    }
+
+    const MACHINE: (&str, &str) = ("proc/meminfo", "MemFree: 7 kB\nMemTotal:  1000 kB\n");
+
+    #[test]
+    fn the_least_of_machine_and_control_groups_counts() {
+        assert_eq!(found("nothing", &[]), None);
+        assert_eq!(found("machine", &[MACHINE]), Some(1_024_000));
+        let v2 = ("proc/self/cgroup", "0::/user/job\n");
+        let (own, around) = ("sys/fs/cgroup/user/job/memory.max", "sys/fs/cgroup/user/memory.max");
+        assert_eq!(found("unlimited", &[MACHINE, v2, (own, "max\n")]), Some(1_024_000));
+        assert_eq!(found("own", &[MACHINE, v2, (own, "5000\n"), (around, "max\n")]), Some(5000));
+        assert_eq!(found("around", &[MACHINE, v2, (own, "max\n"), (around, "4000\n")]), Some(4000));
+        let container = ("sys/fs/cgroup/memory.max", "3000\n");
+        assert_eq!(found("container", &[MACHINE, ("proc/self/cgroup", "0::/\n"), container]), Some(3000));
+        let v1 = ("proc/self/cgroup", "3:cpu,cpuacct:/a\n2:memory:/docker/0123\n");
+        let mounted = ("sys/fs/cgroup/memory/memory.limit_in_bytes", "2000\n");
+        assert_eq!(found("version 1", &[MACHINE, v1, mounted]), Some(2000));
+    }
+
+    #[test]
+    fn memory_that_cannot_be_had_is_an_error_that_names_its_use() {
+        assert_eq!(zeros(3, "slot 0").unwrap(), [0; 3]);
+        for words in [1 << 60, u64::MAX] {
+            let error = zeros(words, "slot 0").unwrap_err().to_string();
+            assert!(error.contains("slot 0") && error.contains("smaller batch"), "{error}");
+        }
+    }
+}

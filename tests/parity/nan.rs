@@ -1,0 +1,121 @@
+//! ReLU's gradient where its input is not a number: the upstream gradient passes, as PyTorch's does, since forward keeps the NaN.
+//! By itself and in each form that joins it with others.
+
+use crate::CPU;
+use crate::REFERENCE;
+use crate::common::{Outcome, Suite, compare, text};
+use striate::graph::{Graph, ValueId};
+use striate::op::*;
+use striate::plan::{Plan, Target};
+use striate::{Device, Session, Tensor};
+
+type Net = fn(&mut Graph, ValueId) -> striate::Result<Vec<ValueId>>;
+
+/// A network up to its ReLU, or what pools that; the shape and numbers of its input; which gradient is looked at, and what it is
+/// for an upstream gradient of 1, 2, 3 and so on.
+struct Row {
+    name: &'static str,
+    net: Net,
+    shape: [usize; 4],
+    x: Vec<f32>,
+    /// 0: the input's; else that of the network's n-th parameter.
+    wrt: usize,
+    want: Vec<f32>,
+}
+
+const NAN: f32 = f32::NAN;
+
+fn rows() -> Vec<Row> {
+    let relu: Net = |g, x| g.apply(Relu, &[x]);
+    let pooled: Net = |g, x| {
+        let y = g.apply(Relu, &[x])?[0];
+        g.apply(MaxPool2d::default(), &[y])
+    };
+    let normed: Net = |g, x| {
+        let channels = g.shape(x)[1];
+        let [weight, bias] = ["weight", "bias"].map(|name| {
+            let ty = striate::TensorType::f32([channels]);
+            g.persistent(
+                name,
+                ty,
+                striate::graph::PersistentKind::Parameter,
+                striate::graph::Init::Constant(1.0),
+            )
+        });
+        let y = g.apply(BatchNorm::default(), &[x, weight?, bias?])?[0];
+        g.apply(Relu, &[y])
+    };
+    vec![
+        Row {
+            name: "relu",
+            net: relu,
+            shape: [1, 1, 1, 5],
+            x: vec![NAN, -1.0, 0.0, 2.0, -NAN],
+            wrt: 0,
+            want: vec![1.0, 0.0, 0.0, 4.0, 5.0],
+        },
+        // A NaN is its window's maximum.
+        Row {
+            name: "relu_before_max_pool",
+            net: pooled,
+            shape: [1, 1, 2, 4],
+            x: vec![1.0, NAN, -1.0, -2.0, 3.0, 4.0, -3.0, -4.0],
+            wrt: 0,
+            want: vec![0.0, 1.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0],
+        },
+        // A channel with a NaN is nothing but NaN after a batch norm: the bias's gradient is the whole sum.
+        Row {
+            name: "batch_norm",
+            net: normed,
+            shape: [1, 2, 1, 4],
+            x: vec![NAN, 1.0, 2.0, 3.0, -9.0, 1.0, 2.0, 3.0],
+            wrt: 2,
+            want: vec![10.0, 21.0],
+        },
+        Row {
+            name: "batch_norm_of_an_odd_size",
+            net: normed,
+            shape: [1, 1, 1, 3],
+            x: vec![NAN, 1.0, 2.0],
+            wrt: 2,
+            want: vec![6.0],
+        },
+    ]
+}
+
+fn agrees(row: &Row, device: &Device, fuse: bool) -> Outcome {
+    let run = || {
+        let mut g = Graph::new();
+        let x = g.input("x", striate::TensorType::f32(row.shape))?;
+        let y = (row.net)(&mut g, x)?[0];
+        let upstream = g.input("upstream", g.value(y).ty.clone())?;
+        let wrt = [&[x], &g.parameters()[..]].concat()[row.wrt];
+        let gradient = g.gradients(&[(y, upstream)], &[wrt])?[0].expect("it depends on this");
+        g.output("gradient", gradient);
+        let len: usize = g.shape(upstream).iter().product();
+        let up: Vec<f32> = (1..=len).map(|i| i as f32).collect();
+        let plan = Plan::new(&g, &Target { fuse, ..device.target().clone() })?;
+        let mut session = Session::new(device, vec![plan])?;
+        session.initialize(1)?;
+        let feed = [("x", bytemuck::cast_slice(&row.x)), ("upstream", bytemuck::cast_slice(&up))];
+        Ok(session.run(0, &feed)?.into_tensors().swap_remove(0))
+    };
+    let got = run().map_err(text)?;
+    let want = Tensor::f32(got.shape(), row.want.clone()).map_err(text)?;
+    compare(&format!("{} on {}, fuse {fuse}", row.name, device.name()), &got, &want, 0.0, 0.0)
+}
+
+pub fn add(suite: &mut Suite) {
+    for row in rows().into_iter().map(std::sync::Arc::new) {
+        for fuse in [false, true] {
+            let name = format!("nan::{}::{}", row.name, if fuse { "joined" } else { "apart" });
+            let own = row.clone();
+            suite.add_gpu(format!("{name}::gpu"), move |gpu| agrees(&own, gpu, fuse));
+            let own = row.clone();
+            suite.add(format!("{name}::cpu"), move || {
+                agrees(&own, &CPU, fuse)?;
+                agrees(&own, &REFERENCE, fuse)
+            });
+        }
+    }
+}
