@@ -336,7 +336,7 @@ fn plans_take_a_tuned_kernel_for_work_of_its_class() {
     assert_eq!(kernels_of(9, &target), [kernels_of(9, &untuned)[0], &kernel::MATMUL_REGISTERS]);
 
     // What is asked for comes first.
-    let forced = Target { forced: vec![(Pass::Forward, &kernel::CONV_GEMM_64X64)], ..target.clone() };
+    let forced = Target { forced: vec![(Pass::Forward, &kernel::CONV_GEMM_3X3_64X64)], ..target.clone() };
     let forced_untuned = Target { tuned: Tuned::default(), ..forced.clone() };
     assert_eq!(kernels_of(8, &forced)[0], kernels_of(8, &forced_untuned)[0]);
     let im2col = Target { conv: ConvAlgorithm::Im2col, ..target.clone() };

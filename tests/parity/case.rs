@@ -198,6 +198,8 @@ impl Case {
                 all
             }
         };
+        // A way that cannot be taken is refused.
+        targets.retain(|(_, target)| !matches!(self.plan(target, backward), Err(Error::Argument { .. })));
         if base.family != Family::Cpu {
             let folded: Vec<_> = targets.iter().filter_map(|t| self.folded(t, backward)).collect();
             // All ways of folding are one piece of code: a few variants are enough.
@@ -231,7 +233,7 @@ impl Case {
             let target = Target { forced: vec![(pass, kernel)], ..target.clone() };
             let used = match self.plan(&target, backward).map(kernels) {
                 Ok(used) => used,
-                Err(Error::TooLarge(_)) => continue,
+                Err(Error::TooLarge(_) | Error::Argument { .. }) => continue,
                 Err(e) => panic!("{} with {} forced: {e}", self.name, kernel.name),
             };
             if used.contains(kernel.name) && !seen.contains(&used) {
