@@ -18,6 +18,7 @@
 // Dispatch: the stats kernels, ceil(channels / 64); the others, a workgroup for each (s, c), s outermost.
 
 // uses batch_norm_sums.wgsl
+// uses relu.wgsl
 
 var<workgroup> moments: array<Moments, {{ threads }}>;
 
@@ -70,8 +71,7 @@ fn batch_norm_apply(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups
         for (var p = own.column; p < own.columns; p += params.width) {
             var value = normalised(x[plane + p], m, scale, shift);
             if (params.epilogue == 2u) { value += residual[plane + p]; }
-            // `max` may drop a NaN; a comparison that is false keeps it.
-            if (params.epilogue > 0u) { value = select(value, {{ value }}(), value <= {{ value }}()); }
+            if (params.epilogue > 0u) { value = rectified(value); }
             y[plane + p] = value;
         }
     }

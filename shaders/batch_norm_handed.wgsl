@@ -7,6 +7,7 @@
 // Needs subgroups of exactly {{ subgroup }} lanes. Dispatch: a subgroup for each (s, c), s outermost.
 
 // uses batch_norm_sums.wgsl
+// uses relu.wgsl
 
 @compute @workgroup_size({{ threads }})
 fn batch_norm_partial_handed(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) groups: vec3u, @builtin(subgroup_id) subgroup: u32, @builtin(subgroup_invocation_id) lane: u32) {

@@ -5,6 +5,8 @@
 struct BatchNorm { batch: u32, channels: u32, pixels: u32, slices: u32, images_per_slice: u32, width: u32, eps: f32, epilogue: u32, fixed: u32 }
 
 {%- set value = 'vec4f' if quads else 'f32' %}
+alias Value = {{ value }};
+alias Bits = {{ 'vec4u' if quads else 'u32' }};
 @group(0) @binding(0) var<uniform> params: BatchNorm;
 @group(0) @binding(1) var<storage, read> x: array<{{ value }}>;
 @group(0) @binding(2) var<storage, read_write> partial_out: array<f32>;
@@ -77,11 +79,6 @@ fn inverse_deviation(c: u32) -> f32 {
 // Forward and backward must agree on which results are above 0, so each computes them in the same words.
 fn normalised(x: {{ value }}, m: f32, scale: f32, shift: f32) -> {{ value }} {
     return fma(x - m, {{ value }}(scale), {{ value }}(shift));
-}
-
-// dy after the ReLU that made max(value, 0): a NaN lets it pass, as forward kept the NaN.
-fn through_relu(dy: {{ value }}, value: {{ value }}) -> {{ value }} {
-    return select(dy, {{ value }}(), value <= {{ value }}());
 }
 
 // Of a lane's share, the sums of dy, and of dy * xhat.

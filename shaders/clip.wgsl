@@ -13,6 +13,7 @@ struct Clip { max_norm: f32 }
 @compute @workgroup_size(1)
 fn clip_coefficient() {
     let factor = params.max_norm / (sqrt(squares[0]) + 1e-6);
-    // `min` may drop a NaN; a comparison that is false keeps it.
-    out[0] = select(factor, 1.0, factor >= 1.0);
+    // A NaN stays: `min` may drop it, and compilers may assume that numbers compare.
+    let is_nan = (bitcast<u32>(factor) & 0x7fffffffu) > 0x7f800000u;
+    out[0] = select(min(factor, 1.0), factor, is_nan);
 }

@@ -5,7 +5,6 @@
 fn finished(value: Value, at: u32) -> Value {
     var result = value;
     if (params.epilogue == 2u) { result += residual[at]; }
-    // `max` may drop a NaN; a comparison that is false keeps it.
-    if (params.epilogue > 0u) { result = select(result, Value(), result <= Value()); }
+    if (params.epilogue > 0u) { result = rectified(result); }
     return result;
 }

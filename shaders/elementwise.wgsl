@@ -11,6 +11,11 @@
 //
 // Dispatch: ceil(len / 1024) workgroups.
 
+// uses relu.wgsl
+
+alias Value = vec4f;
+alias Bits = vec4u;
+
 struct Elementwise { len: u32, alpha: f32, beta: f32 }
 
 @group(0) @binding(0) var<uniform> params: Elementwise;
@@ -35,9 +40,6 @@ fn add(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) groups: vec
     if (i >= (params.len + 3u) / 4u) { return; }
     y2[i] = a[i] + b[i];
 }
-
-// `max` may drop a NaN; a comparison that is false keeps it.
-fn rectified(x: vec4f) -> vec4f { return select(x, vec4f(), x <= vec4f()); }
 
 @compute @workgroup_size(256)
 fn add_relu(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) groups: vec3u, @builtin(local_invocation_index) lane: u32) {
@@ -71,5 +73,5 @@ fn relu(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) groups: ve
 fn relu_grad(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) groups: vec3u, @builtin(local_invocation_index) lane: u32) {
     let i = workgroup_index(group, groups) * 256u + lane;
     if (i >= (params.len + 3u) / 4u) { return; }
-    y2[i] = select(b[i], vec4f(), a[i] <= vec4f());
+    y2[i] = through_relu(b[i], a[i]);
 }

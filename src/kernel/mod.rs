@@ -93,7 +93,7 @@ impl PartialEq for Kernel {
 }
 
 /// Texts put in front of the shaders that use them.
-const PIECES: [(&str, &str); 10] = [
+const PIECES: [(&str, &str); 11] = [
     ("panels.wgsl", include_str!("../../shaders/panels.wgsl")),
     ("batch_norm_sums.wgsl", include_str!("../../shaders/batch_norm_sums.wgsl")),
     ("conv_params.wgsl", include_str!("../../shaders/conv_params.wgsl")),
@@ -103,6 +103,7 @@ const PIECES: [(&str, &str); 10] = [
     ("conv_window_rows.wgsl", include_str!("../../shaders/conv_window_rows.wgsl")),
     ("matmul_params.wgsl", include_str!("../../shaders/matmul_params.wgsl")),
     ("matmul_bias.wgsl", include_str!("../../shaders/matmul_bias.wgsl")),
+    ("relu.wgsl", include_str!("../../shaders/relu.wgsl")),
     ("pool_params.wgsl", include_str!("../../shaders/pool_params.wgsl")),
 ];
 const PRELUDE: &str = include_str!("../../shaders/prelude.wgsl");
