@@ -3,7 +3,6 @@
 mod cli;
 
 use clap::Parser;
-use std::io::Write;
 
 fn main() {
     quiet_loader();
@@ -15,8 +14,7 @@ fn main() {
     let messages = env_logger::Target::Pipe(Box::new(cli::terminal::Messages));
     env_logger::Builder::from_env(filter).target(messages).init();
     let code = cli::run(cli::Cli::parse()).unwrap_or_else(|error| {
-        // Nothing is left to be done where nobody listens.
-        let _ = writeln!(std::io::stderr(), "error: {}", one_line(&error.to_string()));
+        cli::terminal::note(&format!("error: {}", one_line(&error.to_string())));
         1
     });
     std::process::exit(code);

@@ -191,14 +191,36 @@ fn errors_are_one_line_and_exit_code_1() {
 #[test]
 fn usage_errors_exit_with_2() {
     for args in [
-        &["plan", "resnet20"][..],
+        &["plan"][..],
+        &["summary"],
+        &["tune"],
+        &["profile"],
         &["plan", "resnet20", "--input", "3x32x32", "--family", "tpu"],
         &["plan", "resnet20", "--input", "3x32x32", "--batch", "many"],
-        &["plan", "resnet20", "--input", "3x32x32", "--launches", "--json"],
         &["devices", "--nonsense"],
     ] {
         assert_eq!(striate(args).status.code(), Some(2), "{args:?}");
     }
+}
+
+/// All commands on a model take the pictures and classes that it was made for, unless told otherwise.
+#[test]
+fn a_models_name_is_enough() {
+    for (model, input, classes) in [("resnet20", [3, 32, 32], 10), ("googlenet", [3, 224, 224], 1000)] {
+        for command in ["plan", "summary"] {
+            let found = json(&[command, model, "--batch", "2", "--json"]);
+            assert_eq!(
+                found["input"],
+                serde_json::json!([2, input[0], input[1], input[2]]),
+                "{command} {model}"
+            );
+            assert_eq!(found["classes"], classes, "{command} {model}");
+        }
+    }
+    let args = ["profile", "lenet", "--device", "cpu", "--batch", "1", "--steps", "1", "--json"];
+    assert_eq!(json(&args)["input"], serde_json::json!([1, 3, 28, 28]));
+    let args = ["plan", "resnet8", "--json"];
+    assert_eq!(json(&args), json(&[&args[..], &["--launches"]].concat()));
 }
 
 /// Kernels of the launches of one phase.

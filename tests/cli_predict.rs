@@ -117,7 +117,7 @@ fn predict_refuses_in_one_sentence() -> Outcome {
         (&["no/where", "one.png"], &["no/where: is not there"]),
         (&["more", "one.png"], &["more: is a folder without model.safetensors"]),
         (&["one.png", "one.png"], &["one.png: is not a safetensors file"]),
-        (&["run", "empty"], &["empty: is a folder without pictures"]),
+        (&["run", "empty"], &["empty: is a folder without pictures", "1 .txt (empty/readme.txt)"]),
         (&["resnet8", "run"], &["pictures: there are none"]),
         (&["run", "broken.png"], &["none of 1 could be read", "broken.png"]),
         (&["run", "one.png", "--classes", "gone.txt"], &["gone.txt: cannot read"]),
@@ -131,6 +131,22 @@ fn predict_refuses_in_one_sentence() -> Outcome {
     for (args, words) in cases {
         assert_refused(&striate(&place, &[&["predict"], args].concat()), &format!("{args:?}"), words);
     }
+    Ok(())
+}
+
+fn flags_may_stand_between() -> Outcome {
+    let place = trained();
+    let among = |args: &[&str]| {
+        let output = striate(&place, args);
+        assert_eq!((output.status.code(), text(&output.stderr)), (Some(0), String::new()), "{args:?}");
+        text(&output.stdout)
+    };
+    let plain = among(&["predict", "resnet8", "run", "one.png", "more", "--top", "2"]);
+    assert_eq!(plain, among(&["predict", "resnet8", "--top", "2", "run", "--batch", "1", "one.png", "more"]));
+    let plain = among(&["eval", "resnet8", "run", "--batch", "3"]);
+    assert_eq!(plain, among(&["eval", "resnet8", "--batch", "3", "run"]));
+    let plain = among(&["see", "layers", "resnet8", "run"]);
+    assert_eq!(plain, among(&["see", "layers", "resnet8", "--batch", "1", "run"]));
     Ok(())
 }
 
@@ -366,6 +382,7 @@ fn main() -> ExitCode {
     suite.add("a_run_folder_knows_all_it_needs", a_run_folder_knows_all_it_needs);
     suite.add("a_broken_picture_is_named_and_passed_over", a_broken_picture_is_named_and_passed_over);
     suite.add("predict_refuses_in_one_sentence", predict_refuses_in_one_sentence);
+    suite.add("flags_may_stand_between", flags_may_stand_between);
     suite.add("eval_scores_what_training_did", eval_scores_what_training_did);
     suite.add("eval_refuses_in_one_sentence", eval_refuses_in_one_sentence);
     suite.add("partial_loading_says_what_it_left", partial_loading_says_what_it_left);

@@ -4,7 +4,8 @@ use super::choices::Choices;
 use super::json;
 use serde::Serialize;
 use std::path::PathBuf;
-use striate::data::{self, Split};
+use striate::data::Source;
+use striate::models::{self, Model};
 use striate::{Device, Error, Result};
 
 /// What computes, and with which kernels.
@@ -30,6 +31,54 @@ impl DeviceFlags {
     }
 }
 
+/// A network by its name, and what it is made for.
+#[derive(clap::Args)]
+pub struct ModelFlags {
+    /// Network: lenet, alexnet, googlenet, resnet18, resnet50, resnet20, resnet20-a, plain20, ...
+    model: String,
+    /// Pictures it takes, such as 3x32x32 [default: the size it was made for, in colour]
+    #[arg(long, value_name = "CHANNELSxHEIGHTxWIDTH")]
+    input: Option<String>,
+    /// Classes to tell apart [default: 1000, or 10 where it was made for small pictures]
+    #[arg(long)]
+    classes: Option<usize>,
+}
+
+/// Networks for pictures no larger than this are made for data sets such as CIFAR-10.
+const SMALL: usize = 64;
+
+impl ModelFlags {
+    /// The network, and the shape of so many pictures for it.
+    pub fn open(&self, batch: usize) -> Result<(Box<dyn Model>, [usize; 4])> {
+        // Channels and classes change nothing about its size.
+        let [height, width] = models::by_name(&self.model, 3, 10)?.input_size();
+        let classes = self.classes.unwrap_or(if height.max(width) > SMALL { 1000 } else { 10 });
+        let made_for = || format!("3x{height}x{width}");
+        let input = input_shape(batch, &self.input.clone().unwrap_or_else(made_for))?;
+        Ok((models::by_name(&self.model, input[1], classes)?, input))
+    }
+}
+
+/// Batch, channels, height and width, from CHANNELSxHEIGHTxWIDTH.
+pub fn input_shape(batch: usize, text: &str) -> Result<[usize; 4]> {
+    let sizes: Option<Vec<usize>> = text.split('x').map(|size| size.parse().ok()).collect();
+    let sizes = sizes.and_then(|sizes| <[usize; 3]>::try_from(sizes).ok());
+    let [channels, height, width] = sizes.ok_or_else(|| {
+        let expected = "expected CHANNELSxHEIGHTxWIDTH, such as 3x32x32";
+        Error::argument("--input", format!("{expected}, found {text:?}"))
+    })?;
+    let shape = [batch, channels, height, width];
+    let len = shape.iter().try_fold(1, |len: usize, size| len.checked_mul(*size));
+    if len.is_none_or(|len| len > u32::MAX as usize) {
+        let problem = format!(
+            "{batch} pictures of {text} are more than the {} numbers a tensor holds; use a smaller batch or smaller pictures",
+            u32::MAX
+        );
+        return Err(Error::argument("--input", problem));
+    }
+    Ok(shape)
+}
+
 /// The data set.
 #[derive(clap::Args, Clone, Debug, Serialize)]
 pub struct DataFlags {
@@ -43,13 +92,16 @@ pub struct DataFlags {
     /// HEIGHTxWIDTH that pictures of a folder are brought to
     #[arg(long, value_parser = parse_size, value_name = "HxW")]
     image_size: Option<[usize; 2]>,
+    /// Leave out pictures of a folder that cannot be read, and name them
+    #[arg(long)]
+    skip_broken: bool,
 }
 
 impl DataFlags {
-    /// The data set, with pictures of a folder brought to `size` unless a flag says otherwise.
-    pub fn open(&self, size: Option<[usize; 2]>) -> Result<Split> {
-        let folder = size.filter(|_| self.dataset == "folder");
-        data::open(&self.dataset, self.data.as_deref(), self.image_size.or(folder))
+    /// Where the data set comes from.
+    pub fn source(&self) -> Source {
+        let (name, dir) = (self.dataset.clone(), self.data.clone());
+        Source { name, dir, image_size: self.image_size, skip_broken: self.skip_broken }
     }
 }
 

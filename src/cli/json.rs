@@ -2,7 +2,7 @@
 
 use serde::{Serialize, Serializer};
 use serde_json::Value;
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
 use std::path::{Path, PathBuf};
 
 /// A value in which numbers of 32 bits stand as they are written, 0.1, and not as 64 bits say it, 0.10000000149011612.
@@ -22,10 +22,10 @@ pub fn optional_path<S: Serializer>(path: &Option<PathBuf>, serializer: S) -> Re
 }
 
 /// An argument to be read again: one that is no text is kept in the form of its system.
-pub fn argument(argument: &OsString) -> Value {
+pub fn argument(argument: &OsStr) -> Value {
     match argument.to_str() {
         Some(text) => text.into(),
-        None => value(argument),
+        None => value(&argument),
     }
 }
 

@@ -15,8 +15,10 @@ mod predict;
 mod profile;
 mod report;
 mod see;
+mod source;
 mod summary;
 pub mod terminal;
+mod text;
 mod train;
 mod tune;
 

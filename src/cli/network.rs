@@ -2,7 +2,7 @@
 
 use super::flags::parse_size;
 use super::terminal::note;
-use super::train::MODEL;
+use super::train::{CONFIG, MODEL};
 use std::path::{Path, PathBuf};
 use striate::data::{self, Interpolation, Normalization, Preprocessing};
 use striate::infer::{Card, Predictor, class_count, last_layer, usual_preprocessing};
@@ -13,6 +13,9 @@ use striate::{Device, Error, Result};
 /// How to read weights, and what they want pictures to be like.
 #[derive(clap::Args)]
 pub struct NetworkFlags {
+    /// Names of the classes: a file with one a line, cifar10 or fashion-mnist [default: the weights' own]
+    #[arg(long, value_name = "FILE")]
+    classes: Option<String>,
     /// Take what fits of the weights, leave the rest of the network as it is initialised, and say so
     #[arg(long)]
     partial: bool,
@@ -59,6 +62,8 @@ pub struct Network {
     model: String,
     /// How many classes the weights tell apart, as far as they say.
     classes: Option<usize>,
+    /// The folder of the run that left the weights, if they are in one.
+    run: Option<PathBuf>,
 }
 
 impl Network {
@@ -82,7 +87,9 @@ impl Network {
                 return Err(Error::data(first, "is not there; give [MODEL] WEIGHTS, a file or a run folder"));
             }
         };
-        let weights = Weights::read(&file(weights)?)?;
+        let file = file(weights)?;
+        let run = file.parent().filter(|folder| folder.join(CONFIG).is_file()).map(Path::to_owned);
+        let weights = Weights::read(&file)?;
         let mut card = Card::of(&weights);
         let note = |problem: String| note(&format!("note: {}: {problem}", weights.path().display()));
         for metadata in &card.passed_over {
@@ -109,7 +116,7 @@ impl Network {
                 classes.unwrap_or(0)
             ));
         }
-        Ok((Self { weights, card, model, classes }, rest))
+        Ok((Self { weights, card, model, classes, run }, rest))
     }
 
     /// What flags, weights, habit or, last of all, `fallback` say that pictures should be like.
@@ -158,6 +165,19 @@ impl Network {
             (None, Some(_), _) => "as the weights say".to_owned(),
             (None, None, Some(usual)) => format!("{usual}, as is usual for {}", self.model),
             (None, None, None) => "as the data are".to_owned(),
+        }
+    }
+
+    /// The folder of the run that the weights are of, if they are in it.
+    pub fn run(&self) -> Option<&Path> {
+        self.run.as_deref()
+    }
+
+    /// Names of the classes, by number: those that flags name, else the weights' own.
+    pub fn names(&self, flags: &NetworkFlags) -> Result<Option<Vec<String>>> {
+        match &flags.classes {
+            Some(text) => class_names(text).map(Some),
+            None => Ok(self.card.classes.clone()),
         }
     }
 
@@ -249,7 +269,7 @@ pub fn file(path: &Path) -> Result<PathBuf> {
 }
 
 /// Names of classes: those of a data set by its name, or a file's, one a line.
-pub fn class_names(text: &str) -> Result<Vec<String>> {
+fn class_names(text: &str) -> Result<Vec<String>> {
     let owned = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect();
     match text {
         "cifar10" => Ok(owned(&data::CIFAR10_CLASSES)),

@@ -1,8 +1,10 @@
 //! `striate plan`: what a step does and takes, without touching a device unless one is named.
 
 use super::choices::Choices;
+use super::flags::ModelFlags;
 use super::memory::MemoryFlags;
 use super::terminal::above_bar;
+use super::text;
 use clap::ValueEnum;
 use serde::Serialize;
 use std::io::{ErrorKind, Write};
@@ -10,21 +12,15 @@ use striate::graph::Graph;
 use striate::models::Model;
 use striate::plan::{Family, Plan, Report, Target};
 use striate::train::{Part, Recipe, Savings, evaluation_graph, partial_graph};
-use striate::{Device, Error, Result, Session, models, nn};
+use striate::{Device, Error, Result, Session, nn};
 
 #[derive(clap::Args)]
 pub struct Args {
-    /// Network: lenet, alexnet, googlenet, resnet18, resnet50, resnet20, resnet20-a, plain20, ...
-    model: String,
-    /// Pictures it takes, such as 3x32x32.
-    #[arg(long, value_name = "CHANNELSxHEIGHTxWIDTH")]
-    input: String,
+    #[command(flatten)]
+    model: ModelFlags,
     /// Pictures a step.
     #[arg(long, default_value_t = 64)]
     batch: usize,
-    /// Classes to tell apart.
-    #[arg(long, default_value_t = 10)]
-    classes: usize,
     /// Plan a step of evaluation instead of training.
     #[arg(long, conflicts_with = "memory")]
     eval: bool,
@@ -45,7 +41,7 @@ pub struct Args {
     #[arg(long)]
     launches: bool,
     /// Print JSON, every launch included; sizes are in bytes.
-    #[arg(long, conflicts_with = "launches")]
+    #[arg(long)]
     json: bool,
 }
 
@@ -88,8 +84,7 @@ struct Answer<'a> {
 }
 
 pub fn run(args: Args) -> Result<()> {
-    let input = input_shape(args.batch, &args.input)?;
-    let model = models::by_name(&args.model, input[1], args.classes)?;
+    let (model, input) = args.model.open(args.batch)?;
     let device = args.device.as_deref().map(Device::select).transpose()?;
     let target = match (&device, args.family) {
         (Some(device), _) => device.target().clone(),
@@ -114,7 +109,7 @@ pub fn run(args: Args) -> Result<()> {
     let report = Report::new(&plans[plans.len() - 1]);
     let (input, micro_batches) = (micro_batch(input, savings), savings.accumulate);
     let step = if args.eval { "evaluation" } else { "training" };
-    let (name, classes) = (model.name(), args.classes);
+    let (name, classes) = (model.name(), model.classes());
     let device = device.map(|device| device.describe());
     print(&if args.json {
         json(&Answer { model: name, step, input, micro_batches, classes, family, device, report })
@@ -150,35 +145,16 @@ pub(super) fn recipe() -> Recipe {
     Recipe { optimizer, ..Default::default() }
 }
 
-/// Batch, channels, height and width, from CHANNELSxHEIGHTxWIDTH.
-pub(super) fn input_shape(batch: usize, text: &str) -> Result<[usize; 4]> {
-    let sizes: Option<Vec<usize>> = text.split('x').map(|size| size.parse().ok()).collect();
-    let sizes = sizes.and_then(|sizes| <[usize; 3]>::try_from(sizes).ok());
-    let [channels, height, width] = sizes.ok_or_else(|| {
-        let expected = "expected CHANNELSxHEIGHTxWIDTH, such as 3x32x32";
-        Error::argument("--input", format!("{expected}, found {text:?}"))
-    })?;
-    let shape = [batch, channels, height, width];
-    let len = shape.iter().try_fold(1, |len: usize, size| len.checked_mul(*size));
-    if len.is_none_or(|len| len > u32::MAX as usize) {
-        let problem = format!(
-            "{batch} pictures of {text} are more than the {} numbers a tensor holds; use a smaller batch or smaller pictures",
-            u32::MAX
-        );
-        return Err(Error::argument("--input", problem));
-    }
-    Ok(shape)
-}
-
 /// A value as JSON for people and machines.
 pub(super) fn json(value: &impl Serialize) -> String {
     let text = serde_json::to_string_pretty(value).expect("reports have text keys and finite numbers");
-    text + "\n"
+    text::json(&text) + "\n"
 }
 
-/// Writes to standard output.
+/// Writes lines to standard output, control characters escaped.
 pub(super) fn print(text: &str) -> Result<()> {
     let mut out = std::io::stdout();
+    let text = text::lines(text);
     let written = above_bar(|| out.write_all(text.as_bytes()).and_then(|()| out.flush()));
     unless_closed(written)
 }

@@ -2,13 +2,15 @@
 
 use super::flags::{DeviceFlags, as_flag};
 use super::json::path;
-use super::network::{Network, NetworkFlags, class_names};
+use super::network::{Network, NetworkFlags};
 use super::plan::{json, print};
+use super::source::tell;
 use super::terminal::note;
+use super::text;
 use serde::Serialize;
 use std::fmt::Write;
-use std::path::{Path, PathBuf};
-use striate::data::{self, Preprocessing};
+use std::path::PathBuf;
+use striate::data::{self, Listing, Preprocessing};
 use striate::infer::{Guess, top};
 use striate::{Error, Result};
 
@@ -19,11 +21,8 @@ use striate::{Error, Result};
 pub struct Args {
     /// The network's name, left out where the weights know it; weights: a safetensors file, a .pth archive or a run
     /// folder of `striate train`; then pictures, and folders of them
-    #[arg(required = true, num_args = 2.., value_names = ["[MODEL] WEIGHTS", "PICTURE"])]
+    #[arg(required = true, num_args = 1.., value_names = ["[MODEL] WEIGHTS", "PICTURE"])]
     what: Vec<PathBuf>,
-    /// Names of the classes: a file with one a line, cifar10 or fashion-mnist [default: the weights' own]
-    #[arg(long, value_name = "FILE")]
-    classes: Option<String>,
     /// How many classes to print for each picture
     #[arg(long, default_value_t = 5)]
     top: usize,
@@ -83,9 +82,9 @@ struct Skipped {
 pub fn run(args: Args) -> Result<i32> {
     let answer = predict(&args).map_err(as_flag::<Args>)?;
     for skipped in &answer.skipped {
-        note(&format!("skipped: {}", skipped.error));
+        note(&format!("skipped: {}", text::name(&skipped.error)));
     }
-    print(&if args.json { json(&answer) } else { text(&answer) })?;
+    print(&if args.json { json(&answer) } else { table(&answer) })?;
     Ok(if answer.skipped.is_empty() { 0 } else { SKIPPED })
 }
 
@@ -93,10 +92,7 @@ fn predict(args: &Args) -> Result<Answer> {
     let (network, pictures) = Network::open(&args.what)?;
     let pictures = find(pictures)?;
     let preprocessing = network.preprocessing(&args.network, None)?;
-    let names = match &args.classes {
-        Some(text) => Some(class_names(text)?),
-        None => network.card.classes.clone(),
-    };
+    let names = network.names(&args.network)?;
     let classes = network.classes(&args.network, names.as_deref())?;
     let device = args.device.open()?;
     let model = network.model(preprocessing.channels(), classes)?;
@@ -143,17 +139,21 @@ fn predict(args: &Args) -> Result<Answer> {
     }
 }
 
-/// The pictures that paths name: files, and what folders hold.
+/// The pictures that paths name: files, and what folders hold. What these hold besides is told on standard error.
 pub fn find(paths: &[PathBuf]) -> Result<Vec<PathBuf>> {
     let mut pictures = Vec::new();
     for path in paths {
         if path.is_dir() {
-            let found = data::pictures(path)?;
+            let Listing { pictures: found, passed_over } = data::pictures(path)?;
             if found.is_empty() {
-                return Err(Error::data(
-                    path,
-                    "is a folder without pictures; give pictures or a folder of them",
-                ));
+                let besides =
+                    if passed_over.is_empty() { String::new() } else { format!(" ({passed_over})") };
+                let problem =
+                    format!("is a folder without pictures{besides}; give pictures or a folder of them");
+                return Err(Error::data(path, problem));
+            }
+            if !passed_over.is_empty() {
+                tell(&[passed_over.to_string()], &[]);
             }
             pictures.extend(found);
         } else {
@@ -169,19 +169,15 @@ pub fn find(paths: &[PathBuf]) -> Result<Vec<PathBuf>> {
     }
 }
 
-fn text(answer: &Answer) -> String {
+fn table(answer: &Answer) -> String {
     let mut text = format!("device   {}\nmodel    {}\n", answer.device, answer.model);
     let mut line = |line: String| writeln!(text, "{line}").expect("writing to a string cannot fail");
     line(format!("pictures {} ({})", answer.preprocessing, answer.preprocessing_of));
     for Picture { picture, top } in &answer.pictures {
-        line(format!("\n{}", name(picture)));
+        line(format!("\n{}", text::name(&picture.display().to_string())));
         for class in top {
-            line(format!("  {:5.1} %  {}", 100.0 * class.probability, class.name));
+            line(format!("  {:5.1} %  {}", 100.0 * class.probability, text::name(&class.name)));
         }
     }
     text
-}
-
-fn name(path: &Path) -> String {
-    path.display().to_string()
 }

@@ -1,26 +1,22 @@
 //! `striate summary`: a network's layers, without touching a device.
 
-use super::plan::{input_shape, json, print, recipe};
+use super::flags::ModelFlags;
+use super::plan::{json, print, recipe};
+use super::text::grouped;
 use serde::Serialize;
 use striate::graph::Graph;
 use striate::nn::{Builder, Mode};
 use striate::plan::{Family, MemoryReport, Plan, Report, Summary, Target};
 use striate::train::{evaluation_graph, training_graph};
-use striate::{Result, models};
+use striate::{Error, Result};
 
 #[derive(clap::Args)]
 pub struct Args {
-    /// Network: lenet, alexnet, googlenet, resnet18 ... resnet152, resnet20, plain20, ...
-    model: String,
-    /// Pictures it takes, such as 3x224x224; those it was made for, in color, if not given.
-    #[arg(long, value_name = "CHANNELSxHEIGHTxWIDTH")]
-    input: Option<String>,
+    #[command(flatten)]
+    model: ModelFlags,
     /// Pictures a step: what the memory is for.
     #[arg(long, default_value_t = 1)]
     batch: usize,
-    /// Classes to tell apart.
-    #[arg(long, default_value_t = 1000)]
-    classes: usize,
     /// Print JSON; sizes are in bytes.
     #[arg(long)]
     json: bool,
@@ -38,34 +34,36 @@ struct Answer {
     /// With the heads that there are in training alone.
     training_parameters: u64,
     inference_memory: MemoryReport,
-    training_memory: MemoryReport,
+    /// None where batch norm cannot train on so few pictures of this size.
+    training_memory: Option<MemoryReport>,
 }
 
 pub fn run(args: Args) -> Result<()> {
-    let input = match &args.input {
-        Some(input) => input_shape(args.batch, input)?,
-        None => {
-            let [height, width] = models::by_name(&args.model, 3, args.classes)?.input_size();
-            input_shape(args.batch, &format!("3x{height}x{width}"))?
-        }
+    let (model, input) = args.model.open(args.batch)?;
+    let summary = |mode, input| {
+        let mut b = Builder::new(mode);
+        let images = b.images(input)?;
+        model.forward(&mut b, images).map(|_| Summary::of(&b.graph))
     };
-    let model = models::by_name(&args.model, input[1], args.classes)?;
-    let mut b = Builder::new(Mode::Eval);
-    let images = b.images(input)?;
-    model.forward(&mut b, images)?;
+    let [batch, channels, height, width] = input;
+    // Batch norm trains on two values a channel at least: what is learned does not depend on the batch.
+    let trained = summary(Mode::Train, [batch.max(2), channels, height, width])?;
     // A GPU's kernels; what a buffer holds is up to the device, and no device is asked.
     let target = Target { max_binding: u64::MAX, max_buffer: u64::MAX, ..Target::baseline(Family::Gpu) };
-    let report = |graph: &Graph| Ok::<_, striate::Error>(Report::new(&Plan::new(graph, &target)?));
-    let inference = report(&evaluation_graph(&*model, input)?)?;
-    let training = report(&training_graph(&*model, input, &recipe())?)?;
+    let memory = |graph: &Graph| Ok::<_, Error>(Report::new(&Plan::new(graph, &target)?).memory);
+    let training_memory = match training_graph(&*model, input, &recipe()) {
+        Ok(graph) => Some(memory(&graph)?),
+        Err(Error::Shape { .. }) if batch == 1 => None,
+        Err(error) => return Err(error),
+    };
     let answer = Answer {
         model: model.name(),
         input,
-        classes: args.classes,
-        summary: Summary::of(&b.graph),
-        training_parameters: training.totals.parameters,
-        inference_memory: inference.memory,
-        training_memory: training.memory,
+        classes: model.classes(),
+        summary: summary(Mode::Eval, input)?,
+        training_parameters: trained.parameters,
+        inference_memory: memory(&evaluation_graph(&*model, input)?)?,
+        training_memory,
     };
     print(&if args.json { json(&answer) } else { table(&answer) })
 }
@@ -75,7 +73,19 @@ fn table(answer: &Answer) -> String {
     let Answer { model, classes, summary, training_parameters, .. } = answer;
     let heads = match training_parameters - summary.parameters {
         0 => String::new(),
-        more => format!("heads      {more} parameters more in training\n"),
+        more => format!(
+            "parameters {} without the auxiliary heads, which are there in training alone; {} with their {}\n",
+            grouped(summary.parameters),
+            grouped(*training_parameters),
+            grouped(more)
+        ),
+    };
+    let training = match &answer.training_memory {
+        Some(memory) => format!("of {batch} at a time with SGD, {memory}"),
+        None => {
+            "wants more than one picture at a time: batch norm has only one value a channel; give --batch 2"
+                .to_owned()
+        }
     };
     format!(
         "{model}: pictures of {channels}x{height}x{width}, {classes} classes\n\n{summary}\n\
@@ -84,7 +94,7 @@ fn table(answer: &Answer) -> String {
          the middle of the first pixel\n\
          MACs       and activations are for one picture\n{heads}\n\
          inference  of {batch} at a time, {}\n\n\
-         training   of {batch} at a time with SGD, {}\n",
-        answer.inference_memory, answer.training_memory
+         training   {training}\n",
+        answer.inference_memory
     )
 }

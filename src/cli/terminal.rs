@@ -1,5 +1,6 @@
 //! The terminal, which a progress bar shares with the lines that are printed meanwhile.
 
+use super::text;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressState, ProgressStyle};
 use std::fmt;
 use std::io::Write;
@@ -70,9 +71,9 @@ impl Write for Messages {
     }
 }
 
-/// Tells something beside what a command prints. Where it cannot be told, nothing is lost.
+/// Tells something beside what a command prints, control characters escaped. Where it cannot be told, nothing is lost.
 pub fn note(line: &str) {
-    let _ = Messages.write_all(format!("{line}\n").as_bytes());
+    let _ = Messages.write_all(format!("{}\n", text::lines(line)).as_bytes());
 }
 
 /// Whether messages on standard error are coloured.

@@ -1,19 +1,16 @@
 //! `striate tune`: the fastest kernels for a network's convolutions and matrix products.
 
-use super::plan::{input_shape, print, recipe};
+use super::flags::ModelFlags;
+use super::plan::{print, recipe};
 use striate::plan::Tuned;
 use striate::train::training_graph;
 use striate::tune::{self, Finding, Verdict};
-use striate::{Device, Result, models};
+use striate::{Device, Result};
 
 #[derive(clap::Args)]
 pub struct Args {
-    /// Network: lenet, alexnet, googlenet, resnet18, resnet50, resnet20, resnet20-a, plain20, ...
-    #[arg(default_value = "resnet20")]
-    model: String,
-    /// Pictures it takes, such as 1x28x28.
-    #[arg(long, value_name = "CHANNELSxHEIGHTxWIDTH", default_value = "3x32x32")]
-    input: String,
+    #[command(flatten)]
+    model: ModelFlags,
     /// Pictures a step.
     #[arg(long, default_value_t = 32)]
     batch: usize,
@@ -22,12 +19,8 @@ pub struct Args {
     device: String,
 }
 
-/// Classes to tell apart.
-const CLASSES: usize = 10;
-
 pub fn run(args: Args) -> Result<()> {
-    let input = input_shape(args.batch, &args.input)?;
-    let model = models::by_name(&args.model, input[1], CLASSES)?;
+    let (model, input) = args.model.open(args.batch)?;
     let graph = training_graph(&*model, input, &recipe())?;
     let device = Device::select(&args.device)?;
     print(&format!("device  {}\n", device.describe()))?;

@@ -1,11 +1,11 @@
 //! Pictures in memory, and the figures that normalise them.
 
-use std::path::Path;
+use std::collections::BTreeSet;
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use crate::file::read_up_to;
 use crate::{Error, Result};
 
 /// All pictures of one split, in memory, as bytes.
@@ -120,26 +120,61 @@ impl Dataset {
     pub fn image_len(&self) -> usize {
         self.shape.iter().product()
     }
-}
 
-/// The most that a file of names may hold: no list of classes is as long.
-const MAX_NAMES_BYTES: u64 = 16 << 20;
+    /// The same pictures, with labels that number `classes`: those of a network, say. Names say which class is which; not all
+    /// need to have pictures.
+    ///
+    /// ```
+    /// use striate::data::Dataset;
+    /// let names = |names: [&str; 2]| names.map(str::to_owned).to_vec();
+    /// let pets = Dataset::new("pets", [1, 1, 1], vec![0; 3], vec![0, 1, 1], names(["cat", "dog"]))?;
+    /// assert_eq!(pets.clone().numbered_by(&names(["dog", "cat"]))?.labels(), [1, 0, 0]);
+    /// assert!(pets.numbered_by(&names(["Cat", "dog"])).is_err());
+    /// # Ok::<(), striate::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Argument`] if pictures have a class that is not one of `classes`, or is several of them.
+    pub fn numbered_by(mut self, classes: &[String]) -> Result<Self> {
+        if self.classes == classes {
+            return Ok(self);
+        }
+        let used: BTreeSet<u32> = self.labels.iter().copied().collect();
+        let mut numbers = vec![0; self.classes.len()];
+        for class in used {
+            numbers[class as usize] = self.number_among(classes, &self.classes[class as usize])?;
+        }
+        self.labels.iter_mut().for_each(|label| *label = numbers[*label as usize]);
+        self.classes = classes.to_vec();
+        Ok(self)
+    }
 
-/// Reads names of classes from a file, one a line; empty lines do not count.
-///
-/// # Errors
-///
-/// [`Error::Io`] if the file cannot be read; [`Error::Data`] if it is not UTF-8 or has no names.
-pub fn read_class_names(path: &Path) -> Result<Vec<String>> {
-    let bytes = read_up_to(path, MAX_NAMES_BYTES)?;
-    let text = bytes.and_then(|bytes| String::from_utf8(bytes).ok());
-    let names = text.iter().flat_map(|text| text.lines()).map(str::trim).filter(|name| !name.is_empty());
-    let names: Vec<String> = names.map(str::to_owned).collect();
-    match names.is_empty() {
-        true => Err(Error::data(path, "has no names of classes; give a text with one a line")),
-        false => Ok(names),
+    /// The number of the class of this name.
+    fn number_among(&self, classes: &[String], name: &str) -> Result<u32> {
+        let mut places = (0..).zip(classes).filter(|(_, class)| *class == name).map(|(number, _)| number);
+        let wrong = |problem: String| Err(Error::argument("dataset", format!("{} {problem}", self.name)));
+        match (places.next(), places.next()) {
+            (Some(number), None) => Ok(number),
+            (Some(first), Some(second)) => wrong(format!(
+                "has pictures of {name}, but classes {first} and {second} both have this name; give names that differ"
+            )),
+            (None, _) => {
+                let known = classes.iter().take(NAMED).map(String::as_str).collect::<Vec<_>>().join(", ");
+                let more = if classes.len() > NAMED { ", ..." } else { "" };
+                let alike = classes.iter().find(|class| class.to_lowercase() == name.to_lowercase());
+                let hint = alike.map_or_else(String::new, |class| format!("; is it {class}?"));
+                wrong(format!(
+                    "has pictures of class {name}, which is none of the network's ({known}{more}){hint}; give pictures of \
+                     its classes, under their names"
+                ))
+            }
+        }
     }
 }
+
+/// Classes that a message names.
+const NAMED: usize = 12;
 
 /// The two halves of a data set, and how to normalise both.
 #[derive(Debug, Clone)]
@@ -150,6 +185,30 @@ pub struct Split {
     pub test: Arc<Dataset>,
     /// The statistics of the training pictures.
     pub normalization: Normalization,
+    /// What whoever asked for the data set may want to know, in sentences: files that were passed over, for example.
+    pub notes: Vec<String>,
+    /// Pictures that could not be read and were left out, with why.
+    pub skipped: Vec<(PathBuf, String)>,
+}
+
+/// Pictures that a network is judged by.
+#[derive(Debug, Clone)]
+pub struct TestSet {
+    /// The pictures.
+    pub data: Arc<Dataset>,
+    /// The data set's figures: of the training pictures, where there are such.
+    pub normalization: Normalization,
+    /// As [`Split::notes`].
+    pub notes: Vec<String>,
+    /// As [`Split::skipped`].
+    pub skipped: Vec<(PathBuf, String)>,
+}
+
+impl From<Split> for TestSet {
+    fn from(split: Split) -> Self {
+        let Split { test, normalization, notes, skipped, .. } = split;
+        Self { data: test, normalization, notes, skipped }
+    }
 }
 
 impl Split {
@@ -172,7 +231,8 @@ impl Split {
             );
         }
         normalization.check(train.shape[0])?;
-        Ok(Self { train: Arc::new(train), test: Arc::new(test), normalization })
+        let (train, test) = (Arc::new(train), Arc::new(test));
+        Ok(Self { train, test, normalization, notes: Vec::new(), skipped: Vec::new() })
     }
 }
 

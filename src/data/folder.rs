@@ -1,17 +1,19 @@
 //! Pictures in folders, one folder for every class.
 
-use std::fs;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use rayon::prelude::*;
 
+use super::listing::{EXTENSIONS, PassedOver, folders, name, pictures};
 use super::picture::{check_size, read_into};
-use super::{Dataset, Normalization, Split};
+use super::{Dataset, Normalization, Split, TestSet};
 use crate::rng::{HOLD_OUT, SplitMix64, permutation};
 use crate::{Error, Result};
 
-const EXTENSIONS: [&str; 6] = ["png", "jpg", "jpeg", "bmp", "gif", "webp"];
-const TEST_FOLDERS: [&str; 2] = ["test", "val"];
+/// Names of folders, in small letters.
+const TRAIN_FOLDERS: [&str; 2] = ["train", "training"];
+const TEST_FOLDERS: [&str; 5] = ["test", "val", "valid", "validation", "dev"];
 
 /// How [`image_folder`] makes a data set from pictures of any size.
 #[derive(Debug, Clone, PartialEq)]
@@ -23,52 +25,139 @@ pub struct FolderOptions {
     pub test_fraction: f64,
     /// Decides which pictures these are; 0.
     pub seed: u64,
+    /// Whether a picture that cannot be read is left out, and told in `skipped`, instead of being an error; no.
+    pub skip_broken: bool,
 }
 
 impl Default for FolderOptions {
     fn default() -> Self {
-        Self { size: [64, 64], test_fraction: 0.1, seed: 0 }
+        Self { size: [64, 64], test_fraction: 0.1, seed: 0, skip_broken: false }
     }
 }
 
-/// Reads `DIR/train/CLASS/*` and `DIR/test/CLASS/*` (or `val`), or only `DIR/CLASS/*`.
+/// Reads `DIR/train/CLASS/*` and `DIR/test/CLASS/*`, or only `DIR/CLASS/*`.
 ///
-/// Where there are no test pictures, some of every class are held out: always the same ones for the
-/// same files and seed. Classes are the names of the folders, sorted; pictures keep the order of
-/// their names. PNG, JPEG, BMP, GIF (its first picture) and WebP are read as RGB; files with another
-/// ending, and hidden ones, are passed over. Each picture is cropped and scaled as by
-/// [`read_picture`](super::read_picture). The normalisation is measured on the training pictures.
+/// Training pictures may also be in `training`, test pictures in `val`, `valid`, `validation` or `dev`, in letters of any
+/// case; the first of these that has a folder for each class is taken. Where there are no test pictures, some of
+/// every class are held out: always the same ones for the same files and seed. Classes are the names of the folders, sorted;
+/// folders in them are theirs too; pictures keep the order of their names. PNG, JPEG, BMP, GIF (its first picture) and WebP are
+/// read as RGB; files with another ending are passed over, which a note tells, and hidden ones. Each picture is cropped and scaled
+/// as by [`read_picture`](super::read_picture). The normalisation is measured on the training pictures.
 ///
 /// # Errors
 ///
-/// [`Error::Argument`] for an unusable option; [`Error::Data`] if there are no classes, a class has
-/// no pictures, training and test classes differ, or a picture cannot be decoded; [`Error::Io`] if a
-/// folder or file cannot be read.
+/// [`Error::Argument`] for an unusable option; [`Error::Data`] if there are fewer than two classes, a class has
+/// no pictures to learn from or to be tested with, or a picture cannot be decoded; [`Error::Io`] if a folder or file cannot be read.
 pub fn image_folder(dir: &Path, options: &FolderOptions) -> Result<Split> {
     check_size(options.size)?;
-    let (train, test) = list_split(dir, options)?;
-    let name =
-        dir.file_name().map_or_else(|| "folder".to_owned(), |name| name.to_string_lossy().into_owned());
-    let train = train.load(&name, options.size)?;
-    let test = test.load(&name, options.size)?;
+    let layout = Layout::of(dir)?;
+    if let (Some(test), true) = (&layout.test, layout.train == dir) {
+        let problem =
+            format!("holds test pictures ({}), but no folder train to learn from; add it", name(test));
+        return Err(Error::data(dir, problem));
+    }
+    let train = Listing::of(&layout.train)?;
+    if let [class] = &train.classes[..] {
+        let problem = format!(
+            "expected at least two classes, found only {class}; give the folder that holds a folder of pictures for each class"
+        );
+        return Err(Error::data(&layout.train, problem));
+    }
+    let mut notes: Vec<String> = layout.note(dir).into_iter().collect();
+    let (train, test) = match &layout.test {
+        Some(folder) => {
+            let test = Listing::of(folder)?;
+            train.check_classes(&layout.train, &test, folder)?;
+            (train, test)
+        }
+        None => {
+            train.check_pictures(&layout.train)?;
+            train.hold_out(options)?
+        }
+    };
+    let mut passed_over = train.passed_over.clone();
+    passed_over.0.extend_from_slice(&test.passed_over.0);
+    notes.extend((!passed_over.is_empty()).then(|| passed_over.to_string()));
+    let (train, mut skipped) = train.load(&name(dir), options)?;
+    let (test, more) = test.load(&name(dir), options)?;
+    skipped.extend(more);
     let normalization = Normalization::measure(&train);
-    Split::new(train, test, normalization)
+    Ok(Split { notes, skipped, ..Split::new(train, test, normalization)? })
 }
 
-fn list_split(dir: &Path, options: &FolderOptions) -> Result<(Listing, Listing)> {
-    let train_dir = dir.join("train");
-    let test_dir = TEST_FOLDERS.iter().map(|name| dir.join(name)).find(|path| path.is_dir());
-    // A folder `train` that has no folders is a class: pictures of trains.
-    let split = train_dir.is_dir() && !subfolders(&train_dir)?.is_empty();
-    let (train_dir, test_dir) = if split { (train_dir, test_dir) } else { (dir.to_owned(), None) };
-    let train = Listing::of(&train_dir)?;
-    let Some(test_dir) = test_dir else {
-        return train.hold_out(options);
-    };
-    let test = Listing::of(&test_dir)?;
-    train.check_classes_in(&test, &test_dir)?;
-    test.check_classes_in(&train, &train_dir)?;
-    Ok((train, test))
+/// Reads the pictures to judge a network by: those of `DIR/test/CLASS/*` (or another folder that [`image_folder`] takes test
+/// pictures from), else all of `DIR/train/CLASS/*`, else all of `DIR/CLASS/*`. There may be one class alone.
+///
+/// The normalisation is measured on these pictures.
+///
+/// # Errors
+///
+/// As [`image_folder`].
+pub fn image_folder_test(dir: &Path, options: &FolderOptions) -> Result<TestSet> {
+    check_size(options.size)?;
+    let layout = Layout::of(dir)?;
+    let folder = layout.test.as_ref().unwrap_or(&layout.train);
+    let listing = Listing::of(folder)?;
+    listing.check_pictures(folder)?;
+    let mut notes: Vec<String> = layout.test.as_ref().and_then(|_| layout.note(dir)).into_iter().collect();
+    notes.extend((!listing.passed_over.is_empty()).then(|| listing.passed_over.to_string()));
+    let (data, skipped) = listing.load(&name(dir), options)?;
+    let normalization = Normalization::measure(&data);
+    Ok(TestSet { data: Arc::new(data), normalization, notes, skipped })
+}
+
+/// Whether a folder holds folders of pictures, as [`image_folder`] wants it.
+pub(super) fn has_classes(dir: &Path) -> bool {
+    let has_pictures = |folder: &PathBuf| pictures(folder).is_ok_and(|found| !found.pictures.is_empty());
+    folders(dir).is_ok_and(|folders| folders.iter().any(has_pictures))
+}
+
+/// Which folders hold the classes.
+struct Layout {
+    train: PathBuf,
+    /// None if test pictures are among the others.
+    test: Option<PathBuf>,
+    /// Folders beside these that are not read.
+    unread: Vec<String>,
+}
+
+impl Layout {
+    fn of(dir: &Path) -> Result<Self> {
+        let all = folders(dir)?;
+        let called = |wanted: &str| all.iter().find(|path| name(path).to_lowercase() == wanted);
+        // A folder `train` that has no folders is a class: pictures of trains.
+        let train = TRAIN_FOLDERS.iter().find_map(|name| called(name)).filter(|path| has_folders(path));
+        let classes: Vec<String> = match train {
+            Some(train) => folders(train)?.iter().map(|path| name(path)).collect(),
+            None => Vec::new(),
+        };
+        let labelled = |path: &&PathBuf| {
+            let own = folders(path).unwrap_or_default();
+            own.len() > 1 || own.iter().any(|path| classes.contains(&name(path)))
+        };
+        let test = TEST_FOLDERS.iter().filter_map(|name| called(name)).find(labelled);
+        if train.is_none() && test.is_none() {
+            return Ok(Self { train: dir.to_owned(), test: None, unread: Vec::new() });
+        }
+        let read = |path: &&PathBuf| Some(*path) == train || Some(*path) == test;
+        let unread = all.iter().filter(|path| !read(path)).map(|path| name(path)).collect();
+        Ok(Self { train: train.map_or(dir, PathBuf::as_path).to_owned(), test: test.cloned(), unread })
+    }
+
+    /// What somebody might be surprised by.
+    fn note(&self, dir: &Path) -> Option<String> {
+        let unread = self.unread.join(", ");
+        let read = match &self.test {
+            _ if self.unread.is_empty() => return None,
+            Some(test) => format!("test pictures are those of {}", name(test)),
+            None => "test pictures are held out of the training pictures".to_owned(),
+        };
+        Some(format!("{}: {read}; {unread} not read", dir.display()))
+    }
+}
+
+fn has_folders(path: &Path) -> bool {
+    folders(path).is_ok_and(|folders| !folders.is_empty())
 }
 
 /// The pictures of one split, not yet read.
@@ -77,42 +166,66 @@ struct Listing {
     classes: Vec<String>,
     /// Every picture and its class, in order.
     files: Vec<(PathBuf, u32)>,
+    passed_over: PassedOver,
 }
 
 impl Listing {
     fn of(dir: &Path) -> Result<Self> {
-        let folders = subfolders(dir)?;
+        let folders = folders(dir)?;
         if folders.is_empty() {
             let problem =
                 "expected one folder of pictures for every class, found none; sort the pictures into folders";
             return Err(Error::data(dir, problem));
         }
-        let mut listing = Self { classes: Vec::new(), files: Vec::new() };
+        let mut listing = Self { classes: Vec::new(), files: Vec::new(), passed_over: PassedOver::default() };
         for (class, folder) in (0..).zip(folders) {
-            let pictures = pictures(&folder)?;
-            if pictures.is_empty() {
-                let endings = EXTENSIONS.join(", ");
-                let problem =
-                    format!("expected pictures ({endings}), found none; add some or remove the folder");
-                return Err(Error::data(folder, problem));
-            }
-            listing.classes.push(file_name(&folder));
-            listing.files.extend(pictures.into_iter().map(|path| (path, class)));
+            let found = pictures(&folder)?;
+            listing.classes.push(name(&folder));
+            listing.files.extend(found.pictures.into_iter().map(|path| (path, class)));
+            listing.passed_over.0.extend(found.passed_over.0);
         }
         Ok(listing)
     }
 
-    /// Whether `other`, the listing of `dir`, has all classes of this one.
-    fn check_classes_in(&self, other: &Self, dir: &Path) -> Result<()> {
-        match self.classes.iter().find(|class| !other.classes.contains(class)) {
+    /// Classes that have pictures.
+    fn filled(&self) -> Vec<&String> {
+        let has = |class: u32| self.files.binary_search_by_key(&class, |file| file.1).is_ok();
+        (0..).zip(&self.classes).filter(|(class, _)| has(*class)).map(|(_, name)| name).collect()
+    }
+
+    /// Refuses a class without pictures.
+    fn check_pictures(&self, dir: &Path) -> Result<()> {
+        let filled = self.filled();
+        match self.classes.iter().find(|class| !filled.contains(class)) {
             None => Ok(()),
             Some(class) => Err(Error::data(
-                dir,
+                dir.join(class),
                 format!(
-                    "expected the same classes in training and test, found no folder {class}; add it here"
+                    "expected pictures ({}), found none; add some or remove the folder",
+                    EXTENSIONS.join(", ")
                 ),
             )),
         }
+    }
+
+    /// Refuses a class without pictures in this listing, of training pictures, or in the other, of test pictures: whether a folder
+    /// is empty or not there is the same.
+    fn check_classes(&self, dir: &Path, test: &Self, test_dir: &Path) -> Result<()> {
+        let [filled, test_filled] = [self.filled(), test.filled()];
+        for class in self.classes.iter().chain(&test.classes) {
+            let lacking = match (filled.contains(&class), test_filled.contains(&class)) {
+                (true, true) => continue,
+                (true, false) => test_dir,
+                (false, _) => dir,
+            };
+            let [here, there] = [dir, test_dir].map(|part| part.join(class).display().to_string());
+            let problem = format!(
+                "has no pictures of class {class}; add some to {}, or leave the class out: remove {here} and {there}",
+                lacking.join(class).display()
+            );
+            return Err(Error::data(lacking, problem));
+        }
+        Ok(())
     }
 
     /// Splits off some pictures of every class; both halves keep their order.
@@ -122,8 +235,8 @@ impl Listing {
             let problem = format!("expected more than 0 and less than 1, found {fraction}");
             return Err(Error::argument("test_fraction", problem));
         }
-        let part = || Self { classes: self.classes.clone(), files: Vec::new() };
-        let (mut train, mut test) = (part(), part());
+        let part = |passed_over| Self { classes: self.classes.clone(), files: Vec::new(), passed_over };
+        let (mut train, mut test) = (part(self.passed_over.clone()), part(PassedOver::default()));
         for of_class in self.files.chunk_by(|a, b| a.1 == b.1) {
             let held_out = held_out(of_class, fraction, options.seed)?;
             for (file, held_out) in of_class.iter().zip(held_out) {
@@ -133,19 +246,49 @@ impl Listing {
         Ok((train, test))
     }
 
-    fn load(self, name: &str, size: [usize; 2]) -> Result<Dataset> {
-        let [height, width] = size;
+    /// The pictures, and those that could not be read, with why.
+    fn load(mut self, name: &str, options: &FolderOptions) -> Result<(Dataset, Vec<(PathBuf, String)>)> {
+        let [height, width] = options.size;
         let image_len = 3 * height * width;
         let mut images = zeros(self.files.len(), image_len)?;
         let pairs = images.par_chunks_exact_mut(image_len).zip(&self.files);
-        // `find_first`: of several bad pictures the same one is named each time.
-        let failure =
-            pairs.filter_map(|(image, (path, _))| read_into(path, size, image).err()).find_first(|_| true);
-        if let Some(error) = failure {
-            return Err(error);
+        let failures = pairs.enumerate().filter_map(|(index, (image, (path, _)))| {
+            read_into(path, options.size, image).err().map(|error| (index, error))
+        });
+        let failures: Vec<(usize, Error)> = match options.skip_broken {
+            true => failures.collect(),
+            // `find_first`: of several bad pictures the same one is named each time.
+            false => match failures.find_first(|_| true) {
+                Some((_, error)) => return Err(with_remedy(error)),
+                None => Vec::new(),
+            },
+        };
+        let filled: Vec<String> = self.filled().into_iter().cloned().collect();
+        let skipped: Vec<(PathBuf, String)> =
+            failures.iter().map(|(index, error)| (self.files[*index].0.clone(), error.to_string())).collect();
+        let broken = |index: &usize| failures.binary_search_by_key(index, |failure| failure.0).is_ok();
+        let whole: Vec<usize> = (0..self.files.len()).filter(|index| !broken(index)).collect();
+        for (place, index) in whole.iter().enumerate() {
+            images.copy_within(index * image_len..(index + 1) * image_len, place * image_len);
+        }
+        images.truncate(whole.len() * image_len);
+        self.files = whole.iter().map(|index| self.files[*index].clone()).collect();
+        let left = self.filled();
+        if let Some(class) = filled.iter().find(|class| !left.contains(class)) {
+            let problem = format!("no picture of class {class} can be read; add some or leave the class out");
+            return Err(Error::argument(name, problem));
         }
         let labels = self.files.iter().map(|&(_, class)| class).collect();
-        Dataset::new(name, [3, height, width], images, labels, self.classes)
+        Ok((Dataset::new(name, [3, height, width], images, labels, self.classes)?, skipped))
+    }
+}
+
+fn with_remedy(error: Error) -> Error {
+    match error {
+        Error::Data { path, problem } => {
+            Error::data(path, format!("{problem}, or leave such pictures out (--skip-broken)"))
+        }
+        other => other,
     }
 }
 
@@ -176,38 +319,4 @@ fn zeros(count: usize, image_len: usize) -> Result<Vec<u8>> {
     }
     bytes.resize(count * image_len, 0);
     Ok(bytes)
-}
-
-fn subfolders(dir: &Path) -> Result<Vec<PathBuf>> {
-    visible(dir, |path| path.is_dir())
-}
-
-/// The pictures of a folder by their endings, sorted by name; hidden files are passed over.
-///
-/// # Errors
-///
-/// [`Error::Io`] if the folder cannot be read.
-pub fn pictures(dir: &Path) -> Result<Vec<PathBuf>> {
-    let ends_well = |path: &Path| {
-        let extension = path.extension().map(|extension| extension.to_string_lossy().to_ascii_lowercase());
-        extension.is_some_and(|extension| EXTENSIONS.contains(&extension.as_str()))
-    };
-    visible(dir, |path| ends_well(path) && path.is_file())
-}
-
-/// What a folder holds and `keep` approves, sorted by name, without hidden entries.
-fn visible(dir: &Path, keep: impl Fn(&Path) -> bool) -> Result<Vec<PathBuf>> {
-    let mut paths = Vec::new();
-    for entry in fs::read_dir(dir).map_err(Error::io(dir, "read"))? {
-        let path = entry.map_err(Error::io(dir, "read"))?.path();
-        if !file_name(&path).starts_with('.') && keep(&path) {
-            paths.push(path);
-        }
-    }
-    paths.sort();
-    Ok(paths)
-}
-
-fn file_name(path: &Path) -> String {
-    path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default()
 }

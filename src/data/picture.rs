@@ -1,16 +1,27 @@
 //! One picture from a file, as the network wants it: RGB, of one size.
 
+use std::io::Cursor;
 use std::path::Path;
 
+use image::error::DecodingError;
 use image::imageops::crop_imm;
-use image::{DynamicImage, ImageDecoder, ImageError, ImageReader, Limits, RgbImage};
+use image::{
+    ColorType, DynamicImage, ImageDecoder, ImageError, ImageFormat, ImageReader, ImageResult, Limits,
+    RgbImage,
+};
 
 use super::resample::{Interpolation, Part, resample};
+use crate::file::read_up_to;
 use crate::{Error, Result};
 
-/// No side of a picture in a file may be longer; no decoder may take more memory. What a small file
-/// unpacks to is thereby bounded.
+/// No side of a picture in a file may be longer.
 const MAX_FILE_SIDE: u32 = 16_384;
+const MAX_FILE_BYTES: u64 = 512 << 20;
+
+/// Memory that a picture may take to be decoded: so much, and more for each byte of its file, so that little files do not
+/// unpack to huge pictures; but never more than the last.
+const FREE_BYTES: u64 = 64 << 20;
+const BYTES_A_BYTE: u64 = 16;
 const MAX_DECODE_BYTES: u64 = 256 << 20;
 
 /// No side of a picture in memory may be longer.
@@ -25,8 +36,8 @@ const MAX_SIDE: usize = 4096;
 /// # Errors
 ///
 /// [`Error::Argument`] if a side is 0 or more than 4096; [`Error::Io`] if the file cannot be read;
-/// [`Error::Data`] if it is not a picture, is broken, has a side of more than 16,384 pixels, or needs
-/// more than 256 MiB to decode.
+/// [`Error::Data`] if it is not a picture, is broken or cut short, has a side of more than 16,384 pixels, or needs
+/// more than 256 MiB to decode, or than 64 MiB and 16 bytes for each of its file's.
 pub fn read_picture(path: &Path, size: [usize; 2]) -> Result<Vec<u8>> {
     check_size(size)?;
     let mut image = vec![0; 3 * size[0] * size[1]];
@@ -58,36 +69,89 @@ pub(super) fn read_into(path: &Path, [height, width]: [usize; 2], output: &mut [
 
 /// The picture of a file; `upright` turns it as its EXIF data say.
 pub(super) fn decode(path: &Path, upright: bool) -> Result<RgbImage> {
-    let reader = ImageReader::open(path).and_then(ImageReader::with_guessed_format);
-    let mut reader = reader.map_err(Error::io(path, "read"))?;
+    let large = || Error::data(path, format!("is a file of more than {} MiB", MAX_FILE_BYTES >> 20));
+    let bytes = read_up_to(path, MAX_FILE_BYTES)?.ok_or_else(large)?;
+    let budget = MAX_DECODE_BYTES.min(FREE_BYTES + BYTES_A_BYTE * bytes.len() as u64);
+    decode_within(&bytes, upright, budget).map_err(|error| explain(path, budget, error))
+}
+
+/// The picture of a file's bytes, where the decoded picture, and its copy as RGB, fit the budget.
+fn decode_within(bytes: &[u8], upright: bool, budget: u64) -> ImageResult<RgbImage> {
+    let mut reader = ImageReader::new(Cursor::new(bytes)).with_guessed_format()?;
+    if reader.format() == Some(ImageFormat::Jpeg) && !has_end(bytes) {
+        return Err(broken(ImageFormat::Jpeg, "it is cut short"));
+    }
     let mut limits = Limits::default();
     limits.max_image_width = Some(MAX_FILE_SIDE);
     limits.max_image_height = Some(MAX_FILE_SIDE);
-    limits.max_alloc = Some(MAX_DECODE_BYTES);
+    limits.max_alloc = Some(budget);
     reader.limits(limits.clone());
-    let read = || {
-        let mut decoder = reader.into_decoder()?;
-        limits.reserve(decoder.total_bytes())?;
-        decoder.set_limits(limits)?;
-        let orientation = decoder.orientation()?;
-        let mut image = DynamicImage::from_decoder(decoder)?;
-        if upright {
-            image.apply_orientation(orientation);
-        }
-        Ok(image.into_rgb8())
-    };
-    read().map_err(|error: ImageError| explain(path, error))
+    let format = reader.format();
+    let mut decoder = reader.into_decoder()?;
+    let (width, height) = decoder.dimensions();
+    if width == 0 || height == 0 {
+        return Err(broken(format.unwrap_or(ImageFormat::Png), "it has no pixels"));
+    }
+    limits.check_dimensions(width, height)?;
+    limits.reserve(decoder.total_bytes())?;
+    if !matches!(decoder.color_type(), ColorType::Rgb8 | ColorType::Rgba8) {
+        limits.reserve(3 * u64::from(width) * u64::from(height))?;
+    }
+    decoder.set_limits(limits)?;
+    let orientation = decoder.orientation()?;
+    let mut image = DynamicImage::from_decoder(decoder)?;
+    if upright {
+        image.apply_orientation(orientation);
+    }
+    Ok(into_rgb(image))
 }
 
-fn explain(path: &Path, error: ImageError) -> Error {
+/// Drops transparency, in the same memory where there is 8-bit colour already.
+fn into_rgb(image: DynamicImage) -> RgbImage {
+    let DynamicImage::ImageRgba8(image) = image else { return image.into_rgb8() };
+    let (width, height) = image.dimensions();
+    let mut bytes = image.into_raw();
+    let pixels = bytes.len() / 4;
+    for pixel in 0..pixels {
+        bytes.copy_within(4 * pixel..4 * pixel + 3, 3 * pixel);
+    }
+    bytes.truncate(3 * pixels);
+    RgbImage::from_raw(width, height, bytes).expect("three bytes are left of each pixel")
+}
+
+/// Whether a JPEG has the marker of its end after its segments and scans. The decoder fills what is cut off with grey.
+fn has_end(bytes: &[u8]) -> bool {
+    const END: u8 = 0xd9;
+    let mut at = 0;
+    loop {
+        // In a scan, 0xff is followed by 0, or by the number of a restart.
+        let marker = |pair: &[u8]| pair[0] == 0xff && !matches!(pair[1], 0 | 0xff | 0xd0..=0xd7);
+        let Some(found) = bytes.get(at..).and_then(|rest| rest.windows(2).position(marker)) else {
+            return false;
+        };
+        at += found + 2;
+        match (bytes[at - 1], bytes.get(at..at + 2)) {
+            (END, _) => return true,
+            // The start, and a marker of no meaning: nothing belongs to them.
+            (0xd8 | 0x01, _) => {}
+            (_, Some(length)) => at += usize::from(u16::from_be_bytes([length[0], length[1]])),
+            (_, None) => return false,
+        }
+    }
+}
+
+fn broken(format: ImageFormat, problem: &str) -> ImageError {
+    ImageError::Decoding(DecodingError::new(format.into(), problem))
+}
+
+fn explain(path: &Path, budget: u64, error: ImageError) -> Error {
     match error {
-        ImageError::IoError(source) if source.raw_os_error().is_some() => Error::io(path, "read")(source),
         ImageError::Limits(_) => Error::data(
             path,
             format!(
-                "expected a picture of at most {MAX_FILE_SIDE} pixels a side and {} MiB when decoded, \
-                 found a larger one; make it smaller",
-                MAX_DECODE_BYTES >> 20
+                "expected a picture of at most {MAX_FILE_SIDE} pixels a side and {} MiB when decoded, as a file of \
+                 its size may have, found a larger one; make it smaller",
+                budget >> 20
             ),
         ),
         other => Error::data(path, format!("cannot be decoded as a picture ({other}); replace or remove it")),

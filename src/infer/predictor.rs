@@ -22,9 +22,15 @@ pub fn inference_graph(model: &dyn Model, shape: [usize; 4]) -> Result<Graph> {
     Ok(b.graph)
 }
 
-fn persistent_names(graph: &Graph) -> BTreeSet<String> {
-    let persistent = graph.values().filter(|(_, value)| matches!(value.role, Role::Persistent(_)));
-    persistent.map(|(_, value)| value.name.clone()).collect()
+/// Names of what a model keeps in a mode. They depend on no size, so the graph is of pictures that the model was made for,
+/// and of two of them: in training, batch norm refuses a channel with a single value.
+fn persistent_names(model: &dyn Model, mode: Mode) -> Result<BTreeSet<String>> {
+    let [height, width] = model.input_size();
+    let mut b = Builder::new(mode);
+    let images = b.images([2, model.in_channels(), height, width])?;
+    model.forward(&mut b, images)?;
+    let persistent = b.graph.values().filter(|(_, value)| matches!(value.role, Role::Persistent(_)));
+    Ok(persistent.map(|(_, value)| value.name.clone()).collect())
 }
 
 /// A network on a device, for pictures of one size. [The module](super) has an example.
@@ -59,11 +65,8 @@ impl Predictor {
         let graph = inference_graph(model, [batch, channels, height, width])?;
         let session = Session::new(device, vec![Plan::new(&graph, device.target())?])?;
         let (name, classes) = (model.name(), model.classes());
-        let mut training = Builder::new(Mode::Train);
-        let images = training.images([batch, channels, height, width])?;
-        model.forward(&mut training, images)?;
-        let used = persistent_names(&graph);
-        let training_only = persistent_names(&training.graph).difference(&used).cloned().collect();
+        let used = persistent_names(model, Mode::Eval)?;
+        let training_only = persistent_names(model, Mode::Train)?.difference(&used).cloned().collect();
         Ok(Self { session, name, batch, classes, image_len: channels * height * width, training_only })
     }
 

@@ -57,9 +57,14 @@ pub fn nearest_others(pictures: &Tensor, k: usize) -> Result<Vec<Vec<Neighbour>>
 fn check_count(k: usize, available: usize) -> Result<()> {
     match k {
         0 => Err(Error::argument("neighbours", "must be above 0, and is 0")),
+        _ if available == 0 => Err(Error::argument(
+            "neighbours",
+            "there are no other pictures to find them among; give more pictures",
+        )),
         _ if k > available => {
-            let problem =
-                format!("{k} are more than the {available} pictures to find them among; ask for fewer");
+            let problem = format!(
+                "{k} are more than the {available} pictures to find them among; ask for {available} or fewer"
+            );
             Err(Error::argument("neighbours", problem))
         }
         _ => Ok(()),

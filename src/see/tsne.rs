@@ -28,6 +28,9 @@ impl Default for MapConfig {
     }
 }
 
+/// Pictures that the least perplexity, 1, needs.
+const FEWEST: usize = 4;
+
 /// Pictures on a plane.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Map {
@@ -90,13 +93,17 @@ impl MapConfig {
                 format!("must be at least 1, and is {}", self.perplexity),
             ));
         }
+        if pictures < FEWEST {
+            let problem = format!("needs at least {FEWEST} pictures, and there are {pictures}; give more");
+            return Err(Error::argument("map", problem));
+        }
         // As many neighbours must be there besides the picture itself.
-        let needed = (3.0 * self.perplexity) as usize + 1;
+        let needed = ((3.0 * self.perplexity) as usize).saturating_add(1);
         if pictures < needed {
             let problem = format!(
                 "{} needs at least {needed} pictures, and there are {pictures}; give more, or a perplexity of at most {}",
                 self.perplexity,
-                (pictures.saturating_sub(1) / 3).max(1)
+                (pictures - 1) / 3
             );
             return Err(Error::argument("perplexity", problem));
         }

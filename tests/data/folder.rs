@@ -2,7 +2,7 @@ use std::path::Path;
 
 use image::codecs::png::PngEncoder;
 use image::{DynamicImage, ExtendedColorType, ImageEncoder, Rgb, RgbImage};
-use striate::data::{FolderOptions, Split, image_folder, read_picture};
+use striate::data::{FolderOptions, Split, image_folder, image_folder_test, pictures, read_picture};
 use tempfile::{TempDir, tempdir};
 
 use crate::{assert_fails, write};
@@ -77,7 +77,8 @@ fn without_test_pictures_some_of_every_class_are_held_out() {
     assert_eq!(reds(&load(dir.path()).unwrap().test), test);
 
     let other = |seed| {
-        image_folder(dir.path(), &FolderOptions { size: SIZE, seed, test_fraction: 0.5 }).unwrap().test
+        let options = FolderOptions { size: SIZE, seed, test_fraction: 0.5, ..Default::default() };
+        image_folder(dir.path(), &options).unwrap().test
     };
     assert_eq!(other(1).len(), 20);
     assert_ne!(reds(&other(1)), reds(&other(2)));
@@ -89,14 +90,10 @@ fn without_test_pictures_some_of_every_class_are_held_out() {
 fn bad_folders_are_refused() {
     let dir = pets();
     put(dir.path().join("val/fox/a.png"), [0; 3]);
-    assert_fails("more in val", load(dir.path()), &["train", "found no folder fox"]);
+    assert_fails("more in val", load(dir.path()), &["train: has no pictures of class fox"]);
     put(dir.path().join("train/fox/a.png"), [0; 3]);
     put(dir.path().join("train/emu/a.png"), [0; 3]);
-    assert_fails("more in train", load(dir.path()), &["val", "found no folder emu"]);
-
-    let dir = pets();
-    std::fs::remove_file(dir.path().join("val/cat/c.png")).unwrap();
-    assert_fails("no pictures", load(dir.path()), &["val", "cat: expected pictures (png, jpg"]);
+    assert_fails("more in train", load(dir.path()), &["val: has no pictures of class emu"]);
 
     let dir = tempdir().unwrap();
     assert_fails(
@@ -105,8 +102,13 @@ fn bad_folders_are_refused() {
         &[dir.path().to_str().unwrap(), "one folder of pictures for every class"],
     );
     assert_fails("no folder", load(Path::new("no/such")), &["no/such: cannot read"]);
-    put(dir.path().join("cat/only.png"), [0; 3]);
-    assert_fails("one picture", load(dir.path()), &["cat", "at least two pictures"]);
+    put(dir.path().join("cat/a.png"), [0; 3]);
+    put(dir.path().join("cat/b.png"), [0; 3]);
+    assert_fails("one class", load(dir.path()), &["at least two classes, found only cat"]);
+    put(dir.path().join("dog/only.png"), [0; 3]);
+    assert_fails("one picture", load(dir.path()), &["dog", "at least two pictures"]);
+    std::fs::create_dir(dir.path().join("emu")).unwrap();
+    assert_fails("no pictures", load(dir.path()), &["emu: expected pictures (png, jpg"]);
     for size in [[0, 4], [4, 0], [5000, 4]] {
         let options = FolderOptions { size, ..Default::default() };
         assert_fails("size", image_folder(dir.path(), &options), &["image_size", "from 1 to 4096"]);
@@ -151,7 +153,7 @@ fn a_small_file_may_not_unpack_to_a_huge_picture() {
     for (width, height) in [(16_000, 16_000), (60_000, 2), (2, 60_000), (1 << 30, 1 << 30)] {
         let path = dir.path().join("bomb.png");
         write(&path, &png(width, height));
-        assert_fails("bomb", read_picture(&path, SIZE), &["bomb.png", "256 MiB"]);
+        assert_fails("bomb", read_picture(&path, SIZE), &["bomb.png", "64 MiB"]);
     }
 }
 
@@ -213,4 +215,135 @@ fn photographs_are_turned_upright() {
     encoder.set_exif_metadata(exif).unwrap();
     encoder.write_image(&[1, 2, 3, 4], 2, 2, ExtendedColorType::L8).unwrap();
     assert_eq!(read_picture(&path, [2, 2]).unwrap()[..4], [3, 1, 4, 2]);
+}
+
+#[test]
+fn test_pictures_are_found_under_their_usual_names() {
+    for name in ["test", "val", "valid", "validation", "dev", "Valid", "TEST"] {
+        let dir = pets();
+        std::fs::rename(dir.path().join("val"), dir.path().join(name)).unwrap();
+        std::fs::rename(dir.path().join("train"), dir.path().join("Train")).unwrap();
+        let split = load(dir.path()).unwrap();
+        assert_eq!((reds(&split.train), reds(&split.test)), (vec![1, 2, 3], vec![4, 5]), "{name}");
+        assert_eq!(split.notes, [""; 0], "{name}");
+    }
+    // Without classes, `test` cannot be tested with.
+    let dir = pets();
+    put(dir.path().join("test/1.png"), [9; 3]);
+    put(dir.path().join("test/unknown/2.png"), [9; 3]);
+    let split = load(dir.path()).unwrap();
+    assert_eq!(reds(&split.test), [4, 5]);
+    assert!(split.notes[0].ends_with("test pictures are those of val; test not read"), "{:?}", split.notes);
+    // Nothing to learn from.
+    let dir = pets();
+    std::fs::remove_dir_all(dir.path().join("train")).unwrap();
+    assert_fails("val alone", load(dir.path()), &["holds test pictures (val)", "no folder train"]);
+}
+
+#[test]
+fn a_class_without_test_pictures_has_one_remedy() {
+    let dir = pets();
+    std::fs::remove_file(dir.path().join("val/cat/c.png")).unwrap();
+    let refused = |case: &str| load(dir.path()).map(drop).expect_err(case).to_string();
+    let (empty, words) =
+        (refused("an empty folder"), ["val: has no pictures of class cat", "add some to", "remove"]);
+    assert!(words.iter().all(|word| empty.contains(word)), "{empty}");
+    std::fs::remove_dir(dir.path().join("val/cat")).unwrap();
+    assert_eq!(refused("no folder"), empty);
+    // What it says works.
+    put(dir.path().join("val/cat/new.png"), [7; 3]);
+    assert_eq!(reds(&load(dir.path()).unwrap().test), [7, 5]);
+}
+
+#[test]
+fn to_be_judged_by_are_all_pictures_or_the_test_pictures() {
+    let test =
+        |dir: &Path| image_folder_test(dir, &FolderOptions { size: SIZE, ..Default::default() }).unwrap();
+    let dir = pets();
+    assert_eq!(reds(&test(dir.path()).data), [4, 5]);
+    assert_eq!(reds(&test(&dir.path().join("train")).data), [1, 2, 3]);
+    std::fs::remove_dir_all(dir.path().join("val")).unwrap();
+    std::fs::remove_dir_all(dir.path().join("train/dog")).unwrap();
+    let one = test(dir.path());
+    assert_eq!((reds(&one.data), one.data.classes()), (vec![1], &["cat".to_owned()][..]));
+}
+
+#[test]
+fn folders_in_folders_are_walked_and_what_is_passed_over_is_told() {
+    let dir = pets();
+    put(dir.path().join("train/dog/more/c.png"), [8, 20, 30]);
+    for name in ["one.heic", "two.heic", "b.tif", "none"] {
+        write(dir.path().join("train/cat").join(name), b"not read");
+    }
+    #[cfg(unix)]
+    {
+        std::os::unix::fs::symlink("nowhere.png", dir.path().join("train/cat/gone.png")).unwrap();
+        std::os::unix::fs::symlink(".", dir.path().join("train/dog/around")).unwrap();
+    }
+    let split = load(dir.path()).unwrap();
+    assert_eq!(reds(&split.train), [1, 2, 3, 8]);
+    let note = split.notes.join("\n");
+    for words in ["2 .heic (", "cat/one.heic", "1 .tif (", "1 without an ending ("] {
+        assert!(note.contains(words), "{note}");
+    }
+    assert!(
+        !cfg!(unix) || note.contains("5 files are no pictures") && note.contains("1 broken link ("),
+        "{note}"
+    );
+    let listing = pictures(&dir.path().join("train/dog")).unwrap();
+    assert_eq!((listing.pictures.len(), listing.passed_over.is_empty()), (3, true));
+}
+
+#[test]
+fn broken_pictures_are_left_out_if_asked_for() {
+    let dir = pets();
+    write(dir.path().join("train/cat/broken.png"), b"\x89PNG\r\n\x1a\nrubbish");
+    write(dir.path().join("train/dog/aa.png"), b"");
+    assert_fails("not asked for", load(dir.path()), &["broken.png", "remove it, or", "--skip-broken"]);
+    let options = FolderOptions { size: SIZE, skip_broken: true, ..Default::default() };
+    let split = image_folder(dir.path(), &options).unwrap();
+    assert_eq!((reds(&split.train), split.train.labels()), (vec![1, 2, 3], &[0, 1, 1][..]));
+    let skipped: Vec<String> = split.skipped.iter().map(|(path, _)| path.display().to_string()).collect();
+    assert!(
+        skipped.len() == 2 && skipped[0].ends_with("broken.png") && skipped[1].ends_with("aa.png"),
+        "{skipped:?}"
+    );
+    std::fs::remove_file(dir.path().join("train/cat/z.bmp")).unwrap();
+    assert_fails(
+        "all of a class",
+        image_folder(dir.path(), &options),
+        &["no picture of class cat can be read"],
+    );
+}
+
+#[test]
+fn pictures_that_are_cut_short_are_refused() {
+    let dir = tempdir().unwrap();
+    let picture = RgbImage::from_fn(60, 50, |x, y| Rgb([(x * 37 + y) as u8, (y * 91) as u8, (x * y) as u8]));
+    for format in ["jpg", "png", "gif", "webp", "bmp"] {
+        let path = dir.path().join("whole").with_extension(format);
+        picture.save(&path).unwrap();
+        let whole = std::fs::read(&path).unwrap();
+        read_picture(&path, SIZE).unwrap();
+        for part in [whole.len() / 2, whole.len() * 9 / 10] {
+            write(&path, &whole[..part]);
+            assert_fails(format, read_picture(&path, SIZE), &["cannot be decoded as a picture"]);
+        }
+        // What follows a whole picture does no harm.
+        write(&path, &[&whole, &b"more"[..]].concat());
+        read_picture(&path, SIZE).unwrap();
+    }
+}
+
+#[test]
+fn a_picture_without_pixels_is_refused() {
+    let dir = tempdir().unwrap();
+    // A GIF whose screen is 0 x 0, with a frame of 2 x 2.
+    let gif = b"GIF89a\0\0\0\0\x80\0\0\0\0\0\xff\xff\xff,\0\0\0\0\x02\0\x02\0\0\x02\x02\x84\x51\0;";
+    let bmp = [&b"BM\x3a\0\0\0\0\0\0\0\x36\0\0\0\x28\0\0\0"[..], &[0; 8], b"\x01\0\x18\0", &[0; 28]].concat();
+    for (name, bytes) in [("zero.gif", &gif[..]), ("zero.bmp", &bmp)] {
+        let path = dir.path().join(name);
+        write(&path, bytes);
+        assert_fails(name, read_picture(&path, SIZE), &[name, "cannot be decoded as a picture"]);
+    }
 }

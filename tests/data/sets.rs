@@ -1,9 +1,11 @@
 use std::path::Path;
 
-use striate::data::{Dataset, NAMES, Normalization, fashion_mnist, fashion_mnist_subset, open};
+use striate::data::{
+    Dataset, NAMES, Normalization, fashion_mnist, fashion_mnist_subset, open, read_class_names,
+};
 use tempfile::tempdir;
 
-use crate::assert_fails;
+use crate::{assert_fails, write};
 
 /// Where Debian's package puts Fashion-MNIST.
 const FASHION_MNIST: &str = "/usr/share/datasets/fashion-mnist";
@@ -91,4 +93,59 @@ fn a_measured_normalisation_is_exact() {
     }
     let flat = Dataset::new("flat", [1, 1, 3], vec![77; 3], vec![0], vec!["flat".into()]).unwrap();
     assert_eq!(Normalization::measure(&flat).std, [1.0]);
+}
+
+#[test]
+fn names_of_classes_come_in_the_usual_encodings() {
+    let dir = tempdir().unwrap();
+    let path = dir.path().join("names.txt");
+    let text = "Schäfer\r\ncat\n\n";
+    let units: Vec<u16> = text.encode_utf16().collect();
+    let with_mark = |mark: [u8; 2], bytes: fn(&u16) -> [u8; 2]| {
+        [&mark[..], &units.iter().flat_map(bytes).collect::<Vec<u8>>()].concat()
+    };
+    let latin1: Vec<u8> = text.chars().map(|c| u8::try_from(u32::from(c)).unwrap()).collect();
+    for (encoding, bytes) in [
+        ("UTF-8", text.as_bytes().to_vec()),
+        ("UTF-8 with a mark", [b"\xef\xbb\xbf", text.as_bytes()].concat()),
+        ("UTF-16, little endian", with_mark([0xff, 0xfe], |unit| unit.to_le_bytes())),
+        ("UTF-16, big endian", with_mark([0xfe, 0xff], |unit| unit.to_be_bytes())),
+        ("Latin-1", latin1),
+    ] {
+        write(&path, &bytes);
+        assert_eq!(read_class_names(&path).unwrap(), ["Schäfer", "cat"], "{encoding}");
+    }
+    let unmarked: Vec<u8> = units.iter().flat_map(|unit| unit.to_le_bytes()).collect();
+    for bytes in [&b""[..], b"\n \n", b"\xff\xfe", b"\xff\xfea", b"\x89PNG\r\n\x1a\n\0\0", &unmarked] {
+        write(&path, bytes);
+        assert_fails("no names", read_class_names(&path), &["names.txt", "one a line"]);
+    }
+}
+
+#[test]
+fn classes_are_matched_by_name() {
+    let names = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect::<Vec<String>>();
+    let pets =
+        Dataset::new("pets", [1, 1, 1], vec![0; 3], vec![2, 0, 0], names(&["cat", "cow", "dog"])).unwrap();
+    let numbered = |of: &[&str]| pets.clone().numbered_by(&names(of));
+    // No picture is of a cow.
+    assert_eq!(numbered(&["dog", "emu", "cat"]).unwrap().labels(), [0, 2, 2]);
+    assert_eq!(numbered(&["dog", "emu", "cat"]).unwrap().classes()[1], "emu");
+    assert_fails(
+        "none",
+        numbered(&["cow", "dog"]),
+        &["dataset", "pets has pictures of class cat", "(cow, dog)"],
+    );
+    assert_fails("nearly", numbered(&["Cat", "dog"]), &["class cat", "is it Cat?"]);
+    assert_fails("two", numbered(&["dog", "cat", "cat"]), &["classes 1 and 2 both have this name"]);
+}
+
+#[test]
+fn a_folder_of_pictures_given_as_another_data_set_is_suggested() {
+    let dir = tempdir().unwrap();
+    std::fs::create_dir(dir.path().join("cat")).unwrap();
+    image::RgbImage::new(9, 9).save(dir.path().join("cat/1.png")).unwrap();
+    for name in ["fashion-mnist", "mnist", "cifar10", "cifar100"] {
+        assert_fails(name, open(name, Some(dir.path()), None), &[name, "give --dataset folder"]);
+    }
 }

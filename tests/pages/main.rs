@@ -110,12 +110,13 @@ fn what_cannot_be_seen_leaves_an_earlier_page_alone() -> Outcome {
     place.write("report/map/map.svg", b"earlier");
     place.write("empty/readme.txt", b"no picture");
     place.write("broken/broken.png", b"not a picture");
+    std::fs::copy(place.path("run/model.safetensors"), place.path("alone.safetensors")).unwrap();
     let before = contents(&place.path("report"));
     let cases: [(&[&str], &[&str]); 8] = [
-        (&["see", "run"], &["--data", "--dataset"]),
+        (&["see", "alone.safetensors"], &["--data", "--dataset"]),
         (&["see", "run", "--data", "empty"], &["empty", "without pictures"]),
         (&["see", "run", "--data", "broken"], &["none of 1 could be read", "broken.png"]),
-        (&["see", "run", "--dataset", "fashion-mnist"], &["28 x 28"]),
+        (&["see", "run", "--dataset", "fashion-mnist"], &["--dataset", "none of the network's (0, 1, 2"]),
         (&["see", "nowhere", "--data", "data"], &["nowhere"]),
         (&[&SEE[..6], &["--units", "0"]].concat(), &["--units", "at least 1"]),
         (&[&SEE[..], &["--layer", "layer1.7"]].concat(), &["--layer", "layer1.7", "did you mean layer1.0"]),

@@ -23,7 +23,7 @@ pub fn split(train: usize, classes: usize) -> Split {
         Arc::new(Dataset::new("noise", [1, 8, 8], images.collect(), labels, names).unwrap())
     };
     let normalization = Normalization { mean: vec![0.5], std: vec![0.25] };
-    Split { train: set(train, 1), test: set(6, 2), normalization }
+    Split { train: set(train, 1), test: set(6, 2), normalization, notes: Vec::new(), skipped: Vec::new() }
 }
 
 /// Two convolutions and a linear layer; with batch norm between them or without.

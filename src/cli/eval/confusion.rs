@@ -1,5 +1,6 @@
 //! The confusion matrix as a picture.
 
+use crate::cli::text;
 use plotters::coord::Shift;
 use plotters::prelude::*;
 use plotters::style::colors::colormaps::ViridisRGB;
@@ -38,7 +39,7 @@ pub fn matrix(title: &str, names: &[String], evaluation: &Evaluation) -> Result<
         }
         root.present()?;
     }
-    Ok(svg)
+    Ok(text::lines(&svg).into_owned())
 }
 
 /// Where the n-th of so many classes begins, in pixels from the matrix's edge.

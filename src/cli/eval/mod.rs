@@ -2,14 +2,16 @@
 
 pub mod confusion;
 
-use super::flags::{DataFlags, DeviceFlags, as_flag};
+use super::flags::{DeviceFlags, as_flag};
 use super::json::path;
 use super::network::{Network, NetworkFlags};
 use super::plan::{json, print};
+use super::source::{TestFlags, TestPictures};
+use super::text;
 use serde::Serialize;
 use std::fmt::Write;
 use std::path::PathBuf;
-use striate::data::{Normalization, Preprocessing, Split};
+use striate::data::Normalization;
 use striate::infer::Evaluation;
 use striate::{Error, Result, write_file};
 
@@ -18,10 +20,10 @@ use striate::{Error, Result, write_file};
 pub struct Args {
     /// The network's name, left out where the weights know it; then weights: a safetensors file, a .pth archive or a run
     /// folder of `striate train`
-    #[arg(required = true, num_args = 1..=2, value_names = ["[MODEL] WEIGHTS"])]
+    #[arg(required = true, num_args = 1.., value_names = ["[MODEL] WEIGHTS"])]
     what: Vec<PathBuf>,
     #[command(flatten)]
-    data: DataFlags,
+    data: TestFlags,
     /// Pictures at a time
     #[arg(long, default_value_t = 200)]
     batch: usize,
@@ -44,6 +46,8 @@ struct Answer<'a> {
     weights: PathBuf,
     device: String,
     dataset: &'a str,
+    /// Where the pictures are from.
+    pictures_from: &'a str,
     normalization: &'a Normalization,
     pictures: u64,
     /// Shares from 0 to 1.
@@ -79,66 +83,35 @@ fn evaluate(args: &Args) -> Result<()> {
             "is one argument too many; give [MODEL] WEIGHTS",
         ));
     }
-    let size = network.preprocessing(&args.network, None).ok().map(|preprocessing| preprocessing.size);
-    let split = args.data.open(size)?;
-    let preprocessing = network.preprocessing(&args.network, Some(of_data(&split)))?;
-    let [channels, height, width] = split.test.shape();
-    let names = split.test.classes();
-    check(&network, &preprocessing, &split, &args.data.dataset)?;
+    let TestPictures { data, preprocessing, names, about, .. } = args.data.open(&network, &args.network)?;
+    let [channels, height, width] = data.shape();
     let device = args.device.open()?;
     let model = network.model(channels, names.len())?;
-    let batch = args.batch.min(split.test.len());
+    let batch = args.batch.min(data.len());
     let mut predictor = network.predictor(&device, &*model, &args.network, [height, width], batch)?;
     args.device.choices.check(predictor.session().plans())?;
-    let evaluation = predictor.evaluate(&split.test, &preprocessing.normalization)?;
+    let evaluation = predictor.evaluate(&data, &preprocessing.normalization)?;
     let answer = Answer {
         model: model.name(),
         weights: network.weights.path().to_owned(),
         device: device.describe(),
-        dataset: split.test.name(),
+        dataset: data.name(),
+        pictures_from: &about,
         normalization: &preprocessing.normalization,
         pictures: evaluation.pictures(),
         top1: evaluation.top1(),
         top5: evaluation.top5(),
         loss: evaluation.loss(),
-        classes: (0..names.len()).map(|class| Class::new(&evaluation, names, class)).collect(),
+        classes: (0..names.len()).map(|class| Class::new(&evaluation, &names, class)).collect(),
         confusion: &evaluation.confusion,
     };
     if let Some(path) = &args.confusion {
         let title = format!("{} on {}: {:.2} %", answer.model, answer.dataset, 100.0 * answer.top1);
-        let svg = confusion::matrix(&title, names, &evaluation)
+        let svg = confusion::matrix(&title, &names, &evaluation)
             .map_err(|e| Error::data(path, format!("cannot be drawn: {e}")))?;
         write_file(path, svg.as_bytes())?;
     }
-    print(&if args.json { json(&answer) } else { text(&answer) })
-}
-
-/// What pictures of a data set are like, where nothing else says.
-pub fn of_data(split: &Split) -> Preprocessing {
-    let [_, height, width] = split.test.shape();
-    Preprocessing::new([height, width], split.normalization.clone())
-}
-
-/// Whether the data set's pictures and classes are the network's.
-pub fn check(network: &Network, preprocessing: &Preprocessing, split: &Split, dataset: &str) -> Result<()> {
-    let [channels, ..] = split.test.shape();
-    if preprocessing.channels() != channels {
-        let problem = format!(
-            "{dataset} has pictures of {channels} channels, but the weights want {}; give the data they were trained for, or --preprocess",
-            preprocessing.channels()
-        );
-        return Err(Error::argument("dataset", problem));
-    }
-    let names = split.test.classes().len();
-    match network.class_count() {
-        Some(classes) if classes != names => {
-            let problem = format!(
-                "{dataset} has {names} classes, but the weights tell {classes} apart; give the data they were trained for"
-            );
-            Err(Error::argument("dataset", problem))
-        }
-        _ => Ok(()),
-    }
+    print(&if args.json { json(&answer) } else { table(&answer) })
 }
 
 impl<'a> Class<'a> {
@@ -153,26 +126,34 @@ impl<'a> Class<'a> {
     }
 }
 
-fn text(answer: &Answer) -> String {
+fn table(answer: &Answer) -> String {
     let figures = answer.normalization;
-    let mut text = format!(
-        "device   {}\ndata     {}: {} test pictures, mean {:?}, deviation {:?}\nmodel    {}\n\n",
-        answer.device, answer.dataset, answer.pictures, figures.mean, figures.std, answer.model
+    let mut table = format!(
+        "device   {}\ndata     {}: {} test pictures ({}), mean {:?}, deviation {:?}\nmodel    {}\n\n",
+        answer.device,
+        text::name(answer.dataset),
+        answer.pictures,
+        text::name(answer.pictures_from),
+        figures.mean,
+        figures.std,
+        answer.model
     );
     let mut line =
-        |line: String| writeln!(text, "{}", line.trim_end()).expect("writing to a string cannot fail");
-    let width = answer.classes.iter().map(|class| class.name.chars().count()).max().unwrap_or(0).max(5);
+        |line: String| writeln!(table, "{}", line.trim_end()).expect("writing to a string cannot fail");
+    let names: Vec<_> = answer.classes.iter().map(|class| text::name(class.name)).collect();
+    let width = names.iter().map(|name| name.chars().count()).max().unwrap_or(0).max(5);
     line(format!(
         "{:width$} {:>8} {:>8} {:>9}  most often taken for",
         "class", "pictures", "recall", "precision"
     ));
     let percent =
         |share: Option<f64>| share.map_or_else(|| "-".to_owned(), |share| format!("{:.2} %", 100.0 * share));
-    for class in &answer.classes {
-        let mistake =
-            class.mistaken_for.map_or_else(String::new, |(name, count)| format!("{name} ({count})"));
+    for (class, name) in answer.classes.iter().zip(&names) {
+        let mistake = class
+            .mistaken_for
+            .map_or_else(String::new, |(other, count)| format!("{} ({count})", text::name(other)));
         let (recall, precision) = (percent(class.recall), percent(class.precision));
-        line(format!("{:width$} {:8} {recall:>8} {precision:>9}  {mistake}", class.name, class.pictures));
+        line(format!("{name:width$} {:8} {recall:>8} {precision:>9}  {mistake}", class.pictures));
     }
     line(format!(
         "\ntop-1 {:.2} %, top-5 {:.2} %, loss {:.4}",
@@ -180,5 +161,5 @@ fn text(answer: &Answer) -> String {
         100.0 * answer.top5,
         answer.loss
     ));
-    text
+    table
 }

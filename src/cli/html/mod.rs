@@ -1,5 +1,6 @@
 //! Pages of one file: style, script and pictures are in them, and nothing is fetched from anywhere.
 
+use super::text;
 use base64::prelude::{BASE64_STANDARD, Engine};
 use image::codecs::jpeg::JpegEncoder;
 use image::{ImageFormat, RgbImage};
@@ -107,7 +108,8 @@ pub fn render(template: Template, values: &impl Serialize) -> String {
         ..Value::from(Serde(values))
     };
     let template = environment.get_template(name).expect("it was just added");
-    template.render(page).unwrap_or_else(|e| panic!("{name}: {e:#}"))
+    let page = template.render(page).unwrap_or_else(|e| panic!("{name}: {e:#}"));
+    text::lines(&page).into_owned()
 }
 
 /// A size as people say it: `3.4 MB`.

@@ -7,9 +7,9 @@ mod steps;
 mod table;
 mod trace;
 
-use super::flags::DeviceFlags;
+use super::flags::{DeviceFlags, ModelFlags};
 use super::memory::MemoryFlags;
-use super::plan::{input_shape, json, print, recipe};
+use super::plan::{json, print, recipe};
 use peaks::Peaks;
 pub use rows::Row;
 use serde::Serialize;
@@ -18,15 +18,12 @@ use steps::{Host, Steps};
 use striate::graph::Graph;
 use striate::plan::Plan;
 use striate::train::training_graph;
-use striate::{Clock, Device, Error, Result, models, write_file};
+use striate::{Clock, Device, Error, Result, write_file};
 
 #[derive(clap::Args)]
 pub struct Args {
-    /// Network: lenet, alexnet, googlenet, resnet18, resnet50, resnet20, resnet20-a, plain20, ...
-    model: String,
-    /// Pictures it takes, such as 1x28x28.
-    #[arg(long, value_name = "CHANNELSxHEIGHTxWIDTH", default_value = "3x32x32")]
-    input: String,
+    #[command(flatten)]
+    model: ModelFlags,
     /// Pictures a step.
     #[arg(long, default_value_t = 32)]
     batch: usize,
@@ -45,9 +42,6 @@ pub struct Args {
     #[arg(long)]
     json: bool,
 }
-
-/// Classes to tell apart.
-const CLASSES: usize = 10;
 
 /// Timed steps where nothing else is asked for.
 const STEPS: u32 = 5;
@@ -74,8 +68,7 @@ struct Answer {
 }
 
 pub fn run(args: Args) -> Result<()> {
-    let input = input_shape(args.batch, &args.input)?;
-    let model = models::by_name(&args.model, input[1], CLASSES)?;
+    let (model, input) = args.model.open(args.batch)?;
     let graph = training_graph(&*model, input, &recipe())?;
     let free = args.device.free()?;
     let device = args.device.choices.device(free.clone())?;
@@ -86,7 +79,7 @@ pub fn run(args: Args) -> Result<()> {
     }
     // What the device can do does not depend on what is asked for.
     let peaks = peaks::measure(&free)?;
-    let steps = Steps::run(&device, plan, input, CLASSES, args.steps)?;
+    let steps = Steps::run(&device, plan, input, model.classes(), args.steps)?;
     let answer = Answer {
         model: model.name(),
         input,

@@ -3,6 +3,7 @@
 use super::Answer;
 use super::peaks::Peaks;
 use super::rows::Row;
+use crate::cli::text;
 use plotters::coord::Shift;
 use plotters::prelude::*;
 use std::error::Error;
@@ -47,7 +48,7 @@ pub fn draw(answer: &Answer) -> Outcome<String> {
         without_arithmetic(&root, &moving)?;
         root.present()?;
     }
-    Ok(svg)
+    Ok(text::lines(&svg).into_owned())
 }
 
 fn title(root: &Area, answer: &Answer) -> Outcome {

@@ -3,13 +3,14 @@
 mod mistakes;
 mod page;
 
-use super::eval::{check, confusion, of_data};
+use super::eval::confusion;
 use super::flags::{DeviceFlags, as_flag};
 use super::html::{self, Template, megabytes};
 use super::network::{Network, NetworkFlags};
 use super::plan::{print, recipe};
 use super::profile::layer_times;
-use super::train::RunDir;
+use super::source::{TestPictures, fit, tell};
+use super::train::{RunDir, data_of};
 use mistakes::Answers;
 use page::Sources;
 use std::path::PathBuf;
@@ -47,17 +48,19 @@ impl Args {
         let begun = super::train::begun(&self.run)?;
         let run = RunDir::reopen(&self.run, usize::MAX)?;
         let (network, _) = Network::open(std::slice::from_ref(&self.run))?;
-        let mut data = begun.data.clone();
-        data.data = self.data.clone().or(data.data);
-        let split = data.open(None)?;
-        let preprocessing = network.preprocessing(&self.network, Some(of_data(&split)))?;
-        check(&network, &preprocessing, &split, &data.dataset)?;
-        let [channels, height, width] = split.test.shape();
+        let mut source = data_of(&self.run)?;
+        source.dir = self.data.clone().or(source.dir);
+        let split = source.open()?;
+        tell(&split.notes, &split.skipped);
+        let learned_from = split.train.len();
+        let set = fit(split.into(), String::new(), &network, &self.network, &source.name)?;
+        let TestPictures { data: test, preprocessing, names, .. } = set;
+        let [channels, height, width] = test.shape();
         let device = self.device.open()?;
-        let model = network.model(channels, split.test.classes().len())?;
-        let batch = self.batch.min(split.test.len());
+        let model = network.model(channels, names.len())?;
+        let batch = self.batch.min(test.len());
         let mut predictor = network.predictor(&device, &*model, &self.network, [height, width], batch)?;
-        let answers = Answers::ask(&mut predictor, &split.test, &preprocessing.normalization, batch)?;
+        let answers = Answers::ask(&mut predictor, &test, &preprocessing.normalization, batch)?;
         drop(predictor);
         let input = [begun.batch, channels, height, width];
         let times =
@@ -65,15 +68,15 @@ impl Args {
 
         let out = self.out.clone().unwrap_or_else(|| self.run.join(PAGE));
         let undrawable = |e: Box<dyn std::error::Error>| Error::data(&out, format!("cannot be drawn: {e}"));
-        let names = split.test.classes();
-        let curves = run.curves(&format!("{} on {}", model.name(), data.dataset)).map_err(undrawable)?;
-        let matrix = confusion::matrix("Pictures by class and by answer", names, &answers.evaluation);
+        let curves = run.curves(&format!("{} on {}", model.name(), source.name)).map_err(undrawable)?;
+        let matrix = confusion::matrix("Pictures by class and by answer", &names, &answers.evaluation);
         let matrix = matrix.map_err(undrawable)?;
         let config = super::train::config(&self.run)?;
         let page = page::page(&Sources {
             run: &run,
             config: &config,
-            split: &split,
+            learned_from,
+            test: &test,
             answers: &answers,
             times: &times,
             device: &device,

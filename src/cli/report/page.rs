@@ -8,13 +8,15 @@ use image::{Rgb, RgbImage};
 use serde::Serialize;
 use serde_json::Value;
 use striate::Device;
-use striate::data::{Dataset, Split};
+use striate::data::Dataset;
 
 /// What the page is made of.
 pub struct Sources<'a> {
     pub run: &'a RunDir,
     pub config: &'a Value,
-    pub split: &'a Split,
+    /// Training pictures.
+    pub learned_from: usize,
+    pub test: &'a Dataset,
     pub answers: &'a Answers,
     pub times: &'a LayerTimes,
     pub device: &'a Device,
@@ -86,8 +88,7 @@ const OF_PAIR: usize = 7;
 const WRONG: usize = 24;
 
 pub fn page(sources: &Sources<'_>) -> Page {
-    let Sources { run, config, split, answers, times, .. } = sources;
-    let test = &split.test;
+    let Sources { run, config, test, answers, times, .. } = sources;
     let names = test.classes();
     let evaluation = &answers.evaluation;
     let model = config["model"]["name"].as_str().unwrap_or("a network");
@@ -114,7 +115,7 @@ pub fn page(sources: &Sources<'_>) -> Page {
     }
 }
 
-fn facts(Sources { run, config, split, answers, .. }: &Sources<'_>) -> Vec<Fact> {
+fn facts(Sources { run, config, learned_from, test, answers, .. }: &Sources<'_>) -> Vec<Fact> {
     let evaluation = &answers.evaluation;
     let seconds: f64 = run.rows().iter().map(|row| row.train_seconds + row.test_seconds).sum();
     let text = |value: &Value| value.as_str().map_or_else(|| value.to_string(), str::to_owned);
@@ -123,10 +124,7 @@ fn facts(Sources { run, config, split, answers, .. }: &Sources<'_>) -> Vec<Fact>
         Fact::new("Among the first five", percent(evaluation.top5())),
         Fact::new("Test loss", format!("{:.4}", evaluation.loss())),
         Fact::new("Parameters", text(&config["model"]["parameters"])),
-        Fact::new(
-            "Pictures",
-            format!("{} to learn from, {} to test with", split.train.len(), split.test.len()),
-        ),
+        Fact::new("Pictures", format!("{learned_from} to learn from, {} to test with", test.len())),
         Fact::new("Epochs", run.rows().len().to_string()),
         Fact::new("Time", format!("{seconds:.0} s")),
         Fact::new("Trained by", text(&config["device"]["name"])),

@@ -1,13 +1,14 @@
 //! Flags that views have in common: which network, which pictures, where to.
 
-use crate::cli::eval::{check, of_data};
 use crate::cli::flags::DeviceFlags;
-use crate::cli::network::{Network, NetworkFlags, class_names};
+use crate::cli::network::{Network, NetworkFlags};
 use crate::cli::predict::find;
+use crate::cli::source::{Asked, TestPictures};
 use crate::cli::terminal::note;
+use crate::cli::text;
 use image::RgbImage;
 use std::path::PathBuf;
-use striate::data::{self, Preprocessing, Split};
+use striate::data::{Dataset, Preprocessing};
 use striate::see::{Lens, Pictures, canvas};
 use striate::{Device, Error, Result};
 
@@ -16,11 +17,8 @@ use striate::{Device, Error, Result};
 pub struct LensFlags {
     /// The network's name, left out where the weights know it; then weights: a safetensors file, a .pth archive or a run
     /// folder of `striate train`
-    #[arg(required = true, num_args = 1..=2, value_names = ["[MODEL] WEIGHTS"])]
+    #[arg(required = true, num_args = 1.., value_names = ["[MODEL] WEIGHTS"])]
     what: Vec<PathBuf>,
-    /// Names of the classes: a file with one a line, cifar10 or fashion-mnist [default: the weights' own, or the data set's]
-    #[arg(long, value_name = "FILE")]
-    classes: Option<String>,
     /// Pictures at a time
     #[arg(long, default_value_t = 16)]
     batch: usize,
@@ -41,7 +39,7 @@ pub struct OutFlags {
 /// The pictures to look with.
 #[derive(clap::Args)]
 pub struct PictureFlags {
-    /// Pictures and folders of them; with --dataset, the folder of its files
+    /// Pictures and folders of them; with --dataset, the folder of its files [default: the run's own test pictures]
     #[arg(long, num_args = 1.., value_name = "PICTURES")]
     data: Vec<PathBuf>,
     /// Take the test pictures of fashion-mnist, mnist, cifar10, cifar100 or folder
@@ -65,38 +63,51 @@ pub struct Subject {
 impl LensFlags {
     /// The network alone, for views that need no pictures.
     pub fn open(&self) -> Result<Subject> {
-        self.lens(&self.network()?, None)
+        let network = self.network()?;
+        let preprocessing = network.preprocessing(&self.network, None)?;
+        self.subject(&network, preprocessing, network.names(&self.network)?, String::new())
     }
 
     /// The network and pictures as it takes them. Those that were passed over are named on standard error.
     pub fn open_with(&self, pictures: &PictureFlags) -> Result<(Subject, Pictures)> {
         let network = self.network()?;
-        let Some(dataset) = &pictures.dataset else {
-            if pictures.data.is_empty() {
+        match (&pictures.dataset, &pictures.data[..]) {
+            (Some(_), [_, extra, ..]) => {
+                let problem = format!("a data set has one folder; {} is too much", extra.display());
+                Err(Error::argument("data", problem))
+            }
+            (None, []) if network.run().is_none() => {
                 let problem = "is missing; give pictures or folders of them, or a --dataset";
-                return Err(Error::argument("data", problem));
+                Err(Error::argument("data", problem))
             }
-            let paths: Vec<PathBuf> = find(&pictures.data)?.into_iter().take(pictures.pictures).collect();
-            let subject = self.lens(&network, None)?;
-            let read = Pictures::read(&paths, subject.lens.preprocessing())?;
-            for (_, problem) in &read.skipped {
-                note(&format!("skipped: {problem}"));
+            (None, [_, ..]) => self.open_files(&network, &find(&pictures.data)?, pictures.pictures),
+            (dataset, dir) => {
+                let dir = dir.first().map(PathBuf::as_path);
+                // As with files, what cannot be read is passed over and told.
+                let asked =
+                    Asked { dataset: dataset.as_deref(), dir, skip_broken: true, ..Default::default() };
+                self.open_set(&network, asked.open(&network, &self.network)?, pictures.pictures)
             }
-            return Ok((subject, read));
-        };
-        if let Some(extra) = pictures.data.get(1) {
-            return Err(Error::argument(
-                "data",
-                format!("a data set has one folder; {} is too much", extra.display()),
-            ));
         }
-        let size = network.preprocessing(&self.network, None).ok().map(|preprocessing| preprocessing.size);
-        let folder = size.filter(|_| dataset == "folder");
-        let split = data::open(dataset, pictures.data.first().map(PathBuf::as_path), folder)?;
-        let subject = self.lens(&network, Some((&split, dataset)))?;
-        let normalization = &subject.lens.preprocessing().normalization;
-        let read = Pictures::of(&split.test, normalization, pictures.pictures);
+    }
+
+    fn open_files(&self, network: &Network, files: &[PathBuf], most: usize) -> Result<(Subject, Pictures)> {
+        let preprocessing = network.preprocessing(&self.network, None)?;
+        let subject =
+            self.subject(network, preprocessing, network.names(&self.network)?, "files".to_owned())?;
+        let read = Pictures::read(&files[..most.min(files.len())], subject.lens.preprocessing())?;
+        for (_, problem) in &read.skipped {
+            note(&format!("skipped: {}", text::name(problem)));
+        }
         Ok((subject, read))
+    }
+
+    fn open_set(&self, network: &Network, set: TestPictures, most: usize) -> Result<(Subject, Pictures)> {
+        let TestPictures { data, preprocessing, names, about, skipped } = set;
+        check_size(&preprocessing, &data)?;
+        let read = Pictures::of(&data, &preprocessing.normalization, most);
+        let from = format!("of {}'s test pictures ({about})", data.name());
+        Ok((self.subject(network, preprocessing, Some(names), from)?, Pictures { skipped, ..read }))
     }
 
     fn network(&self) -> Result<Network> {
@@ -110,19 +121,13 @@ impl LensFlags {
         }
     }
 
-    fn lens(&self, network: &Network, data: Option<(&Split, &str)>) -> Result<Subject> {
-        let fallback = data.map(|(split, _)| of_data(split));
-        let preprocessing = network.preprocessing(&self.network, fallback)?;
-        if let Some((split, name)) = data {
-            check(network, &preprocessing, split, name)?;
-            check_size(&preprocessing, split, name)?;
-        }
-        let names = match (&self.classes, &network.card.classes, data) {
-            (Some(text), _, _) => Some(class_names(text)?),
-            (None, Some(own), _) => Some(own.clone()),
-            (None, None, Some((split, _))) => Some(split.test.classes().to_vec()),
-            (None, None, None) => None,
-        };
+    fn subject(
+        &self,
+        network: &Network,
+        preprocessing: Preprocessing,
+        names: Option<Vec<String>>,
+        data: String,
+    ) -> Result<Subject> {
         let classes = network.classes(&self.network, names.as_deref())?;
         let model = network.model(preprocessing.channels(), classes)?;
         // The CPU fits the weights to the model; the device gets them with each question.
@@ -130,20 +135,19 @@ impl LensFlags {
             network.predictor(&Device::select("cpu")?, &*model, &self.network, preprocessing.size, 1)?;
         let weights = fitted.session().state_dict()?;
         let lens = Lens::new(&self.device.open()?, &*model, weights, preprocessing, self.batch)?;
-        let data =
-            data.map_or("files".to_owned(), |(split, _)| format!("of {}'s test pictures", split.test.name()));
         Ok(Subject { lens, weights: network.weights.path().display().to_string(), data, names })
     }
 }
 
-fn check_size(preprocessing: &Preprocessing, split: &Split, dataset: &str) -> Result<()> {
-    let [_, height, width] = split.test.shape();
+fn check_size(preprocessing: &Preprocessing, data: &Dataset) -> Result<()> {
+    let [_, height, width] = data.shape();
     match preprocessing.size == [height, width] {
         true => Ok(()),
         false => Err(Error::argument(
             "dataset",
             format!(
-                "{dataset} has pictures of {height} x {width}, but the network is to take {:?}; give --size {height}x{width}",
+                "{} has pictures of {height} x {width}, but the network is to take {:?}; give --size {height}x{width}",
+                data.name(),
                 preprocessing.size
             ),
         )),

@@ -2,6 +2,7 @@
 
 use super::flags::Subject;
 use super::view::{Of, Plate, Scene, Shown, View};
+use crate::cli::text;
 use image::{Rgb, RgbImage, imageops};
 use plotters::prelude::*;
 use std::error::Error as StdError;
@@ -121,7 +122,7 @@ fn scatter(
             .draw()?;
         root.present()?;
     }
-    Ok(svg)
+    Ok(text::lines(&svg).into_owned())
 }
 
 /// Names of the classes that pictures have, with the pictures; one group without a name's use where classes are unknown.

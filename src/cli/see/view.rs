@@ -126,7 +126,11 @@ fn look(view: &impl View, subject: &Subject, pictures: &Pictures, out: &Path) ->
         view.show(&Scene { subject, pictures, out, progress: &progress })?.record;
     drop(progress);
     let files: String = files.iter().map(|file| format!("  {}  {}\n", file.name, file.about)).collect();
-    print(&format!("{title}\n\n{caption}\n\n{files}"))?;
+    let looked_at = match pictures.len() {
+        0 => String::new(),
+        count => format!("{count} pictures {}\n\n", subject.data),
+    };
+    print(&format!("{title}\n\n{looked_at}{caption}\n\n{files}"))?;
     Ok(exit_code(pictures))
 }
 

@@ -135,8 +135,19 @@ pub struct Args {
 }
 
 /// Flags that a run may go on with otherwise than it was begun: they change no number.
-const FREE: [&str; 9] =
-    ["data", "device", "threads", "out", "force", "resume", "checkpoint_every", "keep", "patience"];
+const FREE: [&str; 10] = [
+    "data",
+    // What it does to the pictures shows in their sum.
+    "skip_broken",
+    "device",
+    "threads",
+    "out",
+    "force",
+    "resume",
+    "checkpoint_every",
+    "keep",
+    "patience",
+];
 
 /// Names of [`Decay`]s.
 #[derive(ValueEnum, Clone, Copy, Debug, Serialize)]
@@ -344,6 +355,8 @@ impl Args {
         serde_json::json!({
             "arguments": resume::given(),
             "settings": json::value(self),
+            // `--data` is as it was given, and may start from another folder than a later reader does.
+            "data_folder": self.data.data.as_deref().and_then(|dir| dir.canonicalize().ok()).map(|dir| json::argument(dir.as_os_str())),
             "learning_rate": json::value(&self.learning_rate()),
             "model": { "name": model, "parameters": parameters },
             "device": { "name": device.name(), "adapter": adapter, "memory_bytes": memory },

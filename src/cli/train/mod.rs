@@ -11,11 +11,12 @@ mod run_dir;
 
 pub use args::Args;
 pub use metrics::Row;
-pub use resume::{begun, config};
-pub use run_dir::{MODEL, RunDir};
+pub use resume::{begun, config, data_of};
+pub use run_dir::{CONFIG, MODEL, RunDir};
 
 use super::flags::as_flag;
 use super::network::file as weights_file;
+use super::source::tell;
 use checkpoints::Checkpoints;
 use progress::{Reporter, say};
 use resume::Start;
@@ -51,7 +52,8 @@ fn run_named(args: &Args) -> Result<i32> {
     if args.resume.is_none() {
         RunDir::check(&out, args.force)?;
     }
-    let split = args.data.open(None)?;
+    let split = args.data.source().open()?;
+    tell(&split.notes, &split.skipped);
     let [channels, height, width] = split.train.shape();
     let classes = split.train.classes().len();
     let model = models::by_name(&args.model, channels, classes)?;

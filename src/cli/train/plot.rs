@@ -1,6 +1,7 @@
 //! Loss and accuracy by epoch, as a picture.
 
 use super::metrics::Row;
+use crate::cli::text;
 use plotters::coord::Shift;
 use plotters::prelude::*;
 use std::error::Error;
@@ -32,7 +33,7 @@ pub fn curves(title: &str, rows: &[Row]) -> Result<String, Box<dyn Error>> {
         panel(&panels[1], "accuracy, %", &accuracy)?;
         root.present()?;
     }
-    Ok(svg)
+    Ok(text::lines(&svg).into_owned())
 }
 
 fn panel(

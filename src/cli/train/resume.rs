@@ -9,6 +9,7 @@ use clap::{CommandFactory, FromArgMatches};
 use serde_json::{Map, Value};
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
+use striate::data::Source;
 use striate::train::{Checkpoint, Position};
 use striate::{Error, Result, read_file, write_file};
 
@@ -30,6 +31,17 @@ pub fn restored(run: &Path) -> Result<Args> {
 /// The flags that the run in a folder was begun with.
 pub fn begun(run: &Path) -> Result<Args> {
     flags_of(run, std::iter::empty())
+}
+
+/// Where the data set comes from that the run in a folder was begun with.
+pub fn data_of(run: &Path) -> Result<Source> {
+    let mut source = begun(run)?.data.source();
+    if source.dir.as_ref().is_some_and(|dir| !dir.exists()) {
+        // The path was given from another folder.
+        let recorded = json::to_argument(&config(run)?["data_folder"]).map(PathBuf::from);
+        source.dir = recorded.filter(|dir| dir.exists()).or(source.dir);
+    }
+    Ok(source)
 }
 
 /// What the run in a folder says of itself.

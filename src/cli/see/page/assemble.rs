@@ -5,6 +5,7 @@ use super::{Noted, Views};
 use crate::cli::html::{Fact, Figure, svg_uri};
 use crate::cli::see::flags::Subject;
 use crate::cli::see::view::{Of, Plate};
+use crate::cli::text::grouped;
 use serde::Serialize;
 use striate::Tensor;
 use striate::infer::top;
@@ -165,23 +166,13 @@ fn facts(subject: &Subject, pictures: &Pictures, probabilities: &Tensor) -> Vec<
     let mut facts = vec![
         Fact::new("Model", lens.model().to_owned()),
         Fact::new("Weights", subject.weights.clone()),
-        Fact::new("Parameters", grouped(lens.parameters())),
+        Fact::new("Parameters", grouped(lens.parameters() as u64)),
         Fact::new("Takes", format!("{channels} x {height} x {width}, {classes} classes")),
-        Fact::new("Pictures", format!("{} {}", grouped(pictures.len()), subject.data)),
+        Fact::new("Pictures", format!("{} {}", grouped(pictures.len() as u64), subject.data)),
     ];
     facts.extend(right.map(|right| Fact::new("Accuracy", right)));
     facts.push(Fact::new("Computed by", lens.device().describe()));
     facts
-}
-
-/// A number with its thousands apart.
-fn grouped(number: usize) -> String {
-    let digits = number.to_string();
-    let start = digits.len() % 3;
-    let mut parts: Vec<&str> = vec![&digits[..start]];
-    parts.extend((start..digits.len()).step_by(3).map(|i| &digits[i..i + 3]));
-    parts.retain(|part| !part.is_empty());
-    parts.join(",")
 }
 
 fn layer_panel(subject: &Subject, name: &str, plates: &[&Plate]) -> LayerPanel {

@@ -1,0 +1,170 @@
+//! Which test pictures a network is judged by or looked at with: of the data set that flags name, or of the run's own.
+
+use super::flags::parse_size;
+use super::network::{Network, NetworkFlags};
+use super::terminal::note;
+use super::text;
+use super::train::data_of;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use striate::data::{self, Dataset, Preprocessing, Source, TestSet};
+use striate::{Error, Result};
+
+/// Flags that name a data set to be tested with.
+#[derive(clap::Args)]
+pub struct TestFlags {
+    /// fashion-mnist, mnist, cifar10, cifar100 or folder (a folder of pictures per class) [default: what the run was trained on]
+    #[arg(long)]
+    dataset: Option<String>,
+    /// Folder of the data set's files [default: the run's]. Of a folder without test pictures, all are taken, unless it is the
+    /// run's own
+    #[arg(long, value_name = "DIR")]
+    data: Option<PathBuf>,
+    /// HEIGHTxWIDTH that pictures of a folder are brought to
+    #[arg(long, value_parser = parse_size, value_name = "HxW")]
+    image_size: Option<[usize; 2]>,
+    /// Leave out pictures of a folder that cannot be read, and name them
+    #[arg(long)]
+    skip_broken: bool,
+}
+
+impl TestFlags {
+    /// The pictures for a network, with labels that number its classes.
+    pub fn open(&self, network: &Network, flags: &NetworkFlags) -> Result<TestPictures> {
+        let asked = Asked {
+            dataset: self.dataset.as_deref(),
+            dir: self.data.as_deref(),
+            image_size: self.image_size,
+            skip_broken: self.skip_broken,
+        };
+        asked.open(network, flags)
+    }
+}
+
+/// The data set that is asked for; what is left out is the run's own.
+#[derive(Clone, Copy, Default)]
+pub struct Asked<'a> {
+    pub dataset: Option<&'a str>,
+    pub dir: Option<&'a Path>,
+    pub image_size: Option<[usize; 2]>,
+    pub skip_broken: bool,
+}
+
+/// Test pictures for a network.
+pub struct TestPictures {
+    /// Labels number the network's classes where it names them, by their names, and else the data set's.
+    pub data: Arc<Dataset>,
+    /// What is done to the pictures.
+    pub preprocessing: Preprocessing,
+    /// Names of the network's classes; the data set's where it has none.
+    pub names: Vec<String>,
+    /// Where they are from, for people.
+    pub about: String,
+    pub skipped: Vec<(PathBuf, String)>,
+}
+
+impl Asked<'_> {
+    /// The pictures for a network. What was passed over is told on standard error.
+    pub fn open(&self, network: &Network, flags: &NetworkFlags) -> Result<TestPictures> {
+        let own = network.run().map(data_of);
+        let source = match (self.dataset, &own) {
+            (Some(name), Some(Ok(own))) if own.name == name => own.clone(),
+            (Some(name), _) => Source { name: name.to_owned(), ..Source::default() },
+            (None, Some(own)) => own.as_ref().map_err(again)?.clone(),
+            (None, None) => {
+                let problem = format!(
+                    "is missing, and the weights are in no run folder that says it; give one of {}",
+                    data::NAMES.join(", ")
+                );
+                return Err(Error::argument("dataset", problem));
+            }
+        };
+        let dir = self.dir.map(Path::to_owned).or(source.dir);
+        let size = network.preprocessing(flags, None).ok().map(|preprocessing| preprocessing.size);
+        let folder = size.filter(|_| source.name == "folder").or(source.image_size);
+        let image_size = self.image_size.or(folder);
+        let skip_broken = self.skip_broken || source.skip_broken;
+        let source = Source { name: source.name, dir, image_size, skip_broken };
+        let is_own = matches!(&own, Some(Ok(own)) if own.name == source.name && same(&own.dir, &source.dir));
+        // A run's own test pictures are not among those that it has seen; of other pictures it has seen none.
+        let set = if is_own { source.open()?.into() } else { source.open_test()? };
+        tell(&set.notes, &set.skipped);
+        let place = source.dir.map_or_else(|| "built in".to_owned(), |dir| dir.display().to_string());
+        let about = format!("{}{place}", if is_own { "the run's own, " } else { "" });
+        fit(set, about, network, flags, &source.name)
+    }
+}
+
+/// The pictures as a network takes them, with labels that number its classes.
+pub fn fit(
+    set: TestSet,
+    about: String,
+    network: &Network,
+    flags: &NetworkFlags,
+    dataset: &str,
+) -> Result<TestPictures> {
+    let TestSet { data, normalization, skipped, .. } = set;
+    let [channels, height, width] = data.shape();
+    let of_data = Preprocessing::new([height, width], normalization);
+    let preprocessing = network.preprocessing(flags, Some(of_data))?;
+    if preprocessing.channels() != channels {
+        let problem = format!(
+            "{dataset} has pictures of {channels} channels, but the weights want {}; give the data they were trained for, or --preprocess",
+            preprocessing.channels()
+        );
+        return Err(Error::argument("dataset", problem));
+    }
+    let data = match network.names(flags)? {
+        Some(names) => {
+            network.classes(flags, Some(&names))?;
+            Arc::new(Arc::unwrap_or_clone(data).numbered_by(&names)?)
+        }
+        None => data,
+    };
+    let names = data.classes().to_vec();
+    match network.class_count() {
+        Some(classes) if classes != names.len() => {
+            let problem = format!(
+                "{dataset} has {} classes, but the weights tell {classes} apart; give the data they were trained for, or the \
+                 names of their classes with --classes",
+                names.len()
+            );
+            Err(Error::argument("dataset", problem))
+        }
+        _ => Ok(TestPictures { data, preprocessing, names, about, skipped }),
+    }
+}
+
+/// The same error once more.
+fn again(error: &Error) -> Error {
+    Error::argument("dataset", format!("is missing, and the run does not say it ({error}); give it"))
+}
+
+/// Whether both are the same folder.
+fn same(one: &Option<PathBuf>, other: &Option<PathBuf>) -> bool {
+    match (one, other) {
+        (Some(one), Some(other)) => match (one.canonicalize(), other.canonicalize()) {
+            (Ok(one), Ok(other)) => one == other,
+            _ => one == other,
+        },
+        (one, other) => one.is_none() && other.is_none(),
+    }
+}
+
+/// Pictures that are named.
+const NAMED: usize = 20;
+
+/// Tells on standard error what a data set's reader noticed.
+pub fn tell(notes: &[String], skipped: &[(PathBuf, String)]) {
+    for told in notes {
+        note(&format!("note: {}", text::name(told)));
+    }
+    for (_, problem) in skipped.iter().take(NAMED) {
+        note(&format!("skipped: {}", text::name(problem)));
+    }
+    match skipped.len() {
+        0 => {}
+        1 => note("note: 1 picture could not be read and is left out"),
+        all => note(&format!("note: {all} pictures could not be read and are left out")),
+    }
+}

@@ -1,0 +1,128 @@
+//! Which pictures folders hold.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::path::{Path, PathBuf};
+
+use walkdir::{DirEntry, WalkDir};
+
+use crate::{Error, Result};
+
+/// Endings of the formats that are read.
+pub(super) const EXTENSIONS: [&str; 6] = ["png", "jpg", "jpeg", "bmp", "gif", "webp"];
+
+/// What a folder holds.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Listing {
+    /// Pictures by their endings, in the order of their names.
+    pub pictures: Vec<PathBuf>,
+    /// All other files.
+    pub passed_over: PassedOver,
+}
+
+/// Files that are no pictures striate reads: of other formats, or links that lead nowhere. Printed, they are counted and named.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct PassedOver(pub Vec<PathBuf>);
+
+/// Lists the pictures of a folder and of the folders in it, links followed; hidden files and folders are left out.
+///
+/// # Errors
+///
+/// [`Error::Io`] if a folder cannot be read.
+pub fn pictures(dir: &Path) -> Result<Listing> {
+    let mut listing = Listing::default();
+    for entry in walk(dir, usize::MAX) {
+        match entry {
+            Ok(entry) if entry.file_type().is_dir() => {}
+            Ok(entry) if entry.file_type().is_file() && is_picture(entry.path()) => {
+                listing.pictures.push(entry.into_path());
+            }
+            Ok(entry) => listing.passed_over.0.push(entry.into_path()),
+            // A link to a folder that it is in: its pictures are there already.
+            Err(error) if error.loop_ancestor().is_some() => {}
+            Err(error) => listing.passed_over.0.push(broken_link(dir, error)?),
+        }
+    }
+    Ok(listing)
+}
+
+/// The folders in a folder, in the order of their names, without hidden ones.
+pub(super) fn folders(dir: &Path) -> Result<Vec<PathBuf>> {
+    let mut folders = Vec::new();
+    for entry in walk(dir, 1) {
+        match entry {
+            Ok(entry) if entry.depth() == 1 && entry.file_type().is_dir() => folders.push(entry.into_path()),
+            Ok(_) => {}
+            Err(error) if error.loop_ancestor().is_some() => {}
+            Err(error) => drop(broken_link(dir, error)?),
+        }
+    }
+    Ok(folders)
+}
+
+fn walk(dir: &Path, depth: usize) -> impl Iterator<Item = walkdir::Result<DirEntry>> {
+    let visible = |entry: &DirEntry| entry.depth() == 0 || !name(entry.path()).starts_with('.');
+    WalkDir::new(dir)
+        .follow_links(true)
+        .max_depth(depth)
+        .sort_by_file_name()
+        .into_iter()
+        .filter_entry(visible)
+}
+
+/// The link that an error is about, if it is one that leads nowhere.
+fn broken_link(dir: &Path, error: walkdir::Error) -> Result<PathBuf> {
+    let path = error.path().unwrap_or(dir).to_owned();
+    if path != dir && path.is_symlink() && !path.exists() {
+        return Ok(path);
+    }
+    let loops = || std::io::Error::other("links lead around in a circle");
+    Err(Error::io(path, "read")(error.into_io_error().unwrap_or_else(loops)))
+}
+
+fn is_picture(path: &Path) -> bool {
+    ending(path).is_some_and(|ending| EXTENSIONS.contains(&ending.as_str()))
+}
+
+fn ending(path: &Path) -> Option<String> {
+    path.extension().map(|ending| ending.to_string_lossy().to_ascii_lowercase())
+}
+
+/// A file's or folder's own name.
+pub(super) fn name(path: &Path) -> String {
+    path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default()
+}
+
+/// Files of a kind that a message names.
+const NAMED: usize = 3;
+
+impl PassedOver {
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+}
+
+impl fmt::Display for PassedOver {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut kinds: BTreeMap<String, Vec<&Path>> = BTreeMap::new();
+        for path in &self.0 {
+            let kind = match ending(path) {
+                _ if path.is_symlink() && !path.exists() => "broken link".to_owned(),
+                Some(ending) => format!(".{ending}"),
+                None => "without an ending".to_owned(),
+            };
+            kinds.entry(kind).or_default().push(path);
+        }
+        let files = if self.0.len() == 1 { "file is no picture" } else { "files are no pictures" };
+        write!(f, "{} {files} of {} and passed over", self.0.len(), EXTENSIONS.join(", "))?;
+        for (i, (kind, paths)) in kinds.iter().enumerate() {
+            let named: Vec<String> =
+                paths.iter().take(NAMED).map(|path| path.display().to_string()).collect();
+            let more = if paths.len() > NAMED { ", ..." } else { "" };
+            let before = if i == 0 { ": " } else { ", " };
+            write!(f, "{before}{} {kind} ({}{more})", paths.len(), named.join(", "))?;
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,136 @@
+//! Data sets by their names.
+
+use std::path::{Path, PathBuf};
+
+use super::folder::has_classes;
+use super::{
+    FolderOptions, Split, TestSet, cifar10, cifar100, fashion_mnist, fashion_mnist_subset, image_folder,
+    image_folder_test, mnist,
+};
+use crate::{Error, Result};
+
+/// The names that [`open`] knows.
+pub const NAMES: [&str; 5] = ["fashion-mnist", "mnist", "cifar10", "cifar100", "folder"];
+
+/// Opens a data set by its name.
+///
+/// | name | what `dir` holds | pictures |
+/// | --- | --- | --- |
+/// | `fashion-mnist` | the four IDX files; without `dir`, the 7,000 pictures built into the program | 1 x 28 x 28 |
+/// | `mnist` | the four IDX files | 1 x 28 x 28 |
+/// | `cifar10` | the binary files, or `cifar-10-batches-bin` with them | 3 x 32 x 32 |
+/// | `cifar100` | the binary files, or `cifar-100-binary` with them | 3 x 32 x 32 |
+/// | `folder` | one folder of pictures for every class: see [`image_folder`] | 3 x `image_size` |
+///
+/// `image_size` is `[height, width]` in pixels. Only `folder` resizes (to 64 x 64 if not told); for
+/// the others it may be left out, and must otherwise be the size that they have.
+///
+/// # Errors
+///
+/// [`Error::Argument`] for an unknown name, a missing `dir` or an unusable `image_size`;
+/// [`Error::Data`] and [`Error::Io`] for files that are missing or not what they should be.
+pub fn open(name: &str, dir: Option<&Path>, image_size: Option<[usize; 2]>) -> Result<Split> {
+    Source { name: name.to_owned(), dir: dir.map(Path::to_owned), image_size, skip_broken: false }.open()
+}
+
+/// Where a data set comes from.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Source {
+    /// One of [`NAMES`].
+    pub name: String,
+    /// The folder of its files.
+    pub dir: Option<PathBuf>,
+    /// `[height, width]` that pictures of a `folder` are brought to.
+    pub image_size: Option<[usize; 2]>,
+    /// Whether pictures of a `folder` that cannot be read are left out, instead of being an error.
+    pub skip_broken: bool,
+}
+
+impl Source {
+    /// Pictures to learn from and to be tested with, as by [`open`].
+    ///
+    /// # Errors
+    ///
+    /// As [`open`].
+    pub fn open(&self) -> Result<Split> {
+        self.check_dir()?;
+        let split = match (self.name.as_str(), &self.dir) {
+            ("fashion-mnist", None) => fashion_mnist_subset(),
+            ("fashion-mnist", Some(dir)) => fashion_mnist(dir),
+            ("mnist", _) => mnist(self.needed()?),
+            ("cifar10", _) => cifar10(self.needed()?),
+            ("cifar100", _) => cifar100(self.needed()?),
+            ("folder", _) => image_folder(self.needed()?, &self.options()),
+            (name, _) => {
+                let names = NAMES.join(", ");
+                return Err(Error::argument("dataset", format!("{name:?} is not one of {names}")));
+            }
+        };
+        let split = split.map_err(|error| self.suggest_folder(error))?;
+        self.check_size(&split)?;
+        Ok(split)
+    }
+
+    /// Pictures to be tested with, of a folder as by [`image_folder_test`].
+    ///
+    /// # Errors
+    ///
+    /// As [`open`].
+    pub fn open_test(&self) -> Result<TestSet> {
+        if self.name == "folder" {
+            self.check_dir()?;
+            return image_folder_test(self.needed()?, &self.options());
+        }
+        Ok(self.open()?.into())
+    }
+
+    fn needed(&self) -> Result<&Path> {
+        let problem =
+            || Error::argument("dir", format!("{} needs the folder of its files; give it", self.name));
+        self.dir.as_deref().ok_or_else(problem)
+    }
+
+    fn options(&self) -> FolderOptions {
+        let default = FolderOptions::default();
+        let size = self.image_size.unwrap_or(default.size);
+        FolderOptions { size, skip_broken: self.skip_broken, ..default }
+    }
+
+    fn check_dir(&self) -> Result<()> {
+        match &self.dir {
+            Some(dir) if NAMES.contains(&self.name.as_str()) && !dir.is_dir() => {
+                let found = if dir.exists() { "is a file" } else { "is not there" };
+                Err(Error::data(dir, format!("{found}; give the folder of {}'s files", self.name)))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// The same error, where a folder of another data set is one of pictures.
+    fn suggest_folder(&self, error: Error) -> Error {
+        match &self.dir {
+            Some(dir) if self.name != "folder" && has_classes(dir) => {
+                let problem = format!(
+                    "holds folders of pictures and not the files of {}; give --dataset folder",
+                    self.name
+                );
+                Error::data(dir, problem)
+            }
+            _ => error,
+        }
+    }
+
+    fn check_size(&self, split: &Split) -> Result<()> {
+        let [_, height, width] = split.train.shape();
+        match self.image_size {
+            Some([h, w]) if [h, w] != [height, width] => Err(Error::argument(
+                "image_size",
+                format!(
+                    "{} has pictures of {height} x {width} and is not resized to {h} x {w}; leave it out",
+                    self.name
+                ),
+            )),
+            _ => Ok(()),
+        }
+    }
+}
