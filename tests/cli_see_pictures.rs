@@ -102,6 +102,7 @@ fn files_without_classes_do_and_broken_ones_are_passed_over() {
 fn what_cannot_be_seen_is_refused_in_a_sentence_and_nothing_is_touched() {
     let place = trained();
     place.write("seen/map.svg", b"earlier");
+    std::fs::copy(place.path("run/model.safetensors"), place.path("alone.safetensors")).unwrap();
     let cases: [(&[&str], &[&str], &[&str]); 20] = [
         (&["peaks", "run", "--layer", "layer1.7"], &DATA, &["layer1.7", "did you mean layer1.0"]),
         (&["fields", "run", "--layer", "conf1"], &DATA, &["conf1", "did you mean conv1"]),
@@ -113,7 +114,7 @@ fn what_cannot_be_seen_is_refused_in_a_sentence_and_nothing_is_touched() {
         (&["map", "run"], &DATA, &["at least 91 pictures", "there are 40"]),
         (&["map", "run", "--perplexity", "0.5"], &DATA, &["at least 1"]),
         (&["map", "run"], &["--data", "empty"], &["empty"]),
-        (&["map", "run"], &[], &["--data", "pictures"]),
+        (&["map", "alone.safetensors"], &[], &["--data", "pictures"]),
         (&["filters", "run", "--layer", "bn1"], &[], &["--layer", "bn1 is no convolution"]),
         (&["filters", "run", "--layer", "conv2"], &[], &["--layer", "did you mean conv1"]),
         (&["activations", "run", "--layer", "layer9"], &DATA, &["--layer", "did you mean layer1"]),
@@ -122,7 +123,7 @@ fn what_cannot_be_seen_is_refused_in_a_sentence_and_nothing_is_touched() {
         (&["saliency", "run", "--layer", "fc"], &DATA, &["--layer", "no height and width"]),
         (&["saliency", "run", "--samples", "0"], &DATA, &["--samples", "above 0"]),
         (&["ascent", "run", "--layer", "logits", "--channel", "10"], &[], &["--channel", "0 to 9, not 10"]),
-        (&["map", "run"], &["--dataset", "fashion-mnist"], &["28 x 28"]),
+        (&["map", "run"], &["--dataset", "fashion-mnist"], &["--dataset", "none of the network's (0, 1, 2"]),
     ];
     for (args, data, words) in cases {
         assert_refused(&see(&place, &[args, data].concat()), &format!("{args:?}"), words);

@@ -94,9 +94,13 @@ fn decode_within(bytes: &[u8], upright: bool, budget: u64) -> ImageResult<RgbIma
     }
     limits.check_dimensions(width, height)?;
     limits.reserve(decoder.total_bytes())?;
-    if !matches!(decoder.color_type(), ColorType::Rgb8 | ColorType::Rgba8) {
-        limits.reserve(3 * u64::from(width) * u64::from(height))?;
-    }
+    let beside = match decoder.color_type() {
+        // The decoder of lossless WebP works on a copy.
+        _ if format == Some(ImageFormat::WebP) && bytes.windows(4).any(|name| name == b"VP8L") => 4,
+        ColorType::Rgb8 | ColorType::Rgba8 => 0,
+        _ => 3,
+    };
+    limits.reserve(beside * u64::from(width) * u64::from(height))?;
     decoder.set_limits(limits)?;
     let orientation = decoder.orientation()?;
     let mut image = DynamicImage::from_decoder(decoder)?;
