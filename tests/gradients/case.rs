@@ -4,7 +4,7 @@ use crate::common::*;
 use std::sync::Arc;
 use striate::graph::{Graph, ValueId};
 use striate::op::*;
-use striate::plan::Plan;
+use striate::plan::{Plan, Target};
 use striate::{DType, Device, Result, Session, Tensor, ops};
 
 /// Half the distance between the two points of a difference, along a direction of -1 and 1.
@@ -68,6 +68,18 @@ impl Case {
     /// By some inputs only: the others are constants.
     pub fn by(self, wrt: &[usize]) -> Self {
         Self { wrt: wrt.to_vec(), ..self }
+    }
+
+    /// Whether its graph can be computed as a target asks for.
+    pub fn can(&self, target: &Target) -> bool {
+        let mut graph = Graph::new();
+        let inputs = self.inputs.iter().enumerate();
+        let inputs: Vec<ValueId> = inputs
+            .map(|(i, x)| graph.input(&format!("input {i}"), x.ty().clone()).expect("names differ"))
+            .collect();
+        let y = (self.build)(&mut graph, &inputs).expect("the shapes of a case fit");
+        graph.output("y", y);
+        Plan::new(&graph, target).is_ok()
     }
 
     pub fn check(&self, device: &Device) -> Outcome {

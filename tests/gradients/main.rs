@@ -18,7 +18,7 @@ use rules::rules;
 use std::process::ExitCode;
 use std::sync::Arc;
 use striate::Device;
-use striate::plan::{ConvAlgorithm, Target};
+use striate::plan::{ConvAlgorithm, Family, Target};
 
 fn main() -> ExitCode {
     let mut suite = Suite::new();
@@ -31,7 +31,9 @@ fn main() -> ExitCode {
         let own = case.clone();
         suite.add_gpu(format!("{}::gpu", case.name), move |gpu| own.check(gpu));
         if case.name.starts_with("conv2d") {
-            for conv in [ConvAlgorithm::Direct, ConvAlgorithm::Winograd] {
+            let ways = [ConvAlgorithm::Direct, ConvAlgorithm::Winograd].into_iter();
+            for conv in ways.filter(|conv| case.can(&Target { conv: *conv, ..Target::baseline(Family::Gpu) }))
+            {
                 let own = case.clone();
                 suite.add_gpu(format!("{}::gpu_{}", case.name, conv.name()), move |gpu| {
                     let target = Target { conv, ..gpu.target().clone() };
