@@ -312,9 +312,9 @@ fn multiply(
 }
 
 fn pack(node: &mut Lowering, label: &str, p: &MatmulPack, x: StorageId) -> Result<StorageId> {
-    let lines = p.batches as u64 * p.panels as u64;
-    let packed = node.scratch(label, (lines * p.depth as u64 * p.width as u64) as usize);
-    let invocations = lines * p.depth.div_ceil(8) as u64 * (p.width / 4) as u64;
+    let lines = p.batches as usize * p.panels as usize;
+    let packed = node.scratch(label, lines * p.depth as usize * p.width as usize);
+    let invocations = lines as u64 * p.depth.div_ceil(8) as u64 * (p.width / 4) as u64;
     node.launch(&kernel::MATMUL_PACK, p, &[x], &[packed], Grid::Invocations(invocations), 0)?;
     Ok(packed)
 }

@@ -12,6 +12,7 @@ mod fold;
 mod local_response_norm;
 mod loss;
 mod matmul;
+#[allow(clippy::cast_possible_truncation, reason = "what is computed in f64 is rounded to f32 at the end")]
 mod optimizer;
 mod pool;
 mod reduce;
