@@ -10,11 +10,11 @@ use serde::Serialize;
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use striate::graph::{Graph, Phase, Role};
-use striate::nn::{Optimizer, SgdConfig};
+use striate::nn::{Builder, Optimizer, SgdConfig};
 use striate::plan::{Group, Plan};
 use striate::rng::SplitMix64;
 use striate::train::{Recipe, training_graph};
-use striate::{Clock, DType, Device, Error, Result, Session, Timing, models};
+use striate::{Clock, DType, Device, Error, Input, Result, Session, Timing, models};
 
 /// Times every layer of a ResNet on a GPU and on the CPU, and compares the results.
 #[derive(Parser)]
@@ -90,7 +90,7 @@ fn run(args: &Args) -> Result<Answer> {
         return Err(Error::argument("--device", "expected a GPU: gpu, a number or a part of its name"));
     }
     let model = models::by_name(&args.model, channels, CLASSES)?;
-    let optimizer = Optimizer::Sgd(SgdConfig::default());
+    let optimizer = Optimizer::Sgd(SgdConfig::HE_2015);
     let recipe = Recipe { optimizer, ..Default::default() };
     let graph = training_graph(&*model, [args.batch, channels, height, width], &recipe)?;
     let mut rng = SplitMix64::new(SEED);
@@ -98,9 +98,9 @@ fn run(args: &Args) -> Result<Answer> {
     let labels: Vec<u32> = (0..args.batch).map(|_| rng.below(CLASSES as u32)).collect();
     let schedule = optimizer.schedule(0.01, 0);
     let inputs = [
-        ("images", bytemuck::cast_slice(&images)),
-        ("labels", bytemuck::cast_slice(&labels)),
-        (Optimizer::SCHEDULE, bytemuck::cast_slice(&schedule)),
+        (Builder::IMAGES, (&images).into()),
+        (Recipe::LABELS, (&labels).into()),
+        (Optimizer::SCHEDULE, (&schedule).into()),
     ];
     let differences = differences(&graph, [&gpu, &cpu], &inputs)?;
 
@@ -168,7 +168,7 @@ impl Steps {
 /// and of weights, and after the update running statistics, weights and velocities. Differences of earlier
 /// layers are in those of later ones. What is given out cannot be fused away, so these are results of operations
 /// apart, while the timed steps fuse what they can.
-fn differences(graph: &Graph, devices: [&Device; 2], inputs: &[(&str, &[u8])]) -> Result<HashMap<Key, f64>> {
+fn differences(graph: &Graph, devices: [&Device; 2], inputs: &[(&str, Input)]) -> Result<HashMap<Key, f64>> {
     let mut found = HashMap::new();
     let mut note = |node: usize, a: &[f32], b: &[f32]| {
         let node = &graph.nodes()[node];

@@ -9,7 +9,7 @@ use striate::nn::{BatchNorm2d, Builder, Conv2d, Linear, Optimizer, SgdConfig};
 use striate::op::MaxPool2d;
 use striate::plan::{Plan, Summary};
 use striate::train::{Recipe, training_graph};
-use striate::{Device, Result, Session};
+use striate::{Device, Input, Result, Session};
 
 /// Tells stripes that lie from stripes that stand.
 struct Stripes;
@@ -73,8 +73,7 @@ fn main() -> Result<()> {
     let device = Device::select(std::env::args().nth(1).as_deref().unwrap_or("auto"))?;
     println!("on {}", device.describe());
 
-    let sgd = SgdConfig { momentum: 0.9, ..Default::default() };
-    let recipe = Recipe { optimizer: Optimizer::Sgd(sgd), ..Default::default() };
+    let recipe = Recipe { optimizer: Optimizer::Sgd(SgdConfig::HE_2015), ..Default::default() };
     let graph = training_graph(&Stripes, [16, 1, 16, 16], &recipe)?;
     println!("{} parameters", Summary::of(&graph).parameters);
     let mut session = Session::new(&device, vec![Plan::new(&graph, device.target())?])?;
@@ -90,16 +89,16 @@ fn main() -> Result<()> {
     let mut last = f32::INFINITY;
     for step in 0..30 {
         let schedule = recipe.optimizer.schedule(0.05, step);
-        let feed: [(&str, &[u8]); 3] = [
-            ("images", bytemuck::cast_slice(&images)),
-            ("labels", bytemuck::cast_slice(&labels)),
-            (Optimizer::SCHEDULE, bytemuck::cast_slice(&schedule)),
+        let feed: [(&str, Input); 3] = [
+            (Builder::IMAGES, (&images).into()),
+            (Recipe::LABELS, (&labels).into()),
+            (Optimizer::SCHEDULE, (&schedule).into()),
         ];
         let outputs = session.run(0, &feed)?;
         let scalar = |name| outputs.scalar(name).expect("the training step gives it out");
-        last = scalar("loss");
+        last = scalar(Recipe::LOSS);
         if step % 5 == 0 {
-            println!("step {step:2}: loss {last:.4}, {} of 16 right", scalar("correct"));
+            println!("step {step:2}: loss {last:.4}, {} of 16 right", scalar(Recipe::CORRECT));
         }
     }
     println!("at the end: loss {last:.4}");

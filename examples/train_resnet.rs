@@ -34,7 +34,7 @@ fn run() -> Result<()> {
         batch: 64,
         lr: 0.1,
         warmup_epochs: 0.5,
-        decay: Decay::Cosine,
+        decay: Decay::Cosine { eta_min: 0.0 },
         recipe: Recipe { optimizer, ..Default::default() },
         augment: Some(Augment { crop_padding: 3, flip: true }),
         ..Default::default()

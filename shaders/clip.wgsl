@@ -1,6 +1,7 @@
-// The factor that clips gradients to a global norm, from the sum of their squares:
+// The global norm of gradients and the factor that clips them to one, from the sum of their squares:
 //
-//   out[0] = min(1, max_norm / (sqrt(squares[0]) + 1e-6))
+//   norm[0] = sqrt(squares[0])
+//   out[0]  = min(1, max_norm / (norm[0] + 1e-6))
 //
 // Dispatch: one workgroup of one invocation.
 
@@ -9,10 +10,13 @@ struct Clip { max_norm: f32 }
 @group(0) @binding(0) var<uniform> params: Clip;
 @group(0) @binding(1) var<storage, read> squares: array<f32>;
 @group(0) @binding(2) var<storage, read_write> out: array<f32>;
+@group(0) @binding(3) var<storage, read_write> norm: array<f32>;
 
 @compute @workgroup_size(1)
 fn clip_coefficient() {
-    let factor = params.max_norm / (sqrt(squares[0]) + 1e-6);
+    let root = sqrt(squares[0]);
+    norm[0] = root;
+    let factor = params.max_norm / (root + 1e-6);
     // A NaN stays: `min` may drop it, and compilers may assume that numbers compare.
     let is_nan = (bitcast<u32>(factor) & 0x7fffffffu) > 0x7f800000u;
     out[0] = select(min(factor, 1.0), factor, is_nan);

@@ -1,23 +1,42 @@
 // Losses and metrics of logits [rows, classes] against labels [rows], one invocation a row.
 //
-//   cross_entropy        out[r] = -sum over c of target[c] * log_softmax(logits)[c],
-//                        target[c] = (c == label) * (1 - e) + e / classes,   e = label_smoothing
-//   cross_entropy_grad   dx[r, c] = (softmax(logits)[c] - target[c]) * scale * upstream[0]
+//   cross_entropy        out[r] = -sum over c of target[c] * log_softmax(logits)[c] / total,
+//                        target[c] = ((c == label) * (1 - e) + e / classes) * weights[c],   e = label_smoothing
+//   cross_entropy_grad   dx[r, c] = (softmax(logits)[c] * sum of target - target[c]) * scale * upstream / total
+//   label_total          out[0] = sum over rows of weights[label]
 //   top_k                out[r] = 1 if fewer than `top` classes rank before the label's, else 0; a larger
 //                        logit ranks before, an equal one if its class is smaller, a NaN always, and a label
 //                        whose own logit is NaN is never right
 //
+// weights[c] is 1 unless `weighted`, total is 1 unless `normalized`, upstream is one number unless `by_row`. A row whose label is
+// `ignored` does not count: 0 everywhere. A label that is no class makes a loss and its gradient NaN, and is never right.
 // The maximum is subtracted first, so logits of any size are safe. Means over rows are taken by slice_sum.
-// Dispatch: ceil(rows / 64) workgroups.
+// Dispatch: ceil(rows / 64) workgroups; label_total: one.
 
-struct Loss { rows: u32, classes: u32, label_smoothing: f32, scale: f32, top: u32 }
+struct Loss {
+    rows: u32,
+    classes: u32,
+    label_smoothing: f32,
+    scale: f32,
+    top: u32,
+    ignored: u32,
+    weighted: u32,
+    normalized: u32,
+    by_row: u32,
+}
 
 @group(0) @binding(0) var<uniform> params: Loss;
 @group(0) @binding(1) var<storage, read> logits: array<f32>;
 @group(0) @binding(2) var<storage, read> labels: array<u32>;
-@group(0) @binding(3) var<storage, read_write> out: array<f32>;
-@group(0) @binding(3) var<storage, read> upstream: array<f32>;
-@group(0) @binding(4) var<storage, read_write> dx: array<f32>;
+@group(0) @binding(3) var<storage, read> weights: array<f32>;
+@group(0) @binding(4) var<storage, read> total: array<f32>;
+@group(0) @binding(5) var<storage, read_write> out: array<f32>;
+@group(0) @binding(5) var<storage, read> upstream: array<f32>;
+@group(0) @binding(6) var<storage, read_write> dx: array<f32>;
+@group(0) @binding(3) var<storage, read_write> right: array<f32>;
+@group(0) @binding(1) var<storage, read> total_labels: array<u32>;
+@group(0) @binding(2) var<storage, read> total_weights: array<f32>;
+@group(0) @binding(3) var<storage, read_write> total_out: array<f32>;
 
 fn row_max(start: u32) -> f32 {
     var most = logits[start];
@@ -31,20 +50,42 @@ fn row_sum(start: u32, most: f32) -> f32 {
     return sum;
 }
 
+// A NaN: of a constant, the language would not have it.
+fn no_class(label: u32) -> f32 {
+    return bitcast<f32>(0x7fc00000u | label);
+}
+
+fn weight(c: u32) -> f32 {
+    if (params.weighted == 0u) { return 1.0; }
+    return weights[c];
+}
+
+// A term of a sum, where what weighs nothing does not count, even at an infinite distance.
+fn term(share: f32, distance: f32) -> f32 {
+    if (share == 0.0) { return 0.0; }
+    return share * distance;
+}
+
 @compute @workgroup_size(64)
 fn cross_entropy(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) groups: vec3u, @builtin(local_invocation_index) lane: u32) {
     let row = workgroup_index(group, groups) * 64u + lane;
     if (row >= params.rows) { return; }
+    let label = labels[row];
+    if (label == params.ignored || label >= params.classes) {
+        out[row] = select(no_class(label), 0.0, label == params.ignored);
+        return;
+    }
     let start = row * params.classes;
     let most = row_max(start);
     let log_sum = log(row_sum(start, most));
     // Distances from the maximum, so that the smoothed part cannot cancel.
-    var loss = (log_sum + (most - logits[start + labels[row]])) * (1.0 - params.label_smoothing);
+    var loss = term(weight(label) * (1.0 - params.label_smoothing), log_sum + (most - logits[start + label]));
     if (params.label_smoothing > 0.0) {
         var spread = 0.0;
-        for (var c = 0u; c < params.classes; c++) { spread += log_sum + (most - logits[start + c]); }
+        for (var c = 0u; c < params.classes; c++) { spread += term(weight(c), log_sum + (most - logits[start + c])); }
         loss += spread * params.label_smoothing / f32(params.classes);
     }
+    if (params.normalized == 1u) { loss /= total[0]; }
     out[row] = loss;
 }
 
@@ -52,14 +93,52 @@ fn cross_entropy(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) g
 fn cross_entropy_grad(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) groups: vec3u, @builtin(local_invocation_index) lane: u32) {
     let row = workgroup_index(group, groups) * 64u + lane;
     if (row >= params.rows) { return; }
+    let label = labels[row];
     let start = row * params.classes;
+    if (label == params.ignored || label >= params.classes) {
+        let value = select(no_class(label), 0.0, label == params.ignored);
+        for (var c = 0u; c < params.classes; c++) { dx[start + c] = value; }
+        return;
+    }
     let most = row_max(start);
     let sum = row_sum(start, most);
     let spread = params.label_smoothing / f32(params.classes);
-    for (var c = 0u; c < params.classes; c++) {
-        let wanted = spread + select(0.0, 1.0 - params.label_smoothing, c == labels[row]);
-        dx[start + c] = (exp(logits[start + c] - most) / sum - wanted) * params.scale * upstream[0];
+    let hit = 1.0 - params.label_smoothing;
+    var wanted_sum = 1.0;
+    if (params.weighted == 1u) {
+        wanted_sum = hit * weights[label];
+        for (var c = 0u; c < params.classes; c++) { wanted_sum += spread * weights[c]; }
     }
+    var factor = params.scale * upstream[select(0u, row, params.by_row == 1u)];
+    if (params.normalized == 1u) { factor /= total[0]; }
+    for (var c = 0u; c < params.classes; c++) {
+        let wanted = (spread + select(0.0, hit, c == label)) * weight(c);
+        dx[start + c] = (exp(logits[start + c] - most) / sum * wanted_sum - wanted) * factor;
+    }
+}
+
+var<workgroup> lanes: array<f32, 64>;
+
+@compute @workgroup_size(64)
+fn label_total(@builtin(local_invocation_index) lane: u32) {
+    var sum = 0.0;
+    for (var row = lane; row < params.rows; row += 64u) {
+        let label = total_labels[row];
+        if (label == params.ignored) { continue; }
+        if (label >= params.classes) {
+            sum += no_class(label);
+        } else if (params.weighted == 1u) {
+            sum += total_weights[label];
+        } else {
+            sum += 1.0;
+        }
+    }
+    lanes[lane] = sum;
+    for (var half = 32u; half > 0u; half /= 2u) {
+        workgroupBarrier();
+        if (lane < half) { lanes[lane] += lanes[lane + half]; }
+    }
+    if (lane == 0u) { total_out[0] = lanes[0]; }
 }
 
 fn is_nan(v: f32) -> bool {
@@ -72,11 +151,15 @@ fn top_k(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) groups: v
     if (row >= params.rows) { return; }
     let start = row * params.classes;
     let label = labels[row];
+    if (label >= params.classes) {
+        right[row] = 0.0;
+        return;
+    }
     let own = logits[start + label];
     var before = 0u;
     for (var c = 0u; c < params.classes; c++) {
         let other = logits[start + c];
         if (c != label && (is_nan(other) || other > own || (other == own && c < label))) { before++; }
     }
-    out[row] = select(0.0, 1.0, before < params.top && !is_nan(own));
+    right[row] = select(0.0, 1.0, before < params.top && !is_nan(own));
 }

@@ -29,5 +29,5 @@ pub use device::Device;
 pub use error::{Error, Result};
 pub use file::{read_file, write_file};
 pub use session::{Outputs, Session};
-pub use tensor::{DType, Tensor, TensorType};
+pub use tensor::{DType, Input, Tensor, TensorType};
 pub use timing::{Clock, HostSpan, Profile, Timing};

@@ -27,7 +27,7 @@ use crate::op::{
     Op, Relu, Reshape, Scale, Sgd, Softmax, SumSquares, TopK,
 };
 use crate::plan::Plan;
-use crate::{DType, Device, Result, Session, Tensor};
+use crate::{DType, Device, Error, Input, Result, Session, Tensor};
 
 /// Builds a graph on the inputs, runs it once and returns the values that `build` names.
 pub fn evaluate(
@@ -47,8 +47,8 @@ pub fn evaluate(
         graph.output(&format!("output {i}"), *value);
     }
     let mut session = Session::new(device, vec![Plan::new(&graph, device.target())?])?;
-    let feed: Vec<(&str, &[u8])> =
-        names.iter().zip(inputs).map(|(name, tensor)| (name.as_str(), tensor.as_bytes())).collect();
+    let feed: Vec<(&str, Input)> =
+        names.iter().zip(inputs).map(|(name, tensor)| (name.as_str(), (*tensor).into())).collect();
     Ok(session.run(0, &feed)?.into_tensors())
 }
 
@@ -90,9 +90,9 @@ fn one(device: &Device, op: impl Into<Op>, inputs: &[&Tensor]) -> Result<Tensor>
     Ok(apply(device, op, inputs)?.swap_remove(0))
 }
 
-/// Operands and, if there is one, a bias.
-fn with<'a>(operands: [&'a Tensor; 2], bias: Option<&'a Tensor>) -> Vec<&'a Tensor> {
-    operands.into_iter().chain(bias).collect()
+/// Operands and, if there is one, a bias or the like.
+fn with<'a>(operands: [&'a Tensor; 2], other: Option<&'a Tensor>) -> Vec<&'a Tensor> {
+    operands.into_iter().chain(other).collect()
 }
 
 /// Convolution; see [`Conv2d`].
@@ -247,31 +247,20 @@ pub fn log_softmax(device: &Device, x: &Tensor, softmax: LogSoftmax) -> Result<T
     one(device, softmax, &[x])
 }
 
-/// Mean cross-entropy of logits against labels below the number of classes, of shape `[1]`.
+/// Cross-entropy of logits against labels, with weights of the classes if there are; see [`CrossEntropy`].
 pub fn cross_entropy(
     device: &Device,
     logits: &Tensor,
     labels: &Tensor,
+    weights: Option<&Tensor>,
     loss: CrossEntropy,
 ) -> Result<Tensor> {
-    check_labels(logits, labels)?;
-    one(device, loss, &[logits, labels])
+    one(device, loss, &with([logits, labels], weights))
 }
 
 /// How many of the batch have their label among the k largest logits, of shape `[1]`.
 pub fn topk_accuracy(device: &Device, logits: &Tensor, labels: &Tensor, top: TopK) -> Result<Tensor> {
-    check_labels(logits, labels)?;
     one(device, top, &[logits, labels])
-}
-
-fn check_labels(logits: &Tensor, labels: &Tensor) -> Result<()> {
-    let classes = logits.shape().last().copied().unwrap_or(0);
-    match labels.as_u32().iter().find(|l| **l as usize >= classes) {
-        Some(label) => {
-            Err(crate::Error::argument("labels", format!("{label} is not below the {classes} classes")))
-        }
-        None => Ok(()),
-    }
 }
 
 /// One SGD step: the new parameter and velocity.
@@ -287,14 +276,14 @@ pub fn sgd(
     pair(apply(device, sgd, &[param, grad, velocity, &schedule])?)
 }
 
-/// The `step`-th Adam or AdamW step, from 1: the new parameter and moments.
+/// A step of Adam or AdamW, counted from 0: the new parameter and moments.
 pub fn adam(
     device: &Device,
     param: &Tensor,
     grad: &Tensor,
     moments: [&Tensor; 2],
     lr: f32,
-    step: u32,
+    step: usize,
     adam: Adam,
 ) -> Result<[Tensor; 3]> {
     let schedule = Tensor::f32([3], adam.schedule(lr, step).to_vec())?;
@@ -302,26 +291,45 @@ pub fn adam(
     Ok(outputs.try_into().expect("a step has three outputs"))
 }
 
-/// Gradients scaled down, where their global norm is above `max_norm`, and that norm's square.
-pub fn clip_grad_norm(device: &Device, grads: &[&Tensor], max_norm: f32) -> Result<(Vec<Tensor>, Tensor)> {
+/// Gradients scaled down where their global norm is above `max_norm`, and that norm, as it was before.
+///
+/// ```
+/// use striate::{Device, Tensor, ops};
+/// let gradient = Tensor::f32([2], vec![3.0, 4.0])?;
+/// let (clipped, norm) = ops::clip_grad_norm(&Device::select("cpu")?, &[&gradient], 1.0)?;
+/// assert_eq!(norm, 5.0);
+/// assert!((clipped[0].as_f32()[0] - 0.6).abs() < 1e-6);
+/// # Ok::<(), striate::Error>(())
+/// ```
+///
+/// # Errors
+///
+/// [`Error::Argument`](crate::Error::Argument) if there are no gradients; [`Error::Shape`](crate::Error::Shape) if
+/// `max_norm` is not above 0.
+pub fn clip_grad_norm(device: &Device, grads: &[&Tensor], max_norm: f32) -> Result<(Vec<Tensor>, f32)> {
+    if grads.is_empty() {
+        return Err(Error::argument("grads", "there are none; give at least one gradient"));
+    }
     let mut outputs = evaluate(device, grads, |graph, values| {
-        let (mut clipped, squares) = clip(graph, values, max_norm)?;
-        clipped.push(squares);
+        let (mut clipped, norm) = clip(graph, values, max_norm)?;
+        clipped.push(norm);
         Ok(clipped)
     })?;
-    let squares = outputs.pop().expect("the sum of squares was pushed");
-    Ok((outputs, squares))
+    let norm = outputs.pop().expect("the norm was pushed").as_f32()[0];
+    Ok((outputs, norm))
 }
 
-/// Adds the nodes of clipping by global norm: the clipped gradients and the sum of squares before.
+/// Adds the nodes of clipping by global norm: the clipped gradients and the norm before.
 pub(crate) fn clip(graph: &mut Graph, grads: &[ValueId], max_norm: f32) -> Result<(Vec<ValueId>, ValueId)> {
     let mut squares = graph.apply(SumSquares, &grads[..1])?[0];
     for grad in &grads[1..] {
         let more = graph.apply(SumSquares, &[*grad])?[0];
         squares = graph.apply(Add, &[squares, more])?[0];
     }
-    let factor = graph.apply(ClipCoefficient { max_norm }, &[squares])?[0];
+    let [factor, norm] = graph.apply(ClipCoefficient { max_norm }, &[squares])?[..] else {
+        unreachable!("it has two outputs");
+    };
     let clipped =
         grads.iter().map(|g| Ok(graph.apply(Scale, &[*g, factor])?[0])).collect::<Result<Vec<_>>>()?;
-    Ok((clipped, squares))
+    Ok((clipped, norm))
 }

@@ -5,10 +5,11 @@ mod stream;
 pub(crate) use stream::Stream;
 
 use crate::graph::{Init, PersistentKind};
+use crate::op::Labels;
 use crate::plan::{Layout, PersistentPort, Plan, Port};
 use crate::rng::SplitMix64;
 use crate::timing::{Each, Profile, Timing};
-use crate::{Device, Error, Result, Tensor, TensorType};
+use crate::{Device, Error, Input, Result, Tensor, TensorType};
 use std::ops::Range;
 
 /// What both executors do. Steps are submitted without waiting; their outputs come back in order.
@@ -118,7 +119,9 @@ impl Session {
 
     /// Replaces a persistent value. Fails when there is none of this name or it has another type.
     pub fn write(&mut self, name: &str, tensor: &Tensor) -> Result<()> {
-        check_type(name, &self.port(name)?.ty, tensor.ty())?;
+        let port = self.port(name)?;
+        check_type(name, &port.ty, tensor.ty())?;
+        port.check_labels(tensor.as_u32())?;
         self.executor.write(name, tensor.as_u32())
     }
 
@@ -136,9 +139,36 @@ impl Session {
         names.into_iter().map(|name| Ok((name.clone(), self.read(&name)?))).collect()
     }
 
-    /// Submits one step of plan number `program` without waiting for it. Every input of the plan is given
-    /// by name, as bytes. Where too many steps are in flight, waits for the oldest.
-    pub fn submit(&mut self, program: usize, inputs: &[(&str, &[u8])]) -> Result<()> {
+    /// Submits one step of plan number `program` without waiting for it. Every input of the plan is given by
+    /// name. Where too many steps are in flight, waits for the oldest.
+    ///
+    /// ```
+    /// use striate::graph::Graph;
+    /// use striate::op::CrossEntropy;
+    /// use striate::plan::Plan;
+    /// use striate::{Device, Session, TensorType};
+    ///
+    /// let device = Device::select("cpu")?;
+    /// let mut graph = Graph::new();
+    /// let logits = graph.input("logits", TensorType::f32([2, 3]))?;
+    /// let labels = graph.input("labels", TensorType::u32([2]))?;
+    /// let loss = graph.apply(CrossEntropy::default(), &[logits, labels])?[0];
+    /// graph.output("loss", loss);
+    /// let mut session = Session::new(&device, vec![Plan::new(&graph, device.target())?])?;
+    ///
+    /// let logits = [0f32; 6];
+    /// session.submit(0, &[("logits", (&logits).into()), ("labels", (&[0u32, 2]).into())])?;
+    /// let loss = session.wait()?.unwrap().scalar("loss").unwrap();
+    /// assert!((loss - 3f32.ln()).abs() < 1e-6);
+    /// assert!(session.submit(0, &[("logits", (&logits).into()), ("labels", (&[0u32, 3]).into())]).is_err());
+    /// # Ok::<(), striate::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Argument`] if an input is missing, is none of the plan's, has another element type, number of elements
+    /// or shape, or holds a label that is no class.
+    pub fn submit(&mut self, program: usize, inputs: &[(&str, Input<'_>)]) -> Result<()> {
         let ordered = order_inputs(self.program(program)?, inputs)?;
         self.executor.submit(program, &ordered)?;
         self.pending += 1;
@@ -167,14 +197,14 @@ impl Session {
     }
 
     /// Submits one step and waits for its outputs. Fails if outputs of earlier steps were not taken yet.
-    pub fn run(&mut self, program: usize, inputs: &[(&str, &[u8])]) -> Result<Outputs> {
+    pub fn run(&mut self, program: usize, inputs: &[(&str, Input<'_>)]) -> Result<Outputs> {
         self.check_idle()?;
         self.submit(program, inputs)?;
         Ok(self.wait()?.expect("a step was just submitted"))
     }
 
     /// Runs one step and tells how long each of the plan's groups took. Its outputs are dropped. Fails as [`Session::run`].
-    pub fn time(&mut self, program: usize, inputs: &[(&str, &[u8])]) -> Result<Timing> {
+    pub fn time(&mut self, program: usize, inputs: &[(&str, Input<'_>)]) -> Result<Timing> {
         let profile = self.timed(program, inputs, Each::Group)?;
         let seconds = profile.spans.iter().map(|[start, end]| end - start).collect();
         Ok(Timing { seconds, clock: profile.clock })
@@ -182,11 +212,11 @@ impl Session {
 
     /// Runs one step with each launch timed by itself, and tells when it started and ended. Its outputs are
     /// dropped. Launches that could overlap do not in such a step. Fails as [`Session::run`].
-    pub fn profile(&mut self, program: usize, inputs: &[(&str, &[u8])]) -> Result<Profile> {
+    pub fn profile(&mut self, program: usize, inputs: &[(&str, Input<'_>)]) -> Result<Profile> {
         self.timed(program, inputs, Each::Launch)
     }
 
-    fn timed(&mut self, program: usize, inputs: &[(&str, &[u8])], each: Each) -> Result<Profile> {
+    fn timed(&mut self, program: usize, inputs: &[(&str, Input<'_>)], each: Each) -> Result<Profile> {
         self.check_idle()?;
         let plan = self.program(program)?;
         let ordered = order_inputs(plan, inputs)?;
@@ -260,8 +290,11 @@ fn lay_out(plans: &[Plan]) -> Result<(Vec<PersistentPort>, Layout)> {
 fn merge_persistent(plans: &[Plan]) -> Result<Vec<PersistentPort>> {
     let mut merged: Vec<PersistentPort> = Vec::new();
     for new in plans.iter().flat_map(|p| &p.persistent) {
-        match merged.iter().find(|p| p.port.name == new.port.name) {
-            Some(old) => check_type(&new.port.name, &old.port.ty, &new.port.ty)?,
+        match merged.iter_mut().find(|p| p.port.name == new.port.name) {
+            Some(old) => {
+                check_type(&new.port.name, &old.port.ty, &new.port.ty)?;
+                old.port.labels = Labels::both(old.port.labels, new.port.labels);
+            }
             None => merged.push(new.clone()),
         }
     }
@@ -281,7 +314,7 @@ fn check_type(name: &str, expected: &TensorType, found: &TensorType) -> Result<(
     }
 }
 
-fn order_inputs<'a>(plan: &Plan, inputs: &[(&str, &'a [u8])]) -> Result<Vec<&'a [u8]>> {
+fn order_inputs<'a>(plan: &Plan, inputs: &[(&str, Input<'a>)]) -> Result<Vec<&'a [u8]>> {
     if let Some((name, _)) = inputs.iter().find(|(name, _)| plan.inputs.iter().all(|p| p.name != *name)) {
         let names: Vec<&str> = plan.inputs.iter().map(|p| p.name.as_str()).collect();
         return Err(Error::argument(*name, format!("is not an input; the inputs are {}", names.join(", "))));
@@ -289,20 +322,13 @@ fn order_inputs<'a>(plan: &Plan, inputs: &[(&str, &'a [u8])]) -> Result<Vec<&'a 
     plan.inputs
         .iter()
         .map(|port| {
-            let (_, bytes) = inputs
+            let (_, input) = inputs
                 .iter()
                 .find(|(name, _)| *name == port.name)
                 .ok_or_else(|| Error::argument(&port.name, "this input was not given"))?;
-            if bytes.len() as u64 != port.ty.bytes() {
-                let problem = format!(
-                    "expected {} bytes for {:?}, found {}",
-                    port.ty.bytes(),
-                    port.ty.shape,
-                    bytes.len()
-                );
-                return Err(Error::argument(&port.name, problem));
-            }
-            Ok(*bytes)
+            let words = input.words(&port.ty).map_err(|problem| Error::argument(&port.name, problem))?;
+            port.check_labels(words)?;
+            Ok(bytemuck::cast_slice(words))
         })
         .collect()
 }

@@ -11,6 +11,16 @@ pub enum DType {
     U32,
 }
 
+impl DType {
+    /// `f32` or `u32`.
+    pub fn name(self) -> &'static str {
+        match self {
+            DType::F32 => "f32",
+            DType::U32 => "u32",
+        }
+    }
+}
+
 /// Shape and element type of a value.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct TensorType {
@@ -100,6 +110,19 @@ impl Tensor {
         Self { words: vec![0; ty.len()], ty }
     }
 
+    /// The same elements in the same order under another shape; fails when it does not hold as many.
+    ///
+    /// ```
+    /// use striate::Tensor;
+    /// let rows = Tensor::u32([6], (0..6).collect())?.reshape([2, 3])?;
+    /// assert_eq!(rows.shape(), [2, 3]);
+    /// assert!(rows.reshape([4, 2]).is_err());
+    /// # Ok::<(), striate::Error>(())
+    /// ```
+    pub fn reshape(self, shape: impl Into<Vec<usize>>) -> Result<Self> {
+        Self::new(TensorType { shape: shape.into(), dtype: self.ty.dtype }, self.words)
+    }
+
     /// Sizes, outermost first.
     pub fn shape(&self) -> &[usize] {
         &self.ty.shape
@@ -140,3 +163,73 @@ impl Tensor {
         bytemuck::cast_vec(self.words)
     }
 }
+
+/// Numbers for an input of a step: a slice of either element type, or a [`Tensor`], which must have the input's shape as well.
+///
+/// ```
+/// use striate::Input;
+/// let labels: Vec<u32> = vec![3, 1, 4];
+/// let inputs: [(&str, Input); 2] = [("images", (&[0.5f32; 12]).into()), ("labels", (&labels).into())];
+/// # let _ = inputs;
+/// ```
+#[derive(Clone, Copy, Debug)]
+pub enum Input<'a> {
+    /// Floating-point numbers.
+    F32(&'a [f32]),
+    /// Labels, indices, counters.
+    U32(&'a [u32]),
+    /// An array with a shape.
+    Tensor(&'a Tensor),
+}
+
+impl<'a> Input<'a> {
+    /// The elements as words, or how they differ from what an input of this type takes.
+    pub(crate) fn words(self, ty: &TensorType) -> Result<&'a [u32], String> {
+        let (dtype, words): (DType, &[u32]) = match self {
+            Input::F32(numbers) => (DType::F32, bytemuck::cast_slice(numbers)),
+            Input::U32(numbers) => (DType::U32, numbers),
+            Input::Tensor(tensor) if tensor.shape() != ty.shape => {
+                return Err(format!("expected shape {:?}, found {:?}", ty.shape, tensor.shape()));
+            }
+            Input::Tensor(tensor) => (tensor.ty.dtype, &tensor.words),
+        };
+        if dtype != ty.dtype {
+            return Err(format!("expected {} numbers, found {}", ty.dtype.name(), dtype.name()));
+        }
+        match words.len() == ty.len() {
+            true => Ok(words),
+            false => {
+                Err(format!("expected {} numbers for shape {:?}, found {}", ty.len(), ty.shape, words.len()))
+            }
+        }
+    }
+}
+
+impl<'a> From<&'a Tensor> for Input<'a> {
+    fn from(tensor: &'a Tensor) -> Self {
+        Input::Tensor(tensor)
+    }
+}
+
+/// Slices, vectors and arrays of an element type as inputs.
+macro_rules! inputs_of {
+    ($($element:ty => $variant:ident),+) => {$(
+        impl<'a> From<&'a [$element]> for Input<'a> {
+            fn from(numbers: &'a [$element]) -> Self {
+                Input::$variant(numbers)
+            }
+        }
+        impl<'a> From<&'a Vec<$element>> for Input<'a> {
+            fn from(numbers: &'a Vec<$element>) -> Self {
+                Input::$variant(numbers)
+            }
+        }
+        impl<'a, const N: usize> From<&'a [$element; N]> for Input<'a> {
+            fn from(numbers: &'a [$element; N]) -> Self {
+                Input::$variant(numbers)
+            }
+        }
+    )+};
+}
+
+inputs_of!(f32 => F32, u32 => U32);

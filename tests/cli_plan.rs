@@ -43,7 +43,7 @@ fn complaint(args: &[&str], code: i32) -> String {
 /// The plan that `striate plan resnet20 --input 3x32x32` is to describe.
 fn resnet20() -> Plan {
     let model = models::by_name("resnet20", 3, 10).unwrap();
-    let optimizer = nn::Optimizer::Sgd(nn::SgdConfig::default());
+    let optimizer = nn::Optimizer::Sgd(nn::SgdConfig::HE_2015);
     let recipe = Recipe { optimizer, ..Default::default() };
     let graph = training_graph(&*model, [64, 3, 32, 32], &recipe).unwrap();
     Plan::new(&graph, &Target::baseline(Family::Gpu)).unwrap()

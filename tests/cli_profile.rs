@@ -32,7 +32,7 @@ fn printed(args: &[&str]) -> String {
 /// The plan that is profiled.
 fn plan(device: &Device) -> Plan {
     let model = models::by_name("lenet", 1, 10).unwrap();
-    let optimizer = nn::Optimizer::Sgd(nn::SgdConfig::default());
+    let optimizer = nn::Optimizer::Sgd(nn::SgdConfig::HE_2015);
     let recipe = Recipe { optimizer, ..Default::default() };
     let graph = training_graph(&*model, [4, 1, 28, 28], &recipe).unwrap();
     Plan::new(&graph, device.target()).unwrap()

@@ -6,7 +6,7 @@ use common::{Random, compare_all};
 use striate::graph::{Graph, ValueId};
 use striate::op::*;
 use striate::plan::{Plan, Target};
-use striate::{Device, Session, Tensor};
+use striate::{Device, Input, Session, Tensor};
 
 /// A graph whose inputs are given random numbers as they are made.
 struct Net {
@@ -61,7 +61,7 @@ impl Net {
 
     /// All outputs, joined and apart.
     fn both(&self) -> [Vec<Tensor>; 2] {
-        let feed: Vec<(&str, &[u8])> = self.feed.iter().map(|(n, t)| (n.as_str(), t.as_bytes())).collect();
+        let feed: Vec<(&str, Input)> = self.feed.iter().map(|(n, t)| (n.as_str(), t.into())).collect();
         [true, false].map(|fuse| {
             let mut session = Session::new(&Device::cpu_reference(), vec![self.plan(fuse)]).unwrap();
             session.run(0, &feed).unwrap().into_tensors()

@@ -1,7 +1,9 @@
 //! Every case of `goldens/ops.json`, numbers from PyTorch, on the CPU reference, the fast CPU executor and
-//! the GPU: outputs and gradients.
+//! the GPU: outputs and gradients; and learning rates.
 
 mod common;
+#[path = "goldens/schedules.rs"]
+mod schedules;
 
 use common::*;
 use safetensors::SafeTensors;
@@ -68,6 +70,7 @@ fn main() -> ExitCode {
         let missing: Vec<_> = FAMILIES.iter().filter(|f| !found.contains(**f)).collect();
         if missing.is_empty() { Ok(()) } else { Err(format!("ops.json has no case of {missing:?}")) }
     });
+    schedules::add(&mut suite);
     for row in rows.into_iter().map(|row| Arc::new(Row(row))) {
         let name = string(&row.0["name"]).replace('/', "::");
         for (device, select) in [("cpu", "cpu"), ("reference", "cpu-reference")] {
@@ -245,8 +248,18 @@ impl Row {
             .into(),
             "softmax" => Softmax { dim: self.size("dim") }.into(),
             "log_softmax" => LogSoftmax { dim: self.size("dim") }.into(),
-            "cross_entropy" => CrossEntropy { label_smoothing: self.number("label_smoothing") }.into(),
-            "topk_accuracy" => TopK { k: self.size("k") }.into(),
+            "cross_entropy" => CrossEntropy {
+                label_smoothing: self.number("label_smoothing"),
+                ignore_index: self.0["config"]["ignore_index"].as_u64().map(|index| index as u32),
+                reduction: match self.0["config"]["reduction"].as_str() {
+                    None | Some("mean") => Reduction::Mean,
+                    Some("sum") => Reduction::Sum,
+                    Some("none") => Reduction::None,
+                    Some(other) => panic!("no reduction {other}"),
+                },
+            }
+            .into(),
+            "topk_accuracy" => TopK { k: self.size("k"), ..Default::default() }.into(),
             other => panic!("ops.json has the operation {other}, which no test knows; add an arm"),
         }
     }
@@ -280,7 +293,7 @@ impl Row {
                 };
                 let moments = [&first, &second];
                 [param, first, second] =
-                    ops::adam(device, &param, &grad, moments, lr, step as u32 + 1, adam).map_err(text)?;
+                    ops::adam(device, &param, &grad, moments, lr, step, adam).map_err(text)?;
             }
             compare(&format!("{what}, step {}", step + 1), &param, &part(want, step), self.tolerance(), 0.0)?;
         }
@@ -289,9 +302,8 @@ impl Row {
 
     fn check_clip(&self, what: &str, device: &Device) -> Outcome {
         let grads = self.all("inputs");
-        let (clipped, squares) =
-            ops::clip_grad_norm(device, &grads, self.number("max_norm")).map_err(text)?;
-        let norm = Tensor::f32([1], vec![squares.as_f32()[0].sqrt()]).expect("one element");
+        let (clipped, norm) = ops::clip_grad_norm(device, &grads, self.number("max_norm")).map_err(text)?;
+        let norm = Tensor::f32([1], vec![norm]).expect("one element");
         let mut got: HashMap<String, Tensor> = self.names("inputs").into_iter().zip(clipped).collect();
         got.insert("total_norm".into(), norm);
         for name in self.names("outputs") {

@@ -296,7 +296,7 @@ fn what_only_replaces_an_unread_state_is_computed_right_there() -> Result<()> {
     session.initialize(0)?;
     let x = [-1.0f32, 0.0, 1.0, 2.0, 3.0];
     for expected in [[0.0f32, 0.0, 1.0, 2.0, 3.0], [0.0, 0.0, 2.0, 4.0, 6.0]] {
-        let outputs = session.run(0, &[("x", bytemuck::cast_slice(&x))])?;
+        let outputs = session.run(0, &[("x", (&x).into())])?;
         assert_eq!(outputs.get("sum").unwrap().as_f32(), expected);
     }
     for name in ["kept", "again", "read"] {

@@ -9,7 +9,7 @@ use striate::models::{Model, by_name};
 use striate::nn::{Builder, Conv2d, Linear, Optimizer, SgdConfig};
 use striate::plan::{Plan, Target};
 use striate::train::{Recipe, training_graph};
-use striate::{Device, Result, Session, Tensor};
+use striate::{Device, Input, Result, Session, Tensor};
 
 /// Random graphs, of which those are tried that have something to compute again.
 const GRAPHS: u64 = 100;
@@ -143,7 +143,7 @@ fn memory_is_what_was_foretold(recompute: bool) -> Outcome {
     let plan = plans(&graph, &device).map_err(text)?[recompute as usize].clone();
     let (before, staging) = (device.allocated_bytes(), FLIGHTS * plan.input_bytes());
     let mut session = Session::new(&device, vec![plan]).map_err(text)?;
-    let feed: Vec<(&str, &[u8])> = feed.iter().map(|(n, t)| (n.as_str(), t.as_bytes())).collect();
+    let feed: Vec<(&str, Input)> = feed.iter().map(|(n, t)| (n.as_str(), t.into())).collect();
     for _ in 0..5 {
         session.run(0, &feed).map_err(text)?;
     }

@@ -8,7 +8,7 @@ use striate::models::{CifarResNet, Shortcut};
 use striate::nn::{Optimizer, SgdConfig};
 use striate::plan::Plan;
 use striate::train::{Recipe, training_graph};
-use striate::{Device, Session, Tensor};
+use striate::{Device, Input, Session, Tensor};
 
 /// Losses of all executors and PyTorch's, computed in f64, agree to this.
 const TOLERANCE: f64 = 1e-4;
@@ -55,10 +55,10 @@ fn train(device: &Device, steps: usize, seed: u64) -> striate::Result<(Vec<f64>,
     let images = fill(1, batch * 3 * 32 * 32, 3f64.sqrt());
     let labels: Vec<u32> = (0..batch as u64).map(|i| (hash(2, i) % 10) as u32).collect();
     let schedule = recipe.optimizer.schedule(number(&golden, "lr") as f32, 0);
-    let feed: [(&str, &[u8]); 3] = [
-        ("images", bytemuck::cast_slice(&images)),
-        ("labels", bytemuck::cast_slice(&labels)),
-        (Optimizer::SCHEDULE, bytemuck::cast_slice(&schedule)),
+    let feed: [(&str, Input); 3] = [
+        ("images", (&images).into()),
+        ("labels", (&labels).into()),
+        (Optimizer::SCHEDULE, (&schedule).into()),
     ];
     let losses = (0..steps)
         .map(|_| Ok(f64::from(session.run(0, &feed)?.scalar("loss").expect("the graph has a loss"))))

@@ -15,7 +15,7 @@ use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 use striate::data::{self, Augment, Split};
-use striate::nn::{Decay, Optimizer, SgdConfig};
+use striate::nn::{Decay, Milestone, Optimizer, SgdConfig};
 use striate::train::{Recipe, TrainConfig};
 use striate::{Device, Error, Result, write_file};
 use work::{Work, part};
@@ -135,12 +135,12 @@ fn open(args: &Args) -> Result<Split> {
 }
 
 fn config(args: &Args) -> TrainConfig {
-    let optimizer = Optimizer::Sgd(SgdConfig { momentum: 0.9, weight_decay: 1e-4, nesterov: false });
+    let optimizer = Optimizer::Sgd(SgdConfig::HE_2015);
     TrainConfig {
         epochs: args.epochs.unwrap_or(EPOCHS),
         batch: if args.paper { 128 } else { args.batch },
         lr: if args.paper { 0.1 } else { args.lr },
-        decay: Decay::Steps { at: vec![0.5, 0.75], factor: 0.1 },
+        decay: Decay::Steps { at: vec![Milestone::Fraction(1, 2), Milestone::Fraction(3, 4)], factor: 0.1 },
         recipe: Recipe { optimizer, ..Default::default() },
         augment: args.paper.then_some(Augment { crop_padding: 4, flip: true }),
         seed: args.seed,

@@ -141,7 +141,7 @@ fn parts(model: &dyn Model, input: [usize; 4], savings: Savings) -> Result<Vec<G
 
 /// A step with SGD.
 pub(super) fn recipe() -> Recipe {
-    let optimizer = nn::Optimizer::Sgd(nn::SgdConfig::default());
+    let optimizer = nn::Optimizer::Sgd(nn::SgdConfig::HE_2015);
     Recipe { optimizer, ..Default::default() }
 }
 

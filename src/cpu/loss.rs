@@ -3,28 +3,61 @@
 use super::softmax::log_sum_exp;
 use crate::kernel::{Io, Loss};
 
-/// out\[r\] = -sum of target * log_softmax(logits).
+/// out\[r\] = -sum of target * log_softmax(logits), divided by the total on demand.
 pub fn cross_entropy(p: &Loss, io: Io<'_>) {
-    let ([logits, labels], [out]) = io.words();
+    let ([logits, labels, weights, total], [out]) = io.words();
+    let targets = Targets { p, weights: bytemuck::cast_slice(weights) };
+    let total = targets.total(total);
     for (row, label, out) in rows(p, logits, labels, out, 1) {
-        let (most, log_sum) = log_sum_exp(row.iter().map(|&v| f64::from(v)));
-        let terms =
-            row.iter().enumerate().map(|(c, &v)| (target(p, c, label), log_sum + (most - f64::from(v))));
-        // A class of no weight does not count, even at an infinite distance.
-        out[0] = terms.filter(|&(t, _)| t != 0.0).map(|(t, distance)| t * distance).sum::<f64>() as f32;
+        out[0] = match targets.kind(label) {
+            Kind::Ignored => 0.0,
+            Kind::NoClass => f32::NAN,
+            Kind::Class => {
+                let (most, log_sum) = log_sum_exp(row.iter().map(|&v| f64::from(v)));
+                let distances = row.iter().map(|&v| log_sum + (most - f64::from(v)));
+                let terms = distances.enumerate().map(|(c, distance)| (targets.of(c, label), distance));
+                // A class of no weight does not count, even at an infinite distance.
+                let loss: f64 = terms.filter(|&(t, _)| t != 0.0).map(|(t, distance)| t * distance).sum();
+                (loss / total) as f32
+            }
+        };
     }
 }
 
-/// dx = (softmax(logits) - target) * scale * upstream\[0\].
+/// dx = (softmax(logits) * sum of target - target) * scale * upstream, divided by the total on demand.
 pub fn cross_entropy_grad(p: &Loss, io: Io<'_>) {
-    let ([logits, labels, upstream], [dx]) = io.words();
-    let scale = f64::from(p.scale) * f64::from(f32::from_bits(upstream[0]));
-    for (row, label, dx) in rows(p, logits, labels, dx, p.classes as usize) {
-        let (most, log_sum) = log_sum_exp(row.iter().map(|&v| f64::from(v)));
-        for (c, (dx, &v)) in dx.iter_mut().zip(row).enumerate() {
-            *dx = (((f64::from(v) - most - log_sum).exp() - target(p, c, label)) * scale) as f32;
+    let ([logits, labels, weights, total, upstream], [dx]) = io.words();
+    let targets = Targets { p, weights: bytemuck::cast_slice(weights) };
+    let (total, upstream): (f64, &[f32]) = (targets.total(total), bytemuck::cast_slice(upstream));
+    let classes = p.classes as usize;
+    for (r, (row, label, dx)) in rows(p, logits, labels, dx, classes).enumerate() {
+        match targets.kind(label) {
+            Kind::Ignored => dx.fill(0.0),
+            Kind::NoClass => dx.fill(f32::NAN),
+            Kind::Class => {
+                let upstream = upstream[if p.by_row == 1 { r } else { 0 }];
+                let scale = f64::from(p.scale) * f64::from(upstream) / total;
+                let sum: f64 = (0..classes).map(|c| targets.of(c, label)).sum();
+                let (most, log_sum) = log_sum_exp(row.iter().map(|&v| f64::from(v)));
+                for (c, (dx, &v)) in dx.iter_mut().zip(row).enumerate() {
+                    let probability = (f64::from(v) - most - log_sum).exp();
+                    *dx = ((probability * sum - targets.of(c, label)) * scale) as f32;
+                }
+            }
         }
     }
+}
+
+/// out\[0\] = the sum of what the labels weigh.
+pub fn label_total(p: &Loss, io: Io<'_>) {
+    let ([labels, weights], [out]) = io.words();
+    let targets = Targets { p, weights: bytemuck::cast_slice(weights) };
+    let weigh = |label: &u32| match targets.kind(*label as usize) {
+        Kind::Ignored => 0.0,
+        Kind::NoClass => f64::NAN,
+        Kind::Class => targets.weight(*label as usize),
+    };
+    out[0] = (labels[..p.rows as usize].iter().map(weigh).sum::<f64>() as f32).to_bits();
 }
 
 /// out\[r\] = 1 if fewer than `top` classes rank before the label's, else 0.
@@ -39,10 +72,43 @@ pub fn top_k(p: &Loss, io: Io<'_>) {
     }
 }
 
-fn target(p: &Loss, c: usize, label: usize) -> f64 {
-    let smoothing = f64::from(p.label_smoothing);
-    let hit = if c == label { 1.0 - smoothing } else { 0.0 };
-    hit + smoothing / f64::from(p.classes)
+/// What rows are to be, by label.
+struct Targets<'a> {
+    p: &'a Loss,
+    weights: &'a [f32],
+}
+
+/// What a label is.
+enum Kind {
+    Class,
+    Ignored,
+    NoClass,
+}
+
+impl Targets<'_> {
+    fn kind(&self, label: usize) -> Kind {
+        match label {
+            _ if label == self.p.ignored as usize => Kind::Ignored,
+            _ if label >= self.p.classes as usize => Kind::NoClass,
+            _ => Kind::Class,
+        }
+    }
+
+    fn weight(&self, c: usize) -> f64 {
+        if self.p.weighted == 1 { f64::from(self.weights[c]) } else { 1.0 }
+    }
+
+    /// What class `c` is to be in a row of this label.
+    fn of(&self, c: usize, label: usize) -> f64 {
+        let smoothing = f64::from(self.p.label_smoothing);
+        let hit = if c == label { 1.0 - smoothing } else { 0.0 };
+        (hit + smoothing / f64::from(self.p.classes)) * self.weight(c)
+    }
+
+    /// What results are divided by.
+    fn total(&self, total: &[u32]) -> f64 {
+        if self.p.normalized == 1 { f64::from(f32::from_bits(total[0])) } else { 1.0 }
+    }
 }
 
 /// Each row's logits, its label and its `width` results.
@@ -64,17 +130,18 @@ fn rows<'a>(
 mod tests {
     use super::*;
 
-    fn run(twin: fn(&Loss, Io<'_>), p: &Loss, logits: &[f32], labels: &[u32]) -> Vec<f32> {
+    fn run(twin: fn(&Loss, Io<'_>), p: &Loss, reads: Vec<&[u32]>) -> Vec<f32> {
         let mut out = vec![0; p.rows as usize];
-        twin(p, Io { reads: vec![bytemuck::cast_slice(logits), labels], writes: vec![&mut out] });
+        twin(p, Io { reads, writes: vec![&mut out] });
         bytemuck::cast_vec(out)
     }
 
     #[test]
     fn uniform_logits_cost_the_log_of_the_classes_at_any_smoothing() {
         for label_smoothing in [0.0, 0.1] {
-            let p = Loss { rows: 1, classes: 4, label_smoothing, ..Default::default() };
-            let loss = run(cross_entropy, &p, &[500.0; 4], &[2])[0];
+            let p = Loss { rows: 1, classes: 4, label_smoothing, ignored: u32::MAX, ..Default::default() };
+            let logits = [500f32.to_bits(); 4];
+            let loss = run(cross_entropy, &p, vec![&logits, &[2], &logits, &logits])[0];
             assert!((loss - 4f32.ln()).abs() < 1e-6, "{loss}");
         }
     }
@@ -83,7 +150,8 @@ mod tests {
     fn top_k_breaks_ties_by_class_and_fears_nan() {
         let p = Loss { rows: 4, classes: 3, top: 1, ..Default::default() };
         let logits = [1.0, 1.0, 0.0, 1.0, 1.0, 0.0, f32::NAN, 1.0, 0.0, f32::NAN, 1.0, 0.0];
-        assert_eq!(run(top_k, &p, &logits, &[0, 1, 1, 0]), [1.0, 0.0, 0.0, 0.0]);
-        assert_eq!(run(top_k, &Loss { top: 2, ..p }, &logits, &[0, 1, 1, 0]), [1.0, 1.0, 1.0, 0.0]);
+        let reads: Vec<&[u32]> = vec![bytemuck::cast_slice(&logits), &[0, 1, 1, 0]];
+        assert_eq!(run(top_k, &p, reads.clone()), [1.0, 0.0, 0.0, 0.0]);
+        assert_eq!(run(top_k, &Loss { top: 2, ..p }, reads), [1.0, 1.0, 1.0, 0.0]);
     }
 }

@@ -55,10 +55,12 @@ pub fn adam(p: &Adam, io: Io<'_>) {
     });
 }
 
-/// out\[0\] = min(1, max_norm / (sqrt(squares\[0\]) + 1e-6)); not finite squares give a NaN or 0.
+/// norm\[0\] = sqrt(squares\[0\]), out\[0\] = min(1, max_norm / (norm + 1e-6)); not finite squares give a NaN or 0.
 pub fn clip_coefficient(p: &Clip, io: Io<'_>) {
-    let ([squares], [out]) = io.f32();
-    let factor = f64::from(p.max_norm) / (f64::from(squares[0]).sqrt() + 1e-6);
+    let ([squares], [out, norm]) = io.f32();
+    let root = f64::from(squares[0]).sqrt();
+    norm[0] = root as f32;
+    let factor = f64::from(p.max_norm) / (root + 1e-6);
     out[0] = if factor > 1.0 { 1.0 } else { factor as f32 };
 }
 

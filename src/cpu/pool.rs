@@ -39,7 +39,10 @@ pub fn max_pool_grad(p: &Pool, io: Io<'_>) {
     planes.zip(index).for_each(|((dx, dy), index)| {
         let mut sums = vec![0.0; dx.len()];
         for (&dy, &at) in dy.iter().zip(index) {
-            sums[at as usize] += f64::from(dy);
+            // A place that is none takes nothing, as on a GPU.
+            if let Some(sum) = sums.get_mut(at as usize) {
+                *sum += f64::from(dy);
+            }
         }
         round(&sums, dx);
     });
@@ -162,6 +165,14 @@ mod tests {
         let (mut y, mut index) = ([0; 2], [0; 2]);
         max_pool(&pool(6, 2, 3, 3, 0), Io { reads: vec![&x], writes: vec![&mut y, &mut index] });
         assert_eq!((f32::from_bits(y[0]), f32::from_bits(y[1]).is_nan(), index), (3.0, true, [0, 3]));
+    }
+
+    #[test]
+    fn a_place_that_is_none_takes_no_gradient() {
+        let (dy, index) = ([2.0, 3.0].map(f32::to_bits), [u32::MAX, 4]);
+        let mut dx = [0; 6];
+        max_pool_grad(&pool(6, 2, 3, 3, 0), Io { reads: vec![&dy, &index], writes: vec![&mut dx] });
+        assert_eq!(dx.map(f32::from_bits), [0.0, 0.0, 0.0, 0.0, 3.0, 0.0]);
     }
 
     #[test]

@@ -12,13 +12,13 @@ use crate::{Device, Error, Outputs, Result, Session};
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-/// A model's forward pass, with running statistics. Input `images` of `shape` (batch, channels, height,
-/// width); output `logits` `[batch, classes]`.
+/// A model's forward pass, with running statistics. Input [`Builder::IMAGES`] of `shape` (batch, channels, height,
+/// width); output [`Builder::LOGITS`].
 pub fn inference_graph(model: &dyn Model, shape: [usize; 4]) -> Result<Graph> {
     let mut b = Builder::new(Mode::Eval);
     let images = b.images(shape)?;
     let logits = model.forward(&mut b, images)?;
-    b.graph.output("logits", logits);
+    b.graph.output(Builder::LOGITS, logits);
     Ok(b.graph)
 }
 
@@ -156,7 +156,7 @@ impl Predictor {
     ) -> Result<()> {
         let name = &self.name;
         let mut arrive = |(outputs, with): (Outputs, T)| {
-            let logits = outputs.get("logits").expect("the graph has this output").as_f32();
+            let logits = outputs.get(Builder::LOGITS).expect("the graph has this output").as_f32();
             if logits.iter().any(|logit| !logit.is_finite()) {
                 let problem =
                     "its results are no finite numbers; these weights do not suit it, or the pictures";
@@ -168,7 +168,7 @@ impl Predictor {
         let mut stream = Stream::new(&mut self.session)?;
         for (mut images, with) in batches {
             images.resize(self.batch * self.image_len, 0.0);
-            stream.submit(0, &[("images", bytemuck::cast_slice(&images))], with)?;
+            stream.submit(0, &[(Builder::IMAGES, (&images).into())], with)?;
             while let Some(arrived) = stream.poll()? {
                 arrive(arrived)?;
             }

@@ -432,10 +432,13 @@ kernels! {
         LOG_SOFTMAX_GRAD = "log_softmax_grad", threads 64 [];
     }
 
-    "loss.wgsl", cross_entropy(Loss), reads 2, writes 1, twin (cpu::loss::cross_entropy); () {
+    "loss.wgsl", cross_entropy(Loss), reads 4, writes 1, twin (cpu::loss::cross_entropy); () {
         CROSS_ENTROPY = "cross_entropy", threads 64 [];
     }
-    "loss.wgsl", cross_entropy_grad(Loss), reads 3, writes 1, twin (cpu::loss::cross_entropy_grad); () {
+    "loss.wgsl", label_total(Loss), reads 2, writes 1, twin (cpu::loss::label_total); () {
+        LABEL_TOTAL = "label_total", threads 64 [];
+    }
+    "loss.wgsl", cross_entropy_grad(Loss), reads 5, writes 1, twin (cpu::loss::cross_entropy_grad); () {
         CROSS_ENTROPY_GRAD = "cross_entropy_grad", threads 64 [];
     }
     "loss.wgsl", top_k(Loss), reads 2, writes 1, twin (cpu::loss::top_k); () {
@@ -449,7 +452,7 @@ kernels! {
         ADAM = "adam", threads 256 [];
     }
 
-    "clip.wgsl", clip_coefficient(Clip), reads 1, writes 1, twin (cpu::optimizer::clip_coefficient); () {
+    "clip.wgsl", clip_coefficient(Clip), reads 1, writes 2, twin (cpu::optimizer::clip_coefficient); () {
         CLIP_COEFFICIENT = "clip_coefficient", threads 1 [];
     }
 }

@@ -398,10 +398,18 @@ params! {
         rows: u32,
         classes: u32,
         label_smoothing: f32,
-        /// 1 / rows: the mean over the batch.
+        /// Of gradients: 1 / rows for the mean of a batch whose rows count alike, else 1.
         scale: f32,
         /// Top-k accuracy: how many guesses count.
         top: u32,
+        /// The label of rows that do not count.
+        ignored: u32,
+        /// 1: classes have weights.
+        weighted: u32,
+        /// 1: results are divided by what all labels weigh together.
+        normalized: u32,
+        /// 1: each row has an upstream gradient of its own.
+        by_row: u32,
     }
 
     /// SGD with momentum.

@@ -18,7 +18,7 @@
 //! changes how fast a layer learns, not what it computes.
 
 use super::Model;
-use super::residual::{Block, Filters, Shortcut, Stages, conv_norm};
+use super::residual::{Block, Filters, Residual, Shortcut, conv_norm, stages};
 use crate::Result;
 use crate::graph::ValueId;
 use crate::nn::{Builder, Fan, Linear};
@@ -101,13 +101,13 @@ impl Model for CifarResNet18 {
 fn small(
     b: &mut Builder,
     images: ValueId,
-    stages: &[(usize, usize)],
+    widths: &[(usize, usize)],
     shortcut: Shortcut,
     classes: usize,
 ) -> Result<ValueId> {
-    let mut x = conv_norm(b, ["conv1", "bn1"], images, Filters::new(3, stages[0].0, 1, Fan::In))?;
+    let mut x = conv_norm(b, ["conv1", "bn1"], images, Filters::new(3, widths[0].0, 1, Fan::In))?;
     x = b.scoped("relu", |b| b.relu(x))?;
-    x = Stages { block: Block::Basic, stages, shortcut, fan: Fan::In }.build(b, x)?;
+    x = stages(b, x, widths, |width| Residual { shortcut, ..Residual::new(Block::Basic, width) })?;
     x = b.scoped("avgpool", |b| b.global_avg_pool2d(x))?;
     x = b.flatten(x)?;
     let in_features = b.graph.shape(x)[1];

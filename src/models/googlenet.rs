@@ -17,9 +17,10 @@
 //! inception4d. Parameter names are torchvision's.
 
 use super::Model;
+use super::inception::{ConvRelu, Inception};
 use crate::Result;
 use crate::graph::ValueId;
-use crate::nn::{BatchNorm2d, Builder, Conv2d, Linear, Mode};
+use crate::nn::{Builder, Linear, Mode};
 use crate::op::{LocalResponseNorm, MaxPool2d};
 
 /// GoogLeNet in one of its two forms.
@@ -34,10 +35,10 @@ pub struct GoogLeNet {
 }
 
 /// Filters of a module: 1 x 1; 3 x 3 and the 1 x 1 before it; 5 x 5 likewise; 1 x 1 after pooling.
-type Inception = [usize; 6];
+type Filters = [usize; 6];
 
 /// The modules in order, and what pools come after them.
-const INCEPTIONS: [(&str, Inception); 9] = [
+const INCEPTIONS: [(&str, Filters); 9] = [
     ("inception3a", [64, 96, 128, 16, 32, 32]),
     ("inception3b", [128, 128, 192, 32, 96, 64]),
     ("inception4a", [192, 96, 208, 16, 48, 64]),
@@ -70,11 +71,12 @@ impl Model for GoogLeNet {
     }
 
     fn forward(&self, b: &mut Builder, images: ValueId) -> Result<ValueId> {
-        let mut x = self.conv(b, "conv1", images, Filters { kernel: 7, filters: 64, stride: 2 })?;
+        let stem = ConvRelu { kernel: 7, filters: 64, stride: 2, batch_norm: !self.original };
+        let mut x = stem.build(b, "conv1", images)?;
         x = max_pool(b, "maxpool1", x, 3)?;
         x = self.response_norm(b, "norm1", x)?;
-        x = self.conv(b, "conv2", x, Filters::of(1, 64))?;
-        x = self.conv(b, "conv3", x, Filters::of(3, 192))?;
+        x = self.conv(b, "conv2", x, [1, 64])?;
+        x = self.conv(b, "conv3", x, [3, 192])?;
         x = self.response_norm(b, "norm2", x)?;
         x = max_pool(b, "maxpool2", x, 3)?;
         for (name, filters) in INCEPTIONS {
@@ -96,20 +98,17 @@ impl Model for GoogLeNet {
 
 impl GoogLeNet {
     /// Four branches side by side.
-    fn inception(&self, b: &mut Builder, name: &str, x: ValueId, filters: Inception) -> Result<ValueId> {
+    fn inception(&self, b: &mut Builder, name: &str, x: ValueId, filters: Filters) -> Result<ValueId> {
         let [one, three_from, three, five_from, five, pooled] = filters;
-        let five_by_five = if self.original { 5 } else { 3 };
-        b.scoped(name, |b| {
-            let first = self.conv(b, "branch1", x, Filters::of(1, one))?;
-            let mut second = self.conv(b, "branch2.0", x, Filters::of(1, three_from))?;
-            second = self.conv(b, "branch2.1", second, Filters::of(3, three))?;
-            let mut third = self.conv(b, "branch3.0", x, Filters::of(1, five_from))?;
-            third = self.conv(b, "branch3.1", third, Filters::of(five_by_five, five))?;
-            let around = MaxPool2d { padding: [1, 1], ..pool(3, 1) };
-            let mut fourth = b.scoped("branch4.0", |b| b.max_pool2d(x, around))?;
-            fourth = self.conv(b, "branch4.1", fourth, Filters::of(1, pooled))?;
-            b.concat(&[first, second, third, fourth])
-        })
+        let module = Inception {
+            one,
+            three: [three_from, three],
+            five: [five_from, five],
+            pooled,
+            five_size: if self.original { 5 } else { 3 },
+            batch_norm: !self.original,
+        };
+        b.scoped(name, |b| module.build(b, x))
     }
 
     /// In training, a head that has the class told early, so that gradients reach the layers before it.
@@ -119,7 +118,7 @@ impl GoogLeNet {
         }
         let logits = b.scoped(name, |b| {
             let mut x = b.adaptive_avg_pool2d(x, [4, 4])?;
-            x = self.conv(b, "conv", x, Filters::of(1, 128))?;
+            x = self.conv(b, "conv", x, [1, 128])?;
             x = b.flatten(x)?;
             x = self.linear(b, "fc1", x, 1024)?;
             x = b.relu(x)?;
@@ -131,25 +130,14 @@ impl GoogLeNet {
     }
 
     /// A convolution, batch norm where the network has it, and relu.
-    fn conv(&self, b: &mut Builder, name: &str, x: ValueId, filters: Filters) -> Result<ValueId> {
-        let Filters { kernel, filters, stride } = filters;
-        let conv = Conv2d {
-            in_channels: b.graph.shape(x)[1],
-            out_channels: filters,
-            kernel_size: [kernel, kernel],
-            stride: [stride, stride],
-            padding: [kernel / 2, kernel / 2],
-            bias: self.original,
-            ..Default::default()
-        };
-        b.scoped(name, |b| {
-            let mut x = b.conv2d("conv", x, conv)?;
-            if !self.original {
-                x =
-                    b.batch_norm2d("bn", x, BatchNorm2d { num_features: filters, eps: 1e-3, momentum: 0.1 })?;
-            }
-            b.relu(x)
-        })
+    fn conv(
+        &self,
+        b: &mut Builder,
+        name: &str,
+        x: ValueId,
+        [kernel, filters]: [usize; 2],
+    ) -> Result<ValueId> {
+        ConvRelu { kernel, filters, stride: 1, batch_norm: !self.original }.build(b, name, x)
     }
 
     /// The original's normalisation across channels.
@@ -166,30 +154,13 @@ impl GoogLeNet {
     }
 }
 
-/// Square filters that keep the size of a picture at stride 1.
-struct Filters {
-    kernel: usize,
-    filters: usize,
-    stride: usize,
-}
-
-impl Filters {
-    fn of(kernel: usize, filters: usize) -> Self {
-        Self { kernel, filters, stride: 1 }
-    }
-}
-
-/// The maximum of square windows in steps of two.
+/// The maximum of square windows in steps of two, of which the last may reach beyond the picture.
 fn max_pool(b: &mut Builder, name: &str, x: ValueId, kernel: usize) -> Result<ValueId> {
-    b.scoped(name, |b| b.max_pool2d(x, pool(kernel, 2)))
-}
-
-/// The maximum of square windows, of which the last may reach beyond the picture.
-fn pool(kernel: usize, stride: usize) -> MaxPool2d {
-    MaxPool2d {
+    let pool = MaxPool2d {
         kernel_size: [kernel, kernel],
-        stride: Some([stride, stride]),
-        padding: [0, 0],
+        stride: Some([2, 2]),
         ceil_mode: true,
-    }
+        ..Default::default()
+    };
+    b.scoped(name, |b| b.max_pool2d(x, pool))
 }

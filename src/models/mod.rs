@@ -3,6 +3,7 @@
 mod alexnet;
 mod cifar_resnet;
 mod googlenet;
+mod inception;
 mod lenet;
 mod names;
 mod residual;
@@ -11,9 +12,10 @@ mod resnet;
 pub use alexnet::{AlexNet, AlexNet2012};
 pub use cifar_resnet::{CifarResNet, CifarResNet18};
 pub use googlenet::GoogLeNet;
+pub use inception::Inception;
 pub use lenet::LeNet;
 pub use names::{NAMES, by_name};
-pub use residual::{Block, Shortcut};
+pub use residual::{Block, Residual, Shortcut};
 pub use resnet::ResNet;
 
 use crate::Result;

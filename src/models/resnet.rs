@@ -14,7 +14,7 @@
 //! has it in the first 1 x 1. Shortcuts are option B. First weights are torchvision's: He's by fan-out.
 
 use super::Model;
-use super::residual::{Block, Filters, Shortcut, Stages, conv_norm};
+use super::residual::{Block, Filters, Residual, Shortcut, conv_norm, stages};
 use crate::Result;
 use crate::graph::ValueId;
 use crate::nn::{Builder, Fan, Linear};
@@ -84,14 +84,14 @@ impl Model for ResNet {
     }
 
     fn forward(&self, b: &mut Builder, images: ValueId) -> Result<ValueId> {
-        let (block, shortcut, fan) = (self.block, self.shortcut, Fan::Out);
-        let stages: Vec<(usize, usize)> = [64, 128, 256, 512].into_iter().zip(self.blocks).collect();
+        let (shortcut, fan) = (self.shortcut, Fan::Out);
+        let widths: Vec<(usize, usize)> = [64, 128, 256, 512].into_iter().zip(self.blocks).collect();
         let mut x = conv_norm(b, ["conv1", "bn1"], images, Filters::new(7, 64, 2, fan))?;
         x = b.scoped("relu", |b| b.relu(x))?;
         let pool =
             MaxPool2d { kernel_size: [3, 3], stride: Some([2, 2]), padding: [1, 1], ..Default::default() };
         x = b.scoped("maxpool", |b| b.max_pool2d(x, pool))?;
-        x = Stages { block, stages: &stages, shortcut, fan }.build(b, x)?;
+        x = stages(b, x, &widths, |width| Residual { shortcut, fan, ..Residual::new(self.block, width) })?;
         x = b.scoped("avgpool", |b| b.global_avg_pool2d(x))?;
         x = b.flatten(x)?;
         let in_features = b.graph.shape(x)[1];

@@ -129,6 +129,10 @@ pub struct Builder {
 impl Builder {
     /// Name of the input that dropout takes: (step, seed), `u32`.
     pub const COUNTER: &str = "counter";
+    /// Name of the input of pictures, `f32` `[batch, channels, height, width]`.
+    pub const IMAGES: &str = "images";
+    /// Name of the output of logits, `[batch, classes]`, where a graph gives them out.
+    pub const LOGITS: &str = "logits";
 
     /// An empty network.
     pub fn new(mode: Mode) -> Self {
@@ -153,9 +157,9 @@ impl Builder {
         self.mode
     }
 
-    /// The input `images` of shape `[batch, channels, height, width]`.
+    /// The input [`Builder::IMAGES`] of shape `[batch, channels, height, width]`.
     pub fn images(&mut self, shape: [usize; 4]) -> Result<ValueId> {
-        self.graph.input("images", TensorType::f32(shape))
+        self.graph.input(Self::IMAGES, TensorType::f32(shape))
     }
 
     /// Runs `build` in a scope nested in the current one.

@@ -8,4 +8,4 @@ mod schedule;
 pub use builder::{BatchNorm2d, Builder, Conv2d, Fan, Linear, Mode};
 pub use optimizer::{AdamConfig, Optimizer, SgdConfig};
 pub use rules::{Pattern, Rules};
-pub use schedule::{Decay, Schedule};
+pub use schedule::{Anneal, Decay, Milestone, OneCycle, Schedule};

@@ -5,8 +5,8 @@ use crate::graph::{Graph, Init, PersistentKind, Phase, ValueId};
 use crate::op::{Adam, Op, Sgd};
 use crate::{Result, TensorType};
 
-/// SGD with momentum; PyTorch's meaning of the fields.
-#[derive(Clone, Copy, Debug, PartialEq)]
+/// SGD with momentum; PyTorch's fields and defaults, of which all are 0.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct SgdConfig {
     /// Share of the velocity kept.
     pub momentum: f32,
@@ -16,14 +16,12 @@ pub struct SgdConfig {
     pub nesterov: bool,
 }
 
-impl Default for SgdConfig {
-    /// He et al. 2015: momentum 0.9, weight decay 1e-4.
-    fn default() -> Self {
-        Self { momentum: 0.9, weight_decay: 1e-4, nesterov: false }
-    }
+impl SgdConfig {
+    /// What ResNets were first trained with (He et al. 2015): momentum 0.9, weight decay 1e-4.
+    pub const HE_2015: Self = Self { momentum: 0.9, weight_decay: 1e-4, nesterov: false };
 }
 
-/// Adam, or AdamW where `decoupled`.
+/// Adam, or AdamW where `decoupled`; the defaults of PyTorch's `Adam`. Those of its `AdamW` are [`AdamConfig::ADAMW`].
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct AdamConfig {
     /// Decay of the first moment.
@@ -38,9 +36,14 @@ pub struct AdamConfig {
     pub decoupled: bool,
 }
 
+impl AdamConfig {
+    /// The defaults of PyTorch's `AdamW`: decoupled weight decay of 0.01.
+    pub const ADAMW: Self = Self { beta1: 0.9, beta2: 0.999, eps: 1e-8, weight_decay: 0.01, decoupled: true };
+}
+
 impl Default for AdamConfig {
     fn default() -> Self {
-        Self { beta1: 0.9, beta2: 0.999, eps: 1e-8, weight_decay: 0.01, decoupled: true }
+        Self { weight_decay: 0.0, decoupled: false, ..Self::ADAMW }
     }
 }
 
@@ -62,7 +65,7 @@ impl Optimizer {
         match self {
             Optimizer::Sgd(_) => [lr, 1.0, 1.0],
             Optimizer::Adam(AdamConfig { beta1, beta2, .. }) => {
-                Adam { beta1: *beta1, beta2: *beta2, ..Default::default() }.schedule(lr, step as u32 + 1)
+                Adam { beta1: *beta1, beta2: *beta2, ..Default::default() }.schedule(lr, step)
             }
         }
     }

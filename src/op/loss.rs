@@ -1,75 +1,151 @@
 //! Losses and metrics.
 
 use super::reduce::slice_sum;
-use super::{Operation, expect_shape, floats, word};
+use super::{Labels, Operation, expect_shape, floats, word};
 use crate::graph::Gradient;
-use crate::kernel::{self, Kernel, Loss as Params};
-use crate::plan::{Grid, Lowering};
+use crate::kernel::{self, Loss as Params};
+use crate::plan::{Grid, Lowering, StorageId};
 use crate::{DType, Result, TensorType};
 
-/// Mean cross-entropy of logits `[batch, classes]` against `u32` labels `[batch]`; output `[1]`. Stable for
-/// logits of any size. Labels must be below the number of classes: they are not checked on the device.
+/// Cross-entropy of logits `[batch, classes]` against `u32` labels `[batch]`, as PyTorch has it. Stable for logits of
+/// any size. Optionally a third input, the weights of the classes `[classes]`, which are constants: no gradient goes to
+/// them. Output `[1]`, or `[batch]` without a reduction.
+///
+/// Labels must be below the number of classes, or `ignore_index`. They are checked where they enter a
+/// [`Session`](crate::Session); of a label that was computed and is no class, loss and gradient are NaN.
+///
+/// ```
+/// use striate::op::{CrossEntropy, Reduction};
+/// use striate::{Device, Tensor, ops};
+///
+/// let device = Device::select("cpu")?;
+/// let logits = Tensor::f32([3, 2], vec![0.0, 0.0, 2.0, 0.0, 0.0, 5.0])?;
+/// let labels = Tensor::u32([3], vec![1, 0, 255])?;
+/// let weights = Tensor::f32([2], vec![1.0, 4.0])?;
+/// let loss = CrossEntropy { ignore_index: Some(255), reduction: Reduction::None, ..Default::default() };
+/// let rows = ops::apply(&device, loss, &[&logits, &labels, &weights])?.remove(0);
+/// assert_eq!(rows.shape(), [3]);
+/// assert_eq!(rows.as_f32()[2], 0.0);
+/// # Ok::<(), striate::Error>(())
+/// ```
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct CrossEntropy {
     /// Share of the target spread evenly over all classes (Szegedy et al. 2016), in [0, 1].
     pub label_smoothing: f32,
+    /// The label of rows that do not count. PyTorch's default is -100, here `Some(-100i32 as u32)`.
+    pub ignore_index: Option<u32>,
+    /// What becomes of the losses of the rows.
+    pub reduction: Reduction,
 }
 
-/// Gradient of [`CrossEntropy`] with respect to the logits; inputs logits, labels, upstream gradient `[1]`.
+/// What becomes of the losses of a batch's rows.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Reduction {
+    /// Their mean: the sum, divided by what the labels that are not ignored weigh together. NaN if all are ignored.
+    #[default]
+    Mean,
+    /// Their sum.
+    Sum,
+    /// They stay, one a row; 0 for labels that are ignored.
+    None,
+}
+
+/// Gradient of [`CrossEntropy`] with respect to the logits; inputs logits, labels, weights if there are, upstream gradient.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct CrossEntropyGrad {
-    /// As in the loss.
-    pub label_smoothing: f32,
+    /// The loss.
+    pub loss: CrossEntropy,
 }
 
 /// How many of the batch have their label among the `k` largest logits, as a number of shape `[1]`. Of
-/// equal logits the smaller class ranks first; a NaN ranks before all.
+/// equal logits the smaller class ranks first; a NaN ranks before all. Labels as for [`CrossEntropy`].
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct TopK {
     /// How many guesses count.
     pub k: usize,
+    /// The label of rows that do not count.
+    pub ignore_index: Option<u32>,
 }
 
 impl Default for TopK {
     fn default() -> Self {
-        Self { k: 1 }
+        Self { k: 1, ignore_index: None }
     }
 }
 
-fn check(logits: &TensorType, labels: &TensorType) -> Result<(), String> {
+/// Checks logits and labels; gives the numbers of rows and of classes.
+fn check(logits: &TensorType, labels: &TensorType) -> Result<[usize; 2], String> {
     floats::<1>(&[logits])?;
-    let [rows, _] = logits.shape[..] else {
+    let [rows, classes] = logits.shape[..] else {
         return Err(format!("expected logits of shape [batch, classes], found {:?}", logits.shape));
     };
     if labels.dtype != DType::U32 || labels.shape != [rows] {
-        return Err(format!("expected u32 labels of shape [{rows}], found {:?}", labels.shape));
+        let (found, shape) = (labels.dtype.name(), &labels.shape);
+        return Err(format!("expected u32 labels of shape [{rows}], found {found} of shape {shape:?}"));
     }
-    Ok(())
+    Ok([rows, classes])
 }
 
-fn check_smoothing(e: f32) -> Result<(), String> {
-    match (0.0..=1.0).contains(&e) {
-        true => Ok(()),
-        false => Err(format!("expected a label smoothing from 0 to 1, found {e}")),
-    }
+fn labels(shapes: &[&[usize]], ignore_index: Option<u32>) -> Option<Labels> {
+    Some(Labels { classes: shapes[0][1], ignore_index })
 }
 
-fn params(shape: &[usize]) -> Params {
+fn params(shape: &[usize], ignore_index: Option<u32>) -> Params {
     Params {
         rows: word(shape[0]),
         classes: word(shape[1]),
-        scale: 1.0 / shape[0] as f32,
+        // No class has this number.
+        ignored: ignore_index.unwrap_or(u32::MAX),
+        scale: 1.0,
         ..Default::default()
     }
 }
 
-/// Emits a kernel of one number a row and the sum of its results, times `scale`.
-fn lower_row_sum(node: &mut Lowering, kernel: &'static Kernel, params: &Params, scale: f32) -> Result<()> {
-    let rows = node.scratch("by row", params.rows as usize);
-    let reads = [node.input(0), node.input(1)];
-    let flops = 4 * params.rows as u64 * params.classes as u64;
-    node.launch(kernel, params, &reads, &[rows], Grid::Invocations(params.rows as u64), flops)?;
-    slice_sum(node, rows, node.output(0), [params.rows as usize, 1], scale, false)
+impl CrossEntropy {
+    /// Checks logits, labels and weights; the type of the loss.
+    fn check(&self, inputs: &[&TensorType]) -> Result<TensorType, String> {
+        let (logits, labels, weights) = match *inputs {
+            [logits, labels] => (logits, labels, None),
+            [logits, labels, weights] => (logits, labels, Some(weights)),
+            _ => {
+                let found = inputs.len();
+                return Err(format!("expected logits, labels and perhaps weights, found {found} inputs"));
+            }
+        };
+        let [rows, classes] = check(logits, labels)?;
+        if let Some(weights) = weights {
+            floats::<1>(&[weights])?;
+            expect_shape("weights of the classes", weights, &[classes])?;
+        }
+        if !(0.0..=1.0).contains(&self.label_smoothing) {
+            return Err(format!("expected a label smoothing from 0 to 1, found {}", self.label_smoothing));
+        }
+        Ok(TensorType::f32([if self.reduction == Reduction::None { rows } else { 1 }]))
+    }
+
+    /// The parameters of a node; what its kernels read, logits, labels, weights and the labels' total, where logits stand for
+    /// what there is not; and the factor of a mean in which all rows count alike. Emits the launch of the total.
+    fn begin(&self, node: &mut Lowering, weighted: bool) -> Result<(Params, [StorageId; 4], f32)> {
+        let logits = node.input(0);
+        let weights = node.input(if weighted { 2 } else { 0 });
+        let normalized = self.reduction == Reduction::Mean && (weighted || self.ignore_index.is_some());
+        let params = Params {
+            label_smoothing: self.label_smoothing,
+            weighted: weighted as u32,
+            normalized: normalized as u32,
+            by_row: (self.reduction == Reduction::None) as u32,
+            ..params(node.input_shape(0), self.ignore_index)
+        };
+        let mut total = logits;
+        if normalized {
+            total = node.scratch("weight of all labels", 1);
+            let (reads, rows) = ([node.input(Labels::INPUT), weights], u64::from(params.rows));
+            node.launch(&kernel::LABEL_TOTAL, &params, &reads, &[total], Grid::Workgroups(1), rows)?;
+        }
+        let alike = self.reduction == Reduction::Mean && !normalized;
+        let scale = if alike { 1.0 / params.rows as f32 } else { 1.0 };
+        Ok((params, [logits, node.input(Labels::INPUT), weights, total], scale))
+    }
 }
 
 impl Operation for CrossEntropy {
@@ -78,24 +154,35 @@ impl Operation for CrossEntropy {
     }
 
     fn infer(&self, inputs: &[&TensorType]) -> Result<Vec<TensorType>, String> {
-        let &[logits, labels] = inputs else {
-            return Err(format!("expected 2 inputs, found {}", inputs.len()));
-        };
-        check(logits, labels)?;
-        check_smoothing(self.label_smoothing)?;
-        Ok(vec![TensorType::f32([1])])
+        Ok(vec![self.check(inputs)?])
     }
 
     fn gradient(&self, node: &mut Gradient<'_>) -> Result<()> {
-        let inputs = [node.input(0), node.input(1), node.grad_output()?];
-        let grad = node.apply(CrossEntropyGrad { label_smoothing: self.label_smoothing }, &inputs)?[0];
+        let mut inputs: Vec<_> = (0..node.inputs()).map(|i| node.input(i)).collect();
+        inputs.push(node.grad_output()?);
+        let grad = node.apply(CrossEntropyGrad { loss: *self }, &inputs)?[0];
         node.set(0, grad);
         Ok(())
     }
 
     fn lower(&self, node: &mut Lowering<'_, '_>) -> Result<()> {
-        let params = Params { label_smoothing: self.label_smoothing, ..params(node.input_shape(0)) };
-        lower_row_sum(node, &kernel::CROSS_ENTROPY, &params, params.scale)
+        let (params, reads, scale) = self.begin(node, node.inputs() == 3)?;
+        let [rows, classes] = [params.rows, params.classes].map(u64::from);
+        let out = node.output(0);
+        let losses = match self.reduction {
+            Reduction::None => out,
+            _ => node.scratch("by row", params.rows as usize),
+        };
+        let grid = Grid::Invocations(rows);
+        node.launch(&kernel::CROSS_ENTROPY, &params, &reads, &[losses], grid, 4 * rows * classes)?;
+        match self.reduction {
+            Reduction::None => Ok(()),
+            _ => slice_sum(node, losses, out, [params.rows as usize, 1], scale, false),
+        }
+    }
+
+    fn labels(&self, inputs: &[&[usize]]) -> Option<Labels> {
+        labels(inputs, self.ignore_index)
     }
 }
 
@@ -105,20 +192,27 @@ impl Operation for CrossEntropyGrad {
     }
 
     fn infer(&self, inputs: &[&TensorType]) -> Result<Vec<TensorType>, String> {
-        let &[logits, labels, upstream] = inputs else {
-            return Err(format!("expected 3 inputs, found {}", inputs.len()));
+        let Some((upstream, inputs)) = inputs.split_last() else {
+            return Err("expected 3 inputs, found 0".to_owned());
         };
-        check(logits, labels)?;
-        expect_shape("an upstream gradient", upstream, &[1])?;
-        Ok(vec![logits.clone()])
+        let loss = self.loss.check(inputs)?;
+        floats::<1>(&[upstream])?;
+        expect_shape("an upstream gradient", upstream, &loss.shape)?;
+        Ok(vec![inputs[0].clone()])
     }
 
     fn lower(&self, node: &mut Lowering<'_, '_>) -> Result<()> {
-        let params = Params { label_smoothing: self.label_smoothing, ..params(node.input_shape(0)) };
-        let reads = [node.input(0), node.input(1), node.input(2)];
+        let upstream = node.input(node.inputs() - 1);
+        let (params, [logits, labels, weights, total], scale) = self.loss.begin(node, node.inputs() == 4)?;
+        let params = Params { scale, ..params };
+        let reads = [logits, labels, weights, total, upstream];
         let (writes, flops) = ([node.output(0)], 6 * node.output_len(0) as u64);
         let grid = Grid::Invocations(params.rows as u64);
         node.launch(&kernel::CROSS_ENTROPY_GRAD, &params, &reads, &writes, grid, flops)
+    }
+
+    fn labels(&self, inputs: &[&[usize]]) -> Option<Labels> {
+        self.loss.labels(inputs)
     }
 }
 
@@ -131,15 +225,23 @@ impl Operation for TopK {
         let &[logits, labels] = inputs else {
             return Err(format!("expected 2 inputs, found {}", inputs.len()));
         };
-        check(logits, labels)?;
-        if self.k == 0 || self.k > logits.shape[1] {
-            return Err(format!("expected a k from 1 to {} classes, found {}", logits.shape[1], self.k));
+        let [_, classes] = check(logits, labels)?;
+        if self.k == 0 || self.k > classes {
+            return Err(format!("expected a k from 1 to {classes} classes, found {}", self.k));
         }
         Ok(vec![TensorType::f32([1])])
     }
 
     fn lower(&self, node: &mut Lowering<'_, '_>) -> Result<()> {
-        let params = Params { top: word(self.k), ..params(node.input_shape(0)) };
-        lower_row_sum(node, &kernel::TOP_K, &params, 1.0)
+        let params = Params { top: word(self.k), ..params(node.input_shape(0), self.ignore_index) };
+        let [rows, classes] = [params.rows, params.classes].map(u64::from);
+        let (reads, right) = ([node.input(0), node.input(1)], node.scratch("by row", params.rows as usize));
+        let grid = Grid::Invocations(rows);
+        node.launch(&kernel::TOP_K, &params, &reads, &[right], grid, 4 * rows * classes)?;
+        slice_sum(node, right, node.output(0), [params.rows as usize, 1], 1.0, false)
+    }
+
+    fn labels(&self, inputs: &[&[usize]]) -> Option<Labels> {
+        labels(inputs, self.ignore_index)
     }
 }

@@ -9,6 +9,7 @@ mod dropout;
 mod elementwise;
 mod epilogue;
 mod fold;
+mod labels;
 mod local_response_norm;
 mod loss;
 mod matmul;
@@ -27,8 +28,9 @@ pub use dropout::Dropout;
 pub use elementwise::{Add, Blend, Relu, ReluGrad, Scale};
 pub use epilogue::Epilogue;
 pub use fold::FoldBatchNorm;
+pub use labels::Labels;
 pub use local_response_norm::{LocalResponseNorm, LocalResponseNormGrad};
-pub use loss::{CrossEntropy, CrossEntropyGrad, TopK};
+pub use loss::{CrossEntropy, CrossEntropyGrad, Reduction, TopK};
 pub use matmul::Matmul;
 pub use optimizer::{Adam, ClipCoefficient, Sgd};
 pub use pool::{
@@ -81,6 +83,11 @@ pub trait Operation {
     /// Where on the pictures among the inputs, of these shapes, an element of the outputs looks.
     fn footprint(&self, _inputs: &[&[usize]]) -> Footprint {
         Footprint::Element
+    }
+
+    /// What the labels may be that its input number [`Labels::INPUT`] holds, for inputs of these shapes.
+    fn labels(&self, _inputs: &[&[usize]]) -> Option<Labels> {
+        None
     }
 
     /// Whether the output is the first input's memory under another shape.
@@ -140,6 +147,9 @@ macro_rules! operations {
             }
             fn footprint(&self, inputs: &[&[usize]]) -> Footprint {
                 match self { $(Op::$op(op) => op.footprint(inputs)),+ }
+            }
+            fn labels(&self, inputs: &[&[usize]]) -> Option<Labels> {
+                match self { $(Op::$op(op) => op.labels(inputs)),+ }
             }
             fn is_view(&self) -> bool {
                 match self { $(Op::$op(op) => op.is_view()),+ }

@@ -5,7 +5,7 @@ use crate::kernel::{self, Clip};
 use crate::plan::{Grid, Lowering};
 use crate::{Result, TensorType};
 
-/// One step of stochastic gradient descent with momentum, in PyTorch's order of operations. Inputs:
+/// One step of stochastic gradient descent with momentum, in PyTorch's order of operations and with its defaults. Inputs:
 /// parameter, gradient, velocity, and the schedule `[3]` of (learning rate, 1 - beta1^t, 1 - beta2^t), of which
 /// the first counts. Outputs: parameter and velocity.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -51,16 +51,17 @@ impl Default for Adam {
 }
 
 impl Adam {
-    /// What changes from step to step, of which the first is number 1: (learning rate, 1 - beta1^t,
-    /// 1 - beta2^t). Powers are taken in f64: in f32, 1 - 0.999 would lose half its digits.
-    pub fn schedule(&self, lr: f32, step: u32) -> [f32; 3] {
-        let correction = |beta: f32| (1.0 - (beta as f64).powi(step as i32)) as f32;
+    /// What changes from step to step, counted from 0 as everywhere: (learning rate, 1 - beta1^t, 1 - beta2^t) with
+    /// t = step + 1. Powers are taken in f64: in f32, 1 - 0.999 would lose half its digits.
+    pub fn schedule(&self, lr: f32, step: usize) -> [f32; 3] {
+        let t = i32::try_from(step.saturating_add(1)).unwrap_or(i32::MAX);
+        let correction = |beta: f32| (1.0 - (beta as f64).powi(t)) as f32;
         [lr, correction(self.beta1), correction(self.beta2)]
     }
 }
 
-/// min(1, max_norm / (sqrt(squares) + 1e-6)): the factor of clipping by global norm, from the sum of the
-/// squares of all gradients `[1]`.
+/// From the sum of the squares of all gradients `[1]`: the factor of clipping by global norm,
+/// min(1, max_norm / (norm + 1e-6)), and the norm, both `[1]`.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct ClipCoefficient {
     /// Largest norm that passes unchanged.
@@ -142,7 +143,7 @@ impl Operation for ClipCoefficient {
         let [squares] = floats(inputs)?;
         expect_shape("a sum of squares", squares, &[1])?;
         if self.max_norm > 0.0 {
-            Ok(vec![squares.clone()])
+            Ok(vec![squares.clone(); 2])
         } else {
             Err(format!("expected a largest norm above 0, found {}", self.max_norm))
         }
@@ -150,7 +151,7 @@ impl Operation for ClipCoefficient {
 
     fn lower(&self, node: &mut Lowering<'_, '_>) -> Result<()> {
         let params = Clip { max_norm: self.max_norm };
-        let (reads, writes) = ([node.input(0)], [node.output(0)]);
+        let (reads, writes) = ([node.input(0)], [node.output(0), node.output(1)]);
         node.launch(&kernel::CLIP_COEFFICIENT, &params, &reads, &writes, Grid::Workgroups(1), 4)
     }
 }

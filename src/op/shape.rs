@@ -41,8 +41,10 @@ impl Operation for Reshape {
     }
 
     fn infer(&self, inputs: &[&TensorType]) -> Result<Vec<TensorType>, String> {
-        let [x] = floats(inputs)?;
-        let y = TensorType::f32(self.shape.clone());
+        let &[x] = inputs else {
+            return Err(format!("expected 1 input, found {}", inputs.len()));
+        };
+        let y = TensorType { shape: self.shape.clone(), dtype: x.dtype };
         if x.len() != y.len() {
             return Err(format!("expected {} elements for {:?}, found {:?}", y.len(), y.shape, x.shape));
         }

@@ -6,7 +6,7 @@ use super::{
 };
 use crate::graph::{Graph, Node, Phase, Role, ValueId};
 use crate::kernel::{self, Elementwise, Kernel, Params};
-use crate::op::{Operation, word};
+use crate::op::{Labels, Operation, word};
 use crate::{Error, Result};
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -165,6 +165,7 @@ impl Builder<'_> {
             name: name.to_owned(),
             ty: graph.value(id).ty.clone(),
             storage: self.of(id),
+            labels: labels(graph, id),
         };
         let outputs: Vec<Port> = graph.outputs().iter().map(|(name, v)| port(*v, name)).collect();
         let inputs =
@@ -206,6 +207,16 @@ pub(super) fn viewed(graph: &Graph, mut value: ValueId) -> ValueId {
         value = graph.nodes()[node].inputs[0];
     }
     value
+}
+
+/// What a value's elements may be for all operations that take them for labels.
+fn labels(graph: &Graph, value: ValueId) -> Option<Labels> {
+    let takes = |node: &Node| node.inputs.get(Labels::INPUT).is_some_and(|v| viewed(graph, *v) == value);
+    let of = |node: &Node| {
+        let shapes: Vec<&[usize]> = node.inputs.iter().map(|v| graph.shape(*v)).collect();
+        node.op.labels(&shapes)
+    };
+    graph.nodes().iter().filter(|node| takes(node)).map(of).fold(None, Labels::both)
 }
 
 /// Whether node `index` may overwrite `state` with `output`: it is the state's update, the node reads the

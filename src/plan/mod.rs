@@ -24,9 +24,10 @@ pub use summary::{LayerSummary, Summary};
 pub use target::{ConvAlgorithm, Family, Pass, Target};
 pub use tuned::{ShapeClass, Tuned};
 
-use crate::TensorType;
 use crate::graph::{Graph, Persistence, Phase};
 use crate::kernel::Kernel;
+use crate::op::Labels;
+use crate::{Error, TensorType};
 use std::borrow::Cow;
 use std::ops::Range;
 use std::sync::Arc;
@@ -155,6 +156,17 @@ pub struct Port {
     pub ty: TensorType,
     /// Where it lies.
     pub storage: StorageId,
+    /// What its elements may be, where operations take them for classes.
+    pub labels: Option<Labels>,
+}
+
+impl Port {
+    /// Fails where a number is not one of the classes that operations take it for.
+    pub(crate) fn check_labels(&self, words: &[u32]) -> crate::Result<()> {
+        let Some(labels) = self.labels else { return Ok(()) };
+        let Some(at) = words.iter().position(|label| !labels.allow(*label)) else { return Ok(()) };
+        Err(Error::argument(&self.name, labels.refusal(words[at], at)))
+    }
 }
 
 /// A persistent value.

@@ -5,6 +5,7 @@ use crate::data::Preprocessing;
 use crate::graph::{Axis, Graph, PersistentKind, Phase, ReluRule, Role, ValueId};
 use crate::infer::inference_graph;
 use crate::models::Model;
+use crate::nn::Builder;
 use crate::op::{Op, Softmax};
 use crate::plan::Plan;
 use crate::{Device, Error, Result, Session, Tensor, TensorType};
@@ -61,9 +62,9 @@ pub struct Lens {
 
 impl Lens {
     /// What a network says of the classes, before the softmax: the last of its [layers](Self::layers).
-    pub const LOGITS: &str = "logits";
+    pub const LOGITS: &str = Builder::LOGITS;
     /// The pictures, where a gradient may be asked for.
-    pub const IMAGES: &str = "images";
+    pub const IMAGES: &str = Builder::IMAGES;
 
     /// Looks into a model with weights, which are as [`Session::state_dict`] gives them, `batch` pictures at a time.
     ///

@@ -1,6 +1,7 @@
 //! A part of a network made ready on the device: pictures go in, what is asked for comes out.
 
 use super::Layer;
+use crate::nn::Builder;
 use crate::session::Stream;
 use crate::{Error, Outputs, Result, Session, Tensor, TensorType};
 
@@ -81,8 +82,8 @@ impl Probe {
             // Pictures do not see each other, so zeros fill up the last batch.
             padded.resize(full * self.image_len, 0.0);
             let extra = extra(number * full);
-            let mut inputs = vec![("images", bytemuck::cast_slice(&padded))];
-            inputs.extend(extra.iter().map(|(name, numbers)| (*name, bytemuck::cast_slice(numbers))));
+            let mut inputs = vec![(Builder::IMAGES, (&padded).into())];
+            inputs.extend(extra.iter().map(|(name, numbers)| (*name, numbers.into())));
             stream.submit(0, &inputs, batch.len() / self.image_len)?;
             while let Some(arrived) = stream.poll()? {
                 arrive(arrived)?;

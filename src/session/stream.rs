@@ -1,7 +1,7 @@
 //! Steps that are submitted one after another while earlier ones are answered.
 
 use super::{Outputs, Session};
-use crate::Result;
+use crate::{Input, Result};
 use std::collections::VecDeque;
 
 /// Steps in flight, each with what belongs to its outputs. However a stream ends, by an error too, it leaves no step
@@ -24,7 +24,7 @@ impl<'a, T> Stream<'a, T> {
     }
 
     /// As [`Session::submit`].
-    pub fn submit(&mut self, program: usize, inputs: &[(&str, &[u8])], with: T) -> Result<()> {
+    pub fn submit(&mut self, program: usize, inputs: &[(&str, Input<'_>)], with: T) -> Result<()> {
         self.session.submit(program, inputs)?;
         self.with.push_back(with);
         Ok(())

@@ -3,7 +3,7 @@
 use super::step::Recipe;
 use crate::data::{Augment, LoaderConfig, Mix, Split};
 use crate::models::Model;
-use crate::nn::{Decay, Schedule};
+use crate::nn::{Decay, Optimizer, Schedule, SgdConfig};
 use crate::{Error, Result};
 
 /// Pictures a step of evaluation, at most.
@@ -23,6 +23,8 @@ pub struct TrainConfig {
     pub lr: f32,
     /// Epochs over which the learning rate rises linearly to `lr`.
     pub warmup_epochs: f32,
+    /// Where it begins to rise ([`Schedule::start_factor`]).
+    pub start_factor: Option<f32>,
     /// How it falls then.
     pub decay: Decay,
     /// Optimiser, rules, label smoothing, clipping, averaging. Whether pictures are mixed is taken from `mix`.
@@ -48,8 +50,9 @@ impl Default for TrainConfig {
             accumulate: 1,
             lr: 0.1,
             warmup_epochs: 0.0,
-            decay: Decay::Cosine,
-            recipe: Recipe::default(),
+            start_factor: None,
+            decay: Decay::Cosine { eta_min: 0.0 },
+            recipe: Recipe { optimizer: Optimizer::Sgd(SgdConfig::HE_2015), ..Default::default() },
             seed: 1,
             augment: None,
             mix: None,
@@ -93,7 +96,9 @@ impl TrainConfig {
         Schedule {
             lr: self.lr,
             steps: self.epochs.saturating_mul(steps),
+            steps_per_epoch: steps,
             warmup: (self.warmup_epochs * steps as f32).round() as usize,
+            start_factor: self.start_factor,
             decay: self.decay.clone(),
         }
     }
@@ -126,7 +131,15 @@ impl TrainConfig {
                 ),
             ));
         }
-        Ok(self)
+        let classes = model.classes();
+        match &self.recipe.class_weights {
+            Some(weights) if weights.len() != classes => {
+                let problem =
+                    format!("there are {}, but {classes} classes; give one for each", weights.len());
+                Err(Error::argument("class_weights", problem))
+            }
+            _ => Ok(self),
+        }
     }
 
     fn check_numbers(&self) -> Result<()> {
@@ -137,12 +150,7 @@ impl TrainConfig {
         positive("epochs", self.epochs > 0, self.epochs.to_string())?;
         positive("batch", self.batch > 0, self.batch.to_string())?;
         positive("threads", self.threads > 0, self.threads.to_string())?;
-        if !(self.lr > 0.0 && self.lr.is_finite()) {
-            return Err(Error::argument(
-                "lr",
-                format!("must be a finite number above 0, and is {}", self.lr),
-            ));
-        }
+        self.schedule(1).check()?;
         if !(self.warmup_epochs >= 0.0 && self.warmup_epochs.is_finite()) {
             let found = self.warmup_epochs;
             return Err(Error::argument(
@@ -161,6 +169,11 @@ impl TrainConfig {
             return Err(Error::argument("ema", format!("must be from 0 to less than 1, and is {keep}")));
         }
         self.mix.map_or(Ok(()), |mix| mix.check())?;
+        let weights = self.recipe.class_weights.iter().flatten();
+        if let Some(weight) = weights.copied().find(|weight| !(*weight > 0.0 && weight.is_finite())) {
+            let problem = format!("must be finite numbers above 0, and one is {weight}");
+            return Err(Error::argument("class_weights", problem));
+        }
         let smoothing = self.recipe.label_smoothing;
         if !(0.0..=1.0).contains(&smoothing) {
             return Err(Error::argument(

@@ -1,11 +1,12 @@
 //! Which plans a trainer needs, and what each batch gives them.
 
 use super::config::TrainConfig;
-use super::step::{Part, average_evaluation_graph, evaluation_graph, partial_graph};
+use super::step::{Part, Recipe, average_evaluation_graph, evaluation_graph, partial_graph};
 use crate::data::{Batch, Split};
 use crate::models::Model;
+use crate::nn::Builder;
 use crate::plan::Plan;
-use crate::{Device, Error, Result};
+use crate::{Device, Error, Input, Result};
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
 use std::ops::Range;
@@ -14,14 +15,12 @@ use std::ops::Range;
 pub(super) type Programs = HashMap<(Part, usize), usize>;
 
 /// The inputs that are some of a batch's pictures, of `len` numbers each.
-pub(super) fn pictures(batch: &Batch, range: Range<usize>, len: usize) -> Vec<(&'static str, &[u8])> {
+pub(super) fn pictures(batch: &Batch, range: Range<usize>, len: usize) -> Vec<(&'static str, Input<'_>)> {
     let images = &batch.images[range.start * len..range.end * len];
-    let mut inputs = vec![
-        ("images", bytemuck::cast_slice(images)),
-        ("labels", bytemuck::cast_slice(&batch.labels[range.clone()])),
-    ];
+    let mut inputs =
+        vec![(Builder::IMAGES, images.into()), (Recipe::LABELS, (&batch.labels[range.clone()]).into())];
     if !batch.partners.is_empty() {
-        inputs.push(("partners", bytemuck::cast_slice(&batch.partners[range])));
+        inputs.push((Recipe::PARTNERS, (&batch.partners[range]).into()));
     }
     inputs
 }

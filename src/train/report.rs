@@ -1,5 +1,6 @@
 //! What a training run tells about itself.
 
+use super::Recipe;
 use super::config::TrainConfig;
 use crate::{Error, Outputs, Result};
 use serde::{Deserialize, Serialize};
@@ -91,11 +92,12 @@ impl Score {
         let output = |name| outputs.scalar(name).expect("both graphs have these outputs") as f64;
         let pictures = self.pictures + size;
         let mean = |old: f64, sum: f64| (old * self.pictures as f64 + sum) / pictures as f64;
-        let mixed = outputs.scalar("partner_loss").map(f64::from);
+        let mixed = outputs.scalar(Recipe::PARTNER_LOSS).map(f64::from);
         let share = f64::from(share);
-        let loss = mixed.map_or(output("loss"), |other| share * output("loss") + (1.0 - share) * other);
+        let loss =
+            mixed.map_or(output(Recipe::LOSS), |other| share * output(Recipe::LOSS) + (1.0 - share) * other);
         self.loss = mean(self.loss, loss * size as f64);
-        self.accuracy = mean(self.accuracy, output("correct"));
+        self.accuracy = mean(self.accuracy, output(Recipe::CORRECT));
         self.pictures = pictures;
     }
 }

@@ -15,11 +15,17 @@ pub struct Recipe {
     pub rules: Rules,
     /// Share of the target spread evenly over all classes.
     pub label_smoothing: f32,
+    /// How much each class counts in the loss, by number, if not all alike: then there is an input
+    /// [`Recipe::CLASS_WEIGHTS`], which takes these.
+    pub class_weights: Option<Vec<f32>>,
     /// Largest global norm of the gradients, if they are clipped.
     pub clip_norm: Option<f32>,
     /// Whether pictures come mixed in pairs ([`Mix`](crate::data::Mix)): with the classes of both, which count by
     /// their shares.
     pub mixed: bool,
+    /// Whether the step gives out the gradient of every parameter that it trains, as an output
+    /// ([`Recipe::gradient_of`]): that of the loss, over all batches of the step so far, before it is clipped.
+    pub gradients: bool,
     /// How much of itself an average of the weights keeps at each step, if there is to be one beside them: for every
     /// parameter and running statistic a value `ema.NAME`.
     pub ema: Option<f32>,
@@ -50,21 +56,76 @@ impl Part {
 }
 
 impl Recipe {
+    /// Name of the input of labels, `u32` `[batch]`.
+    pub const LABELS: &str = "labels";
+    /// Name of the input of the labels of the pictures that are mixed in.
+    pub const PARTNERS: &str = "partners";
+    /// Name of the input of the weights of the classes, `f32` `[classes]`.
+    pub const CLASS_WEIGHTS: &str = "class_weights";
+    /// Name of the output of the loss, `[1]`.
+    pub const LOSS: &str = "loss";
+    /// Name of the output of the loss for the labels [`Recipe::PARTNERS`], `[1]`.
+    pub const PARTNER_LOSS: &str = "partner_loss";
+    /// Name of the output of how many pictures were classified right, `[1]`.
+    pub const CORRECT: &str = "correct";
+    /// Name of the output of the global norm of the gradients before they are clipped, `[1]`.
+    pub const GRAD_NORM: &str = "grad_norm";
     /// Name of an input `f32` `[1]` that graphs have which do a part of a step, or whose pictures are mixed: how much the
     /// batch's loss, for its own labels, counts in the step's gradient.
     pub const SHARE: &str = "share";
     /// The same for the labels of the other pictures.
     pub const PARTNER_SHARE: &str = "partner_share";
+
+    /// What labels weigh together.
+    pub(super) fn weigh(&self, labels: &[u32]) -> f32 {
+        match &self.class_weights {
+            None => labels.len() as f32,
+            Some(weights) => labels.iter().map(|label| weights[*label as usize]).sum(),
+        }
+    }
+
+    /// Name of the output of a parameter's gradient.
+    pub fn gradient_of(parameter: &str) -> String {
+        format!("{parameter}.grad")
+    }
 }
 
 /// Scope of averaged weights.
 pub(super) const AVERAGE: &str = "ema";
 
-/// Forward, backward and update as one graph. Inputs: `images` of `shape` (batch, channels, height, width),
-/// `labels` (`u32`), [`Optimizer::SCHEDULE`], if the model has dropout, [`Builder::COUNTER`], and, if pictures are mixed,
-/// `partners` (`u32`), [`Recipe::SHARE`] and [`Recipe::PARTNER_SHARE`]. Outputs:
-/// `loss`, the batch's mean with that of [`Builder::auxiliary`] heads, `correct`, how many of it were
-/// classified right, and `partner_loss` for the labels `partners`.
+/// Forward, backward and update as one graph. Inputs: [`Builder::IMAGES`] of `shape` (batch, channels, height, width),
+/// [`Recipe::LABELS`], [`Optimizer::SCHEDULE`], if the model has dropout, [`Builder::COUNTER`], if classes count
+/// differently, [`Recipe::CLASS_WEIGHTS`], and, if pictures are mixed, [`Recipe::PARTNERS`], [`Recipe::SHARE`] and
+/// [`Recipe::PARTNER_SHARE`]. Outputs: [`Recipe::LOSS`], the batch's mean with that of [`Builder::auxiliary`] heads, [`Recipe::CORRECT`],
+/// [`Recipe::PARTNER_LOSS`] if pictures are mixed, [`Recipe::GRAD_NORM`] if gradients are clipped, and the gradients, if
+/// asked for.
+///
+/// ```
+/// use striate::models::LeNet;
+/// use striate::nn::{Builder, Optimizer};
+/// use striate::plan::Plan;
+/// use striate::train::{Recipe, training_graph};
+/// use striate::{Device, Session};
+///
+/// let device = Device::select("cpu")?;
+/// let model = LeNet { in_channels: 1, classes: 10 };
+/// let recipe = Recipe { gradients: true, ..Default::default() };
+/// let graph = training_graph(&model, [2, 1, 28, 28], &recipe)?;
+/// let mut session = Session::new(&device, vec![Plan::new(&graph, device.target())?])?;
+/// session.initialize(1)?;
+///
+/// let images = vec![0.5f32; 2 * 28 * 28];
+/// let schedule = recipe.optimizer.schedule(0.1, 0);
+/// let outputs = session.run(0, &[
+///     (Builder::IMAGES, (&images).into()),
+///     (Recipe::LABELS, (&[3u32, 7]).into()),
+///     (Optimizer::SCHEDULE, (&schedule).into()),
+/// ])?;
+/// println!("loss {}", outputs.scalar(Recipe::LOSS).unwrap());
+/// let gradient = outputs.get(&Recipe::gradient_of("conv1.weight")).unwrap();
+/// assert_eq!(gradient.shape()[1..], [1, 5, 5]);
+/// # Ok::<(), striate::Error>(())
+/// ```
 pub fn training_graph(model: &dyn Model, shape: [usize; 4], recipe: &Recipe) -> Result<Graph> {
     partial_graph(model, shape, recipe, Part::Whole)
 }
@@ -81,6 +142,10 @@ pub fn partial_graph(model: &dyn Model, shape: [usize; 4], recipe: &Recipe, part
     let pairs = trained.into_iter().zip(gradients).filter_map(|(p, g)| Some((p, g?))).collect();
     graph.in_phase(Phase::Update, |graph| {
         let pairs = accumulate(graph, pairs, part)?;
+        for (parameter, gradient) in pairs.iter().filter(|_| recipe.gradients) {
+            let name = Recipe::gradient_of(&graph.value(*parameter).name);
+            graph.output(&name, *gradient);
+        }
         if matches!(part, Part::First | Part::Middle) {
             return Ok(());
         }
@@ -91,18 +156,38 @@ pub fn partial_graph(model: &dyn Model, shape: [usize; 4], recipe: &Recipe, part
     Ok(b.graph)
 }
 
-/// Forward alone, with running statistics. Inputs `images` and `labels`; outputs `loss` and `correct`.
+/// Forward alone, with running statistics. Inputs [`Builder::IMAGES`] and [`Recipe::LABELS`]; outputs [`Recipe::LOSS`],
+/// [`Recipe::CORRECT`] and [`Builder::LOGITS`].
+///
+/// ```
+/// # use striate::{models::LeNet, nn::Builder, plan::Plan, train::{Recipe, evaluation_graph}, Device, Session};
+/// # let device = Device::select("cpu")?;
+/// let graph = evaluation_graph(&LeNet { in_channels: 1, classes: 10 }, [2, 1, 28, 28])?;
+/// let mut session = Session::new(&device, vec![Plan::new(&graph, device.target())?])?;
+/// session.initialize(1)?;
+/// let images = vec![0.5f32; 2 * 28 * 28];
+/// let outputs =
+///     session.run(0, &[(Builder::IMAGES, (&images).into()), (Recipe::LABELS, (&[3u32, 7]).into())])?;
+/// assert_eq!(outputs.get(Builder::LOGITS).unwrap().shape(), [2, 10]);
+/// # Ok::<(), striate::Error>(())
+/// ```
 pub fn evaluation_graph(model: &dyn Model, shape: [usize; 4]) -> Result<Graph> {
     let mut b = Builder::new(Mode::Eval);
-    classify(&mut b, model, shape, &Recipe::default())?;
+    evaluate(&mut b, model, shape)?;
     Ok(b.graph)
 }
 
 /// The same with the averaged weights that [`Recipe::ema`] keeps.
 pub fn average_evaluation_graph(model: &dyn Model, shape: [usize; 4]) -> Result<Graph> {
     let mut b = Builder::new(Mode::Eval);
-    b.scoped(AVERAGE, |b| classify(b, model, shape, &Recipe::default()))?;
+    b.scoped(AVERAGE, |b| evaluate(b, model, shape))?;
     Ok(b.graph)
+}
+
+fn evaluate(b: &mut Builder, model: &dyn Model, shape: [usize; 4]) -> Result<()> {
+    let Losses { logits, .. } = classify(b, model, shape, &Recipe::default())?;
+    b.graph.output(Builder::LOGITS, logits);
+    Ok(())
 }
 
 /// The parameters that change, those with one rule beside each other so that few launches can update them.
@@ -118,8 +203,9 @@ fn trained(graph: &Graph, rules: &Rules) -> Result<Vec<ValueId>> {
     Ok(trained)
 }
 
-/// The terms of the loss: each with its weight, for the pictures' own labels and for those mixed in.
+/// The logits, and the terms of the loss: each with its weight, for the pictures' own labels and for those mixed in.
 struct Losses {
+    logits: ValueId,
     own: Vec<(ValueId, f32)>,
     partners: Vec<(ValueId, f32)>,
 }
@@ -176,7 +262,8 @@ fn accumulate(graph: &mut Graph, pairs: Pairs, part: Part) -> Result<Pairs> {
 fn clip(graph: &mut Graph, pairs: Pairs, max_norm: Option<f32>) -> Result<Pairs> {
     let Some(max_norm) = max_norm else { return Ok(pairs) };
     let (parameters, gradients): (Vec<_>, Vec<_>) = pairs.into_iter().unzip();
-    let clipped = graph.scoped("clip", |graph| crate::ops::clip(graph, &gradients, max_norm))?.0;
+    let (clipped, norm) = graph.scoped("clip", |graph| crate::ops::clip(graph, &gradients, max_norm))?;
+    graph.output(Recipe::GRAD_NORM, norm);
     Ok(parameters.into_iter().zip(clipped).collect())
 }
 
@@ -199,34 +286,38 @@ fn average(graph: &mut Graph, keep: f32) -> Result<()> {
 /// The model with its loss and accuracy.
 fn classify(b: &mut Builder, model: &dyn Model, shape: [usize; 4], recipe: &Recipe) -> Result<Losses> {
     let images = b.images(shape)?;
-    let labels = b.graph.input("labels", TensorType::u32([shape[0]]))?;
+    let labels = b.graph.input(Recipe::LABELS, TensorType::u32([shape[0]]))?;
     let logits = model.forward(b, images)?;
     let heads = [&[(logits, 1.0)], b.auxiliaries()].concat();
+    let weights = recipe.class_weights.as_ref().map(|weights| TensorType::f32([weights.len()]));
+    let weights = weights.map(|ty| b.graph.input(Recipe::CLASS_WEIGHTS, ty)).transpose()?;
+    let loss = CrossEntropy { label_smoothing: recipe.label_smoothing, ..Default::default() };
     b.scoped("loss", |b| {
-        let own = losses(b, &heads, labels, recipe.label_smoothing, "loss")?;
-        let correct = b.apply(TopK { k: 1 }, &[logits, labels])?;
-        b.graph.output("correct", correct);
+        let own = losses(b, &heads, [Some(labels), weights], loss, Recipe::LOSS)?;
+        let correct = b.apply(TopK::default(), &[logits, labels])?;
+        b.graph.output(Recipe::CORRECT, correct);
         let mut partners = Vec::new();
         if recipe.mixed {
-            let labels = b.graph.input("partners", TensorType::u32([shape[0]]))?;
-            partners = losses(b, &heads, labels, recipe.label_smoothing, "partner_loss")?;
+            let labels = b.graph.input(Recipe::PARTNERS, TensorType::u32([shape[0]]))?;
+            partners = losses(b, &heads, [Some(labels), weights], loss, Recipe::PARTNER_LOSS)?;
         }
-        Ok(Losses { own, partners })
+        Ok(Losses { logits, own, partners })
     })
 }
 
-/// The loss of each head with its weight; their weighted sum is given out.
+/// The loss of each head, for labels and perhaps weights of the classes, with its weight; their weighted sum is given out.
 fn losses(
     b: &mut Builder,
     heads: &[(ValueId, f32)],
-    labels: ValueId,
-    label_smoothing: f32,
+    targets: [Option<ValueId>; 2],
+    loss: CrossEntropy,
     output: &str,
 ) -> Result<Vec<(ValueId, f32)>> {
-    let loss = |(logits, weight): &(ValueId, f32)| {
-        Ok((b.apply(CrossEntropy { label_smoothing }, &[*logits, labels])?, *weight))
+    let term = |(logits, weight): &(ValueId, f32)| {
+        let inputs: Vec<ValueId> = [*logits].into_iter().chain(targets.into_iter().flatten()).collect();
+        Ok((b.apply(loss, &inputs)?, *weight))
     };
-    let terms = heads.iter().map(loss).collect::<Result<Vec<_>>>()?;
+    let terms = heads.iter().map(term).collect::<Result<Vec<_>>>()?;
     let mut total = terms[0].0;
     for (loss, weight) in &terms[1..] {
         total = b.apply(Blend { keep: 1.0, take: *weight }, &[total, *loss])?;

@@ -46,16 +46,24 @@ impl Steps<'_> {
             let pass = step * self.config.accumulate + i;
             let counter = [pass as u32, self.config.seed as u32];
             // What the step's gradient owes to this part's own labels, and to those mixed in.
-            let weight = size as f32 / batch.size as f32;
-            let shares = [batch.share * weight, (1.0 - batch.share) * weight];
+            let recipe = &self.config.recipe;
+            let weight = |labels: &[u32]| recipe.weigh(&labels[range.clone()]) / recipe.weigh(labels);
+            let own = [batch.share * weight(&batch.labels)];
+            let mixed = match batch.partners.is_empty() {
+                true => [0.0],
+                false => [(1.0 - batch.share) * weight(&batch.partners)],
+            };
             let program = self.programs[&(part, size)];
             let mut inputs = pictures(batch, range, self.split.train.image_len());
             inputs.extend([
-                (Optimizer::SCHEDULE, bytemuck::bytes_of(&schedule)),
-                (Builder::COUNTER, bytemuck::bytes_of(&counter)),
-                (Recipe::SHARE, bytemuck::bytes_of(&shares[0])),
-                (Recipe::PARTNER_SHARE, bytemuck::bytes_of(&shares[1])),
+                (Optimizer::SCHEDULE, (&schedule).into()),
+                (Builder::COUNTER, (&counter).into()),
+                (Recipe::SHARE, (&own).into()),
+                (Recipe::PARTNER_SHARE, (&mixed).into()),
             ]);
+            if let Some(weights) = &recipe.class_weights {
+                inputs.push((Recipe::CLASS_WEIGHTS, weights.into()));
+            }
             inputs.retain(|(name, _)| self.stream.takes(program, name));
             let ends = matches!(part, Part::Whole | Part::Last);
             self.stream.submit(program, &inputs, Pass { size, lr, share: batch.share, ends })?;

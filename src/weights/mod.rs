@@ -27,7 +27,7 @@ pub use fit::{Fit, Loaded};
 pub use safetensors::write;
 
 use crate::file::read_up_to;
-use crate::{Error, Result, Tensor};
+use crate::{DType, Error, Result, Tensor};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
@@ -81,12 +81,42 @@ impl Weights {
             Some(kind) => pth::read(kind, bytes).map(|tensors| (tensors, BTreeMap::new())),
             None => safetensors::read(bytes),
         };
-        let (mut tensors, metadata) = read.map_err(|problem| Error::data(path, problem))?;
-        tensors.retain(|name, _| name.rsplit('.').next() != Some(COUNTER));
-        Ok(Self { path: path.to_owned(), tensors, metadata })
+        let (tensors, metadata) = read.map_err(|problem| Error::data(path, problem))?;
+        Ok(Self { path: path.to_owned(), tensors: without_counters(tensors), metadata })
     }
 
-    /// The file they came from.
+    /// Weights made here: tensors by name, as [`Session::state_dict`](crate::Session::state_dict) and
+    /// [`Trainer::weights`](crate::train::Trainer::weights) give them. Names are taken as those of a file are.
+    ///
+    /// ```
+    /// use striate::infer::Predictor;
+    /// use striate::models::LeNet;
+    /// use striate::weights::{Fit, Weights};
+    /// use striate::{Device, Tensor};
+    ///
+    /// let device = Device::select("cpu")?;
+    /// let model = LeNet { in_channels: 1, classes: 10 };
+    /// let mut predictor = Predictor::new(&device, &model, [28, 28], 1)?;
+    /// // Weights of another session, a tensor replaced.
+    /// let mut state = predictor.session().state_dict()?;
+    /// let (name, tensor) = &mut state[0];
+    /// assert_eq!(name, "conv1.weight");
+    /// *tensor = Tensor::f32(tensor.shape(), vec![0.1; tensor.len()])?;
+    /// let loaded = predictor.load(&Weights::from_tensors(state), Fit::Strict)?;
+    /// assert!(loaded.missing.is_empty());
+    /// # Ok::<(), striate::Error>(())
+    /// ```
+    pub fn from_tensors(tensors: impl IntoIterator<Item = (String, Tensor)>) -> Self {
+        let stored = |tensor: Tensor| match tensor.ty().dtype {
+            DType::F32 => Stored::Numbers(tensor),
+            DType::U32 => Stored::Other(DType::U32.name().to_owned()),
+        };
+        let tensors = tensors.into_iter().map(|(name, tensor)| (name, stored(tensor))).collect();
+        let path = PathBuf::from("tensors in memory");
+        Self { path, tensors: without_counters(tensors), metadata: BTreeMap::new() }
+    }
+
+    /// The file they came from; of [tensors](Self::from_tensors), words that say so.
     pub fn path(&self) -> &Path {
         &self.path
     }
@@ -114,4 +144,10 @@ impl Weights {
     pub fn metadata(&self, key: &str) -> Option<&str> {
         self.metadata.get(key).map(String::as_str)
     }
+}
+
+/// Without the counters of batch norms, which no result depends on.
+fn without_counters(mut tensors: Tensors) -> Tensors {
+    tensors.retain(|name, _| name.rsplit('.').next() != Some(COUNTER));
+    tensors
 }

@@ -193,7 +193,7 @@ pub fn config(batch: usize) -> TrainConfig {
         lr: 0.1,
         warmup_epochs: 0.0,
         decay: Decay::Constant,
-        recipe: Recipe { optimizer: Optimizer::Sgd(SgdConfig::default()), ..Default::default() },
+        recipe: Recipe { optimizer: Optimizer::Sgd(SgdConfig::HE_2015), ..Default::default() },
         threads: 1,
         ..Default::default()
     }

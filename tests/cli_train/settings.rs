@@ -11,7 +11,7 @@ use striate::{Device, data};
 #[test]
 fn numbers_that_make_no_sense_are_refused() {
     let place = Place::new();
-    let cases: [(&str, &str, &str); 23] = [
+    let cases: [(&str, &str, &str); 28] = [
         ("--batch", "0", "above 0"),
         ("--batch", "21", "at most 20"),
         ("--epochs", "0", "above 0"),
@@ -35,6 +35,11 @@ fn numbers_that_make_no_sense_are_refused() {
         ("--clip-norm", "-1", "above 0"),
         ("--clip-norm", "inf", "above 0"),
         ("--image-size", "9x9", "leave it out"),
+        ("--eta-min", "1", "from 0 to the learning rate"),
+        ("--eta-min", "NaN", "from 0 to the learning rate"),
+        ("--start-factor", "0", "above 0"),
+        ("--power", "2", "--schedule polynomial"),
+        ("--gamma", "0.5", "--schedule steps"),
     ];
     for (flag, value, remedy) in cases {
         place.refused(&[flag, value], &[&format!("error: {flag}: "), remedy]);

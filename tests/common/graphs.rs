@@ -4,7 +4,7 @@ use super::Random;
 use striate::graph::{Graph, Init, PersistentKind, ValueId};
 use striate::op::*;
 use striate::plan::Plan;
-use striate::{Device, Result, Session, Tensor, TensorType};
+use striate::{Device, Input, Result, Session, Tensor, TensorType};
 
 /// A random graph of pictures that branch and meet again, with gradients and updates; and its inputs.
 pub fn random_graph(seed: u64) -> Result<(Graph, Vec<(String, Tensor)>)> {
@@ -108,7 +108,7 @@ pub fn random_graph(seed: u64) -> Result<(Graph, Vec<(String, Tensor)>)> {
 pub fn two_steps(device: &Device, plan: Plan, feed: &[(String, Tensor)], seed: u64) -> Result<Vec<Tensor>> {
     let mut session = Session::new(device, vec![plan])?;
     session.initialize(seed)?;
-    let feed: Vec<(&str, &[u8])> = feed.iter().map(|(n, t)| (n.as_str(), t.as_bytes())).collect();
+    let feed: Vec<(&str, Input)> = feed.iter().map(|(n, t)| (n.as_str(), t.into())).collect();
     let mut results = Vec::new();
     for _ in 0..2 {
         let mut outputs = session.run(0, &feed)?.into_tensors();

@@ -6,7 +6,7 @@ use striate::graph::{Graph, PersistentKind, Phase, ValueId};
 use striate::nn::{AdamConfig, Optimizer, Rules, SgdConfig};
 use striate::op::*;
 use striate::plan::{Plan, Target};
-use striate::{Device, Result, Session, Tensor, TensorType};
+use striate::{Device, Input, Result, Session, Tensor, TensorType};
 
 /// Sizes of parameters: two of one size, a single number, and one too large to lie beside others.
 const SIZES: [usize; 6] = [300, 1, 77, 300_000, 64, 300];
@@ -46,9 +46,9 @@ fn run(session: &mut Session, optimizer: Optimizer) -> Result<(State, Vec<Tensor
         let one = numbers(&[1.0]);
         let gradients: Vec<(String, Tensor)> =
             SIZES.iter().enumerate().map(|(i, n)| (format!("gradient{i}"), rng.normal(&[*n]))).collect();
-        let mut feed: Vec<(&str, &[u8])> =
-            gradients.iter().map(|(name, tensor)| (name.as_str(), tensor.as_bytes())).collect();
-        feed.extend([("schedule", schedule.as_bytes()), ("one", one.as_bytes())]);
+        let mut feed: Vec<(&str, Input)> =
+            gradients.iter().map(|(name, tensor)| (name.as_str(), tensor.into())).collect();
+        feed.extend([("schedule", (&schedule).into()), ("one", (&one).into())]);
         outputs.extend(session.run(0, &feed)?.into_tensors());
     }
     Ok((everything(session)?, outputs))
@@ -60,8 +60,8 @@ fn launches(plan: &Plan, kernel: &str) -> usize {
 
 pub fn one_launch_updates_all_small_parameters(device: &Device) -> Outcome {
     let check = || -> Result<Outcome> {
-        let sgd = Optimizer::Sgd(SgdConfig { nesterov: true, ..Default::default() });
-        for (optimizer, kernel) in [(sgd, "sgd"), (Optimizer::Adam(AdamConfig::default()), "adam")] {
+        let sgd = Optimizer::Sgd(SgdConfig { nesterov: true, ..SgdConfig::HE_2015 });
+        for (optimizer, kernel) in [(sgd, "sgd"), (Optimizer::Adam(AdamConfig::ADAMW), "adam")] {
             let graph = updates(optimizer, &SIZES)?;
             let apart = Plan::new(&graph, &Target { fuse: false, ..device.target().clone() })?;
             let joined = Plan::new(&graph, device.target())?;
@@ -88,7 +88,7 @@ pub fn one_launch_updates_all_small_parameters(device: &Device) -> Outcome {
 /// A plan that knows nothing of the optimiser reads and writes the parameters where the other has laid them.
 pub fn plans_find_values_that_another_laid_side_by_side(device: &Device) -> Outcome {
     let check = || -> Result<Outcome> {
-        let sgd = Optimizer::Sgd(SgdConfig::default());
+        let sgd = Optimizer::Sgd(SgdConfig::HE_2015);
         let training = updates(sgd, &SIZES)?;
         let mut reading = Graph::new();
         for (i, len) in SIZES.iter().enumerate().rev() {
@@ -126,7 +126,7 @@ pub fn plans_find_values_that_another_laid_side_by_side(device: &Device) -> Outc
 pub fn plans_that_lay_values_differently_are_refused(device: &Device) -> Outcome {
     let plans = |fuse: bool| -> Result<Vec<Plan>> {
         let target = Target { fuse, ..device.target().clone() };
-        let sgd = Optimizer::Sgd(SgdConfig::default());
+        let sgd = Optimizer::Sgd(SgdConfig::HE_2015);
         [&SIZES[..], &SIZES[..3]].iter().map(|sizes| Plan::new(&updates(sgd, sizes)?, &target)).collect()
     };
     let joined = Session::new(device, plans(true).map_err(text)?).map(|_| ());
@@ -141,7 +141,7 @@ pub fn plans_that_mix_what_lies_side_by_side_are_refused(device: &Device) -> Out
         let (w0, w5) = (state(&mut mixed, "w0", SIZES[0])?, state(&mut mixed, "w5", SIZES[5])?);
         let y = mixed.apply(Relu, &[w0])?[0];
         mixed.update(w5, y)?;
-        Ok([updates(Optimizer::Sgd(SgdConfig::default()), &SIZES)?, mixed])
+        Ok([updates(Optimizer::Sgd(SgdConfig::HE_2015), &SIZES)?, mixed])
     };
     let [training, mixed] = graphs().map_err(text)?;
     session(device, &[&mixed]).map(|_| ()).map_err(text)?;

@@ -32,6 +32,8 @@ fn main() -> ExitCode {
         ("steps_in_flight_come_back_in_order", steps_in_flight_come_back_in_order),
         ("wrong_inputs_are_refused_by_name", wrong_inputs_are_refused_by_name),
         ("calls_out_of_order_are_refused", calls_out_of_order_are_refused),
+        ("labels_that_are_no_class_are_refused", labels_that_are_no_class_are_refused),
+        ("a_computed_label_that_is_no_class_has_no_loss", a_computed_label_that_is_no_class_has_no_loss),
         ("wrong_parameters_are_refused_by_name", wrong_parameters_are_refused_by_name),
         ("plans_share_what_persists", plans_share_what_persists),
         ("plans_that_disagree_are_refused", plans_that_disagree_are_refused),

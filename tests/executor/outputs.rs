@@ -19,7 +19,7 @@ pub fn a_view_of_a_state_as_output(device: &Device) -> Outcome {
         graph.update(w, more)?;
         let mut session = session(device, &[&graph])?;
         session.write("w", &numbers(&[1.0, 2.0]))?;
-        let outputs = session.run(0, &[("x", numbers(&[10.0, 20.0]).as_bytes())])?;
+        let outputs = session.run(0, &[("x", (&numbers(&[10.0, 20.0])).into())])?;
         let mut found = outputs.get("view").expect("the output").as_f32().to_vec();
         found.extend(session.read("w")?.into_f32());
         Ok(found)
@@ -44,7 +44,7 @@ pub fn outputs_that_are_views(device: &Device) -> Outcome {
         }
         let mut session = session(device, &[&graph])?;
         let x = Tensor::f32([2, 3], vec![-1.0, 2.0, -3.0, 4.0, 5.0, -6.0])?;
-        let outputs = session.run(0, &[("x", x.as_bytes())])?;
+        let outputs = session.run(0, &[("x", (&x).into())])?;
         Ok(outputs.into_tensors().into_iter().map(|t| (t.shape().to_vec(), t.into_f32())).collect())
     };
     let relu = vec![0.0, 2.0, 0.0, 4.0, 5.0, 0.0];

@@ -104,11 +104,11 @@ pub fn a_plan_does_not_depend_on_what_ran_before(device: &Device) -> Outcome {
         let mut session = session(device, &[&graph, &poison])?;
         if poisoned {
             let nan = numbers(&vec![f32::NAN; 70_000]);
-            session.run(1, &[("nan", nan.as_bytes())])?;
+            session.run(1, &[("nan", (&nan).into())])?;
         }
         let mut rng = Random::new(6);
         let [x, w, g] = [&[2, 3, 9, 9], &[4, 3, 3, 3], &[2, 4, 4, 4]].map(|s| rng.normal(s));
-        let outputs = session.run(0, &[("x", x.as_bytes()), ("w", w.as_bytes()), ("g", g.as_bytes())])?;
+        let outputs = session.run(0, &[("x", (&x).into()), ("w", (&w).into()), ("g", (&g).into())])?;
         let all: Vec<f32> = outputs.into_tensors().into_iter().flat_map(Tensor::into_f32).collect();
         Ok(numbers(&all))
     };

@@ -4,7 +4,7 @@ use crate::common::*;
 use crate::support::*;
 use striate::graph::Graph;
 use striate::op::*;
-use striate::{Device, Session, Tensor, TensorType};
+use striate::{Device, Error, Input, Session, Tensor, TensorType, ops};
 
 pub fn nothing_is_created_after_the_session(device: &Device) -> Outcome {
     let graph = training(BATCH).map_err(text)?;
@@ -65,7 +65,7 @@ pub fn steps_in_flight_come_back_in_order(device: &Device) -> Outcome {
     // More steps than there may be in flight, from both plans, some answers taken in between.
     for i in 0..23u32 {
         let x = Tensor::f32([3], vec![i as f32; 3]).unwrap();
-        session.submit((i % 2) as usize, &[("x", x.as_bytes())]).map_err(text)?;
+        session.submit((i % 2) as usize, &[("x", (&x).into())]).map_err(text)?;
         if i % 7 == 6 {
             answers.extend(session.wait().map_err(text)?);
         }
@@ -97,11 +97,26 @@ pub fn wrong_inputs_are_refused_by_name(device: &Device) -> Outcome {
     let mut session = session(device, &[&graph]).map_err(text)?;
     let batch = Batch::new(BATCH, 1);
     let mut feed = batch.feed();
-    feed[0].1 = &feed[0].1[4..];
-    names(session.run(0, &feed), "x")?;
+    let short = &batch.x.as_f32()[1..];
+    let transposed = batch.x.clone().reshape([WIDTH, BATCH]).map_err(text)?;
+    let words: Vec<f32> = batch.labels.as_u32().iter().map(|label| *label as f32).collect();
+    let beyond = [vec![0; BATCH - 1], vec![CLASSES as u32]].concat();
+    let negative = [vec![-100i32 as u32], vec![0; BATCH - 1]].concat();
+    for (place, name, wrong) in [
+        (0, "x", Input::from(short)),
+        (0, "x", (&transposed).into()),
+        (1, "labels", (&words).into()),
+        (1, "labels", (&beyond).into()),
+        (1, "labels", (&negative).into()),
+    ] {
+        feed[place].1 = wrong;
+        names(session.run(0, &feed), name)?;
+        names(session.time(0, &feed), name)?;
+        feed[place] = batch.feed()[place];
+    }
     names(session.run(0, &batch.feed()[1..]), "x")?;
     let mut feed = batch.feed().to_vec();
-    feed.push(("mask", batch.one.as_bytes()));
+    feed.push(("mask", (&batch.one).into()));
     names(session.run(0, &feed), "mask")?;
     names(session.time(0, &batch.feed()[..3]), "one")?;
     // A refused step leaves nothing behind.
@@ -144,5 +159,61 @@ pub fn wrong_parameters_are_refused_by_name(device: &Device) -> Outcome {
     match kept == ["w1", "gamma", "beta", "w2", "bias", "running_mean"] {
         true => Ok(()),
         false => Err(format!("the state dict should be the model without its optimiser, found {kept:?}")),
+    }
+}
+
+pub fn labels_that_are_no_class_are_refused(device: &Device) -> Outcome {
+    let mut rng = Random::new(4);
+    let (logits, upstream) = (rng.normal(&[3, 5]), rng.normal(&[1]));
+    for (labels, ignore_index, right) in [
+        (vec![0, 4, 2], None, true),
+        (vec![0, 5, 2], None, false),
+        (vec![0, -100i32 as u32, 2], None, false),
+        (vec![0, -100i32 as u32, 2], Some(-100i32 as u32), true),
+        (vec![0, 5, 2], Some(255), false),
+    ] {
+        let labels = Tensor::u32([3], labels).map_err(text)?;
+        let (loss, top) = (
+            CrossEntropy { ignore_index, ..Default::default() },
+            TopK { ignore_index, ..Default::default() },
+        );
+        let inputs = [&logits, &labels];
+        let gradients = ops::gradients(device, loss, &inputs, &upstream)
+            .map(|mut all| all.remove(0).into_iter().collect());
+        for result in [ops::apply(device, loss, &inputs), ops::apply(device, top, &inputs), gradients] {
+            let found = format!("{:?} with {ignore_index:?} gave {result:?}", labels.as_u32());
+            match result {
+                Ok(values) if right && values.iter().all(|t| t.as_f32().iter().all(|v| v.is_finite())) => {}
+                Err(Error::Argument { .. }) if !right => {}
+                _ => return Err(found),
+            }
+        }
+    }
+    Ok(())
+}
+
+/// What a step computes cannot be checked beforehand: the loss of a row is then not a number, on every device.
+pub fn a_computed_label_that_is_no_class_has_no_loss(device: &Device) -> Outcome {
+    let mut rng = Random::new(4);
+    let x = Tensor::f32([1, 1, 4, 4], (0..16).map(|i| i as f32).collect()).map_err(text)?;
+    let (logits, upstream) = (rng.normal(&[4, 10]), rng.normal(&[4]));
+    let outputs = ops::evaluate(device, &[&x, &logits, &upstream], |graph, values| {
+        // Of windows of 2 x 2, the last is the largest: pixels 5, 7, 13 and 15.
+        let pool = MaxPool2d { kernel_size: [2, 2], ..Default::default() };
+        let places = graph.apply(pool, &values[..1])?[1];
+        let labels = graph.apply(Reshape { shape: vec![4] }, &[places])?[0];
+        let loss = CrossEntropy { reduction: Reduction::None, ..Default::default() };
+        let losses = graph.apply(loss, &[values[1], labels])?[0];
+        let gradient = graph.gradients(&[(losses, values[2])], &values[1..2])?[0];
+        let right = graph.apply(TopK { k: 10, ..Default::default() }, &[values[1], labels])?[0];
+        Ok(vec![losses, gradient.expect("the loss depends on logits"), right])
+    });
+    let outputs = outputs.map_err(text)?;
+    let nan: Vec<bool> = outputs[0].as_f32().iter().map(|v| v.is_nan()).collect();
+    let rows = outputs[1].as_f32().chunks(10);
+    let nan_rows: Vec<bool> = rows.map(|row| row.iter().all(|v| v.is_nan())).collect();
+    match (&nan[..], &nan_rows[..], outputs[2].as_f32()) {
+        ([false, false, true, true], [false, false, true, true], [2.0]) => Ok(()),
+        _ => Err(format!("{outputs:?}")),
     }
 }

@@ -4,7 +4,7 @@ use crate::common::*;
 use striate::graph::{Graph, Init, PersistentKind, ValueId};
 use striate::op::*;
 use striate::plan::Plan;
-use striate::{Device, Error, Result, Session, Tensor, TensorType};
+use striate::{Device, Error, Input, Result, Session, Tensor, TensorType};
 
 /// Rows of a batch, their numbers, and classes.
 pub const BATCH: usize = 8;
@@ -80,12 +80,12 @@ impl Batch {
         Self { x, labels, schedule, one: Tensor::f32([1], vec![1.0]).unwrap() }
     }
 
-    pub fn feed(&self) -> [(&str, &[u8]); 4] {
+    pub fn feed(&self) -> [(&str, Input<'_>); 4] {
         [
-            ("x", self.x.as_bytes()),
-            ("labels", self.labels.as_bytes()),
-            ("schedule", self.schedule.as_bytes()),
-            ("one", self.one.as_bytes()),
+            ("x", (&self.x).into()),
+            ("labels", (&self.labels).into()),
+            ("schedule", (&self.schedule).into()),
+            ("one", (&self.one).into()),
         ]
     }
 }

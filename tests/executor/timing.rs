@@ -69,7 +69,7 @@ pub fn time_of_a_plan_without_launches(device: &Device) -> Outcome {
         graph.output("x", x);
         let mut session = session(device, &[&graph])?;
         let feed = [1.0f32, 2.0];
-        let feed = [("x", bytemuck::cast_slice(&feed))];
+        let feed = [("x", (&feed).into())];
         let timing = session.time(0, &feed)?;
         Ok((timing, session.run(0, &feed)?.into_tensors().remove(0)))
     };

@@ -36,7 +36,7 @@ pub fn updates_in_place_and_by_copy_agree(device: &Device) -> Outcome {
         let schedule = numbers(&[0.1, 1.0, 1.0]);
         for _ in 0..3 {
             let gradient = rng.normal(&[300]);
-            session.run(0, &[("gradient", gradient.as_bytes()), ("schedule", schedule.as_bytes())])?;
+            session.run(0, &[("gradient", (&gradient).into()), ("schedule", (&schedule).into())])?;
         }
         Ok((copies, vec![session.read("w")?, session.read("v")?]))
     };
@@ -75,7 +75,7 @@ pub fn old_contents_are_read_before_the_update(device: &Device) -> Outcome {
         session.write("w", &numbers(&[1.0, 2.0]))?;
         let mut found = Vec::new();
         for _ in 0..2 {
-            let outputs = session.run(0, &[("x", numbers(&[10.0, 20.0]).as_bytes())])?;
+            let outputs = session.run(0, &[("x", (&numbers(&[10.0, 20.0])).into())])?;
             found.extend(outputs.into_tensors().into_iter().flat_map(Tensor::into_f32));
         }
         found.extend(session.read("w")?.into_f32());

@@ -358,6 +358,27 @@ def cross_entropy(name, n, classes, smoothing=0.0, kind="normal"):
     c.output_and_grads("loss", loss.reshape(1), t, upstream)
 
 
+def cross_entropy_counted(name, n, classes, smoothing=0.0, weighted=False, ignored=0, reduction="mean"):
+    """With weights of the classes, rows to be ignored, and reductions."""
+    ignore_index = 200 if ignored else None
+    c = Case(f"cross_entropy/{name}", dict(label_smoothing=smoothing, ignore_index=ignore_index, reduction=reduction))
+    x, labels = c.normal(n, classes) * np.float32(2), c.labels(n, classes)
+    labels[c.rng.permutation(n)[:ignored]] = ignore_index or 0
+    t = c.inputs(logits=x)
+    c.put("inputs", "labels", labels)
+    weights = None
+    if weighted:
+        array = c.rng.uniform(0.2, 4.0, classes).astype(np.float32)
+        array[classes // 2] = 0
+        c.put("inputs", "weights", array)
+        weights = torch.from_numpy(array.astype(np.float64))
+    target = torch.from_numpy(labels.astype(np.int64))
+    kw = dict(weight=weights, ignore_index=-100 if ignore_index is None else ignore_index, reduction=reduction)
+    loss = F.cross_entropy(t["logits"], target, label_smoothing=smoothing, **kw).reshape(-1)
+    upstream = c.rng.uniform(0.3, 3.0, len(loss)).astype(np.float32) * c.rng.choice([-1, 1]).astype(np.float32)
+    c.output_and_grads("loss", loss, t, upstream)
+
+
 def make_cross_entropy():
     cross_entropy("plain", 6, 10)
     cross_entropy("batch1", 1, 10)
@@ -367,6 +388,15 @@ def make_cross_entropy():
     cross_entropy("huge_smoothing", 5, 7, 0.1, kind="huge")
     cross_entropy("two_classes", 9, 2)
     cross_entropy("many_classes", 3, 300, 0.1)
+    for reduction in ("mean", "sum", "none"):
+        for smoothing in (0.0, 0.1):
+            tag = f"{reduction}{'_smoothing' if smoothing else ''}"
+            cross_entropy_counted(f"weights_{tag}", 9, 7, smoothing, weighted=True, reduction=reduction)
+            cross_entropy_counted(f"ignored_{tag}", 12, 5, smoothing, ignored=5, reduction=reduction)
+            cross_entropy_counted(f"both_{tag}", 70, 11, smoothing, weighted=True, ignored=30, reduction=reduction)
+    cross_entropy_counted("sum", 6, 10, reduction="sum")
+    cross_entropy_counted("none", 65, 10, reduction="none")
+    cross_entropy_counted("all_ignored_sum", 4, 3, ignored=4, reduction="sum")
 
 
 def make_topk_accuracy():

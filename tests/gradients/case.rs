@@ -5,7 +5,7 @@ use std::sync::Arc;
 use striate::graph::{Graph, ValueId};
 use striate::op::*;
 use striate::plan::{Plan, Target};
-use striate::{DType, Device, Result, Session, Tensor, ops};
+use striate::{DType, Device, Input, Result, Session, Tensor, ops};
 
 /// Half the distance between the two points of a difference, along a direction of -1 and 1.
 pub const STEP: f32 = 0.02;
@@ -156,8 +156,8 @@ impl Case {
         let moved = Tensor::f32(direction.shape(), moved)?;
         let names: Vec<String> = (0..self.inputs.len()).map(|i| format!("input {i}")).collect();
         let tensors = self.inputs.iter().enumerate().map(|(j, t)| if j == i { &moved } else { t });
-        let feed: Vec<(&str, &[u8])> =
-            names.iter().map(String::as_str).zip(tensors.map(Tensor::as_bytes)).collect();
+        let feed: Vec<(&str, Input)> =
+            names.iter().map(String::as_str).zip(tensors.map(Input::from)).collect();
         let outputs = session.run(0, &feed)?;
         let y = outputs.get("y").expect("the only output").as_f32();
         let loss = y.iter().zip(upstream.as_f32()).map(|(y, u)| f64::from(*y) * f64::from(*u)).sum();

@@ -19,6 +19,17 @@ pub fn operations() -> Vec<Case> {
             inputs
         })
     };
+    // Weights of the classes are constants; two of the rows do not count.
+    let counted = |name: &str, reduction: Reduction| {
+        let loss = CrossEntropy { label_smoothing: 0.1, ignore_index: Some(99), reduction };
+        mid(&format!("cross_entropy::counted_{name}"), loss, |rng| {
+            let mut labels = rng.labels(6, 10).as_u32().to_vec();
+            (labels[1], labels[4]) = (99, 99);
+            let labels = Tensor::u32([6], labels).unwrap();
+            vec![rng.normal(&[6, 10]), labels, rng.uniform(&[10], 0.5, 2.0)]
+        })
+        .by(&[0])
+    };
     let flags = |transpose_a, transpose_b| Matmul { transpose_a, transpose_b };
     let sliding =
         |kernel_size, stride, padding, ceil_mode| Window::Sliding { kernel_size, stride, padding, ceil_mode };
@@ -66,10 +77,13 @@ pub fn operations() -> Vec<Case> {
             vec![rng.normal(&[6, 10]), rng.labels(6, 10)]
         })
         .by(&[0]),
-        mid("cross_entropy::smoothed", CrossEntropy { label_smoothing: 0.2 }, |rng| {
+        mid("cross_entropy::smoothed", CrossEntropy { label_smoothing: 0.2, ..Default::default() }, |rng| {
             vec![rng.normal(&[6, 10]), rng.labels(6, 10)]
         })
         .by(&[0]),
+        counted("mean", Reduction::Mean),
+        counted("sum", Reduction::Sum),
+        counted("none", Reduction::None),
     ];
     for (name, window) in windows {
         let spaced = |rng: &mut Random| vec![rng.spaced(&[2, 3, 7, 9], 0.2)];

@@ -6,7 +6,7 @@ use striate::models::{self, Model};
 use striate::nn::{Builder, Optimizer, SgdConfig};
 use striate::plan::Plan;
 use striate::train::{Recipe, evaluation_graph, training_graph};
-use striate::{Device, Session, Tensor};
+use striate::{Device, Input, Session, Tensor};
 
 /// Networks and the side of their pictures: what no other test trains on both.
 const NETWORKS: [(&str, usize); 8] = [
@@ -64,11 +64,11 @@ fn losses(model: &dyn Model, side: usize, device: &Device) -> striate::Result<Te
 
     let images = fill(1, shape.iter().product(), 1.0);
     let schedule = recipe.optimizer.schedule(1e-4, 0);
-    let feed: Vec<(&str, &[u8])> = vec![
-        ("images", bytemuck::cast_slice(&images)),
-        ("labels", bytemuck::cast_slice(&[0u32, 3, 5, 9])),
-        (Optimizer::SCHEDULE, bytemuck::cast_slice(&schedule)),
-        (Builder::COUNTER, bytemuck::cast_slice(&[0u32, 7])),
+    let feed: Vec<(&str, Input)> = vec![
+        ("images", (&images).into()),
+        ("labels", (&[0u32, 3, 5, 9]).into()),
+        (Optimizer::SCHEDULE, (&schedule).into()),
+        (Builder::COUNTER, (&[0u32, 7]).into()),
     ];
     let mut loss = |plan: usize| {
         let inputs = match (plan, has_dropout) {

@@ -9,7 +9,7 @@ use striate::models::{self, Model};
 use striate::nn::{Builder, Mode, Optimizer, SgdConfig};
 use striate::plan::{Plan, Target};
 use striate::train::{Recipe, training_graph};
-use striate::{Device, Session, Tensor};
+use striate::{Device, Input, Session, Tensor};
 
 const NETWORKS: [&str; 4] = ["resnet18", "resnet50", "googlenet", "googlenet-original"];
 
@@ -106,7 +106,7 @@ fn train(model: &dyn Model, device: &Device) -> striate::Result<Run> {
     let labels: Vec<u32> =
         (0..batch as u64).map(|i| (hash(2, i) % number("classes") as u64) as u32).collect();
     let schedule = recipe.optimizer.schedule(number("lr") as f32, 0);
-    let images: (&str, &[u8]) = ("images", bytemuck::cast_slice(&images));
+    let images: (&str, Input) = ("images", (&images).into());
     let outputs = session.run(1, &[images])?.into_tensors();
     let logits = outputs[0].as_f32().iter().map(|v| f64::from(*v)).collect();
 
@@ -114,13 +114,10 @@ fn train(model: &dyn Model, device: &Device) -> striate::Result<Run> {
     let (mut losses, mut gradients) = (Vec::new(), Rows::new());
     for step in 0..number("steps") as u32 {
         let counter = [step, 7];
-        let mut feed: Vec<(&str, &[u8])> = vec![
-            images,
-            ("labels", bytemuck::cast_slice(&labels)),
-            (Optimizer::SCHEDULE, bytemuck::cast_slice(&schedule)),
-        ];
+        let mut feed: Vec<(&str, Input)> =
+            vec![images, ("labels", (&labels).into()), (Optimizer::SCHEDULE, (&schedule).into())];
         if has_dropout {
-            feed.push((Builder::COUNTER, bytemuck::cast_slice(&counter)));
+            feed.push((Builder::COUNTER, (&counter).into()));
         }
         losses.push(f64::from(session.run(0, &feed)?.scalar("loss").expect("the graph has a loss")));
         if step == 0 {

@@ -97,7 +97,7 @@ fn agrees(row: &Row, device: &Device, fuse: bool) -> Outcome {
         let plan = Plan::new(&g, &Target { fuse, ..device.target().clone() })?;
         let mut session = Session::new(device, vec![plan])?;
         session.initialize(1)?;
-        let feed = [("x", bytemuck::cast_slice(&row.x)), ("upstream", bytemuck::cast_slice(&up))];
+        let feed = [("x", (&row.x).into()), ("upstream", (&up).into())];
         Ok(session.run(0, &feed)?.into_tensors().swap_remove(0))
     };
     let got = run().map_err(text)?;

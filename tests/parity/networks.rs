@@ -197,19 +197,38 @@ fn losses() -> Vec<Case> {
         ("rows_65", 65, 7, 0.0),
         ("rows_4099", 4099, 3, 0.0),
     ] {
-        let op = CrossEntropy { label_smoothing };
+        let op = CrossEntropy { label_smoothing, ..Default::default() };
         let inputs = |rng: &mut Random| vec![rng.normal(&[rows, classes]), rng.labels(rows, classes)];
         // The gradient of one class is a probability less 1, and nothing is left of it.
         let floor = if classes == 1 { 1.0 } else { 0.0 };
         cases.push(Case::new("cross_entropy", name, op, inputs).terms(rows + classes).floor(floor));
     }
     for label_smoothing in [0.0, 0.1] {
-        let op = CrossEntropy { label_smoothing };
+        let op = CrossEntropy { label_smoothing, ..Default::default() };
         let name = format!("logits_of_1e4{}", if label_smoothing > 0.0 { "_smoothed" } else { "" });
         cases.push(
             Case::new("cross_entropy", name, op, |rng| vec![huge(rng, &[9, 10]), rng.labels(9, 10)])
                 .tolerance(tolerance(20)),
         );
+    }
+    for (name, rows, classes, label_smoothing, weighted, ignored) in [
+        ("weights", 65, 10, 0.0, true, false),
+        ("weights_smoothed", 8, 1000, 0.1, true, false),
+        ("ignored", 64, 10, 0.0, false, true),
+        ("ignored_smoothed", 63, 7, 0.1, false, true),
+        ("both", 1000, 3, 0.2, true, true),
+    ] {
+        for reduction in [Reduction::Mean, Reduction::Sum, Reduction::None] {
+            let ignore_index = ignored.then_some(2);
+            let op = CrossEntropy { label_smoothing, ignore_index, reduction };
+            let inputs = |rng: &mut Random| {
+                let mut inputs = vec![rng.normal(&[rows, classes]), rng.labels(rows, classes)];
+                inputs.extend(weighted.then(|| rng.uniform(&[classes], 0.0, 3.0)));
+                inputs
+            };
+            let name = format!("{name}_{reduction:?}").to_lowercase();
+            cases.push(Case::new("cross_entropy", name, op, inputs).terms(rows + classes));
+        }
     }
     for (name, rows, classes, k) in [
         ("one_class", 3, 1, 1),
@@ -220,15 +239,23 @@ fn losses() -> Vec<Case> {
         ("many_rows", 4099, 10, 3),
     ] {
         let inputs = |rng: &mut Random| vec![rng.normal(&[rows, classes]), rng.labels(rows, classes)];
-        cases.push(Case::new("topk_accuracy", name, TopK { k }, inputs).exact().forward_only());
+        cases.push(
+            Case::new("topk_accuracy", name, TopK { k, ..Default::default() }, inputs).exact().forward_only(),
+        );
     }
     let ties = |rng: &mut Random| vec![rng.signs(&[100, 10]), rng.labels(100, 10)];
-    cases.push(Case::new("topk_accuracy", "ties", TopK { k: 3 }, ties).exact().forward_only());
+    cases.push(
+        Case::new("topk_accuracy", "ties", TopK { k: 3, ..Default::default() }, ties).exact().forward_only(),
+    );
     let nans = |rng: &mut Random| {
         let mut x = rng.normal(&[100, 10]).into_f32();
         x.iter_mut().step_by(7).for_each(|v| *v = f32::NAN);
         vec![Tensor::f32([100, 10], x).unwrap(), rng.labels(100, 10)]
     };
-    cases.push(Case::new("topk_accuracy", "nan_ranks_first", TopK { k: 5 }, nans).exact().forward_only());
+    cases.push(
+        Case::new("topk_accuracy", "nan_ranks_first", TopK { k: 5, ..Default::default() }, nans)
+            .exact()
+            .forward_only(),
+    );
     cases
 }

@@ -161,11 +161,11 @@ fn train(
         for program in 0..2 {
             let (images, labels) = (rng.normal(&shape), rng.labels(8, 10));
             let (schedule, share) = (optimizer.schedule(0.05, step), [0.5f32]);
-            let all: [(&str, &[u8]); 4] = [
-                ("images", images.as_bytes()),
-                ("labels", labels.as_bytes()),
-                (Optimizer::SCHEDULE, bytemuck::cast_slice(&schedule)),
-                (Recipe::SHARE, bytemuck::cast_slice(&share)),
+            let all: [(&str, striate::Input); 4] = [
+                ("images", (&images).into()),
+                ("labels", (&labels).into()),
+                (Optimizer::SCHEDULE, (&schedule).into()),
+                (Recipe::SHARE, (&share).into()),
             ];
             let feed: Vec<_> = all.into_iter().filter(|(name, _)| plans[program].takes(name)).collect();
             results.extend(session.run(program, &feed)?.into_tensors());

@@ -4,12 +4,14 @@
 mod common;
 
 mod errors;
+mod step;
 mod support;
 mod tools;
 
 use common::*;
 use errors::*;
 use std::process::ExitCode;
+use step::*;
 use striate::Device;
 use tools::*;
 
@@ -23,6 +25,8 @@ fn main() -> ExitCode {
         ("rules_change_rate_and_decay", rules_change_rate_and_decay),
         ("averages_follow_the_weights", averages_follow_the_weights),
         ("mixed_pictures_count_by_their_shares", mixed_pictures_count_by_their_shares),
+        ("a_step_gives_out_its_gradients", a_step_gives_out_its_gradients),
+        ("an_evaluation_gives_out_its_logits", an_evaluation_gives_out_its_logits),
         ("a_paused_epoch_goes_on", a_paused_epoch_goes_on),
         ("an_error_leaves_no_step_behind", an_error_leaves_no_step_behind),
         (

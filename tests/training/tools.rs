@@ -6,7 +6,7 @@ use striate::nn::{Decay, Optimizer, Rules, SgdConfig};
 use striate::plan::Plan;
 use striate::train::{Recipe, TrainConfig, training_graph};
 use striate::weights::{Fit, Weights, write};
-use striate::{Device, Error, Result, Session, Tensor};
+use striate::{Device, Error, Input, Result, Session, Tensor};
 
 fn config() -> TrainConfig {
     TrainConfig { epochs: 2, batch: 12, lr: 0.1, decay: Decay::Constant, ..Default::default() }
@@ -15,7 +15,13 @@ fn config() -> TrainConfig {
 /// Gradients of several batches are those of one: 40 pictures make steps of 12, 12, 12 and 4, in batches of 4, and
 /// of 12, 12, 12 and 3 + 1 in batches of 3.
 pub fn batches_of_a_step_add_up(device: &Device) -> Outcome {
-    let recipe = Recipe { clip_norm: Some(0.5), ema: Some(0.8), ..Default::default() };
+    let recipe = Recipe { clip_norm: Some(0.5), ema: Some(0.8), ..config().recipe };
+    add_up(device, &recipe)?;
+    // A batch counts by what its labels weigh.
+    add_up(device, &Recipe { class_weights: Some(vec![1.0, 3.0, 0.5]), ..recipe })
+}
+
+fn add_up(device: &Device, recipe: &Recipe) -> Outcome {
     let run = |accumulate: usize, batch: usize| -> Result<(State, State)> {
         let config = TrainConfig { accumulate, batch, recipe: recipe.clone(), ..config() };
         let mut trainer = trainer(device, false, 40, &config)?;
@@ -41,7 +47,7 @@ pub fn batches_of_a_step_add_up(device: &Device) -> Outcome {
 pub fn what_is_frozen_stays(device: &Device) -> Outcome {
     let check = || -> Result<Outcome> {
         let rules = Rules { freeze: Rules::patterns(&["conv0.*", "bn0.*"])?, ..Default::default() };
-        let config = TrainConfig { recipe: Recipe { rules, ..Default::default() }, ..config() };
+        let config = TrainConfig { recipe: Recipe { rules, ..config().recipe }, ..config() };
         let mut trainer = trainer(device, true, 24, &config)?;
         let before = trainer.session().state_dict()?;
         let after = trained(&mut trainer)?;
@@ -67,7 +73,7 @@ pub fn what_is_frozen_stays(device: &Device) -> Outcome {
 
 pub fn rules_change_rate_and_decay(device: &Device) -> Outcome {
     let run = |rules: Rules, weight_decay: f32| -> Result<(State, State)> {
-        let optimizer = Optimizer::Sgd(SgdConfig { weight_decay, ..Default::default() });
+        let optimizer = Optimizer::Sgd(SgdConfig { weight_decay, ..SgdConfig::HE_2015 });
         let recipe = Recipe { optimizer, rules, clip_norm: Some(1e6), ..Default::default() };
         let mut trainer = trainer(device, false, 12, &TrainConfig { epochs: 1, recipe, ..config() })?;
         let before = trainer.session().state_dict()?;
@@ -113,7 +119,7 @@ pub fn rules_change_rate_and_decay(device: &Device) -> Outcome {
 /// One step an epoch, so that the weights after each are known.
 pub fn averages_follow_the_weights(device: &Device) -> Outcome {
     let check = || -> Result<Outcome> {
-        let recipe = Recipe { ema: Some(0.75), ..Default::default() };
+        let recipe = Recipe { ema: Some(0.75), ..config().recipe };
         let mut trainer = trainer(device, true, 12, &TrainConfig { epochs: 4, recipe, ..config() })?;
         let mut average: Vec<Vec<f64>> = Vec::new();
         let numbers = |t: &Tensor| t.as_f32().iter().map(|v| f64::from(*v)).collect::<Vec<f64>>();
@@ -160,16 +166,16 @@ pub fn mixed_pictures_count_by_their_shares(device: &Device) -> Outcome {
         let images = fill(4, 3 * 64, 1.0);
         let shares = [[share], [1.0 - share]];
         let schedule = [0.5f32, 1.0, 1.0];
-        let mut inputs: Vec<(&str, &[u8])> = vec![
-            ("images", bytemuck::cast_slice(&images)),
-            ("labels", bytemuck::cast_slice(labels[0])),
-            (Optimizer::SCHEDULE, bytemuck::cast_slice(&schedule)),
+        let mut inputs: Vec<(&str, Input)> = vec![
+            ("images", (&images).into()),
+            ("labels", labels[0].into()),
+            (Optimizer::SCHEDULE, (&schedule).into()),
         ];
         if mixed {
             inputs.extend([
-                ("partners", bytemuck::cast_slice::<u32, u8>(labels[1])),
-                (Recipe::SHARE, bytemuck::cast_slice(&shares[0])),
-                (Recipe::PARTNER_SHARE, bytemuck::cast_slice(&shares[1])),
+                ("partners", labels[1].into()),
+                (Recipe::SHARE, (&shares[0]).into()),
+                (Recipe::PARTNER_SHARE, (&shares[1]).into()),
             ]);
         }
         session.run(0, &inputs)?;
@@ -258,9 +264,19 @@ pub fn a_head_for_other_classes_begins_anew(device: &Device) -> Outcome {
 }
 
 pub fn settings_that_make_no_sense_are_refused(device: &Device) -> Outcome {
-    let rules = |rules: Rules| TrainConfig { recipe: Recipe { rules, ..Default::default() }, ..config() };
+    let rules = |rules: Rules| TrainConfig { recipe: Recipe { rules, ..config().recipe }, ..config() };
     let pattern = |p: &str| Rules::pattern(p).expect("it is one");
+    let weights = |weights: &[f32]| {
+        let recipe = Recipe { class_weights: Some(weights.to_vec()), ..config().recipe };
+        TrainConfig { recipe, ..config() }
+    };
+    let decay = |decay: Decay| TrainConfig { decay, ..config() };
     let wrong = [
+        ("class_weights", weights(&[1.0, 2.0])),
+        ("class_weights", weights(&[1.0, 0.0, 2.0])),
+        ("eta_min", decay(Decay::Cosine { eta_min: 0.2 })),
+        ("power", decay(Decay::Polynomial { power: f32::NAN })),
+        ("start_factor", TrainConfig { start_factor: Some(-1.0), ..config() }),
         ("accumulate", TrainConfig { accumulate: 5, ..config() }),
         ("accumulate", TrainConfig { accumulate: 0, ..config() }),
         ("ema", TrainConfig { recipe: Recipe { ema: Some(1.0), ..Default::default() }, ..config() }),

@@ -2,10 +2,10 @@
 
 use super::{Bench, Check, Outcome, clock::Times, data, elements};
 use crate::cli::memory::MemoryFlags;
-use striate::nn::{Optimizer, SgdConfig};
+use striate::nn::{Builder, Optimizer, SgdConfig};
 use striate::plan::Report;
 use striate::train::{Recipe, training_graph};
-use striate::{Error, Result, models};
+use striate::{Error, Input, Result, models};
 
 #[derive(clap::Args)]
 pub struct Args {
@@ -67,15 +67,15 @@ pub fn run(bench: &Bench, network: Network, args: &Args) -> Result<Outcome> {
     let images = data::fill(data::IMAGES, pixels, 3f64.sqrt());
     let labels = data::labels(batch, classes as u64);
     let schedule = recipe.optimizer.schedule(lr, 0);
-    let inputs: [(&str, &[u8]); 3] = [
-        ("images", bytemuck::cast_slice(&images)),
-        ("labels", bytemuck::cast_slice(&labels)),
-        (Optimizer::SCHEDULE, bytemuck::cast_slice(&schedule)),
+    let inputs: [(&str, Input); 3] = [
+        (Builder::IMAGES, (&images).into()),
+        (Recipe::LABELS, (&labels).into()),
+        (Optimizer::SCHEDULE, (&schedule).into()),
     ];
     let mut losses = Vec::new();
     let times = Times::measure(bench, || {
         let outputs = session.run(0, &inputs)?;
-        losses.push(outputs.scalar("loss").expect("training graphs have a loss"));
+        losses.push(outputs.scalar(Recipe::LOSS).expect("training graphs have a loss"));
         Ok(())
     })?;
     Ok(Outcome {

@@ -5,7 +5,8 @@ use serde::Serialize;
 use striate::nn::{Builder, Optimizer};
 use striate::plan::{Launch, Plan};
 use striate::rng::SplitMix64;
-use striate::{Clock, Device, Profile, Result, Session};
+use striate::train::Recipe;
+use striate::{Clock, Device, Input, Profile, Result, Session};
 
 /// Steps before the timed ones: drivers compile shaders as late as the first.
 const WARM_UP: u32 = 2;
@@ -35,11 +36,11 @@ impl Steps {
         let images: Vec<f32> = (0..input.iter().product()).map(|_| rng.normal() as f32).collect();
         let labels: Vec<u32> = (0..input[0]).map(|_| rng.below(classes as u32)).collect();
         let schedule = super::recipe().optimizer.schedule(LEARNING_RATE, 0);
-        let mut inputs: Vec<(&str, &[u8])> = vec![
-            ("images", bytemuck::cast_slice(&images)),
-            ("labels", bytemuck::cast_slice(&labels)),
-            (Optimizer::SCHEDULE, bytemuck::cast_slice(&schedule)),
-            (Builder::COUNTER, bytemuck::cast_slice(&COUNTER)),
+        let mut inputs: Vec<(&str, Input)> = vec![
+            (Builder::IMAGES, (&images).into()),
+            (Recipe::LABELS, (&labels).into()),
+            (Optimizer::SCHEDULE, (&schedule).into()),
+            (Builder::COUNTER, (&COUNTER).into()),
         ];
         inputs.retain(|(name, _)| session.plans()[0].takes(name));
         for _ in 0..WARM_UP {

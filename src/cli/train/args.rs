@@ -10,7 +10,7 @@ use serde::Serialize;
 use serde_json::{Map, Value};
 use std::path::PathBuf;
 use striate::data::{Augment, Mix, Split};
-use striate::nn::{AdamConfig, Decay, Optimizer, SgdConfig};
+use striate::nn::{AdamConfig, Decay, Milestone, OneCycle, Optimizer, SgdConfig};
 use striate::train::{Recipe, TrainConfig};
 use striate::weights::Fit;
 use striate::{Device, Error, Result};
@@ -45,6 +45,10 @@ pub struct Args {
     /// Epochs over which the learning rate rises from zero
     #[arg(long, default_value_t = 0.5, allow_negative_numbers = true)]
     pub warmup: f32,
+    /// Share of the learning rate at the first step of --warmup [default: one step's share]
+    #[arg(long, value_name = "SHARE", allow_negative_numbers = true)]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub start_factor: Option<f32>,
     /// How the learning rate falls after that
     #[arg(long, value_enum, default_value_t = ScheduleName::Cosine)]
     pub schedule: ScheduleName,
@@ -57,6 +61,14 @@ pub struct Args {
     /// What it is multiplied by at each fall, with --schedule steps
     #[arg(long, default_value_t = 0.1, allow_negative_numbers = true)]
     pub gamma: f32,
+    /// Where it ends, with --schedule cosine [default: 0]
+    #[arg(long, value_name = "RATE", allow_negative_numbers = true)]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub eta_min: Option<f32>,
+    /// How it bends, with --schedule polynomial [default: 1, a straight line]
+    #[arg(long, value_name = "POWER", allow_negative_numbers = true)]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub power: Option<f32>,
     /// How weights follow their gradients
     #[arg(long, value_enum, default_value_t = OptimizerName::Sgd)]
     pub optimizer: OptimizerName,
@@ -150,13 +162,15 @@ const FREE: [&str; 10] = [
 ];
 
 /// Names of [`Decay`]s.
-#[derive(ValueEnum, Clone, Copy, Debug, Serialize)]
+#[derive(ValueEnum, Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum ScheduleName {
     /// To zero along half a cosine
     Cosine,
     /// In steps: to a tenth at 1/2 and at 3/4 of all, unless told otherwise
     Steps,
+    /// To zero along a power of the steps that are left
+    Polynomial,
     /// Up and down again, with its own warm-up
     OneCycle,
     /// Not at all
@@ -199,6 +213,7 @@ impl Args {
             accumulate: self.accumulate,
             lr: self.learning_rate(),
             warmup_epochs: self.warmup,
+            start_factor: self.start_factor,
             decay: self.decay()?,
             recipe: Recipe {
                 optimizer: self.optimizer()?,
@@ -206,7 +221,7 @@ impl Args {
                 label_smoothing: self.label_smoothing,
                 clip_norm: self.clip_norm,
                 ema: self.ema,
-                mixed: false,
+                ..Default::default()
             },
             seed: self.seed,
             augment: self.augment(picture),
@@ -227,15 +242,18 @@ impl Args {
     }
 
     fn decay(&self) -> Result<Decay> {
+        use ScheduleName::{Cosine, Polynomial, Steps};
         let given = [
-            ("milestones", !self.milestones.is_empty()),
-            ("step-every", self.step_every.is_some()),
-            ("gamma", self.gamma != 0.1),
+            ("milestones", !self.milestones.is_empty(), Steps),
+            ("step-every", self.step_every.is_some(), Steps),
+            ("gamma", self.gamma != 0.1, Steps),
+            ("eta-min", self.eta_min.is_some(), Cosine),
+            ("power", self.power.is_some(), Polynomial),
         ];
-        if let Some((flag, _)) =
-            given.iter().find(|(_, given)| *given && !matches!(self.schedule, ScheduleName::Steps))
-        {
-            return Err(Error::argument(*flag, "is for --schedule steps only; give both or none"));
+        if let Some((flag, _, wanted)) = given.iter().find(|(_, given, of)| *given && *of != self.schedule) {
+            let name = wanted.to_possible_value().expect("no name is hidden");
+            let problem = format!("is for --schedule {} only; give both or none", name.get_name());
+            return Err(Error::argument(*flag, problem));
         }
         if !(self.gamma > 0.0 && self.gamma.is_finite()) {
             return Err(Error::argument(
@@ -244,15 +262,16 @@ impl Args {
             ));
         }
         Ok(match self.schedule {
-            ScheduleName::Cosine => Decay::Cosine,
-            ScheduleName::Steps => Decay::Steps { at: self.falls()?, factor: self.gamma },
-            ScheduleName::OneCycle => Decay::OneCycle,
+            Cosine => Decay::Cosine { eta_min: self.eta_min.unwrap_or(0.0) },
+            Polynomial => Decay::Polynomial { power: self.power.unwrap_or(1.0) },
+            Steps => Decay::Steps { at: self.falls()?, factor: self.gamma },
+            ScheduleName::OneCycle => Decay::OneCycle(OneCycle::default()),
             ScheduleName::Constant => Decay::Constant,
         })
     }
 
-    /// Shares of all steps at which the learning rate falls.
-    fn falls(&self) -> Result<Vec<f32>> {
+    /// When the learning rate falls.
+    fn falls(&self) -> Result<Vec<Milestone>> {
         let epochs = match self.step_every {
             Some(every) => (1..).map(|i| i * every as usize).take_while(|at| *at < self.epochs).collect(),
             None => self.milestones.clone(),
@@ -262,8 +281,8 @@ impl Args {
             return Err(Error::argument("milestones", problem));
         }
         match self.step_every.is_none() && epochs.is_empty() {
-            true => Ok(vec![0.5, 0.75]),
-            false => Ok(epochs.iter().map(|at| *at as f32 / self.epochs as f32).collect()),
+            true => Ok(vec![Milestone::Fraction(1, 2), Milestone::Fraction(3, 4)]),
+            false => Ok(epochs.into_iter().map(Milestone::Epoch).collect()),
         }
     }
 
