@@ -118,6 +118,17 @@ fn classes_are_matched_by_their_names() {
     place.write("swapped.txt", b"dog\ncat\n");
     let swapped = answer(&place, &["eval", "run", "--classes", "swapped.txt", "--json"]);
     assert_eq!((&swapped["classes"][0]["name"], &swapped["top1"]), (&"dog".into(), &0.0.into()));
+    // A last layer for as many classes, but others, is told.
+    for (folder, color) in [("pots/a", RED), ("pots/b", GREEN)] {
+        put(&place, folder, 4, color);
+    }
+    let args = [&SET[..], &["--data", "pots", "--weights", "run", "--out", "tuned"]].concat();
+    let output = place.train(&args).output().unwrap();
+    assert!(output.status.success(), "{output:?}");
+    assert!(
+        text(&output.stderr).contains("its last layer tells other classes apart (cat, dog)"),
+        "{output:?}"
+    );
     std::fs::rename(place.path("set/test/dog"), place.path("set/test/Dog")).unwrap();
     std::fs::rename(place.path("set/train/dog"), place.path("set/train/Dog")).unwrap();
     for command in ["eval", "see", "report"] {

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use rayon::prelude::*;
 
-use super::listing::{EXTENSIONS, PassedOver, folders, name, pictures};
+use super::listing::{EXTENSIONS, PassedOver, folders, loose, name, pictures};
 use super::picture::{check_size, read_into};
 use super::{Dataset, Normalization, Split, TestSet};
 use crate::rng::{HOLD_OUT, SplitMix64, permutation};
@@ -77,6 +77,7 @@ pub fn image_folder(dir: &Path, options: &FolderOptions) -> Result<Split> {
     };
     let mut passed_over = train.passed_over.clone();
     passed_over.0.extend_from_slice(&test.passed_over.0);
+    notes.extend([&train, &test].into_iter().filter_map(|listing| listing.loose.clone()));
     notes.extend((!passed_over.is_empty()).then(|| passed_over.to_string()));
     let (train, mut skipped) = train.load(&name(dir), options)?;
     let (test, more) = test.load(&name(dir), options)?;
@@ -100,6 +101,7 @@ pub fn image_folder_test(dir: &Path, options: &FolderOptions) -> Result<TestSet>
     let listing = Listing::of(folder)?;
     listing.check_pictures(folder)?;
     let mut notes: Vec<String> = layout.test.as_ref().and_then(|_| layout.note(dir)).into_iter().collect();
+    notes.extend(listing.loose.clone());
     notes.extend((!listing.passed_over.is_empty()).then(|| listing.passed_over.to_string()));
     let (data, skipped) = listing.load(&name(dir), options)?;
     let normalization = Normalization::measure(&data);
@@ -167,6 +169,8 @@ struct Listing {
     /// Every picture and its class, in order.
     files: Vec<(PathBuf, u32)>,
     passed_over: PassedOver,
+    /// That pictures beside the folders belong to no class.
+    loose: Option<String>,
 }
 
 impl Listing {
@@ -177,7 +181,13 @@ impl Listing {
                 "expected one folder of pictures for every class, found none; sort the pictures into folders";
             return Err(Error::data(dir, problem));
         }
-        let mut listing = Self { classes: Vec::new(), files: Vec::new(), passed_over: PassedOver::default() };
+        let beside = |count: usize| {
+            let pictures = if count == 1 { "1 picture is" } else { &format!("{count} pictures are") };
+            format!("{}: {pictures} in no folder of a class, and not read", dir.display())
+        };
+        let loose = Some(loose(dir)).filter(|count| *count > 0).map(beside);
+        let (classes, files, passed_over) = (Vec::new(), Vec::new(), PassedOver::default());
+        let mut listing = Self { classes, files, passed_over, loose };
         for (class, folder) in (0..).zip(folders) {
             let found = pictures(&folder)?;
             listing.classes.push(name(&folder));
@@ -235,8 +245,10 @@ impl Listing {
             let problem = format!("expected more than 0 and less than 1, found {fraction}");
             return Err(Error::argument("test_fraction", problem));
         }
-        let part = |passed_over| Self { classes: self.classes.clone(), files: Vec::new(), passed_over };
-        let (mut train, mut test) = (part(self.passed_over.clone()), part(PassedOver::default()));
+        // Notes are not said twice.
+        let mut test =
+            Self { files: Vec::new(), passed_over: PassedOver::default(), loose: None, ..self.clone() };
+        let mut train = Self { files: Vec::new(), ..self.clone() };
         for of_class in self.files.chunk_by(|a, b| a.1 == b.1) {
             let held_out = held_out(of_class, fraction, options.seed)?;
             for (file, held_out) in of_class.iter().zip(held_out) {

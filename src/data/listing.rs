@@ -60,6 +60,12 @@ pub(super) fn folders(dir: &Path) -> Result<Vec<PathBuf>> {
     Ok(folders)
 }
 
+/// How many pictures lie in a folder itself.
+pub(super) fn loose(dir: &Path) -> usize {
+    let own = walk(dir, 1).filter_map(std::result::Result::ok);
+    own.filter(|entry| entry.file_type().is_file() && is_picture(entry.path())).count()
+}
+
 fn walk(dir: &Path, depth: usize) -> impl Iterator<Item = walkdir::Result<DirEntry>> {
     let visible = |entry: &DirEntry| entry.depth() == 0 || !name(entry.path()).starts_with('.');
     WalkDir::new(dir)

@@ -272,6 +272,7 @@ fn to_be_judged_by_are_all_pictures_or_the_test_pictures() {
 fn folders_in_folders_are_walked_and_what_is_passed_over_is_told() {
     let dir = pets();
     put(dir.path().join("train/dog/more/c.png"), [8, 20, 30]);
+    put(dir.path().join("train/stray.png"), [9; 3]);
     for name in ["one.heic", "two.heic", "b.tif", "none"] {
         write(dir.path().join("train/cat").join(name), b"not read");
     }
@@ -283,6 +284,7 @@ fn folders_in_folders_are_walked_and_what_is_passed_over_is_told() {
     let split = load(dir.path()).unwrap();
     assert_eq!(reds(&split.train), [1, 2, 3, 8]);
     let note = split.notes.join("\n");
+    assert!(note.contains("train: 1 picture is in no folder of a class"), "{note}");
     for words in ["2 .heic (", "cat/one.heic", "1 .tif (", "1 without an ending ("] {
         assert!(note.contains(words), "{note}");
     }

@@ -17,6 +17,8 @@ pub use run_dir::{CONFIG, MODEL, RunDir};
 use super::flags::as_flag;
 use super::network::file as weights_file;
 use super::source::tell;
+use super::terminal::note;
+use super::text;
 use checkpoints::Checkpoints;
 use progress::{Reporter, say};
 use resume::Start;
@@ -86,7 +88,9 @@ fn run_named(args: &Args) -> Result<i32> {
     ));
     let checkpoint = start.as_ref().and_then(|start| start.checkpoint.as_ref());
     if let (Some(path), None) = (&args.weights, checkpoint) {
-        let loaded = trainer.load(&Weights::read(&weights_file(path)?)?, args.fit(classes))?;
+        let weights = Weights::read(&weights_file(path)?)?;
+        note_other_classes(&weights, card.classes.as_deref().unwrap_or_default());
+        let loaded = trainer.load(&weights, args.fit(classes))?;
         say(&format!("weights  {}: {loaded}", path.display()));
     }
     let stop = stop_on_interrupt()?;
@@ -153,6 +157,22 @@ fn go_on(
     }
     RunDir::reopen(out, trainer.position().epoch)
 }
+
+/// Tells if weights come with a last layer for as many classes as there are, but for others.
+fn note_other_classes(weights: &Weights, classes: &[String]) {
+    if let Some(theirs) = Card::of(weights).classes.filter(|own| own.len() == classes.len() && own != classes)
+    {
+        note(&format!(
+            "note: {}: its last layer tells other classes apart ({}), or has them in another order, and begins with what it learned \
+             of those",
+            weights.path().display(),
+            text::name(&theirs.iter().take(NAMED).map(String::as_str).collect::<Vec<_>>().join(", "))
+        ));
+    }
+}
+
+/// Classes that a message names.
+const NAMED: usize = 12;
 
 /// What the weights will say of themselves.
 fn card(model: &dyn Model, split: &Split) -> Card {
