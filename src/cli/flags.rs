@@ -101,7 +101,7 @@ impl DataFlags {
     /// Where the data set comes from.
     pub fn source(&self) -> Source {
         let (name, dir) = (self.dataset.clone(), self.data.clone());
-        Source { name, dir, image_size: self.image_size, skip_broken: self.skip_broken }
+        Source { name, dir, image_size: self.image_size, skip_broken: self.skip_broken, preprocessing: None }
     }
 }
 

@@ -80,11 +80,12 @@ impl Asked<'_> {
             }
         };
         let dir = self.dir.map(Path::to_owned).or(source.dir);
-        let size = network.preprocessing(flags, None).ok().map(|preprocessing| preprocessing.size);
-        let folder = size.filter(|_| source.name == "folder").or(source.image_size);
-        let image_size = self.image_size.or(folder);
+        let image_size = self.image_size.or(source.image_size);
         let skip_broken = self.skip_broken || source.skip_broken;
-        let source = Source { name: source.name, dir, image_size, skip_broken };
+        // Files become what the network wants, as in `predict`; those of other data sets are pictures already.
+        let wanted = network.preprocessing(flags, None).ok();
+        let preprocessing = wanted.filter(|_| source.name == "folder" && self.image_size.is_none());
+        let source = Source { name: source.name, dir, image_size, skip_broken, preprocessing };
         let is_own = matches!(&own, Some(Ok(own)) if own.name == source.name && same(&own.dir, &source.dir));
         // A run's own test pictures are not among those that it has seen; of other pictures it has seen none.
         let set = if is_own { source.open()?.into() } else { source.open_test()? };

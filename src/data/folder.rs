@@ -6,8 +6,8 @@ use std::sync::Arc;
 use rayon::prelude::*;
 
 use super::listing::{EXTENSIONS, PassedOver, folders, loose, name, pictures};
-use super::picture::{check_size, read_into};
-use super::{Dataset, Normalization, Split, TestSet};
+use super::picture::{check_size, planes, upright};
+use super::{Dataset, Normalization, Preprocessing, Split, TestSet};
 use crate::rng::{HOLD_OUT, SplitMix64, permutation};
 use crate::{Error, Result};
 
@@ -27,11 +27,38 @@ pub struct FolderOptions {
     pub seed: u64,
     /// Whether a picture that cannot be read is left out, and told in `skipped`, instead of being an error; no.
     pub skip_broken: bool,
+    /// What else is done to pictures than [`read_picture`](super::read_picture) does, of the same size; nothing.
+    pub preprocessing: Option<Preprocessing>,
 }
 
 impl Default for FolderOptions {
     fn default() -> Self {
-        Self { size: [64, 64], test_fraction: 0.1, seed: 0, skip_broken: false }
+        Self { size: [64, 64], test_fraction: 0.1, seed: 0, skip_broken: false, preprocessing: None }
+    }
+}
+
+impl FolderOptions {
+    fn check(&self) -> Result<()> {
+        check_size(self.size)?;
+        match &self.preprocessing {
+            Some(own) if own.size != self.size => {
+                let problem =
+                    format!("is for {:?}, and not for {:?}; give the same size", own.size, self.size);
+                Err(Error::argument("preprocessing", problem))
+            }
+            Some(own) => own.check(),
+            None => Ok(()),
+        }
+    }
+
+    /// Writes the picture of a file over `output`, CHW.
+    fn read_into(&self, path: &Path, output: &mut [u8]) -> Result<()> {
+        let picture = match &self.preprocessing {
+            Some(own) => own.picture(path),
+            None => upright(path, self.size),
+        };
+        planes(&picture?, output);
+        Ok(())
     }
 }
 
@@ -49,7 +76,7 @@ impl Default for FolderOptions {
 /// [`Error::Argument`] for an unusable option; [`Error::Data`] if there are fewer than two classes, a class has
 /// no pictures to learn from or to be tested with, or a picture cannot be decoded; [`Error::Io`] if a folder or file cannot be read.
 pub fn image_folder(dir: &Path, options: &FolderOptions) -> Result<Split> {
-    check_size(options.size)?;
+    options.check()?;
     let layout = Layout::of(dir)?;
     if let (Some(test), true) = (&layout.test, layout.train == dir) {
         let problem =
@@ -95,7 +122,7 @@ pub fn image_folder(dir: &Path, options: &FolderOptions) -> Result<Split> {
 ///
 /// As [`image_folder`].
 pub fn image_folder_test(dir: &Path, options: &FolderOptions) -> Result<TestSet> {
-    check_size(options.size)?;
+    options.check()?;
     let layout = Layout::of(dir)?;
     let folder = layout.test.as_ref().unwrap_or(&layout.train);
     let listing = Listing::of(folder)?;
@@ -265,7 +292,7 @@ impl Listing {
         let mut images = zeros(self.files.len(), image_len)?;
         let pairs = images.par_chunks_exact_mut(image_len).zip(&self.files);
         let failures = pairs.enumerate().filter_map(|(index, (image, (path, _)))| {
-            read_into(path, options.size, image).err().map(|error| (index, error))
+            options.read_into(path, image).err().map(|error| (index, error))
         });
         let failures: Vec<(usize, Error)> = match options.skip_broken {
             true => failures.collect(),

@@ -41,7 +41,7 @@ const MAX_SIDE: usize = 4096;
 pub fn read_picture(path: &Path, size: [usize; 2]) -> Result<Vec<u8>> {
     check_size(size)?;
     let mut image = vec![0; 3 * size[0] * size[1]];
-    read_into(path, size, &mut image)?;
+    planes(&upright(path, size)?, &mut image);
     Ok(image)
 }
 
@@ -55,16 +55,19 @@ pub(super) fn check_size(size: [usize; 2]) -> Result<()> {
     Err(Error::argument("image_size", problem))
 }
 
-/// Writes the picture over `output`, which is CHW of 3 x `height` x `width`.
-pub(super) fn read_into(path: &Path, [height, width]: [usize; 2], output: &mut [u8]) -> Result<()> {
-    // `check_size` has bounded both sides.
-    let image = cover(&decode(path, true)?, height as u32, width as u32, Interpolation::Bilinear);
-    for (channel, plane) in output.chunks_exact_mut(height * width).enumerate() {
+/// The picture as [`read_picture`] has it, of a size that [`check_size`] has bounded.
+pub(super) fn upright(path: &Path, [height, width]: [usize; 2]) -> Result<RgbImage> {
+    Ok(cover(&decode(path, true)?, height as u32, width as u32, Interpolation::Bilinear))
+}
+
+/// Writes a picture over `output`, CHW.
+pub(super) fn planes(image: &RgbImage, output: &mut [u8]) {
+    let pixels = output.len() / 3;
+    for (channel, plane) in output.chunks_exact_mut(pixels).enumerate() {
         for (value, pixel) in plane.iter_mut().zip(image.pixels()) {
             *value = pixel.0[channel];
         }
     }
-    Ok(())
 }
 
 /// The picture of a file; `upright` turns it as its EXIF data say.

@@ -4,8 +4,8 @@ use std::path::{Path, PathBuf};
 
 use super::folder::has_classes;
 use super::{
-    FolderOptions, Split, TestSet, cifar10, cifar100, fashion_mnist, fashion_mnist_subset, image_folder,
-    image_folder_test, mnist,
+    FolderOptions, Preprocessing, Split, TestSet, cifar10, cifar100, fashion_mnist, fashion_mnist_subset,
+    image_folder, image_folder_test, mnist,
 };
 use crate::{Error, Result};
 
@@ -30,7 +30,7 @@ pub const NAMES: [&str; 5] = ["fashion-mnist", "mnist", "cifar10", "cifar100", "
 /// [`Error::Argument`] for an unknown name, a missing `dir` or an unusable `image_size`;
 /// [`Error::Data`] and [`Error::Io`] for files that are missing or not what they should be.
 pub fn open(name: &str, dir: Option<&Path>, image_size: Option<[usize; 2]>) -> Result<Split> {
-    Source { name: name.to_owned(), dir: dir.map(Path::to_owned), image_size, skip_broken: false }.open()
+    Source { name: name.to_owned(), dir: dir.map(Path::to_owned), image_size, ..Source::default() }.open()
 }
 
 /// Where a data set comes from.
@@ -44,6 +44,8 @@ pub struct Source {
     pub image_size: Option<[usize; 2]>,
     /// Whether pictures of a `folder` that cannot be read are left out, instead of being an error.
     pub skip_broken: bool,
+    /// What is done to pictures of a `folder`, its size included, if not what [`read_picture`](super::read_picture) does.
+    pub preprocessing: Option<Preprocessing>,
 }
 
 impl Source {
@@ -92,8 +94,9 @@ impl Source {
 
     fn options(&self) -> FolderOptions {
         let default = FolderOptions::default();
-        let size = self.image_size.unwrap_or(default.size);
-        FolderOptions { size, skip_broken: self.skip_broken, ..default }
+        let preprocessing = self.preprocessing.clone();
+        let size = preprocessing.as_ref().map(|own| own.size).or(self.image_size).unwrap_or(default.size);
+        FolderOptions { size, skip_broken: self.skip_broken, preprocessing, ..default }
     }
 
     fn check_dir(&self) -> Result<()> {

@@ -2,7 +2,10 @@ use std::path::Path;
 
 use image::codecs::png::PngEncoder;
 use image::{DynamicImage, ExtendedColorType, ImageEncoder, Rgb, RgbImage};
-use striate::data::{FolderOptions, Split, image_folder, image_folder_test, pictures, read_picture};
+use striate::data::{
+    FolderOptions, Preprocessing, Source, Split, image_folder, image_folder_test, pictures, read_picture,
+};
+use striate::see::Pictures;
 use tempfile::{TempDir, tempdir};
 
 use crate::{assert_fails, write};
@@ -348,4 +351,22 @@ fn a_picture_without_pixels_is_refused() {
         write(&path, bytes);
         assert_fails(name, read_picture(&path, SIZE), &[name, "cannot be decoded as a picture"]);
     }
+}
+
+#[test]
+fn pictures_of_a_folder_become_what_a_network_wants() {
+    let dir = tempdir().unwrap();
+    for class in ["cat", "dog"] {
+        std::fs::create_dir(dir.path().join(class)).unwrap();
+        let pixel = |x: u32, y: u32| Rgb([(x * 5) as u8, (y * 7) as u8, (x * y) as u8]);
+        RgbImage::from_fn(40, 30, pixel).save(dir.path().join(class).join("1.png")).unwrap();
+    }
+    let mut wanted = Preprocessing::named("imagenet").unwrap();
+    (wanted.size, wanted.resize) = ([8, 8], Some(12));
+    let source = Source { name: "folder".to_owned(), dir: Some(dir.path().to_owned()), ..Default::default() };
+    let set = Source { preprocessing: Some(wanted.clone()), ..source.clone() }.open_test().unwrap();
+    let picture = Pictures::of(&set.data, &wanted.normalization, 1);
+    assert_eq!(picture.images, wanted.read(&dir.path().join("cat/1.png")).unwrap());
+    let otherwise = Source { image_size: Some([8, 8]), ..source }.open_test().unwrap();
+    assert_ne!(otherwise.data.image(0), set.data.image(0));
 }

@@ -32,7 +32,7 @@ pub struct LensFlags {
 #[derive(clap::Args)]
 pub struct OutFlags {
     /// Folder for the pictures and numbers, made if it is not there
-    #[arg(long, value_name = "DIR")]
+    #[arg(long, value_name = "DIR", default_value = "seen")]
     pub out: PathBuf,
 }
 

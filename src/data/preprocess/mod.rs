@@ -5,6 +5,7 @@ mod json;
 use std::fmt;
 use std::path::Path;
 
+use image::RgbImage;
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
@@ -233,18 +234,23 @@ impl Preprocessing {
     /// As [`read_picture`](super::read_picture) and [`check`](Self::check).
     pub fn read(&self, path: &Path) -> Result<Vec<f32>> {
         self.check()?;
-        let decoded = picture::decode(path, self.exif_rotation)?;
-        let [height, width] = self.size.map(|side| side as u32);
-        let image = match self.resize {
-            None => picture::cover(&decoded, height, width, self.interpolation),
-            Some(shorter) => picture::centre(&decoded, shorter as u32, height, width, self.interpolation),
-        };
+        let image = self.picture(path)?;
         let tables = self.normalization.tables();
         if let [table] = tables.as_slice() {
             return Ok(picture::grey(&image).map(|byte| table[usize::from(byte)]).collect());
         }
         let planes = tables.iter().enumerate();
         Ok(planes.flat_map(|(c, table)| image.pixels().map(move |p| table[usize::from(p.0[c])])).collect())
+    }
+
+    /// The picture of a file before it is normalised; the settings must be [checked](Self::check).
+    pub(super) fn picture(&self, path: &Path) -> Result<RgbImage> {
+        let decoded = picture::decode(path, self.exif_rotation)?;
+        let [height, width] = self.size.map(|side| side as u32);
+        Ok(match self.resize {
+            None => picture::cover(&decoded, height, width, self.interpolation),
+            Some(shorter) => picture::centre(&decoded, shorter as u32, height, width, self.interpolation),
+        })
     }
 
     /// Reads pictures on all cores.
