@@ -158,7 +158,7 @@ fn train(
     let mut rng = Random::new(8);
     let mut results = Vec::new();
     for step in 0..2 {
-        for program in 0..2 {
+        for (program, plan) in plans.iter().enumerate() {
             let (images, labels) = (rng.normal(&shape), rng.labels(8, 10));
             let (schedule, share) = (optimizer.schedule(0.05, step), [0.5f32]);
             let all: [(&str, striate::Input); 4] = [
@@ -167,7 +167,7 @@ fn train(
                 (Optimizer::SCHEDULE, (&schedule).into()),
                 (Recipe::SHARE, (&share).into()),
             ];
-            let feed: Vec<_> = all.into_iter().filter(|(name, _)| plans[program].takes(name)).collect();
+            let feed: Vec<_> = all.into_iter().filter(|(name, _)| plan.takes(name)).collect();
             results.extend(session.run(program, &feed)?.into_tensors());
         }
     }
