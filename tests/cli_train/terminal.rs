@@ -51,7 +51,7 @@ impl Terminal {
         self
     }
 
-    fn to_the_end(&mut self) -> Vec<String> {
+    fn read_to_end(&mut self) -> Vec<String> {
         self.until("\0").lines()
     }
 
@@ -71,7 +71,7 @@ fn results_stay_on_the_terminal_and_the_bar_does_not() {
         let mut command = place.train(&["--epochs", "3", "--force"]);
         command.arg("--seed").arg(columns.to_string());
         let (mut terminal, mut child) = Terminal::start(columns, command);
-        let lines = terminal.to_the_end();
+        let lines = terminal.read_to_end();
         assert!(wait(&mut child).success(), "{columns}: {lines:#?}");
         let count = |start: &str| lines.iter().filter(|line| line.starts_with(start)).count();
         for start in ["device   ", "data     ", "model    ", "test accuracy ", "written  "] {
@@ -90,7 +90,7 @@ fn warnings_stay_on_the_terminal() {
     let place = Place::new();
     place.write("run/checkpoints", b"a file where the folder should be");
     let (mut terminal, mut child) = Terminal::start(80, place.train(&["--epochs", "3"]));
-    let lines = terminal.to_the_end();
+    let lines = terminal.read_to_end();
     assert!(wait(&mut child).success(), "{lines:#?}");
     let warnings =
         lines.iter().filter(|line| line.ends_with("training goes on, and earlier checkpoints stay"));
@@ -106,7 +106,7 @@ fn an_interrupted_run_says_so_on_the_terminal() {
         let (mut terminal, mut child) = Terminal::start(columns, command);
         terminal.until("epoch 2/1000000  train loss");
         signal(&child, "INT");
-        let lines = terminal.to_the_end();
+        let lines = terminal.read_to_end();
         assert_eq!(wait(&mut child).code(), Some(130), "{columns}: {lines:#?}");
         let [.., interrupted, written, go_on] = &lines[..] else { panic!("{lines:#?}") };
         assert_eq!(interrupted, "interrupted; writing what was learned so far");
@@ -124,7 +124,7 @@ fn a_dumb_terminal_gets_no_bar() {
     let command = place.train(&[]);
     shell.args(["-c", "TERM=dumb exec \"$0\" \"$@\"", PROGRAM]).args(command.get_args());
     let (mut terminal, mut child) = Terminal::start(80, shell);
-    let lines = terminal.to_the_end();
+    let lines = terminal.read_to_end();
     assert!(wait(&mut child).success());
     assert!(lines.iter().any(|line| line.starts_with("test accuracy ")), "{lines:#?}");
 }
