@@ -147,7 +147,7 @@ impl Gather<'_> {
         };
         // WebGPU refuses a launch that reads one part of a buffer and writes another.
         let mixed = |launch: &Launch| {
-            let any = |ids: &[StorageId]| ids.iter().any(|id| parts.contains(id));
+            let any = |ids: &[StorageId]| ids.iter().any(|id| parts.contains(&locate(self.storages, *id).0));
             any(&launch.reads) && any(&launch.writes)
         };
         (parts.iter().all(apart) && !self.all.iter().any(mixed)).then_some(Range::New)

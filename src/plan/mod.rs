@@ -52,7 +52,7 @@ pub enum Place {
     Input,
     /// The start of a pooled buffer ([`Plan::slots`]), shared with storages of other times.
     Slot(usize),
-    /// A part of another storage, which lies in none: values that one launch works on lie side by side.
+    /// A part of another storage: values that one launch works on lie side by side, and of a large one a launch binds a part.
     Within {
         /// The storage that it is a part of.
         whole: StorageId,
@@ -82,10 +82,11 @@ impl Storage {
 
 /// See [`Plan::locate`].
 fn locate(storages: &[Storage], storage: StorageId) -> (StorageId, u64) {
-    match storages[storage.index()].place {
-        Place::Within { whole, offset } => (whole, offset),
-        _ => (storage, 0),
+    let (mut root, mut start) = (storage, 0);
+    while let Place::Within { whole, offset } = storages[root.index()].place {
+        (root, start) = (whole, start + offset);
     }
+    (root, start)
 }
 
 /// Bytes that a buffer takes.

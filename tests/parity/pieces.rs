@@ -4,7 +4,7 @@ use crate::common::{Outcome, Random, Suite, compare_all, text, tolerance};
 use crate::{CPU, REFERENCE};
 use striate::graph::ValueId;
 use striate::models::Model;
-use striate::nn::{AdamConfig, Builder, Linear, Optimizer, SgdConfig};
+use striate::nn::{AdamConfig, Builder, Linear, Optimizer, Rules, SgdConfig};
 use striate::op::*;
 use striate::plan::{Family, Plan, Target};
 use striate::train::{Part, Recipe, partial_graph};
@@ -148,7 +148,9 @@ fn train(
     target: &Target,
     optimizer: Optimizer,
 ) -> striate::Result<(Vec<Tensor>, Vec<Plan>)> {
-    let recipe = Recipe { optimizer, clip_norm: Some(0.5), ema: Some(0.9), ..Default::default() };
+    // Biases are updated together, also those that a product binds parts of.
+    let rules = Rules { no_decay_1d: true, ..Default::default() };
+    let recipe = Recipe { optimizer, rules, clip_norm: Some(0.5), ema: Some(0.9), ..Default::default() };
     let shape = [8, 4, 5, 5];
     let plans =
         Part::of(2).iter().map(|part| Plan::new(&partial_graph(&Wide, shape, &recipe, *part)?, target));
