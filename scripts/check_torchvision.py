@@ -3,7 +3,8 @@
 
     check_torchvision.py [STRIATE]      (needs torch, torchvision, numpy, pillow and safetensors)
 
-1. torchvision's resnet18 and googlenet with random weights, as .safetensors and as .pth, are given to `striate predict`.
+1. torchvision's resnet18 and googlenet with random weights, as .safetensors and as .pth in PyTorch's formats of today and from before
+   1.6, are given to `striate predict`; googlenet with transform_input=True, as its trained weights are used.
 2. `striate train` writes a resnet18, which torchvision loads with strict=True.
 
 Each time both say what they think of one picture, and logits may differ by a ten-thousandth of the largest.
@@ -31,13 +32,15 @@ def main():
     with tempfile.TemporaryDirectory() as folder:
         folder = pathlib.Path(folder)
         picture = paint(folder / "picture.png", 256)
-        for name, options in [("resnet18", {}), ("googlenet", {"init_weights": False})]:
+        for name, options in [("resnet18", {}), ("googlenet", {"init_weights": False, "transform_input": True})]:
             net = getattr(torchvision.models, name)(weights=None, **options)
             unsettle(net)
             save_file(net.state_dict(), folder / f"{name}.safetensors")
             torch.save(net.state_dict(), folder / f"{name}.pth")
+            wrapped = {"state_dict": {f"module.{key}": value for key, value in net.state_dict().items()}}
+            torch.save(wrapped, folder / f"{name}-legacy.pth", _use_new_zipfile_serialization=False)
             expected = logits(net, crop(picture, 224), MEAN, STD)
-            for file in [f"{name}.safetensors", f"{name}.pth"]:
+            for file in [f"{name}.safetensors", f"{name}.pth", f"{name}-legacy.pth"]:
                 found = predict(program, [name, folder / file, folder / "picture.png"], len(expected))
                 compare(f"torchvision's {file} in striate", found, expected)
         back(program, folder)

@@ -108,11 +108,13 @@ fn a_broken_picture_is_named_and_passed_over() -> Outcome {
 
 fn predict_refuses_in_one_sentence() -> Outcome {
     let place = trained();
+    rewrite(&place, "bare", str::to_owned, &[]);
     place.write("names.txt", b"cat\ndog\n");
     place.write("nothing.txt", b"\n");
-    let cases: [(&[&str], &[&str]); 16] = [
+    let cases: [(&[&str], &[&str]); 17] = [
         (&["alexnot", "run", "one.png"], &["alexnot", "did you mean alexnet"]),
-        (&["resnext50", "run", "one.png"], &["resnext50", "there are lenet"]),
+        (&["resnext50.a1_in1k", "run", "one.png"], &["resnext50", "there are lenet"]),
+        (&["resnet50.a9_in1k", "bare", "one.png"], &["known tags of resnet50 are a1_in1k, "]),
         (&["resnet8", "nowhere", "one.png"], &["nowhere: cannot read"]),
         (&["no/where", "one.png"], &["no/where: is not there"]),
         (&["more", "one.png"], &["more: is a folder without model.safetensors"]),

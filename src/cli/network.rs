@@ -252,8 +252,11 @@ impl Network {
     }
 }
 
+/// Whether an argument is rather a file than a model that is not known. timm's tags have underscores, as endings of files
+/// have not.
 fn looks_like_a_path(argument: &Path) -> bool {
-    argument.components().count() > 1 || argument.extension().is_some()
+    let ending = argument.extension().map(|ending| ending.to_string_lossy().into_owned());
+    argument.components().count() > 1 || ending.is_some_and(|ending| !ending.contains('_'))
 }
 
 /// The file of weights that a path means: itself, or the one in a run folder.
