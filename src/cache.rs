@@ -1,7 +1,7 @@
 //! The folder of what is worth keeping from run to run. Everything in it can be made anew, so nothing here is an error
 //! that stops anything.
 
-use crate::{Error, Result};
+use crate::{Error, Result, check_writable, write_file};
 use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 
@@ -26,14 +26,21 @@ pub(crate) fn file_name(parts: &[&str], extension: &str) -> String {
     format!("{}.{extension}", parts.join("_"))
 }
 
-/// Writes a file under another name and renames it, so that it is there whole or not at all.
-pub(crate) fn write_whole(path: &Path, bytes: &[u8]) -> Result<()> {
+/// Writes a file of the cache, which appears whole or not at all.
+pub(crate) fn write(path: &Path, bytes: &[u8]) -> Result<()> {
+    make_folder(path)?;
+    write_file(path, bytes)
+}
+
+/// Fails if a file of the cache cannot be written.
+pub(crate) fn check(path: &Path) -> Result<()> {
+    make_folder(path)?;
+    check_writable(path)
+}
+
+fn make_folder(path: &Path) -> Result<()> {
     let folder = path.parent().expect("files of the cache lie in its folder");
-    std::fs::create_dir_all(folder).map_err(Error::io(folder, "create the folder"))?;
-    let temporary = path.with_extension(format!("{}.tmp", std::process::id()));
-    let written = std::fs::write(&temporary, bytes).map_err(Error::io(&temporary, "write"));
-    let renamed = written.and_then(|()| std::fs::rename(&temporary, path).map_err(Error::io(path, "write")));
-    renamed.inspect_err(|_| drop(std::fs::remove_file(&temporary)))
+    std::fs::create_dir_all(folder).map_err(Error::io(folder, "create the folder"))
 }
 
 #[cfg(test)]
@@ -54,17 +61,5 @@ mod tests {
     #[test]
     fn names_hold_nothing_that_a_file_system_minds() {
         assert_eq!(file_name(&["tune", "GPU (a/b)"], "json"), "tune_GPU--a-b-.json");
-    }
-
-    #[test]
-    fn a_file_is_replaced_and_nothing_else_left() {
-        let dir = tempfile::tempdir().unwrap();
-        let path = dir.path().join("made/for it/file.json");
-        for text in ["one", "two"] {
-            write_whole(&path, text.as_bytes()).unwrap();
-            assert_eq!(std::fs::read_to_string(&path).unwrap(), text);
-        }
-        assert_eq!(std::fs::read_dir(path.parent().unwrap()).unwrap().count(), 1);
-        assert!(write_whole(&path.join("below a file"), b"").is_err());
     }
 }

@@ -1,20 +1,21 @@
 //! Files: read within a limit, written whole or not at all.
 
 use crate::{Error, Result};
-use std::fs::File;
-use std::io::{Read, Write};
+use std::fs::{self, File, OpenOptions};
+use std::hash::{BuildHasher, RandomState};
+use std::io::{self, ErrorKind, Read, Write};
 use std::path::{Path, PathBuf};
 
 /// The bytes of a file; `None` if it has more than `limit`, of which nothing is kept. Devices and pipes, which
-/// have no size to go by, are refused, before opening one that nobody writes to would wait for ever.
+/// have no size to go by, are refused.
 pub(crate) fn read_up_to(path: &Path, limit: u64) -> Result<Option<Vec<u8>>> {
-    let metadata = std::fs::metadata(path).map_err(Error::io(path, "read"))?;
-    if !metadata.is_file() && !metadata.is_dir() {
+    // Before it is opened: a pipe would wait there for somebody to write.
+    if is_stream(path) {
         return Err(Error::data(path, "is a device or a pipe; give a file"));
     }
     let file = File::open(path).map_err(Error::io(path, "read"))?;
     let mut bytes = Vec::new();
-    let length = metadata.len();
+    let length = file.metadata().map_err(Error::io(path, "read"))?.len();
     if length <= limit {
         file.take(limit + 1).read_to_end(&mut bytes).map_err(Error::io(path, "read"))?;
     }
@@ -32,18 +33,249 @@ pub fn read_file(path: &Path, limit: u64) -> Result<Vec<u8>> {
     })
 }
 
+/// What writes a file's content. It may be called twice: an error that may pass is tried again.
+pub type Content<'a> = &'a dyn Fn(&mut dyn Write) -> io::Result<()>;
+
 /// Writes a file that appears whole or not at all, whatever ends the program: it is written beside its
-/// place as `NAME.part`, synced and renamed. What was there stays until then, also when writing fails.
+/// place under another name, synced and renamed, and the folder is synced. What was there stays until then, also when
+/// writing fails. An error that may pass is logged as a warning and tried once more. A device or a pipe is written to as it is.
+///
+/// # Errors
+///
+/// [`Error::Io`] if it cannot be written.
 pub fn write_file(path: &Path, bytes: &[u8]) -> Result<()> {
-    let mut temporary = path.as_os_str().to_owned();
-    temporary.push(".part");
-    let temporary = PathBuf::from(temporary);
-    let mut file = File::create(&temporary).map_err(Error::io(&temporary, "create"))?;
-    let written = file.write_all(bytes).and_then(|()| file.sync_all());
-    let renamed = written.and_then(|()| std::fs::rename(&temporary, path));
-    renamed.map_err(|error| {
-        // A part that cannot be removed either does no harm: the next run replaces it.
-        let _ = std::fs::remove_file(&temporary);
-        Error::io(path, "write")(error)
-    })
+    write_with(path, &|out| out.write_all(bytes))
+}
+
+/// The same, for content that need not be in memory at once.
+pub(crate) fn write_with(path: &Path, content: Content) -> Result<()> {
+    if is_stream(path) {
+        let write = || content(&mut OpenOptions::new().write(true).open(path)?);
+        return write().map_err(Error::io(path, "write"));
+    }
+    remove_leftovers(folder_of(path));
+    Part::write(path, content)?.place()
+}
+
+/// Fails if a file cannot be written. Changes nothing. For before the work whose result the file is to hold.
+///
+/// # Errors
+///
+/// [`Error::Io`] if the file cannot be written; [`Error::Data`] if a folder is in its place.
+pub fn check_writable(path: &Path) -> Result<()> {
+    if path.is_dir() {
+        return Err(Error::data(path, "is a folder, but a file is to be written; give another name"));
+    }
+    if is_stream(path) { Ok(()) } else { Part::write(path, &|_| Ok(())).map(drop) }
+}
+
+/// Whether a file is there, and is no regular one.
+fn is_stream(path: &Path) -> bool {
+    path.metadata().is_ok_and(|metadata| !metadata.is_file() && !metadata.is_dir())
+}
+
+/// The folder that a file lies in.
+fn folder_of(path: &Path) -> &Path {
+    path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."))
+}
+
+// What names of files look like that are not in their place yet, around digits that nobody can foretell.
+const PART: (&str, &str) = (".striate-", ".part");
+
+/// A file that is written, and not in its place yet. Dropped before it is, it is removed.
+#[derive(Debug)]
+pub(crate) struct Part {
+    temporary: PathBuf,
+    path: PathBuf,
+    placed: bool,
+    /// Locked while this lives, so that nobody takes it for a leftover.
+    _file: File,
+}
+
+impl Part {
+    /// Writes and syncs what is to be at `path`.
+    pub fn write(path: &Path, content: Content) -> Result<Self> {
+        retried(path, "write", || {
+            let digits = RandomState::new().hash_one(path);
+            let temporary = folder_of(path).join(format!("{}{digits:016x}{}", PART.0, PART.1));
+            let file = OpenOptions::new().write(true).create_new(true).open(&temporary)?;
+            let _ = file.try_lock();
+            let part = Self { temporary, path: path.to_owned(), placed: false, _file: file };
+            let mut out = io::BufWriter::new(&part._file);
+            content(&mut out)?;
+            out.flush()?;
+            drop(out);
+            part._file.sync_all()?;
+            Ok(part)
+        })
+    }
+
+    /// Puts the file in its place.
+    pub fn place(mut self) -> Result<()> {
+        retried(&self.path, "write", || fs::rename(&self.temporary, &self.path))?;
+        self.placed = true;
+        let folder = folder_of(&self.path);
+        retried(folder, "sync", || sync_folder(folder))
+    }
+}
+
+impl Drop for Part {
+    fn drop(&mut self) {
+        // Where it cannot be removed it does no harm, and that is tried again at the next start.
+        if !self.placed {
+            let _ = fs::remove_file(&self.temporary);
+        }
+    }
+}
+
+/// Makes the names in a folder last. Not all file systems can, and Windows cannot.
+fn sync_folder(folder: &Path) -> io::Result<()> {
+    if cfg!(not(unix)) {
+        return Ok(());
+    }
+    match File::open(folder)?.sync_all() {
+        Err(error) if matches!(error.kind(), ErrorKind::InvalidInput | ErrorKind::Unsupported) => Ok(()),
+        synced => synced,
+    }
+}
+
+/// Removes what killed programs left in a folder: parts that nobody holds a lock on.
+pub(crate) fn remove_leftovers(folder: &Path) {
+    for entry in fs::read_dir(folder).into_iter().flatten().flatten() {
+        let name = entry.file_name();
+        let digits = name.to_str().and_then(|name| name.strip_prefix(PART.0)?.strip_suffix(PART.1));
+        let ours = digits.is_some_and(|d| d.len() == 16 && d.bytes().all(|b| b.is_ascii_hexdigit()));
+        if ours && entry.file_type().is_ok_and(|kind| kind.is_file()) {
+            let left =
+                File::options().write(true).open(entry.path()).is_ok_and(|file| file.try_lock().is_ok());
+            if left {
+                let _ = fs::remove_file(entry.path());
+            }
+        }
+    }
+}
+
+/// Does something once more, with a warning, where it fails for a reason that may pass.
+pub(crate) fn retried<T>(
+    path: &Path,
+    action: &'static str,
+    mut work: impl FnMut() -> io::Result<T>,
+) -> Result<T> {
+    let done = match work() {
+        Err(error) if may_pass(error.kind()) => {
+            log::warn!("{}: cannot {action}: {error}; tried once more", path.display());
+            work()
+        }
+        done => done,
+    };
+    done.map_err(Error::io(path, action))
+}
+
+/// Whether the same call may do better in a moment.
+fn may_pass(kind: ErrorKind) -> bool {
+    use ErrorKind::*;
+    let lasting = [
+        AlreadyExists,
+        DirectoryNotEmpty,
+        FileTooLarge,
+        InvalidFilename,
+        InvalidInput,
+        IsADirectory,
+        NotADirectory,
+        NotFound,
+        PermissionDenied,
+        QuotaExceeded,
+        ReadOnlyFilesystem,
+        StorageFull,
+        Unsupported,
+    ];
+    !lasting.contains(&kind)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn names(folder: &Path) -> Vec<String> {
+        let mut names: Vec<String> = fs::read_dir(folder)
+            .unwrap()
+            .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+            .collect();
+        names.sort();
+        names
+    }
+
+    #[test]
+    fn a_file_is_replaced_and_nothing_else_left() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("file");
+        for text in ["one", "two"] {
+            write_file(&path, text.as_bytes()).unwrap();
+            assert_eq!(fs::read_to_string(&path).unwrap(), text);
+        }
+        check_writable(&path).unwrap();
+        check_writable(&dir.path().join("new")).unwrap();
+        assert!(check_writable(dir.path()).is_err() && check_writable(&path.join("below a file")).is_err());
+        assert!(write_file(&path.join("below a file"), b"").is_err());
+        let failed = write_with(&path, &|_| Err(ErrorKind::StorageFull.into()));
+        assert!(failed.unwrap_err().to_string().contains("cannot write"));
+        assert_eq!(
+            (names(dir.path()), fs::read_to_string(&path).unwrap()),
+            (vec!["file".to_owned()], "two".to_owned())
+        );
+    }
+
+    #[test]
+    fn an_error_that_passes_is_tried_once_more() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("file");
+        for (kind, failures, written) in
+            [(ErrorKind::Other, 1, true), (ErrorKind::Other, 2, false), (ErrorKind::StorageFull, 1, false)]
+        {
+            let left = std::cell::Cell::new(failures);
+            let result = write_with(&path, &|out| match left.replace(left.get().max(1) - 1) {
+                0 => out.write_all(b"text"),
+                _ => Err(kind.into()),
+            });
+            assert_eq!(result.is_ok(), written, "{failures} times {kind:?}");
+        }
+    }
+
+    #[test]
+    fn leftovers_go_and_what_is_being_written_stays() {
+        let dir = tempfile::tempdir().unwrap();
+        let at = |name: &str| dir.path().join(name);
+        let others = ["a.part", ".striate-1.part", ".striate-0123456789abcdef.txt"];
+        others.iter().for_each(|name| fs::write(at(name), b"mine").unwrap());
+        fs::write(at(".striate-0123456789abcdef.part"), b"left").unwrap();
+        let part = Part::write(&at("slow"), &|_| Ok(())).unwrap();
+        write_file(&at("file"), b"text").unwrap();
+        part.place().unwrap();
+        let mut want = others.to_vec();
+        want.extend(["file", "slow"]);
+        want.sort_unstable();
+        assert_eq!(names(dir.path()), want);
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn links_and_devices() {
+        let dir = tempfile::tempdir().unwrap();
+        let at = |name: &str| dir.path().join(name);
+        fs::write(at("target"), b"kept").unwrap();
+        std::os::unix::fs::symlink(at("target"), at("link")).unwrap();
+        write_file(&at("link"), b"new").unwrap();
+        assert_eq!(
+            (fs::read(at("target")).unwrap(), fs::read(at("link")).unwrap()),
+            (b"kept".to_vec(), b"new".to_vec())
+        );
+        std::os::unix::fs::symlink("/dev/null", at("null")).unwrap();
+        check_writable(&at("null")).unwrap();
+        write_file(&at("null"), b"gone").unwrap();
+        assert!(at("null").symlink_metadata().unwrap().is_symlink());
+        let pipe = std::process::Command::new("mkfifo").arg(at("pipe")).status();
+        if pipe.is_ok_and(|status| status.success()) {
+            assert!(read_up_to(&at("pipe"), 9).unwrap_err().to_string().contains("a device or a pipe"));
+        }
+    }
 }

@@ -6,6 +6,7 @@ pub mod data;
 mod device;
 mod error;
 mod file;
+mod folder;
 pub mod gpu;
 pub mod graph;
 pub mod infer;
@@ -27,7 +28,8 @@ pub mod weights;
 
 pub use device::Device;
 pub use error::{Error, Result};
-pub use file::{read_file, write_file};
+pub use file::{Content, check_writable, read_file, write_file};
+pub use folder::OutputFolder;
 pub use session::{Outputs, Session};
 pub use tensor::{DType, Input, Tensor, TensorType};
 pub use timing::{Clock, HostSpan, Profile, Timing};

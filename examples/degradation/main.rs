@@ -17,7 +17,7 @@ use std::time::Instant;
 use striate::data::{self, Augment, Split};
 use striate::nn::{Decay, Milestone, Optimizer, SgdConfig};
 use striate::train::{Recipe, TrainConfig};
-use striate::{Device, Error, Result, write_file};
+use striate::{Device, Error, OutputFolder, Result};
 use work::{Work, part};
 
 /// Trains plain and residual networks of several depths alike, and compares them.
@@ -100,7 +100,8 @@ fn main() {
 /// All networks, those of one depth after each other.
 fn run(args: &Args) -> Result<Vec<Net>> {
     let started = Instant::now();
-    std::fs::create_dir_all(&args.out).map_err(Error::io(&args.out, "create"))?;
+    let out = OutputFolder::open(&args.out, "degradation")?;
+    out.check(&["curves.svg", "curves.csv", "report.md"])?;
     let device = Device::select(&args.device)?;
     println!("on {}", device.describe());
     let mut work = Work { device, split: open(args)?, config: config(args) };
@@ -119,7 +120,7 @@ fn run(args: &Args) -> Result<Vec<Net>> {
             break;
         }
         nets.push(work.train(family, depth)?);
-        write(args, &work, &nets)?;
+        write(args, &out, &work, &nets)?;
     }
     println!("\n{}", findings::report(&nets));
     println!("{} s in all; what there is lies in {}", started.elapsed().as_secs(), args.out.display());
@@ -149,8 +150,7 @@ fn config(args: &Args) -> TrainConfig {
 }
 
 /// Picture, figures and finding so far.
-fn write(args: &Args, work: &Work, nets: &[Net]) -> Result<()> {
-    let path = |name: &str| args.out.join(name);
+fn write(args: &Args, out: &OutputFolder, work: &Work, nets: &[Net]) -> Result<()> {
     let (TrainConfig { epochs, batch, lr, seed, .. }, split) = (&work.config, &work.split);
     let [train, test] = [&split.train, &split.test].map(|set| set.len());
     let how = format!(
@@ -159,9 +159,9 @@ fn write(args: &Args, work: &Work, nets: &[Net]) -> Result<()> {
         work.device.name()
     );
     let drawn = picture::curves(nets).map_err(|e| Error::argument("the picture", e.to_string()))?;
-    write_file(&path("curves.svg"), drawn.as_bytes())?;
-    write_file(&path("curves.csv"), findings::csv(nets).as_bytes())?;
-    write_file(&path("report.md"), format!("{how}\n\n{}", findings::report(nets)).as_bytes())
+    out.write("curves.svg", drawn.as_bytes())?;
+    out.write("curves.csv", findings::csv(nets).as_bytes())?;
+    out.write("report.md", format!("{how}\n\n{}", findings::report(nets)).as_bytes())
 }
 
 #[cfg(test)]

@@ -23,6 +23,7 @@ pub fn run(args: Args) -> Result<()> {
     let (model, input) = args.model.open(args.batch)?;
     let graph = training_graph(&*model, input, &recipe())?;
     let device = Device::select(&args.device)?;
+    tune::check(&device)?;
     print(&format!("device  {}\n", device.describe()))?;
     let mut gained = [0.0; 2];
     let tuned = tune::tune(&device, &graph, &mut |finding| {

@@ -34,7 +34,7 @@ impl PipelineCache {
         // SAFETY: the data is whole, and was a cache's: `save` wrote it. That it is this driver's, wgpu checks.
         let cache = unsafe { device.create_pipeline_cache(&description) };
         match pollster::block_on(scope.pop()) {
-            None => Some(Self { cache, path, kept: Mutex::new(data.map(checksum)) }),
+            None => Some(Self { cache, path, kept: Mutex::new(data.map(crc32fast::hash)) }),
             Some(error) => {
                 log::debug!("pipelines are not kept: {error}");
                 None
@@ -49,12 +49,12 @@ impl PipelineCache {
     /// Writes the pipelines to the file, unless it has them.
     pub fn save(&self) {
         let Some(data) = self.cache.get_data() else { return };
-        let sum = checksum(&data);
+        let sum = crc32fast::hash(&data);
         let mut kept = super::context::lock(&self.kept);
         if kept.replace(sum) == Some(sum) {
             return;
         }
-        match cache::write_whole(&self.path, &seal(&data)) {
+        match cache::write(&self.path, &seal(&data)) {
             Ok(()) => log::debug!("{} bytes of pipelines written to {}", data.len(), self.path.display()),
             Err(error) => log::debug!("pipelines are not kept: {error}"),
         }
@@ -64,20 +64,14 @@ impl PipelineCache {
 /// What a file starts with: whose it is, and in which form.
 const MAGIC: [u8; 8] = *b"striate1";
 
-fn checksum(data: &[u8]) -> u32 {
-    let mut crc = flate2::Crc::new();
-    crc.update(data);
-    crc.sum()
-}
-
 fn seal(data: &[u8]) -> Vec<u8> {
-    [&MAGIC[..], &checksum(data).to_le_bytes(), data].concat()
+    [&MAGIC[..], &crc32fast::hash(data).to_le_bytes(), data].concat()
 }
 
 /// The data of a file; `None` if it is damaged or none of ours.
 fn unseal(file: &[u8]) -> Option<&[u8]> {
     let (sum, data) = file.strip_prefix(&MAGIC)?.split_first_chunk()?;
-    (u32::from_le_bytes(*sum) == checksum(data)).then_some(data)
+    (u32::from_le_bytes(*sum) == crc32fast::hash(data)).then_some(data)
 }
 
 #[cfg(test)]

@@ -1,10 +1,9 @@
 //! What a view leaves behind: files, and a record that says what is seen in them.
 
-use crate::{Error, Result, Tensor, write_file};
+use crate::{OutputFolder, Result, Tensor};
 use image::{ImageFormat, RgbImage};
 use serde::{Deserialize, Serialize};
 use std::io::Cursor;
-use std::path::{Path, PathBuf};
 
 /// What a view shows and how it was made.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -28,30 +27,27 @@ pub struct RecordFile {
     pub about: String,
 }
 
-/// A folder that a view writes to, each file whole or not at all, and the record last: where that is, all is.
-pub struct Album {
-    folder: PathBuf,
+/// What a view writes to a folder, the record last: where that is, all is. Files are staged; the folder's
+/// [`commit`](OutputFolder::commit) puts them in their places.
+pub struct Album<'a> {
+    folder: &'a OutputFolder,
+    prefix: String,
     record: Record,
 }
 
-impl Album {
-    /// A folder for a view, made if it is not there. What is written replaces files of the same names.
-    ///
-    /// # Errors
-    ///
-    /// [`Error::Io`] if the folder cannot be made.
-    pub fn new(folder: &Path, view: &str, title: impl Into<String>) -> Result<Self> {
-        std::fs::create_dir_all(folder).map_err(Error::io(folder, "create the folder"))?;
+impl<'a> Album<'a> {
+    /// Of a view that writes to a folder. `prefix` stands before the names of its files: `peaks/`, or nothing.
+    pub fn new(folder: &'a OutputFolder, prefix: &str, view: &str, title: impl Into<String>) -> Self {
         let (view, title) = (view.to_owned(), title.into());
         let record = Record { view, title, caption: String::new(), files: Vec::new() };
-        Ok(Self { folder: folder.to_owned(), record })
+        Self { folder, prefix: prefix.to_owned(), record }
     }
 
     /// Writes a picture as PNG.
     ///
     /// # Errors
     ///
-    /// [`Error::Io`] if it cannot be written; so do the others.
+    /// As [`OutputFolder::stage`]; so do the others.
     pub fn png(&mut self, name: &str, about: impl Into<String>, picture: &RgbImage) -> Result<()> {
         let mut bytes = Cursor::new(Vec::new());
         picture
@@ -73,7 +69,7 @@ impl Album {
 
     /// Writes bytes.
     pub fn file(&mut self, name: &str, about: impl Into<String>, bytes: &[u8]) -> Result<()> {
-        write_file(&self.folder.join(name), bytes)?;
+        self.stage(name, bytes)?;
         self.record.files.push(RecordFile { name: name.to_owned(), about: about.into() });
         Ok(())
     }
@@ -82,8 +78,12 @@ impl Album {
     pub fn finish(mut self, caption: impl Into<String>) -> Result<Record> {
         self.record.caption = caption.into();
         let text = serde_json::to_string_pretty(&self.record).expect("text is JSON");
-        write_file(&self.folder.join(format!("{}.json", self.record.view)), format!("{text}\n").as_bytes())?;
+        self.stage(&format!("{}.json", self.record.view), format!("{text}\n").as_bytes())?;
         Ok(self.record)
+    }
+
+    fn stage(&self, name: &str, bytes: &[u8]) -> Result<()> {
+        self.folder.stage(&format!("{}{name}", self.prefix), &|out| out.write_all(bytes))
     }
 }
 

@@ -1,10 +1,12 @@
 //! Training on disk: everything that decides how it goes on.
 
 use super::{Position, Trainer};
+use crate::file::write_with;
 use crate::weights::{self, Weights};
 use crate::{Error, Result, Tensor};
 use serde_json::{Map, Value};
 use std::collections::BTreeMap;
+use std::io::{self, Write};
 use std::path::Path;
 
 /// Version of the format. A file of another one is refused.
@@ -45,6 +47,15 @@ impl Checkpoint {
 
     /// Writes a file that appears whole or not at all.
     pub fn write(&self, path: &Path) -> Result<()> {
+        write_with(path, &|out| self.write_to(out))
+    }
+
+    /// Writes the same as bytes, to anything that takes them.
+    ///
+    /// # Errors
+    ///
+    /// What `out` says.
+    pub fn write_to(&self, out: &mut dyn Write) -> io::Result<()> {
         let text = |value: serde_json::Result<String>| value.expect("numbers and text are JSON");
         let (position, about) =
             (text(serde_json::to_string(&self.position)), text(serde_json::to_string(&self.about)));
@@ -52,7 +63,7 @@ impl Checkpoint {
         let metadata =
             [(VERSION, FORMAT.to_owned()), (POSITION, position), (ABOUT, about), (CHECKSUM, checksum)];
         let metadata = metadata.map(|(key, value)| (key.to_owned(), value)).into();
-        weights::write(path, &self.tensors, &metadata)
+        weights::write_to(out, &self.tensors, &metadata)
     }
 
     /// Reads a file.

@@ -29,10 +29,18 @@ fn read(path: &Path, adapter: &AdapterSummary) -> Result<Tuned, String> {
     }
 }
 
+/// Fails if choices cannot be kept; for before the work.
+pub fn check(device: &Device) -> Result<()> {
+    match (cache::folder(), device.adapter()) {
+        (Some(folder), Some(adapter)) => cache::check(&path(&folder, adapter)),
+        _ => Ok(()),
+    }
+}
+
 /// Keeps choices for later runs on the same adapter and driver, and says where; `None` where nothing is to be kept.
 pub fn save(device: &Device, tuned: &Tuned) -> Result<Option<PathBuf>> {
     let (Some(folder), Some(adapter)) = (cache::folder(), device.adapter()) else { return Ok(None) };
     let path = path(&folder, adapter);
-    cache::write_whole(&path, tuned.to_json(&adapter.name, &adapter.driver).as_bytes())?;
+    cache::write(&path, tuned.to_json(&adapter.name, &adapter.driver).as_bytes())?;
     Ok(Some(path))
 }

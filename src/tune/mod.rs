@@ -5,7 +5,7 @@ mod file;
 
 pub use contest::Verdict;
 pub(crate) use file::load;
-pub use file::save;
+pub use file::{check, save};
 
 use crate::graph::{Graph, Init, Node, PersistentKind};
 use crate::kernel::{self, Kernel};

@@ -24,7 +24,7 @@ mod pth;
 mod safetensors;
 
 pub use fit::{Fit, Loaded};
-pub use safetensors::write;
+pub use safetensors::{write, write_to};
 
 use crate::file::read_up_to;
 use crate::{DType, Error, Result, Tensor};

@@ -4,10 +4,11 @@
 
 use super::element::Float;
 use super::{COUNTER, Stored, Tensors};
-use crate::file::write_file;
-use crate::{Error, Result, Tensor};
+use crate::file::write_with;
+use crate::{Result, Tensor};
 use safetensors::{Dtype, SafeTensorError, SafeTensors, tensor::TensorView};
 use std::collections::BTreeMap;
+use std::io::{self, ErrorKind, Write};
 use std::path::Path;
 
 /// The tensors and the metadata of a file, or what is wrong with it.
@@ -54,18 +55,32 @@ fn explain(bytes: &[u8], error: SafeTensorError) -> String {
 /// Each batch norm, known by its `running_mean`, gets the counter `num_batches_tracked` that PyTorch's have.
 /// It is 0: PyTorch reads it only where a batch norm has no momentum, which striate's always have.
 pub fn write(path: &Path, tensors: &[(String, Tensor)], metadata: &BTreeMap<String, String>) -> Result<()> {
+    write_with(path, &|out| write_to(out, tensors, metadata))
+}
+
+/// The same file as bytes, to anything that takes them.
+///
+/// # Errors
+///
+/// What `out` says, and [`std::io::ErrorKind::InvalidInput`] for tensors of one name.
+pub fn write_to(
+    out: &mut dyn Write,
+    tensors: &[(String, Tensor)],
+    metadata: &BTreeMap<String, String>,
+) -> io::Result<()> {
     let zero = 0i64.to_le_bytes();
     let norms = tensors.iter().filter_map(|(name, _)| name.strip_suffix("running_mean"));
     let counters = norms.map(|norm| (format!("{norm}{COUNTER}"), Dtype::I64, vec![], &zero[..]));
     let floats = tensors.iter().map(|(name, t)| (name.clone(), Dtype::F32, t.shape().to_vec(), t.as_bytes()));
     let views = floats.chain(counters).map(|(name, dtype, shape, bytes)| {
-        let view =
-            TensorView::new(dtype, shape, bytes).map_err(|e| Error::data(path, format!("{name}: {e}")));
-        Ok((name, view?))
+        let unfit = |e: SafeTensorError| io::Error::new(ErrorKind::InvalidInput, format!("{name}: {e}"));
+        let view = TensorView::new(dtype, shape, bytes).map_err(unfit)?;
+        Ok((name, view))
     });
-    let views = views.collect::<Result<Vec<_>>>()?;
-    let bytes = safetensors::serialize(views, None).map_err(|e| Error::data(path, e.to_string()))?;
-    write_file(path, &with_metadata(&bytes, metadata))
+    let views = views.collect::<io::Result<Vec<_>>>()?;
+    let bytes = safetensors::serialize(views, None);
+    let bytes = bytes.map_err(|e| io::Error::new(ErrorKind::InvalidInput, e))?;
+    out.write_all(&with_metadata(&bytes, metadata))
 }
 
 /// A safetensors file with metadata in its header, sorted: `safetensors::serialize` would write them in a

@@ -8,7 +8,7 @@ fn an_earlier_run_stays_until_it_is_replaced() {
     let place = Place::new();
     place.trained(&[]);
     let earlier = contents(&place.out());
-    assert_eq!(earlier.len(), 5);
+    assert_eq!(earlier.len(), 6);
     place.write("short/data_batch_1.bin", b"short");
     let same = |args: &[&str], words: &[&str]| {
         assert_refused(&place.train(args).output().unwrap(), &format!("{args:?}"), words);
@@ -34,12 +34,6 @@ fn an_earlier_run_stays_until_it_is_replaced() {
     for (args, word) in failures {
         same(&[args, &["--force"]].concat(), &[word]);
     }
-    // Not even room for the settings of the new run.
-    std::os::unix::fs::symlink("/dev/full", place.path("run/config.json.part")).unwrap();
-    let output = place.train(&["--force"]).output().unwrap();
-    assert_refused(&output, "full disk", &["run/config.json: cannot write: No space left"]);
-    assert!(contents(&place.out()) == earlier, "a full disk changed the earlier run");
-
     let mut usage = place.train(&["--force", "--optimizer", "magic"]);
     assert_eq!(usage.output().unwrap().status.code(), Some(2));
     assert!(contents(&place.out()) == earlier);
@@ -54,39 +48,66 @@ fn a_folder_that_cannot_be_written_is_named() {
     let place = Place::new();
     place.write("file", b"kept");
     for out in ["file", "file/run", "file/runs/1"] {
-        place.refused(&["--out", out], &["file: is a file", "--out"]);
+        place.refused(&["--out", out], &["file: is a file", "give another"]);
     }
     assert_eq!(std::fs::read(place.path("file")).unwrap(), b"kept");
     if Path::new("/proc/self").exists() {
-        let words = ["/proc/striate/run: the folder cannot be created", "give another --out"];
+        let words = ["/proc/striate: the folder cannot be created", "give another"];
         place.refused(&["--out", "/proc/striate/run"], &words);
     }
-    std::fs::create_dir_all(place.path("run/model.safetensors.part")).unwrap();
+    std::fs::create_dir_all(place.path("run/model.safetensors")).unwrap();
     let output = place.train(&[]).output().unwrap();
-    assert_refused(&output, "a folder", &["model.safetensors.part: is a folder", "--out"]);
-    assert_eq!(list(&place.out()), ["model.safetensors.part"]);
+    assert_refused(&output, "a folder", &["model.safetensors: is a folder", "another folder"]);
+    assert_eq!(list(&place.out()), ["model.safetensors"]);
 }
 
 #[test]
-fn a_full_disk_is_told_with_the_file() {
-    // What is missing afterwards: the file itself, and what comes later; the weights are always tried.
-    let cases: [(&str, &[&str]); 3] = [
-        ("metrics.csv", &["config.json", "curves.svg", "model.safetensors"]),
-        (
-            "model.safetensors",
-            &["best.safetensors", "checkpoints", "config.json", "curves.svg", "metrics.csv"],
-        ),
-        (
-            "curves.svg",
-            &["best.safetensors", "checkpoints", "config.json", "metrics.csv", "model.safetensors"],
-        ),
-    ];
-    for (file, left) in cases {
+fn files_of_others_are_never_replaced() {
+    let place = Place::new();
+    place.write("elsewhere/step-00000005.safetensors", b"mine");
+    // In the way of a run, with --force too; then beside one.
+    for name in ["model.safetensors", "checkpoints/step-00000001.safetensors", "checkpoints/notes"] {
         let place = Place::new();
-        std::fs::create_dir(place.out()).unwrap();
-        std::os::unix::fs::symlink("/dev/full", place.out().join(format!("{file}.part"))).unwrap();
-        let output = place.train(&[]).output().unwrap();
-        assert_refused(&output, file, &[&format!("run/{file}: cannot write: No space left")]);
-        assert_eq!(list(&place.out()), left, "{file}");
+        place.write(&format!("run/{name}"), b"mine");
+        for flags in [&[][..], &["--force"]] {
+            let words = ["striate", "move it away, or give another folder"];
+            assert_refused(&place.train(flags).output().unwrap(), name, &words);
+            assert_eq!(std::fs::read(place.path(&format!("run/{name}"))).unwrap(), b"mine");
+            assert_eq!(list(&place.out()).len(), 1, "{name}");
+        }
     }
+    std::os::unix::fs::symlink(place.path("elsewhere"), place.path("checkpoints")).unwrap();
+    std::fs::create_dir(place.out()).unwrap();
+    std::fs::rename(place.path("checkpoints"), place.path("run/checkpoints")).unwrap();
+    assert_refused(
+        &place.train(&["--force"]).output().unwrap(),
+        "a link",
+        &["run/checkpoints", "symbolic link"],
+    );
+    std::fs::remove_file(place.path("run/checkpoints")).unwrap();
+    let mine =
+        ["run/notes.txt", "run/model.safetensors.part", "run/checkpoints/step-00000999.safetensors.bak"];
+    place.write(mine[0], b"mine");
+    place.write(mine[1], b"mine");
+    place.trained(&[]);
+    place.write(mine[2], b"mine");
+    place.trained(&["--force", "--seed", "2"]);
+    mine.iter().for_each(|name| assert_eq!(std::fs::read(place.path(name)).unwrap(), b"mine", "{name}"));
+    assert_eq!(list(&place.path("run/checkpoints")).len(), 2);
+    assert_eq!(std::fs::read(place.path("elsewhere/step-00000005.safetensors")).unwrap(), b"mine");
+}
+
+/// A run of a version that kept no list of what it wrote.
+#[test]
+fn a_run_without_a_list_goes_on_but_is_not_replaced() {
+    let place = Place::new();
+    place.trained(&[]);
+    std::fs::remove_file(place.path("run/.striate.json")).unwrap();
+    let words = ["config.json: is there already", "move it away, or give another folder"];
+    assert_refused(&place.train(&["--force"]).output().unwrap(), "no list", &words);
+    let mut resume = std::process::Command::new(PROGRAM);
+    resume.args(["train", "--resume", "run"]).current_dir(place.dir.path());
+    assert!(resume.output().unwrap().status.success());
+    place.trained(&["--force"]);
+    assert_eq!(list(&place.out()), sorted(&FILES));
 }

@@ -11,8 +11,15 @@ use tempfile::TempDir;
 
 pub const PROGRAM: &str = env!("CARGO_BIN_EXE_striate");
 
-pub const FILES: [&str; 6] =
-    ["config.json", "metrics.csv", "model.safetensors", "best.safetensors", "checkpoints", "curves.svg"];
+pub const FILES: [&str; 7] = [
+    ".striate.json",
+    "config.json",
+    "metrics.csv",
+    "model.safetensors",
+    "best.safetensors",
+    "checkpoints",
+    "curves.svg",
+];
 
 /// A folder with a tiny data set of MNIST's form, and room for a run.
 pub struct Place {

@@ -62,13 +62,14 @@ fn so_does_the_systems_request_to_end() {
 fn a_killed_run_leaves_no_torn_file() {
     let place = Place::new();
     place.trained(&[]);
-    let (part, model) = (place.path("run/model.safetensors.part"), place.path("run/model.safetensors"));
+    let model = place.path("run/model.safetensors");
+    let writing = || list(&place.out()).iter().any(|name| name.ends_with(".part"));
     for round in 0..8 {
         let mut child = place.train(&["--force"]).stdout(Stdio::null()).spawn().unwrap();
         // Killed after some time or, every second time, in the middle of writing.
         let start = Instant::now();
         let enough = |time: Duration| match round % 2 {
-            0 => part.exists() || time > Duration::from_secs(60),
+            0 => writing() || time > Duration::from_secs(60),
             _ => time > Duration::from_millis(20 * round),
         };
         while !enough(start.elapsed()) && child.try_wait().unwrap().is_none() {
@@ -104,4 +105,49 @@ fn an_ignored_signal_stays_ignored() {
         assert_eq!(wait(&mut child).code(), Some(0), "{name}: {lines}");
         assert!(lines.contains("\ntest accuracy "), "{name}: {lines}");
     }
+}
+
+/// Runs one after another while the first one goes on.
+#[test]
+fn a_run_under_way_is_left_alone() {
+    let place = Place::new();
+    let (mut child, _stdout) = start_long_run(&place);
+    let holder = format!("run: process {} on ", child.id());
+    let words = [&holder[..], "is writing there; wait until it ends, or give another folder"];
+    for flags in [&[][..], &["--force"]] {
+        assert_refused(&place.train(flags).output().unwrap(), &format!("{flags:?}"), &words);
+    }
+    let mut resume = Command::new(PROGRAM);
+    resume.args(["train", "--resume", "run"]).current_dir(place.dir.path());
+    assert_refused(&resume.output().unwrap(), "resume", &words);
+    child.kill().unwrap();
+    child.wait().unwrap();
+    assert!(place.path("run/.striate.lock").exists(), "what a killed process leaves");
+    place.trained(&["--force"]);
+    assert_eq!(list(&place.out()), sorted(&FILES));
+}
+
+#[test]
+fn runs_begun_at_once_get_a_folder_each() {
+    let place = Place::new();
+    let begin = |seed: u64| {
+        let mut command = Command::new(PROGRAM);
+        command.args(["train", "--dataset", "mnist", "--data", "data", "--device", "cpu", "--epochs", "1"]);
+        command
+            .args(["--batch", "4", "--seed", &seed.to_string()])
+            .current_dir(place.dir.path())
+            .stdout(Stdio::null())
+            .spawn()
+    };
+    let runs: Vec<Child> = (1..=4).map(|seed| begin(seed).unwrap()).collect();
+    runs.into_iter().for_each(|mut run| assert!(wait(&mut run).success()));
+    let mut seeds = Vec::new();
+    for name in ["resnet8-mnist", "resnet8-mnist-2", "resnet8-mnist-3", "resnet8-mnist-4"] {
+        let run = place.path("runs").join(name);
+        assert_eq!(list(&run), sorted(&FILES));
+        let config: Value = serde_json::from_slice(&std::fs::read(run.join("config.json")).unwrap()).unwrap();
+        seeds.push(config["settings"]["seed"].as_u64().unwrap());
+    }
+    seeds.sort_unstable();
+    assert_eq!(seeds, [1, 2, 3, 4]);
 }

@@ -65,7 +65,7 @@ fn the_page_has_all_views() -> Outcome {
         "saliency",
     ];
     let mut files = views.map(str::to_owned).to_vec();
-    files.push("index.html".to_owned());
+    files.extend(["index.html", ".striate.json"].map(str::to_owned));
     files.sort();
     assert_eq!(list(&place.path("report")), files);
     for view in views {
@@ -126,6 +126,52 @@ fn what_cannot_be_seen_leaves_an_earlier_page_alone() -> Outcome {
         assert_refused(&striate(&place, args), &format!("{args:?}"), words);
         assert_eq!(before, contents(&place.path("report")), "{args:?}");
     }
+    Ok(())
+}
+
+fn what_others_put_in_its_place_is_kept() -> Outcome {
+    let place = trained();
+    // The pictures it is given lie where a view's files would.
+    let picture = image::RgbImage::from_fn(8, 8, |x, y| image::Rgb([x as u8 * 30, y as u8 * 30, 60]));
+    std::fs::create_dir_all(place.path("project/classes")).unwrap();
+    picture.save(place.path("project/classes/cat.png")).unwrap();
+    place.write("page/index.html", b"mine");
+    place.write("page.part/notes", b"mine");
+    let see = |out: &str| {
+        striate(&place, &["see", "run", "--data", "project/classes", "--units", "1", "--out", out])
+    };
+    assert_refused(&see("project"), "pictures", &["project/classes: holds files that striate did not write"]);
+    assert_refused(&see("page"), "a page", &["page/index.html: is there already", "move it away"]);
+    assert_eq!(list(&place.path("project/classes")), ["cat.png"]);
+    assert_eq!(
+        (list(&place.path("project")), list(&place.path("page"))),
+        (vec!["classes".into()], vec!["index.html".into()])
+    );
+    assert_eq!(list(&place.path("page.part")), ["notes"]);
+    // A page that is made again: what is no longer on it goes, what was put beside it stays.
+    assert!(see("report").status.success());
+    place.write("report/occlusion/notes", b"mine");
+    let before = list(&place.path("report/filters"));
+    assert!(see("report").status.success());
+    assert_eq!(list(&place.path("report/filters")), before);
+    assert_eq!(std::fs::read(place.path("report/occlusion/notes")).unwrap(), b"mine");
+    // The page of a run takes nobody's place either.
+    place.write("run/report.html", b"mine");
+    assert_refused(&striate(&place, &["report", "run"]), "mine", &["run/report.html: is there already"]);
+    Ok(())
+}
+
+/// A folder on another file system, behind a link.
+fn a_page_may_lie_on_another_file_system() -> Outcome {
+    let place = trained();
+    let other = tempfile::tempdir_in("/dev/shm").map_err(|e| e.to_string())?;
+    let link = place.path("report");
+    #[cfg(unix)]
+    std::os::unix::fs::symlink(other.path(), link).map_err(|e| e.to_string())?;
+    for _ in 0..2 {
+        made(&place, &SEE, "report/index.html");
+    }
+    assert!(other.path().join("peaks/peaks.json").exists());
     Ok(())
 }
 
@@ -191,6 +237,9 @@ fn main() -> ExitCode {
         "what_cannot_be_seen_leaves_an_earlier_page_alone",
         what_cannot_be_seen_leaves_an_earlier_page_alone,
     );
+    suite.add("what_others_put_in_its_place_is_kept", what_others_put_in_its_place_is_kept);
+    let shm = cfg!(unix) && std::path::Path::new("/dev/shm").exists();
+    suite.add_if(shm, "a_page_may_lie_on_another_file_system", a_page_may_lie_on_another_file_system);
     suite.add("a_run_has_a_page", a_run_has_a_page);
     let there = Browser::find().is_some();
     let browser = || Browser::find().expect("it was there");

@@ -13,7 +13,7 @@ use std::fmt::Write;
 use std::path::PathBuf;
 use striate::data::Normalization;
 use striate::infer::Evaluation;
-use striate::{Error, Result, write_file};
+use striate::{Error, Result, check_writable, write_file};
 
 /// Measures how good a network is on a data set's test pictures.
 #[derive(clap::Args)]
@@ -76,6 +76,7 @@ pub fn run(args: Args) -> Result<()> {
 }
 
 fn evaluate(args: &Args) -> Result<()> {
+    args.confusion.as_deref().map(check_writable).transpose()?;
     let (network, rest) = Network::open(&args.what)?;
     if let Some(extra) = rest.first() {
         return Err(Error::argument(

@@ -13,12 +13,12 @@ use super::plan::{json, print, recipe};
 use peaks::Peaks;
 pub use rows::Row;
 use serde::Serialize;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use steps::{Host, Steps};
 use striate::graph::Graph;
 use striate::plan::Plan;
 use striate::train::training_graph;
-use striate::{Clock, Device, Error, Result, write_file};
+use striate::{Clock, Device, Error, OutputFolder, Result};
 
 #[derive(clap::Args)]
 pub struct Args {
@@ -34,14 +34,17 @@ pub struct Args {
     /// Timed steps, after two that are not.
     #[arg(long, default_value_t = STEPS, value_parser = clap::value_parser!(u32).range(1..))]
     steps: u32,
-    /// Folder for a picture, roofline.svg, and for every launch on a time line, trace.json; both are replaced if
-    /// they are there.
+    /// Folder for a picture, roofline.svg, and for every launch on a time line, trace.json. Earlier ones are replaced.
     #[arg(long, value_name = "DIR")]
     out: Option<PathBuf>,
     /// Print JSON; times are in milliseconds.
     #[arg(long)]
     json: bool,
 }
+
+// Files of `--out`.
+const PICTURE: &str = "roofline.svg";
+const TRACE: &str = "trace.json";
 
 /// Timed steps where nothing else is asked for.
 const STEPS: u32 = 5;
@@ -74,9 +77,8 @@ pub fn run(args: Args) -> Result<()> {
     let device = args.device.choices.device(free.clone())?;
     let plan = args.memory.plan(&graph, device.target())?;
     args.device.choices.check(std::slice::from_ref(&plan))?;
-    if let Some(dir) = &args.out {
-        create(dir)?;
-    }
+    let out = args.out.as_deref().map(|path| OutputFolder::open(path, "profile")).transpose()?;
+    out.iter().try_for_each(|folder| folder.check(&[PICTURE, TRACE]))?;
     // What the device can do does not depend on what is asked for.
     let peaks = peaks::measure(&free)?;
     let steps = Steps::run(&device, plan, input, model.classes(), args.steps)?;
@@ -94,13 +96,12 @@ pub fn run(args: Args) -> Result<()> {
         peaks,
     };
     let mut text = if args.json { json(&answer) } else { table::text(&answer) };
-    if let Some(dir) = &args.out {
-        let picture = dir.join("roofline.svg");
+    if let Some(folder) = out {
+        let [picture, trace] = [PICTURE, TRACE].map(|name| folder.path().join(name));
         let svg =
             roofline::draw(&answer).map_err(|e| Error::data(&picture, format!("cannot be drawn: {e}")))?;
-        write_file(&picture, svg.as_bytes())?;
-        let trace = dir.join("trace.json");
-        write_file(&trace, trace::json(&steps, &answer).as_bytes())?;
+        folder.write(PICTURE, svg.as_bytes())?;
+        folder.write(TRACE, trace::json(&steps, &answer).as_bytes())?;
         if !args.json {
             text += &format!("\nwritten  {} and {}\n", picture.display(), trace.display());
         }
@@ -132,11 +133,6 @@ fn clock_name(clock: Clock, device: &Device) -> &'static str {
         }
         Clock::Wall => "the host's clock, launch by launch",
     }
-}
-
-fn create(dir: &Path) -> Result<()> {
-    std::fs::create_dir_all(dir)
-        .map_err(|e| Error::data(dir, format!("the folder cannot be created ({e}); give another --out")))
 }
 
 /// The number in the middle, or between the middle two.

@@ -10,12 +10,12 @@ use super::network::{Network, NetworkFlags};
 use super::plan::{print, recipe};
 use super::profile::layer_times;
 use super::source::{TestPictures, fit, tell};
-use super::train::{RunDir, data_of};
+use super::train::{Beside, Metrics, data_of};
 use mistakes::Answers;
 use page::Sources;
 use std::path::PathBuf;
 use striate::train::training_graph;
-use striate::{Error, Result, write_file};
+use striate::{Error, Result, check_writable, write_file};
 
 /// Draws the page of a run: curves, settings, confusion matrix, the most confused and the most wrong pictures, timings by layer.
 #[derive(clap::Args)]
@@ -46,7 +46,7 @@ pub fn run(args: Args) -> Result<()> {
 impl Args {
     fn make(&self) -> Result<()> {
         let begun = super::train::begun(&self.run)?;
-        let run = RunDir::reopen(&self.run, usize::MAX)?;
+        let metrics = Metrics::read(&self.run, usize::MAX)?;
         let (network, _) = Network::open(std::slice::from_ref(&self.run))?;
         let mut source = data_of(&self.run)?;
         source.dir = self.data.clone().or(source.dir);
@@ -56,6 +56,11 @@ impl Args {
         let set = fit(split.into(), String::new(), &network, &self.network, &source.name)?;
         let TestPictures { data: test, preprocessing, names, .. } = set;
         let [channels, height, width] = test.shape();
+        // Refused before the work.
+        let beside = match &self.out {
+            Some(out) => check_writable(out).map(|()| None)?,
+            None => Some(Beside::open(&self.run, PAGE)?),
+        };
         let device = self.device.open()?;
         let model = network.model(channels, names.len())?;
         let batch = self.batch.min(test.len());
@@ -68,12 +73,13 @@ impl Args {
 
         let out = self.out.clone().unwrap_or_else(|| self.run.join(PAGE));
         let undrawable = |e: Box<dyn std::error::Error>| Error::data(&out, format!("cannot be drawn: {e}"));
-        let curves = run.curves(&format!("{} on {}", model.name(), source.name)).map_err(undrawable)?;
+        let curves = metrics.curves(&format!("{} on {}", model.name(), source.name)).map_err(undrawable)?;
         let matrix = confusion::matrix("Pictures by class and by answer", &names, &answers.evaluation);
         let matrix = matrix.map_err(undrawable)?;
         let config = super::train::config(&self.run)?;
         let page = page::page(&Sources {
-            run: &run,
+            run: &self.run,
+            metrics: &metrics,
             config: &config,
             learned_from,
             test: &test,
@@ -85,7 +91,10 @@ impl Args {
             matrix: &matrix,
         });
         let page = html::render(Template::Run, &page);
-        write_file(&out, page.as_bytes())?;
+        match beside {
+            Some(beside) => beside.write(page.as_bytes())?,
+            None => write_file(&out, page.as_bytes())?,
+        }
         print(&format!("written  {}, {}\n", out.display(), megabytes(page.len())))
     }
 }

@@ -3,16 +3,18 @@
 use super::mistakes::{Answers, Mistake};
 use crate::cli::html::{Fact, Figure, svg_uri};
 use crate::cli::profile::LayerTimes;
-use crate::cli::train::{Row, RunDir};
+use crate::cli::train::{Metrics, Row};
 use image::{Rgb, RgbImage};
 use serde::Serialize;
 use serde_json::Value;
+use std::path::Path;
 use striate::Device;
 use striate::data::Dataset;
 
 /// What the page is made of.
 pub struct Sources<'a> {
-    pub run: &'a RunDir,
+    pub run: &'a Path,
+    pub metrics: &'a Metrics,
     pub config: &'a Value,
     /// Training pictures.
     pub learned_from: usize,
@@ -88,7 +90,7 @@ const OF_PAIR: usize = 7;
 const WRONG: usize = 24;
 
 pub fn page(sources: &Sources<'_>) -> Page {
-    let Sources { run, config, test, answers, times, .. } = sources;
+    let Sources { run, metrics, config, test, answers, times, .. } = sources;
     let names = test.classes();
     let evaluation = &answers.evaluation;
     let model = config["model"]["name"].as_str().unwrap_or("a network");
@@ -102,10 +104,10 @@ pub fn page(sources: &Sources<'_>) -> Page {
     };
     Page {
         title: format!("{model} on {}", test.name()),
-        lead: format!("How it was trained, and what it gets wrong: {}.", run.path().display()),
+        lead: format!("How it was trained, and what it gets wrong: {}.", run.display()),
         facts: facts(sources),
         curves: svg_uri(sources.curves.as_bytes()),
-        epochs: run.rows().iter().map(epoch).collect(),
+        epochs: metrics.rows().iter().map(epoch).collect(),
         matrix: svg_uri(sources.matrix.as_bytes()),
         classes: (0..names.len()).map(|class| self::class(answers, names, class)).collect(),
         confused: answers.confused(PAIRS).iter().map(pair).collect(),
@@ -115,9 +117,9 @@ pub fn page(sources: &Sources<'_>) -> Page {
     }
 }
 
-fn facts(Sources { run, config, learned_from, test, answers, .. }: &Sources<'_>) -> Vec<Fact> {
+fn facts(Sources { metrics, config, learned_from, test, answers, .. }: &Sources<'_>) -> Vec<Fact> {
     let evaluation = &answers.evaluation;
-    let seconds: f64 = run.rows().iter().map(|row| row.train_seconds + row.test_seconds).sum();
+    let seconds: f64 = metrics.rows().iter().map(|row| row.train_seconds + row.test_seconds).sum();
     let text = |value: &Value| value.as_str().map_or_else(|| value.to_string(), str::to_owned);
     let mut facts = vec![
         Fact::new("Test accuracy", percent(evaluation.top1())),
@@ -125,7 +127,7 @@ fn facts(Sources { run, config, learned_from, test, answers, .. }: &Sources<'_>)
         Fact::new("Test loss", format!("{:.4}", evaluation.loss())),
         Fact::new("Parameters", text(&config["model"]["parameters"])),
         Fact::new("Pictures", format!("{learned_from} to learn from, {} to test with", test.len())),
-        Fact::new("Epochs", run.rows().len().to_string()),
+        Fact::new("Epochs", metrics.rows().len().to_string()),
         Fact::new("Time", format!("{seconds:.0} s")),
         Fact::new("Trained by", text(&config["device"]["name"])),
     ];

@@ -21,12 +21,14 @@ pub struct Activations {
 const SIDE: usize = 64;
 
 impl View for Activations {
+    const NAME: &str = "activations";
+
     fn show(&self, scene: &Scene<'_>) -> Result<Shown> {
         let (lens, pictures) = (&scene.subject.lens, scene.pictures);
         scene.progress.begin("activations", self.layer.len() * pictures.len());
         let layers: Vec<&str> = self.layer.iter().map(String::as_str).collect();
         let seen = activations(lens, &pictures.images, &layers)?;
-        let mut album = scene.album("activations", format!("What layers of {} give", lens.model()))?;
+        let mut album = scene.album(Self::NAME, format!("What layers of {} give", lens.model()));
         let mut caption = format!("{} pictures. ", pictures.len());
         let mut plates = Vec::new();
         for layer in &seen {
@@ -53,7 +55,7 @@ impl View for Activations {
         caption.push_str(
             "A channel is dead if it is nowhere above 0 over these pictures, and saturated if it is everywhere.",
         );
-        Ok(Shown { record: album.finish(caption)?, plates })
+        Ok(Shown { record: album.finish(caption)?, plates, drawing: None })
     }
 }
 

@@ -46,6 +46,8 @@ pub struct Ascent {
 const SIDE: usize = 160;
 
 impl View for Ascent {
+    const NAME: &str = "ascent";
+
     fn show(&self, scene: &Scene<'_>) -> Result<Shown> {
         let lens = &scene.subject.lens;
         let Self { scales, steps, rate, jitter, blur, decay, seed, .. } = *self;
@@ -60,7 +62,7 @@ impl View for Ascent {
             let pictures = climb.run_watched(lens, layer, &channels, &mut || scene.progress.step())?;
             made.push((layer, pictures, channels));
         }
-        let mut album = scene.album("ascent", format!("What units of {} respond to", lens.model()))?;
+        let mut album = scene.album(Self::NAME, format!("What units of {} respond to", lens.model()));
         let mut plates = Vec::new();
         for (layer, made, channels) in &made {
             let of_this = draw(scene, layer, channels, made);
@@ -88,7 +90,7 @@ impl View for Ascent {
         let record = album.finish(format!(
             "Each picture was noise and went up the gradient of the mean activation of one channel, or of a class's logit; the number over it is what that came to. (Where the channel gives nothing, what its ReLU takes is climbed.) {scales} scales from coarse to fine with {steps} steps each of {rate}; moved by up to {jitter} pixels, smoothed by {blur} pixels and pulled to grey by {decay} at each step; seed {seed}. Drawn with full contrast.",
         ))?;
-        Ok(Shown { record, plates })
+        Ok(Shown { record, plates, drawing: None })
     }
 }
 

@@ -38,6 +38,8 @@ struct Field<'a> {
 }
 
 impl View for Fields {
+    const NAME: &str = "fields";
+
     fn show(&self, scene: &Scene<'_>) -> Result<Shown> {
         let (lens, pictures) = (&scene.subject.lens, scene.pictures);
         scene.progress.begin("receptive fields", self.layer.len());
@@ -50,7 +52,7 @@ impl View for Fields {
         let fields =
             self.layer.iter().map(|layer| look(layer.as_str())).collect::<Result<Vec<Field<'_>>>>()?;
 
-        let mut album = scene.album("fields", format!("What units of {} see", lens.model()))?;
+        let mut album = scene.album(Self::NAME, format!("What units of {} see", lens.model()));
         let plates = draw(scene, &fields);
         let about = "by layer, what the unit in the middle can see of the first picture, and how much it depends on each pixel";
         // Two layers in a row, where there are many.
@@ -66,7 +68,7 @@ impl View for Fields {
             "receptive fields of the layers, by structure and in effect",
             &fields,
         )?;
-        Ok(Shown { record: album.finish(self.caption(pictures, &fields))?, plates })
+        Ok(Shown { record: album.finish(self.caption(pictures, &fields))?, plates, drawing: None })
     }
 }
 

@@ -21,10 +21,12 @@ const WHOLE: usize = 56;
 const CHANNEL: usize = 24;
 
 impl View for Filters {
+    const NAME: &str = "filters";
+
     fn show(&self, scene: &Scene<'_>) -> Result<Shown> {
         let lens = &scene.subject.lens;
         let banks = filters(lens, &self.layer)?;
-        let mut album = scene.album("filters", format!("Filters of {}", lens.model()))?;
+        let mut album = scene.album(Self::NAME, format!("Filters of {}", lens.model()));
         let (mut caption, mut shown) = (String::new(), Vec::new());
         for bank in &banks {
             let [all, channels, height, width] = bank.shape();
@@ -42,7 +44,7 @@ impl View for Filters {
             caption.push_str(&format!("{about}. {how} "));
             shown.extend(plates);
         }
-        Ok(Shown { record: album.finish(caption.trim_end())?, plates: shown })
+        Ok(Shown { record: album.finish(caption.trim_end())?, plates: shown, drawing: None })
     }
 }
 

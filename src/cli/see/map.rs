@@ -30,6 +30,8 @@ const TILE: u32 = 32;
 const MOSAIC: u32 = 1600;
 
 impl View for Map {
+    const NAME: &str = "map";
+
     fn show(&self, scene: &Scene<'_>) -> Result<Shown> {
         let (subject, pictures) = (scene.subject, scene.pictures);
         let config = MapConfig {
@@ -49,8 +51,8 @@ impl View for Map {
 
         let title = format!("A map of pictures by what {} sees in them", subject.lens.model());
         let svg = scatter(&title, subject, pictures, &map)
-            .map_err(|e| Error::data(scene.out, format!("map.svg cannot be drawn: {e}")))?;
-        let mut album = scene.album("map", title)?;
+            .map_err(|e| Error::data(scene.out.path(), format!("map.svg cannot be drawn: {e}")))?;
+        let mut album = scene.album(Self::NAME, title);
         album.file("map.svg", "the map, a point a picture, coloured by class", svg.as_bytes())?;
         let drawn = mosaic(subject, pictures, &cells, side);
         let about = "the same map with the pictures, each in the free cell nearest to its place";
@@ -58,7 +60,8 @@ impl View for Map {
         let table = table(subject, pictures, &map, &cells);
         album.file("map.csv", "place and cell of each picture", table.as_bytes())?;
         let plate = Plate::new(Of::Network, "The map with the pictures", drawn, "the map with the pictures");
-        Ok(Shown { record: album.finish(caption(pictures, &config, &map))?, plates: vec![plate] })
+        let record = album.finish(caption(pictures, &config, &map))?;
+        Ok(Shown { record, plates: vec![plate], drawing: Some(svg) })
     }
 }
 

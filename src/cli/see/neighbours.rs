@@ -42,6 +42,8 @@ struct Found<'a> {
 }
 
 impl View for Neighbours {
+    const NAME: &str = "neighbours";
+
     fn show(&self, scene: &Scene<'_>) -> Result<Shown> {
         let (lens, pictures) = (&scene.subject.lens, scene.pictures);
         scene.progress.begin("neighbours", 2);
@@ -53,14 +55,14 @@ impl View for Neighbours {
             Space::search("pixels", &pixels, self.neighbours, pictures)?,
         ];
         let title = format!("Pictures that {} finds alike", lens.model());
-        let mut album = scene.album("neighbours", title)?;
+        let mut album = scene.album(Self::NAME, title);
         let plates = self.draw(scene, &spaces);
         let about = "each picture, and its nearest others: by features, and under them by pixels";
         let heading = "Left a picture; then its nearest others, by features and (second row) by pixels";
         album.png("neighbours.png", about, &sheet(heading, &plates, SIDE as usize, self.neighbours + 1))?;
         let found = Found { pictures: &pictures.names, classes: pictures.labels.as_deref(), spaces: &spaces };
         album.json("neighbours-found.json", "all neighbours with their distances", &found)?;
-        Ok(Shown { record: album.finish(self.caption(pictures, &spaces))?, plates })
+        Ok(Shown { record: album.finish(self.caption(pictures, &spaces))?, plates, drawing: None })
     }
 }
 

@@ -36,6 +36,8 @@ const SPAN: f32 = 0.1;
 const SIDE: usize = 224;
 
 impl View for Occlusion {
+    const NAME: &str = "occlusion";
+
     fn show(&self, scene: &Scene<'_>) -> Result<Shown> {
         let (subject, pictures) = (scene.subject, scene.pictures);
         subject.check_class(self.class)?;
@@ -62,7 +64,7 @@ impl View for Occlusion {
             })?);
             scene.progress.step();
         }
-        let mut album = scene.album("occlusion", format!("Where {} looks: occlusion", lens.model()))?;
+        let mut album = scene.album(Self::NAME, format!("Where {} looks: occlusion", lens.model()));
         let mut plates = Vec::new();
         for (number, (Sliding { patch, .. }, map)) in maps.iter().enumerate() {
             let (name, class) = (&pictures.names[number], subject.class(map.class));
@@ -87,7 +89,7 @@ impl View for Occlusion {
             slidings[0].cells([height, width]).iter().product::<usize>(),
             lens.batch()
         );
-        Ok(Shown { record: album.finish(caption)?, plates })
+        Ok(Shown { record: album.finish(caption)?, plates, drawing: None })
     }
 }
 

@@ -43,6 +43,8 @@ struct Found<'a> {
 }
 
 impl View for Peaks {
+    const NAME: &str = "peaks";
+
     fn show(&self, scene: &Scene<'_>) -> Result<Shown> {
         let (lens, pictures) = (&scene.subject.lens, scene.pictures);
         for name in &self.layer {
@@ -60,7 +62,7 @@ impl View for Peaks {
             scene.progress.step();
         }
         let names = self.layer.join(", ");
-        let mut album = scene.album("peaks", format!("What excites {names} of {} the most", lens.model()))?;
+        let mut album = scene.album(Self::NAME, format!("What excites {names} of {} the most", lens.model()));
         let mut caption = format!(
             "For each channel, the {} of {} pictures in which it gives the most anywhere, the most first. Above, the pixels \
              that the unit can see there, its receptive field, with grey for padding; below, the picture with that field \
@@ -99,7 +101,7 @@ impl View for Peaks {
             caption.push_str(&format!(" {name} sees {}.", sight.in_words()));
             plates.extend(of_this);
         }
-        Ok(Shown { record: album.finish(caption)?, plates })
+        Ok(Shown { record: album.finish(caption)?, plates, drawing: None })
     }
 }
 

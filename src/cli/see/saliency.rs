@@ -45,6 +45,8 @@ struct Maps {
 }
 
 impl View for Saliency {
+    const NAME: &str = "saliency";
+
     fn show(&self, scene: &Scene<'_>) -> Result<Shown> {
         let (subject, pictures) = (scene.subject, scene.pictures);
         subject.check_class(self.class)?;
@@ -53,7 +55,7 @@ impl View for Saliency {
         let layer = self.layer.clone().map_or_else(|| last_with_places(lens), Ok)?;
         let maps = self.look(scene, &classes, &layer)?;
         let title = format!("What speaks for a class: gradients of {}", lens.model());
-        let mut album = scene.album("saliency", title)?;
+        let mut album = scene.album(Self::NAME, title);
         let mut plates = Vec::new();
         for (number, class) in classes.iter().enumerate() {
             let of_this = draw(scene, &maps, number);
@@ -76,7 +78,7 @@ impl View for Saliency {
             "Gradient: how much each pixel changes the class's logit (the largest of its channels), bright is much. SmoothGrad: the mean of {} such, with noise of {} of the picture's range. Guided: guided backpropagation in colour, grey is 0. Integrated: what each pixel contributes beside the mean colour, {} steps, red for the class and blue against it. Grad-CAM: where {layer} speaks for the class. Each map has a scale of its own; one pixel in 200 may be beyond it.",
             self.samples, self.noise, self.steps
         );
-        Ok(Shown { record: album.finish(caption)?, plates })
+        Ok(Shown { record: album.finish(caption)?, plates, drawing: None })
     }
 }
 

@@ -7,12 +7,15 @@ use crate::cli::plan::print;
 use crate::cli::predict::SKIPPED;
 use image::RgbImage;
 use std::path::Path;
-use striate::Result;
 use striate::see::canvas::{self, Tile};
 use striate::see::{Album, Pictures, Record};
+use striate::{OutputFolder, Result};
 
 /// A way to look into a network, with its settings as flags.
 pub trait View: clap::Args {
+    /// What it is called, and its record.
+    const NAME: &str;
+
     /// Looks, and writes what is seen.
     fn show(&self, scene: &Scene<'_>) -> Result<Shown>;
 }
@@ -22,14 +25,16 @@ pub struct Scene<'a> {
     pub subject: &'a Subject,
     /// None for views that need none.
     pub pictures: &'a Pictures,
-    pub out: &'a Path,
+    pub out: &'a OutputFolder,
+    /// Before the names of its files: the subfolder, with a `/`, or nothing.
+    pub prefix: &'a str,
     pub progress: &'a Progress,
 }
 
 impl Scene<'_> {
     /// The view's files.
-    pub fn album(&self, view: &str, title: impl Into<String>) -> Result<Album> {
-        Album::new(self.out, view, title)
+    pub fn album(&self, view: &str, title: impl Into<String>) -> Album<'_> {
+        Album::new(self.out, self.prefix, view, title)
     }
 }
 
@@ -37,6 +42,8 @@ impl Scene<'_> {
 pub struct Shown {
     pub record: Record,
     pub plates: Vec<Plate>,
+    /// An SVG, where it has one.
+    pub drawing: Option<String>,
 }
 
 /// What a plate is about.
@@ -120,10 +127,14 @@ impl<V: View> Alone<V> {
 }
 
 /// Shows a view and tells what it wrote; the result is the exit code.
-fn look(view: &impl View, subject: &Subject, pictures: &Pictures, out: &Path) -> Result<i32> {
+fn look<V: View>(view: &V, subject: &Subject, pictures: &Pictures, out: &Path) -> Result<i32> {
+    // Refused before the work.
+    let out = OutputFolder::open(out, "see")?;
+    out.check(&[&format!("{}.json", V::NAME)])?;
     let progress = Progress::new();
-    let Record { title, caption, files, .. } =
-        view.show(&Scene { subject, pictures, out, progress: &progress })?.record;
+    let scene = Scene { subject, pictures, out: &out, prefix: "", progress: &progress };
+    let Record { title, caption, files, .. } = view.show(&scene)?.record;
+    out.commit()?;
     drop(progress);
     let files: String = files.iter().map(|file| format!("  {}  {}\n", file.name, file.about)).collect();
     let looked_at = match pictures.len() {

@@ -332,14 +332,10 @@ impl Args {
         }
     }
 
-    /// `--out`, or the first folder under `runs/` that is not there yet.
-    pub fn out_path(&self) -> PathBuf {
-        let name = format!("{}-{}", self.model, self.data.dataset);
-        let numbered =
-            |n: usize| PathBuf::from("runs").join(if n == 1 { name.clone() } else { format!("{name}-{n}") });
-        self.out.clone().unwrap_or_else(|| {
-            (1..).map(numbered).find(|path| !path.exists()).expect("some number is not taken yet")
-        })
+    /// What the folder is named after where there is no `--out`.
+    pub fn run_name(&self) -> String {
+        // Neither is known to be a name of ours yet.
+        format!("{}-{}", self.model, self.data.dataset).replace(|c: char| !c.is_ascii_alphanumeric(), "-")
     }
 
     /// What has to be the same for a run to go on: the model, the pictures, and every flag that changes a number.

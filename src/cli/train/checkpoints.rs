@@ -2,44 +2,57 @@
 
 use serde_json::{Map, Value};
 use std::path::{Path, PathBuf};
+use std::rc::Rc;
 use striate::train::{Checkpoint, Trainer};
-use striate::{Error, Result};
+use striate::{OutputFolder, Result};
 
 /// Name of the folder in that of the run.
-const FOLDER: &str = "checkpoints";
+pub const FOLDER: &str = "checkpoints/";
 
 /// A run's checkpoints, named after the step: `step-00001200.safetensors`.
 pub struct Checkpoints {
-    folder: PathBuf,
+    run: Rc<OutputFolder>,
     /// How many are kept.
     keep: usize,
     about: Map<String, Value>,
 }
 
+/// What looks like checkpoints in the folder of a run, oldest first.
+pub fn named(run: &Path) -> Vec<String> {
+    let files = std::fs::read_dir(run.join(FOLDER)).into_iter().flatten().flatten();
+    let names = files.filter_map(|entry| entry.file_name().into_string().ok());
+    let mut names: Vec<String> = names.map(|name| format!("{FOLDER}{name}")).collect();
+    names.retain(|name| step(name).is_some());
+    names.sort_by_key(|name| step(name));
+    names
+}
+
+/// The step that a checkpoint's name tells.
+fn step(name: &str) -> Option<u64> {
+    let digits = name.strip_prefix(FOLDER)?.strip_prefix("step-")?.strip_suffix(".safetensors")?;
+    if digits.len() < 8 || !digits.bytes().all(|byte| byte.is_ascii_digit()) {
+        None
+    } else {
+        digits.parse().ok()
+    }
+}
+
 impl Checkpoints {
-    /// Those of the run in `run`. `about` is what has to be the same to go on.
-    pub fn new(run: &Path, keep: usize, about: Map<String, Value>) -> Self {
-        Self { folder: run.join(FOLDER), keep, about }
+    /// Those of the run in a folder. `about` is what has to be the same to go on.
+    pub fn new(run: Rc<OutputFolder>, keep: usize, about: Map<String, Value>) -> Self {
+        Self { run, keep, about }
     }
 
     /// Writes where the trainer stands, then removes what is too old. Where it cannot be written, training goes on with a
     /// warning, and what was there stays.
     pub fn save(&self, trainer: &mut Trainer) -> Result<()> {
         let checkpoint = Checkpoint::of(trainer, &self.about)?;
-        let path = self.folder.join(format!("step-{:08}.safetensors", checkpoint.position.step));
-        let written = std::fs::create_dir_all(&self.folder)
-            .map_err(Error::io(&self.folder, "create"))
-            .and_then(|()| checkpoint.write(&path));
-        match written {
-            Ok(()) => self.prune(self.keep),
+        let name = format!("{FOLDER}step-{:08}.safetensors", checkpoint.position.step);
+        match self.run.write_with(&name, &|out| checkpoint.write_to(out)) {
+            Ok(()) => self.prune(),
             Err(error) => log::warn!("{error}; training goes on, and earlier checkpoints stay"),
         }
         Ok(())
-    }
-
-    /// Removes all of an earlier run.
-    pub fn clear(&self) {
-        self.prune(0);
     }
 
     /// What has to be the same to go on.
@@ -50,7 +63,8 @@ impl Checkpoints {
     /// The newest that can be read; `None` where none was written. A damaged one is passed over with a warning.
     pub fn newest(&self) -> Result<Option<(PathBuf, Checkpoint)>> {
         let mut damaged = None;
-        for path in self.newest_first() {
+        for name in named(self.run.path()).iter().rev() {
+            let path = self.run.path().join(name);
             match Checkpoint::read(&path) {
                 Ok(checkpoint) => return Ok(Some((path, checkpoint))),
                 Err(error) => {
@@ -62,23 +76,14 @@ impl Checkpoints {
         damaged.map_or(Ok(None), Err)
     }
 
-    fn newest_first(&self) -> Vec<PathBuf> {
-        let files = std::fs::read_dir(&self.folder).into_iter().flatten().flatten().map(|entry| entry.path());
-        let ours = |path: &PathBuf| {
-            let name = path.file_name().and_then(|name| name.to_str());
-            name.is_some_and(|name| name.starts_with("step-") && name.ends_with(".safetensors"))
-        };
-        let mut files: Vec<PathBuf> = files.filter(ours).collect();
-        files.sort();
-        files.reverse();
-        files
-    }
-
-    fn prune(&self, keep: usize) {
-        for old in self.newest_first().into_iter().skip(keep) {
-            if let Err(error) = std::fs::remove_file(&old) {
-                log::warn!("{}: cannot be removed: {error}", old.display());
-            }
+    /// Removes those that this run wrote, but for the last few.
+    fn prune(&self) {
+        let mut ours = self.run.files();
+        ours.retain(|name| step(name).is_some());
+        ours.sort_by_key(|name| step(name));
+        ours.truncate(ours.len().saturating_sub(self.keep));
+        if let Err(error) = self.run.remove(&ours) {
+            log::warn!("{error}; it stays");
         }
     }
 }

@@ -1,9 +1,13 @@
 //! `metrics.csv`: a line an epoch.
 
+use super::plot;
 use serde::{Deserialize, Serialize};
 use std::path::Path;
 use striate::train::EpochReport;
-use striate::{Error, Result, read_file};
+use striate::{Result, read_file};
+
+/// Its name in the folder of a run.
+pub const METRICS: &str = "metrics.csv";
 
 /// No run is so long that its table has more bytes.
 const MAX_BYTES: u64 = 1 << 28;
@@ -50,9 +54,60 @@ impl Row {
     }
 }
 
+/// What became better, epoch by epoch.
+#[derive(Default)]
+pub struct Metrics {
+    rows: Vec<Row>,
+}
+
+impl Metrics {
+    /// The first so many epochs of the run in a folder; none where it has no table.
+    pub fn read(run: &Path, epochs: usize) -> Result<Self> {
+        let mut rows = read(&run.join(METRICS))?;
+        rows.retain(|row| row.epoch <= epochs);
+        Ok(Self { rows })
+    }
+
+    /// The lines.
+    pub fn rows(&self) -> &[Row] {
+        &self.rows
+    }
+
+    /// Adds a line.
+    pub fn add(&mut self, report: &EpochReport) {
+        self.rows.push(Row::new(report));
+    }
+
+    /// The last test accuracy.
+    pub fn last_accuracy(&self) -> Option<f64> {
+        self.rows.last()?.test_accuracy
+    }
+
+    /// The best test accuracy so far, and epochs since then.
+    pub fn best(&self) -> Option<(f64, usize)> {
+        let tested = || self.rows.iter().filter_map(|row| row.test_accuracy);
+        let best = tested().fold(None, |best: Option<f64>, a| Some(best.map_or(a, |b| b.max(a))))?;
+        let at = tested().position(|accuracy| accuracy == best)?;
+        Some((best, tested().count() - 1 - at))
+    }
+
+    /// The file's content.
+    pub fn csv(&self) -> Vec<u8> {
+        let mut table = csv::Writer::from_writer(Vec::new());
+        let all = self.rows.iter().try_for_each(|row| table.serialize(row));
+        all.expect("a row is numbers, and memory takes it");
+        table.into_inner().expect("memory takes it")
+    }
+
+    /// Loss and accuracy by epoch, an SVG.
+    pub fn curves(&self, title: &str) -> Result<String, Box<dyn std::error::Error>> {
+        plot::curves(title, &self.rows)
+    }
+}
+
 /// The lines of a file, none where there is none. From the first one on that no run writes, they are left out with a
 /// warning.
-pub fn read(path: &Path) -> Result<Vec<Row>> {
+fn read(path: &Path) -> Result<Vec<Row>> {
     if path.symlink_metadata().is_err() {
         return Ok(Vec::new());
     }
@@ -75,11 +130,4 @@ pub fn read(path: &Path) -> Result<Vec<Row>> {
         break;
     }
     Ok(rows)
-}
-
-/// The text of a file of these lines.
-pub fn table(path: &Path, rows: &[Row]) -> Result<Vec<u8>> {
-    let mut table = csv::Writer::from_writer(Vec::new());
-    rows.iter().try_for_each(|row| table.serialize(row)).map_err(|e| Error::io(path, "write")(e.into()))?;
-    table.into_inner().map_err(|e| Error::io(path, "write")(e.into_error()))
 }

@@ -10,9 +10,9 @@ mod rules;
 mod run_dir;
 
 pub use args::Args;
-pub use metrics::Row;
+pub use metrics::{Metrics, Row};
 pub use resume::{begun, config, data_of};
-pub use run_dir::{CONFIG, MODEL, RunDir};
+pub use run_dir::{Beside, CONFIG, MODEL};
 
 use super::flags::as_flag;
 use super::network::file as weights_file;
@@ -22,8 +22,8 @@ use super::text;
 use checkpoints::Checkpoints;
 use progress::{Reporter, say};
 use resume::Start;
+use run_dir::RunDir;
 use std::ops::ControlFlow;
-use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use striate::data::{Preprocessing, Split};
@@ -50,10 +50,11 @@ fn run_named(args: &Args) -> Result<i32> {
     }
     let restored = args.resume.as_deref().map(resume::restored).transpose()?;
     let args = restored.as_ref().unwrap_or(args);
-    let out = args.resume.clone().unwrap_or_else(|| args.out_path());
-    if args.resume.is_none() {
-        RunDir::check(&out, args.force)?;
-    }
+    let mut dir = match &args.resume {
+        Some(run) => RunDir::reopen(run)?,
+        None => RunDir::claim(args.out.as_deref(), &args.run_name(), args.force)?,
+    };
+    let out = dir.path().to_owned();
     let split = args.data.source().open()?;
     tell(&split.notes, &split.skipped);
     let [channels, height, width] = split.train.shape();
@@ -61,7 +62,7 @@ fn run_named(args: &Args) -> Result<i32> {
     let model = models::by_name(&args.model, channels, classes)?;
     let config = args.config([height, width])?;
     let card = card(&*model, &split);
-    let checkpoints = Checkpoints::new(&out, args.keep as usize, args.about(&model.name(), &split));
+    let checkpoints = Checkpoints::new(dir.folder(), args.keep as usize, args.about(&model.name(), &split));
     let start = args.resume.as_ref().map(|run| Start::find(run, args, &checkpoints)).transpose()?;
     let pictures = split.train.len();
     let device = args.device.open()?;
@@ -94,38 +95,27 @@ fn run_named(args: &Args) -> Result<i32> {
         say(&format!("weights  {}: {loaded}", path.display()));
     }
     let stop = stop_on_interrupt()?;
-    let mut dir = match &start {
+    match &start {
         Some(start) => {
             let changes = start.changed.tell(args, start.step(), pictures, [height, width])?;
-            go_on(start, changes, args, &out, &mut trainer)?
+            go_on(start, changes, args, &mut dir, &mut trainer)?;
         }
-        None => {
-            // From here on an earlier run is replaced: whatever can be refused was refused before.
-            let dir =
-                RunDir::create(&out, args.force, &args.describe(&device, &model.name(), parameters, memory))?;
-            checkpoints.clear();
-            dir
-        }
-    };
+        // From here on an earlier run is replaced: whatever can be refused was refused before.
+        None => dir.begin(&args.describe(&device, &model.name(), parameters, memory))?,
+    }
     let trained =
         Run { args, card: &card, stop: &stop, checkpoints: &checkpoints }.train(&mut trainer, &mut dir);
-    match &trained {
-        Ok(_) | Err(Error::Io { .. }) => {}
-        Err(error) => {
-            // Of no use without a smaller rate, where that was the reason.
-            let slower = matches!(error, Error::Argument { name, .. } if name == "lr");
-            let lr = slower.then(|| format!(" --lr {:.0e}", args.learning_rate() / 10.0));
-            say(&format!("go on    {}{}", resume::command(&out), lr.unwrap_or_default()));
-            return trained.map(|_| 0);
-        }
-    }
+    let stopped = trained.inspect_err(|error| {
+        // Of no use without a smaller rate, where that was the reason.
+        let slower = matches!(error, Error::Argument { name, .. } if name == "lr");
+        let lr = slower.then(|| format!(" --lr {:.0e}", args.learning_rate() / 10.0));
+        say(&format!("go on    {}{}", resume::command(&out), lr.unwrap_or_default()));
+    })?;
     // Where `metrics.csv` could not be written, the weights may still find room.
-    let written = dir.write_model(&card, &mut trainer);
-    let drawn = dir.write_plot(&format!("{} on {}", model.name(), args.data.dataset));
-    let stopped = trained?;
-    written?;
-    drawn?;
-    say(&format!("written  {}", dir.path().display()));
+    dir.write_model(&card, &mut trainer)?;
+    dir.write_plot(&format!("{} on {}", model.name(), args.data.dataset))?;
+    dir.whole()?;
+    say(&format!("written  {}", out.display()));
     if !stopped {
         return Ok(0);
     }
@@ -133,29 +123,32 @@ fn run_named(args: &Args) -> Result<i32> {
     Ok(INTERRUPTED)
 }
 
-/// Lets the trainer go on where the run in `out` stands, and opens that.
+/// Lets the trainer go on where the run stands.
 fn go_on(
     start: &Start,
     changes: Option<String>,
     args: &Args,
-    out: &Path,
+    dir: &mut RunDir,
     trainer: &mut Trainer,
-) -> Result<RunDir> {
+) -> Result<()> {
     match &start.checkpoint {
         Some((path, checkpoint)) => {
             checkpoint.restore(path, trainer)?;
             say(&format!("resumed  {}, after step {}", path.display(), checkpoint.position.step));
         }
-        None => say(&format!("resumed  {}, which has no checkpoint yet: from its beginning", out.display())),
+        None => say(&format!(
+            "resumed  {}, which has no checkpoint yet: from its beginning",
+            dir.path().display()
+        )),
     }
     if let Some(changes) = changes {
         say(&format!("changed  {changes}"));
-        start.changed.keep(out, args)?;
+        dir.configure(&start.changed.config(dir.path(), args)?)?;
     }
     if trainer.epochs_left() == 0 {
         say(&format!("at its end after {} epochs; --epochs with more of them goes on", args.epochs));
     }
-    RunDir::reopen(out, trainer.position().epoch)
+    dir.go_on(trainer.position().epoch)
 }
 
 /// Tells if weights come with a last layer for as many classes as there are, but for others.
@@ -210,20 +203,24 @@ impl Run<'_> {
             if report.test.is_some() || stopped {
                 reporter.epoch(&report);
                 self.keep(trainer, dir, &report)?;
+                if !dir.is_whole() {
+                    // Without a checkpoint of it: where the run goes on, this epoch is written again.
+                    return Ok(false);
+                }
             }
             self.checkpoints.save(trainer)?;
             if stopped {
                 say("interrupted; writing what was learned so far");
                 return Ok(true);
             }
-            let Some((best, since)) = dir.best() else { continue };
+            let Some((best, since)) = dir.metrics.best() else { continue };
             if self.args.patience.is_some_and(|patience| since >= patience as usize) && report.test.is_some()
             {
                 say(&format!("no better than {:.2} % for {since} epochs; stopped", 100.0 * best));
                 break;
             }
         }
-        if let Some(accuracy) = dir.last_accuracy() {
+        if let Some(accuracy) = dir.metrics.last_accuracy() {
             say(&format!("test accuracy {:.2} %", 100.0 * accuracy));
         }
         Ok(false)
@@ -231,7 +228,7 @@ impl Run<'_> {
 
     /// Adds an epoch to the run's table, and its weights where they are the best so far.
     fn keep(&self, trainer: &mut Trainer, dir: &mut RunDir, report: &EpochReport) -> Result<()> {
-        let before = dir.best();
+        let before = dir.metrics.best();
         dir.add_epoch(report)?;
         match report.test {
             Some(test) if before.is_none_or(|(best, _)| test.accuracy > best) => {

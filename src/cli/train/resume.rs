@@ -11,7 +11,7 @@ use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use striate::data::Source;
 use striate::train::{Checkpoint, Position};
-use striate::{Error, Result, read_file, write_file};
+use striate::{Error, Result, read_file};
 
 /// No run's settings have more bytes.
 const MAX_BYTES: u64 = 1 << 24;
@@ -87,7 +87,7 @@ impl Start {
             let changed = Changed::find(&path, &checkpoint, args, checkpoints.about())?;
             return Ok(Self { checkpoint: Some((path, checkpoint)), changed });
         }
-        if RunDir::has_results(run) {
+        if RunDir::has_ended(run) {
             let problem = "has results, but holds no checkpoint to go on from; begin anew, or give the folder of another run";
             return Err(Error::data(run, problem));
         }
@@ -163,22 +163,19 @@ impl Changed {
         Ok(Some(changes.join(", ") + &schedule).filter(|_| !changes.is_empty()))
     }
 
-    /// Lets the run in a folder remember what it goes on with.
-    pub fn keep(&self, run: &Path, args: &Args) -> Result<()> {
+    /// What the run in a folder is to remember, with what it goes on with.
+    pub fn config(&self, run: &Path, args: &Args) -> Result<Value> {
         let mut config = config(run)?;
         let epochs = self.epochs.map(|_| (Self::EPOCHS, "epochs", json::value(&args.epochs)));
         let lr = self.lr.map(|_| (Self::LR, "lr", json::value(&args.learning_rate())));
         let changes: Vec<_> = [epochs, lr].into_iter().flatten().collect();
-        if changes.is_empty() {
-            return Ok(());
-        }
         let arguments = config["arguments"].as_array_mut().ok_or_else(|| broken(run))?;
         arguments.extend(changes.iter().flat_map(|(flag, _, to)| [(*flag).into(), to.to_string().into()]));
         for (_, name, to) in changes {
             config["settings"][name] = to;
         }
         config["learning_rate"] = json::value(&args.learning_rate());
-        write_file(&run.join(CONFIG), format!("{config:#}\n").as_bytes())
+        Ok(config)
     }
 }
 

@@ -102,18 +102,22 @@ struct LayerRow {
     step: String,
 }
 
-/// The page of what views showed. `probabilities` are of all pictures, `scatter` is the map's SVG.
+/// The page of what views showed. `probabilities` are of all pictures.
 pub fn page(
     subject: &Subject,
     pictures: &Pictures,
     probabilities: &Tensor,
     views: Views,
     layers: &[String],
-    scatter: Option<&[u8]>,
 ) -> Page {
     let lens = &subject.lens;
-    let map = views.map.zip(scatter).map(|(map, scatter)| MapSection {
-        scatter: pictures.labels.is_some().then(|| svg_uri(scatter)),
+    let map = views.map.map(|map| MapSection {
+        scatter: map
+            .shown
+            .drawing
+            .as_ref()
+            .filter(|_| pictures.labels.is_some())
+            .map(|svg| svg_uri(svg.as_bytes())),
         mosaic: figure(&map.shown.plates[0]),
         notes: vec![note(&map)],
     });

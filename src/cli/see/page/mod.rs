@@ -19,10 +19,10 @@ use crate::cli::flags::as_flag;
 use crate::cli::html::{self, Template, megabytes};
 use crate::cli::plan::print;
 use crate::cli::terminal::note;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::Instant;
 use striate::see::{Lens, Pictures};
-use striate::{Error, Result, Tensor, write_file};
+use striate::{Error, OutputFolder, Result, Tensor};
 
 /// Draws all views and joins them on one page, OUT/index.html, with each view's files in a folder of its name beside it.
 #[derive(clap::Args)]
@@ -47,6 +47,20 @@ pub struct Args {
 }
 
 const INDEX: &str = "index.html";
+/// What may be written.
+const PLACES: [&str; 11] = [
+    INDEX,
+    "activations/",
+    "ascent/",
+    "classes/",
+    "fields/",
+    "filters/",
+    "map/",
+    "neighbours/",
+    "occlusion/",
+    "peaks/",
+    "saliency/",
+];
 /// Pictures that effective receptive fields are means of: more change little.
 const FIELD_PICTURES: usize = 64;
 /// Peaks of a channel, and neighbours of a picture, where there are enough pictures.
@@ -91,26 +105,25 @@ impl Args {
         // Views number pictures as they find them, so that those to be looked at one by one come first.
         let pictures = choice::examples_first(pictures, self.examples);
         let layers = choice::layers(&subject.lens, &self.layer)?;
-        // Nothing of an earlier page is touched before this one is whole.
-        let out = &self.out;
-        let draft = sibling(out);
-        remove(&draft)?;
+        // Refused before the work. Nothing of an earlier page is touched before this one is whole.
+        let out = OutputFolder::open(&self.out, "page")?;
+        out.check(&PLACES)?;
         let made = Maker {
             args: self,
             subject: &subject,
             pictures: &pictures,
-            draft: &draft,
+            out: &out,
             progress: Progress::new(),
         };
         let page = made.page(&layers)?;
-        write_file(&draft.join(INDEX), page.as_bytes())?;
+        out.stage(INDEX, &|file| file.write_all(page.as_bytes()))?;
         drop(made);
-        replace(&draft, out)?;
+        out.replace()?;
         let (size, seconds) = (megabytes(page.len()), start.elapsed().as_secs_f64());
         if page.len() > html::LARGE {
             note(&format!("note: the page takes {size}; fewer --examples or --units make it smaller"));
         }
-        print(&format!("written  {}, {size}, in {seconds:.0} s\n", out.join(INDEX).display()))?;
+        print(&format!("written  {}, {size}, in {seconds:.0} s\n", out.path().join(INDEX).display()))?;
         Ok(exit_code(&pictures))
     }
 }
@@ -120,7 +133,7 @@ struct Maker<'a> {
     args: &'a Args,
     subject: &'a Subject,
     pictures: &'a Pictures,
-    draft: &'a Path,
+    out: &'a OutputFolder,
     progress: Progress,
 }
 
@@ -184,12 +197,7 @@ impl Maker<'_> {
             },
             fields: self.view::<Fields>("fields", &few, &[("layer", names)])?,
         };
-        let scatter = self.draft.join("map").join("map.svg");
-        let scatter = match views.map {
-            Some(_) => Some(std::fs::read(&scatter).map_err(Error::io(&scatter, "read"))?),
-            None => None,
-        };
-        let page = assemble::page(self.subject, pictures, &probabilities, views, layers, scatter.as_deref());
+        let page = assemble::page(self.subject, pictures, &probabilities, views, layers);
         Ok(html::render(Template::See, &page))
     }
 
@@ -211,8 +219,14 @@ impl Maker<'_> {
             .try_get_matches_from(&words)
             .and_then(|matches| V::from_arg_matches(&matches));
         let view = matches.map_err(|e| Error::argument(name, e.to_string()))?;
-        let out = self.draft.join(folder);
-        let scene = Scene { subject: self.subject, pictures, out: &out, progress: &self.progress };
+        let prefix = format!("{folder}/");
+        let scene = Scene {
+            subject: self.subject,
+            pictures,
+            out: self.out,
+            prefix: &prefix,
+            progress: &self.progress,
+        };
         let shown = view.show(&scene)?;
         let line = format!("{folder:12} {:6.1} s\n", start.elapsed().as_secs_f64());
         print(&line)?;
@@ -231,33 +245,4 @@ impl Maker<'_> {
         chosen.truncate(self.args.units);
         chosen.iter().map(usize::to_string).collect::<Vec<_>>().join(",")
     }
-}
-
-/// The folder where a page is made before it takes the place of an earlier one.
-fn sibling(out: &Path) -> PathBuf {
-    let mut name = out.file_name().unwrap_or_default().to_owned();
-    name.push(".part");
-    out.with_file_name(name)
-}
-
-/// Removes a folder that a stopped program left behind, if there is one.
-fn remove(folder: &Path) -> Result<()> {
-    match folder.exists() {
-        true => std::fs::remove_dir_all(folder).map_err(Error::io(folder, "remove")),
-        false => Ok(()),
-    }
-}
-
-/// Moves everything in `draft` to `out`, in place of what has the same name there; other files stay.
-fn replace(draft: &Path, out: &Path) -> Result<()> {
-    std::fs::create_dir_all(out).map_err(Error::io(out, "create the folder"))?;
-    for entry in std::fs::read_dir(draft).map_err(Error::io(draft, "read"))? {
-        let entry = entry.map_err(Error::io(draft, "read"))?;
-        let place = out.join(entry.file_name());
-        if place.is_dir() {
-            remove(&place)?;
-        }
-        std::fs::rename(entry.path(), &place).map_err(Error::io(&place, "write"))?;
-    }
-    remove(draft)
 }

@@ -1,0 +1,383 @@
+//! A folder that results are written to, which may hold files of others.
+
+mod listing;
+mod lock;
+
+use crate::file::{Content, Part, remove_leftovers, retried};
+use crate::{Error, Result};
+use listing::Listing;
+use lock::Lock;
+use std::fs;
+use std::io::{ErrorKind, Write};
+use std::path::{Component, Path, PathBuf};
+use std::sync::{Mutex, MutexGuard};
+
+/// A folder that one process at a time writes results to, and that knows which files are its own: `.striate.json` in it
+/// lists what was written, and by whom. Only that is ever replaced or removed; where anything else is in the way, it is an error.
+/// Subfolders may not be symbolic links. While this lives, `.striate.lock` keeps other processes out, however it ends.
+///
+/// Names are relative to the folder, with `/` between their parts. Files are written whole, in two steps: [`stage`](Self::stage)
+/// leaves them under other names, and [`commit`](Self::commit) or [`replace`](Self::replace) puts all of them in their
+/// places. What is staged and dropped is gone, as is a folder that was made for it.
+///
+/// ```
+/// # fn main() -> striate::Result<()> {
+/// # let dir = tempfile::tempdir().unwrap();
+/// # let path = dir.path().join("results");
+/// let folder = striate::OutputFolder::open(&path, "demo")?;
+/// folder.check(&["table.csv", "figures/"])?;
+/// folder.write("table.csv", b"epoch,loss\n")?;
+/// assert!(striate::OutputFolder::open(&path, "demo").is_err(), "it is in use");
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Debug)]
+pub struct OutputFolder {
+    path: PathBuf,
+    owner: String,
+    state: Mutex<State>,
+    lock: Option<Lock>,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    listing: Listing,
+    /// Files to be put in their places, by name.
+    staged: Vec<(String, Part)>,
+    /// Folders made since this was opened, parents first.
+    made: Vec<PathBuf>,
+}
+
+impl OutputFolder {
+    /// Opens a folder for `owner`, who is to write there: a word such as `run`. It is made if it is not there.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Data`] if it cannot be made, or another process has it open: then with its number and host.
+    /// [`Error::Io`] if it cannot be written.
+    pub fn open(path: &Path, owner: &str) -> Result<Self> {
+        Self::locked(path, owner, make_all(path)?)
+    }
+
+    /// Opens a folder that is not there yet; `None` if anything is.
+    ///
+    /// # Errors
+    ///
+    /// As [`OutputFolder::open`].
+    pub fn create(path: &Path, owner: &str) -> Result<Option<Self>> {
+        refuse_file(path)?;
+        if path.symlink_metadata().is_ok() {
+            return Ok(None);
+        }
+        let mut made = path.parent().map_or(Ok(Vec::new()), make_all)?;
+        if !make(path)? {
+            return Ok(None);
+        }
+        made.push(path.to_owned());
+        Self::locked(path, owner, made).map(Some)
+    }
+
+    fn locked(path: &Path, owner: &str, made: Vec<PathBuf>) -> Result<Self> {
+        let undo = || made.iter().rev().for_each(|folder| drop(fs::remove_dir(folder)));
+        let lock = Lock::take(path).inspect_err(|_| undo())?;
+        let listing = Listing::read(path)?;
+        remove_leftovers(path);
+        let real = |folder: &&String| refuse_links(path, folder).is_ok();
+        listing.folders.keys().filter(real).for_each(|folder| remove_leftovers(&path.join(folder)));
+        let state = Mutex::new(State { listing, staged: Vec::new(), made });
+        Ok(Self { path: path.to_owned(), owner: owner.to_owned(), state, lock: Some(lock) })
+    }
+
+    /// Where it is.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Fails if one of these names cannot be written, since something is there that was not written by this program.
+    /// A name that ends in `/` is a subfolder, which may also be empty.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Data`], which names it.
+    pub fn check(&self, names: &[&str]) -> Result<()> {
+        let listing = &self.state().listing;
+        names.iter().try_for_each(|name| self.free(listing, name).map(drop))
+    }
+
+    /// What the owner has written there, of what is still there, sorted.
+    pub fn files(&self) -> Vec<String> {
+        let state = self.state();
+        let ours = state.listing.files.iter().filter(|(_, owner)| **owner == self.owner);
+        let there = ours.map(|(name, _)| name).filter(|name| self.path.join(name).symlink_metadata().is_ok());
+        there.cloned().collect()
+    }
+
+    /// Takes regular files as the owner's that a program wrote which kept no list.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Io`] if the list cannot be written.
+    pub fn adopt<'a>(&self, names: impl IntoIterator<Item = &'a str>) -> Result<()> {
+        let mut state = self.state();
+        let regular = |name: &&str| {
+            let kind = self.path.join(name).symlink_metadata();
+            kind.is_ok_and(|kind| kind.is_file()) && refuse_links(&self.path, parent_of(name)).is_ok()
+        };
+        let before = state.listing.clone();
+        for name in names.into_iter().filter(regular) {
+            state.listing.add(name, &self.owner);
+        }
+        state.save(&self.path, &before)
+    }
+
+    /// Writes a file to be put in its place later. `content` may be called twice.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Io`] if it cannot be written, [`Error::Data`] if something is in its place that this program did not write.
+    pub fn stage(&self, name: &str, content: Content) -> Result<()> {
+        let mut state = self.state();
+        let path = self.free(&state.listing, name)?;
+        self.make_parents(&mut state, name)?;
+        let part = Part::write(&path, content)?;
+        state.staged.retain(|(other, _)| other != name);
+        state.staged.push((name.to_owned(), part));
+        Ok(())
+    }
+
+    /// Puts all staged files in their places, the last one last.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Io`] if it cannot be done. Those that are not in their places are then gone.
+    pub fn commit(&self) -> Result<()> {
+        let mut state = self.state();
+        let before = state.listing.clone();
+        let staged = std::mem::take(&mut state.staged);
+        for (name, _) in &staged {
+            state.listing.add(name, &self.owner);
+        }
+        let first = staged.first().map_or(self.path.clone(), |(name, _)| self.path.join(name));
+        state.save(&self.path, &before).map_err(|error| of_file(&first, error))?;
+        staged.into_iter().try_for_each(|(_, part)| part.place())
+    }
+
+    /// The same, in place of all that the owner wrote before: that is removed first, what is replaced before the rest, so that old
+    /// and new are never there together.
+    ///
+    /// # Errors
+    ///
+    /// As [`OutputFolder::commit`].
+    pub fn replace(&self) -> Result<()> {
+        let new: Vec<String> = self.state().staged.iter().map(|(name, _)| name.clone()).collect();
+        let mut old = self.files();
+        old.sort_by_key(|name| !new.contains(name));
+        self.remove(&old)?;
+        let mut state = self.state();
+        let before = state.listing.clone();
+        // Only an empty one can be removed: not one that is staged in, nor one with files of others.
+        let ours = state.listing.folders.iter().filter(|(_, owner)| **owner == self.owner);
+        let ours: Vec<String> = ours.map(|(name, _)| name.clone()).collect();
+        for folder in ours.into_iter().rev() {
+            let path = self.path.join(&folder);
+            if fs::remove_dir(&path).is_ok() || path.symlink_metadata().is_err() {
+                state.listing.folders.remove(&folder);
+            }
+        }
+        state.save(&self.path, &before)?;
+        drop(state);
+        self.commit()
+    }
+
+    /// Writes one file.
+    ///
+    /// # Errors
+    ///
+    /// As [`OutputFolder::stage`].
+    pub fn write(&self, name: &str, bytes: &[u8]) -> Result<()> {
+        self.write_with(name, &|out: &mut dyn Write| out.write_all(bytes))
+    }
+
+    /// Writes one file, whose content need not be in memory at once. `content` may be called twice.
+    ///
+    /// # Errors
+    ///
+    /// As [`OutputFolder::stage`].
+    pub fn write_with(&self, name: &str, content: Content) -> Result<()> {
+        self.stage(name, content)?;
+        self.commit()
+    }
+
+    /// Removes files that were written there. Others stay, as do names that are not there.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Io`] if one cannot be removed.
+    pub fn remove(&self, names: &[String]) -> Result<()> {
+        let mut state = self.state();
+        let before = state.listing.clone();
+        for name in names.iter().filter(|name| before.files.contains_key(*name)) {
+            let path = self.free(&before, name)?;
+            retried(&path, "remove", || match fs::remove_file(&path) {
+                Err(error) if error.kind() == ErrorKind::NotFound => Ok(()),
+                removed => removed,
+            })?;
+            state.listing.files.remove(name);
+        }
+        state.save(&self.path, &before)
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+    }
+
+    /// The path of a name that may be written.
+    fn free(&self, listing: &Listing, name: &str) -> Result<PathBuf> {
+        // With a `/` at its end, a link would be followed.
+        let path = self.path.join(valid(name)?.trim_end_matches('/'));
+        refuse_links(&self.path, parent_of(name))?;
+        let problem = match path.symlink_metadata() {
+            Err(_) => return Ok(path),
+            Ok(kind) if name.ends_with('/') => {
+                refuse_links(&self.path, name)?;
+                let empty = || fs::read_dir(&path).is_ok_and(|mut entries| entries.next().is_none());
+                match kind.is_dir() && (listing.folders.contains_key(name) || empty()) {
+                    true => return Ok(path),
+                    false => "holds files that striate did not write",
+                }
+            }
+            Ok(kind) if kind.is_dir() => "is a folder, but a file is to be written",
+            Ok(_) if listing.files.contains_key(name) => return Ok(path),
+            Ok(_) => "is there already, and was not written by striate as far as it knows",
+        };
+        Err(Error::data(path, format!("{problem}; move it away, or give another folder")))
+    }
+
+    fn make_parents(&self, state: &mut State, name: &str) -> Result<()> {
+        let before = state.listing.clone();
+        let inner = name.char_indices().filter(|(_, c)| *c == '/').map(|(at, _)| &name[..=at]);
+        let missing: Vec<&str> = inner.filter(|folder| !self.path.join(folder).exists()).collect();
+        for folder in &missing {
+            state.listing.folders.insert((*folder).to_owned(), self.owner.clone());
+        }
+        // Listed before they are made: what a killed program leaves is known.
+        state.save(&self.path, &before).map_err(|error| of_file(&self.path.join(name), error))?;
+        for folder in missing {
+            let path = self.path.join(folder);
+            if make(&path)? {
+                state.made.push(path);
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Drop for OutputFolder {
+    /// Leaves nothing where nothing was written.
+    fn drop(&mut self) {
+        let state = self.state.get_mut().unwrap_or_else(std::sync::PoisonError::into_inner);
+        state.staged.clear();
+        let before = state.listing.clone();
+        for made in state.made.iter().rev().filter(|made| **made != self.path && made.starts_with(&self.path))
+        {
+            // Only an empty folder can be removed.
+            if fs::remove_dir(made).is_ok() {
+                state.listing.folders.retain(|folder, _| self.path.join(folder) != *made);
+            }
+        }
+        let _ = state.save(&self.path, &before);
+        drop(self.lock.take());
+        for made in state.made.iter().rev() {
+            let _ = fs::remove_dir(made);
+        }
+    }
+}
+
+impl State {
+    /// Writes the list if it is another one than before.
+    fn save(&self, folder: &Path, before: &Listing) -> Result<()> {
+        if self.listing == *before { Ok(()) } else { self.listing.write(folder) }
+    }
+}
+
+/// What keeps the list from being written keeps the file from it: its name is what says something.
+fn of_file(path: &Path, error: Error) -> Error {
+    match error {
+        Error::Io { source, .. } => Error::io(path, "write")(source),
+        other => other,
+    }
+}
+
+/// A name that leads out of the folder is none of ours.
+fn valid(name: &str) -> Result<&str> {
+    let inside = Path::new(name).components().all(|part| matches!(part, Component::Normal(_)));
+    match !name.is_empty() && inside {
+        true => Ok(name),
+        false => Err(Error::argument(
+            format!("{name:?}"),
+            "is no name of a file in a folder; give a relative path",
+        )),
+    }
+}
+
+/// The part of a name before its last `/`, itself without one.
+fn parent_of(name: &str) -> &str {
+    name.trim_end_matches('/').rsplit_once('/').map_or("", |(parent, _)| parent)
+}
+
+/// Fails if a subfolder, or one that it lies in, is anything but a folder: a link may lead anywhere.
+fn refuse_links(root: &Path, subfolder: &str) -> Result<()> {
+    let mut path = root.to_owned();
+    for part in Path::new(subfolder).components() {
+        path.push(part);
+        let kind = match path.symlink_metadata() {
+            Ok(kind) if kind.is_dir() => continue,
+            Ok(kind) if kind.is_symlink() => "is a symbolic link, which is not followed",
+            Ok(_) => "is a file, but a folder is wanted",
+            Err(_) => return Ok(()),
+        };
+        return Err(Error::data(path, format!("{kind}; move it away, or give another folder")));
+    }
+    Ok(())
+}
+
+/// Makes a folder and all that it lies in; gives those that were not there, the outermost first.
+fn make_all(path: &Path) -> Result<Vec<PathBuf>> {
+    refuse_file(path)?;
+    let missing = path.ancestors().take_while(|p| !p.as_os_str().is_empty() && !p.exists());
+    let mut made = Vec::new();
+    for folder in missing.collect::<Vec<_>>().into_iter().rev() {
+        if make(folder)? {
+            made.push(folder.to_owned());
+        }
+    }
+    Ok(made)
+}
+
+/// Makes a folder; false if it is there.
+fn make(folder: &Path) -> Result<bool> {
+    let made = retried(folder, "create the folder", || match fs::create_dir(folder) {
+        Ok(()) => Ok(true),
+        Err(error) if error.kind() == ErrorKind::AlreadyExists => Ok(false),
+        Err(error) => Err(error),
+    });
+    made.map_err(|error| match error {
+        Error::Io { source, .. } => unmakeable(folder, &source),
+        other => other,
+    })
+}
+
+fn unmakeable(folder: &Path, error: &std::io::Error) -> Error {
+    Error::data(folder, format!("the folder cannot be created ({error}); give another"))
+}
+
+/// Fails if the path of a folder is, or goes through, a file.
+fn refuse_file(folder: &Path) -> Result<()> {
+    match folder.ancestors().find(|p| p.exists()).filter(|p| !p.is_dir()) {
+        Some(file) => Err(Error::data(file, "is a file, but a folder is wanted; give another name")),
+        None => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests;
