@@ -220,7 +220,7 @@ fn a_step_that_breaks_the_weights_is_an_error() {
     broken(
         &place.train(&[&flags[..], &["--lr", "1e30", "--epochs", "1", "--force"]].concat()).output().unwrap(),
     );
-    assert!(contents(&place.out()).keys().eq(["config.json"]), "{:?}", list(&place.out()));
+    assert!(contents(&place.out()).keys().eq([".striate.json", "config.json"]), "{:?}", list(&place.out()));
     // With a smaller rate it goes on, and remembers that.
     for args in [&["--lr", "0.01"][..], &[]] {
         let output = resume(&place, args).output().unwrap();

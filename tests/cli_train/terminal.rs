@@ -88,8 +88,13 @@ fn results_stay_on_the_terminal_and_the_bar_does_not() {
 #[test]
 fn warnings_stay_on_the_terminal() {
     let place = Place::new();
-    place.write("run/checkpoints", b"a file where the folder should be");
-    let (mut terminal, mut child) = Terminal::start(80, place.train(&["--epochs", "3"]));
+    // Files of at most 400 KiB: checkpoints are larger, weights alone are not.
+    let mut shell = Command::new("sh");
+    shell
+        .args(["-c", "trap '' XFSZ; ulimit -f 800; exec \"$0\" \"$@\"", PROGRAM])
+        .current_dir(place.dir.path());
+    shell.args(place.train(&["--epochs", "3"]).get_args());
+    let (mut terminal, mut child) = Terminal::start(80, shell);
     let lines = terminal.read_to_end();
     assert!(wait(&mut child).success(), "{lines:#?}");
     let warnings =
