@@ -313,7 +313,8 @@ fn main() -> ExitCode {
             lab.get_or_init(|| Lab::new(compiler.expect("it was there"))).try_all(fault)
         });
     }
-    let named: [(&str, fn(&Lab) -> Outcome); 4] = [
+    type Test = fn(&Lab) -> Outcome;
+    let named: [(&str, Test); 4] = [
         ("no_room_for_the_settings_of_another_run", no_room_for_the_settings_of_another_run),
         ("what_could_not_be_written_is_named", what_could_not_be_written_is_named),
         ("no_room_for_checkpoints", no_room_for_checkpoints),
