@@ -304,7 +304,7 @@ pub fn adam(
 ///
 /// # Errors
 ///
-/// [`Error::Argument`](crate::Error::Argument) if there are no gradients; [`Error::Shape`](crate::Error::Shape) if
+/// [`Error::Argument`] if there are no gradients; [`Error::Shape`] if
 /// `max_norm` is not above 0.
 pub fn clip_grad_norm(device: &Device, grads: &[&Tensor], max_norm: f32) -> Result<(Vec<Tensor>, f32)> {
     if grads.is_empty() {
