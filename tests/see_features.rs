@@ -3,7 +3,7 @@
 use striate::rng::SplitMix64;
 use striate::see::{MapConfig, Neighbour, Peak, Peaks};
 use striate::see::{agreement, grid, map, nearest, nearest_others, principal_components};
-use striate::{Result, Tensor};
+use striate::{Error, Result, Tensor};
 
 fn normal(shape: [usize; 2], seed: u64) -> Tensor {
     let mut random = SplitMix64::new(seed);
@@ -142,11 +142,11 @@ fn maps_that_cannot_be_made_are_refused() {
 }
 
 #[test]
-fn no_two_points_share_a_cell() {
+fn no_two_points_share_a_cell() -> Result<()> {
     let points: Vec<[f64; 2]> =
         normal([150, 2], 4).as_f32().as_chunks().0.iter().map(|p: &[f32; 2]| p.map(f64::from)).collect();
     for side in [13, 20] {
-        let mut cells = grid(&points, side);
+        let mut cells = grid(&points, side)?;
         assert!(cells.iter().flatten().all(|cell| *cell < side));
         cells.sort();
         cells.dedup();
@@ -154,10 +154,17 @@ fn no_two_points_share_a_cell() {
     }
     // Points that lie on free cells stay there, and equal ones next to each other.
     let corners = [[0.0, 0.0], [4.0, 0.0], [0.0, 4.0], [4.0, 4.0], [2.0, 2.0]];
-    assert_eq!(grid(&corners, 5), [[4, 0], [4, 4], [0, 0], [0, 4], [2, 2]]);
-    let same = grid(&[[1.0, 1.0]; 9], 9);
+    assert_eq!(grid(&corners, 5)?, [[4, 0], [4, 4], [0, 0], [0, 4], [2, 2]]);
+    let same = grid(&[[1.0, 1.0]; 9], 9)?;
     assert!(same.iter().all(|[row, column]| row.abs_diff(4) <= 1 && column.abs_diff(4) <= 1), "{same:?}");
-    assert_eq!(grid(&[[3.0, 3.0]], 1), [[0, 0]]);
+    assert_eq!(grid(&[[3.0, 3.0]], 1)?, [[0, 0]]);
+    assert!(grid(&[], 0)?.is_empty());
+    for (points, side) in
+        [(&[[0.0; 2]; 2][..], 1), (&[[0.0; 2]], 0), (&[[0.0; 2]], usize::MAX), (&[[f64::NAN; 2]], 9)]
+    {
+        assert!(matches!(grid(points, side), Err(Error::Argument { .. })), "{points:?} on {side}");
+    }
+    Ok(())
 }
 
 #[test]

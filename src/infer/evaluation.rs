@@ -1,6 +1,7 @@
 //! How good a network is.
 
 use super::log_sum_exp;
+use crate::{Error, Result};
 
 /// What came of a network's answers to pictures whose classes are known.
 #[derive(Clone, Debug, PartialEq)]
@@ -22,11 +23,18 @@ impl Evaluation {
     /// Adds an answer; `label` is the picture's class. Of equal logits the smaller class ranks first, as in
     /// [`TopK`](crate::op::TopK).
     ///
-    /// # Panics
+    /// # Errors
     ///
-    /// If there are not as many logits as classes, or `label` is none.
-    pub fn add(&mut self, logits: &[f32], label: usize) {
-        assert_eq!(logits.len(), self.confusion.len(), "logits and classes differ in number");
+    /// [`Error::Argument`] if there are not as many logits as classes, or `label` is none of them.
+    pub fn add(&mut self, logits: &[f32], label: usize) -> Result<()> {
+        let classes = self.confusion.len();
+        if logits.len() != classes {
+            let problem = format!("expected one for each of {classes} classes, found {}", logits.len());
+            return Err(Error::argument("logits", problem));
+        }
+        if label >= classes {
+            return Err(Error::argument("label", format!("{label} is none of {classes} classes")));
+        }
         let own = logits[label];
         let before = |(class, logit): &(usize, &f32)| **logit > own || (**logit == own && *class < label);
         let rank = logits.iter().enumerate().filter(before).count();
@@ -34,6 +42,7 @@ impl Evaluation {
         self.confusion[label][(0..logits.len()).fold(0, largest)] += 1;
         self.in_top5 += u64::from(rank < 5);
         self.loss += log_sum_exp(logits) - f64::from(own);
+        Ok(())
     }
 
     /// How many pictures were added.

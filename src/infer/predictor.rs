@@ -99,6 +99,7 @@ impl Predictor {
         let mut all = Vec::new();
         self.run(batches, |count, logits| {
             all.extend(logits.chunks_exact(classes).take(count).map(<[f32]>::to_vec));
+            Ok(())
         })?;
         Ok(all)
     }
@@ -118,8 +119,9 @@ impl Predictor {
         let classes = self.classes;
         self.run(loader.map(|batch| (batch.images, batch.labels)), |labels, logits| {
             for (logits, label) in logits.chunks_exact(classes).zip(labels) {
-                evaluation.add(logits, label as usize);
+                evaluation.add(logits, label as usize)?;
             }
+            Ok(())
         })?;
         Ok(evaluation)
     }
@@ -152,7 +154,7 @@ impl Predictor {
     fn run<T>(
         &mut self,
         batches: impl Iterator<Item = (Vec<f32>, T)>,
-        mut take: impl FnMut(T, &[f32]),
+        mut take: impl FnMut(T, &[f32]) -> Result<()>,
     ) -> Result<()> {
         let name = &self.name;
         let mut arrive = |(outputs, with): (Outputs, T)| {
@@ -162,8 +164,7 @@ impl Predictor {
                     "its results are no finite numbers; these weights do not suit it, or the pictures";
                 return Err(Error::argument(name, problem));
             }
-            take(with, logits);
-            Ok(())
+            take(with, logits)
         };
         let mut stream = Stream::new(&mut self.session)?;
         for (mut images, with) in batches {

@@ -1,18 +1,27 @@
 //! Points moved to cells of a grid, one each.
 
+use crate::{Error, Result};
+
 /// The `[row, column]` of each point in a grid of `side` x `side` cells that covers all points, y upwards: the free
 /// cell nearest to it, the points nearest to the middle of their cells first. No two share one.
 ///
 /// ```
 /// use striate::see::grid;
-/// assert_eq!(grid(&[[0.0, 0.0], [9.0, 9.0]], 3), [[2, 0], [0, 2]]);
+/// assert_eq!(grid(&[[0.0, 0.0], [9.0, 9.0]], 3)?, [[2, 0], [0, 2]]);
+/// # Ok::<(), striate::Error>(())
 /// ```
 ///
-/// # Panics
+/// # Errors
 ///
-/// If there are more points than cells.
-pub fn grid(points: &[[f64; 2]], side: usize) -> Vec<[usize; 2]> {
-    assert!(points.len() <= side * side, "{} points do not fit {side} x {side} cells", points.len());
+/// [`Error::Argument`] if there are more points than cells, or a coordinate is not finite.
+pub fn grid(points: &[[f64; 2]], side: usize) -> Result<Vec<[usize; 2]>> {
+    if side.checked_mul(side).is_none_or(|cells| cells < points.len()) {
+        let problem = format!("{} points do not fit {side} x {side} cells", points.len());
+        return Err(Error::argument("points", problem));
+    }
+    if let Some(point) = points.iter().find(|point| point.iter().any(|x| !x.is_finite())) {
+        return Err(Error::argument("points", format!("{point:?} is no place")));
+    }
     let bounds = |axis: usize| {
         let along = points.iter().map(|p| p[axis]);
         (along.clone().fold(f64::INFINITY, f64::min), along.fold(f64::NEG_INFINITY, f64::max))
@@ -35,7 +44,7 @@ pub fn grid(points: &[[f64; 2]], side: usize) -> Vec<[usize; 2]> {
         cells[point] = nearest_free(places[point], side, &free);
         free[cells[point][0] * side + cells[point][1]] = false;
     }
-    cells
+    Ok(cells)
 }
 
 /// Looks at squares of cells around the place, the next larger as long as it may hold a nearer one.

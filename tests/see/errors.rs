@@ -2,8 +2,8 @@
 
 use crate::common::{Outcome, text};
 use crate::network::{Net, lens, noise};
-use striate::Device;
-use striate::infer::Predictor;
+use striate::infer::{Evaluation, Predictor};
+use striate::{Device, Error};
 
 /// Steps that were in flight when a result was no number are not taken for those of the next pictures.
 pub fn an_error_leaves_no_step_behind(device: &Device) -> Outcome {
@@ -25,4 +25,18 @@ pub fn an_error_leaves_no_step_behind(device: &Device) -> Outcome {
         }
     }
     Ok(())
+}
+
+/// Answers of another number of classes, and labels that are none.
+pub fn answers_that_do_not_fit_are_refused() -> Outcome {
+    let mut evaluation = Evaluation::new(3);
+    let wrong = [(&[0.0; 2][..], 0, "logits"), (&[0.0; 4], 0, "logits"), (&[0.0; 3], 3, "label")];
+    for (logits, label, argument) in wrong {
+        match evaluation.add(logits, label) {
+            Err(Error::Argument { name, .. }) if name == argument => {}
+            other => return Err(format!("{logits:?} for {label}: {other:?}")),
+        }
+    }
+    evaluation.add(&[0.0; 3], 2).map_err(text)?;
+    if evaluation.pictures() == 1 { Ok(()) } else { Err("what was refused counts".into()) }
 }

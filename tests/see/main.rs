@@ -58,6 +58,7 @@ fn main() -> ExitCode {
         suite.add(format!("{name}::cpu"), || test(&Device::select("cpu").map_err(text)?));
         suite.add_gpu(format!("{name}::gpu"), test);
     }
+    suite.add("answers_that_do_not_fit_are_refused", errors::answers_that_do_not_fit_are_refused);
     agreement::add(&mut suite);
     receptive::add(&mut suite);
     suite.run()

@@ -37,21 +37,22 @@ impl Answers {
         let mut picture = 0;
         for batch in loader {
             for (logits, label) in predictor.logits(&batch.images)?.iter().zip(&batch.labels) {
-                answers.add(picture, logits, *label as usize);
+                answers.add(picture, logits, *label as usize)?;
                 picture += 1;
             }
         }
         Ok(answers)
     }
 
-    fn add(&mut self, picture: usize, logits: &[f32], class: usize) {
-        self.evaluation.add(logits, class);
+    fn add(&mut self, picture: usize, logits: &[f32], class: usize) -> Result<()> {
+        self.evaluation.add(logits, class)?;
         let ranked = top(logits, logits.len());
         if ranked[0].class != class {
             let own = ranked.iter().find(|guess| guess.class == class).expect("every class is ranked");
             let (taken_for, sure, own) = (ranked[0].class, ranked[0].probability, own.probability);
             self.mistakes.push(Mistake { picture, class, taken_for, sure, own });
         }
+        Ok(())
     }
 
     /// The mistakes whose own class seemed the least likely, the worst first.
@@ -97,7 +98,7 @@ mod tests {
             ([0.05, 0.9, 0.05], 2),
         ];
         for (picture, (probabilities, class)) in asked.into_iter().enumerate() {
-            answers.add(picture, &logits(probabilities), class);
+            answers.add(picture, &logits(probabilities), class).unwrap();
         }
         let pictures = |mistakes: &[Mistake]| mistakes.iter().map(|m| m.picture).collect::<Vec<_>>();
         assert_eq!(answers.evaluation.right(), 1);

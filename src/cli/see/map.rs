@@ -47,7 +47,7 @@ impl View for Map {
         let map = map(&features, &config)?;
         // Half of the cells stay free, so that most pictures come near their place.
         let side = ((2 * pictures.len()) as f64).sqrt().ceil() as usize;
-        let cells = grid(&map.points, side);
+        let cells = grid(&map.points, side)?;
 
         let title = format!("A map of pictures by what {} sees in them", subject.lens.model());
         let svg = scatter(&title, subject, pictures, &map)
