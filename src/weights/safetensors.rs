@@ -6,7 +6,8 @@ use super::element::Float;
 use super::{COUNTER, Stored, Tensors};
 use crate::file::write_with;
 use crate::{Result, Tensor};
-use safetensors::{Dtype, SafeTensorError, SafeTensors, tensor::TensorView};
+use safetensors::tensor::{Metadata, TensorInfo, TensorView};
+use safetensors::{Dtype, SafeTensorError, SafeTensors};
 use std::collections::BTreeMap;
 use std::io::{self, ErrorKind, Write};
 use std::path::Path;
@@ -72,28 +73,90 @@ pub fn write_to(
     let norms = tensors.iter().filter_map(|(name, _)| name.strip_suffix("running_mean"));
     let counters = norms.map(|norm| (format!("{norm}{COUNTER}"), Dtype::I64, vec![], &zero[..]));
     let floats = tensors.iter().map(|(name, t)| (name.clone(), Dtype::F32, t.shape().to_vec(), t.as_bytes()));
-    let views = floats.chain(counters).map(|(name, dtype, shape, bytes)| {
-        let unfit = |e: SafeTensorError| io::Error::new(ErrorKind::InvalidInput, format!("{name}: {e}"));
-        let view = TensorView::new(dtype, shape, bytes).map_err(unfit)?;
-        Ok((name, view))
+    let mut all: Vec<(String, Dtype, Vec<usize>, &[u8])> = floats.chain(counters).collect();
+    // As `safetensors::serialize` lays them, which would hold all of them once more.
+    all.sort_by(|a, b| b.1.cmp(&a.1).then_with(|| a.0.cmp(&b.0)));
+    if let Some(twice) = all.windows(2).find(|pair| pair[0].0 == pair[1].0) {
+        return Err(io::Error::new(
+            ErrorKind::InvalidInput,
+            format!("{}: two tensors of this name", twice[0].0),
+        ));
+    }
+    let mut end = 0;
+    let infos = all.iter().map(|(name, dtype, shape, bytes)| {
+        let start = end;
+        end += bytes.len();
+        (name.clone(), TensorInfo { dtype: *dtype, shape: shape.clone(), data_offsets: (start, end) })
     });
-    let views = views.collect::<io::Result<Vec<_>>>()?;
-    let bytes = safetensors::serialize(views, None);
-    let bytes = bytes.map_err(|e| io::Error::new(ErrorKind::InvalidInput, e))?;
-    out.write_all(&with_metadata(&bytes, metadata))
+    let header = header(infos.collect(), metadata)?;
+    out.write_all(&(header.len() as u64).to_le_bytes())?;
+    out.write_all(header.as_bytes())?;
+    all.iter().try_for_each(|(.., bytes)| out.write_all(bytes))
 }
 
-/// A safetensors file with metadata in its header, sorted: `safetensors::serialize` would write them in a
-/// `HashMap`'s order, which is another one in each run, and the same weights would be other bytes.
-fn with_metadata(file: &[u8], metadata: &BTreeMap<String, String>) -> Vec<u8> {
-    let (length, rest) = file.split_first_chunk().expect("a safetensors file begins with a length");
-    let (header, data) = rest.split_at(u64::from_le_bytes(*length) as usize);
-    let header = std::str::from_utf8(header).expect("the header is JSON").trim_end();
-    let tensors = header.strip_prefix('{').expect("the header is an object");
+/// A header with metadata, sorted: [`Metadata`] would write them in a `HashMap`'s order, which is another one in each run, and
+/// the same weights would be other bytes.
+fn header(infos: Vec<(String, TensorInfo)>, metadata: &BTreeMap<String, String>) -> io::Result<String> {
+    let invalid = |e: SafeTensorError| io::Error::new(ErrorKind::InvalidInput, e);
+    let tensors = serde_json::to_string(&Metadata::new(None, infos).map_err(invalid)?)?;
+    let tensors = tensors.strip_prefix('{').expect("the header is an object");
     let json = |text: &str| serde_json::Value::from(text);
     let pairs: Vec<String> = metadata.iter().map(|(k, v)| format!("{}:{}", json(k), json(v))).collect();
     let comma = if tensors == "}" { "" } else { "," };
     let mut header = format!("{{\"__metadata__\":{{{}}}{comma}{tensors}", pairs.join(","));
     header.extend(std::iter::repeat_n(' ', header.len().next_multiple_of(8) - header.len()));
-    [&(header.len() as u64).to_le_bytes(), header.as_bytes(), data].concat()
+    Ok(header)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Remembers the longest piece that it was given.
+    #[derive(Default)]
+    struct Pieces {
+        bytes: Vec<u8>,
+        longest: usize,
+    }
+
+    impl Write for Pieces {
+        fn write(&mut self, piece: &[u8]) -> io::Result<usize> {
+            self.longest = self.longest.max(piece.len());
+            self.bytes.extend(piece);
+            Ok(piece.len())
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn tensors_are_written_one_by_one_as_the_library_lays_them() {
+        let tensor = |len: usize| Tensor::f32([len], (0..len).map(|v| v as f32).collect()).unwrap();
+        let tensors =
+            [("b.weight", 3000), ("a.running_mean", 2000)].map(|(name, len)| (name.to_owned(), tensor(len)));
+        let mut out = Pieces::default();
+        write_to(&mut out, &tensors, &BTreeMap::from([("k".into(), "v".into())])).unwrap();
+        assert_eq!(out.longest, 4 * 3000);
+        let (found, metadata) = read(&out.bytes).unwrap();
+        assert_eq!((found.len(), metadata["k"].as_str()), (3, "v"));
+
+        let zero = 0i64.to_le_bytes();
+        let views = [
+            ("b.weight", TensorView::new(Dtype::F32, vec![3000], tensors[0].1.as_bytes()).unwrap()),
+            ("a.running_mean", TensorView::new(Dtype::F32, vec![2000], tensors[1].1.as_bytes()).unwrap()),
+            ("a.num_batches_tracked", TensorView::new(Dtype::I64, vec![], &zero).unwrap()),
+        ];
+        let theirs = safetensors::serialize(views, None).unwrap();
+        assert!(out.bytes.ends_with(&theirs[theirs.len() - 4 * 5000 - 8..]));
+    }
+
+    #[test]
+    fn two_tensors_of_one_name_are_refused() {
+        let tensor = Tensor::f32([1], vec![0.0]).unwrap();
+        let twice = [("a".to_owned(), tensor.clone()), ("a".to_owned(), tensor)];
+        let error = write_to(&mut Pieces::default(), &twice, &BTreeMap::new()).unwrap_err();
+        assert_eq!(error.to_string(), "a: two tensors of this name");
+    }
 }
