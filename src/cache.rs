@@ -1,7 +1,7 @@
 //! The folder of what is worth keeping from run to run. Everything in it can be made anew, so nothing here is an error
 //! that stops anything.
 
-use crate::{Error, Result, check_writable, write_file};
+use crate::{Error, Result, check_writable, read_file, write_file};
 use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 
@@ -26,6 +26,14 @@ pub(crate) fn file_name(parts: &[&str], extension: &str) -> String {
     format!("{}.{extension}", parts.join("_"))
 }
 
+/// No file of the cache has more bytes.
+const MOST: u64 = 1 << 30;
+
+/// The bytes of a file of the cache; a device or a pipe in its place is an error.
+pub(crate) fn read(path: &Path) -> Result<Vec<u8>> {
+    read_file(path, MOST)
+}
+
 /// Writes a file of the cache, which appears whole or not at all.
 pub(crate) fn write(path: &Path, bytes: &[u8]) -> Result<()> {
     make_folder(path)?;
@@ -46,6 +54,12 @@ fn make_folder(path: &Path) -> Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[cfg(unix)]
+    #[test]
+    fn a_device_is_no_file_of_the_cache() {
+        assert!(read(Path::new("/dev/zero")).unwrap_err().to_string().contains("is a device or a pipe"));
+    }
 
     #[test]
     fn the_folder_can_be_named_and_turned_off() {

@@ -24,7 +24,7 @@ impl PipelineCache {
         let key = wgpu::util::pipeline_cache_key(&info)?;
         let name = cache::file_name(&["pipelines", &key, &info.driver, &info.driver_info], "bin");
         let path = cache::folder()?.join(name);
-        let file = std::fs::read(&path).ok();
+        let file = cache::read(&path).ok();
         let data = file.as_deref().and_then(unseal);
         if file.is_some() && data.is_none() {
             log::debug!("{} is damaged, and is written anew", path.display());

@@ -2,7 +2,7 @@
 
 use crate::gpu::AdapterSummary;
 use crate::plan::Tuned;
-use crate::{Device, Result, cache};
+use crate::{Device, Error, Result, cache};
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
@@ -20,9 +20,11 @@ pub(crate) fn load(adapter: &AdapterSummary) -> Tuned {
 }
 
 fn read(path: &Path, adapter: &AdapterSummary) -> Result<Tuned, String> {
-    match std::fs::read_to_string(path) {
-        Ok(text) => Tuned::from_json(&text, &adapter.name, &adapter.driver),
-        Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) => {
+    match cache::read(path) {
+        Ok(bytes) => Tuned::from_json(&String::from_utf8_lossy(&bytes), &adapter.name, &adapter.driver),
+        Err(Error::Io { source, .. })
+            if matches!(source.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) =>
+        {
             Ok(Tuned::default())
         }
         Err(error) => Err(format!("cannot be read ({error})")),
