@@ -186,6 +186,11 @@ fn a_run_has_a_page() -> Outcome {
     std::fs::rename(place.path("data"), place.path("moved")).unwrap();
     assert_refused(&striate(&place, &["report", "run"]), "moved", &["data"]);
     made(&place, &["report", "run", "--data", "moved", "--out", "page.html"], "page.html");
+    made(&place, &["report", "run", "--data", "moved", "--out", "page.html"], "page.html");
+    place.write("mine.html", b"mine");
+    let onto_mine = ["report", "run", "--data", "moved", "--out", "mine.html"];
+    assert_refused(&striate(&place, &onto_mine), "foreign", &["mine.html", "striate did not write"]);
+    assert_eq!(std::fs::read(place.path("mine.html")).unwrap(), b"mine");
     assert_refused(&striate(&place, &["report", "moved"]), "no run", &["moved", "not the folder of a run"]);
     place.write("run/config.json", b"{}");
     assert_refused(&striate(&place, &["report", "run"]), "config", &["config.json", "how the run was begun"]);

@@ -7,7 +7,10 @@ use image::{ImageFormat, RgbImage};
 use minijinja::value::Serde;
 use minijinja::{Environment, UndefinedBehavior, Value, context};
 use serde::Serialize;
-use std::io::Cursor;
+use std::fs::File;
+use std::io::{Cursor, Read};
+use std::path::Path;
+use striate::{Error, Result};
 
 /// A larger page is slow to open, and is told about.
 pub const LARGE: usize = 20 << 20;
@@ -79,6 +82,26 @@ fn data_uri(picture: &RgbImage) -> String {
     }
     format!("data:image/png;base64,{}", BASE64_STANDARD.encode(png))
 }
+
+/// Fails if a file is there that is no page of striate's, and must not be replaced.
+pub fn check_replaceable(path: &Path) -> Result<()> {
+    let Ok(metadata) = path.metadata() else { return Ok(()) };
+    let mut head = Vec::new();
+    if metadata.is_file() {
+        let file = File::open(path).map_err(Error::io(path, "read"))?;
+        file.take(HEAD).read_to_end(&mut head).map_err(Error::io(path, "read"))?;
+    }
+    match !metadata.is_file() || head.is_empty() || String::from_utf8_lossy(&head).contains(GENERATOR) {
+        true => Ok(()),
+        false => {
+            Err(Error::data(path, "is a file that striate did not write; move it away, or give another name"))
+        }
+    }
+}
+
+/// What the head of `base.html` says of every page, and bytes in which it is found.
+const GENERATOR: &str = "<meta name=\"generator\" content=\"striate ";
+const HEAD: u64 = 4096;
 
 /// The pages there are.
 #[derive(Clone, Copy)]

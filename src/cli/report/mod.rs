@@ -32,7 +32,7 @@ pub struct Args {
     network: NetworkFlags,
     #[command(flatten)]
     device: DeviceFlags,
-    /// The page [default: report.html in the run's folder]
+    /// The page; an earlier one is replaced, another file is not [default: report.html in the run's folder]
     #[arg(long, value_name = "FILE")]
     out: Option<PathBuf>,
 }
@@ -58,7 +58,7 @@ impl Args {
         let [channels, height, width] = test.shape();
         // Refused before the work.
         let beside = match &self.out {
-            Some(out) => check_writable(out).map(|()| None)?,
+            Some(out) => html::check_replaceable(out).and_then(|()| check_writable(out)).map(|()| None)?,
             None => Some(Beside::open(&self.run, PAGE)?),
         };
         let device = self.device.open()?;

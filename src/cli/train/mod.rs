@@ -108,7 +108,8 @@ fn run_named(args: &Args) -> Result<i32> {
     let stopped = trained.inspect_err(|error| {
         // Of no use without a smaller rate, where that was the reason.
         let slower = matches!(error, Error::Argument { name, .. } if name == "lr");
-        let lr = slower.then(|| format!(" --lr {:.0e}", args.learning_rate() / 10.0));
+        let smaller = (args.learning_rate() / 10.0).min(args.rate_or_usual(None));
+        let lr = slower.then(|| format!(" --lr {smaller:.0e}"));
         say(&format!("go on    {}{}", resume::command(&out), lr.unwrap_or_default()));
     })?;
     // Where `metrics.csv` could not be written, the weights may still find room.
