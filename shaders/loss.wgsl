@@ -151,7 +151,7 @@ fn top_k(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) groups: v
     if (row >= params.rows) { return; }
     let start = row * params.classes;
     let label = labels[row];
-    if (label >= params.classes) {
+    if (label == params.ignored || label >= params.classes) {
         right[row] = 0.0;
         return;
     }

@@ -60,7 +60,8 @@ pub enum Error {
     )]
     DeviceLost(String),
 
-    /// The work does not fit the device's limits or memory. Nothing was allocated.
+    /// The work does not fit the device's limits or memory. Limits are looked at before anything is allocated; memory that runs
+    /// out is found while it is.
     #[error("too large for the device: {0}")]
     TooLarge(String),
 }

@@ -64,7 +64,8 @@ pub fn label_total(p: &Loss, io: Io<'_>) {
 pub fn top_k(p: &Loss, io: Io<'_>) {
     let ([logits, labels], [out]) = io.words();
     for (row, label, out) in rows(p, logits, labels, out, 1) {
-        let own = row.get(label).copied().unwrap_or(f32::NAN);
+        let class = Some(label).filter(|label| *label != p.ignored as usize);
+        let own = class.and_then(|label| row.get(label)).copied().unwrap_or(f32::NAN);
         let ranks_before =
             |(c, v): (usize, f32)| c != label && (v.is_nan() || v > own || (v == own && c < label));
         let before = row.iter().copied().enumerate().filter(|&other| ranks_before(other)).count();
@@ -148,10 +149,11 @@ mod tests {
 
     #[test]
     fn top_k_breaks_ties_by_class_and_fears_nan() {
-        let p = Loss { rows: 4, classes: 3, top: 1, ..Default::default() };
+        let p = Loss { rows: 4, classes: 3, top: 1, ignored: u32::MAX, ..Default::default() };
         let logits = [1.0, 1.0, 0.0, 1.0, 1.0, 0.0, f32::NAN, 1.0, 0.0, f32::NAN, 1.0, 0.0];
         let reads: Vec<&[u32]> = vec![bytemuck::cast_slice(&logits), &[0, 1, 1, 0]];
         assert_eq!(run(top_k, &p, reads.clone()), [1.0, 0.0, 0.0, 0.0]);
-        assert_eq!(run(top_k, &Loss { top: 2, ..p }, reads), [1.0, 1.0, 1.0, 0.0]);
+        assert_eq!(run(top_k, &Loss { top: 2, ..p }, reads.clone()), [1.0, 1.0, 1.0, 0.0]);
+        assert_eq!(run(top_k, &Loss { top: 2, ignored: 0, ..p }, reads), [0.0, 1.0, 1.0, 0.0]);
     }
 }

@@ -216,15 +216,18 @@ impl OutputFolder {
     pub fn remove(&self, names: &[String]) -> Result<()> {
         let mut state = self.state();
         let before = state.listing.clone();
-        for name in names.iter().filter(|name| before.files.contains_key(*name)) {
+        let mut ours = names.iter().filter(|name| before.files.contains_key(*name));
+        let removed = ours.try_for_each(|name| {
             let path = self.free(&before, name)?;
             retried(&path, "remove", || match fs::remove_file(&path) {
                 Err(error) if error.kind() == ErrorKind::NotFound => Ok(()),
                 removed => removed,
             })?;
             state.listing.files.remove(name);
-        }
-        state.save(&self.path, &before)
+            Ok(())
+        });
+        // What is gone must not stay in the list: another's file may take its name.
+        removed.and(state.save(&self.path, &before))
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -294,9 +297,13 @@ impl Drop for OutputFolder {
 }
 
 impl State {
-    /// Writes the list if it is another one than before.
-    fn save(&self, folder: &Path, before: &Listing) -> Result<()> {
-        if self.listing == *before { Ok(()) } else { self.listing.write(folder) }
+    /// Writes the list if it is another one than before. If that fails, it is the one before again: a later attempt has to write
+    /// it, too.
+    fn save(&mut self, folder: &Path, before: &Listing) -> Result<()> {
+        if self.listing == *before {
+            return Ok(());
+        }
+        self.listing.write(folder).inspect_err(|_| self.listing = before.clone())
     }
 }
 

@@ -85,11 +85,12 @@ impl Pipeline {
             ..wgpu::ShaderRuntimeChecks::checked()
         };
         // SAFETY: every loop of our shaders counts up by a positive step to a bound that is fixed before it
-        // starts, or counts or halves a number down to zero, so none is endless. Steps that a user gives are at
+        // starts, or counts or halves a number down to a fixed one, so none is endless. Steps that a user gives are at
         // least 1, which shape rules see to, and neither steps nor bounds lose bits on their way here or pass the
         // bound by wrapping around: `op::narrow` lets through only what is below 2^31. Shaders that multiply panels
-        // compute indices of workgroup memory from the lane and the tile's constants alone, and compare rows, columns,
-        // channels and pixels with the sizes that buffers were bound for before they read or write one.
+        // compute indices of workgroup memory from the lane and the tile's constants alone, inside the panels for every row
+        // of the table (`kernel::tests`). Of storage, rows, columns and channels past the last are clamped to it where they are
+        // read and compared with their number where they are written; terms and pixels are compared before either.
         let module = unsafe { device.create_shader_module_trusted(description, checks) };
         let compute = device.create_compute_pipeline(&wgpu::ComputePipelineDescriptor {
             label: Some(kernel.name),

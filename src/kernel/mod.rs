@@ -3,6 +3,8 @@
 
 mod params;
 mod template;
+#[cfg(test)]
+mod tests;
 
 pub use params::*;
 
