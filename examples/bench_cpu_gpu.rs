@@ -1,7 +1,7 @@
 //! Every layer of a ResNet, forward and backward: time on a GPU beside time on the CPU, and how far the
 //! results are apart. `cargo run --release --example bench_cpu_gpu -- --batch 64`
 //!
-//! Both run the plan of the same training step, on the same weights and pictures. The GPU's time is that of
+//! Both run the plan of the same training step, on the same weights and images. The GPU's time is that of
 //! each layer's compute pass by the GPU's own timestamps, where it has them. The CPU executor uses all
 //! threads, and its fast kernels.
 
@@ -22,10 +22,10 @@ struct Args {
     /// Network.
     #[arg(long, default_value = "resnet20")]
     model: String,
-    /// Pictures a step.
+    /// Images a step.
     #[arg(long, default_value_t = 32)]
     batch: usize,
-    /// Channels, height and width of a picture.
+    /// Channels, height and width of an image.
     #[arg(long, default_value = "3x32x32", value_delimiter = 'x')]
     input: Vec<usize>,
     /// The GPU: gpu, a number or a part of its name, as `striate devices` lists them.
@@ -231,7 +231,7 @@ impl Row {
 }
 
 fn print(args: &Args, Answer { gpu, gpu_clock, cpu, rows }: &Answer) {
-    println!("{}, {} pictures of {:?}: a training step, layer by layer", args.model, args.batch, args.input);
+    println!("{}, {} images of {:?}: a training step, layer by layer", args.model, args.batch, args.input);
     println!("GPU: {gpu}\n     timed by {gpu_clock}");
     println!(
         "CPU: {cpu}\n     timed by the host's clock\nms: median of {} steps on each in turn; GFLOP/s and GB/s: the GPU's",

@@ -50,7 +50,7 @@ impl Model for Stripes {
     }
 }
 
-/// A convolution that keeps the picture's size, and relu.
+/// A convolution that keeps the image's size, and relu.
 fn conv(
     b: &mut Builder,
     name: &str,
@@ -79,7 +79,7 @@ fn main() -> Result<()> {
     let mut session = Session::new(&device, vec![Plan::new(&graph, device.target())?])?;
     session.initialize(1)?;
 
-    // Sixteen pictures: the odd ones' stripes stand, all of another width and phase.
+    // Sixteen images: the odd ones' stripes stand, all of another width and phase.
     let pixel = |i: usize, y: usize, x: usize| {
         let across = if i % 2 == 1 { x } else { y };
         ((across + i) as f32 * (0.8 + 0.1 * (i / 2) as f32)).sin()

@@ -23,7 +23,7 @@ fn run() -> Result<()> {
     let device = Device::select(std::env::args().nth(1).as_deref().unwrap_or("auto"))?;
     println!("on {}", device.describe());
 
-    // 6,000 training and 1,000 test pictures of clothes, built into the library.
+    // 6,000 training and 1,000 test images of clothes, built into the library.
     let split = data::open("fashion-mnist", None, None)?;
     let [channels, ..] = split.train.shape();
     let model = models::by_name("resnet8", channels, split.train.classes().len())?;

@@ -7,7 +7,7 @@
    1.6, are given to `striate predict`; googlenet with transform_input=True, as its trained weights are used.
 2. `striate train` writes a resnet18, which torchvision loads with strict=True.
 
-Each time both say what they think of one picture, and logits may differ by a ten-thousandth of the largest.
+Each time both say what they think of one image, and logits may differ by a ten-thousandth of the largest.
 STRIATE is the program, target/release/striate if not given.
 """
 import json
@@ -31,7 +31,7 @@ def main():
     torch.manual_seed(1)
     with tempfile.TemporaryDirectory() as folder:
         folder = pathlib.Path(folder)
-        picture = paint(folder / "picture.png", 256)
+        image = paint(folder / "image.png", 256)
         for name, options in [("resnet18", {}), ("googlenet", {"init_weights": False, "transform_input": True})]:
             net = getattr(torchvision.models, name)(weights=None, **options)
             unsettle(net)
@@ -39,9 +39,9 @@ def main():
             torch.save(net.state_dict(), folder / f"{name}.pth")
             wrapped = {"state_dict": {f"module.{key}": value for key, value in net.state_dict().items()}}
             torch.save(wrapped, folder / f"{name}-legacy.pth", _use_new_zipfile_serialization=False)
-            expected = logits(net, crop(picture, 224), MEAN, STD)
+            expected = logits(net, crop(image, 224), MEAN, STD)
             for file in [f"{name}.safetensors", f"{name}.pth", f"{name}-legacy.pth"]:
-                found = predict(program, [name, folder / file, folder / "picture.png"], len(expected))
+                found = predict(program, [name, folder / file, folder / "image.png"], len(expected))
                 compare(f"torchvision's {file} in striate", found, expected)
         back(program, folder)
 
@@ -58,10 +58,10 @@ def back(program, folder):
                     "--out", run], check=True, stdout=subprocess.DEVNULL)
     net = torchvision.models.resnet18(num_classes=2)
     net.load_state_dict(load_file(run / "model.safetensors"), strict=True)
-    picture = paint(folder / "small.png", 64)
+    image = paint(folder / "small.png", 64)
     answer = ask(program, [run, folder / "small.png"], 2)
     figures = answer["preprocessing"]["normalization"]
-    compare("striate's resnet18 in torchvision", order(answer), logits(net, picture, figures["mean"], figures["std"]))
+    compare("striate's resnet18 in torchvision", order(answer), logits(net, image, figures["mean"], figures["std"]))
 
 
 def unsettle(net):
@@ -75,7 +75,7 @@ def unsettle(net):
 
 
 def paint(path, side):
-    """A picture of random patches, as bytes [side, side, 3]."""
+    """An image of random patches, as bytes [side, side, 3]."""
     patches = torch.randint(0, 256, (side // 8, side // 8, 3), dtype=torch.uint8).numpy()
     pixels = np.kron(patches, np.ones((8, 8, 1), np.uint8))
     Image.fromarray(pixels).save(path)

@@ -1,4 +1,4 @@
-"""What timm's weights of networks that striate has want of pictures: src/data/preprocess/timm.json.
+"""What timm's weights of networks that striate has want of images: src/data/preprocess/timm.json.
 
     timm_tags.py      (needs timm; made with 1.0.31)
 

@@ -67,7 +67,7 @@ class Block(nn.Module):
 
 
 class ResNet(nn.Sequential):
-    """For pictures of 3 x 32 x 32; each stage halves them but the first."""
+    """For images of 3 x 32 x 32; each stage halves them but the first."""
 
     def __init__(self, widths, blocks):
         first = widths[0]
@@ -114,14 +114,14 @@ def synchronize(args):
 
 def training(args, timer):
     network = ResNet(*NETWORKS[args.case]).to(args.device).train()
-    pictures = fill(IMAGES, (args.batch, 3, 32, 32), math.sqrt(3)).to(args.device)
+    images = fill(IMAGES, (args.batch, 3, 32, 32), math.sqrt(3)).to(args.device)
     right_ones = labels(args.batch).to(args.device)
     optimizer = torch.optim.SGD(network.parameters(), lr=LEARNING_RATE, momentum=MOMENTUM, weight_decay=WEIGHT_DECAY)
     losses = []
 
     def step():
         optimizer.zero_grad()
-        loss = F.cross_entropy(network(pictures), right_ones)
+        loss = F.cross_entropy(network(images), right_ones)
         loss.backward()
         optimizer.step()
         losses.append(loss.item())

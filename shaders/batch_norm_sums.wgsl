@@ -1,5 +1,5 @@
-// What one invocation of batch_norm.wgsl or batch_norm_handed.wgsl has of x and sums up: slice s has pictures s * images_per_slice
-// and on, of which `lanes` lanes, `width` for each picture, take turns. The formulas are those of batch_norm.wgsl.
+// What one invocation of batch_norm.wgsl or batch_norm_handed.wgsl has of x and sums up: slice s has images s * images_per_slice
+// and on, of which `lanes` lanes, `width` for each image, take turns. The formulas are those of batch_norm.wgsl.
 // Put in front of the shaders that use it; it has no entry point and so no dispatch of its own.
 
 struct BatchNorm { batch: u32, channels: u32, pixels: u32, slices: u32, images_per_slice: u32, width: u32, eps: f32, epilogue: u32, fixed: u32 }

@@ -5,7 +5,7 @@
 //   dx[n, c, iy, ix]  = sum over the o, ky, kx, oy, ox that read this pixel of  dy[n, o, oy, ox] * w[o, c, ky, kx]
 //   dw[o, c, ky, kx]  = sum over n, oy, ox of  dy[n, o, oy, ox] * x[n, g(o) + c, iy, ix]
 //
-// with iy = oy * stride_h - padding_h + ky * dilation_h (ix alike), zeros outside the picture, and g(o)
+// with iy = oy * stride_h - padding_h + ky * dilation_h (ix alike), zeros outside the image, and g(o)
 // the first input channel of o's group. x: [batch, in_channels, in_h, in_w]; w: [out_channels,
 // in_channels / groups, kernel_h, kernel_w]; y: [batch, out_channels, out_h, out_w].
 // Dispatch: ceil(results / 64) workgroups.
@@ -33,7 +33,7 @@ fn conv_direct(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) gro
     var sum = 0.0;
     if (params.has_bias == 1u) { sum = bias[o]; }
     for (var c = 0u; c < channels; c++) {
-        let picture = (n * params.in_channels + first + c) * params.in_h;
+        let image = (n * params.in_channels + first + c) * params.in_h;
         let filter_row = (o * channels + c) * params.kernel_h;
         for (var ky = 0u; ky < params.kernel_h; ky++) {
             let iy = oy * params.stride_h + ky * params.dilation_h - params.padding_h;
@@ -41,7 +41,7 @@ fn conv_direct(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) gro
             for (var kx = 0u; kx < params.kernel_w; kx++) {
                 let ix = ox * params.stride_w + kx * params.dilation_w - params.padding_w;
                 if (ix >= params.in_w) { continue; }
-                sum = fma(a[(picture + iy) * params.in_w + ix], b[(filter_row + ky) * params.kernel_w + kx], sum);
+                sum = fma(a[(image + iy) * params.in_w + ix], b[(filter_row + ky) * params.kernel_w + kx], sum);
             }
         }
     }

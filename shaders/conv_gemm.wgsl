@@ -1,15 +1,15 @@
 // Convolution, or its gradient with respect to the input, as an implicit matrix product through workgroup memory (see
-// panels.wgsl): the columns of im2col are read straight from the pictures and never stored.
+// panels.wgsl): the columns of im2col are read straight from the images and never stored.
 //
 //   y[n, o, oy, ox] = bias[o] + sum over c, ky, kx of  x[n, g(o) + c, iy, ix] * w(o, c, ky, kx)
 //
-// with iy = oy * stride_h - padding_h + ky * dilation_h, ix likewise, zeros outside the picture, and g(o) the first channel of o's
+// with iy = oy * stride_h - padding_h + ky * dilation_h, ix likewise, zeros outside the image, and g(o) the first channel of o's
 // group; then the epilogue (conv_epilogue.wgsl). w(o, c, ky, kx) lies at group * w_group + o * w_out + c * w_in + w_start + ky * w_down + kx * w_right, y(n, o, oy, ox) at (n, o) *
 // y_plane + y_start + oy * y_down + ox * y_right. So the same kernel computes a gradient with respect to the input: the channels'
 // roles exchanged, the filters turned around by negative steps, and at a larger stride one launch for each phase, that is for
 // the pixels whose row and column have the same remainders. Sizes and channels are those of one group, except for `groups`.
 //
-// The product: m = output channels, n = (picture, oy, ox), k = (c, ky, kx). Taps are known in advance (here {{ taps_h }} x {{ taps_w }}),
+// The product: m = output channels, n = (image, oy, ox), k = (c, ky, kx). Taps are known in advance (here {{ taps_h }} x {{ taps_w }}),
 // or else 0. Dispatch: groups * ceil(m / {{ tile_m }}) * ceil(n / {{ tile_n }}) workgroups, m innermost.
 
 // uses panels.wgsl
@@ -51,7 +51,7 @@ fn w_four(base: u32, o: u32, k: u32, depth: u32) -> vec4f {
     return vec4f(w[at.x], w[at.y], w[at.z], w[at.w]);
 }
 
-// Where the columns of one result begin: its picture's first number, and the row and column that the first tap reads.
+// Where the columns of one result begin: its image's first number, and the row and column that the first tap reads.
 fn column_at(g: u32, wanted: u32) -> vec3u {
     let pixels = params.out_h * params.out_w;
     let pixel = min(wanted, params.batch * pixels - 1u); // past the end any will do
@@ -63,7 +63,7 @@ fn column_at(g: u32, wanted: u32) -> vec3u {
 }
 
 fn x_at(at: vec3u, tap: vec3u, inside: bool) -> f32 {
-    // Above or left of the picture wraps to a huge number.
+    // Above or left of the image wraps to a huge number.
     let iy = at.y + tap.y * params.dilation_h;
     let ix = at.z + tap.z * params.dilation_w;
     if (!inside || iy >= params.in_h || ix >= params.in_w) { return 0.0; }

@@ -3,7 +3,7 @@
 //
 //   partial[s, o, c, ky, kx] = sum over the pixels (n, oy, ox) of slice s of  dy[n, o, oy, ox] * x[n, g(o) + c, iy, ix]
 //
-// with iy = oy * stride_h - padding_h + ky * dilation_h, ix likewise, zeros outside the picture, and g(o) the first channel of o's
+// with iy = oy * stride_h - padding_h + ky * dilation_h, ix likewise, zeros outside the image, and g(o) the first channel of o's
 // group. x: [batch, groups * in_channels, in_h, in_w]; dy: [batch, groups * out_channels, out_h, out_w]. Slice s has pixels
 // s * k_per_slice and on. Sizes and channels are those of one group, except for `groups`.
 //
@@ -18,7 +18,7 @@
 @group(0) @binding(2) var<storage, read> dy: array<f32>;
 @group(0) @binding(3) var<storage, read_write> partial: array<f32>;
 
-// A pixel of the slice: its picture, and the pixel of x that the first tap reads.
+// A pixel of the slice: its image, and the pixel of x that the first tap reads.
 struct Pixel { inside: bool, dy_base: u32, x_base: u32, top: u32, left: u32 }
 
 fn pixel_of(g: u32, k: u32, end: u32) -> Pixel {

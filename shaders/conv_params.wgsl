@@ -1,4 +1,4 @@
-// The parameters of conv_direct.wgsl and im2col.wgsl: a convolution's sizes, and the part of its pictures and rows that one launch
+// The parameters of conv_direct.wgsl and im2col.wgsl: a convolution's sizes, and the part of its images and rows that one launch
 // covers.
 // Put in front of the shaders that use it; it has no entry point and so no dispatch of its own.
 

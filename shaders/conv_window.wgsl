@@ -4,7 +4,7 @@
 //
 //   y[n, o, oy, ox] = bias[o] + sum over c, ky, kx of  x[n, g(o) + c, iy, ix] * w(o, c, ky, kx)
 //
-// with iy = oy * stride_h - padding_h + ky * dilation_h, ix = ox * {{ stride }} - padding_w + kx, zeros outside the picture, and g(o) the
+// with iy = oy * stride_h - padding_h + ky * dilation_h, ix = ox * {{ stride }} - padding_w + kx, zeros outside the image, and g(o) the
 // first channel of o's group; then the epilogue (conv_epilogue.wgsl). x: [batch, groups * in_channels, in_h, in_w]; y(n, o, oy, ox) lies at (n, o) * y_plane + y_start + oy *
 // y_down + ox * y_right, so that one phase of an input gradient at stride 2 can be written by itself.
 // w: as conv_pack.wgsl leaves it, a line of weights for each group, block of {{ channels }} channels, channel c and window of taps.
@@ -44,14 +44,14 @@ fn conv_window(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) gro
     let steps = params.in_channels;
     var line = block * params.in_channels * (params.line / 4u) + lane;
 {%- else %}
-    // Lanes have the same rows of several pictures, as far as the batch can be shared out.
+    // Lanes have the same rows of several images, as far as the batch can be shared out.
     let together = min(params.batch & (~params.batch + 1u), {{ subgroup }}u);
     let band = params.across * params.batch;
     let ox = tile / together % params.across * 4u;
     let oy = tile / band * {{ rows }}u;
     let n = tile / (together * params.across) % (params.batch / together) * together + tile % together;
 
-    // Rows of taps that find none of the subgroup's rows in the picture are left out.
+    // Rows of taps that find none of the subgroup's rows in the image are left out.
     let top = i32((wanted - lane) / band * {{ rows }}u * params.stride_h) - i32(params.padding_h);
     let last = min(wanted - lane + {{ subgroup - 1 }}u, tiles - 1u) / band * {{ rows }}u + {{ rows - 1 }}u;
     let bottom = i32(last * params.stride_h) - i32(params.padding_h);
@@ -71,7 +71,7 @@ fn conv_window(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) gro
 {%- endfor %}
     // One loop: many live numbers make each level of nesting dear, and so are divisions.
     for (var step = 0u; step < steps; step++) {
-{{- rows_of_picture() }}
+{{- rows_of_image() }}
 {%- for i in range(loads) %}
         let w{{ i }} = w[line + {{ i * subgroup }}u];
 {%- endfor %}

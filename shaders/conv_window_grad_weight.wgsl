@@ -1,11 +1,11 @@
 // Weight gradients of a convolution without unfolding, for software adapters: a lane computes {{ taps_h }} x {{ taps_w }} taps of
 // one input channel for {{ channels }} output channels.
 //
-//   partial[s, o, c, ky, kx] = sum over the pictures n of slice s, and oy, ox, of  dy[n, o, oy, ox] * x[n, g(o) + c, iy, ix]
+//   partial[s, o, c, ky, kx] = sum over the images n of slice s, and oy, ox, of  dy[n, o, oy, ox] * x[n, g(o) + c, iy, ix]
 //
 // with iy = oy * stride_h - padding_h + ky * dilation_h, ix = ox * {{ stride }} - padding_w + kx, and g(o) the first channel of o's group.
 // x: [batch, groups * in_channels, in_h, in_w]; dy: [batch, groups * out_channels, out_h, out_w]; partial: a weight for each slice, of
-// images_per_slice pictures.
+// images_per_slice images.
 //
 // A tile of {{ rows }} rows x 4 columns of dy at a time: its {{ channels }} channels are shared by all lanes of a subgroup, each of which
 // loads a part, and broadcasts hand it round. With `quads` (here {{ quads }}), a row's pixels are loaded four at a time, and kept
@@ -19,21 +19,21 @@
 {%- set carried = quads and edge and stride == 1 %}
 {%- set loads = (channels * rows * 4 + size * subgroup - 1) // (size * subgroup) %}
 
-{#- The input rows of the tile at (n, oy). Past the last picture, any will do. #}
+{#- The input rows of the tile at (n, oy). Past the last image, any will do. #}
 {%- macro rows_of_tile() %}
         let plane = (min(n, params.batch - 1u) * params.groups + g) * params.in_channels + c;
-        {{- rows_of_picture() }}
+        {{- rows_of_image() }}
 {%- endmacro %}
 
-{#- From tile to tile: along the row, then down, then to the next picture. #}
+{#- From tile to tile: along the row, then down, then to the next image. #}
 {%- macro advance() %}
         ox += 4u;
         let row_ends = ox >= params.out_w;
         ox = select(ox, 0u, row_ends);
         oy += select(0u, {{ rows }}u, row_ends);
-        let picture_ends = oy >= params.out_h;
-        oy = select(oy, 0u, picture_ends);
-        n += select(0u, 1u, picture_ends);
+        let image_ends = oy >= params.out_h;
+        oy = select(oy, 0u, image_ends);
+        n += select(0u, 1u, image_ends);
 {%- endmacro %}
 
 @group(0) @binding(0) var<uniform> params: ConvWindow;

@@ -30,9 +30,9 @@ struct ConvWindow {
     let o = block % blocks * {{ channels }}u;
 {%- endmacro %}
 
-{#- Of each row that output row `oy` and tap row `ky` read in `plane`: whether it is in the picture, and its first pixel. #}
-{%- macro rows_of_picture() %}
-        // Above or left of the picture wraps to a huge number.
+{#- Of each row that output row `oy` and tap row `ky` read in `plane`: whether it is in the image, and its first pixel. #}
+{%- macro rows_of_image() %}
+        // Above or left of the image wraps to a huge number.
 {%- for r in range(input_rows) %}
    {%- if taps_h > 1 %}
         let iy{{ r }} = oy * {{ stride }}u + ky + {{ r }}u - params.padding_h;

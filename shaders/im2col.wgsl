@@ -1,12 +1,12 @@
-// Convolution as a matrix product: pictures unfolded to columns, and folded back.
+// Convolution as a matrix product: images unfolded to columns, and folded back.
 //
 //   im2col   cols[n, (c, ky, kx), (oy, ox)] = x[n, c, oy * stride - padding + ky * dilation, the same for x],
-//                                             0 outside the picture
+//                                             0 outside the image
 //   col2im   dx[n, c, y, x] = sum of cols over all (ky, kx, oy, ox) that im2col reads this pixel for
 //                             (its transpose, gathered: each pixel collects, nothing collides)
 //
 // x, dx: [batch, in_channels, in_h, in_w]; cols: [images, in_channels * kernel_h * kernel_w, rows * out_w].
-// One launch covers `images` pictures from `image_start` and `rows` output rows from `row_start`, which
+// One launch covers `images` images from `image_start` and `rows` output rows from `row_start`, which
 // bounds the size of cols. With accumulate = 1, col2im adds to dx.
 // No division but by workgroup: lanes walk along a row of pixels.
 // Dispatch: im2col, a workgroup for each (n, c, ky, kx); col2im, one for each (n, c).
@@ -27,7 +27,7 @@ fn im2col(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) groups: 
     let source = (params.image_start * params.in_channels + plane) * params.in_h * params.in_w;
     let dest = line * params.rows * params.out_w;
     for (var row = 0u; row < params.rows; row++) {
-        // Left of or above the picture wraps to a huge number, so one comparison tests both edges.
+        // Left of or above the image wraps to a huge number, so one comparison tests both edges.
         let iy = (params.row_start + row) * params.stride_h + ky * params.dilation_h - params.padding_h;
         for (var ox = lane; ox < params.out_w; ox += 64u) {
             let ix = ox * params.stride_w + kx * params.dilation_w - params.padding_w;

@@ -9,7 +9,7 @@
 //   c: c_offset + o * c_outer + g * c_inner + i * c_row + j
 //
 // Strides express transposes, a stride of 0 shares an operand between batches, and `reduce` adds the
-// products of several pictures in one result (a weight gradient). Only `reduce_total - o * reduce` of
+// products of several images in one result (a weight gradient). Only `reduce_total - o * reduce` of
 // them exist for the last slice o. bias: 0 none, 1 bias[j], 2 bias[g * m + i].
 // Dispatch: batches * ceil(m / {{ tile_m }}) * ceil(n / {{ tile_n }}) workgroups.
 

@@ -5,7 +5,7 @@
 //   avg_pool        y = sum of the window / divisor
 //   avg_pool_grad   dx[i] = sum of dy / divisor over the windows that contain i  (gathered)
 //
-// Window o along an axis: [o * stride - padding, + kernel), cut at the picture; adaptive: [floor(o * in / out),
+// Window o along an axis: [o * stride - padding, + kernel), cut at the image; adaptive: [floor(o * in / out),
 // ceil((o + 1) * in / out)) (here adaptive: {{ adaptive }}; windows that do not overlap, apart: {{ apart }}). An average's divisor is the number of pixels in the window; with
 // count_include_pad also the padding's, cut at in + padding. Dispatch: ceil(results / 64) workgroups, one
 // invocation a result (gradients: one a pixel of the input).
@@ -17,7 +17,7 @@
 @group(0) @binding(2) var<storage, read_write> y: array<f32>;
 @group(0) @binding(3) var<storage, read_write> index_out: array<u32>;
 
-// a / b for quotients below 2^22 (rows of a picture, which may have no more), by floats, of which lanes divide eight at a time: off
+// a / b for quotients below 2^22 (rows of an image, which may have no more), by floats, of which lanes divide eight at a time: off
 // by one at most, and put right.
 fn quotient(a: u32, b: u32) -> u32 {
     let q = u32(f32(a) / f32(b));

@@ -1,10 +1,10 @@
 // Sums in a fixed order, so that the same numbers give the same bits.
 //
-//   channel_sum   out[s, c] = sum over the pictures n of slice s and all pixels p of  x[n, c, p]  (or its square)
+//   channel_sum   out[s, c] = sum over the images n of slice s and all pixels p of  x[n, c, p]  (or its square)
 //   slice_sum     out[i]    = scale * sum over s < slices of  x[s, i]                 (+ out[i])
 //
 // channel_sum: x is [batch, channels, pixels], of which only the first `len` elements exist, so that a flat
-// array can be summed as [ceil(len / pixels), 1, pixels]. Slice s has pictures s * images_per_slice and on.
+// array can be summed as [ceil(len / pixels), 1, pixels]. Slice s has images s * images_per_slice and on.
 // Dispatch: a workgroup for each (s, c), s outermost: its lanes add strided pixels, then a tree adds the lanes.
 // slice_sum: x is [slices, len]. Dispatch: ceil(len / 64) workgroups, one invocation a result. slice_sum_quads: the same where len is a
 // multiple of four, four results an invocation. slice_sum_tree: of many slices, 16 invocations for each four results; ceil(len / 64)

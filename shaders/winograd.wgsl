@@ -2,9 +2,9 @@
 // Convolutional Neural Networks" (2016), section 4. This is tile {{ tile }}, read through patches of {{ tile + 2 }} x {{ tile + 2 }} pixels, e of them in order.
 //
 //   winograd_filter       U[e, o, c] = (G g[o, c] G^T)[e]              of a filter g of 3 x 3 taps
-//   winograd_input        V[e, c, t] = (B^T d[c, t] B)[e]              of the patch d that tile t reads, zeros outside the picture
+//   winograd_input        V[e, c, t] = (B^T d[c, t] B)[e]              of the patch d that tile t reads, zeros outside the image
 //   a matrix product      M[e] = U[e] V[e]
-//   winograd_output       y[o, t]    = A^T M[., o, t] A + bias[o]      a tile of results, cut off at the picture's edge
+//   winograd_output       y[o, t]    = A^T M[., o, t] A + bias[o]      a tile of results, cut off at the image's edge
 //
 // The gradient with respect to the input is the same with filters turned around. That of the filters is the transpose of each step:
 //
@@ -12,7 +12,7 @@
 //   a matrix product      dU[e] = N[e] V[e]^T                          a sum over all tiles
 //   winograd_filter_grad  dg[o, c]   = G^T dU[., o, c] G
 //
-// Pictures: [batch, channels, height, width]; tiles t count pictures from image_start, then rows, then columns. Operands of a product lie
+// Images: [batch, channels, height, width]; tiles t count images from image_start, then rows, then columns. Operands of a product lie
 // as [e, panel, depth, width]: i (a row of the first, a column of the second) in panel i / width at i % width, and k along the depth, zeros
 // where there is none. by_channel says whether i is the channel and k the tile, or the other way round. Results M and dU: [e, rows, columns], rows
 // rounded up to fours. g[o, c] lies at o * w_out + c * w_in + w_start, a step down and one right further w_down and w_right.
@@ -84,16 +84,16 @@ struct WinogradFilters {
    {%- endfor %}
 {%- endmacro %}
 
-// Above or left of the picture, a place wraps to a huge number.
+// Above or left of the image, a place wraps to a huge number.
 fn inside(row: u32, column: u32) -> bool { return row < tiles.height && column < tiles.width; }
 
-// A pixel, or 0 outside the picture.
+// A pixel, or 0 outside the image.
 fn pixel(plane: u32, row: u32, column: u32) -> f32 {
     let at = plane + min(row, tiles.height - 1u) * tiles.width + min(column, tiles.width - 1u);
     return select(0.0, x[at], inside(row, column));
 }
 
-// The quad of the picture that begins at a place, or the nearest one.
+// The quad of the image that begins at a place, or the nearest one.
 fn quad_at(plane: u32, row: u32, column: u32) -> u32 {
     return (plane + min(row, tiles.height - 1u) * tiles.width + min(column, tiles.width - 4u)) / 4u;
 }

@@ -47,7 +47,7 @@ pub(crate) fn zeros(words: u64, what: &str) -> Result<Vec<u32>> {
     let vector = usize::try_from(words).ok().and_then(|words| bytemuck::try_zeroed_vec(words).ok());
     vector.ok_or_else(|| {
         Error::TooLarge(format!(
-            "this process cannot have {:.1} MiB of memory for {what}; use a smaller batch, smaller pictures or a smaller model",
+            "this process cannot have {:.1} MiB of memory for {what}; use a smaller batch, smaller images or a smaller model",
             words as f64 * 4.0 / (1 << 20) as f64
         ))
     })

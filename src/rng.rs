@@ -1,6 +1,6 @@
 //! Random numbers that are a function of what they are for.
 //!
-//! A generator is keyed by a seed and by the purpose of its numbers: the epoch and the picture, for
+//! A generator is keyed by a seed and by the purpose of its numbers: the epoch and the image, for
 //! example. So they do not depend on which thread draws them, or in which order.
 //!
 //! The generator is SplitMix64 of Steele, Lea and Flood, *Fast Splittable Pseudorandom Number

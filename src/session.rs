@@ -273,7 +273,7 @@ fn check_memory(bytes: u64, memory: Option<u64>) -> Result<()> {
     let mib = |bytes: u64| bytes as f64 / (1 << 20) as f64;
     match memory {
         Some(memory) if bytes > memory => Err(Error::TooLarge(format!(
-            "the plans take {:.1} MiB of memory, but the device has {:.1} MiB; use a smaller batch, smaller pictures or a smaller model",
+            "the plans take {:.1} MiB of memory, but the device has {:.1} MiB; use a smaller batch, smaller images or a smaller model",
             mib(bytes),
             mib(memory)
         ))),

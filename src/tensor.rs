@@ -5,7 +5,7 @@ use crate::{Error, Result};
 /// The element types the engine knows. Both are four bytes wide.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum DType {
-    /// 32-bit floating point: pictures, weights, gradients.
+    /// 32-bit floating point: images, weights, gradients.
     F32,
     /// 32-bit unsigned integers: class labels, indices, counters.
     U32,
@@ -24,7 +24,7 @@ impl DType {
 /// Shape and element type of a value.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct TensorType {
-    /// Sizes, outermost first: `[batch, channels, height, width]` for pictures.
+    /// Sizes, outermost first: `[batch, channels, height, width]` for images.
     pub shape: Vec<usize>,
     /// Element type.
     pub dtype: DType,

@@ -176,7 +176,7 @@ fn errors_are_one_line_and_exit_code_1() {
             "the batch included, must be at least 1",
         ),
         (&["plan", "resnet20", "--input", "3x0x32"], "must be at least 1"),
-        (&["plan", "resnet20", "--input", "3x99999x99999999999"], "use a smaller batch or smaller pictures"),
+        (&["plan", "resnet20", "--input", "3x99999x99999999999"], "use a smaller batch or smaller images"),
     ];
     for (args, expected) in cases {
         let output = striate(args);
@@ -203,7 +203,7 @@ fn usage_errors_exit_with_2() {
     }
 }
 
-/// All commands on a model take the pictures and classes that it was made for, unless told otherwise.
+/// All commands on a model take the images and classes that it was made for, unless told otherwise.
 #[test]
 fn a_models_name_is_enough() {
     for (model, input, classes) in [("resnet20", [3, 32, 32], 10), ("googlenet", [3, 224, 224], 1000)] {
@@ -287,7 +287,7 @@ fn layers_say_the_least_they_have_to_move() {
     };
     let (weight, per_channel) = (16 * 16 * 9 * 4, 16 * 4);
     for (scope, phase, least) in [
-        // Pictures in and out, and the weight; not that pictures are read once for each pass over them.
+        // Images in and out, and the weight; not that images are read once for each pass over them.
         ("layer1.0.conv1", "forward", 2 * A + weight),
         // x and y; scale, shift, and mean and variance, which the gradient wants.
         ("layer1.0.bn1", "forward", 2 * A + 4 * per_channel),

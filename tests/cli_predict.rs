@@ -14,7 +14,7 @@ use serde_json::Value;
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode, Output};
 
-/// A part of the real weights, data and pictures that do not belong to the repository.
+/// A part of the real weights, data and images that do not belong to the repository.
 fn shared(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../shared").join(name)
 }
@@ -24,14 +24,14 @@ fn trained() -> Place {
     let place = Place::new();
     place.trained(&["--epochs", "2"]);
     for (i, name) in ["one.png", "more/two.png", "more/three.jpg"].into_iter().enumerate() {
-        let picture =
+        let image =
             RgbImage::from_fn(20 + i as u32, 16, |x, y| image::Rgb([(x * 11) as u8, (y * 13) as u8, 77]));
         let path = place.path(name);
         std::fs::create_dir_all(path.parent().unwrap()).unwrap();
-        picture.save_with_format(path, ImageFormat::from_path(name).unwrap()).unwrap();
+        image.save_with_format(path, ImageFormat::from_path(name).unwrap()).unwrap();
     }
-    place.write("broken.png", b"not a picture");
-    place.write("empty/readme.txt", b"no picture");
+    place.write("broken.png", b"not an image");
+    place.write("empty/readme.txt", b"no image");
     place
 }
 
@@ -56,11 +56,11 @@ fn a_run_folder_knows_all_it_needs() -> Outcome {
         (json["model"].as_str(), json["preprocessing"]["size"][0].as_u64()),
         (Some("resnet8"), Some(8))
     );
-    let pictures = json["pictures"].as_array().unwrap();
-    let names: Vec<&str> = pictures.iter().map(|p| p["picture"].as_str().unwrap()).collect();
+    let images = json["pictures"].as_array().unwrap();
+    let names: Vec<&str> = images.iter().map(|p| p["picture"].as_str().unwrap()).collect();
     assert_eq!(names, ["one.png", "more/three.jpg", "more/two.png"]);
-    for picture in pictures {
-        let top = picture["top"].as_array().unwrap();
+    for image in images {
+        let top = image["top"].as_array().unwrap();
         let shares: Vec<f64> = top.iter().map(|class| class["probability"].as_f64().unwrap()).collect();
         assert!(shares.len() == 5 && shares.is_sorted_by(|a, b| a >= b), "{shares:?}");
         assert!(shares[4] >= 0.0 && shares.iter().sum::<f64>() <= 1.0 + 1e-9, "{shares:?}");
@@ -70,9 +70,9 @@ fn a_run_folder_knows_all_it_needs() -> Outcome {
     for batch in ["1", "2"] {
         let again =
             answer(&striate(&place, &["predict", "run", "one.png", "more", "--json", "--batch", batch]));
-        for (again, picture) in again["pictures"].as_array().unwrap().iter().zip(pictures) {
-            assert_eq!(again["picture"], picture["picture"]);
-            for (a, b) in again["top"].as_array().unwrap().iter().zip(picture["top"].as_array().unwrap()) {
+        for (again, image) in again["pictures"].as_array().unwrap().iter().zip(images) {
+            assert_eq!(again["picture"], image["picture"]);
+            for (a, b) in again["top"].as_array().unwrap().iter().zip(image["top"].as_array().unwrap()) {
                 // Up to rounding: which batch norms are folded depends on the batch.
                 let apart = a["probability"].as_f64().unwrap() - b["probability"].as_f64().unwrap();
                 assert!(a["name"] == b["name"] && apart.abs() < 1e-5, "{batch} at a time: {a} and {b}");
@@ -91,7 +91,7 @@ fn a_run_folder_knows_all_it_needs() -> Outcome {
     Ok(())
 }
 
-fn a_broken_picture_is_named_and_passed_over() -> Outcome {
+fn a_broken_image_is_named_and_passed_over() -> Outcome {
     let place = trained();
     let output = striate(&place, &["predict", "run", "one.png", "broken.png", "more", "gone.png", "--json"]);
     assert_eq!(output.status.code(), Some(3));
@@ -119,8 +119,8 @@ fn predict_refuses_in_one_sentence() -> Outcome {
         (&["no/where", "one.png"], &["no/where: is not there"]),
         (&["more", "one.png"], &["more: is a folder without model.safetensors"]),
         (&["one.png", "one.png"], &["one.png: is not a safetensors file"]),
-        (&["run", "empty"], &["empty: is a folder without pictures", "1 .txt (empty/readme.txt)"]),
-        (&["resnet8", "run"], &["pictures: there are none"]),
+        (&["run", "empty"], &["empty: is a folder without images", "1 .txt (empty/readme.txt)"]),
+        (&["resnet8", "run"], &["images: there are none"]),
         (&["run", "broken.png"], &["none of 1 could be read", "broken.png"]),
         (&["run", "one.png", "--classes", "gone.txt"], &["gone.txt: cannot read"]),
         (&["run", "one.png", "--classes", "nothing.txt"], &["nothing.txt: has no names"]),
@@ -285,17 +285,14 @@ fn preprocessing_can_be_given_in_all_ways_and_is_told() -> Outcome {
         let output = striate(&place, &[&["predict", "run", "one.png"], flags].concat());
         let text = text(&output.stdout);
         text.lines()
-            .find(|line| line.starts_with("pictures "))
+            .find(|line| line.starts_with("images "))
             .unwrap_or_else(|| panic!("{output:?}"))
             .to_owned()
     };
-    assert!(line(&[]).starts_with("pictures centre 8x8, bilinear, mean ["), "{}", line(&[]));
+    assert!(line(&[]).starts_with("images centre 8x8, bilinear, mean ["), "{}", line(&[]));
     assert!(line(&[]).ends_with("(as the weights say)"), "{}", line(&[]));
     let told = line(&["--preprocess", "timm.json"]);
-    assert_eq!(
-        told,
-        "pictures shorter side 16, bicubic, centre 8x8, mean [0.5], deviation [0.25] (timm.json)"
-    );
+    assert_eq!(told, "images shorter side 16, bicubic, centre 8x8, mean [0.5], deviation [0.25] (timm.json)");
     let flags = [
         "--crop-pct",
         "0.8",
@@ -309,7 +306,7 @@ fn preprocessing_can_be_given_in_all_ways_and_is_told() -> Outcome {
     ];
     assert_eq!(
         line(&flags),
-        "pictures not turned, shorter side 10, bicubic, centre 8x8, mean [0.1], deviation [0.2] (as the weights say)"
+        "images not turned, shorter side 10, bicubic, centre 8x8, mean [0.1], deviation [0.2] (as the weights say)"
     );
     let refused: [(&[&str], &[&str]); 3] = [
         (&["--crop-pct", "1.5"], &["--crop-pct", "at most 1"]),
@@ -326,16 +323,16 @@ fn preprocessing_can_be_given_in_all_ways_and_is_told() -> Outcome {
     Ok(())
 }
 
-/// CIFAR-10 in `cifar`, from its test pictures as one large picture of a hundred rows. They are the training pictures too,
+/// CIFAR-10 in `cifar`, from its test images as one large image of a hundred rows. They are the training images too,
 /// which are not looked at.
 fn write_cifar10(place: &Place) {
     let sprite = image::open(shared("data/cifar10/test_batch.webp")).unwrap().into_rgb8();
     let labels = std::fs::read(shared("data/cifar10/test_batch.labels")).unwrap();
     let mut records = Vec::new();
     for (i, label) in (0..).zip(labels) {
-        let picture = image::imageops::crop_imm(&sprite, i % 100 * 32, i / 100 * 32, 32, 32).to_image();
+        let image = image::imageops::crop_imm(&sprite, i % 100 * 32, i / 100 * 32, 32, 32).to_image();
         records.push(label);
-        (0..3).for_each(|channel| records.extend(picture.pixels().map(|pixel| pixel.0[channel])));
+        (0..3).for_each(|channel| records.extend(image.pixels().map(|pixel| pixel.0[channel])));
     }
     let train = (1..=5).map(|n| format!("data_batch_{n}"));
     for name in train.chain(["test_batch".to_owned()]) {
@@ -343,7 +340,7 @@ fn write_cifar10(place: &Place) {
     }
 }
 
-/// The published weights' own figure, on the published test pictures.
+/// The published weights' own figure, on the published test images.
 fn resnet20_scores_its_figure(device: &str) -> Outcome {
     let place = Place::new();
     write_cifar10(&place);
@@ -354,35 +351,34 @@ fn resnet20_scores_its_figure(device: &str) -> Outcome {
     assert!(output.status.success(), "{}", text(&output.stderr));
     let json = answer(&output);
     let right = (json["top1"].as_f64().unwrap() * 10_000.0).round() as u64;
-    // Rounding may turn a picture that two classes are as good as equal for.
+    // Rounding may turn an image that two classes are as good as equal for.
     assert!(json["pictures"] == 10_000 && right.abs_diff(9173) <= 1, "{right} of {}", json["pictures"]);
     Ok(())
 }
 
-/// Of the pictures of ImageNet that are there, how many have their class among the first five.
-fn googlenet_knows_the_pictures() -> Outcome {
+/// Of the images of ImageNet that are there, how many have their class among the first five.
+fn googlenet_knows_the_images() -> Outcome {
     let mut command = Command::new(PROGRAM);
     command.args(["predict", "googlenet-original"]).arg(shared("models/googlenet_bvlc.safetensors"));
     command.arg(shared("pictures")).arg("--classes").arg(shared("models/imagenet_classes.txt"));
     let output = command.args(["--device", "cpu", "--json"]).output().unwrap();
     assert!(output.status.success(), "{}", text(&output.stderr));
     let json = answer(&output);
-    let pictures = json["pictures"].as_array().unwrap();
-    let class = |picture: &Value| {
-        let name = Path::new(picture["picture"].as_str().unwrap()).file_stem().unwrap().to_str().unwrap();
+    let images = json["pictures"].as_array().unwrap();
+    let class = |image: &Value| {
+        let name = Path::new(image["picture"].as_str().unwrap()).file_stem().unwrap().to_str().unwrap();
         name.split_once('_').unwrap().1.to_owned()
     };
-    let among =
-        |picture: &&Value| picture["top"].as_array().unwrap().iter().any(|c| c["name"] == class(picture));
-    let missed: Vec<String> = pictures.iter().filter(|p| !among(p)).map(class).collect();
-    assert!(pictures.len() == 23 && missed.len() <= 3, "missed: {missed:?}");
+    let among = |image: &&Value| image["top"].as_array().unwrap().iter().any(|c| c["name"] == class(image));
+    let missed: Vec<String> = images.iter().filter(|p| !among(p)).map(class).collect();
+    assert!(images.len() == 23 && missed.len() <= 3, "missed: {missed:?}");
     Ok(())
 }
 
 fn main() -> ExitCode {
     let mut suite = Suite::new();
     suite.add("a_run_folder_knows_all_it_needs", a_run_folder_knows_all_it_needs);
-    suite.add("a_broken_picture_is_named_and_passed_over", a_broken_picture_is_named_and_passed_over);
+    suite.add("a_broken_image_is_named_and_passed_over", a_broken_image_is_named_and_passed_over);
     suite.add("predict_refuses_in_one_sentence", predict_refuses_in_one_sentence);
     suite.add("flags_may_stand_between", flags_may_stand_between);
     suite.add("eval_scores_what_training_did", eval_scores_what_training_did);
@@ -402,7 +398,7 @@ fn main() -> ExitCode {
     );
     let there = shared("models").is_dir();
     suite.add_if(there, "resnet20_scores_its_figure::cpu", || resnet20_scores_its_figure("cpu"));
-    suite.add_if(there, "googlenet_knows_the_pictures", googlenet_knows_the_pictures);
+    suite.add_if(there, "googlenet_knows_the_images", googlenet_knows_the_images);
     let there = there && common::gpu().is_ok();
     suite.add_if(there, "resnet20_scores_its_figure::gpu", || resnet20_scores_its_figure("gpu"));
     suite.run()

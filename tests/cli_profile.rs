@@ -1,4 +1,4 @@
-//! `striate profile` as a program: tables that add up, a picture, a trace that can be opened, and what it says about
+//! `striate profile` as a program: tables that add up, an image, a trace that can be opened, and what it says about
 //! bad input.
 
 mod common;
@@ -46,7 +46,7 @@ fn number(value: &Value, name: &str) -> f64 {
     value[name].as_f64().unwrap_or_else(|| panic!("{name} is no number in {value}"))
 }
 
-fn tables_picture_and_trace(name: &str, device: &Device) -> Outcome {
+fn tables_image_and_trace(name: &str, device: &Device) -> Outcome {
     let dir = tempfile::tempdir().map_err(|e| e.to_string())?;
     let out = dir.path().join("made/for it");
     let text = printed(&lenet(name, &["--json", "--out", out.to_str().expect("a path of text")]));
@@ -61,7 +61,7 @@ fn tables_picture_and_trace(name: &str, device: &Device) -> Outcome {
     assert!(number(&found["peaks"], "gflop_per_s") > 0.1 && number(&found["peaks"], "gb_per_s") > 0.01);
     assert!(number(&found, "step_ms") * (1.0 + 1e-6) >= number(&found, "launches_ms"), "{found}");
     assert!(!found["host"].as_array().expect("a list").is_empty());
-    check_picture(&out, &found["kernels"]);
+    check_image(&out, &found["kernels"]);
     check_trace(&out, &plan, device.is_gpu());
     Ok(())
 }
@@ -74,8 +74,8 @@ fn a_network_with_dropout() -> Outcome {
     Ok(())
 }
 
-fn check_picture(out: &Path, kernels: &Value) {
-    let svg = std::fs::read_to_string(out.join("roofline.svg")).expect("there is a picture");
+fn check_image(out: &Path, kernels: &Value) {
+    let svg = std::fs::read_to_string(out.join("roofline.svg")).expect("there is an image");
     assert!(svg.starts_with("<svg") && svg.trim_end().ends_with("</svg>"));
     assert!(!svg.contains("NaN") && !svg.contains("inf"));
     for kernel in kernels.as_array().expect("rows") {
@@ -130,7 +130,7 @@ fn check_trace(out: &Path, plan: &Plan, is_gpu: bool) {
 fn the_text_has_both_tables() -> Outcome {
     let text = printed(&lenet("cpu", &[]));
     for expected in [
-        "training step of lenet: 4 pictures of 1x28x28\n",
+        "training step of lenet: 4 images of 1x28x28\n",
         "GFLOP/s at most  matrix product ",
         "GB/s at most     copy of ",
         "\nlayer ",
@@ -182,12 +182,12 @@ fn errors_are_one_line_and_exit_code_1() -> Outcome {
 fn main() -> std::process::ExitCode {
     let mut suite = Suite::new();
     suite.add("a_network_with_dropout", a_network_with_dropout);
-    suite.add("tables_picture_and_trace::cpu", || {
-        tables_picture_and_trace("cpu", &Device::select("cpu").map_err(common::text)?)
+    suite.add("tables_image_and_trace::cpu", || {
+        tables_image_and_trace("cpu", &Device::select("cpu").map_err(common::text)?)
     });
-    suite.add_gpu("tables_picture_and_trace::gpu", |device| {
+    suite.add_gpu("tables_image_and_trace::gpu", |device| {
         let name = std::env::var("STRIATE_TEST_DEVICE").unwrap_or("gpu".into());
-        tables_picture_and_trace(&name, device)
+        tables_image_and_trace(&name, device)
     });
     suite.add("the_text_has_both_tables", the_text_has_both_tables);
     suite.add("usage_errors_exit_with_2", usage_errors_exit_with_2);

@@ -1,4 +1,4 @@
-//! Which pictures and classes `eval`, `see`, `report` and `predict` take, and how names that others chose are shown.
+//! Which images and classes `eval`, `see`, `report` and `predict` take, and how names that others chose are shown.
 
 #![cfg(feature = "cli")]
 
@@ -28,7 +28,7 @@ fn answer(place: &Place, args: &[&str]) -> Value {
     serde_json::from_slice(&output.stdout).unwrap_or_else(|e| panic!("{e}: {output:?}"))
 }
 
-/// Pictures of one colour, which differ a little.
+/// Images of one colour, which differ a little.
 fn put(place: &Place, folder: &str, count: u8, color: [u8; 3]) {
     std::fs::create_dir_all(place.path(folder)).unwrap();
     for i in 0..count {
@@ -53,15 +53,15 @@ fn pets() -> Place {
 
 const SET: [&str; 4] = ["--dataset", "folder", "--image-size", "8x8"];
 
-fn pictures(answer: &Value) -> [u64; 2] {
+fn images(answer: &Value) -> [u64; 2] {
     [0, 1].map(|class| answer["classes"][class]["pictures"].as_u64().unwrap())
 }
 
 #[test]
-fn a_run_is_judged_by_its_own_test_pictures() {
+fn a_run_is_judged_by_its_own_test_images() {
     let place = pets();
     let own = answer(&place, &["eval", "run", "--json"]);
-    assert_eq!((&own["pictures_from"], pictures(&own)), (&"the run's own, set".into(), [6, 6]));
+    assert_eq!((&own["pictures_from"], images(&own)), (&"the run's own, set".into(), [6, 6]));
     let named = answer(&place, &["eval", "run", "--dataset", "folder", "--data", "set", "--json"]);
     assert_eq!(own, named);
     let otherwise = answer(&place, &["eval", "run", "--data", "./set", "--json"]);
@@ -70,21 +70,18 @@ fn a_run_is_judged_by_its_own_test_pictures() {
         (&"the run's own, ./set".into(), &own["loss"])
     );
     // The weights in the folder are the run's too.
-    assert_eq!(pictures(&answer(&place, &["eval", "run/best.safetensors", "--json"])), [6, 6]);
+    assert_eq!(images(&answer(&place, &["eval", "run/best.safetensors", "--json"])), [6, 6]);
     let people = text(&striate(&place, &["eval", "run"]).stdout);
-    assert!(people.contains("set: 12 test pictures (the run's own, set)"), "{people}");
+    assert!(people.contains("set: 12 test images (the run's own, set)"), "{people}");
     // From another folder as well.
     std::fs::create_dir(place.path("elsewhere")).unwrap();
     let mut command = Command::new(PROGRAM);
     command.current_dir(place.path("elsewhere")).args(["eval", "../run", "--device", "cpu"]);
-    assert!(text(&command.output().unwrap().stdout).contains("12 test pictures (the run's own, /"));
+    assert!(text(&command.output().unwrap().stdout).contains("12 test images (the run's own, /"));
     // `see` as well, and one view of it.
     let seen = striate(&place, &["see", "neighbours", "run", "--neighbours", "2", "--out", "seen"]);
-    assert!(
-        text(&seen.stdout).contains("12 pictures of set's test pictures (the run's own, set)"),
-        "{seen:?}"
-    );
-    // Weights alone know of no pictures.
+    assert!(text(&seen.stdout).contains("12 images of set's test images (the run's own, set)"), "{seen:?}");
+    // Weights alone know of no images.
     std::fs::copy(place.path("run/model.safetensors"), place.path("alone.safetensors")).unwrap();
     for command in ["eval", "see"] {
         assert_refused(&striate(&place, &[command, "alone.safetensors"]), command, &["is missing", "folder"]);
@@ -92,19 +89,19 @@ fn a_run_is_judged_by_its_own_test_pictures() {
 }
 
 #[test]
-fn held_out_pictures_are_the_runs_and_all_of_another_folder_are_taken() {
+fn held_out_images_are_the_runs_and_all_of_another_folder_are_taken() {
     let place = Place::new();
     for folder in ["flat", "other"] {
         put(&place, &format!("{folder}/cat"), 10, RED);
         put(&place, &format!("{folder}/dog"), 10, GREEN);
     }
     place.trained(&[&SET[..], &["--data", "flat"]].concat());
-    assert_eq!(pictures(&answer(&place, &["eval", "run", "--json"])), [1, 1]);
+    assert_eq!(images(&answer(&place, &["eval", "run", "--json"])), [1, 1]);
     assert_eq!(
-        pictures(&answer(&place, &["eval", "run", "--dataset", "folder", "--data", "flat", "--json"])),
+        images(&answer(&place, &["eval", "run", "--dataset", "folder", "--data", "flat", "--json"])),
         [1, 1]
     );
-    assert_eq!(pictures(&answer(&place, &["eval", "run", "--data", "other", "--json"])), [10, 10]);
+    assert_eq!(images(&answer(&place, &["eval", "run", "--data", "other", "--json"])), [10, 10]);
 }
 
 #[test]
@@ -113,7 +110,7 @@ fn classes_are_matched_by_their_names() {
     // Other classes before, between and after would have other numbers; here one is missing.
     put(&place, "dogs/dog", 3, GREEN);
     let dogs = answer(&place, &["eval", "run", "--data", "dogs", "--json"]);
-    assert_eq!((pictures(&dogs), &dogs["top1"]), ([0, 3], &1.0.into()));
+    assert_eq!((images(&dogs), &dogs["top1"]), ([0, 3], &1.0.into()));
     // Names from a file, in another order than the folders'.
     place.write("swapped.txt", b"dog\ncat\n");
     let swapped = answer(&place, &["eval", "run", "--classes", "swapped.txt", "--json"]);
@@ -138,9 +135,9 @@ fn classes_are_matched_by_their_names() {
 }
 
 #[test]
-fn broken_pictures_of_a_set_are_refused_or_left_out_and_named() {
+fn broken_images_of_a_set_are_refused_or_left_out_and_named() {
     let place = pets();
-    place.write("set/test/cat/broken.png", b"no picture");
+    place.write("set/test/cat/broken.png", b"no image");
     place.write("set/train/dog/photo.heic", b"not read");
     assert_refused(
         &striate(&place, &["eval", "run", "--data", "set/test"]),
@@ -149,7 +146,7 @@ fn broken_pictures_of_a_set_are_refused_or_left_out_and_named() {
     );
     let output = striate(&place, &["eval", "run", "--skip-broken", "--json"]);
     let told = text(&output.stderr);
-    assert!(output.status.success() && told.contains("note: 1 picture could not be read"), "{told}");
+    assert!(output.status.success() && told.contains("note: 1 image could not be read"), "{told}");
     assert!(
         told.contains("skipped: set/test/cat/broken.png: ")
             && told.contains("1 .heic (set/train/dog/photo.heic)")
@@ -158,7 +155,7 @@ fn broken_pictures_of_a_set_are_refused_or_left_out_and_named() {
     assert_refused(&place.train(&args).output().unwrap(), "train", &["broken.png", "--skip-broken"]);
     let output = place.train(&[&args[..], &["--skip-broken"]].concat()).output().unwrap();
     assert!(output.status.success() && text(&output.stderr).contains("broken.png"), "{output:?}");
-    assert!(text(&output.stdout).contains("40 training and 12 test pictures"), "{output:?}");
+    assert!(text(&output.stdout).contains("40 training and 12 test images"), "{output:?}");
 }
 
 /// Names that would colour a terminal, set its title, or turn text around.
@@ -172,8 +169,8 @@ fn control_characters_in_names_are_shown_and_not_obeyed() {
         put(&place, &format!("s\u{1b}et/{part}/dog"), 6, GREEN);
     }
     std::fs::copy(place.path(&format!("s\u{1b}et/test/{cat}/0.png")), place.path(file)).unwrap();
-    place.write("br\u{1b}oken.png", b"no picture");
-    place.write("s\u{1b}et/train/dog/x\u{1b}.heic", b"no picture");
+    place.write("br\u{1b}oken.png", b"no image");
+    place.write("s\u{1b}et/train/dog/x\u{1b}.heic", b"no image");
     let harmless = |what: &str, text: &str| {
         let acts = |c: char| c != '\n' && (c.is_control() || c == '\u{202e}');
         assert!(!text.contains(acts), "{what}: {text:?}");
@@ -212,9 +209,9 @@ fn control_characters_in_names_are_shown_and_not_obeyed() {
     assert_eq!(json["pictures"][0]["picture"], file);
 }
 
-/// At 32 x 32 pixels the last maps of resnet18 are 1 x 1, which batch norm cannot train on one picture of.
+/// At 32 x 32 pixels the last maps of resnet18 are 1 x 1, which batch norm cannot train on one image of.
 #[test]
-fn one_small_picture_is_enough_to_use_a_network() {
+fn one_small_image_is_enough_to_use_a_network() {
     let device = striate::Device::select("cpu").unwrap();
     for (name, size) in [("resnet18", [32, 32]), ("googlenet", [32, 32]), ("googlenet-original", [64, 64])] {
         let model = striate::models::by_name(name, 3, 10).unwrap();

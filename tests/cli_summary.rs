@@ -53,14 +53,14 @@ fn an_unknown_network_is_refused_with_the_nearest() {
     assert!(String::from_utf8_lossy(&output.stderr).contains("did you mean resnet20?"));
 }
 
-/// At 32 x 32 pixels the last layers of resnet18 have maps of 1 x 1: batch norm trains on two pictures at least.
+/// At 32 x 32 pixels the last layers of resnet18 have maps of 1 x 1: batch norm trains on two images at least.
 #[test]
-fn one_picture_too_small_to_train_on_has_a_summary() {
+fn one_image_too_small_to_train_on_has_a_summary() {
     let one = json(&["resnet18", "--input", "3x32x32"]);
     assert_eq!(one["parameters"], 11_689_512);
     assert_eq!([&one["training_parameters"], &one["training_memory"]], [&one["parameters"], &Value::Null]);
     assert!(one["inference_memory"]["peak"].as_u64().unwrap() > 0);
-    assert!(summary(&["resnet18", "--input", "3x32x32"]).contains("more than one picture at a time"));
+    assert!(summary(&["resnet18", "--input", "3x32x32"]).contains("more than one image at a time"));
     let two = json(&["resnet18", "--input", "3x32x32", "--batch", "2"]);
     assert!(two["training_memory"]["peak"].as_u64() > one["inference_memory"]["peak"].as_u64());
 }

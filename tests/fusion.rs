@@ -117,7 +117,7 @@ fn a_batch_norm_stays_where_folding_would_be_wrong_or_dear() {
     assert!(!folded(&net));
 }
 
-/// A convolution with bias, ReLU, max-pooling, and the gradients of all that is given but the pictures.
+/// A convolution with bias, ReLU, max-pooling, and the gradients of all that is given but the images.
 fn pooled(kernel_size: usize, stride: usize) -> Net {
     let mut net = Net::new(3);
     let x = net.input(&[2, 3, 8, 8]);
@@ -137,7 +137,7 @@ fn pooled(kernel_size: usize, stride: usize) -> Net {
 }
 
 #[test]
-fn gradients_pass_relu_and_sum_before_they_are_spread_over_pooled_pictures() {
+fn gradients_pass_relu_and_sum_before_they_are_spread_over_pooled_images() {
     for (kernel_size, stride) in [(2, 2), (3, 1)] {
         let net = pooled(kernel_size, stride);
         let plan = net.plan(true);

@@ -241,7 +241,7 @@ fn scratch_obeys_its_limit_and_the_bindings() {
             let most = target.scratch.min(target.max_binding);
             let columns = plan.storages.iter().find(|s| s.label.contains("(columns)")).unwrap();
             assert!(columns.bytes <= most, "{} takes {} bytes of {most}", columns.label, columns.bytes);
-            // Every output row of every picture is computed once: 64 pictures of 32 rows.
+            // Every output row of every image is computed once: 64 images of 32 rows.
             let im2col = plan.launches.iter().filter(|l| l.kernel.name == "im2col");
             let field = |l: &striate::plan::Launch, name: &str| {
                 let at = l.kernel.params.fields.iter().position(|f| f.name == name).unwrap();
@@ -254,7 +254,7 @@ fn scratch_obeys_its_limit_and_the_bindings() {
                 {
                     for row in field(launch, "row_start")..field(launch, "row_start") + field(launch, "rows")
                     {
-                        assert!(rows.insert((image, row)), "row {row} of picture {image} comes twice");
+                        assert!(rows.insert((image, row)), "row {row} of image {image} comes twice");
                     }
                 }
             }

@@ -14,8 +14,8 @@ use striate::{Device, Input, Result, Session, Tensor};
 /// Random graphs, of which those are tried that have something to compute again.
 const GRAPHS: u64 = 100;
 
-/// Pictures a step of the networks.
-const PICTURES: usize = 8;
+/// Images a step of the networks.
+const IMAGES: usize = 8;
 
 /// Steps under way at once, each with staging memory for its inputs.
 const FLIGHTS: u64 = 3;
@@ -62,14 +62,14 @@ impl Model for Dropping {
 
 /// A training step, and its inputs.
 fn step(model: &dyn Model) -> Result<(Graph, Vec<(String, Tensor)>)> {
-    let (mut rng, shape) = (Random::new(5), [PICTURES, 3, 32, 32]);
+    let (mut rng, shape) = (Random::new(5), [IMAGES, 3, 32, 32]);
     let sgd = SgdConfig { momentum: 0.9, weight_decay: 5e-4, nesterov: false };
     let recipe = Recipe { optimizer: Optimizer::Sgd(sgd), ..Default::default() };
     let graph = training_graph(model, shape, &recipe)?;
     let schedule = Tensor::f32([3], recipe.optimizer.schedule(0.05, 0).to_vec())?;
     let feed = [
         ("images", rng.normal(&shape)),
-        ("labels", rng.labels(PICTURES, 10)),
+        ("labels", rng.labels(IMAGES, 10)),
         (Optimizer::SCHEDULE, schedule),
         (Builder::COUNTER, Tensor::u32([2], vec![3, 1])?),
     ];

@@ -10,7 +10,7 @@ fn normal(shape: [usize; 2], seed: u64) -> Tensor {
     Tensor::f32(shape, (0..shape[0] * shape[1]).map(|_| random.normal() as f32).collect()).unwrap()
 }
 
-/// Pictures in `groups` groups far from each other, in turn.
+/// Images in `groups` groups far from each other, in turn.
 fn groups(count: usize, width: usize, groups: usize, seed: u64) -> Tensor {
     let mut values = normal([count, width], seed).into_f32();
     for (row, values) in values.chunks_exact_mut(width).enumerate() {
@@ -69,9 +69,9 @@ fn what_cannot_be_searched_is_refused() {
         assert!(error.contains(text), "{error:?} does not say {text:?}");
     };
     refused(nearest(&rows, &rows, 0), "must be above 0");
-    refused(nearest(&rows, &rows, 5), "5 are more than the 4 pictures");
-    refused(nearest_others(&rows, 4), "4 are more than the 3 pictures");
-    refused(nearest(&rows, &normal([4, 2], 1), 1), "have 3 features, and the pictures to search 2");
+    refused(nearest(&rows, &rows, 5), "5 are more than the 4 images");
+    refused(nearest_others(&rows, 4), "4 are more than the 3 images");
+    refused(nearest(&rows, &normal([4, 2], 1), 1), "have 3 features, and the images to search 2");
     let broken = Tensor::f32([1, 3], vec![0.0, f32::NAN, 0.0]).unwrap();
     refused(nearest(&broken, &rows, 1), "not finite");
 }
@@ -79,7 +79,7 @@ fn what_cannot_be_searched_is_refused() {
 #[test]
 fn agreement_counts_classes() {
     let near = |indices: [usize; 3]| indices.map(|index| Neighbour { index, distance: 0.0 }).to_vec();
-    // Rows of classes 0, 1, 1, 2: of the first picture's neighbours the nearest is wrong, but most are right; the
+    // Rows of classes 0, 1, 1, 2: of the first image's neighbours the nearest is wrong, but most are right; the
     // second one's all differ, so that the nearest counts.
     let found = agreement(&[near([0, 1, 2]), near([3, 0, 1])], &[1, 2], &[0, 1, 1, 2]);
     assert_eq!((found.nearest, found.majority), (0.5, 1.0));
@@ -113,11 +113,11 @@ fn components_explain_what_varies() -> Result<()> {
 
 #[test]
 fn a_map_keeps_groups_apart_and_comes_again_from_its_seed() -> Result<()> {
-    let pictures = groups(240, 70, 4, 5);
+    let images = groups(240, 70, 4, 5);
     let config = MapConfig { perplexity: 15.0, steps: 500, ..Default::default() };
-    let found = map(&pictures, &config)?;
-    assert_eq!(found, map(&pictures, &config)?);
-    assert_ne!(found.points, map(&pictures, &MapConfig { seed: 1, ..config })?.points);
+    let found = map(&images, &config)?;
+    assert_eq!(found, map(&images, &config)?);
+    assert_ne!(found.points, map(&images, &MapConfig { seed: 1, ..config })?.points);
     let points = found.points.iter().flatten().map(|x| *x as f32).collect();
     let labels: Vec<usize> = (0..240).map(|i| i % 4).collect();
     let near = nearest_others(&Tensor::f32([240, 2], points)?, 10)?;
@@ -134,7 +134,7 @@ fn maps_that_cannot_be_made_are_refused() {
     };
     refused(
         MapConfig::default(),
-        "30 needs at least 91 pictures, and there are 90; give more, or a perplexity of at most 29",
+        "30 needs at least 91 images, and there are 90; give more, or a perplexity of at most 29",
     );
     refused(MapConfig { perplexity: f64::NAN, ..Default::default() }, "at least 1");
     refused(MapConfig { perplexity: 5.0, theta: 2.0, ..Default::default() }, "from 0 to 1");
@@ -177,16 +177,16 @@ fn peaks_are_those_of_a_direct_search() -> Result<()> {
     for k in [1, 4, 40] {
         let mut peaks = Peaks::new(k);
         for batch in values.chunks(5 * channels * height * width) {
-            let pictures = batch.len() / (channels * height * width);
-            peaks.add(&Tensor::f32([pictures, channels, height, width], batch.to_vec())?)?;
+            let images = batch.len() / (channels * height * width);
+            peaks.add(&Tensor::f32([images, channels, height, width], batch.to_vec())?)?;
         }
-        assert_eq!((peaks.pictures(), peaks.channels().len()), (count, channels));
+        assert_eq!((peaks.images(), peaks.channels().len()), (count, channels));
         for (channel, found) in peaks.channels().iter().enumerate() {
-            let peak = |picture: usize| {
-                let plane = &values[(picture * channels + channel) * height * width..][..height * width];
+            let peak = |image: usize| {
+                let plane = &values[(image * channels + channel) * height * width..][..height * width];
                 let value = plane.iter().copied().fold(f32::MIN, f32::max);
                 let first = plane.iter().position(|x| *x == value).unwrap();
-                Peak { picture, place: [first / width, first % width], value }
+                Peak { image, place: [first / width, first % width], value }
             };
             let mut all: Vec<Peak> = (0..count).map(peak).collect();
             all.sort_by(|a, b| b.value.total_cmp(&a.value));

@@ -4,9 +4,9 @@
     python3 make_subset.py SOURCE OUT
 
 SOURCE holds the four original files (Debian's dataset-fashion-mnist puts them into
-/usr/share/datasets/fashion-mnist). OUT gets the first 600 training and the first 100 test pictures
+/usr/share/datasets/fashion-mnist). OUT gets the first 600 training and the first 100 test images
 of every class, in the order of the original files. The output does not depend on the clock, so a
-second run writes the same pictures and labels.
+second run writes the same images and labels.
 """
 
 import gzip
@@ -38,7 +38,7 @@ def first_of_each_class(labels, wanted):
         if seen[label] < wanted:
             seen[label] += 1
             chosen.append(index)
-    assert seen == [wanted] * CLASSES, f"too few pictures: {seen}"
+    assert seen == [wanted] * CLASSES, f"too few images: {seen}"
     return chosen
 
 

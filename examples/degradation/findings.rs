@@ -20,8 +20,8 @@ impl Family {
     }
 }
 
-/// Errors after an epoch, in percent: on the training pictures as they were seen, while the weights changed, and on the
-/// test pictures at its end.
+/// Errors after an epoch, in percent: on the training images as they were seen, while the weights changed, and on the
+/// test images at its end.
 #[derive(Clone, Copy, Debug)]
 pub struct Epoch {
     pub train_error: f64,
@@ -34,8 +34,8 @@ pub struct Net {
     pub family: Family,
     pub depth: usize,
     pub parameters: usize,
-    /// Training and test pictures.
-    pub pictures: [usize; 2],
+    /// Training and test images.
+    pub images: [usize; 2],
     pub epochs: Vec<Epoch>,
     /// Whether it was trained to the end.
     pub finished: bool,
@@ -57,13 +57,13 @@ impl Net {
 #[derive(Clone, Copy)]
 struct Gap {
     points: f64,
-    /// Three standard errors of such a difference between two independent shares of so many pictures.
+    /// Three standard errors of such a difference between two independent shares of so many images.
     chance: f64,
 }
 
 impl Gap {
-    fn new(deep: f64, shallow: f64, pictures: usize) -> Self {
-        let variance = |percent: f64| percent * (100.0 - percent) / pictures as f64;
+    fn new(deep: f64, shallow: f64, images: usize) -> Self {
+        let variance = |percent: f64| percent * (100.0 - percent) / images as f64;
         Self { points: deep - shallow, chance: 3.0 * (variance(deep) + variance(shallow)).sqrt() }
     }
 
@@ -95,7 +95,7 @@ impl<'a> Pair<'a> {
         let shallower = ends().filter(|(net, _)| net.depth < deep.depth);
         let (shallow, of_shallow) =
             shallower.min_by(|(_, a), (_, b)| a.train_error.total_cmp(&b.train_error))?;
-        let [train, test] = deep.pictures;
+        let [train, test] = deep.images;
         let train = Gap::new(of_deep.train_error, of_shallow.train_error, train);
         let test = Gap::new(of_deep.test_error, of_shallow.test_error, test);
         Some(Self { deep, shallow, train, test })
@@ -128,20 +128,20 @@ pub fn words(nets: &[Net]) -> String {
 fn conclusion(plain: &Pair, residual: &Pair) -> &'static str {
     match (plain.train.is_worse(), residual.train.is_worse()) {
         (true, false) => {
-            "The deeper plain network does worse on the very pictures it learns from: this is not overfitting but a \
+            "The deeper plain network does worse on the very images it learns from: this is not overfitting but a \
              difficulty of optimisation, and with shortcuts, which add no parameters, it is gone."
         }
         (true, true) if residual.train.points < plain.train.points - plain.train.chance => {
-            "The deeper plain network does worse on the very pictures it learns from: this is not overfitting but a \
+            "The deeper plain network does worse on the very images it learns from: this is not overfitting but a \
              difficulty of optimisation. Shortcuts, which add no parameters, make it smaller, and do not take \
              it away here."
         }
         (true, true) => {
-            "Both deeper networks do worse on the very pictures they learn from, which is a difficulty of optimisation; \
+            "Both deeper networks do worse on the very images they learn from, which is a difficulty of optimisation; \
              that shortcuts help is not to be seen here."
         }
         (false, _) if plain.test.is_worse() => {
-            "The deeper plain network does worse on the test pictures alone: this is overfitting, not degradation."
+            "The deeper plain network does worse on the test images alone: this is overfitting, not degradation."
         }
         (false, _) => {
             "The deeper plain network does no worse than chance explains: degradation is not to be seen here."
@@ -188,7 +188,7 @@ mod tests {
 
     fn net(family: Family, depth: usize, [train_error, test_error]: [f64; 2]) -> Net {
         let epochs = vec![Epoch { train_error, test_error }];
-        Net { family, depth, parameters: 1000, pictures: [5000, 1000], epochs, finished: true, seconds: 1.0 }
+        Net { family, depth, parameters: 1000, images: [5000, 1000], epochs, finished: true, seconds: 1.0 }
     }
 
     /// Errors of plain20, plain56, resnet20-a and resnet56-a. A plain8 that learned less is there too.

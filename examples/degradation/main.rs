@@ -1,12 +1,12 @@
 //! Do deeper networks learn better? The degradation experiment of He et al. 2015, section 4.2 and figures 1 and 6: plain and
-//! residual networks of several depths on the same pictures from the same seed.
+//! residual networks of several depths on the same images from the same seed.
 //! `cargo run --release --example degradation`
 //!
 //! Leaves `curves.svg`, `curves.csv` and `report.md` in `--out`, after each network anew. `docs/degradation.md` tells what
 //! came of it.
 
+mod curves;
 mod findings;
-mod picture;
 mod work;
 
 use clap::Parser;
@@ -35,22 +35,22 @@ struct Args {
     /// Folder of the data set's files
     #[arg(long)]
     data: Option<PathBuf>,
-    /// Train on the first so many pictures, test on a quarter as many [default: 2000; with --paper all]
-    #[arg(long, value_parser = clap::value_parser!(u32).range(4..))]
-    pictures: Option<u32>,
+    /// Train on the first so many images, test on a quarter as many [default: 2000; with --paper all]
+    #[arg(long, alias = "pictures", value_parser = clap::value_parser!(u32).range(4..))]
+    images: Option<u32>,
     /// Times that each is seen [default: 5, or as many as --minutes allow]
     #[arg(long)]
     epochs: Option<usize>,
-    /// Pictures a step
+    /// Images a step
     #[arg(long, default_value_t = 32)]
     batch: usize,
     /// Learning rate; it falls to a tenth after a half and after three quarters of all steps
     #[arg(long, default_value_t = 0.03)]
     lr: f32,
-    /// What all may take: epochs, then pictures are left out until it fits. It does not count where --epochs is given
+    /// What all may take: epochs, then images are left out until it fits. It does not count where --epochs is given
     #[arg(long, default_value_t = 15.0, conflicts_with = "epochs")]
     minutes: f64,
-    /// The paper's recipe: 64,000 steps of 128 pictures, moved and mirrored; for --dataset cifar10 on a GPU
+    /// The paper's recipe: 64,000 steps of 128 images, moved and mirrored; for --dataset cifar10 on a GPU
     #[arg(long, conflicts_with_all = ["epochs", "batch", "lr", "minutes"])]
     paper: bool,
     /// Seed of weights, order and augmentation, the same for every network
@@ -66,7 +66,7 @@ fn depth(text: &str) -> std::result::Result<usize, &'static str> {
     depth.ok_or("expected 6n + 2 layers: 8, 14, 20, ...")
 }
 
-const PICTURES: u32 = 2000;
+const IMAGES: u32 = 2000;
 const EPOCHS: usize = 5;
 const PAPER_STEPS: usize = 64_000;
 /// Exit code of a program stopped by Ctrl-C.
@@ -129,8 +129,8 @@ fn run(args: &Args) -> Result<Vec<Net>> {
 
 fn open(args: &Args) -> Result<Split> {
     let split = data::open(&args.dataset, args.data.as_deref(), None)?;
-    match args.pictures.or((!args.paper).then_some(PICTURES)) {
-        Some(pictures) => part(&split, pictures as usize),
+    match args.images.or((!args.paper).then_some(IMAGES)) {
+        Some(images) => part(&split, images as usize),
         None => Ok(split),
     }
 }
@@ -149,16 +149,16 @@ fn config(args: &Args) -> TrainConfig {
     }
 }
 
-/// Picture, figures and finding so far.
+/// Image, figures and finding so far.
 fn write(args: &Args, out: &OutputFolder, work: &Work, nets: &[Net]) -> Result<()> {
     let (TrainConfig { epochs, batch, lr, seed, .. }, split) = (&work.config, &work.split);
     let [train, test] = [&split.train, &split.test].map(|set| set.len());
     let how = format!(
-        "{}: {epochs} epochs of {train} pictures in batches of {batch} at a rate of {lr}, tested on {test}; seed {seed}; on {}",
+        "{}: {epochs} epochs of {train} images in batches of {batch} at a rate of {lr}, tested on {test}; seed {seed}; on {}",
         args.dataset,
         work.device.name()
     );
-    let drawn = picture::curves(nets).map_err(|e| Error::argument("the picture", e.to_string()))?;
+    let drawn = curves::curves(nets).map_err(|e| Error::argument("the image", e.to_string()))?;
     out.write("curves.svg", drawn.as_bytes())?;
     out.write("curves.csv", findings::csv(nets).as_bytes())?;
     out.write("report.md", format!("{how}\n\n{}", findings::report(nets)).as_bytes())
@@ -169,14 +169,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_tiny_run_on_the_cpu_leaves_picture_table_and_words() {
+    fn a_tiny_run_on_the_cpu_leaves_image_table_and_words() {
         let dir = tempfile::tempdir().unwrap();
         let out = dir.path().to_str().unwrap();
-        let flags = "degradation --depths 8,14 --pictures 64 --device cpu --epochs 1 --out";
+        let flags = "degradation --depths 8,14 --images 64 --device cpu --epochs 1 --out";
         let nets = run(&Args::parse_from(flags.split(' ').chain([out]))).unwrap();
         let names: Vec<String> = nets.iter().map(Net::name).collect();
         assert_eq!(names, ["plain8", "resnet8-a", "plain14", "resnet14-a"]);
-        assert!(nets.iter().all(|net| net.finished && net.pictures == [64, 16]));
+        assert!(nets.iter().all(|net| net.finished && net.images == [64, 16]));
         // Option A has no parameters of its own.
         assert_eq!(nets[0].parameters, nets[1].parameters);
 
@@ -188,7 +188,7 @@ mod tests {
 
     #[test]
     fn work_that_does_not_fit_is_made_smaller() {
-        let args = Args::parse_from("degradation --depths 8 --pictures 256 --device cpu".split(' '));
+        let args = Args::parse_from("degradation --depths 8 --images 256 --device cpu".split(' '));
         let device = Device::select("cpu").unwrap();
         let mut work = Work { device, split: open(&args).unwrap(), config: config(&args) };
         work.fit(&[(Family::Plain, 8)], Some(0.0), Instant::now()).unwrap();

@@ -18,7 +18,7 @@ pub struct Work {
 impl Work {
     fn trainer(&self, family: Family, depth: usize, epochs: usize) -> Result<Trainer> {
         let ([channels, ..], classes) = (self.split.train.shape(), self.split.train.classes().len());
-        // Without the prefix plain50 and plain152 are networks for large pictures.
+        // Without the prefix plain50 and plain152 are networks for large images.
         let model = models::by_name(&format!("cifar-{}", family.name(depth)), channels, classes)?;
         // The paper began its deepest with a smaller rate; here that one rises to its height over an epoch.
         let warmup_epochs = if depth >= 110 { 1.0 } else { 0.0 };
@@ -28,18 +28,18 @@ impl Work {
 
     /// Measures a few steps of each network, says how long all will take, and does less if that is more than `allowed`.
     pub fn fit(&mut self, nets: &[(Family, usize)], allowed: Option<f64>, started: Instant) -> Result<()> {
-        let mut seconds_a_picture = 0.0;
+        let mut seconds_a_image = 0.0;
         for &(family, depth) in nets {
             if stopped() {
                 return Ok(());
             }
             let mut trainer = self.trainer(family, depth, usize::MAX)?;
             let seconds = seconds_a_step(&mut trainer)? / self.config.batch as f64;
-            println!("{:11} {:.1} pictures/s", family.name(depth), 1.0 / seconds);
-            seconds_a_picture += seconds;
+            println!("{:11} {:.1} images/s", family.name(depth), 1.0 / seconds);
+            seconds_a_image += seconds;
         }
         // Testing is the forward pass alone, about a third of a step; making each network ready was part of measuring.
-        let epoch = seconds_a_picture * (self.split.train.len() as f64 + self.split.test.len() as f64 / 3.0);
+        let epoch = seconds_a_image * (self.split.train.len() as f64 + self.split.test.len() as f64 / 3.0);
         let making_ready = started.elapsed().as_secs_f64();
         let whole = making_ready + epoch * self.config.epochs as f64;
         println!("{} epochs of all networks will take about {:.1} min", self.config.epochs, whole / 60.0);
@@ -48,13 +48,13 @@ impl Work {
         };
         let epochs = (left / epoch) as usize;
         if epochs == 0 {
-            let pictures = (self.split.train.len() as f64 * left / epoch) as usize;
-            self.split = part(&self.split, pictures.max(self.config.batch))?;
+            let images = (self.split.train.len() as f64 * left / epoch) as usize;
+            self.split = part(&self.split, images.max(self.config.batch))?;
         }
         if epochs < self.config.epochs {
             self.config.epochs = epochs.max(1);
-            let (epochs, pictures) = (self.config.epochs, self.split.train.len());
-            println!("that is more than --minutes allow, so there will be {epochs} of {pictures} pictures");
+            let (epochs, images) = (self.config.epochs, self.split.train.len());
+            println!("that is more than --minutes allow, so there will be {epochs} of {images} images");
         }
         Ok(())
     }
@@ -63,9 +63,9 @@ impl Work {
     pub fn train(&self, family: Family, depth: usize) -> Result<Net> {
         let start = Instant::now();
         let mut trainer = self.trainer(family, depth, self.config.epochs)?;
-        let (parameters, pictures) = (trainer.parameters(), [self.split.train.len(), self.split.test.len()]);
+        let (parameters, images) = (trainer.parameters(), [self.split.train.len(), self.split.test.len()]);
         let mut net =
-            Net { family, depth, parameters, pictures, epochs: Vec::new(), finished: false, seconds: 0.0 };
+            Net { family, depth, parameters, images, epochs: Vec::new(), finished: false, seconds: 0.0 };
         while trainer.epochs_left() > 0 {
             let report = trainer.epoch(&mut |_| match stopped() {
                 true => ControlFlow::Break(()),
@@ -97,13 +97,13 @@ fn seconds_a_step(trainer: &mut Trainer) -> Result<f64> {
     Ok(start.elapsed().as_secs_f64() / steps as f64)
 }
 
-/// The first pictures of a data set for training, and a quarter as many for testing.
-pub fn part(split: &Split, pictures: usize) -> Result<Split> {
+/// The first images of a data set for training, and a quarter as many for testing.
+pub fn part(split: &Split, images: usize) -> Result<Split> {
     let first = |all: &Dataset, count: usize| {
         let count = count.clamp(1, all.len());
         let images = all.images()[..count * all.image_len()].to_vec();
         Dataset::new(all.name(), all.shape(), images, all.labels()[..count].to_vec(), all.classes().to_vec())
     };
-    let (train, test) = (first(&split.train, pictures)?, first(&split.test, pictures / 4)?);
+    let (train, test) = (first(&split.train, images)?, first(&split.test, images / 4)?);
     Split::new(train, test, split.normalization.clone())
 }

@@ -36,19 +36,19 @@ impl DeviceFlags {
 pub struct ModelFlags {
     /// Network: lenet, alexnet, googlenet, resnet18, resnet50, resnet20, resnet20-a, plain20, ...
     model: String,
-    /// Pictures it takes, such as 3x32x32 [default: the size it was made for, in colour]
+    /// Images it takes, such as 3x32x32 [default: the size it was made for, in colour]
     #[arg(long, value_name = "CHANNELSxHEIGHTxWIDTH")]
     input: Option<String>,
-    /// Classes to tell apart [default: 1000, or 10 where it was made for small pictures]
+    /// Classes to tell apart [default: 1000, or 10 where it was made for small images]
     #[arg(long)]
     classes: Option<usize>,
 }
 
-/// Networks for pictures no larger than this are made for data sets such as CIFAR-10.
+/// Networks for images no larger than this are made for data sets such as CIFAR-10.
 const SMALL: usize = 64;
 
 impl ModelFlags {
-    /// The network, and the shape of so many pictures for it.
+    /// The network, and the shape of so many images for it.
     pub fn open(&self, batch: usize) -> Result<(Box<dyn Model>, [usize; 4])> {
         // Channels and classes change nothing about its size.
         let [height, width] = models::by_name(&self.model, 3, 10)?.input_size();
@@ -71,7 +71,7 @@ pub fn input_shape(batch: usize, text: &str) -> Result<[usize; 4]> {
     let len = shape.iter().try_fold(1, |len: usize, size| len.checked_mul(*size));
     if len.is_none_or(|len| len > u32::MAX as usize) {
         let problem = format!(
-            "{batch} pictures of {text} are more than the {} numbers a tensor holds; use a smaller batch or smaller pictures",
+            "{batch} images of {text} are more than the {} numbers a tensor holds; use a smaller batch or smaller images",
             u32::MAX
         );
         return Err(Error::argument("--input", problem));
@@ -82,17 +82,17 @@ pub fn input_shape(batch: usize, text: &str) -> Result<[usize; 4]> {
 /// The data set.
 #[derive(clap::Args, Clone, Debug, Serialize)]
 pub struct DataFlags {
-    /// fashion-mnist, mnist, cifar10, cifar100 or folder (a folder of pictures per class)
+    /// fashion-mnist, mnist, cifar10, cifar100 or folder (a folder of images per class)
     #[arg(long, default_value = "fashion-mnist")]
     pub dataset: String,
     /// Folder of the data set's files; without it, fashion-mnist is a built-in part of it
     #[arg(long, value_name = "DIR")]
     #[serde(serialize_with = "json::optional_path")]
     pub data: Option<PathBuf>,
-    /// HEIGHTxWIDTH that pictures of a folder are brought to
+    /// HEIGHTxWIDTH that images of a folder are brought to
     #[arg(long, value_parser = parse_size, value_name = "HxW")]
     image_size: Option<[usize; 2]>,
-    /// Leave out pictures of a folder that cannot be read, and name them
+    /// Leave out images of a folder that cannot be read, and name them
     #[arg(long)]
     skip_broken: bool,
 }

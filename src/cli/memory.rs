@@ -22,7 +22,7 @@ pub struct MemoryFlags {
 }
 
 impl MemoryFlags {
-    /// What to save in a step of `batch` pictures, which is in `accumulate` batches at least. `bytes` foretells what
+    /// What to save in a step of `batch` images, which is in `accumulate` batches at least. `bytes` foretells what
     /// a step takes.
     pub fn savings(
         &self,

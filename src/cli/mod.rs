@@ -37,9 +37,9 @@ pub struct Cli {
 enum Command {
     /// Train a small network and print its test accuracy.
     Train(Box<train::Args>),
-    /// Tell the classes of pictures.
+    /// Tell the classes of images.
     Predict(predict::Args),
-    /// Measure how good a network is on a data set's test pictures.
+    /// Measure how good a network is on a data set's test images.
     Eval(eval::Args),
     /// Print what a training step does, layer by layer, without touching a device.
     Plan(plan::Args),

@@ -10,7 +10,7 @@ use striate::models::{self, Model};
 use striate::weights::{Fit, Weights};
 use striate::{Device, Error, Result};
 
-/// How to read weights, and what they want pictures to be like.
+/// How to read weights, and what they want images to be like.
 #[derive(clap::Args)]
 pub struct NetworkFlags {
     /// Names of the classes: a file with one a line, cifar10 or fashion-mnist [default: the weights' own]
@@ -19,7 +19,7 @@ pub struct NetworkFlags {
     /// Take what fits of the weights, leave the rest of the network as it is initialised, and say so
     #[arg(long)]
     partial: bool,
-    /// What is done to pictures: imagenet (torchvision), googlenet (the same with transform_input), bvlc (Caffe), cifar10,
+    /// What is done to images: imagenet (torchvision), googlenet (the same with transform_input), bvlc (Caffe), cifar10,
     /// cifar10-imagenet, cifar100, mnist or fashion-mnist; timm:resnet50.a1_in1k for weights of timm's; or a JSON file of
     /// timm's or torchvision's fields [default: what the weights say, else what is usual for the model]
     #[arg(long, value_name = "NAME")]
@@ -33,7 +33,7 @@ pub struct NetworkFlags {
     /// Scale the shorter side so that the crop is this share of it: timm's crop_pct
     #[arg(long, value_name = "SHARE", conflicts_with = "resize")]
     crop_pct: Option<f64>,
-    /// How pictures are scaled: bilinear or bicubic
+    /// How images are scaled: bilinear or bicubic
     #[arg(long, value_parser = parse_interpolation, value_name = "NAME")]
     interpolation: Option<Interpolation>,
     /// Means of the channels on a scale of 0 to 1, such as 0.485,0.456,0.406
@@ -45,7 +45,7 @@ pub struct NetworkFlags {
     /// Go on from these figures to those that torchvision's networks with transform_input=True take
     #[arg(long)]
     transform_input: bool,
-    /// Leave pictures as they lie in their files, as torchvision and timm do, whatever their EXIF data say of rotation
+    /// Leave images as they lie in their files, as torchvision and timm do, whatever their EXIF data say of rotation
     #[arg(long)]
     no_exif_rotation: bool,
 }
@@ -119,7 +119,7 @@ impl Network {
         Ok((Self { weights, card, model, classes, run }, rest))
     }
 
-    /// What flags, weights, habit or, last of all, `fallback` say that pictures should be like.
+    /// What flags, weights, habit or, last of all, `fallback` say that images should be like.
     pub fn preprocessing(
         &self,
         flags: &NetworkFlags,
@@ -158,7 +158,7 @@ impl Network {
         Ok(preprocessing)
     }
 
-    /// Who says what pictures should be like.
+    /// Who says what images should be like.
     pub fn preprocessing_of(&self, flags: &NetworkFlags) -> String {
         match (&flags.preprocess, &self.card.preprocessing, usual_preprocessing(&self.model)) {
             (Some(name), _, _) => name.clone(),

@@ -18,7 +18,7 @@ use striate::{Device, Error, Result, Session, nn};
 pub struct Args {
     #[command(flatten)]
     model: ModelFlags,
-    /// Pictures a step.
+    /// Images a step.
     #[arg(long, default_value_t = 64)]
     batch: usize,
     /// Plan a step of evaluation instead of training.
@@ -115,7 +115,7 @@ pub fn run(args: Args) -> Result<()> {
         json(&Answer { model: name, step, input, micro_batches, classes, family, device, report })
     } else {
         let [batch, channels, height, width] = input;
-        let mut title = format!("{step} step of {name}: {batch} pictures of {channels}x{height}x{width}");
+        let mut title = format!("{step} step of {name}: {batch} images of {channels}x{height}x{width}");
         if micro_batches > 1 {
             title += &format!(", the last of {micro_batches} micro-batches");
         }
@@ -129,7 +129,7 @@ pub fn run(args: Args) -> Result<()> {
     })
 }
 
-/// The pictures that are worked through at once.
+/// The images that are worked through at once.
 fn micro_batch([batch, channels, height, width]: [usize; 4], savings: Savings) -> [usize; 4] {
     [batch / savings.accumulate, channels, height, width]
 }

@@ -1,4 +1,4 @@
-//! `striate predict`: the classes of pictures.
+//! `striate predict`: the classes of images.
 
 use super::flags::{DeviceFlags, as_flag};
 use super::json::path;
@@ -14,19 +14,19 @@ use striate::data::{self, Listing, Preprocessing};
 use striate::infer::{Guess, top};
 use striate::{Error, Result};
 
-/// Tells the classes of pictures.
+/// Tells the classes of images.
 ///
-/// A picture that cannot be read is named and passed over, and the exit code is then 3.
+/// An image that cannot be read is named and passed over, and the exit code is then 3.
 #[derive(clap::Args)]
 pub struct Args {
     /// The network's name, left out where the weights know it; weights: a safetensors file, a .pth archive or a run
-    /// folder of `striate train`; then pictures, and folders of them
-    #[arg(required = true, num_args = 1.., value_names = ["[MODEL] WEIGHTS", "PICTURE"])]
+    /// folder of `striate train`; then images, and folders of them
+    #[arg(required = true, num_args = 1.., value_names = ["[MODEL] WEIGHTS", "IMAGE"])]
     what: Vec<PathBuf>,
-    /// How many classes to print for each picture
+    /// How many classes to print for each image
     #[arg(long, default_value_t = 5)]
     top: usize,
-    /// Pictures at a time
+    /// Images at a time
     #[arg(long, default_value_t = 32)]
     batch: usize,
     #[command(flatten)]
@@ -38,7 +38,7 @@ pub struct Args {
     json: bool,
 }
 
-/// Exit code where some pictures were passed over.
+/// Exit code where some images were passed over.
 pub const SKIPPED: i32 = 3;
 
 #[derive(Serialize)]
@@ -51,15 +51,17 @@ struct Answer {
     /// Who says so.
     #[serde(skip)]
     preprocessing_of: String,
-    pictures: Vec<Picture>,
-    /// Pictures that could not be read.
+    #[serde(rename = "pictures")]
+    images: Vec<Image>,
+    /// Images that could not be read.
     skipped: Vec<Skipped>,
 }
 
 #[derive(Serialize)]
-struct Picture {
+struct Image {
     #[serde(serialize_with = "path")]
-    picture: PathBuf,
+    #[serde(rename = "picture")]
+    image: PathBuf,
     /// The likeliest classes, the likeliest first.
     top: Vec<Class>,
 }
@@ -75,7 +77,8 @@ struct Class {
 #[derive(Serialize)]
 struct Skipped {
     #[serde(serialize_with = "path")]
-    picture: PathBuf,
+    #[serde(rename = "picture")]
+    image: PathBuf,
     error: String,
 }
 
@@ -89,14 +92,14 @@ pub fn run(args: Args) -> Result<i32> {
 }
 
 fn predict(args: &Args) -> Result<Answer> {
-    let (network, pictures) = Network::open(&args.what)?;
-    let pictures = find(pictures)?;
+    let (network, images) = Network::open(&args.what)?;
+    let images = find(images)?;
     let preprocessing = network.preprocessing(&args.network, None)?;
     let names = network.names(&args.network)?;
     let classes = network.classes(&args.network, names.as_deref())?;
     let device = args.device.open()?;
     let model = network.model(preprocessing.channels(), classes)?;
-    let batch = args.batch.min(pictures.len());
+    let batch = args.batch.min(images.len());
     let mut predictor = network.predictor(&device, &*model, &args.network, preprocessing.size, batch)?;
     args.device.choices.check(predictor.session().plans())?;
     let class = |guess: Guess| {
@@ -106,25 +109,25 @@ fn predict(args: &Args) -> Result<Answer> {
         Class { class: guess.class, name, logit: guess.logit, probability: guess.probability }
     };
     let (mut answered, mut skipped) = (Vec::new(), Vec::new());
-    for pictures in pictures.chunks(batch) {
-        let (mut paths, mut images) = (Vec::new(), Vec::new());
-        for (picture, read) in pictures.iter().zip(preprocessing.read_all(pictures)) {
+    for images in images.chunks(batch) {
+        let (mut paths, mut pixels) = (Vec::new(), Vec::new());
+        for (image, read) in images.iter().zip(preprocessing.read_all(images)) {
             match read {
-                Ok(image) => {
-                    paths.push(picture);
-                    images.extend(image);
+                Ok(values) => {
+                    paths.push(image);
+                    pixels.extend(values);
                 }
-                Err(error) => skipped.push(Skipped { picture: picture.clone(), error: error.to_string() }),
+                Err(error) => skipped.push(Skipped { image: image.clone(), error: error.to_string() }),
             }
         }
-        for (path, logits) in paths.into_iter().zip(predictor.logits(&images)?) {
+        for (path, logits) in paths.into_iter().zip(predictor.logits(&pixels)?) {
             let top = top(&logits, args.top).into_iter().map(class).collect();
-            answered.push(Picture { picture: path.clone(), top });
+            answered.push(Image { image: path.clone(), top });
         }
     }
     match (answered.is_empty(), skipped.first()) {
         (true, Some(first)) => Err(Error::argument(
-            "pictures",
+            "images",
             format!("none of {} could be read; the first: {}", skipped.len(), first.error),
         )),
         _ => Ok(Answer {
@@ -133,48 +136,47 @@ fn predict(args: &Args) -> Result<Answer> {
             device: device.describe(),
             preprocessing,
             preprocessing_of: network.preprocessing_of(&args.network),
-            pictures: answered,
+            images: answered,
             skipped,
         }),
     }
 }
 
-/// The pictures that paths name: files, and what folders hold. What these hold besides is told on standard error.
+/// The images that paths name: files, and what folders hold. What these hold besides is told on standard error.
 pub fn find(paths: &[PathBuf]) -> Result<Vec<PathBuf>> {
-    let mut pictures = Vec::new();
+    let mut images = Vec::new();
     for path in paths {
         if path.is_dir() {
-            let Listing { pictures: found, passed_over } = data::pictures(path)?;
+            let Listing { images: found, passed_over } = data::images(path)?;
             if found.is_empty() {
                 let besides =
                     if passed_over.is_empty() { String::new() } else { format!(" ({passed_over})") };
-                let problem =
-                    format!("is a folder without pictures{besides}; give pictures or a folder of them");
+                let problem = format!("is a folder without images{besides}; give images or a folder of them");
                 return Err(Error::data(path, problem));
             }
             if !passed_over.is_empty() {
                 tell(&[passed_over.to_string()], &[]);
             }
-            pictures.extend(found);
+            images.extend(found);
         } else {
-            pictures.push(path.clone());
+            images.push(path.clone());
         }
     }
-    match pictures.is_empty() {
+    match images.is_empty() {
         true => Err(Error::argument(
-            "pictures",
-            "there are none; give pictures, or folders of them, after the weights",
+            "images",
+            "there are none; give images, or folders of them, after the weights",
         )),
-        false => Ok(pictures),
+        false => Ok(images),
     }
 }
 
 fn table(answer: &Answer) -> String {
     let mut text = format!("device   {}\nmodel    {}\n", answer.device, answer.model);
     let mut line = |line: String| writeln!(text, "{line}").expect("writing to a string cannot fail");
-    line(format!("pictures {} ({})", answer.preprocessing, answer.preprocessing_of));
-    for Picture { picture, top } in &answer.pictures {
-        line(format!("\n{}", text::name(&picture.display().to_string())));
+    line(format!("images {} ({})", answer.preprocessing, answer.preprocessing_of));
+    for Image { image, top } in &answer.images {
+        line(format!("\n{}", text::name(&image.display().to_string())));
         for class in top {
             line(format!("  {:5.1} %  {}", 100.0 * class.probability, text::name(&class.name)));
         }

@@ -1,4 +1,4 @@
-//! Which test pictures a network is judged by or looked at with: of the data set that flags name, or of the run's own.
+//! Which test images a network is judged by or looked at with: of the data set that flags name, or of the run's own.
 
 use super::flags::parse_size;
 use super::network::{Network, NetworkFlags};
@@ -13,24 +13,24 @@ use striate::{Error, Result};
 /// Flags that name a data set to be tested with.
 #[derive(clap::Args)]
 pub struct TestFlags {
-    /// fashion-mnist, mnist, cifar10, cifar100 or folder (a folder of pictures per class) [default: what the run was trained on]
+    /// fashion-mnist, mnist, cifar10, cifar100 or folder (a folder of images per class) [default: what the run was trained on]
     #[arg(long)]
     dataset: Option<String>,
-    /// Folder of the data set's files [default: the run's]. Of a folder without test pictures, all are taken, unless it is the
+    /// Folder of the data set's files [default: the run's]. Of a folder without test images, all are taken, unless it is the
     /// run's own
     #[arg(long, value_name = "DIR")]
     data: Option<PathBuf>,
-    /// HEIGHTxWIDTH that pictures of a folder are brought to
+    /// HEIGHTxWIDTH that images of a folder are brought to
     #[arg(long, value_parser = parse_size, value_name = "HxW")]
     image_size: Option<[usize; 2]>,
-    /// Leave out pictures of a folder that cannot be read, and name them
+    /// Leave out images of a folder that cannot be read, and name them
     #[arg(long)]
     skip_broken: bool,
 }
 
 impl TestFlags {
-    /// The pictures for a network, with labels that number its classes.
-    pub fn open(&self, network: &Network, flags: &NetworkFlags) -> Result<TestPictures> {
+    /// The images for a network, with labels that number its classes.
+    pub fn open(&self, network: &Network, flags: &NetworkFlags) -> Result<TestImages> {
         let asked = Asked {
             dataset: self.dataset.as_deref(),
             dir: self.data.as_deref(),
@@ -50,11 +50,11 @@ pub struct Asked<'a> {
     pub skip_broken: bool,
 }
 
-/// Test pictures for a network.
-pub struct TestPictures {
+/// Test images for a network.
+pub struct TestImages {
     /// Labels number the network's classes where it names them, by their names, and else the data set's.
     pub data: Arc<Dataset>,
-    /// What is done to the pictures.
+    /// What is done to the images.
     pub preprocessing: Preprocessing,
     /// Names of the network's classes; the data set's where it has none.
     pub names: Vec<String>,
@@ -64,8 +64,8 @@ pub struct TestPictures {
 }
 
 impl Asked<'_> {
-    /// The pictures for a network. What was passed over is told on standard error.
-    pub fn open(&self, network: &Network, flags: &NetworkFlags) -> Result<TestPictures> {
+    /// The images for a network. What was passed over is told on standard error.
+    pub fn open(&self, network: &Network, flags: &NetworkFlags) -> Result<TestImages> {
         let own = network.run().map(data_of);
         let source = match (self.dataset, &own) {
             (Some(name), Some(Ok(own))) if own.name == name => own.clone(),
@@ -82,12 +82,12 @@ impl Asked<'_> {
         let dir = self.dir.map(Path::to_owned).or(source.dir);
         let image_size = self.image_size.or(source.image_size);
         let skip_broken = self.skip_broken || source.skip_broken;
-        // Files become what the network wants, as in `predict`; those of other data sets are pictures already.
+        // Files become what the network wants, as in `predict`; those of other data sets are images already.
         let wanted = network.preprocessing(flags, None).ok();
         let preprocessing = wanted.filter(|_| source.name == "folder" && self.image_size.is_none());
         let source = Source { name: source.name, dir, image_size, skip_broken, preprocessing };
         let is_own = matches!(&own, Some(Ok(own)) if own.name == source.name && same(&own.dir, &source.dir));
-        // A run's own test pictures are not among those that it has seen; of other pictures it has seen none.
+        // A run's own test images are not among those that it has seen; of other images it has seen none.
         let set = if is_own { source.open()?.into() } else { source.open_test()? };
         tell(&set.notes, &set.skipped);
         let place = source.dir.map_or_else(|| "built in".to_owned(), |dir| dir.display().to_string());
@@ -96,21 +96,21 @@ impl Asked<'_> {
     }
 }
 
-/// The pictures as a network takes them, with labels that number its classes.
+/// The images as a network takes them, with labels that number its classes.
 pub fn fit(
     set: TestSet,
     about: String,
     network: &Network,
     flags: &NetworkFlags,
     dataset: &str,
-) -> Result<TestPictures> {
+) -> Result<TestImages> {
     let TestSet { data, normalization, skipped, .. } = set;
     let [channels, height, width] = data.shape();
     let of_data = Preprocessing::new([height, width], normalization);
     let preprocessing = network.preprocessing(flags, Some(of_data))?;
     if preprocessing.channels() != channels {
         let problem = format!(
-            "{dataset} has pictures of {channels} channels, but the weights want {}; give the data they were trained for, or --preprocess",
+            "{dataset} has images of {channels} channels, but the weights want {}; give the data they were trained for, or --preprocess",
             preprocessing.channels()
         );
         return Err(Error::argument("dataset", problem));
@@ -132,7 +132,7 @@ pub fn fit(
             );
             Err(Error::argument("dataset", problem))
         }
-        _ => Ok(TestPictures { data, preprocessing, names, about, skipped }),
+        _ => Ok(TestImages { data, preprocessing, names, about, skipped }),
     }
 }
 
@@ -152,7 +152,7 @@ fn same(one: &Option<PathBuf>, other: &Option<PathBuf>) -> bool {
     }
 }
 
-/// Pictures that are named.
+/// Images that are named.
 const NAMED: usize = 20;
 
 /// Tells on standard error what a data set's reader noticed.
@@ -165,7 +165,7 @@ pub fn tell(notes: &[String], skipped: &[(PathBuf, String)]) {
     }
     match skipped.len() {
         0 => {}
-        1 => note("note: 1 picture could not be read and is left out"),
-        all => note(&format!("note: {all} pictures could not be read and are left out")),
+        1 => note("note: 1 image could not be read and is left out"),
+        all => note(&format!("note: {all} images could not be read and are left out")),
     }
 }

@@ -14,7 +14,7 @@ use striate::{Error, Result};
 pub struct Args {
     #[command(flatten)]
     model: ModelFlags,
-    /// Pictures a step: what the memory is for.
+    /// Images a step: what the memory is for.
     #[arg(long, default_value_t = 1)]
     batch: usize,
     /// Print JSON; sizes are in bytes.
@@ -34,7 +34,7 @@ struct Answer {
     /// With the heads that there are in training alone.
     training_parameters: u64,
     inference_memory: MemoryReport,
-    /// None where batch norm cannot train on so few pictures of this size.
+    /// None where batch norm cannot train on so few images of this size.
     training_memory: Option<MemoryReport>,
 }
 
@@ -83,16 +83,16 @@ fn table(answer: &Answer) -> String {
     let training = match &answer.training_memory {
         Some(memory) => format!("of {batch} at a time with SGD, {memory}"),
         None => {
-            "wants more than one picture at a time: batch norm has only one value a channel; give --batch 2"
+            "wants more than one image at a time: batch norm has only one value a channel; give --batch 2"
                 .to_owned()
         }
     };
     format!(
-        "{model}: pictures of {channels}x{height}x{width}, {classes} classes\n\n{summary}\n\
+        "{model}: images of {channels}x{height}x{width}, {classes} classes\n\n{summary}\n\
          unshared   parameters if every neuron had weights of its own\n\
          field      pixels that an element sees, down and across; stride: between neighbours; centre: the first's, from \
          the middle of the first pixel\n\
-         MACs       and activations are for one picture\n{heads}\n\
+         MACs       and activations are for one image\n{heads}\n\
          inference  of {batch} at a time, {}\n\n\
          training   {training}\n",
         answer.inference_memory

@@ -11,7 +11,7 @@ use striate::{Device, Result};
 pub struct Args {
     #[command(flatten)]
     model: ModelFlags,
-    /// Pictures a step.
+    /// Images a step.
     #[arg(long, default_value_t = 32)]
     batch: usize,
     /// auto, gpu, an adapter's number or a part of its name; see `striate devices`.

@@ -133,7 +133,7 @@ pub fn conv_direct_grad_input(p: &Conv, io: Io<'_>) {
     });
 }
 
-/// dw\[o, c, ky, kx\] = the sum over pictures and outputs of dy * x.
+/// dw\[o, c, ky, kx\] = the sum over images and outputs of dy * x.
 pub fn conv_direct_grad_weight(p: &Conv, io: Io<'_>) {
     let ([dy, x], [dw]) = io.f32();
     let g = Geometry::new(p);
@@ -164,14 +164,14 @@ pub(super) struct Axis {
     pub(super) dilation: usize,
 }
 
-/// The outputs along a row whose tap lies in the picture, and the pixels from the first to the last it reads.
+/// The outputs along a row whose tap lies in the image, and the pixels from the first to the last it reads.
 struct Run {
     outs: Range<usize>,
     pixels: Range<usize>,
 }
 
 impl Axis {
-    /// The pixel that tap `k` of output `o` reads, if it is in the picture.
+    /// The pixel that tap `k` of output `o` reads, if it is in the image.
     fn input(&self, o: usize, k: usize) -> Option<usize> {
         (o * self.stride + k * self.dilation).checked_sub(self.padding).filter(|&i| i < self.size)
     }
@@ -181,7 +181,7 @@ impl Axis {
         o * self.stride + k * self.dilation - self.padding
     }
 
-    /// The outputs whose tap `k` lies in the picture.
+    /// The outputs whose tap `k` lies in the image.
     fn covered(&self, k: usize) -> Range<usize> {
         let before =
             |pixel: usize| (pixel + self.padding).saturating_sub(k * self.dilation).div_ceil(self.stride);

@@ -4,7 +4,7 @@ use super::finished;
 use crate::kernel::{ConvGemm, Io};
 use rayon::prelude::*;
 
-/// The pixel that tap `k` of output `o` reads along an axis, if it is in the picture. Padding may be negative.
+/// The pixel that tap `k` of output `o` reads along an axis, if it is in the image. Padding may be negative.
 fn reads(o: u32, k: u32, [stride, dilation, padding, size]: [u32; 4]) -> Option<usize> {
     let i = i64::from(o * stride + k * dilation) - i64::from(padding as i32);
     (0..i64::from(size)).contains(&i).then_some(i as usize)

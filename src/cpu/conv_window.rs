@@ -4,13 +4,13 @@ use super::finished;
 use crate::kernel::{ConvPack, ConvWindow, Io};
 use rayon::prelude::*;
 
-/// The input row that an output row reads, if it is in the picture.
+/// The input row that an output row reads, if it is in the image.
 fn input_row(p: &ConvWindow, oy: u32, ky: u32) -> Option<usize> {
     let iy = i64::from(oy * p.stride_h + ky * p.dilation_h) - i64::from(p.padding_h as i32);
     (0..i64::from(p.in_h)).contains(&iy).then_some(iy as usize)
 }
 
-/// The input column that an output column reads, if it is in the picture.
+/// The input column that an output column reads, if it is in the image.
 fn input_column(p: &ConvWindow, ox: u32, kx: u32) -> Option<usize> {
     let ix = i64::from(ox * p.stride_w + kx) - i64::from(p.padding_w as i32);
     (0..i64::from(p.in_w)).contains(&ix).then_some(ix as usize)
@@ -55,7 +55,7 @@ fn packed_at(p: &ConvWindow, g: usize, o: usize, [c, ky, kx]: [u32; 3]) -> usize
     (line * p.line + tap * p.channels + o % p.channels) as usize
 }
 
-/// One result: channel o of group g of picture n.
+/// One result: channel o of group g of image n.
 fn result(p: &ConvWindow, x: &[f32], w: &[f32], [n, g, o]: [usize; 3], [oy, ox]: [u32; 2]) -> f64 {
     let mut sum = 0.0;
     for c in 0..p.in_channels {
@@ -117,7 +117,7 @@ pub fn conv_window_phases(p: &ConvWindow, io: Io<'_>) {
     });
 }
 
-/// Weight gradients by slice of pictures.
+/// Weight gradients by slice of images.
 pub fn conv_window_grad_weight(p: &ConvWindow, io: Io<'_>) {
     let ([x, dy], [partial]) = io.f32();
     let taps = (p.kernel_h * p.kernel_w) as usize;

@@ -82,7 +82,7 @@ pub fn avg_pool_grad(p: &Pool, io: Io<'_>) {
 
 /// Where one output looks along an axis.
 struct Window {
-    /// The picture's pixels in the window.
+    /// The image's pixels in the window.
     pixels: Range<usize>,
     /// Extent of the window with the padding it covers.
     padded: usize,

@@ -4,7 +4,7 @@ use super::BLOCK;
 use crate::kernel::{ChannelSum, Io, SliceSum};
 use rayon::prelude::*;
 
-/// out\[s, c\] = the sum over the pictures of slice s and all pixels, or of their squares.
+/// out\[s, c\] = the sum over the images of slice s and all pixels, or of their squares.
 pub fn channel_sum(p: &ChannelSum, io: Io<'_>) {
     let ([x], [out]) = io.f32();
     let (channels, pixels) = (p.channels as usize, p.pixels as usize);
@@ -38,7 +38,7 @@ pub fn slice_sum(p: &SliceSum, io: Io<'_>) {
     });
 }
 
-/// The pictures of slice `s`.
+/// The images of slice `s`.
 pub(super) fn slice(s: usize, images_per_slice: u32, batch: u32) -> std::ops::Range<usize> {
     let (step, batch) = (images_per_slice as usize, batch as usize);
     (s * step).min(batch)..((s + 1) * step).min(batch)

@@ -88,7 +88,7 @@ fn operand(
     }
 }
 
-/// Both transforms of pictures: patches of `side` pixels.
+/// Both transforms of images: patches of `side` pixels.
 fn patches(p: &WinogradTiles, side: u32, t: &Matrix, io: Io<'_>) {
     let ([x], [out]) = io.f32();
     let tiles = p.images * p.down * p.across;

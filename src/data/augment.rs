@@ -1,38 +1,38 @@
-//! Small random changes to training pictures, so that a network sees no picture twice.
+//! Small random changes to training images, so that a network sees no image twice.
 
 use crate::rng::{AUGMENT, SplitMix64};
 use crate::{Error, Result};
 
 /// What may be changed: the usual pair for CIFAR is `crop_padding: 4, flip: true`.
 ///
-/// The padding is 0 *after* normalisation, which is the mean colour of the data set. (Where pictures
+/// The padding is 0 *after* normalisation, which is the mean colour of the data set. (Where images
 /// are padded before they are normalised, the border is black instead.)
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Augment {
     /// Pad every side by so many pixels, then cut out the original size at a random place.
     pub crop_padding: usize,
-    /// Mirror every second picture, by chance, left to right.
+    /// Mirror every second image, by chance, left to right.
     pub flip: bool,
 }
 
-/// Where one picture is cut out, and whether it is mirrored.
+/// Where one image is cut out, and whether it is mirrored.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Placement {
-    /// How far the picture moves down; pixels, negative is up.
+    /// How far the image moves down; pixels, negative is up.
     pub down: isize,
-    /// How far the picture moves right, before it is mirrored; pixels, negative is left.
+    /// How far the image moves right, before it is mirrored; pixels, negative is left.
     pub right: isize,
     /// Whether it is mirrored left to right.
     pub flip: bool,
 }
 
 impl Placement {
-    /// The picture as it is.
+    /// The image as it is.
     pub const IDENTITY: Self = Self { down: 0, right: 0, flip: false };
 
-    /// Writes a picture, moved and mirrored, over `output`; both are CHW with planes of `height` x
+    /// Writes an image, moved and mirrored, over `output`; both are CHW with planes of `height` x
     /// `width`. `tables[channel][byte]` is the value to write, see
-    /// [`Normalization::tables`](super::Normalization::tables); 0 goes where no picture is.
+    /// [`Normalization::tables`](super::Normalization::tables); 0 goes where no image is.
     ///
     /// # Panics
     ///
@@ -75,7 +75,7 @@ impl Placement {
 }
 
 impl Augment {
-    /// What is done to picture `index` of the data set in `epoch`: the same on every thread.
+    /// What is done to image `index` of the data set in `epoch`: the same on every thread.
     ///
     /// ```
     /// use striate::data::Augment;
@@ -95,14 +95,14 @@ impl Augment {
         Placement { down, right, flip: self.flip && rng.below(2) == 1 }
     }
 
-    /// Whether this suits pictures of such a size.
+    /// Whether this suits images of such a size.
     pub(super) fn check(self, [_, height, width]: [usize; 3]) -> Result<()> {
         let smaller_side = height.min(width);
         if self.crop_padding < smaller_side {
             return Ok(());
         }
         let problem = format!(
-            "{} pixels could push a picture of {height} x {width} out of sight; give less than {smaller_side}",
+            "{} pixels could push an image of {height} x {width} out of sight; give less than {smaller_side}",
             self.crop_padding
         );
         Err(Error::argument("crop_padding", problem))

@@ -1,5 +1,5 @@
 //! CIFAR-10 and CIFAR-100 in their binary version: records of one or two label bytes and then 3,072
-//! bytes of picture, red, green and blue planes of 32 x 32.
+//! bytes of image, red, green and blue planes of 32 x 32.
 //!
 //! Layout: <https://www.cs.toronto.edu/~kriz/cifar.html>.
 
@@ -19,7 +19,7 @@ const MAX_BYTES: u64 = 2 << 30;
 pub const CIFAR10_CLASSES: [&str; 10] =
     ["airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck"];
 
-/// Means and deviations of the training pictures' channels.
+/// Means and deviations of the training images' channels.
 pub(super) const CIFAR10_NORMALIZATION: ([f32; 3], [f32; 3]) =
     ([0.4914, 0.4822, 0.4465], [0.2470, 0.2435, 0.2616]);
 pub(super) const CIFAR100_NORMALIZATION: ([f32; 3], [f32; 3]) =

@@ -1,4 +1,4 @@
-//! Pictures in memory, and the figures that normalise them.
+//! Images in memory, and the figures that normalise them.
 
 use std::collections::BTreeSet;
 use std::path::PathBuf;
@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{Error, Result};
 
-/// All pictures of one split, in memory, as bytes.
+/// All images of one split, in memory, as bytes.
 #[derive(Debug, Clone)]
 pub struct Dataset {
     name: String,
@@ -19,10 +19,10 @@ pub struct Dataset {
 }
 
 impl Dataset {
-    /// A data set of `labels.len()` pictures of `shape` = `[channels, height, width]`.
+    /// A data set of `labels.len()` images of `shape` = `[channels, height, width]`.
     ///
-    /// `images` holds the pictures one after another, NCHW, 0 black and 255 white; `labels[i]` is
-    /// the class of picture `i` as an index into `classes`.
+    /// `images` holds the images one after another, NCHW, 0 black and 255 white; `labels[i]` is
+    /// the class of image `i` as an index into `classes`.
     ///
     /// ```
     /// use striate::data::Dataset;
@@ -34,8 +34,8 @@ impl Dataset {
     ///
     /// # Errors
     ///
-    /// [`Error::Argument`] if there are no pictures, if a size is 0, if there are more or fewer
-    /// bytes than pictures need, or if a label has no class.
+    /// [`Error::Argument`] if there are no images, if a size is 0, if there are more or fewer
+    /// bytes than images need, or if a label has no class.
     pub fn new(
         name: impl Into<String>,
         shape: [usize; 3],
@@ -48,21 +48,21 @@ impl Dataset {
         let [channels, height, width] = shape;
         let count = labels.len();
         if count == 0 {
-            return wrong("there are no pictures; give at least one".to_owned());
+            return wrong("there are no images; give at least one".to_owned());
         }
         if u32::try_from(count).is_err() {
-            return wrong(format!("{count} pictures are more than the {} that can be numbered", u32::MAX));
+            return wrong(format!("{count} images are more than the {} that can be numbered", u32::MAX));
         }
         let bytes = [channels, height, width].iter().try_fold(count, |product, &n| product.checked_mul(n));
         if shape.contains(&0) || bytes != Some(images.len()) {
             return wrong(format!(
-                "{count} labels need as many pictures of {channels} x {height} x {width} bytes, found {} bytes",
+                "{count} labels need as many images of {channels} x {height} x {width} bytes, found {} bytes",
                 images.len()
             ));
         }
         if let Some(index) = labels.iter().position(|&label| label as usize >= classes.len()) {
             let (label, classes) = (labels[index], classes.len());
-            return wrong(format!("picture {index} has label {label}, but there are only {classes} classes"));
+            return wrong(format!("image {index} has label {label}, but there are only {classes} classes"));
         }
         Ok(Self { name, images, shape, labels, classes })
     }
@@ -72,18 +72,18 @@ impl Dataset {
         &self.name
     }
 
-    /// The number of pictures, at least 1.
+    /// The number of images, at least 1.
     #[allow(clippy::len_without_is_empty, reason = "a data set is never empty")]
     pub fn len(&self) -> usize {
         self.labels.len()
     }
 
-    /// One picture's `[channels, height, width]`.
+    /// One image's `[channels, height, width]`.
     pub fn shape(&self) -> [usize; 3] {
         self.shape
     }
 
-    /// The bytes of one picture, CHW.
+    /// The bytes of one image, CHW.
     ///
     /// # Panics
     ///
@@ -93,12 +93,12 @@ impl Dataset {
         &self.images[index * size..][..size]
     }
 
-    /// The bytes of all pictures, NCHW.
+    /// The bytes of all images, NCHW.
     pub fn images(&self) -> &[u8] {
         &self.images
     }
 
-    /// CRC-32 of all pictures and labels, to tell data sets apart.
+    /// CRC-32 of all images and labels, to tell data sets apart.
     pub fn fingerprint(&self) -> u32 {
         let mut sum = crc32fast::Hasher::new();
         sum.update(&self.images);
@@ -106,7 +106,7 @@ impl Dataset {
         sum.finalize()
     }
 
-    /// The class of every picture, as an index into [`classes`](Self::classes).
+    /// The class of every image, as an index into [`classes`](Self::classes).
     pub fn labels(&self) -> &[u32] {
         &self.labels
     }
@@ -116,13 +116,13 @@ impl Dataset {
         &self.classes
     }
 
-    /// The number of values in one picture: channels x height x width.
+    /// The number of values in one image: channels x height x width.
     pub fn image_len(&self) -> usize {
         self.shape.iter().product()
     }
 
-    /// The same pictures, with labels that number `classes`: those of a network, say. Names say which class is which; not all
-    /// need to have pictures.
+    /// The same images, with labels that number `classes`: those of a network, say. Names say which class is which; not all
+    /// need to have images.
     ///
     /// ```
     /// use striate::data::Dataset;
@@ -135,7 +135,7 @@ impl Dataset {
     ///
     /// # Errors
     ///
-    /// [`Error::Argument`] if pictures have a class that is not one of `classes`, or is several of them.
+    /// [`Error::Argument`] if images have a class that is not one of `classes`, or is several of them.
     pub fn numbered_by(mut self, classes: &[String]) -> Result<Self> {
         if self.classes == classes {
             return Ok(self);
@@ -157,7 +157,7 @@ impl Dataset {
         match (places.next(), places.next()) {
             (Some(number), None) => Ok(number),
             (Some(first), Some(second)) => wrong(format!(
-                "has pictures of {name}, but classes {first} and {second} both have this name; give names that differ"
+                "has images of {name}, but classes {first} and {second} both have this name; give names that differ"
             )),
             (None, _) => {
                 let known = classes.iter().take(NAMED).map(String::as_str).collect::<Vec<_>>().join(", ");
@@ -165,7 +165,7 @@ impl Dataset {
                 let alike = classes.iter().find(|class| class.to_lowercase() == name.to_lowercase());
                 let hint = alike.map_or_else(String::new, |class| format!("; is it {class}?"));
                 wrong(format!(
-                    "has pictures of class {name}, which is none of the network's ({known}{more}){hint}; give pictures of \
+                    "has images of class {name}, which is none of the network's ({known}{more}){hint}; give images of \
                      its classes, under their names"
                 ))
             }
@@ -183,20 +183,20 @@ pub struct Split {
     pub train: Arc<Dataset>,
     /// What it is judged by.
     pub test: Arc<Dataset>,
-    /// The statistics of the training pictures.
+    /// The statistics of the training images.
     pub normalization: Normalization,
     /// What whoever asked for the data set may want to know, in sentences: files that were passed over, for example.
     pub notes: Vec<String>,
-    /// Pictures that could not be read and were left out, with why.
+    /// Images that could not be read and were left out, with why.
     pub skipped: Vec<(PathBuf, String)>,
 }
 
-/// Pictures that a network is judged by.
+/// Images that a network is judged by.
 #[derive(Debug, Clone)]
 pub struct TestSet {
-    /// The pictures.
+    /// The images.
     pub data: Arc<Dataset>,
-    /// The data set's figures: of the training pictures, where there are such.
+    /// The data set's figures: of the training images, where there are such.
     pub normalization: Normalization,
     /// As [`Split::notes`].
     pub notes: Vec<String>,
@@ -216,18 +216,18 @@ impl Split {
     ///
     /// # Errors
     ///
-    /// [`Error::Argument`] if their pictures differ in shape or their classes differ.
+    /// [`Error::Argument`] if their images differ in shape or their classes differ.
     pub fn new(train: Dataset, test: Dataset, normalization: Normalization) -> Result<Self> {
         let wrong = |problem: String| Err(Error::argument(format!("data set {}", train.name), problem));
         if train.shape != test.shape {
             return wrong(format!(
-                "training pictures have the shape {:?}, but test pictures {:?}; take both from one set",
+                "training images have the shape {:?}, but test images {:?}; take both from one set",
                 train.shape, test.shape
             ));
         }
         if train.classes != test.classes {
             return wrong(
-                "training and test pictures have different classes; take both from one set".to_owned(),
+                "training and test images have different classes; take both from one set".to_owned(),
             );
         }
         normalization.check(train.shape[0])?;
@@ -272,12 +272,12 @@ impl Normalization {
         self.mean.iter().zip(&self.std).map(table).collect()
     }
 
-    /// Whether this fits pictures of so many channels.
+    /// Whether this fits images of so many channels.
     pub(super) fn check(&self, channels: usize) -> Result<()> {
         let (means, stds) = (self.mean.len(), self.std.len());
         if means != channels || stds != channels {
             let problem =
-                format!("{means} means and {stds} deviations do not fit pictures of {channels} channels");
+                format!("{means} means and {stds} deviations do not fit images of {channels} channels");
             return Err(Error::argument("normalization", problem));
         }
         let usable = |std: &f32| std.is_finite() && *std > 0.0;

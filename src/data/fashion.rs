@@ -1,5 +1,5 @@
 //! The part of Fashion-MNIST that is built into the library: `data/fashion-mnist/README.md` says
-//! which pictures these are, where they come from and under which licence (MIT).
+//! which images these are, where they come from and under which licence (MIT).
 
 use std::path::Path;
 
@@ -20,9 +20,9 @@ macro_rules! bundled {
 
 type Bundled = (&'static Path, &'static [u8]);
 
-/// The first 600 training and 100 test pictures of each of Fashion-MNIST's ten classes.
+/// The first 600 training and 100 test images of each of Fashion-MNIST's ten classes.
 ///
-/// 6,000 and 1,000 grey pictures of 28 x 28, balanced, in the order of the original files; read from
+/// 6,000 and 1,000 grey images of 28 x 28, balanced, in the order of the original files; read from
 /// the program itself. Scores on it are lower than on the whole set.
 ///
 /// ```

@@ -1,12 +1,12 @@
-//! Pictures in folders, one folder for every class.
+//! Images in folders, one folder for every class.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use rayon::prelude::*;
 
-use super::listing::{EXTENSIONS, PassedOver, folders, loose, name, pictures};
-use super::picture::{check_size, planes, upright};
+use super::image_file::{check_size, planes, upright};
+use super::listing::{EXTENSIONS, PassedOver, folders, images, loose, name};
 use super::{Dataset, Normalization, Preprocessing, Split, TestSet};
 use crate::rng::{HOLD_OUT, SplitMix64, permutation};
 use crate::{Error, Result};
@@ -15,19 +15,19 @@ use crate::{Error, Result};
 const TRAIN_FOLDERS: [&str; 2] = ["train", "training"];
 const TEST_FOLDERS: [&str; 5] = ["test", "val", "valid", "validation", "dev"];
 
-/// How [`image_folder`] makes a data set from pictures of any size.
+/// How [`image_folder`] makes a data set from images of any size.
 #[derive(Debug, Clone, PartialEq)]
 pub struct FolderOptions {
-    /// The `[height, width]`, in pixels, to which every picture is scaled and cropped; 64 x 64.
+    /// The `[height, width]`, in pixels, to which every image is scaled and cropped; 64 x 64.
     pub size: [usize; 2],
-    /// The part of every class that is kept for the test where no folder holds test pictures, more
+    /// The part of every class that is kept for the test where no folder holds test images, more
     /// than 0 and less than 1; 0.1.
     pub test_fraction: f64,
-    /// Decides which pictures these are; 0.
+    /// Decides which images these are; 0.
     pub seed: u64,
-    /// Whether a picture that cannot be read is left out, and told in `skipped`, instead of being an error; no.
+    /// Whether an image that cannot be read is left out, and told in `skipped`, instead of being an error; no.
     pub skip_broken: bool,
-    /// What else is done to pictures than [`read_picture`](super::read_picture) does, of the same size; nothing.
+    /// What else is done to images than [`read_image`](super::read_image) does, of the same size; nothing.
     pub preprocessing: Option<Preprocessing>,
 }
 
@@ -51,42 +51,42 @@ impl FolderOptions {
         }
     }
 
-    /// Writes the picture of a file over `output`, CHW.
+    /// Writes the image of a file over `output`, CHW.
     fn read_into(&self, path: &Path, output: &mut [u8]) -> Result<()> {
-        let picture = match &self.preprocessing {
-            Some(own) => own.picture(path),
+        let image = match &self.preprocessing {
+            Some(own) => own.image(path),
             None => upright(path, self.size),
         };
-        planes(&picture?, output);
+        planes(&image?, output);
         Ok(())
     }
 }
 
 /// Reads `DIR/train/CLASS/*` and `DIR/test/CLASS/*`, or only `DIR/CLASS/*`.
 ///
-/// Training pictures may also be in `training`, test pictures in `val`, `valid`, `validation` or `dev`, in letters of any
-/// case; the first of these that has a folder for each class is taken. Where there are no test pictures, some of
+/// Training images may also be in `training`, test images in `val`, `valid`, `validation` or `dev`, in letters of any
+/// case; the first of these that has a folder for each class is taken. Where there are no test images, some of
 /// every class are held out: always the same ones for the same files and seed. Classes are the names of the folders, sorted;
-/// folders in them are theirs too; pictures keep the order of their names. PNG, JPEG, BMP, GIF (its first picture) and WebP are
-/// read as RGB; files with another ending are passed over, which a note tells, and hidden ones. Each picture is cropped and scaled
-/// as by [`read_picture`](super::read_picture). The normalisation is measured on the training pictures.
+/// folders in them are theirs too; images keep the order of their names. PNG, JPEG, BMP, GIF (its first image) and WebP are
+/// read as RGB; files with another ending are passed over, which a note tells, and hidden ones. Each image is cropped and scaled
+/// as by [`read_image`](super::read_image). The normalisation is measured on the training images.
 ///
 /// # Errors
 ///
 /// [`Error::Argument`] for an unusable option; [`Error::Data`] if there are fewer than two classes, a class has
-/// no pictures to learn from or to be tested with, or a picture cannot be decoded; [`Error::Io`] if a folder or file cannot be read.
+/// no images to learn from or to be tested with, or an image cannot be decoded; [`Error::Io`] if a folder or file cannot be read.
 pub fn image_folder(dir: &Path, options: &FolderOptions) -> Result<Split> {
     options.check()?;
     let layout = Layout::of(dir)?;
     if let (Some(test), true) = (&layout.test, layout.train == dir) {
         let problem =
-            format!("holds test pictures ({}), but no folder train to learn from; add it", name(test));
+            format!("holds test images ({}), but no folder train to learn from; add it", name(test));
         return Err(Error::data(dir, problem));
     }
     let train = Listing::of(&layout.train)?;
     if let [class] = &train.classes[..] {
         let problem = format!(
-            "expected at least two classes, found only {class}; give the folder that holds a folder of pictures for each class"
+            "expected at least two classes, found only {class}; give the folder that holds a folder of images for each class"
         );
         return Err(Error::data(&layout.train, problem));
     }
@@ -98,7 +98,7 @@ pub fn image_folder(dir: &Path, options: &FolderOptions) -> Result<Split> {
             (train, test)
         }
         None => {
-            train.check_pictures(&layout.train)?;
+            train.check_images(&layout.train)?;
             train.hold_out(options)?
         }
     };
@@ -113,10 +113,10 @@ pub fn image_folder(dir: &Path, options: &FolderOptions) -> Result<Split> {
     Ok(Split { notes, skipped, ..Split::new(train, test, normalization)? })
 }
 
-/// Reads the pictures to judge a network by: those of `DIR/test/CLASS/*` (or another folder that [`image_folder`] takes test
-/// pictures from), else all of `DIR/train/CLASS/*`, else all of `DIR/CLASS/*`. There may be one class alone.
+/// Reads the images to judge a network by: those of `DIR/test/CLASS/*` (or another folder that [`image_folder`] takes test
+/// images from), else all of `DIR/train/CLASS/*`, else all of `DIR/CLASS/*`. There may be one class alone.
 ///
-/// The normalisation is measured on these pictures.
+/// The normalisation is measured on these images.
 ///
 /// # Errors
 ///
@@ -126,7 +126,7 @@ pub fn image_folder_test(dir: &Path, options: &FolderOptions) -> Result<TestSet>
     let layout = Layout::of(dir)?;
     let folder = layout.test.as_ref().unwrap_or(&layout.train);
     let listing = Listing::of(folder)?;
-    listing.check_pictures(folder)?;
+    listing.check_images(folder)?;
     let mut notes: Vec<String> = layout.test.as_ref().and_then(|_| layout.note(dir)).into_iter().collect();
     notes.extend(listing.loose.clone());
     notes.extend((!listing.passed_over.is_empty()).then(|| listing.passed_over.to_string()));
@@ -135,16 +135,16 @@ pub fn image_folder_test(dir: &Path, options: &FolderOptions) -> Result<TestSet>
     Ok(TestSet { data: Arc::new(data), normalization, notes, skipped })
 }
 
-/// Whether a folder holds folders of pictures, as [`image_folder`] wants it.
+/// Whether a folder holds folders of images, as [`image_folder`] wants it.
 pub(super) fn has_classes(dir: &Path) -> bool {
-    let has_pictures = |folder: &PathBuf| pictures(folder).is_ok_and(|found| !found.pictures.is_empty());
-    folders(dir).is_ok_and(|folders| folders.iter().any(has_pictures))
+    let has_images = |folder: &PathBuf| images(folder).is_ok_and(|found| !found.images.is_empty());
+    folders(dir).is_ok_and(|folders| folders.iter().any(has_images))
 }
 
 /// Which folders hold the classes.
 struct Layout {
     train: PathBuf,
-    /// None if test pictures are among the others.
+    /// None if test images are among the others.
     test: Option<PathBuf>,
     /// Folders beside these that are not read.
     unread: Vec<String>,
@@ -154,7 +154,7 @@ impl Layout {
     fn of(dir: &Path) -> Result<Self> {
         let all = folders(dir)?;
         let called = |wanted: &str| all.iter().find(|path| name(path).to_lowercase() == wanted);
-        // A folder `train` that has no folders is a class: pictures of trains.
+        // A folder `train` that has no folders is a class: images of trains.
         let train = TRAIN_FOLDERS.iter().find_map(|name| called(name)).filter(|path| has_folders(path));
         let classes: Vec<String> = match train {
             Some(train) => folders(train)?.iter().map(|path| name(path)).collect(),
@@ -178,8 +178,8 @@ impl Layout {
         let unread = self.unread.join(", ");
         let read = match &self.test {
             _ if self.unread.is_empty() => return None,
-            Some(test) => format!("test pictures are those of {}", name(test)),
-            None => "test pictures are held out of the training pictures".to_owned(),
+            Some(test) => format!("test images are those of {}", name(test)),
+            None => "test images are held out of the training images".to_owned(),
         };
         Some(format!("{}: {read}; {unread} not read", dir.display()))
     }
@@ -189,14 +189,14 @@ fn has_folders(path: &Path) -> bool {
     folders(path).is_ok_and(|folders| !folders.is_empty())
 }
 
-/// The pictures of one split, not yet read.
+/// The images of one split, not yet read.
 #[derive(Clone)]
 struct Listing {
     classes: Vec<String>,
-    /// Every picture and its class, in order.
+    /// Every image and its class, in order.
     files: Vec<(PathBuf, u32)>,
     passed_over: PassedOver,
-    /// That pictures beside the folders belong to no class.
+    /// That images beside the folders belong to no class.
     loose: Option<String>,
 }
 
@@ -205,47 +205,47 @@ impl Listing {
         let folders = folders(dir)?;
         if folders.is_empty() {
             let problem =
-                "expected one folder of pictures for every class, found none; sort the pictures into folders";
+                "expected one folder of images for every class, found none; sort the images into folders";
             return Err(Error::data(dir, problem));
         }
         let beside = |count: usize| {
-            let pictures = if count == 1 { "1 picture is" } else { &format!("{count} pictures are") };
-            format!("{}: {pictures} in no folder of a class, and not read", dir.display())
+            let images = if count == 1 { "1 image is" } else { &format!("{count} images are") };
+            format!("{}: {images} in no folder of a class, and not read", dir.display())
         };
         let loose = Some(loose(dir)).filter(|count| *count > 0).map(beside);
         let (classes, files, passed_over) = (Vec::new(), Vec::new(), PassedOver::default());
         let mut listing = Self { classes, files, passed_over, loose };
         for (class, folder) in (0..).zip(folders) {
-            let found = pictures(&folder)?;
+            let found = images(&folder)?;
             listing.classes.push(name(&folder));
-            listing.files.extend(found.pictures.into_iter().map(|path| (path, class)));
+            listing.files.extend(found.images.into_iter().map(|path| (path, class)));
             listing.passed_over.0.extend(found.passed_over.0);
         }
         Ok(listing)
     }
 
-    /// Classes that have pictures.
+    /// Classes that have images.
     fn filled(&self) -> Vec<&String> {
         let has = |class: u32| self.files.binary_search_by_key(&class, |file| file.1).is_ok();
         (0..).zip(&self.classes).filter(|(class, _)| has(*class)).map(|(_, name)| name).collect()
     }
 
-    /// Refuses a class without pictures.
-    fn check_pictures(&self, dir: &Path) -> Result<()> {
+    /// Refuses a class without images.
+    fn check_images(&self, dir: &Path) -> Result<()> {
         let filled = self.filled();
         match self.classes.iter().find(|class| !filled.contains(class)) {
             None => Ok(()),
             Some(class) => Err(Error::data(
                 dir.join(class),
                 format!(
-                    "expected pictures ({}), found none; add some or remove the folder",
+                    "expected images ({}), found none; add some or remove the folder",
                     EXTENSIONS.join(", ")
                 ),
             )),
         }
     }
 
-    /// Refuses a class without pictures in this listing, of training pictures, or in the other, of test pictures: whether a folder
+    /// Refuses a class without images in this listing, of training images, or in the other, of test images: whether a folder
     /// is empty or not there is the same.
     fn check_classes(&self, dir: &Path, test: &Self, test_dir: &Path) -> Result<()> {
         let [filled, test_filled] = [self.filled(), test.filled()];
@@ -257,7 +257,7 @@ impl Listing {
             };
             let [here, there] = [dir, test_dir].map(|part| part.join(class).display().to_string());
             let problem = format!(
-                "has no pictures of class {class}; add some to {}, or leave the class out: remove {here} and {there}",
+                "has no images of class {class}; add some to {}, or leave the class out: remove {here} and {there}",
                 lacking.join(class).display()
             );
             return Err(Error::data(lacking, problem));
@@ -265,7 +265,7 @@ impl Listing {
         Ok(())
     }
 
-    /// Splits off some pictures of every class; both halves keep their order.
+    /// Splits off some images of every class; both halves keep their order.
     fn hold_out(self, options: &FolderOptions) -> Result<(Self, Self)> {
         let fraction = options.test_fraction;
         if !(fraction > 0.0 && fraction < 1.0) {
@@ -285,7 +285,7 @@ impl Listing {
         Ok((train, test))
     }
 
-    /// The pictures, and those that could not be read, with why.
+    /// The images, and those that could not be read, with why.
     fn load(mut self, name: &str, options: &FolderOptions) -> Result<(Dataset, Vec<(PathBuf, String)>)> {
         let [height, width] = options.size;
         let image_len = 3 * height * width;
@@ -296,7 +296,7 @@ impl Listing {
         });
         let failures: Vec<(usize, Error)> = match options.skip_broken {
             true => failures.collect(),
-            // `find_first`: of several bad pictures the same one is named each time.
+            // `find_first`: of several bad images the same one is named each time.
             false => match failures.find_first(|_| true) {
                 Some((_, error)) => return Err(with_remedy(error)),
                 None => Vec::new(),
@@ -314,7 +314,7 @@ impl Listing {
         self.files = whole.iter().map(|index| self.files[*index].clone()).collect();
         let left = self.filled();
         if let Some(class) = filled.iter().find(|class| !left.contains(class)) {
-            let problem = format!("no picture of class {class} can be read; add some or leave the class out");
+            let problem = format!("no image of class {class} can be read; add some or leave the class out");
             return Err(Error::argument(name, problem));
         }
         let labels = self.files.iter().map(|&(_, class)| class).collect();
@@ -325,20 +325,20 @@ impl Listing {
 fn with_remedy(error: Error) -> Error {
     match error {
         Error::Data { path, problem } => {
-            Error::data(path, format!("{problem}, or leave such pictures out (--skip-broken)"))
+            Error::data(path, format!("{problem}, or leave such images out (--skip-broken)"))
         }
         other => other,
     }
 }
 
-/// For each picture of one class, whether it is kept for the test.
+/// For each image of one class, whether it is kept for the test.
 fn held_out(files: &[(PathBuf, u32)], fraction: f64, seed: u64) -> Result<Vec<bool>> {
     let (path, class) = &files[0];
     let count = u32::try_from(files.len()).unwrap_or(u32::MAX);
     if count < 2 {
         let folder = path.parent().unwrap_or(path);
         let problem =
-            "expected at least two pictures, one to learn from and one for the test, found one; add some";
+            "expected at least two images, one to learn from and one for the test, found one; add some";
         return Err(Error::data(folder, problem));
     }
     let wanted = ((f64::from(count) * fraction).round() as u32).clamp(1, count - 1);
@@ -353,7 +353,7 @@ fn zeros(count: usize, image_len: usize) -> Result<Vec<u8>> {
     let total = count.checked_mul(image_len);
     if total.is_none_or(|total| bytes.try_reserve_exact(total).is_err()) {
         let problem =
-            format!("{count} pictures of {image_len} bytes do not fit into memory; ask for smaller ones");
+            format!("{count} images of {image_len} bytes do not fit into memory; ask for smaller ones");
         return Err(Error::argument("image_size", problem));
     }
     bytes.resize(count * image_len, 0);

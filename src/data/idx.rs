@@ -20,7 +20,7 @@ const MAX_BYTES: u64 = 2 << 30;
 
 const REPAIR: &str = "fetch the file again";
 
-/// The pictures of one IDX file.
+/// The images of one IDX file.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct IdxImages {
     /// How many there are, at least 1.
@@ -33,7 +33,7 @@ pub struct IdxImages {
     pub pixels: Vec<u8>,
 }
 
-/// Reads an IDX file of grey pictures (magic number 0x00000803), gzipped or not.
+/// Reads an IDX file of grey images (magic number 0x00000803), gzipped or not.
 ///
 /// # Errors
 ///
@@ -52,7 +52,7 @@ pub fn read_idx_labels(path: &Path) -> Result<Vec<u8>> {
     parse_labels(path, open(path)?)
 }
 
-/// The pictures in `bytes`; `path` is for messages.
+/// The images in `bytes`; `path` is for messages.
 pub(super) fn parse_images(path: &Path, bytes: impl BufRead) -> Result<IdxImages> {
     let ([count, height, width], pixels) = parse(path, bytes, IMAGES_MAGIC)?;
     Ok(IdxImages { count, height, width, pixels })
@@ -84,7 +84,7 @@ fn parse<const D: usize>(path: &Path, bytes: impl BufRead, magic: u32) -> Result
 
 fn check_magic(path: &Path, found: u32, expected: u32) -> Result<()> {
     let kind = |magic| match magic {
-        IMAGES_MAGIC => "pictures",
+        IMAGES_MAGIC => "images",
         LABELS_MAGIC => "labels",
         _ => "something else",
     };

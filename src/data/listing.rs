@@ -1,4 +1,4 @@
-//! Which pictures folders hold.
+//! Which images folders hold.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -14,31 +14,31 @@ pub(super) const EXTENSIONS: [&str; 6] = ["png", "jpg", "jpeg", "bmp", "gif", "w
 /// What a folder holds.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Listing {
-    /// Pictures by their endings, in the order of their names.
-    pub pictures: Vec<PathBuf>,
+    /// Images by their endings, in the order of their names.
+    pub images: Vec<PathBuf>,
     /// All other files.
     pub passed_over: PassedOver,
 }
 
-/// Files that are no pictures striate reads: of other formats, or links that lead nowhere. Printed, they are counted and named.
+/// Files that are no images striate reads: of other formats, or links that lead nowhere. Printed, they are counted and named.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct PassedOver(pub Vec<PathBuf>);
 
-/// Lists the pictures of a folder and of the folders in it, links followed; hidden files and folders are left out.
+/// Lists the images of a folder and of the folders in it, links followed; hidden files and folders are left out.
 ///
 /// # Errors
 ///
 /// [`Error::Io`] if a folder cannot be read.
-pub fn pictures(dir: &Path) -> Result<Listing> {
+pub fn images(dir: &Path) -> Result<Listing> {
     let mut listing = Listing::default();
     for entry in walk(dir, usize::MAX) {
         match entry {
             Ok(entry) if entry.file_type().is_dir() => {}
-            Ok(entry) if entry.file_type().is_file() && is_picture(entry.path()) => {
-                listing.pictures.push(entry.into_path());
+            Ok(entry) if entry.file_type().is_file() && is_image(entry.path()) => {
+                listing.images.push(entry.into_path());
             }
             Ok(entry) => listing.passed_over.0.push(entry.into_path()),
-            // A link to a folder that it is in: its pictures are there already.
+            // A link to a folder that it is in: its images are there already.
             Err(error) if error.loop_ancestor().is_some() => {}
             Err(error) => listing.passed_over.0.push(broken_link(dir, error)?),
         }
@@ -60,10 +60,10 @@ pub(super) fn folders(dir: &Path) -> Result<Vec<PathBuf>> {
     Ok(folders)
 }
 
-/// How many pictures lie in a folder itself.
+/// How many images lie in a folder itself.
 pub(super) fn loose(dir: &Path) -> usize {
     let own = walk(dir, 1).filter_map(std::result::Result::ok);
-    own.filter(|entry| entry.file_type().is_file() && is_picture(entry.path())).count()
+    own.filter(|entry| entry.file_type().is_file() && is_image(entry.path())).count()
 }
 
 fn walk(dir: &Path, depth: usize) -> impl Iterator<Item = walkdir::Result<DirEntry>> {
@@ -86,7 +86,7 @@ fn broken_link(dir: &Path, error: walkdir::Error) -> Result<PathBuf> {
     Err(Error::io(path, "read")(error.into_io_error().unwrap_or_else(loops)))
 }
 
-fn is_picture(path: &Path) -> bool {
+fn is_image(path: &Path) -> bool {
     ending(path).is_some_and(|ending| EXTENSIONS.contains(&ending.as_str()))
 }
 
@@ -120,7 +120,7 @@ impl fmt::Display for PassedOver {
             };
             kinds.entry(kind).or_default().push(path);
         }
-        let files = if self.0.len() == 1 { "file is no picture" } else { "files are no pictures" };
+        let files = if self.0.len() == 1 { "file is no image" } else { "files are no images" };
         write!(f, "{} {files} of {} and passed over", self.0.len(), EXTENSIONS.join(", "))?;
         for (i, (kind, paths)) in kinds.iter().enumerate() {
             let named: Vec<String> =

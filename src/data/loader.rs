@@ -1,4 +1,4 @@
-//! Batches of normalised pictures, prepared ahead of the device.
+//! Batches of normalised images, prepared ahead of the device.
 
 use std::sync::Arc;
 use std::thread;
@@ -10,13 +10,13 @@ use crate::{Error, Result};
 /// How a [`Loader`] walks through a data set once.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct LoaderConfig {
-    /// How many pictures make a batch; 128.
+    /// How many images make a batch; 128.
     pub batch_size: usize,
-    /// Whether the pictures come in an order drawn for the epoch, rather than in their own; no.
+    /// Whether the images come in an order drawn for the epoch, rather than in their own; no.
     pub shuffle: bool,
-    /// What may be changed in the pictures; nothing.
+    /// What may be changed in the images; nothing.
     pub augment: Option<Augment>,
-    /// How pictures of a batch are mixed with each other; not at all.
+    /// How images of a batch are mixed with each other; not at all.
     pub mix: Option<Mix>,
     /// Decides the order and the changes, together with `epoch`; 0.
     pub seed: u64,
@@ -51,7 +51,7 @@ impl Default for LoaderConfig {
 }
 
 impl LoaderConfig {
-    /// How many batches one epoch of `pictures` pictures has.
+    /// How many batches one epoch of `images` images has.
     ///
     /// ```
     /// use striate::data::LoaderConfig;
@@ -63,23 +63,22 @@ impl LoaderConfig {
     /// # Panics
     ///
     /// If `batch_size` is 0.
-    pub fn batches(&self, pictures: usize) -> usize {
-        if self.drop_last { pictures / self.batch_size } else { pictures.div_ceil(self.batch_size) }
+    pub fn batches(&self, images: usize) -> usize {
+        if self.drop_last { images / self.batch_size } else { images.div_ceil(self.batch_size) }
     }
 
     fn check(&self, dataset: &Dataset) -> Result<()> {
-        let (batch_size, pictures) = (self.batch_size, dataset.len());
+        let (batch_size, images) = (self.batch_size, dataset.len());
         if batch_size == 0 {
             return Err(Error::argument("batch_size", "expected at least 1, found 0"));
         }
-        if batch_size > pictures {
+        if batch_size > images {
             let name = dataset.name();
-            let problem = format!(
-                "{batch_size} is more than the {pictures} pictures of {name}; give {pictures} or less"
-            );
+            let problem =
+                format!("{batch_size} is more than the {images} images of {name}; give {images} or less");
             return Err(Error::argument("batch_size", problem));
         }
-        let batches = self.batches(pictures);
+        let batches = self.batches(images);
         if self.start_batch > batches {
             let problem = format!("{} is beyond the {batches} batches of an epoch", self.start_batch);
             return Err(Error::argument("start_batch", problem));
@@ -89,18 +88,18 @@ impl LoaderConfig {
     }
 }
 
-/// Some pictures with their labels.
+/// Some images with their labels.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct Batch {
-    /// The normalised pictures, `[size, channels, height, width]`.
+    /// The normalised images, `[size, channels, height, width]`.
     pub images: Vec<f32>,
-    /// The class of every picture, `[size]`.
+    /// The class of every image, `[size]`.
     pub labels: Vec<u32>,
-    /// Where pictures are mixed, the class of what was mixed into each, `[size]`; else empty.
+    /// Where images are mixed, the class of what was mixed into each, `[size]`; else empty.
     pub partners: Vec<u32>,
-    /// How much of each picture is its own: 1 where nothing is mixed.
+    /// How much of each image is its own: 1 where nothing is mixed.
     pub share: f32,
-    /// Which pictures of the data set these are, `[size]`.
+    /// Which images of the data set these are, `[size]`.
     pub indices: Vec<u32>,
     /// How many they are: the batch size, or less in the last batch of an epoch.
     pub size: usize,
@@ -124,9 +123,9 @@ impl Loader {
     ///
     /// # Errors
     ///
-    /// [`Error::Argument`] if the batch size is 0 or more than the data set has pictures, `threads` or
+    /// [`Error::Argument`] if the batch size is 0 or more than the data set has images, `threads` or
     /// `prefetch` is 0, `start_batch` is beyond the epoch, the crop padding is as large as the
-    /// picture, mixing makes no sense, or the normalisation does not fit the channels.
+    /// image, mixing makes no sense, or the normalisation does not fit the channels.
     pub fn new(dataset: Arc<Dataset>, normalization: &Normalization, config: LoaderConfig) -> Result<Self> {
         config.check(&dataset)?;
         normalization.check(dataset.shape()[0])?;
@@ -166,7 +165,7 @@ struct Recipe {
 
 impl Recipe {
     fn new(dataset: Arc<Dataset>, normalization: &Normalization, config: LoaderConfig) -> Self {
-        // `Dataset::new` has made sure that pictures can be numbered by u32.
+        // `Dataset::new` has made sure that images can be numbered by u32.
         let count = dataset.len() as u32;
         let order =
             if config.shuffle { shuffle(config.seed, config.epoch, count) } else { (0..count).collect() };

@@ -1,17 +1,17 @@
-//! Batches whose pictures are mixed in pairs: mixup and CutMix.
+//! Batches whose images are mixed in pairs: mixup and CutMix.
 
 use super::Batch;
 use crate::rng::{MIX, SplitMix64};
 use crate::{Error, Result};
 
-/// How the pictures of a batch are mixed with each other: picture i with picture `size - 1 - i`, all in the same share,
+/// How the images of a batch are mixed with each other: image i with image `size - 1 - i`, all in the same share,
 /// as the widely used `timm` does. Where both ways are on, each batch takes one of them at random.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct Mix {
-    /// Parameter of the Beta distribution that the share of mixup is drawn from (Zhang et al. 2018): pictures
+    /// Parameter of the Beta distribution that the share of mixup is drawn from (Zhang et al. 2018): images
     /// are added up. 0 is off.
     pub mixup: f32,
-    /// The same for CutMix (Yun et al. 2019): a rectangle comes from the other picture. 0 is off.
+    /// The same for CutMix (Yun et al. 2019): a rectangle comes from the other image. 0 is off.
     pub cutmix: f32,
 }
 
@@ -29,7 +29,7 @@ impl Mix {
         }
     }
 
-    /// Mixes a batch of pictures of `shape`, channels, height and width. What is drawn depends on seed, epoch and
+    /// Mixes a batch of images of `shape`, channels, height and width. What is drawn depends on seed, epoch and
     /// the batch's number alone.
     pub fn apply(&self, batch: &mut Batch, shape: [usize; 3], [seed, epoch, index]: [u64; 3]) {
         let mut rng = SplitMix64::keyed(seed, &[MIX, epoch, index]);
@@ -58,7 +58,7 @@ fn blend(a: &mut [f32], b: &mut [f32], share: f32) {
     }
 }
 
-/// Rows and columns of a picture, each from and to.
+/// Rows and columns of an image, each from and to.
 struct Rectangle {
     rows: [usize; 2],
     columns: [usize; 2],
@@ -75,13 +75,13 @@ impl Rectangle {
         Self { rows: range(height), columns: range(width) }
     }
 
-    /// Share of the picture outside of it.
+    /// Share of the image outside of it.
     fn rest(&self, [height, width]: [usize; 2]) -> f32 {
         let [rows, columns] = [self.rows, self.columns].map(|[from, to]| to - from);
         1.0 - (rows * columns) as f32 / (height * width) as f32
     }
 
-    /// Exchanges it between two pictures.
+    /// Exchanges it between two images.
     fn swap(&self, a: &mut [f32], b: &mut [f32], [channels, height, width]: [usize; 3]) {
         let [left, right] = self.columns;
         for channel in 0..channels {

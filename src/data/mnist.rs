@@ -31,7 +31,7 @@ pub(super) struct Kind {
 }
 
 impl Kind {
-    /// The figures of the training pictures.
+    /// The figures of the training images.
     pub(super) fn normalization(&self) -> Normalization {
         Normalization { mean: vec![self.mean], std: vec![self.std] }
     }
@@ -100,7 +100,7 @@ fn find(kind: &Kind, dir: &Path, stem: &str, suffix: &str) -> Result<PathBuf> {
     })
 }
 
-/// The pictures of one split and their labels, not yet known to fit.
+/// The images of one split and their labels, not yet known to fit.
 pub(super) struct Part {
     pub images: IdxImages,
     pub labels: Vec<u8>,
@@ -112,12 +112,12 @@ impl Part {
         let IdxImages { count, height, width, pixels } = self.images;
         let (labels, classes) = (self.labels, kind.classes.len());
         if labels.len() != count {
-            let problem = format!("expected {count} labels, one for each picture, found {}", labels.len());
+            let problem = format!("expected {count} labels, one for each image, found {}", labels.len());
             return Err(Error::data(labels_path, format!("{problem}; fetch both files again")));
         }
         if let Some(index) = labels.iter().position(|&label| usize::from(label) >= classes) {
             let problem =
-                format!("label {} of picture {index} is not one of the {classes} classes", labels[index]);
+                format!("label {} of image {index} is not one of the {classes} classes", labels[index]);
             return Err(Error::data(labels_path, format!("{problem}; give the labels of {}", kind.name)));
         }
         let labels = labels.into_iter().map(u32::from).collect();

@@ -1,6 +1,6 @@
 //! Data sets, augmentation and the loader that feeds the device.
 //!
-//! A [`Split`] holds the training and the test pictures in memory, as bytes. A [`Loader`] turns one
+//! A [`Split`] holds the training and the test images in memory, as bytes. A [`Loader`] turns one
 //! of them into shuffled, augmented, normalised batches on worker threads.
 //!
 //! ```
@@ -10,7 +10,7 @@
 //! let augment = Augment { crop_padding: 2, flip: true };
 //! let config = LoaderConfig { batch_size: 64, shuffle: true, augment: Some(augment), ..Default::default() };
 //! let mut loader = Loader::new(split.train.clone(), &split.normalization, config)?;
-//! assert_eq!(loader.len(), 94); // 6,000 pictures: 93 batches of 64 and one of 48
+//! assert_eq!(loader.len(), 94); // 6,000 images: 93 batches of 64 and one of 48
 //! while let Some(batch) = loader.next() {
 //!     assert_eq!(batch.images.len(), batch.size * 28 * 28);
 //!     loader.recycle(batch);
@@ -25,11 +25,11 @@ mod dataset;
 mod fashion;
 mod folder;
 mod idx;
+mod image_file;
 mod listing;
 mod loader;
 mod mix;
 mod mnist;
-mod picture;
 mod prefetch;
 mod preprocess;
 mod resample;
@@ -42,11 +42,11 @@ pub use dataset::{Dataset, Normalization, Split, TestSet};
 pub use fashion::fashion_mnist_subset;
 pub use folder::{FolderOptions, image_folder, image_folder_test};
 pub use idx::{IdxImages, read_idx_images, read_idx_labels};
-pub use listing::{Listing, PassedOver, pictures};
+pub use image_file::read_image;
+pub use listing::{Listing, PassedOver, images};
 pub use loader::{Batch, Loader, LoaderConfig};
 pub use mix::Mix;
 pub use mnist::{FASHION_MNIST_CLASSES, fashion_mnist, mnist};
-pub use picture::read_picture;
 pub use prefetch::Prefetch;
 pub use preprocess::Preprocessing;
 pub use resample::Interpolation;

@@ -1,4 +1,4 @@
-//! Pictures scaled as Pillow scales them, bit for bit, which is what torchvision and timm prepare pictures with.
+//! Images scaled as Pillow scales them, bit for bit, which is what torchvision and timm prepare images with.
 //!
 //! A filter as wide as the pixels it makes is laid over the pixels it reads, along rows first and then along columns; its
 //! weights are whole numbers of 22 bits after the point, and what lies between the passes is bytes.
@@ -7,7 +7,7 @@ use image::RgbImage;
 use serde::{Deserialize, Serialize};
 use std::fmt;
 
-/// How the pixels of a scaled picture come from those around them.
+/// How the pixels of a scaled image come from those around them.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Interpolation {
@@ -60,7 +60,7 @@ impl fmt::Display for Interpolation {
 /// Bits after the point of a weight.
 const PRECISION: u32 = 22;
 
-/// A range of pixels along one side of a scaled picture.
+/// A range of pixels along one side of a scaled image.
 #[derive(Clone, Copy, Debug)]
 pub struct Part {
     /// What the whole side is scaled to.
@@ -114,7 +114,7 @@ impl Tap {
     }
 }
 
-/// The part of a picture after it was scaled: `columns` of its width and `rows` of its height. Only that part, and what
+/// The part of an image after it was scaled: `columns` of its width and `rows` of its height. Only that part, and what
 /// it is made of, is computed.
 pub fn resample(image: &RgbImage, columns: Part, rows: Part, filter: Interpolation) -> RgbImage {
     let (width, height) = image.dimensions();

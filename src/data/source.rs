@@ -14,13 +14,13 @@ pub const NAMES: [&str; 5] = ["fashion-mnist", "mnist", "cifar10", "cifar100", "
 
 /// Opens a data set by its name.
 ///
-/// | name | what `dir` holds | pictures |
+/// | name | what `dir` holds | images |
 /// | --- | --- | --- |
-/// | `fashion-mnist` | the four IDX files; without `dir`, the 7,000 pictures built into the program | 1 x 28 x 28 |
+/// | `fashion-mnist` | the four IDX files; without `dir`, the 7,000 images built into the program | 1 x 28 x 28 |
 /// | `mnist` | the four IDX files | 1 x 28 x 28 |
 /// | `cifar10` | the binary files, or `cifar-10-batches-bin` with them | 3 x 32 x 32 |
 /// | `cifar100` | the binary files, or `cifar-100-binary` with them | 3 x 32 x 32 |
-/// | `folder` | one folder of pictures for every class: see [`image_folder`] | 3 x `image_size` |
+/// | `folder` | one folder of images for every class: see [`image_folder`] | 3 x `image_size` |
 ///
 /// `image_size` is `[height, width]` in pixels. Only `folder` resizes (to 64 x 64 if not told); for
 /// the others it may be left out, and must otherwise be the size that they have.
@@ -40,16 +40,16 @@ pub struct Source {
     pub name: String,
     /// The folder of its files.
     pub dir: Option<PathBuf>,
-    /// `[height, width]` that pictures of a `folder` are brought to.
+    /// `[height, width]` that images of a `folder` are brought to.
     pub image_size: Option<[usize; 2]>,
-    /// Whether pictures of a `folder` that cannot be read are left out, instead of being an error.
+    /// Whether images of a `folder` that cannot be read are left out, instead of being an error.
     pub skip_broken: bool,
-    /// What is done to pictures of a `folder`, its size included, if not what [`read_picture`](super::read_picture) does.
+    /// What is done to images of a `folder`, its size included, if not what [`read_image`](super::read_image) does.
     pub preprocessing: Option<Preprocessing>,
 }
 
 impl Source {
-    /// Pictures to learn from and to be tested with, as by [`open`].
+    /// Images to learn from and to be tested with, as by [`open`].
     ///
     /// # Errors
     ///
@@ -73,7 +73,7 @@ impl Source {
         Ok(split)
     }
 
-    /// Pictures to be tested with, of a folder as by [`image_folder_test`].
+    /// Images to be tested with, of a folder as by [`image_folder_test`].
     ///
     /// # Errors
     ///
@@ -109,12 +109,12 @@ impl Source {
         }
     }
 
-    /// The same error, where a folder of another data set is one of pictures.
+    /// The same error, where a folder of another data set is one of images.
     fn suggest_folder(&self, error: Error) -> Error {
         match &self.dir {
             Some(dir) if self.name != "folder" && has_classes(dir) => {
                 let problem = format!(
-                    "holds folders of pictures and not the files of {}; give --dataset folder",
+                    "holds folders of images and not the files of {}; give --dataset folder",
                     self.name
                 );
                 Error::data(dir, problem)
@@ -129,7 +129,7 @@ impl Source {
             Some([h, w]) if [h, w] != [height, width] => Err(Error::argument(
                 "image_size",
                 format!(
-                    "{} has pictures of {height} x {width} and is not resized to {h} x {w}; leave it out",
+                    "{} has images of {height} x {width} and is not resized to {h} x {w}; leave it out",
                     self.name
                 ),
             )),

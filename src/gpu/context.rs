@@ -68,7 +68,7 @@ impl Failure {
         match self {
             Failure::Lost(message) => Error::DeviceLost(message.clone()),
             Failure::OutOfMemory => Error::TooLarge(format!(
-                "{at}it has no memory left; use a smaller batch, smaller pictures or a smaller model"
+                "{at}it has no memory left; use a smaller batch, smaller images or a smaller model"
             )),
             Failure::Error(message) => Error::Device(format!("{at}{message}")),
         }

@@ -21,12 +21,12 @@ impl Axis {
     /// A pixel's own field.
     const PIXEL: Self = Self { size: 1, stride: 1, start: 0 };
 
-    /// Centre of the first element's field, in pixels from the middle of the picture's first pixel.
+    /// Centre of the first element's field, in pixels from the middle of the image's first pixel.
     pub fn centre(&self) -> f64 {
         self.start as f64 + (self.size as f64 - 1.0) / 2.0
     }
 
-    /// The pixels that element `index` depends on; those below 0, and past the picture, lie in the padding.
+    /// The pixels that element `index` depends on; those below 0, and past the image, lie in the padding.
     pub fn field(&self, index: usize) -> Range<isize> {
         let start = self.start + (index * self.stride) as isize;
         start..start + self.size as isize
@@ -73,7 +73,7 @@ impl Graph {
 
     /// What a node's outputs see of the input by way of one of its inputs.
     fn through(&self, node: &Node, value: ValueId, field: [Axis; 2]) -> Option<[Axis; 2]> {
-        // Running statistics are not the picture's.
+        // Running statistics are not the image's.
         if matches!(self.value(value).role, Role::Persistent(_)) {
             return None;
         }
@@ -85,8 +85,8 @@ impl Graph {
             Footprint::Window { extent, stride, padding } => {
                 [0, 1].map(|i| axis(i, extent[i], stride[i], padding[i]))
             }
-            // One window as large as the picture.
-            Footprint::Picture => [0, 1].map(|i| axis(i, sizes(i), 1, 0)),
+            // One window as large as the image.
+            Footprint::Image => [0, 1].map(|i| axis(i, sizes(i), 1, 0)),
         })
     }
 }
@@ -134,7 +134,7 @@ mod tests {
             b.conv2d(name, x, Conv2d { kernel_size, stride, padding, ..Default::default() }).unwrap()
         };
         let mut x = conv(&mut b, "conv1", images, 7, 2);
-        // TensorFlow pads an even picture behind alone.
+        // TensorFlow pads an even image behind alone.
         let pool =
             MaxPool2d { kernel_size: [3, 3], stride: Some([2, 2]), ceil_mode: true, ..Default::default() };
         x = b.max_pool2d(x, pool).unwrap();

@@ -1,4 +1,4 @@
-//! What goes with weights: the model, its classes, and what it wants pictures to be like.
+//! What goes with weights: the model, its classes, and what it wants images to be like.
 
 use super::inference_graph;
 use crate::data::Preprocessing;
@@ -14,7 +14,7 @@ pub struct Card {
     pub model: Option<String>,
     /// Names of the classes, by number.
     pub classes: Option<Vec<String>>,
-    /// What it was trained on pictures by.
+    /// What it was trained on images by.
     pub preprocessing: Option<Preprocessing>,
     /// What the metadata have under these names and is of no use here, with the reason: others use the names too.
     pub passed_over: Vec<String>,
@@ -96,7 +96,7 @@ pub fn class_count(weights: &Weights, model: &str) -> Result<Option<usize>> {
 }
 
 /// The [named preprocessing](Preprocessing::named) that weights of a model usually want; `None` where models of
-/// this name are for all kinds of pictures. Of a name with a tag of timm's it is timm's.
+/// this name are for all kinds of images. Of a name with a tag of timm's it is timm's.
 pub fn usual_preprocessing(model: &str) -> Option<String> {
     let depth = model.strip_prefix("resnet").or(model.strip_prefix("plain"));
     Some(match (model, depth) {

@@ -3,24 +3,24 @@
 use super::log_sum_exp;
 use crate::{Error, Result};
 
-/// What came of a network's answers to pictures whose classes are known.
+/// What came of a network's answers to images whose classes are known.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Evaluation {
-    /// By class, by class that it was taken for: how many pictures.
+    /// By class, by class that it was taken for: how many images.
     pub confusion: Vec<Vec<u64>>,
-    /// Pictures whose class is among the five likeliest.
+    /// Images whose class is among the five likeliest.
     in_top5: u64,
     /// Sum of all losses.
     loss: f64,
 }
 
 impl Evaluation {
-    /// Of no pictures yet.
+    /// Of no images yet.
     pub fn new(classes: usize) -> Self {
         Self { confusion: vec![vec![0; classes]; classes], in_top5: 0, loss: 0.0 }
     }
 
-    /// Adds an answer; `label` is the picture's class. Of equal logits the smaller class ranks first, as in
+    /// Adds an answer; `label` is the image's class. Of equal logits the smaller class ranks first, as in
     /// [`TopK`](crate::op::TopK).
     ///
     /// # Errors
@@ -45,42 +45,42 @@ impl Evaluation {
         Ok(())
     }
 
-    /// How many pictures were added.
-    pub fn pictures(&self) -> u64 {
+    /// How many images were added.
+    pub fn images(&self) -> u64 {
         self.confusion.iter().flatten().sum()
     }
 
     /// Mean cross-entropy.
     pub fn loss(&self) -> f64 {
-        self.loss / self.pictures() as f64
+        self.loss / self.images() as f64
     }
 
-    /// How many pictures were classified right.
+    /// How many images were classified right.
     pub fn right(&self) -> u64 {
         (0..self.confusion.len()).map(|class| self.confusion[class][class]).sum()
     }
 
-    /// Share of pictures classified right, from 0 to 1.
+    /// Share of images classified right, from 0 to 1.
     pub fn top1(&self) -> f64 {
-        self.right() as f64 / self.pictures() as f64
+        self.right() as f64 / self.images() as f64
     }
 
-    /// Share of pictures whose class is among the five likeliest, from 0 to 1.
+    /// Share of images whose class is among the five likeliest, from 0 to 1.
     pub fn top5(&self) -> f64 {
-        self.in_top5 as f64 / self.pictures() as f64
+        self.in_top5 as f64 / self.images() as f64
     }
 
-    /// How many pictures a class has.
-    pub fn pictures_of(&self, class: usize) -> u64 {
+    /// How many images a class has.
+    pub fn images_of(&self, class: usize) -> u64 {
         self.confusion[class].iter().sum()
     }
 
-    /// Of a class's pictures, the share taken for it; `None` without pictures.
+    /// Of a class's images, the share taken for it; `None` without images.
     pub fn recall(&self, class: usize) -> Option<f64> {
-        share(self.confusion[class][class], self.pictures_of(class))
+        share(self.confusion[class][class], self.images_of(class))
     }
 
-    /// Of the pictures taken for a class, the share that are of it; `None` without such.
+    /// Of the images taken for a class, the share that are of it; `None` without such.
     pub fn precision(&self, class: usize) -> Option<f64> {
         share(self.confusion[class][class], self.confusion.iter().map(|row| row[class]).sum())
     }

@@ -1,4 +1,4 @@
-//! Using a trained network: classes of pictures, and how good it is on a data set.
+//! Using a trained network: classes of images, and how good it is on a data set.
 //!
 //! ```no_run
 //! use striate::data::Preprocessing;
@@ -10,8 +10,8 @@
 //! let model = models::by_name("resnet20", 3, 10)?;
 //! let mut predictor = Predictor::new(&Device::select("auto")?, &*model, preprocessing.size, 1)?;
 //! predictor.load(&Weights::read("model.safetensors".as_ref())?, Fit::Strict)?;
-//! let picture = preprocessing.read("cat.png".as_ref())?;
-//! for guess in top(&predictor.logits(&picture)?[0], 5) {
+//! let image = preprocessing.read("cat.png".as_ref())?;
+//! for guess in top(&predictor.logits(&image)?[0], 5) {
 //!     println!("class {} with probability {:.3}", guess.class, guess.probability);
 //! }
 //! # Ok::<(), striate::Error>(())
@@ -25,7 +25,7 @@ pub use card::{Card, class_count, last_layer, usual_preprocessing};
 pub use evaluation::Evaluation;
 pub use predictor::{Predictor, inference_graph};
 
-/// A class that a picture may have.
+/// A class that an image may have.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Guess {
     /// Number of the class.

@@ -22,7 +22,7 @@ pub fn inference_graph(model: &dyn Model, shape: [usize; 4]) -> Result<Graph> {
     Ok(b.graph)
 }
 
-/// Names of what a model keeps in a mode. They depend on no size, so the graph is of pictures that the model was made for,
+/// Names of what a model keeps in a mode. They depend on no size, so the graph is of images that the model was made for,
 /// and of two of them: in training, batch norm refuses a channel with a single value.
 fn persistent_names(model: &dyn Model, mode: Mode) -> Result<BTreeSet<String>> {
     let [height, width] = model.input_size();
@@ -33,7 +33,7 @@ fn persistent_names(model: &dyn Model, mode: Mode) -> Result<BTreeSet<String>> {
     Ok(persistent.map(|(_, value)| value.name.clone()).collect())
 }
 
-/// A network on a device, for pictures of one size. [The module](super) has an example.
+/// A network on a device, for images of one size. [The module](super) has an example.
 pub struct Predictor {
     session: Session,
     name: String,
@@ -45,12 +45,12 @@ pub struct Predictor {
 }
 
 impl Predictor {
-    /// Plans the model for pictures of `size` = `[height, width]`, `batch` at a time, and takes the memory for
+    /// Plans the model for images of `size` = `[height, width]`, `batch` at a time, and takes the memory for
     /// it. Weights are 0 until they are [loaded](Self::load).
     ///
     /// # Errors
     ///
-    /// [`Error::Argument`] if `batch` is 0; [`Error::Shape`] if the model takes no pictures of this size;
+    /// [`Error::Argument`] if `batch` is 0; [`Error::Shape`] if the model takes no images of this size;
     /// [`Error::TooLarge`] if it does not fit the device.
     pub fn new(
         device: &Device,
@@ -84,14 +84,14 @@ impl Predictor {
         &mut self.session
     }
 
-    /// The logits of each picture; `images` are any number of normalised ones, NCHW.
+    /// The logits of each image; `images` are any number of normalised ones, NCHW.
     ///
     /// # Errors
     ///
-    /// [`Error::Argument`] if `images` are not whole pictures, or a logit is infinite or not a number.
+    /// [`Error::Argument`] if `images` are not whole images, or a logit is infinite or not a number.
     pub fn logits(&mut self, images: &[f32]) -> Result<Vec<Vec<f32>>> {
         if !images.len().is_multiple_of(self.image_len) {
-            let problem = format!("{} numbers are no whole pictures of {}", images.len(), self.image_len);
+            let problem = format!("{} numbers are no whole images of {}", images.len(), self.image_len);
             return Err(Error::argument("images", problem));
         }
         let (len, classes) = (self.image_len, self.classes);
@@ -104,7 +104,7 @@ impl Predictor {
         Ok(all)
     }
 
-    /// Answers all pictures of a data set and compares with their classes.
+    /// Answers all images of a data set and compares with their classes.
     ///
     /// # Errors
     ///
@@ -138,7 +138,7 @@ impl Predictor {
         }
         if data.image_len() != self.image_len {
             let problem = format!(
-                "{} takes {} numbers a picture, but {} has pictures of {:?}; give the data it was trained for",
+                "{} takes {} numbers an image, but {} has images of {:?}; give the data it was trained for",
                 self.name,
                 self.image_len,
                 data.name(),
@@ -149,7 +149,7 @@ impl Predictor {
         Ok(())
     }
 
-    /// Runs batches, of which the last may be smaller: pictures do not see each other, so zeros fill it up.
+    /// Runs batches, of which the last may be smaller: images do not see each other, so zeros fill it up.
     /// `take` gets what came with each batch, and the logits of a full one.
     fn run<T>(
         &mut self,
@@ -161,7 +161,7 @@ impl Predictor {
             let logits = outputs.get(Builder::LOGITS).expect("the graph has this output").as_f32();
             if logits.iter().any(|logit| !logit.is_finite()) {
                 let problem =
-                    "its results are no finite numbers; these weights do not suit it, or the pictures";
+                    "its results are no finite numbers; these weights do not suit it, or the images";
                 return Err(Error::argument(name, problem));
             }
             take(with, logits)

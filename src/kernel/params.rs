@@ -170,7 +170,7 @@ params! {
         dilation_h: u32,
         dilation_w: u32,
         groups: u32,
-        /// First picture of this launch.
+        /// First image of this launch.
         image_start: u32,
         images: u32,
         /// First output row of this launch.
@@ -215,11 +215,11 @@ params! {
         has_bias: u32,
         /// What comes after: 0, nothing; 1, ReLU; 2, the sum with a residual, then ReLU.
         epilogue: u32,
-        /// Pictures that one partial weight gradient sums up.
+        /// Images that one partial weight gradient sums up.
         images_per_slice: u32,
     }
 
-    /// Tiles of pictures for a convolution by fewer multiplications; see `shaders/winograd.wgsl`.
+    /// Tiles of images for a convolution by fewer multiplications; see `shaders/winograd.wgsl`.
     WinogradTiles {
         /// Rows and columns of a tile: 2 or 4.
         tile: u32,
@@ -228,10 +228,10 @@ params! {
         channels: u32,
         height: u32,
         width: u32,
-        /// Where the first patch begins above and left of the picture; may be negative, in two's complement.
+        /// Where the first patch begins above and left of the image; may be negative, in two's complement.
         padding_h: u32,
         padding_w: u32,
-        /// Tiles of a picture.
+        /// Tiles of an image.
         down: u32,
         across: u32,
         has_bias: u32,
@@ -332,7 +332,7 @@ params! {
         stride_w: u32,
         padding_h: u32,
         padding_w: u32,
-        /// 1: windows divide the picture evenly, kernel, stride and padding do not count.
+        /// 1: windows divide the image evenly, kernel, stride and padding do not count.
         adaptive: u32,
         /// 1: padding counts in an average's divisor.
         count_include_pad: u32,
@@ -345,7 +345,7 @@ params! {
         pixels: u32,
         slices: u32,
         images_per_slice: u32,
-        /// Lanes that share a picture.
+        /// Lanes that share an image.
         width: u32,
         eps: f32,
         /// What comes after: 0, nothing; 1, ReLU; 2, the sum with a residual, then ReLU.

@@ -25,7 +25,7 @@ use crate::op::{LocalResponseNorm, MaxPool2d};
 /// torchvision's AlexNet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct AlexNet {
-    /// Channels of the pictures.
+    /// Channels of the images.
     pub in_channels: usize,
     /// Classes to tell apart.
     pub classes: usize,
@@ -34,7 +34,7 @@ pub struct AlexNet {
 /// The AlexNet of 2012.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct AlexNet2012 {
-    /// Channels of the pictures.
+    /// Channels of the images.
     pub in_channels: usize,
     /// Classes to tell apart.
     pub classes: usize,
@@ -144,7 +144,7 @@ struct Filters {
 }
 
 impl Filters {
-    /// Those that keep the size of a picture.
+    /// Those that keep the size of an image.
     fn same(kernel: usize, filters: usize, groups: usize) -> Self {
         Self { kernel, filters, stride: 1, padding: kernel / 2, groups }
     }

@@ -1,4 +1,4 @@
-//! The ResNets for small pictures of He et al. 2015, section 4.2.
+//! The ResNets for small images of He et al. 2015, section 4.2.
 //!
 //! | layer  | output  | filters                             |
 //! | ------ | ------- | ----------------------------------- |
@@ -11,7 +11,7 @@
 //! 6n + 2 layers. The paper's shortcuts are option A ([`Shortcut::Padded`]); here option B
 //! ([`Shortcut::Projected`]) has the plain name. Parameter names are torchvision's.
 //!
-//! ResNet-18, made for large pictures, is known for small ones in a form of the same plan: four stages of two
+//! ResNet-18, made for large images, is known for small ones in a form of the same plan: four stages of two
 //! blocks, from 64 to 512 filters, and no pooling after conv1, which is 3 x 3.
 //!
 //! First weights are He's by fan-in, the paper's own reference; with batch norm after each convolution it
@@ -23,23 +23,23 @@ use crate::Result;
 use crate::graph::ValueId;
 use crate::nn::{Builder, Fan, Linear};
 
-/// A ResNet of `6 * blocks + 2` layers for small pictures, or its plain twin.
+/// A ResNet of `6 * blocks + 2` layers for small images, or its plain twin.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct CifarResNet {
     /// Residual blocks in each of the three stages: n.
     pub blocks: usize,
     /// What is added to a block's result.
     pub shortcut: Shortcut,
-    /// Channels of the pictures.
+    /// Channels of the images.
     pub in_channels: usize,
     /// Classes to tell apart.
     pub classes: usize,
 }
 
-/// ResNet-18 as it is used on small pictures: conv1 is 3 x 3, and no max-pooling follows it.
+/// ResNet-18 as it is used on small images: conv1 is 3 x 3, and no max-pooling follows it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct CifarResNet18 {
-    /// Channels of the pictures.
+    /// Channels of the images.
     pub in_channels: usize,
     /// Classes to tell apart.
     pub classes: usize,

@@ -28,7 +28,7 @@ use crate::op::{LocalResponseNorm, MaxPool2d};
 pub struct GoogLeNet {
     /// Whether it is the network of the paper rather than torchvision's.
     pub original: bool,
-    /// Channels of the pictures.
+    /// Channels of the images.
     pub in_channels: usize,
     /// Classes to tell apart.
     pub classes: usize,
@@ -154,7 +154,7 @@ impl GoogLeNet {
     }
 }
 
-/// The maximum of square windows in steps of two, of which the last may reach beyond the picture.
+/// The maximum of square windows in steps of two, of which the last may reach beyond the image.
 fn max_pool(b: &mut Builder, name: &str, x: ValueId, kernel: usize) -> Result<ValueId> {
     let pool = MaxPool2d {
         kernel_size: [kernel, kernel],

@@ -70,7 +70,7 @@ impl Inception {
     }
 }
 
-/// A convolution of square filters that keep the size of a picture at stride 1, batch norm, and relu.
+/// A convolution of square filters that keep the size of an image at stride 1, batch norm, and relu.
 pub(super) struct ConvRelu {
     pub kernel: usize,
     pub filters: usize,

@@ -13,10 +13,10 @@ use crate::graph::ValueId;
 use crate::nn::{Builder, Conv2d, Linear};
 use crate::op::MaxPool2d;
 
-/// Two convolutions and two linear layers, for pictures of 16 x 16 and more.
+/// Two convolutions and two linear layers, for images of 16 x 16 and more.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct LeNet {
-    /// Channels of the pictures.
+    /// Channels of the images.
     pub in_channels: usize,
     /// Classes to tell apart.
     pub classes: usize,

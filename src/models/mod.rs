@@ -22,15 +22,15 @@ use crate::Result;
 use crate::graph::ValueId;
 use crate::nn::Builder;
 
-/// A network: from pictures to logits.
+/// A network: from images to logits.
 pub trait Model {
     /// The name that [`by_name`] knows it by.
     fn name(&self) -> String;
 
-    /// Channels of the pictures it takes.
+    /// Channels of the images it takes.
     fn in_channels(&self) -> usize;
 
-    /// Height and width of the pictures it was made for. Most networks take others too.
+    /// Height and width of the images it was made for. Most networks take others too.
     fn input_size(&self) -> [usize; 2];
 
     /// Classes it tells apart.

@@ -43,7 +43,7 @@ pub const NAMES: [&str; 34] = [
 
 /// What there is, for messages.
 const OFFERED: &str = "lenet, alexnet, alexnet-2012, googlenet, googlenet-original, resnet18, 34, 50, 101 and 152 (also with \
-    timm's tags, resnet50.a1_in1k), resnet18-cifar, ResNets for small pictures of 6n + 2 layers from resnet8 to resnet1202, with -a \
+    timm's tags, resnet50.a1_in1k), resnet18-cifar, ResNets for small images of 6n + 2 layers from resnet8 to resnet1202, with -a \
     for shortcuts without parameters, and plainN for each without shortcuts";
 
 /// Networks that people know and that are not here, however near to one the spelling may be.
@@ -88,11 +88,11 @@ const MAX_DEPTH: usize = 1202;
 /// A network by its name.
 ///
 /// - `lenet`, `alexnet`, `alexnet-2012`, `googlenet`, `googlenet-original`
-/// - `resnet18`, `resnet34`, `resnet50`, `resnet101`, `resnet152`: for large pictures, as torchvision has them; timm's names
+/// - `resnet18`, `resnet34`, `resnet50`, `resnet101`, `resnet152`: for large images, as torchvision has them; timm's names
 ///   for weights of these, such as `resnet50.a1_in1k`, are the networks before the point
 /// - `resnetN` with any other N = 6n + 2 up to 1202: the CIFAR-style ResNets of He et al. 2015; of the depths 50 and 152 they
 ///   are called `cifar-resnet50` and `cifar-resnet152`
-/// - `resnet18-cifar`: the ResNet-18 for small pictures
+/// - `resnet18-cifar`: the ResNet-18 for small images
 /// - with `-a`, the shortcuts of option A (no parameters); `plainN` for `resnetN`, none
 ///
 /// ```

@@ -159,7 +159,7 @@ impl Residual {
 }
 
 /// Adds a ResNet's stages `layer1`, `layer2`, ... of these widths and numbers of blocks to `x`; each after the first halves
-/// the picture.
+/// the image.
 pub(super) fn stages(
     b: &mut Builder,
     mut x: ValueId,
@@ -173,7 +173,7 @@ pub(super) fn stages(
     Ok(x)
 }
 
-/// Square filters that keep the size of a picture at stride 1.
+/// Square filters that keep the size of an image at stride 1.
 #[derive(Clone, Copy)]
 pub(super) struct Filters {
     kernel: usize,

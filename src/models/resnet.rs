@@ -1,4 +1,4 @@
-//! The ResNets for large pictures of He et al. 2015, table 1, as torchvision has them.
+//! The ResNets for large images of He et al. 2015, table 1, as torchvision has them.
 //!
 //! | layer   | output    | 18           | 34           | 50                   | 101                   | 152                   |
 //! | ------- | --------- | ------------ | ------------ | -------------------- | --------------------- | --------------------- |
@@ -20,7 +20,7 @@ use crate::graph::ValueId;
 use crate::nn::{Builder, Fan, Linear};
 use crate::op::MaxPool2d;
 
-/// A ResNet for large pictures, or its plain twin.
+/// A ResNet for large images, or its plain twin.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ResNet {
     /// The layers of its blocks.
@@ -29,7 +29,7 @@ pub struct ResNet {
     pub blocks: [usize; 4],
     /// What is added to a block's result.
     pub shortcut: Shortcut,
-    /// Channels of the pictures.
+    /// Channels of the images.
     pub in_channels: usize,
     /// Classes to tell apart.
     pub classes: usize,
@@ -44,7 +44,7 @@ const DEPTHS: [(usize, Block, [usize; 4]); 5] = [
     (152, Block::Bottleneck, [3, 8, 36, 3]),
 ];
 
-/// Whether a network for large pictures is known by this depth.
+/// Whether a network for large images is known by this depth.
 pub(super) fn is_depth(depth: usize) -> bool {
     DEPTHS.iter().any(|(known, ..)| *known == depth)
 }

@@ -129,7 +129,7 @@ pub struct Builder {
 impl Builder {
     /// Name of the input that dropout takes: (step, seed), `u32`.
     pub const COUNTER: &str = "counter";
-    /// Name of the input of pictures, `f32` `[batch, channels, height, width]`.
+    /// Name of the input of images, `f32` `[batch, channels, height, width]`.
     pub const IMAGES: &str = "images";
     /// Name of the output of logits, `[batch, classes]`, where a graph gives them out.
     pub const LOGITS: &str = "logits";

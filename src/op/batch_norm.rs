@@ -100,7 +100,7 @@ const MOST_SLICES: usize = 256;
 /// Invocations a workgroup.
 const LANES: usize = 64;
 
-/// Lanes that share the pictures of a slice, and a picture, at most.
+/// Lanes that share the images of a slice, and an image, at most.
 fn lanes_of_a_slice(target: &Target) -> usize {
     match target.family {
         // One subgroup runs after another there, each through its whole loop: each should walk memory in a line, and wait for
@@ -185,7 +185,7 @@ impl Operation for BatchNorm {
         let channels = channels(x, &[("a weight", weight), ("a bias", bias)])?;
         if x.len() == channels {
             return Err(format!(
-                "expected more than one value a channel in training, found {:?}; use a larger batch or larger pictures",
+                "expected more than one value a channel in training, found {:?}; use a larger batch or larger images",
                 x.shape
             ));
         }

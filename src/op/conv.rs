@@ -8,7 +8,7 @@ mod winograd;
 
 use super::epilogue::{Epilogue, expect_residual};
 use super::window::output_size;
-use super::{ChannelSum, Footprint, Operation, expect_shape, floats, narrow, picture};
+use super::{ChannelSum, Footprint, Operation, expect_shape, floats, image, narrow};
 use crate::graph::Gradient;
 use crate::kernel::{self, Conv as Geometry, ConvGemm, Kernel};
 use crate::plan::choice::{self, CONVOLUTIONS, FEW_CHANNELS, Shape};
@@ -63,7 +63,7 @@ pub struct Conv2dGradWeight {
 
 impl Conv2d {
     fn geometry(&self, x: &TensorType, weight: &TensorType) -> Result<Geometry, String> {
-        let [batch, channels, h, w] = picture("an input", x)?;
+        let [batch, channels, h, w] = image("an input", x)?;
         let [outs, per_group, kh, kw] = weight.shape[..] else {
             return Err(format!(
                 "expected a weight of shape [out_channels, in_channels / groups, kernel_h, kernel_w], found {:?}",
@@ -91,8 +91,8 @@ impl Conv2d {
         let pair = |what, [v, h]: [usize; 2]| Ok::<_, String>([narrow(what, v)?, narrow(what, h)?]);
         let [padding_h, padding_w] = pair("a padding", self.padding)?;
         let [dilation_h, dilation_w] = pair("a dilation", self.dilation)?;
-        let [in_h, in_w] = pair("a picture's side", [h, w])?;
-        // A step beyond the picture is as good as one to its end: there are kernels that go through all phases of it.
+        let [in_h, in_w] = pair("an image's side", [h, w])?;
+        // A step beyond the image is as good as one to its end: there are kernels that go through all phases of it.
         let [stride_h, stride_w] = pair("a stride", self.stride)?;
         let (stride_h, stride_w) = (stride_h.min(in_h + 2 * padding_h), stride_w.min(in_w + 2 * padding_w));
         let [kernel_h, kernel_w] = pair("a kernel size", [kh, kw])?;
@@ -134,7 +134,7 @@ fn output_shape(g: &Geometry) -> Vec<usize> {
     [g.batch, g.out_channels, g.out_h, g.out_w].map(|v| v as usize).to_vec()
 }
 
-/// Most slices of pictures whose weight gradients are kept apart before they are added up.
+/// Most slices of images whose weight gradients are kept apart before they are added up.
 const MAX_SLICES: u32 = 32;
 
 /// Slices of a weight gradient that may be kept apart before they are added up, when each has `len` elements: `most` if there is
@@ -144,13 +144,13 @@ fn affordable_slices(target: &Target, len: u32, most: u32) -> u32 {
     u32::try_from(slices).unwrap_or(most).clamp(1, most)
 }
 
-/// Sizes of the matrix products of a convolution: each group of each picture is one.
+/// Sizes of the matrix products of a convolution: each group of each image is one.
 struct Sizes {
     /// Output channels a group.
     outs: u32,
     /// Input channels a group, times the window's pixels.
     taps: u32,
-    /// Lines of the columns of one picture: all groups' taps.
+    /// Lines of the columns of one image: all groups' taps.
     lines: u32,
     /// Output pixels.
     pixels: u32,
@@ -163,7 +163,7 @@ impl Sizes {
     }
 }
 
-/// Whether the columns would be the picture itself.
+/// Whether the columns would be the image itself.
 fn is_pointwise(g: &Geometry) -> bool {
     [g.kernel_h, g.kernel_w, g.stride_h, g.stride_w] == [1; 4] && [g.padding_h, g.padding_w] == [0; 2]
 }

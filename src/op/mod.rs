@@ -80,7 +80,7 @@ pub trait Operation {
         &[]
     }
 
-    /// Where on the pictures among the inputs, of these shapes, an element of the outputs looks.
+    /// Where on the images among the inputs, of these shapes, an element of the outputs looks.
     fn footprint(&self, _inputs: &[&[usize]]) -> Footprint {
         Footprint::Element
     }
@@ -107,11 +107,11 @@ pub enum Footprint {
         extent: [usize; 2],
         /// Step of the window.
         stride: [usize; 2],
-        /// How far ahead of the picture the first one starts.
+        /// How far ahead of the image the first one starts.
         padding: [usize; 2],
     },
-    /// At the whole picture.
-    Picture,
+    /// At the whole image.
+    Image,
 }
 
 /// Expands to the enum of all operations, which hands each call on to the operation's own type.
@@ -238,7 +238,7 @@ fn planes(shape: &[usize]) -> [usize; 3] {
 }
 
 /// Batch, channels, height and width, or why there are not four sizes.
-fn picture(what: &str, ty: &TensorType) -> Result<[usize; 4], String> {
+fn image(what: &str, ty: &TensorType) -> Result<[usize; 4], String> {
     ty.shape.as_slice().try_into().map_err(|_| {
         format!("expected {what} of shape [batch, channels, height, width], found {:?}", ty.shape)
     })

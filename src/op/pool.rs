@@ -1,6 +1,6 @@
 //! Max and average pooling, sliding and adaptive (global pooling is adaptive to 1 x 1).
 
-use super::{Footprint, Op, Operation, Window, expect_shape, floats, picture, word};
+use super::{Footprint, Op, Operation, Window, expect_shape, floats, image, word};
 use crate::graph::Gradient;
 use crate::kernel::{self, Kernel, Pool};
 use crate::plan::{Grid, Lowering};
@@ -127,13 +127,11 @@ pub struct AvgPoolGrad {
 const LONGEST: usize = 1 << 22;
 
 fn pooled_shape(window: &Window, x: &TensorType) -> Result<Vec<usize>, String> {
-    let [n, c, h, w] = picture("an input", x)?;
+    let [n, c, h, w] = image("an input", x)?;
     let [oh, ow] = window.output_size([h, w])?;
     let ([kh, kw], _, [ph, pw]) = window.sliding();
     if let Some(size) = [h, w, oh, ow, kh, kw, ph, pw].into_iter().find(|size| *size > LONGEST) {
-        return Err(format!(
-            "expected pictures and windows of at most {LONGEST} pixels a side, found {size}"
-        ));
+        return Err(format!("expected images and windows of at most {LONGEST} pixels a side, found {size}"));
     }
     Ok(vec![n, c, oh, ow])
 }

@@ -23,7 +23,7 @@ const MAX_ROWS: usize = 256;
 /// Slices that one invocation should not walk through by itself on a GPU: each step waits for memory.
 const MANY_SLICES: usize = 16;
 
-/// Pictures a slice, so that a slice has work enough and there are not too many of them.
+/// Images a slice, so that a slice has work enough and there are not too many of them.
 fn images_per_slice(batch: usize, pixels: usize) -> usize {
     ELEMENTS_PER_SLICE.div_ceil(pixels.max(64)).max(batch.div_ceil(256)).min(batch)
 }
@@ -49,7 +49,7 @@ pub(super) fn slice_sum(
     node.launch(kernel, &params, &[x], &[out], Grid::Invocations(invocations), (slices * len) as u64)
 }
 
-/// Emits a channel sum of x in two passes: slices of pictures, then the sum of the slices, added to the result if `accumulate`.
+/// Emits a channel sum of x in two passes: slices of images, then the sum of the slices, added to the result if `accumulate`.
 fn channel_sum(node: &mut Lowering, x: StorageId, p: &Params, accumulate: bool) -> Result<()> {
     let slices = p.batch.div_ceil(p.images_per_slice) as usize;
     let sums = slices * p.channels as usize;
@@ -106,7 +106,7 @@ impl Operation for SumSquares {
         for start in (0..len).step_by(most) {
             let (x, _) = node.part(node.input(0), start..len.min(start + most));
             let len = most.min(len - start);
-            // A flat array as pictures of one channel; the last one may be short.
+            // A flat array as images of one channel; the last one may be short.
             let params = Params {
                 len: word(len),
                 batch: word(len.div_ceil(ELEMENTS_PER_SLICE)),

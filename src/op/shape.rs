@@ -63,7 +63,7 @@ impl Operation for Reshape {
     }
 
     fn footprint(&self, _: &[&[usize]]) -> Footprint {
-        Footprint::Picture
+        Footprint::Image
     }
 
     fn is_view(&self) -> bool {

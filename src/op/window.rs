@@ -16,7 +16,7 @@ pub enum Window {
         /// Round the number of windows up instead of down.
         ceil_mode: bool,
     },
-    /// As many windows as wanted, dividing the picture as evenly as can be.
+    /// As many windows as wanted, dividing the image as evenly as can be.
     Adaptive {
         /// Windows down and right.
         output_size: [usize; 2],
@@ -24,16 +24,16 @@ pub enum Window {
 }
 
 impl Window {
-    /// Where a result looks on a picture of this size. Adaptive windows that do not divide it evenly are of different sizes, in
+    /// Where a result looks on an image of this size. Adaptive windows that do not divide it evenly are of different sizes, in
     /// unequal steps: then it is a window in equal ones that is large enough for all.
-    pub(super) fn footprint(&self, picture: [usize; 2]) -> Footprint {
+    pub(super) fn footprint(&self, image: [usize; 2]) -> Footprint {
         match *self {
             Window::Sliding { kernel_size, stride, padding, .. } => {
                 Footprint::Window { extent: kernel_size, stride, padding }
             }
             Window::Adaptive { output_size } => {
                 let axis = |i: usize| {
-                    let (size, outs) = (picture[i], output_size[i]);
+                    let (size, outs) = (image[i], output_size[i]);
                     let stride = size / outs;
                     let reach = |o: usize| ((o + 1) * size).div_ceil(outs) - o * stride;
                     ((0..outs).map(reach).max().unwrap_or(size), stride)
@@ -52,19 +52,19 @@ impl Window {
         }
     }
 
-    /// Number of windows down and right on a picture of this size, or why there are none.
-    pub(super) fn output_size(&self, picture: [usize; 2]) -> Result<[usize; 2], String> {
+    /// Number of windows down and right on an image of this size, or why there are none.
+    pub(super) fn output_size(&self, image: [usize; 2]) -> Result<[usize; 2], String> {
         match *self {
             Window::Adaptive { output_size } => {
                 if output_size.contains(&0) {
                     return Err(format!("expected an output size of at least 1, found {output_size:?}"));
                 }
-                // Kernels divide multiples of the picture's side by the number of windows, and the other way round.
-                for (outs, side) in output_size.into_iter().zip(picture) {
+                // Kernels divide multiples of the image's side by the number of windows, and the other way round.
+                for (outs, side) in output_size.into_iter().zip(image) {
                     let largest = (outs as u128 + 1) * (side as u128 + 1);
                     if largest > u128::from(u32::MAX) {
                         return Err(format!(
-                            "expected an output size whose product with the picture's side is below 2^32, found {outs} and {side}"
+                            "expected an output size whose product with the image's side is below 2^32, found {outs} and {side}"
                         ));
                     }
                 }
@@ -76,7 +76,7 @@ impl Window {
                         "expected a padding of at most half the kernel {kernel_size:?}, found {padding:?}"
                     ));
                 }
-                let axis = |i| output_size(picture[i], kernel_size[i], stride[i], padding[i], 1, ceil_mode);
+                let axis = |i| output_size(image[i], kernel_size[i], stride[i], padding[i], 1, ceil_mode);
                 Ok([axis(0)? as usize, axis(1)? as usize])
             }
         }
@@ -85,7 +85,7 @@ impl Window {
 
 /// Windows of `kernel` pixels, `dilation` apart, in steps of `stride`, over `size` pixels with `padding` on
 /// each side: floor((size + 2 padding - dilation (kernel - 1) - 1) / stride) + 1. With `ceil_mode` rounded
-/// up, unless the last window would start beyond the picture and its left padding (PyTorch's rule).
+/// up, unless the last window would start beyond the image and its left padding (PyTorch's rule).
 pub(super) fn output_size(
     size: usize,
     kernel: usize,
@@ -100,25 +100,25 @@ pub(super) fn output_size(
         ));
     }
     let wide = |what, size| narrow(what, size).map(u64::from);
-    let (size, padding) = (wide("a picture's side", size)?, wide("a padding", padding)?);
+    let (size, padding) = (wide("an image's side", size)?, wide("a padding", padding)?);
     let (kernel, dilation) = (wide("a kernel size", kernel)?, wide("a dilation", dilation)?);
     let stride = wide("a stride", stride)?;
     let padded = size + 2 * padding;
     // Kernels count pixels from the padding on.
     if padded > LARGEST as u64 {
         return Err(format!(
-            "expected a picture of at most {LARGEST} pixels a side with its padding, found {padded}"
+            "expected an image of at most {LARGEST} pixels a side with its padding, found {padded}"
         ));
     }
     let extent = dilation * (kernel - 1) + 1;
     let Some(room) = padded.checked_sub(extent) else {
         return Err(format!(
-            "the kernel covers {extent} pixels, but the picture has {size} and {padding} of padding on each side; use a larger picture, more padding or a smaller kernel"
+            "the kernel covers {extent} pixels, but the image has {size} and {padding} of padding on each side; use a larger image, more padding or a smaller kernel"
         ));
     };
     let windows = if ceil_mode { room.div_ceil(stride) } else { room / stride } + 1;
     let beyond = ceil_mode && (windows - 1) * stride >= size + padding;
-    Ok(u32::try_from(windows - u64::from(beyond)).expect("no more than the picture has pixels"))
+    Ok(u32::try_from(windows - u64::from(beyond)).expect("no more than the image has pixels"))
 }
 
 #[cfg(test)]

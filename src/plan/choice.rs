@@ -33,9 +33,9 @@ pub enum Shape {
     /// Convolutions in groups of fewer than [`FEW_CHANNELS`].
     FewChannels,
     /// Convolutions whose gradient with respect to the input is computed in all phases at once: 3 x 3 taps at stride 2 that halve the
-    /// picture.
+    /// image.
     Halving,
-    /// Convolutions of so many channels, both in and out, and so many tiles of 4 x 4 results in all pictures.
+    /// Convolutions of so many channels, both in and out, and so many tiles of 4 x 4 results in all images.
     Large {
         /// Channels, at least.
         channels: u32,
@@ -49,7 +49,7 @@ impl fmt::Display for Shape {
         match self {
             Shape::Any => f.write_str("any"),
             Shape::FewChannels => write!(f, "groups of fewer than {FEW_CHANNELS} channels"),
-            Shape::Halving => f.write_str("3 x 3 at stride 2 that halves the picture"),
+            Shape::Halving => f.write_str("3 x 3 at stride 2 that halves the image"),
             Shape::Large { channels, tiles } => write!(f, "from {channels} channels and {tiles} tiles"),
         }
     }

@@ -11,7 +11,7 @@ use std::collections::{HashMap, HashSet};
 
 /// Joins convolution or batch norm, perhaps the sum with a residual, and ReLU; folds a batch norm with given statistics
 /// into the convolution before it; and backward joins the ReLU's gradient with that of the batch norm, and takes what can be
-/// taken of pooled pictures from them; lets running statistics wait for the end of the step. Nodes that nothing depends
+/// taken of pooled images from them; lets running statistics wait for the end of the step. Nodes that nothing depends
 /// on are left out.
 pub(super) fn fuse(graph: &Graph) -> Graph {
     let mut fusion = Fusion::new(graph);

@@ -244,7 +244,7 @@ fn check_limits(plan: &Plan, target: &Target) -> Result<()> {
         let storage = &plan.storages[id.index()];
         if storage.span() > limit {
             return Err(Error::TooLarge(format!(
-                "{} takes {}, but a {what} can have at most {} here; use a smaller batch or smaller pictures",
+                "{} takes {}, but a {what} can have at most {} here; use a smaller batch or smaller images",
                 storage.label,
                 mib(storage.bytes),
                 mib(limit)
@@ -253,7 +253,7 @@ fn check_limits(plan: &Plan, target: &Target) -> Result<()> {
     }
     if let Some(memory) = target.memory.filter(|m| plan.peak_bytes() > *m) {
         return Err(Error::TooLarge(format!(
-            "the plan takes {} of memory, but the device has {}; use a smaller batch, smaller pictures or a smaller model",
+            "the plan takes {} of memory, but the device has {}; use a smaller batch, smaller images or a smaller model",
             mib(plan.peak_bytes()),
             mib(memory)
         )));

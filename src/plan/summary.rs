@@ -31,9 +31,9 @@ pub struct Summary {
     pub parameters: u64,
     /// How many there would be if every neuron had weights of its own.
     pub unshared_parameters: u64,
-    /// Multiply-adds of convolutions and linear layers, for one picture.
+    /// Multiply-adds of convolutions and linear layers, for one image.
     pub macs: u64,
-    /// Bytes of all results together, for one picture.
+    /// Bytes of all results together, for one image.
     pub activation_bytes: u64,
 }
 
@@ -51,16 +51,16 @@ pub struct LayerSummary {
     pub parameters: u64,
     /// How many it would learn if every neuron had weights of its own.
     pub unshared_parameters: u64,
-    /// Multiply-adds for one picture, of a convolution or a matrix product.
+    /// Multiply-adds for one image, of a convolution or a matrix product.
     pub macs: u64,
-    /// Bytes of its results, for one picture.
+    /// Bytes of its results, for one image.
     pub activation_bytes: u64,
-    /// What each element sees of the pictures, vertically and horizontally.
+    /// What each element sees of the images, vertically and horizontally.
     pub receptive_field: Option<[Axis; 2]>,
 }
 
 impl Summary {
-    /// Describes a graph whose first input is pictures.
+    /// Describes a graph whose first input is images.
     pub fn of(graph: &Graph) -> Self {
         let images = graph.values().find(|(_, v)| v.role == Role::Input).map(|(id, _)| id);
         let fields = images.map(|images| graph.receptive_fields(images)).unwrap_or_default();

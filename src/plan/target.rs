@@ -21,7 +21,7 @@ pub enum ConvAlgorithm {
     /// Whatever suits convolution and target.
     #[default]
     Auto,
-    /// Pictures unfolded to columns, then a matrix product.
+    /// Images unfolded to columns, then a matrix product.
     Im2col,
     /// Straight from the definition.
     Direct,

@@ -1,22 +1,22 @@
-//! What a layer gives for pictures, and which of its units are good for nothing there.
+//! What a layer gives for images, and which of its units are good for nothing there.
 
 use super::Lens;
 use super::canvas::extremes;
 use crate::{Result, Tensor};
 use serde::Serialize;
 
-/// What a layer gives for pictures.
+/// What a layer gives for images.
 #[derive(Clone, Debug)]
 pub struct Activations {
     /// The layer's name.
     pub layer: String,
-    /// `[pictures, channels, height, width]`, or `[pictures, features]`.
+    /// `[images, channels, height, width]`, or `[images, features]`.
     pub values: Tensor,
-    /// Of each channel, over all pictures and places.
+    /// Of each channel, over all images and places.
     pub units: Vec<Unit>,
 }
 
-/// What a channel did over pictures.
+/// What a channel did over images.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Unit {
     /// The channel's number.
@@ -27,7 +27,7 @@ pub struct Unit {
     pub most: f32,
     /// Its mean.
     pub mean: f64,
-    /// Share of pictures and places where it is above 0.
+    /// Share of images and places where it is above 0.
     pub active: f64,
 }
 
@@ -43,7 +43,7 @@ impl Unit {
     }
 }
 
-/// What layers give for pictures.
+/// What layers give for images.
 ///
 /// # Errors
 ///
@@ -59,8 +59,8 @@ pub fn activations(lens: &Lens, images: &[f32], layers: &[&str]) -> Result<Vec<A
 }
 
 fn units(values: &Tensor) -> Vec<Unit> {
-    let (pictures, channels) = (values.shape()[0], values.shape()[1]);
-    let pixels = values.len() / pictures / channels;
+    let (images, channels) = (values.shape()[0], values.shape()[1]);
+    let pixels = values.len() / images / channels;
     let of_channel = |channel: usize| {
         let planes = values.as_f32().chunks_exact(pixels).skip(channel).step_by(channels);
         let numbers: Vec<f32> = planes.flatten().copied().collect();

@@ -1,4 +1,4 @@
-//! Pictures that a unit responds to, made from noise by gradient ascent (Erhan et al. 2009, "Visualizing higher-layer features"), with
+//! Images that a unit responds to, made from noise by gradient ascent (Erhan et al. 2009, "Visualizing higher-layer features"), with
 //! what keeps them from being noise again: jitter, blur and a pull to grey (Yosinski et al. 2015, "Understanding neural networks
 //! through deep visualization").
 
@@ -9,20 +9,20 @@ use crate::rng::SplitMix64;
 use crate::{Error, Result, Tensor};
 use rayon::prelude::*;
 
-/// How pictures are made.
+/// How images are made.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Ascent {
     /// Scales, coarse to fine: on the last, gradients are as they are; on each before, smoothed twice as wide.
     pub scales: usize,
     /// Steps on each scale.
     pub steps: usize,
-    /// How far a pixel moves in a step, on a scale of 0 to 1: the root of the mean square over the picture.
+    /// How far a pixel moves in a step, on a scale of 0 to 1: the root of the mean square over the image.
     pub rate: f32,
-    /// The picture is moved up to so many pixels each way before each step.
+    /// The image is moved up to so many pixels each way before each step.
     pub jitter: usize,
-    /// Gaussian in pixels that smooths the picture after each step.
+    /// Gaussian in pixels that smooths the image after each step.
     pub blur: f32,
-    /// Share by which a step pulls the picture to grey: the gradient of a penalty on its norm.
+    /// Share by which a step pulls the image to grey: the gradient of a penalty on its norm.
     pub decay: f32,
     /// Of the noise and the jitter.
     pub seed: u64,
@@ -37,16 +37,16 @@ impl Default for Ascent {
 /// What was made for units.
 #[derive(Clone, Debug)]
 pub struct Ascended {
-    /// Normalised pictures, one a unit, NCHW.
+    /// Normalised images, one a unit, NCHW.
     pub images: Tensor,
     /// By unit, its mean activation on the noise.
     pub before: Vec<f32>,
-    /// By unit, its mean activation on the picture made of it.
+    /// By unit, its mean activation on the image made of it.
     pub after: Vec<f32>,
 }
 
 impl Ascent {
-    /// Makes a picture for each of these channels of a layer: of the logits, for classes. The same seed makes the same pictures, and a
+    /// Makes an image for each of these channels of a layer: of the logits, for classes. The same seed makes the same images, and a
     /// channel's depends on no other channel.
     ///
     /// # Errors
@@ -162,7 +162,7 @@ impl UnitProbe<'_> {
 /// Middle grey.
 const GREY: f32 = 0.5;
 
-/// A picture being made.
+/// An image being made.
 struct Sketch {
     /// CHW, from 0 to 1.
     pixels: Vec<f32>,
@@ -177,7 +177,7 @@ impl Sketch {
         Self { pixels, rng }
     }
 
-    /// Up to `jitter` pixels down and right; pictures are moved around, so that this is as good as up and left.
+    /// Up to `jitter` pixels down and right; images are moved around, so that this is as good as up and left.
     fn random_shift(&mut self, jitter: usize) -> [usize; 2] {
         [0; 2].map(|_: usize| (self.rng.unit() * (jitter + 1) as f64) as usize)
     }
@@ -194,7 +194,7 @@ impl Sketch {
         image
     }
 
-    /// One step up the gradient at the moved picture, then what keeps it a picture.
+    /// One step up the gradient at the moved image, then what keeps it an image.
     fn step(&mut self, ascent: &Ascent, lens: &Lens, shift: [usize; 2], gradient: &[f32], smoothing: f32) {
         let [_, height, width] = lens.image_shape();
         let std = &lens.preprocessing().normalization.std;
@@ -216,7 +216,7 @@ impl Sketch {
     }
 }
 
-/// The place in a picture, CHW, that a place in the picture moved around by a shift comes from.
+/// The place in an image, CHW, that a place in the image moved around by a shift comes from.
 fn unmoved(lens: &Lens, place: usize, [down, right]: [usize; 2]) -> usize {
     let [_, height, width] = lens.image_shape();
     let (plane, row, column) = (place / (height * width), place / width % height, place % width);

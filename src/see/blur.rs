@@ -1,4 +1,4 @@
-//! Pictures made smooth.
+//! Images made smooth.
 
 /// Every plane of `planes`, `[..., height, width]`, smoothed by a Gaussian of `sigma` pixels; at the borders the weights of what is
 /// there count as all. A sigma of 0 changes nothing.

@@ -65,7 +65,7 @@ impl Scale {
         Rgb([r, g, b])
     }
 
-    /// A plane of numbers, row by row, as a picture.
+    /// A plane of numbers, row by row, as an image.
     pub fn draw(&self, plane: &[f32], width: usize) -> RgbImage {
         let height = plane.len() / width;
         RgbImage::from_fn(width as u32, height as u32, |x, y| {
@@ -95,7 +95,7 @@ pub fn extremes(numbers: &[f32]) -> [f32; 2] {
     numbers.iter().fold([first; 2], |[low, high], n| [low.min(*n), high.max(*n)])
 }
 
-/// What a normalised picture, CHW, looks like; grey where it has one channel.
+/// What a normalised image, CHW, looks like; grey where it has one channel.
 pub fn photo(image: &[f32], normalization: &Normalization, width: usize) -> RgbImage {
     let channels = normalization.mean.len();
     let pixels = image.len() / channels;
@@ -110,7 +110,7 @@ pub fn photo(image: &[f32], normalization: &Normalization, width: usize) -> RgbI
     })
 }
 
-/// What numbers of both signs, CHW of three channels or one, look like as a picture: 0 is grey, and most of the numbers fill the scale.
+/// What numbers of both signs, CHW of three channels or one, look like as an image: 0 is grey, and most of the numbers fill the scale.
 pub fn signed_photo(image: &[f32], channels: usize, width: usize) -> RgbImage {
     let Scale { high, .. } = Scale::signed(image);
     let std = if high > 0.0 { 2.0 * high } else { 1.0 };
@@ -118,7 +118,7 @@ pub fn signed_photo(image: &[f32], channels: usize, width: usize) -> RgbImage {
     photo(image, &normalization, width)
 }
 
-/// A picture with another laid over it, `share` of it from 0 to 1; the second is stretched to the first.
+/// An image with another laid over it, `share` of it from 0 to 1; the second is stretched to the first.
 pub fn overlay(below: &RgbImage, above: &RgbImage, share: f32) -> RgbImage {
     let above = resize(above, below.width(), below.height());
     RgbImage::from_fn(below.width(), below.height(), |x, y| {
@@ -129,14 +129,14 @@ pub fn overlay(below: &RgbImage, above: &RgbImage, share: f32) -> RgbImage {
     })
 }
 
-/// A picture with every pixel as a square of `times` pixels.
-pub fn enlarge(picture: &RgbImage, times: u32) -> RgbImage {
-    imageops::resize(picture, picture.width() * times, picture.height() * times, FilterType::Nearest)
+/// An image with every pixel as a square of `times` pixels.
+pub fn enlarge(image: &RgbImage, times: u32) -> RgbImage {
+    imageops::resize(image, image.width() * times, image.height() * times, FilterType::Nearest)
 }
 
-/// A picture scaled smoothly.
-pub fn resize(picture: &RgbImage, width: u32, height: u32) -> RgbImage {
-    imageops::resize(picture, width, height, FilterType::Triangle)
+/// An image scaled smoothly.
+pub fn resize(image: &RgbImage, width: u32, height: u32) -> RgbImage {
+    imageops::resize(image, width, height, FilterType::Triangle)
 }
 
 /// A map with each cell as a square of `side` pixels, as much of it as covers `below`: the last cells may reach beyond it.
@@ -149,21 +149,21 @@ pub fn times_to(side: usize, pixels: usize) -> u32 {
     (pixels / side.max(1)).max(1) as u32
 }
 
-/// A picture brought to about so many pixels across: a small one with every pixel as a square, a large one smoothly.
-pub fn fit(picture: &RgbImage, pixels: u32) -> RgbImage {
-    match picture.width() <= pixels {
-        true => enlarge(picture, pixels / picture.width().max(1)),
+/// An image brought to about so many pixels across: a small one with every pixel as a square, a large one smoothly.
+pub fn fit(image: &RgbImage, pixels: u32) -> RgbImage {
+    match image.width() <= pixels {
+        true => enlarge(image, pixels / image.width().max(1)),
         false => {
-            let height = (picture.height() * pixels / picture.width()).max(1);
-            imageops::resize(picture, pixels, height, FilterType::Triangle)
+            let height = (image.height() * pixels / image.width()).max(1);
+            imageops::resize(image, pixels, height, FilterType::Triangle)
         }
     }
 }
 
-/// Draws the edge of a box of rows and columns, as far as it lies in the picture, `thick` pixels inwards.
-pub fn outline(picture: &mut RgbImage, [rows, columns]: [Range<isize>; 2], thick: isize, color: Rgb<u8>) {
+/// Draws the edge of a box of rows and columns, as far as it lies in the image, `thick` pixels inwards.
+pub fn outline(image: &mut RgbImage, [rows, columns]: [Range<isize>; 2], thick: isize, color: Rgb<u8>) {
     let inside = |range: &Range<isize>, x: isize| range.start + thick <= x && x < range.end - thick;
-    for (x, y, pixel) in picture.enumerate_pixels_mut() {
+    for (x, y, pixel) in image.enumerate_pixels_mut() {
         let (x, y) = (x as isize, y as isize);
         if rows.contains(&y) && columns.contains(&x) && !(inside(&rows, y) && inside(&columns, x)) {
             *pixel = color;
@@ -171,18 +171,18 @@ pub fn outline(picture: &mut RgbImage, [rows, columns]: [Range<isize>; 2], thick
     }
 }
 
-/// A picture to look at, with what is written over it.
+/// An image to look at, with what is written over it.
 pub struct Tile {
-    /// The picture.
-    pub picture: RgbImage,
+    /// The image.
+    pub image: RgbImage,
     /// Words over it; cut off where it ends.
     pub label: String,
 }
 
 impl Tile {
-    /// A picture with words over it.
-    pub fn new(picture: RgbImage, label: impl Into<String>) -> Self {
-        Self { picture, label: label.into() }
+    /// An image with words over it.
+    pub fn new(image: RgbImage, label: impl Into<String>) -> Self {
+        Self { image, label: label.into() }
     }
 }
 
@@ -190,8 +190,8 @@ impl Tile {
 pub fn grid(title: &str, tiles: &[Tile], columns: usize) -> RgbImage {
     let columns = columns.clamp(1, tiles.len().max(1)) as u32;
     let rows = (tiles.len() as u32).div_ceil(columns);
-    let width = tiles.iter().map(|tile| tile.picture.width()).max().unwrap_or(1);
-    let height = tiles.iter().map(|tile| tile.picture.height()).max().unwrap_or(1);
+    let width = tiles.iter().map(|tile| tile.image.width()).max().unwrap_or(1);
+    let height = tiles.iter().map(|tile| tile.image.height()).max().unwrap_or(1);
     let labelled = tiles.iter().any(|tile| !tile.label.is_empty());
     let (across, down) = (width + GAP, height + GAP + if labelled { LINE } else { 0 });
     let wide = (columns * across + GAP).max(title.chars().count() as u32 * LETTER + 2 * GAP);
@@ -204,7 +204,7 @@ pub fn grid(title: &str, tiles: &[Tile], columns: usize) -> RgbImage {
             write(&mut canvas, &tile.label, [x, y + 2], width);
             y += LINE;
         }
-        imageops::replace(&mut canvas, &tile.picture, i64::from(x), i64::from(y));
+        imageops::replace(&mut canvas, &tile.image, i64::from(x), i64::from(y));
     }
     canvas
 }

@@ -15,7 +15,7 @@ use crate::{Device, Error, Result, Session, Tensor, TensorType};
 pub struct Layer {
     /// `layer1.0.conv1`, `inception3a`.
     pub name: String,
-    /// Shape of what it gives for a picture: `[channels, height, width]` or `[features]`.
+    /// Shape of what it gives for an image: `[channels, height, width]` or `[features]`.
     pub shape: Vec<usize>,
     /// The name of its filters, where it is a convolution.
     pub filters: Option<String>,
@@ -63,14 +63,14 @@ pub struct Lens {
 impl Lens {
     /// What a network says of the classes, before the softmax: the last of its [layers](Self::layers).
     pub const LOGITS: &str = Builder::LOGITS;
-    /// The pictures, where a gradient may be asked for.
+    /// The images, where a gradient may be asked for.
     pub const IMAGES: &str = Builder::IMAGES;
 
-    /// Looks into a model with weights, which are as [`Session::state_dict`] gives them, `batch` pictures at a time.
+    /// Looks into a model with weights, which are as [`Session::state_dict`] gives them, `batch` images at a time.
     ///
     /// # Errors
     ///
-    /// [`Error::Argument`] if `batch` is 0; [`Error::Shape`] if the model takes no pictures of this size.
+    /// [`Error::Argument`] if `batch` is 0; [`Error::Shape`] if the model takes no images of this size.
     pub fn new(
         device: &Device,
         model: &dyn Model,
@@ -97,23 +97,23 @@ impl Lens {
         &self.device
     }
 
-    /// What pictures are to be like.
+    /// What images are to be like.
     pub fn preprocessing(&self) -> &Preprocessing {
         &self.preprocessing
     }
 
-    /// Shape of a picture: channels, height, width.
+    /// Shape of an image: channels, height, width.
     pub fn image_shape(&self) -> [usize; 3] {
         let [height, width] = self.preprocessing.size;
         [self.preprocessing.channels(), height, width]
     }
 
-    /// Numbers of a picture.
+    /// Numbers of an image.
     pub fn image_len(&self) -> usize {
         self.image_shape().iter().product()
     }
 
-    /// Pictures at a time.
+    /// Images at a time.
     pub fn batch(&self) -> usize {
         self.batch
     }
@@ -147,7 +147,7 @@ impl Lens {
         })
     }
 
-    /// Where the elements of a layer look on the pictures, vertically and horizontally.
+    /// Where the elements of a layer look on the images, vertically and horizontally.
     ///
     /// # Errors
     ///
@@ -156,7 +156,7 @@ impl Lens {
         let value = self.layer(layer)?.value;
         let fields = self.graph.receptive_fields(self.value(Self::IMAGES)?);
         fields[value.index()]
-            .ok_or_else(|| Error::argument("layer", format!("{layer} does not depend on the pictures")))
+            .ok_or_else(|| Error::argument("layer", format!("{layer} does not depend on the images")))
     }
 
     /// How many numbers were learned: running statistics are none of them.
@@ -175,8 +175,8 @@ impl Lens {
         self.weights.iter().find(|(other, _)| other == name).map(|(_, tensor)| tensor)
     }
 
-    /// What layers give for pictures, normalised ones, any number, NCHW: for each layer `[pictures, channels, height, width]` or
-    /// `[pictures, features]`.
+    /// What layers give for images, normalised ones, any number, NCHW: for each layer `[images, channels, height, width]` or
+    /// `[images, features]`.
     ///
     /// # Errors
     ///
@@ -185,7 +185,7 @@ impl Lens {
         self.probe(layers)?.run(images)
     }
 
-    /// What the last linear layer sees: `[pictures, features]`.
+    /// What the last linear layer sees: `[images, features]`.
     ///
     /// # Errors
     ///
@@ -198,7 +198,7 @@ impl Lens {
         self.probe_of(self.graph.clone(), &[last.inputs[0]])?.only(images)
     }
 
-    /// How likely each class is, from 0 to 1: `[pictures, classes]`.
+    /// How likely each class is, from 0 to 1: `[images, classes]`.
     ///
     /// # Errors
     ///
@@ -230,7 +230,7 @@ impl Lens {
         self.probe_of(graph, &[probabilities])
     }
 
-    /// How the mean of a channel of layer `of` changes with each number of what the layers `wrt` give, or of the pictures
+    /// How the mean of a channel of layer `of` changes with each number of what the layers `wrt` give, or of the images
     /// ([`IMAGES`](Self::IMAGES)). With [`ReluRule::Guided`] it is guided backpropagation's instead.
     ///
     /// # Errors
@@ -241,7 +241,7 @@ impl Lens {
         self.gradients_in(self.graph.clone(), self.layer(of)?.clone(), wrt, rule)
     }
 
-    /// Exact [`gradients`](Self::gradients) with respect to the pictures of what the ReLU at the end of a layer takes, not of what it
+    /// Exact [`gradients`](Self::gradients) with respect to the images of what the ReLU at the end of a layer takes, not of what it
     /// gives: a unit that gives 0 everywhere still has them. `None` if no ReLU is there.
     pub(super) fn gradients_before_relu(&self, of: &str) -> Result<Option<Gradients>> {
         let mut graph = self.graph.clone();

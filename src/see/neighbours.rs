@@ -1,10 +1,10 @@
-//! Which pictures lie next to each other: exact nearest neighbours in a space of features.
+//! Which images lie next to each other: exact nearest neighbours in a space of features.
 
 use super::rows::rows;
 use crate::{Error, Result, Tensor};
 use rayon::prelude::*;
 
-/// A picture near another one.
+/// An image near another one.
 #[derive(Clone, Copy, Debug, PartialEq)]
 #[cfg_attr(feature = "cli", derive(serde::Serialize))]
 pub struct Neighbour {
@@ -14,7 +14,7 @@ pub struct Neighbour {
     pub distance: f64,
 }
 
-/// For each row of `queries` `[queries, features]` the `k` nearest rows of `among` `[pictures, features]`, nearest
+/// For each row of `queries` `[queries, features]` the `k` nearest rows of `among` `[images, features]`, nearest
 /// first; of rows equally far the first one.
 ///
 /// Every pair is looked at, on all cores. Distances are summed in `f32`, those that may be among the `k` smallest
@@ -36,20 +36,20 @@ pub fn nearest(queries: &Tensor, among: &Tensor, k: usize) -> Result<Vec<Vec<Nei
     let width = |rows: &[&[f32]]| rows.first().map_or(0, |row| row.len());
     if width(&queries) != width(&among) {
         let problem =
-            format!("have {} features, and the pictures to search {}", width(&queries), width(&among));
+            format!("have {} features, and the images to search {}", width(&queries), width(&among));
         return Err(Error::argument("queries", problem));
     }
     check_count(k, among.len())?;
     Ok(queries.par_iter().map(|query| nearest_of(query, &among, k, None)).collect())
 }
 
-/// For each row of `[pictures, features]` the `k` nearest other rows, as [`nearest`].
+/// For each row of `[images, features]` the `k` nearest other rows, as [`nearest`].
 ///
 /// # Errors
 ///
-/// As [`nearest`]; a picture is no neighbour of its own.
-pub fn nearest_others(pictures: &Tensor, k: usize) -> Result<Vec<Vec<Neighbour>>> {
-    let rows = rows("pictures", pictures)?;
+/// As [`nearest`]; an image is no neighbour of its own.
+pub fn nearest_others(images: &Tensor, k: usize) -> Result<Vec<Vec<Neighbour>>> {
+    let rows = rows("images", images)?;
     check_count(k, rows.len().saturating_sub(1))?;
     Ok(rows.par_iter().enumerate().map(|(own, row)| nearest_of(row, &rows, k, Some(own))).collect())
 }
@@ -59,11 +59,11 @@ fn check_count(k: usize, available: usize) -> Result<()> {
         0 => Err(Error::argument("neighbours", "must be above 0, and is 0")),
         _ if available == 0 => Err(Error::argument(
             "neighbours",
-            "there are no other pictures to find them among; give more pictures",
+            "there are no other images to find them among; give more images",
         )),
         _ if k > available => {
             let problem = format!(
-                "{k} are more than the {available} pictures to find them among; ask for {available} or fewer"
+                "{k} are more than the {available} images to find them among; ask for {available} or fewer"
             );
             Err(Error::argument("neighbours", problem))
         }
@@ -109,7 +109,7 @@ fn squared(a: &[f32], b: &[f32]) -> f64 {
     a.iter().zip(b).map(|(a, b)| (f64::from(*a) - f64::from(*b)).powi(2)).sum()
 }
 
-/// How often neighbours are of the class of the picture whose neighbours they are.
+/// How often neighbours are of the class of the image whose neighbours they are.
 #[derive(Clone, Copy, Debug, PartialEq)]
 #[cfg_attr(feature = "cli", derive(serde::Serialize))]
 pub struct Agreement {
@@ -117,16 +117,16 @@ pub struct Agreement {
     pub nearest: f64,
     /// Share of all neighbours.
     pub all: f64,
-    /// Share of the pictures whose class most neighbours have; of classes equally frequent, that of the nearest.
+    /// Share of the images whose class most neighbours have; of classes equally frequent, that of the nearest.
     pub majority: f64,
 }
 
-/// Compares classes; `labels[i]` is that of the picture whose neighbours are `found[i]`, and `among` those of the rows
+/// Compares classes; `labels[i]` is that of the image whose neighbours are `found[i]`, and `among` those of the rows
 /// they were found among.
 ///
 /// # Panics
 ///
-/// If a picture has no label or no neighbour.
+/// If an image has no label or no neighbour.
 pub fn agreement(found: &[Vec<Neighbour>], labels: &[usize], among: &[usize]) -> Agreement {
     let mut right = [0.0; 3];
     for (neighbours, label) in found.iter().zip(labels) {

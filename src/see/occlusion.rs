@@ -1,25 +1,25 @@
 //! Where a network looks, by covering it (Zeiler & Fergus 2014, "Visualizing and understanding convolutional networks", section
-//! 4.2): a patch slides over the picture, and where the class becomes less likely there was what it is told by.
+//! 4.2): a patch slides over the image, and where the class becomes less likely there was what it is told by.
 
 use super::blur::blur;
 use super::{Lens, Probe};
 use crate::{Error, Result, Tensor};
 
-/// What a patch covers a picture with.
+/// What a patch covers an image with.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Fill {
     /// Middle grey.
     Grey,
-    /// The picture's mean colour.
+    /// The image's mean colour.
     Mean,
-    /// The picture, smoothed by a Gaussian of half the patch.
+    /// The image, smoothed by a Gaussian of half the patch.
     Blur,
 }
 
-/// Patches that slide over pictures.
+/// Patches that slide over images.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Occlusion {
-    /// Side of the patch in pixels; it ends where the picture does.
+    /// Side of the patch in pixels; it ends where the image does.
     pub patch: usize,
     /// Pixels from one place to the next: the patch is put on the middle of every cell of this side.
     pub stride: usize,
@@ -27,7 +27,7 @@ pub struct Occlusion {
     pub fill: Fill,
 }
 
-/// What covering did to a class of one picture.
+/// What covering did to a class of one image.
 #[derive(Clone, Debug)]
 pub struct OcclusionMap {
     /// The class.
@@ -39,12 +39,12 @@ pub struct OcclusionMap {
 }
 
 impl Occlusion {
-    /// Rows and columns of the map of a picture of `[height, width]`.
+    /// Rows and columns of the map of an image of `[height, width]`.
     pub fn cells(&self, size: [usize; 2]) -> [usize; 2] {
         size.map(|side| side.div_ceil(self.stride.max(1)))
     }
 
-    /// Covers a picture, CHW, with a patch on each cell; the network sees a few batches of places at a time. Without a class, the
+    /// Covers an image, CHW, with a patch on each cell; the network sees a few batches of places at a time. Without a class, the
     /// likeliest one is taken. `classifier` is [`Lens::classifier`]'s.
     ///
     /// # Errors
@@ -69,12 +69,12 @@ impl Occlusion {
         let cells = self.cells([height, width]);
         let cover = self.cover(lens, image);
         // What is uncovered goes along with the first places, so that it takes no batch of its own.
-        let pictures: Vec<Option<usize>> =
+        let places: Vec<Option<usize>> =
             std::iter::once(None).chain((0..cells[0] * cells[1]).map(Some)).collect();
-        let mut answers = Vec::with_capacity(pictures.len() * lens.classes());
-        for pictures in pictures.chunks(super::BATCHES * classifier.batch()) {
-            let mut images = image.repeat(pictures.len());
-            for (place, covered) in pictures.iter().zip(images.chunks_exact_mut(image.len())) {
+        let mut answers = Vec::with_capacity(places.len() * lens.classes());
+        for places in places.chunks(super::BATCHES * classifier.batch()) {
+            let mut images = image.repeat(places.len());
+            for (place, covered) in places.iter().zip(images.chunks_exact_mut(image.len())) {
                 let Some(place) = place else { continue };
                 let [rows, columns] = self.patch_on([place / cells[1], place % cells[1]], [height, width]);
                 for plane in 0..image.len() / (height * width) {
@@ -95,7 +95,7 @@ impl Occlusion {
         Ok(OcclusionMap { class, uncovered: uncovered[class], probabilities })
     }
 
-    /// Rows and columns of the picture that the patch on a cell covers.
+    /// Rows and columns of the image that the patch on a cell covers.
     fn patch_on(&self, cell: [usize; 2], size: [usize; 2]) -> [std::ops::Range<usize>; 2] {
         std::array::from_fn(|axis| {
             let middle = cell[axis] * self.stride + self.stride / 2;
@@ -104,7 +104,7 @@ impl Occlusion {
         })
     }
 
-    /// The picture as it is below the patch.
+    /// The image as it is below the patch.
     fn cover(&self, lens: &Lens, image: &[f32]) -> Vec<f32> {
         let [_, height, width] = lens.image_shape();
         let normalization = &lens.preprocessing().normalization;

@@ -7,23 +7,23 @@ use nalgebra::{DMatrix, SymmetricEigen};
 /// Rows turned so that their first numbers differ the most.
 #[derive(Clone, Debug)]
 pub struct Principal {
-    /// `[pictures, components]`: each row's place along each component, the mean row being 0.
+    /// `[images, components]`: each row's place along each component, the mean row being 0.
     pub rows: Tensor,
     /// Share of the rows' variance along each component, falling, from 0 to 1; 0 where nothing varies.
     pub variance: Vec<f64>,
 }
 
-/// Projects `[pictures, features]` on the `components` directions along which they vary most: eigenvectors of their
+/// Projects `[images, features]` on the `components` directions along which they vary most: eigenvectors of their
 /// covariance, in `f64`. Of each direction the sign is such that its largest number is positive.
 ///
 /// # Errors
 ///
 /// [`Error::Argument`] if there are no rows, no components or more than features, or a number is not finite.
-pub fn principal_components(pictures: &Tensor, components: usize) -> Result<Principal> {
-    let rows = rows("pictures", pictures)?;
-    let (count, width) = (rows.len(), pictures.shape()[1]);
+pub fn principal_components(images: &Tensor, components: usize) -> Result<Principal> {
+    let rows = rows("images", images)?;
+    let (count, width) = (rows.len(), images.shape()[1]);
     if count == 0 || components == 0 || components > width {
-        let problem = format!("{components} cannot be taken of {count} pictures with {width} features");
+        let problem = format!("{components} cannot be taken of {count} images with {width} features");
         return Err(Error::argument("components", problem));
     }
     let mut centred = DMatrix::from_fn(count, width, |row, column| f64::from(rows[row][column]));

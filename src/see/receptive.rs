@@ -1,4 +1,4 @@
-//! What a unit sees of the pictures: all that it can depend on, and how much it does.
+//! What a unit sees of the images: all that it can depend on, and how much it does.
 
 use super::Lens;
 use crate::graph::ReluRule;
@@ -12,7 +12,7 @@ pub struct EffectiveField {
     pub place: [usize; 2],
     /// The rows and columns of pixels that they can depend on, by the network's structure; some may lie in the padding.
     pub theoretical: [Range<isize>; 2],
-    /// `[height, width]` of the pictures: the magnitude of the gradient, its mean over pictures and summed over colours.
+    /// `[height, width]` of the images: the magnitude of the gradient, its mean over images and summed over colours.
     pub magnitude: Tensor,
 }
 
@@ -34,11 +34,11 @@ impl EffectiveField {
     }
 }
 
-/// How the middle of a layer depends on pixels: the gradient with respect to the pictures of the unit in the middle of
-/// `channel`, or of the sum of those of all channels, on average over pictures.
+/// How the middle of a layer depends on pixels: the gradient with respect to the images of the unit in the middle of
+/// `channel`, or of the sum of those of all channels, on average over images.
 ///
 /// After Luo et al. 2016, "Understanding the effective receptive field in deep convolutional neural networks": what a
-/// unit depends on is a small part of what it could, and falls off from the middle like a Gaussian. Pictures are
+/// unit depends on is a small part of what it could, and falls off from the middle like a Gaussian. Images are
 /// normalised ones, NCHW; memory is for a few batches of them.
 ///
 /// # Errors
@@ -68,11 +68,11 @@ pub fn effective_field(
             sums[place % (height * width)] += f64::from(gradient.abs());
         }
     }
-    let pictures = images.len() / lens.image_len();
-    if pictures == 0 {
-        return Err(Error::argument("images", "there are none; give at least one picture"));
+    let count = images.len() / lens.image_len();
+    if count == 0 {
+        return Err(Error::argument("images", "there are none; give at least one image"));
     }
-    let magnitude = sums.iter().map(|sum| (sum / pictures as f64) as f32).collect();
+    let magnitude = sums.iter().map(|sum| (sum / count as f64) as f32).collect();
     Ok(EffectiveField {
         place,
         theoretical: [axes[0].field(place[0]), axes[1].field(place[1])],

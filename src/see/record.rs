@@ -43,16 +43,14 @@ impl<'a> Album<'a> {
         Self { folder, prefix: prefix.to_owned(), record }
     }
 
-    /// Writes a picture as PNG.
+    /// Writes an image as PNG.
     ///
     /// # Errors
     ///
     /// As [`OutputFolder::stage`]; so do the others.
-    pub fn png(&mut self, name: &str, about: impl Into<String>, picture: &RgbImage) -> Result<()> {
+    pub fn png(&mut self, name: &str, about: impl Into<String>, image: &RgbImage) -> Result<()> {
         let mut bytes = Cursor::new(Vec::new());
-        picture
-            .write_to(&mut bytes, ImageFormat::Png)
-            .expect("PNG holds every RGB picture, and memory takes it");
+        image.write_to(&mut bytes, ImageFormat::Png).expect("PNG holds every RGB image, and memory takes it");
         self.file(name, about, bytes.get_ref())
     }
 

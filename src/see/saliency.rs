@@ -1,14 +1,14 @@
-//! What in a picture speaks for a class, by gradients.
+//! What in an image speaks for a class, by gradients.
 //!
-//! `images` are normalised pictures, NCHW, and `classes` has the class of each.
+//! `images` are normalised images, NCHW, and `classes` has the class of each.
 
 use super::Lens;
 use crate::graph::ReluRule;
 use crate::rng::SplitMix64;
 use crate::{Error, Result, Tensor};
 
-/// The gradient of each picture's class, its logit, with respect to its numbers (Simonyan et al. 2013, "Deep inside convolutional
-/// networks"): `[pictures, channels, height, width]`. With [`ReluRule::Guided`], guided backpropagation.
+/// The gradient of each image's class, its logit, with respect to its numbers (Simonyan et al. 2013, "Deep inside convolutional
+/// networks"): `[images, channels, height, width]`. With [`ReluRule::Guided`], guided backpropagation.
 ///
 /// # Errors
 ///
@@ -21,15 +21,15 @@ pub fn input_gradients(lens: &Lens, images: &[f32], classes: &[usize], rule: Rel
 /// Gradients with noise averaged away (Smilkov et al. 2017, "SmoothGrad").
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct SmoothGrad {
-    /// Noisy copies of each picture.
+    /// Noisy copies of each image.
     pub samples: usize,
-    /// Deviation of the noise, as a share of the picture's range.
+    /// Deviation of the noise, as a share of the image's range.
     pub noise: f32,
     /// Of the noise.
     pub seed: u64,
 }
 
-/// The mean of the gradients at noisy copies of each picture, shaped as the pictures.
+/// The mean of the gradients at noisy copies of each image, shaped as the images.
 pub fn smooth_grad(lens: &Lens, images: &[f32], classes: &[usize], smooth: &SmoothGrad) -> Result<Tensor> {
     expect_some("samples", smooth.samples)?;
     let noisy = |number: usize, image: &[f32]| {
@@ -42,16 +42,16 @@ pub fn smooth_grad(lens: &Lens, images: &[f32], classes: &[usize], smooth: &Smoo
     mean_gradients(lens, images, classes, smooth.samples, noisy)
 }
 
-/// What each number of pictures contributes to a class (Sundararajan et al. 2017, "Axiomatic attribution for deep networks").
+/// What each number of images contributes to a class (Sundararajan et al. 2017, "Axiomatic attribution for deep networks").
 #[derive(Clone, Debug)]
 pub struct IntegratedGradients {
-    /// Shaped as the pictures.
+    /// Shaped as the images.
     pub contributions: Tensor,
-    /// By picture, what the contributions are to add up to: the class's logit, less that of a picture of 0s.
+    /// By image, what the contributions are to add up to: the class's logit, less that of an image of 0s.
     pub differences: Vec<f32>,
 }
 
-/// Gradients summed on the straight way from a picture of 0s, the mean colour, to each picture, in `steps` steps, at the middle
+/// Gradients summed on the straight way from an image of 0s, the mean colour, to each image, in `steps` steps, at the middle
 /// of each.
 pub fn integrated_gradients(
     lens: &Lens,
@@ -77,7 +77,7 @@ pub fn integrated_gradients(
     })
 }
 
-/// Where a layer's channels speak for a class: Grad-CAM (Selvaraju et al. 2017), `[pictures, height, width]` of the layer, from 0 on.
+/// Where a layer's channels speak for a class: Grad-CAM (Selvaraju et al. 2017), `[images, height, width]` of the layer, from 0 on.
 /// Channels are weighed by the mean of the class's gradient over their places.
 ///
 /// # Errors
@@ -114,7 +114,7 @@ fn expect_some(name: &str, count: usize) -> Result<()> {
     }
 }
 
-/// For each picture, the mean of the gradients at `count` pictures that `made` makes of its number and itself.
+/// For each image, the mean of the gradients at `count` images that `made` makes of its number and itself.
 fn mean_gradients(
     lens: &Lens,
     images: &[f32],
@@ -125,7 +125,7 @@ fn mean_gradients(
     let len = lens.image_len();
     if images.len() != classes.len() * len {
         let problem = format!(
-            "expected one for each of {} pictures, found {}; give as many classes as pictures",
+            "expected one for each of {} images, found {}; give as many classes as images",
             images.len() / len,
             classes.len()
         );
@@ -133,12 +133,12 @@ fn mean_gradients(
     }
     let mut gradients = lens.gradients(Lens::LOGITS, &[Lens::IMAGES], ReluRule::Exact)?;
     let mut means = Vec::with_capacity(images.len());
-    let pictures: Vec<(usize, &[f32])> = images.chunks_exact(len).enumerate().collect();
-    // Of several pictures together, where one does not fill the batches.
-    for pictures in pictures.chunks((super::BATCHES * lens.batch()).div_ceil(count)) {
-        let inputs: Vec<f32> = pictures.iter().flat_map(|(number, image)| made(*number, image)).collect();
+    let images: Vec<(usize, &[f32])> = images.chunks_exact(len).enumerate().collect();
+    // Of several images together, where one does not fill the batches.
+    for images in images.chunks((super::BATCHES * lens.batch()).div_ceil(count)) {
+        let inputs: Vec<f32> = images.iter().flat_map(|(number, image)| made(*number, image)).collect();
         let each: Vec<usize> =
-            pictures.iter().flat_map(|(number, _)| std::iter::repeat_n(classes[*number], count)).collect();
+            images.iter().flat_map(|(number, _)| std::iter::repeat_n(classes[*number], count)).collect();
         let all = gradients.run(&inputs, &each)?.swap_remove(1);
         for gradients in all.as_f32().chunks_exact(count * len) {
             let mut mean = vec![0.0; len];

@@ -1,4 +1,4 @@
-//! A map of pictures: t-SNE of their features.
+//! A map of images: t-SNE of their features.
 
 use super::neighbours::nearest_others;
 use super::pca::principal_components;
@@ -10,15 +10,15 @@ use bhtsne::{Neighbor, tSNE};
 #[derive(Clone, Copy, Debug, PartialEq)]
 #[cfg_attr(feature = "cli", derive(serde::Serialize))]
 pub struct MapConfig {
-    /// About how many neighbours each picture shall keep; three times as many are looked at.
+    /// About how many neighbours each image shall keep; three times as many are looked at.
     pub perplexity: f64,
     /// Steps of gradient descent.
     pub steps: usize,
-    /// How coarsely far pictures are taken together (Barnes-Hut); 0 for not at all.
+    /// How coarsely far images are taken together (Barnes-Hut); 0 for not at all.
     pub theta: f64,
     /// Principal components that features are reduced to first, if there are more.
     pub components: usize,
-    /// Where pictures start.
+    /// Where images start.
     pub seed: u64,
 }
 
@@ -28,13 +28,13 @@ impl Default for MapConfig {
     }
 }
 
-/// Pictures that the least perplexity, 1, needs.
+/// Images that the least perplexity, 1, needs.
 const FEWEST: usize = 4;
 
-/// Pictures on a plane.
+/// Images on a plane.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Map {
-    /// Where each picture lies.
+    /// Where each image lies.
     pub points: Vec<[f64; 2]>,
     /// Kullback-Leibler divergence of the map's neighbourhoods from those of the features, which it makes small.
     pub divergence: f64,
@@ -44,7 +44,7 @@ pub struct Map {
     pub variance: f64,
 }
 
-/// Lays `[pictures, features]` out on a plane so that neighbours stay neighbours.
+/// Lays `[images, features]` out on a plane so that neighbours stay neighbours.
 ///
 /// t-SNE (van der Maaten and Hinton 2008, "Visualizing data using t-SNE") in Barnes-Hut's approximation (van der
 /// Maaten 2014), on principal components. Neighbours are the exact ones. Distances between groups, and sizes of
@@ -53,13 +53,13 @@ pub struct Map {
 ///
 /// # Errors
 ///
-/// [`Error::Argument`] if there are too few pictures for the perplexity, a setting is out of range, or a number is not
+/// [`Error::Argument`] if there are too few images for the perplexity, a setting is out of range, or a number is not
 /// finite.
-pub fn map(pictures: &Tensor, config: &MapConfig) -> Result<Map> {
-    let count = pictures.shape()[0];
+pub fn map(images: &Tensor, config: &MapConfig) -> Result<Map> {
+    let count = images.shape()[0];
     config.check(count)?;
-    let width = pictures.shape().get(1).copied().unwrap_or(0);
-    let reduced = principal_components(pictures, config.components.min(width))?;
+    let width = images.shape().get(1).copied().unwrap_or(0);
+    let reduced = principal_components(images, config.components.min(width))?;
     let looked_at = (3.0 * config.perplexity) as usize;
     let neighbours: Vec<Vec<Neighbor<f64>>> = nearest_others(&reduced.rows, looked_at)?
         .into_iter()
@@ -86,24 +86,24 @@ pub fn map(pictures: &Tensor, config: &MapConfig) -> Result<Map> {
 }
 
 impl MapConfig {
-    fn check(&self, pictures: usize) -> Result<()> {
+    fn check(&self, images: usize) -> Result<()> {
         if !(self.perplexity >= 1.0 && self.perplexity.is_finite()) {
             return Err(Error::argument(
                 "perplexity",
                 format!("must be at least 1, and is {}", self.perplexity),
             ));
         }
-        if pictures < FEWEST {
-            let problem = format!("needs at least {FEWEST} pictures, and there are {pictures}; give more");
+        if images < FEWEST {
+            let problem = format!("needs at least {FEWEST} images, and there are {images}; give more");
             return Err(Error::argument("map", problem));
         }
-        // As many neighbours must be there besides the picture itself.
+        // As many neighbours must be there besides the image itself.
         let needed = ((3.0 * self.perplexity) as usize).saturating_add(1);
-        if pictures < needed {
+        if images < needed {
             let problem = format!(
-                "{} needs at least {needed} pictures, and there are {pictures}; give more, or a perplexity of at most {}",
+                "{} needs at least {needed} images, and there are {images}; give more, or a perplexity of at most {}",
                 self.perplexity,
-                (pictures - 1) / 3
+                (images - 1) / 3
             );
             return Err(Error::argument("perplexity", problem));
         }

@@ -19,7 +19,7 @@ const ABOUT: &str = "about";
 const CHECKSUM: &str = "checksum";
 
 /// Where training stood, with weights, running statistics, averages and the optimiser's state. All else that training
-/// depends on follows from position and seed: the order of pictures, what is changed in them, dropout's masks.
+/// depends on follows from position and seed: the order of images, what is changed in them, dropout's masks.
 ///
 /// As a file it is a safetensors file, with a checksum.
 #[derive(Clone, Debug, PartialEq)]

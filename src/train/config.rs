@@ -6,17 +6,17 @@ use crate::models::Model;
 use crate::nn::{Decay, Optimizer, Schedule, SgdConfig};
 use crate::{Error, Result};
 
-/// Pictures a step of evaluation, at most.
+/// Images a step of evaluation, at most.
 const TEST_BATCH: usize = 200;
 
 /// How to train.
 #[derive(Clone, Debug, PartialEq)]
 pub struct TrainConfig {
-    /// Times that every training picture is seen.
+    /// Times that every training image is seen.
     pub epochs: usize,
-    /// Pictures a step.
+    /// Images a step.
     pub batch: usize,
-    /// Batches that a step's pictures are worked through in, one after the other, to save memory; their gradients are
+    /// Batches that a step's images are worked through in, one after the other, to save memory; their gradients are
     /// added up. Batch norm sees each by itself.
     pub accumulate: usize,
     /// Largest learning rate.
@@ -27,13 +27,13 @@ pub struct TrainConfig {
     pub start_factor: Option<f32>,
     /// How it falls then.
     pub decay: Decay,
-    /// Optimiser, rules, label smoothing, clipping, averaging. Whether pictures are mixed is taken from `mix`.
+    /// Optimiser, rules, label smoothing, clipping, averaging. Whether images are mixed is taken from `mix`.
     pub recipe: Recipe,
     /// Seed of weights, order, augmentation and dropout.
     pub seed: u64,
-    /// Random crops and flips of training pictures.
+    /// Random crops and flips of training images.
     pub augment: Option<Augment>,
-    /// Mixing of training pictures in pairs.
+    /// Mixing of training images in pairs.
     pub mix: Option<Mix>,
     /// Leave out a last batch that is smaller than the others.
     pub drop_last: bool,
@@ -63,16 +63,16 @@ impl Default for TrainConfig {
 }
 
 impl TrainConfig {
-    /// Pictures that are worked through at once.
+    /// Images that are worked through at once.
     pub(super) fn micro_batch(&self) -> usize {
         self.batch / self.accumulate
     }
 
-    /// Pictures that are tested at once, of so many: where training saves memory by small batches, testing must not take
+    /// Images that are tested at once, of so many: where training saves memory by small batches, testing must not take
     /// more.
-    pub(super) fn test_batch(&self, pictures: usize) -> usize {
+    pub(super) fn test_batch(&self, images: usize) -> usize {
         let most = if self.accumulate > 1 { TEST_BATCH.min(self.micro_batch()) } else { TEST_BATCH };
-        most.min(pictures)
+        most.min(images)
     }
 
     pub(super) fn loader(&self, epoch: usize, start_batch: usize) -> LoaderConfig {
@@ -90,9 +90,9 @@ impl TrainConfig {
         }
     }
 
-    /// The learning rate by step, with so many training pictures.
-    pub fn schedule(&self, pictures: usize) -> Schedule {
-        let steps = self.loader(0, 0).batches(pictures);
+    /// The learning rate by step, with so many training images.
+    pub fn schedule(&self, images: usize) -> Schedule {
+        let steps = self.loader(0, 0).batches(images);
         Schedule {
             lr: self.lr,
             steps: self.epochs.saturating_mul(steps),
@@ -104,18 +104,15 @@ impl TrainConfig {
     }
 
     /// The settings with a recipe that agrees. Fails, naming the setting, where one makes no sense by itself or for
-    /// this model and these pictures.
+    /// this model and these images.
     pub(super) fn checked(mut self, model: &dyn Model, split: &Split) -> Result<Self> {
         self.recipe.mixed = self.mix.is_some();
         self.check_numbers()?;
-        let pictures = split.train.len();
-        if self.batch > pictures {
+        let images = split.train.len();
+        if self.batch > images {
             return Err(Error::argument(
                 "batch",
-                format!(
-                    "{} is more than the {pictures} training pictures; use at most {pictures}",
-                    self.batch
-                ),
+                format!("{} is more than the {images} training images; use at most {images}", self.batch),
             ));
         }
         let [channels, ..] = split.train.shape();
@@ -160,7 +157,7 @@ impl TrainConfig {
         }
         if self.accumulate == 0 || !self.batch.is_multiple_of(self.accumulate) {
             let problem = format!(
-                "the {} pictures of a step cannot be worked through in {} equal batches; give a divisor of {0}",
+                "the {} images of a step cannot be worked through in {} equal batches; give a divisor of {0}",
                 self.batch, self.accumulate
             );
             return Err(Error::argument("accumulate", problem));

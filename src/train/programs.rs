@@ -11,11 +11,11 @@ use std::collections::HashMap;
 use std::collections::hash_map::Entry;
 use std::ops::Range;
 
-/// Numbers of the plans that run the batches of a data set, by what they do and how many pictures they take.
+/// Numbers of the plans that run the batches of a data set, by what they do and how many images they take.
 pub(super) type Programs = HashMap<(Part, usize), usize>;
 
-/// The inputs that are some of a batch's pictures, of `len` numbers each.
-pub(super) fn pictures(batch: &Batch, range: Range<usize>, len: usize) -> Vec<(&'static str, Input<'_>)> {
+/// The inputs that are some of a batch's images, of `len` numbers each.
+pub(super) fn images(batch: &Batch, range: Range<usize>, len: usize) -> Vec<(&'static str, Input<'_>)> {
     let images = &batch.images[range.start * len..range.end * len];
     let mut inputs =
         vec![(Builder::IMAGES, images.into()), (Recipe::LABELS, (&batch.labels[range.clone()]).into())];
@@ -25,7 +25,7 @@ pub(super) fn pictures(batch: &Batch, range: Range<usize>, len: usize) -> Vec<(&
     inputs
 }
 
-/// A step of `batch` pictures in parts of `micro`, of which the last may be smaller.
+/// A step of `batch` images in parts of `micro`, of which the last may be smaller.
 pub(super) fn parts(batch: usize, micro: usize) -> impl Iterator<Item = (Part, Range<usize>)> {
     (0..batch).step_by(micro).map(move |start| {
         let range = start..batch.min(start + micro);
@@ -83,9 +83,9 @@ impl Planner<'_> {
         Ok(programs)
     }
 
-    fn evaluation(&mut self, pictures: usize) -> Result<Programs> {
-        let full = self.config.test_batch(pictures);
-        let sizes = [Some(full), Some(pictures % full).filter(|rest| *rest > 0)].into_iter().flatten();
+    fn evaluation(&mut self, images: usize) -> Result<Programs> {
+        let full = self.config.test_batch(images);
+        let sizes = [Some(full), Some(images % full).filter(|rest| *rest > 0)].into_iter().flatten();
         sizes.map(|size| Ok(((Part::Whole, size), self.add((Part::Whole, size), false)?))).collect()
     }
 

@@ -10,13 +10,13 @@ use std::fmt;
 pub struct Savings {
     /// Whether values are computed again instead of kept ([`Target::recompute`]), which changes no number.
     pub recompute: bool,
-    /// Batches that the pictures are worked through in ([`TrainConfig::accumulate`]), each of which batch norm sees by
+    /// Batches that the images are worked through in ([`TrainConfig::accumulate`]), each of which batch norm sees by
     /// itself.
     pub accumulate: usize,
 }
 
 impl Savings {
-    /// This, and all that saves more in a step of `batch` pictures, in the order in which they are worth trying: computing
+    /// This, and all that saves more in a step of `batch` images, in the order in which they are worth trying: computing
     /// again, then equal batches, more and more of them.
     pub fn and_more(self, batch: usize) -> impl Iterator<Item = Self> {
         let divides = move |n: &usize| batch.is_multiple_of(*n) && n.is_multiple_of(self.accumulate);
@@ -74,7 +74,7 @@ pub fn fit(
     Err(Error::argument(
         "memory",
         format!(
-            "nothing keeps a step to {limit}, the least is {taken} {way}; allow that, or use smaller pictures or a smaller model"
+            "nothing keeps a step to {limit}, the least is {taken} {way}; allow that, or use smaller images or a smaller model"
         ),
     ))
 }
@@ -85,13 +85,13 @@ mod tests {
 
     const PLAIN: Savings = Savings { recompute: false, accumulate: 1 };
 
-    /// A step of 12 pictures of 10 bytes each, or 6 where values are computed again, beside 5 bytes of weights.
+    /// A step of 12 images of 10 bytes each, or 6 where values are computed again, beside 5 bytes of weights.
     fn bytes(way: Savings) -> Result<u64> {
-        let pictures = 12 / way.accumulate as u64;
-        if pictures == 1 {
+        let images = 12 / way.accumulate as u64;
+        if images == 1 {
             return Err(Error::Shape { op: "batch_norm".into(), scope: "".into(), problem: "".into() });
         }
-        Ok(5 + pictures * if way.recompute { 6 } else { 10 })
+        Ok(5 + images * if way.recompute { 6 } else { 10 })
     }
 
     #[test]

@@ -20,7 +20,7 @@ pub struct Recipe {
     pub class_weights: Option<Vec<f32>>,
     /// Largest global norm of the gradients, if they are clipped.
     pub clip_norm: Option<f32>,
-    /// Whether pictures come mixed in pairs ([`Mix`](crate::data::Mix)): with the classes of both, which count by
+    /// Whether images come mixed in pairs ([`Mix`](crate::data::Mix)): with the classes of both, which count by
     /// their shares.
     pub mixed: bool,
     /// Whether the step gives out the gradient of every parameter that it trains, as an output
@@ -58,7 +58,7 @@ impl Part {
 impl Recipe {
     /// Name of the input of labels, `u32` `[batch]`.
     pub const LABELS: &str = "labels";
-    /// Name of the input of the labels of the pictures that are mixed in.
+    /// Name of the input of the labels of the images that are mixed in.
     pub const PARTNERS: &str = "partners";
     /// Name of the input of the weights of the classes, `f32` `[classes]`.
     pub const CLASS_WEIGHTS: &str = "class_weights";
@@ -66,14 +66,14 @@ impl Recipe {
     pub const LOSS: &str = "loss";
     /// Name of the output of the loss for the labels [`Recipe::PARTNERS`], `[1]`.
     pub const PARTNER_LOSS: &str = "partner_loss";
-    /// Name of the output of how many pictures were classified right, `[1]`.
+    /// Name of the output of how many images were classified right, `[1]`.
     pub const CORRECT: &str = "correct";
     /// Name of the output of the global norm of the gradients before they are clipped, `[1]`.
     pub const GRAD_NORM: &str = "grad_norm";
-    /// Name of an input `f32` `[1]` that graphs have which do a part of a step, or whose pictures are mixed: how much the
+    /// Name of an input `f32` `[1]` that graphs have which do a part of a step, or whose images are mixed: how much the
     /// batch's loss, for its own labels, counts in the step's gradient.
     pub const SHARE: &str = "share";
-    /// The same for the labels of the other pictures.
+    /// The same for the labels of the other images.
     pub const PARTNER_SHARE: &str = "partner_share";
 
     /// What labels weigh together.
@@ -95,9 +95,9 @@ pub(super) const AVERAGE: &str = "ema";
 
 /// Forward, backward and update as one graph. Inputs: [`Builder::IMAGES`] of `shape` (batch, channels, height, width),
 /// [`Recipe::LABELS`], [`Optimizer::SCHEDULE`], if the model has dropout, [`Builder::COUNTER`], if classes count
-/// differently, [`Recipe::CLASS_WEIGHTS`], and, if pictures are mixed, [`Recipe::PARTNERS`], [`Recipe::SHARE`] and
+/// differently, [`Recipe::CLASS_WEIGHTS`], and, if images are mixed, [`Recipe::PARTNERS`], [`Recipe::SHARE`] and
 /// [`Recipe::PARTNER_SHARE`]. Outputs: [`Recipe::LOSS`], the batch's mean with that of [`Builder::auxiliary`] heads, [`Recipe::CORRECT`],
-/// [`Recipe::PARTNER_LOSS`] if pictures are mixed, [`Recipe::GRAD_NORM`] if gradients are clipped, and the gradients, if
+/// [`Recipe::PARTNER_LOSS`] if images are mixed, [`Recipe::GRAD_NORM`] if gradients are clipped, and the gradients, if
 /// asked for.
 ///
 /// ```
@@ -203,7 +203,7 @@ fn trained(graph: &Graph, rules: &Rules) -> Result<Vec<ValueId>> {
     Ok(trained)
 }
 
-/// The logits, and the terms of the loss: each with its weight, for the pictures' own labels and for those mixed in.
+/// The logits, and the terms of the loss: each with its weight, for the images' own labels and for those mixed in.
 struct Losses {
     logits: ValueId,
     own: Vec<(ValueId, f32)>,

@@ -1,7 +1,7 @@
 //! The training steps of an epoch, of which a few are in flight.
 
 use super::config::TrainConfig;
-use super::programs::{Programs, parts, pictures};
+use super::programs::{Programs, images, parts};
 use super::report::{Position, Progress};
 use super::step::{Part, Recipe};
 use crate::data::{Batch, Split};
@@ -29,7 +29,7 @@ pub(super) struct Steps<'a> {
 pub(super) struct Pass {
     size: usize,
     lr: f32,
-    /// How much of each picture is its own.
+    /// How much of each image is its own.
     share: f32,
     /// Whether it is the last of its step.
     ends: bool,
@@ -54,7 +54,7 @@ impl Steps<'_> {
                 false => [(1.0 - batch.share) * weight(&batch.partners)],
             };
             let program = self.programs[&(part, size)];
-            let mut inputs = pictures(batch, range, self.split.train.image_len());
+            let mut inputs = images(batch, range, self.split.train.image_len());
             inputs.extend([
                 (Optimizer::SCHEDULE, (&schedule).into()),
                 (Builder::COUNTER, (&counter).into()),

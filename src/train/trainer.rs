@@ -1,7 +1,7 @@
 //! The loop around the training step.
 
 use super::config::TrainConfig;
-use super::programs::{Plans, Programs, pictures};
+use super::programs::{Plans, Programs, images};
 use super::report::{EpochReport, Position, Progress, Score};
 use super::step::{AVERAGE, Part};
 use super::steps::Steps;
@@ -170,7 +170,7 @@ impl Trainer {
         Error::argument("lr", format!("{what}; use a learning rate below {:?}", self.config.lr))
     }
 
-    /// Loss and accuracy on the test pictures.
+    /// Loss and accuracy on the test images.
     ///
     /// # Errors
     ///
@@ -186,7 +186,7 @@ impl Trainer {
         let mut score = Score::default();
         let mut stream = Stream::new(&mut self.session)?;
         while let Some(batch) = loader.next() {
-            let inputs = pictures(&batch, 0..batch.size, data.image_len());
+            let inputs = images(&batch, 0..batch.size, data.image_len());
             stream.submit(self.test[&(Part::Whole, batch.size)], &inputs, batch.size)?;
             loader.recycle(batch);
             while let Some((outputs, size)) = stream.poll()? {
@@ -199,7 +199,7 @@ impl Trainer {
         drop(stream);
         match score.loss.is_finite() {
             true => Ok(score),
-            false => Err(self.broken("the loss on the test pictures is not a finite number")),
+            false => Err(self.broken("the loss on the test images is not a finite number")),
         }
     }
 

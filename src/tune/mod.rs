@@ -99,7 +99,7 @@ fn ways(single: &Graph, target: &Target, class: &ShapeClass) -> Vec<(&'static Ke
         let forced = Target { forced: vec![(class.pass, kernel)], ..target.clone() };
         // What does not fit the device's limits is no candidate.
         let Ok(plan) = Plan::new(single, &forced) else { continue };
-        // `im2col` stands for a way that has no need of it where the columns would be the picture.
+        // `im2col` stands for a way that has no need of it where the columns would be the image.
         let taken = *kernel == kernel::IM2COL || plan.launches.iter().any(|l| l.kernel == kernel);
         if taken && ways.iter().all(|(_, known)| !same_launches(known, &plan)) {
             ways.push((kernel, plan));

@@ -28,8 +28,8 @@ fn bad_idx_files_are_refused() {
         ("too long", images, [&good_images[..], b"x"].concat(), &["but more follow", AGAIN]),
         ("promises too much", images, idx(0x803, &[u32::MAX; 3], &[]), &["more than the", AGAIN]),
         ("promises 2 GiB", images, idx(0x803, &[1 << 20, 32, 32], &[0; 9]), &["only 9 follow", AGAIN]),
-        ("no pictures", images, idx(0x803, &[0, 8, 8], &[]), &["which is none", AGAIN]),
-        ("labels for pictures", images, good_labels.clone(), &["magic number", "give the right file"]),
+        ("no images", images, idx(0x803, &[0, 8, 8], &[]), &["which is none", AGAIN]),
+        ("labels for images", images, good_labels.clone(), &["magic number", "give the right file"]),
         ("not IDX", images, b"<html>404</html>".to_vec(), &["magic number", "give the right file"]),
         (
             "rubbish after gzip",
@@ -51,7 +51,7 @@ fn bad_idx_files_are_refused() {
             idx(0x801, &[21], &[3; 21]),
             &["expected 20 labels", "found 21", "fetch both"],
         ),
-        ("label 10", labels, out_of_range, &["label 10 of picture 5", "10 classes", "give the labels"]),
+        ("label 10", labels, out_of_range, &["label 10 of image 5", "10 classes", "give the labels"]),
         ("labels empty", labels, vec![], &["found an empty one", AGAIN]),
     ];
     for (case, file, bytes, words) in cases {
@@ -104,22 +104,22 @@ fn bad_cifar_files_are_refused() {
 }
 
 #[test]
-fn bad_folders_of_pictures_are_refused() {
+fn bad_folders_of_images_are_refused() {
     let place = Place::new();
     let args = ["--dataset", "folder", "--data", "pets", "--image-size", "8x8"];
     std::fs::create_dir(place.path("pets")).unwrap();
-    place.refused(&args, &["pets: expected one folder of pictures for every class"]);
+    place.refused(&args, &["pets: expected one folder of images for every class"]);
     for name in ["cat/1", "cat/2", "cat/3", "dog/1", "dog/2", "dog/3"] {
         let path = place.path(&format!("pets/{name}.png"));
         std::fs::create_dir_all(path.parent().unwrap()).unwrap();
         image::RgbImage::from_fn(9, 9, |x, y| image::Rgb([x as u8, y as u8, 77])).save(path).unwrap();
     }
-    let picture = std::fs::read(place.path("pets/dog/2.png")).unwrap();
-    for bytes in [&b"not a picture"[..], &[], &picture[..picture.len() / 2]] {
+    let image = std::fs::read(place.path("pets/dog/2.png")).unwrap();
+    for bytes in [&b"not an image"[..], &[], &image[..image.len() / 2]] {
         place.write("pets/dog/2.png", bytes);
         place.refused(&args, &["pets/dog/2.png", "cannot be decoded", "replace or remove it"]);
     }
-    place.write("pets/dog/2.png", &picture);
+    place.write("pets/dog/2.png", &image);
     std::fs::create_dir(place.path("pets/cow")).unwrap();
     place.refused(&args, &["pets/cow", "found none; add some or remove the folder"]);
     std::fs::remove_dir(place.path("pets/cow")).unwrap();

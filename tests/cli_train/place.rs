@@ -27,7 +27,7 @@ pub struct Place {
 }
 
 impl Place {
-    /// 20 training and 10 test pictures of 8 x 8, in ten classes.
+    /// 20 training and 10 test images of 8 x 8, in ten classes.
     pub fn new() -> Self {
         Self::of(20, 10, 8)
     }

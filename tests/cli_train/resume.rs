@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use striate::train::{Checkpoint, Position};
 
-/// Everything that has state: an optimiser, averages, gradients of two batches, mixed pictures, random crops, a last
+/// Everything that has state: an optimiser, averages, gradients of two batches, mixed images, random crops, a last
 /// batch that is smaller.
 const FLAGS: [&str; 17] = [
     "--epochs",
@@ -111,16 +111,16 @@ fn another_training_is_refused_with_the_difference() {
     ] {
         let mut words = words.to_vec();
         if args[1] == "lenet" {
-            // LeNet does not take pictures of 8 x 8, but the difference is told first.
+            // LeNet does not take images of 8 x 8, but the difference is told first.
             words.push("another training");
         }
         assert_refused(&resume(&place, args).output().unwrap(), &format!("{args:?}"), &words);
     }
-    // Other pictures under the same name.
+    // Other images under the same name.
     let other = Place::of(21, 10, 8);
     let data = other.path("data");
     let output = resume(&place, &["--data", data.to_str().unwrap()]).output().unwrap();
-    assert_refused(&output, "other data", &["training pictures was \"20 of sum", "\"21 of sum"]);
+    assert_refused(&output, "other data", &["training images was \"20 of sum", "\"21 of sum"]);
     assert!(std::fs::read(place.path("run/model.safetensors")).unwrap() == model);
 }
 
@@ -254,7 +254,7 @@ fn checkpoints_of_impossible_places_are_refused() {
         |p| p.step += 1,
         |p| p.seconds = -1.0,
         |p| p.seconds = 1e300,
-        |p| p.score.pictures = usize::MAX,
+        |p| p.score.images = usize::MAX,
     ];
     for (i, change) in wrong.iter().enumerate() {
         let mut checkpoint = good.clone();

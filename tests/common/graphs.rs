@@ -6,7 +6,7 @@ use striate::op::*;
 use striate::plan::Plan;
 use striate::{Device, Input, Result, Session, Tensor, TensorType};
 
-/// A random graph of pictures that branch and meet again, with gradients and updates; and its inputs.
+/// A random graph of images that branch and meet again, with gradients and updates; and its inputs.
 pub fn random_graph(seed: u64) -> Result<(Graph, Vec<(String, Tensor)>)> {
     let mut rng = Random::new(seed);
     let mut graph = Graph::new();
@@ -21,7 +21,7 @@ pub fn random_graph(seed: u64) -> Result<(Graph, Vec<(String, Tensor)>)> {
     let mut values = vec![x];
     for i in 0..4 + rng.below(12) {
         let v = values[rng.below(values.len())];
-        let [n, c, h, w] = graph.shape(v).to_vec().try_into().expect("a picture");
+        let [n, c, h, w] = graph.shape(v).to_vec().try_into().expect("an image");
         let state = |graph: &mut Graph, name: &str, shape: &[usize]| {
             let init = Init::Normal { std: 0.5 };
             graph.persistent(&format!("{name}{i}"), TensorType::f32(shape), PersistentKind::Parameter, init)

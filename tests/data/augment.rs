@@ -22,7 +22,7 @@ fn a_flip_is_the_exact_mirror() {
 }
 
 #[test]
-fn a_crop_moves_the_picture_and_fills_with_zero() {
+fn a_crop_moves_the_image_and_fills_with_zero() {
     let image = [1, 2, 3, 4, 5, 6, 7, 8, 9];
     let crop = |down, right, flip| placed(Placement { down, right, flip }, &image, [1, 3, 3]);
     assert_eq!(crop(1, 1, false), [0., 0., 0., 0., 1., 2., 0., 4., 5.]);

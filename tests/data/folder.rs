@@ -3,9 +3,9 @@ use std::path::Path;
 use image::codecs::png::PngEncoder;
 use image::{DynamicImage, ExtendedColorType, ImageEncoder, Rgb, RgbImage};
 use striate::data::{
-    FolderOptions, Preprocessing, Source, Split, image_folder, image_folder_test, pictures, read_picture,
+    FolderOptions, Preprocessing, Source, Split, image_folder, image_folder_test, images, read_image,
 };
-use striate::see::Pictures;
+use striate::see::Images;
 use tempfile::{TempDir, tempdir};
 
 use crate::{assert_fails, write};
@@ -16,13 +16,13 @@ fn load(dir: &Path) -> striate::Result<Split> {
     image_folder(dir, &FolderOptions { size: SIZE, ..Default::default() })
 }
 
-/// A picture of one colour.
+/// An image of one colour.
 fn put(path: impl AsRef<Path>, color: [u8; 3]) {
     std::fs::create_dir_all(path.as_ref().parent().unwrap()).unwrap();
     RgbImage::from_pixel(6, 5, Rgb(color)).save(path).unwrap();
 }
 
-/// Two classes with `train` and `val`; the red value says which picture it is.
+/// Two classes with `train` and `val`; the red value says which image it is.
 fn pets() -> TempDir {
     let dir = tempdir().unwrap();
     for (name, red) in [
@@ -37,7 +37,7 @@ fn pets() -> TempDir {
     dir
 }
 
-/// The first red value of every picture.
+/// The first red value of every image.
 fn reds(dataset: &striate::data::Dataset) -> Vec<u8> {
     (0..dataset.len()).map(|i| dataset.image(i)[0]).collect()
 }
@@ -45,9 +45,9 @@ fn reds(dataset: &striate::data::Dataset) -> Vec<u8> {
 #[test]
 fn folders_are_classes_and_names_give_the_order() {
     let dir = pets();
-    write(dir.path().join("train/dog/.hidden.png"), b"not a picture");
-    write(dir.path().join("train/dog/notes.txt"), b"not a picture");
-    write(dir.path().join("train/.cache/x.png"), b"not a picture");
+    write(dir.path().join("train/dog/.hidden.png"), b"not an image");
+    write(dir.path().join("train/dog/notes.txt"), b"not an image");
+    write(dir.path().join("train/.cache/x.png"), b"not an image");
     let split = load(dir.path()).unwrap();
     assert_eq!(split.train.classes(), ["cat", "dog"]);
     assert_eq!((reds(&split.train), split.train.labels()), (vec![1, 2, 3], [0, 1, 1].as_slice()));
@@ -63,7 +63,7 @@ fn folders_are_classes_and_names_give_the_order() {
 }
 
 #[test]
-fn without_test_pictures_some_of_every_class_are_held_out() {
+fn without_test_images_some_of_every_class_are_held_out() {
     let dir = tempdir().unwrap();
     for i in 0..20 {
         put(dir.path().join(format!("boat/{i:02}.png")), [i, 0, 0]);
@@ -93,25 +93,25 @@ fn without_test_pictures_some_of_every_class_are_held_out() {
 fn bad_folders_are_refused() {
     let dir = pets();
     put(dir.path().join("val/fox/a.png"), [0; 3]);
-    assert_fails("more in val", load(dir.path()), &["train: has no pictures of class fox"]);
+    assert_fails("more in val", load(dir.path()), &["train: has no images of class fox"]);
     put(dir.path().join("train/fox/a.png"), [0; 3]);
     put(dir.path().join("train/emu/a.png"), [0; 3]);
-    assert_fails("more in train", load(dir.path()), &["val: has no pictures of class emu"]);
+    assert_fails("more in train", load(dir.path()), &["val: has no images of class emu"]);
 
     let dir = tempdir().unwrap();
     assert_fails(
         "no classes",
         load(dir.path()),
-        &[dir.path().to_str().unwrap(), "one folder of pictures for every class"],
+        &[dir.path().to_str().unwrap(), "one folder of images for every class"],
     );
     assert_fails("no folder", load(Path::new("no/such")), &["no/such: cannot read"]);
     put(dir.path().join("cat/a.png"), [0; 3]);
     put(dir.path().join("cat/b.png"), [0; 3]);
     assert_fails("one class", load(dir.path()), &["at least two classes, found only cat"]);
     put(dir.path().join("dog/only.png"), [0; 3]);
-    assert_fails("one picture", load(dir.path()), &["dog", "at least two pictures"]);
+    assert_fails("one image", load(dir.path()), &["dog", "at least two images"]);
     std::fs::create_dir(dir.path().join("emu")).unwrap();
-    assert_fails("no pictures", load(dir.path()), &["emu: expected pictures (png, jpg"]);
+    assert_fails("no images", load(dir.path()), &["emu: expected images (png, jpg"]);
     for size in [[0, 4], [4, 0], [5000, 4]] {
         let options = FolderOptions { size, ..Default::default() };
         assert_fails("size", image_folder(dir.path(), &options), &["image_size", "from 1 to 4096"]);
@@ -119,25 +119,25 @@ fn bad_folders_are_refused() {
 }
 
 #[test]
-fn a_bad_picture_is_named_and_always_the_first() {
+fn a_bad_image_is_named_and_always_the_first() {
     let dir = pets();
     for i in 0..30 {
         write(dir.path().join(format!("train/dog/bad{i:02}.png")), b"\x89PNG\r\n\x1a\nrubbish");
     }
     for _ in 0..5 {
-        assert_fails("broken", load(dir.path()), &["bad00.png", "cannot be decoded as a picture"]);
+        assert_fails("broken", load(dir.path()), &["bad00.png", "cannot be decoded as an image"]);
     }
     for (name, bytes) in
         [("empty.jpg", b"".as_slice()), ("text.png", b"hello"), ("cut.png", &png(8, 8)[..40])]
     {
         let path = dir.path().join(name);
         write(&path, bytes);
-        assert_fails(name, read_picture(&path, SIZE), &[name, "cannot be decoded as a picture"]);
+        assert_fails(name, read_image(&path, SIZE), &[name, "cannot be decoded as an image"]);
     }
-    assert_fails("missing", read_picture(Path::new("no/such.png"), SIZE), &["no/such.png: cannot read"]);
+    assert_fails("missing", read_image(Path::new("no/such.png"), SIZE), &["no/such.png: cannot read"]);
 }
 
-/// A PNG whose header tells of a black picture of this size, but which has no data for it.
+/// A PNG whose header tells of a black image of this size, but which has no data for it.
 fn png(width: u32, height: u32) -> Vec<u8> {
     let chunk = |kind: &[u8; 4], data: &[u8]| {
         let body = [kind, data].concat();
@@ -151,33 +151,33 @@ fn png(width: u32, height: u32) -> Vec<u8> {
 }
 
 #[test]
-fn a_small_file_may_not_unpack_to_a_huge_picture() {
+fn a_small_file_may_not_unpack_to_a_huge_image() {
     let dir = tempdir().unwrap();
     for (width, height) in [(16_000, 16_000), (60_000, 2), (2, 60_000), (1 << 30, 1 << 30)] {
         let path = dir.path().join("bomb.png");
         write(&path, &png(width, height));
-        assert_fails("bomb", read_picture(&path, SIZE), &["bomb.png", "64 MiB"]);
+        assert_fails("bomb", read_image(&path, SIZE), &["bomb.png", "64 MiB"]);
     }
 }
 
 #[test]
-fn pictures_cover_the_size_and_keep_their_centre() {
+fn images_cover_the_size_and_keep_their_centre() {
     let dir = tempdir().unwrap();
     let path = dir.path().join("wide.png");
     RgbImage::from_fn(8, 2, |x, y| Rgb([x as u8, y as u8, 9])).save(&path).unwrap();
     // Cropped only: the two middle columns.
     let planes = [[3, 4, 3, 4], [0, 0, 1, 1], [9; 4]];
-    assert_eq!(read_picture(&path, [2, 2]).unwrap(), planes.concat());
+    assert_eq!(read_image(&path, [2, 2]).unwrap(), planes.concat());
     // Cropped and scaled: halves of the two middle pairs of columns.
     let path = dir.path().join("halves.png");
     RgbImage::from_fn(4, 8, |_, y| Rgb([if y < 4 { 10 } else { 200 }; 3])).save(&path).unwrap();
-    assert_eq!(read_picture(&path, [2, 1]).unwrap().len(), 6);
-    let tall = read_picture(&path, [8, 8]).unwrap();
+    assert_eq!(read_image(&path, [2, 1]).unwrap().len(), 6);
+    let tall = read_image(&path, [8, 8]).unwrap();
     assert_eq!((tall[0], tall[63], tall.len()), (10, 200, 192));
-    // However thin a picture is, it is scaled to what was asked for.
+    // However thin an image is, it is scaled to what was asked for.
     let path = dir.path().join("thin.png");
     RgbImage::from_pixel(3000, 1, Rgb([7; 3])).save(&path).unwrap();
-    assert_eq!(read_picture(&path, [32, 16]).unwrap(), vec![7; 3 * 32 * 16]);
+    assert_eq!(read_image(&path, [32, 16]).unwrap(), vec![7; 3 * 32 * 16]);
 }
 
 #[test]
@@ -194,7 +194,7 @@ fn every_kind_of_pixel_becomes_rgb() {
     for (i, kind) in kinds.iter().enumerate() {
         let path = dir.path().join(format!("{i}.png"));
         kind.save(&path).unwrap();
-        assert_eq!(read_picture(&path, SIZE).unwrap(), vec![80; 48], "{i}");
+        assert_eq!(read_image(&path, SIZE).unwrap(), vec![80; 48], "{i}");
     }
     for name in ["a.jpg", "a.gif", "a.webp", "a.bmp", "jpeg named.png"] {
         let path = dir.path().join(name);
@@ -203,8 +203,8 @@ fn every_kind_of_pixel_becomes_rgb() {
         } else if rgb.save(&path).is_err() {
             continue; // the library can read this format, not write it
         }
-        let picture = read_picture(&path, SIZE).unwrap();
-        assert!(picture.iter().all(|pixel| pixel.abs_diff(80) <= 2), "{name}: {picture:?}");
+        let image = read_image(&path, SIZE).unwrap();
+        assert!(image.iter().all(|pixel| pixel.abs_diff(80) <= 2), "{name}: {image:?}");
     }
 }
 
@@ -217,11 +217,11 @@ fn photographs_are_turned_upright() {
     let mut encoder = PngEncoder::new(std::fs::File::create(&path).unwrap());
     encoder.set_exif_metadata(exif).unwrap();
     encoder.write_image(&[1, 2, 3, 4], 2, 2, ExtendedColorType::L8).unwrap();
-    assert_eq!(read_picture(&path, [2, 2]).unwrap()[..4], [3, 1, 4, 2]);
+    assert_eq!(read_image(&path, [2, 2]).unwrap()[..4], [3, 1, 4, 2]);
 }
 
 #[test]
-fn test_pictures_are_found_under_their_usual_names() {
+fn test_images_are_found_under_their_usual_names() {
     for name in ["test", "val", "valid", "validation", "dev", "Valid", "TEST"] {
         let dir = pets();
         std::fs::rename(dir.path().join("val"), dir.path().join(name)).unwrap();
@@ -236,20 +236,20 @@ fn test_pictures_are_found_under_their_usual_names() {
     put(dir.path().join("test/unknown/2.png"), [9; 3]);
     let split = load(dir.path()).unwrap();
     assert_eq!(reds(&split.test), [4, 5]);
-    assert!(split.notes[0].ends_with("test pictures are those of val; test not read"), "{:?}", split.notes);
+    assert!(split.notes[0].ends_with("test images are those of val; test not read"), "{:?}", split.notes);
     // Nothing to learn from.
     let dir = pets();
     std::fs::remove_dir_all(dir.path().join("train")).unwrap();
-    assert_fails("val alone", load(dir.path()), &["holds test pictures (val)", "no folder train"]);
+    assert_fails("val alone", load(dir.path()), &["holds test images (val)", "no folder train"]);
 }
 
 #[test]
-fn a_class_without_test_pictures_has_one_remedy() {
+fn a_class_without_test_images_has_one_remedy() {
     let dir = pets();
     std::fs::remove_file(dir.path().join("val/cat/c.png")).unwrap();
     let refused = |case: &str| load(dir.path()).map(drop).expect_err(case).to_string();
     let (empty, words) =
-        (refused("an empty folder"), ["val: has no pictures of class cat", "add some to", "remove"]);
+        (refused("an empty folder"), ["val: has no images of class cat", "add some to", "remove"]);
     assert!(words.iter().all(|word| empty.contains(word)), "{empty}");
     std::fs::remove_dir(dir.path().join("val/cat")).unwrap();
     assert_eq!(refused("no folder"), empty);
@@ -259,7 +259,7 @@ fn a_class_without_test_pictures_has_one_remedy() {
 }
 
 #[test]
-fn to_be_judged_by_are_all_pictures_or_the_test_pictures() {
+fn to_be_judged_by_are_all_images_or_the_test_images() {
     let test =
         |dir: &Path| image_folder_test(dir, &FolderOptions { size: SIZE, ..Default::default() }).unwrap();
     let dir = pets();
@@ -287,20 +287,20 @@ fn folders_in_folders_are_walked_and_what_is_passed_over_is_told() {
     let split = load(dir.path()).unwrap();
     assert_eq!(reds(&split.train), [1, 2, 3, 8]);
     let note = split.notes.join("\n");
-    assert!(note.contains("train: 1 picture is in no folder of a class"), "{note}");
+    assert!(note.contains("train: 1 image is in no folder of a class"), "{note}");
     for words in ["2 .heic (", "cat/one.heic", "1 .tif (", "1 without an ending ("] {
         assert!(note.contains(words), "{note}");
     }
     assert!(
-        !cfg!(unix) || note.contains("5 files are no pictures") && note.contains("1 broken link ("),
+        !cfg!(unix) || note.contains("5 files are no images") && note.contains("1 broken link ("),
         "{note}"
     );
-    let listing = pictures(&dir.path().join("train/dog")).unwrap();
-    assert_eq!((listing.pictures.len(), listing.passed_over.is_empty()), (3, true));
+    let listing = images(&dir.path().join("train/dog")).unwrap();
+    assert_eq!((listing.images.len(), listing.passed_over.is_empty()), (3, true));
 }
 
 #[test]
-fn broken_pictures_are_left_out_if_asked_for() {
+fn broken_images_are_left_out_if_asked_for() {
     let dir = pets();
     write(dir.path().join("train/cat/broken.png"), b"\x89PNG\r\n\x1a\nrubbish");
     write(dir.path().join("train/dog/aa.png"), b"");
@@ -317,31 +317,31 @@ fn broken_pictures_are_left_out_if_asked_for() {
     assert_fails(
         "all of a class",
         image_folder(dir.path(), &options),
-        &["no picture of class cat can be read"],
+        &["no image of class cat can be read"],
     );
 }
 
 #[test]
-fn pictures_that_are_cut_short_are_refused() {
+fn images_that_are_cut_short_are_refused() {
     let dir = tempdir().unwrap();
-    let picture = RgbImage::from_fn(60, 50, |x, y| Rgb([(x * 37 + y) as u8, (y * 91) as u8, (x * y) as u8]));
+    let image = RgbImage::from_fn(60, 50, |x, y| Rgb([(x * 37 + y) as u8, (y * 91) as u8, (x * y) as u8]));
     for format in ["jpg", "png", "gif", "webp", "bmp"] {
         let path = dir.path().join("whole").with_extension(format);
-        picture.save(&path).unwrap();
+        image.save(&path).unwrap();
         let whole = std::fs::read(&path).unwrap();
-        read_picture(&path, SIZE).unwrap();
+        read_image(&path, SIZE).unwrap();
         for part in [whole.len() / 2, whole.len() * 9 / 10] {
             write(&path, &whole[..part]);
-            assert_fails(format, read_picture(&path, SIZE), &["cannot be decoded as a picture"]);
+            assert_fails(format, read_image(&path, SIZE), &["cannot be decoded as an image"]);
         }
-        // What follows a whole picture does no harm.
+        // What follows a whole image does no harm.
         write(&path, &[&whole, &b"more"[..]].concat());
-        read_picture(&path, SIZE).unwrap();
+        read_image(&path, SIZE).unwrap();
     }
 }
 
 #[test]
-fn a_picture_without_pixels_is_refused() {
+fn a_image_without_pixels_is_refused() {
     let dir = tempdir().unwrap();
     // A GIF whose screen is 0 x 0, with a frame of 2 x 2.
     let gif = b"GIF89a\0\0\0\0\x80\0\0\0\0\0\xff\xff\xff,\0\0\0\0\x02\0\x02\0\0\x02\x02\x84\x51\0;";
@@ -349,12 +349,12 @@ fn a_picture_without_pixels_is_refused() {
     for (name, bytes) in [("zero.gif", &gif[..]), ("zero.bmp", &bmp)] {
         let path = dir.path().join(name);
         write(&path, bytes);
-        assert_fails(name, read_picture(&path, SIZE), &[name, "cannot be decoded as a picture"]);
+        assert_fails(name, read_image(&path, SIZE), &[name, "cannot be decoded as an image"]);
     }
 }
 
 #[test]
-fn pictures_of_a_folder_become_what_a_network_wants() {
+fn images_of_a_folder_become_what_a_network_wants() {
     let dir = tempdir().unwrap();
     for class in ["cat", "dog"] {
         std::fs::create_dir(dir.path().join(class)).unwrap();
@@ -365,8 +365,8 @@ fn pictures_of_a_folder_become_what_a_network_wants() {
     (wanted.size, wanted.resize) = ([8, 8], Some(12));
     let source = Source { name: "folder".to_owned(), dir: Some(dir.path().to_owned()), ..Default::default() };
     let set = Source { preprocessing: Some(wanted.clone()), ..source.clone() }.open_test().unwrap();
-    let picture = Pictures::of(&set.data, &wanted.normalization, 1);
-    assert_eq!(picture.images, wanted.read(&dir.path().join("cat/1.png")).unwrap());
+    let image = Images::of(&set.data, &wanted.normalization, 1);
+    assert_eq!(image.values, wanted.read(&dir.path().join("cat/1.png")).unwrap());
     let otherwise = Source { image_size: Some([8, 8]), ..source }.open_test().unwrap();
     assert_ne!(otherwise.data.image(0), set.data.image(0));
 }

@@ -45,7 +45,7 @@ fn every_bad_file_is_refused_with_its_name_and_problem() {
         ("png", b"\x89PNG\r\n\x1a\n and more".to_vec(), "found 0x89504e47 (something else)"),
         ("one byte short", good[..good.len() - 1].to_vec(), "promises 12 bytes, but only 11 follow"),
         ("one byte long", with(&good, &[0]), "promises 12 bytes, but more follow"),
-        ("no pictures", idx_file(IMAGES, &[0, 28, 28], &[]), "promises 0 x 28 x 28 bytes, which is none"),
+        ("no images", idx_file(IMAGES, &[0, 28, 28], &[]), "promises 0 x 28 x 28 bytes, which is none"),
         ("no rows", idx_file(IMAGES, &[5, 0, 28], &[]), "which is none"),
         ("overflow", idx_file(IMAGES, &[huge, huge, huge], &[1; 50]), "4294967295 x 4294967295 x 4294967295"),
         ("over the limit", idx_file(IMAGES, &[huge, 28, 28], &[1; 50]), "more than the 2147483648 allowed"),
@@ -73,12 +73,12 @@ fn every_bad_file_is_refused_with_its_name_and_problem() {
     }
     assert_fails("missing", read_idx_images(&dir.path().join("none")), &["none: cannot read"]);
     assert_fails("folder", read_idx_images(dir.path()), &[dir.path().to_str().unwrap(), "cannot read"]);
-    let path = dir.path().join("pictures for labels");
+    let path = dir.path().join("images for labels");
     write(&path, &good);
-    assert_fails("pictures for labels", read_idx_labels(&path), &["of IDX labels", "(pictures)"]);
+    assert_fails("images for labels", read_idx_labels(&path), &["of IDX labels", "(images)"]);
 }
 
-/// A folder with two training pictures and one test picture.
+/// A folder with two training images and one test image.
 fn folder(train_labels: &[u8]) -> TempDir {
     let dir = tempdir().unwrap();
     let put = |name: &str, bytes: &[u8]| write(dir.path().join(name), bytes);
@@ -105,7 +105,7 @@ fn files_that_do_not_fit_together_are_refused() {
     let labels = "train-labels-idx1-ubyte.gz";
     let load = |dir: &TempDir| fashion_mnist(dir.path());
     assert_fails("count", load(&folder(&[1, 2, 3])), &[labels, "expected 2 labels", "found 3"]);
-    assert_fails("class", load(&folder(&[1, 10])), &[labels, "label 10 of picture 1", "10 classes"]);
+    assert_fails("class", load(&folder(&[1, 10])), &[labels, "label 10 of image 1", "10 classes"]);
 
     let dir = folder(&[1, 2]);
     write(dir.path().join("t10k-images.idx3-ubyte"), &idx_file(IMAGES, &[1, 2, 1], &[5, 6]));

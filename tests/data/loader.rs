@@ -43,7 +43,7 @@ fn threads_and_prefetch_change_nothing() {
 }
 
 #[test]
-fn an_epoch_has_every_picture_once_with_its_own_label() {
+fn an_epoch_has_every_image_once_with_its_own_label() {
     let dataset = sample(30);
     let batches = batches(30, LoaderConfig { augment: None, ..augmented() });
     assert_eq!(batches.iter().map(|batch| batch.size).collect::<Vec<_>>(), [8, 8, 8, 6]);
@@ -116,19 +116,19 @@ fn unusable_settings_are_refused() {
         (LoaderConfig { batch_size: 0, ..good }, "batch_size: expected at least 1, found 0"),
         (
             LoaderConfig { batch_size: 11, ..good },
-            "batch_size: 11 is more than the 10 pictures of sample; give 10",
+            "batch_size: 11 is more than the 10 images of sample; give 10",
         ),
         (LoaderConfig { start_batch: 3, ..good }, "start_batch: 3 is beyond the 2 batches"),
         (LoaderConfig { threads: 0, ..good }, "threads: expected at least 1"),
         (LoaderConfig { prefetch: 0, ..good }, "prefetch: expected at least 1"),
-        (LoaderConfig { augment: wide, ..good }, "crop_padding: 4 pixels could push a picture of 4 x 5"),
+        (LoaderConfig { augment: wide, ..good }, "crop_padding: 4 pixels could push an image of 4 x 5"),
     ];
     let dataset = Arc::new(sample(10));
     for (config, problem) in cases {
         assert_fails(problem, Loader::new(dataset.clone(), &normalization(), config), &[problem]);
     }
     for (mean, std, problem) in [
-        (vec![0.0], vec![1.0], "1 means and 1 deviations do not fit pictures of 3 channels"),
+        (vec![0.0], vec![1.0], "1 means and 1 deviations do not fit images of 3 channels"),
         (vec![0.0; 3], vec![1.0, 0.0, 1.0], "greater than 0"),
         (vec![0.0, f32::NAN, 0.0], vec![1.0; 3], "finite"),
     ] {
@@ -145,9 +145,9 @@ fn unusable_settings_are_refused() {
 fn a_data_set_must_fit_together() {
     let new =
         |bytes, labels: Vec<u32>| Dataset::new("odd", [1, 2, 2], vec![0; bytes], labels, vec!["one".into()]);
-    assert_fails("none", new(0, vec![]), &["data set odd", "no pictures"]);
+    assert_fails("none", new(0, vec![]), &["data set odd", "no images"]);
     assert_fails("bytes", new(7, vec![0, 0]), &["2 labels", "1 x 2 x 2", "found 7 bytes"]);
-    assert_fails("label", new(8, vec![0, 1]), &["picture 1 has label 1", "only 1 classes"]);
+    assert_fails("label", new(8, vec![0, 1]), &["image 1 has label 1", "only 1 classes"]);
     let huge = Dataset::new("huge", [usize::MAX, 2, 2], vec![0; 4], vec![0], vec!["one".into()]);
     assert_fails("overflow", huge, &["data set huge", "found 4 bytes"]);
     assert_fails(

@@ -50,7 +50,7 @@ fn idx_file(magic: u32, sizes: &[u32], elements: &[u8]) -> Vec<u8> {
     numbers.chain(elements.iter().copied()).collect()
 }
 
-/// So many pictures of 3 x 4 x 5, of which no two pixels in a row are equal.
+/// So many images of 3 x 4 x 5, of which no two pixels in a row are equal.
 fn sample(count: usize) -> Dataset {
     let images = (0..count * 60).map(|i| (i * 7 % 251) as u8).collect();
     let labels = (0..count as u32).map(|i| i % 3).collect();

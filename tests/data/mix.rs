@@ -1,6 +1,6 @@
 use striate::data::{Batch, Mix};
 
-/// `count` pictures of 2 x 4 x 6: picture i is i everywhere.
+/// `count` images of 2 x 4 x 6: image i is i everywhere.
 fn batch(count: usize) -> Batch {
     Batch {
         images: (0..count).flat_map(|i| vec![i as f32; 48]).collect(),
@@ -11,7 +11,7 @@ fn batch(count: usize) -> Batch {
 }
 
 #[test]
-fn mixup_adds_pictures_up_by_their_share() {
+fn mixup_adds_images_up_by_their_share() {
     let mut shares = Vec::new();
     for index in 0..20 {
         let mut mixed = batch(5);
@@ -19,7 +19,7 @@ fn mixup_adds_pictures_up_by_their_share() {
         assert_eq!(mixed.partners, [4, 3, 2, 1, 0]);
         for (i, image) in mixed.images.chunks(48).enumerate() {
             let want = mixed.share * i as f32 + (1.0 - mixed.share) * (4 - i) as f32;
-            assert!(image.iter().all(|v| (v - want).abs() < 1e-5), "picture {i} of batch {index}");
+            assert!(image.iter().all(|v| (v - want).abs() < 1e-5), "image {i} of batch {index}");
         }
         shares.push(mixed.share);
     }
@@ -35,8 +35,8 @@ fn cutmix_counts_the_pixels_of_each() {
         for (i, image) in mixed.images.chunks(48).enumerate() {
             let own = image.iter().filter(|v| **v == i as f32).count();
             let other = image.iter().filter(|v| **v == (3 - i) as f32).count();
-            assert_eq!(own + other, 48, "picture {i} of batch {index} holds a third one");
-            assert!((own as f32 / 48.0 - mixed.share).abs() < 1e-6, "picture {i} of batch {index}");
+            assert_eq!(own + other, 48, "image {i} of batch {index} holds a third one");
+            assert!((own as f32 / 48.0 - mixed.share).abs() < 1e-6, "image {i} of batch {index}");
             // Every channel has the same rectangle.
             assert_eq!(image[..24], image[24..]);
         }

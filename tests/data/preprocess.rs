@@ -1,4 +1,4 @@
-//! What pictures become before a network sees them, against torchvision and in others' words.
+//! What images become before a network sees them, against torchvision and in others' words.
 
 use crate::assert_fails;
 use image::codecs::png::PngEncoder;
@@ -19,16 +19,16 @@ fn unhex(text: &str) -> Vec<u8> {
     (0..text.len()).step_by(2).map(|at| u8::from_str_radix(&text[at..at + 2], 16).unwrap()).collect()
 }
 
-/// `tests/goldens/pictures.py` made them.
+/// `tests/goldens/images.py` made them.
 #[test]
 fn scaling_and_cropping_are_torchvisions_to_the_byte() {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/goldens/pictures.json");
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/goldens/images.json");
     let goldens: Value = serde_json::from_slice(&std::fs::read(path).unwrap()).unwrap();
     let dir = tempdir().unwrap();
     for case in goldens["cases"].as_array().unwrap() {
         let number = |value: &Value| value.as_u64().unwrap() as usize;
-        let path = dir.path().join("picture.png");
-        let [width, height] = [0, 1].map(|at| number(&case["picture"][at]) as u32);
+        let path = dir.path().join("image.png");
+        let [width, height] = [0, 1].map(|at| number(&case["image"][at]) as u32);
         let pixel = |x: u32, y: u32| [x * 37 + y * 11, x * y * 13, (x ^ y) * 29].map(|value| value as u8);
         RgbImage::from_fn(width, height, |x, y| Rgb(pixel(x, y))).save(&path).unwrap();
         let crop = number(&case["crop"]);

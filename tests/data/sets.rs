@@ -128,20 +128,20 @@ fn classes_are_matched_by_name() {
     let pets =
         Dataset::new("pets", [1, 1, 1], vec![0; 3], vec![2, 0, 0], names(&["cat", "cow", "dog"])).unwrap();
     let numbered = |of: &[&str]| pets.clone().numbered_by(&names(of));
-    // No picture is of a cow.
+    // No image is of a cow.
     assert_eq!(numbered(&["dog", "emu", "cat"]).unwrap().labels(), [0, 2, 2]);
     assert_eq!(numbered(&["dog", "emu", "cat"]).unwrap().classes()[1], "emu");
     assert_fails(
         "none",
         numbered(&["cow", "dog"]),
-        &["dataset", "pets has pictures of class cat", "(cow, dog)"],
+        &["dataset", "pets has images of class cat", "(cow, dog)"],
     );
     assert_fails("nearly", numbered(&["Cat", "dog"]), &["class cat", "is it Cat?"]);
     assert_fails("two", numbered(&["dog", "cat", "cat"]), &["classes 1 and 2 both have this name"]);
 }
 
 #[test]
-fn a_folder_of_pictures_given_as_another_data_set_is_suggested() {
+fn a_folder_of_images_given_as_another_data_set_is_suggested() {
     let dir = tempdir().unwrap();
     std::fs::create_dir(dir.path().join("cat")).unwrap();
     image::RgbImage::new(9, 9).save(dir.path().join("cat/1.png")).unwrap();

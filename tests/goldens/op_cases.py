@@ -90,7 +90,7 @@ def conv2d(name, x, weight, stride=(1, 1), padding=(0, 0), dilation=(1, 1), grou
 def make_conv2d():
     conv2d("same3x3", (2, 3, 7, 9), (5, 3, 3, 3), padding=(1, 1))
     conv2d("stride2_pad1", (2, 4, 9, 11), (6, 4, 3, 3), stride=(2, 2), padding=(1, 1))
-    # 10 - 3 + 2 = 9 is odd: with stride 2 the last row of the picture is not reached by the last window.
+    # 10 - 3 + 2 = 9 is odd: with stride 2 the last row of the image is not reached by the last window.
     conv2d("stride2_pad1_even", (2, 3, 10, 8), (4, 3, 3, 3), stride=(2, 2), padding=(1, 1))
     conv2d("nonsquare", (2, 3, 10, 7), (4, 3, 3, 5), stride=(3, 2), padding=(0, 2), bias=True)
     conv2d("dilation2", (2, 3, 11, 9), (4, 3, 3, 3), padding=(2, 2), dilation=(2, 2))
@@ -101,7 +101,7 @@ def make_conv2d():
     conv2d("pointwise_stride2", (2, 6, 9, 8), (10, 6, 1, 1), stride=(2, 2))
     conv2d("pointwise_pad1_bias", (2, 3, 4, 5), (4, 3, 1, 1), padding=(1, 1), bias=True)
     conv2d("stride_over_kernel", (2, 3, 11, 10), (4, 3, 2, 2), stride=(3, 4))
-    conv2d("kernel_over_picture", (2, 2, 3, 4), (3, 2, 5, 7), padding=(2, 3))
+    conv2d("kernel_over_image", (2, 2, 3, 4), (3, 2, 5, 7), padding=(2, 3))
     conv2d("batch1_bias", (1, 3, 6, 5), (4, 3, 3, 3), padding=(1, 1), bias=True)
     conv2d("stem7x7", (2, 3, 15, 13), (8, 3, 7, 7), stride=(2, 2), padding=(3, 3))
     conv2d("many_channels", (2, 33, 9, 7), (20, 33, 3, 3), padding=(1, 1))
@@ -160,7 +160,7 @@ def make_linear():
 def first_maximum_grad(x, upstream, windows):
     """The gradient of a max pool in which a tie goes to the first maximum, from the definition.
 
-    `windows[i][j]` is (row range, column range) of output (i, j), cut to the picture.
+    `windows[i][j]` is (row range, column range) of output (i, j), cut to the image.
     """
     grad = np.zeros(x.shape)
     for i, line in enumerate(windows):
@@ -245,7 +245,7 @@ def make_adaptive_pool2d():
         adaptive_pool2d(op, "global", (2, 5, 7, 6), (1, 1))
         adaptive_pool2d(op, "divides", (2, 3, 6, 8), (3, 2))
         adaptive_pool2d(op, "overlapping", (2, 3, 7, 10), (3, 4))
-        adaptive_pool2d(op, "larger_than_picture", (1, 2, 3, 5), (5, 7))
+        adaptive_pool2d(op, "larger_than_image", (1, 2, 3, 5), (5, 7))
         adaptive_pool2d(op, "same_size", (2, 2, 4, 3), (4, 3))
     adaptive_pool2d("max", "ties", (2, 3, 7, 9), (3, 4), ties=True)
     adaptive_pool2d("max", "ties_global", (2, 3, 5, 6), (1, 1), ties=True)
@@ -257,7 +257,7 @@ def make_adaptive_pool2d():
 
 
 def make_relu():
-    for name, shape in [("picture", (2, 3, 5, 7)), ("rows", (3, 11)), ("over_workgroup", (1, 5, 9, 29)), ("zeros", (2, 2, 4, 5))]:
+    for name, shape in [("image", (2, 3, 5, 7)), ("rows", (3, 11)), ("over_workgroup", (1, 5, 9, 29)), ("zeros", (2, 2, 4, 5))]:
         c = Case(f"relu/{name}", {})
         # Multiples of a half around 0: about a fifth of them are exact zeros, whose gradient is 0.
         t = c.inputs(x=c.integers(-2, 2, *shape) / np.float32(2) if name == "zeros" else c.normal(*shape))
@@ -286,7 +286,7 @@ def make_batch_norm():
     batch_norm("train", (3, 4, 5, 7), True)
     batch_norm("train_momentum_eps", (2, 5, 6, 3), True, momentum=0.3, eps=1e-3)
     batch_norm("train_batch1", (1, 3, 4, 5), True)
-    batch_norm("train_1x1_picture", (7, 6, 1, 1), True)
+    batch_norm("train_1x1_image", (7, 6, 1, 1), True)
     batch_norm("train_mean1e4", (4, 3, 6, 5), True, mean=1e4)
     batch_norm("train_constant_channel", (2, 3, 4, 4), True, constant_channel=1)
     batch_norm("train_long_reduction", (5, 2, 19, 17), True, mean=0.5, scale=2.0)
@@ -296,16 +296,16 @@ def make_batch_norm():
 
 
 def make_shapes():
-    for name, shape in [("picture", (2, 3, 5, 7)), ("rows", (3, 11)), ("over_workgroup", (1, 3, 11, 13))]:
+    for name, shape in [("image", (2, 3, 5, 7)), ("rows", (3, 11)), ("over_workgroup", (1, 3, 11, 13))]:
         c = Case(f"add/{name}", {})
         t = c.inputs(x0=c.normal(*shape), x1=c.normal(*shape))
         c.output_and_grads("y", t["x0"] + t["x1"], t)
     for name, channels, (n, h, w) in [("equal", (2, 2, 2), (2, 4, 4)), ("unequal", (3, 1, 5), (2, 5, 3)),
-                                      ("batch1", (4, 7, 2), (1, 3, 7)), ("1x1_picture", (5, 3, 6), (3, 1, 1))]:
+                                      ("batch1", (4, 7, 2), (1, 3, 7)), ("1x1_image", (5, 3, 6), (3, 1, 1))]:
         c = Case(f"concat/{name}", dict(dim=1))
         t = c.inputs(**{f"x{i}": c.normal(n, ch, h, w) for i, ch in enumerate(channels)})
         c.output_and_grads("y", torch.cat(list(t.values()), 1), t)
-    for name, shape in [("picture", (2, 3, 5, 7)), ("1x1_picture", (3, 8, 1, 1)), ("batch1", (1, 4, 3, 2))]:
+    for name, shape in [("image", (2, 3, 5, 7)), ("1x1_image", (3, 8, 1, 1)), ("batch1", (1, 4, 3, 2))]:
         c = Case(f"flatten/{name}", dict(start_dim=1))
         t = c.inputs(x=c.normal(*shape))
         c.output_and_grads("y", t["x"].flatten(1), t)
@@ -332,7 +332,7 @@ def huge(c, shape):
 def make_softmax():
     for op, f in [("softmax", F.softmax), ("log_softmax", F.log_softmax)]:
         rows = [("rows", (5, 10), "normal"), ("one_class", (3, 1), "normal"), ("many_classes", (2, 300), "normal"), ("huge", (6, 7), "huge"),
-                ("picture", (2, 5, 3, 4), "normal"), ("picture_huge", (2, 4, 3, 2), "huge"), ("shifted", (4, 9), "shifted")]
+                ("image", (2, 5, 3, 4), "normal"), ("image_huge", (2, 4, 3, 2), "huge"), ("shifted", (4, 9), "shifted")]
         for name, shape, kind in rows:
             c = Case(f"{op}/{name}", dict(dim=1))
             # "shifted": near +-1e4 yet close together, so that the maximum must be taken off first.

@@ -99,9 +99,9 @@ def train_resnet20(dtype):
     net = ResNet20().train()
     first = net.conv1.weight.detach().flatten()[:4].tolist()
     net = net.to(dtype)
-    pictures = fill(SEED_INPUT, (BATCH, 3, 32, 32), math.sqrt(3))
+    images = fill(SEED_INPUT, (BATCH, 3, 32, 32), math.sqrt(3))
     labels = [hash64(SEED_LABELS, i) % CLASSES for i in range(BATCH)]
-    x, y = torch.from_numpy(pictures).to(dtype), torch.tensor(labels)
+    x, y = torch.from_numpy(images).to(dtype), torch.tensor(labels)
     opt = torch.optim.SGD(net.parameters(), lr=LR, momentum=MOMENTUM, weight_decay=WEIGHT_DECAY, foreach=False)
     losses = []
     for _ in range(STEPS):
@@ -113,7 +113,7 @@ def train_resnet20(dtype):
     sums = lambda t: (t.detach().double().sum().item(), t.detach().double().square().sum().item())
     weights = {k: (list(p.shape), *sums(p)) for k, p in net.named_parameters()}
     stats = {k: (list(b.shape), *sums(b)) for k, b in net.named_buffers() if "running" in k}
-    check = dict(input_first4=pictures.flatten()[:4].tolist(), conv1_weight_first4=first, labels=labels)
+    check = dict(input_first4=images.flatten()[:4].tolist(), conv1_weight_first4=first, labels=labels)
     return losses, weights, stats, check
 
 

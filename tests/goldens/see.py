@@ -2,7 +2,7 @@
 
     see.py      (needs torch; tests/goldens/README.md says which)
 
-Writes see.json beside it. Weights and pictures follow a rule, which tests/see/network.rs repeats; all is computed in float64.
+Writes see.json beside it. Weights and images follow a rule, which tests/see/network.rs repeats; all is computed in float64.
 """
 import json
 import pathlib

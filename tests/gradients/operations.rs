@@ -51,7 +51,7 @@ pub fn operations() -> Vec<Case> {
         conv("conv2d::pointwise", [3, 5, 4, 3], [2, 5, 1, 1], plain),
         conv("conv2d::grouped", [2, 6, 5, 5], [4, 3, 3, 3], Conv2d { groups: 2, padding: [1, 0], ..plain }),
         conv("conv2d::depthwise", [2, 4, 6, 6], [8, 1, 3, 3], Conv2d { groups: 4, stride: [2, 2], ..plain }),
-        conv("conv2d::many_pictures", [35, 2, 4, 4], [3, 2, 3, 3], Conv2d { padding: [1, 1], ..plain }),
+        conv("conv2d::many_images", [35, 2, 4, 4], [3, 2, 3, 3], Conv2d { padding: [1, 1], ..plain }),
         product("matmul::nn", &[5, 7], &[7, 3], 3, flags(false, false)),
         product("matmul::tn", &[7, 5], &[7, 3], 3, flags(true, false)),
         product("matmul::nt", &[5, 7], &[3, 7], 3, flags(false, true)),
@@ -95,7 +95,7 @@ pub fn operations() -> Vec<Case> {
         }
     }
     for (name, shape) in [
-        ("pictures", vec![4, 3, 5, 3]),
+        ("images", vec![4, 3, 5, 3]),
         ("rows", vec![9, 5]),
         ("slices", vec![70, 2, 8, 8]),
         ("batch1", vec![1, 3, 4, 4]),
@@ -113,7 +113,7 @@ pub fn operations() -> Vec<Case> {
     }
     for (name, shape, dim) in [
         ("rows", vec![5, 10], 1),
-        ("pictures", vec![2, 5, 3, 4], 1),
+        ("images", vec![2, 5, 3, 4], 1),
         ("first", vec![6, 4], 0),
         ("last", vec![2, 3, 7], 2),
     ] {

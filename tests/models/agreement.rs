@@ -1,4 +1,4 @@
-//! Every network on tiny pictures: evaluation and a training step on the GPU and on the CPU executor agree.
+//! Every network on tiny images: evaluation and a training step on the GPU and on the CPU executor agree.
 
 use crate::common::{Outcome, Suite, compare, fill, text};
 use crate::steps::begin;
@@ -8,7 +8,7 @@ use striate::plan::Plan;
 use striate::train::{Recipe, evaluation_graph, training_graph};
 use striate::{Device, Input, Session, Tensor};
 
-/// Networks and the side of their pictures: what no other test trains on both.
+/// Networks and the side of their images: what no other test trains on both.
 const NETWORKS: [(&str, usize); 8] = [
     ("alexnet-2012", 67),
     ("resnet34", 32),

@@ -53,7 +53,7 @@ pub fn add(suite: &mut Suite) {
     });
 }
 
-/// The network on one picture of the size it was made for.
+/// The network on one image of the size it was made for.
 pub fn network(model: &dyn Model, mode: Mode) -> Result<Graph, String> {
     let [height, width] = model.input_size();
     let mut b = Builder::new(mode);

@@ -221,7 +221,7 @@ fn idx_files() {
     let plain = idx(0x803, &[3, 4, 5], &(0..60).collect::<Vec<u8>>());
     let labels = idx(0x801, &[8], &[0, 1, 2, 3, 4, 5, 6, 7]);
     // Deflate packs up to a thousandfold.
-    survive_on_disk("idx pictures", &[gzip(&plain), plain], |len| MIB + 2048 * len, data::read_idx_images);
+    survive_on_disk("idx images", &[gzip(&plain), plain], |len| MIB + 2048 * len, data::read_idx_images);
     survive_on_disk("idx labels", &[gzip(&labels), labels], |len| MIB + 2048 * len, data::read_idx_labels);
     // Under a right checksum.
     let packed = |file: &[u8], rng: &mut SplitMix64| gzip(&damaged(file, rng));
@@ -245,7 +245,7 @@ fn cifar_files() {
     );
 }
 
-fn survive_pictures(format: ImageFormat, damage: impl Fn(&[u8], &mut SplitMix64) -> Vec<u8>) {
+fn survive_images(format: ImageFormat, damage: impl Fn(&[u8], &mut SplitMix64) -> Vec<u8>) {
     let pixel = |x: u32, y: u32| image::Rgb([(x * 37) as u8, (y * 91) as u8, (x * y * 13) as u8]);
     let mut file = Cursor::new(Vec::new());
     RgbImage::from_fn(19, 13, pixel).write_to(&mut file, format).unwrap();
@@ -259,32 +259,32 @@ fn survive_pictures(format: ImageFormat, damage: impl Fn(&[u8], &mut SplitMix64)
 }
 
 #[test]
-fn png_pictures() {
-    survive_pictures(ImageFormat::Png, damaged);
+fn png_images() {
+    survive_images(ImageFormat::Png, damaged);
 }
 
 /// Damage under right checksums.
 #[test]
-fn png_pictures_of_other_chunks() {
-    survive_pictures(ImageFormat::Png, png::rearranged);
+fn png_images_of_other_chunks() {
+    survive_images(ImageFormat::Png, png::rearranged);
 }
 
 #[test]
-fn jpeg_pictures() {
-    survive_pictures(ImageFormat::Jpeg, damaged);
+fn jpeg_images() {
+    survive_images(ImageFormat::Jpeg, damaged);
 }
 
 #[test]
-fn gif_pictures() {
-    survive_pictures(ImageFormat::Gif, damaged);
+fn gif_images() {
+    survive_images(ImageFormat::Gif, damaged);
 }
 
 #[test]
-fn bmp_pictures() {
-    survive_pictures(ImageFormat::Bmp, damaged);
+fn bmp_images() {
+    survive_images(ImageFormat::Bmp, damaged);
 }
 
 #[test]
-fn webp_pictures() {
-    survive_pictures(ImageFormat::WebP, damaged);
+fn webp_images() {
+    survive_images(ImageFormat::WebP, damaged);
 }

@@ -5,13 +5,13 @@ use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-/// What a person does who picks units and a picture; after each step, what is shown.
+/// What a person does who picks units and an image; after each step, what is shown.
 pub const PICK_UNITS: &str = r##"
   click("unit-layer2-tab");
   click("unit-layer2-1-tab");
   press("ArrowRight");
   press("Home");
-  click("picture-2-tab");
+  click("image-2-tab");
 "##;
 
 /// Collects what goes wrong, from the first line of the page on.
@@ -28,7 +28,7 @@ const TRY: &str = r##"<script>
 addEventListener("load", () => {
   const visible = query => [...document.querySelectorAll(query)].filter(e => e.getClientRects().length).map(e => e.id);
   const shown = [];
-  const look = () => shown.push([...visible(".unit"), ...visible("#pictures > .panel")].join(" "));
+  const look = () => shown.push([...visible(".unit"), ...visible("#images > .panel")].join(" "));
   const click = id => { document.getElementById(id).click(); look(); };
   const press = key => { document.activeElement.dispatchEvent(new KeyboardEvent("keydown", { key, bubbles: true })); look(); };
   look();
@@ -81,7 +81,7 @@ impl Browser {
         serde_json::from_str(&verdict).unwrap_or_else(|e| panic!("{e}: {verdict:?}"))
     }
 
-    /// How many colours there are on a picture of the page.
+    /// How many colours there are on an image of the page.
     pub fn colours(&self, page: &str, width: u32) -> usize {
         let dir = tempfile::tempdir().unwrap();
         std::fs::write(dir.path().join("page.html"), page).unwrap();
@@ -92,8 +92,8 @@ impl Browser {
             "frame.html",
             &[&format!("--screenshot={}", shot.display()), "--window-size=1300,900"],
         );
-        let picture = image::open(&shot).unwrap().into_rgb8();
-        picture.pixels().collect::<HashSet<_>>().len()
+        let image = image::open(&shot).unwrap().into_rgb8();
+        image.pixels().collect::<HashSet<_>>().len()
     }
 
     fn open(&self, dir: &Path, page: &str, flags: &[&str]) -> String {

@@ -14,7 +14,7 @@ use common::{Outcome, Suite};
 use place::{PROGRAM, Place, assert_refused, contents, list, text};
 use std::process::{Command, ExitCode, Output};
 
-/// A trained network with 40 test pictures of ten classes.
+/// A trained network with 40 test images of ten classes.
 fn trained() -> Place {
     let place = Place::of(20, 40, 8);
     place.trained(&["--epochs", "2"]);
@@ -76,10 +76,10 @@ fn the_page_has_all_views() -> Outcome {
         assert!(page.contains(title), "{view} is not on the page");
         assert!(page.contains(&format!("striate see {name}")), "the page does not say how {view} is made");
     }
-    for words in ["77,754", "right of these pictures", "layer3", "channel 2", "id=\"picture-3\""] {
+    for words in ["77,754", "right of these images", "layer3", "channel 2", "id=\"image-3\""] {
         assert!(page.contains(words), "the page has no {words}");
     }
-    assert!(!page.contains("id=\"picture-4\"") && !page.contains("channel 3<"), "more than was asked for");
+    assert!(!page.contains("id=\"image-4\"") && !page.contains("channel 3<"), "more than was asked for");
     // The same again gives the same bytes, and leaves other files alone.
     place.write("report/notes.txt", b"mine");
     assert!(made(&place, &SEE, "report/index.html") == page, "another page");
@@ -88,16 +88,16 @@ fn the_page_has_all_views() -> Outcome {
     Ok(())
 }
 
-fn few_pictures_make_a_page_too() -> Outcome {
+fn few_images_make_a_page_too() -> Outcome {
     let place = trained();
-    let page = made(&place, &[&SEE[..], &["--pictures", "1"]].concat(), "report/index.html");
-    assert!(page.contains("A map wants at least 10 pictures; there are 1."));
+    let page = made(&place, &[&SEE[..], &["--images", "1"]].concat(), "report/index.html");
+    assert!(page.contains("A map wants at least 10 images; there are 1."));
     assert!(!list(&place.path("report")).contains(&"neighbours".to_owned()));
-    let picture = image::RgbImage::from_fn(12, 10, |x, y| image::Rgb([x as u8 * 20, y as u8 * 20, 60]));
-    std::fs::create_dir_all(place.path("pictures")).unwrap();
-    picture.save(place.path("pictures/good.png")).unwrap();
-    place.write("pictures/broken.png", b"not a picture");
-    let output = striate(&place, &["see", "run", "--data", "pictures", "--units", "1", "--out", "files"]);
+    let image = image::RgbImage::from_fn(12, 10, |x, y| image::Rgb([x as u8 * 20, y as u8 * 20, 60]));
+    std::fs::create_dir_all(place.path("images")).unwrap();
+    image.save(place.path("images/good.png")).unwrap();
+    place.write("images/broken.png", b"not an image");
+    let output = striate(&place, &["see", "run", "--data", "images", "--units", "1", "--out", "files"]);
     assert_eq!(output.status.code(), Some(3), "{}", text(&output.stderr));
     assert!(text(&output.stderr).contains("broken.png"));
     assert!(std::fs::read_to_string(place.path("files/index.html")).unwrap().contains("good.png"));
@@ -108,13 +108,13 @@ fn what_cannot_be_seen_leaves_an_earlier_page_alone() -> Outcome {
     let place = trained();
     place.write("report/index.html", b"earlier");
     place.write("report/map/map.svg", b"earlier");
-    place.write("empty/readme.txt", b"no picture");
-    place.write("broken/broken.png", b"not a picture");
+    place.write("empty/readme.txt", b"no image");
+    place.write("broken/broken.png", b"not an image");
     std::fs::copy(place.path("run/model.safetensors"), place.path("alone.safetensors")).unwrap();
     let before = contents(&place.path("report"));
     let cases: [(&[&str], &[&str]); 8] = [
         (&["see", "alone.safetensors"], &["--data", "--dataset"]),
-        (&["see", "run", "--data", "empty"], &["empty", "without pictures"]),
+        (&["see", "run", "--data", "empty"], &["empty", "without images"]),
         (&["see", "run", "--data", "broken"], &["none of 1 could be read", "broken.png"]),
         (&["see", "run", "--dataset", "fashion-mnist"], &["--dataset", "none of the network's (0, 1, 2"]),
         (&["see", "nowhere", "--data", "data"], &["nowhere"]),
@@ -131,16 +131,16 @@ fn what_cannot_be_seen_leaves_an_earlier_page_alone() -> Outcome {
 
 fn what_others_put_in_its_place_is_kept() -> Outcome {
     let place = trained();
-    // The pictures it is given lie where a view's files would.
-    let picture = image::RgbImage::from_fn(8, 8, |x, y| image::Rgb([x as u8 * 30, y as u8 * 30, 60]));
+    // The images it is given lie where a view's files would.
+    let image = image::RgbImage::from_fn(8, 8, |x, y| image::Rgb([x as u8 * 30, y as u8 * 30, 60]));
     std::fs::create_dir_all(place.path("project/classes")).unwrap();
-    picture.save(place.path("project/classes/cat.png")).unwrap();
+    image.save(place.path("project/classes/cat.png")).unwrap();
     place.write("page/index.html", b"mine");
     place.write("page.part/notes", b"mine");
     let see = |out: &str| {
         striate(&place, &["see", "run", "--data", "project/classes", "--units", "1", "--out", out])
     };
-    assert_refused(&see("project"), "pictures", &["project/classes: holds files that striate did not write"]);
+    assert_refused(&see("project"), "images", &["project/classes: holds files that striate did not write"]);
     assert_refused(&see("page"), "a page", &["page/index.html: is there already", "move it away"]);
     assert_eq!(list(&place.path("project/classes")), ["cat.png"]);
     assert_eq!(
@@ -207,14 +207,14 @@ fn a_browser_shows_the_page(browser: &Browser) -> Outcome {
         assert!(seen["images"].as_u64().unwrap() > 100, "{seen}");
         let shown: Vec<&str> =
             seen["shown"].as_array().unwrap().iter().map(|s| s.as_str().unwrap()).collect();
-        // At first, another layer by mouse, another channel by mouse, the next by keyboard, the last, a picture.
+        // At first, another layer by mouse, another channel by mouse, the next by keyboard, the last, an image.
         let expected = [
-            "unit-relu-0 picture-0",
-            "unit-layer2-0 picture-0",
-            "unit-layer2-1 picture-0",
-            "unit-layer2-2 picture-0",
-            "unit-layer2-0 picture-0",
-            "unit-layer2-0 picture-2",
+            "unit-relu-0 image-0",
+            "unit-layer2-0 image-0",
+            "unit-layer2-1 image-0",
+            "unit-layer2-2 image-0",
+            "unit-layer2-0 image-0",
+            "unit-layer2-0 image-2",
         ];
         assert_eq!(shown, expected, "at {width} pixels");
     }
@@ -237,7 +237,7 @@ fn a_browser_shows_a_run(browser: &Browser) -> Outcome {
 fn main() -> ExitCode {
     let mut suite = Suite::new();
     suite.add("the_page_has_all_views", the_page_has_all_views);
-    suite.add("few_pictures_make_a_page_too", few_pictures_make_a_page_too);
+    suite.add("few_images_make_a_page_too", few_images_make_a_page_too);
     suite.add(
         "what_cannot_be_seen_leaves_an_earlier_page_alone",
         what_cannot_be_seen_leaves_an_earlier_page_alone,

@@ -44,7 +44,7 @@ fn elementwise() -> Vec<Case> {
         cases.push(Case::new("dropout", format!("p_{p}"), Dropout { p, stream: 0 }, ones));
     }
     cases.push(
-        Case::new("add", "picture", Add, |rng| vec![rng.normal(&[2, 3, 5, 7]), rng.normal(&[2, 3, 5, 7])])
+        Case::new("add", "image", Add, |rng| vec![rng.normal(&[2, 3, 5, 7]), rng.normal(&[2, 3, 5, 7])])
             .exact(),
     );
     cases
@@ -97,13 +97,13 @@ fn sums() -> Vec<Case> {
         channel_sum("one_channel", &[3, 1, 31, 37]),
         channel_sum("thousand_channels", &[2, 1000, 3, 1]),
         channel_sum("slices", &[70, 3, 8, 8]),
-        channel_sum("more_than_a_slice_a_picture", &[3, 2, 80, 70]),
+        channel_sum("more_than_a_slice_a_image", &[3, 2, 80, 70]),
         channel_sum("many_slices", &[600, 2, 1, 9]),
     ];
     cases.extend([63, 64, 65, 257].map(|s| channel_sum(&format!("pixels_{s}"), &[5, 3, s])));
     cases.extend([255, 256, 257].map(|s| channel_sum(&format!("channels_{s}"), &[3, s, 5])));
     cases.push(
-        Case::new("sum_squares", "picture", SumSquares, |rng| vec![rng.normal(&[3, 5, 41, 43])])
+        Case::new("sum_squares", "image", SumSquares, |rng| vec![rng.normal(&[3, 5, 41, 43])])
             .terms(3 * 5 * 41 * 43)
             .forward_only(),
     );

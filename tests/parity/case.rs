@@ -17,7 +17,7 @@ pub enum Lowered {
     Families,
     /// Both kernels of the matrix product.
     Matmul,
-    /// Both algorithms, both kernels, and columns cut into pictures and into rows. The sizes are those of
+    /// Both algorithms, both kernels, and columns cut into images and into rows. The sizes are those of
     /// one row of columns, in bytes, and the number of rows.
     Conv { row: u64, rows: u64 },
 }
@@ -176,7 +176,7 @@ impl Case {
                 }
                 let winograd = Target { conv: ConvAlgorithm::Winograd, subgroup, ..base.clone() };
                 if self.takes_winograd(&winograd, backward) {
-                    // Picture by picture, as near as panels allow.
+                    // Image by image, as near as panels allow.
                     let scratch = (10..).map(|log2| 1 << log2);
                     let mut tight = scratch.map(|scratch| Target { scratch, ..winograd.clone() });
                     let tight = tight.find(|target| self.takes_winograd(target, backward));
@@ -189,7 +189,7 @@ impl Case {
                 all.extend(self.forced(&gemm, backward));
                 for (what, scratch) in [
                     ("all at once", base.scratch),
-                    ("two pictures at a time", 2 * rows * row),
+                    ("two images at a time", 2 * rows * row),
                     ("two rows at a time", 2 * row + 4),
                     ("row by row", 1),
                 ] {

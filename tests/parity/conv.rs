@@ -56,8 +56,8 @@ fn convolutions() -> Vec<Case> {
         conv("stride2_pad1_even", [2, 3, 8, 10], [5, 3, 3, 3], true, Conv2d { stride: [2, 2], ..pad(1, 1) }),
         conv("stride_larger_than_kernel", [2, 2, 11, 13], [3, 2, 2, 2], true, stride(5, 4)),
         conv("pixels_that_nothing_reads", [1, 2, 10, 10], [2, 2, 3, 3], false, stride(4, 4)),
-        conv("kernel_larger_than_picture", [2, 3, 3, 2], [4, 3, 5, 7], true, pad(2, 3)),
-        conv("kernel_as_large_as_picture", [3, 2, 5, 4], [6, 2, 5, 4], true, plain),
+        conv("kernel_larger_than_image", [2, 3, 3, 2], [4, 3, 5, 7], true, pad(2, 3)),
+        conv("kernel_as_large_as_image", [3, 2, 5, 4], [6, 2, 5, 4], true, plain),
         conv("padding_larger_than_kernel", [1, 2, 3, 3], [2, 2, 2, 2], true, pad(4, 3)),
         conv("dilation", [1, 2, 13, 11], [3, 2, 3, 3], true, Conv2d { dilation: [3, 2], ..plain }),
         conv(
@@ -120,7 +120,7 @@ fn convolutions() -> Vec<Case> {
         conv("stride2_7x7", [1, 3, 20, 24], [17, 3, 7, 7], false, Conv2d { stride: [2, 2], ..pad(3, 3) }),
         conv("rows_of_five", [2, 3, 12, 12], [4, 3, 5, 5], true, plain),
         conv("rows_of_five_padded", [2, 18, 5, 8], [17, 18, 3, 5], false, pad(1, 4)),
-        // Subgroups that share rows: of eight pictures, of four, and with two bands in one; taps above and below the picture.
+        // Subgroups that share rows: of eight images, of four, and with two bands in one; taps above and below the image.
         conv("together", [8, 3, 6, 8], [18, 3, 5, 5], true, pad(4, 4)),
         conv("four_together", [12, 2, 5, 7], [3, 2, 5, 5], false, pad(3, 2)),
         conv("together_dilated", [16, 2, 9, 6], [3, 2, 3, 3], true, Conv2d { dilation: [2, 1], ..pad(5, 1) }),
@@ -130,9 +130,9 @@ fn convolutions() -> Vec<Case> {
         conv("unpadded3x3_quads", [3, 5, 10, 8], [17, 5, 3, 3], true, plain),
         conv("padded3x3_by_two", [2, 3, 5, 6], [5, 3, 3, 3], false, pad(2, 2)),
         conv("padded3x3_by_three", [1, 2, 4, 5], [3, 2, 3, 3], true, pad(3, 0)),
-        // More pictures than there are slices of a weight gradient, and the last slice short.
-        conv("many_pictures", [37, 2, 5, 5], [3, 2, 3, 3], true, pad(1, 1)),
-        conv("many_pictures_pointwise", [67, 3, 3, 3], [5, 3, 1, 1], true, plain),
+        // More images than there are slices of a weight gradient, and the last slice short.
+        conv("many_images", [37, 2, 5, 5], [3, 2, 3, 3], true, pad(1, 1)),
+        conv("many_images_pointwise", [67, 3, 3, 3], [5, 3, 1, 1], true, plain),
     ]
 }
 

@@ -26,7 +26,7 @@ pub fn add(suite: &mut Suite) {
         inputs
     })
     .terms(2);
-    // im2col has a workgroup for each picture, channel and tap.
+    // im2col has a workgroup for each image, channel and tap.
     let columns = Case::new("limits", "columns", Conv2d { padding: [1, 1], ..Default::default() }, |rng| {
         vec![rng.normal(&[33, 250, 2, 2]), rng.normal(&[1, 250, 3, 3])]
     })
@@ -65,17 +65,17 @@ pub fn add(suite: &mut Suite) {
 }
 
 fn empty_batches() -> Vec<(&'static str, Op, Vec<Vec<usize>>)> {
-    let picture = vec![0, 3, 4, 4];
+    let image = vec![0, 3, 4, 4];
     vec![
-        ("conv2d", Conv2d::default().into(), vec![picture.clone(), vec![2, 3, 3, 3]]),
+        ("conv2d", Conv2d::default().into(), vec![image.clone(), vec![2, 3, 3, 3]]),
         ("matmul", Matmul::default().into(), vec![vec![0, 3], vec![3, 2]]),
-        ("max_pool2d", MaxPool2d::default().into(), vec![picture.clone()]),
-        ("avg_pool2d", AvgPool2d::default().into(), vec![picture.clone()]),
-        ("batch_norm", BatchNorm::default().into(), vec![picture.clone(), vec![3], vec![3]]),
-        ("relu", Relu.into(), vec![picture.clone()]),
-        ("add", Add.into(), vec![picture.clone(), picture.clone()]),
-        ("concat", Concat.into(), vec![picture.clone(), picture.clone()]),
+        ("max_pool2d", MaxPool2d::default().into(), vec![image.clone()]),
+        ("avg_pool2d", AvgPool2d::default().into(), vec![image.clone()]),
+        ("batch_norm", BatchNorm::default().into(), vec![image.clone(), vec![3], vec![3]]),
+        ("relu", Relu.into(), vec![image.clone()]),
+        ("add", Add.into(), vec![image.clone(), image.clone()]),
+        ("concat", Concat.into(), vec![image.clone(), image.clone()]),
         ("softmax", Softmax::default().into(), vec![vec![0, 5]]),
-        ("reshape", Reshape { shape: vec![0, 48] }.into(), vec![picture]),
+        ("reshape", Reshape { shape: vec![0, 48] }.into(), vec![image]),
     ]
 }

@@ -7,10 +7,10 @@ mod common;
 mod arrays;
 mod case;
 mod conv;
+mod images;
 mod limits;
 mod nan;
 mod networks;
-mod pictures;
 mod pieces;
 mod sizes;
 mod winograd;
@@ -26,7 +26,7 @@ use striate::plan::{ConvAlgorithm, Family, Target, choice};
 
 fn main() -> ExitCode {
     let mut suite = Suite::new();
-    let tables = [conv::cases(), arrays::cases(), pictures::cases(), networks::cases()];
+    let tables = [conv::cases(), arrays::cases(), images::cases(), networks::cases()];
     let cases: Vec<Arc<Case>> = tables.into_iter().flatten().map(Arc::new).collect();
     for case in &cases {
         let directions: &[bool] = if case.backward { &[false, true] } else { &[false] };

@@ -49,7 +49,7 @@ fn batch_norms() -> Vec<Case> {
     both("thousand_channels", &[2, 1000, 2, 1]);
     both("one_channel", &[3, 1, 17, 19]);
     both("two_slices", &[70, 3, 8, 8]);
-    both("slices_of_large_pictures", &[7, 2, 40, 25]);
+    both("slices_of_large_images", &[7, 2, 40, 25]);
     both("ten_slices_of_single_pixels", &[600, 3, 1, 1]);
     for pixels in [63, 64, 65, 127, 257] {
         both(&format!("pixels_{pixels}"), &[3, 2, 1, pixels]);
@@ -156,7 +156,7 @@ fn softmaxes() -> Vec<Case> {
         ("thousand_classes", vec![3, 1000], 1),
         ("first_axis", vec![7, 5], 0),
         ("last_of_three", vec![3, 5, 11], 2),
-        ("channels_of_pictures", vec![2, 13, 5, 7], 1),
+        ("channels_of_images", vec![2, 13, 5, 7], 1),
         ("one_axis", vec![257], 0),
         ("lines_63", vec![63, 9], 1),
         ("lines_64", vec![64, 9], 1),

@@ -15,8 +15,8 @@ const LARGEST: usize = (1 << 31) - 1;
 
 type Row = (&'static str, fn(usize) -> Op, &'static [&'static [usize]]);
 
-const PICTURE: &[usize] = &[1, 2, 5, 5];
-const CONV: &[&[usize]] = &[PICTURE, &[3, 2, 3, 3]];
+const IMAGE: &[usize] = &[1, 2, 5, 5];
+const CONV: &[&[usize]] = &[IMAGE, &[3, 2, 3, 3]];
 const GRAD: &[&[usize]] = &[&[1, 3, 3, 3], &[3, 2, 3, 3]];
 
 /// Every setting of every operation that is a size, set to a number.
@@ -32,44 +32,36 @@ fn settings() -> Vec<Row> {
         ("conv2d_grad_input_of_a_batch", |v| grad_input(vec![v, 2, 5, 5]), GRAD),
         ("conv2d_grad_input_of_channels", |v| grad_input(vec![1, v, 5, 5]), GRAD),
         ("conv2d_grad_input_of_rows", |v| grad_input(vec![1, 2, v, 5]), GRAD),
-        ("conv2d_grad_weight_of_outputs", |v| grad_weight(vec![v, 2, 3, 3]), &[PICTURE, &[1, 3, 3, 3]]),
-        ("conv2d_grad_weight_of_taps", |v| grad_weight(vec![3, 2, 3, v]), &[PICTURE, &[1, 3, 3, 3]]),
-        ("max_pool2d_kernel", |v| MaxPool2d { kernel_size: [v; 2], ..Default::default() }.into(), &[PICTURE]),
+        ("conv2d_grad_weight_of_outputs", |v| grad_weight(vec![v, 2, 3, 3]), &[IMAGE, &[1, 3, 3, 3]]),
+        ("conv2d_grad_weight_of_taps", |v| grad_weight(vec![3, 2, 3, v]), &[IMAGE, &[1, 3, 3, 3]]),
+        ("max_pool2d_kernel", |v| MaxPool2d { kernel_size: [v; 2], ..Default::default() }.into(), &[IMAGE]),
         (
             "max_pool2d_kernel_and_padding",
             |v| MaxPool2d { kernel_size: [v; 2], padding: [v / 2; 2], ..Default::default() }.into(),
-            &[PICTURE],
+            &[IMAGE],
         ),
-        (
-            "max_pool2d_stride",
-            |v| MaxPool2d { stride: Some([v; 2]), ..Default::default() }.into(),
-            &[PICTURE],
-        ),
+        ("max_pool2d_stride", |v| MaxPool2d { stride: Some([v; 2]), ..Default::default() }.into(), &[IMAGE]),
         (
             "max_pool2d_stride_rounded_up",
             |v| MaxPool2d { stride: Some([v; 2]), ceil_mode: true, ..Default::default() }.into(),
-            &[PICTURE],
+            &[IMAGE],
         ),
-        ("max_pool2d_padding", |v| MaxPool2d { padding: [v; 2], ..Default::default() }.into(), &[PICTURE]),
-        ("avg_pool2d_kernel", |v| AvgPool2d { kernel_size: [1, v], ..Default::default() }.into(), &[PICTURE]),
-        (
-            "avg_pool2d_stride",
-            |v| AvgPool2d { stride: Some([v, 1]), ..Default::default() }.into(),
-            &[PICTURE],
-        ),
-        ("avg_pool2d_padding", |v| AvgPool2d { padding: [0, v], ..Default::default() }.into(), &[PICTURE]),
-        ("adaptive_max_pool2d", |v| AdaptiveMaxPool2d { output_size: [v, 1] }.into(), &[PICTURE]),
-        ("adaptive_avg_pool2d", |v| AdaptiveAvgPool2d { output_size: [1, v] }.into(), &[PICTURE]),
-        ("local_response_norm", |v| LocalResponseNorm { size: v, ..Default::default() }.into(), &[PICTURE]),
+        ("max_pool2d_padding", |v| MaxPool2d { padding: [v; 2], ..Default::default() }.into(), &[IMAGE]),
+        ("avg_pool2d_kernel", |v| AvgPool2d { kernel_size: [1, v], ..Default::default() }.into(), &[IMAGE]),
+        ("avg_pool2d_stride", |v| AvgPool2d { stride: Some([v, 1]), ..Default::default() }.into(), &[IMAGE]),
+        ("avg_pool2d_padding", |v| AvgPool2d { padding: [0, v], ..Default::default() }.into(), &[IMAGE]),
+        ("adaptive_max_pool2d", |v| AdaptiveMaxPool2d { output_size: [v, 1] }.into(), &[IMAGE]),
+        ("adaptive_avg_pool2d", |v| AdaptiveAvgPool2d { output_size: [1, v] }.into(), &[IMAGE]),
+        ("local_response_norm", |v| LocalResponseNorm { size: v, ..Default::default() }.into(), &[IMAGE]),
         ("softmax", |v| Softmax { dim: v }.into(), &[&[3, 4]]),
         ("log_softmax", |v| LogSoftmax { dim: v }.into(), &[&[3, 4]]),
-        ("channel_slice_start", |v| ChannelSlice { start: v, channels: 1 }.into(), &[PICTURE]),
-        ("channel_slice_channels", |v| ChannelSlice { start: 1, channels: v }.into(), &[PICTURE]),
-        ("channel_slice_both", |v| ChannelSlice { start: v, channels: v }.into(), &[PICTURE]),
-        ("channel_pad_before", |v| ChannelPad { before: v, after: 1 }.into(), &[PICTURE]),
-        ("channel_pad_both", |v| ChannelPad { before: v, after: v }.into(), &[PICTURE]),
-        ("reshape", |v| Reshape { shape: vec![v] }.into(), &[PICTURE]),
-        ("reshape_to_a_product", |v| Reshape { shape: vec![v, v, 2] }.into(), &[PICTURE]),
+        ("channel_slice_start", |v| ChannelSlice { start: v, channels: 1 }.into(), &[IMAGE]),
+        ("channel_slice_channels", |v| ChannelSlice { start: 1, channels: v }.into(), &[IMAGE]),
+        ("channel_slice_both", |v| ChannelSlice { start: v, channels: v }.into(), &[IMAGE]),
+        ("channel_pad_before", |v| ChannelPad { before: v, after: 1 }.into(), &[IMAGE]),
+        ("channel_pad_both", |v| ChannelPad { before: v, after: v }.into(), &[IMAGE]),
+        ("reshape", |v| Reshape { shape: vec![v] }.into(), &[IMAGE]),
+        ("reshape_to_a_product", |v| Reshape { shape: vec![v, v, 2] }.into(), &[IMAGE]),
         ("max_pool2d_grad", |v| max_pool_grad(vec![1, 2, v, 5]), &[&[1, 2, 2, 2], &[1, 2, 2, 2]]),
         ("avg_pool2d_grad", |v| avg_pool_grad(vec![v, 2, 5, 5]), &[&[1, 2, 2, 2]]),
     ]

@@ -11,10 +11,10 @@ use striate::see::{
 };
 use striate::{Device, Result, Tensor};
 
-/// What a view gives for a lens and pictures.
+/// What a view gives for a lens and images.
 type View = fn(&Lens, &[f32]) -> Result<Vec<Tensor>>;
 
-/// Pictures, and the class that each is asked about.
+/// Images, and the class that each is asked about.
 const CLASSES: [usize; 4] = [0, 2, 1, 2];
 
 const VIEWS: &[(&str, View)] = &[

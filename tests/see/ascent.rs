@@ -22,7 +22,7 @@ pub fn ascent_raises_what_it_climbs(device: &Device) -> Outcome {
     Ok(())
 }
 
-/// A unit that gives nothing for noise has no gradient there, and is still found a picture for.
+/// A unit that gives nothing for noise has no gradient there, and is still found an image for.
 pub fn ascent_wakes_silent_units(device: &Device) -> Outcome {
     let lens = silent(device).map_err(text)?;
     for seed in 0..20 {
@@ -44,7 +44,7 @@ pub fn ascent_is_reproducible(device: &Device) -> Outcome {
         ascent.run(&lens, "block", channels).map(|made| made.images.into_f32()).map_err(text)
     };
     let (all, alone, other) = (make(3, &[0, 1, 2, 3])?, make(3, &[3])?, make(4, &[3])?);
-    assert!(all.ends_with(&alone), "a unit's picture depends on others");
+    assert!(all.ends_with(&alone), "a unit's image depends on others");
     assert_ne!(alone, other);
     Ok(())
 }

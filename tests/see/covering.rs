@@ -11,8 +11,8 @@ pub fn occlusion_of_a_linear_network(device: &Device) -> Outcome {
     let lens = lens(device, &Flat).map_err(text)?;
     let (weights, bias) =
         (lens.weight("fc.weight").unwrap().as_f32(), lens.weight("fc.bias").unwrap().as_f32());
-    let pictures = images();
-    let image = &pictures[..lens.image_len()];
+    let images = images();
+    let image = &images[..lens.image_len()];
     let normalization = &lens.preprocessing().normalization;
     let mut classifier = lens.classifier().map_err(text)?;
     for (patch, stride, fill) in

@@ -5,7 +5,7 @@ use crate::network::{Net, lens, noise};
 use striate::infer::{Evaluation, Predictor};
 use striate::{Device, Error};
 
-/// Steps that were in flight when a result was no number are not taken for those of the next pictures.
+/// Steps that were in flight when a result was no number are not taken for those of the next images.
 pub fn an_error_leaves_no_step_behind(device: &Device) -> Outcome {
     let lens = lens(device, &Net).map_err(text)?;
     let good = noise(&lens, 9);
@@ -38,5 +38,5 @@ pub fn answers_that_do_not_fit_are_refused() -> Outcome {
         }
     }
     evaluation.add(&[0.0; 3], 2).map_err(text)?;
-    if evaluation.pictures() == 1 { Ok(()) } else { Err("what was refused counts".into()) }
+    if evaluation.images() == 1 { Ok(()) } else { Err("what was refused counts".into()) }
 }

@@ -32,7 +32,7 @@ pub fn gradients_are_pytorchs(device: &Device) -> Outcome {
     Ok(())
 }
 
-/// What the numbers of a picture contribute adds up to what the network says of it, for all kinds of layers; where a gradient jumps
+/// What the numbers of an image contribute adds up to what the network says of it, for all kinds of layers; where a gradient jumps
 /// on the way, a sum of steps is off by a part of one.
 pub fn integrated_gradients_add_up(device: &Device) -> Outcome {
     let of = |name: &str| by_name(name, 3, 3).map_err(text);
@@ -50,8 +50,8 @@ pub fn integrated_gradients_add_up(device: &Device) -> Outcome {
     for (model, side, steps) in networks {
         let lens = untrained(device, model, side).map_err(text)?;
         let found = integrated_gradients(&lens, &noise(&lens, 2), &CLASSES, steps).map_err(text)?;
-        let pictures = found.contributions.as_f32().chunks(lens.image_len());
-        let sums: Vec<f32> = pictures.map(|picture| picture.iter().sum()).collect();
+        let images = found.contributions.as_f32().chunks(lens.image_len());
+        let sums: Vec<f32> = images.map(|image| image.iter().sum()).collect();
         close(&format!("sums of {}", model.name()), &sums, &found.differences, 1.0 / steps as f32)?;
     }
     Ok(())
@@ -69,6 +69,6 @@ pub fn smooth_gradients_of_a_linear_network_are_its_weights(device: &Device) -> 
         .collect();
     close("smooth", found.as_f32(), &expected, 1e-5)?;
     let error = smooth_grad(&lens, &images(), &[0], &smooth).unwrap_err().to_string();
-    assert!(error.contains("each of 2 pictures, found 1"), "{error}");
+    assert!(error.contains("each of 2 images, found 1"), "{error}");
     Ok(())
 }

@@ -11,15 +11,15 @@ pub fn layers_give_what_their_last_value_is(device: &Device) -> Outcome {
     let lens = lens(device, &Net).map_err(text)?;
     let names: Vec<&str> = lens.layers().iter().map(|layer| layer.name.as_str()).collect();
     assert_eq!(names, ["block", "block.conv1", "block.conv2", "block.bn2", "fc", "logits"]);
-    let pictures = images();
-    let values = lens.activations(&pictures, &["block.conv1", "block", "fc", "logits"]).map_err(text)?;
+    let images = images();
+    let values = lens.activations(&images, &["block.conv1", "block", "fc", "logits"]).map_err(text)?;
     assert_eq!((values[0].shape(), values[2].shape()), (&[2, 4, SIDE, SIDE][..], &[2, 3][..]));
     // The convolution's own numbers, from the definition.
     let bank = filters(&lens, &["block.conv1".into()]).map_err(text)?.remove(0);
     let weights = bank.weights.as_f32();
     let bias = lens.weight("block.conv1.bias").unwrap().as_f32();
     let mut expected = Vec::new();
-    for (picture, channel) in (0..2).flat_map(|p| (0..4).map(move |c| (p, c))) {
+    for (image, channel) in (0..2).flat_map(|p| (0..4).map(move |c| (p, c))) {
         for (y, x) in (0..SIDE).flat_map(|y| (0..SIDE).map(move |x| (y, x))) {
             let mut sum = bias[channel];
             for (c, dy, dx) in (0..27).map(|i| (i / 9, i / 3 % 3, i % 3)) {
@@ -27,8 +27,8 @@ pub fn layers_give_what_their_last_value_is(device: &Device) -> Outcome {
                     continue;
                 };
                 if row < SIDE && column < SIDE {
-                    let place = ((picture * 3 + c) * SIDE + row) * SIDE + column;
-                    sum += weights[(channel * 3 + c) * 9 + dy * 3 + dx] * pictures[place];
+                    let place = ((image * 3 + c) * SIDE + row) * SIDE + column;
+                    sum += weights[(channel * 3 + c) * 9 + dy * 3 + dx] * images[place];
                 }
             }
             expected.push(sum);
@@ -38,9 +38,9 @@ pub fn layers_give_what_their_last_value_is(device: &Device) -> Outcome {
     // A block ends with its ReLU; the last layer gives the logits.
     assert!(values[1].as_f32().iter().all(|n| *n >= 0.0) && values[0].as_f32().iter().any(|n| *n < 0.0));
     assert_eq!(values[2].as_f32(), values[3].as_f32());
-    let features = lens.features(&pictures).map_err(text)?;
+    let features = lens.features(&images).map_err(text)?;
     assert_eq!(features.shape(), [2, 4]);
-    let probabilities = lens.probabilities(&pictures).map_err(text)?;
+    let probabilities = lens.probabilities(&images).map_err(text)?;
     for (logits, found) in values[3].as_f32().chunks(3).zip(probabilities.as_f32().chunks(3)) {
         let sum: f32 = logits.iter().map(|n| n.exp()).sum();
         let expected: Vec<f32> = logits.iter().map(|n| n.exp() / sum).collect();
@@ -65,7 +65,7 @@ pub fn unknown_layers_and_units_are_refused(device: &Device) -> Outcome {
 }
 
 pub fn dead_and_saturated_channels_are_told(device: &Device) -> Outcome {
-    // With pictures of 0s a linear layer gives its bias.
+    // With images of 0s a linear layer gives its bias.
     let lens = lens(device, &Flat).map_err(text)?;
     let seen = activations(&lens, &vec![0.0; lens.image_len()], &["fc"]).map_err(text)?.remove(0);
     let bias = lens.weight("fc.bias").unwrap().as_f32();

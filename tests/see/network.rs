@@ -10,7 +10,7 @@ use striate::rng::SplitMix64;
 use striate::see::Lens;
 use striate::{Device, Result, Tensor};
 
-/// Side of the pictures.
+/// Side of the images.
 pub const SIDE: usize = 8;
 
 /// Two convolutions, the second with batch norm and a residual; `tests/goldens/see.py` has the same.
@@ -23,10 +23,10 @@ pub struct Branches;
 /// Branches that end with ReLUs and are joined.
 pub struct Rectified;
 
-/// One linear layer on all numbers of a picture.
+/// One linear layer on all numbers of an image.
 pub struct Flat;
 
-/// A network for pictures of 3 x [`SIDE`] x [`SIDE`] with three classes, by what it is made of.
+/// A network for images of 3 x [`SIDE`] x [`SIDE`] with three classes, by what it is made of.
 macro_rules! small {
     ($network:ident, $name:literal, $forward:expr) => {
         impl Model for $network {
@@ -121,18 +121,18 @@ pub fn numbers(len: usize, seed: usize, scale: f32) -> Vec<f32> {
     (0..len).map(|i| ((i * 37 + seed * 11) % 101) as f32 - 50.0).map(|n| n / 64.0 * scale).collect()
 }
 
-/// Two pictures by the same rule.
+/// Two images by the same rule.
 pub fn images() -> Vec<f32> {
     numbers(2 * 3 * SIDE * SIDE, 9, 2.0)
 }
 
-/// So many pictures of noise, as the network takes them.
-pub fn noise(lens: &Lens, pictures: usize) -> Vec<f32> {
+/// So many images of noise, as the network takes them.
+pub fn noise(lens: &Lens, images: usize) -> Vec<f32> {
     let mut random = SplitMix64::new(5);
-    (0..pictures * lens.image_len()).map(|_| random.normal() as f32).collect()
+    (0..images * lens.image_len()).map(|_| random.normal() as f32).collect()
 }
 
-/// A model with weights by rule; three pictures at a time, so that a batch is never full of two.
+/// A model with weights by rule; three images at a time, so that a batch is never full of two.
 pub fn lens(device: &Device, model: &dyn Model) -> Result<Lens> {
     let mut number = 0;
     lens_of(device, model, SIDE, 3, |name, len, _| {
@@ -145,7 +145,7 @@ pub fn lens(device: &Device, model: &dyn Model) -> Result<Lens> {
     })
 }
 
-/// [`Rectified`] with biases that keep its units from giving anything for pictures near grey.
+/// [`Rectified`] with biases that keep its units from giving anything for images near grey.
 pub fn silent(device: &Device) -> Result<Lens> {
     let mut number = 0;
     lens_of(device, &Rectified, SIDE, 3, |name, len, _| {

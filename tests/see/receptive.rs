@@ -1,4 +1,4 @@
-//! What layers see of pictures, through networks: structure against gradients, peaks against a direct search.
+//! What layers see of images, through networks: structure against gradients, peaks against a direct search.
 
 use crate::common::{Outcome, Suite, text};
 use striate::data::{Normalization, Preprocessing};
@@ -42,17 +42,17 @@ fn images(lens: &Lens, count: usize) -> Vec<f32> {
 }
 
 /// What the middle of a layer depends on, by gradients, is the whole of what the structure says, and nothing else: in each layer
-/// whose field fits into the picture, and the last. A max pool lets one pixel of a window through, so that it takes several
-/// pictures, and still a few pixels of hundreds may never be it. Where a field goes beyond the picture, pixels at its lower and
+/// whose field fits into the image, and the last. A max pool lets one pixel of a window through, so that it takes several
+/// images, and still a few pixels of hundreds may never be it. Where a field goes beyond the image, pixels at its lower and
 /// right edge may be left out by windows that do not fit.
 fn sees_what_it_can(name: &str) -> Result<()> {
     // Networks made for CIFAR have no max pools.
-    let (side, pictures, missing) = match by_name(name, 3, 10)?.input_size() {
+    let (side, count, missing) = match by_name(name, 3, 10)?.input_size() {
         [32, 32] => (32, 2, 0.0),
         _ => (80, 16, 0.03),
     };
-    let lens = positive(&Device::select("cpu")?, name, side, pictures.min(8))?;
-    let images = images(&lens, pictures);
+    let lens = positive(&Device::select("cpu")?, name, side, count.min(8))?;
+    let images = images(&lens, count);
     for layer in telling(&lens)? {
         let field = effective_field(&lens, &images, &layer, None)?;
         let extent = field.extent().unwrap_or_else(|| panic!("{layer}: no pixel has influence"));
@@ -74,7 +74,7 @@ fn sees_what_it_can(name: &str) -> Result<()> {
     Ok(())
 }
 
-/// Of layers with pixels, the last of each field that lies within the picture, and the last of all.
+/// Of layers with pixels, the last of each field that lies within the image, and the last of all.
 fn telling(lens: &Lens) -> Result<Vec<String>> {
     let side = lens.image_shape()[1] as isize;
     let mut found: Vec<(String, [Axis; 2])> = Vec::new();
@@ -137,11 +137,11 @@ pub fn peaks_through_batches_are_those_of_all_at_once(device: &Device) -> Outcom
         let width = values.shape().get(3).copied().unwrap_or(1);
         assert_eq!(found.channels().len(), channels);
         for (channel, found) in found.channels().iter().enumerate() {
-            let peak = |picture: usize| {
-                let plane = &values.as_f32()[(picture * channels + channel) * places..][..places];
+            let peak = |image: usize| {
+                let plane = &values.as_f32()[(image * channels + channel) * places..][..places];
                 let (place, value) =
                     plane.iter().enumerate().rev().max_by(|a, b| a.1.total_cmp(b.1)).unwrap();
-                Peak { picture, place: [place / width, place % width], value: *value }
+                Peak { image, place: [place / width, place % width], value: *value }
             };
             let mut all: Vec<Peak> = (0..11).map(peak).collect();
             all.sort_by(|a, b| b.value.total_cmp(&a.value));

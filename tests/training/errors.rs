@@ -16,7 +16,7 @@ fn state(trainer: &mut Trainer) -> Result<State> {
 }
 
 /// A loss that is no number stops an epoch with half a step in flight. What is asked then is answered for its own
-/// pictures, and training goes on from where all was well.
+/// images, and training goes on from where all was well.
 pub fn an_error_leaves_no_step_behind(device: &Device) -> Outcome {
     let check = || -> Result<Outcome> {
         let mut good = trainer(device, true, 48, &config(0.1))?;

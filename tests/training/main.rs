@@ -1,4 +1,4 @@
-//! Trainers: what rules, averages, several batches a step and mixed pictures do to the weights.
+//! Trainers: what rules, averages, several batches a step and mixed images do to the weights.
 
 #[path = "../common/mod.rs"]
 mod common;
@@ -24,7 +24,7 @@ fn main() -> ExitCode {
         ("what_is_frozen_stays", what_is_frozen_stays),
         ("rules_change_rate_and_decay", rules_change_rate_and_decay),
         ("averages_follow_the_weights", averages_follow_the_weights),
-        ("mixed_pictures_count_by_their_shares", mixed_pictures_count_by_their_shares),
+        ("mixed_images_count_by_their_shares", mixed_images_count_by_their_shares),
         ("a_step_gives_out_its_gradients", a_step_gives_out_its_gradients),
         ("an_evaluation_gives_out_its_logits", an_evaluation_gives_out_its_logits),
         ("a_paused_epoch_goes_on", a_paused_epoch_goes_on),

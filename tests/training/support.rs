@@ -12,7 +12,7 @@ use striate::{Device, Result, Tensor};
 
 pub type State = Vec<(String, Tensor)>;
 
-/// Pictures of noise, brighter the higher the class.
+/// Images of noise, brighter the higher the class.
 pub fn split(train: usize, classes: usize) -> Split {
     let set = |count: usize, seed: u64| {
         let mut rng = SplitMix64::new(seed);
@@ -74,8 +74,8 @@ impl Model for Small {
     }
 }
 
-pub fn trainer(device: &Device, norm: bool, pictures: usize, config: &TrainConfig) -> Result<Trainer> {
-    Trainer::new(device, &Small { norm, classes: 3 }, split(pictures, 3), config.clone())
+pub fn trainer(device: &Device, norm: bool, images: usize, config: &TrainConfig) -> Result<Trainer> {
+    Trainer::new(device, &Small { norm, classes: 3 }, split(images, 3), config.clone())
 }
 
 pub fn epoch(trainer: &mut Trainer) -> Result<EpochReport> {

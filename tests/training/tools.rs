@@ -12,7 +12,7 @@ fn config() -> TrainConfig {
     TrainConfig { epochs: 2, batch: 12, lr: 0.1, decay: Decay::Constant, ..Default::default() }
 }
 
-/// Gradients of several batches are those of one: 40 pictures make steps of 12, 12, 12 and 4, in batches of 4, and
+/// Gradients of several batches are those of one: 40 images make steps of 12, 12, 12 and 4, in batches of 4, and
 /// of 12, 12, 12 and 3 + 1 in batches of 3.
 pub fn batches_of_a_step_add_up(device: &Device) -> Outcome {
     let recipe = Recipe { clip_norm: Some(0.5), ema: Some(0.8), ..config().recipe };
@@ -40,7 +40,7 @@ fn add_up(device: &Device, recipe: &Recipe) -> Outcome {
     let (other, _) = run(1, 4).map_err(text)?;
     match compare("", get(&other, "fc.weight"), get(&want, "fc.weight"), 1e-5, 1e-3) {
         Err(_) => Ok(()),
-        Ok(()) => Err("steps of 4 and of 12 pictures end in the same weights".into()),
+        Ok(()) => Err("steps of 4 and of 12 images end in the same weights".into()),
     }
 }
 
@@ -156,7 +156,7 @@ pub fn averages_follow_the_weights(device: &Device) -> Outcome {
 
 /// A step that is wholly its own is a plain one; one that is wholly its partner's is a plain one with their labels; in
 /// between, one that is linear in the share.
-pub fn mixed_pictures_count_by_their_shares(device: &Device) -> Outcome {
+pub fn mixed_images_count_by_their_shares(device: &Device) -> Outcome {
     let step = |mixed: bool, labels: [&[u32]; 2], share: f32| -> Result<State> {
         let optimizer = Optimizer::Sgd(SgdConfig { momentum: 0.0, weight_decay: 0.0, nesterov: false });
         let recipe = Recipe { optimizer, mixed, ..Default::default() };

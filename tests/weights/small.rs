@@ -64,7 +64,7 @@ pub fn tensors() -> Vec<(String, Tensor)> {
     shapes.iter().enumerate().map(tensor).collect()
 }
 
-/// Two pictures of 5 x 5.
+/// Two images of 5 x 5.
 pub fn images() -> Vec<f32> {
     (0..2 * 3 * 5 * 5).map(|i| ((i * 29 % 97) as f32 - 48.0) / 32.0).collect()
 }

@@ -3,7 +3,7 @@
 use striate::graph::PersistentKind;
 use striate::{Result, Session, Tensor};
 
-/// Seeds of pictures, labels, the operands of single operations, the first weight, and sampled places.
+/// Seeds of images, labels, the operands of single operations, the first weight, and sampled places.
 pub const IMAGES: u64 = 1;
 const LABELS: u64 = 2;
 pub const OPERANDS: [u64; 2] = [3, 4];
@@ -26,7 +26,7 @@ pub fn fill(seed: u64, len: usize, bound: f64) -> Vec<f32> {
     (0..len as u64).map(|i| (2.0 * unit(i) - 1.0) * bound as f32).collect()
 }
 
-/// A label below `classes` for each picture.
+/// A label below `classes` for each image.
 pub fn labels(batch: usize, classes: u64) -> Vec<u32> {
     (0..batch as u64).map(|i| (hash(LABELS, i) % classes) as u32).collect()
 }

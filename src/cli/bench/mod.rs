@@ -42,7 +42,7 @@ enum Case {
     Lenet(training::Args),
     /// Train a ResNet-20 on 3x32x32.
     Resnet20(training::Args),
-    /// Train a ResNet-18 for small pictures on 3x32x32.
+    /// Train a ResNet-18 for small images on 3x32x32.
     Resnet18(training::Args),
     /// Train a ResNet-50 on 3x224x224 and 1000 classes.
     Resnet50(training::Args),
@@ -52,7 +52,7 @@ enum Case {
     Matmul(single::Matmul),
     /// Convolve: 3 x 3, stride 1, padding 1, no bias.
     Conv(single::Conv),
-    /// The same, with the gradients of pictures and weight for an upstream gradient of ones.
+    /// The same, with the gradients of images and weight for an upstream gradient of ones.
     Convbwd(single::Conv),
 }
 
@@ -97,7 +97,7 @@ impl Bench<'_> {
 struct Outcome {
     /// Name with sizes: `lenet-b64`, `matmul-512`.
     case: String,
-    /// Pictures, or repeats, a step.
+    /// Images, or repeats, a step.
     samples: usize,
     /// Floating-point operations a step, by the case's definition; networks have none.
     flops: Option<f64>,

@@ -17,16 +17,16 @@ pub struct Matmul {
 
 #[derive(clap::Args)]
 pub struct Conv {
-    /// Channels of the pictures.
+    /// Channels of the images.
     #[arg(value_name = "C", value_parser = clap::value_parser!(u32).range(1..))]
     channels: u32,
-    /// Height and width of the pictures.
+    /// Height and width of the images.
     #[arg(value_name = "H", value_parser = clap::value_parser!(u32).range(1..))]
     side: u32,
     /// Filters.
     #[arg(value_name = "K", value_parser = clap::value_parser!(u32).range(1..))]
     filters: u32,
-    /// Pictures.
+    /// Images.
     #[arg(value_name = "BATCH", value_parser = clap::value_parser!(u32).range(1..))]
     batch: u32,
     #[command(flatten)]
@@ -74,19 +74,19 @@ pub fn matmul(bench: &Bench, args: &Matmul) -> Result<Outcome> {
 
 pub fn conv(bench: &Bench, args: &Conv, backward: bool) -> Result<Outcome> {
     let [c, h, k, n] = [args.channels, args.side, args.filters, args.batch].map(|size| size as usize);
-    let pictures = elements("C H K BATCH", &[n, c, h, h])?;
+    let images = elements("C H K BATCH", &[n, c, h, h])?;
     let weights = elements("C H K BATCH", &[k, c, 3, 3])?;
     elements("C H K BATCH", &[n, k, h, h])?;
     let graph = conv_graph([c, h, k, n], backward)?;
     let mut work = Work::new(bench, &graph)?;
-    let x = work.give("x", data::OPERANDS[0], pictures)?;
+    let x = work.give("x", data::OPERANDS[0], images)?;
     let w = work.give("w", data::OPERANDS[1], weights)?;
     let times = work.measure(bench, args.repeats.inner as usize)?;
     let reference = Reference { sizes: [c, h, k, n], x: &x, w: &w };
     let mut errors = vec![("y", SAMPLES, reference.output_error(work.session.read("y")?.as_f32()))];
     if backward {
         let [dx, dw] = [work.session.read("dx")?, work.session.read("dw")?];
-        errors.push(("dx", GRADIENT_SAMPLES, reference.picture_gradient_error(dx.as_f32())));
+        errors.push(("dx", GRADIENT_SAMPLES, reference.image_gradient_error(dx.as_f32())));
         errors.push(("dw", GRADIENT_SAMPLES, reference.weight_gradient_error(dw.as_f32())));
     }
     let (name, products) = if backward { ("convbwd", 3) } else { ("conv", 1) };
@@ -175,7 +175,7 @@ fn largest_error(samples: usize, sample: impl Fn(u64) -> (f32, f64)) -> f64 {
 
 /// A convolution from its definition, for single elements.
 struct Reference<'a> {
-    /// Channels, side, filters and pictures.
+    /// Channels, side, filters and images.
     sizes: [usize; 4],
     x: &'a [f32],
     w: &'a [f32],
@@ -188,13 +188,13 @@ impl Reference<'_> {
     }
 
     /// A pixel; `row` and `column` count from the padding, which is 0.
-    fn pixel(&self, picture: usize, channel: usize, row: usize, column: usize) -> f64 {
+    fn pixel(&self, image: usize, channel: usize, row: usize, column: usize) -> f64 {
         let [c, h, ..] = self.sizes;
         let inside = (1..=h).contains(&row) && (1..=h).contains(&column);
         if !inside {
             return 0.0;
         }
-        f64::from(self.x[((picture * c + channel) * h + row - 1) * h + column - 1])
+        f64::from(self.x[((image * c + channel) * h + row - 1) * h + column - 1])
     }
 
     fn weight(&self, filter: usize, channel: usize, tap: usize) -> f64 {
@@ -204,27 +204,27 @@ impl Reference<'_> {
     fn output_error(&self, y: &[f32]) -> f64 {
         let [c, h, k, n] = self.sizes;
         largest_error(SAMPLES, |t| {
-            let [picture, filter] = [Self::index(t, 0, n), Self::index(t, 1, k)];
+            let [image, filter] = [Self::index(t, 0, n), Self::index(t, 1, k)];
             let [row, column] = [Self::index(t, 2, h), Self::index(t, 3, h)];
             let terms = taps(c).map(|(channel, tap)| {
-                self.pixel(picture, channel, row + tap / 3, column + tap % 3)
+                self.pixel(image, channel, row + tap / 3, column + tap % 3)
                     * self.weight(filter, channel, tap)
             });
-            (y[((picture * k + filter) * h + row) * h + column], terms.sum())
+            (y[((image * k + filter) * h + row) * h + column], terms.sum())
         })
     }
 
-    fn picture_gradient_error(&self, dx: &[f32]) -> f64 {
+    fn image_gradient_error(&self, dx: &[f32]) -> f64 {
         let [c, h, k, n] = self.sizes;
         largest_error(GRADIENT_SAMPLES, |t| {
-            let [picture, channel] = [Self::index(t, 0, n), Self::index(t, 1, c)];
+            let [image, channel] = [Self::index(t, 0, n), Self::index(t, 1, c)];
             let [row, column] = [Self::index(t, 2, h), Self::index(t, 3, h)];
-            // The outputs that a pixel is in: those inside the picture.
+            // The outputs that a pixel is in: those inside the image.
             let reached = |at: usize, tap: usize| (1..=h).contains(&(at + 2 - tap));
             let inside = |tap: usize| reached(row, tap / 3) && reached(column, tap % 3);
             let terms = taps(k).filter(|(_, tap)| inside(*tap));
             let sum = terms.map(|(filter, tap)| self.weight(filter, channel, tap)).sum();
-            (dx[((picture * c + channel) * h + row) * h + column], sum)
+            (dx[((image * c + channel) * h + row) * h + column], sum)
         })
     }
 
@@ -233,9 +233,9 @@ impl Reference<'_> {
         largest_error(GRADIENT_SAMPLES, |t| {
             let channel = Self::index(t, 1, c);
             let [filter, tap] = [Self::index(t, 4, k), Self::index(t, 5, 9)];
-            let pixels = (0..n).flat_map(|picture| (0..h * h).map(move |at| (picture, at / h, at % h)));
+            let pixels = (0..n).flat_map(|image| (0..h * h).map(move |at| (image, at / h, at % h)));
             let terms = pixels
-                .map(|(picture, row, column)| self.pixel(picture, channel, row + tap / 3, column + tap % 3));
+                .map(|(image, row, column)| self.pixel(image, channel, row + tap / 3, column + tap % 3));
             (dw[(filter * c + channel) * 9 + tap], terms.sum())
         })
     }

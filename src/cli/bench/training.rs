@@ -9,7 +9,7 @@ use striate::{Error, Input, Result, models};
 
 #[derive(clap::Args)]
 pub struct Args {
-    /// Pictures a step.
+    /// Images a step.
     #[arg(long, default_value_t = 32, value_parser = clap::value_parser!(u32).range(1..))]
     batch: u32,
     /// Learning rate [default: 0.001 for lenet, 0.01 for the ResNets].
@@ -30,7 +30,7 @@ pub enum Network {
 }
 
 impl Network {
-    /// Name of the case, of the model, channels, height and width of a picture, and classes.
+    /// Name of the case, of the model, channels, height and width of an image, and classes.
     fn what(self) -> (&'static str, &'static str, [usize; 3], usize) {
         match self {
             Network::Lenet => ("lenet", "lenet", [1, 28, 28], 10),

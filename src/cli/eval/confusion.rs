@@ -1,4 +1,4 @@
-//! The confusion matrix as a picture.
+//! The confusion matrix as an image.
 
 use crate::cli::text;
 use plotters::coord::Shift;
@@ -20,7 +20,7 @@ const MARGIN: i32 = 16;
 const SIDE: i32 = 600;
 
 /// An SVG: a row a class, a column for each class it was taken for. Colours, from viridis, are shares of the row, so
-/// that classes with few pictures show as well.
+/// that classes with few images show as well.
 pub fn matrix(title: &str, names: &[String], evaluation: &Evaluation) -> Result<String, Box<dyn Error>> {
     let readable = names.len() <= READABLE;
     let edge = if readable { NAMES } else { MARGIN };
@@ -54,7 +54,7 @@ fn row(
     class: usize,
     counts: bool,
 ) -> Result<(), Box<dyn Error>> {
-    let (classes, all) = (evaluation.confusion.len(), evaluation.pictures_of(class).max(1) as f32);
+    let (classes, all) = (evaluation.confusion.len(), evaluation.images_of(class).max(1) as f32);
     let (top, bottom) = (TITLE + place(class, classes), TITLE + place(class + 1, classes));
     for (other, count) in evaluation.confusion[class].iter().enumerate() {
         let share = *count as f32 / all;

@@ -1,4 +1,4 @@
-//! `striate eval`: how good a network is on a data set's test pictures.
+//! `striate eval`: how good a network is on a data set's test images.
 
 pub mod confusion;
 
@@ -6,7 +6,7 @@ use super::flags::{DeviceFlags, as_flag};
 use super::json::path;
 use super::network::{Network, NetworkFlags};
 use super::plan::{json, print};
-use super::source::{TestFlags, TestPictures};
+use super::source::{TestFlags, TestImages};
 use super::text;
 use serde::Serialize;
 use std::fmt::Write;
@@ -15,7 +15,7 @@ use striate::data::Normalization;
 use striate::infer::Evaluation;
 use striate::{Error, Result, check_writable, write_file};
 
-/// Measures how good a network is on a data set's test pictures.
+/// Measures how good a network is on a data set's test images.
 #[derive(clap::Args)]
 pub struct Args {
     /// The network's name, left out where the weights know it; then weights: a safetensors file, a .pth archive or a run
@@ -24,7 +24,7 @@ pub struct Args {
     what: Vec<PathBuf>,
     #[command(flatten)]
     data: TestFlags,
-    /// Pictures at a time
+    /// Images at a time
     #[arg(long, default_value_t = 200)]
     batch: usize,
     #[command(flatten)]
@@ -46,10 +46,12 @@ struct Answer<'a> {
     weights: PathBuf,
     device: String,
     dataset: &'a str,
-    /// Where the pictures are from.
-    pictures_from: &'a str,
+    /// Where the images are from.
+    #[serde(rename = "pictures_from")]
+    images_from: &'a str,
     normalization: &'a Normalization,
-    pictures: u64,
+    #[serde(rename = "pictures")]
+    images: u64,
     /// Shares from 0 to 1.
     top1: f64,
     top5: f64,
@@ -62,10 +64,11 @@ struct Answer<'a> {
 #[derive(Serialize)]
 struct Class<'a> {
     name: &'a str,
-    pictures: u64,
-    /// Of its pictures, the share taken for it.
+    #[serde(rename = "pictures")]
+    images: u64,
+    /// Of its images, the share taken for it.
     recall: Option<f64>,
-    /// Of the pictures taken for it, the share that are of it.
+    /// Of the images taken for it, the share that are of it.
     precision: Option<f64>,
     /// What it is most often mistaken for, and how often.
     mistaken_for: Option<(&'a str, u64)>,
@@ -84,7 +87,7 @@ fn evaluate(args: &Args) -> Result<()> {
             "is one argument too many; give [MODEL] WEIGHTS",
         ));
     }
-    let TestPictures { data, preprocessing, names, about, .. } = args.data.open(&network, &args.network)?;
+    let TestImages { data, preprocessing, names, about, .. } = args.data.open(&network, &args.network)?;
     let [channels, height, width] = data.shape();
     let device = args.device.open()?;
     let model = network.model(channels, names.len())?;
@@ -97,9 +100,9 @@ fn evaluate(args: &Args) -> Result<()> {
         weights: network.weights.path().to_owned(),
         device: device.describe(),
         dataset: data.name(),
-        pictures_from: &about,
+        images_from: &about,
         normalization: &preprocessing.normalization,
-        pictures: evaluation.pictures(),
+        images: evaluation.images(),
         top1: evaluation.top1(),
         top5: evaluation.top5(),
         loss: evaluation.loss(),
@@ -119,7 +122,7 @@ impl<'a> Class<'a> {
     fn new(evaluation: &Evaluation, names: &'a [String], class: usize) -> Self {
         Self {
             name: &names[class],
-            pictures: evaluation.pictures_of(class),
+            images: evaluation.images_of(class),
             recall: evaluation.recall(class),
             precision: evaluation.precision(class),
             mistaken_for: evaluation.mistaken_for(class).map(|(other, count)| (names[other].as_str(), count)),
@@ -130,11 +133,11 @@ impl<'a> Class<'a> {
 fn table(answer: &Answer) -> String {
     let figures = answer.normalization;
     let mut table = format!(
-        "device   {}\ndata     {}: {} test pictures ({}), mean {:?}, deviation {:?}\nmodel    {}\n\n",
+        "device   {}\ndata     {}: {} test images ({}), mean {:?}, deviation {:?}\nmodel    {}\n\n",
         answer.device,
         text::name(answer.dataset),
-        answer.pictures,
-        text::name(answer.pictures_from),
+        answer.images,
+        text::name(answer.images_from),
         figures.mean,
         figures.std,
         answer.model
@@ -145,7 +148,7 @@ fn table(answer: &Answer) -> String {
     let width = names.iter().map(|name| name.chars().count()).max().unwrap_or(0).max(5);
     line(format!(
         "{:width$} {:>8} {:>8} {:>9}  most often taken for",
-        "class", "pictures", "recall", "precision"
+        "class", "images", "recall", "precision"
     ));
     let percent =
         |share: Option<f64>| share.map_or_else(|| "-".to_owned(), |share| format!("{:.2} %", 100.0 * share));
@@ -154,7 +157,7 @@ fn table(answer: &Answer) -> String {
             .mistaken_for
             .map_or_else(String::new, |(other, count)| format!("{} ({count})", text::name(other)));
         let (recall, precision) = (percent(class.recall), percent(class.precision));
-        line(format!("{name:width$} {:8} {recall:>8} {precision:>9}  {mistake}", class.pictures));
+        line(format!("{name:width$} {:8} {recall:>8} {precision:>9}  {mistake}", class.images));
     }
     line(format!(
         "\ntop-1 {:.2} %, top-5 {:.2} %, loss {:.4}",

@@ -1,4 +1,4 @@
-//! Pages of one file: style, script and pictures are in them, and nothing is fetched from anywhere.
+//! Pages of one file: style, script and images are in them, and nothing is fetched from anywhere.
 
 use super::text;
 use base64::prelude::{BASE64_STANDARD, Engine};
@@ -15,14 +15,14 @@ use striate::{Error, Result};
 /// A larger page is slow to open, and is told about.
 pub const LARGE: usize = 20 << 20;
 
-/// Pictures that are narrower are shown with their pixels as squares.
+/// Images that are narrower are shown with their pixels as squares.
 const SMALL: u32 = 100;
 /// What a PNG may take before JPEG is tried: drawings with flat colours stay sharp.
 const SHARP: usize = 12 << 10;
 /// Of JPEG, out of 100.
 const QUALITY: u8 = 85;
 
-/// A picture in a page.
+/// An image in a page.
 #[derive(Clone, Serialize)]
 pub struct Figure {
     /// The bytes, as a data URI.
@@ -37,10 +37,10 @@ pub struct Figure {
 }
 
 impl Figure {
-    pub fn new(picture: &RgbImage, label: impl Into<String>, alt: impl Into<String>) -> Self {
-        let (width, height) = picture.dimensions();
+    pub fn new(image: &RgbImage, label: impl Into<String>, alt: impl Into<String>) -> Self {
+        let (width, height) = image.dimensions();
         Self {
-            src: data_uri(picture),
+            src: data_uri(image),
             width,
             height,
             small: width < SMALL,
@@ -68,14 +68,14 @@ pub fn svg_uri(svg: &[u8]) -> String {
     format!("data:image/svg+xml;base64,{}", BASE64_STANDARD.encode(svg))
 }
 
-fn data_uri(picture: &RgbImage) -> String {
-    const MEMORY: &str = "every RGB picture can be written, and memory takes it";
+fn data_uri(image: &RgbImage) -> String {
+    const MEMORY: &str = "every RGB image can be written, and memory takes it";
     let mut png = Cursor::new(Vec::new());
-    picture.write_to(&mut png, ImageFormat::Png).expect(MEMORY);
+    image.write_to(&mut png, ImageFormat::Png).expect(MEMORY);
     let png = png.into_inner();
     if png.len() > SHARP {
         let mut jpeg = Vec::new();
-        picture.write_with_encoder(JpegEncoder::new_with_quality(&mut jpeg, QUALITY)).expect(MEMORY);
+        image.write_with_encoder(JpegEncoder::new_with_quality(&mut jpeg, QUALITY)).expect(MEMORY);
         if jpeg.len() < png.len() {
             return format!("data:image/jpeg;base64,{}", BASE64_STANDARD.encode(jpeg));
         }

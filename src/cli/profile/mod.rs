@@ -24,7 +24,7 @@ use striate::{Clock, Device, Error, OutputFolder, Result};
 pub struct Args {
     #[command(flatten)]
     model: ModelFlags,
-    /// Pictures a step.
+    /// Images a step.
     #[arg(long, default_value_t = 32)]
     batch: usize,
     #[command(flatten)]
@@ -34,7 +34,7 @@ pub struct Args {
     /// Timed steps, after two that are not.
     #[arg(long, default_value_t = STEPS, value_parser = clap::value_parser!(u32).range(1..))]
     steps: u32,
-    /// Folder for a picture, roofline.svg, and for every launch on a time line, trace.json. Earlier ones are replaced.
+    /// Folder for an image, roofline.svg, and for every launch on a time line, trace.json. Earlier ones are replaced.
     #[arg(long, value_name = "DIR")]
     out: Option<PathBuf>,
     /// Print JSON; times are in milliseconds.
@@ -43,7 +43,7 @@ pub struct Args {
 }
 
 // Files of `--out`.
-const PICTURE: &str = "roofline.svg";
+const IMAGE: &str = "roofline.svg";
 const TRACE: &str = "trace.json";
 
 /// Timed steps where nothing else is asked for.
@@ -78,7 +78,7 @@ pub fn run(args: Args) -> Result<()> {
     let plan = args.memory.plan(&graph, device.target())?;
     args.device.choices.check(std::slice::from_ref(&plan))?;
     let out = args.out.as_deref().map(|path| OutputFolder::open(path, "profile")).transpose()?;
-    out.iter().try_for_each(|folder| folder.check(&[PICTURE, TRACE]))?;
+    out.iter().try_for_each(|folder| folder.check(&[IMAGE, TRACE]))?;
     // What the device can do does not depend on what is asked for.
     let peaks = peaks::measure(&free)?;
     let steps = Steps::run(&device, plan, input, model.classes(), args.steps)?;
@@ -97,13 +97,13 @@ pub fn run(args: Args) -> Result<()> {
     };
     let mut text = if args.json { json(&answer) } else { table::text(&answer) };
     if let Some(folder) = out {
-        let [picture, trace] = [PICTURE, TRACE].map(|name| folder.path().join(name));
+        let [image, trace] = [IMAGE, TRACE].map(|name| folder.path().join(name));
         let svg =
-            roofline::draw(&answer).map_err(|e| Error::data(&picture, format!("cannot be drawn: {e}")))?;
-        folder.write(PICTURE, svg.as_bytes())?;
+            roofline::draw(&answer).map_err(|e| Error::data(&image, format!("cannot be drawn: {e}")))?;
+        folder.write(IMAGE, svg.as_bytes())?;
         folder.write(TRACE, trace::json(&steps, &answer).as_bytes())?;
         if !args.json {
-            text += &format!("\nwritten  {} and {}\n", picture.display(), trace.display());
+            text += &format!("\nwritten  {} and {}\n", image.display(), trace.display());
         }
     }
     print(&text)
@@ -117,7 +117,7 @@ pub struct LayerTimes {
     pub rows: Vec<Row>,
 }
 
-/// Times a few steps of a training graph for pictures of the shape `input`.
+/// Times a few steps of a training graph for images of the shape `input`.
 pub fn layer_times(device: &Device, graph: &Graph, input: [usize; 4], classes: usize) -> Result<LayerTimes> {
     let peaks = peaks::measure(device)?;
     let steps = Steps::run(device, Plan::new(graph, device.target())?, input, classes, STEPS)?;

@@ -53,8 +53,7 @@ pub fn draw(answer: &Answer) -> Outcome<String> {
 
 fn title(root: &Area, answer: &Answer) -> Outcome {
     let [batch, channels, height, width] = answer.input;
-    let what =
-        format!("{}: a training step of {batch} pictures of {channels}x{height}x{width}", answer.model);
+    let what = format!("{}: a training step of {batch} images of {channels}x{height}x{width}", answer.model);
     root.draw(&Text::new(what, (20, 12), ("sans-serif", 20)))?;
     let how = format!("{}; timed by {}", answer.device, answer.clock);
     root.draw(&Text::new(how, (20, 38), ("sans-serif", 12).into_font().color(&ROOF)))?;

@@ -7,7 +7,7 @@ pub fn text(answer: &Answer) -> String {
     let [batch, channels, height, width] = answer.input;
     let Answer { model, device, clock, peaks, steps, .. } = answer;
     let mut text = format!(
-        "training step of {model}: {batch} pictures of {channels}x{height}x{width}\n\
+        "training step of {model}: {batch} images of {channels}x{height}x{width}\n\
          device      {device}\n\
          clock       {clock}\n\
          arithmetic  {:>8.1} GFLOP/s at most  {}\n\

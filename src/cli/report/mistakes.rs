@@ -1,15 +1,15 @@
-//! Which pictures a network gets wrong.
+//! Which images a network gets wrong.
 
 use std::sync::Arc;
 use striate::Result;
 use striate::data::{Dataset, Loader, LoaderConfig, Normalization};
 use striate::infer::{Evaluation, Predictor, top};
 
-/// A picture that was taken for something else.
+/// An image that was taken for something else.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Mistake {
     /// Its number.
-    pub picture: usize,
+    pub image: usize,
     pub class: usize,
     pub taken_for: usize,
     /// How likely that seemed, and how likely its own class, from 0 to 1.
@@ -17,10 +17,10 @@ pub struct Mistake {
     pub own: f64,
 }
 
-/// What a network says of all test pictures.
+/// What a network says of all test images.
 pub struct Answers {
     pub evaluation: Evaluation,
-    /// In the order of the pictures.
+    /// In the order of the images.
     pub mistakes: Vec<Mistake>,
 }
 
@@ -34,23 +34,23 @@ impl Answers {
         let loader =
             Loader::new(data.clone(), normalization, LoaderConfig { batch_size, ..Default::default() })?;
         let mut answers = Self { evaluation: Evaluation::new(data.classes().len()), mistakes: Vec::new() };
-        let mut picture = 0;
+        let mut image = 0;
         for batch in loader {
             for (logits, label) in predictor.logits(&batch.images)?.iter().zip(&batch.labels) {
-                answers.add(picture, logits, *label as usize)?;
-                picture += 1;
+                answers.add(image, logits, *label as usize)?;
+                image += 1;
             }
         }
         Ok(answers)
     }
 
-    fn add(&mut self, picture: usize, logits: &[f32], class: usize) -> Result<()> {
+    fn add(&mut self, image: usize, logits: &[f32], class: usize) -> Result<()> {
         self.evaluation.add(logits, class)?;
         let ranked = top(logits, logits.len());
         if ranked[0].class != class {
             let own = ranked.iter().find(|guess| guess.class == class).expect("every class is ranked");
             let (taken_for, sure, own) = (ranked[0].class, ranked[0].probability, own.probability);
-            self.mistakes.push(Mistake { picture, class, taken_for, sure, own });
+            self.mistakes.push(Mistake { image, class, taken_for, sure, own });
         }
         Ok(())
     }
@@ -97,18 +97,18 @@ mod tests {
             ([0.15, 0.25, 0.6], 0),
             ([0.05, 0.9, 0.05], 2),
         ];
-        for (picture, (probabilities, class)) in asked.into_iter().enumerate() {
-            answers.add(picture, &logits(probabilities), class).unwrap();
+        for (image, (probabilities, class)) in asked.into_iter().enumerate() {
+            answers.add(image, &logits(probabilities), class).unwrap();
         }
-        let pictures = |mistakes: &[Mistake]| mistakes.iter().map(|m| m.picture).collect::<Vec<_>>();
+        let images = |mistakes: &[Mistake]| mistakes.iter().map(|m| m.image).collect::<Vec<_>>();
         assert_eq!(answers.evaluation.right(), 1);
-        assert_eq!(pictures(&answers.worst(2)), [4, 2]);
+        assert_eq!(images(&answers.worst(2)), [4, 2]);
         let confused = answers.confused(2);
         assert_eq!(
-            (pictures(&confused[0]), (confused[0][0].class, confused[0][0].taken_for)),
+            (images(&confused[0]), (confused[0][0].class, confused[0][0].taken_for)),
             (vec![2, 1], (1, 0))
         );
-        assert_eq!(pictures(&confused[1]), [3]);
+        assert_eq!(images(&confused[1]), [3]);
         assert!((confused[0][0].sure - 0.7).abs() < 1e-6 && (confused[0][0].own - 0.1).abs() < 1e-6);
     }
 }

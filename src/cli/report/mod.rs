@@ -9,7 +9,7 @@ use super::html::{self, Template, megabytes};
 use super::network::{Network, NetworkFlags};
 use super::plan::{print, recipe};
 use super::profile::layer_times;
-use super::source::{TestPictures, fit, tell};
+use super::source::{TestImages, fit, tell};
 use super::train::{Beside, Metrics, data_of};
 use mistakes::Answers;
 use page::Sources;
@@ -17,7 +17,7 @@ use std::path::PathBuf;
 use striate::train::training_graph;
 use striate::{Error, Result, check_writable, write_file};
 
-/// Draws the page of a run: curves, settings, confusion matrix, the most confused and the most wrong pictures, timings by layer.
+/// Draws the page of a run: curves, settings, confusion matrix, the most confused and the most wrong images, timings by layer.
 #[derive(clap::Args)]
 pub struct Args {
     /// The folder that `striate train` wrote
@@ -25,7 +25,7 @@ pub struct Args {
     /// Folder of the data set's files, if it is elsewhere than when the run was begun
     #[arg(long, value_name = "DIR")]
     data: Option<PathBuf>,
-    /// Pictures at a time
+    /// Images at a time
     #[arg(long, default_value_t = 200)]
     batch: usize,
     #[command(flatten)]
@@ -54,7 +54,7 @@ impl Args {
         tell(&split.notes, &split.skipped);
         let learned_from = split.train.len();
         let set = fit(split.into(), String::new(), &network, &self.network, &source.name)?;
-        let TestPictures { data: test, preprocessing, names, .. } = set;
+        let TestImages { data: test, preprocessing, names, .. } = set;
         let [channels, height, width] = test.shape();
         // Refused before the work.
         let beside = match &self.out {
@@ -74,7 +74,7 @@ impl Args {
         let out = self.out.clone().unwrap_or_else(|| self.run.join(PAGE));
         let undrawable = |e: Box<dyn std::error::Error>| Error::data(&out, format!("cannot be drawn: {e}"));
         let curves = metrics.curves(&format!("{} on {}", model.name(), source.name)).map_err(undrawable)?;
-        let matrix = confusion::matrix("Pictures by class and by answer", &names, &answers.evaluation);
+        let matrix = confusion::matrix("Images by class and by answer", &names, &answers.evaluation);
         let matrix = matrix.map_err(undrawable)?;
         let config = super::train::config(&self.run)?;
         let page = page::page(&Sources {

@@ -16,7 +16,7 @@ pub struct Sources<'a> {
     pub run: &'a Path,
     pub metrics: &'a Metrics,
     pub config: &'a Value,
-    /// Training pictures.
+    /// Training images.
     pub learned_from: usize,
     pub test: &'a Dataset,
     pub answers: &'a Answers,
@@ -84,7 +84,7 @@ struct Time {
     rate: String,
 }
 
-/// Pairs of classes that are shown, and pictures of each; pictures that are the most wrong.
+/// Pairs of classes that are shown, and images of each; images that are the most wrong.
 const PAIRS: usize = 6;
 const OF_PAIR: usize = 7;
 const WRONG: usize = 24;
@@ -96,7 +96,7 @@ pub fn page(sources: &Sources<'_>) -> Page {
     let model = config["model"]["name"].as_str().unwrap_or("a network");
     let pair = |mistakes: &Vec<Mistake>| {
         let Mistake { class, taken_for, .. } = mistakes[0];
-        let all = evaluation.pictures_of(class);
+        let all = evaluation.images_of(class);
         Pair {
             heading: format!("{} taken for {}: {} of {all}", names[class], names[taken_for], mistakes.len()),
             figures: mistakes.iter().take(OF_PAIR).map(|mistake| figure(test, mistake)).collect(),
@@ -126,7 +126,7 @@ fn facts(Sources { metrics, config, learned_from, test, answers, .. }: &Sources<
         Fact::new("Among the first five", percent(evaluation.top5())),
         Fact::new("Test loss", format!("{:.4}", evaluation.loss())),
         Fact::new("Parameters", text(&config["model"]["parameters"])),
-        Fact::new("Pictures", format!("{learned_from} to learn from, {} to test with", test.len())),
+        Fact::new("Images", format!("{learned_from} to learn from, {} to test with", test.len())),
         Fact::new("Epochs", metrics.rows().len().to_string()),
         Fact::new("Time", format!("{seconds:.0} s")),
         Fact::new("Trained by", text(&config["device"]["name"])),
@@ -168,21 +168,17 @@ fn class(answers: &Answers, names: &[String], class: usize) -> Class {
 }
 
 fn figure(data: &Dataset, mistake: &Mistake) -> Figure {
-    let Mistake { picture, class, taken_for, sure, .. } = *mistake;
+    let Mistake { image, class, taken_for, sure, .. } = *mistake;
     let names = data.classes();
     let (own, other) = (&names[class], &names[taken_for]);
     let label = format!("{own}, taken for {other} ({:.0} %)", 100.0 * sure);
-    Figure::new(
-        &photo(data, picture),
-        label,
-        format!("Test picture {picture}, of class {own}, taken for {other}"),
-    )
+    Figure::new(&photo(data, image), label, format!("Test image {image}, of class {own}, taken for {other}"))
 }
 
-/// A picture of a data set: red, green, blue, or grey.
-fn photo(data: &Dataset, picture: usize) -> RgbImage {
+/// An image of a data set: red, green, blue, or grey.
+fn photo(data: &Dataset, image: usize) -> RgbImage {
     let [channels, height, width] = data.shape();
-    let bytes = &data.images()[picture * data.image_len()..][..data.image_len()];
+    let bytes = &data.images()[image * data.image_len()..][..data.image_len()];
     let pixels = height * width;
     RgbImage::from_fn(width as u32, height as u32, |x, y| {
         let place = y as usize * width + x as usize;
@@ -200,7 +196,7 @@ fn times(times: &LayerTimes, batch: usize, device: &Device) -> Times {
     });
     Times {
         about: format!(
-            "A training step of {batch} pictures, measured for this page on {}: {:.1} ms, of which the launches take {:.1} ms. \
+            "A training step of {batch} images, measured for this page on {}: {:.1} ms, of which the launches take {:.1} ms. \
              Optimiser: SGD with momentum, whatever the run used.",
             device.describe(),
             times.step_ms,

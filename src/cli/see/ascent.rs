@@ -1,4 +1,4 @@
-//! `striate see ascent`: pictures that units respond to.
+//! `striate see ascent`: images that units respond to.
 
 use super::view::{Of, Plate, Scene, Shown, View, sheet};
 use crate::cli::json::value;
@@ -16,7 +16,7 @@ pub struct Ascent {
     /// Numbers of channels, or of classes [default: the first ones, as many as --most]
     #[arg(long, value_name = "NUMBERS", value_delimiter = ',')]
     channel: Vec<usize>,
-    /// Make at most so many pictures of a layer, where no channels are given
+    /// Make at most so many images of a layer, where no channels are given
     #[arg(long, default_value_t = 16, value_name = "COUNT")]
     most: usize,
     /// Scales, coarse to fine
@@ -28,13 +28,13 @@ pub struct Ascent {
     /// How far a pixel moves in a step, on a scale of 0 to 1
     #[arg(long, default_value_t = Climb::default().rate)]
     rate: f32,
-    /// Pixels that the picture is moved by at most before each step
+    /// Pixels that the image is moved by at most before each step
     #[arg(long, default_value_t = Climb::default().jitter)]
     jitter: usize,
-    /// Deviation in pixels of the Gaussian that smooths the picture after each step
+    /// Deviation in pixels of the Gaussian that smooths the image after each step
     #[arg(long, default_value_t = Climb::default().blur)]
     blur: f32,
-    /// Share by which a step pulls the picture to grey
+    /// Share by which a step pulls the image to grey
     #[arg(long, default_value_t = Climb::default().decay)]
     decay: f32,
     /// Of the noise and the jitter
@@ -42,7 +42,7 @@ pub struct Ascent {
     seed: u64,
 }
 
-/// Pixels that a picture is about enlarged to.
+/// Pixels that an image is about enlarged to.
 const SIDE: usize = 160;
 
 impl View for Ascent {
@@ -59,8 +59,8 @@ impl View for Ascent {
                 true => (0..lens.layer(layer)?.channels().min(self.most)).collect(),
                 false => self.channel.clone(),
             };
-            let pictures = climb.run_watched(lens, layer, &channels, &mut || scene.progress.step())?;
-            made.push((layer, pictures, channels));
+            let images = climb.run_watched(lens, layer, &channels, &mut || scene.progress.step())?;
+            made.push((layer, images, channels));
         }
         let mut album = scene.album(Self::NAME, format!("What units of {} respond to", lens.model()));
         let mut plates = Vec::new();
@@ -75,7 +75,7 @@ impl View for Ascent {
             )?;
             album.npy(
                 &format!("ascent-{layer}.npy"),
-                format!("{layer}: the pictures, normalised"),
+                format!("{layer}: the images, normalised"),
                 &made.images,
             )?;
             let unit = |i: usize| json!({ "channel": channels[i], "before": value(&made.before[i]), "after": value(&made.after[i]) });
@@ -88,13 +88,13 @@ impl View for Ascent {
             plates.extend(of_this);
         }
         let record = album.finish(format!(
-            "Each picture was noise and went up the gradient of the mean activation of one channel, or of a class's logit; the number over it is what that came to. (Where the channel gives nothing, what its ReLU takes is climbed.) {scales} scales from coarse to fine with {steps} steps each of {rate}; moved by up to {jitter} pixels, smoothed by {blur} pixels and pulled to grey by {decay} at each step; seed {seed}. Drawn with full contrast.",
+            "Each image was noise and went up the gradient of the mean activation of one channel, or of a class's logit; the number over it is what that came to. (Where the channel gives nothing, what its ReLU takes is climbed.) {scales} scales from coarse to fine with {steps} steps each of {rate}; moved by up to {jitter} pixels, smoothed by {blur} pixels and pulled to grey by {decay} at each step; seed {seed}. Drawn with full contrast.",
         ))?;
         Ok(Shown { record, plates, drawing: None })
     }
 }
 
-/// The pictures made for channels.
+/// The images made for channels.
 fn draw(scene: &Scene<'_>, layer: &str, channels: &[usize], made: &Ascended) -> Vec<Plate> {
     let lens = &scene.subject.lens;
     let [channels_in, height, width] = lens.image_shape();

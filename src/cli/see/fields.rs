@@ -1,4 +1,4 @@
-//! `striate see fields`: what units can see of a picture, and what they do see.
+//! `striate see fields`: what units can see of an image, and what they do see.
 
 use super::peaks::framed;
 use super::view::{Of, Plate, Scene, Shown, View, sheet};
@@ -7,7 +7,7 @@ use serde::Serialize;
 use striate::Result;
 use striate::graph::Axis;
 use striate::see::canvas::Scale;
-use striate::see::{EffectiveField, Pictures, effective_field};
+use striate::see::{EffectiveField, Images, effective_field};
 
 #[derive(clap::Args)]
 pub struct Fields {
@@ -41,10 +41,10 @@ impl View for Fields {
     const NAME: &str = "fields";
 
     fn show(&self, scene: &Scene<'_>) -> Result<Shown> {
-        let (lens, pictures) = (&scene.subject.lens, scene.pictures);
+        let (lens, images) = (&scene.subject.lens, scene.images);
         scene.progress.begin("receptive fields", self.layer.len());
         let look = |layer| {
-            let seen = effective_field(lens, &pictures.images, layer, self.channel)?;
+            let seen = effective_field(lens, &images.values, layer, self.channel)?;
             let theoretical = lens.receptive_field(layer)?;
             scene.progress.step();
             Ok(Field { layer, theoretical, unit: seen.place, effective: seen.size(), seen })
@@ -54,7 +54,7 @@ impl View for Fields {
 
         let mut album = scene.album(Self::NAME, format!("What units of {} see", lens.model()));
         let plates = draw(scene, &fields);
-        let about = "by layer, what the unit in the middle can see of the first picture, and how much it depends on each pixel";
+        let about = "by layer, what the unit in the middle can see of the first image, and how much it depends on each pixel";
         // Two layers in a row, where there are many.
         let columns = if fields.len() > 3 { 4 } else { 2 };
         let heading = "What a unit can see (frame), and how much it does";
@@ -68,20 +68,20 @@ impl View for Fields {
             "receptive fields of the layers, by structure and in effect",
             &fields,
         )?;
-        Ok(Shown { record: album.finish(self.caption(pictures, &fields))?, plates, drawing: None })
+        Ok(Shown { record: album.finish(self.caption(images, &fields))?, plates, drawing: None })
     }
 }
 
 impl Fields {
-    fn caption(&self, pictures: &Pictures, fields: &[Field<'_>]) -> String {
+    fn caption(&self, images: &Images, fields: &[Field<'_>]) -> String {
         let which =
             self.channel.map_or("all channels together".to_owned(), |channel| format!("channel {channel}"));
         let mut text = format!(
             "Left, the pixels that the unit in the middle of a layer can depend on (its theoretical receptive field), framed. Right, \
              how much it does: the magnitude of the gradient of {which} with respect to each pixel, summed over colours, mean \
-             of {} pictures (Luo et al. 2016), as a share of the largest, on viridis from dark, 0, to bright, 1; by its square root, so \
+             of {} images (Luo et al. 2016), as a share of the largest, on viridis from dark, 0, to bright, 1; by its square root, so \
              that small ones are seen.",
-            pictures.len()
+            images.len()
         );
         for Field { layer, theoretical: [vertical, horizontal], effective, .. } in fields {
             text.push_str(&format!(
@@ -95,7 +95,7 @@ impl Fields {
 
 /// By layer, two plates.
 fn draw(scene: &Scene<'_>, fields: &[Field<'_>]) -> Vec<Plate> {
-    let photo = scene.subject.photo(scene.pictures, 0);
+    let photo = scene.subject.photo(scene.images, 0);
     let plates = fields.iter().flat_map(|field| {
         let theoretical = field.seen.theoretical.clone();
         let magnitude = field.seen.magnitude.as_f32();
@@ -103,7 +103,7 @@ fn draw(scene: &Scene<'_>, fields: &[Field<'_>]) -> Vec<Plate> {
         let shares: Vec<f32> = magnitude.iter().map(|m| (m / largest).sqrt()).collect();
         let heat = Scale::range(0.0, 1.0).draw(&shares, field.seen.magnitude.shape()[1]);
         let [vertical, horizontal] = field.theoretical;
-        let plate = |picture, label| Plate::new(Of::Network, "Receptive fields", picture, label);
+        let plate = |image, label| Plate::new(Of::Network, "Receptive fields", image, label);
         [
             plate(
                 framed(&photo, theoretical.clone(), SIDE, FRAME),

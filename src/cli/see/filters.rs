@@ -11,12 +11,12 @@ pub struct Filters {
     /// Convolutions whose filters are drawn [default: the first]
     #[arg(long, value_name = "NAMES", value_delimiter = ',')]
     layer: Vec<String>,
-    /// Draw at most so many filters where they are no pictures, and so many channels of each
+    /// Draw at most so many filters where they are no images, and so many channels of each
     #[arg(long, default_value_t = 24, value_name = "COUNT")]
     most: usize,
 }
 
-/// Pixels that a filter is enlarged to: one that looks at pictures, or one channel of many.
+/// Pixels that a filter is enlarged to: one that looks at images, or one channel of many.
 const WHOLE: usize = 56;
 const CHANNEL: usize = 24;
 
@@ -31,11 +31,11 @@ impl View for Filters {
         for bank in &banks {
             let [all, channels, height, width] = bank.shape();
             let about = format!("{}: {all} filters of {channels} x {height} x {width}", bank.layer);
-            let (plates, picture, how) = match channels {
+            let (plates, image, how) = match channels {
                 1 | 3 => whole(bank, &about),
                 _ => by_channel(bank, &about, self.most),
             };
-            album.png(&format!("filters-{}.png", bank.layer), &about, &picture)?;
+            album.png(&format!("filters-{}.png", bank.layer), &about, &image)?;
             album.npy(
                 &format!("filters-{}.npy", bank.layer),
                 format!("{about}, all of them"),
@@ -48,7 +48,7 @@ impl View for Filters {
     }
 }
 
-/// Filters that look at pictures, as pictures: they respond to what looks like them.
+/// Filters that look at images, as images: they respond to what looks like them.
 fn whole(bank: &FilterBank, about: &str) -> (Vec<Plate>, RgbImage, String) {
     let [_, channels, height, width] = bank.shape();
     let pixels = height * width;
@@ -72,8 +72,8 @@ fn whole(bank: &FilterBank, about: &str) -> (Vec<Plate>, RgbImage, String) {
         _ => (format!("grey is 0, white +{largest:.3}, black -{largest:.3}"), "bright where it wants light"),
     };
     let how = format!("Each tile is a filter, {colours}; one scale for all: {scale}.");
-    let picture = sheet(&format!("{about}; {scale}"), &plates, WHOLE, canvas::square(plates.len()));
-    (plates, picture, how)
+    let image = sheet(&format!("{about}; {scale}"), &plates, WHOLE, canvas::square(plates.len()));
+    (plates, image, how)
 }
 
 /// Filters as rows of their channels.
@@ -98,6 +98,6 @@ fn by_channel(bank: &FilterBank, about: &str, most: usize) -> (Vec<Plate>, RgbIm
         "Each row is a filter under its number, each tile what it weighs one channel of its input by; one scale for all: {}.{shown}",
         scale.describe()
     );
-    let picture = sheet(&format!("{about}; {}", scale.describe()), &plates, CHANNEL, columns);
-    (plates, picture, how)
+    let image = sheet(&format!("{about}; {}", scale.describe()), &plates, CHANNEL, columns);
+    (plates, image, how)
 }

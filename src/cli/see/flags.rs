@@ -1,15 +1,15 @@
-//! Flags that views have in common: which network, which pictures, where to.
+//! Flags that views have in common: which network, which images, where to.
 
 use crate::cli::flags::DeviceFlags;
 use crate::cli::network::{Network, NetworkFlags};
 use crate::cli::predict::find;
-use crate::cli::source::{Asked, TestPictures};
+use crate::cli::source::{Asked, TestImages};
 use crate::cli::terminal::note;
 use crate::cli::text;
 use image::RgbImage;
 use std::path::PathBuf;
 use striate::data::{Dataset, Preprocessing};
-use striate::see::{Lens, Pictures, canvas};
+use striate::see::{Images, Lens, canvas};
 use striate::{Device, Error, Result};
 
 /// The network, and where a view goes.
@@ -19,7 +19,7 @@ pub struct LensFlags {
     /// folder of `striate train`
     #[arg(required = true, num_args = 1.., value_names = ["[MODEL] WEIGHTS"])]
     what: Vec<PathBuf>,
-    /// Pictures at a time
+    /// Images at a time
     #[arg(long, default_value_t = 16)]
     batch: usize,
     #[command(flatten)]
@@ -31,23 +31,23 @@ pub struct LensFlags {
 /// Where a view's files go.
 #[derive(clap::Args)]
 pub struct OutFlags {
-    /// Folder for the pictures and numbers, made if it is not there
+    /// Folder for the images and numbers, made if it is not there
     #[arg(long, value_name = "DIR", default_value = "seen")]
     pub out: PathBuf,
 }
 
-/// The pictures to look with.
+/// The images to look with.
 #[derive(clap::Args)]
-pub struct PictureFlags {
-    /// Pictures and folders of them; with --dataset, the folder of its files [default: the run's own test pictures]
-    #[arg(long, num_args = 1.., value_name = "PICTURES")]
+pub struct ImageFlags {
+    /// Images and folders of them; with --dataset, the folder of its files [default: the run's own test images]
+    #[arg(long, num_args = 1.., value_name = "IMAGES")]
     data: Vec<PathBuf>,
-    /// Take the test pictures of fashion-mnist, mnist, cifar10, cifar100 or folder
+    /// Take the test images of fashion-mnist, mnist, cifar10, cifar100 or folder
     #[arg(long, value_name = "NAME")]
     dataset: Option<String>,
-    /// Take the first so many pictures
-    #[arg(long, default_value_t = 8, value_name = "COUNT")]
-    pictures: usize,
+    /// Take the first so many images
+    #[arg(long, alias = "pictures", default_value_t = 8, value_name = "COUNT")]
+    images: usize,
 }
 
 /// A network and the names of its classes.
@@ -55,59 +55,59 @@ pub struct Subject {
     pub lens: Lens,
     /// Where its weights are from.
     pub weights: String,
-    /// What pictures it is looked at with, to be read after their number.
+    /// What images it is looked at with, to be read after their number.
     pub data: String,
     names: Option<Vec<String>>,
 }
 
 impl LensFlags {
-    /// The network alone, for views that need no pictures.
+    /// The network alone, for views that need no images.
     pub fn open(&self) -> Result<Subject> {
         let network = self.network()?;
         let preprocessing = network.preprocessing(&self.network, None)?;
         self.subject(&network, preprocessing, network.names(&self.network)?, String::new())
     }
 
-    /// The network and pictures as it takes them. Those that were passed over are named on standard error.
-    pub fn open_with(&self, pictures: &PictureFlags) -> Result<(Subject, Pictures)> {
+    /// The network and images as it takes them. Those that were passed over are named on standard error.
+    pub fn open_with(&self, images: &ImageFlags) -> Result<(Subject, Images)> {
         let network = self.network()?;
-        match (&pictures.dataset, &pictures.data[..]) {
+        match (&images.dataset, &images.data[..]) {
             (Some(_), [_, extra, ..]) => {
                 let problem = format!("a data set has one folder; {} is too much", extra.display());
                 Err(Error::argument("data", problem))
             }
             (None, []) if network.run().is_none() => {
-                let problem = "is missing; give pictures or folders of them, or a --dataset";
+                let problem = "is missing; give images or folders of them, or a --dataset";
                 Err(Error::argument("data", problem))
             }
-            (None, [_, ..]) => self.open_files(&network, &find(&pictures.data)?, pictures.pictures),
+            (None, [_, ..]) => self.open_files(&network, &find(&images.data)?, images.images),
             (dataset, dir) => {
                 let dir = dir.first().map(PathBuf::as_path);
                 // As with files, what cannot be read is passed over and told.
                 let asked =
                     Asked { dataset: dataset.as_deref(), dir, skip_broken: true, ..Default::default() };
-                self.open_set(&network, asked.open(&network, &self.network)?, pictures.pictures)
+                self.open_set(&network, asked.open(&network, &self.network)?, images.images)
             }
         }
     }
 
-    fn open_files(&self, network: &Network, files: &[PathBuf], most: usize) -> Result<(Subject, Pictures)> {
+    fn open_files(&self, network: &Network, files: &[PathBuf], most: usize) -> Result<(Subject, Images)> {
         let preprocessing = network.preprocessing(&self.network, None)?;
         let subject =
             self.subject(network, preprocessing, network.names(&self.network)?, "files".to_owned())?;
-        let read = Pictures::read(&files[..most.min(files.len())], subject.lens.preprocessing())?;
+        let read = Images::read(&files[..most.min(files.len())], subject.lens.preprocessing())?;
         for (_, problem) in &read.skipped {
             note(&format!("skipped: {}", text::name(problem)));
         }
         Ok((subject, read))
     }
 
-    fn open_set(&self, network: &Network, set: TestPictures, most: usize) -> Result<(Subject, Pictures)> {
-        let TestPictures { data, preprocessing, names, about, skipped } = set;
+    fn open_set(&self, network: &Network, set: TestImages, most: usize) -> Result<(Subject, Images)> {
+        let TestImages { data, preprocessing, names, about, skipped } = set;
         check_size(&preprocessing, &data)?;
-        let read = Pictures::of(&data, &preprocessing.normalization, most);
-        let from = format!("of {}'s test pictures ({about})", data.name());
-        Ok((self.subject(network, preprocessing, Some(names), from)?, Pictures { skipped, ..read }))
+        let read = Images::of(&data, &preprocessing.normalization, most);
+        let from = format!("of {}'s test images ({about})", data.name());
+        Ok((self.subject(network, preprocessing, Some(names), from)?, Images { skipped, ..read }))
     }
 
     fn network(&self) -> Result<Network> {
@@ -115,7 +115,7 @@ impl LensFlags {
         match rest.first() {
             Some(extra) => Err(Error::argument(
                 extra.display().to_string(),
-                "is one argument too many; give [MODEL] WEIGHTS, and pictures after --data",
+                "is one argument too many; give [MODEL] WEIGHTS, and images after --data",
             )),
             None => Ok(network),
         }
@@ -146,7 +146,7 @@ fn check_size(preprocessing: &Preprocessing, data: &Dataset) -> Result<()> {
         false => Err(Error::argument(
             "dataset",
             format!(
-                "{} has pictures of {height} x {width}, but the network is to take {:?}; give --size {height}x{width}",
+                "{} has images of {height} x {width}, but the network is to take {:?}; give --size {height}x{width}",
                 data.name(),
                 preprocessing.size
             ),
@@ -174,22 +174,22 @@ impl Subject {
         }
     }
 
-    /// What a picture looks like.
-    pub fn photo(&self, pictures: &Pictures, index: usize) -> RgbImage {
+    /// What an image looks like.
+    pub fn photo(&self, images: &Images, index: usize) -> RgbImage {
         let [_, _, width] = self.lens.image_shape();
-        canvas::photo(pictures.image(index), &self.lens.preprocessing().normalization, width)
+        canvas::photo(images.image(index), &self.lens.preprocessing().normalization, width)
     }
 
-    /// What a picture is called beside it: its class, or a file's name without its folder.
-    pub fn called(&self, pictures: &Pictures, index: usize) -> String {
-        match &pictures.labels {
+    /// What an image is called beside it: its class, or a file's name without its folder.
+    pub fn called(&self, images: &Images, index: usize) -> String {
+        match &images.labels {
             Some(labels) => self.class(labels[index]),
-            None => pictures.names[index].rsplit(['/', '\\']).next().unwrap_or_default().to_owned(),
+            None => images.names[index].rsplit(['/', '\\']).next().unwrap_or_default().to_owned(),
         }
     }
 }
 
-/// The short name of a picture, for drawings: a file's without its folder.
+/// The short name of an image, for drawings: a file's without its folder.
 pub fn label(name: &str) -> &str {
     name.rsplit(['/', '\\']).next().unwrap_or(name)
 }

@@ -1,4 +1,4 @@
-//! `striate see`: what a network learned, as pictures and the numbers behind them. One file a view; the page shows them all.
+//! `striate see`: what a network learned, as images and the numbers behind them. One file a view; the page shows them all.
 
 mod activations;
 mod ascent;
@@ -17,11 +17,11 @@ mod view;
 
 use super::flags::as_flag;
 use striate::Result;
-use view::{Alone, WithPictures};
+use view::{Alone, WithImages};
 
 /// Draws what a network learned: a page of all views, or one of them.
 ///
-/// Each view writes its files and a record of them, VIEW.json. A picture that cannot be read is named and passed over, and the
+/// Each view writes its files and a record of them, VIEW.json. An image that cannot be read is named and passed over, and the
 /// exit code is then 3.
 #[derive(clap::Args)]
 #[command(args_conflicts_with_subcommands = true, subcommand_negates_reqs = true)]
@@ -37,27 +37,27 @@ pub struct Args {
 enum View {
     /// List the names of the layers, which other views take, and the shapes of what they give.
     Layers(layers::Args),
-    /// Find the pictures nearest to each one, by the network's features and by pixels.
-    #[command(mut_arg("pictures", |arg| arg.default_value("1000")))]
-    Neighbours(WithPictures<neighbours::Neighbours>),
-    /// Lay pictures out on a plane so that those the network finds alike lie together (t-SNE).
-    #[command(mut_arg("pictures", |arg| arg.default_value("1000")))]
-    Map(WithPictures<map::Map>),
-    /// Find the pictures, and the parts of them, that excite the channels of a layer the most.
-    #[command(mut_arg("pictures", |arg| arg.default_value("1000")))]
-    Peaks(WithPictures<peaks::Peaks>),
-    /// Draw what units can see of a picture, and how much they depend on it: receptive fields.
-    #[command(mut_arg("pictures", |arg| arg.default_value("64")))]
-    Fields(WithPictures<fields::Fields>),
-    /// Draw the filters of convolutions: as they are where they look at pictures, else channel by channel.
+    /// Find the images nearest to each one, by the network's features and by pixels.
+    #[command(mut_arg("images", |arg| arg.default_value("1000")))]
+    Neighbours(WithImages<neighbours::Neighbours>),
+    /// Lay images out on a plane so that those the network finds alike lie together (t-SNE).
+    #[command(mut_arg("images", |arg| arg.default_value("1000")))]
+    Map(WithImages<map::Map>),
+    /// Find the images, and the parts of them, that excite the channels of a layer the most.
+    #[command(mut_arg("images", |arg| arg.default_value("1000")))]
+    Peaks(WithImages<peaks::Peaks>),
+    /// Draw what units can see of an image, and how much they depend on it: receptive fields.
+    #[command(mut_arg("images", |arg| arg.default_value("64")))]
+    Fields(WithImages<fields::Fields>),
+    /// Draw the filters of convolutions: as they are where they look at images, else channel by channel.
     Filters(Alone<filters::Filters>),
-    /// Draw what layers give for pictures, channel by channel, and count dead and saturated channels.
-    Activations(WithPictures<activations::Activations>),
-    /// Draw where covering a part of a picture makes a class unlikely.
-    Occlusion(WithPictures<occlusion::Occlusion>),
+    /// Draw what layers give for images, channel by channel, and count dead and saturated channels.
+    Activations(WithImages<activations::Activations>),
+    /// Draw where covering a part of an image makes a class unlikely.
+    Occlusion(WithImages<occlusion::Occlusion>),
     /// Draw which pixels speak for a class: gradients, SmoothGrad, guided backpropagation, integrated gradients and Grad-CAM.
-    Saliency(WithPictures<saliency::Saliency>),
-    /// Draw pictures that the channels of a layer, or classes, respond to, made from noise by gradient ascent.
+    Saliency(WithImages<saliency::Saliency>),
+    /// Draw images that the channels of a layer, or classes, respond to, made from noise by gradient ascent.
     Ascent(Alone<ascent::Ascent>),
 }
 

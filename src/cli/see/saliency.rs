@@ -1,27 +1,25 @@
-//! `striate see saliency`: what in a picture speaks for a class, by gradients.
+//! `striate see saliency`: what in an image speaks for a class, by gradients.
 
 use super::flags::label;
 use super::view::{Of, Plate, Scene, Shown, View, sheet};
 use striate::graph::ReluRule;
 use striate::infer::top;
 use striate::see::canvas::{self, Scale};
-use striate::see::{
-    Lens, Pictures, SmoothGrad, grad_cam, input_gradients, integrated_gradients, smooth_grad,
-};
+use striate::see::{Images, Lens, SmoothGrad, grad_cam, input_gradients, integrated_gradients, smooth_grad};
 use striate::{Error, Result, Tensor};
 
 #[derive(clap::Args)]
 pub struct Saliency {
-    /// Number of the class [default: the likeliest of each picture]
+    /// Number of the class [default: the likeliest of each image]
     #[arg(long, value_name = "CLASS")]
     class: Option<usize>,
     /// Layer for Grad-CAM [default: the last with height and width]
     #[arg(long, value_name = "NAME")]
     layer: Option<String>,
-    /// Noisy copies of a picture for SmoothGrad
+    /// Noisy copies of an image for SmoothGrad
     #[arg(long, default_value_t = 32)]
     samples: usize,
-    /// Deviation of the noise, as a share of a picture's range
+    /// Deviation of the noise, as a share of an image's range
     #[arg(long, default_value_t = 0.15)]
     noise: f32,
     /// Steps of integrated gradients
@@ -32,10 +30,10 @@ pub struct Saliency {
     seed: u64,
 }
 
-/// Pixels that a picture is about enlarged to.
+/// Pixels that an image is about enlarged to.
 const SIDE: usize = 224;
 
-/// What the methods gave, each for all pictures.
+/// What the methods gave, each for all images.
 struct Maps {
     gradient: Tensor,
     smooth: Tensor,
@@ -48,10 +46,10 @@ impl View for Saliency {
     const NAME: &str = "saliency";
 
     fn show(&self, scene: &Scene<'_>) -> Result<Shown> {
-        let (subject, pictures) = (scene.subject, scene.pictures);
+        let (subject, images) = (scene.subject, scene.images);
         subject.check_class(self.class)?;
         let lens = &subject.lens;
-        let classes = classes(lens, pictures, self.class)?;
+        let classes = classes(lens, images, self.class)?;
         let layer = self.layer.clone().map_or_else(|| last_with_places(lens), Ok)?;
         let maps = self.look(scene, &classes, &layer)?;
         let title = format!("What speaks for a class: gradients of {}", lens.model());
@@ -60,7 +58,7 @@ impl View for Saliency {
         for (number, class) in classes.iter().enumerate() {
             let of_this = draw(scene, &maps, number);
             let class = subject.class(*class);
-            let about = format!("{}: {class}", pictures.names[number]);
+            let about = format!("{}: {class}", images.names[number]);
             let drawn = sheet(&format!("what speaks for {class}"), &of_this, SIDE, 3);
             album.png(&format!("saliency-{number}.png"), about, &drawn)?;
             plates.extend(of_this.into_iter().skip(1));
@@ -72,10 +70,10 @@ impl View for Saliency {
             ("integrated", &maps.integrated),
             ("grad-cam", &maps.cam),
         ] {
-            album.npy(&format!("saliency-{name}.npy"), format!("{name}, all pictures"), tensor)?;
+            album.npy(&format!("saliency-{name}.npy"), format!("{name}, all images"), tensor)?;
         }
         let caption = format!(
-            "Gradient: how much each pixel changes the class's logit (the largest of its channels), bright is much. SmoothGrad: the mean of {} such, with noise of {} of the picture's range. Guided: guided backpropagation in colour, grey is 0. Integrated: what each pixel contributes beside the mean colour, {} steps, red for the class and blue against it. Grad-CAM: where {layer} speaks for the class. Each map has a scale of its own; one pixel in 200 may be beyond it.",
+            "Gradient: how much each pixel changes the class's logit (the largest of its channels), bright is much. SmoothGrad: the mean of {} such, with noise of {} of the image's range. Guided: guided backpropagation in colour, grey is 0. Integrated: what each pixel contributes beside the mean colour, {} steps, red for the class and blue against it. Grad-CAM: where {layer} speaks for the class. Each map has a scale of its own; one pixel in 200 may be beyond it.",
             self.samples, self.noise, self.steps
         );
         Ok(Shown { record: album.finish(caption)?, plates, drawing: None })
@@ -84,7 +82,7 @@ impl View for Saliency {
 
 impl Saliency {
     fn look(&self, scene: &Scene<'_>, classes: &[usize], layer: &str) -> Result<Maps> {
-        let (lens, images) = (&scene.subject.lens, &scene.pictures.images);
+        let (lens, images) = (&scene.subject.lens, &scene.images.values);
         let smooth = SmoothGrad { samples: self.samples, noise: self.noise, seed: self.seed };
         scene.progress.begin("saliency", 5);
         let done = |map| {
@@ -101,12 +99,12 @@ impl Saliency {
     }
 }
 
-/// The class asked for, or the likeliest of each picture.
-fn classes(lens: &Lens, pictures: &Pictures, asked: Option<usize>) -> Result<Vec<usize>> {
+/// The class asked for, or the likeliest of each image.
+fn classes(lens: &Lens, images: &Images, asked: Option<usize>) -> Result<Vec<usize>> {
     if let Some(class) = asked {
-        return Ok(vec![class; pictures.len()]);
+        return Ok(vec![class; images.len()]);
     }
-    let logits = lens.activations(&pictures.images, &[Lens::LOGITS])?.swap_remove(0);
+    let logits = lens.activations(&images.values, &[Lens::LOGITS])?.swap_remove(0);
     Ok(logits.as_f32().chunks_exact(lens.classes()).map(|logits| top(logits, 1)[0].class).collect())
 }
 
@@ -118,9 +116,9 @@ fn last_with_places(lens: &Lens) -> Result<String> {
     name.ok_or_else(|| Error::argument("--layer", "no layer of this network has height and width"))
 }
 
-/// The picture and its maps.
+/// The image and its maps.
 fn draw(scene: &Scene<'_>, maps: &Maps, number: usize) -> [Plate; 6] {
-    let (subject, pictures) = (scene.subject, scene.pictures);
+    let (subject, images) = (scene.subject, scene.images);
     let [channels, height, width] = subject.lens.image_shape();
     let (len, pixels) = (subject.lens.image_len(), height * width);
     let part = |tensor: &Tensor| tensor.as_f32()[number * len..][..len].to_vec();
@@ -131,14 +129,13 @@ fn draw(scene: &Scene<'_>, maps: &Maps, number: usize) -> [Plate; 6] {
     let magnitude = |tensor: &Tensor| over_channels(tensor, |all| all.fold(0.0, |m, n| m.max(n.abs())));
     let heat = |plane: Vec<f32>| Scale::of_most(&plane).draw(&plane, width);
     let contributions = over_channels(&maps.integrated, |all| all.sum());
-    let photo = subject.photo(pictures, number);
-    let cam_len = maps.cam.len() / pictures.len();
+    let photo = subject.photo(images, number);
+    let cam_len = maps.cam.len() / images.len();
     let cam = &maps.cam.as_f32()[number * cam_len..][..cam_len];
     let cam = canvas::overlay(&photo, &Scale::of(cam).draw(cam, maps.cam.shape()[2]), 0.6);
-    let plate =
-        |picture, label: &str| Plate::new(Of::Picture(number), "What speaks for the class", picture, label);
+    let plate = |image, label: &str| Plate::new(Of::Image(number), "What speaks for the class", image, label);
     [
-        plate(photo, label(&pictures.names[number])),
+        plate(photo, label(&images.names[number])),
         plate(heat(magnitude(&maps.gradient)), "gradient"),
         plate(heat(magnitude(&maps.smooth)), "SmoothGrad"),
         plate(canvas::signed_photo(&part(&maps.guided), channels, width), "guided"),

@@ -1,6 +1,6 @@
-//! What all views have in common: they look at a scene, write files and a record of them, and give the pictures in them one by one.
+//! What all views have in common: they look at a scene, write files and a record of them, and give the images in them one by one.
 
-use super::flags::{LensFlags, OutFlags, PictureFlags, Subject};
+use super::flags::{ImageFlags, LensFlags, OutFlags, Subject};
 use super::progress::Progress;
 use crate::cli::flags::as_flag;
 use crate::cli::plan::print;
@@ -8,7 +8,7 @@ use crate::cli::predict::SKIPPED;
 use image::RgbImage;
 use std::path::Path;
 use striate::see::canvas::{self, Tile};
-use striate::see::{Album, Pictures, Record};
+use striate::see::{Album, Images, Record};
 use striate::{OutputFolder, Result};
 
 /// A way to look into a network, with its settings as flags.
@@ -24,7 +24,7 @@ pub trait View: clap::Args {
 pub struct Scene<'a> {
     pub subject: &'a Subject,
     /// None for views that need none.
-    pub pictures: &'a Pictures,
+    pub images: &'a Images,
     pub out: &'a OutputFolder,
     /// Before the names of its files: the subfolder, with a `/`, or nothing.
     pub prefix: &'a str,
@@ -38,7 +38,7 @@ impl Scene<'_> {
     }
 }
 
-/// What a view wrote, and its pictures one by one.
+/// What a view wrote, and its images one by one.
 pub struct Shown {
     pub record: Record,
     pub plates: Vec<Plate>,
@@ -51,30 +51,30 @@ pub struct Shown {
 pub enum Of {
     /// The network as a whole.
     Network,
-    /// A picture by its number.
-    Picture(usize),
+    /// An image by its number.
+    Image(usize),
     /// A channel of a layer.
     Unit(String, usize),
 }
 
-/// A picture that can stand by itself.
+/// An image that can stand by itself.
 pub struct Plate {
     pub of: Of,
     /// Plates of one group belong side by side.
     pub group: &'static str,
-    pub picture: RgbImage,
+    pub image: RgbImage,
     pub label: String,
 }
 
 impl Plate {
-    pub fn new(of: Of, group: &'static str, picture: RgbImage, label: impl Into<String>) -> Self {
-        Self { of, group, picture, label: label.into() }
+    pub fn new(of: Of, group: &'static str, image: RgbImage, label: impl Into<String>) -> Self {
+        Self { of, group, image, label: label.into() }
     }
 
     /// For a grid, enlarged to about so many pixels across.
     pub fn tile(&self, side: usize) -> Tile {
-        let times = canvas::times_to(self.picture.width() as usize, side);
-        Tile::new(canvas::enlarge(&self.picture, times), self.label.as_str())
+        let times = canvas::times_to(self.image.width() as usize, side);
+        Tile::new(canvas::enlarge(&self.image, times), self.label.as_str())
     }
 }
 
@@ -84,13 +84,13 @@ pub fn sheet(title: &str, plates: &[Plate], side: usize, columns: usize) -> RgbI
     canvas::grid(title, &tiles, columns)
 }
 
-/// A view with pictures, from the command line.
+/// A view with images, from the command line.
 #[derive(clap::Args)]
-pub struct WithPictures<V: View> {
+pub struct WithImages<V: View> {
     #[command(flatten)]
     lens: LensFlags,
     #[command(flatten)]
-    pictures: PictureFlags,
+    images: ImageFlags,
     #[command(flatten)]
     view: V,
     #[command(flatten)]
@@ -108,11 +108,11 @@ pub struct Alone<V: View> {
     out: OutFlags,
 }
 
-impl<V: View> WithPictures<V> {
+impl<V: View> WithImages<V> {
     pub fn run(&self) -> Result<i32> {
         self.lens
-            .open_with(&self.pictures)
-            .and_then(|(subject, pictures)| look(&self.view, &subject, &pictures, &self.out.out))
+            .open_with(&self.images)
+            .and_then(|(subject, images)| look(&self.view, &subject, &images, &self.out.out))
             .map_err(as_flag::<Self>)
     }
 }
@@ -121,31 +121,31 @@ impl<V: View> Alone<V> {
     pub fn run(&self) -> Result<i32> {
         self.lens
             .open()
-            .and_then(|subject| look(&self.view, &subject, &Pictures::default(), &self.out.out))
+            .and_then(|subject| look(&self.view, &subject, &Images::default(), &self.out.out))
             .map_err(as_flag::<Self>)
     }
 }
 
 /// Shows a view and tells what it wrote; the result is the exit code.
-fn look<V: View>(view: &V, subject: &Subject, pictures: &Pictures, out: &Path) -> Result<i32> {
+fn look<V: View>(view: &V, subject: &Subject, images: &Images, out: &Path) -> Result<i32> {
     // Refused before the work.
     let out = OutputFolder::open(out, "see")?;
     out.check(&[&format!("{}.json", V::NAME)])?;
     let progress = Progress::new();
-    let scene = Scene { subject, pictures, out: &out, prefix: "", progress: &progress };
+    let scene = Scene { subject, images, out: &out, prefix: "", progress: &progress };
     let Record { title, caption, files, .. } = view.show(&scene)?.record;
     out.commit()?;
     drop(progress);
     let files: String = files.iter().map(|file| format!("  {}  {}\n", file.name, file.about)).collect();
-    let looked_at = match pictures.len() {
+    let looked_at = match images.len() {
         0 => String::new(),
-        count => format!("{count} pictures {}\n\n", subject.data),
+        count => format!("{count} images {}\n\n", subject.data),
     };
     print(&format!("{title}\n\n{looked_at}{caption}\n\n{files}"))?;
-    Ok(exit_code(pictures))
+    Ok(exit_code(images))
 }
 
 /// Of a view that is done.
-pub fn exit_code(pictures: &Pictures) -> i32 {
-    if pictures.skipped.is_empty() { 0 } else { SKIPPED }
+pub fn exit_code(images: &Images) -> i32 {
+    if images.skipped.is_empty() { 0 } else { SKIPPED }
 }

@@ -17,10 +17,10 @@ use striate::{Device, Error, Result};
 
 /// Trains a small network.
 ///
-/// Without any flag: resnet8 on the 6,000 Fashion-MNIST pictures that are built in, on the best device.
+/// Without any flag: resnet8 on the 6,000 Fashion-MNIST images that are built in, on the best device.
 #[derive(clap::Args, Clone, Debug, Serialize)]
 pub struct Args {
-    /// lenet, alexnet, googlenet, resnet18, ..., resnet152, or, for small pictures, resnet18-cifar and resnetN with
+    /// lenet, alexnet, googlenet, resnet18, ..., resnet152, or, for small images, resnet18-cifar and resnetN with
     /// N = 6n + 2 layers: resnet8, resnet20, resnet56, ...; resnetN-a and plainN have shortcuts without parameters and none
     #[arg(long, default_value = "resnet8")]
     pub model: String,
@@ -33,10 +33,10 @@ pub struct Args {
     #[command(flatten)]
     #[serde(flatten)]
     pub memory: MemoryFlags,
-    /// Times that every training picture is seen
+    /// Times that every training image is seen
     #[arg(long, default_value_t = 4)]
     pub epochs: usize,
-    /// Pictures a step
+    /// Images a step
     #[arg(long, default_value_t = 32)]
     pub batch: usize,
     /// Largest learning rate [default: 0.1 for sgd, 0.01 for sgd on lenet, 0.003 for adam and adamw]
@@ -98,13 +98,13 @@ pub struct Args {
     /// Test, and keep, an average of the weights, which keeps this much of itself at each step: 0.99, say
     #[arg(long, value_name = "SHARE", allow_negative_numbers = true)]
     pub ema: Option<f32>,
-    /// Work through the pictures of a step in so many batches, one after the other, to save memory
+    /// Work through the images of a step in so many batches, one after the other, to save memory
     #[arg(long, default_value_t = 1, value_name = "BATCHES")]
     pub accumulate: usize,
-    /// Add up pictures in pairs, in shares of the Beta distribution with this parameter: 0.2, say
+    /// Add up images in pairs, in shares of the Beta distribution with this parameter: 0.2, say
     #[arg(long, default_value_t = 0.0, value_name = "ALPHA", allow_negative_numbers = true)]
     pub mixup: f32,
-    /// Put a rectangle of another picture into each, in shares of the Beta distribution with this parameter: 1, say
+    /// Put a rectangle of another image into each, in shares of the Beta distribution with this parameter: 1, say
     #[arg(long, default_value_t = 0.0, value_name = "ALPHA", allow_negative_numbers = true)]
     pub cutmix: f32,
     /// Stop after so many epochs without a better test accuracy
@@ -113,7 +113,7 @@ pub struct Args {
     /// Largest norm of all gradients together
     #[arg(long, allow_negative_numbers = true)]
     pub clip_norm: Option<f32>,
-    /// Random changes of training pictures; crop moves by up to 1/8 of a side. Long runs want crop-flip
+    /// Random changes of training images; crop moves by up to 1/8 of a side. Long runs want crop-flip
     #[arg(long, value_enum, default_value_t = AugmentName::None)]
     pub augment: AugmentName,
     /// Leave out a last batch that is smaller than the others
@@ -149,7 +149,7 @@ pub struct Args {
 /// Flags that a run may go on with otherwise than it was begun: they change no number.
 const FREE: [&str; 10] = [
     "data",
-    // What it does to the pictures shows in their sum.
+    // What it does to the images shows in their sum.
     "skip_broken",
     "device",
     "threads",
@@ -193,7 +193,7 @@ pub enum OptimizerName {
 #[derive(ValueEnum, Clone, Copy, Debug, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum AugmentName {
-    /// Pictures as they are
+    /// Images as they are
     None,
     /// Mirrored half of the time
     Flip,
@@ -206,7 +206,7 @@ pub enum AugmentName {
 impl Args {
     /// What the trainer is told. Numbers that make no sense in any network are refused here, the others
     /// by the library.
-    pub fn config(&self, picture: [usize; 2]) -> Result<TrainConfig> {
+    pub fn config(&self, image: [usize; 2]) -> Result<TrainConfig> {
         Ok(TrainConfig {
             epochs: self.epochs,
             batch: self.batch,
@@ -224,7 +224,7 @@ impl Args {
                 ..Default::default()
             },
             seed: self.seed,
-            augment: self.augment(picture),
+            augment: self.augment(image),
             mix: self.mix(),
             drop_last: self.drop_last,
             threads: self.threads,
@@ -321,7 +321,7 @@ impl Args {
         })
     }
 
-    /// The augmentation for pictures of this size.
+    /// The augmentation for images of this size.
     fn augment(&self, [height, width]: [usize; 2]) -> Option<Augment> {
         let padding = height.min(width) / 8;
         match self.augment {
@@ -338,11 +338,11 @@ impl Args {
         format!("{}-{}", self.model, self.data.dataset).replace(|c: char| !c.is_ascii_alphanumeric(), "-")
     }
 
-    /// What has to be the same for a run to go on: the model, the pictures, and every flag that changes a number.
+    /// What has to be the same for a run to go on: the model, the images, and every flag that changes a number.
     pub fn about(&self, model: &str, split: &Split) -> Map<String, Value> {
         let mut about = Map::new();
         about.insert("model".to_owned(), model.into());
-        for (name, data) in [("training pictures", &split.train), ("test pictures", &split.test)] {
+        for (name, data) in [("training images", &split.train), ("test images", &split.test)] {
             about.insert(name.to_owned(), format!("{} of sum {:08x}", data.len(), data.fingerprint()).into());
         }
         about.extend(self.settings());

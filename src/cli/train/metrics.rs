@@ -24,7 +24,8 @@ pub struct Row {
     pub test_accuracy: Option<f64>,
     pub train_seconds: f64,
     pub test_seconds: f64,
-    pub pictures_per_second: f64,
+    #[serde(rename = "pictures_per_second")]
+    pub images_per_second: f64,
 }
 
 impl Row {
@@ -40,7 +41,7 @@ impl Row {
             test_accuracy: report.test.map(|s| s.accuracy),
             train_seconds,
             test_seconds: report.test_time.as_secs_f64(),
-            pictures_per_second: report.train.pictures as f64 / train_seconds.max(1e-9),
+            images_per_second: report.train.images as f64 / train_seconds.max(1e-9),
         }
     }
 
@@ -48,7 +49,7 @@ impl Row {
     fn is_possible(&self) -> bool {
         let losses = [Some(self.train_loss), self.test_loss].into_iter().flatten();
         let accuracies = [Some(self.train_accuracy), self.test_accuracy].into_iter().flatten();
-        let times = [self.train_seconds, self.test_seconds, self.pictures_per_second];
+        let times = [self.train_seconds, self.test_seconds, self.images_per_second];
         let mut numbers = losses.chain(times).chain([f64::from(self.lr)]);
         numbers.all(|n| n.abs() < 1e100) && accuracies.into_iter().all(|share| (0.0..=1.0).contains(&share))
     }

@@ -64,11 +64,11 @@ fn run_named(args: &Args) -> Result<i32> {
     let card = card(&*model, &split);
     let checkpoints = Checkpoints::new(dir.folder(), args.keep as usize, args.about(&model.name(), &split));
     let start = args.resume.as_ref().map(|run| Start::find(run, args, &checkpoints)).transpose()?;
-    let pictures = split.train.len();
+    let images = split.train.len();
     let device = args.device.open()?;
     say(&format!("device   {}", device.describe()));
     say(&format!(
-        "data     {}: {} training and {} test pictures of {channels}x{height}x{width}, {classes} classes",
+        "data     {}: {} training and {} test images of {channels}x{height}x{width}, {classes} classes",
         split.train.name(),
         split.train.len(),
         split.test.len(),
@@ -97,7 +97,7 @@ fn run_named(args: &Args) -> Result<i32> {
     let stop = stop_on_interrupt()?;
     match &start {
         Some(start) => {
-            let changes = start.changed.tell(args, start.step(), pictures, [height, width])?;
+            let changes = start.changed.tell(args, start.step(), images, [height, width])?;
             go_on(start, changes, args, &mut dir, &mut trainer)?;
         }
         // From here on an earlier run is replaced: whatever can be refused was refused before.

@@ -1,4 +1,4 @@
-//! Loss and accuracy by epoch, as a picture.
+//! Loss and accuracy by epoch, as an image.
 
 use super::metrics::Row;
 use crate::cli::text;
@@ -9,7 +9,7 @@ use std::error::Error;
 const TRAIN: RGBColor = RGBColor(31, 119, 180);
 const TEST: RGBColor = RGBColor(214, 96, 10);
 
-/// A curve of the picture: its name, colour and points.
+/// A curve of the image: its name, colour and points.
 type Curve = (&'static str, RGBColor, Vec<(f64, f64)>);
 
 /// An SVG of two panels: loss, and accuracy in percent; training and test in each.

@@ -40,10 +40,10 @@ impl Reporter {
 
     /// Tells about a step whose results have arrived.
     pub fn step(&mut self, p: &Progress) {
-        let speed = p.score.pictures as f64 / self.epoch_start.elapsed().as_secs_f64().max(1e-9);
+        let speed = p.score.images as f64 / self.epoch_start.elapsed().as_secs_f64().max(1e-9);
         let left = self.left(p);
         let line = format!(
-            "epoch {}/{}  step {}/{}  loss {:.4}  accuracy {:5.2} %  {speed:.0} pictures/s  {} left",
+            "epoch {}/{}  step {}/{}  loss {:.4}  accuracy {:5.2} %  {speed:.0} images/s  {} left",
             p.epoch,
             self.epochs,
             p.step,
@@ -73,8 +73,8 @@ impl Reporter {
         if let Some(test) = report.test {
             line += &format!("  test loss {:.4} accuracy {:5.2} %", test.loss, 100.0 * test.accuracy);
         }
-        let speed = train.pictures as f64 / report.train_time.as_secs_f64().max(1e-9);
-        line += &format!("  {:.1} s, {speed:.0} pictures/s", report.train_time.as_secs_f64());
+        let speed = train.images as f64 / report.train_time.as_secs_f64().max(1e-9);
+        line += &format!("  {:.1} s, {speed:.0} images/s", report.train_time.as_secs_f64());
         say(&line);
         self.last_line = Instant::now();
         self.epoch_start = self.last_line;

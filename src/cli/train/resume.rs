@@ -141,20 +141,14 @@ impl Changed {
         Args { epochs, lr, ..args.clone() }
     }
 
-    /// What is otherwise now, and what that means for the step after so many on so many pictures of this size; `None` where
+    /// What is otherwise now, and what that means for the step after so many on so many images of this size; `None` where
     /// nothing is.
-    pub fn tell(
-        &self,
-        args: &Args,
-        step: usize,
-        pictures: usize,
-        size: [usize; 2],
-    ) -> Result<Option<String>> {
+    pub fn tell(&self, args: &Args, step: usize, images: usize, size: [usize; 2]) -> Result<Option<String>> {
         let epochs =
             self.epochs.map(|epochs| format!("{} {} instead of {epochs}", Self::EPOCHS, args.epochs));
         let lr = self.lr.map(|lr| format!("{} {} instead of {lr}", Self::LR, args.learning_rate()));
         let changes: Vec<String> = [epochs, lr].into_iter().flatten().collect();
-        let rate = |args: &Args| Ok(args.config(size)?.schedule(pictures).at(step));
+        let rate = |args: &Args| Ok(args.config(size)?.schedule(images).at(step));
         let (before, now): (f32, f32) = (rate(&self.before(args))?, rate(args)?);
         let schedule = match before == now {
             true => String::new(),

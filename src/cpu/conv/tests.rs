@@ -1,7 +1,7 @@
 use super::*;
 use crate::cpu::{assert_close, noise, run};
 
-/// Kernel, stride, padding and dilation, the same along both axes but for the kernel and the picture.
+/// Kernel, stride, padding and dilation, the same along both axes but for the kernel and the image.
 fn conv(k: u32, stride: u32, padding: u32, dilation: u32) -> Conv {
     let (in_h, in_w, kernel_h, kernel_w) = (9, 12, k, k + 1);
     let outs = |size: u32, kernel: u32| (size + 2 * padding - dilation * (kernel - 1) - 1) / stride + 1;
@@ -28,7 +28,7 @@ fn conv(k: u32, stride: u32, padding: u32, dilation: u32) -> Conv {
     }
 }
 
-/// Shapes whose taps may lie wholly in the padding, each whole and as a chunk of pictures and rows.
+/// Shapes whose taps may lie wholly in the padding, each whole and as a chunk of images and rows.
 fn cases() -> impl Iterator<Item = Conv> {
     let shapes =
         [(1, 1, 0, 1), (3, 1, 1, 1), (3, 2, 1, 1), (2, 3, 0, 1), (3, 1, 2, 2), (3, 2, 5, 3), (2, 1, 10, 1)];

@@ -110,7 +110,7 @@ fn transposed(a: &conv::Axis, phase: usize) -> Axis {
     Axis { outs: (a.size - phase).div_ceil(a.stride), size: a.outs, step: 1, taps }
 }
 
-/// Rows of results that one task computes: as many as the cache holds, but fewer where pictures are too few to keep
+/// Rows of results that one task computes: as many as the cache holds, but fewer where images are too few to keep
 /// all threads at work.
 fn rows_a_task(g: &Geometry, axes: [&Axis; 2], planes: usize) -> usize {
     let all = g.batch * axes[0].outs;
@@ -118,18 +118,18 @@ fn rows_a_task(g: &Geometry, axes: [&Axis; 2], planes: usize) -> usize {
     rows_that_fit(axes[0], axes[1], planes).min(fair.max(1))
 }
 
-/// Pictures cut into parts of `len` elements a plane: picture, number of the part, and its piece of each plane.
+/// Images cut into parts of `len` elements a plane: image, number of the part, and its piece of each plane.
 fn parts(
-    pictures: &mut [f32],
+    images: &mut [f32],
     channels: usize,
     plane: usize,
     len: usize,
 ) -> Vec<(usize, usize, Vec<&mut [f32]>)> {
     let mut all = Vec::new();
-    for (n, picture) in pictures.chunks_exact_mut(channels * plane).enumerate() {
+    for (n, image) in images.chunks_exact_mut(channels * plane).enumerate() {
         let first = all.len();
         all.extend((0..plane.div_ceil(len)).map(|part| (n, part, Vec::with_capacity(channels))));
-        for plane in picture.chunks_exact_mut(plane) {
+        for plane in image.chunks_exact_mut(plane) {
             all[first..].iter_mut().zip(plane.chunks_mut(len)).for_each(|(part, rows)| part.2.push(rows));
         }
     }

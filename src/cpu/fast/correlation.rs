@@ -20,7 +20,7 @@ pub struct Strides {
     pub down: usize,
 }
 
-/// Sums of weighted pixels, ready to run on pictures.
+/// Sums of weighted pixels, ready to run on images.
 pub struct Correlation {
     arch: Arch,
     layout: Layout,

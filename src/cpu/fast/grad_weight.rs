@@ -15,10 +15,10 @@ const OUTS: usize = 64;
 const LANES: usize = 16;
 /// Pixels whose upstream gradients are kept in the first-level cache.
 const PIXELS: usize = 256;
-/// Elements that the partial sums of all slices of pictures may have together.
+/// Elements that the partial sums of all slices of images may have together.
 const PARTIAL: usize = 1 << 19;
 
-/// dw\[o, c, ky, kx\] = the sum over pictures and outputs of dy * x.
+/// dw\[o, c, ky, kx\] = the sum over images and outputs of dy * x.
 ///
 /// Vectors hold output channels: for each pixel, every tap's number times all channels' gradients.
 pub fn grad_weight(p: &Conv, io: Io<'_>) {

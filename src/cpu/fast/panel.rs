@@ -1,6 +1,6 @@
-//! Pictures unfolded along rows alone.
+//! Images unfolded along rows alone.
 //!
-//! A panel has, for each plane and horizontal tap, the rows of the picture with the pixel that the tap reads for
+//! A panel has, for each plane and horizontal tap, the rows of the image with the pixel that the tap reads for
 //! each output, zero where it reads padding. Rows of outputs and of the panel are equally long, so a vertical tap is
 //! an offset into it, and outputs of several rows are one run of memory. It takes a window's height less memory, and
 //! less time to write, than all columns.
@@ -27,7 +27,7 @@ pub struct Axis {
 }
 
 impl Axis {
-    /// Which of `outs` outputs have this tap in the picture.
+    /// Which of `outs` outputs have this tap in the image.
     fn inside(&self, outs: usize, shift: isize) -> Range<usize> {
         let before = |pixel: isize| (pixel - shift).max(0).unsigned_abs().div_ceil(self.step);
         let end = before(self.size as isize).min(outs);
@@ -35,7 +35,7 @@ impl Axis {
     }
 }
 
-/// Rows of the picture that are `step` apart, so that neighbouring outputs read neighbouring ones.
+/// Rows of the image that are `step` apart, so that neighbouring outputs read neighbouring ones.
 struct Phase {
     /// Which of `step` rows.
     phase: isize,

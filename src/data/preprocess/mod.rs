@@ -1,4 +1,4 @@
-//! From a picture in a file to the numbers that a network wants.
+//! From an image in a file to the numbers that a network wants.
 
 mod json;
 
@@ -10,13 +10,13 @@ use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
 use super::cifar::{CIFAR10_NORMALIZATION, CIFAR100_NORMALIZATION};
-use super::picture::{self, check_size};
+use super::image_file::{self, check_size};
 use super::resample::Interpolation;
 use super::{Normalization, mnist};
 use crate::file::read_up_to;
 use crate::{Error, Result};
 
-/// How a picture becomes a network's input. As JSON it lies in the metadata of weights that striate writes.
+/// How an image becomes a network's input. As JSON it lies in the metadata of weights that striate writes.
 ///
 /// ```
 /// use striate::data::{Interpolation, Preprocessing};
@@ -31,14 +31,14 @@ pub struct Preprocessing {
     /// The `[height, width]` that the network takes, in pixels.
     pub size: [usize; 2],
     /// What the shorter side is scaled to before the centre is cropped; `None` for the largest centred part
-    /// of the picture, scaled, as in [`read_picture`](super::read_picture).
+    /// of the image, scaled, as in [`read_image`](super::read_image).
     pub resize: Option<usize>,
-    /// How pictures are scaled.
+    /// How images are scaled.
     #[serde(default)]
     pub interpolation: Interpolation,
     /// The figures that normalise each channel: three for RGB, one for grey.
     pub normalization: Normalization,
-    /// Whether pictures are turned as their EXIF data say, which torchvision and timm leave undone.
+    /// Whether images are turned as their EXIF data say, which torchvision and timm leave undone.
     #[serde(default = "upright")]
     pub exif_rotation: bool,
 }
@@ -72,7 +72,7 @@ impl Preprocessing {
         "fashion-mnist",
     ];
 
-    /// Pictures brought to a size as by [`read_picture`](super::read_picture), with these figures.
+    /// Images brought to a size as by [`read_image`](super::read_image), with these figures.
     pub fn new(size: [usize; 2], normalization: Normalization) -> Self {
         let interpolation = Interpolation::Bilinear;
         Self { size, resize: None, interpolation, normalization, exif_rotation: true }
@@ -80,7 +80,7 @@ impl Preprocessing {
 
     /// The preprocessing that published weights want.
     ///
-    /// | name | pictures | for |
+    /// | name | images | for |
     /// | --- | --- | --- |
     /// | `imagenet` | shorter side 256, centre 224 x 224, RGB, ImageNet's figures | torchvision |
     /// | `googlenet` | the same, then [`transform_input`](Self::transform_input) | torchvision's trained GoogLeNet |
@@ -160,7 +160,7 @@ impl Preprocessing {
     /// [`Error::Argument`] if there are not three channels.
     pub fn transform_input(mut self) -> Result<Self> {
         if self.channels() != 3 {
-            let problem = format!("is for pictures of 3 channels, not {}", self.channels());
+            let problem = format!("is for images of 3 channels, not {}", self.channels());
             return Err(Error::argument("transform_input", problem));
         }
         let Normalization { mean, std } = &mut self.normalization;
@@ -227,33 +227,33 @@ impl Preprocessing {
         }
     }
 
-    /// Reads a picture as a network wants it: CHW.
+    /// Reads an image as a network wants it: CHW.
     ///
     /// # Errors
     ///
-    /// As [`read_picture`](super::read_picture) and [`check`](Self::check).
+    /// As [`read_image`](super::read_image) and [`check`](Self::check).
     pub fn read(&self, path: &Path) -> Result<Vec<f32>> {
         self.check()?;
-        let image = self.picture(path)?;
+        let image = self.image(path)?;
         let tables = self.normalization.tables();
         if let [table] = tables.as_slice() {
-            return Ok(picture::grey(&image).map(|byte| table[usize::from(byte)]).collect());
+            return Ok(image_file::grey(&image).map(|byte| table[usize::from(byte)]).collect());
         }
         let planes = tables.iter().enumerate();
         Ok(planes.flat_map(|(c, table)| image.pixels().map(move |p| table[usize::from(p.0[c])])).collect())
     }
 
-    /// The picture of a file before it is normalised; the settings must be [checked](Self::check).
-    pub(super) fn picture(&self, path: &Path) -> Result<RgbImage> {
-        let decoded = picture::decode(path, self.exif_rotation)?;
+    /// The image of a file before it is normalised; the settings must be [checked](Self::check).
+    pub(super) fn image(&self, path: &Path) -> Result<RgbImage> {
+        let decoded = image_file::decode(path, self.exif_rotation)?;
         let [height, width] = self.size.map(|side| side as u32);
         Ok(match self.resize {
-            None => picture::cover(&decoded, height, width, self.interpolation),
-            Some(shorter) => picture::centre(&decoded, shorter as u32, height, width, self.interpolation),
+            None => image_file::cover(&decoded, height, width, self.interpolation),
+            Some(shorter) => image_file::centre(&decoded, shorter as u32, height, width, self.interpolation),
         })
     }
 
-    /// Reads pictures on all cores.
+    /// Reads images on all cores.
     pub fn read_all(&self, paths: &[impl AsRef<Path> + Sync]) -> Vec<Result<Vec<f32>>> {
         paths.par_iter().map(|path| self.read(path.as_ref())).collect()
     }

@@ -53,7 +53,7 @@ fn with_taps(p: &ConvGemm) -> &'static [&'static Kernel] {
     &KERNELS[TILES * kind..][..TILES]
 }
 
-/// Emits one correlation. `operands`: pictures, weight and, where there are any, bias and residual.
+/// Emits one correlation. `operands`: images, weight and, where there are any, bias and residual.
 pub(super) fn correlate(
     node: &mut Lowering,
     pass: Pass,

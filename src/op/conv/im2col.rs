@@ -6,7 +6,7 @@ use crate::kernel::{self, Kernel, Matmul};
 use crate::plan::{Grid, Lowering, StorageId, Target};
 use crate::{Error, Result};
 
-/// Parts of the work whose columns fit in a scratch buffer: many pictures, or some rows of one.
+/// Parts of the work whose columns fit in a scratch buffer: many images, or some rows of one.
 fn chunks(g: &Geometry, target: &Target) -> Result<Vec<Geometry>> {
     if is_pointwise(g) {
         return Ok(vec![*g]);
@@ -14,7 +14,7 @@ fn chunks(g: &Geometry, target: &Target) -> Result<Vec<Geometry>> {
     let row = Sizes::new(g).lines as u64 * g.out_w as u64 * 4;
     if row > target.binding_limit() {
         return Err(Error::TooLarge(format!(
-            "a single row of a convolution's columns takes {row} bytes, but a binding can have at most {} here; use smaller pictures, kernels or fewer channels",
+            "a single row of a convolution's columns takes {row} bytes, but a binding can have at most {} here; use smaller images, kernels or fewer channels",
             target.binding_limit()
         )));
     }
@@ -53,18 +53,18 @@ fn unfold(
     to: StorageId,
 ) -> Result<()> {
     let columns = Sizes::new(c).lines as u64 * (c.images * c.rows * c.out_w) as u64;
-    let picture = (c.images * c.in_channels * c.in_h) as u64 * c.in_w as u64;
+    let image = (c.images * c.in_channels * c.in_h) as u64 * c.in_w as u64;
     let (groups, flops) = if *kernel == kernel::IM2COL {
         (c.images * Sizes::new(c).lines, 0)
     } else {
         (c.images * c.in_channels, columns)
     };
     node.launch(kernel, c, &[from], &[to], Grid::Workgroups(groups as u64), flops)?;
-    node.set_bytes(4 * (columns + picture));
+    node.set_bytes(4 * (columns + image));
     Ok(())
 }
 
-/// What all three products of a chunk share: one batch for each picture and group.
+/// What all three products of a chunk share: one batch for each image and group.
 fn product(c: &Geometry, m: u32, n: u32, k: u32) -> Matmul {
     Matmul {
         m,
@@ -78,7 +78,7 @@ fn product(c: &Geometry, m: u32, n: u32, k: u32) -> Matmul {
     }
 }
 
-/// y = weight * columns, picture by picture.
+/// y = weight * columns, image by image.
 pub(super) fn forward(node: &mut Lowering, g: &Geometry, y: StorageId) -> Result<()> {
     let s = Sizes::new(g);
     let chunks = chunks(g, node.target())?;
@@ -141,7 +141,7 @@ pub(super) fn grad_input(node: &mut Lowering, g: &Geometry) -> Result<()> {
     Ok(())
 }
 
-/// Sum over pictures of grad_output * columns^T: slices of pictures in parallel, then the sum of the slices.
+/// Sum over images of grad_output * columns^T: slices of images in parallel, then the sum of the slices.
 pub(super) fn grad_weight(node: &mut Lowering, g: &Geometry) -> Result<()> {
     let s = Sizes::new(g);
     let chunks = chunks(g, node.target())?;

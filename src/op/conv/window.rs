@@ -125,7 +125,7 @@ fn choose(target: &Target, pass: Pass, p: &ConvWindow) -> &'static Kernel {
     fitting.expect("`method` admits strides 1 and 2, and kernels of any size are walked in windows of 1 x 3")
 }
 
-/// The same in rows of a quad where 1 x 1 filters see each pixel by itself, and rows of the picture are no whole quads.
+/// The same in rows of a quad where 1 x 1 filters see each pixel by itself, and rows of the image are no whole quads.
 fn in_quads(c: &ConvGemm) -> ConvGemm {
     let pixels = c.in_h * c.in_w;
     let by_itself =
@@ -258,7 +258,7 @@ fn put_in_order(node: &mut Lowering, p: &ConvPack, weight: StorageId, packed: St
 /// Subgroups that are enough to keep every core busy.
 const ENOUGH: u32 = 256;
 
-/// Slices of pictures in parallel, then the sum of the slices.
+/// Slices of images in parallel, then the sum of the slices.
 pub(super) fn grad_weight(node: &mut Lowering, g: &Geometry) -> Result<()> {
     let subgroup = node.target().subgroup;
     let c = correlation::forward(g);

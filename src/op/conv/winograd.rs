@@ -57,7 +57,7 @@ fn bytes(target: &Target, k: &Kernels, count: u32, depth: u32) -> u64 {
     4 * Order::new(target, Side::B, count, depth).elements(numbers(k)) as u64
 }
 
-/// Whether a convolution is of the kind, and the operands of its filters and of a picture can be had.
+/// Whether a convolution is of the kind, and the operands of its filters and of an image can be had.
 pub(super) fn fits(g: &Geometry, target: &Target) -> bool {
     let kind = [g.kernel_h, g.kernel_w] == [3; 2]
         && [g.stride_h, g.stride_w, g.dilation_h, g.dilation_w, g.groups] == [1; 5];
@@ -81,17 +81,17 @@ fn transform_flops(to: u32, from: u32) -> u64 {
     2 * (to * from * (from + to)) as u64
 }
 
-/// Pictures whose operands and products fit in a scratch buffer each.
+/// Images whose operands and products fit in a scratch buffer each.
 fn images_at_once(target: &Target, k: &Kernels, p: &ConvGemm) -> u32 {
     let channels = p.in_channels.max(p.out_channels);
     let within = |images: &u32| {
         let tiles = images * p.out_h.div_ceil(k.tile) * p.out_w.div_ceil(k.tile);
         bytes(target, k, tiles, channels).max(bytes(target, k, channels, tiles)) <= target.scratch_limit()
     };
-    (1..=p.batch).rev().find(within).expect("`fits` admits only what one picture leaves room for")
+    (1..=p.batch).rev().find(within).expect("`fits` admits only what one image leaves room for")
 }
 
-/// Tiles of the pictures of one launch.
+/// Tiles of the images of one launch.
 fn tiles(k: &Kernels, p: &ConvGemm, image_start: u32, images: u32) -> WinogradTiles {
     WinogradTiles {
         tile: k.tile,
@@ -140,7 +140,7 @@ fn suiting(kernels: &[&'static Kernel], t: &WinogradTiles, edge: u32) -> &'stati
     fitting.expect("the last one fits everything")
 }
 
-/// Emits a transform of pictures to an operand. Returns how that lies.
+/// Emits a transform of images to an operand. Returns how that lies.
 fn patches(
     node: &mut Lowering,
     (kernels, edge): (&[&'static Kernel], u32),
@@ -157,7 +157,7 @@ fn patches(
     Ok(order)
 }
 
-/// Emits a convolution, or its transpose at stride 1, of pictures, weight and, where there is one, the bias.
+/// Emits a convolution, or its transpose at stride 1, of images, weight and, where there is one, the bias.
 pub(super) fn correlate(
     node: &mut Lowering,
     pass: Pass,
@@ -199,7 +199,7 @@ pub(super) fn correlate(
     Ok(())
 }
 
-/// Emits the gradient of the weight: products over all tiles of some pictures, and those added up.
+/// Emits the gradient of the weight: products over all tiles of some images, and those added up.
 pub(super) fn grad_weight(node: &mut Lowering, g: &Geometry) -> Result<()> {
     let p = &correlation::forward(g);
     let k = choose(node.target(), Pass::GradWeight);

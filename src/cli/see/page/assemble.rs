@@ -9,9 +9,9 @@ use crate::cli::text::grouped;
 use serde::Serialize;
 use striate::Tensor;
 use striate::infer::top;
-use striate::see::{Lens, Pictures, Record};
+use striate::see::{Images, Lens, Record};
 
-/// Guesses that are listed for a picture.
+/// Guesses that are listed for an image.
 const GUESSES: usize = 5;
 
 #[derive(Serialize)]
@@ -22,8 +22,8 @@ pub struct Page {
     filters: Section,
     layers: Vec<LayerPanel>,
     unit_notes: Vec<Note>,
-    pictures: Vec<PicturePanel>,
-    picture_notes: Vec<Note>,
+    images: Vec<ImagePanel>,
+    image_notes: Vec<Note>,
     map: Option<MapSection>,
     map_missing: String,
     fields: Section,
@@ -69,7 +69,7 @@ struct UnitPanel {
 }
 
 #[derive(Serialize)]
-struct PicturePanel {
+struct ImagePanel {
     id: String,
     name: String,
     title: String,
@@ -102,10 +102,10 @@ struct LayerRow {
     step: String,
 }
 
-/// The page of what views showed. `probabilities` are of all pictures.
+/// The page of what views showed. `probabilities` are of all images.
 pub fn page(
     subject: &Subject,
-    pictures: &Pictures,
+    images: &Images,
     probabilities: &Tensor,
     views: Views,
     layers: &[String],
@@ -116,7 +116,7 @@ pub fn page(
             .shown
             .drawing
             .as_ref()
-            .filter(|_| pictures.labels.is_some())
+            .filter(|_| images.labels.is_some())
             .map(|svg| svg_uri(svg.as_bytes())),
         mosaic: figure(&map.shown.plates[0]),
         notes: vec![note(&map)],
@@ -125,26 +125,26 @@ pub fn page(
     let unit_plates: Vec<&Plate> =
         [&views.ascent, &views.peaks, &views.classes].iter().flat_map(|view| &view.shown.plates).collect();
     let filter_plates = views.filters.iter().flat_map(|view| &view.shown.plates);
-    // One picture a filter: where there are many channels, the page would be full of them.
+    // One image a filter: where there are many channels, the page would be full of them.
     let filters: Vec<&Plate> = filter_plates.filter(|plate| plate.group == "Its filter").collect();
     let all: Vec<&Plate> = filters.iter().copied().chain(unit_plates).collect();
-    let of_pictures = [&views.occlusion, &views.saliency].into_iter().chain(&views.neighbours);
-    let of_pictures: Vec<&Noted> = of_pictures.chain([&views.activations]).collect();
+    let of_images = [&views.occlusion, &views.saliency].into_iter().chain(&views.neighbours);
+    let of_images: Vec<&Noted> = of_images.chain([&views.activations]).collect();
     let names = layers.iter().map(String::as_str).chain([Lens::LOGITS]);
-    let panel = |index: usize| picture_panel(subject, pictures, probabilities, &of_pictures, index);
+    let panel = |index: usize| image_panel(subject, images, probabilities, &of_images, index);
     let examples = views.occlusion.shown.plates.iter().filter_map(|plate| match plate.of {
-        Of::Picture(index) => Some(index + 1),
+        Of::Image(index) => Some(index + 1),
         _ => None,
     });
     Page {
         title: format!("What {} learned", lens.model()),
-        lead: format!("A look into a network with {} pictures, made by running it.", pictures.len()),
-        facts: facts(subject, pictures, probabilities),
+        lead: format!("A look into a network with {} images, made by running it.", images.len()),
+        facts: facts(subject, images, probabilities),
         layers: names.map(|name| layer_panel(subject, name, &all)).collect(),
         unit_notes: of_units.map(note).into(),
-        pictures: (0..examples.max().unwrap_or(0)).map(panel).collect(),
-        picture_notes: of_pictures.iter().map(|view| note(view)).collect(),
-        map_missing: format!("A map wants at least {FEWEST} pictures; there are {}.", pictures.len()),
+        images: (0..examples.max().unwrap_or(0)).map(panel).collect(),
+        image_notes: of_images.iter().map(|view| note(view)).collect(),
+        map_missing: format!("A map wants at least {FEWEST} images; there are {}.", images.len()),
         map,
         fields: Section {
             figures: views.fields.shown.plates.iter().map(figure).collect(),
@@ -158,13 +158,13 @@ pub fn page(
     }
 }
 
-fn facts(subject: &Subject, pictures: &Pictures, probabilities: &Tensor) -> Vec<Fact> {
+fn facts(subject: &Subject, images: &Images, probabilities: &Tensor) -> Vec<Fact> {
     let lens = &subject.lens;
     let classes = lens.classes();
-    let right = pictures.labels.as_ref().map(|labels| {
+    let right = images.labels.as_ref().map(|labels| {
         let guesses = probabilities.as_f32().chunks_exact(classes).map(largest);
         let right = guesses.zip(labels).filter(|(guess, label)| guess == *label).count();
-        format!("{:.1} % right of these pictures", 100.0 * right as f64 / labels.len() as f64)
+        format!("{:.1} % right of these images", 100.0 * right as f64 / labels.len() as f64)
     });
     let [channels, height, width] = lens.image_shape();
     let mut facts = vec![
@@ -172,7 +172,7 @@ fn facts(subject: &Subject, pictures: &Pictures, probabilities: &Tensor) -> Vec<
         Fact::new("Weights", subject.weights.clone()),
         Fact::new("Parameters", grouped(lens.parameters() as u64)),
         Fact::new("Takes", format!("{channels} x {height} x {width}, {classes} classes")),
-        Fact::new("Pictures", format!("{} {}", grouped(pictures.len() as u64), subject.data)),
+        Fact::new("Images", format!("{} {}", grouped(images.len() as u64), subject.data)),
     ];
     facts.extend(right.map(|right| Fact::new("Accuracy", right)));
     facts.push(Fact::new("Computed by", lens.device().describe()));
@@ -201,14 +201,14 @@ fn layer_panel(subject: &Subject, name: &str, plates: &[&Plate]) -> LayerPanel {
         let best = own.iter().find(|plate| plate.group == "What excites it the most").or(own.first());
         UnitPanel {
             id: format!("{id}-{number}"),
-            thumb: best.map(|plate| Figure::new(&plate.picture, "", format!("{name}, {called}"))),
+            thumb: best.map(|plate| Figure::new(&plate.image, "", format!("{name}, {called}"))),
             name: called,
             groups: groups(&own),
         }
     };
     let about = match layer_row(&subject.lens, name) {
         Some(LayerRow { gives, sees, .. }) if name != Lens::LOGITS => {
-            format!("Gives {gives}; each unit sees {sees} pixels of the picture.")
+            format!("Gives {gives}; each unit sees {sees} pixels of the image.")
         }
         _ => "What the network says of each class, before these become probabilities.".to_owned(),
     };
@@ -217,17 +217,17 @@ fn layer_panel(subject: &Subject, name: &str, plates: &[&Plate]) -> LayerPanel {
     LayerPanel { id, name: shown.to_owned(), about, thumb: None, units }
 }
 
-fn picture_panel(
+fn image_panel(
     subject: &Subject,
-    pictures: &Pictures,
+    images: &Images,
     probabilities: &Tensor,
     views: &[&Noted],
     index: usize,
-) -> PicturePanel {
+) -> ImagePanel {
     let plates = views.iter().flat_map(|view| &view.shown.plates);
-    let own: Vec<&Plate> = plates.filter(|plate| plate.of == Of::Picture(index)).collect();
-    let photo = subject.photo(pictures, index);
-    let called = subject.called(pictures, index);
+    let own: Vec<&Plate> = plates.filter(|plate| plate.of == Of::Image(index)).collect();
+    let photo = subject.photo(images, index);
+    let called = subject.called(images, index);
     let classes = subject.lens.classes();
     let logs: Vec<f32> = probabilities.as_f32()[index * classes..][..classes]
         .iter()
@@ -236,13 +236,13 @@ fn picture_panel(
     let guess = |guess: striate::infer::Guess| Guess {
         name: subject.class(guess.class),
         percent: format!("{:.1}", 100.0 * guess.probability),
-        right: pictures.labels.as_ref().is_some_and(|labels| labels[index] == guess.class),
+        right: images.labels.as_ref().is_some_and(|labels| labels[index] == guess.class),
     };
-    PicturePanel {
-        id: format!("picture-{index}"),
-        title: format!("{called} ({})", pictures.names[index]),
-        thumb: Figure::new(&photo, "", format!("picture {index}: {called}")),
-        photo: Figure::new(&photo, "", format!("The picture: {called}")),
+    ImagePanel {
+        id: format!("image-{index}"),
+        title: format!("{called} ({})", images.names[index]),
+        thumb: Figure::new(&photo, "", format!("image {index}: {called}")),
+        photo: Figure::new(&photo, "", format!("The image: {called}")),
         name: called,
         guesses: top(&logs, GUESSES).into_iter().map(guess).collect(),
         groups: groups(&own),
@@ -264,10 +264,10 @@ fn groups(plates: &[&Plate]) -> Vec<Group> {
 fn figure(plate: &Plate) -> Figure {
     let of = match &plate.of {
         Of::Network => String::new(),
-        Of::Picture(index) => format!(" of picture {index}"),
+        Of::Image(index) => format!(" of image {index}"),
         Of::Unit(layer, unit) => format!(" of {layer}, channel {unit}"),
     };
-    Figure::new(&plate.picture, plate.label.as_str(), format!("{}{of}: {}", plate.group, plate.label))
+    Figure::new(&plate.image, plate.label.as_str(), format!("{}{of}: {}", plate.group, plate.label))
 }
 
 fn note(view: &Noted) -> Note {
@@ -275,7 +275,7 @@ fn note(view: &Noted) -> Note {
     Note { title: title.clone(), caption: caption.clone(), command: view.command.clone() }
 }
 
-/// A layer in words; `None` if it depends on no picture.
+/// A layer in words; `None` if it depends on no image.
 fn layer_row(lens: &Lens, name: &str) -> Option<LayerRow> {
     let layer = lens.layer(name).ok()?;
     let [vertical, horizontal] = lens.receptive_field(name).ok()?;

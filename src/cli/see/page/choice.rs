@@ -1,19 +1,19 @@
-//! What of a network and of many pictures is shown.
+//! What of a network and of many images is shown.
 
-use striate::see::{Layer, Lens, MapConfig, Pictures};
+use striate::see::{Images, Layer, Lens, MapConfig};
 use striate::{Error, Result};
 
-/// The same pictures with `count` of different classes first, where classes are known.
-pub fn examples_first(pictures: Pictures, count: usize) -> Pictures {
-    let Some(labels) = &pictures.labels else { return pictures };
+/// The same images with `count` of different classes first, where classes are known.
+pub fn examples_first(images: Images, count: usize) -> Images {
+    let Some(labels) = &images.labels else { return images };
     let mut seen = std::collections::HashSet::new();
     let (mut first, mut rest): (Vec<usize>, Vec<usize>) =
-        (0..pictures.len()).partition(|i| seen.len() < count && seen.insert(labels[*i]));
+        (0..images.len()).partition(|i| seen.len() < count && seen.insert(labels[*i]));
     first.append(&mut rest);
-    pictures.pick(&first)
+    images.pick(&first)
 }
 
-/// The layers asked for, or of all: the first convolution with what follows it, and the last layer or block of each size of picture.
+/// The layers asked for, or of all: the first convolution with what follows it, and the last layer or block of each size of image.
 pub fn layers(lens: &Lens, asked: &[String]) -> Result<Vec<String>> {
     if !asked.is_empty() {
         asked.iter().try_for_each(|name| lens.layer(name).map(drop))?;
@@ -50,13 +50,13 @@ fn after_stem<'a>(lens: &'a Lens, convolution: &'a Layer) -> &'a Layer {
     layers[from..].iter().take_while(same).last().unwrap_or(convolution)
 }
 
-/// The perplexity of a map of so many pictures, the usual one if there are enough; `None` for fewer than a map makes sense for.
-pub fn perplexity(pictures: usize) -> Option<f64> {
-    let most = (pictures.saturating_sub(1) / 3) as f64;
-    (pictures >= FEWEST).then(|| MapConfig::default().perplexity.min(most))
+/// The perplexity of a map of so many images, the usual one if there are enough; `None` for fewer than a map makes sense for.
+pub fn perplexity(images: usize) -> Option<f64> {
+    let most = (images.saturating_sub(1) / 3) as f64;
+    (images >= FEWEST).then(|| MapConfig::default().perplexity.min(most))
 }
 
-/// Pictures that make a map.
+/// Images that make a map.
 pub const FEWEST: usize = 10;
 
 /// Where the largest number is, the first of equal ones.

@@ -7,7 +7,7 @@ use super::activations::Activations;
 use super::ascent::Ascent;
 use super::fields::Fields;
 use super::filters::Filters;
-use super::flags::{LensFlags, PictureFlags, Subject};
+use super::flags::{ImageFlags, LensFlags, Subject};
 use super::map::Map;
 use super::neighbours::Neighbours;
 use super::occlusion::Occlusion;
@@ -21,18 +21,18 @@ use crate::cli::plan::print;
 use crate::cli::terminal::note;
 use std::path::PathBuf;
 use std::time::Instant;
-use striate::see::{Lens, Pictures};
+use striate::see::{Images, Lens};
 use striate::{Error, OutputFolder, Result, Tensor};
 
 /// Draws all views and joins them on one page, OUT/index.html, with each view's files in a folder of its name beside it.
 #[derive(clap::Args)]
-#[command(mut_arg("pictures", |arg| arg.default_value("1000")))]
+#[command(mut_arg("images", |arg| arg.default_value("1000")))]
 pub struct Args {
     #[command(flatten)]
     lens: LensFlags,
     #[command(flatten)]
-    pictures: PictureFlags,
-    /// Pictures that are looked at one by one, of different classes where these are known
+    images: ImageFlags,
+    /// Images that are looked at one by one, of different classes where these are known
     #[arg(long, default_value_t = 8, value_name = "COUNT")]
     examples: usize,
     /// Layers whose channels are shown [default: the first convolution, and the last layer or block of each size]
@@ -61,9 +61,9 @@ const PLACES: [&str; 11] = [
     "peaks/",
     "saliency/",
 ];
-/// Pictures that effective receptive fields are means of: more change little.
-const FIELD_PICTURES: usize = 64;
-/// Peaks of a channel, and neighbours of a picture, where there are enough pictures.
+/// Images that effective receptive fields are means of: more change little.
+const FIELD_IMAGES: usize = 64;
+/// Peaks of a channel, and neighbours of an image, where there are enough images.
 const PEAKS: usize = 6;
 const NEIGHBOURS: usize = 6;
 /// Channels of a layer that activations are drawn of.
@@ -101,20 +101,15 @@ impl Args {
                 return Err(Error::argument(name, "must be at least 1, and is 0"));
             }
         }
-        let (subject, pictures) = self.lens.open_with(&self.pictures)?;
-        // Views number pictures as they find them, so that those to be looked at one by one come first.
-        let pictures = choice::examples_first(pictures, self.examples);
+        let (subject, images) = self.lens.open_with(&self.images)?;
+        // Views number images as they find them, so that those to be looked at one by one come first.
+        let images = choice::examples_first(images, self.examples);
         let layers = choice::layers(&subject.lens, &self.layer)?;
         // Refused before the work. Nothing of an earlier page is touched before this one is whole.
         let out = OutputFolder::open(&self.out, "page")?;
         out.check(&PLACES)?;
-        let made = Maker {
-            args: self,
-            subject: &subject,
-            pictures: &pictures,
-            out: &out,
-            progress: Progress::new(),
-        };
+        let made =
+            Maker { args: self, subject: &subject, images: &images, out: &out, progress: Progress::new() };
         let page = made.page(&layers)?;
         out.stage(INDEX, &|file| file.write_all(page.as_bytes()))?;
         drop(made);
@@ -124,7 +119,7 @@ impl Args {
             note(&format!("note: the page takes {size}; fewer --examples or --units make it smaller"));
         }
         print(&format!("written  {}, {size}, in {seconds:.0} s\n", out.path().join(INDEX).display()))?;
-        Ok(exit_code(&pictures))
+        Ok(exit_code(&images))
     }
 }
 
@@ -132,20 +127,20 @@ impl Args {
 struct Maker<'a> {
     args: &'a Args,
     subject: &'a Subject,
-    pictures: &'a Pictures,
+    images: &'a Images,
     out: &'a OutputFolder,
     progress: Progress,
 }
 
 impl Maker<'_> {
     fn page(&self, layers: &[String]) -> Result<String> {
-        let (lens, pictures) = (&self.subject.lens, self.pictures);
-        let examples = pictures.pick(&(0..self.args.examples.min(pictures.len())).collect::<Vec<usize>>());
-        let few = pictures.pick(&(0..FIELD_PICTURES.min(pictures.len())).collect::<Vec<usize>>());
-        let none = Pictures::default();
+        let (lens, images) = (&self.subject.lens, self.images);
+        let examples = images.pick(&(0..self.args.examples.min(images.len())).collect::<Vec<usize>>());
+        let few = images.pick(&(0..FIELD_IMAGES.min(images.len())).collect::<Vec<usize>>());
+        let none = Images::default();
         let names = layers.join(",");
         self.progress.begin("classes", 1);
-        let probabilities = lens.probabilities(&pictures.images)?;
+        let probabilities = lens.probabilities(&images.values)?;
         let views = Views {
             filters: match lens.layers().iter().any(|layer| layer.filters.is_some()) {
                 true => Some(self.view::<Filters>("filters", &none, &[])?),
@@ -153,11 +148,11 @@ impl Maker<'_> {
             },
             peaks: self.view::<Peaks>(
                 "peaks",
-                pictures,
+                images,
                 &[
                     ("layer", names.clone()),
                     ("most", self.args.units.to_string()),
-                    ("top", PEAKS.min(pictures.len()).to_string()),
+                    ("top", PEAKS.min(images.len()).to_string()),
                 ],
             )?,
             ascent: self.view::<Ascent>(
@@ -173,11 +168,11 @@ impl Maker<'_> {
             )?,
             occlusion: self.view::<Occlusion>("occlusion", &examples, &[])?,
             saliency: self.view::<Saliency>("saliency", &examples, &[])?,
-            neighbours: match pictures.len() {
+            neighbours: match images.len() {
                 1 => None,
                 count => Some(self.view::<Neighbours>(
                     "neighbours",
-                    pictures,
+                    images,
                     &[
                         ("neighbours", NEIGHBOURS.min(count - 1).to_string()),
                         ("rows", examples.len().to_string()),
@@ -189,28 +184,28 @@ impl Maker<'_> {
                 &examples,
                 &[("layer", names.clone()), ("most", CHANNELS.to_string())],
             )?,
-            map: match choice::perplexity(pictures.len()) {
+            map: match choice::perplexity(images.len()) {
                 None => None,
                 Some(perplexity) => {
-                    Some(self.view::<Map>("map", pictures, &[("perplexity", perplexity.to_string())])?)
+                    Some(self.view::<Map>("map", images, &[("perplexity", perplexity.to_string())])?)
                 }
             },
             fields: self.view::<Fields>("fields", &few, &[("layer", names)])?,
         };
-        let page = assemble::page(self.subject, pictures, &probabilities, views, layers);
+        let page = assemble::page(self.subject, images, &probabilities, views, layers);
         Ok(html::render(Template::See, &page))
     }
 
     /// A view with these flags, in a folder of its name.
-    fn view<V: View>(&self, name: &str, pictures: &Pictures, flags: &[(&str, String)]) -> Result<Noted> {
-        self.view_in::<V>(name, name, pictures, flags)
+    fn view<V: View>(&self, name: &str, images: &Images, flags: &[(&str, String)]) -> Result<Noted> {
+        self.view_in::<V>(name, name, images, flags)
     }
 
     fn view_in<V: View>(
         &self,
         folder: &str,
         name: &str,
-        pictures: &Pictures,
+        images: &Images,
         flags: &[(&str, String)],
     ) -> Result<Noted> {
         let start = Instant::now();
@@ -220,20 +215,15 @@ impl Maker<'_> {
             .and_then(|matches| V::from_arg_matches(&matches));
         let view = matches.map_err(|e| Error::argument(name, e.to_string()))?;
         let prefix = format!("{folder}/");
-        let scene = Scene {
-            subject: self.subject,
-            pictures,
-            out: self.out,
-            prefix: &prefix,
-            progress: &self.progress,
-        };
+        let scene =
+            Scene { subject: self.subject, images, out: self.out, prefix: &prefix, progress: &self.progress };
         let shown = view.show(&scene)?;
         let line = format!("{folder:12} {:6.1} s\n", start.elapsed().as_secs_f64());
         print(&line)?;
         Ok(Noted { shown, command: format!("striate see {name} {}", words.join(" ")).trim_end().to_owned() })
     }
 
-    /// The classes that are drawn: all of a few, else the likeliest of the first pictures.
+    /// The classes that are drawn: all of a few, else the likeliest of the first images.
     fn likeliest(&self, probabilities: &Tensor) -> String {
         let classes = self.subject.lens.classes();
         let mut chosen: Vec<usize> = match classes <= self.args.units {

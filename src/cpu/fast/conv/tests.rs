@@ -6,7 +6,7 @@ type Case = ([u32; 4], [u32; 2], [[u32; 2]; 4]);
 
 /// Shapes with every awkwardness: strides, padding, dilation, groups, one channel, prime sizes.
 fn cases() -> Vec<Conv> {
-    // batch, in and out channels, groups; picture; kernel, stride, padding, dilation, each vertical then horizontal.
+    // batch, in and out channels, groups; image; kernel, stride, padding, dilation, each vertical then horizontal.
     let cases: [Case; 16] = [
         ([2, 16, 16, 1], [32, 32], [[3, 3], [1, 1], [1, 1], [1, 1]]),
         ([2, 16, 32, 1], [16, 16], [[3, 3], [2, 2], [1, 1], [1, 1]]),

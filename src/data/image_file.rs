@@ -1,4 +1,4 @@
-//! One picture from a file, as the network wants it: RGB, of one size.
+//! One image from a file, as the network wants it: RGB, of one size.
 
 use std::io::Cursor;
 use std::path::Path;
@@ -14,38 +14,38 @@ use super::resample::{Interpolation, Part, resample};
 use crate::file::read_up_to;
 use crate::{Error, Result};
 
-/// No side of a picture in a file may be longer.
+/// No side of an image in a file may be longer.
 const MAX_FILE_SIDE: u32 = 16_384;
 const MAX_FILE_BYTES: u64 = 512 << 20;
 
-/// Memory that a picture may take to be decoded: so much, and more for each byte of its file, so that little files do not
-/// unpack to huge pictures; but never more than the last.
+/// Memory that an image may take to be decoded: so much, and more for each byte of its file, so that little files do not
+/// unpack to huge images; but never more than the last.
 const FREE_BYTES: u64 = 64 << 20;
 const BYTES_A_BYTE: u64 = 16;
 const MAX_DECODE_BYTES: u64 = 256 << 20;
 
-/// No side of a picture in memory may be longer.
+/// No side of an image in memory may be longer.
 const MAX_SIDE: usize = 4096;
 
-/// Reads one picture as RGB bytes, CHW, of `size` = `[height, width]`.
+/// Reads one image as RGB bytes, CHW, of `size` = `[height, width]`.
 ///
-/// Of the picture, turned upright if its EXIF data say so, the largest centred part of the wanted
+/// Of the image, turned upright if its EXIF data say so, the largest centred part of the wanted
 /// proportions is scaled to the size with a triangle filter: the same as scaling until the size is
 /// just covered and cropping the centre. Transparency is dropped.
 ///
 /// # Errors
 ///
 /// [`Error::Argument`] if a side is 0 or more than 4096; [`Error::Io`] if the file cannot be read;
-/// [`Error::Data`] if it is not a picture, is broken or cut short, has a side of more than 16,384 pixels, or needs
+/// [`Error::Data`] if it is not an image, is broken or cut short, has a side of more than 16,384 pixels, or needs
 /// more than 256 MiB to decode, or than 64 MiB and 16 bytes for each of its file's.
-pub fn read_picture(path: &Path, size: [usize; 2]) -> Result<Vec<u8>> {
+pub fn read_image(path: &Path, size: [usize; 2]) -> Result<Vec<u8>> {
     check_size(size)?;
     let mut image = vec![0; 3 * size[0] * size[1]];
     planes(&upright(path, size)?, &mut image);
     Ok(image)
 }
 
-/// Whether pictures of this size can be asked for.
+/// Whether images of this size can be asked for.
 pub(super) fn check_size(size: [usize; 2]) -> Result<()> {
     if size.iter().all(|side| (1..=MAX_SIDE).contains(side)) {
         return Ok(());
@@ -55,12 +55,12 @@ pub(super) fn check_size(size: [usize; 2]) -> Result<()> {
     Err(Error::argument("image_size", problem))
 }
 
-/// The picture as [`read_picture`] has it, of a size that [`check_size`] has bounded.
+/// The image as [`read_image`] has it, of a size that [`check_size`] has bounded.
 pub(super) fn upright(path: &Path, [height, width]: [usize; 2]) -> Result<RgbImage> {
     Ok(cover(&decode(path, true)?, height as u32, width as u32, Interpolation::Bilinear))
 }
 
-/// Writes a picture over `output`, CHW.
+/// Writes an image over `output`, CHW.
 pub(super) fn planes(image: &RgbImage, output: &mut [u8]) {
     let pixels = output.len() / 3;
     for (channel, plane) in output.chunks_exact_mut(pixels).enumerate() {
@@ -70,7 +70,7 @@ pub(super) fn planes(image: &RgbImage, output: &mut [u8]) {
     }
 }
 
-/// The picture of a file; `upright` turns it as its EXIF data say.
+/// The image of a file; `upright` turns it as its EXIF data say.
 pub(super) fn decode(path: &Path, upright: bool) -> Result<RgbImage> {
     let large = || Error::data(path, format!("is a file of more than {} MiB", MAX_FILE_BYTES >> 20));
     let bytes = read_up_to(path, MAX_FILE_BYTES)?.ok_or_else(large)?;
@@ -78,7 +78,7 @@ pub(super) fn decode(path: &Path, upright: bool) -> Result<RgbImage> {
     decode_within(&bytes, upright, budget).map_err(|error| explain(path, budget, error))
 }
 
-/// The picture of a file's bytes, where the decoded picture, and its copy as RGB, fit the budget.
+/// The image of a file's bytes, where the decoded image, and its copy as RGB, fit the budget.
 fn decode_within(bytes: &[u8], upright: bool, budget: u64) -> ImageResult<RgbImage> {
     let mut reader = ImageReader::new(Cursor::new(bytes)).with_guessed_format()?;
     if reader.format() == Some(ImageFormat::Jpeg) && !has_end(bytes) {
@@ -156,17 +156,17 @@ fn explain(path: &Path, budget: u64, error: ImageError) -> Error {
         ImageError::Limits(_) => Error::data(
             path,
             format!(
-                "expected a picture of at most {MAX_FILE_SIDE} pixels a side and {} MiB when decoded, as a file of \
+                "expected an image of at most {MAX_FILE_SIDE} pixels a side and {} MiB when decoded, as a file of \
                  its size may have, found a larger one; make it smaller",
                 budget >> 20
             ),
         ),
-        other => Error::data(path, format!("cannot be decoded as a picture ({other}); replace or remove it")),
+        other => Error::data(path, format!("cannot be decoded as an image ({other}); replace or remove it")),
     }
 }
 
 /// The largest centred part with the wanted proportions, scaled. Cropping first keeps the scaled
-/// picture small however long and thin the original is.
+/// image small however long and thin the original is.
 pub(super) fn cover(image: &RgbImage, height: u32, width: u32, filter: Interpolation) -> RgbImage {
     let (full_width, full_height) = image.dimensions();
     let crop_width = scaled(full_height, width, height).clamp(1, full_width);
@@ -180,7 +180,7 @@ pub(super) fn cover(image: &RgbImage, height: u32, width: u32, filter: Interpola
     resample(&part, whole(width), whole(height), filter)
 }
 
-/// The centre of the picture after its shorter side was scaled to `shorter`: torchvision's `Resize` and
+/// The centre of the image after its shorter side was scaled to `shorter`: torchvision's `Resize` and
 /// `CenterCrop`, pixel by pixel.
 pub(super) fn centre(
     image: &RgbImage,

@@ -8,19 +8,18 @@ use place::{PROGRAM, Place, assert_refused, contents, list, text};
 use serde_json::Value;
 use std::process::{Command, Output};
 
-/// A trained network with data, pictures of two kinds and a broken one.
+/// A trained network with data, images of two kinds and a broken one.
 fn trained() -> Place {
     let place = Place::of(20, 40, 8);
     place.trained(&[]);
     for i in 0..3u8 {
-        let picture =
-            image::RgbImage::from_fn(12, 10, |x, y| image::Rgb([x as u8 * 20, y as u8 * 20, i * 60]));
-        std::fs::create_dir_all(place.path("pictures")).unwrap();
-        picture.save(place.path(&format!("pictures/{i}.png"))).unwrap();
+        let image = image::RgbImage::from_fn(12, 10, |x, y| image::Rgb([x as u8 * 20, y as u8 * 20, i * 60]));
+        std::fs::create_dir_all(place.path("images")).unwrap();
+        image.save(place.path(&format!("images/{i}.png"))).unwrap();
     }
-    place.write("mixed/broken.png", b"not a picture");
-    std::fs::copy(place.path("pictures/0.png"), place.path("mixed/good.png")).unwrap();
-    place.write("empty/readme.txt", b"no picture");
+    place.write("mixed/broken.png", b"not an image");
+    std::fs::copy(place.path("images/0.png"), place.path("mixed/good.png")).unwrap();
+    place.write("empty/readme.txt", b"no image");
     place
 }
 
@@ -41,9 +40,9 @@ fn views_write_what_their_records_say() {
         ("peaks", &["--layer", "layer1.0", "--channel", "3,15", "--top", "4"]),
         ("fields", &["--layer", "conv1,layer3.0"]),
         ("filters", &["--layer", "conv1,layer1.0.conv1"]),
-        ("activations", &["--layer", "layer1,fc", "--pictures", "2"]),
-        ("occlusion", &["--pictures", "2", "--fill", "blur", "--class", "3"]),
-        ("saliency", &["--pictures", "2", "--samples", "3", "--steps", "4"]),
+        ("activations", &["--layer", "layer1,fc", "--images", "2"]),
+        ("occlusion", &["--images", "2", "--fill", "blur", "--class", "3"]),
+        ("saliency", &["--images", "2", "--samples", "3", "--steps", "4"]),
         ("ascent", &["--layer", "layer2,logits", "--most", "3", "--steps", "2"]),
     ];
     for (view, args) in views {
@@ -60,9 +59,9 @@ fn views_write_what_their_records_say() {
             let name = file["name"].as_str().unwrap();
             assert!(text(&output.stdout).contains(name), "{view}: {name} is not told");
             if name.ends_with(".png") {
-                let picture = image::open(place.path(&format!("seen/{name}"))).unwrap().into_rgb8();
-                let first = picture.get_pixel(0, 0);
-                assert!(picture.pixels().any(|pixel| pixel != first), "{name} is blank");
+                let image = image::open(place.path(&format!("seen/{name}"))).unwrap().into_rgb8();
+                let first = image.get_pixel(0, 0);
+                assert!(image.pixels().any(|pixel| pixel != first), "{name} is blank");
             }
         }
         // The same again gives the same bytes.
@@ -71,7 +70,7 @@ fn views_write_what_their_records_say() {
         assert_eq!(before, contents(&place.path("seen")), "{view}");
     }
     let map = std::fs::read_to_string(place.path("seen/map.csv")).unwrap();
-    assert_eq!(map.lines().count(), 41, "a head and 40 pictures");
+    assert_eq!(map.lines().count(), 41, "a head and 40 images");
     let found: Value =
         serde_json::from_slice(&std::fs::read(place.path("seen/neighbours-found.json")).unwrap()).unwrap();
     let share = found["spaces"][1]["agreement"]["nearest"].as_f64().unwrap();
@@ -89,9 +88,9 @@ fn views_write_what_their_records_say() {
 #[test]
 fn files_without_classes_do_and_broken_ones_are_passed_over() {
     let place = trained();
-    let output = see(&place, &["neighbours", "run", "--neighbours", "1", "--data", "pictures"]);
+    let output = see(&place, &["neighbours", "run", "--neighbours", "1", "--data", "images"]);
     assert_eq!((output.status.code(), text(&output.stderr)), (Some(0), String::new()));
-    let output = see(&place, &["neighbours", "run", "--neighbours", "1", "--data", "pictures", "mixed"]);
+    let output = see(&place, &["neighbours", "run", "--neighbours", "1", "--data", "images", "mixed"]);
     assert_eq!(output.status.code(), Some(3));
     assert!(text(&output.stderr).contains("broken.png"), "{}", text(&output.stderr));
     let output = see(&place, &["fields", "run", "--layer", "conv1", "--data", "mixed"]);
@@ -110,11 +109,11 @@ fn what_cannot_be_seen_is_refused_in_a_sentence_and_nothing_is_touched() {
         (&["fields", "run", "--layer", "conv1", "--channel", "99"], &DATA, &["channels 0 to 15, not 99"]),
         (&["peaks", "run", "--layer", "conv1", "--top", "41"], &DATA, &["from 1 to 40", "41"]),
         (&["peaks", "run", "--layer", "conv1", "--top", "0"], &DATA, &["found 0"]),
-        (&["neighbours", "run", "--neighbours", "40"], &DATA, &["40 are more than the 39 pictures"]),
-        (&["map", "run"], &DATA, &["at least 91 pictures", "there are 40"]),
+        (&["neighbours", "run", "--neighbours", "40"], &DATA, &["40 are more than the 39 images"]),
+        (&["map", "run"], &DATA, &["at least 91 images", "there are 40"]),
         (&["map", "run", "--perplexity", "0.5"], &DATA, &["at least 1"]),
         (&["map", "run"], &["--data", "empty"], &["empty"]),
-        (&["map", "alone.safetensors"], &[], &["--data", "pictures"]),
+        (&["map", "alone.safetensors"], &[], &["--data", "images"]),
         (&["filters", "run", "--layer", "bn1"], &[], &["--layer", "bn1 is no convolution"]),
         (&["filters", "run", "--layer", "conv2"], &[], &["--layer", "did you mean conv1"]),
         (&["activations", "run", "--layer", "layer9"], &DATA, &["--layer", "did you mean layer1"]),
