@@ -29,17 +29,28 @@ pub struct Reporter {
     done_before: Option<f64>,
     epoch_start: Instant,
     last_line: Instant,
+    /// Steps of the epoch, done and in all.
+    steps: (usize, usize),
 }
 
 impl Reporter {
     /// For a run of this many epochs, of which some may be done.
     pub fn new(epochs: usize) -> Self {
         let now = Instant::now();
-        Self { epochs, bar: Bar::new(1), start: now, done_before: None, epoch_start: now, last_line: now }
+        Self {
+            epochs,
+            bar: Bar::new(1),
+            start: now,
+            done_before: None,
+            epoch_start: now,
+            last_line: now,
+            steps: (0, 0),
+        }
     }
 
     /// Tells about a step whose results have arrived.
     pub fn step(&mut self, p: &Progress) {
+        self.steps = (p.step, p.steps);
         let speed = p.score.images as f64 / self.epoch_start.elapsed().as_secs_f64().max(1e-9);
         let left = self.left(p);
         let line = format!(
@@ -60,7 +71,7 @@ impl Reporter {
         }
     }
 
-    /// Tells about a whole epoch.
+    /// Tells about an epoch. One that was interrupted is the last to be told about: the bar is gone then.
     pub fn epoch(&mut self, report: &EpochReport) {
         let train = report.train;
         let mut line = format!(
@@ -70,8 +81,14 @@ impl Reporter {
             train.loss,
             100.0 * train.accuracy
         );
-        if let Some(test) = report.test {
-            line += &format!("  test loss {:.4} accuracy {:5.2} %", test.loss, 100.0 * test.accuracy);
+        match (report.test, self.steps) {
+            (Some(test), _) => {
+                line += &format!("  test loss {:.4} accuracy {:5.2} %", test.loss, 100.0 * test.accuracy);
+            }
+            (None, (done, all)) => {
+                line += &format!("  interrupted after {done} of {all} steps");
+                self.bar = None;
+            }
         }
         let speed = train.images as f64 / report.train_time.as_secs_f64().max(1e-9);
         line += &format!("  {:.1} s, {speed:.0} images/s", report.train_time.as_secs_f64());
