@@ -111,6 +111,19 @@ pub fn parse_size(text: &str) -> Result<[usize; 2], String> {
     size.ok_or_else(|| format!("expected HEIGHTxWIDTH, such as 64x64, found {text}"))
 }
 
+/// A number of 32 bits, from a flag. What it would be taken for, infinity or zero, is not what was given.
+pub fn number(text: &str) -> Result<f32, String> {
+    let given: f64 = text.parse().map_err(|_| format!("expected a number, found {text}"))?;
+    let number = given as f32;
+    if number.is_infinite() && given.is_finite() {
+        return Err(format!("must be from {:e} to {:e}", f32::MIN, f32::MAX));
+    }
+    if number == 0.0 && given != 0.0 {
+        return Err(format!("must be 0 or at least {:e}, the smallest number of 32 bits", f32::from_bits(1)));
+    }
+    Ok(text.parse().unwrap_or(number))
+}
+
 /// The same error with the library's name of a setting as the flag of a command that sets it.
 pub fn as_flag<A: clap::Args>(error: Error) -> Error {
     let Error::Argument { name, problem } = error else { return error };

@@ -1,6 +1,6 @@
 //! A trained network from the command line: `[MODEL] WEIGHTS` and the flags that go with them.
 
-use super::flags::parse_size;
+use super::flags::{number, parse_size};
 use super::terminal::note;
 use super::train::{CONFIG, MODEL};
 use std::path::{Path, PathBuf};
@@ -37,10 +37,10 @@ pub struct NetworkFlags {
     #[arg(long, value_parser = parse_interpolation, value_name = "NAME")]
     interpolation: Option<Interpolation>,
     /// Means of the channels on a scale of 0 to 1, such as 0.485,0.456,0.406
-    #[arg(long, value_delimiter = ',', value_name = "MEANS", allow_negative_numbers = true)]
+    #[arg(long, value_delimiter = ',', value_name = "MEANS", allow_negative_numbers = true, value_parser = number)]
     mean: Option<Vec<f32>>,
     /// Standard deviations of the channels on the same scale
-    #[arg(long, value_delimiter = ',', value_name = "DEVIATIONS", allow_negative_numbers = true)]
+    #[arg(long, value_delimiter = ',', value_name = "DEVIATIONS", allow_negative_numbers = true, value_parser = number)]
     std: Option<Vec<f32>>,
     /// Go on from these figures to those that torchvision's networks with transform_input=True take
     #[arg(long)]
@@ -88,7 +88,7 @@ impl Network {
             }
         };
         let file = file(weights)?;
-        let run = file.parent().filter(|folder| folder.join(CONFIG).is_file()).map(Path::to_owned);
+        let run = file.parent().filter(|folder| is_there(&folder.join(CONFIG))).map(Path::to_owned);
         let weights = Weights::read(&file)?;
         let mut card = Card::of(&weights);
         let note = |problem: String| note(&format!("note: {}: {problem}", weights.path().display()));
@@ -125,19 +125,27 @@ impl Network {
         flags: &NetworkFlags,
         fallback: Option<Preprocessing>,
     ) -> Result<Preprocessing> {
-        let mut preprocessing =
-            match (&flags.preprocess, &self.card.preprocessing, usual_preprocessing(&self.model)) {
-                (Some(file), _, _) if file.ends_with(".json") => Preprocessing::from_file(file.as_ref())?,
-                (Some(name), _, _) => Preprocessing::named(name)?,
-                (None, Some(own), _) => own.clone(),
-                (None, None, Some(usual)) => Preprocessing::named(&usual)?,
-                (None, None, None) => fallback.ok_or_else(|| {
-                    let names = Preprocessing::NAMES.join(", ");
-                    let problem =
-                        format!("cannot be told from the weights of {}; give one of {names}", self.model);
-                    Error::argument("preprocess", problem)
-                })?,
-            };
+        self.known_preprocessing(flags, fallback)?.ok_or_else(|| {
+            let names = Preprocessing::NAMES.join(", ");
+            let problem = format!("cannot be told from the weights of {}; give one of {names}", self.model);
+            Error::argument("preprocess", problem)
+        })
+    }
+
+    /// The same; `None` if nothing says it.
+    pub fn known_preprocessing(
+        &self,
+        flags: &NetworkFlags,
+        fallback: Option<Preprocessing>,
+    ) -> Result<Option<Preprocessing>> {
+        let known = match (&flags.preprocess, &self.card.preprocessing, usual_preprocessing(&self.model)) {
+            (Some(file), _, _) if file.ends_with(".json") => Some(Preprocessing::from_file(file.as_ref())?),
+            (Some(name), _, _) => Some(Preprocessing::named(name)?),
+            (None, Some(own), _) => Some(own.clone()),
+            (None, None, Some(usual)) => Some(Preprocessing::named(&usual)?),
+            (None, None, None) => fallback,
+        };
+        let Some(mut preprocessing) = known else { return Ok(None) };
         preprocessing.size = flags.size.unwrap_or(preprocessing.size);
         preprocessing.resize = match (flags.resize, flags.size) {
             (None, Some(_)) => None,
@@ -155,7 +163,7 @@ impl Network {
             preprocessing = preprocessing.transform_input()?;
         }
         preprocessing.check()?;
-        Ok(preprocessing)
+        Ok(Some(preprocessing))
     }
 
     /// Who says what images should be like.
@@ -259,13 +267,18 @@ fn looks_like_a_path(argument: &Path) -> bool {
     argument.components().count() > 1 || ending.is_some_and(|ending| !ending.contains('_'))
 }
 
+/// Whether there is anything: what cannot be read is an error where it is read.
+fn is_there(path: &Path) -> bool {
+    path.symlink_metadata().is_ok()
+}
+
 /// The file of weights that a path means: itself, or the one in a run folder.
 pub fn file(path: &Path) -> Result<PathBuf> {
     if !path.is_dir() {
         return Ok(path.to_owned());
     }
     let inner = path.join(MODEL);
-    if inner.is_file() {
+    if is_there(&inner) {
         return Ok(inner);
     }
     Err(Error::data(path, format!("is a folder without {MODEL}; give a run folder or a file of weights")))

@@ -66,11 +66,18 @@ pub struct TestImages {
 impl Asked<'_> {
     /// The images for a network. What was passed over is told on standard error.
     pub fn open(&self, network: &Network, flags: &NetworkFlags) -> Result<TestImages> {
-        let own = network.run().map(data_of);
+        let own = match (self.dataset, network.run().map(data_of)) {
+            (None, Some(Err(error))) => return Err(unsaid(error)),
+            (Some(_), Some(Err(error))) => {
+                note(&format!("note: {error}; taken for images that the network has not seen"));
+                None
+            }
+            (_, own) => own.and_then(Result::ok),
+        };
         let source = match (self.dataset, &own) {
-            (Some(name), Some(Ok(own))) if own.name == name => own.clone(),
+            (Some(name), Some(own)) if own.name == name => own.clone(),
             (Some(name), _) => Source { name: name.to_owned(), ..Source::default() },
-            (None, Some(own)) => own.as_ref().map_err(again)?.clone(),
+            (None, Some(own)) => own.clone(),
             (None, None) => {
                 let problem = format!(
                     "is missing, and the weights are in no run folder that says it; give one of {}",
@@ -83,10 +90,10 @@ impl Asked<'_> {
         let image_size = self.image_size.or(source.image_size);
         let skip_broken = self.skip_broken || source.skip_broken;
         // Files become what the network wants, as in `predict`; those of other data sets are images already.
-        let wanted = network.preprocessing(flags, None).ok();
+        let wanted = network.known_preprocessing(flags, None)?;
         let preprocessing = wanted.filter(|_| source.name == "folder" && self.image_size.is_none());
         let source = Source { name: source.name, dir, image_size, skip_broken, preprocessing };
-        let is_own = matches!(&own, Some(Ok(own)) if own.name == source.name && same(&own.dir, &source.dir));
+        let is_own = matches!(&own, Some(own) if own.name == source.name && same(&own.dir, &source.dir));
         // A run's own test images are not among those that it has seen; of other images it has seen none.
         let set = if is_own { source.open()?.into() } else { source.open_test()? };
         tell(&set.notes, &set.skipped);
@@ -136,9 +143,14 @@ pub fn fit(
     }
 }
 
-/// The same error once more.
-fn again(error: &Error) -> Error {
-    Error::argument("dataset", format!("is missing, and the run does not say it ({error}); give it"))
+/// Why a run does not say what it was trained on, with what helps beside.
+fn unsaid(error: Error) -> Error {
+    match error {
+        Error::Data { path, problem } => {
+            Error::data(path, format!("{problem}, or name the data with --dataset"))
+        }
+        other => other,
+    }
 }
 
 /// Whether both are the same folder.

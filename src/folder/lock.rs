@@ -113,7 +113,6 @@ fn host() -> String {
 
 fn in_use(folder: &Path, lock: &Path) -> Error {
     let holder = fs::read_to_string(lock).unwrap_or_default();
-    let holder: String = holder.trim().chars().filter(|c| !c.is_control()).take(200).collect();
-    let holder = if holder.is_empty() { "another process".to_owned() } else { holder };
+    let holder: String = holder.lines().next().unwrap_or("another process").chars().take(200).collect();
     Error::data(folder, format!("{holder} is writing there; wait until it ends, or give another folder"))
 }

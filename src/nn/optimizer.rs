@@ -86,6 +86,14 @@ impl Optimizer {
         })
     }
 
+    /// Strength of weight decay.
+    pub fn weight_decay(&self) -> f32 {
+        match self {
+            Optimizer::Sgd(config) => config.weight_decay,
+            Optimizer::Adam(config) => config.weight_decay,
+        }
+    }
+
     /// The operation on one parameter, with factors of the learning rate and of the weight decay.
     fn step(&self, lr_scale: f32, decay: f32) -> Op {
         match self {

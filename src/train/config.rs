@@ -90,6 +90,19 @@ impl TrainConfig {
         }
     }
 
+    /// Why training went wrong so that `what` happened: too large a rate, unless weight decay alone makes weights grow.
+    pub(super) fn diverged(&self, what: &str) -> Error {
+        let decay = self.recipe.optimizer.weight_decay();
+        let lr = self.lr;
+        // A step takes away `lr * decay` times a weight: from 2 on, more is left of it than there was.
+        if decay > 1.0 && lr * decay >= 2.0 {
+            let problem =
+                format!("{what}; with a learning rate of {lr:?} use a weight decay below {:?}", 2.0 / lr);
+            return Error::argument("weight_decay", problem);
+        }
+        Error::argument("lr", format!("{what}; use a learning rate below {lr:?}"))
+    }
+
     /// The learning rate by step, with so many training images.
     pub fn schedule(&self, images: usize) -> Schedule {
         let steps = self.loader(0, 0).batches(images);

@@ -7,7 +7,7 @@ use super::step::{Part, Recipe};
 use crate::data::{Batch, Split};
 use crate::nn::{Builder, Optimizer, Schedule};
 use crate::session::Stream;
-use crate::{Error, Outputs, Result};
+use crate::{Outputs, Result};
 use std::ops::ControlFlow;
 
 /// Submits steps and takes what comes of them. The position is kept up with both, so that it says where the device
@@ -83,13 +83,9 @@ impl Steps<'_> {
         score.add(&outputs, pass.size, pass.share);
         self.done += pass.ends as usize;
         if !score.loss.is_finite() {
-            let problem = format!(
-                "the loss is no longer a finite number at step {} of epoch {}; use a learning rate below {:?}",
-                self.done,
-                *epoch + 1,
-                self.config.lr
-            );
-            return Err(Error::argument("lr", problem));
+            let (step, epoch) = (self.done, *epoch + 1);
+            let what = format!("the loss is no longer a finite number at step {step} of epoch {epoch}");
+            return Err(self.config.diverged(&what));
         }
         if !pass.ends {
             return Ok(ControlFlow::Continue(()));

@@ -12,7 +12,7 @@ use crate::nn::Schedule;
 use crate::plan::{PersistentPort, Plan};
 use crate::session::Stream;
 use crate::weights::{Fit, Loaded, Weights};
-use crate::{DType, Device, Error, Result, Session, Tensor};
+use crate::{DType, Device, Result, Session, Tensor};
 use std::ops::ControlFlow;
 use std::time::{Duration, Instant};
 
@@ -129,7 +129,7 @@ impl Trainer {
     ///
     /// # Errors
     ///
-    /// [`Error::Argument`] naming `lr` if a loss, a weight or anything else that is kept is no longer a finite number.
+    /// [`Error::Argument`] naming `lr`, or `weight_decay` where that is to blame, if a loss, a weight or anything else that is kept is no longer a finite number.
     /// Training does not recover from that; [`resume`](Self::resume) goes back to where all was well.
     pub fn epoch(&mut self, watch: &mut dyn FnMut(&Progress) -> ControlFlow<()>) -> Result<EpochReport> {
         let (start, before) = (Instant::now(), self.position);
@@ -158,23 +158,18 @@ impl Trainer {
             let tensor = self.session.read(&name)?;
             if tensor.ty().dtype == DType::F32 && tensor.as_f32().iter().any(|number| !number.is_finite()) {
                 let step = self.position.step;
-                return Err(
-                    self.broken(&format!("{name} is no longer made of finite numbers after step {step}"))
-                );
+                let what = format!("{name} is no longer made of finite numbers after step {step}");
+                return Err(self.config.diverged(&what));
             }
         }
         Ok(())
-    }
-
-    fn broken(&self, what: &str) -> Error {
-        Error::argument("lr", format!("{what}; use a learning rate below {:?}", self.config.lr))
     }
 
     /// Loss and accuracy on the test images.
     ///
     /// # Errors
     ///
-    /// [`Error::Argument`] naming `lr` if the loss is not a finite number.
+    /// [`Error::Argument`] naming `lr` or `weight_decay` if the loss is not a finite number.
     pub fn test(&mut self) -> Result<Score> {
         let data = self.split.test.clone();
         let config = LoaderConfig {
@@ -199,7 +194,7 @@ impl Trainer {
         drop(stream);
         match score.loss.is_finite() {
             true => Ok(score),
-            false => Err(self.broken("the loss on the test images is not a finite number")),
+            false => Err(self.config.diverged("the loss on the test images is not a finite number")),
         }
     }
 

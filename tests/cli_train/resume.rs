@@ -105,7 +105,8 @@ fn another_training_is_refused_with_the_difference() {
         (&["--lr", "0.3"][..], &["--lr was", "0.3"][..]),
         (&["--model", "lenet"], &["model was \"resnet8\", and is \"lenet\""]),
         (&["--model", "resnet14"], &["model was \"resnet8\", and is \"resnet14\""]),
-        (&["--epochs", "1"], &["--epochs was 2, and is 1"]),
+        (&["--epochs", "1"], &["--epochs: is 1, but the run was begun with 2; give that many or more"]),
+        (&["--epochs", "0"], &["--epochs: is 0, but the run was begun with 2; give that many or more"]),
         (&["--epochs", "3", "--seed", "2"], &["--seed was 1, and is 2"]),
         (&["--seed", "2"], &["--seed was 1, and is 2"]),
     ] {

@@ -166,3 +166,34 @@ fn what_recomputation_does_not_save_micro_batches_do() {
     assert!(model == parts && taken == least, "{taken} of {least} bytes: {note}");
     assert!(note.ends_with("with recomputation and in 2 micro-batches\n"), "{note}");
 }
+
+/// Commands that look into the folder of a run say why its files cannot be used, and not that a flag is missing.
+#[test]
+fn files_of_a_run_that_cannot_be_read_are_named() {
+    let place = Place::new();
+    place.trained(&[]);
+    let fifo = |name: &str| {
+        std::fs::remove_file(place.path(name)).unwrap();
+        assert!(std::process::Command::new("mkfifo").arg(place.path(name)).status().unwrap().success());
+    };
+    let refused = |commands: &[&[&str]], words: &[&str]| {
+        for command in commands {
+            let mut striate = std::process::Command::new(PROGRAM);
+            let output =
+                striate.args(*command).args(["--device", "cpu"]).current_dir(place.dir.path()).output();
+            assert_refused(&output.unwrap(), &format!("{command:?}"), words);
+        }
+    };
+    let all = [&["eval", "run"][..], &["see", "run", "--out", "seen"], &["report", "run"]];
+    place.write("run/config.json", b"{\"a\"");
+    refused(&all, &["run/config.json: is no JSON of a run (EOF"]);
+    refused(&all[..2], &["--dataset"]);
+    fifo("run/config.json");
+    refused(&all, &["run/config.json: is a device or a pipe"]);
+    fifo("run/model.safetensors");
+    refused(
+        &[&["eval", "run"], &["predict", "run", "x.png"]],
+        &["run/model.safetensors: is a device or a pipe"],
+    );
+    assert!(!place.path("seen").exists());
+}

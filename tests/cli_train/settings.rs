@@ -1,9 +1,8 @@
 //! Settings, devices and networks that are refused.
 
 use crate::place::*;
-use std::io::Read;
+use std::io::{BufRead, BufReader, Read};
 use std::process::{Command, Stdio};
-use std::time::Duration;
 use striate::plan::Target;
 use striate::train::Trainer;
 use striate::{Device, data};
@@ -74,14 +73,38 @@ fn numbers_beyond_all_bounds_do_no_harm() {
     let most = usize::MAX.to_string();
     place.trained(&["--threads", &most, "--warmup", "1e30", "--seed", &most]);
     let mut command = place.train(&["--epochs", &most, "--force"]);
-    let mut child = command.stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
-    std::thread::sleep(Duration::from_secs(1));
+    let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    let mut stdout = BufReader::new(child.stdout.take().unwrap());
+    let mut lines = String::new();
+    while !lines.contains("\nepoch 1/") {
+        assert!(stdout.read_line(&mut lines).unwrap() > 0, "the run ended early: {lines}");
+    }
     signal(&child, "INT");
-    let status = wait(&mut child);
+    stdout.read_to_string(&mut lines).unwrap();
     let mut errors = String::new();
     child.stderr.take().unwrap().read_to_string(&mut errors).unwrap();
-    // Where the machine is busy, Ctrl-C may come before it is waited for.
-    assert!(status.code().is_none_or(|code| code == 130) && errors.is_empty(), "{status}: {errors}");
+    let status = wait(&mut child);
+    assert_eq!((status.code(), &errors[..]), (Some(130), ""), "{status}: {lines}");
+}
+
+/// They are not taken for infinity or for zero.
+#[test]
+fn numbers_beyond_32_bits_are_refused_by_name() {
+    let place = Place::new();
+    for (flag, value, range) in [
+        ("--lr", "1e300", "must be from -3.4028235e38 to 3.4028235e38"),
+        ("--weight-decay", "1e39", "3.4028235e38"),
+        ("--warmup", "-1e300", "-3.4028235e38"),
+        ("--lr", "1e-300", "must be 0 or at least 1e-45"),
+    ] {
+        let output = place.train(&[flag, value]).output().unwrap();
+        let message = text(&output.stderr);
+        assert_eq!(output.status.code(), Some(2), "{flag} {value}: {message}");
+        for word in [flag, value, range] {
+            assert!(message.contains(word), "{flag} {value}: {message}");
+        }
+        assert!(!place.out().exists());
+    }
 }
 
 #[test]
@@ -89,6 +112,11 @@ fn a_loss_that_explodes_says_what_to_change() {
     let place = Place::new();
     let output = place.train(&["--lr", "1e30", "--warmup", "0", "--epochs", "9"]).output().unwrap();
     assert_refused(&output, "explodes", &["error: --lr: the loss is no longer", "learning rate below"]);
+    for optimizer in ["sgd", "adam", "adamw"] {
+        let flags = ["--weight-decay", "1e38", "--optimizer", optimizer, "--epochs", "9", "--force"];
+        let output = place.train(&flags).output().unwrap();
+        assert_refused(&output, optimizer, &["error: --weight-decay: ", "no longer", "weight decay below"]);
+    }
 }
 
 #[test]

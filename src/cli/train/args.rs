@@ -2,7 +2,7 @@
 
 use super::resume;
 use super::rules::RuleFlags;
-use crate::cli::flags::{DataFlags, DeviceFlags};
+use crate::cli::flags::{DataFlags, DeviceFlags, number};
 use crate::cli::json;
 use crate::cli::memory::MemoryFlags;
 use clap::ValueEnum;
@@ -40,13 +40,13 @@ pub struct Args {
     #[arg(long, default_value_t = 32)]
     pub batch: usize,
     /// Largest learning rate [default: 0.1 for sgd, 0.01 for sgd on lenet, 0.003 for adam and adamw]
-    #[arg(long, allow_negative_numbers = true)]
+    #[arg(long, allow_negative_numbers = true, value_parser = number)]
     pub lr: Option<f32>,
     /// Epochs over which the learning rate rises from zero
-    #[arg(long, default_value_t = 0.5, allow_negative_numbers = true)]
+    #[arg(long, default_value_t = 0.5, allow_negative_numbers = true, value_parser = number)]
     pub warmup: f32,
     /// Share of the learning rate at the first step of --warmup [default: one step's share]
-    #[arg(long, value_name = "SHARE", allow_negative_numbers = true)]
+    #[arg(long, value_name = "SHARE", allow_negative_numbers = true, value_parser = number)]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub start_factor: Option<f32>,
     /// How the learning rate falls after that
@@ -59,30 +59,30 @@ pub struct Args {
     #[arg(long, value_name = "EPOCHS", value_parser = clap::value_parser!(u32).range(1..))]
     pub step_every: Option<u32>,
     /// What it is multiplied by at each fall, with --schedule steps
-    #[arg(long, default_value_t = 0.1, allow_negative_numbers = true)]
+    #[arg(long, default_value_t = 0.1, allow_negative_numbers = true, value_parser = number)]
     pub gamma: f32,
     /// Where it ends, with --schedule cosine [default: 0]
-    #[arg(long, value_name = "RATE", allow_negative_numbers = true)]
+    #[arg(long, value_name = "RATE", allow_negative_numbers = true, value_parser = number)]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub eta_min: Option<f32>,
     /// How it bends, with --schedule polynomial [default: 1, a straight line]
-    #[arg(long, value_name = "POWER", allow_negative_numbers = true)]
+    #[arg(long, value_name = "POWER", allow_negative_numbers = true, value_parser = number)]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub power: Option<f32>,
     /// How weights follow their gradients
     #[arg(long, value_enum, default_value_t = OptimizerName::Sgd)]
     pub optimizer: OptimizerName,
     /// Share of the velocity that sgd keeps
-    #[arg(long, default_value_t = 0.9, allow_negative_numbers = true)]
+    #[arg(long, default_value_t = 0.9, allow_negative_numbers = true, value_parser = number)]
     pub momentum: f32,
     /// Nesterov's variant of momentum
     #[arg(long)]
     pub nesterov: bool,
     /// Strength of weight decay
-    #[arg(long, default_value_t = 5e-4, allow_negative_numbers = true)]
+    #[arg(long, default_value_t = 5e-4, allow_negative_numbers = true, value_parser = number)]
     pub weight_decay: f32,
     /// Share of the target spread over all classes
-    #[arg(long, default_value_t = 0.0, allow_negative_numbers = true)]
+    #[arg(long, default_value_t = 0.0, allow_negative_numbers = true, value_parser = number)]
     pub label_smoothing: f32,
     /// Weights to begin with: a safetensors file, a .pth archive or the folder of a run. What was made for another
     /// number of classes begins anew
@@ -96,22 +96,22 @@ pub struct Args {
     #[serde(flatten)]
     pub rules: RuleFlags,
     /// Test, and keep, an average of the weights, which keeps this much of itself at each step: 0.99, say
-    #[arg(long, value_name = "SHARE", allow_negative_numbers = true)]
+    #[arg(long, value_name = "SHARE", allow_negative_numbers = true, value_parser = number)]
     pub ema: Option<f32>,
     /// Work through the images of a step in so many batches, one after the other, to save memory
     #[arg(long, default_value_t = 1, value_name = "BATCHES")]
     pub accumulate: usize,
     /// Add up images in pairs, in shares of the Beta distribution with this parameter: 0.2, say
-    #[arg(long, default_value_t = 0.0, value_name = "ALPHA", allow_negative_numbers = true)]
+    #[arg(long, default_value_t = 0.0, value_name = "ALPHA", allow_negative_numbers = true, value_parser = number)]
     pub mixup: f32,
     /// Put a rectangle of another image into each, in shares of the Beta distribution with this parameter: 1, say
-    #[arg(long, default_value_t = 0.0, value_name = "ALPHA", allow_negative_numbers = true)]
+    #[arg(long, default_value_t = 0.0, value_name = "ALPHA", allow_negative_numbers = true, value_parser = number)]
     pub cutmix: f32,
     /// Stop after so many epochs without a better test accuracy
     #[arg(long, value_name = "EPOCHS", value_parser = clap::value_parser!(u32).range(1..))]
     pub patience: Option<u32>,
     /// Largest norm of all gradients together
-    #[arg(long, allow_negative_numbers = true)]
+    #[arg(long, allow_negative_numbers = true, value_parser = number)]
     pub clip_norm: Option<f32>,
     /// Random changes of training images; crop moves by up to 1/8 of a side. Long runs want crop-flip
     #[arg(long, value_enum, default_value_t = AugmentName::None)]

@@ -50,9 +50,17 @@ impl Checkpoints {
         let name = format!("{FOLDER}step-{:08}.safetensors", checkpoint.position.step);
         match self.run.write_with(&name, &|out| checkpoint.write_to(out)) {
             Ok(()) => self.prune(),
-            Err(error) => log::warn!("{error}; training goes on, and earlier checkpoints stay"),
+            Err(error) if self.are_there() => {
+                log::warn!("{error}; training goes on, and earlier checkpoints stay");
+            }
+            Err(error) => log::warn!("{error}; training goes on, but cannot be resumed yet"),
         }
         Ok(())
+    }
+
+    /// Whether there is one to go on from.
+    pub fn are_there(&self) -> bool {
+        !named(self.run.path()).is_empty()
     }
 
     /// What has to be the same to go on.

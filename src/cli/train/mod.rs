@@ -120,7 +120,9 @@ fn run_named(args: &Args) -> Result<i32> {
     if !stopped {
         return Ok(0);
     }
-    say(&format!("go on    {}", resume::command(&out)));
+    if checkpoints.are_there() {
+        say(&format!("go on    {}", resume::command(&out)));
+    }
     Ok(INTERRUPTED)
 }
 

@@ -4,6 +4,7 @@ use super::args::Args;
 use super::checkpoints::Checkpoints;
 use super::run_dir::{CONFIG, RunDir};
 use crate::cli::json;
+use crate::cli::text;
 use crate::cli::{Cli, Command};
 use clap::{CommandFactory, FromArgMatches};
 use serde_json::{Map, Value};
@@ -50,7 +51,8 @@ pub fn config(run: &Path) -> Result<Value> {
     let bytes = read_file(&path, MAX_BYTES).map_err(|e| {
         Error::data(run, format!("is not the folder of a run ({e}); give one that --out named"))
     })?;
-    serde_json::from_slice(&bytes).map_err(|_| broken(run))
+    serde_json::from_slice(&bytes)
+        .map_err(|e| Error::data(path, format!("is no JSON of a run ({e}); begin anew")))
 }
 
 fn broken(run: &Path) -> Error {
@@ -119,6 +121,13 @@ impl Changed {
     fn find(path: &Path, checkpoint: &Checkpoint, args: &Args, about: &Map<String, Value>) -> Result<Self> {
         let then = |flag: &str| checkpoint.about.get(flag).cloned().unwrap_or_default();
         let epochs = then(Self::EPOCHS).as_u64().map(|epochs| epochs as usize);
+        if let Some(epochs) = epochs.filter(|epochs| *epochs > args.epochs) {
+            let problem = format!(
+                "is {}, but the run was begun with {epochs}; give that many or more, or leave it out",
+                args.epochs
+            );
+            return Err(Error::argument("epochs", problem));
+        }
         let lr = args.rate_or_usual(then(Self::LR).as_f64().map(|lr| lr as f32));
         let changed = Self {
             epochs: epochs.filter(|epochs| *epochs < args.epochs),
@@ -178,14 +187,36 @@ pub fn command(run: &Path) -> String {
     format!("striate train --resume {}", quoted(run))
 }
 
-/// A path as one word of a POSIX shell.
+/// A path as one word of a shell: in quotes if need be, and as `$'...'` where it has bytes that are not to be shown.
 fn quoted(path: &Path) -> String {
-    let text = path.to_string_lossy();
     let plain = |c: char| c.is_ascii_alphanumeric() || "/._-+=:,@%".contains(c);
-    match text.chars().all(plain) && !text.is_empty() {
-        true => text.into_owned(),
-        false => format!("'{}'", text.replace('\'', r"'\''")),
+    match path.to_str() {
+        Some(path) if path.chars().all(plain) && !path.is_empty() => path.to_owned(),
+        Some(path) if text::name(path) == path => format!("'{}'", path.replace('\'', r"'\''")),
+        _ => {
+            let chunks = path.as_os_str().as_encoded_bytes().utf8_chunks();
+            let shown = chunks.map(|chunk| {
+                let valid: String = chunk.valid().chars().map(escaped).collect();
+                valid + &octal(chunk.invalid())
+            });
+            format!("$'{}'", shown.collect::<String>())
+        }
     }
+}
+
+/// A character between `$'` and `'`.
+fn escaped(c: char) -> String {
+    let text = c.to_string();
+    match c {
+        '\'' | '\\' => format!("\\{c}"),
+        _ if text::name(&text) == text => text,
+        _ => octal(text.as_bytes()),
+    }
+}
+
+/// Bytes as all shells with `$'...'` read them, whatever follows: three digits each.
+fn octal(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("\\{byte:03o}")).collect()
 }
 
 #[cfg(test)]
@@ -199,6 +230,24 @@ mod tests {
             [("runs/a-2", "runs/a-2"), ("my run", "'my run'"), ("it's", r"'it'\''s'"), ("$HOME", "'$HOME'")]
         {
             assert_eq!(quoted(Path::new(path)), word);
+        }
+    }
+
+    #[test]
+    #[cfg(unix)]
+    fn bytes_that_are_not_shown_are_still_that_path_to_a_shell() {
+        use std::os::unix::ffi::OsStrExt;
+        for (bytes, word) in [
+            (&b"a\n1"[..], r"$'a\0121'"),
+            (b"it's \x1b[1m\\", r"$'it\'s \033[1m\\'"),
+            ("ä\u{202e}".as_bytes(), r"$'ä\342\200\256'"),
+            (b"caf\xe9\xff7", r"$'caf\351\3777'"),
+        ] {
+            assert_eq!(quoted(Path::new(std::ffi::OsStr::from_bytes(bytes))), word);
+            let printed =
+                std::process::Command::new("bash").args(["-c", &format!("printf %s {word}")]).output();
+            // Where there is one.
+            assert!(printed.is_err() || printed.is_ok_and(|output| output.stdout == bytes), "{word}");
         }
     }
 }
