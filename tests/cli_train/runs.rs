@@ -18,7 +18,7 @@ fn a_run_leaves_what_it_promises() {
     let header = std::fs::read_to_string(place.path("run/metrics.csv")).unwrap();
     assert_eq!(
         header.lines().next().unwrap(),
-        "epoch,lr,train_loss,train_accuracy,test_loss,test_accuracy,train_seconds,test_seconds,images_per_second"
+        "epoch,lr,train_loss,train_accuracy,test_loss,test_accuracy,train_seconds,test_seconds,pictures_per_second"
     );
     assert_eq!(rows.iter().map(|row| row["epoch"].as_str()).collect::<Vec<_>>(), ["1", "2"]);
     for (column, value) in rows.iter().flatten() {
