@@ -1,8 +1,9 @@
 //! Twins of `batch_norm.wgsl`. x: `[batch, channels, pixels]`, statistics per channel.
 
+use super::Io;
 use super::finished;
 use super::reduce::{slice, sum};
-use crate::kernel::{BatchNorm, FoldBatchNorm, Io};
+use crate::kernel::{BatchNorm, FoldBatchNorm};
 use rayon::prelude::*;
 
 /// partial\[s, c\] = (count, mean, sum of squared distances from it) of slice s.

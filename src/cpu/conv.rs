@@ -1,6 +1,7 @@
 //! Twins of `im2col.wgsl` and `conv_direct.wgsl`.
 
-use crate::kernel::{Conv, Io};
+use super::Io;
+use crate::kernel::Conv;
 use rayon::prelude::*;
 use std::ops::Range;
 

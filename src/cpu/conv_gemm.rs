@@ -1,7 +1,8 @@
 //! Twins of the implicit matrix products, `conv_gemm.wgsl` and `conv_gemm_grad_weight.wgsl`.
 
+use super::Io;
 use super::finished;
-use crate::kernel::{ConvGemm, Io};
+use crate::kernel::ConvGemm;
 use rayon::prelude::*;
 
 /// The pixel that tap `k` of output `o` reads along an axis, if it is in the image. Padding may be negative.

@@ -1,7 +1,8 @@
 //! Twins of the convolutions in windows: `conv_pack.wgsl`, `conv_window.wgsl`, `conv_window_grad_weight.wgsl`.
 
+use super::Io;
 use super::finished;
-use crate::kernel::{ConvPack, ConvWindow, Io};
+use crate::kernel::{ConvPack, ConvWindow};
 use rayon::prelude::*;
 
 /// The input row that an output row reads, if it is in the image.

@@ -1,7 +1,8 @@
 //! Twin of `dropout.wgsl`.
 
 use super::BLOCK;
-use crate::kernel::{Dropout, Io};
+use super::Io;
+use crate::kernel::Dropout;
 use rayon::prelude::*;
 
 /// PCG's output permutation RXS-M-XS as a hash, the same bits as the shader's.

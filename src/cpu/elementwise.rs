@@ -1,7 +1,8 @@
 //! Twins of `elementwise.wgsl` and `channel_copy.wgsl`.
 
 use super::BLOCK;
-use crate::kernel::{ChannelCopy, Elementwise, Io};
+use super::Io;
+use crate::kernel::{ChannelCopy, Elementwise};
 use rayon::prelude::*;
 
 /// y = a, bit for bit.

@@ -1,7 +1,8 @@
 //! Executes plans on the CPU, launch by launch, with each kernel's twin.
 
-use crate::kernel::{Io, Kernel, Twin};
-use crate::plan::{Launch, Layout, Plan, Port, StorageId};
+use super::Io;
+use super::twins::{Twin, twin};
+use crate::plan::{Layout, Plan, Port, StorageId};
 use crate::session::{Answer, Executor};
 use crate::timing::{HostClock, Profile};
 use crate::{Result, memory};
@@ -17,7 +18,6 @@ pub(crate) struct CpuExecutor {
     persistent: HashMap<String, (usize, usize)>,
     programs: Vec<Program>,
     answers: VecDeque<Answer>,
-    reference: bool,
     /// The host's times count from here.
     zero: Instant,
 }
@@ -26,6 +26,8 @@ struct Program {
     plan: Plan,
     /// By storage: its buffer, and its words there. Those that nothing touches are empty.
     regions: Vec<(usize, Range<usize>)>,
+    /// By launch.
+    twins: Vec<Twin>,
 }
 
 impl CpuExecutor {
@@ -43,14 +45,15 @@ impl CpuExecutor {
                 }
                 None => (0, 0..0),
             });
-            Program { regions: regions.collect(), plan: plan.clone() }
+            let twins = plan.launches.iter().map(|launch| twin(launch.kernel, reference)).collect();
+            Program { regions: regions.collect(), plan: plan.clone(), twins }
         });
         let (programs, answers, zero) = (programs.collect(), VecDeque::new(), Instant::now());
-        Ok(Self { memory, persistent, programs, answers, reference, zero })
+        Ok(Self { memory, persistent, programs, answers, zero })
     }
 
     fn load(&mut self, program: usize, inputs: &[&[u8]]) {
-        let Program { plan, regions } = &self.programs[program];
+        let Program { plan, regions, .. } = &self.programs[program];
         for (port, bytes) in plan.inputs.iter().zip(inputs) {
             let (buffer, words) = &regions[port.storage.index()];
             bytemuck::cast_slice_mut(&mut self.memory[*buffer][words.clone()]).copy_from_slice(bytes);
@@ -59,17 +62,16 @@ impl CpuExecutor {
 
     fn run(&mut self, program: usize, launches: Range<usize>) {
         let (memory, program) = (&mut self.memory, &self.programs[program]);
-        let reference = self.reference;
         // From a worker thread, a small launch need not be handed to another thread and waited for.
         rayon::scope(|_| {
-            for launch in &program.plan.launches[launches] {
-                program.run(launch, memory, reference);
+            for launch in launches {
+                program.run(launch, memory);
             }
         });
     }
 
     fn unload(&mut self, program: usize) {
-        let Program { plan, regions } = &self.programs[program];
+        let Program { plan, regions, .. } = &self.programs[program];
         let output = |port: &Port| {
             let (buffer, words) = &regions[port.storage.index()];
             self.memory[*buffer][words.clone()].to_vec()
@@ -79,7 +81,8 @@ impl CpuExecutor {
 }
 
 impl Program {
-    fn run(&self, launch: &Launch, memory: &mut [Vec<u32>], reference: bool) {
+    fn run(&self, number: usize, memory: &mut [Vec<u32>]) {
+        let launch = &self.plan.launches[number];
         let region = |s: &StorageId| self.regions[s.index()].clone();
         // Written buffers are taken out, so that the others can be read meanwhile. The plan never binds
         // a buffer twice if one of the bindings reads and one writes.
@@ -95,7 +98,7 @@ impl Program {
         };
         let reads = launch.reads.iter().map(read).collect();
         let writes = parts(&mut written, &launch.writes.iter().map(region).collect::<Vec<_>>());
-        twin(launch.kernel, reference)(&launch.params, Io { reads, writes });
+        self.twins[number](&launch.params, Io { reads, writes });
         for (buffer, words) in written {
             memory[buffer] = words;
         }
@@ -118,13 +121,6 @@ fn parts<'a>(buffers: &'a mut [(usize, Vec<u32>)], regions: &[(usize, Range<usiz
     }
     parts.sort_by_key(|(i, _)| *i);
     parts.into_iter().map(|(_, part)| part).collect()
-}
-
-fn twin(kernel: &Kernel, reference: bool) -> Twin {
-    match kernel.fast {
-        Some(fast) if !reference => fast,
-        _ => kernel.twin,
-    }
 }
 
 impl Executor for CpuExecutor {

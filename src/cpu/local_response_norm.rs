@@ -1,6 +1,7 @@
 //! Twins of `local_response_norm.wgsl`.
 
-use crate::kernel::{Io, LocalResponseNorm};
+use super::Io;
+use crate::kernel::LocalResponseNorm;
 use rayon::prelude::*;
 use std::ops::Range;
 

@@ -1,7 +1,8 @@
 //! Twins of `loss.wgsl`: logits `[rows, classes]` against labels `[rows]`.
 
+use super::Io;
 use super::softmax::log_sum_exp;
-use crate::kernel::{Io, Loss};
+use crate::kernel::Loss;
 
 /// out\[r\] = -sum of target * log_softmax(logits), divided by the total on demand.
 pub fn cross_entropy(p: &Loss, io: Io<'_>) {

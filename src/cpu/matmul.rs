@@ -1,6 +1,7 @@
 //! Twins of `matmul_tiled.wgsl` and `matmul_registers.wgsl`, which mean the same.
 
-use crate::kernel::{Io, Matmul};
+use super::Io;
+use crate::kernel::Matmul;
 use gemm::Parallelism;
 use rayon::prelude::*;
 use std::ops::Range;

@@ -1,6 +1,7 @@
 //! Twins of `matmul_pack.wgsl` and `matmul_panels.wgsl`.
 
-use crate::kernel::{Io, MATMUL_PANELS, MatmulPack, MatmulPanels};
+use super::Io;
+use crate::kernel::{MATMUL_PANELS, MatmulPack, MatmulPanels};
 use rayon::prelude::*;
 
 /// An operand in panels: see the shader.

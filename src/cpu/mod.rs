@@ -15,6 +15,7 @@ pub mod dropout;
 pub mod elementwise;
 mod executor;
 pub mod fast;
+mod io;
 pub mod local_response_norm;
 pub mod loss;
 pub mod matmul;
@@ -23,9 +24,11 @@ pub mod optimizer;
 pub mod pool;
 pub mod reduce;
 pub mod softmax;
+mod twins;
 pub mod winograd;
 
 pub(crate) use executor::CpuExecutor;
+pub(crate) use io::Io;
 
 /// Elements a task takes of a long array.
 const BLOCK: usize = 1 << 14;
@@ -44,9 +47,9 @@ fn noise(seed: u32, len: usize) -> Vec<f32> {
 
 /// Runs a twin on one output buffer.
 #[cfg(test)]
-fn run<P>(twin: fn(&P, crate::kernel::Io<'_>), p: &P, reads: &[&[f32]], out: &mut [f32]) {
+fn run<P>(twin: fn(&P, Io<'_>), p: &P, reads: &[&[f32]], out: &mut [f32]) {
     let reads = reads.iter().map(|r| bytemuck::cast_slice(r)).collect();
-    twin(p, crate::kernel::Io { reads, writes: vec![bytemuck::cast_slice_mut(out)] });
+    twin(p, Io { reads, writes: vec![bytemuck::cast_slice_mut(out)] });
 }
 
 /// Panics, naming `case`, unless the numbers agree to `tolerance` of the larger of 1 and their size.

@@ -1,7 +1,8 @@
 //! Twins of `optimizer.wgsl` and `clip.wgsl`. Each element is computed in `f64` and rounded when stored.
 
 use super::BLOCK;
-use crate::kernel::{Adam, Clip, Io, Sgd};
+use super::Io;
+use crate::kernel::{Adam, Clip, Sgd};
 use rayon::prelude::*;
 
 /// One step of SGD with momentum, in place. Without momentum the velocity is not touched.

@@ -1,6 +1,7 @@
 //! Twins of `pool.wgsl`.
 
-use crate::kernel::{Io, Pool};
+use super::Io;
+use crate::kernel::Pool;
 use rayon::prelude::*;
 use std::ops::Range;
 

@@ -1,7 +1,8 @@
 //! Twins of `reduce.wgsl`, and the sums other twins are made of.
 
 use super::BLOCK;
-use crate::kernel::{ChannelSum, Io, SliceSum};
+use super::Io;
+use crate::kernel::{ChannelSum, SliceSum};
 use rayon::prelude::*;
 
 /// out\[s, c\] = the sum over the images of slice s and all pixels, or of their squares.

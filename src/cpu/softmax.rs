@@ -1,6 +1,7 @@
 //! Twins of `softmax.wgsl`: along the middle of `[outer, classes, inner]`.
 
-use crate::kernel::{Io, Softmax};
+use super::Io;
+use crate::kernel::Softmax;
 use rayon::prelude::*;
 
 /// y = exp(x - max) / sum of exp(x - max).

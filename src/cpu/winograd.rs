@@ -1,6 +1,7 @@
 //! Twins of `winograd.wgsl`: each transform as the matrix products it stands for, in `f64`.
 
-use crate::kernel::{Io, WinogradFilters, WinogradTiles};
+use super::Io;
+use crate::kernel::{WinogradFilters, WinogradTiles};
 
 /// A matrix by rows.
 type Matrix = Vec<Vec<f64>>;

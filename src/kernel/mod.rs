@@ -1,5 +1,5 @@
-//! The one table of kernels. A row names a WGSL entry point, its parameters, its bindings and its CPU
-//! twin; pipelines, bind-group layouts, labels and tests all derive from the rows.
+//! The one table of kernels. A row names a WGSL entry point, its parameters and its bindings; pipelines,
+//! bind-group layouts, labels, CPU twins and tests all derive from the rows.
 
 mod params;
 mod template;
@@ -8,7 +8,6 @@ mod tests;
 
 pub use params::*;
 
-use crate::cpu;
 use std::fmt;
 
 /// One compute kernel.
@@ -35,14 +34,7 @@ pub struct Kernel {
     pub reads: usize,
     /// Read-write storage bindings.
     pub writes: usize,
-    /// What the kernel means, written from the definition.
-    pub twin: Twin,
-    /// The same result by a faster way, where there is one worth having.
-    pub fast: Option<Twin>,
 }
-
-/// A kernel on the CPU: parameter words and the bound buffers.
-pub type Twin = fn(&[u32], Io<'_>);
 
 impl Kernel {
     /// The whole WGSL text of the module this kernel lives in, for subgroups of so many lanes. They matter
@@ -110,34 +102,10 @@ const PIECES: [(&str, &str); 11] = [
 ];
 const PRELUDE: &str = include_str!("../../shaders/prelude.wgsl");
 
-/// The buffers bound to a launch on the CPU, as 32-bit words.
-pub struct Io<'a> {
-    /// Read-only bindings in order.
-    pub reads: Vec<&'a [u32]>,
-    /// Read-write bindings in order.
-    pub writes: Vec<&'a mut [u32]>,
-}
-
-impl<'a> Io<'a> {
-    /// The bindings as words. A wrong number of them is a mismatch between a kernel's row and its twin.
-    pub fn words<const R: usize, const W: usize>(self) -> ([&'a [u32]; R], [&'a mut [u32]; W]) {
-        let reads = self.reads.try_into().expect("the kernel's row states as many reads as its twin takes");
-        let writes = self.writes.try_into().map_err(|_| ());
-        (reads, writes.expect("the kernel's row states as many writes as its twin takes"))
-    }
-
-    /// The bindings as floats.
-    pub fn f32<const R: usize, const W: usize>(self) -> ([&'a [f32]; R], [&'a mut [f32]; W]) {
-        let (reads, writes) = self.words();
-        (reads.map(bytemuck::cast_slice), writes.map(bytemuck::cast_slice_mut))
-    }
-}
-
 /// Expands to one `static` a row and the list of all of them. Rows of one entry point stand together; where its text is a
 /// template, each fills in its own numbers for the names in parentheses.
 macro_rules! kernels {
-    ($($file:literal, $entry:ident($params:ident), reads $reads:literal, writes $writes:literal,
-       twin $twins:tt; $constants:tt {
+    ($($file:literal, $entry:ident($params:ident), reads $reads:literal, writes $writes:literal; $constants:tt {
         $($name:ident = $label:literal, threads $threads:literal $values:tt;)+
     })+) => {
         $($(
@@ -152,62 +120,49 @@ macro_rules! kernels {
                 threads: $threads,
                 reads: $reads,
                 writes: $writes,
-                twin: kernels!(@twin $params $twins),
-                fast: kernels!(@fast $params $twins),
             };
         )+)+
         /// Every kernel there is.
         pub static ALL: &[&Kernel] = &[$($(&$name),+),+];
     };
     (@constants ($($name:ident),*) [$($value:literal),*]) => { &[$((stringify!($name), $value)),*] };
-    (@twin $params:ident ($twin:path $(, fast $fast:path)?)) => {
-        |params, io| $twin(cast::<$params>(params), io)
-    };
-    (@fast $params:ident ($twin:path)) => { None };
-    (@fast $params:ident ($twin:path, fast $fast:path)) => {
-        Some(|params, io| $fast(cast::<$params>(params), io))
-    };
-}
-
-fn cast<P: Params>(words: &[u32]) -> &P {
-    bytemuck::from_bytes(bytemuck::cast_slice(words))
 }
 
 kernels! {
-    "elementwise.wgsl", copy(Elementwise), reads 1, writes 1, twin (cpu::elementwise::copy); () {
+    "elementwise.wgsl", copy(Elementwise), reads 1, writes 1; () {
         COPY = "copy", threads 256 [];
     }
-    "elementwise.wgsl", add(Elementwise), reads 2, writes 1, twin (cpu::elementwise::add); () {
+    "elementwise.wgsl", add(Elementwise), reads 2, writes 1; () {
         ADD = "add", threads 256 [];
     }
-    "elementwise.wgsl", add_relu(Elementwise), reads 2, writes 1, twin (cpu::elementwise::add_relu); () {
+    "elementwise.wgsl", add_relu(Elementwise), reads 2, writes 1; () {
         ADD_RELU = "add_relu", threads 256 [];
     }
-    "elementwise.wgsl", blend(Elementwise), reads 1, writes 1, twin (cpu::elementwise::blend); () {
+    "elementwise.wgsl", blend(Elementwise), reads 1, writes 1; () {
         BLEND = "blend", threads 256 [];
     }
-    "elementwise.wgsl", scale(Elementwise), reads 2, writes 1, twin (cpu::elementwise::scale); () {
+    "elementwise.wgsl", scale(Elementwise), reads 2, writes 1; () {
         SCALE = "scale", threads 256 [];
     }
-    "elementwise.wgsl", relu(Elementwise), reads 1, writes 1, twin (cpu::elementwise::relu); () {
+    "elementwise.wgsl", relu(Elementwise), reads 1, writes 1; () {
         RELU = "relu", threads 256 [];
     }
-    "elementwise.wgsl", relu_grad(Elementwise), reads 2, writes 1, twin (cpu::elementwise::relu_grad); () {
+    "elementwise.wgsl", relu_grad(Elementwise), reads 2, writes 1; () {
         RELU_GRAD = "relu_grad", threads 256 [];
     }
 
-    "channel_copy.wgsl", channel_copy(ChannelCopy), reads 1, writes 1, twin (cpu::elementwise::channel_copy); () {
+    "channel_copy.wgsl", channel_copy(ChannelCopy), reads 1, writes 1; () {
         CHANNEL_COPY = "channel_copy", threads 256 [];
     }
-    "channel_copy.wgsl", channel_pad(ChannelCopy), reads 1, writes 1, twin (cpu::elementwise::channel_pad); () {
+    "channel_copy.wgsl", channel_pad(ChannelCopy), reads 1, writes 1; () {
         CHANNEL_PAD = "channel_pad", threads 256 [];
     }
 
-    "dropout.wgsl", dropout(Dropout), reads 2, writes 1, twin (cpu::dropout::dropout); () {
+    "dropout.wgsl", dropout(Dropout), reads 2, writes 1; () {
         DROPOUT = "dropout", threads 256 [];
     }
 
-    "matmul_tiled.wgsl", matmul_tiled(Matmul), reads 3, writes 1, twin (cpu::matmul::matmul, fast cpu::matmul::matmul_fast); (tile_m, tile_n, tile_k, each_m, each_n) {
+    "matmul_tiled.wgsl", matmul_tiled(Matmul), reads 3, writes 1; (tile_m, tile_n, tile_k, each_m, each_n) {
         MATMUL_TILED_128X128 = "matmul_tiled_128x128", threads 256 [128, 128, 8, 8, 8];
         MATMUL_TILED_64X128 = "matmul_tiled_64x128", threads 256 [64, 128, 16, 8, 4];
         MATMUL_TILED_64X64 = "matmul_tiled_64x64", threads 256 [64, 64, 16, 4, 4];
@@ -215,38 +170,38 @@ kernels! {
         MATMUL_TILED_16X128 = "matmul_tiled_16x128", threads 128 [16, 128, 16, 4, 4];
     }
 
-    "matmul_registers.wgsl", matmul_registers(Matmul), reads 3, writes 1, twin (cpu::matmul::matmul, fast cpu::matmul::matmul_fast); () {
+    "matmul_registers.wgsl", matmul_registers(Matmul), reads 3, writes 1; () {
         MATMUL_REGISTERS = "matmul_registers", threads 64 [];
     }
 
-    "matmul_pack.wgsl", matmul_pack(MatmulPack), reads 1, writes 1, twin (cpu::matmul_panels::matmul_pack); () {
+    "matmul_pack.wgsl", matmul_pack(MatmulPack), reads 1, writes 1; () {
         MATMUL_PACK = "matmul_pack", threads 64 [];
     }
 
-    "matmul_panels.wgsl", matmul_panels(MatmulPanels), reads 3, writes 1, twin (cpu::matmul_panels::matmul_panels); (rows, high, quads) {
+    "matmul_panels.wgsl", matmul_panels(MatmulPanels), reads 3, writes 1; (rows, high, quads) {
         MATMUL_PANELS = "matmul_panels", threads 64 [16, 1, 0];
         MATMUL_PANELS_QUADS = "matmul_panels_quads", threads 64 [16, 1, 1];
         MATMUL_PANELS_PAIRS = "matmul_panels_pairs", threads 64 [16, 2, 1];
     }
 
-    "im2col.wgsl", im2col(Conv), reads 1, writes 1, twin (cpu::conv::im2col, fast cpu::conv::im2col_fast); () {
+    "im2col.wgsl", im2col(Conv), reads 1, writes 1; () {
         IM2COL = "im2col", threads 64 [];
     }
-    "im2col.wgsl", col2im(Conv), reads 1, writes 1, twin (cpu::conv::col2im, fast cpu::conv::col2im_fast); () {
+    "im2col.wgsl", col2im(Conv), reads 1, writes 1; () {
         COL2IM = "col2im", threads 64 [];
     }
 
-    "conv_pack.wgsl", conv_pack(ConvPack), reads 1, writes 1, twin (cpu::conv_window::conv_pack); () {
+    "conv_pack.wgsl", conv_pack(ConvPack), reads 1, writes 1; () {
         CONV_PACK = "conv_pack", threads 64 [];
     }
-    "conv_pack_quads.wgsl", conv_pack_quads(ConvPack), reads 1, writes 1, twin (cpu::conv_window::conv_pack); (taps, turned) {
+    "conv_pack_quads.wgsl", conv_pack_quads(ConvPack), reads 1, writes 1; (taps, turned) {
         CONV_PACK_3X3 = "conv_pack_3x3", threads 64 [9, 0];
         CONV_PACK_3X3_TURNED = "conv_pack_3x3_turned", threads 64 [9, 1];
         CONV_PACK_1X1 = "conv_pack_1x1", threads 64 [1, 0];
         CONV_PACK_1X1_TURNED = "conv_pack_1x1_turned", threads 64 [1, 1];
     }
 
-    "conv_window.wgsl", conv_window(ConvWindow), reads 4, writes 1, twin (cpu::conv_window::conv_window); (taps_h, taps_w, stride, rows, channels, quads, handed) {
+    "conv_window.wgsl", conv_window(ConvWindow), reads 4, writes 1; (taps_h, taps_w, stride, rows, channels, quads, handed) {
         CONV_WINDOW_3X3_HANDED = "conv_window_3x3_handed", threads 64 [3, 3, 1, 2, 16, 1, 1];
         CONV_WINDOW_3X3_QUADS = "conv_window_3x3_quads", threads 64 [3, 3, 1, 2, 16, 1, 0];
         CONV_WINDOW_3X3 = "conv_window_3x3", threads 64 [3, 3, 1, 2, 16, 0, 0];
@@ -262,11 +217,11 @@ kernels! {
         CONV_WINDOW_1X3_STRIDE2 = "conv_window_1x3_stride2", threads 64 [1, 3, 2, 2, 16, 0, 0];
     }
 
-    "conv_window_phases.wgsl", conv_window_phases(ConvWindow), reads 2, writes 1, twin (cpu::conv_window::conv_window_phases); (taps_h, taps_w, stride, rows, channels, quads, handed) {
+    "conv_window_phases.wgsl", conv_window_phases(ConvWindow), reads 2, writes 1; (taps_h, taps_w, stride, rows, channels, quads, handed) {
         CONV_WINDOW_PHASES_3X3 = "conv_window_phases_3x3", threads 64 [3, 3, 2, 1, 8, 1, 1];
     }
 
-    "conv_window_grad_weight.wgsl", conv_window_grad_weight(ConvWindow), reads 2, writes 1, twin (cpu::conv_window::conv_window_grad_weight); (taps_h, taps_w, stride, rows, channels, quads) {
+    "conv_window_grad_weight.wgsl", conv_window_grad_weight(ConvWindow), reads 2, writes 1; (taps_h, taps_w, stride, rows, channels, quads) {
         CONV_GRAD_WEIGHT_3X3_QUADS = "conv_window_grad_weight_3x3_quads", threads 64 [3, 3, 1, 2, 16, 1];
         CONV_GRAD_WEIGHT_3X3 = "conv_window_grad_weight_3x3", threads 64 [3, 3, 1, 2, 16, 0];
         CONV_GRAD_WEIGHT_3X3_STRIDE2_QUADS = "conv_window_grad_weight_3x3_stride2_quads", threads 64 [3, 3, 2, 2, 16, 1];
@@ -280,7 +235,7 @@ kernels! {
         CONV_GRAD_WEIGHT_1X3_STRIDE2 = "conv_window_grad_weight_1x3_stride2", threads 64 [1, 3, 2, 2, 16, 0];
     }
 
-    "conv_gemm.wgsl", conv_gemm(ConvGemm), reads 4, writes 1, twin (cpu::conv_gemm::conv_gemm); (tile_m, tile_n, tile_k, each_m, each_n, taps_h, taps_w) {
+    "conv_gemm.wgsl", conv_gemm(ConvGemm), reads 4, writes 1; (tile_m, tile_n, tile_k, each_m, each_n, taps_h, taps_w) {
         CONV_GEMM_3X3_128X128 = "conv_gemm_3x3_128x128", threads 256 [128, 128, 8, 8, 8, 3, 3];
         CONV_GEMM_3X3_64X128 = "conv_gemm_3x3_64x128", threads 256 [64, 128, 16, 8, 4, 3, 3];
         CONV_GEMM_3X3_64X64 = "conv_gemm_3x3_64x64", threads 256 [64, 64, 16, 4, 4, 3, 3];
@@ -298,7 +253,7 @@ kernels! {
         CONV_GEMM_16X128 = "conv_gemm_16x128", threads 128 [16, 128, 16, 4, 4, 0, 0];
     }
 
-    "conv_gemm_grad_weight.wgsl", conv_gemm_grad_weight(ConvGemm), reads 2, writes 1, twin (cpu::conv_gemm::conv_gemm_grad_weight); (tile_m, tile_n, tile_k, each_m, each_n) {
+    "conv_gemm_grad_weight.wgsl", conv_gemm_grad_weight(ConvGemm), reads 2, writes 1; (tile_m, tile_n, tile_k, each_m, each_n) {
         CONV_GEMM_GRAD_WEIGHT_128X128 = "conv_gemm_grad_weight_128x128", threads 256 [128, 128, 8, 8, 8];
         CONV_GEMM_GRAD_WEIGHT_64X128 = "conv_gemm_grad_weight_64x128", threads 256 [64, 128, 16, 8, 4];
         CONV_GEMM_GRAD_WEIGHT_64X64 = "conv_gemm_grad_weight_64x64", threads 256 [64, 64, 16, 4, 4];
@@ -308,153 +263,153 @@ kernels! {
         CONV_GEMM_GRAD_WEIGHT_16X128 = "conv_gemm_grad_weight_16x128", threads 128 [16, 128, 16, 4, 4];
     }
 
-    "winograd.wgsl", winograd_input(WinogradTiles), reads 1, writes 1, twin (cpu::winograd::winograd_input); (tile, quads) {
+    "winograd.wgsl", winograd_input(WinogradTiles), reads 1, writes 1; (tile, quads) {
         WINOGRAD_INPUT_2X2 = "winograd_input_2x2", threads 64 [2, 0];
         WINOGRAD_INPUT_4X4 = "winograd_input_4x4", threads 64 [4, 0];
         WINOGRAD_INPUT_4X4_QUADS = "winograd_input_4x4_quads", threads 64 [4, 1];
     }
-    "winograd.wgsl", winograd_upstream(WinogradTiles), reads 1, writes 1, twin (cpu::winograd::winograd_upstream); (tile, quads) {
+    "winograd.wgsl", winograd_upstream(WinogradTiles), reads 1, writes 1; (tile, quads) {
         WINOGRAD_UPSTREAM_2X2 = "winograd_upstream_2x2", threads 64 [2, 0];
         WINOGRAD_UPSTREAM_4X4 = "winograd_upstream_4x4", threads 64 [4, 0];
         WINOGRAD_UPSTREAM_4X4_QUADS = "winograd_upstream_4x4_quads", threads 64 [4, 1];
     }
-    "winograd.wgsl", winograd_output(WinogradTiles), reads 2, writes 1, twin (cpu::winograd::winograd_output); (tile, quads) {
+    "winograd.wgsl", winograd_output(WinogradTiles), reads 2, writes 1; (tile, quads) {
         WINOGRAD_OUTPUT_2X2 = "winograd_output_2x2", threads 64 [2, 0];
         WINOGRAD_OUTPUT_4X4 = "winograd_output_4x4", threads 64 [4, 0];
         WINOGRAD_OUTPUT_4X4_QUADS = "winograd_output_4x4_quads", threads 64 [4, 1];
     }
-    "winograd.wgsl", winograd_filter(WinogradFilters), reads 1, writes 1, twin (cpu::winograd::winograd_filter); (tile, quads) {
+    "winograd.wgsl", winograd_filter(WinogradFilters), reads 1, writes 1; (tile, quads) {
         WINOGRAD_FILTER_2X2 = "winograd_filter_2x2", threads 64 [2, 0];
         WINOGRAD_FILTER_4X4 = "winograd_filter_4x4", threads 64 [4, 0];
     }
-    "winograd.wgsl", winograd_filter_grad(WinogradFilters), reads 1, writes 1, twin (cpu::winograd::winograd_filter_grad); (tile, quads) {
+    "winograd.wgsl", winograd_filter_grad(WinogradFilters), reads 1, writes 1; (tile, quads) {
         WINOGRAD_FILTER_GRAD_2X2 = "winograd_filter_grad_2x2", threads 64 [2, 0];
         WINOGRAD_FILTER_GRAD_4X4 = "winograd_filter_grad_4x4", threads 64 [4, 0];
     }
 
-    "conv_direct.wgsl", conv_direct(Conv), reads 3, writes 1, twin (cpu::conv::conv_direct, fast cpu::fast::conv::forward); () {
+    "conv_direct.wgsl", conv_direct(Conv), reads 3, writes 1; () {
         CONV_DIRECT = "conv_direct", threads 64 [];
     }
-    "conv_direct.wgsl", conv_direct_grad_input(Conv), reads 2, writes 1, twin (cpu::conv::conv_direct_grad_input, fast cpu::fast::conv::grad_input); () {
+    "conv_direct.wgsl", conv_direct_grad_input(Conv), reads 2, writes 1; () {
         CONV_DIRECT_GRAD_INPUT = "conv_direct_grad_input", threads 64 [];
     }
-    "conv_direct.wgsl", conv_direct_grad_weight(Conv), reads 2, writes 1, twin (cpu::conv::conv_direct_grad_weight, fast cpu::fast::conv::grad_weight); () {
+    "conv_direct.wgsl", conv_direct_grad_weight(Conv), reads 2, writes 1; () {
         CONV_DIRECT_GRAD_WEIGHT = "conv_direct_grad_weight", threads 64 [];
     }
 
-    "reduce.wgsl", channel_sum(ChannelSum), reads 1, writes 1, twin (cpu::reduce::channel_sum); () {
+    "reduce.wgsl", channel_sum(ChannelSum), reads 1, writes 1; () {
         CHANNEL_SUM = "channel_sum", threads 64 [];
     }
-    "reduce.wgsl", slice_sum(SliceSum), reads 1, writes 1, twin (cpu::reduce::slice_sum); () {
+    "reduce.wgsl", slice_sum(SliceSum), reads 1, writes 1; () {
         SLICE_SUM = "slice_sum", threads 64 [];
     }
-    "reduce.wgsl", slice_sum_quads(SliceSum), reads 1, writes 1, twin (cpu::reduce::slice_sum); () {
+    "reduce.wgsl", slice_sum_quads(SliceSum), reads 1, writes 1; () {
         SLICE_SUM_QUADS = "slice_sum_quads", threads 64 [];
     }
-    "reduce.wgsl", slice_sum_tree(SliceSum), reads 1, writes 1, twin (cpu::reduce::slice_sum); () {
+    "reduce.wgsl", slice_sum_tree(SliceSum), reads 1, writes 1; () {
         SLICE_SUM_TREE = "slice_sum_tree", threads 256 [];
     }
 
-    "batch_norm.wgsl", batch_norm_partial(BatchNorm), reads 1, writes 1, twin (cpu::batch_norm::partial, fast cpu::fast::batch_norm::partial); (quads) {
+    "batch_norm.wgsl", batch_norm_partial(BatchNorm), reads 1, writes 1; (quads) {
         BATCH_NORM_PARTIAL = "batch_norm_partial", threads 64 [0];
         BATCH_NORM_PARTIAL_QUADS = "batch_norm_partial_quads", threads 64 [1];
     }
-    "batch_norm_handed.wgsl", batch_norm_partial_handed(BatchNorm), reads 1, writes 1, twin (cpu::batch_norm::partial, fast cpu::fast::batch_norm::partial); (quads) {
+    "batch_norm_handed.wgsl", batch_norm_partial_handed(BatchNorm), reads 1, writes 1; (quads) {
         BATCH_NORM_PARTIAL_HANDED = "batch_norm_partial_handed", threads 64 [0];
         BATCH_NORM_PARTIAL_HANDED_QUADS = "batch_norm_partial_handed_quads", threads 64 [1];
     }
-    "batch_norm.wgsl", batch_norm_stats(BatchNorm), reads 1, writes 2, twin (cpu::batch_norm::stats); (quads) {
+    "batch_norm.wgsl", batch_norm_stats(BatchNorm), reads 1, writes 2; (quads) {
         BATCH_NORM_STATS = "batch_norm_stats", threads 64 [0];
     }
-    "batch_norm.wgsl", batch_norm_apply(BatchNorm), reads 6, writes 1, twin (cpu::batch_norm::apply, fast cpu::fast::batch_norm::apply); (quads) {
+    "batch_norm.wgsl", batch_norm_apply(BatchNorm), reads 6, writes 1; (quads) {
         BATCH_NORM_APPLY = "batch_norm_apply", threads 64 [0];
         BATCH_NORM_APPLY_QUADS = "batch_norm_apply_quads", threads 64 [1];
     }
-    "batch_norm.wgsl", batch_norm_grad_partial(BatchNorm), reads 6, writes 1, twin (cpu::batch_norm::grad_partial, fast cpu::fast::batch_norm::grad_partial); (quads) {
+    "batch_norm.wgsl", batch_norm_grad_partial(BatchNorm), reads 6, writes 1; (quads) {
         BATCH_NORM_GRAD_PARTIAL = "batch_norm_grad_partial", threads 64 [0];
         BATCH_NORM_GRAD_PARTIAL_QUADS = "batch_norm_grad_partial_quads", threads 64 [1];
     }
-    "batch_norm_handed.wgsl", batch_norm_grad_partial_handed(BatchNorm), reads 6, writes 1, twin (cpu::batch_norm::grad_partial, fast cpu::fast::batch_norm::grad_partial); (quads) {
+    "batch_norm_handed.wgsl", batch_norm_grad_partial_handed(BatchNorm), reads 6, writes 1; (quads) {
         BATCH_NORM_GRAD_PARTIAL_HANDED = "batch_norm_grad_partial_handed", threads 64 [0];
         BATCH_NORM_GRAD_PARTIAL_HANDED_QUADS = "batch_norm_grad_partial_handed_quads", threads 64 [1];
     }
-    "batch_norm.wgsl", batch_norm_grad_stats(BatchNorm), reads 5, writes 3, twin (cpu::batch_norm::grad_stats); (quads) {
+    "batch_norm.wgsl", batch_norm_grad_stats(BatchNorm), reads 5, writes 3; (quads) {
         BATCH_NORM_GRAD_STATS = "batch_norm_grad_stats", threads 64 [0];
     }
-    "batch_norm.wgsl", batch_norm_grad_input(BatchNorm), reads 3, writes 1, twin (cpu::batch_norm::grad_input, fast cpu::fast::batch_norm::grad_input); (quads) {
+    "batch_norm.wgsl", batch_norm_grad_input(BatchNorm), reads 3, writes 1; (quads) {
         BATCH_NORM_GRAD_INPUT = "batch_norm_grad_input", threads 64 [0];
         BATCH_NORM_GRAD_INPUT_QUADS = "batch_norm_grad_input_quads", threads 64 [1];
     }
 
-    "fold_batch_norm.wgsl", fold_batch_norm(FoldBatchNorm), reads 6, writes 2, twin (cpu::batch_norm::fold); () {
+    "fold_batch_norm.wgsl", fold_batch_norm(FoldBatchNorm), reads 6, writes 2; () {
         FOLD_BATCH_NORM = "fold_batch_norm", threads 64 [];
     }
 
-    "pool_halves.wgsl", max_pool_halves(Pool), reads 1, writes 2, twin (cpu::pool::max_pool); () {
+    "pool_halves.wgsl", max_pool_halves(Pool), reads 1, writes 2; () {
         MAX_POOL_HALVES = "max_pool_halves", threads 64 [];
     }
-    "pool_halves.wgsl", max_pool_grad_halves(Pool), reads 2, writes 1, twin (cpu::pool::max_pool_grad); () {
+    "pool_halves.wgsl", max_pool_grad_halves(Pool), reads 2, writes 1; () {
         MAX_POOL_GRAD_HALVES = "max_pool_grad_halves", threads 64 [];
     }
-    "pool.wgsl", max_pool(Pool), reads 1, writes 2, twin (cpu::pool::max_pool); (adaptive, apart) {
+    "pool.wgsl", max_pool(Pool), reads 1, writes 2; (adaptive, apart) {
         MAX_POOL = "max_pool", threads 64 [0, 0];
         ADAPTIVE_MAX_POOL = "adaptive_max_pool", threads 64 [1, 0];
     }
-    "pool.wgsl", max_pool_grad(Pool), reads 2, writes 1, twin (cpu::pool::max_pool_grad); (adaptive, apart) {
+    "pool.wgsl", max_pool_grad(Pool), reads 2, writes 1; (adaptive, apart) {
         MAX_POOL_GRAD = "max_pool_grad", threads 64 [0, 0];
         MAX_POOL_GRAD_APART = "max_pool_grad_apart", threads 64 [0, 1];
         ADAPTIVE_MAX_POOL_GRAD = "adaptive_max_pool_grad", threads 64 [1, 0];
     }
-    "pool.wgsl", avg_pool(Pool), reads 1, writes 1, twin (cpu::pool::avg_pool); (adaptive, apart) {
+    "pool.wgsl", avg_pool(Pool), reads 1, writes 1; (adaptive, apart) {
         AVG_POOL = "avg_pool", threads 64 [0, 0];
         ADAPTIVE_AVG_POOL = "adaptive_avg_pool", threads 64 [1, 0];
     }
-    "pool.wgsl", avg_pool_grad(Pool), reads 1, writes 1, twin (cpu::pool::avg_pool_grad); (adaptive, apart) {
+    "pool.wgsl", avg_pool_grad(Pool), reads 1, writes 1; (adaptive, apart) {
         AVG_POOL_GRAD = "avg_pool_grad", threads 64 [0, 0];
         ADAPTIVE_AVG_POOL_GRAD = "adaptive_avg_pool_grad", threads 64 [1, 0];
     }
 
-    "local_response_norm.wgsl", local_response_norm(LocalResponseNorm), reads 1, writes 2, twin (cpu::local_response_norm::local_response_norm); () {
+    "local_response_norm.wgsl", local_response_norm(LocalResponseNorm), reads 1, writes 2; () {
         LOCAL_RESPONSE_NORM = "local_response_norm", threads 64 [];
     }
-    "local_response_norm.wgsl", local_response_norm_grad(LocalResponseNorm), reads 4, writes 1, twin (cpu::local_response_norm::local_response_norm_grad); () {
+    "local_response_norm.wgsl", local_response_norm_grad(LocalResponseNorm), reads 4, writes 1; () {
         LOCAL_RESPONSE_NORM_GRAD = "local_response_norm_grad", threads 64 [];
     }
 
-    "softmax.wgsl", softmax(Softmax), reads 1, writes 1, twin (cpu::softmax::softmax); () {
+    "softmax.wgsl", softmax(Softmax), reads 1, writes 1; () {
         SOFTMAX = "softmax", threads 64 [];
     }
-    "softmax.wgsl", log_softmax(Softmax), reads 1, writes 1, twin (cpu::softmax::log_softmax); () {
+    "softmax.wgsl", log_softmax(Softmax), reads 1, writes 1; () {
         LOG_SOFTMAX = "log_softmax", threads 64 [];
     }
-    "softmax.wgsl", softmax_grad(Softmax), reads 2, writes 1, twin (cpu::softmax::softmax_grad); () {
+    "softmax.wgsl", softmax_grad(Softmax), reads 2, writes 1; () {
         SOFTMAX_GRAD = "softmax_grad", threads 64 [];
     }
-    "softmax.wgsl", log_softmax_grad(Softmax), reads 2, writes 1, twin (cpu::softmax::log_softmax_grad); () {
+    "softmax.wgsl", log_softmax_grad(Softmax), reads 2, writes 1; () {
         LOG_SOFTMAX_GRAD = "log_softmax_grad", threads 64 [];
     }
 
-    "loss.wgsl", cross_entropy(Loss), reads 4, writes 1, twin (cpu::loss::cross_entropy); () {
+    "loss.wgsl", cross_entropy(Loss), reads 4, writes 1; () {
         CROSS_ENTROPY = "cross_entropy", threads 64 [];
     }
-    "loss.wgsl", label_total(Loss), reads 2, writes 1, twin (cpu::loss::label_total); () {
+    "loss.wgsl", label_total(Loss), reads 2, writes 1; () {
         LABEL_TOTAL = "label_total", threads 64 [];
     }
-    "loss.wgsl", cross_entropy_grad(Loss), reads 5, writes 1, twin (cpu::loss::cross_entropy_grad); () {
+    "loss.wgsl", cross_entropy_grad(Loss), reads 5, writes 1; () {
         CROSS_ENTROPY_GRAD = "cross_entropy_grad", threads 64 [];
     }
-    "loss.wgsl", top_k(Loss), reads 2, writes 1, twin (cpu::loss::top_k); () {
+    "loss.wgsl", top_k(Loss), reads 2, writes 1; () {
         TOP_K = "top_k", threads 64 [];
     }
 
-    "optimizer.wgsl", sgd(Sgd), reads 2, writes 2, twin (cpu::optimizer::sgd); () {
+    "optimizer.wgsl", sgd(Sgd), reads 2, writes 2; () {
         SGD = "sgd", threads 256 [];
     }
-    "optimizer.wgsl", adam(Adam), reads 2, writes 3, twin (cpu::optimizer::adam); () {
+    "optimizer.wgsl", adam(Adam), reads 2, writes 3; () {
         ADAM = "adam", threads 256 [];
     }
 
-    "clip.wgsl", clip_coefficient(Clip), reads 1, writes 2, twin (cpu::optimizer::clip_coefficient); () {
+    "clip.wgsl", clip_coefficient(Clip), reads 1, writes 2; () {
         CLIP_COEFFICIENT = "clip_coefficient", threads 1 [];
     }
 }

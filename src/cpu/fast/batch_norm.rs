@@ -1,7 +1,8 @@
 //! Fast twins of `batch_norm.wgsl`: sums in `f32` within pieces of a plane, in `f64` of pieces.
 
+use super::super::Io;
 use crate::cpu::batch_norm::{inv_std, map_planes, planes};
-use crate::kernel::{BatchNorm, Io};
+use crate::kernel::BatchNorm;
 use pulp::{Arch, Simd, WithSimd};
 use rayon::prelude::*;
 

@@ -1,11 +1,12 @@
 //! Weight gradients of convolutions.
 
+use super::super::Io;
 use super::conv::axis;
 use super::correlation::rows_that_fit;
 use super::panel::Layout;
 use super::tile;
 use crate::cpu::conv::{Geometry, conv_direct_grad_weight};
-use crate::kernel::{Conv, Io};
+use crate::kernel::Conv;
 use pulp::{Arch, Simd, WithSimd};
 use rayon::prelude::*;
 
