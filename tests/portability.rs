@@ -346,7 +346,7 @@ fn only_the_gpu_executor_knows_wgpu() {
     let mut files = Vec::new();
     rust_files(&root().join("src"), &mut files);
     assert!(files.len() > 20, "the sources were found");
-    let gpu = root().join("src/gpu");
+    let gpu = root().join("src/runtime/gpu");
     let name = ["wgpu", "::"].concat();
     let strays =
         files.iter().filter(|f| !f.starts_with(&gpu) && fs::read_to_string(f).unwrap().contains(&name));

@@ -39,9 +39,9 @@ pub fn run(args: Args) -> Result<()> {
     })
 }
 
-/// Seconds of the default way and of the chosen one, where both were timed.
+/// Seconds of the default candidate and of the chosen one, where both were timed.
 fn gain(finding: &Finding) -> [f64; 2] {
-    let timed = |way: Option<usize>| match finding.ways[way?].1 {
+    let timed = |index: Option<usize>| match finding.candidates[index?].1 {
         Verdict::Right(seconds) | Verdict::Slow(seconds) => Some(seconds),
         Verdict::Wrong(_) => None,
     };
@@ -52,9 +52,9 @@ fn gain(finding: &Finding) -> [f64; 2] {
 }
 
 fn table(finding: &Finding) -> String {
-    let Finding { class, layer, ways, default, chosen } = finding;
+    let Finding { class, layer, candidates, default, chosen } = finding;
     let mut text = format!("\n{class} ({layer})\n");
-    for (i, (kernel, verdict)) in ways.iter().enumerate() {
+    for (i, (kernel, verdict)) in candidates.iter().enumerate() {
         let time = match verdict {
             Verdict::Right(seconds) => format!("{:10.3} ms", 1e3 * seconds),
             Verdict::Slow(seconds) => format!("{:10.3} ms, once", 1e3 * seconds),

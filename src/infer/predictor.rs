@@ -6,7 +6,7 @@ use crate::graph::{Graph, Role};
 use crate::models::Model;
 use crate::nn::{Builder, Mode};
 use crate::plan::Plan;
-use crate::session::Stream;
+use crate::runtime::Stream;
 use crate::weights::{Fit, Loaded, Weights};
 use crate::{Device, Error, Outputs, Result, Session};
 use std::collections::BTreeSet;

@@ -2,7 +2,7 @@
 
 use super::ALL;
 
-/// Bounds are not checked where panels are multiplied (`src/gpu/pipelines.rs`), so sizes of tiles must fit each other.
+/// Bounds are not checked where panels are multiplied (`src/runtime/gpu/pipelines.rs`), so sizes of tiles must fit each other.
 #[test]
 fn lanes_stay_inside_the_panels() {
     for kernel in ALL.iter().filter(|kernel| kernel.multiplies_panels()) {

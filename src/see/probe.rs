@@ -2,7 +2,7 @@
 
 use super::Layer;
 use crate::nn::Builder;
-use crate::session::Stream;
+use crate::runtime::Stream;
 use crate::{Error, Outputs, Result, Session, Tensor, TensorType};
 
 /// Values of a network, made ready to be asked for any number of images. [`Lens::probe`](super::Lens::probe) makes one.

@@ -6,7 +6,7 @@ use super::report::{Position, Progress};
 use super::step::{Part, Recipe};
 use crate::data::{Batch, Split};
 use crate::nn::{Builder, Optimizer, Schedule};
-use crate::session::Stream;
+use crate::runtime::Stream;
 use crate::{Outputs, Result};
 use std::ops::ControlFlow;
 

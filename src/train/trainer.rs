@@ -10,7 +10,7 @@ use crate::graph::PersistentKind;
 use crate::models::Model;
 use crate::nn::Schedule;
 use crate::plan::{PersistentPort, Plan};
-use crate::session::Stream;
+use crate::runtime::Stream;
 use crate::weights::{Fit, Loaded, Weights};
 use crate::{DType, Device, Result, Session, Tensor};
 use std::ops::ControlFlow;

@@ -1,50 +1,89 @@
 //! Measuring which kernel is the fastest for each class of work on a device.
+//!
+//! [`tune`] measures the convolutions and matrix products of a graph; [`save`] keeps its choices, which [`Device::select`]
+//! reads when it opens the same adapter again.
 
-mod contest;
-mod file;
+mod benchmark;
 
-pub use contest::Verdict;
-pub(crate) use file::load;
-pub use file::{check, save};
+pub use benchmark::Verdict;
 
 use crate::graph::{Graph, Init, Node, PersistentKind};
 use crate::kernel::{self, Kernel};
 use crate::plan::{Plan, ShapeClass, Target, Tuned};
+use crate::runtime::tuned_file;
 use crate::{Device, Error, Result, Session, Tensor};
-use contest::Arena;
+use benchmark::Benchmark;
+use std::path::PathBuf;
 
-/// What was found for one class of work.
+/// Fails if the choices for a device could not be written. Call it before [`tune`], which takes long.
+pub fn check(device: &Device) -> Result<()> {
+    device.adapter().map_or(Ok(()), tuned_file::check)
+}
+
+/// Writes the choices for a device, so that later runs on the same adapter and driver use them. Returns the file, or `None`
+/// if there is no cache folder or the device is the CPU executor.
+pub fn save(device: &Device, tuned: &Tuned) -> Result<Option<PathBuf>> {
+    device.adapter().map_or(Ok(None), |adapter| tuned_file::save(adapter, tuned))
+}
+
+/// What was measured for one class of work.
 #[derive(Clone, Debug)]
 pub struct Finding {
     /// The class.
     pub class: ShapeClass,
-    /// The first layer that has such work.
+    /// The first layer with work of this class.
     pub layer: String,
-    /// Each way to do it: its kernel, and what came of it.
-    pub ways: Vec<(&'static Kernel, Verdict)>,
-    /// The way that is taken untuned; `None` where no single kernel stands for it.
+    /// The kernels that can do it, and their outcomes.
+    pub candidates: Vec<(&'static Kernel, Verdict)>,
+    /// Index of the candidate that is used untuned; `None` if the default is not a single kernel.
     pub default: Option<usize>,
-    /// The way to take; `None` where none was right.
+    /// Index of the candidate to use; `None` if none was right.
     pub chosen: Option<usize>,
 }
 
-/// Measures every class of convolutions and matrix products that a graph has, and hands each finding to `found`. Returns
-/// the device's choices with the new ones. Fails on the CPU executor, which has one way for each.
+/// Measures every class of convolutions and matrix products in a graph and passes each finding to `found`. Returns the
+/// device's choices, updated with the new ones.
+///
+/// ```
+/// use striate::graph::Graph;
+/// use striate::op::Matmul;
+/// use striate::{Device, TensorType, tune};
+///
+/// let mut graph = Graph::new();
+/// let a = graph.input("a", TensorType::f32([64, 64]))?;
+/// let b = graph.input("b", TensorType::f32([64, 64]))?;
+/// let product = graph.apply(Matmul::default(), &[a, b])?[0];
+/// graph.output("product", product);
+///
+/// let device = Device::select("auto")?;
+/// if device.is_gpu() {
+///     let tuned = tune::tune(&device, &graph, &mut |finding| {
+///         println!("{}: {:?}", finding.class, finding.candidates);
+///         Ok(())
+///     })?;
+///     assert_eq!(tuned.len(), device.target().tuned.len().max(1));
+/// }
+/// # Ok::<(), striate::Error>(())
+/// ```
+///
+/// # Errors
+///
+/// [`Error::Argument`] on the CPU executor, which has one kernel for each computation; errors of the device and of `found`.
 pub fn tune(device: &Device, graph: &Graph, found: &mut dyn FnMut(&Finding) -> Result<()>) -> Result<Tuned> {
     if !device.is_gpu() {
-        let problem = "the CPU executor has but one kernel for each computation; name a GPU adapter";
+        let problem = "the CPU executor has one kernel for each computation, so there is nothing to tune; name a GPU adapter";
         return Err(Error::argument("--device", problem));
     }
     let mut tuned = device.target().tuned.clone();
     for (class, node) in classes(graph) {
         let finding = measure(device, graph, node, class)?;
         found(&finding)?;
-        tuned.set(finding.class, finding.chosen.map(|way| finding.ways[way].0));
+        tuned.set(finding.class, finding.chosen.map(|i| finding.candidates[i].0));
     }
     Ok(tuned)
 }
 
-/// Each class that something depends on, with the first node of it.
+/// The classes of live nodes, each with its first node.
 fn classes(graph: &Graph) -> Vec<(ShapeClass, &Node)> {
     let mut classes: Vec<(ShapeClass, &Node)> = Vec::new();
     for (node, _) in graph.nodes().iter().zip(graph.live_nodes()).filter(|(_, live)| *live) {
@@ -61,22 +100,22 @@ fn measure(device: &Device, graph: &Graph, node: &Node, class: ShapeClass) -> Re
     let single = alone(graph, node)?;
     let target = Target { forced: Vec::new(), tuned: Tuned::default(), ..device.target().clone() };
     let default = Plan::new(&single, &target)?;
-    let (kernels, plans): (Vec<_>, Vec<_>) = ways(&single, &target, &class).into_iter().unzip();
+    let (kernels, plans): (Vec<_>, Vec<_>) = candidates(&single, &target, &class).into_iter().unzip();
     let default = plans.iter().position(|plan| same_launches(plan, &default));
     let (expected, tolerance) = reference(&single)?;
     let verdicts = match plans.len() {
         0 => Vec::new(),
-        count => contest::hold(&mut OnDevice::new(device, plans)?, count, &expected, tolerance)?,
+        count => benchmark::compare(&mut OnDevice::new(device, plans)?, count, &expected, tolerance)?,
     };
-    let chosen = contest::winner(&verdicts, default);
-    let ways = kernels.into_iter().zip(verdicts).collect();
-    Ok(Finding { class, layer: node.scope.to_string(), ways, default, chosen })
+    let chosen = benchmark::winner(&verdicts, default);
+    let candidates = kernels.into_iter().zip(verdicts).collect();
+    Ok(Finding { class, layer: node.scope.to_string(), candidates, default, chosen })
 }
 
 const OPERAND: &str = "operand";
 const RESULT: &str = "result";
 
-/// A graph of one node, whose operands and result stay on the device.
+/// A graph of this node alone, whose operands and result stay on the device.
 fn alone(graph: &Graph, node: &Node) -> Result<Graph> {
     let mut single = Graph::new();
     let mut operands = Vec::new();
@@ -92,20 +131,20 @@ fn alone(graph: &Graph, node: &Node) -> Result<Graph> {
     Ok(single)
 }
 
-/// The kernels that can do a graph's one node, each with its plan; of those whose plans are alike, the first.
-fn ways(single: &Graph, target: &Target, class: &ShapeClass) -> Vec<(&'static Kernel, Plan)> {
-    let mut ways: Vec<(&'static Kernel, Plan)> = Vec::new();
+/// The kernels that can compute a graph's only node, each with its plan; of kernels with the same plan, the first.
+fn candidates(single: &Graph, target: &Target, class: &ShapeClass) -> Vec<(&'static Kernel, Plan)> {
+    let mut candidates: Vec<(&'static Kernel, Plan)> = Vec::new();
     for kernel in class.pass.candidates() {
         let forced = Target { forced: vec![(class.pass, kernel)], ..target.clone() };
-        // What does not fit the device's limits is no candidate.
+        // A kernel that exceeds the device's limits is no candidate.
         let Ok(plan) = Plan::new(single, &forced) else { continue };
-        // `im2col` stands for a way that has no need of it where the columns would be the image.
-        let taken = *kernel == kernel::IM2COL || plan.launches.iter().any(|l| l.kernel == kernel);
-        if taken && ways.iter().all(|(_, known)| !same_launches(known, &plan)) {
-            ways.push((kernel, plan));
+        // `im2col` stands for its algorithm, which skips the kernel where the columns would equal the image.
+        let used = *kernel == kernel::IM2COL || plan.launches.iter().any(|l| l.kernel == kernel);
+        if used && candidates.iter().all(|(_, known)| !same_launches(known, &plan)) {
+            candidates.push((kernel, plan));
         }
     }
-    ways
+    candidates
 }
 
 fn same_launches(a: &Plan, b: &Plan) -> bool {
@@ -115,10 +154,10 @@ fn same_launches(a: &Plan, b: &Plan) -> bool {
     launches(a) == launches(b)
 }
 
-/// Operands' numbers come from their names and this.
+/// Operands are random, from their names and this seed.
 const SEED: u64 = 1;
 
-/// The result by the CPU executor, and how far another one may be from it, relative to its largest number.
+/// The CPU executor's result, and the tolerance for others, relative to its largest element.
 fn reference(single: &Graph) -> Result<(Vec<f32>, f64)> {
     let cpu = Device::select("cpu")?;
     let plan = Plan::new(single, cpu.target())?;
@@ -128,14 +167,14 @@ fn reference(single: &Graph) -> Result<(Vec<f32>, f64)> {
     session.run(0, &[])?;
     let result = session.read(RESULT)?;
     let terms = flops as f64 / (2 * result.len().max(1)) as f64;
-    Ok((result.into_f32(), contest::tolerance(terms)))
+    Ok((result.into_f32(), benchmark::tolerance(terms)))
 }
 
-/// The ways on the device: programs of one session.
+/// The candidates on the device, each a plan of one session.
 struct OnDevice {
     session: Session,
-    /// No result of anyone.
-    nothing: Tensor,
+    /// Overwrites the previous result.
+    nan: Tensor,
 }
 
 impl OnDevice {
@@ -144,19 +183,19 @@ impl OnDevice {
         session.initialize(SEED)?;
         let shape = session.read(RESULT)?.shape().to_vec();
         let len = shape.iter().product();
-        Ok(Self { session, nothing: Tensor::f32(shape, vec![f32::NAN; len])? })
+        Ok(Self { session, nan: Tensor::f32(shape, vec![f32::NAN; len])? })
     }
 }
 
-impl Arena for OnDevice {
-    fn result(&mut self, way: usize) -> Result<Vec<f32>> {
-        // What another way left behind must not pass for this one's.
-        self.session.write(RESULT, &self.nothing)?;
-        self.session.run(way, &[])?;
+impl Benchmark for OnDevice {
+    fn result(&mut self, candidate: usize) -> Result<Vec<f32>> {
+        // Otherwise a kernel that writes nothing would pass with the previous candidate's result.
+        self.session.write(RESULT, &self.nan)?;
+        self.session.run(candidate, &[])?;
         Ok(self.session.read(RESULT)?.into_f32())
     }
 
-    fn seconds(&mut self, way: usize) -> Result<f64> {
-        Ok(self.session.time(way, &[])?.seconds.iter().sum())
+    fn seconds(&mut self, candidate: usize) -> Result<f64> {
+        Ok(self.session.time(candidate, &[])?.seconds.iter().sum())
     }
 }

@@ -3,9 +3,9 @@
 
 use super::context::Gpu;
 use super::executor::{GpuExecutor, encoder};
-use super::flight::read_back;
-use crate::session::Executor;
-use crate::timing::{HostClock, Profile};
+use super::staging::read_back;
+use crate::runtime::executor::Executor;
+use crate::runtime::timing::{HostClock, Profile};
 use crate::{Error, Result};
 use std::ops::Range;
 

@@ -5,8 +5,8 @@ use super::conv::axis;
 use super::correlation::rows_that_fit;
 use super::panel::Layout;
 use super::tile;
-use crate::cpu::conv::{Geometry, conv_direct_grad_weight};
 use crate::kernel::Conv;
+use crate::runtime::cpu::conv::{Geometry, conv_direct_grad_weight};
 use pulp::{Arch, Simd, WithSimd};
 use rayon::prelude::*;
 

@@ -1,10 +1,11 @@
 //! Choosing what computes.
 
-use crate::cpu::CpuExecutor;
-use crate::gpu::{self, AdapterSummary, Gpu, GpuExecutor};
+use super::cpu::CpuExecutor;
+use super::executor::Executor;
+use super::gpu::{self, AdapterSummary, Gpu, GpuExecutor};
+use super::{memory, tuned_file};
 use crate::plan::{Layout, Plan, Target};
-use crate::session::Executor;
-use crate::{Error, Result, memory};
+use crate::{Error, Result};
 use std::sync::Arc;
 
 /// What computes: a GPU adapter, hardware or software, or the CPU executor. Cheap to clone.
@@ -62,7 +63,7 @@ impl Device {
         }
         let (index, reason) = choose(name, &adapters)?;
         let gpu = Gpu::open(index)?;
-        let target = Target { tuned: crate::tune::load(gpu.adapter()), ..gpu.target().clone() };
+        let target = Target { tuned: tuned_file::load(gpu.adapter()), ..gpu.target().clone() };
         Ok(Self { target, kind: Kind::Gpu(gpu), reason })
     }
 

@@ -12,7 +12,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 /// Whether the adapter's driver compiles at the first dispatch.
-pub(super) fn compiles_late(adapter: &wgpu::Adapter) -> bool {
+pub(super) fn compiles_at_first_dispatch(adapter: &wgpu::Adapter) -> bool {
     adapter.get_info().driver == "llvmpipe"
 }
 

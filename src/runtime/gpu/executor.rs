@@ -1,13 +1,13 @@
 //! Executes plans: everything is made once, then each step only records and submits.
 
 use super::context::Gpu;
-use super::flight::{FLIGHTS, Flight, read_back};
 use super::pipelines::Pipeline;
+use super::staging::{FLIGHTS, Flight, read_back};
 use super::timing::Timestamps;
 use crate::Result;
 use crate::plan::{Group, Layout, Plan, Port, StorageId};
-use crate::session::{Answer, Executor};
-use crate::timing::Profile;
+use crate::runtime::executor::{Answer, Executor};
+use crate::runtime::timing::Profile;
 use std::collections::{HashMap, VecDeque};
 use std::ops::Range;
 use std::sync::Arc;

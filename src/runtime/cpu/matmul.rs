@@ -155,7 +155,7 @@ fn disjoint(c: &mut [f32], places: Vec<Range<usize>>) -> Option<Vec<&mut [f32]>>
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::cpu::{assert_close, noise, run};
+    use crate::runtime::cpu::{assert_close, noise, run};
 
     #[test]
     fn a_product_by_hand() {

@@ -1,5 +1,5 @@
 use super::*;
-use crate::cpu::{assert_close, noise, run};
+use crate::runtime::cpu::{assert_close, noise, run};
 
 /// Kernel, stride, padding and dilation, the same along both axes but for the kernel and the image.
 fn conv(k: u32, stride: u32, padding: u32, dilation: u32) -> Conv {

@@ -2,10 +2,11 @@
 
 use super::Io;
 use super::twins::{Twin, twin};
+use crate::Result;
 use crate::plan::{Layout, Plan, Port, StorageId};
-use crate::session::{Answer, Executor};
-use crate::timing::{HostClock, Profile};
-use crate::{Result, memory};
+use crate::runtime::executor::{Answer, Executor};
+use crate::runtime::memory;
+use crate::runtime::timing::{HostClock, Profile};
 use std::collections::{HashMap, VecDeque};
 use std::ops::Range;
 use std::time::Instant;

@@ -2,7 +2,7 @@
 //!
 //! A driver may trust what it is given, so a file starts with a checksum, and one that is damaged never gets there.
 
-use crate::cache;
+use crate::runtime::cache;
 use std::path::PathBuf;
 use std::sync::Mutex;
 

@@ -5,8 +5,8 @@ pub use super::grad_weight::grad_weight;
 use super::super::Io;
 use super::correlation::{Correlation, Strides, rows_that_fit};
 use super::panel::{Axis, Tap};
-use crate::cpu::conv::{self, Geometry};
 use crate::kernel::Conv;
+use crate::runtime::cpu::conv::{self, Geometry};
 use pulp::Arch;
 use rayon::prelude::*;
 

@@ -262,7 +262,7 @@ fn target(adapter: &wgpu::Adapter) -> Target {
         max_invocations: limits.max_compute_invocations_per_workgroup,
         max_storage_buffers: limits.max_storage_buffers_per_shader_stage,
         // wgpu does not tell a GPU's memory; a software adapter has the machine's.
-        memory: if software { crate::memory::most() } else { None },
+        memory: if software { crate::runtime::memory::most() } else { None },
         subgroup: subgroup(adapter),
         ..Target::baseline(family)
     }

@@ -64,7 +64,7 @@ pub(super) fn sum2(xs: &[f32], ys: &[f32], f: impl Fn(f64, f64) -> f64) -> f64 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::cpu::run;
+    use crate::runtime::cpu::run;
 
     #[test]
     fn channel_sum_stops_where_the_data_ends() {

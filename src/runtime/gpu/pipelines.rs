@@ -1,8 +1,8 @@
 //! Pipelines: all that a session needs are made before its buffers, on every core.
 
 use super::context::{Gpu, lock};
-use super::late;
 use super::pipeline_cache::PipelineCache;
+use super::warm_up;
 use crate::Result;
 use crate::kernel::Kernel;
 use crate::plan::{Launch, Plan};
@@ -19,8 +19,8 @@ impl Gpu {
     /// Makes the pipelines that these plans need and that are not there yet.
     pub(super) fn prepare(&self, plans: &[Plan]) -> Result<()> {
         let missing = self.missing(plans);
-        if late::compiles_late(&self.adapter) {
-            late::compile(self, &missing)?;
+        if warm_up::compiles_at_first_dispatch(&self.adapter) {
+            warm_up::compile(self, &missing)?;
         }
         // An error scope is its thread's own.
         let make = |launch: &&Launch| self.guarded(launch.kernel.name, || self.make_pipeline(launch.kernel));

@@ -162,7 +162,7 @@ pub(super) fn map_planes(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::cpu::{assert_close, noise};
+    use crate::runtime::cpu::{assert_close, noise};
 
     #[test]
     fn slices_merge_to_the_statistics_of_the_whole() {

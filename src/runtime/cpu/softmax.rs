@@ -66,7 +66,7 @@ fn lines(p: &Softmax, a: &[f32], b: &[f32], out: &mut [f32], f: impl Fn(&[f64], 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::cpu::{assert_close, run};
+    use crate::runtime::cpu::{assert_close, run};
 
     #[test]
     fn strided_lines_and_huge_logits() {

@@ -2,11 +2,11 @@
 
 mod context;
 mod executor;
-mod flight;
-mod late;
 mod pipeline_cache;
 mod pipelines;
+mod staging;
 mod timing;
+mod warm_up;
 
 pub use context::{AdapterSummary, Gpu, adapters};
 pub(crate) use executor::GpuExecutor;

@@ -1,8 +1,9 @@
 //! Where the choices for an adapter and its driver are kept.
 
-use crate::gpu::AdapterSummary;
+use super::cache;
+use super::gpu::AdapterSummary;
 use crate::plan::Tuned;
-use crate::{Device, Error, Result, cache};
+use crate::{Error, Result};
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
@@ -11,7 +12,7 @@ fn path(folder: &Path, adapter: &AdapterSummary) -> PathBuf {
 }
 
 /// The choices that were kept for an adapter; none where there are none that can be used, which is told.
-pub(crate) fn load(adapter: &AdapterSummary) -> Tuned {
+pub fn load(adapter: &AdapterSummary) -> Tuned {
     let Some(path) = cache::folder().map(|folder| path(&folder, adapter)) else { return Tuned::default() };
     read(&path, adapter).unwrap_or_else(|problem| {
         log::warn!("{} {problem}, and is ignored; `striate tune` writes it anew", path.display());
@@ -31,17 +32,17 @@ fn read(path: &Path, adapter: &AdapterSummary) -> Result<Tuned, String> {
     }
 }
 
-/// Fails if choices cannot be kept; for before the work.
-pub fn check(device: &Device) -> Result<()> {
-    match (cache::folder(), device.adapter()) {
-        (Some(folder), Some(adapter)) => cache::check(&path(&folder, adapter)),
-        _ => Ok(()),
+/// Fails if choices cannot be kept.
+pub fn check(adapter: &AdapterSummary) -> Result<()> {
+    match cache::folder() {
+        Some(folder) => cache::check(&path(&folder, adapter)),
+        None => Ok(()),
     }
 }
 
 /// Keeps choices for later runs on the same adapter and driver, and says where; `None` where nothing is to be kept.
-pub fn save(device: &Device, tuned: &Tuned) -> Result<Option<PathBuf>> {
-    let (Some(folder), Some(adapter)) = (cache::folder(), device.adapter()) else { return Ok(None) };
+pub fn save(adapter: &AdapterSummary, tuned: &Tuned) -> Result<Option<PathBuf>> {
+    let Some(folder) = cache::folder() else { return Ok(None) };
     let path = path(&folder, adapter);
     cache::write(&path, tuned.to_json(&adapter.name, &adapter.driver).as_bytes())?;
     Ok(Some(path))

@@ -104,7 +104,7 @@ fn zip(p: &Elementwise, io: Io<'_>, f: impl Fn(f32, f32) -> f32 + Sync) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::cpu::run;
+    use crate::runtime::cpu::run;
 
     #[test]
     fn relu_keeps_a_nan_and_leaves_the_pool_beyond_alone() {

@@ -1,6 +1,6 @@
 use super::super::grad_weight::grad_weight_on;
 use super::*;
-use crate::cpu::{assert_close, noise, run};
+use crate::runtime::cpu::{assert_close, noise, run};
 
 type Case = ([u32; 4], [u32; 2], [[u32; 2]; 4]);
 

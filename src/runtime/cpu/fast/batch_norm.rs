@@ -1,8 +1,8 @@
 //! Fast twins of `batch_norm.wgsl`: sums in `f32` within pieces of a plane, in `f64` of pieces.
 
 use super::super::Io;
-use crate::cpu::batch_norm::{inv_std, map_planes, planes};
 use crate::kernel::BatchNorm;
+use crate::runtime::cpu::batch_norm::{inv_std, map_planes, planes};
 use pulp::{Arch, Simd, WithSimd};
 use rayon::prelude::*;
 
@@ -183,7 +183,7 @@ fn sums<S: Simd>(simd: S, [a, b]: [&[f32]; 2], shifts: [f32; 2]) -> [f64; 2] {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::cpu::{assert_close, batch_norm, noise};
+    use crate::runtime::cpu::{assert_close, batch_norm, noise};
 
     /// A mean far above the deviation, a first number far from it, a short last slice, planes of odd sizes, and
     /// what comes after.

@@ -153,7 +153,7 @@ fn round(sums: &[f64], out: &mut [f32]) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::cpu::run;
+    use crate::runtime::cpu::run;
 
     fn pool(in_w: u32, out_w: u32, kernel_w: u32, stride_w: u32, padding_w: u32) -> Pool {
         let row = Pool { planes: 1, in_h: 1, out_h: 1, kernel_h: 1, stride_h: 1, ..Default::default() };
