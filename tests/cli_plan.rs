@@ -332,11 +332,11 @@ fn what_was_fused_is_told() {
 fn kernels_that_are_not_there_or_do_not_fit_are_told() {
     let plan = |flag: &str| ["plan", "resnet20", "--input", "3x32x32", "--kernel", flag].map(str::to_owned);
     for (flag, code, expected) in [
-        ("forward", 2, "expected PASS=NAME, such as forward=gemm"),
+        ("forward", 2, "expected PASS=NAME, such as forward=winograd"),
         ("forwrd=gemm", 2, "there is no pass \"forwrd\"; did you mean forward, "),
         ("forward=conv_gem_3x3_64x64", 2, "did you mean conv_gemm_3x3_64x64, "),
-        ("forward=windw", 2, "there is no kernel \"windw\"; did you mean window, "),
-        ("matmul=gemm", 2, "there is no kernel \"gemm\"; did you mean matmul_"),
+        ("forward=register_tled", 2, "there is no kernel \"register_tled\"; did you mean register_tiled, "),
+        ("matmul=gemm", 2, "there is no kernel \"gemm\"; did you mean "),
         ("forward=relu", 2, "the kernel relu does not compute forward"),
         // A plan for GPUs of any kind counts on no subgroups.
         ("forward=conv_window_3x3", 1, "forward=conv_window_3x3: no layer can use it"),
@@ -348,6 +348,15 @@ fn kernels_that_are_not_there_or_do_not_fit_are_told() {
     }
     let evaluation = ["plan", "lenet", "--input", "1x28x28", "--eval", "--kernel", "grad_weight=gemm"];
     assert!(complaint(&evaluation, 1).contains("no layer can use it"));
+    // Earlier names of algorithms.
+    for (old, new) in
+        [("forward=gemm", "forward=implicit_gemm"), ("grad_input=window", "grad_input=register_tiled")]
+    {
+        let plan = |kernel| {
+            printed(&["plan", "resnet8", "--family", "software", "--subgroup", "8", "--kernel", kernel])
+        };
+        assert_eq!(plan(old), plan(new));
+    }
     let twice =
         ["bench", "--device", "cpu", "lenet", "--kernel", "forward=gemm", "--kernel", "forward=direct"];
     assert!(complaint(&twice, 1).contains("forward is given twice"));
@@ -380,20 +389,23 @@ fn the_table_of_kernels_is_whole_and_says_what_each_is_for() {
 }
 
 #[test]
-fn choices_are_told_row_by_row() {
+fn preferences_are_printed_row_by_row() {
     let rows = json(&["kernels", "--choices", "--json"]);
     let rows = rows.as_array().unwrap();
-    let way = |family: &str, pass: &str| {
+    let algorithm = |family: &str, pass: &str| {
         let of = |row: &&Value| {
             let is = |key: &str, value: &str| row[key] == value || row[key].is_null();
             is("family", family)
                 && row["shape"] == "any"
                 && row["passes"].as_array().unwrap().contains(&pass.into())
         };
-        rows.iter().find(of).unwrap()["way"].as_str().unwrap()
+        rows.iter().find(of).unwrap()["algorithm"].as_str().unwrap()
     };
-    assert_eq!(["gpu", "software", "cpu"].map(|f| way(f, "forward")), ["gemm", "window", "direct"]);
-    assert_eq!(["gpu", "software", "cpu"].map(|f| way(f, "matmul")), ["tiled", "panels", "registers"]);
+    assert_eq!(
+        ["gpu", "software", "cpu"].map(|f| algorithm(f, "forward")),
+        ["implicit_gemm", "register_tiled", "direct"]
+    );
+    assert_eq!(["gpu", "software", "cpu"].map(|f| algorithm(f, "matmul")), ["tiled", "packed", "registers"]);
     let text = printed(&["kernels", "--choices"]);
     assert_eq!(text.lines().count(), rows.len() + 1);
     assert!(

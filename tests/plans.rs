@@ -8,7 +8,7 @@ use std::collections::{BTreeSet, HashMap};
 use striate::graph::{Graph, Init, PersistentKind, ValueId};
 use striate::kernel::{self, Kernel};
 use striate::op::*;
-use striate::plan::{ConvAlgorithm, Family, Pass, Place, Plan, ShapeClass, StorageId, Target, Tuned};
+use striate::plan::{Algorithm, Family, Pass, Place, Plan, ShapeClass, StorageId, Target, Tuned};
 use striate::{Device, Error, Result, Session, TensorType};
 
 /// Random graphs to try.
@@ -18,9 +18,9 @@ const GRAPHS: u64 = 60;
 fn targets() -> Vec<Target> {
     let mut targets = Vec::new();
     for family in [Family::Gpu, Family::Software] {
-        for conv in [ConvAlgorithm::Direct, ConvAlgorithm::Im2col] {
+        for conv in [Algorithm::Direct, Algorithm::Im2col] {
             for scratch in [1, 600, 32 << 20] {
-                let target = Target { conv, scratch, ..Target::baseline(family) };
+                let target = Target { scratch, ..Target::baseline(family).with_convolutions(conv) };
                 targets.push(Target { recompute: true, ..target.clone() });
                 targets.push(target);
             }
@@ -220,8 +220,11 @@ fn what_is_too_large_is_refused_by_name() {
     let problem = refusal(&graph, Target { memory: Some(plan.peak_bytes() - 1), ..baseline.clone() });
     assert!(problem.contains("MiB of memory"), "{problem}");
     let problem = refusal(&graph, Target { max_invocations: 100, ..baseline.clone() });
-    assert!(problem.contains("conv_gemm_3x3_128x128 needs workgroups of 256"), "{problem}");
-    let unfolded = Target { conv: ConvAlgorithm::Im2col, ..baseline };
+    assert!(
+        problem.starts_with("kernel conv_gemm_3x3_") && problem.contains("needs workgroups of 256"),
+        "{problem}"
+    );
+    let unfolded = baseline.with_convolutions(Algorithm::Im2col);
     let problem = refusal(&graph, Target { max_workgroups: 3, ..unfolded });
     assert!(problem.contains("kernel im2col would need 1728 workgroups"), "{problem}");
 }
@@ -231,7 +234,7 @@ fn scratch_obeys_its_limit_and_the_bindings() {
     let graph = convolution();
     // A row of columns takes 3 * 9 * 32 * 4 bytes.
     let row = 3456;
-    let unfolded = Target { conv: ConvAlgorithm::Im2col, ..Target::baseline(Family::Gpu) };
+    let unfolded = Target::baseline(Family::Gpu).with_convolutions(Algorithm::Im2col);
     for limit in [row, 5 * row, 40 * row, 100 * row] {
         for target in [
             Target { scratch: limit, ..unfolded.clone() },
@@ -336,10 +339,10 @@ fn plans_take_a_tuned_kernel_for_work_of_its_class() {
     assert_eq!(kernels_of(9, &target), [kernels_of(9, &untuned)[0], &kernel::MATMUL_REGISTERS]);
 
     // What is asked for comes first.
-    let forced = Target { forced: vec![(Pass::Forward, &kernel::CONV_GEMM_3X3_64X64)], ..target.clone() };
+    let forced = Target { kernels: vec![(Pass::Forward, &kernel::CONV_GEMM_3X3_64X64)], ..target.clone() };
     let forced_untuned = Target { tuned: Tuned::default(), ..forced.clone() };
     assert_eq!(kernels_of(8, &forced)[0], kernels_of(8, &forced_untuned)[0]);
-    let im2col = Target { conv: ConvAlgorithm::Im2col, ..target.clone() };
+    let im2col = target.clone().with_convolutions(Algorithm::Im2col);
     assert_eq!(kernels_of(8, &im2col)[0], &kernel::IM2COL);
 
     // A kernel that cannot do it is passed over.

@@ -6,14 +6,14 @@ use std::fmt;
 use std::str::FromStr;
 use striate::graph::Phase;
 use striate::kernel::{self, Kernel};
-use striate::plan::{ConvAlgorithm, Pass, Plan, Target};
+use striate::plan::{Algorithm, Pass, Plan, Target, algorithm};
 use striate::{Device, Error, Result};
 
 /// Flags of every command that plans a step.
 #[derive(clap::Args, Clone, Debug, Default, Serialize)]
 pub struct Choices {
-    /// Compute a pass (forward, grad_input, grad_weight, matmul) by this kernel of `striate kernels` wherever it fits, or,
-    /// in convolutions, in this way (im2col, direct, window, gemm, winograd); may be repeated
+    /// Compute a pass (forward, grad_input, grad_weight, matmul) by this algorithm (of convolutions im2col, direct,
+    /// register_tiled, implicit_gemm or winograd) or this kernel of `striate kernels` wherever it can; may be repeated
     #[arg(long = "kernel", value_name = "PASS=NAME", global = true)]
     pub kernel: Vec<Choice>,
     /// Leave operations that follow each other apart, such as batch norm and ReLU
@@ -33,7 +33,7 @@ pub struct Choice {
 
 #[derive(Clone, Copy, Debug, PartialEq)]
 enum By {
-    Way(ConvAlgorithm),
+    Algorithm(Algorithm),
     Kernel(&'static Kernel),
 }
 
@@ -46,8 +46,8 @@ impl Choices {
                 return Err(Error::argument("--kernel", problem));
             }
             match by {
-                By::Way(way) => target.ways.push((*pass, *way)),
-                By::Kernel(kernel) => target.forced.push((*pass, kernel)),
+                By::Algorithm(algorithm) => target.algorithms.push((*pass, *algorithm)),
+                By::Kernel(kernel) => target.kernels.push((*pass, kernel)),
             }
         }
         target.fuse &= !self.no_fuse;
@@ -85,7 +85,7 @@ impl Choice {
         let groups = plan.groups.iter().filter(|g| phase.is_none_or(|phase| g.phase == phase));
         let mut launches = groups.flat_map(|g| &plan.launches[g.launches.clone()]);
         launches.any(|launch| match self.by {
-            By::Way(way) => self.pass.kernels_of(way).contains(&launch.kernel),
+            By::Algorithm(algorithm) => self.pass.kernels_of(algorithm).any(|kernel| kernel == launch.kernel),
             By::Kernel(kernel) => launch.kernel == kernel,
         })
     }
@@ -95,15 +95,16 @@ impl FromStr for Choice {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        let (pass, name) = text.split_once('=').ok_or("expected PASS=NAME, such as forward=gemm")?;
+        let (pass, name) = text.split_once('=').ok_or("expected PASS=NAME, such as forward=winograd")?;
         let names = || Pass::ALL.map(Pass::name);
         let pass = Pass::ALL
             .into_iter()
             .find(|p| p.name() == pass)
             .ok_or_else(|| format!("there is no pass {pass:?}; did you mean {}?", nearest(pass, names())))?;
-        let way = pass.ways().iter().find(|way| way.name() == name).map(|way| By::Way(*way));
-        let kernel = || pass.kernels().into_iter().find(|k| k.name == name).map(By::Kernel);
-        let by = way.or_else(kernel).ok_or_else(|| unknown(pass, name))?;
+        let named = pass.algorithms().into_iter().find(|algorithm| algorithm.name() == current(name));
+        let kernel = || algorithm::candidates(pass).map(|c| c.kernel).find(|k| k.name == name);
+        let by = named.map(By::Algorithm).or_else(|| kernel().map(By::Kernel));
+        let by = by.ok_or_else(|| unknown(pass, name))?;
         Ok(Self { pass, by })
     }
 }
@@ -114,14 +115,24 @@ fn unknown(pass: Pass, name: &str) -> String {
         true => format!("the kernel {name} does not compute {}", pass.name()),
         false => format!("there is no kernel {name:?}"),
     };
-    let names = pass.ways().iter().map(|way| way.name()).chain(pass.kernels().into_iter().map(|k| k.name));
+    let algorithms = pass.algorithms().into_iter().map(Algorithm::name);
+    let names = algorithms.chain(algorithm::candidates(pass).map(|c| c.kernel.name));
     format!("{problem}; did you mean {}?", nearest(name, names))
+}
+
+/// The name of an algorithm, which earlier versions may have called otherwise.
+fn current(name: &str) -> &str {
+    match name {
+        "window" => "register_tiled",
+        "gemm" => "implicit_gemm",
+        name => name,
+    }
 }
 
 impl fmt::Display for Choice {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let name = match self.by {
-            By::Way(way) => way.name(),
+            By::Algorithm(algorithm) => algorithm.name(),
             By::Kernel(kernel) => kernel.name,
         };
         write!(f, "{}={name}", self.pass.name())

@@ -8,7 +8,8 @@ use naga::{Module, ShaderStage};
 use serde::Serialize;
 use std::io::{IsTerminal, Write};
 use striate::kernel::{self, Kernel};
-use striate::plan::{Pass, choice};
+use striate::plan::algorithm::{PREFERENCES, Preference, candidates};
+use striate::plan::{Algorithm, Pass};
 use striate::{Error, Result};
 
 #[derive(clap::Args)]
@@ -49,7 +50,7 @@ pub(super) fn lanes(text: &str) -> Result<u32, String> {
 
 pub fn run(args: Args) -> Result<()> {
     if args.choices {
-        let rows: Vec<ChoiceRow> = choice::rows().map(|row| ChoiceRow::new(&row)).collect();
+        let rows: Vec<ChoiceRow> = PREFERENCES.iter().map(ChoiceRow::new).collect();
         return print(&if args.json { json(&rows) } else { aligned(&choice_lines(&rows)) });
     }
     let Some(name) = &args.name else {
@@ -87,7 +88,7 @@ struct Row {
 
 impl Row {
     fn new(k: &'static Kernel) -> Self {
-        let passes = Pass::ALL.into_iter().filter(|pass| pass.kernels().contains(&k));
+        let passes = Pass::ALL.into_iter().filter(|pass| candidates(*pass).any(|c| c.kernel == k));
         Self {
             kernel: k.name,
             shader: k.file,
@@ -114,10 +115,12 @@ fn table(rows: &[Row]) -> String {
     let mut lines = vec![heads.map(str::to_owned)];
     lines.extend(rows.iter().map(Row::cells));
     let text = aligned(&lines);
-    let ways: Vec<&str> = Pass::Forward.ways().iter().map(|way| way.name()).collect();
+    let names =
+        |pass: Pass| pass.algorithms().into_iter().map(Algorithm::name).collect::<Vec<_>>().join(", ");
     text + &format!(
-        "\nbindings: parameters + read-only + read-write\n--kernel: PASS=NAME; a convolution's passes also take a way, {}\n",
-        ways.join(", ")
+        "\nbindings: parameters + read-only + read-write\n--kernel: PASS=NAME, of a kernel or an algorithm: {} for convolutions, {} for matmul\n",
+        names(Pass::Forward),
+        names(Pass::Matmul)
     )
 }
 
@@ -146,26 +149,31 @@ struct ChoiceRow {
     /// Lanes of every subgroup, least and most; 0 is for adapters that have no fixed number.
     lanes: [u32; 2],
     shape: String,
-    way: &'static str,
+    algorithm: &'static str,
     kernels: Vec<&'static str>,
 }
 
 impl ChoiceRow {
-    fn new(row: &choice::Row) -> Self {
+    fn new(row: &Preference) -> Self {
+        let mut kernels: Vec<&'static str> =
+            row.passes.iter().flat_map(|pass| pass.kernels_of(row.algorithm)).map(|k| k.name).collect();
+        // Passes share kernels.
+        let mut seen = std::collections::HashSet::new();
+        kernels.retain(|name| seen.insert(*name));
         Self {
-            passes: row.on.passes.iter().map(|pass| pass.name()).collect(),
-            family: row.on.family.map(|family| format!("{family:?}").to_lowercase()),
-            vendor: row.on.vendor,
-            lanes: [*row.on.lanes.start(), *row.on.lanes.end()],
-            shape: row.on.shape.to_string(),
-            way: row.way,
-            kernels: row.kernels.iter().map(|k| k.name).collect(),
+            passes: row.passes.iter().map(|pass| pass.name()).collect(),
+            family: row.family.map(|family| format!("{family:?}").to_lowercase()),
+            vendor: row.vendor,
+            lanes: [*row.lanes.start(), *row.lanes.end()],
+            shape: row.shape.to_string(),
+            algorithm: row.algorithm.name(),
+            kernels,
         }
     }
 }
 
 fn choice_lines(rows: &[ChoiceRow]) -> Vec<[String; 7]> {
-    let heads = ["passes", "family", "vendor", "lanes", "shape", "way", "kernels"];
+    let heads = ["passes", "family", "vendor", "lanes", "shape", "algorithm", "kernels"];
     let cells = |row: &ChoiceRow| {
         let any = || "any".to_owned();
         let lanes = match row.lanes {
@@ -174,8 +182,8 @@ fn choice_lines(rows: &[ChoiceRow]) -> Vec<[String; 7]> {
         };
         let family = row.family.clone().unwrap_or_else(any);
         let vendor = row.vendor.map_or_else(any, |vendor| format!("{vendor:#06x}"));
-        let (shape, way) = (row.shape.clone(), row.way.to_owned());
-        [row.passes.join(", "), family, vendor, lanes, shape, way, row.kernels.join(", ")]
+        let (shape, algorithm) = (row.shape.clone(), row.algorithm.to_owned());
+        [row.passes.join(", "), family, vendor, lanes, shape, algorithm, row.kernels.join(", ")]
     };
     std::iter::once(heads.map(str::to_owned)).chain(rows.iter().map(cells)).collect()
 }

@@ -1,7 +1,7 @@
 //! Reverse-mode differentiation as a transformation of the graph: gradients are ordinary nodes.
 
 use super::{Graph, Node, Phase, ValueId};
-use crate::op::{Add, Op, Operation, Relu};
+use crate::op::{Add, Gradient, Op, Operation, Relu};
 use crate::{Error, Result, TensorType};
 
 impl Graph {
@@ -86,7 +86,7 @@ impl Graph {
         }
         let needs = node.inputs.iter().map(|v| sweep.needed[v.index()]).collect();
         let grad_inputs = vec![None; node.inputs.len()];
-        let mut gradient = Gradient { graph: self, node, grad_outputs, needs, grad_inputs };
+        let mut gradient = NodeGradient { graph: self, node, grad_outputs, needs, grad_inputs };
         node.op.gradient(&mut gradient)?;
         for (value, gradient) in node.inputs.iter().zip(gradient.grad_inputs) {
             if let Some(gradient) = gradient {
@@ -127,9 +127,8 @@ struct Sweep {
     rule: ReluRule,
 }
 
-/// What an op's gradient rule sees: one node, the gradients of its outputs, and a place for those of
-/// its inputs.
-pub struct Gradient<'a> {
+/// What the gradient rule of a node's operation sees.
+struct NodeGradient<'a> {
     graph: &'a mut Graph,
     node: &'a Node,
     grad_outputs: Vec<Option<ValueId>>,
@@ -137,30 +136,28 @@ pub struct Gradient<'a> {
     grad_inputs: Vec<Option<ValueId>>,
 }
 
-impl Gradient<'_> {
-    /// The node's i-th input.
-    pub fn input(&self, i: usize) -> ValueId {
-        self.node.inputs[i]
-    }
-
-    /// Number of inputs; some are optional.
-    pub fn inputs(&self) -> usize {
+impl Gradient for NodeGradient<'_> {
+    fn inputs(&self) -> usize {
         self.node.inputs.len()
     }
 
-    /// The node's i-th output.
-    pub fn output(&self, i: usize) -> ValueId {
-        self.node.outputs[i]
+    fn input(&self, i: usize) -> ValueId {
+        self.node.inputs[i]
     }
 
-    /// Shape of the node's i-th input.
-    pub fn input_shape(&self, i: usize) -> Vec<usize> {
+    fn input_shape(&self, i: usize) -> Vec<usize> {
         self.graph.shape(self.node.inputs[i]).to_vec()
     }
 
-    /// The gradient with respect to the first output, the only one that most ops pass gradients through.
-    /// An error when there is none but another output has one.
-    pub fn grad_output(&self) -> Result<ValueId> {
+    fn output(&self, i: usize) -> ValueId {
+        self.node.outputs[i]
+    }
+
+    fn ty(&self, value: ValueId) -> &TensorType {
+        &self.graph.value(value).ty
+    }
+
+    fn grad_output(&self) -> Result<ValueId> {
         match self.grad_outputs[..] {
             [Some(gradient)] => Ok(gradient),
             [Some(gradient), ref rest @ ..] if rest.iter().all(Option::is_none) => Ok(gradient),
@@ -170,28 +167,19 @@ impl Gradient<'_> {
         }
     }
 
-    /// Whether the gradient with respect to the i-th input is asked for.
-    pub fn needs(&self, i: usize) -> bool {
+    fn needs(&self, i: usize) -> bool {
         self.needs.get(i).copied().unwrap_or(false)
     }
 
-    /// Adds a node in the differentiated node's scope.
-    pub fn apply(&mut self, op: impl Into<Op>, inputs: &[ValueId]) -> Result<Vec<ValueId>> {
+    fn apply(&mut self, op: impl Into<Op>, inputs: &[ValueId]) -> Result<Vec<ValueId>> {
         self.graph.apply(op, inputs)
     }
 
-    /// Type of any value.
-    pub fn ty(&self, value: ValueId) -> &TensorType {
-        &self.graph.value(value).ty
-    }
-
-    /// States the gradient with respect to the i-th input.
-    pub fn set(&mut self, i: usize, gradient: ValueId) {
+    fn set(&mut self, i: usize, gradient: ValueId) {
         self.grad_inputs[i] = Some(gradient);
     }
 
-    /// An error that names the op and its scope.
-    pub fn error(&self, problem: &str) -> Error {
+    fn error(&self, problem: &str) -> Error {
         self.graph.shape_error(self.node.op.name(), problem.to_owned())
     }
 }

@@ -7,22 +7,12 @@ mod autodiff;
 mod receptive;
 
 use crate::op::{Op, Operation, narrow};
-use crate::plan::ShapeClass;
 use crate::{Error, Result, TensorType};
 use std::sync::Arc;
 
-pub use autodiff::{Gradient, ReluRule};
+pub use crate::op::ValueId;
+pub use autodiff::ReluRule;
 pub use receptive::Axis;
-
-/// A value of a [`Graph`].
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct ValueId(pub(crate) u32);
-
-impl ValueId {
-    pub(crate) fn index(self) -> usize {
-        self.0 as usize
-    }
-}
 
 /// Where a value comes from.
 #[derive(Clone, Debug, PartialEq)]
@@ -124,14 +114,6 @@ pub struct Node {
     pub scope: Arc<str>,
     /// The part of a step it belongs to.
     pub phase: Phase,
-}
-
-impl Node {
-    /// What the choice of a kernel depends on, where there are several.
-    pub(crate) fn shape_class(&self, graph: &Graph) -> Option<ShapeClass> {
-        let shapes: Vec<&[usize]> = self.inputs.iter().map(|v| graph.shape(*v)).collect();
-        self.op.shape_class(&shapes)
-    }
 }
 
 /// A static graph of typed values and operations.

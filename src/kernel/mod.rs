@@ -1,11 +1,13 @@
 //! The one table of kernels. A row names a WGSL entry point, its parameters and its bindings; pipelines,
 //! bind-group layouts, labels, CPU twins and tests all derive from the rows.
 
+mod launch;
 mod params;
 mod template;
 #[cfg(test)]
 mod tests;
 
+pub use launch::{Grid, StorageId};
 pub use params::*;
 
 use std::fmt;

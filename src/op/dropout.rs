@@ -1,9 +1,7 @@
 //! Dropout.
 
-use super::{Operation, floats, word};
-use crate::graph::Gradient;
-use crate::kernel;
-use crate::plan::{Grid, Lowering};
+use super::{Gradient, Lowering, Operation, floats, word};
+use crate::kernel::{self, Grid};
 use crate::{DType, Result, TensorType};
 
 /// Sets each element to 0 with probability `p` and divides the rest by 1 - p (Srivastava et al. 2014).
@@ -40,14 +38,14 @@ impl Operation for Dropout {
         Ok(vec![x.clone()])
     }
 
-    fn gradient(&self, node: &mut Gradient<'_>) -> Result<()> {
+    fn gradient(&self, node: &mut impl Gradient) -> Result<()> {
         let (counter, grad_output) = (node.input(1), node.grad_output()?);
         let grad_input = node.apply(*self, &[grad_output, counter])?[0];
         node.set(0, grad_input);
         Ok(())
     }
 
-    fn lower(&self, node: &mut Lowering<'_, '_>) -> Result<()> {
+    fn lower(&self, node: &mut impl Lowering) -> Result<()> {
         let len = node.output_len(0);
         let params =
             kernel::Dropout { len: word(len), stream: self.stream, p: self.p, scale: 1.0 / (1.0 - self.p) };

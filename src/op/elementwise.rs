@@ -1,9 +1,7 @@
 //! Element-wise operations.
 
-use super::{Operation, expect_shape, floats, same_shape};
-use crate::graph::Gradient;
-use crate::kernel::{self, Elementwise};
-use crate::plan::{Lowering, StorageId};
+use super::{Gradient, Lowering, Operation, expect_shape, floats, same_shape};
+use crate::kernel::{self, Elementwise, StorageId};
 use crate::{Result, TensorType};
 
 /// Sum of two tensors of one shape: the residual connection.
@@ -31,7 +29,7 @@ pub struct Blend {
     pub take: f32,
 }
 
-pub(super) fn params(len: u32) -> Elementwise {
+fn params(len: u32) -> Elementwise {
     Elementwise { len, ..Default::default() }
 }
 
@@ -46,7 +44,7 @@ impl Operation for Add {
         Ok(vec![a.clone()])
     }
 
-    fn gradient(&self, node: &mut Gradient<'_>) -> Result<()> {
+    fn gradient(&self, node: &mut impl Gradient) -> Result<()> {
         let grad_output = node.grad_output()?;
         for i in 0..2 {
             node.set(i, grad_output);
@@ -54,7 +52,7 @@ impl Operation for Add {
         Ok(())
     }
 
-    fn lower(&self, node: &mut Lowering<'_, '_>) -> Result<()> {
+    fn lower(&self, node: &mut impl Lowering) -> Result<()> {
         let (reads, writes) = ([node.input(0), node.input(1)], [node.output(0)]);
         node.launch_each(&kernel::ADD, params, &reads, &writes, 1, false)
     }
@@ -70,14 +68,14 @@ impl Operation for Relu {
         Ok(vec![x.clone()])
     }
 
-    fn gradient(&self, node: &mut Gradient<'_>) -> Result<()> {
+    fn gradient(&self, node: &mut impl Gradient) -> Result<()> {
         let (y, grad_output) = (node.output(0), node.grad_output()?);
         let grad_input = node.apply(ReluGrad, &[y, grad_output])?[0];
         node.set(0, grad_input);
         Ok(())
     }
 
-    fn lower(&self, node: &mut Lowering<'_, '_>) -> Result<()> {
+    fn lower(&self, node: &mut impl Lowering) -> Result<()> {
         let (reads, writes) = ([node.input(0)], [node.output(0)]);
         node.launch_each(&kernel::RELU, params, &reads, &writes, 1, false)
     }
@@ -94,7 +92,7 @@ impl Operation for ReluGrad {
         Ok(vec![y.clone()])
     }
 
-    fn lower(&self, node: &mut Lowering<'_, '_>) -> Result<()> {
+    fn lower(&self, node: &mut impl Lowering) -> Result<()> {
         let (reads, writes) = ([node.input(0), node.input(1)], [node.output(0)]);
         node.launch_each(&kernel::RELU_GRAD, params, &reads, &writes, 1, false)
     }
@@ -111,7 +109,7 @@ impl Operation for Scale {
         Ok(vec![x.clone()])
     }
 
-    fn gradient(&self, node: &mut Gradient<'_>) -> Result<()> {
+    fn gradient(&self, node: &mut impl Gradient) -> Result<()> {
         if node.needs(1) {
             return Err(node.error(
                 "there is no gradient with respect to the factor; ask only for that of the other input",
@@ -123,14 +121,14 @@ impl Operation for Scale {
         Ok(())
     }
 
-    fn lower(&self, node: &mut Lowering<'_, '_>) -> Result<()> {
+    fn lower(&self, node: &mut impl Lowering) -> Result<()> {
         let (reads, writes) = ([node.input(0), node.input(1)], [node.output(0)]);
         node.launch_each(&kernel::SCALE, params, &reads, &writes, 1, false)
     }
 }
 
 /// Emits state = keep * state + take * y.
-pub(super) fn blend(node: &mut Lowering, op: &Blend, y: StorageId, state: StorageId) -> Result<()> {
+pub(crate) fn blend(node: &mut impl Lowering, op: &Blend, y: StorageId, state: StorageId) -> Result<()> {
     let params = |len| Elementwise { alpha: op.keep, beta: op.take, ..params(len) };
     node.launch_each(&kernel::BLEND, params, &[y], &[state], 2, true)
 }
@@ -146,7 +144,7 @@ impl Operation for Blend {
         Ok(vec![x.clone()])
     }
 
-    fn lower(&self, node: &mut Lowering<'_, '_>) -> Result<()> {
+    fn lower(&self, node: &mut impl Lowering) -> Result<()> {
         let state = node.begin_in_place(0, 0)?;
         blend(node, self, node.input(1), state)
     }

@@ -1,8 +1,7 @@
 //! Batch norm folded into the convolution before it.
 
-use super::{Operation, expect_shape, floats, word};
-use crate::kernel::{self, FoldBatchNorm as Params};
-use crate::plan::{Grid, Lowering};
+use super::{Lowering, Operation, expect_shape, floats, word};
+use crate::kernel::{self, FoldBatchNorm as Params, Grid};
 use crate::{Result, TensorType};
 
 /// Weight and bias of the convolution that is a convolution and a batch norm with given statistics in one. Inputs: the
@@ -33,7 +32,7 @@ impl Operation for FoldBatchNorm {
         Ok(vec![weight.clone(), TensorType::f32(channels)])
     }
 
-    fn lower(&self, node: &mut Lowering<'_, '_>) -> Result<()> {
+    fn lower(&self, node: &mut impl Lowering) -> Result<()> {
         let (weights, channels) = (node.output_len(0), node.output_len(1));
         let has_bias = node.inputs() == 6;
         let params = Params {

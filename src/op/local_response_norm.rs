@@ -1,9 +1,7 @@
 //! Local response normalisation.
 
-use super::{Operation, floats, narrow, planes, same_shape, word};
-use crate::graph::Gradient;
-use crate::kernel;
-use crate::plan::{Grid, Lowering};
+use super::{Gradient, Lowering, Operation, floats, narrow, planes, same_shape, word};
+use crate::kernel::{self, Grid};
 use crate::{Result, TensorType};
 
 /// Divides each number by a power of what its neighbours among the channels sum up to (Krizhevsky et al.
@@ -69,15 +67,15 @@ impl Operation for LocalResponseNorm {
         Ok(vec![x.clone(), x.clone()])
     }
 
-    fn gradient(&self, node: &mut Gradient<'_>) -> Result<()> {
+    fn gradient(&self, node: &mut impl Gradient) -> Result<()> {
         let inputs = [node.input(0), node.output(0), node.output(1), node.grad_output()?];
         let grad_input = node.apply(LocalResponseNormGrad { norm: *self }, &inputs)?[0];
         node.set(0, grad_input);
         Ok(())
     }
 
-    fn lower(&self, node: &mut Lowering<'_, '_>) -> Result<()> {
-        let params = self.params(node.input_shape(0));
+    fn lower(&self, node: &mut impl Lowering) -> Result<()> {
+        let params = self.params(&node.input_shape(0));
         let (reads, writes) = ([node.input(0)], [node.output(0), node.output(1)]);
         let len = u64::from(params.len);
         let flops = len * (2 * self.size as u64 + 4);
@@ -98,8 +96,8 @@ impl Operation for LocalResponseNormGrad {
         Ok(vec![x.clone()])
     }
 
-    fn lower(&self, node: &mut Lowering<'_, '_>) -> Result<()> {
-        let params = self.norm.params(node.input_shape(0));
+    fn lower(&self, node: &mut impl Lowering) -> Result<()> {
+        let params = self.norm.params(&node.input_shape(0));
         let (reads, writes) = ([0, 1, 2, 3].map(|i| node.input(i)), [node.output(0)]);
         let len = u64::from(params.len);
         let flops = len * (3 * self.norm.size as u64 + 6);

@@ -1,10 +1,7 @@
 //! Losses and metrics.
 
-use super::reduce::slice_sum;
-use super::{Labels, Operation, expect_shape, floats, word};
-use crate::graph::Gradient;
-use crate::kernel::{self, Loss as Params};
-use crate::plan::{Grid, Lowering, StorageId};
+use super::{Gradient, Labels, Lowering, Operation, expect_shape, floats, word};
+use crate::kernel::{self, Grid, Loss as Params, StorageId};
 use crate::{DType, Result, TensorType};
 
 /// Cross-entropy of logits `[batch, classes]` against `u32` labels `[batch]`, as PyTorch has it. Stable for logits of
@@ -125,7 +122,7 @@ impl CrossEntropy {
 
     /// The parameters of a node; what its kernels read, logits, labels, weights and the labels' total, where logits stand for
     /// what there is not; and the factor of a mean in which all rows count alike. Emits the launch of the total.
-    fn begin(&self, node: &mut Lowering, weighted: bool) -> Result<(Params, [StorageId; 4], f32)> {
+    fn begin(&self, node: &mut impl Lowering, weighted: bool) -> Result<(Params, [StorageId; 4], f32)> {
         let logits = node.input(0);
         let weights = node.input(if weighted { 2 } else { 0 });
         let normalized = self.reduction == Reduction::Mean && (weighted || self.ignore_index.is_some());
@@ -134,7 +131,7 @@ impl CrossEntropy {
             weighted: weighted as u32,
             normalized: normalized as u32,
             by_row: (self.reduction == Reduction::None) as u32,
-            ..params(node.input_shape(0), self.ignore_index)
+            ..params(&node.input_shape(0), self.ignore_index)
         };
         let mut total = logits;
         if normalized {
@@ -157,7 +154,7 @@ impl Operation for CrossEntropy {
         Ok(vec![self.check(inputs)?])
     }
 
-    fn gradient(&self, node: &mut Gradient<'_>) -> Result<()> {
+    fn gradient(&self, node: &mut impl Gradient) -> Result<()> {
         let mut inputs: Vec<_> = (0..node.inputs()).map(|i| node.input(i)).collect();
         inputs.push(node.grad_output()?);
         let grad = node.apply(CrossEntropyGrad { loss: *self }, &inputs)?[0];
@@ -165,7 +162,7 @@ impl Operation for CrossEntropy {
         Ok(())
     }
 
-    fn lower(&self, node: &mut Lowering<'_, '_>) -> Result<()> {
+    fn lower(&self, node: &mut impl Lowering) -> Result<()> {
         let (params, reads, scale) = self.begin(node, node.inputs() == 3)?;
         let [rows, classes] = [params.rows, params.classes].map(u64::from);
         let out = node.output(0);
@@ -177,7 +174,7 @@ impl Operation for CrossEntropy {
         node.launch(&kernel::CROSS_ENTROPY, &params, &reads, &[losses], grid, 4 * rows * classes)?;
         match self.reduction {
             Reduction::None => Ok(()),
-            _ => slice_sum(node, losses, out, [params.rows as usize, 1], scale, false),
+            _ => node.sum_slices(losses, out, [params.rows as usize, 1], scale, false),
         }
     }
 
@@ -201,7 +198,7 @@ impl Operation for CrossEntropyGrad {
         Ok(vec![inputs[0].clone()])
     }
 
-    fn lower(&self, node: &mut Lowering<'_, '_>) -> Result<()> {
+    fn lower(&self, node: &mut impl Lowering) -> Result<()> {
         let upstream = node.input(node.inputs() - 1);
         let (params, [logits, labels, weights, total], scale) = self.loss.begin(node, node.inputs() == 4)?;
         let params = Params { scale, ..params };
@@ -232,13 +229,13 @@ impl Operation for TopK {
         Ok(vec![TensorType::f32([1])])
     }
 
-    fn lower(&self, node: &mut Lowering<'_, '_>) -> Result<()> {
-        let params = Params { top: word(self.k), ..params(node.input_shape(0), self.ignore_index) };
+    fn lower(&self, node: &mut impl Lowering) -> Result<()> {
+        let params = Params { top: word(self.k), ..params(&node.input_shape(0), self.ignore_index) };
         let [rows, classes] = [params.rows, params.classes].map(u64::from);
         let (reads, right) = ([node.input(0), node.input(1)], node.scratch("by row", params.rows as usize));
         let grid = Grid::Invocations(rows);
         node.launch(&kernel::TOP_K, &params, &reads, &[right], grid, 4 * rows * classes)?;
-        slice_sum(node, right, node.output(0), [params.rows as usize, 1], 1.0, false)
+        node.sum_slices(right, node.output(0), [params.rows as usize, 1], 1.0, false)
     }
 
     fn labels(&self, inputs: &[&[usize]]) -> Option<Labels> {

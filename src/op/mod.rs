@@ -9,9 +9,11 @@ mod dropout;
 mod elementwise;
 mod epilogue;
 mod fold;
+mod gradient;
 mod labels;
 mod local_response_norm;
 mod loss;
+mod lowering;
 mod matmul;
 #[allow(clippy::cast_possible_truncation, reason = "what is computed in f64 is rounded to f32 at the end")]
 mod optimizer;
@@ -28,9 +30,11 @@ pub use dropout::Dropout;
 pub use elementwise::{Add, Blend, Relu, ReluGrad, Scale};
 pub use epilogue::Epilogue;
 pub use fold::FoldBatchNorm;
+pub use gradient::{Gradient, ValueId};
 pub use labels::Labels;
 pub use local_response_norm::{LocalResponseNorm, LocalResponseNormGrad};
 pub use loss::{CrossEntropy, CrossEntropyGrad, Reduction, TopK};
+pub use lowering::Lowering;
 pub use matmul::Matmul;
 pub use optimizer::{Adam, ClipCoefficient, Sgd};
 pub use pool::{
@@ -41,12 +45,9 @@ pub use shape::{ChannelPad, ChannelSlice, Concat, Reshape};
 pub use softmax::{LogSoftmax, LogSoftmaxGrad, Softmax, SoftmaxGrad};
 pub use window::Window;
 
-pub(crate) use conv::kernels as conv_kernels;
-pub(crate) use matmul::kernels as matmul_kernels;
+pub(crate) use elementwise::blend;
 pub(crate) use size::{LARGEST, narrow, word};
 
-use crate::graph::Gradient;
-use crate::plan::{Lowering, ShapeClass};
 use crate::{Result, TensorType};
 
 /// What every operation says about itself.
@@ -58,21 +59,19 @@ pub trait Operation {
     fn infer(&self, inputs: &[&TensorType]) -> Result<Vec<TensorType>, String>;
 
     /// Adds the nodes of the gradients with respect to the inputs that need one.
-    fn gradient(&self, node: &mut Gradient<'_>) -> Result<()> {
+    fn gradient(&self, node: &mut impl Gradient) -> Result<()> {
         Err(node.error("this operation has no gradient; ask for no gradient that goes through it"))
     }
 
-    /// Emits the launches.
-    fn lower(&self, node: &mut Lowering<'_, '_>) -> Result<()>;
+    /// Emits the launches of an operation that is always computed in the same way. Of the others, the plan chooses the algorithm
+    /// (`src/plan/algorithm/`).
+    fn lower(&self, _node: &mut impl Lowering) -> Result<()> {
+        unreachable!("the plan chooses the algorithm of {}", self.name())
+    }
 
     /// Pairs of (output, input) where the output replaces the input if nothing else wants it.
     fn in_place(&self) -> &'static [(usize, usize)] {
         &[]
-    }
-
-    /// What the choice of a kernel depends on, where there are several, for inputs of these shapes.
-    fn shape_class(&self, _inputs: &[&[usize]]) -> Option<ShapeClass> {
-        None
     }
 
     /// Operations that it does on the side, in the order in which the graph had them.
@@ -130,17 +129,14 @@ macro_rules! operations {
             fn infer(&self, inputs: &[&TensorType]) -> Result<Vec<TensorType>, String> {
                 match self { $(Op::$op(op) => op.infer(inputs)),+ }
             }
-            fn gradient(&self, node: &mut Gradient<'_>) -> Result<()> {
+            fn gradient(&self, node: &mut impl Gradient) -> Result<()> {
                 match self { $(Op::$op(op) => op.gradient(node)),+ }
             }
-            fn lower(&self, node: &mut Lowering<'_, '_>) -> Result<()> {
+            fn lower(&self, node: &mut impl Lowering) -> Result<()> {
                 match self { $(Op::$op(op) => op.lower(node)),+ }
             }
             fn in_place(&self) -> &'static [(usize, usize)] {
                 match self { $(Op::$op(op) => op.in_place()),+ }
-            }
-            fn shape_class(&self, inputs: &[&[usize]]) -> Option<ShapeClass> {
-                match self { $(Op::$op(op) => op.shape_class(inputs)),+ }
             }
             fn fused(&self) -> &'static [&'static str] {
                 match self { $(Op::$op(op) => op.fused()),+ }
@@ -233,7 +229,7 @@ fn expect_shape(what: &str, ty: &TensorType, shape: &[usize]) -> Result<(), Stri
 }
 
 /// `[batch, channels, pixels]` of a tensor whose second axis is channels.
-fn planes(shape: &[usize]) -> [usize; 3] {
+pub(crate) fn planes(shape: &[usize]) -> [usize; 3] {
     [shape[0], shape[1], shape[2..].iter().product()]
 }
 

@@ -1,8 +1,7 @@
 //! Optimiser steps, as operations of the graph.
 
-use super::{Operation, expect_shape, floats, same_shape};
-use crate::kernel::{self, Clip};
-use crate::plan::{Grid, Lowering};
+use super::{Lowering, Operation, expect_shape, floats, same_shape};
+use crate::kernel::{self, Clip, Grid};
 use crate::{Result, TensorType};
 
 /// One step of stochastic gradient descent with momentum, in PyTorch's order of operations and with its defaults. Inputs:
@@ -87,7 +86,7 @@ impl Operation for Sgd {
         infer_step::<4>(inputs)
     }
 
-    fn lower(&self, node: &mut Lowering<'_, '_>) -> Result<()> {
+    fn lower(&self, node: &mut impl Lowering) -> Result<()> {
         let writes = [node.begin_in_place(0, 0)?, node.begin_in_place(1, 2)?];
         let params = |len| kernel::Sgd {
             len,
@@ -114,7 +113,7 @@ impl Operation for Adam {
         infer_step::<5>(inputs)
     }
 
-    fn lower(&self, node: &mut Lowering<'_, '_>) -> Result<()> {
+    fn lower(&self, node: &mut impl Lowering) -> Result<()> {
         let writes = [node.begin_in_place(0, 0)?, node.begin_in_place(1, 2)?, node.begin_in_place(2, 3)?];
         let params = |len| kernel::Adam {
             len,
@@ -149,7 +148,7 @@ impl Operation for ClipCoefficient {
         }
     }
 
-    fn lower(&self, node: &mut Lowering<'_, '_>) -> Result<()> {
+    fn lower(&self, node: &mut impl Lowering) -> Result<()> {
         let params = Clip { max_norm: self.max_norm };
         let (reads, writes) = ([node.input(0)], [node.output(0), node.output(1)]);
         node.launch(&kernel::CLIP_COEFFICIENT, &params, &reads, &writes, Grid::Workgroups(1), 4)

@@ -1,9 +1,7 @@
 //! Sums.
 
-use super::{Operation, floats, planes, word};
-use crate::graph::Gradient;
-use crate::kernel::{self, ChannelSum as Params, SliceSum};
-use crate::plan::{Family, Grid, Lowering, StorageId};
+use super::{Gradient, Lowering, Operation, floats, planes, word};
+use crate::kernel::{self, ChannelSum as Params, Grid, StorageId};
 use crate::{Result, TensorType};
 
 /// Sum over batch and pixels: `[batch, channels, ...]` to `[channels]`. The gradient of a bias.
@@ -20,43 +18,19 @@ const ELEMENTS_PER_SLICE: usize = 4096;
 /// Rows of single numbers that one invocation a channel adds up by itself.
 const MAX_ROWS: usize = 256;
 
-/// Slices that one invocation should not walk through by itself on a GPU: each step waits for memory.
-const MANY_SLICES: usize = 16;
-
 /// Images a slice, so that a slice has work enough and there are not too many of them.
 fn images_per_slice(batch: usize, pixels: usize) -> usize {
     ELEMENTS_PER_SLICE.div_ceil(pixels.max(64)).max(batch.div_ceil(256)).min(batch)
 }
 
-/// Emits out[i] = scale * sum over slices of x[slice, i], added to out[i] if `accumulate`.
-pub(super) fn slice_sum(
-    node: &mut Lowering,
-    x: StorageId,
-    out: StorageId,
-    [slices, len]: [usize; 2],
-    scale: f32,
-    accumulate: bool,
-) -> Result<()> {
-    let params = SliceSum { len: word(len), slices: word(slices), scale, accumulate: accumulate as u32 };
-    let quads = (len / 4) as u64;
-    let (kernel, invocations) = match len.is_multiple_of(4) {
-        true if node.target().family == Family::Gpu && slices >= MANY_SLICES => {
-            (&kernel::SLICE_SUM_TREE, 16 * quads)
-        }
-        true => (&kernel::SLICE_SUM_QUADS, quads),
-        false => (&kernel::SLICE_SUM, len as u64),
-    };
-    node.launch(kernel, &params, &[x], &[out], Grid::Invocations(invocations), (slices * len) as u64)
-}
-
 /// Emits a channel sum of x in two passes: slices of images, then the sum of the slices, added to the result if `accumulate`.
-fn channel_sum(node: &mut Lowering, x: StorageId, p: &Params, accumulate: bool) -> Result<()> {
+fn channel_sum(node: &mut impl Lowering, x: StorageId, p: &Params, accumulate: bool) -> Result<()> {
     let slices = p.batch.div_ceil(p.images_per_slice) as usize;
     let sums = slices * p.channels as usize;
     let partial = node.scratch("partial sums", sums);
     let grid = Grid::Workgroups(sums as u64);
     node.launch(&kernel::CHANNEL_SUM, p, &[x], &[partial], grid, p.len.into())?;
-    slice_sum(node, partial, node.output(0), [slices, p.channels as usize], 1.0, accumulate)
+    node.sum_slices(partial, node.output(0), [slices, p.channels as usize], 1.0, accumulate)
 }
 
 impl Operation for ChannelSum {
@@ -72,11 +46,11 @@ impl Operation for ChannelSum {
         Ok(vec![TensorType::f32([x.shape[1]])])
     }
 
-    fn lower(&self, node: &mut Lowering<'_, '_>) -> Result<()> {
+    fn lower(&self, node: &mut impl Lowering) -> Result<()> {
         let shape = node.input_shape(0);
-        let sizes = planes(shape);
+        let sizes = planes(&shape);
         if let [batch @ ..=MAX_ROWS, channels, 1] = sizes {
-            return slice_sum(node, node.input(0), node.output(0), [batch, channels], 1.0, false);
+            return node.sum_slices(node.input(0), node.output(0), [batch, channels], 1.0, false);
         }
         let [batch, channels, pixels] = sizes.map(word);
         let images_per_slice = word(images_per_slice(sizes[0], sizes[2]));
@@ -96,11 +70,11 @@ impl Operation for SumSquares {
         Ok(vec![TensorType::f32([1])])
     }
 
-    fn gradient(&self, node: &mut Gradient<'_>) -> Result<()> {
+    fn gradient(&self, node: &mut impl Gradient) -> Result<()> {
         Err(node.error("this operation has no gradient; it is for clipping"))
     }
 
-    fn lower(&self, node: &mut Lowering<'_, '_>) -> Result<()> {
+    fn lower(&self, node: &mut impl Lowering) -> Result<()> {
         let len: usize = node.input_shape(0).iter().product();
         let most = node.most_elements();
         for start in (0..len).step_by(most) {

@@ -1,9 +1,7 @@
 //! Operations that move numbers without changing them.
 
-use super::{Footprint, Operation, floats, narrow, planes, word};
-use crate::graph::Gradient;
-use crate::kernel::{self, ChannelCopy};
-use crate::plan::{Grid, Lowering};
+use super::{Footprint, Gradient, Lowering, Operation, floats, narrow, planes, word};
+use crate::kernel::{self, ChannelCopy, Grid};
 use crate::{Result, TensorType};
 
 /// The same numbers under another shape; no memory is copied. Flatten is `[batch, everything else]`.
@@ -51,14 +49,14 @@ impl Operation for Reshape {
         Ok(vec![y])
     }
 
-    fn gradient(&self, node: &mut Gradient<'_>) -> Result<()> {
+    fn gradient(&self, node: &mut impl Gradient) -> Result<()> {
         let grad_output = node.grad_output()?;
         let grad_input = node.apply(Reshape { shape: node.input_shape(0) }, &[grad_output])?[0];
         node.set(0, grad_input);
         Ok(())
     }
 
-    fn lower(&self, _: &mut Lowering<'_, '_>) -> Result<()> {
+    fn lower(&self, _: &mut impl Lowering) -> Result<()> {
         Ok(())
     }
 
@@ -99,7 +97,7 @@ impl Operation for Concat {
         Ok(vec![TensorType::f32(shape)])
     }
 
-    fn gradient(&self, node: &mut Gradient<'_>) -> Result<()> {
+    fn gradient(&self, node: &mut impl Gradient) -> Result<()> {
         let grad_output = node.grad_output()?;
         let mut start = 0;
         for i in 0..node.inputs() {
@@ -113,8 +111,8 @@ impl Operation for Concat {
         Ok(())
     }
 
-    fn lower(&self, node: &mut Lowering<'_, '_>) -> Result<()> {
-        let [outer, channels, pixels] = planes(node.output_shape(0));
+    fn lower(&self, node: &mut impl Lowering) -> Result<()> {
+        let [outer, channels, pixels] = planes(&node.output_shape(0));
         let mut start = 0;
         for i in 0..node.inputs() {
             let width = node.input_shape(i)[1] * pixels;
@@ -150,7 +148,7 @@ impl Operation for ChannelSlice {
         Ok(vec![TensorType::f32(shape)])
     }
 
-    fn gradient(&self, node: &mut Gradient<'_>) -> Result<()> {
+    fn gradient(&self, node: &mut impl Gradient) -> Result<()> {
         let grad_output = node.grad_output()?;
         let after = node.input_shape(0)[1] - self.start - self.channels;
         let grad_input = node.apply(ChannelPad { before: self.start, after }, &[grad_output])?[0];
@@ -158,8 +156,8 @@ impl Operation for ChannelSlice {
         Ok(())
     }
 
-    fn lower(&self, node: &mut Lowering<'_, '_>) -> Result<()> {
-        let [outer, channels, pixels] = planes(node.input_shape(0));
+    fn lower(&self, node: &mut impl Lowering) -> Result<()> {
+        let [outer, channels, pixels] = planes(&node.input_shape(0));
         let width = self.channels * pixels;
         let params = ChannelCopy {
             len: word(outer * width),
@@ -191,15 +189,15 @@ impl Operation for ChannelPad {
         Ok(vec![TensorType::f32(shape)])
     }
 
-    fn gradient(&self, node: &mut Gradient<'_>) -> Result<()> {
+    fn gradient(&self, node: &mut impl Gradient) -> Result<()> {
         let (channels, grad_output) = (node.input_shape(0)[1], node.grad_output()?);
         let grad_input = node.apply(ChannelSlice { start: self.before, channels }, &[grad_output])?[0];
         node.set(0, grad_input);
         Ok(())
     }
 
-    fn lower(&self, node: &mut Lowering<'_, '_>) -> Result<()> {
-        let [_, channels, pixels] = planes(node.input_shape(0));
+    fn lower(&self, node: &mut impl Lowering) -> Result<()> {
+        let [_, channels, pixels] = planes(&node.input_shape(0));
         let len = node.output_len(0);
         let width = channels * pixels;
         let params = ChannelCopy {
@@ -215,7 +213,7 @@ impl Operation for ChannelPad {
     }
 }
 
-fn copy_channels(node: &mut Lowering, params: &ChannelCopy, input: usize) -> Result<()> {
+fn copy_channels(node: &mut impl Lowering, params: &ChannelCopy, input: usize) -> Result<()> {
     let (reads, writes) = ([node.input(input)], [node.output(0)]);
     node.launch(&kernel::CHANNEL_COPY, params, &reads, &writes, Grid::Invocations(params.len as u64), 0)?;
     node.set_bytes(8 * params.len as u64);

@@ -1,9 +1,7 @@
 //! Softmax and log-softmax.
 
-use super::{Operation, floats, same_shape, word};
-use crate::graph::Gradient;
-use crate::kernel::{self, Kernel, Softmax as Params};
-use crate::plan::{Grid, Lowering};
+use super::{Gradient, Lowering, Operation, floats, same_shape, word};
+use crate::kernel::{self, Grid, Kernel, Softmax as Params};
 use crate::{Result, TensorType};
 
 /// exp(x) / sum of exp(x) along an axis.
@@ -60,7 +58,7 @@ fn infer_grad(inputs: &[&TensorType]) -> Result<Vec<TensorType>, String> {
     Ok(vec![y.clone()])
 }
 
-fn lower(node: &mut Lowering, kernel: &'static Kernel, dim: usize) -> Result<()> {
+fn lower(node: &mut impl Lowering, kernel: &'static Kernel, dim: usize) -> Result<()> {
     let shape = node.output_shape(0);
     let params = Params {
         outer: word(shape[..dim].iter().product()),
@@ -82,14 +80,14 @@ impl Operation for Softmax {
         infer(self.dim, inputs)
     }
 
-    fn gradient(&self, node: &mut Gradient<'_>) -> Result<()> {
+    fn gradient(&self, node: &mut impl Gradient) -> Result<()> {
         let (y, grad_output) = (node.output(0), node.grad_output()?);
         let grad_input = node.apply(SoftmaxGrad { dim: self.dim }, &[y, grad_output])?[0];
         node.set(0, grad_input);
         Ok(())
     }
 
-    fn lower(&self, node: &mut Lowering<'_, '_>) -> Result<()> {
+    fn lower(&self, node: &mut impl Lowering) -> Result<()> {
         lower(node, &kernel::SOFTMAX, self.dim)
     }
 }
@@ -103,14 +101,14 @@ impl Operation for LogSoftmax {
         infer(self.dim, inputs)
     }
 
-    fn gradient(&self, node: &mut Gradient<'_>) -> Result<()> {
+    fn gradient(&self, node: &mut impl Gradient) -> Result<()> {
         let (y, grad_output) = (node.output(0), node.grad_output()?);
         let grad_input = node.apply(LogSoftmaxGrad { dim: self.dim }, &[y, grad_output])?[0];
         node.set(0, grad_input);
         Ok(())
     }
 
-    fn lower(&self, node: &mut Lowering<'_, '_>) -> Result<()> {
+    fn lower(&self, node: &mut impl Lowering) -> Result<()> {
         lower(node, &kernel::LOG_SOFTMAX, self.dim)
     }
 }
@@ -124,7 +122,7 @@ impl Operation for SoftmaxGrad {
         infer_grad(inputs)
     }
 
-    fn lower(&self, node: &mut Lowering<'_, '_>) -> Result<()> {
+    fn lower(&self, node: &mut impl Lowering) -> Result<()> {
         lower(node, &kernel::SOFTMAX_GRAD, self.dim)
     }
 }
@@ -138,7 +136,7 @@ impl Operation for LogSoftmaxGrad {
         infer_grad(inputs)
     }
 
-    fn lower(&self, node: &mut Lowering<'_, '_>) -> Result<()> {
+    fn lower(&self, node: &mut impl Lowering) -> Result<()> {
         lower(node, &kernel::LOG_SOFTMAX_GRAD, self.dim)
     }
 }

@@ -45,7 +45,7 @@ impl Window {
     }
 
     /// Kernel size, stride and padding; zeros where windows are adaptive.
-    pub(super) fn sliding(&self) -> ([usize; 2], [usize; 2], [usize; 2]) {
+    pub(crate) fn sliding(&self) -> ([usize; 2], [usize; 2], [usize; 2]) {
         match *self {
             Window::Sliding { kernel_size, stride, padding, .. } => (kernel_size, stride, padding),
             Window::Adaptive { .. } => Default::default(),

@@ -1,9 +1,9 @@
 //! Many small launches of one kernel as one: what they work on is laid side by side, parameters in one range of
 //! memory, their gradients in another, and so on. An optimiser's step is then one launch for all small parameters.
 
-use super::lower::Grid;
 use super::pieces::ALIGNMENT;
 use super::{Group, Launch, Place, Storage, StorageId, Target, locate};
+use crate::kernel::Grid;
 use crate::kernel::{self, Kernel};
 use crate::op::word;
 use std::collections::HashMap;
@@ -119,7 +119,7 @@ impl Gather<'_> {
         let ranges: Vec<Range> =
             kinds.iter().map(|parts| self.range(parts, &starts)).collect::<Option<_>>()?;
         let workgroups =
-            Grid::quads(bytes as usize / 4).workgroups(first.kernel, self.target.max_workgroups).ok()?;
+            Grid::vec4(bytes as usize / 4).workgroups(first.kernel, self.target.max_workgroups).ok()?;
         let mut laid = kinds.iter().zip(ranges).map(|(parts, range)| match range {
             Range::There(whole, offset) => self.part(whole, offset, bytes),
             Range::New => self.lay(parts, &starts, bytes),

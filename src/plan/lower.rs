@@ -1,14 +1,15 @@
 //! From a graph to launches: values get storages, ops emit launches, launches form groups.
 
-use super::asked::Asked;
+use super::algorithm::{self, Requested, sum_slices};
 use super::{
-    Group, Launch, PersistentPort, Place, Plan, Port, Storage, StorageId, Target, gather, least, memory,
+    ALIGNED, Group, Launch, PersistentPort, Place, Plan, Port, Storage, Target, gather, least, memory,
 };
 use crate::graph::{Graph, Node, Phase, Role, ValueId};
-use crate::kernel::{self, Elementwise, Kernel, Params};
-use crate::op::{Labels, Operation, word};
+use crate::kernel::{self, Elementwise, Grid, Kernel, Params, StorageId};
+use crate::op::{Labels, Lowering, Operation, word};
 use crate::{Error, Result};
 use std::collections::HashMap;
+use std::ops::Range;
 use std::sync::Arc;
 
 pub(super) fn lower(graph: &Graph, target: &Target) -> Result<Plan> {
@@ -23,24 +24,24 @@ pub(super) fn lower(graph: &Graph, target: &Target) -> Result<Plan> {
         parts: HashMap::new(),
     };
     builder.place_given_values(graph);
-    let mut asked = Asked::new(target);
+    let mut requested = Requested::new(target);
     for (index, node) in graph.nodes().iter().enumerate().filter(|(i, _)| live[*i]) {
         builder.place_outputs(graph, &live, index)?;
         let start = builder.launches.len();
-        let tuned = node.shape_class(graph).and_then(|class| target.tuned_for(&class));
+        let tuned = algorithm::shape_class(graph, node).and_then(|class| target.tuned_for(&class));
         let target = tuned.as_ref().unwrap_or(target);
-        node.op.lower(&mut Lowering { builder: &mut builder, graph, node, target })?;
-        asked.see(&node.op, &builder.launches[start..]);
+        algorithm::lower(&node.op, &mut NodeLowering { builder: &mut builder, graph, node, target })?;
+        requested.observe(&node.op, &builder.launches[start..]);
         if builder.close_group(&node.scope, node.phase, graph.shape(node.outputs[0]), start) {
             builder.add_node(index, node.op.fused());
         }
     }
-    asked.check()?;
+    requested.check()?;
     builder.write_back_updates(graph)?;
     builder.finish(graph)
 }
 
-pub(super) struct Builder<'a> {
+pub(crate) struct Builder<'a> {
     pub(super) target: &'a Target,
     pub(super) storages: Vec<Storage>,
     of_value: Vec<Option<StorageId>>,
@@ -270,32 +271,6 @@ fn copy(builder: &mut Builder, from: StorageId, to: StorageId) -> Result<()> {
     builder.launch_each(&kernel::COPY, params, &[from], &[to], 0, false)
 }
 
-/// How much work a launch is.
-#[derive(Clone, Copy, Debug)]
-pub enum Grid {
-    /// This many workgroups.
-    Workgroups(u64),
-    /// This many invocations, rounded up to workgroups.
-    Invocations(u64),
-}
-
-impl Grid {
-    /// The work of a kernel that takes four of `len` elements an invocation.
-    pub fn quads(len: usize) -> Self {
-        Grid::Invocations(len.div_ceil(4) as u64)
-    }
-
-    /// Workgroups of a kernel in x, y and z, at most `limit` in each.
-    pub(super) fn workgroups(self, kernel: &Kernel, limit: u32) -> Result<[u32; 3]> {
-        let count = match self {
-            Grid::Workgroups(n) => n,
-            Grid::Invocations(n) => n.div_ceil(kernel.threads as u64),
-        };
-        fold(count, limit)
-            .ok_or_else(|| Error::TooLarge(format!("kernel {} would need {count} workgroups", kernel.name)))
-    }
-}
-
 pub(super) fn launch<P: Params>(
     builder: &Builder,
     kernel: &'static Kernel,
@@ -333,66 +308,48 @@ pub(super) fn launch<P: Params>(
     })
 }
 
-/// Folds a number of workgroups over x and y; `None` if even that is not enough.
-fn fold(count: u64, limit: u32) -> Option<[u32; 3]> {
-    let y = count.div_ceil(limit as u64).max(1);
-    let x = count.div_ceil(y).max(1);
-    (y <= limit as u64).then_some([x as u32, y as u32, 1])
-}
-
-/// What an op's lowering sees: one node, the storages of its values, and a place for launches.
-pub struct Lowering<'a, 'b> {
+/// What lowering a node sees: its values, the target, and a place for launches.
+pub(crate) struct NodeLowering<'a, 'b> {
     pub(super) builder: &'a mut Builder<'b>,
     graph: &'a Graph,
     node: &'a Node,
     target: &'a Target,
 }
 
-impl<'a> Lowering<'a, '_> {
+impl<'a> NodeLowering<'a, '_> {
     /// Limits and preferences.
-    pub fn target(&self) -> &Target {
+    pub fn target(&self) -> &'a Target {
         self.target
     }
+}
 
-    /// Storage of the i-th input.
-    pub fn input(&self, i: usize) -> StorageId {
-        self.builder.of(self.node.inputs[i])
-    }
-
-    /// Number of inputs; some are optional.
-    pub fn inputs(&self) -> usize {
+impl Lowering for NodeLowering<'_, '_> {
+    fn inputs(&self) -> usize {
         self.node.inputs.len()
     }
 
-    /// Storage of the i-th output.
-    pub fn output(&self, i: usize) -> StorageId {
+    fn input(&self, i: usize) -> StorageId {
+        self.builder.of(self.node.inputs[i])
+    }
+
+    fn input_shape(&self, i: usize) -> Vec<usize> {
+        self.graph.shape(self.node.inputs[i]).to_vec()
+    }
+
+    fn output(&self, i: usize) -> StorageId {
         self.builder.of(self.node.outputs[i])
     }
 
-    /// Shape of the i-th input.
-    pub fn input_shape(&self, i: usize) -> &'a [usize] {
-        self.graph.shape(self.node.inputs[i])
+    fn output_shape(&self, i: usize) -> Vec<usize> {
+        self.graph.shape(self.node.outputs[i]).to_vec()
     }
 
-    /// Shape of the i-th output.
-    pub fn output_shape(&self, i: usize) -> &'a [usize] {
-        self.graph.shape(self.node.outputs[i])
-    }
-
-    /// Elements of the i-th output.
-    pub fn output_len(&self, i: usize) -> usize {
-        self.output_shape(i).iter().product()
-    }
-
-    /// Memory for this node alone, in four-byte elements.
-    pub fn scratch(&mut self, label: &str, elements: usize) -> StorageId {
+    fn scratch(&mut self, label: &str, elements: usize) -> StorageId {
         let label = format!("{} ({label})", self.graph.value(self.node.outputs[0]).name);
         self.builder.storage(label, elements as u64 * 4, Place::Slot(usize::MAX))
     }
 
-    /// Makes sure that output `o` starts with the contents of input `i`, so that an in-place kernel can work
-    /// on it: nothing to do where they share memory, else a copy.
-    pub fn begin_in_place(&mut self, o: usize, i: usize) -> Result<StorageId> {
+    fn begin_in_place(&mut self, o: usize, i: usize) -> Result<StorageId> {
         let (from, to) = (self.input(i), self.output(o));
         if from != to {
             copy(self.builder, from, to)?;
@@ -400,9 +357,16 @@ impl<'a> Lowering<'a, '_> {
         Ok(to)
     }
 
-    /// Emits a launch. `flops` counts a multiply-add as two. The bytes are taken to be those of all
-    /// bound storages; see [`Self::set_bytes`].
-    pub fn launch<P: Params>(
+    fn most_elements(&self) -> usize {
+        self.builder.most_elements()
+    }
+
+    fn part(&mut self, of: StorageId, elements: Range<usize>) -> (StorageId, u32) {
+        let before = elements.start % ALIGNED;
+        (self.builder.part(of, elements.start - before..elements.end), word(before))
+    }
+
+    fn launch<P: Params>(
         &mut self,
         kernel: &'static Kernel,
         params: &P,
@@ -416,24 +380,32 @@ impl<'a> Lowering<'a, '_> {
         Ok(())
     }
 
-    /// Corrects the bytes of the launch just emitted, where it touches only a part of its bindings.
-    pub fn set_bytes(&mut self, bytes: u64) {
+    fn launch_each<P: Params>(
+        &mut self,
+        kernel: &'static Kernel,
+        params: impl Fn(u32) -> P,
+        reads: &[StorageId],
+        writes: &[StorageId],
+        flops: u64,
+        in_place: bool,
+    ) -> Result<()> {
+        self.builder.launch_each(kernel, params, reads, writes, flops, in_place)
+    }
+
+    fn set_bytes(&mut self, bytes: u64) {
         if let Some(launch) = self.builder.launches.last_mut() {
             launch.bytes = bytes;
         }
     }
-}
 
-#[cfg(test)]
-mod tests {
-    use super::fold;
-
-    #[test]
-    fn workgroups_fold_past_a_dimensions_limit() {
-        assert_eq!(fold(1, 65_535), Some([1, 1, 1]));
-        assert_eq!(fold(65_535, 65_535), Some([65_535, 1, 1]));
-        assert_eq!(fold(65_536, 65_535), Some([32_768, 2, 1]));
-        assert_eq!(fold(200_000, 65_535), Some([50_000, 4, 1]));
-        assert_eq!(fold(65_535 * 65_535 + 1, 65_535), None);
+    fn sum_slices(
+        &mut self,
+        x: StorageId,
+        out: StorageId,
+        sizes: [usize; 2],
+        scale: f32,
+        accumulate: bool,
+    ) -> Result<()> {
+        sum_slices(self, x, out, sizes, scale, accumulate)
     }
 }

@@ -1,7 +1,6 @@
 //! How it is computed: launches, buffers and command groups. Pure data, made and printed with no device.
 
-mod asked;
-pub mod choice;
+pub mod algorithm;
 mod cuts;
 mod fuse;
 mod gather;
@@ -14,34 +13,23 @@ mod recompute;
 mod report;
 mod summary;
 mod target;
-mod tuned;
 
+pub use algorithm::{Algorithm, Pass, ShapeClass, Tuned};
 pub(crate) use layout::Layout;
-pub use lower::{Grid, Lowering};
+pub(crate) use lower::NodeLowering;
 pub(crate) use pieces::ALIGNED;
 pub use report::{GroupReport, LaunchReport, MemoryReport, Report, Totals, in_bytes};
 pub use summary::{LayerSummary, Summary};
-pub use target::{ConvAlgorithm, Family, Pass, Target};
-pub use tuned::{ShapeClass, Tuned};
+pub use target::{Family, Target};
 
 use crate::graph::{Graph, Persistence, Phase};
 use crate::kernel::Kernel;
+pub use crate::kernel::{Grid, StorageId};
 use crate::op::Labels;
 use crate::{Error, TensorType};
 use std::borrow::Cow;
 use std::ops::Range;
 use std::sync::Arc;
-
-/// A region of device memory that launches bind: index into [`Plan::storages`].
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct StorageId(pub(crate) u32);
-
-impl StorageId {
-    /// Index into [`Plan::storages`].
-    pub fn index(self) -> usize {
-        self.0 as usize
-    }
-}
 
 /// Where a storage lives.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

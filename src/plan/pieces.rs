@@ -1,9 +1,9 @@
 //! Values larger than a binding: their storages are one buffer each, of which a launch binds a part.
 
-use super::lower::{Builder, Grid, Lowering, launch};
-use super::{Launch, Place, StorageId, locate};
+use super::lower::{Builder, launch};
+use super::{Launch, Place, locate};
 use crate::Result;
-use crate::kernel::{Kernel, Params};
+use crate::kernel::{Grid, Kernel, Params, StorageId};
 use crate::op::word;
 use std::ops::Range;
 
@@ -16,13 +16,13 @@ pub(crate) const ALIGNED: usize = ALIGNMENT as usize / 4;
 
 impl Builder<'_> {
     /// Elements of the largest part that can start anywhere a binding can.
-    fn most_elements(&self) -> usize {
+    pub(super) fn most_elements(&self) -> usize {
         let most = usize::try_from(self.target.binding_limit() / 4).unwrap_or(usize::MAX);
         (most / ALIGNED * ALIGNED).max(ALIGNED)
     }
 
     /// A part of a storage, which starts where a binding can. Equal parts are one storage.
-    fn part(&mut self, of: StorageId, elements: Range<usize>) -> StorageId {
+    pub(super) fn part(&mut self, of: StorageId, elements: Range<usize>) -> StorageId {
         let (start, bytes) = (4 * elements.start as u64, 4 * elements.len() as u64);
         if bytes == self.storages[of.index()].bytes {
             return of;
@@ -38,7 +38,7 @@ impl Builder<'_> {
         part
     }
 
-    /// See [`Lowering::launch_each`].
+    /// See [`Lowering::launch_each`](crate::op::Lowering::launch_each).
     pub(super) fn launch_each<P: Params>(
         &mut self,
         kernel: &'static Kernel,
@@ -61,39 +61,9 @@ impl Builder<'_> {
             let count = piece.len() as u64;
             let again = if in_place { 4 * count * writes.len() as u64 } else { 0 };
             let launch =
-                launch(self, kernel, &params(word(piece.len())), &reads, &writes, Grid::quads(piece.len()))?;
+                launch(self, kernel, &params(word(piece.len())), &reads, &writes, Grid::vec4(piece.len()))?;
             self.launches.push(Launch { flops: flops * count, bytes: launch.bytes + again, ..launch });
         }
         Ok(())
-    }
-}
-
-impl Lowering<'_, '_> {
-    /// Elements that a launch can bind of one value, wherever they start.
-    pub(crate) fn most_elements(&self) -> usize {
-        self.builder.most_elements()
-    }
-
-    /// A part of a storage that can be bound and that has these elements, and how many others before them: bindings start at
-    /// multiples of 64.
-    pub(crate) fn part(&mut self, of: StorageId, elements: Range<usize>) -> (StorageId, u32) {
-        let before = elements.start % ALIGNED;
-        (self.builder.part(of, elements.start - before..elements.end), word(before))
-    }
-
-    /// Emits a kernel whose results at one index depend on nothing but the operands there, and that takes four elements an
-    /// invocation: in one launch, or in as many as bindings ask for. `params` makes the parameters for so many elements. Reads of
-    /// another size than the result are the same for all. `flops` are those of an element; `in_place` says that what is
-    /// written is read before.
-    pub(crate) fn launch_each<P: Params>(
-        &mut self,
-        kernel: &'static Kernel,
-        params: impl Fn(u32) -> P,
-        reads: &[StorageId],
-        writes: &[StorageId],
-        flops: u64,
-        in_place: bool,
-    ) -> Result<()> {
-        self.builder.launch_each(kernel, params, reads, writes, flops, in_place)
     }
 }

@@ -9,7 +9,7 @@ pub use benchmark::Verdict;
 
 use crate::graph::{Graph, Init, Node, PersistentKind};
 use crate::kernel::{self, Kernel};
-use crate::plan::{Plan, ShapeClass, Target, Tuned};
+use crate::plan::{Plan, ShapeClass, Target, Tuned, algorithm};
 use crate::runtime::tuned_file;
 use crate::{Device, Error, Result, Session, Tensor};
 use benchmark::Benchmark;
@@ -87,7 +87,7 @@ pub fn tune(device: &Device, graph: &Graph, found: &mut dyn FnMut(&Finding) -> R
 fn classes(graph: &Graph) -> Vec<(ShapeClass, &Node)> {
     let mut classes: Vec<(ShapeClass, &Node)> = Vec::new();
     for (node, _) in graph.nodes().iter().zip(graph.live_nodes()).filter(|(_, live)| *live) {
-        if let Some(class) = node.shape_class(graph)
+        if let Some(class) = algorithm::shape_class(graph, node)
             && classes.iter().all(|(known, _)| *known != class)
         {
             classes.push((class, node));
@@ -98,7 +98,12 @@ fn classes(graph: &Graph) -> Vec<(ShapeClass, &Node)> {
 
 fn measure(device: &Device, graph: &Graph, node: &Node, class: ShapeClass) -> Result<Finding> {
     let single = alone(graph, node)?;
-    let target = Target { forced: Vec::new(), tuned: Tuned::default(), ..device.target().clone() };
+    let target = Target {
+        kernels: Vec::new(),
+        algorithms: Vec::new(),
+        tuned: Tuned::default(),
+        ..device.target().clone()
+    };
     let default = Plan::new(&single, &target)?;
     let (kernels, plans): (Vec<_>, Vec<_>) = candidates(&single, &target, &class).into_iter().unzip();
     let default = plans.iter().position(|plan| same_launches(plan, &default));
@@ -134,8 +139,8 @@ fn alone(graph: &Graph, node: &Node) -> Result<Graph> {
 /// The kernels that can compute a graph's only node, each with its plan; of kernels with the same plan, the first.
 fn candidates(single: &Graph, target: &Target, class: &ShapeClass) -> Vec<(&'static Kernel, Plan)> {
     let mut candidates: Vec<(&'static Kernel, Plan)> = Vec::new();
-    for kernel in class.pass.candidates() {
-        let forced = Target { forced: vec![(class.pass, kernel)], ..target.clone() };
+    for kernel in algorithm::candidates(class.pass).map(|c| c.kernel) {
+        let forced = Target { kernels: vec![(class.pass, kernel)], ..target.clone() };
         // A kernel that exceeds the device's limits is no candidate.
         let Ok(plan) = Plan::new(single, &forced) else { continue };
         // `im2col` stands for its algorithm, which skips the kernel where the columns would equal the image.

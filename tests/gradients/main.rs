@@ -18,7 +18,7 @@ use rules::rules;
 use std::process::ExitCode;
 use std::sync::Arc;
 use striate::Device;
-use striate::plan::{ConvAlgorithm, Family, Target};
+use striate::plan::{Algorithm, Family, Target};
 
 fn main() -> ExitCode {
     let mut suite = Suite::new();
@@ -31,12 +31,12 @@ fn main() -> ExitCode {
         let own = case.clone();
         suite.add_gpu(format!("{}::gpu", case.name), move |gpu| own.check(gpu));
         if case.name.starts_with("conv2d") {
-            let ways = [ConvAlgorithm::Direct, ConvAlgorithm::Winograd].into_iter();
-            for conv in ways.filter(|conv| case.can(&Target { conv: *conv, ..Target::baseline(Family::Gpu) }))
+            let ways = [Algorithm::Direct, Algorithm::Winograd].into_iter();
+            for conv in ways.filter(|conv| case.can(&Target::baseline(Family::Gpu).with_convolutions(*conv)))
             {
                 let own = case.clone();
                 suite.add_gpu(format!("{}::gpu_{}", case.name, conv.name()), move |gpu| {
-                    let target = Target { conv, ..gpu.target().clone() };
+                    let target = gpu.target().clone().with_convolutions(conv);
                     own.check(&gpu.clone().with_target(target))
                 });
             }

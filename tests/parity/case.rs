@@ -3,9 +3,9 @@
 use crate::common::*;
 use std::collections::BTreeSet;
 use striate::graph::{Graph, ValueId};
-use striate::kernel;
 use striate::op::{Op, Operation};
-use striate::plan::{ConvAlgorithm, Family, Pass, Plan, Target};
+use striate::plan::algorithm::candidates;
+use striate::plan::{Algorithm, Family, Pass, Plan, Target};
 use striate::{DType, Device, Error, Tensor, ops};
 
 /// What a case asks of the lowering.
@@ -160,21 +160,21 @@ impl Case {
             }
             Lowered::Conv { row, rows } => {
                 let im2col = |scratch: u64| {
-                    of_families(&Target { conv: ConvAlgorithm::Im2col, scratch, ..base.clone() })
+                    of_families(&Target { scratch, ..base.clone().with_convolutions(Algorithm::Im2col) })
                 };
                 let mut all = vec![
                     named("as is", base.clone()),
-                    named("direct", Target { conv: ConvAlgorithm::Direct, ..base.clone() }),
+                    named("direct", base.clone().with_convolutions(Algorithm::Direct)),
                 ];
                 // The CPU runs the twins of kernels that it would never choose.
                 let subgroup = if base.family == Family::Cpu { 8 } else { base.subgroup };
                 if subgroup > 0 {
-                    let conv = ConvAlgorithm::Window;
-                    let window = Target { conv, subgroup, ..base.clone() };
+                    let conv = Algorithm::RegisterTiled;
+                    let window = Target { subgroup, ..base.clone().with_convolutions(conv) };
                     all.push(named("window", window.clone()));
                     all.extend(self.forced(&window, backward));
                 }
-                let winograd = Target { conv: ConvAlgorithm::Winograd, subgroup, ..base.clone() };
+                let winograd = Target { subgroup, ..base.clone().with_convolutions(Algorithm::Winograd) };
                 if self.takes_winograd(&winograd, backward) {
                     // Image by image, as near as panels allow.
                     let scratch = (10..).map(|log2| 1 << log2);
@@ -184,7 +184,7 @@ impl Case {
                     all.extend(of_families(&winograd).into_iter().map(|(f, t)| (format!("winograd {f}"), t)));
                     all.extend(self.forced(&winograd, backward));
                 }
-                let gemm = Target { conv: ConvAlgorithm::Gemm, ..base.clone() };
+                let gemm = base.clone().with_convolutions(Algorithm::ImplicitGemm);
                 all.push(named("gemm", gemm.clone()));
                 all.extend(self.forced(&gemm, backward));
                 for (what, scratch) in [
@@ -229,8 +229,8 @@ impl Case {
         let kernels = |plan: Plan| plan.launches.iter().map(|l| l.kernel.name).collect::<BTreeSet<_>>();
         let mut seen: Vec<_> = self.plan(target, backward).ok().map(kernels).into_iter().collect();
         let mut targets = Vec::new();
-        for (pass, kernel) in passes.iter().flat_map(|pass| kernel::ALL.iter().map(|k| (*pass, *k))) {
-            let target = Target { forced: vec![(pass, kernel)], ..target.clone() };
+        for (pass, kernel) in passes.iter().flat_map(|pass| candidates(*pass).map(|c| (*pass, c.kernel))) {
+            let target = Target { kernels: vec![(pass, kernel)], ..target.clone() };
             let used = match self.plan(&target, backward).map(kernels) {
                 Ok(used) => used,
                 Err(Error::TooLarge(_) | Error::Argument { .. }) => continue,

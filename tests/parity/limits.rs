@@ -4,7 +4,7 @@ use crate::case::{Case, Lowered};
 use crate::common::*;
 use crate::{REFERENCE, agrees};
 use striate::op::*;
-use striate::plan::{ConvAlgorithm, Target};
+use striate::plan::Algorithm;
 use striate::{Error, Tensor, ops};
 
 /// The most workgroups in a dimension that WebGPU promises.
@@ -36,7 +36,7 @@ pub fn add(suite: &mut Suite) {
         for (backward, direction) in [(false, "forward"), (true, "backward")] {
             let own = case.clone();
             suite.add_gpu(format!("{}::{direction}::gpu", case.name), move |gpu| {
-                let unfolded = Target { conv: ConvAlgorithm::Im2col, ..gpu.target().clone() };
+                let unfolded = gpu.target().clone().with_convolutions(Algorithm::Im2col);
                 let gpu = &gpu.clone().with_target(unfolded);
                 let plan = own.plan(gpu.target(), backward).map_err(text)?;
                 if gpu.target().max_workgroups as usize == LIMIT

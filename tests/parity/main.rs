@@ -22,7 +22,8 @@ use std::process::ExitCode;
 use std::sync::{Arc, LazyLock};
 use striate::Device;
 use striate::kernel;
-use striate::plan::{ConvAlgorithm, Family, Target, choice};
+use striate::plan::algorithm::PREFERENCES;
+use striate::plan::{Algorithm, Family, Pass, Target};
 
 fn main() -> ExitCode {
     let mut suite = Suite::new();
@@ -59,7 +60,7 @@ fn main() -> ExitCode {
 /// The definition.
 pub static REFERENCE: LazyLock<Device> = LazyLock::new(|| {
     let device = Device::cpu_reference();
-    let target = Target { conv: ConvAlgorithm::Direct, ..device.target().clone() };
+    let target = device.target().clone().with_convolutions(Algorithm::Direct);
     device.with_target(target)
 });
 
@@ -126,15 +127,17 @@ fn every_kernel_has_a_case(cases: &[Arc<Case>]) -> Outcome {
 /// target of the row's, left to itself, some case takes a kernel of the row's.
 fn every_choice_has_a_case(cases: &[Arc<Case>]) -> Outcome {
     let used = kernels_on_a_gpu(cases)?;
-    for row in choice::rows() {
-        if let Some(kernel) = row.kernels.iter().find(|k| !used.contains(k.name)) {
-            return Err(format!("{row:?}: no case uses {}", kernel.name));
+    for row in &PREFERENCES {
+        let kernels_of = |pass: &Pass| pass.kernels_of(row.algorithm).map(|k| k.name).collect::<Vec<_>>();
+        let all: BTreeSet<&str> = row.passes.iter().flat_map(kernels_of).collect();
+        if let Some(kernel) = all.iter().find(|name| !used.contains(*name)) {
+            return Err(format!("{row:?}: no case uses {kernel}"));
         }
-        let families = row.on.family.map_or(vec![Family::Gpu, Family::Software, Family::Cpu], |f| vec![f]);
-        let lanes = [0, 8, *row.on.lanes.end()].into_iter().filter(|lanes| row.on.lanes.contains(lanes));
+        let families = row.family.map_or(vec![Family::Gpu, Family::Software, Family::Cpu], |f| vec![f]);
+        let lanes = [0, 8, *row.lanes.end()].into_iter().filter(|lanes| row.lanes.contains(lanes));
         let mut taken = BTreeSet::new();
         for (family, subgroup) in lanes.flat_map(|lanes| families.iter().map(move |f| (*f, lanes))) {
-            let vendor = row.on.vendor.unwrap_or_default();
+            let vendor = row.vendor.unwrap_or_default();
             let target = Target { subgroup, vendor, ..Target::baseline(family) };
             for case in cases {
                 for backward in [false, true].into_iter().filter(|b| !b || case.backward) {
@@ -142,7 +145,7 @@ fn every_choice_has_a_case(cases: &[Arc<Case>]) -> Outcome {
                 }
             }
         }
-        if !row.kernels.iter().any(|k| taken.contains(k.name)) {
+        if all.is_disjoint(&taken) {
             return Err(format!("no case takes a kernel by {row:?}; add one, or leave the row out"));
         }
     }

@@ -4,7 +4,7 @@ use crate::common::{Outcome, Random, Suite, compare_all, text};
 use crate::{CPU, REFERENCE};
 use striate::graph::{Graph, ValueId};
 use striate::op::*;
-use striate::plan::{ConvAlgorithm, Family, Plan, Target};
+use striate::plan::{Algorithm, Family, Plan, Target};
 use striate::{Device, Error, Tensor, TensorType, ops};
 
 /// What is refused by name: 2^31, and what has few bits left of it, or none, in 32.
@@ -146,12 +146,12 @@ fn largest(name: &str, op: fn(usize) -> Op, shapes: &[&[usize]], device: &Device
         let want = both(&REFERENCE).map_err(|e| format!("{name} of {size} by definition: {e}"))?;
         let mut targets = vec![device.target().clone()];
         if matches!(op, Op::Conv2d(_)) {
-            let ways = [ConvAlgorithm::Im2col, ConvAlgorithm::Direct];
-            targets.extend(ways.map(|conv| Target { conv, ..device.target().clone() }));
+            let ways = [Algorithm::Im2col, Algorithm::Direct];
+            targets.extend(ways.map(|conv| device.target().clone().with_convolutions(conv)));
             targets.push(Target { family: Family::Gpu, ..device.target().clone() });
         }
         for target in targets {
-            let what = format!("{name} of {size} by {:?} on {}", target.conv, device.name());
+            let what = format!("{name} of {size} by {:?} on {}", target.algorithms, device.name());
             let got = both(&device.clone().with_target(target)).map_err(|e| format!("{what}: {e}"))?;
             compare_all(&what, &got, &want, 1e-5, 0.0)?;
         }

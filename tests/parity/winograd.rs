@@ -55,7 +55,7 @@ pub fn add(suite: &mut Suite) {
 
 fn is_bounded(device: &Device, pass: Pass, kernel: &'static Kernel, bound: f64) -> Outcome {
     let device =
-        device.clone().with_target(Target { forced: vec![(pass, kernel)], ..device.target().clone() });
+        device.clone().with_target(Target { kernels: vec![(pass, kernel)], ..device.target().clone() });
     for (seed, sizes) in SIZES.into_iter().enumerate() {
         let (op, inputs) = problem(pass, sizes, seed as u64);
         let inputs: Vec<&Tensor> = inputs.iter().collect();

@@ -74,7 +74,7 @@ pub(super) fn transposed(g: &Geometry) -> impl Iterator<Item = ConvGemm> {
 
 /// The gradient with respect to the input as a whole, whatever the stride: the channels' roles exchanged and the filter turned around.
 /// What the stride does is left to the kernel.
-pub(super) fn turned(g: &Geometry) -> ConvGemm {
+pub(super) fn rotated(g: &Geometry) -> ConvGemm {
     let p = forward(g);
     ConvGemm {
         in_channels: p.out_channels,

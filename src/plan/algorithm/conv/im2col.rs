@@ -1,10 +1,22 @@
 //! Convolution as a matrix product: the readable baseline, and what every target can do.
 
-use super::super::{matmul, reduce::slice_sum};
-use super::{Geometry, MAX_SLICES, Sizes, affordable_slices, is_pointwise};
-use crate::kernel::{self, Kernel, Matmul};
-use crate::plan::{Grid, Lowering, StorageId, Target};
+use super::super::{Algorithm, Candidate, Pass, matmul};
+use super::{Geometry, MAX_SLICES, Sizes, affordable_slices};
+use crate::kernel::{self, Grid, Kernel, Matmul, StorageId};
+use crate::op::Lowering;
+use crate::plan::{NodeLowering, Target};
 use crate::{Error, Result};
+
+/// The kernels beside the matrix product. `im2col` stands for the algorithm.
+pub static CANDIDATES: [Candidate; 2] = [
+    Candidate { passes: &Pass::CONVOLUTIONS, algorithm: Algorithm::Im2col, kernel: &kernel::IM2COL },
+    Candidate { passes: &[Pass::GradInput], algorithm: Algorithm::Im2col, kernel: &kernel::COL2IM },
+];
+
+/// Whether the columns would be the image itself.
+fn is_pointwise(g: &Geometry) -> bool {
+    [g.kernel_h, g.kernel_w, g.stride_h, g.stride_w] == [1; 4] && [g.padding_h, g.padding_w] == [0; 2]
+}
 
 /// Parts of the work whose columns fit in a scratch buffer: many images, or some rows of one.
 fn chunks(g: &Geometry, target: &Target) -> Result<Vec<Geometry>> {
@@ -39,14 +51,14 @@ fn chunks(g: &Geometry, target: &Target) -> Result<Vec<Geometry>> {
 }
 
 /// Scratch for the columns of the largest chunk; the first one is.
-fn columns(node: &mut Lowering, chunks: &[Geometry]) -> StorageId {
+fn columns(node: &mut NodeLowering, chunks: &[Geometry]) -> StorageId {
     let c = &chunks[0];
     let lines = Sizes::new(c).lines as usize;
     node.scratch("columns", lines * (c.images * c.rows * c.out_w) as usize)
 }
 
 fn unfold(
-    node: &mut Lowering,
+    node: &mut NodeLowering,
     kernel: &'static Kernel,
     c: &Geometry,
     from: StorageId,
@@ -79,7 +91,7 @@ fn product(c: &Geometry, m: u32, n: u32, k: u32) -> Matmul {
 }
 
 /// y = weight * columns, image by image.
-pub(super) fn forward(node: &mut Lowering, g: &Geometry, y: StorageId) -> Result<()> {
+pub(super) fn forward(node: &mut NodeLowering, g: &Geometry, y: StorageId) -> Result<()> {
     let s = Sizes::new(g);
     let chunks = chunks(g, node.target())?;
     let (x, weight) = (node.input(0), node.input(1));
@@ -111,7 +123,7 @@ pub(super) fn forward(node: &mut Lowering, g: &Geometry, y: StorageId) -> Result
 }
 
 /// columns = weight^T * grad_output, then each pixel gathers from the columns.
-pub(super) fn grad_input(node: &mut Lowering, g: &Geometry) -> Result<()> {
+pub(super) fn grad_input(node: &mut NodeLowering, g: &Geometry) -> Result<()> {
     let s = Sizes::new(g);
     let chunks = chunks(g, node.target())?;
     let (grad_output, weight, grad_input) = (node.input(0), node.input(1), node.output(0));
@@ -142,7 +154,7 @@ pub(super) fn grad_input(node: &mut Lowering, g: &Geometry) -> Result<()> {
 }
 
 /// Sum over images of grad_output * columns^T: slices of images in parallel, then the sum of the slices.
-pub(super) fn grad_weight(node: &mut Lowering, g: &Geometry) -> Result<()> {
+pub(super) fn grad_weight(node: &mut NodeLowering, g: &Geometry) -> Result<()> {
     let s = Sizes::new(g);
     let chunks = chunks(g, node.target())?;
     let (x, grad_output, grad_weight) = (node.input(0), node.input(1), node.output(0));
@@ -180,7 +192,7 @@ pub(super) fn grad_weight(node: &mut Lowering, g: &Geometry) -> Result<()> {
         };
         matmul::launch(node, &params, [grad_output, columns, grad_output], partial)?;
         if !whole {
-            slice_sum(node, partial, grad_weight, [slices as usize, len as usize], 1.0, i > 0)?;
+            node.sum_slices(partial, grad_weight, [slices as usize, len as usize], 1.0, i > 0)?;
         }
     }
     Ok(())

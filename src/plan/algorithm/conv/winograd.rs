@@ -1,11 +1,12 @@
 //! Convolution of 3 x 3 taps by fewer multiplications: transforms, and a matrix product for each number of a patch.
 
-use super::super::matmul::{self, Order, Side};
-use super::super::reduce::slice_sum;
+use super::super::matmul::packed::{self, Order, Side};
+use super::super::{self as algorithm, Algorithm, Candidate, Pass};
 use super::{Geometry, correlation};
 use crate::Result;
-use crate::kernel::{self, ConvGemm, Kernel, WinogradFilters, WinogradTiles};
-use crate::plan::{Grid, Lowering, Pass, StorageId, Target};
+use crate::kernel::{self, ConvGemm, Grid, Kernel, StorageId, WinogradFilters, WinogradTiles};
+use crate::op::Lowering;
+use crate::plan::{NodeLowering, Target};
 
 /// The kernels of one size of tile. Of several, the first that fits is taken.
 struct Kernels {
@@ -37,19 +38,29 @@ static TILES: [Kernels; 2] = [
     },
 ];
 
-/// The kernels that stand for a size of tile, by pass.
-static FILTER: [&Kernel; 2] = [&kernel::WINOGRAD_FILTER_2X2, &kernel::WINOGRAD_FILTER_4X4];
-static FILTER_GRAD: [&Kernel; 2] = [&kernel::WINOGRAD_FILTER_GRAD_2X2, &kernel::WINOGRAD_FILTER_GRAD_4X4];
+const ALGORITHM: Algorithm = Algorithm::Winograd;
 
-/// Those for a pass.
-pub(super) fn kernels(pass: Pass) -> &'static [&'static Kernel] {
-    if pass == Pass::GradWeight { &FILTER_GRAD } else { &FILTER }
+const fn correlates(kernel: &'static Kernel) -> Candidate {
+    Candidate { passes: &[Pass::Forward, Pass::GradInput], algorithm: ALGORITHM, kernel }
 }
 
-/// The tile for a pass: the one asked for, else the larger one.
+const fn grad_weight_by(kernel: &'static Kernel) -> Candidate {
+    Candidate { passes: &[Pass::GradWeight], algorithm: ALGORITHM, kernel }
+}
+
+/// The kernels that stand for a size of tile.
+pub static CANDIDATES: [Candidate; 4] = [
+    correlates(&kernel::WINOGRAD_FILTER_4X4),
+    correlates(&kernel::WINOGRAD_FILTER_2X2),
+    grad_weight_by(&kernel::WINOGRAD_FILTER_GRAD_4X4),
+    grad_weight_by(&kernel::WINOGRAD_FILTER_GRAD_2X2),
+];
+
+/// The tile for a pass.
 fn choose(target: &Target, pass: Pass) -> &'static Kernels {
-    let forced = target.forced(pass).and_then(|kernel| kernels(pass).iter().position(|k| *k == kernel));
-    &TILES[forced.unwrap_or(1)]
+    let kernel = algorithm::kernel(target, pass, ALGORITHM, |_| true, |_| 0.0);
+    let of_kernel = |tile: &&Kernels| kernel == Some(tile.filter) || kernel == Some(tile.filter_grad);
+    TILES.iter().find(of_kernel).expect("each candidate is of one size of tile")
 }
 
 /// Bytes of an operand of `count` columns and `depth`; one of so many rows is no larger.
@@ -58,7 +69,7 @@ fn bytes(target: &Target, k: &Kernels, count: u32, depth: u32) -> u64 {
 }
 
 /// Whether a convolution is of the kind, and the operands of its filters and of an image can be had.
-pub(super) fn fits(g: &Geometry, target: &Target) -> bool {
+pub(super) fn can(g: &Geometry, target: &Target) -> bool {
     let kind = [g.kernel_h, g.kernel_w] == [3; 2]
         && [g.stride_h, g.stride_w, g.dilation_h, g.dilation_w, g.groups] == [1; 5];
     let [ins, outs] = [g.in_channels, g.out_channels];
@@ -88,7 +99,7 @@ fn images_at_once(target: &Target, k: &Kernels, p: &ConvGemm) -> u32 {
         let tiles = images * p.out_h.div_ceil(k.tile) * p.out_w.div_ceil(k.tile);
         bytes(target, k, tiles, channels).max(bytes(target, k, channels, tiles)) <= target.scratch_limit()
     };
-    (1..=p.batch).rev().find(within).expect("`fits` admits only what one image leaves room for")
+    (1..=p.batch).rev().find(within).expect("`can` admits only what one image leaves room for")
 }
 
 /// Tiles of the images of one launch.
@@ -142,7 +153,7 @@ fn suiting(kernels: &[&'static Kernel], t: &WinogradTiles, edge: u32) -> &'stati
 
 /// Emits a transform of images to an operand. Returns how that lies.
 fn patches(
-    node: &mut Lowering,
+    node: &mut NodeLowering,
     (kernels, edge): (&[&'static Kernel], u32),
     t: WinogradTiles,
     side: Side,
@@ -159,7 +170,7 @@ fn patches(
 
 /// Emits a convolution, or its transpose at stride 1, of images, weight and, where there is one, the bias.
 pub(super) fn correlate(
-    node: &mut Lowering,
+    node: &mut NodeLowering,
     pass: Pass,
     p: &ConvGemm,
     [x, weight, bias]: [StorageId; 3],
@@ -190,7 +201,7 @@ pub(super) fn correlate(
         let b = patches(node, (k.input, 1), of_input(p, t), Side::B, [x, v])?;
         let columns = count(&t).next_multiple_of(4);
         let sizes = [p.out_channels, columns, p.in_channels];
-        matmul::launch_in_order(node, batches, sizes, [(&order, u), (&b, v)], m)?;
+        packed::multiply_ordered(node, batches, sizes, [(&order, u), (&b, v)], m)?;
         let quads = p.out_channels as u64 * columns as u64 / 4;
         let flops = 4 * quads * transform_flops(k.tile, k.tile + 2);
         let (t, bias) = (of_output(p, t), if p.has_bias == 1 { bias } else { m });
@@ -200,7 +211,7 @@ pub(super) fn correlate(
 }
 
 /// Emits the gradient of the weight: products over all tiles of some images, and those added up.
-pub(super) fn grad_weight(node: &mut Lowering, g: &Geometry) -> Result<()> {
+pub(super) fn grad_weight(node: &mut NodeLowering, g: &Geometry) -> Result<()> {
     let p = &correlation::forward(g);
     let k = choose(node.target(), Pass::GradWeight);
     let batches = numbers(k);
@@ -208,7 +219,7 @@ pub(super) fn grad_weight(node: &mut Lowering, g: &Geometry) -> Result<()> {
     let images = images_at_once(node.target(), k, p);
     let most = count(&tiles(k, p, 0, images));
     let elements =
-        |node: &Lowering, side, lines| Order::new(node.target(), side, lines, most).elements(batches);
+        |node: &NodeLowering, side, lines| Order::new(node.target(), side, lines, most).elements(batches);
     let n = node.scratch("upstream", elements(node, Side::A, p.out_channels));
     let v = node.scratch("patches", elements(node, Side::B, p.in_channels));
     let columns = p.in_channels.next_multiple_of(4);
@@ -221,12 +232,12 @@ pub(super) fn grad_weight(node: &mut Lowering, g: &Geometry) -> Result<()> {
         let a = patches(node, (k.upstream, 0), of_output(p, t), Side::A, [grad_output, n])?;
         let b = patches(node, (k.input, 1), of_input(p, t), Side::B, [x, v])?;
         let sizes = [p.out_channels, columns, count(&t)];
-        matmul::launch_in_order(node, batches, sizes, [(&a, n), (&b, v)], m)?;
+        packed::multiply_ordered(node, batches, sizes, [(&a, n), (&b, v)], m)?;
         let quads = p.out_channels as u64 * columns as u64 / 4;
         let flops = 4 * quads * transform_flops(3, k.tile + 2);
         node.launch(k.filter_grad, &filters(k, p), &[m], &[partial], Grid::Invocations(quads), flops)?;
         if !whole {
-            slice_sum(node, partial, grad, [1, len], 1.0, start > 0)?;
+            node.sum_slices(partial, grad, [1, len], 1.0, start > 0)?;
         }
     }
     Ok(())

@@ -1,56 +1,57 @@
 //! Convolution without unfolding, for software adapters whose lanes hand numbers to each other.
 
-use super::super::reduce::slice_sum;
-use super::{Geometry, MAX_SLICES, Sizes, affordable_slices, correlation};
+use super::super::{self as algorithm, Algorithm, Candidate, Pass};
+use super::{Geometry, MAX_SLICES, Sizes, affordable_slices, by_phase, correlation, sum_slices};
 use crate::Result;
-use crate::kernel::{self, ConvGemm, ConvPack, ConvWindow, Kernel};
-use crate::plan::{Grid, Lowering, Pass, StorageId, Target};
+use crate::kernel::{self, ConvGemm, ConvPack, ConvWindow, Grid, Kernel, StorageId};
+use crate::op::Lowering;
+use crate::plan::{NodeLowering, Target};
 
 /// Columns of results that an invocation computes.
 const COLUMNS: u32 = 4;
 
-/// The kernels of the convolution itself and of its transpose, then those of the weight gradient. The first
-/// that fits is taken.
-pub(super) static KERNELS: [&Kernel; 25] = [
-    &kernel::CONV_WINDOW_3X3_HANDED,
-    &kernel::CONV_WINDOW_3X3_QUADS,
-    &kernel::CONV_WINDOW_3X3,
-    &kernel::CONV_WINDOW_3X3_STRIDE2_HANDED,
-    &kernel::CONV_WINDOW_3X3_STRIDE2_QUADS,
-    &kernel::CONV_WINDOW_3X3_STRIDE2,
-    &kernel::CONV_WINDOW_1X1_QUADS,
-    &kernel::CONV_WINDOW_1X1,
-    &kernel::CONV_WINDOW_1X1_STRIDE2,
-    &kernel::CONV_WINDOW_1X5_QUADS,
-    &kernel::CONV_WINDOW_1X5,
-    &kernel::CONV_WINDOW_1X3,
-    &kernel::CONV_WINDOW_1X3_STRIDE2,
-    &kernel::CONV_WINDOW_PHASES_3X3,
-    &kernel::CONV_GRAD_WEIGHT_3X3_QUADS,
-    &kernel::CONV_GRAD_WEIGHT_3X3,
-    &kernel::CONV_GRAD_WEIGHT_3X3_STRIDE2_QUADS,
-    &kernel::CONV_GRAD_WEIGHT_3X3_STRIDE2,
-    &kernel::CONV_GRAD_WEIGHT_1X1_QUADS,
-    &kernel::CONV_GRAD_WEIGHT_1X1,
-    &kernel::CONV_GRAD_WEIGHT_1X1_STRIDE2,
-    &kernel::CONV_GRAD_WEIGHT_1X5_QUADS,
-    &kernel::CONV_GRAD_WEIGHT_1X5,
-    &kernel::CONV_GRAD_WEIGHT_1X3,
-    &kernel::CONV_GRAD_WEIGHT_1X3_STRIDE2,
-];
+const ALGORITHM: Algorithm = Algorithm::RegisterTiled;
 
-/// How many of them are for the convolution itself, and then for the transpose alone.
-const FORWARD: usize = 13;
-const TRANSPOSED: usize = 1;
-
-/// Those for a pass.
-pub(super) fn kernels(pass: Pass) -> &'static [&'static Kernel] {
-    match pass {
-        Pass::GradWeight => &KERNELS[FORWARD + TRANSPOSED..],
-        Pass::GradInput => &KERNELS[..FORWARD + TRANSPOSED],
-        Pass::Forward | Pass::Matmul => &KERNELS[..FORWARD],
-    }
+const fn correlates(kernel: &'static Kernel) -> Candidate {
+    Candidate { passes: &[Pass::Forward, Pass::GradInput], algorithm: ALGORITHM, kernel }
 }
+
+const fn grad_input_by(kernel: &'static Kernel) -> Candidate {
+    Candidate { passes: &[Pass::GradInput], algorithm: ALGORITHM, kernel }
+}
+
+const fn grad_weight_by(kernel: &'static Kernel) -> Candidate {
+    Candidate { passes: &[Pass::GradWeight], algorithm: ALGORITHM, kernel }
+}
+
+/// The first that fits is taken.
+pub static CANDIDATES: [Candidate; 25] = [
+    correlates(&kernel::CONV_WINDOW_3X3_HANDED),
+    correlates(&kernel::CONV_WINDOW_3X3_QUADS),
+    correlates(&kernel::CONV_WINDOW_3X3),
+    correlates(&kernel::CONV_WINDOW_3X3_STRIDE2_HANDED),
+    correlates(&kernel::CONV_WINDOW_3X3_STRIDE2_QUADS),
+    correlates(&kernel::CONV_WINDOW_3X3_STRIDE2),
+    correlates(&kernel::CONV_WINDOW_1X1_QUADS),
+    correlates(&kernel::CONV_WINDOW_1X1),
+    correlates(&kernel::CONV_WINDOW_1X1_STRIDE2),
+    correlates(&kernel::CONV_WINDOW_1X5_QUADS),
+    correlates(&kernel::CONV_WINDOW_1X5),
+    correlates(&kernel::CONV_WINDOW_1X3),
+    correlates(&kernel::CONV_WINDOW_1X3_STRIDE2),
+    grad_input_by(&kernel::CONV_WINDOW_PHASES_3X3),
+    grad_weight_by(&kernel::CONV_GRAD_WEIGHT_3X3_QUADS),
+    grad_weight_by(&kernel::CONV_GRAD_WEIGHT_3X3),
+    grad_weight_by(&kernel::CONV_GRAD_WEIGHT_3X3_STRIDE2_QUADS),
+    grad_weight_by(&kernel::CONV_GRAD_WEIGHT_3X3_STRIDE2),
+    grad_weight_by(&kernel::CONV_GRAD_WEIGHT_1X1_QUADS),
+    grad_weight_by(&kernel::CONV_GRAD_WEIGHT_1X1),
+    grad_weight_by(&kernel::CONV_GRAD_WEIGHT_1X1_STRIDE2),
+    grad_weight_by(&kernel::CONV_GRAD_WEIGHT_1X5_QUADS),
+    grad_weight_by(&kernel::CONV_GRAD_WEIGHT_1X5),
+    grad_weight_by(&kernel::CONV_GRAD_WEIGHT_1X3),
+    grad_weight_by(&kernel::CONV_GRAD_WEIGHT_1X3_STRIDE2),
+];
 
 /// Bytes that the weights take in order, at most: few channels and narrow kernels are filled up with zeros.
 pub(super) fn packed_bytes(g: &Geometry) -> u64 {
@@ -86,9 +87,9 @@ fn fits(kernel: &Kernel, p: &ConvWindow, subgroup: u32) -> bool {
 }
 
 /// Whether the gradient with respect to the input can be computed in all phases at once.
-pub(super) fn has_joint_phases(target: &Target, g: &Geometry) -> bool {
-    let forced = target.forced(Pass::GradInput);
-    let wanted = forced.is_none_or(|kernel| kernel == &kernel::CONV_WINDOW_PHASES_3X3);
+pub(super) fn joins_phases(target: &Target, g: &Geometry) -> bool {
+    let wanted =
+        target.kernel(Pass::GradInput).is_none_or(|kernel| kernel == &kernel::CONV_WINDOW_PHASES_3X3);
     let pairs = [
         [g.kernel_h, g.kernel_w],
         [g.stride_h, g.stride_w],
@@ -103,14 +104,14 @@ pub(super) fn has_joint_phases(target: &Target, g: &Geometry) -> bool {
 }
 
 /// Emits the gradient with respect to the input.
-pub(super) fn grad_input(node: &mut Lowering, g: &Geometry) -> Result<()> {
+pub(super) fn grad_input(node: &mut NodeLowering, g: &Geometry) -> Result<()> {
     let [grad_output, weight] = [0, 1].map(|i| node.input(i));
-    if !has_joint_phases(node.target(), g) {
-        return super::phases(node, g, correlate);
+    if !joins_phases(node.target(), g) {
+        return by_phase(node, g, correlate);
     }
     let kernel = &kernel::CONV_WINDOW_PHASES_3X3;
     // The filter turned around, as at stride 1.
-    let c = correlation::turned(g);
+    let c = correlation::rotated(g);
     let (p, packed) = weights_in_order(node, kernel, &c, weight)?;
     let p = ConvWindow { across: (p.in_w / COLUMNS).next_power_of_two(), ..p };
     let flops = correlation::flops(&correlation::forward(g));
@@ -119,10 +120,10 @@ pub(super) fn grad_input(node: &mut Lowering, g: &Geometry) -> Result<()> {
 
 /// The kernel for a pass: the one asked for if it fits, else the first that does.
 fn choose(target: &Target, pass: Pass, p: &ConvWindow) -> &'static Kernel {
-    let own = kernels(pass);
-    let forced = target.forced(pass).filter(|kernel| own.contains(kernel));
-    let fitting = forced.iter().chain(own).find(|kernel| fits(kernel, p, target.subgroup));
-    fitting.expect("`method` admits strides 1 and 2, and kernels of any size are walked in windows of 1 x 3")
+    let fits = |kernel: &Kernel| fits(kernel, p, target.subgroup);
+    algorithm::kernel(target, pass, ALGORITHM, fits, |_| 0.0).expect(
+        "strides are 1 and 2 where this algorithm can be chosen, and filters of any size are computed in parts of 1 x 3 taps",
+    )
 }
 
 /// The same in rows of a quad where 1 x 1 filters see each pixel by itself, and rows of the image are no whole quads.
@@ -169,7 +170,7 @@ fn params(c: &ConvGemm) -> ConvWindow {
 
 /// Emits a convolution: its weights put in order, then the kernel that suits it.
 pub(super) fn correlate(
-    node: &mut Lowering,
+    node: &mut NodeLowering,
     pass: Pass,
     c: &ConvGemm,
     [x, weight, bias, residual]: [StorageId; 4],
@@ -192,7 +193,7 @@ fn grid(kernel: &Kernel, p: &ConvWindow, height: u32) -> Grid {
 
 /// The parameters of a kernel, and weights as it reads them.
 fn weights_in_order(
-    node: &mut Lowering,
+    node: &mut NodeLowering,
     kernel: &Kernel,
     c: &ConvGemm,
     weight: StorageId,
@@ -238,7 +239,7 @@ static PACKS: [&Kernel; 4] = [
 ];
 
 /// Emits the packing of weights: sixteen channel pairs an invocation where that fits, else one.
-fn put_in_order(node: &mut Lowering, p: &ConvPack, weight: StorageId, packed: StorageId) -> Result<()> {
+fn put_in_order(node: &mut NodeLowering, p: &ConvPack, weight: StorageId, packed: StorageId) -> Result<()> {
     let taps = p.taps_h * p.taps_w;
     let whole = [p.kernel_h, p.kernel_w] == [p.taps_h, p.taps_w];
     let fours = [p.in_channels, p.out_channels].iter().all(|channels| channels.is_multiple_of(4));
@@ -259,7 +260,7 @@ fn put_in_order(node: &mut Lowering, p: &ConvPack, weight: StorageId, packed: St
 const ENOUGH: u32 = 256;
 
 /// Slices of images in parallel, then the sum of the slices.
-pub(super) fn grad_weight(node: &mut Lowering, g: &Geometry) -> Result<()> {
+pub(super) fn grad_weight(node: &mut NodeLowering, g: &Geometry) -> Result<()> {
     let subgroup = node.target().subgroup;
     let c = correlation::forward(g);
     let p = params(&c);
@@ -279,7 +280,7 @@ pub(super) fn grad_weight(node: &mut Lowering, g: &Geometry) -> Result<()> {
     let reads = [node.input(0), node.input(1)];
     node.launch(kernel, &p, &reads, &[partial], grid, correlation::flops(&c))?;
     if slices > 1 {
-        slice_sum(node, partial, node.output(0), [slices as usize, len as usize], 1.0, false)?;
+        sum_slices(node, partial, slices, len)?;
     }
     Ok(())
 }

@@ -1,9 +1,9 @@
 //! Products of matrices larger than a binding, in pieces that can be bound.
 
-use super::super::elementwise::blend;
-use super::super::{Blend, word};
-use super::{Matmul, Params, launch, sizes};
-use crate::plan::{ALIGNED, Lowering, StorageId};
+use super::{Matmul, Params, launch};
+use crate::kernel::StorageId;
+use crate::op::{Blend, Lowering, blend, word};
+use crate::plan::{ALIGNED, NodeLowering};
 use crate::{Error, Result};
 use std::ops::Range;
 
@@ -26,8 +26,9 @@ struct Piece {
 
 /// Emits the products of a node: one launch where all its matrices can be bound. Else they are cut along the outer of their axes,
 /// for what a launch needs of a matrix must lie in one range of memory.
-pub(super) fn lower(op: &Matmul, node: &mut Lowering) -> Result<()> {
-    let [batch, m, n, k] = sizes(op, node.input_shape(0), node.input_shape(1))
+pub fn lower(op: &Matmul, node: &mut NodeLowering) -> Result<()> {
+    let [batch, m, n, k] = op
+        .sizes(&node.input_shape(0), &node.input_shape(1))
         .expect("shapes were checked when the node was made");
     let product = Product { op: *op, batch, m, n, k };
     let most = product.most(node)?;
@@ -57,7 +58,7 @@ fn pieces(len: usize, most: usize) -> impl Iterator<Item = Range<usize>> {
 
 impl Product {
     /// Largest pieces of batch, m, n and k.
-    fn most(&self, node: &Lowering) -> Result<[usize; 4]> {
+    fn most(&self, node: &NodeLowering) -> Result<[usize; 4]> {
         let Self { op, batch, m, n, k } = *self;
         let matrices = [m * k, k * n, m * n];
         let room = node.most_elements();
@@ -86,7 +87,7 @@ impl Product {
         }
     }
 
-    fn emit(&self, node: &mut Lowering, piece: &Piece, c: StorageId) -> Result<()> {
+    fn emit(&self, node: &mut NodeLowering, piece: &Piece, c: StorageId) -> Result<()> {
         let Self { op, m, n, k, .. } = *self;
         let (rows, columns, terms) = ((m, &piece.m), (n, &piece.n), (k, &piece.k));
         let strides = |transposed, width| if transposed { (1, word(width)) } else { (word(width), 1) };
@@ -135,7 +136,7 @@ fn stored<'p>(transposed: bool, down: Axis<'p>, across: Axis<'p>) -> [Axis<'p>; 
 
 /// The part of a matrix, stored as lines of its inner axis, that has a piece; and where in it that starts.
 fn bind(
-    node: &mut Lowering,
+    node: &mut NodeLowering,
     of: StorageId,
     batch: &Range<usize>,
     [outer, inner]: [Axis; 2],

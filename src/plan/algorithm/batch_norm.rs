@@ -1,0 +1,163 @@
+//! Batch norm: kernels for one or four pixels at a time, and sums through workgroup memory or by subgroup shuffles.
+
+use super::epilogue::residual;
+use crate::Result;
+use crate::kernel::{self, BatchNorm as Params, Grid, Kernel, StorageId};
+use crate::op::{
+    BatchNorm, BatchNormEval, BatchNormEvalGrad, BatchNormGrad, Epilogue, Lowering, planes, word,
+};
+use crate::plan::{Family, NodeLowering, Target};
+
+/// Elements that one workgroup goes through, at least.
+fn elements_per_slice(family: Family) -> usize {
+    match family {
+        // Enough workgroups to fill a GPU.
+        Family::Gpu => 2048,
+        // Few barriers, which are dear there.
+        Family::Software | Family::Cpu => 8192,
+    }
+}
+
+fn params(node: &NodeLowering, eps: f32, epilogue: Epilogue) -> Params {
+    let [batch, channels, pixels] = planes(&node.input_shape(0));
+    let images = elements_per_slice(node.target().family).div_ceil(pixels);
+    let images_per_slice = images.max(batch.div_ceil(MOST_SLICES)).min(batch);
+    let columns = if is_vec4(pixels) { pixels / 4 } else { pixels };
+    Params {
+        batch: word(batch),
+        channels: word(channels),
+        pixels: word(pixels),
+        slices: word(batch.div_ceil(images_per_slice)),
+        images_per_slice: word(images_per_slice),
+        width: word(columns.next_power_of_two().min(lanes_of_a_slice(node.target()))),
+        eps,
+        epilogue: epilogue as u32,
+        fixed: 0,
+    }
+}
+
+/// Slices of a channel whose partial results are merged by one invocation.
+const MOST_SLICES: usize = 256;
+/// Invocations a workgroup.
+const LANES: usize = 64;
+
+/// Lanes that share the images of a slice, and an image, at most.
+fn lanes_of_a_slice(target: &Target) -> usize {
+    match target.family {
+        // One subgroup runs after another there, each through its whole loop: each should walk memory in a line, and wait for
+        // no other.
+        Family::Software if target.subgroup > 0 => LANES.min(target.subgroup as usize),
+        _ => LANES,
+    }
+}
+
+/// Whether planes can be read four pixels at a time.
+fn is_vec4(pixels: usize) -> bool {
+    pixels.is_multiple_of(4)
+}
+
+/// Of a kernel that goes through all pixels, the form that suits them.
+fn form(p: &Params, single: &'static Kernel, quads: &'static Kernel) -> &'static Kernel {
+    if is_vec4(p.pixels as usize) { quads } else { single }
+}
+
+fn elements(p: &Params) -> u64 {
+    p.batch as u64 * p.channels as u64 * p.pixels as u64
+}
+
+fn grid(p: &Params) -> Grid {
+    Grid::Workgroups(p.slices as u64 * p.channels as u64)
+}
+
+/// The forms of a kernel that sums up: through workgroup memory, and from lane to lane; each of those for single pixels and for quads.
+type Sums = [[&'static Kernel; 2]; 2];
+
+static MOMENTS: Sums = [
+    [&kernel::BATCH_NORM_PARTIAL, &kernel::BATCH_NORM_PARTIAL_QUADS],
+    [&kernel::BATCH_NORM_PARTIAL_HANDED, &kernel::BATCH_NORM_PARTIAL_HANDED_QUADS],
+];
+static GRADIENT_SUMS: Sums = [
+    [&kernel::BATCH_NORM_GRAD_PARTIAL, &kernel::BATCH_NORM_GRAD_PARTIAL_QUADS],
+    [&kernel::BATCH_NORM_GRAD_PARTIAL_HANDED, &kernel::BATCH_NORM_GRAD_PARTIAL_HANDED_QUADS],
+];
+
+/// Emits the sums over each slice and channel.
+fn sum_up(
+    node: &mut NodeLowering,
+    [shared, shuffled]: &Sums,
+    p: &Params,
+    reads: &[StorageId],
+    partial: StorageId,
+    flops: u64,
+) -> Result<()> {
+    let (kernel, grid) = match lanes_of_a_slice(node.target()) {
+        LANES => (form(p, shared[0], shared[1]), grid(p)),
+        subgroup => {
+            let subgroups = p.slices as u64 * p.channels as u64;
+            (
+                form(p, shuffled[0], shuffled[1]),
+                Grid::Workgroups(subgroups.div_ceil((LANES / subgroup) as u64)),
+            )
+        }
+    };
+    node.launch(kernel, p, reads, &[partial], grid, flops)
+}
+
+/// Emits y from given statistics. `operands`: x, mean, variance, weight and bias.
+fn apply(node: &mut NodeLowering, p: &Params, epilogue: Epilogue, operands: [StorageId; 5]) -> Result<()> {
+    let kernel = form(p, &kernel::BATCH_NORM_APPLY, &kernel::BATCH_NORM_APPLY_QUADS);
+    let [x, mean, variance, weight, bias] = operands;
+    let residual = residual(epilogue, node).unwrap_or(x);
+    let reads = [x, mean, variance, weight, bias, residual];
+    let writes = [node.output(0)];
+    node.launch(kernel, p, &reads, &writes, grid(p), (3 + p.epilogue as u64) * elements(p))
+}
+
+pub fn forward(op: &BatchNorm, node: &mut NodeLowering) -> Result<()> {
+    let p = params(node, op.eps, op.epilogue);
+    let [x, weight, bias] = [0, 1, 2].map(|i| node.input(i));
+    let [mean, variance] = [1, 2].map(|i| node.output(i));
+    let partial = node.scratch("moments", (p.slices * p.channels * 3) as usize);
+    sum_up(node, &MOMENTS, &p, &[x], partial, 3 * elements(&p))?;
+    let merges = 8 * p.slices as u64 * p.channels as u64;
+    let grid = Grid::Invocations(p.channels as u64);
+    node.launch(&kernel::BATCH_NORM_STATS, &p, &[partial], &[mean, variance], grid, merges)?;
+    apply(node, &p, op.epilogue, [x, mean, variance, weight, bias])
+}
+
+/// Emits the gradients of x, weight and bias. `fixed`: mean and variance are constants.
+fn lower_grad(node: &mut NodeLowering, eps: f32, epilogue: Epilogue, fixed: bool) -> Result<()> {
+    let p = Params { fixed: fixed as u32, ..params(node, eps, epilogue) };
+    let [x, mean, variance, grad_output, weight, bias] = [0, 1, 2, 3, 4, 5].map(|i| node.input(i));
+    let [grad_input, grad_weight, grad_bias] = [0, 1, 2].map(|i| node.output(i));
+    let partial = node.scratch("sums by slice", (2 * p.slices * p.channels) as usize);
+    let coefficients = node.scratch("coefficients", 5 * p.channels as usize);
+
+    let reads = [x, mean, variance, weight, bias, grad_output];
+    sum_up(node, &GRADIENT_SUMS, &p, &reads, partial, 4 * elements(&p))?;
+
+    let writes = [grad_weight, grad_bias, coefficients];
+    let (channels, sums) = (p.channels as u64, 2 * p.slices as u64 * p.channels as u64);
+    let reads = [partial, mean, variance, weight, bias];
+    let kernel = &kernel::BATCH_NORM_GRAD_STATS;
+    node.launch(kernel, &p, &reads, &writes, Grid::Invocations(channels), sums)?;
+
+    let kernel = form(&p, &kernel::BATCH_NORM_GRAD_INPUT, &kernel::BATCH_NORM_GRAD_INPUT_QUADS);
+    let reads = [x, grad_output, coefficients];
+    node.launch(kernel, &p, &reads, &[grad_input], grid(&p), 5 * elements(&p))
+}
+
+pub fn grad(op: &BatchNormGrad, node: &mut NodeLowering) -> Result<()> {
+    let epilogue = if op.relu { Epilogue::Relu } else { Epilogue::None };
+    lower_grad(node, op.eps, epilogue, false)
+}
+
+pub fn eval(op: &BatchNormEval, node: &mut NodeLowering) -> Result<()> {
+    let p = params(node, op.eps, op.epilogue);
+    let [x, weight, bias, mean, variance] = [0, 1, 2, 3, 4].map(|i| node.input(i));
+    apply(node, &p, op.epilogue, [x, mean, variance, weight, bias])
+}
+
+pub fn eval_grad(op: &BatchNormEvalGrad, node: &mut NodeLowering) -> Result<()> {
+    lower_grad(node, op.eps, Epilogue::None, true)
+}

@@ -1,0 +1,157 @@
+//! Convolutions and their gradients.
+
+mod correlation;
+pub(super) mod direct;
+pub(super) mod im2col;
+pub(super) mod implicit_gemm;
+pub(super) mod register_tiled;
+pub(super) mod winograd;
+
+use super::epilogue::{after, residual};
+use super::preferences::{self, FEW_CHANNELS, Shape};
+use super::{Algorithm, Pass, ShapeClass};
+use crate::Result;
+use crate::kernel::{self, Conv as Geometry, ConvGemm, StorageId};
+use crate::op::{Conv2d, Conv2dGradInput, Conv2dGradWeight, Lowering};
+use crate::plan::{NodeLowering, Target};
+
+pub(super) fn forward(op: &Conv2d, node: &mut NodeLowering) -> Result<()> {
+    let residual = residual(op.epilogue, node);
+    let has_bias = (node.inputs() - residual.iter().len() == 3) as u32;
+    let g = Geometry { has_bias, ..op.geometry_of(&node.input_shape(0), &node.input_shape(1)) };
+    let (x, weight) = (node.input(0), node.input(1));
+    let bias = if has_bias == 1 { node.input(2) } else { weight };
+    let p = ConvGemm { epilogue: op.epilogue as u32, ..correlation::forward(&g) };
+    let operands = [x, weight, bias, residual.unwrap_or(weight)];
+    match algorithm(&g, node.target(), Pass::Forward, g.stride_w, true) {
+        Algorithm::RegisterTiled => register_tiled::correlate(node, Pass::Forward, &p, operands),
+        Algorithm::ImplicitGemm => implicit_gemm::correlate(node, Pass::Forward, &p, operands),
+        Algorithm::Winograd => after(op.epilogue, node, |node, y| {
+            winograd::correlate(node, Pass::Forward, &p, [x, weight, bias], y)
+        }),
+        Algorithm::Direct => after(op.epilogue, node, |node, y| {
+            direct::launch(node, &kernel::CONV_DIRECT, &[x, weight, bias], y, &g)
+        }),
+        _ => after(op.epilogue, node, |node, y| im2col::forward(node, &g, y)),
+    }
+}
+
+pub(super) fn grad_input(op: &Conv2dGradInput, node: &mut NodeLowering) -> Result<()> {
+    let g = op.conv.geometry_of(&op.input_shape, &node.input_shape(1));
+    let (grad_output, weight, grad_input) = (node.input(0), node.input(1), node.output(0));
+    // Each phase is a correlation of stride 1.
+    match algorithm(&g, node.target(), Pass::GradInput, 1, correlation::has_phases(&g)) {
+        Algorithm::RegisterTiled => register_tiled::grad_input(node, &g),
+        Algorithm::ImplicitGemm => by_phase(node, &g, implicit_gemm::correlate),
+        Algorithm::Winograd => by_phase(node, &g, |node, pass, p, [x, weight, ..]| {
+            winograd::correlate(node, pass, p, [x, weight, weight], node.output(0))
+        }),
+        Algorithm::Direct => {
+            let reads = [grad_output, weight];
+            direct::launch(node, &kernel::CONV_DIRECT_GRAD_INPUT, &reads, grad_input, &g)
+        }
+        _ => im2col::grad_input(node, &g),
+    }
+}
+
+pub(super) fn grad_weight(op: &Conv2dGradWeight, node: &mut NodeLowering) -> Result<()> {
+    let g = op.conv.geometry_of(&node.input_shape(0), &op.weight_shape);
+    let (x, grad_output, grad_weight) = (node.input(0), node.input(1), node.output(0));
+    match algorithm(&g, node.target(), Pass::GradWeight, g.stride_w, true) {
+        Algorithm::RegisterTiled => register_tiled::grad_weight(node, &g),
+        Algorithm::ImplicitGemm => implicit_gemm::grad_weight(node, &g),
+        Algorithm::Winograd => winograd::grad_weight(node, &g),
+        Algorithm::Direct => {
+            let reads = [grad_output, x];
+            direct::launch(node, &kernel::CONV_DIRECT_GRAD_WEIGHT, &reads, grad_weight, &g)
+        }
+        _ => im2col::grad_weight(node, &g),
+    }
+}
+
+/// The algorithm for a pass. `stride`: that along rows as register-tiled kernels would take it; `correlation`: whether the pass is
+/// one, as a gradient with respect to the input may not be.
+fn algorithm(g: &Geometry, target: &Target, pass: Pass, stride: u32, correlation: bool) -> Algorithm {
+    let can = |algorithm| match algorithm {
+        Algorithm::RegisterTiled => {
+            correlation
+                && target.subgroup > 0
+                && g.dilation_w == 1
+                && stride <= 2
+                && register_tiled::packed_bytes(g) <= target.scratch_limit()
+        }
+        Algorithm::ImplicitGemm => correlation,
+        Algorithm::Winograd => winograd::can(g, target),
+        _ => true,
+    };
+    let is = |shape| match shape {
+        Shape::Any => true,
+        Shape::FewChannels => g.groups > 1 && g.in_channels / g.groups < FEW_CHANNELS,
+        Shape::Halving => register_tiled::joins_phases(target, g),
+        Shape::Large { channels, tiles } => {
+            let found = g.batch * g.out_h.div_ceil(4) * g.out_w.div_ceil(4);
+            g.in_channels.min(g.out_channels) >= channels && found >= tiles
+        }
+    };
+    preferences::algorithm(target, pass, is, can).unwrap_or(Algorithm::Im2col)
+}
+
+/// Sizes are rounded up to powers of two.
+pub(super) fn shape_class(pass: Pass, g: &Geometry) -> ShapeClass {
+    let pair = |[a, b]: [u32; 2]| if a == b { a.to_string() } else { format!("{a}x{b}") };
+    let [ins, outs, height, width, batch] =
+        [g.in_channels, g.out_channels, g.in_h, g.in_w, g.batch].map(u32::next_power_of_two);
+    let unless_one = |name: &str, n: String| if n == "1" { String::new() } else { format!(", {name} {n}") };
+    let shape = format!(
+        "{}x{} stride {}{}{}, {ins} to {outs} channels, {height}x{width} pixels, batch {batch}",
+        g.kernel_h,
+        g.kernel_w,
+        pair([g.stride_h, g.stride_w]),
+        unless_one("dilation", pair([g.dilation_h, g.dilation_w])),
+        unless_one("groups", g.groups.to_string()),
+    );
+    ShapeClass { pass, shape }
+}
+
+/// Emits a gradient with respect to the input phase by phase: the upstream gradient correlated with the rotated filters.
+fn by_phase(
+    node: &mut NodeLowering,
+    g: &Geometry,
+    correlate: fn(&mut NodeLowering, Pass, &ConvGemm, [StorageId; 4]) -> Result<()>,
+) -> Result<()> {
+    let operands = [0, 1, 1, 1].map(|i| node.input(i));
+    correlation::transposed(g).try_for_each(|phase| correlate(node, Pass::GradInput, &phase, operands))
+}
+
+/// Sizes of the matrix products of a convolution: each group of each image is one.
+struct Sizes {
+    /// Output channels a group.
+    outs: u32,
+    /// Input channels a group, times the taps of a filter.
+    taps: u32,
+    /// Rows of the columns of one image: all groups' taps.
+    lines: u32,
+    /// Output pixels.
+    pixels: u32,
+}
+
+impl Sizes {
+    fn new(g: &Geometry) -> Self {
+        let lines = g.in_channels * g.kernel_h * g.kernel_w;
+        Self { outs: g.out_channels / g.groups, taps: lines / g.groups, lines, pixels: g.out_h * g.out_w }
+    }
+}
+
+/// Most slices of images whose weight gradients are computed apart and then added.
+const MAX_SLICES: u32 = 32;
+
+/// Slices of a weight gradient of `len` elements that fit into scratch memory, at most `most`.
+fn affordable_slices(target: &Target, len: u32, most: u32) -> u32 {
+    let slices = target.scratch_limit() / (4 * len as u64);
+    u32::try_from(slices).unwrap_or(most).clamp(1, most)
+}
+
+/// Adds up the slices of a weight gradient of `len` elements.
+fn sum_slices(node: &mut NodeLowering, partial: StorageId, slices: u32, len: u32) -> Result<()> {
+    node.sum_slices(partial, node.output(0), [slices as usize, len as usize], 1.0, false)
+}
