@@ -221,7 +221,7 @@ fn what_is_too_large_is_refused_by_name() {
     assert!(problem.contains("MiB of memory"), "{problem}");
     let problem = refusal(&graph, Target { max_invocations: 100, ..baseline.clone() });
     assert!(
-        problem.starts_with("kernel conv_gemm_3x3_") && problem.contains("needs workgroups of 256"),
+        problem.starts_with("kernel conv_gemm_3x3_") && problem.contains("needs workgroups of 128"),
         "{problem}"
     );
     let unfolded = baseline.with_convolutions(Algorithm::Im2col);
