@@ -115,7 +115,7 @@ impl Trainer {
     ///
     /// # Errors
     ///
-    /// [`Error::Argument`] if training never stands at such a position, or there is no such value. Then nothing is changed
+    /// [`Error::Argument`](crate::Error::Argument) if training never stands at such a position, or there is no such value. Then nothing is changed
     /// but values before that one.
     pub fn resume(&mut self, position: Position, tensors: &[(String, Tensor)]) -> Result<()> {
         position.check(&self.config, self.split.train.len())?;
@@ -129,8 +129,8 @@ impl Trainer {
     ///
     /// # Errors
     ///
-    /// [`Error::Argument`] naming `lr`, or `weight_decay` where that is to blame, if a loss, a weight or anything else that is kept is no longer a finite number.
-    /// Training does not recover from that; [`resume`](Self::resume) goes back to where all was well.
+    /// [`Error::Argument`](crate::Error::Argument) naming `lr`, or `weight_decay` where that is to blame, if a loss, a weight
+    /// or anything else that is kept is no longer a finite number. Training does not recover from that; [`resume`](Self::resume) goes back to where all was well.
     pub fn epoch(&mut self, watch: &mut dyn FnMut(&Progress) -> ControlFlow<()>) -> Result<EpochReport> {
         let (start, before) = (Instant::now(), self.position);
         let flow = self.train_batches(watch);
@@ -169,7 +169,7 @@ impl Trainer {
     ///
     /// # Errors
     ///
-    /// [`Error::Argument`] naming `lr` or `weight_decay` if the loss is not a finite number.
+    /// [`Error::Argument`](crate::Error::Argument) naming `lr` or `weight_decay` if the loss is not a finite number.
     pub fn test(&mut self) -> Result<Score> {
         let data = self.split.test.clone();
         let config = LoaderConfig {
