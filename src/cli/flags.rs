@@ -95,13 +95,24 @@ pub struct DataFlags {
     /// Leave out images of a folder that cannot be read, and name them
     #[arg(long)]
     skip_broken: bool,
+    /// Leave images of a folder as they lie in their files, whatever their EXIF data say of rotation; the weights remember it
+    #[arg(long)]
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub no_exif_rotation: bool,
 }
 
 impl DataFlags {
     /// Where the data set comes from.
     pub fn source(&self) -> Source {
         let (name, dir) = (self.dataset.clone(), self.data.clone());
-        Source { name, dir, image_size: self.image_size, skip_broken: self.skip_broken, preprocessing: None }
+        Source {
+            name,
+            dir,
+            image_size: self.image_size,
+            skip_broken: self.skip_broken,
+            exif_rotation: !self.no_exif_rotation,
+            preprocessing: None,
+        }
     }
 }
 

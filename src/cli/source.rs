@@ -86,13 +86,14 @@ impl Asked<'_> {
                 return Err(Error::argument("dataset", problem));
             }
         };
-        let dir = self.dir.map(Path::to_owned).or(source.dir);
+        let dir = self.dir.map(Path::to_owned).or(source.dir.clone());
         let image_size = self.image_size.or(source.image_size);
         let skip_broken = self.skip_broken || source.skip_broken;
         // Files become what the network wants, as in `predict`; those of other data sets are images already.
         let wanted = network.known_preprocessing(flags, None)?;
+        let exif_rotation = wanted.as_ref().map_or(source.exif_rotation, |own| own.exif_rotation);
         let preprocessing = wanted.filter(|_| source.name == "folder" && self.image_size.is_none());
-        let source = Source { name: source.name, dir, image_size, skip_broken, preprocessing };
+        let source = Source { dir, image_size, skip_broken, exif_rotation, preprocessing, ..source };
         let is_own = matches!(&own, Some(own) if own.name == source.name && same(&own.dir, &source.dir));
         // A run's own test images are not among those that it has seen; of other images it has seen none.
         let set = if is_own { source.open()?.into() } else { source.open_test()? };

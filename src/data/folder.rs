@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use rayon::prelude::*;
 
-use super::image_file::{check_size, planes, upright};
+use super::image_file::{check_size, covering, planes};
 use super::listing::{EXTENSIONS, PassedOver, folders, images, loose, name};
 use super::{Dataset, Normalization, Preprocessing, Split, TestSet};
 use crate::rng::{HOLD_OUT, SplitMix64, permutation};
@@ -27,13 +27,22 @@ pub struct FolderOptions {
     pub seed: u64,
     /// Whether an image that cannot be read is left out, and told in `skipped`, instead of being an error; no.
     pub skip_broken: bool,
+    /// Whether images are turned as their EXIF data say; yes. `preprocessing` says it itself.
+    pub exif_rotation: bool,
     /// What else is done to images than [`read_image`](super::read_image) does, of the same size; nothing.
     pub preprocessing: Option<Preprocessing>,
 }
 
 impl Default for FolderOptions {
     fn default() -> Self {
-        Self { size: [64, 64], test_fraction: 0.1, seed: 0, skip_broken: false, preprocessing: None }
+        Self {
+            size: [64, 64],
+            test_fraction: 0.1,
+            seed: 0,
+            skip_broken: false,
+            exif_rotation: true,
+            preprocessing: None,
+        }
     }
 }
 
@@ -55,7 +64,7 @@ impl FolderOptions {
     fn read_into(&self, path: &Path, output: &mut [u8]) -> Result<()> {
         let image = match &self.preprocessing {
             Some(own) => own.image(path),
-            None => upright(path, self.size),
+            None => covering(path, self.size, self.exif_rotation),
         };
         planes(&image?, output);
         Ok(())

@@ -41,7 +41,7 @@ const MAX_SIDE: usize = 4096;
 pub fn read_image(path: &Path, size: [usize; 2]) -> Result<Vec<u8>> {
     check_size(size)?;
     let mut image = vec![0; 3 * size[0] * size[1]];
-    planes(&upright(path, size)?, &mut image);
+    planes(&covering(path, size, true)?, &mut image);
     Ok(image)
 }
 
@@ -55,9 +55,9 @@ pub(super) fn check_size(size: [usize; 2]) -> Result<()> {
     Err(Error::argument("image_size", problem))
 }
 
-/// The image as [`read_image`] has it, of a size that [`check_size`] has bounded.
-pub(super) fn upright(path: &Path, [height, width]: [usize; 2]) -> Result<RgbImage> {
-    Ok(cover(&decode(path, true)?, height as u32, width as u32, Interpolation::Bilinear))
+/// The image as [`read_image`] has it where it is `upright`, of a size that [`check_size`] has bounded.
+pub(super) fn covering(path: &Path, [height, width]: [usize; 2], upright: bool) -> Result<RgbImage> {
+    Ok(cover(&decode(path, upright)?, height as u32, width as u32, Interpolation::Bilinear))
 }
 
 /// Writes an image over `output`, CHW.

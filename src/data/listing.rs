@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use walkdir::{DirEntry, WalkDir};
 
-use crate::{Error, Result};
+use crate::{Error, OutputFolder, Result};
 
 /// Endings of the formats that are read.
 pub(super) const EXTENSIONS: [&str; 6] = ["png", "jpg", "jpeg", "bmp", "gif", "webp"];
@@ -46,12 +46,16 @@ pub fn images(dir: &Path) -> Result<Listing> {
     Ok(listing)
 }
 
-/// The folders in a folder, in the order of their names, without hidden ones.
+/// The folders in a folder, in the order of their names, without hidden ones and those that results are written to.
 pub(super) fn folders(dir: &Path) -> Result<Vec<PathBuf>> {
     let mut folders = Vec::new();
     for entry in walk(dir, 1) {
         match entry {
-            Ok(entry) if entry.depth() == 1 && entry.file_type().is_dir() => folders.push(entry.into_path()),
+            Ok(entry) if entry.depth() == 1 && entry.file_type().is_dir() => {
+                if !OutputFolder::is_one(entry.path()) {
+                    folders.push(entry.into_path());
+                }
+            }
             Ok(_) => {}
             Err(error) if error.loop_ancestor().is_some() => {}
             Err(error) => drop(broken_link(dir, error)?),

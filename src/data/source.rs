@@ -34,7 +34,7 @@ pub fn open(name: &str, dir: Option<&Path>, image_size: Option<[usize; 2]>) -> R
 }
 
 /// Where a data set comes from.
-#[derive(Debug, Clone, Default, PartialEq)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Source {
     /// One of [`NAMES`].
     pub name: String,
@@ -44,8 +44,24 @@ pub struct Source {
     pub image_size: Option<[usize; 2]>,
     /// Whether images of a `folder` that cannot be read are left out, instead of being an error.
     pub skip_broken: bool,
+    /// Whether images of a `folder` are turned as their EXIF data say; yes. `preprocessing` says it itself.
+    pub exif_rotation: bool,
     /// What is done to images of a `folder`, its size included, if not what [`read_image`](super::read_image) does.
     pub preprocessing: Option<Preprocessing>,
+}
+
+impl Default for Source {
+    fn default() -> Self {
+        let name = String::new();
+        Self {
+            name,
+            dir: None,
+            image_size: None,
+            skip_broken: false,
+            exif_rotation: true,
+            preprocessing: None,
+        }
+    }
 }
 
 impl Source {
@@ -96,7 +112,8 @@ impl Source {
         let default = FolderOptions::default();
         let preprocessing = self.preprocessing.clone();
         let size = preprocessing.as_ref().map(|own| own.size).or(self.image_size).unwrap_or(default.size);
-        FolderOptions { size, skip_broken: self.skip_broken, preprocessing, ..default }
+        let Self { skip_broken, exif_rotation, .. } = *self;
+        FolderOptions { size, skip_broken, exif_rotation, preprocessing, ..default }
     }
 
     fn check_dir(&self) -> Result<()> {

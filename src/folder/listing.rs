@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::path::Path;
 
-const NAME: &str = ".striate.json";
+pub const NAME: &str = ".striate.json";
 /// A longer one is none of ours.
 const MAX_BYTES: u64 = 64 << 20;
 

@@ -88,6 +88,11 @@ impl OutputFolder {
         Ok(Self { path: path.to_owned(), owner: owner.to_owned(), state, lock: Some(lock) })
     }
 
+    /// Whether a folder holds what was written through one of these: it lists that in `.striate.json`.
+    pub fn is_one(path: &Path) -> bool {
+        path.join(listing::NAME).is_file()
+    }
+
     /// Where it is.
     pub fn path(&self) -> &Path {
         &self.path

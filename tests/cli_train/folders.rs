@@ -111,3 +111,65 @@ fn a_run_without_a_list_goes_on_but_is_not_replaced() {
     place.trained(&["--force"]);
     assert_eq!(list(&place.out()), sorted(&FILES));
 }
+
+/// Its folders would be taken for classes by the next one.
+#[test]
+fn a_run_is_not_written_among_the_images_that_it_learns_from() {
+    let place = Place::new();
+    for (class, red) in [("cat", 9), ("dog", 200)] {
+        for i in 0..4 {
+            let path = place.path(&format!("pets/{class}/{i}.png"));
+            std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+            image::RgbImage::from_pixel(8, 8, image::Rgb([red, i, 3])).save(path).unwrap();
+        }
+    }
+    let flags = ["--dataset", "folder", "--data", "pets", "--image-size", "8x8", "--batch", "2", "--out"];
+    let train = |out: &str| place.train(&[&flags[..], &[out]].concat());
+    std::os::unix::fs::symlink(place.path("pets"), place.path("link")).unwrap();
+    for out in ["pets/runs/1", "pets", "pets/cat", "link/run"] {
+        let words = [out, "lies in pets, the folder of the images to learn from; give an --out beside it"];
+        assert_refused(&train(out).output().unwrap(), out, &words);
+    }
+    assert_eq!(list(&place.path("pets")), ["cat", "dog"]);
+    assert!(train("run").output().unwrap().status.success());
+    // One that is there all the same is no class.
+    std::fs::rename(place.out(), place.path("pets/run")).unwrap();
+    let again = train("run").output().unwrap();
+    assert!(text(&again.stdout).contains(", 2 classes"), "{}", text(&again.stderr));
+}
+
+/// The run remembers it: images with and without EXIF data are then the same to it, in training and later.
+#[test]
+fn images_can_be_left_unturned() {
+    use image::{ExtendedColorType, ImageEncoder, codecs::png::PngEncoder};
+    let place = Place::new();
+    // EXIF: big-endian, one entry, orientation (0x112, one short) 6: turn by 90 degrees clockwise.
+    let turned = b"MM\0\x2a\0\0\0\x08\0\x01\x01\x12\0\x03\0\0\0\x01\0\x06\0\0\0\0\0\0";
+    for (folder, exif) in [("plain", None), ("turned", Some(turned.to_vec()))] {
+        for (class, step) in [("cat", 3), ("dog", 7)] {
+            for i in 0..4u8 {
+                let path = place.path(&format!("{folder}/{class}/{i}.png"));
+                std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+                let mut encoder = PngEncoder::new(std::fs::File::create(path).unwrap());
+                exif.iter().for_each(|exif| encoder.set_exif_metadata(exif.clone()).unwrap());
+                let pixels: Vec<u8> = (0..192).map(|at: u8| at.wrapping_mul(step).wrapping_add(i)).collect();
+                encoder.write_image(&pixels, 8, 8, ExtendedColorType::Rgb8).unwrap();
+            }
+        }
+    }
+    let losses = |folder: &str, flags: &[&str]| {
+        let data = place.path(folder);
+        let own =
+            ["--dataset", "folder", "--data", data.to_str().unwrap(), "--image-size", "8x8", "--batch", "2"];
+        place.trained(&[&own[..], &["--force"], flags].concat());
+        let row = metrics(&place.out()).remove(0);
+        let mut eval = std::process::Command::new(PROGRAM);
+        eval.args(["eval", "run", "--device", "cpu", "--json"]).current_dir(place.dir.path());
+        let output = eval.output().unwrap();
+        let answer: serde_json::Value = serde_json::from_slice(&output.stdout).expect("it is JSON");
+        (row["train_loss"].clone(), row["test_loss"].clone(), answer["loss"].to_string())
+    };
+    let plain = losses("plain", &[]);
+    assert_ne!(losses("turned", &[]), plain);
+    assert_eq!(losses("turned", &["--no-exif-rotation"]), plain);
+}

@@ -22,8 +22,9 @@ use super::text;
 use checkpoints::Checkpoints;
 use progress::{Reporter, say};
 use resume::Start;
-use run_dir::RunDir;
+use run_dir::{RUNS, RunDir};
 use std::ops::ControlFlow;
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use striate::data::{Preprocessing, Split};
@@ -52,6 +53,14 @@ fn run_named(args: &Args) -> Result<i32> {
     let args = restored.as_ref().unwrap_or(args);
     let mut dir = match &args.resume {
         Some(run) => RunDir::reopen(run)?,
+        None if writes_among_its_images(args) => {
+            let (out, data) = (out_of(args), args.data.data.as_deref().unwrap_or(Path::new("")));
+            let problem = format!(
+                "lies in {}, the folder of the images to learn from; give an --out beside it",
+                data.display()
+            );
+            return Err(Error::data(out, problem));
+        }
         None => RunDir::claim(args.out.as_deref(), &args.run_name(), args.force)?,
     };
     let out = dir.path().to_owned();
@@ -61,7 +70,7 @@ fn run_named(args: &Args) -> Result<i32> {
     let classes = split.train.classes().len();
     let model = models::by_name(&args.model, channels, classes)?;
     let config = args.config([height, width])?;
-    let card = card(&*model, &split);
+    let card = card(&*model, &split, !args.data.no_exif_rotation);
     let checkpoints = Checkpoints::new(dir.folder(), args.keep as usize, args.about(&model.name(), &split));
     let start = args.resume.as_ref().map(|run| Start::find(run, args, &checkpoints)).transpose()?;
     let images = split.train.len();
@@ -126,6 +135,23 @@ fn run_named(args: &Args) -> Result<i32> {
     Ok(INTERRUPTED)
 }
 
+/// Where a new run, or the folder that gets a number, is to be.
+fn out_of(args: &Args) -> &Path {
+    args.out.as_deref().unwrap_or(Path::new(RUNS))
+}
+
+/// Whether the results would lie among folders that are taken for classes.
+fn writes_among_its_images(args: &Args) -> bool {
+    let Some(data) = args.data.data.as_deref().filter(|_| args.data.dataset == "folder") else {
+        return false;
+    };
+    // What is not there yet is made in the nearest folder that is.
+    let there = std::path::absolute(out_of(args)).ok();
+    let there =
+        there.as_deref().and_then(|out| out.ancestors().find_map(|folder| folder.canonicalize().ok()));
+    matches!((there, data.canonicalize()), (Some(there), Ok(data)) if there.starts_with(&data))
+}
+
 /// Lets the trainer go on where the run stands.
 fn go_on(
     start: &Start,
@@ -171,13 +197,16 @@ fn note_other_classes(weights: &Weights, classes: &[String]) {
 const NAMED: usize = 12;
 
 /// What the weights will say of themselves.
-fn card(model: &dyn Model, split: &Split) -> Card {
+fn card(model: &dyn Model, split: &Split, exif_rotation: bool) -> Card {
     let [_, height, width] = split.train.shape();
     let normalization = split.normalization.clone();
     Card {
         model: Some(model.name()),
         classes: Some(split.train.classes().to_vec()),
-        preprocessing: Some(Preprocessing::new([height, width], normalization)),
+        preprocessing: Some(Preprocessing {
+            exif_rotation,
+            ..Preprocessing::new([height, width], normalization)
+        }),
         ..Default::default()
     }
 }

@@ -11,6 +11,8 @@ use striate::{Error, OutputFolder, Result, weights};
 
 /// Who writes the folder of a run.
 pub const OWNER: &str = "run";
+/// Where runs without `--out` are.
+pub const RUNS: &str = "runs";
 /// How the run was begun.
 pub const CONFIG: &str = "config.json";
 /// The weights.
@@ -37,7 +39,7 @@ impl RunDir {
         let Some(out) = out else {
             let mut numbered = (1..).map(|n| if n == 1 { name.to_owned() } else { format!("{name}-{n}") });
             let new = numbered
-                .find_map(|name| OutputFolder::create(&PathBuf::from("runs").join(name), OWNER).transpose());
+                .find_map(|name| OutputFolder::create(&PathBuf::from(RUNS).join(name), OWNER).transpose());
             return Ok(Self::of(new.expect("some number is not taken yet")?));
         };
         let folder = OutputFolder::open(out, OWNER)?;
