@@ -1,6 +1,7 @@
 //! Striate is a CNN engine whose every numeric step is a WGSL compute shader.
 
 pub mod data;
+pub mod eager;
 mod error;
 mod file;
 mod folder;
@@ -10,7 +11,6 @@ pub mod kernel;
 pub mod models;
 pub mod nn;
 pub mod op;
-pub mod ops;
 pub mod plan;
 pub mod rng;
 mod runtime;

@@ -13,7 +13,7 @@ use std::collections::HashMap;
 use std::process::ExitCode;
 use std::sync::{Arc, LazyLock};
 use striate::op::*;
-use striate::{Device, Tensor, ops};
+use striate::{Device, Tensor, eager};
 
 /// What is expected was computed in f64 from f32 inputs; the engine computes in f32.
 const TERMS: usize = 400;
@@ -153,7 +153,7 @@ impl Row {
             let pair = |a: &str, b: &str| [self.get("inputs", a), self.get("inputs", b)];
             let norm = BatchNorm { eps: self.number("eps"), ..Default::default() };
             let running = pair("running_mean", "running_var");
-            let out = ops::batch_norm(
+            let out = eager::batch_norm(
                 device,
                 inputs[0],
                 pair("weight", "bias"),
@@ -164,7 +164,7 @@ impl Row {
             .map_err(text)?;
             (vec![out.y, out.running_mean, out.running_var], inputs[..3].to_vec())
         } else {
-            (ops::apply(device, op.clone(), &inputs).map_err(text)?, inputs)
+            (eager::apply(device, op.clone(), &inputs).map_err(text)?, inputs)
         };
         for (name, got) in self.names("outputs").iter().zip(&outputs) {
             compare(
@@ -177,7 +177,7 @@ impl Row {
         }
         let upstreams = self.all("upstream");
         let Some(upstream) = upstreams.first() else { return Ok(()) };
-        let grads = ops::gradients(device, op, &operands, upstream).map_err(text)?;
+        let grads = eager::gradients(device, op, &operands, upstream).map_err(text)?;
         let named: HashMap<String, Option<Tensor>> = self.names("inputs").into_iter().zip(grads).collect();
         for name in self.names("grads") {
             let got = named[&name].as_ref().ok_or_else(|| format!("{what}: no gradient of {name}"))?;
@@ -281,7 +281,7 @@ impl Row {
             if name == "sgd" {
                 let (momentum, nesterov) = (self.number("momentum"), self.flag("nesterov"));
                 let sgd = Sgd { momentum, weight_decay, nesterov, lr_scale: 1.0 };
-                (param, first) = ops::sgd(device, &param, &grad, &first, lr, sgd).map_err(text)?;
+                (param, first) = eager::sgd(device, &param, &grad, &first, lr, sgd).map_err(text)?;
             } else {
                 let adam = Adam {
                     beta1: self.number("beta1"),
@@ -293,7 +293,7 @@ impl Row {
                 };
                 let moments = [&first, &second];
                 [param, first, second] =
-                    ops::adam(device, &param, &grad, moments, lr, step, adam).map_err(text)?;
+                    eager::adam(device, &param, &grad, moments, lr, step, adam).map_err(text)?;
             }
             compare(&format!("{what}, step {}", step + 1), &param, &part(want, step), self.tolerance(), 0.0)?;
         }
@@ -302,7 +302,7 @@ impl Row {
 
     fn check_clip(&self, what: &str, device: &Device) -> Outcome {
         let grads = self.all("inputs");
-        let (clipped, norm) = ops::clip_grad_norm(device, &grads, self.number("max_norm")).map_err(text)?;
+        let (clipped, norm) = eager::clip_grad_norm(device, &grads, self.number("max_norm")).map_err(text)?;
         let norm = Tensor::f32([1], vec![norm]).expect("one element");
         let mut got: HashMap<String, Tensor> = self.names("inputs").into_iter().zip(clipped).collect();
         got.insert("total_norm".into(), norm);

@@ -230,7 +230,7 @@ impl Builder {
             let outputs = b.graph.apply(op::BatchNorm { eps, ..Default::default() }, &[x, weight, bias])?;
             b.graph.in_phase(Phase::Update, |graph| {
                 let batch = [outputs[1], outputs[2]];
-                let new = crate::ops::update_running(graph, x, batch, [mean, var], momentum)?;
+                let new = update_running_stats(graph, x, batch, [mean, var], momentum)?;
                 graph.update(mean, new[0])?;
                 graph.update(var, new[1])
             })?;
@@ -335,4 +335,21 @@ impl Builder {
                 .shape_error(op, format!("expected an input of {channels} channels, found {shape:?}"))),
         }
     }
+}
+
+/// Adds the nodes that move running statistics towards those of the batch `x`:
+/// new = (1 - momentum) old + momentum batch, with the batch's unbiased variance.
+pub(crate) fn update_running_stats(
+    graph: &mut Graph,
+    x: ValueId,
+    [mean, var]: [ValueId; 2],
+    [running_mean, running_var]: [ValueId; 2],
+    momentum: f32,
+) -> Result<[ValueId; 2]> {
+    let shape = graph.shape(x);
+    let count = (shape.iter().product::<usize>() / shape[1]) as f64;
+    let unbiased = (momentum as f64 * count / (count - 1.0)) as f32;
+    let mean = graph.apply(op::Blend { keep: 1.0 - momentum, take: momentum }, &[running_mean, mean])?[0];
+    let var = graph.apply(op::Blend { keep: 1.0 - momentum, take: unbiased }, &[running_var, var])?[0];
+    Ok([mean, var])
 }

@@ -2,7 +2,7 @@
 
 use super::Rules;
 use crate::graph::{Graph, Init, PersistentKind, Phase, ValueId};
-use crate::op::{Adam, Op, Sgd};
+use crate::op::{Adam, Add, ClipCoefficient, Op, Scale, Sgd, SumSquares};
 use crate::{Result, TensorType};
 
 /// SGD with momentum; PyTorch's fields and defaults, of which all are 0.
@@ -146,4 +146,23 @@ fn update_one(
         graph.update(*state, output)?;
     }
     Ok(())
+}
+
+/// Adds the nodes that clip gradients by their global norm. Returns the clipped gradients and the norm before clipping.
+pub(crate) fn clip_grad_norm(
+    graph: &mut Graph,
+    grads: &[ValueId],
+    max_norm: f32,
+) -> Result<(Vec<ValueId>, ValueId)> {
+    let mut squares = graph.apply(SumSquares, &grads[..1])?[0];
+    for grad in &grads[1..] {
+        let more = graph.apply(SumSquares, &[*grad])?[0];
+        squares = graph.apply(Add, &[squares, more])?[0];
+    }
+    let [factor, norm] = graph.apply(ClipCoefficient { max_norm }, &[squares])?[..] else {
+        unreachable!("it has two outputs");
+    };
+    let clipped =
+        grads.iter().map(|g| Ok(graph.apply(Scale, &[*g, factor])?[0])).collect::<Result<Vec<_>>>()?;
+    Ok((clipped, norm))
 }

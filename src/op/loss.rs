@@ -13,14 +13,14 @@ use crate::{DType, Result, TensorType};
 ///
 /// ```
 /// use striate::op::{CrossEntropy, Reduction};
-/// use striate::{Device, Tensor, ops};
+/// use striate::{Device, Tensor, eager};
 ///
 /// let device = Device::select("cpu")?;
 /// let logits = Tensor::f32([3, 2], vec![0.0, 0.0, 2.0, 0.0, 0.0, 5.0])?;
 /// let labels = Tensor::u32([3], vec![1, 0, 255])?;
 /// let weights = Tensor::f32([2], vec![1.0, 4.0])?;
 /// let loss = CrossEntropy { ignore_index: Some(255), reduction: Reduction::None, ..Default::default() };
-/// let rows = ops::apply(&device, loss, &[&logits, &labels, &weights])?.remove(0);
+/// let rows = eager::apply(&device, loss, &[&logits, &labels, &weights])?.remove(0);
 /// assert_eq!(rows.shape(), [3]);
 /// assert_eq!(rows.as_f32()[2], 0.0);
 /// # Ok::<(), striate::Error>(())

@@ -262,7 +262,8 @@ fn accumulate(graph: &mut Graph, pairs: Pairs, part: Part) -> Result<Pairs> {
 fn clip(graph: &mut Graph, pairs: Pairs, max_norm: Option<f32>) -> Result<Pairs> {
     let Some(max_norm) = max_norm else { return Ok(pairs) };
     let (parameters, gradients): (Vec<_>, Vec<_>) = pairs.into_iter().unzip();
-    let (clipped, norm) = graph.scoped("clip", |graph| crate::ops::clip(graph, &gradients, max_norm))?;
+    let (clipped, norm) =
+        graph.scoped("clip", |graph| crate::nn::clip_grad_norm(graph, &gradients, max_norm))?;
     graph.output(Recipe::GRAD_NORM, norm);
     Ok(parameters.into_iter().zip(clipped).collect())
 }

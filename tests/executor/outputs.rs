@@ -4,7 +4,7 @@ use crate::common::*;
 use crate::support::*;
 use striate::graph::Graph;
 use striate::op::*;
-use striate::{Device, Error, Result, Tensor, TensorType, ops};
+use striate::{Device, Error, Result, Tensor, TensorType, eager};
 
 /// A view of a state as output would be read after the update. The old numbers would do as well as the
 /// refusal.
@@ -60,7 +60,7 @@ pub fn outputs_that_are_views(device: &Device) -> Outcome {
 
 pub fn an_input_as_output(device: &Device) -> Outcome {
     let x = Random::new(4).normal(&[2, 3]);
-    let outputs = ops::evaluate(device, &[&x], |graph, v| {
+    let outputs = eager::evaluate(device, &[&x], |graph, v| {
         Ok(vec![v[0], graph.apply(Reshape { shape: vec![3, 2] }, v)?[0]])
     })
     .map_err(text)?;
@@ -70,7 +70,7 @@ pub fn an_input_as_output(device: &Device) -> Outcome {
 
 pub fn one_value_under_two_names(device: &Device) -> Outcome {
     let x = Random::new(4).spaced(&[5], 0.1);
-    let outputs = ops::evaluate(device, &[&x], |graph, v| {
+    let outputs = eager::evaluate(device, &[&x], |graph, v| {
         let y = graph.apply(Add, &[v[0], v[0]])?[0];
         Ok(vec![y, y])
     });

@@ -4,7 +4,7 @@ use crate::common::*;
 use crate::support::*;
 use striate::graph::Graph;
 use striate::op::*;
-use striate::{Device, Error, Input, Session, Tensor, TensorType, ops};
+use striate::{Device, Error, Input, Session, Tensor, TensorType, eager};
 
 pub fn nothing_is_created_after_the_session(device: &Device) -> Outcome {
     let graph = training(BATCH).map_err(text)?;
@@ -178,9 +178,9 @@ pub fn labels_that_are_no_class_are_refused(device: &Device) -> Outcome {
             TopK { ignore_index, ..Default::default() },
         );
         let inputs = [&logits, &labels];
-        let gradients = ops::gradients(device, loss, &inputs, &upstream)
+        let gradients = eager::gradients(device, loss, &inputs, &upstream)
             .map(|mut all| all.remove(0).into_iter().collect());
-        for result in [ops::apply(device, loss, &inputs), ops::apply(device, top, &inputs), gradients] {
+        for result in [eager::apply(device, loss, &inputs), eager::apply(device, top, &inputs), gradients] {
             let found = format!("{:?} with {ignore_index:?} gave {result:?}", labels.as_u32());
             match result {
                 Ok(values) if right && values.iter().all(|t| t.as_f32().iter().all(|v| v.is_finite())) => {}
@@ -197,7 +197,7 @@ pub fn a_computed_label_that_is_no_class_has_no_loss(device: &Device) -> Outcome
     let mut rng = Random::new(4);
     let x = Tensor::f32([1, 1, 4, 4], (0..16).map(|i| i as f32).collect()).map_err(text)?;
     let (logits, upstream) = (rng.normal(&[4, 10]), rng.normal(&[4]));
-    let outputs = ops::evaluate(device, &[&x, &logits, &upstream], |graph, values| {
+    let outputs = eager::evaluate(device, &[&x, &logits, &upstream], |graph, values| {
         // Of windows of 2 x 2, the last is the largest: pixels 5, 7, 13 and 15.
         let pool = MaxPool2d { kernel_size: [2, 2], ..Default::default() };
         let places = graph.apply(pool, &values[..1])?[1];

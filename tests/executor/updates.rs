@@ -4,7 +4,7 @@ use crate::common::*;
 use crate::support::*;
 use striate::graph::{Graph, Init, PersistentKind};
 use striate::op::*;
-use striate::{Device, Error, Result, Tensor, TensorType, ops};
+use striate::{Device, Error, Result, Tensor, TensorType, eager};
 
 /// Three steps of SGD with momentum, where the plan can work in place, where the old weights are wanted
 /// later, and where the weights are read through a view.
@@ -56,7 +56,7 @@ pub fn updates_in_place_and_by_copy_agree(device: &Device) -> Outcome {
     let (mut w, mut v) = (rng.normal(&[300]), Tensor::zeros([300]));
     let sgd = Sgd { momentum: 0.9, weight_decay: 0.01, nesterov: true, lr_scale: 1.0 };
     for _ in 0..3 {
-        (w, v) = ops::sgd(device, &w, &rng.normal(&[300]), &v, 0.1, sgd).map_err(text)?;
+        (w, v) = eager::sgd(device, &w, &rng.normal(&[300]), &v, 0.1, sgd).map_err(text)?;
     }
     compare_all("single operations, seed 9", &[w, v], &in_place, 0.0, 0.0)
 }

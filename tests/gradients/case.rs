@@ -5,7 +5,7 @@ use std::sync::Arc;
 use striate::graph::{Graph, ValueId};
 use striate::op::*;
 use striate::plan::{Plan, Target};
-use striate::{DType, Device, Input, Result, Session, Tensor, ops};
+use striate::{DType, Device, Input, Result, Session, Tensor, eager};
 
 /// Half the distance between the two points of a difference, along a direction of -1 and 1.
 pub const STEP: f32 = 0.02;
@@ -130,7 +130,7 @@ impl Case {
 
     pub fn gradients(&self, device: &Device, upstream: &Tensor) -> Result<Vec<Tensor>> {
         let inputs: Vec<&Tensor> = self.inputs.iter().chain([upstream]).collect();
-        ops::evaluate(device, &inputs, |graph, values| {
+        eager::evaluate(device, &inputs, |graph, values| {
             let (upstream, inputs) = values.split_last().expect("the upstream gradient was pushed");
             let y = (self.build)(graph, inputs)?;
             let wrt: Vec<ValueId> = self.wrt.iter().map(|i| inputs[*i]).collect();

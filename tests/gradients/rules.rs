@@ -4,7 +4,7 @@ use crate::case::*;
 use crate::common::*;
 use striate::graph::{Graph, ValueId};
 use striate::op::*;
-use striate::{Device, Error, Result, TensorType, ops};
+use striate::{Device, Error, Result, TensorType, eager};
 
 /// What gradients promise beyond their numbers.
 pub fn rules(suite: &mut Suite) {
@@ -13,7 +13,7 @@ pub fn rules(suite: &mut Suite) {
         let mut rng = Random::new(11);
         let [x, a, b] = [0; 3].map(|_| rng.normal(&[5, 5]));
         let upstream = rng.normal(&[5, 5]);
-        let in_between = ops::evaluate(&device, &[&x, &a, &b, &upstream], |graph, v| {
+        let in_between = eager::evaluate(&device, &[&x, &a, &b, &upstream], |graph, v| {
             let h = one(graph, Matmul::default(), &[v[0], v[1]])?;
             let y = one(graph, Softmax::default(), &[h])?;
             let y = one(graph, Matmul::default(), &[y, v[2]])?;
@@ -22,7 +22,7 @@ pub fn rules(suite: &mut Suite) {
         })
         .map_err(text)?;
         // The same value as an input, and the chain rule to x: grad_x = grad_h a^T.
-        let apart = ops::evaluate(&device, &[&in_between[2], &b, &upstream], |graph, v| {
+        let apart = eager::evaluate(&device, &[&in_between[2], &b, &upstream], |graph, v| {
             let y = one(graph, Softmax::default(), &v[..1])?;
             let y = one(graph, Matmul::default(), &[y, v[1]])?;
             Ok(vec![graph.gradients(&[(y, v[2])], &v[..1])?[0].unwrap()])
@@ -30,7 +30,7 @@ pub fn rules(suite: &mut Suite) {
         .map_err(text)?;
         compare("of a value in between, seed 11", &in_between[0], &apart[0], 0.0, 0.0)?;
         let back =
-            ops::matmul(&device, &apart[0], &a, None, Matmul { transpose_a: false, transpose_b: true });
+            eager::matmul(&device, &apart[0], &a, None, Matmul { transpose_a: false, transpose_b: true });
         compare("beyond it, seed 11", &in_between[1], &back.map_err(text)?, 0.0, 0.0)
     });
     suite.add("rules::two_upstream_gradients_add_up", || {
@@ -38,15 +38,15 @@ pub fn rules(suite: &mut Suite) {
         let mut rng = Random::new(12);
         let [x, u, v] = [0; 3].map(|_| rng.normal(&[3, 4]));
         // y = softmax(x) and z = y + x both have one; y gets its own and what passes through z.
-        let both = ops::evaluate(&device, &[&x, &u, &v], |graph, t| {
+        let both = eager::evaluate(&device, &[&x, &u, &v], |graph, t| {
             let y = one(graph, Softmax::default(), &t[..1])?;
             let z = one(graph, Add, &[y, t[0]])?;
             Ok(vec![graph.gradients(&[(y, t[1]), (z, t[2])], &t[..1])?[0].unwrap()])
         })
         .map_err(text)?;
-        let sum = ops::add(&device, &u, &v).map_err(text)?;
-        let through_y = ops::gradients(&device, Softmax::default(), &[&x], &sum).map_err(text)?;
-        let want = ops::add(&device, through_y[0].as_ref().unwrap(), &v).map_err(text)?;
+        let sum = eager::add(&device, &u, &v).map_err(text)?;
+        let through_y = eager::gradients(&device, Softmax::default(), &[&x], &sum).map_err(text)?;
+        let want = eager::add(&device, through_y[0].as_ref().unwrap(), &v).map_err(text)?;
         compare("two upstream gradients, seed 12", &both[0], &want, tolerance(4), 0.0)
     });
     suite.add("rules::none_where_there_is_no_influence", || {

@@ -6,7 +6,7 @@ use striate::graph::{Graph, ValueId};
 use striate::op::{Op, Operation};
 use striate::plan::algorithm::candidates;
 use striate::plan::{Algorithm, Family, Pass, Plan, Target};
-use striate::{DType, Device, Error, Tensor, ops};
+use striate::{DType, Device, Error, Tensor, eager};
 
 /// What a case asks of the lowering.
 #[derive(Clone, Copy, PartialEq)]
@@ -104,9 +104,9 @@ impl Case {
     pub fn evaluate(&self, device: &Device, backward: bool) -> striate::Result<Vec<Tensor>> {
         let inputs: Vec<&Tensor> = self.inputs.iter().collect();
         if !backward {
-            return ops::apply(device, self.op.clone(), &inputs);
+            return eager::apply(device, self.op.clone(), &inputs);
         }
-        let gradients = ops::gradients(device, self.op.clone(), &inputs, &self.upstream())?;
+        let gradients = eager::gradients(device, self.op.clone(), &inputs, &self.upstream())?;
         Ok(gradients.into_iter().flatten().collect())
     }
 

@@ -5,7 +5,7 @@ use crate::common::*;
 use crate::{REFERENCE, agrees};
 use striate::op::*;
 use striate::plan::Algorithm;
-use striate::{Error, Tensor, ops};
+use striate::{Error, Tensor, eager};
 
 /// The most workgroups in a dimension that WebGPU promises.
 const LIMIT: usize = 65_535;
@@ -15,7 +15,7 @@ pub fn add(suite: &mut Suite) {
     suite.add_gpu("limits::max_pool_of_4_million::forward::gpu", |gpu| {
         let x = Random::new(1).normal(&[1, 1, LIMIT + 1, 65]);
         let pool = MaxPool2d { kernel_size: [1, 1], stride: None, ..Default::default() };
-        let (got, _) = ops::max_pool2d(gpu, &x, pool).map_err(text)?;
+        let (got, _) = eager::max_pool2d(gpu, &x, pool).map_err(text)?;
         compare("max-pool of 4 million, seed 1", &got, &x, 0.0, 0.0)
     });
     // A workgroup for each slice of a channel.
@@ -52,7 +52,7 @@ pub fn add(suite: &mut Suite) {
         suite.add(format!("refused::empty_batch::{name}"), move || {
             let inputs: Vec<Tensor> = shapes.into_iter().map(Tensor::zeros).collect();
             let inputs: Vec<&Tensor> = inputs.iter().collect();
-            match ops::apply(&REFERENCE, op, &inputs) {
+            match eager::apply(&REFERENCE, op, &inputs) {
                 Err(Error::Shape { op, problem, .. }) if op == "input" && problem.contains("input 0") => {
                     Ok(())
                 }

@@ -8,7 +8,7 @@ use striate::nn::{AdamConfig, Builder, Linear, Optimizer, Rules, SgdConfig};
 use striate::op::*;
 use striate::plan::{Family, Plan, Target};
 use striate::train::{Part, Recipe, partial_graph};
-use striate::{Device, Error, Session, Tensor, ops};
+use striate::{Device, Error, Session, Tensor, eager};
 
 /// A product: shapes, and bytes of a binding by which it is cut along each of its axes, alone or together.
 struct Row {
@@ -64,9 +64,9 @@ fn product(row: &Row, device: &Device) -> Outcome {
     let inputs: Vec<Tensor> = row.shapes.iter().map(|shape| rng.normal(shape)).collect();
     let inputs: Vec<&Tensor> = inputs.iter().collect();
     let both = |device: &Device| -> striate::Result<Vec<Tensor>> {
-        let mut all = ops::apply(device, row.op, &inputs)?;
+        let mut all = eager::apply(device, row.op, &inputs)?;
         let upstream = Random::new(2).normal(all[0].shape());
-        all.extend(ops::gradients(device, row.op, &inputs, &upstream)?.into_iter().flatten());
+        all.extend(eager::gradients(device, row.op, &inputs, &upstream)?.into_iter().flatten());
         Ok(all)
     };
     let want = both(&REFERENCE).map_err(text)?;
@@ -103,14 +103,14 @@ fn elementwise(device: &Device) -> Outcome {
         let mut rng = Random::new(3);
         let inputs: Vec<Tensor> = lengths.iter().map(|len| rng.uniform(&[*len], 0.1, 1.0)).collect();
         let inputs: Vec<&Tensor> = inputs.iter().collect();
-        let want = ops::apply(device, op.clone(), &inputs).map_err(text)?;
-        let got = ops::apply(&device.clone().with_target(small.clone()), op.clone(), &inputs)
+        let want = eager::apply(device, op.clone(), &inputs).map_err(text)?;
+        let got = eager::apply(&device.clone().with_target(small.clone()), op.clone(), &inputs)
             .map_err(|e| format!("{}: {e}", op.name()))?;
         compare_all(&format!("{} in pieces, seed 3", op.name()), &got, &want, 0.0, 0.0)?;
     }
     let x = Random::new(4).normal(&[LEN]);
-    let want = ops::apply(device, SumSquares, &[&x]).map_err(text)?;
-    let got = ops::apply(&device.clone().with_target(small), SumSquares, &[&x]).map_err(text)?;
+    let want = eager::apply(device, SumSquares, &[&x]).map_err(text)?;
+    let got = eager::apply(&device.clone().with_target(small), SumSquares, &[&x]).map_err(text)?;
     compare_all("sum of squares in pieces, seed 4", &got, &want, tolerance(LEN), 0.0)
 }
 

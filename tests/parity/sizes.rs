@@ -5,7 +5,7 @@ use crate::{CPU, REFERENCE};
 use striate::graph::{Graph, ValueId};
 use striate::op::*;
 use striate::plan::{Algorithm, Family, Plan, Target};
-use striate::{Device, Error, Tensor, TensorType, ops};
+use striate::{Device, Error, Tensor, TensorType, eager};
 
 /// What is refused by name: 2^31, and what has few bits left of it, or none, in 32.
 const BEYOND: [usize; 6] = [1 << 31, u32::MAX as usize, 1 << 32, (1 << 32) + 1, 1 << 63, usize::MAX];
@@ -138,9 +138,9 @@ fn largest(name: &str, op: fn(usize) -> Op, shapes: &[&[usize]], device: &Device
         let inputs: Vec<&Tensor> = inputs.iter().collect();
         let upstream = rng.normal(&outputs[0].shape);
         let both = |device: &Device| -> striate::Result<Vec<Tensor>> {
-            let mut all = ops::apply(device, op.clone(), &inputs)?;
+            let mut all = eager::apply(device, op.clone(), &inputs)?;
             // The places of maxima have no gradient; nor has a gradient.
-            all.extend(ops::gradients(device, op.clone(), &inputs, &upstream)?.into_iter().flatten());
+            all.extend(eager::gradients(device, op.clone(), &inputs, &upstream)?.into_iter().flatten());
             Ok(all)
         };
         let want = both(&REFERENCE).map_err(|e| format!("{name} of {size} by definition: {e}"))?;
@@ -282,8 +282,8 @@ fn long_rows(device: &Device) -> Outcome {
             let mut rng = Random::new(outs as u64);
             let (x, upstream) = (rng.normal(&[1, 1, 1, side]), rng.normal(&[1, 1, 1, outs]));
             let both = |device: &Device| -> striate::Result<Vec<Tensor>> {
-                let mut all = ops::apply(device, op.clone(), &[&x])?;
-                all.extend(ops::gradients(device, op.clone(), &[&x], &upstream)?.into_iter().flatten());
+                let mut all = eager::apply(device, op.clone(), &[&x])?;
+                all.extend(eager::gradients(device, op.clone(), &[&x], &upstream)?.into_iter().flatten());
                 Ok(all)
             };
             let (got, want) = (both(device).map_err(text)?, both(&REFERENCE).map_err(text)?);

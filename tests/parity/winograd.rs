@@ -5,7 +5,7 @@ use crate::common::*;
 use striate::kernel::{self, Kernel};
 use striate::op::{Conv2d, Conv2dGradInput, Conv2dGradWeight, Op};
 use striate::plan::{Pass, Target};
-use striate::{Device, Tensor, ops};
+use striate::{Device, Tensor, eager};
 
 /// A size of tile: the kernels that stand for it in the passes forward and of the weight gradient, and the bounds that
 /// `Conv2d` states, of the largest error relative to the largest result.
@@ -59,7 +59,7 @@ fn is_bounded(device: &Device, pass: Pass, kernel: &'static Kernel, bound: f64) 
     for (seed, sizes) in SIZES.into_iter().enumerate() {
         let (op, inputs) = problem(pass, sizes, seed as u64);
         let inputs: Vec<&Tensor> = inputs.iter().collect();
-        let of = |device: &Device| ops::apply(device, op.clone(), &inputs).map_err(text);
+        let of = |device: &Device| eager::apply(device, op.clone(), &inputs).map_err(text);
         let (got, want) = (of(&device)?.remove(0), of(&REFERENCE)?.remove(0));
         // Another way than the one meant would have passed for it.
         if got.as_f32() == want.as_f32() {

@@ -5,26 +5,27 @@
 //!
 //! ```
 //! use striate::op::Conv2d;
-//! use striate::{Device, Tensor, ops};
+//! use striate::{Device, Tensor, eager};
 //!
 //! let device = Device::select("cpu")?;
 //! let x = Tensor::f32([1, 1, 3, 3], (1..=9).map(|v| v as f32).collect())?;
 //! let w = Tensor::f32([1, 1, 2, 2], vec![1.0, 0.0, 0.0, -1.0])?;
 //! let conv = Conv2d { stride: [1, 1], ..Default::default() };
-//! let y = ops::conv2d(&device, &x, &w, None, conv)?;
+//! let y = eager::conv2d(&device, &x, &w, None, conv)?;
 //! assert_eq!(y.as_f32(), [-4.0, -4.0, -4.0, -4.0]);
 //!
 //! let upstream = Tensor::f32([1, 1, 2, 2], vec![1.0, 0.0, 0.0, 2.0])?;
-//! let grads = ops::gradients(&device, conv, &[&x, &w], &upstream)?;
+//! let grads = eager::gradients(&device, conv, &[&x, &w], &upstream)?;
 //! assert_eq!(grads[1].as_ref().unwrap().as_f32(), [11.0, 14.0, 20.0, 23.0]);
 //! # Ok::<(), striate::Error>(())
 //! ```
 
 use crate::graph::{Graph, ValueId};
+use crate::nn;
 use crate::op::{
-    Adam, AdaptiveAvgPool2d, AdaptiveMaxPool2d, Add, AvgPool2d, BatchNorm, BatchNormEval, Blend,
-    ClipCoefficient, Concat, Conv2d, CrossEntropy, Dropout, LocalResponseNorm, LogSoftmax, Matmul, MaxPool2d,
-    Op, Relu, Reshape, Scale, Sgd, Softmax, SumSquares, TopK,
+    Adam, AdaptiveAvgPool2d, AdaptiveMaxPool2d, Add, AvgPool2d, BatchNorm, BatchNormEval, Concat, Conv2d,
+    CrossEntropy, Dropout, LocalResponseNorm, LogSoftmax, Matmul, MaxPool2d, Op, Relu, Reshape, Sgd, Softmax,
+    TopK,
 };
 use crate::plan::Plan;
 use crate::{DType, Device, Error, Input, Result, Session, Tensor};
@@ -176,28 +177,12 @@ pub fn batch_norm(
     let inputs = [x, weight, bias, running_mean, running_var];
     let outputs = evaluate(device, &inputs, |graph, v| {
         let outputs = graph.apply(norm, &v[..3])?;
-        let [mean, var] = update_running(graph, v[0], [outputs[1], outputs[2]], [v[3], v[4]], momentum)?;
+        let [mean, var] =
+            nn::update_running_stats(graph, v[0], [outputs[1], outputs[2]], [v[3], v[4]], momentum)?;
         Ok(vec![outputs[0], mean, var])
     })?;
     let [y, running_mean, running_var] = outputs.try_into().expect("three values were named");
     Ok(BatchNormOutput { y, running_mean, running_var })
-}
-
-/// Moves running statistics towards those of a batch x: new = (1 - momentum) old + momentum batch, the
-/// batch's variance unbiased.
-pub(crate) fn update_running(
-    graph: &mut Graph,
-    x: ValueId,
-    [mean, var]: [ValueId; 2],
-    [running_mean, running_var]: [ValueId; 2],
-    momentum: f32,
-) -> Result<[ValueId; 2]> {
-    let shape = graph.shape(x);
-    let count = (shape.iter().product::<usize>() / shape[1]) as f64;
-    let unbiased = (momentum as f64 * count / (count - 1.0)) as f32;
-    let mean = graph.apply(Blend { keep: 1.0 - momentum, take: momentum }, &[running_mean, mean])?[0];
-    let var = graph.apply(Blend { keep: 1.0 - momentum, take: unbiased }, &[running_var, var])?[0];
-    Ok([mean, var])
 }
 
 /// Batch norm with given mean and variance.
@@ -294,9 +279,9 @@ pub fn adam(
 /// Gradients scaled down where their global norm is above `max_norm`, and that norm, as it was before.
 ///
 /// ```
-/// use striate::{Device, Tensor, ops};
+/// use striate::{Device, Tensor, eager};
 /// let gradient = Tensor::f32([2], vec![3.0, 4.0])?;
-/// let (clipped, norm) = ops::clip_grad_norm(&Device::select("cpu")?, &[&gradient], 1.0)?;
+/// let (clipped, norm) = eager::clip_grad_norm(&Device::select("cpu")?, &[&gradient], 1.0)?;
 /// assert_eq!(norm, 5.0);
 /// assert!((clipped[0].as_f32()[0] - 0.6).abs() < 1e-6);
 /// # Ok::<(), striate::Error>(())
@@ -311,25 +296,10 @@ pub fn clip_grad_norm(device: &Device, grads: &[&Tensor], max_norm: f32) -> Resu
         return Err(Error::argument("grads", "there are none; give at least one gradient"));
     }
     let mut outputs = evaluate(device, grads, |graph, values| {
-        let (mut clipped, norm) = clip(graph, values, max_norm)?;
+        let (mut clipped, norm) = nn::clip_grad_norm(graph, values, max_norm)?;
         clipped.push(norm);
         Ok(clipped)
     })?;
     let norm = outputs.pop().expect("the norm was pushed").as_f32()[0];
     Ok((outputs, norm))
-}
-
-/// Adds the nodes of clipping by global norm: the clipped gradients and the norm before.
-pub(crate) fn clip(graph: &mut Graph, grads: &[ValueId], max_norm: f32) -> Result<(Vec<ValueId>, ValueId)> {
-    let mut squares = graph.apply(SumSquares, &grads[..1])?[0];
-    for grad in &grads[1..] {
-        let more = graph.apply(SumSquares, &[*grad])?[0];
-        squares = graph.apply(Add, &[squares, more])?[0];
-    }
-    let [factor, norm] = graph.apply(ClipCoefficient { max_norm }, &[squares])?[..] else {
-        unreachable!("it has two outputs");
-    };
-    let clipped =
-        grads.iter().map(|g| Ok(graph.apply(Scale, &[*g, factor])?[0])).collect::<Result<Vec<_>>>()?;
-    Ok((clipped, norm))
 }
