@@ -8,7 +8,8 @@ use crate::{Error, Result, TensorType};
 pub struct ValueId(pub(crate) u32);
 
 impl ValueId {
-    pub(crate) fn index(self) -> usize {
+    /// Its index among the graph's values.
+    pub fn index(self) -> usize {
         self.0 as usize
     }
 }
