@@ -1,19 +1,24 @@
 //! Files: read within a limit, written whole or not at all.
 
 use crate::{Error, Result};
-use std::fs::{self, File, OpenOptions};
+use std::fs::{self, File, OpenOptions, TryLockError};
 use std::hash::{BuildHasher, RandomState};
 use std::io::{self, ErrorKind, Read, Write};
 use std::path::{Path, PathBuf};
 
-/// The bytes of a file; `None` if it has more than `limit`, of which nothing is kept. Devices and pipes, which
-/// have no size to go by, are refused.
-pub(crate) fn read_up_to(path: &Path, limit: u64) -> Result<Option<Vec<u8>>> {
+/// Opens a file to be read. Devices and pipes are refused.
+pub(crate) fn open_file(path: &Path) -> Result<File> {
     // Before it is opened: a pipe would wait there for somebody to write.
     if is_stream(path) {
         return Err(Error::data(path, "is a device or a pipe; give a file"));
     }
-    let file = File::open(path).map_err(Error::io(path, "read"))?;
+    File::open(path).map_err(Error::io(path, "read"))
+}
+
+/// The bytes of a file; `None` if it has more than `limit`, of which nothing is kept. Devices and pipes, which
+/// have no size to go by, are refused.
+pub(crate) fn read_up_to(path: &Path, limit: u64) -> Result<Option<Vec<u8>>> {
+    let file = open_file(path)?;
     let mut bytes = Vec::new();
     let length = file.metadata().map_err(Error::io(path, "read"))?.len();
     if length <= limit {
@@ -96,10 +101,7 @@ impl Part {
     /// Writes and syncs what is to be at `path`.
     pub fn write(path: &Path, content: Content) -> Result<Self> {
         retried(path, "write", || {
-            let digits = RandomState::new().hash_one(path);
-            let temporary = folder_of(path).join(format!("{}{digits:016x}{}", PART.0, PART.1));
-            let file = OpenOptions::new().write(true).create_new(true).open(&temporary)?;
-            let _ = file.try_lock();
+            let (temporary, file) = fresh(folder_of(path))?;
             let part = Self { temporary, path: path.to_owned(), placed: false, _file: file };
             let mut out = io::BufWriter::new(&part._file);
             content(&mut out)?;
@@ -126,6 +128,40 @@ impl Drop for Part {
             let _ = fs::remove_file(&self.temporary);
         }
     }
+}
+
+/// An empty file in a folder, under a name of its own, that no sweep takes for a leftover.
+fn fresh(folder: &Path) -> io::Result<(PathBuf, File)> {
+    loop {
+        let digits = RandomState::new().hash_one(folder);
+        let path = folder.join(format!("{}{digits:016x}{}", PART.0, PART.1));
+        let file = OpenOptions::new().write(true).create_new(true).open(&path)?;
+        // Another process may sweep between the two: it removes the file, and this makes another.
+        if claim(&file, &path) {
+            return Ok((path, file));
+        }
+    }
+}
+
+/// Locks a file; false if somebody else has, or the file is no longer the one at its path. Where file systems have no locks,
+/// nobody sweeps.
+fn claim(file: &File, path: &Path) -> bool {
+    !matches!(file.try_lock(), Err(TryLockError::WouldBlock)) && is_at(file, path)
+}
+
+/// Whether an open file is the one at a path.
+#[cfg(unix)]
+pub(crate) fn is_at(file: &File, path: &Path) -> bool {
+    use std::os::unix::fs::MetadataExt;
+    let place = |metadata: fs::Metadata| (metadata.dev(), metadata.ino());
+    let (open, there) = (file.metadata().map(place), path.symlink_metadata().map(place));
+    matches!((open, there), (Ok(open), Ok(there)) if open == there)
+}
+
+/// Elsewhere an open file cannot be replaced under its name.
+#[cfg(not(unix))]
+pub(crate) fn is_at(_file: &File, path: &Path) -> bool {
+    path.exists()
 }
 
 /// Makes the names in a folder last. Not all file systems can, and Windows cannot.
@@ -255,6 +291,22 @@ mod tests {
         want.extend(["file", "slow"]);
         want.sort_unstable();
         assert_eq!(names(dir.path()), want);
+    }
+
+    #[test]
+    fn a_sweep_takes_no_file_that_is_about_to_be_written() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join(".striate-0123456789abcdef.part");
+        let file = File::create_new(&path).unwrap();
+        let sweep = File::options().write(true).open(&path).unwrap();
+        sweep.lock().unwrap();
+        assert!(!claim(&file, &path), "a sweep holds it");
+        fs::remove_file(&path).unwrap();
+        drop(sweep);
+        assert!(!claim(&file, &path), "a sweep took it");
+        let (path, _file) = fresh(dir.path()).unwrap();
+        remove_leftovers(dir.path());
+        assert!(path.exists());
     }
 
     #[cfg(unix)]

@@ -1,6 +1,6 @@
 //! One process at a time.
 
-use crate::file::retried;
+use crate::file::{is_at, retried};
 use crate::{Error, Result};
 use std::fs::{self, File, TryLockError};
 use std::io::{ErrorKind, Write};
@@ -56,7 +56,7 @@ impl Lock {
 
     /// Whether the file is the one at its path.
     fn is_there(&self) -> bool {
-        same(&self.file, &self.path)
+        is_at(&self.file, &self.path)
     }
 }
 
@@ -87,20 +87,6 @@ fn open(path: &Path) -> std::io::Result<Option<File>> {
             Err(error) => return Err(error),
         }
     }
-}
-
-#[cfg(unix)]
-fn same(file: &File, path: &Path) -> bool {
-    use std::os::unix::fs::MetadataExt;
-    let place = |metadata: fs::Metadata| (metadata.dev(), metadata.ino());
-    let (open, there) = (file.metadata().map(place), path.symlink_metadata().map(place));
-    matches!((open, there), (Ok(open), Ok(there)) if open == there)
-}
-
-/// Elsewhere an open file cannot be replaced under its name.
-#[cfg(not(unix))]
-fn same(_file: &File, path: &Path) -> bool {
-    path.exists()
 }
 
 /// The name of this computer.
