@@ -10,7 +10,7 @@ use super::text;
 use serde::Serialize;
 use std::fmt::Write;
 use std::path::PathBuf;
-use striate::data::{self, Listing, Preprocessing};
+use striate::data::{self, ImageFiles, Preprocessing};
 use striate::infer::{Guess, top};
 use striate::{Error, Result};
 
@@ -147,7 +147,7 @@ pub fn find(paths: &[PathBuf]) -> Result<Vec<PathBuf>> {
     let mut images = Vec::new();
     for path in paths {
         if path.is_dir() {
-            let Listing { images: found, passed_over } = data::images(path)?;
+            let ImageFiles { images: found, passed_over } = data::images(path)?;
             if found.is_empty() {
                 let besides =
                     if passed_over.is_empty() { String::new() } else { format!(" ({passed_over})") };

@@ -5,15 +5,12 @@
 
 use std::path::{Path, PathBuf};
 
-use super::{Dataset, Normalization, Split, read_class_names};
+use super::{Dataset, MAX_BYTES, Normalization, Split, read_class_names};
 use crate::file::read_up_to;
 use crate::{Error, Result};
 
 const SHAPE: [usize; 3] = [3, 32, 32];
 const PIXELS: usize = 3 * 32 * 32;
-
-/// The most that one file may hold: ten times the largest real one. Beyond it a file is not believed.
-const MAX_BYTES: u64 = 2 << 30;
 
 /// The ten classes of CIFAR-10, by label.
 pub const CIFAR10_CLASSES: [&str; 10] =

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use rayon::prelude::*;
 
 use super::image_file::{check_size, covering, planes};
-use super::listing::{EXTENSIONS, PassedOver, folders, images, loose, name};
+use super::walk::{EXTENSIONS, PassedOver, folders, images, loose, name};
 use super::{Dataset, Normalization, Preprocessing, Split, TestSet};
 use crate::rng::{HOLD_OUT, SplitMix64, permutation};
 use crate::{Error, Result};
@@ -92,7 +92,7 @@ pub fn image_folder(dir: &Path, options: &FolderOptions) -> Result<Split> {
             format!("holds test images ({}), but no folder train to learn from; add it", name(test));
         return Err(Error::data(dir, problem));
     }
-    let train = Listing::of(&layout.train)?;
+    let train = SplitFiles::of(&layout.train)?;
     if let [class] = &train.classes[..] {
         let problem = format!(
             "expected at least two classes, found only {class}; give the folder that holds a folder of images for each class"
@@ -102,7 +102,7 @@ pub fn image_folder(dir: &Path, options: &FolderOptions) -> Result<Split> {
     let mut notes: Vec<String> = layout.note(dir).into_iter().collect();
     let (train, test) = match &layout.test {
         Some(folder) => {
-            let test = Listing::of(folder)?;
+            let test = SplitFiles::of(folder)?;
             train.check_classes(&layout.train, &test, folder)?;
             (train, test)
         }
@@ -113,7 +113,7 @@ pub fn image_folder(dir: &Path, options: &FolderOptions) -> Result<Split> {
     };
     let mut passed_over = train.passed_over.clone();
     passed_over.0.extend_from_slice(&test.passed_over.0);
-    notes.extend([&train, &test].into_iter().filter_map(|listing| listing.loose.clone()));
+    notes.extend([&train, &test].into_iter().filter_map(|files| files.loose.clone()));
     notes.extend((!passed_over.is_empty()).then(|| passed_over.to_string()));
     let (train, mut skipped) = train.load(&name(dir), options)?;
     let (test, more) = test.load(&name(dir), options)?;
@@ -134,12 +134,12 @@ pub fn image_folder_test(dir: &Path, options: &FolderOptions) -> Result<TestSet>
     options.check()?;
     let layout = Layout::of(dir)?;
     let folder = layout.test.as_ref().unwrap_or(&layout.train);
-    let listing = Listing::of(folder)?;
-    listing.check_images(folder)?;
+    let files = SplitFiles::of(folder)?;
+    files.check_images(folder)?;
     let mut notes: Vec<String> = layout.test.as_ref().and_then(|_| layout.note(dir)).into_iter().collect();
-    notes.extend(listing.loose.clone());
-    notes.extend((!listing.passed_over.is_empty()).then(|| listing.passed_over.to_string()));
-    let (data, skipped) = listing.load(&name(dir), options)?;
+    notes.extend(files.loose.clone());
+    notes.extend((!files.passed_over.is_empty()).then(|| files.passed_over.to_string()));
+    let (data, skipped) = files.load(&name(dir), options)?;
     let normalization = Normalization::measure(&data);
     Ok(TestSet { data: Arc::new(data), normalization, notes, skipped })
 }
@@ -200,7 +200,7 @@ fn has_folders(path: &Path) -> bool {
 
 /// The images of one split, not yet read.
 #[derive(Clone)]
-struct Listing {
+struct SplitFiles {
     classes: Vec<String>,
     /// Every image and its class, in order.
     files: Vec<(PathBuf, u32)>,
@@ -209,7 +209,7 @@ struct Listing {
     loose: Option<String>,
 }
 
-impl Listing {
+impl SplitFiles {
     fn of(dir: &Path) -> Result<Self> {
         let folders = folders(dir)?;
         if folders.is_empty() {
@@ -223,14 +223,14 @@ impl Listing {
         };
         let loose = Some(loose(dir)).filter(|count| *count > 0).map(beside);
         let (classes, files, passed_over) = (Vec::new(), Vec::new(), PassedOver::default());
-        let mut listing = Self { classes, files, passed_over, loose };
+        let mut split = Self { classes, files, passed_over, loose };
         for (class, folder) in (0..).zip(folders) {
             let found = images(&folder)?;
-            listing.classes.push(name(&folder));
-            listing.files.extend(found.images.into_iter().map(|path| (path, class)));
-            listing.passed_over.0.extend(found.passed_over.0);
+            split.classes.push(name(&folder));
+            split.files.extend(found.images.into_iter().map(|path| (path, class)));
+            split.passed_over.0.extend(found.passed_over.0);
         }
-        Ok(listing)
+        Ok(split)
     }
 
     /// Classes that have images.
@@ -254,7 +254,7 @@ impl Listing {
         }
     }
 
-    /// Refuses a class without images in this listing, of training images, or in the other, of test images: whether a folder
+    /// Refuses a class without images in these, of training images, or in the other, of test images: whether a folder
     /// is empty or not there is the same.
     fn check_classes(&self, dir: &Path, test: &Self, test_dir: &Path) -> Result<()> {
         let [filled, test_filled] = [self.filled(), test.filled()];

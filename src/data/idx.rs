@@ -9,14 +9,13 @@ use std::path::Path;
 
 use flate2::bufread::GzDecoder;
 
+use super::MAX_BYTES;
+use crate::file::open_file;
 use crate::{Error, Result};
 
 const IMAGES_MAGIC: u32 = 0x0000_0803;
 const LABELS_MAGIC: u32 = 0x0000_0801;
 const GZIP_MAGIC: [u8; 2] = [0x1f, 0x8b];
-
-/// The most that a file may unpack to: forty times MNIST. Beyond it a header is not believed.
-const MAX_BYTES: u64 = 2 << 30;
 
 const REPAIR: &str = "fetch the file again";
 
@@ -65,7 +64,7 @@ pub(super) fn parse_labels(path: &Path, bytes: impl BufRead) -> Result<Vec<u8>> 
 }
 
 fn open(path: &Path) -> Result<BufReader<File>> {
-    Ok(BufReader::new(File::open(path).map_err(Error::io(path, "read"))?))
+    open_file(path).map(BufReader::new)
 }
 
 fn parse<const D: usize>(path: &Path, bytes: impl BufRead, magic: u32) -> Result<([usize; D], Vec<u8>)> {

@@ -26,7 +26,6 @@ mod fashion;
 mod folder;
 mod idx;
 mod image_file;
-mod listing;
 mod loader;
 mod mix;
 mod mnist;
@@ -34,6 +33,10 @@ mod prefetch;
 mod preprocess;
 mod resample;
 mod source;
+mod walk;
+
+/// The most that a file of a known data set may hold, unpacked: ten times the largest real one. Beyond it a file is not believed.
+const MAX_BYTES: u64 = 2 << 30;
 
 pub use augment::{Augment, Placement};
 pub use cifar::{CIFAR10_CLASSES, cifar10, cifar100};
@@ -43,7 +46,6 @@ pub use fashion::fashion_mnist_subset;
 pub use folder::{FolderOptions, image_folder, image_folder_test};
 pub use idx::{IdxImages, read_idx_images, read_idx_labels};
 pub use image_file::read_image;
-pub use listing::{Listing, PassedOver, images};
 pub use loader::{Batch, Loader, LoaderConfig};
 pub use mix::Mix;
 pub use mnist::{FASHION_MNIST_CLASSES, fashion_mnist, mnist};
@@ -51,3 +53,4 @@ pub use prefetch::Prefetch;
 pub use preprocess::Preprocessing;
 pub use resample::Interpolation;
 pub use source::{NAMES, Source, open};
+pub use walk::{ImageFiles, PassedOver, images};

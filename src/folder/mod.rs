@@ -1,12 +1,12 @@
 //! A folder that results are written to, which may hold files of others.
 
-mod listing;
 mod lock;
+mod manifest;
 
 use crate::file::{Content, Part, remove_leftovers, retried};
 use crate::{Error, Result};
-use listing::Listing;
 use lock::Lock;
+use manifest::Manifest;
 use std::fs;
 use std::io::{ErrorKind, Write};
 use std::path::{Component, Path, PathBuf};
@@ -41,7 +41,7 @@ pub struct OutputFolder {
 
 #[derive(Debug, Default)]
 struct State {
-    listing: Listing,
+    manifest: Manifest,
     /// Files to be put in their places, by name.
     staged: Vec<(String, Part)>,
     /// Folders made since this was opened, parents first.
@@ -53,8 +53,8 @@ impl OutputFolder {
     ///
     /// # Errors
     ///
-    /// [`Error::Data`] if it cannot be made, or another process has it open: then with its number and host.
-    /// [`Error::Io`] if it cannot be written.
+    /// [`Error::Data`] if it cannot be made or written, another process has it open (then with its number and host), or its list
+    /// of what was written is unusable. [`Error::Io`] if that list cannot be read.
     pub fn open(path: &Path, owner: &str) -> Result<Self> {
         Self::locked(path, owner, make_all(path)?)
     }
@@ -80,11 +80,11 @@ impl OutputFolder {
     fn locked(path: &Path, owner: &str, made: Vec<PathBuf>) -> Result<Self> {
         let undo = || made.iter().rev().for_each(|folder| drop(fs::remove_dir(folder)));
         let lock = Lock::take(path).inspect_err(|_| undo())?;
-        let listing = Listing::read(path)?;
+        let manifest = Manifest::read(path)?;
         remove_leftovers(path);
         let real = |folder: &&String| refuse_links(path, folder).is_ok();
-        listing.folders.keys().filter(real).for_each(|folder| remove_leftovers(&path.join(folder)));
-        let state = Mutex::new(State { listing, staged: Vec::new(), made });
+        manifest.folders.keys().filter(real).for_each(|folder| remove_leftovers(&path.join(folder)));
+        let state = Mutex::new(State { manifest, staged: Vec::new(), made });
         Ok(Self { path: path.to_owned(), owner: owner.to_owned(), state, lock: Some(lock) })
     }
 
@@ -105,14 +105,14 @@ impl OutputFolder {
     ///
     /// [`Error::Data`], which names it.
     pub fn check(&self, names: &[&str]) -> Result<()> {
-        let listing = &self.state().listing;
-        names.iter().try_for_each(|name| self.free(listing, name).map(drop))
+        let manifest = &self.state().manifest;
+        names.iter().try_for_each(|name| self.free(manifest, name).map(drop))
     }
 
     /// What the owner has written there, of what is still there, sorted.
     pub fn files(&self) -> Vec<String> {
         let state = self.state();
-        let ours = state.listing.files.iter().filter(|(_, owner)| **owner == self.owner);
+        let ours = state.manifest.files.iter().filter(|(_, owner)| **owner == self.owner);
         let there = ours.map(|(name, _)| name).filter(|name| self.path.join(name).symlink_metadata().is_ok());
         there.cloned().collect()
     }
@@ -128,9 +128,9 @@ impl OutputFolder {
             let kind = self.path.join(name).symlink_metadata();
             kind.is_ok_and(|kind| kind.is_file()) && refuse_links(&self.path, parent_of(name)).is_ok()
         };
-        let before = state.listing.clone();
+        let before = state.manifest.clone();
         for name in names.into_iter().filter(regular) {
-            state.listing.add(name, &self.owner);
+            state.manifest.add(name, &self.owner);
         }
         state.save(&self.path, &before)
     }
@@ -142,7 +142,7 @@ impl OutputFolder {
     /// [`Error::Io`] if it cannot be written, [`Error::Data`] if something is in its place that this program did not write.
     pub fn stage(&self, name: &str, content: Content) -> Result<()> {
         let mut state = self.state();
-        let path = self.free(&state.listing, name)?;
+        let path = self.free(&state.manifest, name)?;
         self.make_parents(&mut state, name)?;
         let part = Part::write(&path, content)?;
         state.staged.retain(|(other, _)| other != name);
@@ -157,10 +157,10 @@ impl OutputFolder {
     /// [`Error::Io`] if it cannot be done. Those that are not in their places are then gone.
     pub fn commit(&self) -> Result<()> {
         let mut state = self.state();
-        let before = state.listing.clone();
+        let before = state.manifest.clone();
         let staged = std::mem::take(&mut state.staged);
         for (name, _) in &staged {
-            state.listing.add(name, &self.owner);
+            state.manifest.add(name, &self.owner);
         }
         let first = staged.first().map_or(self.path.clone(), |(name, _)| self.path.join(name));
         state.save(&self.path, &before).map_err(|error| of_file(&first, error))?;
@@ -179,14 +179,14 @@ impl OutputFolder {
         old.sort_by_key(|name| !new.contains(name));
         self.remove(&old)?;
         let mut state = self.state();
-        let before = state.listing.clone();
+        let before = state.manifest.clone();
         // Only an empty one can be removed: not one that is staged in, nor one with files of others.
-        let ours = state.listing.folders.iter().filter(|(_, owner)| **owner == self.owner);
+        let ours = state.manifest.folders.iter().filter(|(_, owner)| **owner == self.owner);
         let ours: Vec<String> = ours.map(|(name, _)| name.clone()).collect();
         for folder in ours.into_iter().rev() {
             let path = self.path.join(&folder);
             if fs::remove_dir(&path).is_ok() || path.symlink_metadata().is_err() {
-                state.listing.folders.remove(&folder);
+                state.manifest.folders.remove(&folder);
             }
         }
         state.save(&self.path, &before)?;
@@ -220,7 +220,7 @@ impl OutputFolder {
     /// [`Error::Io`] if one cannot be removed.
     pub fn remove(&self, names: &[String]) -> Result<()> {
         let mut state = self.state();
-        let before = state.listing.clone();
+        let before = state.manifest.clone();
         let mut ours = names.iter().filter(|name| before.files.contains_key(*name));
         let removed = ours.try_for_each(|name| {
             let path = self.free(&before, name)?;
@@ -228,7 +228,7 @@ impl OutputFolder {
                 Err(error) if error.kind() == ErrorKind::NotFound => Ok(()),
                 removed => removed,
             })?;
-            state.listing.files.remove(name);
+            state.manifest.files.remove(name);
             Ok(())
         });
         // What is gone must not stay in the list: another's file may take its name.
@@ -240,7 +240,7 @@ impl OutputFolder {
     }
 
     /// The path of a name that may be written.
-    fn free(&self, listing: &Listing, name: &str) -> Result<PathBuf> {
+    fn free(&self, manifest: &Manifest, name: &str) -> Result<PathBuf> {
         // With a `/` at its end, a link would be followed.
         let path = self.path.join(valid(name)?.trim_end_matches('/'));
         refuse_links(&self.path, parent_of(name))?;
@@ -249,24 +249,24 @@ impl OutputFolder {
             Ok(kind) if name.ends_with('/') => {
                 refuse_links(&self.path, name)?;
                 let empty = || fs::read_dir(&path).is_ok_and(|mut entries| entries.next().is_none());
-                match kind.is_dir() && (listing.folders.contains_key(name) || empty()) {
+                match kind.is_dir() && (manifest.folders.contains_key(name) || empty()) {
                     true => return Ok(path),
                     false => "holds files that striate did not write",
                 }
             }
             Ok(kind) if kind.is_dir() => "is a folder, but a file is to be written",
-            Ok(_) if listing.files.contains_key(name) => return Ok(path),
+            Ok(_) if manifest.files.contains_key(name) => return Ok(path),
             Ok(_) => "is there already, and was not written by striate as far as it knows",
         };
         Err(Error::data(path, format!("{problem}; move it away, or give another folder")))
     }
 
     fn make_parents(&self, state: &mut State, name: &str) -> Result<()> {
-        let before = state.listing.clone();
+        let before = state.manifest.clone();
         let inner = name.char_indices().filter(|(_, c)| *c == '/').map(|(at, _)| &name[..=at]);
         let missing: Vec<&str> = inner.filter(|folder| !self.path.join(folder).exists()).collect();
         for folder in &missing {
-            state.listing.folders.insert((*folder).to_owned(), self.owner.clone());
+            state.manifest.folders.insert((*folder).to_owned(), self.owner.clone());
         }
         // Listed before they are made: what a killed program leaves is known.
         state.save(&self.path, &before).map_err(|error| of_file(&self.path.join(name), error))?;
@@ -285,12 +285,12 @@ impl Drop for OutputFolder {
     fn drop(&mut self) {
         let state = self.state.get_mut().unwrap_or_else(std::sync::PoisonError::into_inner);
         state.staged.clear();
-        let before = state.listing.clone();
+        let before = state.manifest.clone();
         for made in state.made.iter().rev().filter(|made| **made != self.path && made.starts_with(&self.path))
         {
             // Only an empty folder can be removed.
             if fs::remove_dir(made).is_ok() {
-                state.listing.folders.retain(|folder, _| self.path.join(folder) != *made);
+                state.manifest.folders.retain(|folder, _| self.path.join(folder) != *made);
             }
         }
         let _ = state.save(&self.path, &before);
@@ -304,11 +304,11 @@ impl Drop for OutputFolder {
 impl State {
     /// Writes the list if it is another one than before. If that fails, it is the one before again: a later attempt has to write
     /// it, too.
-    fn save(&mut self, folder: &Path, before: &Listing) -> Result<()> {
-        if self.listing == *before {
+    fn save(&mut self, folder: &Path, before: &Manifest) -> Result<()> {
+        if self.manifest == *before {
             return Ok(());
         }
-        self.listing.write(folder).inspect_err(|_| self.listing = before.clone())
+        self.manifest.write(folder).inspect_err(|_| self.manifest = before.clone())
     }
 }
 

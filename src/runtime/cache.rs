@@ -27,11 +27,11 @@ pub(crate) fn file_name(parts: &[&str], extension: &str) -> String {
 }
 
 /// No file of the cache has more bytes.
-const MOST: u64 = 1 << 30;
+const MAX_BYTES: u64 = 1 << 30;
 
 /// The bytes of a file of the cache; a device or a pipe in its place is an error.
 pub(crate) fn read(path: &Path) -> Result<Vec<u8>> {
-    read_file(path, MOST)
+    read_file(path, MAX_BYTES)
 }
 
 /// Writes a file of the cache, which appears whole or not at all.

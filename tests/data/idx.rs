@@ -120,6 +120,18 @@ fn files_that_do_not_fit_together_are_refused() {
     assert_fails("no folder", fashion_mnist(Path::new("no/such")), &["no/such", "train-images-idx3-ubyte"]);
 }
 
+#[cfg(unix)]
+#[test]
+fn a_pipe_is_refused_at_once() {
+    let dir = tempdir().unwrap();
+    let path = dir.path().join("pipe");
+    let made = std::process::Command::new("mkfifo").arg(&path).status();
+    if made.is_ok_and(|status| status.success()) {
+        assert_fails("images", read_idx_images(&path), &["a device or a pipe"]);
+        assert_fails("labels", read_idx_labels(&path), &["a device or a pipe"]);
+    }
+}
+
 #[test]
 fn no_damage_makes_it_panic() {
     let dir = tempdir().unwrap();

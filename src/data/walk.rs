@@ -13,7 +13,7 @@ pub(super) const EXTENSIONS: [&str; 6] = ["png", "jpg", "jpeg", "bmp", "gif", "w
 
 /// What a folder holds.
 #[derive(Debug, Clone, Default, PartialEq)]
-pub struct Listing {
+pub struct ImageFiles {
     /// Images by their endings, in the order of their names.
     pub images: Vec<PathBuf>,
     /// All other files.
@@ -29,21 +29,21 @@ pub struct PassedOver(pub Vec<PathBuf>);
 /// # Errors
 ///
 /// [`Error::Io`] if a folder cannot be read.
-pub fn images(dir: &Path) -> Result<Listing> {
-    let mut listing = Listing::default();
+pub fn images(dir: &Path) -> Result<ImageFiles> {
+    let mut found = ImageFiles::default();
     for entry in walk(dir, usize::MAX) {
         match entry {
             Ok(entry) if entry.file_type().is_dir() => {}
             Ok(entry) if entry.file_type().is_file() && is_image(entry.path()) => {
-                listing.images.push(entry.into_path());
+                found.images.push(entry.into_path());
             }
-            Ok(entry) => listing.passed_over.0.push(entry.into_path()),
+            Ok(entry) => found.passed_over.0.push(entry.into_path()),
             // A link to a folder that it is in: its images are there already.
             Err(error) if error.loop_ancestor().is_some() => {}
-            Err(error) => listing.passed_over.0.push(broken_link(dir, error)?),
+            Err(error) => found.passed_over.0.push(broken_link(dir, error)?),
         }
     }
-    Ok(listing)
+    Ok(found)
 }
 
 /// The folders in a folder, in the order of their names, without hidden ones and those that results are written to.

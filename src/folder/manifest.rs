@@ -13,7 +13,7 @@ const MAX_BYTES: u64 = 64 << 20;
 
 /// Names of files, and of folders with a `/` at their end, each with who wrote it.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-pub struct Listing {
+pub struct Manifest {
     /// For people who look.
     #[serde(default)]
     about: String,
@@ -21,7 +21,7 @@ pub struct Listing {
     pub folders: BTreeMap<String, String>,
 }
 
-impl Listing {
+impl Manifest {
     /// The list of a folder, empty where there is none.
     pub fn read(folder: &Path) -> Result<Self> {
         let path = folder.join(NAME);
@@ -34,10 +34,10 @@ impl Listing {
             Error::data(&path, problem)
         };
         let bytes = read_up_to(&path, MAX_BYTES)?.ok_or_else(unusable)?;
-        let listing: Self = serde_json::from_slice(&bytes).map_err(|_| unusable())?;
-        let names = listing.files.keys().chain(listing.folders.keys());
+        let manifest: Self = serde_json::from_slice(&bytes).map_err(|_| unusable())?;
+        let names = manifest.files.keys().chain(manifest.folders.keys());
         names.map(|name| valid(name)).find_map(Result::err).map_or(Ok(()), |_| Err(unusable()))?;
-        Ok(listing)
+        Ok(manifest)
     }
 
     /// Writes it, or removes it where nothing is in it.
