@@ -18,6 +18,7 @@
 // Dispatch: the stats kernels, ceil(channels / 64); the others, a workgroup for each (s, c), s outermost.
 
 // uses batch_norm_sums.wgsl
+// uses nan.wgsl
 // uses relu.wgsl
 
 var<workgroup> moments: array<Moments, {{ threads }}>;

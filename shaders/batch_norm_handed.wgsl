@@ -7,6 +7,7 @@
 // Needs subgroups of exactly {{ subgroup }} lanes. Dispatch: a subgroup for each (s, c), s outermost.
 
 // uses batch_norm_sums.wgsl
+// uses nan.wgsl
 // uses relu.wgsl
 
 @compute @workgroup_size({{ threads }})

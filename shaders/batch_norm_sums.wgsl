@@ -7,6 +7,7 @@ struct BatchNorm { batch: u32, channels: u32, pixels: u32, slices: u32, images_p
 {%- set value = 'vec4f' if quads else 'f32' %}
 alias Value = {{ value }};
 alias Bits = {{ 'vec4u' if quads else 'u32' }};
+alias Flags = {{ 'vec4<bool>' if quads else 'bool' }};
 @group(0) @binding(0) var<uniform> params: BatchNorm;
 @group(0) @binding(1) var<storage, read> x: array<{{ value }}>;
 @group(0) @binding(2) var<storage, read_write> partial_out: array<f32>;

@@ -5,6 +5,12 @@
 //
 // Dispatch: one workgroup of one invocation.
 
+// uses nan.wgsl
+
+alias Value = f32;
+alias Bits = u32;
+alias Flags = bool;
+
 struct Clip { max_norm: f32 }
 
 @group(0) @binding(0) var<uniform> params: Clip;
@@ -17,7 +23,6 @@ fn clip_coefficient() {
     let root = sqrt(squares[0]);
     norm[0] = root;
     let factor = params.max_norm / (root + 1e-6);
-    // A NaN stays: `min` may drop it, and compilers may assume that numbers compare.
-    let is_nan = (bitcast<u32>(factor) & 0x7fffffffu) > 0x7f800000u;
-    out[0] = select(min(factor, 1.0), factor, is_nan);
+    // A NaN stays: `min` may drop it.
+    out[0] = select(min(factor, 1.0), factor, is_nan(factor));
 }

@@ -15,10 +15,12 @@
 // uses panels.wgsl
 // uses conv_gemm_params.wgsl
 // uses conv_epilogue.wgsl
+// uses nan.wgsl
 // uses relu.wgsl
 
 alias Value = f32;
 alias Bits = u32;
+alias Flags = bool;
 
 @group(0) @binding(0) var<uniform> params: ConvGemm;
 @group(0) @binding(1) var<storage, read> x: array<f32>;

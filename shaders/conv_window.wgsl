@@ -17,12 +17,14 @@
 
 // uses conv_window_rows.wgsl
 // uses conv_epilogue.wgsl
+// uses nan.wgsl
 // uses relu.wgsl
 
 {%- set loads = (channels * taps_h * taps_w + 4 * subgroup - 1) // (4 * subgroup) %}
 
 alias Value = {{ 'vec4f' if quads else 'f32' }};
 alias Bits = {{ 'vec4u' if quads else 'u32' }};
+alias Flags = {{ 'vec4<bool>' if quads else 'bool' }};
 
 @group(0) @binding(0) var<uniform> params: ConvWindow;
 @group(0) @binding(1) var<storage, read> x: array<Value>;

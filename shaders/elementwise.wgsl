@@ -11,10 +11,12 @@
 //
 // Dispatch: ceil(len / 1024) workgroups.
 
+// uses nan.wgsl
 // uses relu.wgsl
 
 alias Value = vec4f;
 alias Bits = vec4u;
+alias Flags = vec4<bool>;
 
 struct Elementwise { len: u32, alpha: f32, beta: f32 }
 

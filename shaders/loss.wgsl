@@ -9,9 +9,15 @@
 //                        whose own logit is NaN is never right
 //
 // weights[c] is 1 unless `weighted`, total is 1 unless `normalized`, upstream is one number unless `by_row`. A row whose label is
-// `ignored` does not count: 0 everywhere. A label that is no class makes a loss and its gradient NaN, and is never right.
+// `ignored` does not count where one is: 0 everywhere. A label that is no class makes a loss and its gradient NaN, and is never right.
 // The maximum is subtracted first, so logits of any size are safe. Means over rows are taken by slice_sum.
 // Dispatch: ceil(rows / 64) workgroups; label_total: one.
+
+// uses nan.wgsl
+
+alias Value = f32;
+alias Bits = u32;
+alias Flags = bool;
 
 struct Loss {
     rows: u32,
@@ -19,6 +25,7 @@ struct Loss {
     label_smoothing: f32,
     scale: f32,
     top: u32,
+    ignores: u32,
     ignored: u32,
     weighted: u32,
     normalized: u32,
@@ -50,6 +57,10 @@ fn row_sum(start: u32, most: f32) -> f32 {
     return sum;
 }
 
+fn is_ignored(label: u32) -> bool {
+    return params.ignores == 1u && label == params.ignored;
+}
+
 // A NaN: of a constant, the language would not have it.
 fn no_class(label: u32) -> f32 {
     return bitcast<f32>(0x7fc00000u | label);
@@ -71,8 +82,8 @@ fn cross_entropy(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) g
     let row = workgroup_index(group, groups) * 64u + lane;
     if (row >= params.rows) { return; }
     let label = labels[row];
-    if (label == params.ignored || label >= params.classes) {
-        out[row] = select(no_class(label), 0.0, label == params.ignored);
+    if (is_ignored(label) || label >= params.classes) {
+        out[row] = select(no_class(label), 0.0, is_ignored(label));
         return;
     }
     let start = row * params.classes;
@@ -95,8 +106,8 @@ fn cross_entropy_grad(@builtin(workgroup_id) group: vec3u, @builtin(num_workgrou
     if (row >= params.rows) { return; }
     let label = labels[row];
     let start = row * params.classes;
-    if (label == params.ignored || label >= params.classes) {
-        let value = select(no_class(label), 0.0, label == params.ignored);
+    if (is_ignored(label) || label >= params.classes) {
+        let value = select(no_class(label), 0.0, is_ignored(label));
         for (var c = 0u; c < params.classes; c++) { dx[start + c] = value; }
         return;
     }
@@ -124,7 +135,7 @@ fn label_total(@builtin(local_invocation_index) lane: u32) {
     var sum = 0.0;
     for (var row = lane; row < params.rows; row += 64u) {
         let label = total_labels[row];
-        if (label == params.ignored) { continue; }
+        if (is_ignored(label)) { continue; }
         if (label >= params.classes) {
             sum += no_class(label);
         } else if (params.weighted == 1u) {
@@ -141,17 +152,13 @@ fn label_total(@builtin(local_invocation_index) lane: u32) {
     if (lane == 0u) { total_out[0] = lanes[0]; }
 }
 
-fn is_nan(v: f32) -> bool {
-    return (bitcast<u32>(v) & 0x7fffffffu) > 0x7f800000u;
-}
-
 @compute @workgroup_size(64)
 fn top_k(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) groups: vec3u, @builtin(local_invocation_index) lane: u32) {
     let row = workgroup_index(group, groups) * 64u + lane;
     if (row >= params.rows) { return; }
     let start = row * params.classes;
     let label = labels[row];
-    if (label == params.ignored || label >= params.classes) {
+    if (is_ignored(label) || label >= params.classes) {
         right[row] = 0.0;
         return;
     }

@@ -11,6 +11,11 @@
 // invocation a result (gradients: one a pixel of the input).
 
 // uses pool_params.wgsl
+// uses nan.wgsl
+
+alias Value = f32;
+alias Bits = u32;
+alias Flags = bool;
 
 @group(0) @binding(0) var<uniform> params: Pool;
 @group(0) @binding(1) var<storage, read> x: array<f32>;
@@ -81,10 +86,7 @@ fn max_pool(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) groups
     for (var iy = wy.start; iy < wy.end; iy++) {
         for (var ix = wx.start; ix < wx.end; ix++) {
             let value = x[plane + iy * params.in_w + ix];
-            // A NaN by its bits: compilers may assume that floats compare.
-            let is_nan = (bitcast<u32>(value) & 0x7fffffffu) > 0x7f800000u;
-            let was_nan = (bitcast<u32>(best) & 0x7fffffffu) > 0x7f800000u;
-            if (!was_nan && (is_nan || value > best)) {
+            if (!is_nan(best) && (is_nan(value) || value > best)) {
                 best = value;
                 best_at = iy * params.in_w + ix;
             }

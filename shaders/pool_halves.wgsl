@@ -8,6 +8,11 @@
 // numbered through all planes, and row r reads rows 2r and 2r + 1 of x. Dispatch: ceil(planes * out_h * in_w / 4 / 64) workgroups.
 
 // uses pool_params.wgsl
+// uses nan.wgsl
+
+alias Value = vec2f;
+alias Bits = vec2u;
+alias Flags = vec2<bool>;
 
 @group(0) @binding(0) var<uniform> params: Pool;
 @group(0) @binding(1) var<storage, read> x: array<vec4f>;
@@ -23,11 +28,6 @@ fn pair(at: u32) -> Pair {
     let column = at - row * across;
     let first = 2u * (row % params.out_h) * params.in_w + 4u * column;
     return Pair(2u * row * across + column, vec2u(first, first + 2u));
-}
-
-// A NaN by its bits: compilers may assume that floats compare.
-fn is_nan(value: vec2f) -> vec2<bool> {
-    return (bitcast<vec2u>(value) & vec2u(0x7fffffffu)) > vec2u(0x7f800000u);
 }
 
 // Whether later pixels of the windows replace the best so far.

@@ -1,14 +1,12 @@
-// ReLU, and where its gradient passes. `Value`, a number or four, and `Bits`, as many integers, are the shader's own. A NaN stays a NaN and
-// lets gradients pass. It is told by its bits: compilers may assume that numbers compare, and NVIDIA's takes `NaN <= 0` for true.
+// ReLU, and where its gradient passes. A NaN stays a NaN and lets gradients pass. `Value` and the other types of nan.wgsl, which every user
+// of this uses, too, are the shader's own.
 // Put in front of the shaders that use it; it has no entry point and so no dispatch of its own.
 
 fn rectified(x: Value) -> Value {
-    let is_nan = (bitcast<Bits>(x) & Bits(0x7fffffffu)) > Bits(0x7f800000u);
-    return select(max(x, Value()), x, is_nan);
+    return select(max(x, Value()), x, is_nan(x));
 }
 
 // dy after the ReLU whose input or result is x.
 fn through_relu(dy: Value, x: Value) -> Value {
-    let is_nan = (bitcast<Bits>(x) & Bits(0x7fffffffu)) > Bits(0x7f800000u);
-    return select(Value(), dy, (x > Value()) | is_nan);
+    return select(Value(), dy, (x > Value()) | is_nan(x));
 }

@@ -25,11 +25,16 @@ impl Evaluation {
     ///
     /// # Errors
     ///
-    /// [`Error::Argument`] if there are not as many logits as classes, or `label` is none of them.
+    /// [`Error::Argument`] if there are not as many logits as classes, one is NaN, or `label` is none of them.
     pub fn add(&mut self, logits: &[f32], label: usize) -> Result<()> {
         let classes = self.confusion.len();
         if logits.len() != classes {
             let problem = format!("expected one for each of {classes} classes, found {}", logits.len());
+            return Err(Error::argument("logits", problem));
+        }
+        if let Some(class) = logits.iter().position(|logit| logit.is_nan()) {
+            let problem =
+                format!("that of class {class} is not a number; these weights or images do not suit");
             return Err(Error::argument("logits", problem));
         }
         if label >= classes {

@@ -21,6 +21,8 @@ mod card;
 mod evaluation;
 mod predictor;
 
+use std::cmp::Ordering;
+
 pub use card::{Card, class_count, last_layer, usual_preprocessing};
 pub use evaluation::Evaluation;
 pub use predictor::{Predictor, inference_graph};
@@ -36,7 +38,8 @@ pub struct Guess {
     pub probability: f64,
 }
 
-/// The `k` most likely classes by logits, or all if there are fewer; of equal ones the smaller class first.
+/// The `k` most likely classes by logits, or all if there are fewer; of equal ones the smaller class first, and those that are NaN
+/// before all others.
 ///
 /// ```
 /// let guesses = striate::infer::top(&[0.0, 2f32.ln(), 0.0], 2);
@@ -47,7 +50,7 @@ pub fn top(logits: &[f32], k: usize) -> Vec<Guess> {
     let scale = log_sum_exp(logits);
     let mut classes: Vec<usize> = (0..logits.len()).collect();
     // The sort is stable.
-    classes.sort_by(|a, b| logits[*b].total_cmp(&logits[*a]));
+    classes.sort_by(|a, b| likelier_first(logits[*a], logits[*b]));
     classes.truncate(k);
     let guess = |class: usize| {
         let logit = logits[class];
@@ -56,8 +59,26 @@ pub fn top(logits: &[f32], k: usize) -> Vec<Guess> {
     classes.into_iter().map(guess).collect()
 }
 
+/// The order of [`TopK`](crate::op::TopK).
+fn likelier_first(a: f32, b: f32) -> Ordering {
+    let nan_first = b.is_nan().cmp(&a.is_nan());
+    nan_first.then(b.partial_cmp(&a).unwrap_or(Ordering::Equal))
+}
+
 /// log of the sum of exp(logit), safe for logits of any size.
 fn log_sum_exp(logits: &[f32]) -> f64 {
     let largest = f64::from(logits.iter().copied().fold(f32::NEG_INFINITY, f32::max));
     largest + logits.iter().map(|logit| (f64::from(*logit) - largest).exp()).sum::<f64>().ln()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::top;
+
+    #[test]
+    fn zeros_of_both_signs_are_equal_and_any_nan_comes_first() {
+        let ranked = |logits: &[f32]| top(logits, 4).iter().map(|guess| guess.class).collect::<Vec<_>>();
+        assert_eq!(ranked(&[-0.0, 0.0, -0.0, 1.0]), [3, 0, 1, 2]);
+        assert_eq!(ranked(&[1.0, f32::NAN, f32::INFINITY, -f32::NAN]), [1, 3, 2, 0]);
+    }
 }

@@ -89,7 +89,7 @@ impl PartialEq for Kernel {
 }
 
 /// Texts put in front of the shaders that use them.
-const PIECES: [(&str, &str); 11] = [
+const PIECES: [(&str, &str); 12] = [
     ("panels.wgsl", include_str!("../../shaders/panels.wgsl")),
     ("batch_norm_sums.wgsl", include_str!("../../shaders/batch_norm_sums.wgsl")),
     ("conv_params.wgsl", include_str!("../../shaders/conv_params.wgsl")),
@@ -99,6 +99,7 @@ const PIECES: [(&str, &str); 11] = [
     ("conv_window_rows.wgsl", include_str!("../../shaders/conv_window_rows.wgsl")),
     ("matmul_params.wgsl", include_str!("../../shaders/matmul_params.wgsl")),
     ("matmul_bias.wgsl", include_str!("../../shaders/matmul_bias.wgsl")),
+    ("nan.wgsl", include_str!("../../shaders/nan.wgsl")),
     ("relu.wgsl", include_str!("../../shaders/relu.wgsl")),
     ("pool_params.wgsl", include_str!("../../shaders/pool_params.wgsl")),
 ];

@@ -402,7 +402,9 @@ params! {
         scale: f32,
         /// Top-k accuracy: how many guesses count.
         top: u32,
-        /// The label of rows that do not count.
+        /// 1: rows of the label `ignored` do not count.
+        ignores: u32,
+        /// The label of rows that do not count, if `ignores`.
         ignored: u32,
         /// 1: classes have weights.
         weighted: u32,

@@ -55,7 +55,8 @@ pub struct CrossEntropyGrad {
 }
 
 /// How many of the batch have their label among the `k` largest logits, as a number of shape `[1]`. Of
-/// equal logits the smaller class ranks first; a NaN ranks before all. Labels as for [`CrossEntropy`].
+/// equal logits the smaller class ranks first; a NaN ranks before all
+/// others, and a label whose own logit is NaN is never among them. Labels as for [`CrossEntropy`].
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct TopK {
     /// How many guesses count.
@@ -91,8 +92,8 @@ fn params(shape: &[usize], ignore_index: Option<u32>) -> Params {
     Params {
         rows: word(shape[0]),
         classes: word(shape[1]),
-        // No class has this number.
-        ignored: ignore_index.unwrap_or(u32::MAX),
+        ignores: ignore_index.is_some() as u32,
+        ignored: ignore_index.unwrap_or_default(),
         scale: 1.0,
         ..Default::default()
     }

@@ -30,7 +30,13 @@ pub fn an_error_leaves_no_step_behind(device: &Device) -> Outcome {
 /// Answers of another number of classes, and labels that are none.
 pub fn answers_that_do_not_fit_are_refused() -> Outcome {
     let mut evaluation = Evaluation::new(3);
-    let wrong = [(&[0.0; 2][..], 0, "logits"), (&[0.0; 4], 0, "logits"), (&[0.0; 3], 3, "label")];
+    let wrong = [
+        (&[0.0; 2][..], 0, "logits"),
+        (&[0.0; 4], 0, "logits"),
+        (&[0.0; 3], 3, "label"),
+        (&[f32::NAN, 0.0, 0.0], 0, "logits"),
+        (&[0.0, 0.0, -f32::NAN], 0, "logits"),
+    ];
     for (logits, label, argument) in wrong {
         match evaluation.add(logits, label) {
             Err(Error::Argument { name, .. }) if name == argument => {}

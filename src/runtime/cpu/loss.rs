@@ -65,7 +65,7 @@ pub fn label_total(p: &Loss, io: Io<'_>) {
 pub fn top_k(p: &Loss, io: Io<'_>) {
     let ([logits, labels], [out]) = io.words();
     for (row, label, out) in rows(p, logits, labels, out, 1) {
-        let class = Some(label).filter(|label| *label != p.ignored as usize);
+        let class = Some(label).filter(|label| !is_ignored(p, *label));
         let own = class.and_then(|label| row.get(label)).copied().unwrap_or(f32::NAN);
         let ranks_before =
             |(c, v): (usize, f32)| c != label && (v.is_nan() || v > own || (v == own && c < label));
@@ -80,6 +80,11 @@ struct Targets<'a> {
     weights: &'a [f32],
 }
 
+/// Whether rows of this label do not count.
+fn is_ignored(p: &Loss, label: usize) -> bool {
+    p.ignores == 1 && label == p.ignored as usize
+}
+
 /// What a label is.
 enum Kind {
     Class,
@@ -90,7 +95,7 @@ enum Kind {
 impl Targets<'_> {
     fn kind(&self, label: usize) -> Kind {
         match label {
-            _ if label == self.p.ignored as usize => Kind::Ignored,
+            _ if is_ignored(self.p, label) => Kind::Ignored,
             _ if label >= self.p.classes as usize => Kind::NoClass,
             _ => Kind::Class,
         }
@@ -141,7 +146,7 @@ mod tests {
     #[test]
     fn uniform_logits_cost_the_log_of_the_classes_at_any_smoothing() {
         for label_smoothing in [0.0, 0.1] {
-            let p = Loss { rows: 1, classes: 4, label_smoothing, ignored: u32::MAX, ..Default::default() };
+            let p = Loss { rows: 1, classes: 4, label_smoothing, ..Default::default() };
             let logits = [500f32.to_bits(); 4];
             let loss = run(cross_entropy, &p, vec![&logits, &[2], &logits, &logits])[0];
             assert!((loss - 4f32.ln()).abs() < 1e-6, "{loss}");
@@ -149,12 +154,40 @@ mod tests {
     }
 
     #[test]
+    fn a_label_that_is_no_class_counts_as_ignored_only_where_one_is() {
+        let logits = [0.0f32; 2];
+        for (ignores, ignored, want) in
+            [(0, 0, f32::NAN), (0, u32::MAX, f32::NAN), (1, u32::MAX, 0.0), (1, 7, f32::NAN)]
+        {
+            let p = Loss { rows: 1, classes: 2, scale: 1.0, ignores, ignored, ..Default::default() };
+            let logits = bytemuck::cast_slice(&logits);
+            let one = [1f32.to_bits()];
+            let is_wanted = |x: f32| x == want || x.is_nan() && want.is_nan();
+            for (name, twin, reads) in [
+                (
+                    "cross_entropy",
+                    cross_entropy as fn(&Loss, Io<'_>),
+                    vec![logits, &[u32::MAX], logits, &one],
+                ),
+                ("label_total", label_total, vec![&[u32::MAX], logits]),
+            ] {
+                let found = run(twin, &p, reads)[0];
+                assert!(is_wanted(found), "{name}, {ignores} {ignored}: {found}");
+            }
+            let mut grad = [0; 2];
+            let reads = vec![logits, &[u32::MAX], logits, &one, &one];
+            cross_entropy_grad(&p, Io { reads, writes: vec![&mut grad] });
+            assert!(grad.iter().all(|g| is_wanted(f32::from_bits(*g))), "{ignores} {ignored}: {grad:x?}");
+        }
+    }
+
+    #[test]
     fn top_k_breaks_ties_by_class_and_fears_nan() {
-        let p = Loss { rows: 4, classes: 3, top: 1, ignored: u32::MAX, ..Default::default() };
+        let p = Loss { rows: 4, classes: 3, top: 1, ..Default::default() };
         let logits = [1.0, 1.0, 0.0, 1.0, 1.0, 0.0, f32::NAN, 1.0, 0.0, f32::NAN, 1.0, 0.0];
         let reads: Vec<&[u32]> = vec![bytemuck::cast_slice(&logits), &[0, 1, 1, 0]];
         assert_eq!(run(top_k, &p, reads.clone()), [1.0, 0.0, 0.0, 0.0]);
         assert_eq!(run(top_k, &Loss { top: 2, ..p }, reads.clone()), [1.0, 1.0, 1.0, 0.0]);
-        assert_eq!(run(top_k, &Loss { top: 2, ignored: 0, ..p }, reads), [0.0, 1.0, 1.0, 0.0]);
+        assert_eq!(run(top_k, &Loss { top: 2, ignores: 1, ..p }, reads), [0.0, 1.0, 1.0, 0.0]);
     }
 }
