@@ -189,6 +189,24 @@ fn errors_are_one_line_and_exit_code_1() {
 }
 
 #[test]
+fn the_batch_that_a_refused_plan_advises_is_accepted_and_the_largest() {
+    for (flags, advised) in
+        [(&["resnet18"][..], 41), (&["googlenet"], 41), (&["alexnet", "--eval"], 173), (&["resnet20"], 2048)]
+    {
+        let refusal = |batch: usize| {
+            let output = striate(&[&["plan", "--batch", &batch.to_string()], flags].concat());
+            (!output.status.success()).then(|| String::from_utf8_lossy(&output.stderr).into_owned())
+        };
+        let expected = format!("use a batch of at most {advised} or smaller images");
+        for batch in [advised + 1, 3 * advised] {
+            let error = refusal(batch).unwrap_or_default();
+            assert!(error.contains(&expected), "{flags:?} in batches of {batch}: {error}");
+        }
+        assert_eq!(refusal(advised), None, "{flags:?}");
+    }
+}
+
+#[test]
 fn usage_errors_exit_with_2() {
     for args in [
         &["plan"][..],

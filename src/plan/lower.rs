@@ -241,16 +241,21 @@ fn check_limits(plan: &Plan, target: &Target) -> Result<()> {
     let bound =
         plan.launches.iter().flat_map(Launch::storages).map(|id| (id, "binding", target.binding_limit()));
     let buffers = (0..plan.storages.len()).map(|i| (StorageId(word(i)), "buffer", target.max_buffer));
-    for (id, what, limit) in bound.chain(buffers) {
-        let storage = &plan.storages[id.index()];
-        if storage.span() > limit {
-            return Err(Error::TooLarge(format!(
-                "{} takes {}, but a {what} can have at most {} here; use a smaller batch or smaller images",
-                storage.label,
-                mib(storage.bytes),
-                mib(limit)
-            )));
-        }
+    let all = bound.chain(buffers).map(|(id, what, limit)| (&plan.storages[id.index()], what, limit));
+    let room = |(storage, _, limit): &(&Storage, &str, u64)| *limit as f64 / storage.span() as f64;
+    let is_kept = |(storage, ..): &(&Storage, &str, u64)| storage.place == Place::Persistent;
+    // Weights that no batch helps, else what asks for the smallest one: what is advised suits the others, too.
+    let worst = all
+        .filter(|one| room(one) < 1.0)
+        .min_by(|a, b| is_kept(b).cmp(&is_kept(a)).then(room(a).total_cmp(&room(b))));
+    if let Some((storage, what, limit)) = worst {
+        return Err(Error::TooLarge(format!(
+            "{} takes {}, but a {what} can have at most {} here; use {}",
+            storage.label,
+            mib(storage.bytes),
+            mib(limit),
+            smaller(plan, storage, limit)
+        )));
     }
     if let Some(memory) = target.memory.filter(|m| plan.peak_bytes() > *m) {
         return Err(Error::TooLarge(format!(
@@ -260,6 +265,20 @@ fn check_limits(plan: &Plan, target: &Target) -> Result<()> {
         )));
     }
     Ok(())
+}
+
+/// What keeps a storage within a limit.
+fn smaller(plan: &Plan, storage: &Storage, limit: u64) -> String {
+    if storage.place == Place::Persistent {
+        return "fewer channels, features or classes".to_owned();
+    }
+    // Images are an input of four axes.
+    let images = plan.inputs.iter().find(|port| port.ty.shape.len() == 4);
+    let fitting = |port: &Port| u128::from(limit) * port.ty.shape[0] as u128 / u128::from(storage.span());
+    match images.map_or(0, fitting) {
+        0 => "a smaller batch or smaller images".to_owned(),
+        batch => format!("a batch of at most {batch} or smaller images"),
+    }
 }
 
 fn mib(bytes: u64) -> String {

@@ -15,7 +15,7 @@ pub(super) const ALIGNMENT: u64 = 256;
 pub(crate) const ALIGNED: usize = ALIGNMENT as usize / 4;
 
 impl Builder<'_> {
-    /// Elements of the largest part that can start anywhere a binding can.
+    /// Elements of the largest part that a binding holds from an aligned start, and after which the next part starts aligned.
     pub(super) fn most_elements(&self) -> usize {
         let most = usize::try_from(self.target.binding_limit() / 4).unwrap_or(usize::MAX);
         (most / ALIGNED * ALIGNED).max(ALIGNED)
