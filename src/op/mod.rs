@@ -122,6 +122,16 @@ macro_rules! operations {
             $(#[doc = concat!("See [`", stringify!($op), "`].")] $op($op)),+
         }
 
+        impl Op {
+            /// Names of all variants.
+            pub const VARIANTS: &[&str] = &[$(stringify!($op)),+];
+
+            /// The name of the variant that this is.
+            pub fn variant(&self) -> &'static str {
+                match self { $(Op::$op(_) => stringify!($op)),+ }
+            }
+        }
+
         impl Operation for Op {
             fn name(&self) -> &'static str {
                 match self { $(Op::$op(op) => op.name()),+ }

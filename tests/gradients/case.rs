@@ -27,6 +27,8 @@ pub struct Case {
     /// Which inputs to differentiate by.
     pub wrt: Vec<usize>,
     pub build: Build,
+    /// The operation that it is about, if it is about one.
+    pub op: Option<Op>,
     pub seed: u64,
 }
 
@@ -39,12 +41,13 @@ pub fn graph(
     let seed = seed_of(name);
     let inputs = inputs(&mut Random::new(seed));
     let wrt = (0..inputs.len()).filter(|i| inputs[*i].ty().dtype == DType::F32).collect();
-    Case { name: name.to_owned(), inputs, wrt, build: Arc::new(build), seed }
+    Case { name: name.to_owned(), inputs, wrt, build: Arc::new(build), op: None, seed }
 }
 
 /// One operation between others: each float input passes a factor before it, and so does the result after.
 pub fn mid(name: &str, op: impl Into<Op>, inputs: impl FnOnce(&mut Random) -> Vec<Tensor>) -> Case {
-    let op = op.into();
+    let op: Op = op.into();
+    let about = op.clone();
     let with_factor = |rng: &mut Random| {
         let mut all = inputs(rng);
         all.push(Tensor::f32([1], vec![1.25]).unwrap());
@@ -61,7 +64,7 @@ pub fn mid(name: &str, op: impl Into<Op>, inputs: impl FnOnce(&mut Random) -> Ve
         Ok(graph.apply(Scale, &[y, *factor])?[0])
     });
     case.wrt.pop(); // the factor
-    case
+    Case { op: Some(about), ..case }
 }
 
 impl Case {

@@ -18,12 +18,13 @@ use rules::rules;
 use std::process::ExitCode;
 use std::sync::Arc;
 use striate::Device;
+use striate::op::Op;
 use striate::plan::{Algorithm, Family, Target};
 
 fn main() -> ExitCode {
     let mut suite = Suite::new();
     let cases: Vec<Arc<Case>> = operations().into_iter().chain(graphs()).map(Arc::new).collect();
-    for case in cases {
+    for case in &cases {
         let own = case.clone();
         suite.add(format!("{}::reference", case.name), move || own.check(&Device::cpu_reference()));
         let own = case.clone();
@@ -42,6 +43,7 @@ fn main() -> ExitCode {
             }
         }
     }
-    rules(&mut suite);
+    let covered = cases.iter().filter_map(|case| case.op.as_ref()).map(Op::variant).collect();
+    rules(&mut suite, covered);
     suite.run()
 }

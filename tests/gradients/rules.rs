@@ -2,12 +2,13 @@
 
 use crate::case::*;
 use crate::common::*;
+use std::collections::BTreeSet;
 use striate::graph::{Graph, ValueId};
 use striate::op::*;
 use striate::{Device, Error, Result, TensorType, eager};
 
-/// What gradients promise beyond their numbers.
-pub fn rules(suite: &mut Suite) {
+/// What gradients promise beyond their numbers. `covered` are variants of operations that are compared with differences.
+pub fn rules(suite: &mut Suite, covered: BTreeSet<&'static str>) {
     suite.add("rules::of_a_value_in_between", || {
         let device = Device::cpu_reference();
         let mut rng = Random::new(11);
@@ -85,7 +86,43 @@ pub fn rules(suite: &mut Suite) {
         (ReluGrad.into(), vec![f32(&[4]), f32(&[4])]),
         (Scale.into(), vec![f32(&[4]), f32(&[1])]),
         (Sgd::default().into(), vec![f32(&[4]), f32(&[4]), f32(&[4]), f32(&[3])]),
+        (Adam::default().into(), vec![f32(&[4]), f32(&[4]), f32(&[4]), f32(&[4]), f32(&[3])]),
+        (FoldBatchNorm { eps: 1e-5 }.into(), [&[2, 1, 3, 3][..], &[2], &[2], &[2], &[2]].map(f32).to_vec()),
     ];
+    // No gradient has one of its own.
+    let (image, labels) = (vec![1, 1, 4, 4], TensorType::u32([2]));
+    let window = Window::Adaptive { output_size: [1, 1] };
+    let pool = AvgPool { window, count_include_pad: false };
+    let conv = Conv2d::default();
+    let of_norm = || [&[2, 3][..], &[3], &[3], &[2, 3], &[3], &[3]].map(f32).to_vec();
+    let pooled = TensorType::u32([1, 1, 1, 1]);
+    let gradients: Vec<(Op, Vec<TensorType>)> = vec![
+        (AvgPoolGrad { pool, input_shape: image.clone() }.into(), vec![f32(&[1, 1, 1, 1])]),
+        (MaxPoolGrad { window, input_shape: image.clone() }.into(), vec![f32(&[1, 1, 1, 1]), pooled]),
+        (BatchNormGrad { eps: 1e-5, relu: false }.into(), of_norm()),
+        (BatchNormEvalGrad { eps: 1e-5 }.into(), of_norm()),
+        (Conv2dGradInput { conv, input_shape: image.clone() }.into(), vec![f32(&image), f32(&[1, 1, 1, 1])]),
+        (Conv2dGradWeight { conv, weight_shape: vec![1; 4] }.into(), vec![f32(&image), f32(&image)]),
+        (CrossEntropyGrad::default().into(), vec![f32(&[2, 3]), labels, f32(&[1])]),
+        (LocalResponseNormGrad { norm: LocalResponseNorm::default() }.into(), vec![f32(&image); 4]),
+        (SoftmaxGrad { dim: 1 }.into(), vec![f32(&[2, 3]); 2]),
+        (LogSoftmaxGrad { dim: 1 }.into(), vec![f32(&[2, 3]); 2]),
+    ];
+    let without: Vec<(Op, Vec<TensorType>)> = without.into_iter().chain(gradients).collect();
+    // Of `Scale` only the factor has none.
+    let excused: BTreeSet<&str> =
+        without.iter().map(|(op, _)| op.variant()).filter(|op| *op != "Scale").collect();
+    suite.add("rules::every_operation_is_compared_or_has_no_gradient", move || {
+        let missing: Vec<&str> = Op::VARIANTS
+            .iter()
+            .copied()
+            .filter(|op| !covered.contains(op) && !excused.contains(op))
+            .collect();
+        match missing.is_empty() {
+            true => Ok(()),
+            false => Err(format!("neither compared nor known to have no gradient: {}", missing.join(", "))),
+        }
+    });
     for (op, types) in without {
         suite.add(format!("rules::{}_has_no_gradient_and_says_so", op.name()), move || {
             let mut graph = Graph::new();
