@@ -165,7 +165,7 @@ fn adopt(folder: &OutputFolder) -> Result<()> {
     if !folder.files().is_empty() {
         return Ok(());
     }
-    let checkpoints = checkpoints::named(folder.path());
+    let checkpoints = checkpoints::named(folder.path())?;
     folder.adopt(FILES.into_iter().chain(checkpoints.iter().map(String::as_str)))
 }
 
