@@ -141,6 +141,44 @@ fn maps_that_cannot_be_made_are_refused() {
     refused(MapConfig { perplexity: 5.0, steps: 0, ..Default::default() }, "above 0");
 }
 
+/// The last number that a message names.
+fn advised<T: std::str::FromStr>(error: &Error) -> T {
+    let text = error.to_string();
+    let number = text.split(|c: char| !c.is_ascii_digit()).rfind(|digits| !digits.is_empty());
+    number.and_then(|digits| digits.parse().ok()).unwrap_or_else(|| panic!("{text} names no number"))
+}
+
+#[test]
+fn the_perplexity_that_a_refused_map_advises_is_accepted_and_the_largest() {
+    for count in 4..=40 {
+        let images = normal([count, 3], count as u64);
+        let at = |perplexity: f64| map(&images, &MapConfig { perplexity, steps: 1, ..Default::default() });
+        let most: f64 = advised(&at(1000.0).unwrap_err());
+        at(most).unwrap_or_else(|error| panic!("{count} images: {error}"));
+        assert_eq!(advised::<f64>(&at(most + 1.0).unwrap_err()), most, "{count} images");
+    }
+    for count in 0..4 {
+        let config = MapConfig { perplexity: 1.0, steps: 1, ..Default::default() };
+        let error = map(&normal([count, 3], 1), &config).unwrap_err().to_string();
+        assert!(error.contains("at least 4 images") && !error.contains("perplexity"), "{count}: {error}");
+    }
+}
+
+#[test]
+fn the_number_of_neighbours_that_a_refusal_advises_is_accepted() {
+    for count in 2..=20 {
+        let images = normal([count, 3], count as u64);
+        type Find = fn(&Tensor, usize) -> Result<Vec<Vec<Neighbour>>>;
+        for find in [nearest_others as Find, |x: &Tensor, k| nearest(x, x, k)] {
+            let most: usize = advised(&find(&images, 1000).unwrap_err());
+            assert_eq!(find(&images, most).unwrap()[0].len(), most);
+            assert_eq!(advised::<usize>(&find(&images, most + 1).unwrap_err()), most);
+        }
+    }
+    let alone = nearest_others(&normal([1, 3], 1), 1).unwrap_err().to_string();
+    assert!(alone.contains("give more images"), "{alone}");
+}
+
 #[test]
 fn no_two_points_share_a_cell() -> Result<()> {
     let points: Vec<[f64; 2]> =

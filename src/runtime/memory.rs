@@ -58,34 +58,32 @@ mod tests {
     use super::*;
 
     /// What is found in a file system of these files.
-    fn found(name: &str, files: &[(&str, &str)]) -> Option<u64> {
-        let root = std::env::temp_dir().join(format!("striate-memory-{}-{name}", std::process::id()));
+    fn found(files: &[(&str, &str)]) -> Option<u64> {
+        let root = tempfile::tempdir().unwrap();
         for (path, text) in files {
-            let path = root.join(path);
+            let path = root.path().join(path);
             fs::create_dir_all(path.parent().unwrap()).unwrap();
             fs::write(path, text).unwrap();
         }
-        let most = most_below(&root);
-        let _ = fs::remove_dir_all(root);
-        most
+        most_below(root.path())
     }
 
     const MACHINE: (&str, &str) = ("proc/meminfo", "MemFree: 7 kB\nMemTotal:  1000 kB\n");
 
     #[test]
     fn the_least_of_machine_and_control_groups_counts() {
-        assert_eq!(found("nothing", &[]), None);
-        assert_eq!(found("machine", &[MACHINE]), Some(1_024_000));
+        assert_eq!(found(&[]), None);
+        assert_eq!(found(&[MACHINE]), Some(1_024_000));
         let v2 = ("proc/self/cgroup", "0::/user/job\n");
         let (own, around) = ("sys/fs/cgroup/user/job/memory.max", "sys/fs/cgroup/user/memory.max");
-        assert_eq!(found("unlimited", &[MACHINE, v2, (own, "max\n")]), Some(1_024_000));
-        assert_eq!(found("own", &[MACHINE, v2, (own, "5000\n"), (around, "max\n")]), Some(5000));
-        assert_eq!(found("around", &[MACHINE, v2, (own, "max\n"), (around, "4000\n")]), Some(4000));
+        assert_eq!(found(&[MACHINE, v2, (own, "max\n")]), Some(1_024_000));
+        assert_eq!(found(&[MACHINE, v2, (own, "5000\n"), (around, "max\n")]), Some(5000));
+        assert_eq!(found(&[MACHINE, v2, (own, "max\n"), (around, "4000\n")]), Some(4000));
         let container = ("sys/fs/cgroup/memory.max", "3000\n");
-        assert_eq!(found("container", &[MACHINE, ("proc/self/cgroup", "0::/\n"), container]), Some(3000));
+        assert_eq!(found(&[MACHINE, ("proc/self/cgroup", "0::/\n"), container]), Some(3000));
         let v1 = ("proc/self/cgroup", "3:cpu,cpuacct:/a\n2:memory:/docker/0123\n");
         let mounted = ("sys/fs/cgroup/memory/memory.limit_in_bytes", "2000\n");
-        assert_eq!(found("version 1", &[MACHINE, v1, mounted]), Some(2000));
+        assert_eq!(found(&[MACHINE, v1, mounted]), Some(2000));
     }
 
     #[test]

@@ -63,3 +63,24 @@ pub const FEWEST: usize = 10;
 pub fn largest(numbers: &[f32]) -> usize {
     (0..numbers.len()).fold(0, |best, next| if numbers[next] > numbers[best] { next } else { best })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::{FEWEST, perplexity};
+    use striate::Tensor;
+    use striate::see::{MapConfig, map};
+
+    #[test]
+    fn the_perplexity_of_a_page_is_accepted() {
+        for count in 0..100 {
+            let Some(perplexity) = perplexity(count) else {
+                assert!(count < FEWEST);
+                continue;
+            };
+            let images =
+                Tensor::f32([count, 2], (0..2 * count).map(|i| (i * i % 97) as f32).collect()).unwrap();
+            let config = MapConfig { perplexity, steps: 1, ..Default::default() };
+            map(&images, &config).unwrap_or_else(|error| panic!("{count} images: {error}"));
+        }
+    }
+}
