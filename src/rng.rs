@@ -15,7 +15,7 @@ pub(crate) const SHUFFLE: u64 = 1;
 pub(crate) const AUGMENT: u64 = 2;
 pub(crate) const HOLD_OUT: u64 = 3;
 pub(crate) const MIX: u64 = 4;
-pub(crate) const MAP: u64 = 5;
+pub(crate) const TSNE: u64 = 5;
 
 /// A SplitMix64 generator.
 ///

@@ -1,10 +1,10 @@
-//! `striate predict` and `striate eval` as programs.
+//! `striate predict` and `striate eval` on the command line.
 
 #![cfg(feature = "cli")]
 
 mod common;
 #[path = "cli_train/place.rs"]
-#[allow(dead_code, reason = "made for the tests of `striate train`")]
+#[allow(dead_code, reason = "shared with the tests of `striate train`")]
 mod place;
 
 use common::{Outcome, Suite};
@@ -14,12 +14,12 @@ use serde_json::Value;
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode, Output};
 
-/// A part of the real weights, data and images that do not belong to the repository.
+/// Real weights, data and images that are not part of the repository.
 fn shared(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../shared").join(name)
 }
 
-/// A run of two epochs on the tiny data set, in `run`.
+/// A run of two epochs on the tiny data set, in the folder `run`.
 fn trained() -> Place {
     let place = Place::new();
     place.trained(&["--epochs", "2"]);
@@ -35,7 +35,7 @@ fn trained() -> Place {
     place
 }
 
-/// The program in the place's folder, where no Vulkan driver can be found.
+/// Runs the program in the test's folder, hiding all Vulkan drivers.
 fn striate(place: &Place, args: &[&str]) -> Output {
     let mut command = Command::new(PROGRAM);
     command.current_dir(place.dir.path()).args(args).env_remove("RUST_LOG");
@@ -47,7 +47,7 @@ fn answer(output: &Output) -> Value {
     serde_json::from_slice(&output.stdout).unwrap_or_else(|e| panic!("{e}: {output:?}"))
 }
 
-fn a_run_folder_knows_all_it_needs() -> Outcome {
+fn a_run_folder_is_all_that_predict_needs() -> Outcome {
     let place = trained();
     let output = striate(&place, &["predict", "run", "one.png", "more", "--json"]);
     assert_eq!((output.status.code(), text(&output.stderr)), (Some(0), String::new()));
@@ -64,16 +64,16 @@ fn a_run_folder_knows_all_it_needs() -> Outcome {
         let shares: Vec<f64> = top.iter().map(|class| class["probability"].as_f64().unwrap()).collect();
         assert!(shares.len() == 5 && shares.is_sorted_by(|a, b| a >= b), "{shares:?}");
         assert!(shares[4] >= 0.0 && shares.iter().sum::<f64>() <= 1.0 + 1e-9, "{shares:?}");
-        assert_eq!(top[0]["name"], top[0]["class"].to_string(), "MNIST's classes are called by their number");
+        assert_eq!(top[0]["name"], top[0]["class"].to_string(), "MNIST classes are named by their digit");
     }
-    // One by one they are what they are in a batch that is filled up.
+    // Batches of one give the same as a padded batch.
     for batch in ["1", "2"] {
         let again =
             answer(&striate(&place, &["predict", "run", "one.png", "more", "--json", "--batch", batch]));
         for (again, image) in again["pictures"].as_array().unwrap().iter().zip(images) {
             assert_eq!(again["picture"], image["picture"]);
             for (a, b) in again["top"].as_array().unwrap().iter().zip(image["top"].as_array().unwrap()) {
-                // Up to rounding: which batch norms are folded depends on the batch.
+                // Up to rounding: the batch size decides which batch norms are folded.
                 let apart = a["probability"].as_f64().unwrap() - b["probability"].as_f64().unwrap();
                 assert!(a["name"] == b["name"] && apart.abs() < 1e-5, "{batch} at a time: {a} and {b}");
             }
@@ -91,7 +91,7 @@ fn a_run_folder_knows_all_it_needs() -> Outcome {
     Ok(())
 }
 
-fn a_broken_image_is_named_and_passed_over() -> Outcome {
+fn a_broken_image_is_reported_and_skipped() -> Outcome {
     let place = trained();
     let output = striate(&place, &["predict", "run", "one.png", "broken.png", "more", "gone.png", "--json"]);
     assert_eq!(output.status.code(), Some(3));
@@ -106,7 +106,7 @@ fn a_broken_image_is_named_and_passed_over() -> Outcome {
     Ok(())
 }
 
-fn predict_refuses_in_one_sentence() -> Outcome {
+fn predict_refuses_wrong_arguments() -> Outcome {
     let place = trained();
     rewrite(&place, "bare", str::to_owned, &[]);
     place.write("names.txt", b"cat\ndog\n");
@@ -120,8 +120,8 @@ fn predict_refuses_in_one_sentence() -> Outcome {
         (&["more", "one.png"], &["more: is a folder without model.safetensors"]),
         (&["one.png", "one.png"], &["one.png: is not a safetensors file"]),
         (&["run", "empty"], &["empty: is a folder without images", "1 .txt (empty/readme.txt)"]),
-        (&["resnet8", "run"], &["images: there are none"]),
-        (&["run", "broken.png"], &["none of 1 could be read", "broken.png"]),
+        (&["resnet8", "run"], &["images: none given"]),
+        (&["run", "broken.png"], &["could not read any of 1", "broken.png"]),
         (&["run", "one.png", "--classes", "gone.txt"], &["gone.txt: cannot read"]),
         (&["run", "one.png", "--classes", "nothing.txt"], &["nothing.txt: has no names"]),
         (&["run", "one.png", "--classes", "names.txt"], &["--classes: 2 names", "10 classes"]),
@@ -136,7 +136,7 @@ fn predict_refuses_in_one_sentence() -> Outcome {
     Ok(())
 }
 
-fn flags_may_stand_between() -> Outcome {
+fn flags_can_come_between_arguments() -> Outcome {
     let place = trained();
     let among = |args: &[&str]| {
         let output = striate(&place, args);
@@ -152,7 +152,7 @@ fn flags_may_stand_between() -> Outcome {
     Ok(())
 }
 
-fn eval_scores_what_training_did() -> Outcome {
+fn eval_agrees_with_training() -> Outcome {
     let place = trained();
     let args = [
         "eval",
@@ -179,16 +179,13 @@ fn eval_scores_what_training_did() -> Outcome {
     assert_eq!(right as f64 / 10.0, json["top1"].as_f64().unwrap());
     let svg = std::fs::read_to_string(place.path("confusion.svg")).unwrap();
     assert_well_formed(&svg);
-    assert!(
-        svg.matches("<rect").count() >= 100 && svg.contains("#440154"),
-        "viridis begins with that purple"
-    );
+    assert!(svg.matches("<rect").count() >= 100 && svg.contains("#440154"), "viridis starts at this purple");
     let people = text(&striate(&place, &args).stdout);
     assert!(people.contains(&format!("top-1 {:.2} %, top-5 ", 100.0 * number("test_accuracy"))), "{people}");
     Ok(())
 }
 
-fn eval_refuses_in_one_sentence() -> Outcome {
+fn eval_refuses_wrong_arguments() -> Outcome {
     let place = trained();
     place.write("cifar/test.bin", &[0; 3074]);
     place.write("cifar/train.bin", &[0; 3074]);
@@ -206,7 +203,7 @@ fn eval_refuses_in_one_sentence() -> Outcome {
     Ok(())
 }
 
-fn partial_loading_says_what_it_left() -> Outcome {
+fn partial_loading_reports_what_is_missing() -> Outcome {
     let place = trained();
     let file = place.path("run/model.safetensors");
     let weights = striate::weights::Weights::read(&file).unwrap();
@@ -237,7 +234,7 @@ fn rewrite(place: &Place, file: &str, rename: impl Fn(&str) -> String, metadata:
     striate::weights::write(&place.path(file), &tensors.collect::<Vec<_>>(), &metadata.collect()).unwrap();
 }
 
-fn names_and_metadata_of_others_do_not_stand_in_the_way() -> Outcome {
+fn foreign_names_and_metadata_are_accepted() -> Outcome {
     let place = trained();
     place.write("names.txt", b"a\nb\nc\nd\ne\nf\ng\nh\ni\nj\n");
     let flags = ["one.png", "--preprocess", "mnist", "--classes", "names.txt"];
@@ -265,7 +262,7 @@ fn names_and_metadata_of_others_do_not_stand_in_the_way() -> Outcome {
     let few = [("model", "resnet20"), ("classes", "[\"cat\", \"dog\"]")];
     rewrite(&place, "few.safetensors", str::to_owned, &few);
     answers(&["resnet8", "few.safetensors"], "says that it holds resnet20, and is taken for resnet8");
-    // No network is built to learn that there is none of so many layers.
+    // The name is refused without building a network of that many layers.
     rewrite(&place, "deep.safetensors", str::to_owned, &[("model", "resnet60002")]);
     answers(&["resnet8", "deep.safetensors"], "resnet60002");
     let output = striate(&place, &["predict", "deep.safetensors", "one.png"]);
@@ -273,7 +270,7 @@ fn names_and_metadata_of_others_do_not_stand_in_the_way() -> Outcome {
     Ok(())
 }
 
-fn weights_without_a_last_layer_say_what_they_have() -> Outcome {
+fn weights_without_a_last_layer_are_explained() -> Outcome {
     let place = trained();
     rewrite(&place, "headless.safetensors", |name| name.replace("fc.", "other."), &[]);
     let args = ["predict", "resnet8", "headless.safetensors", "one.png", "--preprocess", "mnist"];
@@ -282,7 +279,7 @@ fn weights_without_a_last_layer_say_what_they_have() -> Outcome {
     Ok(())
 }
 
-fn preprocessing_can_be_given_in_all_ways_and_is_told() -> Outcome {
+fn preprocessing_flags_are_applied_and_printed() -> Outcome {
     let place = trained();
     place.write("timm.json", br#"{"input_size": [1, 8, 8], "crop_pct": 0.5, "interpolation": "bicubic", "mean": [0.5], "std": [0.25]}"#);
     let line = |flags: &[&str]| {
@@ -295,8 +292,11 @@ fn preprocessing_can_be_given_in_all_ways_and_is_told() -> Outcome {
     };
     assert!(line(&[]).starts_with("images centre 8x8, bilinear, mean ["), "{}", line(&[]));
     assert!(line(&[]).ends_with("(as the weights say)"), "{}", line(&[]));
-    let told = line(&["--preprocess", "timm.json"]);
-    assert_eq!(told, "images shorter side 16, bicubic, centre 8x8, mean [0.5], deviation [0.25] (timm.json)");
+    let printed = line(&["--preprocess", "timm.json"]);
+    assert_eq!(
+        printed,
+        "images shorter side 16, bicubic, centre 8x8, mean [0.5], deviation [0.25] (timm.json)"
+    );
     let flags = [
         "--crop-pct",
         "0.8",
@@ -327,8 +327,8 @@ fn preprocessing_can_be_given_in_all_ways_and_is_told() -> Outcome {
     Ok(())
 }
 
-/// CIFAR-10 in `cifar`, from its test images as one large image of a hundred rows. They are the training images too,
-/// which are not looked at.
+/// Writes CIFAR-10 to `cifar`, from its test images tiled into one large image. The training files hold the same images, as
+/// nothing reads them.
 fn write_cifar10(place: &Place) {
     let sprite = image::open(shared("data/cifar10/test_batch.webp")).unwrap().into_rgb8();
     let labels = std::fs::read(shared("data/cifar10/test_batch.labels")).unwrap();
@@ -344,8 +344,8 @@ fn write_cifar10(place: &Place) {
     }
 }
 
-/// The published weights' own figure, on the published test images.
-fn resnet20_scores_its_figure(device: &str) -> Outcome {
+/// The published accuracy of published weights.
+fn resnet20_reaches_its_published_accuracy(device: &str) -> Outcome {
     let place = Place::new();
     write_cifar10(&place);
     let weights = shared("models/resnet20_cifar10.safetensors");
@@ -355,13 +355,13 @@ fn resnet20_scores_its_figure(device: &str) -> Outcome {
     assert!(output.status.success(), "{}", text(&output.stderr));
     let json = answer(&output);
     let right = (json["top1"].as_f64().unwrap() * 10_000.0).round() as u64;
-    // Rounding may turn an image that two classes are as good as equal for.
+    // Rounding may decide an image whose top two classes are nearly tied.
     assert!(json["pictures"] == 10_000 && right.abs_diff(9173) <= 1, "{right} of {}", json["pictures"]);
     Ok(())
 }
 
-/// Of the images of ImageNet that are there, how many have their class among the first five.
-fn googlenet_knows_the_images() -> Outcome {
+/// Most ImageNet images have their class in the top five.
+fn googlenet_recognizes_the_images() -> Outcome {
     let mut command = Command::new(PROGRAM);
     command.args(["predict", "googlenet-original"]).arg(shared("models/googlenet_bvlc.safetensors"));
     command.arg(shared("pictures")).arg("--classes").arg(shared("models/imagenet_classes.txt"));
@@ -381,29 +381,24 @@ fn googlenet_knows_the_images() -> Outcome {
 
 fn main() -> ExitCode {
     let mut suite = Suite::new();
-    suite.add("a_run_folder_knows_all_it_needs", a_run_folder_knows_all_it_needs);
-    suite.add("a_broken_image_is_named_and_passed_over", a_broken_image_is_named_and_passed_over);
-    suite.add("predict_refuses_in_one_sentence", predict_refuses_in_one_sentence);
-    suite.add("flags_may_stand_between", flags_may_stand_between);
-    suite.add("eval_scores_what_training_did", eval_scores_what_training_did);
-    suite.add("eval_refuses_in_one_sentence", eval_refuses_in_one_sentence);
-    suite.add("partial_loading_says_what_it_left", partial_loading_says_what_it_left);
-    suite.add(
-        "names_and_metadata_of_others_do_not_stand_in_the_way",
-        names_and_metadata_of_others_do_not_stand_in_the_way,
-    );
-    suite.add(
-        "weights_without_a_last_layer_say_what_they_have",
-        weights_without_a_last_layer_say_what_they_have,
-    );
-    suite.add(
-        "preprocessing_can_be_given_in_all_ways_and_is_told",
-        preprocessing_can_be_given_in_all_ways_and_is_told,
-    );
+    suite.add("a_run_folder_is_all_that_predict_needs", a_run_folder_is_all_that_predict_needs);
+    suite.add("a_broken_image_is_reported_and_skipped", a_broken_image_is_reported_and_skipped);
+    suite.add("predict_refuses_wrong_arguments", predict_refuses_wrong_arguments);
+    suite.add("flags_can_come_between_arguments", flags_can_come_between_arguments);
+    suite.add("eval_agrees_with_training", eval_agrees_with_training);
+    suite.add("eval_refuses_wrong_arguments", eval_refuses_wrong_arguments);
+    suite.add("partial_loading_reports_what_is_missing", partial_loading_reports_what_is_missing);
+    suite.add("foreign_names_and_metadata_are_accepted", foreign_names_and_metadata_are_accepted);
+    suite.add("weights_without_a_last_layer_are_explained", weights_without_a_last_layer_are_explained);
+    suite.add("preprocessing_flags_are_applied_and_printed", preprocessing_flags_are_applied_and_printed);
     let there = shared("models").is_dir();
-    suite.add_if(there, "resnet20_scores_its_figure::cpu", || resnet20_scores_its_figure("cpu"));
-    suite.add_if(there, "googlenet_knows_the_images", googlenet_knows_the_images);
+    suite.add_if(there, "resnet20_reaches_its_published_accuracy::cpu", || {
+        resnet20_reaches_its_published_accuracy("cpu")
+    });
+    suite.add_if(there, "googlenet_recognizes_the_images", googlenet_recognizes_the_images);
     let there = there && common::gpu().is_ok();
-    suite.add_if(there, "resnet20_scores_its_figure::gpu", || resnet20_scores_its_figure("gpu"));
+    suite.add_if(there, "resnet20_reaches_its_published_accuracy::gpu", || {
+        resnet20_reaches_its_published_accuracy("gpu")
+    });
     suite.run()
 }

@@ -1,9 +1,9 @@
-//! Which images and classes `eval`, `see`, `report` and `predict` take, and how names that others chose are shown.
+//! Which images and classes `eval`, `see`, `report` and `predict` use, and how they print untrusted names.
 
 #![cfg(feature = "cli")]
 
 #[path = "cli_train/place.rs"]
-#[allow(dead_code, reason = "made for the tests of `striate train`")]
+#[allow(dead_code, reason = "shared with the tests of `striate train`")]
 mod place;
 
 use image::{Rgb, RgbImage};
@@ -28,7 +28,7 @@ fn answer(place: &Place, args: &[&str]) -> Value {
     serde_json::from_slice(&output.stdout).unwrap_or_else(|e| panic!("{e}: {output:?}"))
 }
 
-/// Images of one colour, which differ a little.
+/// Writes images of one color that differ slightly.
 fn put(place: &Place, folder: &str, count: u8, color: [u8; 3]) {
     std::fs::create_dir_all(place.path(folder)).unwrap();
     for i in 0..count {
@@ -40,7 +40,7 @@ fn put(place: &Place, folder: &str, count: u8, color: [u8; 3]) {
 const RED: [u8; 3] = [200, 60, 60];
 const GREEN: [u8; 3] = [60, 200, 60];
 
-/// Trained to tell red cats from green dogs, in `run`.
+/// A network trained to tell red cats from green dogs, in `run`.
 fn pets() -> Place {
     let place = Place::new();
     for (part, count) in [("train", 20), ("test", 6)] {
@@ -58,7 +58,7 @@ fn images(answer: &Value) -> [u64; 2] {
 }
 
 #[test]
-fn a_run_is_judged_by_its_own_test_images() {
+fn a_run_is_evaluated_on_its_own_test_images() {
     let place = pets();
     let own = answer(&place, &["eval", "run", "--json"]);
     assert_eq!((&own["pictures_from"], images(&own)), (&"the run's own, set".into(), [6, 6]));
@@ -69,19 +69,19 @@ fn a_run_is_judged_by_its_own_test_images() {
         (&otherwise["pictures_from"], &otherwise["loss"]),
         (&"the run's own, ./set".into(), &own["loss"])
     );
-    // The weights in the folder are the run's too.
+    // So do the weights inside the run folder.
     assert_eq!(images(&answer(&place, &["eval", "run/best.safetensors", "--json"])), [6, 6]);
-    let people = text(&striate(&place, &["eval", "run"]).stdout);
-    assert!(people.contains("set: 12 test images (the run's own, set)"), "{people}");
-    // From another folder as well.
+    let table = text(&striate(&place, &["eval", "run"]).stdout);
+    assert!(table.contains("set: 12 test images (the run's own, set)"), "{table}");
+    // From another working directory.
     std::fs::create_dir(place.path("elsewhere")).unwrap();
     let mut command = Command::new(PROGRAM);
     command.current_dir(place.path("elsewhere")).args(["eval", "../run", "--device", "cpu"]);
     assert!(text(&command.output().unwrap().stdout).contains("12 test images (the run's own, /"));
-    // `see` as well, and one view of it.
+    // A view of `see` uses them as well.
     let seen = striate(&place, &["see", "neighbours", "run", "--neighbours", "2", "--out", "seen"]);
     assert!(text(&seen.stdout).contains("12 images of set's test images (the run's own, set)"), "{seen:?}");
-    // Weights alone know of no images.
+    // Weights alone do not name any images.
     std::fs::copy(place.path("run/model.safetensors"), place.path("alone.safetensors")).unwrap();
     for command in ["eval", "see"] {
         assert_refused(&striate(&place, &[command, "alone.safetensors"]), command, &["is missing", "folder"]);
@@ -89,7 +89,7 @@ fn a_run_is_judged_by_its_own_test_images() {
 }
 
 #[test]
-fn held_out_images_are_the_runs_and_all_of_another_folder_are_taken() {
+fn held_out_images_are_used_for_the_run_and_all_images_of_other_folders() {
     let place = Place::new();
     for folder in ["flat", "other"] {
         put(&place, &format!("{folder}/cat"), 10, RED);
@@ -105,17 +105,17 @@ fn held_out_images_are_the_runs_and_all_of_another_folder_are_taken() {
 }
 
 #[test]
-fn classes_are_matched_by_their_names() {
+fn classes_are_matched_by_name() {
     let place = pets();
-    // Other classes before, between and after would have other numbers; here one is missing.
+    // With a class missing, the others would have different indices.
     put(&place, "dogs/dog", 3, GREEN);
     let dogs = answer(&place, &["eval", "run", "--data", "dogs", "--json"]);
     assert_eq!((images(&dogs), &dogs["top1"]), ([0, 3], &1.0.into()));
-    // Names from a file, in another order than the folders'.
+    // Names from a file, in a different order from the folders.
     place.write("swapped.txt", b"dog\ncat\n");
     let swapped = answer(&place, &["eval", "run", "--classes", "swapped.txt", "--json"]);
     assert_eq!((&swapped["classes"][0]["name"], &swapped["top1"]), (&"dog".into(), &0.0.into()));
-    // A last layer for as many classes, but others, is told.
+    // Weights for different classes of the same number give a note.
     for (folder, color) in [("pots/a", RED), ("pots/b", GREEN)] {
         put(&place, folder, 4, color);
     }
@@ -135,7 +135,7 @@ fn classes_are_matched_by_their_names() {
 }
 
 #[test]
-fn broken_images_of_a_set_are_refused_or_left_out_and_named() {
+fn broken_images_are_refused_or_skipped_and_reported() {
     let place = pets();
     place.write("set/test/cat/broken.png", b"no image");
     place.write("set/train/dog/photo.heic", b"not read");
@@ -145,11 +145,11 @@ fn broken_images_of_a_set_are_refused_or_left_out_and_named() {
         &["broken.png", "--skip-broken"],
     );
     let output = striate(&place, &["eval", "run", "--skip-broken", "--json"]);
-    let told = text(&output.stderr);
-    assert!(output.status.success() && told.contains("note: 1 image could not be read"), "{told}");
+    let notes = text(&output.stderr);
+    assert!(output.status.success() && notes.contains("note: 1 image could not be read"), "{notes}");
     assert!(
-        told.contains("skipped: set/test/cat/broken.png: ")
-            && told.contains("1 .heic (set/train/dog/photo.heic)")
+        notes.contains("skipped: set/test/cat/broken.png: ")
+            && notes.contains("1 .heic (set/train/dog/photo.heic)")
     );
     let args = [&SET[..], &["--data", "set", "--out", "again"]].concat();
     assert_refused(&place.train(&args).output().unwrap(), "train", &["broken.png", "--skip-broken"]);
@@ -158,10 +158,10 @@ fn broken_images_of_a_set_are_refused_or_left_out_and_named() {
     assert!(text(&output.stdout).contains("40 training and 12 test images"), "{output:?}");
 }
 
-/// Names that would colour a terminal, set its title, or turn text around.
+/// Names that would color a terminal, set its title, or reverse text.
 #[cfg(unix)]
 #[test]
-fn control_characters_in_names_are_shown_and_not_obeyed() {
+fn control_characters_in_names_are_escaped() {
     let place = Place::new();
     let (cat, file) = ("c\u{1b}[31mat\n", "\u{9b}2J\u{202e}\u{7}.png");
     for part in ["train", "test"] {
@@ -204,14 +204,14 @@ fn control_characters_in_names_are_shown_and_not_obeyed() {
             assert_well_formed(&written);
         }
     }
-    // As JSON they are still the names.
+    // JSON keeps the names as they are.
     let json: Value = serde_json::from_slice(&outputs[4].1.stdout).unwrap();
     assert_eq!(json["pictures"][0]["picture"], file);
 }
 
-/// At 32 x 32 pixels the last maps of resnet18 are 1 x 1, which batch norm cannot train on one image of.
+/// At 32 x 32 pixels the last feature maps of resnet18 are 1 x 1, too small for batch norm to train on a single image.
 #[test]
-fn one_small_image_is_enough_to_use_a_network() {
+fn one_small_image_is_enough_for_inference() {
     let device = striate::Device::select("cpu").unwrap();
     for (name, size) in [("resnet18", [32, 32]), ("googlenet", [32, 32]), ("googlenet-original", [64, 64])] {
         let model = striate::models::by_name(name, 3, 10).unwrap();

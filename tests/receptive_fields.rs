@@ -1,12 +1,12 @@
 //! Receptive fields: published ones of networks, branches that meet, and adaptive windows.
 
-use striate::graph::{Axis, Node};
+use striate::graph::{ReceptiveField, Node};
 use striate::models;
 use striate::nn::{Builder, Conv2d, Mode};
 use striate::op::{MaxPool2d, Operation};
 
 /// The field of a network's last value that still has pixels, and its start.
-fn before_pooling(name: &str) -> Axis {
+fn before_pooling(name: &str) -> ReceptiveField {
     let model = models::by_name(name, 3, 10).unwrap();
     let mut b = Builder::new(Mode::Eval);
     let [h, w] = model.input_size();
@@ -23,12 +23,12 @@ fn before_pooling(name: &str) -> Axis {
 #[test]
 fn known_networks_see_what_is_known_of_them() {
     // Araujo et al. 2019, table 1: AlexNet 195, stride 32, padding 64.
-    assert_eq!(before_pooling("alexnet-2012"), Axis { size: 195, stride: 32, start: -64 });
+    assert_eq!(before_pooling("alexnet-2012"), ReceptiveField { size: 195, stride: 32, start: -64 });
     // The paper's ResNets have the stride in each stage's last block; with it in the first, as in
     // torchvision, 18, 34 and 50 layers see 435, 899 and 427 pixels.
-    assert_eq!(before_pooling("resnet18"), Axis { size: 435, stride: 32, start: -217 });
-    assert_eq!(before_pooling("resnet34"), Axis { size: 899, stride: 32, start: -449 });
-    assert_eq!(before_pooling("resnet50"), Axis { size: 427, stride: 32, start: -213 });
+    assert_eq!(before_pooling("resnet18"), ReceptiveField { size: 435, stride: 32, start: -217 });
+    assert_eq!(before_pooling("resnet34"), ReceptiveField { size: 899, stride: 32, start: -449 });
+    assert_eq!(before_pooling("resnet50"), ReceptiveField { size: 427, stride: 32, start: -213 });
 }
 
 #[test]
@@ -53,7 +53,7 @@ fn resnet50_with_its_strides_last_is_the_tables() {
         }
     }
     let field = b.graph.receptive_fields(images)[x.index()].unwrap()[0];
-    assert_eq!(field, Axis { size: 483, stride: 32, start: -239 });
+    assert_eq!(field, ReceptiveField { size: 483, stride: 32, start: -239 });
 }
 
 #[test]
@@ -66,10 +66,10 @@ fn branches_unite_and_a_classifier_sees_everything() {
     let both = b.concat(&[tall, wide]).unwrap();
     let flat = b.flatten(both).unwrap();
     let fields = b.graph.receptive_fields(images);
-    let axis = |size, start| Axis { size, stride: 1, start };
+    let axis = |size, start| ReceptiveField { size, stride: 1, start };
     assert_eq!(fields[both.index()], Some([axis(5, -2), axis(3, -1)]));
     assert_eq!(fields[flat.index()], Some([axis(13, -2), axis(9, -1)]));
-    assert_eq!(fields[both.index()].unwrap()[0].centre(), 0.0);
+    assert_eq!(fields[both.index()].unwrap()[0].center(), 0.0);
 }
 
 #[test]

@@ -1,8 +1,10 @@
-//! Neighbours, components, maps and peaks of arrays, against definitions.
+//! Nearest neighbors, principal components, t-SNE and top activations of plain arrays, against their definitions.
 
 use striate::rng::SplitMix64;
-use striate::see::{MapConfig, Neighbour, Peak, Peaks};
-use striate::see::{agreement, grid, map, nearest, nearest_others, principal_components};
+use striate::see::{Neighbor, TopActivation, TopActivations, TsneConfig};
+use striate::see::{
+    label_agreement, nearest_neighbors, nearest_neighbors_within, principal_components, snap_to_grid, tsne,
+};
 use striate::{Error, Result, Tensor};
 
 fn normal(shape: [usize; 2], seed: u64) -> Tensor {
@@ -10,7 +12,7 @@ fn normal(shape: [usize; 2], seed: u64) -> Tensor {
     Tensor::f32(shape, (0..shape[0] * shape[1]).map(|_| random.normal() as f32).collect()).unwrap()
 }
 
-/// Images in `groups` groups far from each other, in turn.
+/// Images in well-separated groups, image `i` in group `i % groups`.
 fn groups(count: usize, width: usize, groups: usize, seed: u64) -> Tensor {
     let mut values = normal([count, width], seed).into_f32();
     for (row, values) in values.chunks_exact_mut(width).enumerate() {
@@ -19,15 +21,15 @@ fn groups(count: usize, width: usize, groups: usize, seed: u64) -> Tensor {
     Tensor::f32([count, width], values).unwrap()
 }
 
-/// Neighbours from the definition, in `f64`.
-fn brute(queries: &Tensor, among: &Tensor, k: usize, others: bool) -> Vec<Vec<Neighbour>> {
+/// Neighbors by definition, in `f64`.
+fn brute(queries: &Tensor, among: &Tensor, k: usize, others: bool) -> Vec<Vec<Neighbor>> {
     let width = queries.shape()[1];
     let search = |(own, query): (usize, &[f32])| {
         let distance = |(index, row): (usize, &[f32])| {
             let squares = query.iter().zip(row).map(|(a, b)| (f64::from(*a) - f64::from(*b)).powi(2));
-            Neighbour { index, distance: squares.sum::<f64>().sqrt() }
+            Neighbor { index, distance: squares.sum::<f64>().sqrt() }
         };
-        let mut all: Vec<Neighbour> = among
+        let mut all: Vec<Neighbor> = among
             .as_f32()
             .chunks_exact(width)
             .enumerate()
@@ -42,46 +44,53 @@ fn brute(queries: &Tensor, among: &Tensor, k: usize, others: bool) -> Vec<Vec<Ne
 }
 
 #[test]
-fn neighbours_are_those_of_the_definition() -> Result<()> {
+fn neighbors_match_the_definition() -> Result<()> {
     for (width, k) in [(1, 1), (7, 3), (64, 20), (3072, 5)] {
         let (queries, among) = (normal([9, width], 1), normal([200, width], 2));
-        assert_eq!(nearest(&queries, &among, k)?, brute(&queries, &among, k, false), "{width} features");
-        assert_eq!(nearest_others(&among, k)?, brute(&among, &among, k, true), "{width} features");
+        assert_eq!(
+            nearest_neighbors(&queries, &among, k)?,
+            brute(&queries, &among, k, false),
+            "{width} features"
+        );
+        assert_eq!(nearest_neighbors_within(&among, k)?, brute(&among, &among, k, true), "{width} features");
     }
     Ok(())
 }
 
 #[test]
-fn neighbours_that_single_precision_cannot_tell_apart_keep_their_order() -> Result<()> {
-    // Far from 0, each row a little nearer than the one before; the last two are equal.
+fn neighbors_closer_than_f32_resolution_are_ordered() -> Result<()> {
+    // Far from the query, each row a little nearer than the one before; the last two are equal.
     let nudged = |row: usize| (0..40).map(move |i| if i == row.min(38) { 1.0 } else { 1.0 + f32::EPSILON });
     let among = Tensor::f32([40, 40], (0..40).flat_map(nudged).collect())?;
     let query = Tensor::f32([1, 40], (0..40).map(|i| 1000.0 + i as f32).collect())?;
-    assert_eq!(nearest(&query, &among, 40)?, brute(&query, &among, 40, false));
+    assert_eq!(nearest_neighbors(&query, &among, 40)?, brute(&query, &among, 40, false));
     Ok(())
 }
 
 #[test]
-fn what_cannot_be_searched_is_refused() {
+fn impossible_searches_are_refused() {
     let rows = normal([4, 3], 1);
-    let refused = |result: Result<Vec<Vec<Neighbour>>>, text: &str| {
+    let refused = |result: Result<Vec<Vec<Neighbor>>>, text: &str| {
         let error = result.unwrap_err().to_string();
-        assert!(error.contains(text), "{error:?} does not say {text:?}");
+        assert!(error.contains(text), "{error:?} does not contain {text:?}");
     };
-    refused(nearest(&rows, &rows, 0), "must be above 0");
-    refused(nearest(&rows, &rows, 5), "5 are more than the 4 images");
-    refused(nearest_others(&rows, 4), "4 are more than the 3 images");
-    refused(nearest(&rows, &normal([4, 2], 1), 1), "have 3 features, and the images to search 2");
+    refused(nearest_neighbors(&rows, &rows, 0), "must be at least 1");
+    refused(nearest_neighbors(&rows, &rows, 5), "asks for 5, but there are only 4 images");
+    refused(nearest_neighbors_within(&rows, 4), "asks for 4, but there are only 3 images");
+    refused(
+        nearest_neighbors(&rows, &normal([4, 2], 1), 1),
+        "have 3 features, but the images to search have 2",
+    );
     let broken = Tensor::f32([1, 3], vec![0.0, f32::NAN, 0.0]).unwrap();
-    refused(nearest(&broken, &rows, 1), "not finite");
+    refused(nearest_neighbors(&broken, &rows, 1), "not finite");
 }
 
 #[test]
-fn agreement_counts_classes() {
-    let near = |indices: [usize; 3]| indices.map(|index| Neighbour { index, distance: 0.0 }).to_vec();
-    // Rows of classes 0, 1, 1, 2: of the first image's neighbours the nearest is wrong, but most are right; the
-    // second one's all differ, so that the nearest counts.
-    let found = agreement(&[near([0, 1, 2]), near([3, 0, 1])], &[1, 2], &[0, 1, 1, 2]);
+fn label_agreement_counts_classes() {
+    let near = |indices: [usize; 3]| indices.map(|index| Neighbor { index, distance: 0.0 }).to_vec();
+    // Rows of classes 0, 1, 1, 2. The first query's nearest neighbor is wrong, but most are right; the second query's
+    // neighbors all differ, so the nearest one decides.
+    let found = label_agreement(&[near([0, 1, 2]), near([3, 0, 1])], &[1, 2], &[0, 1, 1, 2]);
     assert_eq!((found.nearest, found.majority), (0.5, 1.0));
     assert!((found.all - (2.0 / 3.0 + 1.0 / 3.0) / 2.0).abs() < 1e-12);
 }
@@ -93,17 +102,17 @@ fn components_explain_what_varies() -> Result<()> {
     let point = |(a, b): (f32, f32)| [7.0 + 0.6 * a - 0.8 * b, -2.0 + 0.8 * a + 0.6 * b];
     let rows = Tensor::f32([4, 2], long.into_iter().zip(short).flat_map(point).collect())?;
     let found = principal_components(&rows, 2)?;
-    for (row, found) in found.rows.as_f32().chunks_exact(2).enumerate() {
+    for (row, found) in found.projected.as_f32().chunks_exact(2).enumerate() {
         assert!((found[0] - long[row]).abs() < 1e-5 && (found[1].abs() - short[row].abs()).abs() < 1e-5);
     }
     assert!(
         (found.variance[0] - 10.0 / 10.04).abs() < 1e-6
             && (found.variance.iter().sum::<f64>() - 1.0).abs() < 1e-9
     );
-    // All directions together are a turn: distances stay.
+    // All components together are a rotation, which keeps distances.
     let rows = normal([30, 12], 3);
-    let turned = principal_components(&rows, 12)?.rows;
-    let (before, after) = (nearest_others(&rows, 29)?, nearest_others(&turned, 29)?);
+    let rotated = principal_components(&rows, 12)?.projected;
+    let (before, after) = (nearest_neighbors_within(&rows, 29)?, nearest_neighbors_within(&rotated, 29)?);
     for (before, after) in before.iter().flatten().zip(after.iter().flatten()) {
         assert!((before.distance - after.distance).abs() < 1e-5 * before.distance);
     }
@@ -112,33 +121,33 @@ fn components_explain_what_varies() -> Result<()> {
 }
 
 #[test]
-fn a_map_keeps_groups_apart_and_comes_again_from_its_seed() -> Result<()> {
+fn tsne_separates_groups_and_is_reproducible() -> Result<()> {
     let images = groups(240, 70, 4, 5);
-    let config = MapConfig { perplexity: 15.0, steps: 500, ..Default::default() };
-    let found = map(&images, &config)?;
-    assert_eq!(found, map(&images, &config)?);
-    assert_ne!(found.points, map(&images, &MapConfig { seed: 1, ..config })?.points);
+    let config = TsneConfig { perplexity: 15.0, steps: 500, ..Default::default() };
+    let found = tsne(&images, &config)?;
+    assert_eq!(found, tsne(&images, &config)?);
+    assert_ne!(found.points, tsne(&images, &TsneConfig { seed: 1, ..config })?.points);
     let points = found.points.iter().flatten().map(|x| *x as f32).collect();
     let labels: Vec<usize> = (0..240).map(|i| i % 4).collect();
-    let near = nearest_others(&Tensor::f32([240, 2], points)?, 10)?;
-    assert_eq!(agreement(&near, &labels, &labels).all, 1.0);
+    let near = nearest_neighbors_within(&Tensor::f32([240, 2], points)?, 10)?;
+    assert_eq!(label_agreement(&near, &labels, &labels).all, 1.0);
     assert!(found.variance > 0.9 && found.divergence < 1.5, "{} {}", found.variance, found.divergence);
     Ok(())
 }
 
 #[test]
-fn maps_that_cannot_be_made_are_refused() {
-    let refused = |config: MapConfig, text: &str| {
-        let error = map(&normal([90, 5], 1), &config).unwrap_err().to_string();
-        assert!(error.contains(text), "{error:?} does not say {text:?}");
+fn impossible_embeddings_are_refused() {
+    let refused = |config: TsneConfig, text: &str| {
+        let error = tsne(&normal([90, 5], 1), &config).unwrap_err().to_string();
+        assert!(error.contains(text), "{error:?} does not contain {text:?}");
     };
     refused(
-        MapConfig::default(),
-        "30 needs at least 91 images, and there are 90; give more, or a perplexity of at most 29",
+        TsneConfig::default(),
+        "30 needs at least 91 images, found 90; give more, or a perplexity of at most 29",
     );
-    refused(MapConfig { perplexity: f64::NAN, ..Default::default() }, "at least 1");
-    refused(MapConfig { perplexity: 5.0, theta: 2.0, ..Default::default() }, "from 0 to 1");
-    refused(MapConfig { perplexity: 5.0, steps: 0, ..Default::default() }, "above 0");
+    refused(TsneConfig { perplexity: f64::NAN, ..Default::default() }, "at least 1");
+    refused(TsneConfig { perplexity: 5.0, theta: 2.0, ..Default::default() }, "between 0 and 1");
+    refused(TsneConfig { perplexity: 5.0, steps: 0, ..Default::default() }, "at least 1");
 }
 
 /// The last number that a message names.
@@ -184,49 +193,49 @@ fn no_two_points_share_a_cell() -> Result<()> {
     let points: Vec<[f64; 2]> =
         normal([150, 2], 4).as_f32().as_chunks().0.iter().map(|p: &[f32; 2]| p.map(f64::from)).collect();
     for side in [13, 20] {
-        let mut cells = grid(&points, side)?;
+        let mut cells = snap_to_grid(&points, side)?;
         assert!(cells.iter().flatten().all(|cell| *cell < side));
         cells.sort();
         cells.dedup();
         assert_eq!(cells.len(), points.len());
     }
-    // Points that lie on free cells stay there, and equal ones next to each other.
+    // Points on free cells stay there; equal points end up next to each other.
     let corners = [[0.0, 0.0], [4.0, 0.0], [0.0, 4.0], [4.0, 4.0], [2.0, 2.0]];
-    assert_eq!(grid(&corners, 5)?, [[4, 0], [4, 4], [0, 0], [0, 4], [2, 2]]);
-    let same = grid(&[[1.0, 1.0]; 9], 9)?;
+    assert_eq!(snap_to_grid(&corners, 5)?, [[4, 0], [4, 4], [0, 0], [0, 4], [2, 2]]);
+    let same = snap_to_grid(&[[1.0, 1.0]; 9], 9)?;
     assert!(same.iter().all(|[row, column]| row.abs_diff(4) <= 1 && column.abs_diff(4) <= 1), "{same:?}");
-    assert_eq!(grid(&[[3.0, 3.0]], 1)?, [[0, 0]]);
-    assert!(grid(&[], 0)?.is_empty());
+    assert_eq!(snap_to_grid(&[[3.0, 3.0]], 1)?, [[0, 0]]);
+    assert!(snap_to_grid(&[], 0)?.is_empty());
     for (points, side) in
         [(&[[0.0; 2]; 2][..], 1), (&[[0.0; 2]], 0), (&[[0.0; 2]], usize::MAX), (&[[f64::NAN; 2]], 9)]
     {
-        assert!(matches!(grid(points, side), Err(Error::Argument { .. })), "{points:?} on {side}");
+        assert!(matches!(snap_to_grid(points, side), Err(Error::Argument { .. })), "{points:?} on {side}");
     }
     Ok(())
 }
 
 #[test]
-fn peaks_are_those_of_a_direct_search() -> Result<()> {
+fn top_activations_match_a_direct_search() -> Result<()> {
     let (count, channels, [height, width]) = (23, 5, [4, 3]);
     let mut random = SplitMix64::new(6);
-    // Few different values, so that there are equal ones.
+    // Few distinct values, so that ties occur.
     let values: Vec<f32> =
         (0..count * channels * height * width).map(|_| (random.unit() * 20.0).floor() as f32).collect();
     for k in [1, 4, 40] {
-        let mut peaks = Peaks::new(k);
+        let mut top = TopActivations::new(k);
         for batch in values.chunks(5 * channels * height * width) {
             let images = batch.len() / (channels * height * width);
-            peaks.add(&Tensor::f32([images, channels, height, width], batch.to_vec())?)?;
+            top.add(&Tensor::f32([images, channels, height, width], batch.to_vec())?)?;
         }
-        assert_eq!((peaks.images(), peaks.channels().len()), (count, channels));
-        for (channel, found) in peaks.channels().iter().enumerate() {
+        assert_eq!((top.images(), top.channels().len()), (count, channels));
+        for (channel, found) in top.channels().iter().enumerate() {
             let peak = |image: usize| {
                 let plane = &values[(image * channels + channel) * height * width..][..height * width];
                 let value = plane.iter().copied().fold(f32::MIN, f32::max);
                 let first = plane.iter().position(|x| *x == value).unwrap();
-                Peak { image, place: [first / width, first % width], value }
+                TopActivation { image, position: [first / width, first % width], value }
             };
-            let mut all: Vec<Peak> = (0..count).map(peak).collect();
+            let mut all: Vec<TopActivation> = (0..count).map(peak).collect();
             all.sort_by(|a, b| b.value.total_cmp(&a.value));
             all.truncate(k);
             assert_eq!(found, &all);

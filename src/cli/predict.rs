@@ -1,4 +1,4 @@
-//! `striate predict`: the classes of images.
+//! `striate predict`: classifies images.
 
 use super::flags::{DeviceFlags, as_flag};
 use super::json::path;
@@ -14,19 +14,19 @@ use striate::data::{self, ImageFiles, Preprocessing};
 use striate::infer::{Guess, top};
 use striate::{Error, Result};
 
-/// Tells the classes of images.
+/// Classifies images.
 ///
-/// An image that cannot be read is named and passed over, and the exit code is then 3.
+/// Images that cannot be read are reported and skipped; the exit code is then 3.
 #[derive(clap::Args)]
 pub struct Args {
-    /// The network's name, left out where the weights know it; weights: a safetensors file, a .pth archive or a run
-    /// folder of `striate train`; then images, and folders of them
+    /// Model name, which may be omitted if the weights contain it; then the weights: a safetensors file, a .pth archive or a
+    /// run folder of `striate train`; then images and folders of images
     #[arg(required = true, num_args = 1.., value_names = ["[MODEL] WEIGHTS", "IMAGE"])]
     what: Vec<PathBuf>,
-    /// How many classes to print for each image
+    /// Classes to print for each image
     #[arg(long, default_value_t = 5)]
     top: usize,
-    /// Images at a time
+    /// Images per batch
     #[arg(long, default_value_t = 32)]
     batch: usize,
     #[command(flatten)]
@@ -38,7 +38,7 @@ pub struct Args {
     json: bool,
 }
 
-/// Exit code where some images were passed over.
+/// Exit code if some images were skipped.
 pub const SKIPPED: i32 = 3;
 
 #[derive(Serialize)]
@@ -48,7 +48,7 @@ struct Answer {
     weights: PathBuf,
     device: String,
     preprocessing: Preprocessing,
-    /// Who says so.
+    /// Where the preprocessing comes from.
     #[serde(skip)]
     preprocessing_of: String,
     #[serde(rename = "pictures")]
@@ -62,7 +62,7 @@ struct Image {
     #[serde(serialize_with = "path")]
     #[serde(rename = "picture")]
     image: PathBuf,
-    /// The likeliest classes, the likeliest first.
+    /// The most likely classes, best first.
     top: Vec<Class>,
 }
 
@@ -128,7 +128,7 @@ fn predict(args: &Args) -> Result<Answer> {
     match (answered.is_empty(), skipped.first()) {
         (true, Some(first)) => Err(Error::argument(
             "images",
-            format!("none of {} could be read; the first: {}", skipped.len(), first.error),
+            format!("could not read any of {}; the first: {}", skipped.len(), first.error),
         )),
         _ => Ok(Answer {
             model: model.name(),
@@ -142,7 +142,8 @@ fn predict(args: &Args) -> Result<Answer> {
     }
 }
 
-/// The images that paths name: files, and what folders hold. What these hold besides is told on standard error.
+/// Expands paths into images: files as they are, and the images in folders. Other files in the folders are reported on
+/// standard error.
 pub fn find(paths: &[PathBuf]) -> Result<Vec<PathBuf>> {
     let mut images = Vec::new();
     for path in paths {
@@ -151,7 +152,8 @@ pub fn find(paths: &[PathBuf]) -> Result<Vec<PathBuf>> {
             if found.is_empty() {
                 let besides =
                     if passed_over.is_empty() { String::new() } else { format!(" ({passed_over})") };
-                let problem = format!("is a folder without images{besides}; give images or a folder of them");
+                let problem =
+                    format!("is a folder without images{besides}; give images or a folder of images");
                 return Err(Error::data(path, problem));
             }
             if !passed_over.is_empty() {
@@ -163,10 +165,9 @@ pub fn find(paths: &[PathBuf]) -> Result<Vec<PathBuf>> {
         }
     }
     match images.is_empty() {
-        true => Err(Error::argument(
-            "images",
-            "there are none; give images, or folders of them, after the weights",
-        )),
+        true => {
+            Err(Error::argument("images", "none given; give images, or folders of images, after the weights"))
+        }
         false => Ok(images),
     }
 }

@@ -4,7 +4,7 @@
 //! update are nodes of the same graph; nothing in it says where or how they run.
 
 mod autodiff;
-mod receptive;
+mod receptive_field;
 
 use crate::op::{Op, Operation, narrow};
 use crate::{Error, Result, TensorType};
@@ -12,7 +12,7 @@ use std::sync::Arc;
 
 pub use crate::op::ValueId;
 pub use autodiff::ReluRule;
-pub use receptive::Axis;
+pub use receptive_field::ReceptiveField;
 
 /// Where a value comes from.
 #[derive(Clone, Debug, PartialEq)]

@@ -1,7 +1,7 @@
 //! A network for people and machines: what each operation computes, learns, costs and sees.
 
 use super::report::{count, in_bytes, sizes};
-use crate::graph::{Axis, Graph, Node, PersistentKind, Phase, Role, ValueId};
+use crate::graph::{Graph, Node, PersistentKind, Phase, ReceptiveField, Role, ValueId};
 use crate::op::{Op, Operation};
 use std::fmt;
 
@@ -56,7 +56,7 @@ pub struct LayerSummary {
     /// Bytes of its results, for one image.
     pub activation_bytes: u64,
     /// What each element sees of the images, vertically and horizontally.
-    pub receptive_field: Option<[Axis; 2]>,
+    pub receptive_field: Option<[ReceptiveField; 2]>,
 }
 
 impl Summary {
@@ -113,7 +113,7 @@ impl LayerSummary {
 
     fn cells(&self) -> [String; COLUMNS] {
         let layer = if self.layer.is_empty() { "-" } else { &self.layer };
-        let both = |of: fn(&Axis) -> String| {
+        let both = |of: fn(&ReceptiveField) -> String| {
             self.receptive_field.map_or("-".to_owned(), |[v, h]| match (of(&v), of(&h)) {
                 (v, h) if v == h => v,
                 (v, h) => format!("{v} x {h}"),
@@ -128,7 +128,7 @@ impl LayerSummary {
             count(self.macs),
             both(|axis| axis.size.to_string()),
             both(|axis| axis.stride.to_string()),
-            both(|axis| axis.centre().to_string()),
+            both(|axis| axis.center().to_string()),
             in_bytes(self.activation_bytes),
         ]
     }

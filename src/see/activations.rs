@@ -1,78 +1,80 @@
-//! What a layer gives for images, and which of its units are good for nothing there.
+//! Activations of layers, and statistics that reveal dead and saturated channels.
 
 use super::Lens;
-use super::canvas::extremes;
+use super::drawing::min_max;
 use crate::{Result, Tensor};
 use serde::Serialize;
 
-/// What a layer gives for images.
+/// A layer's activations over a set of images.
 #[derive(Clone, Debug)]
 pub struct Activations {
     /// The layer's name.
     pub layer: String,
     /// `[images, channels, height, width]`, or `[images, features]`.
     pub values: Tensor,
-    /// Of each channel, over all images and places.
-    pub units: Vec<Unit>,
+    /// Statistics of each channel over all images and positions.
+    pub channels: Vec<ChannelStats>,
 }
 
-/// What a channel did over images.
+/// Statistics of a channel over a set of images.
 #[derive(Clone, Debug, PartialEq, Serialize)]
-pub struct Unit {
-    /// The channel's number.
+pub struct ChannelStats {
+    /// Index of the channel.
     pub channel: usize,
-    /// Its smallest number.
-    pub least: f32,
-    /// Its largest number.
-    pub most: f32,
-    /// Its mean.
+    /// Smallest activation.
+    #[serde(rename = "least")]
+    pub min: f32,
+    /// Largest activation.
+    #[serde(rename = "most")]
+    pub max: f32,
+    /// Mean activation.
     pub mean: f64,
-    /// Share of images and places where it is above 0.
+    /// Fraction of images and positions with an activation above 0.
     pub active: f64,
 }
 
-impl Unit {
-    /// Whether it was nowhere above 0: a ReLU gave, or would give, nothing.
+impl ChannelStats {
+    /// Whether no activation is above 0, so that a ReLU outputs nothing but zeros.
     pub fn is_dead(&self) -> bool {
-        self.most <= 0.0
+        self.max <= 0.0
     }
 
-    /// Whether it was above 0 everywhere: a ReLU never did anything.
+    /// Whether every activation is above 0, so that a ReLU never clips.
     pub fn is_saturated(&self) -> bool {
-        self.least > 0.0
+        self.min > 0.0
     }
 }
 
-/// What layers give for images.
+/// Activations of several layers, with their statistics.
 ///
 /// # Errors
 ///
 /// As [`Lens::activations`].
 pub fn activations(lens: &Lens, images: &[f32], layers: &[&str]) -> Result<Vec<Activations>> {
     let values = lens.activations(images, layers)?;
-    let answer = |(layer, values): (&&str, Tensor)| Activations {
+    let with_stats = |(layer, values): (&&str, Tensor)| Activations {
         layer: (*layer).to_owned(),
-        units: units(&values),
+        channels: channel_stats(&values),
         values,
     };
-    Ok(layers.iter().zip(values).map(answer).collect())
+    Ok(layers.iter().zip(values).map(with_stats).collect())
 }
 
-fn units(values: &Tensor) -> Vec<Unit> {
+fn channel_stats(values: &Tensor) -> Vec<ChannelStats> {
     let (images, channels) = (values.shape()[0], values.shape()[1]);
     let pixels = values.len() / images / channels;
-    let of_channel = |channel: usize| {
+    let stats = |channel: usize| {
         let planes = values.as_f32().chunks_exact(pixels).skip(channel).step_by(channels);
-        let numbers: Vec<f32> = planes.flatten().copied().collect();
-        let [least, most] = extremes(&numbers);
-        let count = numbers.len() as f64;
-        Unit {
+        let values: Vec<f32> = planes.flatten().copied().collect();
+        let [min, max] = min_max(&values);
+        let count = values.len() as f64;
+        ChannelStats {
             channel,
-            least,
-            most,
-            mean: numbers.iter().map(|n| f64::from(*n)).sum::<f64>() / count,
-            active: numbers.iter().filter(|n| **n > 0.0).count() as f64 / count,
+            min,
+            max,
+            mean: values.iter().map(|n| f64::from(*n)).sum::<f64>() / count,
+            active: values.iter().filter(|n| **n > 0.0).count() as f64 / count,
         }
     };
-    (0..channels).map(of_channel).collect()
+    (0..channels).map(stats).collect()
 }

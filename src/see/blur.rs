@@ -1,14 +1,14 @@
-//! Images made smooth.
+//! Gaussian blur.
 
-/// Every plane of `planes`, `[..., height, width]`, smoothed by a Gaussian of `sigma` pixels; at the borders the weights of what is
-/// there count as all. A sigma of 0 changes nothing.
+/// Blurs every plane of `planes`, `[..., height, width]`, with a Gaussian of `sigma` pixels. At the borders the weights that
+/// fall inside are renormalized. A sigma of 0 changes nothing.
 pub(super) fn blur(planes: &mut [f32], [height, width]: [usize; 2], sigma: f32) {
     if sigma <= 0.0 {
         return;
     }
-    // Beyond three deviations there is nothing to see.
-    let reach = (3.0 * sigma).ceil() as usize;
-    let weights: Vec<f32> = (0..=reach).map(|i| (-0.5 * (i as f32 / sigma).powi(2)).exp()).collect();
+    // Beyond three standard deviations the weights are negligible.
+    let radius = (3.0 * sigma).ceil() as usize;
+    let weights: Vec<f32> = (0..=radius).map(|i| (-0.5 * (i as f32 / sigma).powi(2)).exp()).collect();
     let down = totals(height, &weights);
     let along = totals(width, &weights);
     for plane in planes.chunks_exact_mut(height * width) {
@@ -17,27 +17,28 @@ pub(super) fn blur(planes: &mut [f32], [height, width]: [usize; 2], sigma: f32) 
     }
 }
 
-/// For each of so many places, the sum of the weights that fall on any.
+/// For each of `len` positions, the sum of the weights that fall inside.
 fn totals(len: usize, weights: &[f32]) -> Vec<f32> {
-    let reach = weights.len() - 1;
-    let total =
-        |i: usize| (i.saturating_sub(reach)..(i + reach + 1).min(len)).map(|j| weights[i.abs_diff(j)]).sum();
+    let radius = weights.len() - 1;
+    let total = |i: usize| {
+        (i.saturating_sub(radius)..(i + radius + 1).min(len)).map(|j| weights[i.abs_diff(j)]).sum()
+    };
     (0..len).map(total).collect()
 }
 
-/// Smooths along the axis whose neighbours are `step` apart: a weight at a time, so that the loops are over what lies side by side.
-fn smooth(numbers: &mut [f32], step: usize, weights: &[f32], totals: &[f32]) {
-    let before = numbers.to_vec();
-    numbers.iter_mut().for_each(|number| *number *= weights[0]);
+/// Smooths along the axis of stride `step`, one weight at a time so that the inner loops run over contiguous memory.
+fn smooth(values: &mut [f32], step: usize, weights: &[f32], totals: &[f32]) {
+    let before = values.to_vec();
+    values.iter_mut().for_each(|value| *value *= weights[0]);
     for (distance, weight) in weights.iter().enumerate().skip(1).take_while(|(d, _)| d * step < before.len())
     {
         let shift = distance * step;
-        let add = |(sum, number): (&mut f32, &f32)| *sum += weight * number;
-        numbers[shift..].iter_mut().zip(&before).for_each(add);
-        numbers.iter_mut().zip(&before[shift..]).for_each(add);
+        let add = |(sum, value): (&mut f32, &f32)| *sum += weight * value;
+        values[shift..].iter_mut().zip(&before).for_each(add);
+        values.iter_mut().zip(&before[shift..]).for_each(add);
     }
-    for (line, total) in numbers.chunks_exact_mut(step).zip(totals) {
-        line.iter_mut().for_each(|number| *number /= total);
+    for (line, total) in values.chunks_exact_mut(step).zip(totals) {
+        line.iter_mut().for_each(|value| *value /= total);
     }
 }
 
@@ -46,7 +47,7 @@ mod tests {
     use super::blur;
 
     #[test]
-    fn what_is_even_stays_and_a_point_spreads_evenly() {
+    fn constants_stay_and_a_point_spreads_symmetrically() {
         let mut even = [3.0; 20];
         blur(&mut even, [4, 5], 1.5);
         assert!(even.iter().all(|n| (n - 3.0).abs() < 1e-5));

@@ -1,30 +1,30 @@
-//! The filters of convolutions as they are.
+//! Filters of convolutions.
 
 use super::Lens;
-use super::canvas::extremes;
+use super::drawing::min_max;
 use crate::{Error, Result, Tensor};
 
 /// The filters of a convolution.
 #[derive(Clone, Debug)]
 pub struct FilterBank {
-    /// The layer's name.
+    /// Name of the layer.
     pub layer: String,
     /// `[filters, channels, height, width]`.
     pub weights: Tensor,
 }
 
 impl FilterBank {
-    /// Filters, channels that each looks at, height, width.
+    /// Number of filters, input channels, height, width.
     pub fn shape(&self) -> [usize; 4] {
-        self.weights.shape().try_into().expect("filters of a convolution have four sides")
+        self.weights.shape().try_into().expect("convolution weights have four dimensions")
     }
 
-    /// Whether filters look at red, green and blue.
-    pub fn is_colour(&self) -> bool {
+    /// Whether the filters have three input channels, taken to be red, green and blue.
+    pub fn is_color(&self) -> bool {
         self.shape()[1] == 3
     }
 
-    /// The filters one by one, CHW.
+    /// Each filter in turn, CHW.
     pub fn filters(&self) -> impl Iterator<Item = &[f32]> {
         let [filters, ..] = self.shape();
         self.weights.as_f32().chunks_exact(self.weights.len() / filters)
@@ -32,16 +32,16 @@ impl FilterBank {
 
     /// The largest magnitude of a weight, or 1 if all are 0.
     pub fn largest(&self) -> f32 {
-        let [low, high] = extremes(self.weights.as_f32());
+        let [low, high] = min_max(self.weights.as_f32());
         if low == 0.0 && high == 0.0 { 1.0 } else { high.max(-low) }
     }
 }
 
-/// The filters of convolutions by the names of their layers; of the first convolution if there is no name.
+/// The filters of these layers; of the first convolution if `layers` is empty.
 ///
 /// # Errors
 ///
-/// [`Error::Argument`] if there is no such layer, or it is no convolution; it names those that are near.
+/// [`Error::Argument`] if a layer does not exist or is not a convolution, naming convolutions inside it.
 pub fn filters(lens: &Lens, layers: &[String]) -> Result<Vec<FilterBank>> {
     let first = lens.layers().iter().find(|layer| layer.filters.is_some());
     let layers = match (layers, first) {
@@ -59,9 +59,9 @@ pub fn filters(lens: &Lens, layers: &[String]) -> Result<Vec<FilterBank>> {
         let weights = layer.filters.as_ref().and_then(|weights| lens.weight(weights)).ok_or_else(|| {
             let near = match inside() {
                 none if none.is_empty() => String::new(),
-                names => format!("; in it are {names}"),
+                names => format!("; it contains {names}"),
             };
-            Error::argument("layer", format!("{name} is no convolution and has no filters{near}"))
+            Error::argument("layer", format!("{name} is not a convolution and has no filters{near}"))
         })?;
         Ok(FilterBank { layer: name.clone(), weights: weights.clone() })
     };

@@ -1,28 +1,28 @@
-//! The images that a network is looked at with.
+//! The images that a network is inspected with.
 
 use crate::data::{Dataset, Normalization, Preprocessing};
 use crate::{Error, Result};
 use std::path::PathBuf;
 
-/// Images as a network takes them.
+/// Images, preprocessed as network input.
 #[derive(Clone, Debug, Default)]
 pub struct Images {
-    /// Normalised numbers, NCHW.
+    /// Normalized pixels, NCHW.
     pub values: Vec<f32>,
-    /// What each is called: its path, or its number in the data set.
+    /// Path of each image, or its index in the data set.
     pub names: Vec<String>,
-    /// The class that each has, where that is known.
+    /// Class of each image, if known.
     pub labels: Option<Vec<usize>>,
-    /// Files that could not be read, and why.
+    /// Files that could not be read, each with the error.
     pub skipped: Vec<(PathBuf, String)>,
 }
 
 impl Images {
-    /// Reads files on all cores; what cannot be read is passed over, and told in `skipped`.
+    /// Reads and preprocesses files in parallel. Files that cannot be read are listed in `skipped`.
     ///
     /// # Errors
     ///
-    /// [`Error::Argument`] if none can be read.
+    /// [`Error::Argument`] if no file can be read.
     pub fn read(paths: &[PathBuf], preprocessing: &Preprocessing) -> Result<Self> {
         let mut images = Self::default();
         for (path, read) in paths.iter().zip(preprocessing.read_all(paths)) {
@@ -37,54 +37,54 @@ impl Images {
         match (images.names.is_empty(), images.skipped.first()) {
             (true, Some((_, first))) => {
                 let count = images.skipped.len();
-                Err(Error::argument("data", format!("none of {count} could be read; the first: {first}")))
+                Err(Error::argument("data", format!("could not read any of {count}; the first: {first}")))
             }
             (true, None) => {
-                Err(Error::argument("data", "there are no images; give some, or folders of them"))
+                Err(Error::argument("data", "contains no images; give images or folders of them"))
             }
             _ => Ok(images),
         }
     }
 
     /// The first `count` images of a data set.
-    pub fn of(data: &Dataset, normalization: &Normalization, count: usize) -> Self {
+    pub fn from_dataset(data: &Dataset, normalization: &Normalization, count: usize) -> Self {
         let count = count.min(data.len());
         let tables = normalization.tables();
         let pixels = data.image_len() / tables.len();
-        let number = |(i, byte): (usize, &u8)| tables[i / pixels % tables.len()][usize::from(*byte)];
+        let normalize = |(i, byte): (usize, &u8)| tables[i / pixels % tables.len()][usize::from(*byte)];
         Self {
-            values: data.images()[..count * data.image_len()].iter().enumerate().map(number).collect(),
+            values: data.images()[..count * data.image_len()].iter().enumerate().map(normalize).collect(),
             names: (0..count).map(|i| format!("{} {i}", data.name())).collect(),
             labels: Some(data.labels()[..count].iter().map(|label| *label as usize).collect()),
             skipped: Vec::new(),
         }
     }
 
-    /// Those of these numbers, in this order; what was skipped stays told.
+    /// The images at these indices, in this order; `skipped` is kept.
     ///
     /// # Panics
     ///
-    /// If there is no image of a number.
-    pub fn pick(&self, numbers: &[usize]) -> Self {
+    /// If an index is out of range.
+    pub fn select(&self, indices: &[usize]) -> Self {
         Self {
-            values: numbers.iter().flat_map(|i| self.image(*i)).copied().collect(),
-            names: numbers.iter().map(|i| self.names[*i].clone()).collect(),
-            labels: self.labels.as_ref().map(|labels| numbers.iter().map(|i| labels[*i]).collect()),
+            values: indices.iter().flat_map(|i| self.image(*i)).copied().collect(),
+            names: indices.iter().map(|i| self.names[*i].clone()).collect(),
+            labels: self.labels.as_ref().map(|labels| indices.iter().map(|i| labels[*i]).collect()),
             skipped: self.skipped.clone(),
         }
     }
 
-    /// How many there are.
+    /// Number of images.
     pub fn len(&self) -> usize {
         self.names.len()
     }
 
-    /// Whether there are none.
+    /// Whether there are no images.
     pub fn is_empty(&self) -> bool {
         self.names.is_empty()
     }
 
-    /// The numbers of one image, CHW.
+    /// The pixels of one image, CHW.
     pub fn image(&self, index: usize) -> &[f32] {
         let len = self.values.len() / self.len();
         &self.values[index * len..][..len]

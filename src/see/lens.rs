@@ -1,8 +1,8 @@
-//! A network with its weights, looked into.
+//! A trained network, opened for inspection.
 
-use super::{Gradients, Probe};
+use super::{Extractor, Gradients};
 use crate::data::Preprocessing;
-use crate::graph::{Axis, Graph, PersistentKind, Phase, ReluRule, Role, ValueId};
+use crate::graph::{Graph, PersistentKind, Phase, ReceptiveField, ReluRule, Role, ValueId};
 use crate::infer::inference_graph;
 use crate::models::Model;
 use crate::nn::Builder;
@@ -10,46 +10,46 @@ use crate::op::{Op, Softmax};
 use crate::plan::Plan;
 use crate::{Device, Error, Result, Session, Tensor, TensorType};
 
-/// A layer of a network, or a block of layers.
+/// A layer, or a block of layers.
 #[derive(Clone, Debug)]
 pub struct Layer {
-    /// `layer1.0.conv1`, `inception3a`.
+    /// Such as `layer1.0.conv1` or `inception3a`.
     pub name: String,
-    /// Shape of what it gives for an image: `[channels, height, width]` or `[features]`.
+    /// Shape of its output for one image: `[channels, height, width]` or `[features]`.
     pub shape: Vec<usize>,
-    /// The name of its filters, where it is a convolution.
+    /// Name of its weights if it is a convolution.
     pub filters: Option<String>,
     pub(super) value: ValueId,
 }
 
 impl Layer {
-    /// Channels, or features: what is called a unit.
+    /// Number of channels, or of features.
     pub fn channels(&self) -> usize {
         self.shape[0]
     }
 
-    /// Numbers that each channel has.
+    /// Number of values per channel.
     pub fn pixels(&self) -> usize {
         self.shape[1..].iter().product()
     }
 
-    /// Refuses a channel that the layer has not.
+    /// Checks that the layer has this channel.
     ///
     /// # Errors
     ///
-    /// [`Error::Argument`] with the largest channel there is.
+    /// [`Error::Argument`] with the range of channels.
     pub fn check_channel(&self, channel: usize) -> Result<()> {
         match channel < self.channels() {
             true => Ok(()),
             false => Err(Error::argument(
                 "channel",
-                format!("{} has channels 0 to {}, not {channel}", self.name, self.channels() - 1),
+                format!("{} has channels 0 to {}, found {channel}", self.name, self.channels() - 1),
             )),
         }
     }
 }
 
-/// A network in evaluation mode, with its weights, on a device. [The module](super) has an example.
+/// A network in evaluation mode with its weights, on a device; see the [module's example](super).
 pub struct Lens {
     device: Device,
     model: String,
@@ -61,16 +61,16 @@ pub struct Lens {
 }
 
 impl Lens {
-    /// What a network says of the classes, before the softmax: the last of its [layers](Self::layers).
+    /// The class scores before the softmax: the name of the last of the [layers](Self::layers).
     pub const LOGITS: &str = Builder::LOGITS;
-    /// The images, where a gradient may be asked for.
+    /// The input images, as a name to take gradients with respect to.
     pub const IMAGES: &str = Builder::IMAGES;
 
-    /// Looks into a model with weights, which are as [`Session::state_dict`] gives them, `batch` images at a time.
+    /// Opens a model with weights in the form of [`Session::state_dict`], running `batch` images at a time.
     ///
     /// # Errors
     ///
-    /// [`Error::Argument`] if `batch` is 0; [`Error::Shape`] if the model takes no images of this size.
+    /// [`Error::Argument`] if `batch` is 0; [`Error::Shape`] if the model does not support images of this size.
     pub fn new(
         device: &Device,
         model: &dyn Model,
@@ -79,7 +79,7 @@ impl Lens {
         batch: usize,
     ) -> Result<Self> {
         if batch == 0 {
-            return Err(Error::argument("batch", "must be above 0, and is 0"));
+            return Err(Error::argument("batch", "must be at least 1, found 0"));
         }
         let [height, width] = preprocessing.size;
         let graph = inference_graph(model, [batch, model.in_channels(), height, width])?;
@@ -87,59 +87,59 @@ impl Lens {
         Ok(Self { device: device.clone(), model: model.name(), weights, preprocessing, graph, layers, batch })
     }
 
-    /// The name of the model.
+    /// Name of the model.
     pub fn model(&self) -> &str {
         &self.model
     }
 
-    /// What computes.
+    /// The device it runs on.
     pub fn device(&self) -> &Device {
         &self.device
     }
 
-    /// What images are to be like.
+    /// The preprocessing that the network expects.
     pub fn preprocessing(&self) -> &Preprocessing {
         &self.preprocessing
     }
 
-    /// Shape of an image: channels, height, width.
+    /// Channels, height and width of an input image.
     pub fn image_shape(&self) -> [usize; 3] {
         let [height, width] = self.preprocessing.size;
         [self.preprocessing.channels(), height, width]
     }
 
-    /// Numbers of an image.
+    /// Number of values per image.
     pub fn image_len(&self) -> usize {
         self.image_shape().iter().product()
     }
 
-    /// Images at a time.
+    /// Images per batch.
     pub fn batch(&self) -> usize {
         self.batch
     }
 
-    /// Classes that are told apart.
+    /// Number of classes.
     pub fn classes(&self) -> usize {
-        self.layers.last().expect("the logits are always there").channels()
+        self.layers.last().expect("the logits are always the last layer").channels()
     }
 
-    /// Layers and blocks of layers, as the network goes through them; the last are the [logits](Self::LOGITS).
+    /// Layers and blocks in the order of execution; the last one is the [logits](Self::LOGITS).
     pub fn layers(&self) -> &[Layer] {
         &self.layers
     }
 
-    /// The layer of this name.
+    /// Looks up a layer by name.
     ///
     /// # Errors
     ///
-    /// [`Error::Argument`] with the nearest names if there is none.
+    /// [`Error::Argument`] if there is none, suggesting similar names.
     pub fn layer(&self, name: &str) -> Result<&Layer> {
         self.layers.iter().find(|layer| layer.name == name).ok_or_else(|| {
             let mut nearest: Vec<&str> = self.layers.iter().map(|layer| layer.name.as_str()).collect();
             nearest.sort_by_key(|other| strsim::damerau_levenshtein(name, other));
             nearest.truncate(3);
             let problem = format!(
-                "{} has no {name:?}; did you mean {}? `striate see layers` lists them",
+                "{} has no layer {name:?}; did you mean {}? `striate see layers` lists all of them",
                 self.model,
                 nearest.join(" or ")
             );
@@ -147,19 +147,19 @@ impl Lens {
         })
     }
 
-    /// Where the elements of a layer look on the images, vertically and horizontally.
+    /// The layer's receptive field, vertically and horizontally.
     ///
     /// # Errors
     ///
     /// As [`layer`](Self::layer).
-    pub fn receptive_field(&self, layer: &str) -> Result<[Axis; 2]> {
+    pub fn receptive_field(&self, layer: &str) -> Result<[ReceptiveField; 2]> {
         let value = self.layer(layer)?.value;
         let fields = self.graph.receptive_fields(self.value(Self::IMAGES)?);
         fields[value.index()]
             .ok_or_else(|| Error::argument("layer", format!("{layer} does not depend on the images")))
     }
 
-    /// How many numbers were learned: running statistics are none of them.
+    /// Number of trainable parameters; running statistics do not count.
     pub fn parameters(&self) -> usize {
         let learned =
             |role: &Role| matches!(role, Role::Persistent(p) if p.kind == PersistentKind::Parameter);
@@ -170,79 +170,79 @@ impl Lens {
             .sum()
     }
 
-    /// A parameter of the network by its name.
+    /// A parameter or buffer of the network, by name.
     pub fn weight(&self, name: &str) -> Option<&Tensor> {
         self.weights.iter().find(|(other, _)| other == name).map(|(_, tensor)| tensor)
     }
 
-    /// What layers give for images, normalised ones, any number, NCHW: for each layer `[images, channels, height, width]` or
+    /// The output of layers for any number of normalized NCHW images: for each layer `[images, channels, height, width]` or
     /// `[images, features]`.
     ///
     /// # Errors
     ///
-    /// As [`layer`](Self::layer) and [`Probe::run`].
+    /// As [`layer`](Self::layer) and [`Extractor::run`].
     pub fn activations(&self, images: &[f32], layers: &[&str]) -> Result<Vec<Tensor>> {
-        self.probe(layers)?.run(images)
+        self.extractor(layers)?.run(images)
     }
 
-    /// What the last linear layer sees: `[images, features]`.
+    /// The input of the last linear layer: `[images, features]`.
     ///
     /// # Errors
     ///
-    /// [`Error::Argument`] if the network has no linear layer; else as [`Probe::run`].
+    /// [`Error::Argument`] if the network has no linear layer; otherwise as [`Extractor::run`].
     pub fn features(&self, images: &[f32]) -> Result<Tensor> {
         let last = self.graph.nodes().iter().rev().find(|node| matches!(node.op, Op::Matmul(_)));
         let last = last.ok_or_else(|| {
             Error::argument("model", format!("{} has no linear layer to take features from", self.model))
         })?;
-        self.probe_of(self.graph.clone(), &[last.inputs[0]])?.only(images)
+        self.extractor_of(self.graph.clone(), &[last.inputs[0]])?.run_single(images)
     }
 
-    /// How likely each class is, from 0 to 1: `[images, classes]`.
+    /// Class probabilities from 0 to 1: `[images, classes]`.
     ///
     /// # Errors
     ///
-    /// As [`Probe::run`].
+    /// As [`Extractor::run`].
     pub fn probabilities(&self, images: &[f32]) -> Result<Tensor> {
-        self.classifier()?.only(images)
+        self.classifier()?.run_single(images)
     }
 
-    /// Layers made ready to be asked many times: what [`activations`](Self::activations) does once.
+    /// Prepares the layers for repeated use; [`activations`](Self::activations) does this on each call.
     ///
     /// # Errors
     ///
     /// As [`layer`](Self::layer); [`Error::TooLarge`] if a batch does not fit the device.
-    pub fn probe(&self, layers: &[&str]) -> Result<Probe> {
+    pub fn extractor(&self, layers: &[&str]) -> Result<Extractor> {
         let values =
             layers.iter().map(|name| Ok(self.layer(name)?.value)).collect::<Result<Vec<ValueId>>>()?;
-        self.probe_of(self.graph.clone(), &values)
+        self.extractor_of(self.graph.clone(), &values)
     }
 
-    /// The probabilities of the classes, made ready to be asked many times.
+    /// Prepares the class probabilities for repeated use.
     ///
     /// # Errors
     ///
     /// [`Error::TooLarge`] if a batch does not fit the device.
-    pub fn classifier(&self) -> Result<Probe> {
+    pub fn classifier(&self) -> Result<Extractor> {
         let mut graph = self.graph.clone();
         let logits = self.layer(Self::LOGITS)?.value;
         let probabilities = graph.apply(Softmax { dim: 1 }, &[logits])?[0];
-        self.probe_of(graph, &[probabilities])
+        self.extractor_of(graph, &[probabilities])
     }
 
-    /// How the mean of a channel of layer `of` changes with each number of what the layers `wrt` give, or of the images
-    /// ([`IMAGES`](Self::IMAGES)). With [`ReluRule::Guided`] it is guided backpropagation's instead.
+    /// Prepares the gradients of a channel's mean in layer `of` with respect to the output of the layers `wrt`, or to the
+    /// images ([`IMAGES`](Self::IMAGES)). [`ReluRule::Guided`] gives guided backpropagation.
     ///
     /// # Errors
     ///
-    /// As [`layer`](Self::layer); [`Error::Argument`] if a layer of `wrt` has no influence;
+    /// As [`layer`](Self::layer); [`Error::Argument`] if `of` does not depend on a layer of `wrt`;
     /// [`Error::TooLarge`] if a batch does not fit the device.
     pub fn gradients(&self, of: &str, wrt: &[&str], rule: ReluRule) -> Result<Gradients> {
         self.gradients_in(self.graph.clone(), self.layer(of)?.clone(), wrt, rule)
     }
 
-    /// Exact [`gradients`](Self::gradients) with respect to the images of what the ReLU at the end of a layer takes, not of what it
-    /// gives: a unit that gives 0 everywhere still has them. `None` if no ReLU is there.
+    /// Exact [`gradients`](Self::gradients) of a layer's pre-activations with respect to the images: nonzero even where the
+    /// final ReLU outputs 0. `None` if the layer does not end with a ReLU.
     pub(super) fn gradients_before_relu(&self, of: &str) -> Result<Option<Gradients>> {
         let mut graph = self.graph.clone();
         let layer = self.layer(of)?;
@@ -270,11 +270,11 @@ impl Lens {
             outputs.push(gradient.ok_or_else(|| {
                 Error::argument(
                     "layer",
-                    format!("{name} has no influence on {}; give one that comes before it", layer.name),
+                    format!("{} does not depend on {name}; give a layer that comes before it", layer.name),
                 )
             })?);
         }
-        Ok(Gradients::new(self.probe_of(graph, &outputs)?, layer))
+        Ok(Gradients::new(self.extractor_of(graph, &outputs)?, layer))
     }
 
     fn value(&self, name: &str) -> Result<ValueId> {
@@ -285,26 +285,26 @@ impl Lens {
         }
     }
 
-    fn probe_of(&self, mut graph: Graph, values: &[ValueId]) -> Result<Probe> {
+    fn extractor_of(&self, mut graph: Graph, values: &[ValueId]) -> Result<Extractor> {
         graph.clear_outputs();
-        for (number, value) in values.iter().enumerate() {
-            graph.output(&number.to_string(), *value);
+        for (index, value) in values.iter().enumerate() {
+            graph.output(&index.to_string(), *value);
         }
         let shapes: Vec<TensorType> = values.iter().map(|v| graph.value(*v).ty.clone()).collect();
         let mut session = Session::new(&self.device, vec![Plan::new(&graph, self.device.target())?])?;
-        // Layers that come after what is asked for are not in the plan, and so neither are their weights.
+        // The plan leaves out layers after the outputs, and with them their weights.
         let wanted: Vec<String> = session.persistent().iter().map(|p| p.port.name.clone()).collect();
         for name in wanted {
             let tensor = self.weight(&name).ok_or_else(|| {
-                Error::argument(&name, "is not among the weights; give those of the whole model")
+                Error::argument(&name, "is missing from the weights; give those of the whole model")
             })?;
             session.write(&name, tensor)?;
         }
-        Ok(Probe::new(session, self.model.clone(), self.batch, self.image_len(), shapes))
+        Ok(Extractor::new(session, self.model.clone(), self.batch, self.image_len(), shapes))
     }
 }
 
-/// What a value would be without the ReLUs it comes from; where branches are joined, without theirs.
+/// The value before its final ReLU; of a concatenation, before the ReLUs of its branches.
 fn before_relu(graph: &mut Graph, value: ValueId) -> Result<ValueId> {
     let producer = graph.nodes().iter().find(|node| node.outputs[0] == value).cloned();
     match producer {
@@ -318,14 +318,14 @@ fn before_relu(graph: &mut Graph, value: ValueId) -> Result<ValueId> {
     }
 }
 
-/// The scopes that forward nodes are in, and those around them, each with the last value in it.
+/// Every scope of the forward nodes, and every scope around one, with the last value computed in it.
 fn layers(graph: &Graph, batch: usize) -> Vec<Layer> {
     let mut layers: Vec<Layer> = Vec::new();
     let mut note = |name: &str, value: ValueId, filters: Option<String>| {
         let shape = graph.shape(value)[1..].to_vec();
         let layer = Layer { name: name.to_owned(), shape, filters, value };
         match layers.iter_mut().find(|other| other.name == name) {
-            // What a convolution's ReLU gives is still the convolution's.
+            // A ReLU in the convolution's scope replaces its value but keeps its filters.
             Some(known) => *known = Layer { filters: known.filters.take().or(layer.filters), ..layer },
             None => layers.push(layer),
         }
@@ -335,12 +335,12 @@ fn layers(graph: &Graph, batch: usize) -> Vec<Layer> {
         let filters = matches!(node.op, Op::Conv2d(_)).then(|| graph.value(node.inputs[1]).name.clone());
         let ends = node.scope.match_indices('.').map(|(end, _)| end).chain([node.scope.len()]);
         for end in ends {
-            // A block has many convolutions, and so no filters of its own.
+            // A block may hold several convolutions, so it has no filters of its own.
             let own = filters.clone().filter(|_| end == node.scope.len());
             note(&node.scope[..end], node.outputs[0], own);
         }
     }
-    let (_, logits) = graph.outputs().first().expect("an inference graph gives out logits");
+    let (_, logits) = graph.outputs().first().expect("an inference graph outputs logits");
     note(Lens::LOGITS, *logits, None);
     layers
 }

@@ -1,7 +1,7 @@
-//! Seeing what a network learned. Every view is a call that gives arrays; `striate see` draws them.
+//! Interpreting a trained network: activations, gradients, receptive fields, embeddings. Each view is a function that
+//! returns arrays; `striate see` draws them.
 //!
-//! A [`Lens`] is a network with its weights, looked into: what its layers give, and how that depends on the images. All
-//! of it is computed on the device, a batch of images at a time.
+//! A [`Lens`] holds a network in evaluation mode with its weights. It runs on the device, one batch of images at a time.
 //!
 //! ```no_run
 //! use striate::data::Preprocessing;
@@ -22,44 +22,44 @@
 //! # Ok::<(), striate::Error>(())
 //! ```
 
+mod activation_maximization;
 mod activations;
-mod ascent;
 mod blur;
-pub mod canvas;
+pub mod drawing;
+mod effective_receptive_field;
+mod extractor;
+mod feature_rows;
 mod filters;
-mod grid;
+mod grid_layout;
 mod images;
 mod lens;
-mod neighbours;
+mod nearest_neighbors;
 mod occlusion;
+mod output;
 mod pca;
-mod peaks;
-mod probe;
-mod receptive;
-mod record;
-mod rows;
+mod saliency;
+mod top_activations;
 mod tsne;
 
-pub use grid::grid;
-pub use lens::{Layer, Lens};
-pub use neighbours::{Agreement, Neighbour, agreement, nearest, nearest_others};
-pub use pca::{Principal, principal_components};
-pub use peaks::{Peak, Peaks, peaks};
-mod saliency;
-
-pub use activations::{Activations, Unit, activations};
-pub use ascent::{Ascended, Ascent};
+pub use activation_maximization::{ActivationMaximization, MaximizedImages};
+pub use activations::{Activations, ChannelStats, activations};
+pub use effective_receptive_field::{EffectiveReceptiveField, effective_receptive_field};
+pub use extractor::{Extractor, Gradients};
 pub use filters::{FilterBank, filters};
+pub use grid_layout::snap_to_grid;
 pub use images::Images;
+pub use lens::{Layer, Lens};
+pub use nearest_neighbors::{
+    LabelAgreement, Neighbor, label_agreement, nearest_neighbors, nearest_neighbors_within,
+};
 pub use occlusion::{Fill, Occlusion, OcclusionMap};
-pub use probe::{Gradients, Probe};
-pub use receptive::{EffectiveField, effective_field};
-pub use record::{Album, Record, RecordFile};
-pub use tsne::{Map, MapConfig, map};
-
+pub use output::{Manifest, ManifestFile, ViewWriter};
+pub use pca::{PrincipalComponents, principal_components};
 pub use saliency::{
     IntegratedGradients, SmoothGrad, grad_cam, input_gradients, integrated_gradients, smooth_grad,
 };
+pub use top_activations::{TopActivation, TopActivations, top_activations};
+pub use tsne::{Embedding, TsneConfig, tsne};
 
-/// Batches that views which go through many images have in memory at a time: as many as are in flight on a GPU.
+/// Batches of a long image set held in memory at a time: as many as a GPU keeps in flight.
 const BATCHES: usize = 3;

@@ -1,37 +1,37 @@
-//! Principal components.
+//! Principal component analysis.
 
-use super::rows::rows;
+use super::feature_rows::feature_rows;
 use crate::{Error, Result, Tensor};
 use nalgebra::{DMatrix, SymmetricEigen};
 
-/// Rows turned so that their first numbers differ the most.
+/// Data projected onto its principal components.
 #[derive(Clone, Debug)]
-pub struct Principal {
-    /// `[images, components]`: each row's place along each component, the mean row being 0.
-    pub rows: Tensor,
-    /// Share of the rows' variance along each component, falling, from 0 to 1; 0 where nothing varies.
+pub struct PrincipalComponents {
+    /// `[images, components]`, centered.
+    pub projected: Tensor,
+    /// Fraction of the total variance along each component, in decreasing order; 0 if nothing varies.
     pub variance: Vec<f64>,
 }
 
-/// Projects `[images, features]` on the `components` directions along which they vary most: eigenvectors of their
-/// covariance, in `f64`. Of each direction the sign is such that its largest number is positive.
+/// Projects `[images, features]` onto the `components` directions of largest variance: eigenvectors of the covariance
+/// matrix, in `f64`. Signs are chosen so that the largest coefficient of each direction is positive.
 ///
 /// # Errors
 ///
-/// [`Error::Argument`] if there are no rows, no components or more than features, or a number is not finite.
-pub fn principal_components(images: &Tensor, components: usize) -> Result<Principal> {
-    let rows = rows("images", images)?;
+/// [`Error::Argument`] if there are no rows, `components` is 0 or exceeds the features, or a value is not finite.
+pub fn principal_components(images: &Tensor, components: usize) -> Result<PrincipalComponents> {
+    let rows = feature_rows("images", images)?;
     let (count, width) = (rows.len(), images.shape()[1]);
     if count == 0 || components == 0 || components > width {
-        let problem = format!("{components} cannot be taken of {count} images with {width} features");
+        let problem = format!("cannot take {components} components of {count} images with {width} features");
         return Err(Error::argument("components", problem));
     }
-    let mut centred = DMatrix::from_fn(count, width, |row, column| f64::from(rows[row][column]));
-    for mut column in centred.column_iter_mut() {
+    let mut centered = DMatrix::from_fn(count, width, |row, column| f64::from(rows[row][column]));
+    for mut column in centered.column_iter_mut() {
         let mean = column.mean();
         column.add_scalar_mut(-mean);
     }
-    let eigen = SymmetricEigen::new(centred.tr_mul(&centred));
+    let eigen = SymmetricEigen::new(centered.tr_mul(&centered));
     let mut order: Vec<usize> = (0..width).collect();
     order.sort_by(|a, b| eigen.eigenvalues[*b].total_cmp(&eigen.eigenvalues[*a]));
     order.truncate(components);
@@ -41,12 +41,12 @@ pub fn principal_components(images: &Tensor, components: usize) -> Result<Princi
         direction *= sign;
     }
     let total = eigen.eigenvalues.sum();
-    let share =
+    let fraction =
         |component: &usize| if total > 0.0 { eigen.eigenvalues[*component].max(0.0) / total } else { 0.0 };
-    // Matrices of nalgebra lie column by column.
-    let projected = (centred * directions).transpose();
-    Ok(Principal {
-        rows: Tensor::f32([count, components], projected.iter().map(|x| *x as f32).collect())?,
-        variance: order.iter().map(share).collect(),
+    // nalgebra stores matrices in column-major order.
+    let projected = (centered * directions).transpose();
+    Ok(PrincipalComponents {
+        projected: Tensor::f32([count, components], projected.iter().map(|x| *x as f32).collect())?,
+        variance: order.iter().map(fraction).collect(),
     })
 }

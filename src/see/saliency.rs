@@ -1,93 +1,97 @@
-//! What in an image speaks for a class, by gradients.
+//! Saliency: which pixels support a class, computed from gradients.
 //!
-//! `images` are normalised images, NCHW, and `classes` has the class of each.
+//! Throughout, `images` are normalized, NCHW, and `classes` holds one class per image.
 
 use super::Lens;
 use crate::graph::ReluRule;
 use crate::rng::SplitMix64;
 use crate::{Error, Result, Tensor};
 
-/// The gradient of each image's class, its logit, with respect to its numbers (Simonyan et al. 2013, "Deep inside convolutional
-/// networks"): `[images, channels, height, width]`. With [`ReluRule::Guided`], guided backpropagation.
+/// The gradient of each image's class logit with respect to its pixels (Simonyan et al. 2013, "Deep inside convolutional
+/// networks"), `[images, channels, height, width]`. [`ReluRule::Guided`] gives guided backpropagation.
 ///
 /// # Errors
 ///
-/// As [`Gradients::run`](super::Gradients::run); so do the others.
+/// As [`Gradients::run`](super::Gradients::run); this holds for the other functions too.
 pub fn input_gradients(lens: &Lens, images: &[f32], classes: &[usize], rule: ReluRule) -> Result<Tensor> {
     let mut gradients = lens.gradients(Lens::LOGITS, &[Lens::IMAGES], rule)?;
     Ok(gradients.run(images, classes)?.swap_remove(1))
 }
 
-/// Gradients with noise averaged away (Smilkov et al. 2017, "SmoothGrad").
+/// Gradients averaged over noisy copies of an image (Smilkov et al. 2017, "SmoothGrad").
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct SmoothGrad {
-    /// Noisy copies of each image.
+    /// Noisy copies per image.
     pub samples: usize,
-    /// Deviation of the noise, as a share of the image's range.
+    /// Standard deviation of the noise, as a fraction of the image's range.
     pub noise: f32,
-    /// Of the noise.
+    /// Seed of the noise.
     pub seed: u64,
 }
 
-/// The mean of the gradients at noisy copies of each image, shaped as the images.
+/// The mean gradient over noisy copies of each image, in the shape of the images.
 pub fn smooth_grad(lens: &Lens, images: &[f32], classes: &[usize], smooth: &SmoothGrad) -> Result<Tensor> {
-    expect_some("samples", smooth.samples)?;
-    let noisy = |number: usize, image: &[f32]| {
-        let [low, high] = super::canvas::extremes(image);
+    check_not_zero("samples", smooth.samples)?;
+    let noisy_copies = |index: usize, image: &[f32]| {
+        let [low, high] = super::drawing::min_max(image);
         let deviation = f64::from(smooth.noise * (high - low));
-        let mut rng = SplitMix64::keyed(smooth.seed, &[number as u64]);
+        let mut rng = SplitMix64::keyed(smooth.seed, &[index as u64]);
         let copies = (0..smooth.samples).flat_map(|_| image.to_vec());
-        copies.map(|number| number + (deviation * rng.normal()) as f32).collect()
+        copies.map(|pixel| pixel + (deviation * rng.normal()) as f32).collect()
     };
-    mean_gradients(lens, images, classes, smooth.samples, noisy)
+    mean_gradients(lens, images, classes, smooth.samples, noisy_copies)
 }
 
-/// What each number of images contributes to a class (Sundararajan et al. 2017, "Axiomatic attribution for deep networks").
+/// The contribution of each pixel to a class (Sundararajan et al. 2017, "Axiomatic attribution for deep networks").
 #[derive(Clone, Debug)]
 pub struct IntegratedGradients {
-    /// Shaped as the images.
+    /// In the shape of the images.
     pub contributions: Tensor,
-    /// By image, what the contributions are to add up to: the class's logit, less that of an image of 0s.
+    /// What the contributions of each image should add up to: its class logit minus that of an all-zero image.
     pub differences: Vec<f32>,
 }
 
-/// Gradients summed on the straight way from an image of 0s, the mean colour, to each image, in `steps` steps, at the middle
-/// of each.
+/// Integrates gradients along the straight line from the all-zero image, which is the mean color, to each image, by the
+/// midpoint rule with `steps` steps.
 pub fn integrated_gradients(
     lens: &Lens,
     images: &[f32],
     classes: &[usize],
     steps: usize,
 ) -> Result<IntegratedGradients> {
-    expect_some("steps", steps)?;
-    let on_the_way = |_: usize, image: &[f32]| {
-        let shares = (0..steps).map(|step| (step as f32 + 0.5) / steps as f32);
-        shares.flat_map(|share| image.iter().map(move |number| share * number)).collect()
+    check_not_zero("steps", steps)?;
+    let interpolated = |_: usize, image: &[f32]| {
+        let fractions = (0..steps).map(|step| (step as f32 + 0.5) / steps as f32);
+        fractions.flat_map(|t| image.iter().map(move |pixel| t * pixel)).collect()
     };
-    let means = mean_gradients(lens, images, classes, steps, on_the_way)?;
-    let contributions =
-        means.as_f32().iter().zip(images).map(|(gradient, number)| gradient * number).collect();
-    let mut logits = lens.probe(&[Lens::LOGITS])?;
-    let at = logits.only(images)?;
-    let base = logits.only(&vec![0.0; lens.image_len()])?;
-    let of = |(logits, class): (&[f32], &usize)| logits[*class] - base.as_f32()[*class];
+    let means = mean_gradients(lens, images, classes, steps, interpolated)?;
+    let contributions = means.as_f32().iter().zip(images).map(|(gradient, pixel)| gradient * pixel).collect();
+    let mut logits = lens.extractor(&[Lens::LOGITS])?;
+    let logits_at_images = logits.run_single(images)?;
+    let base = logits.run_single(&vec![0.0; lens.image_len()])?;
+    let difference = |(logits, class): (&[f32], &usize)| logits[*class] - base.as_f32()[*class];
     Ok(IntegratedGradients {
         contributions: Tensor::f32(means.shape(), contributions)?,
-        differences: at.as_f32().chunks_exact(lens.classes()).zip(classes).map(of).collect(),
+        differences: logits_at_images
+            .as_f32()
+            .chunks_exact(lens.classes())
+            .zip(classes)
+            .map(difference)
+            .collect(),
     })
 }
 
-/// Where a layer's channels speak for a class: Grad-CAM (Selvaraju et al. 2017), `[images, height, width]` of the layer, from 0 on.
-/// Channels are weighed by the mean of the class's gradient over their places.
+/// Grad-CAM (Selvaraju et al. 2017): where a layer's channels support a class, `[images, height, width]` at the layer's
+/// resolution, never negative. Channels are weighted by the class gradient averaged over their positions.
 ///
 /// # Errors
 ///
-/// [`Error::Argument`] if the layer has no places, or there is none of this name.
+/// [`Error::Argument`] if the layer does not exist, or has no height and width.
 pub fn grad_cam(lens: &Lens, images: &[f32], classes: &[usize], layer: &str) -> Result<Tensor> {
     let [channels, height, width] = lens.layer(layer)?.shape[..] else {
         return Err(Error::argument(
             "layer",
-            format!("{layer} has no height and width; give one before it is flattened"),
+            format!("{layer} has no height and width; give a layer before the flatten"),
         ));
     };
     let values = lens.activations(images, &[layer])?.swap_remove(0);
@@ -107,25 +111,25 @@ pub fn grad_cam(lens: &Lens, images: &[f32], classes: &[usize], layer: &str) -> 
     Tensor::f32([classes.len(), height, width], maps)
 }
 
-fn expect_some(name: &str, count: usize) -> Result<()> {
+fn check_not_zero(name: &str, count: usize) -> Result<()> {
     match count {
-        0 => Err(Error::argument(name, "must be above 0, and is 0")),
+        0 => Err(Error::argument(name, "must be at least 1, found 0")),
         _ => Ok(()),
     }
 }
 
-/// For each image, the mean of the gradients at `count` images that `made` makes of its number and itself.
+/// For each image, the mean gradient over the `count` variants that `variants` makes from its index and pixels.
 fn mean_gradients(
     lens: &Lens,
     images: &[f32],
     classes: &[usize],
     count: usize,
-    made: impl Fn(usize, &[f32]) -> Vec<f32>,
+    variants: impl Fn(usize, &[f32]) -> Vec<f32>,
 ) -> Result<Tensor> {
     let len = lens.image_len();
     if images.len() != classes.len() * len {
         let problem = format!(
-            "expected one for each of {} images, found {}; give as many classes as images",
+            "expected one per image, {}, found {}; give as many classes as images",
             images.len() / len,
             classes.len()
         );
@@ -134,16 +138,16 @@ fn mean_gradients(
     let mut gradients = lens.gradients(Lens::LOGITS, &[Lens::IMAGES], ReluRule::Exact)?;
     let mut means = Vec::with_capacity(images.len());
     let images: Vec<(usize, &[f32])> = images.chunks_exact(len).enumerate().collect();
-    // Of several images together, where one does not fill the batches.
+    // Several images together where the variants of one do not fill the batches.
     for images in images.chunks((super::BATCHES * lens.batch()).div_ceil(count)) {
-        let inputs: Vec<f32> = images.iter().flat_map(|(number, image)| made(*number, image)).collect();
+        let inputs: Vec<f32> = images.iter().flat_map(|(index, image)| variants(*index, image)).collect();
         let each: Vec<usize> =
-            images.iter().flat_map(|(number, _)| std::iter::repeat_n(classes[*number], count)).collect();
+            images.iter().flat_map(|(index, _)| std::iter::repeat_n(classes[*index], count)).collect();
         let all = gradients.run(&inputs, &each)?.swap_remove(1);
         for gradients in all.as_f32().chunks_exact(count * len) {
             let mut mean = vec![0.0; len];
             for gradient in gradients.chunks_exact(len) {
-                mean.iter_mut().zip(gradient).for_each(|(sum, number)| *sum += number / count as f32);
+                mean.iter_mut().zip(gradient).for_each(|(sum, value)| *sum += value / count as f32);
             }
             means.extend(mean);
         }

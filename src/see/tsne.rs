@@ -1,83 +1,81 @@
-//! A map of images: t-SNE of their features.
+//! t-SNE: a two-dimensional embedding of image features.
 
-use super::neighbours::nearest_others;
+use super::nearest_neighbors::nearest_neighbors_within;
 use super::pca::principal_components;
-use crate::rng::{MAP, SplitMix64};
+use crate::rng::{SplitMix64, TSNE};
 use crate::{Error, Result, Tensor};
 use bhtsne::{Neighbor, tSNE};
 
-/// How a map is made.
-#[derive(Clone, Copy, Debug, PartialEq)]
-#[cfg_attr(feature = "cli", derive(serde::Serialize))]
-pub struct MapConfig {
-    /// About how many neighbours each image shall keep; three times as many are looked at.
+/// Settings of t-SNE.
+#[derive(Clone, Copy, Debug, PartialEq, serde::Serialize)]
+pub struct TsneConfig {
+    /// Roughly the number of neighbors that each image is kept close to; three times as many are searched.
     pub perplexity: f64,
     /// Steps of gradient descent.
     pub steps: usize,
-    /// How coarsely far images are taken together (Barnes-Hut); 0 for not at all.
+    /// Barnes-Hut accuracy from 0 (exact) to 1: how coarsely distant images are grouped.
     pub theta: f64,
-    /// Principal components that features are reduced to first, if there are more.
+    /// Principal components to reduce the features to first, if they have more dimensions.
     pub components: usize,
-    /// Where images start.
+    /// Seed of the initial positions.
     pub seed: u64,
 }
 
-impl Default for MapConfig {
+impl Default for TsneConfig {
     fn default() -> Self {
         Self { perplexity: 30.0, steps: 1000, theta: 0.5, components: 50, seed: 0 }
     }
 }
 
-/// Images that the least perplexity, 1, needs.
+/// Images needed at the smallest perplexity, 1.
 const FEWEST: usize = 4;
 
-/// Images on a plane.
+/// Images embedded in the plane.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Map {
-    /// Where each image lies.
+pub struct Embedding {
+    /// Position of each image.
     pub points: Vec<[f64; 2]>,
-    /// Kullback-Leibler divergence of the map's neighbourhoods from those of the features, which it makes small.
+    /// The final loss: Kullback-Leibler divergence between neighborhoods in feature space and in the plane.
     pub divergence: f64,
-    /// Principal components that it was made of.
+    /// Number of principal components used.
     pub components: usize,
-    /// Share of the features' variance that the principal components have, from 0 to 1.
+    /// Fraction of the features' variance that these components explain.
     pub variance: f64,
 }
 
-/// Lays `[images, features]` out on a plane so that neighbours stay neighbours.
+/// Embeds `[images, features]` in the plane so that neighbors stay neighbors.
 ///
-/// t-SNE (van der Maaten and Hinton 2008, "Visualizing data using t-SNE") in Barnes-Hut's approximation (van der
-/// Maaten 2014), on principal components. Neighbours are the exact ones. Distances between groups, and sizes of
-/// groups, mean little. The same features and seed give the same map: it is made on one core, since sums on
-/// several would not always have the same order.
+/// t-SNE (van der Maaten and Hinton 2008, "Visualizing data using t-SNE") with the Barnes-Hut approximation (van der Maaten
+/// 2014), on principal components and exact nearest neighbors. Distances between clusters and their sizes mean little. The
+/// same features and seed give the same embedding: it is computed on a single core, since parallel sums would depend on
+/// their order.
 ///
 /// # Errors
 ///
-/// [`Error::Argument`] if there are too few images for the perplexity, a setting is out of range, or a number is not
-/// finite.
-pub fn map(images: &Tensor, config: &MapConfig) -> Result<Map> {
+/// [`Error::Argument`] if there are too few images for the perplexity, a setting is out of range, or a value is not finite.
+pub fn tsne(images: &Tensor, config: &TsneConfig) -> Result<Embedding> {
     let count = images.shape()[0];
     config.check(count)?;
     let width = images.shape().get(1).copied().unwrap_or(0);
     let reduced = principal_components(images, config.components.min(width))?;
     let looked_at = (3.0 * config.perplexity) as usize;
-    let neighbours: Vec<Vec<Neighbor<f64>>> = nearest_others(&reduced.rows, looked_at)?
+    let neighbors: Vec<Vec<Neighbor<f64>>> = nearest_neighbors_within(&reduced.projected, looked_at)?
         .into_iter()
         .map(|row| row.into_iter().map(|n| Neighbor { index: n.index, distance: n.distance }).collect())
         .collect();
-    let mut random = SplitMix64::keyed(config.seed, &[MAP]);
+    let mut random = SplitMix64::keyed(config.seed, &[TSNE]);
     let start: Vec<f64> = (0..2 * count).map(|_| 1e-4 * random.normal()).collect();
     let pool = rayon::ThreadPoolBuilder::new().num_threads(1).build();
-    let pool = pool.map_err(|e| Error::argument("map", format!("no thread can be started ({e})")))?;
+    let pool = pool.map_err(|e| Error::argument("map", format!("cannot start a thread ({e})")))?;
     let (points, divergence) = pool.install(|| {
         let data = vec![(); count];
         let mut tsne: tSNE<'_, f64, ()> = tSNE::new(&data);
         tsne.perplexity(config.perplexity).epochs(config.steps).initial_embedding(start);
-        tsne.barnes_hut_with_neighbors(config.theta, &neighbours);
-        (tsne.embedding(), tsne.kl_divergence().expect("it was fitted"))
+        tsne.barnes_hut_with_neighbors(config.theta, &neighbors);
+        (tsne.embedding(), tsne.kl_divergence().expect("the embedding was fitted"))
     });
     let points = points.as_chunks().0.to_vec();
-    Ok(Map {
+    Ok(Embedding {
         points,
         divergence,
         components: reduced.variance.len(),
@@ -85,33 +83,33 @@ pub fn map(images: &Tensor, config: &MapConfig) -> Result<Map> {
     })
 }
 
-impl MapConfig {
+impl TsneConfig {
     fn check(&self, images: usize) -> Result<()> {
         if !(self.perplexity >= 1.0 && self.perplexity.is_finite()) {
             return Err(Error::argument(
                 "perplexity",
-                format!("must be at least 1, and is {}", self.perplexity),
+                format!("must be at least 1, found {}", self.perplexity),
             ));
         }
         if images < FEWEST {
-            let problem = format!("needs at least {FEWEST} images, and there are {images}; give more");
+            let problem = format!("needs at least {FEWEST} images, found {images}; give more");
             return Err(Error::argument("map", problem));
         }
-        // As many neighbours must be there besides the image itself.
+        // That many neighbors are needed besides the image itself.
         let needed = ((3.0 * self.perplexity) as usize).saturating_add(1);
         if images < needed {
             let problem = format!(
-                "{} needs at least {needed} images, and there are {images}; give more, or a perplexity of at most {}",
+                "{} needs at least {needed} images, found {images}; give more, or a perplexity of at most {}",
                 self.perplexity,
                 (images - 1) / 3
             );
             return Err(Error::argument("perplexity", problem));
         }
         if !(0.0..=1.0).contains(&self.theta) {
-            return Err(Error::argument("theta", format!("must be from 0 to 1, and is {}", self.theta)));
+            return Err(Error::argument("theta", format!("must be between 0 and 1, found {}", self.theta)));
         }
         match self.steps {
-            0 => Err(Error::argument("steps", "must be above 0, and is 0")),
+            0 => Err(Error::argument("steps", "must be at least 1, found 0")),
             _ => Ok(()),
         }
     }

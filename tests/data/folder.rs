@@ -365,7 +365,7 @@ fn images_of_a_folder_become_what_a_network_wants() {
     (wanted.size, wanted.resize) = ([8, 8], Some(12));
     let source = Source { name: "folder".to_owned(), dir: Some(dir.path().to_owned()), ..Default::default() };
     let set = Source { preprocessing: Some(wanted.clone()), ..source.clone() }.open_test().unwrap();
-    let image = Images::of(&set.data, &wanted.normalization, 1);
+    let image = Images::from_dataset(&set.data, &wanted.normalization, 1);
     assert_eq!(image.values, wanted.read(&dir.path().join("cat/1.png")).unwrap());
     let otherwise = Source { image_size: Some([8, 8]), ..source }.open_test().unwrap();
     assert_ne!(otherwise.data.image(0), set.data.image(0));

@@ -1,11 +1,11 @@
-//! Chromium without a window, to try a page out.
+//! Tries pages out in headless Chromium.
 
 use serde_json::Value;
 use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-/// What a person does who picks units and an image; after each step, what is shown.
+/// Picks channels and an image by mouse and keyboard.
 pub const PICK_UNITS: &str = r##"
   click("unit-layer2-tab");
   click("unit-layer2-1-tab");
@@ -14,16 +14,16 @@ pub const PICK_UNITS: &str = r##"
   click("image-2-tab");
 "##;
 
-/// Collects what goes wrong, from the first line of the page on.
+/// Collects everything that goes wrong, starting before the page's own content.
 const WATCH: &str = r##"<script>
 const problems = [];
 addEventListener("error", e => problems.push("error: " + (e.message || e.target.outerHTML.slice(0, 80))), true);
 addEventListener("unhandledrejection", e => problems.push("rejection: " + e.reason));
-addEventListener("securitypolicyviolation", e => problems.push("wants " + e.blockedURI + " " + e.violatedDirective));
+addEventListener("securitypolicyviolation", e => problems.push("requests " + e.blockedURI + " " + e.violatedDirective));
 for (const level of ["error", "warn"]) console[level] = (...words) => problems.push(level + ": " + words.join(" "));
 </script>"##;
 
-/// Does the steps in the place of `STEPS`, and tells the page around what came of them.
+/// Runs the steps inserted for `STEPS` and reports to the surrounding page.
 const TRY: &str = r##"<script>
 addEventListener("load", () => {
   const visible = query => [...document.querySelectorAll(query)].filter(e => e.getClientRects().length).map(e => e.id);
@@ -46,7 +46,7 @@ addEventListener("load", () => {
 });
 </script>"##;
 
-/// A page around the page, so that it can be as narrow as a phone; windows cannot.
+/// Puts the page into a frame, which can be as narrow as a phone; a window cannot.
 const FRAME: &str = r##"<!DOCTYPE html><pre id="verdict"></pre>
 <script>addEventListener("message", e => document.getElementById("verdict").textContent = e.data);</script>
 <iframe src="page.html" width="WIDTH" height="844" style="border: 0"></iframe>"##;
@@ -63,7 +63,7 @@ impl Browser {
         found.map(Self)
     }
 
-    /// Opens a page in so many pixels, does the steps, and says what came of it.
+    /// Opens a page at this width, runs the steps, and returns the report.
     pub fn try_out(&self, page: &str, width: u32, steps: &str) -> Value {
         let page = page.replacen("<head>", &format!("<head>{WATCH}"), 1).replacen(
             "</body>",
@@ -76,13 +76,13 @@ impl Browser {
         let output = self.open(dir.path(), "frame.html", &["--dump-dom"]);
         let verdict =
             output.split("<pre id=\"verdict\">").nth(1).and_then(|rest| rest.split("</pre>").next());
-        let verdict = verdict.unwrap_or_else(|| panic!("the browser shows {output:.500}"));
+        let verdict = verdict.unwrap_or_else(|| panic!("no report in {output:.500}"));
         let verdict = verdict.replace("&lt;", "<").replace("&gt;", ">").replace("&amp;", "&");
         serde_json::from_str(&verdict).unwrap_or_else(|e| panic!("{e}: {verdict:?}"))
     }
 
-    /// How many colours there are on an image of the page.
-    pub fn colours(&self, page: &str, width: u32) -> usize {
+    /// The number of colors in a screenshot of the page.
+    pub fn colors(&self, page: &str, width: u32) -> usize {
         let dir = tempfile::tempdir().unwrap();
         std::fs::write(dir.path().join("page.html"), page).unwrap();
         std::fs::write(dir.path().join("frame.html"), FRAME.replace("WIDTH", &width.to_string())).unwrap();
@@ -98,7 +98,7 @@ impl Browser {
 
     fn open(&self, dir: &Path, page: &str, flags: &[&str]) -> String {
         let mut command = Command::new(&self.0);
-        // Its sandbox does not work for root in a container, and the page is ours.
+        // The sandbox does not work for root in a container, and the page can be trusted.
         command.args(["--headless", "--no-sandbox", "--disable-gpu", "--virtual-time-budget=30000"]);
         command.arg(format!("--user-data-dir={}", dir.join("profile").display())).args(flags);
         let output = command.arg(format!("file://{}", dir.join(page).display())).output().unwrap();

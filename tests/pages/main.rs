@@ -1,4 +1,4 @@
-//! The pages of `striate see` and `striate report`: what is on them, in a browser too, and what they refuse.
+//! The pages of `striate see` and `striate report`: their content, also in a browser, and wrong arguments.
 
 #![cfg(feature = "cli")]
 
@@ -6,7 +6,7 @@ mod browser;
 #[path = "../common/mod.rs"]
 mod common;
 #[path = "../cli_train/place.rs"]
-#[allow(dead_code, reason = "made for the tests of `striate train`")]
+#[allow(dead_code, reason = "shared with the tests of `striate train`")]
 mod place;
 
 use browser::Browser;
@@ -29,18 +29,18 @@ fn striate(place: &Place, args: &[&str]) -> Output {
 
 const SEE: [&str; 9] = ["see", "run", "--dataset", "mnist", "--data", "data", "--units", "3", "--examples=4"];
 
-/// The page at a path; the command that makes it must work.
+/// Runs a command that must succeed, and reads the page it writes.
 fn made(place: &Place, args: &[&str], page: &str) -> String {
     let output = striate(place, args);
     assert_eq!((output.status.code(), text(&output.stderr)), (Some(0), String::new()), "{args:?}");
     std::fs::read_to_string(place.path(page)).unwrap()
 }
 
-/// What a page would fetch, if it did.
-fn assert_needs_nothing(page: &str) {
+/// Asserts that a page loads nothing from elsewhere.
+fn assert_self_contained(page: &str) {
     for (at, _) in page.match_indices("src=\"").chain(page.match_indices("href=\"")) {
         let target = page[at..].split('"').nth(1).unwrap();
-        assert!(target.starts_with("data:") || target.starts_with('#'), "the page wants {target:.80}");
+        assert!(target.starts_with("data:") || target.starts_with('#'), "the page loads {target:.80}");
     }
     for word in ["url(", "@import", "http://", "https://"] {
         assert!(!page.contains(word), "the page has {word}");
@@ -51,7 +51,7 @@ fn assert_needs_nothing(page: &str) {
 fn the_page_has_all_views() -> Outcome {
     let place = trained();
     let page = made(&place, &SEE, "report/index.html");
-    assert_needs_nothing(&page);
+    assert_self_contained(&page);
     let views = [
         "activations",
         "ascent",
@@ -70,28 +70,31 @@ fn the_page_has_all_views() -> Outcome {
     assert_eq!(list(&place.path("report")), files);
     for view in views {
         let name = if view == "classes" { "ascent" } else { view };
-        let record = std::fs::read(place.path(&format!("report/{view}/{name}.json"))).unwrap();
-        let record: serde_json::Value = serde_json::from_slice(&record).unwrap();
-        let title = record["title"].as_str().unwrap();
+        let manifest = std::fs::read(place.path(&format!("report/{view}/{name}.json"))).unwrap();
+        let manifest: serde_json::Value = serde_json::from_slice(&manifest).unwrap();
+        let title = manifest["title"].as_str().unwrap();
         assert!(page.contains(title), "{view} is not on the page");
-        assert!(page.contains(&format!("striate see {name}")), "the page does not say how {view} is made");
+        assert!(page.contains(&format!("striate see {name}")), "the page has no command for {view}");
     }
-    for words in ["77,754", "right of these images", "layer3", "channel 2", "id=\"image-3\""] {
+    for words in ["77,754", "of these images", "layer3", "channel 2", "id=\"image-3\""] {
         assert!(page.contains(words), "the page has no {words}");
     }
-    assert!(!page.contains("id=\"image-4\"") && !page.contains("channel 3<"), "more than was asked for");
-    // The same again gives the same bytes, and leaves other files alone.
+    assert!(
+        !page.contains("id=\"image-4\"") && !page.contains("channel 3<"),
+        "the page has more than it should"
+    );
+    // A second run writes the same bytes and leaves other files alone.
     place.write("report/notes.txt", b"mine");
-    assert!(made(&place, &SEE, "report/index.html") == page, "another page");
+    assert!(made(&place, &SEE, "report/index.html") == page, "the page differs");
     assert_eq!(std::fs::read(place.path("report/notes.txt")).unwrap(), b"mine");
-    assert_eq!(list(place.dir.path()), ["data", "report", "run"], "a draft is left");
+    assert_eq!(list(place.dir.path()), ["data", "report", "run"], "a temporary file is left");
     Ok(())
 }
 
-fn few_images_make_a_page_too() -> Outcome {
+fn few_images_are_enough_for_a_page() -> Outcome {
     let place = trained();
     let page = made(&place, &[&SEE[..], &["--images", "1"]].concat(), "report/index.html");
-    assert!(page.contains("A map wants at least 10 images; there are 1."));
+    assert!(page.contains("t-SNE needs at least 10 images; there are 1."));
     assert!(!list(&place.path("report")).contains(&"neighbours".to_owned()));
     let image = image::RgbImage::from_fn(12, 10, |x, y| image::Rgb([x as u8 * 20, y as u8 * 20, 60]));
     std::fs::create_dir_all(place.path("images")).unwrap();
@@ -104,7 +107,7 @@ fn few_images_make_a_page_too() -> Outcome {
     Ok(())
 }
 
-fn what_cannot_be_seen_leaves_an_earlier_page_alone() -> Outcome {
+fn wrong_arguments_leave_an_earlier_page_alone() -> Outcome {
     let place = trained();
     place.write("report/index.html", b"earlier");
     place.write("report/map/map.svg", b"earlier");
@@ -115,7 +118,7 @@ fn what_cannot_be_seen_leaves_an_earlier_page_alone() -> Outcome {
     let cases: [(&[&str], &[&str]); 8] = [
         (&["see", "alone.safetensors"], &["--data", "--dataset"]),
         (&["see", "run", "--data", "empty"], &["empty", "without images"]),
-        (&["see", "run", "--data", "broken"], &["none of 1 could be read", "broken.png"]),
+        (&["see", "run", "--data", "broken"], &["could not read any of 1", "broken.png"]),
         (&["see", "run", "--dataset", "fashion-mnist"], &["--dataset", "none of the network's (0, 1, 2"]),
         (&["see", "nowhere", "--data", "data"], &["nowhere"]),
         (&[&SEE[..6], &["--units", "0"]].concat(), &["--units", "at least 1"]),
@@ -129,9 +132,9 @@ fn what_cannot_be_seen_leaves_an_earlier_page_alone() -> Outcome {
     Ok(())
 }
 
-fn what_others_put_in_its_place_is_kept() -> Outcome {
+fn files_of_others_are_kept() -> Outcome {
     let place = trained();
-    // The images it is given lie where a view's files would.
+    // The input images are where the files of a view would go.
     let image = image::RgbImage::from_fn(8, 8, |x, y| image::Rgb([x as u8 * 30, y as u8 * 30, 60]));
     std::fs::create_dir_all(place.path("project/classes")).unwrap();
     image.save(place.path("project/classes/cat.png")).unwrap();
@@ -148,21 +151,21 @@ fn what_others_put_in_its_place_is_kept() -> Outcome {
         (vec!["classes".into()], vec!["index.html".into()])
     );
     assert_eq!(list(&place.path("page.part")), ["notes"]);
-    // A page that is made again: what is no longer on it goes, what was put beside it stays.
+    // Writing the page again removes its old files and keeps those of others.
     assert!(see("report").status.success());
     place.write("report/occlusion/notes", b"mine");
     let before = list(&place.path("report/filters"));
     assert!(see("report").status.success());
     assert_eq!(list(&place.path("report/filters")), before);
     assert_eq!(std::fs::read(place.path("report/occlusion/notes")).unwrap(), b"mine");
-    // The page of a run takes nobody's place either.
+    // The page of a run does not replace files of others either.
     place.write("run/report.html", b"mine");
     assert_refused(&striate(&place, &["report", "run"]), "mine", &["run/report.html: is there already"]);
     Ok(())
 }
 
-/// A folder on another file system, behind a link.
-fn a_page_may_lie_on_another_file_system() -> Outcome {
+/// The output folder is a symlink to another file system.
+fn a_page_can_be_written_to_another_file_system() -> Outcome {
     let place = trained();
     let other = tempfile::tempdir_in("/dev/shm").map_err(|e| e.to_string())?;
     let link = place.path("report");
@@ -178,18 +181,18 @@ fn a_page_may_lie_on_another_file_system() -> Outcome {
 fn a_run_has_a_page() -> Outcome {
     let place = trained();
     let page = made(&place, &["report", "run"], "run/report.html");
-    assert_needs_nothing(&page);
-    for words in ["Test accuracy", "resnet8 on mnist", "layer1.0.conv1", "--weight-decay", "taken for"] {
+    assert_self_contained(&page);
+    for words in ["Test accuracy", "resnet8 on mnist", "layer1.0.conv1", "--weight-decay", "mistaken for"] {
         assert!(page.contains(words), "the page has no {words}");
     }
-    // The data set went elsewhere, and the page too.
+    // The data set has moved, and the page goes elsewhere.
     std::fs::rename(place.path("data"), place.path("moved")).unwrap();
     assert_refused(&striate(&place, &["report", "run"]), "moved", &["data"]);
     made(&place, &["report", "run", "--data", "moved", "--out", "page.html"], "page.html");
     made(&place, &["report", "run", "--data", "moved", "--out", "page.html"], "page.html");
     place.write("mine.html", b"mine");
     let onto_mine = ["report", "run", "--data", "moved", "--out", "mine.html"];
-    assert_refused(&striate(&place, &onto_mine), "foreign", &["mine.html", "striate did not write"]);
+    assert_refused(&striate(&place, &onto_mine), "foreign", &["mine.html", "was not written by striate"]);
     assert_eq!(std::fs::read(place.path("mine.html")).unwrap(), b"mine");
     assert_refused(&striate(&place, &["report", "moved"]), "no run", &["moved", "not the folder of a run"]);
     place.write("run/config.json", b"{}");
@@ -207,7 +210,7 @@ fn a_browser_shows_the_page(browser: &Browser) -> Outcome {
         assert!(seen["images"].as_u64().unwrap() > 100, "{seen}");
         let shown: Vec<&str> =
             seen["shown"].as_array().unwrap().iter().map(|s| s.as_str().unwrap()).collect();
-        // At first, another layer by mouse, another channel by mouse, the next by keyboard, the last, an image.
+        // At first; a layer and a channel by mouse; the next and the first channel by keyboard; an image by mouse.
         let expected = [
             "unit-relu-0 image-0",
             "unit-layer2-0 image-0",
@@ -228,8 +231,8 @@ fn a_browser_shows_a_run(browser: &Browser) -> Outcome {
         let seen = browser.try_out(&page, width, "");
         assert!(seen["problems"].as_array().unwrap().is_empty(), "at {width} pixels: {}", seen["problems"]);
         assert!(seen["images"].as_u64().unwrap() > 2, "{seen}");
-        let colours = browser.colours(&page, width);
-        assert!(colours > 20, "at {width} pixels there are {colours} colours");
+        let colors = browser.colors(&page, width);
+        assert!(colors > 20, "at {width} pixels there are {colors} colors");
     }
     Ok(())
 }
@@ -237,17 +240,18 @@ fn a_browser_shows_a_run(browser: &Browser) -> Outcome {
 fn main() -> ExitCode {
     let mut suite = Suite::new();
     suite.add("the_page_has_all_views", the_page_has_all_views);
-    suite.add("few_images_make_a_page_too", few_images_make_a_page_too);
-    suite.add(
-        "what_cannot_be_seen_leaves_an_earlier_page_alone",
-        what_cannot_be_seen_leaves_an_earlier_page_alone,
-    );
-    suite.add("what_others_put_in_its_place_is_kept", what_others_put_in_its_place_is_kept);
+    suite.add("few_images_are_enough_for_a_page", few_images_are_enough_for_a_page);
+    suite.add("wrong_arguments_leave_an_earlier_page_alone", wrong_arguments_leave_an_earlier_page_alone);
+    suite.add("files_of_others_are_kept", files_of_others_are_kept);
     let shm = cfg!(unix) && std::path::Path::new("/dev/shm").exists();
-    suite.add_if(shm, "a_page_may_lie_on_another_file_system", a_page_may_lie_on_another_file_system);
+    suite.add_if(
+        shm,
+        "a_page_can_be_written_to_another_file_system",
+        a_page_can_be_written_to_another_file_system,
+    );
     suite.add("a_run_has_a_page", a_run_has_a_page);
     let there = Browser::find().is_some();
-    let browser = || Browser::find().expect("it was there");
+    let browser = || Browser::find().expect("it was found before");
     suite.add_if(there, "a_browser_shows_the_page", move || a_browser_shows_the_page(&browser()));
     suite.add_if(there, "a_browser_shows_a_run", move || a_browser_shows_a_run(&browser()));
     suite.run()

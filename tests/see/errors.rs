@@ -1,34 +1,36 @@
-//! What comes after an error.
+//! Behavior after an error.
 
 use crate::common::{Outcome, text};
 use crate::network::{Net, lens, noise};
 use striate::infer::{Evaluation, Predictor};
 use striate::{Device, Error};
 
-/// Steps that were in flight when a result was no number are not taken for those of the next images.
-pub fn an_error_leaves_no_step_behind(device: &Device) -> Outcome {
+/// After a NaN, steps still in flight are not mistaken for those of the next images.
+pub fn an_error_drops_steps_in_flight(device: &Device) -> Outcome {
     let lens = lens(device, &Net).map_err(text)?;
     let good = noise(&lens, 9);
     let mut bad = noise(&lens, 12);
     bad[0] = f32::NAN;
-    let mut probe = lens.probe(&["block"]).map_err(text)?;
-    let want = probe.only(&good).map_err(text)?;
+    let mut extractor = lens.extractor(&["block"]).map_err(text)?;
+    let want = extractor.run_single(&good).map_err(text)?;
     let mut predictor = Predictor::new(device, &Net, [crate::network::SIDE; 2], 3).map_err(text)?;
     predictor.session().initialize(1).map_err(text)?;
     let logits = predictor.logits(&good).map_err(text)?;
     for _ in 0..3 {
-        if probe.run(&bad).is_ok() || predictor.logits(&bad).is_ok() {
-            return Err("a result that is no number is no error".into());
+        if extractor.run(&bad).is_ok() || predictor.logits(&bad).is_ok() {
+            return Err("a NaN in the result is not an error".into());
         }
-        if probe.only(&good).map_err(text)? != want || predictor.logits(&good).map_err(text)? != logits {
-            return Err("the results after an error are others".into());
+        if extractor.run_single(&good).map_err(text)? != want
+            || predictor.logits(&good).map_err(text)? != logits
+        {
+            return Err("the results differ after an error".into());
         }
     }
     Ok(())
 }
 
-/// Answers of another number of classes, and labels that are none.
-pub fn answers_that_do_not_fit_are_refused() -> Outcome {
+/// Logits for a wrong number of classes, and labels out of range.
+pub fn wrong_logits_and_labels_are_refused() -> Outcome {
     let mut evaluation = Evaluation::new(3);
     let wrong = [
         (&[0.0; 2][..], 0, "logits"),
@@ -44,5 +46,5 @@ pub fn answers_that_do_not_fit_are_refused() -> Outcome {
         }
     }
     evaluation.add(&[0.0; 3], 2).map_err(text)?;
-    if evaluation.images() == 1 { Ok(()) } else { Err("what was refused counts".into()) }
+    if evaluation.images() == 1 { Ok(()) } else { Err("a refused image was counted".into()) }
 }

@@ -1,4 +1,4 @@
-//! Saliency against PyTorch's numbers and against what must hold.
+//! Saliency against PyTorch, and against properties that must hold.
 
 use crate::close;
 use crate::common::{Outcome, text};
@@ -11,7 +11,7 @@ use striate::{Device, Result};
 
 const CLASSES: [usize; 2] = [0, 2];
 
-pub fn gradients_are_pytorchs(device: &Device) -> Outcome {
+pub fn gradients_match_pytorch(device: &Device) -> Outcome {
     let golden: Value =
         serde_json::from_str(include_str!("../goldens/see.json")).map_err(|e| e.to_string())?;
     assert_eq!(golden["classes"], serde_json::json!(CLASSES));
@@ -32,8 +32,8 @@ pub fn gradients_are_pytorchs(device: &Device) -> Outcome {
     Ok(())
 }
 
-/// What the numbers of an image contribute adds up to what the network says of it, for all kinds of layers; where a gradient jumps
-/// on the way, a sum of steps is off by a part of one.
+/// The contributions of all pixels add up to the difference in logits, for all kinds of layers. Where a gradient jumps along
+/// the path, the sum may be off by up to one step.
 pub fn integrated_gradients_add_up(device: &Device) -> Outcome {
     let of = |name: &str| by_name(name, 3, 3).map_err(text);
     let (resnet, padded, lenet) = (of("resnet8")?, of("resnet20-a")?, of("lenet")?);
@@ -69,6 +69,6 @@ pub fn smooth_gradients_of_a_linear_network_are_its_weights(device: &Device) -> 
         .collect();
     close("smooth", found.as_f32(), &expected, 1e-5)?;
     let error = smooth_grad(&lens, &images(), &[0], &smooth).unwrap_err().to_string();
-    assert!(error.contains("each of 2 images, found 1"), "{error}");
+    assert!(error.contains("expected one per image, 2, found 1"), "{error}");
     Ok(())
 }

@@ -1,4 +1,4 @@
-//! The networks that the views are tested on.
+//! The networks that the tests use.
 
 use striate::data::{Normalization, Preprocessing};
 use striate::graph::ValueId;
@@ -13,20 +13,19 @@ use striate::{Device, Result, Tensor};
 /// Side of the images.
 pub const SIDE: usize = 8;
 
-/// Two convolutions, the second with batch norm and a residual; `tests/goldens/see.py` has the same.
+/// Two convolutions, the second with batch norm and a residual; also in `tests/goldens/see.py`.
 pub struct Net;
 
-/// Local response normalisation, max-pooling of windows that overlap, and branches that are joined; `tests/goldens/see.py` has
-/// the same.
+/// Local response normalization, overlapping max pooling, and concatenated branches; also in `tests/goldens/see.py`.
 pub struct Branches;
 
-/// Branches that end with ReLUs and are joined.
+/// Concatenated branches that end with ReLUs.
 pub struct Rectified;
 
-/// One linear layer on all numbers of an image.
+/// A linear layer on all pixels.
 pub struct Flat;
 
-/// A network for images of 3 x [`SIDE`] x [`SIDE`] with three classes, by what it is made of.
+/// A network with three classes for images of 3 x [`SIDE`] x [`SIDE`], given its forward pass.
 macro_rules! small {
     ($network:ident, $name:literal, $forward:expr) => {
         impl Model for $network {
@@ -116,28 +115,28 @@ fn classifier(b: &mut Builder, x: ValueId) -> Result<ValueId> {
     b.linear("fc", x, Linear { in_features, out_features: 3, bias: true })
 }
 
-/// Numbers by the rule of `tests/goldens/see.py`.
-pub fn numbers(len: usize, seed: usize, scale: f32) -> Vec<f32> {
+/// Deterministic values, by the formula in `tests/goldens/see.py`.
+pub fn pattern(len: usize, seed: usize, scale: f32) -> Vec<f32> {
     (0..len).map(|i| ((i * 37 + seed * 11) % 101) as f32 - 50.0).map(|n| n / 64.0 * scale).collect()
 }
 
-/// Two images by the same rule.
+/// Two images by the same formula.
 pub fn images() -> Vec<f32> {
-    numbers(2 * 3 * SIDE * SIDE, 9, 2.0)
+    pattern(2 * 3 * SIDE * SIDE, 9, 2.0)
 }
 
-/// So many images of noise, as the network takes them.
+/// Images of normalized noise.
 pub fn noise(lens: &Lens, images: usize) -> Vec<f32> {
     let mut random = SplitMix64::new(5);
     (0..images * lens.image_len()).map(|_| random.normal() as f32).collect()
 }
 
-/// A model with weights by rule; three images at a time, so that a batch is never full of two.
+/// A model with weights by formula. Batches of three, so that two images never fill one.
 pub fn lens(device: &Device, model: &dyn Model) -> Result<Lens> {
     let mut number = 0;
     lens_of(device, model, SIDE, 3, |name, len, _| {
         number += 1;
-        let mut values = numbers(len, number, 0.5);
+        let mut values = pattern(len, number, 0.5);
         if name.ends_with("var") {
             values.iter_mut().for_each(|n| *n = n.abs() + 0.5);
         }
@@ -145,16 +144,16 @@ pub fn lens(device: &Device, model: &dyn Model) -> Result<Lens> {
     })
 }
 
-/// [`Rectified`] with biases that keep its units from giving anything for images near grey.
+/// [`Rectified`] with biases that keep all its channels at 0 on images near gray.
 pub fn silent(device: &Device) -> Result<Lens> {
     let mut number = 0;
     lens_of(device, &Rectified, SIDE, 3, |name, len, _| {
         number += 1;
-        if name.ends_with("bias") { vec![-0.6; len] } else { numbers(len, number, 0.25) }
+        if name.ends_with("bias") { vec![-0.6; len] } else { pattern(len, number, 0.25) }
     })
 }
 
-/// A model as it is before training, but for running statistics and biases of some size.
+/// A freshly initialized model, with running statistics and biases that matter.
 pub fn untrained(device: &Device, model: &dyn Model, side: usize) -> Result<Lens> {
     let mut random = SplitMix64::new(2);
     lens_of(device, model, side, 24, |name, len, first| match name {
@@ -166,7 +165,7 @@ pub fn untrained(device: &Device, model: &dyn Model, side: usize) -> Result<Lens
     })
 }
 
-/// A model with weights by name, length and what they are before training.
+/// A model whose weights are made from their name, length and initial values.
 fn lens_of(
     device: &Device,
     model: &dyn Model,

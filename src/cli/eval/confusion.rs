@@ -1,4 +1,4 @@
-//! The confusion matrix as an image.
+//! The confusion matrix as an SVG.
 
 use crate::cli::text;
 use plotters::coord::Shift;
@@ -8,10 +8,10 @@ use plotters::style::text_anchor::{HPos, Pos, VPos};
 use std::error::Error;
 use striate::infer::Evaluation;
 
-/// More classes get no names and counts: nobody could read them.
+/// With more classes, names and counts would be too small to read, and are left out.
 const READABLE: usize = 30;
 
-/// Space for names left of the matrix and below it, and for the title.
+/// Space for class names to the left and below, and for the title, in pixels.
 const NAMES: i32 = 110;
 const TITLE: i32 = 40;
 const MARGIN: i32 = 16;
@@ -19,8 +19,8 @@ const MARGIN: i32 = 16;
 /// Side of the matrix, in pixels.
 const SIDE: i32 = 600;
 
-/// An SVG: a row a class, a column for each class it was taken for. Colours, from viridis, are shares of the row, so
-/// that classes with few images show as well.
+/// Draws a row per true class and a column per predicted class. Colors, from viridis, are fractions of the row, so that
+/// classes with few images show as well.
 pub fn matrix(title: &str, names: &[String], evaluation: &Evaluation) -> Result<String, Box<dyn Error>> {
     let readable = names.len() <= READABLE;
     let edge = if readable { NAMES } else { MARGIN };
@@ -42,8 +42,8 @@ pub fn matrix(title: &str, names: &[String], evaluation: &Evaluation) -> Result<
     Ok(text::lines(&svg).into_owned())
 }
 
-/// Where the n-th of so many classes begins, in pixels from the matrix's edge.
-fn place(n: usize, classes: usize) -> i32 {
+/// Where the n-th of `classes` classes begins, in pixels from the matrix's edge.
+fn offset(n: usize, classes: usize) -> i32 {
     (n as i64 * i64::from(SIDE) / classes as i64) as i32
 }
 
@@ -55,13 +55,13 @@ fn row(
     counts: bool,
 ) -> Result<(), Box<dyn Error>> {
     let (classes, all) = (evaluation.confusion.len(), evaluation.images_of(class).max(1) as f32);
-    let (top, bottom) = (TITLE + place(class, classes), TITLE + place(class + 1, classes));
+    let (top, bottom) = (TITLE + offset(class, classes), TITLE + offset(class + 1, classes));
     for (other, count) in evaluation.confusion[class].iter().enumerate() {
         let share = *count as f32 / all;
-        let (from, to) = (left + place(other, classes), left + place(other + 1, classes));
+        let (from, to) = (left + offset(other, classes), left + offset(other + 1, classes));
         root.draw(&Rectangle::new([(from, top), (to, bottom)], ViridisRGB.get_color(share).filled()))?;
         if counts && *count > 0 {
-            // Viridis is dark at its low end.
+            // The low end of viridis is dark.
             let ink = if share < 0.5 { &WHITE } else { &BLACK };
             let font = ("sans-serif", (SIDE / classes as i32 / 3).clamp(7, 16)).into_font().color(ink);
             let style = font.pos(Pos::new(HPos::Center, VPos::Center));
@@ -71,14 +71,14 @@ fn row(
     Ok(())
 }
 
-/// A class's name beside its row and below its column.
+/// Writes a class's name next to its row and below its column.
 fn label(
     root: &DrawingArea<SVGBackend<'_>, Shift>,
     left: i32,
     names: &[String],
     class: usize,
 ) -> Result<(), Box<dyn Error>> {
-    let middle = (place(class, names.len()) + place(class + 1, names.len())) / 2;
+    let middle = (offset(class, names.len()) + offset(class + 1, names.len())) / 2;
     let font = ("sans-serif", (SIDE / names.len() as i32 - 2).clamp(8, 14)).into_font();
     let name: String = names[class].chars().take(14).collect();
     let beside = TextStyle::from(font.clone()).pos(Pos::new(HPos::Right, VPos::Center));

@@ -1,4 +1,4 @@
-//! `striate eval`: how good a network is on a data set's test images.
+//! `striate eval`: accuracy on the test images of a data set.
 
 pub mod confusion;
 
@@ -15,26 +15,26 @@ use striate::data::Normalization;
 use striate::infer::Evaluation;
 use striate::{Error, Result, check_writable, write_file};
 
-/// Measures how good a network is on a data set's test images.
+/// Measures accuracy on the test images of a data set.
 #[derive(clap::Args)]
 pub struct Args {
-    /// The network's name, left out where the weights know it; then weights: a safetensors file, a .pth archive or a run
-    /// folder of `striate train`
+    /// Model name, which may be omitted if the weights contain it; then the weights: a safetensors file, a .pth archive or a
+    /// run folder of `striate train`
     #[arg(required = true, num_args = 1.., value_names = ["[MODEL] WEIGHTS"])]
     what: Vec<PathBuf>,
     #[command(flatten)]
     data: TestFlags,
-    /// Images at a time
+    /// Images per batch
     #[arg(long, default_value_t = 200)]
     batch: usize,
     #[command(flatten)]
     network: NetworkFlags,
     #[command(flatten)]
     device: DeviceFlags,
-    /// Draw the confusion matrix: an SVG, replaced if it is there
+    /// Write the confusion matrix as SVG, replacing the file
     #[arg(long, value_name = "FILE")]
     confusion: Option<PathBuf>,
-    /// Print JSON, with the confusion matrix
+    /// Print JSON, including the confusion matrix
     #[arg(long)]
     json: bool,
 }
@@ -46,18 +46,18 @@ struct Answer<'a> {
     weights: PathBuf,
     device: String,
     dataset: &'a str,
-    /// Where the images are from.
+    /// Where the images come from.
     #[serde(rename = "pictures_from")]
     images_from: &'a str,
     normalization: &'a Normalization,
     #[serde(rename = "pictures")]
     images: u64,
-    /// Shares from 0 to 1.
+    /// Fractions from 0 to 1.
     top1: f64,
     top5: f64,
     loss: f64,
     classes: Vec<Class<'a>>,
-    /// By class, by class that it was taken for.
+    /// Counts by true class, then by predicted class.
     confusion: &'a [Vec<u64>],
 }
 
@@ -66,11 +66,11 @@ struct Class<'a> {
     name: &'a str,
     #[serde(rename = "pictures")]
     images: u64,
-    /// Of its images, the share taken for it.
+    /// Fraction of its images that are predicted as this class.
     recall: Option<f64>,
-    /// Of the images taken for it, the share that are of it.
+    /// Fraction of the images predicted as this class that belong to it.
     precision: Option<f64>,
-    /// What it is most often mistaken for, and how often.
+    /// The most frequent wrong prediction for its images, and how often.
     mistaken_for: Option<(&'a str, u64)>,
 }
 
@@ -84,7 +84,7 @@ fn evaluate(args: &Args) -> Result<()> {
     if let Some(extra) = rest.first() {
         return Err(Error::argument(
             extra.display().to_string(),
-            "is one argument too many; give [MODEL] WEIGHTS",
+            "is one argument too many; expected [MODEL] WEIGHTS",
         ));
     }
     let TestImages { data, preprocessing, names, about, .. } = args.data.open(&network, &args.network)?;
@@ -112,7 +112,7 @@ fn evaluate(args: &Args) -> Result<()> {
     if let Some(path) = &args.confusion {
         let title = format!("{} on {}: {:.2} %", answer.model, answer.dataset, 100.0 * answer.top1);
         let svg = confusion::matrix(&title, &names, &evaluation)
-            .map_err(|e| Error::data(path, format!("cannot be drawn: {e}")))?;
+            .map_err(|e| Error::data(path, format!("cannot draw it: {e}")))?;
         write_file(path, svg.as_bytes())?;
     }
     print(&if args.json { json(&answer) } else { table(&answer) })
@@ -131,15 +131,15 @@ impl<'a> Class<'a> {
 }
 
 fn table(answer: &Answer) -> String {
-    let figures = answer.normalization;
+    let normalization = answer.normalization;
     let mut table = format!(
         "device   {}\ndata     {}: {} test images ({}), mean {:?}, deviation {:?}\nmodel    {}\n\n",
         answer.device,
         text::name(answer.dataset),
         answer.images,
         text::name(answer.images_from),
-        figures.mean,
-        figures.std,
+        normalization.mean,
+        normalization.std,
         answer.model
     );
     let mut line =
@@ -147,7 +147,7 @@ fn table(answer: &Answer) -> String {
     let names: Vec<_> = answer.classes.iter().map(|class| text::name(class.name)).collect();
     let width = names.iter().map(|name| name.chars().count()).max().unwrap_or(0).max(5);
     line(format!(
-        "{:width$} {:>8} {:>8} {:>9}  most often taken for",
+        "{:width$} {:>8} {:>8} {:>9}  most often mistaken for",
         "class", "images", "recall", "precision"
     ));
     let percent =

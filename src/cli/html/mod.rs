@@ -1,4 +1,4 @@
-//! Pages of one file: style, script and images are in them, and nothing is fetched from anywhere.
+//! Self-contained HTML pages, with style, script and images inlined.
 
 use super::text;
 use base64::prelude::{BASE64_STANDARD, Engine};
@@ -12,31 +12,31 @@ use std::io::{Cursor, Read};
 use std::path::Path;
 use striate::{Error, Result};
 
-/// A larger page is slow to open, and is told about.
+/// Above this size a page is slow to open, and a note says so.
 pub const LARGE: usize = 20 << 20;
 
-/// Images that are narrower are shown with their pixels as squares.
+/// Narrower images are shown with sharp pixels.
 const SMALL: u32 = 100;
-/// What a PNG may take before JPEG is tried: drawings with flat colours stay sharp.
+/// A PNG up to this size is kept, so that flat drawings stay sharp; above, JPEG is tried.
 const SHARP: usize = 12 << 10;
-/// Of JPEG, out of 100.
+/// JPEG quality, out of 100.
 const QUALITY: u8 = 85;
 
-/// An image in a page.
+/// An image inlined in a page.
 #[derive(Clone, Serialize)]
-pub struct Figure {
-    /// The bytes, as a data URI.
+pub struct EmbeddedImage {
+    /// Data URI.
     src: String,
     width: u32,
     height: u32,
-    /// Whether pixels are to be seen.
+    /// Whether to show sharp pixels.
     small: bool,
-    /// What is in it, for those who do not see it.
+    /// Description for those who cannot see the image.
     alt: String,
     label: String,
 }
 
-impl Figure {
+impl EmbeddedImage {
     pub fn new(image: &RgbImage, label: impl Into<String>, alt: impl Into<String>) -> Self {
         let (width, height) = image.dimensions();
         Self {
@@ -50,7 +50,7 @@ impl Figure {
     }
 }
 
-/// Something to know, in a word or two.
+/// A name and a short value.
 #[derive(Serialize)]
 pub struct Fact {
     name: String,
@@ -69,7 +69,7 @@ pub fn svg_uri(svg: &[u8]) -> String {
 }
 
 fn data_uri(image: &RgbImage) -> String {
-    const MEMORY: &str = "every RGB image can be written, and memory takes it";
+    const MEMORY: &str = "encoding an RGB image in memory cannot fail";
     let mut png = Cursor::new(Vec::new());
     image.write_to(&mut png, ImageFormat::Png).expect(MEMORY);
     let png = png.into_inner();
@@ -83,7 +83,7 @@ fn data_uri(image: &RgbImage) -> String {
     format!("data:image/png;base64,{}", BASE64_STANDARD.encode(png))
 }
 
-/// Fails if a file is there that is no page of striate's, and must not be replaced.
+/// Fails if the file exists and is not a page written by striate, which must not be replaced.
 pub fn check_replaceable(path: &Path) -> Result<()> {
     let Ok(metadata) = path.metadata() else { return Ok(()) };
     let mut head = Vec::new();
@@ -93,26 +93,24 @@ pub fn check_replaceable(path: &Path) -> Result<()> {
     }
     match !metadata.is_file() || head.is_empty() || String::from_utf8_lossy(&head).contains(GENERATOR) {
         true => Ok(()),
-        false => {
-            Err(Error::data(path, "is a file that striate did not write; move it away, or give another name"))
-        }
+        false => Err(Error::data(path, "was not written by striate; move it away, or choose another name")),
     }
 }
 
-/// What the head of `base.html` says of every page, and bytes in which it is found.
+/// Marks every page in its head, and how many bytes to search for it.
 const GENERATOR: &str = "<meta name=\"generator\" content=\"striate ";
 const HEAD: u64 = 4096;
 
-/// The pages there are.
+/// The kinds of pages.
 #[derive(Clone, Copy)]
 pub enum Template {
     /// What a network learned.
     See,
-    /// How a run went.
+    /// How a training run went.
     Run,
 }
 
-/// A page filled with `values`. A template that does not fill is a bug of ours.
+/// Fills a template. Templates and values are part of the program, so an error is a bug.
 pub fn render(template: Template, values: &impl Serialize) -> String {
     let (name, text) = match template {
         Template::See => ("see.html", include_str!("see.html")),
@@ -120,7 +118,7 @@ pub fn render(template: Template, values: &impl Serialize) -> String {
     };
     let mut environment = Environment::new();
     environment.set_undefined_behavior(UndefinedBehavior::Strict);
-    const SYNTAX: &str = "our templates are well formed";
+    const SYNTAX: &str = "the built-in templates are valid";
     environment.add_template("base.html", include_str!("base.html")).expect(SYNTAX);
     environment.add_template("parts.html", include_str!("parts.html")).expect(SYNTAX);
     environment.add_template(name, text).expect(SYNTAX);
@@ -135,7 +133,7 @@ pub fn render(template: Template, values: &impl Serialize) -> String {
     text::lines(&page).into_owned()
 }
 
-/// A size as people say it: `3.4 MB`.
+/// A size in megabytes, such as `3.4 MB`.
 pub fn megabytes(bytes: usize) -> String {
     format!("{:.1} MB", bytes as f64 / 1e6)
 }

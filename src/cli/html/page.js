@@ -1,5 +1,5 @@
 "use strict";
-// Tabs by mouse and keyboard, as the ARIA practices have them: arrows go from one to the next, Home and End to the ends.
+// Tabs by mouse and keyboard, following the ARIA practices: arrow keys move between tabs, Home and End go to the ends.
 // Without this script all panels are open.
 const panelOf = tab => document.getElementById(tab.getAttribute("aria-controls"));
 const tabsOf = list => [...list.querySelectorAll("[role=tab]")];
@@ -12,8 +12,8 @@ function choose(tab) {
   }
 }
 
-// The address says what is chosen, so that it can be sent to somebody.
-function chooseByHand(tab) {
+// Puts the choice into the address, so that it can be shared.
+function chooseAndLink(tab) {
   choose(tab);
   tab.focus();
   history.replaceState(null, "", "#" + panelOf(tab).id);
@@ -23,19 +23,19 @@ for (const list of document.querySelectorAll("[role=tablist]")) {
   const tabs = tabsOf(list);
   list.addEventListener("click", event => {
     const tab = event.target.closest("[role=tab]");
-    if (tab) chooseByHand(tab);
+    if (tab) chooseAndLink(tab);
   });
   list.addEventListener("keydown", event => {
     const here = tabs.indexOf(event.target.closest("[role=tab]"));
     const next = { ArrowRight: here + 1, ArrowDown: here + 1, ArrowLeft: here - 1, ArrowUp: here - 1, Home: 0, End: -1 }[event.key];
     if (next === undefined) return;
     event.preventDefault();
-    chooseByHand(tabs.at(next % tabs.length));
+    chooseAndLink(tabs.at(next % tabs.length));
   });
   if (tabs.length) choose(tabs[0]);
 }
 
-// A panel in the address is shown, with those around it.
+// Opens the panel in the address, and the panels around it.
 for (let panel = document.getElementById(location.hash.slice(1)); panel; panel = panel.parentElement.closest("[role=tabpanel]")) {
   const tab = document.getElementById(panel.id + "-tab");
   if (!tab) break;

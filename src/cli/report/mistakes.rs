@@ -1,31 +1,31 @@
-//! Which images a network gets wrong.
+//! The images that a network gets wrong.
 
 use std::sync::Arc;
 use striate::Result;
 use striate::data::{Dataset, Loader, LoaderConfig, Normalization};
 use striate::infer::{Evaluation, Predictor, top};
 
-/// An image that was taken for something else.
+/// A misclassified image.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Mistake {
-    /// Its number.
+    /// Index of the image.
     pub image: usize,
     pub class: usize,
-    pub taken_for: usize,
-    /// How likely that seemed, and how likely its own class, from 0 to 1.
-    pub sure: f64,
-    pub own: f64,
+    pub predicted: usize,
+    /// Probability of the predicted class, and of the true one.
+    pub confidence: f64,
+    pub true_probability: f64,
 }
 
-/// What a network says of all test images.
-pub struct Answers {
+/// The results on all test images.
+pub struct TestResults {
     pub evaluation: Evaluation,
     /// In the order of the images.
     pub mistakes: Vec<Mistake>,
 }
 
-impl Answers {
-    pub fn ask(
+impl TestResults {
+    pub fn compute(
         predictor: &mut Predictor,
         data: &Arc<Dataset>,
         normalization: &Normalization,
@@ -33,47 +33,51 @@ impl Answers {
     ) -> Result<Self> {
         let loader =
             Loader::new(data.clone(), normalization, LoaderConfig { batch_size, ..Default::default() })?;
-        let mut answers = Self { evaluation: Evaluation::new(data.classes().len()), mistakes: Vec::new() };
+        let mut results = Self { evaluation: Evaluation::new(data.classes().len()), mistakes: Vec::new() };
         let mut image = 0;
         for batch in loader {
             for (logits, label) in predictor.logits(&batch.images)?.iter().zip(&batch.labels) {
-                answers.add(image, logits, *label as usize)?;
+                results.add(image, logits, *label as usize)?;
                 image += 1;
             }
         }
-        Ok(answers)
+        Ok(results)
     }
 
     fn add(&mut self, image: usize, logits: &[f32], class: usize) -> Result<()> {
         self.evaluation.add(logits, class)?;
         let ranked = top(logits, logits.len());
         if ranked[0].class != class {
-            let own = ranked.iter().find(|guess| guess.class == class).expect("every class is ranked");
-            let (taken_for, sure, own) = (ranked[0].class, ranked[0].probability, own.probability);
-            self.mistakes.push(Mistake { image, class, taken_for, sure, own });
+            let true_probability =
+                ranked.iter().find(|guess| guess.class == class).expect("every class is ranked");
+            let (predicted, confidence, true_probability) =
+                (ranked[0].class, ranked[0].probability, true_probability.probability);
+            self.mistakes.push(Mistake { image, class, predicted, confidence, true_probability });
         }
         Ok(())
     }
 
-    /// The mistakes whose own class seemed the least likely, the worst first.
+    /// The mistakes with the lowest probability of the true class, the worst first.
     pub fn worst(&self, count: usize) -> Vec<Mistake> {
         let mut worst = self.mistakes.clone();
-        worst.sort_by(|a, b| a.own.total_cmp(&b.own));
+        worst.sort_by(|a, b| a.true_probability.total_cmp(&b.true_probability));
         worst.truncate(count);
         worst
     }
 
-    /// The pairs of a class and what it is taken for that happen most often, with their mistakes, the surest first.
+    /// The pairs of true and predicted class with the most mistakes, each with its mistakes in decreasing confidence.
     pub fn confused(&self, pairs: usize) -> Vec<Vec<Mistake>> {
         let mut by_pair: std::collections::BTreeMap<(usize, usize), Vec<Mistake>> = Default::default();
         for mistake in &self.mistakes {
-            by_pair.entry((mistake.class, mistake.taken_for)).or_default().push(*mistake);
+            by_pair.entry((mistake.class, mistake.predicted)).or_default().push(*mistake);
         }
         let mut confused: Vec<Vec<Mistake>> = by_pair.into_values().collect();
-        // The sort is stable: of pairs that are equally frequent, the first class comes first.
+        // A stable sort: pairs with equal counts stay in the order of their true class.
         confused.sort_by_key(|mistakes| std::cmp::Reverse(mistakes.len()));
         confused.truncate(pairs);
-        confused.iter_mut().for_each(|mistakes| mistakes.sort_by(|a, b| b.sure.total_cmp(&a.sure)));
+        confused
+            .iter_mut()
+            .for_each(|mistakes| mistakes.sort_by(|a, b| b.confidence.total_cmp(&a.confidence)));
         confused
     }
 }
@@ -82,33 +86,36 @@ impl Answers {
 mod tests {
     use super::*;
 
-    /// Logits that give classes these probabilities.
+    /// Logits whose softmax is these probabilities.
     fn logits(probabilities: [f32; 3]) -> Vec<f32> {
         probabilities.iter().map(|p| p.ln()).collect()
     }
 
     #[test]
     fn mistakes_are_counted_by_pair_and_ranked() {
-        let mut answers = Answers { evaluation: Evaluation::new(3), mistakes: Vec::new() };
-        let asked = [
+        let mut results = TestResults { evaluation: Evaluation::new(3), mistakes: Vec::new() };
+        let predictions = [
             ([0.8, 0.1, 0.1], 0),
             ([0.5, 0.3, 0.2], 1),
             ([0.7, 0.1, 0.2], 1),
             ([0.15, 0.25, 0.6], 0),
             ([0.05, 0.9, 0.05], 2),
         ];
-        for (image, (probabilities, class)) in asked.into_iter().enumerate() {
-            answers.add(image, &logits(probabilities), class).unwrap();
+        for (image, (probabilities, class)) in predictions.into_iter().enumerate() {
+            results.add(image, &logits(probabilities), class).unwrap();
         }
         let images = |mistakes: &[Mistake]| mistakes.iter().map(|m| m.image).collect::<Vec<_>>();
-        assert_eq!(answers.evaluation.right(), 1);
-        assert_eq!(images(&answers.worst(2)), [4, 2]);
-        let confused = answers.confused(2);
+        assert_eq!(results.evaluation.right(), 1);
+        assert_eq!(images(&results.worst(2)), [4, 2]);
+        let confused = results.confused(2);
         assert_eq!(
-            (images(&confused[0]), (confused[0][0].class, confused[0][0].taken_for)),
+            (images(&confused[0]), (confused[0][0].class, confused[0][0].predicted)),
             (vec![2, 1], (1, 0))
         );
         assert_eq!(images(&confused[1]), [3]);
-        assert!((confused[0][0].sure - 0.7).abs() < 1e-6 && (confused[0][0].own - 0.1).abs() < 1e-6);
+        assert!(
+            (confused[0][0].confidence - 0.7).abs() < 1e-6
+                && (confused[0][0].true_probability - 0.1).abs() < 1e-6
+        );
     }
 }

@@ -1,4 +1,4 @@
-//! `striate report`: how a run of `striate train` went, as one page.
+//! `striate report`: a page about a training run.
 
 mod mistakes;
 mod page;
@@ -11,28 +11,28 @@ use super::plan::{print, recipe};
 use super::profile::layer_times;
 use super::source::{TestImages, fit, tell};
 use super::train::{Beside, Metrics, data_of};
-use mistakes::Answers;
-use page::Sources;
+use mistakes::TestResults;
+use page::RunResults;
 use std::path::PathBuf;
 use striate::train::training_graph;
 use striate::{Error, Result, check_writable, write_file};
 
-/// Draws the page of a run: curves, settings, confusion matrix, the most confused and the most wrong images, timings by layer.
+/// Draws a page about a run: curves, settings, confusion matrix, the worst mistakes, and timings by layer.
 #[derive(clap::Args)]
 pub struct Args {
-    /// The folder that `striate train` wrote
+    /// Run folder written by `striate train`
     run: PathBuf,
-    /// Folder of the data set's files, if it is elsewhere than when the run was begun
+    /// Folder with the data set's files, if they have moved since the run began
     #[arg(long, value_name = "DIR")]
     data: Option<PathBuf>,
-    /// Images at a time
+    /// Images per batch
     #[arg(long, default_value_t = 200)]
     batch: usize,
     #[command(flatten)]
     network: NetworkFlags,
     #[command(flatten)]
     device: DeviceFlags,
-    /// The page; an earlier one is replaced, another file is not [default: report.html in the run's folder]
+    /// File to write; an earlier page is replaced, any other file is not [default: report.html in the run folder]
     #[arg(long, value_name = "FILE")]
     out: Option<PathBuf>,
 }
@@ -52,11 +52,11 @@ impl Args {
         source.dir = self.data.clone().or(source.dir);
         let split = source.open()?;
         tell(&split.notes, &split.skipped);
-        let learned_from = split.train.len();
+        let training_images = split.train.len();
         let set = fit(split.into(), String::new(), &network, &self.network, &source.name)?;
         let TestImages { data: test, preprocessing, names, .. } = set;
         let [channels, height, width] = test.shape();
-        // Refused before the work.
+        // Fail before the work.
         let beside = match &self.out {
             Some(out) => html::check_replaceable(out).and_then(|()| check_writable(out)).map(|()| None)?,
             None => Some(Beside::open(&self.run, PAGE)?),
@@ -65,25 +65,25 @@ impl Args {
         let model = network.model(channels, names.len())?;
         let batch = self.batch.min(test.len());
         let mut predictor = network.predictor(&device, &*model, &self.network, [height, width], batch)?;
-        let answers = Answers::ask(&mut predictor, &test, &preprocessing.normalization, batch)?;
+        let results = TestResults::compute(&mut predictor, &test, &preprocessing.normalization, batch)?;
         drop(predictor);
         let input = [begun.batch, channels, height, width];
         let times =
             layer_times(&device, &training_graph(&*model, input, &recipe())?, input, model.classes())?;
 
         let out = self.out.clone().unwrap_or_else(|| self.run.join(PAGE));
-        let undrawable = |e: Box<dyn std::error::Error>| Error::data(&out, format!("cannot be drawn: {e}"));
+        let undrawable = |e: Box<dyn std::error::Error>| Error::data(&out, format!("cannot draw it: {e}"));
         let curves = metrics.curves(&format!("{} on {}", model.name(), source.name)).map_err(undrawable)?;
-        let matrix = confusion::matrix("Images by class and by answer", &names, &answers.evaluation);
+        let matrix = confusion::matrix("True class by predicted class", &names, &results.evaluation);
         let matrix = matrix.map_err(undrawable)?;
         let config = super::train::config(&self.run)?;
-        let page = page::page(&Sources {
+        let page = page::page(&RunResults {
             run: &self.run,
             metrics: &metrics,
             config: &config,
-            learned_from,
+            training_images,
             test: &test,
-            answers: &answers,
+            results: &results,
             times: &times,
             device: &device,
             batch: begun.batch,

@@ -1,7 +1,7 @@
-//! From what a run left behind to what is on its page.
+//! Builds the page from the files and results of a run.
 
-use super::mistakes::{Answers, Mistake};
-use crate::cli::html::{Fact, Figure, svg_uri};
+use super::mistakes::{Mistake, TestResults};
+use crate::cli::html::{EmbeddedImage, Fact, svg_uri};
 use crate::cli::profile::LayerTimes;
 use crate::cli::train::{Metrics, Row};
 use image::{Rgb, RgbImage};
@@ -11,19 +11,19 @@ use std::path::Path;
 use striate::Device;
 use striate::data::Dataset;
 
-/// What the page is made of.
-pub struct Sources<'a> {
+/// Everything that goes into the page.
+pub struct RunResults<'a> {
     pub run: &'a Path,
     pub metrics: &'a Metrics,
     pub config: &'a Value,
-    /// Training images.
-    pub learned_from: usize,
+    /// Number of training images.
+    pub training_images: usize,
     pub test: &'a Dataset,
-    pub answers: &'a Answers,
+    pub results: &'a TestResults,
     pub times: &'a LayerTimes,
     pub device: &'a Device,
     pub batch: usize,
-    /// SVGs.
+    /// SVG.
     pub curves: &'a str,
     pub matrix: &'a str,
 }
@@ -38,12 +38,12 @@ pub struct Page {
     matrix: String,
     classes: Vec<Class>,
     confused: Vec<Pair>,
-    wrong: Vec<Figure>,
+    wrong: Vec<EmbeddedImage>,
     times: Times,
     settings: Vec<Fact>,
 }
 
-/// A row of `metrics.csv`, as text.
+/// A row of `metrics.csv`, formatted.
 #[derive(Serialize)]
 struct Epoch {
     epoch: usize,
@@ -58,14 +58,14 @@ struct Class {
     name: String,
     recall: String,
     precision: String,
-    taken_for: String,
+    mistaken_for: String,
 }
 
-/// Two classes that are taken for each other.
+/// A class, and a class that it is mistaken for.
 #[derive(Serialize)]
 struct Pair {
     heading: String,
-    figures: Vec<Figure>,
+    figures: Vec<EmbeddedImage>,
 }
 
 #[derive(Serialize)]
@@ -79,57 +79,62 @@ struct Time {
     layer: String,
     phase: &'static str,
     ms: String,
-    /// Of the step, in percent.
+    /// Percentage of the step.
     share: String,
     rate: String,
 }
 
-/// Pairs of classes that are shown, and images of each; images that are the most wrong.
+/// Confused pairs shown, images per pair, and worst mistakes shown.
 const PAIRS: usize = 6;
 const OF_PAIR: usize = 7;
 const WRONG: usize = 24;
 
-pub fn page(sources: &Sources<'_>) -> Page {
-    let Sources { run, metrics, config, test, answers, times, .. } = sources;
+pub fn page(run_results: &RunResults<'_>) -> Page {
+    let RunResults { run, metrics, config, test, results, times, .. } = run_results;
     let names = test.classes();
-    let evaluation = &answers.evaluation;
+    let evaluation = &results.evaluation;
     let model = config["model"]["name"].as_str().unwrap_or("a network");
     let pair = |mistakes: &Vec<Mistake>| {
-        let Mistake { class, taken_for, .. } = mistakes[0];
+        let Mistake { class, predicted, .. } = mistakes[0];
         let all = evaluation.images_of(class);
         Pair {
-            heading: format!("{} taken for {}: {} of {all}", names[class], names[taken_for], mistakes.len()),
+            heading: format!(
+                "{} mistaken for {}: {} of {all}",
+                names[class],
+                names[predicted],
+                mistakes.len()
+            ),
             figures: mistakes.iter().take(OF_PAIR).map(|mistake| figure(test, mistake)).collect(),
         }
     };
     Page {
         title: format!("{model} on {}", test.name()),
-        lead: format!("How it was trained, and what it gets wrong: {}.", run.display()),
-        facts: facts(sources),
-        curves: svg_uri(sources.curves.as_bytes()),
+        lead: format!("How {} was trained, and what it gets wrong.", run.display()),
+        facts: facts(run_results),
+        curves: svg_uri(run_results.curves.as_bytes()),
         epochs: metrics.rows().iter().map(epoch).collect(),
-        matrix: svg_uri(sources.matrix.as_bytes()),
-        classes: (0..names.len()).map(|class| self::class(answers, names, class)).collect(),
-        confused: answers.confused(PAIRS).iter().map(pair).collect(),
-        wrong: answers.worst(WRONG).iter().map(|mistake| figure(test, mistake)).collect(),
-        times: self::times(times, sources.batch, sources.device),
+        matrix: svg_uri(run_results.matrix.as_bytes()),
+        classes: (0..names.len()).map(|class| self::class(results, names, class)).collect(),
+        confused: results.confused(PAIRS).iter().map(pair).collect(),
+        wrong: results.worst(WRONG).iter().map(|mistake| figure(test, mistake)).collect(),
+        times: self::times(times, run_results.batch, run_results.device),
         settings: settings(&config["settings"]),
     }
 }
 
-fn facts(Sources { metrics, config, learned_from, test, answers, .. }: &Sources<'_>) -> Vec<Fact> {
-    let evaluation = &answers.evaluation;
+fn facts(RunResults { metrics, config, training_images, test, results, .. }: &RunResults<'_>) -> Vec<Fact> {
+    let evaluation = &results.evaluation;
     let seconds: f64 = metrics.rows().iter().map(|row| row.train_seconds + row.test_seconds).sum();
     let text = |value: &Value| value.as_str().map_or_else(|| value.to_string(), str::to_owned);
     let mut facts = vec![
         Fact::new("Test accuracy", percent(evaluation.top1())),
-        Fact::new("Among the first five", percent(evaluation.top5())),
+        Fact::new("Top-5 accuracy", percent(evaluation.top5())),
         Fact::new("Test loss", format!("{:.4}", evaluation.loss())),
         Fact::new("Parameters", text(&config["model"]["parameters"])),
-        Fact::new("Images", format!("{learned_from} to learn from, {} to test with", test.len())),
+        Fact::new("Images", format!("{training_images} for training, {} for testing", test.len())),
         Fact::new("Epochs", metrics.rows().len().to_string()),
         Fact::new("Time", format!("{seconds:.0} s")),
-        Fact::new("Trained by", text(&config["device"]["name"])),
+        Fact::new("Device", text(&config["device"]["name"])),
     ];
     if let Some(memory) = config["device"]["memory_bytes"].as_f64() {
         facts.push(Fact::new("Memory", format!("{:.1} MiB", memory / f64::from(1 << 20))));
@@ -142,7 +147,7 @@ fn percent(share: f64) -> String {
 }
 
 fn epoch(row: &Row) -> Epoch {
-    let or_none = |number: Option<String>| number.unwrap_or_else(|| "-".to_owned());
+    let or_none = |text: Option<String>| text.unwrap_or_else(|| "-".to_owned());
     Epoch {
         epoch: row.epoch,
         lr: format!("{:.4}", row.lr),
@@ -155,34 +160,39 @@ fn epoch(row: &Row) -> Epoch {
     }
 }
 
-fn class(answers: &Answers, names: &[String], class: usize) -> Class {
-    let evaluation = &answers.evaluation;
-    let or_none = |share: Option<f64>| share.map_or_else(|| "-".to_owned(), percent);
-    let taken_for = evaluation.mistaken_for(class);
+fn class(results: &TestResults, names: &[String], class: usize) -> Class {
+    let evaluation = &results.evaluation;
+    let or_none = |fraction: Option<f64>| fraction.map_or_else(|| "-".to_owned(), percent);
+    let mistaken_for = evaluation.mistaken_for(class);
     Class {
         name: names[class].clone(),
         recall: or_none(evaluation.recall(class)),
         precision: or_none(evaluation.precision(class)),
-        taken_for: taken_for.map_or_else(String::new, |(other, count)| format!("{} ({count})", names[other])),
+        mistaken_for: mistaken_for
+            .map_or_else(String::new, |(other, count)| format!("{} ({count})", names[other])),
     }
 }
 
-fn figure(data: &Dataset, mistake: &Mistake) -> Figure {
-    let Mistake { image, class, taken_for, sure, .. } = *mistake;
+fn figure(data: &Dataset, mistake: &Mistake) -> EmbeddedImage {
+    let Mistake { image, class, predicted, confidence, .. } = *mistake;
     let names = data.classes();
-    let (own, other) = (&names[class], &names[taken_for]);
-    let label = format!("{own}, taken for {other} ({:.0} %)", 100.0 * sure);
-    Figure::new(&photo(data, image), label, format!("Test image {image}, of class {own}, taken for {other}"))
+    let (own, other) = (&names[class], &names[predicted]);
+    let label = format!("{own}, mistaken for {other} ({:.0} %)", 100.0 * confidence);
+    EmbeddedImage::new(
+        &photo(data, image),
+        label,
+        format!("Test image {image} of class {own}, mistaken for {other}"),
+    )
 }
 
-/// An image of a data set: red, green, blue, or grey.
+/// An image of a data set, in color or gray.
 fn photo(data: &Dataset, image: usize) -> RgbImage {
     let [channels, height, width] = data.shape();
     let bytes = &data.images()[image * data.image_len()..][..data.image_len()];
     let pixels = height * width;
     RgbImage::from_fn(width as u32, height as u32, |x, y| {
-        let place = y as usize * width + x as usize;
-        Rgb(std::array::from_fn(|color| bytes[color.min(channels - 1) * pixels + place]))
+        let index = y as usize * width + x as usize;
+        Rgb(std::array::from_fn(|color| bytes[color.min(channels - 1) * pixels + index]))
     })
 }
 
@@ -196,8 +206,8 @@ fn times(times: &LayerTimes, batch: usize, device: &Device) -> Times {
     });
     Times {
         about: format!(
-            "A training step of {batch} images, measured for this page on {}: {:.1} ms, of which the launches take {:.1} ms. \
-             Optimiser: SGD with momentum, whatever the run used.",
+            "A training step with {batch} images, measured for this page on {}: {:.1} ms, {:.1} ms of them in kernel \
+             launches. The optimizer is SGD with momentum, whatever the run used.",
             device.describe(),
             times.step_ms,
             times.launches_ms
@@ -206,12 +216,12 @@ fn times(times: &LayerTimes, batch: usize, device: &Device) -> Times {
     }
 }
 
-/// All settings that the run was begun with and that say something.
+/// The settings that the run began with, without empty ones.
 fn settings(settings: &Value) -> Vec<Fact> {
     let all = settings.as_object().into_iter().flatten();
-    let said =
+    let set =
         all.filter(|(_, value)| !value.is_null() && value.as_array().is_none_or(|list| !list.is_empty()));
-    said.map(|(name, value)| {
+    set.map(|(name, value)| {
         let text = value.as_str().map_or_else(|| value.to_string(), str::to_owned);
         Fact::new(format!("--{}", name.replace('_', "-")), text)
     })

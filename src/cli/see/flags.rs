@@ -1,4 +1,4 @@
-//! Flags that views have in common: which network, which images, where to.
+//! Flags that views share: the network, the images and the output folder.
 
 use crate::cli::flags::DeviceFlags;
 use crate::cli::network::{Network, NetworkFlags};
@@ -9,17 +9,17 @@ use crate::cli::text;
 use image::RgbImage;
 use std::path::PathBuf;
 use striate::data::{Dataset, Preprocessing};
-use striate::see::{Images, Lens, canvas};
+use striate::see::{Images, Lens, drawing};
 use striate::{Device, Error, Result};
 
-/// The network, and where a view goes.
+/// The network to look into.
 #[derive(clap::Args)]
 pub struct LensFlags {
-    /// The network's name, left out where the weights know it; then weights: a safetensors file, a .pth archive or a run
-    /// folder of `striate train`
+    /// Model name, which may be omitted if the weights contain it; then the weights: a safetensors file, a .pth archive or a
+    /// run folder of `striate train`
     #[arg(required = true, num_args = 1.., value_names = ["[MODEL] WEIGHTS"])]
     what: Vec<PathBuf>,
-    /// Images at a time
+    /// Images per batch
     #[arg(long, default_value_t = 16)]
     batch: usize,
     #[command(flatten)]
@@ -28,62 +28,62 @@ pub struct LensFlags {
     device: DeviceFlags,
 }
 
-/// Where a view's files go.
+/// Where the files go.
 #[derive(clap::Args)]
 pub struct OutFlags {
-    /// Folder for the images and numbers, made if it is not there
+    /// Folder for the figures and data, created if missing
     #[arg(long, value_name = "DIR", default_value = "seen")]
     pub out: PathBuf,
 }
 
-/// The images to look with.
+/// The images to use.
 #[derive(clap::Args)]
 pub struct ImageFlags {
-    /// Images and folders of them; with --dataset, the folder of its files [default: the run's own test images]
+    /// Image files and folders; with --dataset, the folder of its files [default: the run's own test images]
     #[arg(long, num_args = 1.., value_name = "IMAGES")]
     data: Vec<PathBuf>,
-    /// Take the test images of fashion-mnist, mnist, cifar10, cifar100 or folder
+    /// Use the test images of fashion-mnist, mnist, cifar10, cifar100 or folder
     #[arg(long, value_name = "NAME")]
     dataset: Option<String>,
-    /// Take the first so many images
+    /// Use the first COUNT images
     #[arg(long, alias = "pictures", default_value_t = 8, value_name = "COUNT")]
     images: usize,
 }
 
-/// A network and the names of its classes.
-pub struct Subject {
+/// A network with its class names, and where its weights and images come from.
+pub struct InspectedNetwork {
     pub lens: Lens,
-    /// Where its weights are from.
+    /// Path of the weights.
     pub weights: String,
-    /// What images it is looked at with, to be read after their number.
+    /// Where the images come from, worded to follow their number.
     pub data: String,
     names: Option<Vec<String>>,
 }
 
 impl LensFlags {
-    /// The network alone, for views that need no images.
-    pub fn open(&self) -> Result<Subject> {
+    /// Opens the network alone, for views that need no images.
+    pub fn open(&self) -> Result<InspectedNetwork> {
         let network = self.network()?;
         let preprocessing = network.preprocessing(&self.network, None)?;
-        self.subject(&network, preprocessing, network.names(&self.network)?, String::new())
+        self.inspect(&network, preprocessing, network.names(&self.network)?, String::new())
     }
 
-    /// The network and images as it takes them. Those that were passed over are named on standard error.
-    pub fn open_with(&self, images: &ImageFlags) -> Result<(Subject, Images)> {
+    /// Opens the network and preprocesses the images. Images that cannot be read are reported on standard error.
+    pub fn open_with(&self, images: &ImageFlags) -> Result<(InspectedNetwork, Images)> {
         let network = self.network()?;
         match (&images.dataset, &images.data[..]) {
             (Some(_), [_, extra, ..]) => {
-                let problem = format!("a data set has one folder; {} is too much", extra.display());
+                let problem = format!("a data set has one folder; remove {}", extra.display());
                 Err(Error::argument("data", problem))
             }
             (None, []) if network.run().is_none() => {
-                let problem = "is missing; give images or folders of them, or a --dataset";
+                let problem = "is missing; give images or folders of them, or --dataset";
                 Err(Error::argument("data", problem))
             }
             (None, [_, ..]) => self.open_files(&network, &find(&images.data)?, images.images),
             (dataset, dir) => {
                 let dir = dir.first().map(PathBuf::as_path);
-                // As with files, what cannot be read is passed over and told.
+                // As for single files: images that cannot be read are skipped and reported.
                 let asked =
                     Asked { dataset: dataset.as_deref(), dir, skip_broken: true, ..Default::default() };
                 self.open_set(&network, asked.open(&network, &self.network)?, images.images)
@@ -91,23 +91,33 @@ impl LensFlags {
         }
     }
 
-    fn open_files(&self, network: &Network, files: &[PathBuf], most: usize) -> Result<(Subject, Images)> {
+    fn open_files(
+        &self,
+        network: &Network,
+        files: &[PathBuf],
+        most: usize,
+    ) -> Result<(InspectedNetwork, Images)> {
         let preprocessing = network.preprocessing(&self.network, None)?;
-        let subject =
-            self.subject(network, preprocessing, network.names(&self.network)?, "files".to_owned())?;
-        let read = Images::read(&files[..most.min(files.len())], subject.lens.preprocessing())?;
+        let inspected =
+            self.inspect(network, preprocessing, network.names(&self.network)?, "files".to_owned())?;
+        let read = Images::read(&files[..most.min(files.len())], inspected.lens.preprocessing())?;
         for (_, problem) in &read.skipped {
             note(&format!("skipped: {}", text::name(problem)));
         }
-        Ok((subject, read))
+        Ok((inspected, read))
     }
 
-    fn open_set(&self, network: &Network, set: TestImages, most: usize) -> Result<(Subject, Images)> {
+    fn open_set(
+        &self,
+        network: &Network,
+        set: TestImages,
+        most: usize,
+    ) -> Result<(InspectedNetwork, Images)> {
         let TestImages { data, preprocessing, names, about, skipped } = set;
         check_size(&preprocessing, &data)?;
-        let read = Images::of(&data, &preprocessing.normalization, most);
+        let read = Images::from_dataset(&data, &preprocessing.normalization, most);
         let from = format!("of {}'s test images ({about})", data.name());
-        Ok((self.subject(network, preprocessing, Some(names), from)?, Images { skipped, ..read }))
+        Ok((self.inspect(network, preprocessing, Some(names), from)?, Images { skipped, ..read }))
     }
 
     fn network(&self) -> Result<Network> {
@@ -115,27 +125,27 @@ impl LensFlags {
         match rest.first() {
             Some(extra) => Err(Error::argument(
                 extra.display().to_string(),
-                "is one argument too many; give [MODEL] WEIGHTS, and images after --data",
+                "is one argument too many; expected [MODEL] WEIGHTS, with images after --data",
             )),
             None => Ok(network),
         }
     }
 
-    fn subject(
+    fn inspect(
         &self,
         network: &Network,
         preprocessing: Preprocessing,
         names: Option<Vec<String>>,
         data: String,
-    ) -> Result<Subject> {
+    ) -> Result<InspectedNetwork> {
         let classes = network.classes(&self.network, names.as_deref())?;
         let model = network.model(preprocessing.channels(), classes)?;
-        // The CPU fits the weights to the model; the device gets them with each question.
+        // A CPU session matches the weights to the model; the device gets them later, with each plan.
         let mut fitted =
             network.predictor(&Device::select("cpu")?, &*model, &self.network, preprocessing.size, 1)?;
         let weights = fitted.session().state_dict()?;
         let lens = Lens::new(&self.device.open()?, &*model, weights, preprocessing, self.batch)?;
-        Ok(Subject { lens, weights: network.weights.path().display().to_string(), data, names })
+        Ok(InspectedNetwork { lens, weights: network.weights.path().display().to_string(), data, names })
     }
 }
 
@@ -146,7 +156,7 @@ fn check_size(preprocessing: &Preprocessing, data: &Dataset) -> Result<()> {
         false => Err(Error::argument(
             "dataset",
             format!(
-                "{} has images of {height} x {width}, but the network is to take {:?}; give --size {height}x{width}",
+                "{} has {height} x {width} images, but the network expects {:?}; give --size {height}x{width}",
                 data.name(),
                 preprocessing.size
             ),
@@ -154,8 +164,8 @@ fn check_size(preprocessing: &Preprocessing, data: &Dataset) -> Result<()> {
     }
 }
 
-impl Subject {
-    /// The name of a class, or its number where it has none.
+impl InspectedNetwork {
+    /// The name of a class, or its index if it has none.
     pub fn class(&self, class: usize) -> String {
         match &self.names {
             Some(names) => names[class].clone(),
@@ -163,24 +173,24 @@ impl Subject {
         }
     }
 
-    /// Refuses a class that there is not.
+    /// Checks that a class exists.
     pub fn check_class(&self, class: Option<usize>) -> Result<()> {
         let last = self.lens.classes() - 1;
         match class {
             Some(class) if class > last => {
-                Err(Error::argument("class", format!("there are classes 0 to {last}, not {class}")))
+                Err(Error::argument("class", format!("expected 0 to {last}, found {class}")))
             }
             _ => Ok(()),
         }
     }
 
-    /// What an image looks like.
+    /// An image before normalization.
     pub fn photo(&self, images: &Images, index: usize) -> RgbImage {
         let [_, _, width] = self.lens.image_shape();
-        canvas::photo(images.image(index), &self.lens.preprocessing().normalization, width)
+        drawing::denormalize(images.image(index), &self.lens.preprocessing().normalization, width)
     }
 
-    /// What an image is called beside it: its class, or a file's name without its folder.
+    /// Caption of an image: its class if known, otherwise its file name.
     pub fn called(&self, images: &Images, index: usize) -> String {
         match &images.labels {
             Some(labels) => self.class(labels[index]),
@@ -189,7 +199,7 @@ impl Subject {
     }
 }
 
-/// The short name of an image, for drawings: a file's without its folder.
+/// The file name of a path.
 pub fn label(name: &str) -> &str {
     name.rsplit(['/', '\\']).next().unwrap_or(name)
 }

@@ -1,4 +1,4 @@
-//! `striate see layers`: the names that other views take.
+//! `striate see layers`: lists the names that other views take.
 
 use super::flags::LensFlags;
 use crate::cli::plan::print;
@@ -22,7 +22,8 @@ pub fn run(args: &Args) -> Result<()> {
                 let [_, channels, height, width] = w.shape() else { return String::new() };
                 format!("  filters of {channels} x {height} x {width}")
             });
-        writeln!(text, "{:width$}  {:14}{filters}", layer.name, shape.join(" x ")).expect("text takes it");
+        writeln!(text, "{:width$}  {:14}{filters}", layer.name, shape.join(" x "))
+            .expect("writing to a string cannot fail");
     }
     print(&text)
 }

@@ -1,28 +1,28 @@
-//! `striate see`: what a network learned, as images and the numbers behind them. One file a view; the page shows them all.
+//! `striate see`: shows what a network learned, as figures with their data. Each view has a file; the page shows all of them.
 
+mod activation_maximization;
 mod activations;
-mod ascent;
-mod fields;
 mod filters;
 mod flags;
 mod layers;
-mod map;
-mod neighbours;
+mod nearest_neighbors;
 mod occlusion;
 mod page;
-mod peaks;
 mod progress;
+mod receptive_fields;
 mod saliency;
+mod top_activations;
+mod tsne;
 mod view;
 
 use super::flags::as_flag;
 use striate::Result;
-use view::{Alone, WithImages};
+use view::{WithImages, WithoutImages};
 
-/// Draws what a network learned: a page of all views, or one of them.
+/// Shows what a network learned: all views on one page, or one of them.
 ///
-/// Each view writes its files and a record of them, VIEW.json. An image that cannot be read is named and passed over, and the
-/// exit code is then 3.
+/// Each view writes its files and a manifest, VIEW.json. Images that cannot be read are reported and skipped; the exit code is
+/// then 3.
 #[derive(clap::Args)]
 #[command(args_conflicts_with_subcommands = true, subcommand_negates_reqs = true)]
 #[group(skip)]
@@ -35,33 +35,33 @@ pub struct Args {
 
 #[derive(clap::Subcommand)]
 enum View {
-    /// List the names of the layers, which other views take, and the shapes of what they give.
+    /// List the layers, by the names that other views take, with the shapes of their outputs.
     Layers(layers::Args),
-    /// Find the images nearest to each one, by the network's features and by pixels.
+    /// Find the nearest neighbors of each image, by the network's features and by pixels.
     #[command(mut_arg("images", |arg| arg.default_value("1000")))]
-    Neighbours(WithImages<neighbours::Neighbours>),
-    /// Lay images out on a plane so that those the network finds alike lie together (t-SNE).
+    NearestNeighbors(WithImages<nearest_neighbors::NearestNeighbors>),
+    /// Place images in the plane so that similar ones are close together, by t-SNE of their features.
     #[command(mut_arg("images", |arg| arg.default_value("1000")))]
-    Map(WithImages<map::Map>),
-    /// Find the images, and the parts of them, that excite the channels of a layer the most.
+    Tsne(WithImages<tsne::Tsne>),
+    /// Find the images, and the patches in them, that excite the channels of a layer most.
     #[command(mut_arg("images", |arg| arg.default_value("1000")))]
-    Peaks(WithImages<peaks::Peaks>),
-    /// Draw what units can see of an image, and how much they depend on it: receptive fields.
+    TopActivations(WithImages<top_activations::TopActivations>),
+    /// Draw receptive fields: the pixels that units can depend on, and how much they do.
     #[command(mut_arg("images", |arg| arg.default_value("64")))]
-    Fields(WithImages<fields::Fields>),
-    /// Draw the filters of convolutions: as they are where they look at images, else channel by channel.
-    Filters(Alone<filters::Filters>),
-    /// Draw what layers give for images, channel by channel, and count dead and saturated channels.
+    ReceptiveFields(WithImages<receptive_fields::ReceptiveFields>),
+    /// Draw the filters of convolutions: in color where their input is the image, otherwise by channel.
+    Filters(WithoutImages<filters::Filters>),
+    /// Draw the activations of layers, channel by channel, and count dead and saturated channels.
     Activations(WithImages<activations::Activations>),
-    /// Draw where covering a part of an image makes a class unlikely.
+    /// Draw where covering part of an image lowers the probability of a class.
     Occlusion(WithImages<occlusion::Occlusion>),
-    /// Draw which pixels speak for a class: gradients, SmoothGrad, guided backpropagation, integrated gradients and Grad-CAM.
+    /// Draw which pixels matter for a class: gradients, SmoothGrad, guided backpropagation, integrated gradients, Grad-CAM.
     Saliency(WithImages<saliency::Saliency>),
-    /// Draw images that the channels of a layer, or classes, respond to, made from noise by gradient ascent.
-    Ascent(Alone<ascent::Ascent>),
+    /// Make images that excite the channels of a layer, or classes, by gradient ascent from noise.
+    ActivationMaximization(WithoutImages<activation_maximization::ActivationMaximization>),
 }
 
-/// Shows the page or a view; the result is the exit code.
+/// Runs a view, or all of them for the page; returns the exit code.
 pub fn run(args: Args) -> Result<i32> {
     match args.view {
         Some(view) => view.run(),
@@ -73,15 +73,15 @@ impl View {
     fn run(self) -> Result<i32> {
         match self {
             Self::Layers(args) => layers::run(&args).map(|()| 0).map_err(as_flag::<layers::Args>),
-            Self::Neighbours(args) => args.run(),
-            Self::Map(args) => args.run(),
-            Self::Peaks(args) => args.run(),
-            Self::Fields(args) => args.run(),
+            Self::NearestNeighbors(args) => args.run(),
+            Self::Tsne(args) => args.run(),
+            Self::TopActivations(args) => args.run(),
+            Self::ReceptiveFields(args) => args.run(),
             Self::Filters(args) => args.run(),
             Self::Activations(args) => args.run(),
             Self::Occlusion(args) => args.run(),
             Self::Saliency(args) => args.run(),
-            Self::Ascent(args) => args.run(),
+            Self::ActivationMaximization(args) => args.run(),
         }
     }
 }

@@ -1,128 +1,134 @@
-//! `striate see occlusion`: where a network looks, by covering it.
+//! `striate see occlusion`: what a network relies on, found by covering it.
 
 use super::flags::label;
-use super::view::{Of, Plate, Scene, Shown, View, sheet};
+use super::view::{Figure, Subject, View, ViewContext, ViewOutput, figure_grid};
 use striate::Result;
-use striate::see::canvas::{self, Scale};
-use striate::see::{Fill, Occlusion as Sliding, OcclusionMap};
+use striate::see::drawing::{self, ColorScale};
+use striate::see::{self, Fill, OcclusionMap};
 
 #[derive(clap::Args)]
 pub struct Occlusion {
-    /// Side of the patch in pixels [default: a quarter of the image, or more, up to half, where that changes nothing]
+    /// Side of the patch in pixels [default: a quarter of the image, or up to half if that changes little]
     #[arg(long, value_name = "PIXELS")]
     patch: Option<usize>,
-    /// Pixels from one place of the patch to the next [default: a quarter of the (smallest) patch]
+    /// Step of the patch in pixels [default: a quarter of the smallest patch]
     #[arg(long, value_name = "PIXELS")]
     stride: Option<usize>,
-    /// What the patch covers with
+    /// What the patch is filled with
     #[arg(long, value_enum, default_value = "grey")]
     fill: FillFlag,
-    /// Number of the class [default: the likeliest of each image]
+    /// Index of the class [default: the most likely one of each image]
     #[arg(long, value_name = "CLASS")]
     class: Option<usize>,
 }
 
 #[derive(Clone, Copy, clap::ValueEnum)]
 enum FillFlag {
-    Grey,
+    Gray,
     Mean,
     Blur,
 }
 
-/// A scale spans at least so much: where no patch matters, no cell stands out.
+/// Minimum range of a color scale, so that noise does not stand out where no patch matters.
 const SPAN: f32 = 0.1;
 
-/// Pixels that an image is about enlarged to.
+/// Pixels that an image is scaled up to, roughly.
 const SIDE: usize = 224;
 
 impl View for Occlusion {
     const NAME: &str = "occlusion";
 
-    fn show(&self, scene: &Scene<'_>) -> Result<Shown> {
-        let (subject, images) = (scene.subject, scene.images);
-        subject.check_class(self.class)?;
-        let lens = &subject.lens;
+    fn render(&self, context: &ViewContext<'_>) -> Result<ViewOutput> {
+        let (network, images) = (context.network, context.images);
+        network.check_class(self.class)?;
+        let lens = &network.lens;
         let [_, height, width] = lens.image_shape();
         let (fill, with) = match self.fill {
-            FillFlag::Grey => (Fill::Grey, "middle grey"),
-            FillFlag::Mean => (Fill::Mean, "the image's mean colour"),
-            FillFlag::Blur => (Fill::Blur, "the image itself, blurred"),
+            FillFlag::Gray => (Fill::Gray, "mid-gray"),
+            FillFlag::Mean => (Fill::Mean, "the mean color of the image"),
+            FillFlag::Blur => (Fill::Blur, "a blurred copy of the image"),
         };
         let mut patches = match self.patch {
             Some(patch) => vec![patch],
             None => [2, 3, 4].map(|eighths| (height.min(width) * eighths / 8).max(1)).to_vec(),
         };
-        patches.dedup(); // of tiny images
+        patches.dedup(); // tiny images
         let stride = self.stride.unwrap_or((patches[0] / 4).max(1));
-        let slidings: Vec<Sliding> = patches.iter().map(|&patch| Sliding { patch, stride, fill }).collect();
-        scene.progress.begin("occlusion", images.len());
+        let occlusions: Vec<see::Occlusion> =
+            patches.iter().map(|&patch| see::Occlusion { patch, stride, fill }).collect();
+        context.progress.begin("occlusion", images.len());
         let mut classifier = lens.classifier()?;
         let mut maps = Vec::new();
-        for number in 0..images.len() {
-            maps.push(slide(&slidings, |sliding| {
-                sliding.map(lens, &mut classifier, images.image(number), self.class)
+        for index in 0..images.len() {
+            maps.push(smallest_that_matters(&occlusions, |occlusion| {
+                occlusion.map(lens, &mut classifier, images.image(index), self.class)
             })?);
-            scene.progress.step();
+            context.progress.step();
         }
-        let mut album = scene.album(Self::NAME, format!("Where {} looks: occlusion", lens.model()));
-        let mut plates = Vec::new();
-        for (number, (Sliding { patch, .. }, map)) in maps.iter().enumerate() {
-            let (name, class) = (&images.names[number], subject.class(map.class));
+        let mut writer = context.writer(Self::NAME, format!("Occlusion: what {} relies on", lens.model()));
+        let mut figures = Vec::new();
+        for (index, (see::Occlusion { patch, .. }, map)) in maps.iter().enumerate() {
+            let (name, class) = (&images.names[index], network.class(map.class));
             let percent = 100.0 * map.uncovered;
             let title = format!("{class}: {percent:.1} % uncovered; {patch}-pixel patch every {stride}");
-            let of_this = draw(scene, [*patch, stride], map, number);
-            let drawn = sheet(&title, &of_this, SIDE, of_this.len());
-            album.png(&format!("occlusion-{number}.png"), format!("{name}: {class}"), &drawn)?;
+            let own = draw(context, [*patch, stride], map, index);
+            let drawn = figure_grid(&title, &own, SIDE, own.len());
+            writer.png(&format!("occlusion-{index}.png"), format!("{name}: {class}"), &drawn)?;
             let about = format!(
                 "{name}: probability of {class} with the patch on each cell; {:.6} uncovered",
                 map.uncovered
             );
-            album.npy(&format!("occlusion-{number}.npy"), about, &map.probabilities)?;
-            plates.extend(of_this.into_iter().skip(1));
+            writer.npy(&format!("occlusion-{index}.npy"), about, &map.probabilities)?;
+            figures.extend(own.into_iter().skip(1));
         }
         let caption = format!(
-            "A square patch, its side in pixels given over each map, covers each image with {with}, on the middle of every cell of {stride} x {stride}; a cell's colour is how likely the class then is. Dark is where covering makes it unlikely: what it is told by. One scale for each image, over it, of at least {SPAN}.{} ({} places each, {} at a time.)",
+            "A square patch, {with}, slides over each image in steps of {stride} pixels. The color of a cell is the probability of the class with the patch centered there. Dark means that covering this spot lowers the probability: the network relies on what is there.{} The side of the patch is given above each map. Each image has a color scale of its own, spanning at least {SPAN}. ({} positions per image, {} at a time.)",
             match self.patch {
-                None => " Where a small patch makes no such difference, a larger one is taken.",
+                None => " Where a small patch changes little, a larger one is used.",
                 Some(_) => "",
             },
-            slidings[0].cells([height, width]).iter().product::<usize>(),
+            occlusions[0].cells([height, width]).iter().product::<usize>(),
             lens.batch()
         );
-        Ok(Shown { record: album.finish(caption)?, plates, drawing: None })
+        Ok(ViewOutput { manifest: writer.finish(caption)?, figures, svg: None })
     }
 }
 
-/// What the first patch that matters somewhere did, or the last one.
-fn slide(
-    slidings: &[Sliding],
-    mut map: impl FnMut(&Sliding) -> Result<OcclusionMap>,
-) -> Result<(Sliding, OcclusionMap)> {
-    let (last, smaller) = slidings.split_last().expect("there is a patch");
-    for sliding in smaller {
-        let map = map(sliding)?;
-        let [low, high] = canvas::extremes(map.probabilities.as_f32());
+/// The map of the smallest patch that matters anywhere, or of the largest one.
+fn smallest_that_matters(
+    occlusions: &[see::Occlusion],
+    mut map: impl FnMut(&see::Occlusion) -> Result<OcclusionMap>,
+) -> Result<(see::Occlusion, OcclusionMap)> {
+    let (last, smaller) = occlusions.split_last().expect("there is at least one patch");
+    for occlusion in smaller {
+        let map = map(occlusion)?;
+        let [low, high] = drawing::min_max(map.probabilities.as_f32());
         if high - low >= SPAN {
-            return Ok((*sliding, map));
+            return Ok((*occlusion, map));
         }
     }
     Ok((*last, map(last)?))
 }
 
-/// The image, the map, and the map on the image.
-fn draw(scene: &Scene<'_>, [patch, stride]: [usize; 2], map: &OcclusionMap, number: usize) -> [Plate; 3] {
-    let numbers = map.probabilities.as_f32();
-    let [low, high] = canvas::extremes(numbers);
+/// The image, the map, and the map over the image.
+fn draw(
+    context: &ViewContext<'_>,
+    [patch, stride]: [usize; 2],
+    map: &OcclusionMap,
+    index: usize,
+) -> [Figure; 3] {
+    let values = map.probabilities.as_f32();
+    let [low, high] = drawing::min_max(values);
     let low = low.min((high - SPAN).max(0.0));
-    let scale = Scale::range(low, high);
-    let photo = scene.subject.photo(scene.images, number);
-    let heat = scale.draw(numbers, map.probabilities.shape()[1]);
-    let heat = canvas::cover(&heat, stride as u32, &photo);
-    let laid_over = canvas::overlay(&photo, &heat, 0.6);
-    let plate = |image, label: &str| Plate::new(Of::Image(number), "Covered there", image, label);
+    let scale = ColorScale::new(low, high);
+    let photo = context.network.photo(context.images, index);
+    let heat = scale.draw(values, map.probabilities.shape()[1]);
+    let heat = drawing::upscale_cells(&heat, stride as u32, &photo);
+    let overlaid = drawing::overlay(&photo, &heat, 0.6);
+    let figure = |image, label: &str| Figure::new(Subject::Image(index), "Occlusion", image, label);
     [
-        plate(photo, label(&scene.images.names[number])),
-        plate(heat, &format!("{low:.3} to {high:.3}, patch {patch}")),
-        plate(laid_over, &format!("overlaid: {}", scene.subject.class(map.class))),
+        figure(photo, label(&context.images.names[index])),
+        figure(heat, &format!("{low:.3} to {high:.3}, patch {patch}")),
+        figure(overlaid, &format!("overlaid: {}", context.network.class(map.class))),
     ]
 }

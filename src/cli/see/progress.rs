@@ -1,14 +1,14 @@
-//! How far a view is: a bar on a terminal, else nothing.
+//! Progress of a view: a bar on a terminal, otherwise nothing.
 
 use crate::cli::terminal::Bar;
 use std::cell::{Cell, RefCell};
 use std::time::Instant;
 
-/// A bar that is gone when it is dropped.
+/// A bar that disappears when dropped.
 pub struct Progress {
     bar: Option<Bar>,
     start: Instant,
-    part: RefCell<String>,
+    stage: RefCell<String>,
     steps: Cell<usize>,
     done: Cell<usize>,
 }
@@ -18,21 +18,21 @@ impl Progress {
         Self {
             bar: Bar::new(0),
             start: Instant::now(),
-            part: RefCell::default(),
+            stage: RefCell::default(),
             steps: Cell::new(0),
             done: Cell::new(0),
         }
     }
 
-    /// Begins a part of so many steps.
+    /// Begins a stage of `steps` steps.
     pub fn begin(&self, name: &str, steps: usize) {
-        self.part.replace(name.to_owned());
+        self.stage.replace(name.to_owned());
         self.steps.set(steps);
         self.done.set(0);
         self.show();
     }
 
-    /// A step is done.
+    /// Counts a step as done.
     pub fn step(&self) {
         self.done.set(self.done.get() + 1);
         self.show();
@@ -42,6 +42,6 @@ impl Progress {
         let Some(bar) = &self.bar else { return };
         let (done, steps) = (self.done.get(), self.steps.get());
         let seconds = self.start.elapsed().as_secs();
-        bar.show(done, steps, format!("{:18} {done}/{steps}  {seconds} s", self.part.borrow()));
+        bar.show(done, steps, format!("{:18} {done}/{steps}  {seconds} s", self.stage.borrow()));
     }
 }

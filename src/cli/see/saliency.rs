@@ -1,39 +1,39 @@
-//! `striate see saliency`: what in an image speaks for a class, by gradients.
+//! `striate see saliency`: which pixels matter for a class, computed from gradients.
 
 use super::flags::label;
-use super::view::{Of, Plate, Scene, Shown, View, sheet};
+use super::view::{Figure, Subject, View, ViewContext, ViewOutput, figure_grid};
 use striate::graph::ReluRule;
 use striate::infer::top;
-use striate::see::canvas::{self, Scale};
+use striate::see::drawing::{self, ColorScale};
 use striate::see::{Images, Lens, SmoothGrad, grad_cam, input_gradients, integrated_gradients, smooth_grad};
 use striate::{Error, Result, Tensor};
 
 #[derive(clap::Args)]
 pub struct Saliency {
-    /// Number of the class [default: the likeliest of each image]
+    /// Index of the class [default: the most likely one of each image]
     #[arg(long, value_name = "CLASS")]
     class: Option<usize>,
-    /// Layer for Grad-CAM [default: the last with height and width]
+    /// Layer for Grad-CAM [default: the last one with height and width]
     #[arg(long, value_name = "NAME")]
     layer: Option<String>,
-    /// Noisy copies of an image for SmoothGrad
+    /// Noisy copies per image for SmoothGrad
     #[arg(long, default_value_t = 32)]
     samples: usize,
-    /// Deviation of the noise, as a share of an image's range
+    /// Standard deviation of the noise, as a fraction of the image's range
     #[arg(long, default_value_t = 0.15)]
     noise: f32,
     /// Steps of integrated gradients
     #[arg(long, default_value_t = 32)]
     steps: usize,
-    /// Of the noise
+    /// Seed of the noise
     #[arg(long, default_value_t = 0)]
     seed: u64,
 }
 
-/// Pixels that an image is about enlarged to.
+/// Pixels that an image is scaled up to, roughly.
 const SIDE: usize = 224;
 
-/// What the methods gave, each for all images.
+/// The result of each method for all images.
 struct Maps {
     gradient: Tensor,
     smooth: Tensor,
@@ -45,23 +45,23 @@ struct Maps {
 impl View for Saliency {
     const NAME: &str = "saliency";
 
-    fn show(&self, scene: &Scene<'_>) -> Result<Shown> {
-        let (subject, images) = (scene.subject, scene.images);
-        subject.check_class(self.class)?;
-        let lens = &subject.lens;
+    fn render(&self, context: &ViewContext<'_>) -> Result<ViewOutput> {
+        let (network, images) = (context.network, context.images);
+        network.check_class(self.class)?;
+        let lens = &network.lens;
         let classes = classes(lens, images, self.class)?;
-        let layer = self.layer.clone().map_or_else(|| last_with_places(lens), Ok)?;
-        let maps = self.look(scene, &classes, &layer)?;
-        let title = format!("What speaks for a class: gradients of {}", lens.model());
-        let mut album = scene.album(Self::NAME, title);
-        let mut plates = Vec::new();
-        for (number, class) in classes.iter().enumerate() {
-            let of_this = draw(scene, &maps, number);
-            let class = subject.class(*class);
-            let about = format!("{}: {class}", images.names[number]);
-            let drawn = sheet(&format!("what speaks for {class}"), &of_this, SIDE, 3);
-            album.png(&format!("saliency-{number}.png"), about, &drawn)?;
-            plates.extend(of_this.into_iter().skip(1));
+        let layer = self.layer.clone().map_or_else(|| last_with_pixels(lens), Ok)?;
+        let maps = self.compute(context, &classes, &layer)?;
+        let title = format!("Saliency: pixels that matter to {}", lens.model());
+        let mut writer = context.writer(Self::NAME, title);
+        let mut figures = Vec::new();
+        for (index, class) in classes.iter().enumerate() {
+            let own = draw(context, &maps, index);
+            let class = network.class(*class);
+            let about = format!("{}: {class}", images.names[index]);
+            let drawn = figure_grid(&format!("saliency for {class}"), &own, SIDE, 3);
+            writer.png(&format!("saliency-{index}.png"), about, &drawn)?;
+            figures.extend(own.into_iter().skip(1));
         }
         for (name, tensor) in [
             ("gradient", &maps.gradient),
@@ -70,23 +70,23 @@ impl View for Saliency {
             ("integrated", &maps.integrated),
             ("grad-cam", &maps.cam),
         ] {
-            album.npy(&format!("saliency-{name}.npy"), format!("{name}, all images"), tensor)?;
+            writer.npy(&format!("saliency-{name}.npy"), format!("{name}, all images"), tensor)?;
         }
         let caption = format!(
-            "Gradient: how much each pixel changes the class's logit (the largest of its channels), bright is much. SmoothGrad: the mean of {} such, with noise of {} of the image's range. Guided: guided backpropagation in colour, grey is 0. Integrated: what each pixel contributes beside the mean colour, {} steps, red for the class and blue against it. Grad-CAM: where {layer} speaks for the class. Each map has a scale of its own; one pixel in 200 may be beyond it.",
+            "Five ways to find the pixels that matter for a class. Gradient: how much the logit of the class changes with each pixel, largest over color channels; bright means a strong effect. SmoothGrad: the gradient averaged over {} noisy copies, with noise of {} of the range of the image. Guided: guided backpropagation, in color; gray is 0. Integrated gradients: the contribution of each pixel relative to the mean color, in {} steps; red supports the class, blue opposes it. Grad-CAM: where {layer} supports the class. Each map has a scale of its own; the largest 0.5 % of values may be clipped.",
             self.samples, self.noise, self.steps
         );
-        Ok(Shown { record: album.finish(caption)?, plates, drawing: None })
+        Ok(ViewOutput { manifest: writer.finish(caption)?, figures, svg: None })
     }
 }
 
 impl Saliency {
-    fn look(&self, scene: &Scene<'_>, classes: &[usize], layer: &str) -> Result<Maps> {
-        let (lens, images) = (&scene.subject.lens, &scene.images.values);
+    fn compute(&self, context: &ViewContext<'_>, classes: &[usize], layer: &str) -> Result<Maps> {
+        let (lens, images) = (&context.network.lens, &context.images.values);
         let smooth = SmoothGrad { samples: self.samples, noise: self.noise, seed: self.seed };
-        scene.progress.begin("saliency", 5);
+        context.progress.begin("saliency", 5);
         let done = |map| {
-            scene.progress.step();
+            context.progress.step();
             map
         };
         Ok(Maps {
@@ -99,7 +99,7 @@ impl Saliency {
     }
 }
 
-/// The class asked for, or the likeliest of each image.
+/// The class given, or the most likely one of each image.
 fn classes(lens: &Lens, images: &Images, asked: Option<usize>) -> Result<Vec<usize>> {
     if let Some(class) = asked {
         return Ok(vec![class; images.len()]);
@@ -108,38 +108,38 @@ fn classes(lens: &Lens, images: &Images, asked: Option<usize>) -> Result<Vec<usi
     Ok(logits.as_f32().chunks_exact(lens.classes()).map(|logits| top(logits, 1)[0].class).collect())
 }
 
-fn last_with_places(lens: &Lens) -> Result<String> {
+fn last_with_pixels(lens: &Lens) -> Result<String> {
     let last = lens.layers().iter().rev().filter(|layer| layer.shape.len() == 3 && layer.pixels() > 1);
-    // Of layers that end with the same value, the block.
+    // Of layers with the same output, take the outermost block.
     let last = last.min_by_key(|layer| layer.name.matches('.').count());
     let name = last.map(|layer| layer.name.clone());
     name.ok_or_else(|| Error::argument("--layer", "no layer of this network has height and width"))
 }
 
-/// The image and its maps.
-fn draw(scene: &Scene<'_>, maps: &Maps, number: usize) -> [Plate; 6] {
-    let (subject, images) = (scene.subject, scene.images);
-    let [channels, height, width] = subject.lens.image_shape();
-    let (len, pixels) = (subject.lens.image_len(), height * width);
-    let part = |tensor: &Tensor| tensor.as_f32()[number * len..][..len].to_vec();
+/// The image, followed by its maps.
+fn draw(context: &ViewContext<'_>, maps: &Maps, index: usize) -> [Figure; 6] {
+    let (network, images) = (context.network, context.images);
+    let [channels, height, width] = network.lens.image_shape();
+    let (len, pixels) = (network.lens.image_len(), height * width);
+    let part = |tensor: &Tensor| tensor.as_f32()[index * len..][..len].to_vec();
     let over_channels = |tensor: &Tensor, of: fn(&mut dyn Iterator<Item = f32>) -> f32| -> Vec<f32> {
-        let numbers = part(tensor);
-        (0..pixels).map(|p| of(&mut (0..channels).map(|c| numbers[c * pixels + p]))).collect()
+        let values = part(tensor);
+        (0..pixels).map(|p| of(&mut (0..channels).map(|c| values[c * pixels + p]))).collect()
     };
     let magnitude = |tensor: &Tensor| over_channels(tensor, |all| all.fold(0.0, |m, n| m.max(n.abs())));
-    let heat = |plane: Vec<f32>| Scale::of_most(&plane).draw(&plane, width);
+    let heat = |plane: Vec<f32>| ColorScale::clipped(&plane).draw(&plane, width);
     let contributions = over_channels(&maps.integrated, |all| all.sum());
-    let photo = subject.photo(images, number);
+    let photo = network.photo(images, index);
     let cam_len = maps.cam.len() / images.len();
-    let cam = &maps.cam.as_f32()[number * cam_len..][..cam_len];
-    let cam = canvas::overlay(&photo, &Scale::of(cam).draw(cam, maps.cam.shape()[2]), 0.6);
-    let plate = |image, label: &str| Plate::new(Of::Image(number), "What speaks for the class", image, label);
+    let cam = &maps.cam.as_f32()[index * cam_len..][..cam_len];
+    let cam = drawing::overlay(&photo, &ColorScale::min_max(cam).draw(cam, maps.cam.shape()[2]), 0.6);
+    let figure = |image, label: &str| Figure::new(Subject::Image(index), "Saliency", image, label);
     [
-        plate(photo, label(&images.names[number])),
-        plate(heat(magnitude(&maps.gradient)), "gradient"),
-        plate(heat(magnitude(&maps.smooth)), "SmoothGrad"),
-        plate(canvas::signed_photo(&part(&maps.guided), channels, width), "guided"),
-        plate(Scale::signed(&contributions).draw(&contributions, width), "integrated gradients"),
-        plate(cam, "Grad-CAM, overlaid"),
+        figure(photo, label(&images.names[index])),
+        figure(heat(magnitude(&maps.gradient)), "gradient"),
+        figure(heat(magnitude(&maps.smooth)), "SmoothGrad"),
+        figure(drawing::signed_image(&part(&maps.guided), channels, width), "guided"),
+        figure(ColorScale::diverging(&contributions).draw(&contributions, width), "integrated gradients"),
+        figure(cam, "Grad-CAM, overlaid"),
     ]
 }

@@ -1,90 +1,90 @@
-//! What all views have in common: they look at a scene, write files and a record of them, and give the images in them one by one.
+//! What all views share: flags, the context they draw in, and the files and figures they produce.
 
-use super::flags::{ImageFlags, LensFlags, OutFlags, Subject};
+use super::flags::{ImageFlags, InspectedNetwork, LensFlags, OutFlags};
 use super::progress::Progress;
 use crate::cli::flags::as_flag;
 use crate::cli::plan::print;
 use crate::cli::predict::SKIPPED;
 use image::RgbImage;
 use std::path::Path;
-use striate::see::canvas::{self, Tile};
-use striate::see::{Album, Images, Record};
+use striate::see::drawing::{self, Tile};
+use striate::see::{Images, Manifest, ViewWriter};
 use striate::{OutputFolder, Result};
 
-/// A way to look into a network, with its settings as flags.
+/// A way of looking into a network, with its settings as flags.
 pub trait View: clap::Args {
-    /// What it is called, and its record.
+    /// Name of the view, its files and its manifest.
     const NAME: &str;
 
-    /// Looks, and writes what is seen.
-    fn show(&self, scene: &Scene<'_>) -> Result<Shown>;
+    /// Draws the view and stages its files.
+    fn render(&self, context: &ViewContext<'_>) -> Result<ViewOutput>;
 }
 
-/// What a view looks at, and where its files go.
-pub struct Scene<'a> {
-    pub subject: &'a Subject,
-    /// None for views that need none.
+/// What a view draws from, and where its files go.
+pub struct ViewContext<'a> {
+    pub network: &'a InspectedNetwork,
+    /// Empty for views that need no images.
     pub images: &'a Images,
     pub out: &'a OutputFolder,
-    /// Before the names of its files: the subfolder, with a `/`, or nothing.
+    /// Put before file names: a subfolder with a `/`, or nothing.
     pub prefix: &'a str,
     pub progress: &'a Progress,
 }
 
-impl Scene<'_> {
-    /// The view's files.
-    pub fn album(&self, view: &str, title: impl Into<String>) -> Album<'_> {
-        Album::new(self.out, self.prefix, view, title)
+impl ViewContext<'_> {
+    /// A writer for the view's files.
+    pub fn writer(&self, view: &str, title: impl Into<String>) -> ViewWriter<'_> {
+        ViewWriter::new(self.out, self.prefix, view, title)
     }
 }
 
-/// What a view wrote, and its images one by one.
-pub struct Shown {
-    pub record: Record,
-    pub plates: Vec<Plate>,
-    /// An SVG, where it has one.
-    pub drawing: Option<String>,
+/// What a view produced: its files, and its figures one by one for the page.
+pub struct ViewOutput {
+    pub manifest: Manifest,
+    pub figures: Vec<Figure>,
+    /// The scatter plot, for t-SNE.
+    pub svg: Option<String>,
 }
 
-/// What a plate is about.
+/// What a figure shows.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Of {
+pub enum Subject {
     /// The network as a whole.
     Network,
-    /// An image by its number.
+    /// An image by index.
     Image(usize),
     /// A channel of a layer.
     Unit(String, usize),
 }
 
-/// An image that can stand by itself.
-pub struct Plate {
-    pub of: Of,
-    /// Plates of one group belong side by side.
+/// An image that makes sense by itself.
+pub struct Figure {
+    pub subject: Subject,
+    /// Figures of one group are shown side by side.
     pub group: &'static str,
     pub image: RgbImage,
     pub label: String,
 }
 
-impl Plate {
-    pub fn new(of: Of, group: &'static str, image: RgbImage, label: impl Into<String>) -> Self {
-        Self { of, group, image, label: label.into() }
+impl Figure {
+    pub fn new(subject: Subject, group: &'static str, image: RgbImage, label: impl Into<String>) -> Self {
+        Self { subject, group, image, label: label.into() }
     }
 
-    /// For a grid, enlarged to about so many pixels across.
+    /// As a tile of a grid, scaled up to about `side` pixels.
     pub fn tile(&self, side: usize) -> Tile {
-        let times = canvas::times_to(self.image.width() as usize, side);
-        Tile::new(canvas::enlarge(&self.image, times), self.label.as_str())
+        let factor = drawing::upscale_factor(self.image.width() as usize, side);
+        Tile::new(drawing::upscale(&self.image, factor), self.label.as_str())
     }
 }
 
-/// Plates side by side under a line of words.
-pub fn sheet(title: &str, plates: &[Plate], side: usize, columns: usize) -> RgbImage {
-    let tiles: Vec<Tile> = plates.iter().map(|plate| plate.tile(side)).collect();
-    canvas::grid(title, &tiles, columns)
+/// Figures in a grid below a title.
+pub fn figure_grid(title: &str, figures: &[Figure], side: usize, columns: usize) -> RgbImage {
+    let tiles: Vec<Tile> = figures.iter().map(|figure| figure.tile(side)).collect();
+    drawing::image_grid(title, &tiles, columns)
 }
 
-/// A view with images, from the command line.
+/// Command line of a view that needs images.
 #[derive(clap::Args)]
 pub struct WithImages<V: View> {
     #[command(flatten)]
@@ -97,9 +97,9 @@ pub struct WithImages<V: View> {
     out: OutFlags,
 }
 
-/// A view of the network alone, from the command line.
+/// Command line of a view of the network alone.
 #[derive(clap::Args)]
-pub struct Alone<V: View> {
+pub struct WithoutImages<V: View> {
     #[command(flatten)]
     lens: LensFlags,
     #[command(flatten)]
@@ -112,40 +112,40 @@ impl<V: View> WithImages<V> {
     pub fn run(&self) -> Result<i32> {
         self.lens
             .open_with(&self.images)
-            .and_then(|(subject, images)| look(&self.view, &subject, &images, &self.out.out))
+            .and_then(|(network, images)| look(&self.view, &network, &images, &self.out.out))
             .map_err(as_flag::<Self>)
     }
 }
 
-impl<V: View> Alone<V> {
+impl<V: View> WithoutImages<V> {
     pub fn run(&self) -> Result<i32> {
         self.lens
             .open()
-            .and_then(|subject| look(&self.view, &subject, &Images::default(), &self.out.out))
+            .and_then(|network| look(&self.view, &network, &Images::default(), &self.out.out))
             .map_err(as_flag::<Self>)
     }
 }
 
-/// Shows a view and tells what it wrote; the result is the exit code.
-fn look<V: View>(view: &V, subject: &Subject, images: &Images, out: &Path) -> Result<i32> {
-    // Refused before the work.
+/// Draws a view and prints what it wrote; returns the exit code.
+fn look<V: View>(view: &V, network: &InspectedNetwork, images: &Images, out: &Path) -> Result<i32> {
+    // Fail before the work if the folder cannot be used.
     let out = OutputFolder::open(out, "see")?;
     out.check(&[&format!("{}.json", V::NAME)])?;
     let progress = Progress::new();
-    let scene = Scene { subject, images, out: &out, prefix: "", progress: &progress };
-    let Record { title, caption, files, .. } = view.show(&scene)?.record;
+    let context = ViewContext { network, images, out: &out, prefix: "", progress: &progress };
+    let Manifest { title, caption, files, .. } = view.render(&context)?.manifest;
     out.commit()?;
     drop(progress);
     let files: String = files.iter().map(|file| format!("  {}  {}\n", file.name, file.about)).collect();
     let looked_at = match images.len() {
         0 => String::new(),
-        count => format!("{count} images {}\n\n", subject.data),
+        count => format!("{count} images {}\n\n", network.data),
     };
     print(&format!("{title}\n\n{looked_at}{caption}\n\n{files}"))?;
     Ok(exit_code(images))
 }
 
-/// Of a view that is done.
+/// The exit code of a finished view.
 pub fn exit_code(images: &Images) -> i32 {
     if images.skipped.is_empty() { 0 } else { SKIPPED }
 }

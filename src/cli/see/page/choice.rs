@@ -1,32 +1,32 @@
-//! What of a network and of many images is shown.
+//! Chooses what the page shows of a network and its images.
 
-use striate::see::{Images, Layer, Lens, MapConfig};
+use striate::see::{Images, Layer, Lens, TsneConfig};
 use striate::{Error, Result};
 
-/// The same images with `count` of different classes first, where classes are known.
+/// Moves `count` images of different classes to the front, if classes are known.
 pub fn examples_first(images: Images, count: usize) -> Images {
     let Some(labels) = &images.labels else { return images };
     let mut seen = std::collections::HashSet::new();
     let (mut first, mut rest): (Vec<usize>, Vec<usize>) =
         (0..images.len()).partition(|i| seen.len() < count && seen.insert(labels[*i]));
     first.append(&mut rest);
-    images.pick(&first)
+    images.select(&first)
 }
 
-/// The layers asked for, or of all: the first convolution with what follows it, and the last layer or block of each size of image.
+/// The layers asked for. By default the first convolution with what follows it, and the last layer or block at each resolution.
 pub fn layers(lens: &Lens, asked: &[String]) -> Result<Vec<String>> {
     if !asked.is_empty() {
         asked.iter().try_for_each(|name| lens.layer(name).map(drop))?;
         return Ok(asked.to_vec());
     }
-    let with_places = || lens.layers().iter().filter(|layer| layer.shape.len() == 3 && layer.pixels() > 1);
+    let with_pixels = || lens.layers().iter().filter(|layer| layer.shape.len() == 3 && layer.pixels() > 1);
     let mut chosen: Vec<&Layer> = Vec::new();
-    for layer in with_places().filter(|layer| !layer.name.contains('.')) {
-        // A later one of the same size takes the place of an earlier one.
+    for layer in with_pixels().filter(|layer| !layer.name.contains('.')) {
+        // A later layer replaces an earlier one of the same size.
         chosen.retain(|other| other.shape[1..] != layer.shape[1..]);
         chosen.push(layer);
     }
-    let first = with_places().find(|layer| layer.filters.is_some()).map(|layer| after_stem(lens, layer));
+    let first = with_pixels().find(|layer| layer.filters.is_some()).map(|layer| after_stem(lens, layer));
     let first = first.filter(|first| !chosen.iter().any(|other| is_in(&first.name, &other.name)));
     let names: Vec<String> = first.into_iter().chain(chosen).map(|layer| layer.name.clone()).collect();
     match names.is_empty() {
@@ -35,13 +35,13 @@ pub fn layers(lens: &Lens, asked: &[String]) -> Result<Vec<String>> {
     }
 }
 
-/// Whether a layer is a block, or a part of it.
+/// Whether a layer is this block or inside it.
 fn is_in(layer: &str, block: &str) -> bool {
     layer.strip_prefix(block).is_some_and(|rest| rest.is_empty() || rest.starts_with('.'))
 }
 
-/// The last of the single layers that follow a convolution and change no shape, such as its batch norm and its ReLU: what they give
-/// says more than numbers of both signs.
+/// The last of the single layers that follow a convolution without changing the shape, such as its batch norm and ReLU, whose
+/// output is easier to read than signed values.
 fn after_stem<'a>(lens: &'a Lens, convolution: &'a Layer) -> &'a Layer {
     let layers = lens.layers();
     let is_block = |name: &str| layers.iter().any(|other| other.name != name && is_in(&other.name, name));
@@ -50,18 +50,18 @@ fn after_stem<'a>(lens: &'a Lens, convolution: &'a Layer) -> &'a Layer {
     layers[from..].iter().take_while(same).last().unwrap_or(convolution)
 }
 
-/// The perplexity of a map of so many images, the usual one if there are enough; `None` for fewer than a map makes sense for.
+/// The perplexity of t-SNE for this many images, lowered if they are few; `None` for too few images.
 pub fn perplexity(images: usize) -> Option<f64> {
     let most = (images.saturating_sub(1) / 3) as f64;
-    (images >= FEWEST).then(|| MapConfig::default().perplexity.min(most))
+    (images >= FEWEST).then(|| TsneConfig::default().perplexity.min(most))
 }
 
-/// Images that make a map.
+/// Images below which t-SNE makes no sense.
 pub const FEWEST: usize = 10;
 
-/// Where the largest number is, the first of equal ones.
-pub fn largest(numbers: &[f32]) -> usize {
-    (0..numbers.len()).fold(0, |best, next| if numbers[next] > numbers[best] { next } else { best })
+/// The index of the largest value, the first of equal ones.
+pub fn largest(values: &[f32]) -> usize {
+    (0..values.len()).fold(0, |best, next| if values[next] > values[best] { next } else { best })
 }
 
 #[cfg(test)]

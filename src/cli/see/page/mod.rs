@@ -1,20 +1,20 @@
-//! `striate see RUN_OR_MODEL`: all views on one page.
+//! `striate see RUN_OR_MODEL`: the page with all views.
 
 mod assemble;
 mod choice;
 
+use super::activation_maximization::ActivationMaximization;
 use super::activations::Activations;
-use super::ascent::Ascent;
-use super::fields::Fields;
 use super::filters::Filters;
-use super::flags::{ImageFlags, LensFlags, Subject};
-use super::map::Map;
-use super::neighbours::Neighbours;
+use super::flags::{ImageFlags, InspectedNetwork, LensFlags};
+use super::nearest_neighbors::NearestNeighbors;
 use super::occlusion::Occlusion;
-use super::peaks::Peaks;
 use super::progress::Progress;
+use super::receptive_fields::ReceptiveFields;
 use super::saliency::Saliency;
-use super::view::{Scene, Shown, View, exit_code};
+use super::top_activations::TopActivations;
+use super::tsne::Tsne;
+use super::view::{View, ViewContext, ViewOutput, exit_code};
 use crate::cli::flags::as_flag;
 use crate::cli::html::{self, Template, megabytes};
 use crate::cli::plan::print;
@@ -24,7 +24,7 @@ use std::time::Instant;
 use striate::see::{Images, Lens};
 use striate::{Error, OutputFolder, Result, Tensor};
 
-/// Draws all views and joins them on one page, OUT/index.html, with each view's files in a folder of its name beside it.
+/// Draws all views and joins them on one page, OUT/index.html, next to a folder with the files of each view.
 #[derive(clap::Args)]
 #[command(mut_arg("images", |arg| arg.default_value("1000")))]
 pub struct Args {
@@ -32,22 +32,22 @@ pub struct Args {
     lens: LensFlags,
     #[command(flatten)]
     images: ImageFlags,
-    /// Images that are looked at one by one, of different classes where these are known
+    /// Images to examine one by one, of different classes if these are known
     #[arg(long, default_value_t = 8, value_name = "COUNT")]
     examples: usize,
-    /// Layers whose channels are shown [default: the first convolution, and the last layer or block of each size]
+    /// Layers whose channels are drawn [default: the first convolution, and the last layer or block at each resolution]
     #[arg(long, value_name = "NAMES", value_delimiter = ',')]
     layer: Vec<String>,
-    /// Channels of each layer that are shown
+    /// Channels per layer
     #[arg(long, default_value_t = 16, value_name = "COUNT")]
     units: usize,
-    /// Folder for the page and its files, made if it is not there
+    /// Folder for the page and its files, created if missing
     #[arg(long, value_name = "DIR", default_value = "report")]
     out: PathBuf,
 }
 
 const INDEX: &str = "index.html";
-/// What may be written.
+/// Everything that may be written.
 const PLACES: [&str; 11] = [
     INDEX,
     "activations/",
@@ -61,31 +61,31 @@ const PLACES: [&str; 11] = [
     "peaks/",
     "saliency/",
 ];
-/// Images that effective receptive fields are means of: more change little.
+/// Images that receptive fields are averaged over; more change little.
 const FIELD_IMAGES: usize = 64;
-/// Peaks of a channel, and neighbours of an image, where there are enough images.
+/// Top activations per channel and neighbors per image, if there are enough images.
 const PEAKS: usize = 6;
 const NEIGHBOURS: usize = 6;
-/// Channels of a layer that activations are drawn of.
+/// Channels per layer in the activations view.
 const CHANNELS: usize = 48;
 
-/// What the views showed.
-struct Views {
-    filters: Option<Noted>,
-    peaks: Noted,
-    ascent: Noted,
-    classes: Noted,
-    occlusion: Noted,
-    saliency: Noted,
-    neighbours: Option<Noted>,
-    activations: Noted,
-    map: Option<Noted>,
-    fields: Noted,
+/// The output of each view.
+struct PageViews {
+    filters: Option<PageView>,
+    top_activations: PageView,
+    activation_maximization: PageView,
+    classes: PageView,
+    occlusion: PageView,
+    saliency: PageView,
+    nearest_neighbors: Option<PageView>,
+    activations: PageView,
+    tsne: Option<PageView>,
+    receptive_fields: PageView,
 }
 
-/// What a view showed, and the command that shows it.
-struct Noted {
-    shown: Shown,
+/// The output of a view, and the command that repeats it.
+struct PageView {
+    output: ViewOutput,
     command: String,
 }
 
@@ -98,21 +98,26 @@ impl Args {
         let start = Instant::now();
         for (name, count) in [("examples", self.examples), ("units", self.units)] {
             if count == 0 {
-                return Err(Error::argument(name, "must be at least 1, and is 0"));
+                return Err(Error::argument(name, "must be at least 1, found 0"));
             }
         }
-        let (subject, images) = self.lens.open_with(&self.images)?;
-        // Views number images as they find them, so that those to be looked at one by one come first.
+        let (network, images) = self.lens.open_with(&self.images)?;
+        // Views take the first images, so the examples have to come first.
         let images = choice::examples_first(images, self.examples);
-        let layers = choice::layers(&subject.lens, &self.layer)?;
-        // Refused before the work. Nothing of an earlier page is touched before this one is whole.
+        let layers = choice::layers(&network.lens, &self.layer)?;
+        // Fail before the work. An earlier page stays untouched until this one is complete.
         let out = OutputFolder::open(&self.out, "page")?;
         out.check(&PLACES)?;
-        let made =
-            Maker { args: self, subject: &subject, images: &images, out: &out, progress: Progress::new() };
-        let page = made.page(&layers)?;
+        let builder = PageBuilder {
+            args: self,
+            network: &network,
+            images: &images,
+            out: &out,
+            progress: Progress::new(),
+        };
+        let page = builder.page(&layers)?;
         out.stage(INDEX, &|file| file.write_all(page.as_bytes()))?;
-        drop(made);
+        drop(builder);
         out.replace()?;
         let (size, seconds) = (megabytes(page.len()), start.elapsed().as_secs_f64());
         if page.len() > html::LARGE {
@@ -123,30 +128,30 @@ impl Args {
     }
 }
 
-/// Runs the views, one after another.
-struct Maker<'a> {
+/// Runs one view after another.
+struct PageBuilder<'a> {
     args: &'a Args,
-    subject: &'a Subject,
+    network: &'a InspectedNetwork,
     images: &'a Images,
     out: &'a OutputFolder,
     progress: Progress,
 }
 
-impl Maker<'_> {
+impl PageBuilder<'_> {
     fn page(&self, layers: &[String]) -> Result<String> {
-        let (lens, images) = (&self.subject.lens, self.images);
-        let examples = images.pick(&(0..self.args.examples.min(images.len())).collect::<Vec<usize>>());
-        let few = images.pick(&(0..FIELD_IMAGES.min(images.len())).collect::<Vec<usize>>());
+        let (lens, images) = (&self.network.lens, self.images);
+        let examples = images.select(&(0..self.args.examples.min(images.len())).collect::<Vec<usize>>());
+        let field_images = images.select(&(0..FIELD_IMAGES.min(images.len())).collect::<Vec<usize>>());
         let none = Images::default();
         let names = layers.join(",");
         self.progress.begin("classes", 1);
         let probabilities = lens.probabilities(&images.values)?;
-        let views = Views {
+        let views = PageViews {
             filters: match lens.layers().iter().any(|layer| layer.filters.is_some()) {
                 true => Some(self.view::<Filters>("filters", &none, &[])?),
                 false => None,
             },
-            peaks: self.view::<Peaks>(
+            top_activations: self.view::<TopActivations>(
                 "peaks",
                 images,
                 &[
@@ -155,12 +160,12 @@ impl Maker<'_> {
                     ("top", PEAKS.min(images.len()).to_string()),
                 ],
             )?,
-            ascent: self.view::<Ascent>(
+            activation_maximization: self.view::<ActivationMaximization>(
                 "ascent",
                 &none,
                 &[("layer", names.clone()), ("most", self.args.units.to_string())],
             )?,
-            classes: self.view_in::<Ascent>(
+            classes: self.view_in::<ActivationMaximization>(
                 "classes",
                 "ascent",
                 &none,
@@ -168,9 +173,9 @@ impl Maker<'_> {
             )?,
             occlusion: self.view::<Occlusion>("occlusion", &examples, &[])?,
             saliency: self.view::<Saliency>("saliency", &examples, &[])?,
-            neighbours: match images.len() {
+            nearest_neighbors: match images.len() {
                 1 => None,
-                count => Some(self.view::<Neighbours>(
+                count => Some(self.view::<NearestNeighbors>(
                     "neighbours",
                     images,
                     &[
@@ -184,20 +189,20 @@ impl Maker<'_> {
                 &examples,
                 &[("layer", names.clone()), ("most", CHANNELS.to_string())],
             )?,
-            map: match choice::perplexity(images.len()) {
+            tsne: match choice::perplexity(images.len()) {
                 None => None,
                 Some(perplexity) => {
-                    Some(self.view::<Map>("map", images, &[("perplexity", perplexity.to_string())])?)
+                    Some(self.view::<Tsne>("map", images, &[("perplexity", perplexity.to_string())])?)
                 }
             },
-            fields: self.view::<Fields>("fields", &few, &[("layer", names)])?,
+            receptive_fields: self.view::<ReceptiveFields>("fields", &field_images, &[("layer", names)])?,
         };
-        let page = assemble::page(self.subject, images, &probabilities, views, layers);
+        let page = assemble::page(self.network, images, &probabilities, views, layers);
         Ok(html::render(Template::See, &page))
     }
 
-    /// A view with these flags, in a folder of its name.
-    fn view<V: View>(&self, name: &str, images: &Images, flags: &[(&str, String)]) -> Result<Noted> {
+    /// Draws a view with these flags, in a folder of its name.
+    fn view<V: View>(&self, name: &str, images: &Images, flags: &[(&str, String)]) -> Result<PageView> {
         self.view_in::<V>(name, name, images, flags)
     }
 
@@ -207,7 +212,7 @@ impl Maker<'_> {
         name: &str,
         images: &Images,
         flags: &[(&str, String)],
-    ) -> Result<Noted> {
+    ) -> Result<PageView> {
         let start = Instant::now();
         let words: Vec<String> = flags.iter().map(|(flag, value)| format!("--{flag}={value}")).collect();
         let matches = V::augment_args(clap::Command::new("view").no_binary_name(true))
@@ -215,17 +220,25 @@ impl Maker<'_> {
             .and_then(|matches| V::from_arg_matches(&matches));
         let view = matches.map_err(|e| Error::argument(name, e.to_string()))?;
         let prefix = format!("{folder}/");
-        let scene =
-            Scene { subject: self.subject, images, out: self.out, prefix: &prefix, progress: &self.progress };
-        let shown = view.show(&scene)?;
+        let context = ViewContext {
+            network: self.network,
+            images,
+            out: self.out,
+            prefix: &prefix,
+            progress: &self.progress,
+        };
+        let output = view.render(&context)?;
         let line = format!("{folder:12} {:6.1} s\n", start.elapsed().as_secs_f64());
         print(&line)?;
-        Ok(Noted { shown, command: format!("striate see {name} {}", words.join(" ")).trim_end().to_owned() })
+        Ok(PageView {
+            output,
+            command: format!("striate see {name} {}", words.join(" ")).trim_end().to_owned(),
+        })
     }
 
-    /// The classes that are drawn: all of a few, else the likeliest of the first images.
+    /// The classes to draw: all if they are few, otherwise the most likely ones of the first images.
     fn likeliest(&self, probabilities: &Tensor) -> String {
-        let classes = self.subject.lens.classes();
+        let classes = self.network.lens.classes();
         let mut chosen: Vec<usize> = match classes <= self.args.units {
             true => (0..classes).collect(),
             false => probabilities.as_f32().chunks_exact(classes).map(choice::largest).collect(),

@@ -1,6 +1,6 @@
-//! Images that a unit responds to, made from noise by gradient ascent (Erhan et al. 2009, "Visualizing higher-layer features"), with
-//! what keeps them from being noise again: jitter, blur and a pull to grey (Yosinski et al. 2015, "Understanding neural networks
-//! through deep visualization").
+//! Activation maximization: images that excite a unit, made from noise by gradient ascent (Erhan et al. 2009, "Visualizing
+//! higher-layer features"). Jitter, blur and decay towards gray keep them from turning into high-frequency noise (Yosinski
+//! et al. 2015, "Understanding neural networks through deep visualization").
 
 use super::blur::blur;
 use super::{Gradients, Layer, Lens};
@@ -9,71 +9,71 @@ use crate::rng::SplitMix64;
 use crate::{Error, Result, Tensor};
 use rayon::prelude::*;
 
-/// How images are made.
+/// Settings of the gradient ascent.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Ascent {
-    /// Scales, coarse to fine: on the last, gradients are as they are; on each before, smoothed twice as wide.
+pub struct ActivationMaximization {
+    /// Number of scales, coarse to fine. Gradients are not smoothed on the last one, and twice as much on each one before it.
     pub scales: usize,
-    /// Steps on each scale.
+    /// Steps per scale.
     pub steps: usize,
-    /// How far a pixel moves in a step, on a scale of 0 to 1: the root of the mean square over the image.
+    /// Step length on a pixel scale of 0 to 1: the root mean square over the image.
     pub rate: f32,
-    /// The image is moved up to so many pixels each way before each step.
+    /// The image is shifted by up to this many pixels before each step.
     pub jitter: usize,
-    /// Gaussian in pixels that smooths the image after each step.
+    /// Sigma, in pixels, of the Gaussian that smooths the image after each step.
     pub blur: f32,
-    /// Share by which a step pulls the image to grey: the gradient of a penalty on its norm.
+    /// Fraction by which each step pulls the image towards gray, which is the gradient of an L2 penalty.
     pub decay: f32,
-    /// Of the noise and the jitter.
+    /// Seed for the initial noise and the jitter.
     pub seed: u64,
 }
 
-impl Default for Ascent {
+impl Default for ActivationMaximization {
     fn default() -> Self {
         Self { scales: 4, steps: 12, rate: 0.04, jitter: 4, blur: 0.4, decay: 0.01, seed: 0 }
     }
 }
 
-/// What was made for units.
+/// The images and how much they excite their units.
 #[derive(Clone, Debug)]
-pub struct Ascended {
-    /// Normalised images, one a unit, NCHW.
+pub struct MaximizedImages {
+    /// One normalized image per channel, NCHW.
     pub images: Tensor,
-    /// By unit, its mean activation on the noise.
+    /// Mean activation of each channel on the initial noise.
     pub before: Vec<f32>,
-    /// By unit, its mean activation on the image made of it.
+    /// Mean activation of each channel on its final image.
     pub after: Vec<f32>,
 }
 
-impl Ascent {
-    /// Makes an image for each of these channels of a layer: of the logits, for classes. The same seed makes the same images, and a
-    /// channel's depends on no other channel.
+impl ActivationMaximization {
+    /// Makes an image for each of these channels of a layer; channels of [`Lens::LOGITS`] are classes. The result depends on
+    /// the seed and the channel alone, not on which other channels are in the batch.
     ///
     /// # Errors
     ///
-    /// [`Error::Argument`] if there is no such layer or channel, or scales or steps are 0.
-    pub fn run(&self, lens: &Lens, layer: &str, channels: &[usize]) -> Result<Ascended> {
-        self.run_watched(lens, layer, channels, &mut || ())
+    /// [`Error::Argument`] if the layer or a channel does not exist, or `scales`, `steps` or the number of channels is 0.
+    pub fn run(&self, lens: &Lens, layer: &str, channels: &[usize]) -> Result<MaximizedImages> {
+        self.run_with_progress(lens, layer, channels, &mut || ())
     }
 
-    /// The same, with a call after each of the `scales * steps` steps.
+    /// As [`run`](Self::run), calling `on_step` after each of the `scales * steps` steps.
     ///
     /// # Errors
     ///
     /// As [`run`](Self::run).
-    pub fn run_watched(
+    pub fn run_with_progress(
         &self,
         lens: &Lens,
         layer: &str,
         channels: &[usize],
-        stepped: &mut dyn FnMut(),
-    ) -> Result<Ascended> {
+        on_step: &mut dyn FnMut(),
+    ) -> Result<MaximizedImages> {
         for (name, value) in [("scales", self.scales), ("steps", self.steps), ("channels", channels.len())] {
             if value == 0 {
-                return Err(Error::argument(name, "must be above 0, and is 0"));
+                return Err(Error::argument(name, "must be at least 1, found 0"));
             }
         }
-        let mut unit = UnitProbe {
+        let mut unit = UnitGradients {
             lens,
             channels,
             gradients: lens.gradients(layer, &[Lens::IMAGES], ReluRule::Exact)?,
@@ -95,32 +95,37 @@ impl Ascent {
                         sketch.step(self, lens, shift, gradient, smoothing);
                     },
                 );
-                stepped();
+                on_step();
             }
         }
         let after = unit.means(lens.layer(layer)?, &sketches)?;
         let images = sketches.iter().flat_map(|sketch| sketch.image(lens, [0, 0])).collect();
         let [colors, height, width] = lens.image_shape();
-        Ok(Ascended { images: Tensor::f32([channels.len(), colors, height, width], images)?, before, after })
+        Ok(MaximizedImages {
+            images: Tensor::f32([channels.len(), colors, height, width], images)?,
+            before,
+            after,
+        })
     }
 }
 
-/// The network, asked for one unit by each sketch.
-struct UnitProbe<'a> {
+/// Computes the gradient of each sketch's own channel.
+struct UnitGradients<'a> {
     lens: &'a Lens,
     channels: &'a [usize],
     gradients: Gradients,
     layer: &'a str,
-    /// Those of what the layer's ReLU takes, made when the first unit needs them.
+    /// Gradients of the layer's pre-activations, built when a channel first needs them.
     before_relu: Option<Gradients>,
 }
 
-impl UnitProbe<'_> {
-    /// The gradient of each sketch's unit at the moved sketch. A unit that gives nothing has none: there, that of what its ReLU takes.
+impl UnitGradients<'_> {
+    /// The gradient of each sketch's channel at the shifted sketch. Where ReLU zeroes the whole channel the gradient is zero
+    /// too, so the pre-activation is maximized instead.
     fn directions(&mut self, sketches: &[Sketch], shifts: &[[usize; 2]]) -> Result<Vec<f32>> {
-        let mut directions = self.ask(sketches, shifts)?.swap_remove(1).into_f32();
+        let mut directions = self.evaluate(sketches, shifts)?.swap_remove(1).into_f32();
         let len = self.lens.image_len();
-        let silent = |(_, gradient): &(usize, &[f32])| gradient.iter().all(|number| *number == 0.0);
+        let silent = |(_, gradient): &(usize, &[f32])| gradient.iter().all(|value| *value == 0.0);
         let silent: Vec<usize> =
             directions.chunks_exact(len).enumerate().filter(silent).map(|(unit, _)| unit).collect();
         if silent.is_empty() {
@@ -141,16 +146,16 @@ impl UnitProbe<'_> {
         Ok(directions)
     }
 
-    /// What the layer gives for the sketches, and the gradients of their units.
-    fn ask(&mut self, sketches: &[Sketch], shifts: &[[usize; 2]]) -> Result<Vec<Tensor>> {
+    /// The layer's output for the shifted sketches, then the gradients of their channels.
+    fn evaluate(&mut self, sketches: &[Sketch], shifts: &[[usize; 2]]) -> Result<Vec<Tensor>> {
         let moved: Vec<Vec<f32>> =
             sketches.par_iter().zip(shifts).map(|(sketch, shift)| sketch.image(self.lens, *shift)).collect();
         self.gradients.run(&moved.concat(), self.channels)
     }
 
-    /// The mean activation of each sketch's unit.
+    /// The mean activation of each sketch's channel.
     fn means(&mut self, layer: &Layer, sketches: &[Sketch]) -> Result<Vec<f32>> {
-        let values = self.ask(sketches, &vec![[0, 0]; sketches.len()])?.swap_remove(0);
+        let values = self.evaluate(sketches, &vec![[0, 0]; sketches.len()])?.swap_remove(0);
         let pixels = layer.pixels();
         let mean = |(values, channel): (&[f32], &usize)| {
             values[channel * pixels..][..pixels].iter().sum::<f32>() / pixels as f32
@@ -159,10 +164,10 @@ impl UnitProbe<'_> {
     }
 }
 
-/// Middle grey.
-const GREY: f32 = 0.5;
+/// Mid-gray.
+const GRAY: f32 = 0.5;
 
-/// An image being made.
+/// An image in the making.
 struct Sketch {
     /// CHW, from 0 to 1.
     pixels: Vec<f32>,
@@ -170,56 +175,63 @@ struct Sketch {
 }
 
 impl Sketch {
-    /// A little noise on grey.
+    /// Faint noise on gray.
     fn new(lens: &Lens, seed: u64, channel: usize) -> Self {
         let mut rng = SplitMix64::keyed(seed, &[channel as u64]);
-        let pixels = (0..lens.image_len()).map(|_| GREY + 0.05 * rng.normal() as f32).collect();
+        let pixels = (0..lens.image_len()).map(|_| GRAY + 0.05 * rng.normal() as f32).collect();
         Self { pixels, rng }
     }
 
-    /// Up to `jitter` pixels down and right; images are moved around, so that this is as good as up and left.
+    /// Up to `jitter` pixels down and to the right. Shifts wrap around, so up and to the left would add nothing.
     fn random_shift(&mut self, jitter: usize) -> [usize; 2] {
         [0; 2].map(|_: usize| (self.rng.unit() * (jitter + 1) as f64) as usize)
     }
 
-    /// As the network takes it, moved around by a shift.
+    /// The sketch as network input: shifted with wrap-around, then normalized.
     fn image(&self, lens: &Lens, shift: [usize; 2]) -> Vec<f32> {
         let normalization = &lens.preprocessing().normalization;
         let mut image = self.pixels.clone();
         let plane = image.len() / normalization.mean.len();
-        for (i, number) in image.iter_mut().enumerate() {
-            let from = self.pixels[unmoved(lens, i, shift)];
-            *number = (from - normalization.mean[i / plane]) / normalization.std[i / plane];
+        for (i, value) in image.iter_mut().enumerate() {
+            let from = self.pixels[unshifted(lens, i, shift)];
+            *value = (from - normalization.mean[i / plane]) / normalization.std[i / plane];
         }
         image
     }
 
-    /// One step up the gradient at the moved image, then what keeps it an image.
-    fn step(&mut self, ascent: &Ascent, lens: &Lens, shift: [usize; 2], gradient: &[f32], smoothing: f32) {
+    /// One ascent step along the gradient at the shifted image, then the regularizers.
+    fn step(
+        &mut self,
+        ascent: &ActivationMaximization,
+        lens: &Lens,
+        shift: [usize; 2],
+        gradient: &[f32],
+        smoothing: f32,
+    ) {
         let [_, height, width] = lens.image_shape();
         let std = &lens.preprocessing().normalization.std;
         let mut direction = vec![0.0; gradient.len()];
-        for (i, number) in gradient.iter().enumerate() {
-            direction[unmoved(lens, i, shift)] = number / std[i / (height * width)];
+        for (i, value) in gradient.iter().enumerate() {
+            direction[unshifted(lens, i, shift)] = value / std[i / (height * width)];
         }
         blur(&mut direction, [height, width], smoothing);
         let norm = (direction.iter().map(|n| n * n).sum::<f32>() / direction.len() as f32).sqrt();
-        // Where nothing changes the unit there is no way up.
+        // A zero gradient gives no direction to go.
         let rate = if norm > 0.0 { ascent.rate / norm } else { 0.0 };
         for (pixel, direction) in self.pixels.iter_mut().zip(&direction) {
             *pixel += rate * direction;
         }
         blur(&mut self.pixels, [height, width], ascent.blur);
         for pixel in &mut self.pixels {
-            *pixel = (GREY + (*pixel - GREY) * (1.0 - ascent.decay)).clamp(0.0, 1.0);
+            *pixel = (GRAY + (*pixel - GRAY) * (1.0 - ascent.decay)).clamp(0.0, 1.0);
         }
     }
 }
 
-/// The place in an image, CHW, that a place in the image moved around by a shift comes from.
-fn unmoved(lens: &Lens, place: usize, [down, right]: [usize; 2]) -> usize {
+/// The index, in the original CHW image, of the pixel at `index` in the image shifted with wrap-around.
+fn unshifted(lens: &Lens, index: usize, [down, right]: [usize; 2]) -> usize {
     let [_, height, width] = lens.image_shape();
-    let (plane, row, column) = (place / (height * width), place / width % height, place % width);
+    let (plane, row, column) = (index / (height * width), index / width % height, index % width);
     let (row, column) = ((row + height - down % height) % height, (column + width - right % width) % width);
     (plane * height + row) * width + column
 }

@@ -1,14 +1,14 @@
-//! The views of `striate see` as programs: what they write, and what they refuse.
+//! The views of `striate see` on the command line: what they write, and what they refuse.
 
 #[path = "cli_train/place.rs"]
-#[allow(dead_code, reason = "made for the tests of `striate train`")]
+#[allow(dead_code, reason = "shared with the tests of `striate train`")]
 mod place;
 
 use place::{PROGRAM, Place, assert_refused, contents, list, text};
 use serde_json::Value;
 use std::process::{Command, Output};
 
-/// A trained network with data, images of two kinds and a broken one.
+/// A trained network with its data set, a folder of images, and a folder with a broken one.
 fn trained() -> Place {
     let place = Place::of(20, 40, 8);
     place.trained(&[]);
@@ -32,7 +32,7 @@ fn see(place: &Place, args: &[&str]) -> Output {
 const DATA: [&str; 4] = ["--dataset", "mnist", "--data", "data"];
 
 #[test]
-fn views_write_what_their_records_say() {
+fn views_write_the_files_in_their_manifests() {
     let place = trained();
     let views: [(&str, &[&str]); 9] = [
         ("neighbours", &["--neighbours", "3"]),
@@ -46,47 +46,50 @@ fn views_write_what_their_records_say() {
         ("ascent", &["--layer", "layer2,logits", "--most", "3", "--steps", "2"]),
     ];
     for (view, args) in views {
-        // These two look at the network alone.
+        // These two need no images.
         let data: &[&str] = if matches!(view, "filters" | "ascent") { &[] } else { &DATA };
         let output = see(&place, &[&[view, "run"], args, data].concat());
         assert_eq!((output.status.code(), text(&output.stderr)), (Some(0), String::new()), "{view}");
-        let record: Value =
+        let manifest: Value =
             serde_json::from_slice(&std::fs::read(place.path(&format!("seen/{view}.json"))).unwrap())
                 .unwrap();
-        let files = record["files"].as_array().unwrap();
-        assert!(files.len() >= 2 && !record["caption"].as_str().unwrap().is_empty(), "{view}");
+        let files = manifest["files"].as_array().unwrap();
+        assert!(files.len() >= 2 && !manifest["caption"].as_str().unwrap().is_empty(), "{view}");
         for file in files {
             let name = file["name"].as_str().unwrap();
-            assert!(text(&output.stdout).contains(name), "{view}: {name} is not told");
+            assert!(text(&output.stdout).contains(name), "{view}: {name} is not printed");
             if name.ends_with(".png") {
                 let image = image::open(place.path(&format!("seen/{name}"))).unwrap().into_rgb8();
                 let first = image.get_pixel(0, 0);
                 assert!(image.pixels().any(|pixel| pixel != first), "{name} is blank");
             }
         }
-        // The same again gives the same bytes.
+        // A second run writes the same bytes.
         let before = contents(&place.path("seen"));
         see(&place, &[&[view, "run"], args, data].concat());
         assert_eq!(before, contents(&place.path("seen")), "{view}");
     }
     let map = std::fs::read_to_string(place.path("seen/map.csv")).unwrap();
-    assert_eq!(map.lines().count(), 41, "a head and 40 images");
+    assert_eq!(map.lines().count(), 41, "a header and 40 images");
     let found: Value =
         serde_json::from_slice(&std::fs::read(place.path("seen/neighbours-found.json")).unwrap()).unwrap();
     let share = found["spaces"][1]["agreement"]["nearest"].as_f64().unwrap();
     assert!((0.0..=1.0).contains(&share));
     assert_eq!(found["spaces"][0]["neighbours"][39].as_array().unwrap().len(), 3);
-    let peaks: Value =
+    let top_activations: Value =
         serde_json::from_slice(&std::fs::read(place.path("seen/peaks-layer1.0-found.json")).unwrap())
             .unwrap();
     assert_eq!(
-        (peaks["channels"].as_array().unwrap().len(), &peaks["receptive_field"][0]["size"]),
+        (
+            top_activations["channels"].as_array().unwrap().len(),
+            &top_activations["receptive_field"][0]["size"]
+        ),
         (16, &Value::from(7))
     );
 }
 
 #[test]
-fn files_without_classes_do_and_broken_ones_are_passed_over() {
+fn image_files_need_no_classes_and_broken_ones_are_skipped() {
     let place = trained();
     let output = see(&place, &["neighbours", "run", "--neighbours", "1", "--data", "images"]);
     assert_eq!((output.status.code(), text(&output.stderr)), (Some(0), String::new()));
@@ -98,30 +101,34 @@ fn files_without_classes_do_and_broken_ones_are_passed_over() {
 }
 
 #[test]
-fn what_cannot_be_seen_is_refused_in_a_sentence_and_nothing_is_touched() {
+fn wrong_arguments_are_refused_and_nothing_is_touched() {
     let place = trained();
     place.write("seen/map.svg", b"earlier");
     std::fs::copy(place.path("run/model.safetensors"), place.path("alone.safetensors")).unwrap();
     let cases: [(&[&str], &[&str], &[&str]); 20] = [
         (&["peaks", "run", "--layer", "layer1.7"], &DATA, &["layer1.7", "did you mean layer1.0"]),
         (&["fields", "run", "--layer", "conf1"], &DATA, &["conf1", "did you mean conv1"]),
-        (&["peaks", "run", "--layer", "conv1", "--channel", "16"], &DATA, &["channels 0 to 15, not 16"]),
-        (&["fields", "run", "--layer", "conv1", "--channel", "99"], &DATA, &["channels 0 to 15, not 99"]),
-        (&["peaks", "run", "--layer", "conv1", "--top", "41"], &DATA, &["from 1 to 40", "41"]),
+        (&["peaks", "run", "--layer", "conv1", "--channel", "16"], &DATA, &["channels 0 to 15, found 16"]),
+        (&["fields", "run", "--layer", "conv1", "--channel", "99"], &DATA, &["channels 0 to 15, found 99"]),
+        (&["peaks", "run", "--layer", "conv1", "--top", "41"], &DATA, &["expected 1 to 40", "found 41"]),
         (&["peaks", "run", "--layer", "conv1", "--top", "0"], &DATA, &["found 0"]),
-        (&["neighbours", "run", "--neighbours", "40"], &DATA, &["40 are more than the 39 images"]),
-        (&["map", "run"], &DATA, &["at least 91 images", "there are 40"]),
+        (
+            &["neighbours", "run", "--neighbours", "40"],
+            &DATA,
+            &["--neighbours: asks for 40, but there are only 39 images"],
+        ),
+        (&["map", "run"], &DATA, &["at least 91 images", "found 40"]),
         (&["map", "run", "--perplexity", "0.5"], &DATA, &["at least 1"]),
         (&["map", "run"], &["--data", "empty"], &["empty"]),
         (&["map", "alone.safetensors"], &[], &["--data", "images"]),
-        (&["filters", "run", "--layer", "bn1"], &[], &["--layer", "bn1 is no convolution"]),
+        (&["filters", "run", "--layer", "bn1"], &[], &["--layer", "bn1 is not a convolution"]),
         (&["filters", "run", "--layer", "conv2"], &[], &["--layer", "did you mean conv1"]),
         (&["activations", "run", "--layer", "layer9"], &DATA, &["--layer", "did you mean layer1"]),
-        (&["occlusion", "run", "--patch", "0"], &DATA, &["--patch", "at least one pixel"]),
-        (&["occlusion", "run", "--class", "10"], &DATA, &["--class", "classes 0 to 9, not 10"]),
+        (&["occlusion", "run", "--patch", "0"], &DATA, &["--patch", "at least 1 pixel"]),
+        (&["occlusion", "run", "--class", "10"], &DATA, &["--class", "expected 0 to 9, found 10"]),
         (&["saliency", "run", "--layer", "fc"], &DATA, &["--layer", "no height and width"]),
-        (&["saliency", "run", "--samples", "0"], &DATA, &["--samples", "above 0"]),
-        (&["ascent", "run", "--layer", "logits", "--channel", "10"], &[], &["--channel", "0 to 9, not 10"]),
+        (&["saliency", "run", "--samples", "0"], &DATA, &["--samples", "at least 1"]),
+        (&["ascent", "run", "--layer", "logits", "--channel", "10"], &[], &["--channel", "0 to 9, found 10"]),
         (&["map", "run"], &["--dataset", "fashion-mnist"], &["--dataset", "none of the network's (0, 1, 2"]),
     ];
     for (args, data, words) in cases {

@@ -1,4 +1,4 @@
-//! Every view computed on the GPU and on the CPU: the same numbers, up to rounding.
+//! Every view on the GPU and on the CPU: equal up to rounding.
 
 use crate::close;
 use crate::common::{Outcome, Suite, text};
@@ -6,15 +6,15 @@ use crate::network::{Branches, noise, untrained};
 use striate::graph::ReluRule;
 use striate::models::{CifarResNet, Model, Shortcut};
 use striate::see::{
-    Ascent, Fill, Lens, Occlusion, SmoothGrad, effective_field, grad_cam, input_gradients,
-    integrated_gradients, smooth_grad,
+    ActivationMaximization, Fill, Lens, Occlusion, SmoothGrad, effective_receptive_field, grad_cam,
+    input_gradients, integrated_gradients, smooth_grad,
 };
 use striate::{Device, Result, Tensor};
 
-/// What a view gives for a lens and images.
+/// The results of a view for a lens and images.
 type View = fn(&Lens, &[f32]) -> Result<Vec<Tensor>>;
 
-/// Images, and the class that each is asked about.
+/// The class to explain in each image.
 const CLASSES: [usize; 4] = [0, 2, 1, 2];
 
 const VIEWS: &[(&str, View)] = &[
@@ -39,22 +39,23 @@ const VIEWS: &[(&str, View)] = &[
     ("occlusion", |lens, images| {
         let mut classifier = lens.classifier()?;
         let image = &images[..lens.image_len()];
-        let fills = [Fill::Grey, Fill::Mean, Fill::Blur];
+        let fills = [Fill::Gray, Fill::Mean, Fill::Blur];
         let maps = fills.map(|fill| {
             let occlusion = Occlusion { patch: 3, stride: 2, fill };
             Ok(occlusion.map(lens, &mut classifier, image, None)?.probabilities)
         });
         maps.into_iter().collect()
     }),
-    ("ascent", |lens, _| {
-        let ascent = Ascent { scales: 2, steps: 3, seed: 3, ..Ascent::default() };
+    ("activation_maximization", |lens, _| {
+        let ascent =
+            ActivationMaximization { scales: 2, steps: 3, seed: 3, ..ActivationMaximization::default() };
         let made = ascent.run(lens, Lens::LOGITS, &[0, 1, 2])?;
         Ok(vec![made.images, Tensor::f32([3], made.after)?])
     }),
-    ("effective_fields", |lens, images| {
+    ("effective_receptive_fields", |lens, images| {
         names(lens)
             .into_iter()
-            .map(|layer| Ok(effective_field(lens, images, layer, None)?.magnitude))
+            .map(|layer| Ok(effective_receptive_field(lens, images, layer, None)?.magnitude))
             .collect()
     }),
 ];
@@ -63,7 +64,7 @@ fn names(lens: &Lens) -> Vec<&str> {
     lens.layers().iter().map(|layer| layer.name.as_str()).collect()
 }
 
-/// A row for each view of each of two networks.
+/// A test for each view of each of two networks.
 pub fn add(suite: &mut Suite) {
     let resnet = CifarResNet { blocks: 1, shortcut: Shortcut::Projected, in_channels: 3, classes: 3 };
     for (view, see) in VIEWS {

@@ -6,7 +6,7 @@ use crate::network::{Flat, SIDE, images, lens};
 use striate::Device;
 use striate::see::{Fill, Occlusion};
 
-/// Covering changes a logit by the weights below the patch times the change there.
+/// Covering changes a logit by the weights under the patch times the change in pixels there.
 pub fn occlusion_of_a_linear_network(device: &Device) -> Outcome {
     let lens = lens(device, &Flat).map_err(text)?;
     let (weights, bias) =
@@ -16,7 +16,7 @@ pub fn occlusion_of_a_linear_network(device: &Device) -> Outcome {
     let normalization = &lens.preprocessing().normalization;
     let mut classifier = lens.classifier().map_err(text)?;
     for (patch, stride, fill) in
-        [(3, 2, Fill::Grey), (4, 3, Fill::Mean), (1, 1, Fill::Grey), (20, 5, Fill::Mean)]
+        [(3, 2, Fill::Gray), (4, 3, Fill::Mean), (1, 1, Fill::Gray), (20, 5, Fill::Mean)]
     {
         let occlusion = Occlusion { patch, stride, fill };
         let map = occlusion.map(&lens, &mut classifier, image, Some(1)).map_err(text)?;
@@ -24,7 +24,7 @@ pub fn occlusion_of_a_linear_network(device: &Device) -> Outcome {
         assert_eq!(map.probabilities.shape(), [cells, cells]);
         let mut expected = Vec::new();
         for cell in 0..cells * cells {
-            // Inside the patch that is centred on the cell's middle; an even one has its larger half to the lower right.
+            // The patch is centered on the cell's middle pixel; an even one extends further down and to the right.
             let inside = |at: usize, cell: usize| {
                 let from_middle = at as i64 - (cell * stride + stride / 2) as i64;
                 let (before, after) = ((patch as i64 - 1) / 2, patch as i64 / 2);
@@ -52,7 +52,7 @@ pub fn occlusion_of_a_linear_network(device: &Device) -> Outcome {
         }
         close(&format!("{occlusion:?}"), map.probabilities.as_f32(), &expected, 1e-4)?;
     }
-    let error = Occlusion { patch: 0, stride: 1, fill: Fill::Grey }.map(&lens, &mut classifier, image, None);
+    let error = Occlusion { patch: 0, stride: 1, fill: Fill::Gray }.map(&lens, &mut classifier, image, None);
     assert!(error.unwrap_err().to_string().contains("patch"));
     Ok(())
 }

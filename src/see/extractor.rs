@@ -1,21 +1,21 @@
-//! A part of a network made ready on the device: images go in, what is asked for comes out.
+//! Runs the part of a network that computes the requested values, for any number of images.
 
 use super::Layer;
 use crate::nn::Builder;
 use crate::runtime::Stream;
 use crate::{Error, Outputs, Result, Session, Tensor, TensorType};
 
-/// Values of a network, made ready to be asked for any number of images. [`Lens::probe`](super::Lens::probe) makes one.
-pub struct Probe {
+/// Computes values of a network for any number of images. Made by [`Lens::extractor`](super::Lens::extractor).
+pub struct Extractor {
     session: Session,
     model: String,
     batch: usize,
     image_len: usize,
-    /// Types of the values for a whole batch.
+    /// Types of the values, for a full batch.
     types: Vec<TensorType>,
 }
 
-impl Probe {
+impl Extractor {
     pub(super) fn new(
         session: Session,
         model: String,
@@ -26,50 +26,54 @@ impl Probe {
         Self { session, model, batch, image_len, types }
     }
 
-    /// Images at a time.
+    /// Images per batch.
     pub fn batch(&self) -> usize {
         self.batch
     }
 
-    /// The values for images, normalised ones, any number, NCHW; each `[images, ...]`.
+    /// Computes the values for normalized NCHW images, any number of them; each result is `[images, ...]`.
     ///
     /// # Errors
     ///
-    /// [`Error::Argument`] if `images` are not whole images, or a result is infinite or not a number.
+    /// [`Error::Argument`] if `images` does not hold whole images, or a result is infinite or NaN.
     pub fn run(&mut self, images: &[f32]) -> Result<Vec<Tensor>> {
         self.run_with(images, |_| None)
     }
 
-    /// The first of the values.
+    /// As [`run`](Self::run), returning the first value only.
     ///
     /// # Errors
     ///
     /// As [`run`](Self::run).
-    pub fn only(&mut self, images: &[f32]) -> Result<Tensor> {
+    pub fn run_single(&mut self, images: &[f32]) -> Result<Tensor> {
         Ok(self.run(images)?.swap_remove(0))
     }
 
-    /// The same, with another input by the number of a batch's first image.
+    /// As [`run`](Self::run), with an extra input made from the index of each batch's first image.
     fn run_with<'a>(
         &mut self,
         images: &[f32],
         mut extra: impl FnMut(usize) -> Option<(&'a str, Vec<f32>)>,
     ) -> Result<Vec<Tensor>> {
         if images.is_empty() || !images.len().is_multiple_of(self.image_len) {
-            let problem = format!("{} numbers are no whole images of {}", images.len(), self.image_len);
+            let problem = format!(
+                "{} values are not a multiple of {}, the size of an image",
+                images.len(),
+                self.image_len
+            );
             return Err(Error::argument("images", problem));
         }
         let count = images.len() / self.image_len;
         let mut values: Vec<Vec<f32>> =
             self.types.iter().map(|ty| Vec::with_capacity(ty.len() / self.batch * count)).collect();
         let (model, types, full) = (&self.model, &self.types, self.batch);
-        let mut arrive = |(outputs, count): (Outputs, usize)| {
+        let mut collect = |(outputs, count): (Outputs, usize)| {
             for ((values, ty), tensor) in values.iter_mut().zip(types).zip(outputs.into_tensors()) {
-                // What is left is of the zeros that filled up the batch.
+                // The rest belongs to the zeros that padded the batch.
                 let new = &tensor.as_f32()[..ty.len() / full * count];
-                if new.iter().any(|number| !number.is_finite()) {
+                if new.iter().any(|value| !value.is_finite()) {
                     let problem =
-                        "its results are no finite numbers; these weights do not suit it, or the images";
+                        "produced values that are not finite; check that the weights and images suit it";
                     return Err(Error::argument(model, problem));
                 }
                 values.extend_from_slice(new);
@@ -77,20 +81,20 @@ impl Probe {
             Ok(())
         };
         let mut stream = Stream::new(&mut self.session)?;
-        for (number, batch) in images.chunks(full * self.image_len).enumerate() {
+        for (index, batch) in images.chunks(full * self.image_len).enumerate() {
             let mut padded = batch.to_vec();
-            // Images do not see each other, so zeros fill up the last batch.
+            // Images do not affect each other, so the last batch can be padded with zeros.
             padded.resize(full * self.image_len, 0.0);
-            let extra = extra(number * full);
+            let extra = extra(index * full);
             let mut inputs = vec![(Builder::IMAGES, (&padded).into())];
-            inputs.extend(extra.iter().map(|(name, numbers)| (*name, numbers.into())));
+            inputs.extend(extra.iter().map(|(name, values)| (*name, values.into())));
             stream.submit(0, &inputs, batch.len() / self.image_len)?;
-            while let Some(arrived) = stream.poll()? {
-                arrive(arrived)?;
+            while let Some(step) = stream.poll()? {
+                collect(step)?;
             }
         }
-        while let Some(arrived) = stream.wait()? {
-            arrive(arrived)?;
+        while let Some(step) = stream.wait()? {
+            collect(step)?;
         }
         let tensor = |(ty, values): (&TensorType, Vec<f32>)| {
             let mut shape = ty.shape.clone();
@@ -101,56 +105,60 @@ impl Probe {
     }
 }
 
-/// How a unit of a layer changes with images or other layers. [`Lens::gradients`](super::Lens::gradients) makes it.
+/// Computes gradients of a layer's channels. Made by [`Lens::gradients`](super::Lens::gradients).
 pub struct Gradients {
-    probe: Probe,
+    extractor: Extractor,
     layer: Layer,
 }
 
 impl Gradients {
     pub(super) const UPSTREAM: &str = "upstream";
 
-    pub(super) fn new(probe: Probe, layer: Layer) -> Self {
-        Self { probe, layer }
+    pub(super) fn new(extractor: Extractor, layer: Layer) -> Self {
+        Self { extractor, layer }
     }
 
-    /// Images at a time.
+    /// Images per batch.
     pub fn batch(&self) -> usize {
-        self.probe.batch
+        self.extractor.batch
     }
 
-    /// First what the layer gives for each image, then the gradients that were asked for, of the mean of channel
-    /// `channels[i]` for image i. Of the logits, a channel is a class.
+    /// The layer's output for each image, then the requested gradients: for image `i`, of the mean over channel `channels[i]`.
+    /// Channels of the logits are classes.
     ///
     /// # Errors
     ///
-    /// As [`Probe::run`], and [`Error::Argument`] if there is not one channel of the layer for each image.
+    /// As [`Extractor::run`]; [`Error::Argument`] unless `channels` has a channel of the layer for each image.
     pub fn run(&mut self, images: &[f32], channels: &[usize]) -> Result<Vec<Tensor>> {
-        let count = images.len() / self.probe.image_len;
+        let count = images.len() / self.extractor.image_len;
         if channels.len() != count {
-            let problem = format!("expected one for each of {count} images, found {}", channels.len());
+            let problem = format!("expected one per image, {count}, found {}", channels.len());
             return Err(Error::argument("channels", problem));
         }
         channels.iter().try_for_each(|channel| self.layer.check_channel(*channel))?;
         let pixels = self.layer.pixels();
-        self.run_from(images, |image, upstream| {
+        self.run_with_upstream(images, |image, upstream| {
             upstream[channels[image] * pixels..][..pixels].fill(1.0 / pixels as f32);
         })
     }
 
-    /// The same for any sum of what the layer gives: `weigh` gets the number of an image, and zeros of the layer's shape to
-    /// write the share of each element into.
+    /// As [`run`](Self::run), for any weighted sum of the layer's output: `fill` is given the index of an image and zeros of
+    /// the layer's shape, and writes the upstream gradient.
     ///
     /// # Errors
     ///
-    /// As [`Probe::run`].
-    pub fn run_from(&mut self, images: &[f32], weigh: impl Fn(usize, &mut [f32])) -> Result<Vec<Tensor>> {
+    /// As [`Extractor::run`].
+    pub fn run_with_upstream(
+        &mut self,
+        images: &[f32],
+        fill: impl Fn(usize, &mut [f32]),
+    ) -> Result<Vec<Tensor>> {
         let len = self.layer.channels() * self.layer.pixels();
-        let (batch, count) = (self.probe.batch, images.len() / self.probe.image_len);
-        self.probe.run_with(images, |first| {
+        let (batch, count) = (self.extractor.batch, images.len() / self.extractor.image_len);
+        self.extractor.run_with(images, |first| {
             let mut upstream = vec![0.0; batch * len];
             for (image, upstream) in (first..count).zip(upstream.chunks_exact_mut(len)) {
-                weigh(image, upstream);
+                fill(image, upstream);
             }
             Some((Self::UPSTREAM, upstream))
         })

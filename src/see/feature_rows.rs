@@ -1,9 +1,9 @@
-//! Tensors as rows of numbers, one an image.
+//! Feature tensors as slices, one per image.
 
 use crate::{Error, Result, Tensor};
 
-/// The rows of `[rows, width]`, or why it has none.
-pub(super) fn rows<'a>(name: &str, tensor: &'a Tensor) -> Result<Vec<&'a [f32]>> {
+/// The rows of `[images, features]`, checked to be finite.
+pub(super) fn feature_rows<'a>(name: &str, tensor: &'a Tensor) -> Result<Vec<&'a [f32]>> {
     let &[_, width] = tensor.shape() else {
         return Err(Error::argument(
             name,
@@ -14,7 +14,7 @@ pub(super) fn rows<'a>(name: &str, tensor: &'a Tensor) -> Result<Vec<&'a [f32]>>
     match rows.iter().position(|row| row.iter().any(|x| !x.is_finite())) {
         Some(row) => {
             let problem =
-                format!("row {row} holds numbers that are not finite; these weights or images do not suit");
+                format!("row {row} has a value that is not finite; check that the weights suit the images");
             Err(Error::argument(name, problem))
         }
         None => Ok(rows),

@@ -1,0 +1,183 @@
+//! `striate see map`: t-SNE of images by their features.
+
+use super::flags::InspectedNetwork;
+use super::view::{Figure, Subject, View, ViewContext, ViewOutput};
+use crate::cli::text;
+use image::{Rgb, RgbImage, imageops};
+use plotters::prelude::*;
+use std::error::Error as StdError;
+use striate::see::{Embedding, Images, TsneConfig, drawing, snap_to_grid, tsne};
+use striate::{Error, Result};
+
+#[derive(clap::Args)]
+pub struct Tsne {
+    /// Roughly the number of neighbors that each image is kept close to
+    #[arg(long, default_value_t = TsneConfig::default().perplexity)]
+    perplexity: f64,
+    /// Steps of gradient descent
+    #[arg(long, default_value_t = TsneConfig::default().steps, value_name = "COUNT")]
+    steps: usize,
+    /// Principal components to reduce the features to first
+    #[arg(long, default_value_t = TsneConfig::default().components, value_name = "COUNT")]
+    components: usize,
+    /// Seed of the initial positions
+    #[arg(long, default_value_t = 0)]
+    seed: u64,
+}
+
+/// Minimum side of an image in the mosaic, and width of the whole mosaic, in pixels.
+const TILE: u32 = 32;
+const MOSAIC: u32 = 1600;
+
+impl View for Tsne {
+    const NAME: &str = "map";
+
+    fn render(&self, context: &ViewContext<'_>) -> Result<ViewOutput> {
+        let (network, images) = (context.network, context.images);
+        let config = TsneConfig {
+            perplexity: self.perplexity,
+            steps: self.steps,
+            components: self.components,
+            seed: self.seed,
+            ..Default::default()
+        };
+        context.progress.begin("t-SNE", 2);
+        let features = network.lens.features(&images.values)?;
+        context.progress.step();
+        let embedding = tsne(&features, &config)?;
+        // Half of the cells stay free, so that most images land near their position.
+        let side = ((2 * images.len()) as f64).sqrt().ceil() as usize;
+        let cells = snap_to_grid(&embedding.points, side)?;
+
+        let title = format!("t-SNE of images by the features of {}", network.lens.model());
+        let svg = scatter(&title, network, images, &embedding)
+            .map_err(|e| Error::data(context.out.path(), format!("cannot draw map.svg: {e}")))?;
+        let mut writer = context.writer(Self::NAME, title);
+        writer.file("map.svg", "the embedding, a point per image, colored by class", svg.as_bytes())?;
+        let drawn = mosaic(network, images, &cells, side);
+        let about = "the embedding drawn with the images, each in the nearest free cell";
+        writer.png("map-images.png", about, &drawn)?;
+        let table = table(network, images, &embedding, &cells);
+        writer.file("map.csv", "position and cell of each image", table.as_bytes())?;
+        let figure = Figure::new(
+            Subject::Network,
+            "t-SNE with the images",
+            drawn,
+            "the same embedding, drawn with the images",
+        );
+        let manifest = writer.finish(caption(images, &config, &embedding))?;
+        Ok(ViewOutput { manifest, figures: vec![figure], svg: Some(svg) })
+    }
+}
+
+fn caption(images: &Images, config: &TsneConfig, embedding: &Embedding) -> String {
+    format!(
+        "{} images placed by t-SNE of their features, the input of the last linear layer, so that images which look alike to \
+         the network are close together. How far groups are apart, and how large they are, means little. Barnes-Hut theta {}; \
+         {} principal components with {:.1} % of the variance; perplexity {}, {} steps, seed {}; Kullback-Leibler divergence \
+         {:.3}.",
+        images.len(),
+        config.theta,
+        embedding.components,
+        100.0 * embedding.variance,
+        config.perplexity,
+        config.steps,
+        config.seed,
+        embedding.divergence
+    )
+}
+
+/// A scatter plot colored by class, with a legend.
+fn scatter(
+    title: &str,
+    network: &InspectedNetwork,
+    images: &Images,
+    embedding: &Embedding,
+) -> Result<String, Box<dyn StdError>> {
+    let mut svg = String::new();
+    {
+        let root = SVGBackend::with_string(&mut svg, (1000, 800)).into_drawing_area();
+        root.fill(&WHITE)?;
+        let [x, y] = [0, 1].map(|axis| {
+            let along = || embedding.points.iter().map(|p| p[axis]);
+            let (low, high) =
+                (along().fold(f64::INFINITY, f64::min), along().fold(f64::NEG_INFINITY, f64::max));
+            let margin = 0.03 * (high - low).max(1e-9);
+            (low - margin)..(high + margin)
+        });
+        // The extra width to the right of the points is for the legend.
+        let beyond = x.start..x.end + 0.25 * (x.end - x.start);
+        let mut chart = ChartBuilder::on(&root)
+            .caption(title, ("sans-serif", 22))
+            .margin(12)
+            .build_cartesian_2d(beyond, y)?;
+        let groups = groups(network, images);
+        let count = groups.len();
+        for (index, (name, members)) in groups.into_iter().enumerate() {
+            let color = color(index, count);
+            let point = |index: &usize| {
+                Circle::new(
+                    (embedding.points[*index][0], embedding.points[*index][1]),
+                    4,
+                    color.mix(0.75).filled(),
+                )
+            };
+            chart
+                .draw_series(members.iter().map(point))?
+                .label(name)
+                .legend(move |(x, y)| Circle::new((x + 9, y), 6, color.filled()));
+        }
+        chart
+            .configure_series_labels()
+            .position(SeriesLabelPosition::UpperRight)
+            .label_font(("sans-serif", (600 / count.max(1)).clamp(6, 18) as u32))
+            .border_style(BLACK.mix(0.2))
+            .draw()?;
+        root.present()?;
+    }
+    Ok(text::lines(&svg).into_owned())
+}
+
+/// Images by class, for the classes that occur; a single group if classes are unknown.
+fn groups(network: &InspectedNetwork, images: &Images) -> Vec<(String, Vec<usize>)> {
+    let Some(labels) = &images.labels else {
+        return vec![("images".to_owned(), (0..images.len()).collect())];
+    };
+    let of_class = |class: usize| (0..labels.len()).filter(|i| labels[*i] == class).collect::<Vec<usize>>();
+    let classes = (0..network.lens.classes()).map(|class| (network.class(class), of_class(class)));
+    classes.filter(|(_, members)| !members.is_empty()).collect()
+}
+
+/// Ten colors that are easy to tell apart, or evenly spaced hues for more classes.
+fn color(index: usize, count: usize) -> RGBColor {
+    let colorous::Color { r, g, b } = match count <= colorous::TABLEAU10.len() {
+        true => colorous::TABLEAU10[index],
+        false => colorous::SINEBOW.eval_rational(index, count),
+    };
+    RGBColor(r, g, b)
+}
+
+fn mosaic(network: &InspectedNetwork, images: &Images, cells: &[[usize; 2]], side: usize) -> RgbImage {
+    let tile = (MOSAIC / side as u32).max(TILE);
+    let mut mosaic = RgbImage::from_pixel(tile * side as u32, tile * side as u32, Rgb([255; 3]));
+    for (index, [row, column]) in cells.iter().enumerate() {
+        // Tall images are cut off at the bottom to stay inside their cells.
+        let image = drawing::scale_to_width(&network.photo(images, index), tile);
+        let image = imageops::crop_imm(&image, 0, 0, tile, tile).to_image();
+        imageops::replace(&mut mosaic, &image, (*column as u32 * tile).into(), (*row as u32 * tile).into());
+    }
+    mosaic
+}
+
+fn table(network: &InspectedNetwork, images: &Images, embedding: &Embedding, cells: &[[usize; 2]]) -> String {
+    let mut csv = csv::Writer::from_writer(Vec::new());
+    const MEMORY: &str = "writing to memory cannot fail";
+    csv.write_record(["image", "class", "x", "y", "row", "column"]).expect(MEMORY);
+    for (index, (point, cell)) in embedding.points.iter().zip(cells).enumerate() {
+        let class = images.labels.as_ref().map(|labels| network.class(labels[index])).unwrap_or_default();
+        let [x, y, row, column] =
+            [point[0].to_string(), point[1].to_string(), cell[0].to_string(), cell[1].to_string()];
+        csv.write_record([&images.names[index], &class, &x, &y, &row, &column]).expect(MEMORY);
+    }
+    String::from_utf8(csv.into_inner().expect(MEMORY)).expect("only text was written")
+}

@@ -1,0 +1,232 @@
+//! Drawing: color scales, scaling of images, and grids of labeled tiles.
+
+use crate::data::Normalization;
+use colorous::{Color, Gradient};
+use font8x8::{BASIC_FONTS, UnicodeFonts};
+use image::imageops::{self, FilterType};
+use image::{Rgb, RgbImage};
+use std::ops::Range;
+
+const WHITE: Rgb<u8> = Rgb([255; 3]);
+const INK: Rgb<u8> = Rgb([40; 3]);
+/// Side of a character, in pixels.
+const LETTER: u32 = 8;
+/// Height of a line of text, and the gap between tiles.
+const LINE: u32 = 12;
+const GAP: u32 = 4;
+
+/// Maps values to colors, perceptually uniform.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct ColorScale {
+    low: f32,
+    high: f32,
+    diverging: bool,
+    /// Whether some values lie beyond the ends.
+    clipped: bool,
+}
+
+impl ColorScale {
+    /// Viridis from `low` (dark) to `high` (bright).
+    pub fn new(low: f32, high: f32) -> Self {
+        Self { low, high, diverging: false, clipped: false }
+    }
+
+    /// Viridis from the smallest to the largest value.
+    pub fn min_max(values: &[f32]) -> Self {
+        let [low, high] = min_max(values);
+        Self::new(low, high)
+    }
+
+    /// Viridis from the smallest value to the 99.5th percentile, so that a few outliers do not hide the rest.
+    pub fn clipped(values: &[f32]) -> Self {
+        let ([low, high], end) = (min_max(values), percentile_99_5(values.to_vec()));
+        match end > low {
+            true => Self { clipped: end < high, ..Self::new(low, end) },
+            false => Self::new(low, high),
+        }
+    }
+
+    /// Blue for negative values, white for 0, red for positive ones, symmetric and clipped at the 99.5th percentile of the
+    /// magnitudes.
+    pub fn diverging(values: &[f32]) -> Self {
+        let magnitudes: Vec<f32> = values.iter().map(|value| value.abs()).collect();
+        let Self { high, clipped, .. } = Self::clipped(&magnitudes);
+        Self { low: -high, high, diverging: true, clipped }
+    }
+
+    /// The color of a value; values beyond the ends get the color of the end.
+    pub fn color(&self, value: f32) -> Rgb<u8> {
+        let t = match self.high > self.low {
+            true => f64::from((value - self.low) / (self.high - self.low)).clamp(0.0, 1.0),
+            false => 0.5,
+        };
+        let gradient: Gradient = if self.diverging { colorous::RED_BLUE } else { colorous::VIRIDIS };
+        // The gradient starts at red, which is to stand for positive values.
+        let Color { r, g, b } = gradient.eval_continuous(if self.diverging { 1.0 - t } else { t });
+        Rgb([r, g, b])
+    }
+
+    /// Draws a row-major plane, one pixel per value.
+    pub fn draw(&self, plane: &[f32], width: usize) -> RgbImage {
+        let height = plane.len() / width;
+        RgbImage::from_fn(width as u32, height as u32, |x, y| {
+            self.color(plane[y as usize * width + x as usize])
+        })
+    }
+
+    /// The ends of the scale in words.
+    pub fn describe(&self) -> String {
+        let more = if self.clipped { " and beyond" } else { "" };
+        match self.diverging {
+            true => format!("blue {:.3}, white 0, red {:.3}{more}", self.low, self.high),
+            false => format!("dark {:.3}, bright {:.3}{more}", self.low, self.high),
+        }
+    }
+}
+
+/// The value that one in 200 exceeds.
+fn percentile_99_5(mut values: Vec<f32>) -> f32 {
+    let index = (values.len() * 199 / 200).min(values.len().saturating_sub(1));
+    if values.is_empty() { 0.0 } else { *values.select_nth_unstable_by(index, f32::total_cmp).1 }
+}
+
+/// The smallest and largest value; zeros if there are none.
+pub fn min_max(values: &[f32]) -> [f32; 2] {
+    let first = values.first().copied().unwrap_or(0.0);
+    values.iter().fold([first; 2], |[low, high], n| [low.min(*n), high.max(*n)])
+}
+
+/// Turns a normalized CHW image back into pixels; one channel gives a gray image.
+pub fn denormalize(image: &[f32], normalization: &Normalization, width: usize) -> RgbImage {
+    let channels = normalization.mean.len();
+    let pixels = image.len() / channels;
+    RgbImage::from_fn(width as u32, (pixels / width) as u32, |x, y| {
+        let index = y as usize * width + x as usize;
+        Rgb(std::array::from_fn(|color| {
+            let channel = color.min(channels - 1);
+            let share =
+                image[channel * pixels + index] * normalization.std[channel] + normalization.mean[channel];
+            (share * 255.0).round().clamp(0.0, 255.0) as u8
+        }))
+    })
+}
+
+/// Draws signed CHW data of one or three channels with mid-gray as 0, clipped at the 99.5th percentile of the magnitudes.
+pub fn signed_image(image: &[f32], channels: usize, width: usize) -> RgbImage {
+    let ColorScale { high, .. } = ColorScale::diverging(image);
+    let std = if high > 0.0 { 2.0 * high } else { 1.0 };
+    let normalization = Normalization { mean: vec![0.5; channels], std: vec![1.0 / std; channels] };
+    denormalize(image, &normalization, width)
+}
+
+/// Blends `above` over `below` with opacity `alpha`, after resizing it to match.
+pub fn overlay(below: &RgbImage, above: &RgbImage, alpha: f32) -> RgbImage {
+    let above = resize(above, below.width(), below.height());
+    RgbImage::from_fn(below.width(), below.height(), |x, y| {
+        let (a, b) = (below.get_pixel(x, y), above.get_pixel(x, y));
+        Rgb(std::array::from_fn(|c| {
+            (f32::from(a[c]) * (1.0 - alpha) + f32::from(b[c]) * alpha).round() as u8
+        }))
+    })
+}
+
+/// Scales up by an integer factor, keeping pixels sharp.
+pub fn upscale(image: &RgbImage, factor: u32) -> RgbImage {
+    imageops::resize(image, image.width() * factor, image.height() * factor, FilterType::Nearest)
+}
+
+/// Resizes with bilinear interpolation.
+pub fn resize(image: &RgbImage, width: u32, height: u32) -> RgbImage {
+    imageops::resize(image, width, height, FilterType::Triangle)
+}
+
+/// Scales a map of cells up to `side` pixels per cell and crops it to the size of `below`, as the last cells may reach beyond.
+pub fn upscale_cells(map: &RgbImage, side: u32, below: &RgbImage) -> RgbImage {
+    imageops::crop_imm(&upscale(map, side), 0, 0, below.width(), below.height()).to_image()
+}
+
+/// The integer factor that brings `side` closest to `pixels` without exceeding it, at least 1.
+pub fn upscale_factor(side: usize, pixels: usize) -> u32 {
+    (pixels / side.max(1)).max(1) as u32
+}
+
+/// Scales an image to at most `pixels` across: small ones by an integer factor with sharp pixels, large ones smoothly.
+pub fn scale_to_width(image: &RgbImage, pixels: u32) -> RgbImage {
+    match image.width() <= pixels {
+        true => upscale(image, pixels / image.width().max(1)),
+        false => {
+            let height = (image.height() * pixels / image.width()).max(1);
+            imageops::resize(image, pixels, height, FilterType::Triangle)
+        }
+    }
+}
+
+/// Outlines a box of rows and columns, `thick` pixels inwards; parts outside the image are clipped.
+pub fn outline(image: &mut RgbImage, [rows, columns]: [Range<isize>; 2], thick: isize, color: Rgb<u8>) {
+    let inside = |range: &Range<isize>, x: isize| range.start + thick <= x && x < range.end - thick;
+    for (x, y, pixel) in image.enumerate_pixels_mut() {
+        let (x, y) = (x as isize, y as isize);
+        if rows.contains(&y) && columns.contains(&x) && !(inside(&rows, y) && inside(&columns, x)) {
+            *pixel = color;
+        }
+    }
+}
+
+/// An image with a label above it.
+pub struct Tile {
+    /// The image.
+    pub image: RgbImage,
+    /// Text above the image, cut off at its width.
+    pub label: String,
+}
+
+impl Tile {
+    /// An image with a label.
+    pub fn new(image: RgbImage, label: impl Into<String>) -> Self {
+        Self { image, label: label.into() }
+    }
+}
+
+/// Tiles in rows of `columns` on a white background, below a title.
+pub fn image_grid(title: &str, tiles: &[Tile], columns: usize) -> RgbImage {
+    let columns = columns.clamp(1, tiles.len().max(1)) as u32;
+    let rows = (tiles.len() as u32).div_ceil(columns);
+    let width = tiles.iter().map(|tile| tile.image.width()).max().unwrap_or(1);
+    let height = tiles.iter().map(|tile| tile.image.height()).max().unwrap_or(1);
+    let labeled = tiles.iter().any(|tile| !tile.label.is_empty());
+    let (across, down) = (width + GAP, height + GAP + if labeled { LINE } else { 0 });
+    let wide = (columns * across + GAP).max(title.chars().count() as u32 * LETTER + 2 * GAP);
+    let mut canvas = RgbImage::from_pixel(wide, LINE + GAP + rows * down + GAP, WHITE);
+    draw_text(&mut canvas, title, [GAP, GAP], wide);
+    for (number, tile) in tiles.iter().enumerate() {
+        let (column, row) = (number as u32 % columns, number as u32 / columns);
+        let (x, mut y) = (GAP + column * across, GAP + LINE + row * down);
+        if labeled {
+            draw_text(&mut canvas, &tile.label, [x, y + 2], width);
+            y += LINE;
+        }
+        imageops::replace(&mut canvas, &tile.image, i64::from(x), i64::from(y));
+    }
+    canvas
+}
+
+/// The number of columns that makes a grid of `tiles` about square.
+pub fn square_columns(tiles: usize) -> usize {
+    (tiles as f64).sqrt().ceil() as usize
+}
+
+/// Draws text from the upper-left corner `[x, y]`, cut off at `width`.
+fn draw_text(canvas: &mut RgbImage, words: &str, [x, y]: [u32; 2], width: u32) {
+    for (number, letter) in words.chars().take((width / LETTER) as usize).enumerate() {
+        // Characters that the font lacks become question marks.
+        let rows = BASIC_FONTS.get(letter).or(BASIC_FONTS.get('?')).expect("the font has ASCII");
+        for (row, bits) in rows.iter().enumerate() {
+            for column in (0..LETTER).filter(|column| bits >> column & 1 == 1) {
+                let (x, y) = (x + number as u32 * LETTER + column, y + row as u32);
+                if x < canvas.width() && y < canvas.height() {
+                    canvas.put_pixel(x, y, INK);
+                }
+            }
+        }
+    }
+}
