@@ -180,8 +180,8 @@ fn eval_agrees_with_training() -> Outcome {
     let svg = std::fs::read_to_string(place.path("confusion.svg")).unwrap();
     assert_well_formed(&svg);
     assert!(svg.matches("<rect").count() >= 100 && svg.contains("#440154"), "viridis starts at this purple");
-    let people = text(&striate(&place, &args).stdout);
-    assert!(people.contains(&format!("top-1 {:.2} %, top-5 ", 100.0 * number("test_accuracy"))), "{people}");
+    let table = text(&striate(&place, &args).stdout);
+    assert!(table.contains(&format!("top-1 {:.2} %, top-5 ", 100.0 * number("test_accuracy"))), "{table}");
     Ok(())
 }
 

@@ -10,7 +10,7 @@ use std::ops::Range;
 const WHITE: Rgb<u8> = Rgb([255; 3]);
 const INK: Rgb<u8> = Rgb([40; 3]);
 /// Side of a character, in pixels.
-const LETTER: u32 = 8;
+const CHARACTER: u32 = 8;
 /// Height of a line of text, and the gap between tiles.
 const LINE: u32 = 12;
 const GAP: u32 = 4;
@@ -104,9 +104,9 @@ pub fn denormalize(image: &[f32], normalization: &Normalization, width: usize) -
         let index = y as usize * width + x as usize;
         Rgb(std::array::from_fn(|color| {
             let channel = color.min(channels - 1);
-            let share =
+            let value =
                 image[channel * pixels + index] * normalization.std[channel] + normalization.mean[channel];
-            (share * 255.0).round().clamp(0.0, 255.0) as u8
+            (value * 255.0).round().clamp(0.0, 255.0) as u8
         }))
     })
 }
@@ -195,11 +195,11 @@ pub fn image_grid(title: &str, tiles: &[Tile], columns: usize) -> RgbImage {
     let height = tiles.iter().map(|tile| tile.image.height()).max().unwrap_or(1);
     let labeled = tiles.iter().any(|tile| !tile.label.is_empty());
     let (across, down) = (width + GAP, height + GAP + if labeled { LINE } else { 0 });
-    let wide = (columns * across + GAP).max(title.chars().count() as u32 * LETTER + 2 * GAP);
+    let wide = (columns * across + GAP).max(title.chars().count() as u32 * CHARACTER + 2 * GAP);
     let mut canvas = RgbImage::from_pixel(wide, LINE + GAP + rows * down + GAP, WHITE);
     draw_text(&mut canvas, title, [GAP, GAP], wide);
-    for (number, tile) in tiles.iter().enumerate() {
-        let (column, row) = (number as u32 % columns, number as u32 / columns);
+    for (index, tile) in tiles.iter().enumerate() {
+        let (column, row) = (index as u32 % columns, index as u32 / columns);
         let (x, mut y) = (GAP + column * across, GAP + LINE + row * down);
         if labeled {
             draw_text(&mut canvas, &tile.label, [x, y + 2], width);
@@ -216,13 +216,13 @@ pub fn square_columns(tiles: usize) -> usize {
 }
 
 /// Draws text from the upper-left corner `[x, y]`, cut off at `width`.
-fn draw_text(canvas: &mut RgbImage, words: &str, [x, y]: [u32; 2], width: u32) {
-    for (number, letter) in words.chars().take((width / LETTER) as usize).enumerate() {
+fn draw_text(canvas: &mut RgbImage, text: &str, [x, y]: [u32; 2], width: u32) {
+    for (index, character) in text.chars().take((width / CHARACTER) as usize).enumerate() {
         // Characters that the font lacks become question marks.
-        let rows = BASIC_FONTS.get(letter).or(BASIC_FONTS.get('?')).expect("the font has ASCII");
+        let rows = BASIC_FONTS.get(character).or(BASIC_FONTS.get('?')).expect("the font has ASCII");
         for (row, bits) in rows.iter().enumerate() {
-            for column in (0..LETTER).filter(|column| bits >> column & 1 == 1) {
-                let (x, y) = (x + number as u32 * LETTER + column, y + row as u32);
+            for column in (0..CHARACTER).filter(|column| bits >> column & 1 == 1) {
+                let (x, y) = (x + index as u32 * CHARACTER + column, y + row as u32);
                 if x < canvas.width() && y < canvas.height() {
                     canvas.put_pixel(x, y, INK);
                 }

@@ -2,7 +2,7 @@
 
     see.py      (needs torch; tests/goldens/README.md says which)
 
-Writes see.json beside it. Weights and images follow a rule, which tests/see/network.rs repeats; all is computed in float64.
+Writes see.json next to it. Weights and images come from a formula, which tests/see/network.rs repeats; everything is float64.
 """
 import json
 import pathlib
@@ -14,13 +14,13 @@ torch.set_default_dtype(torch.float64)
 
 
 def numbers(shape, seed, scale):
-    """Numbers by rule; those of float32 exactly."""
+    """Values by formula, exact in float32."""
     count = int(torch.tensor(shape).prod())
     return torch.tensor([((i * 37 + seed * 11) % 101 - 50) / 64 * scale for i in range(count)]).reshape(shape)
 
 
 class Net(torch.nn.Module):
-    """Two convolutions, the second with batch norm and a residual; tests/see/network.rs has the same."""
+    """Two convolutions, the second with batch norm and a residual; also in tests/see/network.rs."""
 
     def __init__(self):
         super().__init__()
@@ -37,8 +37,7 @@ class Net(torch.nn.Module):
 
 
 class Branches(torch.nn.Module):
-    """Local response normalisation, max-pooling of windows that overlap, and branches that are joined; tests/see/network.rs has
-    the same."""
+    """Local response normalization, overlapping max pooling, and concatenated branches; also in tests/see/network.rs."""
 
     def __init__(self):
         super().__init__()
@@ -59,7 +58,7 @@ class Branches(torch.nn.Module):
 
 
 class Guided(torch.autograd.Function):
-    """A ReLU that passes what reaches it from above only where that is positive."""
+    """A ReLU whose backward pass lets only positive gradients through."""
 
     @staticmethod
     def forward(ctx, x):

@@ -57,12 +57,12 @@ fn row(
     let (classes, all) = (evaluation.confusion.len(), evaluation.images_of(class).max(1) as f32);
     let (top, bottom) = (TITLE + offset(class, classes), TITLE + offset(class + 1, classes));
     for (other, count) in evaluation.confusion[class].iter().enumerate() {
-        let share = *count as f32 / all;
+        let fraction = *count as f32 / all;
         let (from, to) = (left + offset(other, classes), left + offset(other + 1, classes));
-        root.draw(&Rectangle::new([(from, top), (to, bottom)], ViridisRGB.get_color(share).filled()))?;
+        root.draw(&Rectangle::new([(from, top), (to, bottom)], ViridisRGB.get_color(fraction).filled()))?;
         if counts && *count > 0 {
             // The low end of viridis is dark.
-            let ink = if share < 0.5 { &WHITE } else { &BLACK };
+            let ink = if fraction < 0.5 { &WHITE } else { &BLACK };
             let font = ("sans-serif", (SIDE / classes as i32 / 3).clamp(7, 16)).into_font().color(ink);
             let style = font.pos(Pos::new(HPos::Center, VPos::Center));
             root.draw(&Text::new(count.to_string(), ((from + to) / 2, (top + bottom) / 2), style))?;

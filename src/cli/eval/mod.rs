@@ -150,8 +150,9 @@ fn table(answer: &Answer) -> String {
         "{:width$} {:>8} {:>8} {:>9}  most often mistaken for",
         "class", "images", "recall", "precision"
     ));
-    let percent =
-        |share: Option<f64>| share.map_or_else(|| "-".to_owned(), |share| format!("{:.2} %", 100.0 * share));
+    let percent = |fraction: Option<f64>| {
+        fraction.map_or_else(|| "-".to_owned(), |fraction| format!("{:.2} %", 100.0 * fraction))
+    };
     for (class, name) in answer.classes.iter().zip(&names) {
         let mistake = class
             .mistaken_for

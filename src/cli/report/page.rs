@@ -142,8 +142,8 @@ fn facts(RunResults { metrics, config, training_images, test, results, .. }: &Ru
     facts
 }
 
-fn percent(share: f64) -> String {
-    format!("{:.2} %", 100.0 * share)
+fn percent(fraction: f64) -> String {
+    format!("{:.2} %", 100.0 * fraction)
 }
 
 fn epoch(row: &Row) -> Epoch {

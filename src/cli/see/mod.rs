@@ -38,15 +38,19 @@ enum View {
     /// List the layers, by the names that other views take, with the shapes of their outputs.
     Layers(layers::Args),
     /// Find the nearest neighbors of each image, by the network's features and by pixels.
+    #[command(name = "neighbours", visible_alias = "neighbors")]
     #[command(mut_arg("images", |arg| arg.default_value("1000")))]
     NearestNeighbors(WithImages<nearest_neighbors::NearestNeighbors>),
     /// Place images in the plane so that similar ones are close together, by t-SNE of their features.
+    #[command(name = "map", visible_alias = "tsne")]
     #[command(mut_arg("images", |arg| arg.default_value("1000")))]
     Tsne(WithImages<tsne::Tsne>),
     /// Find the images, and the patches in them, that excite the channels of a layer most.
+    #[command(name = "peaks", visible_alias = "top-activations")]
     #[command(mut_arg("images", |arg| arg.default_value("1000")))]
     TopActivations(WithImages<top_activations::TopActivations>),
     /// Draw receptive fields: the pixels that units can depend on, and how much they do.
+    #[command(name = "fields", visible_alias = "receptive-fields")]
     #[command(mut_arg("images", |arg| arg.default_value("64")))]
     ReceptiveFields(WithImages<receptive_fields::ReceptiveFields>),
     /// Draw the filters of convolutions: in color where their input is the image, otherwise by channel.
@@ -58,6 +62,7 @@ enum View {
     /// Draw which pixels matter for a class: gradients, SmoothGrad, guided backpropagation, integrated gradients, Grad-CAM.
     Saliency(WithImages<saliency::Saliency>),
     /// Make images that excite the channels of a layer, or classes, by gradient ascent from noise.
+    #[command(name = "ascent", visible_alias = "activation-maximization")]
     ActivationMaximization(WithoutImages<activation_maximization::ActivationMaximization>),
 }
 

@@ -10,8 +10,8 @@ use striate::{Result, Tensor};
 #[derive(clap::Args)]
 pub struct NearestNeighbors {
     /// Number of neighbors per image
-    #[arg(long, alias = "neighbors", default_value_t = 8, value_name = "COUNT")]
-    neighbours: usize,
+    #[arg(long = "neighbours", alias = "neighbors", default_value_t = 8, value_name = "COUNT")]
+    neighbors: usize,
     /// Draw the neighbors of the first COUNT images
     #[arg(long, default_value_t = 8, value_name = "COUNT")]
     rows: usize,
@@ -31,7 +31,8 @@ struct Space {
     /// How often neighbors share a class, if classes are known.
     agreement: Option<LabelAgreement>,
     /// Neighbors of each image.
-    neighbours: Vec<Vec<Neighbor>>,
+    #[serde(rename = "neighbours")]
+    neighbors: Vec<Vec<Neighbor>>,
 }
 
 #[derive(Serialize)]
@@ -52,8 +53,8 @@ impl View for NearestNeighbors {
         context.progress.step();
         let pixels = Tensor::f32([images.len(), lens.image_len()], images.values.clone())?;
         let spaces = [
-            Space::search("features", &features, self.neighbours, images)?,
-            Space::search("pixels", &pixels, self.neighbours, images)?,
+            Space::search("features", &features, self.neighbors, images)?,
+            Space::search("pixels", &pixels, self.neighbors, images)?,
         ];
         let title = format!("Images that look alike to {}", lens.model());
         let mut writer = context.writer(Self::NAME, title);
@@ -63,7 +64,7 @@ impl View for NearestNeighbors {
         writer.png(
             "neighbours.png",
             about,
-            &figure_grid(heading, &figures, SIDE as usize, self.neighbours + 1),
+            &figure_grid(heading, &figures, SIDE as usize, self.neighbors + 1),
         )?;
         let found = Found { images: &images.names, classes: images.labels.as_deref(), spaces: &spaces };
         writer.json("neighbours-found.json", "all neighbors with their distances", &found)?;
@@ -73,9 +74,9 @@ impl View for NearestNeighbors {
 
 impl Space {
     fn search(name: &'static str, rows: &Tensor, k: usize, images: &Images) -> Result<Self> {
-        let neighbours = nearest_neighbors_within(rows, k)?;
-        let agreement = images.labels.as_ref().map(|labels| label_agreement(&neighbours, labels, labels));
-        Ok(Self { name, agreement, neighbours })
+        let neighbors = nearest_neighbors_within(rows, k)?;
+        let agreement = images.labels.as_ref().map(|labels| label_agreement(&neighbors, labels, labels));
+        Ok(Self { name, agreement, neighbors })
     }
 }
 
@@ -85,7 +86,7 @@ impl NearestNeighbors {
             "Each of {} images with its {} nearest neighbors by features, the input of the last linear layer, and by \
              normalized pixels. The search is exact, and distances are Euclidean. The first {} images are drawn.",
             images.len(),
-            self.neighbours,
+            self.neighbors,
             self.rows.min(images.len())
         );
         for Space { name, agreement, .. } in spaces {
@@ -113,7 +114,7 @@ impl NearestNeighbors {
                 let figure = |image, label| Figure::new(Subject::Image(query), group, image, label);
                 let called = |index| context.network.called(context.images, index);
                 figures.push(figure(thumbnail(context, query), called(query)));
-                figures.extend(space.neighbours[query].iter().map(|near| {
+                figures.extend(space.neighbors[query].iter().map(|near| {
                     let label = format!("{:.1} {}", near.distance, called(near.index));
                     figure(framed(context, query, near.index), label)
                 }));

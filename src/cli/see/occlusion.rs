@@ -24,6 +24,7 @@ pub struct Occlusion {
 
 #[derive(Clone, Copy, clap::ValueEnum)]
 enum FillFlag {
+    #[value(name = "grey", alias = "gray")]
     Gray,
     Mean,
     Blur,

@@ -100,8 +100,8 @@ impl Saliency {
 }
 
 /// The class given, or the most likely one of each image.
-fn classes(lens: &Lens, images: &Images, asked: Option<usize>) -> Result<Vec<usize>> {
-    if let Some(class) = asked {
+fn classes(lens: &Lens, images: &Images, given: Option<usize>) -> Result<Vec<usize>> {
+    if let Some(class) = given {
         return Ok(vec![class; images.len()]);
     }
     let logits = lens.activations(&images.values, &[Lens::LOGITS])?.swap_remove(0);

@@ -112,7 +112,7 @@ impl<V: View> WithImages<V> {
     pub fn run(&self) -> Result<i32> {
         self.lens
             .open_with(&self.images)
-            .and_then(|(network, images)| look(&self.view, &network, &images, &self.out.out))
+            .and_then(|(network, images)| run(&self.view, &network, &images, &self.out.out))
             .map_err(as_flag::<Self>)
     }
 }
@@ -121,13 +121,13 @@ impl<V: View> WithoutImages<V> {
     pub fn run(&self) -> Result<i32> {
         self.lens
             .open()
-            .and_then(|network| look(&self.view, &network, &Images::default(), &self.out.out))
+            .and_then(|network| run(&self.view, &network, &Images::default(), &self.out.out))
             .map_err(as_flag::<Self>)
     }
 }
 
 /// Draws a view and prints what it wrote; returns the exit code.
-fn look<V: View>(view: &V, network: &InspectedNetwork, images: &Images, out: &Path) -> Result<i32> {
+fn run<V: View>(view: &V, network: &InspectedNetwork, images: &Images, out: &Path) -> Result<i32> {
     // Fail before the work if the folder cannot be used.
     let out = OutputFolder::open(out, "see")?;
     out.check(&[&format!("{}.json", V::NAME)])?;

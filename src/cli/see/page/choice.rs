@@ -13,11 +13,11 @@ pub fn examples_first(images: Images, count: usize) -> Images {
     images.select(&first)
 }
 
-/// The layers asked for. By default the first convolution with what follows it, and the last layer or block at each resolution.
-pub fn layers(lens: &Lens, asked: &[String]) -> Result<Vec<String>> {
-    if !asked.is_empty() {
-        asked.iter().try_for_each(|name| lens.layer(name).map(drop))?;
-        return Ok(asked.to_vec());
+/// The layers requested for. By default the first convolution with what follows it, and the last layer or block at each resolution.
+pub fn layers(lens: &Lens, requested: &[String]) -> Result<Vec<String>> {
+    if !requested.is_empty() {
+        requested.iter().try_for_each(|name| lens.layer(name).map(drop))?;
+        return Ok(requested.to_vec());
     }
     let with_pixels = || lens.layers().iter().filter(|layer| layer.shape.len() == 3 && layer.pixels() > 1);
     let mut chosen: Vec<&Layer> = Vec::new();

@@ -64,8 +64,8 @@ const PLACES: [&str; 11] = [
 /// Images that receptive fields are averaged over; more change little.
 const FIELD_IMAGES: usize = 64;
 /// Top activations per channel and neighbors per image, if there are enough images.
-const PEAKS: usize = 6;
-const NEIGHBOURS: usize = 6;
+const TOP_ACTIVATIONS: usize = 6;
+const NEIGHBORS: usize = 6;
 /// Channels per layer in the activations view.
 const CHANNELS: usize = 48;
 
@@ -157,7 +157,7 @@ impl PageBuilder<'_> {
                 &[
                     ("layer", names.clone()),
                     ("most", self.args.units.to_string()),
-                    ("top", PEAKS.min(images.len()).to_string()),
+                    ("top", TOP_ACTIVATIONS.min(images.len()).to_string()),
                 ],
             )?,
             activation_maximization: self.view::<ActivationMaximization>(
@@ -179,7 +179,7 @@ impl PageBuilder<'_> {
                     "neighbours",
                     images,
                     &[
-                        ("neighbours", NEIGHBOURS.min(count - 1).to_string()),
+                        ("neighbours", NEIGHBORS.min(count - 1).to_string()),
                         ("rows", examples.len().to_string()),
                     ],
                 )?),
