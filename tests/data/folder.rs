@@ -5,7 +5,7 @@ use image::{DynamicImage, ExtendedColorType, ImageEncoder, Rgb, RgbImage};
 use striate::data::{
     FolderOptions, Preprocessing, Source, Split, image_folder, image_folder_test, images, read_image,
 };
-use striate::see::Images;
+use striate::interpret::Images;
 use tempfile::{TempDir, tempdir};
 
 use crate::{assert_fails, write};

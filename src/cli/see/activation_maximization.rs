@@ -5,8 +5,8 @@ use crate::cli::json::value;
 use serde_json::json;
 use striate::Result;
 use striate::data::Normalization;
-use striate::see::drawing;
-use striate::see::{self, Lens, MaximizedImages};
+use striate::interpret::drawing;
+use striate::interpret::{self, Lens, MaximizedImages};
 
 #[derive(clap::Args)]
 pub struct ActivationMaximization {
@@ -20,22 +20,22 @@ pub struct ActivationMaximization {
     #[arg(long, default_value_t = 16, value_name = "COUNT")]
     most: usize,
     /// Number of scales, coarse to fine
-    #[arg(long, default_value_t = see::ActivationMaximization::default().scales)]
+    #[arg(long, default_value_t = interpret::ActivationMaximization::default().scales)]
     scales: usize,
     /// Steps per scale
-    #[arg(long, default_value_t = see::ActivationMaximization::default().steps)]
+    #[arg(long, default_value_t = interpret::ActivationMaximization::default().steps)]
     steps: usize,
     /// Step size, on a pixel scale of 0 to 1
-    #[arg(long, default_value_t = see::ActivationMaximization::default().rate)]
+    #[arg(long, default_value_t = interpret::ActivationMaximization::default().rate)]
     rate: f32,
     /// Shift the image by up to this many pixels before each step
-    #[arg(long, default_value_t = see::ActivationMaximization::default().jitter)]
+    #[arg(long, default_value_t = interpret::ActivationMaximization::default().jitter)]
     jitter: usize,
     /// Sigma, in pixels, of the Gaussian blur after each step
-    #[arg(long, default_value_t = see::ActivationMaximization::default().blur)]
+    #[arg(long, default_value_t = interpret::ActivationMaximization::default().blur)]
     blur: f32,
     /// Fraction by which each step pulls the image towards gray
-    #[arg(long, default_value_t = see::ActivationMaximization::default().decay)]
+    #[arg(long, default_value_t = interpret::ActivationMaximization::default().decay)]
     decay: f32,
     /// Seed of the noise and the jitter
     #[arg(long, default_value_t = 0)]
@@ -51,7 +51,7 @@ impl View for ActivationMaximization {
     fn render(&self, context: &ViewContext<'_>) -> Result<ViewOutput> {
         let lens = &context.network.lens;
         let Self { scales, steps, rate, jitter, blur, decay, seed, .. } = *self;
-        let climb = see::ActivationMaximization { scales, steps, rate, jitter, blur, decay, seed };
+        let climb = interpret::ActivationMaximization { scales, steps, rate, jitter, blur, decay, seed };
         context.progress.begin("gradient ascent", self.layer.len() * scales * steps);
         let mut made = Vec::new();
         for layer in &self.layer {

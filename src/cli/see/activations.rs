@@ -4,8 +4,8 @@ use super::flags::label;
 use super::view::{Figure, Subject, View, ViewContext, ViewOutput};
 use image::RgbImage;
 use striate::Result;
-use striate::see::drawing::{self, ColorScale, Tile};
-use striate::see::{self, ChannelStats, activations};
+use striate::interpret::drawing::{self, ColorScale, Tile};
+use striate::interpret::{self, ChannelStats, activations};
 
 #[derive(clap::Args)]
 pub struct Activations {
@@ -60,7 +60,7 @@ impl View for Activations {
 }
 
 impl Activations {
-    fn describe(&self, layer: &see::Activations) -> String {
+    fn describe(&self, layer: &interpret::Activations) -> String {
         let (name, channels) = (&layer.layer, layer.channels.len());
         let [dead, saturated] = [ChannelStats::is_dead, ChannelStats::is_saturated]
             .map(|is: fn(&ChannelStats) -> bool| layer.channels.iter().filter(|unit| is(unit)).count());
@@ -74,7 +74,7 @@ impl Activations {
     }
 
     /// The image, followed by its channels.
-    fn draw(&self, context: &ViewContext<'_>, layer: &see::Activations, image: usize) -> RgbImage {
+    fn draw(&self, context: &ViewContext<'_>, layer: &interpret::Activations, image: usize) -> RgbImage {
         let all = layer.values.shape()[0];
         let len = layer.values.len() / all;
         let values = &layer.values.as_f32()[image * len..][..len];

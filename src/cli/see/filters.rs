@@ -3,8 +3,8 @@
 use super::view::{Figure, Subject, View, ViewContext, ViewOutput, figure_grid};
 use image::{Rgb, RgbImage};
 use striate::Result;
-use striate::see::drawing::{self, ColorScale};
-use striate::see::{FilterBank, filters};
+use striate::interpret::drawing::{self, ColorScale};
+use striate::interpret::{FilterBank, filters};
 
 #[derive(clap::Args)]
 pub struct Filters {

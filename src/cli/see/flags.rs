@@ -9,7 +9,7 @@ use crate::cli::text;
 use image::RgbImage;
 use std::path::PathBuf;
 use striate::data::{Dataset, Preprocessing};
-use striate::see::{Images, Lens, drawing};
+use striate::interpret::{Images, Lens, drawing};
 use striate::{Device, Error, Result};
 
 /// The network to look into.

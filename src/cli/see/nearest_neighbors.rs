@@ -3,8 +3,8 @@
 use super::view::{Figure, Subject, View, ViewContext, ViewOutput, figure_grid};
 use image::{Rgb, RgbImage};
 use serde::Serialize;
-use striate::see::drawing;
-use striate::see::{Images, LabelAgreement, Neighbor, label_agreement, nearest_neighbors_within};
+use striate::interpret::drawing;
+use striate::interpret::{Images, LabelAgreement, Neighbor, label_agreement, nearest_neighbors_within};
 use striate::{Result, Tensor};
 
 #[derive(clap::Args)]

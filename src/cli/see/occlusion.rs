@@ -3,8 +3,8 @@
 use super::flags::label;
 use super::view::{Figure, Subject, View, ViewContext, ViewOutput, figure_grid};
 use striate::Result;
-use striate::see::drawing::{self, ColorScale};
-use striate::see::{self, Fill, OcclusionMap};
+use striate::interpret::drawing::{self, ColorScale};
+use striate::interpret::{self, Fill, OcclusionMap};
 
 #[derive(clap::Args)]
 pub struct Occlusion {
@@ -55,8 +55,8 @@ impl View for Occlusion {
         };
         patches.dedup(); // tiny images
         let stride = self.stride.unwrap_or((patches[0] / 4).max(1));
-        let occlusions: Vec<see::Occlusion> =
-            patches.iter().map(|&patch| see::Occlusion { patch, stride, fill }).collect();
+        let occlusions: Vec<interpret::Occlusion> =
+            patches.iter().map(|&patch| interpret::Occlusion { patch, stride, fill }).collect();
         context.progress.begin("occlusion", images.len());
         let mut classifier = lens.classifier()?;
         let mut maps = Vec::new();
@@ -68,7 +68,7 @@ impl View for Occlusion {
         }
         let mut writer = context.writer(Self::NAME, format!("Occlusion: what {} relies on", lens.model()));
         let mut figures = Vec::new();
-        for (index, (see::Occlusion { patch, .. }, map)) in maps.iter().enumerate() {
+        for (index, (interpret::Occlusion { patch, .. }, map)) in maps.iter().enumerate() {
             let (name, class) = (&images.names[index], network.class(map.class));
             let percent = 100.0 * map.uncovered;
             let title = format!("{class}: {percent:.1} % uncovered; {patch}-pixel patch every {stride}");
@@ -97,9 +97,9 @@ impl View for Occlusion {
 
 /// The map of the smallest patch that matters anywhere, or of the largest one.
 fn smallest_that_matters(
-    occlusions: &[see::Occlusion],
-    mut map: impl FnMut(&see::Occlusion) -> Result<OcclusionMap>,
-) -> Result<(see::Occlusion, OcclusionMap)> {
+    occlusions: &[interpret::Occlusion],
+    mut map: impl FnMut(&interpret::Occlusion) -> Result<OcclusionMap>,
+) -> Result<(interpret::Occlusion, OcclusionMap)> {
     let (last, smaller) = occlusions.split_last().expect("there is at least one patch");
     for occlusion in smaller {
         let map = map(occlusion)?;

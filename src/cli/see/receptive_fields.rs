@@ -6,8 +6,8 @@ use image::Rgb;
 use serde::Serialize;
 use striate::Result;
 use striate::graph::ReceptiveField;
-use striate::see::drawing::ColorScale;
-use striate::see::{EffectiveReceptiveField, Images, effective_receptive_field};
+use striate::interpret::drawing::ColorScale;
+use striate::interpret::{EffectiveReceptiveField, Images, effective_receptive_field};
 
 #[derive(clap::Args)]
 pub struct ReceptiveFields {

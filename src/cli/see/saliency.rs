@@ -4,8 +4,10 @@ use super::flags::label;
 use super::view::{Figure, Subject, View, ViewContext, ViewOutput, figure_grid};
 use striate::graph::ReluRule;
 use striate::infer::top;
-use striate::see::drawing::{self, ColorScale};
-use striate::see::{Images, Lens, SmoothGrad, grad_cam, input_gradients, integrated_gradients, smooth_grad};
+use striate::interpret::drawing::{self, ColorScale};
+use striate::interpret::{
+    Images, Lens, SmoothGrad, grad_cam, input_gradients, integrated_gradients, smooth_grad,
+};
 use striate::{Error, Result, Tensor};
 
 #[derive(clap::Args)]

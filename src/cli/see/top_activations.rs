@@ -6,7 +6,7 @@ use serde::Serialize;
 use std::ops::Range;
 use striate::Result;
 use striate::graph::ReceptiveField;
-use striate::see::{Images, Lens, TopActivation, drawing, effective_receptive_field, top_activations};
+use striate::interpret::{Images, Lens, TopActivation, drawing, effective_receptive_field, top_activations};
 
 #[derive(clap::Args)]
 pub struct TopActivations {

@@ -6,7 +6,7 @@ use crate::cli::text;
 use image::{Rgb, RgbImage, imageops};
 use plotters::prelude::*;
 use std::error::Error as StdError;
-use striate::see::{Embedding, Images, TsneConfig, drawing, snap_to_grid, tsne};
+use striate::interpret::{Embedding, Images, TsneConfig, drawing, snap_to_grid, tsne};
 use striate::{Error, Result};
 
 #[derive(clap::Args)]

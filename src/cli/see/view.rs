@@ -7,8 +7,8 @@ use crate::cli::plan::print;
 use crate::cli::predict::SKIPPED;
 use image::RgbImage;
 use std::path::Path;
-use striate::see::drawing::{self, Tile};
-use striate::see::{Images, Manifest, ViewWriter};
+use striate::interpret::drawing::{self, Tile};
+use striate::interpret::{Images, Manifest, ViewWriter};
 use striate::{OutputFolder, Result};
 
 /// A way of looking into a network, with its settings as flags.

@@ -9,7 +9,7 @@ use crate::cli::text::grouped;
 use serde::Serialize;
 use striate::Tensor;
 use striate::infer::top;
-use striate::see::{Images, Lens, Manifest};
+use striate::interpret::{Images, Lens, Manifest};
 
 /// Predictions listed per image.
 const GUESSES: usize = 5;

@@ -1,6 +1,6 @@
 //! Chooses what the page shows of a network and its images.
 
-use striate::see::{Images, Layer, Lens, TsneConfig};
+use striate::interpret::{Images, Layer, Lens, TsneConfig};
 use striate::{Error, Result};
 
 /// Moves `count` images of different classes to the front, if classes are known.

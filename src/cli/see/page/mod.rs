@@ -21,7 +21,7 @@ use crate::cli::plan::print;
 use crate::cli::terminal::note;
 use std::path::PathBuf;
 use std::time::Instant;
-use striate::see::{Images, Lens};
+use striate::interpret::{Images, Lens};
 use striate::{Error, OutputFolder, Result, Tensor};
 
 /// Draws all views and joins them on one page, OUT/index.html, next to a folder with the files of each view.

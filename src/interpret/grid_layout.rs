@@ -6,7 +6,7 @@ use crate::{Error, Result};
 /// cell, those closest to a cell's center first, so no two share one.
 ///
 /// ```
-/// use striate::see::snap_to_grid;
+/// use striate::interpret::snap_to_grid;
 /// assert_eq!(snap_to_grid(&[[0.0, 0.0], [9.0, 9.0]], 3)?, [[2, 0], [0, 2]]);
 /// # Ok::<(), striate::Error>(())
 /// ```

@@ -6,7 +6,7 @@
 //! ```no_run
 //! use striate::data::Preprocessing;
 //! use striate::infer::Predictor;
-//! use striate::see::Lens;
+//! use striate::interpret::Lens;
 //! use striate::weights::{Fit, Weights};
 //! use striate::{Device, models};
 //!

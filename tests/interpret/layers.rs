@@ -5,7 +5,7 @@ use crate::common::{Outcome, text};
 use crate::network::{Flat, Net, SIDE, images, lens};
 use striate::Device;
 use striate::graph::ReluRule;
-use striate::see::{Lens, activations, filters};
+use striate::interpret::{Lens, activations, filters};
 
 pub fn a_layer_gives_the_last_value_of_its_scope(device: &Device) -> Outcome {
     let lens = lens(device, &Net).map_err(text)?;

@@ -1,8 +1,8 @@
 """Gradients, guided backpropagation and Grad-CAM of small networks as PyTorch computes them.
 
-    see.py      (needs torch; tests/goldens/README.md says which)
+    interpret.py      (needs torch; tests/goldens/README.md says which)
 
-Writes see.json next to it. Weights and images come from a formula, which tests/see/network.rs repeats; everything is float64.
+Writes interpret.json next to it. Weights and images come from a formula, which tests/interpret/network.rs repeats; everything is float64.
 """
 import json
 import pathlib
@@ -20,7 +20,7 @@ def numbers(shape, seed, scale):
 
 
 class Net(torch.nn.Module):
-    """Two convolutions, the second with batch norm and a residual; also in tests/see/network.rs."""
+    """Two convolutions, the second with batch norm and a residual; also in tests/interpret/network.rs."""
 
     def __init__(self):
         super().__init__()
@@ -37,7 +37,7 @@ class Net(torch.nn.Module):
 
 
 class Branches(torch.nn.Module):
-    """Local response normalization, overlapping max pooling, and concatenated branches; also in tests/see/network.rs."""
+    """Local response normalization, overlapping max pooling, and concatenated branches; also in tests/interpret/network.rs."""
 
     def __init__(self):
         super().__init__()
@@ -105,7 +105,7 @@ def main():
     networks = {"net": Net(), "branches": Branches()}
     found = {"torch": torch.__version__, "classes": classes}
     found |= {name: golden(net, images, classes) for name, net in networks.items()}
-    path = pathlib.Path(__file__).resolve().parent / "see.json"
+    path = pathlib.Path(__file__).resolve().parent / "interpret.json"
     path.write_text(json.dumps(found) + "\n")
 
 

@@ -1,10 +1,10 @@
 //! Nearest neighbors, principal components, t-SNE and top activations of plain arrays, against their definitions.
 
-use striate::rng::SplitMix64;
-use striate::see::{Neighbor, TopActivation, TopActivations, TsneConfig};
-use striate::see::{
+use striate::interpret::{Neighbor, TopActivation, TopActivations, TsneConfig};
+use striate::interpret::{
     label_agreement, nearest_neighbors, nearest_neighbors_within, principal_components, snap_to_grid, tsne,
 };
+use striate::rng::SplitMix64;
 use striate::{Error, Result, Tensor};
 
 fn normal(shape: [usize; 2], seed: u64) -> Tensor {

@@ -5,15 +5,15 @@ use crate::common::{Outcome, text};
 use crate::network::{Branches, Flat, Net, images, lens, noise, untrained};
 use serde_json::Value;
 use striate::graph::ReluRule;
+use striate::interpret::{Lens, SmoothGrad, grad_cam, input_gradients, integrated_gradients, smooth_grad};
 use striate::models::{Model, by_name};
-use striate::see::{Lens, SmoothGrad, grad_cam, input_gradients, integrated_gradients, smooth_grad};
 use striate::{Device, Result};
 
 const CLASSES: [usize; 2] = [0, 2];
 
 pub fn gradients_match_pytorch(device: &Device) -> Outcome {
     let golden: Value =
-        serde_json::from_str(include_str!("../goldens/see.json")).map_err(|e| e.to_string())?;
+        serde_json::from_str(include_str!("../goldens/interpret.json")).map_err(|e| e.to_string())?;
     assert_eq!(golden["classes"], serde_json::json!(CLASSES));
     let networks: [&dyn Model; 2] = [&Net, &Branches];
     for model in networks {

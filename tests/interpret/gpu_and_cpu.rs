@@ -4,11 +4,11 @@ use crate::close;
 use crate::common::{Outcome, Suite, text};
 use crate::network::{Branches, noise, untrained};
 use striate::graph::ReluRule;
-use striate::models::{CifarResNet, Model, Shortcut};
-use striate::see::{
+use striate::interpret::{
     ActivationMaximization, Fill, Lens, Occlusion, SmoothGrad, effective_receptive_field, grad_cam,
     input_gradients, integrated_gradients, smooth_grad,
 };
+use striate::models::{CifarResNet, Model, Shortcut};
 use striate::{Device, Result, Tensor};
 
 /// The results of a view for a lens and images.

@@ -4,9 +4,9 @@ use crate::common::{Outcome, Suite, text};
 use striate::data::{Normalization, Preprocessing};
 use striate::graph::{PersistentKind, ReceptiveField, Role};
 use striate::infer::inference_graph;
+use striate::interpret::{Lens, TopActivation, effective_receptive_field, top_activations};
 use striate::models::{NAMES, by_name};
 use striate::rng::SplitMix64;
-use striate::see::{Lens, TopActivation, effective_receptive_field, top_activations};
 use striate::{Device, Result, Tensor};
 
 /// A network with positive parameters, so that nothing cancels and every ReLU is open, of very different magnitudes, so that

@@ -20,7 +20,7 @@ pub struct Neighbor {
 /// `f64`, so the result is the same as in `f64` throughout.
 ///
 /// ```
-/// use striate::{Tensor, see::nearest_neighbors};
+/// use striate::{Tensor, interpret::nearest_neighbors};
 /// let among = Tensor::f32([3, 2], vec![0.0, 0.0, 3.0, 4.0, 1.0, 0.0])?;
 /// let found = nearest_neighbors(&Tensor::f32([1, 2], vec![0.0, 0.0])?, &among, 2)?;
 /// assert_eq!((found[0][0].index, found[0][1].index, found[0][1].distance), (0, 2, 1.0));

@@ -4,7 +4,7 @@ use crate::close;
 use crate::common::{Outcome, text};
 use crate::network::{Flat, SIDE, images, lens};
 use striate::Device;
-use striate::see::{Fill, Occlusion};
+use striate::interpret::{Fill, Occlusion};
 
 /// Covering changes a logit by the weights under the patch times the change in pixels there.
 pub fn occlusion_of_a_linear_network(device: &Device) -> Outcome {

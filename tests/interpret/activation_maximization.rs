@@ -3,7 +3,7 @@
 use crate::common::{Outcome, text};
 use crate::network::{Net, lens, silent};
 use striate::Device;
-use striate::see::{ActivationMaximization, Lens};
+use striate::interpret::{ActivationMaximization, Lens};
 
 pub fn ascent_raises_the_activation(device: &Device) -> Outcome {
     let lens = lens(device, &Net).map_err(text)?;

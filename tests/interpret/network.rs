@@ -3,20 +3,20 @@
 use striate::data::{Normalization, Preprocessing};
 use striate::graph::ValueId;
 use striate::infer::Predictor;
+use striate::interpret::Lens;
 use striate::models::Model;
 use striate::nn::{BatchNorm2d, Builder, Conv2d, Linear};
 use striate::op::{LocalResponseNorm, MaxPool2d};
 use striate::rng::SplitMix64;
-use striate::see::Lens;
 use striate::{Device, Result, Tensor};
 
 /// Side of the images.
 pub const SIDE: usize = 8;
 
-/// Two convolutions, the second with batch norm and a residual; also in `tests/goldens/see.py`.
+/// Two convolutions, the second with batch norm and a residual; also in `tests/goldens/interpret.py`.
 pub struct Net;
 
-/// Local response normalization, overlapping max pooling, and concatenated branches; also in `tests/goldens/see.py`.
+/// Local response normalization, overlapping max pooling, and concatenated branches; also in `tests/goldens/interpret.py`.
 pub struct Branches;
 
 /// Concatenated branches that end with ReLUs.
@@ -115,7 +115,7 @@ fn classifier(b: &mut Builder, x: ValueId) -> Result<ValueId> {
     b.linear("fc", x, Linear { in_features, out_features: 3, bias: true })
 }
 
-/// Deterministic values, by the formula in `tests/goldens/see.py`.
+/// Deterministic values, by the formula in `tests/goldens/interpret.py`.
 pub fn pattern(len: usize, seed: usize, scale: f32) -> Vec<f32> {
     (0..len).map(|i| ((i * 37 + seed * 11) % 101) as f32 - 50.0).map(|n| n / 64.0 * scale).collect()
 }

@@ -19,7 +19,7 @@ pub struct TopActivation {
 /// The images with the largest activations of each channel, found in one pass that keeps no more than these.
 ///
 /// ```
-/// use striate::{Tensor, see::TopActivations};
+/// use striate::{Tensor, interpret::TopActivations};
 /// let mut top = TopActivations::new(2);
 /// // Three images, one channel, two positions.
 /// top.add(&Tensor::f32([3, 1, 1, 2], vec![1.0, 2.0, 9.0, 0.0, 3.0, 4.0])?)?;
