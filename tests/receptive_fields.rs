@@ -1,6 +1,6 @@
 //! Receptive fields: published ones of networks, branches that meet, and adaptive windows.
 
-use striate::graph::{ReceptiveField, Node};
+use striate::graph::{Node, ReceptiveField};
 use striate::models;
 use striate::nn::{Builder, Conv2d, Mode};
 use striate::op::{MaxPool2d, Operation};
@@ -81,7 +81,7 @@ fn adaptive_windows_lie_within_their_fields() {
         let field = b.graph.receptive_fields(images)[pooled.index()].unwrap()[0];
         for o in 0..outs {
             let window = o * size / outs..((o + 1) * size).div_ceil(outs);
-            let seen = field.field(o);
+            let seen = field.pixels(o);
             let within = seen.start <= window.start as isize && window.end as isize <= seen.end;
             assert!(within, "{size} to {outs}: {window:?} is not in {seen:?}");
         }

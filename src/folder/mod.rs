@@ -90,7 +90,7 @@ impl OutputFolder {
 
     /// Whether a folder holds what was written through one of these: it lists that in `.striate.json`.
     pub fn is_one(path: &Path) -> bool {
-        path.join(listing::NAME).is_file()
+        path.join(manifest::NAME).is_file()
     }
 
     /// Where it is.

@@ -68,7 +68,7 @@ pub fn largest(values: &[f32]) -> usize {
 mod tests {
     use super::{FEWEST, perplexity};
     use striate::Tensor;
-    use striate::see::{MapConfig, map};
+    use striate::interpret::{TsneConfig, tsne};
 
     #[test]
     fn the_perplexity_of_a_page_is_accepted() {
@@ -79,8 +79,8 @@ mod tests {
             };
             let images =
                 Tensor::f32([count, 2], (0..2 * count).map(|i| (i * i % 97) as f32).collect()).unwrap();
-            let config = MapConfig { perplexity, steps: 1, ..Default::default() };
-            map(&images, &config).unwrap_or_else(|error| panic!("{count} images: {error}"));
+            let config = TsneConfig { perplexity, steps: 1, ..Default::default() };
+            tsne(&images, &config).unwrap_or_else(|error| panic!("{count} images: {error}"));
         }
     }
 }
