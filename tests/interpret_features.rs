@@ -161,14 +161,14 @@ fn advised<T: std::str::FromStr>(error: &Error) -> T {
 fn the_perplexity_that_a_refused_map_advises_is_accepted_and_the_largest() {
     for count in 4..=40 {
         let images = normal([count, 3], count as u64);
-        let at = |perplexity: f64| map(&images, &MapConfig { perplexity, steps: 1, ..Default::default() });
+        let at = |perplexity: f64| tsne(&images, &TsneConfig { perplexity, steps: 1, ..Default::default() });
         let most: f64 = advised(&at(1000.0).unwrap_err());
         at(most).unwrap_or_else(|error| panic!("{count} images: {error}"));
         assert_eq!(advised::<f64>(&at(most + 1.0).unwrap_err()), most, "{count} images");
     }
     for count in 0..4 {
-        let config = MapConfig { perplexity: 1.0, steps: 1, ..Default::default() };
-        let error = map(&normal([count, 3], 1), &config).unwrap_err().to_string();
+        let config = TsneConfig { perplexity: 1.0, steps: 1, ..Default::default() };
+        let error = tsne(&normal([count, 3], 1), &config).unwrap_err().to_string();
         assert!(error.contains("at least 4 images") && !error.contains("perplexity"), "{count}: {error}");
     }
 }
@@ -177,14 +177,14 @@ fn the_perplexity_that_a_refused_map_advises_is_accepted_and_the_largest() {
 fn the_number_of_neighbours_that_a_refusal_advises_is_accepted() {
     for count in 2..=20 {
         let images = normal([count, 3], count as u64);
-        type Find = fn(&Tensor, usize) -> Result<Vec<Vec<Neighbour>>>;
-        for find in [nearest_others as Find, |x: &Tensor, k| nearest(x, x, k)] {
+        type Find = fn(&Tensor, usize) -> Result<Vec<Vec<Neighbor>>>;
+        for find in [nearest_neighbors_within as Find, |x: &Tensor, k| nearest_neighbors(x, x, k)] {
             let most: usize = advised(&find(&images, 1000).unwrap_err());
             assert_eq!(find(&images, most).unwrap()[0].len(), most);
             assert_eq!(advised::<usize>(&find(&images, most + 1).unwrap_err()), most);
         }
     }
-    let alone = nearest_others(&normal([1, 3], 1), 1).unwrap_err().to_string();
+    let alone = nearest_neighbors_within(&normal([1, 3], 1), 1).unwrap_err().to_string();
     assert!(alone.contains("give more images"), "{alone}");
 }
 
