@@ -14,7 +14,7 @@
 // its own first element, and partial results merge by Chan, Golub and LeVeque (1979):
 //   mean = (na * ma + nb * mb) / n,  M2 = M2a + M2b + (mb - ma)^2 * na * nb / n.
 // Slice s has images s * images_per_slice and on. A workgroup's 64 lanes are `width` lanes for each of 64 / width images at
-// a time, so that small images keep all of them busy. With `quads` (here {{ quads }}), four pixels at a time.
+// a time, so that small images keep all of them busy. With `vec4` (here {{ vec4 }}), four pixels at a time.
 // Dispatch: the stats kernels, ceil(channels / 64); the others, a workgroup for each (s, c), s outermost.
 
 // uses batch_norm_sums.wgsl

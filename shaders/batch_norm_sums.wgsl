@@ -1,13 +1,13 @@
-// What one invocation of batch_norm.wgsl or batch_norm_handed.wgsl has of x and sums up: slice s has images s * images_per_slice
+// What one invocation of batch_norm.wgsl or batch_norm_subgroup.wgsl has of x and sums up: slice s has images s * images_per_slice
 // and on, of which `lanes` lanes, `width` for each image, take turns. The formulas are those of batch_norm.wgsl.
 // Put in front of the shaders that use it; it has no entry point and so no dispatch of its own.
 
 struct BatchNorm { batch: u32, channels: u32, pixels: u32, slices: u32, images_per_slice: u32, width: u32, eps: f32, epilogue: u32, fixed: u32 }
 
-{%- set value = 'vec4f' if quads else 'f32' %}
+{%- set value = 'vec4f' if vec4 else 'f32' %}
 alias Value = {{ value }};
-alias Bits = {{ 'vec4u' if quads else 'u32' }};
-alias Flags = {{ 'vec4<bool>' if quads else 'bool' }};
+alias Bits = {{ 'vec4u' if vec4 else 'u32' }};
+alias Flags = {{ 'vec4<bool>' if vec4 else 'bool' }};
 @group(0) @binding(0) var<uniform> params: BatchNorm;
 @group(0) @binding(1) var<storage, read> x: array<{{ value }}>;
 @group(0) @binding(2) var<storage, read_write> partial_out: array<f32>;
@@ -25,12 +25,12 @@ fn share(which: u32, lane: u32, lanes: u32) -> Share {
         first + lane / params.width,
         lanes / params.width,
         lane % params.width,
-        params.pixels{{ ' / 4u' if quads }},
+        params.pixels{{ ' / 4u' if vec4 }},
     );
 }
 
 fn total(v: {{ value }}) -> f32 {
-    return {{ 'v.x + v.y + v.z + v.w' if quads else 'v' }};
+    return {{ 'v.x + v.y + v.z + v.w' if vec4 else 'v' }};
 }
 
 struct Moments { count: f32, mean: f32, m2: f32 }
@@ -50,13 +50,13 @@ fn moments_of(own: Share) -> Moments {
     var squares = {{ value }}();
     var shift = 0.0;
     if (own.start < own.end && own.column < own.columns) {
-        shift = x[(own.start * params.channels + own.c) * own.columns + own.column]{{ '.x' if quads }};
+        shift = x[(own.start * params.channels + own.c) * own.columns + own.column]{{ '.x' if vec4 }};
     }
     for (var n = own.start; n < own.end; n += own.step) {
         let plane = (n * params.channels + own.c) * own.columns;
         for (var p = own.column; p < own.columns; p += params.width) {
             let d = x[plane + p] - shift;
-            count += {{ '4.0' if quads else '1.0' }};
+            count += {{ '4.0' if vec4 else '1.0' }};
             sum += d;
             squares = fma(d, d, squares);
         }

@@ -1,18 +1,18 @@
 // Convolution, or its gradient with respect to the input, as an implicit matrix product through workgroup memory (see
-// panels.wgsl): the columns of im2col are read straight from the images and never stored.
+// tiles.wgsl): the columns of im2col are read straight from the images and never stored.
 //
 //   y[n, o, oy, ox] = bias[o] + sum over c, ky, kx of  x[n, g(o) + c, iy, ix] * w(o, c, ky, kx)
 //
 // with iy = oy * stride_h - padding_h + ky * dilation_h, ix likewise, zeros outside the image, and g(o) the first channel of o's
 // group; then the epilogue (conv_epilogue.wgsl). w(o, c, ky, kx) lies at group * w_group + o * w_out + c * w_in + w_start + ky * w_down + kx * w_right, y(n, o, oy, ox) at (n, o) *
 // y_plane + y_start + oy * y_down + ox * y_right. So the same kernel computes a gradient with respect to the input: the channels'
-// roles exchanged, the filters turned around by negative steps, and at a larger stride one launch for each phase, that is for
+// roles exchanged, the filters rotated by 180 degrees by negative steps, and at a larger stride one launch for each phase, that is for
 // the pixels whose row and column have the same remainders. Sizes and channels are those of one group, except for `groups`.
 //
 // The product: m = output channels, n = (image, oy, ox), k = (c, ky, kx). Taps are known in advance (here {{ taps_h }} x {{ taps_w }}),
 // or else 0. Dispatch: groups * ceil(m / {{ tile_m }}) * ceil(n / {{ tile_n }}) workgroups, m innermost.
 
-// uses panels.wgsl
+// uses tiles.wgsl
 // uses conv_gemm_params.wgsl
 // uses conv_epilogue.wgsl
 // uses nan.wgsl
@@ -112,7 +112,7 @@ fn conv_gemm(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) group
 {%- endfor %}
     {{ results() }}
     for (var k0 = 0u; k0 < depth; k0 += {{ tile_k }}u) {
-        {{- write_panels() }}
+        {{- write_tiles() }}
         workgroupBarrier();
         let next = k0 + {{ tile_k }}u;
         if (next < depth) {

@@ -1,4 +1,4 @@
-// Weight gradients of a convolution as an implicit matrix product through workgroup memory (see panels.wgsl), split along its
+// Weight gradients of a convolution as an implicit matrix product through workgroup memory (see tiles.wgsl), split along its
 // long side: each slice of the pixels gives a part, and slice_sum adds the parts in order.
 //
 //   partial[s, o, c, ky, kx] = sum over the pixels (n, oy, ox) of slice s of  dy[n, o, oy, ox] * x[n, g(o) + c, iy, ix]
@@ -10,7 +10,7 @@
 // The product: m = output channels, n = (c, ky, kx), k = pixels. Dispatch: slices * groups * ceil(m / {{ tile_m }}) * ceil(n / {{ tile_n }})
 // workgroups, m innermost, slices outermost.
 
-// uses panels.wgsl
+// uses tiles.wgsl
 // uses conv_gemm_params.wgsl
 
 @group(0) @binding(0) var<uniform> params: ConvGemm;
@@ -89,7 +89,7 @@ fn conv_gemm_grad_weight(@builtin(workgroup_id) group: vec3u, @builtin(num_workg
 {%- endfor %}
     {{ results() }}
     for (var k0 = first; k0 < end; k0 += {{ tile_k }}u) {
-        {{- write_panels() }}
+        {{- write_tiles() }}
         workgroupBarrier();
         let next = k0 + {{ tile_k }}u;
         if (next < end) {

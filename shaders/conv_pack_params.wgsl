@@ -1,4 +1,4 @@
-// The parameters of conv_pack.wgsl and conv_pack_quads.wgsl: where weights lie, in steps by group, channel and tap, and in what order
+// The parameters of conv_pack.wgsl and conv_pack_vec4.wgsl: where weights lie, in steps by group, channel and tap, and in what order
 // they are put: lines of so many channels and the taps of a window.
 // Put in front of the shaders that use it; it has no entry point and so no dispatch of its own.
 

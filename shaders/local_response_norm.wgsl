@@ -5,7 +5,7 @@
 //   backward: dx[c] = dy scale^-beta - 2 alpha beta x * sum of dy[j] y[j] / scale[j] over the channels j that c counts for
 //
 // `alpha` is already divided by `size`, as PyTorch's definition has it. c counts for the `size` channels from
-// c - (size - 1) / 2 on: the window turned around. Dispatch: ceil(len / 64) workgroups, one invocation an element.
+// c - (size - 1) / 2 on: the window rotated by 180 degrees. Dispatch: ceil(len / 64) workgroups, one invocation an element.
 
 struct LocalResponseNorm { len: u32, channels: u32, pixels: u32, size: u32, alpha: f32, beta: f32, k: f32 }
 

@@ -1,4 +1,4 @@
-// One operand of a matrix product, put into panels for matmul_panels.wgsl.
+// One operand of a matrix product, put into panels for matmul_packed.wgsl.
 //
 //   packed[batch, panel, k, i] = x(o, g, r)[panel * width + i, t],  with batch = o * inner + g and k = r * size + t
 //
@@ -18,17 +18,17 @@ struct MatmulPack {
 @compute @workgroup_size(64)
 fn matmul_pack(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) groups: vec3u, @builtin(local_invocation_index) lane: u32) {
     let index = workgroup_index(group, groups) * 64u + lane;
-    let quads = params.width / 4u;
+    let vectors = params.width / 4u;
     let chunks = (params.depth + 7u) / 8u;
-    let line = index / (quads * chunks);
+    let line = index / (vectors * chunks);
     if (line >= params.batches * params.panels) { return; }
-    let quad = index % quads;
+    let vector = index % vectors;
     let batch = line / params.panels;
-    let i = line % params.panels * params.width + quad * 4u;
+    let i = line % params.panels * params.width + vector * 4u;
     let o = batch / params.inner;
     let products = min(params.reduce, params.reduce_total - o * params.reduce);
     let base = params.offset + o * params.outer + batch % params.inner * params.inner_step + i * params.step;
-    let first = index / quads % chunks * 8u;
+    let first = index / vectors % chunks * 8u;
     var r = first / params.size;
     var t = first % params.size;
     for (var k = first; k < min(first + 8u, params.depth); k++) {
@@ -40,7 +40,7 @@ fn matmul_pack(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) gro
             if (i + 2u < params.count) { value.z = x[at + 2u * params.step]; }
             if (i + 3u < params.count) { value.w = x[at + 3u * params.step]; }
         }
-        packed[(line * params.depth + k) * quads + quad] = value;
+        packed[(line * params.depth + k) * vectors + vector] = value;
         t++;
         if (t == params.size) {
             t = 0u;

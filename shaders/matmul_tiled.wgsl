@@ -1,4 +1,4 @@
-// Strided, batched matrix product through workgroup memory (see panels.wgsl).
+// Strided, batched matrix product through workgroup memory (see tiles.wgsl).
 //
 //   c[o, g][i, j] = bias + sum over r < reduce, t < k of  a[o, g, r][i, t] * b[o, g, r][t, j]
 //
@@ -13,7 +13,7 @@
 // them exist for the last slice o. bias: 0 none, 1 bias[j], 2 bias[g * m + i].
 // Dispatch: batches * ceil(m / {{ tile_m }}) * ceil(n / {{ tile_n }}) workgroups.
 
-// uses panels.wgsl
+// uses tiles.wgsl
 // uses matmul_params.wgsl
 // uses matmul_bias.wgsl
 
@@ -71,7 +71,7 @@ fn matmul_tiled(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) gr
 {%- endfor %}
     {{ results() }}
     for (var panel = 1u; panel <= panels; panel++) {
-        {{- write_panels() }}
+        {{- write_tiles() }}
         workgroupBarrier();
         if (panel < panels) {
             let r = panel / depth;

@@ -6,7 +6,7 @@
 //   avg_pool_grad   dx[i] = sum of dy / divisor over the windows that contain i  (gathered)
 //
 // Window o along an axis: [o * stride - padding, + kernel), cut at the image; adaptive: [floor(o * in / out),
-// ceil((o + 1) * in / out)) (here adaptive: {{ adaptive }}; windows that do not overlap, apart: {{ apart }}). An average's divisor is the number of pixels in the window; with
+// ceil((o + 1) * in / out)) (here adaptive: {{ adaptive }}; windows that do not overlap, non_overlapping: {{ non_overlapping }}). An average's divisor is the number of pixels in the window; with
 // count_include_pad also the padding's, cut at in + padding. Dispatch: ceil(results / 64) workgroups, one
 // invocation a result (gradients: one a pixel of the input).
 
@@ -108,7 +108,7 @@ fn max_pool_grad(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) g
     let iy = quotient(pixel, params.in_w);
     let ix = pixel - iy * params.in_w;
     let plane = which * params.out_h * params.out_w;
-{%- if apart %}
+{%- if non_overlapping %}
     let oy = quotient(iy + params.padding_h, params.stride_h);
     let ox = quotient(ix + params.padding_w, params.stride_w);
     let o = plane + min(oy, params.out_h - 1u) * params.out_w + min(ox, params.out_w - 1u);

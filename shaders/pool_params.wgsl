@@ -1,4 +1,4 @@
-// The parameters of pool.wgsl and pool_halves.wgsl: `planes` (batch x channels) planes of [in_h, in_w] become [out_h, out_w] by sliding
+// The parameters of pool.wgsl and pool_2x2.wgsl: `planes` (batch x channels) planes of [in_h, in_w] become [out_h, out_w] by sliding
 // or, if `adaptive`, evenly spread windows.
 // Put in front of the shaders that use it; it has no entry point and so no dispatch of its own.
 

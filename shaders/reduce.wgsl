@@ -6,7 +6,7 @@
 // channel_sum: x is [batch, channels, pixels], of which only the first `len` elements exist, so that a flat
 // array can be summed as [ceil(len / pixels), 1, pixels]. Slice s has images s * images_per_slice and on.
 // Dispatch: a workgroup for each (s, c), s outermost: its lanes add strided pixels, then a tree adds the lanes.
-// slice_sum: x is [slices, len]. Dispatch: ceil(len / 64) workgroups, one invocation a result. slice_sum_quads: the same where len is a
+// slice_sum: x is [slices, len]. Dispatch: ceil(len / 64) workgroups, one invocation a result. slice_sum_vec4: the same where len is a
 // multiple of four, four results an invocation. slice_sum_tree: of many slices, 16 invocations for each four results; ceil(len / 64)
 // workgroups, whose trees add the invocations.
 
@@ -17,8 +17,8 @@ struct SliceSum { len: u32, slices: u32, scale: f32, accumulate: u32 }
 @group(0) @binding(0) var<uniform> slice_params: SliceSum;
 @group(0) @binding(1) var<storage, read> x: array<f32>;
 @group(0) @binding(2) var<storage, read_write> out: array<f32>;
-@group(0) @binding(1) var<storage, read> x_quads: array<vec4f>;
-@group(0) @binding(2) var<storage, read_write> out_quads: array<vec4f>;
+@group(0) @binding(1) var<storage, read> x_vec4: array<vec4f>;
+@group(0) @binding(2) var<storage, read_write> out_vec4: array<vec4f>;
 
 var<workgroup> lanes: array<f32, 64>;
 
@@ -59,15 +59,15 @@ fn slice_sum(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) group
 }
 
 @compute @workgroup_size(64)
-fn slice_sum_quads(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) groups: vec3u, @builtin(local_invocation_index) lane: u32) {
+fn slice_sum_vec4(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) groups: vec3u, @builtin(local_invocation_index) lane: u32) {
     let i = workgroup_index(group, groups) * 64u + lane;
-    let quads = slice_params.len / 4u;
-    if (i >= quads) { return; }
+    let vectors = slice_params.len / 4u;
+    if (i >= vectors) { return; }
     var sum = vec4f();
-    for (var s = 0u; s < slice_params.slices; s++) { sum += x_quads[s * quads + i]; }
+    for (var s = 0u; s < slice_params.slices; s++) { sum += x_vec4[s * vectors + i]; }
     sum *= slice_params.scale;
-    if (slice_params.accumulate == 1u) { sum += out_quads[i]; }
-    out_quads[i] = sum;
+    if (slice_params.accumulate == 1u) { sum += out_vec4[i]; }
+    out_vec4[i] = sum;
 }
 
 var<workgroup> rows: array<vec4f, 256>;
@@ -75,18 +75,18 @@ var<workgroup> rows: array<vec4f, 256>;
 @compute @workgroup_size(256)
 fn slice_sum_tree(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) groups: vec3u, @builtin(local_invocation_index) lane: u32) {
     let i = workgroup_index(group, groups) * 16u + lane % 16u;
-    let quads = slice_params.len / 4u;
+    let vectors = slice_params.len / 4u;
     var sum = vec4f();
-    if (i < quads) {
-        for (var s = lane / 16u; s < slice_params.slices; s += 16u) { sum += x_quads[s * quads + i]; }
+    if (i < vectors) {
+        for (var s = lane / 16u; s < slice_params.slices; s += 16u) { sum += x_vec4[s * vectors + i]; }
     }
     rows[lane] = sum;
     for (var half = 128u; half >= 16u; half /= 2u) {
         workgroupBarrier();
         if (lane < half) { rows[lane] += rows[lane + half]; }
     }
-    if (lane >= 16u || i >= quads) { return; }
+    if (lane >= 16u || i >= vectors) { return; }
     sum = rows[lane] * slice_params.scale;
-    if (slice_params.accumulate == 1u) { sum += out_quads[i]; }
-    out_quads[i] = sum;
+    if (slice_params.accumulate == 1u) { sum += out_vec4[i]; }
+    out_vec4[i] = sum;
 }

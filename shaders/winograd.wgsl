@@ -6,7 +6,7 @@
 //   a matrix product      M[e] = U[e] V[e]
 //   winograd_output       y[o, t]    = A^T M[., o, t] A + bias[o]      a tile of results, cut off at the image's edge
 //
-// The gradient with respect to the input is the same with filters turned around. That of the filters is the transpose of each step:
+// The gradient with respect to the input is the same with filters rotated by 180 degrees. That of the filters is the transpose of each step:
 //
 //   winograd_upstream     N[e, o, t] = (A dy[o, t] A^T)[e]             of the tile of the upstream gradient
 //   a matrix product      dU[e] = N[e] V[e]^T                          a sum over all tiles
@@ -16,7 +16,7 @@
 // as [e, panel, depth, width]: i (a row of the first, a column of the second) in panel i / width at i % width, and k along the depth, zeros
 // where there is none. by_channel says whether i is the channel and k the tile, or the other way round. Results M and dU: [e, rows, columns], rows
 // rounded up to fours. g[o, c] lies at o * w_out + c * w_in + w_start, a step down and one right further w_down and w_right.
-// With `quads` (here {{ quads }}), pixels are loaded and results written four at a time: a tile's are a quad of a row.
+// With `vec4` (here {{ vec4 }}), pixels are loaded and results written four at a time: a tile's are a vector of a row.
 // Dispatch: an invocation for four i of one k, or for four columns of one row.
 
 struct WinogradTiles {
@@ -30,12 +30,12 @@ struct WinogradFilters {
 @group(0) @binding(0) var<uniform> tiles: WinogradTiles;
 @group(0) @binding(0) var<uniform> filters: WinogradFilters;
 @group(0) @binding(1) var<storage, read> x: array<f32>;
-@group(0) @binding(1) var<storage, read> x_quads: array<vec4f>;
+@group(0) @binding(1) var<storage, read> x_vec4: array<vec4f>;
 @group(0) @binding(1) var<storage, read> products: array<vec4f>;
 @group(0) @binding(2) var<storage, read> bias: array<f32>;
 @group(0) @binding(2) var<storage, read_write> operand: array<vec4f>;
 @group(0) @binding(2) var<storage, read_write> grad: array<f32>;
-@group(0) @binding(3) var<storage, read_write> y: array<{{ 'vec4f' if quads else 'f32' }}>;
+@group(0) @binding(3) var<storage, read_write> y: array<{{ 'vec4f' if vec4 else 'f32' }}>;
 
 {%- set patch = tile + 2 %}
 {%- if tile == 2 %}
@@ -93,7 +93,7 @@ fn pixel(plane: u32, row: u32, column: u32) -> f32 {
     return select(0.0, x[at], inside(row, column));
 }
 
-// The quad of the image that begins at a place, or the nearest one.
+// The vector of the image that begins at a place, or the nearest one.
 fn quad_at(plane: u32, row: u32, column: u32) -> u32 {
     return (plane + min(row, tiles.height - 1u) * tiles.width + min(column, tiles.width - 4u)) / 4u;
 }
@@ -104,10 +104,10 @@ fn quad_at(plane: u32, row: u32, column: u32) -> u32 {
 fn {{ entry }}(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) groups: vec3u, @builtin(local_invocation_index) lane: u32) {
     let index = workgroup_index(group, groups) * {{ threads }}u + lane;
     let count = tiles.images * tiles.down * tiles.across;
-    let quads = (select(count, tiles.channels, tiles.by_channel == 1u) + 3u) / 4u;
-    let k = index / quads;
+    let vectors = (select(count, tiles.channels, tiles.by_channel == 1u) + 3u) / 4u;
+    let k = index / vectors;
     if (k >= tiles.depth) { return; }
-    let i = index % quads * 4u;
+    let i = index % vectors * 4u;
     var t = select(i, k, tiles.by_channel == 1u);
     var c = select(k, i, tiles.by_channel == 1u);
     var column = t % tiles.across;
@@ -135,16 +135,16 @@ fn {{ entry }}(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) gro
     let top{{ q }} = select(0x80000000u, row * {{ tile }}u - tiles.padding_h, t < count && c < tiles.channels);
     let left{{ q }} = column * {{ tile }}u - tiles.padding_w;
    {%- endfor %}
-   {%- if quads %}
+   {%- if vec4 %}
       {%- set edge = (side - 4) // 2 %}
       {%- for r in range(side) %}
          {%- for q in range(4) %}
     let row{{ r }}_{{ q }} = top{{ q }} + {{ r }}u;
     let at{{ r }}_{{ q }} = left{{ q }} + {{ edge }}u;
-    let p{{ r }}_{{ q }} = select(vec4f(), x_quads[quad_at(plane{{ q }}, row{{ r }}_{{ q }}, at{{ r }}_{{ q }})], inside(row{{ r }}_{{ q }}, at{{ r }}_{{ q }}));
+    let p{{ r }}_{{ q }} = select(vec4f(), x_vec4[quad_at(plane{{ q }}, row{{ r }}_{{ q }}, at{{ r }}_{{ q }})], inside(row{{ r }}_{{ q }}, at{{ r }}_{{ q }}));
             {%- if edge %}
-    let l{{ r }}_{{ q }} = select(0.0, x_quads[quad_at(plane{{ q }}, row{{ r }}_{{ q }}, at{{ r }}_{{ q }} - 4u)].w, inside(row{{ r }}_{{ q }}, at{{ r }}_{{ q }} - 4u));
-    let r{{ r }}_{{ q }} = select(0.0, x_quads[quad_at(plane{{ q }}, row{{ r }}_{{ q }}, at{{ r }}_{{ q }} + 4u)].x, inside(row{{ r }}_{{ q }}, at{{ r }}_{{ q }} + 4u));
+    let l{{ r }}_{{ q }} = select(0.0, x_vec4[quad_at(plane{{ q }}, row{{ r }}_{{ q }}, at{{ r }}_{{ q }} - 4u)].w, inside(row{{ r }}_{{ q }}, at{{ r }}_{{ q }} - 4u));
+    let r{{ r }}_{{ q }} = select(0.0, x_vec4[quad_at(plane{{ q }}, row{{ r }}_{{ q }}, at{{ r }}_{{ q }} + 4u)].x, inside(row{{ r }}_{{ q }}, at{{ r }}_{{ q }} + 4u));
             {%- endif %}
          {%- endfor %}
          {%- if edge %}
@@ -175,16 +175,16 @@ fn {{ entry }}(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) gro
 fn winograd_output(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) groups: vec3u, @builtin(local_invocation_index) lane: u32) {
     let index = workgroup_index(group, groups) * {{ threads }}u + lane;
     let count = tiles.images * tiles.down * tiles.across;
-    let quads = (count + 3u) / 4u;
-    let o = index / quads;
+    let vectors = (count + 3u) / 4u;
+    let o = index / vectors;
     if (o >= tiles.channels) { return; }
 {%- for e in range(patch * patch) %}
-    let x{{ e // patch }}_{{ e % patch }} = products[{{ e }}u * tiles.channels * quads + index];
+    let x{{ e // patch }}_{{ e % patch }} = products[{{ e }}u * tiles.channels * vectors + index];
 {%- endfor %}
 {{- sandwich(AT, false) }}
     var shift = 0.0;
     if (tiles.has_bias == 1u) { shift = bias[o]; }
-    let t = index % quads * 4u;
+    let t = index % vectors * 4u;
     var column = t % tiles.across;
     var row = t / tiles.across % tiles.down;
     var n = t / (tiles.across * tiles.down);
@@ -207,7 +207,7 @@ fn winograd_output(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups)
    {%- for r in range(tile) %}
         if (top + {{ r }}u < tiles.height) {
             let to = (plane * tiles.height + top + {{ r }}u) * tiles.width + left;
-      {%- if quads %}
+      {%- if vec4 %}
             y[to / 4u] = vec4f({% for s in range(4) %}z{{ r }}_{{ s }}.{{ 'xyzw'[q] }}{{ '' if loop.last else ', ' }}{% endfor %}) + shift;
       {%- else %}
          {%- for s in range(tile) %}
@@ -223,10 +223,10 @@ fn winograd_output(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups)
 @compute @workgroup_size({{ threads }})
 fn winograd_filter(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) groups: vec3u, @builtin(local_invocation_index) lane: u32) {
     let index = workgroup_index(group, groups) * {{ threads }}u + lane;
-    let quads = (filters.outs + 3u) / 4u;
-    let k = index / quads;
+    let vectors = (filters.outs + 3u) / 4u;
+    let k = index / vectors;
     if (k >= filters.depth) { return; }
-    let i = index % quads * 4u;
+    let i = index % vectors * 4u;
     let start = min(k, filters.ins - 1u) * filters.w_in + filters.w_start;
     let o = min(vec4u(i, i + 1u, i + 2u, i + 3u), vec4u(filters.outs - 1u));
     let first = start + o * filters.w_out;
@@ -244,14 +244,14 @@ fn winograd_filter(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups)
 @compute @workgroup_size({{ threads }})
 fn winograd_filter_grad(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) groups: vec3u, @builtin(local_invocation_index) lane: u32) {
     let index = workgroup_index(group, groups) * {{ threads }}u + lane;
-    let quads = (filters.ins + 3u) / 4u;
-    let o = index / quads;
+    let vectors = (filters.ins + 3u) / 4u;
+    let o = index / vectors;
     if (o >= filters.outs) { return; }
 {%- for e in range(patch * patch) %}
-    let x{{ e // patch }}_{{ e % patch }} = products[{{ e }}u * filters.outs * quads + index];
+    let x{{ e // patch }}_{{ e % patch }} = products[{{ e }}u * filters.outs * vectors + index];
 {%- endfor %}
 {{- sandwich(G, true) }}
-    let c = index % quads * 4u;
+    let c = index % vectors * 4u;
     let to = (o * filters.ins + c) * 9u;
 {%- for q in range(4) %}
     if (c + {{ q }}u < filters.ins) {

@@ -267,7 +267,7 @@ fn passes_take_the_kernels_and_ways_that_are_asked_for() {
     assert!(forward.iter().any(|k| k == "matmul_registers"));
 
     let windows = plan(&["--family", "software", "--subgroup", "8", "--kernel", "grad_weight=window"]);
-    assert!(kernels(&windows, "backward").iter().any(|k| k.starts_with("conv_window_grad_weight")));
+    assert!(kernels(&windows, "backward").iter().any(|k| k.starts_with("conv_register_tiled_grad_weight")));
 }
 
 #[test]
@@ -360,8 +360,8 @@ fn kernels_that_are_not_there_or_do_not_fit_are_told() {
         ("matmul=gemm", 2, "there is no kernel \"gemm\"; did you mean "),
         ("forward=relu", 2, "the kernel relu does not compute forward"),
         // A plan for GPUs of any kind counts on no subgroups.
-        ("forward=conv_window_3x3", 1, "forward=conv_window_3x3: no layer can use it"),
-        ("forward=conv_window_1x3_stride2", 1, "no layer can use it"),
+        ("forward=conv_register_tiled_3x3", 1, "forward=conv_register_tiled_3x3: no layer can use it"),
+        ("forward=conv_register_tiled_1x3_stride2", 1, "no layer can use it"),
     ] {
         let args = plan(flag);
         let error = complaint(&args.each_ref().map(String::as_str), code);
@@ -438,16 +438,17 @@ fn preferences_are_printed_row_by_row() {
 
 #[test]
 fn a_kernel_is_printed_in_each_language() {
-    let text =
-        |language| printed(&["kernels", "conv_window_3x3", "--subgroup", "16", "--language", language]);
-    let wgsl = printed(&["kernels", "conv_window_3x3", "--subgroup", "16"]);
+    let text = |language| {
+        printed(&["kernels", "conv_register_tiled_3x3", "--subgroup", "16", "--language", language])
+    };
+    let wgsl = printed(&["kernels", "conv_register_tiled_3x3", "--subgroup", "16"]);
     assert_eq!(wgsl, text("wgsl"));
-    assert_eq!(wgsl, ALL.iter().find(|k| k.name == "conv_window_3x3").unwrap().source(16));
-    assert!(text("msl").contains("kernel void conv_window"));
+    assert_eq!(wgsl, ALL.iter().find(|k| k.name == "conv_register_tiled_3x3").unwrap().source(16));
+    assert!(text("msl").contains("kernel void conv_register_tiled"));
     assert!(text("hlsl").contains("[numthreads(64, 1, 1)]"));
     let spirv = striate(&["kernels", "relu", "--language", "spirv"]).stdout;
     assert_eq!(spirv[..4], 0x0723_0203u32.to_le_bytes());
-    assert!(complaint(&["kernels", "conv_windw_3x3"], 1).contains("did you mean conv_window_3x3, "));
+    assert!(complaint(&["kernels", "conv_windw_3x3"], 1).contains("did you mean conv_register_tiled_3x3, "));
     for usage in [&["kernels", "relu", "--subgroup", "24"][..], &["kernels", "--language", "msl"]] {
         complaint(usage, 2);
     }

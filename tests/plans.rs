@@ -346,7 +346,7 @@ fn plans_take_a_tuned_kernel_for_work_of_its_class() {
     assert_eq!(kernels_of(8, &im2col)[0], &kernel::IM2COL);
 
     // A kernel that cannot do it is passed over.
-    tuned.set(conv, Some(&kernel::CONV_WINDOW_3X3_HANDED));
+    tuned.set(conv, Some(&kernel::CONV_REGISTER_TILED_3X3_SHUFFLE));
     let target = Target { tuned, ..untuned.clone() };
     assert_eq!(kernels_of(8, &target)[0], kernels_of(8, &untuned)[0]);
 }

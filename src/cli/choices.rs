@@ -102,7 +102,8 @@ impl FromStr for Choice {
             .find(|p| p.name() == pass)
             .ok_or_else(|| format!("there is no pass {pass:?}; did you mean {}?", nearest(pass, names())))?;
         let named = pass.algorithms().into_iter().find(|algorithm| algorithm.name() == current(name));
-        let kernel = || algorithm::candidates(pass).map(|c| c.kernel).find(|k| k.name == name);
+        let kernel =
+            || algorithm::candidates(pass).map(|c| c.kernel).find(|k| k.name == kernel::current_name(name));
         let by = named.map(By::Algorithm).or_else(|| kernel().map(By::Kernel));
         let by = by.ok_or_else(|| unknown(pass, name))?;
         Ok(Self { pass, by })

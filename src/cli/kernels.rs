@@ -57,7 +57,7 @@ pub fn run(args: Args) -> Result<()> {
         let rows: Vec<Row> = kernel::ALL.iter().map(|k| Row::new(k)).collect();
         return print(&if args.json { json(&rows) } else { table(&rows) });
     };
-    let kernel = kernel::ALL.iter().find(|k| k.name == name).ok_or_else(|| {
+    let kernel = kernel::ALL.iter().find(|k| k.name == kernel::current_name(name)).ok_or_else(|| {
         let names = kernel::ALL.iter().map(|k| k.name);
         Error::argument(name, format!("there is no such kernel; did you mean {}?", nearest(name, names)))
     })?;

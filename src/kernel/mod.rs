@@ -59,9 +59,9 @@ impl Kernel {
         self.body.contains("subgroup_invocation_id")
     }
 
-    /// Whether the module multiplies panels in workgroup memory (`shaders/panels.wgsl`).
-    pub(crate) fn multiplies_panels(&self) -> bool {
-        self.body.contains("// uses panels.wgsl")
+    /// Whether the module multiplies panels in workgroup memory (`shaders/tiles.wgsl`).
+    pub(crate) fn multiplies_tiles(&self) -> bool {
+        self.body.contains("// uses tiles.wgsl")
     }
 
     /// Whether a number that the template is filled with is there and not 0.
@@ -88,15 +88,34 @@ impl PartialEq for Kernel {
     }
 }
 
+/// The current name of a kernel that earlier versions may have named otherwise.
+pub fn current_name(name: &str) -> String {
+    RENAMED.iter().fold(name.to_owned(), |name, (old, new)| name.replace(old, new))
+}
+
+/// Parts of earlier names, and what they became.
+const RENAMED: [(&str, &str); 10] = [
+    ("conv_window_phases", "conv_register_tiled_polyphase"),
+    ("conv_window", "conv_register_tiled"),
+    ("partial_handed", "partial_subgroup"),
+    ("_handed", "_shuffle"),
+    ("matmul_panels", "matmul_packed"),
+    ("_turned", "_rotated"),
+    ("pool_halves", "pool_2x2"),
+    ("pool_grad_halves", "pool_grad_2x2"),
+    ("_apart", "_non_overlapping"),
+    ("_quads", "_vec4"),
+];
+
 /// Texts put in front of the shaders that use them.
 const PIECES: [(&str, &str); 12] = [
-    ("panels.wgsl", include_str!("../../shaders/panels.wgsl")),
+    ("tiles.wgsl", include_str!("../../shaders/tiles.wgsl")),
     ("batch_norm_sums.wgsl", include_str!("../../shaders/batch_norm_sums.wgsl")),
     ("conv_params.wgsl", include_str!("../../shaders/conv_params.wgsl")),
     ("conv_pack_params.wgsl", include_str!("../../shaders/conv_pack_params.wgsl")),
     ("conv_epilogue.wgsl", include_str!("../../shaders/conv_epilogue.wgsl")),
     ("conv_gemm_params.wgsl", include_str!("../../shaders/conv_gemm_params.wgsl")),
-    ("conv_window_rows.wgsl", include_str!("../../shaders/conv_window_rows.wgsl")),
+    ("conv_register_tiled_rows.wgsl", include_str!("../../shaders/conv_register_tiled_rows.wgsl")),
     ("matmul_params.wgsl", include_str!("../../shaders/matmul_params.wgsl")),
     ("matmul_bias.wgsl", include_str!("../../shaders/matmul_bias.wgsl")),
     ("nan.wgsl", include_str!("../../shaders/nan.wgsl")),
@@ -181,10 +200,10 @@ kernels! {
         MATMUL_PACK = "matmul_pack", threads 64 [];
     }
 
-    "matmul_panels.wgsl", matmul_panels(MatmulPanels), reads 3, writes 1; (rows, high, quads) {
-        MATMUL_PANELS = "matmul_panels", threads 64 [16, 1, 0];
-        MATMUL_PANELS_QUADS = "matmul_panels_quads", threads 64 [16, 1, 1];
-        MATMUL_PANELS_PAIRS = "matmul_panels_pairs", threads 64 [16, 2, 1];
+    "matmul_packed.wgsl", matmul_packed(MatmulPacked), reads 3, writes 1; (rows, high, vec4) {
+        MATMUL_PACKED = "matmul_packed", threads 64 [16, 1, 0];
+        MATMUL_PACKED_VEC4 = "matmul_packed_vec4", threads 64 [16, 1, 1];
+        MATMUL_PACKED_PAIRS = "matmul_packed_pairs", threads 64 [16, 2, 1];
     }
 
     "im2col.wgsl", im2col(Conv), reads 1, writes 1; () {
@@ -197,45 +216,45 @@ kernels! {
     "conv_pack.wgsl", conv_pack(ConvPack), reads 1, writes 1; () {
         CONV_PACK = "conv_pack", threads 64 [];
     }
-    "conv_pack_quads.wgsl", conv_pack_quads(ConvPack), reads 1, writes 1; (taps, turned) {
+    "conv_pack_vec4.wgsl", conv_pack_vec4(ConvPack), reads 1, writes 1; (taps, rotated) {
         CONV_PACK_3X3 = "conv_pack_3x3", threads 64 [9, 0];
-        CONV_PACK_3X3_TURNED = "conv_pack_3x3_turned", threads 64 [9, 1];
+        CONV_PACK_3X3_ROTATED = "conv_pack_3x3_rotated", threads 64 [9, 1];
         CONV_PACK_1X1 = "conv_pack_1x1", threads 64 [1, 0];
-        CONV_PACK_1X1_TURNED = "conv_pack_1x1_turned", threads 64 [1, 1];
+        CONV_PACK_1X1_ROTATED = "conv_pack_1x1_rotated", threads 64 [1, 1];
     }
 
-    "conv_window.wgsl", conv_window(ConvWindow), reads 4, writes 1; (taps_h, taps_w, stride, rows, channels, quads, handed) {
-        CONV_WINDOW_3X3_HANDED = "conv_window_3x3_handed", threads 64 [3, 3, 1, 2, 16, 1, 1];
-        CONV_WINDOW_3X3_QUADS = "conv_window_3x3_quads", threads 64 [3, 3, 1, 2, 16, 1, 0];
-        CONV_WINDOW_3X3 = "conv_window_3x3", threads 64 [3, 3, 1, 2, 16, 0, 0];
-        CONV_WINDOW_3X3_STRIDE2_HANDED = "conv_window_3x3_stride2_handed", threads 64 [3, 3, 2, 2, 16, 1, 1];
-        CONV_WINDOW_3X3_STRIDE2_QUADS = "conv_window_3x3_stride2_quads", threads 64 [3, 3, 2, 2, 16, 1, 0];
-        CONV_WINDOW_3X3_STRIDE2 = "conv_window_3x3_stride2", threads 64 [3, 3, 2, 2, 16, 0, 0];
-        CONV_WINDOW_1X1_QUADS = "conv_window_1x1_quads", threads 64 [1, 1, 1, 2, 32, 1, 0];
-        CONV_WINDOW_1X1 = "conv_window_1x1", threads 64 [1, 1, 1, 2, 16, 0, 0];
-        CONV_WINDOW_1X1_STRIDE2 = "conv_window_1x1_stride2", threads 64 [1, 1, 2, 2, 16, 0, 0];
-        CONV_WINDOW_1X5_QUADS = "conv_window_1x5_quads", threads 64 [1, 5, 1, 2, 16, 1, 0];
-        CONV_WINDOW_1X5 = "conv_window_1x5", threads 64 [1, 5, 1, 2, 16, 0, 0];
-        CONV_WINDOW_1X3 = "conv_window_1x3", threads 64 [1, 3, 1, 2, 16, 0, 0];
-        CONV_WINDOW_1X3_STRIDE2 = "conv_window_1x3_stride2", threads 64 [1, 3, 2, 2, 16, 0, 0];
+    "conv_register_tiled.wgsl", conv_register_tiled(ConvRegisterTiled), reads 4, writes 1; (taps_h, taps_w, stride, rows, channels, vec4, shuffle) {
+        CONV_REGISTER_TILED_3X3_SHUFFLE = "conv_register_tiled_3x3_shuffle", threads 64 [3, 3, 1, 2, 16, 1, 1];
+        CONV_REGISTER_TILED_3X3_VEC4 = "conv_register_tiled_3x3_vec4", threads 64 [3, 3, 1, 2, 16, 1, 0];
+        CONV_REGISTER_TILED_3X3 = "conv_register_tiled_3x3", threads 64 [3, 3, 1, 2, 16, 0, 0];
+        CONV_REGISTER_TILED_3X3_STRIDE2_SHUFFLE = "conv_register_tiled_3x3_stride2_shuffle", threads 64 [3, 3, 2, 2, 16, 1, 1];
+        CONV_REGISTER_TILED_3X3_STRIDE2_VEC4 = "conv_register_tiled_3x3_stride2_vec4", threads 64 [3, 3, 2, 2, 16, 1, 0];
+        CONV_REGISTER_TILED_3X3_STRIDE2 = "conv_register_tiled_3x3_stride2", threads 64 [3, 3, 2, 2, 16, 0, 0];
+        CONV_REGISTER_TILED_1X1_VEC4 = "conv_register_tiled_1x1_vec4", threads 64 [1, 1, 1, 2, 32, 1, 0];
+        CONV_REGISTER_TILED_1X1 = "conv_register_tiled_1x1", threads 64 [1, 1, 1, 2, 16, 0, 0];
+        CONV_REGISTER_TILED_1X1_STRIDE2 = "conv_register_tiled_1x1_stride2", threads 64 [1, 1, 2, 2, 16, 0, 0];
+        CONV_REGISTER_TILED_1X5_VEC4 = "conv_register_tiled_1x5_vec4", threads 64 [1, 5, 1, 2, 16, 1, 0];
+        CONV_REGISTER_TILED_1X5 = "conv_register_tiled_1x5", threads 64 [1, 5, 1, 2, 16, 0, 0];
+        CONV_REGISTER_TILED_1X3 = "conv_register_tiled_1x3", threads 64 [1, 3, 1, 2, 16, 0, 0];
+        CONV_REGISTER_TILED_1X3_STRIDE2 = "conv_register_tiled_1x3_stride2", threads 64 [1, 3, 2, 2, 16, 0, 0];
     }
 
-    "conv_window_phases.wgsl", conv_window_phases(ConvWindow), reads 2, writes 1; (taps_h, taps_w, stride, rows, channels, quads, handed) {
-        CONV_WINDOW_PHASES_3X3 = "conv_window_phases_3x3", threads 64 [3, 3, 2, 1, 8, 1, 1];
+    "conv_register_tiled_polyphase.wgsl", conv_register_tiled_polyphase(ConvRegisterTiled), reads 2, writes 1; (taps_h, taps_w, stride, rows, channels, vec4, shuffle) {
+        CONV_REGISTER_TILED_POLYPHASE_3X3 = "conv_register_tiled_polyphase_3x3", threads 64 [3, 3, 2, 1, 8, 1, 1];
     }
 
-    "conv_window_grad_weight.wgsl", conv_window_grad_weight(ConvWindow), reads 2, writes 1; (taps_h, taps_w, stride, rows, channels, quads) {
-        CONV_GRAD_WEIGHT_3X3_QUADS = "conv_window_grad_weight_3x3_quads", threads 64 [3, 3, 1, 2, 16, 1];
-        CONV_GRAD_WEIGHT_3X3 = "conv_window_grad_weight_3x3", threads 64 [3, 3, 1, 2, 16, 0];
-        CONV_GRAD_WEIGHT_3X3_STRIDE2_QUADS = "conv_window_grad_weight_3x3_stride2_quads", threads 64 [3, 3, 2, 2, 16, 1];
-        CONV_GRAD_WEIGHT_3X3_STRIDE2 = "conv_window_grad_weight_3x3_stride2", threads 64 [3, 3, 2, 2, 16, 0];
-        CONV_GRAD_WEIGHT_1X1_QUADS = "conv_window_grad_weight_1x1_quads", threads 64 [1, 1, 1, 2, 32, 1];
-        CONV_GRAD_WEIGHT_1X1 = "conv_window_grad_weight_1x1", threads 64 [1, 1, 1, 2, 32, 0];
-        CONV_GRAD_WEIGHT_1X1_STRIDE2 = "conv_window_grad_weight_1x1_stride2", threads 64 [1, 1, 2, 2, 32, 0];
-        CONV_GRAD_WEIGHT_1X5_QUADS = "conv_window_grad_weight_1x5_quads", threads 64 [1, 5, 1, 2, 16, 1];
-        CONV_GRAD_WEIGHT_1X5 = "conv_window_grad_weight_1x5", threads 64 [1, 5, 1, 2, 16, 0];
-        CONV_GRAD_WEIGHT_1X3 = "conv_window_grad_weight_1x3", threads 64 [1, 3, 1, 2, 16, 0];
-        CONV_GRAD_WEIGHT_1X3_STRIDE2 = "conv_window_grad_weight_1x3_stride2", threads 64 [1, 3, 2, 2, 16, 0];
+    "conv_register_tiled_grad_weight.wgsl", conv_register_tiled_grad_weight(ConvRegisterTiled), reads 2, writes 1; (taps_h, taps_w, stride, rows, channels, vec4) {
+        CONV_REGISTER_TILED_GRAD_WEIGHT_3X3_VEC4 = "conv_register_tiled_grad_weight_3x3_vec4", threads 64 [3, 3, 1, 2, 16, 1];
+        CONV_REGISTER_TILED_GRAD_WEIGHT_3X3 = "conv_register_tiled_grad_weight_3x3", threads 64 [3, 3, 1, 2, 16, 0];
+        CONV_REGISTER_TILED_GRAD_WEIGHT_3X3_STRIDE2_VEC4 = "conv_register_tiled_grad_weight_3x3_stride2_vec4", threads 64 [3, 3, 2, 2, 16, 1];
+        CONV_REGISTER_TILED_GRAD_WEIGHT_3X3_STRIDE2 = "conv_register_tiled_grad_weight_3x3_stride2", threads 64 [3, 3, 2, 2, 16, 0];
+        CONV_REGISTER_TILED_GRAD_WEIGHT_1X1_VEC4 = "conv_register_tiled_grad_weight_1x1_vec4", threads 64 [1, 1, 1, 2, 32, 1];
+        CONV_REGISTER_TILED_GRAD_WEIGHT_1X1 = "conv_register_tiled_grad_weight_1x1", threads 64 [1, 1, 1, 2, 32, 0];
+        CONV_REGISTER_TILED_GRAD_WEIGHT_1X1_STRIDE2 = "conv_register_tiled_grad_weight_1x1_stride2", threads 64 [1, 1, 2, 2, 32, 0];
+        CONV_REGISTER_TILED_GRAD_WEIGHT_1X5_VEC4 = "conv_register_tiled_grad_weight_1x5_vec4", threads 64 [1, 5, 1, 2, 16, 1];
+        CONV_REGISTER_TILED_GRAD_WEIGHT_1X5 = "conv_register_tiled_grad_weight_1x5", threads 64 [1, 5, 1, 2, 16, 0];
+        CONV_REGISTER_TILED_GRAD_WEIGHT_1X3 = "conv_register_tiled_grad_weight_1x3", threads 64 [1, 3, 1, 2, 16, 0];
+        CONV_REGISTER_TILED_GRAD_WEIGHT_1X3_STRIDE2 = "conv_register_tiled_grad_weight_1x3_stride2", threads 64 [1, 3, 2, 2, 16, 0];
     }
 
     "conv_gemm.wgsl", conv_gemm(ConvGemm), reads 4, writes 1; (tile_m, tile_n, tile_k, each_m, each_n, taps_h, taps_w) {
@@ -266,26 +285,26 @@ kernels! {
         CONV_GEMM_GRAD_WEIGHT_16X128 = "conv_gemm_grad_weight_16x128", threads 128 [16, 128, 16, 4, 4];
     }
 
-    "winograd.wgsl", winograd_input(WinogradTiles), reads 1, writes 1; (tile, quads) {
+    "winograd.wgsl", winograd_input(WinogradTiles), reads 1, writes 1; (tile, vec4) {
         WINOGRAD_INPUT_2X2 = "winograd_input_2x2", threads 64 [2, 0];
         WINOGRAD_INPUT_4X4 = "winograd_input_4x4", threads 64 [4, 0];
-        WINOGRAD_INPUT_4X4_QUADS = "winograd_input_4x4_quads", threads 64 [4, 1];
+        WINOGRAD_INPUT_4X4_VEC4 = "winograd_input_4x4_vec4", threads 64 [4, 1];
     }
-    "winograd.wgsl", winograd_upstream(WinogradTiles), reads 1, writes 1; (tile, quads) {
+    "winograd.wgsl", winograd_upstream(WinogradTiles), reads 1, writes 1; (tile, vec4) {
         WINOGRAD_UPSTREAM_2X2 = "winograd_upstream_2x2", threads 64 [2, 0];
         WINOGRAD_UPSTREAM_4X4 = "winograd_upstream_4x4", threads 64 [4, 0];
-        WINOGRAD_UPSTREAM_4X4_QUADS = "winograd_upstream_4x4_quads", threads 64 [4, 1];
+        WINOGRAD_UPSTREAM_4X4_VEC4 = "winograd_upstream_4x4_vec4", threads 64 [4, 1];
     }
-    "winograd.wgsl", winograd_output(WinogradTiles), reads 2, writes 1; (tile, quads) {
+    "winograd.wgsl", winograd_output(WinogradTiles), reads 2, writes 1; (tile, vec4) {
         WINOGRAD_OUTPUT_2X2 = "winograd_output_2x2", threads 64 [2, 0];
         WINOGRAD_OUTPUT_4X4 = "winograd_output_4x4", threads 64 [4, 0];
-        WINOGRAD_OUTPUT_4X4_QUADS = "winograd_output_4x4_quads", threads 64 [4, 1];
+        WINOGRAD_OUTPUT_4X4_VEC4 = "winograd_output_4x4_vec4", threads 64 [4, 1];
     }
-    "winograd.wgsl", winograd_filter(WinogradFilters), reads 1, writes 1; (tile, quads) {
+    "winograd.wgsl", winograd_filter(WinogradFilters), reads 1, writes 1; (tile, vec4) {
         WINOGRAD_FILTER_2X2 = "winograd_filter_2x2", threads 64 [2, 0];
         WINOGRAD_FILTER_4X4 = "winograd_filter_4x4", threads 64 [4, 0];
     }
-    "winograd.wgsl", winograd_filter_grad(WinogradFilters), reads 1, writes 1; (tile, quads) {
+    "winograd.wgsl", winograd_filter_grad(WinogradFilters), reads 1, writes 1; (tile, vec4) {
         WINOGRAD_FILTER_GRAD_2X2 = "winograd_filter_grad_2x2", threads 64 [2, 0];
         WINOGRAD_FILTER_GRAD_4X4 = "winograd_filter_grad_4x4", threads 64 [4, 0];
     }
@@ -306,68 +325,68 @@ kernels! {
     "reduce.wgsl", slice_sum(SliceSum), reads 1, writes 1; () {
         SLICE_SUM = "slice_sum", threads 64 [];
     }
-    "reduce.wgsl", slice_sum_quads(SliceSum), reads 1, writes 1; () {
-        SLICE_SUM_QUADS = "slice_sum_quads", threads 64 [];
+    "reduce.wgsl", slice_sum_vec4(SliceSum), reads 1, writes 1; () {
+        SLICE_SUM_VEC4 = "slice_sum_vec4", threads 64 [];
     }
     "reduce.wgsl", slice_sum_tree(SliceSum), reads 1, writes 1; () {
         SLICE_SUM_TREE = "slice_sum_tree", threads 256 [];
     }
 
-    "batch_norm.wgsl", batch_norm_partial(BatchNorm), reads 1, writes 1; (quads) {
+    "batch_norm.wgsl", batch_norm_partial(BatchNorm), reads 1, writes 1; (vec4) {
         BATCH_NORM_PARTIAL = "batch_norm_partial", threads 64 [0];
-        BATCH_NORM_PARTIAL_QUADS = "batch_norm_partial_quads", threads 64 [1];
+        BATCH_NORM_PARTIAL_VEC4 = "batch_norm_partial_vec4", threads 64 [1];
     }
-    "batch_norm_handed.wgsl", batch_norm_partial_handed(BatchNorm), reads 1, writes 1; (quads) {
-        BATCH_NORM_PARTIAL_HANDED = "batch_norm_partial_handed", threads 64 [0];
-        BATCH_NORM_PARTIAL_HANDED_QUADS = "batch_norm_partial_handed_quads", threads 64 [1];
+    "batch_norm_subgroup.wgsl", batch_norm_partial_subgroup(BatchNorm), reads 1, writes 1; (vec4) {
+        BATCH_NORM_PARTIAL_SUBGROUP = "batch_norm_partial_subgroup", threads 64 [0];
+        BATCH_NORM_PARTIAL_SUBGROUP_VEC4 = "batch_norm_partial_subgroup_vec4", threads 64 [1];
     }
-    "batch_norm.wgsl", batch_norm_stats(BatchNorm), reads 1, writes 2; (quads) {
+    "batch_norm.wgsl", batch_norm_stats(BatchNorm), reads 1, writes 2; (vec4) {
         BATCH_NORM_STATS = "batch_norm_stats", threads 64 [0];
     }
-    "batch_norm.wgsl", batch_norm_apply(BatchNorm), reads 6, writes 1; (quads) {
+    "batch_norm.wgsl", batch_norm_apply(BatchNorm), reads 6, writes 1; (vec4) {
         BATCH_NORM_APPLY = "batch_norm_apply", threads 64 [0];
-        BATCH_NORM_APPLY_QUADS = "batch_norm_apply_quads", threads 64 [1];
+        BATCH_NORM_APPLY_VEC4 = "batch_norm_apply_vec4", threads 64 [1];
     }
-    "batch_norm.wgsl", batch_norm_grad_partial(BatchNorm), reads 6, writes 1; (quads) {
+    "batch_norm.wgsl", batch_norm_grad_partial(BatchNorm), reads 6, writes 1; (vec4) {
         BATCH_NORM_GRAD_PARTIAL = "batch_norm_grad_partial", threads 64 [0];
-        BATCH_NORM_GRAD_PARTIAL_QUADS = "batch_norm_grad_partial_quads", threads 64 [1];
+        BATCH_NORM_GRAD_PARTIAL_VEC4 = "batch_norm_grad_partial_vec4", threads 64 [1];
     }
-    "batch_norm_handed.wgsl", batch_norm_grad_partial_handed(BatchNorm), reads 6, writes 1; (quads) {
-        BATCH_NORM_GRAD_PARTIAL_HANDED = "batch_norm_grad_partial_handed", threads 64 [0];
-        BATCH_NORM_GRAD_PARTIAL_HANDED_QUADS = "batch_norm_grad_partial_handed_quads", threads 64 [1];
+    "batch_norm_subgroup.wgsl", batch_norm_grad_partial_subgroup(BatchNorm), reads 6, writes 1; (vec4) {
+        BATCH_NORM_GRAD_PARTIAL_SUBGROUP = "batch_norm_grad_partial_subgroup", threads 64 [0];
+        BATCH_NORM_GRAD_PARTIAL_SUBGROUP_VEC4 = "batch_norm_grad_partial_subgroup_vec4", threads 64 [1];
     }
-    "batch_norm.wgsl", batch_norm_grad_stats(BatchNorm), reads 5, writes 3; (quads) {
+    "batch_norm.wgsl", batch_norm_grad_stats(BatchNorm), reads 5, writes 3; (vec4) {
         BATCH_NORM_GRAD_STATS = "batch_norm_grad_stats", threads 64 [0];
     }
-    "batch_norm.wgsl", batch_norm_grad_input(BatchNorm), reads 3, writes 1; (quads) {
+    "batch_norm.wgsl", batch_norm_grad_input(BatchNorm), reads 3, writes 1; (vec4) {
         BATCH_NORM_GRAD_INPUT = "batch_norm_grad_input", threads 64 [0];
-        BATCH_NORM_GRAD_INPUT_QUADS = "batch_norm_grad_input_quads", threads 64 [1];
+        BATCH_NORM_GRAD_INPUT_VEC4 = "batch_norm_grad_input_vec4", threads 64 [1];
     }
 
     "fold_batch_norm.wgsl", fold_batch_norm(FoldBatchNorm), reads 6, writes 2; () {
         FOLD_BATCH_NORM = "fold_batch_norm", threads 64 [];
     }
 
-    "pool_halves.wgsl", max_pool_halves(Pool), reads 1, writes 2; () {
-        MAX_POOL_HALVES = "max_pool_halves", threads 64 [];
+    "pool_2x2.wgsl", max_pool_2x2(Pool), reads 1, writes 2; () {
+        MAX_POOL_2X2 = "max_pool_2x2", threads 64 [];
     }
-    "pool_halves.wgsl", max_pool_grad_halves(Pool), reads 2, writes 1; () {
-        MAX_POOL_GRAD_HALVES = "max_pool_grad_halves", threads 64 [];
+    "pool_2x2.wgsl", max_pool_grad_2x2(Pool), reads 2, writes 1; () {
+        MAX_POOL_GRAD_2X2 = "max_pool_grad_2x2", threads 64 [];
     }
-    "pool.wgsl", max_pool(Pool), reads 1, writes 2; (adaptive, apart) {
+    "pool.wgsl", max_pool(Pool), reads 1, writes 2; (adaptive, non_overlapping) {
         MAX_POOL = "max_pool", threads 64 [0, 0];
         ADAPTIVE_MAX_POOL = "adaptive_max_pool", threads 64 [1, 0];
     }
-    "pool.wgsl", max_pool_grad(Pool), reads 2, writes 1; (adaptive, apart) {
+    "pool.wgsl", max_pool_grad(Pool), reads 2, writes 1; (adaptive, non_overlapping) {
         MAX_POOL_GRAD = "max_pool_grad", threads 64 [0, 0];
-        MAX_POOL_GRAD_APART = "max_pool_grad_apart", threads 64 [0, 1];
+        MAX_POOL_GRAD_NON_OVERLAPPING = "max_pool_grad_non_overlapping", threads 64 [0, 1];
         ADAPTIVE_MAX_POOL_GRAD = "adaptive_max_pool_grad", threads 64 [1, 0];
     }
-    "pool.wgsl", avg_pool(Pool), reads 1, writes 1; (adaptive, apart) {
+    "pool.wgsl", avg_pool(Pool), reads 1, writes 1; (adaptive, non_overlapping) {
         AVG_POOL = "avg_pool", threads 64 [0, 0];
         ADAPTIVE_AVG_POOL = "adaptive_avg_pool", threads 64 [1, 0];
     }
-    "pool.wgsl", avg_pool_grad(Pool), reads 1, writes 1; (adaptive, apart) {
+    "pool.wgsl", avg_pool_grad(Pool), reads 1, writes 1; (adaptive, non_overlapping) {
         AVG_POOL_GRAD = "avg_pool_grad", threads 64 [0, 0];
         ADAPTIVE_AVG_POOL_GRAD = "adaptive_avg_pool_grad", threads 64 [1, 0];
     }

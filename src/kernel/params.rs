@@ -136,8 +136,8 @@ params! {
         inner_step: u32,
     }
 
-    /// The product of two operands in panels; see `shaders/matmul_panels.wgsl`.
-    MatmulPanels {
+    /// The product of two operands in panels; see `shaders/matmul_packed.wgsl`.
+    MatmulPacked {
         m: u32,
         n: u32,
         depth: u32,
@@ -181,9 +181,9 @@ params! {
         has_bias: u32,
     }
 
-    /// A convolution of dilation 1 and stride 1 or 2 along rows, or its transpose; see `shaders/conv_window.wgsl`.
+    /// A convolution of dilation 1 and stride 1 or 2 along rows, or its transpose; see `shaders/conv_register_tiled.wgsl`.
     /// Channels are those of one group.
-    ConvWindow {
+    ConvRegisterTiled {
         batch: u32,
         in_channels: u32,
         in_h: u32,
@@ -292,13 +292,13 @@ params! {
         y_down: u32,
         y_right: u32,
         has_bias: u32,
-        /// What comes after, as in [`ConvWindow`].
+        /// What comes after, as in [`ConvRegisterTiled`].
         epilogue: u32,
         /// Pixels that one partial weight gradient sums up.
         k_per_slice: u32,
     }
 
-    /// Weights put into the order of `shaders/conv_window.wgsl`; see `shaders/conv_pack.wgsl`.
+    /// Weights put into the order of `shaders/conv_register_tiled.wgsl`; see `shaders/conv_pack.wgsl`.
     ConvPack {
         /// Lines to write: of each group, input channel, window and block of output channels.
         lines: u32,

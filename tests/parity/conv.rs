@@ -114,8 +114,8 @@ fn convolutions() -> Vec<Case> {
             true,
             Conv2d { stride: [2, 2], ..pad(1, 1) },
         ),
-        conv("groups_of_quads", [2, 16, 5, 8], [24, 8, 3, 3], true, groups(2, 1)),
-        conv("pointwise_quads", [2, 7, 5, 12], [33, 7, 1, 1], true, plain),
+        conv("groups_of_vec4", [2, 16, 5, 8], [24, 8, 3, 3], true, groups(2, 1)),
+        conv("pointwise_vec4", [2, 7, 5, 12], [33, 7, 1, 1], true, plain),
         conv("stride2_5x5", [2, 3, 11, 13], [4, 3, 5, 5], true, Conv2d { stride: [2, 2], ..pad(2, 2) }),
         conv("stride2_7x7", [1, 3, 20, 24], [17, 3, 7, 7], false, Conv2d { stride: [2, 2], ..pad(3, 3) }),
         conv("rows_of_five", [2, 3, 12, 12], [4, 3, 5, 5], true, plain),
@@ -127,7 +127,7 @@ fn convolutions() -> Vec<Case> {
         conv("together_stride2", [8, 3, 9, 10], [4, 3, 5, 5], false, Conv2d { stride: [2, 2], ..pad(4, 1) }),
         // Tiles cut off at both edges, no padding, and more of it than the transpose has.
         conv("unpadded3x3", [1, 1, 7, 9], [1, 1, 3, 3], true, plain),
-        conv("unpadded3x3_quads", [3, 5, 10, 8], [17, 5, 3, 3], true, plain),
+        conv("unpadded3x3_vec4", [3, 5, 10, 8], [17, 5, 3, 3], true, plain),
         conv("padded3x3_by_two", [2, 3, 5, 6], [5, 3, 3, 3], false, pad(2, 2)),
         conv("padded3x3_by_three", [1, 2, 4, 5], [3, 2, 3, 3], true, pad(3, 0)),
         // More images than there are slices of a weight gradient, and the last slice short.

@@ -73,12 +73,12 @@ fn grid(p: &Params) -> Grid {
 type Sums = [[&'static Kernel; 2]; 2];
 
 static MOMENTS: Sums = [
-    [&kernel::BATCH_NORM_PARTIAL, &kernel::BATCH_NORM_PARTIAL_QUADS],
-    [&kernel::BATCH_NORM_PARTIAL_HANDED, &kernel::BATCH_NORM_PARTIAL_HANDED_QUADS],
+    [&kernel::BATCH_NORM_PARTIAL, &kernel::BATCH_NORM_PARTIAL_VEC4],
+    [&kernel::BATCH_NORM_PARTIAL_SUBGROUP, &kernel::BATCH_NORM_PARTIAL_SUBGROUP_VEC4],
 ];
 static GRADIENT_SUMS: Sums = [
-    [&kernel::BATCH_NORM_GRAD_PARTIAL, &kernel::BATCH_NORM_GRAD_PARTIAL_QUADS],
-    [&kernel::BATCH_NORM_GRAD_PARTIAL_HANDED, &kernel::BATCH_NORM_GRAD_PARTIAL_HANDED_QUADS],
+    [&kernel::BATCH_NORM_GRAD_PARTIAL, &kernel::BATCH_NORM_GRAD_PARTIAL_VEC4],
+    [&kernel::BATCH_NORM_GRAD_PARTIAL_SUBGROUP, &kernel::BATCH_NORM_GRAD_PARTIAL_SUBGROUP_VEC4],
 ];
 
 /// Emits the sums over each slice and channel.
@@ -105,7 +105,7 @@ fn sum_up(
 
 /// Emits y from given statistics. `operands`: x, mean, variance, weight and bias.
 fn apply(node: &mut NodeLowering, p: &Params, epilogue: Epilogue, operands: [StorageId; 5]) -> Result<()> {
-    let kernel = form(p, &kernel::BATCH_NORM_APPLY, &kernel::BATCH_NORM_APPLY_QUADS);
+    let kernel = form(p, &kernel::BATCH_NORM_APPLY, &kernel::BATCH_NORM_APPLY_VEC4);
     let [x, mean, variance, weight, bias] = operands;
     let residual = residual(epilogue, node).unwrap_or(x);
     let reads = [x, mean, variance, weight, bias, residual];
@@ -142,7 +142,7 @@ fn lower_grad(node: &mut NodeLowering, eps: f32, epilogue: Epilogue, fixed: bool
     let kernel = &kernel::BATCH_NORM_GRAD_STATS;
     node.launch(kernel, &p, &reads, &writes, Grid::Invocations(channels), sums)?;
 
-    let kernel = form(&p, &kernel::BATCH_NORM_GRAD_INPUT, &kernel::BATCH_NORM_GRAD_INPUT_QUADS);
+    let kernel = form(&p, &kernel::BATCH_NORM_GRAD_INPUT, &kernel::BATCH_NORM_GRAD_INPUT_VEC4);
     let reads = [x, grad_output, coefficients];
     node.launch(kernel, &p, &reads, &[grad_input], grid(&p), 5 * elements(&p))
 }

@@ -23,7 +23,7 @@ pub fn sum_slices(
         true if node.target().family == Family::Gpu && slices >= MANY_SLICES => {
             (&kernel::SLICE_SUM_TREE, 16 * vec4s)
         }
-        true => (&kernel::SLICE_SUM_QUADS, vec4s),
+        true => (&kernel::SLICE_SUM_VEC4, vec4s),
         false => (&kernel::SLICE_SUM, len as u64),
     };
     node.launch(kernel, &params, &[x], &[out], Grid::Invocations(invocations), (slices * len) as u64)

@@ -1,7 +1,7 @@
 //! Choices of kernels that were measured: for which work, which kernel, and the text that keeps them.
 
 use super::{Pass, candidates};
-use crate::kernel::Kernel;
+use crate::kernel::{Kernel, current_name};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::fmt;
@@ -108,7 +108,8 @@ impl Choice {
     fn read(self) -> Result<(ShapeClass, &'static Kernel), String> {
         let pass = Pass::ALL.into_iter().find(|pass| pass.name() == self.pass);
         let pass = pass.ok_or_else(|| format!("names a pass that is not there, {:?}", self.pass))?;
-        let kernel = candidates(pass).map(|c| c.kernel).find(|kernel| kernel.name == self.kernel);
+        let kernel =
+            candidates(pass).map(|c| c.kernel).find(|kernel| kernel.name == current_name(&self.kernel));
         let kernel = kernel
             .ok_or_else(|| format!("names a kernel that is none for {}, {:?}", self.pass, self.kernel))?;
         Ok((ShapeClass { pass, shape: self.shape }, kernel))

@@ -10,7 +10,7 @@
 pub mod batch_norm;
 pub mod conv;
 pub mod conv_gemm;
-pub mod conv_window;
+pub mod conv_register_tiled;
 pub mod dropout;
 pub mod elementwise;
 mod executor;
@@ -19,7 +19,7 @@ mod io;
 pub mod local_response_norm;
 pub mod loss;
 pub mod matmul;
-pub mod matmul_panels;
+pub mod matmul_packed;
 pub mod optimizer;
 pub mod pool;
 pub mod reduce;

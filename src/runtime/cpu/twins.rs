@@ -1,8 +1,8 @@
 //! The table of twins: for each entry point of a shader, the function that means the same on the CPU.
 
-use super::{Io, matmul, matmul_panels, optimizer, pool, reduce, softmax, winograd};
+use super::{Io, matmul, matmul_packed, optimizer, pool, reduce, softmax, winograd};
 use super::{
-    batch_norm, conv, conv_gemm, conv_window, dropout, elementwise, fast, local_response_norm, loss,
+    batch_norm, conv, conv_gemm, conv_register_tiled, dropout, elementwise, fast, local_response_norm, loss,
 };
 use crate::kernel::{Kernel, Layout, Params};
 
@@ -68,14 +68,14 @@ twins! {
     channel_pad => elementwise::channel_pad;
     dropout => dropout::dropout;
     matmul_tiled, matmul_registers => matmul::matmul, fast matmul::matmul_fast;
-    matmul_pack => matmul_panels::matmul_pack;
-    matmul_panels => matmul_panels::matmul_panels;
+    matmul_pack => matmul_packed::matmul_pack;
+    matmul_packed => matmul_packed::matmul_packed;
     im2col => conv::im2col, fast conv::im2col_fast;
     col2im => conv::col2im, fast conv::col2im_fast;
-    conv_pack, conv_pack_quads => conv_window::conv_pack;
-    conv_window => conv_window::conv_window;
-    conv_window_phases => conv_window::conv_window_phases;
-    conv_window_grad_weight => conv_window::conv_window_grad_weight;
+    conv_pack, conv_pack_vec4 => conv_register_tiled::conv_pack;
+    conv_register_tiled => conv_register_tiled::conv_register_tiled;
+    conv_register_tiled_polyphase => conv_register_tiled::conv_register_tiled_polyphase;
+    conv_register_tiled_grad_weight => conv_register_tiled::conv_register_tiled_grad_weight;
     conv_gemm => conv_gemm::conv_gemm;
     conv_gemm_grad_weight => conv_gemm::conv_gemm_grad_weight;
     winograd_input => winograd::winograd_input;
@@ -87,16 +87,16 @@ twins! {
     conv_direct_grad_input => conv::conv_direct_grad_input, fast fast::conv::grad_input;
     conv_direct_grad_weight => conv::conv_direct_grad_weight, fast fast::conv::grad_weight;
     channel_sum => reduce::channel_sum;
-    slice_sum, slice_sum_quads, slice_sum_tree => reduce::slice_sum;
-    batch_norm_partial, batch_norm_partial_handed => batch_norm::partial, fast fast::batch_norm::partial;
+    slice_sum, slice_sum_vec4, slice_sum_tree => reduce::slice_sum;
+    batch_norm_partial, batch_norm_partial_subgroup => batch_norm::partial, fast fast::batch_norm::partial;
     batch_norm_stats => batch_norm::stats;
     batch_norm_apply => batch_norm::apply, fast fast::batch_norm::apply;
-    batch_norm_grad_partial, batch_norm_grad_partial_handed => batch_norm::grad_partial, fast fast::batch_norm::grad_partial;
+    batch_norm_grad_partial, batch_norm_grad_partial_subgroup => batch_norm::grad_partial, fast fast::batch_norm::grad_partial;
     batch_norm_grad_stats => batch_norm::grad_stats;
     batch_norm_grad_input => batch_norm::grad_input, fast fast::batch_norm::grad_input;
     fold_batch_norm => batch_norm::fold;
-    max_pool_halves, max_pool => pool::max_pool;
-    max_pool_grad_halves, max_pool_grad => pool::max_pool_grad;
+    max_pool_2x2, max_pool => pool::max_pool;
+    max_pool_grad_2x2, max_pool_grad => pool::max_pool_grad;
     avg_pool => pool::avg_pool;
     avg_pool_grad => pool::avg_pool_grad;
     local_response_norm => local_response_norm::local_response_norm;

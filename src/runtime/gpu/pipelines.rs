@@ -81,7 +81,7 @@ impl Pipeline {
         // So do bounds checks of workgroup memory in the innermost loop of a product.
         let checks = wgpu::ShaderRuntimeChecks {
             force_loop_bounding: false,
-            bounds_checks: !kernel.multiplies_panels(),
+            bounds_checks: !kernel.multiplies_tiles(),
             ..wgpu::ShaderRuntimeChecks::checked()
         };
         // SAFETY: every loop of our shaders counts up by a positive step to a bound that is fixed before it

@@ -3,7 +3,7 @@
 use super::super::{self as algorithm, Algorithm, Candidate, Pass};
 use super::{Geometry, MAX_SLICES, Sizes, affordable_slices, by_phase, correlation, sum_slices};
 use crate::Result;
-use crate::kernel::{self, ConvGemm, ConvPack, ConvWindow, Grid, Kernel, StorageId};
+use crate::kernel::{self, ConvGemm, ConvPack, ConvRegisterTiled, Grid, Kernel, StorageId};
 use crate::op::Lowering;
 use crate::plan::{NodeLowering, Target};
 
@@ -26,31 +26,31 @@ const fn grad_weight_by(kernel: &'static Kernel) -> Candidate {
 
 /// The first that fits is taken.
 pub static CANDIDATES: [Candidate; 25] = [
-    correlates(&kernel::CONV_WINDOW_3X3_HANDED),
-    correlates(&kernel::CONV_WINDOW_3X3_QUADS),
-    correlates(&kernel::CONV_WINDOW_3X3),
-    correlates(&kernel::CONV_WINDOW_3X3_STRIDE2_HANDED),
-    correlates(&kernel::CONV_WINDOW_3X3_STRIDE2_QUADS),
-    correlates(&kernel::CONV_WINDOW_3X3_STRIDE2),
-    correlates(&kernel::CONV_WINDOW_1X1_QUADS),
-    correlates(&kernel::CONV_WINDOW_1X1),
-    correlates(&kernel::CONV_WINDOW_1X1_STRIDE2),
-    correlates(&kernel::CONV_WINDOW_1X5_QUADS),
-    correlates(&kernel::CONV_WINDOW_1X5),
-    correlates(&kernel::CONV_WINDOW_1X3),
-    correlates(&kernel::CONV_WINDOW_1X3_STRIDE2),
-    grad_input_by(&kernel::CONV_WINDOW_PHASES_3X3),
-    grad_weight_by(&kernel::CONV_GRAD_WEIGHT_3X3_QUADS),
-    grad_weight_by(&kernel::CONV_GRAD_WEIGHT_3X3),
-    grad_weight_by(&kernel::CONV_GRAD_WEIGHT_3X3_STRIDE2_QUADS),
-    grad_weight_by(&kernel::CONV_GRAD_WEIGHT_3X3_STRIDE2),
-    grad_weight_by(&kernel::CONV_GRAD_WEIGHT_1X1_QUADS),
-    grad_weight_by(&kernel::CONV_GRAD_WEIGHT_1X1),
-    grad_weight_by(&kernel::CONV_GRAD_WEIGHT_1X1_STRIDE2),
-    grad_weight_by(&kernel::CONV_GRAD_WEIGHT_1X5_QUADS),
-    grad_weight_by(&kernel::CONV_GRAD_WEIGHT_1X5),
-    grad_weight_by(&kernel::CONV_GRAD_WEIGHT_1X3),
-    grad_weight_by(&kernel::CONV_GRAD_WEIGHT_1X3_STRIDE2),
+    correlates(&kernel::CONV_REGISTER_TILED_3X3_SHUFFLE),
+    correlates(&kernel::CONV_REGISTER_TILED_3X3_VEC4),
+    correlates(&kernel::CONV_REGISTER_TILED_3X3),
+    correlates(&kernel::CONV_REGISTER_TILED_3X3_STRIDE2_SHUFFLE),
+    correlates(&kernel::CONV_REGISTER_TILED_3X3_STRIDE2_VEC4),
+    correlates(&kernel::CONV_REGISTER_TILED_3X3_STRIDE2),
+    correlates(&kernel::CONV_REGISTER_TILED_1X1_VEC4),
+    correlates(&kernel::CONV_REGISTER_TILED_1X1),
+    correlates(&kernel::CONV_REGISTER_TILED_1X1_STRIDE2),
+    correlates(&kernel::CONV_REGISTER_TILED_1X5_VEC4),
+    correlates(&kernel::CONV_REGISTER_TILED_1X5),
+    correlates(&kernel::CONV_REGISTER_TILED_1X3),
+    correlates(&kernel::CONV_REGISTER_TILED_1X3_STRIDE2),
+    grad_input_by(&kernel::CONV_REGISTER_TILED_POLYPHASE_3X3),
+    grad_weight_by(&kernel::CONV_REGISTER_TILED_GRAD_WEIGHT_3X3_VEC4),
+    grad_weight_by(&kernel::CONV_REGISTER_TILED_GRAD_WEIGHT_3X3),
+    grad_weight_by(&kernel::CONV_REGISTER_TILED_GRAD_WEIGHT_3X3_STRIDE2_VEC4),
+    grad_weight_by(&kernel::CONV_REGISTER_TILED_GRAD_WEIGHT_3X3_STRIDE2),
+    grad_weight_by(&kernel::CONV_REGISTER_TILED_GRAD_WEIGHT_1X1_VEC4),
+    grad_weight_by(&kernel::CONV_REGISTER_TILED_GRAD_WEIGHT_1X1),
+    grad_weight_by(&kernel::CONV_REGISTER_TILED_GRAD_WEIGHT_1X1_STRIDE2),
+    grad_weight_by(&kernel::CONV_REGISTER_TILED_GRAD_WEIGHT_1X5_VEC4),
+    grad_weight_by(&kernel::CONV_REGISTER_TILED_GRAD_WEIGHT_1X5),
+    grad_weight_by(&kernel::CONV_REGISTER_TILED_GRAD_WEIGHT_1X3),
+    grad_weight_by(&kernel::CONV_REGISTER_TILED_GRAD_WEIGHT_1X3_STRIDE2),
 ];
 
 /// Bytes that the weights take in order, at most: few channels and narrow kernels are filled up with zeros.
@@ -62,7 +62,7 @@ pub(super) fn packed_bytes(g: &Geometry) -> u64 {
 }
 
 /// Whether a kernel can compute this, on subgroups of so many lanes.
-fn fits(kernel: &Kernel, p: &ConvWindow, subgroup: u32) -> bool {
+fn fits(kernel: &Kernel, p: &ConvRegisterTiled, subgroup: u32) -> bool {
     let [taps_h, taps_w, stride] = ["taps_h", "taps_w", "stride"].map(|name| kernel.constant(name));
     let whole = [p.kernel_h, p.kernel_w] == [taps_h, taps_w];
     // A window of several rows shares them between the rows of a tile, so they must be neighbours.
@@ -71,10 +71,10 @@ fn fits(kernel: &Kernel, p: &ConvWindow, subgroup: u32) -> bool {
     let walked = taps_h == 1 && (taps_w == 3 || [taps_w, p.kernel_w] == [5, 5]);
     let window = p.stride_w == stride && rows && (whole || walked);
     // Quads must not lie across rows, and results must be written as quads too.
-    let rows_of_quads = p.in_w.is_multiple_of(COLUMNS * stride)
+    let rows_of_vec4 = p.in_w.is_multiple_of(COLUMNS * stride)
         && p.out_w.is_multiple_of(COLUMNS)
         && [p.y_start, p.y_right] == [0, 1];
-    let quads = rows_of_quads
+    let quads = rows_of_vec4
         && match taps_w {
             // A tile's own pixels are quads, and one more is read to the left, perhaps one to the right.
             3 => whole && p.padding_w == 1 && p.out_w * stride == p.in_w,
@@ -82,14 +82,15 @@ fn fits(kernel: &Kernel, p: &ConvWindow, subgroup: u32) -> bool {
         };
     let flag = |name| kernel.has(name);
     window
-        && (!flag("quads") || quads)
-        && (!flag("handed") || p.out_w.div_ceil(COLUMNS).next_power_of_two() <= subgroup)
+        && (!flag("vec4") || quads)
+        && (!flag("shuffle") || p.out_w.div_ceil(COLUMNS).next_power_of_two() <= subgroup)
 }
 
 /// Whether the gradient with respect to the input can be computed in all phases at once.
 pub(super) fn joins_phases(target: &Target, g: &Geometry) -> bool {
-    let wanted =
-        target.kernel(Pass::GradInput).is_none_or(|kernel| kernel == &kernel::CONV_WINDOW_PHASES_3X3);
+    let wanted = target
+        .kernel(Pass::GradInput)
+        .is_none_or(|kernel| kernel == &kernel::CONV_REGISTER_TILED_POLYPHASE_3X3);
     let pairs = [
         [g.kernel_h, g.kernel_w],
         [g.stride_h, g.stride_w],
@@ -109,17 +110,17 @@ pub(super) fn grad_input(node: &mut NodeLowering, g: &Geometry) -> Result<()> {
     if !joins_phases(node.target(), g) {
         return by_phase(node, g, correlate);
     }
-    let kernel = &kernel::CONV_WINDOW_PHASES_3X3;
+    let kernel = &kernel::CONV_REGISTER_TILED_POLYPHASE_3X3;
     // The filter turned around, as at stride 1.
     let c = correlation::rotated(g);
     let (p, packed) = weights_in_order(node, kernel, &c, weight)?;
-    let p = ConvWindow { across: (p.in_w / COLUMNS).next_power_of_two(), ..p };
+    let p = ConvRegisterTiled { across: (p.in_w / COLUMNS).next_power_of_two(), ..p };
     let flops = correlation::flops(&correlation::forward(g));
     node.launch(kernel, &p, &[grad_output, packed], &[node.output(0)], grid(kernel, &p, p.in_h), flops)
 }
 
 /// The kernel for a pass: the one asked for if it fits, else the first that does.
-fn choose(target: &Target, pass: Pass, p: &ConvWindow) -> &'static Kernel {
+fn choose(target: &Target, pass: Pass, p: &ConvRegisterTiled) -> &'static Kernel {
     let fits = |kernel: &Kernel| fits(kernel, p, target.subgroup);
     algorithm::kernel(target, pass, ALGORITHM, fits, |_| 0.0).expect(
         "strides are 1 and 2 where this algorithm can be chosen, and filters of any size are computed in parts of 1 x 3 taps",
@@ -127,7 +128,7 @@ fn choose(target: &Target, pass: Pass, p: &ConvWindow) -> &'static Kernel {
 }
 
 /// The same in rows of a quad where 1 x 1 filters see each pixel by itself, and rows of the image are no whole quads.
-fn in_quads(c: &ConvGemm) -> ConvGemm {
+fn in_vec4(c: &ConvGemm) -> ConvGemm {
     let pixels = c.in_h * c.in_w;
     let by_itself =
         [c.kernel_h, c.kernel_w, c.stride_h, c.stride_w, c.padding_h, c.padding_w] == [1, 1, 1, 1, 0, 0];
@@ -140,9 +141,9 @@ fn in_quads(c: &ConvGemm) -> ConvGemm {
 }
 
 /// The kernel's parameters, less what depends on the choice of the kernel.
-fn params(c: &ConvGemm) -> ConvWindow {
-    let c = in_quads(c);
-    ConvWindow {
+fn params(c: &ConvGemm) -> ConvRegisterTiled {
+    let c = in_vec4(c);
+    ConvRegisterTiled {
         batch: c.batch,
         in_channels: c.in_channels,
         in_h: c.in_h,
@@ -178,14 +179,16 @@ pub(super) fn correlate(
     let kernel = choose(node.target(), pass, &params(c));
     let (p, packed) = weights_in_order(node, kernel, c, weight)?;
     let across = p.out_w.div_ceil(COLUMNS);
-    let p =
-        ConvWindow { across: if kernel.has("handed") { across.next_power_of_two() } else { across }, ..p };
+    let p = ConvRegisterTiled {
+        across: if kernel.has("shuffle") { across.next_power_of_two() } else { across },
+        ..p
+    };
     let (reads, output) = ([x, packed, bias, residual], node.output(0));
     node.launch(kernel, &p, &reads, &[output], grid(kernel, &p, p.out_h), correlation::flops(c))
 }
 
 /// A workgroup for so many tiles, of rows up to `height`, and each block of channels.
-fn grid(kernel: &Kernel, p: &ConvWindow, height: u32) -> Grid {
+fn grid(kernel: &Kernel, p: &ConvRegisterTiled, height: u32) -> Grid {
     let tiles = p.batch as u64 * height.div_ceil(kernel.constant("rows")) as u64 * p.across as u64;
     let blocks = p.groups * p.out_channels.div_ceil(p.channels);
     Grid::Workgroups(tiles.div_ceil(kernel.threads as u64) * blocks as u64)
@@ -197,11 +200,11 @@ fn weights_in_order(
     kernel: &Kernel,
     c: &ConvGemm,
     weight: StorageId,
-) -> Result<(ConvWindow, StorageId)> {
+) -> Result<(ConvRegisterTiled, StorageId)> {
     let [taps_h, taps_w, channels] = ["taps_h", "taps_w", "channels"].map(|name| kernel.constant(name));
     // Every lane loads four numbers at a time.
     let line = (taps_h * taps_w * channels).next_multiple_of(4 * node.target().subgroup);
-    let p = ConvWindow { line, channels, taps_h, taps_w, ..params(c) };
+    let p = ConvRegisterTiled { line, channels, taps_h, taps_w, ..params(c) };
     let blocks = p.groups * p.out_channels.div_ceil(channels);
     let windows = p.kernel_h.div_ceil(taps_h) * p.kernel_w.div_ceil(taps_w);
     let lines = p.in_channels * windows * blocks;
@@ -233,9 +236,9 @@ fn weights_in_order(
 /// Those that move weights in quads.
 static PACKS: [&Kernel; 4] = [
     &kernel::CONV_PACK_3X3,
-    &kernel::CONV_PACK_3X3_TURNED,
+    &kernel::CONV_PACK_3X3_ROTATED,
     &kernel::CONV_PACK_1X1,
-    &kernel::CONV_PACK_1X1_TURNED,
+    &kernel::CONV_PACK_1X1_ROTATED,
 ];
 
 /// Emits the packing of weights: sixteen channel pairs an invocation where that fits, else one.
@@ -247,7 +250,7 @@ fn put_in_order(node: &mut NodeLowering, p: &ConvPack, weight: StorageId, packed
     let turned = [p.w_out, p.w_start, p.w_down, p.w_right]
         == [taps, taps - 1, p.taps_w.wrapping_neg(), 1_u32.wrapping_neg()];
     let suits = |kernel: &&&Kernel| {
-        kernel.constant("taps") == taps && if kernel.has("turned") { turned } else { as_it_is }
+        kernel.constant("taps") == taps && if kernel.has("rotated") { turned } else { as_it_is }
     };
     let pairs = p.lines as u64 * p.channels as u64;
     match PACKS.iter().find(suits).filter(|_| whole && fours) {
@@ -274,7 +277,7 @@ pub(super) fn grad_weight(node: &mut NodeLowering, g: &Geometry) -> Result<()> {
     let images_per_slice = g.batch.div_ceil(slices);
     let slices = g.batch.div_ceil(images_per_slice);
     let partial = if slices == 1 { node.output(0) } else { node.scratch("slices", (slices * len) as usize) };
-    let p = ConvWindow { images_per_slice, ..p };
+    let p = ConvRegisterTiled { images_per_slice, ..p };
     let subgroups = slices as u64 * work as u64;
     let grid = Grid::Workgroups(subgroups.div_ceil((kernel.threads / subgroup) as u64));
     let reads = [node.input(0), node.input(1)];

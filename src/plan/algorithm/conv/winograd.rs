@@ -30,9 +30,9 @@ static TILES: [Kernels; 2] = [
     },
     Kernels {
         tile: 4,
-        input: &[&kernel::WINOGRAD_INPUT_4X4_QUADS, &kernel::WINOGRAD_INPUT_4X4],
-        upstream: &[&kernel::WINOGRAD_UPSTREAM_4X4_QUADS, &kernel::WINOGRAD_UPSTREAM_4X4],
-        output: &[&kernel::WINOGRAD_OUTPUT_4X4_QUADS, &kernel::WINOGRAD_OUTPUT_4X4],
+        input: &[&kernel::WINOGRAD_INPUT_4X4_VEC4, &kernel::WINOGRAD_INPUT_4X4],
+        upstream: &[&kernel::WINOGRAD_UPSTREAM_4X4_VEC4, &kernel::WINOGRAD_UPSTREAM_4X4],
+        output: &[&kernel::WINOGRAD_OUTPUT_4X4_VEC4, &kernel::WINOGRAD_OUTPUT_4X4],
         filter: &kernel::WINOGRAD_FILTER_4X4,
         filter_grad: &kernel::WINOGRAD_FILTER_GRAD_4X4,
     },
@@ -147,7 +147,7 @@ fn filters(k: &Kernels, p: &ConvGemm) -> WinogradFilters {
 /// The kernel for a row's pixels, which quads can take if patches' middles, or tiles, begin with one.
 fn suiting(kernels: &[&'static Kernel], t: &WinogradTiles, edge: u32) -> &'static Kernel {
     let quads = t.width.is_multiple_of(4) && t.padding_w == edge;
-    let fitting = kernels.iter().find(|kernel| quads || !kernel.has("quads"));
+    let fitting = kernels.iter().find(|kernel| quads || !kernel.has("vec4"));
     fitting.expect("the last one fits everything")
 }
 

@@ -3,7 +3,7 @@
 use super::super::{self as algorithm, Algorithm, Candidate, Pass};
 use super::{flops, launch as product};
 use crate::Result;
-use crate::kernel::{self, Grid, Kernel, Matmul as Params, MatmulPack, MatmulPanels, StorageId};
+use crate::kernel::{self, Grid, Kernel, Matmul as Params, MatmulPack, MatmulPacked, StorageId};
 use crate::op::Lowering;
 use crate::plan::{NodeLowering, Target};
 
@@ -13,9 +13,9 @@ const fn candidate(kernel: &'static Kernel) -> Candidate {
 
 /// The first that fits and pays is taken.
 pub static CANDIDATES: [Candidate; 3] = [
-    candidate(&kernel::MATMUL_PANELS_PAIRS),
-    candidate(&kernel::MATMUL_PANELS_QUADS),
-    candidate(&kernel::MATMUL_PANELS),
+    candidate(&kernel::MATMUL_PACKED_PAIRS),
+    candidate(&kernel::MATMUL_PACKED_VEC4),
+    candidate(&kernel::MATMUL_PACKED),
 ];
 
 /// Rows of a that one panel holds nearly all of: a second one at a time would be little but zeros.
@@ -48,7 +48,7 @@ impl Order {
             return Self { panels: 1, depth, width: count.next_multiple_of(4) };
         }
         let width = match side {
-            Side::A => kernel::MATMUL_PANELS.constant("rows"),
+            Side::A => kernel::MATMUL_PACKED.constant("rows"),
             Side::B => panel_width(target.subgroup),
         };
         Self { panels: count.div_ceil(width), depth: depth.next_multiple_of(2), width }
@@ -105,7 +105,7 @@ fn panel_width(subgroup: u32) -> u32 {
 
 /// Size of the larger operand in panels: thin ones grow.
 pub(super) fn bytes(p: &Params, subgroup: u32) -> u64 {
-    let rows = kernel::MATMUL_PANELS.constant("rows");
+    let rows = kernel::MATMUL_PACKED.constant("rows");
     let width = p.m.next_multiple_of(rows).max(p.n.next_multiple_of(panel_width(subgroup)));
     4 * p.batches as u64 * width as u64 * (p.reduce.min(p.reduce_total) as u64 * p.k as u64 + 1)
 }
@@ -118,7 +118,7 @@ pub(super) fn launch(
     c: StorageId,
 ) -> Result<()> {
     let subgroup = node.target().subgroup;
-    let (rows, width) = (kernel::MATMUL_PANELS.constant("rows"), panel_width(subgroup));
+    let (rows, width) = (kernel::MATMUL_PACKED.constant("rows"), panel_width(subgroup));
     let depth = (p.reduce.min(p.reduce_total) * p.k).next_multiple_of(2);
     let common = MatmulPack {
         batches: p.batches,
@@ -170,11 +170,11 @@ fn multiply(
     let (target, subgroup) = (node.target(), node.target().subgroup);
     let whole = [p.n, p.c_offset, p.c_row, p.c_outer, p.c_inner].iter().all(|size| size.is_multiple_of(4));
     let pays = |kernel: &Kernel| kernel.constant("high") == 1 || (p.m > ROWS_OF_ONE && flops(p) >= MANY);
-    let fits = |kernel: &Kernel| whole || !kernel.has("quads");
+    let fits = |kernel: &Kernel| whole || !kernel.has("vec4");
     let cost = |kernel: &Kernel| if pays(kernel) { 0.0 } else { f64::INFINITY };
     let kernel = algorithm::kernel(target, Pass::Matmul, Algorithm::Packed, fits, cost);
     let kernel = kernel.expect("the last one fits everything");
-    let params = MatmulPanels {
+    let params = MatmulPacked {
         m: p.m,
         n: p.n,
         depth,

@@ -10,23 +10,23 @@
 // w: as conv_pack.wgsl leaves it, a line of weights for each group, block of {{ channels }} channels, channel c and window of taps.
 //
 // Loads that differ between lanes are what costs here, so all lanes of a subgroup share one block of channels: each loads a
-// part of the line of weights, and broadcasts hand it round. With `quads`, pixels are loaded four at a time; if they are
-// `handed`, those left and right of the four come from the neighbouring lanes: a row then has at most as many tiles as a
-// subgroup has lanes, and a power of two of them. This is: quads {{ quads }}, handed {{ handed }}.
+// part of the line of weights, and broadcasts hand it round. With `vec4`, pixels are loaded four at a time; if they are
+// `shuffle`, those left and right of the four come from the neighbouring lanes: a row then has at most as many tiles as a
+// subgroup has lanes, and a power of two of them. This is: vec4 {{ vec4 }}, shuffle {{ shuffle }}.
 // Needs subgroups of exactly {{ subgroup }} lanes. Dispatch: a workgroup for each {{ threads }} tiles and block of channels, blocks innermost.
 
-// uses conv_window_rows.wgsl
+// uses conv_register_tiled_rows.wgsl
 // uses conv_epilogue.wgsl
 // uses nan.wgsl
 // uses relu.wgsl
 
 {%- set loads = (channels * taps_h * taps_w + 4 * subgroup - 1) // (4 * subgroup) %}
 
-alias Value = {{ 'vec4f' if quads else 'f32' }};
-alias Bits = {{ 'vec4u' if quads else 'u32' }};
-alias Flags = {{ 'vec4<bool>' if quads else 'bool' }};
+alias Value = {{ 'vec4f' if vec4 else 'f32' }};
+alias Bits = {{ 'vec4u' if vec4 else 'u32' }};
+alias Flags = {{ 'vec4<bool>' if vec4 else 'bool' }};
 
-@group(0) @binding(0) var<uniform> params: ConvWindow;
+@group(0) @binding(0) var<uniform> params: ConvRegisterTiled;
 @group(0) @binding(1) var<storage, read> x: array<Value>;
 @group(0) @binding(2) var<storage, read> w: array<vec4f>;
 @group(0) @binding(3) var<storage, read> bias: array<f32>;
@@ -34,7 +34,7 @@ alias Flags = {{ 'vec4<bool>' if quads else 'bool' }};
 @group(0) @binding(5) var<storage, read_write> y: array<Value>;
 
 @compute @workgroup_size({{ threads }})
-fn conv_window(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) groups: vec3u, @builtin(subgroup_id) subgroup: u32, @builtin(subgroup_invocation_id) lane: u32) {
+fn conv_register_tiled(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) groups: vec3u, @builtin(subgroup_id) subgroup: u32, @builtin(subgroup_invocation_id) lane: u32) {
 {{- tile_and_block('out_h') }}
 {%- set whole = taps_h > 1 or taps_w == 1 %}
 {%- if whole %}
@@ -78,32 +78,32 @@ fn conv_window(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) gro
         let w{{ i }} = w[line + {{ i * subgroup }}u];
 {%- endfor %}
         line += params.line / 4u;
-{%- if quads %}
+{%- if vec4 %}
    {%- if edge %}
-        // The quads that begin at the tile's first pixel; past the row's end any will do.
+        // The vectors that begin at the tile's first pixel; past the row's end any will do.
         let left = min(ox * {{ stride }}u, params.in_w - {{ 4 * stride }}u);
       {%- for r in range(input_rows) %}
          {%- for v in range(stride) %}
         let q{{ r }}_{{ v }} = select(vec4f(), x[(row{{ r }} + left) / 4u + {{ v }}u], in{{ r }});
          {%- endfor %}
-         {%- if handed %}
+         {%- if shuffle %}
         let p{{ r }}_0 = select(0.0, subgroupShuffle(q{{ r }}_{{ stride - 1 }}.w, (lane + {{ subgroup - 1 }}u) % {{ subgroup }}u), ox > 0u);
          {%- else %}
         let at{{ r }} = row{{ r }} + max(left, 1u) - 1u;
         let p{{ r }}_0 = select(0.0, x[at{{ r }} / 4u][at{{ r }} % 4u], in{{ r }} && ox > 0u);
          {%- endif %}
          {%- if stride == 1 %}
-            {%- if handed %}
+            {%- if shuffle %}
         let p{{ r }}_5 = select(0.0, subgroupShuffle(q{{ r }}_0.x, (lane + 1u) % {{ subgroup }}u), ox + 4u < params.in_w);
             {%- else %}
         let to{{ r }} = row{{ r }} + min(left + 4u, params.in_w - 1u);
         let p{{ r }}_5 = select(0.0, x[to{{ r }} / 4u][to{{ r }} % 4u], in{{ r }} && left + 4u < params.in_w);
             {%- endif %}
          {%- endif %}
-         {{- pixels_of_quads(r, 1, 4 * stride) }}
+         {{- pixels_of_vec4(r, 1, 4 * stride) }}
       {%- endfor %}
    {%- else %}
-      {{- load_quads() }}
+      {{- load_vec4() }}
    {%- endif %}
 {%- else %}
    {{- load_pixels() }}
@@ -142,7 +142,7 @@ fn conv_window(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) gro
    {%- for r in range(rows) %}
         if (oy + {{ r }}u < params.out_h) {
             let to = at + {{ o }}u * params.y_plane + {{ r }}u * params.y_down;
-      {%- if quads %}
+      {%- if vec4 %}
             y[to / 4u] = finished(vec4f({% for q in range(4) %}a{{ o }}_{{ r * 4 + q }}{% if not loop.last %}, {% endif %}{% endfor %}) + shift, to / 4u);
       {%- else %}
             y[to] = finished(a{{ o }}_{{ r * 4 }} + shift, to);

@@ -1,8 +1,8 @@
 // Max-pooling of windows of 2 x 2 that lie side by side: planes of [in_h, in_w] become [in_h / 2, in_w / 2]. in_h must be even
 // and in_w a multiple of four; results and gradients are those of pool.wgsl.
 //
-//   max_pool_halves        y = the window's maximum, index = where it stands in its plane (the first one; a NaN wins)
-//   max_pool_grad_halves   dx[i] = dy of i's window if its index is i, else 0
+//   max_pool_2x2        y = the window's maximum, index = where it stands in its plane (the first one; a NaN wins)
+//   max_pool_grad_2x2   dx[i] = dy of i's window if its index is i, else 0
 //
 // Loads are what costs, so an invocation has two windows side by side, of which a row is one vector of four pixels. Rows of y are
 // numbered through all planes, and row r reads rows 2r and 2r + 1 of x. Dispatch: ceil(planes * out_h * in_w / 4 / 64) workgroups.
@@ -19,7 +19,7 @@ alias Flags = vec2<bool>;
 @group(0) @binding(2) var<storage, read_write> y: array<vec2f>;
 @group(0) @binding(3) var<storage, read_write> index_out: array<vec2u>;
 
-// Two windows side by side: where the first row of their pixels is among the quads of x, and the first pixels in the plane.
+// Two windows side by side: where the first row of their pixels is among the vectors of x, and the first pixels in the plane.
 struct Pair { top: u32, first: vec2u }
 
 fn pair(at: u32) -> Pair {
@@ -36,7 +36,7 @@ fn better(value: vec2f, best: vec2f) -> vec2<bool> {
 }
 
 @compute @workgroup_size(64)
-fn max_pool_halves(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) groups: vec3u, @builtin(local_invocation_index) lane: u32) {
+fn max_pool_2x2(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) groups: vec3u, @builtin(local_invocation_index) lane: u32) {
     let at = workgroup_index(group, groups) * 64u + lane;
     if (at >= params.planes * params.out_h * (params.in_w / 4u)) { return; }
     let own = pair(at);
@@ -60,7 +60,7 @@ fn max_pool_halves(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups)
 @group(0) @binding(3) var<storage, read_write> dx: array<vec4f>;
 
 @compute @workgroup_size(64)
-fn max_pool_grad_halves(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) groups: vec3u, @builtin(local_invocation_index) lane: u32) {
+fn max_pool_grad_2x2(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) groups: vec3u, @builtin(local_invocation_index) lane: u32) {
     let at = workgroup_index(group, groups) * 64u + lane;
     if (at >= params.planes * params.out_h * (params.in_w / 4u)) { return; }
     let own = pair(at);

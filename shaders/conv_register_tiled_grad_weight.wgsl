@@ -8,15 +8,15 @@
 // images_per_slice images.
 //
 // A tile of {{ rows }} rows x 4 columns of dy at a time: its {{ channels }} channels are shared by all lanes of a subgroup, each of which
-// loads a part, and broadcasts hand it round. With `quads` (here {{ quads }}), a row's pixels are loaded four at a time, and kept
+// loads a part, and broadcasts hand it round. With `vec4` (here {{ vec4 }}), a row's pixels are loaded four at a time, and kept
 // from tile to tile.
 // Needs subgroups of exactly {{ subgroup }} lanes. Dispatch: a subgroup for each slice, block of {{ channels }} channels and {{ subgroup }} pairs of
 // input channel and window of taps, pairs innermost.
 
-// uses conv_window_rows.wgsl
+// uses conv_register_tiled_rows.wgsl
 
-{%- set size = 4 if quads else 1 %}
-{%- set carried = quads and edge and stride == 1 %}
+{%- set size = 4 if vec4 else 1 %}
+{%- set carried = vec4 and edge and stride == 1 %}
 {%- set loads = (channels * rows * 4 + size * subgroup - 1) // (size * subgroup) %}
 
 {#- The input rows of the tile at (n, oy). Past the last image, any will do. #}
@@ -36,13 +36,13 @@
         n += select(0u, 1u, image_ends);
 {%- endmacro %}
 
-@group(0) @binding(0) var<uniform> params: ConvWindow;
-@group(0) @binding(1) var<storage, read> x: array<{{ 'vec4f' if quads else 'f32' }}>;
-@group(0) @binding(2) var<storage, read> dy: array<{{ 'vec4f' if quads else 'f32' }}>;
+@group(0) @binding(0) var<uniform> params: ConvRegisterTiled;
+@group(0) @binding(1) var<storage, read> x: array<{{ 'vec4f' if vec4 else 'f32' }}>;
+@group(0) @binding(2) var<storage, read> dy: array<{{ 'vec4f' if vec4 else 'f32' }}>;
 @group(0) @binding(3) var<storage, read_write> partial: array<f32>;
 
 @compute @workgroup_size({{ threads }})
-fn conv_window_grad_weight(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) groups: vec3u, @builtin(subgroup_id) subgroup: u32, @builtin(subgroup_invocation_id) lane: u32) {
+fn conv_register_tiled_grad_weight(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) groups: vec3u, @builtin(subgroup_id) subgroup: u32, @builtin(subgroup_invocation_id) lane: u32) {
     let windows_h = (params.kernel_h + {{ taps_h - 1 }}u) / {{ taps_h }}u;
     let windows_w = (params.kernel_w + {{ taps_w - 1 }}u) / {{ taps_w }}u;
     let pairs = params.in_channels * windows_h * windows_w;
@@ -64,10 +64,10 @@ fn conv_window_grad_weight(@builtin(workgroup_id) group: vec3u, @builtin(num_wor
 {%- for o in range(channels) %}
    {%- for t in range(taps_h * taps_w) %} var a{{ o }}_{{ t }} = 0.0;{% endfor %}
 {%- endfor %}
-    // What a lane loads of dy: {{ 'quads' if quads else 'numbers' }} lane, lane + {{ subgroup }}, ... of the tile's (channel, row{{ '' if quads else ', column' }}).
+    // What a lane loads of dy: {{ 'vectors' if vec4 else 'numbers' }} lane, lane + {{ subgroup }}, ... of the tile's (channel, row{{ '' if vec4 else ', column' }}).
 {%- for i in range(loads) %}
     let part{{ i }} = lane + {{ i * subgroup }}u;
-   {%- if quads %}
+   {%- if vec4 %}
     let o{{ i }} = o + part{{ i }} / {{ rows }}u;
     let r{{ i }} = part{{ i }} % {{ rows }}u;
    {%- else %}
@@ -82,7 +82,7 @@ fn conv_window_grad_weight(@builtin(workgroup_id) group: vec3u, @builtin(num_wor
     var n = first;
     var oy = 0u;
     var ox = 0u;
-{%- if edge and quads %}
+{%- if edge and vec4 %}
    {%- for r in range(input_rows) %}
     var last{{ r }} = 0.0;
    {%- endfor %}
@@ -98,39 +98,39 @@ fn conv_window_grad_weight(@builtin(workgroup_id) group: vec3u, @builtin(num_wor
 {%- for i in range(loads) %}
         let from{{ i }} = ((n * params.groups + g) * params.out_channels + min(o{{ i }}, params.out_channels - 1u)) * params.out_h + min(oy + r{{ i }}, params.out_h - 1u);
         let on{{ i }} = o{{ i }} < params.out_channels && oy + r{{ i }} < params.out_h;
-   {%- if quads %}
+   {%- if vec4 %}
         let d{{ i }} = select(vec4f(), dy[(from{{ i }} * params.out_w + ox) / 4u], on{{ i }});
    {%- else %}
         let d{{ i }} = select(0.0, dy[from{{ i }} * params.out_w + min(ox + j{{ i }}, params.out_w - 1u)], on{{ i }} && ox + j{{ i }} < params.out_w);
    {%- endif %}
 {%- endfor %}
 {%- if carried %}
-        // The quads of the next tile, whose first pixels are right of this one's unless its row ends.
+        // The vectors of the next tile, whose first pixels are right of this one's unless its row ends.
         {{- advance() }}
         {{- rows_of_tile() }}
    {%- for r in range(input_rows) %}
         let next{{ r }} = select(vec4f(), x[(row{{ r }} + ox) / 4u], in{{ r }});
-        {{- pixels_of_quads(r, 1, 4) }}
+        {{- pixels_of_vec4(r, 1, 4) }}
         let p{{ r }}_5 = select(0.0, next{{ r }}.x, ox > 0u);
         q{{ r }}_0 = next{{ r }};
    {%- endfor %}
 {%- else %}
         {{- rows_of_tile() }}
-   {%- if quads and edge %}
+   {%- if vec4 and edge %}
       {%- for r in range(input_rows) %}
          {%- for v in range(stride) %}
         let q{{ r }}_{{ v }} = select(vec4f(), x[(row{{ r }} + ox * {{ stride }}u) / 4u + {{ v }}u], in{{ r }});
          {%- endfor %}
-         {{- pixels_of_quads(r, 1, 4 * stride) }}
+         {{- pixels_of_vec4(r, 1, 4 * stride) }}
       {%- endfor %}
-   {%- elif quads %}
-      {{- load_quads() }}
+   {%- elif vec4 %}
+      {{- load_vec4() }}
    {%- else %}
       {{- load_pixels() }}
    {%- endif %}
         {{- advance() }}
 {%- endif %}
-{%- if quads and edge %}
+{%- if vec4 and edge %}
         // Left of a row's first tile is padding.
    {%- for r in range(input_rows) %}
         let p{{ r }}_0 = last{{ r }};
@@ -139,8 +139,8 @@ fn conv_window_grad_weight(@builtin(workgroup_id) group: vec3u, @builtin(num_wor
 {%- endif %}
 {%- for o in range(channels) %}
    {%- for q in range(rows * 4) %}
-      {%- set part = o * rows + q // 4 if quads else o * rows * 4 + q %}
-        let b{{ o }}_{{ q }} = subgroupBroadcast(d{{ part // subgroup }}{% if quads %}.{{ 'xyzw'[q % 4] }}{% endif %}, {{ part % subgroup }}u);
+      {%- set part = o * rows + q // 4 if vec4 else o * rows * 4 + q %}
+        let b{{ o }}_{{ q }} = subgroupBroadcast(d{{ part // subgroup }}{% if vec4 %}.{{ 'xyzw'[q % 4] }}{% endif %}, {{ part % subgroup }}u);
       {%- for t in range(taps_h * taps_w) %}
          {%- set r = q // 4 * stride + t // taps_w if taps_h > 1 else q // 4 %}
         a{{ o }}_{{ t }} += b{{ o }}_{{ q }} * p{{ r }}_{{ q % 4 * stride + t % taps_w }};

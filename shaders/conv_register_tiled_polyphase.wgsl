@@ -6,23 +6,23 @@
 //
 // over those ky and kx that divide without a rest, zeros past the end of dy, and g(c) the first of o's that c's group has.
 // dy: [batch, groups * in_channels, in_h, in_w]; dx: [batch, groups * out_channels, 2 * in_h, 2 * in_w]; in_w is a multiple of four.
-// w: as conv_pack.wgsl leaves it, turned around, a line for each group, block of {{ channels }} channels of dx and channel o.
+// w: as conv_pack.wgsl leaves it, rotated by 180 degrees, a line for each group, block of {{ channels }} channels of dx and channel o.
 //
-// As in conv_window.wgsl, all lanes of a subgroup share a block of channels, weights are handed round, and so are the pixels right of
-// a quad: a row has at most as many tiles as a subgroup has lanes, and a power of two of them.
+// As in conv_register_tiled.wgsl, all lanes of a subgroup share a block of channels, weights are handed round, and so are the pixels right of
+// a vector: a row has at most as many tiles as a subgroup has lanes, and a power of two of them.
 // Needs subgroups of exactly {{ subgroup }} lanes. Dispatch: a workgroup for each {{ threads }} tiles and block of channels, blocks innermost.
 
-// uses conv_window_rows.wgsl
+// uses conv_register_tiled_rows.wgsl
 
 {%- set loads = (channels * 9 + 4 * subgroup - 1) // (4 * subgroup) %}
 
-@group(0) @binding(0) var<uniform> params: ConvWindow;
+@group(0) @binding(0) var<uniform> params: ConvRegisterTiled;
 @group(0) @binding(1) var<storage, read> dy: array<vec4f>;
 @group(0) @binding(2) var<storage, read> w: array<vec4f>;
 @group(0) @binding(3) var<storage, read_write> dx: array<vec4f>;
 
 @compute @workgroup_size({{ threads }})
-fn conv_window_phases(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) groups: vec3u, @builtin(subgroup_id) subgroup: u32, @builtin(subgroup_invocation_id) lane: u32) {
+fn conv_register_tiled_polyphase(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) groups: vec3u, @builtin(subgroup_id) subgroup: u32, @builtin(subgroup_invocation_id) lane: u32) {
 {{- tile_and_block('in_h') }}
     let b = tile % params.across * 4u;
     let a = tile / params.across % down * {{ rows }}u;

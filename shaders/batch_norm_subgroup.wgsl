@@ -1,8 +1,8 @@
 // The sums of batch_norm.wgsl for software adapters, where barriers are dear: a subgroup for each slice and channel, whose lanes hand
 // each other what they found.
 //
-//   batch_norm_partial_handed       partial[s, c] = (count, mean, sum of squared distances from it) of slice s
-//   batch_norm_grad_partial_handed  partial[s, c] = sums of dy, and of dy * xhat
+//   batch_norm_partial_subgroup       partial[s, c] = (count, mean, sum of squared distances from it) of slice s
+//   batch_norm_grad_partial_subgroup  partial[s, c] = sums of dy, and of dy * xhat
 //
 // Needs subgroups of exactly {{ subgroup }} lanes. Dispatch: a subgroup for each (s, c), s outermost.
 
@@ -11,7 +11,7 @@
 // uses relu.wgsl
 
 @compute @workgroup_size({{ threads }})
-fn batch_norm_partial_handed(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) groups: vec3u, @builtin(subgroup_id) subgroup: u32, @builtin(subgroup_invocation_id) lane: u32) {
+fn batch_norm_partial_subgroup(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) groups: vec3u, @builtin(subgroup_id) subgroup: u32, @builtin(subgroup_invocation_id) lane: u32) {
     let which = workgroup_index(group, groups) * {{ threads // subgroup }}u + subgroup;
     if (which >= params.slices * params.channels) { return; } // the whole subgroup leaves
     var own = moments_of(share(which, lane, {{ subgroup }}u));
@@ -26,7 +26,7 @@ fn batch_norm_partial_handed(@builtin(workgroup_id) group: vec3u, @builtin(num_w
 }
 
 @compute @workgroup_size({{ threads }})
-fn batch_norm_grad_partial_handed(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) groups: vec3u, @builtin(subgroup_id) subgroup: u32, @builtin(subgroup_invocation_id) lane: u32) {
+fn batch_norm_grad_partial_subgroup(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) groups: vec3u, @builtin(subgroup_id) subgroup: u32, @builtin(subgroup_invocation_id) lane: u32) {
     let which = workgroup_index(group, groups) * {{ threads // subgroup }}u + subgroup;
     if (which >= params.slices * params.channels) { return; } // the whole subgroup leaves
     var own = gradient_sums(share(which, lane, {{ subgroup }}u));

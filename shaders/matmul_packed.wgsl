@@ -6,22 +6,22 @@
 // c_inner + i * c_row + j. a: [batches, ceil(m / {{ rows }}), depth, {{ rows }}] and b: [batches, ceil(n / {{ 8 * subgroup }}), depth, {{ 8 * subgroup }}],
 // as matmul_pack.wgsl leaves them, with zeros past the edges and an even depth.
 //
-// With `quads` (here {{ quads }}), results are written four at a time: n, and what c(i, j) lies at for j = 0, are multiples of four.
+// With `vec4` (here {{ vec4 }}), results are written four at a time: n, and what c(i, j) lies at for j = 0, are multiples of four.
 // Loads that differ between lanes are what costs here: all lanes of a subgroup share the rows, of which each loads a part, and
 // broadcasts hand it round. Two panels of a at a time ({{ high }} here) load less for each result, and take longer to compile. Panels keep a
 // row's stride from being a power of two, which would meet the same cache lines again and again.
 // Needs subgroups of exactly {{ subgroup }} lanes. Dispatch: a subgroup for each batch, panel of b and {{ high }} panels of a, the latter innermost.
 
-struct MatmulPanels { m: u32, n: u32, depth: u32, batches: u32, inner: u32, c_offset: u32, c_row: u32, c_outer: u32, c_inner: u32, bias: u32, width: u32 }
+struct MatmulPacked { m: u32, n: u32, depth: u32, batches: u32, inner: u32, c_offset: u32, c_row: u32, c_outer: u32, c_inner: u32, bias: u32, width: u32 }
 
 {%- set steps = 2 %}
 {%- set loads = (rows * steps + 4 * subgroup - 1) // (4 * subgroup) %}
 
-@group(0) @binding(0) var<uniform> params: MatmulPanels;
+@group(0) @binding(0) var<uniform> params: MatmulPacked;
 @group(0) @binding(1) var<storage, read> a: array<vec4f>;
 @group(0) @binding(2) var<storage, read> b: array<vec4f>;
 @group(0) @binding(3) var<storage, read> bias: array<f32>;
-@group(0) @binding(4) var<storage, read_write> c: array<{{ 'vec4f' if quads else 'f32' }}>;
+@group(0) @binding(4) var<storage, read_write> c: array<{{ 'vec4f' if vec4 else 'f32' }}>;
 
 // Biases are read once for all rows and once for all columns, outside of the stores: where `params` decide about much of a shader, lavapipe
 // builds it anew, with their values put in, for every launch, and keeps all of them.
@@ -38,7 +38,7 @@ fn row_bias(g: u32, i: u32) -> f32 {
 fn store(i: u32, j: u32, base: u32, left: vec4f, right: vec4f) {
     if (i >= params.m) { return; }
     let at = base + i * params.c_row + j;
-{%- if quads %}
+{%- if vec4 %}
     if (j < params.n) { c[at / 4u] = left; }
     if (j + 4u < params.n) { c[at / 4u + 1u] = right; }
 {%- else %}
@@ -49,7 +49,7 @@ fn store(i: u32, j: u32, base: u32, left: vec4f, right: vec4f) {
 }
 
 @compute @workgroup_size({{ threads }})
-fn matmul_panels(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) groups: vec3u, @builtin(subgroup_id) subgroup: u32, @builtin(subgroup_invocation_id) lane: u32) {
+fn matmul_packed(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) groups: vec3u, @builtin(subgroup_id) subgroup: u32, @builtin(subgroup_invocation_id) lane: u32) {
     let down = (params.m + {{ rows - 1 }}u) / {{ rows }}u;
     let across = (params.n + {{ 8 * subgroup - 1 }}u) / {{ 8 * subgroup }}u;
     let tile = workgroup_index(group, groups) * {{ threads // subgroup }}u + subgroup;

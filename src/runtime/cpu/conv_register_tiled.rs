@@ -1,18 +1,18 @@
-//! Twins of the convolutions in windows: `conv_pack.wgsl`, `conv_window.wgsl`, `conv_window_grad_weight.wgsl`.
+//! Twins of the convolutions in windows: `conv_pack.wgsl`, `conv_register_tiled.wgsl`, `conv_register_tiled_grad_weight.wgsl`.
 
 use super::Io;
 use super::finished;
-use crate::kernel::{ConvPack, ConvWindow};
+use crate::kernel::{ConvPack, ConvRegisterTiled};
 use rayon::prelude::*;
 
 /// The input row that an output row reads, if it is in the image.
-fn input_row(p: &ConvWindow, oy: u32, ky: u32) -> Option<usize> {
+fn input_row(p: &ConvRegisterTiled, oy: u32, ky: u32) -> Option<usize> {
     let iy = i64::from(oy * p.stride_h + ky * p.dilation_h) - i64::from(p.padding_h as i32);
     (0..i64::from(p.in_h)).contains(&iy).then_some(iy as usize)
 }
 
 /// The input column that an output column reads, if it is in the image.
-fn input_column(p: &ConvWindow, ox: u32, kx: u32) -> Option<usize> {
+fn input_column(p: &ConvRegisterTiled, ox: u32, kx: u32) -> Option<usize> {
     let ix = i64::from(ox * p.stride_w + kx) - i64::from(p.padding_w as i32);
     (0..i64::from(p.in_w)).contains(&ix).then_some(ix as usize)
 }
@@ -45,7 +45,7 @@ fn weight_at(p: &ConvPack, [g, o, c]: [u32; 3], [ky, kx]: [u32; 2]) -> usize {
 }
 
 /// Where a weight lies in order.
-fn packed_at(p: &ConvWindow, g: usize, o: usize, [c, ky, kx]: [u32; 3]) -> usize {
+fn packed_at(p: &ConvRegisterTiled, g: usize, o: usize, [c, ky, kx]: [u32; 3]) -> usize {
     let (g, o) = (g as u32, o as u32);
     let blocks = p.out_channels.div_ceil(p.channels);
     let [windows_h, windows_w] = [p.kernel_h.div_ceil(p.taps_h), p.kernel_w.div_ceil(p.taps_w)];
@@ -57,7 +57,7 @@ fn packed_at(p: &ConvWindow, g: usize, o: usize, [c, ky, kx]: [u32; 3]) -> usize
 }
 
 /// One result: channel o of group g of image n.
-fn result(p: &ConvWindow, x: &[f32], w: &[f32], [n, g, o]: [usize; 3], [oy, ox]: [u32; 2]) -> f64 {
+fn result(p: &ConvRegisterTiled, x: &[f32], w: &[f32], [n, g, o]: [usize; 3], [oy, ox]: [u32; 2]) -> f64 {
     let mut sum = 0.0;
     for c in 0..p.in_channels {
         let plane = (n * p.groups as usize + g) * p.in_channels as usize + c as usize;
@@ -74,7 +74,7 @@ fn result(p: &ConvWindow, x: &[f32], w: &[f32], [n, g, o]: [usize; 3], [oy, ox]:
 }
 
 /// y = x * w + bias, then the epilogue.
-pub fn conv_window(p: &ConvWindow, io: Io<'_>) {
+pub fn conv_register_tiled(p: &ConvRegisterTiled, io: Io<'_>) {
     let ([x, w, bias, residual], [y]) = io.f32();
     let channels = (p.groups * p.out_channels) as usize;
     let len = p.batch as usize * channels * p.y_plane as usize;
@@ -91,7 +91,7 @@ pub fn conv_window(p: &ConvWindow, io: Io<'_>) {
 }
 
 /// The input gradient of a 3 x 3 convolution at stride 2 and padding 1, from turned weights.
-pub fn conv_window_phases(p: &ConvWindow, io: Io<'_>) {
+pub fn conv_register_tiled_polyphase(p: &ConvRegisterTiled, io: Io<'_>) {
     let ([dy, w], [dx]) = io.f32();
     let channels = (p.groups * p.out_channels) as usize;
     let len = p.batch as usize * channels * p.y_plane as usize;
@@ -119,7 +119,7 @@ pub fn conv_window_phases(p: &ConvWindow, io: Io<'_>) {
 }
 
 /// Weight gradients by slice of images.
-pub fn conv_window_grad_weight(p: &ConvWindow, io: Io<'_>) {
+pub fn conv_register_tiled_grad_weight(p: &ConvRegisterTiled, io: Io<'_>) {
     let ([x, dy], [partial]) = io.f32();
     let taps = (p.kernel_h * p.kernel_w) as usize;
     let filter = p.in_channels as usize * taps;

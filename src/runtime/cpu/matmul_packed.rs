@@ -1,7 +1,7 @@
-//! Twins of `matmul_pack.wgsl` and `matmul_panels.wgsl`.
+//! Twins of `matmul_pack.wgsl` and `matmul_packed.wgsl`.
 
 use super::Io;
-use crate::kernel::{MATMUL_PANELS, MatmulPack, MatmulPanels};
+use crate::kernel::{MATMUL_PACKED, MatmulPack, MatmulPacked};
 use rayon::prelude::*;
 
 /// An operand in panels: see the shader.
@@ -20,9 +20,9 @@ pub fn matmul_pack(p: &MatmulPack, io: Io<'_>) {
 }
 
 /// c = a * b + bias from panels.
-pub fn matmul_panels(p: &MatmulPanels, io: Io<'_>) {
+pub fn matmul_packed(p: &MatmulPacked, io: Io<'_>) {
     let ([a, b, bias], [c]) = io.f32();
-    let rows = MATMUL_PANELS.constant("rows");
+    let rows = MATMUL_PACKED.constant("rows");
     let number = |x: &[f32], count: u32, width: u32, [batch, i, k]: [u32; 3]| {
         let line = (batch * count.div_ceil(width) + i / width) * p.depth + k;
         f64::from(x[(line * width + i % width) as usize])

@@ -1,9 +1,9 @@
-// What conv_window.wgsl, conv_window_phases.wgsl and conv_window_grad_weight.wgsl share: parameters, tiles, and rows of pixels. A tile
+// What conv_register_tiled.wgsl, conv_register_tiled_polyphase.wgsl and conv_register_tiled_grad_weight.wgsl share: parameters, tiles, and rows of pixels. A tile
 // of {{ rows }} rows x 4 columns of results reads `input_rows` rows of `columns` pixels: p0_0, p0_1, ... the first, p1_0, ... the second.
 // Channels are those of one group; paddings may be negative, in two's complement.
 // Put in front of the shaders that use it; it has no entry point and so no dispatch of its own.
 
-struct ConvWindow {
+struct ConvRegisterTiled {
     batch: u32, in_channels: u32, in_h: u32, in_w: u32, out_channels: u32, out_h: u32, out_w: u32,
     kernel_h: u32, kernel_w: u32, stride_h: u32, stride_w: u32, dilation_h: u32, padding_h: u32, padding_w: u32, groups: u32,
     y_plane: u32, y_start: u32, y_down: u32, y_right: u32,
@@ -44,22 +44,22 @@ struct ConvWindow {
 {%- endfor %}
 {%- endmacro %}
 
-{#- The pixels that the quads of row r hold, the first at column `first`. #}
-{%- macro pixels_of_quads(r, first, count) %}
+{#- The pixels that the vectors of row r hold, the first at column `first`. #}
+{%- macro pixels_of_vec4(r, first, count) %}
    {%- for i in range(count) %}
         let p{{ r }}_{{ i + first }} = q{{ r }}_{{ i // 4 }}.{{ 'xyzw'[i % 4] }};
    {%- endfor %}
 {%- endmacro %}
 
-{#- The rows from column `ox * stride` - padding in whole quads. #}
-{%- macro load_quads() %}
-        // The padding is a multiple of four too, so each quad is in the row or out of it.
+{#- The rows from column `ox * stride` - padding in whole vectors. #}
+{%- macro load_vec4() %}
+        // The padding is a multiple of four too, so each vector is in the row or out of it.
         let left = ox - params.padding_w;
    {%- for r in range(input_rows) %}
       {%- for v in range((columns + 3) // 4) %}
         let q{{ r }}_{{ v }} = select(vec4f(), x[(row{{ r }} + min(left + {{ 4 * v }}u, params.in_w - 4u)) / 4u], in{{ r }} && left + {{ 4 * v }}u < params.in_w);
       {%- endfor %}
-      {{- pixels_of_quads(r, 0, columns) }}
+      {{- pixels_of_vec4(r, 0, columns) }}
    {%- endfor %}
 {%- endmacro %}
 

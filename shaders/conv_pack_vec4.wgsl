@@ -1,9 +1,9 @@
 // What conv_pack.wgsl does, for whole windows of {{ taps }} taps and channels that are multiples of four: an invocation has all taps of four
-// output channels and four input channels, and so loads and stores nothing but quads.
+// output channels and four input channels, and so loads and stores nothing but vectors.
 //
 //   packed[g, block, c, t, o] = w(g, block * channels + o, c, t), zeros past the last channel
 //
-// as there. {{ 'The filter is turned around (1), and w_out = ' ~ taps ~ ': ' if turned else 'The filter is as it is (0), and w_in = ' ~ taps ~ ': ' }}weights of four {{ 'output' if turned else 'input' }} channels lie side by side, {{ taps }} quads of them.
+// as there. {{ 'The filter is rotated around (1), and w_out = ' ~ taps ~ ': ' if rotated else 'The filter is as it is (0), and w_in = ' ~ taps ~ ': ' }}weights of four {{ 'output' if rotated else 'input' }} channels lie side by side, {{ taps }} vectors of them.
 // Dispatch: ceil(groups * blocks * channels / 4 * in_channels / 4 / 64) workgroups, output channels innermost.
 
 // uses conv_pack_params.wgsl
@@ -13,34 +13,34 @@
 @group(0) @binding(2) var<storage, read_write> packed: array<vec4f>;
 
 @compute @workgroup_size({{ threads }})
-fn conv_pack_quads(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) groups: vec3u, @builtin(local_invocation_index) lane: u32) {
+fn conv_pack_vec4(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) groups: vec3u, @builtin(local_invocation_index) lane: u32) {
     let index = workgroup_index(group, groups) * {{ threads }}u + lane;
-    let quads = params.channels / 4u;
+    let vectors = params.channels / 4u;
     let fours = params.in_channels / 4u;
-    let row = index / quads;
+    let row = index / vectors;
     // Blocks are counted through all groups.
     let block = row / fours;
     if (block * params.in_channels >= params.lines) { return; }
     let c = (row - block * fours) * 4u;
     let blocks = (params.out_channels + params.channels - 1u) / params.channels;
     let g = block / blocks;
-    let quad = index - row * quads;
-    let o = (block - g * blocks) * params.channels + quad * 4u;
+    let vector = index - row * vectors;
+    let o = (block - g * blocks) * params.channels + vector * 4u;
     let there = o < params.out_channels;
     let start = (g * params.w_group + min(o, params.out_channels - 4u) * params.w_out + c * params.w_in) / 4u;
-    let far = params.{{ 'w_in' if turned else 'w_out' }} / 4u;
+    let far = params.{{ 'w_in' if rotated else 'w_out' }} / 4u;
 {%- for r in range(4) %}
    {%- for v in range(taps) %}
     let w{{ r }}_{{ v }} = select(vec4f(), w[start + {{ r }}u * far + {{ v }}u], there);
    {%- endfor %}
 {%- endfor %}
-    var to = (block * params.in_channels + c) * (params.line / 4u) + quad;
+    var to = (block * params.in_channels + c) * (params.line / 4u) + vector;
 {%- for c in range(4) %}
    {%- for t in range(taps) %}
-    packed[to + {{ t }}u * quads] = vec4f(
+    packed[to + {{ t }}u * vectors] = vec4f(
       {%- for o in range(4) %}
-         {%- set f = o * taps + taps - 1 - t if turned else c * taps + t -%}
-w{{ c if turned else o }}_{{ f // 4 }}.{{ 'xyzw'[f % 4] }}{% if not loop.last %}, {% endif %}
+         {%- set f = o * taps + taps - 1 - t if rotated else c * taps + t -%}
+w{{ c if rotated else o }}_{{ f // 4 }}.{{ 'xyzw'[f % 4] }}{% if not loop.last %}, {% endif %}
       {%- endfor -%}
 );
    {%- endfor %}
