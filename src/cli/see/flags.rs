@@ -1,8 +1,8 @@
 //! Flags that views have in common: which network, which images, where to.
 
 use crate::cli::flags::DeviceFlags;
+use crate::cli::images::find;
 use crate::cli::network::{Network, NetworkFlags};
-use crate::cli::predict::find;
 use crate::cli::source::{Asked, TestImages};
 use crate::cli::terminal::note;
 use crate::cli::text;

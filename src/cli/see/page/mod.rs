@@ -17,7 +17,7 @@ use super::saliency::Saliency;
 use super::view::{Scene, Shown, View, exit_code};
 use crate::cli::flags::as_flag;
 use crate::cli::html::{self, Template, megabytes};
-use crate::cli::plan::print;
+use crate::cli::output::print;
 use crate::cli::terminal::note;
 use std::path::PathBuf;
 use std::time::Instant;
