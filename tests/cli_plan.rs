@@ -168,8 +168,8 @@ fn errors_are_one_line_and_exit_code_1() {
         ),
         (&["plan", "resnet20", "--input", "3x32x-1"], "found \"3x32x-1\""),
         (&["plan", "resnet21", "--input", "3x32x32"], "did you mean resnet20?"),
-        (&["plan", "vgg16", "--input", "3x32x32"], "is not among the networks here; there are lenet"),
-        (&["plan", "resnet51", "--input", "3x32x32"], "did you mean resnet50? There are lenet, alexnet"),
+        (&["plan", "vgg16", "--input", "3x32x32"], "unknown network \"vgg16\"; available: lenet"),
+        (&["plan", "resnet51", "--input", "3x32x32"], "did you mean resnet50? Available: lenet, alexnet"),
         (&["plan", "lenet", "--input", "1x8x8"], "conv2d in conv2: the kernel covers 5 pixels"),
         (
             &["plan", "resnet20", "--input", "3x32x32", "--batch", "0"],

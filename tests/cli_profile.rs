@@ -161,7 +161,7 @@ fn errors_are_one_line_and_exit_code_1() -> Outcome {
     let file = tempfile::NamedTempFile::new().map_err(|e| e.to_string())?;
     let file = file.path().to_str().expect("a path of text");
     let cases: [(&[&str], &str); 6] = [
-        (&["vgg16"], "\"vgg16\" is not among the networks here"),
+        (&["vgg16"], "unknown network \"vgg16\""),
         (&["lenet", "--input", "28x28"], "expected CHANNELSxHEIGHTxWIDTH"),
         (&["lenet", "--input", "1x8x8"], "conv2d in conv2: the kernel covers 5 pixels"),
         (&["lenet", "--batch", "0"], "the batch included, must be at least 1"),

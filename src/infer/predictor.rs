@@ -7,7 +7,7 @@ use crate::models::Model;
 use crate::nn::{Builder, Mode};
 use crate::plan::Plan;
 use crate::runtime::Stream;
-use crate::weights::{Fit, Loaded, Weights};
+use crate::weights::{Fit, LoadReport, Weights};
 use crate::{Device, Error, Outputs, Result, Session};
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -75,8 +75,8 @@ impl Predictor {
     /// # Errors
     ///
     /// As [`Weights::load`].
-    pub fn load(&mut self, weights: &Weights, fit: Fit) -> Result<Loaded> {
-        weights.load_without(&mut self.session, fit, &self.training_only)
+    pub fn load(&mut self, weights: &Weights, fit: Fit) -> Result<LoadReport> {
+        weights.load_ignoring(&mut self.session, fit, &self.training_only)
     }
 
     /// The weights, and everything else on the device.

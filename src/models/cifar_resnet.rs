@@ -1,4 +1,4 @@
-//! The ResNets for small images of He et al. 2015, section 4.2.
+//! The CIFAR ResNets of He et al. 2015, section 4.2.
 //!
 //! | layer  | output  | filters                             |
 //! | ------ | ------- | ----------------------------------- |
@@ -8,40 +8,41 @@
 //! | layer3 | 8 x 8   | n blocks of two 3 x 3, 64, first /2 |
 //! | fc     | 1 x 1   | average pool, linear to the classes |
 //!
-//! 6n + 2 layers. The paper's shortcuts are option A ([`Shortcut::Padded`]); here option B
-//! ([`Shortcut::Projected`]) has the plain name. Parameter names are torchvision's.
+//! They have 6n + 2 layers. `resnetN` has shortcuts of option B ([`Shortcut::Projected`]), `resnetN-a` those of option A
+//! as in the paper ([`Shortcut::Padded`]).
 //!
-//! ResNet-18, made for large images, is known for small ones in a form of the same plan: four stages of two
-//! blocks, from 64 to 512 filters, and no pooling after conv1, which is 3 x 3.
+//! The common CIFAR version of ResNet-18 follows the same scheme: four stages of two blocks with 64 to 512 filters, a
+//! 3 x 3 conv1, and no max-pooling.
 //!
-//! First weights are He's by fan-in, the paper's own reference; with batch norm after each convolution it
-//! changes how fast a layer learns, not what it computes.
+//! Weights start from He's initialization by fan-in, as in the paper. With batch norm after each convolution, the scale
+//! affects how fast a layer learns, not what it computes.
 
 use super::Model;
-use super::residual::{Block, Filters, Residual, Shortcut, conv_norm, stages};
+use super::layers::{conv_norm, pool_and_classify, relu, square};
+use super::residual::{Block, Residual, Shortcut, stages};
 use crate::Result;
 use crate::graph::ValueId;
-use crate::nn::{Builder, Fan, Linear};
+use crate::nn::Builder;
 
-/// A ResNet of `6 * blocks + 2` layers for small images, or its plain twin.
+/// A CIFAR ResNet of `6 * blocks + 2` layers, or the plain network of the same layers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct CifarResNet {
-    /// Residual blocks in each of the three stages: n.
+    /// Blocks in each of the three stages: n.
     pub blocks: usize,
-    /// What is added to a block's result.
+    /// What is added to a block's output.
     pub shortcut: Shortcut,
-    /// Channels of the images.
+    /// Channels of the input images.
     pub in_channels: usize,
-    /// Classes to tell apart.
+    /// Number of classes.
     pub classes: usize,
 }
 
-/// ResNet-18 as it is used on small images: conv1 is 3 x 3, and no max-pooling follows it.
+/// ResNet-18 for CIFAR: conv1 is 3 x 3, and there is no max-pooling.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct CifarResNet18 {
-    /// Channels of the images.
+    /// Channels of the input images.
     pub in_channels: usize,
-    /// Classes to tell apart.
+    /// Number of classes.
     pub classes: usize,
 }
 
@@ -70,7 +71,7 @@ impl Model for CifarResNet {
 
     fn forward(&self, b: &mut Builder, images: ValueId) -> Result<ValueId> {
         let stages = [16, 32, 64].map(|width| (width, self.blocks));
-        small(b, images, &stages, self.shortcut, self.classes)
+        build(b, images, &stages, self.shortcut, self.classes)
     }
 }
 
@@ -93,23 +94,21 @@ impl Model for CifarResNet18 {
 
     fn forward(&self, b: &mut Builder, images: ValueId) -> Result<ValueId> {
         let stages = [64, 128, 256, 512].map(|width| (width, 2));
-        small(b, images, &stages, Shortcut::Projected, self.classes)
+        build(b, images, &stages, Shortcut::Projected, self.classes)
     }
 }
 
 /// A 3 x 3 convolution, the stages of basic blocks, and the classifier.
-fn small(
+fn build(
     b: &mut Builder,
     images: ValueId,
     widths: &[(usize, usize)],
     shortcut: Shortcut,
     classes: usize,
 ) -> Result<ValueId> {
-    let mut x = conv_norm(b, ["conv1", "bn1"], images, Filters::new(3, widths[0].0, 1, Fan::In))?;
-    x = b.scoped("relu", |b| b.relu(x))?;
+    let conv1 = square([b.graph.shape(images)[1], widths[0].0], 3);
+    let mut x = conv_norm(b, ["conv1", "bn1"], images, conv1)?;
+    x = relu(b, "relu", x)?;
     x = stages(b, x, widths, |width| Residual { shortcut, ..Residual::new(Block::Basic, width) })?;
-    x = b.scoped("avgpool", |b| b.global_avg_pool2d(x))?;
-    x = b.flatten(x)?;
-    let in_features = b.graph.shape(x)[1];
-    b.linear("fc", x, Linear { in_features, out_features: classes, bias: true })
+    pool_and_classify(b, x, classes)
 }

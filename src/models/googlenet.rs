@@ -1,4 +1,4 @@
-//! GoogLeNet (Szegedy et al. 2014, table 1), as torchvision has it and as it was.
+//! GoogLeNet (Szegedy et al. 2014, table 1), in torchvision's version and the original.
 //!
 //! | layer       | output    | 1 x 1 | 3 x 3: from, to | 5 x 5: from, to | after pooling |
 //! | ----------- | --------- | ----- | --------------- | --------------- | ------------- |
@@ -11,33 +11,34 @@
 //! | ...         |           | [`INCEPTIONS`]                                          ||||
 //! | fc          | 1 x 1     | average pool, dropout, linear to the classes            ||||
 //!
-//! The original has biases, a 5 x 5 in the third branch and local response normalisation before conv2 and before
-//! maxpool2. torchvision's has batch norm, and by an old mistake that its weights have learned with a 3 x 3
-//! in place of the 5 x 5. All poolings round up. In training both have two heads more, on inception4a and
-//! inception4d. Parameter names are torchvision's.
+//! The original has biases, 5 x 5 kernels in the third branch, and local response normalization before conv2 and before
+//! maxpool2. torchvision's version has batch norm, and 3 x 3 kernels in place of 5 x 5, an old mistake that its
+//! pretrained weights depend on. Pooling sizes are rounded up. In training, both have auxiliary heads on inception4a
+//! and inception4d. Parameter names are torchvision's.
 
 use super::Model;
 use super::inception::{ConvRelu, Inception};
+use super::layers::linear;
 use crate::Result;
 use crate::graph::ValueId;
-use crate::nn::{Builder, Linear, Mode};
+use crate::nn::{Builder, Mode};
 use crate::op::{LocalResponseNorm, MaxPool2d};
 
-/// GoogLeNet in one of its two forms.
+/// GoogLeNet in one of its two versions.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct GoogLeNet {
-    /// Whether it is the network of the paper rather than torchvision's.
+    /// The paper's version rather than torchvision's.
     pub original: bool,
-    /// Channels of the images.
+    /// Channels of the input images.
     pub in_channels: usize,
-    /// Classes to tell apart.
+    /// Number of classes.
     pub classes: usize,
 }
 
-/// Filters of a module: 1 x 1; 3 x 3 and the 1 x 1 before it; 5 x 5 likewise; 1 x 1 after pooling.
+/// Filters of a module in the order of the paper's table: 1 x 1, 3 x 3 reduce, 3 x 3, 5 x 5 reduce, 5 x 5, pool proj.
 type Filters = [usize; 6];
 
-/// The modules in order, and what pools come after them.
+/// The modules in order.
 const INCEPTIONS: [(&str, Filters); 9] = [
     ("inception3a", [64, 96, 128, 16, 32, 32]),
     ("inception3b", [128, 128, 192, 32, 96, 64]),
@@ -50,7 +51,7 @@ const INCEPTIONS: [(&str, Filters); 9] = [
     ("inception5b", [384, 192, 384, 48, 128, 128]),
 ];
 
-/// Weight of an auxiliary head in the training loss.
+/// Weight of an auxiliary head's loss.
 const AUXILIARY_WEIGHT: f32 = 0.3;
 
 impl Model for GoogLeNet {
@@ -92,26 +93,25 @@ impl Model for GoogLeNet {
         x = b.scoped("avgpool", |b| b.global_avg_pool2d(x))?;
         x = b.flatten(x)?;
         x = b.dropout(x, if self.original { 0.4 } else { 0.2 })?;
-        self.linear(b, "fc", x, self.classes)
+        linear(b, "fc", x, self.classes)
     }
 }
 
 impl GoogLeNet {
-    /// Four branches side by side.
     fn inception(&self, b: &mut Builder, name: &str, x: ValueId, filters: Filters) -> Result<ValueId> {
-        let [one, three_from, three, five_from, five, pooled] = filters;
+        let [conv1x1, reduce3x3, conv3x3, reduce5x5, conv5x5, pool_proj] = filters;
         let module = Inception {
-            one,
-            three: [three_from, three],
-            five: [five_from, five],
-            pooled,
-            five_size: if self.original { 5 } else { 3 },
+            conv1x1,
+            conv3x3: [reduce3x3, conv3x3],
+            conv5x5: [reduce5x5, conv5x5],
+            pool_proj,
+            conv5x5_kernel: if self.original { 5 } else { 3 },
             batch_norm: !self.original,
         };
         b.scoped(name, |b| module.build(b, x))
     }
 
-    /// In training, a head that has the class told early, so that gradients reach the layers before it.
+    /// In training, a classifier on an intermediate layer that adds to the loss, so that early layers get gradients.
     fn auxiliary(&self, b: &mut Builder, name: &str, x: ValueId) -> Result<()> {
         if b.mode() == Mode::Eval {
             return Ok(());
@@ -120,16 +120,15 @@ impl GoogLeNet {
             let mut x = b.adaptive_avg_pool2d(x, [4, 4])?;
             x = self.conv(b, "conv", x, [1, 128])?;
             x = b.flatten(x)?;
-            x = self.linear(b, "fc1", x, 1024)?;
+            x = linear(b, "fc1", x, 1024)?;
             x = b.relu(x)?;
             x = b.dropout(x, 0.7)?;
-            self.linear(b, "fc2", x, self.classes)
+            linear(b, "fc2", x, self.classes)
         })?;
         b.auxiliary(logits, AUXILIARY_WEIGHT);
         Ok(())
     }
 
-    /// A convolution, batch norm where the network has it, and relu.
     fn conv(
         &self,
         b: &mut Builder,
@@ -140,21 +139,16 @@ impl GoogLeNet {
         ConvRelu { kernel, filters, stride: 1, batch_norm: !self.original }.build(b, name, x)
     }
 
-    /// The original's normalisation across channels.
+    /// Local response normalization in the original version.
     fn response_norm(&self, b: &mut Builder, name: &str, x: ValueId) -> Result<ValueId> {
         match self.original {
             true => b.scoped(name, |b| b.local_response_norm(x, LocalResponseNorm::default())),
             false => Ok(x),
         }
     }
-
-    fn linear(&self, b: &mut Builder, name: &str, x: ValueId, out_features: usize) -> Result<ValueId> {
-        let in_features = b.graph.shape(x)[1];
-        b.linear(name, x, Linear { in_features, out_features, bias: true })
-    }
 }
 
-/// The maximum of square windows in steps of two, of which the last may reach beyond the image.
+/// Max-pooling with stride 2 whose last window may extend beyond the image.
 fn max_pool(b: &mut Builder, name: &str, x: ValueId, kernel: usize) -> Result<ValueId> {
     let pool = MaxPool2d {
         kernel_size: [kernel, kernel],

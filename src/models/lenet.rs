@@ -1,28 +1,29 @@
-//! A LeNet in the manner of LeCun et al. 1998, with the widths that today's tutorials give it.
+//! A LeNet after LeCun et al. 1998, with the widths common in current tutorials.
 //!
-//! | layer | output on 28 x 28 | what                                |
+//! | layer | output on 28 x 28 | layers                              |
 //! | ----- | ----------------- | ----------------------------------- |
-//! | conv1 | 12 x 12           | 5 x 5, 32, relu, 2 x 2 maximum      |
-//! | conv2 | 4 x 4             | 5 x 5, 64, relu, 2 x 2 maximum      |
+//! | conv1 | 12 x 12           | 5 x 5, 32, relu, 2 x 2 max-pooling  |
+//! | conv2 | 4 x 4             | 5 x 5, 64, relu, 2 x 2 max-pooling  |
 //! | fc1   | 1 x 1             | linear to 128, relu                 |
 //! | fc2   | 1 x 1             | linear to the classes               |
 
 use super::Model;
+use super::layers::{linear, relu};
 use crate::Result;
 use crate::graph::ValueId;
-use crate::nn::{Builder, Conv2d, Linear};
+use crate::nn::{Builder, Conv2d};
 use crate::op::MaxPool2d;
 
-/// Two convolutions and two linear layers, for images of 16 x 16 and more.
+/// Two convolutions and two linear layers, for images of at least 16 x 16.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct LeNet {
-    /// Channels of the images.
+    /// Channels of the input images.
     pub in_channels: usize,
-    /// Classes to tell apart.
+    /// Number of classes.
     pub classes: usize,
 }
 
-/// Numbers between the two linear layers.
+/// Features between the two linear layers.
 const HIDDEN: usize = 128;
 
 impl Model for LeNet {
@@ -46,17 +47,16 @@ impl Model for LeNet {
         let mut x = stage(b, 1, images, [self.in_channels, 32])?;
         x = stage(b, 2, x, [32, 64])?;
         x = b.flatten(x)?;
-        let features = b.graph.shape(x)[1];
-        x = b.linear("fc1", x, Linear { in_features: features, out_features: HIDDEN, bias: true })?;
-        x = b.scoped("relu3", |b| b.relu(x))?;
-        b.linear("fc2", x, Linear { in_features: HIDDEN, out_features: self.classes, bias: true })
+        x = linear(b, "fc1", x, HIDDEN)?;
+        x = relu(b, "relu3", x)?;
+        linear(b, "fc2", x, self.classes)
     }
 }
 
-/// A 5 x 5 convolution, relu, and the maximum of each 2 x 2, by their number.
+/// A 5 x 5 convolution, ReLU and max-pooling.
 fn stage(b: &mut Builder, number: usize, x: ValueId, [from, to]: [usize; 2]) -> Result<ValueId> {
     let conv = Conv2d { in_channels: from, out_channels: to, kernel_size: [5, 5], ..Default::default() };
     let x = b.conv2d(&format!("conv{number}"), x, conv)?;
-    let x = b.scoped(&format!("relu{number}"), |b| b.relu(x))?;
+    let x = relu(b, &format!("relu{number}"), x)?;
     b.scoped(&format!("pool{number}"), |b| b.max_pool2d(x, MaxPool2d::default()))
 }

@@ -1,9 +1,51 @@
-//! Networks people know by name.
+//! Well-known networks: LeNet, AlexNet, GoogLeNet and ResNets.
+//!
+//! [`by_name`] finds one by name; the structs give access to each network's parameters, and [`Residual`] and
+//! [`Inception`] build variants of your own. Parameter names are torchvision's. Anything that implements [`Model`] can
+//! be trained and run.
+//!
+//! ```
+//! use striate::graph::ValueId;
+//! use striate::models::{self, Model};
+//! use striate::nn::{Builder, Linear, Mode};
+//!
+//! let resnet = models::by_name("resnet20", 3, 10)?;
+//! assert_eq!(resnet.input_size(), [32, 32]);
+//!
+//! /// A linear classifier for 8 x 8 grayscale images.
+//! struct Softmax;
+//!
+//! impl Model for Softmax {
+//!     fn name(&self) -> String {
+//!         "softmax".into()
+//!     }
+//!     fn in_channels(&self) -> usize {
+//!         1
+//!     }
+//!     fn input_size(&self) -> [usize; 2] {
+//!         [8, 8]
+//!     }
+//!     fn classes(&self) -> usize {
+//!         10
+//!     }
+//!     fn forward(&self, b: &mut Builder, images: ValueId) -> striate::Result<ValueId> {
+//!         let x = b.flatten(images)?;
+//!         b.linear("fc", x, Linear { in_features: 64, out_features: 10, bias: true })
+//!     }
+//! }
+//!
+//! let mut b = Builder::new(Mode::Eval);
+//! let images = b.images([32, 1, 8, 8])?;
+//! let logits = Softmax.forward(&mut b, images)?;
+//! assert_eq!(b.graph.shape(logits), [32, 10]);
+//! # Ok::<(), striate::Error>(())
+//! ```
 
 mod alexnet;
 mod cifar_resnet;
 mod googlenet;
 mod inception;
+mod layers;
 mod lenet;
 mod names;
 mod residual;
@@ -22,21 +64,26 @@ use crate::Result;
 use crate::graph::ValueId;
 use crate::nn::Builder;
 
-/// A network: from images to logits.
+/// An image classifier: maps images to logits.
 pub trait Model {
-    /// The name that [`by_name`] knows it by.
+    /// Name, as for [`by_name`].
     fn name(&self) -> String;
 
-    /// Channels of the images it takes.
+    /// Channels of the input images.
     fn in_channels(&self) -> usize;
 
-    /// Height and width of the images it was made for. Most networks take others too.
+    /// Default height and width of the input images. Most networks accept others.
     fn input_size(&self) -> [usize; 2];
 
-    /// Classes it tells apart.
+    /// Number of classes.
     fn classes(&self) -> usize;
 
-    /// Builds the network on `images` `[batch, channels, height, width]`; returns logits `[batch, classes]`.
-    /// Heads that help in training are given to [`Builder::auxiliary`].
+    /// Builds the network on `images` `[batch, channels, height, width]` and returns logits `[batch, classes]`.
+    /// Register auxiliary heads with [`Builder::auxiliary`].
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Shape`](crate::Error::Shape) if a layer does not fit its input, because the images are too small for
+    /// example.
     fn forward(&self, b: &mut Builder, images: ValueId) -> Result<ValueId>;
 }

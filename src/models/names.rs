@@ -1,9 +1,9 @@
-//! The names of networks.
+//! Networks by name.
 
 use super::{AlexNet, AlexNet2012, CifarResNet, CifarResNet18, GoogLeNet, LeNet, Model, ResNet, Shortcut};
 use crate::{Error, Result};
 
-/// Names that [`by_name`] knows; beside them it knows CIFAR-style ResNets of every other depth 6n + 2.
+/// Common names for [`by_name`], which also knows CIFAR ResNets of every other depth 6n + 2.
 pub const NAMES: [&str; 34] = [
     "lenet",
     "alexnet",
@@ -41,13 +41,13 @@ pub const NAMES: [&str; 34] = [
     "cifar-resnet152",
 ];
 
-/// What there is, for messages.
-const OFFERED: &str = "lenet, alexnet, alexnet-2012, googlenet, googlenet-original, resnet18, 34, 50, 101 and 152 (also with \
-    timm's tags, resnet50.a1_in1k), resnet18-cifar, ResNets for small images of 6n + 2 layers from resnet8 to resnet1202, with -a \
-    for shortcuts without parameters, and plainN for each without shortcuts";
+/// The known names, for messages.
+const AVAILABLE: &str = "lenet, alexnet, alexnet-2012, googlenet, googlenet-original, resnet18, 34, 50, 101 and 152 (also with \
+    timm's tags, as in resnet50.a1_in1k), resnet18-cifar, CIFAR ResNets of 6n + 2 layers from resnet8 to resnet1202, -a after a \
+    ResNet's name for shortcuts without parameters, and plainN for ResNets without shortcuts";
 
-/// Networks that people know and that are not here, however near to one the spelling may be.
-const OTHERS: [&str; 32] = [
+/// Well-known networks that are not supported. They are never taken for a misspelling of one that is.
+const UNSUPPORTED: [&str; 32] = [
     "bninception",
     "cbamresnet",
     "convnext",
@@ -82,18 +82,22 @@ const OTHERS: [&str; 32] = [
     "xception",
 ];
 
-/// More residual blocks in a row than the deepest network that He et al. have trained would only take time and memory.
+/// The deepest network of He et al. The limit catches mistyped depths before they exhaust memory.
 const MAX_DEPTH: usize = 1202;
 
-/// A network by its name.
+/// Finds a network by name.
 ///
 /// - `lenet`, `alexnet`, `alexnet-2012`, `googlenet`, `googlenet-original`
-/// - `resnet18`, `resnet34`, `resnet50`, `resnet101`, `resnet152`: for large images, as torchvision has them; timm's names
-///   for weights of these, such as `resnet50.a1_in1k`, are the networks before the point
-/// - `resnetN` with any other N = 6n + 2 up to 1202: the CIFAR-style ResNets of He et al. 2015; of the depths 50 and 152 they
-///   are called `cifar-resnet50` and `cifar-resnet152`
-/// - `resnet18-cifar`: the ResNet-18 for small images
-/// - with `-a`, the shortcuts of option A (no parameters); `plainN` for `resnetN`, none
+/// - `resnet18`, `resnet34`, `resnet50`, `resnet101`, `resnet152`: torchvision's ResNets for ImageNet; timm's names for
+///   their weights, such as `resnet50.a1_in1k`, mean the network before the dot
+/// - `resnetN` for any other N = 6n + 2 from 8 to 1202: the CIFAR ResNets of He et al. 2015; those of depth 50 and 152 are
+///   `cifar-resnet50` and `cifar-resnet152`
+/// - `resnet18-cifar`: ResNet-18 for CIFAR
+/// - `resnetN-a`: with shortcuts of option A, which have no parameters; `plainN`: without shortcuts
+///
+/// # Errors
+///
+/// [`Error::Argument`] for an unknown name, with the closest known one.
 ///
 /// ```
 /// let model = striate::models::by_name("resnet20", 3, 10)?;
@@ -114,7 +118,7 @@ pub fn by_name(name: &str, in_channels: usize, classes: usize) -> Result<Box<dyn
     })
 }
 
-/// `resnet50`, `resnet50.a1_in1k`, `cifar-resnet50`, `resnet20-a`, `plain20`, if there is such a depth.
+/// Parses `resnet50`, `resnet50.a1_in1k`, `cifar-resnet50`, `resnet20-a`, `plain20`.
 fn resnet(name: &str, in_channels: usize, classes: usize) -> Option<Box<dyn Model>> {
     let (network, tag) = name.split_once('.').map_or((name, None), |(network, tag)| (network, Some(tag)));
     let (cifar, rest) = network.strip_prefix("cifar-").map_or((false, network), |rest| (true, rest));
@@ -143,9 +147,9 @@ fn resnet(name: &str, in_channels: usize, classes: usize) -> Option<Box<dyn Mode
 fn unknown(name: &str) -> Error {
     let plain: String = name.chars().filter(char::is_ascii_alphanumeric).collect::<String>().to_lowercase();
     let letters: String = plain.chars().filter(|c| !c.is_ascii_digit()).collect();
-    // timm's variants have letters after the depth: resnet50d has another stem.
+    // timm marks variants with letters after the depth: resnet50d has a different stem.
     let variant = letters.strip_prefix("resnet").is_some_and(|rest| !["", "a", "cifar"].contains(&rest));
-    let other = OTHERS.iter().any(|other| plain.contains(other))
+    let other = UNSUPPORTED.iter().any(|other| plain.contains(other))
         || plain.starts_with("wide")
         || plain.starts_with("wrn");
     let distance = |known: &&&str| strsim::damerau_levenshtein(&plain, &known.replace('-', ""));
@@ -153,8 +157,8 @@ fn unknown(name: &str) -> Error {
         NAMES.iter().min_by_key(distance).filter(|known| distance(known) <= 2 && !other && !variant);
     let shown: String = name.chars().take(60).collect();
     let problem = match nearest {
-        Some(nearest) => format!("{shown:?} is not known; did you mean {nearest}? There are {OFFERED}"),
-        None => format!("{shown:?} is not among the networks here; there are {OFFERED}"),
+        Some(nearest) => format!("unknown network {shown:?}; did you mean {nearest}? Available: {AVAILABLE}"),
+        None => format!("unknown network {shown:?}; available: {AVAILABLE}"),
     };
     Error::argument("model", problem)
 }
@@ -164,24 +168,24 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_name_is_known_and_is_the_networks_own() {
+    fn every_name_is_found_and_is_the_networks_own() {
         for name in NAMES.into_iter().chain(["resnet14", "resnet1202", "resnet50-a", "cifar-plain50"]) {
             assert_eq!(by_name(name, 3, 10).unwrap().name(), name);
         }
     }
 
     #[test]
-    fn timms_tags_are_of_the_network_before_the_point() {
+    fn timm_tags_are_allowed_on_torchvision_resnets_only() {
         assert_eq!(by_name("resnet50.a1_in1k", 3, 10).unwrap().name(), "resnet50");
-        for none in
+        for unknown in
             ["resnet50.", "resnet20.a1_in1k", "plain50.a1_in1k", "resnet50-a.a1_in1k", "lenet.a1_in1k"]
         {
-            assert!(by_name(none, 3, 10).is_err(), "{none}");
+            assert!(by_name(unknown, 3, 10).is_err(), "{unknown}");
         }
     }
 
     #[test]
-    fn an_unknown_name_is_refused_with_the_nearest() {
+    fn the_closest_name_is_suggested_for_a_misspelling() {
         for (name, nearest) in [
             ("resnet21", "resnet20"),
             ("googlnet", "googlenet"),
@@ -195,7 +199,7 @@ mod tests {
     }
 
     #[test]
-    fn another_network_is_not_taken_for_a_misspelt_one() {
+    fn an_unsupported_network_is_not_taken_for_a_misspelling() {
         let others = [
             "resnext50",
             "resnext50_32x4d",
@@ -213,12 +217,15 @@ mod tests {
         ];
         for name in others {
             let error = by_name(name, 3, 10).err().unwrap().to_string();
-            assert!(!error.contains("did you mean") && error.contains("there are lenet, alexnet"), "{error}");
+            assert!(
+                !error.contains("did you mean") && error.contains("available: lenet, alexnet"),
+                "{error}"
+            );
         }
     }
 
     #[test]
-    fn no_network_is_deeper_than_any_that_was_trained() {
+    fn excessive_depths_are_rejected() {
         for name in ["resnet1208", "resnet60002", "plain600000002", "cifar-resnet99999999999999999998"] {
             assert!(by_name(name, 3, 10).is_err(), "{name}");
         }

@@ -1,32 +1,33 @@
-//! What all ResNets are built of: residual blocks in stages (He et al. 2015, figures 2 and 5).
+//! Residual blocks and stages of blocks (He et al. 2015, figures 2 and 5).
 
+use super::layers::{conv_norm, relu, square};
 use crate::Result;
 use crate::graph::ValueId;
-use crate::nn::{BatchNorm2d, Builder, Conv2d, Fan};
+use crate::nn::{Builder, Conv2d, Fan};
 use crate::op::{AvgPool2d, ChannelPad};
 
-/// What is added to a block's result.
+/// What is added to a block's output.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Shortcut {
-    /// Nothing: the plain network of the same layers.
+    /// Nothing, as in the paper's plain networks.
     None,
-    /// The block's input; where the shape changes, every other pixel and channels of zeros (option A).
+    /// The block's input; where the shape changes, subsampled and padded with zero channels (option A).
     Padded,
-    /// The block's input; where the shape changes, through a 1 x 1 convolution with batch norm (option B).
+    /// The block's input; where the shape changes, projected by a 1 x 1 convolution with batch norm (option B).
     Projected,
 }
 
-/// The layers of a block.
+/// The layers of a residual block.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Block {
-    /// Two 3 x 3 convolutions, of which the first has the stride.
+    /// Two 3 x 3 convolutions; the first has the stride.
     Basic,
-    /// A 1 x 1 convolution down to the width, a 3 x 3 there, which has the stride, and a 1 x 1 up to the result.
+    /// A 1 x 1, a 3 x 3 and a 1 x 1 convolution; the 3 x 3 has the stride.
     Bottleneck,
 }
 
 impl Block {
-    /// Channels of a ResNet's block for each of its width.
+    /// Output channels divided by width in a ResNet.
     const fn expansion(self) -> usize {
         match self {
             Block::Basic => 1,
@@ -34,7 +35,7 @@ impl Block {
         }
     }
 
-    /// Convolutions of a block.
+    /// Convolutions per block.
     pub(super) const fn layers(self) -> usize {
         match self {
             Block::Basic => 2,
@@ -43,10 +44,9 @@ impl Block {
     }
 }
 
-/// A residual block: relu(F(x) + shortcut(x)), of any width. Parameter names are torchvision's.
+/// A residual block, relu(F(x) + shortcut(x)), of any width. Parameter names are torchvision's.
 ///
 /// ```
-/// use striate::graph::ValueId;
 /// use striate::models::{Block, Residual};
 /// use striate::nn::{Builder, Mode};
 ///
@@ -67,21 +67,21 @@ pub struct Residual {
     pub block: Block,
     /// Filters of the first convolution, and of a bottleneck's 3 x 3.
     pub width: usize,
-    /// Channels of the result.
+    /// Channels of the output.
     pub out_channels: usize,
-    /// Step of the window of the convolution that has it.
+    /// Stride; [`Block`] says of which convolution.
     pub stride: usize,
-    /// Groups of channels of a bottleneck's 3 x 3 that do not see each other.
+    /// Groups of a bottleneck's 3 x 3 convolution.
     pub groups: usize,
-    /// What is added to F.
+    /// What is added to F(x).
     pub shortcut: Shortcut,
-    /// Which side of a convolution its first weights are scaled by.
+    /// Scaling of the initial weights.
     pub fan: Fan,
 }
 
 impl Residual {
-    /// A ResNet's block of this width: a bottleneck's result has four times as many channels. Stride 1, shortcuts are
-    /// option B.
+    /// The block of a ResNet: a bottleneck has `4 * width` output channels, a basic block `width`. Stride 1, shortcuts
+    /// of option B.
     pub fn new(block: Block, width: usize) -> Self {
         let out_channels = width * block.expansion();
         let (shortcut, fan) = (Shortcut::Projected, Fan::In);
@@ -92,26 +92,27 @@ impl Residual {
     ///
     /// # Errors
     ///
-    /// [`Error::Shape`](crate::Error::Shape) if the layers do not fit `x`, or channels of zeros would have to be fewer
-    /// than none.
+    /// [`Error::Shape`](crate::Error::Shape) if the layers do not fit `x`, or if a [`Shortcut::Padded`] would have to
+    /// remove channels.
     pub fn build(&self, b: &mut Builder, x: ValueId) -> Result<ValueId> {
-        // F's convolutions.
-        let layer = |kernel, filters, stride| Filters::new(kernel, filters, stride, self.fan);
-        let (width, out, stride) = (self.width, self.out_channels, self.stride);
+        let (width, out) = (self.width, self.out_channels);
+        let channels = b.graph.shape(x)[1];
+        let conv = |channels, kernel| Conv2d { fan: self.fan, ..square(channels, kernel) };
+        let strided = Conv2d { stride: [self.stride, self.stride], ..conv([channels, width], 3) };
         let layers = match self.block {
-            Block::Basic => vec![layer(3, width, stride), layer(3, out, 1)],
+            Block::Basic => vec![strided, conv([width, out], 3)],
             Block::Bottleneck => {
-                let middle = Filters { groups: self.groups, ..layer(3, width, stride) };
-                vec![layer(1, width, 1), middle, layer(1, out, 1)]
+                let middle = Conv2d { in_channels: width, groups: self.groups, ..strided };
+                vec![conv([channels, width], 1), middle, conv([width, out], 1)]
             }
         };
         let mut y = x;
-        for (i, filters) in layers.iter().enumerate() {
+        for (i, layer) in layers.into_iter().enumerate() {
             if i > 0 {
-                y = b.scoped(&format!("relu{i}"), |b| b.relu(y))?;
+                y = relu(b, &format!("relu{i}"), y)?;
             }
             let names = [format!("conv{}", i + 1), format!("bn{}", i + 1)];
-            y = conv_norm(b, [&names[0], &names[1]], y, *filters)?;
+            y = conv_norm(b, [&names[0], &names[1]], y, layer)?;
         }
         if let Some(shortcut) = self.shortcut(b, x)? {
             y = b.add(y, shortcut)?;
@@ -119,7 +120,8 @@ impl Residual {
         b.relu(y)
     }
 
-    /// Adds so many blocks to `x`, in the scopes `0`, `1`, ... of the current one. The first has the stride.
+    /// Adds a stage of `blocks` blocks to `x`, in the scopes `0`, `1`, ... of the current one. Only the first has the
+    /// stride.
     ///
     /// # Errors
     ///
@@ -132,7 +134,7 @@ impl Residual {
         Ok(x)
     }
 
-    /// x in the shape of the block's result, if there is a shortcut.
+    /// `x` in the shape of the block's output, if there is a shortcut.
     fn shortcut(&self, b: &mut Builder, x: ValueId) -> Result<Option<ValueId>> {
         let (channels, out, stride) = (b.graph.shape(x)[1], self.out_channels, self.stride);
         match self.shortcut {
@@ -140,26 +142,26 @@ impl Residual {
             _ if stride == 1 && channels == out => Ok(Some(x)),
             Shortcut::Padded => {
                 let Some(zeros) = out.checked_sub(channels) else {
-                    let problem = format!(
-                        "expected a result of at least {channels} channels, as many as the input has, found {out}"
-                    );
+                    let problem =
+                        format!("expected at least {channels} output channels, the input's, found {out}");
                     return Err(b.graph.shape_error("shortcut", problem));
                 };
-                let pixels =
+                let subsample =
                     AvgPool2d { kernel_size: [1, 1], stride: Some([stride, stride]), ..Default::default() };
-                let x = b.avg_pool2d(x, pixels)?;
+                let x = b.avg_pool2d(x, subsample)?;
                 let before = zeros / 2;
                 Ok(Some(b.apply(ChannelPad { before, after: zeros - before }, &[x])?))
             }
-            Shortcut::Projected => b.scoped("downsample", |b| {
-                Ok(Some(conv_norm(b, ["0", "1"], x, Filters::new(1, out, stride, self.fan))?))
-            }),
+            Shortcut::Projected => {
+                let conv = Conv2d { stride: [stride, stride], fan: self.fan, ..square([channels, out], 1) };
+                b.scoped("downsample", |b| conv_norm(b, ["0", "1"], x, conv)).map(Some)
+            }
         }
     }
 }
 
-/// Adds a ResNet's stages `layer1`, `layer2`, ... of these widths and numbers of blocks to `x`; each after the first halves
-/// the image.
+/// Adds the stages `layer1`, `layer2`, ... of a ResNet to `x`, given their widths and numbers of blocks. Each but the
+/// first halves the image size.
 pub(super) fn stages(
     b: &mut Builder,
     mut x: ValueId,
@@ -171,42 +173,4 @@ pub(super) fn stages(
         x = b.scoped(&format!("layer{}", i + 1), |b| block.repeat(b, x, *blocks))?;
     }
     Ok(x)
-}
-
-/// Square filters that keep the size of an image at stride 1.
-#[derive(Clone, Copy)]
-pub(super) struct Filters {
-    kernel: usize,
-    filters: usize,
-    stride: usize,
-    groups: usize,
-    fan: Fan,
-}
-
-impl Filters {
-    pub fn new(kernel: usize, filters: usize, stride: usize, fan: Fan) -> Self {
-        Self { kernel, filters, stride, groups: 1, fan }
-    }
-}
-
-/// A convolution without bias and its batch norm, by their names.
-pub(super) fn conv_norm(
-    b: &mut Builder,
-    [conv, norm]: [&str; 2],
-    x: ValueId,
-    Filters { kernel, filters, stride, groups, fan }: Filters,
-) -> Result<ValueId> {
-    let layer = Conv2d {
-        in_channels: b.graph.shape(x)[1],
-        out_channels: filters,
-        kernel_size: [kernel, kernel],
-        stride: [stride, stride],
-        padding: [kernel / 2, kernel / 2],
-        groups,
-        bias: false,
-        fan,
-        ..Default::default()
-    };
-    let x = b.conv2d(conv, x, layer)?;
-    b.batch_norm2d(norm, x, BatchNorm2d { num_features: filters, ..Default::default() })
 }

@@ -1,4 +1,4 @@
-//! The ResNets for large images of He et al. 2015, table 1, as torchvision has them.
+//! The ImageNet ResNets (He et al. 2015, table 1) in torchvision's version.
 //!
 //! | layer   | output    | 18           | 34           | 50                   | 101                   | 152                   |
 //! | ------- | --------- | ------------ | ------------ | -------------------- | --------------------- | --------------------- |
@@ -10,32 +10,33 @@
 //! | layer4  | 7 x 7     | 2, 512       | 3, 512       | 3, 512, 2048         | 3, 512, 2048          | 3, 512, 2048          |
 //! | fc      | 1 x 1     | average pool, linear to the classes                                                                 |||||
 //!
-//! 3-3 is a basic block, 1-3-1 a bottleneck; its stride is in the 3 x 3, as torchvision has it, where the paper
-//! has it in the first 1 x 1. Shortcuts are option B. First weights are torchvision's: He's by fan-out.
+//! 3-3 is a basic block, 1-3-1 a bottleneck. As in torchvision, the stride of a bottleneck is in its 3 x 3 convolution;
+//! the paper has it in the first 1 x 1. Shortcuts are option B. Weights start from He's initialization by fan-out.
 
 use super::Model;
-use super::residual::{Block, Filters, Residual, Shortcut, conv_norm, stages};
+use super::layers::{conv_norm, pool_and_classify, relu, square};
+use super::residual::{Block, Residual, Shortcut, stages};
 use crate::Result;
 use crate::graph::ValueId;
-use crate::nn::{Builder, Fan, Linear};
+use crate::nn::{Builder, Conv2d, Fan};
 use crate::op::MaxPool2d;
 
-/// A ResNet for large images, or its plain twin.
+/// An ImageNet ResNet, or the plain network of the same layers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ResNet {
-    /// The layers of its blocks.
+    /// Kind of block.
     pub block: Block,
     /// Blocks in each of the four stages.
     pub blocks: [usize; 4],
-    /// What is added to a block's result.
+    /// What is added to a block's output.
     pub shortcut: Shortcut,
-    /// Channels of the images.
+    /// Channels of the input images.
     pub in_channels: usize,
-    /// Classes to tell apart.
+    /// Number of classes.
     pub classes: usize,
 }
 
-/// Block and numbers of blocks by depth.
+/// Depth, kind of block, and blocks per stage.
 const DEPTHS: [(usize, Block, [usize; 4]); 5] = [
     (18, Block::Basic, [2, 2, 2, 2]),
     (34, Block::Basic, [3, 4, 6, 3]),
@@ -44,19 +45,19 @@ const DEPTHS: [(usize, Block, [usize; 4]); 5] = [
     (152, Block::Bottleneck, [3, 8, 36, 3]),
 ];
 
-/// Whether a network for large images is known by this depth.
+/// Whether there is an ImageNet ResNet of this depth.
 pub(super) fn is_depth(depth: usize) -> bool {
     DEPTHS.iter().any(|(known, ..)| *known == depth)
 }
 
 impl ResNet {
-    /// The network of one of the depths of table 1, if it is one.
+    /// The network of this depth, if it is one of 18, 34, 50, 101 and 152.
     pub fn of_depth(depth: usize, shortcut: Shortcut, in_channels: usize, classes: usize) -> Option<Self> {
         let (_, block, blocks) = *DEPTHS.iter().find(|(known, ..)| *known == depth)?;
         Some(Self { block, blocks, shortcut, in_channels, classes })
     }
 
-    /// Layers with weights: convolutions off the shortcuts, and the linear one.
+    /// Number of layers with weights, not counting shortcuts.
     fn depth(&self) -> usize {
         2 + self.block.layers() * self.blocks.iter().sum::<usize>()
     }
@@ -86,15 +87,13 @@ impl Model for ResNet {
     fn forward(&self, b: &mut Builder, images: ValueId) -> Result<ValueId> {
         let (shortcut, fan) = (self.shortcut, Fan::Out);
         let widths: Vec<(usize, usize)> = [64, 128, 256, 512].into_iter().zip(self.blocks).collect();
-        let mut x = conv_norm(b, ["conv1", "bn1"], images, Filters::new(7, 64, 2, fan))?;
-        x = b.scoped("relu", |b| b.relu(x))?;
+        let conv1 = Conv2d { stride: [2, 2], fan, ..square([self.in_channels, 64], 7) };
+        let mut x = conv_norm(b, ["conv1", "bn1"], images, conv1)?;
+        x = relu(b, "relu", x)?;
         let pool =
             MaxPool2d { kernel_size: [3, 3], stride: Some([2, 2]), padding: [1, 1], ..Default::default() };
         x = b.scoped("maxpool", |b| b.max_pool2d(x, pool))?;
         x = stages(b, x, &widths, |width| Residual { shortcut, fan, ..Residual::new(self.block, width) })?;
-        x = b.scoped("avgpool", |b| b.global_avg_pool2d(x))?;
-        x = b.flatten(x)?;
-        let in_features = b.graph.shape(x)[1];
-        b.linear("fc", x, Linear { in_features, out_features: self.classes, bias: true })
+        pool_and_classify(b, x, self.classes)
     }
 }

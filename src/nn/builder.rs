@@ -1,50 +1,49 @@
-//! A graph builder that reads like a network.
+//! Builds a network's graph layer by layer.
 
 use super::Rules;
 use crate::graph::{Graph, Init, PersistentKind, Phase, ValueId};
 use crate::op::{self, AdaptiveAvgPool2d, AdaptiveMaxPool2d, AvgPool2d, LocalResponseNorm, MaxPool2d, Op};
 use crate::{Error, Result, TensorType};
 
-/// Whether a network is built to learn or to be used: batch norm and dropout differ.
+/// Whether a network is built for training or evaluation; batch norm and dropout differ.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Mode {
-    /// Statistics of the batch, running ones updated; dropout drops.
+    /// Batch norm normalizes by batch statistics and updates the running ones; dropout is active.
     Train,
-    /// Running statistics; dropout does nothing.
+    /// Batch norm uses the running statistics; dropout is the identity.
     Eval,
 }
 
-/// Which side of a convolution its first weights are scaled by, so that numbers keep their size on the way
-/// (He et al. 2015, "Delving deep into rectifiers", section 2.2).
+/// Which fan He's initialization of a convolution uses (He et al. 2015, "Delving deep into rectifiers", section 2.2).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Fan {
-    /// The numbers that a result is made of: results keep their variance.
+    /// Inputs per output: preserves the variance of activations.
     #[default]
     In,
-    /// The results that a number goes into: gradients keep theirs.
+    /// Outputs per input: preserves the variance of gradients.
     Out,
 }
 
-/// A convolution layer; PyTorch's fields and defaults. Pairs are (vertical, horizontal).
+/// A convolution layer with PyTorch's fields and defaults. Pairs are (vertical, horizontal).
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Conv2d {
     /// Channels of the input.
     pub in_channels: usize,
-    /// Channels of the output: the number of filters.
+    /// Channels of the output.
     pub out_channels: usize,
-    /// Height and width of a filter.
+    /// Height and width of the kernel.
     pub kernel_size: [usize; 2],
-    /// Step of the window.
+    /// Stride.
     pub stride: [usize; 2],
-    /// Zeros on each side.
+    /// Zero padding on each side.
     pub padding: [usize; 2],
-    /// Distance between the window's pixels.
+    /// Dilation of the kernel.
     pub dilation: [usize; 2],
-    /// Groups of channels that do not see each other.
+    /// Number of channel groups that are convolved separately.
     pub groups: usize,
-    /// Whether each filter adds a number of its own.
+    /// Whether to add a bias per output channel.
     pub bias: bool,
-    /// What its first weights are scaled by.
+    /// Scaling of the initial weights.
     pub fan: Fan,
 }
 
@@ -64,14 +63,14 @@ impl Default for Conv2d {
     }
 }
 
-/// A fully connected layer; PyTorch's fields and defaults.
+/// A fully connected layer with PyTorch's fields and defaults.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Linear {
-    /// Numbers that go in.
+    /// Features of the input.
     pub in_features: usize,
-    /// Numbers that come out.
+    /// Features of the output.
     pub out_features: usize,
-    /// Whether each output adds a number of its own.
+    /// Whether to add a bias per output feature.
     pub bias: bool,
 }
 
@@ -81,14 +80,14 @@ impl Default for Linear {
     }
 }
 
-/// A batch-norm layer; PyTorch's fields and defaults.
+/// A batch-norm layer with PyTorch's fields and defaults.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct BatchNorm2d {
     /// Channels.
     pub num_features: usize,
-    /// Added to the variance.
+    /// Added to the variance for numerical stability.
     pub eps: f32,
-    /// Share of the batch in the running statistics.
+    /// Weight of the batch in the update of the running statistics.
     pub momentum: f32,
 }
 
@@ -98,8 +97,10 @@ impl Default for BatchNorm2d {
     }
 }
 
-/// Builds a network into a [`Graph`], layer by layer. A layer's name and the scopes around it make its
-/// parameters' names: `layer1.0.conv1.weight`.
+/// Records a network into a [`Graph`], layer by layer. Parameters are named after their layer and the scopes around it:
+/// `layer1.0.conv1.weight`.
+///
+/// Layers return [`Error::Shape`] if they do not fit their input.
 ///
 /// ```
 /// use striate::nn::{Builder, Conv2d, Linear, Mode};
@@ -119,7 +120,7 @@ pub struct Builder {
     /// The graph built so far.
     pub graph: Graph,
     mode: Mode,
-    /// Input of (step, seed), made by the first dropout.
+    /// Input (step, seed), created by the first dropout layer.
     counter: Option<ValueId>,
     dropouts: u32,
     auxiliary: Vec<(ValueId, f32)>,
@@ -127,11 +128,11 @@ pub struct Builder {
 }
 
 impl Builder {
-    /// Name of the input that dropout takes: (step, seed), `u32`.
+    /// Name of the input of dropout: (step, seed), `u32`.
     pub const COUNTER: &str = "counter";
-    /// Name of the input of images, `f32` `[batch, channels, height, width]`.
+    /// Name of the input images, `f32` `[batch, channels, height, width]`.
     pub const IMAGES: &str = "images";
-    /// Name of the output of logits, `[batch, classes]`, where a graph gives them out.
+    /// Name of the output of logits, `[batch, classes]`, in graphs that have it.
     pub const LOGITS: &str = "logits";
 
     /// An empty network.
@@ -146,23 +147,23 @@ impl Builder {
         }
     }
 
-    /// The same, where some parameters follow rules: of these, the frozen ones matter to layers.
+    /// Sets the rules of parameters. Batch norm layers depend on which are frozen.
     pub fn with_rules(mut self, rules: &Rules) -> Self {
         self.rules = rules.clone();
         self
     }
 
-    /// Whether the network is built to learn or to be used.
+    /// Whether the network is built for training or evaluation.
     pub fn mode(&self) -> Mode {
         self.mode
     }
 
-    /// The input [`Builder::IMAGES`] of shape `[batch, channels, height, width]`.
+    /// Adds the input [`Builder::IMAGES`] of shape `[batch, channels, height, width]`.
     pub fn images(&mut self, shape: [usize; 4]) -> Result<ValueId> {
         self.graph.input(Self::IMAGES, TensorType::f32(shape))
     }
 
-    /// Runs `build` in a scope nested in the current one.
+    /// Runs `build` in a nested scope.
     pub fn scoped<R>(&mut self, name: &str, build: impl FnOnce(&mut Self) -> Result<R>) -> Result<R> {
         let outer = self.graph.enter(name);
         let result = build(self);
@@ -170,12 +171,12 @@ impl Builder {
         result
     }
 
-    /// The first output of an operation.
+    /// Applies an operation and returns its first output.
     pub fn apply(&mut self, op: impl Into<Op>, inputs: &[ValueId]) -> Result<ValueId> {
         Ok(self.graph.apply(op, inputs)?[0])
     }
 
-    /// Convolution with He's initialisation (He et al. 2015): weights normal with variance 2 / fan, biases 0.
+    /// Convolution. Weights start from He's initialization (He et al. 2015), normal with variance 2 / fan; biases from 0.
     pub fn conv2d(&mut self, name: &str, x: ValueId, conv: Conv2d) -> Result<ValueId> {
         self.scoped(name, |b| {
             b.expect_channels("conv2d", x, conv.in_channels)?;
@@ -195,7 +196,7 @@ impl Builder {
         })
     }
 
-    /// Fully connected layer on `[batch, in_features]`; weights and bias uniform in +-1 / sqrt(fan-in).
+    /// Fully connected layer on `[batch, in_features]`. Weights and bias start uniform in +-1 / sqrt(in_features).
     pub fn linear(&mut self, name: &str, x: ValueId, linear: Linear) -> Result<ValueId> {
         self.scoped(name, |b| {
             let Linear { in_features, out_features, bias } = linear;
@@ -212,8 +213,8 @@ impl Builder {
         })
     }
 
-    /// Batch norm. In training it also updates the running statistics, unless its parameters are frozen: then it
-    /// works with these, as in evaluation.
+    /// Batch norm. In training it updates the running statistics. If its weight and bias are frozen, it uses the running
+    /// statistics and leaves them unchanged, as in evaluation.
     pub fn batch_norm2d(&mut self, name: &str, x: ValueId, norm: BatchNorm2d) -> Result<ValueId> {
         self.scoped(name, |b| {
             let BatchNorm2d { num_features, eps, momentum } = norm;
@@ -243,17 +244,17 @@ impl Builder {
         self.apply(op::Relu, &[x])
     }
 
-    /// Each number by what its neighbours among the channels sum up to.
+    /// Local response normalization across channels.
     pub fn local_response_norm(&mut self, x: ValueId, norm: LocalResponseNorm) -> Result<ValueId> {
         self.apply(norm, &[x])
     }
 
-    /// x + y: the residual connection.
+    /// x + y.
     pub fn add(&mut self, x: ValueId, y: ValueId) -> Result<ValueId> {
         self.apply(op::Add, &[x, y])
     }
 
-    /// Tensors joined along the channels.
+    /// Concatenation along the channels.
     pub fn concat(&mut self, inputs: &[ValueId]) -> Result<ValueId> {
         self.apply(op::Concat, inputs)
     }
@@ -268,7 +269,7 @@ impl Builder {
         self.apply(pool, &[x])
     }
 
-    /// Average of each channel, `[batch, channels, 1, 1]`.
+    /// Average pooling to `[batch, channels, 1, 1]`.
     pub fn global_avg_pool2d(&mut self, x: ValueId) -> Result<ValueId> {
         self.adaptive_avg_pool2d(x, [1, 1])
     }
@@ -278,19 +279,19 @@ impl Builder {
         self.apply(AdaptiveAvgPool2d { output_size }, &[x])
     }
 
-    /// Maximum of each channel, `[batch, channels, 1, 1]`.
+    /// Max-pooling to `[batch, channels, 1, 1]`.
     pub fn global_max_pool2d(&mut self, x: ValueId) -> Result<ValueId> {
         self.apply(AdaptiveMaxPool2d { output_size: [1, 1] }, &[x])
     }
 
-    /// `[batch, everything else]`.
+    /// Reshape to `[batch, features]`.
     pub fn flatten(&mut self, x: ValueId) -> Result<ValueId> {
         let shape = self.graph.shape(x);
         let (batch, rest) = (shape[0], shape[1..].iter().product());
         self.apply(op::Reshape { shape: vec![batch, rest] }, &[x])
     }
 
-    /// Dropout with probability `p` of a zero; nothing in evaluation. The first one adds an input
+    /// Dropout that zeroes elements with probability `p`; the identity in evaluation. The first dropout adds the input
     /// [`Builder::COUNTER`].
     pub fn dropout(&mut self, x: ValueId, p: f32) -> Result<ValueId> {
         if self.mode == Mode::Eval {
@@ -305,23 +306,22 @@ impl Builder {
         self.apply(op::Dropout { p, stream: self.dropouts }, &[x, counter])
     }
 
-    /// Counts the loss of these logits, `weight` times, to the training loss: a head that helps layers far from
-    /// the end to learn.
+    /// Registers the logits of an auxiliary head, whose loss is added to the training loss with this weight.
     pub fn auxiliary(&mut self, logits: ValueId, weight: f32) {
         self.auxiliary.push((logits, weight));
     }
 
-    /// What was given to [`Builder::auxiliary`]: logits and weights.
+    /// Logits and weights registered with [`Builder::auxiliary`].
     pub fn auxiliaries(&self) -> &[(ValueId, f32)] {
         &self.auxiliary
     }
 
-    /// A learned value named after the current scope.
+    /// Adds a trainable parameter, named after the current scope.
     pub fn parameter(&mut self, name: &str, shape: impl Into<Vec<usize>>, init: Init) -> Result<ValueId> {
         self.graph.persistent(name, TensorType::f32(shape), PersistentKind::Parameter, init)
     }
 
-    /// A kept value that is not learned from gradients.
+    /// Adds a persistent value that is not trained by gradients, such as running statistics.
     pub fn buffer(&mut self, name: &str, shape: impl Into<Vec<usize>>, init: Init) -> Result<ValueId> {
         self.graph.persistent(name, TensorType::f32(shape), PersistentKind::Buffer, init)
     }
@@ -332,7 +332,7 @@ impl Builder {
             true => Ok(()),
             false => Err(self
                 .graph
-                .shape_error(op, format!("expected an input of {channels} channels, found {shape:?}"))),
+                .shape_error(op, format!("expected an input with {channels} channels, found {shape:?}"))),
         }
     }
 }

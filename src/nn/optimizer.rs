@@ -1,38 +1,38 @@
-//! Optimisers: from gradients to updates, as nodes of the same graph.
+//! Optimizers, as graph nodes that update each parameter from its gradient.
 
 use super::Rules;
 use crate::graph::{Graph, Init, PersistentKind, Phase, ValueId};
 use crate::op::{Adam, Add, ClipCoefficient, Op, Scale, Sgd, SumSquares};
 use crate::{Result, TensorType};
 
-/// SGD with momentum; PyTorch's fields and defaults, of which all are 0.
+/// SGD with momentum; PyTorch's fields and defaults.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct SgdConfig {
-    /// Share of the velocity kept.
+    /// Momentum factor.
     pub momentum: f32,
-    /// Added to the gradient, times the parameter.
+    /// L2 penalty: the gradient is increased by this times the parameter.
     pub weight_decay: f32,
-    /// Look ahead along the velocity.
+    /// Nesterov momentum.
     pub nesterov: bool,
 }
 
 impl SgdConfig {
-    /// What ResNets were first trained with (He et al. 2015): momentum 0.9, weight decay 1e-4.
+    /// The settings of He et al. 2015 for ResNets: momentum 0.9, weight decay 1e-4.
     pub const HE_2015: Self = Self { momentum: 0.9, weight_decay: 1e-4, nesterov: false };
 }
 
-/// Adam, or AdamW where `decoupled`; the defaults of PyTorch's `Adam`. Those of its `AdamW` are [`AdamConfig::ADAMW`].
+/// Adam, or AdamW if `decoupled`. Defaults are those of PyTorch's `Adam`; [`AdamConfig::ADAMW`] has those of `AdamW`.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct AdamConfig {
-    /// Decay of the first moment.
+    /// Decay rate of the first moment.
     pub beta1: f32,
-    /// Decay of the second moment.
+    /// Decay rate of the second moment.
     pub beta2: f32,
-    /// Added to the root of the second moment.
+    /// Added to the square root of the second moment.
     pub eps: f32,
-    /// Strength of weight decay.
+    /// Weight decay.
     pub weight_decay: f32,
-    /// Decay the weights themselves (AdamW).
+    /// Apply weight decay to the weights directly (AdamW) instead of to the gradients.
     pub decoupled: bool,
 }
 
@@ -47,7 +47,7 @@ impl Default for AdamConfig {
     }
 }
 
-/// How parameters follow their gradients.
+/// An optimizer and its settings.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Optimizer {
     /// Stochastic gradient descent with momentum.
@@ -57,10 +57,11 @@ pub enum Optimizer {
 }
 
 impl Optimizer {
-    /// Name of the input that the updates take, `f32` `[3]`; see [`Optimizer::schedule`].
+    /// Name of the input with the learning rate, `f32` `[3]`; see [`Optimizer::schedule`].
     pub const SCHEDULE: &str = "schedule";
 
-    /// Numbers of the input [`Optimizer::SCHEDULE`] at a step, counted from 0.
+    /// Value of the input [`Optimizer::SCHEDULE`] at a step, counted from 0: the learning rate, and Adam's bias
+    /// corrections.
     pub fn schedule(&self, lr: f32, step: usize) -> [f32; 3] {
         match self {
             Optimizer::Sgd(_) => [lr, 1.0, 1.0],
@@ -70,7 +71,8 @@ impl Optimizer {
         }
     }
 
-    /// Adds the nodes that update each parameter from its gradient, by the rules, and the state they need.
+    /// Adds nodes that update each parameter from its gradient, and the optimizer's state. `gradients` are pairs of
+    /// parameter and gradient.
     pub fn update(&self, graph: &mut Graph, gradients: &[(ValueId, ValueId)], rules: &Rules) -> Result<()> {
         let schedule = graph.input(Self::SCHEDULE, TensorType::f32([3]))?;
         graph.scoped("optimizer", |graph| {
@@ -86,7 +88,7 @@ impl Optimizer {
         })
     }
 
-    /// Strength of weight decay.
+    /// The weight decay.
     pub fn weight_decay(&self) -> f32 {
         match self {
             Optimizer::Sgd(config) => config.weight_decay,
@@ -94,7 +96,7 @@ impl Optimizer {
         }
     }
 
-    /// The operation on one parameter, with factors of the learning rate and of the weight decay.
+    /// The update of one parameter, with its factors of learning rate and weight decay.
     fn step(&self, lr_scale: f32, decay: f32) -> Op {
         match self {
             Optimizer::Sgd(SgdConfig { momentum, weight_decay, nesterov }) => {
@@ -108,7 +110,7 @@ impl Optimizer {
         }
     }
 
-    /// What is kept for each parameter.
+    /// Names of the state per parameter.
     fn states(&self) -> &'static [&'static str] {
         match self {
             Optimizer::Sgd(_) => &["velocity"],

@@ -1,11 +1,11 @@
-//! Which parameters are learned otherwise than the rest, by patterns of their names.
+//! Per-parameter settings, selected by name.
 
 use crate::{Error, Result};
 
 pub use glob::Pattern;
 
-/// What holds for some parameters only. A pattern such as `layer1.*` or `*.bias` stands for every parameter whose
-/// whole name it matches; `*` and `?` also match dots.
+/// Settings for some of the parameters. A pattern such as `layer1.*` or `*.bias` selects the parameters whose full name
+/// it matches; `*` and `?` also match dots.
 ///
 /// ```
 /// use striate::nn::Rules;
@@ -20,47 +20,60 @@ pub use glob::Pattern;
 /// ```
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Rules {
-    /// These stay as they are, and no gradient is computed for them. A batch norm whose weight and bias are among
-    /// them also keeps its running statistics, and works with them.
+    /// Parameters that are not updated; their gradients are not computed. A batch norm whose weight and bias are both
+    /// frozen also keeps its running statistics and normalizes by them.
     pub freeze: Vec<Pattern>,
-    /// Factors of the learning rate; the first pattern that matches counts.
+    /// Factors of the learning rate; the first matching pattern applies.
     pub lr_scale: Vec<(Pattern, f32)>,
-    /// These have no weight decay.
+    /// Parameters without weight decay.
     pub no_decay: Vec<Pattern>,
-    /// Parameters of one dimension, the biases and those of batch norms, have no weight decay.
+    /// No weight decay for one-dimensional parameters: biases and batch norms.
     pub no_decay_1d: bool,
 }
 
 impl Rules {
-    /// A pattern, or why it is none.
+    /// Parses a pattern.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Argument`] if it is not a valid glob.
     pub fn pattern(text: &str) -> Result<Pattern> {
         Pattern::new(text).map_err(|e| {
-            let problem = format!("{text:?} is no pattern of names: {} at character {}", e.msg, e.pos + 1);
+            let problem = format!("{text:?} is not a valid glob: {} at character {}", e.msg, e.pos + 1);
             Error::argument("pattern", problem)
         })
     }
 
-    /// Several patterns.
+    /// Parses several patterns.
+    ///
+    /// # Errors
+    ///
+    /// As for [`pattern`](Self::pattern).
     pub fn patterns(texts: &[&str]) -> Result<Vec<Pattern>> {
         texts.iter().map(|text| Self::pattern(text)).collect()
     }
 
-    /// Whether the parameter of this name stays as it is.
+    /// Whether a parameter is frozen.
     pub fn is_frozen(&self, name: &str) -> bool {
         self.freeze.iter().any(|p| p.matches(name))
     }
 
-    /// Factor of the learning rate of a parameter.
+    /// Factor of a parameter's learning rate.
     pub fn lr_scale(&self, name: &str) -> f32 {
         self.lr_scale.iter().find(|(p, _)| p.matches(name)).map_or(1.0, |(_, scale)| *scale)
     }
 
-    /// Whether weight decay works on a parameter.
+    /// Whether a parameter has weight decay.
     pub fn decays(&self, name: &str, shape: &[usize]) -> bool {
         !(self.no_decay_1d && shape.len() == 1 || self.no_decay.iter().any(|p| p.matches(name)))
     }
 
-    /// Fails where a pattern stands for none of these names: it would be a slip of the pen.
+    /// Checks the rules against a model's parameter names.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Argument`] if a pattern matches no name, which is likely a typo, or if a factor of the learning rate is
+    /// negative or not finite.
     pub fn check(&self, names: &[&str]) -> Result<()> {
         let scales = self.lr_scale.iter().map(|(pattern, _)| ("lr_scale", pattern));
         let freeze = self.freeze.iter().map(|pattern| ("freeze", pattern));
@@ -69,7 +82,7 @@ impl Rules {
             if !names.iter().any(|name| pattern.matches(name)) {
                 let some: Vec<&str> = names.iter().take(3).chain(names.last()).copied().collect();
                 let problem = format!(
-                    "no parameter is called {:?}; there are {} of them, such as {}",
+                    "{:?} matches none of the {} parameters; their names look like {}",
                     pattern.as_str(),
                     names.len(),
                     some.join(", ")
@@ -80,10 +93,7 @@ impl Rules {
         match self.lr_scale.iter().find(|(_, scale)| !(*scale >= 0.0 && scale.is_finite())) {
             Some((pattern, scale)) => Err(Error::argument(
                 "lr_scale",
-                format!(
-                    "the factor of {:?} must be a finite number from 0 on, and is {scale}",
-                    pattern.as_str()
-                ),
+                format!("the factor of {:?} must be finite and not negative, got {scale}", pattern.as_str()),
             )),
             None => Ok(()),
         }

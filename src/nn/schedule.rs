@@ -2,65 +2,66 @@
 
 use crate::{Error, Result};
 
-/// How the learning rate falls after the warm-up. Where PyTorch has a schedule of the same kind, rates are its rates.
+/// How the learning rate decays after the warmup. Schedules named after one of PyTorch's give the same rates.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Decay {
-    /// Not at all.
+    /// No decay.
     Constant,
-    /// Along half a cosine (Loshchilov & Hutter 2017): `CosineAnnealingLR` over the steps after the warm-up.
+    /// Half a cosine (Loshchilov & Hutter 2017): `CosineAnnealingLR` over the steps after the warmup.
     Cosine {
-        /// The rate that it would reach one step after the last.
+        /// The rate it would reach one step after the last.
         eta_min: f32,
     },
-    /// By `factor` at each milestone: `MultiStepLR`.
+    /// Multiplied by `factor` at each milestone: `MultiStepLR`.
     Steps {
-        /// When it falls.
+        /// The milestones.
         at: Vec<Milestone>,
-        /// What it is multiplied by each time.
+        /// Factor at each milestone.
         factor: f32,
     },
-    /// To zero along (1 - done)^power: `PolynomialLR` over the steps after the warm-up.
+    /// To zero along (1 - progress)^power: `PolynomialLR` over the steps after the warmup.
     Polynomial {
-        /// 1 is a straight line.
+        /// The exponent; 1 is linear.
         power: f32,
     },
-    /// Up and down again: `OneCycleLR`. It has its own warm-up: another one's steps are not counted.
+    /// `OneCycleLR`. It includes a warmup, so that [`Schedule::warmup`] is ignored.
     OneCycle(OneCycle),
 }
 
-/// When the learning rate falls, exactly.
+/// A point in training at which the learning rate drops.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Milestone {
-    /// After so many steps.
+    /// After this many steps.
     Step(usize),
-    /// After so many epochs of [`Schedule::steps_per_epoch`] steps.
+    /// After this many epochs of [`Schedule::steps_per_epoch`] steps.
     Epoch(usize),
-    /// After this part of all steps, numerator and denominator, rounded up: `Fraction(1, 2)` is half of them.
+    /// After this fraction of all steps, as numerator and denominator, rounded up: `Fraction(1, 2)` is halfway.
     Fraction(usize, usize),
 }
 
-/// One cycle of the learning rate (Smith & Topin 2019); fields and defaults of PyTorch's `OneCycleLR`. The momentum stays.
+/// One-cycle learning rate (Smith & Topin 2019) with the fields and defaults of PyTorch's `OneCycleLR`. Momentum is not
+/// cycled.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct OneCycle {
-    /// Share of the steps over which the rate rises.
+    /// Fraction of the steps in which the rate increases.
     pub pct_start: f32,
-    /// The first rate is the largest one divided by this.
+    /// Maximum rate divided by the initial rate.
     pub div_factor: f32,
-    /// The last rate is the first one divided by this.
+    /// Initial rate divided by the final rate.
     pub final_div_factor: f32,
-    /// The way between the rates.
+    /// Interpolation between the rates.
     pub anneal: Anneal,
-    /// Fall to the first rate in as many steps as it took to rise, and to the last rate only then.
+    /// Return to the initial rate in as many steps as the increase took, then decay to the final rate.
     pub three_phase: bool,
 }
 
-/// The way from one rate to another.
+/// Interpolation between two learning rates.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Anneal {
-    /// Along half a cosine.
+    /// Half a cosine.
     #[default]
     Cosine,
-    /// Along a straight line.
+    /// Linear.
     Linear,
 }
 
@@ -76,7 +77,7 @@ impl Default for OneCycle {
     }
 }
 
-/// Learning rate by step: a linear warm-up, then a decay.
+/// Learning rate by step: a linear warmup, then a decay.
 ///
 /// ```
 /// use striate::nn::{Decay, Milestone, Schedule};
@@ -92,19 +93,18 @@ impl Default for OneCycle {
 /// ```
 #[derive(Clone, Debug, PartialEq)]
 pub struct Schedule {
-    /// Rate at the end of the warm-up.
+    /// Rate at the end of the warmup.
     pub lr: f32,
-    /// Steps in all.
+    /// Total steps.
     pub steps: usize,
-    /// Steps of an epoch; only [`Milestone::Epoch`] asks for them.
+    /// Steps per epoch; only used for [`Milestone::Epoch`].
     pub steps_per_epoch: usize,
-    /// Steps of warm-up.
+    /// Steps of warmup.
     pub warmup: usize,
-    /// Share of the rate that the first step of warm-up has; the first step after it has the whole rate, as with
-    /// PyTorch's `LinearLR`. `None`: each step adds as much as the first has, and the last one of the warm-up has the
-    /// whole rate.
+    /// Fraction of `lr` at the first warmup step; the first step after the warmup has `lr`, as with PyTorch's
+    /// `LinearLR`. If `None`, step i of the warmup (from 1) has `lr * i / warmup`, so that its last step has `lr`.
     pub start_factor: Option<f32>,
-    /// What comes then.
+    /// What follows the warmup.
     pub decay: Decay,
 }
 
@@ -136,8 +136,8 @@ impl Schedule {
         match &self.decay {
             Decay::Constant | Decay::OneCycle(_) => self.lr,
             Decay::Cosine { eta_min } => {
-                let least = f64::from(*eta_min);
-                (least + (lr - least) * half_cosine(done)) as f32
+                let min = f64::from(*eta_min);
+                (min + (lr - min) * half_cosine(done)) as f32
             }
             Decay::Polynomial { power } => (lr * (1.0 - done).powf(f64::from(*power))) as f32,
             Decay::Steps { at, factor } => {
@@ -147,7 +147,7 @@ impl Schedule {
         }
     }
 
-    /// The first step after a milestone.
+    /// Index of the first step at the lower rate.
     pub fn step_of(&self, milestone: Milestone) -> usize {
         match milestone {
             Milestone::Step(step) => step,
@@ -159,18 +159,22 @@ impl Schedule {
         }
     }
 
-    /// Fails, naming the setting, where a number makes no sense.
+    /// Checks the settings.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Argument`] with the name of a setting that is out of range.
     pub fn check(&self) -> Result<()> {
-        above_zero("lr", self.lr)?;
+        positive("lr", self.lr)?;
         if let Some(first) = self.start_factor.filter(|first| !(*first > 0.0 && *first <= 1.0)) {
-            let problem = format!("must be above 0 and at most 1, and is {first}");
+            let problem = format!("must be above 0 and at most 1, got {first}");
             return Err(Error::argument("start_factor", problem));
         }
         match &self.decay {
             Decay::Constant => Ok(()),
             Decay::Cosine { eta_min } if (0.0..=self.lr).contains(eta_min) => Ok(()),
             Decay::Cosine { eta_min } => {
-                let problem = format!("must be from 0 to the learning rate of {}, and is {eta_min}", self.lr);
+                let problem = format!("must be between 0 and the learning rate {}, got {eta_min}", self.lr);
                 Err(Error::argument("eta_min", problem))
             }
             Decay::Steps { at, factor } => {
@@ -179,37 +183,37 @@ impl Schedule {
                     Some(found) => {
                         Err(Error::argument("milestones", format!("{found:?} has a denominator of 0")))
                     }
-                    None => above_zero("factor", *factor),
+                    None => positive("factor", *factor),
                 }
             }
-            Decay::Polynomial { power } => above_zero("power", *power),
+            Decay::Polynomial { power } => positive("power", *power),
             Decay::OneCycle(cycle) => {
                 if !(0.0..=1.0).contains(&cycle.pct_start) {
-                    let problem = format!("must be from 0 to 1, and is {}", cycle.pct_start);
+                    let problem = format!("must be between 0 and 1, got {}", cycle.pct_start);
                     return Err(Error::argument("pct_start", problem));
                 }
-                above_zero("div_factor", cycle.div_factor)?;
-                above_zero("final_div_factor", cycle.final_div_factor)
+                positive("div_factor", cycle.div_factor)?;
+                positive("final_div_factor", cycle.final_div_factor)
             }
         }
     }
 }
 
-fn above_zero(name: &str, number: f32) -> Result<()> {
+fn positive(name: &str, number: f32) -> Result<()> {
     match number > 0.0 && number.is_finite() {
         true => Ok(()),
-        false => Err(Error::argument(name, format!("must be a finite number above 0, and is {number}"))),
+        false => Err(Error::argument(name, format!("must be positive and finite, got {number}"))),
     }
 }
 
 impl OneCycle {
-    /// The rate of a step, in a cycle of so many, up to `lr`.
+    /// The rate at `step` of a cycle of `steps` steps with maximum `lr`.
     fn at(&self, lr: f32, steps: usize, step: usize) -> f32 {
         let [top, pct, div, final_div] =
             [lr, self.pct_start, self.div_factor, self.final_div_factor].map(f64::from);
         let (first, total) = (top / div, steps.max(1) as f64);
         let (last, rise) = (first / final_div, pct * total - 1.0);
-        // Where each phase ends, and its rate there.
+        // End and final rate of each phase.
         let phases: &[(f64, f64)] = match self.three_phase {
             true => &[(rise, top), (2.0 * rise, first), (total - 1.0, last)],
             false => &[(rise, top), (total - 1.0, last)],
@@ -230,7 +234,7 @@ impl OneCycle {
     }
 }
 
-/// From 1 at 0 to 0 at 1, along half a cosine.
+/// Falls from 1 at 0 to 0 at 1.
 fn half_cosine(done: f64) -> f64 {
     0.5 * (1.0 + (std::f64::consts::PI * done).cos())
 }
@@ -245,10 +249,10 @@ mod tests {
     }
 
     #[test]
-    fn the_rate_falls_at_the_milestone_whatever_the_numbers() {
+    fn the_rate_drops_exactly_at_the_milestone() {
         for total in 1..=300 {
             for part in 0..=total {
-                // The same step, said in three ways.
+                // The same step in all three forms.
                 for schedule in [
                     steps(total, 1, Milestone::Step(part)),
                     steps(total * 7, 7, Milestone::Epoch(part)),
@@ -260,13 +264,13 @@ mod tests {
                 }
             }
         }
-        // A half of an odd number is rounded up.
+        // Half of an odd number is rounded up.
         let half = steps(13, 1, Milestone::Fraction(1, 2));
         assert_eq!([half.at(6), half.at(7)], [1.0, 0.5]);
     }
 
     #[test]
-    fn settings_that_make_no_sense_are_refused_by_name() {
+    fn invalid_settings_are_rejected_by_name() {
         let cycle = OneCycle::default();
         for (name, decay) in [
             ("eta_min", Decay::Cosine { eta_min: 0.2 }),

@@ -11,7 +11,7 @@ use crate::models::Model;
 use crate::nn::Schedule;
 use crate::plan::{PersistentPort, Plan};
 use crate::runtime::Stream;
-use crate::weights::{Fit, Loaded, Weights};
+use crate::weights::{Fit, LoadReport, Weights};
 use crate::{DType, Device, Result, Session, Tensor};
 use std::ops::ControlFlow;
 use std::time::{Duration, Instant};
@@ -54,7 +54,7 @@ impl Trainer {
     }
 
     /// Begins with weights from elsewhere.
-    pub fn load(&mut self, weights: &Weights, fit: Fit) -> Result<Loaded> {
+    pub fn load(&mut self, weights: &Weights, fit: Fit) -> Result<LoadReport> {
         let loaded = weights.load(&mut self.session, fit)?;
         self.start_average()?;
         Ok(loaded)

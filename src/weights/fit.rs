@@ -1,4 +1,4 @@
-//! Fitting the tensors of a file to a model's.
+//! Matching a file's tensors against a model's.
 
 use super::naming::Naming;
 use super::{Stored, Weights};
@@ -8,136 +8,132 @@ use crate::{Error, Result, Session, Tensor, TensorType};
 use std::collections::BTreeSet;
 use std::fmt;
 
-/// How exactly the tensors of a file must be the model's.
+/// How closely a file must match the model.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Fit {
-    /// Every tensor of the model is there with its shape, and no other; else nothing is changed.
+    /// The file has exactly the model's tensors, all with the right shape.
     Strict,
-    /// What has a name and shape of the model is taken, and the rest of the model stays as it is.
+    /// Load every tensor whose name and shape match; leave the rest of the model unchanged.
     Partial,
-    /// As strict, but tensors whose first size is the number of classes may have been made for another number; those
-    /// of the model then stay as they are.
-    Body {
-        /// Classes that the model tells apart.
+    /// Like [`Strict`](Self::Strict), except that tensors whose first dimension is the number of classes may differ
+    /// in that dimension. Those are skipped, for fine-tuning on a data set with other classes.
+    Backbone {
+        /// The model's number of classes.
         classes: usize,
     },
 }
 
-/// What loading came to. Printed, it is a sentence.
+/// Outcome of [`Weights::load`]. `Display` summarizes it in one line.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Loaded {
-    /// Names of the tensors that were taken.
-    pub taken: Vec<String>,
-    /// Names of the model that the file has not.
+pub struct LoadReport {
+    /// Tensors that were loaded.
+    pub loaded: Vec<String>,
+    /// The model's tensors that the file lacks.
     pub missing: Vec<String>,
-    /// Names of the file that the model has not.
+    /// The file's tensors that the model lacks.
     pub unexpected: Vec<String>,
-    /// Names that both have, with how they differ.
-    pub misfits: Vec<String>,
-    /// Names of the model that [`Fit::Body`] left as they are.
-    pub begun_anew: Vec<String>,
-    /// How the file's names became the model's, where they were others: without a prefix, say.
+    /// Tensors that both have, each with how they differ.
+    pub mismatched: Vec<String>,
+    /// The model's tensors that [`Fit::Backbone`] left unchanged.
+    pub kept: Vec<String>,
+    /// How the file's names were mapped to the model's, if they differ: a dropped prefix, for example.
     pub renamed: Option<String>,
 }
 
-/// The most names that a list in a message has; networks have hundreds.
-const NAMED: usize = 12;
+/// Most names listed in a message; networks have hundreds.
+const MAX_LISTED: usize = 12;
 
 impl Weights {
-    /// Loads them into a session's model. Nothing is changed if this fails.
+    /// Loads the weights into a session. On failure the session is unchanged.
     ///
-    /// Names may differ in known ways: they may have `module.` or `_orig_mod.` in them, all have one prefix more,
-    /// as Lightning's have `model.`, and the layers `fc` and `downsample` may be called `linear` and `shortcut`, say.
-    /// What was done is told ([`Loaded::renamed`]).
+    /// Common naming differences are resolved: `module.` or `_orig_mod.` anywhere in a name, a prefix shared by all
+    /// names (Lightning's `model.`), and other names for `fc` and `downsample` such as `linear` and `shortcut`.
+    /// [`LoadReport::renamed`] says what was mapped.
     ///
     /// # Errors
     ///
-    /// [`Error::Data`] if [`Fit::Strict`] is not met, with the names of all tensors that are missing,
-    /// unexpected or of another shape, up to twelve of each; if [`Fit::Partial`] finds nothing to take; or if a
-    /// number that would be taken is infinite or not a number.
-    pub fn load(&self, session: &mut Session, fit: Fit) -> Result<Loaded> {
-        self.load_without(session, fit, &BTreeSet::new())
+    /// [`Error::Data`] if the file does not satisfy `fit`, listing up to twelve missing, unexpected and mismatched
+    /// tensors each; if nothing at all matches; or if a tensor to be loaded has a NaN or infinite value.
+    pub fn load(&self, session: &mut Session, fit: Fit) -> Result<LoadReport> {
+        self.load_ignoring(session, fit, &BTreeSet::new())
     }
 
-    /// The same as if the file had no tensors of these names.
-    pub(crate) fn load_without(
+    /// Like [`load`](Self::load), but skips the model's tensors named in `ignored` if the file has them.
+    pub(crate) fn load_ignoring(
         &self,
         session: &mut Session,
         fit: Fit,
-        passed_over: &BTreeSet<String>,
-    ) -> Result<Loaded> {
+        ignored: &BTreeSet<String>,
+    ) -> Result<LoadReport> {
         let model = |p: &&PersistentPort| p.persistence.kind != PersistentKind::Optimizer;
         let ports = session.persistent().iter().filter(model).map(|p| (p.port.name.as_str(), &p.port.ty));
-        let (loaded, taken) = self.compare(ports, fit, passed_over);
-        if fit != Fit::Partial && !loaded.is_whole() {
+        let (report, matches) = self.compare(ports, fit, ignored);
+        if fit != Fit::Partial && !report.is_complete() {
             let problem = format!(
-                "does not fit the model: {loaded}; give the model it was made for, or load only what fits (--partial)"
+                "does not match the model: {report}; choose the model it was saved from, or load only what matches (--partial)"
             );
             return Err(Error::data(self.path(), problem));
         }
-        if taken.is_empty() {
-            return Err(Error::data(self.path(), format!("has nothing that fits the model: {loaded}")));
+        if matches.is_empty() {
+            return Err(Error::data(self.path(), format!("has no tensor that matches the model: {report}")));
         }
-        taken.iter().try_for_each(|(name, tensor)| self.check_finite(name, tensor))?;
-        taken.iter().try_for_each(|(name, tensor)| session.write(name, tensor))?;
-        Ok(loaded)
+        matches.iter().try_for_each(|(name, tensor)| self.check_finite(name, tensor))?;
+        matches.iter().try_for_each(|(name, tensor)| session.write(name, tensor))?;
+        Ok(report)
     }
 
-    /// What of a model's tensors is here, and what is taken.
+    /// Compares with a model's tensors; also returns those to load.
     fn compare<'m>(
         &self,
         model: impl Iterator<Item = (&'m str, &'m TensorType)> + Clone,
         fit: Fit,
-        passed_over: &BTreeSet<String>,
-    ) -> (Loaded, Vec<(String, &Tensor)>) {
-        let names = model.clone().map(|(name, _)| name).chain(passed_over.iter().map(String::as_str));
+        ignored: &BTreeSet<String>,
+    ) -> (LoadReport, Vec<(String, &Tensor)>) {
+        let names = model.clone().map(|(name, _)| name).chain(ignored.iter().map(String::as_str));
         let naming = self.naming(&names.collect());
         let renamed = (!naming.is_exact()).then(|| naming.to_string());
-        let (mut loaded, mut taken) = (Loaded { renamed, ..Default::default() }, Vec::new());
+        let (mut report, mut matches) = (LoadReport { renamed, ..Default::default() }, Vec::new());
         let mut left: BTreeSet<&str> = self.names().collect();
-        for name in passed_over.iter().filter_map(|name| naming.of(name)) {
+        for name in ignored.iter().filter_map(|name| naming.of(name)) {
             left.remove(name);
         }
         for (name, ty) in model {
-            let own = naming.of(name).unwrap_or(name);
-            left.remove(own);
-            match self.tensors.get(own) {
-                None => loaded.missing.push(name.to_owned()),
-                Some(Stored::Numbers(tensor)) if tensor.ty() == ty => {
-                    loaded.taken.push(name.to_owned());
-                    taken.push((name.to_owned(), tensor));
+            let in_file = naming.of(name).unwrap_or(name);
+            left.remove(in_file);
+            match self.tensors.get(in_file) {
+                None => report.missing.push(name.to_owned()),
+                Some(Stored::Float(tensor)) if tensor.ty() == ty => {
+                    report.loaded.push(name.to_owned());
+                    matches.push((name.to_owned(), tensor));
                 }
-                Some(Stored::Numbers(tensor)) if fit.replaces(tensor.shape(), &ty.shape) => {
-                    loaded.begun_anew.push(name.to_owned());
+                Some(Stored::Float(tensor)) if fit.allows_other_classes(tensor.shape(), &ty.shape) => {
+                    report.kept.push(name.to_owned());
                 }
-                Some(Stored::Numbers(tensor)) => {
+                Some(Stored::Float(tensor)) => {
                     let (found, expected) = (tensor.shape(), &ty.shape);
-                    loaded.misfits.push(format!("{name} is {found:?} and should be {expected:?}"));
+                    report.mismatched.push(format!("{name} is {found:?}, expected {expected:?}"));
                 }
-                Some(Stored::Other(element)) => {
-                    loaded
-                        .misfits
-                        .push(format!("{name} holds {element} and should hold floating-point numbers"));
+                Some(Stored::Other(dtype)) => {
+                    report.mismatched.push(format!("{name} is {dtype}, expected a floating-point type"));
                 }
             }
         }
-        loaded.unexpected = left.into_iter().map(str::to_owned).collect();
-        (loaded, taken)
+        report.unexpected = left.into_iter().map(str::to_owned).collect();
+        (report, matches)
     }
 
-    /// How the file's names become those of a model.
+    /// Maps the file's names to those of a model.
     pub(super) fn naming(&self, model: &BTreeSet<&str>) -> Naming {
         Naming::between(self.tensors.keys().map(String::as_str), model)
     }
 
     fn check_finite(&self, name: &str, tensor: &Tensor) -> Result<()> {
-        match tensor.as_f32().iter().position(|number| !number.is_finite()) {
+        match tensor.as_f32().iter().position(|value| !value.is_finite()) {
             None => Ok(()),
             Some(at) => {
-                let number = tensor.as_f32()[at];
-                let problem = format!(
-                    "{name} holds {number} at place {at}, which no network can use; give other weights"
-                );
+                let value = tensor.as_f32()[at];
+                let problem =
+                    format!("{name} has the value {value} at index {at}; use weights that are finite");
                 Err(Error::data(self.path(), problem))
             }
         }
@@ -145,39 +141,38 @@ impl Weights {
 }
 
 impl Fit {
-    /// Whether a tensor of the model stays as it is, although a file has one of this name.
-    fn replaces(self, found: &[usize], expected: &[usize]) -> bool {
-        let Fit::Body { classes } = self else { return false };
+    /// Whether the shapes may differ because they belong to classifiers for different numbers of classes.
+    fn allows_other_classes(self, found: &[usize], expected: &[usize]) -> bool {
+        let Fit::Backbone { classes } = self else { return false };
         expected.first() == Some(&classes) && found.len() == expected.len() && found[1..] == expected[1..]
     }
 }
 
-impl Loaded {
-    /// Whether the file's tensors are the model's, all of them and no others, but for a head made anew.
-    pub fn is_whole(&self) -> bool {
-        self.missing.is_empty() && self.unexpected.is_empty() && self.misfits.is_empty()
+impl LoadReport {
+    /// Whether nothing is missing, unexpected or mismatched. [`kept`](Self::kept) tensors do not count.
+    pub fn is_complete(&self) -> bool {
+        self.missing.is_empty() && self.unexpected.is_empty() && self.mismatched.is_empty()
     }
 }
 
-impl fmt::Display for Loaded {
+impl fmt::Display for LoadReport {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} tensors fit", self.taken.len())?;
-        list(f, "missing from it", &self.missing)?;
+        write!(f, "{} tensors match", self.loaded.len())?;
+        list(f, "missing from the file", &self.missing)?;
         list(f, "not in the model", &self.unexpected)?;
-        list(f, "different", &self.misfits)?;
-        list(f, "made for other classes and begun anew", &self.begun_anew)?;
-        self.renamed.as_ref().map_or(Ok(()), |how| write!(f, "; names were read {how}"))
+        list(f, "mismatched", &self.mismatched)?;
+        list(f, "for other classes, not loaded", &self.kept)?;
+        self.renamed.as_ref().map_or(Ok(()), |how| write!(f, "; names mapped: {how}"))
     }
 }
 
-/// How many, and their names, unless there are none.
+/// Writes the number of names and the first few of them; nothing if there are none.
 fn list(f: &mut fmt::Formatter<'_>, what: &str, names: &[String]) -> fmt::Result {
     if names.is_empty() {
         return Ok(());
     }
-    let verb = if names.len() == 1 { "is" } else { "are" };
-    write!(f, ", {} {verb} {what} ({}", names.len(), names[..names.len().min(NAMED)].join(", "))?;
-    match names.len().saturating_sub(NAMED) {
+    write!(f, ", {} {what} ({}", names.len(), names[..names.len().min(MAX_LISTED)].join(", "))?;
+    match names.len().saturating_sub(MAX_LISTED) {
         0 => write!(f, ")"),
         more => write!(f, ", and {more} more)"),
     }

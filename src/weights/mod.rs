@@ -1,29 +1,38 @@
-//! Weights on disk, with torchvision's names: safetensors both ways, and PyTorch's `.pth` files to read.
+//! Weight files with torchvision's tensor names: reads and writes safetensors, reads PyTorch's `.pth`.
 //!
-//! [`Weights::read`] tells the format by the file's content. Half and double precision become `f32`. Names are the
-//! file's, without `num_batches_tracked`, a counter of PyTorch's batch norms that no result depends on.
-//! [`Weights::load`] fits them to a session's model, strictly or in part, also where names differ in a known way.
+//! [`Weights::read`] detects the format from the content and converts half and double precision to `f32`. It drops
+//! `num_batches_tracked`, a counter in PyTorch's batch norms that striate does not use. [`Weights::load`] matches
+//! the tensors against a session's model, strictly or partially, and maps common naming differences.
 //!
-//! Files are not trusted: memory grows with a file's size and not with what its header promises, and nothing
-//! in a `.pth` file is ever executed.
+//! Files are untrusted: memory use is bounded by the file's size, whatever its header claims, and code in a `.pth`
+//! file is never executed.
 //!
-//! ```no_run
-//! use striate::weights::{Fit, Weights};
-//! # fn load(session: &mut striate::Session) -> striate::Result<()> {
-//! let weights = Weights::read("resnet18.pth".as_ref())?;
-//! let loaded = weights.load(session, Fit::Strict)?;
-//! println!("{} tensors", loaded.taken.len());
-//! # Ok(())
-//! # }
+//! ```
+//! use striate::infer::Predictor;
+//! use striate::models::LeNet;
+//! use striate::weights::{self, Fit, Weights};
+//! use striate::Device;
+//! use std::collections::BTreeMap;
+//!
+//! # let dir = tempfile::tempdir().unwrap();
+//! # let path = dir.path().join("lenet.safetensors");
+//! let device = Device::select("cpu")?;
+//! let model = LeNet { in_channels: 1, classes: 10 };
+//! let mut predictor = Predictor::new(&device, &model, [28, 28], 1)?;
+//! weights::write(&path, &predictor.session().state_dict()?, &BTreeMap::new())?;
+//!
+//! let report = predictor.load(&Weights::read(&path)?, Fit::Strict)?;
+//! assert_eq!(report.to_string(), "10 tensors match");
+//! # Ok::<(), striate::Error>(())
 //! ```
 
-mod element;
+mod dtype;
 mod fit;
 mod naming;
 mod pth;
 mod safetensors;
 
-pub use fit::{Fit, Loaded};
+pub use fit::{Fit, LoadReport};
 pub use safetensors::{write, write_to};
 
 use crate::file::read_up_to;
@@ -31,13 +40,13 @@ use crate::{DType, Error, Result, Tensor};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-/// Larger files are not weights of networks for one device.
+/// No network that fits on one device has a larger file.
 const MAX_FILE_BYTES: u64 = 16 << 30;
 
-/// How the names of batch norms' counters end.
+/// Last part of the names of PyTorch's batch-norm counters.
 const COUNTER: &str = "num_batches_tracked";
 
-/// Tensors by name, from a file.
+/// Named tensors, usually from a file.
 #[derive(Clone, Debug)]
 pub struct Weights {
     path: PathBuf,
@@ -45,37 +54,42 @@ pub struct Weights {
     metadata: BTreeMap<String, String>,
 }
 
-/// What a file holds, by name.
+/// Tensors by name.
 type Tensors = BTreeMap<String, Stored>;
 
-/// A tensor of a file.
+/// A tensor in a file.
 #[derive(Clone, Debug)]
 enum Stored {
-    /// Floating-point numbers, as `f32`.
-    Numbers(Tensor),
-    /// Something else: its element type as the file names it.
+    /// A floating-point tensor, converted to `f32`.
+    Float(Tensor),
+    /// A tensor of another type, which is kept by the name the file gives it.
     Other(String),
 }
 
 impl Weights {
-    /// Reads a safetensors file or a `.pth` file of a state dict, as PyTorch writes it today or did before 1.6.
+    /// Reads a safetensors file, or a state dict from a `.pth` file in the zip format or the one used before
+    /// PyTorch 1.6.
     ///
-    /// Of the latter, the state dict may be all, or one entry of a dictionary, by the name of `state_dict`,
+    /// A `.pth` file may hold the state dict itself, or a dictionary with the state dict under `state_dict`,
     /// `model_state_dict`, `model`, `model_ema` or `net`.
     ///
     /// # Errors
     ///
-    /// [`Error::Io`] if the file cannot be read; [`Error::Data`] if it is neither, is damaged, or asks for a
-    /// call, which is named.
+    /// [`Error::Io`] if the file cannot be read; [`Error::Data`] if its format is unknown, it is damaged, or its
+    /// pickle calls a function other than those that rebuild tensors.
     pub fn read(path: &Path) -> Result<Self> {
         let bytes = read_up_to(path, MAX_FILE_BYTES)?;
         let bytes = bytes.ok_or_else(|| {
-            Error::data(path, format!("has more than {} GiB; give a file of weights", MAX_FILE_BYTES >> 30))
+            Error::data(path, format!("is larger than {} GiB, the limit for weights", MAX_FILE_BYTES >> 30))
         })?;
         Self::parse(path, &bytes)
     }
 
-    /// The same from the bytes of a file; `path` is for messages.
+    /// Parses the content of a file; `path` only appears in error messages.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Data`] as for [`read`](Self::read).
     pub fn parse(path: &Path, bytes: &[u8]) -> Result<Self> {
         let read = match pth::Kind::of(bytes) {
             Some(kind) => pth::read(kind, bytes).map(|tensors| (tensors, BTreeMap::new())),
@@ -85,8 +99,8 @@ impl Weights {
         Ok(Self { path: path.to_owned(), tensors: without_counters(tensors), metadata })
     }
 
-    /// Weights made here: tensors by name, as [`Session::state_dict`](crate::Session::state_dict) and
-    /// [`Trainer::weights`](crate::train::Trainer::weights) give them. Names are taken as those of a file are.
+    /// Wraps tensors such as those of [`Session::state_dict`](crate::Session::state_dict) or
+    /// [`Trainer::weights`](crate::train::Trainer::weights), so that they load like those of a file.
     ///
     /// ```
     /// use striate::infer::Predictor;
@@ -97,18 +111,18 @@ impl Weights {
     /// let device = Device::select("cpu")?;
     /// let model = LeNet { in_channels: 1, classes: 10 };
     /// let mut predictor = Predictor::new(&device, &model, [28, 28], 1)?;
-    /// // Weights of another session, a tensor replaced.
+    /// // Replace one tensor of a state dict.
     /// let mut state = predictor.session().state_dict()?;
     /// let (name, tensor) = &mut state[0];
     /// assert_eq!(name, "conv1.weight");
     /// *tensor = Tensor::f32(tensor.shape(), vec![0.1; tensor.len()])?;
-    /// let loaded = predictor.load(&Weights::from_tensors(state), Fit::Strict)?;
-    /// assert!(loaded.missing.is_empty());
+    /// let report = predictor.load(&Weights::from_tensors(state), Fit::Strict)?;
+    /// assert!(report.is_complete());
     /// # Ok::<(), striate::Error>(())
     /// ```
     pub fn from_tensors(tensors: impl IntoIterator<Item = (String, Tensor)>) -> Self {
         let stored = |tensor: Tensor| match tensor.ty().dtype {
-            DType::F32 => Stored::Numbers(tensor),
+            DType::F32 => Stored::Float(tensor),
             DType::U32 => Stored::Other(DType::U32.name().to_owned()),
         };
         let tensors = tensors.into_iter().map(|(name, tensor)| (name, stored(tensor))).collect();
@@ -116,7 +130,7 @@ impl Weights {
         Self { path, tensors: without_counters(tensors), metadata: BTreeMap::new() }
     }
 
-    /// The file they came from; of [tensors](Self::from_tensors), words that say so.
+    /// The file they were read from; a placeholder for weights made [from tensors](Self::from_tensors).
     pub fn path(&self) -> &Path {
         &self.path
     }
@@ -126,27 +140,27 @@ impl Weights {
         self.tensors.keys().map(String::as_str)
     }
 
-    /// The tensor of this name; `None` if there is none, or it does not hold floating-point numbers.
+    /// The tensor with this name; `None` if there is none or its type is not floating-point.
     pub fn get(&self, name: &str) -> Option<&Tensor> {
         match self.tensors.get(name)? {
-            Stored::Numbers(tensor) => Some(tensor),
+            Stored::Float(tensor) => Some(tensor),
             Stored::Other(_) => None,
         }
     }
 
-    /// The tensor that a model of these names has under one of them; `None` as of [`get`](Self::get). Names may differ
-    /// from the file's as for [`load`](Self::load).
+    /// The tensor for the model's tensor `name`, mapping names as [`load`](Self::load) would for a model with
+    /// tensors named `model`.
     pub fn get_as<'n>(&self, name: &str, model: impl IntoIterator<Item = &'n str>) -> Option<&Tensor> {
         self.get(self.naming(&model.into_iter().collect()).of(name)?)
     }
 
-    /// Text that a safetensors file carries beside its tensors.
+    /// An entry of a safetensors file's metadata.
     pub fn metadata(&self, key: &str) -> Option<&str> {
         self.metadata.get(key).map(String::as_str)
     }
 }
 
-/// Without the counters of batch norms, which no result depends on.
+/// Drops the batch-norm counters, which striate does not use.
 fn without_counters(mut tensors: Tensors) -> Tensors {
     tensors.retain(|name, _| name.rsplit('.').next() != Some(COUNTER));
     tensors

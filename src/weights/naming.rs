@@ -1,26 +1,26 @@
-//! How the names of a file become a model's, where they differ in a known way.
+//! Maps a file's tensor names to a model's where they differ in a known way.
 
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::fmt;
 
-/// Which name of a file each name of a model stands under, and what was done to find it. Printed, it says that.
+/// The file's name for each of the model's tensors. `Display` says how names were mapped.
 #[derive(Default)]
 pub struct Naming {
-    /// By the model's name, the file's.
+    /// From the model's name to the file's.
     files: BTreeMap<String, String>,
-    /// What was taken off names.
-    without: BTreeSet<String>,
+    /// Prefixes and wrapper parts that were dropped from names.
+    dropped: BTreeSet<String>,
     synonyms: BTreeSet<Synonym>,
 }
 
-/// Parts that `DataParallel`, `DistributedDataParallel` and `torch.compile` put into names, anywhere.
+/// Parts that `DataParallel`, `DistributedDataParallel` and `torch.compile` insert, at any depth.
 const WRAPPERS: [&str; 2] = ["module", "_orig_mod"];
 
-/// What a layer is called elsewhere, and here.
+/// A layer's name elsewhere, and torchvision's.
 type Synonym = (&'static str, &'static str);
 
-/// Last layers, and the projections of residual blocks.
+/// Names of classifiers and of the projections in residual blocks.
 const SYNONYMS: [Synonym; 6] = [
     ("linear", "fc"),
     ("last_linear", "fc"),
@@ -30,12 +30,12 @@ const SYNONYMS: [Synonym; 6] = [
     ("shortcut", "downsample"),
 ];
 
-/// A prefix has at most so many parts.
+/// Most dot-separated parts of a prefix; bounds the search.
 const MAX_PREFIX_PARTS: usize = 8;
 
 impl Naming {
-    /// Fits a file's names to a model's. A prefix of whatever kind (Lightning's `model.`, `net.`, `encoder.`) is taken
-    /// off if at least half of the model is found under it, and more than without.
+    /// Maps a file's names to a model's. A common prefix (Lightning's `model.`, `net.`, `encoder.`) is dropped if at
+    /// least half of the model's names are found under it, and more than without it.
     pub fn between<'f>(file: impl Iterator<Item = &'f str> + Clone, model: &BTreeSet<&str>) -> Self {
         let exact = file.clone().filter(|name| model.contains(name));
         let exact = Self { files: exact.map(|name| (name.into(), name.into())).collect(), ..Self::default() };
@@ -64,9 +64,9 @@ impl Naming {
             naming.files.entry(name).or_insert_with(|| (*file).to_owned());
             naming.synonyms.extend(synonym);
             let wrappers = WRAPPERS.iter().filter(|wrapper| file.split('.').any(|part| part == **wrapper));
-            naming.without.extend(wrappers.map(|wrapper| format!("{wrapper}.")));
+            naming.dropped.extend(wrappers.map(|wrapper| format!("{wrapper}.")));
         }
-        naming.without.extend(Some(prefix.to_owned()).filter(|prefix| !prefix.is_empty()));
+        naming.dropped.extend(Some(prefix.to_owned()).filter(|prefix| !prefix.is_empty()));
         naming
     }
 
@@ -75,33 +75,33 @@ impl Naming {
         self.files.get(name).map(String::as_str)
     }
 
-    /// Whether all names are the model's own.
+    /// Whether all names are used unchanged.
     pub fn is_exact(&self) -> bool {
-        self.without.is_empty() && self.synonyms.is_empty()
+        self.dropped.is_empty() && self.synonyms.is_empty()
     }
 }
 
 impl fmt::Display for Naming {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let without = self.without.iter().map(|part| format!("without {part:?}"));
-        let synonyms = self.synonyms.iter().map(|(file, model)| format!("with {model} for {file}"));
-        f.write_str(&without.chain(synonyms).collect::<Vec<_>>().join(", "))
+        let dropped = self.dropped.iter().map(|part| format!("dropped {part:?}"));
+        let synonyms = self.synonyms.iter().map(|(file, model)| format!("{file} -> {model}"));
+        f.write_str(&dropped.chain(synonyms).collect::<Vec<_>>().join(", "))
     }
 }
 
-/// A name without the parts of wrappers.
+/// A name without the parts that wrappers insert.
 fn unwrapped(name: &str) -> String {
     let parts: Vec<&str> = name.split('.').filter(|part| !WRAPPERS.contains(part)).collect();
     parts.join(".")
 }
 
-/// What may stand before a model's name: nothing, or parts with their dots.
+/// Every prefix of a name that ends in a dot, and the empty one.
 fn prefixes(name: &str) -> impl Iterator<Item = &str> {
     let dots = name.match_indices('.').map(|(dot, _)| dot + 1).take(MAX_PREFIX_PARTS);
     std::iter::once(0).chain(dots).map(|end| &name[..end])
 }
 
-/// The model's name for one of a file, and the synonym that made it so.
+/// The model's name for a file's name, with the synonym used, if any.
 fn in_model(name: &str, model: &BTreeSet<&str>) -> Option<(String, Option<Synonym>)> {
     if model.contains(name) {
         return Some((name.to_owned(), None));

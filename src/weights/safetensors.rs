@@ -1,8 +1,8 @@
-//! The safetensors format: a length, a header of JSON, then the tensors' bytes.
+//! The safetensors format: the header's length, a JSON header, then the tensors' bytes.
 //!
 //! Layout: <https://github.com/huggingface/safetensors>.
 
-use super::element::Float;
+use super::dtype::Float;
 use super::{COUNTER, Stored, Tensors};
 use crate::file::write_with;
 use crate::{Result, Tensor};
@@ -12,7 +12,7 @@ use std::collections::BTreeMap;
 use std::io::{self, ErrorKind, Write};
 use std::path::Path;
 
-/// The tensors and the metadata of a file, or what is wrong with it.
+/// Parses a file's tensors and metadata. The error says what is wrong with the file.
 pub fn read(bytes: &[u8]) -> Result<(Tensors, BTreeMap<String, String>), String> {
     let (_, header) = SafeTensors::read_metadata(bytes).map_err(|e| explain(bytes, e))?;
     let file = SafeTensors::deserialize(bytes).map_err(|e| explain(bytes, e))?;
@@ -34,36 +34,39 @@ pub fn read(bytes: &[u8]) -> Result<(Tensors, BTreeMap<String, String>), String>
 
 fn explain(bytes: &[u8], error: SafeTensorError) -> String {
     if bytes.is_empty() {
-        return "is empty; give a safetensors file or a .pth archive".to_owned();
+        return "is empty; expected a safetensors or .pth file".to_owned();
     }
     let what = match error {
         SafeTensorError::MetadataIncompleteBuffer => {
-            "its tensors and its length differ, as where it was cut short".to_owned()
+            "its length does not match its header, as in a truncated download".to_owned()
         }
         SafeTensorError::InvalidOffset(name) => {
-            format!("the place of {name} in it overlaps another tensor's or leaves a gap")
+            format!("the data of {name} overlaps another tensor's or leaves a gap")
         }
         SafeTensorError::InvalidHeaderLength => "its header is longer than the file".to_owned(),
-        SafeTensorError::TensorInvalidInfo => "a tensor's shape does not fit its bytes".to_owned(),
+        SafeTensorError::TensorInvalidInfo => "a tensor's shape does not match its data".to_owned(),
         other => other.to_string(),
     };
-    format!("is not a safetensors file nor a .pth archive, or is damaged ({what}); fetch or write it again")
+    format!("is neither a safetensors nor a .pth file, or is damaged ({what}); download or save it again")
 }
 
-/// Writes named tensors as a safetensors file, with text in its metadata. The file appears whole or not
-/// at all. The same tensors and metadata are the same bytes.
+/// Writes a safetensors file atomically. Equal tensors and metadata produce equal bytes.
 ///
-/// Each batch norm, known by its `running_mean`, gets the counter `num_batches_tracked` that PyTorch's have.
-/// It is 0: PyTorch reads it only where a batch norm has no momentum, which striate's always have.
+/// Each batch norm, recognized by its `running_mean`, also gets the `num_batches_tracked` that PyTorch's strict
+/// loading requires. It is 0, since PyTorch only uses it for batch norms without momentum.
+///
+/// # Errors
+///
+/// [`Error::Io`](crate::Error::Io) if the file cannot be written or two tensors have the same name.
 pub fn write(path: &Path, tensors: &[(String, Tensor)], metadata: &BTreeMap<String, String>) -> Result<()> {
     write_with(path, &|out| write_to(out, tensors, metadata))
 }
 
-/// The same file as bytes, to anything that takes them.
+/// Writes the same bytes as [`write`] to any writer.
 ///
 /// # Errors
 ///
-/// What `out` says, and [`std::io::ErrorKind::InvalidInput`] for tensors of one name.
+/// Those of `out`, and [`std::io::ErrorKind::InvalidInput`] if two tensors have the same name.
 pub fn write_to(
     out: &mut dyn Write,
     tensors: &[(String, Tensor)],
@@ -74,12 +77,12 @@ pub fn write_to(
     let counters = norms.map(|norm| (format!("{norm}{COUNTER}"), Dtype::I64, vec![], &zero[..]));
     let floats = tensors.iter().map(|(name, t)| (name.clone(), Dtype::F32, t.shape().to_vec(), t.as_bytes()));
     let mut all: Vec<(String, Dtype, Vec<usize>, &[u8])> = floats.chain(counters).collect();
-    // As `safetensors::serialize` lays them, which would hold all of them once more.
+    // The order of `safetensors::serialize`, which itself would need a second copy of all tensors in memory.
     all.sort_by(|a, b| b.1.cmp(&a.1).then_with(|| a.0.cmp(&b.0)));
     if let Some(twice) = all.windows(2).find(|pair| pair[0].0 == pair[1].0) {
         return Err(io::Error::new(
             ErrorKind::InvalidInput,
-            format!("{}: two tensors of this name", twice[0].0),
+            format!("{}: two tensors have this name", twice[0].0),
         ));
     }
     let mut end = 0;
@@ -94,8 +97,8 @@ pub fn write_to(
     all.iter().try_for_each(|(.., bytes)| out.write_all(bytes))
 }
 
-/// A header with metadata, sorted: [`Metadata`] would write them in a `HashMap`'s order, which is another one in each run, and
-/// the same weights would be other bytes.
+/// A header with sorted metadata. [`Metadata`] would write it in a `HashMap`'s order, so that files would differ
+/// from run to run.
 fn header(infos: Vec<(String, TensorInfo)>, metadata: &BTreeMap<String, String>) -> io::Result<String> {
     let invalid = |e: SafeTensorError| io::Error::new(ErrorKind::InvalidInput, e);
     let tensors = serde_json::to_string(&Metadata::new(None, infos).map_err(invalid)?)?;
@@ -112,18 +115,18 @@ fn header(infos: Vec<(String, TensorInfo)>, metadata: &BTreeMap<String, String>)
 mod tests {
     use super::*;
 
-    /// Remembers the longest piece that it was given.
+    /// Records the largest single write.
     #[derive(Default)]
-    struct Pieces {
+    struct Recorder {
         bytes: Vec<u8>,
-        longest: usize,
+        largest: usize,
     }
 
-    impl Write for Pieces {
-        fn write(&mut self, piece: &[u8]) -> io::Result<usize> {
-            self.longest = self.longest.max(piece.len());
-            self.bytes.extend(piece);
-            Ok(piece.len())
+    impl Write for Recorder {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            self.largest = self.largest.max(bytes.len());
+            self.bytes.extend(bytes);
+            Ok(bytes.len())
         }
 
         fn flush(&mut self) -> io::Result<()> {
@@ -132,13 +135,13 @@ mod tests {
     }
 
     #[test]
-    fn tensors_are_written_one_by_one_as_the_library_lays_them() {
+    fn tensors_are_streamed_in_the_order_of_the_safetensors_crate() {
         let tensor = |len: usize| Tensor::f32([len], (0..len).map(|v| v as f32).collect()).unwrap();
         let tensors =
             [("b.weight", 3000), ("a.running_mean", 2000)].map(|(name, len)| (name.to_owned(), tensor(len)));
-        let mut out = Pieces::default();
+        let mut out = Recorder::default();
         write_to(&mut out, &tensors, &BTreeMap::from([("k".into(), "v".into())])).unwrap();
-        assert_eq!(out.longest, 4 * 3000);
+        assert_eq!(out.largest, 4 * 3000);
         let (found, metadata) = read(&out.bytes).unwrap();
         assert_eq!((found.len(), metadata["k"].as_str()), (3, "v"));
 
@@ -153,10 +156,10 @@ mod tests {
     }
 
     #[test]
-    fn two_tensors_of_one_name_are_refused() {
+    fn duplicate_names_are_rejected() {
         let tensor = Tensor::f32([1], vec![0.0]).unwrap();
         let twice = [("a".to_owned(), tensor.clone()), ("a".to_owned(), tensor)];
-        let error = write_to(&mut Pieces::default(), &twice, &BTreeMap::new()).unwrap_err();
-        assert_eq!(error.to_string(), "a: two tensors of this name");
+        let error = write_to(&mut Recorder::default(), &twice, &BTreeMap::new()).unwrap_err();
+        assert_eq!(error.to_string(), "a: two tensors have this name");
     }
 }

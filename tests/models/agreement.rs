@@ -1,4 +1,4 @@
-//! Every network on tiny images: evaluation and a training step on the GPU and on the CPU executor agree.
+//! GPU and CPU agree on evaluation and a training step of every network, with small images.
 
 use crate::common::{Outcome, Suite, compare, fill, text};
 use crate::steps::begin;
@@ -8,7 +8,7 @@ use striate::plan::Plan;
 use striate::train::{Recipe, evaluation_graph, training_graph};
 use striate::{Device, Input, Session, Tensor};
 
-/// Networks and the side of their images: what no other test trains on both.
+/// Networks that no other test trains on both, and their image size.
 const NETWORKS: [(&str, usize); 8] = [
     ("alexnet-2012", 67),
     ("resnet34", 32),
@@ -20,11 +20,11 @@ const NETWORKS: [(&str, usize); 8] = [
     ("cifar-resnet50", 16),
 ];
 
-/// Losses agree to this. Logits are summed up through up to 152 layers.
+/// Relative tolerance of losses after up to 152 layers.
 const TOLERANCE: f64 = 1e-4;
 
 pub fn add(suite: &mut Suite) {
-    // Its largest matrix has 144 MiB, more than every GPU can bind.
+    // Its largest matrix has 144 MiB, which exceeds the binding size limit of some GPUs.
     suite.add("agreement::alexnet_on_the_cpu", || {
         let model = models::by_name("alexnet", 3, 10).map_err(text)?;
         agree(&*model, 64, [&Device::select("cpu").map_err(text)?, &Device::cpu_reference()])
@@ -41,7 +41,7 @@ pub fn add(suite: &mut Suite) {
 fn agree(model: &dyn Model, side: usize, devices: [&Device; 2]) -> Outcome {
     let [got, want] = devices.map(|device| losses(model, side, device).map_err(text));
     compare(
-        &format!("{}: losses in evaluation, of a step, and after it", model.name()),
+        &format!("{}: losses before, in and after a training step", model.name()),
         &got?,
         &want?,
         TOLERANCE,
@@ -49,7 +49,7 @@ fn agree(model: &dyn Model, side: usize, devices: [&Device; 2]) -> Outcome {
     )
 }
 
-/// Loss of an evaluation, of the training step after it, and of an evaluation after that.
+/// Losses of an evaluation, a training step, and an evaluation after it.
 fn losses(model: &dyn Model, side: usize, device: &Device) -> striate::Result<Tensor> {
     let shape = [4, 3, side, side];
     let sgd = SgdConfig { momentum: 0.9, weight_decay: 0.0, nesterov: false };

@@ -1,4 +1,4 @@
-//! Parameters and multiply-adds as published, and torchvision's names.
+//! Parameter and multiply-add counts match published ones, and parameter names match torchvision's.
 
 use crate::common::{Outcome, Suite, seed_of, text};
 use serde_json::Value;
@@ -7,8 +7,8 @@ use striate::models::{self, Model};
 use striate::nn::{Builder, Mode};
 use striate::plan::Summary;
 
-/// Name, parameters in evaluation and in training, and billions of multiply-adds (torchvision's documentation, as far as it
-/// has the network).
+/// Name, parameters in evaluation and in training, and billions of multiply-adds, from torchvision's documentation where
+/// it has the network.
 const PUBLISHED: [(&str, u64, u64, f64); 8] = [
     ("resnet18", 11_689_512, 11_689_512, 1.81),
     ("resnet34", 21_797_672, 21_797_672, 3.66),
@@ -42,7 +42,7 @@ pub fn add(suite: &mut Suite) {
         serde_json::from_str(include_str!("../goldens/network_names.json")).expect("the golden file is JSON");
     for name in ["alexnet", "googlenet", "resnet18", "resnet34", "resnet50", "resnet101", "resnet152"] {
         let row = names[name].clone();
-        suite.add(format!("names::{name}"), move || torchvisions_names(name, &row));
+        suite.add(format!("names::{name}"), move || matches_torchvision(name, &row));
     }
     suite.add("shortcuts::option_a_has_no_parameters", || {
         let count = |name| -> Result<u64, String> {
@@ -53,7 +53,7 @@ pub fn add(suite: &mut Suite) {
     });
 }
 
-/// The network on one image of the size it was made for.
+/// The network's graph at its default image size.
 pub fn network(model: &dyn Model, mode: Mode) -> Result<Graph, String> {
     let [height, width] = model.input_size();
     let mut b = Builder::new(mode);
@@ -63,7 +63,7 @@ pub fn network(model: &dyn Model, mode: Mode) -> Result<Graph, String> {
     Ok(b.graph)
 }
 
-/// Names and shapes of what a file of weights holds.
+/// Names and shapes of the tensors in a weight file.
 pub fn state(graph: &Graph) -> Vec<(String, Vec<usize>)> {
     let kept = graph
         .values()
@@ -71,7 +71,7 @@ pub fn state(graph: &Graph) -> Vec<(String, Vec<usize>)> {
     kept.map(|(_, v)| (v.name.clone(), v.ty.shape.clone())).collect()
 }
 
-fn torchvisions_names(name: &str, golden: &Value) -> Outcome {
+fn matches_torchvision(name: &str, golden: &Value) -> Outcome {
     let model = models::by_name(name, 3, 1000).map_err(text)?;
     let mut lines: Vec<String> = state(&network(&*model, Mode::Train)?)
         .iter()

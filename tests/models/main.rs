@@ -1,4 +1,4 @@
-//! The networks that have names: torchvision's counts and names, PyTorch's numbers, and agreement between executors.
+//! Named networks: counts and names against torchvision, results against PyTorch, and agreement between executors.
 
 mod agreement;
 #[path = "../common/mod.rs"]

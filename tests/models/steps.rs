@@ -1,5 +1,5 @@
-//! Logits, gradients and three training steps of torchvision's networks, and of the GoogLeNet of 2014, beside PyTorch's in f64
-//! (`tests/goldens/network_steps.py`).
+//! Logits, gradients and three training steps of torchvision's networks and the original GoogLeNet, compared with PyTorch in
+//! f64 (`tests/goldens/network_steps.py`).
 
 use crate::common::{Outcome, Suite, fill, hash, seed_of, text};
 use serde_json::Value;
@@ -13,13 +13,13 @@ use striate::{Device, Input, Session, Tensor};
 
 const NETWORKS: [&str; 4] = ["resnet18", "resnet50", "googlenet", "googlenet-original"];
 
-/// Differences that are allowed, some 30 times PyTorch's own in f32 (`float32_apart`): of logits by the largest, of losses, and of
-/// a tensor's norm and dot by its norm and what follows. On an H200 the third loss of GoogLeNet is 4.5e-5 off.
+/// Tolerances, about 30 times the error of PyTorch itself in f32 (`float32_apart`). They are relative to the largest logit, to
+/// the loss, and to a tensor's norm plus [`RMS`]. On an H200, the third loss of GoogLeNet is off by 4.5e-5.
 const LOGITS: f64 = 1e-5;
 const LOSSES: f64 = 8e-5;
 const TENSORS: f64 = 2e-3;
 
-/// Root mean square that a tensor counts as having at least: gradients that cancel out are rounding, and weights of about 1
+/// Root mean square added to a tensor's norm: gradients that cancel out consist of rounding errors, and weights near 1
 /// cannot change by less than 1e-7.
 const RMS: f64 = 1e-3;
 
@@ -70,16 +70,16 @@ fn follows_pytorch(name: &str, device: &Device) -> Outcome {
 }
 
 fn near(what: &str, got: &[f64], want: &[f64], allowed: f64) -> Outcome {
-    let apart = got.iter().zip(want).map(|(a, b)| (a - b).abs());
-    // A NaN is not near.
-    if got.len() == want.len() && apart.clone().all(|d| d <= allowed) {
+    let errors = got.iter().zip(want).map(|(a, b)| (a - b).abs());
+    // Written so that NaN fails.
+    if got.len() == want.len() && errors.clone().all(|d| d <= allowed) {
         return Ok(());
     }
-    let most = apart.fold(0.0, f64::max);
-    Err(format!("{what}: {got:?}, PyTorch has {want:?}: {most:.2e} apart, {allowed:.2e} is allowed"))
+    let most = errors.fold(0.0, f64::max);
+    Err(format!("{what}: {got:?}, PyTorch has {want:?}: off by {most:.2e}, tolerance {allowed:.2e}"))
 }
 
-/// Elements, norm, and dot with made-up numbers, by name.
+/// By name: number of elements, norm, and dot product with pseudorandom numbers.
 type Rows = Vec<(String, [f64; 3])>;
 
 struct Run {
@@ -95,7 +95,7 @@ fn train(model: &dyn Model, device: &Device) -> striate::Result<Run> {
     let sgd = SgdConfig { momentum: number("momentum") as f32, weight_decay: 0.0, nesterov: false };
     let recipe = Recipe { optimizer: Optimizer::Sgd(sgd), ..Default::default() };
     let graph = training_graph(model, shape, &recipe)?;
-    // Winograd rounds at larger numbers, within bounds that have tests of their own.
+    // Winograd has larger rounding errors, which have their own tests.
     let target = Target { winograd: false, ..device.target().clone() };
     let plans = [&graph, &evaluation(model, shape)?].map(|graph| Plan::new(graph, &target));
     let mut session = Session::new(device, plans.into_iter().collect::<striate::Result<_>>()?)?;
@@ -146,19 +146,19 @@ fn evaluation(model: &dyn Model, shape: [usize; 4]) -> striate::Result<Graph> {
     Ok(b.graph)
 }
 
-/// Writes the recipe's contents into each parameter and running statistic, and returns them.
+/// Initializes each parameter and running statistic as the golden run does, and returns them.
 pub fn begin(session: &mut Session) -> striate::Result<Vec<(String, Tensor)>> {
     let tensors: Vec<(String, Tensor)> = session
         .state_dict()?
         .into_iter()
-        .map(|(name, t)| Ok((name.clone(), Tensor::f32(t.shape(), made_up(&name, t.shape()))?)))
+        .map(|(name, t)| Ok((name.clone(), Tensor::f32(t.shape(), initial(&name, t.shape()))?)))
         .collect::<striate::Result<_>>()?;
     tensors.iter().try_for_each(|(name, tensor)| session.write(name, tensor))?;
     Ok(tensors)
 }
 
-/// The recipe's contents of a tensor.
-fn made_up(name: &str, shape: &[usize]) -> Vec<f32> {
+/// The golden run's initial value of a tensor.
+fn initial(name: &str, shape: &[usize]) -> Vec<f32> {
     let (seed, len) = (seed_of(name), shape.iter().product());
     let around = |middle: f32, bound| fill(seed, len, bound).into_iter().map(|v| middle + v).collect();
     match shape {

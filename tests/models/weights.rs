@@ -1,5 +1,5 @@
-//! Trained weights that the networks are made for. They are no part of this repository: the tests are ignored
-//! where they do not lie beside it.
+//! Networks match the tensors of published weights. The files are not part of this repository; the tests are ignored
+//! without them.
 
 use crate::common::{Suite, text};
 use crate::counts::{network, state};
@@ -34,7 +34,7 @@ pub fn add(suite: &mut Suite) {
     }
 }
 
-/// The tensors of the first that the second does not have in the same shape.
+/// Tensors of `first` that `second` lacks or has in another shape.
 fn without(first: &Shapes, second: &Shapes) -> Vec<String> {
     let missing = first.iter().filter(|(name, shape)| second.get(*name) != Some(shape));
     missing.map(|(name, shape)| format!("{name} {shape:?}")).collect()

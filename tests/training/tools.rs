@@ -247,7 +247,7 @@ pub fn a_head_for_other_classes_begins_anew(device: &Device) -> Outcome {
         if three.load(&weights, Fit::Strict).is_ok() {
             return Ok(Err("a strict fit took a head for other classes".into()));
         }
-        let loaded = three.load(&weights, Fit::Body { classes: 3 })?;
+        let loaded = three.load(&weights, Fit::Backbone { classes: 3 })?;
         let now = three.session().state_dict()?;
         for (name, tensor) in &now {
             let want = if name.starts_with("fc.") { get(&fresh, name) } else { get(&theirs, name) };
@@ -255,7 +255,7 @@ pub fn a_head_for_other_classes_begins_anew(device: &Device) -> Outcome {
                 return Ok(Err(format!("{name} is not what it should be")));
             }
         }
-        match loaded.begun_anew == ["fc.weight", "fc.bias"] {
+        match loaded.kept == ["fc.weight", "fc.bias"] {
             true => Ok(Ok(())),
             false => Ok(Err(format!("{loaded:?}"))),
         }

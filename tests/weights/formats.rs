@@ -1,4 +1,4 @@
-//! What PyTorch writes is read, and what is written PyTorch reads.
+//! Exchange of weights with PyTorch, in both directions.
 
 use crate::{golden, small};
 use serde_json::Value;
@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use striate::weights::{self, Fit, Weights};
 
 #[test]
-fn files_of_pytorch_hold_the_same_numbers() {
+fn all_pytorch_formats_hold_the_same_weights() {
     let files = [
         "written.safetensors",
         "f16.safetensors",
@@ -32,21 +32,21 @@ fn files_of_pytorch_hold_the_same_numbers() {
     }
 }
 
-/// `weights.py` loads this very file into PyTorch, strictly, for the logits below.
+/// `weights.py` loads this exact file into PyTorch, strictly, to compute the logits below.
 #[test]
-fn the_written_file_is_the_one_that_pytorch_has_read() {
+fn the_written_file_is_the_one_pytorch_loaded() {
     let path = std::path::Path::new(env!("CARGO_TARGET_TMPDIR")).join("written.safetensors");
     weights::write(&path, &small::tensors(), &BTreeMap::from([("format".into(), "pt".into())])).unwrap();
     let written = std::fs::read(&path).unwrap();
     assert!(
         std::fs::read(golden("written.safetensors")).is_ok_and(|golden| golden == written),
-        "{} is no longer what PyTorch has read: copy it over tests/goldens/weights, and run tests/goldens/weights.py",
+        "{} differs from the file that PyTorch loaded: copy it to tests/goldens/weights and run tests/goldens/weights.py",
         path.display()
     );
 }
 
 #[test]
-fn logits_are_those_of_pytorch() {
+fn logits_match_pytorch() {
     let golden_logits: Value =
         serde_json::from_slice(&std::fs::read(golden("logits.json")).unwrap()).unwrap();
     let want: Vec<f64> =
@@ -54,7 +54,7 @@ fn logits_are_those_of_pytorch() {
     for file in ["written.safetensors", "checkpoint_f16.pth"] {
         let mut predictor = small::predictor();
         let loaded = predictor.load(&Weights::read(&golden(file)).unwrap(), Fit::Strict).unwrap();
-        assert!(loaded.is_whole() && loaded.taken.len() == 7);
+        assert!(loaded.is_complete() && loaded.loaded.len() == 7);
         let got = predictor.logits(&small::images()).unwrap().concat();
         assert_eq!(got.len(), want.len());
         for (got, want) in got.iter().zip(&want) {
@@ -64,7 +64,7 @@ fn logits_are_those_of_pytorch() {
 }
 
 #[test]
-fn batch_norms_have_pytorchs_counter() {
+fn batch_norms_get_num_batches_tracked() {
     let bytes = std::fs::read(golden("written.safetensors")).unwrap();
     let file = safetensors::SafeTensors::deserialize(&bytes).unwrap();
     let counter = file.tensor("bn1.num_batches_tracked").unwrap();

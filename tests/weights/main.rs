@@ -1,4 +1,4 @@
-//! Weights on disk: both formats, good and bad files, and how they fit a model.
+//! Weight files: all formats, damaged files, and matching against a model.
 
 #[path = "../common/archive.rs"]
 mod archive;
@@ -11,17 +11,17 @@ mod small;
 
 use std::path::{Path, PathBuf};
 
-/// A file that PyTorch wrote, or is to read.
+/// A file written by PyTorch, or one it has loaded.
 fn golden(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/goldens/weights").join(name)
 }
 
-/// Asserts that `result` is an error of one line that has all of `words`.
+/// Asserts that `result` is a one-line error that contains all of `words`.
 #[track_caller]
 fn assert_fails<T>(result: striate::Result<T>, words: &[&str]) {
-    let message = result.err().expect("this must fail").to_string();
+    let message = result.err().expect("this should fail").to_string();
     assert_eq!(message.lines().count(), 1, "{message}");
     for word in words {
-        assert!(message.contains(word), "{message:?} does not say {word:?}");
+        assert!(message.contains(word), "{message:?} does not contain {word:?}");
     }
 }

@@ -1,4 +1,4 @@
-//! The network of `tests/goldens/weights.py`, with weights by rule.
+//! The network of `tests/goldens/weights.py`, with deterministic weights.
 
 use striate::graph::ValueId;
 use striate::infer::Predictor;
@@ -43,7 +43,7 @@ impl Model for Small {
     }
 }
 
-/// Numbers that half precision holds exactly; variances are above 0.
+/// Weights that are exact in half precision; variances are positive.
 pub fn tensors() -> Vec<(String, Tensor)> {
     let shapes: [(&str, &[usize]); 7] = [
         ("conv1.weight", &[4, 3, 3, 3]),
@@ -69,7 +69,7 @@ pub fn images() -> Vec<f32> {
     (0..2 * 3 * 5 * 5).map(|i| ((i * 29 % 97) as f32 - 48.0) / 32.0).collect()
 }
 
-/// The network on the CPU, all weights 0.
+/// The network on the CPU, with zero weights.
 pub fn predictor() -> Predictor {
     Predictor::new(&Device::select("cpu").unwrap(), &Small, [5, 5], 2).unwrap()
 }

@@ -257,7 +257,7 @@ impl Network {
             predictor.session().initialize(0)?;
         }
         let loaded = predictor.load(&self.weights, fit)?;
-        if !loaded.is_whole() || loaded.renamed.is_some() {
+        if !loaded.is_complete() || loaded.renamed.is_some() {
             note(&format!("note: of {}, {loaded}", self.weights.path().display()));
         }
         Ok(predictor)

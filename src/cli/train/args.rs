@@ -233,7 +233,7 @@ impl Args {
 
     /// How exactly --weights must fit.
     pub fn fit(&self, classes: usize) -> Fit {
-        if self.partial { Fit::Partial } else { Fit::Body { classes } }
+        if self.partial { Fit::Partial } else { Fit::Backbone { classes } }
     }
 
     fn mix(&self) -> Option<Mix> {

@@ -1,30 +1,30 @@
-//! What a pickle says: values that refer to tables by number.
+//! The value of a pickle, as indices into flat tables.
 //!
-//! Neither nested nor circular values are ever walked, and nothing is copied however often a value is used: a tensor
-//! is a place in a table until a state dict asks for it. Memory and time are linear in the pickle's length.
+//! Values are never traversed recursively nor copied, so that nesting, cycles and sharing cost nothing: a tensor is an
+//! index until the state dict asks for it. Memory and time are linear in the pickle's length.
 
-use super::machine;
-use crate::weights::element::Float;
+use super::vm;
+use crate::weights::dtype::Float;
 
-/// What a pickle says.
+/// A decoded pickle.
 #[derive(Default)]
 pub struct Pickle<'a> {
-    /// The pickle itself, in which texts are places.
+    /// The pickle itself; strings are spans of it.
     pub(super) bytes: &'a [u8],
-    /// What it is as a whole.
+    /// The top-level value.
     pub top: Value,
     /// Modules and names of classes and functions.
     pub(super) globals: Vec<(Span, Span)>,
     /// The values of all tuples.
     pub(super) tuples: Vec<Value>,
-    /// The values of lists and dictionaries with the number of what holds them; a dictionary's are keys and values
-    /// in turn.
-    pub(super) held: Vec<(u32, Value)>,
-    /// How many lists and dictionaries there are.
+    /// The items of all lists and dictionaries, each with the index of its container. Keys and values of a
+    /// dictionary alternate.
+    pub(super) items: Vec<(u32, Value)>,
+    /// Number of lists and dictionaries.
     pub(super) containers: u32,
-    /// The tuples that name storages.
+    /// The tuples that describe storages.
     pub(super) storages: Vec<Span>,
-    /// What each object of PyTorch's class `Parameter` holds.
+    /// The tensor of each `Parameter`.
     pub(super) parameters: Vec<Value>,
 }
 
@@ -41,49 +41,49 @@ impl Span {
     }
 }
 
-/// A value; compound ones are places in the tables of [`Pickle`].
+/// A value; compound ones index into the tables of [`Pickle`].
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Value {
     #[default]
     None,
     Bool(bool),
     Int(i64),
-    /// A whole number of more than eight bytes, as they stand in the pickle.
+    /// An integer of more than eight bytes, undecoded.
     Long(Span),
     Float,
     Bytes,
-    /// A place in the pickle, of UTF-8.
+    /// A UTF-8 string.
     Text(Span),
-    /// A class or function. It is nothing but its name.
+    /// A class or function, known only by name.
     Global(u32),
     Tuple(Span),
     List(u32),
     Dict(u32),
-    /// The tuple that names it.
+    /// The tuple that describes it.
     Storage(Span),
-    /// The arguments it is made of.
+    /// The arguments to rebuild it from.
     Tensor(Span),
     Parameter(u32),
 }
 
-/// Numbers stored apart from the pickle.
+/// An array of elements stored outside the pickle.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Storage<'a> {
-    /// What it is called, which is a number in PyTorch's files.
+    /// Its identifier in the file, usually a decimal number.
     pub key: &'a str,
-    /// The name of PyTorch's class.
+    /// The name of its PyTorch class.
     pub class: &'a str,
-    /// Numbers of a larger storage that come before this part of it.
+    /// Offset in elements, if this is part of a larger storage.
     pub offset: i64,
 }
 
-/// The class of a storage.
+/// The element type of a storage class.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Element {
     class: &'static str,
-    /// Bytes of one number.
+    /// Bytes per element.
     pub size: usize,
-    /// How to read it; `None` for whole and complex numbers.
+    /// `None` for integers and complex numbers.
     pub float: Option<Float>,
 }
 
@@ -108,39 +108,38 @@ const ELEMENTS: [Element; 12] = {
 };
 
 impl<'a> Storage<'a> {
-    /// What its numbers are; `None` for a class that is not known.
+    /// Its element type; `None` for an unknown class.
     pub fn element(&self) -> Option<Element> {
         ELEMENTS.into_iter().find(|element| element.class == self.class)
     }
 }
 
-/// A tensor as a view of a storage.
+/// A tensor as a strided view of a storage.
 #[derive(Clone, Debug, PartialEq)]
 pub struct TensorRef<'a> {
     pub storage: Storage<'a>,
-    /// Place of its first number.
+    /// Offset of the first element.
     pub offset: usize,
     pub shape: Vec<usize>,
-    /// Numbers from one element to the next, by dimension.
+    /// Distance in elements between neighbors along each dimension.
     pub stride: Vec<usize>,
 }
 
-/// No network has tensors of more dimensions.
+/// No network has tensors with more dimensions.
 const MAX_DIMENSIONS: usize = 8;
 
-/// Keys of storages are numbers, and classes have short names: what is longer is nobody's, and would be copied
-/// wherever it is used.
+/// Longest storage key or class name. Valid ones are short; long ones would be copied for every tensor.
 const MAX_KEY_BYTES: u32 = 64;
 
 impl TensorRef<'_> {
-    /// How many numbers it has; `None` if that is no number of a computer's.
+    /// Number of elements; `None` on overflow.
     pub fn len(&self) -> Option<usize> {
         let sizes = self.shape.iter().filter(|size| **size > 0);
         let len = sizes.copied().try_fold(1, usize::checked_mul)?;
         Some(if self.shape.contains(&0) { 0 } else { len })
     }
 
-    /// The place after its last number, or its first if it has none.
+    /// Offset just past the last element, or of the start if it is empty; `None` on overflow.
     pub fn end(&self) -> Option<usize> {
         if self.shape.contains(&0) {
             return Some(self.offset);
@@ -151,7 +150,7 @@ impl TensorRef<'_> {
         last.checked_add(1)
     }
 
-    /// Whether its numbers lie one after another in row-major order.
+    /// Whether it is contiguous in row-major order.
     pub fn is_dense(&self) -> bool {
         let mut expected = Some(1);
         self.shape.iter().zip(&self.stride).rev().all(|(size, stride)| {
@@ -163,12 +162,12 @@ impl TensorRef<'_> {
 }
 
 impl<'a> Pickle<'a> {
-    /// The pickle that `bytes` begin with, and how many of them it takes.
+    /// Reads the pickle at the start of `bytes`; also returns its length in bytes.
     pub fn read(bytes: &'a [u8]) -> Result<(Self, usize), String> {
-        machine::run(bytes)
+        vm::run(bytes)
     }
 
-    /// A text.
+    /// A string.
     pub fn text(&self, value: Value) -> Option<&'a str> {
         match value {
             Value::Text(span) => Some(self.str(span)),
@@ -176,47 +175,47 @@ impl<'a> Pickle<'a> {
         }
     }
 
-    /// Whether a value is this text. Takes no longer where the value is a long one.
+    /// Whether a value is this string; takes constant time however long the value is.
     pub fn is(&self, value: Value, text: &str) -> bool {
         matches!(value, Value::Text(span) if span.of(self.bytes) == text.as_bytes())
     }
 
     pub(super) fn str(&self, span: Span) -> &'a str {
-        std::str::from_utf8(span.of(self.bytes)).expect("texts are checked where they are read")
+        std::str::from_utf8(span.of(self.bytes)).expect("`Vm::checked` validated it")
     }
 
-    /// The values of a tuple; none for anything else.
+    /// The items of a tuple; empty for any other value.
     pub fn tuple(&self, value: Value) -> &[Value] {
         if let Value::Tuple(span) = value { span.of(&self.tuples) } else { &[] }
     }
 
-    /// The values of a list.
+    /// The items of a list.
     pub fn list(&self, value: Value) -> Option<Vec<Value>> {
-        if let Value::List(number) = value { Some(self.held_by(number)) } else { None }
+        if let Value::List(number) = value { Some(self.items_of(number)) } else { None }
     }
 
     /// The entries of a dictionary.
     pub fn dict(&self, value: Value) -> Option<Vec<(Value, Value)>> {
         let Value::Dict(number) = value else { return None };
-        let values = self.held_by(number);
+        let values = self.items_of(number);
         Some(values.chunks_exact(2).map(|pair| (pair[0], pair[1])).collect())
     }
 
-    fn held_by(&self, container: u32) -> Vec<Value> {
-        self.held.iter().filter(|(holder, _)| *holder == container).map(|(_, value)| *value).collect()
+    fn items_of(&self, container: u32) -> Vec<Value> {
+        self.items.iter().filter(|(of, _)| *of == container).map(|(_, value)| *value).collect()
     }
 
-    /// Whether a value is a tensor, also one of no sense.
+    /// Whether a value is a tensor, valid or not.
     pub fn is_tensor(&self, value: Value) -> bool {
         match value {
             Value::Tensor(_) => true,
-            // Parameters hold tensors only.
+            // A parameter holds a tensor or nothing.
             Value::Parameter(number) => self.parameters[number as usize] != Value::None,
             _ => false,
         }
     }
 
-    /// A tensor, or what is wrong with it. The value [must be one](Self::is_tensor).
+    /// Resolves a tensor; the error says what is wrong with it.
     pub fn tensor(&self, value: Value) -> Result<TensorRef<'a>, String> {
         let value = match value {
             Value::Parameter(number) => self.parameters[number as usize],
@@ -227,33 +226,33 @@ impl<'a> Pickle<'a> {
         };
         let &[Value::Storage(storage), Value::Int(offset), shape, stride, ..] = arguments.of(&self.tuples)
         else {
-            unreachable!("tensors are made of such arguments alone");
+            unreachable!("`Vm::call` accepts no other arguments");
         };
         let storage = self.storage(storage)?;
         let (shape, stride) = (self.sizes(shape)?, self.sizes(stride)?);
         if shape.len() != stride.len() {
-            return Err("has another number of strides than sizes".to_owned());
+            return Err(format!("has {} strides for {} dimensions", stride.len(), shape.len()));
         }
-        let offset = offset.checked_add(storage.offset).ok_or("begins beyond all storages")?;
+        let offset = offset.checked_add(storage.offset).ok_or("has an offset that overflows")?;
         Ok(TensorRef { storage, offset: size(offset)?, shape, stride })
     }
 
-    /// The storage that a tuple names: `("storage", class, key, location, length)`, and in old files, of a part of a
-    /// larger one, `(key, offset, length)` after that.
+    /// Decodes `("storage", class, key, location, length)`. In old files, `(key, offset, length)` may follow for a part
+    /// of a larger storage.
     fn storage(&self, named: Span) -> Result<Storage<'a>, String> {
         let &[_, Value::Global(class), Value::Text(key), ref rest @ ..] = named.of(&self.tuples) else {
-            unreachable!("storages are named so alone");
+            unreachable!("`Vm::storage` accepts no other tuple");
         };
         let (_, class) = self.globals[class as usize];
         if key.len > MAX_KEY_BYTES || class.len > MAX_KEY_BYTES {
-            return Err("is in a storage of a kind that torch.save does not write".to_owned());
+            return Err("has a storage with an overlong key or class name".to_owned());
         }
         let part = rest.get(2).map_or(&[][..], |part| self.tuple(*part));
         let offset = if let [_, Value::Int(offset), ..] = part { *offset } else { 0 };
         Ok(Storage { key: self.str(key), class: self.str(class), offset })
     }
 
-    /// Every storage that is named, or what is wrong with one.
+    /// All storages that the pickle describes.
     pub fn storages(&self) -> impl Iterator<Item = Result<Storage<'a>, String>> {
         self.storages.iter().map(|named| self.storage(*named))
     }
@@ -261,20 +260,20 @@ impl<'a> Pickle<'a> {
     fn sizes(&self, value: Value) -> Result<Vec<usize>, String> {
         let values = self.tuple(value);
         if values.len() > MAX_DIMENSIONS {
-            return Err(format!("has {} dimensions, and at most {MAX_DIMENSIONS} are read", values.len()));
+            return Err(format!("has {} dimensions, the limit is {MAX_DIMENSIONS}", values.len()));
         }
         let sizes = values.iter().map(|value| match value {
             Value::Int(number) => size(*number),
-            other => Err(format!("has {} for its size", self.kind(*other))),
+            other => Err(format!("has {} for a size", self.kind(*other))),
         });
         sizes.collect()
     }
 
-    /// What a value is, for messages.
+    /// Describes a value in messages.
     pub fn kind(&self, value: Value) -> String {
         match value {
             Value::None => "None".to_owned(),
-            Value::Bool(_) => "a truth value".to_owned(),
+            Value::Bool(_) => "a bool".to_owned(),
             Value::Int(_) | Value::Long(_) | Value::Float => "a number".to_owned(),
             Value::Bytes => "bytes".to_owned(),
             Value::Text(span) => format!("{:?}", shortened(self.str(span))),
@@ -296,24 +295,24 @@ impl<'a> Pickle<'a> {
     }
 }
 
-/// As much of a text as a message has room for.
+/// A string cut to a length suitable for messages.
 pub fn shortened(text: &str) -> String {
-    const ROOM: usize = 60;
-    match text.char_indices().nth(ROOM) {
+    const MAX_CHARS: usize = 60;
+    match text.char_indices().nth(MAX_CHARS) {
         Some((end, _)) => format!("{}...", &text[..end]),
         None => text.to_owned(),
     }
 }
 
 fn size(number: i64) -> Result<usize, String> {
-    usize::try_from(number).map_err(|_| format!("has the size {number}"))
+    usize::try_from(number).map_err(|_| format!("has the invalid size {number}"))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    /// A byte of a pickle can be a value: what each takes decides how much memory a file can ask for.
+    /// Since a single byte can push a value, the size of a value bounds the memory that a file can demand.
     #[test]
     fn a_value_takes_sixteen_bytes() {
         assert_eq!(size_of::<Value>(), 16);

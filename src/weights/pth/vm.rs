@@ -1,43 +1,41 @@
-//! Just enough of Python's pickle to read a state dict, and nothing that could do harm.
+//! A restricted pickle virtual machine: enough to read a state dict, and nothing that executes code.
 //!
-//! A pickle is a program for a machine with a stack and a memo. Of its instructions those are known here that
-//! `torch.save` writes for dictionaries of tensors, and of its calls those that make up data and no more:
-//! `OrderedDict`, `Counter`, `torch.Size`, PyTorch's `_rebuild_tensor`, `_rebuild_tensor_v2`, `_rebuild_parameter` and
-//! `_rebuild_parameter_with_state`, its class `Parameter`, and the storage that a persistent id names. Any other call is
-//! refused by the name of what was to be called.
+//! A pickle is a program for a machine with a stack and a memo. Only the opcodes that `torch.save` emits for
+//! dictionaries of tensors are supported. The only calls are those that build data: `OrderedDict`, `Counter`,
+//! `torch.Size`, PyTorch's `Parameter`, `_rebuild_tensor`, `_rebuild_tensor_v2`, `_rebuild_parameter` and
+//! `_rebuild_parameter_with_state`, and persistent ids that name storages. Any other call is rejected by name.
 //!
-//! Instructions: <https://github.com/python/cpython/blob/main/Lib/pickletools.py>.
+//! Opcodes: <https://github.com/python/cpython/blob/main/Lib/pickletools.py>.
 
 use super::pickle::{Pickle, Span, Value, shortened};
 
-/// A pickle under way.
-struct Machine<'a> {
+/// The state of execution.
+struct Vm<'a> {
     bytes: &'a [u8],
     at: usize,
     stack: Vec<Value>,
-    /// Heights of the stack where marks were set.
+    /// Stack heights at which marks were set.
     marks: Vec<u32>,
     memo: Vec<Option<Value>>,
     pickle: Pickle<'a>,
 }
 
-/// Reads the pickle at the front of `bytes`; also tells how many of them it takes.
+/// Executes the pickle at the start of `bytes`; also returns its length in bytes.
 pub fn run(bytes: &[u8]) -> Result<(Pickle<'_>, usize), String> {
-    // Places in it are numbers of 32 bits.
+    // Spans have 32-bit offsets.
     let bytes = &bytes[..bytes.len().min(u32::MAX as usize)];
     let pickle = Pickle { bytes, ..Default::default() };
-    let mut machine =
-        Machine { bytes, at: 0, stack: Vec::new(), marks: Vec::new(), memo: Vec::new(), pickle };
-    while machine.step()? {}
-    machine.pickle.top = machine.pop()?;
-    Ok((machine.pickle, machine.at))
+    let mut vm = Vm { bytes, at: 0, stack: Vec::new(), marks: Vec::new(), memo: Vec::new(), pickle };
+    while vm.step()? {}
+    vm.pickle.top = vm.pop()?;
+    Ok((vm.pickle, vm.at))
 }
 
-impl<'a> Machine<'a> {
-    /// One instruction; whether there are more.
+impl<'a> Vm<'a> {
+    /// Executes one opcode. Returns false at the end of the pickle.
     fn step(&mut self) -> Result<bool, String> {
         match self.byte()? {
-            // PROTO and FRAME say nothing of what is read.
+            // PROTO and FRAME do not affect the result.
             0x80 => drop(self.byte()?),
             0x95 => drop(self.take(8)?),
             b'.' => return Ok(false),
@@ -80,7 +78,7 @@ impl<'a> Machine<'a> {
                 let from = self.mark()?;
                 let values = self.stack.split_off(from);
                 self.container(Value::List);
-                self.hold(values)?;
+                self.push_items(values)?;
             }
             b'a' => self.append(self.stack.len().saturating_sub(1))?,
             b'e' => {
@@ -100,7 +98,7 @@ impl<'a> Machine<'a> {
             0x93 => {
                 let (name, module) = (self.pop()?, self.pop()?);
                 let (Value::Text(module), Value::Text(name)) = (module, name) else {
-                    return Err("it names a class by something other than text".to_owned());
+                    return Err("a class name in it is not a string".to_owned());
                 };
                 self.global(module, name);
             }
@@ -112,15 +110,15 @@ impl<'a> Machine<'a> {
                 let (module, name) = (self.line()?, self.line()?);
                 return Err(refusal(self.pickle.str(module), self.pickle.str(name)));
             }
-            // NEWOBJ_EX and OBJ: class and arguments, of which the class is the first global.
+            // NEWOBJ_EX and OBJ.
             0x92 | b'o' => return Err(self.refuse_object()),
-            other => return Err(format!("its instruction {other:#04x} is not one of a state dict's")),
+            other => return Err(format!("the opcode {other:#04x} does not occur in a state dict")),
         }
         Ok(true)
     }
 
     fn take(&mut self, count: usize) -> Result<&'a [u8], String> {
-        let bytes = self.bytes[self.at..].get(..count).ok_or("it ends in the middle of an instruction")?;
+        let bytes = self.bytes[self.at..].get(..count).ok_or("it ends in the middle of an opcode")?;
         self.at += count;
         Ok(bytes)
     }
@@ -130,16 +128,16 @@ impl<'a> Machine<'a> {
     }
 
     fn array<const N: usize>(&mut self) -> Result<[u8; N], String> {
-        Ok(self.take(N)?.try_into().expect("so many were taken"))
+        Ok(self.take(N)?.try_into().expect("`take` returns N bytes"))
     }
 
-    /// A length or number of `count` bytes.
+    /// A little-endian integer of `count` bytes.
     fn unsigned(&mut self, count: usize) -> Result<u64, String> {
         let bytes = self.take(count)?.iter().rev();
         Ok(bytes.fold(0, |number, byte| number << 8 | u64::from(*byte)))
     }
 
-    /// Where the bytes are whose number the `count` bytes before them say.
+    /// The span of a byte string that is preceded by its length in `count` bytes.
     fn counted(&mut self, count: usize) -> Result<Span, String> {
         let length = self.unsigned(count)?;
         let from = self.at;
@@ -149,16 +147,15 @@ impl<'a> Machine<'a> {
 
     fn line(&mut self) -> Result<Span, String> {
         let (from, rest) = (self.at, &self.bytes[self.at..]);
-        let len = rest.iter().position(|byte| *byte == b'\n').ok_or("a name in it has no end")?;
+        let len = rest.iter().position(|byte| *byte == b'\n').ok_or("it ends in the middle of a name")?;
         self.at += len + 1;
         self.checked(Span { from: from as u32, len: len as u32 })
     }
 
-    /// A text, if it is one.
     fn checked(&self, text: Span) -> Result<Span, String> {
         match std::str::from_utf8(text.of(self.bytes)) {
             Ok(_) => Ok(text),
-            Err(_) => Err("it has a text that is not UTF-8".to_owned()),
+            Err(_) => Err("a string in it is not UTF-8".to_owned()),
         }
     }
 
@@ -166,7 +163,7 @@ impl<'a> Machine<'a> {
         self.stack.pop().ok_or_else(|| SHORT.to_owned())
     }
 
-    /// Height of the stack at the last mark, which is removed.
+    /// Pops the last mark and returns its stack height.
     fn mark(&mut self) -> Result<usize, String> {
         let height = self.marks.pop().ok_or(SHORT)? as usize;
         if height > self.stack.len() { Err(SHORT.to_owned()) } else { Ok(height) }
@@ -174,17 +171,17 @@ impl<'a> Machine<'a> {
 
     fn integer(&mut self, count: usize) -> Result<(), String> {
         let number = self.unsigned(count)?;
-        // At most two bytes.
+        // Lossless: callers read at most two bytes.
         self.stack.push(Value::Int(number as i64));
         Ok(())
     }
 
-    /// LONG1: a number of up to 255 bytes, of which more than eight are never a size.
+    /// LONG1: an integer of up to 255 bytes. One of more than eight cannot be a size and stays undecoded.
     fn long(&mut self) -> Result<(), String> {
-        let place = self.counted(1)?;
-        let bytes = place.of(self.bytes);
+        let span = self.counted(1)?;
+        let bytes = span.of(self.bytes);
         if bytes.len() > 8 {
-            self.stack.push(Value::Long(place));
+            self.stack.push(Value::Long(span));
             return Ok(());
         }
         let negative = bytes.last().is_some_and(|byte| byte & 0x80 != 0);
@@ -195,8 +192,8 @@ impl<'a> Machine<'a> {
     }
 
     fn text(&mut self, count: usize) -> Result<(), String> {
-        let place = self.counted(count)?;
-        let text = self.checked(place)?;
+        let span = self.counted(count)?;
+        let text = self.checked(span)?;
         self.stack.push(Value::Text(text));
         Ok(())
     }
@@ -209,9 +206,9 @@ impl<'a> Machine<'a> {
 
     fn put(&mut self, count: usize) -> Result<(), String> {
         let index = self.unsigned(count)?;
-        // Places are given out in order, so there is no more of them than instructions.
+        // Picklers assign memo indices in order, so an index is below the number of bytes read so far.
         let index = usize::try_from(index).ok().filter(|index| *index <= self.at);
-        self.memoize(index.ok_or("it keeps a value in a place out of order")?)
+        self.memoize(index.ok_or("it uses memo indices out of order")?)
     }
 
     fn memoize(&mut self, index: usize) -> Result<(), String> {
@@ -225,12 +222,12 @@ impl<'a> Machine<'a> {
 
     fn get(&mut self, count: usize) -> Result<(), String> {
         let index = self.unsigned(count)?;
-        let kept = usize::try_from(index).ok().and_then(|index| self.memo.get(index).copied().flatten());
-        self.stack.push(kept.ok_or("it asks for a value that it never kept")?);
+        let value = usize::try_from(index).ok().and_then(|index| self.memo.get(index).copied().flatten());
+        self.stack.push(value.ok_or("it reads a memo entry that was never set")?);
         Ok(())
     }
 
-    /// A tuple of the stack's values from a height on.
+    /// Replaces the stack's values from height `from` up with a tuple of them.
     fn tuple(&mut self, from: usize) {
         let (start, values) = (self.pickle.tuples.len(), self.stack.drain(from..));
         let len = values.len();
@@ -243,7 +240,7 @@ impl<'a> Machine<'a> {
         self.stack.push(Value::Global(self.pickle.globals.len() as u32 - 1));
     }
 
-    /// An empty list or dictionary.
+    /// Pushes an empty list or dictionary.
     fn container(&mut self, kind: fn(u32) -> Value) {
         self.stack.push(kind(self.pickle.containers));
         self.pickle.containers += 1;
@@ -252,7 +249,7 @@ impl<'a> Machine<'a> {
     fn append(&mut self, from: usize) -> Result<(), String> {
         let values = self.stack.split_off(from);
         match self.stack.last() {
-            Some(Value::List(_)) => self.hold(values),
+            Some(Value::List(_)) => self.push_items(values),
             _ => Err("it appends to something other than a list".to_owned()),
         }
     }
@@ -260,22 +257,22 @@ impl<'a> Machine<'a> {
     fn set_items(&mut self, from: usize) -> Result<(), String> {
         let values = self.stack.split_off(from);
         match self.stack.last() {
-            Some(Value::Dict(_)) if values.len().is_multiple_of(2) => self.hold(values),
+            Some(Value::Dict(_)) if values.len().is_multiple_of(2) => self.push_items(values),
             _ => Err("it sets items of something other than a dictionary".to_owned()),
         }
     }
 
-    /// Gives values to the list or dictionary on top of the stack.
-    fn hold(&mut self, values: Vec<Value>) -> Result<(), String> {
-        let Some(Value::List(holder) | Value::Dict(holder)) = self.stack.last() else {
+    /// Adds values to the list or dictionary on top of the stack.
+    fn push_items(&mut self, values: Vec<Value>) -> Result<(), String> {
+        let Some(Value::List(container) | Value::Dict(container)) = self.stack.last() else {
             return Err(SHORT.to_owned());
         };
-        self.pickle.held.extend(values.into_iter().map(|value| (*holder, value)));
+        self.pickle.items.extend(values.into_iter().map(|value| (*container, value)));
         Ok(())
     }
 
-    /// BUILD: what an object is given beside its items. An `OrderedDict` has versions of modules there, which
-    /// are not needed; a parameter that was made empty has its tensor there.
+    /// BUILD: sets the attributes of an object. For an `OrderedDict` these are module versions, which are ignored; for
+    /// an empty `Parameter` they hold its tensor.
     fn build(&mut self) -> Result<(), String> {
         let state = self.pop()?;
         match self.stack.last() {
@@ -286,12 +283,12 @@ impl<'a> Machine<'a> {
                 }
                 Ok(())
             }
-            Some(other) => Err(format!("it changes the inside of {}", self.pickle.kind(*other))),
+            Some(other) => Err(format!("it sets attributes of {}", self.pickle.kind(*other))),
             None => Err(SHORT.to_owned()),
         }
     }
 
-    /// BINPERSID: the tuple of a storage.
+    /// BINPERSID: a tuple that describes a storage.
     fn storage(&mut self) -> Result<(), String> {
         let id = self.pop()?;
         let named = match (id, self.pickle.tuple(id)) {
@@ -302,7 +299,7 @@ impl<'a> Machine<'a> {
             }
             _ => None,
         };
-        let named = named.ok_or("it has a storage in a form that torch.save does not write")?;
+        let named = named.ok_or("it describes a storage in a form unknown to torch.save")?;
         self.pickle.storages.push(named);
         self.stack.push(Value::Storage(named));
         Ok(())
@@ -313,7 +310,7 @@ impl<'a> Machine<'a> {
         module.of(self.bytes) == b"torch"
     }
 
-    /// REDUCE: a function and its arguments.
+    /// REDUCE: calls a function with arguments.
     fn call(&mut self) -> Result<(), String> {
         let (arguments, function) = (self.pop()?, self.pop()?);
         let Value::Global(called) = function else {
@@ -321,12 +318,12 @@ impl<'a> Machine<'a> {
         };
         let (module, name) = self.pickle.globals[called as usize];
         let called_as = (module.of(self.bytes), name.of(self.bytes));
-        let made = match (called_as, self.pickle.tuple(arguments)) {
+        let value = match (called_as, self.pickle.tuple(arguments)) {
             ((b"collections", b"OrderedDict"), []) => {
                 self.container(Value::Dict);
                 return Ok(());
             }
-            // A schedule counts its milestones: it is data that nobody here asks for.
+            // The milestones of a learning-rate scheduler.
             ((b"collections", b"Counter"), [counts @ Value::Dict(_)]) => *counts,
             ((b"torch", b"Size"), [sizes @ Value::Tuple(_)]) => *sizes,
             ((b"torch.nn.parameter", b"Parameter"), arguments) => {
@@ -347,11 +344,11 @@ impl<'a> Machine<'a> {
             },
             _ => return Err(refusal(self.pickle.str(module), self.pickle.str(name))),
         };
-        self.stack.push(made);
+        self.stack.push(value);
         Ok(())
     }
 
-    /// NEWOBJ: a class and its arguments, which old files have for parameters.
+    /// NEWOBJ: instantiates a class; old files create parameters this way.
     fn new_object(&mut self) -> Result<(), String> {
         match self.stack.last_chunk() {
             Some([Value::Global(class), Value::Tuple(_)])
@@ -369,17 +366,17 @@ impl<'a> Machine<'a> {
             _ => None,
         });
         class.map_or_else(
-            || "it makes an object of no class".to_owned(),
+            || "it instantiates something that is not a class".to_owned(),
             |(module, name)| refusal(module, name),
         )
     }
 }
 
-const SHORT: &str = "it takes more values than it has";
+const SHORT: &str = "it pops more values than its stack holds";
 
 fn refusal(module: &str, name: &str) -> String {
     let (module, name) = (shortened(module), shortened(name));
     format!(
-        "it wants to call {module}.{name}, which is never done here, and which only a source you trust may do elsewhere"
+        "it calls {module}.{name}, which striate never executes; before loading it elsewhere, make sure you trust its source"
     )
 }

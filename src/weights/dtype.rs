@@ -1,10 +1,10 @@
-//! Element types of files, and their numbers as `f32`.
+//! Floating-point types found in weight files, converted to `f32`.
 
 use super::Stored;
 use crate::{Result, Tensor};
 use half::{bf16, f16};
 
-/// A type of floating-point numbers in a file, little end first.
+/// A little-endian floating-point type.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Float {
     F64,
@@ -14,7 +14,7 @@ pub enum Float {
 }
 
 impl Float {
-    /// Bytes of one number.
+    /// Size of one value in bytes.
     pub fn size(self) -> usize {
         match self {
             Float::F64 => 8,
@@ -23,10 +23,10 @@ impl Float {
         }
     }
 
-    /// The number in `bytes`, of which there are [`size`](Self::size). What is too large for `f32` becomes
-    /// infinite, and is refused when it is loaded.
-    pub fn number(self, bytes: &[u8]) -> f32 {
-        const SIZE: &str = "a number has its type's size";
+    /// Decodes one value of [`size`](Self::size) bytes. A value out of range for `f32` becomes infinite; loading
+    /// rejects those later.
+    pub fn decode(self, bytes: &[u8]) -> f32 {
+        const SIZE: &str = "callers pass exactly `size` bytes";
         match self {
             Float::F64 => f64::from_le_bytes(bytes.try_into().expect(SIZE)) as f32,
             Float::F32 => f32::from_le_bytes(bytes.try_into().expect(SIZE)),
@@ -35,9 +35,9 @@ impl Float {
         }
     }
 
-    /// The tensor whose numbers `bytes` are, in row-major order.
+    /// Decodes a row-major tensor.
     pub fn tensor(self, shape: &[usize], bytes: &[u8]) -> Result<Stored> {
-        let numbers = bytes.chunks_exact(self.size()).map(|bytes| self.number(bytes)).collect();
-        Ok(Stored::Numbers(Tensor::f32(shape, numbers)?))
+        let values = bytes.chunks_exact(self.size()).map(|bytes| self.decode(bytes)).collect();
+        Ok(Stored::Float(Tensor::f32(shape, values)?))
     }
 }
