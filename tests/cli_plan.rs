@@ -132,10 +132,10 @@ fn recomputation_takes_less_memory_and_more_operations() {
 fn a_plan_keeps_to_the_memory_it_is_given() {
     // 110 MiB as it is and 41 MiB computed again; with batches of 32, 24 MiB computed again, of 4, 7 MiB.
     for (limit, words, batch) in [
-        ("1GiB", "as it is", 64),
+        ("1GiB", "without recomputation", 64),
         ("50MiB", "with recomputation", 64),
-        ("32M", "with recomputation and in 2 micro-batches", 32),
-        ("8MiB", "with recomputation and in 16 micro-batches", 4),
+        ("32M", "with recomputation and 2 micro-batches", 32),
+        ("8MiB", "with recomputation and 16 micro-batches", 4),
     ] {
         let args = ["plan", "resnet20", "--input", "3x32x32", "--json", "--memory", limit];
         let output = striate(&args);
@@ -151,7 +151,10 @@ fn a_plan_keeps_to_the_memory_it_is_given() {
         assert!(found["memory"]["peak"].as_u64().unwrap() <= limit, "{limit}");
     }
     let error = complaint(&["plan", "resnet20", "--input", "3x32x32", "--memory", "1MiB"], 1);
-    assert!(error.starts_with("error: --memory: nothing keeps a step to 1.00 MiB, the least is "), "{error}");
+    assert!(
+        error.starts_with("error: --memory: a step does not fit in 1.00 MiB: it needs at least "),
+        "{error}"
+    );
     assert_eq!(error.lines().count(), 1, "{error}");
     for bad in ["5 bananas", "", "-5M", "0", "MiB"] {
         let error = complaint(&["plan", "resnet20", "--input", "3x32x32", &format!("--memory={bad}")], 2);

@@ -9,7 +9,7 @@ use serde::Serialize;
 use striate::graph::Graph;
 use striate::models::Model;
 use striate::plan::{Family, Plan, Report, Target};
-use striate::train::{Part, Savings, evaluation_graph, partial_graph};
+use striate::train::{Part, MemoryStrategy, evaluation_graph, partial_graph};
 use striate::{Device, Result, Session};
 
 #[derive(clap::Args)]
@@ -93,7 +93,7 @@ pub fn run(args: Args) -> Result<()> {
     let family = FamilyName::of(target.family);
     let target = Target { subgroup: args.subgroup.unwrap_or(target.subgroup), ..target };
     let target = args.choices.target(target)?;
-    let plans = |savings: Savings| -> Result<Vec<Plan>> {
+    let plans = |savings: MemoryStrategy| -> Result<Vec<Plan>> {
         let (input, target) = (micro_batch(input, savings), savings.target(&target));
         let graphs = match args.eval {
             true => vec![evaluation_graph(&*model, input)?],
@@ -128,11 +128,11 @@ pub fn run(args: Args) -> Result<()> {
 }
 
 /// The images that are worked through at once.
-fn micro_batch([batch, channels, height, width]: [usize; 4], savings: Savings) -> [usize; 4] {
+fn micro_batch([batch, channels, height, width]: [usize; 4], savings: MemoryStrategy) -> [usize; 4] {
     [batch / savings.accumulate, channels, height, width]
 }
 
 /// The graphs of a step's parts, of which the last one updates the parameters.
-fn parts(model: &dyn Model, input: [usize; 4], savings: Savings) -> Result<Vec<Graph>> {
+fn parts(model: &dyn Model, input: [usize; 4], savings: MemoryStrategy) -> Result<Vec<Graph>> {
     Part::of(savings.accumulate).iter().map(|part| partial_graph(model, input, &recipe(), *part)).collect()
 }

@@ -98,7 +98,7 @@ pub struct Batch {
     /// Where images are mixed, the class of what was mixed into each, `[size]`; else empty.
     pub partners: Vec<u32>,
     /// How much of each image is its own: 1 where nothing is mixed.
-    pub share: f32,
+    pub mix_weight: f32,
     /// Which images of the data set these are, `[size]`.
     pub indices: Vec<u32>,
     /// How many they are: the batch size, or less in the last batch of an epoch.
@@ -188,7 +188,7 @@ impl Recipe {
             let image = self.dataset.image(index as usize);
             self.placement(index).write(image, self.dataset.shape(), &self.tables, output);
         }
-        batch.share = 1.0;
+        batch.mix_weight = 1.0;
         if let Some(mix) = self.config.mix {
             let LoaderConfig { seed, epoch, .. } = self.config;
             mix.apply(&mut batch, self.dataset.shape(), [seed, epoch, index as u64]);

@@ -38,14 +38,14 @@ impl Mix {
         let rectangle = Rectangle::draw(&mut rng, share, [shape[1], shape[2]]);
         batch.partners.clear();
         batch.partners.extend(batch.labels.iter().rev());
-        batch.share = if cut { rectangle.rest([shape[1], shape[2]]) } else { share as f32 };
+        batch.mix_weight = if cut { rectangle.rest([shape[1], shape[2]]) } else { share as f32 };
         let len = shape.iter().product();
         let (first, second) = batch.images.split_at_mut(batch.size.div_ceil(2) * len);
         // The middle one of an odd number is its own partner.
         for (a, b) in first.chunks_exact_mut(len).zip(second.chunks_exact_mut(len).rev()) {
             match cut {
                 true => rectangle.swap(a, b, shape),
-                false => blend(a, b, batch.share),
+                false => blend(a, b, batch.mix_weight),
             }
         }
     }

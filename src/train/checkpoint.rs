@@ -1,4 +1,4 @@
-//! Training on disk: everything that decides how it goes on.
+//! Checkpoints: the complete state of training in a file.
 
 use super::{Position, Trainer};
 use crate::file::write_with;
@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 use std::io::{self, Write};
 use std::path::Path;
 
-/// Version of the format. A file of another one is refused.
+/// Version of the format. Files of other versions are rejected.
 const FORMAT: &str = "1";
 
 // Keys of the file's metadata.
@@ -18,22 +18,22 @@ const POSITION: &str = "position";
 const ABOUT: &str = "about";
 const CHECKSUM: &str = "checksum";
 
-/// Where training stood, with weights, running statistics, averages and the optimiser's state. All else that training
-/// depends on follows from position and seed: the order of images, what is changed in them, dropout's masks.
+/// The state of training: its position, weights, running statistics, weight averages and optimizer state. Everything
+/// else, such as the order of images, augmentation and dropout masks, follows from the position and the seed.
 ///
-/// As a file it is a safetensors file, with a checksum.
+/// On disk it is a safetensors file with a checksum in its metadata.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Checkpoint {
-    /// Where training stood.
+    /// Position in the schedule.
     pub position: Position,
-    /// What was trained, on what, and how: anything that has to be the same to go on from here.
+    /// Settings that must be the same to resume: model, data, hyperparameters.
     pub about: Map<String, Value>,
-    /// Every value that the trainer kept on its device, by name.
+    /// Every persistent value on the device, by name.
     pub tensors: Vec<(String, Tensor)>,
 }
 
 impl Checkpoint {
-    /// Where a trainer stands; waits for what it has submitted.
+    /// Captures the state of a trainer, after waiting for all submitted steps.
     pub fn of(trainer: &mut Trainer, about: &Map<String, Value>) -> Result<Self> {
         let session = trainer.session();
         let names: Vec<String> = session.persistent().iter().map(|p| p.port.name.clone()).collect();
@@ -45,18 +45,18 @@ impl Checkpoint {
         Ok(Self { position: trainer.position(), about: about.clone(), tensors })
     }
 
-    /// Writes a file that appears whole or not at all.
+    /// Writes a file atomically.
     pub fn write(&self, path: &Path) -> Result<()> {
         write_with(path, &|out| self.write_to(out))
     }
 
-    /// Writes the same as bytes, to anything that takes them.
+    /// Writes the file's bytes to any writer.
     ///
     /// # Errors
     ///
-    /// What `out` says.
+    /// Those of `out`.
     pub fn write_to(&self, out: &mut dyn Write) -> io::Result<()> {
-        let text = |value: serde_json::Result<String>| value.expect("numbers and text are JSON");
+        let text = |value: serde_json::Result<String>| value.expect("numbers and strings serialize");
         let (position, about) =
             (text(serde_json::to_string(&self.position)), text(serde_json::to_string(&self.about)));
         let checksum = checksum(&position, &about, self.tensors.iter().map(|(name, t)| (name.as_str(), t)));
@@ -70,60 +70,67 @@ impl Checkpoint {
     ///
     /// # Errors
     ///
-    /// [`Error::Io`] if it cannot be read; [`Error::Data`] if it is no checkpoint, has another format, or is damaged.
+    /// [`Error::Io`] if it cannot be read; [`Error::Data`] if it is not a checkpoint, has another format version, or is
+    /// damaged.
     pub fn read(path: &Path) -> Result<Self> {
         let file = Weights::read(path)?;
         let get = |key: &str| {
             file.metadata(key).ok_or_else(|| {
                 Error::data(
                     path,
-                    format!("is no checkpoint: it says nothing of {key:?}; give one that training wrote"),
+                    format!(
+                        "is not a checkpoint: its metadata lacks {key:?}; choose one written by training"
+                    ),
                 )
             })
         };
         let version = get(VERSION)?;
         if version != FORMAT {
             let problem = format!(
-                "is a checkpoint of format {version}, but this program reads format {FORMAT}; go on with the program that wrote it"
+                "has checkpoint format {version}, this program reads format {FORMAT}; resume with the version that wrote it"
             );
             return Err(Error::data(path, problem));
         }
         let damaged =
-            |what: &str| Error::data(path, format!("is damaged: {what}; take an earlier checkpoint"));
+            |what: &str| Error::data(path, format!("is damaged: {what}; use an earlier checkpoint"));
         let tensors: BTreeMap<&str, &Tensor> =
             file.names().filter_map(|name| Some((name, file.get(name)?))).collect();
         let (position, about) = (get(POSITION)?, get(ABOUT)?);
         let found = checksum(position, about, tensors.iter().map(|(name, tensor)| (*name, *tensor)));
         if get(CHECKSUM)? != found {
-            return Err(damaged("its checksum is not that of its content"));
+            return Err(damaged("the checksum does not match its content"));
         }
         Ok(Self {
-            position: serde_json::from_str(position).map_err(|e| damaged(&format!("its position: {e}")))?,
-            about: serde_json::from_str(about).map_err(|e| damaged(&format!("what it is about: {e}")))?,
+            position: serde_json::from_str(position).map_err(|e| damaged(&format!("position: {e}")))?,
+            about: serde_json::from_str(about).map_err(|e| damaged(&format!("settings: {e}")))?,
             tensors: tensors.into_iter().map(|(name, tensor)| (name.to_owned(), tensor.clone())).collect(),
         })
     }
 
-    /// Fails, naming the first difference, unless this is of the same training.
+    /// Checks that the settings are those of this checkpoint.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Data`] for `path` with the first difference.
     pub fn check(&self, path: &Path, about: &Map<String, Value>) -> Result<()> {
         let keys = self.about.keys().chain(about.keys().filter(|key| !self.about.contains_key(*key)));
         for key in keys {
             let [theirs, ours] = [self.about.get(key), about.get(key)];
-            // Settings are f32: 0.3 may be told as 0.30000001192092896.
-            let short = |value: Option<&Value>| match value {
+            // Settings are f32, and 0.3f32 may have been written as 0.30000001192092896.
+            let as_f32 = |value: Option<&Value>| match value {
                 Some(Value::Number(n)) if n.is_f64() => n.as_f64().map(|n| Value::from(n as f32)),
                 other => other.cloned(),
             };
-            if short(theirs) != short(ours) {
+            if as_f32(theirs) != as_f32(ours) {
                 let show = |value: Option<&Value>| match value {
-                    None | Some(Value::Null) => "not given".to_owned(),
+                    None | Some(Value::Null) => "not set".to_owned(),
                     Some(Value::Number(n)) if n.is_f64() => {
                         n.as_f64().map_or(n.to_string(), |n| (n as f32).to_string())
                     }
                     Some(value) => value.to_string(),
                 };
                 let problem = format!(
-                    "is of another training: {key} was {}, and is {}; give what it was, or begin anew",
+                    "belongs to a different run: {key} was {}, now {}; use the same setting, or start a new run",
                     show(theirs),
                     show(ours)
                 );
@@ -133,7 +140,12 @@ impl Checkpoint {
         Ok(())
     }
 
-    /// Lets a trainer go on from here. Fails, and changes nothing, if it keeps other values.
+    /// Restores a trainer to this state.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Data`] for `path` if the trainer's persistent values have other names or shapes, or the position is
+    /// impossible. The trainer is unchanged then.
     pub fn restore(&self, path: &Path, trainer: &mut Trainer) -> Result<()> {
         let session = trainer.session();
         for port in session.persistent().iter().map(|p| &p.port) {
@@ -141,7 +153,7 @@ impl Checkpoint {
             if found.is_none_or(|(_, tensor)| *tensor.ty() != port.ty) {
                 let name = &port.name;
                 let problem =
-                    format!("is of another training: it has no {name} of shape {:?}", port.ty.shape);
+                    format!("belongs to a different run: it lacks {name} of shape {:?}", port.ty.shape);
                 return Err(Error::data(path, problem));
             }
         }
@@ -150,19 +162,19 @@ impl Checkpoint {
         {
             return Err(Error::data(
                 path,
-                format!("is of another training: it has {name}, which this has not"),
+                format!("belongs to a different run: it has {name}, which this run lacks"),
             ));
         }
         trainer.resume(self.position, &self.tensors).map_err(|error| match error {
             Error::Argument { problem, .. } => {
-                Error::data(path, format!("is damaged: {problem}; take an earlier checkpoint"))
+                Error::data(path, format!("is damaged: {problem}; use an earlier checkpoint"))
             }
             other => other,
         })
     }
 }
 
-/// CRC-32 of everything, in hexadecimal.
+/// CRC-32 of the content, in hexadecimal.
 fn checksum<'a>(position: &str, about: &str, tensors: impl Iterator<Item = (&'a str, &'a Tensor)>) -> String {
     let mut sum = crc32fast::Hasher::new();
     let mut add = |bytes: &[u8]| {

@@ -1,4 +1,4 @@
-//! How to train.
+//! Settings of training.
 
 use super::step::Recipe;
 use crate::data::{Augment, LoaderConfig, Mix, Split};
@@ -6,43 +6,44 @@ use crate::models::Model;
 use crate::nn::{Decay, Optimizer, Schedule, SgdConfig};
 use crate::{Error, Result};
 
-/// Images a step of evaluation, at most.
+/// Largest batch in evaluation.
 const TEST_BATCH: usize = 200;
 
-/// How to train.
+/// Settings of a [`Trainer`](super::Trainer).
 #[derive(Clone, Debug, PartialEq)]
 pub struct TrainConfig {
-    /// Times that every training image is seen.
+    /// Passes over the training images.
     pub epochs: usize,
-    /// Images a step.
+    /// Images per step.
     pub batch: usize,
-    /// Batches that a step's images are worked through in, one after the other, to save memory; their gradients are
-    /// added up. Batch norm sees each by itself.
+    /// Micro-batches per step. Gradients are accumulated over them, which saves memory; batch norm normalizes each of
+    /// them separately.
     pub accumulate: usize,
-    /// Largest learning rate.
+    /// Peak learning rate.
     pub lr: f32,
-    /// Epochs over which the learning rate rises linearly to `lr`.
+    /// Epochs of linear warmup to `lr`.
     pub warmup_epochs: f32,
-    /// Where it begins to rise ([`Schedule::start_factor`]).
+    /// Start of the warmup ([`Schedule::start_factor`]).
     pub start_factor: Option<f32>,
-    /// How it falls then.
+    /// Decay of the learning rate after the warmup.
     pub decay: Decay,
-    /// Optimiser, rules, label smoothing, clipping, averaging. Whether images are mixed is taken from `mix`.
+    /// Optimizer, per-parameter rules, label smoothing, clipping, weight averaging. [`Recipe::mixed`] is overridden by
+    /// `mix`.
     pub recipe: Recipe,
-    /// Seed of weights, order, augmentation and dropout.
+    /// Seed of initial weights, shuffling, augmentation and dropout.
     pub seed: u64,
     /// Random crops and flips of training images.
     pub augment: Option<Augment>,
-    /// Mixing of training images in pairs.
+    /// Mixup and CutMix.
     pub mix: Option<Mix>,
-    /// Leave out a last batch that is smaller than the others.
+    /// Drop the last batch of an epoch if it is smaller than the others.
     pub drop_last: bool,
-    /// Threads that prepare batches.
+    /// Threads that load batches.
     pub threads: usize,
 }
 
 impl Default for TrainConfig {
-    /// He et al. 2015, but for the falls of the rate: a cosine is less to choose.
+    /// The settings of He et al. 2015, except for a cosine decay, which needs no milestones.
     fn default() -> Self {
         Self {
             epochs: 10,
@@ -63,13 +64,13 @@ impl Default for TrainConfig {
 }
 
 impl TrainConfig {
-    /// Images that are worked through at once.
+    /// Images per micro-batch.
     pub(super) fn micro_batch(&self) -> usize {
         self.batch / self.accumulate
     }
 
-    /// Images that are tested at once, of so many: where training saves memory by small batches, testing must not take
-    /// more.
+    /// Batch size in evaluation. With gradient accumulation it is at most a micro-batch, so that evaluation needs no more
+    /// memory than training.
     pub(super) fn test_batch(&self, images: usize) -> usize {
         let most = if self.accumulate > 1 { TEST_BATCH.min(self.micro_batch()) } else { TEST_BATCH };
         most.min(images)
@@ -90,20 +91,20 @@ impl TrainConfig {
         }
     }
 
-    /// Why training went wrong so that `what` happened: too large a rate, unless weight decay alone makes weights grow.
+    /// The error of a diverged run: lower the learning rate, or the weight decay if that alone makes weights grow.
     pub(super) fn diverged(&self, what: &str) -> Error {
         let decay = self.recipe.optimizer.weight_decay();
         let lr = self.lr;
-        // A step takes away `lr * decay` times a weight: from 2 on, more is left of it than there was.
+        // A step subtracts `lr * decay` times the weight. From 2 on, its magnitude does not shrink.
         if decay > 1.0 && lr * decay >= 2.0 {
             let problem =
-                format!("{what}; with a learning rate of {lr:?} use a weight decay below {:?}", 2.0 / lr);
+                format!("{what}; with a learning rate of {lr:?}, use a weight decay below {:?}", 2.0 / lr);
             return Error::argument("weight_decay", problem);
         }
         Error::argument("lr", format!("{what}; use a learning rate below {lr:?}"))
     }
 
-    /// The learning rate by step, with so many training images.
+    /// The learning rate by step, for this number of training images.
     pub fn schedule(&self, images: usize) -> Schedule {
         let steps = self.loader(0, 0).batches(images);
         Schedule {
@@ -116,8 +117,7 @@ impl TrainConfig {
         }
     }
 
-    /// The settings with a recipe that agrees. Fails, naming the setting, where one makes no sense by itself or for
-    /// this model and these images.
+    /// Validates the settings, also against the model and the data, and sets [`Recipe::mixed`].
     pub(super) fn checked(mut self, model: &dyn Model, split: &Split) -> Result<Self> {
         self.recipe.mixed = self.mix.is_some();
         self.check_numbers()?;
@@ -125,7 +125,7 @@ impl TrainConfig {
         if self.batch > images {
             return Err(Error::argument(
                 "batch",
-                format!("{} is more than the {images} training images; use at most {images}", self.batch),
+                format!("{} exceeds the number of training images; use at most {images}", self.batch),
             ));
         }
         let [channels, ..] = split.train.shape();
@@ -133,7 +133,7 @@ impl TrainConfig {
             return Err(Error::argument(
                 "model",
                 format!(
-                    "{} takes {} channels and {} classes, but the data has {channels} and {}",
+                    "{} has {} channels and {} classes, but the data has {channels} and {}",
                     model.name(),
                     model.in_channels(),
                     model.classes(),
@@ -144,8 +144,7 @@ impl TrainConfig {
         let classes = model.classes();
         match &self.recipe.class_weights {
             Some(weights) if weights.len() != classes => {
-                let problem =
-                    format!("there are {}, but {classes} classes; give one for each", weights.len());
+                let problem = format!("expected one per class, {classes} in total, got {}", weights.len());
                 Err(Error::argument("class_weights", problem))
             }
             _ => Ok(self),
@@ -155,7 +154,7 @@ impl TrainConfig {
     fn check_numbers(&self) -> Result<()> {
         let positive = |name: &str, ok: bool, found: String| match ok {
             true => Ok(()),
-            false => Err(Error::argument(name, format!("must be above 0, and is {found}"))),
+            false => Err(Error::argument(name, format!("must be positive, got {found}"))),
         };
         positive("epochs", self.epochs > 0, self.epochs.to_string())?;
         positive("batch", self.batch > 0, self.batch.to_string())?;
@@ -165,36 +164,36 @@ impl TrainConfig {
             let found = self.warmup_epochs;
             return Err(Error::argument(
                 "warmup",
-                format!("must be a number of epochs from 0 on, and is {found}"),
+                format!("must be finite and not negative, got {found} epochs"),
             ));
         }
         if self.accumulate == 0 || !self.batch.is_multiple_of(self.accumulate) {
             let problem = format!(
-                "the {} images of a step cannot be worked through in {} equal batches; give a divisor of {0}",
+                "the {} images of a step cannot be split into {} equal micro-batches; use a divisor of {0}",
                 self.batch, self.accumulate
             );
             return Err(Error::argument("accumulate", problem));
         }
-        if let Some(keep) = self.recipe.ema.filter(|keep| !(0.0..1.0).contains(keep)) {
-            return Err(Error::argument("ema", format!("must be from 0 to less than 1, and is {keep}")));
+        if let Some(decay) = self.recipe.ema.filter(|decay| !(0.0..1.0).contains(decay)) {
+            return Err(Error::argument("ema", format!("must be at least 0 and below 1, got {decay}")));
         }
         self.mix.map_or(Ok(()), |mix| mix.check())?;
         let weights = self.recipe.class_weights.iter().flatten();
         if let Some(weight) = weights.copied().find(|weight| !(*weight > 0.0 && weight.is_finite())) {
-            let problem = format!("must be finite numbers above 0, and one is {weight}");
+            let problem = format!("must be positive and finite, got {weight}");
             return Err(Error::argument("class_weights", problem));
         }
         let smoothing = self.recipe.label_smoothing;
         if !(0.0..=1.0).contains(&smoothing) {
             return Err(Error::argument(
                 "label_smoothing",
-                format!("must be from 0 to 1, and is {smoothing}"),
+                format!("must be between 0 and 1, got {smoothing}"),
             ));
         }
         if let Some(norm) = self.recipe.clip_norm.filter(|norm| !(*norm > 0.0 && norm.is_finite())) {
             return Err(Error::argument(
                 "clip_norm",
-                format!("must be a finite number above 0, and is {norm}; leave it out to clip nothing"),
+                format!("must be positive and finite, got {norm}; omit it to disable clipping"),
             ));
         }
         Ok(())

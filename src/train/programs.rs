@@ -1,4 +1,4 @@
-//! Which plans a trainer needs, and what each batch gives them.
+//! The plans of a trainer and their inputs.
 
 use super::config::TrainConfig;
 use super::step::{Part, Recipe, average_evaluation_graph, evaluation_graph, partial_graph};
@@ -11,10 +11,10 @@ use std::collections::HashMap;
 use std::collections::hash_map::Entry;
 use std::ops::Range;
 
-/// Numbers of the plans that run the batches of a data set, by what they do and how many images they take.
+/// Indices of plans, by part of the step and number of images.
 pub(super) type Programs = HashMap<(Part, usize), usize>;
 
-/// The inputs that are some of a batch's images, of `len` numbers each.
+/// The inputs for a range of a batch's images, of `len` values each.
 pub(super) fn images(batch: &Batch, range: Range<usize>, len: usize) -> Vec<(&'static str, Input<'_>)> {
     let images = &batch.images[range.start * len..range.end * len];
     let mut inputs =
@@ -25,7 +25,7 @@ pub(super) fn images(batch: &Batch, range: Range<usize>, len: usize) -> Vec<(&'s
     inputs
 }
 
-/// A step of `batch` images in parts of `micro`, of which the last may be smaller.
+/// Splits a step of `batch` images into micro-batches of `micro`; the last may be smaller.
 pub(super) fn parts(batch: usize, micro: usize) -> impl Iterator<Item = (Part, Range<usize>)> {
     (0..batch).step_by(micro).map(move |start| {
         let range = start..batch.min(start + micro);
@@ -55,7 +55,7 @@ impl Plans {
     }
 }
 
-/// Plans of a trainer in the making.
+/// Builds the plans of a trainer.
 struct Planner<'a> {
     device: &'a Device,
     model: &'a dyn Model,
@@ -65,7 +65,7 @@ struct Planner<'a> {
 }
 
 impl Planner<'_> {
-    /// For full batches, and the last one if it is smaller.
+    /// Plans for full batches, and for the last one if it is smaller.
     fn training(&mut self) -> Result<Programs> {
         let TrainConfig { batch, drop_last, .. } = *self.config;
         let rest = Some(self.split.train.len() % batch).filter(|rest| *rest > 0 && !drop_last);
@@ -102,12 +102,12 @@ impl Planner<'_> {
     }
 }
 
-/// The error of a smaller last batch: the full ones are not to blame.
+/// Adds the remedies for a last batch that is too small.
 fn of_last_batch(error: Error, batch: usize) -> Error {
     match error {
         Error::Shape { op, scope, problem } => {
             let problem = format!(
-                "{problem}, one that leaves no last batch of {batch}, or leave the last batch out (drop_last)"
+                "{problem}, one that does not leave a last batch of {batch}, or drop the last batch (drop_last)"
             );
             Error::Shape { op, scope, problem }
         }

@@ -1,4 +1,4 @@
-//! What a training run tells about itself.
+//! Position, progress and results of training.
 
 use super::Recipe;
 use super::config::TrainConfig;
@@ -6,35 +6,36 @@ use crate::{Error, Outputs, Result};
 use serde::{Deserialize, Serialize};
 use std::time::Duration;
 
-/// Loss and accuracy over some images.
+/// Loss and accuracy over a number of images.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Score {
     /// Mean loss.
     pub loss: f64,
-    /// Share classified right, from 0 to 1.
+    /// Fraction classified correctly, from 0 to 1.
     pub accuracy: f64,
-    /// How many images.
+    /// Number of images.
     #[serde(rename = "pictures")]
     pub images: usize,
 }
 
-/// Where training stands: with the values on the device, all that decides how it goes on.
+/// Position in the training schedule. Together with the persistent values on the device it determines the rest of
+/// training.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Position {
-    /// Epochs done.
+    /// Completed epochs.
     pub epoch: usize,
-    /// Batches of the next epoch that are done.
+    /// Completed batches of the current epoch.
     pub batch: usize,
-    /// Steps done in all.
+    /// Completed steps in total.
     pub step: usize,
-    /// Means over that epoch's batches so far.
+    /// Score over the completed batches of the current epoch.
     pub score: Score,
-    /// Time spent on them.
+    /// Seconds spent on these batches.
     pub seconds: f64,
 }
 
 impl Position {
-    /// Fails unless training with these settings on so many images can stand here.
+    /// Checks that training with these settings on this number of images can reach this position.
     pub(super) fn check(&self, config: &TrainConfig, images: usize) -> Result<()> {
         let steps = config.loader(0, 0).batches(images);
         let Self { epoch, batch, step, score, seconds } = *self;
@@ -47,56 +48,55 @@ impl Position {
         } else if score.images > images || !(score.loss.is_finite() && score.accuracy.is_finite()) {
             format!("a loss of {} over {} of {images} images", score.loss, score.images)
         } else if Duration::try_from_secs_f64(seconds).is_err() {
-            format!("{seconds} seconds of work")
+            format!("{seconds} seconds")
         } else {
             return Ok(());
         };
-        Err(Error::argument("position", format!("training never stands at {wrong}")))
+        Err(Error::argument("position", format!("{wrong} is impossible in this run")))
     }
 }
 
-/// Where an epoch stands, told after each step whose results have arrived.
+/// Progress within an epoch, reported as the results of steps arrive.
 #[derive(Clone, Copy, Debug)]
 pub struct Progress {
     /// Epoch, from 1.
     pub epoch: usize,
-    /// Steps of this epoch whose results have arrived.
+    /// Steps of the epoch whose results have arrived.
     pub step: usize,
-    /// Steps of the epoch.
+    /// Total steps of the epoch.
     pub steps: usize,
     /// Learning rate of the step.
     pub lr: f32,
-    /// Mean over the epoch so far.
+    /// Score over the epoch so far.
     pub score: Score,
 }
 
-/// What came of an epoch.
+/// Results of an epoch.
 #[derive(Clone, Debug)]
 pub struct EpochReport {
     /// Epoch, from 1.
     pub epoch: usize,
     /// Learning rate of the last step.
     pub lr: f32,
-    /// On the training images as they were seen: augmented, while the weights changed.
+    /// Score on the training images, augmented, while the weights changed.
     pub train: Score,
-    /// On the test images, after the epoch. `None` if training was paused before its end.
+    /// Score on the test images after the epoch; `None` if the epoch was paused.
     pub test: Option<Score>,
-    /// Time spent in training.
+    /// Time spent training.
     pub train_time: Duration,
-    /// Time spent in testing.
+    /// Time spent testing.
     pub test_time: Duration,
 }
 
 impl Score {
-    /// Adds the outputs of one batch to the means, `share` of each of whose images is its own.
-    pub(super) fn add(&mut self, outputs: &Outputs, size: usize, share: f32) {
-        let output = |name| outputs.scalar(name).expect("both graphs have these outputs") as f64;
+    /// Adds the outputs of a batch of `size` images to the means. `mix_weight` is that of the images' own labels.
+    pub(super) fn add(&mut self, outputs: &Outputs, size: usize, mix_weight: f32) {
+        let output = |name| outputs.scalar(name).expect("training and evaluation have these outputs") as f64;
         let images = self.images + size;
         let mean = |old: f64, sum: f64| (old * self.images as f64 + sum) / images as f64;
-        let mixed = outputs.scalar(Recipe::PARTNER_LOSS).map(f64::from);
-        let share = f64::from(share);
-        let loss =
-            mixed.map_or(output(Recipe::LOSS), |other| share * output(Recipe::LOSS) + (1.0 - share) * other);
+        let (own, weight) = (output(Recipe::LOSS), f64::from(mix_weight));
+        let partner = outputs.scalar(Recipe::PARTNER_LOSS).map(f64::from);
+        let loss = partner.map_or(own, |partner| weight * own + (1.0 - weight) * partner);
         self.loss = mean(self.loss, loss * size as f64);
         self.accuracy = mean(self.accuracy, output(Recipe::CORRECT));
         self.images = images;

@@ -1,4 +1,4 @@
-//! The graphs of a training step and of an evaluation step.
+//! Graphs of a training step and of an evaluation.
 
 use crate::graph::{Graph, Init, PersistentKind, Phase, ValueId};
 use crate::models::Model;
@@ -6,46 +6,45 @@ use crate::nn::{Builder, Mode, Optimizer, Rules};
 use crate::op::{Blend, CrossEntropy, Scale, TopK};
 use crate::{Error, Result, TensorType};
 
-/// What a training step does besides the model.
+/// Everything about a training step except the model.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Recipe {
-    /// How parameters follow their gradients.
+    /// The optimizer.
     pub optimizer: Optimizer,
-    /// What holds for some of them only.
+    /// Per-parameter settings.
     pub rules: Rules,
-    /// Share of the target spread evenly over all classes.
+    /// Fraction of the target probability spread evenly over all classes.
     pub label_smoothing: f32,
-    /// How much each class counts in the loss, by number, if not all alike: then there is an input
-    /// [`Recipe::CLASS_WEIGHTS`], which takes these.
+    /// Weight of each class in the loss, passed as the input [`Recipe::CLASS_WEIGHTS`].
     pub class_weights: Option<Vec<f32>>,
-    /// Largest global norm of the gradients, if they are clipped.
+    /// Clip gradients to this global norm.
     pub clip_norm: Option<f32>,
-    /// Whether images come mixed in pairs ([`Mix`](crate::data::Mix)): with the classes of both, which count by
-    /// their shares.
+    /// Whether images are mixed in pairs by mixup or CutMix ([`Mix`](crate::data::Mix)). The loss is then a weighted
+    /// mean over both labels.
     pub mixed: bool,
-    /// Whether the step gives out the gradient of every parameter that it trains, as an output
-    /// ([`Recipe::gradient_of`]): that of the loss, over all batches of the step so far, before it is clipped.
+    /// Output the gradient of every trained parameter under [`Recipe::gradient_of`]: accumulated over the micro-batches
+    /// so far, before clipping.
     pub gradients: bool,
-    /// How much of itself an average of the weights keeps at each step, if there is to be one beside them: for every
-    /// parameter and running statistic a value `ema.NAME`.
+    /// Decay of an exponential moving average of the weights: every parameter and running statistic gets a second
+    /// persistent value `ema.NAME`.
     pub ema: Option<f32>,
 }
 
-/// What one graph does of a step whose gradients may come from several batches, one after the other.
+/// The part of a training step that a graph computes, if gradients are accumulated over several micro-batches.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Part {
-    /// All: there is but one batch.
+    /// The whole step: there is one batch.
     Whole,
-    /// The first batch: gradients are kept.
+    /// The first micro-batch, which stores its gradients.
     First,
-    /// A batch in between: gradients are added.
+    /// A micro-batch in between, which adds its gradients.
     Middle,
-    /// The last batch: gradients are added, and parameters follow them.
+    /// The last micro-batch, which adds its gradients and updates the parameters.
     Last,
 }
 
 impl Part {
-    /// The parts of a step of so many batches, each kind once.
+    /// The distinct parts of a step of `batches` micro-batches.
     pub fn of(batches: usize) -> &'static [Part] {
         match batches {
             1 => &[Part::Whole],
@@ -58,26 +57,26 @@ impl Part {
 impl Recipe {
     /// Name of the input of labels, `u32` `[batch]`.
     pub const LABELS: &str = "labels";
-    /// Name of the input of the labels of the images that are mixed in.
+    /// Name of the input of the labels of each image's mixup partner, `u32` `[batch]`.
     pub const PARTNERS: &str = "partners";
-    /// Name of the input of the weights of the classes, `f32` `[classes]`.
+    /// Name of the input of class weights, `f32` `[classes]`.
     pub const CLASS_WEIGHTS: &str = "class_weights";
     /// Name of the output of the loss, `[1]`.
     pub const LOSS: &str = "loss";
     /// Name of the output of the loss for the labels [`Recipe::PARTNERS`], `[1]`.
     pub const PARTNER_LOSS: &str = "partner_loss";
-    /// Name of the output of how many images were classified right, `[1]`.
+    /// Name of the output of the number of images classified correctly, `[1]`.
     pub const CORRECT: &str = "correct";
-    /// Name of the output of the global norm of the gradients before they are clipped, `[1]`.
+    /// Name of the output of the global norm of the gradients before clipping, `[1]`.
     pub const GRAD_NORM: &str = "grad_norm";
-    /// Name of an input `f32` `[1]` that graphs have which do a part of a step, or whose images are mixed: how much the
-    /// batch's loss, for its own labels, counts in the step's gradient.
-    pub const SHARE: &str = "share";
-    /// The same for the labels of the other images.
-    pub const PARTNER_SHARE: &str = "partner_share";
+    /// Name of the input of the weight of [`Recipe::LOSS`] in the step's gradient, `f32` `[1]`. Graphs have it if they
+    /// compute a part of a step or if images are mixed.
+    pub const LOSS_WEIGHT: &str = "loss_weight";
+    /// Name of the input of the weight of [`Recipe::PARTNER_LOSS`], `f32` `[1]`.
+    pub const PARTNER_LOSS_WEIGHT: &str = "partner_loss_weight";
 
-    /// What labels weigh together.
-    pub(super) fn weigh(&self, labels: &[u32]) -> f32 {
+    /// Total class weight of these labels.
+    pub(super) fn total_weight(&self, labels: &[u32]) -> f32 {
         match &self.class_weights {
             None => labels.len() as f32,
             Some(weights) => labels.iter().map(|label| weights[*label as usize]).sum(),
@@ -90,15 +89,22 @@ impl Recipe {
     }
 }
 
-/// Scope of averaged weights.
+/// Scope of the averaged weights.
 pub(super) const AVERAGE: &str = "ema";
 
-/// Forward, backward and update as one graph. Inputs: [`Builder::IMAGES`] of `shape` (batch, channels, height, width),
-/// [`Recipe::LABELS`], [`Optimizer::SCHEDULE`], if the model has dropout, [`Builder::COUNTER`], if classes count
-/// differently, [`Recipe::CLASS_WEIGHTS`], and, if images are mixed, [`Recipe::PARTNERS`], [`Recipe::SHARE`] and
-/// [`Recipe::PARTNER_SHARE`]. Outputs: [`Recipe::LOSS`], the batch's mean with that of [`Builder::auxiliary`] heads, [`Recipe::CORRECT`],
-/// [`Recipe::PARTNER_LOSS`] if images are mixed, [`Recipe::GRAD_NORM`] if gradients are clipped, and the gradients, if
-/// asked for.
+/// Forward, backward and update as one graph, for images of `shape` `[batch, channels, height, width]`.
+///
+/// Inputs:
+/// - [`Builder::IMAGES`], [`Recipe::LABELS`] and [`Optimizer::SCHEDULE`]
+/// - [`Builder::COUNTER`] if the model has dropout
+/// - [`Recipe::CLASS_WEIGHTS`] if the recipe has them
+/// - [`Recipe::PARTNERS`], [`Recipe::LOSS_WEIGHT`] and [`Recipe::PARTNER_LOSS_WEIGHT`] if images are mixed
+///
+/// Outputs:
+/// - [`Recipe::LOSS`], the batch's mean loss, including those of [`Builder::auxiliary`] heads, and [`Recipe::CORRECT`]
+/// - [`Recipe::PARTNER_LOSS`] if images are mixed
+/// - [`Recipe::GRAD_NORM`] if gradients are clipped
+/// - [`Recipe::gradient_of`] each trained parameter if [`Recipe::gradients`]
 ///
 /// ```
 /// use striate::models::LeNet;
@@ -130,8 +136,8 @@ pub fn training_graph(model: &dyn Model, shape: [usize; 4], recipe: &Recipe) -> 
     partial_graph(model, shape, recipe, Part::Whole)
 }
 
-/// A part of a step. But for [`Part::Whole`] there is an input [`Recipe::SHARE`], and [`Optimizer::SCHEDULE`] only where
-/// parameters change.
+/// Like [`training_graph`], for one part of a step. Except for [`Part::Whole`], there is an input
+/// [`Recipe::LOSS_WEIGHT`]; parts that do not update parameters lack [`Optimizer::SCHEDULE`].
 pub fn partial_graph(model: &dyn Model, shape: [usize; 4], recipe: &Recipe, part: Part) -> Result<Graph> {
     let mut b = Builder::new(Mode::Train).with_rules(&recipe.rules);
     let losses = classify(&mut b, model, shape, recipe)?;
@@ -151,13 +157,13 @@ pub fn partial_graph(model: &dyn Model, shape: [usize; 4], recipe: &Recipe, part
         }
         let pairs = clip(graph, pairs, recipe.clip_norm)?;
         recipe.optimizer.update(graph, &pairs, &recipe.rules)?;
-        recipe.ema.map_or(Ok(()), |keep| average(graph, keep))
+        recipe.ema.map_or(Ok(()), |decay| average(graph, decay))
     })?;
     Ok(b.graph)
 }
 
-/// Forward alone, with running statistics. Inputs [`Builder::IMAGES`] and [`Recipe::LABELS`]; outputs [`Recipe::LOSS`],
-/// [`Recipe::CORRECT`] and [`Builder::LOGITS`].
+/// The forward pass in evaluation mode. Inputs are [`Builder::IMAGES`] and [`Recipe::LABELS`]; outputs are
+/// [`Recipe::LOSS`], [`Recipe::CORRECT`] and [`Builder::LOGITS`].
 ///
 /// ```
 /// # use striate::{models::LeNet, nn::Builder, plan::Plan, train::{Recipe, evaluation_graph}, Device, Session};
@@ -177,7 +183,7 @@ pub fn evaluation_graph(model: &dyn Model, shape: [usize; 4]) -> Result<Graph> {
     Ok(b.graph)
 }
 
-/// The same with the averaged weights that [`Recipe::ema`] keeps.
+/// Like [`evaluation_graph`], with the averaged weights of [`Recipe::ema`].
 pub fn average_evaluation_graph(model: &dyn Model, shape: [usize; 4]) -> Result<Graph> {
     let mut b = Builder::new(Mode::Eval);
     b.scoped(AVERAGE, |b| evaluate(b, model, shape))?;
@@ -190,44 +196,44 @@ fn evaluate(b: &mut Builder, model: &dyn Model, shape: [usize; 4]) -> Result<()>
     Ok(())
 }
 
-/// The parameters that change, those with one rule beside each other so that few launches can update them.
+/// The parameters that are not frozen. Those with equal settings are adjacent, so that few launches update them all.
 fn trained(graph: &Graph, rules: &Rules) -> Result<Vec<ValueId>> {
     let all = graph.parameters();
     let name = |p: &ValueId| graph.value(*p).name.as_str();
     rules.check(&all.iter().map(name).collect::<Vec<_>>())?;
     let mut trained: Vec<ValueId> = all.into_iter().filter(|p| !rules.is_frozen(name(p))).collect();
     if trained.is_empty() {
-        return Err(Error::argument("freeze", "stands for all parameters; leave some that can learn"));
+        return Err(Error::argument("freeze", "matches all parameters; leave some to train"));
     }
     trained.sort_by_key(|p| (rules.lr_scale(name(p)).to_bits(), rules.decays(name(p), graph.shape(*p))));
     Ok(trained)
 }
 
-/// The logits, and the terms of the loss: each with its weight, for the images' own labels and for those mixed in.
+/// The logits, and the loss of each head with its weight, for the images' own labels and for those of their partners.
 struct Losses {
     logits: ValueId,
     own: Vec<(ValueId, f32)>,
     partners: Vec<(ValueId, f32)>,
 }
 
-/// The gradients of the loss with respect to its terms: weights, which stay, times what the batch counts in this step.
+/// The upstream gradient of each head's loss: the head's weight times the weight of the batch in the step.
 fn upstream(graph: &mut Graph, losses: &Losses, part: Part) -> Result<Vec<(ValueId, ValueId)>> {
     let one = TensorType::f32([1]);
     let mixed = !losses.partners.is_empty();
-    let share =
-        |graph: &mut Graph, name, wanted: bool| wanted.then(|| graph.input(name, one.clone())).transpose();
-    let own = share(graph, Recipe::SHARE, mixed || part != Part::Whole)?;
-    let partners = share(graph, Recipe::PARTNER_SHARE, mixed)?;
+    let input =
+        |graph: &mut Graph, name, needed: bool| needed.then(|| graph.input(name, one.clone())).transpose();
+    let own = input(graph, Recipe::LOSS_WEIGHT, mixed || part != Part::Whole)?;
+    let partners = input(graph, Recipe::PARTNER_LOSS_WEIGHT, mixed)?;
     let mut upstream = Vec::new();
     for (i, (loss, weight)) in losses.own.iter().enumerate() {
         let name = if i == 0 { "loss.grad".to_owned() } else { format!("loss.aux{i}.grad") };
         let weight =
             graph.persistent(&name, one.clone(), PersistentKind::Optimizer, Init::Constant(*weight))?;
         let terms = [(Some(loss), own), (losses.partners.get(i).map(|(loss, _)| loss), partners)];
-        for (loss, share) in terms {
+        for (loss, loss_weight) in terms {
             let Some(loss) = loss else { continue };
-            let gradient = match share {
-                Some(share) => graph.apply(Scale, &[weight, share])?[0],
+            let gradient = match loss_weight {
+                Some(loss_weight) => graph.apply(Scale, &[weight, loss_weight])?[0],
                 None => weight,
             };
             upstream.push((*loss, gradient));
@@ -238,7 +244,7 @@ fn upstream(graph: &mut Graph, losses: &Losses, part: Part) -> Result<Vec<(Value
 
 type Pairs = Vec<(ValueId, ValueId)>;
 
-/// Parameters with the gradients of the batches so far.
+/// Adds the gradients to those of the previous micro-batches.
 fn accumulate(graph: &mut Graph, pairs: Pairs, part: Part) -> Result<Pairs> {
     if part == Part::Whole {
         return Ok(pairs);
@@ -268,15 +274,15 @@ fn clip(graph: &mut Graph, pairs: Pairs, max_norm: Option<f32>) -> Result<Pairs>
     Ok(parameters.into_iter().zip(clipped).collect())
 }
 
-/// Moves an average towards each new parameter and running statistic.
-fn average(graph: &mut Graph, keep: f32) -> Result<()> {
+/// Updates the moving averages of parameters and running statistics.
+fn average(graph: &mut Graph, decay: f32) -> Result<()> {
     graph.scoped(AVERAGE, |graph| {
         for state in graph.model_state() {
             let (name, ty) = (graph.value(state).name.clone(), graph.value(state).ty.clone());
             let average = graph.persistent(&name, ty, PersistentKind::Optimizer, Init::Constant(0.0))?;
             let updated = graph.updates().iter().find(|(s, _)| *s == state).map(|(_, new)| *new);
             if let Some(new) = updated {
-                let moved = graph.apply(Blend { keep, take: 1.0 - keep }, &[average, new])?[0];
+                let moved = graph.apply(Blend { keep: decay, take: 1.0 - decay }, &[average, new])?[0];
                 graph.update(average, moved)?;
             }
         }
@@ -284,7 +290,7 @@ fn average(graph: &mut Graph, keep: f32) -> Result<()> {
     })
 }
 
-/// The model with its loss and accuracy.
+/// Adds the model, its loss and the number of correct predictions.
 fn classify(b: &mut Builder, model: &dyn Model, shape: [usize; 4], recipe: &Recipe) -> Result<Losses> {
     let images = b.images(shape)?;
     let labels = b.graph.input(Recipe::LABELS, TensorType::u32([shape[0]]))?;
@@ -306,7 +312,7 @@ fn classify(b: &mut Builder, model: &dyn Model, shape: [usize; 4], recipe: &Reci
     })
 }
 
-/// The loss of each head, for labels and perhaps weights of the classes, with its weight; their weighted sum is given out.
+/// The loss of each head with its weight. `targets` are labels and optional class weights. Outputs the weighted sum.
 fn losses(
     b: &mut Builder,
     heads: &[(ValueId, f32)],

@@ -1,4 +1,4 @@
-//! The training steps of an epoch, of which a few are in flight.
+//! The training steps of an epoch, a few of which are in flight.
 
 use super::config::TrainConfig;
 use super::programs::{Programs, images, parts};
@@ -10,8 +10,8 @@ use crate::runtime::Stream;
 use crate::{Outputs, Result};
 use std::ops::ControlFlow;
 
-/// Submits steps and takes what comes of them. The position is kept up with both, so that it says where the device
-/// stands also after an error.
+/// Submits steps and collects their results. `position` always reflects what was submitted and received, also after an
+/// error.
 pub(super) struct Steps<'a> {
     pub stream: Stream<'a, Pass>,
     pub split: &'a Split,
@@ -21,22 +21,22 @@ pub(super) struct Steps<'a> {
     pub position: &'a mut Position,
     /// Steps of the epoch.
     pub len: usize,
-    /// Those whose outputs have arrived.
+    /// Steps whose outputs have arrived.
     pub done: usize,
 }
 
-/// A batch under way.
+/// A micro-batch in flight.
 pub(super) struct Pass {
     size: usize,
     lr: f32,
-    /// How much of each image is its own.
-    share: f32,
+    /// Mix weight of the images' own labels.
+    mix_weight: f32,
     /// Whether it is the last of its step.
     ends: bool,
 }
 
 impl Steps<'_> {
-    /// Submits a step, in as many parts as it takes.
+    /// Submits all micro-batches of a step.
     pub fn submit(&mut self, batch: &Batch) -> Result<()> {
         let step = self.position.step;
         let lr = self.schedule.at(step);
@@ -45,46 +45,47 @@ impl Steps<'_> {
             let size = range.len();
             let pass = step * self.config.accumulate + i;
             let counter = [pass as u32, self.config.seed as u32];
-            // What the step's gradient owes to this part's own labels, and to those mixed in.
+            // Each micro-batch's loss is a mean over its own labels; these weights turn their sum into a mean over the step.
             let recipe = &self.config.recipe;
-            let weight = |labels: &[u32]| recipe.weigh(&labels[range.clone()]) / recipe.weigh(labels);
-            let own = [batch.share * weight(&batch.labels)];
-            let mixed = match batch.partners.is_empty() {
+            let weight =
+                |labels: &[u32]| recipe.total_weight(&labels[range.clone()]) / recipe.total_weight(labels);
+            let own = [batch.mix_weight * weight(&batch.labels)];
+            let partner = match batch.partners.is_empty() {
                 true => [0.0],
-                false => [(1.0 - batch.share) * weight(&batch.partners)],
+                false => [(1.0 - batch.mix_weight) * weight(&batch.partners)],
             };
             let program = self.programs[&(part, size)];
             let mut inputs = images(batch, range, self.split.train.image_len());
             inputs.extend([
                 (Optimizer::SCHEDULE, (&schedule).into()),
                 (Builder::COUNTER, (&counter).into()),
-                (Recipe::SHARE, (&own).into()),
-                (Recipe::PARTNER_SHARE, (&mixed).into()),
+                (Recipe::LOSS_WEIGHT, (&own).into()),
+                (Recipe::PARTNER_LOSS_WEIGHT, (&partner).into()),
             ]);
             if let Some(weights) = &recipe.class_weights {
                 inputs.push((Recipe::CLASS_WEIGHTS, weights.into()));
             }
             inputs.retain(|(name, _)| self.stream.takes(program, name));
             let ends = matches!(part, Part::Whole | Part::Last);
-            self.stream.submit(program, &inputs, Pass { size, lr, share: batch.share, ends })?;
+            self.stream.submit(program, &inputs, Pass { size, lr, mix_weight: batch.mix_weight, ends })?;
         }
         self.position.step += 1;
         self.position.batch += 1;
         Ok(())
     }
 
-    /// Counts the outputs of a batch, and tells about its step if it is the last one of it.
+    /// Adds the outputs of a micro-batch to the score, and reports progress if it is the last of its step.
     pub fn arrive(
         &mut self,
         (outputs, pass): (Outputs, Pass),
         watch: &mut dyn FnMut(&Progress) -> ControlFlow<()>,
     ) -> Result<ControlFlow<()>> {
         let Position { epoch, score, .. } = self.position;
-        score.add(&outputs, pass.size, pass.share);
+        score.add(&outputs, pass.size, pass.mix_weight);
         self.done += pass.ends as usize;
         if !score.loss.is_finite() {
             let (step, epoch) = (self.done, *epoch + 1);
-            let what = format!("the loss is no longer a finite number at step {step} of epoch {epoch}");
+            let what = format!("the loss is no longer finite at step {step} of epoch {epoch}");
             return Err(self.config.diverged(&what));
         }
         if !pass.ends {

@@ -1,4 +1,4 @@
-//! The loop around the training step.
+//! The training loop.
 
 use super::config::TrainConfig;
 use super::programs::{Plans, Programs, images};
@@ -16,7 +16,7 @@ use crate::{DType, Device, Result, Session, Tensor};
 use std::ops::ControlFlow;
 use std::time::{Duration, Instant};
 
-/// A model on a device, and the data it learns from.
+/// Trains a model on a device. The [module page](super) has an example.
 pub struct Trainer {
     session: Session,
     split: Split,
@@ -28,8 +28,12 @@ pub struct Trainer {
 }
 
 impl Trainer {
-    /// Plans training and evaluation of a model, allocates everything on the device and initialises the
-    /// weights. Fails before that when the configuration makes no sense or the plan does not fit.
+    /// Plans training and evaluation, allocates everything on the device, and initializes the weights.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Argument`](crate::Error::Argument) for an invalid setting, [`Error::Shape`](crate::Error::Shape) if the model does not fit the images, and
+    /// [`Error::TooLarge`](crate::Error::TooLarge) if the device has too little memory.
     pub fn new(device: &Device, model: &dyn Model, split: Split, config: TrainConfig) -> Result<Self> {
         let config = config.checked(model, &split)?;
         let Plans { plans, train, test } = Plans::new(device, model, &split, &config)?;
@@ -42,8 +46,12 @@ impl Trainer {
         Ok(trainer)
     }
 
-    /// Bytes of device memory that [`Trainer::new`] would take. Nothing is allocated.
-    pub fn foretold_bytes(
+    /// Estimates the bytes of device memory that [`Trainer::new`] would allocate.
+    ///
+    /// # Errors
+    ///
+    /// As for [`new`](Self::new).
+    pub fn estimated_bytes(
         device: &Device,
         model: &dyn Model,
         split: &Split,
@@ -53,14 +61,19 @@ impl Trainer {
         Session::foretold_bytes(&Plans::new(device, model, split, &config)?.plans)
     }
 
-    /// Begins with weights from elsewhere.
+    /// Loads pretrained weights; a weight average restarts from them.
+    ///
+    /// # Errors
+    ///
+    /// As for [`Weights::load`].
     pub fn load(&mut self, weights: &Weights, fit: Fit) -> Result<LoadReport> {
-        let loaded = weights.load(&mut self.session, fit)?;
+        let report = weights.load(&mut self.session, fit)?;
         self.start_average()?;
-        Ok(loaded)
+        Ok(report)
     }
 
-    /// The weights that are tested, and are the result of training: averaged ones if there are such.
+    /// The result of training: the averaged weights if the recipe has an average, otherwise the weights. Tests use the
+    /// same ones.
     pub fn weights(&mut self) -> Result<Vec<(String, Tensor)>> {
         let state = self.session.state_dict()?;
         match self.config.recipe.ema {
@@ -72,7 +85,7 @@ impl Trainer {
         }
     }
 
-    /// An average starts as what it is the average of.
+    /// Initializes the average from the current weights.
     fn start_average(&mut self) -> Result<()> {
         if self.config.recipe.ema.is_some() {
             for (name, tensor) in self.session.state_dict()? {
@@ -82,41 +95,41 @@ impl Trainer {
         Ok(())
     }
 
-    /// The plan of a full training step, or of its last part.
+    /// The plan of a full training step, or of its last micro-batch.
     pub fn plan(&self) -> &Plan {
         let micro = self.config.micro_batch();
         let part = if self.config.accumulate == 1 { Part::Whole } else { Part::Last };
         &self.session.plans()[self.train[&(part, micro)]]
     }
 
-    /// Learned numbers of the model.
+    /// Number of trainable parameters.
     pub fn parameters(&self) -> usize {
-        let learned = |p: &&PersistentPort| p.persistence.kind == PersistentKind::Parameter;
-        self.session.persistent().iter().filter(learned).map(|p| p.port.ty.len()).sum()
+        let trainable = |p: &&PersistentPort| p.persistence.kind == PersistentKind::Parameter;
+        self.session.persistent().iter().filter(trainable).map(|p| p.port.ty.len()).sum()
     }
 
-    /// The weights, and everything else on the device.
+    /// The session, which holds all values on the device.
     pub fn session(&mut self) -> &mut Session {
         &mut self.session
     }
 
-    /// Epochs not trained yet.
+    /// Epochs left to train.
     pub fn epochs_left(&self) -> usize {
         self.config.epochs.saturating_sub(self.position.epoch)
     }
 
-    /// Where training stands.
+    /// Position in the training schedule.
     pub fn position(&self) -> Position {
         self.position
     }
 
-    /// Goes on from where another trainer with the same settings stood: its position, and all values that it had
-    /// on the device ([`Session::persistent`] names them).
+    /// Resumes from the state of another trainer with the same settings: its position, and the values of all tensors in
+    /// [`Session::persistent`].
     ///
     /// # Errors
     ///
-    /// [`Error::Argument`](crate::Error::Argument) if training never stands at such a position, or there is no such value. Then nothing is changed
-    /// but values before that one.
+    /// [`Error::Argument`](crate::Error::Argument) if the position is impossible with these settings, or the session has no such tensor; tensors
+    /// before that one have been written then.
     pub fn resume(&mut self, position: Position, tensors: &[(String, Tensor)]) -> Result<()> {
         position.check(&self.config, self.split.train.len())?;
         tensors.iter().try_for_each(|(name, tensor)| self.session.write(name, tensor))?;
@@ -124,13 +137,13 @@ impl Trainer {
         Ok(())
     }
 
-    /// Trains one epoch, or what is left of it, then tests. `watch` is told about each step, in order and a few steps
-    /// late; if it breaks, the steps under way are finished, the test is left out, and the next call goes on from there.
+    /// Trains one epoch, or the rest of it, and then tests. `watch` is called for each step, in order and a few steps
+    /// late. If it breaks, the steps in flight are completed, the test is skipped, and the next call continues the epoch.
     ///
     /// # Errors
     ///
-    /// [`Error::Argument`](crate::Error::Argument) naming `lr`, or `weight_decay` where that is to blame, if a loss, a weight
-    /// or anything else that is kept is no longer a finite number. Training does not recover from that; [`resume`](Self::resume) goes back to where all was well.
+    /// [`Error::Argument`](crate::Error::Argument) named `lr`, or `weight_decay` if that is the cause, if the loss or any persistent value is no
+    /// longer finite. Training cannot recover from that, except by [`resume`](Self::resume) from an earlier state.
     pub fn epoch(&mut self, watch: &mut dyn FnMut(&Progress) -> ControlFlow<()>) -> Result<EpochReport> {
         let (start, before) = (Instant::now(), self.position);
         let flow = self.train_batches(watch);
@@ -150,15 +163,14 @@ impl Trainer {
         Ok(EpochReport { epoch, lr, train, test, train_time, test_time: start.elapsed() })
     }
 
-    /// Fails where something that is kept on the device is no longer finite: the last step may have broken what no loss
-    /// shows yet.
+    /// Checks all persistent values: the last step's update affects no loss yet.
     fn check_finite(&mut self) -> Result<()> {
         let names: Vec<String> = self.session.persistent().iter().map(|p| p.port.name.clone()).collect();
         for name in names {
             let tensor = self.session.read(&name)?;
-            if tensor.ty().dtype == DType::F32 && tensor.as_f32().iter().any(|number| !number.is_finite()) {
+            if tensor.ty().dtype == DType::F32 && tensor.as_f32().iter().any(|value| !value.is_finite()) {
                 let step = self.position.step;
-                let what = format!("{name} is no longer made of finite numbers after step {step}");
+                let what = format!("{name} is no longer finite after step {step}");
                 return Err(self.config.diverged(&what));
             }
         }
@@ -169,7 +181,7 @@ impl Trainer {
     ///
     /// # Errors
     ///
-    /// [`Error::Argument`](crate::Error::Argument) naming `lr` or `weight_decay` if the loss is not a finite number.
+    /// [`Error::Argument`](crate::Error::Argument) named `lr` or `weight_decay` if the loss is not finite.
     pub fn test(&mut self) -> Result<Score> {
         let data = self.split.test.clone();
         let config = LoaderConfig {
@@ -194,7 +206,7 @@ impl Trainer {
         drop(stream);
         match score.loss.is_finite() {
             true => Ok(score),
-            false => Err(self.config.diverged("the loss on the test images is not a finite number")),
+            false => Err(self.config.diverged("the loss on the test images is not finite")),
         }
     }
 
@@ -218,8 +230,8 @@ impl Trainer {
             }
         }
         while let Some(arrived) = steps.stream.wait()? {
-            let told = steps.arrive(arrived, watch)?;
-            flow = if flow.is_break() { flow } else { told };
+            let next = steps.arrive(arrived, watch)?;
+            flow = if flow.is_break() { flow } else { next };
         }
         Ok(flow)
     }

@@ -97,23 +97,23 @@ fn a_run_that_was_asked_to_stop_goes_on() {
 }
 
 #[test]
-fn another_training_is_refused_with_the_difference() {
+fn resuming_with_other_settings_names_the_difference() {
     let place = Place::new();
     place.trained(&["--epochs", "2"]);
     let model = std::fs::read(place.path("run/model.safetensors")).unwrap();
     for (args, words) in [
         (&["--lr", "0.3"][..], &["--lr was", "0.3"][..]),
-        (&["--model", "lenet"], &["model was \"resnet8\", and is \"lenet\""]),
-        (&["--model", "resnet14"], &["model was \"resnet8\", and is \"resnet14\""]),
+        (&["--model", "lenet"], &["model was \"resnet8\", now \"lenet\""]),
+        (&["--model", "resnet14"], &["model was \"resnet8\", now \"resnet14\""]),
         (&["--epochs", "1"], &["--epochs: is 1, but the run was begun with 2; give that many or more"]),
         (&["--epochs", "0"], &["--epochs: is 0, but the run was begun with 2; give that many or more"]),
-        (&["--epochs", "3", "--seed", "2"], &["--seed was 1, and is 2"]),
-        (&["--seed", "2"], &["--seed was 1, and is 2"]),
+        (&["--epochs", "3", "--seed", "2"], &["--seed was 1, now 2"]),
+        (&["--seed", "2"], &["--seed was 1, now 2"]),
     ] {
         let mut words = words.to_vec();
         if args[1] == "lenet" {
-            // LeNet does not take images of 8 x 8, but the difference is told first.
-            words.push("another training");
+            // LeNet does not take images of 8 x 8, but the difference is reported first.
+            words.push("a different run");
         }
         assert_refused(&resume(&place, args).output().unwrap(), &format!("{args:?}"), &words);
     }

@@ -150,10 +150,10 @@ fn saving_memory_by_recomputation_changes_no_weight() {
     assert!(computed == kept && less < all, "{less} of {all} bytes, or other weights");
 
     let (model, taken, note) = run(&place, "c", &["--batch", "8", "--memory", &all.to_string()]);
-    assert!(model == kept && taken == all && note.ends_with("as it is\n"), "{note}");
+    assert!(model == kept && taken == all && note.ends_with("without recomputation\n"), "{note}");
     let (model, taken, note) = run(&place, "d", &["--batch", "8", "--memory", &(all - 1).to_string()]);
     assert!(model == kept && taken == less && note.ends_with("with recomputation\n"), "{note}");
-    place.refused(&["--memory", "10k"], &["--memory: nothing keeps a step to 10.0 KiB, the least is "]);
+    place.refused(&["--memory", "10k"], &["--memory: a step does not fit in 10.0 KiB: it needs at least "]);
 }
 
 #[test]
@@ -164,7 +164,7 @@ fn what_recomputation_does_not_save_micro_batches_do() {
     assert!(least < less, "{least} of {less} bytes");
     let (model, taken, note) = run(&place, "c", &["--batch", "32", "--memory", &least.to_string()]);
     assert!(model == parts && taken == least, "{taken} of {least} bytes: {note}");
-    assert!(note.ends_with("with recomputation and in 2 micro-batches\n"), "{note}");
+    assert!(note.ends_with("with recomputation and 2 micro-batches\n"), "{note}");
 }
 
 /// Commands that look into the folder of a run say why its files cannot be used, and not that a flag is missing.

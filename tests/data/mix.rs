@@ -18,10 +18,10 @@ fn mixup_adds_images_up_by_their_share() {
         Mix { mixup: 0.5, cutmix: 0.0 }.apply(&mut mixed, [2, 4, 6], [1, 2, index]);
         assert_eq!(mixed.partners, [4, 3, 2, 1, 0]);
         for (i, image) in mixed.images.chunks(48).enumerate() {
-            let want = mixed.share * i as f32 + (1.0 - mixed.share) * (4 - i) as f32;
+            let want = mixed.mix_weight * i as f32 + (1.0 - mixed.mix_weight) * (4 - i) as f32;
             assert!(image.iter().all(|v| (v - want).abs() < 1e-5), "image {i} of batch {index}");
         }
-        shares.push(mixed.share);
+        shares.push(mixed.mix_weight);
     }
     assert!(shares.iter().any(|s| *s < 0.3) && shares.iter().any(|s| *s > 0.7), "{shares:?}");
 }
@@ -36,11 +36,11 @@ fn cutmix_counts_the_pixels_of_each() {
             let own = image.iter().filter(|v| **v == i as f32).count();
             let other = image.iter().filter(|v| **v == (3 - i) as f32).count();
             assert_eq!(own + other, 48, "image {i} of batch {index} holds a third one");
-            assert!((own as f32 / 48.0 - mixed.share).abs() < 1e-6, "image {i} of batch {index}");
+            assert!((own as f32 / 48.0 - mixed.mix_weight).abs() < 1e-6, "image {i} of batch {index}");
             // Every channel has the same rectangle.
             assert_eq!(image[..24], image[24..]);
         }
-        cut += (mixed.share < 1.0) as usize;
+        cut += (mixed.mix_weight < 1.0) as usize;
     }
     assert!(cut > 30, "only {cut} of 50 batches have a rectangle");
 }

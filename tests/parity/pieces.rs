@@ -167,7 +167,7 @@ fn train(
                 ("images", (&images).into()),
                 ("labels", (&labels).into()),
                 (Optimizer::SCHEDULE, (&schedule).into()),
-                (Recipe::SHARE, (&share).into()),
+                (Recipe::LOSS_WEIGHT, (&share).into()),
             ];
             let feed: Vec<_> = all.into_iter().filter(|(name, _)| plan.takes(name)).collect();
             results.extend(session.run(program, &feed)?.into_tensors());

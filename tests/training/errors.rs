@@ -1,4 +1,4 @@
-//! What comes after an error, and positions that are none.
+//! Recovery after errors, and impossible positions.
 
 use crate::common::*;
 use crate::support::*;
@@ -15,9 +15,9 @@ fn state(trainer: &mut Trainer) -> Result<State> {
     names.into_iter().map(|name| Ok((name.clone(), trainer.session().read(&name)?))).collect()
 }
 
-/// A loss that is no number stops an epoch with half a step in flight. What is asked then is answered for its own
-/// images, and training goes on from where all was well.
-pub fn an_error_leaves_no_step_behind(device: &Device) -> Outcome {
+/// A loss that is not finite ends an epoch with half a step in flight. Later calls must not see its outputs, and training
+/// can resume from an earlier state.
+pub fn an_error_leaves_no_step_in_flight(device: &Device) -> Outcome {
     let check = || -> Result<Outcome> {
         let mut good = trainer(device, true, 48, &config(0.1))?;
         epoch(&mut good)?;
@@ -35,30 +35,29 @@ pub fn an_error_leaves_no_step_behind(device: &Device) -> Outcome {
             if trainer.session().pending() != 0 {
                 return Ok(Err("steps are left in flight".into()));
             }
-            // Of weights that are no numbers.
             if let Ok(score) = trainer.test() {
-                return Ok(Err(format!("broken weights have a score: {score:?}")));
+                return Ok(Err(format!("weights that are not finite got a score: {score:?}")));
             }
             trainer.resume(position, &kept)?;
             let score = trainer.test()?;
             good.resume(position, &kept)?;
             if score != good.test()? {
-                return Ok(Err(format!("after an error the score is {score:?}")));
+                return Ok(Err(format!("after resuming the score is {score:?}")));
             }
         }
-        // With a rate that does no harm, everything after it is as if nothing had been.
+        // With a reasonable rate, results are the same as without the error.
         let mut other = crate::support::trainer(device, true, 48, &config(0.1))?;
         other.resume(position, &kept)?;
         let got = epoch(&mut other)?;
         match (got.train, got.test, other.test()?) == (want.train, want.test, tested) {
             true => Ok(Ok(())),
-            false => Ok(Err(format!("{got:?} instead of {want:?}"))),
+            false => Ok(Err(format!("expected {want:?}, found {got:?}"))),
         }
     };
     check().map_err(text)?
 }
 
-pub fn a_position_where_training_never_stands_is_refused(device: &Device) -> Outcome {
+pub fn impossible_positions_are_rejected(device: &Device) -> Outcome {
     let check = || -> Result<Outcome> {
         let mut trainer = trainer(device, true, 48, &config(0.1))?;
         epoch(&mut trainer)?;
@@ -81,7 +80,7 @@ pub fn a_position_where_training_never_stands_is_refused(device: &Device) -> Out
         }
         match (trainer.position() == good, trainer.epochs_left()) {
             (true, 2) => Ok(Ok(())),
-            other => Ok(Err(format!("a refused position changes something: {other:?}"))),
+            other => Ok(Err(format!("a rejected position changed something: {other:?}"))),
         }
     };
     check().map_err(text)?

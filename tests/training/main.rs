@@ -1,4 +1,4 @@
-//! Trainers: what rules, averages, several batches a step and mixed images do to the weights.
+//! Training: gradient accumulation, per-parameter rules, weight averages, mixup, pausing and errors.
 
 #[path = "../common/mod.rs"]
 mod common;
@@ -20,21 +20,18 @@ type Test = fn(&Device) -> Outcome;
 fn main() -> ExitCode {
     let mut suite = Suite::new();
     let tests: &[(&str, Test)] = &[
-        ("batches_of_a_step_add_up", batches_of_a_step_add_up),
-        ("what_is_frozen_stays", what_is_frozen_stays),
-        ("rules_change_rate_and_decay", rules_change_rate_and_decay),
-        ("averages_follow_the_weights", averages_follow_the_weights),
-        ("mixed_images_count_by_their_shares", mixed_images_count_by_their_shares),
-        ("a_step_gives_out_its_gradients", a_step_gives_out_its_gradients),
-        ("an_evaluation_gives_out_its_logits", an_evaluation_gives_out_its_logits),
-        ("a_paused_epoch_goes_on", a_paused_epoch_goes_on),
-        ("an_error_leaves_no_step_behind", an_error_leaves_no_step_behind),
-        (
-            "a_position_where_training_never_stands_is_refused",
-            a_position_where_training_never_stands_is_refused,
-        ),
-        ("a_head_for_other_classes_begins_anew", a_head_for_other_classes_begins_anew),
-        ("settings_that_make_no_sense_are_refused", settings_that_make_no_sense_are_refused),
+        ("accumulated_gradients_match_a_full_batch", accumulated_gradients_match_a_full_batch),
+        ("frozen_parameters_do_not_change", frozen_parameters_do_not_change),
+        ("rules_scale_rate_and_disable_decay", rules_scale_rate_and_disable_decay),
+        ("ema_tracks_the_weights", ema_tracks_the_weights),
+        ("mixed_labels_are_weighted", mixed_labels_are_weighted),
+        ("a_step_outputs_its_gradients", a_step_outputs_its_gradients),
+        ("an_evaluation_outputs_its_logits", an_evaluation_outputs_its_logits),
+        ("a_paused_epoch_continues", a_paused_epoch_continues),
+        ("an_error_leaves_no_step_in_flight", an_error_leaves_no_step_in_flight),
+        ("impossible_positions_are_rejected", impossible_positions_are_rejected),
+        ("a_backbone_loads_without_its_head", a_backbone_loads_without_its_head),
+        ("invalid_settings_are_rejected", invalid_settings_are_rejected),
     ];
     for (name, test) in tests {
         suite.add(format!("{name}::cpu"), || test(&Device::select("cpu").map_err(text)?));

@@ -1,4 +1,4 @@
-//! What a step gives out besides the loss.
+//! Outputs of a step besides the loss.
 
 use crate::common::*;
 use crate::support::*;
@@ -12,7 +12,7 @@ use striate::{Device, Outputs, Result, Session};
 const SHAPE: [usize; 4] = [3, 1, 8, 8];
 const LR: f32 = 0.5;
 
-/// The outputs of a step of plain gradient descent, and the weights before and after.
+/// Outputs of a step of plain gradient descent, and the weights before and after it.
 fn step(device: &Device, recipe: &Recipe) -> Result<(Outputs, [State; 2])> {
     let graph = training_graph(&Small { norm: false, classes: 3 }, SHAPE, recipe)?;
     let mut session = Session::new(device, vec![Plan::new(&graph, device.target())?])?;
@@ -30,8 +30,8 @@ fn step(device: &Device, recipe: &Recipe) -> Result<(Outputs, [State; 2])> {
     Ok((outputs, [before, session.state_dict()?]))
 }
 
-/// Each step is the rate times the gradient that is given out, clipped by the norm that is given out.
-pub fn a_step_gives_out_its_gradients(device: &Device) -> Outcome {
+/// The weights change by the learning rate times the gradient output, clipped according to the norm output.
+pub fn a_step_outputs_its_gradients(device: &Device) -> Outcome {
     let optimizer = Optimizer::Sgd(SgdConfig::default());
     let plain = Recipe { optimizer, gradients: true, ..Default::default() };
     let max_norm = 0.01;
@@ -49,9 +49,9 @@ pub fn a_step_gives_out_its_gradients(device: &Device) -> Outcome {
         let factor = match recipe.clip_norm {
             None => 1.0,
             Some(max) => {
-                let told = outputs.scalar(Recipe::GRAD_NORM).ok_or("a step that clips tells no norm")?;
-                if (f64::from(told) - norm).abs() > 1e-5 * norm || norm < f64::from(max) {
-                    return Err(format!("the norm is {norm}, and was told as {told}"));
+                let found = outputs.scalar(Recipe::GRAD_NORM).ok_or("a step that clips has no norm")?;
+                if (f64::from(found) - norm).abs() > 1e-5 * norm || norm < f64::from(max) {
+                    return Err(format!("expected a norm of {norm}, found {found}"));
                 }
                 (f64::from(max) / norm) as f32
             }
@@ -60,7 +60,7 @@ pub fn a_step_gives_out_its_gradients(device: &Device) -> Outcome {
             for ((w, new), g) in before.as_f32().iter().zip(after.as_f32()).zip(gradient(name)?) {
                 let want = w - LR * factor * g;
                 if (new - want).abs() > 1e-5 {
-                    return Err(format!("{name} became {new}, its gradient says {want}"));
+                    return Err(format!("{name} became {new}, expected {want}"));
                 }
             }
         }
@@ -68,12 +68,12 @@ pub fn a_step_gives_out_its_gradients(device: &Device) -> Outcome {
     let (outputs, _) = step(device, &Recipe::default()).map_err(text)?;
     match outputs.get(&Recipe::gradient_of("fc.weight")) {
         None => Ok(()),
-        Some(_) => Err("a gradient that nobody asked for".into()),
+        Some(_) => Err("there is a gradient without Recipe::gradients".into()),
     }
 }
 
-/// The logits of an evaluation are those of a predictor that was given the same tensors.
-pub fn an_evaluation_gives_out_its_logits(device: &Device) -> Outcome {
+/// The logits of an evaluation match those of a predictor with the same weights.
+pub fn an_evaluation_outputs_its_logits(device: &Device) -> Outcome {
     let check = || -> Result<Outcome> {
         let model = Small { norm: true, classes: 3 };
         let graph = evaluation_graph(&model, SHAPE)?;
@@ -90,7 +90,7 @@ pub fn an_evaluation_gives_out_its_logits(device: &Device) -> Outcome {
         if got.as_ref() != Some(&want) {
             return Ok(Err(format!("the evaluation has {got:?}, the predictor {want:?}")));
         }
-        // What does not fit is refused in words that do not speak of a file.
+        // The error for weights from memory does not mention a file.
         let mut state = session.state_dict()?;
         state.pop();
         let refusal = predictor.load(&Weights::from_tensors(state), Fit::Strict).unwrap_err().to_string();

@@ -1,4 +1,4 @@
-//! A small data set, two small networks, and what their tests share.
+//! A small data set, two small networks, and shared helpers.
 
 use std::ops::ControlFlow;
 use std::sync::Arc;
@@ -12,7 +12,7 @@ use striate::{Device, Result, Tensor};
 
 pub type State = Vec<(String, Tensor)>;
 
-/// Images of noise, brighter the higher the class.
+/// Noise images that are brighter for higher classes.
 pub fn split(train: usize, classes: usize) -> Split {
     let set = |count: usize, seed: u64| {
         let mut rng = SplitMix64::new(seed);
@@ -26,7 +26,7 @@ pub fn split(train: usize, classes: usize) -> Split {
     Split { train: set(train, 1), test: set(6, 2), normalization, notes: Vec::new(), skipped: Vec::new() }
 }
 
-/// Two convolutions and a linear layer; with batch norm between them or without.
+/// Two convolutions and a linear layer, optionally with batch norm.
 pub struct Small {
     pub norm: bool,
     pub classes: usize,
@@ -82,7 +82,7 @@ pub fn epoch(trainer: &mut Trainer) -> Result<EpochReport> {
     trainer.epoch(&mut |_| ControlFlow::Continue(()))
 }
 
-/// All epochs; the weights afterwards.
+/// Trains all epochs and returns the weights.
 pub fn trained(trainer: &mut Trainer) -> Result<State> {
     while trainer.epochs_left() > 0 {
         epoch(trainer)?;

@@ -12,12 +12,12 @@ fn config() -> TrainConfig {
     TrainConfig { epochs: 2, batch: 12, lr: 0.1, decay: Decay::Constant, ..Default::default() }
 }
 
-/// Gradients of several batches are those of one: 40 images make steps of 12, 12, 12 and 4, in batches of 4, and
-/// of 12, 12, 12 and 3 + 1 in batches of 3.
-pub fn batches_of_a_step_add_up(device: &Device) -> Outcome {
+/// Accumulated gradients equal those of one batch. The 40 images make steps of 12, 12, 12 and 4 in micro-batches of 4 and
+/// of 3; the latter split the last step into 3 + 1.
+pub fn accumulated_gradients_match_a_full_batch(device: &Device) -> Outcome {
     let recipe = Recipe { clip_norm: Some(0.5), ema: Some(0.8), ..config().recipe };
     add_up(device, &recipe)?;
-    // A batch counts by what its labels weigh.
+    // With class weights, micro-batches of equal size have different weights.
     add_up(device, &Recipe { class_weights: Some(vec![1.0, 3.0, 0.5]), ..recipe })
 }
 
@@ -32,19 +32,19 @@ fn add_up(device: &Device, recipe: &Recipe) -> Outcome {
         let (got, average) = run(accumulate, 12).map_err(text)?;
         for (got, want) in [(got, &want), (average, &want_average)] {
             for ((name, got), (_, want)) in got.iter().zip(want) {
-                compare(&format!("{name}, {accumulate} batches a step"), got, want, 1e-5, 1e-3)?;
+                compare(&format!("{name}, {accumulate} micro-batches"), got, want, 1e-5, 1e-3)?;
             }
         }
     }
-    // And the batches matter: steps of another size end elsewhere.
+    // Control: a different batch size gives different weights.
     let (other, _) = run(1, 4).map_err(text)?;
     match compare("", get(&other, "fc.weight"), get(&want, "fc.weight"), 1e-5, 1e-3) {
         Err(_) => Ok(()),
-        Ok(()) => Err("steps of 4 and of 12 images end in the same weights".into()),
+        Ok(()) => Err("steps of 4 and of 12 images give the same weights".into()),
     }
 }
 
-pub fn what_is_frozen_stays(device: &Device) -> Outcome {
+pub fn frozen_parameters_do_not_change(device: &Device) -> Outcome {
     let check = || -> Result<Outcome> {
         let rules = Rules { freeze: Rules::patterns(&["conv0.*", "bn0.*"])?, ..Default::default() };
         let config = TrainConfig { recipe: Recipe { rules, ..config().recipe }, ..config() };
@@ -53,12 +53,12 @@ pub fn what_is_frozen_stays(device: &Device) -> Outcome {
         let after = trained(&mut trainer)?;
         for ((name, before), (_, after)) in before.iter().zip(&after) {
             let frozen = name.starts_with("conv0.") || name.starts_with("bn0.");
-            // A bias before a batch norm has no gradient but rounding.
+            // The gradient of a bias before a batch norm is only rounding error.
             if name != "conv1.bias" && frozen != (before == after) {
-                return Ok(Err(format!("{name} is frozen: {frozen}, and stayed: {}", before == after)));
+                return Ok(Err(format!("{name}: frozen {frozen}, changed {}", before != after)));
             }
         }
-        // No gradient is computed in front of the first parameter that learns.
+        // The backward pass ends at the first trained parameter.
         let backward = |scope: &str| {
             let groups = &trainer.plan().groups;
             groups.iter().any(|g| &*g.scope == scope && g.phase == striate::graph::Phase::Backward)
@@ -71,7 +71,7 @@ pub fn what_is_frozen_stays(device: &Device) -> Outcome {
     check().map_err(text)?
 }
 
-pub fn rules_change_rate_and_decay(device: &Device) -> Outcome {
+pub fn rules_scale_rate_and_disable_decay(device: &Device) -> Outcome {
     let run = |rules: Rules, weight_decay: f32| -> Result<(State, State)> {
         let optimizer = Optimizer::Sgd(SgdConfig { weight_decay, ..SgdConfig::HE_2015 });
         let recipe = Recipe { optimizer, rules, clip_norm: Some(1e6), ..Default::default() };
@@ -92,13 +92,13 @@ pub fn rules_change_rate_and_decay(device: &Device) -> Outcome {
         let same = |name: &str, a: &State, b: &State| get(a, name) == get(b, name);
         let expectations = [
             ("decay changes conv0.weight", !same("conv0.weight", &plain, &decayed)),
-            ("conv0.weight has none", same("conv0.weight", &plain, &ruled)),
-            ("conv1.weight has it", same("conv1.weight", &decayed, &ruled)),
-            ("biases have none", same("conv1.bias", &plain, &ruled)),
-            ("fc.bias has no rate", same("fc.bias", &before, &ruled)),
+            ("conv0.weight has no decay", same("conv0.weight", &plain, &ruled)),
+            ("conv1.weight has decay", same("conv1.weight", &decayed, &ruled)),
+            ("biases have no decay", same("conv1.bias", &plain, &ruled)),
+            ("fc.bias has a rate of 0", same("fc.bias", &before, &ruled)),
         ];
         if let Some((what, _)) = expectations.iter().find(|(_, holds)| !holds) {
-            return Ok(Err(format!("not so: {what}")));
+            return Ok(Err(format!("does not hold: {what}")));
         }
         let moved = |to: &State| {
             let [from, to] = [&before, to].map(|s| get(s, "fc.weight").as_f32());
@@ -116,21 +116,21 @@ pub fn rules_change_rate_and_decay(device: &Device) -> Outcome {
     check().map_err(text)?
 }
 
-/// One step an epoch, so that the weights after each are known.
-pub fn averages_follow_the_weights(device: &Device) -> Outcome {
+/// Each epoch has one step, so that the weights after each step are known.
+pub fn ema_tracks_the_weights(device: &Device) -> Outcome {
     let check = || -> Result<Outcome> {
         let recipe = Recipe { ema: Some(0.75), ..config().recipe };
         let mut trainer = trainer(device, true, 12, &TrainConfig { epochs: 4, recipe, ..config() })?;
         let mut average: Vec<Vec<f64>> = Vec::new();
-        let numbers = |t: &Tensor| t.as_f32().iter().map(|v| f64::from(*v)).collect::<Vec<f64>>();
+        let values = |t: &Tensor| t.as_f32().iter().map(|v| f64::from(*v)).collect::<Vec<f64>>();
         for (_, tensor) in trainer.session().state_dict()? {
-            average.push(numbers(&tensor));
+            average.push(values(&tensor));
         }
         let mut last = None;
         for _ in 0..4 {
             last = epoch(&mut trainer)?.test;
             for (average, (_, tensor)) in average.iter_mut().zip(trainer.session().state_dict()?) {
-                for (a, new) in average.iter_mut().zip(numbers(&tensor)) {
+                for (a, new) in average.iter_mut().zip(values(&tensor)) {
                     *a = 0.75 * *a + 0.25 * new;
                 }
             }
@@ -141,30 +141,29 @@ pub fn averages_follow_the_weights(device: &Device) -> Outcome {
                 return Ok(Err(error));
             }
         }
-        // What is tested is the average.
+        // Tests use the average.
         let averaged = trainer.weights()?;
         let mut plain = crate::support::trainer(device, true, 12, &config())?;
         averaged.iter().try_for_each(|(name, tensor)| plain.session().write(name, tensor))?;
         let (tested, want) = (last.map(|score| score.loss), plain.test()?.loss);
         match tested {
             Some(loss) if (loss - want).abs() < 1e-6 => Ok(Ok(())),
-            other => Ok(Err(format!("the last test's loss is {other:?}, the average's {want}"))),
+            other => Ok(Err(format!("test loss {other:?}, expected the average's, {want}"))),
         }
     };
     check().map_err(text)?
 }
 
-/// A step that is wholly its own is a plain one; one that is wholly its partner's is a plain one with their labels; in
-/// between, one that is linear in the share.
-pub fn mixed_images_count_by_their_shares(device: &Device) -> Outcome {
-    let step = |mixed: bool, labels: [&[u32]; 2], share: f32| -> Result<State> {
+/// With weight 1 a step uses the images' own labels, with weight 0 their partners'; in between it is linear.
+pub fn mixed_labels_are_weighted(device: &Device) -> Outcome {
+    let step = |mixed: bool, labels: [&[u32]; 2], weight: f32| -> Result<State> {
         let optimizer = Optimizer::Sgd(SgdConfig { momentum: 0.0, weight_decay: 0.0, nesterov: false });
         let recipe = Recipe { optimizer, mixed, ..Default::default() };
         let graph = training_graph(&Small { norm: false, classes: 3 }, [3, 1, 8, 8], &recipe)?;
         let mut session = Session::new(device, vec![Plan::new(&graph, device.target())?])?;
         session.initialize(1)?;
         let images = fill(4, 3 * 64, 1.0);
-        let shares = [[share], [1.0 - share]];
+        let weights = [[weight], [1.0 - weight]];
         let schedule = [0.5f32, 1.0, 1.0];
         let mut inputs: Vec<(&str, Input)> = vec![
             ("images", (&images).into()),
@@ -174,8 +173,8 @@ pub fn mixed_images_count_by_their_shares(device: &Device) -> Outcome {
         if mixed {
             inputs.extend([
                 ("partners", labels[1].into()),
-                (Recipe::SHARE, (&shares[0]).into()),
-                (Recipe::PARTNER_SHARE, (&shares[1]).into()),
+                (Recipe::LOSS_WEIGHT, (&weights[0]).into()),
+                (Recipe::PARTNER_LOSS_WEIGHT, (&weights[1]).into()),
             ]);
         }
         session.run(0, &inputs)?;
@@ -185,13 +184,13 @@ pub fn mixed_images_count_by_their_shares(device: &Device) -> Outcome {
         let (own, partners): (&[u32], &[u32]) = (&[0, 1, 2], &[2, 2, 0]);
         let [a, b] = [own, partners].map(|labels| step(false, [labels, labels], 1.0));
         let (a, b) = (a?, b?);
-        for share in [1.0, 0.0, 0.3] {
-            let got = step(true, [own, partners], share)?;
+        for weight in [1.0, 0.0, 0.3] {
+            let got = step(true, [own, partners], weight)?;
             for (((name, got), (_, a)), (_, b)) in got.iter().zip(&a).zip(&b) {
-                let mix = |(a, b): (&f32, &f32)| share * a + (1.0 - share) * b;
+                let mix = |(a, b): (&f32, &f32)| weight * a + (1.0 - weight) * b;
                 let want = a.as_f32().iter().zip(b.as_f32()).map(mix).collect();
                 let want = Tensor::f32(a.shape().to_vec(), want)?;
-                if let Err(error) = compare(&format!("{name} at {share}"), got, &want, 1e-5, 1e-3) {
+                if let Err(error) = compare(&format!("{name} at {weight}"), got, &want, 1e-5, 1e-3) {
                     return Ok(Err(error));
                 }
             }
@@ -201,8 +200,8 @@ pub fn mixed_images_count_by_their_shares(device: &Device) -> Outcome {
     check().map_err(text)?
 }
 
-/// Paused after each step, and read meanwhile: the same bits, and the same report.
-pub fn a_paused_epoch_goes_on(device: &Device) -> Outcome {
+/// Pausing after each step, and reading the weights meanwhile, changes neither weights nor report.
+pub fn a_paused_epoch_continues(device: &Device) -> Outcome {
     let check = || -> Result<Outcome> {
         let mix = Some(Mix { mixup: 0.4, cutmix: 0.4 });
         let config = TrainConfig { mix, accumulate: 2, ..config() };
@@ -225,13 +224,13 @@ pub fn a_paused_epoch_goes_on(device: &Device) -> Outcome {
         }
         match whole.session().state_dict()? == paused.session().state_dict()? {
             true => Ok(Ok(())),
-            false => Ok(Err("pauses change the weights".into())),
+            false => Ok(Err("pausing changes the weights".into())),
         }
     };
     check().map_err(text)?
 }
 
-pub fn a_head_for_other_classes_begins_anew(device: &Device) -> Outcome {
+pub fn a_backbone_loads_without_its_head(device: &Device) -> Outcome {
     let check = || -> Result<Outcome> {
         let dir = tempfile::tempdir().expect("a folder for a file");
         let path = dir.path().join("four.safetensors");
@@ -245,14 +244,14 @@ pub fn a_head_for_other_classes_begins_anew(device: &Device) -> Outcome {
         let mut three = trainer(device, true, 24, &config())?;
         let fresh = three.session().state_dict()?;
         if three.load(&weights, Fit::Strict).is_ok() {
-            return Ok(Err("a strict fit took a head for other classes".into()));
+            return Ok(Err("strict loading accepted a head for other classes".into()));
         }
         let loaded = three.load(&weights, Fit::Backbone { classes: 3 })?;
         let now = three.session().state_dict()?;
         for (name, tensor) in &now {
             let want = if name.starts_with("fc.") { get(&fresh, name) } else { get(&theirs, name) };
             if tensor != want {
-                return Ok(Err(format!("{name} is not what it should be")));
+                return Ok(Err(format!("{name} has the wrong value")));
             }
         }
         match loaded.kept == ["fc.weight", "fc.bias"] {
@@ -263,9 +262,9 @@ pub fn a_head_for_other_classes_begins_anew(device: &Device) -> Outcome {
     check().map_err(text)?
 }
 
-pub fn settings_that_make_no_sense_are_refused(device: &Device) -> Outcome {
+pub fn invalid_settings_are_rejected(device: &Device) -> Outcome {
     let rules = |rules: Rules| TrainConfig { recipe: Recipe { rules, ..config().recipe }, ..config() };
-    let pattern = |p: &str| Rules::pattern(p).expect("it is one");
+    let pattern = |p: &str| Rules::pattern(p).expect("it is a valid glob");
     let weights = |weights: &[f32]| {
         let recipe = Recipe { class_weights: Some(weights.to_vec()), ..config().recipe };
         TrainConfig { recipe, ..config() }
@@ -295,6 +294,6 @@ pub fn settings_that_make_no_sense_are_refused(device: &Device) -> Outcome {
     }
     match Rules::pattern("[a") {
         Err(Error::Argument { .. }) => Ok(()),
-        other => Err(format!("[a is taken for a pattern: {other:?}")),
+        other => Err(format!("[a is accepted as a pattern: {other:?}")),
     }
 }

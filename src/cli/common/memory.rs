@@ -6,7 +6,7 @@ use serde::Serialize;
 use striate::Result;
 use striate::graph::Graph;
 use striate::plan::{Plan, Target, in_bytes};
-use striate::train::{Savings, fit};
+use striate::train::MemoryStrategy;
 
 /// Flags of every command that plans training.
 #[derive(clap::Args, Clone, Copy, Debug, Serialize)]
@@ -28,18 +28,19 @@ impl MemoryFlags {
         &self,
         batch: usize,
         accumulate: usize,
-        bytes: impl FnMut(Savings) -> Result<u64>,
-    ) -> Result<Savings> {
-        let asked = Savings { recompute: self.recompute, accumulate };
+        bytes: impl FnMut(MemoryStrategy) -> Result<u64>,
+    ) -> Result<MemoryStrategy> {
+        let asked = MemoryStrategy { recompute: self.recompute, accumulate };
         let Some(limit) = self.memory else { return Ok(asked) };
-        let (savings, taken) = fit(limit, asked.and_more(batch), bytes).map_err(as_flag::<Self>)?;
+        let (savings, taken) =
+            MemoryStrategy::select(limit, asked.and_stronger(batch), bytes).map_err(as_flag::<Self>)?;
         note(&format!("note: the step takes {} of {} {savings}", in_bytes(taken), in_bytes(limit)));
         Ok(savings)
     }
 
     /// The plan of a step that is not cut into micro-batches.
     pub fn plan(&self, graph: &Graph, target: &Target) -> Result<Plan> {
-        let plan = |savings: Savings| Plan::new(graph, &savings.target(target));
+        let plan = |savings: MemoryStrategy| Plan::new(graph, &savings.target(target));
         plan(self.savings(1, 1, |savings| Ok(plan(savings)?.peak_bytes()))?)
     }
 }

@@ -84,7 +84,7 @@ fn run_named(args: &Args) -> Result<i32> {
     ));
     let savings = args.memory.savings(config.batch, config.accumulate, |savings| {
         let (device, config) = savings.training(&device, &config);
-        Trainer::foretold_bytes(&device, &*model, &split, config)
+        Trainer::estimated_bytes(&device, &*model, &split, config)
     })?;
     let (device, config) = savings.training(&device, &config);
     let mut trainer = Trainer::new(&device, model.as_ref(), split, config)?;
