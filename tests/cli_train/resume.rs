@@ -174,7 +174,7 @@ fn a_run_without_a_checkpoint_goes_on_from_its_beginning() {
     assert!(output.status.success(), "{}", text(&output.stderr));
     assert!(text(&output.stdout).contains("has no checkpoint yet"), "{}", text(&output.stdout));
     assert!(std::fs::read(place.path("run/model.safetensors")).unwrap() == want, "the weights differ");
-    assert_refused(&resumed(&["--seed", "2"]), "another seed", &["--seed was 1, and is 2"]);
+    assert_refused(&resumed(&["--seed", "2"]), "another seed", &["--seed was 1, now 2"]);
 }
 
 #[test]
@@ -235,7 +235,7 @@ fn a_step_that_breaks_the_weights_is_an_error() {
     assert_refused(
         &resume(&place, &["--lr", "0.1"]).output().unwrap(),
         "larger",
-        &["--lr was 0.01, and is 0.1"],
+        &["--lr was 0.01, now 0.1"],
     );
     assert!(contents(&place.out()) == kept);
 }
