@@ -9,7 +9,7 @@ use serde::Serialize;
 use striate::graph::Graph;
 use striate::models::Model;
 use striate::plan::{Family, Plan, Report, Target};
-use striate::train::{Part, MemoryStrategy, evaluation_graph, partial_graph};
+use striate::train::{MemoryStrategy, Part, evaluation_graph, partial_graph};
 use striate::{Device, Result, Session};
 
 #[derive(clap::Args)]
