@@ -101,7 +101,7 @@ pub fn run(args: Args) -> Result<()> {
         };
         graphs.iter().map(|graph| Plan::new(graph, &target)).collect()
     };
-    let savings = args.memory.savings(args.batch, 1, |savings| Session::foretold_bytes(&plans(savings)?))?;
+    let savings = args.memory.savings(args.batch, 1, |savings| Session::estimated_bytes(&plans(savings)?))?;
     let plans = plans(savings)?;
     args.choices.check(&plans)?;
     let report = Report::new(&plans[plans.len() - 1]);

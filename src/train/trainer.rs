@@ -58,7 +58,7 @@ impl Trainer {
         config: TrainConfig,
     ) -> Result<u64> {
         let config = config.checked(model, split)?;
-        Session::foretold_bytes(&Plans::new(device, model, split, &config)?.plans)
+        Session::estimated_bytes(&Plans::new(device, model, split, &config)?.plans)
     }
 
     /// Loads pretrained weights; a weight average restarts from them.

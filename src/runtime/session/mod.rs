@@ -102,7 +102,7 @@ impl Session {
     }
 
     /// Bytes of device memory that a session of these plans would occupy. Needs no device.
-    pub fn foretold_bytes(plans: &[Plan]) -> Result<u64> {
+    pub fn estimated_bytes(plans: &[Plan]) -> Result<u64> {
         Ok(lay_out(plans)?.1.bytes())
     }
 
