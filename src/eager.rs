@@ -1,7 +1,7 @@
-//! Single operations: host arrays in, host arrays out, on any device.
+//! Eager single operations: host arrays in, host arrays out, on any device.
 //!
-//! Each call builds a graph of one operation, plans and runs it: for trying the engine out and for testing
-//! it, not for speed. Gradients for a given upstream gradient come from [`gradients`].
+//! Each call builds, plans and runs a graph of one operation: for experiments and tests, not for speed. [`gradients`]
+//! returns gradients for a given upstream gradient.
 //!
 //! ```
 //! use striate::op::Conv2d;
@@ -30,7 +30,7 @@ use crate::op::{
 use crate::plan::Plan;
 use crate::{DType, Device, Error, Input, Result, Session, Tensor};
 
-/// Builds a graph on the inputs, runs it once and returns the values that `build` names.
+/// Builds a graph on the inputs, runs it once and returns the values that `build` returned.
 pub fn evaluate(
     device: &Device,
     inputs: &[&Tensor],
@@ -53,7 +53,7 @@ pub fn evaluate(
     Ok(session.run(0, &feed)?.into_tensors())
 }
 
-/// All outputs of any operation.
+/// Applies an operation and returns all its outputs.
 pub fn apply(device: &Device, op: impl Into<Op>, inputs: &[&Tensor]) -> Result<Vec<Tensor>> {
     evaluate(device, inputs, |graph, values| graph.apply(op, values))
 }
@@ -91,7 +91,7 @@ fn one(device: &Device, op: impl Into<Op>, inputs: &[&Tensor]) -> Result<Tensor>
     Ok(apply(device, op, inputs)?.swap_remove(0))
 }
 
-/// Operands and, if there is one, a bias or the like.
+/// Operands and an optional third one, such as a bias.
 fn with<'a>(operands: [&'a Tensor; 2], other: Option<&'a Tensor>) -> Vec<&'a Tensor> {
     operands.into_iter().chain(other).collect()
 }
@@ -123,12 +123,12 @@ pub fn linear(device: &Device, x: &Tensor, weight: &Tensor, bias: Option<&Tensor
     one(device, Matmul { transpose_a: false, transpose_b: true }, &with([x, weight], bias))
 }
 
-/// Max-pooling; also where in its plane each maximum stands (`u32`).
+/// Max-pooling; also each maximum's index in its plane (`u32`).
 pub fn max_pool2d(device: &Device, x: &Tensor, pool: MaxPool2d) -> Result<(Tensor, Tensor)> {
     pair(apply(device, pool, &[x])?)
 }
 
-/// Adaptive max-pooling; also where in its plane each maximum stands (`u32`).
+/// Adaptive max-pooling; also each maximum's index in its plane (`u32`).
 pub fn adaptive_max_pool2d(device: &Device, x: &Tensor, pool: AdaptiveMaxPool2d) -> Result<(Tensor, Tensor)> {
     pair(apply(device, pool, &[x])?)
 }
@@ -156,7 +156,7 @@ pub fn relu(device: &Device, x: &Tensor) -> Result<Tensor> {
 /// Results of [`batch_norm`].
 #[derive(Clone, Debug)]
 pub struct BatchNormOutput {
-    /// The normalised tensor.
+    /// The normalized tensor.
     pub y: Tensor,
     /// Running mean after the step.
     pub running_mean: Tensor,
@@ -212,7 +212,7 @@ pub fn flatten(device: &Device, x: &Tensor) -> Result<Tensor> {
     one(device, Reshape { shape: vec![batch, x.len() / batch.max(1)] }, &[x])
 }
 
-/// Local response normalisation across channels.
+/// Local response normalization across channels.
 pub fn local_response_norm(device: &Device, x: &Tensor, norm: LocalResponseNorm) -> Result<Tensor> {
     one(device, norm, &[x])
 }
@@ -232,7 +232,7 @@ pub fn log_softmax(device: &Device, x: &Tensor, softmax: LogSoftmax) -> Result<T
     one(device, softmax, &[x])
 }
 
-/// Cross-entropy of logits against labels, with weights of the classes if there are; see [`CrossEntropy`].
+/// Cross-entropy of logits against labels, with optional class weights; see [`CrossEntropy`].
 pub fn cross_entropy(
     device: &Device,
     logits: &Tensor,
@@ -243,7 +243,7 @@ pub fn cross_entropy(
     one(device, loss, &with([logits, labels], weights))
 }
 
-/// How many of the batch have their label among the k largest logits, of shape `[1]`.
+/// The number of rows whose label is among the k largest logits, of shape `[1]`.
 pub fn topk_accuracy(device: &Device, logits: &Tensor, labels: &Tensor, top: TopK) -> Result<Tensor> {
     one(device, top, &[logits, labels])
 }
@@ -276,7 +276,7 @@ pub fn adam(
     Ok(outputs.try_into().expect("a step has three outputs"))
 }
 
-/// Gradients scaled down where their global norm is above `max_norm`, and that norm, as it was before.
+/// Clips gradients by their global norm. Returns them and the norm before clipping.
 ///
 /// ```
 /// use striate::{Device, Tensor, eager};

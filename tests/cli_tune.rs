@@ -73,7 +73,10 @@ fn what_was_tuned_is_kept_and_used(_: &Device) -> Outcome {
         let [ignored, err] = printed(&cache, &profile)?;
         assert!(!ignored.contains("tuned kernels"), "{ignored}");
         let message = format!("{} {why}", file.display());
-        assert!(err.contains(&message) && err.contains("is ignored; `striate tune` writes it anew"), "{err}");
+        assert!(
+            err.contains(&message) && err.contains("is ignored; run `striate tune` to write a new one"),
+            "{err}"
+        );
     }
     Ok(())
 }

@@ -135,7 +135,7 @@ fn random_graphs(device: &Device) -> Outcome {
 }
 
 /// The device holds what the plan foretells, and little beside it: parameters of launches, and staging memory.
-fn memory_is_what_was_foretold(recompute: bool) -> Outcome {
+fn memory_is_as_estimated(recompute: bool) -> Outcome {
     // Opened anew: other tests take memory of the shared one.
     let device = Device::select(&common::gpu_name()).map_err(text)?;
     let model = by_name("resnet20", 3, 10).map_err(text)?;
@@ -149,10 +149,10 @@ fn memory_is_what_was_foretold(recompute: bool) -> Outcome {
     }
     // Not every driver's interface tells.
     let (Some(before), Some(after)) = (before, device.allocated_bytes()) else { return Ok(()) };
-    let (foretold, found) = (session.bytes(), after - before - staging);
-    match foretold as f64 / found as f64 {
+    let (estimated, found) = (session.bytes(), after - before - staging);
+    match estimated as f64 / found as f64 {
         0.95..=1.0 => Ok(()),
-        _ => Err(format!("{foretold} bytes were foretold, {found} are taken")),
+        _ => Err(format!("{estimated} bytes were estimated, {found} are taken")),
     }
 }
 
@@ -179,8 +179,8 @@ fn main() -> std::process::ExitCode {
     suite.add_gpu("resnet8_not_fused::gpu", move |device| a_network(&*resnet8()?, &apart(device.clone())));
     suite.add_gpu("dropout::gpu", |device| a_network(&Dropping, device));
     suite.add_gpu("random_graphs::gpu", random_graphs);
-    suite.add_gpu("memory_is_what_was_foretold::gpu", |_| {
-        [false, true].into_iter().try_for_each(memory_is_what_was_foretold)
+    suite.add_gpu("memory_is_as_estimated::gpu", |_| {
+        [false, true].into_iter().try_for_each(memory_is_as_estimated)
     });
     suite.run()
 }

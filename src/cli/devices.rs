@@ -1,6 +1,6 @@
 //! `striate devices`: what can be trained on.
 
-use super::plan::{json, print};
+use super::output::{json, print};
 use serde_json::{Map, Value, json};
 use std::fmt::Write;
 use striate::gpu::{self, AdapterSummary};

@@ -1,6 +1,8 @@
 //! `striate kernels`: the table of kernels, and the text of each.
 
-use super::plan::{json, print};
+use super::flags::lanes;
+use super::output::{json, print, unless_closed};
+use super::text::nearest;
 use clap::ValueEnum;
 use naga::back::{hlsl, msl, spv};
 use naga::valid::{Capabilities, ModuleInfo, ValidationFlags, Validator};
@@ -40,12 +42,6 @@ enum Language {
     Msl,
     /// For DX12.
     Hlsl,
-}
-
-/// Lanes of a subgroup, from a flag.
-pub(super) fn lanes(text: &str) -> Result<u32, String> {
-    let lanes = text.parse().ok().filter(|n: &u32| n.is_power_of_two() && (4..=64).contains(n));
-    lanes.ok_or_else(|| "expected 4, 8, 16, 32 or 64".to_owned())
 }
 
 pub fn run(args: Args) -> Result<()> {
@@ -231,16 +227,5 @@ fn write(bytes: &[u8], language: Language) -> Result<()> {
         let problem = "spirv is binary; send it to a file (> kernel.spv) or to spirv-dis";
         return Err(Error::argument("--language", problem));
     }
-    super::plan::unless_closed(out.write_all(bytes).and_then(|()| out.flush()))
-}
-
-/// The three names most like one, to be offered instead.
-pub(super) fn nearest<'a>(name: &str, names: impl IntoIterator<Item = &'a str>) -> String {
-    let mut names: Vec<&str> = names.into_iter().collect();
-    names.sort_by_key(|candidate| strsim::damerau_levenshtein(name, candidate));
-    names.truncate(3);
-    match names.split_last() {
-        Some((last, rest)) if !rest.is_empty() => format!("{} or {last}", rest.join(", ")),
-        _ => names.concat(),
-    }
+    unless_closed(out.write_all(bytes).and_then(|()| out.flush()))
 }

@@ -1,15 +1,10 @@
-//! The `striate` program: one file a command.
+//! The `striate` program: one file a command, and what they share in `common`.
 
 mod bench;
-mod choices;
+mod common;
 mod devices;
 mod eval;
-mod flags;
-mod html;
-mod json;
 mod kernels;
-mod memory;
-mod network;
 mod plan;
 mod predict;
 mod profile;
@@ -17,12 +12,12 @@ mod report;
 mod see;
 mod source;
 mod summary;
-pub mod terminal;
-mod text;
 mod train;
 mod tune;
 
 use clap::{Parser, Subcommand};
+pub use common::terminal;
+use common::{choices, flags, html, images, json, memory, network, output, text};
 use striate::Result;
 
 /// Train and understand convolutional networks on any GPU.

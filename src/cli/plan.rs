@@ -1,18 +1,16 @@
 //! `striate plan`: what a step does and takes, without touching a device unless one is named.
 
 use super::choices::Choices;
-use super::flags::ModelFlags;
+use super::flags::{ModelFlags, lanes, recipe};
 use super::memory::MemoryFlags;
-use super::terminal::above_bar;
-use super::text;
+use super::output::{json, print};
 use clap::ValueEnum;
 use serde::Serialize;
-use std::io::{ErrorKind, Write};
 use striate::graph::Graph;
 use striate::models::Model;
 use striate::plan::{Family, Plan, Report, Target};
-use striate::train::{MemoryStrategy, Part, Recipe, evaluation_graph, partial_graph};
-use striate::{Device, Error, Result, Session, nn};
+use striate::train::{MemoryStrategy, Part, evaluation_graph, partial_graph};
+use striate::{Device, Result, Session};
 
 #[derive(clap::Args)]
 pub struct Args {
@@ -28,7 +26,7 @@ pub struct Args {
     #[arg(long, value_enum, default_value = "gpu")]
     family: FamilyName,
     /// Lanes of its subgroups, for kernels that hand numbers from lane to lane; without it, those are left out.
-    #[arg(long, value_name = "LANES", value_parser = super::kernels::lanes)]
+    #[arg(long, value_name = "LANES", value_parser = lanes)]
     subgroup: Option<u32>,
     #[command(flatten)]
     choices: Choices,
@@ -103,7 +101,7 @@ pub fn run(args: Args) -> Result<()> {
         };
         graphs.iter().map(|graph| Plan::new(graph, &target)).collect()
     };
-    let savings = args.memory.savings(args.batch, 1, |savings| Session::foretold_bytes(&plans(savings)?))?;
+    let savings = args.memory.savings(args.batch, 1, |savings| Session::estimated_bytes(&plans(savings)?))?;
     let plans = plans(savings)?;
     args.choices.check(&plans)?;
     let report = Report::new(&plans[plans.len() - 1]);
@@ -137,34 +135,4 @@ fn micro_batch([batch, channels, height, width]: [usize; 4], savings: MemoryStra
 /// The graphs of a step's parts, of which the last one updates the parameters.
 fn parts(model: &dyn Model, input: [usize; 4], savings: MemoryStrategy) -> Result<Vec<Graph>> {
     Part::of(savings.accumulate).iter().map(|part| partial_graph(model, input, &recipe(), *part)).collect()
-}
-
-/// A step with SGD.
-pub(super) fn recipe() -> Recipe {
-    let optimizer = nn::Optimizer::Sgd(nn::SgdConfig::HE_2015);
-    Recipe { optimizer, ..Default::default() }
-}
-
-/// A value as JSON for people and machines.
-pub(super) fn json(value: &impl Serialize) -> String {
-    let text = serde_json::to_string_pretty(value).expect("reports have text keys and finite numbers");
-    text::json(&text) + "\n"
-}
-
-/// Writes lines to standard output, control characters escaped.
-pub(super) fn print(text: &str) -> Result<()> {
-    let mut out = std::io::stdout();
-    let text = text::lines(text);
-    let written = above_bar(|| out.write_all(text.as_bytes()).and_then(|()| out.flush()));
-    unless_closed(written)
-}
-
-/// What came of writing to standard output. A reader that has seen enough (`| head`) is no error.
-pub(super) fn unless_closed(written: std::io::Result<()>) -> Result<()> {
-    match written {
-        Err(error) if error.kind() != ErrorKind::BrokenPipe => {
-            Err(Error::io("standard output", "write")(error))
-        }
-        _ => Ok(()),
-    }
 }

@@ -1,16 +1,16 @@
 //! `striate predict`: classifies images.
 
 use super::flags::{DeviceFlags, as_flag};
+use super::images::{SKIPPED, find};
 use super::json::path;
 use super::network::{Network, NetworkFlags};
-use super::plan::{json, print};
-use super::source::tell;
+use super::output::{json, print};
 use super::terminal::note;
 use super::text;
 use serde::Serialize;
 use std::fmt::Write;
 use std::path::PathBuf;
-use striate::data::{self, ImageFiles, Preprocessing};
+use striate::data::Preprocessing;
 use striate::infer::{Guess, top};
 use striate::{Error, Result};
 
@@ -37,9 +37,6 @@ pub struct Args {
     #[arg(long)]
     json: bool,
 }
-
-/// Exit code if some images were skipped.
-pub const SKIPPED: i32 = 3;
 
 #[derive(Serialize)]
 struct Answer {
@@ -139,36 +136,6 @@ fn predict(args: &Args) -> Result<Answer> {
             images: answered,
             skipped,
         }),
-    }
-}
-
-/// Expands paths into images: files as they are, and the images in folders. Other files in the folders are reported on
-/// standard error.
-pub fn find(paths: &[PathBuf]) -> Result<Vec<PathBuf>> {
-    let mut images = Vec::new();
-    for path in paths {
-        if path.is_dir() {
-            let ImageFiles { images: found, passed_over } = data::images(path)?;
-            if found.is_empty() {
-                let besides =
-                    if passed_over.is_empty() { String::new() } else { format!(" ({passed_over})") };
-                let problem =
-                    format!("is a folder without images{besides}; give images or a folder of images");
-                return Err(Error::data(path, problem));
-            }
-            if !passed_over.is_empty() {
-                tell(&[passed_over.to_string()], &[]);
-            }
-            images.extend(found);
-        } else {
-            images.push(path.clone());
-        }
-    }
-    match images.is_empty() {
-        true => {
-            Err(Error::argument("images", "none given; give images, or folders of images, after the weights"))
-        }
-        false => Ok(images),
     }
 }
 

@@ -1,9 +1,9 @@
 //! Which test images a network is judged by or looked at with: of the data set that flags name, or of the run's own.
 
 use super::flags::parse_size;
+use super::images::tell;
 use super::network::{Network, NetworkFlags};
 use super::terminal::note;
-use super::text;
 use super::train::data_of;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -162,23 +162,5 @@ fn same(one: &Option<PathBuf>, other: &Option<PathBuf>) -> bool {
             _ => one == other,
         },
         (one, other) => one.is_none() && other.is_none(),
-    }
-}
-
-/// Images that are named.
-const NAMED: usize = 20;
-
-/// Tells on standard error what a data set's reader noticed.
-pub fn tell(notes: &[String], skipped: &[(PathBuf, String)]) {
-    for told in notes {
-        note(&format!("note: {}", text::name(told)));
-    }
-    for (_, problem) in skipped.iter().take(NAMED) {
-        note(&format!("skipped: {}", text::name(problem)));
-    }
-    match skipped.len() {
-        0 => {}
-        1 => note("note: 1 image could not be read and is left out"),
-        all => note(&format!("note: {all} images could not be read and are left out")),
     }
 }

@@ -1,7 +1,7 @@
 //! `striate summary`: a network's layers, without touching a device.
 
-use super::flags::ModelFlags;
-use super::plan::{json, print, recipe};
+use super::flags::{ModelFlags, recipe};
+use super::output::{json, print};
 use super::text::grouped;
 use serde::Serialize;
 use striate::graph::Graph;

@@ -1,7 +1,7 @@
 //! `striate tune`: the fastest kernels for a network's convolutions and matrix products.
 
-use super::flags::ModelFlags;
-use super::plan::{print, recipe};
+use super::flags::{ModelFlags, recipe};
+use super::output::print;
 use striate::plan::Tuned;
 use striate::train::training_graph;
 use striate::tune::{self, Finding, Verdict};

@@ -95,16 +95,16 @@ pub fn current_name(name: &str) -> String {
 
 /// Parts of earlier names, and what they became.
 const RENAMED: [(&str, &str); 10] = [
-    ("conv_window_phases", "conv_register_tiled_polyphase"),
-    ("conv_window", "conv_register_tiled"),
+    ("conv_register_tiled_polyphase", "conv_register_tiled_polyphase"),
+    ("conv_register_tiled", "conv_register_tiled"),
     ("partial_handed", "partial_subgroup"),
     ("_handed", "_shuffle"),
-    ("matmul_panels", "matmul_packed"),
+    ("matmul_packed", "matmul_packed"),
     ("_turned", "_rotated"),
     ("pool_halves", "pool_2x2"),
     ("pool_grad_halves", "pool_grad_2x2"),
     ("_apart", "_non_overlapping"),
-    ("_quads", "_vec4"),
+    ("_vec4", "_vec4"),
 ];
 
 /// Texts put in front of the shaders that use them.

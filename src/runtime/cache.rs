@@ -1,12 +1,11 @@
-//! The folder of what is worth keeping from run to run. Everything in it can be made anew, so nothing here is an error
-//! that stops anything.
+//! The cache folder, for data worth keeping between runs. All of it can be recreated, so its errors need not stop anything.
 
 use crate::{Error, Result, check_writable, read_file, write_file};
 use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 
-/// Where files are kept: `STRIATE_CACHE` if it is set, else `striate` in the user's cache folder. `None` where there is no
-/// such folder, or `STRIATE_CACHE` is empty or `off`.
+/// `STRIATE_CACHE` if it is set, else `striate` in the user's cache folder. `None` if there is no such folder, or if
+/// `STRIATE_CACHE` is empty or `off`.
 pub(crate) fn folder() -> Option<PathBuf> {
     chosen(std::env::var_os("STRIATE_CACHE").as_deref(), dirs::cache_dir())
 }
@@ -19,22 +18,22 @@ fn chosen(variable: Option<&OsStr>, user: Option<PathBuf>) -> Option<PathBuf> {
     }
 }
 
-/// A file's name from the names of what it is for.
+/// A file name from parts, with special characters replaced.
 pub(crate) fn file_name(parts: &[&str], extension: &str) -> String {
     let plain = |c: char| if c.is_ascii_alphanumeric() || c == '.' { c } else { '-' };
     let parts: Vec<String> = parts.iter().map(|part| part.chars().map(plain).collect()).collect();
     format!("{}.{extension}", parts.join("_"))
 }
 
-/// No file of the cache has more bytes.
+/// Larger files are refused.
 const MAX_BYTES: u64 = 1 << 30;
 
-/// The bytes of a file of the cache; a device or a pipe in its place is an error.
+/// Reads a file of the cache; fails on devices and pipes.
 pub(crate) fn read(path: &Path) -> Result<Vec<u8>> {
     read_file(path, MAX_BYTES)
 }
 
-/// Writes a file of the cache, which appears whole or not at all.
+/// Writes a file of the cache atomically.
 pub(crate) fn write(path: &Path, bytes: &[u8]) -> Result<()> {
     make_folder(path)?;
     write_file(path, bytes)
@@ -47,7 +46,7 @@ pub(crate) fn check(path: &Path) -> Result<()> {
 }
 
 fn make_folder(path: &Path) -> Result<()> {
-    let folder = path.parent().expect("files of the cache lie in its folder");
+    let folder = path.parent().expect("files of the cache are in its folder");
     std::fs::create_dir_all(folder).map_err(Error::io(folder, "create the folder"))
 }
 
@@ -57,12 +56,12 @@ mod tests {
 
     #[cfg(unix)]
     #[test]
-    fn a_device_is_no_file_of_the_cache() {
+    fn devices_are_refused() {
         assert!(read(Path::new("/dev/zero")).unwrap_err().to_string().contains("is a device or a pipe"));
     }
 
     #[test]
-    fn the_folder_can_be_named_and_turned_off() {
+    fn the_variable_names_the_folder_or_turns_it_off() {
         let user = || Some(PathBuf::from("/home/u/.cache"));
         let chosen = |variable: Option<&str>| chosen(variable.map(OsStr::new), user());
         assert_eq!(chosen(None), Some("/home/u/.cache/striate".into()));
@@ -73,7 +72,7 @@ mod tests {
     }
 
     #[test]
-    fn names_hold_nothing_that_a_file_system_minds() {
+    fn file_names_have_no_special_characters() {
         assert_eq!(file_name(&["tune", "GPU (a/b)"], "json"), "tune_GPU--a-b-.json");
     }
 }

@@ -1,4 +1,4 @@
-//! Choosing what computes.
+//! Choosing a device.
 
 use super::cpu::CpuExecutor;
 use super::executor::Executor;
@@ -8,7 +8,7 @@ use crate::plan::{Layout, Plan, Target};
 use crate::{Error, Result};
 use std::sync::Arc;
 
-/// What computes: a GPU adapter, hardware or software, or the CPU executor. Cheap to clone.
+/// A GPU adapter, hardware or software, or the CPU executor. Cheap to clone.
 ///
 /// ```
 /// use striate::Device;
@@ -30,34 +30,33 @@ enum Kind {
 }
 
 impl Device {
-    /// What to do where there is no adapter, for messages.
+    /// The remedy if there is no adapter, for messages.
     pub const INSTALL: &str = "install your GPU's Vulkan driver, or a software one (Debian, Ubuntu: apt install mesa-vulkan-drivers), or use --device cpu";
 
-    /// Chooses by name:
+    /// Selects a device by name:
     ///
     /// - `auto`: a hardware GPU, else a software Vulkan adapter, else the CPU executor;
     /// - `gpu`: the same, but never the CPU executor;
-    /// - `cpu`: the CPU executor; `cpu-reference`: the same with every kernel in its plainest form;
-    /// - a number: that adapter of [`gpu::adapters`];
-    /// - anything else: the first adapter whose name contains it, in any case.
+    /// - `cpu`: the CPU executor; `cpu-reference`: the same with plain kernels;
+    /// - a number: index of an adapter in [`gpu::adapters`];
+    /// - anything else: the first adapter whose name contains it, ignoring case.
     pub fn select(name: &str) -> Result<Self> {
         match name {
             "cpu" => return Ok(Self::cpu("as asked")),
             "cpu-reference" => return Ok(Self::cpu_reference()),
             "" => {
-                let problem =
-                    "the name is empty; say auto, gpu, cpu, a number or a part of an adapter's name";
+                let problem = "the name is empty; give auto, gpu, cpu, a number or part of an adapter's name";
                 return Err(Error::Device(problem.to_owned()));
             }
             _ => {}
         }
         let adapters = gpu::adapters();
         if name == "auto" && adapters.is_empty() {
-            return Ok(Self::cpu("there is no GPU driver and no software Vulkan"));
+            return Ok(Self::cpu("no GPU driver and no software Vulkan was found"));
         }
         if adapters.is_empty() {
             return Err(Error::Device(format!(
-                "{name:?} was asked for, but there is no GPU adapter; {}",
+                "{name:?} needs a GPU adapter, and there is none; {}",
                 Self::INSTALL
             )));
         }
@@ -67,7 +66,7 @@ impl Device {
         Ok(Self { target, kind: Kind::Gpu(gpu), reason })
     }
 
-    /// Which of [`gpu::adapters`] `auto` takes, and why; without any, it takes the CPU executor.
+    /// The index of the adapter that `auto` selects, and the reason; `None` for the CPU executor.
     pub fn auto(adapters: &[AdapterSummary]) -> Option<(usize, &'static str)> {
         let reason = match adapters.first()?.kind {
             "hardware" => "the first hardware GPU",
@@ -78,21 +77,21 @@ impl Device {
 
     /// The CPU executor with fast kernels.
     fn cpu(reason: &str) -> Self {
-        let target = Target::cpu(memory::most());
+        let target = Target::cpu(memory::limit());
         Self { kind: Kind::Cpu { reference: false }, target, reason: reason.to_owned() }
     }
 
-    /// The CPU executor with every kernel as its plain twin: the oracle of the tests.
+    /// The CPU executor with plain kernels: the reference of the tests.
     pub fn cpu_reference() -> Self {
         Self { kind: Kind::Cpu { reference: true }, ..Self::cpu("as asked") }
     }
 
-    /// Limits and preferences that plans for this device are made with.
+    /// The limits and preferences to plan with for this device.
     pub fn target(&self) -> &Target {
         &self.target
     }
 
-    /// The same device with other preferences for its plans.
+    /// The same device with another target for its plans.
     pub fn with_target(self, target: Target) -> Self {
         Self { target, ..self }
     }
@@ -110,7 +109,7 @@ impl Device {
         }
     }
 
-    /// Its name.
+    /// The adapter's name, or a description of the CPU executor.
     pub fn name(&self) -> String {
         match &self.kind {
             Kind::Gpu(gpu) => gpu.adapter().name.clone(),
@@ -121,7 +120,7 @@ impl Device {
         }
     }
 
-    /// One line: what was taken, and why; and whether plans for it use tuned kernels.
+    /// One line: the device, the reason for its selection, and whether plans for it use tuned kernels.
     pub fn describe(&self) -> String {
         let tuned = match self.target.tuned.len() {
             0 => String::new(),
@@ -138,7 +137,7 @@ impl Device {
         }
     }
 
-    /// How many buffers, bind groups and pipelines were created on the GPU so far; 0 for the CPU executor.
+    /// Number of buffers, bind groups and pipelines created on the GPU so far; 0 for the CPU executor.
     pub fn created(&self) -> usize {
         match &self.kind {
             Kind::Gpu(gpu) => gpu.created(),
@@ -146,8 +145,8 @@ impl Device {
         }
     }
 
-    /// Bytes of the GPU's memory that are allocated now, for tensors and what goes with them: parameters of launches, and
-    /// staging memory on the way in and out. `None` for the CPU executor, and where the driver's interface does not tell.
+    /// Bytes of GPU memory currently allocated: tensors, launch parameters and staging buffers. `None` for the CPU executor,
+    /// and if the graphics API does not report it.
     pub fn allocated_bytes(&self) -> Option<u64> {
         match &self.kind {
             Kind::Gpu(gpu) => gpu.allocated_bytes(),
@@ -163,7 +162,7 @@ impl Device {
     }
 }
 
-/// Which of the adapters, hardware first, a name means, and why.
+/// The adapter that a name selects, and the reason. Adapters are sorted, hardware first.
 fn choose(name: &str, adapters: &[AdapterSummary]) -> Result<(usize, String)> {
     if (name == "auto" || name == "gpu")
         && let Some((index, reason)) = Device::auto(adapters)
@@ -178,7 +177,7 @@ fn choose(name: &str, adapters: &[AdapterSummary]) -> Result<(usize, String)> {
     if let Ok(index) = name.parse::<usize>() {
         return match index < adapters.len() {
             true => Ok((index, "as asked".to_owned())),
-            false => Err(Error::Device(format!("there is no adapter {index}; take one of {}", names()))),
+            false => Err(Error::Device(format!("there is no adapter {index}; choose one of {}", names()))),
         };
     }
     let wanted = name.to_lowercase();
@@ -186,7 +185,7 @@ fn choose(name: &str, adapters: &[AdapterSummary]) -> Result<(usize, String)> {
     match found {
         Some(index) => Ok((index, "as asked".to_owned())),
         None => Err(Error::Device(format!(
-            "no adapter is called {name:?}; take one of {}; or say auto, gpu or cpu",
+            "no adapter's name contains {name:?}; choose one of {}, or give auto, gpu or cpu",
             names()
         ))),
     }

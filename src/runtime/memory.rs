@@ -1,16 +1,16 @@
-//! Memory of this machine, as far as this process may have it.
+//! How much of the machine's memory this process may use.
 
 use crate::{Error, Result};
 use std::fs;
 use std::path::Path;
 
-/// Bytes of memory that this process can have at most, where the system tells: the machine's, or the least that the control
-/// groups allow which it is in, as in a container.
-pub(crate) fn most() -> Option<u64> {
-    most_below(Path::new("/"))
+/// Bytes of memory that this process may use, if the system reports them: the machine's, or the lowest limit of its control
+/// groups (containers).
+pub(crate) fn limit() -> Option<u64> {
+    limit_below(Path::new("/"))
 }
 
-fn most_below(root: &Path) -> Option<u64> {
+fn limit_below(root: &Path) -> Option<u64> {
     machine(root).into_iter().chain(control_groups(root)).min()
 }
 
@@ -20,7 +20,7 @@ fn machine(root: &Path) -> Option<u64> {
     line.split_whitespace().nth(1)?.parse::<u64>().ok()?.checked_mul(1024)
 }
 
-/// What the process's control group and those around it allow, in both versions of the interface.
+/// The limits of the process's control group and its ancestors, in both versions of the interface.
 fn control_groups(root: &Path) -> Vec<u64> {
     let text = fs::read_to_string(root.join("proc/self/cgroup")).unwrap_or_default();
     let groups = text.lines().filter_map(|line| {
@@ -35,19 +35,19 @@ fn control_groups(root: &Path) -> Vec<u64> {
         }
     });
     let limits = groups.flat_map(|(base, file, path)| {
-        // In a container the path may be one outside of it: what is mounted there is the container's own group.
+        // In a container the path may be the host's, while its own group is mounted at the root.
         let path = Path::new(path.trim_start_matches('/'));
         path.ancestors().map(|group| root.join(base).join(group).join(file)).collect::<Vec<_>>()
     });
     limits.filter_map(|file| fs::read_to_string(file).ok()?.trim().parse().ok()).collect()
 }
 
-/// So many words of zeros, or an error that says what they would have been for.
+/// A vector of zeros, or an error that names its use.
 pub(crate) fn zeros(words: u64, what: &str) -> Result<Vec<u32>> {
     let vector = usize::try_from(words).ok().and_then(|words| bytemuck::try_zeroed_vec(words).ok());
     vector.ok_or_else(|| {
         Error::TooLarge(format!(
-            "this process cannot have {:.1} MiB of memory for {what}; use a smaller batch, smaller images or a smaller model",
+            "this process cannot allocate {:.1} MiB for {what}; use a smaller batch, smaller images or a smaller model",
             words as f64 * 4.0 / (1 << 20) as f64
         ))
     })
@@ -57,7 +57,7 @@ pub(crate) fn zeros(words: u64, what: &str) -> Result<Vec<u32>> {
 mod tests {
     use super::*;
 
-    /// What is found in a file system of these files.
+    /// The limit found in a file system with these files.
     fn found(files: &[(&str, &str)]) -> Option<u64> {
         let root = tempfile::tempdir().unwrap();
         for (path, text) in files {
@@ -65,13 +65,13 @@ mod tests {
             fs::create_dir_all(path.parent().unwrap()).unwrap();
             fs::write(path, text).unwrap();
         }
-        most_below(root.path())
+        limit_below(root.path())
     }
 
     const MACHINE: (&str, &str) = ("proc/meminfo", "MemFree: 7 kB\nMemTotal:  1000 kB\n");
 
     #[test]
-    fn the_least_of_machine_and_control_groups_counts() {
+    fn the_lowest_of_machine_and_control_groups_is_the_limit() {
         assert_eq!(found(&[]), None);
         assert_eq!(found(&[MACHINE]), Some(1_024_000));
         let v2 = ("proc/self/cgroup", "0::/user/job\n");
@@ -87,7 +87,7 @@ mod tests {
     }
 
     #[test]
-    fn memory_that_cannot_be_had_is_an_error_that_names_its_use() {
+    fn failed_allocations_name_their_use() {
         assert_eq!(zeros(3, "slot 0").unwrap(), [0; 3]);
         for words in [1 << 60, u64::MAX] {
             let error = zeros(words, "slot 0").unwrap_err().to_string();

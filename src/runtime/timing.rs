@@ -1,17 +1,17 @@
-//! How long steps and their parts take.
+//! Timings of steps and their parts.
 
 use std::time::Instant;
 
-/// How long the groups of a plan took.
+/// Time per group of a plan.
 #[derive(Clone, Debug)]
 pub struct Timing {
-    /// Seconds, by group of the plan.
+    /// Seconds for each group of the plan.
     pub seconds: Vec<f64>,
-    /// What measured them.
+    /// The clock that measured them.
     pub clock: Clock,
 }
 
-/// What measured a [`Timing`] or a [`Profile`].
+/// The clock of a [`Timing`] or a [`Profile`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Clock {
     /// The device's own timestamps.
@@ -20,32 +20,32 @@ pub enum Clock {
     Wall,
 }
 
-/// One step, launch by launch.
+/// A step's timeline, launch by launch.
 #[derive(Clone, Debug)]
 pub struct Profile {
     /// Start and end of each of the plan's launches, in seconds from the start of the first.
     pub spans: Vec<[f64; 2]>,
-    /// What measured them.
+    /// The clock that measured them.
     pub clock: Clock,
-    /// When the first launch started, in seconds on that clock. Where it is the host's, the same as in `host`;
-    /// a device's counts from some time of its own.
+    /// When the first launch started, in seconds on that clock. [`Clock::Wall`] has the same origin as `host`, a device's
+    /// clock an arbitrary one.
     pub start: f64,
-    /// What the host did in this step, one after another.
+    /// The host's work in this step, in order.
     pub host: Vec<HostSpan>,
 }
 
 /// A part of a step on the host.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct HostSpan {
-    /// What was done: `record`, `submit`, `wait`, ...
+    /// The kind of work: `record`, `submit`, `wait`, ...
     pub name: &'static str,
-    /// Seconds since the session was made.
+    /// Seconds since the session was created.
     pub start: f64,
-    /// Seconds since the session was made.
+    /// Seconds since the session was created.
     pub end: f64,
 }
 
-/// What is timed by itself.
+/// The granularity of a measurement.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Each {
     /// Each group of the plan.
@@ -55,7 +55,7 @@ pub(crate) enum Each {
 }
 
 impl Each {
-    /// The launches of each piece.
+    /// The ranges of launches that are measured separately.
     pub fn pieces(self, plan: &crate::plan::Plan) -> Vec<std::ops::Range<usize>> {
         match self {
             Each::Group => plan.groups.iter().map(|g| g.launches.clone()).collect(),
@@ -64,7 +64,7 @@ impl Each {
     }
 }
 
-/// Cuts the host's time into spans.
+/// Divides the host's time into spans.
 pub(crate) struct HostClock {
     zero: Instant,
     last: f64,
@@ -72,7 +72,7 @@ pub(crate) struct HostClock {
 }
 
 impl HostClock {
-    /// Starts now. Times count from `zero`.
+    /// Starts the first span. Times are relative to `zero`.
     pub fn start(zero: Instant) -> Self {
         Self { zero, last: zero.elapsed().as_secs_f64(), spans: Vec::new() }
     }
@@ -82,21 +82,21 @@ impl HostClock {
         self.zero.elapsed().as_secs_f64()
     }
 
-    /// What was done since the last span, or the start.
+    /// Ends a span and starts the next.
     pub fn done(&mut self, name: &'static str) {
         let now = self.now();
         self.spans.push(HostSpan { name, start: self.last, end: now });
         self.last = now;
     }
 
-    /// A profile of pieces that were timed by this clock, given since `zero`.
+    /// A profile of pieces measured by this clock, in seconds since `zero`.
     pub fn profile(self, mut spans: Vec<[f64; 2]>) -> Profile {
         let start = spans.first().map_or(self.last, |[start, _]| *start);
         spans.iter_mut().flatten().for_each(|time| *time -= start);
         Profile { spans, clock: Clock::Wall, start, host: self.spans }
     }
 
-    /// A profile of pieces that the device timed, from the first one's start on.
+    /// A profile of pieces measured by the device, relative to the start of the first.
     pub fn profile_on_device(self, spans: Vec<[f64; 2]>, start: f64) -> Profile {
         Profile { spans, clock: Clock::Timestamps, start, host: self.spans }
     }

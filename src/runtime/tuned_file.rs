@@ -1,4 +1,4 @@
-//! Where the choices for an adapter and its driver are kept.
+//! The file of tuned choices for an adapter and its driver.
 
 use super::cache;
 use super::gpu::AdapterSummary;
@@ -11,11 +11,11 @@ fn path(folder: &Path, adapter: &AdapterSummary) -> PathBuf {
     folder.join(cache::file_name(&["tune", &adapter.name, &adapter.backend, &adapter.driver], "json"))
 }
 
-/// The choices that were kept for an adapter; none where there are none that can be used, which is told.
+/// Reads the choices for an adapter. A file that cannot be used is ignored with a warning.
 pub fn load(adapter: &AdapterSummary) -> Tuned {
     let Some(path) = cache::folder().map(|folder| path(&folder, adapter)) else { return Tuned::default() };
     read(&path, adapter).unwrap_or_else(|problem| {
-        log::warn!("{} {problem}, and is ignored; `striate tune` writes it anew", path.display());
+        log::warn!("{} {problem} and is ignored; run `striate tune` to write a new one", path.display());
         Tuned::default()
     })
 }
@@ -32,7 +32,7 @@ fn read(path: &Path, adapter: &AdapterSummary) -> Result<Tuned, String> {
     }
 }
 
-/// Fails if choices cannot be kept.
+/// Fails if the file could not be written.
 pub fn check(adapter: &AdapterSummary) -> Result<()> {
     match cache::folder() {
         Some(folder) => cache::check(&path(&folder, adapter)),
@@ -40,7 +40,7 @@ pub fn check(adapter: &AdapterSummary) -> Result<()> {
     }
 }
 
-/// Keeps choices for later runs on the same adapter and driver, and says where; `None` where nothing is to be kept.
+/// Writes the file and returns its path; `None` without a cache folder.
 pub fn save(adapter: &AdapterSummary, tuned: &Tuned) -> Result<Option<PathBuf>> {
     let Some(folder) = cache::folder() else { return Ok(None) };
     let path = path(&folder, adapter);

@@ -32,8 +32,8 @@ impl Trainer {
     ///
     /// # Errors
     ///
-    /// [`Error::Argument`] for an invalid setting, [`Error::Shape`] if the model does not fit the images, and
-    /// [`Error::TooLarge`] if the device has too little memory.
+    /// [`Error::Argument`](crate::Error::Argument) for an invalid setting, [`Error::Shape`](crate::Error::Shape) if the model does not fit the images, and
+    /// [`Error::TooLarge`](crate::Error::TooLarge) if the device has too little memory.
     pub fn new(device: &Device, model: &dyn Model, split: Split, config: TrainConfig) -> Result<Self> {
         let config = config.checked(model, &split)?;
         let Plans { plans, train, test } = Plans::new(device, model, &split, &config)?;
@@ -58,7 +58,7 @@ impl Trainer {
         config: TrainConfig,
     ) -> Result<u64> {
         let config = config.checked(model, split)?;
-        Session::foretold_bytes(&Plans::new(device, model, split, &config)?.plans)
+        Session::estimated_bytes(&Plans::new(device, model, split, &config)?.plans)
     }
 
     /// Loads pretrained weights; a weight average restarts from them.
@@ -128,7 +128,7 @@ impl Trainer {
     ///
     /// # Errors
     ///
-    /// [`Error::Argument`] if the position is impossible with these settings, or the session has no such tensor; tensors
+    /// [`Error::Argument`](crate::Error::Argument) if the position is impossible with these settings, or the session has no such tensor; tensors
     /// before that one have been written then.
     pub fn resume(&mut self, position: Position, tensors: &[(String, Tensor)]) -> Result<()> {
         position.check(&self.config, self.split.train.len())?;
@@ -142,7 +142,7 @@ impl Trainer {
     ///
     /// # Errors
     ///
-    /// [`Error::Argument`] named `lr`, or `weight_decay` if that is the cause, if the loss or any persistent value is no
+    /// [`Error::Argument`](crate::Error::Argument) named `lr`, or `weight_decay` if that is the cause, if the loss or any persistent value is no
     /// longer finite. Training cannot recover from that, except by [`resume`](Self::resume) from an earlier state.
     pub fn epoch(&mut self, watch: &mut dyn FnMut(&Progress) -> ControlFlow<()>) -> Result<EpochReport> {
         let (start, before) = (Instant::now(), self.position);
@@ -181,7 +181,7 @@ impl Trainer {
     ///
     /// # Errors
     ///
-    /// [`Error::Argument`] named `lr` or `weight_decay` if the loss is not finite.
+    /// [`Error::Argument`](crate::Error::Argument) named `lr` or `weight_decay` if the loss is not finite.
     pub fn test(&mut self) -> Result<Score> {
         let data = self.split.test.clone();
         let config = LoaderConfig {

@@ -130,7 +130,7 @@ fn a_reader_that_has_seen_enough_is_no_error() {
     assert!(message.contains("standard output") && message.lines().count() == 1, "{message}");
 }
 
-/// A run into a folder of its own: the weights, the bytes that were foretold, what was said.
+/// A run into a folder of its own: the weights, the estimated bytes, and its output.
 fn run(place: &Place, out: &str, flags: &[&str]) -> (Vec<u8>, u64, String) {
     let out = place.path(out);
     let output = place.train(&[&["--out", out.to_str().unwrap()], flags].concat()).output().unwrap();

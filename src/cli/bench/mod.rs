@@ -8,7 +8,7 @@ mod training;
 
 use super::choices::Choices;
 use super::flags::DeviceFlags;
-use super::plan::print;
+use super::output::print;
 use clap::Subcommand;
 use std::time::Instant;
 use striate::plan::Plan;

@@ -5,7 +5,7 @@ pub mod confusion;
 use super::flags::{DeviceFlags, as_flag};
 use super::json::path;
 use super::network::{Network, NetworkFlags};
-use super::plan::{json, print};
+use super::output::{json, print};
 use super::source::{TestFlags, TestImages};
 use super::text;
 use serde::Serialize;

@@ -7,9 +7,9 @@ mod steps;
 mod table;
 mod trace;
 
-use super::flags::{DeviceFlags, ModelFlags};
+use super::flags::{DeviceFlags, ModelFlags, recipe};
 use super::memory::MemoryFlags;
-use super::plan::{json, print, recipe};
+use super::output::{json, print};
 use peaks::Peaks;
 pub use rows::Row;
 use serde::Serialize;

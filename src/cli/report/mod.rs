@@ -4,12 +4,13 @@ mod mistakes;
 mod page;
 
 use super::eval::confusion;
-use super::flags::{DeviceFlags, as_flag};
+use super::flags::{DeviceFlags, as_flag, recipe};
 use super::html::{self, Template, megabytes};
+use super::images::tell;
 use super::network::{Network, NetworkFlags};
-use super::plan::{print, recipe};
+use super::output::print;
 use super::profile::layer_times;
-use super::source::{TestImages, fit, tell};
+use super::source::{TestImages, fit};
 use super::train::{Beside, Metrics, data_of};
 use mistakes::TestResults;
 use page::RunResults;

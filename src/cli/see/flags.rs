@@ -1,8 +1,8 @@
 //! Flags that views share: the network, the images and the output folder.
 
 use crate::cli::flags::DeviceFlags;
+use crate::cli::images::find;
 use crate::cli::network::{Network, NetworkFlags};
-use crate::cli::predict::find;
 use crate::cli::source::{Asked, TestImages};
 use crate::cli::terminal::note;
 use crate::cli::text;

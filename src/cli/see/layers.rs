@@ -1,7 +1,7 @@
 //! `striate see layers`: lists the names that other views take.
 
 use super::flags::LensFlags;
-use crate::cli::plan::print;
+use crate::cli::output::print;
 use std::fmt::Write;
 use striate::Result;
 

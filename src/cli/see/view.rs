@@ -3,8 +3,8 @@
 use super::flags::{ImageFlags, InspectedNetwork, LensFlags, OutFlags};
 use super::progress::Progress;
 use crate::cli::flags::as_flag;
-use crate::cli::plan::print;
-use crate::cli::predict::SKIPPED;
+use crate::cli::images::SKIPPED;
+use crate::cli::output::print;
 use image::RgbImage;
 use std::path::Path;
 use striate::interpret::drawing::{self, Tile};

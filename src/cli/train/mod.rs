@@ -12,11 +12,11 @@ mod run_dir;
 pub use args::Args;
 pub use metrics::{Metrics, Row};
 pub use resume::{begun, config, data_of};
-pub use run_dir::{Beside, CONFIG, MODEL};
+pub use run_dir::Beside;
 
 use super::flags::as_flag;
+use super::images::tell;
 use super::network::file as weights_file;
-use super::source::tell;
 use super::terminal::note;
 use super::text;
 use checkpoints::Checkpoints;

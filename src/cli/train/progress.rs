@@ -1,6 +1,6 @@
 //! What a person sees while training: a bar on a terminal, else a line now and then.
 
-use crate::cli::plan::print;
+use crate::cli::output::print;
 use crate::cli::terminal::Bar;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};

@@ -2,8 +2,9 @@
 
 use super::args::Args;
 use super::checkpoints::Checkpoints;
-use super::run_dir::{CONFIG, RunDir};
+use super::run_dir::RunDir;
 use crate::cli::json;
+use crate::cli::network::CONFIG;
 use crate::cli::text;
 use crate::cli::{Cli, Command};
 use clap::{CommandFactory, FromArgMatches};

@@ -3,6 +3,7 @@
 
 use super::checkpoints;
 use super::metrics::{METRICS, Metrics};
+use crate::cli::network::{CONFIG, MODEL};
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
 use striate::infer::Card;
@@ -13,10 +14,6 @@ use striate::{Error, OutputFolder, Result, weights};
 pub const OWNER: &str = "run";
 /// Where runs without `--out` are.
 pub const RUNS: &str = "runs";
-/// How the run was begun.
-pub const CONFIG: &str = "config.json";
-/// The weights.
-pub const MODEL: &str = "model.safetensors";
 /// The weights of the best epoch.
 const BEST: &str = "best.safetensors";
 const CURVES: &str = "curves.svg";

@@ -39,7 +39,7 @@ pub fn stats(p: &BatchNorm, io: Io<'_>) {
     }
 }
 
-/// y = (x - mean) / sqrt(var + eps) * weight + bias, then what the epilogue says.
+/// y = (x - mean) / sqrt(var + eps) * weight + bias, then the epilogue.
 pub fn apply(p: &BatchNorm, io: Io<'_>) {
     let ([x, mean, var, weight, bias, residual], [y]) = io.f32();
     map_planes(p, y, |c, range, y| {
@@ -50,7 +50,7 @@ pub fn apply(p: &BatchNorm, io: Io<'_>) {
     });
 }
 
-/// A convolution's weight and bias with the batch norm after it put into them.
+/// Folds a batch norm into the weight and bias of the convolution before it.
 pub fn fold(p: &FoldBatchNorm, io: Io<'_>) {
     let ([w, gamma, beta, mean, var, bias], [w_out, bias_out]) = io.f32();
     let filters =
@@ -63,7 +63,7 @@ pub fn fold(p: &FoldBatchNorm, io: Io<'_>) {
     }
 }
 
-/// By slice: the sums of dy, and of dy * xhat.
+/// The sums of dy and of dy * xhat in each slice.
 pub fn grad_partial(p: &BatchNorm, io: Io<'_>) {
     let ([x, mean, var, weight, bias, dy], [partial]) = io.f32();
     let outs = partial[..(2 * p.slices * p.channels) as usize].par_chunks_mut(2);
@@ -106,7 +106,7 @@ pub fn grad_stats(p: &BatchNorm, io: Io<'_>) {
     }
 }
 
-/// dx, from those coefficients.
+/// dx from these coefficients.
 pub fn grad_input(p: &BatchNorm, io: Io<'_>) {
     let ([x, dy, coefficients], [dx]) = io.f32();
     map_planes(p, dx, |c, range, dx| {
@@ -122,13 +122,13 @@ pub fn grad_input(p: &BatchNorm, io: Io<'_>) {
     });
 }
 
-/// x of channel `c`, normalised, scaled and shifted.
+/// x of channel `c`, normalized, scaled and shifted.
 fn normalised(
     p: &BatchNorm,
     c: usize,
     [mean, var, weight, bias]: [&[f32]; 4],
 ) -> impl Fn(f32) -> f64 + use<> {
-    // Rounded as the gradient has it, so that both decide alike what is above 0.
+    // Rounded as in the gradient, so that forward and backward agree on which results are above 0.
     let scale = (f64::from(weight[c]) * inv_std(p, var, c)) as f32;
     affine([mean[c], scale, bias[c]].map(f64::from))
 }
@@ -141,7 +141,7 @@ pub(super) fn inv_std(p: &BatchNorm, var: &[f32], c: usize) -> f64 {
     1.0 / (f64::from(var[c]) + f64::from(p.eps)).sqrt()
 }
 
-/// Addresses of the planes behind result `which` = (slice, channel).
+/// Addresses of the planes that result `which` = (slice, channel) sums over.
 pub(super) fn planes(p: &BatchNorm, which: usize) -> impl Iterator<Item = usize> {
     let (channels, pixels) = (p.channels as usize, p.pixels as usize);
     let (s, c) = (which / channels, which % channels);
@@ -166,7 +166,7 @@ mod tests {
 
     #[test]
     fn slices_merge_to_the_statistics_of_the_whole() {
-        // A mean far above the deviation, and a last slice that is short.
+        // The mean far exceeds the deviation, and the last slice is short.
         let p = BatchNorm {
             batch: 5,
             channels: 2,

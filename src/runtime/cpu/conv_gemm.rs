@@ -1,4 +1,4 @@
-//! Twins of the implicit matrix products, `conv_gemm.wgsl` and `conv_gemm_grad_weight.wgsl`.
+//! Twins of the implicit GEMM convolutions, `conv_gemm.wgsl` and `conv_gemm_grad_weight.wgsl`.
 
 use super::Io;
 use super::finished;
@@ -52,7 +52,7 @@ pub fn conv_gemm(p: &ConvGemm, io: Io<'_>) {
     });
 }
 
-/// Weight gradients by slice of pixels.
+/// Weight gradients, one partial sum per slice of pixels.
 pub fn conv_gemm_grad_weight(p: &ConvGemm, io: Io<'_>) {
     let ([x, dy], [partial]) = io.f32();
     let (taps, plane) = (p.kernel_h * p.kernel_w, p.out_h * p.out_w);

@@ -1,4 +1,4 @@
-//! Twins of the convolutions in windows: `conv_pack.wgsl`, `conv_register_tiled.wgsl`, `conv_register_tiled_grad_weight.wgsl`.
+//! Twins of the register-tiled direct convolutions: `conv_pack.wgsl`, `conv_register_tiled.wgsl`, `conv_register_tiled_grad_weight.wgsl`.
 
 use super::Io;
 use super::finished;
@@ -17,7 +17,7 @@ fn input_column(p: &ConvRegisterTiled, ox: u32, kx: u32) -> Option<usize> {
     (0..i64::from(p.in_w)).contains(&ix).then_some(ix as usize)
 }
 
-/// The weights in order: see the shader.
+/// Packs the weights in the order that the shader documents.
 pub fn conv_pack(p: &ConvPack, io: Io<'_>) {
     let ([w], [packed]) = io.f32();
     let blocks = p.out_channels.div_ceil(p.channels);
@@ -37,14 +37,14 @@ pub fn conv_pack(p: &ConvPack, io: Io<'_>) {
     }
 }
 
-/// Where a weight lies before it is put in order.
+/// Index of a weight before packing.
 fn weight_at(p: &ConvPack, [g, o, c]: [u32; 3], [ky, kx]: [u32; 2]) -> usize {
     let fixed = i64::from(g * p.w_group + o * p.w_out + c * p.w_in + p.w_start);
     let steps = i64::from(ky) * i64::from(p.w_down as i32) + i64::from(kx) * i64::from(p.w_right as i32);
     (fixed + steps) as usize
 }
 
-/// Where a weight lies in order.
+/// Index of a weight after packing.
 fn packed_at(p: &ConvRegisterTiled, g: usize, o: usize, [c, ky, kx]: [u32; 3]) -> usize {
     let (g, o) = (g as u32, o as u32);
     let blocks = p.out_channels.div_ceil(p.channels);
@@ -90,7 +90,7 @@ pub fn conv_register_tiled(p: &ConvRegisterTiled, io: Io<'_>) {
     });
 }
 
-/// The input gradient of a 3 x 3 convolution at stride 2 and padding 1, from turned weights.
+/// The input gradient of a 3 x 3 convolution at stride 2 and padding 1, from weights rotated by 180 degrees.
 pub fn conv_register_tiled_polyphase(p: &ConvRegisterTiled, io: Io<'_>) {
     let ([dy, w], [dx]) = io.f32();
     let channels = (p.groups * p.out_channels) as usize;
@@ -118,7 +118,7 @@ pub fn conv_register_tiled_polyphase(p: &ConvRegisterTiled, io: Io<'_>) {
     });
 }
 
-/// Weight gradients by slice of images.
+/// Weight gradients, one partial sum per slice of images.
 pub fn conv_register_tiled_grad_weight(p: &ConvRegisterTiled, io: Io<'_>) {
     let ([x, dy], [partial]) = io.f32();
     let taps = (p.kernel_h * p.kernel_w) as usize;

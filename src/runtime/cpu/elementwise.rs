@@ -5,7 +5,7 @@ use super::Io;
 use crate::kernel::{ChannelCopy, Elementwise};
 use rayon::prelude::*;
 
-/// y = a, bit for bit.
+/// y = a, copied bit for bit.
 pub fn copy(p: &Elementwise, io: Io<'_>) {
     let ([a], [y]) = io.words();
     let len = p.len as usize;
@@ -17,7 +17,7 @@ pub fn add(p: &Elementwise, io: Io<'_>) {
     zip(p, io, |a, b| a + b);
 }
 
-/// y = max(a + b, 0), and a NaN stays one.
+/// y = max(a + b, 0), propagating NaN.
 pub fn add_relu(p: &Elementwise, io: Io<'_>) {
     zip(p, io, |a, b| rectified(a + b));
 }
@@ -35,17 +35,17 @@ pub fn scale(p: &Elementwise, io: Io<'_>) {
     map(p, Io { reads: vec![reads[0]], writes }, |_, a| a * factor);
 }
 
-/// y = max(a, 0), and a NaN stays one.
+/// y = max(a, 0), propagating NaN.
 pub fn relu(p: &Elementwise, io: Io<'_>) {
     map(p, io, |_, a| rectified(a));
 }
 
-/// max(x, 0), and a NaN stays one.
+/// max(x, 0), propagating NaN.
 fn rectified(x: f32) -> f32 {
     if x <= 0.0 { 0.0 } else { x }
 }
 
-/// y = 0 where a <= 0, else b: `a` is the ReLU's output, `b` its upstream gradient, which a NaN lets pass.
+/// y = 0 where a <= 0, else b: `a` is the ReLU's output, `b` the upstream gradient, which passes where `a` is NaN.
 pub fn relu_grad(p: &Elementwise, io: Io<'_>) {
     zip(p, io, |a, b| if a <= 0.0 { 0.0 } else { b });
 }
@@ -66,7 +66,7 @@ pub fn channel_copy(p: &ChannelCopy, io: Io<'_>) {
     });
 }
 
-/// Copies a block of channels into a tensor of zeros with more of them.
+/// Copies a block of channels into a zeroed tensor with more channels.
 pub fn channel_pad(p: &ChannelCopy, io: Io<'_>) {
     let ([src], [dst]) = io.words();
     let width = p.width as usize;

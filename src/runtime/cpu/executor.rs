@@ -1,4 +1,4 @@
-//! Executes plans on the CPU, launch by launch, with each kernel's twin.
+//! Executes plans on the CPU: one twin call per launch.
 
 use super::Io;
 use super::twins::{Twin, twin};
@@ -11,29 +11,28 @@ use std::collections::{HashMap, VecDeque};
 use std::ops::Range;
 use std::time::Instant;
 
-/// Plans made ready on the CPU.
+/// Plans and their memory on the CPU.
 pub(crate) struct CpuExecutor {
     /// Every buffer, as words.
     memory: Vec<Vec<u32>>,
-    /// By name: buffer and first word of a persistent value.
+    /// Buffer and first word of each persistent value, by name.
     persistent: HashMap<String, (usize, usize)>,
     programs: Vec<Program>,
     answers: VecDeque<Answer>,
-    /// The host's times count from here.
+    /// Origin of the host's times.
     zero: Instant,
 }
 
 struct Program {
     plan: Plan,
-    /// By storage: its buffer, and its words there. Those that nothing touches are empty.
+    /// Buffer and range of words of each storage; empty for unused ones.
     regions: Vec<(usize, Range<usize>)>,
-    /// By launch.
+    /// The twin of each launch.
     twins: Vec<Twin>,
 }
 
 impl CpuExecutor {
-    /// With `reference`, every kernel runs as its plain twin, written from the definition; else as its
-    /// fast one where it has one.
+    /// With `reference`, every kernel runs as its plain twin, else as its fast one if there is one.
     pub fn new(plans: &[Plan], layout: Layout, reference: bool) -> Result<Self> {
         let buffers = layout.buffers.iter().map(|(label, bytes)| memory::zeros(bytes.div_ceil(4), label));
         let memory = buffers.collect::<Result<_>>()?;
@@ -63,7 +62,7 @@ impl CpuExecutor {
 
     fn run(&mut self, program: usize, launches: Range<usize>) {
         let (memory, program) = (&mut self.memory, &self.programs[program]);
-        // From a worker thread, a small launch need not be handed to another thread and waited for.
+        // On a worker thread, small launches run in place instead of waking another thread.
         rayon::scope(|_| {
             for launch in launches {
                 program.run(launch, memory);
@@ -85,8 +84,8 @@ impl Program {
     fn run(&self, number: usize, memory: &mut [Vec<u32>]) {
         let launch = &self.plan.launches[number];
         let region = |s: &StorageId| self.regions[s.index()].clone();
-        // Written buffers are taken out, so that the others can be read meanwhile. The plan never binds
-        // a buffer twice if one of the bindings reads and one writes.
+        // Taking the written buffers out leaves the others free to be read. A plan never binds a buffer for both
+        // reading and writing.
         let mut written: Vec<(usize, Vec<u32>)> = Vec::new();
         for (buffer, _) in launch.writes.iter().map(region) {
             if written.iter().all(|(taken, _)| *taken != buffer) {
@@ -106,7 +105,7 @@ impl Program {
     }
 }
 
-/// Parts of buffers, none of which overlap.
+/// Disjoint parts of buffers, in the order of `regions`.
 fn parts<'a>(buffers: &'a mut [(usize, Vec<u32>)], regions: &[(usize, Range<usize>)]) -> Vec<&'a mut [u32]> {
     let mut parts: Vec<(usize, &mut [u32])> = Vec::new();
     for (buffer, words) in buffers {

@@ -1,4 +1,4 @@
-//! What a twin reads and writes.
+//! A twin's bindings.
 
 /// The buffers bound to a launch on the CPU, as 32-bit words.
 pub struct Io<'a> {
@@ -9,7 +9,7 @@ pub struct Io<'a> {
 }
 
 impl<'a> Io<'a> {
-    /// The bindings as words. A wrong number of them is a mismatch between a kernel's row and its twin.
+    /// The bindings as words. Panics if their number does not match, which means that a kernel's row and its twin disagree.
     pub fn words<const R: usize, const W: usize>(self) -> ([&'a [u32]; R], [&'a mut [u32]; W]) {
         let reads = self.reads.try_into().expect("the kernel's row states as many reads as its twin takes");
         let writes = self.writes.try_into().map_err(|_| ());

@@ -21,7 +21,7 @@ pub fn local_response_norm(p: &LocalResponseNorm, io: Io<'_>) {
     });
 }
 
-/// dx = dy scale^-beta - 2 alpha beta x * the sum of dy y / scale over the channels whose windows hold this one.
+/// dx = dy scale^-beta - 2 alpha beta x * the sum of dy y / scale over the channels whose windows contain this one.
 pub fn local_response_norm_grad(p: &LocalResponseNorm, io: Io<'_>) {
     let ([x, y, scale, dy], [dx]) = io.f32();
     let (pixels, len) = (p.pixels as usize, p.len as usize);
@@ -38,7 +38,7 @@ pub fn local_response_norm_grad(p: &LocalResponseNorm, io: Io<'_>) {
     });
 }
 
-/// The planes of the channels in a window that starts `before` channels ahead of a plane's own.
+/// The planes of the channels in a window that starts `before` channels before the plane's own.
 fn window(p: &LocalResponseNorm, plane: usize, before: u32) -> Range<usize> {
     let (channels, size, before) = (p.channels as usize, p.size as usize, before as usize);
     let c = plane % channels;

@@ -4,7 +4,7 @@ use super::Io;
 use super::softmax::log_sum_exp;
 use crate::kernel::Loss;
 
-/// out\[r\] = -sum of target * log_softmax(logits), divided by the total on demand.
+/// out\[r\] = -sum of target * log_softmax(logits), divided by the total if asked.
 pub fn cross_entropy(p: &Loss, io: Io<'_>) {
     let ([logits, labels, weights, total], [out]) = io.words();
     let targets = Targets { p, weights: bytemuck::cast_slice(weights) };
@@ -17,7 +17,7 @@ pub fn cross_entropy(p: &Loss, io: Io<'_>) {
                 let (most, log_sum) = log_sum_exp(row.iter().map(|&v| f64::from(v)));
                 let distances = row.iter().map(|&v| log_sum + (most - f64::from(v)));
                 let terms = distances.enumerate().map(|(c, distance)| (targets.of(c, label), distance));
-                // A class of no weight does not count, even at an infinite distance.
+                // A class with weight 0 adds nothing, even if its log-probability is infinite.
                 let loss: f64 = terms.filter(|&(t, _)| t != 0.0).map(|(t, distance)| t * distance).sum();
                 (loss / total) as f32
             }
@@ -25,7 +25,7 @@ pub fn cross_entropy(p: &Loss, io: Io<'_>) {
     }
 }
 
-/// dx = (softmax(logits) * sum of target - target) * scale * upstream, divided by the total on demand.
+/// dx = (softmax(logits) * sum of target - target) * scale * upstream, divided by the total if asked.
 pub fn cross_entropy_grad(p: &Loss, io: Io<'_>) {
     let ([logits, labels, weights, total, upstream], [dx]) = io.words();
     let targets = Targets { p, weights: bytemuck::cast_slice(weights) };
@@ -49,7 +49,7 @@ pub fn cross_entropy_grad(p: &Loss, io: Io<'_>) {
     }
 }
 
-/// out\[0\] = the sum of what the labels weigh.
+/// out\[0\] = the total weight of the labels.
 pub fn label_total(p: &Loss, io: Io<'_>) {
     let ([labels, weights], [out]) = io.words();
     let targets = Targets { p, weights: bytemuck::cast_slice(weights) };
@@ -74,7 +74,7 @@ pub fn top_k(p: &Loss, io: Io<'_>) {
     }
 }
 
-/// What rows are to be, by label.
+/// The targets of rows, by label.
 struct Targets<'a> {
     p: &'a Loss,
     weights: &'a [f32],
@@ -85,7 +85,7 @@ fn is_ignored(p: &Loss, label: usize) -> bool {
     p.ignores == 1 && label == p.ignored as usize
 }
 
-/// What a label is.
+/// A label's meaning.
 enum Kind {
     Class,
     Ignored,
@@ -105,14 +105,14 @@ impl Targets<'_> {
         if self.p.weighted == 1 { f64::from(self.weights[c]) } else { 1.0 }
     }
 
-    /// What class `c` is to be in a row of this label.
+    /// The target of class `c` in a row with this label.
     fn of(&self, c: usize, label: usize) -> f64 {
         let smoothing = f64::from(self.p.label_smoothing);
         let hit = if c == label { 1.0 - smoothing } else { 0.0 };
         (hit + smoothing / f64::from(self.p.classes)) * self.weight(c)
     }
 
-    /// What results are divided by.
+    /// The divisor of results.
     fn total(&self, total: &[u32]) -> f64 {
         if self.p.normalized == 1 { f64::from(f32::from_bits(total[0])) } else { 1.0 }
     }

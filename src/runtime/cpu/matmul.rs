@@ -1,4 +1,4 @@
-//! Twins of `matmul_tiled.wgsl` and `matmul_registers.wgsl`, which mean the same.
+//! Twins of `matmul_tiled.wgsl` and `matmul_registers.wgsl`, which compute the same.
 
 use super::Io;
 use crate::kernel::Matmul;
@@ -6,7 +6,7 @@ use gemm::Parallelism;
 use rayon::prelude::*;
 use std::ops::Range;
 
-/// c = bias + the sum of products a * b, batch by batch, through strides.
+/// c = a b + bias for each batch, with strided operands.
 pub fn matmul(p: &Matmul, io: Io<'_>) {
     let ([a, b, bias], [c]) = io.f32();
     let (m, n) = (p.m as usize, p.n as usize);
@@ -32,7 +32,7 @@ pub fn matmul(p: &Matmul, io: Io<'_>) {
     });
 }
 
-/// The same by the `gemm` crate: many batches side by side, few batches each on all threads.
+/// The same with the `gemm` crate: many batches run in parallel, few batches use all threads each.
 pub fn matmul_fast(p: &Matmul, io: Io<'_>) {
     let ([a, b, bias], [c]) = io.f32();
     let batches = p.batches as usize;
@@ -54,13 +54,13 @@ pub fn matmul_fast(p: &Matmul, io: Io<'_>) {
     }
 }
 
-/// Where one batch of the product lies.
+/// The first elements of one batch.
 struct Batch {
     a: usize,
     b: usize,
     c: usize,
     inner: usize,
-    /// Products to add up: fewer in the last slice.
+    /// Terms of each sum; fewer in the last slice.
     steps: usize,
 }
 
@@ -110,7 +110,7 @@ fn product(p: &Matmul, batch: &Batch, [a, b, bias]: [&[f32]; 3], c: &mut [f32], 
         // SAFETY: every address gemm forms is a pointer below plus i * row + j * col for i, j in range,
         // all not negative, and at most `extent - 1`; the slices hold `extent` elements (checked by
         // slicing and by the assertion). `c` is borrowed mutably, so nothing else aliases it, and its
-        // rows do not overlap unless there is but one. It is read only where already initialised.
+        // rows do not overlap unless there is only one. It is read only where it is initialized.
         unsafe {
             gemm::gemm(
                 m,
@@ -137,7 +137,7 @@ fn product(p: &Matmul, batch: &Batch, [a, b, bias]: [&[f32]; 3], c: &mut [f32], 
     }
 }
 
-/// Cuts the given ranges out of `c`, in the order given; `None` if any two overlap.
+/// Splits the given ranges off `c`, in the given order; `None` if any two overlap.
 fn disjoint(c: &mut [f32], places: Vec<Range<usize>>) -> Option<Vec<&mut [f32]>> {
     let mut order: Vec<usize> = (0..places.len()).collect();
     order.sort_by_key(|&i| places[i].start);
@@ -158,7 +158,7 @@ mod tests {
     use crate::runtime::cpu::{assert_close, noise, run};
 
     #[test]
-    fn a_product_by_hand() {
+    fn a_small_product_is_exact() {
         let p = Matmul {
             m: 2,
             n: 2,

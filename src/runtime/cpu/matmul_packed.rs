@@ -4,7 +4,7 @@ use super::Io;
 use crate::kernel::{MATMUL_PACKED, MatmulPack, MatmulPacked};
 use rayon::prelude::*;
 
-/// An operand in panels: see the shader.
+/// Packs an operand into panels, as the shader documents.
 pub fn matmul_pack(p: &MatmulPack, io: Io<'_>) {
     let ([x], [packed]) = io.f32();
     let len = p.batches * p.panels * p.depth * p.width;
@@ -19,7 +19,7 @@ pub fn matmul_pack(p: &MatmulPack, io: Io<'_>) {
     }
 }
 
-/// c = a * b + bias from panels.
+/// c = a b + bias from packed panels.
 pub fn matmul_packed(p: &MatmulPacked, io: Io<'_>) {
     let ([a, b, bias], [c]) = io.f32();
     let rows = MATMUL_PACKED.constant("rows");

@@ -1,11 +1,10 @@
 //! The CPU reference: what each kernel means, written from its definition.
 //!
-//! A twin takes the same parameters and buffers as the kernel of its name in `shaders/`, and is the
-//! oracle that kernel is checked against: plain loops, sums in `f64` rounded once. The fast
-//! versions, most of them in [`fast`], serve as an honest opponent in benchmarks and where there is no
-//! GPU. No result depends on the number of threads.
+//! A twin takes the same parameters and buffers as its kernel in `shaders/` and is the reference that the kernel is
+//! tested against: plain loops, sums in `f64` rounded once. The fast versions, most of them in [`fast`], run where there
+//! is no GPU and make benchmarks fair. No result depends on the number of threads.
 //!
-//! Buffers are pooled and may be longer than the data in them: parameters alone say how far to go.
+//! Buffers are pooled and may be longer than their data, so twins take every length from the parameters.
 
 pub mod batch_norm;
 pub mod conv;
@@ -30,16 +29,16 @@ pub mod winograd;
 pub(crate) use executor::CpuExecutor;
 pub(crate) use io::Io;
 
-/// Elements a task takes of a long array.
+/// Elements of a long array per task.
 const BLOCK: usize = 1 << 14;
 
-/// A result after its epilogue: 0, nothing; 1, ReLU; 2, the sum with the residual, then ReLU.
+/// Applies an epilogue to a result: 0, nothing; 1, ReLU; 2, residual added, then ReLU.
 fn finished(epilogue: u32, value: f64, residual: f32) -> f32 {
     let value = value + if epilogue == 2 { f64::from(residual) } else { 0.0 };
     if epilogue > 0 && value <= 0.0 { 0.0 } else { value as f32 }
 }
 
-/// `len` numbers in [-1, 1) that depend on `seed` alone.
+/// `len` pseudorandom values in [-1, 1) from `seed`.
 #[cfg(test)]
 fn noise(seed: u32, len: usize) -> Vec<f32> {
     (0..len as u32).map(|i| (dropout::pcg(i ^ dropout::pcg(seed)) >> 8) as f32 / 8388608.0 - 1.0).collect()
@@ -52,7 +51,7 @@ fn run<P>(twin: fn(&P, Io<'_>), p: &P, reads: &[&[f32]], out: &mut [f32]) {
     twin(p, Io { reads, writes: vec![bytemuck::cast_slice_mut(out)] });
 }
 
-/// Panics, naming `case`, unless the numbers agree to `tolerance` of the larger of 1 and their size.
+/// Panics, naming `case`, unless values agree within `tolerance * max(1, |want|)`.
 #[cfg(test)]
 fn assert_close(got: &[f32], want: &[f32], tolerance: f32, case: &str) {
     assert_eq!(got.len(), want.len(), "{case}");

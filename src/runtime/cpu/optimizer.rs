@@ -56,7 +56,7 @@ pub fn adam(p: &Adam, io: Io<'_>) {
     });
 }
 
-/// norm\[0\] = sqrt(squares\[0\]), out\[0\] = min(1, max_norm / (norm + 1e-6)); not finite squares give a NaN or 0.
+/// norm\[0\] = sqrt(squares\[0\]), out\[0\] = min(1, max_norm / (norm + 1e-6)). If squares\[0\] is not finite, out\[0\] is NaN or 0.
 pub fn clip_coefficient(p: &Clip, io: Io<'_>) {
     let ([squares], [out, norm]) = io.f32();
     let root = f64::from(squares[0]).sqrt();
@@ -70,7 +70,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn sgd_by_hand() {
+    fn sgd_takes_the_step_of_its_formula() {
         let p = Sgd { len: 1, lr_scale: 1.0, momentum: 0.5, weight_decay: 0.0, nesterov: 1 };
         let (grad, lr) = ([2f32.to_bits()], [0.25f32.to_bits()]);
         let (mut w, mut v) = ([10f32.to_bits()], [4f32.to_bits()]);

@@ -5,7 +5,7 @@ use crate::kernel::Pool;
 use rayon::prelude::*;
 use std::ops::Range;
 
-/// y = each window's maximum and where it stands in its plane: the first one, and a NaN wins.
+/// y = each window's maximum and its index in the plane. The first of equal ones and the first NaN win.
 pub fn max_pool(p: &Pool, io: Io<'_>) {
     let ([x], [y, index]) = io.words();
     let (x, y) = (bytemuck::cast_slice::<u32, f32>(x), bytemuck::cast_slice_mut::<u32, f32>(y));
@@ -29,7 +29,7 @@ pub fn max_pool(p: &Pool, io: Io<'_>) {
     });
 }
 
-/// dx = the sum of dy over the windows whose maximum stood there.
+/// dx = the sum of dy over the windows whose maximum the pixel was.
 pub fn max_pool_grad(p: &Pool, io: Io<'_>) {
     let ([dy, index], [dx]) = io.words();
     let (dy, dx) = (bytemuck::cast_slice::<u32, f32>(dy), bytemuck::cast_slice_mut::<u32, f32>(dx));
@@ -40,7 +40,7 @@ pub fn max_pool_grad(p: &Pool, io: Io<'_>) {
     planes.zip(index).for_each(|((dx, dy), index)| {
         let mut sums = vec![0.0; dx.len()];
         for (&dy, &at) in dy.iter().zip(index) {
-            // A place that is none takes nothing, as on a GPU.
+            // An index outside the plane takes nothing, as on a GPU.
             if let Some(sum) = sums.get_mut(at as usize) {
                 *sum += f64::from(dy);
             }
@@ -81,11 +81,11 @@ pub fn avg_pool_grad(p: &Pool, io: Io<'_>) {
     });
 }
 
-/// Where one output looks along an axis.
+/// One output's window along an axis.
 struct Window {
-    /// The image's pixels in the window.
+    /// Pixels of the image in the window.
     pixels: Range<usize>,
-    /// Extent of the window with the padding it covers.
+    /// Extent of the window, padding included.
     padded: usize,
 }
 
@@ -116,7 +116,7 @@ impl Windows {
         }
     }
 
-    /// The windows of a plane's outputs in order.
+    /// The windows of a plane's outputs, in order.
     fn pairs(&self) -> impl Iterator<Item = (&Window, &Window)> {
         self.y.iter().flat_map(|wy| self.x.iter().map(move |wx| (wy, wx)))
     }
@@ -169,7 +169,7 @@ mod tests {
     }
 
     #[test]
-    fn a_place_that_is_none_takes_no_gradient() {
+    fn an_index_outside_the_plane_takes_no_gradient() {
         let (dy, index) = ([2.0, 3.0].map(f32::to_bits), [u32::MAX, 4]);
         let mut dx = [0; 6];
         max_pool_grad(&pool(6, 2, 3, 3, 0), Io { reads: vec![&dy, &index], writes: vec![&mut dx] });

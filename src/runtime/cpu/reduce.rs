@@ -1,4 +1,4 @@
-//! Twins of `reduce.wgsl`, and the sums other twins are made of.
+//! Twins of `reduce.wgsl`, and the sums that other twins use.
 
 use super::BLOCK;
 use super::Io;
@@ -22,7 +22,7 @@ pub fn channel_sum(p: &ChannelSum, io: Io<'_>) {
     });
 }
 
-/// out\[i\] = scale * the sum of x\[s, i\] over slices, added to out\[i\] on demand.
+/// out\[i\] = scale * the sum of x\[s, i\] over slices, added to out\[i\] if asked.
 pub fn slice_sum(p: &SliceSum, io: Io<'_>) {
     let ([x], [out]) = io.f32();
     let len = p.len as usize;
@@ -50,7 +50,7 @@ pub(super) fn sum(xs: &[f32], f: impl Fn(f64) -> f64) -> f64 {
     sum2(xs, xs, |x, _| f(x))
 }
 
-/// The sum of `f` over pairs of elements, in eight lanes so that it vectorises.
+/// The sum of `f` over pairs of elements, in eight lanes so that it vectorizes.
 pub(super) fn sum2(xs: &[f32], ys: &[f32], f: impl Fn(f64, f64) -> f64) -> f64 {
     let f = |(&x, &y): (&f32, &f32)| f(f64::from(x), f64::from(y));
     let ((xs, x_rest), (ys, y_rest)) = (xs.as_chunks::<8>(), ys.as_chunks::<8>());
@@ -68,7 +68,7 @@ mod tests {
 
     #[test]
     fn channel_sum_stops_where_the_data_ends() {
-        // Eleven numbers as [3 rows, 1 channel, 4 pixels], two rows a slice; the pool beyond is a NaN.
+        // Eleven elements as [3 rows, 1 channel, 4 pixels], two rows a slice. The rest of the pooled buffer is NaN.
         let x: Vec<f32> = (1..=11).map(|v| v as f32).chain([f32::NAN]).collect();
         let p = ChannelSum { len: 11, batch: 3, channels: 1, pixels: 4, images_per_slice: 2, square: 0 };
         let mut out = [0.0; 3];

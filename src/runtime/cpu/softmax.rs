@@ -1,4 +1,4 @@
-//! Twins of `softmax.wgsl`: along the middle of `[outer, classes, inner]`.
+//! Twins of `softmax.wgsl`: along the middle axis of `[outer, classes, inner]`.
 
 use super::Io;
 use crate::kernel::Softmax;
@@ -40,7 +40,7 @@ pub fn log_softmax_grad(p: &Softmax, io: Io<'_>) {
     });
 }
 
-/// The maximum, and log(sum of exp(x - max)): apart, because a huge maximum would swallow the logarithm.
+/// The maximum, and log(sum of exp(x - max)). Their sum would lose the logarithm where the maximum is huge.
 pub(super) fn log_sum_exp(x: impl Iterator<Item = f64> + Clone) -> (f64, f64) {
     let most = x.clone().fold(f64::NEG_INFINITY, f64::max);
     (most, x.map(|x| (x - most).exp()).sum::<f64>().ln())

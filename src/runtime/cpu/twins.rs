@@ -1,4 +1,4 @@
-//! The table of twins: for each entry point of a shader, the function that means the same on the CPU.
+//! The table of twins: the CPU function that computes the same as each shader entry point.
 
 use super::{Io, matmul, matmul_packed, optimizer, pool, reduce, softmax, winograd};
 use super::{
@@ -6,17 +6,17 @@ use super::{
 };
 use crate::kernel::{Kernel, Layout, Params};
 
-/// A kernel on the CPU: parameter words and the bound buffers.
+/// A kernel on the CPU, called with parameter words and bound buffers.
 pub(super) type Twin = fn(&[u32], Io<'_>);
 
-/// A twin, and the entry points that it belongs to.
+/// A twin and its entry points.
 struct Row {
     entries: &'static [&'static str],
-    /// The parameter struct that the twin takes.
+    /// The twin's parameter struct.
     params: Layout,
     /// Written from the definition.
     plain: Twin,
-    /// The same result computed faster, where that is worth having.
+    /// Faster, with the same result up to rounding.
     fast: Option<Twin>,
 }
 
@@ -26,7 +26,7 @@ impl Row {
     }
 }
 
-/// The twin of a kernel: with `reference` the plain one, else the fast one where there is one.
+/// The twin of a kernel: the fast one if there is one and `reference` is false, else the plain one.
 pub(super) fn twin(kernel: &Kernel, reference: bool) -> Twin {
     let row = TWINS.iter().find(|row| row.is_of(kernel)).expect("a test finds kernels without a twin");
     match row.fast {

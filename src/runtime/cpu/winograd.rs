@@ -1,16 +1,16 @@
-//! Twins of `winograd.wgsl`: each transform as the matrix products it stands for, in `f64`.
+//! Twins of `winograd.wgsl`: each transform as its matrix products, in `f64`.
 
 use super::Io;
 use crate::kernel::{WinogradFilters, WinogradTiles};
 
-/// A matrix by rows.
+/// A matrix in row-major order.
 type Matrix = Vec<Vec<f64>>;
 
 fn matrix(rows: &[&[f64]]) -> Matrix {
     rows.iter().map(|row| row.to_vec()).collect()
 }
 
-/// B^T: what makes a patch of pixels an operand.
+/// B^T, which transforms a patch of pixels.
 fn input_matrix(tile: u32) -> Matrix {
     match tile {
         2 => matrix(&[&[1., 0., -1., 0.], &[0., 1., 1., 0.], &[0., -1., 1., 0.], &[0., 1., 0., -1.]]),
@@ -25,7 +25,7 @@ fn input_matrix(tile: u32) -> Matrix {
     }
 }
 
-/// G: what makes a filter an operand.
+/// G, which transforms a filter.
 fn filter_matrix(tile: u32) -> Matrix {
     match tile {
         2 => matrix(&[&[1., 0., 0.], &[0.5, 0.5, 0.5], &[0.5, -0.5, 0.5], &[0., 0., 1.]]),
@@ -40,7 +40,7 @@ fn filter_matrix(tile: u32) -> Matrix {
     }
 }
 
-/// A^T: what makes products a tile of results.
+/// A^T, which transforms products into a tile of results.
 fn output_matrix(tile: u32) -> Matrix {
     match tile {
         2 => matrix(&[&[1., 1., 1., 0.], &[0., 1., -1., -1.]]),
@@ -73,7 +73,7 @@ fn square(side: u32, number: impl Fn(u32, u32) -> f64) -> Matrix {
     (0..side).map(|r| (0..side).map(|s| number(r, s)).collect()).collect()
 }
 
-/// Lays an operand of the products out: `of(i, k)` is what it has at i and k, if that is anything.
+/// Writes an operand of the products in their layout: `of(i, k)` is its element, `None` in the padding.
 fn operand(
     [tile, panels, depth, width, count]: [u32; 5],
     out: &mut [f32],
@@ -89,7 +89,7 @@ fn operand(
     }
 }
 
-/// Both transforms of images: patches of `side` pixels.
+/// Transforms the patches of `side` x `side` pixels of images.
 fn patches(p: &WinogradTiles, side: u32, t: &Matrix, io: Io<'_>) {
     let ([x], [out]) = io.f32();
     let tiles = p.images * p.down * p.across;
@@ -120,7 +120,7 @@ pub fn winograd_upstream(p: &WinogradTiles, io: Io<'_>) {
     patches(p, p.tile, &transposed(&output_matrix(p.tile)), io);
 }
 
-/// The products for one row and column of the results of `columns` columns.
+/// The products for one row and column of a result with `columns` columns.
 fn products(tile: u32, m: &[f32], [rows, columns]: [u32; 2], [row, column]: [u32; 2]) -> Matrix {
     let side = tile + 2;
     let columns = columns.next_multiple_of(4);

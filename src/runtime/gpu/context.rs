@@ -1,4 +1,4 @@
-//! Adapters and the opened device.
+//! Adapters and opened devices.
 
 use super::pipeline_cache::PipelineCache;
 use super::pipelines::Pipeline;
@@ -19,15 +19,15 @@ pub struct AdapterSummary {
     pub driver: String,
     /// `hardware` or `software`.
     pub kind: &'static str,
-    /// Invocations that run together: smallest and largest.
+    /// Smallest and largest subgroup size.
     pub subgroup: [u32; 2],
-    /// Limits that matter here, with their names.
+    /// Limits relevant to this crate, by name.
     pub limits: Vec<(&'static str, u64)>,
-    /// Optional features that matter here and are present.
+    /// Supported optional features relevant to this crate.
     pub features: Vec<&'static str>,
 }
 
-/// An opened GPU device. Everything that is created on it goes through here, and is counted.
+/// An opened GPU device. It creates all buffers, bind groups and pipelines, and counts them.
 pub struct Gpu {
     pub(super) device: wgpu::Device,
     pub(super) queue: wgpu::Queue,
@@ -40,7 +40,7 @@ pub struct Gpu {
     failure: Arc<Mutex<Option<Failure>>>,
 }
 
-/// What the device reported outside of any call.
+/// An error that the device reported.
 #[derive(Clone, Debug)]
 enum Failure {
     Lost(String),
@@ -56,19 +56,19 @@ impl Failure {
         }
     }
 
-    /// What a device refused, of the errors that it reported at once. What could not be allocated is invalid from then on, and
-    /// each use of it another error: that there is no memory comes first.
+    /// The error to report of those from two scopes. Running out of memory comes first: a buffer that could not be allocated
+    /// is invalid, so every use of it is a validation error as well.
     fn of_scopes(memory: Option<wgpu::Error>, validation: Option<wgpu::Error>) -> Option<Self> {
         memory.or(validation).map(Self::of)
     }
 
-    /// As an error of `what` was tried.
+    /// The error of trying `what`.
     fn error(&self, what: &str) -> Error {
         let at = if what.is_empty() { String::new() } else { format!("{what}: ") };
         match self {
             Failure::Lost(message) => Error::DeviceLost(message.clone()),
             Failure::OutOfMemory => Error::TooLarge(format!(
-                "{at}it has no memory left; use a smaller batch, smaller images or a smaller model"
+                "{at}the device has no memory left; use a smaller batch, smaller images or a smaller model"
             )),
             Failure::Error(message) => Error::Device(format!("{at}{message}")),
         }
@@ -125,11 +125,17 @@ fn summary(adapter: &wgpu::Adapter) -> AdapterSummary {
 }
 
 /// Describes every adapter that can run compute shaders, hardware first.
+///
+/// ```
+/// for adapter in striate::gpu::adapters() {
+///     println!("{} ({}, {})", adapter.name, adapter.backend, adapter.kind);
+/// }
+/// ```
 pub fn adapters() -> Vec<AdapterSummary> {
     enumerate().iter().map(summary).collect()
 }
 
-/// Opens a device with all that striate uses of the adapter.
+/// Opens a device with the features and limits that striate uses.
 pub(super) fn request_device(adapter: &wgpu::Adapter) -> Result<(wgpu::Device, wgpu::Queue)> {
     let used = wgpu::Features::TIMESTAMP_QUERY | wgpu::Features::SUBGROUP | wgpu::Features::PIPELINE_CACHE;
     let description = wgpu::DeviceDescriptor {
@@ -143,7 +149,7 @@ pub(super) fn request_device(adapter: &wgpu::Adapter) -> Result<(wgpu::Device, w
 }
 
 impl Gpu {
-    /// Opens the adapter at this place of [`adapters`].
+    /// Opens the adapter with this index in [`adapters`].
     pub fn open(index: usize) -> Result<Arc<Self>> {
         let mut adapters = enumerate();
         if index >= adapters.len() {
@@ -177,18 +183,17 @@ impl Gpu {
         &self.summary
     }
 
-    /// What plans are made for on this device.
+    /// The target to plan for.
     pub fn target(&self) -> &Target {
         &self.target
     }
 
-    /// How many buffers, bind groups and pipelines were created so far.
+    /// Number of buffers, bind groups and pipelines created so far.
     pub fn created(&self) -> usize {
         self.created.load(Ordering::Relaxed)
     }
 
-    /// Bytes of device memory that are allocated now, staging included; `None` where the driver's interface does not
-    /// tell.
+    /// Bytes of device memory currently allocated, staging included; `None` if the graphics API does not report it.
     pub fn allocated_bytes(&self) -> Option<u64> {
         self.device.generate_allocator_report().map(|report| report.total_allocated_bytes)
     }
@@ -216,7 +221,7 @@ impl Gpu {
         self.count();
         self.device.create_buffer(&wgpu::BufferDescriptor {
             label: Some(label),
-            // Four numbers may be taken at a time (`Storage::span`); nothing may be empty.
+            // Kernels may read whole vec4 (`Storage::span`), and a buffer must not be empty.
             size: bytes.next_multiple_of(16).max(16),
             usage,
             mapped_at_creation: mapped,
@@ -233,7 +238,7 @@ impl Gpu {
         self.device.create_bind_group(&wgpu::BindGroupDescriptor { label: Some(label), layout, entries })
     }
 
-    /// Runs `build`, and turns what the device refuses meanwhile into an error.
+    /// Runs `build` and returns the errors that the device reports meanwhile.
     pub(super) fn guarded<R>(&self, what: &str, build: impl FnOnce() -> R) -> Result<R> {
         let memory = self.device.push_error_scope(wgpu::ErrorFilter::OutOfMemory);
         let validation = self.device.push_error_scope(wgpu::ErrorFilter::Validation);
@@ -261,25 +266,25 @@ fn target(adapter: &wgpu::Adapter) -> Target {
         max_workgroups: limits.max_compute_workgroups_per_dimension,
         max_invocations: limits.max_compute_invocations_per_workgroup,
         max_storage_buffers: limits.max_storage_buffers_per_shader_stage,
-        // wgpu does not tell a GPU's memory; a software adapter has the machine's.
-        memory: if software { crate::runtime::memory::most() } else { None },
+        // wgpu does not report a GPU's memory; a software adapter uses the machine's.
+        memory: if software { crate::runtime::memory::limit() } else { None },
         subgroup: subgroup(adapter),
         ..Target::baseline(family)
     }
 }
 
-/// Lanes of every subgroup; 0 if they vary, since kernels are made for a number of lanes.
+/// The subgroup size; 0 if it varies, since kernels are compiled for a fixed one.
 fn subgroup(adapter: &wgpu::Adapter) -> u32 {
     let info = adapter.get_info();
-    let [least, most] = [info.subgroup_min_size, info.subgroup_max_size];
+    let [min, max] = [info.subgroup_min_size, info.subgroup_max_size];
     let usable = adapter.features().contains(wgpu::Features::SUBGROUP)
-        && least == most
-        && (4..=64).contains(&least)
-        && least.is_power_of_two();
-    if usable { least } else { 0 }
+        && min == max
+        && (4..=64).contains(&min)
+        && min.is_power_of_two();
+    if usable { min } else { 0 }
 }
 
-/// The contents of a mutex, whether or not another thread panicked: what is inside is always whole.
+/// Locks a mutex. Poisoning is ignored, because no panic can leave the contents inconsistent.
 pub(super) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
@@ -289,7 +294,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn memory_that_is_not_there_is_what_an_error_says() {
+    fn running_out_of_memory_is_reported_before_what_follows_from_it() {
         let memory = || wgpu::Error::OutOfMemory { source: "allocation failed".into() };
         let invalid = || wgpu::Error::Validation {
             source: "invalid".into(),

@@ -1,8 +1,8 @@
-//! Executes plans: everything is made once, then each step only records and submits.
+//! Executes plans on a GPU. Resources are created once; a step only records and submits commands.
 
 use super::context::Gpu;
 use super::pipelines::Pipeline;
-use super::staging::{FLIGHTS, Flight, read_back};
+use super::staging::{SLOTS, Staging, read_back};
 use super::timing::Timestamps;
 use crate::Result;
 use crate::plan::{Group, Layout, Plan, Port, StorageId};
@@ -13,32 +13,32 @@ use std::ops::Range;
 use std::sync::Arc;
 use std::time::Instant;
 
-/// Bytes that may be written before the device has taken them: wgpu keeps each write in memory of its own until then,
-/// and would hold all weights twice.
+/// Bytes of pending writes before waiting for the device. wgpu stages each write until then, and would hold all weights
+/// twice.
 const STAGED: u64 = 32 << 20;
 
-/// Launches that are recorded before they are submitted, at least, so that the device works while the host records the next
-/// ones. `docs/measurements.md` has the figures.
+/// Minimum number of launches per submission. The device runs them while the host records the next ones;
+/// `docs/measurements.md` has the figures.
 const BATCH: usize = 32;
 
-/// Plans made ready on a GPU.
+/// Plans and their resources on a GPU.
 pub(crate) struct GpuExecutor {
     pub(super) gpu: Arc<Gpu>,
     persistent: HashMap<String, Region>,
     pub(super) programs: Vec<Program>,
-    flights: Vec<Flight>,
-    /// Flight of the next step.
+    staging: Vec<Staging>,
+    /// Staging slot of the next step.
     next: usize,
-    /// Outputs taken out of flights that were needed again.
+    /// Outputs whose staging slots were reused.
     answers: VecDeque<Answer>,
-    /// Bytes written since the device was last seen to have taken them.
-    staged: u64,
+    /// Bytes written since the last wait.
+    pending_writes: u64,
     pub(super) timestamps: Option<Timestamps>,
-    /// The host's times count from here.
+    /// Origin of the host's times.
     pub(super) zero: Instant,
 }
 
-/// Where a value starts.
+/// The start of a value.
 #[derive(Clone)]
 struct Region {
     buffer: wgpu::Buffer,
@@ -51,7 +51,7 @@ pub(super) struct Program {
     inputs: Vec<Region>,
     outputs: Vec<(Port, Region)>,
     pub(super) launches: Vec<BoundLaunch>,
-    /// Groups by label, in the batches that are submitted together.
+    /// Batches of groups that are submitted together; each group has its label.
     batches: Vec<Vec<(String, Range<usize>)>>,
 }
 
@@ -75,48 +75,59 @@ impl GpuExecutor {
         let persistent = layout.persistent.into_iter().map(|(name, spot)| (name, region(spot))).collect();
         let programs = plans.iter().zip(&layout.storages).map(|(plan, spots)| {
             Program::new(&gpu, plan, |storage: StorageId| {
-                region(spots[storage.index()].expect("what a plan binds has a place"))
+                region(spots[storage.index()].expect("a plan's bound storages have buffers"))
             })
         });
         let programs = programs.collect();
         let most = |bytes: fn(&Plan) -> u64| plans.iter().map(bytes).max().unwrap_or(0);
         let up = most(|p| p.inputs.iter().map(|p| p.ty.bytes().next_multiple_of(8)).sum());
         let down = most(|p| p.outputs.iter().map(|p| p.ty.bytes()).sum());
-        let flights = (0..FLIGHTS).map(|_| Flight::new(&gpu, up, down)).collect();
+        let staging = (0..SLOTS).map(|_| Staging::new(&gpu, up, down)).collect();
         let (answers, zero) = (VecDeque::new(), Instant::now());
-        Self { gpu, persistent, programs, flights, next: 0, answers, staged: 0, timestamps: None, zero }
+        Self {
+            gpu,
+            persistent,
+            programs,
+            staging,
+            next: 0,
+            answers,
+            pending_writes: 0,
+            timestamps: None,
+            zero,
+        }
     }
 
     fn region(&self, name: &str) -> &Region {
         self.persistent.get(name).expect("the session checked the name")
     }
 
-    /// Takes the outputs of a flight that has landed.
-    fn collect(&mut self, flight: usize) -> Result<Answer> {
-        let (program, _) = self.flights[flight].step.clone().expect("only flights under way are collected");
+    /// Takes the outputs of a finished step out of its staging slot.
+    fn collect(&mut self, slot: usize) -> Result<Answer> {
+        let (program, _) =
+            self.staging[slot].step.clone().expect("only slots of submitted steps are collected");
         let sizes = self.programs[program].outputs.iter().map(|(port, _)| port.ty.len());
-        let words = self.flights[flight].unload(sizes)?;
+        let words = self.staging[slot].unload(sizes)?;
         Ok(Answer { program, words })
     }
 
-    /// The flight that started longest ago and was not collected.
+    /// The slot of the oldest submitted step that was not collected.
     fn oldest(&self) -> Option<usize> {
-        (0..FLIGHTS).map(|i| (self.next + i) % FLIGHTS).find(|i| self.flights[*i].step.is_some())
+        (0..SLOTS).map(|i| (self.next + i) % SLOTS).find(|i| self.staging[*i].step.is_some())
     }
 
-    /// Records the copies of the inputs, and loads them into a free flight.
+    /// Copies the inputs into a free staging slot and records their upload.
     pub(super) fn record_upload(&mut self, program: usize, inputs: &[&[u8]]) -> Result<wgpu::CommandBuffer> {
-        if self.flights[self.next].step.is_some() {
-            self.flights[self.next].landed(&self.gpu, true)?;
+        if self.staging[self.next].step.is_some() {
+            self.staging[self.next].is_done(&self.gpu, true)?;
             let answer = self.collect(self.next)?;
             self.answers.push_back(answer);
         }
-        let flight = &mut self.flights[self.next];
-        flight.load(&self.gpu, inputs)?;
+        let slot = &mut self.staging[self.next];
+        slot.load(&self.gpu, inputs)?;
         let mut encoder = encoder(&self.gpu, "upload");
         let mut start = 0;
         for (bytes, Region { buffer, offset }) in inputs.iter().zip(&self.programs[program].inputs) {
-            encoder.copy_buffer_to_buffer(&flight.up, start, buffer, *offset, bytes.len() as u64);
+            encoder.copy_buffer_to_buffer(&slot.up, start, buffer, *offset, bytes.len() as u64);
             start = (start + bytes.len() as u64).next_multiple_of(8);
         }
         Ok(encoder.finish())
@@ -126,17 +137,17 @@ impl GpuExecutor {
         let mut encoder = encoder(&self.gpu, "readback");
         let mut start = 0;
         for (port, Region { buffer, offset }) in &self.programs[program].outputs {
-            let down = self.flights[self.next].down();
+            let down = self.staging[self.next].down();
             encoder.copy_buffer_to_buffer(buffer, *offset, down, start, port.ty.bytes());
             start += port.ty.bytes();
         }
         encoder.finish()
     }
 
-    pub(super) fn launch(&mut self, program: usize, commands: Vec<wgpu::CommandBuffer>) {
+    pub(super) fn submit_step(&mut self, program: usize, commands: Vec<wgpu::CommandBuffer>) {
         let submission = self.gpu.queue.submit(commands);
-        self.flights[self.next].launch(program, submission);
-        self.next = (self.next + 1) % FLIGHTS;
+        self.staging[self.next].submitted(program, submission);
+        self.next = (self.next + 1) % SLOTS;
     }
 }
 
@@ -144,9 +155,9 @@ impl Executor for GpuExecutor {
     fn write(&mut self, name: &str, words: &[u32]) -> Result<()> {
         let Region { buffer, offset } = self.region(name);
         self.gpu.queue.write_buffer(buffer, *offset, bytemuck::cast_slice(words));
-        self.staged += 4 * words.len() as u64;
-        if self.staged > STAGED {
-            self.staged = 0;
+        self.pending_writes += 4 * words.len() as u64;
+        if self.pending_writes > STAGED {
+            self.pending_writes = 0;
             self.gpu.queue.submit([]);
             self.wait_idle()?;
         }
@@ -166,7 +177,7 @@ impl Executor for GpuExecutor {
             self.gpu.queue.submit(commands.drain(..));
         }
         commands.push(self.record_readback(program));
-        self.launch(program, commands);
+        self.submit_step(program, commands);
         self.gpu.check()
     }
 
@@ -174,9 +185,9 @@ impl Executor for GpuExecutor {
         if let Some(answer) = self.answers.pop_front() {
             return Ok(Some(answer));
         }
-        let Some(flight) = self.oldest() else { return Ok(None) };
-        match self.flights[flight].landed(&self.gpu, wait)? {
-            true => self.collect(flight).map(Some),
+        let Some(slot) = self.oldest() else { return Ok(None) };
+        match self.staging[slot].is_done(&self.gpu, wait)? {
+            true => self.collect(slot).map(Some),
             false => Ok(None),
         }
     }
@@ -247,7 +258,7 @@ fn batches(groups: &[Group]) -> Vec<Vec<(String, Range<usize>)>> {
     batches
 }
 
-/// Makes the bind group of every launch. All parameters lie in one uniform buffer.
+/// Creates the bind group of every launch. All parameters are in one uniform buffer.
 fn bind(gpu: &Gpu, plan: &Plan, region: &dyn Fn(StorageId) -> Region) -> Vec<BoundLaunch> {
     let step = gpu.device.limits().min_uniform_buffer_offset_alignment as u64;
     let largest = plan.launches.iter().map(|l| 4 * l.params.len() as u64).max().unwrap_or(0);

@@ -1,4 +1,4 @@
-//! The wgpu executor: the only room that knows wgpu.
+//! The wgpu executor, and the adapters it runs on. No other module uses wgpu.
 
 mod context;
 mod executor;

@@ -1,6 +1,6 @@
-//! The driver's compiled pipelines, kept from run to run where it hands them out: Vulkan's pipeline cache.
+//! The driver's compiled pipelines, kept between runs: Vulkan's pipeline cache.
 //!
-//! A driver may trust what it is given, so a file starts with a checksum, and one that is damaged never gets there.
+//! Drivers may trust the data they are given, so files carry a checksum, and damaged ones are never passed on.
 
 use crate::runtime::cache;
 use std::path::PathBuf;
@@ -10,12 +10,12 @@ use std::sync::Mutex;
 pub(super) struct PipelineCache {
     cache: wgpu::PipelineCache,
     path: PathBuf,
-    /// Checksum of what the file holds.
+    /// Checksum of the file's data.
     kept: Mutex<Option<u32>>,
 }
 
 impl PipelineCache {
-    /// Opens what was kept for this adapter and its driver; `None` where the driver keeps nothing or there is no folder.
+    /// Opens the cache of this adapter and driver; `None` if the driver has none or there is no cache folder.
     pub fn open(adapter: &wgpu::Adapter, device: &wgpu::Device) -> Option<Self> {
         if !device.features().contains(wgpu::Features::PIPELINE_CACHE) {
             return None;
@@ -27,16 +27,16 @@ impl PipelineCache {
         let file = cache::read(&path).ok();
         let data = file.as_deref().and_then(unseal);
         if file.is_some() && data.is_none() {
-            log::debug!("{} is damaged, and is written anew", path.display());
+            log::debug!("{} is damaged and will be replaced", path.display());
         }
         let description = wgpu::PipelineCacheDescriptor { label: Some("pipelines"), data, fallback: true };
         let scope = device.push_error_scope(wgpu::ErrorFilter::Validation);
-        // SAFETY: the data is whole, and was a cache's: `save` wrote it. That it is this driver's, wgpu checks.
+        // SAFETY: the checksum shows that the data is intact and that `save` wrote it. wgpu checks that it is this driver's.
         let cache = unsafe { device.create_pipeline_cache(&description) };
         match pollster::block_on(scope.pop()) {
             None => Some(Self { cache, path, kept: Mutex::new(data.map(crc32fast::hash)) }),
             Some(error) => {
-                log::debug!("pipelines are not kept: {error}");
+                log::debug!("the pipeline cache is not used: {error}");
                 None
             }
         }
@@ -46,7 +46,7 @@ impl PipelineCache {
         &self.cache
     }
 
-    /// Writes the pipelines to the file, unless it has them.
+    /// Writes the pipelines to the file unless they are unchanged.
     pub fn save(&self) {
         let Some(data) = self.cache.get_data() else { return };
         let sum = crc32fast::hash(&data);
@@ -56,19 +56,19 @@ impl PipelineCache {
         }
         match cache::write(&self.path, &seal(&data)) {
             Ok(()) => log::debug!("{} bytes of pipelines written to {}", data.len(), self.path.display()),
-            Err(error) => log::debug!("pipelines are not kept: {error}"),
+            Err(error) => log::debug!("the pipeline cache is not used: {error}"),
         }
     }
 }
 
-/// What a file starts with: whose it is, and in which form.
+/// Magic bytes, with the version of the format.
 const MAGIC: [u8; 8] = *b"striate1";
 
 fn seal(data: &[u8]) -> Vec<u8> {
     [&MAGIC[..], &crc32fast::hash(data).to_le_bytes(), data].concat()
 }
 
-/// The data of a file; `None` if it is damaged or none of ours.
+/// The data of a file; `None` if it is damaged or of another format.
 fn unseal(file: &[u8]) -> Option<&[u8]> {
     let (sum, data) = file.strip_prefix(&MAGIC)?.split_first_chunk()?;
     (u32::from_le_bytes(*sum) == crc32fast::hash(data)).then_some(data)
@@ -79,7 +79,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_a_whole_file_of_ours_is_opened() {
+    fn damaged_and_foreign_files_are_rejected() {
         let data = b"what the driver said";
         let file = seal(data);
         assert_eq!(unseal(&file), Some(&data[..]));

@@ -1,4 +1,4 @@
-//! Pipelines: all that a session needs are made before its buffers, on every core.
+//! Pipelines. Those of a session are compiled before its buffers are created, on every core.
 
 use super::context::{Gpu, lock};
 use super::pipeline_cache::PipelineCache;
@@ -9,20 +9,20 @@ use crate::plan::{Launch, Plan};
 use rayon::prelude::*;
 use std::sync::Arc;
 
-/// A compute pipeline and the layout its bind groups have.
+/// A compute pipeline and its bind group layout.
 pub(super) struct Pipeline {
     pub compute: wgpu::ComputePipeline,
     pub layout: wgpu::BindGroupLayout,
 }
 
 impl Gpu {
-    /// Makes the pipelines that these plans need and that are not there yet.
+    /// Creates the missing pipelines of these plans.
     pub(super) fn prepare(&self, plans: &[Plan]) -> Result<()> {
         let missing = self.missing(plans);
         if warm_up::compiles_at_first_dispatch(&self.adapter) {
             warm_up::compile(self, &missing)?;
         }
-        // An error scope is its thread's own.
+        // Error scopes are per thread, so each pipeline has its own.
         let make = |launch: &&Launch| self.guarded(launch.kernel.name, || self.make_pipeline(launch.kernel));
         missing.par_iter().try_for_each(make)?;
         if let Some(cache) = self.cache.as_ref().filter(|_| !missing.is_empty()) {
@@ -31,8 +31,8 @@ impl Gpu {
         Ok(())
     }
 
-    /// The first launch of each kernel without a pipeline. Those that hand numbers from lane to lane come first: they
-    /// take by far the longest to compile, and one that is left to the end keeps a single core busy.
+    /// The first launch of each kernel without a pipeline. Kernels with subgroup operations come first: they take by far the
+    /// longest to compile, and the last one would keep a single core busy.
     fn missing<'p>(&self, plans: &'p [Plan]) -> Vec<&'p Launch> {
         let made = lock(&self.pipelines);
         let mut missing: Vec<&Launch> = Vec::new();
@@ -45,12 +45,12 @@ impl Gpu {
         missing
     }
 
-    /// The pipeline of a kernel of a plan that was prepared.
+    /// The pipeline of a kernel, from a prepared plan.
     pub(super) fn pipeline(&self, kernel: &Kernel) -> Arc<Pipeline> {
         lock(&self.pipelines).get(kernel.name).expect("`prepare` made the pipelines of every plan").clone()
     }
 
-    /// Makes a kernel's pipeline unless it is there.
+    /// Creates a kernel's pipeline unless it exists.
     pub(super) fn make_pipeline(&self, kernel: &'static Kernel) {
         if lock(&self.pipelines).contains_key(kernel.name) {
             return;
@@ -62,7 +62,7 @@ impl Gpu {
 }
 
 impl Pipeline {
-    /// A kernel's pipeline, for subgroups of so many lanes.
+    /// A kernel's pipeline for a subgroup size.
     pub fn new(device: &wgpu::Device, kernel: &Kernel, subgroup: u32, cache: Option<&PipelineCache>) -> Self {
         let layout = device.create_bind_group_layout(&wgpu::BindGroupLayoutDescriptor {
             label: Some(kernel.name),
@@ -77,8 +77,8 @@ impl Pipeline {
             label: Some(kernel.file),
             source: wgpu::ShaderSource::Wgsl(kernel.source(subgroup).into()),
         };
-        // Counting the turns of every loop, lest one never ends, costs time: docs/measurements.md.
-        // So do bounds checks of workgroup memory in the innermost loop of a product.
+        // Loop bounding costs time (docs/measurements.md), and so do bounds checks on workgroup memory in the innermost loop
+        // of a matrix product.
         let checks = wgpu::ShaderRuntimeChecks {
             force_loop_bounding: false,
             bounds_checks: !kernel.multiplies_tiles(),
@@ -108,7 +108,7 @@ impl Pipeline {
     }
 }
 
-/// Binding 0 is the uniform, then come the reads, then the writes: the rule of the kernel table.
+/// As the kernel table says: binding 0 is the uniform, then the reads, then the writes.
 fn layout_entries(kernel: &Kernel) -> Vec<wgpu::BindGroupLayoutEntry> {
     let entry = |binding: usize, ty| wgpu::BindGroupLayoutEntry {
         binding: binding as u32,

@@ -1,20 +1,20 @@
-//! The ring of steps in flight: staging memory up and down for each of them.
+//! The staging ring: upload and readback buffers for each step in flight.
 
 use super::context::Gpu;
 use crate::{Error, Result};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, Ordering};
 
-/// Steps that may be in flight at once: enough to hide the host's work behind the device's.
-pub(super) const FLIGHTS: usize = 3;
+/// Steps in flight at most: enough to hide the host's work behind the device's.
+pub(super) const SLOTS: usize = 3;
 
-/// Staging memory of one step: its inputs on the way up, its outputs on the way down.
-pub(super) struct Flight {
+/// The staging buffers of one step.
+pub(super) struct Staging {
     pub up: wgpu::Buffer,
     down: wgpu::Buffer,
     up_state: Arc<AtomicU8>,
     down_state: Arc<AtomicU8>,
-    /// The step whose outputs are awaited: plan number and submission.
+    /// The pending step: plan index and submission.
     pub step: Option<(usize, wgpu::SubmissionIndex)>,
 }
 
@@ -23,7 +23,7 @@ const WAITING: u8 = 0;
 const MAPPED: u8 = 1;
 const FAILED: u8 = 2;
 
-impl Flight {
+impl Staging {
     pub fn new(gpu: &Gpu, input_bytes: u64, output_bytes: u64) -> Self {
         use wgpu::BufferUsages as Usage;
         Self {
@@ -35,17 +35,17 @@ impl Flight {
         }
     }
 
-    /// Buffer that outputs are copied to.
+    /// The buffer that outputs are copied to.
     pub fn down(&self) -> &wgpu::Buffer {
         &self.down
     }
 
-    /// Writes a step's inputs one after another and unmaps, so that they can be copied on the device.
+    /// Writes a step's inputs one after another and unmaps the buffer, so that the device can copy from it.
     pub fn load(&mut self, gpu: &Gpu, inputs: &[&[u8]]) -> Result<()> {
         wait_for(gpu, &self.up_state, None)?;
         let mut start = 0;
         for bytes in inputs.iter().filter(|b| !b.is_empty()) {
-            // Views must start at multiples of eight.
+            // Mapped ranges must start at multiples of eight.
             let end = start + bytes.len() as u64;
             let mut view =
                 self.up.get_mapped_range_mut(start..end).map_err(|e| Error::Device(e.to_string()))?;
@@ -56,15 +56,15 @@ impl Flight {
         Ok(())
     }
 
-    /// Asks for both buffers back as soon as the submitted step is done.
-    pub fn launch(&mut self, program: usize, submission: wgpu::SubmissionIndex) {
+    /// Maps both buffers as soon as the submitted step is done.
+    pub fn submitted(&mut self, program: usize, submission: wgpu::SubmissionIndex) {
         self.up_state = map(&self.up, wgpu::MapMode::Write);
         self.down_state = map(&self.down, wgpu::MapMode::Read);
         self.step = Some((program, submission));
     }
 
-    /// Whether the outputs have arrived; if `wait`, waits for them.
-    pub fn landed(&self, gpu: &Gpu, wait: bool) -> Result<bool> {
+    /// Whether the outputs have arrived; with `wait`, waits for them.
+    pub fn is_done(&self, gpu: &Gpu, wait: bool) -> Result<bool> {
         if wait {
             wait_for(gpu, &self.down_state, self.step.as_ref().map(|(_, s)| s.clone()))?;
         } else {
@@ -74,7 +74,7 @@ impl Flight {
         Ok(self.down_state.load(Ordering::Acquire) == MAPPED)
     }
 
-    /// Takes the outputs, whose sizes in words are given, and frees the buffer for another step.
+    /// Takes the outputs, given their sizes in words, and frees the slot.
     pub fn unload(&mut self, sizes: impl Iterator<Item = usize>) -> Result<Vec<Vec<u32>>> {
         let view = self.down.get_mapped_range(..).map_err(|e| Error::Device(e.to_string()))?;
         let mut start = 0;
@@ -101,7 +101,7 @@ fn map(buffer: &wgpu::Buffer, mode: wgpu::MapMode) -> Arc<AtomicU8> {
     state
 }
 
-/// Waits for a mapping, and before it for the submission it depends on if that is known.
+/// Waits for a mapping, after the submission that it depends on, if given.
 fn wait_for(gpu: &Gpu, state: &AtomicU8, submission: Option<wgpu::SubmissionIndex>) -> Result<()> {
     while state.load(Ordering::Acquire) == WAITING {
         let poll = wgpu::PollType::Wait { submission_index: submission.clone(), timeout: None };
@@ -117,7 +117,7 @@ fn wait_for(gpu: &Gpu, state: &AtomicU8, submission: Option<wgpu::SubmissionInde
     }
 }
 
-/// Reads words back from `offset`, in bytes, on, through a buffer made for it. Not for the step loop.
+/// Reads words from a byte offset through a temporary buffer. Not for the step loop.
 pub(super) fn read_back(gpu: &Gpu, from: &wgpu::Buffer, offset: u64, words: usize) -> Result<Vec<u32>> {
     let bytes = 4 * words as u64;
     gpu.guarded("read back", || {

@@ -1,5 +1,5 @@
-//! Timing a step piece by piece: each piece is a compute pass of its own, with a timestamp at its start and at its
-//! end; without timestamps, a submission of its own that is waited for.
+//! Timing the pieces of a step. With timestamp queries each piece is a compute pass with a timestamp at its start and end;
+//! without them, each piece is submitted separately and waited for.
 
 use super::context::Gpu;
 use super::executor::{GpuExecutor, encoder};
@@ -9,14 +9,14 @@ use crate::runtime::timing::{HostClock, Profile};
 use crate::{Error, Result};
 use std::ops::Range;
 
-/// Queries of all pieces of the longest plan, and the buffer their results are read from.
+/// Queries for all pieces of the longest plan, and the buffer for their results.
 #[derive(Clone)]
 pub(super) struct Timestamps {
     sets: Vec<wgpu::QuerySet>,
     results: wgpu::Buffer,
 }
 
-/// Queries a set: as many as there can be.
+/// Queries per set, the maximum.
 const SET: u32 = wgpu::QUERY_SET_MAX_QUERIES;
 
 impl Timestamps {
@@ -36,7 +36,7 @@ impl Timestamps {
         }
     }
 
-    /// Where the pass of a piece notes its start and end.
+    /// The queries for the start and end of a piece's pass.
     fn writes(&self, piece: usize) -> wgpu::ComputePassTimestampWrites<'_> {
         let (set, at) = (2 * piece / SET as usize, 2 * piece as u32 % SET);
         wgpu::ComputePassTimestampWrites {
@@ -46,7 +46,7 @@ impl Timestamps {
         }
     }
 
-    /// Records that the results go into their buffer.
+    /// Records copying the results to their buffer.
     fn resolve(&self, encoder: &mut wgpu::CommandEncoder, pieces: usize) {
         let count = 2 * pieces as u32;
         for (set, start) in self.sets.iter().zip((0..count).step_by(SET as usize)) {
@@ -54,27 +54,27 @@ impl Timestamps {
         }
     }
 
-    /// Start and end of each piece, in seconds from the first one's start, which is told as well.
+    /// Start and end of each piece in seconds, relative to the start of the first, which is returned as well.
     fn read(&self, gpu: &Gpu, pieces: usize) -> Result<(Vec<[f64; 2]>, f64)> {
         let ticks: Vec<u64> = bytemuck::pod_collect_to_vec(&read_back(gpu, &self.results, 0, 4 * pieces)?);
         let period = f64::from(gpu.queue.get_timestamp_period()) * 1e-9;
         let first = ticks[0];
         let seconds = |tick: u64| tick.wrapping_sub(first) as i64 as f64 * period;
-        // A device whose clock stands still or goes back must not make times negative.
+        // Durations stay nonnegative even if a device's clock stops or goes back.
         let span = |t: &[u64]| [seconds(t[0]), seconds(t[1]).max(seconds(t[0]))];
         Ok((ticks.chunks(2).map(span).collect(), first as f64 * period))
     }
 }
 
 impl GpuExecutor {
-    /// Runs a step whose pieces are timed by themselves. Its outputs are dropped.
+    /// Runs a step and measures its pieces. Drops the outputs.
     pub(super) fn timed(
         &mut self,
         program: usize,
         inputs: &[&[u8]],
         pieces: &[Range<usize>],
     ) -> Result<Profile> {
-        // A query set has at least one query, so a plan that only copies goes without.
+        // A query set cannot be empty, so a plan without launches does without.
         match self.gpu.has_timestamps() && !pieces.is_empty() {
             true => self.by_timestamps(program, inputs, pieces),
             false => self.by_wall(program, inputs, pieces),
@@ -97,7 +97,7 @@ impl GpuExecutor {
         timestamps.resolve(&mut encoder, pieces.len());
         let commands = vec![upload, encoder.finish(), self.record_readback(program)];
         host.done("record");
-        self.launch(program, commands);
+        self.submit_step(program, commands);
         host.done("submit");
         self.answer(true)?;
         host.done("wait");
@@ -122,16 +122,16 @@ impl GpuExecutor {
         }
         host.done("launches, one by one");
         let readback = self.record_readback(program);
-        self.launch(program, vec![readback]);
+        self.submit_step(program, vec![readback]);
         self.answer(true)?;
         host.done("read back");
         Ok(host.profile(spans))
     }
 
-    /// Enough queries for every launch of every plan, made at the first use.
+    /// Queries for every launch of the longest plan, created at first use.
     fn timestamps(&mut self) -> Timestamps {
-        let most = self.programs.iter().map(|p| p.launches.len()).max().unwrap_or(0);
-        self.timestamps.get_or_insert_with(|| Timestamps::new(&self.gpu, most)).clone()
+        let launches = self.programs.iter().map(|p| p.launches.len()).max().unwrap_or(0);
+        self.timestamps.get_or_insert_with(|| Timestamps::new(&self.gpu, launches)).clone()
     }
 
     pub(super) fn wait_idle(&self) -> Result<()> {

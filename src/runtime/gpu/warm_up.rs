@@ -1,8 +1,8 @@
-//! Compiling ahead, on several cores, for a driver that compiles as late as a pipeline's first dispatch: Mesa's lavapipe.
+//! Warm-up compilation on several cores, for Mesa's lavapipe, which compiles a pipeline at its first dispatch.
 //!
-//! A dispatch of no workgroups is enough to make it compile, but its parameters must be real: lavapipe puts them into the
-//! shader where that makes it much shorter, as zeros would. It compiles on the one thread of a device's queue, so the kernels
-//! are shared between several devices; what another one compiled, ours finds in Mesa's cache on disk.
+//! A dispatch of zero workgroups triggers compilation, but it needs real parameters: lavapipe specializes the shader on
+//! them, and zeros would give a different one. It compiles on the single thread of a device's queue, so the kernels are
+//! distributed over several devices; the session's device finds the results in Mesa's disk cache.
 
 use super::context::{Gpu, request_device};
 use super::pipelines::Pipeline;
@@ -16,8 +16,8 @@ pub(super) fn compiles_at_first_dispatch(adapter: &wgpu::Adapter) -> bool {
     adapter.get_info().driver == "llvmpipe"
 }
 
-/// Has the driver compile the kernels of these launches. Our own device takes part, so that nothing is lost without a
-/// cache on disk.
+/// Makes the driver compile the kernels of these launches. The session's device takes part, so that its own work counts even
+/// without a disk cache.
 pub(super) fn compile(gpu: &Gpu, launches: &[&Launch]) -> Result<()> {
     let next = AtomicUsize::new(0);
     let take = || launches.get(next.fetch_add(1, Ordering::Relaxed)).copied();
@@ -26,7 +26,7 @@ pub(super) fn compile(gpu: &Gpu, launches: &[&Launch]) -> Result<()> {
         for _ in 1..cores.min(launches.len()) {
             scope.spawn(|| {
                 if let Err(error) = compile_elsewhere(gpu, take) {
-                    log::debug!("kernels are compiled on fewer cores: {error}");
+                    log::debug!("warm-up uses fewer cores: {error}");
                 }
             });
         }
@@ -45,11 +45,11 @@ fn compile_here<'l>(gpu: &Gpu, take: impl Fn() -> Option<&'l Launch>) -> Result<
     Ok(())
 }
 
-/// The same on a device that is given back at the end.
+/// The same on a temporary device.
 fn compile_elsewhere<'l>(gpu: &Gpu, take: impl Fn() -> Option<&'l Launch>) -> Result<()> {
     let (device, queue) = request_device(&gpu.adapter)?;
-    // What is wrong here is so on our own device too, which says so.
-    device.on_uncaptured_error(Arc::new(|error| log::debug!("while compiling ahead: {error}")));
+    // The session's device reports the same error.
+    device.on_uncaptured_error(Arc::new(|error| log::debug!("during warm-up: {error}")));
     let first = FirstDispatch::new(&device, &queue);
     while let Some(launch) = take() {
         first.of(launch, &Pipeline::new(&device, launch.kernel, gpu.target().subgroup, None))?;
@@ -57,7 +57,7 @@ fn compile_elsewhere<'l>(gpu: &Gpu, take: impl Fn() -> Option<&'l Launch>) -> Re
     Ok(())
 }
 
-/// First dispatches on a device, with buffers that serve every kernel.
+/// First dispatches on a device, with buffers that fit every kernel.
 struct FirstDispatch<'a> {
     device: &'a wgpu::Device,
     queue: &'a wgpu::Queue,
@@ -66,7 +66,7 @@ struct FirstDispatch<'a> {
     write: wgpu::Buffer,
 }
 
-/// More than any parameter struct.
+/// Larger than any parameter struct.
 const BYTES: u64 = 1024;
 
 impl<'a> FirstDispatch<'a> {
@@ -84,7 +84,7 @@ impl<'a> FirstDispatch<'a> {
         Self { device, queue, params: buffer(params), read: buffer(storage), write: buffer(storage) }
     }
 
-    /// Dispatches no workgroups, and waits for it.
+    /// Dispatches zero workgroups and waits.
     fn of(&self, launch: &Launch, pipeline: &Pipeline) -> Result<()> {
         let kernel = launch.kernel;
         self.queue.write_buffer(&self.params, 0, bytemuck::cast_slice(&launch.params));

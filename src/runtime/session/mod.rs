@@ -1,4 +1,4 @@
-//! Running plans: weights that live on a device, and steps that are submitted and answered later.
+//! Sessions: plans and weights on a device, and steps that run asynchronously.
 
 mod stream;
 
@@ -15,33 +15,54 @@ use crate::{Device, Error, Input, Result, Tensor, TensorType};
 /// The outputs of one step, by name.
 #[derive(Clone, Debug)]
 pub struct Outputs {
-    /// Number of the plan that ran.
+    /// Index of the plan that ran.
     pub program: usize,
     values: Vec<(String, Tensor)>,
 }
 
 impl Outputs {
-    /// The output of this name; `None` if the plan has none of this name.
+    /// The output with this name, if the plan has one.
     pub fn get(&self, name: &str) -> Option<&Tensor> {
         self.values.iter().find(|(n, _)| n == name).map(|(_, t)| t)
     }
 
-    /// A one-element output as a number.
+    /// The first element of an output.
     pub fn scalar(&self, name: &str) -> Option<f32> {
         self.get(name).and_then(|t| t.as_f32().first().copied())
     }
 
-    /// All outputs in the plan's order.
+    /// All outputs, in the plan's order.
     pub fn into_tensors(self) -> Vec<Tensor> {
         self.values.into_iter().map(|(_, t)| t).collect()
     }
 }
 
-/// Plans made ready on a device, and the persistent values they share by name: a training plan, one for
-/// its smaller last batch and one for evaluation work on the same weights.
+/// Plans made ready on a device, and the persistent values that they share by name. A training plan, one for its smaller
+/// last batch, and one for evaluation work on the same weights.
 ///
-/// All memory is taken and every pipeline made when the session is created. Transient memory is shared
-/// between the plans, since only one runs at a time.
+/// Creating the session allocates all memory and compiles every pipeline. The plans share transient memory, since only one
+/// runs at a time.
+///
+/// ```
+/// use striate::graph::{Graph, Init, PersistentKind};
+/// use striate::op::Add;
+/// use striate::plan::Plan;
+/// use striate::{Device, Session, Tensor, TensorType};
+///
+/// // Adds its input to a value that stays on the device.
+/// let mut graph = Graph::new();
+/// let x = graph.input("x", TensorType::f32([2]))?;
+/// let sum = graph.persistent("sum", TensorType::f32([2]), PersistentKind::Buffer, Init::Constant(0.0))?;
+/// let new = graph.apply(Add, &[sum, x])?[0];
+/// graph.update(sum, new)?;
+///
+/// let device = Device::select("cpu")?;
+/// let mut session = Session::new(&device, vec![Plan::new(&graph, device.target())?])?;
+/// session.write("sum", &Tensor::f32([2], vec![1.0, 2.0])?)?;
+/// session.run(0, &[("x", (&[10f32, 20.0]).into())])?;
+/// assert_eq!(session.read("sum")?.as_f32(), [11.0, 22.0]);
+/// # Ok::<(), striate::Error>(())
+/// ```
 pub struct Session {
     executor: Box<dyn Executor>,
     plans: Vec<Plan>,
@@ -51,9 +72,12 @@ pub struct Session {
 }
 
 impl Session {
-    /// Makes plans ready on a device. Fails when two plans disagree about a persistent value, or when the
-    /// device has too little memory. Persistent values are zero until [`Session::initialize`] or
-    /// [`Session::write`].
+    /// Makes plans ready on a device. Persistent values are zero until [`Session::initialize`] or [`Session::write`].
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Argument`] if two plans disagree about the type of a persistent value; [`Error::TooLarge`] if the device has
+    /// too little memory.
     pub fn new(device: &Device, plans: Vec<Plan>) -> Result<Self> {
         let (persistent, layout) = lay_out(&plans)?;
         let bytes = layout.bytes();
@@ -72,18 +96,17 @@ impl Session {
         &self.persistent
     }
 
-    /// Bytes of device memory that the session takes, from its first to its last step.
+    /// Bytes of device memory that the session occupies, constant over its life.
     pub fn bytes(&self) -> u64 {
         self.bytes
     }
 
-    /// Bytes of device memory that a session of these plans would take. Needs no device.
-    pub fn foretold_bytes(plans: &[Plan]) -> Result<u64> {
+    /// Bytes of device memory that a session of these plans would occupy. Needs no device.
+    pub fn estimated_bytes(plans: &[Plan]) -> Result<u64> {
         Ok(lay_out(plans)?.1.bytes())
     }
 
-    /// Gives every persistent value its first contents. A value's numbers depend on the seed and on its
-    /// name alone.
+    /// Initializes every persistent value. Its elements depend only on the seed and its name.
     pub fn initialize(&mut self, seed: u64) -> Result<()> {
         for PersistentPort { port, persistence } in self.persistent.clone() {
             let values = initial(persistence.init, port.ty.len(), seed, &port.name);
@@ -92,7 +115,7 @@ impl Session {
         Ok(())
     }
 
-    /// Replaces a persistent value. Fails when there is none of this name or it has another type.
+    /// Replaces a persistent value. Fails if there is none with this name, or if its type differs.
     pub fn write(&mut self, name: &str, tensor: &Tensor) -> Result<()> {
         let port = self.port(name)?;
         check_type(name, &port.ty, tensor.ty())?;
@@ -107,15 +130,15 @@ impl Session {
         Tensor::new(ty, words)
     }
 
-    /// The model's parameters and buffers by name, in order of creation; not the optimiser's state.
+    /// The model's parameters and buffers by name, in order of creation; not the optimizer's state.
     pub fn state_dict(&mut self) -> Result<Vec<(String, Tensor)>> {
         let model = |p: &&PersistentPort| p.persistence.kind != PersistentKind::Optimizer;
         let names: Vec<String> = self.persistent.iter().filter(model).map(|p| p.port.name.clone()).collect();
         names.into_iter().map(|name| Ok((name.clone(), self.read(&name)?))).collect()
     }
 
-    /// Submits one step of plan number `program` without waiting for it. Every input of the plan is given by
-    /// name. Where too many steps are in flight, waits for the oldest.
+    /// Submits one step of the plan with index `program` without waiting for it. Inputs are given by name, and the plan's
+    /// inputs must all be there. If too many steps are in flight, waits for the oldest.
     ///
     /// ```
     /// use striate::graph::Graph;
@@ -141,8 +164,8 @@ impl Session {
     ///
     /// # Errors
     ///
-    /// [`Error::Argument`] if an input is missing, is none of the plan's, has another element type, number of elements
-    /// or shape, or holds a label that is no class.
+    /// [`Error::Argument`] if an input is missing or unknown, if its element type, length or shape differs from the plan's, or if a
+    /// label is not a class.
     pub fn submit(&mut self, program: usize, inputs: &[(&str, Input<'_>)]) -> Result<()> {
         let ordered = order_inputs(self.program(program)?, inputs)?;
         self.executor.submit(program, &ordered)?;
@@ -150,43 +173,43 @@ impl Session {
         Ok(())
     }
 
-    /// Outputs of the oldest step whose outputs were not taken yet, if it is done. Never waits.
+    /// The outputs of the oldest pending step if it is done, without waiting.
     pub fn poll(&mut self) -> Result<Option<Outputs>> {
         self.answer(false)
     }
 
-    /// Outputs of the oldest step whose outputs were not taken yet; waits for it. `None` when there is none.
+    /// Waits for the oldest pending step and returns its outputs; `None` if no step is pending.
     pub fn wait(&mut self) -> Result<Option<Outputs>> {
         self.answer(true)
     }
 
-    /// Waits for all submitted steps and drops the outputs that were not taken yet.
+    /// Waits for all pending steps and drops their outputs.
     pub fn drain(&mut self) -> Result<()> {
         while self.wait()?.is_some() {}
         Ok(())
     }
 
-    /// Steps submitted whose outputs were not taken yet.
+    /// Number of submitted steps whose outputs were not taken yet.
     pub fn pending(&self) -> usize {
         self.pending
     }
 
-    /// Submits one step and waits for its outputs. Fails if outputs of earlier steps were not taken yet.
+    /// Runs one step and returns its outputs. Fails if outputs of earlier steps were not taken yet.
     pub fn run(&mut self, program: usize, inputs: &[(&str, Input<'_>)]) -> Result<Outputs> {
         self.check_idle()?;
         self.submit(program, inputs)?;
         Ok(self.wait()?.expect("a step was just submitted"))
     }
 
-    /// Runs one step and tells how long each of the plan's groups took. Its outputs are dropped. Fails as [`Session::run`].
+    /// Runs one step and measures each of the plan's groups. Drops the outputs. Fails as [`Session::run`].
     pub fn time(&mut self, program: usize, inputs: &[(&str, Input<'_>)]) -> Result<Timing> {
         let profile = self.timed(program, inputs, Each::Group)?;
         let seconds = profile.spans.iter().map(|[start, end]| end - start).collect();
         Ok(Timing { seconds, clock: profile.clock })
     }
 
-    /// Runs one step with each launch timed by itself, and tells when it started and ended. Its outputs are
-    /// dropped. Launches that could overlap do not in such a step. Fails as [`Session::run`].
+    /// Runs one step and measures the start and end of each launch. Launches that usually overlap are serialized. Drops the
+    /// outputs. Fails as [`Session::run`].
     pub fn profile(&mut self, program: usize, inputs: &[(&str, Input<'_>)]) -> Result<Profile> {
         self.timed(program, inputs, Each::Launch)
     }
@@ -218,16 +241,14 @@ impl Session {
             0 => Ok(()),
             steps => Err(Error::argument(
                 "session",
-                format!(
-                    "{steps} earlier steps have outputs that were not taken; wait for them or drain them"
-                ),
+                format!("{steps} earlier steps have outputs that were not taken; call wait or drain first"),
             )),
         }
     }
 
     fn program(&self, number: usize) -> Result<&Plan> {
         self.plans.get(number).ok_or_else(|| {
-            let problem = format!("there is no plan {number}; the session has {}", self.plans.len());
+            let problem = format!("there is no plan {number}; the session has {} plans", self.plans.len());
             Error::argument("program", problem)
         })
     }
@@ -237,13 +258,13 @@ impl Session {
             let names: Vec<&str> = self.persistent.iter().take(4).map(|p| p.port.name.as_str()).collect();
             Error::argument(
                 name,
-                format!("there is no parameter of this name; the first are {}", names.join(", ")),
+                format!("there is no parameter with this name; the first ones are {}", names.join(", ")),
             )
         })
     }
 }
 
-/// Whether all plans fit together: each fits alone, or it would not be there.
+/// Checks the plans' total memory; lowering checked each one by itself.
 fn check_memory(bytes: u64, memory: Option<u64>) -> Result<()> {
     let mib = |bytes: u64| bytes as f64 / (1 << 20) as f64;
     match memory {
@@ -308,9 +329,9 @@ fn order_inputs<'a>(plan: &Plan, inputs: &[(&str, Input<'a>)]) -> Result<Vec<&'a
         .collect()
 }
 
-/// First contents: reproducible from the seed and the name, whatever else the model has.
+/// Initial elements, which depend only on the seed and the name, whatever else the model has.
 fn initial(init: Init, len: usize, seed: u64, name: &str) -> Vec<f32> {
-    // FNV-1a, so that each name has its own stream.
+    // FNV-1a gives each name its own stream.
     let key =
         name.bytes().fold(0xcbf2_9ce4_8422_2325u64, |h, b| (h ^ b as u64).wrapping_mul(0x100_0000_01b3));
     let mut rng = SplitMix64::keyed(seed, &[key]);

@@ -1,21 +1,21 @@
-//! Steps that are submitted one after another while earlier ones are answered.
+//! Pipelined steps: new ones are submitted while the outputs of earlier ones arrive.
 
 use super::{Outputs, Session};
 use crate::{Input, Result};
 use std::collections::VecDeque;
 
-/// Steps in flight, each with what belongs to its outputs. However a stream ends, by an error too, it leaves no step
-/// behind whose outputs the next one would take for its own.
+/// Steps in flight, each with a tag that comes back with its outputs. Dropping a stream, also after an error, drains the
+/// session, so that the next stream does not receive this one's outputs.
 pub(crate) struct Stream<'a, T> {
     session: &'a mut Session,
-    with: VecDeque<T>,
+    tags: VecDeque<T>,
 }
 
 impl<'a, T> Stream<'a, T> {
-    /// Begins with no step in flight.
+    /// Starts a stream on a drained session.
     pub fn new(session: &'a mut Session) -> Result<Self> {
         session.drain()?;
-        Ok(Self { session, with: VecDeque::new() })
+        Ok(Self { session, tags: VecDeque::new() })
     }
 
     /// Whether a plan has an input of this name.
@@ -24,26 +24,26 @@ impl<'a, T> Stream<'a, T> {
     }
 
     /// As [`Session::submit`].
-    pub fn submit(&mut self, program: usize, inputs: &[(&str, Input<'_>)], with: T) -> Result<()> {
+    pub fn submit(&mut self, program: usize, inputs: &[(&str, Input<'_>)], tag: T) -> Result<()> {
         self.session.submit(program, inputs)?;
-        self.with.push_back(with);
+        self.tags.push_back(tag);
         Ok(())
     }
 
-    /// As [`Session::poll`], with what the step was submitted with.
+    /// As [`Session::poll`], with the step's tag.
     pub fn poll(&mut self) -> Result<Option<(Outputs, T)>> {
-        Ok(self.session.poll()?.and_then(|outputs| Some((outputs, self.with.pop_front()?))))
+        Ok(self.session.poll()?.and_then(|outputs| Some((outputs, self.tags.pop_front()?))))
     }
 
-    /// As [`Session::wait`], with what the step was submitted with.
+    /// As [`Session::wait`], with the step's tag.
     pub fn wait(&mut self) -> Result<Option<(Outputs, T)>> {
-        Ok(self.session.wait()?.and_then(|outputs| Some((outputs, self.with.pop_front()?))))
+        Ok(self.session.wait()?.and_then(|outputs| Some((outputs, self.tags.pop_front()?))))
     }
 }
 
 impl<T> Drop for Stream<'_, T> {
     fn drop(&mut self) {
-        // An error here is the device's, which the session's next call tells as well.
+        // The session's next call reports the same device error.
         let _ = self.session.drain();
     }
 }

@@ -17,7 +17,7 @@ use super::tsne::Tsne;
 use super::view::{View, ViewContext, ViewOutput, exit_code};
 use crate::cli::flags::as_flag;
 use crate::cli::html::{self, Template, megabytes};
-use crate::cli::plan::print;
+use crate::cli::output::print;
 use crate::cli::terminal::note;
 use std::path::PathBuf;
 use std::time::Instant;

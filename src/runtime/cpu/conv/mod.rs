@@ -20,7 +20,7 @@ pub fn im2col(p: &Conv, io: Io<'_>) {
     });
 }
 
-/// The same in runs of pixels, with no test inside a run.
+/// The same by runs of pixels, without bounds tests inside a run.
 pub fn im2col_fast(p: &Conv, io: Io<'_>) {
     let ([x], [cols]) = io.f32();
     let g = Geometry::new(p);
@@ -49,7 +49,7 @@ pub fn im2col_fast(p: &Conv, io: Io<'_>) {
     });
 }
 
-/// dx = the sum of cols over all places that im2col reads the pixel for.
+/// dx = the sum of all elements of cols that im2col reads the pixel for.
 pub fn col2im(p: &Conv, io: Io<'_>) {
     let ([cols], [dx]) = io.f32();
     let g = Geometry::new(p);
@@ -68,7 +68,7 @@ pub fn col2im(p: &Conv, io: Io<'_>) {
     });
 }
 
-/// The same in runs of pixels and in `f32`.
+/// The same by runs of pixels, in `f32`.
 pub fn col2im_fast(p: &Conv, io: Io<'_>) {
     let ([cols], [dx]) = io.f32();
     let g = Geometry::new(p);
@@ -165,7 +165,7 @@ pub(super) struct Axis {
     pub(super) dilation: usize,
 }
 
-/// The outputs along a row whose tap lies in the image, and the pixels from the first to the last it reads.
+/// The outputs of a row whose tap lies in the image, and the range of pixels that it reads.
 struct Run {
     outs: Range<usize>,
     pixels: Range<usize>,
@@ -177,7 +177,7 @@ impl Axis {
         (o * self.stride + k * self.dilation).checked_sub(self.padding).filter(|&i| i < self.size)
     }
 
-    /// That pixel, for an output known to be covered.
+    /// The same for an output known to be covered.
     fn reads(&self, o: usize, k: usize) -> usize {
         o * self.stride + k * self.dilation - self.padding
     }
@@ -263,7 +263,7 @@ impl Geometry {
         &w[(o * self.group_in + c) * self.taps..][..self.taps]
     }
 
-    /// Calls `f` with the outputs and the pixels of each row that `tap` reads.
+    /// Calls `f` with the outputs and pixels of each row that `tap` reads.
     fn runs_of_tap(&self, tap: usize, mut f: impl FnMut(Range<usize>, Range<usize>)) {
         let (ky, run) = (tap / self.x.kernel, self.x.run(tap % self.x.kernel));
         for oy in self.y.covered(ky) {

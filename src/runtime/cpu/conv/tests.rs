@@ -1,7 +1,7 @@
 use super::*;
 use crate::runtime::cpu::{assert_close, noise, run};
 
-/// Kernel, stride, padding and dilation, the same along both axes but for the kernel and the image.
+/// Kernel, stride, padding and dilation, the same along both axes except for the kernel and the image.
 fn conv(k: u32, stride: u32, padding: u32, dilation: u32) -> Conv {
     let (in_h, in_w, kernel_h, kernel_w) = (9, 12, k, k + 1);
     let outs = |size: u32, kernel: u32| (size + 2 * padding - dilation * (kernel - 1) - 1) / stride + 1;

@@ -1,4 +1,4 @@
-//! Fast twins of `batch_norm.wgsl`: sums in `f32` within pieces of a plane, in `f64` of pieces.
+//! Fast twins of `batch_norm.wgsl`: sums in `f32` within a piece of a plane, in `f64` across pieces.
 
 use super::super::Io;
 use crate::kernel::BatchNorm;
@@ -6,9 +6,9 @@ use crate::runtime::cpu::batch_norm::{inv_std, map_planes, planes};
 use pulp::{Arch, Simd, WithSimd};
 use rayon::prelude::*;
 
-/// Vectors of sums side by side, so that none waits for another.
+/// Independent vectors of sums, which hide the latency of additions.
 const UNROLL: usize = 4;
-/// Elements that are added up in `f32` and read twice: few enough for both.
+/// Elements of a piece: few enough to sum in `f32` and to read twice from the cache.
 const PIECE: usize = 4096;
 
 /// partial\[s, c\] = (count, mean, sum of squared distances from it) of slice s.
@@ -28,7 +28,7 @@ pub fn partial(p: &BatchNorm, io: Io<'_>) {
     });
 }
 
-/// By slice: the sums of dy, and of dy * xhat.
+/// The sums of dy and of dy * xhat in each slice.
 pub fn grad_partial(p: &BatchNorm, io: Io<'_>) {
     let ([x, mean, var, weight, bias, dy], [partial]) = io.f32();
     let (arch, results) = (Arch::new(), (p.slices * p.channels) as usize);
@@ -52,7 +52,7 @@ pub fn grad_partial(p: &BatchNorm, io: Io<'_>) {
     });
 }
 
-/// What normalises, scales and shifts a channel.
+/// Normalization, scale and shift of a channel.
 #[derive(Clone, Copy)]
 struct Affine {
     mean: f32,
@@ -67,7 +67,7 @@ impl Affine {
     }
 }
 
-/// dy where the ReLU let x pass.
+/// dy where the ReLU passed x, else 0.
 fn through_relu<'a>(arch: Arch, affine: Affine, dy: &[f32], x: &[f32], passed: &'a mut [f32]) -> &'a [f32] {
     let passed = &mut passed[..dy.len()];
     arch.dispatch(|| {
@@ -78,7 +78,7 @@ fn through_relu<'a>(arch: Arch, affine: Affine, dy: &[f32], x: &[f32], passed: &
     passed
 }
 
-/// y = (x - mean) / sqrt(var + eps) * weight + bias, then what the epilogue says.
+/// y = (x - mean) / sqrt(var + eps) * weight + bias, then the epilogue.
 pub fn apply(p: &BatchNorm, io: Io<'_>) {
     let ([x, mean, var, weight, bias, residual], [y]) = io.f32();
     let arch = Arch::new();
@@ -125,7 +125,7 @@ impl WithSimd for Moments<'_> {
     fn with_simd<S: Simd>(self, simd: S) -> [f64; 2] {
         let Self(x) = self;
         let count = x.len() as f64;
-        // The mean as rounding left it, then how far off it is.
+        // A rounded mean first, then its correction.
         let near = (sums(simd, [x, x], [0.0; 2])[0] / count) as f32;
         let [sum, squares] = sums(simd, [x, x], [near; 2]);
         [f64::from(near) + sum / count, (squares - sum * sum / count).max(0.0)]
@@ -185,8 +185,8 @@ mod tests {
     use super::*;
     use crate::runtime::cpu::{assert_close, batch_norm, noise};
 
-    /// A mean far above the deviation, a first number far from it, a short last slice, planes of odd sizes, and
-    /// what comes after.
+    /// A mean far above the deviation, a first element far from it, a short last slice, odd plane sizes, and data
+    /// behind the results.
     #[test]
     fn fast_equals_plain_where_sums_cancel() {
         let cases = [(1, 0.0, 0), (7, 1e4, 0), (33, -1e4, 0), (64, 3.0, 1), (35, 0.5, 2)];

@@ -1,22 +1,22 @@
-//! What a convolution and its input gradient are made of: each result is a sum over source planes and taps.
+//! Cross-correlation, which convolutions and their input gradients are: each result is a sum over source planes and taps.
 
 use super::panel::{Axis, Layout};
 use super::tile::{self, Rows, SLACK};
 use pulp::{Arch, Simd, WithSimd};
 
-/// Elements that a panel may have, so that it stays in the second-level cache.
+/// Elements of a panel at most, so that it stays in the L2 cache.
 const PANEL: usize = 1 << 17;
 
-/// Where a weight lies: `weight[at]` for the first result of the first group.
+/// Strides of the weights; `weight[at]` is the first result's of the first group.
 #[derive(Clone, Copy)]
 pub struct Strides {
-    /// By result plane.
+    /// Per result plane.
     pub result: usize,
-    /// By source plane.
+    /// Per source plane.
     pub source: usize,
-    /// By group.
+    /// Per group.
     pub group: usize,
-    /// By vertical tap.
+    /// Per vertical tap.
     pub down: usize,
 }
 
@@ -24,17 +24,17 @@ pub struct Strides {
 pub struct Correlation {
     arch: Arch,
     layout: Layout,
-    /// Source and result planes a group.
+    /// Source and result planes per group.
     planes: [usize; 2],
-    /// By source plane and tap: where its pixels start in the panel.
+    /// Offset in the panel for each source plane and tap.
     offsets: Vec<usize>,
-    /// By group, block of results, source plane and tap: the weights of a block of results.
+    /// The weights, ordered by group, block of results, source plane and tap.
     weights: Vec<f32>,
-    /// Result planes a block.
+    /// Result planes per block.
     block: usize,
 }
 
-/// How many rows of results a panel of the wanted size serves.
+/// Rows of results that fit a panel of the target size.
 pub fn rows_that_fit(y: &Axis, x: &Axis, planes: usize) -> usize {
     let (one, two) = (Layout::new(y, x, planes, 1).len(), Layout::new(y, x, planes, 2).len());
     PANEL.saturating_sub(one).checked_div(two - one).unwrap_or(y.outs).min(y.outs.max(1) - 1) + 1
@@ -88,7 +88,7 @@ impl Correlation {
     }
 }
 
-/// Results in blocks of `block`, and what is left in halves of that, so that few registers lie idle.
+/// Results in blocks of `block`, and the rest in ever smaller halves, so that few registers are idle.
 fn blocks(results: usize, block: usize) -> impl Iterator<Item = std::ops::Range<usize>> {
     let mut start = 0;
     std::iter::from_fn(move || {
@@ -119,7 +119,7 @@ impl WithSimd for Run<'_, '_> {
 }
 
 impl Run<'_, '_> {
-    /// Pixels outside and results inside: a tile's pixels stay in the first-level cache.
+    /// Loops over results inside loops over pixels, so that a tile's pixels stay in the L1 cache.
     #[inline(always)]
     fn tiles<S: Simd, const N: usize>(&mut self, simd: S) {
         let pixels = self.results.first().map_or(0, |plane| plane.len());
@@ -152,7 +152,7 @@ impl Run<'_, '_> {
         if let Some(bias) = self.bias {
             start.copy_from_slice(&bias[first..][..M]);
         }
-        // Where no tap reaches, there is no panel.
+        // Without a tap in the image there is no panel.
         let panel = self.panel.get(at..).unwrap_or_default();
         let sums = tile::product::<S, M, N>(simd, weights, &self.of.offsets, panel, start);
         for m in 0..M {

@@ -10,18 +10,18 @@ use crate::runtime::cpu::conv::{Geometry, conv_direct_grad_weight};
 use pulp::{Arch, Simd, WithSimd};
 use rayon::prelude::*;
 
-/// Output channels of a task.
+/// Output channels per task.
 const OUTS: usize = 64;
-/// Output channels are padded to a multiple of this, the most lanes a vector has.
+/// Output channels are padded to a multiple of this, the widest vector's lanes.
 const LANES: usize = 16;
-/// Pixels whose upstream gradients are kept in the first-level cache.
+/// Pixels whose upstream gradients fit the L1 cache.
 const PIXELS: usize = 256;
-/// Elements that the partial sums of all slices of images may have together.
+/// Limit for the elements of all slices' partial sums.
 const PARTIAL: usize = 1 << 19;
 
 /// dw\[o, c, ky, kx\] = the sum over images and outputs of dy * x.
 ///
-/// Vectors hold output channels: for each pixel, every tap's number times all channels' gradients.
+/// Vectors hold output channels: for each pixel, every tap's element times all channels' gradients.
 pub fn grad_weight(p: &Conv, io: Io<'_>) {
     grad_weight_on(Arch::new(), p, io);
 }
@@ -29,7 +29,7 @@ pub fn grad_weight(p: &Conv, io: Io<'_>) {
 pub(super) fn grad_weight_on(arch: Arch, p: &Conv, io: Io<'_>) {
     let g = Geometry::new(p);
     if g.group_in == 1 && g.group_out == 1 {
-        // Depthwise: all lanes but one would be empty.
+        // Depthwise: only one lane would be used.
         return conv_direct_grad_weight(p, io);
     }
     let ([dy, x], [dw]) = io.f32();
@@ -42,7 +42,7 @@ pub(super) fn grad_weight_on(arch: Arch, p: &Conv, io: Io<'_>) {
 
     let (chunks, width) = (g.group_out.div_ceil(OUTS), g.group_out.next_multiple_of(LANES).min(OUTS));
     let len = p.groups as usize * chunks * taps * width;
-    // By the geometry alone, so that sums do not depend on the number of threads.
+    // From shapes alone, so that sums do not depend on the number of threads.
     let images = g.batch.div_ceil((PARTIAL / len).clamp(1, 32));
     let mut partial = vec![0.0; g.batch.div_ceil(images) * len];
     let task = || (Vec::new(), Vec::new());
@@ -84,7 +84,7 @@ pub(super) fn grad_weight_on(arch: Arch, p: &Conv, io: Io<'_>) {
     });
 }
 
-/// Columns\[p\]\[o\] = planes\[o\]\[p\] for some pixels p, filled up with numbers of no account.
+/// Columns\[p\]\[o\] = planes\[o\]\[p\] for a range of pixels p; the padding is arbitrary.
 fn transpose(
     planes: &[f32],
     plane: usize,
@@ -94,7 +94,7 @@ fn transpose(
 ) {
     columns.resize(pixels.len() * width, 0.0);
     for (i, planes) in planes.chunks(LANES * plane).enumerate() {
-        // Square by square, so that what is written stays at hand.
+        // By square blocks, so that writes stay in the cache.
         let mut square = [[0.0; LANES]; LANES];
         for (start, columns) in pixels.clone().step_by(LANES).zip(columns.chunks_mut(LANES * width)) {
             for (square, plane) in square.iter_mut().zip(planes.chunks_exact(plane)) {
@@ -114,11 +114,11 @@ fn transpose(
     }
 }
 
-/// Adds the products of some pixels to the sums, `[taps, width]`.
+/// Adds the products of a range of pixels to the sums, `[taps, width]`.
 struct Block<'a> {
     /// From the first pixel on.
     panel: &'a [f32],
-    /// By tap: where its pixels start in the panel.
+    /// Offset in the panel for each tap.
     offsets: &'a [usize],
     /// `[pixels, width]`.
     columns: &'a [f32],
@@ -156,7 +156,7 @@ impl Block<'_> {
         let last = self.offsets.len() - 1;
         let mut offsets = [0; K];
         for (k, offset) in offsets.iter_mut().enumerate() {
-            // What is beyond the last tap is computed again and dropped.
+            // Results past the last tap are duplicates and are dropped.
             *offset = self.offsets[last.min(tap + k)];
         }
         let products =

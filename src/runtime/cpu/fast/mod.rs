@@ -1,7 +1,7 @@
-//! Fast twins: the same results as the plain ones, up to rounding, with the machine's vector registers.
+//! Fast twins: the plain ones' results up to rounding, with SIMD instructions.
 //!
-//! `pulp` picks the widest instructions the machine has at run time, so one build suits all. Work is shared out over
-//! independent results, or over pieces whose size the geometry alone decides: the number of threads changes no bit.
+//! `pulp` picks the widest instructions at run time, so one build serves every machine. Work is split over independent
+//! results, or into pieces whose sizes depend on shapes alone, so the number of threads changes no bit.
 
 pub mod batch_norm;
 pub mod conv;

@@ -1,16 +1,16 @@
 //! Images unfolded along rows alone.
 //!
-//! A panel has, for each plane and horizontal tap, the rows of the image with the pixel that the tap reads for
-//! each output, zero where it reads padding. Rows of outputs and of the panel are equally long, so a vertical tap is
-//! an offset into it, and outputs of several rows are one run of memory. It takes a window's height less memory, and
-//! less time to write, than all columns.
+//! For each plane and horizontal tap, a panel holds the rows of the image with the pixel that the tap reads for each output,
+//! or zero in the padding. Rows of the panel are as long as rows of outputs, so a vertical tap is an offset into the panel,
+//! and several rows of outputs are contiguous. A panel is smaller than im2col's columns by a factor of the filter's height,
+//! and takes less time to write.
 
 use std::ops::Range;
 
 /// A tap along one axis.
 #[derive(Clone, Copy)]
 pub struct Tap {
-    /// Its place along the filter.
+    /// Its index in the filter.
     pub index: usize,
     /// Output i reads pixel i * step + shift.
     pub shift: isize,
@@ -35,24 +35,24 @@ impl Axis {
     }
 }
 
-/// Rows of the image that are `step` apart, so that neighbouring outputs read neighbouring ones.
+/// Every `step`-th row of the image, so that neighboring outputs read neighboring rows.
 struct Phase {
-    /// Which of `step` rows.
+    /// Remainder of the rows' indices modulo `step`.
     phase: isize,
-    /// The first one, relative to the first output's.
+    /// The first row, relative to the first output's.
     first: isize,
     rows: usize,
-    /// The first row's place in the panel.
+    /// The first row's index in the panel.
     start: usize,
 }
 
-/// Where a panel has what.
+/// The layout of a panel.
 pub struct Layout {
     y: Axis,
     x: Axis,
     planes: usize,
     phases: Vec<Phase>,
-    /// Rows a plane and horizontal tap.
+    /// Rows per plane and horizontal tap.
     rows: usize,
 }
 
@@ -78,7 +78,7 @@ impl Layout {
         self.planes * self.x.taps.len() * self.rows * self.x.outs
     }
 
-    /// Calls `f` with plane, vertical and horizontal tap, and where in the panel the first output's pixel is.
+    /// Calls `f` with plane, vertical and horizontal tap, and the offset of the first output's pixel in the panel.
     pub fn each(&self, mut f: impl FnMut(usize, Tap, Tap, usize)) {
         let step = self.y.step as isize;
         for plane in 0..self.planes {
@@ -125,7 +125,7 @@ impl Layout {
         let top = ((rows.start as isize + first) * y.step as isize + phase) as usize;
         let left = (columns.start * x.step).wrapping_add_signed(shift);
         if y.step == 1 && x.step == 1 && x.outs == x.size {
-            // All rows are one run, moved by the tap.
+            // All rows are contiguous, shifted by the tap.
             let pixels = &source[top * x.size..][..out.len()];
             let moved = out.len() - shift.unsigned_abs();
             out[columns.start..][..moved].copy_from_slice(&pixels[left..][..moved]);

@@ -2,10 +2,10 @@
 
 use pulp::{Simd, WithSimd};
 
-/// Elements beyond its data that a panel must have, because tiles read whole vectors.
+/// Elements that a panel needs past its data, because tiles read whole vectors.
 pub const SLACK: usize = 128;
 
-/// How many planes of results a tile of [`product`] has at most: what the machine's registers hold.
+/// Planes of results in a tile of [`product`] at most, limited by the number of registers.
 pub struct Rows;
 
 impl WithSimd for Rows {
@@ -59,7 +59,7 @@ pub fn outer_product<S: Simd, const K: usize, const N: usize>(
     for k in 0..K {
         rows[k] = &panel[offsets[k]..][..len];
     }
-    // There are `len` columns; saying so spares the loop its checks of p.
+    // Slicing to `len` columns removes the bounds checks of p from the loop.
     for (p, columns) in columns.chunks_exact(width).enumerate().take(len) {
         let columns: &[S::f32s] = bytemuck::cast_slice(&columns[first..][..N * S::F32_LANES]);
         for k in 0..K {

@@ -40,7 +40,7 @@ fn forward_on(arch: Arch, p: &Conv, io: Io<'_>) {
 
 /// dx\[n, c\] = the sum over the outputs o of c's group and all taps of dy * w.
 ///
-/// The pixels that are a stride apart are a convolution of dy by some of the taps, turned around.
+/// Polyphase: each set of pixels one stride apart is a convolution of dy with some of the taps, rotated by 180 degrees.
 pub fn grad_input(p: &Conv, io: Io<'_>) {
     grad_input_on(Arch::new(), p, io);
 }
@@ -101,7 +101,7 @@ pub(super) fn axis(a: &conv::Axis) -> Axis {
     Axis { outs: a.outs, size: a.size, step: a.stride, taps }
 }
 
-/// Of the gradient for the pixels `phase`, `phase` + stride, ...: pixel i gets from output o by tap k what output o
+/// An axis of the gradient for the pixels `phase`, `phase` + stride, ...: pixel i gets from output o by tap k what output o
 /// reads from pixel i by it, so o * stride = i + padding - k * dilation.
 fn transposed(a: &conv::Axis, phase: usize) -> Axis {
     let reach = |k: usize| (phase + a.padding) as isize - (k * a.dilation) as isize;
@@ -111,15 +111,14 @@ fn transposed(a: &conv::Axis, phase: usize) -> Axis {
     Axis { outs: (a.size - phase).div_ceil(a.stride), size: a.outs, step: 1, taps }
 }
 
-/// Rows of results that one task computes: as many as the cache holds, but fewer where images are too few to keep
-/// all threads at work.
+/// Rows of results per task: as many as fit the cache, but fewer if there are too few images to keep all threads busy.
 fn rows_a_task(g: &Geometry, axes: [&Axis; 2], planes: usize) -> usize {
     let all = g.batch * axes[0].outs;
     let fair = all.div_ceil(4 * rayon::current_num_threads());
     rows_that_fit(axes[0], axes[1], planes).min(fair.max(1))
 }
 
-/// Images cut into parts of `len` elements a plane: image, number of the part, and its piece of each plane.
+/// Splits images into parts of `len` elements per plane: image, index of the part, and its piece of each plane.
 fn parts(
     images: &mut [f32],
     channels: usize,

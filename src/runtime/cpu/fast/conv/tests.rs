@@ -4,7 +4,7 @@ use crate::runtime::cpu::{assert_close, noise, run};
 
 type Case = ([u32; 4], [u32; 2], [[u32; 2]; 4]);
 
-/// Shapes with every awkwardness: strides, padding, dilation, groups, one channel, prime sizes.
+/// Awkward shapes: strides, padding, dilation, groups, one channel, prime sizes.
 fn cases() -> Vec<Conv> {
     // batch, in and out channels, groups; image; kernel, stride, padding, dilation, each vertical then horizontal.
     let cases: [Case; 16] = [
@@ -63,7 +63,7 @@ fn lens(p: &Conv) -> [usize; 3] {
 type Plain = fn(&Conv, Io<'_>);
 type Fast = fn(Arch, &Conv, Io<'_>);
 
-/// Runs a plain and a fast twin on results that are longer than the data, and compares all of them.
+/// Runs a plain and a fast twin on buffers longer than the results, and compares all of them.
 fn agree(p: &Conv, plain: Plain, fast: Fast, reads: &[&[f32]], len: usize, case: &str) {
     let untouched = noise(99, len + 3);
     let mut want = untouched.clone();
@@ -78,7 +78,7 @@ fn agree(p: &Conv, plain: Plain, fast: Fast, reads: &[&[f32]], len: usize, case:
     }
 }
 
-/// The machine's own instructions, and fewer of them.
+/// The widest instructions of the machine, and narrower ones.
 fn arches() -> Vec<Arch> {
     #[cfg(target_arch = "x86_64")]
     let fewer = pulp::x86::V3::try_new().map(Arch::V3).into_iter().chain([Arch::Scalar]);

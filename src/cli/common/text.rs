@@ -45,6 +45,17 @@ pub fn grouped(number: u64) -> String {
     parts.filter(|part| !part.is_empty()).collect::<Vec<_>>().join(",")
 }
 
+/// The three names most like one, to be offered instead.
+pub fn nearest<'a>(name: &str, names: impl IntoIterator<Item = &'a str>) -> String {
+    let mut names: Vec<&str> = names.into_iter().collect();
+    names.sort_by_key(|candidate| strsim::damerau_levenshtein(name, candidate));
+    names.truncate(3);
+    match names.split_last() {
+        Some((last, rest)) if !rest.is_empty() => format!("{} or {last}", rest.join(", ")),
+        _ => names.concat(),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -6,6 +6,8 @@ use serde::Serialize;
 use std::path::PathBuf;
 use striate::data::Source;
 use striate::models::{self, Model};
+use striate::nn::{Optimizer, SgdConfig};
+use striate::train::Recipe;
 use striate::{Device, Error, Result};
 
 /// What computes, and with which kernels.
@@ -142,4 +144,16 @@ pub fn as_flag<A: clap::Args>(error: Error) -> Error {
     let flags = A::augment_args(clap::Command::new("striate"));
     let known = flags.get_arguments().any(|a| a.get_long() == Some(&flag));
     Error::Argument { name: if known { format!("--{flag}") } else { name }, problem }
+}
+
+/// Lanes of a subgroup, from a flag.
+pub fn lanes(text: &str) -> Result<u32, String> {
+    let lanes = text.parse().ok().filter(|n: &u32| n.is_power_of_two() && (4..=64).contains(n));
+    lanes.ok_or_else(|| "expected 4, 8, 16, 32 or 64".to_owned())
+}
+
+/// A step with SGD.
+pub fn recipe() -> Recipe {
+    let optimizer = Optimizer::Sgd(SgdConfig::HE_2015);
+    Recipe { optimizer, ..Default::default() }
 }

@@ -2,13 +2,17 @@
 
 use super::flags::{number, parse_size};
 use super::terminal::note;
-use super::train::{CONFIG, MODEL};
 use std::path::{Path, PathBuf};
 use striate::data::{self, Interpolation, Normalization, Preprocessing};
 use striate::infer::{Card, Predictor, class_count, last_layer, usual_preprocessing};
 use striate::models::{self, Model};
 use striate::weights::{Fit, Weights};
 use striate::{Device, Error, Result};
+
+/// How a run was begun, in its folder.
+pub const CONFIG: &str = "config.json";
+/// The weights of a run, in its folder.
+pub const MODEL: &str = "model.safetensors";
 
 /// How to read weights, and what they want images to be like.
 #[derive(clap::Args)]

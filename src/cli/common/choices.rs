@@ -1,6 +1,6 @@
 //! The flags that say how a step is computed: what the planner would choose by itself.
 
-use super::kernels::nearest;
+use super::text::nearest;
 use serde::{Serialize, Serializer};
 use std::fmt;
 use std::str::FromStr;
