@@ -118,7 +118,7 @@ fn predict_refuses_wrong_arguments() -> Outcome {
         (&["resnet8", "nowhere", "one.png"], &["nowhere: cannot read"]),
         (&["no/where", "one.png"], &["no/where: is not there"]),
         (&["more", "one.png"], &["more: is a folder without model.safetensors"]),
-        (&["one.png", "one.png"], &["one.png: is not a safetensors file"]),
+        (&["one.png", "one.png"], &["one.png: is neither a safetensors nor a .pth file"]),
         (&["run", "empty"], &["empty: is a folder without images", "1 .txt (empty/readme.txt)"]),
         (&["resnet8", "run"], &["images: none given"]),
         (&["run", "broken.png"], &["could not read any of 1", "broken.png"]),
@@ -252,9 +252,9 @@ fn foreign_names_and_metadata_are_accepted() -> Outcome {
         |name| format!("module._orig_mod.{}", name.replace("fc.", "linear.")),
         &[],
     );
-    answers(&["resnet8", "wrapped.safetensors"], "without \"module.\", with fc for linear");
+    answers(&["resnet8", "wrapped.safetensors"], "dropped \"_orig_mod.\", dropped \"module.\", linear -> fc");
     rewrite(&place, "lightning.safetensors", |name| format!("model.{name}"), &[]);
-    answers(&["resnet8", "lightning.safetensors"], "without \"model.\"");
+    answers(&["resnet8", "lightning.safetensors"], "dropped \"model.\"");
     let free =
         [("model", "my best one"), ("classes", "cat,dog"), ("preprocessing", "none"), ("author", "me")];
     rewrite(&place, "free.safetensors", str::to_owned, &free);

@@ -200,7 +200,7 @@ fn images_too_small_for_the_network_are_refused() {
     let place = Place::of(5, 10, 1);
     place
         .refused(&["--batch", "1"], &["batch_norm in bn1", "[1, 16, 1, 1]", "larger batch or larger images"]);
-    place.refused(&["--batch", "4"], &["no last batch of 1", "drop_last"]);
+    place.refused(&["--batch", "4"], &["leave a last batch of 1", "drop_last"]);
     place.trained(&["--batch", "4", "--drop-last"]);
     place.trained(&["--batch", "5", "--force"]);
 }
