@@ -448,7 +448,10 @@ fn a_kernel_is_printed_in_each_language() {
     assert!(text("hlsl").contains("[numthreads(64, 1, 1)]"));
     let spirv = striate(&["kernels", "relu", "--language", "spirv"]).stdout;
     assert_eq!(spirv[..4], 0x0723_0203u32.to_le_bytes());
-    assert!(complaint(&["kernels", "conv_register_tild_3x3"], 1).contains("did you mean conv_register_tiled_3x3, "));
+    assert!(
+        complaint(&["kernels", "conv_register_tild_3x3"], 1)
+            .contains("did you mean conv_register_tiled_3x3, ")
+    );
     for usage in [&["kernels", "relu", "--subgroup", "24"][..], &["kernels", "--language", "msl"]] {
         complaint(usage, 2);
     }

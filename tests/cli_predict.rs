@@ -128,7 +128,7 @@ fn predict_refuses_wrong_arguments() -> Outcome {
         (&["run", "one.png", "--preprocess", "mine"], &["--preprocess", "imagenet, googlenet, bvlc"]),
         (&["run", "one.png", "--mean", "0.1,0.2"], &["--mean", "found 2"]),
         (&["run", "one.png", "--size", "0x9"], &["0 x 9"]),
-        (&["run", "one.png", "--device", "gpu"], &["there is no GPU adapter", "--device cpu"]),
+        (&["run", "one.png", "--device", "gpu"], &["needs a GPU adapter", "--device cpu"]),
     ];
     for (args, words) in cases {
         assert_refused(&striate(&place, &[&["predict"], args].concat()), &format!("{args:?}"), words);

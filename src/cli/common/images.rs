@@ -1,4 +1,4 @@
-//! Images named on the command line, and what is said of those that are left out.
+//! Images named on the command line, and reports of those that are skipped.
 
 use super::terminal::note;
 use super::text;
@@ -9,7 +9,8 @@ use striate::{Error, Result};
 /// Exit code where some images were skipped.
 pub const SKIPPED: i32 = 3;
 
-/// The images that paths name: files, and what folders hold. What these hold besides is told on standard error.
+/// Expands paths into images: files as they are, and the images in folders. Other files in the folders are reported on
+/// standard error.
 pub fn find(paths: &[PathBuf]) -> Result<Vec<PathBuf>> {
     let mut images = Vec::new();
     for path in paths {
@@ -18,7 +19,8 @@ pub fn find(paths: &[PathBuf]) -> Result<Vec<PathBuf>> {
             if found.is_empty() {
                 let besides =
                     if passed_over.is_empty() { String::new() } else { format!(" ({passed_over})") };
-                let problem = format!("is a folder without images{besides}; give images or a folder of them");
+                let problem =
+                    format!("is a folder without images{besides}; give images or a folder of images");
                 return Err(Error::data(path, problem));
             }
             if !passed_over.is_empty() {
@@ -30,21 +32,20 @@ pub fn find(paths: &[PathBuf]) -> Result<Vec<PathBuf>> {
         }
     }
     match images.is_empty() {
-        true => Err(Error::argument(
-            "images",
-            "there are none; give images, or folders of them, after the weights",
-        )),
+        true => {
+            Err(Error::argument("images", "none given; give images, or folders of images, after the weights"))
+        }
         false => Ok(images),
     }
 }
 
-/// Images that are named.
+/// Skipped images that are named.
 const NAMED: usize = 20;
 
-/// Tells on standard error what a data set's reader noticed.
+/// Reports on standard error what the reader of a data set noticed.
 pub fn tell(notes: &[String], skipped: &[(PathBuf, String)]) {
-    for told in notes {
-        note(&format!("note: {}", text::name(told)));
+    for notice in notes {
+        note(&format!("note: {}", text::name(notice)));
     }
     for (_, problem) in skipped.iter().take(NAMED) {
         note(&format!("skipped: {}", text::name(problem)));
