@@ -32,7 +32,7 @@ pub fn gpu() -> Result<&'static Device, &'static str> {
     });
     device
         .as_ref()
-        .ok_or("needs a GPU adapter; install a Vulkan driver, mesa-vulkan-drivers for a software one")
+        .ok_or("there is no GPU adapter; install a Vulkan driver, mesa-vulkan-drivers for a software one")
 }
 
 /// What the GPU is asked for by.
