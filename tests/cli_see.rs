@@ -105,7 +105,7 @@ fn wrong_arguments_are_refused_and_nothing_is_touched() {
     let place = trained();
     place.write("seen/map.svg", b"earlier");
     std::fs::copy(place.path("run/model.safetensors"), place.path("alone.safetensors")).unwrap();
-    let cases: [(&[&str], &[&str], &[&str]); 20] = [
+    let cases: [(&[&str], &[&str], &[&str]); 25] = [
         (&["peaks", "run", "--layer", "layer1.7"], &DATA, &["layer1.7", "did you mean layer1.0"]),
         (&["fields", "run", "--layer", "conf1"], &DATA, &["conf1", "did you mean conv1"]),
         (&["peaks", "run", "--layer", "conv1", "--channel", "16"], &DATA, &["channels 0 to 15, found 16"]),
@@ -118,6 +118,12 @@ fn wrong_arguments_are_refused_and_nothing_is_touched() {
             &["--neighbours: asks for 40, but there are only 39 images"],
         ),
         (&["map", "run"], &DATA, &["at least 91 images", "found 40"]),
+        // The same views by their other names.
+        (&["top-activations", "run", "--layer", "conv1", "--top", "0"], &DATA, &["found 0"]),
+        (&["neighbors", "run", "--neighbors", "40"], &DATA, &["--neighbours: asks for 40"]),
+        (&["tsne", "run"], &DATA, &["at least 91 images"]),
+        (&["receptive-fields", "run", "--layer", "conf1"], &DATA, &["did you mean conv1"]),
+        (&["activation-maximization", "run", "--layer", "conf1"], &[], &["did you mean conv1"]),
         (&["map", "run", "--perplexity", "0.5"], &DATA, &["at least 1"]),
         (&["map", "run"], &["--data", "empty"], &["empty"]),
         (&["map", "alone.safetensors"], &[], &["--data", "images"]),
