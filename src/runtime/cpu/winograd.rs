@@ -69,8 +69,8 @@ fn sandwich(t: &Matrix, x: &Matrix) -> Matrix {
 }
 
 /// A square matrix from a function of row and column.
-fn square(side: u32, number: impl Fn(u32, u32) -> f64) -> Matrix {
-    (0..side).map(|r| (0..side).map(|s| number(r, s)).collect()).collect()
+fn square(side: u32, element: impl Fn(u32, u32) -> f64) -> Matrix {
+    (0..side).map(|r| (0..side).map(|s| element(r, s)).collect()).collect()
 }
 
 /// Writes an operand of the products in their layout: `of(i, k)` is its element, `None` in the padding.
@@ -81,10 +81,10 @@ fn operand(
 ) {
     let side = tile + 2;
     for (k, i) in (0..depth).flat_map(|k| (0..count.next_multiple_of(4)).map(move |i| (k, i))) {
-        let numbers = of(i, k).unwrap_or_else(|| square(side, |_, _| 0.0));
-        for (e, number) in (0..).zip(numbers.into_iter().flatten()) {
+        let element = of(i, k).unwrap_or_else(|| square(side, |_, _| 0.0));
+        for (e, value) in (0..).zip(element.into_iter().flatten()) {
             let at = ((e * panels + i / width) * depth + k) * width + i % width;
-            out[at as usize] = number as f32;
+            out[at as usize] = value as f32;
         }
     }
 }

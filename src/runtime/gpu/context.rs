@@ -125,12 +125,6 @@ fn summary(adapter: &wgpu::Adapter) -> AdapterSummary {
 }
 
 /// Describes every adapter that can run compute shaders, hardware first.
-///
-/// ```
-/// for adapter in striate::gpu::adapters() {
-///     println!("{} ({}, {})", adapter.name, adapter.backend, adapter.kind);
-/// }
-/// ```
 pub fn adapters() -> Vec<AdapterSummary> {
     enumerate().iter().map(summary).collect()
 }

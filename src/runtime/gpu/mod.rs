@@ -1,4 +1,10 @@
 //! The wgpu executor, and the adapters it runs on. No other module uses wgpu.
+//!
+//! ```
+//! for adapter in striate::gpu::adapters() {
+//!     println!("{} ({}, {} adapter)", adapter.name, adapter.backend, adapter.kind);
+//! }
+//! ```
 
 mod context;
 mod executor;

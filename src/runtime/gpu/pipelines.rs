@@ -84,13 +84,12 @@ impl Pipeline {
             bounds_checks: !kernel.multiplies_tiles(),
             ..wgpu::ShaderRuntimeChecks::checked()
         };
-        // SAFETY: every loop of our shaders counts up by a positive step to a bound that is fixed before it
-        // starts, or counts or halves a number down to a fixed one, so none is endless. Steps that a user gives are at
-        // least 1, which shape rules see to, and neither steps nor bounds lose bits on their way here or pass the
-        // bound by wrapping around: `op::narrow` lets through only what is below 2^31. Shaders that multiply panels
-        // compute indices of workgroup memory from the lane and the tile's constants alone, inside the panels for every row
-        // of the table (`kernel::tests`). Of storage, rows, columns and channels past the last are clamped to it where they are
-        // read and compared with their number where they are written; terms and pixels are compared before either.
+        // SAFETY: every loop in the shaders terminates: it counts up by a positive step to a bound fixed before it starts,
+        // or counts or halves down to a fixed value. Shape rules keep steps from users at 1 or above, and `op::narrow` keeps
+        // steps and bounds below 2^31, so neither is truncated and no counter wraps past its bound. Shaders that multiply
+        // panels compute indices into workgroup memory from the lane and the tile's constants alone, and `kernel::tests`
+        // shows them to be in bounds for every row of the table. In storage, rows, columns and channels past the last are
+        // clamped for reads and bounds-checked for writes; terms and pixels are bounds-checked for both.
         let module = unsafe { device.create_shader_module_trusted(description, checks) };
         let compute = device.create_compute_pipeline(&wgpu::ComputePipelineDescriptor {
             label: Some(kernel.name),
