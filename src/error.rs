@@ -1,67 +1,67 @@
-//! Everything that can go wrong, as values.
+//! The error type.
 
 use std::path::{Path, PathBuf};
 
-/// The result of every fallible call of this crate.
+/// A `Result` with this crate's [`Error`].
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
-/// What went wrong. Each message is one sentence that names the thing, says what was expected and
-/// found, and what to do about it.
+/// An error. Its message is one line that names the operation, argument or file, says what was expected and found, and
+/// suggests a remedy.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
-    /// An operation was given values whose shapes, types or parameters do not fit together.
+    /// The shapes, types or parameters of an operation's inputs do not match.
     #[error("{op}{}: {problem}", at(scope))]
     Shape {
         /// The operation's name, `conv2d` for example.
         op: String,
-        /// The scope of the network it was built in, `layer1.0.conv1` for example; empty at the top.
+        /// The scope it was built in, `layer1.0.conv1` for example; empty at the top level.
         scope: String,
         /// What was expected and what was found.
         problem: String,
     },
 
-    /// An argument or setting is not acceptable, whatever the data.
+    /// An argument or setting is invalid.
     #[error("{name}: {problem}")]
     Argument {
-        /// The argument as the user knows it.
+        /// The argument's name.
         name: String,
-        /// What is wrong with it and what would be right.
+        /// What is wrong with it, and what is valid.
         problem: String,
     },
 
-    /// A file was read, but is not what it should be.
+    /// The content of a file or folder is invalid.
     #[error("{}: {problem}", path.display())]
     Data {
         /// The file or folder.
         path: PathBuf,
-        /// What was expected, what was found, what to do.
+        /// What was expected and found, and what to do.
         problem: String,
     },
 
-    /// The operating system refused to read or write a file.
+    /// The operating system could not read or write a file.
     #[error("{}: cannot {action}: {source}", path.display())]
     Io {
         /// The file or folder.
         path: PathBuf,
-        /// What was tried: `read`, `write`, `create the folder`.
+        /// The failed action: `read`, `write`, `create the folder`.
         action: &'static str,
-        /// The system's reason.
+        /// The system's error.
         source: std::io::Error,
     },
 
-    /// There is no such device, or it does not work.
+    /// The device does not exist or does not work.
     #[error("device: {0}")]
     Device(String),
 
-    /// The device stopped working in the middle of a computation; its memory is gone.
+    /// The device was lost during a computation, along with its memory.
     #[error(
         "the device was lost: {0}; start the program again, from the last saved weights if there are any"
     )]
     DeviceLost(String),
 
-    /// The work does not fit the device's limits or memory. Limits are looked at before anything is allocated; memory that runs
-    /// out is found while it is.
+    /// The work exceeds the device's limits or memory. Limits are checked before anything is allocated; running out of
+    /// memory is detected during allocation.
     #[error("too large for the device: {0}")]
     TooLarge(String),
 }
@@ -71,17 +71,17 @@ fn at(scope: &str) -> String {
 }
 
 impl Error {
-    /// An [`Error::Argument`].
+    /// Creates an [`Error::Argument`].
     pub fn argument(name: impl Into<String>, problem: impl Into<String>) -> Self {
         Error::Argument { name: name.into(), problem: problem.into() }
     }
 
-    /// An [`Error::Data`].
+    /// Creates an [`Error::Data`].
     pub fn data(path: impl AsRef<Path>, problem: impl Into<String>) -> Self {
         Error::Data { path: path.as_ref().to_owned(), problem: problem.into() }
     }
 
-    /// An [`Error::Io`], for `map_err`.
+    /// Creates an [`Error::Io`], for `map_err`.
     pub fn io(path: impl AsRef<Path>, action: &'static str) -> impl FnOnce(std::io::Error) -> Self {
         let path = path.as_ref().to_owned();
         move |source| Error::Io { path, action, source }

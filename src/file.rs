@@ -1,4 +1,4 @@
-//! Files: read within a limit, written whole or not at all.
+//! Bounded reads and atomic writes.
 
 use crate::{Error, Result};
 use std::fs::{self, File, OpenOptions, TryLockError};
@@ -27,23 +27,25 @@ pub(crate) fn read_up_to(path: &Path, limit: u64) -> Result<Option<Vec<u8>>> {
     Ok(Some(bytes).filter(|bytes| length <= limit && bytes.len() as u64 <= limit))
 }
 
-/// The bytes of a file.
+/// Reads a file of at most `limit` bytes.
 ///
 /// # Errors
 ///
 /// [`Error::Io`] if it cannot be read; [`Error::Data`] if it is a device or a pipe, or has more than `limit` bytes.
 pub fn read_file(path: &Path, limit: u64) -> Result<Vec<u8>> {
     read_up_to(path, limit)?.ok_or_else(|| {
-        Error::data(path, format!("has more than {limit} bytes, which no such file has; give another"))
+        Error::data(
+            path,
+            format!("is larger than {limit} bytes, too large for its kind; choose another file"),
+        )
     })
 }
 
-/// What writes a file's content. It may be called twice: an error that may pass is tried again.
+/// Writes a file's content. It may be called twice, because transient errors are retried.
 pub type Content<'a> = &'a dyn Fn(&mut dyn Write) -> io::Result<()>;
 
-/// Writes a file that appears whole or not at all, whatever ends the program: it is written beside its
-/// place under another name, synced and renamed, and the folder is synced. What was there stays until then, also when
-/// writing fails. An error that may pass is logged as a warning and tried once more. A device or a pipe is written to as it is.
+/// Writes a file atomically: to a temporary file in the same folder, which is synced and renamed. A crash or an error leaves the
+/// old file intact. Transient errors are logged as warnings and retried once. Devices and pipes are written directly.
 ///
 /// # Errors
 ///
@@ -52,7 +54,7 @@ pub fn write_file(path: &Path, bytes: &[u8]) -> Result<()> {
     write_with(path, &|out| out.write_all(bytes))
 }
 
-/// The same, for content that need not be in memory at once.
+/// Like [`write_file`], for content that need not fit in memory.
 pub(crate) fn write_with(path: &Path, content: Content) -> Result<()> {
     if is_stream(path) {
         let write = || content(&mut OpenOptions::new().write(true).open(path)?);
@@ -62,43 +64,43 @@ pub(crate) fn write_with(path: &Path, content: Content) -> Result<()> {
     Part::write(path, content)?.place()
 }
 
-/// Fails if a file cannot be written. Changes nothing. For before the work whose result the file is to hold.
+/// Checks that a file can be written, without changing it. For use before the work that produces its content.
 ///
 /// # Errors
 ///
-/// [`Error::Io`] if the file cannot be written; [`Error::Data`] if a folder is in its place.
+/// [`Error::Io`] if the file cannot be written; [`Error::Data`] if it is a folder.
 pub fn check_writable(path: &Path) -> Result<()> {
     if path.is_dir() {
-        return Err(Error::data(path, "is a folder, but a file is to be written; give another name"));
+        return Err(Error::data(path, "is a folder, expected a file; choose another name"));
     }
     if is_stream(path) { Ok(()) } else { Part::write(path, &|_| Ok(())).map(drop) }
 }
 
-/// Whether a file is there, and is no regular one.
+/// Whether a path is a device, a pipe or a socket.
 fn is_stream(path: &Path) -> bool {
     path.metadata().is_ok_and(|metadata| !metadata.is_file() && !metadata.is_dir())
 }
 
-/// The folder that a file lies in.
+/// The folder that contains a file.
 fn folder_of(path: &Path) -> &Path {
     path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."))
 }
 
-// What names of files look like that are not in their place yet, around digits that nobody can foretell.
+// Prefix and suffix of temporary files, around random digits.
 const PART: (&str, &str) = (".striate-", ".part");
 
-/// A file that is written, and not in its place yet. Dropped before it is, it is removed.
+/// A complete temporary file that has not been moved into place. Dropping it removes it.
 #[derive(Debug)]
 pub(crate) struct Part {
     temporary: PathBuf,
     path: PathBuf,
     placed: bool,
-    /// Locked while this lives, so that nobody takes it for a leftover.
+    /// Locked while this exists, so that it is not mistaken for a leftover.
     _file: File,
 }
 
 impl Part {
-    /// Writes and syncs what is to be at `path`.
+    /// Writes and syncs the future content of `path`.
     pub fn write(path: &Path, content: Content) -> Result<Self> {
         retried(path, "write", || {
             let (temporary, file) = fresh(folder_of(path))?;
@@ -112,7 +114,7 @@ impl Part {
         })
     }
 
-    /// Puts the file in its place.
+    /// Moves the file into place.
     pub fn place(mut self) -> Result<()> {
         retried(&self.path, "write", || fs::rename(&self.temporary, &self.path))?;
         self.placed = true;
@@ -123,7 +125,7 @@ impl Part {
 
 impl Drop for Part {
     fn drop(&mut self) {
-        // Where it cannot be removed it does no harm, and that is tried again at the next start.
+        // If this fails, the next start removes it as a leftover.
         if !self.placed {
             let _ = fs::remove_file(&self.temporary);
         }
@@ -175,7 +177,7 @@ fn sync_folder(folder: &Path) -> io::Result<()> {
     }
 }
 
-/// Removes what killed programs left in a folder: parts that nobody holds a lock on.
+/// Removes temporary files of killed processes: those that are not locked.
 pub(crate) fn remove_leftovers(folder: &Path) {
     for entry in fs::read_dir(folder).into_iter().flatten().flatten() {
         let name = entry.file_name();
@@ -191,15 +193,15 @@ pub(crate) fn remove_leftovers(folder: &Path) {
     }
 }
 
-/// Does something once more, with a warning, where it fails for a reason that may pass.
+/// Retries once, with a warning, after a transient error.
 pub(crate) fn retried<T>(
     path: &Path,
     action: &'static str,
     mut work: impl FnMut() -> io::Result<T>,
 ) -> Result<T> {
     let done = match work() {
-        Err(error) if may_pass(error.kind()) => {
-            log::warn!("{}: cannot {action}: {error}; tried once more", path.display());
+        Err(error) if is_transient(error.kind()) => {
+            log::warn!("{}: cannot {action}: {error}; retrying", path.display());
             work()
         }
         done => done,
@@ -207,10 +209,10 @@ pub(crate) fn retried<T>(
     done.map_err(Error::io(path, action))
 }
 
-/// Whether the same call may do better in a moment.
-fn may_pass(kind: ErrorKind) -> bool {
+/// Whether a retry may succeed.
+fn is_transient(kind: ErrorKind) -> bool {
     use ErrorKind::*;
-    let lasting = [
+    let permanent = [
         AlreadyExists,
         DirectoryNotEmpty,
         FileTooLarge,
@@ -225,7 +227,7 @@ fn may_pass(kind: ErrorKind) -> bool {
         StorageFull,
         Unsupported,
     ];
-    !lasting.contains(&kind)
+    !permanent.contains(&kind)
 }
 
 #[cfg(test)]
@@ -242,7 +244,7 @@ mod tests {
     }
 
     #[test]
-    fn a_file_is_replaced_and_nothing_else_left() {
+    fn writes_replace_the_file_and_leave_nothing_else() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("file");
         for text in ["one", "two"] {
@@ -262,7 +264,7 @@ mod tests {
     }
 
     #[test]
-    fn an_error_that_passes_is_tried_once_more() {
+    fn transient_errors_are_retried_once() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("file");
         for (kind, failures, written) in
@@ -278,7 +280,7 @@ mod tests {
     }
 
     #[test]
-    fn leftovers_go_and_what_is_being_written_stays() {
+    fn leftovers_are_removed_but_not_files_in_progress() {
         let dir = tempfile::tempdir().unwrap();
         let at = |name: &str| dir.path().join(name);
         let others = ["a.part", ".striate-1.part", ".striate-0123456789abcdef.txt"];
@@ -311,7 +313,7 @@ mod tests {
 
     #[cfg(unix)]
     #[test]
-    fn links_and_devices() {
+    fn links_are_followed_and_devices_written_directly() {
         let dir = tempfile::tempdir().unwrap();
         let at = |name: &str| dir.path().join(name);
         fs::write(at("target"), b"kept").unwrap();

@@ -1,7 +1,7 @@
-//! Random numbers that are a function of what they are for.
+//! Reproducible random numbers.
 //!
-//! A generator is keyed by a seed and by the purpose of its numbers: the epoch and the image, for
-//! example. So they do not depend on which thread draws them, or in which order.
+//! A generator is keyed by a seed and by what its numbers are for, such as the epoch and the image. They therefore do not
+//! depend on which thread draws them, nor in which order.
 //!
 //! The generator is SplitMix64 of Steele, Lea and Flood, *Fast Splittable Pseudorandom Number
 //! Generators*, OOPSLA 2014 (doi 10.1145/2660193.2660195), with the constants of Vigna's version,
@@ -10,7 +10,7 @@
 /// The odd number nearest to 2^64 divided by the golden ratio.
 const GOLDEN: u64 = 0x9e37_79b9_7f4a_7c15;
 
-/// The purposes, so that equal numbers for different ones give different draws.
+// First keys by purpose, which keep the streams of different purposes apart.
 pub(crate) const SHUFFLE: u64 = 1;
 pub(crate) const AUGMENT: u64 = 2;
 pub(crate) const HOLD_OUT: u64 = 3;
@@ -31,12 +31,12 @@ pub struct SplitMix64 {
 }
 
 impl SplitMix64 {
-    /// The generator that starts from `seed` itself, as the reference does.
+    /// A generator with `seed` as its initial state, as in the reference implementation.
     pub fn new(seed: u64) -> Self {
         Self { state: seed }
     }
 
-    /// The generator for one purpose: every key is mixed in, and their order counts.
+    /// A generator derived from a seed and keys, whose order matters.
     pub fn keyed(seed: u64, keys: &[u64]) -> Self {
         let state = keys
             .iter()
@@ -50,18 +50,18 @@ impl SplitMix64 {
         mix(self.state)
     }
 
-    /// A number in [0, 1), a multiple of 2^-53.
+    /// A uniform number in [0, 1), a multiple of 2^-53.
     pub fn unit(&mut self) -> f64 {
         (self.next_u64() >> 11) as f64 / (1u64 << 53) as f64
     }
 
-    /// A normal number of mean 0 and deviation 1, by the transform of Box and Muller (1958).
+    /// A standard normal number, by the Box-Muller transform (1958).
     pub fn normal(&mut self) -> f64 {
         let radius = (-2.0 * (1.0 - self.unit()).ln()).sqrt();
         radius * (std::f64::consts::TAU * self.unit()).cos()
     }
 
-    /// A number of the Beta distribution with both parameters `alpha`, by the method of Jöhnk (1964).
+    /// A sample of the Beta(`alpha`, `alpha`) distribution, by Jöhnk's method (1964).
     ///
     /// ```
     /// use striate::rng::SplitMix64;
@@ -72,19 +72,19 @@ impl SplitMix64 {
     ///
     /// # Panics
     ///
-    /// If `alpha` is not in (0, 4], beyond which the method draws for too long.
+    /// If `alpha` is not in (0, 4]; above that, the method rejects too many samples.
     pub fn beta(&mut self, alpha: f64) -> f64 {
         assert!(alpha > 0.0 && alpha <= 4.0, "{alpha} is not in (0, 4]");
         loop {
             let [x, y] = [0; 2].map(|_| self.unit().powf(1.0 / alpha));
-            // Both may vanish for a small alpha.
+            // Both may underflow to 0 for a small alpha.
             if x + y <= 1.0 && x + y > 0.0 {
                 return x / (x + y);
             }
         }
     }
 
-    /// A number from 0 to `bound - 1`, each equally likely.
+    /// A uniform integer below `bound`.
     ///
     /// Lemire's method: *Fast Random Integer Generation in an Interval*, arXiv 1805.10941.
     ///
@@ -92,8 +92,8 @@ impl SplitMix64 {
     ///
     /// If `bound` is 0.
     pub fn below(&mut self, bound: u32) -> u32 {
-        assert!(bound > 0, "there is no number below 0");
-        // The first `2^32 mod bound` remainders come up once too often, and are drawn again.
+        assert!(bound > 0, "the bound must be positive");
+        // Without this rejection, `2^32 mod bound` of the results would be slightly more likely.
         let surplus = bound.wrapping_neg() % bound;
         loop {
             let product = (self.next_u64() >> 32) * u64::from(bound);
@@ -110,7 +110,7 @@ fn mix(z: u64) -> u64 {
     z ^ (z >> 31)
 }
 
-/// The numbers from 0 to `count - 1` in the order of one epoch, every order equally likely.
+/// A uniformly random permutation of the integers below `count`, for one epoch.
 ///
 /// ```
 /// let mut order = striate::rng::shuffle(1, 0, 100);
@@ -122,7 +122,7 @@ pub fn shuffle(seed: u64, epoch: u64, count: u32) -> Vec<u32> {
     permutation(&mut SplitMix64::keyed(seed, &[SHUFFLE, epoch]), count)
 }
 
-/// A random order of the numbers from 0 to `count - 1`, by the shuffle of Fisher and Yates.
+/// A uniformly random permutation of the integers below `count`, by the Fisher-Yates shuffle.
 pub(crate) fn permutation(rng: &mut SplitMix64, count: u32) -> Vec<u32> {
     let mut order: Vec<u32> = (0..count).collect();
     for last in (1..count).rev() {

@@ -1,8 +1,8 @@
-//! Host arrays: what goes into an executor and what comes back.
+//! Host tensors: inputs and outputs of an executor.
 
 use crate::{Error, Result};
 
-/// The element types the engine knows. Both are four bytes wide.
+/// Element types. Both are four bytes wide.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum DType {
     /// 32-bit floating point: images, weights, gradients.
@@ -41,7 +41,7 @@ impl TensorType {
         Self { shape: shape.into(), dtype: DType::U32 }
     }
 
-    /// Number of elements; the largest `usize` where there are more.
+    /// Number of elements, saturating at `usize::MAX`.
     pub fn len(&self) -> usize {
         match self.shape.contains(&0) {
             true => 0,
@@ -60,8 +60,8 @@ impl TensorType {
     }
 }
 
-/// A dense host array in row-major order. Elements are kept as 32-bit words, so that both element
-/// types travel to and from a device unchanged.
+/// A dense host tensor in row-major order. Elements are stored as 32-bit words, so that both types are copied to and from
+/// a device unchanged.
 ///
 /// ```
 /// use striate::Tensor;
@@ -77,17 +77,25 @@ pub struct Tensor {
 }
 
 impl Tensor {
-    /// An `f32` array; fails when the number of elements is not the shape's.
+    /// An `f32` tensor.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Shape`] if the number of elements does not match the shape.
     pub fn f32(shape: impl Into<Vec<usize>>, data: Vec<f32>) -> Result<Self> {
         Self::new(TensorType::f32(shape), bytemuck::cast_vec(data))
     }
 
-    /// A `u32` array; fails when the number of elements is not the shape's.
+    /// A `u32` tensor.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Shape`] if the number of elements does not match the shape.
     pub fn u32(shape: impl Into<Vec<usize>>, data: Vec<u32>) -> Result<Self> {
         Self::new(TensorType::u32(shape), data)
     }
 
-    /// An array from raw words; fails when their number is not the type's.
+    /// A tensor from raw words.
     pub(crate) fn new(ty: TensorType, words: Vec<u32>) -> Result<Self> {
         if words.len() != ty.len() {
             return Err(Error::Shape {
@@ -104,13 +112,13 @@ impl Tensor {
         Ok(Self { ty, words })
     }
 
-    /// An `f32` array of zeros.
+    /// An `f32` tensor of zeros.
     pub fn zeros(shape: impl Into<Vec<usize>>) -> Self {
         let ty = TensorType::f32(shape);
         Self { words: vec![0; ty.len()], ty }
     }
 
-    /// The same elements in the same order under another shape; fails when it does not hold as many.
+    /// The same elements in the same order with another shape.
     ///
     /// ```
     /// use striate::Tensor;
@@ -119,6 +127,10 @@ impl Tensor {
     /// assert!(rows.reshape([4, 2]).is_err());
     /// # Ok::<(), striate::Error>(())
     /// ```
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Shape`] if the new shape has another number of elements.
     pub fn reshape(self, shape: impl Into<Vec<usize>>) -> Result<Self> {
         Self::new(TensorType { shape: shape.into(), dtype: self.ty.dtype }, self.words)
     }
@@ -143,28 +155,28 @@ impl Tensor {
         self.words.is_empty()
     }
 
-    /// The elements of an `f32` array (of a `u32` array: its bits).
+    /// The elements of an `f32` tensor; the bits of a `u32` tensor reinterpreted.
     pub fn as_f32(&self) -> &[f32] {
         bytemuck::cast_slice(&self.words)
     }
 
-    /// The elements of a `u32` array (of an `f32` array: its bits).
+    /// The elements of a `u32` tensor; the bits of an `f32` tensor.
     pub fn as_u32(&self) -> &[u32] {
         &self.words
     }
 
-    /// The elements as bytes, little end first on every machine striate runs on.
+    /// The elements as little-endian bytes: striate does not support big-endian machines.
     pub fn as_bytes(&self) -> &[u8] {
         bytemuck::cast_slice(&self.words)
     }
 
-    /// The elements of an `f32` array, taken out.
+    /// Converts an `f32` tensor into its elements.
     pub fn into_f32(self) -> Vec<f32> {
         bytemuck::cast_vec(self.words)
     }
 }
 
-/// Numbers for an input of a step: a slice of either element type, or a [`Tensor`], which must have the input's shape as well.
+/// Data for an input of a step: a slice of either element type, or a [`Tensor`] of the input's shape.
 ///
 /// ```
 /// use striate::Input;
@@ -174,32 +186,32 @@ impl Tensor {
 /// ```
 #[derive(Clone, Copy, Debug)]
 pub enum Input<'a> {
-    /// Floating-point numbers.
+    /// `f32` elements.
     F32(&'a [f32]),
-    /// Labels, indices, counters.
+    /// `u32` elements.
     U32(&'a [u32]),
-    /// An array with a shape.
+    /// A tensor, whose shape is checked.
     Tensor(&'a Tensor),
 }
 
 impl<'a> Input<'a> {
-    /// The elements as words, or how they differ from what an input of this type takes.
+    /// The elements as words; the error says how they differ from the type `ty`.
     pub(crate) fn words(self, ty: &TensorType) -> Result<&'a [u32], String> {
         let (dtype, words): (DType, &[u32]) = match self {
-            Input::F32(numbers) => (DType::F32, bytemuck::cast_slice(numbers)),
-            Input::U32(numbers) => (DType::U32, numbers),
+            Input::F32(elements) => (DType::F32, bytemuck::cast_slice(elements)),
+            Input::U32(elements) => (DType::U32, elements),
             Input::Tensor(tensor) if tensor.shape() != ty.shape => {
                 return Err(format!("expected shape {:?}, found {:?}", ty.shape, tensor.shape()));
             }
             Input::Tensor(tensor) => (tensor.ty.dtype, &tensor.words),
         };
         if dtype != ty.dtype {
-            return Err(format!("expected {} numbers, found {}", ty.dtype.name(), dtype.name()));
+            return Err(format!("expected {}, found {}", ty.dtype.name(), dtype.name()));
         }
         match words.len() == ty.len() {
             true => Ok(words),
             false => {
-                Err(format!("expected {} numbers for shape {:?}, found {}", ty.len(), ty.shape, words.len()))
+                Err(format!("expected {} elements for shape {:?}, found {}", ty.len(), ty.shape, words.len()))
             }
         }
     }
@@ -211,22 +223,22 @@ impl<'a> From<&'a Tensor> for Input<'a> {
     }
 }
 
-/// Slices, vectors and arrays of an element type as inputs.
+/// Conversions from slices, vectors and arrays.
 macro_rules! inputs_of {
     ($($element:ty => $variant:ident),+) => {$(
         impl<'a> From<&'a [$element]> for Input<'a> {
-            fn from(numbers: &'a [$element]) -> Self {
-                Input::$variant(numbers)
+            fn from(elements: &'a [$element]) -> Self {
+                Input::$variant(elements)
             }
         }
         impl<'a> From<&'a Vec<$element>> for Input<'a> {
-            fn from(numbers: &'a Vec<$element>) -> Self {
-                Input::$variant(numbers)
+            fn from(elements: &'a Vec<$element>) -> Self {
+                Input::$variant(elements)
             }
         }
         impl<'a, const N: usize> From<&'a [$element; N]> for Input<'a> {
-            fn from(numbers: &'a [$element; N]) -> Self {
-                Input::$variant(numbers)
+            fn from(elements: &'a [$element; N]) -> Self {
+                Input::$variant(elements)
             }
         }
     )+};

@@ -310,7 +310,7 @@ fn preprocessing_flags_are_applied_and_printed() -> Outcome {
     ];
     assert_eq!(
         line(&flags),
-        "images not turned, shorter side 10, bicubic, centre 8x8, mean [0.1], deviation [0.2] (as the weights say)"
+        "images no EXIF rotation, shorter side 10, bicubic, centre 8x8, mean [0.1], deviation [0.2] (as the weights say)"
     );
     let refused: [(&[&str], &[&str]); 3] = [
         (&["--crop-pct", "1.5"], &["--crop-pct", "at most 1"]),

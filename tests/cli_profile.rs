@@ -166,7 +166,7 @@ fn errors_are_one_line_and_exit_code_1() -> Outcome {
         (&["lenet", "--input", "1x8x8"], "conv2d in conv2: the kernel covers 5 pixels"),
         (&["lenet", "--batch", "0"], "the batch included, must be at least 1"),
         (&["lenet", "--device", "no such adapter"], "device: "),
-        (&["lenet", "--device", "cpu", "--out", file], "is a file, but a folder is wanted"),
+        (&["lenet", "--device", "cpu", "--out", file], "is a file, expected a folder"),
     ];
     for (args, expected) in cases {
         let output = striate(args);

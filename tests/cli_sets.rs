@@ -129,7 +129,7 @@ fn classes_are_matched_by_name() {
     std::fs::rename(place.path("set/test/dog"), place.path("set/test/Dog")).unwrap();
     std::fs::rename(place.path("set/train/dog"), place.path("set/train/Dog")).unwrap();
     for command in ["eval", "see", "report"] {
-        let words = ["class Dog", "none of the network's (cat, dog)", "is it dog?"];
+        let words = ["class Dog", "which the network does not have (cat, dog)", "did you mean dog?"];
         assert_refused(&striate(&place, &[command, "run"]), command, &words);
     }
 }

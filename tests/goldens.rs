@@ -1,5 +1,5 @@
-//! Every case of `goldens/ops.json`, numbers from PyTorch, on the CPU reference, the fast CPU executor and
-//! the GPU: outputs and gradients; and learning rates.
+//! Outputs and gradients of every case in `goldens/ops.json`, computed by PyTorch, on the CPU reference, the fast CPU executor
+//! and the GPU; and learning rates.
 
 mod common;
 #[path = "goldens/schedules.rs"]

@@ -11,7 +11,7 @@ use serde::Serialize;
 use std::fmt::Write;
 use std::path::PathBuf;
 use striate::data::Preprocessing;
-use striate::infer::{Guess, top};
+use striate::infer::{Prediction, top};
 use striate::{Error, Result};
 
 /// Classifies images.
@@ -99,7 +99,7 @@ fn predict(args: &Args) -> Result<Answer> {
     let batch = args.batch.min(images.len());
     let mut predictor = network.predictor(&device, &*model, &args.network, preprocessing.size, batch)?;
     args.device.choices.check(predictor.session().plans())?;
-    let class = |guess: Guess| {
+    let class = |guess: Prediction| {
         let name = names
             .as_ref()
             .map_or_else(|| format!("class {}", guess.class), |names| names[guess.class].clone());

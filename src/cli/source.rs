@@ -126,7 +126,7 @@ pub fn fit(
     let data = match network.names(flags)? {
         Some(names) => {
             network.classes(flags, Some(&names))?;
-            Arc::new(Arc::unwrap_or_clone(data).numbered_by(&names)?)
+            Arc::new(Arc::unwrap_or_clone(data).relabel(&names)?)
         }
         None => data,
     };

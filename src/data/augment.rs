@@ -1,42 +1,41 @@
-//! Small random changes to training images, so that a network sees no image twice.
+//! Random crops and flips of training images.
 
 use crate::rng::{AUGMENT, SplitMix64};
 use crate::{Error, Result};
 
-/// What may be changed: the usual pair for CIFAR is `crop_padding: 4, flip: true`.
+/// Augmentation settings; `crop_padding: 4, flip: true` is usual for CIFAR.
 ///
-/// The padding is 0 *after* normalisation, which is the mean colour of the data set. (Where images
-/// are padded before they are normalised, the border is black instead.)
+/// The padding is 0 *after* normalization, the data set's mean color. In libraries that pad before they normalize, the
+/// border is black instead.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Augment {
-    /// Pad every side by so many pixels, then cut out the original size at a random place.
+    /// Pad each side by this many pixels, then crop the original size at a random position.
     pub crop_padding: usize,
-    /// Mirror every second image, by chance, left to right.
+    /// Flip images horizontally with probability 1/2.
     pub flip: bool,
 }
 
-/// Where one image is cut out, and whether it is mirrored.
+/// The augmentation of one image.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Placement {
-    /// How far the image moves down; pixels, negative is up.
+    /// Shift down in pixels; negative is up.
     pub down: isize,
-    /// How far the image moves right, before it is mirrored; pixels, negative is left.
+    /// Shift right in pixels, before the flip; negative is left.
     pub right: isize,
-    /// Whether it is mirrored left to right.
+    /// Whether it is flipped horizontally.
     pub flip: bool,
 }
 
 impl Placement {
-    /// The image as it is.
+    /// No change.
     pub const IDENTITY: Self = Self { down: 0, right: 0, flip: false };
 
-    /// Writes an image, moved and mirrored, over `output`; both are CHW with planes of `height` x
-    /// `width`. `tables[channel][byte]` is the value to write, see
-    /// [`Normalization::tables`](super::Normalization::tables); 0 goes where no image is.
+    /// Writes the shifted and flipped image to `output`; both are CHW. `tables[channel][byte]` is the normalized value of a
+    /// byte, see [`Normalization::tables`](super::Normalization::tables). Pixels outside the image become 0.
     ///
     /// # Panics
     ///
-    /// If the lengths do not fit together.
+    /// If the lengths do not match the shape.
     pub fn write(
         self,
         image: &[u8],
@@ -75,7 +74,7 @@ impl Placement {
 }
 
 impl Augment {
-    /// What is done to image `index` of the data set in `epoch`: the same on every thread.
+    /// The placement of image `index` of the data set in `epoch`. It depends on nothing but the arguments.
     ///
     /// ```
     /// use striate::data::Augment;
@@ -95,14 +94,14 @@ impl Augment {
         Placement { down, right, flip: self.flip && rng.below(2) == 1 }
     }
 
-    /// Whether this suits images of such a size.
+    /// Checks that the crop always contains part of the image.
     pub(super) fn check(self, [_, height, width]: [usize; 3]) -> Result<()> {
         let smaller_side = height.min(width);
         if self.crop_padding < smaller_side {
             return Ok(());
         }
         let problem = format!(
-            "{} pixels could push an image of {height} x {width} out of sight; give less than {smaller_side}",
+            "{} could shift an image of {height} x {width} out of the crop; use less than {smaller_side}",
             self.crop_padding
         );
         Err(Error::argument("crop_padding", problem))

@@ -1,5 +1,5 @@
-//! CIFAR-10 and CIFAR-100 in their binary version: records of one or two label bytes and then 3,072
-//! bytes of image, red, green and blue planes of 32 x 32.
+//! CIFAR-10 and CIFAR-100 in the binary version: records of one or two label bytes and a 32 x 32 image as red, green and
+//! blue planes.
 //!
 //! Layout: <https://www.cs.toronto.edu/~kriz/cifar.html>.
 
@@ -16,20 +16,20 @@ const PIXELS: usize = 3 * 32 * 32;
 pub const CIFAR10_CLASSES: [&str; 10] =
     ["airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck"];
 
-/// Means and deviations of the training images' channels.
+/// Mean and standard deviation of the training images, per channel.
 pub(super) const CIFAR10_NORMALIZATION: ([f32; 3], [f32; 3]) =
     ([0.4914, 0.4822, 0.4465], [0.2470, 0.2435, 0.2616]);
 pub(super) const CIFAR100_NORMALIZATION: ([f32; 3], [f32; 3]) =
     ([0.5071, 0.4865, 0.4409], [0.2673, 0.2564, 0.2762]);
 
-/// What one of the two data sets has of its own.
+/// What differs between the two data sets.
 struct Kind {
     name: &'static str,
-    /// The folder in which the files are packed.
+    /// The folder in the published archive.
     folder: &'static str,
     train: &'static [&'static str],
     test: &'static [&'static str],
-    /// For every label byte of a record, how many labels there are. The last is the class.
+    /// The number of labels for each label byte of a record. The last byte is the class.
     label_counts: &'static [u8],
 }
 
@@ -55,25 +55,23 @@ const CIFAR100: Kind = Kind {
     label_counts: &[20, 100],
 };
 
-/// Reads CIFAR-10 from the folder of `data_batch_1.bin` to `data_batch_5.bin` and `test_batch.bin`,
-/// or from the folder that has these in `cifar-10-batches-bin`.
+/// Reads CIFAR-10 from a folder with `data_batch_1.bin` to `data_batch_5.bin` and `test_batch.bin`, directly or in
+/// `cifar-10-batches-bin`.
 ///
 /// # Errors
 ///
-/// [`Error::Data`] if a file is missing, is not a whole number of records, or has a label that is
-/// not a class; [`Error::Io`] if one cannot be read.
+/// [`Error::Data`] if a file is missing, truncated, or has a label out of range; [`Error::Io`] if one cannot be read.
 pub fn cifar10(dir: &Path) -> Result<Split> {
     let classes = CIFAR10_CLASSES.map(str::to_owned).to_vec();
     load(&CIFAR10, &inner(&CIFAR10, dir), classes, CIFAR10_NORMALIZATION)
 }
 
-/// Reads CIFAR-100 from the folder of `train.bin` and `test.bin`, or from the folder that has these
-/// in `cifar-100-binary`. The classes are the hundred fine ones, named by `fine_label_names.txt` if
-/// that is beside them.
+/// Reads CIFAR-100 from a folder with `train.bin` and `test.bin`, directly or in `cifar-100-binary`. The classes are the
+/// hundred fine ones, with their names from `fine_label_names.txt` if present.
 ///
 /// # Errors
 ///
-/// As [`cifar10`].
+/// As for [`cifar10`].
 pub fn cifar100(dir: &Path) -> Result<Split> {
     let dir = inner(&CIFAR100, dir);
     load(&CIFAR100, &dir, fine_classes(&dir)?, CIFAR100_NORMALIZATION)
@@ -92,7 +90,7 @@ fn fine_classes(dir: &Path) -> Result<Vec<String>> {
     let names = read_class_names(&path)?;
     if names.len() != 100 {
         let problem =
-            format!("expected 100 names of classes, one a line, found {}; mend or remove it", names.len());
+            format!("expected 100 class names, one per line, found {}; fix or remove it", names.len());
         return Err(Error::data(path, problem));
     }
     Ok(names)
@@ -119,7 +117,7 @@ fn check_present(kind: &Kind, dir: &Path, name: &str) -> Result<()> {
     }
     let names = [kind.train, kind.test].concat().join(", ");
     let problem = format!(
-        "expected {names} in this folder or its {}, found no {name}; \
+        "expected {names} in this folder or its subfolder {}, but {name} is missing; \
          get the binary version from https://www.cs.toronto.edu/~kriz/cifar.html",
         kind.folder
     );
@@ -140,7 +138,7 @@ impl Records {
             for (label, count) in labels.iter().zip(label_counts) {
                 if label >= count {
                     let problem = format!("record {index} has label {label}, expected less than {count}");
-                    return Err(Error::data(path, format!("{problem}; fetch the file again")));
+                    return Err(Error::data(path, format!("{problem}; download the file again")));
                 }
             }
             self.labels.extend(labels.last().map(|&class| u32::from(class)));
@@ -150,17 +148,16 @@ impl Records {
     }
 }
 
-/// All bytes of a file of at least one whole record.
+/// Reads a file of one or more complete records.
 fn read(path: &Path, record_len: usize) -> Result<Vec<u8>> {
     let found = match read_up_to(path, MAX_BYTES)? {
         None => format!("more than {MAX_BYTES} bytes"),
         Some(bytes) if bytes.is_empty() => "an empty file".to_owned(),
         Some(bytes) => match bytes.len() % record_len {
             0 => return Ok(bytes),
-            rest => format!("{} bytes, {rest} too many", bytes.len()),
+            rest => format!("{} bytes with a remainder of {rest}", bytes.len()),
         },
     };
-    let problem =
-        format!("expected whole records of {record_len} bytes, found {found}; fetch the file again");
+    let problem = format!("expected records of {record_len} bytes, found {found}; download the file again");
     Err(Error::data(path, problem))
 }

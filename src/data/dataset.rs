@@ -1,4 +1,4 @@
-//! Images in memory, and the figures that normalise them.
+//! Images in memory, and their normalization.
 
 use std::collections::BTreeSet;
 use std::path::PathBuf;
@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{Error, Result};
 
-/// All images of one split, in memory, as bytes.
+/// Labeled images in memory, as bytes.
 #[derive(Debug, Clone)]
 pub struct Dataset {
     name: String,
@@ -21,8 +21,8 @@ pub struct Dataset {
 impl Dataset {
     /// A data set of `labels.len()` images of `shape` = `[channels, height, width]`.
     ///
-    /// `images` holds the images one after another, NCHW, 0 black and 255 white; `labels[i]` is
-    /// the class of image `i` as an index into `classes`.
+    /// `images` holds the pixels, NCHW, from 0 for black to 255 for white; `labels[i]` is the class of image `i`, an index
+    /// into `classes`.
     ///
     /// ```
     /// use striate::data::Dataset;
@@ -34,8 +34,8 @@ impl Dataset {
     ///
     /// # Errors
     ///
-    /// [`Error::Argument`] if there are no images, if a size is 0, if there are more or fewer
-    /// bytes than images need, or if a label has no class.
+    /// [`Error::Argument`] if there are no images, a size is 0, the number of bytes does not match, or a label is out of
+    /// range.
     pub fn new(
         name: impl Into<String>,
         shape: [usize; 3],
@@ -48,15 +48,15 @@ impl Dataset {
         let [channels, height, width] = shape;
         let count = labels.len();
         if count == 0 {
-            return wrong("there are no images; give at least one".to_owned());
+            return wrong("has no images; at least one is needed".to_owned());
         }
         if u32::try_from(count).is_err() {
-            return wrong(format!("{count} images are more than the {} that can be numbered", u32::MAX));
+            return wrong(format!("{count} images exceed the limit of {}", u32::MAX));
         }
         let bytes = [channels, height, width].iter().try_fold(count, |product, &n| product.checked_mul(n));
         if shape.contains(&0) || bytes != Some(images.len()) {
             return wrong(format!(
-                "{count} labels need as many images of {channels} x {height} x {width} bytes, found {} bytes",
+                "expected {count} images, one per label, of {channels} x {height} x {width} bytes, found {} bytes",
                 images.len()
             ));
         }
@@ -72,13 +72,13 @@ impl Dataset {
         &self.name
     }
 
-    /// The number of images, at least 1.
+    /// Number of images, at least 1.
     #[allow(clippy::len_without_is_empty, reason = "a data set is never empty")]
     pub fn len(&self) -> usize {
         self.labels.len()
     }
 
-    /// One image's `[channels, height, width]`.
+    /// `[channels, height, width]` of an image.
     pub fn shape(&self) -> [usize; 3] {
         self.shape
     }
@@ -98,7 +98,7 @@ impl Dataset {
         &self.images
     }
 
-    /// CRC-32 of all images and labels, to tell data sets apart.
+    /// CRC-32 of all images and labels.
     pub fn fingerprint(&self) -> u32 {
         let mut sum = crc32fast::Hasher::new();
         sum.update(&self.images);
@@ -106,7 +106,7 @@ impl Dataset {
         sum.finalize()
     }
 
-    /// The class of every image, as an index into [`classes`](Self::classes).
+    /// The class of each image, an index into [`classes`](Self::classes).
     pub fn labels(&self) -> &[u32] {
         &self.labels
     }
@@ -116,91 +116,92 @@ impl Dataset {
         &self.classes
     }
 
-    /// The number of values in one image: channels x height x width.
+    /// Number of values per image: channels x height x width.
     pub fn image_len(&self) -> usize {
         self.shape.iter().product()
     }
 
-    /// The same images, with labels that number `classes`: those of a network, say. Names say which class is which; not all
-    /// need to have images.
+    /// Replaces labels by indices into other `classes`, those of a network for example. Classes are matched by name; only
+    /// those that have images need to be found.
     ///
     /// ```
     /// use striate::data::Dataset;
     /// let names = |names: [&str; 2]| names.map(str::to_owned).to_vec();
     /// let pets = Dataset::new("pets", [1, 1, 1], vec![0; 3], vec![0, 1, 1], names(["cat", "dog"]))?;
-    /// assert_eq!(pets.clone().numbered_by(&names(["dog", "cat"]))?.labels(), [1, 0, 0]);
-    /// assert!(pets.numbered_by(&names(["Cat", "dog"])).is_err());
+    /// assert_eq!(pets.clone().relabel(&names(["dog", "cat"]))?.labels(), [1, 0, 0]);
+    /// assert!(pets.relabel(&names(["Cat", "dog"])).is_err());
     /// # Ok::<(), striate::Error>(())
     /// ```
     ///
     /// # Errors
     ///
-    /// [`Error::Argument`] if images have a class that is not one of `classes`, or is several of them.
-    pub fn numbered_by(mut self, classes: &[String]) -> Result<Self> {
+    /// [`Error::Argument`] if an image's class is not among `classes`, or occurs in them more than once.
+    pub fn relabel(mut self, classes: &[String]) -> Result<Self> {
         if self.classes == classes {
             return Ok(self);
         }
         let used: BTreeSet<u32> = self.labels.iter().copied().collect();
-        let mut numbers = vec![0; self.classes.len()];
+        let mut indices = vec![0; self.classes.len()];
         for class in used {
-            numbers[class as usize] = self.number_among(classes, &self.classes[class as usize])?;
+            indices[class as usize] = self.index_in(classes, &self.classes[class as usize])?;
         }
-        self.labels.iter_mut().for_each(|label| *label = numbers[*label as usize]);
+        self.labels.iter_mut().for_each(|label| *label = indices[*label as usize]);
         self.classes = classes.to_vec();
         Ok(self)
     }
 
-    /// The number of the class of this name.
-    fn number_among(&self, classes: &[String], name: &str) -> Result<u32> {
-        let mut places = (0..).zip(classes).filter(|(_, class)| *class == name).map(|(number, _)| number);
+    /// The index of the class named `name`.
+    fn index_in(&self, classes: &[String], name: &str) -> Result<u32> {
+        let mut matches = (0..).zip(classes).filter(|(_, class)| *class == name).map(|(index, _)| index);
         let wrong = |problem: String| Err(Error::argument("dataset", format!("{} {problem}", self.name)));
-        match (places.next(), places.next()) {
-            (Some(number), None) => Ok(number),
+        match (matches.next(), matches.next()) {
+            (Some(index), None) => Ok(index),
             (Some(first), Some(second)) => wrong(format!(
-                "has images of {name}, but classes {first} and {second} both have this name; give names that differ"
+                "has images of {name}, but classes {first} and {second} both have this name; use distinct names"
             )),
             (None, _) => {
-                let known = classes.iter().take(NAMED).map(String::as_str).collect::<Vec<_>>().join(", ");
-                let more = if classes.len() > NAMED { ", ..." } else { "" };
+                let known =
+                    classes.iter().take(MAX_LISTED).map(String::as_str).collect::<Vec<_>>().join(", ");
+                let more = if classes.len() > MAX_LISTED { ", ..." } else { "" };
                 let alike = classes.iter().find(|class| class.to_lowercase() == name.to_lowercase());
-                let hint = alike.map_or_else(String::new, |class| format!("; is it {class}?"));
+                let hint = alike.map_or_else(String::new, |class| format!("; did you mean {class}?"));
                 wrong(format!(
-                    "has images of class {name}, which is none of the network's ({known}{more}){hint}; give images of \
-                     its classes, under their names"
+                    "has images of class {name}, which the network does not have ({known}{more}){hint}; use images of its \
+                     classes, under the same names"
                 ))
             }
         }
     }
 }
 
-/// Classes that a message names.
-const NAMED: usize = 12;
+/// Most classes listed in a message.
+const MAX_LISTED: usize = 12;
 
-/// The two halves of a data set, and how to normalise both.
+/// Training and test images.
 #[derive(Debug, Clone)]
 pub struct Split {
-    /// What the network learns from.
+    /// Training images.
     pub train: Arc<Dataset>,
-    /// What it is judged by.
+    /// Test images.
     pub test: Arc<Dataset>,
-    /// The statistics of the training images.
+    /// Statistics of the training images, used for both.
     pub normalization: Normalization,
-    /// What whoever asked for the data set may want to know, in sentences: files that were passed over, for example.
+    /// Notes for the user, about ignored files for example.
     pub notes: Vec<String>,
-    /// Images that could not be read and were left out, with why.
+    /// Images that were skipped because they could not be read, each with the error.
     pub skipped: Vec<(PathBuf, String)>,
 }
 
-/// Images that a network is judged by.
+/// Test images alone.
 #[derive(Debug, Clone)]
 pub struct TestSet {
     /// The images.
     pub data: Arc<Dataset>,
-    /// The data set's figures: of the training images, where there are such.
+    /// Statistics of the training images if there are any, otherwise of these.
     pub normalization: Normalization,
-    /// As [`Split::notes`].
+    /// See [`Split::notes`].
     pub notes: Vec<String>,
-    /// As [`Split::skipped`].
+    /// See [`Split::skipped`].
     pub skipped: Vec<(PathBuf, String)>,
 }
 
@@ -212,22 +213,22 @@ impl From<Split> for TestSet {
 }
 
 impl Split {
-    /// Joins two data sets.
+    /// Combines training and test images.
     ///
     /// # Errors
     ///
-    /// [`Error::Argument`] if their images differ in shape or their classes differ.
+    /// [`Error::Argument`] if their image shapes or classes differ, or `normalization` does not fit.
     pub fn new(train: Dataset, test: Dataset, normalization: Normalization) -> Result<Self> {
         let wrong = |problem: String| Err(Error::argument(format!("data set {}", train.name), problem));
         if train.shape != test.shape {
             return wrong(format!(
-                "training images have the shape {:?}, but test images {:?}; take both from one set",
+                "training images have shape {:?}, but test images {:?}; use the same for both",
                 train.shape, test.shape
             ));
         }
         if train.classes != test.classes {
             return wrong(
-                "training and test images have different classes; take both from one set".to_owned(),
+                "training and test images have different classes; use the same for both".to_owned(),
             );
         }
         normalization.check(train.shape[0])?;
@@ -236,22 +237,21 @@ impl Split {
     }
 }
 
-/// Per channel, the mean and the standard deviation of the pixels on a scale of 0 to 1.
+/// Mean and standard deviation of the pixels per channel, on a scale from 0 to 1.
 ///
-/// A normalised pixel is `(byte / 255 - mean) / std`.
+/// A normalized pixel is `(byte / 255 - mean) / std`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Normalization {
-    /// The mean of every channel.
+    /// Mean per channel.
     pub mean: Vec<f32>,
-    /// The standard deviation of every channel, greater than 0.
+    /// Standard deviation per channel, positive.
     pub std: Vec<f32>,
 }
 
 impl Normalization {
-    /// Measures all pixels of a data set.
+    /// Measures a data set.
     ///
-    /// A channel that has the same value everywhere gets the deviation 1, so that it becomes 0
-    /// rather than not-a-number.
+    /// A constant channel gets the deviation 1, so that it normalizes to 0 instead of NaN.
     ///
     /// ```
     /// use striate::data::{Dataset, Normalization};
@@ -264,7 +264,7 @@ impl Normalization {
         Self { mean, std }
     }
 
-    /// For every channel the normalised value of each of the 256 bytes.
+    /// The normalized value of each byte, per channel.
     pub fn tables(&self) -> Vec<[f32; 256]> {
         let table = |(&mean, &std): (&f32, &f32)| {
             std::array::from_fn(|byte| ((byte as f64 / 255.0 - f64::from(mean)) / f64::from(std)) as f32)
@@ -272,24 +272,24 @@ impl Normalization {
         self.mean.iter().zip(&self.std).map(table).collect()
     }
 
-    /// Whether this fits images of so many channels.
+    /// Checks this for images with a number of channels.
     pub(super) fn check(&self, channels: usize) -> Result<()> {
         let (means, stds) = (self.mean.len(), self.std.len());
         if means != channels || stds != channels {
             let problem =
-                format!("{means} means and {stds} deviations do not fit images of {channels} channels");
+                format!("{means} means and {stds} deviations do not match the images' {channels} channels");
             return Err(Error::argument("normalization", problem));
         }
         let usable = |std: &f32| std.is_finite() && *std > 0.0;
         if !self.mean.iter().all(|mean| mean.is_finite()) || !self.std.iter().all(usable) {
-            let problem = format!("means must be finite and deviations greater than 0, found {self:?}");
+            let problem = format!("means must be finite and deviations positive, got {self:?}");
             return Err(Error::argument("normalization", problem));
         }
         Ok(())
     }
 }
 
-/// How often each byte occurs in each channel. Counts are exact, so no order of summation matters.
+/// Counts of each byte per channel. They are exact, whatever the order of summation.
 fn histograms(dataset: &Dataset) -> Vec<[u64; 256]> {
     let [channels, height, width] = dataset.shape;
     let mut counts = vec![[0; 256]; channels];
@@ -308,6 +308,6 @@ fn mean_and_deviation(counts: &[u64; 256]) -> (f32, f32) {
     };
     let mean = average(&|pixel| pixel);
     let std = average(&|pixel| (pixel - mean).powi(2)).sqrt();
-    // A deviation this small is rounding: one step of one byte in a billion pixels is still larger.
+    // Anything this small is rounding error: a single byte that is off by one among a billion gives more.
     (mean as f32, if std < 1e-8 { 1.0 } else { std as f32 })
 }

@@ -1,5 +1,5 @@
-//! The part of Fashion-MNIST that is built into the library: `data/fashion-mnist/README.md` says
-//! which images these are, where they come from and under which licence (MIT).
+//! The subset of Fashion-MNIST that is built into the library. `data/fashion-mnist/README.md` has its origin and license
+//! (MIT).
 
 use std::path::Path;
 
@@ -8,7 +8,7 @@ use super::idx::{parse_images, parse_labels};
 use super::mnist::{FASHION_MNIST, Part, split};
 use crate::Result;
 
-/// The path of a bundled file, for messages, and its bytes.
+/// A bundled file's path, for messages, and its bytes.
 macro_rules! bundled {
     ($name:literal) => {
         (
@@ -22,8 +22,8 @@ type Bundled = (&'static Path, &'static [u8]);
 
 /// The first 600 training and 100 test images of each of Fashion-MNIST's ten classes.
 ///
-/// 6,000 and 1,000 grey images of 28 x 28, balanced, in the order of the original files; read from
-/// the program itself. Scores on it are lower than on the whole set.
+/// They are 28 x 28 grayscale images in the order of the original files, and part of the program. Expect lower accuracy
+/// than on the full data set.
 ///
 /// ```
 /// let split = striate::data::fashion_mnist_subset()?;

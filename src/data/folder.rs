@@ -1,4 +1,4 @@
-//! Images in folders, one folder for every class.
+//! Image folders: one folder per class.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -11,25 +11,25 @@ use super::{Dataset, Normalization, Preprocessing, Split, TestSet};
 use crate::rng::{HOLD_OUT, SplitMix64, permutation};
 use crate::{Error, Result};
 
-/// Names of folders, in small letters.
+/// Folder names, in lower case.
 const TRAIN_FOLDERS: [&str; 2] = ["train", "training"];
 const TEST_FOLDERS: [&str; 5] = ["test", "val", "valid", "validation", "dev"];
 
-/// How [`image_folder`] makes a data set from images of any size.
+/// Options of [`image_folder`].
 #[derive(Debug, Clone, PartialEq)]
 pub struct FolderOptions {
-    /// The `[height, width]`, in pixels, to which every image is scaled and cropped; 64 x 64.
+    /// `[height, width]` to which images are scaled and cropped. Default 64 x 64.
     pub size: [usize; 2],
-    /// The part of every class that is kept for the test where no folder holds test images, more
-    /// than 0 and less than 1; 0.1.
+    /// Fraction of each class that is held out for the test if there is no folder of test images; above 0 and below 1.
+    /// Default 0.1.
     pub test_fraction: f64,
-    /// Decides which images these are; 0.
+    /// Seed for choosing the held-out images. Default 0.
     pub seed: u64,
-    /// Whether an image that cannot be read is left out, and told in `skipped`, instead of being an error; no.
+    /// Skip unreadable images, listing them in `skipped`, instead of failing. Default false.
     pub skip_broken: bool,
-    /// Whether images are turned as their EXIF data say; yes. `preprocessing` says it itself.
+    /// Apply the EXIF orientation. Default true; ignored if there is a `preprocessing`, which has its own setting.
     pub exif_rotation: bool,
-    /// What else is done to images than [`read_image`](super::read_image) does, of the same size; nothing.
+    /// Preprocessing of the same size to use instead of [`read_image`](super::read_image). Default `None`.
     pub preprocessing: Option<Preprocessing>,
 }
 
@@ -52,7 +52,7 @@ impl FolderOptions {
         match &self.preprocessing {
             Some(own) if own.size != self.size => {
                 let problem =
-                    format!("is for {:?}, and not for {:?}; give the same size", own.size, self.size);
+                    format!("has size {:?}, but {:?} was requested; use the same size", own.size, self.size);
                 Err(Error::argument("preprocessing", problem))
             }
             Some(own) => own.check(),
@@ -60,7 +60,7 @@ impl FolderOptions {
         }
     }
 
-    /// Writes the image of a file over `output`, CHW.
+    /// Reads an image into `output`, CHW.
     fn read_into(&self, path: &Path, output: &mut [u8]) -> Result<()> {
         let image = match &self.preprocessing {
             Some(own) => own.image(path),
@@ -73,29 +73,29 @@ impl FolderOptions {
 
 /// Reads `DIR/train/CLASS/*` and `DIR/test/CLASS/*`, or only `DIR/CLASS/*`.
 ///
-/// Training images may also be in `training`, test images in `val`, `valid`, `validation` or `dev`, in letters of any
-/// case; the first of these that has a folder for each class is taken. Where there are no test images, some of
-/// every class are held out: always the same ones for the same files and seed. Classes are the names of the folders, sorted;
-/// folders in them are theirs too; images keep the order of their names. PNG, JPEG, BMP, GIF (its first image) and WebP are
-/// read as RGB; files with another ending are passed over, which a note tells, and hidden ones. Each image is cropped and scaled
-/// as by [`read_image`](super::read_image). The normalisation is measured on the training images.
+/// - Training images may also be in `training`, test images in `val`, `valid`, `validation` or `dev`, in upper or lower
+///   case; the first with a folder per class is used. If there are no test images, a fraction of each class is held out,
+///   always the same for the same files and seed.
+/// - Classes are the sorted folder names. Subfolders belong to their class, and images are sorted by name.
+/// - PNG, JPEG, BMP, GIF (its first frame) and WebP are read as RGB, cropped and scaled as by
+///   [`read_image`](super::read_image). Other files are ignored, with a note; hidden ones without.
+/// - The normalization is measured on the training images.
 ///
 /// # Errors
 ///
-/// [`Error::Argument`] for an unusable option; [`Error::Data`] if there are fewer than two classes, a class has
-/// no images to learn from or to be tested with, or an image cannot be decoded; [`Error::Io`] if a folder or file cannot be read.
+/// [`Error::Argument`] for an invalid option; [`Error::Data`] if there are fewer than two classes, a class has no training
+/// or test images, or an image cannot be decoded; [`Error::Io`] if a folder or file cannot be read.
 pub fn image_folder(dir: &Path, options: &FolderOptions) -> Result<Split> {
     options.check()?;
     let layout = Layout::of(dir)?;
     if let (Some(test), true) = (&layout.test, layout.train == dir) {
-        let problem =
-            format!("holds test images ({}), but no folder train to learn from; add it", name(test));
+        let problem = format!("has test images ({}), but no training images; add a folder train", name(test));
         return Err(Error::data(dir, problem));
     }
     let train = SplitFiles::of(&layout.train)?;
     if let [class] = &train.classes[..] {
         let problem = format!(
-            "expected at least two classes, found only {class}; give the folder that holds a folder of images for each class"
+            "expected at least two classes, found only {class}; choose a folder that has a folder of images per class"
         );
         return Err(Error::data(&layout.train, problem));
     }
@@ -122,14 +122,14 @@ pub fn image_folder(dir: &Path, options: &FolderOptions) -> Result<Split> {
     Ok(Split { notes, skipped, ..Split::new(train, test, normalization)? })
 }
 
-/// Reads the images to judge a network by: those of `DIR/test/CLASS/*` (or another folder that [`image_folder`] takes test
-/// images from), else all of `DIR/train/CLASS/*`, else all of `DIR/CLASS/*`. There may be one class alone.
+/// Reads test images from `DIR/test/CLASS/*` or another test folder of [`image_folder`]; without one, all images of
+/// `DIR/train/CLASS/*` or of `DIR/CLASS/*`. A single class is enough.
 ///
-/// The normalisation is measured on these images.
+/// The normalization is measured on these images.
 ///
 /// # Errors
 ///
-/// As [`image_folder`].
+/// As for [`image_folder`].
 pub fn image_folder_test(dir: &Path, options: &FolderOptions) -> Result<TestSet> {
     options.check()?;
     let layout = Layout::of(dir)?;
@@ -144,18 +144,18 @@ pub fn image_folder_test(dir: &Path, options: &FolderOptions) -> Result<TestSet>
     Ok(TestSet { data: Arc::new(data), normalization, notes, skipped })
 }
 
-/// Whether a folder holds folders of images, as [`image_folder`] wants it.
+/// Whether a folder has folders of images, as [`image_folder`] expects.
 pub(super) fn has_classes(dir: &Path) -> bool {
     let has_images = |folder: &PathBuf| images(folder).is_ok_and(|found| !found.images.is_empty());
     folders(dir).is_ok_and(|folders| folders.iter().any(has_images))
 }
 
-/// Which folders hold the classes.
+/// The folders that have the classes.
 struct Layout {
     train: PathBuf,
-    /// None if test images are among the others.
+    /// `None` if test images are held out of the training images.
     test: Option<PathBuf>,
-    /// Folders beside these that are not read.
+    /// Other folders, which are not read.
     unread: Vec<String>,
 }
 
@@ -163,7 +163,7 @@ impl Layout {
     fn of(dir: &Path) -> Result<Self> {
         let all = folders(dir)?;
         let called = |wanted: &str| all.iter().find(|path| name(path).to_lowercase() == wanted);
-        // A folder `train` that has no folders is a class: images of trains.
+        // A folder `train` without subfolders is a class: images of trains.
         let train = TRAIN_FOLDERS.iter().find_map(|name| called(name)).filter(|path| has_folders(path));
         let classes: Vec<String> = match train {
             Some(train) => folders(train)?.iter().map(|path| name(path)).collect(),
@@ -182,15 +182,15 @@ impl Layout {
         Ok(Self { train: train.map_or(dir, PathBuf::as_path).to_owned(), test: test.cloned(), unread })
     }
 
-    /// What somebody might be surprised by.
+    /// A note on which folders are used and which are not, where that is not obvious.
     fn note(&self, dir: &Path) -> Option<String> {
         let unread = self.unread.join(", ");
         let read = match &self.test {
             _ if self.unread.is_empty() => return None,
-            Some(test) => format!("test images are those of {}", name(test)),
+            Some(test) => format!("test images come from {}", name(test)),
             None => "test images are held out of the training images".to_owned(),
         };
-        Some(format!("{}: {read}; {unread} not read", dir.display()))
+        Some(format!("{}: {read}; ignored {unread}", dir.display()))
     }
 }
 
@@ -202,10 +202,10 @@ fn has_folders(path: &Path) -> bool {
 #[derive(Clone)]
 struct SplitFiles {
     classes: Vec<String>,
-    /// Every image and its class, in order.
+    /// Images and their classes, in order.
     files: Vec<(PathBuf, u32)>,
     passed_over: PassedOver,
-    /// That images beside the folders belong to no class.
+    /// A note on images outside the class folders.
     loose: Option<String>,
 }
 
@@ -213,13 +213,12 @@ impl SplitFiles {
     fn of(dir: &Path) -> Result<Self> {
         let folders = folders(dir)?;
         if folders.is_empty() {
-            let problem =
-                "expected one folder of images for every class, found none; sort the images into folders";
+            let problem = "expected one folder of images per class, found none; sort the images into folders";
             return Err(Error::data(dir, problem));
         }
         let beside = |count: usize| {
-            let images = if count == 1 { "1 image is" } else { &format!("{count} images are") };
-            format!("{}: {images} in no folder of a class, and not read", dir.display())
+            let images = if count == 1 { "1 image" } else { &format!("{count} images") };
+            format!("{}: ignored {images} outside the class folders", dir.display())
         };
         let loose = Some(loose(dir)).filter(|count| *count > 0).map(beside);
         let (classes, files, passed_over) = (Vec::new(), Vec::new(), PassedOver::default());
@@ -239,7 +238,7 @@ impl SplitFiles {
         (0..).zip(&self.classes).filter(|(class, _)| has(*class)).map(|(_, name)| name).collect()
     }
 
-    /// Refuses a class without images.
+    /// Fails for a class without images.
     fn check_images(&self, dir: &Path) -> Result<()> {
         let filled = self.filled();
         match self.classes.iter().find(|class| !filled.contains(class)) {
@@ -266,7 +265,7 @@ impl SplitFiles {
             };
             let [here, there] = [dir, test_dir].map(|part| part.join(class).display().to_string());
             let problem = format!(
-                "has no images of class {class}; add some to {}, or leave the class out: remove {here} and {there}",
+                "has no images of class {class}; add some to {}, or drop the class by removing {here} and {there}",
                 lacking.join(class).display()
             );
             return Err(Error::data(lacking, problem));
@@ -274,14 +273,14 @@ impl SplitFiles {
         Ok(())
     }
 
-    /// Splits off some images of every class; both halves keep their order.
+    /// Splits off a fraction of each class; both parts keep their order.
     fn hold_out(self, options: &FolderOptions) -> Result<(Self, Self)> {
         let fraction = options.test_fraction;
         if !(fraction > 0.0 && fraction < 1.0) {
-            let problem = format!("expected more than 0 and less than 1, found {fraction}");
+            let problem = format!("must be above 0 and below 1, got {fraction}");
             return Err(Error::argument("test_fraction", problem));
         }
-        // Notes are not said twice.
+        // Notes stay with the training images, so that they are not repeated.
         let mut test =
             Self { files: Vec::new(), passed_over: PassedOver::default(), loose: None, ..self.clone() };
         let mut train = Self { files: Vec::new(), ..self.clone() };
@@ -294,7 +293,7 @@ impl SplitFiles {
         Ok((train, test))
     }
 
-    /// The images, and those that could not be read, with why.
+    /// Reads the images; also returns those that could not be read, with the errors.
     fn load(mut self, name: &str, options: &FolderOptions) -> Result<(Dataset, Vec<(PathBuf, String)>)> {
         let [height, width] = options.size;
         let image_len = 3 * height * width;
@@ -305,7 +304,7 @@ impl SplitFiles {
         });
         let failures: Vec<(usize, Error)> = match options.skip_broken {
             true => failures.collect(),
-            // `find_first`: of several bad images the same one is named each time.
+            // `find_first`, so that the same of several bad images is reported each time.
             false => match failures.find_first(|_| true) {
                 Some((_, error)) => return Err(with_remedy(error)),
                 None => Vec::new(),
@@ -316,14 +315,14 @@ impl SplitFiles {
             failures.iter().map(|(index, error)| (self.files[*index].0.clone(), error.to_string())).collect();
         let broken = |index: &usize| failures.binary_search_by_key(index, |failure| failure.0).is_ok();
         let whole: Vec<usize> = (0..self.files.len()).filter(|index| !broken(index)).collect();
-        for (place, index) in whole.iter().enumerate() {
-            images.copy_within(index * image_len..(index + 1) * image_len, place * image_len);
+        for (to, from) in whole.iter().enumerate() {
+            images.copy_within(from * image_len..(from + 1) * image_len, to * image_len);
         }
         images.truncate(whole.len() * image_len);
         self.files = whole.iter().map(|index| self.files[*index].clone()).collect();
         let left = self.filled();
         if let Some(class) = filled.iter().find(|class| !left.contains(class)) {
-            let problem = format!("no image of class {class} can be read; add some or leave the class out");
+            let problem = format!("no image of class {class} can be read; add some or remove the class");
             return Err(Error::argument(name, problem));
         }
         let labels = self.files.iter().map(|&(_, class)| class).collect();
@@ -334,20 +333,20 @@ impl SplitFiles {
 fn with_remedy(error: Error) -> Error {
     match error {
         Error::Data { path, problem } => {
-            Error::data(path, format!("{problem}, or leave such images out (--skip-broken)"))
+            Error::data(path, format!("{problem}, or skip such images (--skip-broken)"))
         }
         other => other,
     }
 }
 
-/// For each image of one class, whether it is kept for the test.
+/// Which images of one class are held out for the test.
 fn held_out(files: &[(PathBuf, u32)], fraction: f64, seed: u64) -> Result<Vec<bool>> {
     let (path, class) = &files[0];
     let count = u32::try_from(files.len()).unwrap_or(u32::MAX);
     if count < 2 {
         let folder = path.parent().unwrap_or(path);
         let problem =
-            "expected at least two images, one to learn from and one for the test, found one; add some";
+            "expected at least two images, one for training and one for the test, found one; add some";
         return Err(Error::data(folder, problem));
     }
     let wanted = ((f64::from(count) * fraction).round() as u32).clamp(1, count - 1);
@@ -361,8 +360,7 @@ fn zeros(count: usize, image_len: usize) -> Result<Vec<u8>> {
     let mut bytes = Vec::new();
     let total = count.checked_mul(image_len);
     if total.is_none_or(|total| bytes.try_reserve_exact(total).is_err()) {
-        let problem =
-            format!("{count} images of {image_len} bytes do not fit into memory; ask for smaller ones");
+        let problem = format!("{count} images of {image_len} bytes do not fit in memory; use a smaller size");
         return Err(Error::argument("image_size", problem));
     }
     bytes.resize(count * image_len, 0);

@@ -1,7 +1,7 @@
-//! The IDX format of MNIST and its relatives: a magic number, the sizes, then one byte per element.
+//! The IDX format of MNIST: a magic number, the dimensions, then one byte per element.
 //!
-//! All numbers are big-endian `u32`. A file may be gzipped; its content says so, not its name.
-//! Layout: <https://github.com/zalandoresearch/fashion-mnist> and the page of MNIST it refers to.
+//! Integers are big-endian `u32`. Gzip is detected from the content, not the name.
+//! Layout: <https://github.com/zalandoresearch/fashion-mnist>, which refers to MNIST's page.
 
 use std::fs::File;
 use std::io::{self, BufRead, BufReader, Read};
@@ -19,25 +19,25 @@ const GZIP_MAGIC: [u8; 2] = [0x1f, 0x8b];
 
 const REPAIR: &str = "fetch the file again";
 
-/// The images of one IDX file.
+/// The images of an IDX file.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct IdxImages {
-    /// How many there are, at least 1.
+    /// Number of images, at least 1.
     pub count: usize,
-    /// Pixels from top to bottom.
+    /// Height in pixels.
     pub height: usize,
-    /// Pixels from left to right.
+    /// Width in pixels.
     pub width: usize,
-    /// All pixels, `[count, height, width]`, 0 black and 255 white.
+    /// All pixels, `[count, height, width]`, from 0 for black to 255 for white.
     pub pixels: Vec<u8>,
 }
 
-/// Reads an IDX file of grey images (magic number 0x00000803), gzipped or not.
+/// Reads an IDX file of grayscale images (magic number 0x00000803), gzipped or not. Memory use depends on the file's actual
+/// content, whatever its header claims.
 ///
 /// # Errors
 ///
-/// [`Error::Io`] if the file cannot be read, [`Error::Data`] if it is not exactly what its header
-/// says. Memory grows with what the file really holds, not with what its header promises.
+/// [`Error::Io`] if the file cannot be read, [`Error::Data`] if its content does not match its header.
 pub fn read_idx_images(path: &Path) -> Result<IdxImages> {
     parse_images(path, open(path)?)
 }
@@ -46,18 +46,18 @@ pub fn read_idx_images(path: &Path) -> Result<IdxImages> {
 ///
 /// # Errors
 ///
-/// As [`read_idx_images`].
+/// As for [`read_idx_images`].
 pub fn read_idx_labels(path: &Path) -> Result<Vec<u8>> {
     parse_labels(path, open(path)?)
 }
 
-/// The images in `bytes`; `path` is for messages.
+/// Parses images; `path` is for messages.
 pub(super) fn parse_images(path: &Path, bytes: impl BufRead) -> Result<IdxImages> {
     let ([count, height, width], pixels) = parse(path, bytes, IMAGES_MAGIC)?;
     Ok(IdxImages { count, height, width, pixels })
 }
 
-/// The labels in `bytes`; `path` is for messages.
+/// Parses labels; `path` is for messages.
 pub(super) fn parse_labels(path: &Path, bytes: impl BufRead) -> Result<Vec<u8>> {
     let ([_], labels) = parse(path, bytes, LABELS_MAGIC)?;
     Ok(labels)
@@ -93,7 +93,7 @@ fn check_magic(path: &Path, found: u32, expected: u32) -> Result<()> {
     Err(Error::data(
         path,
         format!(
-            "expected the magic number {expected:#010x} of IDX {}, found {found:#010x} ({}); give the right file",
+            "expected the magic number {expected:#010x} of IDX {}, found {found:#010x} ({}); choose the right file",
             kind(expected),
             kind(found)
         ),
@@ -102,20 +102,20 @@ fn check_magic(path: &Path, found: u32, expected: u32) -> Result<()> {
 
 fn element_count(path: &Path, sizes: &[u32]) -> Result<u64> {
     let product = sizes.iter().try_fold(1u64, |product, &size| product.checked_mul(u64::from(size)));
-    let promised = sizes.iter().map(u32::to_string).collect::<Vec<_>>().join(" x ");
+    let claimed = sizes.iter().map(u32::to_string).collect::<Vec<_>>().join(" x ");
     match product {
         Some(0) => {
-            Err(Error::data(path, format!("its header promises {promised} bytes, which is none; {REPAIR}")))
+            Err(Error::data(path, format!("its header claims {claimed} bytes, which is none; {REPAIR}")))
         }
         Some(count) if count <= MAX_BYTES => Ok(count),
         _ => Err(Error::data(
             path,
-            format!("its header promises {promised} bytes, more than the {MAX_BYTES} allowed; {REPAIR}"),
+            format!("its header claims {claimed} bytes, more than the {MAX_BYTES} allowed; {REPAIR}"),
         )),
     }
 }
 
-/// The bytes of one IDX file, unpacked if need be, and the name to complain about.
+/// The uncompressed bytes of an IDX file, and its path for messages.
 struct Source<'a, R: BufRead> {
     path: &'a Path,
     bytes: Bytes<R>,
@@ -151,24 +151,21 @@ impl<'a, R: BufRead> Source<'a, R> {
         self.read(4, &mut number)?;
         let bytes = <[u8; 4]>::try_from(number.as_slice());
         bytes.map(u32::from_be_bytes).map_err(|_| {
-            Error::data(
-                self.path,
-                format!("it ends within the header, it was cut short or is not IDX; {REPAIR}"),
-            )
+            Error::data(self.path, format!("ends within the header, so it is truncated or not IDX; {REPAIR}"))
         })
     }
 
     fn elements(&mut self, expected: u64) -> Result<Vec<u8>> {
         let mut elements = Vec::new();
-        // One byte more than expected, to notice that there is more and to have gzip's checksum tested.
+        // One byte more than expected, to detect trailing data and to make the decoder verify gzip's checksum.
         self.read(expected + 1, &mut elements)?;
         let found = elements.len() as u64;
         if found < expected {
-            let problem = format!("its header promises {expected} bytes, but only {found} follow; {REPAIR}");
+            let problem = format!("its header claims {expected} bytes, but only {found} follow; {REPAIR}");
             return Err(Error::data(self.path, problem));
         }
         if found > expected {
-            let problem = format!("its header promises {expected} bytes, but more follow; {REPAIR}");
+            let problem = format!("its header claims {expected} bytes, but more follow; {REPAIR}");
             return Err(Error::data(self.path, problem));
         }
         Ok(elements)
@@ -179,14 +176,14 @@ impl<'a, R: BufRead> Source<'a, R> {
         outcome.map(drop).map_err(|error| self.explain(error))
     }
 
-    /// Only the system's errors carry a code: the others say that the gzip data are no good.
+    /// Errors of the operating system carry a code; all others mean bad gzip data.
     fn explain(&self, error: io::Error) -> Error {
         match (error.raw_os_error(), error.kind()) {
             (Some(_), _) => Error::io(self.path, "read")(error),
             (None, io::ErrorKind::UnexpectedEof) => {
-                Error::data(self.path, format!("its gzip data were cut short; {REPAIR}"))
+                Error::data(self.path, format!("its gzip data is truncated; {REPAIR}"))
             }
-            _ => Error::data(self.path, format!("its gzip data are damaged ({error}); {REPAIR}")),
+            _ => Error::data(self.path, format!("its gzip data is damaged ({error}); {REPAIR}")),
         }
     }
 
@@ -198,6 +195,6 @@ impl<'a, R: BufRead> Source<'a, R> {
         if rest.fill_buf().map_err(Error::io(self.path, "read"))?.is_empty() {
             return Ok(());
         }
-        Err(Error::data(self.path, format!("there are more bytes after the end of its gzip data; {REPAIR}")))
+        Err(Error::data(self.path, format!("has trailing bytes after its gzip data; {REPAIR}")))
     }
 }

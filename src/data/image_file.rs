@@ -1,4 +1,4 @@
-//! One image from a file, as the network wants it: RGB, of one size.
+//! Decodes image files and brings them to a size.
 
 use std::io::Cursor;
 use std::path::Path;
@@ -14,30 +14,29 @@ use super::resample::{Interpolation, Part, resample};
 use crate::file::read_up_to;
 use crate::{Error, Result};
 
-/// No side of an image in a file may be longer.
+/// Longest side of an image in a file.
 const MAX_FILE_SIDE: u32 = 16_384;
 const MAX_FILE_BYTES: u64 = 512 << 20;
 
-/// Memory that an image may take to be decoded: so much, and more for each byte of its file, so that little files do not
-/// unpack to huge images; but never more than the last.
-const FREE_BYTES: u64 = 64 << 20;
-const BYTES_A_BYTE: u64 = 16;
+// Memory for decoding: a base amount plus some per byte of the file, up to a maximum, so that small files cannot expand to
+// huge images.
+const BASE_DECODE_BYTES: u64 = 64 << 20;
+const DECODE_BYTES_PER_BYTE: u64 = 16;
 const MAX_DECODE_BYTES: u64 = 256 << 20;
 
-/// No side of an image in memory may be longer.
+/// Longest side of a scaled image.
 const MAX_SIDE: usize = 4096;
 
 /// Reads one image as RGB bytes, CHW, of `size` = `[height, width]`.
 ///
-/// Of the image, turned upright if its EXIF data say so, the largest centred part of the wanted
-/// proportions is scaled to the size with a triangle filter: the same as scaling until the size is
-/// just covered and cropping the centre. Transparency is dropped.
+/// Rotates the image as its EXIF orientation says, crops the largest centered part with the aspect ratio of `size`, and
+/// scales it bilinearly with antialiasing. Transparency is dropped.
 ///
 /// # Errors
 ///
-/// [`Error::Argument`] if a side is 0 or more than 4096; [`Error::Io`] if the file cannot be read;
-/// [`Error::Data`] if it is not an image, is broken or cut short, has a side of more than 16,384 pixels, or needs
-/// more than 256 MiB to decode, or than 64 MiB and 16 bytes for each of its file's.
+/// [`Error::Argument`] if a side is 0 or more than 4096; [`Error::Io`] if the file cannot be read; [`Error::Data`] if it is
+/// not an image, is damaged or truncated, has a side of more than 16,384 pixels, or needs too much memory to decode: more
+/// than 64 MiB plus 16 times the file's size, or than 256 MiB.
 pub fn read_image(path: &Path, size: [usize; 2]) -> Result<Vec<u8>> {
     check_size(size)?;
     let mut image = vec![0; 3 * size[0] * size[1]];
@@ -45,22 +44,22 @@ pub fn read_image(path: &Path, size: [usize; 2]) -> Result<Vec<u8>> {
     Ok(image)
 }
 
-/// Whether images of this size can be asked for.
+/// Checks a requested size.
 pub(super) fn check_size(size: [usize; 2]) -> Result<()> {
     if size.iter().all(|side| (1..=MAX_SIDE).contains(side)) {
         return Ok(());
     }
     let [height, width] = size;
-    let problem = format!("expected sides from 1 to {MAX_SIDE} pixels, found {height} x {width}");
+    let problem = format!("sides must be between 1 and {MAX_SIDE} pixels, got {height} x {width}");
     Err(Error::argument("image_size", problem))
 }
 
-/// The image as [`read_image`] has it where it is `upright`, of a size that [`check_size`] has bounded.
+/// [`read_image`] without the final layout, for a size that passed [`check_size`]; `upright` applies the EXIF orientation.
 pub(super) fn covering(path: &Path, [height, width]: [usize; 2], upright: bool) -> Result<RgbImage> {
     Ok(cover(&decode(path, upright)?, height as u32, width as u32, Interpolation::Bilinear))
 }
 
-/// Writes an image over `output`, CHW.
+/// Writes an image to `output`, CHW.
 pub(super) fn planes(image: &RgbImage, output: &mut [u8]) {
     let pixels = output.len() / 3;
     for (channel, plane) in output.chunks_exact_mut(pixels).enumerate() {
@@ -70,19 +69,19 @@ pub(super) fn planes(image: &RgbImage, output: &mut [u8]) {
     }
 }
 
-/// The image of a file; `upright` turns it as its EXIF data say.
+/// Decodes a file; `upright` applies its EXIF orientation.
 pub(super) fn decode(path: &Path, upright: bool) -> Result<RgbImage> {
-    let large = || Error::data(path, format!("is a file of more than {} MiB", MAX_FILE_BYTES >> 20));
+    let large = || Error::data(path, format!("is larger than {} MiB", MAX_FILE_BYTES >> 20));
     let bytes = read_up_to(path, MAX_FILE_BYTES)?.ok_or_else(large)?;
-    let budget = MAX_DECODE_BYTES.min(FREE_BYTES + BYTES_A_BYTE * bytes.len() as u64);
+    let budget = MAX_DECODE_BYTES.min(BASE_DECODE_BYTES + DECODE_BYTES_PER_BYTE * bytes.len() as u64);
     decode_within(&bytes, upright, budget).map_err(|error| explain(path, budget, error))
 }
 
-/// The image of a file's bytes, where the decoded image, and its copy as RGB, fit the budget.
+/// Decodes an image if it fits the memory budget, including the conversion to RGB.
 fn decode_within(bytes: &[u8], upright: bool, budget: u64) -> ImageResult<RgbImage> {
     let mut reader = ImageReader::new(Cursor::new(bytes)).with_guessed_format()?;
     if reader.format() == Some(ImageFormat::Jpeg) && !has_end(bytes) {
-        return Err(broken(ImageFormat::Jpeg, "it is cut short"));
+        return Err(broken(ImageFormat::Jpeg, "it is truncated"));
     }
     let mut limits = Limits::default();
     limits.max_image_width = Some(MAX_FILE_SIDE);
@@ -97,13 +96,13 @@ fn decode_within(bytes: &[u8], upright: bool, budget: u64) -> ImageResult<RgbIma
     }
     limits.check_dimensions(width, height)?;
     limits.reserve(decoder.total_bytes())?;
-    let beside = match decoder.color_type() {
+    let extra = match decoder.color_type() {
         // The decoder of lossless WebP works on a copy.
         _ if format == Some(ImageFormat::WebP) && bytes.windows(4).any(|name| name == b"VP8L") => 4,
         ColorType::Rgb8 | ColorType::Rgba8 => 0,
         _ => 3,
     };
-    limits.reserve(beside * u64::from(width) * u64::from(height))?;
+    limits.reserve(extra * u64::from(width) * u64::from(height))?;
     decoder.set_limits(limits)?;
     let orientation = decoder.orientation()?;
     let mut image = DynamicImage::from_decoder(decoder)?;
@@ -113,7 +112,7 @@ fn decode_within(bytes: &[u8], upright: bool, budget: u64) -> ImageResult<RgbIma
     Ok(into_rgb(image))
 }
 
-/// Drops transparency, in the same memory where there is 8-bit colour already.
+/// Drops transparency, in place for 8-bit color.
 fn into_rgb(image: DynamicImage) -> RgbImage {
     let DynamicImage::ImageRgba8(image) = image else { return image.into_rgb8() };
     let (width, height) = image.dimensions();
@@ -123,15 +122,16 @@ fn into_rgb(image: DynamicImage) -> RgbImage {
         bytes.copy_within(4 * pixel..4 * pixel + 3, 3 * pixel);
     }
     bytes.truncate(3 * pixels);
-    RgbImage::from_raw(width, height, bytes).expect("three bytes are left of each pixel")
+    RgbImage::from_raw(width, height, bytes).expect("three bytes per pixel remain")
 }
 
-/// Whether a JPEG has the marker of its end after its segments and scans. The decoder fills what is cut off with grey.
+/// Whether a JPEG has an end marker after its segments and scans. Without this check, the decoder would fill the missing
+/// part of a truncated image with gray.
 fn has_end(bytes: &[u8]) -> bool {
     const END: u8 = 0xd9;
     let mut at = 0;
     loop {
-        // In a scan, 0xff is followed by 0, or by the number of a restart.
+        // Within a scan, 0xff is followed by 0 or a restart marker.
         let marker = |pair: &[u8]| pair[0] == 0xff && !matches!(pair[1], 0 | 0xff | 0xd0..=0xd7);
         let Some(found) = bytes.get(at..).and_then(|rest| rest.windows(2).position(marker)) else {
             return false;
@@ -139,7 +139,7 @@ fn has_end(bytes: &[u8]) -> bool {
         at += found + 2;
         match (bytes[at - 1], bytes.get(at..at + 2)) {
             (END, _) => return true,
-            // The start, and a marker of no meaning: nothing belongs to them.
+            // Start of image and the temporary marker have no payload.
             (0xd8 | 0x01, _) => {}
             (_, Some(length)) => at += usize::from(u16::from_be_bytes([length[0], length[1]])),
             (_, None) => return false,
@@ -156,8 +156,8 @@ fn explain(path: &Path, budget: u64, error: ImageError) -> Error {
         ImageError::Limits(_) => Error::data(
             path,
             format!(
-                "expected an image of at most {MAX_FILE_SIDE} pixels a side and {} MiB when decoded, as a file of \
-                 its size may have, found a larger one; make it smaller",
+                "exceeds {MAX_FILE_SIDE} pixels per side or {} MiB when decoded, the limits for a file of its size; \
+                 make it smaller",
                 budget >> 20
             ),
         ),
@@ -165,8 +165,8 @@ fn explain(path: &Path, budget: u64, error: ImageError) -> Error {
     }
 }
 
-/// The largest centred part with the wanted proportions, scaled. Cropping first keeps the scaled
-/// image small however long and thin the original is.
+/// Crops the largest centered part with the right aspect ratio, and scales it. Cropping first bounds the work for very long or
+/// wide images.
 pub(super) fn cover(image: &RgbImage, height: u32, width: u32, filter: Interpolation) -> RgbImage {
     let (full_width, full_height) = image.dimensions();
     let crop_width = scaled(full_height, width, height).clamp(1, full_width);
@@ -180,8 +180,7 @@ pub(super) fn cover(image: &RgbImage, height: u32, width: u32, filter: Interpola
     resample(&part, whole(width), whole(height), filter)
 }
 
-/// The centre of the image after its shorter side was scaled to `shorter`: torchvision's `Resize` and
-/// `CenterCrop`, pixel by pixel.
+/// Scales the shorter side to `shorter` and crops the center, exactly as torchvision's `Resize` and `CenterCrop`.
 pub(super) fn centre(
     image: &RgbImage,
     shorter: u32,
@@ -203,13 +202,13 @@ pub(super) fn centre(
     resample(image, columns, rows, filter)
 }
 
-/// How many pixels of a side come before the centre of `len`. Halves are rounded to the even number, as Python does.
+/// Offset of a centered range of `len` pixels. Halves are rounded to even, as in Python.
 fn before(side: u32, len: u32) -> u32 {
     let twice = side - len;
     twice / 2 + u32::from(twice % 4 == 3)
 }
 
-/// The brightness of each pixel: 0.299, 0.587 and 0.114 of red, green and blue (ITU-R BT.601).
+/// The luma of each pixel, 0.299 R + 0.587 G + 0.114 B (ITU-R BT.601).
 pub(super) fn grey(image: &RgbImage) -> impl Iterator<Item = u8> {
     image.pixels().map(|pixel| {
         let [red, green, blue] = pixel.0.map(u32::from);
@@ -217,7 +216,7 @@ pub(super) fn grey(image: &RgbImage) -> impl Iterator<Item = u8> {
     })
 }
 
-/// `length * numerator / denominator`, rounded. No side is over 2^14, so nothing overflows.
+/// `length * numerator / denominator`, rounded. Sides are at most 2^14, so nothing overflows.
 fn scaled(length: u32, numerator: u32, denominator: u32) -> u32 {
     (length * numerator + denominator / 2) / denominator
 }

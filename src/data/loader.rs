@@ -1,4 +1,4 @@
-//! Batches of normalised images, prepared ahead of the device.
+//! Loads batches of normalized images ahead of the device.
 
 use std::sync::Arc;
 use std::thread;
@@ -7,29 +7,28 @@ use super::{Augment, Dataset, Mix, Normalization, Placement, Prefetch};
 use crate::rng::shuffle;
 use crate::{Error, Result};
 
-/// How a [`Loader`] walks through a data set once.
+/// Settings of a [`Loader`] for one epoch.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct LoaderConfig {
-    /// How many images make a batch; 128.
+    /// Images per batch. Default 128.
     pub batch_size: usize,
-    /// Whether the images come in an order drawn for the epoch, rather than in their own; no.
+    /// Shuffle the images, differently in each epoch. Default false.
     pub shuffle: bool,
-    /// What may be changed in the images; nothing.
+    /// Augmentation. Default `None`.
     pub augment: Option<Augment>,
-    /// How images of a batch are mixed with each other; not at all.
+    /// Mixup and CutMix. Default `None`.
     pub mix: Option<Mix>,
-    /// Decides the order and the changes, together with `epoch`; 0.
+    /// Seed of shuffling, augmentation and mixing, together with `epoch`. Default 0.
     pub seed: u64,
-    /// Which walk through the data set this is; 0.
+    /// Index of the epoch. Default 0.
     pub epoch: u64,
-    /// The batch to begin with, to go on in the middle of an epoch: the batches from there on are
-    /// the same as if none had been left out; 0.
+    /// First batch, to resume within an epoch. The batches are the same as when starting from 0. Default 0.
     pub start_batch: usize,
-    /// Whether a last batch that is not full is left out; no.
+    /// Drop the last batch if it is smaller than the others. Default false.
     pub drop_last: bool,
-    /// How many threads prepare batches: no effect on what is in them; one per core, but at most 4.
+    /// Worker threads; they do not affect the batches. Default one per core, up to 4.
     pub threads: usize,
-    /// How many batches may be in preparation or wait at the same time; 4.
+    /// Most batches that are in preparation or ready at any time. Default 4.
     pub prefetch: usize,
 }
 
@@ -51,7 +50,7 @@ impl Default for LoaderConfig {
 }
 
 impl LoaderConfig {
-    /// How many batches one epoch of `images` images has.
+    /// Number of batches in an epoch of `images` images.
     ///
     /// ```
     /// use striate::data::LoaderConfig;
@@ -70,12 +69,12 @@ impl LoaderConfig {
     fn check(&self, dataset: &Dataset) -> Result<()> {
         let (batch_size, images) = (self.batch_size, dataset.len());
         if batch_size == 0 {
-            return Err(Error::argument("batch_size", "expected at least 1, found 0"));
+            return Err(Error::argument("batch_size", "must be at least 1, got 0"));
         }
         if batch_size > images {
             let name = dataset.name();
             let problem =
-                format!("{batch_size} is more than the {images} images of {name}; give {images} or less");
+                format!("{batch_size} is more than the {images} images of {name}; use at most {images}");
             return Err(Error::argument("batch_size", problem));
         }
         let batches = self.batches(images);
@@ -88,44 +87,44 @@ impl LoaderConfig {
     }
 }
 
-/// Some images with their labels.
+/// A batch of images with their labels.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct Batch {
-    /// The normalised images, `[size, channels, height, width]`.
+    /// The normalized images, `[size, channels, height, width]`.
     pub images: Vec<f32>,
-    /// The class of every image, `[size]`.
+    /// The class of each image, `[size]`.
     pub labels: Vec<u32>,
-    /// Where images are mixed, the class of what was mixed into each, `[size]`; else empty.
+    /// The class of each image's mixup or CutMix partner, `[size]`; empty without mixing.
     pub partners: Vec<u32>,
-    /// How much of each image is its own: 1 where nothing is mixed.
+    /// Weight of each image's own label; the partner's is `1 - mix_weight`. 1 without mixing.
     pub mix_weight: f32,
-    /// Which images of the data set these are, `[size]`.
+    /// Indices of the images in the data set, `[size]`.
     pub indices: Vec<u32>,
-    /// How many they are: the batch size, or less in the last batch of an epoch.
+    /// Number of images: the batch size, or less for the last batch of an epoch.
     pub size: usize,
 }
 
-/// The batches of one epoch, in an order and with contents that do not depend on threads.
+/// An iterator over the batches of an epoch.
 ///
-/// An iterator whose `len` is the number of batches to come. Worker threads prepare them ahead, no
-/// more than [`LoaderConfig::prefetch`] at a time, and end when it is dropped.
+/// Worker threads prepare up to [`LoaderConfig::prefetch`] batches ahead; neither order nor content depends on the threads.
+/// They end when the loader is dropped.
 ///
 /// # Panics
 ///
-/// `next` panics if a worker thread did, which is a bug of this crate.
+/// `next` propagates a panic of a worker thread, which would be a bug in this crate.
 #[derive(Debug)]
 pub struct Loader {
     batches: Prefetch<Batch>,
 }
 
 impl Loader {
-    /// Starts to prepare batches of `dataset`, normalised by `normalization`.
+    /// Starts loading batches of `dataset`, normalized by `normalization`.
     ///
     /// # Errors
     ///
-    /// [`Error::Argument`] if the batch size is 0 or more than the data set has images, `threads` or
-    /// `prefetch` is 0, `start_batch` is beyond the epoch, the crop padding is as large as the
-    /// image, mixing makes no sense, or the normalisation does not fit the channels.
+    /// [`Error::Argument`] if the batch size is 0 or more than the number of images, `threads` or `prefetch` is 0,
+    /// `start_batch` is beyond the epoch, the crop padding is as large as the image, a mixing parameter is out of range, or
+    /// the normalization has another number of channels.
     pub fn new(dataset: Arc<Dataset>, normalization: &Normalization, config: LoaderConfig) -> Result<Self> {
         config.check(&dataset)?;
         normalization.check(dataset.shape()[0])?;
@@ -135,7 +134,7 @@ impl Loader {
         Ok(Self { batches: Prefetch::new(batches, config.threads, config.prefetch, make)? })
     }
 
-    /// Gives back a batch that is no longer needed, so that its memory serves again.
+    /// Returns a batch whose memory can be reused.
     pub fn recycle(&mut self, batch: Batch) {
         self.batches.recycle(batch);
     }
@@ -155,7 +154,7 @@ impl Iterator for Loader {
 
 impl ExactSizeIterator for Loader {}
 
-/// All that a batch is made from.
+/// Everything that determines a batch.
 struct Recipe {
     dataset: Arc<Dataset>,
     tables: Vec<[f32; 256]>,
@@ -165,14 +164,14 @@ struct Recipe {
 
 impl Recipe {
     fn new(dataset: Arc<Dataset>, normalization: &Normalization, config: LoaderConfig) -> Self {
-        // `Dataset::new` has made sure that images can be numbered by u32.
+        // `Dataset::new` checked that the count fits.
         let count = dataset.len() as u32;
         let order =
             if config.shuffle { shuffle(config.seed, config.epoch, count) } else { (0..count).collect() };
         Self { dataset, tables: normalization.tables(), order, config }
     }
 
-    /// Batch number `index`, in the memory of `batch`.
+    /// Makes batch `index`, reusing the memory of `batch`.
     fn make(&self, index: usize, mut batch: Batch) -> Batch {
         let start = index * self.config.batch_size;
         let end = self.order.len().min(start + self.config.batch_size);

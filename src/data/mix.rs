@@ -1,47 +1,51 @@
-//! Batches whose images are mixed in pairs: mixup and CutMix.
+//! Mixup and CutMix.
 
 use super::Batch;
 use crate::rng::{MIX, SplitMix64};
 use crate::{Error, Result};
 
-/// How the images of a batch are mixed with each other: image i with image `size - 1 - i`, all in the same share,
-/// as the widely used `timm` does. Where both ways are on, each batch takes one of them at random.
+/// Mixing of the images in a batch. As in timm, image i is mixed with image `size - 1 - i`, with one mix weight for the whole
+/// batch. If both methods are enabled, each batch uses one of them at random.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct Mix {
-    /// Parameter of the Beta distribution that the share of mixup is drawn from (Zhang et al. 2018): images
-    /// are added up. 0 is off.
+    /// Alpha of mixup (Zhang et al. 2018), which interpolates images: the mix weight is drawn from Beta(alpha, alpha). 0
+    /// disables it.
     pub mixup: f32,
-    /// The same for CutMix (Yun et al. 2019): a rectangle comes from the other image. 0 is off.
+    /// Alpha of CutMix (Yun et al. 2019), which pastes a rectangle of the other image. 0 disables it.
     pub cutmix: f32,
 }
 
 impl Mix {
-    /// Fails unless both numbers are in [0, 4] and one of them is above 0.
+    /// Checks the settings.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Argument`] if an alpha is not in [0, 4], or both are 0.
     pub fn check(&self) -> Result<()> {
         for (name, alpha) in [("mixup", self.mixup), ("cutmix", self.cutmix)] {
             if !(0.0..=4.0).contains(&alpha) {
-                return Err(Error::argument(name, format!("must be from 0 to 4, and is {alpha}")));
+                return Err(Error::argument(name, format!("must be between 0 and 4, got {alpha}")));
             }
         }
         match self.mixup > 0.0 || self.cutmix > 0.0 {
             true => Ok(()),
-            false => Err(Error::argument("mixup", "is 0, and so is cutmix; leave both out to mix nothing")),
+            false => Err(Error::argument("mixup", "is 0, and so is cutmix; omit both to disable mixing")),
         }
     }
 
-    /// Mixes a batch of images of `shape`, channels, height and width. What is drawn depends on seed, epoch and
-    /// the batch's number alone.
+    /// Mixes a batch of images of `shape` `[channels, height, width]`. The result depends only on the batch, the seed, the
+    /// epoch and the batch's index.
     pub fn apply(&self, batch: &mut Batch, shape: [usize; 3], [seed, epoch, index]: [u64; 3]) {
         let mut rng = SplitMix64::keyed(seed, &[MIX, epoch, index]);
         let cut = self.mixup == 0.0 || self.cutmix > 0.0 && rng.unit() < 0.5;
-        let share = rng.beta(f64::from(if cut { self.cutmix } else { self.mixup }));
-        let rectangle = Rectangle::draw(&mut rng, share, [shape[1], shape[2]]);
+        let lambda = rng.beta(f64::from(if cut { self.cutmix } else { self.mixup }));
+        let rectangle = Rectangle::draw(&mut rng, lambda, [shape[1], shape[2]]);
         batch.partners.clear();
         batch.partners.extend(batch.labels.iter().rev());
-        batch.mix_weight = if cut { rectangle.rest([shape[1], shape[2]]) } else { share as f32 };
+        batch.mix_weight = if cut { rectangle.rest([shape[1], shape[2]]) } else { lambda as f32 };
         let len = shape.iter().product();
         let (first, second) = batch.images.split_at_mut(batch.size.div_ceil(2) * len);
-        // The middle one of an odd number is its own partner.
+        // With an odd number of images, the middle one is its own partner.
         for (a, b) in first.chunks_exact_mut(len).zip(second.chunks_exact_mut(len).rev()) {
             match cut {
                 true => rectangle.swap(a, b, shape),
@@ -51,23 +55,23 @@ impl Mix {
     }
 }
 
-/// Each becomes `share` of itself and the rest of the other.
-fn blend(a: &mut [f32], b: &mut [f32], share: f32) {
+/// Interpolates each image with the other.
+fn blend(a: &mut [f32], b: &mut [f32], weight: f32) {
     for (a, b) in a.iter_mut().zip(b) {
-        (*a, *b) = (share * *a + (1.0 - share) * *b, share * *b + (1.0 - share) * *a);
+        (*a, *b) = (weight * *a + (1.0 - weight) * *b, weight * *b + (1.0 - weight) * *a);
     }
 }
 
-/// Rows and columns of an image, each from and to.
+/// A range of rows and columns.
 struct Rectangle {
     rows: [usize; 2],
     columns: [usize; 2],
 }
 
 impl Rectangle {
-    /// A rectangle of `1 - share` of the area around a random point, less what hangs over the border.
-    fn draw(rng: &mut SplitMix64, share: f64, [height, width]: [usize; 2]) -> Self {
-        let side = (1.0 - share).sqrt();
+    /// A rectangle with `1 - lambda` of the image's area around a random point, clipped to the image.
+    fn draw(rng: &mut SplitMix64, lambda: f64, [height, width]: [usize; 2]) -> Self {
+        let side = (1.0 - lambda).sqrt();
         let mut range = |length: usize| {
             let (middle, cut) = (rng.below(length as u32) as usize, (side * length as f64) as usize);
             [middle.saturating_sub(cut / 2), (middle + cut.div_ceil(2)).min(length)]
@@ -75,13 +79,13 @@ impl Rectangle {
         Self { rows: range(height), columns: range(width) }
     }
 
-    /// Share of the image outside of it.
+    /// Fraction of the image outside the rectangle.
     fn rest(&self, [height, width]: [usize; 2]) -> f32 {
         let [rows, columns] = [self.rows, self.columns].map(|[from, to]| to - from);
         1.0 - (rows * columns) as f32 / (height * width) as f32
     }
 
-    /// Exchanges it between two images.
+    /// Swaps the rectangle between two images.
     fn swap(&self, a: &mut [f32], b: &mut [f32], [channels, height, width]: [usize; 3]) {
         let [left, right] = self.columns;
         for channel in 0..channels {

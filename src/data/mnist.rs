@@ -1,4 +1,4 @@
-//! MNIST and the sets that took its shape: four IDX files in a folder.
+//! MNIST and Fashion-MNIST: four IDX files in a folder.
 
 use std::path::{Path, PathBuf};
 
@@ -20,18 +20,18 @@ pub const FASHION_MNIST_CLASSES: [&str; 10] = [
     "Ankle boot",
 ];
 
-/// What one data set of this shape has of its own.
+/// What differs between the data sets.
 pub(super) struct Kind {
     pub name: &'static str,
     pub classes: [&'static str; 10],
     pub mean: f32,
     pub std: f32,
-    /// Where to get the files, for the message that they are missing.
+    /// Where to get the files, for messages.
     pub origin: &'static str,
 }
 
 impl Kind {
-    /// The figures of the training images.
+    /// Statistics of the training images.
     pub(super) fn normalization(&self) -> Normalization {
         Normalization { mean: vec![self.mean], std: vec![self.std] }
     }
@@ -59,8 +59,7 @@ pub(super) const MNIST: Kind = Kind {
 ///
 /// # Errors
 ///
-/// [`Error::Data`] if a file is missing, broken, or does not fit the others; [`Error::Io`] if one
-/// cannot be read.
+/// [`Error::Data`] if a file is missing, damaged, or does not match the others; [`Error::Io`] if one cannot be read.
 pub fn fashion_mnist(dir: &Path) -> Result<Split> {
     load_dir(&FASHION_MNIST, dir)
 }
@@ -70,7 +69,7 @@ pub fn fashion_mnist(dir: &Path) -> Result<Split> {
 ///
 /// # Errors
 ///
-/// As [`fashion_mnist`].
+/// As for [`fashion_mnist`].
 pub fn mnist(dir: &Path) -> Result<Split> {
     load_dir(&MNIST, dir)
 }
@@ -87,7 +86,7 @@ fn load_dir(kind: &Kind, dir: &Path) -> Result<Split> {
     split(kind, train.check(kind, &train_path)?, test.check(kind, &test_path)?)
 }
 
-/// The path of the one file that `stem` and `suffix` name, in any spelling that is in use.
+/// Finds a file by stem and suffix, in any of the usual spellings.
 fn find(kind: &Kind, dir: &Path, stem: &str, suffix: &str) -> Result<PathBuf> {
     let names = ["-", "."].map(|joint| format!("{stem}{joint}{suffix}"));
     let names = names.iter().flat_map(|name| [name.clone(), format!("{name}.gz")]).collect::<Vec<_>>();
@@ -100,25 +99,25 @@ fn find(kind: &Kind, dir: &Path, stem: &str, suffix: &str) -> Result<PathBuf> {
     })
 }
 
-/// The images of one split and their labels, not yet known to fit.
+/// Images and labels, not yet checked against each other.
 pub(super) struct Part {
     pub images: IdxImages,
     pub labels: Vec<u8>,
 }
 
 impl Part {
-    /// These two as a data set; what does not fit is blamed on the labels' file.
+    /// Combines both to a data set. Mismatches are reported for the label file.
     pub(super) fn check(self, kind: &Kind, labels_path: &Path) -> Result<Dataset> {
         let IdxImages { count, height, width, pixels } = self.images;
         let (labels, classes) = (self.labels, kind.classes.len());
         if labels.len() != count {
-            let problem = format!("expected {count} labels, one for each image, found {}", labels.len());
-            return Err(Error::data(labels_path, format!("{problem}; fetch both files again")));
+            let problem = format!("expected {count} labels, one per image, found {}", labels.len());
+            return Err(Error::data(labels_path, format!("{problem}; download both files again")));
         }
         if let Some(index) = labels.iter().position(|&label| usize::from(label) >= classes) {
             let problem =
-                format!("label {} of image {index} is not one of the {classes} classes", labels[index]);
-            return Err(Error::data(labels_path, format!("{problem}; give the labels of {}", kind.name)));
+                format!("label {} of image {index} is out of range for {classes} classes", labels[index]);
+            return Err(Error::data(labels_path, format!("{problem}; use the labels of {}", kind.name)));
         }
         let labels = labels.into_iter().map(u32::from).collect();
         Dataset::new(kind.name, [1, height, width], pixels, labels, kind.classes.map(str::to_owned).to_vec())

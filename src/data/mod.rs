@@ -1,7 +1,7 @@
-//! Data sets, augmentation and the loader that feeds the device.
+//! Data sets, augmentation, and the loader that feeds the device.
 //!
-//! A [`Split`] holds the training and the test images in memory, as bytes. A [`Loader`] turns one
-//! of them into shuffled, augmented, normalised batches on worker threads.
+//! A [`Split`] holds training and test images in memory, as bytes. A [`Loader`] produces shuffled, augmented, normalized
+//! batches on worker threads. [`Preprocessing`] turns image files into a network's input.
 //!
 //! ```
 //! use striate::data::{Augment, Loader, LoaderConfig, open};

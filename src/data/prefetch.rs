@@ -1,4 +1,4 @@
-//! Making things in order, on several threads, a bounded distance ahead of whoever uses them.
+//! Produces items in order on several threads, a bounded number ahead of their use.
 
 use std::collections::BTreeMap;
 use std::ops::Range;
@@ -10,11 +10,11 @@ use std::thread::{self, JoinHandle};
 
 use crate::{Error, Result};
 
-/// An iterator whose items are made ahead of time by worker threads, yet come in order.
+/// An ordered iterator whose items are made ahead of time by worker threads.
 ///
-/// Item `i` is `make(i, spare)`, where `spare` is an earlier item that came back by
-/// [`recycle`](Self::recycle). At most `depth` items are begun or waiting at any moment, however slow
-/// one of them is. Dropping the iterator waits for the items that are being made, and for no others.
+/// Item `i` is `make(i, spare)`, where `spare` is an earlier item returned with [`recycle`](Self::recycle). At most `depth`
+/// items are in progress or waiting at any time, however slow one of them is. Dropping the iterator waits only for items in
+/// progress.
 ///
 /// ```
 /// use striate::data::Prefetch;
@@ -25,8 +25,7 @@ use crate::{Error, Result};
 ///
 /// # Panics
 ///
-/// If `make` panics, so does the call of `next` that waits for an item; afterwards the iterator is
-/// at its end.
+/// `next` propagates a panic of `make`; the iterator is exhausted afterwards.
 #[derive(Debug)]
 pub struct Prefetch<T> {
     next: usize,
@@ -36,7 +35,7 @@ pub struct Prefetch<T> {
     /// `None` only while this is dropped.
     jobs: Option<Sender<Job<T>>>,
     results: Receiver<(usize, thread::Result<T>)>,
-    /// Items that were made before their turn.
+    /// Items that were finished before their turn.
     early: BTreeMap<usize, T>,
     spares: Vec<T>,
     stop: Arc<AtomicBool>,
@@ -49,11 +48,11 @@ struct Job<T> {
 }
 
 impl<T: Send + 'static> Prefetch<T> {
-    /// Starts to make the items of `range`, on up to `threads` threads.
+    /// Starts making the items of `range` on up to `threads` threads.
     ///
     /// # Errors
     ///
-    /// [`Error::Argument`] if `threads` or `depth` is 0, or if the system starts no more threads.
+    /// [`Error::Argument`] if `threads` or `depth` is 0, or a thread cannot be started.
     pub fn new(
         range: Range<usize>,
         threads: usize,
@@ -62,7 +61,7 @@ impl<T: Send + 'static> Prefetch<T> {
     ) -> Result<Self> {
         for (name, number) in [("threads", threads), ("prefetch", depth)] {
             if number == 0 {
-                return Err(Error::argument(name, "expected at least 1, found 0"));
+                return Err(Error::argument(name, "must be at least 1, got 0"));
             }
         }
         let (jobs, queue) = channel();
@@ -85,15 +84,16 @@ impl<T: Send + 'static> Prefetch<T> {
             let (worker, sender) = (worker.clone(), sender.clone());
             let thread =
                 thread::Builder::new().name("striate loader".to_owned()).spawn(move || worker.run(&sender));
-            let refused =
-                |error| Error::argument("threads", format!("cannot start {threads}: {error}; ask for fewer"));
+            let refused = |error| {
+                Error::argument("threads", format!("cannot start {threads} threads ({error}); use fewer"))
+            };
             prefetch.workers.push(thread.map_err(refused)?);
         }
         (0..depth.min(range.len())).for_each(|_| prefetch.request());
         Ok(prefetch)
     }
 
-    /// Gives back an item that is no longer needed, so that its memory serves again.
+    /// Returns an item whose memory can be reused.
     pub fn recycle(&mut self, item: T) {
         if self.spares.len() < self.depth {
             self.spares.push(item);
@@ -106,13 +106,13 @@ impl<T: Send + 'static> Prefetch<T> {
         }
         let job = Job { index: self.requested, spare: self.spares.pop() };
         if let Some(jobs) = &self.jobs {
-            // It fails only if every worker is gone, which the next wait for a result reports.
+            // Fails only if all workers are gone, which the next `receive` reports.
             let _ = jobs.send(job);
         }
         self.requested += 1;
     }
 
-    /// Waits until one more item is made.
+    /// Waits for another item.
     fn receive(&mut self) {
         match self.results.recv() {
             Ok((index, Ok(item))) => drop(self.early.insert(index, item)),
@@ -157,13 +157,13 @@ impl<T> Drop for Prefetch<T> {
         self.stop.store(true, Ordering::Relaxed);
         self.jobs = None;
         for worker in self.workers.drain(..) {
-            // A worker catches what `make` panics with, and `next` has passed it on.
+            // Workers catch panics of `make`, and `next` propagated them.
             let _ = worker.join();
         }
     }
 }
 
-/// What all worker threads share.
+/// Shared by all worker threads.
 struct Worker<T, F> {
     queue: Mutex<Receiver<Job<T>>>,
     stop: Arc<AtomicBool>,

@@ -1,28 +1,28 @@
-//! Images scaled as Pillow scales them, bit for bit, which is what torchvision and timm prepare images with.
+//! Image scaling that matches Pillow, which torchvision and timm use, bit for bit.
 //!
-//! A filter as wide as the pixels it makes is laid over the pixels it reads, along rows first and then along columns; its
-//! weights are whole numbers of 22 bits after the point, and what lies between the passes is bytes.
+//! A separable filter, widened when downscaling, is applied along rows and then along columns. Weights are fixed-point numbers
+//! with 22 fractional bits, and the intermediate image has bytes.
 
 use image::RgbImage;
 use serde::{Deserialize, Serialize};
 use std::fmt;
 
-/// How the pixels of a scaled image come from those around them.
+/// The filter used for scaling.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Interpolation {
-    /// A triangle over the nearest pixels.
+    /// Triangle filter.
     #[default]
     Bilinear,
-    /// Catmull and Rom's cubic, which goes over the edges' contrast a little.
+    /// Catmull-Rom cubic, which sharpens edges slightly.
     Bicubic,
 }
 
 impl Interpolation {
-    /// The names that [`named`](Self::named) knows.
+    /// The names for [`named`](Self::named).
     pub const NAMES: [&str; 2] = ["bilinear", "bicubic"];
 
-    /// An interpolation by its name; `None` if there is none.
+    /// Finds an interpolation by name.
     pub fn named(name: &str) -> Option<Self> {
         match name {
             "bilinear" => Some(Interpolation::Bilinear),
@@ -31,7 +31,7 @@ impl Interpolation {
         }
     }
 
-    /// How many pixels to each side count, where nothing is made smaller.
+    /// Radius of the filter in pixels when not downscaling.
     fn support(self) -> f64 {
         match self {
             Interpolation::Bilinear => 1.0,
@@ -57,51 +57,51 @@ impl fmt::Display for Interpolation {
     }
 }
 
-/// Bits after the point of a weight.
+/// Fractional bits of a weight.
 const PRECISION: u32 = 22;
 
 /// A range of pixels along one side of a scaled image.
 #[derive(Clone, Copy, Debug)]
 pub struct Part {
-    /// What the whole side is scaled to.
+    /// Length of the whole scaled side.
     pub scaled: u32,
-    /// The first pixel that is wanted of it.
+    /// First pixel of the range.
     pub from: u32,
-    /// How many are wanted.
+    /// Length of the range.
     pub len: u32,
 }
 
-/// What one pixel is made of: the first pixel it reads, and the weights of it and those after.
+/// The inputs of one output pixel: the first input pixel, and the weights from there on.
 struct Tap {
     from: u32,
     weights: Vec<i32>,
 }
 
 impl Tap {
-    /// Those of a part of a side that has `side` pixels.
+    /// The taps for a part of a side of `side` pixels.
     fn all(side: u32, part: Part, filter: Interpolation) -> Vec<Tap> {
         let scale = f64::from(side) / f64::from(part.scaled);
         let width = scale.max(1.0);
         let support = filter.support() * width;
         let tap = |pixel: u32| {
             let centre = (f64::from(pixel) + 0.5) * scale;
-            // Conversions round towards 0 and end at it.
+            // Float-to-integer casts truncate, and saturate at 0.
             let from = (centre - support + 0.5) as u32;
             let to = ((centre + support + 0.5) as u32).min(side);
             let weight = |x: u32| filter.weight((f64::from(x) - centre + 0.5) * (1.0 / width));
             let weights: Vec<f64> = (from..to).map(weight).collect();
             let sum: f64 = weights.iter().sum();
             let whole = |weight: f64| {
-                let share = if sum == 0.0 { weight } else { weight / sum };
-                // Half away from 0, as Pillow has it.
-                (share * f64::from(1u32 << PRECISION) + 0.5f64.copysign(share)) as i32
+                let weight = if sum == 0.0 { weight } else { weight / sum };
+                // Half away from 0, as in Pillow.
+                (weight * f64::from(1u32 << PRECISION) + 0.5f64.copysign(weight)) as i32
             };
             Tap { from, weights: weights.into_iter().map(whole).collect() }
         };
         (part.from..part.from + part.len).map(tap).collect()
     }
 
-    /// The pixel of this tap; `at` gives the pixels that it reads.
+    /// Computes the output pixel; `at` returns input pixels.
     fn pixel<'p>(&self, at: impl Fn(u32) -> &'p [u8]) -> [u8; 3] {
         let mut sums = [1i32 << (PRECISION - 1); 3];
         for (pixel, weight) in (self.from..).zip(&self.weights) {
@@ -114,8 +114,7 @@ impl Tap {
     }
 }
 
-/// The part of an image after it was scaled: `columns` of its width and `rows` of its height. Only that part, and what
-/// it is made of, is computed.
+/// Computes a part of the scaled image, given by ranges of its width and height.
 pub fn resample(image: &RgbImage, columns: Part, rows: Part, filter: Interpolation) -> RgbImage {
     let (width, height) = image.dimensions();
     let across = Tap::all(width, columns, filter);
@@ -133,5 +132,5 @@ pub fn resample(image: &RgbImage, columns: Part, rows: Part, filter: Interpolati
         (0..columns.len as usize)
             .flat_map(move |x| tap.pixel(|y| &between[(y - first) as usize * row_len + 3 * x..][..3]))
     });
-    RgbImage::from_raw(columns.len, rows.len, pixels.collect()).expect("each pixel was made")
+    RgbImage::from_raw(columns.len, rows.len, pixels.collect()).expect("every pixel was computed")
 }

@@ -1,4 +1,4 @@
-//! Data sets by their names.
+//! Data sets by name.
 
 use std::path::{Path, PathBuf};
 
@@ -9,44 +9,44 @@ use super::{
 };
 use crate::{Error, Result};
 
-/// The names that [`open`] knows.
+/// The names for [`open`].
 pub const NAMES: [&str; 5] = ["fashion-mnist", "mnist", "cifar10", "cifar100", "folder"];
 
-/// Opens a data set by its name.
+/// Opens a data set by name.
 ///
-/// | name | what `dir` holds | images |
+/// | name | content of `dir` | images |
 /// | --- | --- | --- |
 /// | `fashion-mnist` | the four IDX files; without `dir`, the 7,000 images built into the program | 1 x 28 x 28 |
 /// | `mnist` | the four IDX files | 1 x 28 x 28 |
-/// | `cifar10` | the binary files, or `cifar-10-batches-bin` with them | 3 x 32 x 32 |
-/// | `cifar100` | the binary files, or `cifar-100-binary` with them | 3 x 32 x 32 |
-/// | `folder` | one folder of images for every class: see [`image_folder`] | 3 x `image_size` |
+/// | `cifar10` | the binary files, directly or in `cifar-10-batches-bin` | 3 x 32 x 32 |
+/// | `cifar100` | the binary files, directly or in `cifar-100-binary` | 3 x 32 x 32 |
+/// | `folder` | one folder of images per class: see [`image_folder`] | 3 x `image_size` |
 ///
-/// `image_size` is `[height, width]` in pixels. Only `folder` resizes (to 64 x 64 if not told); for
-/// the others it may be left out, and must otherwise be the size that they have.
+/// `image_size` is `[height, width]` in pixels. Only `folder` resizes, by default to 64 x 64; for the others, it must be
+/// `None` or their own size.
 ///
 /// # Errors
 ///
-/// [`Error::Argument`] for an unknown name, a missing `dir` or an unusable `image_size`;
-/// [`Error::Data`] and [`Error::Io`] for files that are missing or not what they should be.
+/// [`Error::Argument`] for an unknown name, a missing `dir` or an invalid `image_size`; [`Error::Data`] and [`Error::Io`]
+/// for files that are missing or invalid.
 pub fn open(name: &str, dir: Option<&Path>, image_size: Option<[usize; 2]>) -> Result<Split> {
     Source { name: name.to_owned(), dir: dir.map(Path::to_owned), image_size, ..Source::default() }.open()
 }
 
-/// Where a data set comes from.
+/// A data set to open, with its options.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Source {
     /// One of [`NAMES`].
     pub name: String,
     /// The folder of its files.
     pub dir: Option<PathBuf>,
-    /// `[height, width]` that images of a `folder` are brought to.
+    /// `[height, width]` of the images of a `folder`.
     pub image_size: Option<[usize; 2]>,
-    /// Whether images of a `folder` that cannot be read are left out, instead of being an error.
+    /// Skip unreadable images of a `folder` instead of failing.
     pub skip_broken: bool,
-    /// Whether images of a `folder` are turned as their EXIF data say; yes. `preprocessing` says it itself.
+    /// Apply the EXIF orientation to images of a `folder`. Default true; ignored if there is a `preprocessing`.
     pub exif_rotation: bool,
-    /// What is done to images of a `folder`, its size included, if not what [`read_image`](super::read_image) does.
+    /// Preprocessing of the images of a `folder`, including their size, instead of [`read_image`](super::read_image).
     pub preprocessing: Option<Preprocessing>,
 }
 
@@ -65,11 +65,11 @@ impl Default for Source {
 }
 
 impl Source {
-    /// Images to learn from and to be tested with, as by [`open`].
+    /// Opens training and test images, see [`open`].
     ///
     /// # Errors
     ///
-    /// As [`open`].
+    /// As for [`open`].
     pub fn open(&self) -> Result<Split> {
         self.check_dir()?;
         let split = match (self.name.as_str(), &self.dir) {
@@ -89,11 +89,11 @@ impl Source {
         Ok(split)
     }
 
-    /// Images to be tested with, of a folder as by [`image_folder_test`].
+    /// Opens only test images; for a `folder`, see [`image_folder_test`].
     ///
     /// # Errors
     ///
-    /// As [`open`].
+    /// As for [`open`].
     pub fn open_test(&self) -> Result<TestSet> {
         if self.name == "folder" {
             self.check_dir()?;
@@ -103,8 +103,7 @@ impl Source {
     }
 
     fn needed(&self) -> Result<&Path> {
-        let problem =
-            || Error::argument("dir", format!("{} needs the folder of its files; give it", self.name));
+        let problem = || Error::argument("dir", format!("{} needs the folder of its files", self.name));
         self.dir.as_deref().ok_or_else(problem)
     }
 
@@ -119,21 +118,19 @@ impl Source {
     fn check_dir(&self) -> Result<()> {
         match &self.dir {
             Some(dir) if NAMES.contains(&self.name.as_str()) && !dir.is_dir() => {
-                let found = if dir.exists() { "is a file" } else { "is not there" };
-                Err(Error::data(dir, format!("{found}; give the folder of {}'s files", self.name)))
+                let found = if dir.exists() { "is a file" } else { "does not exist" };
+                Err(Error::data(dir, format!("{found}; choose the folder of {}'s files", self.name)))
             }
             _ => Ok(()),
         }
     }
 
-    /// The same error, where a folder of another data set is one of images.
+    /// Replaces an error by a hint if the folder is an image folder rather than the data set named.
     fn suggest_folder(&self, error: Error) -> Error {
         match &self.dir {
             Some(dir) if self.name != "folder" && has_classes(dir) => {
-                let problem = format!(
-                    "holds folders of images and not the files of {}; give --dataset folder",
-                    self.name
-                );
+                let problem =
+                    format!("has folders of images, not the files of {}; use --dataset folder", self.name);
                 Error::data(dir, problem)
             }
             _ => error,

@@ -1,4 +1,4 @@
-//! Which images folders hold.
+//! Finds images in folders.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -8,10 +8,10 @@ use walkdir::{DirEntry, WalkDir};
 
 use crate::{Error, OutputFolder, Result};
 
-/// Endings of the formats that are read.
+/// Extensions of supported formats.
 pub(super) const EXTENSIONS: [&str; 6] = ["png", "jpg", "jpeg", "bmp", "gif", "webp"];
 
-/// What a folder holds.
+/// The files in a folder.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct ImageFiles {
     /// Images by their endings, in the order of their names.
@@ -20,11 +20,11 @@ pub struct ImageFiles {
     pub passed_over: PassedOver,
 }
 
-/// Files that are no images striate reads: of other formats, or links that lead nowhere. Printed, they are counted and named.
+/// Files that are not supported images, and broken links. `Display` summarizes them by extension.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct PassedOver(pub Vec<PathBuf>);
 
-/// Lists the images of a folder and of the folders in it, links followed; hidden files and folders are left out.
+/// Lists the images in a folder and its subfolders. Links are followed; hidden files and folders are skipped.
 ///
 /// # Errors
 ///
@@ -46,7 +46,7 @@ pub fn images(dir: &Path) -> Result<ImageFiles> {
     Ok(found)
 }
 
-/// The folders in a folder, in the order of their names, without hidden ones and those that results are written to.
+/// The subfolders of a folder, sorted by name, without hidden ones and output folders.
 pub(super) fn folders(dir: &Path) -> Result<Vec<PathBuf>> {
     let mut folders = Vec::new();
     for entry in walk(dir, 1) {
@@ -64,7 +64,7 @@ pub(super) fn folders(dir: &Path) -> Result<Vec<PathBuf>> {
     Ok(folders)
 }
 
-/// How many images lie in a folder itself.
+/// Number of images directly in a folder.
 pub(super) fn loose(dir: &Path) -> usize {
     let own = walk(dir, 1).filter_map(std::result::Result::ok);
     own.filter(|entry| entry.file_type().is_file() && is_image(entry.path())).count()
@@ -80,13 +80,13 @@ fn walk(dir: &Path, depth: usize) -> impl Iterator<Item = walkdir::Result<DirEnt
         .filter_entry(visible)
 }
 
-/// The link that an error is about, if it is one that leads nowhere.
+/// The broken link that caused an error, or the error if it has another cause.
 fn broken_link(dir: &Path, error: walkdir::Error) -> Result<PathBuf> {
     let path = error.path().unwrap_or(dir).to_owned();
     if path != dir && path.is_symlink() && !path.exists() {
         return Ok(path);
     }
-    let loops = || std::io::Error::other("links lead around in a circle");
+    let loops = || std::io::Error::other("its links form a loop");
     Err(Error::io(path, "read")(error.into_io_error().unwrap_or_else(loops)))
 }
 
@@ -103,8 +103,8 @@ pub(super) fn name(path: &Path) -> String {
     path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default()
 }
 
-/// Files of a kind that a message names.
-const NAMED: usize = 3;
+/// Most files of a kind listed in a message.
+const MAX_LISTED: usize = 3;
 
 impl PassedOver {
     /// Whether there are none.
@@ -120,16 +120,16 @@ impl fmt::Display for PassedOver {
             let kind = match ending(path) {
                 _ if path.is_symlink() && !path.exists() => "broken link".to_owned(),
                 Some(ending) => format!(".{ending}"),
-                None => "without an ending".to_owned(),
+                None => "without extension".to_owned(),
             };
             kinds.entry(kind).or_default().push(path);
         }
-        let files = if self.0.len() == 1 { "file is no image" } else { "files are no images" };
-        write!(f, "{} {files} of {} and passed over", self.0.len(), EXTENSIONS.join(", "))?;
+        let files = if self.0.len() == 1 { "file that is not an image" } else { "files that are not images" };
+        write!(f, "ignored {} {files} ({})", self.0.len(), EXTENSIONS.join(", "))?;
         for (i, (kind, paths)) in kinds.iter().enumerate() {
             let named: Vec<String> =
-                paths.iter().take(NAMED).map(|path| path.display().to_string()).collect();
-            let more = if paths.len() > NAMED { ", ..." } else { "" };
+                paths.iter().take(MAX_LISTED).map(|path| path.display().to_string()).collect();
+            let more = if paths.len() > MAX_LISTED { ", ..." } else { "" };
             let before = if i == 0 { ": " } else { ", " };
             write!(f, "{before}{} {kind} ({}{more})", paths.len(), named.join(", "))?;
         }

@@ -1,4 +1,4 @@
-//! One process at a time.
+//! A lock file that keeps other processes out of a folder.
 
 use crate::file::{is_at, retried};
 use crate::{Error, Result};
@@ -8,8 +8,8 @@ use std::path::{Path, PathBuf};
 
 const NAME: &str = ".striate.lock";
 
-/// A file that the operating system locks for this process, until it ends, in whichever way. What a killed process leaves is
-/// not locked, and is taken over. It holds the process's number and host.
+/// A file that the operating system keeps locked until this process ends, even if it is killed. An unlocked leftover is taken
+/// over. The file holds the process id and host.
 #[derive(Debug)]
 pub struct Lock {
     path: PathBuf,
@@ -17,44 +17,44 @@ pub struct Lock {
 }
 
 impl Lock {
-    /// Fails if another process holds it.
+    /// Takes the lock, or fails if another process has it.
     pub fn take(folder: &Path) -> Result<Self> {
         let path = folder.join(NAME);
         loop {
             let opened = retried(&path, "create", || open(&path)).map_err(|error| match error {
                 Error::Io { source, .. } => {
-                    Error::data(folder, format!("the folder cannot be written ({source}); give another"))
+                    Error::data(folder, format!("cannot be written ({source}); choose another folder"))
                 }
                 other => other,
             })?;
             let Some(file) = opened else {
-                return Err(Error::data(&path, "is no regular file; remove it, or give another folder"));
+                return Err(Error::data(&path, "is not a regular file; remove it, or choose another folder"));
             };
             match file.try_lock() {
                 Ok(()) => {}
                 Err(TryLockError::WouldBlock) => return Err(in_use(folder, &path)),
-                // Some network file systems have no locks.
+                // Some network file systems do not support locks.
                 Err(TryLockError::Error(error)) => {
                     log::warn!(
-                        "{}: cannot be locked ({error}); let no other process write there",
+                        "{}: cannot be locked ({error}); make sure that no other process writes there",
                         folder.display()
                     );
                 }
             }
             let mut lock = Self { path: path.clone(), file };
-            // The one before us may have removed the file between our opening and our locking it.
+            // The previous holder may have removed the file between our open and our lock.
             if lock.is_there() {
                 let holder = format!("process {} on {}\n", std::process::id(), host());
-                // For messages only; where there is no room for it, the first file that matters says so.
+                // Only used in messages. If the disk is full, writing the first real file reports that.
                 let _ = lock.file.set_len(0).and_then(|()| lock.file.write_all(holder.as_bytes()));
                 return Ok(lock);
             }
-            // Its place may be another's by now.
+            // Another process may own the path by now: do not remove its file on drop.
             lock.path = PathBuf::new();
         }
     }
 
-    /// Whether the file is the one at its path.
+    /// Whether the path still refers to the open file.
     fn is_there(&self) -> bool {
         is_at(&self.file, &self.path)
     }
@@ -68,7 +68,7 @@ impl Drop for Lock {
     }
 }
 
-/// The file, made if it is not there; `None` if something else is in its place. Links are not followed.
+/// Opens or creates the file; `None` if it is not a regular file. Links are not followed.
 fn open(path: &Path) -> std::io::Result<Option<File>> {
     let mut options = File::options();
     options.read(true).write(true);
@@ -100,5 +100,5 @@ fn host() -> String {
 fn in_use(folder: &Path, lock: &Path) -> Error {
     let holder = fs::read_to_string(lock).unwrap_or_default();
     let holder: String = holder.lines().next().unwrap_or("another process").chars().take(200).collect();
-    Error::data(folder, format!("{holder} is writing there; wait until it ends, or give another folder"))
+    Error::data(folder, format!("in use by {holder}; wait until it ends, or choose another folder"))
 }

@@ -1,4 +1,4 @@
-//! What was written to a folder, as a file in it.
+//! The manifest of an output folder.
 
 use super::{parent_of, valid};
 use crate::file::read_up_to;
@@ -8,10 +8,10 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 pub const NAME: &str = ".striate.json";
-/// A longer one is none of ours.
+/// Largest manifest accepted.
 const MAX_BYTES: u64 = 64 << 20;
 
-/// Names of files, and of folders with a `/` at their end, each with who wrote it.
+/// Names of files, and of folders with a trailing `/`, each with its owner.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Manifest {
     /// For people who look.
@@ -30,7 +30,7 @@ impl Manifest {
         }
         let unusable = || {
             let problem =
-                "does not list what striate wrote to this folder; move it away, or give another folder";
+                "is not a list of striate's files in this folder; move it away, or choose another folder";
             Error::data(&path, problem)
         };
         let bytes = read_up_to(&path, MAX_BYTES)?.ok_or_else(unusable)?;
@@ -40,18 +40,18 @@ impl Manifest {
         Ok(manifest)
     }
 
-    /// Writes it, or removes it where nothing is in it.
+    /// Writes the manifest, or removes it if it is empty.
     pub fn write(&self, folder: &Path) -> Result<()> {
         let path = folder.join(NAME);
         if self.files.is_empty() && self.folders.is_empty() {
             return std::fs::remove_file(&path).map_err(Error::io(&path, "remove"));
         }
         let about = "what striate wrote here; only this is ever replaced".to_owned();
-        let text = serde_json::to_string_pretty(&Self { about, ..self.clone() }).expect("text is JSON");
+        let text = serde_json::to_string_pretty(&Self { about, ..self.clone() }).expect("strings serialize");
         write_file(&path, format!("{text}\n").as_bytes())
     }
 
-    /// Adds a file, and the folder that it lies in if this was not made by us.
+    /// Adds a file, and its folder unless that has an owner already.
     pub fn add(&mut self, name: &str, owner: &str) {
         self.files.insert(name.to_owned(), owner.to_owned());
         let parent = parent_of(name);

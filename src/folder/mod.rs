@@ -1,4 +1,4 @@
-//! A folder that results are written to, which may hold files of others.
+//! Output folders, which may also contain files of others.
 
 mod lock;
 mod manifest;
@@ -12,13 +12,15 @@ use std::io::{ErrorKind, Write};
 use std::path::{Component, Path, PathBuf};
 use std::sync::{Mutex, MutexGuard};
 
-/// A folder that one process at a time writes results to, and that knows which files are its own: `.striate.json` in it
-/// lists what was written, and by whom. Only that is ever replaced or removed; where anything else is in the way, it is an error.
-/// Subfolders may not be symbolic links. While this lives, `.striate.lock` keeps other processes out, however it ends.
+/// A folder for results, which one process at a time writes to.
 ///
-/// Names are relative to the folder, with `/` between their parts. Files are written whole, in two steps: [`stage`](Self::stage)
-/// leaves them under other names, and [`commit`](Self::commit) or [`replace`](Self::replace) puts all of them in their
-/// places. What is staged and dropped is gone, as is a folder that was made for it.
+/// It tracks its own files in a manifest, `.striate.json`, with an owner for each. Only those are ever replaced or removed;
+/// any other file in the way is an error. Subfolders may not be symbolic links. `.striate.lock` keeps other processes out
+/// until this is dropped or the process ends.
+///
+/// Names are relative to the folder, separated by `/`. Files are written atomically in two steps: [`stage`](Self::stage) writes
+/// them under temporary names, and [`commit`](Self::commit) or [`replace`](Self::replace) moves all of them into place.
+/// Dropping this removes files that are only staged, and folders created for them.
 ///
 /// ```
 /// # fn main() -> striate::Result<()> {
@@ -44,12 +46,12 @@ struct State {
     manifest: Manifest,
     /// Files to be put in their places, by name.
     staged: Vec<(String, Part)>,
-    /// Folders made since this was opened, parents first.
+    /// Folders created since this was opened, parents first.
     made: Vec<PathBuf>,
 }
 
 impl OutputFolder {
-    /// Opens a folder for `owner`, who is to write there: a word such as `run`. It is made if it is not there.
+    /// Opens a folder, creating it if needed. `owner` is a word such as `run` that the manifest stores with each file.
     ///
     /// # Errors
     ///
@@ -59,11 +61,11 @@ impl OutputFolder {
         Self::locked(path, owner, make_all(path)?)
     }
 
-    /// Opens a folder that is not there yet; `None` if anything is.
+    /// Creates a new folder; `None` if the path exists already.
     ///
     /// # Errors
     ///
-    /// As [`OutputFolder::open`].
+    /// As for [`OutputFolder::open`].
     pub fn create(path: &Path, owner: &str) -> Result<Option<Self>> {
         refuse_file(path)?;
         if path.symlink_metadata().is_ok() {
@@ -93,23 +95,23 @@ impl OutputFolder {
         path.join(manifest::NAME).is_file()
     }
 
-    /// Where it is.
+    /// The folder's path.
     pub fn path(&self) -> &Path {
         &self.path
     }
 
-    /// Fails if one of these names cannot be written, since something is there that was not written by this program.
-    /// A name that ends in `/` is a subfolder, which may also be empty.
+    /// Checks that these names can be written: that each is free or one of the folder's own files. A name that ends in `/`
+    /// is a subfolder, which may also be empty.
     ///
     /// # Errors
     ///
-    /// [`Error::Data`], which names it.
+    /// [`Error::Data`] for the first that is not.
     pub fn check(&self, names: &[&str]) -> Result<()> {
         let manifest = &self.state().manifest;
         names.iter().try_for_each(|name| self.free(manifest, name).map(drop))
     }
 
-    /// What the owner has written there, of what is still there, sorted.
+    /// The owner's existing files, sorted.
     pub fn files(&self) -> Vec<String> {
         let state = self.state();
         let ours = state.manifest.files.iter().filter(|(_, owner)| **owner == self.owner);
@@ -117,11 +119,11 @@ impl OutputFolder {
         there.cloned().collect()
     }
 
-    /// Takes regular files as the owner's that a program wrote which kept no list.
+    /// Adds existing regular files to the manifest, for folders written without one.
     ///
     /// # Errors
     ///
-    /// [`Error::Io`] if the list cannot be written.
+    /// [`Error::Io`] if the manifest cannot be written.
     pub fn adopt<'a>(&self, names: impl IntoIterator<Item = &'a str>) -> Result<()> {
         let mut state = self.state();
         let regular = |name: &&str| {
@@ -135,11 +137,11 @@ impl OutputFolder {
         state.save(&self.path, &before)
     }
 
-    /// Writes a file to be put in its place later. `content` may be called twice.
+    /// Writes a file to be moved into place later. `content` may be called twice.
     ///
     /// # Errors
     ///
-    /// [`Error::Io`] if it cannot be written, [`Error::Data`] if something is in its place that this program did not write.
+    /// [`Error::Io`] if it cannot be written, [`Error::Data`] if a file that is not the folder's own is in the way.
     pub fn stage(&self, name: &str, content: Content) -> Result<()> {
         let mut state = self.state();
         let path = self.free(&state.manifest, name)?;
@@ -150,11 +152,11 @@ impl OutputFolder {
         Ok(())
     }
 
-    /// Puts all staged files in their places, the last one last.
+    /// Moves all staged files into place, in the order they were staged.
     ///
     /// # Errors
     ///
-    /// [`Error::Io`] if it cannot be done. Those that are not in their places are then gone.
+    /// [`Error::Io`] if one cannot be moved. It and the remaining ones are removed.
     pub fn commit(&self) -> Result<()> {
         let mut state = self.state();
         let before = state.manifest.clone();
@@ -167,12 +169,11 @@ impl OutputFolder {
         staged.into_iter().try_for_each(|(_, part)| part.place())
     }
 
-    /// The same, in place of all that the owner wrote before: that is removed first, what is replaced before the rest, so that old
-    /// and new are never there together.
+    /// Like [`commit`](Self::commit), but first removes all of the owner's old files, so that old and new ones never coexist.
     ///
     /// # Errors
     ///
-    /// As [`OutputFolder::commit`].
+    /// As for [`OutputFolder::commit`].
     pub fn replace(&self) -> Result<()> {
         let new: Vec<String> = self.state().staged.iter().map(|(name, _)| name.clone()).collect();
         let mut old = self.files();
@@ -198,16 +199,16 @@ impl OutputFolder {
     ///
     /// # Errors
     ///
-    /// As [`OutputFolder::stage`].
+    /// As for [`OutputFolder::stage`].
     pub fn write(&self, name: &str, bytes: &[u8]) -> Result<()> {
         self.write_with(name, &|out: &mut dyn Write| out.write_all(bytes))
     }
 
-    /// Writes one file, whose content need not be in memory at once. `content` may be called twice.
+    /// Writes one file, whose content need not fit in memory. `content` may be called twice.
     ///
     /// # Errors
     ///
-    /// As [`OutputFolder::stage`].
+    /// As for [`OutputFolder::stage`].
     pub fn write_with(&self, name: &str, content: Content) -> Result<()> {
         self.stage(name, content)?;
         self.commit()
@@ -231,7 +232,7 @@ impl OutputFolder {
             state.manifest.files.remove(name);
             Ok(())
         });
-        // What is gone must not stay in the list: another's file may take its name.
+        // Removed files must leave the manifest, since another program may create files of the same name.
         removed.and(state.save(&self.path, &before))
     }
 
@@ -251,14 +252,14 @@ impl OutputFolder {
                 let empty = || fs::read_dir(&path).is_ok_and(|mut entries| entries.next().is_none());
                 match kind.is_dir() && (manifest.folders.contains_key(name) || empty()) {
                     true => return Ok(path),
-                    false => "holds files that striate did not write",
+                    false => "has files that striate did not write",
                 }
             }
             Ok(kind) if kind.is_dir() => "is a folder, but a file is to be written",
             Ok(_) if manifest.files.contains_key(name) => return Ok(path),
             Ok(_) => "is there already, and was not written by striate as far as it knows",
         };
-        Err(Error::data(path, format!("{problem}; move it away, or give another folder")))
+        Err(Error::data(path, format!("{problem}; move it away, or choose another folder")))
     }
 
     fn make_parents(&self, state: &mut State, name: &str) -> Result<()> {
@@ -268,7 +269,7 @@ impl OutputFolder {
         for folder in &missing {
             state.manifest.folders.insert((*folder).to_owned(), self.owner.clone());
         }
-        // Listed before they are made: what a killed program leaves is known.
+        // Listed before they are created, so that folders left by a killed process are known.
         state.save(&self.path, &before).map_err(|error| of_file(&self.path.join(name), error))?;
         for folder in missing {
             let path = self.path.join(folder);
@@ -281,14 +282,14 @@ impl OutputFolder {
 }
 
 impl Drop for OutputFolder {
-    /// Leaves nothing where nothing was written.
+    /// Removes everything that was created but not used.
     fn drop(&mut self) {
         let state = self.state.get_mut().unwrap_or_else(std::sync::PoisonError::into_inner);
         state.staged.clear();
         let before = state.manifest.clone();
         for made in state.made.iter().rev().filter(|made| **made != self.path && made.starts_with(&self.path))
         {
-            // Only an empty folder can be removed.
+            // Fails unless the folder is empty.
             if fs::remove_dir(made).is_ok() {
                 state.manifest.folders.retain(|folder, _| self.path.join(folder) != *made);
             }
@@ -312,7 +313,7 @@ impl State {
     }
 }
 
-/// What keeps the list from being written keeps the file from it: its name is what says something.
+/// Reports a failure to write the manifest as one for the file, which means more to the user.
 fn of_file(path: &Path, error: Error) -> Error {
     match error {
         Error::Io { source, .. } => Error::io(path, "write")(source),
@@ -320,24 +321,24 @@ fn of_file(path: &Path, error: Error) -> Error {
     }
 }
 
-/// A name that leads out of the folder is none of ours.
+/// Rejects names that lead out of the folder.
 fn valid(name: &str) -> Result<&str> {
     let inside = Path::new(name).components().all(|part| matches!(part, Component::Normal(_)));
     match !name.is_empty() && inside {
         true => Ok(name),
         false => Err(Error::argument(
             format!("{name:?}"),
-            "is no name of a file in a folder; give a relative path",
+            "is not the name of a file in the folder; use a relative path",
         )),
     }
 }
 
-/// The part of a name before its last `/`, itself without one.
+/// The part of a name before its last `/`.
 fn parent_of(name: &str) -> &str {
     name.trim_end_matches('/').rsplit_once('/').map_or("", |(parent, _)| parent)
 }
 
-/// Fails if a subfolder, or one that it lies in, is anything but a folder: a link may lead anywhere.
+/// Fails if a subfolder or one of its parents is not a real folder: a link may lead anywhere.
 fn refuse_links(root: &Path, subfolder: &str) -> Result<()> {
     let mut path = root.to_owned();
     for part in Path::new(subfolder).components() {
@@ -345,15 +346,15 @@ fn refuse_links(root: &Path, subfolder: &str) -> Result<()> {
         let kind = match path.symlink_metadata() {
             Ok(kind) if kind.is_dir() => continue,
             Ok(kind) if kind.is_symlink() => "is a symbolic link, which is not followed",
-            Ok(_) => "is a file, but a folder is wanted",
+            Ok(_) => "is a file, expected a folder",
             Err(_) => return Ok(()),
         };
-        return Err(Error::data(path, format!("{kind}; move it away, or give another folder")));
+        return Err(Error::data(path, format!("{kind}; move it away, or choose another folder")));
     }
     Ok(())
 }
 
-/// Makes a folder and all that it lies in; gives those that were not there, the outermost first.
+/// Creates a folder and its missing parents; returns those created, outermost first.
 fn make_all(path: &Path) -> Result<Vec<PathBuf>> {
     refuse_file(path)?;
     let missing = path.ancestors().take_while(|p| !p.as_os_str().is_empty() && !p.exists());
@@ -366,7 +367,7 @@ fn make_all(path: &Path) -> Result<Vec<PathBuf>> {
     Ok(made)
 }
 
-/// Makes a folder; false if it is there.
+/// Creates a folder; false if it exists.
 fn make(folder: &Path) -> Result<bool> {
     let made = retried(folder, "create the folder", || match fs::create_dir(folder) {
         Ok(()) => Ok(true),
@@ -380,13 +381,13 @@ fn make(folder: &Path) -> Result<bool> {
 }
 
 fn unmakeable(folder: &Path, error: &std::io::Error) -> Error {
-    Error::data(folder, format!("the folder cannot be created ({error}); give another"))
+    Error::data(folder, format!("cannot create the folder ({error}); choose another"))
 }
 
-/// Fails if the path of a folder is, or goes through, a file.
+/// Fails if the path of a folder is a file or leads through one.
 fn refuse_file(folder: &Path) -> Result<()> {
     match folder.ancestors().find(|p| p.exists()).filter(|p| !p.is_dir()) {
-        Some(file) => Err(Error::data(file, "is a file, but a folder is wanted; give another name")),
+        Some(file) => Err(Error::data(file, "is a file, expected a folder; choose another name")),
         None => Ok(()),
     }
 }

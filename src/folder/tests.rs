@@ -22,7 +22,7 @@ impl Place {
     }
 }
 
-/// All files below a folder, with what is in them.
+/// All files below a folder, with their content.
 fn all(root: &Path) -> Vec<String> {
     let mut all = Vec::new();
     for entry in fs::read_dir(root).into_iter().flatten() {
@@ -53,7 +53,7 @@ fn refused(result: Result<()>, words: &[&str]) {
 }
 
 #[test]
-fn what_the_list_names_is_replaced_and_nothing_else() {
+fn only_listed_files_are_replaced() {
     let place = Place::new();
     place.put("out/mine.txt", "mine");
     let folder = place.open("page");
@@ -85,7 +85,7 @@ fn what_the_list_names_is_replaced_and_nothing_else() {
 }
 
 #[test]
-fn what_is_not_ours_is_refused_and_stays() {
+fn files_of_others_are_rejected_and_kept() {
     let place = Place::new();
     place.put("out/index.html", "mine");
     place.put("out/classes/cat.png", "mine");
@@ -93,17 +93,17 @@ fn what_is_not_ours_is_refused_and_stays() {
     fs::create_dir(place.at("out/empty")).unwrap();
     let before = all(&place.at("out"));
     let folder = place.open("page");
-    refused(folder.check(&["index.html"]), &["out/index.html", "not written by striate", "move it away"]);
-    refused(folder.check(&["new", "classes/"]), &["out/classes: holds files", "another folder"]);
-    refused(folder.check(&["folder"]), &["out/folder: is a folder, but a file"]);
-    refused(folder.check(&["index.html/"]), &["index.html: is a file, but a folder"]);
+    refused(folder.check(&["index.html"]), &["out/index.html", "not listed", "move it away"]);
+    refused(folder.check(&["new", "classes/"]), &["out/classes: has files", "another folder"]);
+    refused(folder.check(&["folder"]), &["out/folder: is a folder, expected a file"]);
+    refused(folder.check(&["index.html/"]), &["index.html: is a file, expected a folder"]);
     folder.check(&["empty/", "new", "new/"]).unwrap();
-    refused(folder.write("index.html", b""), &["not written by striate"]);
+    refused(folder.write("index.html", b""), &["not listed as written by striate"]);
     refused(folder.write("index.html/x", b""), &["index.html: is a file"]);
-    refused(folder.stage("classes/cat.png", &|_| Ok(())), &["not written by striate"]);
+    refused(folder.stage("classes/cat.png", &|_| Ok(())), &["not listed as written by striate"]);
     folder.remove(&["index.html".to_owned()]).unwrap();
     for name in ["", "/etc/passwd", "../x", "a/../../x"] {
-        refused(folder.write(name, b""), &["is no name of a file in a folder"]);
+        refused(folder.write(name, b""), &["is not the name of a file in the folder"]);
     }
     drop(folder);
     assert_eq!(all(&place.at("out")), before);
@@ -111,7 +111,7 @@ fn what_is_not_ours_is_refused_and_stays() {
 
 #[cfg(unix)]
 #[test]
-fn links_are_not_followed_but_for_the_folder_itself() {
+fn links_are_followed_only_for_the_folder_itself() {
     use std::os::unix::fs::symlink;
     let place = Place::new();
     place.put("elsewhere/a", "mine");
@@ -122,38 +122,38 @@ fn links_are_not_followed_but_for_the_folder_itself() {
     refused(folder.write("link/a", b"ours"), &["out/link", "symbolic link"]);
     folder.write("sub/a", b"ours").unwrap();
     drop(folder);
-    // The folder became a link after it was written: nothing behind it is ours.
+    // The subfolder was replaced by a link after it was written: nothing behind it is ours.
     fs::remove_dir_all(place.at("out/sub")).unwrap();
     symlink(place.at("elsewhere"), place.at("out/sub")).unwrap();
     let folder = place.open("run");
     refused(folder.remove(&["sub/a".to_owned()]), &["out/sub", "symbolic link"]);
     drop(folder);
     assert_eq!(fs::read(place.at("elsewhere/a")).unwrap(), b"mine");
-    // The folder may be one: as for a larger disk.
+    // The folder itself may be a link, to a larger disk for example.
     symlink(place.at("elsewhere"), place.at("linked")).unwrap();
     let folder = OutputFolder::open(&place.at("linked"), "run").unwrap();
     folder.write("sub/a", b"ours").unwrap();
     folder.replace().unwrap();
     drop(folder);
     assert_eq!(names(&place.at("elsewhere")), ["a"]);
-    // Nor is a link in place of the lock.
+    // A link in place of the lock is not followed either.
     symlink(place.at("victim"), place.at("out/.striate.lock")).unwrap();
     let opened = OutputFolder::open(&place.at("out"), "run");
-    refused(opened.map(drop), &[".striate.lock", "no regular file"]);
+    refused(opened.map(drop), &[".striate.lock", "not a regular file"]);
     assert!(!place.at("victim").exists());
 }
 
 #[test]
-fn one_at_a_time() {
+fn only_one_process_has_the_folder_open() {
     let place = Place::new();
     let folder = place.open("run");
     let id = std::process::id().to_string();
     let second = OutputFolder::open(&place.at("out"), "run");
-    refused(second.map(drop), &["out: process", &id, " on ", "is writing there; wait"]);
+    refused(second.map(drop), &["out: in use by process", &id, " on ", "; wait"]);
     folder.write("a", b"a").unwrap();
     drop(folder);
     assert_eq!(names(&place.at("out")), [".striate.json", "a"]);
-    // What a killed process leaves: its lock and a part.
+    // A killed process leaves its lock and a temporary file.
     place.put("out/.striate.lock", "process 1 on elsewhere\n");
     place.put("out/.striate-0123456789abcdef.part", "half");
     drop(place.open("run"));
@@ -161,7 +161,7 @@ fn one_at_a_time() {
 }
 
 #[test]
-fn nothing_is_left_where_nothing_was_written() {
+fn dropping_removes_unused_folders_and_staged_files() {
     let place = Place::new();
     let folder = OutputFolder::open(&place.at("out/of/this"), "run").unwrap();
     folder.stage("sub/a", &|out| out.write_all(b"a")).unwrap();
@@ -170,7 +170,7 @@ fn nothing_is_left_where_nothing_was_written() {
     place.put("file", "mine");
     refused(OutputFolder::open(&place.at("file/x"), "run").map(drop), &["file: is a file"]);
     refused(OutputFolder::create(&place.at("file/x"), "run").map(drop), &["file: is a file"]);
-    // One that fails to be made whole leaves the earlier ones.
+    // A failed write keeps the old file.
     let folder = place.open("run");
     folder.write("a", b"1").unwrap();
     let full = || Err(ErrorKind::StorageFull.into());
@@ -180,7 +180,7 @@ fn nothing_is_left_where_nothing_was_written() {
 }
 
 #[test]
-fn a_new_folder_is_nobody_elses() {
+fn create_returns_none_for_an_existing_folder() {
     let place = Place::new();
     let first = OutputFolder::create(&place.at("runs/a"), "run").unwrap();
     assert!(first.is_some());
@@ -190,20 +190,20 @@ fn a_new_folder_is_nobody_elses() {
 }
 
 #[test]
-fn a_list_that_leads_elsewhere_is_refused() {
+fn an_invalid_manifest_is_rejected() {
     let place = Place::new();
     for list in
         [r#"{"files":{"../x":"run"},"folders":{}}"#, r#"{"files":{"/x":"run"},"folders":{}}"#, "[]", "", "{"]
     {
         place.put("out/.striate.json", list);
         let opened = OutputFolder::open(&place.at("out"), "run");
-        refused(opened.map(drop), &["out/.striate.json: does not list what"]);
+        refused(opened.map(drop), &["out/.striate.json: is not a list of"]);
         assert_eq!(names(&place.at("out")), [".striate.json"], "{list}");
     }
 }
 
 #[test]
-fn files_without_a_list_can_be_taken_over() {
+fn files_without_a_manifest_can_be_adopted() {
     let place = Place::new();
     place.put("out/config.json", "{}");
     place.put("out/checkpoints/step-1", "1");

@@ -1,4 +1,4 @@
-//! What goes with weights: the model, its classes, and what it wants images to be like.
+//! Metadata of weights: the model, its classes, and its preprocessing.
 
 use super::inference_graph;
 use crate::data::Preprocessing;
@@ -7,16 +7,16 @@ use crate::weights::Weights;
 use crate::{Result, models};
 use std::collections::BTreeMap;
 
-/// What a file of weights says of itself in its metadata, as far as it does. Files that striate writes do.
+/// The metadata of a weight file. Files that striate writes have all of it.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Card {
-    /// The name that [`models::by_name`] knows the network by.
+    /// The network's name, as for [`models::by_name`].
     pub model: Option<String>,
-    /// Names of the classes, by number.
+    /// Names of the classes, by label.
     pub classes: Option<Vec<String>>,
-    /// What it was trained on images by.
+    /// The preprocessing it was trained with.
     pub preprocessing: Option<Preprocessing>,
-    /// What the metadata have under these names and is of no use here, with the reason: others use the names too.
+    /// Entries that were ignored because they are invalid, each with the reason. Other programs may use the same keys.
     pub passed_over: Vec<String>,
 }
 
@@ -25,12 +25,12 @@ const CLASSES: &str = "classes";
 const PREPROCESSING: &str = "preprocessing";
 
 impl Card {
-    /// What the weights say. What makes no sense is [passed over](Self::passed_over).
+    /// Reads the metadata of weights. Invalid entries are [ignored](Self::passed_over).
     pub fn of(weights: &Weights) -> Self {
         let mut passed_over = Vec::new();
         let mut pass_over = |key: &str, why: String| passed_over.push(format!("{key} ({why})"));
         let model = weights.metadata(MODEL).and_then(|name| {
-            // Neither channels nor classes matter to whether there is such a model.
+            // Whether the name is known does not depend on channels and classes.
             models::by_name(name, 3, 10).map_err(|e| pass_over(MODEL, e.to_string())).ok()?;
             Some(name.to_owned())
         });
@@ -43,60 +43,60 @@ impl Card {
         Self { model, classes, preprocessing, passed_over }
     }
 
-    /// The metadata that say it, for [`weights::write`](crate::weights::write).
+    /// The metadata to pass to [`weights::write`](crate::weights::write).
     pub fn metadata(&self) -> BTreeMap<String, String> {
-        const JSON: &str = "text and finite numbers are JSON";
+        const JSON: &str = "strings and finite numbers serialize";
         let classes = self.classes.as_ref().map(|classes| serde_json::to_string(classes).expect(JSON));
         let preprocessing = self.preprocessing.as_ref().map(|p| serde_json::to_string(p).expect(JSON));
         let pairs = [(MODEL, self.model.clone()), (CLASSES, classes), (PREPROCESSING, preprocessing)];
         let pairs = pairs.into_iter().filter_map(|(key, value)| Some((key.to_owned(), value?)));
-        // PyTorch's tools ask for the format.
+        // Expected by PyTorch tools.
         pairs.chain([("format".to_owned(), "pt".to_owned())]).collect()
     }
 }
 
-/// The name of what a model's last layer learned first: `fc.weight`, say. `None` if it learns nothing.
+/// The name of the first parameter of a model's last layer, such as `fc.weight`; `None` if there are no parameters.
 ///
 /// # Errors
 ///
-/// [`Error::Argument`](crate::Error::Argument) if there is no model of this name.
+/// [`Error::Argument`](crate::Error::Argument) if the model is unknown.
 pub fn last_layer(model: &str) -> Result<Option<String>> {
-    Ok(last_learned(&network(model)?).map(str::to_owned))
+    Ok(last_parameter(&network(model)?).map(str::to_owned))
 }
 
-/// A model's graph as far as names go: neither channels nor classes change them.
+/// A model's graph, used for its names only, which do not depend on channels and classes.
 fn network(model: &str) -> Result<Graph> {
     let model = models::by_name(model, 3, 10)?;
     let [height, width] = model.input_size();
     inference_graph(&*model, [1, 3, height, width])
 }
 
-fn is_learned(value: &Value) -> bool {
+fn is_persistent(value: &Value) -> bool {
     matches!(value.role, Role::Persistent(_))
 }
 
-fn last_learned(graph: &Graph) -> Option<&str> {
-    let learned = |input: &ValueId| Some(graph.value(*input)).filter(|value| is_learned(value));
-    let last = graph.nodes().iter().rev().find_map(|node| node.inputs.iter().find_map(learned))?;
+fn last_parameter(graph: &Graph) -> Option<&str> {
+    let persistent = |input: &ValueId| Some(graph.value(*input)).filter(|value| is_persistent(value));
+    let last = graph.nodes().iter().rev().find_map(|node| node.inputs.iter().find_map(persistent))?;
     Some(&last.name)
 }
 
-/// How many classes weights tell apart, if they are a model's: the first size of what its last layer learned.
-/// `None` if they have no such layer.
+/// The number of classes of weights for a model: the first dimension of its last layer. `None` if they lack that layer.
 ///
 /// # Errors
 ///
-/// [`Error::Argument`](crate::Error::Argument) if there is no model of this name.
+/// [`Error::Argument`](crate::Error::Argument) if the model is unknown.
 pub fn class_count(weights: &Weights, model: &str) -> Result<Option<usize>> {
     let graph = network(model)?;
-    let Some(last) = last_learned(&graph) else { return Ok(None) };
-    let learned = graph.values().filter(|(_, value)| is_learned(value)).map(|(_, value)| value.name.as_str());
-    let tensor = weights.get_as(last, learned);
+    let Some(last) = last_parameter(&graph) else { return Ok(None) };
+    let persistent =
+        graph.values().filter(|(_, value)| is_persistent(value)).map(|(_, value)| value.name.as_str());
+    let tensor = weights.get_as(last, persistent);
     Ok(tensor.and_then(|tensor| tensor.shape().first().copied()))
 }
 
-/// The [named preprocessing](Preprocessing::named) that weights of a model usually want; `None` where models of
-/// this name are for all kinds of images. Of a name with a tag of timm's it is timm's.
+/// The [named preprocessing](Preprocessing::named) that weights of a model usually need: timm's for a name with one of
+/// timm's tags, and `None` if there is no usual one.
 pub fn usual_preprocessing(model: &str) -> Option<String> {
     let depth = model.strip_prefix("resnet").or(model.strip_prefix("plain"));
     Some(match (model, depth) {

@@ -1,26 +1,26 @@
-//! How good a network is.
+//! Accuracy of a network on a labeled data set.
 
 use super::log_sum_exp;
 use crate::{Error, Result};
 
-/// What came of a network's answers to images whose classes are known.
+/// Statistics of a network's predictions for labeled images.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Evaluation {
-    /// By class, by class that it was taken for: how many images.
+    /// Number of images by true class, then by predicted class.
     pub confusion: Vec<Vec<u64>>,
-    /// Images whose class is among the five likeliest.
+    /// Images whose class is among the top five.
     in_top5: u64,
-    /// Sum of all losses.
+    /// Sum of the losses.
     loss: f64,
 }
 
 impl Evaluation {
-    /// Of no images yet.
+    /// An evaluation of no images.
     pub fn new(classes: usize) -> Self {
         Self { confusion: vec![vec![0; classes]; classes], in_top5: 0, loss: 0.0 }
     }
 
-    /// Adds an answer; `label` is the image's class. Of equal logits the smaller class ranks first, as in
+    /// Adds the logits of an image of class `label`. Of equal logits, the smaller class ranks first, as in
     /// [`TopK`](crate::op::TopK).
     ///
     /// # Errors
@@ -29,7 +29,7 @@ impl Evaluation {
     pub fn add(&mut self, logits: &[f32], label: usize) -> Result<()> {
         let classes = self.confusion.len();
         if logits.len() != classes {
-            let problem = format!("expected one for each of {classes} classes, found {}", logits.len());
+            let problem = format!("expected {classes}, one per class, found {}", logits.len());
             return Err(Error::argument("logits", problem));
         }
         if let Some(class) = logits.iter().position(|logit| logit.is_nan()) {
@@ -38,7 +38,7 @@ impl Evaluation {
             return Err(Error::argument("logits", problem));
         }
         if label >= classes {
-            return Err(Error::argument("label", format!("{label} is none of {classes} classes")));
+            return Err(Error::argument("label", format!("{label} is out of range for {classes} classes")));
         }
         let own = logits[label];
         let before = |(class, logit): &(usize, &f32)| **logit > own || (**logit == own && *class < label);
@@ -50,7 +50,7 @@ impl Evaluation {
         Ok(())
     }
 
-    /// How many images were added.
+    /// Number of images.
     pub fn images(&self) -> u64 {
         self.confusion.iter().flatten().sum()
     }
@@ -60,37 +60,37 @@ impl Evaluation {
         self.loss / self.images() as f64
     }
 
-    /// How many images were classified right.
-    pub fn right(&self) -> u64 {
+    /// Number of images classified correctly.
+    pub fn correct(&self) -> u64 {
         (0..self.confusion.len()).map(|class| self.confusion[class][class]).sum()
     }
 
-    /// Share of images classified right, from 0 to 1.
+    /// Top-1 accuracy, from 0 to 1.
     pub fn top1(&self) -> f64 {
-        self.right() as f64 / self.images() as f64
+        self.correct() as f64 / self.images() as f64
     }
 
-    /// Share of images whose class is among the five likeliest, from 0 to 1.
+    /// Top-5 accuracy, from 0 to 1.
     pub fn top5(&self) -> f64 {
         self.in_top5 as f64 / self.images() as f64
     }
 
-    /// How many images a class has.
+    /// Number of images of a class.
     pub fn images_of(&self, class: usize) -> u64 {
         self.confusion[class].iter().sum()
     }
 
-    /// Of a class's images, the share taken for it; `None` without images.
+    /// Fraction of a class's images that were predicted to be of it; `None` without images.
     pub fn recall(&self, class: usize) -> Option<f64> {
-        share(self.confusion[class][class], self.images_of(class))
+        fraction(self.confusion[class][class], self.images_of(class))
     }
 
-    /// Of the images taken for a class, the share that are of it; `None` without such.
+    /// Fraction of the predictions of a class that are correct; `None` without predictions.
     pub fn precision(&self, class: usize) -> Option<f64> {
-        share(self.confusion[class][class], self.confusion.iter().map(|row| row[class]).sum())
+        fraction(self.confusion[class][class], self.confusion.iter().map(|row| row[class]).sum())
     }
 
-    /// The class that a class is most often mistaken for, and how often; `None` if it never is.
+    /// The class that images of a class are most often mistaken for, and how often; `None` if they never are.
     pub fn mistaken_for(&self, class: usize) -> Option<(usize, u64)> {
         let others =
             self.confusion[class].iter().copied().enumerate().filter(|(other, n)| *other != class && *n > 0);
@@ -98,6 +98,6 @@ impl Evaluation {
     }
 }
 
-fn share(part: u64, whole: u64) -> Option<f64> {
+fn fraction(part: u64, whole: u64) -> Option<f64> {
     (whole > 0).then(|| part as f64 / whole as f64)
 }

@@ -1,18 +1,23 @@
-//! Using a trained network: classes of images, and how good it is on a data set.
+//! Inference: classifying images, and evaluating a network on a data set.
 //!
-//! ```no_run
+//! ```
 //! use striate::data::Preprocessing;
 //! use striate::infer::{Predictor, top};
 //! use striate::weights::{Fit, Weights};
 //! use striate::{Device, models};
 //!
+//! # let temporary = tempfile::tempdir().unwrap();
+//! # let dir = temporary.path();
+//! # image::RgbImage::new(40, 30).save(dir.join("cat.png")).unwrap();
 //! let preprocessing = Preprocessing::named("cifar10")?;
 //! let model = models::by_name("resnet20", 3, 10)?;
-//! let mut predictor = Predictor::new(&Device::select("auto")?, &*model, preprocessing.size, 1)?;
-//! predictor.load(&Weights::read("model.safetensors".as_ref())?, Fit::Strict)?;
-//! let image = preprocessing.read("cat.png".as_ref())?;
-//! for guess in top(&predictor.logits(&image)?[0], 5) {
-//!     println!("class {} with probability {:.3}", guess.class, guess.probability);
+//! let mut predictor = Predictor::new(&Device::select("cpu")?, &*model, preprocessing.size, 1)?;
+//! # let state = predictor.session().state_dict()?;
+//! # striate::weights::write(&dir.join("model.safetensors"), &state, &Default::default())?;
+//! predictor.load(&Weights::read(&dir.join("model.safetensors"))?, Fit::Strict)?;
+//! let image = preprocessing.read(&dir.join("cat.png"))?;
+//! for prediction in top(&predictor.logits(&image)?[0], 5) {
+//!     println!("class {} with probability {:.3}", prediction.class, prediction.probability);
 //! }
 //! # Ok::<(), striate::Error>(())
 //! ```
@@ -27,14 +32,14 @@ pub use card::{Card, class_count, last_layer, usual_preprocessing};
 pub use evaluation::Evaluation;
 pub use predictor::{Predictor, inference_graph};
 
-/// A class that an image may have.
+/// A class predicted for an image.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Guess {
-    /// Number of the class.
+pub struct Prediction {
+    /// Index of the class.
     pub class: usize,
-    /// What the network gives it; only differences count.
+    /// Its logit.
     pub logit: f32,
-    /// How sure the network is, from 0 to 1: the softmax of its logits.
+    /// Its probability, from 0 to 1: the softmax of the logits.
     pub probability: f64,
 }
 
@@ -42,21 +47,21 @@ pub struct Guess {
 /// before all others.
 ///
 /// ```
-/// let guesses = striate::infer::top(&[0.0, 2f32.ln(), 0.0], 2);
-/// assert_eq!((guesses[0].class, guesses[1].class), (1, 0));
-/// assert!((guesses[0].probability - 0.5).abs() < 1e-6);
+/// let predictions = striate::infer::top(&[0.0, 2f32.ln(), 0.0], 2);
+/// assert_eq!((predictions[0].class, predictions[1].class), (1, 0));
+/// assert!((predictions[0].probability - 0.5).abs() < 1e-6);
 /// ```
-pub fn top(logits: &[f32], k: usize) -> Vec<Guess> {
+pub fn top(logits: &[f32], k: usize) -> Vec<Prediction> {
     let scale = log_sum_exp(logits);
     let mut classes: Vec<usize> = (0..logits.len()).collect();
     // The sort is stable.
     classes.sort_by(|a, b| likelier_first(logits[*a], logits[*b]));
     classes.truncate(k);
-    let guess = |class: usize| {
+    let prediction = |class: usize| {
         let logit = logits[class];
-        Guess { class, logit, probability: (f64::from(logit) - scale).exp() }
+        Prediction { class, logit, probability: (f64::from(logit) - scale).exp() }
     };
-    classes.into_iter().map(guess).collect()
+    classes.into_iter().map(prediction).collect()
 }
 
 /// The order of [`TopK`](crate::op::TopK).

@@ -1,4 +1,4 @@
-//! A network made ready on a device to be used.
+//! Runs a network's forward pass.
 
 use super::Evaluation;
 use crate::data::{Dataset, Loader, LoaderConfig, Normalization};
@@ -12,8 +12,8 @@ use crate::{Device, Error, Outputs, Result, Session};
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-/// A model's forward pass, with running statistics. Input [`Builder::IMAGES`] of `shape` (batch, channels, height,
-/// width); output [`Builder::LOGITS`].
+/// A model's forward pass in evaluation mode. The input is [`Builder::IMAGES`] of `shape` `[batch, channels, height,
+/// width]`, the output [`Builder::LOGITS`].
 pub fn inference_graph(model: &dyn Model, shape: [usize; 4]) -> Result<Graph> {
     let mut b = Builder::new(Mode::Eval);
     let images = b.images(shape)?;
@@ -22,8 +22,8 @@ pub fn inference_graph(model: &dyn Model, shape: [usize; 4]) -> Result<Graph> {
     Ok(b.graph)
 }
 
-/// Names of what a model keeps in a mode. They depend on no size, so the graph is of images that the model was made for,
-/// and of two of them: in training, batch norm refuses a channel with a single value.
+/// Names of a model's persistent values in a mode. They do not depend on sizes, so the default image size will do. The
+/// batch has two images, because batch norm cannot train on a single value per channel.
 fn persistent_names(model: &dyn Model, mode: Mode) -> Result<BTreeSet<String>> {
     let [height, width] = model.input_size();
     let mut b = Builder::new(mode);
@@ -33,25 +33,25 @@ fn persistent_names(model: &dyn Model, mode: Mode) -> Result<BTreeSet<String>> {
     Ok(persistent.map(|(_, value)| value.name.clone()).collect())
 }
 
-/// A network on a device, for images of one size. [The module](super) has an example.
+/// A network on a device, for images of one size. The [module page](super) has an example.
 pub struct Predictor {
     session: Session,
     name: String,
     batch: usize,
     classes: usize,
     image_len: usize,
-    /// Names of what the model learns only for training, such as GoogLeNet's auxiliary heads.
+    /// Names of values that only training uses, such as GoogLeNet's auxiliary heads.
     training_only: BTreeSet<String>,
 }
 
 impl Predictor {
-    /// Plans the model for images of `size` = `[height, width]`, `batch` at a time, and takes the memory for
-    /// it. Weights are 0 until they are [loaded](Self::load).
+    /// Plans the model for images of `[height, width]`, `batch` at a time, and allocates its memory. Weights are 0 until
+    /// they are [loaded](Self::load).
     ///
     /// # Errors
     ///
-    /// [`Error::Argument`] if `batch` is 0; [`Error::Shape`] if the model takes no images of this size;
-    /// [`Error::TooLarge`] if it does not fit the device.
+    /// [`Error::Argument`] if `batch` is 0; [`Error::Shape`] if the model does not accept images of this size;
+    /// [`Error::TooLarge`] if the device has too little memory.
     pub fn new(
         device: &Device,
         model: &dyn Model,
@@ -59,7 +59,7 @@ impl Predictor {
         batch: usize,
     ) -> Result<Self> {
         if batch == 0 {
-            return Err(Error::argument("batch", "must be above 0, and is 0"));
+            return Err(Error::argument("batch", "must be positive, got 0"));
         }
         let channels = model.in_channels();
         let graph = inference_graph(model, [batch, channels, height, width])?;
@@ -70,28 +70,32 @@ impl Predictor {
         Ok(Self { session, name, batch, classes, image_len: channels * height * width, training_only })
     }
 
-    /// Takes the network's weights from a file's. What the model has only in training may be there too.
+    /// Loads weights. The file may also have the tensors that the model uses only in training.
     ///
     /// # Errors
     ///
-    /// As [`Weights::load`].
+    /// As for [`Weights::load`].
     pub fn load(&mut self, weights: &Weights, fit: Fit) -> Result<LoadReport> {
         weights.load_ignoring(&mut self.session, fit, &self.training_only)
     }
 
-    /// The weights, and everything else on the device.
+    /// The session, which holds all values on the device.
     pub fn session(&mut self) -> &mut Session {
         &mut self.session
     }
 
-    /// The logits of each image; `images` are any number of normalised ones, NCHW.
+    /// The logits of each image. `images` are normalized, NCHW, any number of them.
     ///
     /// # Errors
     ///
-    /// [`Error::Argument`] if `images` are not whole images, or a logit is infinite or not a number.
+    /// [`Error::Argument`] if the length of `images` is not a multiple of an image's, or a logit is not finite.
     pub fn logits(&mut self, images: &[f32]) -> Result<Vec<Vec<f32>>> {
         if !images.len().is_multiple_of(self.image_len) {
-            let problem = format!("{} numbers are no whole images of {}", images.len(), self.image_len);
+            let problem = format!(
+                "expected a multiple of {} values, one image, found {}",
+                self.image_len,
+                images.len()
+            );
             return Err(Error::argument("images", problem));
         }
         let (len, classes) = (self.image_len, self.classes);
@@ -104,12 +108,11 @@ impl Predictor {
         Ok(all)
     }
 
-    /// Answers all images of a data set and compares with their classes.
+    /// Evaluates the network on a data set.
     ///
     /// # Errors
     ///
-    /// [`Error::Argument`] if the data set has other channels, sizes or a different number of classes, or if a
-    /// logit is infinite or not a number.
+    /// [`Error::Argument`] if the data set has another image shape or number of classes, or a logit is not finite.
     pub fn evaluate(&mut self, data: &Arc<Dataset>, normalization: &Normalization) -> Result<Evaluation> {
         self.check(data)?;
         let batch_size = self.batch.min(data.len());
@@ -130,7 +133,7 @@ impl Predictor {
         let (found, expected) = (data.classes().len(), self.classes);
         if found != expected {
             let problem = format!(
-                "{} tells {expected} classes apart, but {} has {found}; give the data it was trained for",
+                "{} has {expected} classes, but {} has {found}; use the data set it was trained on",
                 self.name,
                 data.name()
             );

@@ -15,7 +15,7 @@ fn bad_idx_files_are_refused() {
         encoder.write_all(bytes).unwrap();
         encoder.finish().unwrap()
     };
-    const AGAIN: &str = "fetch the file again";
+    const AGAIN: &str = "download the file again";
     let mut out_of_range = good_labels.clone();
     out_of_range[8 + 5] = 10;
     let mut flipped = gzip(&good_images);
@@ -24,7 +24,7 @@ fn bad_idx_files_are_refused() {
     let cases: Vec<(&str, &str, Vec<u8>, &[&str])> = vec![
         ("empty", images, vec![], &["found an empty one", AGAIN]),
         ("cut in the header", images, good_images[..10].to_vec(), &["ends within the header", AGAIN]),
-        ("cut", images, good_images[..900].to_vec(), &["promises 1280 bytes", "only 884", AGAIN]),
+        ("cut", images, good_images[..900].to_vec(), &["claims 1280 bytes", "only 884", AGAIN]),
         ("too long", images, [&good_images[..], b"x"].concat(), &["but more follow", AGAIN]),
         ("promises too much", images, idx(0x803, &[u32::MAX; 3], &[]), &["more than the", AGAIN]),
         ("promises 2 GiB", images, idx(0x803, &[1 << 20, 32, 32], &[0; 9]), &["only 9 follow", AGAIN]),
@@ -35,21 +35,21 @@ fn bad_idx_files_are_refused() {
             "rubbish after gzip",
             images,
             [&gzip(&good_images)[..], b"rubbish"].concat(),
-            &["more bytes after", AGAIN],
+            &["trailing bytes after", AGAIN],
         ),
-        ("gzip cut", images, gzip(&good_images)[..20].to_vec(), &["cut short", AGAIN]),
+        ("gzip cut", images, gzip(&good_images)[..20].to_vec(), &["truncated", AGAIN]),
         ("gzip damaged", images, flipped, &["damaged", AGAIN]),
         (
             "fewer labels",
             labels,
             idx(0x801, &[19], &[3; 19]),
-            &["expected 20 labels", "found 19", "fetch both"],
+            &["expected 20 labels", "found 19", "download both"],
         ),
         (
             "more labels",
             labels,
             idx(0x801, &[21], &[3; 21]),
-            &["expected 20 labels", "found 21", "fetch both"],
+            &["expected 20 labels", "found 21", "download both"],
         ),
         ("label 10", labels, out_of_range, &["label 10 of image 5", "10 classes", "give the labels"]),
         ("labels empty", labels, vec![], &["found an empty one", AGAIN]),
@@ -69,7 +69,7 @@ fn bad_idx_files_are_refused() {
     let place = Place::new();
     place.write("data/t10k-images-idx3-ubyte", &idx(0x803, &[10, 9, 8], &[0; 720]));
     place.refused(&[], &["[1, 8, 8]", "[1, 9, 8]", "take both from one set"]);
-    place.refused(&["--data", "nowhere"], &["nowhere: is not there; give the folder"]);
+    place.refused(&["--data", "nowhere"], &["nowhere: does not exist; choose the folder"]);
     place.refused(&["--data", "data/t10k-labels-idx1-ubyte"], &["t10k-labels-idx1-ubyte: is a file; give"]);
 }
 
@@ -83,11 +83,11 @@ fn bad_cifar_files_are_refused() {
     let refused = |words: &[&str]| place.refused(&["--dataset", "cifar10", "--data", "cifar"], words);
     let file = "cifar/data_batch_3.bin";
     let cases: [(&[u8], &[&str]); 5] = [
-        (&[], &[file, "found an empty file", "fetch the file again"]),
-        (&record(1)[..3072], &[file, "whole records of 3073 bytes", "fetch the file again"]),
-        (&[&record(1)[..], b"x"].concat(), &[file, "1 too many", "fetch the file again"]),
-        (&record(10), &[file, "record 0 has label 10", "fetch the file again"]),
-        (&record(255), &[file, "record 0 has label 255", "fetch the file again"]),
+        (&[], &[file, "found an empty file", "download the file again"]),
+        (&record(1)[..3072], &[file, "records of 3073 bytes", "download the file again"]),
+        (&[&record(1)[..], b"x"].concat(), &[file, "a remainder of 1", "download the file again"]),
+        (&record(10), &[file, "record 0 has label 10", "download the file again"]),
+        (&record(255), &[file, "record 0 has label 255", "download the file again"]),
     ];
     for (bytes, words) in cases {
         restore();
@@ -96,7 +96,7 @@ fn bad_cifar_files_are_refused() {
     }
     // A file of 3 GiB, which takes no room and is not read.
     std::fs::File::create(place.path(file)).unwrap().set_len(3 << 30).unwrap();
-    refused(&[file, "more than 2147483648 bytes", "fetch the file again"]);
+    refused(&[file, "more than 2147483648 bytes", "download the file again"]);
     std::fs::remove_file(place.path(file)).unwrap();
     refused(&["cifar: expected", "found no data_batch_3.bin", "get the binary version"]);
     restore();
@@ -125,7 +125,7 @@ fn bad_folders_of_images_are_refused() {
     std::fs::remove_dir(place.path("pets/cow")).unwrap();
     for size in ["0x8", "5000x8"] {
         let args = ["--dataset", "folder", "--data", "pets", "--image-size", size];
-        place.refused(&args, &["error: --image-size: expected sides from 1 to 4096"]);
+        place.refused(&args, &["error: --image-size: sides must be between 1 and 4096"]);
     }
     place.trained(&args);
 }

@@ -48,11 +48,11 @@ fn a_folder_that_cannot_be_written_is_named() {
     let place = Place::new();
     place.write("file", b"kept");
     for out in ["file", "file/run", "file/runs/1"] {
-        place.refused(&["--out", out], &["file: is a file", "give another"]);
+        place.refused(&["--out", out], &["file: is a file", "choose another"]);
     }
     assert_eq!(std::fs::read(place.path("file")).unwrap(), b"kept");
     if Path::new("/proc/self").exists() {
-        let words = ["/proc/striate: the folder cannot be created", "give another"];
+        let words = ["/proc/striate: cannot create the folder", "choose another"];
         place.refused(&["--out", "/proc/striate/run"], &words);
     }
     std::fs::create_dir_all(place.path("run/model.safetensors")).unwrap();
@@ -70,7 +70,7 @@ fn files_of_others_are_never_replaced() {
         let place = Place::new();
         place.write(&format!("run/{name}"), b"mine");
         for flags in [&[][..], &["--force"]] {
-            let words = ["striate", "move it away, or give another folder"];
+            let words = ["striate", "move it away, or choose another folder"];
             assert_refused(&place.train(flags).output().unwrap(), name, &words);
             assert_eq!(std::fs::read(place.path(&format!("run/{name}"))).unwrap(), b"mine");
             assert_eq!(list(&place.out()).len(), 1, "{name}");
@@ -103,7 +103,7 @@ fn a_run_without_a_list_goes_on_but_is_not_replaced() {
     let place = Place::new();
     place.trained(&[]);
     std::fs::remove_file(place.path("run/.striate.json")).unwrap();
-    let words = ["config.json: is there already", "move it away, or give another folder"];
+    let words = ["config.json: exists", "move it away, or choose another folder"];
     assert_refused(&place.train(&["--force"]).output().unwrap(), "no list", &words);
     let mut resume = std::process::Command::new(PROGRAM);
     resume.args(["train", "--resume", "run"]).current_dir(place.dir.path());

@@ -113,7 +113,7 @@ fn a_run_under_way_is_left_alone() {
     let place = Place::new();
     let (mut child, _stdout) = start_long_run(&place);
     let holder = format!("run: process {} on ", child.id());
-    let words = [&holder[..], "is writing there; wait until it ends, or give another folder"];
+    let words = [&holder[..], "in use by", "wait until it ends, or choose another folder"];
     for flags in [&[][..], &["--force"]] {
         assert_refused(&place.train(flags).output().unwrap(), &format!("{flags:?}"), &words);
     }

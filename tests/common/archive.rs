@@ -1,4 +1,4 @@
-//! PyTorch's archives taken apart and put together again, with right checksums.
+//! Replaces the pickle of a PyTorch archive, with correct checksums.
 
 use std::io::{Cursor, Read, Write};
 use zip::write::SimpleFileOptions;
@@ -15,7 +15,7 @@ pub fn pickle(archive: &[u8]) -> Vec<u8> {
     bytes
 }
 
-/// The archive with another `data.pkl`.
+/// The archive with `data.pkl` replaced.
 pub fn with_pickle(archive: &[u8], pickle: &[u8]) -> Vec<u8> {
     let mut old = ZipArchive::new(Cursor::new(archive)).unwrap();
     let mut new = ZipWriter::new(Cursor::new(Vec::new()));

@@ -1,8 +1,8 @@
-//! Files as bad luck or ill will makes them.
+//! Random damage to files.
 
 use striate::rng::SplitMix64;
 
-/// A random damage: a byte changed, bytes removed, inserted or cut off.
+/// Changes, removes, inserts or truncates bytes at random.
 pub fn damaged(bytes: &[u8], rng: &mut SplitMix64) -> Vec<u8> {
     let mut bytes = bytes.to_vec();
     for _ in 0..=rng.below(3) {
@@ -12,7 +12,7 @@ pub fn damaged(bytes: &[u8], rng: &mut SplitMix64) -> Vec<u8> {
             1 => bytes.insert(at, rng.next_u64() as u8),
             2 if at < bytes.len() => drop(bytes.remove(at)),
             3 if at < bytes.len() => bytes[at] = [0, 255, 127, 128][rng.below(4) as usize],
-            // A length or an offset that nothing has.
+            // An absurd length or offset.
             4 => {
                 let number =
                     [u64::MAX, u64::MAX >> 1, 1 << 32, 0xffff_ffff][rng.below(4) as usize].to_le_bytes();

@@ -1,5 +1,4 @@
-//! What the numeric tests share: the GPU, random tensors, comparison, and a harness in which each row of a
-//! table is a test.
+//! Shared by the numeric tests: the GPU, random tensors, comparison, and a harness that makes each row of a table a test.
 
 #![allow(dead_code, reason = "each test program uses a part")]
 
@@ -12,11 +11,10 @@ use striate::plan::{Target, Tuned};
 use striate::rng::SplitMix64;
 use striate::{DType, Device, Tensor};
 
-/// Passed, or what went wrong: operation, case, shapes, seed, largest error and where.
+/// The failure message has the operation, case, shapes, seed, and the largest error with its index.
 pub type Outcome = Result<(), String>;
 
-/// The GPU of this process, or why there is none. `STRIATE_TEST_DEVICE` chooses among several, by number
-/// or a part of the name.
+/// The GPU to test, or why there is none. `STRIATE_TEST_DEVICE` selects one by index or part of its name.
 pub fn gpu() -> Result<&'static Device, &'static str> {
     static GPU: OnceLock<Option<Device>> = OnceLock::new();
     let device = GPU.get_or_init(|| {
@@ -24,9 +22,9 @@ pub fn gpu() -> Result<&'static Device, &'static str> {
             return None;
         }
         let name = gpu_name();
-        // An adapter that is there but does not open is a failure, not a reason to skip.
+        // An adapter that exists but fails to open is a failure, not a reason to skip.
         let device = Device::select(&name).unwrap_or_else(|e| panic!("the adapter {name:?}: {e}"));
-        // Which kernels are tested must not depend on what was tuned on this machine.
+        // The tested kernels must not depend on this machine's tuning results.
         let target = Target { tuned: Tuned::default(), ..device.target().clone() };
         Some(device.with_target(target))
     });
@@ -35,12 +33,12 @@ pub fn gpu() -> Result<&'static Device, &'static str> {
         .ok_or("there is no GPU adapter; install a Vulkan driver, mesa-vulkan-drivers for a software one")
 }
 
-/// What the GPU is asked for by.
+/// The name to select the GPU by.
 pub fn gpu_name() -> String {
     std::env::var("STRIATE_TEST_DEVICE").unwrap_or("gpu".into())
 }
 
-/// The tests of one program.
+/// The tests of one executable.
 pub struct Suite {
     arguments: Arguments,
     trials: Vec<Trial>,
@@ -51,19 +49,19 @@ impl Suite {
         Self { arguments: Arguments::from_args(), trials: Vec::new() }
     }
 
-    /// One test at a time: for what a neighbour would disturb.
+    /// Runs one test at a time, for tests that others would disturb.
     pub fn alone() -> Self {
         let mut suite = Self::new();
         suite.arguments.test_threads = Some(1);
         suite
     }
 
-    /// A test that needs no GPU.
+    /// Adds a test that needs no GPU.
     pub fn add(&mut self, name: impl Into<String>, test: impl FnOnce() -> Outcome + Send + 'static) {
         self.trials.push(Trial::test(name, move || Ok(test()?)));
     }
 
-    /// A test that needs something from outside the repository, ignored where it is not there.
+    /// Adds a test that needs something from outside the repository; it is ignored if that is missing.
     pub fn add_if(
         &mut self,
         there: bool,
@@ -73,7 +71,7 @@ impl Suite {
         self.trials.push(Trial::test(name, move || Ok(test()?)).with_ignored_flag(!there));
     }
 
-    /// A test on the GPU, ignored where there is none.
+    /// Adds a test on the GPU; it is ignored if there is none.
     pub fn add_gpu(
         &mut self,
         name: impl Into<String>,
@@ -94,17 +92,17 @@ impl Suite {
     }
 }
 
-/// Error of an unexpected kind, as text.
+/// An error as text, for `map_err`.
 pub fn text(error: striate::Error) -> String {
     error.to_string()
 }
 
-/// The seed that belongs to a name: the same in every run.
+/// A seed derived from a name.
 pub fn seed_of(name: &str) -> u64 {
     name.bytes().fold(0xcbf2_9ce4_8422_2325, |h, b| (h ^ u64::from(b)).wrapping_mul(0x100_0000_01b3))
 }
 
-/// Random tensors from a seed.
+/// Generates random tensors.
 pub struct Random(SplitMix64);
 
 impl Random {
@@ -112,17 +110,17 @@ impl Random {
         Self(SplitMix64::new(seed))
     }
 
-    /// Normal numbers, of mean 0 and deviation 1.
+    /// Standard normal values.
     pub fn normal(&mut self, shape: &[usize]) -> Tensor {
         self.map(shape, |rng| rng.normal() as f32)
     }
 
-    /// Numbers from `low` to `high`.
+    /// Uniform values from `low` to `high`.
     pub fn uniform(&mut self, shape: &[usize], low: f32, high: f32) -> Tensor {
         self.map(shape, |rng| low + (high - low) * rng.unit() as f32)
     }
 
-    /// Numbers that are all different, at least `gap` apart and at least half of it from 0.
+    /// Distinct values, at least `gap` apart and at least half of that from 0.
     pub fn spaced(&mut self, shape: &[usize], gap: f32) -> Tensor {
         let len: usize = shape.iter().product();
         let mut values: Vec<f32> = (0..len).map(|i| (i as f32 - (len / 2) as f32 + 0.5) * gap).collect();
@@ -152,7 +150,7 @@ impl Random {
     }
 }
 
-/// The recipe of the golden training runs: a hash of (seed, i) as 64 bits.
+/// The generator of the golden training runs: a 64-bit hash of (seed, i).
 pub fn hash(seed: u64, i: u64) -> u64 {
     const GOLDEN: u64 = 0x9E37_79B9_7F4A_7C15;
     let mut z =
@@ -162,36 +160,34 @@ pub fn hash(seed: u64, i: u64) -> u64 {
     z ^ (z >> 31)
 }
 
-/// Numbers uniform in +-bound, from the top 24 bits of the hash.
+/// Uniform values in +-bound, from the top 24 bits of the hash.
 pub fn fill(seed: u64, len: usize, bound: f64) -> Vec<f32> {
     let unit = |i: usize| (hash(seed, i as u64) >> 40) as f32 / 16_777_216.0;
     (0..len).map(|i| (2.0 * unit(i) - 1.0) * bound as f32).collect()
 }
 
-/// How far a result in f32 may be from one with sums in f64, relative to the largest magnitude of the
-/// expected tensor.
+/// Tolerance of an f32 result against one summed in f64, relative to the largest magnitude of the expected tensor.
 ///
-/// Each rounding adds up to 6e-8 of the running sum; they are as good as random, so a sum of n terms is off
-/// by about 6e-8 * sqrt(n) of its typical size. The constant part covers a handful of roundings, and GPUs'
-/// division, roots and exponentials, good to several units in the last place. Both have a factor of about
-/// five to spare, which no wrong index or missing term stays below.
+/// Each rounding adds up to 6e-8 of the running sum. Roundings behave like random errors, so a sum of n terms is off by about
+/// 6e-8 * sqrt(n) of its typical size. The constant covers a few roundings and the division, roots and exponentials of GPUs,
+/// which are accurate to several ulp. Both have a safety factor of about five; a wrong index or a missing term exceeds that.
 pub fn tolerance(terms: usize) -> f64 {
     3e-6 + 3e-7 * (terms as f64).sqrt()
 }
 
-/// Checks a tensor. Floats may differ by `tolerance` times the expected tensor's largest magnitude, or
-/// `floor` if that is larger; integers, infinities and the places of NaN may not differ.
+/// Compares tensors. Floats may differ by `tolerance` times the larger of `floor` and the expected tensor's largest magnitude;
+/// integers, infinities and NaN positions must match.
 pub fn compare(what: &str, got: &Tensor, want: &Tensor, tolerance: f64, floor: f64) -> Outcome {
     if got.ty() != want.ty() {
         return Err(format!("{what}: expected {:?}, found {:?}", want.ty(), got.ty()));
     }
-    let place = |at: usize| {
-        let mut index = vec![0; want.shape().len()];
+    let index = |at: usize| {
+        let mut indices = vec![0; want.shape().len()];
         let mut rest = at;
-        for (i, size) in index.iter_mut().zip(want.shape()).rev() {
+        for (i, size) in indices.iter_mut().zip(want.shape()).rev() {
             (*i, rest) = (rest % size, rest / size);
         }
-        index
+        indices
     };
     if want.ty().dtype == DType::U32 {
         let pairs = || got.as_u32().iter().zip(want.as_u32());
@@ -201,7 +197,7 @@ pub fn compare(what: &str, got: &Tensor, want: &Tensor, tolerance: f64, floor: f
                 "{what}: {} of {} differ; first at {:?}: {}, expected {}",
                 pairs().filter(|(g, w)| g != w).count(),
                 want.len(),
-                place(at),
+                index(at),
                 got.as_u32()[at],
                 want.as_u32()[at]
             )),
@@ -224,14 +220,14 @@ pub fn compare(what: &str, got: &Tensor, want: &Tensor, tolerance: f64, floor: f
         "{what}: {} of {} are off; most at {:?}: {}, expected {}: an error of {largest:e}, {:e} of {scale:e}, where {tolerance:e} is allowed",
         errors().filter(|e| *e > tolerance * scale).count(),
         want.len(),
-        place(at),
+        index(at),
         got[at],
         want_values[at],
         largest / scale,
     ))
 }
 
-/// Checks several tensors that belong together.
+/// Compares lists of tensors.
 pub fn compare_all(what: &str, got: &[Tensor], want: &[Tensor], tolerance: f64, floor: f64) -> Outcome {
     if got.len() != want.len() {
         return Err(format!("{what}: expected {} tensors, found {}", want.len(), got.len()));

@@ -1,8 +1,8 @@
-//! Pickles taken apart into instructions, and put together in ways that are pickles still.
+//! Rearranges the opcodes of pickles.
 
 use striate::rng::SplitMix64;
 
-/// Where each instruction begins and ends.
+/// Splits a pickle into opcodes with their operands.
 fn instructions(pickle: &[u8]) -> Vec<&[u8]> {
     let mut rest = pickle;
     let mut found = Vec::new();
@@ -32,7 +32,7 @@ fn instructions(pickle: &[u8]) -> Vec<&[u8]> {
     found
 }
 
-/// The pickle with a few instructions moved, removed, repeated, or with other operands.
+/// Moves, removes or repeats a few opcodes, or changes their operands.
 pub fn rearranged(pickle: &[u8], rng: &mut SplitMix64) -> Vec<u8> {
     let mut code: Vec<Vec<u8>> = instructions(pickle).into_iter().map(<[u8]>::to_vec).collect();
     for _ in 0..=rng.below(3) {
@@ -57,7 +57,7 @@ pub fn rearranged(pickle: &[u8], rng: &mut SplitMix64) -> Vec<u8> {
             }
             4 => replace(&mut code, at, |code| *code == b'h', &[b'h', rng.next_u64() as u8]),
             5 => code[at] = vec![b"N)]}(tRbQaeus.\x81\x85\x86\x94"[rng.below(18) as usize]],
-            // A long text, under its right length.
+            // A long string, with its correct length.
             _ => {
                 let text = vec![b'a'; 1 << rng.below(13)];
                 let long = [b"X", (text.len() as u32).to_le_bytes().as_slice(), &text].concat();
@@ -68,7 +68,7 @@ pub fn rearranged(pickle: &[u8], rng: &mut SplitMix64) -> Vec<u8> {
     code.concat()
 }
 
-/// Replaces the first instruction of a kind from a place on, if there is one.
+/// Replaces the first opcode of a kind at or after an index, if there is one.
 fn replace(code: &mut [Vec<u8>], from: usize, is_of: impl Fn(&u8) -> bool, new: &[u8]) {
     if let Some(found) = code[from..].iter_mut().find(|instruction| is_of(&instruction[0])) {
         *found = new.to_vec();

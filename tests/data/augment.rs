@@ -15,14 +15,14 @@ fn placed(placement: Placement, image: &[u8], shape: [usize; 3]) -> Vec<f32> {
 }
 
 #[test]
-fn a_flip_is_the_exact_mirror() {
+fn a_flip_mirrors_exactly() {
     let image = [1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12];
     let mirrored = placed(Placement { flip: true, ..Placement::IDENTITY }, &image, [2, 2, 3]);
     assert_eq!(mirrored, [3., 2., 1., 6., 5., 4., 9., 8., 7., 12., 11., 10.]);
 }
 
 #[test]
-fn a_crop_moves_the_image_and_fills_with_zero() {
+fn a_crop_shifts_the_image_and_pads_with_zero() {
     let image = [1, 2, 3, 4, 5, 6, 7, 8, 9];
     let crop = |down, right, flip| placed(Placement { down, right, flip }, &image, [1, 3, 3]);
     assert_eq!(crop(1, 1, false), [0., 0., 0., 0., 1., 2., 0., 4., 5.]);
@@ -35,7 +35,7 @@ fn a_crop_moves_the_image_and_fills_with_zero() {
 }
 
 #[test]
-fn normalised_pixels_follow_the_formula() {
+fn normalized_pixels_follow_the_formula() {
     let normalization = Normalization { mean: vec![0.5, 0.25], std: vec![0.25, 2.0] };
     let tables = normalization.tables();
     assert_eq!((tables[0][0], tables[0][255]), (-2.0, 2.0));
@@ -43,7 +43,7 @@ fn normalised_pixels_follow_the_formula() {
 }
 
 #[test]
-fn every_placement_comes_up_about_as_often() {
+fn placements_are_uniform() {
     let augment = Augment { crop_padding: 1, flip: true };
     let mut counts = std::collections::HashMap::new();
     for index in 0..18_000 {
@@ -71,7 +71,7 @@ fn the_generator_is_splitmix64() {
 }
 
 #[test]
-fn every_order_comes_up_about_as_often() {
+fn orders_are_uniform() {
     let mut counts = std::collections::HashMap::new();
     for epoch in 0..24_000 {
         *counts.entry(shuffle(9, epoch, 4)).or_insert(0) += 1;

@@ -61,12 +61,12 @@ fn cifar100_has_the_fine_classes() {
 }
 
 #[test]
-fn every_bad_file_is_refused_with_its_name_and_problem() {
+fn bad_files_are_rejected_by_name_and_problem() {
     let whole = record(&[1], 0);
     let cases: [(&str, Vec<u8>, &str); 4] = [
         ("empty", vec![], "found an empty file"),
-        ("short", whole[..3000].to_vec(), "whole records of 3073 bytes, found 3000 bytes"),
-        ("long", [whole.as_slice(), &[1]].concat(), "found 3074 bytes, 1 too many"),
+        ("short", whole[..3000].to_vec(), "records of 3073 bytes, found 3000 bytes"),
+        ("long", [whole.as_slice(), &[1]].concat(), "found 3074 bytes with a remainder of 1"),
         ("label", [whole, record(&[10], 0)].concat(), "record 1 has label 10, expected less than 10"),
     ];
     for (case, bytes, problem) in cases {
@@ -83,18 +83,18 @@ fn every_bad_file_is_refused_with_its_name_and_problem() {
 }
 
 #[test]
-fn a_missing_file_is_named_with_where_to_get_it() {
+fn a_missing_file_is_named_with_its_source() {
     let dir = tempdir().unwrap();
     ten(dir.path());
     std::fs::remove_file(dir.path().join(TRAIN[2])).unwrap();
     let words =
-        ["found no data_batch_3.bin", "test_batch.bin", "cs.toronto.edu", dir.path().to_str().unwrap()];
+        ["data_batch_3.bin is missing", "test_batch.bin", "cs.toronto.edu", dir.path().to_str().unwrap()];
     assert_fails("missing", cifar10(dir.path()), &words);
-    assert_fails("no folder", cifar100(Path::new("no/such")), &["no/such", "found no train.bin"]);
+    assert_fails("no folder", cifar100(Path::new("no/such")), &["no/such", "train.bin is missing"]);
 }
 
 #[test]
-fn no_damage_makes_it_panic() {
+fn damaged_files_do_not_panic() {
     let dir = hundred();
     let original = record(&[19, 99], 1);
     let mut rng = SplitMix64::new(2);

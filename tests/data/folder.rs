@@ -43,7 +43,7 @@ fn reds(dataset: &striate::data::Dataset) -> Vec<u8> {
 }
 
 #[test]
-fn folders_are_classes_and_names_give_the_order() {
+fn folders_are_classes_and_images_are_sorted() {
     let dir = pets();
     write(dir.path().join("train/dog/.hidden.png"), b"not an image");
     write(dir.path().join("train/dog/notes.txt"), b"not an image");
@@ -63,7 +63,7 @@ fn folders_are_classes_and_names_give_the_order() {
 }
 
 #[test]
-fn without_test_images_some_of_every_class_are_held_out() {
+fn without_test_images_a_fraction_of_each_class_is_held_out() {
     let dir = tempdir().unwrap();
     for i in 0..20 {
         put(dir.path().join(format!("boat/{i:02}.png")), [i, 0, 0]);
@@ -86,11 +86,11 @@ fn without_test_images_some_of_every_class_are_held_out() {
     assert_eq!(other(1).len(), 20);
     assert_ne!(reds(&other(1)), reds(&other(2)));
     let bad = FolderOptions { test_fraction: 1.0, ..Default::default() };
-    assert_fails("fraction", image_folder(dir.path(), &bad), &["test_fraction", "less than 1"]);
+    assert_fails("fraction", image_folder(dir.path(), &bad), &["test_fraction", "below 1"]);
 }
 
 #[test]
-fn bad_folders_are_refused() {
+fn bad_folders_are_rejected() {
     let dir = pets();
     put(dir.path().join("val/fox/a.png"), [0; 3]);
     assert_fails("more in val", load(dir.path()), &["train: has no images of class fox"]);
@@ -114,12 +114,12 @@ fn bad_folders_are_refused() {
     assert_fails("no images", load(dir.path()), &["emu: expected images (png, jpg"]);
     for size in [[0, 4], [4, 0], [5000, 4]] {
         let options = FolderOptions { size, ..Default::default() };
-        assert_fails("size", image_folder(dir.path(), &options), &["image_size", "from 1 to 4096"]);
+        assert_fails("size", image_folder(dir.path(), &options), &["image_size", "between 1 and 4096"]);
     }
 }
 
 #[test]
-fn a_bad_image_is_named_and_always_the_first() {
+fn the_first_bad_image_is_reported() {
     let dir = pets();
     for i in 0..30 {
         write(dir.path().join(format!("train/dog/bad{i:02}.png")), b"\x89PNG\r\n\x1a\nrubbish");
@@ -151,7 +151,7 @@ fn png(width: u32, height: u32) -> Vec<u8> {
 }
 
 #[test]
-fn a_small_file_may_not_unpack_to_a_huge_image() {
+fn a_small_file_cannot_expand_to_a_huge_image() {
     let dir = tempdir().unwrap();
     for (width, height) in [(16_000, 16_000), (60_000, 2), (2, 60_000), (1 << 30, 1 << 30)] {
         let path = dir.path().join("bomb.png");
@@ -161,7 +161,7 @@ fn a_small_file_may_not_unpack_to_a_huge_image() {
 }
 
 #[test]
-fn images_cover_the_size_and_keep_their_centre() {
+fn images_cover_the_size_and_keep_their_center() {
     let dir = tempdir().unwrap();
     let path = dir.path().join("wide.png");
     RgbImage::from_fn(8, 2, |x, y| Rgb([x as u8, y as u8, 9])).save(&path).unwrap();
@@ -181,7 +181,7 @@ fn images_cover_the_size_and_keep_their_centre() {
 }
 
 #[test]
-fn every_kind_of_pixel_becomes_rgb() {
+fn all_pixel_formats_become_rgb() {
     let dir = tempdir().unwrap();
     let rgb = DynamicImage::ImageRgb8(RgbImage::from_pixel(4, 4, Rgb([80; 3])));
     let kinds = [
@@ -209,7 +209,7 @@ fn every_kind_of_pixel_becomes_rgb() {
 }
 
 #[test]
-fn photographs_are_turned_upright() {
+fn exif_orientation_is_applied() {
     let dir = tempdir().unwrap();
     let path = dir.path().join("turned.png");
     // EXIF: big-endian, one entry, orientation (0x112, one short) 6: turn by 90 degrees clockwise.
@@ -221,7 +221,7 @@ fn photographs_are_turned_upright() {
 }
 
 #[test]
-fn test_images_are_found_under_their_usual_names() {
+fn test_images_are_found_in_the_usual_folders() {
     for name in ["test", "val", "valid", "validation", "dev", "Valid", "TEST"] {
         let dir = pets();
         std::fs::rename(dir.path().join("val"), dir.path().join(name)).unwrap();
@@ -236,15 +236,15 @@ fn test_images_are_found_under_their_usual_names() {
     put(dir.path().join("test/unknown/2.png"), [9; 3]);
     let split = load(dir.path()).unwrap();
     assert_eq!(reds(&split.test), [4, 5]);
-    assert!(split.notes[0].ends_with("test images are those of val; test not read"), "{:?}", split.notes);
+    assert!(split.notes[0].ends_with("test images come from val; ignored test"), "{:?}", split.notes);
     // Nothing to learn from.
     let dir = pets();
     std::fs::remove_dir_all(dir.path().join("train")).unwrap();
-    assert_fails("val alone", load(dir.path()), &["holds test images (val)", "no folder train"]);
+    assert_fails("val alone", load(dir.path()), &["has test images (val)", "no training images"]);
 }
 
 #[test]
-fn a_class_without_test_images_has_one_remedy() {
+fn a_class_without_test_images_is_an_error_with_a_remedy() {
     let dir = pets();
     std::fs::remove_file(dir.path().join("val/cat/c.png")).unwrap();
     let refused = |case: &str| load(dir.path()).map(drop).expect_err(case).to_string();
@@ -259,7 +259,7 @@ fn a_class_without_test_images_has_one_remedy() {
 }
 
 #[test]
-fn to_be_judged_by_are_all_images_or_the_test_images() {
+fn image_folder_test_reads_test_images_or_all() {
     let test =
         |dir: &Path| image_folder_test(dir, &FolderOptions { size: SIZE, ..Default::default() }).unwrap();
     let dir = pets();
@@ -272,7 +272,7 @@ fn to_be_judged_by_are_all_images_or_the_test_images() {
 }
 
 #[test]
-fn folders_in_folders_are_walked_and_what_is_passed_over_is_told() {
+fn subfolders_are_read_and_ignored_files_reported() {
     let dir = pets();
     put(dir.path().join("train/dog/more/c.png"), [8, 20, 30]);
     put(dir.path().join("train/stray.png"), [9; 3]);
@@ -287,12 +287,13 @@ fn folders_in_folders_are_walked_and_what_is_passed_over_is_told() {
     let split = load(dir.path()).unwrap();
     assert_eq!(reds(&split.train), [1, 2, 3, 8]);
     let note = split.notes.join("\n");
-    assert!(note.contains("train: 1 image is in no folder of a class"), "{note}");
-    for words in ["2 .heic (", "cat/one.heic", "1 .tif (", "1 without an ending ("] {
+    assert!(note.contains("train: ignored 1 image outside"), "{note}");
+    for words in ["2 .heic (", "cat/one.heic", "1 .tif (", "1 without extension ("] {
         assert!(note.contains(words), "{note}");
     }
     assert!(
-        !cfg!(unix) || note.contains("5 files are no images") && note.contains("1 broken link ("),
+        !cfg!(unix)
+            || note.contains("ignored 5 files that are not images") && note.contains("1 broken link ("),
         "{note}"
     );
     let listing = images(&dir.path().join("train/dog")).unwrap();
@@ -300,7 +301,7 @@ fn folders_in_folders_are_walked_and_what_is_passed_over_is_told() {
 }
 
 #[test]
-fn broken_images_are_left_out_if_asked_for() {
+fn broken_images_are_skipped_on_request() {
     let dir = pets();
     write(dir.path().join("train/cat/broken.png"), b"\x89PNG\r\n\x1a\nrubbish");
     write(dir.path().join("train/dog/aa.png"), b"");
@@ -322,7 +323,7 @@ fn broken_images_are_left_out_if_asked_for() {
 }
 
 #[test]
-fn images_that_are_cut_short_are_refused() {
+fn truncated_images_are_rejected() {
     let dir = tempdir().unwrap();
     let image = RgbImage::from_fn(60, 50, |x, y| Rgb([(x * 37 + y) as u8, (y * 91) as u8, (x * y) as u8]));
     for format in ["jpg", "png", "gif", "webp", "bmp"] {
@@ -341,7 +342,7 @@ fn images_that_are_cut_short_are_refused() {
 }
 
 #[test]
-fn a_image_without_pixels_is_refused() {
+fn an_image_without_pixels_is_rejected() {
     let dir = tempdir().unwrap();
     // A GIF whose screen is 0 x 0, with a frame of 2 x 2.
     let gif = b"GIF89a\0\0\0\0\x80\0\0\0\0\0\xff\xff\xff,\0\0\0\0\x02\0\x02\0\0\x02\x02\x84\x51\0;";
@@ -354,7 +355,7 @@ fn a_image_without_pixels_is_refused() {
 }
 
 #[test]
-fn images_of_a_folder_become_what_a_network_wants() {
+fn images_of_a_folder_are_preprocessed() {
     let dir = tempdir().unwrap();
     for class in ["cat", "dog"] {
         std::fs::create_dir(dir.path().join(class)).unwrap();

@@ -10,7 +10,7 @@ const IMAGES: u32 = 0x803;
 const LABELS: u32 = 0x801;
 
 #[test]
-fn plain_and_gzipped_files_are_told_apart_by_content() {
+fn gzip_is_detected_by_content() {
     let dir = tempdir().unwrap();
     let pixels: Vec<u8> = (0..12).collect();
     let plain = idx_file(IMAGES, &[2, 2, 3], &pixels);
@@ -27,7 +27,7 @@ fn plain_and_gzipped_files_are_told_apart_by_content() {
 }
 
 #[test]
-fn every_bad_file_is_refused_with_its_name_and_problem() {
+fn bad_files_are_rejected_by_name_and_problem() {
     let good = idx_file(IMAGES, &[2, 2, 3], &[7; 12]);
     let packed = gzip(&good);
     let with = |bytes: &[u8], more: &[u8]| [bytes, more].concat();
@@ -43,9 +43,9 @@ fn every_bad_file_is_refused_with_its_name_and_problem() {
         ("half a header", good[..10].to_vec(), "ends within the header"),
         ("labels", idx_file(LABELS, &[2], &[1, 2]), "found 0x00000801 (labels)"),
         ("png", b"\x89PNG\r\n\x1a\n and more".to_vec(), "found 0x89504e47 (something else)"),
-        ("one byte short", good[..good.len() - 1].to_vec(), "promises 12 bytes, but only 11 follow"),
-        ("one byte long", with(&good, &[0]), "promises 12 bytes, but more follow"),
-        ("no images", idx_file(IMAGES, &[0, 28, 28], &[]), "promises 0 x 28 x 28 bytes, which is none"),
+        ("one byte short", good[..good.len() - 1].to_vec(), "claims 12 bytes, but only 11 follow"),
+        ("one byte long", with(&good, &[0]), "claims 12 bytes, but more follow"),
+        ("no images", idx_file(IMAGES, &[0, 28, 28], &[]), "claims 0 x 28 x 28 bytes, which is none"),
         ("no rows", idx_file(IMAGES, &[5, 0, 28], &[]), "which is none"),
         ("overflow", idx_file(IMAGES, &[huge, huge, huge], &[1; 50]), "4294967295 x 4294967295 x 4294967295"),
         ("over the limit", idx_file(IMAGES, &[huge, 28, 28], &[1; 50]), "more than the 2147483648 allowed"),
@@ -55,11 +55,11 @@ fn every_bad_file_is_refused_with_its_name_and_problem() {
         ("gzip, short inside", gzip(&good[..20]), "but only 4 follow"),
         ("gzip, long inside", gzip(&with(&good, &[0])), "but more follow"),
         ("gzip, bomb inside", gzip(&with(&good, &vec![0; 50_000_000])), "but more follow"),
-        ("gzip, rubbish behind", with(&packed, b"x"), "more bytes after the end of its gzip data"),
-        ("gzip, twice", with(&packed, &packed), "more bytes after the end of its gzip data"),
-        ("gzip, cut short", packed[..packed.len() - 9].to_vec(), "gzip data were cut short"),
-        ("gzip, no trailer", packed[..packed.len() - 8].to_vec(), "gzip data were cut short"),
-        ("gzip, bare magic", packed[..2].to_vec(), "gzip data were cut short"),
+        ("gzip, rubbish behind", with(&packed, b"x"), "trailing bytes after its gzip data"),
+        ("gzip, twice", with(&packed, &packed), "trailing bytes after its gzip data"),
+        ("gzip, cut short", packed[..packed.len() - 9].to_vec(), "gzip data is truncated"),
+        ("gzip, no trailer", packed[..packed.len() - 8].to_vec(), "gzip data is truncated"),
+        ("gzip, bare magic", packed[..2].to_vec(), "gzip data is truncated"),
         ("gzip, wrong checksum", flipped(packed.clone(), 8), "gzip data are damaged"),
         ("gzip, wrong length", flipped(packed.clone(), 1), "gzip data are damaged"),
         ("gzip, wrong method", with(&[0x1f, 0x8b, 9], &packed[3..]), "gzip data are damaged"),
@@ -90,7 +90,7 @@ fn folder(train_labels: &[u8]) -> TempDir {
 }
 
 #[test]
-fn a_folder_of_four_files_is_a_split() {
+fn a_folder_of_four_files_gives_a_split() {
     let dir = folder(&[3, 0]);
     let split = fashion_mnist(dir.path()).unwrap();
     assert_eq!((split.train.shape(), split.train.labels()), ([1, 1, 2], [3, 0].as_slice()));
@@ -101,7 +101,7 @@ fn a_folder_of_four_files_is_a_split() {
 }
 
 #[test]
-fn files_that_do_not_fit_together_are_refused() {
+fn mismatched_files_are_rejected() {
     let labels = "train-labels-idx1-ubyte.gz";
     let load = |dir: &TempDir| fashion_mnist(dir.path());
     assert_fails("count", load(&folder(&[1, 2, 3])), &[labels, "expected 2 labels", "found 3"]);
@@ -133,7 +133,7 @@ fn a_pipe_is_refused_at_once() {
 }
 
 #[test]
-fn no_damage_makes_it_panic() {
+fn damaged_files_do_not_panic() {
     let dir = tempdir().unwrap();
     let path = dir.path().join("damaged");
     let plain = idx_file(IMAGES, &[4, 3, 5], &(0..60).collect::<Vec<u8>>());

@@ -22,7 +22,7 @@ fn indices(batches: &[Batch]) -> Vec<u32> {
 }
 
 #[test]
-fn threads_and_prefetch_change_nothing() {
+fn threads_and_prefetch_do_not_affect_batches() {
     let reference = batches(100, LoaderConfig { threads: 1, prefetch: 1, ..augmented() });
     assert_eq!(reference.len(), 13);
     for threads in [1, 2, 7] {
@@ -67,7 +67,7 @@ fn an_epoch_has_every_image_once_with_its_own_label() {
 }
 
 #[test]
-fn the_last_batch_is_small_or_left_out() {
+fn the_last_batch_is_small_or_dropped() {
     let config = LoaderConfig { batch_size: 8, ..Default::default() };
     for (count, drop_last, sizes) in [
         (20, false, vec![8, 8, 4]),
@@ -88,7 +88,7 @@ fn the_last_batch_is_small_or_left_out() {
 }
 
 #[test]
-fn an_epoch_can_be_taken_up_in_the_middle() {
+fn an_epoch_can_be_resumed() {
     let whole = batches(50, augmented());
     for start_batch in 0..=whole.len() {
         let config = LoaderConfig { start_batch, ..augmented() };
@@ -109,14 +109,14 @@ fn dropping_a_loader_ends_its_threads() {
 }
 
 #[test]
-fn unusable_settings_are_refused() {
+fn invalid_settings_are_rejected() {
     let good = augmented();
     let wide = Some(Augment { crop_padding: 4, flip: false });
     let cases = [
         (LoaderConfig { batch_size: 0, ..good }, "batch_size: expected at least 1, found 0"),
         (
             LoaderConfig { batch_size: 11, ..good },
-            "batch_size: 11 is more than the 10 images of sample; give 10",
+            "batch_size: 11 is more than the 10 images of sample; use at most 10",
         ),
         (LoaderConfig { start_batch: 3, ..good }, "start_batch: 3 is beyond the 2 batches"),
         (LoaderConfig { threads: 0, ..good }, "threads: expected at least 1"),
@@ -142,7 +142,7 @@ fn unusable_settings_are_refused() {
 }
 
 #[test]
-fn a_data_set_must_fit_together() {
+fn inconsistent_data_sets_are_rejected() {
     let new =
         |bytes, labels: Vec<u32>| Dataset::new("odd", [1, 2, 2], vec![0; bytes], labels, vec!["one".into()]);
     assert_fails("none", new(0, vec![]), &["data set odd", "no images"]);

@@ -11,7 +11,7 @@ fn batch(count: usize) -> Batch {
 }
 
 #[test]
-fn mixup_adds_images_up_by_their_share() {
+fn mixup_interpolates_by_the_mix_weight() {
     let mut shares = Vec::new();
     for index in 0..20 {
         let mut mixed = batch(5);
@@ -27,7 +27,7 @@ fn mixup_adds_images_up_by_their_share() {
 }
 
 #[test]
-fn cutmix_counts_the_pixels_of_each() {
+fn cutmix_weighs_labels_by_pixels() {
     let mut cut = 0;
     for index in 0..50 {
         let mut mixed = batch(4);
@@ -46,7 +46,7 @@ fn cutmix_counts_the_pixels_of_each() {
 }
 
 #[test]
-fn what_is_drawn_depends_on_seed_epoch_and_batch() {
+fn draws_depend_on_seed_epoch_and_batch() {
     let mixed = |key: [u64; 3]| {
         let mut batch = batch(6);
         Mix { mixup: 0.3, cutmix: 0.3 }.apply(&mut batch, [2, 4, 6], key);

@@ -9,7 +9,7 @@ use striate::data::Prefetch;
 use crate::assert_fails;
 
 #[test]
-fn items_come_in_order_and_never_too_many_ahead() {
+fn items_are_ordered_and_bounded_by_the_depth() {
     for (threads, depth) in [(1, 1), (1, 4), (2, 1), (2, 4), (7, 4), (7, 20)] {
         let (begun, taken) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicUsize::new(0)));
         let make = {
@@ -36,7 +36,7 @@ fn items_come_in_order_and_never_too_many_ahead() {
 }
 
 #[test]
-fn nothing_more_than_the_depth_is_made_for_a_slow_consumer() {
+fn a_slow_consumer_bounds_the_items_made() {
     let begun = Arc::new(AtomicUsize::new(0));
     let count = begun.clone();
     let mut items = Prefetch::new(0..100, 3, 4, move |_, _: Option<()>| {
@@ -113,9 +113,9 @@ fn recycled_items_come_back_as_spares() {
 }
 
 #[test]
-fn an_empty_range_and_unusable_settings() {
+fn empty_ranges_and_invalid_settings() {
     let make = |i, _| i;
     assert_eq!(Prefetch::new(4..4, 2, 2, make).unwrap().next(), None);
-    assert_fails("threads", Prefetch::new(0..4, 0, 2, make), &["threads: expected at least 1"]);
-    assert_fails("prefetch", Prefetch::new(0..4, 2, 0, make), &["prefetch: expected at least 1"]);
+    assert_fails("threads", Prefetch::new(0..4, 0, 2, make), &["threads: must be at least 1"]);
+    assert_fails("prefetch", Prefetch::new(0..4, 2, 0, make), &["prefetch: must be at least 1"]);
 }

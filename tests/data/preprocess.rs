@@ -21,7 +21,7 @@ fn unhex(text: &str) -> Vec<u8> {
 
 /// `tests/goldens/images.py` made them.
 #[test]
-fn scaling_and_cropping_are_torchvisions_to_the_byte() {
+fn scaling_and_cropping_match_torchvision_exactly() {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/goldens/images.json");
     let goldens: Value = serde_json::from_slice(&std::fs::read(path).unwrap()).unwrap();
     let dir = tempdir().unwrap();
@@ -47,7 +47,7 @@ fn scaling_and_cropping_are_torchvisions_to_the_byte() {
 }
 
 #[test]
-fn googlenets_figures_are_what_transform_input_makes_of_imagenets() {
+fn googlenet_statistics_are_imagenets_after_transform_input() {
     let transformed = Preprocessing::named("googlenet").unwrap().normalization;
     let close = |found: &[f32]| found.iter().all(|figure| (figure - 0.5).abs() < 1e-6);
     assert!(close(&transformed.mean) && close(&transformed.std), "{transformed:?}");
@@ -66,7 +66,7 @@ fn googlenets_figures_are_what_transform_input_makes_of_imagenets() {
 }
 
 #[test]
-fn timms_and_torchvisions_fields_are_read() {
+fn timm_and_torchvision_fields_are_read() {
     let timm = r#"{"architecture": "resnet50", "num_classes": 1000, "pretrained_cfg": {"tag": "a1_in1k",
         "custom_load": false, "input_size": [3, 224, 224], "test_input_size": [3, 288, 288], "fixed_input_size": false,
         "interpolation": "bicubic", "crop_pct": 0.95, "test_crop_pct": 1.0, "crop_mode": "center",
@@ -91,11 +91,11 @@ fn timms_and_torchvisions_fields_are_read() {
 }
 
 #[test]
-fn what_cannot_be_done_is_said() {
+fn unsupported_fields_are_named() {
     let fails = |json: &str, words: &[&str]| assert_fails(json, Preprocessing::from_json(json), words);
-    fails("[]", &["not JSON of a preprocessing"]);
+    fails("[]", &["not a preprocessing in JSON"]);
     fails("{}", &["input_size", "resize_size"]);
-    fails(r#"{"crop_pct": 0.9}"#, &["has no input_size"]);
+    fails(r#"{"crop_pct": 0.9}"#, &["lacks input_size"]);
     fails(r#"{"input_size": [3, 224]}"#, &["input_size"]);
     fails(r#"{"input_size": [3, 224, 192]}"#, &["square"]);
     fails(r#"{"input_size": [3, 224, 224], "crop_pct": 0}"#, &["crop_pct"]);
@@ -105,17 +105,17 @@ fn what_cannot_be_done_is_said() {
         r#"{"input_size": [3, 224, 224], "interpolation": "lanczos"}"#,
         &["lanczos", "bilinear and bicubic"],
     );
-    fails(r#"{"crop_size": 256, "resize_size": 224}"#, &["224 is less than"]);
+    fails(r#"{"crop_size": 256, "resize_size": 224}"#, &["224 is smaller than"]);
     fails(r#"{"crop_size": 224, "resize_size": [256, 256]}"#, &["resize_size of two sides"]);
     fails(r#"{"crop_size": 224, "resize_size": 256, "std": [1, 1]}"#, &["3 means and 2 deviations"]);
     let named = |name| Preprocessing::named(name);
-    assert_fails("tag", named("timm:resnet50.a9_in1k"), &["a9_in1k", "known tags of resnet50", "a1_in1k, "]);
-    assert_fails("network", named("timm:resnext50.a1_in1k"), &["resnext50", "not known"]);
+    assert_fails("tag", named("timm:resnet50.a9_in1k"), &["a9_in1k", "the tags of resnet50", "a1_in1k, "]);
+    assert_fails("network", named("timm:resnext50.a1_in1k"), &["resnext50", "is unknown"]);
     assert_fails("name", named("imagnet"), &["imagenet, googlenet", "JSON file"]);
 }
 
 #[test]
-fn exif_rotation_can_be_left_out() {
+fn exif_rotation_can_be_disabled() {
     let dir = tempdir().unwrap();
     let path = dir.path().join("turned.png");
     // EXIF: big-endian, one entry, orientation (0x112, one short) 6: turn by 90 degrees clockwise.

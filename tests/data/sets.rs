@@ -29,7 +29,7 @@ fn the_bundled_subset_is_balanced() {
 }
 
 #[test]
-fn the_whole_set_is_read_and_the_subset_is_a_part_of_it() {
+fn the_subset_is_part_of_the_full_set() {
     let dir = Path::new(FASHION_MNIST);
     if !dir.is_dir() {
         eprintln!("not tested: {FASHION_MNIST} is not there; install Debian's dataset-fashion-mnist");
@@ -83,7 +83,7 @@ fn sets_are_opened_by_name() {
 }
 
 #[test]
-fn a_measured_normalisation_is_exact() {
+fn measured_normalization_is_exact() {
     let pixels = vec![0, 51, 102, 255, 0, 51, 102, 255];
     let dataset = Dataset::new("dots", [2, 1, 2], pixels, vec![0, 0], vec!["dot".into()]).unwrap();
     // Channel 0 has 0, 51, 0, 51 (that is 0, 0.2); channel 1 has 102, 255 twice (0.4, 1).
@@ -96,7 +96,7 @@ fn a_measured_normalisation_is_exact() {
 }
 
 #[test]
-fn names_of_classes_come_in_the_usual_encodings() {
+fn class_names_are_read_in_common_encodings() {
     let dir = tempdir().unwrap();
     let path = dir.path().join("names.txt");
     let text = "Schäfer\r\ncat\n\n";
@@ -118,7 +118,7 @@ fn names_of_classes_come_in_the_usual_encodings() {
     let unmarked: Vec<u8> = units.iter().flat_map(|unit| unit.to_le_bytes()).collect();
     for bytes in [&b""[..], b"\n \n", b"\xff\xfe", b"\xff\xfea", b"\x89PNG\r\n\x1a\n\0\0", &unmarked] {
         write(&path, bytes);
-        assert_fails("no names", read_class_names(&path), &["names.txt", "one a line"]);
+        assert_fails("no names", read_class_names(&path), &["names.txt", "one per line"]);
     }
 }
 
@@ -127,7 +127,7 @@ fn classes_are_matched_by_name() {
     let names = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect::<Vec<String>>();
     let pets =
         Dataset::new("pets", [1, 1, 1], vec![0; 3], vec![2, 0, 0], names(&["cat", "cow", "dog"])).unwrap();
-    let numbered = |of: &[&str]| pets.clone().numbered_by(&names(of));
+    let numbered = |of: &[&str]| pets.clone().relabel(&names(of));
     // No image is of a cow.
     assert_eq!(numbered(&["dog", "emu", "cat"]).unwrap().labels(), [0, 2, 2]);
     assert_eq!(numbered(&["dog", "emu", "cat"]).unwrap().classes()[1], "emu");
@@ -136,16 +136,16 @@ fn classes_are_matched_by_name() {
         numbered(&["cow", "dog"]),
         &["dataset", "pets has images of class cat", "(cow, dog)"],
     );
-    assert_fails("nearly", numbered(&["Cat", "dog"]), &["class cat", "is it Cat?"]);
+    assert_fails("nearly", numbered(&["Cat", "dog"]), &["class cat", "did you mean Cat?"]);
     assert_fails("two", numbered(&["dog", "cat", "cat"]), &["classes 1 and 2 both have this name"]);
 }
 
 #[test]
-fn a_folder_of_images_given_as_another_data_set_is_suggested() {
+fn an_image_folder_given_as_another_data_set_is_recognized() {
     let dir = tempdir().unwrap();
     std::fs::create_dir(dir.path().join("cat")).unwrap();
     image::RgbImage::new(9, 9).save(dir.path().join("cat/1.png")).unwrap();
     for name in ["fashion-mnist", "mnist", "cifar10", "cifar100"] {
-        assert_fails(name, open(name, Some(dir.path()), None), &[name, "give --dataset folder"]);
+        assert_fails(name, open(name, Some(dir.path()), None), &[name, "use --dataset folder"]);
     }
 }

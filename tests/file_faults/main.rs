@@ -270,7 +270,7 @@ fn one_error_is_told(lab: &Lab) -> Outcome {
         let errors = text(&output.stderr);
         expect(name, &output)?;
         assert!(
-            errors.contains(name) && errors.contains("tried once more") && errors.lines().count() == 1,
+            errors.contains(name) && errors.contains("retrying") && errors.lines().count() == 1,
             "{errors}"
         );
         same(name, &lab.want, &Results::of(&out)?)?;

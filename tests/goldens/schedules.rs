@@ -1,4 +1,4 @@
-//! Learning rates and the defaults of optimisers against `schedules.json`.
+//! Learning rates and the defaults of optimizers against `schedules.json`.
 
 use crate::common::*;
 use serde_json::{Value, json};

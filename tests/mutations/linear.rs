@@ -1,15 +1,15 @@
-//! Valid files that would take memory or time out of proportion, if what is named once were copied wherever it is used.
+//! Valid files that would take disproportionate memory or time if shared data were copied for each use.
 
 use crate::{archive, golden, parse, watch};
 use striate::Result;
 use striate::weights::Weights;
 
-/// Reads a file; what it takes at once and what it takes in all, which time goes with, stay in proportion to it.
+/// Reads a file, and checks that peak and total memory (a proxy for time) are proportional to its size.
 fn proportionate(name: &str, file: &[u8], read: impl FnOnce(&[u8]) -> Result<Weights>) {
     let (_, taken) = watch::measure(|| read(file));
     let allowed = 16 * file.len() + (64 << 20);
-    assert!(taken.peak <= allowed, "{name}: {} bytes take {} at once", file.len(), taken.peak);
-    assert!(taken.all <= 2 * allowed, "{name}: {} bytes take {} in all", file.len(), taken.all);
+    assert!(taken.peak <= allowed, "{name}: {} bytes take {} at peak", file.len(), taken.peak);
+    assert!(taken.all <= 2 * allowed, "{name}: {} bytes take {} in total", file.len(), taken.all);
 }
 
 fn text(text: &str) -> Vec<u8> {
@@ -18,7 +18,7 @@ fn text(text: &str) -> Vec<u8> {
 
 const REBUILD: &[u8] = b"ctorch._utils\n_rebuild_tensor_v2\n";
 
-/// A storage of one number.
+/// A storage of one element.
 fn storage(class: &[u8], key: &str) -> Vec<u8> {
     [b"(", &text("storage")[..], class, &text(key), &text("cpu"), b"K\x01tQ"].concat()
 }
@@ -28,7 +28,7 @@ fn pickles() -> Vec<(&'static str, Vec<u8>)> {
     const FLOATS: &[u8] = b"ctorch\nFloatStorage\n";
     let long = "A".repeat(400_000);
     let kept = |value: &[u8], place: u8| [value, b"q", &[place]].concat();
-    // Tensors of one shape and storage that were kept.
+    // A tensor from a memoized shape and storage.
     let tensor = b"h\x00(h\x01K\x00h\x02h\x02tR";
     let many = |names: &dyn Fn(usize) -> Vec<u8>, value: &[u8], count: usize| {
         let items: Vec<u8> = (0..count).flat_map(|i| [&names(i)[..], value].concat()).collect();

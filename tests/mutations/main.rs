@@ -1,6 +1,6 @@
-//! Every reader of files, given ten thousand damaged ones each (`STRIATE_MUTATIONS=100000` for more): no panic, no hang, and
-//! no more memory, at once or in all, than the file's size is worth. A failure prints its number; `STRIATE_MUTATION=NUMBER`
-//! runs that one alone.
+//! Mutation tests of every file reader, with ten thousand damaged files each (`STRIATE_MUTATIONS=100000` for more): no panic, no
+//! hang, and memory in proportion to the file's size, both at peak and in total. A failure prints its number;
+//! `STRIATE_MUTATION=NUMBER` runs only that one.
 
 mod linear;
 mod png;
@@ -30,24 +30,24 @@ use watch::Watch;
 #[global_allocator]
 static MEMORY: watch::Counting = watch::Counting;
 
-/// Damaged inputs of each reader, unless told otherwise.
+/// Default number of damaged inputs per reader.
 const INPUTS: u64 = 10_000;
 
-/// A number that the environment may give.
+/// A number from the environment.
 fn setting(name: &str) -> Option<u64> {
     let text = std::env::var(name).ok()?;
-    Some(text.parse().unwrap_or_else(|_| panic!("{name} must be a number, and is {text:?}")))
+    Some(text.parse().unwrap_or_else(|_| panic!("{name} must be a number, got {text:?}")))
 }
 
-/// Memory for what does not depend on a file's length: tables of decompressors, messages.
+/// Allowance for memory that does not depend on the file: decompression tables, messages.
 const MIB: usize = 1 << 20;
 
-/// Damages the files in turn and has each read; `limit` says how much memory a file of a length may take.
+/// Damages the files in turn and reads each; `limit` is the allowed memory for a file length.
 fn survive<T>(name: &str, files: &[Vec<u8>], limit: fn(usize) -> usize, read: impl Fn(&[u8]) -> Result<T>) {
     survive_all(name, files, damaged, limit, read);
 }
 
-/// The same with damage of a kind.
+/// Like [`survive`], with a given kind of damage.
 fn survive_all<T>(
     name: &str,
     files: &[Vec<u8>],
@@ -56,7 +56,7 @@ fn survive_all<T>(
     read: impl Fn(&[u8]) -> Result<T>,
 ) {
     for file in files {
-        read(file).unwrap_or_else(|error| panic!("{name}: an undamaged file is refused: {error}"));
+        read(file).unwrap_or_else(|error| panic!("{name}: an undamaged file is rejected: {error}"));
     }
     let (only, inputs) = (setting("STRIATE_MUTATION"), setting("STRIATE_MUTATIONS").unwrap_or(INPUTS));
     let watch = Watch::new(name);
@@ -66,14 +66,14 @@ fn survive_all<T>(
         let file = damage(&files[number as usize % files.len()], &mut rng);
         refused += usize::from(watch.run(number, limit(file.len()), || read(&file)).is_err());
     }
-    // Most damage is found; where none is, the readers were not given these files at all.
+    // Most damage is detected; if not, the readers probably never saw these files.
     assert!(
         only.is_some() || refused as u64 > inputs / 10,
         "{name}: only {refused} of {inputs} were refused"
     );
 }
 
-/// The same for readers that want a path.
+/// Like [`survive`], for readers that take a path.
 fn survive_on_disk<T>(
     name: &str,
     files: &[Vec<u8>],
@@ -83,7 +83,7 @@ fn survive_on_disk<T>(
     survive_on_disk_all(name, files, damaged, limit, read);
 }
 
-/// The same with damage of a kind.
+/// Like [`survive_all`], for readers that take a path.
 fn survive_on_disk_all<T>(
     name: &str,
     files: &[Vec<u8>],
@@ -96,7 +96,7 @@ fn survive_on_disk_all<T>(
     survive_all(name, files, damage, limit, |bytes| {
         std::fs::write(&path, bytes).unwrap();
         let read = read(&path);
-        // A file that is written over is put on the disk at once, which takes longer than reading it.
+        // Overwriting an existing file would flush it to disk, which takes longer than reading it.
         std::fs::remove_file(&path).unwrap();
         read
     });
@@ -112,7 +112,7 @@ fn parse(bytes: &[u8]) -> Result<Weights> {
 
 #[test]
 fn safetensors() {
-    // JSON's tree takes some hundred bytes for an entry of ten.
+    // The JSON tree takes over a hundred bytes for an entry of ten.
     survive(
         "safetensors",
         &["written.safetensors", "f16.safetensors"].map(golden),
@@ -141,7 +141,7 @@ fn legacy_pth_files() {
     );
 }
 
-/// Damage to the pickle alone, under a right checksum: to its bytes, and to its instructions.
+/// Damages only the pickle, with a correct checksum: its bytes, and its opcodes.
 #[test]
 fn pickles() {
     let archives = ["plain.pth", "checkpoint_f16.pth", "protocol4.pth", "strided.pth"].map(golden);
@@ -160,7 +160,7 @@ fn pickles() {
 }
 
 #[test]
-fn what_weights_say_of_themselves() {
+fn weight_metadata() {
     let card = Card {
         model: Some("resnet8".into()),
         classes: Some(["cat", "dog"].map(str::to_owned).into()),
@@ -220,10 +220,10 @@ fn gzip(bytes: &[u8]) -> Vec<u8> {
 fn idx_files() {
     let plain = idx(0x803, &[3, 4, 5], &(0..60).collect::<Vec<u8>>());
     let labels = idx(0x801, &[8], &[0, 1, 2, 3, 4, 5, 6, 7]);
-    // Deflate packs up to a thousandfold.
+    // Deflate compresses up to a thousandfold.
     survive_on_disk("idx images", &[gzip(&plain), plain], |len| MIB + 2048 * len, data::read_idx_images);
     survive_on_disk("idx labels", &[gzip(&labels), labels], |len| MIB + 2048 * len, data::read_idx_labels);
-    // Under a right checksum.
+    // Damage under a correct checksum.
     let packed = |file: &[u8], rng: &mut SplitMix64| gzip(&damaged(file, rng));
     let plain = idx(0x803, &[3, 4, 5], &(0..60).collect::<Vec<u8>>());
     survive_on_disk_all("idx, packed", &[plain], packed, |len| MIB + 2048 * len, data::read_idx_images);
@@ -252,7 +252,7 @@ fn survive_images(format: ImageFormat, damage: impl Fn(&[u8], &mut SplitMix64) -
     let mut preprocessing = Preprocessing::named("imagenet").unwrap();
     preprocessing.size = [8, 8];
     preprocessing.resize = Some(9);
-    // A header may promise so much; the decoder's own tables come on top.
+    // The largest image that a small file may claim, plus the decoder's tables.
     let limit = |len| 96 * MIB + 16 * len;
     let read = |path: &Path| preprocessing.read(path);
     survive_on_disk_all(&format!("{format:?}"), &[file.into_inner()], damage, limit, read);
@@ -263,7 +263,7 @@ fn png_images() {
     survive_images(ImageFormat::Png, damaged);
 }
 
-/// Damage under right checksums.
+/// Damage under correct checksums.
 #[test]
 fn png_images_of_other_chunks() {
     survive_images(ImageFormat::Png, png::rearranged);

@@ -1,4 +1,4 @@
-//! PNG files with other chunks, under right checksums.
+//! PNG files with rearranged chunks and correct checksums.
 
 use crate::damage::damaged;
 use striate::rng::SplitMix64;
@@ -18,7 +18,7 @@ fn chunks(file: &[u8]) -> Vec<(Vec<u8>, Vec<u8>)> {
     found
 }
 
-/// A damage to what chunks hold or to their order.
+/// Damages the content or order of chunks.
 pub fn rearranged(file: &[u8], rng: &mut SplitMix64) -> Vec<u8> {
     let mut chunks = chunks(file);
     for _ in 0..=rng.below(2) {

@@ -1,4 +1,4 @@
-//! What a reader does with memory and time.
+//! Measures the memory and time of readers.
 
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
@@ -13,49 +13,49 @@ thread_local! {
     static ALL: Cell<usize> = const { Cell::new(0) };
 }
 
-/// The system's allocator, with an account of what each thread holds.
+/// The system allocator, with counters per thread.
 pub struct Counting;
 
 fn add(bytes: usize) {
     ALL.set(ALL.get().wrapping_add(bytes));
     let now = NOW.get().wrapping_add(bytes);
     NOW.set(now);
-    // What a thread frees for another makes its own account wrap: such small negative numbers are no peak.
+    // Freeing memory of another thread makes the counter wrap: that is not a peak.
     if now < usize::MAX / 2 {
         PEAK.set(PEAK.get().max(now));
     }
 }
 
-// SAFETY: all calls go to the system's allocator unchanged; the accounts are plain numbers of the thread.
+// SAFETY: all calls are forwarded to the system allocator; the counters are plain thread-local integers.
 unsafe impl GlobalAlloc for Counting {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
         add(layout.size());
-        // SAFETY: the caller's promises are the same.
+        // SAFETY: the caller upholds the same contract.
         unsafe { System.alloc(layout) }
     }
 
     unsafe fn alloc_zeroed(&self, layout: Layout) -> *mut u8 {
         add(layout.size());
-        // SAFETY: the caller's promises are the same.
+        // SAFETY: the caller upholds the same contract.
         unsafe { System.alloc_zeroed(layout) }
     }
 
     unsafe fn dealloc(&self, pointer: *mut u8, layout: Layout) {
         NOW.set(NOW.get().wrapping_sub(layout.size()));
-        // SAFETY: the caller's promises are the same.
+        // SAFETY: the caller upholds the same contract.
         unsafe { System.dealloc(pointer, layout) }
     }
 }
 
-/// Bytes of memory that were taken.
+/// Bytes of memory allocated.
 pub struct Taken {
-    /// At once, on top of what was held before.
+    /// Peak, relative to the start.
     pub peak: usize,
-    /// One after the other: what is copied again and again is counted each time.
+    /// Total of all allocations.
     pub all: usize,
 }
 
-/// What a call takes on its own thread.
+/// Measures a call on its own thread.
 pub fn measure<T>(call: impl FnOnce() -> T) -> (T, Taken) {
     let (before, all) = (NOW.get(), ALL.get());
     PEAK.set(before);
@@ -63,13 +63,13 @@ pub fn measure<T>(call: impl FnOnce() -> T) -> (T, Taken) {
     (result, Taken { peak: PEAK.get().saturating_sub(before), all: ALL.get().wrapping_sub(all) })
 }
 
-/// Nothing takes as long on files of this size: what does is caught in a loop.
+/// Reading files of this size never takes this long, unless it loops.
 const HANG: Duration = Duration::from_secs(60);
 
 /// Watches a series of inputs.
 pub struct Watch {
     name: String,
-    /// The number of the input being read.
+    /// Index of the input being read.
     current: Arc<AtomicU64>,
 }
 
@@ -82,7 +82,7 @@ impl Watch {
         let (name, current) = (watch.name.clone(), Arc::downgrade(&watch.current));
         std::thread::spawn(move || {
             let mut before = NONE;
-            // It ends with the watch.
+            // Ends when the watch is dropped.
             while let Some(current) = current.upgrade().map(|current| current.load(Ordering::Relaxed)) {
                 if current != NONE && current == before {
                     eprintln!("{name}: input {current} hangs");
@@ -95,8 +95,7 @@ impl Watch {
         watch
     }
 
-    /// Reads one input; a panic, or more than `limit` bytes of memory at once, or sixteen times as many in all, fails with
-    /// its number.
+    /// Reads one input. Fails with its number on a panic, a peak above `limit` bytes, or a total above sixteen times that.
     pub fn run<T>(&self, number: u64, limit: usize, read: impl FnOnce() -> T) -> T {
         self.current.store(number, Ordering::Relaxed);
         let (read, taken) = measure(|| catch_unwind(AssertUnwindSafe(read)));
@@ -106,8 +105,8 @@ impl Watch {
             resume_unwind(panic)
         });
         let (name, Taken { peak, all }) = (&self.name, taken);
-        assert!(peak <= limit, "{name}: input {number} takes {peak} bytes of memory, {limit} are allowed");
-        assert!(all <= 16 * limit, "{name}: input {number} takes {all} bytes one after the other, too many");
+        assert!(peak <= limit, "{name}: input {number} takes {peak} bytes at peak, {limit} are allowed");
+        assert!(all <= 16 * limit, "{name}: input {number} allocates {all} bytes in total, too many");
         read
     }
 }

@@ -143,8 +143,8 @@ fn files_of_others_are_kept() -> Outcome {
     let see = |out: &str| {
         striate(&place, &["see", "run", "--data", "project/classes", "--units", "1", "--out", out])
     };
-    assert_refused(&see("project"), "images", &["project/classes: holds files that striate did not write"]);
-    assert_refused(&see("page"), "a page", &["page/index.html: is there already", "move it away"]);
+    assert_refused(&see("project"), "images", &["project/classes: has files that striate did not write"]);
+    assert_refused(&see("page"), "a page", &["page/index.html: exists", "move it away"]);
     assert_eq!(list(&place.path("project/classes")), ["cat.png"]);
     assert_eq!(
         (list(&place.path("project")), list(&place.path("page"))),
@@ -160,7 +160,7 @@ fn files_of_others_are_kept() -> Outcome {
     assert_eq!(std::fs::read(place.path("report/occlusion/notes")).unwrap(), b"mine");
     // The page of a run does not replace files of others either.
     place.write("run/report.html", b"mine");
-    assert_refused(&striate(&place, &["report", "run"]), "mine", &["run/report.html: is there already"]);
+    assert_refused(&striate(&place, &["report", "run"]), "mine", &["run/report.html: exists"]);
     Ok(())
 }
 

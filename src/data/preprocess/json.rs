@@ -1,4 +1,4 @@
-//! Preprocessing in other people's words: the fields that timm and torchvision have for it.
+//! Reads the preprocessing fields of timm and torchvision.
 
 use super::{Normalization, Preprocessing, TIMM};
 use serde::Deserialize;
@@ -7,13 +7,13 @@ use std::collections::BTreeMap;
 
 use crate::data::Interpolation;
 
-/// timm's own words for its weights of ResNets; `scripts/timm_tags.py` writes them.
+/// timm's configurations for its ResNet weights, written by `scripts/timm_tags.py`.
 const TIMM_CONFIGS: &str = include_str!("timm.json");
 
-/// What timm says of its weights of this name.
+/// The preprocessing of timm's weights of this name.
 pub fn timm(name: &str) -> Result<Preprocessing, String> {
     let configs: BTreeMap<String, Map<String, Value>> =
-        serde_json::from_str(TIMM_CONFIGS).expect("a table of this crate is JSON");
+        serde_json::from_str(TIMM_CONFIGS).expect("the bundled table is JSON");
     if let Some(config) = configs.get(name) {
         return of_timm(config);
     }
@@ -22,17 +22,19 @@ pub fn timm(name: &str) -> Result<Preprocessing, String> {
         configs.keys().filter_map(|known| known.strip_prefix(network)?.strip_prefix('.')).collect();
     Err(match tags.is_empty() {
         true => {
-            format!("{TIMM}{name} is not known; known are timm's resnet18, 34, 50, 101 and 152 with a tag")
+            format!(
+                "{TIMM}{name} is unknown; available are resnet18, 34, 50, 101 and 152 with one of timm's tags"
+            )
         }
-        false => format!("{TIMM}{name} is not known; known tags of {network} are {}", tags.join(", ")),
+        false => format!("{TIMM}{name} is unknown; the tags of {network} are {}", tags.join(", ")),
     })
 }
 
 /// Reads the fields of timm, torchvision or striate.
 pub fn parse(text: &str) -> Result<Preprocessing, String> {
-    let wrong = |e: serde_json::Error| format!("is not JSON of a preprocessing ({e})");
+    let wrong = |e: serde_json::Error| format!("is not a preprocessing in JSON ({e})");
     let all: Map<String, Value> = serde_json::from_str(text).map_err(wrong)?;
-    // timm's `config.json` has it inside.
+    // timm's `config.json` nests the fields.
     let fields = all.get("pretrained_cfg").and_then(Value::as_object).unwrap_or(&all);
     let has = |names: &[&str]| names.iter().any(|name| fields.contains_key(*name));
     let read = if has(&["normalization"]) {
@@ -58,12 +60,12 @@ fn of_timm(fields: &Map<String, Value>) -> Result<Preprocessing, String> {
     let [_, height, width]: [usize; 3] = needed(fields, "input_size")?;
     let mode: Option<String> = field(fields, "crop_mode")?;
     if let Some(mode) = mode.filter(|mode| mode != "center") {
-        return Err(format!("has the crop_mode {mode:?}, and only \"center\" is known"));
+        return Err(format!("has crop_mode {mode:?}, only \"center\" is supported"));
     }
-    let read = with_figures(fields, [height, width])?;
+    let read = common(fields, [height, width])?;
     // timm's default.
-    let share = field(fields, "crop_pct")?.unwrap_or(0.875);
-    read.crop_pct(share).map_err(|e| e.to_string())
+    let crop_pct = field(fields, "crop_pct")?.unwrap_or(0.875);
+    read.crop_pct(crop_pct).map_err(|e| e.to_string())
 }
 
 fn of_torchvision(fields: &Map<String, Value>) -> Result<Preprocessing, String> {
@@ -72,7 +74,7 @@ fn of_torchvision(fields: &Map<String, Value>) -> Result<Preprocessing, String> 
         [shorter] => shorter,
         _ => {
             return Err(
-                "has a resize_size of two sides, and only that of the shorter one is known".to_owned()
+                "has a resize_size of two sides, only that of the shorter side is supported".to_owned()
             );
         }
     };
@@ -82,17 +84,17 @@ fn of_torchvision(fields: &Map<String, Value>) -> Result<Preprocessing, String> 
         [height, width] => [height, width],
         _ => return Err("has a crop_size that is neither one side nor height and width".to_owned()),
     };
-    Ok(Preprocessing { resize: Some(resize), ..with_figures(fields, size)? })
+    Ok(Preprocessing { resize: Some(resize), ..common(fields, size)? })
 }
 
-/// With the fields that both have, which are ImageNet's and bilinear if they are left out.
-fn with_figures(fields: &Map<String, Value>, size: [usize; 2]) -> Result<Preprocessing, String> {
+/// Reads the fields common to both; by default ImageNet's statistics and bilinear.
+fn common(fields: &Map<String, Value>, size: [usize; 2]) -> Result<Preprocessing, String> {
     let interpolation: Option<String> = field(fields, "interpolation")?;
     let interpolation = interpolation.as_deref().map(|name| {
-        // Python prints its enumeration so.
+        // The form in which Python prints the enum.
         let name = name.strip_prefix("InterpolationMode.").unwrap_or(name).to_lowercase();
         Interpolation::named(&name).ok_or_else(|| {
-            format!("has the interpolation {name:?}, and known are {}", Interpolation::NAMES.join(" and "))
+            format!("has interpolation {name:?}, supported are {}", Interpolation::NAMES.join(" and "))
         })
     });
     let (mean, std) = super::IMAGENET;
@@ -106,7 +108,7 @@ fn with_figures(fields: &Map<String, Value>, size: [usize; 2]) -> Result<Preproc
     })
 }
 
-/// One number, or a list of them.
+/// An integer or a list of integers.
 #[derive(Deserialize)]
 #[serde(from = "OneOrMore")]
 struct Sides(Vec<usize>);
@@ -131,12 +133,10 @@ impl From<OneOrMore> for Sides {
 fn field<'d, T: Deserialize<'d>>(fields: &'d Map<String, Value>, name: &str) -> Result<Option<T>, String> {
     match fields.get(name) {
         None | Some(Value::Null) => Ok(None),
-        Some(value) => {
-            T::deserialize(value).map(Some).map_err(|e| format!("has a {name} that is none ({e})"))
-        }
+        Some(value) => T::deserialize(value).map(Some).map_err(|e| format!("has an invalid {name} ({e})")),
     }
 }
 
 fn needed<'d, T: Deserialize<'d>>(fields: &'d Map<String, Value>, name: &str) -> Result<T, String> {
-    field(fields, name)?.ok_or_else(|| format!("has no {name}"))
+    field(fields, name)?.ok_or_else(|| format!("lacks {name}"))
 }

@@ -1,4 +1,4 @@
-//! From an image in a file to the numbers that a network wants.
+//! Preprocessing: from an image file to a network's input.
 
 mod json;
 
@@ -16,7 +16,7 @@ use super::{Normalization, mnist};
 use crate::file::read_up_to;
 use crate::{Error, Result};
 
-/// How an image becomes a network's input. As JSON it lies in the metadata of weights that striate writes.
+/// How an image becomes a network's input. Weights that striate writes have it as JSON in their metadata.
 ///
 /// ```
 /// use striate::data::{Interpolation, Preprocessing};
@@ -28,17 +28,17 @@ use crate::{Error, Result};
 /// ```
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Preprocessing {
-    /// The `[height, width]` that the network takes, in pixels.
+    /// `[height, width]` of the input, in pixels.
     pub size: [usize; 2],
-    /// What the shorter side is scaled to before the centre is cropped; `None` for the largest centred part
-    /// of the image, scaled, as in [`read_image`](super::read_image).
+    /// Length to which the shorter side is scaled before a centered crop; `None` to crop the largest part with the right
+    /// aspect ratio and scale it, as in [`read_image`](super::read_image).
     pub resize: Option<usize>,
-    /// How images are scaled.
+    /// Filter for scaling.
     #[serde(default)]
     pub interpolation: Interpolation,
-    /// The figures that normalise each channel: three for RGB, one for grey.
+    /// Normalization of each channel: three for RGB, one for grayscale.
     pub normalization: Normalization,
-    /// Whether images are turned as their EXIF data say, which torchvision and timm leave undone.
+    /// Apply the EXIF orientation, which torchvision and timm ignore.
     #[serde(default = "upright")]
     pub exif_rotation: bool,
 }
@@ -47,20 +47,20 @@ fn upright() -> bool {
     true
 }
 
-/// Means and deviations of three channels.
-type Figures = ([f32; 3], [f32; 3]);
+/// Means and standard deviations of three channels.
+type Statistics = ([f32; 3], [f32; 3]);
 
-/// The figures of ImageNet as torchvision has them.
-const IMAGENET: Figures = ([0.485, 0.456, 0.406], [0.229, 0.224, 0.225]);
+/// Statistics of ImageNet, as used by torchvision.
+const IMAGENET: Statistics = ([0.485, 0.456, 0.406], [0.229, 0.224, 0.225]);
 
-/// Configurations of networks take some kilobytes.
+/// Largest configuration file accepted; real ones take a few kilobytes.
 const MAX_JSON_BYTES: u64 = 1 << 20;
 
-/// What is before the name of weights of timm's.
+/// Prefix for the names of timm's weights.
 const TIMM: &str = "timm:";
 
 impl Preprocessing {
-    /// The names that [`named`](Self::named) knows, beside timm's.
+    /// The names for [`named`](Self::named), besides timm's.
     pub const NAMES: [&str; 8] = [
         "imagenet",
         "googlenet",
@@ -72,30 +72,30 @@ impl Preprocessing {
         "fashion-mnist",
     ];
 
-    /// Images brought to a size as by [`read_image`](super::read_image), with these figures.
+    /// Crops and scales as [`read_image`](super::read_image), and normalizes.
     pub fn new(size: [usize; 2], normalization: Normalization) -> Self {
         let interpolation = Interpolation::Bilinear;
         Self { size, resize: None, interpolation, normalization, exif_rotation: true }
     }
 
-    /// The preprocessing that published weights want.
+    /// The preprocessing of published weights.
     ///
     /// | name | images | for |
     /// | --- | --- | --- |
-    /// | `imagenet` | shorter side 256, centre 224 x 224, RGB, ImageNet's figures | torchvision |
-    /// | `googlenet` | the same, then [`transform_input`](Self::transform_input) | torchvision's trained GoogLeNet |
+    /// | `imagenet` | shorter side 256, center 224 x 224, RGB, ImageNet's statistics | torchvision |
+    /// | `googlenet` | the same, then [`transform_input`](Self::transform_input) | torchvision's pretrained GoogLeNet |
     /// | `bvlc` | the same, but bytes minus 123, 117, 104 | networks from Caffe, in RGB order |
-    /// | `cifar10`, `cifar100` | 32 x 32, RGB, the data set's figures | `striate train` |
-    /// | `cifar10-imagenet` | 32 x 32, RGB, ImageNet's figures | many published CIFAR ResNets |
-    /// | `mnist`, `fashion-mnist` | 28 x 28, grey, the data set's figures | `striate train` |
-    /// | `timm:resnet50.a1_in1k` | what timm says of these weights | timm's ResNets of all tags |
+    /// | `cifar10`, `cifar100` | 32 x 32, RGB, the data set's statistics | `striate train` |
+    /// | `cifar10-imagenet` | 32 x 32, RGB, ImageNet's statistics | many published CIFAR ResNets |
+    /// | `mnist`, `fashion-mnist` | 28 x 28, grayscale, the data set's statistics | `striate train` |
+    /// | `timm:resnet50.a1_in1k` | timm's configuration of these weights | timm's ResNets with any tag |
     ///
     /// # Errors
     ///
-    /// [`Error::Argument`] if there is none of this name.
+    /// [`Error::Argument`] for an unknown name.
     pub fn named(name: &str) -> Result<Self> {
-        let rgb = |(mean, std): Figures| Normalization { mean: mean.into(), std: std.into() };
-        let large = |figures| Self { resize: Some(256), ..Self::new([224, 224], rgb(figures)) };
+        let rgb = |(mean, std): Statistics| Normalization { mean: mean.into(), std: std.into() };
+        let large = |statistics| Self { resize: Some(256), ..Self::new([224, 224], rgb(statistics)) };
         let small = |side, normalization| Self::new([side, side], normalization);
         Ok(match name {
             "imagenet" => large(IMAGENET),
@@ -111,7 +111,7 @@ impl Preprocessing {
                     Some(Ok(known)) => return Ok(known),
                     Some(Err(problem)) => problem,
                     None => format!(
-                        "{name:?} is not one of {}, {TIMM} with the name of timm's weights, or a JSON file of timm's or torchvision's fields",
+                        "{name:?} is not one of {}, {TIMM} and the name of timm's weights, or a JSON file with timm's or torchvision's fields",
                         Self::NAMES.join(", ")
                     ),
                 };
@@ -120,9 +120,9 @@ impl Preprocessing {
         })
     }
 
-    /// Reads the fields of timm (`input_size`, `crop_pct`, `interpolation`, `mean`, `std`; also its `config.json`), of
-    /// torchvision (`crop_size`, `resize_size`, `interpolation`, `mean`, `std`), or striate's own. Either may have
-    /// `transform_input`.
+    /// Parses JSON with the fields of timm (`input_size`, `crop_pct`, `interpolation`, `mean`, `std`; also its
+    /// `config.json`), of torchvision (`crop_size`, `resize_size`, `interpolation`, `mean`, `std`), or striate's own. The
+    /// first two may have `transform_input`.
     ///
     /// ```
     /// use striate::data::Preprocessing;
@@ -133,105 +133,104 @@ impl Preprocessing {
     ///
     /// # Errors
     ///
-    /// What is wrong with it, as a sentence about the file.
+    /// A description of what is wrong, to follow the file's name.
     pub fn from_json(text: &str) -> std::result::Result<Self, String> {
         let read = json::parse(text)?;
         read.check().map_err(|error| error.to_string())?;
         Ok(read)
     }
 
-    /// The same from a file.
+    /// Reads a file as [`from_json`](Self::from_json).
     ///
     /// # Errors
     ///
-    /// [`Error::Io`] if it cannot be read; [`Error::Data`] if it is not that.
+    /// [`Error::Io`] if it cannot be read; [`Error::Data`] if it is not a preprocessing.
     pub fn from_file(path: &Path) -> Result<Self> {
         let bytes = read_up_to(path, MAX_JSON_BYTES)?;
         let text = bytes.and_then(|bytes| String::from_utf8(bytes).ok());
-        let text = text.ok_or_else(|| Error::data(path, "is not a JSON file of a preprocessing"))?;
+        let text = text.ok_or_else(|| Error::data(path, "is not a preprocessing in JSON"))?;
         Self::from_json(&text).map_err(|problem| Error::data(path, problem))
     }
 
-    /// The same with what torchvision's networks do to their input if they are made with `transform_input=True`, as
-    /// GoogLeNet is where its trained weights are loaded: from ImageNet's figures to means and deviations of 0.5.
+    /// Folds in torchvision's `transform_input=True`, which its pretrained GoogLeNet uses: it renormalizes from ImageNet's
+    /// statistics to means and deviations of 0.5.
     ///
     /// # Errors
     ///
     /// [`Error::Argument`] if there are not three channels.
     pub fn transform_input(mut self) -> Result<Self> {
         if self.channels() != 3 {
-            let problem = format!("is for images of 3 channels, not {}", self.channels());
+            let problem = format!("needs images of 3 channels, not {}", self.channels());
             return Err(Error::argument("transform_input", problem));
         }
         let Normalization { mean, std } = &mut self.normalization;
         for (channel, (mean, std)) in mean.iter_mut().zip(std).enumerate() {
             let [own_mean, own_std] = [*mean, *std].map(f64::from);
             let [old_mean, old_std] = [IMAGENET.0[channel], IMAGENET.1[channel]].map(f64::from);
-            // ((x - own_mean) / own_std * old_std + old_mean - 0.5) / 0.5, with the fractions brought together.
+            // ((x - own_mean) / own_std * old_std + old_mean - 0.5) / 0.5 as a single (x - mean) / std.
             *mean = (own_mean - own_std * (old_mean - 0.5) / old_std) as f32;
             *std = (own_std * 0.5 / old_std) as f32;
         }
         Ok(self)
     }
 
-    /// The same with the shorter side scaled so that the crop is this share of it: timm's `crop_pct`.
+    /// Sets [`resize`](Self::resize) so that the crop is this fraction of the shorter side, as timm's `crop_pct`.
     ///
     /// # Errors
     ///
     /// [`Error::Argument`] if it is not above 0 and at most 1, or the size is not square.
-    pub fn crop_pct(mut self, share: f64) -> Result<Self> {
+    pub fn crop_pct(mut self, crop_pct: f64) -> Result<Self> {
         let [height, width] = self.size;
         if height != width {
             let problem =
-                format!("is for square sizes, and {height} x {width} is none; give the resized side");
+                format!("needs a square size, not {height} x {width}; set the resized side instead");
             return Err(Error::argument("crop_pct", problem));
         }
-        if !(share > 0.0 && share <= 1.0) {
+        if !(crop_pct > 0.0 && crop_pct <= 1.0) {
             return Err(Error::argument(
                 "crop_pct",
-                format!("must be above 0 and at most 1, and is {share}"),
+                format!("must be above 0 and at most 1, got {crop_pct}"),
             ));
         }
-        self.resize = Some((height as f64 / share).floor() as usize);
+        self.resize = Some((height as f64 / crop_pct).floor() as usize);
         Ok(self)
     }
 
-    /// Channels of the result.
+    /// Number of channels.
     pub fn channels(&self) -> usize {
         self.normalization.mean.len()
     }
 
-    /// Whether these settings can be used.
+    /// Checks the settings.
     ///
     /// # Errors
     ///
-    /// [`Error::Argument`] if a side is 0 or too large, the shorter side is less than what is cropped, or the
-    /// figures are not those of one or three channels.
+    /// [`Error::Argument`] if a side is 0 or too large, the resized side is smaller than the crop, or the normalization is
+    /// not for one or three channels.
     pub fn check(&self) -> Result<()> {
         check_size(self.size)?;
         if let Some(resize) = self.resize {
             check_size([resize, resize])?;
             if resize < self.size[0].max(self.size[1]) {
                 let [height, width] = self.size;
-                let problem =
-                    format!("{resize} is less than the {height} x {width} pixels that are cropped from it");
+                let problem = format!("{resize} is smaller than the crop of {height} x {width} pixels");
                 return Err(Error::argument("resize", problem));
             }
         }
         match self.channels() {
             1 | 3 => self.normalization.check(self.channels()),
             channels => {
-                let problem = format!("expected means of 1 channel (grey) or 3 (RGB), found {channels}");
+                let problem = format!("expected means of 1 channel (grayscale) or 3 (RGB), found {channels}");
                 Err(Error::argument("mean", problem))
             }
         }
     }
 
-    /// Reads an image as a network wants it: CHW.
+    /// Reads an image as a network's input, CHW.
     ///
     /// # Errors
     ///
-    /// As [`read_image`](super::read_image) and [`check`](Self::check).
+    /// As for [`read_image`](super::read_image) and [`check`](Self::check).
     pub fn read(&self, path: &Path) -> Result<Vec<f32>> {
         self.check()?;
         let image = self.image(path)?;
@@ -243,7 +242,7 @@ impl Preprocessing {
         Ok(planes.flat_map(|(c, table)| image.pixels().map(move |p| table[usize::from(p.0[c])])).collect())
     }
 
-    /// The image of a file before it is normalised; the settings must be [checked](Self::check).
+    /// Reads an image without normalizing it; the settings must have passed [`check`](Self::check).
     pub(super) fn image(&self, path: &Path) -> Result<RgbImage> {
         let decoded = image_file::decode(path, self.exif_rotation)?;
         let [height, width] = self.size.map(|side| side as u32);
@@ -253,19 +252,19 @@ impl Preprocessing {
         })
     }
 
-    /// Reads images on all cores.
+    /// Reads images in parallel.
     pub fn read_all(&self, paths: &[impl AsRef<Path> + Sync]) -> Vec<Result<Vec<f32>>> {
         paths.par_iter().map(|path| self.read(path.as_ref())).collect()
     }
 }
 
-/// What is done, in the order in which it is done.
+/// The steps, in order.
 impl fmt::Display for Preprocessing {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let [height, width] = self.size;
         let Normalization { mean, std } = &self.normalization;
         if !self.exif_rotation {
-            write!(f, "not turned, ")?;
+            write!(f, "no EXIF rotation, ")?;
         }
         match self.resize {
             Some(shorter) => {
