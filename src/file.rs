@@ -145,8 +145,8 @@ fn fresh(folder: &Path) -> io::Result<(PathBuf, File)> {
     }
 }
 
-/// Locks a file; false if somebody else has, or the file is no longer the one at its path. Where file systems have no locks,
-/// nobody sweeps.
+/// Locks a file; false if another process holds the lock, or the file is no longer at its path. Without file locks,
+/// leftovers are never swept.
 fn claim(file: &File, path: &Path) -> bool {
     !matches!(file.try_lock(), Err(TryLockError::WouldBlock)) && is_at(file, path)
 }

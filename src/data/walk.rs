@@ -14,7 +14,7 @@ pub(super) const EXTENSIONS: [&str; 6] = ["png", "jpg", "jpeg", "bmp", "gif", "w
 /// The files in a folder.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct ImageFiles {
-    /// Images by their endings, in the order of their names.
+    /// Images, recognized by extension, sorted by name.
     pub images: Vec<PathBuf>,
     /// All other files.
     pub passed_over: PassedOver,
@@ -38,7 +38,7 @@ pub fn images(dir: &Path) -> Result<ImageFiles> {
                 found.images.push(entry.into_path());
             }
             Ok(entry) => found.passed_over.0.push(entry.into_path()),
-            // A link to a folder that it is in: its images are there already.
+            // A link to an enclosing folder, whose images are listed already.
             Err(error) if error.loop_ancestor().is_some() => {}
             Err(error) => found.passed_over.0.push(broken_link(dir, error)?),
         }

@@ -242,7 +242,7 @@ impl OutputFolder {
 
     /// The path of a name that may be written.
     fn free(&self, manifest: &Manifest, name: &str) -> Result<PathBuf> {
-        // With a `/` at its end, a link would be followed.
+        // A trailing `/` would follow a link.
         let path = self.path.join(valid(name)?.trim_end_matches('/'));
         refuse_links(&self.path, parent_of(name))?;
         let problem = match path.symlink_metadata() {
@@ -255,9 +255,9 @@ impl OutputFolder {
                     false => "has files that striate did not write",
                 }
             }
-            Ok(kind) if kind.is_dir() => "is a folder, but a file is to be written",
+            Ok(kind) if kind.is_dir() => "is a folder, expected a file",
             Ok(_) if manifest.files.contains_key(name) => return Ok(path),
-            Ok(_) => "is there already, and was not written by striate as far as it knows",
+            Ok(_) => "exists, and is not listed as written by striate",
         };
         Err(Error::data(path, format!("{problem}; move it away, or choose another folder")))
     }

@@ -105,7 +105,7 @@ mod tests {
             results.add(image, &logits(probabilities), class).unwrap();
         }
         let images = |mistakes: &[Mistake]| mistakes.iter().map(|m| m.image).collect::<Vec<_>>();
-        assert_eq!(results.evaluation.right(), 1);
+        assert_eq!(results.evaluation.correct(), 1);
         assert_eq!(images(&results.worst(2)), [4, 2]);
         let confused = results.confused(2);
         assert_eq!(

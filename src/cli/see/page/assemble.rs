@@ -235,7 +235,7 @@ fn image_panel(
         .iter()
         .map(|p| p.max(f32::MIN_POSITIVE).ln())
         .collect();
-    let guess = |guess: striate::infer::Guess| Guess {
+    let guess = |guess: striate::infer::Prediction| Guess {
         name: network.class(guess.class),
         percent: format!("{:.1}", 100.0 * guess.probability),
         right: images.labels.as_ref().is_some_and(|labels| labels[index] == guess.class),
