@@ -114,7 +114,7 @@ fn predict_refuses_wrong_arguments() -> Outcome {
     let cases: [(&[&str], &[&str]); 17] = [
         (&["alexnot", "run", "one.png"], &["alexnot", "did you mean alexnet"]),
         (&["resnext50.a1_in1k", "run", "one.png"], &["resnext50", "available: lenet"]),
-        (&["resnet50.a9_in1k", "bare", "one.png"], &["known tags of resnet50 are a1_in1k, "]),
+        (&["resnet50.a9_in1k", "bare", "one.png"], &["the tags of resnet50 are a1_in1k, "]),
         (&["resnet8", "nowhere", "one.png"], &["nowhere: cannot read"]),
         (&["no/where", "one.png"], &["no/where: is not there"]),
         (&["more", "one.png"], &["more: is a folder without model.safetensors"]),
@@ -123,7 +123,7 @@ fn predict_refuses_wrong_arguments() -> Outcome {
         (&["resnet8", "run"], &["images: none given"]),
         (&["run", "broken.png"], &["could not read any of 1", "broken.png"]),
         (&["run", "one.png", "--classes", "gone.txt"], &["gone.txt: cannot read"]),
-        (&["run", "one.png", "--classes", "nothing.txt"], &["nothing.txt: has no names"]),
+        (&["run", "one.png", "--classes", "nothing.txt"], &["nothing.txt: has no class names"]),
         (&["run", "one.png", "--classes", "names.txt"], &["--classes: 2 names", "10 classes"]),
         (&["run", "one.png", "--preprocess", "mine"], &["--preprocess", "imagenet, googlenet, bvlc"]),
         (&["run", "one.png", "--mean", "0.1,0.2"], &["--mean", "found 2"]),

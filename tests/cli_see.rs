@@ -135,7 +135,11 @@ fn wrong_arguments_are_refused_and_nothing_is_touched() {
         (&["saliency", "run", "--layer", "fc"], &DATA, &["--layer", "no height and width"]),
         (&["saliency", "run", "--samples", "0"], &DATA, &["--samples", "at least 1"]),
         (&["ascent", "run", "--layer", "logits", "--channel", "10"], &[], &["--channel", "0 to 9, found 10"]),
-        (&["map", "run"], &["--dataset", "fashion-mnist"], &["--dataset", "none of the network's (0, 1, 2"]),
+        (
+            &["map", "run"],
+            &["--dataset", "fashion-mnist"],
+            &["--dataset", "which the network does not have (0, 1, 2"],
+        ),
     ];
     for (args, data, words) in cases {
         assert_refused(&see(&place, &[args, data].concat()), &format!("{args:?}"), words);

@@ -29,8 +29,8 @@ fn bad_idx_files_are_refused() {
         ("promises too much", images, idx(0x803, &[u32::MAX; 3], &[]), &["more than the", AGAIN]),
         ("promises 2 GiB", images, idx(0x803, &[1 << 20, 32, 32], &[0; 9]), &["only 9 follow", AGAIN]),
         ("no images", images, idx(0x803, &[0, 8, 8], &[]), &["which is none", AGAIN]),
-        ("labels for images", images, good_labels.clone(), &["magic number", "give the right file"]),
-        ("not IDX", images, b"<html>404</html>".to_vec(), &["magic number", "give the right file"]),
+        ("labels for images", images, good_labels.clone(), &["magic number", "choose the right file"]),
+        ("not IDX", images, b"<html>404</html>".to_vec(), &["magic number", "choose the right file"]),
         (
             "rubbish after gzip",
             images,
@@ -51,7 +51,7 @@ fn bad_idx_files_are_refused() {
             idx(0x801, &[21], &[3; 21]),
             &["expected 20 labels", "found 21", "download both"],
         ),
-        ("label 10", labels, out_of_range, &["label 10 of image 5", "10 classes", "give the labels"]),
+        ("label 10", labels, out_of_range, &["label 10 of image 5", "10 classes", "use the labels"]),
         ("labels empty", labels, vec![], &["found an empty one", AGAIN]),
     ];
     for (case, file, bytes, words) in cases {
@@ -68,9 +68,9 @@ fn bad_idx_files_are_refused() {
     }
     let place = Place::new();
     place.write("data/t10k-images-idx3-ubyte", &idx(0x803, &[10, 9, 8], &[0; 720]));
-    place.refused(&[], &["[1, 8, 8]", "[1, 9, 8]", "take both from one set"]);
+    place.refused(&[], &["[1, 8, 8]", "[1, 9, 8]", "use the same for both"]);
     place.refused(&["--data", "nowhere"], &["nowhere: does not exist; choose the folder"]);
-    place.refused(&["--data", "data/t10k-labels-idx1-ubyte"], &["t10k-labels-idx1-ubyte: is a file; give"]);
+    place.refused(&["--data", "data/t10k-labels-idx1-ubyte"], &["t10k-labels-idx1-ubyte: is a file; choose"]);
 }
 
 #[test]
@@ -98,7 +98,7 @@ fn bad_cifar_files_are_refused() {
     std::fs::File::create(place.path(file)).unwrap().set_len(3 << 30).unwrap();
     refused(&[file, "more than 2147483648 bytes", "download the file again"]);
     std::fs::remove_file(place.path(file)).unwrap();
-    refused(&["cifar: expected", "found no data_batch_3.bin", "get the binary version"]);
+    refused(&["cifar: expected", "data_batch_3.bin is missing", "get the binary version"]);
     restore();
     place.trained(&["--dataset", "cifar10", "--data", "cifar"]);
 }
@@ -108,7 +108,7 @@ fn bad_folders_of_images_are_refused() {
     let place = Place::new();
     let args = ["--dataset", "folder", "--data", "pets", "--image-size", "8x8"];
     std::fs::create_dir(place.path("pets")).unwrap();
-    place.refused(&args, &["pets: expected one folder of images for every class"]);
+    place.refused(&args, &["pets: expected one folder of images per class"]);
     for name in ["cat/1", "cat/2", "cat/3", "dog/1", "dog/2", "dog/3"] {
         let path = place.path(&format!("pets/{name}.png"));
         std::fs::create_dir_all(path.parent().unwrap()).unwrap();

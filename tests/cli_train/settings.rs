@@ -139,8 +139,7 @@ fn devices_that_are_not_there_are_refused() {
     let place = Place::new();
     // Without a driver there is one remedy.
     for device in ["gpu", "99", "no such adapter"] {
-        let words =
-            ["error: device: ", device, "needs a GPU adapter", "mesa-vulkan-drivers", "--device cpu"];
+        let words = ["error: device: ", device, "needs a GPU adapter", "mesa-vulkan-drivers", "--device cpu"];
         place.refused(&["--device", device], &words);
     }
     let stdout = place.trained(&["--device", "auto"]);

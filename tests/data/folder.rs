@@ -102,7 +102,7 @@ fn bad_folders_are_rejected() {
     assert_fails(
         "no classes",
         load(dir.path()),
-        &[dir.path().to_str().unwrap(), "one folder of images for every class"],
+        &[dir.path().to_str().unwrap(), "one folder of images per class"],
     );
     assert_fails("no folder", load(Path::new("no/such")), &["no/such: cannot read"]);
     put(dir.path().join("cat/a.png"), [0; 3]);

@@ -60,10 +60,10 @@ fn bad_files_are_rejected_by_name_and_problem() {
         ("gzip, cut short", packed[..packed.len() - 9].to_vec(), "gzip data is truncated"),
         ("gzip, no trailer", packed[..packed.len() - 8].to_vec(), "gzip data is truncated"),
         ("gzip, bare magic", packed[..2].to_vec(), "gzip data is truncated"),
-        ("gzip, wrong checksum", flipped(packed.clone(), 8), "gzip data are damaged"),
-        ("gzip, wrong length", flipped(packed.clone(), 1), "gzip data are damaged"),
-        ("gzip, wrong method", with(&[0x1f, 0x8b, 9], &packed[3..]), "gzip data are damaged"),
-        ("gzip, no deflate", with(&packed[..10], &[0xff; 40]), "gzip data are damaged"),
+        ("gzip, wrong checksum", flipped(packed.clone(), 8), "gzip data is damaged"),
+        ("gzip, wrong length", flipped(packed.clone(), 1), "gzip data is damaged"),
+        ("gzip, wrong method", with(&[0x1f, 0x8b, 9], &packed[3..]), "gzip data is damaged"),
+        ("gzip, no deflate", with(&packed[..10], &[0xff; 40]), "gzip data is damaged"),
     ];
     let dir = tempdir().unwrap();
     for (case, bytes, problem) in cases {

@@ -113,23 +113,23 @@ fn invalid_settings_are_rejected() {
     let good = augmented();
     let wide = Some(Augment { crop_padding: 4, flip: false });
     let cases = [
-        (LoaderConfig { batch_size: 0, ..good }, "batch_size: expected at least 1, found 0"),
+        (LoaderConfig { batch_size: 0, ..good }, "batch_size: must be at least 1, got 0"),
         (
             LoaderConfig { batch_size: 11, ..good },
             "batch_size: 11 is more than the 10 images of sample; use at most 10",
         ),
         (LoaderConfig { start_batch: 3, ..good }, "start_batch: 3 is beyond the 2 batches"),
-        (LoaderConfig { threads: 0, ..good }, "threads: expected at least 1"),
-        (LoaderConfig { prefetch: 0, ..good }, "prefetch: expected at least 1"),
-        (LoaderConfig { augment: wide, ..good }, "crop_padding: 4 pixels could push an image of 4 x 5"),
+        (LoaderConfig { threads: 0, ..good }, "threads: must be at least 1"),
+        (LoaderConfig { prefetch: 0, ..good }, "prefetch: must be at least 1"),
+        (LoaderConfig { augment: wide, ..good }, "crop_padding: 4 could shift an image of 4 x 5"),
     ];
     let dataset = Arc::new(sample(10));
     for (config, problem) in cases {
         assert_fails(problem, Loader::new(dataset.clone(), &normalization(), config), &[problem]);
     }
     for (mean, std, problem) in [
-        (vec![0.0], vec![1.0], "1 means and 1 deviations do not fit images of 3 channels"),
-        (vec![0.0; 3], vec![1.0, 0.0, 1.0], "greater than 0"),
+        (vec![0.0], vec![1.0], "1 means and 1 deviations do not match"),
+        (vec![0.0; 3], vec![1.0, 0.0, 1.0], "deviations positive"),
         (vec![0.0, f32::NAN, 0.0], vec![1.0; 3], "finite"),
     ] {
         let normalization = Normalization { mean, std };

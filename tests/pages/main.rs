@@ -119,7 +119,10 @@ fn wrong_arguments_leave_an_earlier_page_alone() -> Outcome {
         (&["see", "alone.safetensors"], &["--data", "--dataset"]),
         (&["see", "run", "--data", "empty"], &["empty", "without images"]),
         (&["see", "run", "--data", "broken"], &["could not read any of 1", "broken.png"]),
-        (&["see", "run", "--dataset", "fashion-mnist"], &["--dataset", "none of the network's (0, 1, 2"]),
+        (
+            &["see", "run", "--dataset", "fashion-mnist"],
+            &["--dataset", "which the network does not have (0, 1, 2"],
+        ),
         (&["see", "nowhere", "--data", "data"], &["nowhere"]),
         (&[&SEE[..6], &["--units", "0"]].concat(), &["--units", "at least 1"]),
         (&[&SEE[..], &["--layer", "layer1.7"]].concat(), &["--layer", "layer1.7", "did you mean layer1.0"]),
