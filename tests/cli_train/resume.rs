@@ -240,6 +240,26 @@ fn a_step_that_breaks_the_weights_is_an_error() {
     assert!(contents(&place.out()) == kept);
 }
 
+#[test]
+fn anomalies_are_named_within_the_epoch() {
+    let place = Place::of(400, 10, 8);
+    let flags = ["--batch", "4", "--warmup", "0", "--schedule", "constant", "--epochs", "1", "--force"];
+    let checked = |lr| place.train(&[&flags[..], &["--anomaly", "--lr", lr]].concat()).output().unwrap();
+    // On the CPU, which never takes Winograd, looking changes nothing.
+    place.trained(&[&flags[..], &["--lr", "0.01"]].concat());
+    let want = std::fs::read(place.path("run/model.safetensors")).unwrap();
+    assert!(checked("0.01").status.success());
+    assert!(std::fs::read(place.path("run/model.safetensors")).unwrap() == want);
+    assert_eq!(checkpoints(&place.out()).len(), 1);
+    let error = text(&checked("1e30").stderr);
+    let step: usize = error
+        .split(" step ")
+        .nth(1)
+        .and_then(|rest| rest.split(|c: char| !c.is_ascii_digit()).next()?.parse().ok())
+        .unwrap_or_else(|| panic!("{error}"));
+    assert!(step < 10, "{error}");
+}
+
 /// Right checksums, but places where no training ever stands.
 #[test]
 fn checkpoints_of_impossible_places_are_refused() {

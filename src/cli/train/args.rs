@@ -144,10 +144,15 @@ pub struct Args {
     /// Checkpoints that are kept
     #[arg(long, default_value_t = 2, value_name = "CHECKPOINTS", value_parser = clap::value_parser!(u32).range(1..))]
     pub keep: u32,
+    /// Check every weight for NaN and infinity within a few steps, not once an epoch, and compute no convolution by Winograd,
+    /// which spreads them over whole tiles; slow
+    #[arg(long)]
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub anomaly: bool,
 }
 
 /// Flags that a run may go on with otherwise than it was begun: they change no number.
-const FREE: [&str; 10] = [
+const FREE: [&str; 11] = [
     "data",
     // What it does to the images shows in their sum.
     "skip_broken",
@@ -159,6 +164,7 @@ const FREE: [&str; 10] = [
     "checkpoint_every",
     "keep",
     "patience",
+    "anomaly",
 ];
 
 /// Names of [`Decay`]s.
