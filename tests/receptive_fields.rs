@@ -5,7 +5,7 @@ use striate::models;
 use striate::nn::{Builder, Conv2d, Mode};
 use striate::op::{MaxPool2d, Operation};
 
-/// The field of a network's last value that still has pixels, and its start.
+/// The receptive field of a network's last value with height and width.
 fn before_pooling(name: &str) -> ReceptiveField {
     let model = models::by_name(name, 3, 10).unwrap();
     let mut b = Builder::new(Mode::Eval);
@@ -21,7 +21,7 @@ fn before_pooling(name: &str) -> ReceptiveField {
 }
 
 #[test]
-fn known_networks_see_what_is_known_of_them() {
+fn known_networks_have_the_published_fields() {
     // Araujo et al. 2019, table 1: AlexNet 195, stride 32, padding 64.
     assert_eq!(before_pooling("alexnet-2012"), ReceptiveField { size: 195, stride: 32, start: -64 });
     // The paper's ResNets have the stride in each stage's last block; with it in the first, as in
@@ -32,7 +32,7 @@ fn known_networks_see_what_is_known_of_them() {
 }
 
 #[test]
-fn resnet50_with_its_strides_last_is_the_tables() {
+fn resnet50_with_strides_in_the_last_block_matches_the_paper() {
     // Araujo et al. 2019, table 1: ResNet-v1-50 483, stride 32, padding 239.
     let mut b = Builder::new(Mode::Eval);
     let images = b.images([1, 1, 224, 224]).unwrap();
@@ -41,7 +41,7 @@ fn resnet50_with_its_strides_last_is_the_tables() {
         b.conv2d(name, x, Conv2d { kernel_size, stride, padding, ..Default::default() }).unwrap()
     };
     let mut x = conv(&mut b, "conv1", images, 7, 2);
-    // TensorFlow pads an even image behind alone.
+    // TensorFlow pads even images at the end only.
     let pool = MaxPool2d { kernel_size: [3, 3], stride: Some([2, 2]), ceil_mode: true, ..Default::default() };
     x = b.max_pool2d(x, pool).unwrap();
     for (stage, (blocks, stride)) in [(3, 2), (4, 2), (6, 2), (3, 1)].into_iter().enumerate() {
@@ -57,7 +57,7 @@ fn resnet50_with_its_strides_last_is_the_tables() {
 }
 
 #[test]
-fn branches_unite_and_a_classifier_sees_everything() {
+fn branches_are_united_and_a_classifier_sees_everything() {
     let mut b = Builder::new(Mode::Eval);
     let images = b.images([1, 1, 9, 7]).unwrap();
     let conv = |kernel: [usize; 2], padding| Conv2d { kernel_size: kernel, padding, ..Default::default() };
@@ -73,7 +73,7 @@ fn branches_unite_and_a_classifier_sees_everything() {
 }
 
 #[test]
-fn adaptive_windows_lie_within_their_fields() {
+fn adaptive_windows_are_inside_their_fields() {
     for (size, outs) in [(12, 6), (13, 6), (7, 6), (5, 6), (1, 6), (9, 1)] {
         let mut b = Builder::new(Mode::Eval);
         let images = b.images([1, 1, size, size]).unwrap();
@@ -85,7 +85,7 @@ fn adaptive_windows_lie_within_their_fields() {
             let within = seen.start <= window.start as isize && window.end as isize <= seen.end;
             assert!(within, "{size} to {outs}: {window:?} is not in {seen:?}");
         }
-        // Where all windows are alike, they are their fields.
+        // Windows of equal size fill their fields.
         if size % outs == 0 {
             assert_eq!((field.size, field.stride), (size / outs, size / outs));
         }
