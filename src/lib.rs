@@ -32,3 +32,9 @@ pub use file::{Content, check_writable, read_file, write_file};
 pub use folder::OutputFolder;
 pub use runtime::{Clock, Device, HostSpan, Outputs, Profile, Session, Timing, gpu};
 pub use tensor::{DType, Input, Tensor, TensorType};
+
+/// The examples of README and of the library's page.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+#[doc = include_str!("../docs/library.md")]
+mod pages {}

@@ -1,0 +1,172 @@
+//! Links, files, commands, flags and kernels that the pages name.
+
+use crate::common::Outcome;
+use crate::markdown::{Page, root};
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::Path;
+use std::process::Command;
+
+/// Folders whose files the pages name from the root.
+const FOLDERS: &[&str] = &["src/", "docs/", "tests/", "shaders/", "examples/", "scripts/", "data/"];
+
+/// Beginnings of kernels' names.
+const FAMILIES: &[&str] =
+    &["conv_", "matmul_", "batch_norm_", "winograd_", "max_pool_", "im2col", "slice_sum"];
+
+/// Fails with all that is wrong.
+fn all(wrong: Vec<String>) -> Outcome {
+    if wrong.is_empty() { Ok(()) } else { Err(wrong.join("\n")) }
+}
+
+pub fn links(pages: &[Page]) -> Outcome {
+    let mut wrong = Vec::new();
+    for page in pages {
+        for target in page.prose().flat_map(targets) {
+            if !leads_somewhere(page, target, pages) {
+                wrong.push(format!("{}: the link {target} leads nowhere", page.name));
+            }
+        }
+        for span in page.code_spans().filter(|span| FOLDERS.iter().any(|folder| span.starts_with(folder))) {
+            let path = span.split([':', ' ']).next().expect("split gives one part at least");
+            if !exists(path) {
+                wrong.push(format!("{}: there is no {span}", page.name));
+            }
+        }
+    }
+    all(wrong)
+}
+
+/// Targets of the links and images in a line.
+fn targets(line: &str) -> impl Iterator<Item = &str> {
+    line.split("](").skip(1).filter_map(|rest| rest.split(')').next())
+}
+
+fn leads_somewhere(page: &Page, target: &str, pages: &[Page]) -> bool {
+    if target.starts_with("https://") {
+        return true;
+    }
+    let (file, anchor) = target.split_once('#').unwrap_or((target, ""));
+    let path = if file.is_empty() { root().join(&page.name) } else { page.folder().join(file) };
+    let Ok(path) = path.canonicalize() else { return false };
+    let anchors =
+        || pages.iter().find(|page| root().join(&page.name).canonicalize().is_ok_and(|p| p == path));
+    anchor.is_empty() || anchors().is_some_and(|page| page.anchors().iter().any(|a| a == anchor))
+}
+
+/// A file or folder; `*` in its name stands for anything.
+fn exists(path: &str) -> bool {
+    let Some((start, end)) = path.split_once('*') else { return root().join(path).exists() };
+    let pattern = root().join(path);
+    let files = fs::read_dir(pattern.parent().unwrap_or(Path::new("/"))).into_iter().flatten().flatten();
+    let start = start.rsplit('/').next().unwrap_or(start);
+    files
+        .map(|file| file.file_name().to_string_lossy().into_owned())
+        .any(|name| name.starts_with(start) && name.ends_with(end))
+}
+
+/// Flags and names of a command, up to values that do not parse, are checked before `--help` is.
+pub fn commands(pages: &[Page]) -> Outcome {
+    let mut wrong = Vec::new();
+    for page in pages {
+        for words in page.commands() {
+            let line = words.join(" ");
+            let known = match words.iter().map(String::as_str).collect::<Vec<_>>()[..] {
+                ["striate", ref arguments @ ..] => understood(arguments),
+                ["scripts/train", ref arguments @ ..] => understood(&[&["train"], arguments].concat()),
+                ["scripts/gpu-checks", ref arguments @ ..] => {
+                    let flags = arguments.iter().filter(|word| word.starts_with("--"));
+                    flags.clone().all(|flag| GPU_CHECKS.contains(&format!("  {flag} ")))
+                }
+                ["cargo", "run", "--release", "--example", name, ..] => {
+                    exists(&format!("examples/{name}.rs")) || exists(&format!("examples/{name}/main.rs"))
+                }
+                ["cargo", ..] | ["scripts/test"] => true,
+                _ => false,
+            };
+            if !known {
+                wrong.push(format!("{}: {line:?} is not a command", page.name));
+            }
+        }
+    }
+    assert!(!understood(&["plan", "resnet20", "--no-such-flag"]), "an unknown flag passes");
+    all(wrong)
+}
+
+const GPU_CHECKS: &str = include_str!("../../scripts/gpu-checks");
+
+fn understood(arguments: &[&str]) -> bool {
+    let output = striate(&[arguments, &["--help"]].concat());
+    output.status.success()
+}
+
+fn striate(arguments: &[&str]) -> std::process::Output {
+    Command::new(env!("CARGO_BIN_EXE_striate")).args(arguments).output().expect("the program starts")
+}
+
+/// Flags in the prose are those of some command.
+pub fn flags(pages: &[Page]) -> Outcome {
+    let mut known = BTreeSet::from(["--release".to_owned(), "--example".to_owned()]);
+    known.extend(flags_of(GPU_CHECKS));
+    for command in subcommands(&[]) {
+        for view in if command == "see" || command == "bench" { subcommands(&[&command]) } else { Vec::new() }
+        {
+            known.extend(flags_of(&help(&[&command, &view])));
+        }
+        known.extend(flags_of(&help(&[&command])));
+    }
+    let example = fs::read_dir(root().join("examples/degradation")).expect("the example exists");
+    let example: String =
+        example.map(|file| fs::read_to_string(file.unwrap().path()).unwrap_or_default()).collect();
+    let mut wrong = Vec::new();
+    for page in pages {
+        for flag in page.code_spans().flat_map(flags_of) {
+            let field = format!("{}: ", flag.trim_start_matches('-').replace('-', "_"));
+            if !known.contains(&flag) && !(page.name == "docs/degradation.md" && example.contains(&field)) {
+                wrong.push(format!("{}: no command has {flag}", page.name));
+            }
+        }
+    }
+    all(wrong)
+}
+
+fn help(command: &[&str]) -> String {
+    String::from_utf8(striate(&[command, &["--help"]].concat()).stdout).expect("help is text")
+}
+
+/// The commands that help lists.
+fn subcommands(command: &[&str]) -> Vec<String> {
+    let text = help(command);
+    let list = text.lines().skip_while(|line| !["Commands:", "Cases:"].contains(line)).skip(1);
+    let list = list.take_while(|line| line.starts_with("  "));
+    let names =
+        list.filter(|line| !line.starts_with("   ")).filter_map(|line| line.split_whitespace().next());
+    names.filter(|name| *name != "help").map(str::to_owned).collect()
+}
+
+fn flags_of(text: &str) -> Vec<String> {
+    let words = text.split(|c: char| !c.is_ascii_alphanumeric() && c != '-');
+    words.filter(|word| word.starts_with("--") && word.len() > 2).map(str::to_owned).collect()
+}
+
+/// Kernels and families of them, by name or shader.
+pub fn kernels(pages: &[Page]) -> Outcome {
+    let known = striate::kernel::ALL.iter().flat_map(|kernel| [kernel.name, kernel.file, kernel.entry]);
+    let known: BTreeSet<&str> = known.collect();
+    let mut wrong = Vec::new();
+    for page in pages {
+        let commands = page.commands();
+        let words =
+            commands.iter().flatten().flat_map(|word| word.split('=')).filter(|word| !word.contains('.'));
+        for name in page.code_spans().chain(words) {
+            let plain =
+                name.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b"_*.".contains(&b));
+            let start = name.split('*').next().expect("split gives one part at least");
+            let kernel = plain && FAMILIES.iter().any(|family| name.starts_with(family));
+            if kernel && !known.iter().any(|known| known.starts_with(start)) {
+                wrong.push(format!("{}: there is no kernel {name}", page.name));
+            }
+        }
+    }
+    all(wrong)
+}

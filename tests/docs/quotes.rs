@@ -1,0 +1,233 @@
+//! Quoted outputs, compared with what the program prints.
+//!
+//! A line `...` stands for any number of lines, and `...` at the end of a line for the rest of it. Columns may have
+//! other widths.
+
+use crate::common::{Outcome, Suite, gpu};
+use crate::markdown::{Page, words};
+use std::fs;
+use std::path::PathBuf;
+use std::process::{Command, Stdio};
+use std::sync::OnceLock;
+use striate::data;
+
+/// Commands that need what is not in the repository.
+const OUTSIDE: &[(&str, &str)] = &[
+    ("striate eval resnet20-a resnet20_cifar10.safetensors", "needs CIFAR-10 and published weights"),
+    (
+        "striate profile resnet20 --device 0",
+        "takes longer than all other quotes; tests/cli_profile.rs checks its tables",
+    ),
+    ("scripts/gpu-checks", "needs a hardware GPU and several minutes"),
+];
+
+/// Commands whose numbers depend on the machine.
+const MEASURED: &[&str] = &["striate bench", "striate devices"];
+
+/// Quotes that name this driver are compared where it is the tests' GPU.
+const DRIVER: &str = "llvmpipe Mesa 22.3.6 (LLVM 15.0.6)";
+
+/// The run that quoted commands use.
+const RUN: &str = "scripts/train --model lenet --device cpu --epochs 1 --out runs/quick";
+
+/// Units of what is measured, and of what follows from the machine.
+const UNITS: &[&str] = &["s", "ms", "images/s", "threads"];
+
+#[derive(Clone, Copy, PartialEq)]
+enum Numbers {
+    Equal,
+    /// Training on another CPU rounds differently: fractions may be off by this share.
+    Within(f64),
+    Any,
+}
+
+pub fn add(suite: &mut Suite, pages: &[Page]) {
+    for page in pages {
+        let mut command = String::new();
+        for block in page.blocks() {
+            if block.language == "sh" {
+                command = words(block.lines.first().expect("a block of commands has one")).join(" ");
+            } else if block.language == "text" {
+                let quoted: Vec<String> = block.lines.iter().map(|&line| line.to_owned()).collect();
+                let missing = missing(&command, &quoted);
+                let reason = missing.map(|reason| format!(" ({reason})")).unwrap_or_default();
+                let name = format!("{}:{} {command}{reason}", page.name, block.at);
+                let command = command.clone();
+                suite.add_if(missing.is_none(), name, move || {
+                    compare(&quoted, &printed(&command)?, numbers(&command))
+                });
+            }
+        }
+    }
+}
+
+/// Why a command is not run here.
+fn missing(command: &str, quoted: &[String]) -> Option<&'static str> {
+    if let Some((_, reason)) = OUTSIDE.iter().find(|(start, _)| command.starts_with(start)) {
+        return Some(reason);
+    }
+    let quotes_driver = quoted.iter().any(|line| line.contains(DRIVER));
+    (quotes_driver && !gpu().is_ok_and(|gpu| gpu.describe().contains(DRIVER)))
+        .then_some("quotes another driver")
+}
+
+fn numbers(command: &str) -> Numbers {
+    match command {
+        _ if MEASURED.iter().any(|start| command.starts_with(start)) => Numbers::Any,
+        _ if command.contains("runs/quick") => Numbers::Within(0.15),
+        _ => Numbers::Equal,
+    }
+}
+
+/// A folder with the run and the images that commands name.
+fn workspace() -> &'static (tempfile::TempDir, Result<String, String>) {
+    static WORKSPACE: OnceLock<(tempfile::TempDir, Result<String, String>)> = OnceLock::new();
+    WORKSPACE.get_or_init(|| {
+        let dir = tempfile::tempdir().expect("a temporary folder can be made");
+        let run = execute(dir.path().into(), RUN);
+        fs::create_dir(dir.path().join("clothes")).unwrap();
+        let test = data::open("fashion-mnist", None, None).expect("built in").test;
+        let trouser = test.labels().iter().position(|&label| label == 1).expect("there are trousers");
+        let file = dir.path().join("clothes/trouser.png");
+        image::save_buffer(file, test.image(trouser), 28, 28, image::ColorType::L8).unwrap();
+        (dir, run)
+    })
+}
+
+fn printed(command: &str) -> Result<String, String> {
+    if !command.contains("runs/quick") && !command.contains("clothes") {
+        let dir = tempfile::tempdir().map_err(|e| e.to_string())?;
+        return execute(dir.path().into(), command);
+    }
+    let (dir, run) = workspace();
+    if command == RUN { run.clone() } else { execute(dir.path().into(), command) }
+}
+
+/// Standard output, then standard error. Errors may be quoted, so any exit code will do.
+fn execute(dir: PathBuf, command: &str) -> Result<String, String> {
+    let command = command.replacen("scripts/train", "striate train", 1);
+    let arguments =
+        command.strip_prefix("striate ").ok_or_else(|| format!("{command:?} cannot be run here"))?;
+    let output = Command::new(env!("CARGO_BIN_EXE_striate"))
+        .args(words(arguments))
+        .current_dir(dir)
+        .env("STRIATE_CACHE", "off")
+        .env_remove("RUST_LOG")
+        .stdin(Stdio::null())
+        .output()
+        .map_err(|e| e.to_string())?;
+    Ok([output.stdout, output.stderr].map(|text| String::from_utf8_lossy(&text).into_owned()).concat())
+}
+
+fn compare(quoted: &[String], printed: &str, numbers: Numbers) -> Outcome {
+    // A slow run reports its progress more often.
+    let printed: Vec<&str> = printed.lines().filter(|line| !line.ends_with(" left")).collect();
+    let line_of = |quoted: &String| printed.iter().any(|printed| same(quoted, printed, numbers));
+    if fits(quoted, &printed, numbers) {
+        return Ok(());
+    }
+    let stale = quoted.iter().find(|line| *line != "..." && !line_of(line));
+    let what =
+        stale.map_or("the quote has other lines or another order".into(), |line| format!("quoted:  {line}"));
+    Err(format!("{what}\nprinted:\n{}", printed.join("\n")))
+}
+
+fn fits(quoted: &[String], printed: &[&str], numbers: Numbers) -> bool {
+    match quoted {
+        [] => printed.is_empty(),
+        [skip, rest @ ..] if skip == "..." => {
+            (0..=printed.len()).any(|at| fits(rest, &printed[at..], numbers))
+        }
+        [line, rest @ ..] => match printed {
+            [first, after @ ..] => same(line, first, numbers) && fits(rest, after, numbers),
+            [] => false,
+        },
+    }
+}
+
+fn same(quoted: &str, printed: &str, numbers: Numbers) -> bool {
+    let (quoted, whole) = match quoted.strip_suffix("...") {
+        Some(start) => (start, false),
+        None => (quoted, true),
+    };
+    let (quoted, printed) = (parts(quoted), parts(printed));
+    let long_enough = if whole { quoted.len() == printed.len() } else { quoted.len() <= printed.len() };
+    long_enough
+        && (0..quoted.len()).all(|at| match (&quoted[at], &printed[at]) {
+            (Part::Text(q), Part::Text(p)) if !whole && at + 1 == quoted.len() => p.starts_with(q.trim_end()),
+            (Part::Text(q), Part::Text(p)) => q == p,
+            (Part::Number(q), Part::Number(p)) => {
+                let unit = match quoted.get(at + 1) {
+                    Some(Part::Text(text)) => text.trim_start().split([' ', ',']).next().unwrap_or(""),
+                    _ => "",
+                };
+                q == p || UNITS.contains(&unit) || close(q, p, numbers)
+            }
+            _ => false,
+        })
+}
+
+fn close(quoted: &str, printed: &str, numbers: Numbers) -> bool {
+    match (numbers, quoted.parse::<f64>(), printed.parse::<f64>()) {
+        (Numbers::Any, ..) => true,
+        (Numbers::Within(share), Ok(q), Ok(p)) => quoted.contains('.') && (q - p).abs() <= share * q.max(p),
+        _ => false,
+    }
+}
+
+#[derive(Debug, PartialEq)]
+enum Part {
+    Text(String),
+    Number(String),
+}
+
+/// Numbers that stand alone, and the text between them with single spaces.
+fn parts(line: &str) -> Vec<Part> {
+    let line = line.split_whitespace().collect::<Vec<_>>().join(" ");
+    let mut parts = Vec::new();
+    let mut text = String::new();
+    let mut chars = line.chars().peekable();
+    while let Some(c) = chars.next() {
+        let inside = text.ends_with(|before: char| before.is_alphanumeric() || before == '_');
+        if !c.is_ascii_digit() || inside {
+            text.push(c);
+            continue;
+        }
+        if !text.is_empty() {
+            parts.push(Part::Text(std::mem::take(&mut text)));
+        }
+        let mut number = String::from(c);
+        while let Some(c) = chars.next_if(|c| c.is_ascii_digit() || *c == '.') {
+            number.push(c);
+        }
+        parts.push(Part::Number(number));
+    }
+    if !text.is_empty() {
+        parts.push(Part::Text(text));
+    }
+    parts
+}
+
+pub fn rules() -> Outcome {
+    let printed =
+        "model  lenet: 184586 parameters\nepoch 1/1  loss 0.93 accuracy 67.10 %  5.0 s, 156 images/s\ndone";
+    let compare = |quoted: &str, numbers| {
+        let quoted: Vec<String> = quoted.lines().map(str::to_owned).collect();
+        compare(&quoted, printed, numbers)
+    };
+    let epoch = |loss: &str| format!("...\nepoch 1/1 loss {loss} accuracy 67.10 %  9.9 s, 7 images/s\n...");
+    compare(&epoch("0.93"), Numbers::Equal)?;
+    compare(&epoch("0.90"), Numbers::Within(0.15))?;
+    compare("model lenet: ...\n...\ndone", Numbers::Equal)?;
+    for (quoted, numbers) in [
+        (epoch("0.90"), Numbers::Equal),
+        (epoch("0.50"), Numbers::Within(0.15)),
+        ("model lenet: 1 parameters\n...".into(), Numbers::Within(0.15)),
+        ("model lenet: 184586 parameters".into(), Numbers::Equal),
+        ("done".into(), Numbers::Equal),
+        ("...\nmodel resnet8: ...\n...".into(), Numbers::Any),
+    ] {
+        assert!(compare(&quoted, numbers).is_err(), "{quoted}");
+    }
+    Ok(())
+}
