@@ -1,8 +1,8 @@
 //! Striate trains and runs convolutional networks with WGSL compute shaders on any Vulkan, Metal or DX12 GPU, or on the
 //! CPU.
 //!
-//! - [`data`] loads images, [`models`] has well-known networks, [`train`] trains them, [`infer`] uses them, and [`see`]
-//!   explains what they respond to.
+//! - [`data`] loads images, [`models`] has well-known networks, [`train`] trains them, [`infer`] uses them, and
+//!   [`interpret`] explains what they respond to.
 //! - [`nn`] builds networks of your own, and [`weights`] exchanges parameters with PyTorch.
 //! - [`graph`], [`plan`] and [`Session`] are the engine: a graph of operations ([`op`]) becomes a plan of kernel launches
 //!   ([`kernel`]), which a session runs on a [`Device`].

@@ -14,7 +14,7 @@ use crate::{Result, TensorType};
 /// result and for operands of one magnitude, stay below 1e-6 with tiles of 2 x 2 and 1e-5 with those of 4 x 4, the
 /// default; for weight gradients, whose sums are over all tiles, below four times that. Of a NaN or infinity, not only the pixels that
 /// the definition says become NaN, but also others of the tiles that look at it: all of them on the CPU, which multiplies by the
-/// zeros of the transforms, too, and perhaps fewer on a GPU. Where that matters, forbid it by [`Target::winograd`].
+/// zeros of the transforms, too, and perhaps fewer on a GPU. Where that matters, forbid it by [`Target::winograd`](crate::plan::Target::winograd).
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Conv2d {
     /// Step of the window.

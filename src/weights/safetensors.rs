@@ -62,7 +62,7 @@ pub fn write(path: &Path, tensors: &[(String, Tensor)], metadata: &BTreeMap<Stri
     write_with(path, &|out| write_to(out, tensors, metadata))
 }
 
-/// Writes the same bytes as [`write`] to any writer.
+/// Writes the same bytes as [`write()`] to any writer.
 ///
 /// # Errors
 ///
