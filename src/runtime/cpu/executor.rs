@@ -3,7 +3,7 @@
 use super::Io;
 use super::twins::{Twin, twin};
 use crate::Result;
-use crate::plan::{Layout, Plan, Port, StorageId};
+use crate::plan::{Layout, NamedValue, Plan, StorageId};
 use crate::runtime::executor::{Answer, Executor};
 use crate::runtime::memory;
 use crate::runtime::timing::{HostClock, Profile};
@@ -72,7 +72,7 @@ impl CpuExecutor {
 
     fn unload(&mut self, program: usize) {
         let Program { plan, regions, .. } = &self.programs[program];
-        let output = |port: &Port| {
+        let output = |port: &NamedValue| {
             let (buffer, words) = &regions[port.storage.index()];
             self.memory[*buffer][words.clone()].to_vec()
         };

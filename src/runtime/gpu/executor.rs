@@ -5,7 +5,7 @@ use super::pipelines::Pipeline;
 use super::staging::{SLOTS, Staging, read_back};
 use super::timing::Timestamps;
 use crate::Result;
-use crate::plan::{Group, Layout, Plan, Port, StorageId};
+use crate::plan::{Group, Layout, NamedValue, Plan, StorageId};
 use crate::runtime::executor::{Answer, Executor};
 use crate::runtime::timing::Profile;
 use std::collections::{HashMap, VecDeque};
@@ -49,7 +49,7 @@ struct Region {
 /// One plan with its buffers bound.
 pub(super) struct Program {
     inputs: Vec<Region>,
-    outputs: Vec<(Port, Region)>,
+    outputs: Vec<(NamedValue, Region)>,
     pub(super) launches: Vec<BoundLaunch>,
     /// Batches of groups that are submitted together; each group has its label.
     batches: Vec<Vec<(String, Range<usize>)>>,
