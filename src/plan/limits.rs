@@ -43,7 +43,8 @@ fn remedy(plan: &Plan, storage: &Storage, limit: u64) -> String {
     }
     // Images are the input with four axes.
     let images = plan.inputs.iter().find(|input| input.ty.shape.len() == 4);
-    let fitting = |input: &NamedValue| u128::from(limit) * input.ty.shape[0] as u128 / u128::from(storage.span());
+    let fitting =
+        |input: &NamedValue| u128::from(limit) * input.ty.shape[0] as u128 / u128::from(storage.span());
     match images.map_or(0, fitting) {
         0 => "a smaller batch or smaller images".to_owned(),
         batch => format!("a batch of at most {batch} or smaller images"),

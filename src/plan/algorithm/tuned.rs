@@ -111,7 +111,8 @@ impl Choice {
     fn read(self) -> Result<(ShapeClass, &'static Kernel), String> {
         let pass = Pass::ALL.into_iter().find(|pass| pass.name() == self.pass);
         let pass = pass.ok_or_else(|| format!("names an unknown pass, {:?}", self.pass))?;
-        let kernel = candidates(pass).map(|c| c.kernel).find(|kernel| kernel.name == current_name(&self.kernel));
+        let kernel =
+            candidates(pass).map(|c| c.kernel).find(|kernel| kernel.name == current_name(&self.kernel));
         let kernel = kernel
             .ok_or_else(|| format!("names a kernel that cannot compute {}, {:?}", self.pass, self.kernel))?;
         Ok((ShapeClass { pass, shape: self.shape }, kernel))

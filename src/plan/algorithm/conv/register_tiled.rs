@@ -88,8 +88,9 @@ fn fits(kernel: &Kernel, p: &ConvRegisterTiled, subgroup: u32) -> bool {
 
 /// Whether the polyphase kernel can compute the input gradient in one launch.
 pub(super) fn fits_polyphase_kernel(target: &Target, g: &Geometry) -> bool {
-    let allowed =
-        target.kernel(Pass::GradInput).is_none_or(|kernel| kernel == &kernel::CONV_REGISTER_TILED_POLYPHASE_3X3);
+    let allowed = target
+        .kernel(Pass::GradInput)
+        .is_none_or(|kernel| kernel == &kernel::CONV_REGISTER_TILED_POLYPHASE_3X3);
     let pairs = [
         [g.kernel_h, g.kernel_w],
         [g.stride_h, g.stride_w],
