@@ -19,7 +19,7 @@ pub(crate) struct Layout {
 
 impl Layout {
     /// Plans run one at a time, so they share transient buffers. Persistent values are shared by name and laid out as in the
-    /// first plan that makes them contiguous with others. Inputs belong to one plan each.
+    /// first plan that makes them contiguous with others. Each plan has its own inputs.
     pub fn new(plans: &[Plan], persistent: &[PersistentValue]) -> Result<Self> {
         let slots = shared_slots(plans).into_iter().enumerate();
         let buffers = slots.map(|(i, bytes)| (format!("slot {i}"), bytes)).collect();

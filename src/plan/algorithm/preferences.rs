@@ -186,7 +186,7 @@ mod tests {
         assert_eq!(found(&target), Some(Algorithm::Direct));
         target.kernels.push((Pass::Forward, &crate::kernel::IM2COL));
         assert_eq!(found(&target), Some(Algorithm::Im2col));
-        // A requested algorithm that does not support the work gives none.
+        // A requested algorithm that does not support the work yields none.
         assert_eq!(found(&Target::baseline(Family::Gpu).with_convolutions(Algorithm::Winograd)), None);
     }
 }
