@@ -27,10 +27,10 @@ impl Layout {
         for plan in plans {
             layout.add_contiguous(plan)?;
         }
-        for PersistentValue { value: port, .. } in persistent {
-            if !layout.persistent.contains_key(&port.name) {
-                let buffer = layout.add(&port.name, port.ty.bytes());
-                layout.persistent.insert(port.name.clone(), (buffer, 0));
+        for PersistentValue { value, .. } in persistent {
+            if !layout.persistent.contains_key(&value.name) {
+                let buffer = layout.add(&value.name, value.ty.bytes());
+                layout.persistent.insert(value.name.clone(), (buffer, 0));
             }
         }
         for plan in plans {
@@ -54,19 +54,19 @@ impl Layout {
     /// Allocates the persistent values that a plan lays out contiguously.
     fn add_contiguous(&mut self, plan: &Plan) -> Result<()> {
         let mut buffers: HashMap<StorageId, usize> = HashMap::new();
-        for PersistentValue { value: port, .. } in &plan.persistent {
-            let (whole, offset) = plan.locate(port.storage);
-            if whole == port.storage {
+        for PersistentValue { value, .. } in &plan.persistent {
+            let (whole, offset) = plan.locate(value.storage);
+            if whole == value.storage {
                 continue;
             }
             let storage = &plan.storages[whole.index()];
-            let there = self.persistent.get(&port.name).map(|(buffer, _)| *buffer);
+            let there = self.persistent.get(&value.name).map(|(buffer, _)| *buffer);
             let buffer = *buffers
                 .entry(whole)
                 .or_insert_with(|| there.unwrap_or_else(|| self.add(&storage.label, storage.bytes)));
-            let location = *self.persistent.entry(port.name.clone()).or_insert((buffer, offset));
+            let location = *self.persistent.entry(value.name.clone()).or_insert((buffer, offset));
             if location != (buffer, offset) || self.buffers[buffer].1 != storage.span() {
-                return Err(conflict(&port.name));
+                return Err(conflict(&value.name));
             }
         }
         Ok(())
@@ -75,12 +75,12 @@ impl Layout {
     /// Locates the storages of a plan and allocates its inputs.
     fn locations(&mut self, plan: &Plan) -> Vec<Option<Location>> {
         let mut roots: HashMap<StorageId, Location> = HashMap::new();
-        for port in &plan.inputs {
-            roots.insert(port.storage, (self.add(&port.name, port.ty.bytes()), 0));
+        for value in &plan.inputs {
+            roots.insert(value.storage, (self.add(&value.name, value.ty.bytes()), 0));
         }
-        for PersistentValue { value: port, .. } in &plan.persistent {
+        for PersistentValue { value, .. } in &plan.persistent {
             // This plan may have the value by itself where another made it part of a larger buffer.
-            let ((whole, offset), (buffer, at)) = (plan.locate(port.storage), self.persistent[&port.name]);
+            let ((whole, offset), (buffer, at)) = (plan.locate(value.storage), self.persistent[&value.name]);
             roots.insert(whole, (buffer, at - offset));
         }
         let location = |i: usize| {

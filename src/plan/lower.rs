@@ -164,20 +164,20 @@ impl Builder<'_> {
                 ));
             }
         }
-        let port = |id: ValueId, name: &str| NamedValue {
+        let named = |id: ValueId, name: &str| NamedValue {
             name: name.to_owned(),
             ty: graph.value(id).ty.clone(),
             storage: self.storage_of(id),
             labels: labels(graph, id),
         };
-        let outputs: Vec<NamedValue> = graph.outputs().iter().map(|(name, v)| port(*v, name)).collect();
+        let outputs: Vec<NamedValue> = graph.outputs().iter().map(|(name, v)| named(*v, name)).collect();
         let inputs =
-            graph.values().filter(|(_, v)| v.role == Role::Input).map(|(id, v)| port(id, &v.name)).collect();
+            graph.values().filter(|(_, v)| v.role == Role::Input).map(|(id, v)| named(id, &v.name)).collect();
         let persistent = graph
             .values()
             .filter_map(|(id, v)| match &v.role {
                 Role::Persistent(p) => {
-                    Some(PersistentValue { value: port(id, &v.name), persistence: p.clone() })
+                    Some(PersistentValue { value: named(id, &v.name), persistence: p.clone() })
                 }
                 _ => None,
             })

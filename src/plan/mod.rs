@@ -217,7 +217,7 @@ impl Plan {
 
     /// Whether the plan reads an input of this name.
     pub fn has_input(&self, input: &str) -> bool {
-        self.inputs.iter().any(|port| port.name == input)
+        self.inputs.iter().any(|value| value.name == input)
     }
 
     /// Bytes of the inputs.

@@ -148,12 +148,12 @@ impl Checkpoint {
     /// impossible. The trainer is unchanged then.
     pub fn restore(&self, path: &Path, trainer: &mut Trainer) -> Result<()> {
         let session = trainer.session();
-        for port in session.persistent().iter().map(|p| &p.value) {
-            let found = self.tensors.iter().find(|(name, _)| *name == port.name);
-            if found.is_none_or(|(_, tensor)| *tensor.ty() != port.ty) {
-                let name = &port.name;
+        for value in session.persistent().iter().map(|p| &p.value) {
+            let found = self.tensors.iter().find(|(name, _)| *name == value.name);
+            if found.is_none_or(|(_, tensor)| *tensor.ty() != value.ty) {
+                let name = &value.name;
                 let problem =
-                    format!("belongs to a different run: it lacks {name} of shape {:?}", port.ty.shape);
+                    format!("belongs to a different run: it lacks {name} of shape {:?}", value.ty.shape);
                 return Err(Error::data(path, problem));
             }
         }

@@ -66,8 +66,8 @@ impl Weights {
         ignored: &BTreeSet<String>,
     ) -> Result<LoadReport> {
         let model = |p: &&PersistentValue| p.persistence.kind != PersistentKind::Optimizer;
-        let ports = session.persistent().iter().filter(model).map(|p| (p.value.name.as_str(), &p.value.ty));
-        let (report, matches) = self.compare(ports, fit, ignored);
+        let values = session.persistent().iter().filter(model).map(|p| (p.value.name.as_str(), &p.value.ty));
+        let (report, matches) = self.compare(values, fit, ignored);
         if fit != Fit::Partial && !report.is_complete() {
             let problem = format!(
                 "does not match the model: {report}; choose the model it was saved from, or load only what matches (--partial)"

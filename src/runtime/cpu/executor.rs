@@ -54,8 +54,8 @@ impl CpuExecutor {
 
     fn load(&mut self, program: usize, inputs: &[&[u8]]) {
         let Program { plan, regions, .. } = &self.programs[program];
-        for (port, bytes) in plan.inputs.iter().zip(inputs) {
-            let (buffer, words) = &regions[port.storage.index()];
+        for (input, bytes) in plan.inputs.iter().zip(inputs) {
+            let (buffer, words) = &regions[input.storage.index()];
             bytemuck::cast_slice_mut(&mut self.memory[*buffer][words.clone()]).copy_from_slice(bytes);
         }
     }
@@ -72,8 +72,8 @@ impl CpuExecutor {
 
     fn unload(&mut self, program: usize) {
         let Program { plan, regions, .. } = &self.programs[program];
-        let output = |port: &NamedValue| {
-            let (buffer, words) = &regions[port.storage.index()];
+        let output = |value: &NamedValue| {
+            let (buffer, words) = &regions[value.storage.index()];
             self.memory[*buffer][words.clone()].to_vec()
         };
         self.answers.push_back(Answer { program, words: plan.outputs.iter().map(output).collect() });

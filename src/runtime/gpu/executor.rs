@@ -105,7 +105,7 @@ impl GpuExecutor {
     fn collect(&mut self, slot: usize) -> Result<Answer> {
         let (program, _) =
             self.staging[slot].step.clone().expect("only slots of submitted steps are collected");
-        let sizes = self.programs[program].outputs.iter().map(|(port, _)| port.ty.len());
+        let sizes = self.programs[program].outputs.iter().map(|(output, _)| output.ty.len());
         let words = self.staging[slot].unload(sizes)?;
         Ok(Answer { program, words })
     }
@@ -136,10 +136,10 @@ impl GpuExecutor {
     pub(super) fn record_readback(&self, program: usize) -> wgpu::CommandBuffer {
         let mut encoder = encoder(&self.gpu, "readback");
         let mut start = 0;
-        for (port, Region { buffer, offset }) in &self.programs[program].outputs {
+        for (output, Region { buffer, offset }) in &self.programs[program].outputs {
             let down = self.staging[self.next].down();
-            encoder.copy_buffer_to_buffer(buffer, *offset, down, start, port.ty.bytes());
-            start += port.ty.bytes();
+            encoder.copy_buffer_to_buffer(buffer, *offset, down, start, output.ty.bytes());
+            start += output.ty.bytes();
         }
         encoder.finish()
     }

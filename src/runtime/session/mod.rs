@@ -108,18 +108,18 @@ impl Session {
 
     /// Initializes every persistent value. Its elements depend only on the seed and its name.
     pub fn initialize(&mut self, seed: u64) -> Result<()> {
-        for PersistentValue { value: port, persistence } in self.persistent.clone() {
-            let values = initial(persistence.init, port.ty.len(), seed, &port.name);
-            self.executor.write(&port.name, bytemuck::cast_slice(&values))?;
+        for PersistentValue { value, persistence } in self.persistent.clone() {
+            let values = initial(persistence.init, value.ty.len(), seed, &value.name);
+            self.executor.write(&value.name, bytemuck::cast_slice(&values))?;
         }
         Ok(())
     }
 
     /// Replaces a persistent value. Fails if there is none with this name, or if its type differs.
     pub fn write(&mut self, name: &str, tensor: &Tensor) -> Result<()> {
-        let port = self.find(name)?;
-        check_type(name, &port.ty, tensor.ty())?;
-        port.check_labels(tensor.as_u32())?;
+        let value = self.find(name)?;
+        check_type(name, &value.ty, tensor.ty())?;
+        value.check_labels(tensor.as_u32())?;
         self.executor.write(name, tensor.as_u32())
     }
 
@@ -227,11 +227,11 @@ impl Session {
         }
         let Some(answer) = self.executor.answer(wait)? else { return Ok(None) };
         self.pending -= 1;
-        let ports = &self.plans[answer.program].outputs;
-        let values = ports
+        let outputs = &self.plans[answer.program].outputs;
+        let values = outputs
             .iter()
             .zip(answer.words)
-            .map(|(port, words)| Ok((port.name.clone(), Tensor::new(port.ty.clone(), words)?)))
+            .map(|(output, words)| Ok((output.name.clone(), Tensor::new(output.ty.clone(), words)?)))
             .collect::<Result<_>>()?;
         Ok(Some(Outputs { program: answer.program, values }))
     }
@@ -317,13 +317,13 @@ fn order_inputs<'a>(plan: &Plan, inputs: &[(&str, Input<'a>)]) -> Result<Vec<&'a
     }
     plan.inputs
         .iter()
-        .map(|port| {
+        .map(|expected| {
             let (_, input) = inputs
                 .iter()
-                .find(|(name, _)| *name == port.name)
-                .ok_or_else(|| Error::argument(&port.name, "this input was not given"))?;
-            let words = input.words(&port.ty).map_err(|problem| Error::argument(&port.name, problem))?;
-            port.check_labels(words)?;
+                .find(|(name, _)| *name == expected.name)
+                .ok_or_else(|| Error::argument(&expected.name, "this input was not given"))?;
+            let words = input.words(&expected.ty).map_err(|problem| Error::argument(&expected.name, problem))?;
+            expected.check_labels(words)?;
             Ok(bytemuck::cast_slice(words))
         })
         .collect()
