@@ -296,7 +296,7 @@ fn fewer_multiplications_can_be_forbidden() {
 
 /// Counted by hand for a batch of 64 at 32 x 32: activations of 16 channels are of `A` bytes.
 #[test]
-fn layers_say_the_least_they_have_to_move() {
+fn layers_report_their_minimum_traffic() {
     const A: u64 = 64 * 16 * 32 * 32 * 4;
     let found = json(&["plan", "resnet20", "--input", "3x32x32", "--json"]);
     let groups = found["groups"].as_array().unwrap();
@@ -328,7 +328,7 @@ fn layers_say_the_least_they_have_to_move() {
     assert_eq!(found["totals"]["least"], sum);
     let times = found["totals"]["bytes"].as_f64().unwrap() / sum as f64;
     let text = printed(&["plan", "resnet20", "--input", "3x32x32"]);
-    assert!(text.contains(&format!("\nbytes      {times:.2} times the least")), "{text}");
+    assert!(text.contains(&format!("\ntraffic    {times:.2}x the minimum")), "{text}");
 }
 
 #[test]

@@ -1,4 +1,4 @@
-//! Operations that become one, or change places: which do, which must not, and that numbers stay what they were.
+//! Fusion: which operations are fused or reordered, which must not be, and that results stay the same.
 
 mod common;
 
@@ -8,7 +8,7 @@ use striate::op::*;
 use striate::plan::{Plan, Target};
 use striate::{Device, Input, Session, Tensor};
 
-/// A graph whose inputs are given random numbers as they are made.
+/// A graph with random data for each of its inputs.
 struct Net {
     graph: Graph,
     feed: Vec<(String, Tensor)>,
@@ -33,7 +33,7 @@ impl Net {
         self.graph.apply(op, inputs).unwrap()[0]
     }
 
-    /// A convolution of x with a 3 x 3 filter for each of so many channels.
+    /// A 3 x 3 convolution of x to `outs` channels.
     fn conv(&mut self, x: ValueId, outs: usize, bias: bool) -> ValueId {
         let ins = self.graph.shape(x)[1];
         let mut inputs = vec![x, self.input(&[outs, ins, 3, 3])];
@@ -43,7 +43,7 @@ impl Net {
         self.apply(Conv2d { padding: [1, 1], ..Default::default() }, &inputs)
     }
 
-    /// A batch norm with given statistics.
+    /// An inference batch norm of x.
     fn norm(&mut self, x: ValueId) -> ValueId {
         let channels = [self.graph.shape(x)[1]];
         let statistics = [0; 4].map(|_| self.input(&channels));
@@ -54,12 +54,12 @@ impl Net {
         Plan::new(&self.graph, &Target { fuse, ..Device::cpu_reference().target().clone() }).unwrap()
     }
 
-    /// The kernels that a plan of joined operations launches.
+    /// The kernels of the fused plan.
     fn kernels(&self) -> Vec<&'static str> {
         self.plan(true).launches.iter().map(|l| l.kernel.name).collect()
     }
 
-    /// All outputs, joined and apart.
+    /// All outputs, with and without fusion.
     fn both(&self) -> [Vec<Tensor>; 2] {
         let feed: Vec<(&str, Input)> = self.feed.iter().map(|(n, t)| (n.as_str(), t.into())).collect();
         [true, false].map(|fuse| {
@@ -70,7 +70,7 @@ impl Net {
 }
 
 #[test]
-fn a_batch_norm_with_given_statistics_is_folded_into_the_convolution() {
+fn an_inference_batch_norm_is_folded_into_the_convolution() {
     for (seed, (bias, tail)) in
         [false, true].into_iter().flat_map(|b| ["none", "relu", "sum"].map(|t| (b, t))).enumerate()
     {
@@ -92,15 +92,15 @@ fn a_batch_norm_with_given_statistics_is_folded_into_the_convolution() {
             _ => &["add_relu"],
         };
         assert_eq!(net.kernels(), [&["fold_batch_norm", "conv_direct"], last].concat());
-        let [joined, apart] = net.both();
-        compare_all(&format!("bias {bias}, {tail}"), &joined, &apart, 1e-5, 1.0).unwrap();
+        let [fused, separate] = net.both();
+        compare_all(&format!("bias {bias}, {tail}"), &fused, &separate, 1e-5, 1.0).unwrap();
     }
 }
 
 #[test]
-fn a_batch_norm_stays_where_folding_would_be_wrong_or_dear() {
+fn a_batch_norm_is_not_folded_where_that_is_wrong_or_expensive() {
     let folded = |net: &Net| net.kernels().contains(&"fold_batch_norm");
-    // What comes out of the convolution is wanted elsewhere too.
+    // The result of the convolution is read elsewhere too.
     let mut net = Net::new(1);
     let x = net.input(&[2, 3, 8, 8]);
     let conv = net.conv(x, 4, false);
@@ -117,7 +117,7 @@ fn a_batch_norm_stays_where_folding_would_be_wrong_or_dear() {
     assert!(!folded(&net));
 }
 
-/// A convolution with bias, ReLU, max-pooling, and the gradients of all that is given but the images.
+/// Convolution with bias, ReLU and max-pooling, and the gradients of all inputs but the images.
 fn pooled(kernel_size: usize, stride: usize) -> Net {
     let mut net = Net::new(3);
     let x = net.input(&[2, 3, 8, 8]);
@@ -137,7 +137,7 @@ fn pooled(kernel_size: usize, stride: usize) -> Net {
 }
 
 #[test]
-fn gradients_pass_relu_and_sum_before_they_are_spread_over_pooled_images() {
+fn relu_gradients_and_bias_sums_run_before_the_pooling_gradient() {
     for (kernel_size, stride) in [(2, 2), (3, 1)] {
         let net = pooled(kernel_size, stride);
         let plan = net.plan(true);
@@ -147,13 +147,13 @@ fn gradients_pass_relu_and_sum_before_they_are_spread_over_pooled_images() {
             |launch: &striate::plan::Launch, read: usize| plan.storages[launch.reads[read].index()].bytes;
         assert_eq!(size(of("relu_grad"), 0), small);
         assert_eq!(size(of("channel_sum"), 0), small);
-        let [joined, apart] = net.both();
-        compare_all(&format!("{kernel_size} by {stride}"), &joined, &apart, 1e-5, 1.0).unwrap();
+        let [fused, separate] = net.both();
+        compare_all(&format!("{kernel_size} by {stride}"), &fused, &separate, 1e-5, 1.0).unwrap();
     }
 }
 
 #[test]
-fn a_gradient_keeps_its_place_where_the_pooling_reads_something_else() {
+fn a_relu_gradient_stays_where_the_pooling_reads_another_value() {
     let mut net = Net::new(4);
     let x = net.input(&[2, 3, 8, 8]);
     let other = net.input(&[2, 3, 8, 8]);
@@ -170,6 +170,6 @@ fn a_gradient_keeps_its_place_where_the_pooling_reads_something_else() {
     net.graph.output("passed", passed);
     let kernels = net.kernels();
     assert_eq!(kernels.last(), Some(&"relu_grad"), "{kernels:?}");
-    let [joined, apart] = net.both();
-    compare_all("another ReLU", &joined, &apart, 0.0, 0.0).unwrap();
+    let [fused, separate] = net.both();
+    compare_all("another ReLU", &fused, &separate, 0.0, 0.0).unwrap();
 }

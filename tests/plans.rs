@@ -1,4 +1,4 @@
-//! Plans as data: who lies where and when, and what is refused. No device is needed but the CPU's.
+//! Plans as data: placement and lifetimes of storages, and errors. Needs no device except the CPU.
 
 mod common;
 
@@ -8,10 +8,10 @@ use std::collections::{BTreeSet, HashMap};
 use striate::graph::{Graph, Init, PersistentKind, ValueId};
 use striate::kernel::{self, Kernel};
 use striate::op::*;
-use striate::plan::{Algorithm, Family, Pass, Place, Plan, ShapeClass, StorageId, Target, Tuned};
+use striate::plan::{Algorithm, Family, Pass, Placement, Plan, ShapeClass, StorageId, Target, Tuned};
 use striate::{Device, Error, Result, Session, TensorType};
 
-/// Random graphs to try.
+/// Number of random graphs.
 const GRAPHS: u64 = 60;
 
 /// Targets that lower the same graph in different ways.
@@ -29,11 +29,11 @@ fn targets() -> Vec<Target> {
     targets
 }
 
-/// Walks through the launches as an executor does, and notes for each slot whose numbers it holds.
+/// Replays the launches like an executor, tracking which storage each slot holds.
 fn check_slots(plan: &Plan, what: &str) {
     let whole = |s: &StorageId| plan.locate(*s).0;
-    let slot = |s: &StorageId| match plan.storages[whole(s).index()].place {
-        Place::Slot(slot) => Some(slot),
+    let slot = |s: &StorageId| match plan.storages[whole(s).index()].placement {
+        Placement::Slot(slot) => Some(slot),
         _ => None,
     };
     let mut holds: HashMap<usize, StorageId> = HashMap::new();
@@ -43,25 +43,28 @@ fn check_slots(plan: &Plan, what: &str) {
         for read in &launch.reads {
             let label = &plan.storages[read.index()].label;
             let both = launch.writes.iter().any(|w| whole(w) == whole(read));
-            assert!(!both, "{what} reads and writes {label}, or parts of what it is in");
+            assert!(!both, "{what} reads and writes ranges of one buffer, {label}");
             let Some(slot) = slot(read) else { continue };
             assert_eq!(
                 holds.get(&slot),
                 Some(&whole(read)),
-                "{what} reads {label}, but slot {slot} holds another"
+                "{what} reads {label}, but slot {slot} holds another storage"
             );
-            let bound = launch.writes.iter().any(|w| self::place(plan, w) == Place::Slot(slot));
+            let bound = launch.writes.iter().any(|w| placement(plan, w) == Placement::Slot(slot));
             assert!(!bound, "{what} binds slot {slot} for reading and writing");
         }
         for (i, a) in launch.writes.iter().enumerate() {
             let twice = launch.writes[..i].iter().any(|b| overlap(plan, *a, *b));
-            assert!(!twice, "{what} writes one place under two names");
+            assert!(!twice, "{what} has overlapping writes");
         }
         for write in &launch.writes {
             let (write, Some(slot)) = (&whole(write), slot(write)) else { continue };
             let label = &plan.storages[write.index()].label;
-            assert!(plan.storages[write.index()].bytes <= plan.slots[slot], "{what}: {label} fits its slot");
-            assert!(!gone.contains(write), "{what} writes {label} after its slot went to another");
+            assert!(
+                plan.storages[write.index()].bytes <= plan.slots[slot],
+                "{what}: {label} does not fit its slot"
+            );
+            assert!(!gone.contains(write), "{what} writes {label} after its slot was reused");
             if let Some(before) = holds.insert(slot, *write)
                 && before != *write
             {
@@ -69,36 +72,37 @@ fn check_slots(plan: &Plan, what: &str) {
             }
         }
     }
-    for port in &plan.outputs {
-        let Some(slot) = slot(&port.storage) else { continue };
+    for output in &plan.outputs {
+        let Some(slot) = slot(&output.storage) else { continue };
         assert_eq!(
             holds.get(&slot),
-            Some(&whole(&port.storage)),
+            Some(&whole(&output.storage)),
             "{what}: output {} was overwritten",
-            port.name
+            output.name
         );
     }
     for (i, storage) in plan.storages.iter().enumerate() {
         let touched = plan.launches.iter().any(|l| l.storages().any(|s| whole(&s).index() == i));
-        let placed = storage.place != Place::Slot(usize::MAX);
-        assert!(placed || !touched, "{what}: {} has no place", storage.label);
+        let placed = storage.placement != Placement::Slot(usize::MAX);
+        assert!(placed || !touched, "{what}: {} is not allocated", storage.label);
     }
 }
 
-fn place(plan: &Plan, storage: &StorageId) -> Place {
-    plan.storages[plan.locate(*storage).0.index()].place
+fn placement(plan: &Plan, storage: &StorageId) -> Placement {
+    plan.storages[plan.locate(*storage).0.index()].placement
 }
 
-/// Whether two storages share memory at one time.
+/// Whether two storages overlap in memory.
 fn overlap(plan: &Plan, a: StorageId, b: StorageId) -> bool {
     let [(whole, start), (other, at)] = [a, b].map(|s| plan.locate(s));
     let [end, to] = [(start, a), (at, b)].map(|(start, s)| start + plan.storages[s.index()].bytes);
-    let one_slot = place(plan, &a) == place(plan, &b) && matches!(place(plan, &a), Place::Slot(_));
+    let one_slot =
+        placement(plan, &a) == placement(plan, &b) && matches!(placement(plan, &a), Placement::Slot(_));
     (whole == other || one_slot) && start < to && at < end
 }
 
 #[test]
-fn slots_hold_what_is_read_from_them() {
+fn every_read_finds_the_storage_in_its_slot() {
     let mut shared = 0;
     for seed in 0..GRAPHS {
         let (graph, _) = random_graph(seed).unwrap_or_else(|e| panic!("seed {seed}: {e}"));
@@ -107,25 +111,25 @@ fn slots_hold_what_is_read_from_them() {
             let plan = Plan::new(&graph, &target).unwrap_or_else(|e| panic!("{what}: {e}"));
             check_slots(&plan, &what);
             let slots: u64 = plan.slots.iter().sum();
-            assert!(slots <= plan.unshared_bytes(), "{what}: sharing takes more memory than not sharing");
+            assert!(slots <= plan.unshared_bytes(), "{what}: sharing increased memory");
             assert_eq!(
                 plan.peak_bytes(),
                 slots + plan.input_bytes() + plan.persistent_bytes(),
-                "{what}: the peak is the sum of its parts"
+                "{what}: the peak must be the sum of its parts"
             );
             shared += (slots < plan.unshared_bytes()) as usize;
             let covered: Vec<usize> = plan.groups.iter().flat_map(|g| g.launches.clone()).collect();
             assert!(
                 covered.into_iter().eq(0..plan.launches.len()),
-                "{what}: groups cover the launches in order"
+                "{what}: groups must cover the launches in order"
             );
         }
     }
-    assert!(shared > 0, "no graph shared any memory");
+    assert!(shared > 0, "no plan shared memory");
 }
 
 #[test]
-fn a_plan_that_lets_two_lives_overlap_is_found() {
+fn the_check_detects_overlapping_lifetimes() {
     let mut graph = Graph::new();
     let x = graph.input("x", TensorType::f32([8])).unwrap();
     let a = graph.apply(Relu, &[x]).unwrap()[0];
@@ -135,23 +139,23 @@ fn a_plan_that_lets_two_lives_overlap_is_found() {
     let mut plan = Plan::new(&graph, &Target::baseline(Family::Gpu)).unwrap();
     check_slots(&plan, "as planned");
     let [a, b] = [0, 1].map(|launch: usize| plan.launches[launch].writes[0]);
-    plan.storages[b.index()].place = plan.storages[a.index()].place;
-    let found = std::panic::catch_unwind(|| check_slots(&plan, "with two lives in one slot"));
-    assert!(found.is_err(), "two lives in one slot went unnoticed");
+    plan.storages[b.index()].placement = plan.storages[a.index()].placement;
+    let found = std::panic::catch_unwind(|| check_slots(&plan, "with overlapping lifetimes in one slot"));
+    assert!(found.is_err(), "overlapping lifetimes went undetected");
 }
 
 #[test]
-fn sharing_memory_changes_no_number() {
+fn sharing_memory_does_not_change_results() {
     let device = Device::cpu_reference();
     for seed in 0..GRAPHS / 3 {
         let (graph, feed) = random_graph(seed).unwrap();
-        // Every node's output kept to the end: nothing is shared but scratch.
+        // Outputs live to the end of the step, so only scratch memory is shared.
         let mut apart = graph.clone();
         let floats: Vec<ValueId> = graph.nodes().iter().flat_map(|n| n.outputs.clone()).collect();
         for (i, value) in floats.into_iter().enumerate() {
             apart.output(&format!("kept {i}"), value);
         }
-        // Nothing is joined either: in between, numbers would not be rounded.
+        // Without fusion, which would skip rounding of intermediate results.
         let target = Target { fuse: false, ..device.target().clone() };
         let run =
             |graph: &Graph| two_steps(&device, Plan::new(graph, &target).unwrap(), &feed, seed).unwrap();
@@ -161,7 +165,7 @@ fn sharing_memory_changes_no_number() {
 }
 
 #[test]
-fn joining_operations_changes_numbers_by_rounding_alone() {
+fn fusion_changes_results_only_by_rounding() {
     let device = Device::cpu_reference();
     let mut joined = 0;
     for seed in 0..GRAPHS {
@@ -171,7 +175,7 @@ fn joining_operations_changes_numbers_by_rounding_alone() {
         let [fused, plain] = [true, false].map(|fuse| two_steps(&device, plan(fuse), &feed, seed).unwrap());
         compare_all(&format!("seed {seed}"), &fused, &plain, 1e-4, 1.0).unwrap();
     }
-    assert!(joined > GRAPHS as usize / 10, "only {joined} graphs had anything to join");
+    assert!(joined > GRAPHS as usize / 10, "only {joined} graphs had anything to fuse");
 }
 
 #[test]
@@ -181,7 +185,7 @@ fn the_same_graph_gives_the_same_plan() {
     assert_eq!(format!("{a:?}"), format!("{b:?}"));
 }
 
-/// x `[64, 3, 32, 32]` through a convolution of 16 channels.
+/// A convolution of x `[64, 3, 32, 32]` to 16 channels.
 fn convolution() -> Graph {
     let mut graph = Graph::new();
     let x = graph.input("x", TensorType::f32([64, 3, 32, 32])).unwrap();
@@ -192,45 +196,45 @@ fn convolution() -> Graph {
     graph
 }
 
-fn refusal(graph: &Graph, target: Target) -> String {
+fn planning_error(graph: &Graph, target: Target) -> String {
     match Plan::new(graph, &target) {
         Err(Error::TooLarge(problem)) => problem,
-        other => panic!("expected a refusal, found {:?}", other.map(|p| p.peak_bytes())),
+        other => panic!("expected an error, found {:?}", other.map(|p| p.peak_bytes())),
     }
 }
 
 #[test]
-fn what_is_too_large_is_refused_by_name() {
+fn errors_name_what_exceeds_a_limit() {
     let graph = convolution();
     let baseline = Target::baseline(Family::Gpu);
-    // The output takes 4 MiB, the input 0.75.
+    // The output takes 4 MiB, the input 0.75 MiB.
     for small in [
         Target { max_binding: 2 << 20, ..baseline.clone() },
         Target { max_buffer: 2 << 20, ..baseline.clone() },
     ] {
-        let problem = refusal(&graph, small);
+        let problem = planning_error(&graph, small);
         assert!(problem.contains("layer1.0.conv1/conv2d takes 4.0 MiB"), "{problem}");
         assert!(problem.contains("at most 2.0 MiB"), "{problem}");
     }
-    let problem = refusal(&graph, Target { max_binding: 1 << 19, ..baseline.clone() });
-    assert!(problem.starts_with("x takes 0.8 MiB"), "{problem}");
+    let problem = planning_error(&graph, Target { max_binding: 1 << 19, ..baseline.clone() });
+    assert!(problem.contains("at most 0.5 MiB"), "{problem}");
     let plan = Plan::new(&graph, &baseline).unwrap();
     let just = Target { memory: Some(plan.peak_bytes()), ..baseline.clone() };
     assert!(Plan::new(&graph, &just).is_ok());
-    let problem = refusal(&graph, Target { memory: Some(plan.peak_bytes() - 1), ..baseline.clone() });
+    let problem = planning_error(&graph, Target { memory: Some(plan.peak_bytes() - 1), ..baseline.clone() });
     assert!(problem.contains("MiB of memory"), "{problem}");
-    let problem = refusal(&graph, Target { max_invocations: 100, ..baseline.clone() });
+    let problem = planning_error(&graph, Target { max_invocations: 100, ..baseline.clone() });
     assert!(
         problem.starts_with("kernel conv_gemm_3x3_") && problem.contains("needs workgroups of 128"),
         "{problem}"
     );
     let unfolded = baseline.with_convolutions(Algorithm::Im2col);
-    let problem = refusal(&graph, Target { max_workgroups: 3, ..unfolded });
+    let problem = planning_error(&graph, Target { max_workgroups: 3, ..unfolded });
     assert!(problem.contains("kernel im2col would need 1728 workgroups"), "{problem}");
 }
 
 #[test]
-fn scratch_obeys_its_limit_and_the_bindings() {
+fn scratch_stays_within_its_limit_and_that_of_bindings() {
     let graph = convolution();
     // A row of columns takes 3 * 9 * 32 * 4 bytes.
     let row = 3456;
@@ -257,7 +261,7 @@ fn scratch_obeys_its_limit_and_the_bindings() {
                 {
                     for row in field(launch, "row_start")..field(launch, "row_start") + field(launch, "rows")
                     {
-                        assert!(rows.insert((image, row)), "row {row} of image {image} comes twice");
+                        assert!(rows.insert((image, row)), "row {row} of image {image} is computed twice");
                     }
                 }
             }
@@ -267,7 +271,7 @@ fn scratch_obeys_its_limit_and_the_bindings() {
 }
 
 #[test]
-fn work_that_nothing_wants_is_not_planned() {
+fn dead_nodes_are_not_planned() {
     let mut graph = convolution();
     let before = Plan::new(&graph, &Target::baseline(Family::Gpu)).unwrap().launches.len();
     let x = graph.values().next().unwrap().0;
@@ -276,7 +280,7 @@ fn work_that_nothing_wants_is_not_planned() {
 }
 
 #[test]
-fn what_only_replaces_an_unread_state_is_computed_right_there() -> Result<()> {
+fn the_new_value_of_an_unread_state_is_computed_in_place() -> Result<()> {
     let mut graph = Graph::new();
     let state = |graph: &mut Graph, name: &str| {
         graph.persistent(name, TensorType::f32([5]), PersistentKind::Buffer, Init::Constant(0.0))
@@ -291,7 +295,7 @@ fn what_only_replaces_an_unread_state_is_computed_right_there() -> Result<()> {
         graph.update(state, y)?;
     }
     let plan = Plan::new(&graph, &Target::cpu(None))?;
-    // The first state needs no copy; the second does, and so does the one whose old contents are read.
+    // The first state needs no copy. The second does, and so does the one whose old value is read.
     let kernels: Vec<&str> = plan.launches.iter().map(|l| l.kernel.name).collect();
     assert_eq!(kernels, ["relu", "add", "copy", "copy"]);
     assert_eq!(plan.storages[plan.launches[0].writes[0].index()].label, "kept");
@@ -308,7 +312,7 @@ fn what_only_replaces_an_unread_state_is_computed_right_there() -> Result<()> {
     Ok(())
 }
 
-/// The kernels of a convolution of this side, and of a matrix product after it.
+/// The kernels of a convolution of images with this side, and of a matrix product.
 fn kernels_of(side: usize, target: &Target) -> Vec<&'static Kernel> {
     let mut graph = Graph::new();
     let mut input = |name: &str, shape: &[usize]| graph.input(name, TensorType::f32(shape)).unwrap();
@@ -322,7 +326,7 @@ fn kernels_of(side: usize, target: &Target) -> Vec<&'static Kernel> {
 }
 
 #[test]
-fn plans_take_a_tuned_kernel_for_work_of_its_class() {
+fn plans_use_tuned_kernels_for_their_class() {
     let class = |pass, shape: &str| ShapeClass { pass, shape: shape.to_owned() };
     let conv = class(Pass::Forward, "3x3 stride 1, 16 to 16 channels, 8x8 pixels, batch 2");
     let matmul = class(Pass::Matmul, "32x32, 8 terms, a transposed");
@@ -334,18 +338,18 @@ fn plans_take_a_tuned_kernel_for_work_of_its_class() {
 
     assert_ne!(kernels_of(8, &untuned), kernels_of(8, &target));
     assert_eq!(kernels_of(8, &target), [&kernel::CONV_DIRECT, &kernel::MATMUL_REGISTERS]);
-    // Sizes are rounded up; others are another class.
+    // Sizes are rounded up to the class; larger ones belong to another.
     assert_eq!(kernels_of(7, &target), [&kernel::CONV_DIRECT, &kernel::MATMUL_REGISTERS]);
     assert_eq!(kernels_of(9, &target), [kernels_of(9, &untuned)[0], &kernel::MATMUL_REGISTERS]);
 
-    // What is asked for comes first.
+    // Requests take precedence.
     let forced = Target { kernels: vec![(Pass::Forward, &kernel::CONV_GEMM_3X3_64X64)], ..target.clone() };
     let forced_untuned = Target { tuned: Tuned::default(), ..forced.clone() };
     assert_eq!(kernels_of(8, &forced)[0], kernels_of(8, &forced_untuned)[0]);
     let im2col = target.clone().with_convolutions(Algorithm::Im2col);
     assert_eq!(kernels_of(8, &im2col)[0], &kernel::IM2COL);
 
-    // A kernel that cannot do it is passed over.
+    // A kernel that does not support the work is skipped.
     tuned.set(conv, Some(&kernel::CONV_REGISTER_TILED_3X3_SHUFFLE));
     let target = Target { tuned, ..untuned.clone() };
     assert_eq!(kernels_of(8, &target)[0], kernels_of(8, &untuned)[0]);

@@ -1,4 +1,4 @@
-//! Recomputation: on every executor, steps come to the same bits in less memory.
+//! Recomputation: bit-identical steps in less memory, on every executor.
 
 mod common;
 
@@ -11,16 +11,16 @@ use striate::plan::{Plan, Target};
 use striate::train::{Recipe, training_graph};
 use striate::{Device, Input, Result, Session, Tensor};
 
-/// Random graphs, of which those are tried that have something to compute again.
+/// Random graphs; those without anything to recompute are skipped.
 const GRAPHS: u64 = 100;
 
-/// Images a step of the networks.
+/// Images per step.
 const IMAGES: usize = 8;
 
-/// Steps under way at once, each with staging memory for its inputs.
+/// Steps in flight, each with staging memory for its inputs.
 const FLIGHTS: u64 = 3;
 
-/// Convolutions, each with dropout after it.
+/// Convolutions with dropout.
 struct Dropping;
 
 impl Model for Dropping {
@@ -84,34 +84,34 @@ fn plans(graph: &Graph, device: &Device) -> Result<[Plan; 2]> {
     Ok([plan(false)?, plan(true)?])
 }
 
-/// Launches that compute something again.
-fn again(plan: &Plan) -> usize {
+/// Launches that recompute something.
+fn recomputing(plan: &Plan) -> usize {
     let groups = plan.groups.iter().filter(|g| g.phase == Phase::Recompute);
     groups.map(|g| g.launches.len()).sum()
 }
 
-/// Losses, weights, and the gradients that velocities are made of, after two steps.
+/// Compares losses, weights and optimizer state after two steps, with and without recomputation.
 fn same(what: &str, graph: &Graph, feed: &[(String, Tensor)], device: &Device) -> Outcome {
     let plans = plans(graph, device).map_err(text)?;
     let [kept, computed] = plans.map(|plan| two_steps(device, plan, feed, 9).map_err(text)).map(|tensors| {
-        // As words: equal bits, not merely equal numbers.
+        // As words, to compare bits.
         tensors.map(|all| all.iter().map(|t| t.as_u32().to_vec()).collect::<Vec<_>>())
     });
     match kept? == computed? {
         true => Ok(()),
-        false => Err(format!("{what} on {}: values computed again are others", device.name())),
+        false => Err(format!("{what} on {}: recomputed values differ", device.name())),
     }
 }
 
 fn a_network(model: &dyn Model, device: &Device) -> Outcome {
     let (graph, feed) = step(model).map_err(text)?;
     let [kept, computed] = plans(&graph, device).map_err(text)?;
-    if again(&kept) > 0 || again(&computed) == 0 || computed.peak_bytes() >= kept.peak_bytes() {
+    if recomputing(&kept) > 0 || recomputing(&computed) == 0 || computed.peak_bytes() >= kept.peak_bytes() {
         return Err(format!(
-            "{}: {} and {} launches compute again, {} and {} bytes",
+            "{}: {} and {} launches recompute, {} and {} bytes",
             model.name(),
-            again(&kept),
-            again(&computed),
+            recomputing(&kept),
+            recomputing(&computed),
             kept.peak_bytes(),
             computed.peak_bytes()
         ));
@@ -123,20 +123,20 @@ fn random_graphs(device: &Device) -> Outcome {
     let mut tried = 0;
     for seed in 0..GRAPHS {
         let (graph, feed) = random_graph(seed).map_err(text)?;
-        if again(&plans(&graph, device).map_err(text)?[1]) > 0 {
+        if recomputing(&plans(&graph, device).map_err(text)?[1]) > 0 {
             same(&format!("random graph {seed}"), &graph, &feed, device)?;
             tried += 1;
         }
     }
     match tried {
-        0..5 => Err(format!("only {tried} graphs had anything to compute again")),
+        0..5 => Err(format!("only {tried} graphs had anything to recompute")),
         _ => Ok(()),
     }
 }
 
-/// The device holds what the plan foretells, and little beside it: parameters of launches, and staging memory.
-fn memory_is_as_estimated(recompute: bool) -> Outcome {
-    // Opened anew: other tests take memory of the shared one.
+/// Allocated memory matches the estimate, except for launch parameters and staging memory.
+fn allocated_memory_matches_the_estimate(recompute: bool) -> Outcome {
+    // A new device, since other tests allocate on the shared one.
     let device = Device::select(&common::gpu_name()).map_err(text)?;
     let model = by_name("resnet20", 3, 10).map_err(text)?;
     let (graph, feed) = step(&*model).map_err(text)?;
@@ -147,16 +147,16 @@ fn memory_is_as_estimated(recompute: bool) -> Outcome {
     for _ in 0..5 {
         session.run(0, &feed).map_err(text)?;
     }
-    // Not every driver's interface tells.
+    // Not every driver reports it.
     let (Some(before), Some(after)) = (before, device.allocated_bytes()) else { return Ok(()) };
     let (estimated, found) = (session.bytes(), after - before - staging);
     match estimated as f64 / found as f64 {
         0.95..=1.0 => Ok(()),
-        _ => Err(format!("{estimated} bytes were estimated, {found} are taken")),
+        _ => Err(format!("estimated {estimated} bytes, allocated {found}")),
     }
 }
 
-fn apart(device: Device) -> Device {
+fn without_fusion(device: Device) -> Device {
     let target = Target { fuse: false, ..device.target().clone() };
     device.with_target(target)
 }
@@ -168,19 +168,25 @@ fn main() -> std::process::ExitCode {
     for name in ["cpu", "cpu-reference"] {
         let device = move || Device::select(name).map_err(text);
         suite.add(format!("resnet8::{name}"), move || a_network(&*resnet8()?, &device()?));
-        suite.add(format!("resnet8_not_fused::{name}"), move || a_network(&*resnet8()?, &apart(device()?)));
+        suite.add(format!("resnet8_not_fused::{name}"), move || {
+            a_network(&*resnet8()?, &without_fusion(device()?))
+        });
         suite.add(format!("dropout::{name}"), move || a_network(&Dropping, &device()?));
         suite.add(format!("random_graphs::{name}"), move || random_graphs(&device()?));
-        suite.add(format!("random_graphs_not_fused::{name}"), move || random_graphs(&apart(device()?)));
+        suite.add(format!("random_graphs_not_fused::{name}"), move || {
+            random_graphs(&without_fusion(device()?))
+        });
     }
     suite.add_gpu("resnet8::gpu", move |device| a_network(&*resnet8()?, device));
     suite.add("bottlenecks::cpu", move || a_network(&*resnet50()?, &Device::select("cpu").map_err(text)?));
     suite.add_gpu("bottlenecks::gpu", move |device| a_network(&*resnet50()?, device));
-    suite.add_gpu("resnet8_not_fused::gpu", move |device| a_network(&*resnet8()?, &apart(device.clone())));
+    suite.add_gpu("resnet8_not_fused::gpu", move |device| {
+        a_network(&*resnet8()?, &without_fusion(device.clone()))
+    });
     suite.add_gpu("dropout::gpu", |device| a_network(&Dropping, device));
     suite.add_gpu("random_graphs::gpu", random_graphs);
-    suite.add_gpu("memory_is_as_estimated::gpu", |_| {
-        [false, true].into_iter().try_for_each(memory_is_as_estimated)
+    suite.add_gpu("allocated_memory_matches_the_estimate::gpu", |_| {
+        [false, true].into_iter().try_for_each(allocated_memory_matches_the_estimate)
     });
     suite.run()
 }

@@ -90,7 +90,7 @@ fn table(answer: &Answer) -> String {
     format!(
         "{model}: images of {channels}x{height}x{width}, {classes} classes\n\n{summary}\n\
          unshared   parameters if every neuron had weights of its own\n\
-         field      pixels that an element sees, down and across; stride: between neighbours; centre: the first's, from \
+         field      pixels that an element sees, down and across; stride: between neighbours; center: the first's, from \
          the middle of the first pixel\n\
          MACs       and activations are for one image\n{heads}\n\
          inference  of {batch} at a time, {}\n\n\

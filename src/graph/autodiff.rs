@@ -1,16 +1,16 @@
-//! Reverse-mode differentiation as a transformation of the graph: gradients are ordinary nodes.
+//! Reverse-mode differentiation as a graph transformation: gradients are ordinary nodes.
 
 use super::{Graph, Node, Phase, ValueId};
 use crate::op::{Add, Gradient, Op, Operation, Relu};
 use crate::{Error, Result, TensorType};
 
 impl Graph {
-    /// Adds the nodes that compute, from the gradients of some loss with respect to `upstream` values, its
-    /// gradients with respect to each of `wrt`: inputs, parameters or values in between. `None` where a
-    /// value has no influence. A value used many times gets the sum over its uses.
+    /// Adds the nodes that compute gradients with respect to `wrt` from the gradients of a loss with respect to the `upstream`
+    /// values. Any value can be in `wrt`: inputs, parameters or activations. The gradient is `None` for values without influence, and
+    /// summed over all uses of a value.
     ///
-    /// Each new node keeps the scope of the node it differentiates. Fails when an op on the way has no
-    /// gradient, or when an upstream gradient has another shape than its value.
+    /// Nodes get the scope of the node they differentiate. Fails if an operation on the path has no gradient, or an upstream gradient
+    /// does not have the shape of its value.
     pub fn gradients(
         &mut self,
         upstream: &[(ValueId, ValueId)],
@@ -19,7 +19,7 @@ impl Graph {
         self.gradients_by(ReluRule::Exact, upstream, wrt)
     }
 
-    /// The same with a rule for ReLUs.
+    /// Like [`Self::gradients`], with a given rule for ReLUs.
     pub fn gradients_by(
         &mut self,
         rule: ReluRule,
@@ -34,7 +34,7 @@ impl Graph {
                 return Err(self.shape_error("gradient", problem));
             }
         }
-        let needed = self.influenced_by(wrt);
+        let needed = self.dependents(wrt);
         let mut sweep = Sweep { gradients: vec![Vec::new(); self.values.len()], needed, rule };
         for (value, gradient) in upstream {
             sweep.gradients[value.index()].push(*gradient);
@@ -48,20 +48,20 @@ impl Graph {
         wrt.iter().map(|v| self.total(&mut sweep, *v)).collect()
     }
 
-    /// For each value, whether a change of `wrt` can change it.
-    fn influenced_by(&self, wrt: &[ValueId]) -> Vec<bool> {
-        let mut influenced = vec![false; self.values.len()];
+    /// For each value, whether it depends on `wrt`.
+    fn dependents(&self, wrt: &[ValueId]) -> Vec<bool> {
+        let mut depends = vec![false; self.values.len()];
         for v in wrt {
-            influenced[v.index()] = true;
+            depends[v.index()] = true;
         }
         for node in &self.nodes {
-            if node.inputs.iter().any(|v| influenced[v.index()]) {
+            if node.inputs.iter().any(|v| depends[v.index()]) {
                 for v in &node.outputs {
-                    influenced[v.index()] = true;
+                    depends[v.index()] = true;
                 }
             }
         }
-        influenced
+        depends
     }
 
     fn differentiate(&mut self, node: &Node, sweep: &mut Sweep) -> Result<()> {
@@ -96,7 +96,7 @@ impl Graph {
         Ok(())
     }
 
-    /// The sum of all gradients that reached a value so far.
+    /// The sum of the gradients of a value so far.
     fn total(&mut self, sweep: &mut Sweep, value: ValueId) -> Result<Option<ValueId>> {
         let parts = &mut sweep.gradients[value.index()];
         let Some(mut total) = parts.first().copied() else { return Ok(None) };
@@ -108,26 +108,26 @@ impl Graph {
     }
 }
 
-/// What a ReLU does with the gradient that reaches it.
+/// How a gradient passes through a ReLU.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum ReluRule {
-    /// It passes where the ReLU's input is above 0, or NaN: the derivative.
+    /// The derivative: passes where the ReLU's input is above 0 or NaN.
     #[default]
     Exact,
-    /// Of that it passes only what is above 0: guided backpropagation (Springenberg et al. 2014, "Striving for simplicity").
+    /// Additionally drops negative gradients: guided backpropagation (Springenberg et al. 2014, "Striving for simplicity").
     Guided,
 }
 
-/// State of one walk from the outputs back.
+/// State of a backward sweep.
 struct Sweep {
-    /// By value: gradients that arrived and are not summed yet.
+    /// For each value, the gradients that have arrived and are not summed yet.
     gradients: Vec<Vec<ValueId>>,
-    /// By value: whether anything asked for depends on its gradient.
+    /// For each value, whether its gradient is needed.
     needed: Vec<bool>,
     rule: ReluRule,
 }
 
-/// What the gradient rule of a node's operation sees.
+/// The [`Gradient`] of one node.
 struct NodeGradient<'a> {
     graph: &'a mut Graph,
     node: &'a Node,
@@ -162,7 +162,7 @@ impl Gradient for NodeGradient<'_> {
             [Some(gradient)] => Ok(gradient),
             [Some(gradient), ref rest @ ..] if rest.iter().all(Option::is_none) => Ok(gradient),
             _ => {
-                Err(self.error("only its first output passes gradients on; let the loss depend on no other"))
+                Err(self.error("only the first output of this operation passes gradients; remove the loss's dependence on the others"))
             }
         }
     }

@@ -1,7 +1,7 @@
-//! What is computed: a static graph of typed values.
+//! A static graph of typed values: what is computed.
 //!
-//! A graph is built once for a batch shape. Forward, backward ([`Graph::gradients`]) and the optimiser's
-//! update are nodes of the same graph; nothing in it says where or how they run.
+//! A graph is built once for a batch shape. The forward pass, the backward pass ([`Graph::gradients`]) and the optimizer update
+//! are nodes of the same graph. It does not say where or how they run.
 
 mod autodiff;
 mod receptive_field;
@@ -14,78 +14,78 @@ pub use crate::op::ValueId;
 pub use autodiff::ReluRule;
 pub use receptive_field::ReceptiveField;
 
-/// Where a value comes from.
+/// The origin of a value.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Role {
-    /// Given anew at each step.
+    /// Given at each step.
     Input,
-    /// Kept from step to step: weights, running statistics, optimiser state.
+    /// Kept from step to step: weights, running statistics, optimizer state.
     Persistent(Persistence),
-    /// Output of a node.
+    /// The output of a node.
     Computed {
         /// Index of the node in [`Graph::nodes`].
         node: usize,
     },
 }
 
-/// What a persistent value is for, and how it starts.
+/// The purpose and initialization of a persistent value.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Persistence {
     /// Its purpose.
     pub kind: PersistentKind,
-    /// Its first contents.
+    /// Initial contents.
     pub init: Init,
 }
 
 /// The purpose of a persistent value.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum PersistentKind {
-    /// Learned from gradients.
+    /// Learned by gradient descent.
     Parameter,
-    /// Part of the model, but not learned from gradients: running statistics.
+    /// Part of the model, but not learned: running statistics.
     Buffer,
-    /// The optimiser's own; not part of the model.
+    /// Optimizer state, which is not part of the model.
     Optimizer,
 }
 
-/// First contents of a persistent value.
+/// Initial contents of a persistent value.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Init {
-    /// Every element the same.
+    /// The same value everywhere.
     Constant(f32),
-    /// Normal with mean 0 and this standard deviation.
+    /// Normal distribution with mean 0.
     Normal {
         /// Standard deviation.
         std: f32,
     },
-    /// Uniform in [-bound, bound).
+    /// Uniform distribution over [-bound, bound).
     Uniform {
-        /// Half the width.
+        /// The bound.
         bound: f32,
     },
 }
 
-/// A value: its type, its name and where it comes from.
+/// A value of the graph.
 #[derive(Clone, Debug)]
 pub struct Value {
     /// Shape and element type.
     pub ty: TensorType,
-    /// `layer1.0.conv1.weight` for persistent values; a computed one is named after its scope and op.
+    /// `layer1.0.conv1.weight` for persistent values; scope and operation for computed ones.
     pub name: String,
-    /// Where it comes from.
+    /// Its origin.
     pub role: Role,
 }
 
-/// Which part of a training step a node belongs to.
+/// The part of a training step that a node belongs to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Phase {
     /// From the inputs to the outputs.
     Forward,
-    /// Values of the forward pass that were not kept, computed again for their gradients.
+    /// Activations that were not kept, recomputed for the backward pass.
     Recompute,
     /// Gradients.
     Backward,
-    /// The optimiser and running statistics.
+    /// Updates of parameters and running statistics.
     Update,
 }
 
@@ -101,14 +101,14 @@ impl Phase {
     }
 }
 
-/// One operation in its place.
+/// One application of an operation.
 #[derive(Clone, Debug)]
 pub struct Node {
-    /// What is computed.
+    /// The operation.
     pub op: Op,
-    /// From these values.
+    /// Its inputs.
     pub inputs: Vec<ValueId>,
-    /// To these.
+    /// Its outputs.
     pub outputs: Vec<ValueId>,
     /// The layer it belongs to: `layer1.0.conv1`.
     pub scope: Arc<str>,
@@ -160,7 +160,7 @@ impl Graph {
         }
     }
 
-    /// A value given anew at each step. Fails if a size is 0.
+    /// Adds a value that is given at each step. Fails if a size is 0 or the name is taken.
     pub fn input(&mut self, name: &str, ty: TensorType) -> Result<ValueId> {
         self.check_elements("input", name, &ty)?;
         if self.values.iter().any(|v| v.role == Role::Input && v.name == name) {
@@ -169,8 +169,8 @@ impl Graph {
         Ok(self.push_value(ty, name.to_owned(), Role::Input))
     }
 
-    /// A value kept from step to step, named after the current scope: `layer1.0.conv1` + `weight`.
-    /// Asking twice for the same name is an error.
+    /// Adds a value that is kept from step to step. Its name is prefixed by the current scope: `layer1.0.conv1` + `weight`. Fails if
+    /// the full name is taken.
     pub fn persistent(
         &mut self,
         name: &str,
@@ -189,7 +189,7 @@ impl Graph {
         Ok(self.push_value(ty, full, Role::Persistent(Persistence { kind, init })))
     }
 
-    /// Adds a node and returns its outputs. Fails, naming op, scope and shapes, when the inputs do not fit.
+    /// Adds a node and returns its outputs. Fails if the inputs do not fit; the error names operation, scope and shapes.
     pub fn apply(&mut self, op: impl Into<Op>, inputs: &[ValueId]) -> Result<Vec<ValueId>> {
         let op = op.into();
         let types: Vec<&TensorType> = inputs.iter().map(|v| &self.value(*v).ty).collect();
@@ -206,18 +206,18 @@ impl Graph {
         Ok(outputs)
     }
 
-    /// Declares a value to be read back at the end of each step.
+    /// Declares a value to be read back after each step.
     pub fn output(&mut self, name: &str, value: ValueId) {
         self.outputs.push((name.to_owned(), value));
     }
 
-    /// Forgets which values are read back.
+    /// Removes all outputs.
     pub(crate) fn clear_outputs(&mut self) {
         self.outputs.clear();
     }
 
-    /// Declares the contents that a persistent value has after the step. Fails if it is not persistent, has
-    /// another type or was given contents before.
+    /// Declares the value that a persistent value takes after the step. Fails if `state` is not persistent, has another type or is
+    /// updated already.
     pub fn update(&mut self, state: ValueId, value: ValueId) -> Result<()> {
         if !matches!(self.value(state).role, Role::Persistent(_)) {
             return Err(Error::argument(
@@ -227,11 +227,14 @@ impl Graph {
         }
         if self.value(state).ty != self.value(value).ty {
             let (old, new) = (&self.value(state).ty, &self.value(value).ty);
-            return Err(self.shape_error("update", format!("{:?} cannot become {:?}", old.shape, new.shape)));
+            return Err(self.shape_error(
+                "update",
+                format!("a value of shape {:?} cannot become {:?}", old.shape, new.shape),
+            ));
         }
         if self.updates.iter().any(|(other, _)| *other == state) {
             let name = self.value(state).name.clone();
-            return Err(Error::argument(name, "is updated already; a step can update a value once"));
+            return Err(Error::argument(name, "is updated already; a step can update each value only once"));
         }
         self.updates.push((state, value));
         Ok(())
@@ -245,18 +248,18 @@ impl Graph {
         result
     }
 
-    /// Enters a scope nested in the current one, which is returned for [`Self::leave`].
+    /// Enters a scope nested in the current one, and returns the outer one for [`Self::leave`].
     pub(crate) fn enter(&mut self, name: &str) -> Arc<str> {
         let inner = if self.scope.is_empty() { name.into() } else { format!("{}.{name}", self.scope).into() };
         std::mem::replace(&mut self.scope, inner)
     }
 
-    /// Goes back to the scope that [`Self::enter`] returned.
+    /// Returns to the scope that [`Self::enter`] returned.
     pub(crate) fn leave(&mut self, outer: Arc<str>) {
         self.scope = outer;
     }
 
-    /// Runs `build` with nodes counted to another phase.
+    /// Runs `build`; its nodes belong to `phase`.
     pub fn in_phase<R>(&mut self, phase: Phase, build: impl FnOnce(&mut Self) -> R) -> R {
         let outer = std::mem::replace(&mut self.phase, phase);
         let result = build(self);
@@ -284,12 +287,12 @@ impl Graph {
         &self.nodes
     }
 
-    /// Values read back after each step, with their names.
+    /// Names and values that are read back after each step.
     pub fn outputs(&self) -> &[(String, ValueId)] {
         &self.outputs
     }
 
-    /// Pairs of persistent value and its contents after the step.
+    /// Pairs of a persistent value and its new value.
     pub fn updates(&self) -> &[(ValueId, ValueId)] {
         &self.updates
     }
@@ -301,36 +304,36 @@ impl Graph {
         self.values().filter(|(_, v)| learned(v)).map(|(id, _)| id).collect()
     }
 
-    /// What a network consists of: its parameters and what else it keeps, such as running statistics, in order of creation.
+    /// Parameters and buffers such as running statistics, in order of creation.
     pub fn model_state(&self) -> Vec<ValueId> {
         let kept = |v: &Value| matches!(&v.role, Role::Persistent(p) if p.kind != PersistentKind::Optimizer);
         self.values().filter(|(_, v)| kept(v)).map(|(id, _)| id).collect()
     }
 
-    /// The persistent value of this full name.
+    /// The persistent value with this full name.
     pub fn find_persistent(&self, name: &str) -> Option<ValueId> {
         self.values().find(|(_, v)| matches!(v.role, Role::Persistent(_)) && v.name == name).map(|(id, _)| id)
     }
 
-    /// By node: whether any output or update depends on it.
+    /// For each node, whether any output or update depends on it.
     pub(crate) fn live_nodes(&self) -> Vec<bool> {
-        let mut wanted = vec![false; self.values.len()];
+        let mut needed = vec![false; self.values.len()];
         for v in self.outputs.iter().map(|(_, v)| v).chain(self.updates.iter().map(|(_, v)| v)) {
-            wanted[v.index()] = true;
+            needed[v.index()] = true;
         }
         let mut live = vec![false; self.nodes.len()];
         for (index, node) in self.nodes.iter().enumerate().rev() {
-            live[index] = node.outputs.iter().any(|v| wanted[v.index()]);
+            live[index] = node.outputs.iter().any(|v| needed[v.index()]);
             if live[index] {
                 for v in &node.inputs {
-                    wanted[v.index()] = true;
+                    needed[v.index()] = true;
                 }
             }
         }
         live
     }
 
-    /// The same values, outputs and updates, computed by other nodes, each after those it depends on.
+    /// The graph with the same values, outputs and updates but other nodes, which must be in topological order.
     pub(crate) fn with_nodes(&self, nodes: Vec<Node>) -> Self {
         let mut graph = self.clone();
         for (index, node) in nodes.iter().enumerate() {
@@ -342,18 +345,18 @@ impl Graph {
         graph
     }
 
-    /// A value like another, which a node of [`Self::with_nodes`] is to compute.
-    pub(crate) fn like(&mut self, value: ValueId) -> ValueId {
+    /// A new value with the type, name and role of another, for a node of [`Self::with_nodes`].
+    pub(crate) fn new_like(&mut self, value: ValueId) -> ValueId {
         let Value { ty, name, role } = self.value(value).clone();
         self.push_value(ty, name, role)
     }
 
-    /// An [`Error::Shape`] of an op in the current scope.
+    /// An [`Error::Shape`] for an operation in the current scope.
     pub(crate) fn shape_error(&self, op: &str, problem: String) -> Error {
         Error::Shape { op: op.to_owned(), scope: self.scope.to_string(), problem }
     }
 
-    /// Fails unless a value's elements can be counted by kernels, and there are any.
+    /// Fails if a tensor is empty or has more elements than kernels can count.
     fn check_elements(&self, op: &str, what: &str, ty: &TensorType) -> Result<()> {
         let problem = match narrow("elements", ty.len()) {
             Ok(1..) => return Ok(()),
@@ -363,7 +366,7 @@ impl Graph {
         Err(self.shape_error(op, format!("{what} has shape {:?}; {problem}", ty.shape)))
     }
 
-    /// Values for what a node makes, which is or will be in this place.
+    /// Adds the output values of a node that is, or will be, at index `node`.
     pub(crate) fn add_results(
         &mut self,
         scope: &str,

@@ -293,7 +293,7 @@ impl Lens {
         let shapes: Vec<TensorType> = values.iter().map(|v| graph.value(*v).ty.clone()).collect();
         let mut session = Session::new(&self.device, vec![Plan::new(&graph, self.device.target())?])?;
         // The plan leaves out layers after the outputs, and with them their weights.
-        let wanted: Vec<String> = session.persistent().iter().map(|p| p.port.name.clone()).collect();
+        let wanted: Vec<String> = session.persistent().iter().map(|p| p.value.name.clone()).collect();
         for name in wanted {
             let tensor = self.weight(&name).ok_or_else(|| {
                 Error::argument(&name, "is missing from the weights; give those of the whole model")

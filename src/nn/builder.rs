@@ -349,7 +349,8 @@ pub(crate) fn update_running_stats(
     let shape = graph.shape(x);
     let count = (shape.iter().product::<usize>() / shape[1]) as f64;
     let unbiased = (momentum as f64 * count / (count - 1.0)) as f32;
-    let mean = graph.apply(op::Blend { keep: 1.0 - momentum, take: momentum }, &[running_mean, mean])?[0];
-    let var = graph.apply(op::Blend { keep: 1.0 - momentum, take: unbiased }, &[running_var, var])?[0];
+    let mean =
+        graph.apply(op::WeightedSum { alpha: 1.0 - momentum, beta: momentum }, &[running_mean, mean])?[0];
+    let var = graph.apply(op::WeightedSum { alpha: 1.0 - momentum, beta: unbiased }, &[running_var, var])?[0];
     Ok([mean, var])
 }

@@ -1,40 +1,40 @@
-//! Batch norm in training and evaluation.
+//! Batch norm for training and inference.
 
 use super::epilogue::{Epilogue, expect_residual};
 use super::{Gradient, Operation, expect_shape, floats, same_shape};
 use crate::{Result, TensorType};
 
-/// Batch norm with the batch's own statistics (Ioffe & Szegedy 2015). Inputs x `[batch, channels, ...]`,
-/// weight and bias `[channels]`; outputs y, and mean and (biased) variance of each channel. Gradients pass
-/// through y only, the dependence of mean and variance on x included.
+/// Batch norm with batch statistics (Ioffe & Szegedy 2015). Inputs: x `[batch, channels, ...]`, weight and bias `[channels]`.
+/// Outputs: y, and the mean and (biased) variance of each channel. Gradients flow through y only, including its dependence on
+/// the statistics.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct BatchNorm {
     /// Added to the variance.
     pub eps: f32,
-    /// What comes after, in the same pass.
+    /// Operations that follow in the same pass.
     pub epilogue: Epilogue,
 }
 
-/// Gradients of [`BatchNorm`]: inputs x, mean, variance, upstream gradient, weight and bias; outputs the
-/// gradients of x, weight and bias.
+/// Gradients of [`BatchNorm`]. Inputs: x, mean, variance, upstream gradient, weight and bias. Outputs: gradients of x, weight
+/// and bias.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct BatchNormGrad {
     /// Added to the variance.
     pub eps: f32,
-    /// Whether a ReLU came after, through which the upstream gradient has yet to pass.
+    /// Whether the upstream gradient is that of a ReLU after the batch norm.
     pub relu: bool,
 }
 
-/// Batch norm with given statistics: inputs x, weight, bias, mean, variance. The statistics are constants.
+/// Batch norm with given statistics, which are constants. Inputs: x, weight, bias, mean and variance.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct BatchNormEval {
     /// Added to the variance.
     pub eps: f32,
-    /// What comes after, in the same pass.
+    /// Operations that follow in the same pass.
     pub epilogue: Epilogue,
 }
 
-/// Gradients of [`BatchNormEval`]: inputs and outputs as [`BatchNormGrad`].
+/// Gradients of [`BatchNormEval`]. Inputs and outputs as for [`BatchNormGrad`].
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct BatchNormEvalGrad {
     /// Added to the variance.
@@ -53,7 +53,7 @@ impl Default for BatchNormEval {
     }
 }
 
-/// Channels of x, after checking that all else has one number a channel.
+/// The number of channels of x. Fails unless the other operands have one value per channel.
 fn channels(x: &TensorType, per_channel: &[(&str, &TensorType)]) -> Result<usize, String> {
     if x.shape.len() < 2 {
         return Err(format!("expected an input of shape [batch, channels, ...], found {:?}", x.shape));
@@ -80,7 +80,7 @@ impl Operation for BatchNorm {
         let channels = channels(x, &[("a weight", weight), ("a bias", bias)])?;
         if x.len() == channels {
             return Err(format!(
-                "expected more than one value a channel in training, found {:?}; use a larger batch or larger images",
+                "expected more than one value per channel in training, found {:?}; use a larger batch or larger images",
                 x.shape
             ));
         }
@@ -89,7 +89,7 @@ impl Operation for BatchNorm {
     }
 
     fn gradient(&self, node: &mut impl Gradient) -> Result<()> {
-        self.epilogue.refuse(node)?;
+        self.epilogue.reject(node)?;
         let [x, weight, bias] = [0, 1, 2].map(|i| node.input(i));
         let inputs = [x, node.output(1), node.output(2), node.grad_output()?, weight, bias];
         let grads = node.apply(BatchNormGrad { eps: self.eps, relu: false }, &inputs)?;
@@ -141,7 +141,7 @@ impl Operation for BatchNormEval {
     }
 
     fn gradient(&self, node: &mut impl Gradient) -> Result<()> {
-        self.epilogue.refuse(node)?;
+        self.epilogue.reject(node)?;
         let [x, weight, bias, mean, variance] = [0, 1, 2, 3, 4].map(|i| node.input(i));
         let inputs = [x, mean, variance, node.grad_output()?, weight, bias];
         let grads = node.apply(BatchNormEvalGrad { eps: self.eps }, &inputs)?;

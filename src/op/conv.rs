@@ -6,26 +6,26 @@ use super::{ChannelSum, Footprint, Gradient, Operation, expect_shape, floats, im
 use crate::kernel::Conv as Geometry;
 use crate::{Result, TensorType};
 
-/// Convolution (cross-correlation, as everywhere in deep learning). Inputs x `[batch, in_channels, height,
-/// width]`, weight `[out_channels, in_channels / groups, kernel_h, kernel_w]` and optionally bias
-/// `[out_channels]`. Fields and defaults are PyTorch's; pairs are (vertical, horizontal).
+/// Convolution (cross-correlation, as is usual in deep learning). Inputs: x `[batch, in_channels, height, width]`, weight
+/// `[out_channels, in_channels / groups, kernel_h, kernel_w]` and optionally bias `[out_channels]`. Fields and defaults are
+/// PyTorch's; pairs are (vertical, horizontal).
 ///
-/// Sums are those of the definition, in another order, except by [`Algorithm::Winograd`](crate::plan::algorithm::Algorithm::Winograd). Its errors, relative to the largest
-/// result and for operands of one magnitude, stay below 1e-6 with tiles of 2 x 2 and 1e-5 with those of 4 x 4, the
-/// default; for weight gradients, whose sums are over all tiles, below four times that. Of a NaN or infinity, not only the pixels that
-/// the definition says become NaN, but also others of the tiles that look at it: all of them on the CPU, which multiplies by the
-/// zeros of the transforms, too, and perhaps fewer on a GPU. Where that matters, forbid it by [`Target::winograd`](crate::plan::Target::winograd).
+/// All algorithms compute the sums of the definition in some order, except Winograd. Its errors, relative to the largest result and
+/// for operands of similar magnitude, stay below 1e-6 for 2 x 2 tiles and 1e-5 for 4 x 4 tiles, the default; for weight
+/// gradients, which are summed over all tiles, below four times that. A NaN or infinity also turns other pixels of the tiles that
+/// read it into NaN: all of them on the CPU, which multiplies by the zeros of the transforms, and possibly fewer on a GPU.
+/// [`Target::winograd`](crate::plan::Target::winograd) disables the algorithm.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Conv2d {
-    /// Step of the window.
+    /// Vertical and horizontal stride.
     pub stride: [usize; 2],
     /// Zeros on each side.
     pub padding: [usize; 2],
-    /// Distance between the window's pixels.
+    /// Distance between taps.
     pub dilation: [usize; 2],
-    /// Groups of channels that do not see each other; `in_channels` of them is depthwise.
+    /// Number of channel groups that are convolved separately; `in_channels` of them is a depthwise convolution.
     pub groups: usize,
-    /// What comes after, in the same pass.
+    /// Operations that follow in the same pass.
     pub epilogue: Epilogue,
 }
 
@@ -84,7 +84,7 @@ impl Conv2d {
         let [padding_h, padding_w] = pair("a padding", self.padding)?;
         let [dilation_h, dilation_w] = pair("a dilation", self.dilation)?;
         let [in_h, in_w] = pair("an image's side", [h, w])?;
-        // A step beyond the image is as good as one to its end: there are kernels that go through all phases of it.
+        // A stride larger than the image has the effect of one as large as the image, and some kernels loop over all phases of a stride.
         let [stride_h, stride_w] = pair("a stride", self.stride)?;
         let (stride_h, stride_w) = (stride_h.min(in_h + 2 * padding_h), stride_w.min(in_w + 2 * padding_w));
         let [kernel_h, kernel_w] = pair("a kernel size", [kh, kw])?;
@@ -115,7 +115,7 @@ impl Conv2d {
         })
     }
 
-    /// The geometry of a node whose shapes were checked when it was made.
+    /// The geometry for shapes that `infer` accepted.
     pub(crate) fn geometry_of(&self, x: &[usize], weight: &[usize]) -> Geometry {
         self.geometry(&TensorType::f32(x), &TensorType::f32(weight))
             .expect("shapes were checked when the node was made")
@@ -154,7 +154,7 @@ impl Operation for Conv2d {
     }
 
     fn gradient(&self, node: &mut impl Gradient) -> Result<()> {
-        self.epilogue.refuse(node)?;
+        self.epilogue.reject(node)?;
         let (x, weight, grad_output) = (node.input(0), node.input(1), node.grad_output()?);
         if node.needs(0) {
             let op = Conv2dGradInput { conv: *self, input_shape: node.input_shape(0) };

@@ -1,17 +1,17 @@
 //! Dropout.
 
-use super::{Gradient, Lowering, Operation, floats, word};
+use super::{Gradient, Lowering, Operation, floats, to_u32};
 use crate::kernel::{self, Grid};
 use crate::{DType, Result, TensorType};
 
-/// Sets each element to 0 with probability `p` and divides the rest by 1 - p (Srivastava et al. 2014).
-/// Inputs: x, and a `u32` counter `[2]` of (step, seed). The mask depends on counter, `stream` and the
-/// element's place alone, so backward and a replay see the same one.
+/// Zeroes each element with probability `p` and divides the rest by 1 - p (Srivastava et al. 2014). Inputs: x, and a `u32`
+/// counter `[2]` of (step, seed). The mask is a function of counter, `stream` and element index, so the backward pass and
+/// recomputation reproduce it.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Dropout {
-    /// Probability of a zero, in [0, 1).
+    /// Probability of zeroing an element, in [0, 1).
     pub p: f32,
-    /// Which dropout of the network this is, so that no two share a mask.
+    /// Index of this dropout in the network, so that no two share a mask.
     pub stream: u32,
 }
 
@@ -48,7 +48,7 @@ impl Operation for Dropout {
     fn lower(&self, node: &mut impl Lowering) -> Result<()> {
         let len = node.output_len(0);
         let params =
-            kernel::Dropout { len: word(len), stream: self.stream, p: self.p, scale: 1.0 / (1.0 - self.p) };
+            kernel::Dropout { len: to_u32(len), stream: self.stream, p: self.p, scale: 1.0 / (1.0 - self.p) };
         let (reads, writes) = ([node.input(0), node.input(1)], [node.output(0)]);
         node.launch(&kernel::DROPOUT, &params, &reads, &writes, Grid::Invocations(len as u64), len as u64)
     }

@@ -4,7 +4,7 @@ use super::{Gradient, Lowering, Operation, expect_shape, floats, same_shape};
 use crate::kernel::{self, Elementwise, StorageId};
 use crate::{Result, TensorType};
 
-/// Sum of two tensors of one shape: the residual connection.
+/// Sum of two tensors of the same shape, as in residual connections.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct Add;
 
@@ -12,21 +12,21 @@ pub struct Add;
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct Relu;
 
-/// Gradient of [`Relu`] from its output and the upstream gradient; 0 at 0, and at NaN the upstream gradient, as PyTorch's.
+/// Gradient of [`Relu`] from its output and the upstream gradient: 0 at 0, and the upstream gradient at NaN, as in PyTorch.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct ReluGrad;
 
-/// A tensor times a number computed in the graph: inputs x and s of shape `[1]`.
+/// A tensor times a scalar that the graph computes: inputs x and s of shape `[1]`.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct Scale;
 
-/// keep * x + take * y, in place of x: running statistics and moving averages.
+/// alpha * x + beta * y, in place of x: running statistics and moving averages.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Blend {
-    /// Factor of the old contents.
-    pub keep: f32,
-    /// Factor of the new.
-    pub take: f32,
+pub struct WeightedSum {
+    /// Weight of the old value.
+    pub alpha: f32,
+    /// Weight of the new value.
+    pub beta: f32,
 }
 
 fn params(len: u32) -> Elementwise {
@@ -54,7 +54,7 @@ impl Operation for Add {
 
     fn lower(&self, node: &mut impl Lowering) -> Result<()> {
         let (reads, writes) = ([node.input(0), node.input(1)], [node.output(0)]);
-        node.launch_each(&kernel::ADD, params, &reads, &writes, 1, false)
+        node.launch_elementwise(&kernel::ADD, params, &reads, &writes, 1, false)
     }
 }
 
@@ -77,7 +77,7 @@ impl Operation for Relu {
 
     fn lower(&self, node: &mut impl Lowering) -> Result<()> {
         let (reads, writes) = ([node.input(0)], [node.output(0)]);
-        node.launch_each(&kernel::RELU, params, &reads, &writes, 1, false)
+        node.launch_elementwise(&kernel::RELU, params, &reads, &writes, 1, false)
     }
 }
 
@@ -94,7 +94,7 @@ impl Operation for ReluGrad {
 
     fn lower(&self, node: &mut impl Lowering) -> Result<()> {
         let (reads, writes) = ([node.input(0), node.input(1)], [node.output(0)]);
-        node.launch_each(&kernel::RELU_GRAD, params, &reads, &writes, 1, false)
+        node.launch_elementwise(&kernel::RELU_GRAD, params, &reads, &writes, 1, false)
     }
 }
 
@@ -123,19 +123,24 @@ impl Operation for Scale {
 
     fn lower(&self, node: &mut impl Lowering) -> Result<()> {
         let (reads, writes) = ([node.input(0), node.input(1)], [node.output(0)]);
-        node.launch_each(&kernel::SCALE, params, &reads, &writes, 1, false)
+        node.launch_elementwise(&kernel::SCALE, params, &reads, &writes, 1, false)
     }
 }
 
-/// Emits state = keep * state + take * y.
-pub(crate) fn blend(node: &mut impl Lowering, op: &Blend, y: StorageId, state: StorageId) -> Result<()> {
-    let params = |len| Elementwise { alpha: op.keep, beta: op.take, ..params(len) };
-    node.launch_each(&kernel::BLEND, params, &[y], &[state], 2, true)
+/// Emits state = alpha * state + beta * y.
+pub(crate) fn launch_weighted_sum(
+    node: &mut impl Lowering,
+    op: &WeightedSum,
+    y: StorageId,
+    state: StorageId,
+) -> Result<()> {
+    let params = |len| Elementwise { alpha: op.alpha, beta: op.beta, ..params(len) };
+    node.launch_elementwise(&kernel::BLEND, params, &[y], &[state], 2, true)
 }
 
-impl Operation for Blend {
+impl Operation for WeightedSum {
     fn name(&self) -> &'static str {
-        "blend"
+        "weighted_sum"
     }
 
     fn infer(&self, inputs: &[&TensorType]) -> Result<Vec<TensorType>, String> {
@@ -146,7 +151,7 @@ impl Operation for Blend {
 
     fn lower(&self, node: &mut impl Lowering) -> Result<()> {
         let state = node.begin_in_place(0, 0)?;
-        blend(node, self, node.input(1), state)
+        launch_weighted_sum(node, self, node.input(1), state)
     }
 
     fn in_place(&self) -> &'static [(usize, usize)] {

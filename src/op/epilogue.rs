@@ -1,10 +1,10 @@
-//! What an operation does to its result before writing it.
+//! Epilogues: what an operation does to its result before writing it.
 
 use super::{Gradient, floats, same_shape};
 use crate::{Result, TensorType};
 
-/// What a convolution or batch norm does to its result before writing it. Plans choose it where the graph has the
-/// operations one after another; networks need not ask for it.
+/// What a convolution or batch norm does to its result before writing it. Plans set it when they fuse operations; networks do
+/// not need to.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Epilogue {
     /// Nothing.
@@ -26,7 +26,7 @@ impl Epilogue {
         }
     }
 
-    /// Splits the residual, which comes last, from the other inputs.
+    /// Splits off the residual, which is the last input.
     pub(super) fn split<'a, 'b>(
         self,
         inputs: &'b [&'a TensorType],
@@ -37,16 +37,18 @@ impl Epilogue {
         }
     }
 
-    /// Fails unless there is none: a graph that is differentiated has the operations one after another.
-    pub(super) fn refuse(self, node: &impl Gradient) -> Result<()> {
+    /// Fails if there is an epilogue: graphs are differentiated before fusion.
+    pub(super) fn reject(self, node: &impl Gradient) -> Result<()> {
         match self {
             Epilogue::None => Ok(()),
-            _ => Err(node.error("an epilogue is for plans; apply the operations one after another")),
+            _ => Err(node.error(
+                "epilogues are set by plans and have no gradient; apply the operations one after another",
+            )),
         }
     }
 }
 
-/// Fails unless the residual, if there is one, can be added to a result of this type.
+/// Fails if the residual does not fit a result of this type.
 pub(super) fn expect_residual(residual: Option<&TensorType>, result: &TensorType) -> Result<(), String> {
     let Some(residual) = residual else { return Ok(()) };
     let [residual] = floats(&[residual])?;

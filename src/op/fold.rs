@@ -1,12 +1,12 @@
-//! Batch norm folded into the convolution before it.
+//! Folding of batch norm into the preceding convolution.
 
-use super::{Lowering, Operation, expect_shape, floats, word};
+use super::{Lowering, Operation, expect_shape, floats, to_u32};
 use crate::kernel::{self, FoldBatchNorm as Params, Grid};
 use crate::{Result, TensorType};
 
-/// Weight and bias of the convolution that is a convolution and a batch norm with given statistics in one. Inputs: the
-/// convolution's weight `[out_channels, ...]`, the batch norm's weight, bias, mean and variance `[out_channels]`, and
-/// optionally the convolution's bias; outputs: weight and bias. For plans: it has no gradient.
+/// Folds a batch norm with given statistics into the weight and bias of the preceding convolution. Inputs: the weight
+/// `[out_channels, ...]` of the convolution; weight, bias, mean and variance `[out_channels]` of the batch norm; optionally the
+/// bias of the convolution. Outputs: weight and bias. Plans insert it; it has no gradient.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct FoldBatchNorm {
     /// Added to the variance.
@@ -27,7 +27,7 @@ impl Operation for FoldBatchNorm {
         let [weight, per_channel @ ..] = floats::<5>(own)?;
         let channels = &weight.shape[..1.min(weight.shape.len())];
         for ty in per_channel.iter().chain(bias) {
-            expect_shape("one number for each output channel", ty, channels)?;
+            expect_shape("one value per output channel", ty, channels)?;
         }
         Ok(vec![weight.clone(), TensorType::f32(channels)])
     }
@@ -36,8 +36,8 @@ impl Operation for FoldBatchNorm {
         let (weights, channels) = (node.output_len(0), node.output_len(1));
         let has_bias = node.inputs() == 6;
         let params = Params {
-            len: word(weights),
-            per_channel: word(weights / channels),
+            len: to_u32(weights),
+            per_channel: to_u32(weights / channels),
             eps: self.eps,
             has_bias: has_bias as u32,
         };

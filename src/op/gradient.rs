@@ -1,4 +1,4 @@
-//! What an operation's gradient rule sees.
+//! The interface for the gradient rule of an operation.
 
 use super::Op;
 use crate::{Error, Result, TensorType};
@@ -8,15 +8,15 @@ use crate::{Error, Result, TensorType};
 pub struct ValueId(pub(crate) u32);
 
 impl ValueId {
-    /// Its index among the graph's values.
+    /// Index among the values of the graph.
     pub fn index(self) -> usize {
         self.0 as usize
     }
 }
 
-/// One node of a graph, the gradients of its outputs, and a place for those of its inputs. The graph implements it.
+/// A node of the graph during differentiation: its inputs and outputs, and their gradients. Implemented by the graph.
 pub trait Gradient {
-    /// Number of inputs; some are optional.
+    /// Number of inputs. Some operations have optional ones.
     fn inputs(&self) -> usize;
 
     /// The node's i-th input.
@@ -31,8 +31,8 @@ pub trait Gradient {
     /// Type of any value.
     fn ty(&self, value: ValueId) -> &TensorType;
 
-    /// The gradient with respect to the first output, the only one that most operations pass gradients through. Fails if
-    /// another output has one.
+    /// The gradient with respect to the first output. Fails if another output has a gradient, which most operations do not
+    /// pass on.
     fn grad_output(&self) -> Result<ValueId>;
 
     /// Whether the gradient with respect to the i-th input is needed.

@@ -1,40 +1,40 @@
-//! Which numbers are labels.
+//! Valid class labels.
 
-/// What labels may be: numbers of classes, or one number that stands for none.
+/// The range of valid labels: the classes, and perhaps one label to ignore.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Labels {
-    /// How many classes there are.
+    /// Number of classes.
     pub classes: usize,
-    /// The label of rows that do not count.
+    /// The label of rows to ignore.
     pub ignore_index: Option<u32>,
 }
 
 impl Labels {
-    /// Which input of an operation holds labels, where one does.
+    /// Index of the input that holds labels, in operations that have one.
     pub const INPUT: usize = 1;
 
-    /// Whether a label is one of these.
+    /// Whether a label is valid.
     pub fn allow(self, label: u32) -> bool {
         (label as usize) < self.classes || self.ignore_index == Some(label)
     }
 
-    /// What two operations both allow.
-    pub(crate) fn both(a: Option<Self>, b: Option<Self>) -> Option<Self> {
+    /// The labels that are valid for both.
+    pub(crate) fn intersection(a: Option<Self>, b: Option<Self>) -> Option<Self> {
         let (Some(a), Some(b)) = (a, b) else { return a.or(b) };
         let ignore_index = a.ignore_index.filter(|label| b.allow(*label));
         let other = b.ignore_index.filter(|label| a.allow(*label));
         Some(Self { classes: a.classes.min(b.classes), ignore_index: ignore_index.or(other) })
     }
 
-    /// Why a label is none of these.
-    pub(crate) fn refusal(self, label: u32, at: usize) -> String {
+    /// The error message for an invalid label.
+    pub(crate) fn describe_invalid(self, label: u32, at: usize) -> String {
         let signed = label as i32;
         let shown = if signed < 0 { format!("{label} ({signed})") } else { label.to_string() };
         let ignored = match self.ignore_index {
-            Some(index) => format!("is neither {index}, the one to be ignored, nor"),
+            Some(index) => format!("is neither ignore_index {index} nor"),
             None => "is not".to_owned(),
         };
-        format!("the label {shown} at place {at} {ignored} below the {} classes", self.classes)
+        format!("label {shown} at index {at} {ignored} below {}, the number of classes", self.classes)
     }
 }
 
@@ -43,18 +43,18 @@ mod tests {
     use super::*;
 
     #[test]
-    fn two_operations_allow_what_each_allows() {
+    fn the_intersection_holds_labels_that_both_allow() {
         let labels = |classes, ignore_index| Some(Labels { classes, ignore_index });
-        assert_eq!(Labels::both(None, labels(3, None)), labels(3, None));
-        assert_eq!(Labels::both(labels(5, Some(9)), labels(3, Some(9))), labels(3, Some(9)));
-        assert_eq!(Labels::both(labels(5, Some(9)), labels(3, None)), labels(3, None));
-        // A class of one is what the other ignores.
-        assert_eq!(Labels::both(labels(5, None), labels(3, Some(4))), labels(3, Some(4)));
+        assert_eq!(Labels::intersection(None, labels(3, None)), labels(3, None));
+        assert_eq!(Labels::intersection(labels(5, Some(9)), labels(3, Some(9))), labels(3, Some(9)));
+        assert_eq!(Labels::intersection(labels(5, Some(9)), labels(3, None)), labels(3, None));
+        // The ignored label of one is a class of the other.
+        assert_eq!(Labels::intersection(labels(5, None), labels(3, Some(4))), labels(3, Some(4)));
     }
 
     #[test]
-    fn a_negative_label_is_shown_as_it_was_meant() {
-        let refusal = Labels { classes: 10, ignore_index: None }.refusal(-100i32 as u32, 3);
-        assert_eq!(refusal, "the label 4294967196 (-100) at place 3 is not below the 10 classes");
+    fn a_negative_label_is_also_shown_with_its_sign() {
+        let message = Labels { classes: 10, ignore_index: None }.describe_invalid(-100i32 as u32, 3);
+        assert_eq!(message, "label 4294967196 (-100) at index 3 is not below 10, the number of classes");
     }
 }

@@ -1,28 +1,28 @@
-//! Local response normalisation.
+//! Local response normalization.
 
-use super::{Gradient, Lowering, Operation, floats, narrow, planes, same_shape, word};
+use super::{Gradient, Lowering, Operation, floats, narrow, planes, same_shape, to_u32};
 use crate::kernel::{self, Grid};
 use crate::{Result, TensorType};
 
-/// Divides each number by a power of what its neighbours among the channels sum up to (Krizhevsky et al.
-/// 2012, section 3.3): y = x / (k + alpha / size * sum of x^2 over `size` channels)^beta. Input `[batch,
-/// channels, ...]`; outputs y, and what was raised to the power. Fields and defaults are PyTorch's.
+/// Divides each element by a power of the sum of squares of its neighbors among the channels (Krizhevsky et al. 2012, section
+/// 3.3): y = x / (k + alpha / size * sum of x^2 over `size` channels)^beta. Input `[batch, channels, ...]`; outputs y, and the base
+/// of the power. Fields and defaults are PyTorch's.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct LocalResponseNorm {
-    /// Channels that count: from `size / 2` before to `(size - 1) / 2` after.
+    /// Number of channels in the sum: from `size / 2` before to `(size - 1) / 2` after.
     pub size: usize,
-    /// Weight of their mean square.
+    /// Factor on the mean square.
     pub alpha: f32,
-    /// The power.
+    /// The exponent.
     pub beta: f32,
-    /// Added to the weighted mean square; above 0.
+    /// Added to the scaled mean square; above 0.
     pub k: f32,
 }
 
 /// Gradient of [`LocalResponseNorm`] from its input, both of its outputs and the upstream gradient.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct LocalResponseNormGrad {
-    /// The normalisation.
+    /// The forward operation.
     pub norm: LocalResponseNorm,
 }
 
@@ -36,10 +36,10 @@ impl LocalResponseNorm {
     fn params(&self, shape: &[usize]) -> kernel::LocalResponseNorm {
         let [batch, channels, pixels] = planes(shape);
         kernel::LocalResponseNorm {
-            len: word(batch * channels * pixels),
-            channels: word(channels),
-            pixels: word(pixels),
-            size: word(self.size),
+            len: to_u32(batch * channels * pixels),
+            channels: to_u32(channels),
+            pixels: to_u32(pixels),
+            size: to_u32(self.size),
             alpha: self.alpha / self.size as f32,
             beta: self.beta,
             k: self.k,

@@ -1,15 +1,15 @@
 //! Losses and metrics.
 
-use super::{Gradient, Labels, Lowering, Operation, expect_shape, floats, word};
+use super::{Gradient, Labels, Lowering, Operation, expect_shape, floats, to_u32};
 use crate::kernel::{self, Grid, Loss as Params, StorageId};
 use crate::{DType, Result, TensorType};
 
-/// Cross-entropy of logits `[batch, classes]` against `u32` labels `[batch]`, as PyTorch has it. Stable for logits of
-/// any size. Optionally a third input, the weights of the classes `[classes]`, which are constants: no gradient goes to
-/// them. Output `[1]`, or `[batch]` without a reduction.
+/// Cross-entropy of logits `[batch, classes]` and `u32` labels `[batch]`, as in PyTorch. Numerically stable for logits of any
+/// magnitude. An optional third input holds class weights `[classes]`, which are constants and receive no gradient. Output `[1]`,
+/// or `[batch]` without reduction.
 ///
-/// Labels must be below the number of classes, or `ignore_index`. They are checked where they enter a
-/// [`Session`](crate::Session); of a label that was computed and is no class, loss and gradient are NaN.
+/// Labels must be below the number of classes, or equal `ignore_index`. A [`Session`](crate::Session) checks the labels it is
+/// given; where the graph computes an invalid label, loss and gradient are NaN.
 ///
 /// ```
 /// use striate::op::{CrossEntropy, Reduction};
@@ -27,41 +27,40 @@ use crate::{DType, Result, TensorType};
 /// ```
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct CrossEntropy {
-    /// Share of the target spread evenly over all classes (Szegedy et al. 2016), in [0, 1].
+    /// Fraction of the target that is spread evenly over all classes (Szegedy et al. 2016), in [0, 1].
     pub label_smoothing: f32,
-    /// The label of rows that do not count. PyTorch's default is -100, here `Some(-100i32 as u32)`.
+    /// The label of rows to ignore. PyTorch's default is -100, here `Some(-100i32 as u32)`.
     pub ignore_index: Option<u32>,
-    /// What becomes of the losses of the rows.
+    /// How to reduce the losses of the rows.
     pub reduction: Reduction,
 }
 
-/// What becomes of the losses of a batch's rows.
+/// How to reduce the losses of a batch.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Reduction {
-    /// Their mean: the sum, divided by what the labels that are not ignored weigh together. NaN if all are ignored.
+    /// Weighted mean over the rows that are not ignored. NaN if all are ignored.
     #[default]
     Mean,
-    /// Their sum.
+    /// Sum.
     Sum,
-    /// They stay, one a row; 0 for labels that are ignored.
+    /// No reduction: one loss per row, 0 for ignored rows.
     None,
 }
 
-/// Gradient of [`CrossEntropy`] with respect to the logits; inputs logits, labels, weights if there are, upstream gradient.
+/// Gradient of [`CrossEntropy`] with respect to the logits. Inputs: logits, labels, class weights if any, upstream gradient.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct CrossEntropyGrad {
     /// The loss.
     pub loss: CrossEntropy,
 }
 
-/// How many of the batch have their label among the `k` largest logits, as a number of shape `[1]`. Of
-/// equal logits the smaller class ranks first; a NaN ranks before all
-/// others, and a label whose own logit is NaN is never among them. Labels as for [`CrossEntropy`].
+/// The number of rows whose label is among the `k` largest logits, of shape `[1]`. Of equal logits the lower class ranks first;
+/// NaN ranks before everything, and a label whose own logit is NaN is never among them. Labels as for [`CrossEntropy`].
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct TopK {
-    /// How many guesses count.
+    /// Number of guesses per row.
     pub k: usize,
-    /// The label of rows that do not count.
+    /// The label of rows to ignore.
     pub ignore_index: Option<u32>,
 }
 
@@ -71,7 +70,7 @@ impl Default for TopK {
     }
 }
 
-/// Checks logits and labels; gives the numbers of rows and of classes.
+/// Checks logits and labels, and returns the number of rows and classes.
 fn check(logits: &TensorType, labels: &TensorType) -> Result<[usize; 2], String> {
     floats::<1>(&[logits])?;
     let [rows, classes] = logits.shape[..] else {
@@ -90,8 +89,8 @@ fn labels(shapes: &[&[usize]], ignore_index: Option<u32>) -> Option<Labels> {
 
 fn params(shape: &[usize], ignore_index: Option<u32>) -> Params {
     Params {
-        rows: word(shape[0]),
-        classes: word(shape[1]),
+        rows: to_u32(shape[0]),
+        classes: to_u32(shape[1]),
         ignores: ignore_index.is_some() as u32,
         ignored: ignore_index.unwrap_or_default(),
         scale: 1.0,
@@ -100,20 +99,22 @@ fn params(shape: &[usize], ignore_index: Option<u32>) -> Params {
 }
 
 impl CrossEntropy {
-    /// Checks logits, labels and weights; the type of the loss.
+    /// Checks the inputs, and returns the type of the loss.
     fn check(&self, inputs: &[&TensorType]) -> Result<TensorType, String> {
         let (logits, labels, weights) = match *inputs {
             [logits, labels] => (logits, labels, None),
             [logits, labels, weights] => (logits, labels, Some(weights)),
             _ => {
                 let found = inputs.len();
-                return Err(format!("expected logits, labels and perhaps weights, found {found} inputs"));
+                return Err(format!(
+                    "expected logits, labels and optionally class weights, found {found} inputs"
+                ));
             }
         };
         let [rows, classes] = check(logits, labels)?;
         if let Some(weights) = weights {
             floats::<1>(&[weights])?;
-            expect_shape("weights of the classes", weights, &[classes])?;
+            expect_shape("class weights", weights, &[classes])?;
         }
         if !(0.0..=1.0).contains(&self.label_smoothing) {
             return Err(format!("expected a label smoothing from 0 to 1, found {}", self.label_smoothing));
@@ -121,8 +122,8 @@ impl CrossEntropy {
         Ok(TensorType::f32([if self.reduction == Reduction::None { rows } else { 1 }]))
     }
 
-    /// The parameters of a node; what its kernels read, logits, labels, weights and the labels' total, where logits stand for
-    /// what there is not; and the factor of a mean in which all rows count alike. Emits the launch of the total.
+    /// Emits the total weight of the labels if it is needed. Returns the parameters; the operands logits, labels, weights and total,
+    /// with the logits as a placeholder for missing ones; and the factor of an unweighted mean.
     fn begin(&self, node: &mut impl Lowering, weighted: bool) -> Result<(Params, [StorageId; 4], f32)> {
         let logits = node.input(0);
         let weights = node.input(if weighted { 2 } else { 0 });
@@ -140,8 +141,8 @@ impl CrossEntropy {
             let (reads, rows) = ([node.input(Labels::INPUT), weights], u64::from(params.rows));
             node.launch(&kernel::LABEL_TOTAL, &params, &reads, &[total], Grid::Workgroups(1), rows)?;
         }
-        let alike = self.reduction == Reduction::Mean && !normalized;
-        let scale = if alike { 1.0 / params.rows as f32 } else { 1.0 };
+        let unweighted_mean = self.reduction == Reduction::Mean && !normalized;
+        let scale = if unweighted_mean { 1.0 / params.rows as f32 } else { 1.0 };
         Ok((params, [logits, node.input(Labels::INPUT), weights, total], scale))
     }
 }
@@ -231,12 +232,12 @@ impl Operation for TopK {
     }
 
     fn lower(&self, node: &mut impl Lowering) -> Result<()> {
-        let params = Params { top: word(self.k), ..params(&node.input_shape(0), self.ignore_index) };
+        let params = Params { top: to_u32(self.k), ..params(&node.input_shape(0), self.ignore_index) };
         let [rows, classes] = [params.rows, params.classes].map(u64::from);
-        let (reads, right) = ([node.input(0), node.input(1)], node.scratch("by row", params.rows as usize));
+        let (reads, correct) = ([node.input(0), node.input(1)], node.scratch("by row", params.rows as usize));
         let grid = Grid::Invocations(rows);
-        node.launch(&kernel::TOP_K, &params, &reads, &[right], grid, 4 * rows * classes)?;
-        node.sum_slices(right, node.output(0), [params.rows as usize, 1], 1.0, false)
+        node.launch(&kernel::TOP_K, &params, &reads, &[correct], grid, 4 * rows * classes)?;
+        node.sum_slices(correct, node.output(0), [params.rows as usize, 1], 1.0, false)
     }
 
     fn labels(&self, inputs: &[&[usize]]) -> Option<Labels> {

@@ -1,12 +1,12 @@
-//! What an operation sees when it is lowered to launches.
+//! The interface for lowering an operation to launches.
 
 use crate::Result;
 use crate::kernel::{Grid, Kernel, Params, StorageId};
 use std::ops::Range;
 
-/// One node of a graph: the storages of its values, scratch memory, and a place for its launches. The plan implements it.
+/// A node of the graph during lowering: the storages of its values, scratch memory and a list of launches. Implemented by the plan.
 pub trait Lowering {
-    /// Number of inputs; some are optional.
+    /// Number of inputs. Some operations have optional ones.
     fn inputs(&self) -> usize;
 
     /// Storage of the i-th input.
@@ -26,22 +26,21 @@ pub trait Lowering {
         self.output_shape(i).iter().product()
     }
 
-    /// Memory for this node alone, in four-byte elements.
+    /// Scratch memory for this node, in four-byte elements.
     fn scratch(&mut self, label: &str, elements: usize) -> StorageId;
 
-    /// Makes output `o` start with the contents of input `i`, so that an in-place kernel can work on it. This copies unless
-    /// the two share memory.
+    /// Makes output `o` start out with the contents of input `i` for an in-place kernel. Copies unless the two share memory.
     fn begin_in_place(&mut self, o: usize, i: usize) -> Result<StorageId>;
 
     /// Most elements of one value that a launch can bind.
-    fn most_elements(&self) -> usize;
+    fn max_binding_elements(&self) -> usize;
 
-    /// A part of a storage that can be bound and contains `elements`, and the number of other elements before them, since bindings
-    /// start at multiples of 64 elements.
-    fn part(&mut self, of: StorageId, elements: Range<usize>) -> (StorageId, u32);
+    /// A range of a storage that contains `elements` and can be bound, and the number of elements in it before them: bindings start
+    /// at multiples of 64 elements.
+    fn bind_range(&mut self, of: StorageId, elements: Range<usize>) -> (StorageId, u32);
 
-    /// Emits a launch. `flops` counts a multiply-add as two. The launch is taken to move the bytes of all storages that it
-    /// binds; see [`Self::set_bytes`].
+    /// Emits a launch. `flops` counts a multiply-add as two. The launch is assumed to move all bytes of its bindings; see
+    /// [`Self::set_bytes`].
     fn launch<P: Params>(
         &mut self,
         kernel: &'static Kernel,
@@ -52,11 +51,10 @@ pub trait Lowering {
         flops: u64,
     ) -> Result<()>;
 
-    /// Emits a kernel that computes each element of its result from the operands' elements at the same index, four elements an
-    /// invocation: one launch, or several where values are larger than a binding. `params` makes the parameters for a number of
-    /// elements. Every launch reads the whole of operands that differ in size from the result. `flops` counts those of one
-    /// element; `in_place` says that what is written is read before.
-    fn launch_each<P: Params>(
+    /// Emits an element-wise kernel that computes four elements per invocation: one launch, or several if values exceed a
+    /// binding. `params` maps a number of elements to the parameters. Operands whose size differs from that of the result are bound
+    /// whole by every launch. `flops` is per element; `in_place` means that the kernel also reads what it writes.
+    fn launch_elementwise<P: Params>(
         &mut self,
         kernel: &'static Kernel,
         params: impl Fn(u32) -> P,
@@ -66,10 +64,10 @@ pub trait Lowering {
         in_place: bool,
     ) -> Result<()>;
 
-    /// Corrects the bytes of the last launch, which touches only a part of its bindings.
+    /// Sets the bytes of the last launch, if it moves only part of its bindings.
     fn set_bytes(&mut self, bytes: u64);
 
-    /// Emits out\[i] = scale * sum over slices s of x\[s, i], added to out\[i] if `accumulate`.
+    /// Emits out\[i] = scale * sum over slices s of x\[s, i], plus the old out\[i] if `accumulate`.
     fn sum_slices(
         &mut self,
         x: StorageId,

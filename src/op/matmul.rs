@@ -3,8 +3,8 @@
 use super::{ChannelSum, Gradient, Operation, Reshape, expect_shape, floats};
 use crate::{Result, TensorType};
 
-/// op(a) op(b) + bias, where op transposes the last two axes if asked. Inputs: a `[m, k]` and b `[k, n]`, or
-/// with an equal batch axis before; optionally bias `[n]`. Output `[m, n]`, or `[batch, m, n]`.
+/// op(a) op(b) + bias, where op optionally transposes the last two axes. Inputs: a `[m, k]` and b `[k, n]`, or both with
+/// the same leading batch axis; optionally bias `[n]`. Output `[m, n]` or `[batch, m, n]`.
 ///
 /// A fully connected layer is `Matmul { transpose_b: true, .. }` with weight `[out, in]` as b.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]

@@ -1,6 +1,6 @@
-//! The operations: parameters, shape rule, gradient and lowering of each, one file a family.
+//! Operations: the settings, shape rule, gradient and lowering of each, one file per family.
 
-// Sizes become 32 bits in `size.rs` alone.
+// Only `size.rs` converts sizes to 32 bits.
 #![warn(clippy::cast_possible_truncation)]
 
 mod batch_norm;
@@ -27,7 +27,7 @@ mod window;
 pub use batch_norm::{BatchNorm, BatchNormEval, BatchNormEvalGrad, BatchNormGrad};
 pub use conv::{Conv2d, Conv2dGradInput, Conv2dGradWeight};
 pub use dropout::Dropout;
-pub use elementwise::{Add, Blend, Relu, ReluGrad, Scale};
+pub use elementwise::{Add, Relu, ReluGrad, Scale, WeightedSum};
 pub use epilogue::Epilogue;
 pub use fold::FoldBatchNorm;
 pub use gradient::{Gradient, ValueId};
@@ -45,78 +45,78 @@ pub use shape::{ChannelPad, ChannelSlice, Concat, Reshape};
 pub use softmax::{LogSoftmax, LogSoftmaxGrad, Softmax, SoftmaxGrad};
 pub use window::Window;
 
-pub(crate) use elementwise::blend;
-pub(crate) use size::{LARGEST, narrow, word};
+pub(crate) use elementwise::launch_weighted_sum;
+pub(crate) use size::{MAX_SIZE, narrow, to_u32};
 
 use crate::{Result, TensorType};
 
-/// What every operation says about itself.
+/// An operation of the graph.
 pub trait Operation {
-    /// Its name in errors, plans and labels.
+    /// Name in error messages, plans and labels.
     fn name(&self) -> &'static str;
 
-    /// Types of the outputs from those of the inputs, or why they do not fit: what was expected and found.
+    /// Types of the outputs for inputs of these types. The error says what was expected and what was found.
     fn infer(&self, inputs: &[&TensorType]) -> Result<Vec<TensorType>, String>;
 
-    /// Adds the nodes of the gradients with respect to the inputs that need one.
+    /// Adds the nodes that compute the gradients of the inputs that need one.
     fn gradient(&self, node: &mut impl Gradient) -> Result<()> {
         Err(node.error("this operation has no gradient; ask for no gradient that goes through it"))
     }
 
-    /// Emits the launches of an operation that is always computed in the same way. Of the others, the plan chooses the algorithm
+    /// Emits the launches of an operation with a single algorithm. For the others, the plan chooses one
     /// (`src/plan/algorithm/`).
     fn lower(&self, _node: &mut impl Lowering) -> Result<()> {
         unreachable!("the plan chooses the algorithm of {}", self.name())
     }
 
-    /// Pairs of (output, input) where the output replaces the input if nothing else wants it.
+    /// Pairs of (output, input): the output may overwrite the input if nothing else reads it.
     fn in_place(&self) -> &'static [(usize, usize)] {
         &[]
     }
 
-    /// Operations that it does on the side, in the order in which the graph had them.
+    /// Operations of the original graph that are fused into this one, in their order there.
     fn fused(&self) -> &'static [&'static str] {
         &[]
     }
 
-    /// Where on the images among the inputs, of these shapes, an element of the outputs looks.
+    /// What an element of the output reads of the image inputs, whose shapes are given.
     fn footprint(&self, _inputs: &[&[usize]]) -> Footprint {
         Footprint::Element
     }
 
-    /// What the labels may be that its input number [`Labels::INPUT`] holds, for inputs of these shapes.
+    /// The valid labels in input [`Labels::INPUT`], for inputs of these shapes.
     fn labels(&self, _inputs: &[&[usize]]) -> Option<Labels> {
         None
     }
 
-    /// Whether the output is the first input's memory under another shape.
+    /// Whether the output is the memory of the first input with another shape.
     fn is_view(&self) -> bool {
         false
     }
 }
 
-/// Where an element of an operation's output looks on the height and width of its inputs.
+/// What an element of an output reads of the height and width of the inputs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Footprint {
-    /// At the pixel of its own place.
+    /// The pixel at its own position.
     Element,
-    /// At a window.
+    /// A window.
     Window {
-        /// Pixels from the window's first to its last.
+        /// Pixels from the first to the last of the window.
         extent: [usize; 2],
-        /// Step of the window.
+        /// Stride of the window.
         stride: [usize; 2],
-        /// How far ahead of the image the first one starts.
+        /// Padding ahead of the image.
         padding: [usize; 2],
     },
-    /// At the whole image.
+    /// The whole image.
     Image,
 }
 
-/// Expands to the enum of all operations, which hands each call on to the operation's own type.
+/// Defines the enum of all operations, which forwards each call to the type of the operation.
 macro_rules! operations {
     ($($op:ident),+ $(,)?) => {
-        /// An operation of a graph's node.
+        /// The operation of a graph node.
         #[derive(Clone, Debug, PartialEq)]
         pub enum Op {
             $(#[doc = concat!("See [`", stringify!($op), "`].")] $op($op)),+
@@ -179,7 +179,7 @@ operations! {
     BatchNormEval,
     BatchNormEvalGrad,
     BatchNormGrad,
-    Blend,
+    WeightedSum,
     ChannelPad,
     ChannelSlice,
     ChannelSum,
@@ -210,7 +210,7 @@ operations! {
     TopK,
 }
 
-/// The inputs as an array of exactly `N`, all `f32`.
+/// Exactly `N` inputs, all `f32`.
 fn floats<'a, const N: usize>(inputs: &[&'a TensorType]) -> Result<[&'a TensorType; N], String> {
     let array: [&TensorType; N] =
         inputs.try_into().map_err(|_| format!("expected {N} inputs, found {}", inputs.len()))?;
@@ -220,7 +220,7 @@ fn floats<'a, const N: usize>(inputs: &[&'a TensorType]) -> Result<[&'a TensorTy
     }
 }
 
-/// Fails unless both shapes are equal.
+/// Fails unless the shapes are equal.
 fn same_shape(what: &str, a: &TensorType, b: &TensorType) -> Result<(), String> {
     if a.shape == b.shape {
         Ok(())
@@ -229,7 +229,7 @@ fn same_shape(what: &str, a: &TensorType, b: &TensorType) -> Result<(), String> 
     }
 }
 
-/// Fails unless the type has this shape.
+/// Fails unless the type has the shape.
 fn expect_shape(what: &str, ty: &TensorType, shape: &[usize]) -> Result<(), String> {
     if ty.shape == shape {
         Ok(())
@@ -238,12 +238,12 @@ fn expect_shape(what: &str, ty: &TensorType, shape: &[usize]) -> Result<(), Stri
     }
 }
 
-/// `[batch, channels, pixels]` of a tensor whose second axis is channels.
+/// `[batch, channels, pixels]` of a tensor with channels as its second axis.
 pub(crate) fn planes(shape: &[usize]) -> [usize; 3] {
     [shape[0], shape[1], shape[2..].iter().product()]
 }
 
-/// Batch, channels, height and width, or why there are not four sizes.
+/// Batch, channels, height and width; fails unless there are four axes.
 fn image(what: &str, ty: &TensorType) -> Result<[usize; 4], String> {
     ty.shape.as_slice().try_into().map_err(|_| {
         format!("expected {what} of shape [batch, channels, height, width], found {:?}", ty.shape)

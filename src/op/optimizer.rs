@@ -1,21 +1,21 @@
-//! Optimiser steps, as operations of the graph.
+//! Optimizer steps as operations of the graph.
 
 use super::{Lowering, Operation, expect_shape, floats, same_shape};
 use crate::kernel::{self, Clip, Grid};
 use crate::{Result, TensorType};
 
-/// One step of stochastic gradient descent with momentum, in PyTorch's order of operations and with its defaults. Inputs:
-/// parameter, gradient, velocity, and the schedule `[3]` of (learning rate, 1 - beta1^t, 1 - beta2^t), of which
-/// the first counts. Outputs: parameter and velocity.
+/// One step of stochastic gradient descent with momentum, with PyTorch's order of operations and defaults. Inputs: parameter,
+/// gradient, velocity, and the schedule `[3]` of (learning rate, 1 - beta1^t, 1 - beta2^t), of which only the first is used.
+/// Outputs: parameter and velocity.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Sgd {
-    /// Share of the velocity kept.
+    /// Momentum factor of the velocity.
     pub momentum: f32,
-    /// Added to the gradient, times the parameter.
+    /// Weight decay, added to the gradient (L2 penalty).
     pub weight_decay: f32,
-    /// Look ahead along the velocity (Nesterov).
+    /// Use Nesterov momentum.
     pub nesterov: bool,
-    /// Factor of the learning rate for this parameter.
+    /// Factor on the learning rate for this parameter.
     pub lr_scale: f32,
 }
 
@@ -25,21 +25,21 @@ impl Default for Sgd {
     }
 }
 
-/// One step of Adam (Kingma & Ba 2015) or AdamW (Loshchilov & Hutter 2019). Inputs: parameter, gradient,
-/// first and second moment, and the schedule as for [`Sgd`]. Outputs: parameter and moments.
+/// One step of Adam (Kingma & Ba 2015) or AdamW (Loshchilov & Hutter 2019). Inputs: parameter, gradient, first and second
+/// moment, and the schedule of [`Sgd`]. Outputs: parameter and moments.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Adam {
     /// Decay of the first moment.
     pub beta1: f32,
     /// Decay of the second moment.
     pub beta2: f32,
-    /// Added to the root of the second moment.
+    /// Added to the denominator.
     pub eps: f32,
-    /// Strength of weight decay.
+    /// Weight decay.
     pub weight_decay: f32,
-    /// Decay the weights themselves instead of adding to the gradient: AdamW.
+    /// Decay the weights directly instead of through the gradient: AdamW.
     pub decoupled: bool,
-    /// Factor of the learning rate for this parameter.
+    /// Factor on the learning rate for this parameter.
     pub lr_scale: f32,
 }
 
@@ -50,8 +50,8 @@ impl Default for Adam {
 }
 
 impl Adam {
-    /// What changes from step to step, counted from 0 as everywhere: (learning rate, 1 - beta1^t, 1 - beta2^t) with
-    /// t = step + 1. Powers are taken in f64: in f32, 1 - 0.999 would lose half its digits.
+    /// The schedule of a step, counted from 0: (learning rate, 1 - beta1^t, 1 - beta2^t) with t = step + 1. Powers are computed in
+    /// f64, since 1 - 0.999 would lose half of its digits in f32.
     pub fn schedule(&self, lr: f32, step: usize) -> [f32; 3] {
         let t = i32::try_from(step.saturating_add(1)).unwrap_or(i32::MAX);
         let correction = |beta: f32| (1.0 - (beta as f64).powi(t)) as f32;
@@ -59,15 +59,15 @@ impl Adam {
     }
 }
 
-/// From the sum of the squares of all gradients `[1]`: the factor of clipping by global norm,
-/// min(1, max_norm / (norm + 1e-6)), and the norm, both `[1]`.
+/// Clipping by global norm. Input: the sum of squares of all gradients `[1]`. Outputs, both `[1]`: the factor
+/// min(1, max_norm / (norm + 1e-6)) and the norm.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct ClipCoefficient {
-    /// Largest norm that passes unchanged.
+    /// Largest norm that is not clipped.
     pub max_norm: f32,
 }
 
-/// Checks a step's inputs; its outputs have the types of parameter and state.
+/// Checks the inputs of a step. Its outputs are the parameter and the state.
 fn infer_step<const N: usize>(inputs: &[&TensorType]) -> Result<Vec<TensorType>, String> {
     let inputs: [&TensorType; N] = floats(inputs)?;
     for ty in &inputs[1..N - 1] {
@@ -96,7 +96,7 @@ impl Operation for Sgd {
             nesterov: self.nesterov as u32,
         };
         let reads = [node.input(1), node.input(3)];
-        node.launch_each(&kernel::SGD, params, &reads, &writes, 8, true)
+        node.launch_elementwise(&kernel::SGD, params, &reads, &writes, 8, true)
     }
 
     fn in_place(&self) -> &'static [(usize, usize)] {
@@ -125,7 +125,7 @@ impl Operation for Adam {
             decoupled: self.decoupled as u32,
         };
         let reads = [node.input(1), node.input(4)];
-        node.launch_each(&kernel::ADAM, params, &reads, &writes, 16, true)
+        node.launch_elementwise(&kernel::ADAM, params, &reads, &writes, 16, true)
     }
 
     fn in_place(&self) -> &'static [(usize, usize)] {

@@ -1,4 +1,4 @@
-//! Max and average pooling, sliding and adaptive (global pooling is adaptive to 1 x 1).
+//! Max-pooling and average pooling, sliding and adaptive. Global pooling is adaptive to 1 x 1.
 
 use super::{Footprint, Gradient, Op, Operation, Window, expect_shape, floats, image};
 use crate::{DType, Result, TensorType};
@@ -8,11 +8,11 @@ use crate::{DType, Result, TensorType};
 pub struct MaxPool2d {
     /// Height and width of the window.
     pub kernel_size: [usize; 2],
-    /// Step down and right; the kernel's size if `None`.
+    /// Vertical and horizontal stride; the kernel size if `None`.
     pub stride: Option<[usize; 2]>,
-    /// Padding on each side, at most half the kernel; never a maximum.
+    /// Padding on each side, at most half the kernel; never the maximum.
     pub padding: [usize; 2],
-    /// Round the output's size up.
+    /// Round the output size up.
     pub ceil_mode: bool,
 }
 
@@ -21,24 +21,24 @@ pub struct MaxPool2d {
 pub struct AvgPool2d {
     /// Height and width of the window.
     pub kernel_size: [usize; 2],
-    /// Step down and right; the kernel's size if `None`.
+    /// Vertical and horizontal stride; the kernel size if `None`.
     pub stride: Option<[usize; 2]>,
     /// Zeros on each side, at most half the kernel.
     pub padding: [usize; 2],
-    /// Round the output's size up.
+    /// Round the output size up.
     pub ceil_mode: bool,
     /// Count padding in the divisor.
     pub count_include_pad: bool,
 }
 
-/// Max-pooling to a given size; `[1, 1]` is global.
+/// Max-pooling to a given output size; `[1, 1]` is global.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct AdaptiveMaxPool2d {
     /// Height and width of the result.
     pub output_size: [usize; 2],
 }
 
-/// Average pooling to a given size; `[1, 1]` is global.
+/// Average pooling to a given output size; `[1, 1]` is global.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct AdaptiveAvgPool2d {
     /// Height and width of the result.
@@ -86,14 +86,14 @@ impl From<AdaptiveAvgPool2d> for Op {
     }
 }
 
-/// Max-pooling over any windows. Outputs: the maxima, and where in its plane each stands (u32).
+/// Max-pooling. Outputs: the maxima, and the index of each in its input plane (u32).
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct MaxPool {
     /// The windows.
     pub window: Window,
 }
 
-/// Gradient of [`MaxPool`] from the upstream gradient and the maxima's places.
+/// Gradient of [`MaxPool`] from the upstream gradient and the indices of the maxima.
 #[derive(Clone, Debug, PartialEq)]
 pub struct MaxPoolGrad {
     /// The windows.
@@ -102,7 +102,7 @@ pub struct MaxPoolGrad {
     pub input_shape: Vec<usize>,
 }
 
-/// Average pooling over any windows.
+/// Average pooling.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct AvgPool {
     /// The windows.
@@ -114,21 +114,21 @@ pub struct AvgPool {
 /// Gradient of [`AvgPool`] from the upstream gradient.
 #[derive(Clone, Debug, PartialEq)]
 pub struct AvgPoolGrad {
-    /// The pooling.
+    /// The average pooling.
     pub pool: AvgPool,
     /// Shape of the pooled input.
     pub input_shape: Vec<usize>,
 }
 
-/// Rows and columns that the kernels can tell apart; see `quotient` in `shaders/pool.wgsl`.
-const LONGEST: usize = 1 << 22;
+/// Most pixels per side that the kernels divide exactly; see `quotient` in `shaders/pool.wgsl`.
+const MAX_SIDE: usize = 1 << 22;
 
 fn pooled_shape(window: &Window, x: &TensorType) -> Result<Vec<usize>, String> {
     let [n, c, h, w] = image("an input", x)?;
     let [oh, ow] = window.output_size([h, w])?;
     let ([kh, kw], _, [ph, pw]) = window.sliding();
-    if let Some(size) = [h, w, oh, ow, kh, kw, ph, pw].into_iter().find(|size| *size > LONGEST) {
-        return Err(format!("expected images and windows of at most {LONGEST} pixels a side, found {size}"));
+    if let Some(size) = [h, w, oh, ow, kh, kw, ph, pw].into_iter().find(|size| *size > MAX_SIDE) {
+        return Err(format!("expected images and windows of at most {MAX_SIDE} pixels a side, found {size}"));
     }
     Ok(vec![n, c, oh, ow])
 }

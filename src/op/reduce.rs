@@ -1,6 +1,6 @@
-//! Sums.
+//! Reductions.
 
-use super::{Gradient, Lowering, Operation, floats, planes, word};
+use super::{Gradient, Lowering, Operation, floats, planes, to_u32};
 use crate::kernel::{self, ChannelSum as Params, Grid, StorageId};
 use crate::{Result, TensorType};
 
@@ -8,22 +8,22 @@ use crate::{Result, TensorType};
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct ChannelSum;
 
-/// Sum of the squares of all elements, of shape `[1]`.
+/// Sum of squares of all elements, of shape `[1]`.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct SumSquares;
 
-/// Elements that one workgroup of a channel sum adds up, at least.
+/// Fewest elements that are worth a workgroup.
 const ELEMENTS_PER_SLICE: usize = 4096;
 
-/// Rows of single numbers that one invocation a channel adds up by itself.
+/// Most rows of `[batch, channels]` that one invocation per channel sums serially.
 const MAX_ROWS: usize = 256;
 
-/// Images a slice, so that a slice has work enough and there are not too many of them.
+/// Images per slice: enough work for each slice, and not too many slices.
 fn images_per_slice(batch: usize, pixels: usize) -> usize {
     ELEMENTS_PER_SLICE.div_ceil(pixels.max(64)).max(batch.div_ceil(256)).min(batch)
 }
 
-/// Emits a channel sum of x in two passes: slices of images, then the sum of the slices, added to the result if `accumulate`.
+/// Emits a channel sum of x in two passes, partial sums over slices of images and then their sum; `accumulate` adds it to the result.
 fn channel_sum(node: &mut impl Lowering, x: StorageId, p: &Params, accumulate: bool) -> Result<()> {
     let slices = p.batch.div_ceil(p.images_per_slice) as usize;
     let sums = slices * p.channels as usize;
@@ -52,9 +52,9 @@ impl Operation for ChannelSum {
         if let [batch @ ..=MAX_ROWS, channels, 1] = sizes {
             return node.sum_slices(node.input(0), node.output(0), [batch, channels], 1.0, false);
         }
-        let [batch, channels, pixels] = sizes.map(word);
-        let images_per_slice = word(images_per_slice(sizes[0], sizes[2]));
-        let len = word(shape.iter().product());
+        let [batch, channels, pixels] = sizes.map(to_u32);
+        let images_per_slice = to_u32(images_per_slice(sizes[0], sizes[2]));
+        let len = to_u32(shape.iter().product());
         let params = Params { len, batch, channels, pixels, images_per_slice, square: 0 };
         channel_sum(node, node.input(0), &params, false)
     }
@@ -76,16 +76,16 @@ impl Operation for SumSquares {
 
     fn lower(&self, node: &mut impl Lowering) -> Result<()> {
         let len: usize = node.input_shape(0).iter().product();
-        let most = node.most_elements();
+        let most = node.max_binding_elements();
         for start in (0..len).step_by(most) {
-            let (x, _) = node.part(node.input(0), start..len.min(start + most));
+            let (x, _) = node.bind_range(node.input(0), start..len.min(start + most));
             let len = most.min(len - start);
-            // A flat array as images of one channel; the last one may be short.
+            // Treat the flat array as images with one channel. The last image may be short.
             let params = Params {
-                len: word(len),
-                batch: word(len.div_ceil(ELEMENTS_PER_SLICE)),
+                len: to_u32(len),
+                batch: to_u32(len.div_ceil(ELEMENTS_PER_SLICE)),
                 channels: 1,
-                pixels: word(ELEMENTS_PER_SLICE),
+                pixels: to_u32(ELEMENTS_PER_SLICE),
                 images_per_slice: 1,
                 square: 1,
             };

@@ -1,17 +1,17 @@
-//! Operations that move numbers without changing them.
+//! Operations that move elements without changing them.
 
-use super::{Footprint, Gradient, Lowering, Operation, floats, narrow, planes, word};
+use super::{Footprint, Gradient, Lowering, Operation, floats, narrow, planes, to_u32};
 use crate::kernel::{self, ChannelCopy, Grid};
 use crate::{Result, TensorType};
 
-/// The same numbers under another shape; no memory is copied. Flatten is `[batch, everything else]`.
+/// The same elements with another shape, without a copy. Flattening is `[batch, everything else]`.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Reshape {
     /// The new shape.
     pub shape: Vec<usize>,
 }
 
-/// Joins tensors along the channels (axis 1), in order; all other sizes are equal.
+/// Concatenates tensors along the channels (axis 1). All other sizes must be equal.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct Concat;
 
@@ -24,7 +24,7 @@ pub struct ChannelSlice {
     pub channels: usize,
 }
 
-/// A tensor with channels of zeros before and after its own.
+/// Pads a tensor with channels of zeros.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct ChannelPad {
     /// Channels of zeros before.
@@ -117,12 +117,12 @@ impl Operation for Concat {
         for i in 0..node.inputs() {
             let width = node.input_shape(i)[1] * pixels;
             let params = ChannelCopy {
-                len: word(outer * width),
-                width: word(width),
-                src_stride: word(width),
+                len: to_u32(outer * width),
+                width: to_u32(width),
+                src_stride: to_u32(width),
                 src_offset: 0,
-                dst_stride: word(channels * pixels),
-                dst_offset: word(start),
+                dst_stride: to_u32(channels * pixels),
+                dst_offset: to_u32(start),
             };
             copy_channels(node, &params, i)?;
             start += width;
@@ -160,11 +160,11 @@ impl Operation for ChannelSlice {
         let [outer, channels, pixels] = planes(&node.input_shape(0));
         let width = self.channels * pixels;
         let params = ChannelCopy {
-            len: word(outer * width),
-            width: word(width),
-            src_stride: word(channels * pixels),
-            src_offset: word(self.start * pixels),
-            dst_stride: word(width),
+            len: to_u32(outer * width),
+            width: to_u32(width),
+            src_stride: to_u32(channels * pixels),
+            src_offset: to_u32(self.start * pixels),
+            dst_stride: to_u32(width),
             dst_offset: 0,
         };
         copy_channels(node, &params, 0)
@@ -201,12 +201,12 @@ impl Operation for ChannelPad {
         let len = node.output_len(0);
         let width = channels * pixels;
         let params = ChannelCopy {
-            len: word(len),
-            width: word(width),
-            src_stride: word(width),
+            len: to_u32(len),
+            width: to_u32(width),
+            src_stride: to_u32(width),
             src_offset: 0,
-            dst_stride: word(width + (self.before + self.after) * pixels),
-            dst_offset: word(self.before * pixels),
+            dst_stride: to_u32(width + (self.before + self.after) * pixels),
+            dst_offset: to_u32(self.before * pixels),
         };
         let (reads, writes) = ([node.input(0)], [node.output(0)]);
         node.launch(&kernel::CHANNEL_PAD, &params, &reads, &writes, Grid::Invocations(len as u64), 0)

@@ -1,34 +1,34 @@
 //! Softmax and log-softmax.
 
-use super::{Gradient, Lowering, Operation, floats, same_shape, word};
+use super::{Gradient, Lowering, Operation, floats, same_shape, to_u32};
 use crate::kernel::{self, Grid, Kernel, Softmax as Params};
 use crate::{Result, TensorType};
 
 /// exp(x) / sum of exp(x) along an axis.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Softmax {
-    /// The axis of the classes.
+    /// Axis of the classes.
     pub dim: usize,
 }
 
 /// Gradient of [`Softmax`] from its output and the upstream gradient.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct SoftmaxGrad {
-    /// The axis of the classes.
+    /// Axis of the classes.
     pub dim: usize,
 }
 
 /// x - log(sum of exp(x)) along an axis.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct LogSoftmax {
-    /// The axis of the classes.
+    /// Axis of the classes.
     pub dim: usize,
 }
 
 /// Gradient of [`LogSoftmax`] from its output and the upstream gradient.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct LogSoftmaxGrad {
-    /// The axis of the classes.
+    /// Axis of the classes.
     pub dim: usize,
 }
 
@@ -61,9 +61,9 @@ fn infer_grad(inputs: &[&TensorType]) -> Result<Vec<TensorType>, String> {
 fn lower(node: &mut impl Lowering, kernel: &'static Kernel, dim: usize) -> Result<()> {
     let shape = node.output_shape(0);
     let params = Params {
-        outer: word(shape[..dim].iter().product()),
-        classes: word(shape[dim]),
-        inner: word(shape[dim + 1..].iter().product()),
+        outer: to_u32(shape[..dim].iter().product()),
+        classes: to_u32(shape[dim]),
+        inner: to_u32(shape[dim + 1..].iter().product()),
     };
     let reads: Vec<_> = (0..kernel.reads).map(|i| node.input(i)).collect();
     let writes = [node.output(0)];

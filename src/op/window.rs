@@ -1,31 +1,31 @@
-//! The one place where output sizes are computed.
+//! Sliding and adaptive windows; the only place that computes output sizes.
 
-use super::{Footprint, LARGEST, narrow};
+use super::{Footprint, MAX_SIZE, narrow};
 
-/// Where a sliding or adaptive window goes along both axes.
+/// The windows of a convolution or pooling along both axes.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Window {
-    /// A window of fixed size in equal steps.
+    /// Windows of a fixed size at a fixed stride.
     Sliding {
         /// Height and width.
         kernel_size: [usize; 2],
-        /// Step down and right.
+        /// Vertical and horizontal stride.
         stride: [usize; 2],
         /// Pixels added on each side.
         padding: [usize; 2],
         /// Round the number of windows up instead of down.
         ceil_mode: bool,
     },
-    /// As many windows as wanted, dividing the image as evenly as can be.
+    /// A given number of windows that divide the image as evenly as possible.
     Adaptive {
-        /// Windows down and right.
+        /// Vertical and horizontal number of windows.
         output_size: [usize; 2],
     },
 }
 
 impl Window {
-    /// Where a result looks on an image of this size. Adaptive windows that do not divide it evenly are of different sizes, in
-    /// unequal steps: then it is a window in equal ones that is large enough for all.
+    /// What an output element reads of an image of this size. Adaptive windows may differ in size and stride; for those, a window
+    /// that covers each of them.
     pub(super) fn footprint(&self, image: [usize; 2]) -> Footprint {
         match *self {
             Window::Sliding { kernel_size, stride, padding, .. } => {
@@ -44,7 +44,7 @@ impl Window {
         }
     }
 
-    /// Kernel size, stride and padding; zeros where windows are adaptive.
+    /// Kernel size, stride and padding; zeros for adaptive windows.
     pub(crate) fn sliding(&self) -> ([usize; 2], [usize; 2], [usize; 2]) {
         match *self {
             Window::Sliding { kernel_size, stride, padding, .. } => (kernel_size, stride, padding),
@@ -52,19 +52,19 @@ impl Window {
         }
     }
 
-    /// Number of windows down and right on an image of this size, or why there are none.
+    /// Number of windows on an image of this size, or why there are none.
     pub(super) fn output_size(&self, image: [usize; 2]) -> Result<[usize; 2], String> {
         match *self {
             Window::Adaptive { output_size } => {
                 if output_size.contains(&0) {
                     return Err(format!("expected an output size of at least 1, found {output_size:?}"));
                 }
-                // Kernels divide multiples of the image's side by the number of windows, and the other way round.
+                // Kernels multiply the side of the image by a window index, and the other way round.
                 for (outs, side) in output_size.into_iter().zip(image) {
                     let largest = (outs as u128 + 1) * (side as u128 + 1);
                     if largest > u128::from(u32::MAX) {
                         return Err(format!(
-                            "expected an output size whose product with the image's side is below 2^32, found {outs} and {side}"
+                            "expected an output size whose product with the image side is below 2^32, found {outs} and {side}"
                         ));
                     }
                 }
@@ -83,9 +83,8 @@ impl Window {
     }
 }
 
-/// Windows of `kernel` pixels, `dilation` apart, in steps of `stride`, over `size` pixels with `padding` on
-/// each side: floor((size + 2 padding - dilation (kernel - 1) - 1) / stride) + 1. With `ceil_mode` rounded
-/// up, unless the last window would start beyond the image and its left padding (PyTorch's rule).
+/// Number of windows over `size` pixels: floor((size + 2 padding - dilation (kernel - 1) - 1) / stride) + 1. `ceil_mode` rounds up
+/// unless the last window would start in the right padding (PyTorch's rule).
 pub(super) fn output_size(
     size: usize,
     kernel: usize,
@@ -104,10 +103,10 @@ pub(super) fn output_size(
     let (kernel, dilation) = (wide("a kernel size", kernel)?, wide("a dilation", dilation)?);
     let stride = wide("a stride", stride)?;
     let padded = size + 2 * padding;
-    // Kernels count pixels from the padding on.
-    if padded > LARGEST as u64 {
+    // Kernels count pixels from the start of the padding.
+    if padded > MAX_SIZE as u64 {
         return Err(format!(
-            "expected an image of at most {LARGEST} pixels a side with its padding, found {padded}"
+            "expected an image of at most {MAX_SIZE} pixels per side with its padding, found {padded}"
         ));
     }
     let extent = dilation * (kernel - 1) + 1;
@@ -118,7 +117,8 @@ pub(super) fn output_size(
     };
     let windows = if ceil_mode { room.div_ceil(stride) } else { room / stride } + 1;
     let beyond = ceil_mode && (windows - 1) * stride >= size + padding;
-    Ok(u32::try_from(windows - u64::from(beyond)).expect("no more than the image has pixels"))
+    Ok(u32::try_from(windows - u64::from(beyond))
+        .expect("there are no more windows than padded pixels, which fit 31 bits"))
 }
 
 #[cfg(test)]
@@ -130,7 +130,7 @@ mod tests {
         assert_eq!(output_size(227, 11, 4, 0, 1, false), Ok(55));
         assert_eq!(output_size(224, 7, 2, 3, 1, false), Ok(112));
         assert_eq!(output_size(112, 3, 2, 0, 1, true), Ok(56));
-        assert_eq!(output_size(5, 2, 3, 1, 1, true), Ok(2)); // the third would start in the right padding
+        assert_eq!(output_size(5, 2, 3, 1, 1, true), Ok(2)); // a third would start in the right padding
         assert_eq!(output_size(4, 1, 4, 0, 1, true), Ok(1));
         assert_eq!(output_size(7, 3, 1, 0, 3, false), Ok(1));
         assert!(output_size(6, 3, 1, 0, 3, false).is_err());

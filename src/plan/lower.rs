@@ -1,15 +1,15 @@
-//! From a graph to launches: values get storages, ops emit launches, launches form groups.
+//! From a graph to launches: assigns storages to values, lowers each node, and groups the launches.
 
-use super::algorithm::{self, Requested, sum_slices};
+use super::algorithm::{self, Requested};
 use super::{
-    ALIGNED, Group, Launch, PersistentPort, Place, Plan, Port, Storage, Target, gather, least, memory,
+    Group, Launch, NamedValue, NodeLowering, PersistentValue, Placement, Plan, Storage, Target,
+    horizontal_fusion, limits, memory, traffic,
 };
 use crate::graph::{Graph, Node, Phase, Role, ValueId};
 use crate::kernel::{self, Elementwise, Grid, Kernel, Params, StorageId};
-use crate::op::{Labels, Lowering, Operation, word};
+use crate::op::{Labels, Operation};
 use crate::{Error, Result};
 use std::collections::HashMap;
-use std::ops::Range;
 use std::sync::Arc;
 
 pub(super) fn lower(graph: &Graph, target: &Target) -> Result<Plan> {
@@ -17,16 +17,16 @@ pub(super) fn lower(graph: &Graph, target: &Target) -> Result<Plan> {
     let mut builder = Builder {
         target,
         storages: Vec::new(),
-        of_value: vec![None; graph.values().count()],
+        storage_of_value: vec![None; graph.values().count()],
         launches: Vec::new(),
         groups: Vec::new(),
         nodes: Vec::new(),
-        parts: HashMap::new(),
+        ranges: HashMap::new(),
     };
-    builder.place_given_values(graph);
+    builder.allocate_inputs_and_state(graph);
     let mut requested = Requested::new(target);
     for (index, node) in graph.nodes().iter().enumerate().filter(|(i, _)| live[*i]) {
-        builder.place_outputs(graph, &live, index)?;
+        builder.allocate_outputs(graph, &live, index)?;
         let start = builder.launches.len();
         let tuned = algorithm::shape_class(graph, node).and_then(|class| target.tuned_for(&class));
         let target = tuned.as_ref().unwrap_or(target);
@@ -44,40 +44,42 @@ pub(super) fn lower(graph: &Graph, target: &Target) -> Result<Plan> {
 pub(crate) struct Builder<'a> {
     pub(super) target: &'a Target,
     pub(super) storages: Vec<Storage>,
-    of_value: Vec<Option<StorageId>>,
+    storage_of_value: Vec<Option<StorageId>>,
     pub(super) launches: Vec<Launch>,
     groups: Vec<Group>,
-    /// Indices of each group's nodes; none for the copies at the end.
+    /// Node indices by group; empty for the final copies.
     nodes: Vec<Vec<usize>>,
-    /// Parts of storages by the storage, and where in it they start and how long they are, in bytes.
-    pub(super) parts: HashMap<(StorageId, u64, u64), StorageId>,
+    /// Ranges by storage, offset and size in bytes.
+    pub(super) ranges: HashMap<(StorageId, u64, u64), StorageId>,
 }
 
 impl Builder<'_> {
-    pub(super) fn storage(&mut self, label: String, bytes: u64, place: Place) -> StorageId {
-        self.storages.push(Storage { label, bytes, place });
+    pub(super) fn storage(&mut self, label: String, bytes: u64, placement: Placement) -> StorageId {
+        self.storages.push(Storage { label, bytes, placement });
         StorageId(self.storages.len() as u32 - 1)
     }
 
-    fn of(&self, value: ValueId) -> StorageId {
-        self.of_value[value.index()].expect("a node's inputs are placed before it: nodes are in order")
+    pub(super) fn storage_of(&self, value: ValueId) -> StorageId {
+        self.storage_of_value[value.index()]
+            .expect("nodes are in topological order, so inputs already have storage")
     }
 
-    /// Inputs and persistent values have buffers of their own.
-    fn place_given_values(&mut self, graph: &Graph) {
+    /// Allocates inputs and persistent values, which have their own buffers.
+    fn allocate_inputs_and_state(&mut self, graph: &Graph) {
         for (id, value) in graph.values() {
-            let place = match value.role {
-                Role::Input => Place::Input,
-                Role::Persistent(_) => Place::Persistent,
+            let placement = match value.role {
+                Role::Input => Placement::Input,
+                Role::Persistent(_) => Placement::Persistent,
                 Role::Computed { .. } => continue,
             };
-            self.of_value[id.index()] = Some(self.storage(value.name.clone(), value.ty.bytes(), place));
+            self.storage_of_value[id.index()] =
+                Some(self.storage(value.name.clone(), value.ty.bytes(), placement));
         }
     }
 
-    /// Gives a node's outputs storages: their own, that of the input they view, or that of the persistent
-    /// value they replace: one that the node updates in place, or one that nothing reads.
-    fn place_outputs(&mut self, graph: &Graph, live: &[bool], index: usize) -> Result<()> {
+    /// Assigns storages to the outputs of a node: that of the input for a view, that of a persistent value which can be
+    /// overwritten in place, or else a new one.
+    fn allocate_outputs(&mut self, graph: &Graph, live: &[bool], index: usize) -> Result<()> {
         let node = &graph.nodes()[index];
         for (o, output) in node.outputs.iter().enumerate() {
             let shared = if node.op.is_view() {
@@ -90,26 +92,26 @@ impl Builder<'_> {
             };
             let value = graph.value(*output);
             let storage = match shared {
-                Some(v) => self.of(v),
-                None => self.storage(value.name.clone(), value.ty.bytes(), Place::Slot(usize::MAX)),
+                Some(v) => self.storage_of(v),
+                None => self.storage(value.name.clone(), value.ty.bytes(), Placement::Slot(usize::MAX)),
             };
-            self.of_value[output.index()] = Some(storage);
+            self.storage_of_value[output.index()] = Some(storage);
         }
         Ok(())
     }
 
-    /// Copies the updates that could not be made in place.
+    /// Emits copies for updates that could not be computed in place.
     fn write_back_updates(&mut self, graph: &Graph) -> Result<()> {
         let start = self.launches.len();
         for (state, value) in graph.updates() {
-            let (from, to) = (self.of(*value), self.of(*state));
+            let (from, to) = (self.storage_of(*value), self.storage_of(*state));
             if from == to {
                 continue;
             }
-            if !matches!(graph.value(viewed(graph, *value)).role, Role::Computed { .. }) {
+            if !matches!(graph.value(view_base(graph, *value)).role, Role::Computed { .. }) {
                 return Err(Error::argument(
                     graph.value(*state).name.clone(),
-                    "can only be updated to a computed value, of which a view is none; apply an op to it first",
+                    "can only be updated to a computed value, not to a view of an input or persistent value; apply an operation to it first",
                 ));
             }
             copy(self, from, to)?;
@@ -118,8 +120,8 @@ impl Builder<'_> {
         Ok(())
     }
 
-    /// Puts the launches since `start` into the last group, or a new one if layer or direction changed. Tells
-    /// whether there are any.
+    /// Adds the launches since `start` to the current group, or to a new one if layer or phase changed. Returns whether there
+    /// are any.
     fn close_group(&mut self, scope: &Arc<str>, phase: Phase, shape: &[usize], start: usize) -> bool {
         let end = self.launches.len();
         if start == end {
@@ -136,7 +138,7 @@ impl Builder<'_> {
                     phase,
                     shape: shape.to_vec(),
                     launches: start..end,
-                    least: 0,
+                    min_bytes: 0,
                     fused: Vec::new(),
                 });
                 self.nodes.push(Vec::new());
@@ -145,7 +147,7 @@ impl Builder<'_> {
         true
     }
 
-    /// Makes a node part of the last group.
+    /// Adds a node to the current group.
     fn add_node(&mut self, index: usize, fused: &[&'static str]) {
         if let (Some(group), Some(nodes)) = (self.groups.last_mut(), self.nodes.last_mut()) {
             group.fused.extend(fused);
@@ -155,34 +157,34 @@ impl Builder<'_> {
 
     fn finish(mut self, graph: &Graph) -> Result<Plan> {
         for (name, value) in graph.outputs() {
-            if matches!(graph.value(viewed(graph, *value)).role, Role::Persistent(_)) {
+            if matches!(graph.value(view_base(graph, *value)).role, Role::Persistent(_)) {
                 return Err(Error::argument(
                     name,
                     "a persistent value, or a view of one, cannot be an output; read it by its name",
                 ));
             }
         }
-        let port = |id: ValueId, name: &str| Port {
+        let named = |id: ValueId, name: &str| NamedValue {
             name: name.to_owned(),
             ty: graph.value(id).ty.clone(),
-            storage: self.of(id),
+            storage: self.storage_of(id),
             labels: labels(graph, id),
         };
-        let outputs: Vec<Port> = graph.outputs().iter().map(|(name, v)| port(*v, name)).collect();
+        let outputs: Vec<NamedValue> = graph.outputs().iter().map(|(name, v)| named(*v, name)).collect();
         let inputs =
-            graph.values().filter(|(_, v)| v.role == Role::Input).map(|(id, v)| port(id, &v.name)).collect();
+            graph.values().filter(|(_, v)| v.role == Role::Input).map(|(id, v)| named(id, &v.name)).collect();
         let persistent = graph
             .values()
             .filter_map(|(id, v)| match &v.role {
                 Role::Persistent(p) => {
-                    Some(PersistentPort { port: port(id, &v.name), persistence: p.clone() })
+                    Some(PersistentValue { value: named(id, &v.name), persistence: p.clone() })
                 }
                 _ => None,
             })
             .collect();
-        least::find(graph, &mut self.groups, &self.nodes, &self.launches);
+        traffic::set_min_bytes(graph, &mut self.groups, &self.nodes, &self.launches);
         if self.target.fuse {
-            gather::gather(&mut self.storages, &mut self.launches, &mut self.groups, self.target);
+            horizontal_fusion::fuse(&mut self.storages, &mut self.launches, &mut self.groups, self.target);
         }
         let kept: Vec<StorageId> = outputs.iter().map(|p| p.storage).collect();
         let slots = memory::assign_slots(&mut self.storages, &self.launches, &kept);
@@ -195,13 +197,13 @@ impl Builder<'_> {
             outputs,
             persistent,
         };
-        check_limits(&plan, self.target)?;
+        limits::check(&plan, self.target)?;
         Ok(plan)
     }
 }
 
-/// The value whose memory a value is: itself, unless it is a view.
-pub(super) fn viewed(graph: &Graph, mut value: ValueId) -> ValueId {
+/// The value whose storage a value shares: itself, unless it is a view.
+pub(super) fn view_base(graph: &Graph, mut value: ValueId) -> ValueId {
     while let Role::Computed { node } = graph.value(value).role
         && graph.nodes()[node].op.is_view()
     {
@@ -210,18 +212,18 @@ pub(super) fn viewed(graph: &Graph, mut value: ValueId) -> ValueId {
     value
 }
 
-/// What a value's elements may be for all operations that take them for labels.
+/// The labels that every operation which reads a value as labels accepts.
 fn labels(graph: &Graph, value: ValueId) -> Option<Labels> {
-    let takes = |node: &Node| node.inputs.get(Labels::INPUT).is_some_and(|v| viewed(graph, *v) == value);
+    let takes = |node: &Node| node.inputs.get(Labels::INPUT).is_some_and(|v| view_base(graph, *v) == value);
     let of = |node: &Node| {
         let shapes: Vec<&[usize]> = node.inputs.iter().map(|v| graph.shape(*v)).collect();
         node.op.labels(&shapes)
     };
-    graph.nodes().iter().filter(|node| takes(node)).map(of).fold(None, Labels::both)
+    graph.nodes().iter().filter(|node| takes(node)).map(of).fold(None, Labels::intersection)
 }
 
-/// Whether node `index` may overwrite `state` with `output`: it is the state's update, the node reads the
-/// state but once, and nothing that comes later wants the old contents.
+/// Whether node `index` may compute `output` in the storage of `state`: `output` is the new value of `state`, the node reads
+/// `state` only once, and nothing later reads the old contents.
 fn can_replace(graph: &Graph, live: &[bool], index: usize, state: ValueId, output: ValueId) -> bool {
     let later = graph.nodes().iter().zip(live).skip(index + 1);
     graph.updates().contains(&(state, output))
@@ -230,64 +232,15 @@ fn can_replace(graph: &Graph, live: &[bool], index: usize, state: ValueId, outpu
         && !graph.nodes()[..index].iter().any(|n| n.op.is_view() && n.inputs.contains(&state))
 }
 
-/// The persistent value that becomes `output` and that no node reads, so that it can be computed right there.
+/// The persistent value that `output` replaces, if no node reads it and `output` can be computed in place.
 fn unread_state(graph: &Graph, live: &[bool], output: ValueId) -> Option<ValueId> {
     let read = |state| graph.nodes().iter().zip(live).any(|(n, live)| *live && n.inputs.contains(&state));
     graph.updates().iter().find(|(state, value)| *value == output && !read(*state)).map(|(state, _)| *state)
 }
 
-fn check_limits(plan: &Plan, target: &Target) -> Result<()> {
-    // What is larger than a binding is bound in parts where its operation can do so.
-    let bound =
-        plan.launches.iter().flat_map(Launch::storages).map(|id| (id, "binding", target.binding_limit()));
-    let buffers = (0..plan.storages.len()).map(|i| (StorageId(word(i)), "buffer", target.max_buffer));
-    let all = bound.chain(buffers).map(|(id, what, limit)| (&plan.storages[id.index()], what, limit));
-    let room = |(storage, _, limit): &(&Storage, &str, u64)| *limit as f64 / storage.span() as f64;
-    let is_kept = |(storage, ..): &(&Storage, &str, u64)| storage.place == Place::Persistent;
-    // Weights that no batch helps, else what asks for the smallest one: what is advised suits the others, too.
-    let worst = all
-        .filter(|one| room(one) < 1.0)
-        .min_by(|a, b| is_kept(b).cmp(&is_kept(a)).then(room(a).total_cmp(&room(b))));
-    if let Some((storage, what, limit)) = worst {
-        return Err(Error::TooLarge(format!(
-            "{} takes {}, but a {what} can have at most {} here; use {}",
-            storage.label,
-            mib(storage.bytes),
-            mib(limit),
-            smaller(plan, storage, limit)
-        )));
-    }
-    if let Some(memory) = target.memory.filter(|m| plan.peak_bytes() > *m) {
-        return Err(Error::TooLarge(format!(
-            "the plan takes {} of memory, but the device has {}; use a smaller batch, smaller images or a smaller model",
-            mib(plan.peak_bytes()),
-            mib(memory)
-        )));
-    }
-    Ok(())
-}
-
-/// What keeps a storage within a limit.
-fn smaller(plan: &Plan, storage: &Storage, limit: u64) -> String {
-    if storage.place == Place::Persistent {
-        return "fewer channels, features or classes".to_owned();
-    }
-    // Images are an input of four axes.
-    let images = plan.inputs.iter().find(|port| port.ty.shape.len() == 4);
-    let fitting = |port: &Port| u128::from(limit) * port.ty.shape[0] as u128 / u128::from(storage.span());
-    match images.map_or(0, fitting) {
-        0 => "a smaller batch or smaller images".to_owned(),
-        batch => format!("a batch of at most {batch} or smaller images"),
-    }
-}
-
-fn mib(bytes: u64) -> String {
-    format!("{:.1} MiB", bytes as f64 / (1 << 20) as f64)
-}
-
-fn copy(builder: &mut Builder, from: StorageId, to: StorageId) -> Result<()> {
+pub(super) fn copy(builder: &mut Builder, from: StorageId, to: StorageId) -> Result<()> {
     let params = |len| Elementwise { len, ..Default::default() };
-    builder.launch_each(&kernel::COPY, params, &[from], &[to], 0, false)
+    builder.launch_elementwise(&kernel::COPY, params, &[from], &[to], 0, false)
 }
 
 pub(super) fn launch<P: Params>(
@@ -298,7 +251,7 @@ pub(super) fn launch<P: Params>(
     writes: &[StorageId],
     grid: Grid,
 ) -> Result<Launch> {
-    assert_eq!(P::LAYOUT.name, kernel.params.name, "{} takes other parameters", kernel.name);
+    assert_eq!(P::LAYOUT.name, kernel.params.name, "{} takes different parameters", kernel.name);
     assert_eq!((reads.len(), writes.len()), (kernel.reads, kernel.writes), "bindings of {}", kernel.name);
     let target = builder.target;
     if kernel.threads > target.max_invocations
@@ -325,106 +278,4 @@ pub(super) fn launch<P: Params>(
         flops: 0,
         bytes: touched.iter().map(|s| builder.storages[s.index()].bytes).sum(),
     })
-}
-
-/// What lowering a node sees: its values, the target, and a place for launches.
-pub(crate) struct NodeLowering<'a, 'b> {
-    pub(super) builder: &'a mut Builder<'b>,
-    graph: &'a Graph,
-    node: &'a Node,
-    target: &'a Target,
-}
-
-impl<'a> NodeLowering<'a, '_> {
-    /// Limits and preferences.
-    pub fn target(&self) -> &'a Target {
-        self.target
-    }
-}
-
-impl Lowering for NodeLowering<'_, '_> {
-    fn inputs(&self) -> usize {
-        self.node.inputs.len()
-    }
-
-    fn input(&self, i: usize) -> StorageId {
-        self.builder.of(self.node.inputs[i])
-    }
-
-    fn input_shape(&self, i: usize) -> Vec<usize> {
-        self.graph.shape(self.node.inputs[i]).to_vec()
-    }
-
-    fn output(&self, i: usize) -> StorageId {
-        self.builder.of(self.node.outputs[i])
-    }
-
-    fn output_shape(&self, i: usize) -> Vec<usize> {
-        self.graph.shape(self.node.outputs[i]).to_vec()
-    }
-
-    fn scratch(&mut self, label: &str, elements: usize) -> StorageId {
-        let label = format!("{} ({label})", self.graph.value(self.node.outputs[0]).name);
-        self.builder.storage(label, elements as u64 * 4, Place::Slot(usize::MAX))
-    }
-
-    fn begin_in_place(&mut self, o: usize, i: usize) -> Result<StorageId> {
-        let (from, to) = (self.input(i), self.output(o));
-        if from != to {
-            copy(self.builder, from, to)?;
-        }
-        Ok(to)
-    }
-
-    fn most_elements(&self) -> usize {
-        self.builder.most_elements()
-    }
-
-    fn part(&mut self, of: StorageId, elements: Range<usize>) -> (StorageId, u32) {
-        let before = elements.start % ALIGNED;
-        (self.builder.part(of, elements.start - before..elements.end), word(before))
-    }
-
-    fn launch<P: Params>(
-        &mut self,
-        kernel: &'static Kernel,
-        params: &P,
-        reads: &[StorageId],
-        writes: &[StorageId],
-        grid: Grid,
-        flops: u64,
-    ) -> Result<()> {
-        let launch = launch(self.builder, kernel, params, reads, writes, grid)?;
-        self.builder.launches.push(Launch { flops, ..launch });
-        Ok(())
-    }
-
-    fn launch_each<P: Params>(
-        &mut self,
-        kernel: &'static Kernel,
-        params: impl Fn(u32) -> P,
-        reads: &[StorageId],
-        writes: &[StorageId],
-        flops: u64,
-        in_place: bool,
-    ) -> Result<()> {
-        self.builder.launch_each(kernel, params, reads, writes, flops, in_place)
-    }
-
-    fn set_bytes(&mut self, bytes: u64) {
-        if let Some(launch) = self.builder.launches.last_mut() {
-            launch.bytes = bytes;
-        }
-    }
-
-    fn sum_slices(
-        &mut self,
-        x: StorageId,
-        out: StorageId,
-        sizes: [usize; 2],
-        scale: f32,
-        accumulate: bool,
-    ) -> Result<()> {
-        sum_slices(self, x, out, sizes, scale, accumulate)
-    }
 }

@@ -1,17 +1,17 @@
-//! Memory by liveness: transient storages whose lives do not overlap share a pooled buffer.
+//! Memory allocation by liveness: transient storages with disjoint lifetimes share a pooled buffer.
 
-use super::{Launch, Place, Storage, StorageId, locate};
+use super::{Launch, Placement, Storage, StorageId, locate};
 use std::ops::RangeInclusive;
 
-/// Gives every transient storage a slot and returns the slots' sizes, largest first.
+/// Assigns a slot to every transient storage and returns the slot sizes, largest first.
 ///
-/// Storages are placed largest first, each into the smallest slot that is free for its whole life ("greedy
-/// by size" of Pisarchyk & Lee 2020). Slots are separate buffers rather than ranges of one arena, because
-/// WebGPU synchronises, and refuses to bind as read and read-write at once, whole buffers.
+/// Storages are placed largest first, each into the smallest slot that is free for its whole lifetime ("greedy by size",
+/// Pisarchyk & Lee 2020). Slots are separate buffers instead of ranges of one arena because WebGPU synchronizes whole
+/// buffers and forbids binding one as read and as read-write at once.
 pub(super) fn assign_slots(storages: &mut [Storage], launches: &[Launch], kept: &[StorageId]) -> Vec<u64> {
     let lives = lives(storages, launches, kept);
     let mut order: Vec<usize> =
-        (0..storages.len()).filter(|i| matches!(storages[*i].place, Place::Slot(_))).collect();
+        (0..storages.len()).filter(|i| matches!(storages[*i].placement, Placement::Slot(_))).collect();
     order.sort_by_key(|i| (std::cmp::Reverse(storages[*i].span()), *i));
     let mut slots: Vec<(u64, Vec<RangeInclusive<usize>>)> = Vec::new();
     for i in order {
@@ -19,18 +19,18 @@ pub(super) fn assign_slots(storages: &mut [Storage], launches: &[Launch], kept: 
         let free = |taken: &[RangeInclusive<usize>]| {
             taken.iter().all(|other| life.end() < other.start() || other.end() < life.start())
         };
-        // Later slots are smaller, and all are large enough.
+        // Slots are sorted by size, and all existing ones are large enough.
         let slot = slots.iter().rposition(|(_, taken)| free(taken)).unwrap_or_else(|| {
             slots.push((storages[i].span(), Vec::new()));
             slots.len() - 1
         });
         slots[slot].1.push(life.clone());
-        storages[i].place = Place::Slot(slot);
+        storages[i].placement = Placement::Slot(slot);
     }
     slots.into_iter().map(|(bytes, _)| bytes).collect()
 }
 
-/// By storage: first and last launch that touch it or a part of it; `kept` ones live to the end.
+/// The first and last launch that touches each storage or a range of it; `kept` ones live to the end.
 fn lives(
     storages: &[Storage],
     launches: &[Launch],
@@ -58,7 +58,7 @@ mod tests {
     use crate::kernel;
 
     fn storage(bytes: u64) -> Storage {
-        Storage { label: String::new(), bytes, place: Place::Slot(usize::MAX) }
+        Storage { label: String::new(), bytes, placement: Placement::Slot(usize::MAX) }
     }
 
     fn launch(reads: &[u32], writes: &[u32]) -> Launch {
@@ -76,12 +76,12 @@ mod tests {
 
     #[test]
     fn storages_share_a_slot_only_when_their_lives_are_apart() {
-        // 0 -> 1 -> 2 -> 3: at any time two neighbours are alive.
+        // 0 -> 1 -> 2 -> 3: two adjacent values are live at any time.
         let mut storages = [storage(400), storage(100), storage(300), storage(50)];
         let launches = [launch(&[0], &[1]), launch(&[1], &[2]), launch(&[2], &[3])];
         let slots = assign_slots(&mut storages, &launches, &[StorageId(3)]);
         assert_eq!(slots, [400, 112]);
-        assert_eq!(storages.map(|s| s.place), [0, 1, 0, 1].map(Place::Slot));
+        assert_eq!(storages.map(|s| s.placement), [0, 1, 0, 1].map(Placement::Slot));
     }
 
     #[test]

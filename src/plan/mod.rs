@@ -1,24 +1,26 @@
-//! How it is computed: launches, buffers and command groups. Pure data, made and printed with no device.
+//! How a graph is computed: launches, buffers and groups. Plain data, built and printed without a device.
 
 pub mod algorithm;
-mod cuts;
+mod binding_ranges;
+mod checkpoint_segments;
 mod fuse;
-mod gather;
+mod horizontal_fusion;
 mod layout;
-mod least;
+mod limits;
 mod lower;
 mod memory;
-mod pieces;
+mod node_lowering;
 mod recompute;
 mod report;
 mod summary;
 mod target;
+mod traffic;
 
 pub use algorithm::{Algorithm, Pass, ShapeClass, Tuned};
+pub(crate) use binding_ranges::ALIGNMENT_ELEMENTS;
 pub(crate) use layout::Layout;
-pub(crate) use lower::NodeLowering;
-pub(crate) use pieces::ALIGNED;
-pub use report::{GroupReport, LaunchReport, MemoryReport, Report, Totals, in_bytes};
+pub(crate) use node_lowering::NodeLowering;
+pub use report::{GroupReport, LaunchReport, MemoryReport, Report, Totals, format_bytes};
 pub use summary::{LayerSummary, Summary};
 pub use target::{Family, Target};
 
@@ -31,20 +33,20 @@ use std::borrow::Cow;
 use std::ops::Range;
 use std::sync::Arc;
 
-/// Where a storage lives.
+/// Where a storage is allocated.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Place {
-    /// A buffer of its own that outlives steps.
+pub enum Placement {
+    /// In its own buffer, which outlives the step.
     Persistent,
-    /// A buffer of its own, filled at the start of each step.
+    /// In its own buffer, filled at the start of each step.
     Input,
-    /// The start of a pooled buffer ([`Plan::slots`]), shared with storages of other times.
+    /// At the start of a pooled buffer ([`Plan::slots`]), shared with storages that are live at other times.
     Slot(usize),
-    /// A part of another storage: values that one launch works on lie side by side, and of a large one a launch binds a part.
+    /// In a range of another storage: operands that one launch reads as one array, or the part of a large value that one launch binds.
     Within {
-        /// The storage that it is a part of.
+        /// The storage that contains it.
         whole: StorageId,
-        /// Where the part starts, in bytes.
+        /// Start of the range, in bytes.
         offset: u64,
     },
 }
@@ -52,17 +54,16 @@ pub enum Place {
 /// A region of device memory.
 #[derive(Clone, Debug)]
 pub struct Storage {
-    /// What it holds, for people.
+    /// Name shown to people.
     pub label: String,
     /// Size in bytes.
     pub bytes: u64,
-    /// Where it lives.
-    pub place: Place,
+    /// Where it is allocated.
+    pub placement: Placement,
 }
 
 impl Storage {
-    /// Bytes that are bound: kernels may take four numbers at a time, and what they write past the end is
-    /// nobody's.
+    /// Bytes to bind. Kernels may load and store vec4s, so the size is rounded up; the tail is never read.
     pub fn span(&self) -> u64 {
         span(self.bytes)
     }
@@ -71,13 +72,13 @@ impl Storage {
 /// See [`Plan::locate`].
 fn locate(storages: &[Storage], storage: StorageId) -> (StorageId, u64) {
     let (mut root, mut start) = (storage, 0);
-    while let Place::Within { whole, offset } = storages[root.index()].place {
+    while let Placement::Within { whole, offset } = storages[root.index()].placement {
         (root, start) = (whole, start + offset);
     }
     (root, start)
 }
 
-/// Bytes that a buffer takes.
+/// Size of a buffer that holds `bytes`.
 fn span(bytes: u64) -> u64 {
     bytes.next_multiple_of(16)
 }
@@ -87,7 +88,7 @@ fn span(bytes: u64) -> u64 {
 pub struct Launch {
     /// The kernel.
     pub kernel: &'static Kernel,
-    /// Its parameter struct, as words.
+    /// Its parameter struct as 32-bit words.
     pub params: Vec<u32>,
     /// Read-only bindings.
     pub reads: Vec<StorageId>,
@@ -97,34 +98,33 @@ pub struct Launch {
     pub workgroups: [u32; 3],
     /// Floating-point operations, a multiply-add counted as two.
     pub flops: u64,
-    /// Bytes that the launch has to read and write at least once.
+    /// Bytes that the launch must read and write at least once.
     pub bytes: u64,
 }
 
 impl Launch {
-    /// All bindings but the parameters, in order.
+    /// All bindings except the parameters, in order.
     pub fn storages(&self) -> impl Iterator<Item = StorageId> {
         self.reads.iter().chain(&self.writes).copied()
     }
 }
 
-/// The launches of one layer in one direction, recorded together.
+/// The launches of one layer in one phase, recorded together.
 #[derive(Clone, Debug)]
 pub struct Group {
     /// The layer, `layer1.0.conv1`.
     pub scope: Arc<str>,
-    /// The direction.
+    /// Forward, recompute, backward or update.
     pub phase: Phase,
     /// Shape of the last node's first output.
     pub shape: Vec<usize>,
     /// Indices into [`Plan::launches`].
     pub launches: Range<usize>,
-    /// Bytes that it would move if nothing went to memory on its way: each value that its operations read and others
-    /// made, or that the step is given, read once; and each value that it makes and others read, that the step gives
-    /// out or that a state becomes, written once. Scratch memory is not in it. Never more than its launches move,
-    /// of which a slice, say, does not read the whole value.
-    pub least: u64,
-    /// Operations of the graph that its launches do on the side, so that no tensor lies between: `relu`.
+    /// Traffic if intermediate values never went to memory: every value the group reads from outside, read once, plus every
+    /// value it computes that another group reads, that is an output of the step or that replaces a state, written once.
+    /// Scratch is excluded. Capped by the bytes of its launches, because a slice, for one, does not read all of its input.
+    pub min_bytes: u64,
+    /// Operations of the graph that were fused into others, so that their inputs never reach memory: `relu`.
     pub fused: Vec<&'static str>,
 }
 
@@ -136,59 +136,59 @@ impl Group {
     }
 }
 
-/// A named value that goes in or comes out at each step.
+/// A value that callers address by name: an input, an output or a persistent value.
 #[derive(Clone, Debug)]
-pub struct Port {
+pub struct NamedValue {
     /// Its name.
     pub name: String,
     /// Shape and element type.
     pub ty: TensorType,
-    /// Where it lies.
+    /// Where it is stored.
     pub storage: StorageId,
-    /// What its elements may be, where operations take them for classes.
+    /// The class labels that its elements may be, if an operation reads them as labels.
     pub labels: Option<Labels>,
 }
 
-impl Port {
-    /// Fails where a number is not one of the classes that operations take it for.
+impl NamedValue {
+    /// Fails if an element is not a valid label.
     pub(crate) fn check_labels(&self, words: &[u32]) -> crate::Result<()> {
         let Some(labels) = self.labels else { return Ok(()) };
         let Some(at) = words.iter().position(|label| !labels.allow(*label)) else { return Ok(()) };
-        Err(Error::argument(&self.name, labels.refusal(words[at], at)))
+        Err(Error::argument(&self.name, labels.describe_invalid(words[at], at)))
     }
 }
 
-/// A persistent value.
+/// A value that is kept from step to step.
 #[derive(Clone, Debug)]
-pub struct PersistentPort {
-    /// Name, type and place.
-    pub port: Port,
-    /// Purpose and first contents.
+pub struct PersistentValue {
+    /// Name, type and storage.
+    pub value: NamedValue,
+    /// Purpose and initial contents.
     pub persistence: Persistence,
 }
 
-/// Everything an executor needs to run a graph, decided beforehand.
+/// Everything an executor needs to run a graph, decided ahead of time.
 #[derive(Clone, Debug)]
 pub struct Plan {
-    /// Regions of memory.
+    /// Device memory.
     pub storages: Vec<Storage>,
     /// Sizes of the pooled buffers in bytes, largest first.
     pub slots: Vec<u64>,
-    /// Dispatches in order.
+    /// Launches in order.
     pub launches: Vec<Launch>,
-    /// Runs of launches that are recorded together, in order.
+    /// Launches that are recorded together, in order.
     pub groups: Vec<Group>,
     /// Filled at the start of each step.
-    pub inputs: Vec<Port>,
+    pub inputs: Vec<NamedValue>,
     /// Read back at the end of each step.
-    pub outputs: Vec<Port>,
+    pub outputs: Vec<NamedValue>,
     /// Kept from step to step.
-    pub persistent: Vec<PersistentPort>,
+    pub persistent: Vec<PersistentValue>,
 }
 
 impl Plan {
-    /// Lowers a graph for a target. Fails when something passes the target's limits, or when the target asks for a kernel or a
-    /// way by name and nothing that it is for can be computed so; nothing has been allocated then.
+    /// Lowers a graph for a target. Fails before anything is allocated if the plan would exceed the target's limits, or if
+    /// no operation can use an algorithm or kernel that the target requests.
     pub fn new(graph: &Graph, target: &Target) -> crate::Result<Self> {
         let mut graph = Cow::Borrowed(graph);
         if target.fuse {
@@ -200,25 +200,24 @@ impl Plan {
         lower::lower(&graph, target)
     }
 
-    /// Bytes of device memory that a step needs at its peak. Everything is allocated before the first
-    /// step, so this is also what is taken throughout.
+    /// Peak device memory of a step. Everything is allocated before the first step, so usage stays at this level.
     pub fn peak_bytes(&self) -> u64 {
         self.persistent_bytes() + self.input_bytes() + self.slots.iter().sum::<u64>()
     }
 
-    /// Bytes of weights, running statistics and optimiser state.
+    /// Bytes of weights, running statistics and optimizer state.
     pub fn persistent_bytes(&self) -> u64 {
-        self.storages.iter().filter(|s| s.place == Place::Persistent).map(Storage::span).sum()
+        self.storages.iter().filter(|s| s.placement == Placement::Persistent).map(Storage::span).sum()
     }
 
-    /// The storage that a storage is a part of, or itself, and where in it it starts, in bytes.
+    /// The outermost storage that contains a storage, or itself, and its byte offset there.
     pub fn locate(&self, storage: StorageId) -> (StorageId, u64) {
         locate(&self.storages, storage)
     }
 
-    /// Whether an input of this name is to be given: what a network has no use for is none.
-    pub fn takes(&self, input: &str) -> bool {
-        self.inputs.iter().any(|port| port.name == input)
+    /// Whether the plan reads an input of this name.
+    pub fn has_input(&self, input: &str) -> bool {
+        self.inputs.iter().any(|value| value.name == input)
     }
 
     /// Bytes of the inputs.
@@ -226,9 +225,9 @@ impl Plan {
         self.inputs.iter().map(|p| span(p.ty.bytes())).sum()
     }
 
-    /// Bytes that transient values would take if none shared memory with another.
+    /// Bytes that transient values would take without sharing memory.
     pub fn unshared_bytes(&self) -> u64 {
-        let transient = |s: &&Storage| matches!(s.place, Place::Slot(_));
+        let transient = |s: &&Storage| matches!(s.placement, Placement::Slot(_));
         self.storages.iter().filter(transient).map(Storage::span).sum()
     }
 

@@ -1,14 +1,14 @@
-//! A plan for people and machines: what each layer runs and costs, and what memory the step takes.
+//! Report of a plan: the kernels and cost of each layer, and the memory of a step.
 
 use super::{Group, Plan};
 use crate::graph::PersistentKind;
 use std::collections::BTreeMap;
 use std::fmt;
 
-/// What a [`Plan`] does and takes, made without a device.
+/// The launches, costs and memory of a [`Plan`], computed without a device.
 ///
-/// Printed with `{}` it is a table with a row for each layer and direction; with `{:#}` every launch has a
-/// line of its own. With the feature `cli` it can be serialised.
+/// `{}` prints a table with one row per layer and phase; `{:#}` prints every launch on its own line. The feature `cli` makes
+/// it serializable.
 ///
 /// ```
 /// use striate::plan::{Family, Plan, Report, Target};
@@ -24,33 +24,34 @@ use std::fmt;
 #[derive(Clone, Debug, PartialEq)]
 #[cfg_attr(feature = "cli", derive(serde::Serialize))]
 pub struct Report {
-    /// Layers and directions in the order they run.
+    /// Layers and phases in execution order.
     pub groups: Vec<GroupReport>,
-    /// Sums over the groups.
+    /// Totals of all groups.
     pub totals: Totals,
-    /// How many of each operation became part of others ([`Group::fused`]).
+    /// How often each operation was fused into another ([`Group::fused`]).
     pub fused: BTreeMap<&'static str, usize>,
-    /// What the step takes of the device's memory.
+    /// Device memory of the step.
     pub memory: MemoryReport,
 }
 
-/// One layer in one direction.
+/// One layer in one phase.
 #[derive(Clone, Debug, PartialEq)]
 #[cfg_attr(feature = "cli", derive(serde::Serialize))]
 pub struct GroupReport {
-    /// The layer, `layer1.0.conv1`; empty outside of any.
+    /// The layer, `layer1.0.conv1`; empty outside any layer.
     pub scope: String,
-    /// `forward`, `backward` or `update`.
+    /// `forward`, `recompute`, `backward` or `update`.
     pub phase: &'static str,
-    /// Shape of what it computes last.
+    /// Shape of the last result.
     pub shape: Vec<usize>,
-    /// Bytes that its launches have to read and write at least once.
+    /// Bytes that its launches must read and write at least once.
     pub bytes: u64,
-    /// Bytes that it would move if nothing went to memory on its way ([`Group::least`]).
-    pub least: u64,
+    /// Traffic if intermediate values never went to memory ([`Group::min_bytes`]).
+    #[cfg_attr(feature = "cli", serde(rename = "least"))]
+    pub min_bytes: u64,
     /// Floating-point operations, a multiply-add counted as two.
     pub flops: u64,
-    /// Operations that its launches do on the side ([`Group::fused`]).
+    /// Operations that were fused into its launches ([`Group::fused`]).
     pub fused: Vec<&'static str>,
     /// Its launches in order.
     pub launches: Vec<LaunchReport>,
@@ -64,27 +65,28 @@ pub struct LaunchReport {
     pub kernel: &'static str,
     /// Workgroups in x, y and z.
     pub workgroups: [u32; 3],
-    /// Bytes that it has to read and write at least once.
+    /// Bytes that it must read and write at least once.
     pub bytes: u64,
     /// Floating-point operations, a multiply-add counted as two.
     pub flops: u64,
 }
 
-/// Sums over a plan.
+/// Totals of a plan.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[cfg_attr(feature = "cli", derive(serde::Serialize))]
 pub struct Totals {
-    /// Layers and directions.
+    /// Number of layers and phases.
     pub groups: usize,
-    /// Dispatches.
+    /// Number of launches.
     pub launches: usize,
-    /// Bytes that the launches have to read and write at least once.
+    /// Bytes that the launches must read and write at least once.
     pub bytes: u64,
-    /// Bytes that the groups would move if nothing went to memory on their way.
-    pub least: u64,
+    /// Traffic if intermediate values within groups never went to memory.
+    #[cfg_attr(feature = "cli", serde(rename = "least"))]
+    pub min_bytes: u64,
     /// Floating-point operations, a multiply-add counted as two.
     pub flops: u64,
-    /// Numbers that are learned from gradients.
+    /// Number of learned values.
     pub parameters: u64,
 }
 
@@ -92,17 +94,17 @@ pub struct Totals {
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[cfg_attr(feature = "cli", derive(serde::Serialize))]
 pub struct MemoryReport {
-    /// Weights, running statistics and the optimiser's state.
+    /// Weights, running statistics and optimizer state.
     pub persistent: u64,
-    /// What is given at each step.
+    /// Inputs of a step.
     pub inputs: u64,
     /// The pooled buffers that activations, gradients and scratch memory share, largest first.
     pub slots: Vec<u64>,
     /// All pooled buffers together.
     pub transient: u64,
-    /// Persistent, inputs and transient: taken before the first step, and all there is.
+    /// Persistent, inputs and transient: allocated before the first step, and nothing after it.
     pub peak: u64,
-    /// What the peak would be if every transient value had memory of its own.
+    /// The peak if no transient values shared memory.
     pub unshared_peak: u64,
 }
 
@@ -115,9 +117,9 @@ impl Report {
             groups: groups.len(),
             launches: plan.launches.len(),
             bytes: groups.iter().map(|g| g.bytes).sum(),
-            least: groups.iter().map(|g| g.least).sum(),
+            min_bytes: groups.iter().map(|g| g.min_bytes).sum(),
             flops: plan.flops(),
-            parameters: learned.map(|p| p.port.ty.len() as u64).sum(),
+            parameters: learned.map(|p| p.value.ty.len() as u64).sum(),
         };
         let (persistent, inputs) = (plan.persistent_bytes(), plan.input_bytes());
         let memory = MemoryReport {
@@ -137,15 +139,15 @@ impl Report {
 }
 
 impl Report {
-    /// What is moved beyond the least, and what was joined so as not to be moved.
+    /// Traffic relative to the minimum, and the operations that were fused.
     fn traffic(&self) -> String {
-        let times = self.totals.bytes as f64 / self.totals.least.max(1) as f64;
+        let times = self.totals.bytes as f64 / self.totals.min_bytes.max(1) as f64;
         let mut text = format!(
-            "bytes      {times:.2} times the least: what layers take from others read once, what others need written once\n"
+            "traffic    {times:.2}x the minimum, in which each layer reads its inputs once and writes its outputs once\n"
         );
         if !self.fused.is_empty() {
             let counts: Vec<String> = self.fused.iter().map(|(name, n)| format!("{n} {name}")).collect();
-            text += &format!("fused      {}: computed on the side of other operations\n", counts.join(", "));
+            text += &format!("fused      {} into other operations\n", counts.join(", "));
         }
         text + "\n"
     }
@@ -167,37 +169,37 @@ impl GroupReport {
             phase: group.phase.name(),
             shape: group.shape.clone(),
             bytes: launches.iter().map(|l| l.bytes).sum(),
-            least: group.least,
+            min_bytes: group.min_bytes,
             flops: launches.iter().map(|l| l.flops).sum(),
             fused: group.fused.clone(),
             launches,
         }
     }
 
-    /// The table's columns but the last.
+    /// All columns except the last.
     fn cells(&self) -> [String; COLUMNS] {
         let scope = if self.scope.is_empty() { "model" } else { &self.scope };
-        let [moved, least] = [self.bytes, self.least].map(in_bytes);
-        [scope.into(), self.phase.into(), sizes(&self.shape), moved, least, count(self.flops)]
+        let [moved, minimum] = [self.bytes, self.min_bytes].map(format_bytes);
+        [scope.into(), self.phase.into(), format_shape(&self.shape), moved, minimum, format_count(self.flops)]
     }
 
-    /// `+add +relu`: what its launches do on the side.
-    fn asides(&self) -> Option<String> {
-        let asides: Vec<String> = self.fused.iter().map(|operation| format!("+{operation}")).collect();
-        (!asides.is_empty()).then(|| asides.join(" "))
+    /// `+add +relu`: operations that were fused into its launches.
+    fn fused_suffix(&self) -> Option<String> {
+        let fused_suffix: Vec<String> = self.fused.iter().map(|operation| format!("+{operation}")).collect();
+        (!fused_suffix.is_empty()).then(|| fused_suffix.join(" "))
     }
 
-    /// Each launch, on lines of their own.
-    fn each_launch(&self) -> Vec<String> {
+    /// One line per launch.
+    fn launch_lines(&self) -> Vec<String> {
         let mut lines: Vec<String> = self.launches.iter().map(LaunchReport::to_string).collect();
-        if let (Some(last), Some(asides)) = (lines.last_mut(), self.asides()) {
-            *last += &format!(" {asides}");
+        if let (Some(last), Some(fused_suffix)) = (lines.last_mut(), self.fused_suffix()) {
+            *last += &format!(" {fused_suffix}");
         }
         lines
     }
 
-    /// Its kernels with their workgroups, each once, on lines of a width.
-    fn kernels(&self, width: usize) -> Vec<String> {
+    /// Its kernels with their workgroups, each kernel once, wrapped to `width`.
+    fn kernel_lines(&self, width: usize) -> Vec<String> {
         let mut sums: Vec<(&str, u64, usize)> = Vec::new();
         for launch in &self.launches {
             let workgroups = launch.workgroups.iter().map(|n| *n as u64).product::<u64>();
@@ -212,7 +214,7 @@ impl GroupReport {
             let comma = if i + 1 < sums.len() { "," } else { "" };
             parts.push(format!("{kernel} {workgroups}{times}{comma}"));
         }
-        parts.extend(self.asides());
+        parts.extend(self.fused_suffix());
         let mut lines = vec![String::new()];
         for part in parts {
             match lines.last_mut() {
@@ -225,31 +227,38 @@ impl GroupReport {
     }
 }
 
-/// Columns of the table but the last.
+/// Number of columns except the last.
 const COLUMNS: usize = 6;
 
-/// Characters that a line of the table has at most, unless one kernel's name does not fit.
+/// Maximum line length, unless a single kernel name is longer.
 const WIDTH: usize = 110;
 
 impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Totals { launches, parameters, bytes: moved, least, flops, .. } = self.totals;
-        let mut rows = vec![["layer", "phase", "output", "bytes", "least", "FLOPs"].map(str::to_owned)];
+        let Totals { launches, parameters, bytes: moved, min_bytes: minimum, flops, .. } = self.totals;
+        let mut rows = vec![["layer", "phase", "output", "bytes", "minimum", "FLOPs"].map(str::to_owned)];
         rows.extend(self.groups.iter().map(GroupReport::cells));
         let blank = String::new;
-        rows.push(["total".into(), blank(), blank(), in_bytes(moved), in_bytes(least), count(flops)]);
+        rows.push([
+            "total".into(),
+            blank(),
+            blank(),
+            format_bytes(moved),
+            format_bytes(minimum),
+            format_count(flops),
+        ]);
         let width = |i: usize| rows.iter().map(|row| row[i].len()).max().unwrap_or(0);
         let widths: [usize; COLUMNS] = std::array::from_fn(width);
         let indent = widths.iter().sum::<usize>() + 2 * widths.len();
-        let mut lasts = vec![vec!["kernels with workgroups".to_owned()]];
-        lasts.extend(self.groups.iter().map(|g| match f.alternate() {
-            true => g.each_launch(),
-            false => g.kernels(WIDTH.saturating_sub(indent)),
+        let mut last_column = vec![vec!["kernels with workgroups".to_owned()]];
+        last_column.extend(self.groups.iter().map(|g| match f.alternate() {
+            true => g.launch_lines(),
+            false => g.kernel_lines(WIDTH.saturating_sub(indent)),
         }));
-        lasts.push(vec![format!("{launches} launches, {parameters} parameters")]);
-        for (row, last) in rows.iter().zip(&lasts) {
+        last_column.push(vec![format!("{launches} launches, {parameters} parameters")]);
+        for (row, last) in rows.iter().zip(&last_column) {
             for (i, (cell, width)) in row.iter().zip(widths).enumerate() {
-                // Names to the left, numbers to the right.
+                // Text is left-aligned, numbers are right-aligned.
                 if i < 3 { write!(f, "{cell:width$}  ")? } else { write!(f, "{cell:>width$}  ")? }
             }
             writeln!(f, "{}", last.join(&format!("\n{:indent$}", "")))?;
@@ -259,22 +268,22 @@ impl fmt::Display for Report {
 }
 
 impl fmt::Display for LaunchReport {
-    /// `matmul_tiled 36x2`: the kernel and its workgroups in x, y and z, as far as they are not 1.
+    /// `matmul_tiled 36x2`: the kernel and its workgroups, without trailing dimensions of 1.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let dimensions = self.workgroups.iter().rposition(|n| *n > 1).map_or(1, |last| last + 1);
-        write!(f, "{} {}", self.kernel, sizes(&self.workgroups[..dimensions]))
+        write!(f, "{} {}", self.kernel, format_shape(&self.workgroups[..dimensions]))
     }
 }
 
 impl fmt::Display for MemoryReport {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let line = |what: &str, size: u64, note: &str| format!("{what:11}{:>10}  {note}", in_bytes(size));
-        let buffers = format!("activations, gradients and scratch, in {} shared buffers", self.slots.len());
-        let unshared = format!("all there is; {} if nothing were shared", in_bytes(self.unshared_peak));
+        let line = |what: &str, size: u64, note: &str| format!("{what:11}{:>10}  {note}", format_bytes(size));
+        let buffers = format!("activations, gradients and scratch in {} shared buffers", self.slots.len());
+        let unshared = format!("total; {} without sharing", format_bytes(self.unshared_peak));
         let lines = [
             "memory".to_owned(),
-            line("persistent", self.persistent, "weights, running statistics, optimiser"),
-            line("inputs", self.inputs, "given at each step"),
+            line("persistent", self.persistent, "weights, running statistics, optimizer state"),
+            line("inputs", self.inputs, "uploaded each step"),
             line("transient", self.transient, &buffers),
             line("peak", self.peak, &unshared),
         ];
@@ -283,23 +292,23 @@ impl fmt::Display for MemoryReport {
 }
 
 /// `64x16x32x32`.
-pub(super) fn sizes<T: ToString>(sizes: &[T]) -> String {
+pub(super) fn format_shape<T: ToString>(sizes: &[T]) -> String {
     sizes.iter().map(T::to_string).collect::<Vec<_>>().join("x")
 }
 
 /// Bytes with three digits and a binary unit: `512 B`, `4.19 MiB`.
-pub fn in_bytes(n: u64) -> String {
+pub fn format_bytes(n: u64) -> String {
     scaled(n, 1024.0, ["B", "KiB", "MiB", "GiB", "TiB"])
 }
 
 /// A number with three digits and a decimal unit: `512`, `41.2 G`.
-pub(super) fn count(n: u64) -> String {
+pub(super) fn format_count(n: u64) -> String {
     scaled(n, 1000.0, ["", "k", "M", "G", "T"])
 }
 
 fn scaled(n: u64, step: f64, units: [&str; 5]) -> String {
     let (mut value, mut unit) = (n as f64, 0);
-    // 999.5 would be printed as 1000.
+    // 999.5 would round to 1000.
     while value >= 999.5 && unit + 1 < units.len() {
         (value, unit) = (value / step, unit + 1);
     }
@@ -318,13 +327,13 @@ mod tests {
 
     #[test]
     fn numbers_have_three_digits_and_a_unit() {
-        assert_eq!(in_bytes(0), "0 B");
-        assert_eq!(in_bytes(512), "512 B");
-        assert_eq!(in_bytes(1000), "0.98 KiB");
-        assert_eq!(in_bytes(3 << 20), "3.00 MiB");
-        assert_eq!(in_bytes(100 << 30), "100 GiB");
-        assert_eq!([999, 1000, 41_234_000_000].map(count), ["999", "1.00 k", "41.2 G"]);
-        assert_eq!(count(999_700), "1.00 M");
+        assert_eq!(format_bytes(0), "0 B");
+        assert_eq!(format_bytes(512), "512 B");
+        assert_eq!(format_bytes(1000), "0.98 KiB");
+        assert_eq!(format_bytes(3 << 20), "3.00 MiB");
+        assert_eq!(format_bytes(100 << 30), "100 GiB");
+        assert_eq!([999, 1000, 41_234_000_000].map(format_count), ["999", "1.00 k", "41.2 G"]);
+        assert_eq!(format_count(999_700), "1.00 M");
     }
 
     #[test]
@@ -343,11 +352,11 @@ mod tests {
             phase: "forward",
             shape: vec![],
             bytes: 0,
-            least: 0,
+            min_bytes: 0,
             flops: 0,
             fused: vec!["add", "relu"],
             launches,
         };
-        assert_eq!(group.kernels(26), ["im2col 20 in 2, matmul 4,", "slice_sum 1 +add +relu"]);
+        assert_eq!(group.kernel_lines(26), ["im2col 20 in 2, matmul 4,", "slice_sum 1 +add +relu"]);
     }
 }

@@ -1,17 +1,17 @@
-//! A network for people and machines: what each operation computes, learns, costs and sees.
+//! Summary of a network: the output, parameters, cost and receptive field of each operation.
 
-use super::report::{count, in_bytes, sizes};
+use super::report::{format_bytes, format_count, format_shape};
 use crate::graph::{Graph, Node, PersistentKind, Phase, ReceptiveField, Role, ValueId};
 use crate::op::{Op, Operation};
 use std::fmt;
 
-/// What the forward operations of a graph are, made without a plan.
+/// The forward operations of a graph. Needs no plan.
 ///
 /// ```
 /// use striate::nn::{Builder, Conv2d, Mode};
 /// use striate::plan::Summary;
 ///
-/// // The first layer of AlexNet: weights shared by all neurons of a channel, and what they would be otherwise.
+/// // The first layer of AlexNet, with shared weights and with separate weights for every output pixel.
 /// let mut b = Builder::new(Mode::Eval);
 /// let images = b.images([1, 3, 227, 227])?;
 /// let conv = Conv2d { in_channels: 3, out_channels: 96, kernel_size: [11, 11], stride: [4, 4], ..Default::default() };
@@ -25,15 +25,15 @@ use std::fmt;
 #[derive(Clone, Debug, PartialEq)]
 #[cfg_attr(feature = "cli", derive(serde::Serialize))]
 pub struct Summary {
-    /// Operations in order; those that only look at memory another way are left out.
+    /// Operations in order, without views.
     pub layers: Vec<LayerSummary>,
-    /// Numbers that are learned.
+    /// Number of learned values.
     pub parameters: u64,
-    /// How many there would be if every neuron had weights of its own.
+    /// Number of learned values if no weights were shared between pixels.
     pub unshared_parameters: u64,
     /// Multiply-adds of convolutions and linear layers, for one image.
     pub macs: u64,
-    /// Bytes of all results together, for one image.
+    /// Bytes of all activations, for one image.
     pub activation_bytes: u64,
 }
 
@@ -45,22 +45,22 @@ pub struct LayerSummary {
     pub layer: String,
     /// The operation's name.
     pub operation: &'static str,
-    /// Shape of its result, the batch included.
+    /// Shape of its result, including the batch.
     pub output: Vec<usize>,
-    /// Numbers that it learns.
+    /// Number of learned values.
     pub parameters: u64,
-    /// How many it would learn if every neuron had weights of its own.
+    /// Number of learned values if no weights were shared between pixels.
     pub unshared_parameters: u64,
-    /// Multiply-adds for one image, of a convolution or a matrix product.
+    /// Multiply-adds of a convolution or matrix product, for one image.
     pub macs: u64,
     /// Bytes of its results, for one image.
     pub activation_bytes: u64,
-    /// What each element sees of the images, vertically and horizontally.
+    /// Receptive field of the output elements, vertical and horizontal.
     pub receptive_field: Option<[ReceptiveField; 2]>,
 }
 
 impl Summary {
-    /// Describes a graph whose first input is images.
+    /// Summarizes a graph whose first input is the images.
     pub fn of(graph: &Graph) -> Self {
         let images = graph.values().find(|(_, v)| v.role == Role::Input).map(|(id, _)| id);
         let fields = images.map(|images| graph.receptive_fields(images)).unwrap_or_default();
@@ -90,10 +90,10 @@ impl LayerSummary {
         let batch = output[0] as u64;
         let learned = |v: &&ValueId| matches!(&graph.value(**v).role, Role::Persistent(p) if p.kind == PersistentKind::Parameter);
         let parameters = node.inputs.iter().filter(learned).map(|v| graph.value(*v).ty.len() as u64).sum();
-        // Each place of the result has the same ones.
+        // All pixels share the same parameters.
         let places: u64 = output.iter().skip(2).map(|n| *n as u64).product();
         let elements: u64 = output.iter().map(|n| *n as u64).product();
-        // Numbers that each element of the result is a sum of.
+        // Products that are summed for each output element.
         let terms: usize = match node.op {
             Op::Conv2d(_) => graph.shape(node.inputs[1])[1..].iter().product(),
             Op::Matmul(_) => graph.shape(node.inputs[0]).iter().skip(1).product(),
@@ -122,19 +122,19 @@ impl LayerSummary {
         [
             layer.into(),
             self.operation.into(),
-            sizes(&self.output[1..]),
-            number(self.parameters),
-            number(self.unshared_parameters),
-            count(self.macs),
+            format_shape(&self.output[1..]),
+            thousands(self.parameters),
+            thousands(self.unshared_parameters),
+            format_count(self.macs),
             both(|axis| axis.size.to_string()),
             both(|axis| axis.stride.to_string()),
             both(|axis| axis.center().to_string()),
-            in_bytes(self.activation_bytes),
+            format_bytes(self.activation_bytes),
         ]
     }
 }
 
-/// Columns of the table.
+/// Number of table columns.
 const COLUMNS: usize = 10;
 
 const HEADER: [&str; COLUMNS] = [
@@ -146,7 +146,7 @@ const HEADER: [&str; COLUMNS] = [
     "MACs",
     "field",
     "stride",
-    "centre",
+    "center",
     "activations",
 ];
 
@@ -157,17 +157,17 @@ impl fmt::Display for Summary {
         let mut total = [const { String::new() }; COLUMNS];
         total[0] = "total".into();
         total[3..6].clone_from_slice(&[
-            number(self.parameters),
-            number(self.unshared_parameters),
-            count(self.macs),
+            thousands(self.parameters),
+            thousands(self.unshared_parameters),
+            format_count(self.macs),
         ]);
-        total[9] = in_bytes(self.activation_bytes);
+        total[9] = format_bytes(self.activation_bytes);
         rows.push(total);
         let widths: [usize; COLUMNS] =
             std::array::from_fn(|i| rows.iter().map(|row| row[i].len()).max().unwrap_or(0));
         for row in &rows {
             let cells = row.iter().zip(widths).enumerate().map(|(i, (cell, width))| match i {
-                // Names to the left, numbers to the right.
+                // Text is left-aligned, numbers are right-aligned.
                 0..3 => format!("{cell:width$}"),
                 _ => format!("{cell:>width$}"),
             });
@@ -178,7 +178,7 @@ impl fmt::Display for Summary {
 }
 
 /// `105,705,600`.
-fn number(n: u64) -> String {
+fn thousands(n: u64) -> String {
     let digits = n.to_string();
     let mut text = String::new();
     for (i, digit) in digits.chars().enumerate() {
@@ -192,10 +192,10 @@ fn number(n: u64) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::number;
+    use super::thousands;
 
     #[test]
-    fn numbers_are_cut_into_thousands() {
-        assert_eq!([0, 999, 1000, 105_705_600].map(number), ["0", "999", "1,000", "105,705,600"]);
+    fn thousands_are_separated_by_commas() {
+        assert_eq!([0, 999, 1000, 105_705_600].map(thousands), ["0", "999", "1,000", "105,705,600"]);
     }
 }

@@ -1,64 +1,60 @@
-//! What the plan is made for: a family of executors and its limits.
+//! What a plan is made for: a family of executors, its limits and preferences.
 
 use super::algorithm::{Algorithm, Pass, ShapeClass, Tuned};
 use crate::kernel::Kernel;
 use crate::op;
 
-/// Which kernels suit an executor.
+/// The kind of executor, which decides what kernels suit it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Family {
-    /// A hardware GPU: workgroup memory is fast, loads want to be coalesced.
+    /// A hardware GPU: workgroup memory is fast, and loads should coalesce.
     Gpu,
-    /// A GPU interface on the CPU (lavapipe, SwiftShader, WARP): barriers and workgroup memory are slow.
+    /// A software GPU driver (lavapipe, SwiftShader, WARP): barriers and workgroup memory are slow.
     Software,
     /// The CPU executor.
     Cpu,
 }
 
-/// Limits and preferences that lowering obeys. All are inputs: the same graph gives another plan for
-/// another target, and no device is needed to make one.
+/// Limits and preferences for lowering. All are inputs: plans for any target can be made without a device.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Target {
-    /// Which kernels suit.
+    /// Kind of executor.
     pub family: Family,
-    /// The adapter's vendor, by its PCI number; 0 where there is none.
+    /// PCI vendor id of the adapter; 0 if it has none.
     pub vendor: u32,
-    /// Largest storage binding, bytes. Weights, and what an optimiser keeps of them, may be larger, up to the largest buffer.
+    /// Largest storage binding in bytes. Parameters and their optimizer state may be larger, up to `max_buffer`.
     pub max_binding: u64,
-    /// Largest buffer, bytes.
+    /// Largest buffer in bytes.
     pub max_buffer: u64,
     /// Most workgroups in one dimension of a dispatch.
     pub max_workgroups: u32,
-    /// Most invocations a workgroup.
+    /// Most invocations per workgroup.
     pub max_invocations: u32,
-    /// Most storage buffers a kernel can bind.
+    /// Most storage buffers per kernel.
     pub max_storage_buffers: u32,
-    /// Memory that tensors can have, bytes, where it is known.
+    /// Memory available for tensors in bytes, if known.
     pub memory: Option<u64>,
-    /// Largest scratch buffer that lowering asks for, bytes: larger work is done in chunks.
+    /// Largest scratch buffer in bytes; larger work is split into chunks.
     pub scratch: u64,
-    /// Lanes of every subgroup, a power of two up to 64, for kernels that hand numbers from lane to lane; 0 where
-    /// they have no fixed number.
+    /// Size of every subgroup, a power of two up to 64, for kernels that use subgroup shuffles; 0 if it varies or is unknown.
     pub subgroup: u32,
-    /// Algorithms to take for a pass wherever they can do the work; an error of the plan if they can nowhere.
+    /// Algorithms requested per pass, used wherever they apply. Planning fails if one applies nowhere.
     pub algorithms: Vec<(Pass, Algorithm)>,
-    /// Whether operations that follow each other may become one.
+    /// Whether to fuse operations.
     pub fuse: bool,
-    /// Whether values of the forward pass are computed again for the backward pass where that saves memory. Results
-    /// are the same to the bit.
+    /// Whether to recompute activations for the backward pass where that saves memory. Results are bit-identical.
     pub recompute: bool,
-    /// Whether convolutions may be computed by fewer multiplications, whose results are a little farther from the
-    /// definition's; see [`crate::op::Conv2d`].
+    /// Whether convolutions may use Winograd's algorithm, which is slightly less accurate; see [`crate::op::Conv2d`].
     pub winograd: bool,
-    /// Kernels to take for a pass wherever they can do the work, before `algorithms`; an error of the plan if they can nowhere.
-    /// `im2col` stands for the algorithm.
+    /// Kernels requested per pass, used wherever they apply; they take precedence over `algorithms`. Planning fails if one
+    /// applies nowhere. `im2col` stands for its algorithm.
     pub kernels: Vec<(Pass, &'static Kernel)>,
-    /// Kernels that were measured to be the fastest, taken for passes without a request.
+    /// Kernels that were measured to be fastest, for passes without a request.
     pub tuned: Tuned,
 }
 
 impl Target {
-    /// WebGPU's default limits: what every adapter can do.
+    /// WebGPU's default limits, which every adapter supports.
     pub fn baseline(family: Family) -> Self {
         Self {
             family,
@@ -69,7 +65,7 @@ impl Target {
             max_invocations: 256,
             max_storage_buffers: 8,
             memory: None,
-            // Room for the filters of 512 to 512 channels as Winograd's way has them.
+            // Enough for the transformed filters of a 512-to-512-channel Winograd convolution.
             scratch: if family == Family::Gpu { 64 << 20 } else { 32 << 20 },
             subgroup: 0,
             algorithms: Vec::new(),
@@ -92,7 +88,7 @@ impl Target {
         }
     }
 
-    /// The target with an algorithm requested for convolutions and their gradients.
+    /// Requests an algorithm for convolutions and their gradients.
     pub fn with_convolutions(mut self, algorithm: Algorithm) -> Self {
         self.algorithms.extend(Pass::CONVOLUTIONS.map(|pass| (pass, algorithm)));
         self
@@ -108,7 +104,7 @@ impl Target {
         self.algorithms.iter().find(|(p, _)| *p == pass).map(|(_, algorithm)| *algorithm)
     }
 
-    /// The target for a node of this class: its tuned kernel, if there is one, is requested.
+    /// The target for a node of this class, with its tuned kernel requested; `None` if there is none.
     pub(crate) fn tuned_for(&self, class: &ShapeClass) -> Option<Self> {
         let free = self.algorithm(class.pass).is_none() && self.kernel(class.pass).is_none();
         let kernel = self.tuned.kernel(class).filter(|_| free)?;
@@ -116,12 +112,12 @@ impl Target {
         Some(Self { kernels, ..self.clone() })
     }
 
-    /// Bytes that one binding may have.
+    /// Largest binding in bytes.
     pub(crate) fn binding_limit(&self) -> u64 {
-        self.max_binding.min(self.max_buffer).min(4 * op::LARGEST as u64)
+        self.max_binding.min(self.max_buffer).min(4 * op::MAX_SIZE as u64)
     }
 
-    /// Bytes that one scratch buffer may take.
+    /// Largest scratch buffer in bytes.
     pub(crate) fn scratch_limit(&self) -> u64 {
         self.scratch.min(self.binding_limit())
     }

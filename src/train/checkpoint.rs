@@ -36,7 +36,7 @@ impl Checkpoint {
     /// Captures the state of a trainer, after waiting for all submitted steps.
     pub fn of(trainer: &mut Trainer, about: &Map<String, Value>) -> Result<Self> {
         let session = trainer.session();
-        let names: Vec<String> = session.persistent().iter().map(|p| p.port.name.clone()).collect();
+        let names: Vec<String> = session.persistent().iter().map(|p| p.value.name.clone()).collect();
         let mut tensors = names
             .into_iter()
             .map(|name| Ok((name.clone(), session.read(&name)?)))
@@ -148,17 +148,17 @@ impl Checkpoint {
     /// impossible. The trainer is unchanged then.
     pub fn restore(&self, path: &Path, trainer: &mut Trainer) -> Result<()> {
         let session = trainer.session();
-        for port in session.persistent().iter().map(|p| &p.port) {
-            let found = self.tensors.iter().find(|(name, _)| *name == port.name);
-            if found.is_none_or(|(_, tensor)| *tensor.ty() != port.ty) {
-                let name = &port.name;
+        for value in session.persistent().iter().map(|p| &p.value) {
+            let found = self.tensors.iter().find(|(name, _)| *name == value.name);
+            if found.is_none_or(|(_, tensor)| *tensor.ty() != value.ty) {
+                let name = &value.name;
                 let problem =
-                    format!("belongs to a different run: it lacks {name} of shape {:?}", port.ty.shape);
+                    format!("belongs to a different run: it lacks {name} of shape {:?}", value.ty.shape);
                 return Err(Error::data(path, problem));
             }
         }
         if let Some((name, _)) =
-            self.tensors.iter().find(|(n, _)| session.persistent().iter().all(|p| p.port.name != *n))
+            self.tensors.iter().find(|(n, _)| session.persistent().iter().all(|p| p.value.name != *n))
         {
             return Err(Error::data(
                 path,

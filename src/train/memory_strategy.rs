@@ -1,7 +1,7 @@
 //! Trading time for memory in a training step.
 
 use super::config::TrainConfig;
-use crate::plan::{Target, in_bytes};
+use crate::plan::{Target, format_bytes};
 use crate::{Device, Error, Result};
 use std::fmt;
 
@@ -57,7 +57,7 @@ impl MemoryStrategy {
         let Some((strategy, needed)) = smallest else {
             return Err(too_large.unwrap_or_else(|| Error::argument("batch", "must be at least 1, got 0")));
         };
-        let [limit, needed] = [limit, needed].map(in_bytes);
+        let [limit, needed] = [limit, needed].map(format_bytes);
         let problem = format!(
             "a step does not fit in {limit}: it needs at least {needed} {strategy}; raise the limit, or use smaller images or a smaller model"
         );

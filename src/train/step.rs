@@ -3,7 +3,7 @@
 use crate::graph::{Graph, Init, PersistentKind, Phase, ValueId};
 use crate::models::Model;
 use crate::nn::{Builder, Mode, Optimizer, Rules};
-use crate::op::{Blend, CrossEntropy, Scale, TopK};
+use crate::op::{CrossEntropy, Scale, TopK, WeightedSum};
 use crate::{Error, Result, TensorType};
 
 /// Everything about a training step except the model.
@@ -256,7 +256,7 @@ fn accumulate(graph: &mut Graph, pairs: Pairs, part: Part) -> Result<Pairs> {
             let kept = graph.persistent(&name, ty, PersistentKind::Optimizer, Init::Constant(0.0))?;
             let sum = match part {
                 Part::First => gradient,
-                _ => graph.apply(Blend { keep: 1.0, take: 1.0 }, &[kept, gradient])?[0],
+                _ => graph.apply(WeightedSum { alpha: 1.0, beta: 1.0 }, &[kept, gradient])?[0],
             };
             graph.update(kept, sum)?;
             Ok((parameter, sum))
@@ -282,7 +282,7 @@ fn average(graph: &mut Graph, decay: f32) -> Result<()> {
             let average = graph.persistent(&name, ty, PersistentKind::Optimizer, Init::Constant(0.0))?;
             let updated = graph.updates().iter().find(|(s, _)| *s == state).map(|(_, new)| *new);
             if let Some(new) = updated {
-                let moved = graph.apply(Blend { keep: decay, take: 1.0 - decay }, &[average, new])?[0];
+                let moved = graph.apply(WeightedSum { alpha: decay, beta: 1.0 - decay }, &[average, new])?[0];
                 graph.update(average, moved)?;
             }
         }
@@ -327,7 +327,7 @@ fn losses(
     let terms = heads.iter().map(term).collect::<Result<Vec<_>>>()?;
     let mut total = terms[0].0;
     for (loss, weight) in &terms[1..] {
-        total = b.apply(Blend { keep: 1.0, take: *weight }, &[total, *loss])?;
+        total = b.apply(WeightedSum { alpha: 1.0, beta: *weight }, &[total, *loss])?;
     }
     b.graph.output(output, total);
     Ok(terms)

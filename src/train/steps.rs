@@ -65,7 +65,7 @@ impl Steps<'_> {
             if let Some(weights) = &recipe.class_weights {
                 inputs.push((Recipe::CLASS_WEIGHTS, weights.into()));
             }
-            inputs.retain(|(name, _)| self.stream.takes(program, name));
+            inputs.retain(|(name, _)| self.stream.has_input(program, name));
             let ends = matches!(part, Part::Whole | Part::Last);
             self.stream.submit(program, &inputs, Pass { size, lr, mix_weight: batch.mix_weight, ends })?;
         }

@@ -9,7 +9,7 @@ use crate::data::{Loader, LoaderConfig, Split};
 use crate::graph::PersistentKind;
 use crate::models::Model;
 use crate::nn::Schedule;
-use crate::plan::{PersistentPort, Plan};
+use crate::plan::{PersistentValue, Plan};
 use crate::runtime::Stream;
 use crate::weights::{Fit, LoadReport, Weights};
 use crate::{DType, Device, Result, Session, Tensor};
@@ -104,8 +104,8 @@ impl Trainer {
 
     /// Number of trainable parameters.
     pub fn parameters(&self) -> usize {
-        let trainable = |p: &&PersistentPort| p.persistence.kind == PersistentKind::Parameter;
-        self.session.persistent().iter().filter(trainable).map(|p| p.port.ty.len()).sum()
+        let trainable = |p: &&PersistentValue| p.persistence.kind == PersistentKind::Parameter;
+        self.session.persistent().iter().filter(trainable).map(|p| p.value.ty.len()).sum()
     }
 
     /// The session, which holds all values on the device.
@@ -165,7 +165,7 @@ impl Trainer {
 
     /// Checks all persistent values: the last step's update affects no loss yet.
     fn check_finite(&mut self) -> Result<()> {
-        let names: Vec<String> = self.session.persistent().iter().map(|p| p.port.name.clone()).collect();
+        let names: Vec<String> = self.session.persistent().iter().map(|p| p.value.name.clone()).collect();
         for name in names {
             let tensor = self.session.read(&name)?;
             if tensor.ty().dtype == DType::F32 && tensor.as_f32().iter().any(|value| !value.is_finite()) {

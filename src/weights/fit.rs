@@ -3,7 +3,7 @@
 use super::naming::Naming;
 use super::{Stored, Weights};
 use crate::graph::PersistentKind;
-use crate::plan::PersistentPort;
+use crate::plan::PersistentValue;
 use crate::{Error, Result, Session, Tensor, TensorType};
 use std::collections::BTreeSet;
 use std::fmt;
@@ -65,9 +65,9 @@ impl Weights {
         fit: Fit,
         ignored: &BTreeSet<String>,
     ) -> Result<LoadReport> {
-        let model = |p: &&PersistentPort| p.persistence.kind != PersistentKind::Optimizer;
-        let ports = session.persistent().iter().filter(model).map(|p| (p.port.name.as_str(), &p.port.ty));
-        let (report, matches) = self.compare(ports, fit, ignored);
+        let model = |p: &&PersistentValue| p.persistence.kind != PersistentKind::Optimizer;
+        let values = session.persistent().iter().filter(model).map(|p| (p.value.name.as_str(), &p.value.ty));
+        let (report, matches) = self.compare(values, fit, ignored);
         if fit != Fit::Partial && !report.is_complete() {
             let problem = format!(
                 "does not match the model: {report}; choose the model it was saved from, or load only what matches (--partial)"

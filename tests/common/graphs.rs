@@ -115,7 +115,7 @@ pub fn two_steps(device: &Device, plan: Plan, feed: &[(String, Tensor)], seed: u
         outputs.retain(|t| t.ty().dtype == striate::DType::F32);
         results.extend(outputs.into_iter().take(1));
     }
-    let names: Vec<String> = session.persistent().iter().map(|p| p.port.name.clone()).collect();
+    let names: Vec<String> = session.persistent().iter().map(|p| p.value.name.clone()).collect();
     for name in names {
         results.push(session.read(&name)?);
     }

@@ -3,7 +3,7 @@
 #[path = "../common/mod.rs"]
 mod common;
 
-mod gathered;
+mod horizontal_fusion;
 mod outputs;
 mod plans;
 mod steps;
@@ -12,7 +12,7 @@ mod timing;
 mod updates;
 
 use common::*;
-use gathered::*;
+use horizontal_fusion::*;
 use outputs::*;
 use plans::*;
 use std::process::ExitCode;
@@ -53,16 +53,13 @@ fn main() -> ExitCode {
         ("time_of_a_plan_without_launches", time_of_a_plan_without_launches),
         ("a_second_update_is_refused", a_second_update_is_refused),
         ("one_launch_updates_all_small_parameters", one_launch_updates_all_small_parameters),
+        ("plans_find_values_that_another_made_contiguous", plans_find_values_that_another_made_contiguous),
+        ("plans_with_conflicting_layouts_are_rejected", plans_with_conflicting_layouts_are_rejected),
         (
-            "plans_find_values_that_another_laid_side_by_side",
-            plans_find_values_that_another_laid_side_by_side,
+            "plans_that_read_and_write_one_shared_buffer_are_rejected",
+            plans_that_read_and_write_one_shared_buffer_are_rejected,
         ),
-        ("plans_that_lay_values_differently_are_refused", plans_that_lay_values_differently_are_refused),
-        (
-            "plans_that_mix_what_lies_side_by_side_are_refused",
-            plans_that_mix_what_lies_side_by_side_are_refused,
-        ),
-        ("values_that_cannot_lie_side_by_side_stay_apart", values_that_cannot_lie_side_by_side_stay_apart),
+        ("dependent_launches_are_not_fused", dependent_launches_are_not_fused),
     ];
     for (name, test) in tests {
         suite.add(format!("{name}::reference"), || test(&Device::cpu_reference()));

@@ -38,7 +38,7 @@ pub fn training(batch: usize) -> Result<Graph> {
     let linear = Matmul { transpose_a: false, transpose_b: true };
     let h = graph.scoped("hidden", |g| g.apply(linear, &[x, w1]))?[0];
     let normed = graph.scoped("bn", |g| g.apply(BatchNorm::default(), &[h, gamma, beta]))?;
-    let mean = graph.apply(Blend { keep: 0.9, take: 0.1 }, &[running, normed[1]])?[0];
+    let mean = graph.apply(WeightedSum { alpha: 0.9, beta: 0.1 }, &[running, normed[1]])?[0];
     graph.update(running, mean)?;
     let h = graph.apply(Relu, &normed[..1])?[0];
     let logits = graph.scoped("fc", |g| g.apply(linear, &[h, w2, bias]))?[0];
@@ -100,7 +100,7 @@ pub fn names<T: std::fmt::Debug>(result: Result<T>, name: &str) -> Outcome {
 
 /// Every persistent value, the optimiser's too.
 pub fn everything(session: &mut Session) -> Result<State> {
-    let names: Vec<String> = session.persistent().iter().map(|p| p.port.name.clone()).collect();
+    let names: Vec<String> = session.persistent().iter().map(|p| p.value.name.clone()).collect();
     names.into_iter().map(|n| Ok((n.clone(), session.read(&n)?))).collect()
 }
 

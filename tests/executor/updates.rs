@@ -84,12 +84,12 @@ pub fn old_contents_are_read_before_the_update(device: &Device) -> Outcome {
     expect(run(), &[2.0, 4.0, 11.0, 22.0, 22.0, 44.0, 21.0, 42.0, 21.0, 42.0])
 }
 
-/// keep * w + take * w: the kernel would read and write one buffer.
+/// alpha * w + beta * w: the kernel would read and write one buffer.
 pub fn a_state_blended_with_itself(device: &Device) -> Outcome {
     let run = || -> Result<Vec<f32>> {
         let mut graph = Graph::new();
         let w = state(&mut graph, "w", 2)?;
-        let half = graph.apply(Blend { keep: 0.25, take: 0.5 }, &[w, w])?[0];
+        let half = graph.apply(WeightedSum { alpha: 0.25, beta: 0.5 }, &[w, w])?[0];
         graph.update(w, half)?;
         let mut session = session(device, &[&graph])?;
         session.write("w", &numbers(&[4.0, 8.0]))?;

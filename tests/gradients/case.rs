@@ -7,15 +7,15 @@ use striate::op::*;
 use striate::plan::{Plan, Target};
 use striate::{DType, Device, Input, Result, Session, Tensor, eager};
 
-/// Half the distance between the two points of a difference, along a direction of -1 and 1.
+/// Step of the central differences, along directions of -1 and 1.
 pub const STEP: f32 = 0.02;
 
-/// Directions for each input.
+/// Number of directions per input.
 pub const DIRECTIONS: usize = 3;
 
-/// Largest error, relative to the gradient's Euclidean norm, which is what a sum of its elements with
-/// random signs amounts to. Rounding contributes about 1e-5 * (norm of the outputs); the first error of a
-/// difference, that of the third derivative, is cancelled by a second one of half the step.
+/// Tolerance relative to the gradient's Euclidean norm, which is the typical size of a sum of its elements with random
+/// signs. Rounding contributes about 1e-5 * (norm of the outputs); the leading error of the difference, from the third
+/// derivative, cancels with that of a second difference with half the step.
 pub const TOLERANCE: f64 = 1e-3;
 
 /// A graph from inputs to one output.
@@ -24,7 +24,7 @@ pub type Build = Arc<dyn Fn(&mut Graph, &[ValueId]) -> Result<ValueId> + Send + 
 pub struct Case {
     pub name: String,
     pub inputs: Vec<Tensor>,
-    /// Which inputs to differentiate by.
+    /// Indices of the inputs to differentiate.
     pub wrt: Vec<usize>,
     pub build: Build,
     /// The operation that it is about, if it is about one.
@@ -32,7 +32,7 @@ pub struct Case {
     pub seed: u64,
 }
 
-/// A graph, differentiated by all float inputs.
+/// A graph, differentiated with respect to all float inputs.
 pub fn graph(
     name: &str,
     inputs: impl FnOnce(&mut Random) -> Vec<Tensor>,
@@ -44,7 +44,7 @@ pub fn graph(
     Case { name: name.to_owned(), inputs, wrt, build: Arc::new(build), op: None, seed }
 }
 
-/// One operation between others: each float input passes a factor before it, and so does the result after.
+/// One operation between others: its float inputs and its result are scaled.
 pub fn mid(name: &str, op: impl Into<Op>, inputs: impl FnOnce(&mut Random) -> Vec<Tensor>) -> Case {
     let op: Op = op.into();
     let about = op.clone();
@@ -68,12 +68,12 @@ pub fn mid(name: &str, op: impl Into<Op>, inputs: impl FnOnce(&mut Random) -> Ve
 }
 
 impl Case {
-    /// By some inputs only: the others are constants.
+    /// Differentiates with respect to some inputs only.
     pub fn by(self, wrt: &[usize]) -> Self {
         Self { wrt: wrt.to_vec(), ..self }
     }
 
-    /// Whether its graph can be computed as a target asks for.
+    /// Whether its graph can follow the requests of a target.
     pub fn can(&self, target: &Target) -> bool {
         let mut graph = Graph::new();
         let inputs = self.inputs.iter().enumerate();
@@ -91,7 +91,7 @@ impl Case {
         self.differences(device, &what).map_err(text)?.map_or(Ok(()), Err)
     }
 
-    /// What is wrong, if anything.
+    /// Compares the gradients with central differences.
     pub fn differences(&self, device: &Device, what: &str) -> Result<Option<String>> {
         let mut forward = Graph::new();
         let inputs = self.declare(&mut forward)?;
@@ -118,7 +118,7 @@ impl Case {
                 let error = (claimed - found).abs() / norm;
                 if error.is_nan() || error > TOLERANCE {
                     return Ok(Some(format!(
-                        "{what}: along direction {k}, the loss changes with input {i} by {found}, but the gradient says {claimed}: an error of {error:e} of its norm {norm}, where {TOLERANCE:e} is allowed"
+                        "{what}: along direction {k} of input {i} the loss changes by {found}, but the gradient predicts {claimed}: an error of {error:e} of its norm {norm}, where {TOLERANCE:e} is allowed"
                     )));
                 }
             }
@@ -142,7 +142,7 @@ impl Case {
         })
     }
 
-    /// Sum of upstream * y with input `i` moved along a direction, and how far it was moved in f32.
+    /// Sum of upstream * y with input `i` moved along a direction, and the distance it moved in f32.
     pub fn loss(
         &self,
         session: &mut Session,
@@ -153,7 +153,7 @@ impl Case {
     ) -> Result<(f64, f64)> {
         let x = self.inputs[i].as_f32();
         let moved: Vec<f32> = x.iter().zip(direction.as_f32()).map(|(x, d)| x + step * d).collect();
-        // Rounding moves each element a little more or less; on average that is:
+        // Rounding changes the step of each element a little. The average:
         let way = moved.iter().zip(x).zip(direction.as_f32());
         let way = way.map(|((m, x), d)| (f64::from(*m) - f64::from(*x)) * f64::from(*d)).sum::<f64>();
         let moved = Tensor::f32(direction.shape(), moved)?;

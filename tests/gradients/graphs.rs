@@ -1,4 +1,4 @@
-//! Graphs whose values branch and meet again.
+//! Graphs with branches that join again.
 
 use crate::case::*;
 use striate::Tensor;

@@ -1,6 +1,5 @@
-//! Gradients against central differences, each operation in the middle of a graph: what it reads comes from
-//! operations before it, what it computes goes to others after it, and the gradient that arrives is random.
-//! Also graphs whose values branch and meet again.
+//! Gradients against central differences. Each operation is tested inside a graph, between other operations and with a
+//! random upstream gradient. Also graphs with branches that join again.
 
 #[path = "../common/mod.rs"]
 mod common;

@@ -1,4 +1,4 @@
-//! Each operation in the middle of a graph.
+//! Cases for each operation.
 
 use crate::case::*;
 use crate::common::*;
@@ -19,7 +19,7 @@ pub fn operations() -> Vec<Case> {
             inputs
         })
     };
-    // Weights of the classes are constants; two of the rows do not count.
+    // Class weights are constants; two rows are ignored.
     let counted = |name: &str, reduction: Reduction| {
         let loss = CrossEntropy { label_smoothing: 0.1, ignore_index: Some(99), reduction };
         mid(&format!("cross_entropy::counted_{name}"), loss, |rng| {

@@ -1,4 +1,4 @@
-//! What gradients promise beyond their numbers.
+//! Rules of differentiation other than values.
 
 use crate::case::*;
 use crate::common::*;
@@ -7,9 +7,9 @@ use striate::graph::{Graph, ValueId};
 use striate::op::*;
 use striate::{Device, Error, Result, TensorType, eager};
 
-/// What gradients promise beyond their numbers. `covered` are variants of operations that are compared with differences.
+/// Adds the tests. `covered`: variants of operations whose gradients are compared with differences.
 pub fn rules(suite: &mut Suite, covered: BTreeSet<&'static str>) {
-    suite.add("rules::of_a_value_in_between", || {
+    suite.add("rules::gradient_of_an_intermediate_value", || {
         let device = Device::cpu_reference();
         let mut rng = Random::new(11);
         let [x, a, b] = [0; 3].map(|_| rng.normal(&[5, 5]));
@@ -29,10 +29,10 @@ pub fn rules(suite: &mut Suite, covered: BTreeSet<&'static str>) {
             Ok(vec![graph.gradients(&[(y, v[2])], &v[..1])?[0].unwrap()])
         })
         .map_err(text)?;
-        compare("of a value in between, seed 11", &in_between[0], &apart[0], 0.0, 0.0)?;
+        compare("intermediate value, seed 11", &in_between[0], &apart[0], 0.0, 0.0)?;
         let back =
             eager::matmul(&device, &apart[0], &a, None, Matmul { transpose_a: false, transpose_b: true });
-        compare("beyond it, seed 11", &in_between[1], &back.map_err(text)?, 0.0, 0.0)
+        compare("input, seed 11", &in_between[1], &back.map_err(text)?, 0.0, 0.0)
     });
     suite.add("rules::two_upstream_gradients_add_up", || {
         let device = Device::cpu_reference();
@@ -50,7 +50,7 @@ pub fn rules(suite: &mut Suite, covered: BTreeSet<&'static str>) {
         let want = eager::add(&device, through_y[0].as_ref().unwrap(), &v).map_err(text)?;
         compare("two upstream gradients, seed 12", &both[0], &want, tolerance(4), 0.0)
     });
-    suite.add("rules::none_where_there_is_no_influence", || {
+    suite.add("rules::values_without_influence_have_no_gradient", || {
         let mut graph = Graph::new();
         let ty = TensorType::f32([2, 3]);
         let [x, other, upstream] =
@@ -64,7 +64,7 @@ pub fn rules(suite: &mut Suite, covered: BTreeSet<&'static str>) {
         }
         Ok(())
     });
-    suite.add("rules::a_wrong_upstream_shape_is_refused", || {
+    suite.add("rules::a_wrong_upstream_shape_is_an_error", || {
         let mut graph = Graph::new();
         let x = graph.input("x", TensorType::f32([2, 3])).map_err(text)?;
         let upstream = graph.input("upstream", TensorType::f32([3, 2])).map_err(text)?;
@@ -78,7 +78,7 @@ pub fn rules(suite: &mut Suite, covered: BTreeSet<&'static str>) {
     });
     let f32 = |shape: &[usize]| TensorType::f32(shape);
     let without: Vec<(Op, Vec<TensorType>)> = vec![
-        (Blend { keep: 0.9, take: 0.1 }.into(), vec![f32(&[4]), f32(&[4])]),
+        (WeightedSum { alpha: 0.9, beta: 0.1 }.into(), vec![f32(&[4]), f32(&[4])]),
         (TopK::default().into(), vec![f32(&[2, 3]), TensorType::u32([2])]),
         (SumSquares.into(), vec![f32(&[4])]),
         (ChannelSum.into(), vec![f32(&[2, 3])]),
@@ -124,7 +124,7 @@ pub fn rules(suite: &mut Suite, covered: BTreeSet<&'static str>) {
         }
     });
     for (op, types) in without {
-        suite.add(format!("rules::{}_has_no_gradient_and_says_so", op.name()), move || {
+        suite.add(format!("rules::{}_reports_that_it_has_no_gradient", op.name()), move || {
             let mut graph = Graph::new();
             let inputs: Vec<ValueId> = types
                 .iter()
@@ -141,7 +141,7 @@ pub fn rules(suite: &mut Suite, covered: BTreeSet<&'static str>) {
             }
         });
     }
-    suite.add("rules::statistics_of_batch_norm_pass_no_gradient", move || {
+    suite.add("rules::batch_norm_statistics_pass_no_gradient", move || {
         let mut graph = Graph::new();
         let x = graph.input("x", f32(&[4, 3])).map_err(text)?;
         let [weight, bias, upstream] =

@@ -24,7 +24,7 @@ fn elementwise() -> Vec<Case> {
         let one = |rng: &mut Random| vec![rng.normal(&[len])];
         cases.push(Case::new("add", &name, Add, two).exact());
         cases.push(Case::new("relu", &name, Relu, one).exact());
-        cases.push(Case::new("blend", &name, Blend { keep: 0.9, take: 0.1 }, two).forward_only());
+        cases.push(Case::new("blend", &name, WeightedSum { alpha: 0.9, beta: 0.1 }, two).forward_only());
         let ones = |rng: &mut Random| vec![Tensor::f32([len], vec![1.0; len]).unwrap(), counter(rng)];
         // Of ones, every bit of the result is the mask's; the gradient shows that the mask is the same.
         cases.push(Case::new("dropout", format!("{name}_mask"), Dropout { p: 0.3, stream: 5 }, ones).exact());

@@ -94,7 +94,7 @@ fn elementwise(device: &Device) -> Outcome {
         (Relu.into(), vec![LEN]),
         (ReluGrad.into(), vec![LEN; 2]),
         (Scale.into(), vec![LEN, 1]),
-        (Blend { keep: 0.9, take: 0.1 }.into(), vec![LEN; 2]),
+        (WeightedSum { alpha: 0.9, beta: 0.1 }.into(), vec![LEN; 2]),
         (Sgd { momentum: 0.9, weight_decay: 0.1, ..Default::default() }.into(), vec![LEN, LEN, LEN, 3]),
         (Adam::default().into(), vec![LEN, LEN, LEN, LEN, 3]),
     ];
@@ -169,11 +169,11 @@ fn train(
                 (Optimizer::SCHEDULE, (&schedule).into()),
                 (Recipe::LOSS_WEIGHT, (&share).into()),
             ];
-            let feed: Vec<_> = all.into_iter().filter(|(name, _)| plan.takes(name)).collect();
+            let feed: Vec<_> = all.into_iter().filter(|(name, _)| plan.has_input(name)).collect();
             results.extend(session.run(program, &feed)?.into_tensors());
         }
     }
-    let names: Vec<String> = session.persistent().iter().map(|p| p.port.name.clone()).collect();
+    let names: Vec<String> = session.persistent().iter().map(|p| p.value.name.clone()).collect();
     for name in names {
         results.push(session.read(&name)?);
     }

@@ -11,7 +11,7 @@ fn config(lr: f32) -> TrainConfig {
 }
 
 fn state(trainer: &mut Trainer) -> Result<State> {
-    let names: Vec<String> = trainer.session().persistent().iter().map(|p| p.port.name.clone()).collect();
+    let names: Vec<String> = trainer.session().persistent().iter().map(|p| p.value.name.clone()).collect();
     names.into_iter().map(|name| Ok((name.clone(), trainer.session().read(&name)?))).collect()
 }
 

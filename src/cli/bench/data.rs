@@ -44,7 +44,7 @@ pub fn write_weights(session: &mut Session) -> Result<()> {
         .persistent()
         .iter()
         .filter(|p| p.persistence.kind == PersistentKind::Parameter)
-        .map(|p| (p.port.name.clone(), p.port.ty.shape.clone()))
+        .map(|p| (p.value.name.clone(), p.value.ty.shape.clone()))
         .collect();
     let mut seeds = FIRST_WEIGHT..;
     for (name, shape) in parameters {

@@ -143,9 +143,9 @@ impl Work {
     /// Fills an operand, and returns its numbers.
     fn give(&mut self, name: &str, seed: u64, len: usize) -> Result<Vec<f32>> {
         let numbers = data::fill(seed, len, 1.0);
-        let named = |p: &&striate::plan::PersistentPort| p.port.name == name;
-        let port = self.session.persistent().iter().find(named).expect("operands are held");
-        let shape = port.port.ty.shape.clone();
+        let named = |p: &&striate::plan::PersistentValue| p.value.name == name;
+        let held = self.session.persistent().iter().find(named).expect("operands are held");
+        let shape = held.value.ty.shape.clone();
         self.session.write(name, &Tensor::f32(shape, numbers.clone())?)?;
         Ok(numbers)
     }

@@ -5,7 +5,7 @@ use super::terminal::note;
 use serde::Serialize;
 use striate::Result;
 use striate::graph::Graph;
-use striate::plan::{Plan, Target, in_bytes};
+use striate::plan::{Plan, Target, format_bytes};
 use striate::train::MemoryStrategy;
 
 /// Flags of every command that plans training.
@@ -34,7 +34,7 @@ impl MemoryFlags {
         let Some(limit) = self.memory else { return Ok(asked) };
         let (savings, taken) =
             MemoryStrategy::select(limit, asked.and_stronger(batch), bytes).map_err(as_flag::<Self>)?;
-        note(&format!("note: the step takes {} of {} {savings}", in_bytes(taken), in_bytes(limit)));
+        note(&format!("note: the step takes {} of {} {savings}", format_bytes(taken), format_bytes(limit)));
         Ok(savings)
     }
 

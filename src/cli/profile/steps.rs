@@ -42,7 +42,7 @@ impl Steps {
             (Optimizer::SCHEDULE, (&schedule).into()),
             (Builder::COUNTER, (&COUNTER).into()),
         ];
-        inputs.retain(|(name, _)| session.plans()[0].takes(name));
+        inputs.retain(|(name, _)| session.plans()[0].has_input(name));
         for _ in 0..WARM_UP {
             session.profile(0, &inputs)?;
         }

@@ -1,19 +1,19 @@
-//! Batch norm: kernels for one or four pixels at a time, and sums through workgroup memory or by subgroup shuffles.
+//! Batch norm: scalar and vec4 kernels, with reductions in workgroup memory or by subgroup shuffles.
 
 use super::epilogue::residual;
 use crate::Result;
 use crate::kernel::{self, BatchNorm as Params, Grid, Kernel, StorageId};
 use crate::op::{
-    BatchNorm, BatchNormEval, BatchNormEvalGrad, BatchNormGrad, Epilogue, Lowering, planes, word,
+    BatchNorm, BatchNormEval, BatchNormEvalGrad, BatchNormGrad, Epilogue, Lowering, planes, to_u32,
 };
 use crate::plan::{Family, NodeLowering, Target};
 
-/// Elements that one workgroup goes through, at least.
+/// Fewest elements that are worth a workgroup.
 fn elements_per_slice(family: Family) -> usize {
     match family {
         // Enough workgroups to fill a GPU.
         Family::Gpu => 2048,
-        // Few barriers, which are dear there.
+        // Barriers are expensive there.
         Family::Software | Family::Cpu => 8192,
     }
 }
@@ -21,44 +21,44 @@ fn elements_per_slice(family: Family) -> usize {
 fn params(node: &NodeLowering, eps: f32, epilogue: Epilogue) -> Params {
     let [batch, channels, pixels] = planes(&node.input_shape(0));
     let images = elements_per_slice(node.target().family).div_ceil(pixels);
-    let images_per_slice = images.max(batch.div_ceil(MOST_SLICES)).min(batch);
+    let images_per_slice = images.max(batch.div_ceil(MAX_SLICES)).min(batch);
     let columns = if is_vec4(pixels) { pixels / 4 } else { pixels };
     Params {
-        batch: word(batch),
-        channels: word(channels),
-        pixels: word(pixels),
-        slices: word(batch.div_ceil(images_per_slice)),
-        images_per_slice: word(images_per_slice),
-        width: word(columns.next_power_of_two().min(lanes_of_a_slice(node.target()))),
+        batch: to_u32(batch),
+        channels: to_u32(channels),
+        pixels: to_u32(pixels),
+        slices: to_u32(batch.div_ceil(images_per_slice)),
+        images_per_slice: to_u32(images_per_slice),
+        width: to_u32(columns.next_power_of_two().min(lanes_per_slice(node.target()))),
         eps,
         epilogue: epilogue as u32,
         fixed: 0,
     }
 }
 
-/// Slices of a channel whose partial results are merged by one invocation.
-const MOST_SLICES: usize = 256;
-/// Invocations a workgroup.
+/// Most slices per channel. One invocation merges their partial results.
+const MAX_SLICES: usize = 256;
+/// Invocations per workgroup.
 const LANES: usize = 64;
 
-/// Lanes that share the images of a slice, and an image, at most.
-fn lanes_of_a_slice(target: &Target) -> usize {
+/// Most lanes that share the images of a slice.
+fn lanes_per_slice(target: &Target) -> usize {
     match target.family {
-        // One subgroup runs after another there, each through its whole loop: each should walk memory in a line, and wait for
-        // no other.
+        // Such adapters run subgroups one after another, each through its whole loop. A slice per subgroup walks memory linearly
+        // and needs no barriers.
         Family::Software if target.subgroup > 0 => LANES.min(target.subgroup as usize),
         _ => LANES,
     }
 }
 
-/// Whether planes can be read four pixels at a time.
+/// Whether rows can be read as vec4s.
 fn is_vec4(pixels: usize) -> bool {
     pixels.is_multiple_of(4)
 }
 
-/// Of a kernel that goes through all pixels, the form that suits them.
-fn form(p: &Params, single: &'static Kernel, quads: &'static Kernel) -> &'static Kernel {
-    if is_vec4(p.pixels as usize) { quads } else { single }
+/// The scalar or the vec4 version of a kernel.
+fn pick(p: &Params, scalar: &'static Kernel, vec4: &'static Kernel) -> &'static Kernel {
+    if is_vec4(p.pixels as usize) { vec4 } else { scalar }
 }
 
 fn elements(p: &Params) -> u64 {
@@ -69,33 +69,33 @@ fn grid(p: &Params) -> Grid {
     Grid::Workgroups(p.slices as u64 * p.channels as u64)
 }
 
-/// The forms of a kernel that sums up: through workgroup memory, and from lane to lane; each of those for single pixels and for quads.
-type Sums = [[&'static Kernel; 2]; 2];
+/// Versions of a reduction kernel: in workgroup memory and by subgroup shuffles, each scalar and vec4.
+type ReductionKernels = [[&'static Kernel; 2]; 2];
 
-static MOMENTS: Sums = [
+static MOMENTS: ReductionKernels = [
     [&kernel::BATCH_NORM_PARTIAL, &kernel::BATCH_NORM_PARTIAL_VEC4],
     [&kernel::BATCH_NORM_PARTIAL_SUBGROUP, &kernel::BATCH_NORM_PARTIAL_SUBGROUP_VEC4],
 ];
-static GRADIENT_SUMS: Sums = [
+static GRADIENT_SUMS: ReductionKernels = [
     [&kernel::BATCH_NORM_GRAD_PARTIAL, &kernel::BATCH_NORM_GRAD_PARTIAL_VEC4],
     [&kernel::BATCH_NORM_GRAD_PARTIAL_SUBGROUP, &kernel::BATCH_NORM_GRAD_PARTIAL_SUBGROUP_VEC4],
 ];
 
-/// Emits the sums over each slice and channel.
-fn sum_up(
+/// Emits the partial sums of each slice and channel.
+fn launch_reduction(
     node: &mut NodeLowering,
-    [shared, shuffled]: &Sums,
+    [workgroup, shuffled]: &ReductionKernels,
     p: &Params,
     reads: &[StorageId],
     partial: StorageId,
     flops: u64,
 ) -> Result<()> {
-    let (kernel, grid) = match lanes_of_a_slice(node.target()) {
-        LANES => (form(p, shared[0], shared[1]), grid(p)),
+    let (kernel, grid) = match lanes_per_slice(node.target()) {
+        LANES => (pick(p, workgroup[0], workgroup[1]), grid(p)),
         subgroup => {
             let subgroups = p.slices as u64 * p.channels as u64;
             (
-                form(p, shuffled[0], shuffled[1]),
+                pick(p, shuffled[0], shuffled[1]),
                 Grid::Workgroups(subgroups.div_ceil((LANES / subgroup) as u64)),
             )
         }
@@ -103,9 +103,9 @@ fn sum_up(
     node.launch(kernel, p, reads, &[partial], grid, flops)
 }
 
-/// Emits y from given statistics. `operands`: x, mean, variance, weight and bias.
+/// Emits the normalization with given statistics. `operands`: x, mean, variance, weight and bias.
 fn apply(node: &mut NodeLowering, p: &Params, epilogue: Epilogue, operands: [StorageId; 5]) -> Result<()> {
-    let kernel = form(p, &kernel::BATCH_NORM_APPLY, &kernel::BATCH_NORM_APPLY_VEC4);
+    let kernel = pick(p, &kernel::BATCH_NORM_APPLY, &kernel::BATCH_NORM_APPLY_VEC4);
     let [x, mean, variance, weight, bias] = operands;
     let residual = residual(epilogue, node).unwrap_or(x);
     let reads = [x, mean, variance, weight, bias, residual];
@@ -118,7 +118,7 @@ pub fn forward(op: &BatchNorm, node: &mut NodeLowering) -> Result<()> {
     let [x, weight, bias] = [0, 1, 2].map(|i| node.input(i));
     let [mean, variance] = [1, 2].map(|i| node.output(i));
     let partial = node.scratch("moments", (p.slices * p.channels * 3) as usize);
-    sum_up(node, &MOMENTS, &p, &[x], partial, 3 * elements(&p))?;
+    launch_reduction(node, &MOMENTS, &p, &[x], partial, 3 * elements(&p))?;
     let merges = 8 * p.slices as u64 * p.channels as u64;
     let grid = Grid::Invocations(p.channels as u64);
     node.launch(&kernel::BATCH_NORM_STATS, &p, &[partial], &[mean, variance], grid, merges)?;
@@ -134,7 +134,7 @@ fn lower_grad(node: &mut NodeLowering, eps: f32, epilogue: Epilogue, fixed: bool
     let coefficients = node.scratch("coefficients", 5 * p.channels as usize);
 
     let reads = [x, mean, variance, weight, bias, grad_output];
-    sum_up(node, &GRADIENT_SUMS, &p, &reads, partial, 4 * elements(&p))?;
+    launch_reduction(node, &GRADIENT_SUMS, &p, &reads, partial, 4 * elements(&p))?;
 
     let writes = [grad_weight, grad_bias, coefficients];
     let (channels, sums) = (p.channels as u64, 2 * p.slices as u64 * p.channels as u64);
@@ -142,7 +142,7 @@ fn lower_grad(node: &mut NodeLowering, eps: f32, epilogue: Epilogue, fixed: bool
     let kernel = &kernel::BATCH_NORM_GRAD_STATS;
     node.launch(kernel, &p, &reads, &writes, Grid::Invocations(channels), sums)?;
 
-    let kernel = form(&p, &kernel::BATCH_NORM_GRAD_INPUT, &kernel::BATCH_NORM_GRAD_INPUT_VEC4);
+    let kernel = pick(&p, &kernel::BATCH_NORM_GRAD_INPUT, &kernel::BATCH_NORM_GRAD_INPUT_VEC4);
     let reads = [x, grad_output, coefficients];
     node.launch(kernel, &p, &reads, &[grad_input], grid(&p), 5 * elements(&p))
 }

@@ -1,4 +1,4 @@
-//! Epilogues of operations: in their kernel, or in a launch of its own.
+//! Epilogues: computed by the kernel itself, or in a separate launch.
 
 use crate::Result;
 use crate::kernel::{self, Elementwise, StorageId};
@@ -10,8 +10,8 @@ pub fn residual(epilogue: Epilogue, node: &NodeLowering) -> Option<StorageId> {
     (epilogue == Epilogue::AddRelu).then(|| node.input(node.inputs() - 1))
 }
 
-/// For kernels without epilogue: emits what `compute` emits into the storage that it is given, then the epilogue in a launch of its
-/// own.
+/// For kernels that do not support epilogues: `compute` emits its launches into the storage that it receives, and a separate
+/// launch applies the epilogue.
 pub fn after(
     epilogue: Epilogue,
     node: &mut NodeLowering,
@@ -25,7 +25,9 @@ pub fn after(
     compute(node, before)?;
     let params = |len| Elementwise { len, ..Default::default() };
     match residual(epilogue, node) {
-        Some(residual) => node.launch_each(&kernel::ADD_RELU, params, &[before, residual], &[y], 2, false),
-        None => node.launch_each(&kernel::RELU, params, &[before], &[y], 1, false),
+        Some(residual) => {
+            node.launch_elementwise(&kernel::ADD_RELU, params, &[before, residual], &[y], 2, false)
+        }
+        None => node.launch_elementwise(&kernel::RELU, params, &[before], &[y], 1, false),
     }
 }

@@ -1,9 +1,9 @@
-//! The choice between algorithms and their kernels, a file per family.
+//! The choice between algorithms and kernels, one file per family.
 //!
-//! [`candidates`] is the one list of what can compute a pass. Among them a plan takes, in this order: what the [`Target`] requests
-//! (`kernels`, `algorithms`), what was measured to be fastest (`tuned`), the first row of [`PREFERENCES`] whose algorithm can do the
-//! work. Of that algorithm's kernels it takes the cheapest that can, the first of equals. `--kernel`, `striate tune`, `striate kernels`
-//! and the parity tests read the same list.
+//! [`candidates`] lists everything that can compute a pass. A plan chooses from it, in this order: what the [`Target`] requests
+//! (`kernels`, then `algorithms`), the kernel that was measured to be fastest (`tuned`), and the first row of [`PREFERENCES`]
+//! whose algorithm supports the shape. Among the kernels of that algorithm it takes the cheapest, or the first of several equals.
+//! `--kernel`, `striate tune`, `striate kernels` and the parity tests all read this list.
 
 mod batch_norm;
 mod conv;
@@ -26,24 +26,24 @@ use crate::graph::{Graph, Node};
 use crate::kernel::Kernel;
 use crate::op::{Op, Operation};
 
-/// A computation that several algorithms can do.
+/// A computation with several algorithms.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Pass {
-    /// A convolution.
+    /// Convolution.
     Forward,
-    /// Its gradient with respect to the input.
+    /// Gradient of a convolution with respect to its input.
     GradInput,
-    /// Its gradient with respect to the weight.
+    /// Gradient of a convolution with respect to its weight.
     GradWeight,
-    /// A matrix product.
+    /// Matrix product.
     Matmul,
 }
 
 impl Pass {
-    /// All of them.
+    /// All passes.
     pub const ALL: [Pass; 4] = [Pass::Forward, Pass::GradInput, Pass::GradWeight, Pass::Matmul];
 
-    /// Those of convolutions.
+    /// The passes of a convolution.
     pub const CONVOLUTIONS: [Pass; 3] = [Pass::Forward, Pass::GradInput, Pass::GradWeight];
 
     /// `forward`, `grad_input`, `grad_weight` or `matmul`.
@@ -69,25 +69,25 @@ impl Pass {
     }
 }
 
-/// How a convolution or a matrix product is computed.
+/// How to compute a convolution or matrix product.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Algorithm {
-    /// Convolution: images unfolded to columns, then a matrix product. Every target can do it.
+    /// Convolution: im2col, then a matrix product. Supports every target and shape.
     Im2col,
-    /// Convolution: straight from the definition. Every target can do it.
+    /// Convolution: straight from the definition. Supports every target and shape.
     Direct,
     /// Convolution: direct, with a tile of results in registers and weights shared by subgroup broadcasts.
     RegisterTiled,
-    /// Convolution: an implicit matrix product through workgroup memory.
+    /// Convolution: implicit GEMM through workgroup memory.
     ImplicitGemm,
-    /// Convolution: fewer multiplications (F(4x4, 3x3) of Lavin & Gray 2016, or F(2x2, 3x3) by its kernels' names), for 3 x 3 taps at
+    /// Convolution: Winograd's F(4x4, 3x3), or F(2x2, 3x3) if its kernels are requested (Lavin & Gray 2016). For 3 x 3 filters at
     /// stride 1 without dilation or groups.
     Winograd,
     /// Matrix product: tiles in workgroup memory.
     Tiled,
-    /// Matrix product: operands packed into panels, which subgroups multiply by broadcasts.
+    /// Matrix product: operands packed into panels, with values shared by subgroup broadcasts.
     Packed,
-    /// Matrix product: tiles in registers alone. Every target can do it.
+    /// Matrix product: tiles in registers only. Supports every target.
     Registers,
 }
 
@@ -107,18 +107,18 @@ impl Algorithm {
     }
 }
 
-/// A kernel that can compute some passes. Of an algorithm with several kernels, as im2col, it is the one that stands for it.
+/// A kernel that can compute some passes. Where an algorithm needs several kernels, like im2col, one stands for all.
 #[derive(Debug)]
 pub struct Candidate {
-    /// What it computes.
+    /// The passes that it computes.
     pub passes: &'static [Pass],
-    /// The algorithm that it belongs to.
+    /// Its algorithm.
     pub algorithm: Algorithm,
     /// The kernel.
     pub kernel: &'static Kernel,
 }
 
-/// The candidates of each family, in order of preference where costs are equal.
+/// The candidates of each family. Earlier ones win ties.
 static FAMILIES: [&[Candidate]; 8] = [
     &conv::im2col::CANDIDATES,
     &conv::direct::CANDIDATES,
@@ -130,12 +130,12 @@ static FAMILIES: [&[Candidate]; 8] = [
     &matmul::registers::CANDIDATES,
 ];
 
-/// Everything that can compute a pass.
+/// All candidates for a pass.
 pub fn candidates(pass: Pass) -> impl Iterator<Item = &'static Candidate> {
     FAMILIES.into_iter().flatten().filter(move |c| c.passes.contains(&pass))
 }
 
-/// Of an algorithm's kernels that `can` do the work, the requested one, else the cheapest, else the first of equals.
+/// The kernel of an algorithm for work that it `can` do: the requested one, or else the cheapest.
 fn kernel(
     target: &Target,
     pass: Pass,
@@ -167,7 +167,7 @@ pub(super) fn lower(op: &Op, node: &mut NodeLowering) -> Result<()> {
     }
 }
 
-/// What the choice of a node's kernel depends on, where there are several.
+/// The tuning class of a node, if its operation has several algorithms.
 pub(crate) fn shape_class(graph: &Graph, node: &Node) -> Option<ShapeClass> {
     let inputs: Vec<&[usize]> = node.inputs.iter().map(|v| graph.shape(*v)).collect();
     match &node.op {

@@ -1,42 +1,41 @@
-//! Which algorithm computes a pass on which device: a table of which the first row that fits is taken.
+//! The default algorithm for each device and shape: the first matching row of a table.
 
 use super::{Algorithm, Candidate, Pass, candidates};
 use crate::plan::{Family, Target};
 use std::fmt;
 use std::ops::RangeInclusive;
 
-/// A row of the table: where it applies, and the algorithm to take there.
+/// A row of the table: its conditions and its algorithm.
 #[derive(Clone, Debug)]
 pub struct Preference {
-    /// Kind of executor; `None`: any.
+    /// Kind of executor; `None` matches any.
     pub family: Option<Family>,
-    /// The adapter's vendor, by its PCI number; `None`: any.
+    /// PCI vendor id of the adapter; `None` matches any.
     pub vendor: Option<u32>,
-    /// Lanes of every subgroup; 0 is for adapters without a fixed number.
+    /// Subgroup sizes; 0 stands for adapters without a fixed one.
     pub lanes: RangeInclusive<u32>,
-    /// What is computed.
+    /// Passes.
     pub passes: &'static [Pass],
-    /// Of which shape.
+    /// Shapes.
     pub shape: Shape,
-    /// The algorithm to take.
+    /// The algorithm.
     pub algorithm: Algorithm,
 }
 
-/// Shapes that a row may be for.
+/// Condition on a shape.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Shape {
-    /// Any.
+    /// Any shape.
     Any,
-    /// Convolutions in groups of fewer channels than 8.
+    /// Grouped convolutions with fewer than 8 channels per group.
     FewChannels,
-    /// Convolutions whose gradient with respect to the input can be computed in one launch for all phases: 3 x 3 taps at stride 2
-    /// that halve the image.
+    /// Convolutions whose input gradient a single polyphase kernel can compute: 3 x 3 at stride 2, exactly halving the image.
     Halving,
-    /// Convolutions of so many channels, both in and out, and so many tiles of 4 x 4 results in all images.
+    /// Convolutions with at least this many input channels, output channels, and 4 x 4 output tiles over all images.
     Large {
-        /// Channels, at least.
+        /// Fewest channels.
         channels: u32,
-        /// Tiles, at least.
+        /// Fewest tiles.
         tiles: u32,
     },
 }
@@ -52,13 +51,13 @@ impl fmt::Display for Shape {
     }
 }
 
-/// With fewer channels a group, matrix products are so thin that they are all edge.
+/// With fewer channels per group, matrix products are too thin: most of each tile is padding.
 pub(super) const FEW_CHANNELS: u32 = 8;
 
 const ANY_LANES: RangeInclusive<u32> = 0..=64;
 const FIXED_LANES: RangeInclusive<u32> = 4..=64;
 
-/// Convolutions by im2col, on any device.
+/// Convolutions by im2col on any device.
 const CONVOLUTION: Preference = Preference {
     family: None,
     vendor: None,
@@ -68,24 +67,24 @@ const CONVOLUTION: Preference = Preference {
     algorithm: Algorithm::Im2col,
 };
 
-/// Matrix products in registers, on any device.
+/// Matrix products in registers on any device.
 const PRODUCT: Preference =
     Preference { passes: &[Pass::Matmul], algorithm: Algorithm::Registers, ..CONVOLUTION };
 
-/// Convolutions on a software adapter with subgroups of a fixed size.
+/// Convolutions on software adapters with a fixed subgroup size.
 const SOFTWARE: Preference = Preference { family: Some(Family::Software), lanes: FIXED_LANES, ..CONVOLUTION };
 
-/// Convolutions on a GPU of NVIDIA's.
+/// Convolutions on NVIDIA GPUs.
 const NVIDIA: Preference =
     Preference { family: Some(Family::Gpu), vendor: Some(0x10de), lanes: FIXED_LANES, ..CONVOLUTION };
 
-/// All rows.
+/// The table.
 pub static PREFERENCES: [Preference; 13] = [
-    // The fast CPU twins of the direct kernels unfold images in the cache.
+    // The fast CPU twins of the direct kernels unfold images in cache.
     Preference { family: Some(Family::Cpu), algorithm: Algorithm::Direct, ..CONVOLUTION },
     Preference { shape: Shape::FewChannels, algorithm: Algorithm::Direct, ..CONVOLUTION },
-    // Measured on lavapipe: a transform costs the same for a channel whatever the number of others, and panels of fewer than 64
-    // tiles are partly empty. The register-tiled weight gradients are slower than the convolutions.
+    // Measured on lavapipe. The transforms cost the same per channel however many channels there are, and with fewer than 64
+    // tiles packed panels are partly empty. Register-tiled weight gradients are slower than register-tiled convolutions.
     Preference {
         shape: Shape::Large { channels: 128, tiles: 64 },
         algorithm: Algorithm::Winograd,
@@ -133,8 +132,8 @@ impl Preference {
     }
 }
 
-/// The algorithm for a pass: that of the requested kernel, else the requested one, else that of the first row which is for the
-/// target and whose shape the work `is` of; always one that `can` do it. `None` if there is none.
+/// The algorithm for a pass: that of the requested kernel, else the requested algorithm, else the first row of the table that
+/// matches target and shape (`is`). Skips algorithms that do not support the work (`can`); `None` if no other is left.
 pub(super) fn algorithm(
     target: &Target,
     pass: Pass,
@@ -158,7 +157,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_first_row_for_the_target_is_taken() {
+    fn the_first_matching_row_wins() {
         let found = |family, vendor, subgroup, pass| {
             let target = Target { vendor, subgroup, ..Target::baseline(family) };
             algorithm(&target, pass, |shape| shape == Shape::Any, |_| true).unwrap()
@@ -168,7 +167,7 @@ mod tests {
         assert_eq!(found(Family::Software, 0, 0, Pass::Forward), Algorithm::Im2col);
         assert_eq!(found(Family::Software, 0, 8, Pass::Matmul), Algorithm::Packed);
         assert_eq!(found(Family::Gpu, 0x10de, 32, Pass::GradInput), Algorithm::ImplicitGemm);
-        // Rows whose algorithm cannot do the work are passed over, and so are rows of other vendors.
+        // Rows of other vendors are skipped, and so are rows whose algorithm does not support the work.
         let gpu = |vendor| Target { vendor, subgroup: 32, ..Target::baseline(Family::Gpu) };
         let halving = |target: &Target, can: fn(Algorithm) -> bool| {
             algorithm(target, Pass::GradInput, |shape| matches!(shape, Shape::Any | Shape::Halving), can)
@@ -180,14 +179,14 @@ mod tests {
     }
 
     #[test]
-    fn a_requested_algorithm_comes_before_the_table_and_a_kernel_before_both() {
+    fn requests_take_precedence_over_the_table_and_kernels_over_algorithms() {
         let mut target = Target::baseline(Family::Gpu).with_convolutions(Algorithm::Direct);
         let found =
             |target: &Target| algorithm(target, Pass::Forward, |_| true, |a| a != Algorithm::Winograd);
         assert_eq!(found(&target), Some(Algorithm::Direct));
         target.kernels.push((Pass::Forward, &crate::kernel::IM2COL));
         assert_eq!(found(&target), Some(Algorithm::Im2col));
-        // What cannot do the work is no candidate.
+        // A requested algorithm that does not support the work yields none.
         assert_eq!(found(&Target::baseline(Family::Gpu).with_convolutions(Algorithm::Winograd)), None);
     }
 }

@@ -1,11 +1,11 @@
-//! Sums over slices: by one invocation a result, or by a tree on GPUs.
+//! Sums over slices: one invocation per result, or a tree reduction on GPUs.
 
 use super::super::{Family, NodeLowering};
 use crate::Result;
 use crate::kernel::{self, Grid, SliceSum, StorageId};
-use crate::op::{Lowering, word};
+use crate::op::{Lowering, to_u32};
 
-/// Slices that one invocation should not walk through by itself on a GPU: each step waits for memory.
+/// From this many slices on, a GPU uses a tree: in a serial loop every step waits for memory.
 const MANY_SLICES: usize = 16;
 
 /// See [`Lowering::sum_slices`].
@@ -17,7 +17,7 @@ pub fn sum_slices(
     scale: f32,
     accumulate: bool,
 ) -> Result<()> {
-    let params = SliceSum { len: word(len), slices: word(slices), scale, accumulate: accumulate as u32 };
+    let params = SliceSum { len: to_u32(len), slices: to_u32(slices), scale, accumulate: accumulate as u32 };
     let vec4s = (len / 4) as u64;
     let (kernel, invocations) = match len.is_multiple_of(4) {
         true if node.target().family == Family::Gpu && slices >= MANY_SLICES => {

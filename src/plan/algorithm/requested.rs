@@ -1,4 +1,4 @@
-//! What a target requests has to be used: figures taken otherwise would be those of other kernels, and nobody would know.
+//! Requests of a target must take effect somewhere. Otherwise a benchmark would silently measure other kernels.
 
 use super::{Algorithm, Pass};
 use crate::kernel::Kernel;
@@ -6,14 +6,14 @@ use crate::op::Op;
 use crate::plan::{Launch, Target};
 use crate::{Error, Result};
 
-/// The requests of a target that something may be unable to follow, and what became of them so far.
+/// Requests that may be impossible to follow, and whether they were followed.
 pub struct Requested(Vec<Request>);
 
 struct Request {
     pass: Pass,
     name: &'static str,
     kernels: Vec<&'static Kernel>,
-    /// Whether there is work that it is for.
+    /// Whether the graph contains such work.
     relevant: bool,
     used: bool,
 }
@@ -21,7 +21,7 @@ struct Request {
 impl Requested {
     pub fn new(target: &Target) -> Self {
         let request = |pass, name, kernels| Request { pass, name, kernels, relevant: false, used: false };
-        // Every convolution can be computed directly or by im2col, which leaves only products of 1 x 1 filters.
+        // Direct and im2col support every convolution. A plan of 1 x 1 filters by im2col contains only matrix products.
         let may_fail = |algorithm| !matches!(algorithm, Algorithm::Im2col | Algorithm::Direct);
         let algorithms = Pass::ALL.into_iter().filter_map(|pass| {
             let algorithm =
@@ -34,7 +34,7 @@ impl Requested {
         Self(algorithms.chain(kernels).collect())
     }
 
-    /// Looks at the launches of a node.
+    /// Records the launches of a node.
     pub fn observe(&mut self, op: &Op, launches: &[Launch]) {
         let pass = match op {
             Op::Conv2d(_) => Some(Pass::Forward),
@@ -43,7 +43,7 @@ impl Requested {
             _ => None,
         };
         for request in &mut self.0 {
-            // Convolutions are computed by matrix products too.
+            // Convolutions launch matrix products too.
             let relevant = |launch: &&Launch| match request.pass {
                 Pass::Matmul => super::candidates(Pass::Matmul).any(|c| c.kernel == launch.kernel),
                 own => pass == Some(own),
@@ -55,13 +55,13 @@ impl Requested {
         }
     }
 
-    /// Fails if a request was not followed where it is relevant.
+    /// Fails if a request matched some work but could not be followed anywhere.
     pub fn check(&self) -> Result<()> {
         match self.0.iter().find(|request| request.relevant && !request.used) {
             None => Ok(()),
             Some(request) => Err(Error::argument(
                 format!("{}={}", request.pass.name(), request.name),
-                "no layer can use it in this step on this device; leave it out, or choose another of `striate kernels`",
+                "no layer can use it in this step on this device; remove it, or choose another from `striate kernels`",
             )),
         }
     }

@@ -1,4 +1,4 @@
-//! Choices of kernels that were measured: for which work, which kernel, and the text that keeps them.
+//! Measured choices of kernels, and the JSON that stores them.
 
 use super::{Pass, candidates};
 use crate::kernel::{Kernel, current_name};
@@ -7,11 +7,11 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
 
-/// Work for which one kernel is as good as for other work of the same class: a pass, and its sizes as text for people,
-/// most of them rounded up to powers of two.
+/// Work for which the same kernel should be fastest: a pass, and a readable description of its sizes, most of them rounded up
+/// to powers of two.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct ShapeClass {
-    /// The computation.
+    /// The pass.
     pub pass: Pass,
     /// Its sizes, such as `3x3 stride 1, 16 to 16 channels, 32x32 pixels, batch 32`.
     pub shape: String,
@@ -23,11 +23,11 @@ impl fmt::Display for ShapeClass {
     }
 }
 
-/// The kernel that was fastest for each class that was measured. Cheap to clone.
+/// The fastest kernel of each measured class. Cheap to clone.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Tuned(Arc<BTreeMap<ShapeClass, &'static Kernel>>);
 
-/// The text's form. Another one is another version.
+/// The JSON format. Increment [`VERSION`] with every change.
 #[derive(Serialize, Deserialize)]
 struct File {
     version: u32,
@@ -43,7 +43,7 @@ struct Choice {
     kernel: String,
 }
 
-/// Told apart from the rest first, since that may look different in another version.
+/// Parsed first, because the rest may differ in other versions.
 #[derive(Deserialize)]
 struct Version {
     version: u32,
@@ -52,22 +52,22 @@ struct Version {
 const VERSION: u32 = 1;
 
 impl Tuned {
-    /// The fastest kernel for a class, if that was measured.
+    /// The fastest kernel for a class, if it was measured.
     pub fn kernel(&self, class: &ShapeClass) -> Option<&'static Kernel> {
         self.0.get(class).copied()
     }
 
-    /// How many classes were measured.
+    /// Number of measured classes.
     pub fn len(&self) -> usize {
         self.0.len()
     }
 
-    /// Whether none was.
+    /// Whether nothing was measured.
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
 
-    /// Sets the kernel of a class, or takes it away.
+    /// Sets or removes the kernel of a class.
     pub fn set(&mut self, class: ShapeClass, kernel: Option<&'static Kernel>) {
         let choices = Arc::make_mut(&mut self.0);
         match kernel {
@@ -76,7 +76,7 @@ impl Tuned {
         };
     }
 
-    /// The choices as JSON, for this adapter and driver.
+    /// The choices as JSON, labeled with adapter and driver.
     pub fn to_json(&self, adapter: &str, driver: &str) -> String {
         let choice = |(class, kernel): (&ShapeClass, &&Kernel)| Choice {
             pass: class.pass.name().to_owned(),
@@ -85,19 +85,22 @@ impl Tuned {
         };
         let choices = self.0.iter().map(choice).collect();
         let file = File { version: VERSION, adapter: adapter.to_owned(), driver: driver.to_owned(), choices };
-        serde_json::to_string_pretty(&file).expect("texts and numbers can be written") + "\n"
+        serde_json::to_string_pretty(&file).expect("plain strings and numbers always serialize") + "\n"
     }
 
-    /// Reads what [`Tuned::to_json`] wrote, or says why that cannot be used.
+    /// Parses the output of [`Tuned::to_json`], or says why it cannot be used.
     pub fn from_json(text: &str, adapter: &str, driver: &str) -> Result<Self, String> {
         let damaged = |e: serde_json::Error| format!("is damaged ({e})");
         let Version { version } = serde_json::from_str(text).map_err(damaged)?;
         if version != VERSION {
-            return Err(format!("has version {version}, where {VERSION} is expected"));
+            return Err(format!("has version {version}, but this program reads version {VERSION}"));
         }
         let file: File = serde_json::from_str(text).map_err(damaged)?;
         if [file.adapter.as_str(), &file.driver] != [adapter, driver] {
-            return Err(format!("is for {} with {}, not {adapter} with {driver}", file.adapter, file.driver));
+            return Err(format!(
+                "is for {} with {}, not for {adapter} with {driver}",
+                file.adapter, file.driver
+            ));
         }
         let choices = file.choices.into_iter().map(Choice::read).collect::<Result<_, _>>()?;
         Ok(Self(Arc::new(choices)))
@@ -107,11 +110,11 @@ impl Tuned {
 impl Choice {
     fn read(self) -> Result<(ShapeClass, &'static Kernel), String> {
         let pass = Pass::ALL.into_iter().find(|pass| pass.name() == self.pass);
-        let pass = pass.ok_or_else(|| format!("names a pass that is not there, {:?}", self.pass))?;
+        let pass = pass.ok_or_else(|| format!("names an unknown pass, {:?}", self.pass))?;
         let kernel =
             candidates(pass).map(|c| c.kernel).find(|kernel| kernel.name == current_name(&self.kernel));
         let kernel = kernel
-            .ok_or_else(|| format!("names a kernel that is none for {}, {:?}", self.pass, self.kernel))?;
+            .ok_or_else(|| format!("names a kernel that cannot compute {}, {:?}", self.pass, self.kernel))?;
         Ok((ShapeClass { pass, shape: self.shape }, kernel))
     }
 }
@@ -121,7 +124,7 @@ mod tests {
     use super::*;
     use crate::kernel;
 
-    fn some() -> Tuned {
+    fn sample() -> Tuned {
         let mut tuned = Tuned::default();
         let class = |pass, shape: &str| ShapeClass { pass, shape: shape.to_owned() };
         tuned.set(class(Pass::Matmul, "16x16, 16 terms"), Some(&kernel::MATMUL_REGISTERS));
@@ -131,8 +134,8 @@ mod tests {
     }
 
     #[test]
-    fn what_was_written_is_read() {
-        let mut tuned = some();
+    fn choices_survive_a_round_trip() {
+        let mut tuned = sample();
         assert_eq!(Tuned::from_json(&tuned.to_json("a", "d"), "a", "d"), Ok(tuned.clone()));
         tuned.set(ShapeClass { pass: Pass::Forward, shape: "3x3".to_owned() }, None);
         assert_eq!(tuned.len(), 2);
@@ -140,22 +143,22 @@ mod tests {
     }
 
     #[test]
-    fn what_cannot_be_used_is_refused_by_name() {
-        let text = some().to_json("a", "d");
+    fn unusable_files_are_rejected_with_a_reason() {
+        let text = sample().to_json("a", "d");
         let problem = |text: &str| Tuned::from_json(text, "a", "d").unwrap_err();
         assert!(problem(&text[..text.len() / 2]).starts_with("is damaged ("));
         assert!(problem("").starts_with("is damaged ("));
-        // Of another version only the number is looked at.
-        assert_eq!(problem(r#"{"version": 2, "x": []}"#), "has version 2, where 1 is expected");
-        assert_eq!(Tuned::from_json(&text, "a", "e").unwrap_err(), "is for a with d, not a with e");
+        // Nothing but the version of another version is parsed.
+        assert_eq!(problem(r#"{"version": 2, "x": []}"#), "has version 2, but this program reads version 1");
+        assert_eq!(Tuned::from_json(&text, "a", "e").unwrap_err(), "is for a with d, not for a with e");
         assert_eq!(
             problem(&text.replace("im2col", "im3col")),
-            r#"names a kernel that is none for forward, "im3col""#
+            r#"names a kernel that cannot compute forward, "im3col""#
         );
         assert_eq!(
             problem(&text.replace("im2col", "relu")),
-            r#"names a kernel that is none for forward, "relu""#
+            r#"names a kernel that cannot compute forward, "relu""#
         );
-        assert_eq!(problem(&text.replace("forward", "back")), r#"names a pass that is not there, "back""#);
+        assert_eq!(problem(&text.replace("forward", "back")), r#"names an unknown pass, "back""#);
     }
 }

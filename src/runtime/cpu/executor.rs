@@ -3,7 +3,7 @@
 use super::Io;
 use super::twins::{Twin, twin};
 use crate::Result;
-use crate::plan::{Layout, Plan, Port, StorageId};
+use crate::plan::{Layout, NamedValue, Plan, StorageId};
 use crate::runtime::executor::{Answer, Executor};
 use crate::runtime::memory;
 use crate::runtime::timing::{HostClock, Profile};
@@ -54,8 +54,8 @@ impl CpuExecutor {
 
     fn load(&mut self, program: usize, inputs: &[&[u8]]) {
         let Program { plan, regions, .. } = &self.programs[program];
-        for (port, bytes) in plan.inputs.iter().zip(inputs) {
-            let (buffer, words) = &regions[port.storage.index()];
+        for (input, bytes) in plan.inputs.iter().zip(inputs) {
+            let (buffer, words) = &regions[input.storage.index()];
             bytemuck::cast_slice_mut(&mut self.memory[*buffer][words.clone()]).copy_from_slice(bytes);
         }
     }
@@ -72,8 +72,8 @@ impl CpuExecutor {
 
     fn unload(&mut self, program: usize) {
         let Program { plan, regions, .. } = &self.programs[program];
-        let output = |port: &Port| {
-            let (buffer, words) = &regions[port.storage.index()];
+        let output = |value: &NamedValue| {
+            let (buffer, words) = &regions[value.storage.index()];
             self.memory[*buffer][words.clone()].to_vec()
         };
         self.answers.push_back(Answer { program, words: plan.outputs.iter().map(output).collect() });

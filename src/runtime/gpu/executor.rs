@@ -5,7 +5,7 @@ use super::pipelines::Pipeline;
 use super::staging::{SLOTS, Staging, read_back};
 use super::timing::Timestamps;
 use crate::Result;
-use crate::plan::{Group, Layout, Plan, Port, StorageId};
+use crate::plan::{Group, Layout, NamedValue, Plan, StorageId};
 use crate::runtime::executor::{Answer, Executor};
 use crate::runtime::timing::Profile;
 use std::collections::{HashMap, VecDeque};
@@ -49,7 +49,7 @@ struct Region {
 /// One plan with its buffers bound.
 pub(super) struct Program {
     inputs: Vec<Region>,
-    outputs: Vec<(Port, Region)>,
+    outputs: Vec<(NamedValue, Region)>,
     pub(super) launches: Vec<BoundLaunch>,
     /// Batches of groups that are submitted together; each group has its label.
     batches: Vec<Vec<(String, Range<usize>)>>,
@@ -105,7 +105,7 @@ impl GpuExecutor {
     fn collect(&mut self, slot: usize) -> Result<Answer> {
         let (program, _) =
             self.staging[slot].step.clone().expect("only slots of submitted steps are collected");
-        let sizes = self.programs[program].outputs.iter().map(|(port, _)| port.ty.len());
+        let sizes = self.programs[program].outputs.iter().map(|(output, _)| output.ty.len());
         let words = self.staging[slot].unload(sizes)?;
         Ok(Answer { program, words })
     }
@@ -136,10 +136,10 @@ impl GpuExecutor {
     pub(super) fn record_readback(&self, program: usize) -> wgpu::CommandBuffer {
         let mut encoder = encoder(&self.gpu, "readback");
         let mut start = 0;
-        for (port, Region { buffer, offset }) in &self.programs[program].outputs {
+        for (output, Region { buffer, offset }) in &self.programs[program].outputs {
             let down = self.staging[self.next].down();
-            encoder.copy_buffer_to_buffer(buffer, *offset, down, start, port.ty.bytes());
-            start += port.ty.bytes();
+            encoder.copy_buffer_to_buffer(buffer, *offset, down, start, output.ty.bytes());
+            start += output.ty.bytes();
         }
         encoder.finish()
     }

@@ -6,7 +6,7 @@ pub(crate) use stream::Stream;
 
 use crate::graph::{Init, PersistentKind};
 use crate::op::Labels;
-use crate::plan::{Layout, PersistentPort, Plan, Port};
+use crate::plan::{Layout, NamedValue, PersistentValue, Plan};
 use crate::rng::SplitMix64;
 use crate::runtime::executor::Executor;
 use crate::runtime::timing::{Each, Profile, Timing};
@@ -66,7 +66,7 @@ impl Outputs {
 pub struct Session {
     executor: Box<dyn Executor>,
     plans: Vec<Plan>,
-    persistent: Vec<PersistentPort>,
+    persistent: Vec<PersistentValue>,
     bytes: u64,
     pending: usize,
 }
@@ -92,7 +92,7 @@ impl Session {
     }
 
     /// Names, types and purposes of the persistent values.
-    pub fn persistent(&self) -> &[PersistentPort] {
+    pub fn persistent(&self) -> &[PersistentValue] {
         &self.persistent
     }
 
@@ -108,32 +108,32 @@ impl Session {
 
     /// Initializes every persistent value. Its elements depend only on the seed and its name.
     pub fn initialize(&mut self, seed: u64) -> Result<()> {
-        for PersistentPort { port, persistence } in self.persistent.clone() {
-            let values = initial(persistence.init, port.ty.len(), seed, &port.name);
-            self.executor.write(&port.name, bytemuck::cast_slice(&values))?;
+        for PersistentValue { value, persistence } in self.persistent.clone() {
+            let values = initial(persistence.init, value.ty.len(), seed, &value.name);
+            self.executor.write(&value.name, bytemuck::cast_slice(&values))?;
         }
         Ok(())
     }
 
     /// Replaces a persistent value. Fails if there is none with this name, or if its type differs.
     pub fn write(&mut self, name: &str, tensor: &Tensor) -> Result<()> {
-        let port = self.port(name)?;
-        check_type(name, &port.ty, tensor.ty())?;
-        port.check_labels(tensor.as_u32())?;
+        let value = self.find(name)?;
+        check_type(name, &value.ty, tensor.ty())?;
+        value.check_labels(tensor.as_u32())?;
         self.executor.write(name, tensor.as_u32())
     }
 
     /// The contents of a persistent value after all submitted steps. Waits for them.
     pub fn read(&mut self, name: &str) -> Result<Tensor> {
-        let ty = self.port(name)?.ty.clone();
+        let ty = self.find(name)?.ty.clone();
         let words = self.executor.read(name, ty.len())?;
         Tensor::new(ty, words)
     }
 
     /// The model's parameters and buffers by name, in order of creation; not the optimizer's state.
     pub fn state_dict(&mut self) -> Result<Vec<(String, Tensor)>> {
-        let model = |p: &&PersistentPort| p.persistence.kind != PersistentKind::Optimizer;
-        let names: Vec<String> = self.persistent.iter().filter(model).map(|p| p.port.name.clone()).collect();
+        let model = |p: &&PersistentValue| p.persistence.kind != PersistentKind::Optimizer;
+        let names: Vec<String> = self.persistent.iter().filter(model).map(|p| p.value.name.clone()).collect();
         names.into_iter().map(|name| Ok((name.clone(), self.read(&name)?))).collect()
     }
 
@@ -227,11 +227,11 @@ impl Session {
         }
         let Some(answer) = self.executor.answer(wait)? else { return Ok(None) };
         self.pending -= 1;
-        let ports = &self.plans[answer.program].outputs;
-        let values = ports
+        let outputs = &self.plans[answer.program].outputs;
+        let values = outputs
             .iter()
             .zip(answer.words)
-            .map(|(port, words)| Ok((port.name.clone(), Tensor::new(port.ty.clone(), words)?)))
+            .map(|(output, words)| Ok((output.name.clone(), Tensor::new(output.ty.clone(), words)?)))
             .collect::<Result<_>>()?;
         Ok(Some(Outputs { program: answer.program, values }))
     }
@@ -253,9 +253,9 @@ impl Session {
         })
     }
 
-    fn port(&self, name: &str) -> Result<&Port> {
-        self.persistent.iter().map(|p| &p.port).find(|p| p.name == name).ok_or_else(|| {
-            let names: Vec<&str> = self.persistent.iter().take(4).map(|p| p.port.name.as_str()).collect();
+    fn find(&self, name: &str) -> Result<&NamedValue> {
+        self.persistent.iter().map(|p| &p.value).find(|p| p.name == name).ok_or_else(|| {
+            let names: Vec<&str> = self.persistent.iter().take(4).map(|p| p.value.name.as_str()).collect();
             Error::argument(
                 name,
                 format!("there is no parameter with this name; the first ones are {}", names.join(", ")),
@@ -277,19 +277,19 @@ fn check_memory(bytes: u64, memory: Option<u64>) -> Result<()> {
     }
 }
 
-fn lay_out(plans: &[Plan]) -> Result<(Vec<PersistentPort>, Layout)> {
+fn lay_out(plans: &[Plan]) -> Result<(Vec<PersistentValue>, Layout)> {
     let persistent = merge_persistent(plans)?;
     let layout = Layout::new(plans, &persistent)?;
     Ok((persistent, layout))
 }
 
-fn merge_persistent(plans: &[Plan]) -> Result<Vec<PersistentPort>> {
-    let mut merged: Vec<PersistentPort> = Vec::new();
+fn merge_persistent(plans: &[Plan]) -> Result<Vec<PersistentValue>> {
+    let mut merged: Vec<PersistentValue> = Vec::new();
     for new in plans.iter().flat_map(|p| &p.persistent) {
-        match merged.iter_mut().find(|p| p.port.name == new.port.name) {
+        match merged.iter_mut().find(|p| p.value.name == new.value.name) {
             Some(old) => {
-                check_type(&new.port.name, &old.port.ty, &new.port.ty)?;
-                old.port.labels = Labels::both(old.port.labels, new.port.labels);
+                check_type(&new.value.name, &old.value.ty, &new.value.ty)?;
+                old.value.labels = Labels::intersection(old.value.labels, new.value.labels);
             }
             None => merged.push(new.clone()),
         }
@@ -317,13 +317,13 @@ fn order_inputs<'a>(plan: &Plan, inputs: &[(&str, Input<'a>)]) -> Result<Vec<&'a
     }
     plan.inputs
         .iter()
-        .map(|port| {
+        .map(|expected| {
             let (_, input) = inputs
                 .iter()
-                .find(|(name, _)| *name == port.name)
-                .ok_or_else(|| Error::argument(&port.name, "this input was not given"))?;
-            let words = input.words(&port.ty).map_err(|problem| Error::argument(&port.name, problem))?;
-            port.check_labels(words)?;
+                .find(|(name, _)| *name == expected.name)
+                .ok_or_else(|| Error::argument(&expected.name, "this input was not given"))?;
+            let words = input.words(&expected.ty).map_err(|problem| Error::argument(&expected.name, problem))?;
+            expected.check_labels(words)?;
             Ok(bytemuck::cast_slice(words))
         })
         .collect()

@@ -19,8 +19,8 @@ impl<'a, T> Stream<'a, T> {
     }
 
     /// Whether a plan has an input of this name.
-    pub fn takes(&self, program: usize, input: &str) -> bool {
-        self.session.plans[program].takes(input)
+    pub fn has_input(&self, program: usize, input: &str) -> bool {
+        self.session.plans[program].has_input(input)
     }
 
     /// As [`Session::submit`].

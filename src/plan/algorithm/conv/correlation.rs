@@ -1,4 +1,4 @@
-//! A convolution and its transpose in one form: a correlation with any strides of weights and results.
+//! A convolution and its transpose in one form: a correlation with arbitrary strides of weights and results.
 
 use super::{Geometry, Sizes};
 use crate::kernel::ConvGemm;
@@ -39,41 +39,39 @@ pub(super) fn forward(g: &Geometry) -> ConvGemm {
     }
 }
 
-/// The taps that a convolution of this stride reads the pixels of one phase by (those at `phase`, `phase` +
-/// stride, ... along an axis): the first, how many, and the padding that makes them a convolution of
-/// stride 1 over the outputs, with its taps in falling order.
+/// For the input pixels `phase`, `phase` + stride, ... along an axis: the first tap that a convolution reads them with, the
+/// number of such taps, and the padding with which these taps, in descending order, are a stride-1 convolution of the outputs.
 fn phase_taps(phase: u32, [kernel, stride, dilation, padding]: [u32; 4]) -> (u32, u32, u32) {
     if stride == 1 {
         return (0, kernel, (dilation * (kernel - 1)).wrapping_sub(padding));
     }
-    // Output o reads pixel i by tap k if i = o * stride - padding + k (no dilation at larger strides).
+    // Output o reads pixel i with tap k if i = o * stride - padding + k. (Dilation is 1 at larger strides.)
     let first = (phase + padding) % stride;
     let count = kernel.saturating_sub(first).div_ceil(stride);
     let nearest = (phase + padding - first) / stride;
     (first, count, count.wrapping_sub(1).wrapping_sub(nearest))
 }
 
-/// Phases of a gradient that are worth a launch each.
-const MOST_PHASES: u64 = 256;
+/// Most phases that are worth a launch each.
+const MAX_PHASES: u64 = 256;
 
-/// Whether the gradient with respect to the input falls into phases that are correlations, and few of them.
-pub(super) fn has_phases(g: &Geometry) -> bool {
+/// Whether the input gradient decomposes into polyphase components that are correlations, and into few of them.
+pub(super) fn has_few_phases(g: &Geometry) -> bool {
     let [down, across] = [g.stride_h.min(g.in_h), g.stride_w.min(g.in_w)].map(u64::from);
     (g.stride_h == 1 || g.dilation_h == 1)
         && (g.stride_w == 1 || g.dilation_w == 1)
-        && down * across <= MOST_PHASES
+        && down * across <= MAX_PHASES
 }
 
-/// The gradients with respect to the input, phase by phase: at a stride of 2, the pixels of each of four
-/// remainders. Each is a correlation of the upstream gradient with every stride-th tap of the filters,
-/// turned around, and the channels' roles exchanged.
-pub(super) fn transposed(g: &Geometry) -> impl Iterator<Item = ConvGemm> {
+/// The polyphase decomposition of the input gradient. At stride 2 there are four phases of pixels. Each is a correlation of the
+/// upstream gradient with every second tap, the filters rotated by 180 degrees and the channels swapped.
+pub(super) fn polyphase(g: &Geometry) -> impl Iterator<Item = ConvGemm> {
     let (g, across) = (*g, g.stride_w.min(g.in_w));
     (0..g.stride_h.min(g.in_h)).flat_map(move |h| (0..across).map(move |w| phase(&g, [h, w])))
 }
 
-/// The gradient with respect to the input as a whole, whatever the stride: the channels' roles exchanged and the filter turned around.
-/// What the stride does is left to the kernel.
+/// The whole input gradient for any stride: channels swapped and filters rotated by 180 degrees. The kernel deals with the
+/// stride.
 pub(super) fn rotated(g: &Geometry) -> ConvGemm {
     let p = forward(g);
     ConvGemm {
@@ -118,7 +116,7 @@ fn phase(g: &Geometry, [phase_h, phase_w]: [u32; 2]) -> ConvGemm {
         w_out: p.w_in,
         w_in: p.w_out,
         w_start: last(first_h, kernel_h, g.stride_h) * g.kernel_w + last(first_w, kernel_w, g.stride_w),
-        // A single row or column has no next one.
+        // A single row or column has no successor.
         w_down: (g.stride_h.min(g.kernel_h) * g.kernel_w).wrapping_neg(),
         w_right: g.stride_w.min(g.kernel_w).wrapping_neg(),
         y_plane: g.in_h * g.in_w,

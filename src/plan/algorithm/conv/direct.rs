@@ -1,4 +1,4 @@
-//! Convolution from the definition: one invocation for each element of the result.
+//! Convolution from the definition: one invocation per element of the result.
 
 use super::super::{Algorithm, Candidate, Pass};
 use super::{Geometry, Sizes};

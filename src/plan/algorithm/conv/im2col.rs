@@ -1,4 +1,4 @@
-//! Convolution as a matrix product: the readable baseline, and what every target can do.
+//! Convolution by im2col and a matrix product. The readable baseline, which every target supports.
 
 use super::super::{Algorithm, Candidate, Pass, matmul};
 use super::{Geometry, MAX_SLICES, Sizes, affordable_slices};
@@ -7,18 +7,18 @@ use crate::op::Lowering;
 use crate::plan::{NodeLowering, Target};
 use crate::{Error, Result};
 
-/// The kernels beside the matrix product. `im2col` stands for the algorithm.
+/// The kernels around the matrix product. `im2col` stands for the algorithm.
 pub static CANDIDATES: [Candidate; 2] = [
     Candidate { passes: &Pass::CONVOLUTIONS, algorithm: Algorithm::Im2col, kernel: &kernel::IM2COL },
     Candidate { passes: &[Pass::GradInput], algorithm: Algorithm::Im2col, kernel: &kernel::COL2IM },
 ];
 
-/// Whether the columns would be the image itself.
+/// Whether the columns would equal the image.
 fn is_pointwise(g: &Geometry) -> bool {
     [g.kernel_h, g.kernel_w, g.stride_h, g.stride_w] == [1; 4] && [g.padding_h, g.padding_w] == [0; 2]
 }
 
-/// Parts of the work whose columns fit in a scratch buffer: many images, or some rows of one.
+/// Chunks whose columns fit a scratch buffer: several images, or some rows of one.
 fn chunks(g: &Geometry, target: &Target) -> Result<Vec<Geometry>> {
     if is_pointwise(g) {
         return Ok(vec![*g]);
@@ -26,7 +26,7 @@ fn chunks(g: &Geometry, target: &Target) -> Result<Vec<Geometry>> {
     let row = Sizes::new(g).lines as u64 * g.out_w as u64 * 4;
     if row > target.binding_limit() {
         return Err(Error::TooLarge(format!(
-            "a single row of a convolution's columns takes {row} bytes, but a binding can have at most {} here; use smaller images, kernels or fewer channels",
+            "one row of a convolution's columns takes {row} bytes, but a binding can have at most {} here; use smaller images, smaller kernels or fewer channels",
             target.binding_limit()
         )));
     }
@@ -50,7 +50,7 @@ fn chunks(g: &Geometry, target: &Target) -> Result<Vec<Geometry>> {
     Ok(chunks)
 }
 
-/// Scratch for the columns of the largest chunk; the first one is.
+/// Scratch memory for the columns of the first chunk, which is the largest.
 fn columns(node: &mut NodeLowering, chunks: &[Geometry]) -> StorageId {
     let c = &chunks[0];
     let lines = Sizes::new(c).lines as usize;
@@ -76,7 +76,7 @@ fn unfold(
     Ok(())
 }
 
-/// What all three products of a chunk share: one batch for each image and group.
+/// Parameters that all three products of a chunk share: one batch per image and group.
 fn product(c: &Geometry, m: u32, n: u32, k: u32) -> Matmul {
     Matmul {
         m,
@@ -90,7 +90,7 @@ fn product(c: &Geometry, m: u32, n: u32, k: u32) -> Matmul {
     }
 }
 
-/// y = weight * columns, image by image.
+/// y = weight * columns for each image.
 pub(super) fn forward(node: &mut NodeLowering, g: &Geometry, y: StorageId) -> Result<()> {
     let s = Sizes::new(g);
     let chunks = chunks(g, node.target())?;
@@ -122,7 +122,7 @@ pub(super) fn forward(node: &mut NodeLowering, g: &Geometry, y: StorageId) -> Re
     Ok(())
 }
 
-/// columns = weight^T * grad_output, then each pixel gathers from the columns.
+/// columns = weight^T * grad_output, then col2im.
 pub(super) fn grad_input(node: &mut NodeLowering, g: &Geometry) -> Result<()> {
     let s = Sizes::new(g);
     let chunks = chunks(g, node.target())?;

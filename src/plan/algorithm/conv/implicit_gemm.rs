@@ -1,4 +1,4 @@
-//! Convolution as an implicit matrix product through workgroup memory, for GPUs.
+//! Convolution as implicit GEMM through workgroup memory, for GPUs.
 
 use super::super::matmul::tiled;
 use super::super::{Algorithm, Candidate, Pass};
@@ -18,7 +18,7 @@ const fn grad_weight_by(kernel: &'static Kernel) -> Candidate {
 
 const ALGORITHM: Algorithm = Algorithm::ImplicitGemm;
 
-/// Largest tile first; for 3 x 3 taps, 1 x 1, and any number.
+/// Largest tile first: for 3 x 3 filters, for 1 x 1 filters, and for any others.
 pub static CANDIDATES: [Candidate; 22] = [
     correlates(&kernel::CONV_GEMM_3X3_128X128),
     correlates(&kernel::CONV_GEMM_3X3_64X128),
@@ -44,7 +44,7 @@ pub static CANDIDATES: [Candidate; 22] = [
     grad_weight_by(&kernel::CONV_GEMM_GRAD_WEIGHT_16X64),
 ];
 
-/// Whether a kernel is made for these taps, or where none is, for any.
+/// Whether a kernel is for these taps: a specialized one for 3 x 3 and 1 x 1, a general one for the rest.
 fn has_taps(kernel: &Kernel, p: &ConvGemm) -> bool {
     let taps = match [p.kernel_h, p.kernel_w] {
         square @ ([3, 3] | [1, 1]) => square,
@@ -53,7 +53,7 @@ fn has_taps(kernel: &Kernel, p: &ConvGemm) -> bool {
     ["taps_h", "taps_w"].map(|name| kernel.constant(name)) == taps
 }
 
-/// Emits one correlation. `operands`: images, weight and, where there are any, bias and residual.
+/// Emits one correlation. `operands`: images, weight, bias and residual; a placeholder where there is none.
 pub(super) fn correlate(
     node: &mut NodeLowering,
     pass: Pass,
@@ -67,19 +67,19 @@ pub(super) fn correlate(
     node.launch(kernel, p, &operands, &[output], Grid::Workgroups(tiles), correlation::flops(p))
 }
 
-/// Workgroups that are enough to keep a GPU busy.
-const ENOUGH: u64 = 1024;
-/// Most slices of pixels: a GPU wants more of them than others, and adds them up in a tree.
+/// Workgroups that fill a GPU.
+const TARGET_WORKGROUPS: u64 = 1024;
+/// Most slices of pixels. GPUs take more of them than others and sum them in a tree.
 const MAX_SLICES: u32 = 512;
-/// Pixels that are worth a workgroup of their own, a multiple of every tile's depth.
-const WORTHWHILE: u32 = 128;
+/// Fewest pixels that are worth a workgroup; a multiple of every tile's depth.
+const MIN_PIXELS_PER_SLICE: u32 = 128;
 
-/// Slices of the pixels in parallel, then the sum of the slices.
+/// Slices of pixels in parallel, then the sum of the slices.
 pub(super) fn grad_weight(node: &mut NodeLowering, g: &Geometry) -> Result<()> {
     let p = correlation::forward(g);
     let (len, width) = (g.out_channels * Sizes::new(g).taps, p.in_channels * p.kernel_h * p.kernel_w);
     let pixels = p.batch * p.out_h * p.out_w;
-    let most = affordable_slices(node.target(), len, MAX_SLICES).min(pixels.div_ceil(WORTHWHILE));
+    let most = affordable_slices(node.target(), len, MAX_SLICES).min(pixels.div_ceil(MIN_PIXELS_PER_SLICE));
     let (kernel, tiles) = tiled::choose(
         node.target(),
         Pass::GradWeight,
@@ -89,8 +89,8 @@ pub(super) fn grad_weight(node: &mut NodeLowering, g: &Geometry) -> Result<()> {
         (p.groups * most) as u64,
     );
     let tiles = tiles / most as u64;
-    let slices = u32::try_from(ENOUGH.div_ceil(tiles)).unwrap_or(most).min(most);
-    let k_per_slice = pixels.div_ceil(slices).next_multiple_of(WORTHWHILE);
+    let slices = u32::try_from(TARGET_WORKGROUPS.div_ceil(tiles)).unwrap_or(most).min(most);
+    let k_per_slice = pixels.div_ceil(slices).next_multiple_of(MIN_PIXELS_PER_SLICE);
     let slices = pixels.div_ceil(k_per_slice);
 
     let p = ConvGemm { k_per_slice, ..p };

@@ -39,8 +39,8 @@ pub(super) fn forward(op: &Conv2d, node: &mut NodeLowering) -> Result<()> {
 pub(super) fn grad_input(op: &Conv2dGradInput, node: &mut NodeLowering) -> Result<()> {
     let g = op.conv.geometry_of(&op.input_shape, &node.input_shape(1));
     let (grad_output, weight, grad_input) = (node.input(0), node.input(1), node.output(0));
-    // Each phase is a correlation of stride 1.
-    match algorithm(&g, node.target(), Pass::GradInput, 1, correlation::has_phases(&g)) {
+    // Every phase is a stride-1 correlation.
+    match algorithm(&g, node.target(), Pass::GradInput, 1, correlation::has_few_phases(&g)) {
         Algorithm::RegisterTiled => register_tiled::grad_input(node, &g),
         Algorithm::ImplicitGemm => by_phase(node, &g, implicit_gemm::correlate),
         Algorithm::Winograd => by_phase(node, &g, |node, pass, p, [x, weight, ..]| {
@@ -69,8 +69,8 @@ pub(super) fn grad_weight(op: &Conv2dGradWeight, node: &mut NodeLowering) -> Res
     }
 }
 
-/// The algorithm for a pass. `stride`: that along rows as register-tiled kernels would take it; `correlation`: whether the pass is
-/// one, as a gradient with respect to the input may not be.
+/// The algorithm for a pass. `stride`: horizontal stride that a register-tiled kernel would see; `correlation`: whether the pass
+/// is a correlation, which not every input gradient is.
 fn algorithm(g: &Geometry, target: &Target, pass: Pass, stride: u32, correlation: bool) -> Algorithm {
     let can = |algorithm| match algorithm {
         Algorithm::RegisterTiled => {
@@ -81,13 +81,13 @@ fn algorithm(g: &Geometry, target: &Target, pass: Pass, stride: u32, correlation
                 && register_tiled::packed_bytes(g) <= target.scratch_limit()
         }
         Algorithm::ImplicitGemm => correlation,
-        Algorithm::Winograd => winograd::can(g, target),
+        Algorithm::Winograd => winograd::supports(g, target),
         _ => true,
     };
     let is = |shape| match shape {
         Shape::Any => true,
         Shape::FewChannels => g.groups > 1 && g.in_channels / g.groups < FEW_CHANNELS,
-        Shape::Halving => register_tiled::joins_phases(target, g),
+        Shape::Halving => register_tiled::fits_polyphase_kernel(target, g),
         Shape::Large { channels, tiles } => {
             let found = g.batch * g.out_h.div_ceil(4) * g.out_w.div_ceil(4);
             g.in_channels.min(g.out_channels) >= channels && found >= tiles
@@ -113,23 +113,23 @@ pub(super) fn shape_class(pass: Pass, g: &Geometry) -> ShapeClass {
     ShapeClass { pass, shape }
 }
 
-/// Emits a gradient with respect to the input phase by phase: the upstream gradient correlated with the rotated filters.
+/// Emits an input gradient phase by phase.
 fn by_phase(
     node: &mut NodeLowering,
     g: &Geometry,
     correlate: fn(&mut NodeLowering, Pass, &ConvGemm, [StorageId; 4]) -> Result<()>,
 ) -> Result<()> {
     let operands = [0, 1, 1, 1].map(|i| node.input(i));
-    correlation::transposed(g).try_for_each(|phase| correlate(node, Pass::GradInput, &phase, operands))
+    correlation::polyphase(g).try_for_each(|phase| correlate(node, Pass::GradInput, &phase, operands))
 }
 
-/// Sizes of the matrix products of a convolution: each group of each image is one.
+/// Sizes of the matrix products of a convolution, one per image and group.
 struct Sizes {
-    /// Output channels a group.
+    /// Output channels per group.
     outs: u32,
-    /// Input channels a group, times the taps of a filter.
+    /// Input channels per group times taps per filter.
     taps: u32,
-    /// Rows of the columns of one image: all groups' taps.
+    /// Rows of the columns of one image, over all groups.
     lines: u32,
     /// Output pixels.
     pixels: u32,
@@ -142,16 +142,16 @@ impl Sizes {
     }
 }
 
-/// Most slices of images whose weight gradients are computed apart and then added.
+/// Most slices of images for weight gradients.
 const MAX_SLICES: u32 = 32;
 
-/// Slices of a weight gradient of `len` elements that fit into scratch memory, at most `most`.
+/// How many slices of a weight gradient of `len` elements fit scratch memory, at most `most`.
 fn affordable_slices(target: &Target, len: u32, most: u32) -> u32 {
     let slices = target.scratch_limit() / (4 * len as u64);
     u32::try_from(slices).unwrap_or(most).clamp(1, most)
 }
 
-/// Adds up the slices of a weight gradient of `len` elements.
+/// Sums the slices of a weight gradient of `len` elements.
 fn sum_slices(node: &mut NodeLowering, partial: StorageId, slices: u32, len: u32) -> Result<()> {
     node.sum_slices(partial, node.output(0), [slices as usize, len as usize], 1.0, false)
 }

@@ -1,4 +1,4 @@
-//! Convolution without unfolding, for software adapters whose lanes hand numbers to each other.
+//! Register-tiled direct convolution for software adapters, which share weights by subgroup broadcasts.
 
 use super::super::{self as algorithm, Algorithm, Candidate, Pass};
 use super::{Geometry, MAX_SLICES, Sizes, affordable_slices, by_phase, correlation, sum_slices};
@@ -7,7 +7,7 @@ use crate::kernel::{self, ConvGemm, ConvPack, ConvRegisterTiled, Grid, Kernel, S
 use crate::op::Lowering;
 use crate::plan::{NodeLowering, Target};
 
-/// Columns of results that an invocation computes.
+/// Columns of results per invocation.
 const COLUMNS: u32 = 4;
 
 const ALGORITHM: Algorithm = Algorithm::RegisterTiled;
@@ -24,7 +24,7 @@ const fn grad_weight_by(kernel: &'static Kernel) -> Candidate {
     Candidate { passes: &[Pass::GradWeight], algorithm: ALGORITHM, kernel }
 }
 
-/// The first that fits is taken.
+/// The first that fits wins.
 pub static CANDIDATES: [Candidate; 25] = [
     correlates(&kernel::CONV_REGISTER_TILED_3X3_SHUFFLE),
     correlates(&kernel::CONV_REGISTER_TILED_3X3_VEC4),
@@ -53,7 +53,7 @@ pub static CANDIDATES: [Candidate; 25] = [
     grad_weight_by(&kernel::CONV_REGISTER_TILED_GRAD_WEIGHT_1X3_STRIDE2),
 ];
 
-/// Bytes that the weights take in order, at most: few channels and narrow kernels are filled up with zeros.
+/// Upper bound on the bytes of packed weights. Few channels and narrow kernels are padded with zeros.
 pub(super) fn packed_bytes(g: &Geometry) -> u64 {
     let [ins, outs] = [g.in_channels / g.groups, g.out_channels / g.groups].map(u64::from);
     let pairs = (ins * outs.next_multiple_of(32)).max(outs * ins.next_multiple_of(32));
@@ -61,34 +61,34 @@ pub(super) fn packed_bytes(g: &Geometry) -> u64 {
     4 * u64::from(g.groups) * pairs * taps
 }
 
-/// Whether a kernel can compute this, on subgroups of so many lanes.
+/// Whether a kernel supports a convolution with this subgroup size.
 fn fits(kernel: &Kernel, p: &ConvRegisterTiled, subgroup: u32) -> bool {
     let [taps_h, taps_w, stride] = ["taps_h", "taps_w", "stride"].map(|name| kernel.constant(name));
     let whole = [p.kernel_h, p.kernel_w] == [taps_h, taps_w];
-    // A window of several rows shares them between the rows of a tile, so they must be neighbours.
+    // The rows of a tile share the input rows of a multi-row filter, so the input rows must be adjacent.
     let rows = taps_h == 1 || (p.stride_h == stride && p.dilation_h == 1);
-    // Kernels of any size are walked in windows of 1 x 3, those of five columns in whole rows.
+    // Filters of any size can be computed in parts of 1 x 3 taps, those with five columns in whole rows.
     let walked = taps_h == 1 && (taps_w == 3 || [taps_w, p.kernel_w] == [5, 5]);
     let window = p.stride_w == stride && rows && (whole || walked);
-    // Quads must not lie across rows, and results must be written as quads too.
-    let rows_of_vec4 = p.in_w.is_multiple_of(COLUMNS * stride)
+    // A vec4 must not cross rows, neither of the input nor of the result.
+    let vec4_rows = p.in_w.is_multiple_of(COLUMNS * stride)
         && p.out_w.is_multiple_of(COLUMNS)
         && [p.y_start, p.y_right] == [0, 1];
-    let quads = rows_of_vec4
+    let vec4 = vec4_rows
         && match taps_w {
-            // A tile's own pixels are quads, and one more is read to the left, perhaps one to the right.
+            // A tile reads its own pixels as vec4s, plus one to the left and perhaps one to the right.
             3 => whole && p.padding_w == 1 && p.out_w * stride == p.in_w,
             _ => p.padding_w.is_multiple_of(COLUMNS),
         };
     let flag = |name| kernel.has(name);
     window
-        && (!flag("vec4") || quads)
+        && (!flag("vec4") || vec4)
         && (!flag("shuffle") || p.out_w.div_ceil(COLUMNS).next_power_of_two() <= subgroup)
 }
 
-/// Whether the gradient with respect to the input can be computed in all phases at once.
-pub(super) fn joins_phases(target: &Target, g: &Geometry) -> bool {
-    let wanted = target
+/// Whether the polyphase kernel can compute the input gradient in one launch.
+pub(super) fn fits_polyphase_kernel(target: &Target, g: &Geometry) -> bool {
+    let allowed = target
         .kernel(Pass::GradInput)
         .is_none_or(|kernel| kernel == &kernel::CONV_REGISTER_TILED_POLYPHASE_3X3);
     let pairs = [
@@ -97,52 +97,52 @@ pub(super) fn joins_phases(target: &Target, g: &Geometry) -> bool {
         [g.padding_h, g.padding_w],
         [g.dilation_h, g.dilation_w],
     ];
-    wanted
+    allowed
         && pairs == [[3, 3], [2, 2], [1, 1], [1, 1]]
         && [g.in_h, g.in_w] == [2 * g.out_h, 2 * g.out_w]
         && g.out_w.is_multiple_of(COLUMNS)
         && (g.out_w / COLUMNS).next_power_of_two() <= target.subgroup
 }
 
-/// Emits the gradient with respect to the input.
+/// Emits the input gradient.
 pub(super) fn grad_input(node: &mut NodeLowering, g: &Geometry) -> Result<()> {
     let [grad_output, weight] = [0, 1].map(|i| node.input(i));
-    if !joins_phases(node.target(), g) {
+    if !fits_polyphase_kernel(node.target(), g) {
         return by_phase(node, g, correlate);
     }
     let kernel = &kernel::CONV_REGISTER_TILED_POLYPHASE_3X3;
-    // The filter turned around, as at stride 1.
+    // The rotated filter, as at stride 1.
     let c = correlation::rotated(g);
-    let (p, packed) = weights_in_order(node, kernel, &c, weight)?;
+    let (p, packed) = pack_weights(node, kernel, &c, weight)?;
     let p = ConvRegisterTiled { across: (p.in_w / COLUMNS).next_power_of_two(), ..p };
     let flops = correlation::flops(&correlation::forward(g));
     node.launch(kernel, &p, &[grad_output, packed], &[node.output(0)], grid(kernel, &p, p.in_h), flops)
 }
 
-/// The kernel for a pass: the one asked for if it fits, else the first that does.
+/// The kernel for a pass: the requested one if it fits, else the first that does.
 fn choose(target: &Target, pass: Pass, p: &ConvRegisterTiled) -> &'static Kernel {
     let fits = |kernel: &Kernel| fits(kernel, p, target.subgroup);
     algorithm::kernel(target, pass, ALGORITHM, fits, |_| 0.0).expect(
-        "strides are 1 and 2 where this algorithm can be chosen, and filters of any size are computed in parts of 1 x 3 taps",
+        "this algorithm is chosen only for strides 1 and 2, and 1 x 3 kernels support filters of any size",
     )
 }
 
-/// The same in rows of a quad where 1 x 1 filters see each pixel by itself, and rows of the image are no whole quads.
-fn in_vec4(c: &ConvGemm) -> ConvGemm {
+/// Reshapes images for 1 x 1 filters into rows of one vec4 where their own rows are not whole vec4s.
+fn as_vec4_rows(c: &ConvGemm) -> ConvGemm {
     let pixels = c.in_h * c.in_w;
-    let by_itself =
+    let pointwise =
         [c.kernel_h, c.kernel_w, c.stride_h, c.stride_w, c.padding_h, c.padding_w] == [1, 1, 1, 1, 0, 0];
     let whole = [c.y_plane, c.y_start, c.y_down, c.y_right] == [pixels, 0, c.in_w, 1];
-    if !(by_itself && whole && pixels.is_multiple_of(COLUMNS)) || c.in_w.is_multiple_of(COLUMNS) {
+    if !(pointwise && whole && pixels.is_multiple_of(COLUMNS)) || c.in_w.is_multiple_of(COLUMNS) {
         return *c;
     }
     let (rows, columns) = (pixels / COLUMNS, COLUMNS);
     ConvGemm { in_h: rows, in_w: columns, out_h: rows, out_w: columns, y_down: columns, ..*c }
 }
 
-/// The kernel's parameters, less what depends on the choice of the kernel.
+/// The kernel's parameters, except those that depend on the choice of the kernel.
 fn params(c: &ConvGemm) -> ConvRegisterTiled {
-    let c = in_vec4(c);
+    let c = as_vec4_rows(c);
     ConvRegisterTiled {
         batch: c.batch,
         in_channels: c.in_channels,
@@ -169,7 +169,7 @@ fn params(c: &ConvGemm) -> ConvRegisterTiled {
     }
 }
 
-/// Emits a convolution: its weights put in order, then the kernel that suits it.
+/// Emits a correlation: packs the weights, then launches the kernel that suits it.
 pub(super) fn correlate(
     node: &mut NodeLowering,
     pass: Pass,
@@ -177,7 +177,7 @@ pub(super) fn correlate(
     [x, weight, bias, residual]: [StorageId; 4],
 ) -> Result<()> {
     let kernel = choose(node.target(), pass, &params(c));
-    let (p, packed) = weights_in_order(node, kernel, c, weight)?;
+    let (p, packed) = pack_weights(node, kernel, c, weight)?;
     let across = p.out_w.div_ceil(COLUMNS);
     let p = ConvRegisterTiled {
         across: if kernel.has("shuffle") { across.next_power_of_two() } else { across },
@@ -187,29 +187,29 @@ pub(super) fn correlate(
     node.launch(kernel, &p, &reads, &[output], grid(kernel, &p, p.out_h), correlation::flops(c))
 }
 
-/// A workgroup for so many tiles, of rows up to `height`, and each block of channels.
+/// One workgroup per block of tiles, over rows up to `height`, and block of channels.
 fn grid(kernel: &Kernel, p: &ConvRegisterTiled, height: u32) -> Grid {
     let tiles = p.batch as u64 * height.div_ceil(kernel.constant("rows")) as u64 * p.across as u64;
     let blocks = p.groups * p.out_channels.div_ceil(p.channels);
     Grid::Workgroups(tiles.div_ceil(kernel.threads as u64) * blocks as u64)
 }
 
-/// The parameters of a kernel, and weights as it reads them.
-fn weights_in_order(
+/// Packs the weights for a kernel. Returns its parameters too.
+fn pack_weights(
     node: &mut NodeLowering,
     kernel: &Kernel,
     c: &ConvGemm,
     weight: StorageId,
 ) -> Result<(ConvRegisterTiled, StorageId)> {
     let [taps_h, taps_w, channels] = ["taps_h", "taps_w", "channels"].map(|name| kernel.constant(name));
-    // Every lane loads four numbers at a time.
+    // Every lane loads a vec4.
     let line = (taps_h * taps_w * channels).next_multiple_of(4 * node.target().subgroup);
     let p = ConvRegisterTiled { line, channels, taps_h, taps_w, ..params(c) };
     let blocks = p.groups * p.out_channels.div_ceil(channels);
     let windows = p.kernel_h.div_ceil(taps_h) * p.kernel_w.div_ceil(taps_w);
     let lines = p.in_channels * windows * blocks;
-    // Where no tap reads a pixel, as between the steps of a large stride, its gradient is 0.
-    let packed = node.scratch("weights in order", (lines.max(1) * line) as usize);
+    // Where no tap reads a pixel, as between the steps of a large stride, the gradient is 0.
+    let packed = node.scratch("packed weights", (lines.max(1) * line) as usize);
     if lines > 0 {
         let pack = ConvPack {
             lines,
@@ -228,12 +228,12 @@ fn weights_in_order(
             w_down: c.w_down,
             w_right: c.w_right,
         };
-        put_in_order(node, &pack, weight, packed)?;
+        launch_packing(node, &pack, weight, packed)?;
     }
     Ok((p, packed))
 }
 
-/// Those that move weights in quads.
+/// Packing kernels that move vec4s.
 static PACKS: [&Kernel; 4] = [
     &kernel::CONV_PACK_3X3,
     &kernel::CONV_PACK_3X3_ROTATED,
@@ -241,26 +241,26 @@ static PACKS: [&Kernel; 4] = [
     &kernel::CONV_PACK_1X1_ROTATED,
 ];
 
-/// Emits the packing of weights: sixteen channel pairs an invocation where that fits, else one.
-fn put_in_order(node: &mut NodeLowering, p: &ConvPack, weight: StorageId, packed: StorageId) -> Result<()> {
+/// Emits the packing of weights: sixteen channel pairs per invocation if possible, else one.
+fn launch_packing(node: &mut NodeLowering, p: &ConvPack, weight: StorageId, packed: StorageId) -> Result<()> {
     let taps = p.taps_h * p.taps_w;
     let whole = [p.kernel_h, p.kernel_w] == [p.taps_h, p.taps_w];
-    let fours = [p.in_channels, p.out_channels].iter().all(|channels| channels.is_multiple_of(4));
-    let as_it_is = [p.w_in, p.w_start, p.w_down, p.w_right] == [taps, 0, p.taps_w, 1];
-    let turned = [p.w_out, p.w_start, p.w_down, p.w_right]
+    let whole_vec4s = [p.in_channels, p.out_channels].iter().all(|channels| channels.is_multiple_of(4));
+    let unrotated = [p.w_in, p.w_start, p.w_down, p.w_right] == [taps, 0, p.taps_w, 1];
+    let rotated = [p.w_out, p.w_start, p.w_down, p.w_right]
         == [taps, taps - 1, p.taps_w.wrapping_neg(), 1_u32.wrapping_neg()];
     let suits = |kernel: &&&Kernel| {
-        kernel.constant("taps") == taps && if kernel.has("rotated") { turned } else { as_it_is }
+        kernel.constant("taps") == taps && if kernel.has("rotated") { rotated } else { unrotated }
     };
     let pairs = p.lines as u64 * p.channels as u64;
-    match PACKS.iter().find(suits).filter(|_| whole && fours) {
+    match PACKS.iter().find(suits).filter(|_| whole && whole_vec4s) {
         Some(kernel) => node.launch(kernel, p, &[weight], &[packed], Grid::Invocations(pairs / 16), 0),
         None => node.launch(&kernel::CONV_PACK, p, &[weight], &[packed], Grid::Invocations(pairs), 0),
     }
 }
 
-/// Subgroups that are enough to keep every core busy.
-const ENOUGH: u32 = 256;
+/// Subgroups that keep every core busy.
+const TARGET_SUBGROUPS: u32 = 256;
 
 /// Slices of images in parallel, then the sum of the slices.
 pub(super) fn grad_weight(node: &mut NodeLowering, g: &Geometry) -> Result<()> {
@@ -273,7 +273,7 @@ pub(super) fn grad_weight(node: &mut NodeLowering, g: &Geometry) -> Result<()> {
     let work = pairs.div_ceil(subgroup) * p.groups * p.out_channels.div_ceil(channels);
 
     let len = g.out_channels * Sizes::new(g).taps;
-    let slices = affordable_slices(node.target(), len, MAX_SLICES).min(ENOUGH.div_ceil(work));
+    let slices = affordable_slices(node.target(), len, MAX_SLICES).min(TARGET_SUBGROUPS.div_ceil(work));
     let images_per_slice = g.batch.div_ceil(slices);
     let slices = g.batch.div_ceil(images_per_slice);
     let partial = if slices == 1 { node.output(0) } else { node.scratch("slices", (slices * len) as usize) };

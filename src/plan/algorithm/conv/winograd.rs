@@ -1,6 +1,6 @@
-//! Convolution of 3 x 3 taps by fewer multiplications: transforms, and a matrix product for each number of a patch.
+//! Winograd convolution with 3 x 3 filters: transforms, and a batched matrix product with one batch per element of a patch.
 
-use super::super::matmul::packed::{self, Order, Side};
+use super::super::matmul::packed::{self, Operand, PackedLayout};
 use super::super::{self as algorithm, Algorithm, Candidate, Pass};
 use super::{Geometry, correlation};
 use crate::Result;
@@ -8,9 +8,9 @@ use crate::kernel::{self, ConvGemm, Grid, Kernel, StorageId, WinogradFilters, Wi
 use crate::op::Lowering;
 use crate::plan::{NodeLowering, Target};
 
-/// The kernels of one size of tile. Of several, the first that fits is taken.
+/// The kernels of one tile size. In lists, the first that fits wins.
 struct Kernels {
-    /// Rows and columns of a tile.
+    /// Rows and columns of an output tile.
     tile: u32,
     input: &'static [&'static Kernel],
     upstream: &'static [&'static Kernel],
@@ -48,7 +48,7 @@ const fn grad_weight_by(kernel: &'static Kernel) -> Candidate {
     Candidate { passes: &[Pass::GradWeight], algorithm: ALGORITHM, kernel }
 }
 
-/// The kernels that stand for a size of tile.
+/// The kernels that stand for each tile size.
 pub static CANDIDATES: [Candidate; 4] = [
     correlates(&kernel::WINOGRAD_FILTER_4X4),
     correlates(&kernel::WINOGRAD_FILTER_2X2),
@@ -56,21 +56,21 @@ pub static CANDIDATES: [Candidate; 4] = [
     grad_weight_by(&kernel::WINOGRAD_FILTER_GRAD_2X2),
 ];
 
-/// The tile for a pass.
+/// The tile size for a pass.
 fn choose(target: &Target, pass: Pass) -> &'static Kernels {
     let kernel = algorithm::kernel(target, pass, ALGORITHM, |_| true, |_| 0.0);
     let of_kernel = |tile: &&Kernels| kernel == Some(tile.filter) || kernel == Some(tile.filter_grad);
-    TILES.iter().find(of_kernel).expect("each candidate is of one size of tile")
+    TILES.iter().find(of_kernel).expect("every candidate has one tile size")
 }
 
-/// Bytes of an operand of `count` columns and `depth`; one of so many rows is no larger.
+/// Bytes of an operand with `count` columns of `depth` elements; one with as many rows is no larger.
 fn bytes(target: &Target, k: &Kernels, count: u32, depth: u32) -> u64 {
-    4 * Order::new(target, Side::B, count, depth).elements(numbers(k)) as u64
+    4 * PackedLayout::new(target, Operand::B, count, depth).elements(patch_elements(k)) as u64
 }
 
-/// Whether a convolution is of the kind, and the operands of its filters and of an image can be had.
-pub(super) fn can(g: &Geometry, target: &Target) -> bool {
-    let kind = [g.kernel_h, g.kernel_w] == [3; 2]
+/// Whether Winograd supports a convolution, and its operands for the filters and for one image fit scratch memory.
+pub(super) fn supports(g: &Geometry, target: &Target) -> bool {
+    let shape = [g.kernel_h, g.kernel_w] == [3; 2]
         && [g.stride_h, g.stride_w, g.dilation_h, g.dilation_w, g.groups] == [1; 5];
     let [ins, outs] = [g.in_channels, g.out_channels];
     let within = |k: &Kernels| {
@@ -79,30 +79,30 @@ pub(super) fn can(g: &Geometry, target: &Target) -> bool {
         let operands = [[ins, outs], [outs, ins], [tiles, channels], [channels, tiles]];
         operands.iter().all(|[count, depth]| bytes(target, k, *count, *depth) <= target.scratch_limit())
     };
-    target.winograd && kind && TILES.iter().all(within)
+    target.winograd && shape && TILES.iter().all(within)
 }
 
-/// Numbers of a patch, and so products.
-fn numbers(k: &Kernels) -> u32 {
+/// Elements of a patch, which is the number of batches.
+fn patch_elements(k: &Kernels) -> u32 {
     (k.tile + 2) * (k.tile + 2)
 }
 
-/// Multiplications and additions of a transform that makes `to` x `to` numbers from `from` x `from`, zeros counted.
+/// Operations of a transform from `from` x `from` to `to` x `to` elements, multiplications by zero included.
 fn transform_flops(to: u32, from: u32) -> u64 {
     2 * (to * from * (from + to)) as u64
 }
 
-/// Images whose operands and products fit in a scratch buffer each.
+/// Most images whose operands and products fit a scratch buffer each.
 fn images_at_once(target: &Target, k: &Kernels, p: &ConvGemm) -> u32 {
     let channels = p.in_channels.max(p.out_channels);
     let within = |images: &u32| {
         let tiles = images * p.out_h.div_ceil(k.tile) * p.out_w.div_ceil(k.tile);
         bytes(target, k, tiles, channels).max(bytes(target, k, channels, tiles)) <= target.scratch_limit()
     };
-    (1..=p.batch).rev().find(within).expect("`can` admits only what one image leaves room for")
+    (1..=p.batch).rev().find(within).expect("`supports` checked that one image fits")
 }
 
-/// Tiles of the images of one launch.
+/// The tiles of the images of one launch.
 fn tiles(k: &Kernels, p: &ConvGemm, image_start: u32, images: u32) -> WinogradTiles {
     WinogradTiles {
         tile: k.tile,
@@ -115,18 +115,18 @@ fn tiles(k: &Kernels, p: &ConvGemm, image_start: u32, images: u32) -> WinogradTi
     }
 }
 
-fn count(t: &WinogradTiles) -> u32 {
+fn tile_count(t: &WinogradTiles) -> u32 {
     t.images * t.down * t.across
 }
 
-/// The tiles as patches of the input.
-fn of_input(p: &ConvGemm, t: WinogradTiles) -> WinogradTiles {
+/// Views the tiles as input patches.
+fn input_patches(p: &ConvGemm, t: WinogradTiles) -> WinogradTiles {
     let (channels, height, width) = (p.in_channels, p.in_h, p.in_w);
     WinogradTiles { channels, height, width, padding_h: p.padding_h, padding_w: p.padding_w, ..t }
 }
 
-/// The tiles as parts of the output.
-fn of_output(p: &ConvGemm, t: WinogradTiles) -> WinogradTiles {
+/// Views the tiles as output tiles.
+fn output_tiles(p: &ConvGemm, t: WinogradTiles) -> WinogradTiles {
     WinogradTiles { channels: p.out_channels, height: p.out_h, width: p.out_w, ..t }
 }
 
@@ -144,31 +144,32 @@ fn filters(k: &Kernels, p: &ConvGemm) -> WinogradFilters {
     }
 }
 
-/// The kernel for a row's pixels, which quads can take if patches' middles, or tiles, begin with one.
-fn suiting(kernels: &[&'static Kernel], t: &WinogradTiles, edge: u32) -> &'static Kernel {
-    let quads = t.width.is_multiple_of(4) && t.padding_w == edge;
-    let fitting = kernels.iter().find(|kernel| quads || !kernel.has("vec4"));
-    fitting.expect("the last one fits everything")
+/// The vec4 kernel if rows are whole vec4s and patches or tiles start at one, else the scalar one.
+fn pick_kernel(kernels: &[&'static Kernel], t: &WinogradTiles, edge: u32) -> &'static Kernel {
+    let vec4 = t.width.is_multiple_of(4) && t.padding_w == edge;
+    let kernel = kernels.iter().find(|kernel| vec4 || !kernel.has("vec4"));
+    kernel.expect("the last kernel is scalar and fits any tiles")
 }
 
-/// Emits a transform of images to an operand. Returns how that lies.
-fn patches(
+/// Emits a transform of images to an operand, and returns its layout.
+fn transform_patches(
     node: &mut NodeLowering,
     (kernels, edge): (&[&'static Kernel], u32),
     t: WinogradTiles,
-    side: Side,
+    operand: Operand,
     [x, to]: [StorageId; 2],
-) -> Result<Order> {
-    let (count, depth) = if t.by_channel == 1 { (t.channels, count(&t)) } else { (count(&t), t.channels) };
-    let order = Order::new(node.target(), side, count, depth);
-    let p = WinogradTiles { panels: order.panels, depth: order.depth, panel_width: order.width, ..t };
-    let quads = order.depth as u64 * count.div_ceil(4) as u64;
-    let flops = 4 * quads * transform_flops(t.tile + 2, t.tile + 2);
-    node.launch(suiting(kernels, &t, edge), &p, &[x], &[to], Grid::Invocations(quads), flops)?;
-    Ok(order)
+) -> Result<PackedLayout> {
+    let (count, depth) =
+        if t.by_channel == 1 { (t.channels, tile_count(&t)) } else { (tile_count(&t), t.channels) };
+    let layout = PackedLayout::new(node.target(), operand, count, depth);
+    let p = WinogradTiles { panels: layout.panels, depth: layout.depth, panel_width: layout.width, ..t };
+    let vec4s = layout.depth as u64 * count.div_ceil(4) as u64;
+    let flops = 4 * vec4s * transform_flops(t.tile + 2, t.tile + 2);
+    node.launch(pick_kernel(kernels, &t, edge), &p, &[x], &[to], Grid::Invocations(vec4s), flops)?;
+    Ok(layout)
 }
 
-/// Emits a convolution, or its transpose at stride 1, of images, weight and, where there is one, the bias.
+/// Emits a convolution, or its transpose at stride 1.
 pub(super) fn correlate(
     node: &mut NodeLowering,
     pass: Pass,
@@ -177,51 +178,59 @@ pub(super) fn correlate(
     output: StorageId,
 ) -> Result<()> {
     let k = choose(node.target(), pass);
-    let batches = numbers(k);
-    let order = Order::new(node.target(), Side::A, p.out_channels, p.in_channels);
-    let u = node.scratch("filters", order.elements(batches));
+    let batches = patch_elements(k);
+    let layout = PackedLayout::new(node.target(), Operand::A, p.out_channels, p.in_channels);
+    let u = node.scratch("filters", layout.elements(batches));
     let f = WinogradFilters {
-        panels: order.panels,
-        depth: order.depth,
-        panel_width: order.width,
+        panels: layout.panels,
+        depth: layout.depth,
+        panel_width: layout.width,
         ..filters(k, p)
     };
-    let quads = order.depth as u64 * p.out_channels.div_ceil(4) as u64;
-    let flops = 4 * quads * transform_flops(k.tile + 2, 3);
-    node.launch(k.filter, &f, &[weight], &[u], Grid::Invocations(quads), flops)?;
+    let vec4s = layout.depth as u64 * p.out_channels.div_ceil(4) as u64;
+    let flops = 4 * vec4s * transform_flops(k.tile + 2, 3);
+    node.launch(k.filter, &f, &[weight], &[u], Grid::Invocations(vec4s), flops)?;
 
     let images = images_at_once(node.target(), k, p);
-    let most = count(&tiles(k, p, 0, images));
-    let b_order = Order::new(node.target(), Side::B, most, p.in_channels);
-    let v = node.scratch("patches", b_order.elements(batches));
+    let most = tile_count(&tiles(k, p, 0, images));
+    let b_layout = PackedLayout::new(node.target(), Operand::B, most, p.in_channels);
+    let v = node.scratch("patches", b_layout.elements(batches));
     let columns = most.next_multiple_of(4);
     let m = node.scratch("products", (batches * p.out_channels * columns) as usize);
     for start in (0..p.batch).step_by(images as usize) {
         let t = tiles(k, p, start, images);
-        let b = patches(node, (k.input, 1), of_input(p, t), Side::B, [x, v])?;
-        let columns = count(&t).next_multiple_of(4);
+        let b = transform_patches(node, (k.input, 1), input_patches(p, t), Operand::B, [x, v])?;
+        let columns = tile_count(&t).next_multiple_of(4);
         let sizes = [p.out_channels, columns, p.in_channels];
-        packed::multiply_ordered(node, batches, sizes, [(&order, u), (&b, v)], m)?;
-        let quads = p.out_channels as u64 * columns as u64 / 4;
-        let flops = 4 * quads * transform_flops(k.tile, k.tile + 2);
-        let (t, bias) = (of_output(p, t), if p.has_bias == 1 { bias } else { m });
-        node.launch(suiting(k.output, &t, 0), &t, &[m, bias], &[output], Grid::Invocations(quads), flops)?;
+        packed::multiply_packed(node, batches, sizes, [(&layout, u), (&b, v)], m)?;
+        let vec4s = p.out_channels as u64 * columns as u64 / 4;
+        let flops = 4 * vec4s * transform_flops(k.tile, k.tile + 2);
+        let (t, bias) = (output_tiles(p, t), if p.has_bias == 1 { bias } else { m });
+        node.launch(
+            pick_kernel(k.output, &t, 0),
+            &t,
+            &[m, bias],
+            &[output],
+            Grid::Invocations(vec4s),
+            flops,
+        )?;
     }
     Ok(())
 }
 
-/// Emits the gradient of the weight: products over all tiles of some images, and those added up.
+/// Emits the weight gradient: products over the tiles of some images at a time, then their sum.
 pub(super) fn grad_weight(node: &mut NodeLowering, g: &Geometry) -> Result<()> {
     let p = &correlation::forward(g);
     let k = choose(node.target(), Pass::GradWeight);
-    let batches = numbers(k);
+    let batches = patch_elements(k);
     let (x, grad_output, grad) = (node.input(0), node.input(1), node.output(0));
     let images = images_at_once(node.target(), k, p);
-    let most = count(&tiles(k, p, 0, images));
-    let elements =
-        |node: &NodeLowering, side, lines| Order::new(node.target(), side, lines, most).elements(batches);
-    let n = node.scratch("upstream", elements(node, Side::A, p.out_channels));
-    let v = node.scratch("patches", elements(node, Side::B, p.in_channels));
+    let most = tile_count(&tiles(k, p, 0, images));
+    let elements = |node: &NodeLowering, operand, lines| {
+        PackedLayout::new(node.target(), operand, lines, most).elements(batches)
+    };
+    let n = node.scratch("upstream", elements(node, Operand::A, p.out_channels));
+    let v = node.scratch("patches", elements(node, Operand::B, p.in_channels));
     let columns = p.in_channels.next_multiple_of(4);
     let m = node.scratch("products", (batches * p.out_channels * columns) as usize);
     let whole = images == p.batch;
@@ -229,13 +238,13 @@ pub(super) fn grad_weight(node: &mut NodeLowering, g: &Geometry) -> Result<()> {
     let partial = if whole { grad } else { node.scratch("part", len) };
     for start in (0..p.batch).step_by(images as usize) {
         let t = WinogradTiles { by_channel: 1, ..tiles(k, p, start, images) };
-        let a = patches(node, (k.upstream, 0), of_output(p, t), Side::A, [grad_output, n])?;
-        let b = patches(node, (k.input, 1), of_input(p, t), Side::B, [x, v])?;
-        let sizes = [p.out_channels, columns, count(&t)];
-        packed::multiply_ordered(node, batches, sizes, [(&a, n), (&b, v)], m)?;
-        let quads = p.out_channels as u64 * columns as u64 / 4;
-        let flops = 4 * quads * transform_flops(3, k.tile + 2);
-        node.launch(k.filter_grad, &filters(k, p), &[m], &[partial], Grid::Invocations(quads), flops)?;
+        let a = transform_patches(node, (k.upstream, 0), output_tiles(p, t), Operand::A, [grad_output, n])?;
+        let b = transform_patches(node, (k.input, 1), input_patches(p, t), Operand::B, [x, v])?;
+        let sizes = [p.out_channels, columns, tile_count(&t)];
+        packed::multiply_packed(node, batches, sizes, [(&a, n), (&b, v)], m)?;
+        let vec4s = p.out_channels as u64 * columns as u64 / 4;
+        let flops = 4 * vec4s * transform_flops(3, k.tile + 2);
+        node.launch(k.filter_grad, &filters(k, p), &[m], &[partial], Grid::Invocations(vec4s), flops)?;
         if !whole {
             node.sum_slices(partial, grad, [1, len], 1.0, start > 0)?;
         }

@@ -1,7 +1,7 @@
 //! Matrix products.
 
+mod blocks;
 pub(super) mod packed;
-mod pieces;
 pub(super) mod registers;
 pub(super) mod tiled;
 
@@ -12,9 +12,9 @@ use crate::kernel::{Matmul as Params, StorageId};
 use crate::op::Matmul;
 use crate::plan::{NodeLowering, Target};
 
-pub(super) use pieces::lower;
+pub(super) use blocks::lower;
 
-/// Emits a matrix product. `operands`: a, b and, where `params.bias` is not 0, the bias.
+/// Emits a matrix product. `operands`: a, b and, unless `params.bias` is 0, the bias.
 pub(super) fn launch(
     node: &mut NodeLowering,
     params: &Params,
@@ -29,7 +29,7 @@ pub(super) fn launch(
     }
 }
 
-/// The algorithm of products on a target, if packed operands `fit` with subgroups of so many lanes.
+/// The algorithm for products on a target; `fit`: whether packed operands fit memory at this subgroup size.
 fn algorithm(target: &Target, fit: impl Fn(u32) -> bool) -> Algorithm {
     let can = |algorithm| algorithm != Algorithm::Packed || (target.subgroup > 0 && fit(target.subgroup));
     let found = preferences::algorithm(target, Pass::Matmul, |shape| shape == Shape::Any, can);

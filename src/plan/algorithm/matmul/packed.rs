@@ -11,67 +11,66 @@ const fn candidate(kernel: &'static Kernel) -> Candidate {
     Candidate { passes: &[Pass::Matmul], algorithm: Algorithm::Packed, kernel }
 }
 
-/// The first that fits and pays is taken.
+/// The first that supports the product and is worth its compilation wins.
 pub static CANDIDATES: [Candidate; 3] = [
     candidate(&kernel::MATMUL_PACKED_PAIRS),
     candidate(&kernel::MATMUL_PACKED_VEC4),
     candidate(&kernel::MATMUL_PACKED),
 ];
 
-/// Rows of a that one panel holds nearly all of: a second one at a time would be little but zeros.
-const ROWS_OF_ONE: u32 = 24;
+/// Up to this many rows, a kernel for two panels of a would compute mostly zeros.
+const SINGLE_PANEL_ROWS: u32 = 24;
 
-/// Operations for which a kernel is worth a longer compilation.
-const MANY: u64 = 50_000_000;
+/// Operations from which a kernel is worth a longer compilation.
+const LARGE_FLOPS: u64 = 50_000_000;
 
-/// Which operand of a product.
+/// An operand of a product.
 #[derive(Clone, Copy, PartialEq)]
-pub enum Side {
+pub enum Operand {
     A,
     B,
 }
 
-/// How an operand lies that was made for a product, as `[batch, panel, depth, width]`: row i of a, or column i of b, is
-/// in panel i / width, at i % width.
-pub struct Order {
+/// Layout of a packed operand, `[batch, panel, depth, width]`: row i of a, or column i of b, is at i % width of panel
+/// i / width.
+pub struct PackedLayout {
     pub panels: u32,
-    /// Numbers along the sum; past the last that there is must be zeros.
+    /// Elements along the sum, padded with zeros.
     pub depth: u32,
     /// A multiple of four.
     pub width: u32,
 }
 
-impl Order {
-    /// What suits a target, for `count` rows or columns of `depth` numbers.
-    pub fn new(target: &Target, side: Side, count: u32, depth: u32) -> Self {
-        if !takes_panels(target) {
+impl PackedLayout {
+    /// The layout that a target prefers for `count` rows or columns of `depth` elements.
+    pub fn new(target: &Target, operand: Operand, count: u32, depth: u32) -> Self {
+        if !prefers_packed(target) {
             return Self { panels: 1, depth, width: count.next_multiple_of(4) };
         }
-        let width = match side {
-            Side::A => kernel::MATMUL_PACKED.constant("rows"),
-            Side::B => panel_width(target.subgroup),
+        let width = match operand {
+            Operand::A => kernel::MATMUL_PACKED.constant("rows"),
+            Operand::B => panel_width(target.subgroup),
         };
         Self { panels: count.div_ceil(width), depth: depth.next_multiple_of(2), width }
     }
 
-    /// Size of so many of them.
+    /// Elements of `batches` such operands.
     pub fn elements(&self, batches: u32) -> usize {
         batches as usize * self.panels as usize * self.depth as usize * self.width as usize
     }
 }
 
-/// Whether a target's products are best made of panels.
-fn takes_panels(target: &Target) -> bool {
+/// Whether a target prefers packed products.
+fn prefers_packed(target: &Target) -> bool {
     super::algorithm(target, |_| true) == Algorithm::Packed
 }
 
-/// Emits `batches` products of m x n results, a sum of k terms each, from operands that lie in [`Order`].
-/// Results: `[batches, m, n]`.
-pub fn multiply_ordered(
+/// Emits `batches` products of m x n results, each a sum of k terms, from packed operands. Results: `[batches, m, n]`.
+pub fn multiply_packed(
     node: &mut NodeLowering,
     batches: u32,
     [m, n, k]: [u32; 3],
-    [(a_order, a), (b_order, b)]: [(&Order, StorageId); 2],
+    [(a_layout, a), (b_layout, b)]: [(&PackedLayout, StorageId); 2],
     c: StorageId,
 ) -> Result<()> {
     let params = Params {
@@ -83,34 +82,34 @@ pub fn multiply_ordered(
         batches,
         inner: 1,
         a_row: 1,
-        a_col: a_order.width,
-        a_outer: a_order.depth * a_order.width,
-        b_row: b_order.width,
+        a_col: a_layout.width,
+        a_outer: a_layout.depth * a_layout.width,
+        b_row: b_layout.width,
         b_col: 1,
-        b_outer: b_order.depth * b_order.width,
+        b_outer: b_layout.depth * b_layout.width,
         c_row: n,
         c_outer: m * n,
         ..Default::default()
     };
-    match takes_panels(node.target()) {
-        true => multiply(node, &params, [a_order.panels, b_order.panels], a_order.depth, [a, b, a], c),
+    match prefers_packed(node.target()) {
+        true => multiply(node, &params, [a_layout.panels, b_layout.panels], a_layout.depth, [a, b, a], c),
         false => product(node, &params, [a, b, a], c),
     }
 }
 
-/// Columns of b that one panel has.
+/// Columns of b in a panel.
 fn panel_width(subgroup: u32) -> u32 {
     8 * subgroup
 }
 
-/// Size of the larger operand in panels: thin ones grow.
+/// Bytes of the larger packed operand. Padding makes thin ones larger.
 pub(super) fn bytes(p: &Params, subgroup: u32) -> u64 {
     let rows = kernel::MATMUL_PACKED.constant("rows");
     let width = p.m.next_multiple_of(rows).max(p.n.next_multiple_of(panel_width(subgroup)));
     4 * p.batches as u64 * width as u64 * (p.reduce.min(p.reduce_total) as u64 * p.k as u64 + 1)
 }
 
-/// Both operands are put into panels, and those multiplied.
+/// Packs both operands and multiplies them.
 pub(super) fn launch(
     node: &mut NodeLowering,
     p: &Params,
@@ -158,7 +157,7 @@ pub(super) fn launch(
     multiply(node, p, [a_pack.panels, b_pack.panels], depth, [a, b, bias], c)
 }
 
-/// Multiplies two operands in panels.
+/// Multiplies packed operands.
 fn multiply(
     node: &mut NodeLowering,
     p: &Params,
@@ -168,12 +167,14 @@ fn multiply(
     c: StorageId,
 ) -> Result<()> {
     let (target, subgroup) = (node.target(), node.target().subgroup);
-    let whole = [p.n, p.c_offset, p.c_row, p.c_outer, p.c_inner].iter().all(|size| size.is_multiple_of(4));
-    let pays = |kernel: &Kernel| kernel.constant("high") == 1 || (p.m > ROWS_OF_ONE && flops(p) >= MANY);
-    let fits = |kernel: &Kernel| whole || !kernel.has("vec4");
-    let cost = |kernel: &Kernel| if pays(kernel) { 0.0 } else { f64::INFINITY };
-    let kernel = algorithm::kernel(target, Pass::Matmul, Algorithm::Packed, fits, cost);
-    let kernel = kernel.expect("the last one fits everything");
+    let vec4 = [p.n, p.c_offset, p.c_row, p.c_outer, p.c_inner].iter().all(|size| size.is_multiple_of(4));
+    let worthwhile = |kernel: &Kernel| {
+        kernel.constant("high") == 1 || (p.m > SINGLE_PANEL_ROWS && flops(p) >= LARGE_FLOPS)
+    };
+    let supports = |kernel: &Kernel| vec4 || !kernel.has("vec4");
+    let cost = |kernel: &Kernel| if worthwhile(kernel) { 0.0 } else { f64::INFINITY };
+    let kernel = algorithm::kernel(target, Pass::Matmul, Algorithm::Packed, supports, cost);
+    let kernel = kernel.expect("the last kernel is scalar and fits any sizes");
     let params = MatmulPacked {
         m: p.m,
         n: p.n,

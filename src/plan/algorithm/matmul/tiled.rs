@@ -1,4 +1,4 @@
-//! Matrix product in tiles through workgroup memory, and the choice of the tile, also for implicit ones.
+//! Tiled matrix product through workgroup memory, and the choice of the tile size, also for implicit GEMM.
 
 use super::super::{self as algorithm, Algorithm, Candidate, Pass};
 use super::flops;
@@ -20,11 +20,11 @@ pub static CANDIDATES: [Candidate; 5] = [
     candidate(&kernel::MATMUL_TILED_16X128),
 ];
 
-/// Workgroups that keep a GPU busy. Fewer leave a part of it idle.
-const ENOUGH: u64 = 160;
+/// Workgroups that fill a GPU.
+const TARGET_WORKGROUPS: u64 = 160;
 
-/// Of an algorithm's kernels, which differ in their tiles, the one for `batches` products of m x n results, and its number of
-/// workgroups: little waste past the edges, enough workgroups, and large tiles, which load less for each result.
+/// Chooses among an algorithm's kernels, which differ in tile size, for `batches` products of m x n results. Weighs waste at the
+/// edges, idle processors, and loads per result, of which large tiles need fewer. Returns the number of workgroups too.
 pub fn choose(
     target: &Target,
     pass: Pass,
@@ -40,15 +40,15 @@ pub fn choose(
     let cost = |kernel: &Kernel| {
         let [tile_m, tile_n, each_m, each_n] =
             ["tile_m", "tile_n", "each_m", "each_n"].map(|name| kernel.constant(name) as f64);
-        let work = tiles(kernel).max(ENOUGH) as f64 * tile_m * tile_n;
-        // Loads for each result: by an invocation from workgroup memory, and by a workgroup from global memory. The weight keeps the
-        // choice within 2 % of the fastest tile on average, over the layers of two ResNets on an H200.
+        let work = tiles(kernel).max(TARGET_WORKGROUPS) as f64 * tile_m * tile_n;
+        // Loads per result: by an invocation from workgroup memory, and by a workgroup from global memory. With this weight the
+        // choice is within 2 % of the fastest tile on average, over the layers of two ResNets on an H200.
         let loads = 1.0 / each_m + 1.0 / each_n + 16.0 * (1.0 / tile_m + 1.0 / tile_n);
         work * (1.0 + loads)
     };
-    let within = |kernel: &Kernel| kernel.threads <= target.max_invocations && can(kernel);
-    let kernel = algorithm::kernel(target, pass, algorithm, within, cost);
-    // A kernel that the device cannot launch is refused by name.
+    let launchable = |kernel: &Kernel| kernel.threads <= target.max_invocations && can(kernel);
+    let kernel = algorithm::kernel(target, pass, algorithm, launchable, cost);
+    // Fall back to a kernel that the device cannot launch, so that the error names it.
     let kernel = kernel.or_else(|| algorithm::kernel(target, pass, algorithm, &can, cost));
     let kernel = kernel.expect("there is a kernel for any number of taps");
     (kernel, tiles(kernel))

@@ -1,4 +1,4 @@
-//! Launches that became one, over values laid side by side.
+//! Horizontal fusion: merged launches over contiguous operands.
 
 use crate::common::*;
 use crate::support::*;
@@ -8,10 +8,10 @@ use striate::op::*;
 use striate::plan::{Plan, Target};
 use striate::{Device, Input, Result, Session, Tensor, TensorType};
 
-/// Sizes of parameters: two of one size, a single number, and one too large to lie beside others.
+/// Sizes of parameters: two equal ones, a single element, and one too large to be merged.
 const SIZES: [usize; 6] = [300, 1, 77, 300_000, 64, 300];
 
-/// Parameters that follow gradients given from outside, clipped together.
+/// Updates parameters from given gradients with clipping.
 fn updates(optimizer: Optimizer, sizes: &[usize]) -> Result<Graph> {
     let mut graph = Graph::new();
     let mut pairs: Vec<(ValueId, ValueId)> = Vec::new();
@@ -28,13 +28,13 @@ fn updates(optimizer: Optimizer, sizes: &[usize]) -> Result<Graph> {
         }
         Ok::<_, striate::Error>(())
     })?;
-    // An output that lies among others.
+    // An output among the merged operands.
     graph.output("clipped", pairs[2].1);
     optimizer.update(&mut graph, &pairs, &Rules::default())?;
     Ok(graph)
 }
 
-/// Three steps; all that persists afterwards, and the outputs.
+/// Runs three steps. Returns all state and the outputs.
 fn run(session: &mut Session, optimizer: Optimizer) -> Result<(State, Vec<Tensor>)> {
     let mut rng = Random::new(5);
     for (i, len) in SIZES.iter().enumerate() {
@@ -67,17 +67,15 @@ pub fn one_launch_updates_all_small_parameters(device: &Device) -> Outcome {
             let joined = Plan::new(&graph, device.target())?;
             for kernel in [kernel, "scale"] {
                 let counts = [&apart, &joined].map(|plan| launches(plan, kernel));
-                // The large one has a launch of its own.
+                // The large one keeps its own launch.
                 if counts != [6, 2] {
-                    return Ok(Err(format!(
-                        "expected 6 launches of {kernel}, joined to 2; found {counts:?}"
-                    )));
+                    return Ok(Err(format!("expected 6 launches of {kernel}, fused to 2; found {counts:?}")));
                 }
             }
             let (want, want_outputs) = run(&mut Session::new(device, vec![apart])?, optimizer)?;
             let (got, got_outputs) = run(&mut Session::new(device, vec![joined])?, optimizer)?;
             if want != got || want_outputs != got_outputs {
-                return Ok(Err(format!("joined launches of {kernel} do not compute the same bits")));
+                return Ok(Err(format!("fused launches of {kernel} do not give the same bits")));
             }
         }
         Ok(Ok(()))
@@ -85,8 +83,8 @@ pub fn one_launch_updates_all_small_parameters(device: &Device) -> Outcome {
     check().map_err(text)?
 }
 
-/// A plan that knows nothing of the optimiser reads and writes the parameters where the other has laid them.
-pub fn plans_find_values_that_another_laid_side_by_side(device: &Device) -> Outcome {
+/// A plan without optimizer reads and writes parameters that another plan made contiguous.
+pub fn plans_find_values_that_another_made_contiguous(device: &Device) -> Outcome {
     let check = || -> Result<Outcome> {
         let sgd = Optimizer::Sgd(SgdConfig::HE_2015);
         let training = updates(sgd, &SIZES)?;
@@ -109,12 +107,12 @@ pub fn plans_find_values_that_another_laid_side_by_side(device: &Device) -> Outc
             let twice: Vec<f32> = w.as_f32().iter().map(|v| v + v).collect();
             let found = outputs.get(&format!("twice w{i}")).map(Tensor::as_f32);
             if found != Some(&twice) {
-                return Ok(Err(format!("w{i} is read from a wrong place")));
+                return Ok(Err(format!("w{i} is read from the wrong location")));
             }
             let kept = both.read(&format!("w{i}"))?;
             let want = if i == 1 { &twice[..] } else { w.as_f32() };
             if kept.as_f32() != want {
-                return Ok(Err(format!("w{i} did not stay where it was")));
+                return Ok(Err(format!("w{i} changed")));
             }
         }
         Ok(Ok(()))
@@ -122,8 +120,8 @@ pub fn plans_find_values_that_another_laid_side_by_side(device: &Device) -> Outc
     check().map_err(text)?
 }
 
-/// Two plans that want the same value beside different ones.
-pub fn plans_that_lay_values_differently_are_refused(device: &Device) -> Outcome {
+/// Two plans that make the same value contiguous with different ones.
+pub fn plans_with_conflicting_layouts_are_rejected(device: &Device) -> Outcome {
     let plans = |fuse: bool| -> Result<Vec<Plan>> {
         let target = Target { fuse, ..device.target().clone() };
         let sgd = Optimizer::Sgd(SgdConfig::HE_2015);
@@ -134,8 +132,8 @@ pub fn plans_that_lay_values_differently_are_refused(device: &Device) -> Outcome
     Session::new(device, plans(false).map_err(text)?).map(|_| ()).map_err(text)
 }
 
-/// A plan that reads one value and writes another, which the first plan has in one buffer.
-pub fn plans_that_mix_what_lies_side_by_side_are_refused(device: &Device) -> Outcome {
+/// A plan that reads one value and writes another, both of which the first plan stores in one buffer.
+pub fn plans_that_read_and_write_one_shared_buffer_are_rejected(device: &Device) -> Outcome {
     let graphs = || -> Result<[Graph; 2]> {
         let mut mixed = Graph::new();
         let (w0, w5) = (state(&mut mixed, "w0", SIZES[0])?, state(&mut mixed, "w5", SIZES[5])?);
@@ -148,8 +146,8 @@ pub fn plans_that_mix_what_lies_side_by_side_are_refused(device: &Device) -> Out
     names(session(device, &[&training, &mixed]).map(|_| ()), "w0")
 }
 
-/// A state that two launches read, and one launch's own kinds mixed: nothing may be laid side by side.
-pub fn values_that_cannot_lie_side_by_side_stay_apart(device: &Device) -> Outcome {
+/// A state that two launches read, and launches that depend on each other: nothing may be fused.
+pub fn dependent_launches_are_not_fused(device: &Device) -> Outcome {
     let check = || -> Result<Outcome> {
         let mut graph = Graph::new();
         let states = ["a", "b", "c"].map(|name| {
@@ -162,9 +160,9 @@ pub fn values_that_cannot_lie_side_by_side_stay_apart(device: &Device) -> Outcom
         });
         let [a, b, c] = states;
         let (a, b, c) = (a?, b?, c?);
-        // b is written by the first and read by the second; as parts of one buffer they could not be bound.
-        let first = graph.apply(Blend { keep: 0.5, take: 0.5 }, &[b, a])?[0];
-        let second = graph.apply(Blend { keep: 0.5, take: 0.5 }, &[c, first])?[0];
+        // The first writes b and the second reads it, which WebGPU forbids within one buffer.
+        let first = graph.apply(WeightedSum { alpha: 0.5, beta: 0.5 }, &[b, a])?[0];
+        let second = graph.apply(WeightedSum { alpha: 0.5, beta: 0.5 }, &[c, first])?[0];
         graph.update(b, first)?;
         graph.update(c, second)?;
         let mut session = session(device, &[&graph])?;
