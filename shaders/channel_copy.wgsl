@@ -1,11 +1,12 @@
-// Copies a block of channels between two tensors: concat along channels forward, slice backward, padding with zeros.
+// Copies a block of channels between two tensors: concatenation along channels, slicing in its backward pass, zero-padding.
 //
 //   channel_copy   dst[o * dst_stride + dst_offset + j] = src[o * src_stride + src_offset + j]   for j < width
-//   channel_pad    the same, and 0 in the rest of dst
+//   channel_pad    the same, with zeros in the rest of dst
 //
-// Both are `[outer, channels, pixels]` flattened to rows of `stride = channels * pixels` elements;
-// `width` is the block's channels * pixels. Dispatch: ceil(len / 256) workgroups; len = outer * width elements are
-// copied, or len = outer * dst_stride written by channel_pad.
+// Both tensors are [outer, channels, pixels], flattened to rows of stride = channels * pixels elements; `width` is
+// channels * pixels of the block.
+// Dispatch: ceil(len / 256) workgroups, where len = outer * width elements are copied, or len = outer * dst_stride
+// elements are written by channel_pad.
 
 struct ChannelCopy { len: u32, width: u32, src_stride: u32, src_offset: u32, dst_stride: u32, dst_offset: u32 }
 
@@ -27,7 +28,7 @@ fn channel_pad(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) gro
     let i = workgroup_index(group, groups) * 256u + lane;
     if (i >= params.len) { return; }
     let o = i / params.dst_stride;
-    // Before the block this wraps around to a number that is no smaller than the width.
+    // Before the block, this wraps around to at least `width`.
     let j = i - o * params.dst_stride - params.dst_offset;
     if (j < params.width) {
         dst[i] = src[o * params.src_stride + params.src_offset + j];

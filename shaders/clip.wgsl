@@ -1,4 +1,4 @@
-// The global norm of gradients and the factor that clips them to one, from the sum of their squares:
+// The global gradient norm and the factor that clips it to max_norm, from the sum of squared gradients:
 //
 //   norm[0] = sqrt(squares[0])
 //   out[0]  = min(1, max_norm / (norm[0] + 1e-6))
@@ -23,6 +23,6 @@ fn clip_coefficient() {
     let root = sqrt(squares[0]);
     norm[0] = root;
     let factor = params.max_norm / (root + 1e-6);
-    // A NaN stays: `min` may drop it.
+    // `min` may drop a NaN.
     out[0] = select(min(factor, 1.0), factor, is_nan(factor));
 }

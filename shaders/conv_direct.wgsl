@@ -1,13 +1,13 @@
-// Convolution straight from its definition, one result an invocation. Used where a group has so few
-// channels that a matrix product would be all edge (depthwise), and selectable by name.
+// Convolution straight from its definition, one result per invocation. Used where a group has too few channels for a
+// matrix product to pay off (depthwise convolution), and selectable by name.
 //
 //   y[n, o, oy, ox]   = bias[o] + sum over c, ky, kx of  x[n, g(o) + c, iy, ix] * w[o, c, ky, kx]
 //   dx[n, c, iy, ix]  = sum over the o, ky, kx, oy, ox that read this pixel of  dy[n, o, oy, ox] * w[o, c, ky, kx]
 //   dw[o, c, ky, kx]  = sum over n, oy, ox of  dy[n, o, oy, ox] * x[n, g(o) + c, iy, ix]
 //
-// with iy = oy * stride_h - padding_h + ky * dilation_h (ix alike), zeros outside the image, and g(o)
-// the first input channel of o's group. x: [batch, in_channels, in_h, in_w]; w: [out_channels,
-// in_channels / groups, kernel_h, kernel_w]; y: [batch, out_channels, out_h, out_w].
+// with iy = oy * stride_h - padding_h + ky * dilation_h (ix alike), zeros outside the image, and g(o) the first input
+// channel of o's group. x: [batch, in_channels, in_h, in_w]; w: [out_channels, in_channels / groups, kernel_h, kernel_w];
+// y: [batch, out_channels, out_h, out_w].
 // Dispatch: ceil(results / 64) workgroups.
 
 // uses conv_params.wgsl
@@ -96,7 +96,7 @@ fn conv_direct_grad_weight(@builtin(workgroup_id) group: vec3u, @builtin(num_wor
         for (var oy = 0u; oy < params.out_h; oy++) {
             let iy = oy * params.stride_h + ky * params.dilation_h - params.padding_h;
             if (iy >= params.in_h) { continue; }
-            // One partial sum a row keeps rounding errors of long sums small.
+            // One partial sum per row keeps the rounding error of long sums small.
             var row = 0.0;
             for (var ox = 0u; ox < params.out_w; ox++) {
                 let ix = ox * params.stride_w + kx * params.dilation_w - params.padding_w;

@@ -1,10 +1,11 @@
-// What a convolution does to a result before writing it: `epilogue` 0, nothing; 1, ReLU; 2, the sum with the residual at the same
-// place, then ReLU. `Value` is what y and the residual hold, a number or four; it, `params` and `residual` are the shader's own.
-// Put in front of the shaders that use it; it has no entry point and so no dispatch of its own.
+// The epilogue of a convolution, applied before a result is written: 0, none; 1, ReLU; 2, add the residual at the same
+// index, then ReLU. The shader defines `Value`, the element type of y and the residual (a scalar or vec4f), `params` and
+// `residual`.
+// Prepended to the shaders that use it; it has no entry point, so no dispatch.
 
-fn finished(value: Value, at: u32) -> Value {
+fn apply_epilogue(value: Value, at: u32) -> Value {
     var result = value;
     if (params.epilogue == 2u) { result += residual[at]; }
-    if (params.epilogue > 0u) { result = rectified(result); }
+    if (params.epilogue > 0u) { result = relu_forward(result); }
     return result;
 }

@@ -1,16 +1,21 @@
 // Convolution, or its gradient with respect to the input, as an implicit matrix product through workgroup memory (see
-// tiles.wgsl): the columns of im2col are read straight from the images and never stored.
+// tiles.wgsl): the im2col matrix is read straight from the images and never stored.
 //
 //   y[n, o, oy, ox] = bias[o] + sum over c, ky, kx of  x[n, g(o) + c, iy, ix] * w(o, c, ky, kx)
 //
-// with iy = oy * stride_h - padding_h + ky * dilation_h, ix likewise, zeros outside the image, and g(o) the first channel of o's
-// group; then the epilogue (conv_epilogue.wgsl). w(o, c, ky, kx) lies at group * w_group + o * w_out + c * w_in + w_start + ky * w_down + kx * w_right, y(n, o, oy, ox) at (n, o) *
-// y_plane + y_start + oy * y_down + ox * y_right. So the same kernel computes a gradient with respect to the input: the channels'
-// roles exchanged, the filters rotated by 180 degrees by negative steps, and at a larger stride one launch for each phase, that is for
-// the pixels whose row and column have the same remainders. Sizes and channels are those of one group, except for `groups`.
+// with iy = oy * stride_h - padding_h + ky * dilation_h, ix likewise, zeros outside the image, and g(o) the first channel
+// of o's group; then the epilogue (conv_epilogue.wgsl). Element addresses:
 //
-// The product: m = output channels, n = (image, oy, ox), k = (c, ky, kx). Taps are known in advance (here {{ taps_h }} x {{ taps_w }}),
-// or else 0. Dispatch: groups * ceil(m / {{ tile_m }}) * ceil(n / {{ tile_n }}) workgroups, m innermost.
+//   w(o, c, ky, kx): group * w_group + o * w_out + c * w_in + w_start + ky * w_down + kx * w_right
+//   y(n, o, oy, ox): (n, o) * y_plane + y_start + oy * y_down + ox * y_right
+//
+// These strides let the same kernel compute the gradient with respect to the input: the channel roles are swapped, negative
+// steps rotate the filters by 180 degrees, and at a stride above 1 each phase (the pixels whose row and column leave the
+// same remainders modulo the stride) is one launch. Sizes and channels are per group, except for `groups`.
+//
+// As a product: m = output channels, n = (image, oy, ox), k = (c, ky, kx). The filter size is a compile-time constant
+// (here {{ taps_h }} x {{ taps_w }}), or 0 if it is only known at run time.
+// Dispatch: groups * ceil(m / {{ tile_m }}) * ceil(n / {{ tile_n }}) workgroups, m innermost.
 
 // uses tiles.wgsl
 // uses conv_gemm_params.wgsl
@@ -31,7 +36,7 @@ alias Flags = bool;
 
 {%- set taps = taps_h * taps_w %}
 
-// Channel, row and column of the filter that row k of the columns belongs to.
+// Channel, row and column of the filter tap at row k of the im2col matrix.
 fn tap_of(k: u32) -> vec3u {
 {%- if taps == 1 %}
     return vec3u(k, 0u, 0u);
@@ -44,8 +49,8 @@ fn tap_of(k: u32) -> vec3u {
 {%- endif %}
 }
 
-// Channels past the last one repeat it: nobody stores what comes of them.
-fn w_four(base: u32, o: u32, k: u32, depth: u32) -> vec4f {
+// Channels past the last one repeat it; their results are not stored.
+fn load_w(base: u32, o: u32, k: u32, depth: u32) -> vec4f {
     if (k >= depth) { return vec4f(); }
     let tap = tap_of(k);
     let start = base + tap.x * params.w_in + tap.y * params.w_down + tap.z * params.w_right;
@@ -53,10 +58,10 @@ fn w_four(base: u32, o: u32, k: u32, depth: u32) -> vec4f {
     return vec4f(w[at.x], w[at.y], w[at.z], w[at.w]);
 }
 
-// Where the columns of one result begin: its image's first number, and the row and column that the first tap reads.
-fn column_at(g: u32, wanted: u32) -> vec3u {
+// Where a column of the im2col matrix starts: the address of its image, and the row and column that the first tap reads.
+fn column_at(g: u32, unclamped: u32) -> vec3u {
     let pixels = params.out_h * params.out_w;
-    let pixel = min(wanted, params.batch * pixels - 1u); // past the end any will do
+    let pixel = min(unclamped, params.batch * pixels - 1u); // results past the end are not stored
     return vec3u(
         (pixel / pixels * params.groups + g) * params.in_channels * params.in_h * params.in_w,
         pixel % pixels / params.out_w * params.stride_h - params.padding_h,
@@ -64,8 +69,8 @@ fn column_at(g: u32, wanted: u32) -> vec3u {
     );
 }
 
-fn x_at(at: vec3u, tap: vec3u, inside: bool) -> f32 {
-    // Above or left of the image wraps to a huge number.
+fn load_x(at: vec3u, tap: vec3u, inside: bool) -> f32 {
+    // Coordinates above or left of the image wrap around to huge values.
     let iy = at.y + tap.y * params.dilation_h;
     let ix = at.z + tap.z * params.dilation_w;
     if (!inside || iy >= params.in_h || ix >= params.in_w) { return 0.0; }
@@ -80,7 +85,7 @@ fn store(g: u32, o: u32, pixel: u32, value: f32) {
     let at = plane * params.y_plane + params.y_start + pixel % pixels / params.out_w * params.y_down + pixel % params.out_w * params.y_right;
     var shift = 0.0;
     if (params.has_bias == 1u) { shift = bias[channel]; }
-    y[at] = finished(value + shift, at);
+    y[at] = apply_epilogue(value + shift, at);
 }
 
 @compute @workgroup_size({{ threads }})
@@ -89,26 +94,26 @@ fn conv_gemm(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) group
     let down = (params.out_channels + {{ tile_m - 1 }}u) / {{ tile_m }}u;
     let across = (params.batch * pixels + {{ tile_n - 1 }}u) / {{ tile_n }}u;
     let tile = workgroup_index(group, groups);
-    if (tile >= down * across * params.groups) { return; } // uniform: the whole workgroup leaves
+    if (tile >= down * across * params.groups) { return; } // uniform: the whole workgroup returns
     let i0 = tile % down * {{ tile_m }}u;
     let j0 = tile / down % across * {{ tile_n }}u;
     let g = tile / (down * across);
     let depth = params.in_channels * params.kernel_h * params.kernel_w;
 
     let w_base = g * params.w_group + params.w_start;
-    // Weights of neighbouring k lie side by side, and so do the pixels of neighbouring results, of which a lane has four.
+    // Weights of neighboring k are contiguous, and so are the pixels of neighboring results, of which a lane loads four.
 {%- for i in range(a_loads) %}
-    let ap{{ i }} = along_k(lane + {{ i * threads }}u);
-    var av{{ i }} = w_four(w_base, i0 + 4u * ap{{ i }}.y, ap{{ i }}.x, depth);
+    let ap{{ i }} = k_fastest(lane + {{ i * threads }}u);
+    var av{{ i }} = load_w(w_base, i0 + 4u * ap{{ i }}.y, ap{{ i }}.x, depth);
 {%- endfor %}
 {%- for q in range(4) %}
     let column{{ q }} = column_at(g, j0 + 4u * (lane % {{ tile_n // 4 }}u) + {{ q }}u);
 {%- endfor %}
 {%- for i in range(b_loads) %}
-    let bp{{ i }} = along_fours(lane + {{ i * threads }}u, {{ tile_n // 4 }}u);
+    let bp{{ i }} = vectors_fastest(lane + {{ i * threads }}u, {{ tile_n // 4 }}u);
     let tap{{ i }} = tap_of(bp{{ i }}.x);
     let in{{ i }} = bp{{ i }}.x < depth;
-    var bv{{ i }} = vec4f(x_at(column0, tap{{ i }}, in{{ i }}), x_at(column1, tap{{ i }}, in{{ i }}), x_at(column2, tap{{ i }}, in{{ i }}), x_at(column3, tap{{ i }}, in{{ i }}));
+    var bv{{ i }} = vec4f(load_x(column0, tap{{ i }}, in{{ i }}), load_x(column1, tap{{ i }}, in{{ i }}), load_x(column2, tap{{ i }}, in{{ i }}), load_x(column3, tap{{ i }}, in{{ i }}));
 {%- endfor %}
     {{ results() }}
     for (var k0 = 0u; k0 < depth; k0 += {{ tile_k }}u) {
@@ -117,12 +122,12 @@ fn conv_gemm(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) group
         let next = k0 + {{ tile_k }}u;
         if (next < depth) {
 {%- for i in range(a_loads) %}
-            av{{ i }} = w_four(w_base, i0 + 4u * ap{{ i }}.y, next + ap{{ i }}.x, depth);
+            av{{ i }} = load_w(w_base, i0 + 4u * ap{{ i }}.y, next + ap{{ i }}.x, depth);
 {%- endfor %}
 {%- for i in range(b_loads) %}
             let tap{{ i }} = tap_of(next + bp{{ i }}.x);
             let in{{ i }} = next + bp{{ i }}.x < depth;
-            bv{{ i }} = vec4f(x_at(column0, tap{{ i }}, in{{ i }}), x_at(column1, tap{{ i }}, in{{ i }}), x_at(column2, tap{{ i }}, in{{ i }}), x_at(column3, tap{{ i }}, in{{ i }}));
+            bv{{ i }} = vec4f(load_x(column0, tap{{ i }}, in{{ i }}), load_x(column1, tap{{ i }}, in{{ i }}), load_x(column2, tap{{ i }}, in{{ i }}), load_x(column3, tap{{ i }}, in{{ i }}));
 {%- endfor %}
         }
         {{- multiply() }}

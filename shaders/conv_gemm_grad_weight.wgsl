@@ -1,14 +1,14 @@
-// Weight gradients of a convolution as an implicit matrix product through workgroup memory (see tiles.wgsl), split along its
-// long side: each slice of the pixels gives a part, and slice_sum adds the parts in order.
+// Weight gradients of a convolution as an implicit matrix product through workgroup memory (see tiles.wgsl). The
+// reduction over pixels is split into slices (split-K); slice_sum then adds the partial results in order.
 //
 //   partial[s, o, c, ky, kx] = sum over the pixels (n, oy, ox) of slice s of  dy[n, o, oy, ox] * x[n, g(o) + c, iy, ix]
 //
-// with iy = oy * stride_h - padding_h + ky * dilation_h, ix likewise, zeros outside the image, and g(o) the first channel of o's
-// group. x: [batch, groups * in_channels, in_h, in_w]; dy: [batch, groups * out_channels, out_h, out_w]. Slice s has pixels
-// s * k_per_slice and on. Sizes and channels are those of one group, except for `groups`.
+// with iy = oy * stride_h - padding_h + ky * dilation_h, ix likewise, zeros outside the image, and g(o) the first channel
+// of o's group. x: [batch, groups * in_channels, in_h, in_w]; dy: [batch, groups * out_channels, out_h, out_w]. Slice s
+// covers `k_per_slice` pixels starting at s * k_per_slice. Sizes and channels are per group, except for `groups`.
 //
-// The product: m = output channels, n = (c, ky, kx), k = pixels. Dispatch: slices * groups * ceil(m / {{ tile_m }}) * ceil(n / {{ tile_n }})
-// workgroups, m innermost, slices outermost.
+// As a product: m = output channels, n = (c, ky, kx), k = pixels.
+// Dispatch: slices * groups * ceil(m / {{ tile_m }}) * ceil(n / {{ tile_n }}) workgroups, m innermost, slices outermost.
 
 // uses tiles.wgsl
 // uses conv_gemm_params.wgsl
@@ -18,7 +18,8 @@
 @group(0) @binding(2) var<storage, read> dy: array<f32>;
 @group(0) @binding(3) var<storage, read_write> partial: array<f32>;
 
-// A pixel of the slice: its image, and the pixel of x that the first tap reads.
+// A pixel of the slice: whether there is one, its address in dy, and the address of its image and the pixel of x that the
+// first tap reads.
 struct Pixel { inside: bool, dy_base: u32, x_base: u32, top: u32, left: u32 }
 
 fn pixel_of(g: u32, k: u32, end: u32) -> Pixel {
@@ -34,19 +35,19 @@ fn pixel_of(g: u32, k: u32, end: u32) -> Pixel {
     );
 }
 
-// Channels past the last one repeat it: nobody stores what comes of them.
-fn dy_four(at: Pixel, o: u32) -> vec4f {
+// Channels past the last one repeat it; their results are not stored.
+fn load_dy(at: Pixel, o: u32) -> vec4f {
     if (!at.inside) { return vec4f(); }
     let channels = min(vec4u(o, o + 1u, o + 2u, o + 3u), vec4u(params.out_channels - 1u));
     let lines = at.dy_base + channels * params.out_h * params.out_w;
     return vec4f(dy[lines.x], dy[lines.y], dy[lines.z], dy[lines.w]);
 }
 
-// `tap`: the first number of its channel, and how far down and right; `there`: whether there is such a tap.
-fn x_at(at: Pixel, tap: vec3u, there: bool) -> f32 {
+// `tap` is the offset of its channel, and its row and column offsets, as returned by tap_of.
+fn load_x(at: Pixel, tap: vec3u, tap_exists: bool) -> f32 {
     let iy = at.top + tap.y;
     let ix = at.left + tap.z;
-    if (!at.inside || !there || iy >= params.in_h || ix >= params.in_w) { return 0.0; }
+    if (!at.inside || !tap_exists || iy >= params.in_h || ix >= params.in_w) { return 0.0; }
     return x[at.x_base + tap.x + iy * params.in_w + ix];
 }
 
@@ -66,26 +67,26 @@ fn conv_gemm_grad_weight(@builtin(workgroup_id) group: vec3u, @builtin(num_workg
     let tile = workgroup_index(group, groups);
     let slice = tile / (down * across * params.groups);
     let first = slice * params.k_per_slice;
-    if (first >= total) { return; } // uniform: the whole workgroup leaves
+    if (first >= total) { return; } // uniform: the whole workgroup returns
     let end = min(first + params.k_per_slice, total);
     let i0 = tile % down * {{ tile_m }}u;
     let j0 = tile / down % across * {{ tile_n }}u;
     let g = tile / (down * across) % params.groups;
 
-    // A lane always loads the same k of both panels, so neighbouring lanes read neighbouring pixels.
+    // A lane loads the same k of both tiles, so neighboring lanes read neighboring pixels.
     let k = lane % {{ tile_k }}u;
     let start = pixel_of(g, first + k, end);
 {%- for i in range(a_loads) %}
-    let ap{{ i }} = along_k(lane + {{ i * threads }}u);
-    var av{{ i }} = dy_four(start, i0 + 4u * ap{{ i }}.y);
+    let ap{{ i }} = k_fastest(lane + {{ i * threads }}u);
+    var av{{ i }} = load_dy(start, i0 + 4u * ap{{ i }}.y);
 {%- endfor %}
 {%- for i in range(b_loads) %}
-    let bp{{ i }} = along_k(lane + {{ i * threads }}u);
+    let bp{{ i }} = k_fastest(lane + {{ i * threads }}u);
    {%- for q in range(4) %}
     let n{{ i }}_{{ q }} = j0 + 4u * bp{{ i }}.y + {{ q }}u;
     let tap{{ i }}_{{ q }} = tap_of(n{{ i }}_{{ q }});
    {%- endfor %}
-    var bv{{ i }} = vec4f({% for q in range(4) %}x_at(start, tap{{ i }}_{{ q }}, n{{ i }}_{{ q }} < width){% if q < 3 %}, {% endif %}{% endfor %});
+    var bv{{ i }} = vec4f({% for q in range(4) %}load_x(start, tap{{ i }}_{{ q }}, n{{ i }}_{{ q }} < width){% if q < 3 %}, {% endif %}{% endfor %});
 {%- endfor %}
     {{ results() }}
     for (var k0 = first; k0 < end; k0 += {{ tile_k }}u) {
@@ -95,10 +96,10 @@ fn conv_gemm_grad_weight(@builtin(workgroup_id) group: vec3u, @builtin(num_workg
         if (next < end) {
             let at = pixel_of(g, next + k, end);
 {%- for i in range(a_loads) %}
-            av{{ i }} = dy_four(at, i0 + 4u * ap{{ i }}.y);
+            av{{ i }} = load_dy(at, i0 + 4u * ap{{ i }}.y);
 {%- endfor %}
 {%- for i in range(b_loads) %}
-            bv{{ i }} = vec4f({% for q in range(4) %}x_at(at, tap{{ i }}_{{ q }}, n{{ i }}_{{ q }} < width){% if q < 3 %}, {% endif %}{% endfor %});
+            bv{{ i }} = vec4f({% for q in range(4) %}load_x(at, tap{{ i }}_{{ q }}, n{{ i }}_{{ q }} < width){% if q < 3 %}, {% endif %}{% endfor %});
 {%- endfor %}
         }
         {{- multiply() }}

@@ -1,12 +1,12 @@
-// The weights of a convolution, or of its transpose, in the order that conv_register_tiled.wgsl reads them.
+// Packs the weights of a convolution, or of its transpose, into the order that conv_register_tiled.wgsl reads them.
 //
 //   packed[g, block, c, window, t, o] = w(g, block * channels + o, c, ky, kx), zeros past the filter's edges and the last channel
 //
-// where tap t = (ky, kx) of a window of taps_h x taps_w, windows count row by row over the kernel, and each (t, o) line is
-// padded to `line` numbers. w(g, o, c, ky, kx) lies at g * w_group + o * w_out + c * w_in + w_start + ky * w_down + kx * w_right: with
-// channels exchanged and negative steps, that is the filter rotated by 180 degrees.
-// Dispatch: ceil(lines * channels / 64) workgroups, one invocation for all taps of a window of one channel pair. What lies past
-// the taps of a line is left alone, as nothing is computed from it.
+// where t = (ky, kx) is a tap of a window of taps_h x taps_w, windows count row by row over the filter, and each (t, o) line
+// is padded to `line` elements. w(g, o, c, ky, kx) is stored at g * w_group + o * w_out + c * w_in + w_start + ky * w_down +
+// kx * w_right: with the channel roles swapped and negative steps, the filter is rotated by 180 degrees. The padding of a
+// line is never written, as no result depends on it.
+// Dispatch: ceil(lines * channels / 64) workgroups, one invocation for all taps of a window of one channel pair.
 
 // uses conv_pack_params.wgsl
 

@@ -1,9 +1,11 @@
-// What conv_pack.wgsl does, for whole windows of {{ taps }} taps and channels that are multiples of four: an invocation has all taps of four
-// output channels and four input channels, and so loads and stores nothing but vectors.
+// A vectorized conv_pack.wgsl for filters that are a single window of {{ taps }} taps and channel counts that are multiples
+// of four: an invocation packs all taps of four output and four input channels, and so loads and stores only vectors.
 //
 //   packed[g, block, c, t, o] = w(g, block * channels + o, c, t), zeros past the last channel
 //
-// as there. {{ 'The filter is rotated around (1), and w_out = ' ~ taps ~ ': ' if rotated else 'The filter is as it is (0), and w_in = ' ~ taps ~ ': ' }}weights of four {{ 'output' if rotated else 'input' }} channels lie side by side, {{ taps }} vectors of them.
+// with w(...) as in conv_pack.wgsl.
+// {{ 'The filter is rotated by 180 degrees and w_out = ' ~ taps if rotated else 'The filter is not rotated and w_in = ' ~ taps }}, so the weights of four {{ 'output' if rotated else 'input' }}
+// channels are contiguous: {{ taps }} vectors.
 // Dispatch: ceil(groups * blocks * channels / 4 * in_channels / 4 / 64) workgroups, output channels innermost.
 
 // uses conv_pack_params.wgsl
@@ -16,22 +18,22 @@
 fn conv_pack_vec4(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) groups: vec3u, @builtin(local_invocation_index) lane: u32) {
     let index = workgroup_index(group, groups) * {{ threads }}u + lane;
     let vectors = params.channels / 4u;
-    let fours = params.in_channels / 4u;
+    let channel_vectors = params.in_channels / 4u;
     let row = index / vectors;
-    // Blocks are counted through all groups.
-    let block = row / fours;
+    // Blocks are numbered across all groups.
+    let block = row / channel_vectors;
     if (block * params.in_channels >= params.lines) { return; }
-    let c = (row - block * fours) * 4u;
+    let c = (row - block * channel_vectors) * 4u;
     let blocks = (params.out_channels + params.channels - 1u) / params.channels;
     let g = block / blocks;
     let vector = index - row * vectors;
     let o = (block - g * blocks) * params.channels + vector * 4u;
-    let there = o < params.out_channels;
+    let in_range = o < params.out_channels;
     let start = (g * params.w_group + min(o, params.out_channels - 4u) * params.w_out + c * params.w_in) / 4u;
-    let far = params.{{ 'w_in' if rotated else 'w_out' }} / 4u;
+    let row_stride = params.{{ 'w_in' if rotated else 'w_out' }} / 4u;
 {%- for r in range(4) %}
    {%- for v in range(taps) %}
-    let w{{ r }}_{{ v }} = select(vec4f(), w[start + {{ r }}u * far + {{ v }}u], there);
+    let w{{ r }}_{{ v }} = select(vec4f(), w[start + {{ r }}u * row_stride + {{ v }}u], in_range);
    {%- endfor %}
 {%- endfor %}
     var to = (block * params.in_channels + c) * (params.line / 4u) + vector;

@@ -1,6 +1,6 @@
-// The parameters of conv_direct.wgsl and im2col.wgsl: a convolution's sizes, and the part of its images and rows that one launch
+// The parameters of conv_direct.wgsl and im2col.wgsl: the sizes of a convolution, and the images and rows that one launch
 // covers.
-// Put in front of the shaders that use it; it has no entry point and so no dispatch of its own.
+// Prepended to the shaders that use it; it has no entry point, so no dispatch.
 
 struct Conv {
     batch: u32, in_channels: u32, in_h: u32, in_w: u32, out_channels: u32, out_h: u32, out_w: u32,

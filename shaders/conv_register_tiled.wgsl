@@ -1,19 +1,20 @@
-// Convolution without unfolding, for software adapters: each invocation computes {{ channels }} output channels x {{ rows }} rows x 4
-// columns, and takes {{ taps_h }} x {{ taps_w }} taps of the filter at a time. The gradient with respect to the input is the
-// same convolution with other weights.
+// Register-tiled direct convolution for software adapters: each invocation computes {{ channels }} output channels x {{ rows }} rows x
+// 4 columns, {{ taps_h }} x {{ taps_w }} filter taps at a time. The gradient with respect to the input is the same convolution with
+// rotated weights.
 //
 //   y[n, o, oy, ox] = bias[o] + sum over c, ky, kx of  x[n, g(o) + c, iy, ix] * w(o, c, ky, kx)
 //
-// with iy = oy * stride_h - padding_h + ky * dilation_h, ix = ox * {{ stride }} - padding_w + kx, zeros outside the image, and g(o) the
-// first channel of o's group; then the epilogue (conv_epilogue.wgsl). x: [batch, groups * in_channels, in_h, in_w]; y(n, o, oy, ox) lies at (n, o) * y_plane + y_start + oy *
-// y_down + ox * y_right, so that one phase of an input gradient at stride 2 can be written by itself.
-// w: as conv_pack.wgsl leaves it, a line of weights for each group, block of {{ channels }} channels, channel c and window of taps.
+// with iy = oy * stride_h - padding_h + ky * dilation_h, ix = ox * {{ stride }} - padding_w + kx, zeros outside the image, and g(o)
+// the first channel of o's group; then the epilogue (conv_epilogue.wgsl). x: [batch, groups * in_channels, in_h, in_w].
+// y(n, o, oy, ox) is stored at (n, o) * y_plane + y_start + oy * y_down + ox * y_right, so that a single phase of a stride-2
+// input gradient can be written. w: as packed by conv_pack.wgsl, one line of weights per group, block of {{ channels }} output
+// channels, input channel and window of taps.
 //
-// Loads that differ between lanes are what costs here, so all lanes of a subgroup share one block of channels: each loads a
-// part of the line of weights, and broadcasts hand it round. With `vec4`, pixels are loaded four at a time; if they are
-// `shuffle`, those left and right of the four come from the neighbouring lanes: a row then has at most as many tiles as a
-// subgroup has lanes, and a power of two of them. This is: vec4 {{ vec4 }}, shuffle {{ shuffle }}.
-// Needs subgroups of exactly {{ subgroup }} lanes. Dispatch: a workgroup for each {{ threads }} tiles and block of channels, blocks innermost.
+// Loads whose addresses differ between lanes dominate the cost. So all lanes of a subgroup work on the same block of channels:
+// each lane loads part of the line of weights, and subgroup broadcasts distribute it. With `vec4`, pixels are loaded four at a
+// time. With `shuffle`, the pixels to the left and right of those four come from the neighboring lanes; the number of tiles per row
+// must then be a power of two, at most the subgroup size. Here vec4 is {{ vec4 }} and shuffle is {{ shuffle }}.
+// Requires subgroups of exactly {{ subgroup }} lanes. Dispatch: one workgroup per {{ threads }} tiles and block of channels, blocks innermost.
 
 // uses conv_register_tiled_rows.wgsl
 // uses conv_epilogue.wgsl
@@ -46,32 +47,32 @@ fn conv_register_tiled(@builtin(workgroup_id) group: vec3u, @builtin(num_workgro
     let steps = params.in_channels;
     var line = block * params.in_channels * (params.line / 4u) + lane;
 {%- else %}
-    // Lanes have the same rows of several images, as far as the batch can be shared out.
-    let together = min(params.batch & (~params.batch + 1u), {{ subgroup }}u);
-    let band = params.across * params.batch;
-    let ox = tile / together % params.across * 4u;
-    let oy = tile / band * {{ rows }}u;
-    let n = tile / (together * params.across) % (params.batch / together) * together + tile % together;
+    // Consecutive lanes take the same tile of consecutive images, as many as evenly divide both the batch and a subgroup.
+    let interleaved = min(params.batch & (~params.batch + 1u), {{ subgroup }}u);
+    let tiles_per_band = params.across * params.batch;
+    let ox = tile / interleaved % params.across * 4u;
+    let oy = tile / tiles_per_band * {{ rows }}u;
+    let n = tile / (interleaved * params.across) % (params.batch / interleaved) * interleaved + tile % interleaved;
 
-    // Rows of taps that find none of the subgroup's rows in the image are left out.
-    let top = i32((wanted - lane) / band * {{ rows }}u * params.stride_h) - i32(params.padding_h);
-    let last = min(wanted - lane + {{ subgroup - 1 }}u, tiles - 1u) / band * {{ rows }}u + {{ rows - 1 }}u;
+    // Skips the rows of taps that read only padding in the whole subgroup.
+    let top = i32((unclamped - lane) / tiles_per_band * {{ rows }}u * params.stride_h) - i32(params.padding_h);
+    let last = min(unclamped - lane + {{ subgroup - 1 }}u, tiles - 1u) / tiles_per_band * {{ rows }}u + {{ rows - 1 }}u;
     let bottom = i32(last * params.stride_h) - i32(params.padding_h);
     let first_ky = (u32(max(-bottom, 0)) + params.dilation_h - 1u) / params.dilation_h;
     let end_ky = min((u32(max(i32(params.in_h) - top, 0)) + params.dilation_h - 1u) / params.dilation_h, params.kernel_h);
     var ky = first_ky;
     var kx = 0u;
     let windows_w = (params.kernel_w + {{ taps_w - 1 }}u) / {{ taps_w }}u;
-    let taken = max(end_ky, first_ky) - first_ky;
-    let steps = params.in_channels * taken * windows_w;
-    let left_out = (params.kernel_h - taken) * windows_w * (params.line / 4u);
+    let used_rows = max(end_ky, first_ky) - first_ky;
+    let steps = params.in_channels * used_rows * windows_w;
+    let skipped = (params.kernel_h - used_rows) * windows_w * (params.line / 4u);
     var line = (block * params.in_channels * params.kernel_h + first_ky) * windows_w * (params.line / 4u) + lane;
 {%- endif %}
     var plane = (n * params.groups + g) * params.in_channels;
 {%- for o in range(channels) %}
    {%- for q in range(rows * 4) %} var a{{ o }}_{{ q }} = 0.0;{% endfor %}
 {%- endfor %}
-    // One loop: many live numbers make each level of nesting dear, and so are divisions.
+    // A single loop: with this many live values, each level of nesting is expensive, and so are divisions.
     for (var step = 0u; step < steps; step++) {
 {{- rows_of_image() }}
 {%- for i in range(loads) %}
@@ -80,7 +81,7 @@ fn conv_register_tiled(@builtin(workgroup_id) group: vec3u, @builtin(num_workgro
         line += params.line / 4u;
 {%- if vec4 %}
    {%- if edge %}
-        // The vectors that begin at the tile's first pixel; past the row's end any will do.
+        // The vectors from the tile's first pixel on; results past the row's end are not stored.
         let left = min(ox * {{ stride }}u, params.in_w - {{ 4 * stride }}u);
       {%- for r in range(input_rows) %}
          {%- for v in range(stride) %}
@@ -127,12 +128,12 @@ fn conv_register_tiled(@builtin(workgroup_id) group: vec3u, @builtin(num_workgro
         ky += select(0u, 1u, row_ends);
         let filter_ends = ky >= end_ky;
         ky = select(ky, first_ky, filter_ends);
-        line += select(0u, left_out, filter_ends);
+        line += select(0u, skipped, filter_ends);
         plane += select(0u, 1u, filter_ends);
 {%- endif %}
     }
 
-    if (wanted >= tiles || ox >= params.out_w) { return; }
+    if (unclamped >= tiles || ox >= params.out_w) { return; }
     let channel = g * params.out_channels + o;
     let at = (n * params.groups * params.out_channels + channel) * params.y_plane + params.y_start + oy * params.y_down + ox * params.y_right;
 {%- for o in range(channels) %}
@@ -143,11 +144,11 @@ fn conv_register_tiled(@builtin(workgroup_id) group: vec3u, @builtin(num_workgro
         if (oy + {{ r }}u < params.out_h) {
             let to = at + {{ o }}u * params.y_plane + {{ r }}u * params.y_down;
       {%- if vec4 %}
-            y[to / 4u] = finished(vec4f({% for q in range(4) %}a{{ o }}_{{ r * 4 + q }}{% if not loop.last %}, {% endif %}{% endfor %}) + shift, to / 4u);
+            y[to / 4u] = apply_epilogue(vec4f({% for q in range(4) %}a{{ o }}_{{ r * 4 + q }}{% if not loop.last %}, {% endif %}{% endfor %}) + shift, to / 4u);
       {%- else %}
-            y[to] = finished(a{{ o }}_{{ r * 4 }} + shift, to);
+            y[to] = apply_epilogue(a{{ o }}_{{ r * 4 }} + shift, to);
          {%- for q in range(1, 4) %}
-            if (ox + {{ q }}u < params.out_w) { let to{{ q }} = to + {{ q }}u * params.y_right; y[to{{ q }}] = finished(a{{ o }}_{{ r * 4 + q }} + shift, to{{ q }}); }
+            if (ox + {{ q }}u < params.out_w) { let to{{ q }} = to + {{ q }}u * params.y_right; y[to{{ q }}] = apply_epilogue(a{{ o }}_{{ r * 4 + q }} + shift, to{{ q }}); }
          {%- endfor %}
       {%- endif %}
         }

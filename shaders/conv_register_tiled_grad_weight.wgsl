@@ -1,17 +1,17 @@
-// Weight gradients of a convolution without unfolding, for software adapters: a lane computes {{ taps_h }} x {{ taps_w }} taps of
-// one input channel for {{ channels }} output channels.
+// Register-tiled weight gradients of a convolution for software adapters: a lane computes {{ taps_h }} x {{ taps_w }} taps of one input
+// channel for {{ channels }} output channels.
 //
 //   partial[s, o, c, ky, kx] = sum over the images n of slice s, and oy, ox, of  dy[n, o, oy, ox] * x[n, g(o) + c, iy, ix]
 //
-// with iy = oy * stride_h - padding_h + ky * dilation_h, ix = ox * {{ stride }} - padding_w + kx, and g(o) the first channel of o's group.
-// x: [batch, groups * in_channels, in_h, in_w]; dy: [batch, groups * out_channels, out_h, out_w]; partial: a weight for each slice, of
-// images_per_slice images.
+// with iy = oy * stride_h - padding_h + ky * dilation_h, ix = ox * {{ stride }} - padding_w + kx, and g(o) the first channel of o's
+// group. x: [batch, groups * in_channels, in_h, in_w]; dy: [batch, groups * out_channels, out_h, out_w]; partial: one weight
+// gradient per slice of images_per_slice images.
 //
-// A tile of {{ rows }} rows x 4 columns of dy at a time: its {{ channels }} channels are shared by all lanes of a subgroup, each of which
-// loads a part, and broadcasts hand it round. With `vec4` (here {{ vec4 }}), a row's pixels are loaded four at a time, and kept
-// from tile to tile.
-// Needs subgroups of exactly {{ subgroup }} lanes. Dispatch: a subgroup for each slice, block of {{ channels }} channels and {{ subgroup }} pairs of
-// input channel and window of taps, pairs innermost.
+// The sum runs over tiles of {{ rows }} rows x 4 columns of dy. All lanes of a subgroup share a tile's {{ channels }} channels: each loads
+// part of them, and subgroup broadcasts distribute it. With `vec4` (here {{ vec4 }}), a row's pixels are loaded four at a time and
+// reused by the next tile.
+// Requires subgroups of exactly {{ subgroup }} lanes. Dispatch: one subgroup per slice, block of {{ channels }} output channels and
+// {{ subgroup }} pairs of input channel and window of taps, pairs innermost.
 
 // uses conv_register_tiled_rows.wgsl
 
@@ -19,13 +19,13 @@
 {%- set carried = vec4 and edge and stride == 1 %}
 {%- set loads = (channels * rows * 4 + size * subgroup - 1) // (size * subgroup) %}
 
-{#- The input rows of the tile at (n, oy). Past the last image, any will do. #}
+{#- The input rows of the tile at (n, oy). Rows loaded past the last image are not used. #}
 {%- macro rows_of_tile() %}
         let plane = (min(n, params.batch - 1u) * params.groups + g) * params.in_channels + c;
         {{- rows_of_image() }}
 {%- endmacro %}
 
-{#- From tile to tile: along the row, then down, then to the next image. #}
+{#- Moves to the next tile: along the row, then down, then to the next image. #}
 {%- macro advance() %}
         ox += 4u;
         let row_ends = ox >= params.out_w;
@@ -51,20 +51,20 @@ fn conv_register_tiled_grad_weight(@builtin(workgroup_id) group: vec3u, @builtin
     let slices = (params.batch + params.images_per_slice - 1u) / params.images_per_slice;
     let index = workgroup_index(group, groups) * {{ threads // subgroup }}u + subgroup;
     let slice = index / (bundles * blocks * params.groups);
-    if (slice >= slices) { return; } // the whole subgroup leaves
+    if (slice >= slices) { return; } // the whole subgroup returns
     let block = index / bundles % (blocks * params.groups);
     let g = block / blocks;
     let o = block % blocks * {{ channels }}u;
-    let wanted = index % bundles * {{ subgroup }}u + lane;
-    // Lanes past the end compute the last pair again: every lane of a subgroup must be there.
-    let pair = min(wanted, pairs - 1u);
+    let unclamped = index % bundles * {{ subgroup }}u + lane;
+    // Lanes past the end repeat the last pair, because broadcasts need every lane of the subgroup.
+    let pair = min(unclamped, pairs - 1u);
     let c = pair / (windows_h * windows_w);
     let ky = pair / windows_w % windows_h * {{ taps_h }}u;
     let kx = pair % windows_w * {{ taps_w }}u;
 {%- for o in range(channels) %}
    {%- for t in range(taps_h * taps_w) %} var a{{ o }}_{{ t }} = 0.0;{% endfor %}
 {%- endfor %}
-    // What a lane loads of dy: {{ 'vectors' if vec4 else 'numbers' }} lane, lane + {{ subgroup }}, ... of the tile's (channel, row{{ '' if vec4 else ', column' }}).
+    // A lane loads {{ 'vectors' if vec4 else 'elements' }} lane, lane + {{ subgroup }}, ... of the dy tile, ordered by (channel, row{{ '' if vec4 else ', column' }}).
 {%- for i in range(loads) %}
     let part{{ i }} = lane + {{ i * subgroup }}u;
    {%- if vec4 %}
@@ -93,7 +93,7 @@ fn conv_register_tiled_grad_weight(@builtin(workgroup_id) group: vec3u, @builtin
     var q{{ r }}_0 = select(vec4f(), x[row{{ r }} / 4u], in{{ r }});
    {%- endfor %}
 {%- endif %}
-    // One loop: many live numbers make each level of nesting dear, and so are divisions.
+    // A single loop: with this many live values, each level of nesting is expensive, and so are divisions.
     for (var tile = 0u; tile < tiles; tile++) {
 {%- for i in range(loads) %}
         let from{{ i }} = ((n * params.groups + g) * params.out_channels + min(o{{ i }}, params.out_channels - 1u)) * params.out_h + min(oy + r{{ i }}, params.out_h - 1u);
@@ -105,7 +105,7 @@ fn conv_register_tiled_grad_weight(@builtin(workgroup_id) group: vec3u, @builtin
    {%- endif %}
 {%- endfor %}
 {%- if carried %}
-        // The vectors of the next tile, whose first pixels are right of this one's unless its row ends.
+        // The next tile's vectors, which also hold the pixels to the right of this tile unless its row ends.
         {{- advance() }}
         {{- rows_of_tile() }}
    {%- for r in range(input_rows) %}
@@ -131,7 +131,7 @@ fn conv_register_tiled_grad_weight(@builtin(workgroup_id) group: vec3u, @builtin
         {{- advance() }}
 {%- endif %}
 {%- if vec4 and edge %}
-        // Left of a row's first tile is padding.
+        // To the left of a row's first tile is padding.
    {%- for r in range(input_rows) %}
         let p{{ r }}_0 = last{{ r }};
         last{{ r }} = select(0.0, p{{ r }}_{{ 4 * stride }}, ox > 0u);
@@ -149,7 +149,7 @@ fn conv_register_tiled_grad_weight(@builtin(workgroup_id) group: vec3u, @builtin
 {%- endfor %}
     }
 
-    if (wanted >= pairs) { return; }
+    if (unclamped >= pairs) { return; }
     let taps = params.kernel_h * params.kernel_w;
     let to = ((slice * params.groups * params.out_channels + g * params.out_channels + o) * params.in_channels + c) * taps;
 {%- for o in range(channels) %}

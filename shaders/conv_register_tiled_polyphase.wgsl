@@ -1,16 +1,17 @@
-// The gradient of a 3 x 3 convolution at stride 2 and padding 1 with respect to its input, for software adapters: each invocation
-// computes {{ channels }} channels x {{ 2 * rows }} rows x 8 columns, which are the four phases of {{ rows }} x 4 pixels of the upstream gradient.
-// All of them read the same pixels, each by its own taps of the filter.
+// The input gradient of a 3 x 3 convolution at stride 2 and padding 1, for software adapters. Each invocation computes
+// {{ channels }} channels x {{ 2 * rows }} rows x 8 columns: all four phases of {{ rows }} x 4 pixels of the upstream gradient. The phases read
+// the same pixels, each with its own taps of the filter.
 //
 //   dx[n, c, 2a + i, 2b + j] = sum over o, ky, kx of  dy[n, g(c) + o, a + (i + 1 - ky) / 2, b + (j + 1 - kx) / 2] * w(o, c, ky, kx)
 //
-// over those ky and kx that divide without a rest, zeros past the end of dy, and g(c) the first of o's that c's group has.
-// dy: [batch, groups * in_channels, in_h, in_w]; dx: [batch, groups * out_channels, 2 * in_h, 2 * in_w]; in_w is a multiple of four.
-// w: as conv_pack.wgsl leaves it, rotated by 180 degrees, a line for each group, block of {{ channels }} channels of dx and channel o.
+// over those ky and kx that divide without remainder, with zeros past the end of dy, and g(c) the first o of c's group.
+// dy: [batch, groups * in_channels, in_h, in_w]; dx: [batch, groups * out_channels, 2 * in_h, 2 * in_w]; in_w is a multiple of
+// four. w: as packed by conv_pack.wgsl, rotated by 180 degrees, one line per group, block of {{ channels }} channels of dx and channel o.
 //
-// As in conv_register_tiled.wgsl, all lanes of a subgroup share a block of channels, weights are handed round, and so are the pixels right of
-// a vector: a row has at most as many tiles as a subgroup has lanes, and a power of two of them.
-// Needs subgroups of exactly {{ subgroup }} lanes. Dispatch: a workgroup for each {{ threads }} tiles and block of channels, blocks innermost.
+// As in conv_register_tiled.wgsl, all lanes of a subgroup work on the same block of channels and subgroup broadcasts distribute
+// the weights. The pixel to the right of a vector is shuffled in from the neighboring lane, so the number of tiles per row must be a
+// power of two, at most the subgroup size.
+// Requires subgroups of exactly {{ subgroup }} lanes. Dispatch: one workgroup per {{ threads }} tiles and block of channels, blocks innermost.
 
 // uses conv_register_tiled_rows.wgsl
 
@@ -59,7 +60,7 @@ fn conv_register_tiled_polyphase(@builtin(workgroup_id) group: vec3u, @builtin(n
       {%- set kx = t % 3 %}
         let b{{ o }}_{{ t }} = subgroupBroadcast(w{{ f // 4 // subgroup }}.{{ 'xyzw'[f % 4] }}, {{ f // 4 % subgroup }}u);
       {%- for q in range(rows * 4) %}
-        {#- Row and column of dx that this pixel of dy reaches by the tap, among those of the tile. #}
+        {#- The accumulator of the dx pixel, by row and column in the tile, that this pixel of dy contributes to through the tap. #}
          {%- set to = (q // 4 * 2 + (ky + 1) % 2) * 8 + q % 4 * 2 + (kx + 1) % 2 %}
         a{{ o }}_{{ to }} += b{{ o }}_{{ t }} * p{{ q // 4 + (1 if ky == 0 else 0) }}_{{ q % 4 + (1 if kx == 0 else 0) }};
       {%- endfor %}
@@ -67,7 +68,7 @@ fn conv_register_tiled_polyphase(@builtin(workgroup_id) group: vec3u, @builtin(n
 {%- endfor %}
     }
 
-    if (wanted >= tiles || b >= params.in_w) { return; }
+    if (unclamped >= tiles || b >= params.in_w) { return; }
     let at = (((n * params.groups + g) * params.out_channels + o) * params.in_h + a) * 4u * across + b / 2u;
 {%- for o in range(channels) %}
     if (o + {{ o }}u < params.out_channels) {

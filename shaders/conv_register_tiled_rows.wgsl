@@ -1,7 +1,7 @@
-// What conv_register_tiled.wgsl, conv_register_tiled_polyphase.wgsl and conv_register_tiled_grad_weight.wgsl share: parameters, tiles, and rows of pixels. A tile
-// of {{ rows }} rows x 4 columns of results reads `input_rows` rows of `columns` pixels: p0_0, p0_1, ... the first, p1_0, ... the second.
-// Channels are those of one group; paddings may be negative, in two's complement.
-// Put in front of the shaders that use it; it has no entry point and so no dispatch of its own.
+// What the conv_register_tiled shaders share: parameters, tile indices, and loads of pixel rows. A tile of {{ rows }} rows x 4
+// columns of results reads `input_rows` rows of `columns` pixels: p0_0, p0_1, ... is the first row, p1_0, ... the second.
+// Channels are per group; paddings may be negative, in two's complement.
+// Prepended to the shaders that use it; it has no entry point, so no dispatch.
 
 struct ConvRegisterTiled {
     batch: u32, in_channels: u32, in_h: u32, in_w: u32, out_channels: u32, out_h: u32, out_w: u32,
@@ -14,25 +14,25 @@ struct ConvRegisterTiled {
 {%- set edge = 1 if taps_w == 3 else 0 %}
 {%- set input_rows = (rows - 1) * stride + taps_h if taps_h > 1 else rows %}
 
-{#- Which tile an invocation has, of rows up to `height`, and which group's block of output channels, in launches of a workgroup for each
-    so many tiles and block, blocks innermost. #}
+{#- The invocation's tile, of images of `height` rows, and its group and block of output channels. A workgroup has one block and
+    as many tiles as lanes; blocks are innermost. #}
 {%- macro tile_and_block(height) %}
     let blocks = (params.out_channels + {{ channels - 1 }}u) / {{ channels }}u;
     let down = (params.{{ height }} + {{ rows - 1 }}u) / {{ rows }}u;
     let tiles = params.batch * down * params.across;
     let index = workgroup_index(group, groups);
     let block = index % (blocks * params.groups);
-    let wanted = index / (blocks * params.groups) * {{ threads }}u + subgroup * {{ subgroup }}u + lane;
-    if (wanted - lane >= tiles) { return; } // the whole subgroup leaves
-    // Lanes past the end compute the last tile again: every lane of a subgroup must be there.
-    let tile = min(wanted, tiles - 1u);
+    let unclamped = index / (blocks * params.groups) * {{ threads }}u + subgroup * {{ subgroup }}u + lane;
+    if (unclamped - lane >= tiles) { return; } // the whole subgroup returns
+    // Lanes past the end repeat the last tile, because broadcasts and shuffles need every lane of the subgroup.
+    let tile = min(unclamped, tiles - 1u);
     let g = block / blocks;
     let o = block % blocks * {{ channels }}u;
 {%- endmacro %}
 
-{#- Of each row that output row `oy` and tap row `ky` read in `plane`: whether it is in the image, and its first pixel. #}
+{#- For each row of `plane` that output row `oy` and tap row `ky` read: whether it is inside the image, and its address. #}
 {%- macro rows_of_image() %}
-        // Above or left of the image wraps to a huge number.
+        // Coordinates above or left of the image wrap around to huge values.
 {%- for r in range(input_rows) %}
    {%- if taps_h > 1 %}
         let iy{{ r }} = oy * {{ stride }}u + ky + {{ r }}u - params.padding_h;
@@ -44,16 +44,16 @@ struct ConvRegisterTiled {
 {%- endfor %}
 {%- endmacro %}
 
-{#- The pixels that the vectors of row r hold, the first at column `first`. #}
+{#- Unpacks the pixels of row r from its vectors; the first is column `first`. #}
 {%- macro pixels_of_vec4(r, first, count) %}
    {%- for i in range(count) %}
         let p{{ r }}_{{ i + first }} = q{{ r }}_{{ i // 4 }}.{{ 'xyzw'[i % 4] }};
    {%- endfor %}
 {%- endmacro %}
 
-{#- The rows from column `ox * stride` - padding in whole vectors. #}
+{#- Loads the rows from column `ox * stride` - padding as whole vectors. #}
 {%- macro load_vec4() %}
-        // The padding is a multiple of four too, so each vector is in the row or out of it.
+        // The padding is a multiple of four too, so each vector is entirely inside or outside the row.
         let left = ox - params.padding_w;
    {%- for r in range(input_rows) %}
       {%- for v in range((columns + 3) // 4) %}
@@ -63,7 +63,7 @@ struct ConvRegisterTiled {
    {%- endfor %}
 {%- endmacro %}
 
-{#- The rows from column `ox * stride` + kx - padding, pixel by pixel. #}
+{#- Loads the rows from column `ox * stride` + kx - padding, pixel by pixel. #}
 {%- macro load_pixels() %}
         let ix = ox * {{ stride }}u + kx - params.padding_w;
    {%- for i in range(columns) %}

@@ -1,10 +1,10 @@
-// Dropout from a counter, so that the same mask comes out in backward and in a replay:
+// Counter-based dropout: the backward pass and a replay regenerate the same mask.
 //
 //   u = hash(seed, step, stream, i) / 2^24          uniform in [0, 1)
 //   y[i] = u < p ? 0 : x[i] / (1 - p)
 //
-// Backward is the same kernel applied to the upstream gradient. `counter` holds (step, seed).
-// The hash is PCG's output permutation RXS-M-XS (O'Neill 2014; as a hash: Jarzynski & Olano 2020).
+// The backward pass runs the same kernel on the upstream gradient. `counter` holds (step, seed). The hash is PCG's output
+// permutation RXS-M-XS (O'Neill 2014; as a hash: Jarzynski & Olano 2020).
 // Dispatch: ceil(len / 256) workgroups.
 
 struct Dropout { len: u32, stream: u32, p: f32, scale: f32 }

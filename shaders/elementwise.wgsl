@@ -1,13 +1,13 @@
-// Element-wise kernels over arrays of `params.len` elements, four an invocation. Every buffer is a multiple of four elements
-// long, and what stands past the array's end is nobody's.
+// Element-wise kernels over arrays of `params.len` elements, four per invocation. Buffers are padded to a multiple of four
+// elements; the padding may hold anything.
 //
-//   copy        y = a                             (as words: integers pass unchanged)
+//   copy        y = a                             (bitwise, so integers pass unchanged)
 //   add         y = a + b
 //   add_relu    y = max(a + b, 0), NaN stays NaN
 //   blend       y = alpha * y + beta * a          (in place)
-//   scale       y = a * factor[0]                      (one number)
+//   scale       y = a * factor[0]
 //   relu        y = max(a, 0), NaN stays NaN
-//   relu_grad   y = 0 where a <= 0, else b        (a: the ReLU's output, NaN among them; b: its upstream gradient)
+//   relu_grad   y = 0 where a <= 0, else b        (a: the ReLU's output, possibly NaN; b: the upstream gradient)
 //
 // Dispatch: ceil(len / 1024) workgroups.
 
@@ -26,8 +26,8 @@ struct Elementwise { len: u32, alpha: f32, beta: f32 }
 @group(0) @binding(2) var<storage, read> factor: array<f32>;
 @group(0) @binding(1) var<storage, read> words: array<vec4u>;
 @group(0) @binding(2) var<storage, read_write> words_out: array<vec4u>;
-@group(0) @binding(2) var<storage, read_write> y1: array<vec4f>; // kernels of one operand
-@group(0) @binding(3) var<storage, read_write> y2: array<vec4f>; // kernels of two
+@group(0) @binding(2) var<storage, read_write> y1: array<vec4f>; // unary kernels and blend
+@group(0) @binding(3) var<storage, read_write> y2: array<vec4f>; // binary kernels
 
 @compute @workgroup_size(256)
 fn copy(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) groups: vec3u, @builtin(local_invocation_index) lane: u32) {
@@ -47,7 +47,7 @@ fn add(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) groups: vec
 fn add_relu(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) groups: vec3u, @builtin(local_invocation_index) lane: u32) {
     let i = workgroup_index(group, groups) * 256u + lane;
     if (i >= (params.len + 3u) / 4u) { return; }
-    y2[i] = rectified(a[i] + b[i]);
+    y2[i] = relu_forward(a[i] + b[i]);
 }
 
 @compute @workgroup_size(256)
@@ -68,12 +68,12 @@ fn scale(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) groups: v
 fn relu(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) groups: vec3u, @builtin(local_invocation_index) lane: u32) {
     let i = workgroup_index(group, groups) * 256u + lane;
     if (i >= (params.len + 3u) / 4u) { return; }
-    y1[i] = rectified(a[i]);
+    y1[i] = relu_forward(a[i]);
 }
 
 @compute @workgroup_size(256)
 fn relu_grad(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) groups: vec3u, @builtin(local_invocation_index) lane: u32) {
     let i = workgroup_index(group, groups) * 256u + lane;
     if (i >= (params.len + 3u) / 4u) { return; }
-    y2[i] = through_relu(b[i], a[i]);
+    y2[i] = relu_backward(b[i], a[i]);
 }

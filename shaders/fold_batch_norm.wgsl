@@ -1,10 +1,11 @@
-// A batch norm with given statistics folded into the convolution before it:
+// Folds a batch norm with fixed statistics into the preceding convolution:
 //
 //   scale[o] = gamma[o] / sqrt(variance[o] + eps)
 //   w_out[o, ...] = w[o, ...] * scale[o]
-//   bias_out[o]   = (bias[o] - mean[o]) * scale[o] + beta[o]       (without a bias, 0 for it)
+//   bias_out[o]   = (bias[o] - mean[o]) * scale[o] + beta[o]       (bias[o] = 0 without a bias)
 //
-// w: [channels, per_channel], of `len` numbers; all else: [channels]. Dispatch: ceil(len / 64) workgroups, an invocation for each weight.
+// w: [channels, per_channel], `len` elements in total; all others: [channels].
+// Dispatch: ceil(len / 64) workgroups, one invocation per weight.
 
 struct FoldBatchNorm { len: u32, per_channel: u32, eps: f32, has_bias: u32 }
 

@@ -1,15 +1,15 @@
-// Convolution as a matrix product: images unfolded to columns, and folded back.
+// Convolution as a matrix product: unfolds images into columns, and folds columns back into images.
 //
-//   im2col   cols[n, (c, ky, kx), (oy, ox)] = x[n, c, oy * stride - padding + ky * dilation, the same for x],
+//   im2col   cols[n, (c, ky, kx), (oy, ox)] = x[n, c, oy * stride - padding + ky * dilation, likewise for x],
 //                                             0 outside the image
-//   col2im   dx[n, c, y, x] = sum of cols over all (ky, kx, oy, ox) that im2col reads this pixel for
-//                             (its transpose, gathered: each pixel collects, nothing collides)
+//   col2im   dx[n, c, y, x] = sum of cols over all (ky, kx, oy, ox) for which im2col reads this pixel
+//                             (the transpose, written as a gather so that no two invocations write one pixel)
 //
 // x, dx: [batch, in_channels, in_h, in_w]; cols: [images, in_channels * kernel_h * kernel_w, rows * out_w].
-// One launch covers `images` images from `image_start` and `rows` output rows from `row_start`, which
-// bounds the size of cols. With accumulate = 1, col2im adds to dx.
-// No division but by workgroup: lanes walk along a row of pixels.
-// Dispatch: im2col, a workgroup for each (n, c, ky, kx); col2im, one for each (n, c).
+// One launch covers `images` images from `image_start` and `rows` output rows from `row_start`, which bounds the size of
+// cols. With accumulate = 1, col2im adds to dx. Lanes of im2col walk along a row of pixels, so its index divisions are uniform
+// across the workgroup.
+// Dispatch: im2col, one workgroup per (n, c, ky, kx); col2im, one per (n, c).
 
 // uses conv_params.wgsl
 
@@ -27,7 +27,7 @@ fn im2col(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) groups: 
     let source = (params.image_start * params.in_channels + plane) * params.in_h * params.in_w;
     let dest = line * params.rows * params.out_w;
     for (var row = 0u; row < params.rows; row++) {
-        // Left of or above the image wraps to a huge number, so one comparison tests both edges.
+        // Coordinates left of or above the image wrap around to huge values, so one comparison tests both edges.
         let iy = (params.row_start + row) * params.stride_h + ky * params.dilation_h - params.padding_h;
         for (var ox = lane; ox < params.out_w; ox += 64u) {
             let ix = ox * params.stride_w + kx * params.dilation_w - params.padding_w;
@@ -46,7 +46,7 @@ fn col2im(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) groups: 
     let line = params.rows * params.out_w;
     let source = plane * taps * line;
     let dest = (params.image_start * params.in_channels + plane) * params.in_h * params.in_w;
-    // Without dilation, only every stride-th tap can have read a pixel.
+    // Without dilation, only every stride-th tap can have read this pixel.
     let step_y = select(1u, params.stride_h, params.dilation_h == 1u);
     let step_x = select(1u, params.stride_w, params.dilation_w == 1u);
     for (var iy = 0u; iy < params.in_h; iy++) {
@@ -56,7 +56,7 @@ fn col2im(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) groups: 
                 let top = iy + params.padding_h - ky * params.dilation_h;
                 let oy = top / params.stride_h;
                 let row = oy - params.row_start;
-                // A negative `top` wraps and fails oy < out_h, as every size is far below 2^31 / stride.
+                // A negative `top` wraps around and fails oy < out_h, as all sizes are far below 2^31 / stride.
                 if (oy * params.stride_h != top || oy >= params.out_h || row >= params.rows) { continue; }
                 for (var kx = (ix + params.padding_w) % step_x; kx < params.kernel_w; kx += step_x) {
                     let left = ix + params.padding_w - kx * params.dilation_w;

@@ -1,11 +1,12 @@
-// Local response normalisation across channels (Krizhevsky et al. 2012, section 3.3), [batch, channels, pixels]:
+// Local response normalization across channels (Krizhevsky et al. 2012, section 3.3), [batch, channels, pixels]:
 //
-//   scale[c] = k + alpha * sum of x[j]^2 over the `size` channels j from c - size / 2 on, as far as there are such
+//   scale[c] = k + alpha * sum of x[j]^2 over the `size` channels j starting at c - size / 2, clamped to valid channels
 //   y = x scale^-beta
-//   backward: dx[c] = dy scale^-beta - 2 alpha beta x * sum of dy[j] y[j] / scale[j] over the channels j that c counts for
+//   backward: dx[c] = dy scale^-beta - 2 alpha beta x * sum of dy[j] y[j] / scale[j] over the channels j whose window contains c
 //
-// `alpha` is already divided by `size`, as PyTorch's definition has it. c counts for the `size` channels from
-// c - (size - 1) / 2 on: the window rotated by 180 degrees. Dispatch: ceil(len / 64) workgroups, one invocation an element.
+// `alpha` is already divided by `size`, as in PyTorch's definition. The windows that contain c are those of the `size`
+// channels starting at c - (size - 1) / 2: the mirrored window.
+// Dispatch: ceil(len / 64) workgroups, one invocation per element.
 
 struct LocalResponseNorm { len: u32, channels: u32, pixels: u32, size: u32, alpha: f32, beta: f32, k: f32 }
 
@@ -18,7 +19,7 @@ struct LocalResponseNorm { len: u32, channels: u32, pixels: u32, size: u32, alph
 @group(0) @binding(3) var<storage, read_write> scale: array<f32>;
 @group(0) @binding(5) var<storage, read_write> dx: array<f32>;
 
-// s^-beta. Roots are exact to the last bits on every GPU, pow is not; 3/4 is what every published network has.
+// s^-beta. sqrt is accurate on every GPU, pow is not, and every published network uses beta = 3/4.
 fn power(s: f32) -> f32 {
     if (params.beta == 0.75) {
         let root = sqrt(s);
@@ -27,8 +28,8 @@ fn power(s: f32) -> f32 {
     return pow(s, -params.beta);
 }
 
-// The places, in steps of `pixels`, of the window of `size` channels that starts `before` channels ahead of element `at`:
-// the first, and one past the last.
+// The addresses, `pixels` apart, of the window of `size` channels that starts `before` channels ahead of element `at`, as a
+// half-open range.
 fn window(at: u32, before: u32) -> vec2u {
     let c = (at / params.pixels) % params.channels;
     let start = max(c, before) - before;
@@ -41,9 +42,9 @@ fn window(at: u32, before: u32) -> vec2u {
 fn local_response_norm(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) groups: vec3u, @builtin(local_invocation_index) lane: u32) {
     let at = workgroup_index(group, groups) * 64u + lane;
     if (at >= params.len) { return; }
-    let places = window(at, params.size / 2u);
+    let range = window(at, params.size / 2u);
     var squares = 0.0;
-    for (var j = places.x; j < places.y; j += params.pixels) { squares += x[j] * x[j]; }
+    for (var j = range.x; j < range.y; j += params.pixels) { squares += x[j] * x[j]; }
     let s = params.k + params.alpha * squares;
     scale[at] = s;
     y[at] = x[at] * power(s);
@@ -53,8 +54,8 @@ fn local_response_norm(@builtin(workgroup_id) group: vec3u, @builtin(num_workgro
 fn local_response_norm_grad(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) groups: vec3u, @builtin(local_invocation_index) lane: u32) {
     let at = workgroup_index(group, groups) * 64u + lane;
     if (at >= params.len) { return; }
-    let places = window(at, (params.size - 1u) / 2u);
+    let range = window(at, (params.size - 1u) / 2u);
     var sum = 0.0;
-    for (var j = places.x; j < places.y; j += params.pixels) { sum += dy[j] * y_in[j] / scale_in[j]; }
+    for (var j = range.x; j < range.y; j += params.pixels) { sum += dy[j] * y_in[j] / scale_in[j]; }
     dx[at] = dy[at] * power(scale_in[at]) - 2.0 * params.alpha * params.beta * x[at] * sum;
 }

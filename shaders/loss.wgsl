@@ -1,16 +1,16 @@
-// Losses and metrics of logits [rows, classes] against labels [rows], one invocation a row.
+// Losses and metrics of logits [rows, classes] against labels [rows], one invocation per row.
 //
 //   cross_entropy        out[r] = -sum over c of target[c] * log_softmax(logits)[c] / total,
 //                        target[c] = ((c == label) * (1 - e) + e / classes) * weights[c],   e = label_smoothing
 //   cross_entropy_grad   dx[r, c] = (softmax(logits)[c] * sum of target - target[c]) * scale * upstream / total
 //   label_total          out[0] = sum over rows of weights[label]
-//   top_k                out[r] = 1 if fewer than `top` classes rank before the label's, else 0; a larger
-//                        logit ranks before, an equal one if its class is smaller, a NaN always, and a label
-//                        whose own logit is NaN is never right
+//   top_k                out[r] = 1 if fewer than `top` classes rank before the label, else 0. A larger logit ranks first;
+//                        ties go to the smaller class; NaN ranks before everything, and a label whose own logit is NaN is
+//                        never correct
 //
-// weights[c] is 1 unless `weighted`, total is 1 unless `normalized`, upstream is one number unless `by_row`. A row whose label is
-// `ignored` does not count where one is: 0 everywhere. A label that is no class makes a loss and its gradient NaN, and is never right.
-// The maximum is subtracted first, so logits of any size are safe. Means over rows are taken by slice_sum.
+// weights[c] is 1 unless `weighted`, total is 1 unless `normalized`, and upstream is a scalar unless `by_row`. If `ignores`, rows
+// labeled `ignored` yield 0 everywhere. A label outside the classes makes the loss and its gradient NaN, and is never correct.
+// The maximum is subtracted first, so that exp cannot overflow. slice_sum takes the mean over rows.
 // Dispatch: ceil(rows / 64) workgroups; label_total: one.
 
 // uses nan.wgsl
@@ -40,20 +40,20 @@ struct Loss {
 @group(0) @binding(5) var<storage, read_write> out: array<f32>;
 @group(0) @binding(5) var<storage, read> upstream: array<f32>;
 @group(0) @binding(6) var<storage, read_write> dx: array<f32>;
-@group(0) @binding(3) var<storage, read_write> right: array<f32>;
+@group(0) @binding(3) var<storage, read_write> correct: array<f32>;
 @group(0) @binding(1) var<storage, read> total_labels: array<u32>;
 @group(0) @binding(2) var<storage, read> total_weights: array<f32>;
 @group(0) @binding(3) var<storage, read_write> total_out: array<f32>;
 
 fn row_max(start: u32) -> f32 {
-    var most = logits[start];
-    for (var c = 1u; c < params.classes; c++) { most = max(most, logits[start + c]); }
-    return most;
+    var max_logit = logits[start];
+    for (var c = 1u; c < params.classes; c++) { max_logit = max(max_logit, logits[start + c]); }
+    return max_logit;
 }
 
-fn row_sum(start: u32, most: f32) -> f32 {
+fn row_sum(start: u32, max_logit: f32) -> f32 {
     var sum = 0.0;
-    for (var c = 0u; c < params.classes; c++) { sum += exp(logits[start + c] - most); }
+    for (var c = 0u; c < params.classes; c++) { sum += exp(logits[start + c] - max_logit); }
     return sum;
 }
 
@@ -61,8 +61,8 @@ fn is_ignored(label: u32) -> bool {
     return params.ignores == 1u && label == params.ignored;
 }
 
-// A NaN: of a constant, the language would not have it.
-fn no_class(label: u32) -> f32 {
+// NaN at run time; WGSL rejects NaN in constant expressions.
+fn runtime_nan(label: u32) -> f32 {
     return bitcast<f32>(0x7fc00000u | label);
 }
 
@@ -71,10 +71,10 @@ fn weight(c: u32) -> f32 {
     return weights[c];
 }
 
-// A term of a sum, where what weighs nothing does not count, even at an infinite distance.
-fn term(share: f32, distance: f32) -> f32 {
-    if (share == 0.0) { return 0.0; }
-    return share * distance;
+// A term of a weighted sum. A weight of zero drops even an infinite value.
+fn term(factor: f32, value: f32) -> f32 {
+    if (factor == 0.0) { return 0.0; }
+    return factor * value;
 }
 
 @compute @workgroup_size(64)
@@ -83,18 +83,18 @@ fn cross_entropy(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) g
     if (row >= params.rows) { return; }
     let label = labels[row];
     if (is_ignored(label) || label >= params.classes) {
-        out[row] = select(no_class(label), 0.0, is_ignored(label));
+        out[row] = select(runtime_nan(label), 0.0, is_ignored(label));
         return;
     }
     let start = row * params.classes;
-    let most = row_max(start);
-    let log_sum = log(row_sum(start, most));
-    // Distances from the maximum, so that the smoothed part cannot cancel.
-    var loss = term(weight(label) * (1.0 - params.label_smoothing), log_sum + (most - logits[start + label]));
+    let max_logit = row_max(start);
+    let log_sum = log(row_sum(start, max_logit));
+    // Differences from the maximum, so that the smoothing term does not suffer from cancellation.
+    var loss = term(weight(label) * (1.0 - params.label_smoothing), log_sum + (max_logit - logits[start + label]));
     if (params.label_smoothing > 0.0) {
-        var spread = 0.0;
-        for (var c = 0u; c < params.classes; c++) { spread += term(weight(c), log_sum + (most - logits[start + c])); }
-        loss += spread * params.label_smoothing / f32(params.classes);
+        var uniform_loss = 0.0;
+        for (var c = 0u; c < params.classes; c++) { uniform_loss += term(weight(c), log_sum + (max_logit - logits[start + c])); }
+        loss += uniform_loss * params.label_smoothing / f32(params.classes);
     }
     if (params.normalized == 1u) { loss /= total[0]; }
     out[row] = loss;
@@ -107,24 +107,24 @@ fn cross_entropy_grad(@builtin(workgroup_id) group: vec3u, @builtin(num_workgrou
     let label = labels[row];
     let start = row * params.classes;
     if (is_ignored(label) || label >= params.classes) {
-        let value = select(no_class(label), 0.0, is_ignored(label));
+        let value = select(runtime_nan(label), 0.0, is_ignored(label));
         for (var c = 0u; c < params.classes; c++) { dx[start + c] = value; }
         return;
     }
-    let most = row_max(start);
-    let sum = row_sum(start, most);
-    let spread = params.label_smoothing / f32(params.classes);
-    let hit = 1.0 - params.label_smoothing;
-    var wanted_sum = 1.0;
+    let max_logit = row_max(start);
+    let sum = row_sum(start, max_logit);
+    let smoothing = params.label_smoothing / f32(params.classes);
+    let on_label = 1.0 - params.label_smoothing;
+    var target_sum = 1.0;
     if (params.weighted == 1u) {
-        wanted_sum = hit * weights[label];
-        for (var c = 0u; c < params.classes; c++) { wanted_sum += spread * weights[c]; }
+        target_sum = on_label * weights[label];
+        for (var c = 0u; c < params.classes; c++) { target_sum += smoothing * weights[c]; }
     }
     var factor = params.scale * upstream[select(0u, row, params.by_row == 1u)];
     if (params.normalized == 1u) { factor /= total[0]; }
     for (var c = 0u; c < params.classes; c++) {
-        let wanted = (spread + select(0.0, hit, c == label)) * weight(c);
-        dx[start + c] = (exp(logits[start + c] - most) / sum * wanted_sum - wanted) * factor;
+        let target_c = (smoothing + select(0.0, on_label, c == label)) * weight(c);
+        dx[start + c] = (exp(logits[start + c] - max_logit) / sum * target_sum - target_c) * factor;
     }
 }
 
@@ -137,7 +137,7 @@ fn label_total(@builtin(local_invocation_index) lane: u32) {
         let label = total_labels[row];
         if (is_ignored(label)) { continue; }
         if (label >= params.classes) {
-            sum += no_class(label);
+            sum += runtime_nan(label);
         } else if (params.weighted == 1u) {
             sum += total_weights[label];
         } else {
@@ -159,14 +159,14 @@ fn top_k(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) groups: v
     let start = row * params.classes;
     let label = labels[row];
     if (is_ignored(label) || label >= params.classes) {
-        right[row] = 0.0;
+        correct[row] = 0.0;
         return;
     }
-    let own = logits[start + label];
-    var before = 0u;
+    let label_logit = logits[start + label];
+    var rank = 0u;
     for (var c = 0u; c < params.classes; c++) {
         let other = logits[start + c];
-        if (c != label && (is_nan(other) || other > own || (other == own && c < label))) { before++; }
+        if (c != label && (is_nan(other) || other > label_logit || (other == label_logit && c < label))) { rank++; }
     }
-    right[row] = select(0.0, 1.0, before < params.top && !is_nan(own));
+    correct[row] = select(0.0, 1.0, rank < params.top && !is_nan(label_logit));
 }

@@ -1,10 +1,11 @@
-// One operand of a matrix product, put into panels for matmul_packed.wgsl.
+// Packs one operand of a matrix product into panels for matmul_packed.wgsl.
 //
 //   packed[batch, panel, k, i] = x(o, g, r)[panel * width + i, t],  with batch = o * inner + g and k = r * size + t
 //
-// zeros past `count` (rows of a, or columns of b), past the last of the `reduce` products added up, of which reduce_total - o * reduce
-// exist for the last o, and up to an even depth. x(o, g, r)[i, t] lies at offset + o * outer + g * inner_step + r * reduce_step + i * step + t * k_step.
-// Dispatch: ceil(batches * panels * ceil(depth / 8) * width / 4 / 64) workgroups: an invocation takes eight k of four i.
+// with zeros past `count` (the rows of a, or columns of b), past the last of the `reduce` products that are summed (only
+// reduce_total - o * reduce remain for the last o), and up to an even depth. x(o, g, r)[i, t] is stored at
+// offset + o * outer + g * inner_step + r * reduce_step + i * step + t * k_step.
+// Dispatch: ceil(batches * panels * ceil(depth / 8) * width / 4 / 64) workgroups: an invocation packs eight k of four i.
 
 struct MatmulPack {
     batches: u32, inner: u32, panels: u32, width: u32, depth: u32, count: u32, size: u32, reduce: u32, reduce_total: u32,

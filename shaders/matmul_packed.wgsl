@@ -1,16 +1,16 @@
-// Matrix product of operands in panels, for software adapters: each invocation computes {{ rows * high }} rows x 8 columns.
+// Matrix product of operands packed into panels, for software adapters: each invocation computes {{ rows * high }} rows x 8 columns.
 //
 //   c[o, g][i, j] = bias + sum over k < depth of  a(o, g)[i, k] * b(o, g)[k, j]
 //
-// for i < m, j < n, and batches numbered o * inner + g; bias: 0 none, 1 bias[j], 2 bias[g * m + i]. c(i, j) lies at c_offset + o * c_outer + g *
-// c_inner + i * c_row + j. a: [batches, ceil(m / {{ rows }}), depth, {{ rows }}] and b: [batches, ceil(n / {{ 8 * subgroup }}), depth, {{ 8 * subgroup }}],
-// as matmul_pack.wgsl leaves them, with zeros past the edges and an even depth.
+// for i < m, j < n, and batches numbered o * inner + g; bias: 0 none, 1 bias[j], 2 bias[g * m + i]. c(i, j) is stored at
+// c_offset + o * c_outer + g * c_inner + i * c_row + j. a: [batches, ceil(m / {{ rows }}), depth, {{ rows }}] and
+// b: [batches, ceil(n / {{ 8 * subgroup }}), depth, {{ 8 * subgroup }}], as packed by matmul_pack.wgsl, with zeros past the edges and an even depth.
 //
-// With `vec4` (here {{ vec4 }}), results are written four at a time: n, and what c(i, j) lies at for j = 0, are multiples of four.
-// Loads that differ between lanes are what costs here: all lanes of a subgroup share the rows, of which each loads a part, and
-// broadcasts hand it round. Two panels of a at a time ({{ high }} here) load less for each result, and take longer to compile. Panels keep a
-// row's stride from being a power of two, which would meet the same cache lines again and again.
-// Needs subgroups of exactly {{ subgroup }} lanes. Dispatch: a subgroup for each batch, panel of b and {{ high }} panels of a, the latter innermost.
+// With `vec4` (here {{ vec4 }}), results are written four at a time: n and the address of each row of c are multiples of four.
+// Loads whose addresses differ between lanes dominate the cost. So all lanes of a subgroup work on the same rows: each lane
+// loads part of them, and subgroup broadcasts distribute it. Two panels of a at a time ({{ high }} here) need fewer loads per result but
+// take longer to compile. Packing also avoids power-of-two row strides, which would thrash a few cache sets.
+// Requires subgroups of exactly {{ subgroup }} lanes. Dispatch: one subgroup per batch, panel of b and {{ high }} panels of a, the latter innermost.
 
 struct MatmulPacked { m: u32, n: u32, depth: u32, batches: u32, inner: u32, c_offset: u32, c_row: u32, c_outer: u32, c_inner: u32, bias: u32, width: u32 }
 
@@ -23,8 +23,8 @@ struct MatmulPacked { m: u32, n: u32, depth: u32, batches: u32, inner: u32, c_of
 @group(0) @binding(3) var<storage, read> bias: array<f32>;
 @group(0) @binding(4) var<storage, read_write> c: array<{{ 'vec4f' if vec4 else 'f32' }}>;
 
-// Biases are read once for all rows and once for all columns, outside of the stores: where `params` decide about much of a shader, lavapipe
-// builds it anew, with their values put in, for every launch, and keeps all of them.
+// Biases are read once per row and once per column, outside the stores: where branches on `params` enclose much of a shader,
+// lavapipe recompiles it for every launch with their values inlined, and keeps every variant.
 fn column_bias(j: u32) -> f32 {
     if (params.bias != 1u || j >= params.n) { return 0.0; }
     return bias[j];
@@ -54,19 +54,19 @@ fn matmul_packed(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) g
     let across = (params.n + {{ 8 * subgroup - 1 }}u) / {{ 8 * subgroup }}u;
     let tile = workgroup_index(group, groups) * {{ threads // subgroup }}u + subgroup;
     let tiles_down = (down + {{ high - 1 }}u) / {{ high }}u;
-    if (tile >= tiles_down * across * params.batches) { return; } // the whole subgroup leaves
+    if (tile >= tiles_down * across * params.batches) { return; } // the whole subgroup returns
     let row_panel = tile % tiles_down * {{ high }}u;
     let column_panel = tile / tiles_down % across;
     let batch = tile / (tiles_down * across);
 {%- for h in range(high) %}
-    // A panel that is not there is taken for the last; its results are not stored.
+    // Panels past the end repeat the last one; their results are not stored.
     var at_a{{ h }} = (batch * down + min(row_panel + {{ h }}u, down - 1u)) * params.depth * {{ rows // 4 }}u + lane;
 {%- endfor %}
     var at_b = (batch * across + column_panel) * params.depth * {{ 2 * subgroup }}u + 2u * lane;
 {%- for i in range(rows * high) %}
     {% for j in range(8) %}var c{{ i }}_{{ j }} = 0.0; {% endfor %}
 {%- endfor %}
-    // An end that differs from lane to lane, so that the loop is none of what `params` alone decide about.
+    // The end differs from lane to lane, so that the loop does not depend on `params` alone (see column_bias).
     let end_b = at_b + params.depth * {{ 2 * subgroup }}u;
     while (at_b < end_b) {
 {%- for h in range(high) %}

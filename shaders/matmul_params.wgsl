@@ -1,6 +1,6 @@
-// The parameters of a strided, batched matrix product, in matmul_tiled.wgsl and matmul_registers.wgsl: element addresses as
-// the shader's header has them.
-// Put in front of the shaders that use it; it has no entry point and so no dispatch of its own.
+// The parameters of matmul_tiled.wgsl and matmul_registers.wgsl, a strided, batched matrix product. Their headers define the
+// element addresses.
+// Prepended to the shaders that use it; it has no entry point, so no dispatch.
 
 struct Matmul {
     m: u32, n: u32, k: u32, reduce: u32, batches: u32, inner: u32,

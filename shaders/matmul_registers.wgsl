@@ -1,4 +1,4 @@
-// Strided, batched matrix product with results in registers: 16 x 4 of them an invocation, no shared memory.
+// Strided, batched matrix product with results in registers: 16 x 4 per invocation, no workgroup memory.
 //
 //   c[o, g][i, j] = bias + sum over r < reduce, t < k of  a[o, g, r][i, t] * b[o, g, r][t, j]
 //
@@ -8,15 +8,14 @@
 //   b: b_offset + o * b_outer + g * b_inner + r * b_reduce + t * b_row + j * b_col
 //   c: c_offset + o * c_outer + g * c_inner + i * c_row + j
 //
-// Strides express transposes, a stride of 0 shares an operand between batches, and `reduce` adds the
-// products of several images in one result (a weight gradient). Only `reduce_total - o * reduce` of
-// them exist for the last slice o. bias: 0 none, 1 bias[j], 2 bias[g * m + i].
+// Strides express transposes, a stride of 0 broadcasts an operand over batches, and `reduce` sums the products of several
+// images into one result (a weight gradient). Only reduce_total - o * reduce of them remain for the last slice o.
+// bias: 0 none, 1 bias[j], 2 bias[g * m + i].
 //
-// Made for software adapters, where a load whose address is the same for all lanes costs little, one that
-// differs between lanes costs eight times as much, and barriers are slow. A workgroup has 16 rows and
-// 64 x 4 columns: the 16 elements of `a` are the same for all lanes, so 16 cheap loads and 4 dear ones feed
-// 64 multiply-adds. The results are sixteen named vec4s, since an indexed array might not stay in registers.
-// Rows and columns past the edge read the last one and are not stored.
+// Meant for software adapters, where a load from a uniform address is cheap, one whose address differs between lanes costs
+// eight times as much, and barriers are slow. A workgroup computes 16 rows x 256 columns: the 16 elements of `a` are uniform,
+// so 16 cheap loads and 4 expensive ones feed 64 multiply-adds. The results are sixteen named vec4s because an indexed array
+// might not stay in registers. Rows and columns past the edge read the last valid one and are not stored.
 // Dispatch: batches * ceil(m / 16) * ceil(n / 256) workgroups.
 
 // uses matmul_params.wgsl

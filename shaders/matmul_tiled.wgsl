@@ -8,9 +8,9 @@
 //   b: b_offset + o * b_outer + g * b_inner + r * b_reduce + t * b_row + j * b_col
 //   c: c_offset + o * c_outer + g * c_inner + i * c_row + j
 //
-// Strides express transposes, a stride of 0 shares an operand between batches, and `reduce` adds the
-// products of several images in one result (a weight gradient). Only `reduce_total - o * reduce` of
-// them exist for the last slice o. bias: 0 none, 1 bias[j], 2 bias[g * m + i].
+// Strides express transposes, a stride of 0 broadcasts an operand over batches, and `reduce` sums the products of several
+// images into one result (a weight gradient). Only reduce_total - o * reduce of them remain for the last slice o.
+// bias: 0 none, 1 bias[j], 2 bias[g * m + i].
 // Dispatch: batches * ceil(m / {{ tile_m }}) * ceil(n / {{ tile_n }}) workgroups.
 
 // uses tiles.wgsl
@@ -30,14 +30,14 @@ fn store(g: u32, i: u32, j: u32, base: u32, row: vec4f) {
     }
 }
 
-// Rows and columns past an edge repeat the last one, which is what nobody stores; past the end of the sum come zeros.
-fn a_four(base: u32, k: u32, i: u32) -> vec4f {
+// Rows and columns past an edge repeat the last one and are not stored; elements past the end of the sum are zero.
+fn load_a(base: u32, k: u32, i: u32) -> vec4f {
     if (k >= params.k) { return vec4f(); }
     let at = base + k * params.a_col + min(vec4u(i, i + 1u, i + 2u, i + 3u), vec4u(params.m - 1u)) * params.a_row;
     return vec4f(a[at.x], a[at.y], a[at.z], a[at.w]);
 }
 
-fn b_four(base: u32, k: u32, j: u32) -> vec4f {
+fn load_b(base: u32, k: u32, j: u32) -> vec4f {
     if (k >= params.k) { return vec4f(); }
     let at = base + k * params.b_row + min(vec4u(j, j + 1u, j + 2u, j + 3u), vec4u(params.n - 1u)) * params.b_col;
     return vec4f(b[at.x], b[at.y], b[at.z], b[at.w]);
@@ -48,7 +48,7 @@ fn matmul_tiled(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) gr
     let across = (params.n + {{ tile_n - 1 }}u) / {{ tile_n }}u;
     let down = (params.m + {{ tile_m - 1 }}u) / {{ tile_m }}u;
     let tile = workgroup_index(group, groups);
-    if (tile >= across * down * params.batches) { return; } // uniform: the whole workgroup leaves
+    if (tile >= across * down * params.batches) { return; } // uniform: the whole workgroup returns
     let batch = tile / (across * down);
     let in_batch = tile - batch * across * down;
     let o = batch / params.inner;
@@ -57,30 +57,30 @@ fn matmul_tiled(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) gr
     let j0 = in_batch % across * {{ tile_n }}u;
     let a_base = params.a_offset + o * params.a_outer + g * params.a_inner;
     let b_base = params.b_offset + o * params.b_outer + g * params.b_inner;
-    // Panels of all products, one after another.
-    let depth = (params.k + {{ tile_k - 1 }}u) / {{ tile_k }}u;
-    let panels = depth * min(params.reduce, params.reduce_total - o * params.reduce);
-    // Neighbouring lanes read neighbouring elements of whichever axis is contiguous.
+    // The tiles of all products along k, one product after another.
+    let k_tiles = (params.k + {{ tile_k - 1 }}u) / {{ tile_k }}u;
+    let steps = k_tiles * min(params.reduce, params.reduce_total - o * params.reduce);
+    // Neighboring lanes read neighboring elements of whichever axis is contiguous.
 {%- for i in range(a_loads) %}
-    let ap{{ i }} = select(along_fours(lane + {{ i * threads }}u, {{ tile_m // 4 }}u), along_k(lane + {{ i * threads }}u), params.a_col == 1u);
-    var av{{ i }} = a_four(a_base, ap{{ i }}.x, i0 + 4u * ap{{ i }}.y);
+    let ap{{ i }} = select(vectors_fastest(lane + {{ i * threads }}u, {{ tile_m // 4 }}u), k_fastest(lane + {{ i * threads }}u), params.a_col == 1u);
+    var av{{ i }} = load_a(a_base, ap{{ i }}.x, i0 + 4u * ap{{ i }}.y);
 {%- endfor %}
 {%- for i in range(b_loads) %}
-    let bp{{ i }} = select(along_fours(lane + {{ i * threads }}u, {{ tile_n // 4 }}u), along_k(lane + {{ i * threads }}u), params.b_row == 1u);
-    var bv{{ i }} = b_four(b_base, bp{{ i }}.x, j0 + 4u * bp{{ i }}.y);
+    let bp{{ i }} = select(vectors_fastest(lane + {{ i * threads }}u, {{ tile_n // 4 }}u), k_fastest(lane + {{ i * threads }}u), params.b_row == 1u);
+    var bv{{ i }} = load_b(b_base, bp{{ i }}.x, j0 + 4u * bp{{ i }}.y);
 {%- endfor %}
     {{ results() }}
-    for (var panel = 1u; panel <= panels; panel++) {
+    for (var step = 1u; step <= steps; step++) {
         {{- write_tiles() }}
         workgroupBarrier();
-        if (panel < panels) {
-            let r = panel / depth;
-            let k0 = panel % depth * {{ tile_k }}u;
+        if (step < steps) {
+            let r = step / k_tiles;
+            let k0 = step % k_tiles * {{ tile_k }}u;
 {%- for i in range(a_loads) %}
-            av{{ i }} = a_four(a_base + r * params.a_reduce, k0 + ap{{ i }}.x, i0 + 4u * ap{{ i }}.y);
+            av{{ i }} = load_a(a_base + r * params.a_reduce, k0 + ap{{ i }}.x, i0 + 4u * ap{{ i }}.y);
 {%- endfor %}
 {%- for i in range(b_loads) %}
-            bv{{ i }} = b_four(b_base + r * params.b_reduce, k0 + bp{{ i }}.x, j0 + 4u * bp{{ i }}.y);
+            bv{{ i }} = load_b(b_base + r * params.b_reduce, k0 + bp{{ i }}.x, j0 + 4u * bp{{ i }}.y);
 {%- endfor %}
         }
         {{- multiply() }}

@@ -1,5 +1,5 @@
-// Optimiser steps, in place, four elements an invocation: every buffer is a multiple of four elements long. `schedule` holds what changes from step to step:
-// (learning rate, 1 - beta1^t, 1 - beta2^t).
+// Optimizer steps, in place, four elements per invocation; buffers are padded to a multiple of four elements. `schedule` holds
+// what changes from step to step: (learning rate, 1 - beta1^t, 1 - beta2^t).
 //
 //   sgd    g = grad + weight_decay * w;  v = momentum * v + g;
 //          w -= lr * (nesterov ? g + momentum * v : v)                       (momentum 0: w -= lr * g)
@@ -7,7 +7,7 @@
 //          m = beta1 * m + (1 - beta1) * g;  s = beta2 * s + (1 - beta2) * g^2;
 //          w -= lr / (1 - beta1^t) * m / (sqrt(s / (1 - beta2^t)) + eps)
 //
-// The order of operations is PyTorch's. Dispatch: ceil(len / 1024) workgroups.
+// Operations are ordered as in PyTorch. Dispatch: ceil(len / 1024) workgroups.
 
 struct Sgd { len: u32, lr_scale: f32, momentum: f32, weight_decay: f32, nesterov: u32 }
 struct Adam { len: u32, lr_scale: f32, beta1: f32, beta2: f32, eps: f32, weight_decay: f32, decoupled: u32 }

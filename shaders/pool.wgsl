@@ -1,14 +1,14 @@
 // Pooling of `planes` (batch x channels) planes, [in_h, in_w] to [out_h, out_w].
 //
-//   max_pool        y = the window's maximum, index = where it stands in its plane (the first one; a NaN wins)
-//   max_pool_grad   dx[i] = sum of dy over the windows whose index is i          (gathered)
+//   max_pool        y = the window's maximum, index = its position in the plane (the first of equals; NaN wins)
+//   max_pool_grad   dx[i] = sum of dy over the windows whose index is i
 //   avg_pool        y = sum of the window / divisor
-//   avg_pool_grad   dx[i] = sum of dy / divisor over the windows that contain i  (gathered)
+//   avg_pool_grad   dx[i] = sum of dy / divisor over the windows that contain i
 //
-// Window o along an axis: [o * stride - padding, + kernel), cut at the image; adaptive: [floor(o * in / out),
-// ceil((o + 1) * in / out)) (here adaptive: {{ adaptive }}; windows that do not overlap, non_overlapping: {{ non_overlapping }}). An average's divisor is the number of pixels in the window; with
-// count_include_pad also the padding's, cut at in + padding. Dispatch: ceil(results / 64) workgroups, one
-// invocation a result (gradients: one a pixel of the input).
+// Window o along an axis is [o * stride - padding, + kernel), clipped to the image, or, if `adaptive` (here {{ adaptive }}),
+// [floor(o * in / out), ceil((o + 1) * in / out)). `non_overlapping` (here {{ non_overlapping }}) promises that windows do not overlap. The
+// divisor of an average is the number of pixels in the window; with count_include_pad, padding counts too, up to in + padding.
+// Dispatch: ceil(results / 64) workgroups, one invocation per result (in gradients, per input pixel).
 
 // uses pool_params.wgsl
 // uses nan.wgsl
@@ -22,15 +22,15 @@ alias Flags = bool;
 @group(0) @binding(2) var<storage, read_write> y: array<f32>;
 @group(0) @binding(3) var<storage, read_write> index_out: array<u32>;
 
-// a / b for quotients below 2^22 (rows of an image, which may have no more), by floats, of which lanes divide eight at a time: off
-// by one at most, and put right.
+// a / b for quotients below 2^22, the limit on image rows, by float division, which software adapters vectorize, unlike integer
+// division. The estimate is off by at most one and then corrected.
 fn quotient(a: u32, b: u32) -> u32 {
     let q = u32(f32(a) / f32(b));
     let rest = i32(a) - i32(q * b);
     return select(select(q, q + 1u, rest >= i32(b)), q - 1u, rest < 0);
 }
 
-// The window's first pixel, one past its last, and its extent with padding.
+// The half-open range of a window's pixels, and its extent including padding.
 struct Window { start: u32, end: u32, padded: u32 }
 
 fn window(o: u32, size: u32, outs: u32, kernel: u32, stride: u32, padding: u32) -> Window {
@@ -53,12 +53,13 @@ fn window_x(o: u32) -> Window {
     return window(o, params.in_w, params.out_w, params.kernel_w, params.stride_w, params.padding_w);
 }
 
-// The outputs whose windows may contain pixel i: a superset, each is tested.
+// The range of outputs whose windows may contain pixel i. It is a superset; callers test each one.
 fn reach(i: u32, size: u32, outs: u32, kernel: u32, stride: u32, padding: u32) -> vec2u {
 {%- if adaptive %}
     return vec2u(quotient(i * outs, size), min(quotient((i + 1u) * outs + size - 1u, size), outs));
 {%- else %}
-    // The first window that ends past i: division is dear, so it is counted down from the last that begins before.
+    // Finds the first window that ends past i by counting down from the last one that starts at or before i, because division
+    // is expensive.
     let last = quotient(i + padding, stride);
     var first = last;
     while (first > 0u && (first - 1u) * stride + kernel > i + padding) { first--; }
@@ -75,12 +76,12 @@ fn divisor(wy: Window, wx: Window) -> f32 {
 fn max_pool(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) groups: vec3u, @builtin(local_invocation_index) lane: u32) {
     let at = workgroup_index(group, groups) * 64u + lane;
     if (at >= params.planes * params.out_h * params.out_w) { return; }
-    let which = at / (params.out_h * params.out_w);
-    let pixel = at - which * params.out_h * params.out_w;
+    let plane_index = at / (params.out_h * params.out_w);
+    let pixel = at - plane_index * params.out_h * params.out_w;
     let oy = quotient(pixel, params.out_w);
     let wy = window_y(oy);
     let wx = window_x(pixel - oy * params.out_w);
-    let plane = which * params.in_h * params.in_w;
+    let plane = plane_index * params.in_h * params.in_w;
     var best_at = wy.start * params.in_w + wx.start;
     var best = x[plane + best_at];
     for (var iy = wy.start; iy < wy.end; iy++) {
@@ -103,11 +104,11 @@ fn max_pool(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) groups
 fn max_pool_grad(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) groups: vec3u, @builtin(local_invocation_index) lane: u32) {
     let at = workgroup_index(group, groups) * 64u + lane;
     if (at >= params.planes * params.in_h * params.in_w) { return; }
-    let which = at / (params.in_h * params.in_w);
-    let pixel = at - which * params.in_h * params.in_w;
+    let plane_index = at / (params.in_h * params.in_w);
+    let pixel = at - plane_index * params.in_h * params.in_w;
     let iy = quotient(pixel, params.in_w);
     let ix = pixel - iy * params.in_w;
-    let plane = which * params.out_h * params.out_w;
+    let plane = plane_index * params.out_h * params.out_w;
 {%- if non_overlapping %}
     let oy = quotient(iy + params.padding_h, params.stride_h);
     let ox = quotient(ix + params.padding_w, params.stride_w);
@@ -131,12 +132,12 @@ fn max_pool_grad(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) g
 fn avg_pool(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) groups: vec3u, @builtin(local_invocation_index) lane: u32) {
     let at = workgroup_index(group, groups) * 64u + lane;
     if (at >= params.planes * params.out_h * params.out_w) { return; }
-    let which = at / (params.out_h * params.out_w);
-    let pixel = at - which * params.out_h * params.out_w;
+    let plane_index = at / (params.out_h * params.out_w);
+    let pixel = at - plane_index * params.out_h * params.out_w;
     let oy = quotient(pixel, params.out_w);
     let wy = window_y(oy);
     let wx = window_x(pixel - oy * params.out_w);
-    let plane = which * params.in_h * params.in_w;
+    let plane = plane_index * params.in_h * params.in_w;
     var sum = 0.0;
     for (var iy = wy.start; iy < wy.end; iy++) {
         for (var ix = wx.start; ix < wx.end; ix++) { sum += x[plane + iy * params.in_w + ix]; }
@@ -148,11 +149,11 @@ fn avg_pool(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) groups
 fn avg_pool_grad(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) groups: vec3u, @builtin(local_invocation_index) lane: u32) {
     let at = workgroup_index(group, groups) * 64u + lane;
     if (at >= params.planes * params.in_h * params.in_w) { return; }
-    let which = at / (params.in_h * params.in_w);
-    let pixel = at - which * params.in_h * params.in_w;
+    let plane_index = at / (params.in_h * params.in_w);
+    let pixel = at - plane_index * params.in_h * params.in_w;
     let iy = quotient(pixel, params.in_w);
     let ix = pixel - iy * params.in_w;
-    let plane = which * params.out_h * params.out_w;
+    let plane = plane_index * params.out_h * params.out_w;
     let rows = reach(iy, params.in_h, params.out_h, params.kernel_h, params.stride_h, params.padding_h);
     let cols = reach(ix, params.in_w, params.out_w, params.kernel_w, params.stride_w, params.padding_w);
     var sum = 0.0;

@@ -1,14 +1,14 @@
-// Sums in a fixed order, so that the same numbers give the same bits.
+// Sums in a fixed order, so that the same input always gives the same bits.
 //
 //   channel_sum   out[s, c] = sum over the images n of slice s and all pixels p of  x[n, c, p]  (or its square)
 //   slice_sum     out[i]    = scale * sum over s < slices of  x[s, i]                 (+ out[i])
 //
-// channel_sum: x is [batch, channels, pixels], of which only the first `len` elements exist, so that a flat
-// array can be summed as [ceil(len / pixels), 1, pixels]. Slice s has images s * images_per_slice and on.
-// Dispatch: a workgroup for each (s, c), s outermost: its lanes add strided pixels, then a tree adds the lanes.
-// slice_sum: x is [slices, len]. Dispatch: ceil(len / 64) workgroups, one invocation a result. slice_sum_vec4: the same where len is a
-// multiple of four, four results an invocation. slice_sum_tree: of many slices, 16 invocations for each four results; ceil(len / 64)
-// workgroups, whose trees add the invocations.
+// channel_sum: x is [batch, channels, pixels], of which only the first `len` elements exist, so that a flat array can be
+// summed as [ceil(len / pixels), 1, pixels]. Slice s covers `images_per_slice` images starting at s * images_per_slice.
+// Dispatch: one workgroup per (s, c), s outermost; each lane sums strided pixels, then a tree reduction combines the lanes.
+// slice_sum: x is [slices, len]. Dispatch: ceil(len / 64) workgroups, one invocation per result. slice_sum_vec4 is the same
+// for a len that is a multiple of four, with four results per invocation. slice_sum_tree, for many slices, combines 16 invocations
+// per four results by a tree reduction. Dispatch: ceil(len / 64) workgroups.
 
 struct ChannelSum { len: u32, batch: u32, channels: u32, pixels: u32, images_per_slice: u32, square: u32 }
 struct SliceSum { len: u32, slices: u32, scale: f32, accumulate: u32 }
@@ -24,11 +24,11 @@ var<workgroup> lanes: array<f32, 64>;
 
 @compute @workgroup_size(64)
 fn channel_sum(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) groups: vec3u, @builtin(local_invocation_index) lane: u32) {
-    let which = workgroup_index(group, groups);
-    let s = which / channel_params.channels;
-    let c = which - s * channel_params.channels;
+    let slice_channel = workgroup_index(group, groups);
+    let s = slice_channel / channel_params.channels;
+    let c = slice_channel - s * channel_params.channels;
     let first = s * channel_params.images_per_slice;
-    if (first >= channel_params.batch) { return; } // uniform: the whole workgroup leaves
+    if (first >= channel_params.batch) { return; } // uniform: the whole workgroup returns
     var sum = 0.0;
     for (var n = first; n < min(first + channel_params.images_per_slice, channel_params.batch); n++) {
         let plane = (n * channel_params.channels + c) * channel_params.pixels;
@@ -44,7 +44,7 @@ fn channel_sum(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) gro
         workgroupBarrier();
         if (lane < half) { lanes[lane] += lanes[lane + half]; }
     }
-    if (lane == 0u) { out[which] = lanes[0]; }
+    if (lane == 0u) { out[slice_channel] = lanes[0]; }
 }
 
 @compute @workgroup_size(64)

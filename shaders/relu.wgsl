@@ -1,12 +1,12 @@
-// ReLU, and where its gradient passes. A NaN stays a NaN and lets gradients pass. `Value` and the other types of nan.wgsl, which every user
-// of this uses, too, are the shader's own.
-// Put in front of the shaders that use it; it has no entry point and so no dispatch of its own.
+// ReLU and its backward pass. NaN stays NaN and lets gradients pass.
+// The shader must use nan.wgsl too and define the types that it needs.
+// Prepended to the shaders that use it; it has no entry point, so no dispatch.
 
-fn rectified(x: Value) -> Value {
+fn relu_forward(x: Value) -> Value {
     return select(max(x, Value()), x, is_nan(x));
 }
 
-// dy after the ReLU whose input or result is x.
-fn through_relu(dy: Value, x: Value) -> Value {
+// The gradient of the ReLU whose input or output is x.
+fn relu_backward(dy: Value, x: Value) -> Value {
     return select(Value(), dy, (x > Value()) | is_nan(x));
 }

@@ -1,11 +1,11 @@
-// Softmax along the middle axis of [outer, classes, inner], one invocation a line of classes.
+// Softmax along the middle axis of [outer, classes, inner], one invocation per line of classes.
 //
 //   softmax            y = exp(x - max) / sum of exp(x - max)
 //   log_softmax        y = x - max - log(sum of exp(x - max))
 //   softmax_grad       dx = y * (dy - sum of dy * y)
 //   log_softmax_grad   dx = dy - exp(y) * sum of dy
 //
-// The gradients take the forward's output y. Dispatch: ceil(outer * inner / 64) workgroups.
+// The gradients read the forward pass's output y. Dispatch: ceil(outer * inner / 64) workgroups.
 
 struct Softmax { outer: u32, classes: u32, inner: u32 }
 
@@ -15,21 +15,21 @@ struct Softmax { outer: u32, classes: u32, inner: u32 }
 @group(0) @binding(2) var<storage, read> dy: array<f32>;
 @group(0) @binding(3) var<storage, read_write> dx: array<f32>;
 
-// Address of the line's first class, or nothing to do.
+// Address of a line's first class; the next classes follow `inner` elements apart.
 fn line_start(line: u32) -> u32 {
     let o = line / params.inner;
     return o * params.classes * params.inner + (line - o * params.inner);
 }
 
 fn line_max(start: u32) -> f32 {
-    var most = x[start];
-    for (var c = 1u; c < params.classes; c++) { most = max(most, x[start + c * params.inner]); }
-    return most;
+    var max_value = x[start];
+    for (var c = 1u; c < params.classes; c++) { max_value = max(max_value, x[start + c * params.inner]); }
+    return max_value;
 }
 
-fn line_sum(start: u32, most: f32) -> f32 {
+fn line_sum(start: u32, max_value: f32) -> f32 {
     var sum = 0.0;
-    for (var c = 0u; c < params.classes; c++) { sum += exp(x[start + c * params.inner] - most); }
+    for (var c = 0u; c < params.classes; c++) { sum += exp(x[start + c * params.inner] - max_value); }
     return sum;
 }
 
@@ -38,11 +38,11 @@ fn softmax(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) groups:
     let line = workgroup_index(group, groups) * 64u + lane;
     if (line >= params.outer * params.inner) { return; }
     let start = line_start(line);
-    let most = line_max(start);
-    let sum = line_sum(start, most);
+    let max_value = line_max(start);
+    let sum = line_sum(start, max_value);
     for (var c = 0u; c < params.classes; c++) {
         let at = start + c * params.inner;
-        y[at] = exp(x[at] - most) / sum;
+        y[at] = exp(x[at] - max_value) / sum;
     }
 }
 
@@ -51,11 +51,11 @@ fn log_softmax(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) gro
     let line = workgroup_index(group, groups) * 64u + lane;
     if (line >= params.outer * params.inner) { return; }
     let start = line_start(line);
-    let most = line_max(start);
-    let log_sum = log(line_sum(start, most));
+    let max_value = line_max(start);
+    let log_sum = log(line_sum(start, max_value));
     for (var c = 0u; c < params.classes; c++) {
         let at = start + c * params.inner;
-        y[at] = x[at] - most - log_sum;
+        y[at] = x[at] - max_value - log_sum;
     }
 }
 

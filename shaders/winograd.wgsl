@@ -1,23 +1,24 @@
-// Convolutions of 3 x 3 taps at stride 1 by fewer multiplications: F({{ tile }} x {{ tile }}, 3 x 3) of Lavin & Gray, "Fast Algorithms for
-// Convolutional Neural Networks" (2016), section 4. This is tile {{ tile }}, read through patches of {{ tile + 2 }} x {{ tile + 2 }} pixels, e of them in order.
+// Winograd convolution with 3 x 3 taps at stride 1: F({{ tile }} x {{ tile }}, 3 x 3) of Lavin & Gray, "Fast Algorithms for Convolutional
+// Neural Networks" (2016), section 4. A tile of {{ tile }} x {{ tile }} results reads a patch of {{ tile + 2 }} x {{ tile + 2 }} pixels; e indexes a patch.
 //
 //   winograd_filter       U[e, o, c] = (G g[o, c] G^T)[e]              of a filter g of 3 x 3 taps
 //   winograd_input        V[e, c, t] = (B^T d[c, t] B)[e]              of the patch d that tile t reads, zeros outside the image
 //   a matrix product      M[e] = U[e] V[e]
-//   winograd_output       y[o, t]    = A^T M[., o, t] A + bias[o]      a tile of results, cut off at the image's edge
+//   winograd_output       y[o, t]    = A^T M[., o, t] A + bias[o]      a tile of results, clipped to the image
 //
-// The gradient with respect to the input is the same with filters rotated by 180 degrees. That of the filters is the transpose of each step:
+// The gradient with respect to the input is the same with filters rotated by 180 degrees. That of the filters transposes each step:
 //
-//   winograd_upstream     N[e, o, t] = (A dy[o, t] A^T)[e]             of the tile of the upstream gradient
+//   winograd_upstream     N[e, o, t] = (A dy[o, t] A^T)[e]             of a tile of the upstream gradient
 //   a matrix product      dU[e] = N[e] V[e]^T                          a sum over all tiles
 //   winograd_filter_grad  dg[o, c]   = G^T dU[., o, c] G
 //
-// Images: [batch, channels, height, width]; tiles t count images from image_start, then rows, then columns. Operands of a product lie
-// as [e, panel, depth, width]: i (a row of the first, a column of the second) in panel i / width at i % width, and k along the depth, zeros
-// where there is none. by_channel says whether i is the channel and k the tile, or the other way round. Results M and dU: [e, rows, columns], rows
-// rounded up to fours. g[o, c] lies at o * w_out + c * w_in + w_start, a step down and one right further w_down and w_right.
-// With `vec4` (here {{ vec4 }}), pixels are loaded and results written four at a time: a tile's are a vector of a row.
-// Dispatch: an invocation for four i of one k, or for four columns of one row.
+// Images: [batch, channels, height, width]; tiles t count images from image_start, then rows, then columns. Operands of a
+// product are stored as packed panels [e, panel, depth, width]: i (a row of the first operand, a column of the second) is
+// element i % width of panel i / width, k runs along the depth, and the padding is zero. With by_channel, i is the channel and
+// k the tile; without it, the reverse. Results M and dU: [e, rows, columns], with columns padded to a multiple of four.
+// g[o, c] starts at o * w_out + c * w_in + w_start; its rows are w_down apart and its columns w_right.
+// With `vec4` (here {{ vec4 }}), pixels are loaded and results written four at a time, a row of a tile per vector.
+// Dispatch: one invocation per four i of one k, or per four columns of one row.
 
 struct WinogradTiles {
     tile: u32, images: u32, image_start: u32, channels: u32, height: u32, width: u32, padding_h: u32, padding_w: u32, down: u32, across: u32,
@@ -48,7 +49,7 @@ struct WinogradFilters {
    {%- set AT = [[1, 1, 1, 1, 1, 0], [0, 1, -1, 2, -2, 0], [0, 1, 1, 4, 4, 0], [0, 1, -1, 8, -8, 1]] %}
 {%- endif %}
 
-{#- Row r of a matrix, or of its transpose, times the numbers called before0after, before1after, ... #}
+{#- The dot product of row r of a matrix, or of its transpose, with the values {before}0{after}, {before}1{after}, ... #}
 {%- macro dot(matrix, transpose, r, before, after) %}
    {%- set count = matrix | length if transpose else matrix[0] | length %}
    {%- set factor = namespace(first=true) %}
@@ -58,7 +59,7 @@ struct WinogradFilters {
    {%- endfor %}
 {%- endmacro %}
 
-{#- T X T^T of the numbers x{row}_{column}, as z{row}_{column}. #}
+{#- Computes T X T^T of the values x{row}_{column} as z{row}_{column}, where T is the matrix or its transpose. #}
 {%- macro sandwich(matrix, transpose) %}
    {%- set to = matrix[0] | length if transpose else matrix | length %}
    {%- set from = matrix | length if transpose else matrix[0] | length %}
@@ -74,7 +75,7 @@ struct WinogradFilters {
    {%- endfor %}
 {%- endmacro %}
 
-{#- Writes z{row}_{column} to an operand of a product, at i and k. #}
+{#- Stores z{row}_{column} in an operand of a product, at i and k. #}
 {%- macro store(params) %}
     let step = {{ params }}.panels * {{ params }}.depth * {{ params }}.panel_width / 4u;
     var to = ((i / {{ params }}.panel_width * {{ params }}.depth + k) * {{ params }}.panel_width + i % {{ params }}.panel_width) / 4u;
@@ -84,7 +85,7 @@ struct WinogradFilters {
    {%- endfor %}
 {%- endmacro %}
 
-// Above or left of the image, a place wraps to a huge number.
+// Coordinates above or left of the image wrap around to huge values.
 fn inside(row: u32, column: u32) -> bool { return row < tiles.height && column < tiles.width; }
 
 // A pixel, or 0 outside the image.
@@ -93,12 +94,12 @@ fn pixel(plane: u32, row: u32, column: u32) -> f32 {
     return select(0.0, x[at], inside(row, column));
 }
 
-// The vector of the image that begins at a place, or the nearest one.
-fn quad_at(plane: u32, row: u32, column: u32) -> u32 {
+// The index of the vector that starts at a pixel, clamped to the image.
+fn vec4_index(plane: u32, row: u32, column: u32) -> u32 {
     return (plane + min(row, tiles.height - 1u) * tiles.width + min(column, tiles.width - 4u)) / 4u;
 }
 
-{#- Transforms four patches of so many pixels a side, one for each component. #}
+{#- Transforms four patches of side x side pixels, one per vector component. #}
 {%- macro patches(entry, side, matrix, transpose) %}
 @compute @workgroup_size({{ threads }})
 fn {{ entry }}(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) groups: vec3u, @builtin(local_invocation_index) lane: u32) {
@@ -131,7 +132,7 @@ fn {{ entry }}(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) gro
     }
       {%- endif %}
     let plane{{ q }} = ((tiles.image_start + min(n, tiles.images - 1u)) * tiles.channels + min(c, tiles.channels - 1u)) * tiles.height * tiles.width;
-    // A patch that there is not lies far outside.
+    // Patches past the last one are placed far outside the image, so they read zeros.
     let top{{ q }} = select(0x80000000u, row * {{ tile }}u - tiles.padding_h, t < count && c < tiles.channels);
     let left{{ q }} = column * {{ tile }}u - tiles.padding_w;
    {%- endfor %}
@@ -141,10 +142,10 @@ fn {{ entry }}(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) gro
          {%- for q in range(4) %}
     let row{{ r }}_{{ q }} = top{{ q }} + {{ r }}u;
     let at{{ r }}_{{ q }} = left{{ q }} + {{ edge }}u;
-    let p{{ r }}_{{ q }} = select(vec4f(), x_vec4[quad_at(plane{{ q }}, row{{ r }}_{{ q }}, at{{ r }}_{{ q }})], inside(row{{ r }}_{{ q }}, at{{ r }}_{{ q }}));
+    let p{{ r }}_{{ q }} = select(vec4f(), x_vec4[vec4_index(plane{{ q }}, row{{ r }}_{{ q }}, at{{ r }}_{{ q }})], inside(row{{ r }}_{{ q }}, at{{ r }}_{{ q }}));
             {%- if edge %}
-    let l{{ r }}_{{ q }} = select(0.0, x_vec4[quad_at(plane{{ q }}, row{{ r }}_{{ q }}, at{{ r }}_{{ q }} - 4u)].w, inside(row{{ r }}_{{ q }}, at{{ r }}_{{ q }} - 4u));
-    let r{{ r }}_{{ q }} = select(0.0, x_vec4[quad_at(plane{{ q }}, row{{ r }}_{{ q }}, at{{ r }}_{{ q }} + 4u)].x, inside(row{{ r }}_{{ q }}, at{{ r }}_{{ q }} + 4u));
+    let l{{ r }}_{{ q }} = select(0.0, x_vec4[vec4_index(plane{{ q }}, row{{ r }}_{{ q }}, at{{ r }}_{{ q }} - 4u)].w, inside(row{{ r }}_{{ q }}, at{{ r }}_{{ q }} - 4u));
+    let r{{ r }}_{{ q }} = select(0.0, x_vec4[vec4_index(plane{{ q }}, row{{ r }}_{{ q }}, at{{ r }}_{{ q }} + 4u)].x, inside(row{{ r }}_{{ q }}, at{{ r }}_{{ q }} + 4u));
             {%- endif %}
          {%- endfor %}
          {%- if edge %}
@@ -230,11 +231,11 @@ fn winograd_filter(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups)
     let start = min(k, filters.ins - 1u) * filters.w_in + filters.w_start;
     let o = min(vec4u(i, i + 1u, i + 2u, i + 3u), vec4u(filters.outs - 1u));
     let first = start + o * filters.w_out;
-    let there = k < filters.ins;
+    let in_range = k < filters.ins;
 {%- for r in range(3) %}
    {%- for s in range(3) %}
     let at{{ r }}_{{ s }} = first + {{ r }}u * filters.w_down + {{ s }}u * filters.w_right;
-    let x{{ r }}_{{ s }} = select(vec4f(), vec4f(x[at{{ r }}_{{ s }}.x], x[at{{ r }}_{{ s }}.y], x[at{{ r }}_{{ s }}.z], x[at{{ r }}_{{ s }}.w]), there);
+    let x{{ r }}_{{ s }} = select(vec4f(), vec4f(x[at{{ r }}_{{ s }}.x], x[at{{ r }}_{{ s }}.y], x[at{{ r }}_{{ s }}.z], x[at{{ r }}_{{ s }}.w]), in_range);
    {%- endfor %}
 {%- endfor %}
 {{- sandwich(G, false) }}

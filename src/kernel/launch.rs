@@ -1,9 +1,9 @@
-//! What a launch of a kernel is made of.
+//! The parts of a kernel launch: storages and grid.
 
 use super::Kernel;
 use crate::{Error, Result};
 
-/// A region of device memory that launches bind: index into [`Plan::storages`](crate::plan::Plan::storages).
+/// A region of device memory that launches bind: an index into [`Plan::storages`](crate::plan::Plan::storages).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct StorageId(pub(crate) u32);
 
@@ -14,7 +14,7 @@ impl StorageId {
     }
 }
 
-/// How much work a launch is.
+/// The size of a launch.
 #[derive(Clone, Copy, Debug)]
 pub enum Grid {
     /// This many workgroups.
@@ -24,12 +24,12 @@ pub enum Grid {
 }
 
 impl Grid {
-    /// The work of a kernel that takes four of `len` elements an invocation.
+    /// One invocation per four of `len` elements.
     pub fn vec4(len: usize) -> Self {
         Grid::Invocations(len.div_ceil(4) as u64)
     }
 
-    /// Workgroups of a kernel in x, y and z, at most `limit` in each.
+    /// Workgroups in x, y and z, at most `limit` in each.
     pub(crate) fn workgroups(self, kernel: &Kernel, limit: u32) -> Result<[u32; 3]> {
         let count = match self {
             Grid::Workgroups(n) => n,
@@ -40,7 +40,7 @@ impl Grid {
     }
 }
 
-/// Folds a number of workgroups over x and y; `None` if even that is not enough.
+/// Folds a number of workgroups over x and y; `None` if it exceeds the limit in both.
 fn fold(count: u64, limit: u32) -> Option<[u32; 3]> {
     let y = count.div_ceil(limit as u64).max(1);
     let x = count.div_ceil(y).max(1);

@@ -1,36 +1,40 @@
-//! The one table of kernels. A row names a WGSL entry point, its parameters and its bindings; pipelines,
-//! bind-group layouts, labels, CPU twins and tests all derive from the rows.
+//! Compute kernels. Each is a row of the [table](ALL); this module assembles its WGSL and maps kernel names of earlier
+//! versions to current ones.
 
 mod launch;
+mod layout;
 mod params;
+mod table;
 mod template;
 #[cfg(test)]
 mod tests;
 
 pub use launch::{Grid, StorageId};
+pub use layout::{Field, Layout, Params};
 pub use params::*;
+pub use table::*;
 
 use std::fmt;
 
 /// One compute kernel.
 ///
-/// Binding 0 is the uniform `params`; then come `reads` read-only and `writes` read-write storage
-/// buffers. Workgroups are one-dimensional, and their index is folded over x and y (see
-/// `shaders/prelude.wgsl`), so a launch is a mere number of workgroups.
+/// Binding 0 is the uniform `params`, followed by `reads` read-only and `writes` read-write storage
+/// buffers. Workgroups are one-dimensional and their index is folded over x and y (see
+/// `shaders/prelude.wgsl`), so the size of a launch is a single number of workgroups.
 pub struct Kernel {
     /// Unique name, used in plans, labels and on the command line.
     pub name: &'static str,
     /// File under `shaders/`.
     pub file: &'static str,
-    /// WGSL text, or a template of it; the prelude not included.
+    /// WGSL text or a template of it, without the prelude.
     body: &'static str,
-    /// Numbers that the template is filled with.
+    /// Values of the template's variables.
     constants: &'static [(&'static str, u32)],
     /// Entry point in that file.
     pub entry: &'static str,
     /// Parameter struct.
     pub params: Layout,
-    /// Invocations a workgroup.
+    /// Invocations per workgroup.
     pub threads: u32,
     /// Read-only storage bindings.
     pub reads: usize,
@@ -39,8 +43,8 @@ pub struct Kernel {
 }
 
 impl Kernel {
-    /// The whole WGSL text of the module this kernel lives in, for subgroups of so many lanes. They matter
-    /// only to kernels that hand numbers from lane to lane.
+    /// The complete WGSL module of this kernel. `subgroup` is the number of lanes of a subgroup; only kernels with
+    /// subgroup operations depend on it.
     pub fn source(&self, subgroup: u32) -> String {
         let used = PIECES.iter().filter(|(name, _)| self.body.contains(&format!("// uses {name}")));
         let mut text = PRELUDE.to_owned();
@@ -54,25 +58,25 @@ impl Kernel {
         }
     }
 
-    /// Whether the module hands numbers from lane to lane, which not every device can.
+    /// Whether the module uses subgroup operations, which not every device supports.
     pub fn uses_subgroups(&self) -> bool {
         self.body.contains("subgroup_invocation_id")
     }
 
-    /// Whether the module multiplies panels in workgroup memory (`shaders/tiles.wgsl`).
+    /// Whether the module multiplies tiles in workgroup memory (`shaders/tiles.wgsl`).
     pub(crate) fn multiplies_tiles(&self) -> bool {
         self.body.contains("// uses tiles.wgsl")
     }
 
-    /// Whether a number that the template is filled with is there and not 0.
+    /// Whether the template has this variable and its value is not 0.
     pub(crate) fn has(&self, name: &str) -> bool {
         self.constants.iter().any(|(n, value)| *n == name && *value != 0)
     }
 
-    /// A number that the template is filled with.
+    /// The value of a template variable, which the kernel's row must have.
     pub(crate) fn constant(&self, name: &str) -> u32 {
         let found = self.constants.iter().find(|(n, _)| *n == name);
-        found.unwrap_or_else(|| panic!("the row of {} states {name}", self.name)).1
+        found.unwrap_or_else(|| panic!("the row of {} should have {name}", self.name)).1
     }
 }
 
@@ -88,26 +92,26 @@ impl PartialEq for Kernel {
     }
 }
 
-/// The current name of a kernel that earlier versions may have named otherwise.
+/// Maps a kernel name of an earlier version to the current one. Current names stay as they are.
 pub fn current_name(name: &str) -> String {
     RENAMED.iter().fold(name.to_owned(), |name, (old, new)| name.replace(old, new))
 }
 
-/// Parts of earlier names, and what they became.
+/// Parts of earlier names and their replacements, applied in order.
 const RENAMED: [(&str, &str); 10] = [
-    ("conv_register_tiled_polyphase", "conv_register_tiled_polyphase"),
-    ("conv_register_tiled", "conv_register_tiled"),
+    ("conv_window_phases", "conv_register_tiled_polyphase"),
+    ("conv_window", "conv_register_tiled"),
     ("partial_handed", "partial_subgroup"),
     ("_handed", "_shuffle"),
-    ("matmul_packed", "matmul_packed"),
+    ("matmul_panels", "matmul_packed"),
     ("_turned", "_rotated"),
     ("pool_halves", "pool_2x2"),
     ("pool_grad_halves", "pool_grad_2x2"),
     ("_apart", "_non_overlapping"),
-    ("_vec4", "_vec4"),
+    ("_quads", "_vec4"),
 ];
 
-/// Texts put in front of the shaders that use them.
+/// Texts prepended to the shaders that use them.
 const PIECES: [(&str, &str); 12] = [
     ("tiles.wgsl", include_str!("../../shaders/tiles.wgsl")),
     ("batch_norm_sums.wgsl", include_str!("../../shaders/batch_norm_sums.wgsl")),
@@ -123,315 +127,3 @@ const PIECES: [(&str, &str); 12] = [
     ("pool_params.wgsl", include_str!("../../shaders/pool_params.wgsl")),
 ];
 const PRELUDE: &str = include_str!("../../shaders/prelude.wgsl");
-
-/// Expands to one `static` a row and the list of all of them. Rows of one entry point stand together; where its text is a
-/// template, each fills in its own numbers for the names in parentheses.
-macro_rules! kernels {
-    ($($file:literal, $entry:ident($params:ident), reads $reads:literal, writes $writes:literal; $constants:tt {
-        $($name:ident = $label:literal, threads $threads:literal $values:tt;)+
-    })+) => {
-        $($(
-            #[doc = concat!("`", stringify!($entry), "` of `shaders/", $file, "`.")]
-            pub static $name: Kernel = Kernel {
-                name: $label,
-                file: $file,
-                body: include_str!(concat!("../../shaders/", $file)),
-                constants: kernels!(@constants $constants $values),
-                entry: stringify!($entry),
-                params: <$params as Params>::LAYOUT,
-                threads: $threads,
-                reads: $reads,
-                writes: $writes,
-            };
-        )+)+
-        /// Every kernel there is.
-        pub static ALL: &[&Kernel] = &[$($(&$name),+),+];
-    };
-    (@constants ($($name:ident),*) [$($value:literal),*]) => { &[$((stringify!($name), $value)),*] };
-}
-
-kernels! {
-    "elementwise.wgsl", copy(Elementwise), reads 1, writes 1; () {
-        COPY = "copy", threads 256 [];
-    }
-    "elementwise.wgsl", add(Elementwise), reads 2, writes 1; () {
-        ADD = "add", threads 256 [];
-    }
-    "elementwise.wgsl", add_relu(Elementwise), reads 2, writes 1; () {
-        ADD_RELU = "add_relu", threads 256 [];
-    }
-    "elementwise.wgsl", blend(Elementwise), reads 1, writes 1; () {
-        BLEND = "blend", threads 256 [];
-    }
-    "elementwise.wgsl", scale(Elementwise), reads 2, writes 1; () {
-        SCALE = "scale", threads 256 [];
-    }
-    "elementwise.wgsl", relu(Elementwise), reads 1, writes 1; () {
-        RELU = "relu", threads 256 [];
-    }
-    "elementwise.wgsl", relu_grad(Elementwise), reads 2, writes 1; () {
-        RELU_GRAD = "relu_grad", threads 256 [];
-    }
-
-    "channel_copy.wgsl", channel_copy(ChannelCopy), reads 1, writes 1; () {
-        CHANNEL_COPY = "channel_copy", threads 256 [];
-    }
-    "channel_copy.wgsl", channel_pad(ChannelCopy), reads 1, writes 1; () {
-        CHANNEL_PAD = "channel_pad", threads 256 [];
-    }
-
-    "dropout.wgsl", dropout(Dropout), reads 2, writes 1; () {
-        DROPOUT = "dropout", threads 256 [];
-    }
-
-    "matmul_tiled.wgsl", matmul_tiled(Matmul), reads 3, writes 1; (tile_m, tile_n, tile_k, each_m, each_n) {
-        MATMUL_TILED_128X128 = "matmul_tiled_128x128", threads 256 [128, 128, 8, 8, 8];
-        MATMUL_TILED_64X128 = "matmul_tiled_64x128", threads 256 [64, 128, 16, 8, 4];
-        MATMUL_TILED_64X64 = "matmul_tiled_64x64", threads 256 [64, 64, 16, 4, 4];
-        MATMUL_TILED_32X128 = "matmul_tiled_32x128", threads 256 [32, 128, 16, 4, 4];
-        MATMUL_TILED_16X128 = "matmul_tiled_16x128", threads 128 [16, 128, 16, 4, 4];
-    }
-
-    "matmul_registers.wgsl", matmul_registers(Matmul), reads 3, writes 1; () {
-        MATMUL_REGISTERS = "matmul_registers", threads 64 [];
-    }
-
-    "matmul_pack.wgsl", matmul_pack(MatmulPack), reads 1, writes 1; () {
-        MATMUL_PACK = "matmul_pack", threads 64 [];
-    }
-
-    "matmul_packed.wgsl", matmul_packed(MatmulPacked), reads 3, writes 1; (rows, high, vec4) {
-        MATMUL_PACKED = "matmul_packed", threads 64 [16, 1, 0];
-        MATMUL_PACKED_VEC4 = "matmul_packed_vec4", threads 64 [16, 1, 1];
-        MATMUL_PACKED_PAIRS = "matmul_packed_pairs", threads 64 [16, 2, 1];
-    }
-
-    "im2col.wgsl", im2col(Conv), reads 1, writes 1; () {
-        IM2COL = "im2col", threads 64 [];
-    }
-    "im2col.wgsl", col2im(Conv), reads 1, writes 1; () {
-        COL2IM = "col2im", threads 64 [];
-    }
-
-    "conv_pack.wgsl", conv_pack(ConvPack), reads 1, writes 1; () {
-        CONV_PACK = "conv_pack", threads 64 [];
-    }
-    "conv_pack_vec4.wgsl", conv_pack_vec4(ConvPack), reads 1, writes 1; (taps, rotated) {
-        CONV_PACK_3X3 = "conv_pack_3x3", threads 64 [9, 0];
-        CONV_PACK_3X3_ROTATED = "conv_pack_3x3_rotated", threads 64 [9, 1];
-        CONV_PACK_1X1 = "conv_pack_1x1", threads 64 [1, 0];
-        CONV_PACK_1X1_ROTATED = "conv_pack_1x1_rotated", threads 64 [1, 1];
-    }
-
-    "conv_register_tiled.wgsl", conv_register_tiled(ConvRegisterTiled), reads 4, writes 1; (taps_h, taps_w, stride, rows, channels, vec4, shuffle) {
-        CONV_REGISTER_TILED_3X3_SHUFFLE = "conv_register_tiled_3x3_shuffle", threads 64 [3, 3, 1, 2, 16, 1, 1];
-        CONV_REGISTER_TILED_3X3_VEC4 = "conv_register_tiled_3x3_vec4", threads 64 [3, 3, 1, 2, 16, 1, 0];
-        CONV_REGISTER_TILED_3X3 = "conv_register_tiled_3x3", threads 64 [3, 3, 1, 2, 16, 0, 0];
-        CONV_REGISTER_TILED_3X3_STRIDE2_SHUFFLE = "conv_register_tiled_3x3_stride2_shuffle", threads 64 [3, 3, 2, 2, 16, 1, 1];
-        CONV_REGISTER_TILED_3X3_STRIDE2_VEC4 = "conv_register_tiled_3x3_stride2_vec4", threads 64 [3, 3, 2, 2, 16, 1, 0];
-        CONV_REGISTER_TILED_3X3_STRIDE2 = "conv_register_tiled_3x3_stride2", threads 64 [3, 3, 2, 2, 16, 0, 0];
-        CONV_REGISTER_TILED_1X1_VEC4 = "conv_register_tiled_1x1_vec4", threads 64 [1, 1, 1, 2, 32, 1, 0];
-        CONV_REGISTER_TILED_1X1 = "conv_register_tiled_1x1", threads 64 [1, 1, 1, 2, 16, 0, 0];
-        CONV_REGISTER_TILED_1X1_STRIDE2 = "conv_register_tiled_1x1_stride2", threads 64 [1, 1, 2, 2, 16, 0, 0];
-        CONV_REGISTER_TILED_1X5_VEC4 = "conv_register_tiled_1x5_vec4", threads 64 [1, 5, 1, 2, 16, 1, 0];
-        CONV_REGISTER_TILED_1X5 = "conv_register_tiled_1x5", threads 64 [1, 5, 1, 2, 16, 0, 0];
-        CONV_REGISTER_TILED_1X3 = "conv_register_tiled_1x3", threads 64 [1, 3, 1, 2, 16, 0, 0];
-        CONV_REGISTER_TILED_1X3_STRIDE2 = "conv_register_tiled_1x3_stride2", threads 64 [1, 3, 2, 2, 16, 0, 0];
-    }
-
-    "conv_register_tiled_polyphase.wgsl", conv_register_tiled_polyphase(ConvRegisterTiled), reads 2, writes 1; (taps_h, taps_w, stride, rows, channels, vec4, shuffle) {
-        CONV_REGISTER_TILED_POLYPHASE_3X3 = "conv_register_tiled_polyphase_3x3", threads 64 [3, 3, 2, 1, 8, 1, 1];
-    }
-
-    "conv_register_tiled_grad_weight.wgsl", conv_register_tiled_grad_weight(ConvRegisterTiled), reads 2, writes 1; (taps_h, taps_w, stride, rows, channels, vec4) {
-        CONV_REGISTER_TILED_GRAD_WEIGHT_3X3_VEC4 = "conv_register_tiled_grad_weight_3x3_vec4", threads 64 [3, 3, 1, 2, 16, 1];
-        CONV_REGISTER_TILED_GRAD_WEIGHT_3X3 = "conv_register_tiled_grad_weight_3x3", threads 64 [3, 3, 1, 2, 16, 0];
-        CONV_REGISTER_TILED_GRAD_WEIGHT_3X3_STRIDE2_VEC4 = "conv_register_tiled_grad_weight_3x3_stride2_vec4", threads 64 [3, 3, 2, 2, 16, 1];
-        CONV_REGISTER_TILED_GRAD_WEIGHT_3X3_STRIDE2 = "conv_register_tiled_grad_weight_3x3_stride2", threads 64 [3, 3, 2, 2, 16, 0];
-        CONV_REGISTER_TILED_GRAD_WEIGHT_1X1_VEC4 = "conv_register_tiled_grad_weight_1x1_vec4", threads 64 [1, 1, 1, 2, 32, 1];
-        CONV_REGISTER_TILED_GRAD_WEIGHT_1X1 = "conv_register_tiled_grad_weight_1x1", threads 64 [1, 1, 1, 2, 32, 0];
-        CONV_REGISTER_TILED_GRAD_WEIGHT_1X1_STRIDE2 = "conv_register_tiled_grad_weight_1x1_stride2", threads 64 [1, 1, 2, 2, 32, 0];
-        CONV_REGISTER_TILED_GRAD_WEIGHT_1X5_VEC4 = "conv_register_tiled_grad_weight_1x5_vec4", threads 64 [1, 5, 1, 2, 16, 1];
-        CONV_REGISTER_TILED_GRAD_WEIGHT_1X5 = "conv_register_tiled_grad_weight_1x5", threads 64 [1, 5, 1, 2, 16, 0];
-        CONV_REGISTER_TILED_GRAD_WEIGHT_1X3 = "conv_register_tiled_grad_weight_1x3", threads 64 [1, 3, 1, 2, 16, 0];
-        CONV_REGISTER_TILED_GRAD_WEIGHT_1X3_STRIDE2 = "conv_register_tiled_grad_weight_1x3_stride2", threads 64 [1, 3, 2, 2, 16, 0];
-    }
-
-    "conv_gemm.wgsl", conv_gemm(ConvGemm), reads 4, writes 1; (tile_m, tile_n, tile_k, each_m, each_n, taps_h, taps_w) {
-        CONV_GEMM_3X3_128X128 = "conv_gemm_3x3_128x128", threads 256 [128, 128, 8, 8, 8, 3, 3];
-        CONV_GEMM_3X3_64X128 = "conv_gemm_3x3_64x128", threads 256 [64, 128, 16, 8, 4, 3, 3];
-        CONV_GEMM_3X3_64X64 = "conv_gemm_3x3_64x64", threads 256 [64, 64, 16, 4, 4, 3, 3];
-        CONV_GEMM_3X3_32X128 = "conv_gemm_3x3_32x128", threads 256 [32, 128, 16, 4, 4, 3, 3];
-        CONV_GEMM_3X3_16X128 = "conv_gemm_3x3_16x128", threads 128 [16, 128, 16, 4, 4, 3, 3];
-        CONV_GEMM_1X1_128X128 = "conv_gemm_1x1_128x128", threads 256 [128, 128, 8, 8, 8, 1, 1];
-        CONV_GEMM_1X1_64X128 = "conv_gemm_1x1_64x128", threads 256 [64, 128, 16, 8, 4, 1, 1];
-        CONV_GEMM_1X1_64X64 = "conv_gemm_1x1_64x64", threads 256 [64, 64, 16, 4, 4, 1, 1];
-        CONV_GEMM_1X1_32X128 = "conv_gemm_1x1_32x128", threads 256 [32, 128, 16, 4, 4, 1, 1];
-        CONV_GEMM_1X1_16X128 = "conv_gemm_1x1_16x128", threads 128 [16, 128, 16, 4, 4, 1, 1];
-        CONV_GEMM_128X128 = "conv_gemm_128x128", threads 256 [128, 128, 8, 8, 8, 0, 0];
-        CONV_GEMM_64X128 = "conv_gemm_64x128", threads 256 [64, 128, 16, 8, 4, 0, 0];
-        CONV_GEMM_64X64 = "conv_gemm_64x64", threads 256 [64, 64, 16, 4, 4, 0, 0];
-        CONV_GEMM_32X128 = "conv_gemm_32x128", threads 256 [32, 128, 16, 4, 4, 0, 0];
-        CONV_GEMM_16X128 = "conv_gemm_16x128", threads 128 [16, 128, 16, 4, 4, 0, 0];
-    }
-
-    "conv_gemm_grad_weight.wgsl", conv_gemm_grad_weight(ConvGemm), reads 2, writes 1; (tile_m, tile_n, tile_k, each_m, each_n) {
-        CONV_GEMM_GRAD_WEIGHT_128X128 = "conv_gemm_grad_weight_128x128", threads 256 [128, 128, 8, 8, 8];
-        CONV_GEMM_GRAD_WEIGHT_64X128 = "conv_gemm_grad_weight_64x128", threads 256 [64, 128, 16, 8, 4];
-        CONV_GEMM_GRAD_WEIGHT_64X64 = "conv_gemm_grad_weight_64x64", threads 256 [64, 64, 16, 4, 4];
-        CONV_GEMM_GRAD_WEIGHT_32X128 = "conv_gemm_grad_weight_32x128", threads 256 [32, 128, 16, 4, 4];
-        CONV_GEMM_GRAD_WEIGHT_32X64 = "conv_gemm_grad_weight_32x64", threads 128 [32, 64, 16, 4, 4];
-        CONV_GEMM_GRAD_WEIGHT_16X64 = "conv_gemm_grad_weight_16x64", threads 64 [16, 64, 16, 4, 4];
-        CONV_GEMM_GRAD_WEIGHT_16X128 = "conv_gemm_grad_weight_16x128", threads 128 [16, 128, 16, 4, 4];
-    }
-
-    "winograd.wgsl", winograd_input(WinogradTiles), reads 1, writes 1; (tile, vec4) {
-        WINOGRAD_INPUT_2X2 = "winograd_input_2x2", threads 64 [2, 0];
-        WINOGRAD_INPUT_4X4 = "winograd_input_4x4", threads 64 [4, 0];
-        WINOGRAD_INPUT_4X4_VEC4 = "winograd_input_4x4_vec4", threads 64 [4, 1];
-    }
-    "winograd.wgsl", winograd_upstream(WinogradTiles), reads 1, writes 1; (tile, vec4) {
-        WINOGRAD_UPSTREAM_2X2 = "winograd_upstream_2x2", threads 64 [2, 0];
-        WINOGRAD_UPSTREAM_4X4 = "winograd_upstream_4x4", threads 64 [4, 0];
-        WINOGRAD_UPSTREAM_4X4_VEC4 = "winograd_upstream_4x4_vec4", threads 64 [4, 1];
-    }
-    "winograd.wgsl", winograd_output(WinogradTiles), reads 2, writes 1; (tile, vec4) {
-        WINOGRAD_OUTPUT_2X2 = "winograd_output_2x2", threads 64 [2, 0];
-        WINOGRAD_OUTPUT_4X4 = "winograd_output_4x4", threads 64 [4, 0];
-        WINOGRAD_OUTPUT_4X4_VEC4 = "winograd_output_4x4_vec4", threads 64 [4, 1];
-    }
-    "winograd.wgsl", winograd_filter(WinogradFilters), reads 1, writes 1; (tile, vec4) {
-        WINOGRAD_FILTER_2X2 = "winograd_filter_2x2", threads 64 [2, 0];
-        WINOGRAD_FILTER_4X4 = "winograd_filter_4x4", threads 64 [4, 0];
-    }
-    "winograd.wgsl", winograd_filter_grad(WinogradFilters), reads 1, writes 1; (tile, vec4) {
-        WINOGRAD_FILTER_GRAD_2X2 = "winograd_filter_grad_2x2", threads 64 [2, 0];
-        WINOGRAD_FILTER_GRAD_4X4 = "winograd_filter_grad_4x4", threads 64 [4, 0];
-    }
-
-    "conv_direct.wgsl", conv_direct(Conv), reads 3, writes 1; () {
-        CONV_DIRECT = "conv_direct", threads 64 [];
-    }
-    "conv_direct.wgsl", conv_direct_grad_input(Conv), reads 2, writes 1; () {
-        CONV_DIRECT_GRAD_INPUT = "conv_direct_grad_input", threads 64 [];
-    }
-    "conv_direct.wgsl", conv_direct_grad_weight(Conv), reads 2, writes 1; () {
-        CONV_DIRECT_GRAD_WEIGHT = "conv_direct_grad_weight", threads 64 [];
-    }
-
-    "reduce.wgsl", channel_sum(ChannelSum), reads 1, writes 1; () {
-        CHANNEL_SUM = "channel_sum", threads 64 [];
-    }
-    "reduce.wgsl", slice_sum(SliceSum), reads 1, writes 1; () {
-        SLICE_SUM = "slice_sum", threads 64 [];
-    }
-    "reduce.wgsl", slice_sum_vec4(SliceSum), reads 1, writes 1; () {
-        SLICE_SUM_VEC4 = "slice_sum_vec4", threads 64 [];
-    }
-    "reduce.wgsl", slice_sum_tree(SliceSum), reads 1, writes 1; () {
-        SLICE_SUM_TREE = "slice_sum_tree", threads 256 [];
-    }
-
-    "batch_norm.wgsl", batch_norm_partial(BatchNorm), reads 1, writes 1; (vec4) {
-        BATCH_NORM_PARTIAL = "batch_norm_partial", threads 64 [0];
-        BATCH_NORM_PARTIAL_VEC4 = "batch_norm_partial_vec4", threads 64 [1];
-    }
-    "batch_norm_subgroup.wgsl", batch_norm_partial_subgroup(BatchNorm), reads 1, writes 1; (vec4) {
-        BATCH_NORM_PARTIAL_SUBGROUP = "batch_norm_partial_subgroup", threads 64 [0];
-        BATCH_NORM_PARTIAL_SUBGROUP_VEC4 = "batch_norm_partial_subgroup_vec4", threads 64 [1];
-    }
-    "batch_norm.wgsl", batch_norm_stats(BatchNorm), reads 1, writes 2; (vec4) {
-        BATCH_NORM_STATS = "batch_norm_stats", threads 64 [0];
-    }
-    "batch_norm.wgsl", batch_norm_apply(BatchNorm), reads 6, writes 1; (vec4) {
-        BATCH_NORM_APPLY = "batch_norm_apply", threads 64 [0];
-        BATCH_NORM_APPLY_VEC4 = "batch_norm_apply_vec4", threads 64 [1];
-    }
-    "batch_norm.wgsl", batch_norm_grad_partial(BatchNorm), reads 6, writes 1; (vec4) {
-        BATCH_NORM_GRAD_PARTIAL = "batch_norm_grad_partial", threads 64 [0];
-        BATCH_NORM_GRAD_PARTIAL_VEC4 = "batch_norm_grad_partial_vec4", threads 64 [1];
-    }
-    "batch_norm_subgroup.wgsl", batch_norm_grad_partial_subgroup(BatchNorm), reads 6, writes 1; (vec4) {
-        BATCH_NORM_GRAD_PARTIAL_SUBGROUP = "batch_norm_grad_partial_subgroup", threads 64 [0];
-        BATCH_NORM_GRAD_PARTIAL_SUBGROUP_VEC4 = "batch_norm_grad_partial_subgroup_vec4", threads 64 [1];
-    }
-    "batch_norm.wgsl", batch_norm_grad_stats(BatchNorm), reads 5, writes 3; (vec4) {
-        BATCH_NORM_GRAD_STATS = "batch_norm_grad_stats", threads 64 [0];
-    }
-    "batch_norm.wgsl", batch_norm_grad_input(BatchNorm), reads 3, writes 1; (vec4) {
-        BATCH_NORM_GRAD_INPUT = "batch_norm_grad_input", threads 64 [0];
-        BATCH_NORM_GRAD_INPUT_VEC4 = "batch_norm_grad_input_vec4", threads 64 [1];
-    }
-
-    "fold_batch_norm.wgsl", fold_batch_norm(FoldBatchNorm), reads 6, writes 2; () {
-        FOLD_BATCH_NORM = "fold_batch_norm", threads 64 [];
-    }
-
-    "pool_2x2.wgsl", max_pool_2x2(Pool), reads 1, writes 2; () {
-        MAX_POOL_2X2 = "max_pool_2x2", threads 64 [];
-    }
-    "pool_2x2.wgsl", max_pool_grad_2x2(Pool), reads 2, writes 1; () {
-        MAX_POOL_GRAD_2X2 = "max_pool_grad_2x2", threads 64 [];
-    }
-    "pool.wgsl", max_pool(Pool), reads 1, writes 2; (adaptive, non_overlapping) {
-        MAX_POOL = "max_pool", threads 64 [0, 0];
-        ADAPTIVE_MAX_POOL = "adaptive_max_pool", threads 64 [1, 0];
-    }
-    "pool.wgsl", max_pool_grad(Pool), reads 2, writes 1; (adaptive, non_overlapping) {
-        MAX_POOL_GRAD = "max_pool_grad", threads 64 [0, 0];
-        MAX_POOL_GRAD_NON_OVERLAPPING = "max_pool_grad_non_overlapping", threads 64 [0, 1];
-        ADAPTIVE_MAX_POOL_GRAD = "adaptive_max_pool_grad", threads 64 [1, 0];
-    }
-    "pool.wgsl", avg_pool(Pool), reads 1, writes 1; (adaptive, non_overlapping) {
-        AVG_POOL = "avg_pool", threads 64 [0, 0];
-        ADAPTIVE_AVG_POOL = "adaptive_avg_pool", threads 64 [1, 0];
-    }
-    "pool.wgsl", avg_pool_grad(Pool), reads 1, writes 1; (adaptive, non_overlapping) {
-        AVG_POOL_GRAD = "avg_pool_grad", threads 64 [0, 0];
-        ADAPTIVE_AVG_POOL_GRAD = "adaptive_avg_pool_grad", threads 64 [1, 0];
-    }
-
-    "local_response_norm.wgsl", local_response_norm(LocalResponseNorm), reads 1, writes 2; () {
-        LOCAL_RESPONSE_NORM = "local_response_norm", threads 64 [];
-    }
-    "local_response_norm.wgsl", local_response_norm_grad(LocalResponseNorm), reads 4, writes 1; () {
-        LOCAL_RESPONSE_NORM_GRAD = "local_response_norm_grad", threads 64 [];
-    }
-
-    "softmax.wgsl", softmax(Softmax), reads 1, writes 1; () {
-        SOFTMAX = "softmax", threads 64 [];
-    }
-    "softmax.wgsl", log_softmax(Softmax), reads 1, writes 1; () {
-        LOG_SOFTMAX = "log_softmax", threads 64 [];
-    }
-    "softmax.wgsl", softmax_grad(Softmax), reads 2, writes 1; () {
-        SOFTMAX_GRAD = "softmax_grad", threads 64 [];
-    }
-    "softmax.wgsl", log_softmax_grad(Softmax), reads 2, writes 1; () {
-        LOG_SOFTMAX_GRAD = "log_softmax_grad", threads 64 [];
-    }
-
-    "loss.wgsl", cross_entropy(Loss), reads 4, writes 1; () {
-        CROSS_ENTROPY = "cross_entropy", threads 64 [];
-    }
-    "loss.wgsl", label_total(Loss), reads 2, writes 1; () {
-        LABEL_TOTAL = "label_total", threads 64 [];
-    }
-    "loss.wgsl", cross_entropy_grad(Loss), reads 5, writes 1; () {
-        CROSS_ENTROPY_GRAD = "cross_entropy_grad", threads 64 [];
-    }
-    "loss.wgsl", top_k(Loss), reads 2, writes 1; () {
-        TOP_K = "top_k", threads 64 [];
-    }
-
-    "optimizer.wgsl", sgd(Sgd), reads 2, writes 2; () {
-        SGD = "sgd", threads 256 [];
-    }
-    "optimizer.wgsl", adam(Adam), reads 2, writes 3; () {
-        ADAM = "adam", threads 256 [];
-    }
-
-    "clip.wgsl", clip_coefficient(Clip), reads 1, writes 2; () {
-        CLIP_COEFFICIENT = "clip_coefficient", threads 1 [];
-    }
-}

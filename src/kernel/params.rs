@@ -1,71 +1,24 @@
-//! Parameter structs: the uniform that each kernel reads at binding 0.
+//! The parameter structs: the uniform that each kernel reads at binding 0.
 //!
-//! [`params!`] writes each struct down once and derives its reflection, which a test compares with
-//! the struct of the same name in the shader.
+//! [`params!`] declares each struct once and derives its reflection, which a test compares with the struct of the same name
+//! in the shader.
 
-/// One member of a parameter struct.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Field {
-    /// The member's name, the same in WGSL.
-    pub name: &'static str,
-    /// Offset in bytes.
-    pub offset: usize,
-    /// Its WGSL type: `u32`, `i32` or `f32`.
-    pub ty: &'static str,
-}
-
-/// Name and members of a parameter struct.
-#[derive(Clone, Copy, Debug)]
-pub struct Layout {
-    /// The struct's name, the same in WGSL.
-    pub name: &'static str,
-    /// Size in bytes.
-    pub size: usize,
-    /// Members in order.
-    pub fields: &'static [Field],
-}
-
-/// A parameter struct that knows its own layout.
-pub trait Params: bytemuck::Pod {
-    /// Name, size and members.
-    const LAYOUT: Layout;
-}
-
-macro_rules! params {
-    ($($(#[$doc:meta])* $name:ident { $($(#[$fdoc:meta])* $field:ident: $ty:ident),+ $(,)? })+) => {$(
-        $(#[$doc])*
-        #[repr(C)]
-        #[derive(Clone, Copy, Debug, Default, PartialEq, bytemuck::Pod, bytemuck::Zeroable)]
-        pub struct $name { $($(#[$fdoc])* pub $field: $ty),+ }
-
-        impl Params for $name {
-            const LAYOUT: Layout = Layout {
-                name: stringify!($name),
-                size: size_of::<$name>(),
-                fields: &[$(Field {
-                    name: stringify!($field),
-                    offset: std::mem::offset_of!($name, $field),
-                    ty: stringify!($ty),
-                }),+],
-            };
-        }
-    )+};
-}
+use super::layout::{Field, Layout, Params, params};
 
 params! {
-    /// Element-wise kernels: `len` elements and up to two constants.
+    /// Element-wise kernels: `len` elements and up to two constant factors.
     Elementwise { len: u32, alpha: f32, beta: f32 }
 
-    /// A block of channels copied between two tensors of `outer` rows.
+    /// Copy of a block of channels between two tensors; see `shaders/channel_copy.wgsl`.
     ChannelCopy {
-        /// Elements copied in all.
+        /// Elements to copy, or to write when padding.
         len: u32,
-        /// Elements copied a row.
+        /// Elements to copy per row.
         width: u32,
-        /// Elements between two rows of the source.
+        /// Elements from one row of the source to the next.
         src_stride: u32,
         src_offset: u32,
-        /// Elements between two rows of the destination.
+        /// Elements from one row of the destination to the next.
         dst_stride: u32,
         dst_offset: u32,
     }
@@ -73,9 +26,9 @@ params! {
     /// Counter-based dropout.
     Dropout {
         len: u32,
-        /// Which dropout of the network this is.
+        /// Index of the dropout layer, so that each one draws its own mask.
         stream: u32,
-        /// Probability of a zero.
+        /// Probability of zeroing an element.
         p: f32,
         /// 1 / (1 - p).
         scale: f32,
@@ -86,7 +39,7 @@ params! {
         m: u32,
         n: u32,
         k: u32,
-        /// Products added up in each result, `a_reduce` and `b_reduce` apart.
+        /// Products summed into each result; consecutive ones are `a_reduce` and `b_reduce` elements apart.
         reduce: u32,
         /// Batches: index = outer * `inner` + inner index.
         batches: u32,
@@ -107,24 +60,24 @@ params! {
         c_row: u32,
         c_outer: u32,
         c_inner: u32,
-        /// 0: none; 1: one a column; 2: one a row, `m` apart for each inner batch.
+        /// 0: none; 1: one per column; 2: one per row, with `m` of them for each inner batch.
         bias: u32,
-        /// Number of `a_reduce` steps beyond which there is no data: the last slice may be short.
+        /// Products in total: the last slice may have fewer than `reduce`.
         reduce_total: u32,
     }
 
-    /// An operand of a matrix product put into panels; see `shaders/matmul_pack.wgsl`.
+    /// Packing of a matrix product's operand into panels; see `shaders/matmul_pack.wgsl`.
     MatmulPack {
         batches: u32,
         inner: u32,
         panels: u32,
-        /// Rows of a, or columns of b, that a panel has.
+        /// Rows of a, or columns of b, per panel.
         width: u32,
-        /// Numbers along the sum: of all products added up, and even.
+        /// Length of the reduction over all summed products, rounded up to an even number.
         depth: u32,
         /// Rows of a, or columns of b.
         count: u32,
-        /// Numbers along the sum of one product.
+        /// Length of the reduction of one product.
         size: u32,
         reduce: u32,
         reduce_total: u32,
@@ -136,7 +89,7 @@ params! {
         inner_step: u32,
     }
 
-    /// The product of two operands in panels; see `shaders/matmul_packed.wgsl`.
+    /// Product of two packed operands; see `shaders/matmul_packed.wgsl`.
     MatmulPacked {
         m: u32,
         n: u32,
@@ -148,11 +101,11 @@ params! {
         c_outer: u32,
         c_inner: u32,
         bias: u32,
-        /// Columns of a panel of b.
+        /// Columns per panel of b.
         width: u32,
     }
 
-    /// Geometry of a convolution, and the part of it one launch covers.
+    /// Geometry of a convolution, and the part of it that one launch covers.
     Conv {
         batch: u32,
         in_channels: u32,
@@ -182,7 +135,7 @@ params! {
     }
 
     /// A convolution of dilation 1 and stride 1 or 2 along rows, or its transpose; see `shaders/conv_register_tiled.wgsl`.
-    /// Channels are those of one group.
+    /// Channels are per group.
     ConvRegisterTiled {
         batch: u32,
         in_channels: u32,
@@ -200,55 +153,55 @@ params! {
         padding_h: u32,
         padding_w: u32,
         groups: u32,
-        /// Where a result lies: elements a plane, a start, and steps by row and by column.
+        /// Where a result is stored: elements per plane, a start, and the strides by row and column.
         y_plane: u32,
         y_start: u32,
         y_down: u32,
         y_right: u32,
-        /// Tiles of four columns a row.
+        /// Tiles of four columns per row.
         across: u32,
-        /// Packed weights: numbers a line, of so many channels and the taps of one window.
+        /// Elements per line of packed weights. A line has `channels` output channels for each of `taps_h` x `taps_w` taps.
         line: u32,
         channels: u32,
         taps_h: u32,
         taps_w: u32,
         has_bias: u32,
-        /// What comes after: 0, nothing; 1, ReLU; 2, the sum with a residual, then ReLU.
+        /// 0: none; 1: ReLU; 2: add a residual, then ReLU.
         epilogue: u32,
-        /// Images that one partial weight gradient sums up.
+        /// Images summed into one partial weight gradient.
         images_per_slice: u32,
     }
 
-    /// Tiles of images for a convolution by fewer multiplications; see `shaders/winograd.wgsl`.
+    /// Image tiles of a Winograd convolution; see `shaders/winograd.wgsl`.
     WinogradTiles {
-        /// Rows and columns of a tile: 2 or 4.
+        /// Side of a tile: 2 or 4.
         tile: u32,
         images: u32,
         image_start: u32,
         channels: u32,
         height: u32,
         width: u32,
-        /// Where the first patch begins above and left of the image; may be negative, in two's complement.
+        /// How far above and left of the image the first patch starts; may be negative, in two's complement.
         padding_h: u32,
         padding_w: u32,
-        /// Tiles of an image.
+        /// Tiles per column and per row of an image.
         down: u32,
         across: u32,
         has_bias: u32,
-        /// 1: channels lie along the panels, and tiles along the depth.
+        /// 1: panels run along the channels and the depth along the tiles; 0: the reverse.
         by_channel: u32,
-        /// Order of the operand that is made.
+        /// Layout of the packed operand.
         panels: u32,
         depth: u32,
         panel_width: u32,
     }
 
-    /// Filters for the same.
+    /// Filters of a Winograd convolution; see `shaders/winograd.wgsl`.
     WinogradFilters {
         tile: u32,
         outs: u32,
         ins: u32,
-        /// Where a tap lies: strides by output and input channel, a start, and steps by tap.
+        /// Where a tap is stored: strides by output and input channel, a start, and the strides by row and column of the filter.
         w_out: u32,
         w_in: u32,
         w_start: u32,
@@ -259,8 +212,7 @@ params! {
         panel_width: u32,
     }
 
-    /// A convolution, or its transpose, described in full; see `shaders/conv_gemm.wgsl`. Channels are those of one
-    /// group.
+    /// A convolution, or its transpose, with explicit strides; see `shaders/conv_gemm.wgsl`. Channels are per group.
     ConvGemm {
         batch: u32,
         in_channels: u32,
@@ -279,28 +231,29 @@ params! {
         padding_h: u32,
         padding_w: u32,
         groups: u32,
-        /// Where a weight lies: strides by group, output and input channel, a start, and steps by tap.
+        /// Where a weight is stored: strides by group, output and input channel, a start, and the strides by row and column of
+        /// the filter.
         w_group: u32,
         w_out: u32,
         w_in: u32,
         w_start: u32,
         w_down: u32,
         w_right: u32,
-        /// Where a result lies: elements a plane, a start, and steps by row and by column.
+        /// Where a result is stored: elements per plane, a start, and the strides by row and column.
         y_plane: u32,
         y_start: u32,
         y_down: u32,
         y_right: u32,
         has_bias: u32,
-        /// What comes after, as in [`ConvRegisterTiled`].
+        /// As in [`ConvRegisterTiled`].
         epilogue: u32,
-        /// Pixels that one partial weight gradient sums up.
+        /// Pixels summed into one partial weight gradient.
         k_per_slice: u32,
     }
 
-    /// Weights put into the order of `shaders/conv_register_tiled.wgsl`; see `shaders/conv_pack.wgsl`.
+    /// Packing of weights for `shaders/conv_register_tiled.wgsl`; see `shaders/conv_pack.wgsl`.
     ConvPack {
-        /// Lines to write: of each group, input channel, window and block of output channels.
+        /// Lines to write: one per group, block of output channels, input channel and window of taps.
         lines: u32,
         in_channels: u32,
         out_channels: u32,
@@ -310,7 +263,8 @@ params! {
         taps_w: u32,
         channels: u32,
         line: u32,
-        /// Where a weight lies: strides by group, output and input channel, a start, and steps by tap.
+        /// Where a weight is stored: strides by group, output and input channel, a start, and the strides by row and column of
+        /// the filter.
         w_group: u32,
         w_out: u32,
         w_in: u32,
@@ -319,7 +273,7 @@ params! {
         w_right: u32,
     }
 
-    /// Pooling windows over `planes` (batch x channels) planes.
+    /// Pooling over `planes` (batch x channels) planes.
     Pool {
         planes: u32,
         in_h: u32,
@@ -332,9 +286,9 @@ params! {
         stride_w: u32,
         padding_h: u32,
         padding_w: u32,
-        /// 1: windows divide the image evenly, kernel, stride and padding do not count.
+        /// 1: windows divide the image evenly; kernel, stride and padding are ignored.
         adaptive: u32,
-        /// 1: padding counts in an average's divisor.
+        /// 1: padding counts toward an average's divisor.
         count_include_pad: u32,
     }
 
@@ -345,19 +299,19 @@ params! {
         pixels: u32,
         slices: u32,
         images_per_slice: u32,
-        /// Lanes that share an image.
+        /// Lanes per image.
         width: u32,
         eps: f32,
-        /// What comes after: 0, nothing; 1, ReLU; 2, the sum with a residual, then ReLU.
+        /// 0: none; 1: ReLU; 2: add a residual, then ReLU.
         epilogue: u32,
-        /// 1: mean and variance are constants.
+        /// 1: mean and variance are constants with no gradient.
         fixed: u32,
     }
 
-    /// A batch norm put into a weight of `len` numbers, so many `per_channel`.
+    /// Batch norm folded into a weight of `len` elements, `per_channel` of them for each output channel.
     FoldBatchNorm { len: u32, per_channel: u32, eps: f32, has_bias: u32 }
 
-    /// Sums over `[batch, channels, pixels]`, of which `len` elements exist.
+    /// Per-channel sums over `[batch, channels, pixels]`, of which only the first `len` elements exist.
     ChannelSum {
         len: u32,
         batch: u32,
@@ -377,20 +331,20 @@ params! {
         accumulate: u32,
     }
 
-    /// Local response normalisation over `[batch, channels, pixels]`, `len` elements.
+    /// Local response normalization over `[batch, channels, pixels]`, `len` elements.
     LocalResponseNorm {
         len: u32,
         channels: u32,
         pixels: u32,
-        /// Channels that count.
+        /// Channels per window.
         size: u32,
-        /// Weight of a square: alpha / size in PyTorch's terms.
+        /// Factor of the sum of squares: alpha / size in PyTorch's terms.
         alpha: f32,
         beta: f32,
         k: f32,
     }
 
-    /// Softmax along the middle of `[outer, classes, inner]`.
+    /// Softmax along the middle axis of `[outer, classes, inner]`.
     Softmax { outer: u32, classes: u32, inner: u32 }
 
     /// Losses and metrics of `rows` rows of logits.
@@ -398,19 +352,19 @@ params! {
         rows: u32,
         classes: u32,
         label_smoothing: f32,
-        /// Of gradients: 1 / rows for the mean of a batch whose rows count alike, else 1.
+        /// Factor of the gradients: 1 / rows for a mean over equally weighted rows, else 1.
         scale: f32,
-        /// Top-k accuracy: how many guesses count.
+        /// k of the top-k accuracy.
         top: u32,
-        /// 1: rows of the label `ignored` do not count.
+        /// 1: rows labeled `ignored` do not count.
         ignores: u32,
-        /// The label of rows that do not count, if `ignores`.
+        /// Label of the rows to ignore, if `ignores`.
         ignored: u32,
         /// 1: classes have weights.
         weighted: u32,
-        /// 1: results are divided by what all labels weigh together.
+        /// 1: results are divided by the total weight of all labels.
         normalized: u32,
-        /// 1: each row has an upstream gradient of its own.
+        /// 1: each row has its own upstream gradient; 0: one for all rows.
         by_row: u32,
     }
 

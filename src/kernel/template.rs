@@ -1,8 +1,8 @@
-//! Shaders that are templates: one text for a family of kernels, filled with the numbers of a row.
+//! Shader templates: one text for a family of kernels, rendered with the constants of a row.
 
 use minijinja::{Environment, UndefinedBehavior, Value};
 
-/// The WGSL text of a template. A template that does not fill is a bug of ours, which a test for each row finds.
+/// Renders a template to WGSL. Panics on a broken template, which a test rules out for every row.
 pub(super) fn fill(
     file: &str,
     template: &str,
