@@ -322,7 +322,8 @@ fn order_inputs<'a>(plan: &Plan, inputs: &[(&str, Input<'a>)]) -> Result<Vec<&'a
                 .iter()
                 .find(|(name, _)| *name == expected.name)
                 .ok_or_else(|| Error::argument(&expected.name, "this input was not given"))?;
-            let words = input.words(&expected.ty).map_err(|problem| Error::argument(&expected.name, problem))?;
+            let words =
+                input.words(&expected.ty).map_err(|problem| Error::argument(&expected.name, problem))?;
             expected.check_labels(words)?;
             Ok(bytemuck::cast_slice(words))
         })
