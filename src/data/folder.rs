@@ -265,7 +265,7 @@ impl SplitFiles {
             };
             let [here, there] = [dir, test_dir].map(|part| part.join(class).display().to_string());
             let problem = format!(
-                "has no images of class {class}; add some to {}, or drop the class by removing {here} and {there}",
+                "has no images of class {class}; add some to {}, or drop the class: remove {here} and {there}",
                 lacking.join(class).display()
             );
             return Err(Error::data(lacking, problem));

@@ -146,7 +146,7 @@ fn inconsistent_data_sets_are_rejected() {
     let new =
         |bytes, labels: Vec<u32>| Dataset::new("odd", [1, 2, 2], vec![0; bytes], labels, vec!["one".into()]);
     assert_fails("none", new(0, vec![]), &["data set odd", "no images"]);
-    assert_fails("bytes", new(7, vec![0, 0]), &["2 labels", "1 x 2 x 2", "found 7 bytes"]);
+    assert_fails("bytes", new(7, vec![0, 0]), &["expected 2 images", "1 x 2 x 2", "found 7 bytes"]);
     assert_fails("label", new(8, vec![0, 1]), &["image 1 has label 1", "only 1 classes"]);
     let huge = Dataset::new("huge", [usize::MAX, 2, 2], vec![0; 4], vec![0], vec!["one".into()]);
     assert_fails("overflow", huge, &["data set huge", "found 4 bytes"]);
