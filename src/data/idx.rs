@@ -17,7 +17,7 @@ const IMAGES_MAGIC: u32 = 0x0000_0803;
 const LABELS_MAGIC: u32 = 0x0000_0801;
 const GZIP_MAGIC: [u8; 2] = [0x1f, 0x8b];
 
-const REPAIR: &str = "fetch the file again";
+const REPAIR: &str = "download the file again";
 
 /// The images of an IDX file.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -112,8 +112,8 @@ fn an_ignored_signal_stays_ignored() {
 fn a_run_under_way_is_left_alone() {
     let place = Place::new();
     let (mut child, _stdout) = start_long_run(&place);
-    let holder = format!("run: process {} on ", child.id());
-    let words = [&holder[..], "in use by", "wait until it ends, or choose another folder"];
+    let holder = format!("run: in use by process {} on ", child.id());
+    let words = [&holder[..], "wait until it ends, or choose another folder"];
     for flags in [&[][..], &["--force"]] {
         assert_refused(&place.train(flags).output().unwrap(), &format!("{flags:?}"), &words);
     }
