@@ -213,7 +213,7 @@ fn refusals() -> Outcome {
     let base = Target::baseline(Family::Gpu);
     let cases = [
         (Target { max_buffer: 100 << 10, ..base.clone() }, "fc1.weight takes 0.1 MiB, but a buffer"),
-        (Target { max_binding: 8 << 10, ..base.clone() }, "more than a binding"),
+        (Target { max_binding: 8 << 10, ..base.clone() }, "exceed a binding"),
     ];
     for (target, said) in cases {
         match plan(target) {
