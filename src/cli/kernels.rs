@@ -151,11 +151,6 @@ struct ChoiceRow {
 
 impl ChoiceRow {
     fn new(row: &Preference) -> Self {
-        let mut kernels: Vec<&'static str> =
-            row.passes.iter().flat_map(|pass| pass.kernels_of(row.algorithm)).map(|k| k.name).collect();
-        // Passes share kernels.
-        let mut seen = std::collections::HashSet::new();
-        kernels.retain(|name| seen.insert(*name));
         Self {
             passes: row.passes.iter().map(|pass| pass.name()).collect(),
             family: row.family.map(|family| format!("{family:?}").to_lowercase()),
@@ -163,7 +158,7 @@ impl ChoiceRow {
             lanes: [*row.lanes.start(), *row.lanes.end()],
             shape: row.shape.to_string(),
             algorithm: row.algorithm.name(),
-            kernels,
+            kernels: row.kernels().map(|k| k.name).collect(),
         }
     }
 }

@@ -38,7 +38,7 @@ impl Builder<'_> {
         part
     }
 
-    /// See [`Lowering::launch_each`](crate::op::Lowering::launch_each).
+    /// See [`Lowering::launch_elementwise`](crate::op::Lowering::launch_elementwise).
     pub(super) fn launch_elementwise<P: Params>(
         &mut self,
         kernel: &'static Kernel,

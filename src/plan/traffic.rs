@@ -1,4 +1,4 @@
-//! The least memory traffic of a group: [`Group::min_bytes`](super::Group::min_bytes).
+//! The minimum memory traffic of a group: [`Group::min_bytes`](super::Group::min_bytes).
 
 use super::lower::view_base;
 use super::{Group, Launch};

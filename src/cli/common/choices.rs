@@ -65,10 +65,7 @@ impl Choices {
     pub fn check(&self, plans: &[Plan]) -> Result<()> {
         match self.kernel.iter().find(|choice| !plans.iter().any(|plan| choice.is_in(plan))) {
             None => Ok(()),
-            Some(choice) => Err(Error::argument(
-                format!("--kernel {choice}"),
-                "no layer can use it, as this step and this device are; leave it out, or choose another of `striate kernels`",
-            )),
+            Some(choice) => Err(Error::argument(format!("--kernel {choice}"), algorithm::UNUSED)),
         }
     }
 }

@@ -18,6 +18,7 @@ mod tuned;
 pub use preferences::{PREFERENCES, Preference, Shape};
 pub(super) use reduce::sum_slices;
 pub(super) use requested::Requested;
+pub use requested::UNUSED;
 pub use tuned::{ShapeClass, Tuned};
 
 use super::{NodeLowering, Target};

@@ -1,6 +1,7 @@
 //! The default algorithm for each device and shape: the first matching row of a table.
 
-use super::{Algorithm, Candidate, Pass, candidates};
+use super::{Algorithm, Candidate, FAMILIES, Pass, candidates};
+use crate::kernel::Kernel;
 use crate::plan::{Family, Target};
 use std::fmt;
 use std::ops::RangeInclusive;
@@ -124,6 +125,17 @@ pub static PREFERENCES: [Preference; 13] = [
 ];
 
 impl Preference {
+    /// The kernels of the algorithm for these passes.
+    pub fn kernels(&self) -> impl Iterator<Item = &'static Kernel> {
+        let of_passes = |c: &&Candidate| c.passes.iter().any(|pass| self.passes.contains(pass));
+        FAMILIES
+            .into_iter()
+            .flatten()
+            .filter(|c| c.algorithm == self.algorithm)
+            .filter(of_passes)
+            .map(|c| c.kernel)
+    }
+
     fn is_for(&self, target: &Target, pass: Pass) -> bool {
         self.family.is_none_or(|family| family == target.family)
             && self.vendor.is_none_or(|vendor| vendor == target.vendor)

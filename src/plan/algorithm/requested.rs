@@ -6,6 +6,10 @@ use crate::op::Op;
 use crate::plan::{Launch, Target};
 use crate::{Error, Result};
 
+/// Why a request is an error.
+pub const UNUSED: &str =
+    "no layer can use it in this step on this device; remove it, or choose another from `striate kernels`";
+
 /// Requests that may be impossible to follow, and whether they were followed.
 pub struct Requested(Vec<Request>);
 
@@ -59,10 +63,9 @@ impl Requested {
     pub fn check(&self) -> Result<()> {
         match self.0.iter().find(|request| request.relevant && !request.used) {
             None => Ok(()),
-            Some(request) => Err(Error::argument(
-                format!("{}={}", request.pass.name(), request.name),
-                "no layer can use it in this step on this device; remove it, or choose another from `striate kernels`",
-            )),
+            Some(request) => {
+                Err(Error::argument(format!("{}={}", request.pass.name(), request.name), UNUSED))
+            }
         }
     }
 }

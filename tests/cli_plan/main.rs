@@ -2,10 +2,10 @@
 
 #![cfg(feature = "cli")]
 
+mod kernels;
+
 use serde_json::Value;
-use std::path::Path;
 use std::process::{Command, Output, Stdio};
-use striate::kernel::ALL;
 use striate::plan::{Family, Plan, Report, Target};
 use striate::train::{Recipe, training_graph};
 use striate::{models, nn};
@@ -47,6 +47,13 @@ fn resnet20() -> Plan {
     let recipe = Recipe { optimizer, ..Default::default() };
     let graph = training_graph(&*model, [64, 3, 32, 32], &recipe).unwrap();
     Plan::new(&graph, &Target::baseline(Family::Gpu)).unwrap()
+}
+
+/// Kernels of the launches of one phase.
+fn kernels_of(plan: &Value, phase: &str) -> Vec<String> {
+    let groups = plan["groups"].as_array().unwrap().iter().filter(|g| g["phase"] == phase);
+    let launches = groups.flat_map(|g| g["launches"].as_array().unwrap());
+    launches.map(|l| l["kernel"].as_str().unwrap().to_owned()).collect()
 }
 
 #[test]
@@ -121,8 +128,8 @@ fn recomputation_takes_less_memory_and_more_operations() {
         let forward = json(&["plan", "resnet20", "--input", "3x32x32", "--json", "--eval"]);
         let more = number(&computed, "totals", "flops") - number(&kept, "totals", "flops");
         assert!(0 < more && more < number(&forward, "totals", "flops"), "a forward pass at most: {more}");
-        assert!(kernels(&kept, "recompute").is_empty() && !kernels(&computed, "recompute").is_empty());
-        assert_eq!(kernels(&computed, "forward"), kernels(&kept, "forward"));
+        assert!(kernels_of(&kept, "recompute").is_empty() && !kernels_of(&computed, "recompute").is_empty());
+        assert_eq!(kernels_of(&computed, "forward"), kernels_of(&kept, "forward"));
     }
     let evaluation = plan("resnet20", &["--eval"]);
     assert_eq!(evaluation["groups"], plan("resnet20", &["--eval", "--recompute"])["groups"]);
@@ -244,56 +251,6 @@ fn a_models_name_is_enough() {
     assert_eq!(json(&args), json(&[&args[..], &["--launches"]].concat()));
 }
 
-/// Kernels of the launches of one phase.
-fn kernels(plan: &Value, phase: &str) -> Vec<String> {
-    let groups = plan["groups"].as_array().unwrap().iter().filter(|g| g["phase"] == phase);
-    let launches = groups.flat_map(|g| g["launches"].as_array().unwrap());
-    launches.map(|l| l["kernel"].as_str().unwrap().to_owned()).collect()
-}
-
-#[test]
-fn passes_take_the_kernels_and_ways_that_are_asked_for() {
-    let plan =
-        |flags: &[&str]| json(&[&["plan", "resnet20", "--input", "3x32x32", "--json"], flags].concat());
-    let found = plan(&["--kernel", "forward=im2col", "--kernel", "grad_input=direct"]);
-    let (forward, backward) = (kernels(&found, "forward"), kernels(&found, "backward"));
-    assert!(forward.iter().any(|k| k == "im2col") && !forward.iter().any(|k| k.starts_with("conv")));
-    assert!(backward.iter().any(|k| k == "conv_direct_grad_input"));
-    assert!(backward.iter().any(|k| k.starts_with("conv_gemm_grad_weight")), "left as it was");
-
-    let found = plan(&["--kernel", "forward=conv_gemm_3x3_64x64", "--kernel", "matmul=matmul_registers"]);
-    let forward = kernels(&found, "forward");
-    assert_eq!(forward.iter().filter(|k| *k == "conv_gemm_3x3_64x64").count(), 19, "all 3 x 3 convolutions");
-    assert!(forward.iter().any(|k| k == "matmul_registers"));
-
-    let windows = plan(&["--family", "software", "--subgroup", "8", "--kernel", "grad_weight=window"]);
-    assert!(kernels(&windows, "backward").iter().any(|k| k.starts_with("conv_register_tiled_grad_weight")));
-}
-
-#[test]
-fn operations_stay_apart_if_asked() {
-    let args = ["plan", "resnet20", "--input", "3x32x32", "--json"];
-    let (fused, apart) = (json(&args), json(&[&args[..], &["--no-fuse"]].concat()));
-    let relus = |plan| kernels(plan, "forward").iter().filter(|k| *k == "relu").count();
-    assert_eq!((relus(&fused), relus(&apart)), (0, 19));
-}
-
-/// Only where it pays, and nowhere if forbidden; what is forbidden cannot be asked for.
-#[test]
-fn fewer_multiplications_can_be_forbidden() {
-    let args =
-        ["plan", "resnet18-cifar", "--input", "3x32x32", "--family", "software", "--subgroup", "8", "--json"];
-    let (free, forbidden) = (json(&args), json(&[&args[..], &["--no-winograd"]].concat()));
-    for phase in ["forward", "backward"] {
-        let taken = |plan| kernels(plan, phase).iter().any(|kernel| kernel.starts_with("winograd"));
-        assert_eq!((taken(&free), taken(&forbidden)), (true, false), "{phase}");
-    }
-    let gpu = json(&["plan", "resnet18-cifar", "--input", "3x32x32", "--family", "gpu", "--json"]);
-    assert!(!kernels(&gpu, "forward").iter().any(|kernel| kernel.starts_with("winograd")));
-    let contradiction = [&args[..], &["--no-winograd", "--kernel", "forward=winograd"]].concat();
-    assert!(complaint(&contradiction, 1).contains("no layer can use it"));
-}
-
 /// Counted by hand for a batch of 64 at 32 x 32: activations of 16 channels are of `A` bytes.
 #[test]
 fn layers_report_their_minimum_traffic() {
@@ -347,114 +304,6 @@ fn what_was_fused_is_told() {
     let apart = [&args[..], &["--no-fuse"]].concat();
     assert!(!printed(&apart).contains("fused"));
     assert_eq!(json(&[&apart[..], &["--json"]].concat())["fused"], serde_json::json!({}));
-}
-
-#[test]
-fn kernels_that_are_not_there_or_do_not_fit_are_told() {
-    let plan = |flag: &str| ["plan", "resnet20", "--input", "3x32x32", "--kernel", flag].map(str::to_owned);
-    for (flag, code, expected) in [
-        ("forward", 2, "expected PASS=NAME, such as forward=winograd"),
-        ("forwrd=gemm", 2, "there is no pass \"forwrd\"; did you mean forward, "),
-        ("forward=conv_gem_3x3_64x64", 2, "did you mean conv_gemm_3x3_64x64, "),
-        ("forward=register_tled", 2, "there is no kernel \"register_tled\"; did you mean register_tiled, "),
-        ("matmul=gemm", 2, "there is no kernel \"gemm\"; did you mean "),
-        ("forward=relu", 2, "the kernel relu does not compute forward"),
-        // A plan for GPUs of any kind counts on no subgroups.
-        ("forward=conv_register_tiled_3x3", 1, "forward=conv_register_tiled_3x3: no layer can use it"),
-        ("forward=conv_register_tiled_1x3_stride2", 1, "no layer can use it"),
-    ] {
-        let args = plan(flag);
-        let error = complaint(&args.each_ref().map(String::as_str), code);
-        assert!(error.contains(expected), "{flag}: {error}");
-    }
-    let evaluation = ["plan", "lenet", "--input", "1x28x28", "--eval", "--kernel", "grad_weight=gemm"];
-    assert!(complaint(&evaluation, 1).contains("no layer can use it"));
-    // Earlier names of algorithms.
-    for (old, new) in
-        [("forward=gemm", "forward=implicit_gemm"), ("grad_input=window", "grad_input=register_tiled")]
-    {
-        let plan = |kernel| {
-            printed(&["plan", "resnet8", "--family", "software", "--subgroup", "8", "--kernel", kernel])
-        };
-        assert_eq!(plan(old), plan(new));
-    }
-    let twice =
-        ["bench", "--device", "cpu", "lenet", "--kernel", "forward=gemm", "--kernel", "forward=direct"];
-    assert!(complaint(&twice, 1).contains("forward is given twice"));
-    let out = concat!(env!("CARGO_TARGET_TMPDIR"), "/no-layer-can-use-it");
-    for unused in [
-        &["bench", "matmul", "8", "--device", "cpu", "--kernel", "forward=direct"][..],
-        &["profile", "resnet8", "--device", "cpu", "--kernel", "forward=window"],
-    ] {
-        assert!(complaint(unused, 1).contains("no layer can use it"), "{unused:?}");
-    }
-    let train = striate(&["train", "--device", "cpu", "--out", out, "--kernel", "forward=window"]);
-    assert_eq!(train.status.code(), Some(1));
-    assert!(String::from_utf8_lossy(&train.stderr).contains("no layer can use it"));
-    assert!(!Path::new(out).exists());
-}
-
-#[test]
-fn the_table_of_kernels_is_whole_and_says_what_each_is_for() {
-    let rows = json(&["kernels", "--json"]);
-    let row = |name: &str| rows.as_array().unwrap().iter().find(|row| row["kernel"] == name).unwrap();
-    assert_eq!(rows.as_array().unwrap().len(), ALL.len());
-    assert_eq!(row("conv_direct")["passes"], serde_json::json!(["forward"]));
-    assert_eq!(row("conv_gemm_3x3_64x64")["passes"], serde_json::json!(["forward", "grad_input"]));
-    assert_eq!(row("matmul_registers")["passes"], serde_json::json!(["matmul"]));
-    assert_eq!(row("relu")["passes"], serde_json::json!([]));
-    let table = printed(&["kernels"]);
-    for kernel in ALL {
-        assert!(table.lines().any(|line| line.split("  ").next() == Some(kernel.name)), "{}", kernel.name);
-    }
-}
-
-#[test]
-fn preferences_are_printed_row_by_row() {
-    let rows = json(&["kernels", "--choices", "--json"]);
-    let rows = rows.as_array().unwrap();
-    let algorithm = |family: &str, pass: &str| {
-        let of = |row: &&Value| {
-            let is = |key: &str, value: &str| row[key] == value || row[key].is_null();
-            is("family", family)
-                && row["shape"] == "any"
-                && row["passes"].as_array().unwrap().contains(&pass.into())
-        };
-        rows.iter().find(of).unwrap()["algorithm"].as_str().unwrap()
-    };
-    assert_eq!(
-        ["gpu", "software", "cpu"].map(|f| algorithm(f, "forward")),
-        ["implicit_gemm", "register_tiled", "direct"]
-    );
-    assert_eq!(["gpu", "software", "cpu"].map(|f| algorithm(f, "matmul")), ["tiled", "packed", "registers"]);
-    let text = printed(&["kernels", "--choices"]);
-    assert_eq!(text.lines().count(), rows.len() + 1);
-    assert!(
-        text.contains("groups of fewer than 8 channels") && text.contains("matmul_registers\n"),
-        "{text}"
-    );
-    assert!(!striate(&["kernels", "relu", "--choices"]).status.success());
-}
-
-#[test]
-fn a_kernel_is_printed_in_each_language() {
-    let text = |language| {
-        printed(&["kernels", "conv_register_tiled_3x3", "--subgroup", "16", "--language", language])
-    };
-    let wgsl = printed(&["kernels", "conv_register_tiled_3x3", "--subgroup", "16"]);
-    assert_eq!(wgsl, text("wgsl"));
-    assert_eq!(wgsl, ALL.iter().find(|k| k.name == "conv_register_tiled_3x3").unwrap().source(16));
-    assert!(text("msl").contains("kernel void conv_register_tiled"));
-    assert!(text("hlsl").contains("[numthreads(64, 1, 1)]"));
-    let spirv = striate(&["kernels", "relu", "--language", "spirv"]).stdout;
-    assert_eq!(spirv[..4], 0x0723_0203u32.to_le_bytes());
-    assert!(
-        complaint(&["kernels", "conv_register_tild_3x3"], 1)
-            .contains("did you mean conv_register_tiled_3x3, ")
-    );
-    for usage in [&["kernels", "relu", "--subgroup", "24"][..], &["kernels", "--language", "msl"]] {
-        complaint(usage, 2);
-    }
 }
 
 #[test]
