@@ -3,16 +3,41 @@
 use crate::place::*;
 use serde_json::Value;
 use std::io::{BufRead, BufReader, Read};
+use std::ops::{Deref, DerefMut};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 use striate::train::Trainer;
 use striate::weights::{Fit, Weights};
 use striate::{Device, data};
 
+/// A process that does not outlive a test that fails.
+struct Run(Child);
+
+impl Deref for Run {
+    type Target = Child;
+
+    fn deref(&self) -> &Child {
+        &self.0
+    }
+}
+
+impl DerefMut for Run {
+    fn deref_mut(&mut self) -> &mut Child {
+        &mut self.0
+    }
+}
+
+impl Drop for Run {
+    fn drop(&mut self) {
+        let _ = self.kill();
+        let _ = self.wait();
+    }
+}
+
 /// Starts a run that would last for hours, and waits for its second epoch.
-fn start_long_run(place: &Place) -> (Child, BufReader<impl Read + use<>>) {
+fn start_long_run(place: &Place) -> (Run, BufReader<impl Read + use<>>) {
     let mut command = place.train(&["--epochs", "1000000"]);
-    let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    let mut child = Run(command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap());
     let mut stdout = BufReader::new(child.stdout.take().unwrap());
     let mut line = String::new();
     while !line.starts_with("epoch 1/") {

@@ -12,7 +12,10 @@ use std::ops::Range;
 type Area<'a> = DrawingArea<SVGBackend<'a>, Shift>;
 type Outcome<T = ()> = Result<T, Box<dyn Error>>;
 
-const SIZE: (u32, u32) = (1260, 640);
+const SIZE: (u32, u32) = (1260, 676);
+/// Room for the lines below the diagram, and entries in one of them.
+const FOOTER: i32 = 90;
+const ENTRIES: usize = 4;
 /// Where the names begin, right of the diagram.
 const NAMES: i32 = 780;
 const LINE: i32 = 17;
@@ -68,7 +71,7 @@ fn diagram(root: &Area, peaks: &Peaks, points: &mut [Point]) -> Outcome {
         .margin_top(62)
         .margin_left(12)
         .margin_right(10)
-        .margin_bottom(54)
+        .margin_bottom(FOOTER)
         .x_label_area_size(44)
         .y_label_area_size(64)
         .build_cartesian_2d(x.clone().log_scale(), y.clone().log_scale())?;
@@ -163,14 +166,16 @@ fn without_arithmetic(root: &Area, rows: &[&Row]) -> Outcome {
         .iter()
         .map(|r| format!("{} {} ms at {} GB/s", r.name, number(r.ms), number(r.gb_per_s)))
         .collect();
+    let entries: Vec<String> = list.chunks(ENTRIES).map(|entries| entries.join(", ")).collect();
     let mut lines = vec![
         "area: share of the time; blue: nearer to the arithmetic peak, orange: to the memory's".to_owned(),
     ];
-    if !list.is_empty() {
-        lines.push(format!("no arithmetic, so not shown: {}", list.join(", ")));
+    if !entries.is_empty() {
+        lines.push("no arithmetic, so not shown:".to_owned());
+        lines.extend(entries);
     }
     for (line, text) in lines.into_iter().enumerate() {
-        let place = (20, SIZE.1 as i32 - 42 + 18 * line as i32);
+        let place = (20, SIZE.1 as i32 - FOOTER + 12 + LINE * line as i32);
         root.draw(&Text::new(text, place, ("sans-serif", 12).into_font().color(&ROOF)))?;
     }
     Ok(())
