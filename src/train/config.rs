@@ -40,6 +40,9 @@ pub struct TrainConfig {
     pub drop_last: bool,
     /// Threads that load batches.
     pub threads: usize,
+    /// Look for NaN and infinity in the weights after every step, each of which is then waited for, and compute no convolution by
+    /// Winograd, which spreads them over whole tiles. Slow.
+    pub anomaly: bool,
 }
 
 impl Default for TrainConfig {
@@ -59,6 +62,7 @@ impl Default for TrainConfig {
             mix: None,
             drop_last: false,
             threads: 2,
+            anomaly: false,
         }
     }
 }

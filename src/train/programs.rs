@@ -5,7 +5,7 @@ use super::step::{Part, Recipe, average_evaluation_graph, evaluation_graph, part
 use crate::data::{Batch, Split};
 use crate::models::Model;
 use crate::nn::Builder;
-use crate::plan::Plan;
+use crate::plan::{Plan, Target};
 use crate::{Device, Error, Input, Result};
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
@@ -97,7 +97,9 @@ impl Planner<'_> {
             (false, Some(_)) => average_evaluation_graph(self.model, shape)?,
             (false, None) => evaluation_graph(self.model, shape)?,
         };
-        self.plans.push(Plan::new(&graph, self.device.target())?);
+        let target = self.device.target();
+        let target = Target { winograd: target.winograd && !self.config.anomaly, ..target.clone() };
+        self.plans.push(Plan::new(&graph, &target)?);
         Ok(self.plans.len() - 1)
     }
 }

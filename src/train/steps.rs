@@ -82,15 +82,15 @@ impl Steps<'_> {
     ) -> Result<ControlFlow<()>> {
         let Position { epoch, score, .. } = self.position;
         score.add(&outputs, pass.size, pass.mix_weight);
-        self.done += pass.ends as usize;
         if !score.loss.is_finite() {
-            let (step, epoch) = (self.done, *epoch + 1);
+            let (step, epoch) = (self.done + 1, *epoch + 1);
             let what = format!("the loss is no longer finite at step {step} of epoch {epoch}");
             return Err(self.config.diverged(&what));
         }
         if !pass.ends {
             return Ok(ControlFlow::Continue(()));
         }
+        self.done += 1;
         let (epoch, score) = (*epoch + 1, *score);
         Ok(watch(&Progress { epoch, step: self.done, steps: self.len, lr: pass.lr, score }))
     }

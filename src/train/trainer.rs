@@ -150,7 +150,7 @@ impl Trainer {
         let train_time = Duration::from_secs_f64(before.seconds).saturating_add(start.elapsed());
         self.position.seconds = train_time.as_secs_f64();
         let paused = flow?.is_break();
-        self.check_finite()?;
+        check_finite(&mut self.session, &self.config, self.position.step)?;
         let lr = self.schedule.at(self.position.step.saturating_sub(1));
         let (epoch, train) = (before.epoch + 1, self.position.score);
         if paused {
@@ -161,20 +161,6 @@ impl Trainer {
         let start = Instant::now();
         let test = Some(self.test()?);
         Ok(EpochReport { epoch, lr, train, test, train_time, test_time: start.elapsed() })
-    }
-
-    /// Checks all persistent values: the last step's update affects no loss yet.
-    fn check_finite(&mut self) -> Result<()> {
-        let names: Vec<String> = self.session.persistent().iter().map(|p| p.value.name.clone()).collect();
-        for name in names {
-            let tensor = self.session.read(&name)?;
-            if tensor.ty().dtype == DType::F32 && tensor.as_f32().iter().any(|value| !value.is_finite()) {
-                let step = self.position.step;
-                let what = format!("{name} is no longer finite after step {step}");
-                return Err(self.config.diverged(&what));
-            }
-        }
-        Ok(())
     }
 
     /// Loss and accuracy on the test images.
@@ -225,8 +211,13 @@ impl Trainer {
             let Some(batch) = loader.next() else { break };
             steps.submit(&batch)?;
             loader.recycle(batch);
-            while let Some(arrived) = steps.stream.poll()? {
+            while let Some(arrived) =
+                if config.anomaly { steps.stream.wait()? } else { steps.stream.poll()? }
+            {
                 flow = steps.arrive(arrived, watch)?;
+            }
+            if config.anomaly {
+                check_finite(steps.stream.session(), config, steps.position.step)?;
             }
         }
         while let Some(arrived) = steps.stream.wait()? {
@@ -235,4 +226,16 @@ impl Trainer {
         }
         Ok(flow)
     }
+}
+
+/// Checks all persistent values: the last step's update affects no loss yet.
+fn check_finite(session: &mut Session, config: &TrainConfig, step: usize) -> Result<()> {
+    let names: Vec<String> = session.persistent().iter().map(|p| p.value.name.clone()).collect();
+    for name in names {
+        let tensor = session.read(&name)?;
+        if tensor.ty().dtype == DType::F32 && tensor.as_f32().iter().any(|value| !value.is_finite()) {
+            return Err(config.diverged(&format!("{name} is no longer finite after step {step}")));
+        }
+    }
+    Ok(())
 }

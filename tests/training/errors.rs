@@ -2,8 +2,8 @@
 
 use crate::common::*;
 use crate::support::*;
-use striate::nn::Decay;
-use striate::train::{Position, TrainConfig, Trainer};
+use striate::nn::{Decay, Optimizer, SgdConfig};
+use striate::train::{Position, Recipe, TrainConfig, Trainer};
 use striate::{Device, Error, Result};
 
 fn config(lr: f32) -> TrainConfig {
@@ -55,6 +55,21 @@ pub fn an_error_leaves_no_step_in_flight(device: &Device) -> Outcome {
         }
     };
     check().map_err(text)?
+}
+
+/// Weight decay breaks the weights in the first step, whose own loss is finite.
+pub fn anomalies_are_named_after_their_step(device: &Device) -> Outcome {
+    let optimizer = Optimizer::Sgd(SgdConfig { weight_decay: 10.0, ..Default::default() });
+    let recipe = Recipe { optimizer, ..Default::default() };
+    for (anomaly, found) in [(false, "the loss is no longer finite at step 2"), (true, "after step 1;")] {
+        let config = TrainConfig { anomaly, recipe: recipe.clone(), ..config(3e38) };
+        let error = epoch(&mut trainer(device, true, 48, &config).map_err(text)?);
+        match error.map_err(text) {
+            Err(error) if error.contains(found) => {}
+            other => return Err(format!("expected {found:?}, found {other:?}")),
+        }
+    }
+    Ok(())
 }
 
 pub fn impossible_positions_are_rejected(device: &Device) -> Outcome {

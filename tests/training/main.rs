@@ -29,6 +29,7 @@ fn main() -> ExitCode {
         ("an_evaluation_outputs_its_logits", an_evaluation_outputs_its_logits),
         ("a_paused_epoch_continues", a_paused_epoch_continues),
         ("an_error_leaves_no_step_in_flight", an_error_leaves_no_step_in_flight),
+        ("anomalies_are_named_after_their_step", anomalies_are_named_after_their_step),
         ("impossible_positions_are_rejected", impossible_positions_are_rejected),
         ("a_backbone_loads_without_its_head", a_backbone_loads_without_its_head),
         ("invalid_settings_are_rejected", invalid_settings_are_rejected),

@@ -144,8 +144,8 @@ pub struct Args {
     /// Checkpoints that are kept
     #[arg(long, default_value_t = 2, value_name = "CHECKPOINTS", value_parser = clap::value_parser!(u32).range(1..))]
     pub keep: u32,
-    /// Check every weight for NaN and infinity within a few steps, not once an epoch, and compute no convolution by Winograd,
-    /// which spreads them over whole tiles; slow
+    /// Check all weights for NaN and infinity after every step, not once an epoch, and compute no convolution by Winograd, which
+    /// spreads them over whole tiles; slow
     #[arg(long)]
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub anomaly: bool,
@@ -234,6 +234,7 @@ impl Args {
             mix: self.mix(),
             drop_last: self.drop_last,
             threads: self.threads,
+            anomaly: self.anomaly,
         })
     }
 

@@ -30,7 +30,6 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use striate::data::{Preprocessing, Split};
 use striate::infer::Card;
 use striate::models::{self, Model};
-use striate::plan::Target;
 use striate::train::{EpochReport, Trainer};
 use striate::weights::Weights;
 use striate::{Error, Result};
@@ -76,9 +75,6 @@ fn run_named(args: &Args) -> Result<i32> {
     let start = args.resume.as_ref().map(|run| Start::find(run, args, &checkpoints)).transpose()?;
     let images = split.train.len();
     let device = args.device.open()?;
-    let winograd = device.target().winograd && !args.anomaly;
-    let target = Target { winograd, ..device.target().clone() };
-    let device = device.with_target(target);
     say(&format!("device   {}", device.describe()));
     say(&format!(
         "data     {}: {} training and {} test images of {channels}x{height}x{width}, {classes} classes",
@@ -227,15 +223,12 @@ impl Run<'_> {
     /// All epochs, or until nothing gets better, or until Ctrl-C; tells whether it was that.
     fn train(&self, trainer: &mut Trainer, dir: &mut RunDir) -> Result<bool> {
         let mut reporter = Reporter::new(self.args.epochs);
-        // Since the last checkpoint.
-        let mut steps = 0;
         while trainer.epochs_left() > 0 {
+            let mut steps = 0;
             let report = trainer.epoch(&mut |progress| {
                 reporter.step(progress);
                 steps += 1;
-                // The trainer checks its weights where it pauses.
-                let due = self.args.anomaly || steps >= self.args.checkpoint_every;
-                let pause = due || self.stop.load(Ordering::Relaxed);
+                let pause = steps == self.args.checkpoint_every || self.stop.load(Ordering::Relaxed);
                 if pause { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
             })?;
             let stopped = self.stop.load(Ordering::Relaxed);
@@ -247,10 +240,7 @@ impl Run<'_> {
                     return Ok(false);
                 }
             }
-            if report.test.is_some() || stopped || steps >= self.args.checkpoint_every {
-                self.checkpoints.save(trainer)?;
-                steps = 0;
-            }
+            self.checkpoints.save(trainer)?;
             if stopped {
                 say("interrupted; writing what was learned so far");
                 return Ok(true);

@@ -23,6 +23,11 @@ impl<'a, T> Stream<'a, T> {
         self.session.plans[program].has_input(input)
     }
 
+    /// The session, to read values after the steps that were waited for.
+    pub fn session(&mut self) -> &mut Session {
+        self.session
+    }
+
     /// As [`Session::submit`].
     pub fn submit(&mut self, program: usize, inputs: &[(&str, Input<'_>)], tag: T) -> Result<()> {
         self.session.submit(program, inputs)?;
