@@ -107,7 +107,7 @@ struct Coefficients { mean: f32, scale: f32, shift: f32, dy_mean: f32, slope: f3
 fn batch_norm_grad_stats(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) groups: vec3u, @builtin(local_invocation_index) lane: u32) {
     let c = workgroup_index(group, groups) * {{ threads }}u + lane;
     if (c >= params.channels) { return; }
-    var sum = vec2f();
+    var sum = vec2f(0.0);
     for (var s = 0u; s < params.slices; s++) {
         let at = (s * params.channels + c) * 2u;
         sum += vec2f(slices_in[at], slices_in[at + 1u]);
@@ -117,7 +117,7 @@ fn batch_norm_grad_stats(@builtin(workgroup_id) group: vec3u, @builtin(num_workg
     let inv_std = inverse_deviation(c);
     let count = f32(params.batch) * f32(params.pixels);
     // Fixed statistics do not depend on x.
-    let means = select(sum / count, vec2f(), params.fixed == 1u);
+    let means = select(sum / count, vec2f(0.0), params.fixed == 1u);
     coefficients_out[c] = Coefficients(mean[c], weight[c] * inv_std, bias[c], means.x, means.y * inv_std);
 }
 

@@ -51,7 +51,7 @@ fn tap_of(k: u32) -> vec3u {
 
 // Channels past the last one repeat it; their results are not stored.
 fn load_w(base: u32, o: u32, k: u32, depth: u32) -> vec4f {
-    if (k >= depth) { return vec4f(); }
+    if (k >= depth) { return vec4f(0.0); }
     let tap = tap_of(k);
     let start = base + tap.x * params.w_in + tap.y * params.w_down + tap.z * params.w_right;
     let at = start + min(vec4u(o, o + 1u, o + 2u, o + 3u), vec4u(params.out_channels - 1u)) * params.w_out;

@@ -37,7 +37,7 @@ fn pixel_of(g: u32, k: u32, end: u32) -> Pixel {
 
 // Channels past the last one repeat it; their results are not stored.
 fn load_dy(at: Pixel, o: u32) -> vec4f {
-    if (!at.inside) { return vec4f(); }
+    if (!at.inside) { return vec4f(0.0); }
     let channels = min(vec4u(o, o + 1u, o + 2u, o + 3u), vec4u(params.out_channels - 1u));
     let lines = at.dy_base + channels * params.out_h * params.out_w;
     return vec4f(dy[lines.x], dy[lines.y], dy[lines.z], dy[lines.w]);

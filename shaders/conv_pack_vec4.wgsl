@@ -33,7 +33,7 @@ fn conv_pack_vec4(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) 
     let row_stride = params.{{ 'w_in' if rotated else 'w_out' }} / 4u;
 {%- for r in range(4) %}
    {%- for v in range(taps) %}
-    let w{{ r }}_{{ v }} = select(vec4f(), w[start + {{ r }}u * row_stride + {{ v }}u], in_range);
+    let w{{ r }}_{{ v }} = select(vec4f(0.0), w[start + {{ r }}u * row_stride + {{ v }}u], in_range);
    {%- endfor %}
 {%- endfor %}
     var to = (block * params.in_channels + c) * (params.line / 4u) + vector;

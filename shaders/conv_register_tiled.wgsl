@@ -55,8 +55,8 @@ fn conv_register_tiled(@builtin(workgroup_id) group: vec3u, @builtin(num_workgro
     let n = tile / (interleaved * params.across) % (params.batch / interleaved) * interleaved + tile % interleaved;
 
     // Skips the rows of taps that read only padding in the whole subgroup.
-    let top = i32((unclamped - lane) / tiles_per_band * {{ rows }}u * params.stride_h) - i32(params.padding_h);
-    let last = min(unclamped - lane + {{ subgroup - 1 }}u, tiles - 1u) / tiles_per_band * {{ rows }}u + {{ rows - 1 }}u;
+    let top = i32((first_tile) / tiles_per_band * {{ rows }}u * params.stride_h) - i32(params.padding_h);
+    let last = min(first_tile + {{ subgroup - 1 }}u, tiles - 1u) / tiles_per_band * {{ rows }}u + {{ rows - 1 }}u;
     let bottom = i32(last * params.stride_h) - i32(params.padding_h);
     let first_ky = (u32(max(-bottom, 0)) + params.dilation_h - 1u) / params.dilation_h;
     let end_ky = min((u32(max(i32(params.in_h) - top, 0)) + params.dilation_h - 1u) / params.dilation_h, params.kernel_h);
@@ -85,7 +85,7 @@ fn conv_register_tiled(@builtin(workgroup_id) group: vec3u, @builtin(num_workgro
         let left = min(ox * {{ stride }}u, params.in_w - {{ 4 * stride }}u);
       {%- for r in range(input_rows) %}
          {%- for v in range(stride) %}
-        let q{{ r }}_{{ v }} = select(vec4f(), x[(row{{ r }} + left) / 4u + {{ v }}u], in{{ r }});
+        let q{{ r }}_{{ v }} = select(vec4f(0.0), x[(row{{ r }} + left) / 4u + {{ v }}u], in{{ r }});
          {%- endfor %}
          {%- if shuffle %}
         let p{{ r }}_0 = select(0.0, subgroupShuffle(q{{ r }}_{{ stride - 1 }}.w, (lane + {{ subgroup - 1 }}u) % {{ subgroup }}u), ox > 0u);
@@ -133,7 +133,7 @@ fn conv_register_tiled(@builtin(workgroup_id) group: vec3u, @builtin(num_workgro
 {%- endif %}
     }
 
-    if (unclamped >= tiles || ox >= params.out_w) { return; }
+    if (first_tile + lane >= tiles || ox >= params.out_w) { return; }
     let channel = g * params.out_channels + o;
     let at = (n * params.groups * params.out_channels + channel) * params.y_plane + params.y_start + oy * params.y_down + ox * params.y_right;
 {%- for o in range(channels) %}

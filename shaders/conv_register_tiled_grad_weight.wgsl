@@ -90,7 +90,7 @@ fn conv_register_tiled_grad_weight(@builtin(workgroup_id) group: vec3u, @builtin
 {%- if carried %}
     {{- rows_of_tile() }}
    {%- for r in range(input_rows) %}
-    var q{{ r }}_0 = select(vec4f(), x[row{{ r }} / 4u], in{{ r }});
+    var q{{ r }}_0 = select(vec4f(0.0), x[row{{ r }} / 4u], in{{ r }});
    {%- endfor %}
 {%- endif %}
     // A single loop: with this many live values, each level of nesting is expensive, and so are divisions.
@@ -99,7 +99,7 @@ fn conv_register_tiled_grad_weight(@builtin(workgroup_id) group: vec3u, @builtin
         let from{{ i }} = ((n * params.groups + g) * params.out_channels + min(o{{ i }}, params.out_channels - 1u)) * params.out_h + min(oy + r{{ i }}, params.out_h - 1u);
         let on{{ i }} = o{{ i }} < params.out_channels && oy + r{{ i }} < params.out_h;
    {%- if vec4 %}
-        let d{{ i }} = select(vec4f(), dy[(from{{ i }} * params.out_w + ox) / 4u], on{{ i }});
+        let d{{ i }} = select(vec4f(0.0), dy[(from{{ i }} * params.out_w + ox) / 4u], on{{ i }});
    {%- else %}
         let d{{ i }} = select(0.0, dy[from{{ i }} * params.out_w + min(ox + j{{ i }}, params.out_w - 1u)], on{{ i }} && ox + j{{ i }} < params.out_w);
    {%- endif %}
@@ -109,7 +109,7 @@ fn conv_register_tiled_grad_weight(@builtin(workgroup_id) group: vec3u, @builtin
         {{- advance() }}
         {{- rows_of_tile() }}
    {%- for r in range(input_rows) %}
-        let next{{ r }} = select(vec4f(), x[(row{{ r }} + ox) / 4u], in{{ r }});
+        let next{{ r }} = select(vec4f(0.0), x[(row{{ r }} + ox) / 4u], in{{ r }});
         {{- pixels_of_vec4(r, 1, 4) }}
         let p{{ r }}_5 = select(0.0, next{{ r }}.x, ox > 0u);
         q{{ r }}_0 = next{{ r }};
@@ -119,7 +119,7 @@ fn conv_register_tiled_grad_weight(@builtin(workgroup_id) group: vec3u, @builtin
    {%- if vec4 and edge %}
       {%- for r in range(input_rows) %}
          {%- for v in range(stride) %}
-        let q{{ r }}_{{ v }} = select(vec4f(), x[(row{{ r }} + ox * {{ stride }}u) / 4u + {{ v }}u], in{{ r }});
+        let q{{ r }}_{{ v }} = select(vec4f(0.0), x[(row{{ r }} + ox * {{ stride }}u) / 4u + {{ v }}u], in{{ r }});
          {%- endfor %}
          {{- pixels_of_vec4(r, 1, 4 * stride) }}
       {%- endfor %}

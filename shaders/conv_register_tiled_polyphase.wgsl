@@ -46,7 +46,7 @@ fn conv_register_tiled_polyphase(@builtin(workgroup_id) group: vec3u, @builtin(n
 {%- endfor %}
         line += params.line / 4u;
 {%- for r in range(rows + 1) %}
-        let q{{ r }} = select(vec4f(), dy[plane + row{{ r }}], in{{ r }});
+        let q{{ r }} = select(vec4f(0.0), dy[plane + row{{ r }}], in{{ r }});
    {%- for i in range(4) %}
         let p{{ r }}_{{ i }} = q{{ r }}.{{ 'xyzw'[i] }};
    {%- endfor %}
@@ -68,7 +68,7 @@ fn conv_register_tiled_polyphase(@builtin(workgroup_id) group: vec3u, @builtin(n
 {%- endfor %}
     }
 
-    if (unclamped >= tiles || b >= params.in_w) { return; }
+    if (first_tile + lane >= tiles || b >= params.in_w) { return; }
     let at = (((n * params.groups + g) * params.out_channels + o) * params.in_h + a) * 4u * across + b / 2u;
 {%- for o in range(channels) %}
     if (o + {{ o }}u < params.out_channels) {

@@ -22,10 +22,10 @@ struct ConvRegisterTiled {
     let tiles = params.batch * down * params.across;
     let index = workgroup_index(group, groups);
     let block = index % (blocks * params.groups);
-    let unclamped = index / (blocks * params.groups) * {{ threads }}u + subgroup * {{ subgroup }}u + lane;
-    if (unclamped - lane >= tiles) { return; } // the whole subgroup returns
+    let first_tile = index / (blocks * params.groups) * {{ threads }}u + subgroup * {{ subgroup }}u;
+    if (first_tile >= tiles) { return; } // the whole subgroup returns
     // Lanes past the end repeat the last tile, because broadcasts and shuffles need every lane of the subgroup.
-    let tile = min(unclamped, tiles - 1u);
+    let tile = min(first_tile + lane, tiles - 1u);
     let g = block / blocks;
     let o = block % blocks * {{ channels }}u;
 {%- endmacro %}
@@ -57,7 +57,7 @@ struct ConvRegisterTiled {
         let left = ox - params.padding_w;
    {%- for r in range(input_rows) %}
       {%- for v in range((columns + 3) // 4) %}
-        let q{{ r }}_{{ v }} = select(vec4f(), x[(row{{ r }} + min(left + {{ 4 * v }}u, params.in_w - 4u)) / 4u], in{{ r }} && left + {{ 4 * v }}u < params.in_w);
+        let q{{ r }}_{{ v }} = select(vec4f(0.0), x[(row{{ r }} + min(left + {{ 4 * v }}u, params.in_w - 4u)) / 4u], in{{ r }} && left + {{ 4 * v }}u < params.in_w);
       {%- endfor %}
       {{- pixels_of_vec4(r, 0, columns) }}
    {%- endfor %}

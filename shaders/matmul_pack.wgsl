@@ -33,7 +33,7 @@ fn matmul_pack(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) gro
     var r = first / params.size;
     var t = first % params.size;
     for (var k = first; k < min(first + 8u, params.depth); k++) {
-        var value = vec4f();
+        var value = vec4f(0.0);
         if (r < products) {
             let at = base + r * params.reduce_step + t * params.k_step;
             if (i + 0u < params.count) { value.x = x[at]; }

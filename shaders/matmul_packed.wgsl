@@ -62,11 +62,11 @@ fn matmul_packed(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) g
     // Panels past the end repeat the last one; their results are not stored.
     var at_a{{ h }} = (batch * down + min(row_panel + {{ h }}u, down - 1u)) * params.depth * {{ rows // 4 }}u + lane;
 {%- endfor %}
-    var at_b = (batch * across + column_panel) * params.depth * {{ 2 * subgroup }}u + 2u * lane;
+    var at_b = (batch * across + column_panel) * params.depth * {{ 2 * subgroup }}u;
 {%- for i in range(rows * high) %}
     {% for j in range(8) %}var c{{ i }}_{{ j }} = 0.0; {% endfor %}
 {%- endfor %}
-    // The end differs from lane to lane, so that the loop does not depend on `params` alone (see column_bias).
+    // The end differs between subgroups, so that the loop does not depend on `params` alone (see column_bias).
     let end_b = at_b + params.depth * {{ 2 * subgroup }}u;
     while (at_b < end_b) {
 {%- for h in range(high) %}
@@ -76,8 +76,8 @@ fn matmul_packed(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) g
         at_a{{ h }} += {{ steps * rows // 4 }}u;
 {%- endfor %}
 {%- for t in range(steps) %}
-        let l{{ t }} = b[at_b + {{ t * 2 * subgroup }}u];
-        let r{{ t }} = b[at_b + {{ t * 2 * subgroup + 1 }}u];
+        let l{{ t }} = b[at_b + {{ t * 2 * subgroup }}u + 2u * lane];
+        let r{{ t }} = b[at_b + {{ t * 2 * subgroup + 1 }}u + 2u * lane];
 {%- endfor %}
         at_b += {{ steps * 2 * subgroup }}u;
 {%- for i in range(rows * high) %}

@@ -32,13 +32,13 @@ fn store(g: u32, i: u32, j: u32, base: u32, row: vec4f) {
 
 // Rows and columns past an edge repeat the last one and are not stored; elements past the end of the sum are zero.
 fn load_a(base: u32, k: u32, i: u32) -> vec4f {
-    if (k >= params.k) { return vec4f(); }
+    if (k >= params.k) { return vec4f(0.0); }
     let at = base + k * params.a_col + min(vec4u(i, i + 1u, i + 2u, i + 3u), vec4u(params.m - 1u)) * params.a_row;
     return vec4f(a[at.x], a[at.y], a[at.z], a[at.w]);
 }
 
 fn load_b(base: u32, k: u32, j: u32) -> vec4f {
-    if (k >= params.k) { return vec4f(); }
+    if (k >= params.k) { return vec4f(0.0); }
     let at = base + k * params.b_row + min(vec4u(j, j + 1u, j + 2u, j + 3u), vec4u(params.n - 1u)) * params.b_col;
     return vec4f(b[at.x], b[at.y], b[at.z], b[at.w]);
 }

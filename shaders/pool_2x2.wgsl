@@ -69,6 +69,6 @@ fn max_pool_grad_2x2(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroup
     // The position of the maximum relative to its window: 0 and 1 in the first row, in_w and in_w + 1 in the second.
     let offset = (index[at] - windows.first).xxyy;
     let pixels = vec4u(0u, 1u, 0u, 1u);
-    dx[windows.top] = select(vec4f(), upstream, offset == pixels);
-    dx[windows.top + params.in_w / 4u] = select(vec4f(), upstream, offset == pixels + params.in_w);
+    dx[windows.top] = select(vec4f(0.0), upstream, offset == pixels);
+    dx[windows.top + params.in_w / 4u] = select(vec4f(0.0), upstream, offset == pixels + params.in_w);
 }

@@ -63,7 +63,7 @@ fn slice_sum_vec4(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) 
     let i = workgroup_index(group, groups) * 64u + lane;
     let vectors = slice_params.len / 4u;
     if (i >= vectors) { return; }
-    var sum = vec4f();
+    var sum = vec4f(0.0);
     for (var s = 0u; s < slice_params.slices; s++) { sum += x_vec4[s * vectors + i]; }
     sum *= slice_params.scale;
     if (slice_params.accumulate == 1u) { sum += out_vec4[i]; }
@@ -76,7 +76,7 @@ var<workgroup> rows: array<vec4f, 256>;
 fn slice_sum_tree(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) groups: vec3u, @builtin(local_invocation_index) lane: u32) {
     let i = workgroup_index(group, groups) * 16u + lane % 16u;
     let vectors = slice_params.len / 4u;
-    var sum = vec4f();
+    var sum = vec4f(0.0);
     if (i < vectors) {
         for (var s = lane / 16u; s < slice_params.slices; s += 16u) { sum += x_vec4[s * vectors + i]; }
     }

@@ -37,7 +37,7 @@ fn vectors_fastest(at: u32, vectors: u32) -> vec2u { return vec2u(at / vectors, 
 
 {%- macro results() %}
 {%- for i in range(each_m) %}{% for j in range(each_n // 4) %}
-    var c{{ i }}_{{ j }} = vec4f();
+    var c{{ i }}_{{ j }} = vec4f(0.0);
 {%- endfor %}{% endfor %}
 {%- endmacro %}
 

@@ -142,7 +142,7 @@ fn {{ entry }}(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) gro
          {%- for q in range(4) %}
     let row{{ r }}_{{ q }} = top{{ q }} + {{ r }}u;
     let at{{ r }}_{{ q }} = left{{ q }} + {{ edge }}u;
-    let p{{ r }}_{{ q }} = select(vec4f(), x_vec4[vec4_index(plane{{ q }}, row{{ r }}_{{ q }}, at{{ r }}_{{ q }})], inside(row{{ r }}_{{ q }}, at{{ r }}_{{ q }}));
+    let p{{ r }}_{{ q }} = select(vec4f(0.0), x_vec4[vec4_index(plane{{ q }}, row{{ r }}_{{ q }}, at{{ r }}_{{ q }})], inside(row{{ r }}_{{ q }}, at{{ r }}_{{ q }}));
             {%- if edge %}
     let l{{ r }}_{{ q }} = select(0.0, x_vec4[vec4_index(plane{{ q }}, row{{ r }}_{{ q }}, at{{ r }}_{{ q }} - 4u)].w, inside(row{{ r }}_{{ q }}, at{{ r }}_{{ q }} - 4u));
     let r{{ r }}_{{ q }} = select(0.0, x_vec4[vec4_index(plane{{ q }}, row{{ r }}_{{ q }}, at{{ r }}_{{ q }} + 4u)].x, inside(row{{ r }}_{{ q }}, at{{ r }}_{{ q }} + 4u));
@@ -235,7 +235,7 @@ fn winograd_filter(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups)
 {%- for r in range(3) %}
    {%- for s in range(3) %}
     let at{{ r }}_{{ s }} = first + {{ r }}u * filters.w_down + {{ s }}u * filters.w_right;
-    let x{{ r }}_{{ s }} = select(vec4f(), vec4f(x[at{{ r }}_{{ s }}.x], x[at{{ r }}_{{ s }}.y], x[at{{ r }}_{{ s }}.z], x[at{{ r }}_{{ s }}.w]), in_range);
+    let x{{ r }}_{{ s }} = select(vec4f(0.0), vec4f(x[at{{ r }}_{{ s }}.x], x[at{{ r }}_{{ s }}.y], x[at{{ r }}_{{ s }}.z], x[at{{ r }}_{{ s }}.w]), in_range);
    {%- endfor %}
 {%- endfor %}
 {{- sandwich(G, false) }}

@@ -236,10 +236,33 @@ fn translate(kernel: &Kernel, subgroup: u32) -> Result<(), String> {
         .map_err(|e| failed("HLSL", &e))?;
     let names: Vec<_> =
         reflection.entry_point_names.into_iter().collect::<Result<_, _>>().map_err(|e| failed("HLSL", &e))?;
-    match text.contains("[numthreads(") && !names.is_empty() {
-        true => Ok(()),
-        false => Err(failed("HLSL", &"no entry point")),
+    if !text.contains("[numthreads(") || names.is_empty() {
+        return Err(failed("HLSL", &"no entry point"));
     }
+    // naga's HLSL defines the same helper for the zero values of a type and of its alias: `vec4f()` and `Value()`.
+    match defined_twice(&text) {
+        Some(line) => Err(failed("HLSL", &format!("`{line}` is defined twice"))),
+        None => Ok(()),
+    }
+}
+
+/// The first line that opens the definition of a function or struct for the second time.
+fn defined_twice(text: &str) -> Option<&str> {
+    let mut seen = BTreeSet::new();
+    let definition = |line: &&str| line.starts_with(char::is_alphabetic) && line.ends_with('{');
+    text.lines().filter(definition).find(|line| !seen.insert(*line))
+}
+
+#[test]
+fn a_function_that_is_defined_twice_is_found() {
+    let source = "@group(0) @binding(0) var<storage, read_write> y: array<vec4f>;
+alias Value = vec4f;
+@compute @workgroup_size(1) fn f() { y[0] = vec4f(); y[1] = Value(); }";
+    let (module, info) = parse("f.wgsl", source).unwrap();
+    let mut text = String::new();
+    let options = (hlsl::Options::default(), hlsl::PipelineOptions::default());
+    hlsl::Writer::new(&mut text, &options.0, &options.1).write(&module, &info, None).unwrap();
+    assert_eq!(defined_twice(&text), Some("float4 ZeroValuefloat4() {"));
 }
 
 #[test]

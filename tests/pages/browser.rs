@@ -96,11 +96,17 @@ impl Browser {
         image.pixels().collect::<HashSet<_>>().len()
     }
 
-    fn open(&self, dir: &Path, page: &str, flags: &[&str]) -> String {
+    /// Chromium without a window, with a profile of its own.
+    pub fn command(&self, profile: &Path) -> Command {
         let mut command = Command::new(&self.0);
-        // The sandbox does not work for root in a container, and the page can be trusted.
-        command.args(["--headless", "--no-sandbox", "--disable-gpu", "--virtual-time-budget=30000"]);
-        command.arg(format!("--user-data-dir={}", dir.join("profile").display())).args(flags);
+        // The sandbox does not work for root in a container, and the pages can be trusted.
+        command.args(["--headless", "--no-sandbox"]).arg(format!("--user-data-dir={}", profile.display()));
+        command
+    }
+
+    fn open(&self, dir: &Path, page: &str, flags: &[&str]) -> String {
+        let mut command = self.command(&dir.join("profile"));
+        command.args(["--disable-gpu", "--virtual-time-budget=30000"]).args(flags);
         let output = command.arg(format!("file://{}", dir.join(page).display())).output().unwrap();
         assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
         String::from_utf8_lossy(&output.stdout).into_owned()

@@ -1,0 +1,124 @@
+//! Chromium's WGSL compiler accepts every kernel. It checks that subgroup operations are in uniform control flow, which naga
+//! does not. Ignored without Chromium.
+
+#[path = "pages/browser.rs"]
+#[allow(dead_code, reason = "shared with the tests of pages")]
+mod browser;
+mod common;
+
+use browser::Browser;
+use common::{Outcome, Suite};
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::TcpListener;
+use std::process::{ExitCode, Stdio};
+use std::time::Duration;
+use striate::kernel::{ALL, Kernel};
+
+/// Lanes of a subgroup in the kernels that depend on it.
+const SUBGROUP: u32 = 32;
+
+/// Compiles each kernel and posts `[[name, message], ...]` of those refused, or why there is no WebGPU.
+const PAGE: &str = r##"<!DOCTYPE html><script type="module">
+async function refused(kernels) {
+  const adapter = await navigator.gpu?.requestAdapter();
+  if (!adapter) return "no WebGPU adapter";
+  const device = await adapter.requestDevice({ requiredFeatures: ["subgroups"] });
+  const refused = [];
+  for (const [name, code] of kernels) {
+    device.pushErrorScope("validation");
+    const { messages } = await device.createShaderModule({ code }).getCompilationInfo();
+    const error = await device.popErrorScope();
+    const first = messages.find(m => m.type == "error");
+    if (first || error) refused.push([name, first ? `line ${first.lineNum}: ${first.message}` : error.message]);
+  }
+  return refused;
+}
+const report = await refused(KERNELS).catch(e => String(e));
+await fetch("/", { method: "POST", body: JSON.stringify(report) });
+</script>"##;
+
+/// A kernel's WGSL with the directive that WebGPU wants and naga does not know.
+fn webgpu_source(kernel: &Kernel) -> String {
+    let enable = if kernel.uses_subgroups() { "enable subgroups;\n" } else { "" };
+    enable.to_owned() + &kernel.source(SUBGROUP)
+}
+
+/// Serves the page until a report is posted.
+fn report(listener: &TcpListener, page: &str) -> std::io::Result<String> {
+    loop {
+        let (mut stream, _) = listener.accept()?;
+        let mut reader = BufReader::new(stream.try_clone()?);
+        let mut head = Vec::new();
+        while !head.ends_with(b"\r\n\r\n") && reader.read_until(b'\n', &mut head)? > 0 {}
+        let head = String::from_utf8_lossy(&head).to_lowercase();
+        let length = head.lines().find_map(|line| line.strip_prefix("content-length:"));
+        let mut body = String::new();
+        reader.take(length.map_or(0, |n| n.trim().parse().unwrap())).read_to_string(&mut body)?;
+        let answer = if head.starts_with("get / ") { page } else { "" };
+        write!(
+            stream,
+            "HTTP/1.1 200 OK\r\ncontent-type: text/html\r\ncontent-length: {}\r\nconnection: close\r\n\r\n{answer}",
+            answer.len()
+        )?;
+        if head.starts_with("post ") {
+            return Ok(body);
+        }
+    }
+}
+
+/// The kernels among these, by name and WGSL, that Chromium refuses, each with the reason.
+fn refused(browser: &Browser, kernels: &[(&str, String)]) -> Vec<(String, String)> {
+    // `<` could end the script.
+    let json = serde_json::to_string(kernels).unwrap().replace('<', "\\u003c");
+    let page = PAGE.replace("KERNELS", &json);
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let profile = tempfile::tempdir().unwrap();
+    let flags = ["--enable-unsafe-webgpu", "--use-webgpu-adapter=swiftshader", "--enable-features=Vulkan"];
+    let url = format!("http://{}/", listener.local_addr().unwrap());
+    let mut command = browser.command(profile.path());
+    let mut chromium = command.args(flags).arg(url).stderr(Stdio::null()).spawn().unwrap();
+    let server = std::thread::spawn(move || report(&listener, &page));
+    while !server.is_finished() {
+        if let Some(status) = chromium.try_wait().unwrap() {
+            panic!("Chromium ended with {status} before it reported");
+        }
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    chromium.kill().unwrap();
+    chromium.wait().unwrap();
+    let report = server.join().unwrap().unwrap();
+    serde_json::from_str(&report).unwrap_or_else(|_| panic!("Chromium reports {report}"))
+}
+
+fn every_kernel_is_accepted(browser: &Browser) -> Outcome {
+    let kernels: Vec<_> = ALL.iter().map(|k| (k.name, webgpu_source(k))).collect();
+    let refused: Vec<_> = refused(browser, &kernels).iter().map(|(k, why)| format!("{k}: {why}")).collect();
+    if refused.is_empty() { Ok(()) } else { Err(refused.join("\n")) }
+}
+
+fn a_return_of_some_lanes_before_a_broadcast_is_refused(browser: &Browser) -> Outcome {
+    let source = "enable subgroups;
+@group(0) @binding(0) var<storage, read_write> y: array<f32>;
+@compute @workgroup_size(64) fn f(@builtin(local_invocation_index) i: u32) {
+    if (i > 2u) { return; }
+    y[i] = subgroupBroadcast(y[i], 0u);
+}";
+    match &refused(browser, &[("f", source.into())])[..] {
+        [(name, why)] if name == "f" && why.contains("uniform control flow") => Ok(()),
+        other => Err(format!("{other:?}")),
+    }
+}
+
+fn main() -> ExitCode {
+    let mut suite = Suite::alone();
+    let mut add = |name, test: fn(&Browser) -> Outcome| {
+        let browser = Browser::find();
+        suite.add_if(browser.is_some(), name, move || test(&browser.unwrap()));
+    };
+    add("every_kernel_is_accepted", every_kernel_is_accepted);
+    add(
+        "a_return_of_some_lanes_before_a_broadcast_is_refused",
+        a_return_of_some_lanes_before_a_broadcast_is_refused,
+    );
+    suite.run()
+}
