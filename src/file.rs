@@ -6,17 +6,16 @@ use std::hash::{BuildHasher, RandomState};
 use std::io::{self, ErrorKind, Read, Write};
 use std::path::{Path, PathBuf};
 
-/// Opens a file to be read. Devices and pipes are refused.
+/// Opens a file for reading. Rejects devices and pipes.
 pub(crate) fn open_file(path: &Path) -> Result<File> {
-    // Before it is opened: a pipe would wait there for somebody to write.
+    // Checked first, because opening a pipe blocks until another process writes to it.
     if is_stream(path) {
-        return Err(Error::data(path, "is a device or a pipe; give a file"));
+        return Err(Error::data(path, "is a device or a pipe; choose a regular file"));
     }
     File::open(path).map_err(Error::io(path, "read"))
 }
 
-/// The bytes of a file; `None` if it has more than `limit`, of which nothing is kept. Devices and pipes, which
-/// have no size to go by, are refused.
+/// Reads a file; `None` if it has more than `limit` bytes. Rejects devices and pipes, whose size is unknown.
 pub(crate) fn read_up_to(path: &Path, limit: u64) -> Result<Option<Vec<u8>>> {
     let file = open_file(path)?;
     let mut bytes = Vec::new();
@@ -54,7 +53,7 @@ pub fn write_file(path: &Path, bytes: &[u8]) -> Result<()> {
     write_with(path, &|out| out.write_all(bytes))
 }
 
-/// Like [`write_file`], for content that need not fit in memory.
+/// Like [`write_file`], for content that is generated on the fly.
 pub(crate) fn write_with(path: &Path, content: Content) -> Result<()> {
     if is_stream(path) {
         let write = || content(&mut OpenOptions::new().write(true).open(path)?);
@@ -132,21 +131,21 @@ impl Drop for Part {
     }
 }
 
-/// An empty file in a folder, under a name of its own, that no sweep takes for a leftover.
+/// Creates an empty file with a unique name. Its lock protects it from [`remove_leftovers`].
 fn fresh(folder: &Path) -> io::Result<(PathBuf, File)> {
     loop {
         let digits = RandomState::new().hash_one(folder);
         let path = folder.join(format!("{}{digits:016x}{}", PART.0, PART.1));
         let file = OpenOptions::new().write(true).create_new(true).open(&path)?;
-        // Another process may sweep between the two: it removes the file, and this makes another.
+        // Before the file is locked, another process may remove it as a leftover.
         if claim(&file, &path) {
             return Ok((path, file));
         }
     }
 }
 
-/// Locks a file; false if another process holds the lock, or the file is no longer at its path. Without file locks,
-/// leftovers are never swept.
+/// Locks a file; false if another process holds the lock, or the file is no longer at its path. On file systems without
+/// locks, leftovers are never removed.
 fn claim(file: &File, path: &Path) -> bool {
     !matches!(file.try_lock(), Err(TryLockError::WouldBlock)) && is_at(file, path)
 }
@@ -155,18 +154,18 @@ fn claim(file: &File, path: &Path) -> bool {
 #[cfg(unix)]
 pub(crate) fn is_at(file: &File, path: &Path) -> bool {
     use std::os::unix::fs::MetadataExt;
-    let place = |metadata: fs::Metadata| (metadata.dev(), metadata.ino());
-    let (open, there) = (file.metadata().map(place), path.symlink_metadata().map(place));
-    matches!((open, there), (Ok(open), Ok(there)) if open == there)
+    let id = |metadata: fs::Metadata| (metadata.dev(), metadata.ino());
+    let [open, named] = [file.metadata(), path.symlink_metadata()].map(|metadata| metadata.map(id).ok());
+    open.is_some() && open == named
 }
 
-/// Elsewhere an open file cannot be replaced under its name.
+/// On other systems, an open file cannot be replaced.
 #[cfg(not(unix))]
 pub(crate) fn is_at(_file: &File, path: &Path) -> bool {
     path.exists()
 }
 
-/// Makes the names in a folder last. Not all file systems can, and Windows cannot.
+/// Makes renames in a folder durable. Windows and some file systems do not support it.
 fn sync_folder(folder: &Path) -> io::Result<()> {
     if cfg!(not(unix)) {
         return Ok(());
@@ -177,16 +176,15 @@ fn sync_folder(folder: &Path) -> io::Result<()> {
     }
 }
 
-/// Removes temporary files of killed processes: those that are not locked.
+/// Removes the temporary files of killed processes, recognized by being unlocked.
 pub(crate) fn remove_leftovers(folder: &Path) {
     for entry in fs::read_dir(folder).into_iter().flatten().flatten() {
         let name = entry.file_name();
         let digits = name.to_str().and_then(|name| name.strip_prefix(PART.0)?.strip_suffix(PART.1));
         let ours = digits.is_some_and(|d| d.len() == 16 && d.bytes().all(|b| b.is_ascii_hexdigit()));
         if ours && entry.file_type().is_ok_and(|kind| kind.is_file()) {
-            let left =
-                File::options().write(true).open(entry.path()).is_ok_and(|file| file.try_lock().is_ok());
-            if left {
+            let file = File::options().write(true).open(entry.path());
+            if file.is_ok_and(|file| file.try_lock().is_ok()) {
                 let _ = fs::remove_file(entry.path());
             }
         }
@@ -212,20 +210,10 @@ pub(crate) fn retried<T>(
 /// Whether a retry may succeed.
 fn is_transient(kind: ErrorKind) -> bool {
     use ErrorKind::*;
+    #[rustfmt::skip]
     let permanent = [
-        AlreadyExists,
-        DirectoryNotEmpty,
-        FileTooLarge,
-        InvalidFilename,
-        InvalidInput,
-        IsADirectory,
-        NotADirectory,
-        NotFound,
-        PermissionDenied,
-        QuotaExceeded,
-        ReadOnlyFilesystem,
-        StorageFull,
-        Unsupported,
+        AlreadyExists, DirectoryNotEmpty, FileTooLarge, InvalidFilename, InvalidInput, IsADirectory, NotADirectory,
+        NotFound, PermissionDenied, QuotaExceeded, ReadOnlyFilesystem, StorageFull, Unsupported,
     ];
     !permanent.contains(&kind)
 }
@@ -244,7 +232,7 @@ mod tests {
     }
 
     #[test]
-    fn writes_replace_the_file_and_leave_nothing_else() {
+    fn writes_replace_the_file_and_leave_no_temporary_files() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("file");
         for text in ["one", "two"] {
@@ -296,16 +284,16 @@ mod tests {
     }
 
     #[test]
-    fn a_sweep_takes_no_file_that_is_about_to_be_written() {
+    fn new_files_are_not_removed_as_leftovers() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join(".striate-0123456789abcdef.part");
         let file = File::create_new(&path).unwrap();
-        let sweep = File::options().write(true).open(&path).unwrap();
-        sweep.lock().unwrap();
-        assert!(!claim(&file, &path), "a sweep holds it");
+        let other = File::options().write(true).open(&path).unwrap();
+        other.lock().unwrap();
+        assert!(!claim(&file, &path), "another process holds the lock");
         fs::remove_file(&path).unwrap();
-        drop(sweep);
-        assert!(!claim(&file, &path), "a sweep took it");
+        drop(other);
+        assert!(!claim(&file, &path), "another process removed the file");
         let (path, _file) = fresh(dir.path()).unwrap();
         remove_leftovers(dir.path());
         assert!(path.exists());

@@ -33,7 +33,7 @@ pub use folder::OutputFolder;
 pub use runtime::{Clock, Device, HostSpan, Outputs, Profile, Session, Timing, gpu};
 pub use tensor::{DType, Input, Tensor, TensorType};
 
-/// The examples of README and of the library's page.
+/// Runs the examples in these pages as doctests.
 #[cfg(doctest)]
 #[doc = include_str!("../README.md")]
 #[doc = include_str!("../docs/library.md")]

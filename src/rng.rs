@@ -1,7 +1,7 @@
 //! Reproducible random numbers.
 //!
-//! A generator is keyed by a seed and by what its numbers are for, such as the epoch and the image. They therefore do not
-//! depend on which thread draws them, nor in which order.
+//! A generator is keyed by a seed and by the purpose of its numbers, such as an epoch and an image. The numbers therefore
+//! do not depend on which thread draws them or in what order.
 //!
 //! The generator is SplitMix64 of Steele, Lea and Flood, *Fast Splittable Pseudorandom Number
 //! Generators*, OOPSLA 2014 (doi 10.1145/2660193.2660195), with the constants of Vigna's version,
@@ -10,7 +10,7 @@
 /// The odd number nearest to 2^64 divided by the golden ratio.
 const GOLDEN: u64 = 0x9e37_79b9_7f4a_7c15;
 
-// First keys by purpose, which keep the streams of different purposes apart.
+// The first key of a generator is its purpose, so that generators for different purposes are independent.
 pub(crate) const SHUFFLE: u64 = 1;
 pub(crate) const AUGMENT: u64 = 2;
 pub(crate) const HOLD_OUT: u64 = 3;
@@ -102,31 +102,27 @@ impl SplitMix64 {
             }
         }
     }
+
+    /// A uniformly random permutation of the integers below `count`, by the Fisher-Yates shuffle.
+    ///
+    /// ```
+    /// use striate::rng::SplitMix64;
+    /// let mut order = SplitMix64::new(1).permutation(100);
+    /// assert_ne!(order, SplitMix64::new(2).permutation(100));
+    /// order.sort();
+    /// assert!(order.into_iter().eq(0..100));
+    /// ```
+    pub fn permutation(&mut self, count: u32) -> Vec<u32> {
+        let mut order: Vec<u32> = (0..count).collect();
+        for last in (1..count).rev() {
+            order.swap(last as usize, self.below(last + 1) as usize);
+        }
+        order
+    }
 }
 
 fn mix(z: u64) -> u64 {
     let z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
     let z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
     z ^ (z >> 31)
-}
-
-/// A uniformly random permutation of the integers below `count`, for one epoch.
-///
-/// ```
-/// let mut order = striate::rng::shuffle(1, 0, 100);
-/// assert_ne!(order, striate::rng::shuffle(1, 1, 100));
-/// order.sort();
-/// assert!(order.into_iter().eq(0..100));
-/// ```
-pub fn shuffle(seed: u64, epoch: u64, count: u32) -> Vec<u32> {
-    permutation(&mut SplitMix64::keyed(seed, &[SHUFFLE, epoch]), count)
-}
-
-/// A uniformly random permutation of the integers below `count`, by the Fisher-Yates shuffle.
-pub(crate) fn permutation(rng: &mut SplitMix64, count: u32) -> Vec<u32> {
-    let mut order: Vec<u32> = (0..count).collect();
-    for last in (1..count).rev() {
-        order.swap(last as usize, rng.below(last + 1) as usize);
-    }
-    order
 }

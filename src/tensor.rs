@@ -43,10 +43,7 @@ impl TensorType {
 
     /// Number of elements, saturating at `usize::MAX`.
     pub fn len(&self) -> usize {
-        match self.shape.contains(&0) {
-            true => 0,
-            false => self.shape.iter().fold(1, |len, size| len.saturating_mul(*size)),
-        }
+        self.shape.iter().fold(1, |len, size| len.saturating_mul(*size))
     }
 
     /// Whether there are no elements.
@@ -195,7 +192,7 @@ pub enum Input<'a> {
 }
 
 impl<'a> Input<'a> {
-    /// The elements as words; the error says how they differ from the type `ty`.
+    /// The elements as words. Fails if they do not match the type `ty`.
     pub(crate) fn words(self, ty: &TensorType) -> Result<&'a [u32], String> {
         let (dtype, words): (DType, &[u32]) = match self {
             Input::F32(elements) => (DType::F32, bytemuck::cast_slice(elements)),
@@ -223,7 +220,7 @@ impl<'a> From<&'a Tensor> for Input<'a> {
     }
 }
 
-/// Conversions from slices, vectors and arrays.
+/// Implements conversions from slices, vectors and arrays.
 macro_rules! inputs_of {
     ($($element:ty => $variant:ident),+) => {$(
         impl<'a> From<&'a [$element]> for Input<'a> {

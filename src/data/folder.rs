@@ -8,7 +8,7 @@ use rayon::prelude::*;
 use super::image_file::{check_size, covering, planes};
 use super::walk::{EXTENSIONS, PassedOver, folders, images, loose, name};
 use super::{Dataset, Normalization, Preprocessing, Split, TestSet};
-use crate::rng::{HOLD_OUT, SplitMix64, permutation};
+use crate::rng::{HOLD_OUT, SplitMix64};
 use crate::{Error, Result};
 
 /// Folder names, in lower case.
@@ -351,7 +351,7 @@ fn held_out(files: &[(PathBuf, u32)], fraction: f64, seed: u64) -> Result<Vec<bo
     }
     let wanted = ((f64::from(count) * fraction).round() as u32).clamp(1, count - 1);
     let mut held_out = vec![false; files.len()];
-    let order = permutation(&mut SplitMix64::keyed(seed, &[HOLD_OUT, u64::from(*class)]), count);
+    let order = SplitMix64::keyed(seed, &[HOLD_OUT, u64::from(*class)]).permutation(count);
     order.iter().take(wanted as usize).for_each(|&index| held_out[index as usize] = true);
     Ok(held_out)
 }

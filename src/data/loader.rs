@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::thread;
 
 use super::{Augment, Dataset, Mix, Normalization, Placement, Prefetch};
-use crate::rng::shuffle;
+use crate::rng::{SHUFFLE, SplitMix64};
 use crate::{Error, Result};
 
 /// Settings of a [`Loader`] for one epoch.
@@ -166,8 +166,10 @@ impl Recipe {
     fn new(dataset: Arc<Dataset>, normalization: &Normalization, config: LoaderConfig) -> Self {
         // `Dataset::new` checked that the count fits.
         let count = dataset.len() as u32;
-        let order =
-            if config.shuffle { shuffle(config.seed, config.epoch, count) } else { (0..count).collect() };
+        let order = match config.shuffle {
+            true => SplitMix64::keyed(config.seed, &[SHUFFLE, config.epoch]).permutation(count),
+            false => (0..count).collect(),
+        };
         Self { dataset, tables: normalization.tables(), order, config }
     }
 

@@ -2,7 +2,7 @@
 
 use super::{ALL, current_name};
 
-/// Kernels that multiply tiles are compiled without bounds checks (`src/runtime/gpu/pipelines.rs`), so tile sizes must match
+/// Kernels that multiply tiles are compiled without bounds checks (`src/runtime/gpu/pipeline.rs`), so tile sizes must match
 /// the number of lanes.
 #[test]
 fn lanes_stay_inside_their_tiles() {

@@ -55,17 +55,7 @@ impl Model for AlexNet {
         "alexnet".into()
     }
 
-    fn in_channels(&self) -> usize {
-        self.in_channels
-    }
-
-    fn input_size(&self) -> [usize; 2] {
-        [224, 224]
-    }
-
-    fn classes(&self) -> usize {
-        self.classes
-    }
+    sizes!(224);
 
     fn forward(&self, b: &mut Builder, images: ValueId) -> Result<ValueId> {
         let mut x = images;
@@ -100,17 +90,7 @@ impl Model for AlexNet2012 {
         "alexnet-2012".into()
     }
 
-    fn in_channels(&self) -> usize {
-        self.in_channels
-    }
-
-    fn input_size(&self) -> [usize; 2] {
-        [227, 227]
-    }
-
-    fn classes(&self) -> usize {
-        self.classes
-    }
+    sizes!(227);
 
     fn forward(&self, b: &mut Builder, images: ValueId) -> Result<ValueId> {
         let conv1 = square([self.in_channels, 96], 11);

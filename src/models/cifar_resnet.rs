@@ -17,9 +17,9 @@
 //! Weights start from He's initialization by fan-in, as in the paper. With batch norm after each convolution, the scale
 //! affects how fast a layer learns, not what it computes.
 
-use super::Model;
 use super::layers::{conv_norm, pool_and_classify, relu, square};
 use super::residual::{Block, Residual, Shortcut, stages};
+use super::{Model, ResNet};
 use crate::Result;
 use crate::graph::ValueId;
 use crate::nn::Builder;
@@ -49,25 +49,11 @@ pub struct CifarResNet18 {
 impl Model for CifarResNet {
     fn name(&self) -> String {
         let depth = 6 * self.blocks + 2;
-        let cifar = if super::resnet::is_depth(depth) { "cifar-" } else { "" };
-        match self.shortcut {
-            Shortcut::None => format!("{cifar}plain{depth}"),
-            Shortcut::Padded => format!("{cifar}resnet{depth}-a"),
-            Shortcut::Projected => format!("{cifar}resnet{depth}"),
-        }
+        let prefix = if ResNet::of_depth(depth).is_some() { "cifar-" } else { "" };
+        format!("{prefix}{}", self.shortcut.network_name(depth))
     }
 
-    fn in_channels(&self) -> usize {
-        self.in_channels
-    }
-
-    fn input_size(&self) -> [usize; 2] {
-        [32, 32]
-    }
-
-    fn classes(&self) -> usize {
-        self.classes
-    }
+    sizes!(32);
 
     fn forward(&self, b: &mut Builder, images: ValueId) -> Result<ValueId> {
         let stages = [16, 32, 64].map(|width| (width, self.blocks));
@@ -80,17 +66,7 @@ impl Model for CifarResNet18 {
         "resnet18-cifar".into()
     }
 
-    fn in_channels(&self) -> usize {
-        self.in_channels
-    }
-
-    fn input_size(&self) -> [usize; 2] {
-        [32, 32]
-    }
-
-    fn classes(&self) -> usize {
-        self.classes
-    }
+    sizes!(32);
 
     fn forward(&self, b: &mut Builder, images: ValueId) -> Result<ValueId> {
         let stages = [64, 128, 256, 512].map(|width| (width, 2));

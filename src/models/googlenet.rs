@@ -59,17 +59,7 @@ impl Model for GoogLeNet {
         if self.original { "googlenet-original".into() } else { "googlenet".into() }
     }
 
-    fn in_channels(&self) -> usize {
-        self.in_channels
-    }
-
-    fn input_size(&self) -> [usize; 2] {
-        [224, 224]
-    }
-
-    fn classes(&self) -> usize {
-        self.classes
-    }
+    sizes!(224);
 
     fn forward(&self, b: &mut Builder, images: ValueId) -> Result<ValueId> {
         let stem = ConvRelu { kernel: 7, filters: 64, stride: 2, batch_norm: !self.original };

@@ -31,17 +31,7 @@ impl Model for LeNet {
         "lenet".into()
     }
 
-    fn in_channels(&self) -> usize {
-        self.in_channels
-    }
-
-    fn input_size(&self) -> [usize; 2] {
-        [28, 28]
-    }
-
-    fn classes(&self) -> usize {
-        self.classes
-    }
+    sizes!(28);
 
     fn forward(&self, b: &mut Builder, images: ValueId) -> Result<ValueId> {
         let mut x = stage(b, 1, images, [self.in_channels, 32])?;

@@ -41,6 +41,23 @@
 //! # Ok::<(), striate::Error>(())
 //! ```
 
+/// Implements the methods of [`Model`] that return sizes, for a struct with the fields `in_channels` and `classes`.
+macro_rules! sizes {
+    ($input_size:literal) => {
+        fn in_channels(&self) -> usize {
+            self.in_channels
+        }
+
+        fn input_size(&self) -> [usize; 2] {
+            [$input_size; 2]
+        }
+
+        fn classes(&self) -> usize {
+            self.classes
+        }
+    };
+}
+
 mod alexnet;
 mod cifar_resnet;
 mod googlenet;

@@ -41,48 +41,17 @@ pub const NAMES: [&str; 34] = [
     "cifar-resnet152",
 ];
 
-/// The known names, for messages.
+/// All valid names, summarized for messages.
 const AVAILABLE: &str = "lenet, alexnet, alexnet-2012, googlenet, googlenet-original, resnet18, 34, 50, 101 and 152 (also with \
     timm's tags, as in resnet50.a1_in1k), resnet18-cifar, CIFAR ResNets of 6n + 2 layers from resnet8 to resnet1202, -a after a \
     ResNet's name for shortcuts without parameters, and plainN for ResNets without shortcuts";
 
-/// Well-known networks that are not supported. They are never taken for a misspelling of one that is.
-const UNSUPPORTED: [&str; 32] = [
-    "bninception",
-    "cbamresnet",
-    "convnext",
-    "darknet",
-    "deit",
-    "densenet",
-    "dla",
-    "dpn",
-    "ecaresnet",
-    "efficientnet",
-    "fixresnet",
-    "hrnet",
-    "inception",
-    "mixer",
-    "mnasnet",
-    "mobilenet",
-    "nasnet",
-    "nfnet",
-    "preactresnet",
-    "preresnet",
-    "regnet",
-    "res2net",
-    "resnest",
-    "resnext",
-    "seresnet",
-    "shufflenet",
-    "skresnet",
-    "squeezenet",
-    "swin",
-    "vgg",
-    "vit",
-    "xception",
-];
+/// Well-known networks that are not supported, nor suggested as misspellings of one that is.
+const UNSUPPORTED: &str = "bninception cbamresnet convnext darknet deit densenet dla dpn ecaresnet efficientnet \
+    fixresnet hrnet inception mixer mnasnet mobilenet nasnet nfnet preactresnet preresnet regnet res2net resnest \
+    resnext seresnet shufflenet skresnet squeezenet swin vgg vit xception";
 
-/// The deepest network of He et al. The limit catches mistyped depths before they exhaust memory.
+/// Depth of the deepest network of He et al. The limit catches mistyped depths before they exhaust memory.
 const MAX_DEPTH: usize = 1202;
 
 /// Finds a network by name.
@@ -131,17 +100,12 @@ fn resnet(name: &str, in_channels: usize, classes: usize) -> Option<Box<dyn Mode
         _ => return None,
     };
     let depth: usize = depth.parse().ok().filter(|depth| *depth <= MAX_DEPTH)?;
-    let large = if cifar { None } else { ResNet::of_depth(depth, shortcut, in_channels, classes) };
-    match (large, tag) {
-        (Some(large), None) => Some(Box::new(large)),
-        (Some(large), Some(tag)) if shortcut == Shortcut::Projected && !tag.is_empty() => {
-            Some(Box::new(large))
-        }
-        (None, None) if depth >= 8 && depth % 6 == 2 => {
-            Some(Box::new(CifarResNet { blocks: (depth - 2) / 6, shortcut, in_channels, classes }))
-        }
-        _ => None,
+    if let Some(resnet) = ResNet::of_depth(depth).filter(|_| !cifar) {
+        let valid = tag.is_none_or(|tag| shortcut == Shortcut::Projected && !tag.is_empty());
+        return valid.then(|| Box::new(ResNet { shortcut, in_channels, classes, ..resnet }) as _);
     }
+    let valid = tag.is_none() && depth >= 8 && depth % 6 == 2;
+    valid.then(|| Box::new(CifarResNet { blocks: (depth - 2) / 6, shortcut, in_channels, classes }) as _)
 }
 
 fn unknown(name: &str) -> Error {
@@ -149,7 +113,7 @@ fn unknown(name: &str) -> Error {
     let letters: String = plain.chars().filter(|c| !c.is_ascii_digit()).collect();
     // timm marks variants with letters after the depth: resnet50d has a different stem.
     let variant = letters.strip_prefix("resnet").is_some_and(|rest| !["", "a", "cifar"].contains(&rest));
-    let other = UNSUPPORTED.iter().any(|other| plain.contains(other))
+    let other = UNSUPPORTED.split(' ').any(|other| plain.contains(other))
         || plain.starts_with("wide")
         || plain.starts_with("wrn");
     let distance = |known: &&&str| strsim::damerau_levenshtein(&plain, &known.replace('-', ""));
@@ -168,7 +132,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_name_is_found_and_is_the_networks_own() {
+    fn every_name_finds_the_network_of_that_name() {
         for name in NAMES.into_iter().chain(["resnet14", "resnet1202", "resnet50-a", "cifar-plain50"]) {
             assert_eq!(by_name(name, 3, 10).unwrap().name(), name);
         }
@@ -199,7 +163,7 @@ mod tests {
     }
 
     #[test]
-    fn an_unsupported_network_is_not_taken_for_a_misspelling() {
+    fn unsupported_networks_are_not_treated_as_misspellings() {
         let others = [
             "resnext50",
             "resnext50_32x4d",

@@ -17,6 +17,17 @@ pub enum Shortcut {
     Projected,
 }
 
+impl Shortcut {
+    /// Name of a ResNet of this depth: `plain20`, `resnet20-a` or `resnet20`.
+    pub(super) fn network_name(self, depth: usize) -> String {
+        match self {
+            Shortcut::None => format!("plain{depth}"),
+            Shortcut::Padded => format!("resnet{depth}-a"),
+            Shortcut::Projected => format!("resnet{depth}"),
+        }
+    }
+}
+
 /// The layers of a residual block.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Block {
@@ -160,8 +171,8 @@ impl Residual {
     }
 }
 
-/// Adds the stages `layer1`, `layer2`, ... of a ResNet to `x`, given their widths and numbers of blocks. Each but the
-/// first halves the image size.
+/// Adds the stages `layer1`, `layer2`, ... of a ResNet to `x`, given their widths and numbers of blocks. All but the first
+/// halve the image size.
 pub(super) fn stages(
     b: &mut Builder,
     mut x: ValueId,

@@ -45,16 +45,18 @@ const DEPTHS: [(usize, Block, [usize; 4]); 5] = [
     (152, Block::Bottleneck, [3, 8, 36, 3]),
 ];
 
-/// Whether there is an ImageNet ResNet of this depth.
-pub(super) fn is_depth(depth: usize) -> bool {
-    DEPTHS.iter().any(|(known, ..)| *known == depth)
-}
-
 impl ResNet {
-    /// The network of this depth, if it is one of 18, 34, 50, 101 and 152.
-    pub fn of_depth(depth: usize, shortcut: Shortcut, in_channels: usize, classes: usize) -> Option<Self> {
+    /// The network of depth 18, 34, 50, 101 or 152 for ImageNet: shortcuts of option B, 3 channels, 1000 classes. `None` for
+    /// any other depth.
+    ///
+    /// ```
+    /// use striate::models::{Model, ResNet, Shortcut};
+    /// let plain = ResNet { shortcut: Shortcut::None, classes: 10, ..ResNet::of_depth(34).unwrap() };
+    /// assert_eq!(plain.name(), "plain34");
+    /// ```
+    pub fn of_depth(depth: usize) -> Option<Self> {
         let (_, block, blocks) = *DEPTHS.iter().find(|(known, ..)| *known == depth)?;
-        Some(Self { block, blocks, shortcut, in_channels, classes })
+        Some(Self { block, blocks, shortcut: Shortcut::Projected, in_channels: 3, classes: 1000 })
     }
 
     /// Number of layers with weights, not counting shortcuts.
@@ -65,24 +67,10 @@ impl ResNet {
 
 impl Model for ResNet {
     fn name(&self) -> String {
-        match self.shortcut {
-            Shortcut::None => format!("plain{}", self.depth()),
-            Shortcut::Padded => format!("resnet{}-a", self.depth()),
-            Shortcut::Projected => format!("resnet{}", self.depth()),
-        }
+        self.shortcut.network_name(self.depth())
     }
 
-    fn in_channels(&self) -> usize {
-        self.in_channels
-    }
-
-    fn input_size(&self) -> [usize; 2] {
-        [224, 224]
-    }
-
-    fn classes(&self) -> usize {
-        self.classes
-    }
+    sizes!(224);
 
     fn forward(&self, b: &mut Builder, images: ValueId) -> Result<ValueId> {
         let (shortcut, fan) = (self.shortcut, Fan::Out);

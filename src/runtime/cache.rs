@@ -1,4 +1,4 @@
-//! The cache folder, for data worth keeping between runs. All of it can be recreated, so its errors need not stop anything.
+//! The cache folder, for data worth keeping between runs. All of it can be recreated, so errors need not be fatal.
 
 use crate::{Error, Result, check_writable, read_file, write_file};
 use std::ffi::OsStr;
@@ -25,7 +25,7 @@ pub(crate) fn file_name(parts: &[&str], extension: &str) -> String {
     format!("{}.{extension}", parts.join("_"))
 }
 
-/// Larger files are refused.
+/// Maximum size of a file.
 const MAX_BYTES: u64 = 1 << 30;
 
 /// Reads a file of the cache; fails on devices and pipes.
@@ -61,7 +61,7 @@ mod tests {
     }
 
     #[test]
-    fn the_variable_names_the_folder_or_turns_it_off() {
+    fn the_variable_sets_the_folder_or_disables_it() {
         let user = || Some(PathBuf::from("/home/u/.cache"));
         let chosen = |variable: Option<&str>| chosen(variable.map(OsStr::new), user());
         assert_eq!(chosen(None), Some("/home/u/.cache/striate".into()));

@@ -20,7 +20,8 @@ use std::sync::Arc;
 pub struct Device {
     kind: Kind,
     target: Target,
-    reason: String,
+    /// The reason for its selection.
+    reason: &'static str,
 }
 
 #[derive(Clone)]
@@ -30,7 +31,7 @@ enum Kind {
 }
 
 impl Device {
-    /// The remedy if there is no adapter, for messages.
+    /// What to do if there is no adapter, for messages.
     pub const INSTALL: &str = "install your GPU's Vulkan driver, or a software one (Debian, Ubuntu: apt install mesa-vulkan-drivers), or use --device cpu";
 
     /// Selects a device by name:
@@ -42,7 +43,7 @@ impl Device {
     /// - anything else: the first adapter whose name contains it, ignoring case.
     pub fn select(name: &str) -> Result<Self> {
         match name {
-            "cpu" => return Ok(Self::cpu("as asked")),
+            "cpu" => return Ok(Self::cpu(REQUESTED)),
             "cpu-reference" => return Ok(Self::cpu_reference()),
             "" => {
                 let problem = "the name is empty; give auto, gpu, cpu, a number or part of an adapter's name";
@@ -52,7 +53,7 @@ impl Device {
         }
         let adapters = gpu::adapters();
         if name == "auto" && adapters.is_empty() {
-            return Ok(Self::cpu("no GPU driver and no software Vulkan was found"));
+            return Ok(Self::cpu("no GPU driver or software Vulkan found"));
         }
         if adapters.is_empty() {
             return Err(Error::Device(format!(
@@ -70,23 +71,22 @@ impl Device {
     pub fn auto(adapters: &[AdapterSummary]) -> Option<(usize, &'static str)> {
         let reason = match adapters.first()?.kind {
             "hardware" => "the first hardware GPU",
-            _ => "since there is no hardware GPU",
+            _ => "no hardware GPU found",
         };
         Some((0, reason))
     }
 
     /// The CPU executor with fast kernels.
-    fn cpu(reason: &str) -> Self {
-        let target = Target::cpu(memory::limit());
-        Self { kind: Kind::Cpu { reference: false }, target, reason: reason.to_owned() }
+    fn cpu(reason: &'static str) -> Self {
+        Self { kind: Kind::Cpu { reference: false }, target: Target::cpu(memory::limit()), reason }
     }
 
     /// The CPU executor with plain kernels: the reference of the tests.
     pub fn cpu_reference() -> Self {
-        Self { kind: Kind::Cpu { reference: true }, ..Self::cpu("as asked") }
+        Self { kind: Kind::Cpu { reference: true }, ..Self::cpu(REQUESTED) }
     }
 
-    /// The limits and preferences to plan with for this device.
+    /// The limits and preferences that plans for this device use.
     pub fn target(&self) -> &Target {
         &self.target
     }
@@ -98,15 +98,16 @@ impl Device {
 
     /// Whether kernels run as compute shaders.
     pub fn is_gpu(&self) -> bool {
-        matches!(self.kind, Kind::Gpu(_))
+        self.gpu().is_some()
+    }
+
+    fn gpu(&self) -> Option<&Gpu> {
+        if let Kind::Gpu(gpu) = &self.kind { Some(gpu) } else { None }
     }
 
     /// The adapter; `None` for the CPU executor.
     pub fn adapter(&self) -> Option<&AdapterSummary> {
-        match &self.kind {
-            Kind::Gpu(gpu) => Some(gpu.adapter()),
-            Kind::Cpu { .. } => None,
-        }
+        self.gpu().map(Gpu::adapter)
     }
 
     /// The adapter's name, or a description of the CPU executor.
@@ -126,32 +127,19 @@ impl Device {
             0 => String::new(),
             classes => format!("; tuned kernels for {classes} classes of work"),
         };
-        match self.adapter() {
-            Some(a) => {
-                format!(
-                    "{} ({}, {}, {} adapter), {}{tuned}",
-                    a.name, a.backend, a.driver, a.kind, self.reason
-                )
-            }
-            None => format!("{}, {}{tuned}", self.name(), self.reason),
-        }
+        let driver = self.adapter().map(|a| format!(" ({}, {}, {} adapter)", a.backend, a.driver, a.kind));
+        format!("{}{}, {}{tuned}", self.name(), driver.unwrap_or_default(), self.reason)
     }
 
     /// Number of buffers, bind groups and pipelines created on the GPU so far; 0 for the CPU executor.
     pub fn created(&self) -> usize {
-        match &self.kind {
-            Kind::Gpu(gpu) => gpu.created(),
-            Kind::Cpu { .. } => 0,
-        }
+        self.gpu().map_or(0, Gpu::created)
     }
 
     /// Bytes of GPU memory currently allocated: tensors, launch parameters and staging buffers. `None` for the CPU executor,
     /// and if the graphics API does not report it.
     pub fn allocated_bytes(&self) -> Option<u64> {
-        match &self.kind {
-            Kind::Gpu(gpu) => gpu.allocated_bytes(),
-            Kind::Cpu { .. } => None,
-        }
+        self.gpu()?.allocated_bytes()
     }
 
     pub(crate) fn executor(&self, plans: &[Plan], layout: Layout) -> Result<Box<dyn Executor>> {
@@ -162,31 +150,27 @@ impl Device {
     }
 }
 
+/// The reason for a device that was selected by its name or index.
+const REQUESTED: &str = "as requested";
+
 /// The adapter that a name selects, and the reason. Adapters are sorted, hardware first.
-fn choose(name: &str, adapters: &[AdapterSummary]) -> Result<(usize, String)> {
+fn choose(name: &str, adapters: &[AdapterSummary]) -> Result<(usize, &'static str)> {
     if (name == "auto" || name == "gpu")
-        && let Some((index, reason)) = Device::auto(adapters)
+        && let Some(chosen) = Device::auto(adapters)
     {
-        return Ok((index, reason.to_owned()));
+        return Ok(chosen);
     }
-    let names = || {
-        let list: Vec<String> =
-            adapters.iter().enumerate().map(|(i, a)| format!("{i}: {}", a.name)).collect();
-        list.join("; ")
-    };
+    let names: Vec<String> = adapters.iter().enumerate().map(|(i, a)| format!("{i}: {}", a.name)).collect();
+    let names = names.join("; ");
     if let Ok(index) = name.parse::<usize>() {
-        return match index < adapters.len() {
-            true => Ok((index, "as asked".to_owned())),
-            false => Err(Error::Device(format!("there is no adapter {index}; choose one of {}", names()))),
-        };
+        let problem = || Error::Device(format!("there is no adapter {index}; choose one of {names}"));
+        return adapters.get(index).map(|_| (index, REQUESTED)).ok_or_else(problem);
     }
     let wanted = name.to_lowercase();
     let found = adapters.iter().position(|a| a.name.to_lowercase().contains(&wanted));
-    match found {
-        Some(index) => Ok((index, "as asked".to_owned())),
-        None => Err(Error::Device(format!(
-            "no adapter's name contains {name:?}; choose one of {}, or give auto, gpu or cpu",
-            names()
-        ))),
-    }
+    found.map(|index| (index, REQUESTED)).ok_or_else(|| {
+        Error::Device(format!(
+            "no adapter's name contains {name:?}; choose one of {names}, or give auto, gpu or cpu"
+        ))
+    })
 }

@@ -12,10 +12,10 @@ pub(crate) trait Executor: Send {
     /// The contents of a persistent value after all submitted steps.
     fn read(&mut self, name: &str, words: usize) -> Result<Vec<u32>>;
 
-    /// Runs plan number `program` on these inputs, given in the plan's order and sizes.
+    /// Submits a step of the plan with index `program`. Inputs are in the plan's order and have its sizes.
     fn submit(&mut self, program: usize, inputs: &[&[u8]]) -> Result<()>;
 
-    /// The outputs of the oldest pending step. If it is not done, waits for it or, without `wait`, returns `None`.
+    /// The outputs of the oldest pending step. If it is not done, waits for it, or returns `None` without `wait`.
     fn answer(&mut self, wait: bool) -> Result<Option<Answer>>;
 
     /// Runs a step and reports when each piece of the plan, a range of its launches, started and ended. Drops the
@@ -23,7 +23,7 @@ pub(crate) trait Executor: Send {
     fn profile(&mut self, program: usize, inputs: &[&[u8]], pieces: &[Range<usize>]) -> Result<Profile>;
 }
 
-/// Raw outputs of one step: the plan's index, and the words of each output.
+/// Outputs of one step: the plan's index, and the words of each output.
 pub(crate) struct Answer {
     pub program: usize,
     pub words: Vec<Vec<u32>>,

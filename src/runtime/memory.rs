@@ -1,4 +1,4 @@
-//! How much of the machine's memory this process may use.
+//! Memory of the host: how much this process may use, and allocations that may fail.
 
 use crate::{Error, Result};
 use std::fs;
@@ -35,14 +35,14 @@ fn control_groups(root: &Path) -> Vec<u64> {
         }
     });
     let limits = groups.flat_map(|(base, file, path)| {
-        // In a container the path may be the host's, while its own group is mounted at the root.
+        // In a container, the path may be the host's, although the container's own group is mounted at the root.
         let path = Path::new(path.trim_start_matches('/'));
         path.ancestors().map(|group| root.join(base).join(group).join(file)).collect::<Vec<_>>()
     });
     limits.filter_map(|file| fs::read_to_string(file).ok()?.trim().parse().ok()).collect()
 }
 
-/// A vector of zeros, or an error that names its use.
+/// Allocates zeroed words; `what` names their use in the error.
 pub(crate) fn zeros(words: u64, what: &str) -> Result<Vec<u32>> {
     let vector = usize::try_from(words).ok().and_then(|words| bytemuck::try_zeroed_vec(words).ok());
     vector.ok_or_else(|| {
@@ -71,7 +71,7 @@ mod tests {
     const MACHINE: (&str, &str) = ("proc/meminfo", "MemFree: 7 kB\nMemTotal:  1000 kB\n");
 
     #[test]
-    fn the_lowest_of_machine_and_control_groups_is_the_limit() {
+    fn the_lowest_limit_of_machine_and_control_groups_applies() {
         assert_eq!(found(&[]), None);
         assert_eq!(found(&[MACHINE]), Some(1_024_000));
         let v2 = ("proc/self/cgroup", "0::/user/job\n");

@@ -1,6 +1,7 @@
-//! Running plans: a [`Device`] is what computes, a [`Session`] holds plans and weights on it.
+//! Runs plans. A [`Session`] holds plans and weights on a [`Device`].
 //!
-//! From top to bottom: sessions, devices, the two executors ([`gpu`] through wgpu, `cpu` on threads), and what both implement.
+//! From top to bottom: sessions, devices, the two executors ([`gpu`] on wgpu, `cpu` on threads), and the trait that both
+//! implement.
 
 mod cache;
 mod cpu;

@@ -45,25 +45,6 @@ pub struct HostSpan {
     pub end: f64,
 }
 
-/// The granularity of a measurement.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Each {
-    /// Each group of the plan.
-    Group,
-    /// Each launch of the plan.
-    Launch,
-}
-
-impl Each {
-    /// The ranges of launches that are measured separately.
-    pub fn pieces(self, plan: &crate::plan::Plan) -> Vec<std::ops::Range<usize>> {
-        match self {
-            Each::Group => plan.groups.iter().map(|g| g.launches.clone()).collect(),
-            Each::Launch => (0..plan.launches.len()).map(|i| i..i + 1).collect(),
-        }
-    }
-}
-
 /// Divides the host's time into spans.
 pub(crate) struct HostClock {
     zero: Instant,
@@ -82,7 +63,7 @@ impl HostClock {
         self.zero.elapsed().as_secs_f64()
     }
 
-    /// Ends a span and starts the next.
+    /// Ends the current span and starts the next.
     pub fn done(&mut self, name: &'static str) {
         let now = self.now();
         self.spans.push(HostSpan { name, start: self.last, end: now });

@@ -1,7 +1,7 @@
 use std::collections::HashSet;
 
 use striate::data::{Augment, Normalization, Placement};
-use striate::rng::{SplitMix64, shuffle};
+use striate::rng::SplitMix64;
 
 /// A table that leaves every byte as it is.
 fn plain() -> [f32; 256] {
@@ -71,14 +71,14 @@ fn the_generator_is_splitmix64() {
 }
 
 #[test]
-fn orders_are_uniform() {
+fn permutations_are_uniform() {
     let mut counts = std::collections::HashMap::new();
     for epoch in 0..24_000 {
-        *counts.entry(shuffle(9, epoch, 4)).or_insert(0) += 1;
+        *counts.entry(SplitMix64::keyed(9, &[epoch]).permutation(4)).or_insert(0) += 1;
     }
     assert_eq!(counts.len(), 24);
     assert!(counts.values().all(|n| (850..1150).contains(n)), "{counts:?}");
-    let orders: HashSet<_> = (0..100).map(|seed| shuffle(seed, 0, 1000)).collect();
+    let orders: HashSet<_> = (0..100).map(|seed| SplitMix64::new(seed).permutation(1000)).collect();
     assert_eq!(orders.len(), 100);
-    assert!(shuffle(0, 0, 0).is_empty());
+    assert!(SplitMix64::new(0).permutation(0).is_empty());
 }

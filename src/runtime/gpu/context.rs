@@ -1,7 +1,8 @@
 //! Adapters and opened devices.
 
+use super::pipeline::Pipeline;
 use super::pipeline_cache::PipelineCache;
-use super::pipelines::Pipeline;
+use crate::kernel::Kernel;
 use crate::plan::{Family, Target};
 use crate::{Error, Result};
 use std::collections::HashMap;
@@ -35,7 +36,8 @@ pub struct Gpu {
     summary: AdapterSummary,
     target: Target,
     pub(super) cache: Option<PipelineCache>,
-    pub(super) pipelines: Mutex<HashMap<&'static str, Arc<Pipeline>>>,
+    /// By the name of their kernel.
+    pipelines: Mutex<HashMap<&'static str, Arc<Pipeline>>>,
     created: AtomicUsize,
     failure: Arc<Mutex<Option<Failure>>>,
 }
@@ -56,13 +58,13 @@ impl Failure {
         }
     }
 
-    /// The error to report of those from two scopes. Running out of memory comes first: a buffer that could not be allocated
-    /// is invalid, so every use of it is a validation error as well.
+    /// The error to report from two scopes. Out of memory comes first: a buffer that could not be allocated is invalid, so
+    /// every use of it is a validation error as well.
     fn of_scopes(memory: Option<wgpu::Error>, validation: Option<wgpu::Error>) -> Option<Self> {
         memory.or(validation).map(Self::of)
     }
 
-    /// The error of trying `what`.
+    /// The error to return; `what` names the operation that failed, if known.
     fn error(&self, what: &str) -> Error {
         let at = if what.is_empty() { String::new() } else { format!("{what}: ") };
         match self {
@@ -201,8 +203,23 @@ impl Gpu {
         self.device.features().contains(wgpu::Features::TIMESTAMP_QUERY)
     }
 
-    pub(super) fn count(&self) {
+    fn count(&self) {
         self.created.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Polls the device, and fails if it reported an error.
+    pub(super) fn poll(&self, poll: wgpu::PollType) -> Result<()> {
+        self.device.poll(poll).map_err(|e| Error::Device(e.to_string()))?;
+        self.check()
+    }
+
+    /// Waits for all submitted work.
+    pub(super) fn wait_idle(&self) -> Result<()> {
+        self.poll(wgpu::PollType::wait_indefinitely())
+    }
+
+    pub(super) fn encoder(&self, label: &str) -> wgpu::CommandEncoder {
+        self.device.create_command_encoder(&wgpu::CommandEncoderDescriptor { label: Some(label) })
     }
 
     pub(super) fn buffer(
@@ -215,7 +232,7 @@ impl Gpu {
         self.count();
         self.device.create_buffer(&wgpu::BufferDescriptor {
             label: Some(label),
-            // Kernels may read whole vec4 (`Storage::span`), and a buffer must not be empty.
+            // Kernels may read whole vec4s (`Storage::span`), and a buffer must not be empty.
             size: bytes.next_multiple_of(16).max(16),
             usage,
             mapped_at_creation: mapped,
@@ -232,7 +249,25 @@ impl Gpu {
         self.device.create_bind_group(&wgpu::BindGroupDescriptor { label: Some(label), layout, entries })
     }
 
-    /// Runs `build` and returns the errors that the device reports meanwhile.
+    pub(super) fn has_pipeline(&self, kernel: &Kernel) -> bool {
+        lock(&self.pipelines).contains_key(kernel.name)
+    }
+
+    /// Creates a kernel's pipeline unless it exists.
+    pub(super) fn make_pipeline(&self, kernel: &'static Kernel) {
+        if !self.has_pipeline(kernel) {
+            self.count();
+            let pipeline = Pipeline::new(&self.device, kernel, self.target.subgroup, self.cache.as_ref());
+            lock(&self.pipelines).insert(kernel.name, Arc::new(pipeline));
+        }
+    }
+
+    /// The pipeline of a kernel, which must exist.
+    pub(super) fn pipeline(&self, kernel: &Kernel) -> Arc<Pipeline> {
+        lock(&self.pipelines).get(kernel.name).expect("`prepare` made the pipelines of every plan").clone()
+    }
+
+    /// Runs `build`. Fails if the device reports an error in the meantime; `what` names the operation.
     pub(super) fn guarded<R>(&self, what: &str, build: impl FnOnce() -> R) -> Result<R> {
         let memory = self.device.push_error_scope(wgpu::ErrorFilter::OutOfMemory);
         let validation = self.device.push_error_scope(wgpu::ErrorFilter::Validation);
@@ -279,7 +314,7 @@ fn subgroup(adapter: &wgpu::Adapter) -> u32 {
 }
 
 /// Locks a mutex. Poisoning is ignored, because no panic can leave the contents inconsistent.
-pub(super) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
@@ -288,22 +323,23 @@ mod tests {
     use super::*;
 
     #[test]
-    fn running_out_of_memory_is_reported_before_what_follows_from_it() {
+    fn out_of_memory_takes_precedence_over_validation_errors() {
         let memory = || wgpu::Error::OutOfMemory { source: "allocation failed".into() };
         let invalid = || wgpu::Error::Validation {
             source: "invalid".into(),
             description: "Buffer with 'fc.weight' label is invalid".into(),
         };
-        let said = |memory, validation| Failure::of_scopes(memory, validation).map(|f| f.error("allocation"));
+        let error =
+            |memory, validation| Failure::of_scopes(memory, validation).map(|f| f.error("allocation"));
         for validation in [None, Some(invalid())] {
-            let error = said(Some(memory()), validation);
+            let error = error(Some(memory()), validation);
             assert!(
                 matches!(&error, Some(Error::TooLarge(text)) if text.contains("no memory left")),
                 "{error:?}"
             );
         }
-        let error = said(None, Some(invalid()));
-        assert!(matches!(&error, Some(Error::Device(text)) if text.contains("fc.weight")), "{error:?}");
-        assert!(said(None, None).is_none());
+        let invalid = error(None, Some(invalid()));
+        assert!(matches!(&invalid, Some(Error::Device(text)) if text.contains("fc.weight")), "{invalid:?}");
+        assert!(error(None, None).is_none());
     }
 }

@@ -8,10 +8,10 @@
 
 mod context;
 mod executor;
+mod pipeline;
 mod pipeline_cache;
-mod pipelines;
 mod staging;
-mod timing;
+mod timestamps;
 mod warm_up;
 
 pub use context::{AdapterSummary, Gpu, adapters};

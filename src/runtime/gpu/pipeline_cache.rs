@@ -1,17 +1,17 @@
 //! The driver's compiled pipelines, kept between runs: Vulkan's pipeline cache.
 //!
-//! Drivers may trust the data they are given, so files carry a checksum, and damaged ones are never passed on.
+//! Drivers may trust this data, so files carry a checksum, and damaged ones are discarded.
 
 use crate::runtime::cache;
 use std::path::PathBuf;
-use std::sync::Mutex;
+use std::sync::{Mutex, PoisonError};
 
 /// A pipeline cache and its file.
 pub(super) struct PipelineCache {
     cache: wgpu::PipelineCache,
     path: PathBuf,
-    /// Checksum of the file's data.
-    kept: Mutex<Option<u32>>,
+    /// Checksum of the data in the file.
+    saved: Mutex<Option<u32>>,
 }
 
 impl PipelineCache {
@@ -34,7 +34,7 @@ impl PipelineCache {
         // SAFETY: the checksum shows that the data is intact and that `save` wrote it. wgpu checks that it is this driver's.
         let cache = unsafe { device.create_pipeline_cache(&description) };
         match pollster::block_on(scope.pop()) {
-            None => Some(Self { cache, path, kept: Mutex::new(data.map(crc32fast::hash)) }),
+            None => Some(Self { cache, path, saved: Mutex::new(data.map(crc32fast::hash)) }),
             Some(error) => {
                 log::debug!("the pipeline cache is not used: {error}");
                 None
@@ -50,8 +50,8 @@ impl PipelineCache {
     pub fn save(&self) {
         let Some(data) = self.cache.get_data() else { return };
         let sum = crc32fast::hash(&data);
-        let mut kept = super::context::lock(&self.kept);
-        if kept.replace(sum) == Some(sum) {
+        let mut saved = self.saved.lock().unwrap_or_else(PoisonError::into_inner);
+        if saved.replace(sum) == Some(sum) {
             return;
         }
         match cache::write(&self.path, &seal(&data)) {
@@ -80,7 +80,7 @@ mod tests {
 
     #[test]
     fn damaged_and_foreign_files_are_rejected() {
-        let data = b"what the driver said";
+        let data = b"pipelines";
         let file = seal(data);
         assert_eq!(unseal(&file), Some(&data[..]));
         for end in 0..file.len() {

@@ -5,13 +5,15 @@ use crate::{Error, Result};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, Ordering};
 
-/// Steps in flight at most: enough to hide the host's work behind the device's.
+/// Maximum number of steps in flight: enough to hide the host's work behind the device's.
 pub(super) const SLOTS: usize = 3;
 
 /// The staging buffers of one step.
 pub(super) struct Staging {
+    /// Inputs are copied from this buffer.
     pub up: wgpu::Buffer,
-    down: wgpu::Buffer,
+    /// Outputs are copied to this buffer.
+    pub down: wgpu::Buffer,
     up_state: Arc<AtomicU8>,
     down_state: Arc<AtomicU8>,
     /// The pending step: plan index and submission.
@@ -33,11 +35,6 @@ impl Staging {
             down_state: Arc::new(AtomicU8::new(WAITING)),
             step: None,
         }
-    }
-
-    /// The buffer that outputs are copied to.
-    pub fn down(&self) -> &wgpu::Buffer {
-        &self.down
     }
 
     /// Writes a step's inputs one after another and unmaps the buffer, so that the device can copy from it.
@@ -65,11 +62,9 @@ impl Staging {
 
     /// Whether the outputs have arrived; with `wait`, waits for them.
     pub fn is_done(&self, gpu: &Gpu, wait: bool) -> Result<bool> {
-        if wait {
-            wait_for(gpu, &self.down_state, self.step.as_ref().map(|(_, s)| s.clone()))?;
-        } else {
-            gpu.device.poll(wgpu::PollType::Poll).map_err(|e| Error::Device(e.to_string()))?;
-            gpu.check()?;
+        match wait {
+            true => wait_for(gpu, &self.down_state, self.step.as_ref().map(|(_, s)| s.clone()))?,
+            false => gpu.poll(wgpu::PollType::Poll)?,
         }
         Ok(self.down_state.load(Ordering::Acquire) == MAPPED)
     }
@@ -104,9 +99,7 @@ fn map(buffer: &wgpu::Buffer, mode: wgpu::MapMode) -> Arc<AtomicU8> {
 /// Waits for a mapping, after the submission that it depends on, if given.
 fn wait_for(gpu: &Gpu, state: &AtomicU8, submission: Option<wgpu::SubmissionIndex>) -> Result<()> {
     while state.load(Ordering::Acquire) == WAITING {
-        let poll = wgpu::PollType::Wait { submission_index: submission.clone(), timeout: None };
-        gpu.device.poll(poll).map_err(|e| Error::Device(e.to_string()))?;
-        gpu.check()?;
+        gpu.poll(wgpu::PollType::Wait { submission_index: submission.clone(), timeout: None })?;
     }
     match state.load(Ordering::Acquire) {
         MAPPED => Ok(()),
@@ -123,7 +116,7 @@ pub(super) fn read_back(gpu: &Gpu, from: &wgpu::Buffer, offset: u64, words: usiz
     gpu.guarded("read back", || {
         let usage = wgpu::BufferUsages::MAP_READ | wgpu::BufferUsages::COPY_DST;
         let down = gpu.buffer("read back", bytes, usage, false);
-        let mut encoder = gpu.device.create_command_encoder(&wgpu::CommandEncoderDescriptor::default());
+        let mut encoder = gpu.encoder("read back");
         encoder.copy_buffer_to_buffer(from, offset, &down, 0, bytes);
         let submission = gpu.queue.submit([encoder.finish()]);
         let state = map(&down, wgpu::MapMode::Read);

@@ -1,40 +1,70 @@
-//! Warm-up compilation on several cores, for Mesa's lavapipe, which compiles a pipeline at its first dispatch.
+//! Compiles the pipelines of plans on every core, before a session's buffers are created.
 //!
-//! A dispatch of zero workgroups triggers compilation, but it needs real parameters: lavapipe specializes the shader on
-//! them, and zeros would give a different one. It compiles on the single thread of a device's queue, so the kernels are
-//! distributed over several devices; the session's device finds the results in Mesa's disk cache.
+//! Mesa's lavapipe compiles a pipeline at its first dispatch. A dispatch of zero workgroups triggers that, but it needs
+//! real parameters: lavapipe specializes the shader on them, and zeros would give a different one. It compiles on the
+//! single thread of a device's queue, so the kernels are distributed over several devices; the session's device finds the
+//! results in Mesa's disk cache.
 
 use super::context::{Gpu, request_device};
-use super::pipelines::Pipeline;
-use crate::plan::Launch;
+use super::pipeline::Pipeline;
+use crate::plan::{Launch, Plan};
 use crate::{Error, Result};
+use rayon::prelude::*;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
+/// Creates the missing pipelines of plans.
+pub(super) fn prepare(gpu: &Gpu, plans: &[Plan]) -> Result<()> {
+    let missing = missing(gpu, plans);
+    if compiles_at_first_dispatch(&gpu.adapter) {
+        dispatch_all(gpu, &missing)?;
+    }
+    // Error scopes are per thread, so each pipeline has its own.
+    let make = |launch: &&Launch| gpu.guarded(launch.kernel.name, || gpu.make_pipeline(launch.kernel));
+    missing.par_iter().try_for_each(make)?;
+    if let Some(cache) = gpu.cache.as_ref().filter(|_| !missing.is_empty()) {
+        cache.save();
+    }
+    Ok(())
+}
+
+/// The first launch of each kernel without a pipeline. Kernels with subgroup operations come first: they take by far the
+/// longest to compile, and starting one last would leave the other cores idle.
+fn missing<'p>(gpu: &Gpu, plans: &'p [Plan]) -> Vec<&'p Launch> {
+    let mut missing: Vec<&Launch> = Vec::new();
+    for launch in plans.iter().flat_map(|plan| &plan.launches) {
+        if !gpu.has_pipeline(launch.kernel) && missing.iter().all(|m| m.kernel != launch.kernel) {
+            missing.push(launch);
+        }
+    }
+    missing.sort_by_key(|launch| !launch.kernel.uses_subgroups());
+    missing
+}
+
 /// Whether the adapter's driver compiles at the first dispatch.
-pub(super) fn compiles_at_first_dispatch(adapter: &wgpu::Adapter) -> bool {
+fn compiles_at_first_dispatch(adapter: &wgpu::Adapter) -> bool {
     adapter.get_info().driver == "llvmpipe"
 }
 
-/// Makes the driver compile the kernels of these launches. The session's device takes part, so that its own work counts even
-/// without a disk cache.
-pub(super) fn compile(gpu: &Gpu, launches: &[&Launch]) -> Result<()> {
+/// Makes the driver compile the kernels of these launches. The session's device takes part: without a disk cache, only its
+/// own share is useful.
+fn dispatch_all(gpu: &Gpu, launches: &[&Launch]) -> Result<()> {
     let next = AtomicUsize::new(0);
     let take = || launches.get(next.fetch_add(1, Ordering::Relaxed)).copied();
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
     std::thread::scope(|scope| {
         for _ in 1..cores.min(launches.len()) {
             scope.spawn(|| {
-                if let Err(error) = compile_elsewhere(gpu, take) {
+                if let Err(error) = dispatch_on_another_device(gpu, take) {
                     log::debug!("warm-up uses fewer cores: {error}");
                 }
             });
         }
-        compile_here(gpu, take)
+        dispatch_here(gpu, take)
     })
 }
 
-fn compile_here<'l>(gpu: &Gpu, take: impl Fn() -> Option<&'l Launch>) -> Result<()> {
+fn dispatch_here<'l>(gpu: &Gpu, take: impl Fn() -> Option<&'l Launch>) -> Result<()> {
     let first = FirstDispatch::new(&gpu.device, &gpu.queue);
     while let Some(launch) = take() {
         gpu.guarded(launch.kernel.name, || {
@@ -45,8 +75,8 @@ fn compile_here<'l>(gpu: &Gpu, take: impl Fn() -> Option<&'l Launch>) -> Result<
     Ok(())
 }
 
-/// The same on a temporary device.
-fn compile_elsewhere<'l>(gpu: &Gpu, take: impl Fn() -> Option<&'l Launch>) -> Result<()> {
+/// Like [`dispatch_here`], on a temporary device.
+fn dispatch_on_another_device<'l>(gpu: &Gpu, take: impl Fn() -> Option<&'l Launch>) -> Result<()> {
     let (device, queue) = request_device(&gpu.adapter)?;
     // The session's device reports the same error.
     device.on_uncaptured_error(Arc::new(|error| log::debug!("during warm-up: {error}")));

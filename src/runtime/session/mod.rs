@@ -9,8 +9,9 @@ use crate::op::Labels;
 use crate::plan::{Layout, NamedValue, PersistentValue, Plan};
 use crate::rng::SplitMix64;
 use crate::runtime::executor::Executor;
-use crate::runtime::timing::{Each, Profile, Timing};
+use crate::runtime::timing::{Profile, Timing};
 use crate::{Device, Error, Input, Result, Tensor, TensorType};
+use std::ops::Range;
 
 /// The outputs of one step, by name.
 #[derive(Clone, Debug)]
@@ -37,8 +38,8 @@ impl Outputs {
     }
 }
 
-/// Plans made ready on a device, and the persistent values that they share by name. A training plan, one for its smaller
-/// last batch, and one for evaluation work on the same weights.
+/// Plans made ready on a device, and the persistent values that they share by name. A plan for training, one for the smaller
+/// last batch and one for evaluation all use the same weights.
 ///
 /// Creating the session allocates all memory and compiles every pipeline. The plans share transient memory, since only one
 /// runs at a time.
@@ -132,13 +133,18 @@ impl Session {
 
     /// The model's parameters and buffers by name, in order of creation; not the optimizer's state.
     pub fn state_dict(&mut self) -> Result<Vec<(String, Tensor)>> {
-        let model = |p: &&PersistentValue| p.persistence.kind != PersistentKind::Optimizer;
-        let names: Vec<String> = self.persistent.iter().filter(model).map(|p| p.value.name.clone()).collect();
+        self.read_all(|kind| kind != PersistentKind::Optimizer)
+    }
+
+    /// The persistent values of some kinds by name, in order of creation.
+    pub(crate) fn read_all(&mut self, kinds: fn(PersistentKind) -> bool) -> Result<Vec<(String, Tensor)>> {
+        let persistent = self.persistent.iter().filter(|p| kinds(p.persistence.kind));
+        let names: Vec<String> = persistent.map(|p| p.value.name.clone()).collect();
         names.into_iter().map(|name| Ok((name.clone(), self.read(&name)?))).collect()
     }
 
-    /// Submits one step of the plan with index `program` without waiting for it. Inputs are given by name, and the plan's
-    /// inputs must all be there. If too many steps are in flight, waits for the oldest.
+    /// Submits one step of the plan with index `program` without waiting for it. `inputs` has each of the plan's inputs, by
+    /// name and in any order. If too many steps are in flight, waits for the oldest.
     ///
     /// ```
     /// use striate::graph::Graph;
@@ -189,12 +195,12 @@ impl Session {
         Ok(())
     }
 
-    /// Number of submitted steps whose outputs were not taken yet.
+    /// Number of submitted steps whose outputs have not been taken yet.
     pub fn pending(&self) -> usize {
         self.pending
     }
 
-    /// Runs one step and returns its outputs. Fails if outputs of earlier steps were not taken yet.
+    /// Runs one step and returns its outputs. Fails if earlier steps are pending.
     pub fn run(&mut self, program: usize, inputs: &[(&str, Input<'_>)]) -> Result<Outputs> {
         self.check_idle()?;
         self.submit(program, inputs)?;
@@ -203,7 +209,8 @@ impl Session {
 
     /// Runs one step and measures each of the plan's groups. Drops the outputs. Fails as [`Session::run`].
     pub fn time(&mut self, program: usize, inputs: &[(&str, Input<'_>)]) -> Result<Timing> {
-        let profile = self.timed(program, inputs, Each::Group)?;
+        let groups = |plan: &Plan| plan.groups.iter().map(|group| group.launches.clone()).collect();
+        let profile = self.measure(program, inputs, groups)?;
         let seconds = profile.spans.iter().map(|[start, end]| end - start).collect();
         Ok(Timing { seconds, clock: profile.clock })
     }
@@ -211,14 +218,20 @@ impl Session {
     /// Runs one step and measures the start and end of each launch. Launches that usually overlap are serialized. Drops the
     /// outputs. Fails as [`Session::run`].
     pub fn profile(&mut self, program: usize, inputs: &[(&str, Input<'_>)]) -> Result<Profile> {
-        self.timed(program, inputs, Each::Launch)
+        self.measure(program, inputs, |plan| (0..plan.launches.len()).map(|i| i..i + 1).collect())
     }
 
-    fn timed(&mut self, program: usize, inputs: &[(&str, Input<'_>)], each: Each) -> Result<Profile> {
+    /// Runs one step and measures pieces of its plan, which are ranges of launches.
+    fn measure(
+        &mut self,
+        program: usize,
+        inputs: &[(&str, Input<'_>)],
+        pieces: fn(&Plan) -> Vec<Range<usize>>,
+    ) -> Result<Profile> {
         self.check_idle()?;
         let plan = self.program(program)?;
         let ordered = order_inputs(plan, inputs)?;
-        self.executor.profile(program, &ordered, &each.pieces(plan))
+        self.executor.profile(program, &ordered, &pieces(plan))
     }
 
     fn answer(&mut self, wait: bool) -> Result<Option<Outputs>> {
@@ -241,14 +254,14 @@ impl Session {
             0 => Ok(()),
             steps => Err(Error::argument(
                 "session",
-                format!("{steps} earlier steps have outputs that were not taken; call wait or drain first"),
+                format!("{steps} earlier steps are pending; call wait or drain first"),
             )),
         }
     }
 
-    fn program(&self, number: usize) -> Result<&Plan> {
-        self.plans.get(number).ok_or_else(|| {
-            let problem = format!("there is no plan {number}; the session has {} plans", self.plans.len());
+    fn program(&self, index: usize) -> Result<&Plan> {
+        self.plans.get(index).ok_or_else(|| {
+            let problem = format!("there is no plan {index}; the session has {} plans", self.plans.len());
             Error::argument("program", problem)
         })
     }
@@ -264,7 +277,7 @@ impl Session {
     }
 }
 
-/// Checks the plans' total memory; lowering checked each one by itself.
+/// Checks the plans' total memory; lowering checked each plan alone.
 fn check_memory(bytes: u64, memory: Option<u64>) -> Result<()> {
     let mib = |bytes: u64| bytes as f64 / (1 << 20) as f64;
     match memory {
@@ -330,7 +343,7 @@ fn order_inputs<'a>(plan: &Plan, inputs: &[(&str, Input<'a>)]) -> Result<Vec<&'a
         .collect()
 }
 
-/// Initial elements, which depend only on the seed and the name, whatever else the model has.
+/// Initial elements. They depend only on the seed and the name, not on the rest of the model.
 fn initial(init: Init, len: usize, seed: u64, name: &str) -> Vec<f32> {
     // FNV-1a gives each name its own stream.
     let key =

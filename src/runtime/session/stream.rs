@@ -23,24 +23,24 @@ impl<'a, T> Stream<'a, T> {
         self.session.plans[program].has_input(input)
     }
 
-    /// The session, to read values after the steps that were waited for.
+    /// The session, for reading values once the stream's steps are done.
     pub fn session(&mut self) -> &mut Session {
         self.session
     }
 
-    /// As [`Session::submit`].
+    /// Like [`Session::submit`], with a tag for the step.
     pub fn submit(&mut self, program: usize, inputs: &[(&str, Input<'_>)], tag: T) -> Result<()> {
         self.session.submit(program, inputs)?;
         self.tags.push_back(tag);
         Ok(())
     }
 
-    /// As [`Session::poll`], with the step's tag.
+    /// Like [`Session::poll`]; also returns the step's tag.
     pub fn poll(&mut self) -> Result<Option<(Outputs, T)>> {
         Ok(self.session.poll()?.and_then(|outputs| Some((outputs, self.tags.pop_front()?))))
     }
 
-    /// As [`Session::wait`], with the step's tag.
+    /// Like [`Session::wait`]; also returns the step's tag.
     pub fn wait(&mut self) -> Result<Option<(Outputs, T)>> {
         Ok(self.session.wait()?.and_then(|outputs| Some((outputs, self.tags.pop_front()?))))
     }

@@ -1,9 +1,12 @@
 //! Executes plans on a GPU. Resources are created once; a step only records and submits commands.
 
+mod profile;
+
 use super::context::Gpu;
-use super::pipelines::Pipeline;
+use super::pipeline::Pipeline;
 use super::staging::{SLOTS, Staging, read_back};
-use super::timing::Timestamps;
+use super::timestamps::Timestamps;
+use super::warm_up;
 use crate::Result;
 use crate::plan::{Group, Layout, NamedValue, Plan, StorageId};
 use crate::runtime::executor::{Answer, Executor};
@@ -13,8 +16,8 @@ use std::ops::Range;
 use std::sync::Arc;
 use std::time::Instant;
 
-/// Bytes of pending writes before waiting for the device. wgpu stages each write until then, and would hold all weights
-/// twice.
+/// Maximum bytes of pending writes. wgpu keeps a copy of each write until it is done; without a limit it would hold all
+/// weights twice.
 const STAGED: u64 = 32 << 20;
 
 /// Minimum number of launches per submission. The device runs them while the host records the next ones;
@@ -23,9 +26,9 @@ const BATCH: usize = 32;
 
 /// Plans and their resources on a GPU.
 pub(crate) struct GpuExecutor {
-    pub(super) gpu: Arc<Gpu>,
+    gpu: Arc<Gpu>,
     persistent: HashMap<String, Region>,
-    pub(super) programs: Vec<Program>,
+    programs: Vec<Program>,
     staging: Vec<Staging>,
     /// Staging slot of the next step.
     next: usize,
@@ -33,9 +36,9 @@ pub(crate) struct GpuExecutor {
     answers: VecDeque<Answer>,
     /// Bytes written since the last wait.
     pending_writes: u64,
-    pub(super) timestamps: Option<Timestamps>,
+    timestamps: Option<Timestamps>,
     /// Origin of the host's times.
-    pub(super) zero: Instant,
+    zero: Instant,
 }
 
 /// The start of a value.
@@ -47,15 +50,15 @@ struct Region {
 }
 
 /// One plan with its buffers bound.
-pub(super) struct Program {
+struct Program {
     inputs: Vec<Region>,
     outputs: Vec<(NamedValue, Region)>,
-    pub(super) launches: Vec<BoundLaunch>,
+    launches: Vec<BoundLaunch>,
     /// Batches of groups that are submitted together; each group has its label.
     batches: Vec<Vec<(String, Range<usize>)>>,
 }
 
-pub(super) struct BoundLaunch {
+struct BoundLaunch {
     pipeline: Arc<Pipeline>,
     bindings: wgpu::BindGroup,
     workgroups: [u32; 3],
@@ -63,7 +66,7 @@ pub(super) struct BoundLaunch {
 
 impl GpuExecutor {
     pub fn new(gpu: Arc<Gpu>, plans: &[Plan], layout: Layout) -> Result<Self> {
-        gpu.prepare(plans)?;
+        warm_up::prepare(&gpu, plans)?;
         gpu.clone().guarded("allocation", || Self::allocate(gpu, plans, layout))
     }
 
@@ -83,25 +86,15 @@ impl GpuExecutor {
         let up = most(|p| p.inputs.iter().map(|p| p.ty.bytes().next_multiple_of(8)).sum());
         let down = most(|p| p.outputs.iter().map(|p| p.ty.bytes()).sum());
         let staging = (0..SLOTS).map(|_| Staging::new(&gpu, up, down)).collect();
-        let (answers, zero) = (VecDeque::new(), Instant::now());
-        Self {
-            gpu,
-            persistent,
-            programs,
-            staging,
-            next: 0,
-            answers,
-            pending_writes: 0,
-            timestamps: None,
-            zero,
-        }
+        let (answers, timestamps, zero) = (VecDeque::new(), None, Instant::now());
+        Self { gpu, persistent, programs, staging, next: 0, answers, pending_writes: 0, timestamps, zero }
     }
 
     fn region(&self, name: &str) -> &Region {
         self.persistent.get(name).expect("the session checked the name")
     }
 
-    /// Takes the outputs of a finished step out of its staging slot.
+    /// Takes the outputs of a finished step from its staging slot.
     fn collect(&mut self, slot: usize) -> Result<Answer> {
         let (program, _) =
             self.staging[slot].step.clone().expect("only slots of submitted steps are collected");
@@ -116,7 +109,7 @@ impl GpuExecutor {
     }
 
     /// Copies the inputs into a free staging slot and records their upload.
-    pub(super) fn record_upload(&mut self, program: usize, inputs: &[&[u8]]) -> Result<wgpu::CommandBuffer> {
+    fn record_upload(&mut self, program: usize, inputs: &[&[u8]]) -> Result<wgpu::CommandBuffer> {
         if self.staging[self.next].step.is_some() {
             self.staging[self.next].is_done(&self.gpu, true)?;
             let answer = self.collect(self.next)?;
@@ -124,7 +117,7 @@ impl GpuExecutor {
         }
         let slot = &mut self.staging[self.next];
         slot.load(&self.gpu, inputs)?;
-        let mut encoder = encoder(&self.gpu, "upload");
+        let mut encoder = self.gpu.encoder("upload");
         let mut start = 0;
         for (bytes, Region { buffer, offset }) in inputs.iter().zip(&self.programs[program].inputs) {
             encoder.copy_buffer_to_buffer(&slot.up, start, buffer, *offset, bytes.len() as u64);
@@ -133,18 +126,18 @@ impl GpuExecutor {
         Ok(encoder.finish())
     }
 
-    pub(super) fn record_readback(&self, program: usize) -> wgpu::CommandBuffer {
-        let mut encoder = encoder(&self.gpu, "readback");
+    fn record_readback(&self, program: usize) -> wgpu::CommandBuffer {
+        let mut encoder = self.gpu.encoder("readback");
         let mut start = 0;
         for (output, Region { buffer, offset }) in &self.programs[program].outputs {
-            let down = self.staging[self.next].down();
+            let down = &self.staging[self.next].down;
             encoder.copy_buffer_to_buffer(buffer, *offset, down, start, output.ty.bytes());
             start += output.ty.bytes();
         }
         encoder.finish()
     }
 
-    pub(super) fn submit_step(&mut self, program: usize, commands: Vec<wgpu::CommandBuffer>) {
+    fn submit_step(&mut self, program: usize, commands: Vec<wgpu::CommandBuffer>) {
         let submission = self.gpu.queue.submit(commands);
         self.staging[self.next].submitted(program, submission);
         self.next = (self.next + 1) % SLOTS;
@@ -159,7 +152,7 @@ impl Executor for GpuExecutor {
         if self.pending_writes > STAGED {
             self.pending_writes = 0;
             self.gpu.queue.submit([]);
-            self.wait_idle()?;
+            self.gpu.wait_idle()?;
         }
         self.gpu.check()
     }
@@ -193,7 +186,7 @@ impl Executor for GpuExecutor {
     }
 
     fn profile(&mut self, program: usize, inputs: &[&[u8]], pieces: &[Range<usize>]) -> Result<Profile> {
-        self.timed(program, inputs, pieces)
+        self.measure(program, inputs, pieces)
     }
 }
 
@@ -207,7 +200,7 @@ impl Program {
 
     /// Records groups as one command buffer of one compute pass.
     fn record(&self, gpu: &Gpu, groups: &[(String, Range<usize>)]) -> wgpu::CommandBuffer {
-        let mut encoder = encoder(gpu, "groups");
+        let mut encoder = gpu.encoder("groups");
         let mut pass = encoder.begin_compute_pass(&wgpu::ComputePassDescriptor::default());
         for (label, launches) in groups {
             pass.push_debug_group(label);
@@ -219,7 +212,7 @@ impl Program {
     }
 
     /// Records launches as one compute pass.
-    pub(super) fn pass(
+    fn pass(
         &self,
         encoder: &mut wgpu::CommandEncoder,
         label: &str,
@@ -258,7 +251,7 @@ fn batches(groups: &[Group]) -> Vec<Vec<(String, Range<usize>)>> {
     batches
 }
 
-/// Creates the bind group of every launch. All parameters are in one uniform buffer.
+/// Creates the bind group of every launch. All parameters share one uniform buffer.
 fn bind(gpu: &Gpu, plan: &Plan, region: &dyn Fn(StorageId) -> Region) -> Vec<BoundLaunch> {
     let step = gpu.device.limits().min_uniform_buffer_offset_alignment as u64;
     let largest = plan.launches.iter().map(|l| 4 * l.params.len() as u64).max().unwrap_or(0);
@@ -292,8 +285,4 @@ fn bind(gpu: &Gpu, plan: &Plan, region: &dyn Fn(StorageId) -> Region) -> Vec<Bou
         BoundLaunch { pipeline, bindings, workgroups: launch.workgroups }
     };
     plan.launches.iter().enumerate().map(bind_launch).collect()
-}
-
-pub(super) fn encoder(gpu: &Gpu, label: &str) -> wgpu::CommandEncoder {
-    gpu.device.create_command_encoder(&wgpu::CommandEncoderDescriptor { label: Some(label) })
 }

@@ -1,13 +1,7 @@
-//! Pipelines. Those of a session are compiled before its buffers are created, on every core.
+//! The compute pipeline of a kernel.
 
-use super::context::{Gpu, lock};
 use super::pipeline_cache::PipelineCache;
-use super::warm_up;
-use crate::Result;
 use crate::kernel::Kernel;
-use crate::plan::{Launch, Plan};
-use rayon::prelude::*;
-use std::sync::Arc;
 
 /// A compute pipeline and its bind group layout.
 pub(super) struct Pipeline {
@@ -15,54 +9,8 @@ pub(super) struct Pipeline {
     pub layout: wgpu::BindGroupLayout,
 }
 
-impl Gpu {
-    /// Creates the missing pipelines of these plans.
-    pub(super) fn prepare(&self, plans: &[Plan]) -> Result<()> {
-        let missing = self.missing(plans);
-        if warm_up::compiles_at_first_dispatch(&self.adapter) {
-            warm_up::compile(self, &missing)?;
-        }
-        // Error scopes are per thread, so each pipeline has its own.
-        let make = |launch: &&Launch| self.guarded(launch.kernel.name, || self.make_pipeline(launch.kernel));
-        missing.par_iter().try_for_each(make)?;
-        if let Some(cache) = self.cache.as_ref().filter(|_| !missing.is_empty()) {
-            cache.save();
-        }
-        Ok(())
-    }
-
-    /// The first launch of each kernel without a pipeline. Kernels with subgroup operations come first: they take by far the
-    /// longest to compile, and the last one would keep a single core busy.
-    fn missing<'p>(&self, plans: &'p [Plan]) -> Vec<&'p Launch> {
-        let made = lock(&self.pipelines);
-        let mut missing: Vec<&Launch> = Vec::new();
-        for launch in plans.iter().flat_map(|plan| &plan.launches) {
-            if !made.contains_key(launch.kernel.name) && missing.iter().all(|m| m.kernel != launch.kernel) {
-                missing.push(launch);
-            }
-        }
-        missing.sort_by_key(|launch| !launch.kernel.uses_subgroups());
-        missing
-    }
-
-    /// The pipeline of a kernel, from a prepared plan.
-    pub(super) fn pipeline(&self, kernel: &Kernel) -> Arc<Pipeline> {
-        lock(&self.pipelines).get(kernel.name).expect("`prepare` made the pipelines of every plan").clone()
-    }
-
-    /// Creates a kernel's pipeline unless it exists.
-    pub(super) fn make_pipeline(&self, kernel: &'static Kernel) {
-        if lock(&self.pipelines).contains_key(kernel.name) {
-            return;
-        }
-        self.count();
-        let pipeline = Pipeline::new(&self.device, kernel, self.target().subgroup, self.cache.as_ref());
-        lock(&self.pipelines).insert(kernel.name, Arc::new(pipeline));
-    }
-}
-
 impl Pipeline {
-    /// A kernel's pipeline for a subgroup size.
+    /// Compiles a kernel for a subgroup size.
     pub fn new(device: &wgpu::Device, kernel: &Kernel, subgroup: u32, cache: Option<&PipelineCache>) -> Self {
         let layout = device.create_bind_group_layout(&wgpu::BindGroupLayoutDescriptor {
             label: Some(kernel.name),
@@ -107,7 +55,7 @@ impl Pipeline {
     }
 }
 
-/// As the kernel table says: binding 0 is the uniform, then the reads, then the writes.
+/// Bindings in the order of the kernel table: the uniform buffer, the reads, the writes.
 fn layout_entries(kernel: &Kernel) -> Vec<wgpu::BindGroupLayoutEntry> {
     let entry = |binding: usize, ty| wgpu::BindGroupLayoutEntry {
         binding: binding as u32,

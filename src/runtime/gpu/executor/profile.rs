@@ -1,0 +1,83 @@
+//! Measures the pieces of a step. With timestamp queries each piece is a compute pass with a timestamp at its start and end;
+//! without them, each piece is submitted and waited for separately.
+
+use super::GpuExecutor;
+use crate::Result;
+use crate::runtime::executor::Executor;
+use crate::runtime::gpu::timestamps::Timestamps;
+use crate::runtime::timing::{HostClock, Profile};
+use std::ops::Range;
+
+impl GpuExecutor {
+    /// Runs a step and measures its pieces. Drops the outputs.
+    pub(super) fn measure(
+        &mut self,
+        program: usize,
+        inputs: &[&[u8]],
+        pieces: &[Range<usize>],
+    ) -> Result<Profile> {
+        // A query set cannot be empty.
+        match self.gpu.has_timestamps() && !pieces.is_empty() {
+            true => self.measure_on_device(program, inputs, pieces),
+            false => self.measure_on_host(program, inputs, pieces),
+        }
+    }
+
+    fn measure_on_device(
+        &mut self,
+        program: usize,
+        inputs: &[&[u8]],
+        pieces: &[Range<usize>],
+    ) -> Result<Profile> {
+        let timestamps = self.timestamps();
+        let mut host = HostClock::start(self.zero);
+        let upload = self.record_upload(program, inputs)?;
+        let mut encoder = self.gpu.encoder("timed step");
+        for (i, piece) in pieces.iter().enumerate() {
+            self.programs[program].pass(&mut encoder, "timed", piece.clone(), Some(timestamps.writes(i)));
+        }
+        timestamps.resolve(&mut encoder, pieces.len());
+        let commands = vec![upload, encoder.finish(), self.record_readback(program)];
+        host.done("record");
+        self.submit_step(program, commands);
+        host.done("submit");
+        self.answer(true)?;
+        host.done("wait");
+        let (spans, start) = timestamps.read(&self.gpu, pieces.len())?;
+        Ok(host.profile_on_device(spans, start))
+    }
+
+    fn measure_on_host(
+        &mut self,
+        program: usize,
+        inputs: &[&[u8]],
+        pieces: &[Range<usize>],
+    ) -> Result<Profile> {
+        let mut host = HostClock::start(self.zero);
+        let upload = self.record_upload(program, inputs)?;
+        self.gpu.queue.submit([upload]);
+        self.gpu.wait_idle()?;
+        host.done("upload");
+        let mut spans = Vec::new();
+        for piece in pieces {
+            let mut encoder = self.gpu.encoder("timed");
+            self.programs[program].pass(&mut encoder, "timed", piece.clone(), None);
+            let (commands, start) = (encoder.finish(), host.now());
+            self.gpu.queue.submit([commands]);
+            self.gpu.wait_idle()?;
+            spans.push([start, host.now()]);
+        }
+        host.done("launches, one by one");
+        let readback = self.record_readback(program);
+        self.submit_step(program, vec![readback]);
+        self.answer(true)?;
+        host.done("read back");
+        Ok(host.profile(spans))
+    }
+
+    /// Queries for every launch of the longest plan, created at first use.
+    fn timestamps(&mut self) -> Timestamps {
+        let launches = self.programs.iter().map(|p| p.launches.len()).max().unwrap_or(0);
+        self.timestamps.get_or_insert_with(|| Timestamps::new(&self.gpu, launches)).clone()
+    }
+}
