@@ -1,8 +1,7 @@
 //! Twins of `batch_norm.wgsl`. x: `[batch, channels, pixels]`, statistics per channel.
 
-use super::Io;
-use super::finished;
 use super::reduce::{slice, sum};
+use super::{Io, with_epilogue};
 use crate::kernel::{BatchNorm, FoldBatchNorm};
 use rayon::prelude::*;
 
@@ -43,9 +42,9 @@ pub fn stats(p: &BatchNorm, io: Io<'_>) {
 pub fn apply(p: &BatchNorm, io: Io<'_>) {
     let ([x, mean, var, weight, bias, residual], [y]) = io.f32();
     map_planes(p, y, |c, range, y| {
-        let normalised = normalised(p, c, [mean, var, weight, bias]);
+        let normalized = normalized(p, c, [mean, var, weight, bias]);
         for ((y, &x), &r) in y.iter_mut().zip(&x[range.clone()]).zip(&residual[range]) {
-            *y = finished(p.epilogue, normalised(x), r);
+            *y = with_epilogue(p.epilogue, normalized(x), r);
         }
     });
 }
@@ -69,13 +68,13 @@ pub fn grad_partial(p: &BatchNorm, io: Io<'_>) {
     let outs = partial[..(2 * p.slices * p.channels) as usize].par_chunks_mut(2);
     outs.enumerate().for_each(|(which, out)| {
         let c = which % p.channels as usize;
-        let normalised = normalised(p, c, [mean, var, weight, bias]);
+        let normalized = normalized(p, c, [mean, var, weight, bias]);
         let mean = f64::from(mean[c]);
         let (mut of_dy, mut of_product) = (0.0, 0.0);
         for at in planes(p, which) {
             let range = at..at + p.pixels as usize;
             for (&x, &dy) in x[range.clone()].iter().zip(&dy[range]) {
-                if !(p.epilogue == 1 && normalised(x) <= 0.0) {
+                if !(p.epilogue == 1 && normalized(x) <= 0.0) {
                     of_dy += f64::from(dy);
                     of_product += f64::from(dy) * (f64::from(x) - mean);
                 }
@@ -106,24 +105,24 @@ pub fn grad_stats(p: &BatchNorm, io: Io<'_>) {
     }
 }
 
-/// dx from these coefficients.
+/// dx, from the coefficients of each channel.
 pub fn grad_input(p: &BatchNorm, io: Io<'_>) {
     let ([x, dy, coefficients], [dx]) = io.f32();
     map_planes(p, dx, |c, range, dx| {
         let [mean, scale, shift, dy_mean, slope] =
             std::array::from_fn(|i| f64::from(coefficients[5 * c + i]));
-        let normalised = affine([mean, scale, shift]);
+        let normalized = affine([mean, scale, shift]);
         for ((dx, &dy), &x) in dx.iter_mut().zip(&dy[range.clone()]).zip(&x[range]) {
-            let apart = f64::from(x) - mean;
-            let off = p.epilogue == 1 && normalised(x) <= 0.0;
+            let centered = f64::from(x) - mean;
+            let off = p.epilogue == 1 && normalized(x) <= 0.0;
             let dy = if off { 0.0 } else { f64::from(dy) };
-            *dx = (scale * (dy - dy_mean - apart * slope)) as f32;
+            *dx = (scale * (dy - dy_mean - centered * slope)) as f32;
         }
     });
 }
 
 /// x of channel `c`, normalized, scaled and shifted.
-fn normalised(
+fn normalized(
     p: &BatchNorm,
     c: usize,
     [mean, var, weight, bias]: [&[f32]; 4],
@@ -141,7 +140,7 @@ pub(super) fn inv_std(p: &BatchNorm, var: &[f32], c: usize) -> f64 {
     1.0 / (f64::from(var[c]) + f64::from(p.eps)).sqrt()
 }
 
-/// Addresses of the planes that result `which` = (slice, channel) sums over.
+/// Offsets of the planes that are summed to result `which`, a pair of slice and channel.
 pub(super) fn planes(p: &BatchNorm, which: usize) -> impl Iterator<Item = usize> {
     let (channels, pixels) = (p.channels as usize, p.pixels as usize);
     let (s, c) = (which / channels, which % channels);
@@ -165,7 +164,7 @@ mod tests {
     use crate::runtime::cpu::{assert_close, noise};
 
     #[test]
-    fn slices_merge_to_the_statistics_of_the_whole() {
+    fn slices_merge_into_the_statistics_of_the_batch() {
         // The mean far exceeds the deviation, and the last slice is short.
         let p = BatchNorm {
             batch: 5,

@@ -1,12 +1,11 @@
 //! Twins of the implicit GEMM convolutions, `conv_gemm.wgsl` and `conv_gemm_grad_weight.wgsl`.
 
-use super::Io;
-use super::finished;
+use super::{Io, with_epilogue};
 use crate::kernel::ConvGemm;
 use rayon::prelude::*;
 
 /// The pixel that tap `k` of output `o` reads along an axis, if it is in the image. Padding may be negative.
-fn reads(o: u32, k: u32, [stride, dilation, padding, size]: [u32; 4]) -> Option<usize> {
+pub(super) fn reads(o: u32, k: u32, [stride, dilation, padding, size]: [u32; 4]) -> Option<usize> {
     let i = i64::from(o * stride + k * dilation) - i64::from(padding as i32);
     (0..i64::from(size)).contains(&i).then_some(i as usize)
 }
@@ -47,7 +46,7 @@ pub fn conv_gemm(p: &ConvGemm, io: Io<'_>) {
             }
             let at = (p.y_start + oy * p.y_down + ox * p.y_right) as usize;
             let added = if p.epilogue == 2 { residual[plane * p.y_plane as usize + at] } else { 0.0 };
-            out[at] = finished(p.epilogue, sum, added);
+            out[at] = with_epilogue(p.epilogue, sum, added);
         }
     });
 }

@@ -1,20 +1,16 @@
 //! Twins of the register-tiled direct convolutions: `conv_pack.wgsl`, `conv_register_tiled.wgsl`, `conv_register_tiled_grad_weight.wgsl`.
 
-use super::Io;
-use super::finished;
+use super::conv_gemm::reads;
+use super::{Io, with_epilogue};
 use crate::kernel::{ConvPack, ConvRegisterTiled};
 use rayon::prelude::*;
 
-/// The input row that an output row reads, if it is in the image.
 fn input_row(p: &ConvRegisterTiled, oy: u32, ky: u32) -> Option<usize> {
-    let iy = i64::from(oy * p.stride_h + ky * p.dilation_h) - i64::from(p.padding_h as i32);
-    (0..i64::from(p.in_h)).contains(&iy).then_some(iy as usize)
+    reads(oy, ky, [p.stride_h, p.dilation_h, p.padding_h, p.in_h])
 }
 
-/// The input column that an output column reads, if it is in the image.
 fn input_column(p: &ConvRegisterTiled, ox: u32, kx: u32) -> Option<usize> {
-    let ix = i64::from(ox * p.stride_w + kx) - i64::from(p.padding_w as i32);
-    (0..i64::from(p.in_w)).contains(&ix).then_some(ix as usize)
+    reads(ox, kx, [p.stride_w, 1, p.padding_w, p.in_w])
 }
 
 /// Packs the weights in the order that the shader documents.
@@ -85,7 +81,7 @@ pub fn conv_register_tiled(p: &ConvRegisterTiled, io: Io<'_>) {
         for (oy, ox) in (0..p.out_h).flat_map(|oy| (0..p.out_w).map(move |ox| (oy, ox))) {
             let at = (p.y_start + oy * p.y_down + ox * p.y_right) as usize;
             let added = if p.epilogue == 2 { residual[plane * p.y_plane as usize + at] } else { 0.0 };
-            out[at] = finished(p.epilogue, result(p, x, w, [n, g, o], [oy, ox]) + shift, added);
+            out[at] = with_epilogue(p.epilogue, result(p, x, w, [n, g, o], [oy, ox]) + shift, added);
         }
     });
 }
@@ -95,8 +91,8 @@ pub fn conv_register_tiled_polyphase(p: &ConvRegisterTiled, io: Io<'_>) {
     let ([dy, w], [dx]) = io.f32();
     let channels = (p.groups * p.out_channels) as usize;
     let len = p.batch as usize * channels * p.y_plane as usize;
-    // The pixel of dy that reaches a pixel of dx by a tap.
-    let reaches = |to: u32, tap: u32, size: u32| {
+    // The pixel of dy that a tap adds to a pixel of dx.
+    let source = |to: u32, tap: u32, size: u32| {
         let from = (to + 1).checked_sub(tap).filter(|twice| twice.is_multiple_of(2))? / 2;
         (from < size).then_some(from)
     };
@@ -106,7 +102,7 @@ pub fn conv_register_tiled_polyphase(p: &ConvRegisterTiled, io: Io<'_>) {
         for (at, value) in (0..).zip(out) {
             let mut sum = 0.0;
             for (o, tap) in (0..p.in_channels).flat_map(|o| (0..9).map(move |tap| (o, tap))) {
-                let (y, x) = (reaches(at / p.out_w, tap / 3, p.in_h), reaches(at % p.out_w, tap % 3, p.in_w));
+                let (y, x) = (source(at / p.out_w, tap / 3, p.in_h), source(at % p.out_w, tap % 3, p.in_w));
                 let (Some(y), Some(x)) = (y, x) else { continue };
                 let plane = (n as u32 * p.groups + g as u32) * p.in_channels + o;
                 let up = dy[((plane * p.in_h + y) * p.in_w + x) as usize];

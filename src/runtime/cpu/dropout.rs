@@ -1,7 +1,6 @@
 //! Twin of `dropout.wgsl`.
 
-use super::BLOCK;
-use super::Io;
+use super::{BLOCK, Io};
 use crate::kernel::Dropout;
 use rayon::prelude::*;
 

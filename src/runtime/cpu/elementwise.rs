@@ -1,7 +1,6 @@
 //! Twins of `elementwise.wgsl` and `channel_copy.wgsl`.
 
-use super::BLOCK;
-use super::Io;
+use super::{BLOCK, Io};
 use crate::kernel::{ChannelCopy, Elementwise};
 use rayon::prelude::*;
 
@@ -107,7 +106,7 @@ mod tests {
     use crate::runtime::cpu::run;
 
     #[test]
-    fn relu_keeps_a_nan_and_leaves_the_pool_beyond_alone() {
+    fn relu_propagates_nan_and_writes_only_its_elements() {
         let mut y = [9.0; 4];
         run(relu, &Elementwise { len: 3, ..Default::default() }, &[&[-1.0, f32::NAN, 2.0]], &mut y);
         assert!(y[1].is_nan());

@@ -1,7 +1,7 @@
 //! Executes plans on the CPU: one twin call per launch.
 
-use super::Io;
 use super::twins::{Twin, twin};
+use super::{Io, disjoint};
 use crate::Result;
 use crate::plan::{Layout, NamedValue, Plan, StorageId};
 use crate::runtime::executor::{Answer, Executor};
@@ -84,8 +84,8 @@ impl Program {
     fn run(&self, number: usize, memory: &mut [Vec<u32>]) {
         let launch = &self.plan.launches[number];
         let region = |s: &StorageId| self.regions[s.index()].clone();
-        // Taking the written buffers out leaves the others free to be read. A plan never binds a buffer for both
-        // reading and writing.
+        // Takes the written buffers out of `memory`, so that the others can be borrowed for reading. A plan never binds a
+        // buffer for both.
         let mut written: Vec<(usize, Vec<u32>)> = Vec::new();
         for (buffer, _) in launch.writes.iter().map(region) {
             if written.iter().all(|(taken, _)| *taken != buffer) {
@@ -105,19 +105,14 @@ impl Program {
     }
 }
 
-/// Disjoint parts of buffers, in the order of `regions`.
+/// Mutable slices of regions, in the given order.
 fn parts<'a>(buffers: &'a mut [(usize, Vec<u32>)], regions: &[(usize, Range<usize>)]) -> Vec<&'a mut [u32]> {
     let mut parts: Vec<(usize, &mut [u32])> = Vec::new();
     for (buffer, words) in buffers {
-        let mut wanted: Vec<usize> = (0..regions.len()).filter(|i| regions[*i].0 == *buffer).collect();
-        wanted.sort_by_key(|i| regions[*i].1.start);
-        let (mut rest, mut at): (&mut [u32], usize) = (words, 0);
-        for i in wanted {
-            let Range { start, end } = regions[i].1.clone();
-            let (part, after) = rest[start - at..].split_at_mut(end - start);
-            parts.push((i, part));
-            (rest, at) = (after, end);
-        }
+        let own = regions.iter().enumerate().filter(|(_, (other, _))| other == buffer);
+        let (indices, ranges): (Vec<usize>, Vec<_>) = own.map(|(i, (_, words))| (i, words.clone())).unzip();
+        let slices = disjoint(words, ranges).expect("the outputs of a launch do not overlap");
+        parts.extend(indices.into_iter().zip(slices));
     }
     parts.sort_by_key(|(i, _)| *i);
     parts.into_iter().map(|(_, part)| part).collect()

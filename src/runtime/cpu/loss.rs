@@ -4,7 +4,7 @@ use super::Io;
 use super::softmax::log_sum_exp;
 use crate::kernel::Loss;
 
-/// out\[r\] = -sum of target * log_softmax(logits), divided by the total if asked.
+/// out\[r\] = -sum of target * log_softmax(logits), divided by the total if `normalized`.
 pub fn cross_entropy(p: &Loss, io: Io<'_>) {
     let ([logits, labels, weights, total], [out]) = io.words();
     let targets = Targets { p, weights: bytemuck::cast_slice(weights) };
@@ -12,7 +12,7 @@ pub fn cross_entropy(p: &Loss, io: Io<'_>) {
     for (row, label, out) in rows(p, logits, labels, out, 1) {
         out[0] = match targets.kind(label) {
             Kind::Ignored => 0.0,
-            Kind::NoClass => f32::NAN,
+            Kind::Invalid => f32::NAN,
             Kind::Class => {
                 let (most, log_sum) = log_sum_exp(row.iter().map(|&v| f64::from(v)));
                 let distances = row.iter().map(|&v| log_sum + (most - f64::from(v)));
@@ -25,7 +25,7 @@ pub fn cross_entropy(p: &Loss, io: Io<'_>) {
     }
 }
 
-/// dx = (softmax(logits) * sum of target - target) * scale * upstream, divided by the total if asked.
+/// dx = (softmax(logits) * sum of target - target) * scale * upstream, divided by the total if `normalized`.
 pub fn cross_entropy_grad(p: &Loss, io: Io<'_>) {
     let ([logits, labels, weights, total, upstream], [dx]) = io.words();
     let targets = Targets { p, weights: bytemuck::cast_slice(weights) };
@@ -34,7 +34,7 @@ pub fn cross_entropy_grad(p: &Loss, io: Io<'_>) {
     for (r, (row, label, dx)) in rows(p, logits, labels, dx, classes).enumerate() {
         match targets.kind(label) {
             Kind::Ignored => dx.fill(0.0),
-            Kind::NoClass => dx.fill(f32::NAN),
+            Kind::Invalid => dx.fill(f32::NAN),
             Kind::Class => {
                 let upstream = upstream[if p.by_row == 1 { r } else { 0 }];
                 let scale = f64::from(p.scale) * f64::from(upstream) / total;
@@ -55,7 +55,7 @@ pub fn label_total(p: &Loss, io: Io<'_>) {
     let targets = Targets { p, weights: bytemuck::cast_slice(weights) };
     let weigh = |label: &u32| match targets.kind(*label as usize) {
         Kind::Ignored => 0.0,
-        Kind::NoClass => f64::NAN,
+        Kind::Invalid => f64::NAN,
         Kind::Class => targets.weight(*label as usize),
     };
     out[0] = (labels[..p.rows as usize].iter().map(weigh).sum::<f64>() as f32).to_bits();
@@ -80,23 +80,23 @@ struct Targets<'a> {
     weights: &'a [f32],
 }
 
-/// Whether rows of this label do not count.
+/// Whether rows with this label are ignored.
 fn is_ignored(p: &Loss, label: usize) -> bool {
     p.ignores == 1 && label == p.ignored as usize
 }
 
-/// A label's meaning.
 enum Kind {
     Class,
     Ignored,
-    NoClass,
+    /// Neither a class nor ignored: the result is NaN.
+    Invalid,
 }
 
 impl Targets<'_> {
     fn kind(&self, label: usize) -> Kind {
         match label {
             _ if is_ignored(self.p, label) => Kind::Ignored,
-            _ if label >= self.p.classes as usize => Kind::NoClass,
+            _ if label >= self.p.classes as usize => Kind::Invalid,
             _ => Kind::Class,
         }
     }
@@ -112,7 +112,7 @@ impl Targets<'_> {
         (hit + smoothing / f64::from(self.p.classes)) * self.weight(c)
     }
 
-    /// The divisor of results.
+    /// The divisor of the results.
     fn total(&self, total: &[u32]) -> f64 {
         if self.p.normalized == 1 { f64::from(f32::from_bits(total[0])) } else { 1.0 }
     }
@@ -144,7 +144,7 @@ mod tests {
     }
 
     #[test]
-    fn uniform_logits_cost_the_log_of_the_classes_at_any_smoothing() {
+    fn the_loss_of_uniform_logits_is_the_log_of_the_number_of_classes() {
         for label_smoothing in [0.0, 0.1] {
             let p = Loss { rows: 1, classes: 4, label_smoothing, ..Default::default() };
             let logits = [500f32.to_bits(); 4];
@@ -154,7 +154,7 @@ mod tests {
     }
 
     #[test]
-    fn a_label_that_is_no_class_counts_as_ignored_only_where_one_is() {
+    fn invalid_labels_give_nan_unless_ignored() {
         let logits = [0.0f32; 2];
         for (ignores, ignored, want) in
             [(0, 0, f32::NAN), (0, u32::MAX, f32::NAN), (1, u32::MAX, 0.0), (1, 7, f32::NAN)]
@@ -182,7 +182,7 @@ mod tests {
     }
 
     #[test]
-    fn top_k_breaks_ties_by_class_and_fears_nan() {
+    fn top_k_breaks_ties_by_class_and_ranks_nan_first() {
         let p = Loss { rows: 4, classes: 3, top: 1, ..Default::default() };
         let logits = [1.0, 1.0, 0.0, 1.0, 1.0, 0.0, f32::NAN, 1.0, 0.0, f32::NAN, 1.0, 0.0];
         let reads: Vec<&[u32]> = vec![bytemuck::cast_slice(&logits), &[0, 1, 1, 0]];

@@ -1,20 +1,19 @@
 //! Twins of `matmul_tiled.wgsl` and `matmul_registers.wgsl`, which compute the same.
 
-use super::Io;
+use super::{Io, disjoint};
 use crate::kernel::Matmul;
 use gemm::Parallelism;
 use rayon::prelude::*;
-use std::ops::Range;
 
 /// c = a b + bias for each batch, with strided operands.
 pub fn matmul(p: &Matmul, io: Io<'_>) {
     let ([a, b, bias], [c]) = io.f32();
     let (m, n) = (p.m as usize, p.n as usize);
-    let places = (0..p.batches as usize * m).map(|row| {
+    let ranges = (0..p.batches as usize * m).map(|row| {
         let start = Batch::new(p, row / m).c + row % m * p.c_row as usize;
         start..start + n
     });
-    let rows = disjoint(c, places.collect()).expect("the rows of a product do not overlap");
+    let rows = disjoint(c, ranges.collect()).expect("the rows of a product do not overlap");
     rows.into_par_iter().enumerate().for_each(|(row, out)| {
         let (batch, i) = (Batch::new(p, row / m), row % m);
         let mut sums: Vec<f64> = (0..n).map(|j| f64::from(batch.bias(p, bias, i, j))).collect();
@@ -32,7 +31,7 @@ pub fn matmul(p: &Matmul, io: Io<'_>) {
     });
 }
 
-/// The same with the `gemm` crate: many batches run in parallel, few batches use all threads each.
+/// Like [`matmul()`], with the `gemm` crate: many batches run in parallel, few batches use all threads each.
 pub fn matmul_fast(p: &Matmul, io: Io<'_>) {
     let ([a, b, bias], [c]) = io.f32();
     let batches = p.batches as usize;
@@ -40,21 +39,21 @@ pub fn matmul_fast(p: &Matmul, io: Io<'_>) {
         return;
     }
     let extent = (p.m as usize - 1) * p.c_row as usize + p.n as usize;
-    let places: Vec<_> = (0..batches).map(|o| Batch::new(p, o).c).map(|at| at..at + extent).collect();
+    let ranges: Vec<_> = (0..batches).map(|o| Batch::new(p, o).c).map(|at| at..at + extent).collect();
     if batches >= rayon::current_num_threads()
-        && let Some(parts) = disjoint(c, places.clone())
+        && let Some(parts) = disjoint(c, ranges.clone())
     {
         parts.into_par_iter().enumerate().for_each(|(batch, c)| {
             product(p, &Batch::new(p, batch), [a, b, bias], c, Parallelism::None);
         });
         return;
     }
-    for (batch, place) in places.into_iter().enumerate() {
-        product(p, &Batch::new(p, batch), [a, b, bias], &mut c[place], Parallelism::Rayon(0));
+    for (batch, range) in ranges.into_iter().enumerate() {
+        product(p, &Batch::new(p, batch), [a, b, bias], &mut c[range], Parallelism::Rayon(0));
     }
 }
 
-/// The first elements of one batch.
+/// Offsets of one batch.
 struct Batch {
     a: usize,
     b: usize,
@@ -87,7 +86,7 @@ impl Batch {
     }
 }
 
-/// One batch; `c` starts at its first element and ends at its last.
+/// Computes one batch. `c` ranges from its first element to its last.
 fn product(p: &Matmul, batch: &Batch, [a, b, bias]: [&[f32]; 3], c: &mut [f32], parallelism: Parallelism) {
     let (m, n, k) = (p.m as usize, p.n as usize, p.k as usize);
     let prefill = p.bias != 0 || k == 0 || batch.steps == 0;
@@ -108,7 +107,7 @@ fn product(p: &Matmul, batch: &Batch, [a, b, bias]: [&[f32]; 3], c: &mut [f32], 
         let a = &a[batch.a + r * p.a_reduce as usize..][..extent(m, p.a_row, k, p.a_col)];
         let b = &b[batch.b + r * p.b_reduce as usize..][..extent(k, p.b_row, n, p.b_col)];
         // SAFETY: every address gemm forms is a pointer below plus i * row + j * col for i, j in range,
-        // all not negative, and at most `extent - 1`; the slices hold `extent` elements (checked by
+        // all nonnegative and at most `extent - 1`; the slices hold `extent` elements (checked by
         // slicing and by the assertion). `c` is borrowed mutably, so nothing else aliases it, and its
         // rows do not overlap unless there is only one. It is read only where it is initialized.
         unsafe {
@@ -135,21 +134,6 @@ fn product(p: &Matmul, batch: &Batch, [a, b, bias]: [&[f32]; 3], c: &mut [f32], 
             );
         }
     }
-}
-
-/// Splits the given ranges off `c`, in the given order; `None` if any two overlap.
-fn disjoint(c: &mut [f32], places: Vec<Range<usize>>) -> Option<Vec<&mut [f32]>> {
-    let mut order: Vec<usize> = (0..places.len()).collect();
-    order.sort_by_key(|&i| places[i].start);
-    let mut parts: Vec<&mut [f32]> = Vec::new();
-    parts.resize_with(places.len(), Default::default);
-    let (mut rest, mut gone) = (c, 0);
-    for i in order {
-        let Range { start, end } = places[i];
-        let (part, after) = rest.split_at_mut(start.checked_sub(gone)?).1.split_at_mut(end - start);
-        (parts[i], rest, gone) = (part, after, end);
-    }
-    Some(parts)
 }
 
 #[cfg(test)]
@@ -191,7 +175,7 @@ mod tests {
             (p.b_row, p.b_col) = (1, k);
         }
         (p.reduce, p.batches, p.inner, p.bias) = (reduce, outer * inner, inner, bias);
-        // The last slice is one short wherever it can be.
+        // The last slice has one product less than the others, if they have several.
         p.reduce_total = outer * reduce - u32::from(reduce > 1);
         (p.a_offset, p.b_offset, p.c_offset, p.c_row) = (3, 5, 7, n + 2);
         (p.a_reduce, p.b_reduce) = (m * k + 1, k * n + 2);
@@ -201,7 +185,7 @@ mod tests {
     }
 
     #[test]
-    fn fast_equals_plain_and_touches_nothing_else() {
+    fn fast_matches_plain_and_writes_only_its_results() {
         let sizes = [(1, 1, 1), (5, 7, 3), (17, 33, 70), (64, 1, 9), (1, 40, 65), (4, 4, 0)];
         let batches = [[1, 1, 1, 0], [3, 2, 1, 2], [2, 1, 3, 1], [5, 3, 2, 0]];
         for (seed, (&(m, n, k), &b)) in
@@ -223,7 +207,7 @@ mod tests {
     }
 
     #[test]
-    fn thread_count_changes_no_bit() {
+    fn results_do_not_depend_on_the_thread_count() {
         let p = case(96, 130, 700, [1, 1, 2, 2], 1);
         let (a, b) = (noise(1, 200_000), noise(2, 300_000));
         let results = [1, 3].map(|threads| {

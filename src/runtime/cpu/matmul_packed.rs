@@ -4,7 +4,7 @@ use super::Io;
 use crate::kernel::{MATMUL_PACKED, MatmulPack, MatmulPacked};
 use rayon::prelude::*;
 
-/// Packs an operand into panels, as the shader documents.
+/// Packs an operand into panels, in the order that the shader documents.
 pub fn matmul_pack(p: &MatmulPack, io: Io<'_>) {
     let ([x], [packed]) = io.f32();
     let len = p.batches * p.panels * p.depth * p.width;

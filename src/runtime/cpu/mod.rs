@@ -1,8 +1,8 @@
-//! The CPU reference: what each kernel means, written from its definition.
+//! The CPU executor. Every kernel in `shaders/` has a twin: a CPU function with the same parameters and buffers.
 //!
-//! A twin takes the same parameters and buffers as its kernel in `shaders/` and is the reference that the kernel is
-//! tested against: plain loops, sums in `f64` rounded once. The fast versions, most of them in [`fast`], run where there
-//! is no GPU and make benchmarks fair. No result depends on the number of threads.
+//! Plain twins are the reference that kernels are tested against. They are written from the definition: plain loops, with
+//! sums in `f64` that are rounded once. Fast twins, most of them in [`fast`], run if there is no GPU and make benchmarks
+//! fair. No result depends on the number of threads.
 //!
 //! Buffers are pooled and may be longer than their data, so twins take every length from the parameters.
 
@@ -29,13 +29,35 @@ pub mod winograd;
 pub(crate) use executor::CpuExecutor;
 pub(crate) use io::Io;
 
+use std::ops::Range;
+
 /// Elements of a long array per task.
 const BLOCK: usize = 1 << 14;
 
-/// Applies an epilogue to a result: 0, nothing; 1, ReLU; 2, residual added, then ReLU.
-fn finished(epilogue: u32, value: f64, residual: f32) -> f32 {
+/// Applies an epilogue to a result: 0, none; 1, ReLU; 2, adds a residual, then ReLU.
+fn with_epilogue(epilogue: u32, value: f64, residual: f32) -> f32 {
     let value = value + if epilogue == 2 { f64::from(residual) } else { 0.0 };
     if epilogue > 0 && value <= 0.0 { 0.0 } else { value as f32 }
+}
+
+/// Rounds sums to the results.
+fn round(sums: &[f64], out: &mut [f32]) {
+    out.iter_mut().zip(sums).for_each(|(out, &sum)| *out = sum as f32);
+}
+
+/// Mutable slices of the given ranges, in the given order; `None` if any two overlap.
+fn disjoint<T>(slice: &mut [T], ranges: Vec<Range<usize>>) -> Option<Vec<&mut [T]>> {
+    let mut order: Vec<usize> = (0..ranges.len()).collect();
+    order.sort_by_key(|&i| ranges[i].start);
+    let mut parts: Vec<&mut [T]> = Vec::new();
+    parts.resize_with(ranges.len(), Default::default);
+    let (mut rest, mut at) = (slice, 0);
+    for i in order {
+        let Range { start, end } = ranges[i];
+        let (part, after) = rest.split_at_mut(start.checked_sub(at)?).1.split_at_mut(end - start);
+        (parts[i], rest, at) = (part, after, end);
+    }
+    Some(parts)
 }
 
 /// `len` pseudorandom values in [-1, 1) from `seed`.

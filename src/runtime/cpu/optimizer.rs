@@ -1,7 +1,6 @@
 //! Twins of `optimizer.wgsl` and `clip.wgsl`. Each element is computed in `f64` and rounded when stored.
 
-use super::BLOCK;
-use super::Io;
+use super::{BLOCK, Io};
 use crate::kernel::{Adam, Clip, Sgd};
 use rayon::prelude::*;
 
@@ -70,7 +69,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn sgd_takes_the_step_of_its_formula() {
+    fn sgd_matches_its_formula() {
         let p = Sgd { len: 1, lr_scale: 1.0, momentum: 0.5, weight_decay: 0.0, nesterov: 1 };
         let (grad, lr) = ([2f32.to_bits()], [0.25f32.to_bits()]);
         let (mut w, mut v) = ([10f32.to_bits()], [4f32.to_bits()]);
@@ -80,7 +79,7 @@ mod tests {
     }
 
     #[test]
-    fn the_first_step_of_adam_is_the_learning_rate() {
+    fn the_first_step_of_adam_has_the_size_of_the_learning_rate() {
         let p = Adam { len: 1, lr_scale: 1.0, beta1: 0.9, beta2: 0.999, eps: 0.0, ..Default::default() };
         let (grad, schedule) = ([(-3f32).to_bits()], [0.1, 1.0 - p.beta1, 1.0 - p.beta2].map(f32::to_bits));
         let (mut w, mut m, mut s) = ([1f32.to_bits()], [0], [0]);

@@ -1,6 +1,6 @@
 //! Twins of `pool.wgsl`.
 
-use super::Io;
+use super::{Io, round};
 use crate::kernel::Pool;
 use rayon::prelude::*;
 use std::ops::Range;
@@ -40,7 +40,7 @@ pub fn max_pool_grad(p: &Pool, io: Io<'_>) {
     planes.zip(index).for_each(|((dx, dy), index)| {
         let mut sums = vec![0.0; dx.len()];
         for (&dy, &at) in dy.iter().zip(index) {
-            // An index outside the plane takes nothing, as on a GPU.
+            // Indices outside the plane are ignored, as on a GPU.
             if let Some(sum) = sums.get_mut(at as usize) {
                 *sum += f64::from(dy);
             }
@@ -146,10 +146,6 @@ impl Sizes {
     }
 }
 
-fn round(sums: &[f64], out: &mut [f32]) {
-    out.iter_mut().zip(sums).for_each(|(out, &sum)| *out = sum as f32);
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -169,7 +165,7 @@ mod tests {
     }
 
     #[test]
-    fn an_index_outside_the_plane_takes_no_gradient() {
+    fn indices_outside_the_plane_are_ignored() {
         let (dy, index) = ([2.0, 3.0].map(f32::to_bits), [u32::MAX, 4]);
         let mut dx = [0; 6];
         max_pool_grad(&pool(6, 2, 3, 3, 0), Io { reads: vec![&dy, &index], writes: vec![&mut dx] });
@@ -177,7 +173,7 @@ mod tests {
     }
 
     #[test]
-    fn padding_counts_on_demand_but_not_beyond_its_end() {
+    fn padding_counts_if_requested_but_not_beyond_its_end() {
         // Windows [-1, 2), [1, 4), and [3, 6) cut at 4 + 1.
         let p = pool(4, 3, 3, 2, 1);
         let mut y = [0.0; 3];
@@ -188,7 +184,7 @@ mod tests {
     }
 
     #[test]
-    fn adaptive_windows_overlap_where_sizes_do_not_divide() {
+    fn adaptive_windows_overlap_if_the_sizes_do_not_divide() {
         let p = Pool { adaptive: 1, ..pool(5, 3, 0, 0, 0) };
         let mut y = [0.0; 3];
         run(avg_pool, &p, &[&[1.0, 2.0, 3.0, 4.0, 5.0]], &mut y);

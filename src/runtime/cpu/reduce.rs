@@ -1,11 +1,10 @@
 //! Twins of `reduce.wgsl`, and the sums that other twins use.
 
-use super::BLOCK;
-use super::Io;
+use super::{BLOCK, Io};
 use crate::kernel::{ChannelSum, SliceSum};
 use rayon::prelude::*;
 
-/// out\[s, c\] = the sum over the images of slice s and all pixels, or of their squares.
+/// out\[s, c\] = the sum of all pixels, or of their squares, of channel c in the images of slice s.
 pub fn channel_sum(p: &ChannelSum, io: Io<'_>) {
     let ([x], [out]) = io.f32();
     let (channels, pixels) = (p.channels as usize, p.pixels as usize);
@@ -22,7 +21,7 @@ pub fn channel_sum(p: &ChannelSum, io: Io<'_>) {
     });
 }
 
-/// out\[i\] = scale * the sum of x\[s, i\] over slices, added to out\[i\] if asked.
+/// out\[i\] = scale * the sum of x\[s, i\] over slices, added to out\[i\] if `accumulate`.
 pub fn slice_sum(p: &SliceSum, io: Io<'_>) {
     let ([x], [out]) = io.f32();
     let len = p.len as usize;
@@ -67,7 +66,7 @@ mod tests {
     use crate::runtime::cpu::run;
 
     #[test]
-    fn channel_sum_stops_where_the_data_ends() {
+    fn channel_sum_ignores_what_follows_the_data() {
         // Eleven elements as [3 rows, 1 channel, 4 pixels], two rows a slice. The rest of the pooled buffer is NaN.
         let x: Vec<f32> = (1..=11).map(|v| v as f32).chain([f32::NAN]).collect();
         let p = ChannelSum { len: 11, batch: 3, channels: 1, pixels: 4, images_per_slice: 2, square: 0 };

@@ -40,7 +40,7 @@ pub fn log_softmax_grad(p: &Softmax, io: Io<'_>) {
     });
 }
 
-/// The maximum, and log(sum of exp(x - max)). Their sum would lose the logarithm where the maximum is huge.
+/// The maximum, and log(sum of exp(x - max)). They are not added, because a huge maximum would absorb the logarithm.
 pub(super) fn log_sum_exp(x: impl Iterator<Item = f64> + Clone) -> (f64, f64) {
     let most = x.clone().fold(f64::NEG_INFINITY, f64::max);
     (most, x.map(|x| (x - most).exp()).sum::<f64>().ln())
@@ -69,7 +69,7 @@ mod tests {
     use crate::runtime::cpu::{assert_close, run};
 
     #[test]
-    fn strided_lines_and_huge_logits() {
+    fn softmax_handles_strided_lines_and_huge_logits() {
         let p = Softmax { outer: 1, classes: 2, inner: 2 };
         let x = [1000.0, 0.0, 1000.0, 3f32.ln()];
         let mut y = [0.0; 4];

@@ -68,12 +68,12 @@ fn sandwich(t: &Matrix, x: &Matrix) -> Matrix {
     product(&product(t, x), &transposed(t))
 }
 
-/// A square matrix from a function of row and column.
+/// The square matrix of a function of row and column.
 fn square(side: u32, element: impl Fn(u32, u32) -> f64) -> Matrix {
     (0..side).map(|r| (0..side).map(|s| element(r, s)).collect()).collect()
 }
 
-/// Writes an operand of the products in their layout: `of(i, k)` is its element, `None` in the padding.
+/// Packs an operand of the matrix products. `of(i, k)` is its element, `None` for padding.
 fn operand(
     [tile, panels, depth, width, count]: [u32; 5],
     out: &mut [f32],

@@ -1,11 +1,11 @@
 //! Twins of `im2col.wgsl` and `conv_direct.wgsl`.
 
-use super::Io;
+use super::{Io, round};
 use crate::kernel::Conv;
 use rayon::prelude::*;
 use std::ops::Range;
 
-/// cols\[n, (c, ky, kx), (oy, ox)\] = the pixel that tap (ky, kx) of output (oy, ox) reads, 0 outside.
+/// cols\[n, (c, ky, kx), (oy, ox)\] = the pixel that tap (ky, kx) of output (oy, ox) reads, 0 in the padding.
 pub fn im2col(p: &Conv, io: Io<'_>) {
     let ([x], [cols]) = io.f32();
     let g = Geometry::new(p);
@@ -20,7 +20,7 @@ pub fn im2col(p: &Conv, io: Io<'_>) {
     });
 }
 
-/// The same by runs of pixels, without bounds tests inside a run.
+/// Like [`im2col`], but copies runs of pixels, without bounds checks within a run.
 pub fn im2col_fast(p: &Conv, io: Io<'_>) {
     let ([x], [cols]) = io.f32();
     let g = Geometry::new(p);
@@ -49,7 +49,7 @@ pub fn im2col_fast(p: &Conv, io: Io<'_>) {
     });
 }
 
-/// dx = the sum of all elements of cols that im2col reads the pixel for.
+/// dx = for each pixel, the sum of the elements of cols that [`im2col`] copies it to.
 pub fn col2im(p: &Conv, io: Io<'_>) {
     let ([cols], [dx]) = io.f32();
     let g = Geometry::new(p);
@@ -68,7 +68,7 @@ pub fn col2im(p: &Conv, io: Io<'_>) {
     });
 }
 
-/// The same by runs of pixels, in `f32`.
+/// Like [`col2im`], but adds runs of pixels, in `f32`.
 pub fn col2im_fast(p: &Conv, io: Io<'_>) {
     let ([cols], [dx]) = io.f32();
     let g = Geometry::new(p);
@@ -165,7 +165,7 @@ pub(super) struct Axis {
     pub(super) dilation: usize,
 }
 
-/// The outputs of a row whose tap lies in the image, and the range of pixels that it reads.
+/// The outputs of a row for which a tap is inside the image, and the range of pixels that it reads.
 struct Run {
     outs: Range<usize>,
     pixels: Range<usize>,
@@ -177,12 +177,12 @@ impl Axis {
         (o * self.stride + k * self.dilation).checked_sub(self.padding).filter(|&i| i < self.size)
     }
 
-    /// The same for an output known to be covered.
+    /// Like [`input`](Self::input), for a tap that is inside the image.
     fn reads(&self, o: usize, k: usize) -> usize {
         o * self.stride + k * self.dilation - self.padding
     }
 
-    /// The outputs whose tap `k` lies in the image.
+    /// The outputs for which tap `k` is inside the image.
     fn covered(&self, k: usize) -> Range<usize> {
         let before =
             |pixel: usize| (pixel + self.padding).saturating_sub(k * self.dilation).div_ceil(self.stride);
@@ -272,16 +272,12 @@ impl Geometry {
         }
     }
 
-    /// The same for each tap of a filter, with its weight.
+    /// Calls `f` with the weight of each tap of a filter, and the outputs and pixels of each row that it reads.
     fn each_run(&self, filter: &[f32], mut f: impl FnMut(f64, Range<usize>, Range<usize>)) {
         for (tap, &w) in filter.iter().enumerate() {
             self.runs_of_tap(tap, |outs, pixels| f(f64::from(w), outs, pixels));
         }
     }
-}
-
-fn round(sums: &[f64], out: &mut [f32]) {
-    out.iter_mut().zip(sums).for_each(|(out, &sum)| *out = sum as f32);
 }
 
 #[cfg(test)]

@@ -28,7 +28,7 @@ fn conv(k: u32, stride: u32, padding: u32, dilation: u32) -> Conv {
     }
 }
 
-/// Shapes whose taps may lie wholly in the padding, each whole and as a chunk of images and rows.
+/// Shapes, some of which have taps entirely in the padding; each complete, and as a chunk of images and rows.
 fn cases() -> impl Iterator<Item = Conv> {
     let shapes =
         [(1, 1, 0, 1), (3, 1, 1, 1), (3, 2, 1, 1), (2, 3, 0, 1), (3, 1, 2, 2), (3, 2, 5, 3), (2, 1, 10, 1)];
@@ -64,7 +64,7 @@ fn dot(a: &[f32], b: &[f32]) -> f64 {
 }
 
 #[test]
-fn fast_unfolding_equals_plain() {
+fn fast_im2col_equals_plain() {
     for (seed, p) in cases().enumerate() {
         let x = noise(seed as u32, x_len(&p));
         let mut plain = noise(99, cols_len(&p) + 5);
@@ -76,7 +76,7 @@ fn fast_unfolding_equals_plain() {
 }
 
 #[test]
-fn fast_folding_equals_plain() {
+fn fast_col2im_matches_plain() {
     for (seed, p) in cases().enumerate() {
         let cols = noise(seed as u32, cols_len(&p) + 5);
         let mut plain = noise(99, x_len(&p) + 5);
@@ -88,7 +88,7 @@ fn fast_folding_equals_plain() {
 }
 
 #[test]
-fn folding_is_the_transpose_of_unfolding() {
+fn col2im_is_the_transpose_of_im2col() {
     for (seed, p) in cases().enumerate().filter(|(_, p)| p.accumulate == 0) {
         let (x, cols) = (noise(seed as u32, x_len(&p)), noise(seed as u32 + 50, cols_len(&p)));
         let (mut unfolded, mut folded) = (vec![0.0; cols.len()], vec![0.0; x.len()]);
@@ -104,7 +104,7 @@ fn folding_is_the_transpose_of_unfolding() {
 }
 
 #[test]
-fn direct_convolution_follows_its_definition() {
+fn direct_convolution_matches_its_definition() {
     for (seed, p) in cases().enumerate().filter(|(_, p)| p.accumulate == 0) {
         let p = Conv { has_bias: 1, ..p };
         let (x, w, bias) = (noise(seed as u32, x_len(&p)), noise(7, w_len(&p)), noise(8, 6));
@@ -133,7 +133,7 @@ fn by_definition(p: &Conv, x: &[f32], w: &[f32], bias: &[f32], at: u32) -> f32 {
 }
 
 #[test]
-fn direct_gradients_are_the_transposes_of_the_forward() {
+fn direct_gradients_are_transposes_of_the_forward_pass() {
     for (seed, p) in cases().enumerate().filter(|(_, p)| p.accumulate == 0) {
         let (x, w, dy) = (noise(seed as u32, x_len(&p)), noise(7, w_len(&p)), noise(9, y_len(&p)));
         let (mut y, mut dx, mut dw) = (vec![0.0; dy.len()], vec![0.0; x.len()], vec![0.0; w.len()]);

@@ -19,9 +19,9 @@ pub fn partial(p: &BatchNorm, io: Io<'_>) {
         let (mut count, mut mean, mut m2) = (0.0, 0.0, 0.0);
         for piece in planes(p, which).flat_map(|at| x[at..][..p.pixels as usize].chunks(PIECE)) {
             let ([own, own_m2], len) = (arch.dispatch(Moments(piece)), piece.len() as f64);
-            let (all, apart) = (count + len, own - mean);
-            m2 += own_m2 + apart * apart * count * len / all;
-            mean += apart * len / all;
+            let (all, difference) = (count + len, own - mean);
+            m2 += own_m2 + difference * difference * count * len / all;
+            mean += difference * len / all;
             count = all;
         }
         out.copy_from_slice(&[count as f32, mean as f32, m2 as f32]);
@@ -125,7 +125,7 @@ impl WithSimd for Moments<'_> {
     fn with_simd<S: Simd>(self, simd: S) -> [f64; 2] {
         let Self(x) = self;
         let count = x.len() as f64;
-        // A rounded mean first, then its correction.
+        // A rounded mean, then its correction.
         let near = (sums(simd, [x, x], [0.0; 2])[0] / count) as f32;
         let [sum, squares] = sums(simd, [x, x], [near; 2]);
         [f64::from(near) + sum / count, (squares - sum * sum / count).max(0.0)]
@@ -185,10 +185,10 @@ mod tests {
     use super::*;
     use crate::runtime::cpu::{assert_close, batch_norm, noise};
 
-    /// A mean far above the deviation, a first element far from it, a short last slice, odd plane sizes, and data
-    /// behind the results.
+    /// The mean is much larger than the deviation, the first element is an outlier, the last slice is short, and plane
+    /// sizes are odd.
     #[test]
-    fn fast_equals_plain_where_sums_cancel() {
+    fn fast_matches_plain_despite_cancellation() {
         let cases = [(1, 0.0, 0), (7, 1e4, 0), (33, -1e4, 0), (64, 3.0, 1), (35, 0.5, 2)];
         for (seed, (pixels, mean, epilogue)) in cases.into_iter().enumerate() {
             let p = BatchNorm {

@@ -1,10 +1,11 @@
-//! Cross-correlation, which convolutions and their input gradients are: each result is a sum over source planes and taps.
+//! Cross-correlation, which computes convolutions and their input gradients: each result is a sum over source planes and
+//! taps.
 
 use super::panel::{Axis, Layout};
 use super::tile::{self, Rows, SLACK};
 use pulp::{Arch, Simd, WithSimd};
 
-/// Elements of a panel at most, so that it stays in the L2 cache.
+/// Maximum elements of a panel, so that it stays in the L2 cache.
 const PANEL: usize = 1 << 17;
 
 /// Strides of the weights; `weight[at]` is the first result's of the first group.
@@ -20,7 +21,7 @@ pub struct Strides {
     pub down: usize,
 }
 
-/// Sums of weighted pixels, ready to run on images.
+/// A cross-correlation with given weights, ready to run on images.
 pub struct Correlation {
     arch: Arch,
     layout: Layout,
@@ -41,7 +42,7 @@ pub fn rows_that_fit(y: &Axis, x: &Axis, planes: usize) -> usize {
 }
 
 impl Correlation {
-    /// For `rows` rows of results at a time; `planes`: source and result planes a group.
+    /// Prepares to compute `rows` rows of results at a time. `planes` are the source and result planes per group.
     pub fn new(
         arch: Arch,
         [y, x]: [&Axis; 2],
@@ -70,7 +71,7 @@ impl Correlation {
         Self { arch, layout, planes, offsets, weights, block }
     }
 
-    /// Computes rows of the planes of one group. `source`: its planes; `results`: of each plane the rows from `row` on.
+    /// Computes rows of one group. `source` holds its source planes, `results` the rows of each result plane from `row` on.
     pub fn run(
         &self,
         group: usize,
@@ -88,7 +89,7 @@ impl Correlation {
     }
 }
 
-/// Results in blocks of `block`, and the rest in ever smaller halves, so that few registers are idle.
+/// Splits results into blocks of `block`, and the rest into smaller powers of two, so that few registers are idle.
 fn blocks(results: usize, block: usize) -> impl Iterator<Item = std::ops::Range<usize>> {
     let mut start = 0;
     std::iter::from_fn(move || {
@@ -152,7 +153,7 @@ impl Run<'_, '_> {
         if let Some(bias) = self.bias {
             start.copy_from_slice(&bias[first..][..M]);
         }
-        // Without a tap in the image there is no panel.
+        // The panel is empty if no tap is inside the image.
         let panel = self.panel.get(at..).unwrap_or_default();
         let sums = tile::product::<S, M, N>(simd, weights, &self.of.offsets, panel, start);
         for m in 0..M {

@@ -16,7 +16,7 @@ const OUTS: usize = 64;
 const LANES: usize = 16;
 /// Pixels whose upstream gradients fit the L1 cache.
 const PIXELS: usize = 256;
-/// Limit for the elements of all slices' partial sums.
+/// Maximum elements of the partial sums of all slices.
 const PARTIAL: usize = 1 << 19;
 
 /// dw\[o, c, ky, kx\] = the sum over images and outputs of dy * x.
@@ -42,7 +42,7 @@ pub(super) fn grad_weight_on(arch: Arch, p: &Conv, io: Io<'_>) {
 
     let (chunks, width) = (g.group_out.div_ceil(OUTS), g.group_out.next_multiple_of(LANES).min(OUTS));
     let len = p.groups as usize * chunks * taps * width;
-    // From shapes alone, so that sums do not depend on the number of threads.
+    // Depends on shapes alone, so that sums do not depend on the number of threads.
     let images = g.batch.div_ceil((PARTIAL / len).clamp(1, 32));
     let mut partial = vec![0.0; g.batch.div_ceil(images) * len];
     let task = || (Vec::new(), Vec::new());

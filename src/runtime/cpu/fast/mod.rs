@@ -1,7 +1,7 @@
-//! Fast twins: the plain ones' results up to rounding, with SIMD instructions.
+//! Fast twins use SIMD instructions and match the plain ones up to rounding.
 //!
 //! `pulp` picks the widest instructions at run time, so one build serves every machine. Work is split over independent
-//! results, or into pieces whose sizes depend on shapes alone, so the number of threads changes no bit.
+//! results, or into pieces whose sizes depend on shapes alone, so results do not depend on the number of threads.
 
 pub mod batch_norm;
 pub mod conv;

@@ -27,7 +27,7 @@ pub struct Axis {
 }
 
 impl Axis {
-    /// Which of `outs` outputs have this tap in the image.
+    /// Those of `outs` outputs for which a tap with this shift is inside the image.
     fn inside(&self, outs: usize, shift: isize) -> Range<usize> {
         let before = |pixel: isize| (pixel - shift).max(0).unsigned_abs().div_ceil(self.step);
         let end = before(self.size as isize).min(outs);
@@ -94,7 +94,7 @@ impl Layout {
         }
     }
 
-    /// Writes the panel for the outputs from row `row` on. `source`: the planes, one after the other.
+    /// Fills a panel for the outputs from row `row` on. `source` holds the planes, one after another.
     pub fn fill(&self, panel: &mut [f32], source: &[f32], row: usize) {
         let mut panel = panel;
         for source in source.chunks_exact((self.y.size * self.x.size).max(1)).take(self.planes) {
@@ -108,7 +108,7 @@ impl Layout {
         }
     }
 
-    /// Rows `first`, `first` + 1, ... of a phase, by one horizontal tap.
+    /// Fills the rows `first`, `first` + 1, ... of a phase for one horizontal tap.
     fn fill_phase(&self, out: &mut [f32], source: &[f32], first: isize, phase: isize, shift: isize) {
         let (y, x) = (&self.y, &self.x);
         let rows = y.inside(out.len() / x.outs, first * y.step as isize + phase);

@@ -19,7 +19,7 @@ fn forward_on(arch: Arch, p: &Conv, io: Io<'_>) {
     let ([x, w, bias], [y]) = io.f32();
     let g = Geometry::new(p);
     let axes = [&axis(&g.y), &axis(&g.x)];
-    let rows = rows_a_task(&g, axes, g.group_in);
+    let rows = rows_per_task(&g, axes, g.group_in);
     let strides = Strides {
         result: g.group_in * g.taps,
         source: g.taps,
@@ -55,7 +55,7 @@ fn grad_input_on(arch: Arch, p: &Conv, io: Io<'_>) {
         down: g.x.kernel,
     };
     let first = [&transposed(&g.y, 0), &transposed(&g.x, 0)];
-    let rows = rows_a_task(&g, first, g.group_out);
+    let rows = rows_per_task(&g, first, g.group_out);
     let mut phases = Vec::new();
     for top in 0..g.y.stride.min(g.y.size) {
         for left in 0..g.x.stride.min(g.x.size) {
@@ -94,15 +94,15 @@ fn grad_input_on(arch: Arch, p: &Conv, io: Io<'_>) {
     });
 }
 
-/// An axis of the convolution itself.
+/// An axis of the forward convolution.
 pub(super) fn axis(a: &conv::Axis) -> Axis {
     let shift = |k: usize| (k * a.dilation) as isize - a.padding as isize;
     let taps = (0..a.kernel).map(|index| Tap { index, shift: shift(index) }).collect();
     Axis { outs: a.outs, size: a.size, step: a.stride, taps }
 }
 
-/// An axis of the gradient for the pixels `phase`, `phase` + stride, ...: pixel i gets from output o by tap k what output o
-/// reads from pixel i by it, so o * stride = i + padding - k * dilation.
+/// An axis of the input gradient for the pixels `phase`, `phase` + stride, ...: pixel i gets the gradients of the outputs o
+/// that read it, those with o * stride = i + padding - k * dilation for a tap k.
 fn transposed(a: &conv::Axis, phase: usize) -> Axis {
     let reach = |k: usize| (phase + a.padding) as isize - (k * a.dilation) as isize;
     let stride = a.stride as isize;
@@ -112,13 +112,13 @@ fn transposed(a: &conv::Axis, phase: usize) -> Axis {
 }
 
 /// Rows of results per task: as many as fit the cache, but fewer if there are too few images to keep all threads busy.
-fn rows_a_task(g: &Geometry, axes: [&Axis; 2], planes: usize) -> usize {
+fn rows_per_task(g: &Geometry, axes: [&Axis; 2], planes: usize) -> usize {
     let all = g.batch * axes[0].outs;
     let fair = all.div_ceil(4 * rayon::current_num_threads());
     rows_that_fit(axes[0], axes[1], planes).min(fair.max(1))
 }
 
-/// Splits images into parts of `len` elements per plane: image, index of the part, and its piece of each plane.
+/// Splits images into parts of `len` elements per plane. Returns each part's image, its index, and its slice of each plane.
 fn parts(
     images: &mut [f32],
     channels: usize,

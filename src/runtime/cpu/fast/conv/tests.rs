@@ -88,7 +88,7 @@ fn arches() -> Vec<Arch> {
 }
 
 #[test]
-fn fast_equals_plain_and_touches_nothing_else() {
+fn fast_matches_plain_and_writes_only_its_results() {
     for (seed, p) in cases().into_iter().enumerate() {
         let seed = seed as u32;
         let ([x_len, w_len, y_len], p) = (lens(&p), Conv { has_bias: seed % 2, ..p });
@@ -102,7 +102,7 @@ fn fast_equals_plain_and_touches_nothing_else() {
 }
 
 #[test]
-fn thread_count_changes_no_bit() {
+fn results_do_not_depend_on_the_thread_count() {
     let p = cases()[14];
     let [x_len, w_len, y_len] = lens(&p);
     let (x, w, dy) = (noise(1, x_len), noise(2, w_len), noise(3, y_len));
