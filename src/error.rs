@@ -1,5 +1,6 @@
 //! The error type.
 
+use std::fmt::Display;
 use std::path::{Path, PathBuf};
 
 /// A `Result` with this crate's [`Error`].
@@ -64,6 +65,14 @@ pub enum Error {
     /// memory is detected during allocation.
     #[error("too large for the device: {0}")]
     TooLarge(String),
+}
+
+/// Fails with an [`Error::Argument`] unless a setting is `valid`.
+pub(crate) fn require(name: &str, valid: bool, expected: impl Display, found: impl Display) -> Result<()> {
+    match valid {
+        true => Ok(()),
+        false => Err(Error::argument(name, format!("must be {expected}, got {found}"))),
+    }
 }
 
 fn at(scope: &str) -> String {

@@ -65,12 +65,9 @@ impl Graph {
     }
 
     fn differentiate(&mut self, node: &Node, sweep: &mut Sweep) -> Result<()> {
-        let (scope, phase) = (self.scope.clone(), self.phase);
-        self.scope = node.scope.clone();
-        self.phase = Phase::Backward;
-        let result = self.differentiate_in_scope(node, sweep);
-        self.scope = scope;
-        self.phase = phase;
+        let outer = std::mem::replace(&mut self.scope, node.scope.clone());
+        let result = self.in_phase(Phase::Backward, |graph| graph.differentiate_in_scope(node, sweep));
+        self.leave(outer);
         result
     }
 
@@ -161,9 +158,9 @@ impl Gradient for NodeGradient<'_> {
         match self.grad_outputs[..] {
             [Some(gradient)] => Ok(gradient),
             [Some(gradient), ref rest @ ..] if rest.iter().all(Option::is_none) => Ok(gradient),
-            _ => {
-                Err(self.error("only the first output of this operation passes gradients; remove the loss's dependence on the others"))
-            }
+            _ => Err(self.error(
+                "only the first output of this operation passes gradients; remove the loss's dependence on the others",
+            )),
         }
     }
 

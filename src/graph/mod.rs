@@ -77,9 +77,10 @@ pub struct Value {
 }
 
 /// The part of a training step that a node belongs to.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Phase {
     /// From the inputs to the outputs.
+    #[default]
     Forward,
     /// Activations that were not kept, recomputed for the backward pass.
     Recompute,
@@ -131,7 +132,7 @@ pub struct Node {
 /// assert!(grad_x.is_some());
 /// # Ok::<(), striate::Error>(())
 /// ```
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub struct Graph {
     values: Vec<Value>,
     nodes: Vec<Node>,
@@ -141,30 +142,17 @@ pub struct Graph {
     phase: Phase,
 }
 
-impl Default for Graph {
-    fn default() -> Self {
-        Self::new()
-    }
-}
-
 impl Graph {
     /// An empty graph.
     pub fn new() -> Self {
-        Self {
-            values: Vec::new(),
-            nodes: Vec::new(),
-            outputs: Vec::new(),
-            updates: Vec::new(),
-            scope: "".into(),
-            phase: Phase::Forward,
-        }
+        Self::default()
     }
 
     /// Adds a value that is given at each step. Fails if a size is 0 or the name is taken.
     pub fn input(&mut self, name: &str, ty: TensorType) -> Result<ValueId> {
         self.check_elements("input", name, &ty)?;
         if self.values.iter().any(|v| v.role == Role::Input && v.name == name) {
-            return Err(Error::argument(name, "there is an input of this name already; choose another"));
+            return Err(Error::argument(name, "there already is an input of this name; choose another"));
         }
         Ok(self.push_value(ty, name.to_owned(), Role::Input))
     }
@@ -180,10 +168,8 @@ impl Graph {
     ) -> Result<ValueId> {
         let full = if self.scope.is_empty() { name.to_owned() } else { format!("{}.{name}", self.scope) };
         if self.find_persistent(&full).is_some() {
-            return Err(Error::argument(
-                full,
-                "there is a parameter of this name already; use another scope",
-            ));
+            let problem = "there already is a parameter of this name; use another scope";
+            return Err(Error::argument(full, problem));
         }
         self.check_elements("parameter", name, &ty)?;
         Ok(self.push_value(ty, full, Role::Persistent(Persistence { kind, init })))
@@ -220,21 +206,17 @@ impl Graph {
     /// updated already.
     pub fn update(&mut self, state: ValueId, value: ValueId) -> Result<()> {
         if !matches!(self.value(state).role, Role::Persistent(_)) {
-            return Err(Error::argument(
-                self.value(state).name.clone(),
-                "only persistent values can be updated",
-            ));
+            let name = self.value(state).name.clone();
+            return Err(Error::argument(name, "only persistent values can be updated"));
         }
-        if self.value(state).ty != self.value(value).ty {
-            let (old, new) = (&self.value(state).ty, &self.value(value).ty);
-            return Err(self.shape_error(
-                "update",
-                format!("a value of shape {:?} cannot become {:?}", old.shape, new.shape),
-            ));
+        let (old, new) = (&self.value(state).ty, &self.value(value).ty);
+        if old != new {
+            let problem = format!("a value of shape {:?} cannot become {:?}", old.shape, new.shape);
+            return Err(self.shape_error("update", problem));
         }
         if self.updates.iter().any(|(other, _)| *other == state) {
             let name = self.value(state).name.clone();
-            return Err(Error::argument(name, "is updated already; a step can update each value only once"));
+            return Err(Error::argument(name, "is already updated; a step can update each value only once"));
         }
         self.updates.push((state, value));
         Ok(())

@@ -53,9 +53,9 @@ impl Graph {
     /// For each value its receptive field on `input`, vertically and horizontally; `None` if it does not depend on the input.
     ///
     /// Sizes, strides and starts are propagated from layer to layer as in Araujo et al. 2019, "Computing receptive fields of
-    /// convolutional neural networks"; where branches meet, the result covers them all. A value without height and width has
-    /// the union of the fields of all its pixels. Dependencies without a spatial extent, such as batch statistics, are left
-    /// out.
+    /// convolutional neural networks"; where branches meet, the field covers all of them. An operation over a whole image,
+    /// such as global pooling, covers the fields of all its pixels. Dependencies without a spatial extent, such as batch
+    /// statistics, are ignored.
     pub fn receptive_fields(&self, input: ValueId) -> Vec<Option<[ReceptiveField; 2]>> {
         let mut fields = vec![None; self.values.len()];
         fields[input.index()] = Some([ReceptiveField::PIXEL; 2]);
@@ -69,7 +69,7 @@ impl Graph {
         fields
     }
 
-    /// The field of a node's outputs by way of one of its inputs.
+    /// The field of a node's outputs through one of its inputs.
     fn through(
         &self,
         node: &Node,

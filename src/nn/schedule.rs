@@ -1,5 +1,6 @@
 //! Learning-rate schedules.
 
+use crate::error::require;
 use crate::{Error, Result};
 
 /// How the learning rate decays after the warmup. Schedules named after one of PyTorch's give the same rates.
@@ -166,32 +167,25 @@ impl Schedule {
     /// [`Error::Argument`] with the name of a setting that is out of range.
     pub fn check(&self) -> Result<()> {
         positive("lr", self.lr)?;
-        if let Some(first) = self.start_factor.filter(|first| !(*first > 0.0 && *first <= 1.0)) {
-            let problem = format!("must be above 0 and at most 1, got {first}");
-            return Err(Error::argument("start_factor", problem));
+        if let Some(first) = self.start_factor {
+            require("start_factor", first > 0.0 && first <= 1.0, "above 0 and at most 1", first)?;
         }
         match &self.decay {
             Decay::Constant => Ok(()),
-            Decay::Cosine { eta_min } if (0.0..=self.lr).contains(eta_min) => Ok(()),
             Decay::Cosine { eta_min } => {
-                let problem = format!("must be between 0 and the learning rate {}, got {eta_min}", self.lr);
-                Err(Error::argument("eta_min", problem))
+                let expected = format!("between 0 and the learning rate {}", self.lr);
+                require("eta_min", (0.0..=self.lr).contains(eta_min), expected, eta_min)
             }
             Decay::Steps { at, factor } => {
-                let fraction = |milestone: &&Milestone| matches!(milestone, Milestone::Fraction(_, 0));
-                match at.iter().find(fraction) {
-                    Some(found) => {
-                        Err(Error::argument("milestones", format!("{found:?} has a denominator of 0")))
-                    }
-                    None => positive("factor", *factor),
+                if let Some(found) = at.iter().find(|at| matches!(at, Milestone::Fraction(_, 0))) {
+                    return Err(Error::argument("milestones", format!("{found:?} has a denominator of 0")));
                 }
+                positive("factor", *factor)
             }
             Decay::Polynomial { power } => positive("power", *power),
             Decay::OneCycle(cycle) => {
-                if !(0.0..=1.0).contains(&cycle.pct_start) {
-                    let problem = format!("must be between 0 and 1, got {}", cycle.pct_start);
-                    return Err(Error::argument("pct_start", problem));
-                }
+                let pct_start = cycle.pct_start;
+                require("pct_start", (0.0..=1.0).contains(&pct_start), "between 0 and 1", pct_start)?;
                 positive("div_factor", cycle.div_factor)?;
                 positive("final_div_factor", cycle.final_div_factor)
             }
@@ -200,10 +194,7 @@ impl Schedule {
 }
 
 fn positive(name: &str, number: f32) -> Result<()> {
-    match number > 0.0 && number.is_finite() {
-        true => Ok(()),
-        false => Err(Error::argument(name, format!("must be positive and finite, got {number}"))),
-    }
+    require(name, number > 0.0 && number.is_finite(), "positive and finite", number)
 }
 
 impl OneCycle {
@@ -234,7 +225,7 @@ impl OneCycle {
     }
 }
 
-/// Falls from 1 at 0 to 0 at 1.
+/// Falls from 1 to 0 as `done` goes from 0 to 1.
 fn half_cosine(done: f64) -> f64 {
     0.5 * (1.0 + (std::f64::consts::PI * done).cos())
 }

@@ -18,8 +18,8 @@ const POSITION: &str = "position";
 const ABOUT: &str = "about";
 const CHECKSUM: &str = "checksum";
 
-/// The state of training: its position, weights, running statistics, weight averages and optimizer state. Everything
-/// else, such as the order of images, augmentation and dropout masks, follows from the position and the seed.
+/// The state of training: position, weights, running statistics, weight averages and optimizer state. Everything else,
+/// such as the order of images, augmentation and dropout masks, follows from the position and the seed.
 ///
 /// On disk it is a safetensors file with a checksum in its metadata.
 #[derive(Clone, Debug, PartialEq)]
@@ -35,12 +35,7 @@ pub struct Checkpoint {
 impl Checkpoint {
     /// Captures the state of a trainer, after waiting for all submitted steps.
     pub fn of(trainer: &mut Trainer, about: &Map<String, Value>) -> Result<Self> {
-        let session = trainer.session();
-        let names: Vec<String> = session.persistent().iter().map(|p| p.value.name.clone()).collect();
-        let mut tensors = names
-            .into_iter()
-            .map(|name| Ok((name.clone(), session.read(&name)?)))
-            .collect::<Result<Vec<_>>>()?;
+        let mut tensors = trainer.session().read_all(|_| true)?;
         tensors.sort_by(|a, b| a.0.cmp(&b.0));
         Ok(Self { position: trainer.position(), about: about.clone(), tensors })
     }
@@ -76,12 +71,10 @@ impl Checkpoint {
         let file = Weights::read(path)?;
         let get = |key: &str| {
             file.metadata(key).ok_or_else(|| {
-                Error::data(
-                    path,
-                    format!(
-                        "is not a checkpoint: its metadata lacks {key:?}; choose one written by training"
-                    ),
-                )
+                let problem = format!(
+                    "is not a checkpoint: its metadata lacks {key:?}; choose one written by training"
+                );
+                Error::data(path, problem)
             })
         };
         let version = get(VERSION)?;
@@ -115,24 +108,18 @@ impl Checkpoint {
     pub fn check(&self, path: &Path, about: &Map<String, Value>) -> Result<()> {
         let keys = self.about.keys().chain(about.keys().filter(|key| !self.about.contains_key(*key)));
         for key in keys {
-            let [theirs, ours] = [self.about.get(key), about.get(key)];
             // Settings are f32, and 0.3f32 may have been written as 0.30000001192092896.
-            let as_f32 = |value: Option<&Value>| match value {
-                Some(Value::Number(n)) if n.is_f64() => n.as_f64().map(|n| Value::from(n as f32)),
-                other => other.cloned(),
+            let show = |about: &Map<String, Value>| match about.get(key) {
+                None | Some(Value::Null) => "not set".to_owned(),
+                Some(Value::Number(n)) if n.is_f64() => {
+                    n.as_f64().map_or(n.to_string(), |n| (n as f32).to_string())
+                }
+                Some(value) => value.to_string(),
             };
-            if as_f32(theirs) != as_f32(ours) {
-                let show = |value: Option<&Value>| match value {
-                    None | Some(Value::Null) => "not set".to_owned(),
-                    Some(Value::Number(n)) if n.is_f64() => {
-                        n.as_f64().map_or(n.to_string(), |n| (n as f32).to_string())
-                    }
-                    Some(value) => value.to_string(),
-                };
+            let [theirs, ours] = [&self.about, about].map(show);
+            if theirs != ours {
                 let problem = format!(
-                    "belongs to a different run: {key} was {}, now {}; use the same setting, or start a new run",
-                    show(theirs),
-                    show(ours)
+                    "belongs to a different run: {key} was {theirs}, now {ours}; use the same setting, or start a new run"
                 );
                 return Err(Error::data(path, problem));
             }

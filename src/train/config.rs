@@ -2,6 +2,7 @@
 
 use super::step::Recipe;
 use crate::data::{Augment, LoaderConfig, Mix, Split};
+use crate::error::require;
 use crate::models::Model;
 use crate::nn::{Decay, Optimizer, Schedule, SgdConfig};
 use crate::{Error, Result};
@@ -40,8 +41,8 @@ pub struct TrainConfig {
     pub drop_last: bool,
     /// Threads that load batches.
     pub threads: usize,
-    /// Look for NaN and infinity in the weights after every step, each of which is then waited for, and compute no convolution by
-    /// Winograd, which spreads them over whole tiles. Slow.
+    /// Check the weights for NaN and infinity after every step. Slow: waits for each step, and convolutions do not use
+    /// Winograd, which spreads such values over whole tiles.
     pub anomaly: bool,
 }
 
@@ -95,7 +96,8 @@ impl TrainConfig {
         }
     }
 
-    /// The error of a diverged run: lower the learning rate, or the weight decay if that alone makes weights grow.
+    /// The error for a diverged run. It suggests a lower learning rate, or a lower weight decay if that alone makes weights
+    /// grow.
     pub(super) fn diverged(&self, what: &str) -> Error {
         let decay = self.recipe.optimizer.weight_decay();
         let lr = self.lr;
@@ -132,20 +134,15 @@ impl TrainConfig {
                 format!("{} exceeds the number of training images; use at most {images}", self.batch),
             ));
         }
-        let [channels, ..] = split.train.shape();
-        if (model.in_channels(), model.classes()) != (channels, split.train.classes().len()) {
-            return Err(Error::argument(
-                "model",
-                format!(
-                    "{} has {} channels and {} classes, but the data has {channels} and {}",
-                    model.name(),
-                    model.in_channels(),
-                    model.classes(),
-                    split.train.classes().len()
-                ),
-            ));
+        let (channels, classes) = (model.in_channels(), model.classes());
+        let (data_channels, data_classes) = (split.train.shape()[0], split.train.classes().len());
+        if (channels, classes) != (data_channels, data_classes) {
+            let problem = format!(
+                "{} has {channels} channels and {classes} classes, but the data has {data_channels} and {data_classes}",
+                model.name()
+            );
+            return Err(Error::argument("model", problem));
         }
-        let classes = model.classes();
         match &self.recipe.class_weights {
             Some(weights) if weights.len() != classes => {
                 let problem = format!("expected one per class, {classes} in total, got {}", weights.len());
@@ -156,21 +153,13 @@ impl TrainConfig {
     }
 
     fn check_numbers(&self) -> Result<()> {
-        let positive = |name: &str, ok: bool, found: String| match ok {
-            true => Ok(()),
-            false => Err(Error::argument(name, format!("must be positive, got {found}"))),
-        };
-        positive("epochs", self.epochs > 0, self.epochs.to_string())?;
-        positive("batch", self.batch > 0, self.batch.to_string())?;
-        positive("threads", self.threads > 0, self.threads.to_string())?;
-        self.schedule(1).check()?;
-        if !(self.warmup_epochs >= 0.0 && self.warmup_epochs.is_finite()) {
-            let found = self.warmup_epochs;
-            return Err(Error::argument(
-                "warmup",
-                format!("must be finite and not negative, got {found} epochs"),
-            ));
+        for (name, setting) in [("epochs", self.epochs), ("batch", self.batch), ("threads", self.threads)] {
+            require(name, setting > 0, "positive", setting)?;
         }
+        self.schedule(1).check()?;
+        let warmup = self.warmup_epochs;
+        let valid = warmup >= 0.0 && warmup.is_finite();
+        require("warmup", valid, "finite and not negative", format!("{warmup} epochs"))?;
         if self.accumulate == 0 || !self.batch.is_multiple_of(self.accumulate) {
             let problem = format!(
                 "the {} images of a step cannot be split into {} equal micro-batches; use a divisor of {0}",
@@ -178,28 +167,24 @@ impl TrainConfig {
             );
             return Err(Error::argument("accumulate", problem));
         }
-        if let Some(decay) = self.recipe.ema.filter(|decay| !(0.0..1.0).contains(decay)) {
-            return Err(Error::argument("ema", format!("must be at least 0 and below 1, got {decay}")));
+        let Recipe { ema, class_weights, label_smoothing, clip_norm, .. } = &self.recipe;
+        if let Some(decay) = ema {
+            require("ema", (0.0..1.0).contains(decay), "at least 0 and below 1", decay)?;
         }
         self.mix.map_or(Ok(()), |mix| mix.check())?;
-        let weights = self.recipe.class_weights.iter().flatten();
-        if let Some(weight) = weights.copied().find(|weight| !(*weight > 0.0 && weight.is_finite())) {
-            let problem = format!("must be positive and finite, got {weight}");
-            return Err(Error::argument("class_weights", problem));
+        let positive = |value: f32| value > 0.0 && value.is_finite();
+        for weight in class_weights.iter().flatten() {
+            require("class_weights", positive(*weight), "positive and finite", weight)?;
         }
-        let smoothing = self.recipe.label_smoothing;
-        if !(0.0..=1.0).contains(&smoothing) {
-            return Err(Error::argument(
-                "label_smoothing",
-                format!("must be between 0 and 1, got {smoothing}"),
-            ));
-        }
-        if let Some(norm) = self.recipe.clip_norm.filter(|norm| !(*norm > 0.0 && norm.is_finite())) {
-            return Err(Error::argument(
-                "clip_norm",
-                format!("must be positive and finite, got {norm}; omit it to disable clipping"),
-            ));
-        }
-        Ok(())
+        require(
+            "label_smoothing",
+            (0.0..=1.0).contains(label_smoothing),
+            "between 0 and 1",
+            label_smoothing,
+        )?;
+        clip_norm.map_or(Ok(()), |norm| {
+            let found = format!("{norm}; omit it to disable clipping");
+            require("clip_norm", positive(norm), "positive and finite", found)
+        })
     }
 }

@@ -15,8 +15,8 @@ pub struct MemoryStrategy {
 }
 
 impl MemoryStrategy {
-    /// This strategy and all that save more in a step of `batch` images, cheapest first: recomputation, then more and
-    /// more micro-batches of equal size.
+    /// This strategy and all that save more in a step of `batch` images, cheapest first: recomputation, then increasing
+    /// numbers of equal micro-batches.
     pub fn and_stronger(self, batch: usize) -> impl Iterator<Item = Self> {
         let divides = move |n: &usize| batch.is_multiple_of(*n) && n.is_multiple_of(self.accumulate);
         let counts = (self.accumulate..=batch).filter(divides);
@@ -105,8 +105,8 @@ mod tests {
         assert_eq!(strategies[..3], ["without recomputation", "with recomputation", "with 2 micro-batches"]);
         assert_eq!(strategies.last().unwrap(), "with recomputation and 12 micro-batches");
         assert_eq!(strategies.len(), 2 * [1, 2, 3, 4, 6, 12].len());
-        let asked = MemoryStrategy { recompute: true, accumulate: 2 };
-        let counts: Vec<usize> = asked.and_stronger(12).map(|strategy| strategy.accumulate).collect();
+        let weakest = MemoryStrategy { recompute: true, accumulate: 2 };
+        let counts: Vec<usize> = weakest.and_stronger(12).map(|strategy| strategy.accumulate).collect();
         assert_eq!(counts, [2, 4, 6, 12]);
     }
 

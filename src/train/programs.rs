@@ -104,7 +104,7 @@ impl Planner<'_> {
     }
 }
 
-/// Adds the remedies for a last batch that is too small.
+/// Adds the remedies for a last batch that is too small for the network.
 fn of_last_batch(error: Error, batch: usize) -> Error {
     match error {
         Error::Shape { op, scope, problem } => {

@@ -1,4 +1,4 @@
-//! The training steps of an epoch, a few of which are in flight.
+//! The training steps of an epoch, a few of them in flight at a time.
 
 use super::config::TrainConfig;
 use super::programs::{Programs, images, parts};
@@ -10,7 +10,7 @@ use crate::runtime::Stream;
 use crate::{Outputs, Result};
 use std::ops::ControlFlow;
 
-/// Submits steps and collects their results. `position` always reflects what was submitted and received, also after an
+/// Submits steps and collects their results. `position` always reflects what was submitted and received, even after an
 /// error.
 pub(super) struct Steps<'a> {
     pub stream: Stream<'a, Pass>,

@@ -228,7 +228,7 @@ impl Trainer {
     }
 }
 
-/// Checks all persistent values: the last step's update affects no loss yet.
+/// Checks all persistent values, because the last update has not affected a loss yet.
 fn check_finite(session: &mut Session, config: &TrainConfig, step: usize) -> Result<()> {
     let names: Vec<String> = session.persistent().iter().map(|p| p.value.name.clone()).collect();
     for name in names {

@@ -1,9 +1,8 @@
-//! Comparing and timing candidates for the same computation: each result is checked first, then those that are right are
-//! timed in turns.
+//! Compares candidates for the same computation: checks the result of each, then times the right ones in turns.
 
 use crate::Result;
 
-/// What runs the candidates, which are known by their indices.
+/// Runs candidates, which are identified by their indices.
 pub(super) trait Benchmark {
     /// Runs a candidate and returns its result.
     fn result(&mut self, candidate: usize) -> Result<Vec<f32>>;
@@ -23,15 +22,15 @@ pub enum Verdict {
     Wrong(f64),
 }
 
-/// Rounds in which the candidates take turns, so that noise hits all of them alike.
+/// Number of rounds. Candidates take turns, so that noise affects all of them alike.
 const ROUNDS: usize = 7;
-/// A candidate whose first run takes this many times as long as the fastest one's is not timed again.
+/// A candidate whose first run takes this many times as long as the fastest is not timed again.
 const CUTOFF: f64 = 3.0;
 /// To replace the default, a candidate has to take less than this fraction of its time: smaller gains may be noise.
 const MIN_GAIN: f64 = 0.97;
 
-/// How far two sums of the same terms may differ, relative to the largest result. Each rounding error is up to 6e-8 of
-/// the running sum, and errors of either sign partly cancel.
+/// Largest difference between two sums of the same terms, relative to the largest result. Each rounding error is up to 6e-8
+/// of the running sum, and errors of either sign partly cancel.
 pub(super) fn tolerance(terms: f64) -> f64 {
     6e-6 + 6e-7 * terms.sqrt()
 }
@@ -139,7 +138,7 @@ mod tests {
             let (verdicts, winner) = outcome(&[(wrong, 1e-9), (&EXPECTED, 1.0)], Some(1));
             assert!(matches!(verdicts[0], Verdict::Wrong(_)), "{wrong:?}");
             assert_eq!((verdicts[1], winner), (Verdict::Right(1.0), Some(1)), "{wrong:?}");
-            // Not even as the default, or as the only candidate.
+            // Nor as the default, or as the only candidate.
             assert_eq!(outcome(&[(wrong, 1e-9), (&EXPECTED, 1.0)], Some(0)).1, Some(1));
             assert_eq!(outcome(&[(wrong, 1e-9)], Some(0)).1, None);
         }

@@ -1,7 +1,7 @@
-//! Measuring which kernel is the fastest for each class of work on a device.
+//! Measures which kernel is the fastest for each class of work on a device.
 //!
-//! [`tune`] measures the convolutions and matrix products of a graph; [`save`] keeps its choices, which [`Device::select`]
-//! reads when it opens the same adapter again.
+//! [`tune`] measures the convolutions and matrix products of a graph. [`save`] writes its choices to a file, which
+//! [`Device::select`] reads when it opens the same adapter again.
 
 mod benchmark;
 
@@ -15,7 +15,7 @@ use crate::{Device, Error, Result, Session, Tensor};
 use benchmark::Benchmark;
 use std::path::PathBuf;
 
-/// Fails if the choices for a device could not be written. Call it before [`tune`], which takes long.
+/// Fails if the choices for a device could not be written. Call it before [`tune`], which takes a while.
 pub fn check(device: &Device) -> Result<()> {
     device.adapter().map_or(Ok(()), tuned_file::check)
 }
@@ -26,18 +26,18 @@ pub fn save(device: &Device, tuned: &Tuned) -> Result<Option<PathBuf>> {
     device.adapter().map_or(Ok(None), |adapter| tuned_file::save(adapter, tuned))
 }
 
-/// What was measured for one class of work.
+/// The measurements for one class of work.
 #[derive(Clone, Debug)]
 pub struct Finding {
     /// The class.
     pub class: ShapeClass,
     /// The first layer with work of this class.
     pub layer: String,
-    /// The kernels that can do it, and their outcomes.
+    /// The kernels that can do the work, and their outcomes.
     pub candidates: Vec<(&'static Kernel, Verdict)>,
-    /// Index of the candidate that is used untuned; `None` if the default is not a single kernel.
+    /// Index of the candidate that is used without tuning; `None` if the default is not a single kernel.
     pub default: Option<usize>,
-    /// Index of the candidate to use; `None` if none was right.
+    /// Index of the candidate to use; `None` if no result was right.
     pub chosen: Option<usize>,
 }
 
@@ -136,12 +136,12 @@ fn alone(graph: &Graph, node: &Node) -> Result<Graph> {
     Ok(single)
 }
 
-/// The kernels that can compute a graph's only node, each with its plan; of kernels with the same plan, the first.
+/// The kernels that can compute a graph's only node, each with its plan. Of kernels with equal plans, only the first.
 fn candidates(single: &Graph, target: &Target, class: &ShapeClass) -> Vec<(&'static Kernel, Plan)> {
     let mut candidates: Vec<(&'static Kernel, Plan)> = Vec::new();
     for kernel in algorithm::candidates(class.pass).map(|c| c.kernel) {
         let forced = Target { kernels: vec![(class.pass, kernel)], ..target.clone() };
-        // A kernel that exceeds the device's limits is no candidate.
+        // A kernel that exceeds the device's limits is not a candidate.
         let Ok(plan) = Plan::new(single, &forced) else { continue };
         // `im2col` stands for its algorithm, which skips the kernel where the columns would equal the image.
         let used = *kernel == kernel::IM2COL || plan.launches.iter().any(|l| l.kernel == kernel);
@@ -159,7 +159,7 @@ fn same_launches(a: &Plan, b: &Plan) -> bool {
     launches(a) == launches(b)
 }
 
-/// Operands are random, from their names and this seed.
+/// Seed of the operands, which are random.
 const SEED: u64 = 1;
 
 /// The CPU executor's result, and the tolerance for others, relative to its largest element.

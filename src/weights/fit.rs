@@ -40,7 +40,7 @@ pub struct LoadReport {
     pub renamed: Option<String>,
 }
 
-/// Most names listed in a message; networks have hundreds.
+/// Maximum number of names listed in a message; networks have hundreds.
 const MAX_LISTED: usize = 12;
 
 impl Weights {
@@ -82,7 +82,7 @@ impl Weights {
         Ok(report)
     }
 
-    /// Compares with a model's tensors; also returns those to load.
+    /// Compares the file with a model's tensors. Also returns the tensors to load.
     fn compare<'m>(
         &self,
         model: impl Iterator<Item = (&'m str, &'m TensorType)> + Clone,
@@ -166,7 +166,7 @@ impl fmt::Display for LoadReport {
     }
 }
 
-/// Writes the number of names and the first few of them; nothing if there are none.
+/// Writes how many names there are and the first few; nothing if there are none.
 fn list(f: &mut fmt::Formatter<'_>, what: &str, names: &[String]) -> fmt::Result {
     if names.is_empty() {
         return Ok(());

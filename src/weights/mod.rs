@@ -40,7 +40,7 @@ use crate::{DType, Error, Result, Tensor};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-/// No network that fits on one device has a larger file.
+/// Maximum size of a file. No network that fits on one device has a larger one.
 const MAX_FILE_BYTES: u64 = 16 << 30;
 
 /// Last part of the names of PyTorch's batch-norm counters.
@@ -62,7 +62,7 @@ type Tensors = BTreeMap<String, Stored>;
 enum Stored {
     /// A floating-point tensor, converted to `f32`.
     Float(Tensor),
-    /// A tensor of another type, which is kept by the name the file gives it.
+    /// The name of any other type; the tensor itself is dropped.
     Other(String),
 }
 

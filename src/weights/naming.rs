@@ -17,7 +17,7 @@ pub struct Naming {
 /// Parts that `DataParallel`, `DistributedDataParallel` and `torch.compile` insert, at any depth.
 const WRAPPERS: [&str; 2] = ["module", "_orig_mod"];
 
-/// A layer's name elsewhere, and torchvision's.
+/// Another name for a layer, and torchvision's.
 type Synonym = (&'static str, &'static str);
 
 /// Names of classifiers and of the projections in residual blocks.
@@ -30,7 +30,7 @@ const SYNONYMS: [Synonym; 6] = [
     ("shortcut", "downsample"),
 ];
 
-/// Most dot-separated parts of a prefix; bounds the search.
+/// Maximum number of dot-separated parts of a prefix; bounds the search.
 const MAX_PREFIX_PARTS: usize = 8;
 
 impl Naming {

@@ -66,6 +66,17 @@ fn noise(seed: u32, len: usize) -> Vec<f32> {
     (0..len as u32).map(|i| (dropout::pcg(i ^ dropout::pcg(seed)) >> 8) as f32 / 8388608.0 - 1.0).collect()
 }
 
+/// `p` with the output size that follows from its other sizes, over all images and rows.
+#[cfg(test)]
+fn with_outputs(p: crate::kernel::Conv) -> crate::kernel::Conv {
+    let outs = |[size, kernel, stride, padding, dilation]: [u32; 5]| {
+        (size + 2 * padding - dilation * (kernel - 1) - 1) / stride + 1
+    };
+    let out_h = outs([p.in_h, p.kernel_h, p.stride_h, p.padding_h, p.dilation_h]);
+    let out_w = outs([p.in_w, p.kernel_w, p.stride_w, p.padding_w, p.dilation_w]);
+    crate::kernel::Conv { out_h, out_w, images: p.batch, rows: out_h, ..p }
+}
+
 /// Runs a twin on one output buffer.
 #[cfg(test)]
 fn run<P>(twin: fn(&P, Io<'_>), p: &P, reads: &[&[f32]], out: &mut [f32]) {

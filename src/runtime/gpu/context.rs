@@ -239,14 +239,14 @@ impl Gpu {
         })
     }
 
-    pub(super) fn bind_group(
+    /// Creates a bind group for a kernel's pipeline.
+    pub(super) fn bind_group<'b>(
         &self,
-        label: &str,
-        layout: &wgpu::BindGroupLayout,
-        entries: &[wgpu::BindGroupEntry<'_>],
+        kernel: &Kernel,
+        buffers: impl IntoIterator<Item = wgpu::BufferBinding<'b>>,
     ) -> wgpu::BindGroup {
         self.count();
-        self.device.create_bind_group(&wgpu::BindGroupDescriptor { label: Some(label), layout, entries })
+        self.pipeline(kernel).bind(&self.device, kernel.name, buffers)
     }
 
     pub(super) fn has_pipeline(&self, kernel: &Kernel) -> bool {

@@ -53,6 +53,23 @@ impl Pipeline {
         });
         Self { compute, layout }
     }
+
+    /// Binds buffers in the order of [`layout_entries`].
+    pub fn bind<'b>(
+        &self,
+        device: &wgpu::Device,
+        label: &str,
+        buffers: impl IntoIterator<Item = wgpu::BufferBinding<'b>>,
+    ) -> wgpu::BindGroup {
+        let resources = buffers.into_iter().map(wgpu::BindingResource::Buffer);
+        let entry = |(binding, resource)| wgpu::BindGroupEntry { binding, resource };
+        let entries: Vec<wgpu::BindGroupEntry> = (0..).zip(resources).map(entry).collect();
+        device.create_bind_group(&wgpu::BindGroupDescriptor {
+            label: Some(label),
+            layout: &self.layout,
+            entries: &entries,
+        })
+    }
 }
 
 /// Bindings in the order of the kernel table: the uniform buffer, the reads, the writes.

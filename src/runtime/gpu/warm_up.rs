@@ -87,7 +87,7 @@ fn dispatch_on_another_device<'l>(gpu: &Gpu, take: impl Fn() -> Option<&'l Launc
     Ok(())
 }
 
-/// First dispatches on a device, with buffers that fit every kernel.
+/// Dispatches on a device that trigger compilation, with buffers that fit every kernel.
 struct FirstDispatch<'a> {
     device: &'a wgpu::Device,
     queue: &'a wgpu::Queue,
@@ -120,20 +120,9 @@ impl<'a> FirstDispatch<'a> {
         self.queue.write_buffer(&self.params, 0, bytemuck::cast_slice(&launch.params));
         let reads = std::iter::repeat_n(&self.read, kernel.reads);
         let writes = std::iter::repeat_n(&self.write, kernel.writes);
-        let entries: Vec<wgpu::BindGroupEntry> = std::iter::once(&self.params)
-            .chain(reads)
-            .chain(writes)
-            .enumerate()
-            .map(|(i, buffer)| wgpu::BindGroupEntry {
-                binding: i as u32,
-                resource: buffer.as_entire_binding(),
-            })
-            .collect();
-        let bindings = self.device.create_bind_group(&wgpu::BindGroupDescriptor {
-            label: Some(kernel.name),
-            layout: &pipeline.layout,
-            entries: &entries,
-        });
+        let buffers = std::iter::once(&self.params).chain(reads).chain(writes);
+        let buffers = buffers.map(wgpu::Buffer::as_entire_buffer_binding);
+        let bindings = pipeline.bind(self.device, kernel.name, buffers);
         let mut encoder = self.device.create_command_encoder(&Default::default());
         let mut pass = encoder.begin_compute_pass(&Default::default());
         pass.set_pipeline(&pipeline.compute);

@@ -21,6 +21,8 @@ use std::collections::HashMap;
 const SAVE: &str = "save only the state dict: torch.save(model.state_dict(), FILE)";
 const AGAIN: &str = "download or save it again";
 const BIG_ENDIAN: &str = "is big-endian; save it again on a little-endian machine";
+const TAR: &str = "is a tar archive, PyTorch's format of 2016; if you trust it, convert it in Python: \
+    torch.save(torch.load(FILE, map_location='cpu', weights_only=False), NEW)";
 
 /// Largest pickle accepted. One that describes hundreds of tensors takes about 100 kB.
 const MAX_PICKLE_BYTES: usize = 4 << 20;
@@ -64,18 +66,14 @@ pub fn read(kind: Kind, bytes: &[u8]) -> Result<Tensors, String> {
             tensors(&pickle, bytes.len(), |key| archive.entry(&format!("data/{key}")).map(Cow::Owned))
         }
         Kind::Legacy => legacy::read(bytes),
-        Kind::Tar => {
-            Err("is a tar archive, PyTorch's format of 2016; if you trust it, convert it in Python: \
-            torch.save(torch.load(FILE, map_location='cpu', weights_only=False), NEW)"
-                .to_owned())
-        }
+        Kind::Tar => Err(TAR.to_owned()),
     }
 }
 
 /// Reads the pickle at the start of `bytes`; also returns its length in bytes.
 fn read_pickle(bytes: &[u8]) -> Result<(Pickle<'_>, usize), String> {
     let front = &bytes[..bytes.len().min(MAX_PICKLE_BYTES + 1)];
-    match Pickle::read(front) {
+    match vm::run(front) {
         Ok((pickle, len)) if len <= MAX_PICKLE_BYTES => Ok((pickle, len)),
         Err(problem) if front.len() == bytes.len() => {
             Err(format!("cannot be read as a state dict: {problem}; {SAVE}"))
@@ -105,9 +103,9 @@ fn tensors<'a>(
             let Some(float) = tensor.storage.element().and_then(|element| element.float) else {
                 return Ok(Stored::Other(tensor.storage.class.to_owned()));
             };
-            let len = tensor.len().filter(|len| *len <= values_left);
-            let len = len.ok_or_else(|| format!("has shape {:?}, larger than the file", tensor.shape))?;
-            values_left -= len;
+            let len = tensor.len();
+            let too_large = || format!("has shape {:?}, larger than the file", tensor.shape);
+            values_left = values_left.checked_sub(len).ok_or_else(too_large)?;
             let key = tensor.storage.key;
             if !storages.contains_key(key) {
                 storages.insert(key, storage(key)?);

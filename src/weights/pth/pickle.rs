@@ -1,9 +1,8 @@
 //! The value of a pickle, as indices into flat tables.
 //!
-//! Values are never traversed recursively nor copied, so that nesting, cycles and sharing cost nothing: a tensor is an
-//! index until the state dict asks for it. Memory and time are linear in the pickle's length.
+//! Values are neither traversed recursively nor copied, so nesting, cycles and sharing cost nothing: a tensor is an index
+//! until it is resolved. Memory and time are linear in the pickle's length.
 
-use super::vm;
 use crate::weights::dtype::Float;
 
 /// A decoded pickle.
@@ -80,37 +79,28 @@ pub struct Storage<'a> {
 /// The element type of a storage class.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Element {
-    class: &'static str,
     /// Bytes per element.
     pub size: usize,
     /// `None` for integers and complex numbers.
     pub float: Option<Float>,
 }
 
-const ELEMENTS: [Element; 12] = {
-    const fn of(class: &'static str, size: usize, float: Option<Float>) -> Element {
-        Element { class, size, float }
-    }
-    [
-        of("DoubleStorage", 8, Some(Float::F64)),
-        of("FloatStorage", 4, Some(Float::F32)),
-        of("HalfStorage", 2, Some(Float::F16)),
-        of("BFloat16Storage", 2, Some(Float::BF16)),
-        of("LongStorage", 8, None),
-        of("IntStorage", 4, None),
-        of("ShortStorage", 2, None),
-        of("CharStorage", 1, None),
-        of("ByteStorage", 1, None),
-        of("BoolStorage", 1, None),
-        of("ComplexFloatStorage", 8, None),
-        of("ComplexDoubleStorage", 16, None),
-    ]
-};
-
-impl<'a> Storage<'a> {
+impl Storage<'_> {
     /// Its element type; `None` for an unknown class.
     pub fn element(&self) -> Option<Element> {
-        ELEMENTS.into_iter().find(|element| element.class == self.class)
+        let (size, float) = match self.class {
+            "DoubleStorage" => (8, Some(Float::F64)),
+            "FloatStorage" => (4, Some(Float::F32)),
+            "HalfStorage" => (2, Some(Float::F16)),
+            "BFloat16Storage" => (2, Some(Float::BF16)),
+            "CharStorage" | "ByteStorage" | "BoolStorage" => (1, None),
+            "ShortStorage" => (2, None),
+            "IntStorage" => (4, None),
+            "LongStorage" | "ComplexFloatStorage" => (8, None),
+            "ComplexDoubleStorage" => (16, None),
+            _ => return None,
+        };
+        Some(Element { size, float })
     }
 }
 
@@ -132,11 +122,9 @@ const MAX_DIMENSIONS: usize = 8;
 const MAX_KEY_BYTES: u32 = 64;
 
 impl TensorRef<'_> {
-    /// Number of elements; `None` on overflow.
-    pub fn len(&self) -> Option<usize> {
-        let sizes = self.shape.iter().filter(|size| **size > 0);
-        let len = sizes.copied().try_fold(1, usize::checked_mul)?;
-        Some(if self.shape.contains(&0) { 0 } else { len })
+    /// Number of elements, saturating at `usize::MAX`.
+    pub fn len(&self) -> usize {
+        self.shape.iter().fold(1, |len, size| len.saturating_mul(*size))
     }
 
     /// Offset just past the last element, or of the start if it is empty; `None` on overflow.
@@ -162,11 +150,6 @@ impl TensorRef<'_> {
 }
 
 impl<'a> Pickle<'a> {
-    /// Reads the pickle at the start of `bytes`; also returns its length in bytes.
-    pub fn read(bytes: &'a [u8]) -> Result<(Self, usize), String> {
-        vm::run(bytes)
-    }
-
     /// A string.
     pub fn text(&self, value: Value) -> Option<&'a str> {
         match value {

@@ -46,7 +46,7 @@ impl<'a> Vm<'a> {
             b'K' => self.integer(1)?,
             b'M' => self.integer(2)?,
             b'J' => {
-                let number = i32::from_le_bytes(self.array()?);
+                let number = self.unsigned(4)? as i32;
                 self.stack.push(Value::Int(number.into()));
             }
             0x8a => self.long()?,
@@ -65,10 +65,7 @@ impl<'a> Vm<'a> {
             b'h' => self.get(1)?,
             b'j' => self.get(4)?,
             b')' => self.tuple(self.stack.len()),
-            b't' => {
-                let from = self.mark()?;
-                self.tuple(from);
-            }
+            b't' => self.mark().map(|from| self.tuple(from))?,
             count @ 0x85..=0x87 => {
                 let from = self.stack.len().checked_sub(usize::from(count - 0x84)).ok_or(SHORT)?;
                 self.tuple(from);
@@ -81,16 +78,10 @@ impl<'a> Vm<'a> {
                 self.push_items(values)?;
             }
             b'a' => self.append(self.stack.len().saturating_sub(1))?,
-            b'e' => {
-                let from = self.mark()?;
-                self.append(from)?;
-            }
+            b'e' => self.mark().and_then(|from| self.append(from))?,
             b'}' => self.container(Value::Dict),
             b's' => self.set_items(self.stack.len().saturating_sub(2))?,
-            b'u' => {
-                let from = self.mark()?;
-                self.set_items(from)?;
-            }
+            b'u' => self.mark().and_then(|from| self.set_items(from))?,
             b'c' => {
                 let (module, name) = (self.line()?, self.line()?);
                 self.global(module, name);
@@ -125,10 +116,6 @@ impl<'a> Vm<'a> {
 
     fn byte(&mut self) -> Result<u8, String> {
         Ok(self.take(1)?[0])
-    }
-
-    fn array<const N: usize>(&mut self) -> Result<[u8; N], String> {
-        Ok(self.take(N)?.try_into().expect("`take` returns N bytes"))
     }
 
     /// A little-endian integer of `count` bytes.

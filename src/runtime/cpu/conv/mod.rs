@@ -78,19 +78,14 @@ pub fn col2im_fast(p: &Conv, io: Io<'_>) {
             dx.fill(0.0);
         }
         for (tap, line) in cols.chunks_exact(g.line).enumerate() {
-            let (covered, run) = (g.y.covered(tap / g.x.kernel), g.x.run(tap % g.x.kernel));
-            for (oy, row) in g.rows.clone().zip(line.chunks_exact(g.x.outs)) {
-                if !covered.contains(&oy) {
-                    continue;
-                }
-                let iy = g.y.reads(oy, tap / g.x.kernel);
-                let (row, pixels) = (&row[run.outs.clone()], &mut dx[iy * g.x.size..][run.pixels.clone()]);
+            g.runs_of_tap(tap, g.rows.clone(), |outs, pixels| {
+                let (line, pixels) = (&line[outs], &mut dx[pixels]);
                 if g.x.stride == 1 {
-                    pixels.iter_mut().zip(row).for_each(|(dx, v)| *dx += v);
+                    pixels.iter_mut().zip(line).for_each(|(dx, v)| *dx += v);
                 } else {
-                    pixels.iter_mut().step_by(g.x.stride).zip(row).for_each(|(dx, v)| *dx += v);
+                    pixels.iter_mut().step_by(g.x.stride).zip(line).for_each(|(dx, v)| *dx += v);
                 }
-            }
+            });
         }
     });
 }
@@ -145,7 +140,7 @@ pub fn conv_direct_grad_weight(p: &Conv, io: Io<'_>) {
             let mut sum = 0.0;
             for n in 0..g.batch {
                 let (dy, x) = (g.output_plane(dy, n, o), g.input_plane(x, n, g.group_of(o) * g.group_in + c));
-                g.runs_of_tap(tap, |outs, pixels| {
+                g.runs_of_tap(tap, 0..g.y.outs, |outs, pixels| {
                     let products = dy[outs].iter().zip(x[pixels].iter().step_by(g.x.stride));
                     sum += products.map(|(&dy, &x)| f64::from(dy) * f64::from(x)).sum::<f64>();
                 });
@@ -263,11 +258,13 @@ impl Geometry {
         &w[(o * self.group_in + c) * self.taps..][..self.taps]
     }
 
-    /// Calls `f` with the outputs and pixels of each row that `tap` reads.
-    fn runs_of_tap(&self, tap: usize, mut f: impl FnMut(Range<usize>, Range<usize>)) {
+    /// Calls `f` with the outputs and pixels of each row that `tap` reads for some rows of outputs. The first of these rows
+    /// starts at output 0.
+    fn runs_of_tap(&self, tap: usize, rows: Range<usize>, mut f: impl FnMut(Range<usize>, Range<usize>)) {
         let (ky, run) = (tap / self.x.kernel, self.x.run(tap % self.x.kernel));
-        for oy in self.y.covered(ky) {
-            let (out, pixel) = (oy * self.x.outs, self.y.reads(oy, ky) * self.x.size);
+        let covered = self.y.covered(ky);
+        for oy in covered.start.max(rows.start)..covered.end.min(rows.end) {
+            let (out, pixel) = ((oy - rows.start) * self.x.outs, self.y.reads(oy, ky) * self.x.size);
             f(out + run.outs.start..out + run.outs.end, pixel + run.pixels.start..pixel + run.pixels.end);
         }
     }
@@ -275,7 +272,7 @@ impl Geometry {
     /// Calls `f` with the weight of each tap of a filter, and the outputs and pixels of each row that it reads.
     fn each_run(&self, filter: &[f32], mut f: impl FnMut(f64, Range<usize>, Range<usize>)) {
         for (tap, &w) in filter.iter().enumerate() {
-            self.runs_of_tap(tap, |outs, pixels| f(f64::from(w), outs, pixels));
+            self.runs_of_tap(tap, 0..self.y.outs, |outs, pixels| f(f64::from(w), outs, pixels));
         }
     }
 }

@@ -1,20 +1,12 @@
 use super::*;
-use crate::runtime::cpu::{assert_close, noise, run};
+use crate::runtime::cpu::{assert_close, noise, run, with_outputs};
 
-/// Kernel, stride, padding and dilation, the same along both axes except for the kernel and the image.
-fn conv(k: u32, stride: u32, padding: u32, dilation: u32) -> Conv {
-    let (in_h, in_w, kernel_h, kernel_w) = (9, 12, k, k + 1);
-    let outs = |size: u32, kernel: u32| (size + 2 * padding - dilation * (kernel - 1) - 1) / stride + 1;
-    Conv {
-        batch: 3,
-        in_channels: 4,
-        in_h,
-        in_w,
-        out_channels: 6,
-        out_h: outs(in_h, kernel_h),
-        out_w: outs(in_w, kernel_w),
-        kernel_h,
-        kernel_w,
+/// A convolution with a `k` x `k + 1` kernel.
+fn conv([k, stride, padding, dilation]: [u32; 4]) -> Conv {
+    let sizes = Conv { batch: 3, in_channels: 4, in_h: 9, in_w: 12, out_channels: 6, ..Default::default() };
+    with_outputs(Conv {
+        kernel_h: k,
+        kernel_w: k + 1,
         stride_h: stride,
         stride_w: stride,
         padding_h: padding,
@@ -22,18 +14,16 @@ fn conv(k: u32, stride: u32, padding: u32, dilation: u32) -> Conv {
         dilation_h: dilation,
         dilation_w: dilation,
         groups: 2,
-        images: 3,
-        rows: outs(in_h, kernel_h),
-        ..Default::default()
-    }
+        ..sizes
+    })
 }
 
 /// Shapes, some of which have taps entirely in the padding; each complete, and as a chunk of images and rows.
 fn cases() -> impl Iterator<Item = Conv> {
     let shapes =
-        [(1, 1, 0, 1), (3, 1, 1, 1), (3, 2, 1, 1), (2, 3, 0, 1), (3, 1, 2, 2), (3, 2, 5, 3), (2, 1, 10, 1)];
-    shapes.into_iter().flat_map(|(k, stride, padding, dilation)| {
-        let whole = conv(k, stride, padding, dilation);
+        [[1, 1, 0, 1], [3, 1, 1, 1], [3, 2, 1, 1], [2, 3, 0, 1], [3, 1, 2, 2], [3, 2, 5, 3], [2, 1, 10, 1]];
+    shapes.into_iter().flat_map(|shape| {
+        let whole = conv(shape);
         let rows = (whole.out_h - 1).min(2);
         [whole, Conv { image_start: 1, images: 2, row_start: 1, rows, accumulate: 1, ..whole }]
     })

@@ -8,7 +8,7 @@ use super::staging::{SLOTS, Staging, read_back};
 use super::timestamps::Timestamps;
 use super::warm_up;
 use crate::Result;
-use crate::plan::{Group, Layout, NamedValue, Plan, StorageId};
+use crate::plan::{Group, Launch, Layout, NamedValue, Plan, StorageId};
 use crate::runtime::executor::{Answer, Executor};
 use crate::runtime::timing::Profile;
 use std::collections::{HashMap, VecDeque};
@@ -264,25 +264,20 @@ fn bind(gpu: &Gpu, plan: &Plan, region: &dyn Fn(StorageId) -> Region) -> Vec<Bou
     let usage = wgpu::BufferUsages::UNIFORM | wgpu::BufferUsages::COPY_DST;
     let uniform = gpu.buffer("parameters", params.len() as u64, usage, false);
     gpu.queue.write_buffer(&uniform, 0, &params);
-    let bind_launch = |(i, launch): (usize, &crate::plan::Launch)| {
-        let pipeline = gpu.pipeline(launch.kernel);
+    let bind_launch = |(i, launch): (usize, &Launch)| {
         let params = Region { buffer: uniform.clone(), offset: step * i as u64 };
         let mut bound = vec![(params, 4 * launch.params.len() as u64)];
         bound.extend(launch.storages().map(|s| (region(s), plan.storages[s.index()].span())));
-        let entries: Vec<wgpu::BindGroupEntry> = bound
-            .iter()
-            .enumerate()
-            .map(|(i, (Region { buffer, offset }, bytes))| wgpu::BindGroupEntry {
-                binding: i as u32,
-                resource: wgpu::BindingResource::Buffer(wgpu::BufferBinding {
-                    buffer,
-                    offset: *offset,
-                    size: wgpu::BufferSize::new(*bytes),
-                }),
-            })
-            .collect();
-        let bindings = gpu.bind_group(launch.kernel.name, &pipeline.layout, &entries);
-        BoundLaunch { pipeline, bindings, workgroups: launch.workgroups }
+        let buffers = bound.iter().map(|(Region { buffer, offset }, bytes)| wgpu::BufferBinding {
+            buffer,
+            offset: *offset,
+            size: wgpu::BufferSize::new(*bytes),
+        });
+        BoundLaunch {
+            pipeline: gpu.pipeline(launch.kernel),
+            bindings: gpu.bind_group(launch.kernel, buffers),
+            workgroups: launch.workgroups,
+        }
     };
     plan.launches.iter().enumerate().map(bind_launch).collect()
 }

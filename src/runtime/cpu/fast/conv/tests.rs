@@ -1,6 +1,6 @@
 use super::super::grad_weight::grad_weight_on;
 use super::*;
-use crate::runtime::cpu::{assert_close, noise, run};
+use crate::runtime::cpu::{assert_close, noise, run, with_outputs};
 
 type Case = ([u32; 4], [u32; 2], [[u32; 2]; 4]);
 
@@ -26,15 +26,12 @@ fn cases() -> Vec<Conv> {
         ([1, 64, 8, 1], [70, 60], [[3, 3], [1, 1], [1, 1], [1, 1]]),
     ];
     let conv = |([batch, in_channels, out_channels, groups], [in_h, in_w], [k, s, p, d]): Case| {
-        let outs = |size: u32, i: usize| (size + 2 * p[i] - d[i] * (k[i] - 1) - 1) / s[i] + 1;
-        Conv {
+        with_outputs(Conv {
             batch,
             in_channels,
             in_h,
             in_w,
             out_channels,
-            out_h: outs(in_h, 0),
-            out_w: outs(in_w, 1),
             kernel_h: k[0],
             kernel_w: k[1],
             stride_h: s[0],
@@ -44,9 +41,8 @@ fn cases() -> Vec<Conv> {
             dilation_h: d[0],
             dilation_w: d[1],
             groups,
-            images: batch,
             ..Default::default()
-        }
+        })
     };
     cases.into_iter().map(conv).collect()
 }
