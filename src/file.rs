@@ -35,7 +35,7 @@ pub fn read_file(path: &Path, limit: u64) -> Result<Vec<u8>> {
     read_up_to(path, limit)?.ok_or_else(|| {
         Error::data(
             path,
-            format!("is larger than {limit} bytes, too large for its kind; choose another file"),
+            format!("is larger than {limit} bytes, the limit for files of this kind; choose another file"),
         )
     })
 }

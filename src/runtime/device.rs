@@ -56,10 +56,8 @@ impl Device {
             return Ok(Self::cpu("no GPU driver or software Vulkan found"));
         }
         if adapters.is_empty() {
-            return Err(Error::Device(format!(
-                "{name:?} needs a GPU adapter, and there is none; {}",
-                Self::INSTALL
-            )));
+            let problem = format!("{name:?} needs a GPU adapter, but none was found; {}", Self::INSTALL);
+            return Err(Error::Device(problem));
         }
         let (index, reason) = choose(name, &adapters)?;
         let gpu = Gpu::open(index)?;

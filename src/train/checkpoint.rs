@@ -80,7 +80,7 @@ impl Checkpoint {
         let version = get(VERSION)?;
         if version != FORMAT {
             let problem = format!(
-                "has checkpoint format {version}, this program reads format {FORMAT}; resume with the version that wrote it"
+                "has checkpoint format {version}, but this program reads format {FORMAT}; resume with the version that wrote it"
             );
             return Err(Error::data(path, problem));
         }

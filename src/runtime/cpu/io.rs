@@ -11,9 +11,9 @@ pub struct Io<'a> {
 impl<'a> Io<'a> {
     /// The bindings as words. Panics if their number does not match, which means that a kernel's row and its twin disagree.
     pub fn words<const R: usize, const W: usize>(self) -> ([&'a [u32]; R], [&'a mut [u32]; W]) {
-        let reads = self.reads.try_into().expect("the kernel's row states as many reads as its twin takes");
+        let reads = self.reads.try_into().expect("a kernel's row has the reads of its twin");
         let writes = self.writes.try_into().map_err(|_| ());
-        (reads, writes.expect("the kernel's row states as many writes as its twin takes"))
+        (reads, writes.expect("a kernel's row has the writes of its twin"))
     }
 
     /// The bindings as floats.

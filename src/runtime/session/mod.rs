@@ -107,7 +107,7 @@ impl Session {
         Ok(lay_out(plans)?.1.bytes())
     }
 
-    /// Initializes every persistent value. Its elements depend only on the seed and its name.
+    /// Initializes every persistent value. The elements of a value depend only on the seed and its name.
     pub fn initialize(&mut self, seed: u64) -> Result<()> {
         for PersistentValue { value, persistence } in self.persistent.clone() {
             let values = initial(persistence.init, value.ty.len(), seed, &value.name);
@@ -334,7 +334,7 @@ fn order_inputs<'a>(plan: &Plan, inputs: &[(&str, Input<'a>)]) -> Result<Vec<&'a
             let (_, input) = inputs
                 .iter()
                 .find(|(name, _)| *name == expected.name)
-                .ok_or_else(|| Error::argument(&expected.name, "this input was not given"))?;
+                .ok_or_else(|| Error::argument(&expected.name, "this input is missing"))?;
             let words =
                 input.words(&expected.ty).map_err(|problem| Error::argument(&expected.name, problem))?;
             expected.check_labels(words)?;
