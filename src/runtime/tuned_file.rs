@@ -7,13 +7,15 @@ use crate::{Error, Result};
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
-fn path(folder: &Path, adapter: &AdapterSummary) -> PathBuf {
-    folder.join(cache::file_name(&["tune", &adapter.name, &adapter.backend, &adapter.driver], "json"))
+/// The file for an adapter; `None` without a cache folder.
+fn path(adapter: &AdapterSummary) -> Option<PathBuf> {
+    let name = cache::file_name(&["tune", &adapter.name, &adapter.backend, &adapter.driver], "json");
+    cache::folder().map(|folder| folder.join(name))
 }
 
 /// Reads the choices for an adapter. A file that cannot be used is ignored with a warning.
 pub fn load(adapter: &AdapterSummary) -> Tuned {
-    let Some(path) = cache::folder().map(|folder| path(&folder, adapter)) else { return Tuned::default() };
+    let Some(path) = path(adapter) else { return Tuned::default() };
     read(&path, adapter).unwrap_or_else(|problem| {
         log::warn!("{} {problem} and is ignored; run `striate tune` to write a new one", path.display());
         Tuned::default()
@@ -34,16 +36,12 @@ fn read(path: &Path, adapter: &AdapterSummary) -> Result<Tuned, String> {
 
 /// Fails if the file could not be written.
 pub fn check(adapter: &AdapterSummary) -> Result<()> {
-    match cache::folder() {
-        Some(folder) => cache::check(&path(&folder, adapter)),
-        None => Ok(()),
-    }
+    path(adapter).map_or(Ok(()), |path| cache::check(&path))
 }
 
 /// Writes the file and returns its path; `None` without a cache folder.
 pub fn save(adapter: &AdapterSummary, tuned: &Tuned) -> Result<Option<PathBuf>> {
-    let Some(folder) = cache::folder() else { return Ok(None) };
-    let path = path(&folder, adapter);
+    let Some(path) = path(adapter) else { return Ok(None) };
     cache::write(&path, tuned.to_json(&adapter.name, &adapter.driver).as_bytes())?;
     Ok(Some(path))
 }

@@ -3,6 +3,7 @@
 use super::config::TrainConfig;
 use super::step::{Part, Recipe, average_evaluation_graph, evaluation_graph, partial_graph};
 use crate::data::{Batch, Split};
+use crate::graph::Graph;
 use crate::models::Model;
 use crate::nn::Builder;
 use crate::plan::{Plan, Target};
@@ -48,60 +49,45 @@ pub(super) struct Plans {
 
 impl Plans {
     pub fn new(device: &Device, model: &dyn Model, split: &Split, config: &TrainConfig) -> Result<Self> {
-        let mut planner = Planner { device, model, split, config, plans: Vec::new() };
-        let train = planner.training()?;
-        let test = planner.evaluation(split.test.len())?;
-        Ok(Self { plans: planner.plans, train, test })
-    }
-}
-
-/// Builds the plans of a trainer.
-struct Planner<'a> {
-    device: &'a Device,
-    model: &'a dyn Model,
-    split: &'a Split,
-    config: &'a TrainConfig,
-    plans: Vec<Plan>,
-}
-
-impl Planner<'_> {
-    /// Plans for full batches, and for the last one if it is smaller.
-    fn training(&mut self) -> Result<Programs> {
-        let TrainConfig { batch, drop_last, .. } = *self.config;
-        let rest = Some(self.split.train.len() % batch).filter(|rest| *rest > 0 && !drop_last);
-        let mut programs = Programs::new();
-        for size in [Some(batch), rest].into_iter().flatten() {
-            for (part, range) in parts(size, self.config.micro_batch()) {
-                let key = (part, range.len());
-                if let Entry::Vacant(entry) = programs.entry(key) {
-                    let plan = self.add(key, true);
-                    let plan = if size == batch { plan } else { plan.map_err(|e| of_last_batch(e, size)) };
-                    entry.insert(plan?);
+        let winograd = device.target().winograd && !config.anomaly;
+        let target = Target { winograd, ..device.target().clone() };
+        let mut plans = Vec::new();
+        let mut add = |graph: Graph| {
+            plans.push(Plan::new(&graph, &target)?);
+            Ok(plans.len() - 1)
+        };
+        let ([channels, height, width], recipe) = (split.train.shape(), &config.recipe);
+        let shape = |batch| [batch, channels, height, width];
+        let mut train = Programs::new();
+        for batch in batches(split.train.len(), config.batch) {
+            let is_full = batch == config.batch;
+            if !is_full && config.drop_last {
+                continue;
+            }
+            for (part, range) in parts(batch, config.micro_batch()) {
+                if let Entry::Vacant(entry) = train.entry((part, range.len())) {
+                    let program = partial_graph(model, shape(range.len()), recipe, part).and_then(&mut add);
+                    let program =
+                        if is_full { program } else { program.map_err(|e| of_last_batch(e, batch)) };
+                    entry.insert(program?);
                 }
             }
         }
-        Ok(programs)
+        let mut test = Programs::new();
+        for batch in batches(split.test.len(), config.test_batch(split.test.len())) {
+            let graph = match recipe.ema {
+                Some(_) => average_evaluation_graph(model, shape(batch))?,
+                None => evaluation_graph(model, shape(batch))?,
+            };
+            test.insert((Part::Whole, batch), add(graph)?);
+        }
+        Ok(Self { plans, train, test })
     }
+}
 
-    fn evaluation(&mut self, images: usize) -> Result<Programs> {
-        let full = self.config.test_batch(images);
-        let sizes = [Some(full), Some(images % full).filter(|rest| *rest > 0)].into_iter().flatten();
-        sizes.map(|size| Ok(((Part::Whole, size), self.add((Part::Whole, size), false)?))).collect()
-    }
-
-    fn add(&mut self, (part, batch): (Part, usize), train: bool) -> Result<usize> {
-        let [channels, height, width] = self.split.train.shape();
-        let (recipe, shape) = (&self.config.recipe, [batch, channels, height, width]);
-        let graph = match (train, recipe.ema) {
-            (true, _) => partial_graph(self.model, shape, recipe, part)?,
-            (false, Some(_)) => average_evaluation_graph(self.model, shape)?,
-            (false, None) => evaluation_graph(self.model, shape)?,
-        };
-        let target = self.device.target();
-        let target = Target { winograd: target.winograd && !self.config.anomaly, ..target.clone() };
-        self.plans.push(Plan::new(&graph, &target)?);
-        Ok(self.plans.len() - 1)
-    }
+/// The sizes of the batches of `images` images: the full size, and that of the last batch if it is smaller.
+fn batches(images: usize, full: usize) -> impl Iterator<Item = usize> {
+    [full, images % full].into_iter().filter(|batch| *batch > 0)
 }
 
 /// Adds the remedies for a last batch that is too small for the network.

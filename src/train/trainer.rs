@@ -153,14 +153,14 @@ impl Trainer {
         check_finite(&mut self.session, &self.config, self.position.step)?;
         let lr = self.schedule.at(self.position.step.saturating_sub(1));
         let (epoch, train) = (before.epoch + 1, self.position.score);
-        if paused {
-            let (test, test_time) = (None, Duration::ZERO);
-            return Ok(EpochReport { epoch, lr, train, test, train_time, test_time });
+        let mut report = EpochReport { epoch, lr, train, test: None, train_time, test_time: Duration::ZERO };
+        if !paused {
+            self.position = Position { epoch, step: self.position.step, ..Default::default() };
+            let start = Instant::now();
+            report.test = Some(self.test()?);
+            report.test_time = start.elapsed();
         }
-        self.position = Position { epoch, step: self.position.step, ..Default::default() };
-        let start = Instant::now();
-        let test = Some(self.test()?);
-        Ok(EpochReport { epoch, lr, train, test, train_time, test_time: start.elapsed() })
+        Ok(report)
     }
 
     /// Loss and accuracy on the test images.

@@ -25,15 +25,11 @@ pub fn stats(p: &BatchNorm, io: Io<'_>) {
     let channels = p.channels as usize;
     let outs = mean_out[..channels].iter_mut().zip(&mut var_out[..channels]);
     for (c, (mean_out, var_out)) in outs.enumerate() {
-        let slices = || {
-            (0..p.slices as usize).map(|s| {
-                let [count, mean, m2] = [0, 1, 2].map(|i| f64::from(partial[(s * channels + c) * 3 + i]));
-                (count, mean, m2)
-            })
-        };
-        let count: f64 = slices().map(|(count, ..)| count).sum();
-        let mean = slices().map(|(count, mean, _)| count * mean).sum::<f64>() / count;
-        let m2: f64 = slices().map(|(count, m, m2)| m2 + count * (m - mean) * (m - mean)).sum();
+        let own = |s: usize| [0, 1, 2].map(|i| f64::from(partial[(s * channels + c) * 3 + i]));
+        let slices = || (0..p.slices as usize).map(own);
+        let count: f64 = slices().map(|[count, ..]| count).sum();
+        let mean = slices().map(|[count, mean, _]| count * mean).sum::<f64>() / count;
+        let m2: f64 = slices().map(|[count, m, m2]| m2 + count * (m - mean) * (m - mean)).sum();
         (*mean_out, *var_out) = (mean as f32, (m2 / count) as f32);
     }
 }

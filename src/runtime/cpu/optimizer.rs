@@ -10,22 +10,17 @@ pub fn sgd(p: &Sgd, io: Io<'_>) {
     let len = p.len as usize;
     let [momentum, decay] = [p.momentum, p.weight_decay].map(f64::from);
     let lr = f64::from(schedule[0]) * f64::from(p.lr_scale);
-    let gradient = |grad: f32, w: f32| f64::from(grad) + decay * f64::from(w);
     let blocks = w[..len].par_chunks_mut(BLOCK).zip(grad[..len].par_chunks(BLOCK));
-    if momentum == 0.0 {
-        blocks.for_each(|(w, grad)| {
-            for (w, &grad) in w.iter_mut().zip(grad) {
-                *w = (f64::from(*w) - lr * gradient(grad, *w)) as f32;
-            }
-        });
-        return;
-    }
     blocks.zip(velocity[..len].par_chunks_mut(BLOCK)).for_each(|((w, grad), velocity)| {
         for ((w, &grad), velocity) in w.iter_mut().zip(grad).zip(velocity) {
-            let g = gradient(grad, *w);
-            let v = momentum * f64::from(*velocity) + g;
-            let step = if p.nesterov == 1 { g + momentum * v } else { v };
-            (*velocity, *w) = (v as f32, (f64::from(*w) - lr * step) as f32);
+            let g = f64::from(grad) + decay * f64::from(*w);
+            let mut step = g;
+            if momentum != 0.0 {
+                let v = momentum * f64::from(*velocity) + g;
+                step = if p.nesterov == 1 { g + momentum * v } else { v };
+                *velocity = v as f32;
+            }
+            *w = (f64::from(*w) - lr * step) as f32;
         }
     });
 }

@@ -85,7 +85,7 @@ twins! {
     winograd_filter_grad => winograd::winograd_filter_grad;
     conv_direct => conv::conv_direct, fast fast::conv::forward;
     conv_direct_grad_input => conv::conv_direct_grad_input, fast fast::conv::grad_input;
-    conv_direct_grad_weight => conv::conv_direct_grad_weight, fast fast::conv::grad_weight;
+    conv_direct_grad_weight => conv::conv_direct_grad_weight, fast fast::grad_weight::grad_weight;
     channel_sum => reduce::channel_sum;
     slice_sum, slice_sum_vec4, slice_sum_tree => reduce::slice_sum;
     batch_norm_partial, batch_norm_partial_subgroup => batch_norm::partial, fast fast::batch_norm::partial;

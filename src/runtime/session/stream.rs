@@ -4,7 +4,7 @@ use super::{Outputs, Session};
 use crate::{Input, Result};
 use std::collections::VecDeque;
 
-/// Steps in flight, each with a tag that comes back with its outputs. Dropping a stream, also after an error, drains the
+/// Steps in flight, each with a tag that is returned with its outputs. Dropping a stream, even after an error, drains the
 /// session, so that the next stream does not receive this one's outputs.
 pub(crate) struct Stream<'a, T> {
     session: &'a mut Session,

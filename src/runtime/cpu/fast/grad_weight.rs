@@ -1,9 +1,8 @@
 //! Weight gradients of convolutions.
 
 use super::super::Io;
-use super::conv::axis;
 use super::correlation::rows_that_fit;
-use super::panel::Layout;
+use super::panel::{Axis, Layout};
 use super::tile;
 use crate::kernel::Conv;
 use crate::runtime::cpu::conv::{Geometry, conv_direct_grad_weight};
@@ -33,7 +32,7 @@ pub(super) fn grad_weight_on(arch: Arch, p: &Conv, io: Io<'_>) {
         return conv_direct_grad_weight(p, io);
     }
     let ([dy, x], [dw]) = io.f32();
-    let (y_axis, x_axis) = (axis(&g.y), axis(&g.x));
+    let (y_axis, x_axis) = (Axis::forward(&g.y), Axis::forward(&g.x));
     let rows = rows_that_fit(&y_axis, &x_axis, g.group_in);
     let layout = Layout::new(&y_axis, &x_axis, g.group_in, rows);
     let mut offsets = Vec::new();

@@ -6,6 +6,6 @@
 pub mod batch_norm;
 pub mod conv;
 mod correlation;
-mod grad_weight;
+pub mod grad_weight;
 mod panel;
 mod tile;

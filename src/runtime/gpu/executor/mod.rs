@@ -41,7 +41,7 @@ pub(crate) struct GpuExecutor {
     zero: Instant,
 }
 
-/// The start of a value.
+/// The location of a value.
 #[derive(Clone)]
 struct Region {
     buffer: wgpu::Buffer,
@@ -49,7 +49,7 @@ struct Region {
     offset: u64,
 }
 
-/// One plan with its buffers bound.
+/// A plan with its buffers bound.
 struct Program {
     inputs: Vec<Region>,
     outputs: Vec<(NamedValue, Region)>,

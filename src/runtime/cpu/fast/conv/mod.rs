@@ -1,12 +1,10 @@
 //! Fast twins of `conv_direct.wgsl`.
 
-pub use super::grad_weight::grad_weight;
-
 use super::super::Io;
 use super::correlation::{Correlation, Strides, rows_that_fit};
-use super::panel::{Axis, Tap};
+use super::panel::Axis;
 use crate::kernel::Conv;
-use crate::runtime::cpu::conv::{self, Geometry};
+use crate::runtime::cpu::conv::Geometry;
 use pulp::Arch;
 use rayon::prelude::*;
 
@@ -18,7 +16,7 @@ pub fn forward(p: &Conv, io: Io<'_>) {
 fn forward_on(arch: Arch, p: &Conv, io: Io<'_>) {
     let ([x, w, bias], [y]) = io.f32();
     let g = Geometry::new(p);
-    let axes = [&axis(&g.y), &axis(&g.x)];
+    let axes = [&Axis::forward(&g.y), &Axis::forward(&g.x)];
     let rows = rows_per_task(&g, axes, g.group_in);
     let strides = Strides {
         result: g.group_in * g.taps,
@@ -54,12 +52,12 @@ fn grad_input_on(arch: Arch, p: &Conv, io: Io<'_>) {
         group: g.group_out * g.group_in * g.taps,
         down: g.x.kernel,
     };
-    let first = [&transposed(&g.y, 0), &transposed(&g.x, 0)];
+    let first = [&Axis::transposed(&g.y, 0), &Axis::transposed(&g.x, 0)];
     let rows = rows_per_task(&g, first, g.group_out);
     let mut phases = Vec::new();
     for top in 0..g.y.stride.min(g.y.size) {
         for left in 0..g.x.stride.min(g.x.size) {
-            let axes = [&transposed(&g.y, top), &transposed(&g.x, left)];
+            let axes = [&Axis::transposed(&g.y, top), &Axis::transposed(&g.x, left)];
             let planes = [g.group_out, g.group_in];
             let sums = Correlation::new(arch, axes, planes, p.groups as usize, rows, w, strides);
             phases.push((top, left, axes[1].outs, sums));
@@ -92,23 +90,6 @@ fn grad_input_on(arch: Arch, p: &Conv, io: Io<'_>) {
             }
         }
     });
-}
-
-/// An axis of the forward convolution.
-pub(super) fn axis(a: &conv::Axis) -> Axis {
-    let shift = |k: usize| (k * a.dilation) as isize - a.padding as isize;
-    let taps = (0..a.kernel).map(|index| Tap { index, shift: shift(index) }).collect();
-    Axis { outs: a.outs, size: a.size, step: a.stride, taps }
-}
-
-/// An axis of the input gradient for the pixels `phase`, `phase` + stride, ...: pixel i gets the gradients of the outputs o
-/// that read it, those with o * stride = i + padding - k * dilation for a tap k.
-fn transposed(a: &conv::Axis, phase: usize) -> Axis {
-    let reach = |k: usize| (phase + a.padding) as isize - (k * a.dilation) as isize;
-    let stride = a.stride as isize;
-    let own = (0..a.kernel).filter(|&k| reach(k) % stride == 0);
-    let taps = own.map(|index| Tap { index, shift: reach(index) / stride }).collect();
-    Axis { outs: (a.size - phase).div_ceil(a.stride), size: a.outs, step: 1, taps }
 }
 
 /// Rows of results per task: as many as fit the cache, but fewer if there are too few images to keep all threads busy.

@@ -1,5 +1,6 @@
-use super::super::grad_weight::grad_weight_on;
+use super::super::grad_weight::{grad_weight, grad_weight_on};
 use super::*;
+use crate::runtime::cpu::conv;
 use crate::runtime::cpu::{assert_close, noise, run, with_outputs};
 
 type Case = ([u32; 4], [u32; 2], [[u32; 2]; 4]);
