@@ -1,23 +1,22 @@
-//! Chromium's WGSL compiler accepts every kernel. It checks that subgroup operations are in uniform control flow, which naga
-//! does not. Ignored without Chromium.
+//! Compiles every kernel with Chromium's WGSL compiler, which, unlike naga, checks that subgroup operations are in uniform control
+//! flow. Ignored without Chromium.
 
-#[path = "pages/browser.rs"]
-#[allow(dead_code, reason = "shared with the tests of pages")]
+#[path = "common/browser.rs"]
 mod browser;
 mod common;
 
 use browser::Browser;
-use common::{Outcome, Suite};
+use common::{Outcome, Suite, named};
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpListener;
 use std::process::{ExitCode, Stdio};
 use std::time::Duration;
 use striate::kernel::{ALL, Kernel};
 
-/// Lanes of a subgroup in the kernels that depend on it.
+/// Subgroup size of the kernels that depend on it.
 const SUBGROUP: u32 = 32;
 
-/// Compiles each kernel and posts `[[name, message], ...]` of those refused, or why there is no WebGPU.
+/// Compiles each kernel and posts `[[name, message], ...]` for those that are refused, or the reason why there is no WebGPU.
 const PAGE: &str = r##"<!DOCTYPE html><script type="module">
 async function refused(kernels) {
   const adapter = await navigator.gpu?.requestAdapter();
@@ -37,7 +36,7 @@ const report = await refused(KERNELS).catch(e => String(e));
 await fetch("/", { method: "POST", body: JSON.stringify(report) });
 </script>"##;
 
-/// A kernel's WGSL with the directive that WebGPU wants and naga does not know.
+/// A kernel's WGSL with a directive that WebGPU requires and naga does not support.
 fn webgpu_source(kernel: &Kernel) -> String {
     let enable = if kernel.uses_subgroups() { "enable subgroups;\n" } else { "" };
     enable.to_owned() + &kernel.source(SUBGROUP)
@@ -66,9 +65,9 @@ fn report(listener: &TcpListener, page: &str) -> std::io::Result<String> {
     }
 }
 
-/// The kernels among these, by name and WGSL, that Chromium refuses, each with the reason.
+/// Compiles kernels, given by name and WGSL. Returns the names of those that Chromium refuses, with the reasons.
 fn refused(browser: &Browser, kernels: &[(&str, String)]) -> Vec<(String, String)> {
-    // `<` could end the script.
+    // A `<` could end the script.
     let json = serde_json::to_string(kernels).unwrap().replace('<', "\\u003c");
     let page = PAGE.replace("KERNELS", &json);
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
@@ -80,7 +79,7 @@ fn refused(browser: &Browser, kernels: &[(&str, String)]) -> Vec<(String, String
     let server = std::thread::spawn(move || report(&listener, &page));
     while !server.is_finished() {
         if let Some(status) = chromium.try_wait().unwrap() {
-            panic!("Chromium ended with {status} before it reported");
+            panic!("Chromium exited with {status} before reporting");
         }
         std::thread::sleep(Duration::from_millis(20));
     }
@@ -93,10 +92,10 @@ fn refused(browser: &Browser, kernels: &[(&str, String)]) -> Vec<(String, String
 fn every_kernel_is_accepted(browser: &Browser) -> Outcome {
     let kernels: Vec<_> = ALL.iter().map(|k| (k.name, webgpu_source(k))).collect();
     let refused: Vec<_> = refused(browser, &kernels).iter().map(|(k, why)| format!("{k}: {why}")).collect();
-    if refused.is_empty() { Ok(()) } else { Err(refused.join("\n")) }
+    if refused.is_empty() { Ok(()) } else { Err(refused.join("\n").into()) }
 }
 
-fn a_return_of_some_lanes_before_a_broadcast_is_refused(browser: &Browser) -> Outcome {
+fn a_broadcast_after_a_divergent_return_is_refused(browser: &Browser) -> Outcome {
     let source = "enable subgroups;
 @group(0) @binding(0) var<storage, read_write> y: array<f32>;
 @compute @workgroup_size(64) fn f(@builtin(local_invocation_index) i: u32) {
@@ -105,20 +104,16 @@ fn a_return_of_some_lanes_before_a_broadcast_is_refused(browser: &Browser) -> Ou
 }";
     match &refused(browser, &[("f", source.into())])[..] {
         [(name, why)] if name == "f" && why.contains("uniform control flow") => Ok(()),
-        other => Err(format!("{other:?}")),
+        other => Err(format!("{other:?}").into()),
     }
 }
 
 fn main() -> ExitCode {
-    let mut suite = Suite::alone();
-    let mut add = |name, test: fn(&Browser) -> Outcome| {
-        let browser = Browser::find();
-        suite.add_if(browser.is_some(), name, move || test(&browser.unwrap()));
-    };
-    add("every_kernel_is_accepted", every_kernel_is_accepted);
-    add(
-        "a_return_of_some_lanes_before_a_broadcast_is_refused",
-        a_return_of_some_lanes_before_a_broadcast_is_refused,
-    );
+    let mut suite = Suite::sequential();
+    let tests: &[(&str, fn(&Browser) -> Outcome)] =
+        named![every_kernel_is_accepted, a_broadcast_after_a_divergent_return_is_refused];
+    for (name, test) in tests {
+        suite.add_if(Browser::find().is_some(), *name, || test(&Browser::find().expect("found before")));
+    }
     suite.run()
 }

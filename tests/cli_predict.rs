@@ -1,75 +1,56 @@
 //! `striate predict` and `striate eval` on the command line.
 
-#![cfg(feature = "cli")]
-
 mod common;
-#[path = "cli_train/place.rs"]
-#[allow(dead_code, reason = "shared with the tests of `striate train`")]
-mod place;
+#[path = "common/workspace.rs"]
+mod workspace;
 
-use common::{Outcome, Suite};
-use image::{ImageFormat, RgbImage};
-use place::{PROGRAM, Place, assert_refused, assert_well_formed, text};
-use serde_json::Value;
+use common::{Outcome, Suite, named};
+use image::RgbImage;
 use std::path::{Path, PathBuf};
-use std::process::{Command, ExitCode, Output};
+use std::process::ExitCode;
+use workspace::*;
 
-/// Real weights, data and images that are not part of the repository.
+/// Weights, data and images that are not part of the repository.
 fn shared(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../shared").join(name)
 }
 
-/// A run of two epochs on the tiny data set, in the folder `run`.
-fn trained() -> Place {
-    let place = Place::new();
-    place.trained(&["--epochs", "2"]);
+/// A run of two epochs in `run`, images, a broken image, and a folder without images.
+fn trained() -> Workspace {
+    let dir = Workspace::new();
+    dir.trained(&["--epochs", "2"]);
     for (i, name) in ["one.png", "more/two.png", "more/three.jpg"].into_iter().enumerate() {
         let image =
             RgbImage::from_fn(20 + i as u32, 16, |x, y| image::Rgb([(x * 11) as u8, (y * 13) as u8, 77]));
-        let path = place.path(name);
-        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
-        image.save_with_format(path, ImageFormat::from_path(name).unwrap()).unwrap();
+        dir.save(name, &image);
     }
-    place.write("broken.png", b"not an image");
-    place.write("empty/readme.txt", b"no image");
-    place
+    dir.write("broken.png", b"not an image");
+    dir.write("empty/readme.txt", b"no image");
+    dir
 }
 
-/// Runs the program in the test's folder, hiding all Vulkan drivers.
-fn striate(place: &Place, args: &[&str]) -> Output {
-    let mut command = Command::new(PROGRAM);
-    command.current_dir(place.dir.path()).args(args).env_remove("RUST_LOG");
-    command.env("VK_ICD_FILENAMES", "/dev/null").env("VK_DRIVER_FILES", "/dev/null");
-    command.output().unwrap()
-}
-
-fn answer(output: &Output) -> Value {
-    serde_json::from_slice(&output.stdout).unwrap_or_else(|e| panic!("{e}: {output:?}"))
-}
-
-fn a_run_folder_is_all_that_predict_needs() -> Outcome {
-    let place = trained();
-    let output = striate(&place, &["predict", "run", "one.png", "more", "--json"]);
-    assert_eq!((output.status.code(), text(&output.stderr)), (Some(0), String::new()));
-    let json = answer(&output);
-    assert_eq!(
-        (json["model"].as_str(), json["preprocessing"]["size"][0].as_u64()),
-        (Some("resnet8"), Some(8))
-    );
-    let images = json["pictures"].as_array().unwrap();
+fn predict_needs_only_a_run_folder() -> Outcome {
+    let dir = trained();
+    let found = json(&mut dir.striate(&["predict", "run", "one.png", "more", "--json"]));
+    assert_eq!((&found["model"], &found["preprocessing"]["size"][0]), (&"resnet8".into(), &8.into()));
+    let images = found["pictures"].as_array().unwrap();
     let names: Vec<&str> = images.iter().map(|p| p["picture"].as_str().unwrap()).collect();
     assert_eq!(names, ["one.png", "more/three.jpg", "more/two.png"]);
     for image in images {
         let top = image["top"].as_array().unwrap();
-        let shares: Vec<f64> = top.iter().map(|class| class["probability"].as_f64().unwrap()).collect();
-        assert!(shares.len() == 5 && shares.is_sorted_by(|a, b| a >= b), "{shares:?}");
-        assert!(shares[4] >= 0.0 && shares.iter().sum::<f64>() <= 1.0 + 1e-9, "{shares:?}");
+        let probabilities: Vec<f64> =
+            top.iter().map(|class| class["probability"].as_f64().unwrap()).collect();
+        assert!(probabilities.len() == 5 && probabilities.is_sorted_by(|a, b| a >= b), "{probabilities:?}");
+        assert!(
+            probabilities[4] >= 0.0 && probabilities.iter().sum::<f64>() <= 1.0 + 1e-9,
+            "{probabilities:?}"
+        );
         assert_eq!(top[0]["name"], top[0]["class"].to_string(), "MNIST classes are named by their digit");
     }
-    // Batches of one give the same as a padded batch.
+    // Full batches give the same results as a padded one.
     for batch in ["1", "2"] {
-        let again =
-            answer(&striate(&place, &["predict", "run", "one.png", "more", "--json", "--batch", batch]));
+        let flags = ["predict", "run", "one.png", "more", "--json", "--batch", batch];
+        let again = json(&mut dir.striate(&flags));
         for (again, image) in again["pictures"].as_array().unwrap().iter().zip(images) {
             assert_eq!(again["picture"], image["picture"]);
             for (a, b) in again["top"].as_array().unwrap().iter().zip(image["top"].as_array().unwrap()) {
@@ -79,11 +60,8 @@ fn a_run_folder_is_all_that_predict_needs() -> Outcome {
             }
         }
     }
-    let named = striate(
-        &place,
-        &["predict", "resnet8", "run", "one.png", "--classes", "fashion-mnist", "--top", "10"],
-    );
-    let named = text(&named.stdout);
+    let flags = ["predict", "resnet8", "run", "one.png", "--classes", "fashion-mnist", "--top", "10"];
+    let named = printed(&mut dir.striate(&flags));
     assert!(
         named.contains("Ankle boot") && named.lines().filter(|line| line.contains(" %  ")).count() == 10,
         "{named}"
@@ -92,13 +70,14 @@ fn a_run_folder_is_all_that_predict_needs() -> Outcome {
 }
 
 fn a_broken_image_is_reported_and_skipped() -> Outcome {
-    let place = trained();
-    let output = striate(&place, &["predict", "run", "one.png", "broken.png", "more", "gone.png", "--json"]);
+    let dir = trained();
+    let flags = ["predict", "run", "one.png", "broken.png", "more", "gone.png", "--json"];
+    let output = dir.striate(&flags).output().unwrap();
     assert_eq!(output.status.code(), Some(3));
     let stderr = text(&output.stderr);
     assert_eq!(stderr.lines().count(), 2, "{stderr}");
     assert!(stderr.contains("skipped: broken.png: ") && stderr.contains("skipped: gone.png: "), "{stderr}");
-    let json = answer(&output);
+    let json: Value = serde_json::from_slice(&output.stdout).unwrap();
     assert_eq!(
         (json["pictures"].as_array().unwrap().len(), json["skipped"].as_array().unwrap().len()),
         (3, 2)
@@ -107,10 +86,10 @@ fn a_broken_image_is_reported_and_skipped() -> Outcome {
 }
 
 fn predict_refuses_wrong_arguments() -> Outcome {
-    let place = trained();
-    rewrite(&place, "bare", str::to_owned, &[]);
-    place.write("names.txt", b"cat\ndog\n");
-    place.write("nothing.txt", b"\n");
+    let dir = trained();
+    rewrite(&dir, "bare", str::to_owned, &[]);
+    dir.write("names.txt", b"cat\ndog\n");
+    dir.write("nothing.txt", b"\n");
     let cases: [(&[&str], &[&str]); 17] = [
         (&["alexnot", "run", "one.png"], &["alexnot", "did you mean alexnet"]),
         (&["resnext50.a1_in1k", "run", "one.png"], &["resnext50", "available: lenet"]),
@@ -131,18 +110,14 @@ fn predict_refuses_wrong_arguments() -> Outcome {
         (&["run", "one.png", "--device", "gpu"], &["needs a GPU adapter", "--device cpu"]),
     ];
     for (args, words) in cases {
-        assert_refused(&striate(&place, &[&["predict"], args].concat()), &format!("{args:?}"), words);
+        assert_refused(&mut dir.striate(&[&["predict"], args].concat()), words);
     }
     Ok(())
 }
 
 fn flags_can_come_between_arguments() -> Outcome {
-    let place = trained();
-    let among = |args: &[&str]| {
-        let output = striate(&place, args);
-        assert_eq!((output.status.code(), text(&output.stderr)), (Some(0), String::new()), "{args:?}");
-        text(&output.stdout)
-    };
+    let dir = trained();
+    let among = |args: &[&str]| printed(&mut dir.striate(args));
     let plain = among(&["predict", "resnet8", "run", "one.png", "more", "--top", "2"]);
     assert_eq!(plain, among(&["predict", "resnet8", "--top", "2", "run", "--batch", "1", "one.png", "more"]));
     let plain = among(&["eval", "resnet8", "run", "--batch", "3"]);
@@ -153,23 +128,11 @@ fn flags_can_come_between_arguments() -> Outcome {
 }
 
 fn eval_agrees_with_training() -> Outcome {
-    let place = trained();
-    let args = [
-        "eval",
-        "run",
-        "--dataset",
-        "mnist",
-        "--data",
-        "data",
-        "--batch",
-        "3",
-        "--confusion",
-        "confusion.svg",
-    ];
-    let output = striate(&place, &[&args[..], &["--json"]].concat());
-    assert_eq!((output.status.code(), text(&output.stderr)), (Some(0), String::new()));
-    let json = answer(&output);
-    let row = &place::metrics(&place.out())[1];
+    let dir = trained();
+    let data = ["eval", "run", "--dataset", "mnist", "--data", "data"];
+    let args = [&data[..], &["--batch", "3", "--confusion", "confusion.svg"]].concat();
+    let json = json(&mut dir.striate(&[&args[..], &["--json"]].concat()));
+    let row = &metrics(&dir.run())[1];
     let number = |column: &str| row[column].parse::<f64>().unwrap();
     assert_eq!(json["top1"].as_f64().unwrap(), number("test_accuracy"));
     assert!((json["loss"].as_f64().unwrap() - number("test_loss")).abs() < 1e-5, "{json}, {row:?}");
@@ -177,18 +140,18 @@ fn eval_agrees_with_training() -> Outcome {
     let right: u64 = (0..10).map(|class| confusion[class][class]).sum();
     assert_eq!(confusion.iter().flatten().sum::<u64>(), 10);
     assert_eq!(right as f64 / 10.0, json["top1"].as_f64().unwrap());
-    let svg = std::fs::read_to_string(place.path("confusion.svg")).unwrap();
+    let svg = dir.read_text("confusion.svg");
     assert_well_formed(&svg);
     assert!(svg.matches("<rect").count() >= 100 && svg.contains("#440154"), "viridis starts at this purple");
-    let table = text(&striate(&place, &args).stdout);
+    let table = printed(&mut dir.striate(&args));
     assert!(table.contains(&format!("top-1 {:.2} %, top-5 ", 100.0 * number("test_accuracy"))), "{table}");
     Ok(())
 }
 
 fn eval_refuses_wrong_arguments() -> Outcome {
-    let place = trained();
-    place.write("cifar/test.bin", &[0; 3074]);
-    place.write("cifar/train.bin", &[0; 3074]);
+    let dir = trained();
+    dir.write("cifar/test.bin", &[0; 3074]);
+    dir.write("cifar/train.bin", &[0; 3074]);
     let cases: [(&[&str], &[&str]); 6] = [
         (&["alexnot", "run"], &["alexnot", "did you mean alexnet"]),
         (&["resnet8"], &["resnet8: is a model; give its weights too"]),
@@ -198,26 +161,22 @@ fn eval_refuses_wrong_arguments() -> Outcome {
         (&["run", "--dataset", "mnist", "--data", "data", "--batch", "0"], &["--batch"]),
     ];
     for (args, words) in cases {
-        assert_refused(&striate(&place, &[&["eval"], args].concat()), &format!("{args:?}"), words);
+        assert_refused(&mut dir.striate(&[&["eval"], args].concat()), words);
     }
     Ok(())
 }
 
 fn partial_loading_reports_what_is_missing() -> Outcome {
-    let place = trained();
-    let file = place.path("run/model.safetensors");
+    let dir = trained();
+    let file = dir.path("run/model.safetensors");
     let weights = striate::weights::Weights::read(&file).unwrap();
     let kept = weights.names().filter(|name| *name != "conv1.weight");
     let kept: Vec<_> = kept.map(|name| (name.to_owned(), weights.get(name).unwrap().clone())).collect();
     let metadata = striate::infer::Card::of(&weights).metadata();
     striate::weights::write(&file, &kept, &metadata).unwrap();
     let args = ["predict", "run", "one.png"];
-    assert_refused(
-        &striate(&place, &args),
-        "strict",
-        &["1 missing from the file (conv1.weight)", "--partial"],
-    );
-    let output = striate(&place, &[&args[..], &["--partial"]].concat());
+    assert_refused(&mut dir.striate(&args), &["1 missing from the file (conv1.weight)", "--partial"]);
+    let output = dir.striate(&[&args[..], &["--partial"]].concat()).output().unwrap();
     let stderr = text(&output.stderr);
     assert!(
         output.status.success() && stderr.starts_with("note: ") && stderr.contains("conv1.weight"),
@@ -226,69 +185,68 @@ fn partial_loading_reports_what_is_missing() -> Outcome {
     Ok(())
 }
 
-/// The run's weights with other names and metadata, as `file`.
-fn rewrite(place: &Place, file: &str, rename: impl Fn(&str) -> String, metadata: &[(&str, &str)]) {
-    let weights = striate::weights::Weights::read(&place.path("run/model.safetensors")).unwrap();
+/// Writes the run's weights to `file` with other names and metadata.
+fn rewrite(dir: &Workspace, file: &str, rename: impl Fn(&str) -> String, metadata: &[(&str, &str)]) {
+    let weights = striate::weights::Weights::read(&dir.path("run/model.safetensors")).unwrap();
     let tensors = weights.names().map(|name| (rename(name), weights.get(name).unwrap().clone()));
     let metadata = metadata.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned()));
-    striate::weights::write(&place.path(file), &tensors.collect::<Vec<_>>(), &metadata.collect()).unwrap();
+    striate::weights::write(&dir.path(file), &tensors.collect::<Vec<_>>(), &metadata.collect()).unwrap();
 }
 
 fn foreign_names_and_metadata_are_accepted() -> Outcome {
-    let place = trained();
-    place.write("names.txt", b"a\nb\nc\nd\ne\nf\ng\nh\ni\nj\n");
+    let dir = trained();
+    dir.write("names.txt", b"a\nb\nc\nd\ne\nf\ng\nh\ni\nj\n");
     let flags = ["one.png", "--preprocess", "mnist", "--classes", "names.txt"];
-    let want = text(&striate(&place, &[&["predict", "resnet8", "run"], &flags[..]].concat()).stdout);
-    let answers = |what: &[&str], note: &str| {
-        let output = striate(&place, &[&["predict"], what, &flags].concat());
+    let want = printed(&mut dir.striate(&[&["predict", "resnet8", "run"], &flags[..]].concat()));
+    let assert_same = |what: &[&str], note: &str| {
+        let output = dir.striate(&[&["predict"], what, &flags].concat()).output().unwrap();
         let stderr = text(&output.stderr);
         assert!(output.status.success() && stderr.contains(note), "{what:?}: {stderr}");
         assert_eq!(stderr.is_empty(), note.is_empty(), "{what:?}: {stderr}");
         assert_eq!(text(&output.stdout), want, "{what:?}");
     };
     rewrite(
-        &place,
+        &dir,
         "wrapped.safetensors",
         |name| format!("module._orig_mod.{}", name.replace("fc.", "linear.")),
         &[],
     );
-    answers(&["resnet8", "wrapped.safetensors"], "dropped \"_orig_mod.\", dropped \"module.\", linear -> fc");
-    rewrite(&place, "lightning.safetensors", |name| format!("model.{name}"), &[]);
-    answers(&["resnet8", "lightning.safetensors"], "dropped \"model.\"");
+    assert_same(
+        &["resnet8", "wrapped.safetensors"],
+        "dropped \"_orig_mod.\", dropped \"module.\", linear -> fc",
+    );
+    rewrite(&dir, "lightning.safetensors", |name| format!("model.{name}"), &[]);
+    assert_same(&["resnet8", "lightning.safetensors"], "dropped \"model.\"");
     let free =
         [("model", "my best one"), ("classes", "cat,dog"), ("preprocessing", "none"), ("author", "me")];
-    rewrite(&place, "free.safetensors", str::to_owned, &free);
-    answers(&["resnet8", "free.safetensors"], "are passed over where they cannot be used: model (");
+    rewrite(&dir, "free.safetensors", str::to_owned, &free);
+    assert_same(&["resnet8", "free.safetensors"], "are passed over where they cannot be used: model (");
     let few = [("model", "resnet20"), ("classes", "[\"cat\", \"dog\"]")];
-    rewrite(&place, "few.safetensors", str::to_owned, &few);
-    answers(&["resnet8", "few.safetensors"], "says that it holds resnet20, and is taken for resnet8");
-    // The name is refused without building a network of that many layers.
-    rewrite(&place, "deep.safetensors", str::to_owned, &[("model", "resnet60002")]);
-    answers(&["resnet8", "deep.safetensors"], "resnet60002");
-    let output = striate(&place, &["predict", "deep.safetensors", "one.png"]);
+    rewrite(&dir, "few.safetensors", str::to_owned, &few);
+    assert_same(&["resnet8", "few.safetensors"], "says that it holds resnet20, and is taken for resnet8");
+    // Rejecting this name must not build a network of that many layers.
+    rewrite(&dir, "deep.safetensors", str::to_owned, &[("model", "resnet60002")]);
+    assert_same(&["resnet8", "deep.safetensors"], "resnet60002");
+    let output = dir.striate(&["predict", "deep.safetensors", "one.png"]).output().unwrap();
     assert!(text(&output.stderr).contains("does not say which model it is of"), "{output:?}");
     Ok(())
 }
 
 fn weights_without_a_last_layer_are_explained() -> Outcome {
-    let place = trained();
-    rewrite(&place, "headless.safetensors", |name| name.replace("fc.", "other."), &[]);
+    let dir = trained();
+    rewrite(&dir, "headless.safetensors", |name| name.replace("fc.", "other."), &[]);
     let args = ["predict", "resnet8", "headless.safetensors", "one.png", "--preprocess", "mnist"];
     let words = ["has no fc.weight, the last layer of resnet8", "bn1.bias, ", "other.weight", "--partial"];
-    assert_refused(&striate(&place, &args), "headless", &words);
+    assert_refused(&mut dir.striate(&args), &words);
     Ok(())
 }
 
 fn preprocessing_flags_are_applied_and_printed() -> Outcome {
-    let place = trained();
-    place.write("timm.json", br#"{"input_size": [1, 8, 8], "crop_pct": 0.5, "interpolation": "bicubic", "mean": [0.5], "std": [0.25]}"#);
+    let dir = trained();
+    dir.write("timm.json", br#"{"input_size": [1, 8, 8], "crop_pct": 0.5, "interpolation": "bicubic", "mean": [0.5], "std": [0.25]}"#);
     let line = |flags: &[&str]| {
-        let output = striate(&place, &[&["predict", "run", "one.png"], flags].concat());
-        let text = text(&output.stdout);
-        text.lines()
-            .find(|line| line.starts_with("images "))
-            .unwrap_or_else(|| panic!("{output:?}"))
-            .to_owned()
+        let text = printed(&mut dir.striate(&[&["predict", "run", "one.png"], flags].concat()));
+        text.lines().find(|line| line.starts_with("images ")).unwrap_or_else(|| panic!("{text}")).to_owned()
     };
     assert!(line(&[]).starts_with("images centre 8x8, bilinear, mean ["), "{}", line(&[]));
     assert!(line(&[]).ends_with("(as the weights say)"), "{}", line(&[]));
@@ -318,57 +276,48 @@ fn preprocessing_flags_are_applied_and_printed() -> Outcome {
         (&["--preprocess", "gone.json"], &["gone.json: cannot read"]),
     ];
     for (flags, words) in refused {
-        assert_refused(
-            &striate(&place, &[&["predict", "run", "one.png"], flags].concat()),
-            &format!("{flags:?}"),
-            words,
-        );
+        assert_refused(&mut dir.striate(&[&["predict", "run", "one.png"], flags].concat()), words);
     }
     Ok(())
 }
 
-/// Writes CIFAR-10 to `cifar`, from its test images tiled into one large image. The training files hold the same images, as
-/// nothing reads them.
-fn write_cifar10(place: &Place) {
-    let sprite = image::open(shared("data/cifar10/test_batch.webp")).unwrap().into_rgb8();
+/// Writes CIFAR-10 to `cifar`, from its test images tiled into one large image. The training files, which no test reads, hold the
+/// same images.
+fn write_cifar10(dir: &Workspace) {
+    let tiled = image::open(shared("data/cifar10/test_batch.webp")).unwrap().into_rgb8();
     let labels = std::fs::read(shared("data/cifar10/test_batch.labels")).unwrap();
     let mut records = Vec::new();
     for (i, label) in (0..).zip(labels) {
-        let image = image::imageops::crop_imm(&sprite, i % 100 * 32, i / 100 * 32, 32, 32).to_image();
+        let image = image::imageops::crop_imm(&tiled, i % 100 * 32, i / 100 * 32, 32, 32).to_image();
         records.push(label);
         (0..3).for_each(|channel| records.extend(image.pixels().map(|pixel| pixel.0[channel])));
     }
     let train = (1..=5).map(|n| format!("data_batch_{n}"));
     for name in train.chain(["test_batch".to_owned()]) {
-        place.write(&format!("cifar/{name}.bin"), &records);
+        dir.write(&format!("cifar/{name}.bin"), &records);
     }
 }
 
-/// The published accuracy of published weights.
 fn resnet20_reaches_its_published_accuracy(device: &str) -> Outcome {
-    let place = Place::new();
-    write_cifar10(&place);
+    let dir = Workspace::new();
+    write_cifar10(&dir);
     let weights = shared("models/resnet20_cifar10.safetensors");
-    let mut command = Command::new(PROGRAM);
-    command.args(["eval", "resnet20-a"]).arg(weights).args(["--dataset", "cifar10", "--json", "--data"]);
-    let output = command.arg(place.path("cifar")).args(["--device", device]).output().unwrap();
-    assert!(output.status.success(), "{}", text(&output.stderr));
-    let json = answer(&output);
-    let right = (json["top1"].as_f64().unwrap() * 10_000.0).round() as u64;
+    let mut command = striate(&["eval", "resnet20-a"]);
+    command.arg(weights).args(["--dataset", "cifar10", "--json", "--device", device, "--data"]);
+    let found = json(command.arg(dir.path("cifar")));
+    let correct = (found["top1"].as_f64().unwrap() * 10_000.0).round() as u64;
     // Rounding may decide an image whose top two classes are nearly tied.
-    assert!(json["pictures"] == 10_000 && right.abs_diff(9173) <= 1, "{right} of {}", json["pictures"]);
+    assert!(found["pictures"] == 10_000 && correct.abs_diff(9173) <= 1, "{correct} of {}", found["pictures"]);
     Ok(())
 }
 
-/// Most ImageNet images have their class in the top five.
-fn googlenet_recognizes_the_images() -> Outcome {
-    let mut command = Command::new(PROGRAM);
-    command.args(["predict", "googlenet-original"]).arg(shared("models/googlenet_bvlc.safetensors"));
-    command.arg(shared("pictures")).arg("--classes").arg(shared("models/imagenet_classes.txt"));
-    let output = command.args(["--device", "cpu", "--json"]).output().unwrap();
-    assert!(output.status.success(), "{}", text(&output.stderr));
-    let json = answer(&output);
-    let images = json["pictures"].as_array().unwrap();
+/// The correct class is among the top five for most images.
+fn googlenet_recognizes_images_of_imagenet_classes() -> Outcome {
+    let mut command = striate(&["predict", "googlenet-original"]);
+    command.arg(shared("models/googlenet_bvlc.safetensors")).arg(shared("pictures"));
+    command.arg("--classes").arg(shared("models/imagenet_classes.txt"));
+    let found = json(command.args(["--device", "cpu", "--json"]));
+    let images = found["pictures"].as_array().unwrap();
     let class = |image: &Value| {
         let name = Path::new(image["picture"].as_str().unwrap()).file_stem().unwrap().to_str().unwrap();
         name.split_once('_').unwrap().1.to_owned()
@@ -381,24 +330,28 @@ fn googlenet_recognizes_the_images() -> Outcome {
 
 fn main() -> ExitCode {
     let mut suite = Suite::new();
-    suite.add("a_run_folder_is_all_that_predict_needs", a_run_folder_is_all_that_predict_needs);
-    suite.add("a_broken_image_is_reported_and_skipped", a_broken_image_is_reported_and_skipped);
-    suite.add("predict_refuses_wrong_arguments", predict_refuses_wrong_arguments);
-    suite.add("flags_can_come_between_arguments", flags_can_come_between_arguments);
-    suite.add("eval_agrees_with_training", eval_agrees_with_training);
-    suite.add("eval_refuses_wrong_arguments", eval_refuses_wrong_arguments);
-    suite.add("partial_loading_reports_what_is_missing", partial_loading_reports_what_is_missing);
-    suite.add("foreign_names_and_metadata_are_accepted", foreign_names_and_metadata_are_accepted);
-    suite.add("weights_without_a_last_layer_are_explained", weights_without_a_last_layer_are_explained);
-    suite.add("preprocessing_flags_are_applied_and_printed", preprocessing_flags_are_applied_and_printed);
-    let there = shared("models").is_dir();
-    suite.add_if(there, "resnet20_reaches_its_published_accuracy::cpu", || {
-        resnet20_reaches_its_published_accuracy("cpu")
-    });
-    suite.add_if(there, "googlenet_recognizes_the_images", googlenet_recognizes_the_images);
-    let there = there && common::gpu().is_ok();
-    suite.add_if(there, "resnet20_reaches_its_published_accuracy::gpu", || {
-        resnet20_reaches_its_published_accuracy("gpu")
-    });
+    suite.add_all(named![
+        predict_needs_only_a_run_folder,
+        a_broken_image_is_reported_and_skipped,
+        predict_refuses_wrong_arguments,
+        flags_can_come_between_arguments,
+        eval_agrees_with_training,
+        eval_refuses_wrong_arguments,
+        partial_loading_reports_what_is_missing,
+        foreign_names_and_metadata_are_accepted,
+        weights_without_a_last_layer_are_explained,
+        preprocessing_flags_are_applied_and_printed,
+    ]);
+    let available = shared("models").is_dir();
+    suite.add_if(
+        available,
+        "googlenet_recognizes_images_of_imagenet_classes",
+        googlenet_recognizes_images_of_imagenet_classes,
+    );
+    for (device, available) in [("cpu", available), ("gpu", available && common::gpu().is_ok())] {
+        suite.add_if(available, format!("resnet20_reaches_its_published_accuracy::{device}"), move || {
+            resnet20_reaches_its_published_accuracy(device)
+        });
+    }
     suite.run()
 }

@@ -1,35 +1,24 @@
-//! `striate profile` as a program: tables that add up, an image, a trace that can be opened, and what it says about
-//! bad input.
+//! `striate profile`: tables, roofline, trace and errors.
 
 mod common;
+#[path = "common/program.rs"]
+mod program;
 
-use common::{Outcome, Suite};
-use serde_json::Value;
+use common::{Outcome, Suite, gpu_name, named};
+use program::*;
 use std::collections::HashMap;
 use std::path::Path;
-use std::process::{Command, Output};
 use striate::plan::Plan;
 use striate::train::{Recipe, training_graph};
 use striate::{Device, models, nn};
 
-fn striate(args: &[&str]) -> Output {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_striate"));
-    command.env("STRIATE_CACHE", "off").arg("profile").args(args).output().expect("the program starts")
+/// The profile of a single step of a small network, so that medians are sums.
+fn profile(device: &str, more: &[&str]) -> String {
+    let step = ["profile", "lenet", "--input", "1x28x28", "--batch", "4", "--steps", "1", "--device", device];
+    printed(striate(&step).args(more))
 }
 
-/// A small network and one step of it, so that medians are sums.
-fn lenet<'a>(device: &'a str, more: &[&'a str]) -> Vec<&'a str> {
-    let step = ["lenet", "--input", "1x28x28", "--batch", "4", "--steps", "1", "--device", device];
-    [&step, more].concat()
-}
-
-fn printed(args: &[&str]) -> String {
-    let output = striate(args);
-    assert!(output.status.success(), "{args:?}: {}", String::from_utf8_lossy(&output.stderr));
-    String::from_utf8(output.stdout).expect("the output is text")
-}
-
-/// The plan that is profiled.
+/// The profiled plan.
 fn plan(device: &Device) -> Plan {
     let model = models::by_name("lenet", 1, 10).unwrap();
     let optimizer = nn::Optimizer::Sgd(nn::SgdConfig::HE_2015);
@@ -43,13 +32,13 @@ fn sum(rows: &Value, name: &str) -> f64 {
 }
 
 fn number(value: &Value, name: &str) -> f64 {
-    value[name].as_f64().unwrap_or_else(|| panic!("{name} is no number in {value}"))
+    value[name].as_f64().unwrap_or_else(|| panic!("{name} is not a number in {value}"))
 }
 
-fn tables_image_and_trace(name: &str, device: &Device) -> Outcome {
-    let dir = tempfile::tempdir().map_err(|e| e.to_string())?;
-    let out = dir.path().join("made/for it");
-    let text = printed(&lenet(name, &["--json", "--out", out.to_str().expect("a path of text")]));
+fn tables_roofline_and_trace_match_the_plan(name: &str, device: &Device) -> Outcome {
+    let dir = tempfile::tempdir()?;
+    let out = dir.path().join("new/folder name");
+    let text = profile(name, &["--json", "--out", out.to_str().expect("a UTF-8 path")]);
     let found: Value = serde_json::from_str(&text).expect("the output is JSON");
     let plan = plan(device);
     for rows in [&found["layers"], &found["kernels"]] {
@@ -66,10 +55,10 @@ fn tables_image_and_trace(name: &str, device: &Device) -> Outcome {
     Ok(())
 }
 
-/// A network with dropout takes one input more.
-fn a_network_with_dropout() -> Outcome {
-    let small = ["googlenet", "--input", "3x32x32", "--batch", "2", "--steps", "1", "--device", "cpu"];
-    let text = printed(&small);
+/// It has an additional input.
+fn a_network_with_dropout_can_be_profiled() -> Outcome {
+    let flags = ["--input", "3x32x32", "--batch", "2", "--steps", "1", "--device", "cpu"];
+    let text = printed(striate(&["profile", "googlenet"]).args(flags));
     assert!(text.contains("dropout"), "{text}");
     Ok(())
 }
@@ -87,7 +76,7 @@ fn check_image(out: &Path, kernels: &Value) {
 /// Name, start and end of an event.
 type Event<'a> = (&'a str, f64, f64);
 
-/// Each launch lies within its layer; where one clock times everything, within its step as well.
+/// Each launch is within its layer and, if a single clock times everything, within its step.
 fn check_trace(out: &Path, plan: &Plan, is_gpu: bool) {
     let text = std::fs::read_to_string(out.join("trace.json")).expect("there is a trace");
     let trace: Value = serde_json::from_str(&text).expect("the trace is JSON");
@@ -102,14 +91,14 @@ fn check_trace(out: &Path, plan: &Plan, is_gpu: bool) {
                 lanes.entry(lane.into()).or_default().push((name, start, start + length));
             }
             Some("M") => assert!(event["args"]["name"].is_string(), "{event}"),
-            _ => panic!("what is {event}?"),
+            _ => panic!("unexpected event {event}"),
         }
     }
     let [host, layers, launches] = [(1, 1), (2, 1), (2, 2)].map(|lane| &lanes[&lane]);
     let kernels: Vec<&str> = launches.iter().map(|(name, ..)| *name).collect();
     assert_eq!(kernels, plan.launches.iter().map(|l| l.kernel.name).collect::<Vec<_>>());
     assert_eq!(layers.len(), plan.groups.len());
-    // A hundredth of a microsecond for the rounding of text.
+    // Times are printed to a hundredth of a microsecond.
     let within = |(_, start, end): &Event, outer: &Event| *start >= outer.1 - 0.01 && *end <= outer.2 + 0.01;
     for (group, layer) in plan.groups.iter().zip(layers) {
         assert_eq!(layer.0, group.label());
@@ -128,7 +117,7 @@ fn check_trace(out: &Path, plan: &Plan, is_gpu: bool) {
 }
 
 fn the_text_has_both_tables() -> Outcome {
-    let text = printed(&lenet("cpu", &[]));
+    let text = profile("cpu", &[]);
     for expected in [
         "training step of lenet: 4 images of 1x28x28\n",
         "GFLOP/s at most  matrix product ",
@@ -150,47 +139,42 @@ fn the_text_has_both_tables() -> Outcome {
 }
 
 fn usage_errors_exit_with_2() -> Outcome {
-    for args in [&[][..], &["lenet", "--steps", "0"], &["lenet", "--batch", "many"], &["lenet", "--nonsense"]]
-    {
-        assert_eq!(striate(args).status.code(), Some(2), "{args:?}");
-    }
+    assert_usage_errors(&[
+        &["profile"],
+        &["profile", "lenet", "--steps", "0"],
+        &["profile", "lenet", "--batch", "many"],
+        &["profile", "lenet", "--nonsense"],
+    ]);
     Ok(())
 }
 
 fn errors_are_one_line_and_exit_code_1() -> Outcome {
-    let file = tempfile::NamedTempFile::new().map_err(|e| e.to_string())?;
-    let file = file.path().to_str().expect("a path of text");
-    let cases: [(&[&str], &str); 6] = [
-        (&["vgg16"], "unknown network \"vgg16\""),
-        (&["lenet", "--input", "28x28"], "expected CHANNELSxHEIGHTxWIDTH"),
-        (&["lenet", "--input", "1x8x8"], "conv2d in conv2: the kernel covers 5 pixels"),
-        (&["lenet", "--batch", "0"], "the batch included, must be at least 1"),
-        (&["lenet", "--device", "no such adapter"], "device: "),
-        (&["lenet", "--device", "cpu", "--out", file], "is a file, expected a folder"),
-    ];
-    for (args, expected) in cases {
-        let output = striate(args);
-        let error = String::from_utf8_lossy(&output.stderr);
-        assert_eq!(output.status.code(), Some(1), "{args:?}: {error}");
-        assert_eq!(error.lines().count(), 1, "{args:?}: {error}");
-        assert!(error.starts_with("error: ") && error.contains(expected), "{args:?}: {error}");
-        assert!(output.stdout.is_empty(), "{args:?}");
-    }
+    let file = tempfile::NamedTempFile::new()?;
+    let file = file.path().to_str().expect("a UTF-8 path");
+    assert_all_refused(&[
+        (&["profile", "vgg16"], "unknown network \"vgg16\""),
+        (&["profile", "lenet", "--input", "28x28"], "expected CHANNELSxHEIGHTxWIDTH"),
+        (&["profile", "lenet", "--input", "1x8x8"], "conv2d in conv2: the kernel covers 5 pixels"),
+        (&["profile", "lenet", "--batch", "0"], "the batch included, must be at least 1"),
+        (&["profile", "lenet", "--device", "no such adapter"], "device: "),
+        (&["profile", "lenet", "--device", "cpu", "--out", file], "is a file, expected a folder"),
+    ]);
     Ok(())
 }
 
 fn main() -> std::process::ExitCode {
     let mut suite = Suite::new();
-    suite.add("a_network_with_dropout", a_network_with_dropout);
-    suite.add("tables_image_and_trace::cpu", || {
-        tables_image_and_trace("cpu", &Device::select("cpu").map_err(common::text)?)
+    suite.add_all(named![
+        a_network_with_dropout_can_be_profiled,
+        the_text_has_both_tables,
+        usage_errors_exit_with_2,
+        errors_are_one_line_and_exit_code_1,
+    ]);
+    suite.add("tables_roofline_and_trace_match_the_plan::cpu", || {
+        tables_roofline_and_trace_match_the_plan("cpu", &Device::select("cpu")?)
     });
-    suite.add_gpu("tables_image_and_trace::gpu", |device| {
-        let name = std::env::var("STRIATE_TEST_DEVICE").unwrap_or("gpu".into());
-        tables_image_and_trace(&name, device)
+    suite.add_gpu("tables_roofline_and_trace_match_the_plan::gpu", |device| {
+        tables_roofline_and_trace_match_the_plan(&gpu_name(), device)
     });
-    suite.add("the_text_has_both_tables", the_text_has_both_tables);
-    suite.add("usage_errors_exit_with_2", usage_errors_exit_with_2);
-    suite.add("errors_are_one_line_and_exit_code_1", errors_are_one_line_and_exit_code_1);
     suite.run()
 }

@@ -1,26 +1,26 @@
-//! `striate summary`: the textbook's figures, JSON for machines, and memory that is that of plans.
+//! `striate summary`: published numbers, JSON and memory.
 
-use serde_json::Value;
-use std::process::Command;
+#[path = "common/program.rs"]
+mod program;
+
+use program::*;
 
 fn summary(args: &[&str]) -> String {
-    let output = Command::new(env!("CARGO_BIN_EXE_striate")).arg("summary").args(args).output().unwrap();
-    assert!(output.status.success(), "{args:?}: {}", String::from_utf8_lossy(&output.stderr));
-    String::from_utf8(output.stdout).unwrap()
+    printed(striate(&["summary"]).args(args))
 }
 
-fn json(args: &[&str]) -> Value {
-    serde_json::from_str(&summary(&[args, &["--json"]].concat())).unwrap()
+fn summary_json(args: &[&str]) -> Value {
+    json(striate(&["summary", "--json"]).args(args))
 }
 
 #[test]
-fn the_first_layer_of_alexnet_is_the_textbooks() {
+fn alexnet_has_the_published_numbers() {
     let text = summary(&["alexnet-2012"]);
     let row = text.lines().find(|line| line.starts_with("conv1")).unwrap();
     for figure in ["96x55x55", "34,944", "105,705,600"] {
         assert!(row.contains(figure), "{row}");
     }
-    let answer = json(&["alexnet-2012", "--input", "3x227x227"]);
+    let answer = summary_json(&["alexnet-2012", "--input", "3x227x227"]);
     assert_eq!(answer["parameters"], 60_965_224);
     let first = &answer["layers"][0];
     assert_eq!(first["output"], serde_json::json!([1, 96, 55, 55]));
@@ -29,9 +29,9 @@ fn the_first_layer_of_alexnet_is_the_textbooks() {
 }
 
 #[test]
-fn memory_follows_the_batch_and_heads_are_told() {
+fn memory_grows_with_the_batch_and_auxiliary_heads_are_reported() {
     let [one, four] = ["1", "4"]
-        .map(|batch| json(&["googlenet", "--input", "3x64x64", "--classes", "10", "--batch", batch]));
+        .map(|batch| summary_json(&["googlenet", "--input", "3x64x64", "--classes", "10", "--batch", batch]));
     for memory in ["inference_memory", "training_memory"] {
         let peak = |answer: &Value| answer[memory]["peak"].as_u64().unwrap();
         assert!(peak(&one) < peak(&four), "{memory}");
@@ -47,20 +47,18 @@ fn memory_follows_the_batch_and_heads_are_told() {
 }
 
 #[test]
-fn an_unknown_network_is_refused_with_the_nearest() {
-    let output = Command::new(env!("CARGO_BIN_EXE_striate")).args(["summary", "resnet21"]).output().unwrap();
-    assert_eq!(output.status.code(), Some(1));
-    assert!(String::from_utf8_lossy(&output.stderr).contains("did you mean resnet20?"));
+fn an_unknown_network_is_refused_with_a_suggestion() {
+    assert_all_refused(&[(&["summary", "resnet21"], "did you mean resnet20?")]);
 }
 
-/// At 32 x 32 pixels the last layers of resnet18 have maps of 1 x 1: batch norm trains on two images at least.
+/// At 32 x 32 pixels the last feature maps of resnet18 are 1 x 1, where batch norm needs at least two images to train.
 #[test]
-fn one_image_too_small_to_train_on_has_a_summary() {
-    let one = json(&["resnet18", "--input", "3x32x32"]);
+fn a_batch_that_is_too_small_to_train_on_has_a_summary() {
+    let one = summary_json(&["resnet18", "--input", "3x32x32"]);
     assert_eq!(one["parameters"], 11_689_512);
     assert_eq!([&one["training_parameters"], &one["training_memory"]], [&one["parameters"], &Value::Null]);
     assert!(one["inference_memory"]["peak"].as_u64().unwrap() > 0);
     assert!(summary(&["resnet18", "--input", "3x32x32"]).contains("more than one image at a time"));
-    let two = json(&["resnet18", "--input", "3x32x32", "--batch", "2"]);
+    let two = summary_json(&["resnet18", "--input", "3x32x32", "--batch", "2"]);
     assert!(two["training_memory"]["peak"].as_u64() > one["inference_memory"]["peak"].as_u64());
 }

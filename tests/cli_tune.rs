@@ -1,34 +1,28 @@
-//! What the program keeps from run to run: what `striate tune` finds, and the driver's pipelines. Files that are of no use are
-//! ignored.
+//! The user's cache folder: tuned kernels and the driver's pipelines. Unusable files are ignored.
 
 mod common;
+#[path = "common/program.rs"]
+mod program;
 
-use common::{Outcome, Suite};
+use common::{Outcome, Suite, gpu_name, named};
+use program::*;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output};
+use std::process::Command;
 use striate::Device;
 
-fn striate(cache: &Path, args: &[&str]) -> Output {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_striate"));
+/// A command on a small network on the tested device.
+fn small(cache: &Path, command: &str) -> Command {
+    let device = gpu_name();
+    let mut command = striate(&[command, "lenet", "--input", "1x28x28", "--batch", "2", "--device", &device]);
+    command.env("STRIATE_CACHE", cache);
     command
-        .env("STRIATE_CACHE", cache)
-        .env_remove("RUST_LOG")
-        .args(args)
-        .output()
-        .expect("the program starts")
 }
 
-/// A small network on the device that is tested.
-fn small(command: &str) -> Vec<String> {
-    let device = std::env::var("STRIATE_TEST_DEVICE").unwrap_or("gpu".into());
-    [command, "lenet", "--input", "1x28x28", "--batch", "2", "--device", &device].map(str::to_owned).to_vec()
-}
-
-/// What the program prints and complains of where it succeeds.
-fn printed(cache: &Path, args: &[String]) -> Result<[String; 2], String> {
-    let output = striate(cache, &args.iter().map(String::as_str).collect::<Vec<_>>());
-    let [out, err] = [output.stdout, output.stderr].map(|text| String::from_utf8_lossy(&text).into_owned());
-    if output.status.success() { Ok([out, err]) } else { Err(format!("{args:?}: {err}")) }
+/// Standard output and standard error of a command that must succeed.
+fn outputs(command: &mut Command) -> [String; 2] {
+    let output = command.output().expect("the program starts");
+    assert!(output.status.success(), "{output:?}");
+    [output.stdout, output.stderr].map(|bytes| text(&bytes))
 }
 
 fn only_file(folder: &Path) -> PathBuf {
@@ -39,15 +33,13 @@ fn only_file(folder: &Path) -> PathBuf {
     file
 }
 
-fn what_was_tuned_is_kept_and_used(_: &Device) -> Outcome {
-    let dir = tempfile::tempdir().map_err(|e| e.to_string())?;
+fn tuned_kernels_are_stored_and_used(_: &Device) -> Outcome {
+    let dir = tempfile::tempdir()?;
     let cache = dir.path().join("cache");
-    let profile = small("profile");
-    let [untuned, err] = printed(&cache, &profile)?;
-    assert!(!untuned.contains("tuned kernels") && err.is_empty(), "{untuned}{err}");
+    let untuned = printed(&mut small(&cache, "profile"));
+    assert!(!untuned.contains("tuned kernels"), "{untuned}");
 
-    let [table, err] = printed(&cache, &small("tune"))?;
-    assert!(err.is_empty(), "{err}");
+    let table = printed(&mut small(&cache, "tune"));
     let file = only_file(&cache);
     assert!(table.ends_with(&format!("written  {}\n", file.display())), "{table}");
     let text = std::fs::read_to_string(&file).unwrap();
@@ -61,16 +53,16 @@ fn what_was_tuned_is_kept_and_used(_: &Device) -> Outcome {
     assert_eq!(table.matches("chosen\n").count(), choices.len(), "{table}");
 
     let used = format!("tuned kernels for {} classes", choices.len());
-    let [tuned, err] = printed(&cache, &profile)?;
-    assert!(tuned.contains(&used) && err.is_empty(), "{tuned}{err}");
-    let [plan, err] = printed(&cache, &small("plan"))?;
-    assert!(plan.contains(&used) && err.is_empty(), "{plan}{err}");
-    let [off, _] = printed(Path::new("off"), &profile)?;
+    for command in ["profile", "plan"] {
+        let tuned = printed(&mut small(&cache, command));
+        assert!(tuned.contains(&used), "{tuned}");
+    }
+    let off = printed(&mut small(Path::new("off"), "profile"));
     assert!(!off.contains("tuned kernels"), "{off}");
 
-    for (of_no_use, why) in [("{\"vers", "is damaged"), ("{\"version\": 0}", "has version 0")] {
-        std::fs::write(&file, of_no_use).unwrap();
-        let [ignored, err] = printed(&cache, &profile)?;
+    for (unusable, why) in [("{\"vers", "is damaged"), ("{\"version\": 0}", "has version 0")] {
+        std::fs::write(&file, unusable).unwrap();
+        let [ignored, err] = outputs(&mut small(&cache, "profile"));
         assert!(!ignored.contains("tuned kernels"), "{ignored}");
         let message = format!("{} {why}", file.display());
         assert!(
@@ -81,7 +73,7 @@ fn what_was_tuned_is_kept_and_used(_: &Device) -> Outcome {
     Ok(())
 }
 
-/// Names and contents of the driver's pipelines; none where it does not hand them out.
+/// Names and contents of the stored pipelines, if the driver exposes them.
 fn pipelines(cache: &Path) -> Vec<(PathBuf, Vec<u8>)> {
     let files = std::fs::read_dir(cache).into_iter().flatten().map(|entry| entry.unwrap().path());
     let bin = files.filter(|path| path.extension().is_some_and(|e| e == "bin"));
@@ -89,40 +81,34 @@ fn pipelines(cache: &Path) -> Vec<(PathBuf, Vec<u8>)> {
 }
 
 fn damaged_pipelines_are_replaced(device: &Device) -> Outcome {
-    let dir = tempfile::tempdir().map_err(|e| e.to_string())?;
-    let profile = small("profile");
-    printed(dir.path(), &profile)?;
+    let dir = tempfile::tempdir()?;
+    printed(&mut small(dir.path(), "profile"));
     let kept = pipelines(dir.path());
-    let handed_out = device.adapter().is_some_and(|a| a.features.contains(&"pipeline cache"));
-    assert_eq!(kept.len(), usize::from(handed_out));
+    let exposed = device.adapter().is_some_and(|a| a.features.contains(&"pipeline cache"));
+    assert_eq!(kept.len(), usize::from(exposed));
     for (path, contents) in &kept {
-        for damaged in [&b""[..], b"of someone else", &contents[..contents.len() - 1]] {
+        for damaged in [&b""[..], b"foreign", &contents[..contents.len() - 1]] {
             std::fs::write(path, damaged).unwrap();
-            let [_, err] = printed(dir.path(), &profile)?;
-            assert!(err.is_empty(), "{err}");
+            printed(&mut small(dir.path(), "profile"));
             let [(now, whole)] = &pipelines(dir.path())[..] else { panic!("one file") };
             assert!(now == path && whole.len() >= contents.len() && whole.starts_with(b"striate1"));
         }
     }
-    // A folder that cannot be made is no reason to stop either.
-    let [_, err] = printed(&std::env::current_exe().unwrap(), &profile)?;
+    // A folder that cannot be created is no reason to stop either.
+    let [_, err] = outputs(&mut small(&std::env::current_exe().unwrap(), "profile"));
     assert!(!err.contains("error"), "{err}");
     Ok(())
 }
 
 fn the_cpu_has_nothing_to_tune() -> Outcome {
-    let output = striate(Path::new("off"), &["tune", "lenet", "--input", "1x28x28", "--device", "cpu"]);
-    let error = String::from_utf8_lossy(&output.stderr);
-    assert_eq!(output.status.code(), Some(1), "{error}");
-    assert!(error.starts_with("error: --device: the CPU executor has one kernel"), "{error}");
-    assert_eq!(error.lines().count(), 1, "{error}");
+    let mut command = striate(&["tune", "lenet", "--input", "1x28x28", "--device", "cpu"]);
+    assert_refused(&mut command, &["error: --device: the CPU executor has one kernel"]);
     Ok(())
 }
 
 fn main() -> std::process::ExitCode {
     let mut suite = Suite::new();
-    suite.add_gpu("what_was_tuned_is_kept_and_used", what_was_tuned_is_kept_and_used);
-    suite.add_gpu("damaged_pipelines_are_replaced", damaged_pipelines_are_replaced);
-    suite.add("the_cpu_has_nothing_to_tune", the_cpu_has_nothing_to_tune);
+    suite.add_all_on(&["gpu"], named![tuned_kernels_are_stored_and_used, damaged_pipelines_are_replaced]);
+    suite.add_all(named![the_cpu_has_nothing_to_tune]);
     suite.run()
 }

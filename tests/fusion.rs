@@ -1,4 +1,4 @@
-//! Fusion: which operations are fused or reordered, which must not be, and that results stay the same.
+//! Fusion: which operations are fused or reordered, which must not be, and that results do not change.
 
 mod common;
 
@@ -6,7 +6,7 @@ use common::{Random, compare_all};
 use striate::graph::{Graph, ValueId};
 use striate::op::*;
 use striate::plan::{Plan, Target};
-use striate::{Device, Input, Session, Tensor};
+use striate::{Device, Session, Tensor};
 
 /// A graph with random data for each of its inputs.
 struct Net {
@@ -61,7 +61,7 @@ impl Net {
 
     /// All outputs, with and without fusion.
     fn both(&self) -> [Vec<Tensor>; 2] {
-        let feed: Vec<(&str, Input)> = self.feed.iter().map(|(n, t)| (n.as_str(), t.into())).collect();
+        let feed = common::feed(&self.feed);
         [true, false].map(|fuse| {
             let mut session = Session::new(&Device::cpu_reference(), vec![self.plan(fuse)]).unwrap();
             session.run(0, &feed).unwrap().into_tensors()
@@ -100,7 +100,7 @@ fn an_inference_batch_norm_is_folded_into_the_convolution() {
 #[test]
 fn a_batch_norm_is_not_folded_where_that_is_wrong_or_expensive() {
     let folded = |net: &Net| net.kernels().contains(&"fold_batch_norm");
-    // The result of the convolution is read elsewhere too.
+    // The output of the convolution has another reader.
     let mut net = Net::new(1);
     let x = net.input(&[2, 3, 8, 8]);
     let conv = net.conv(x, 4, false);
@@ -108,7 +108,7 @@ fn a_batch_norm_is_not_folded_where_that_is_wrong_or_expensive() {
     let sum = net.apply(Add, &[conv, y]);
     net.graph.output("sum", sum);
     assert!(!folded(&net));
-    // The weight is larger than the result.
+    // The weight is larger than the output.
     let mut net = Net::new(2);
     let x = net.input(&[1, 8, 4, 4]);
     let conv = net.conv(x, 16, false);
@@ -117,7 +117,7 @@ fn a_batch_norm_is_not_folded_where_that_is_wrong_or_expensive() {
     assert!(!folded(&net));
 }
 
-/// Convolution with bias, ReLU and max-pooling, and the gradients of all inputs but the images.
+/// Convolution with bias, ReLU and max-pooling, with gradients of image, weight and bias.
 fn pooled(kernel_size: usize, stride: usize) -> Net {
     let mut net = Net::new(3);
     let x = net.input(&[2, 3, 8, 8]);
@@ -141,19 +141,19 @@ fn relu_gradients_and_bias_sums_run_before_the_pooling_gradient() {
     for (kernel_size, stride) in [(2, 2), (3, 1)] {
         let net = pooled(kernel_size, stride);
         let plan = net.plan(true);
-        let small = net.feed.last().unwrap().1.len() as u64 * 4;
+        let pooled_size = net.feed.last().unwrap().1.len() as u64 * 4;
         let of = |kernel: &str| plan.launches.iter().find(|l| l.kernel.name == kernel).unwrap();
         let size =
             |launch: &striate::plan::Launch, read: usize| plan.storages[launch.reads[read].index()].bytes;
-        assert_eq!(size(of("relu_grad"), 0), small);
-        assert_eq!(size(of("channel_sum"), 0), small);
+        assert_eq!(size(of("relu_grad"), 0), pooled_size);
+        assert_eq!(size(of("channel_sum"), 0), pooled_size);
         let [fused, separate] = net.both();
         compare_all(&format!("{kernel_size} by {stride}"), &fused, &separate, 1e-5, 1.0).unwrap();
     }
 }
 
 #[test]
-fn a_relu_gradient_stays_where_the_pooling_reads_another_value() {
+fn a_relu_gradient_is_not_moved_if_pooling_reads_another_value() {
     let mut net = Net::new(4);
     let x = net.input(&[2, 3, 8, 8]);
     let other = net.input(&[2, 3, 8, 8]);

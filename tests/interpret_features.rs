@@ -1,4 +1,4 @@
-//! Nearest neighbors, principal components, t-SNE and top activations of plain arrays, against their definitions.
+//! Nearest neighbors, principal components, t-SNE and top activations of arrays, against their definitions.
 
 use striate::interpret::{Neighbor, TopActivation, TopActivations, TsneConfig};
 use striate::interpret::{
@@ -59,7 +59,7 @@ fn neighbors_match_the_definition() -> Result<()> {
 
 #[test]
 fn neighbors_closer_than_f32_resolution_are_ordered() -> Result<()> {
-    // Far from the query, each row a little nearer than the one before; the last two are equal.
+    // All rows are far from the query, each a little nearer than the one before; the last two are equal.
     let nudged = |row: usize| (0..40).map(move |i| if i == row.min(38) { 1.0 } else { 1.0 + f32::EPSILON });
     let among = Tensor::f32([40, 40], (0..40).flat_map(nudged).collect())?;
     let query = Tensor::f32([1, 40], (0..40).map(|i| 1000.0 + i as f32).collect())?;
@@ -150,21 +150,21 @@ fn impossible_embeddings_are_refused() {
     refused(TsneConfig { perplexity: 5.0, steps: 0, ..Default::default() }, "at least 1");
 }
 
-/// The last number that a message names.
-fn advised<T: std::str::FromStr>(error: &Error) -> T {
+/// The last number in a message.
+fn suggested<T: std::str::FromStr>(error: &Error) -> T {
     let text = error.to_string();
     let number = text.split(|c: char| !c.is_ascii_digit()).rfind(|digits| !digits.is_empty());
-    number.and_then(|digits| digits.parse().ok()).unwrap_or_else(|| panic!("{text} names no number"))
+    number.and_then(|digits| digits.parse().ok()).unwrap_or_else(|| panic!("{text} has no number"))
 }
 
 #[test]
-fn the_perplexity_that_a_refused_map_advises_is_accepted_and_the_largest() {
+fn the_suggested_perplexity_is_the_largest_that_is_accepted() {
     for count in 4..=40 {
         let images = normal([count, 3], count as u64);
         let at = |perplexity: f64| tsne(&images, &TsneConfig { perplexity, steps: 1, ..Default::default() });
-        let most: f64 = advised(&at(1000.0).unwrap_err());
+        let most: f64 = suggested(&at(1000.0).unwrap_err());
         at(most).unwrap_or_else(|error| panic!("{count} images: {error}"));
-        assert_eq!(advised::<f64>(&at(most + 1.0).unwrap_err()), most, "{count} images");
+        assert_eq!(suggested::<f64>(&at(most + 1.0).unwrap_err()), most, "{count} images");
     }
     for count in 0..4 {
         let config = TsneConfig { perplexity: 1.0, steps: 1, ..Default::default() };
@@ -174,14 +174,14 @@ fn the_perplexity_that_a_refused_map_advises_is_accepted_and_the_largest() {
 }
 
 #[test]
-fn the_number_of_neighbours_that_a_refusal_advises_is_accepted() {
+fn the_suggested_number_of_neighbors_is_the_largest_that_is_accepted() {
     for count in 2..=20 {
         let images = normal([count, 3], count as u64);
         type Find = fn(&Tensor, usize) -> Result<Vec<Vec<Neighbor>>>;
         for find in [nearest_neighbors_within as Find, |x: &Tensor, k| nearest_neighbors(x, x, k)] {
-            let most: usize = advised(&find(&images, 1000).unwrap_err());
+            let most: usize = suggested(&find(&images, 1000).unwrap_err());
             assert_eq!(find(&images, most).unwrap()[0].len(), most);
-            assert_eq!(advised::<usize>(&find(&images, most + 1).unwrap_err()), most);
+            assert_eq!(suggested::<usize>(&find(&images, most + 1).unwrap_err()), most);
         }
     }
     let alone = nearest_neighbors_within(&normal([1, 3], 1), 1).unwrap_err().to_string();
@@ -189,7 +189,7 @@ fn the_number_of_neighbours_that_a_refusal_advises_is_accepted() {
 }
 
 #[test]
-fn no_two_points_share_a_cell() -> Result<()> {
+fn snapped_points_get_separate_cells() -> Result<()> {
     let points: Vec<[f64; 2]> =
         normal([150, 2], 4).as_f32().as_chunks().0.iter().map(|p: &[f32; 2]| p.map(f64::from)).collect();
     for side in [13, 20] {

@@ -1,39 +1,30 @@
-//! Rooms of `src/` know only those below them. The table in ARCHITECTURE.md, from top to bottom, is what the test reads.
+//! Each layer of `src/` uses only those below it, by the table in ARCHITECTURE.md.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::Path;
+use walkdir::WalkDir;
 
-/// Files and folders of a row of the table.
-type Room = Vec<String>;
+/// The files and folders in a row of the table.
+type Layer = Vec<String>;
 
 /// The rows of the table whose first column has paths below `src/`.
-fn rooms(page: &str) -> Vec<Room> {
-    let section = page.split("\n## The rooms\n").nth(1).expect("ARCHITECTURE.md has the section");
+fn layers(page: &str) -> Vec<Layer> {
+    let section = page.split("\n## The layers\n").nth(1).expect("ARCHITECTURE.md has the section");
     let section = section.split("\n## ").next().expect("a split has a first part");
     let first_columns = section.lines().filter_map(|line| line.strip_prefix("| ")?.split(" | ").next());
-    let paths = |column: &str| -> Room {
+    let paths = |column: &str| -> Layer {
         column.split('`').filter(|part| part.starts_with("src/")).map(str::to_owned).collect()
     };
-    first_columns.map(paths).filter(|room| !room.is_empty()).collect()
+    first_columns.map(paths).filter(|layer| !layer.is_empty()).collect()
 }
 
-/// The sources by their paths from the root of the repository, comments left out.
+/// The sources without comments, by path from the root of the repository.
 fn sources() -> BTreeMap<String, String> {
-    fn collect(folder: &Path, files: &mut Vec<PathBuf>) {
-        for entry in fs::read_dir(folder).unwrap() {
-            let path = entry.unwrap().path();
-            match path.is_dir() {
-                true => collect(&path, files),
-                false => files.push(path),
-            }
-        }
-    }
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
-    let mut files = Vec::new();
-    collect(&root.join("src"), &mut files);
-    let rust = files.into_iter().filter(|path| path.extension().is_some_and(|e| e == "rs"));
-    let read = |path: PathBuf| {
+    let files = WalkDir::new(root.join("src")).into_iter().map(|entry| entry.unwrap().into_path());
+    let rust = files.filter(|path| path.extension().is_some_and(|e| e == "rs"));
+    let read = |path: std::path::PathBuf| {
         let name = path.strip_prefix(root).unwrap().components();
         let name: Vec<&str> = name.map(|c| c.as_os_str().to_str().unwrap()).collect();
         let text = fs::read_to_string(&path).unwrap();
@@ -43,7 +34,7 @@ fn sources() -> BTreeMap<String, String> {
     rust.map(read).collect()
 }
 
-/// The module that a file is: `[gpu, context]` for `src/gpu/context.rs`.
+/// The module path of a file: `[gpu, context]` for `src/gpu/context.rs`.
 fn module_of(file: &str) -> Vec<String> {
     let path = file.trim_start_matches("src/").trim_end_matches(".rs");
     let path = path.trim_end_matches("/mod");
@@ -58,8 +49,8 @@ fn file_of<'s>(sources: &'s BTreeMap<String, String>, module: &[String]) -> Opti
     names.iter().find_map(|name| sources.get_key_value(name)).map(|(name, _)| name.as_str())
 }
 
-/// Adds the paths of a tree such as `a::{b, c::d as e}`, each with the name that it is used by, and returns what comes
-/// after the tree.
+/// Adds the paths of a `use` tree such as `a::{b, c::d as e}`, each with the name that it introduces. Returns the text after the
+/// tree.
 fn expand<'t>(tree: &'t str, prefix: &[String], paths: &mut Vec<(Vec<String>, String)>) -> &'t str {
     let tree = tree.trim_start();
     if let Some(mut rest) = tree.strip_prefix('{') {
@@ -88,7 +79,7 @@ fn expand<'t>(tree: &'t str, prefix: &[String], paths: &mut Vec<(Vec<String>, St
     rest
 }
 
-/// The paths in a file's code that start with a keyword, with the line and the name of each.
+/// The paths in code that start with a prefix such as `crate::`: line, path, and the name that it introduces.
 fn paths_after<'t>(code: &'t str, keyword: &'t str) -> Vec<(usize, Vec<String>, String)> {
     let mut found = Vec::new();
     for (at, _) in code.match_indices(keyword) {
@@ -117,7 +108,7 @@ fn uses(file: &str, code: &str) -> Vec<(usize, Vec<String>)> {
     uses
 }
 
-/// The file that has what a path names, through re-exports. `None` for the root's own items.
+/// The file that defines the target of a path, following re-exports. `None` for items of `lib.rs`.
 fn definition<'s>(sources: &'s BTreeMap<String, String>, path: &[String]) -> Option<&'s str> {
     let known = (0..=path.len()).rev().find_map(|end| Some((end, file_of(sources, &path[..end])?)));
     let (end, file) = known?;
@@ -130,7 +121,7 @@ fn definition<'s>(sources: &'s BTreeMap<String, String>, path: &[String]) -> Opt
                 "crate" => target[1..].to_vec(),
                 _ => [&path[..end], &target].concat(),
             };
-            // A child module's item, not what another crate has.
+            // An item of a child module, not of another crate.
             if target.len() > end + 1 && file_of(sources, &target[..end + 1]).is_some() {
                 return definition(sources, &[&target[..], &path[end + 1..]].concat());
             }
@@ -139,38 +130,38 @@ fn definition<'s>(sources: &'s BTreeMap<String, String>, path: &[String]) -> Opt
     (file != "src/lib.rs").then_some(file)
 }
 
-/// The row of a file: that of the longest path of the table that it is or lies in.
-fn room_of(rooms: &[Room], file: &str) -> Option<usize> {
+/// The row of a file: the one with the longest path that is or contains it.
+fn layer_of(layers: &[Layer], file: &str) -> Option<usize> {
     let inside = |path: &&String| if path.ends_with('/') { file.starts_with(*path) } else { file == *path };
-    let length = |room: &Room| room.iter().filter(inside).map(String::len).max();
-    let (_, row) = rooms.iter().enumerate().filter_map(|(row, room)| Some((length(room)?, row))).max()?;
+    let length = |layer: &Layer| layer.iter().filter(inside).map(String::len).max();
+    let (_, row) = layers.iter().enumerate().filter_map(|(row, layer)| Some((length(layer)?, row))).max()?;
     Some(row)
 }
 
 #[test]
-fn rooms_know_only_those_below_them() {
+fn layers_use_only_those_below_them() {
     let page = Path::new(env!("CARGO_MANIFEST_DIR")).join("ARCHITECTURE.md");
-    let rooms = rooms(&fs::read_to_string(page).unwrap());
+    let layers = layers(&fs::read_to_string(page).unwrap());
     let sources = sources();
     let mut problems = BTreeSet::new();
     let mut arrows = 0;
     for (file, code) in sources.iter().filter(|(file, _)| *file != "src/lib.rs") {
-        let Some(room) = room_of(&rooms, file) else {
-            problems.insert(format!("{file} is in no room of ARCHITECTURE.md"));
+        let Some(layer) = layer_of(&layers, file) else {
+            problems.insert(format!("{file} is in no layer of ARCHITECTURE.md"));
             continue;
         };
         for (line, path) in uses(file, code) {
             let Some(target) = definition(&sources, &path) else { continue };
-            let Some(below) = room_of(&rooms, target) else { continue };
-            arrows += usize::from(below != room);
-            if below < room {
-                let [from, to] = [&rooms[room], &rooms[below]].map(|room| room.join(", "));
+            let Some(below) = layer_of(&layers, target) else { continue };
+            arrows += usize::from(below != layer);
+            if below < layer {
+                let [from, to] = [&layers[layer], &layers[below]].map(|layer| layer.join(", "));
                 let path = path.join("::");
                 problems.insert(format!("{file}:{line}: {from} uses {path} of {to}, which is above it"));
             }
         }
     }
-    assert!(arrows > 300, "only {arrows} uses of other rooms were found");
+    assert!(arrows > 300, "only {arrows} uses of other layers were found");
     let problems: Vec<String> = problems.into_iter().collect();
     assert!(problems.is_empty(), "{} uses go up:\n{}", problems.len(), problems.join("\n"));
 }
@@ -178,7 +169,7 @@ fn rooms_know_only_those_below_them() {
 #[test]
 fn every_path_of_the_table_exists() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
-    for path in rooms(&fs::read_to_string(root.join("ARCHITECTURE.md")).unwrap()).concat() {
+    for path in layers(&fs::read_to_string(root.join("ARCHITECTURE.md")).unwrap()).concat() {
         assert!(root.join(&path).exists(), "{path}");
     }
 }

@@ -1,4 +1,4 @@
-//! Plans as data: placement and lifetimes of storages, and errors. Needs no device except the CPU.
+//! Plans as data: placement and lifetimes of storages, results on the CPU, tuned kernels and errors.
 
 mod common;
 
@@ -14,7 +14,7 @@ use striate::{Device, Error, Result, Session, TensorType};
 /// Number of random graphs.
 const GRAPHS: u64 = 60;
 
-/// Targets that lower the same graph in different ways.
+/// Targets that lower a graph differently.
 fn targets() -> Vec<Target> {
     let mut targets = Vec::new();
     for family in [Family::Gpu, Family::Software] {
@@ -37,7 +37,7 @@ fn check_slots(plan: &Plan, what: &str) {
         _ => None,
     };
     let mut holds: HashMap<usize, StorageId> = HashMap::new();
-    let mut gone: BTreeSet<StorageId> = BTreeSet::new();
+    let mut evicted: BTreeSet<StorageId> = BTreeSet::new();
     for (at, launch) in plan.launches.iter().enumerate() {
         let what = format!("{what}, launch {at} ({})", launch.kernel.name);
         for read in &launch.reads {
@@ -64,11 +64,11 @@ fn check_slots(plan: &Plan, what: &str) {
                 plan.storages[write.index()].bytes <= plan.slots[slot],
                 "{what}: {label} does not fit its slot"
             );
-            assert!(!gone.contains(write), "{what} writes {label} after its slot was reused");
+            assert!(!evicted.contains(write), "{what} writes {label} after its slot was reused");
             if let Some(before) = holds.insert(slot, *write)
                 && before != *write
             {
-                gone.insert(before);
+                evicted.insert(before);
             }
         }
     }
@@ -150,32 +150,32 @@ fn sharing_memory_does_not_change_results() {
     for seed in 0..GRAPHS / 3 {
         let (graph, feed) = random_graph(seed).unwrap();
         // Outputs live to the end of the step, so only scratch memory is shared.
-        let mut apart = graph.clone();
-        let floats: Vec<ValueId> = graph.nodes().iter().flat_map(|n| n.outputs.clone()).collect();
-        for (i, value) in floats.into_iter().enumerate() {
-            apart.output(&format!("kept {i}"), value);
+        let mut separate = graph.clone();
+        let values: Vec<ValueId> = graph.nodes().iter().flat_map(|n| n.outputs.clone()).collect();
+        for (i, value) in values.into_iter().enumerate() {
+            separate.output(&format!("kept {i}"), value);
         }
-        // Without fusion, which would skip rounding of intermediate results.
+        // Without fusion, which would skip the rounding of intermediate results.
         let target = Target { fuse: false, ..device.target().clone() };
         let run =
             |graph: &Graph| two_steps(&device, Plan::new(graph, &target).unwrap(), &feed, seed).unwrap();
-        let (shared, apart) = (run(&graph), run(&apart));
-        compare_all(&format!("seed {seed}"), &shared, &apart, 0.0, 0.0).unwrap();
+        let (shared, separate) = (run(&graph), run(&separate));
+        compare_all(&format!("seed {seed}"), &shared, &separate, 0.0, 0.0).unwrap();
     }
 }
 
 #[test]
 fn fusion_changes_results_only_by_rounding() {
     let device = Device::cpu_reference();
-    let mut joined = 0;
+    let mut fused_graphs = 0;
     for seed in 0..GRAPHS {
         let (graph, feed) = random_graph(seed).unwrap();
         let plan = |fuse| Plan::new(&graph, &Target { fuse, ..device.target().clone() }).unwrap();
-        joined += (plan(true).launches.len() < plan(false).launches.len()) as usize;
+        fused_graphs += (plan(true).launches.len() < plan(false).launches.len()) as usize;
         let [fused, plain] = [true, false].map(|fuse| two_steps(&device, plan(fuse), &feed, seed).unwrap());
         compare_all(&format!("seed {seed}"), &fused, &plain, 1e-4, 1.0).unwrap();
     }
-    assert!(joined > GRAPHS as usize / 10, "only {joined} graphs had anything to fuse");
+    assert!(fused_graphs > GRAPHS as usize / 10, "only {fused_graphs} graphs had anything to fuse");
 }
 
 #[test]
@@ -204,7 +204,7 @@ fn planning_error(graph: &Graph, target: Target) -> String {
 }
 
 #[test]
-fn errors_name_what_exceeds_a_limit() {
+fn errors_name_the_value_that_exceeds_a_limit() {
     let graph = convolution();
     let baseline = Target::baseline(Family::Gpu);
     // The output takes 4 MiB, the input 0.75 MiB.
@@ -228,41 +228,39 @@ fn errors_name_what_exceeds_a_limit() {
         problem.starts_with("kernel conv_gemm_3x3_") && problem.contains("needs workgroups of 128"),
         "{problem}"
     );
-    let unfolded = baseline.with_convolutions(Algorithm::Im2col);
-    let problem = planning_error(&graph, Target { max_workgroups: 3, ..unfolded });
+    let im2col = baseline.with_convolutions(Algorithm::Im2col);
+    let problem = planning_error(&graph, Target { max_workgroups: 3, ..im2col });
     assert!(problem.contains("kernel im2col would need 1728 workgroups"), "{problem}");
 }
 
 #[test]
-fn scratch_stays_within_its_limit_and_that_of_bindings() {
+fn scratch_stays_within_its_limit_and_that_of_a_binding() {
     let graph = convolution();
     // A row of columns takes 3 * 9 * 32 * 4 bytes.
     let row = 3456;
-    let unfolded = Target::baseline(Family::Gpu).with_convolutions(Algorithm::Im2col);
+    let im2col = Target::baseline(Family::Gpu).with_convolutions(Algorithm::Im2col);
     for limit in [row, 5 * row, 40 * row, 100 * row] {
         for target in [
-            Target { scratch: limit, ..unfolded.clone() },
-            Target { scratch: 1 << 40, max_binding: limit.max(5 << 20), ..unfolded.clone() },
+            Target { scratch: limit, ..im2col.clone() },
+            Target { scratch: 1 << 40, max_binding: limit.max(5 << 20), ..im2col.clone() },
         ] {
             let plan = Plan::new(&graph, &target).unwrap();
             let most = target.scratch.min(target.max_binding);
             let columns = plan.storages.iter().find(|s| s.label.contains("(columns)")).unwrap();
             assert!(columns.bytes <= most, "{} takes {} bytes of {most}", columns.label, columns.bytes);
             // Every output row of every image is computed once: 64 images of 32 rows.
-            let im2col = plan.launches.iter().filter(|l| l.kernel.name == "im2col");
+            let launches = plan.launches.iter().filter(|l| l.kernel.name == "im2col");
             let field = |l: &striate::plan::Launch, name: &str| {
                 let at = l.kernel.params.fields.iter().position(|f| f.name == name).unwrap();
                 l.params[at] as usize
             };
             let mut rows = BTreeSet::new();
-            for launch in im2col {
-                for image in
-                    field(launch, "image_start")..field(launch, "image_start") + field(launch, "images")
+            for launch in launches {
+                let range = |start, count| field(launch, start)..field(launch, start) + field(launch, count);
+                for (image, row) in range("image_start", "images")
+                    .flat_map(|image| range("row_start", "rows").map(move |row| (image, row)))
                 {
-                    for row in field(launch, "row_start")..field(launch, "row_start") + field(launch, "rows")
-                    {
-                        assert!(rows.insert((image, row)), "row {row} of image {image} is computed twice");
-                    }
+                    assert!(rows.insert((image, row)), "row {row} of image {image} is computed twice");
                 }
             }
             assert_eq!(rows.len(), 64 * 32);
@@ -280,7 +278,7 @@ fn dead_nodes_are_not_planned() {
 }
 
 #[test]
-fn the_new_value_of_an_unread_state_is_computed_in_place() -> Result<()> {
+fn the_new_value_of_an_unread_persistent_value_is_computed_in_place() -> Result<()> {
     let mut graph = Graph::new();
     let state = |graph: &mut Graph, name: &str| {
         graph.persistent(name, TensorType::f32([5]), PersistentKind::Buffer, Init::Constant(0.0))
@@ -295,7 +293,7 @@ fn the_new_value_of_an_unread_state_is_computed_in_place() -> Result<()> {
         graph.update(state, y)?;
     }
     let plan = Plan::new(&graph, &Target::cpu(None))?;
-    // The first state needs no copy. The second does, and so does the one whose old value is read.
+    // The first value needs no copy. The second does, and so does the one whose old value is read.
     let kernels: Vec<&str> = plan.launches.iter().map(|l| l.kernel.name).collect();
     assert_eq!(kernels, ["relu", "add", "copy", "copy"]);
     assert_eq!(plan.storages[plan.launches[0].writes[0].index()].label, "kept");
@@ -312,7 +310,7 @@ fn the_new_value_of_an_unread_state_is_computed_in_place() -> Result<()> {
     Ok(())
 }
 
-/// The kernels of a convolution of images with this side, and of a matrix product.
+/// The kernels of a convolution on images of `side` x `side`, and of a matrix product.
 fn kernels_of(side: usize, target: &Target) -> Vec<&'static Kernel> {
     let mut graph = Graph::new();
     let mut input = |name: &str, shape: &[usize]| graph.input(name, TensorType::f32(shape)).unwrap();

@@ -1,15 +1,14 @@
-//! What holds for every kernel with no device: its shader translates for Vulkan, Metal and DX12, and its
-//! row of the table is what the shader says.
+//! Checks of every kernel without a device: its shader translates for Vulkan, Metal and DX12, and matches its row of the table.
 
 use naga::back::{hlsl, msl, pipeline_constants::process_overrides, spv};
 use naga::valid::{Capabilities, GlobalUse, ModuleInfo, ValidationFlags, Validator};
 use naga::{AddressSpace, GlobalVariable, Module, Scalar, ShaderStage, StorageAccess, TypeInner};
 use std::collections::BTreeSet;
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use striate::kernel::{ALL, Field, Kernel};
 
-/// Parsed and validated, or where it is wrong.
+/// Parses and validates a shader.
 fn parse(file: &str, source: &str) -> Result<(Module, ModuleInfo), String> {
     let module = naga::front::wgsl::parse_str(source)
         .map_err(|e| format!("{file}: {}", e.emit_to_string_with_path(source, file)))?;
@@ -28,19 +27,19 @@ struct Entry<'a> {
 
 impl<'a> Entry<'a> {
     fn new(kernel: &Kernel, module: &'a Module, info: &ModuleInfo) -> Result<Self, String> {
-        let place = module
+        let index = module
             .entry_points
             .iter()
             .position(|e| e.name == kernel.entry)
             .ok_or_else(|| format!("{} has no entry point {}", kernel.file, kernel.entry))?;
-        let used = info.get_entry_point(place);
+        let used = info.get_entry_point(index);
         let globals = module.global_variables.iter();
         let globals =
             globals.filter(|(handle, _)| used[*handle] != GlobalUse::empty()).map(|(_, g)| g).collect();
-        Ok(Self { module, globals, workgroup: module.entry_points[place].workgroup_size })
+        Ok(Self { module, globals, workgroup: module.entry_points[index].workgroup_size })
     }
 
-    /// Bindings of group 0 in order, and whether each is the uniform, read-only or read-write.
+    /// Bindings of group 0 in order: uniform, read or read-write.
     fn bindings(&self) -> Vec<(u32, &'static str)> {
         let mut bindings: Vec<(u32, &'static str)> = self
             .globals
@@ -59,12 +58,12 @@ impl<'a> Entry<'a> {
         bindings
     }
 
-    /// Name, size and members of the uniform.
+    /// The parameter struct.
     fn params(&self) -> Result<Struct, String> {
         let uniform = self.globals.iter().find(|g| g.space == AddressSpace::Uniform);
         let ty = &self.module.types[uniform.ok_or("there is no uniform")?.ty];
         let TypeInner::Struct { members, span } = &ty.inner else {
-            return Err("the uniform is no struct".into());
+            return Err("the uniform is not a struct".into());
         };
         let scalar = |inner: &TypeInner| match inner {
             TypeInner::Scalar(s) if *s == Scalar::U32 => "u32".to_owned(),
@@ -84,7 +83,7 @@ impl<'a> Entry<'a> {
     }
 }
 
-/// A struct's name, size, and members: name, offset, type.
+/// A struct with its members: name, offset, type.
 #[derive(Clone, Debug, PartialEq)]
 struct Struct {
     name: String,
@@ -93,7 +92,7 @@ struct Struct {
 }
 
 impl Struct {
-    /// The struct of a kernel's row.
+    /// The parameter struct in a kernel's row.
     fn of(kernel: &Kernel) -> Self {
         let member = |f: &Field| (f.name.to_owned(), f.offset, f.ty.to_owned());
         let members = kernel.params.fields.iter().map(member).collect();
@@ -101,7 +100,7 @@ impl Struct {
     }
 }
 
-/// Compares a kernel's row, whose struct is given, with a shader's text.
+/// Compares a kernel's row, with the given parameter struct, with the text of a shader.
 fn compare(kernel: &Kernel, row: &Struct, source: &str) -> Result<(), String> {
     let (module, info) = parse(kernel.file, source)?;
     let entry = Entry::new(kernel, &module, &info)?;
@@ -113,7 +112,7 @@ fn compare(kernel: &Kernel, row: &Struct, source: &str) -> Result<(), String> {
         .chain(std::iter::repeat_n("read", kernel.reads))
         .chain(std::iter::repeat_n("read-write", kernel.writes));
     let found = entry.bindings();
-    // matmul kernels may leave the bias alone, but WGSL text names it: every binding is used.
+    // Matmul kernels may not read the bias, but their code mentions it, so every binding is used.
     if !(0..).zip(expected.clone()).eq(found.iter().copied()) {
         let expected: Vec<_> = expected.collect();
         return Err(format!("{}: the row has the bindings {expected:?}, the shader {found:?}", kernel.name));
@@ -133,12 +132,12 @@ fn report(problems: Vec<String>) {
 }
 
 #[test]
-fn every_row_is_what_its_shader_says() {
+fn every_row_matches_its_shader() {
     report(ALL.iter().filter_map(|k| compare(k, &Struct::of(k), &k.source(8)).err()).collect());
 }
 
 #[test]
-fn a_row_that_differs_in_one_member_is_found() {
+fn a_row_that_differs_in_one_member_is_detected() {
     let mut problems = Vec::new();
     let mut expect_failure = |kernel: &Kernel, row: &Struct, source: &str, what: &str| {
         if compare(kernel, row, source).is_ok() {
@@ -162,7 +161,7 @@ fn a_row_that_differs_in_one_member_is_found() {
         let mut short = row.clone();
         short.members.pop();
         expect_failure(kernel, &short, &source, "a missing member");
-        // The same from the shader's side.
+        // The same with a modified shader.
         let head = format!("struct {} {{", row.name);
         assert!(source.contains(&head), "{}: {head} should be in {}", kernel.name, kernel.file);
         let padded = source.replace(&head, &format!("{head} added: u32,"));
@@ -175,9 +174,9 @@ fn a_row_that_differs_in_one_member_is_found() {
     report(problems);
 }
 
-/// Two members of the same type that change places have the same offsets and types, but other names.
+/// If two members of the same type are swapped, only names differ.
 #[test]
-fn members_in_another_order_are_found() {
+fn swapped_members_are_detected() {
     for kernel in ALL {
         let mut row = Struct::of(kernel);
         let same = |i: &usize| row.members[*i].2 == row.members[i + 1].2;
@@ -188,10 +187,10 @@ fn members_in_another_order_are_found() {
     }
 }
 
-/// Files that are put in front of shaders: of all of them, or of those that say so.
-fn pieces() -> BTreeSet<String> {
-    let said = ALL.iter().flat_map(|k| shader_text(k.file).lines().map(str::to_owned).collect::<Vec<_>>());
-    let named = said.filter_map(|line| line.strip_prefix("// uses ").map(str::to_owned));
+/// Files that are prepended to all shaders, or to those that ask for it with `// uses`.
+fn includes() -> BTreeSet<String> {
+    let lines = ALL.iter().flat_map(|k| shader_text(k.file).lines().map(str::to_owned).collect::<Vec<_>>());
+    let named = lines.filter_map(|line| line.strip_prefix("// uses ").map(str::to_owned));
     named.chain(["prelude.wgsl".to_owned()]).collect()
 }
 
@@ -199,10 +198,10 @@ fn shader_text(file: &str) -> String {
     fs::read_to_string(root().join("shaders").join(file)).unwrap()
 }
 
-/// Lanes that a subgroup may have. Kernels that hand numbers from lane to lane are made for each.
+/// Possible subgroup sizes. Kernels that use subgroup operations are generated for each.
 const SUBGROUPS: [u32; 5] = [4, 8, 16, 32, 64];
 
-/// The kernel's entry point in the three languages of the backends, made as wgpu makes them.
+/// Translates a kernel's entry point to the languages of the backends, as wgpu does.
 fn translate(kernel: &Kernel, subgroup: u32) -> Result<(), String> {
     let (module, info) = parse(kernel.file, &kernel.source(subgroup))?;
     let stage = ShaderStage::Compute;
@@ -239,14 +238,14 @@ fn translate(kernel: &Kernel, subgroup: u32) -> Result<(), String> {
     if !text.contains("[numthreads(") || names.is_empty() {
         return Err(failed("HLSL", &"no entry point"));
     }
-    // naga's HLSL defines the same helper for the zero values of a type and of its alias: `vec4f()` and `Value()`.
+    // naga's HLSL defines the same helper twice for the zero values of a type and of its alias, `vec4f()` and `Value()`.
     match defined_twice(&text) {
         Some(line) => Err(failed("HLSL", &format!("`{line}` is defined twice"))),
         None => Ok(()),
     }
 }
 
-/// The first line that opens the definition of a function or struct for the second time.
+/// The first line that starts a second definition of a function or struct.
 fn defined_twice(text: &str) -> Option<&str> {
     let mut seen = BTreeSet::new();
     let definition = |line: &&str| line.starts_with(char::is_alphabetic) && line.ends_with('{');
@@ -254,7 +253,7 @@ fn defined_twice(text: &str) -> Option<&str> {
 }
 
 #[test]
-fn a_function_that_is_defined_twice_is_found() {
+fn duplicate_definitions_are_detected() {
     let source = "@group(0) @binding(0) var<storage, read_write> y: array<vec4f>;
 alias Value = vec4f;
 @compute @workgroup_size(1) fn f() { y[0] = vec4f(); y[1] = Value(); }";
@@ -296,7 +295,7 @@ fn kernels_fit_the_limits_that_every_adapter_has() {
 }
 
 #[test]
-fn names_are_unique() {
+fn kernel_names_are_unique() {
     let names: BTreeSet<&str> = ALL.iter().map(|k| k.name).collect();
     assert_eq!(names.len(), ALL.len(), "two kernels have the same name");
 }
@@ -313,65 +312,54 @@ fn shader_files() -> BTreeSet<String> {
 #[test]
 fn every_shader_file_is_used_and_every_entry_point_has_a_row() {
     let mut used: BTreeSet<String> = ALL.iter().map(|k| k.file.to_owned()).collect();
-    used.extend(pieces());
+    used.extend(includes());
     assert_eq!(shader_files(), used);
     let mut problems = Vec::new();
     for kernel in ALL {
         let (module, _) = parse(kernel.file, &kernel.source(8)).unwrap();
-        let lonely = module
+        let missing = module
             .entry_points
             .iter()
             .filter(|e| !ALL.iter().any(|k| k.file == kernel.file && k.entry == e.name));
-        problems.extend(lonely.map(|e| format!("{}: {} has no row", kernel.file, e.name)));
+        problems.extend(missing.map(|e| format!("{}: {} has no row", kernel.file, e.name)));
     }
     report(problems);
 }
 
 #[test]
 fn every_shader_opens_with_a_header() {
-    let pieces = pieces();
+    let includes = includes();
     for file in shader_files() {
         let text = shader_text(&file);
         let header: Vec<&str> = text.lines().take_while(|l| l.starts_with("//")).collect();
         assert!(header.len() >= 3, "{file} should open with its maths, layouts and dispatch");
         let dispatch = header.iter().any(|l| l.contains("Dispatch:"));
-        assert!(dispatch || pieces.contains(&file), "the header of {file} should state its dispatch");
+        assert!(dispatch || includes.contains(&file), "the header of {file} should state its dispatch");
     }
 }
 
 #[test]
-fn every_struct_is_written_down_once() {
+fn every_struct_is_defined_once() {
     let mut seen = BTreeSet::new();
     for file in shader_files() {
         for line in shader_text(&file).lines().filter(|l| l.starts_with("struct ")) {
             let name = line.split_whitespace().nth(1).unwrap().to_owned();
             assert!(
                 seen.insert(name),
-                "{file} has `{line}`, and so has another file; let both use one piece"
+                "{file} and another file have `{line}`; move it to a file that both use"
             );
         }
     }
 }
 
-fn rust_files(folder: &Path, files: &mut Vec<PathBuf>) {
-    for entry in fs::read_dir(folder).unwrap() {
-        let path = entry.unwrap().path();
-        match path.is_dir() {
-            true => rust_files(&path, files),
-            false if path.extension().is_some_and(|e| e == "rs") => files.push(path),
-            false => {}
-        }
-    }
-}
-
 #[test]
-fn only_the_gpu_executor_knows_wgpu() {
-    let mut files = Vec::new();
-    rust_files(&root().join("src"), &mut files);
-    assert!(files.len() > 20, "the sources were found");
+fn only_the_gpu_executor_uses_wgpu() {
+    let files = walkdir::WalkDir::new(root().join("src")).into_iter().map(|entry| entry.unwrap().into_path());
+    let files: Vec<_> = files.filter(|path| path.extension().is_some_and(|e| e == "rs")).collect();
+    assert!(files.len() > 20, "the sources were not found");
     let gpu = root().join("src/runtime/gpu");
     let name = ["wgpu", "::"].concat();
     let strays =
         files.iter().filter(|f| !f.starts_with(&gpu) && fs::read_to_string(f).unwrap().contains(&name));
-    report(strays.map(|f| format!("{} says {name}", f.display())).collect());
+    report(strays.map(|f| format!("{} uses {name}", f.display())).collect());
 }

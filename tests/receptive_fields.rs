@@ -1,11 +1,11 @@
-//! Receptive fields: published ones of networks, branches that meet, and adaptive windows.
+//! Receptive fields: published ones, joining branches, and adaptive windows.
 
 use striate::graph::{Node, ReceptiveField};
 use striate::models;
 use striate::nn::{Builder, Conv2d, Mode};
 use striate::op::{MaxPool2d, Operation};
 
-/// The receptive field of a network's last value with height and width.
+/// The receptive field before global pooling.
 fn before_pooling(name: &str) -> ReceptiveField {
     let model = models::by_name(name, 3, 10).unwrap();
     let mut b = Builder::new(Mode::Eval);
@@ -24,8 +24,7 @@ fn before_pooling(name: &str) -> ReceptiveField {
 fn known_networks_have_the_published_fields() {
     // Araujo et al. 2019, table 1: AlexNet 195, stride 32, padding 64.
     assert_eq!(before_pooling("alexnet-2012"), ReceptiveField { size: 195, stride: 32, start: -64 });
-    // The paper's ResNets have the stride in each stage's last block; with it in the first, as in
-    // torchvision, 18, 34 and 50 layers see 435, 899 and 427 pixels.
+    // The paper's ResNets have the stride in the last block of each stage; torchvision's, in the first, have other fields.
     assert_eq!(before_pooling("resnet18"), ReceptiveField { size: 435, stride: 32, start: -217 });
     assert_eq!(before_pooling("resnet34"), ReceptiveField { size: 899, stride: 32, start: -449 });
     assert_eq!(before_pooling("resnet50"), ReceptiveField { size: 427, stride: 32, start: -213 });
@@ -57,7 +56,7 @@ fn resnet50_with_strides_in_the_last_block_matches_the_paper() {
 }
 
 #[test]
-fn branches_are_united_and_a_classifier_sees_everything() {
+fn branches_are_united_and_linear_layers_see_the_whole_image() {
     let mut b = Builder::new(Mode::Eval);
     let images = b.images([1, 1, 9, 7]).unwrap();
     let conv = |kernel: [usize; 2], padding| Conv2d { kernel_size: kernel, padding, ..Default::default() };
@@ -85,7 +84,7 @@ fn adaptive_windows_are_inside_their_fields() {
             let within = seen.start <= window.start as isize && window.end as isize <= seen.end;
             assert!(within, "{size} to {outs}: {window:?} is not in {seen:?}");
         }
-        // Windows of equal size fill their fields.
+        // If all windows have the same size, fields are exact.
         if size % outs == 0 {
             assert_eq!((field.size, field.stride), (size / outs, size / outs));
         }

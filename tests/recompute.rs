@@ -3,13 +3,14 @@
 mod common;
 
 use common::graphs::{random_graph, two_steps};
-use common::{Outcome, Random, Suite, text};
-use striate::graph::{Graph, Phase, ValueId};
+use common::network::Network;
+use common::*;
+use striate::graph::{Graph, Phase};
 use striate::models::{Model, by_name};
 use striate::nn::{Builder, Conv2d, Linear, Optimizer, SgdConfig};
 use striate::plan::{Plan, Target};
 use striate::train::{Recipe, training_graph};
-use striate::{Device, Input, Result, Session, Tensor};
+use striate::{Device, Result, Session, Tensor};
 
 /// Random graphs; those without anything to recompute are skipped.
 const GRAPHS: u64 = 100;
@@ -18,45 +19,28 @@ const GRAPHS: u64 = 100;
 const IMAGES: usize = 8;
 
 /// Steps in flight, each with staging memory for its inputs.
-const FLIGHTS: u64 = 3;
+const STEPS_IN_FLIGHT: u64 = 3;
 
 /// Convolutions with dropout.
-struct Dropping;
-
-impl Model for Dropping {
-    fn name(&self) -> String {
-        "dropping".into()
-    }
-
-    fn in_channels(&self) -> usize {
-        3
-    }
-
-    fn input_size(&self) -> [usize; 2] {
-        [32, 32]
-    }
-
-    fn classes(&self) -> usize {
-        10
-    }
-
-    fn forward(&self, b: &mut Builder, images: ValueId) -> Result<ValueId> {
-        let mut x = images;
-        for (i, in_channels) in [3, 8, 8, 8, 8].into_iter().enumerate() {
-            let conv = Conv2d {
-                in_channels,
-                out_channels: 8,
-                kernel_size: [3, 3],
-                padding: [1, 1],
-                ..Default::default()
-            };
-            x = b.conv2d(&format!("conv{i}"), x, conv)?;
-            x = b.relu(x)?;
-            x = b.dropout(x, 0.3)?;
-        }
-        let x = b.global_avg_pool2d(x)?;
-        let x = b.flatten(x)?;
-        b.linear("fc", x, Linear { in_features: 8, out_features: 10, bias: true })
+fn dropping() -> impl Model {
+    Network {
+        name: "dropping",
+        input: [3, 32, 32],
+        classes: 10,
+        forward: |b: &mut Builder, images| {
+            let mut x = images;
+            for (i, in_channels) in [3, 8, 8, 8, 8].into_iter().enumerate() {
+                let (kernel_size, padding) = ([3, 3], [1, 1]);
+                let conv =
+                    Conv2d { in_channels, out_channels: 8, kernel_size, padding, ..Default::default() };
+                x = b.conv2d(&format!("conv{i}"), x, conv)?;
+                x = b.relu(x)?;
+                x = b.dropout(x, 0.3)?;
+            }
+            let x = b.global_avg_pool2d(x)?;
+            let x = b.flatten(x)?;
+            b.linear("fc", x, Linear { in_features: 8, out_features: 10, bias: true })
+        },
     }
 }
 
@@ -73,8 +57,8 @@ fn step(model: &dyn Model) -> Result<(Graph, Vec<(String, Tensor)>)> {
         (Optimizer::SCHEDULE, schedule),
         (Builder::COUNTER, Tensor::u32([2], vec![3, 1])?),
     ];
-    let wanted = |name: &str| graph.values().any(|(_, value)| value.name == name);
-    let feed = feed.into_iter().filter(|(name, _)| wanted(name)).map(|(n, t)| (n.to_owned(), t));
+    let is_input = |name: &str| graph.values().any(|(_, value)| value.name == name);
+    let feed = feed.into_iter().filter(|(name, _)| is_input(name)).map(|(n, t)| (n.to_owned(), t));
     let feed = feed.collect();
     Ok((graph, feed))
 }
@@ -92,20 +76,20 @@ fn recomputing(plan: &Plan) -> usize {
 
 /// Compares losses, weights and optimizer state after two steps, with and without recomputation.
 fn same(what: &str, graph: &Graph, feed: &[(String, Tensor)], device: &Device) -> Outcome {
-    let plans = plans(graph, device).map_err(text)?;
-    let [kept, computed] = plans.map(|plan| two_steps(device, plan, feed, 9).map_err(text)).map(|tensors| {
+    let plans = plans(graph, device)?;
+    let [kept, computed] = plans.map(|plan| two_steps(device, plan, feed, 9)).map(|tensors| {
         // As words, to compare bits.
         tensors.map(|all| all.iter().map(|t| t.as_u32().to_vec()).collect::<Vec<_>>())
     });
     match kept? == computed? {
         true => Ok(()),
-        false => Err(format!("{what} on {}: recomputed values differ", device.name())),
+        false => Err(format!("{what} on {}: recomputed values differ", device.name()).into()),
     }
 }
 
 fn a_network(model: &dyn Model, device: &Device) -> Outcome {
-    let (graph, feed) = step(model).map_err(text)?;
-    let [kept, computed] = plans(&graph, device).map_err(text)?;
+    let (graph, feed) = step(model)?;
+    let [kept, computed] = plans(&graph, device)?;
     if recomputing(&kept) > 0 || recomputing(&computed) == 0 || computed.peak_bytes() >= kept.peak_bytes() {
         return Err(format!(
             "{}: {} and {} launches recompute, {} and {} bytes",
@@ -114,7 +98,8 @@ fn a_network(model: &dyn Model, device: &Device) -> Outcome {
             recomputing(&computed),
             kept.peak_bytes(),
             computed.peak_bytes()
-        ));
+        )
+        .into());
     }
     same(&model.name(), &graph, &feed, device)
 }
@@ -122,37 +107,36 @@ fn a_network(model: &dyn Model, device: &Device) -> Outcome {
 fn random_graphs(device: &Device) -> Outcome {
     let mut tried = 0;
     for seed in 0..GRAPHS {
-        let (graph, feed) = random_graph(seed).map_err(text)?;
-        if recomputing(&plans(&graph, device).map_err(text)?[1]) > 0 {
+        let (graph, feed) = random_graph(seed)?;
+        if recomputing(&plans(&graph, device)?[1]) > 0 {
             same(&format!("random graph {seed}"), &graph, &feed, device)?;
             tried += 1;
         }
     }
     match tried {
-        0..5 => Err(format!("only {tried} graphs had anything to recompute")),
+        0..5 => Err(format!("only {tried} graphs had anything to recompute").into()),
         _ => Ok(()),
     }
 }
 
 /// Allocated memory matches the estimate, except for launch parameters and staging memory.
 fn allocated_memory_matches_the_estimate(recompute: bool) -> Outcome {
-    // A new device, since other tests allocate on the shared one.
-    let device = Device::select(&common::gpu_name()).map_err(text)?;
-    let model = by_name("resnet20", 3, 10).map_err(text)?;
-    let (graph, feed) = step(&*model).map_err(text)?;
-    let plan = plans(&graph, &device).map_err(text)?[recompute as usize].clone();
-    let (before, staging) = (device.allocated_bytes(), FLIGHTS * plan.input_bytes());
-    let mut session = Session::new(&device, vec![plan]).map_err(text)?;
-    let feed: Vec<(&str, Input)> = feed.iter().map(|(n, t)| (n.as_str(), t.into())).collect();
+    // On a new device, because other tests allocate memory on the shared one.
+    let device = Device::select(&common::gpu_name())?;
+    let model = by_name("resnet20", 3, 10)?;
+    let (graph, feed) = step(&*model)?;
+    let plan = plans(&graph, &device)?[recompute as usize].clone();
+    let (before, staging) = (device.allocated_bytes(), STEPS_IN_FLIGHT * plan.input_bytes());
+    let mut session = Session::new(&device, vec![plan])?;
     for _ in 0..5 {
-        session.run(0, &feed).map_err(text)?;
+        session.run(0, &common::feed(&feed))?;
     }
     // Not every driver reports it.
     let (Some(before), Some(after)) = (before, device.allocated_bytes()) else { return Ok(()) };
     let (estimated, found) = (session.bytes(), after - before - staging);
     match estimated as f64 / found as f64 {
         0.95..=1.0 => Ok(()),
-        _ => Err(format!("estimated {estimated} bytes, allocated {found}")),
+        _ => Err(format!("estimated {estimated} bytes, allocated {found}").into()),
     }
 }
 
@@ -163,28 +147,16 @@ fn without_fusion(device: Device) -> Device {
 
 fn main() -> std::process::ExitCode {
     let mut suite = Suite::new();
-    let resnet8 = || by_name("resnet8", 3, 10).map_err(text);
-    let resnet50 = || by_name("resnet50", 3, 10).map_err(text);
-    for name in ["cpu", "cpu-reference"] {
-        let device = move || Device::select(name).map_err(text);
-        suite.add(format!("resnet8::{name}"), move || a_network(&*resnet8()?, &device()?));
-        suite.add(format!("resnet8_not_fused::{name}"), move || {
-            a_network(&*resnet8()?, &without_fusion(device()?))
-        });
-        suite.add(format!("dropout::{name}"), move || a_network(&Dropping, &device()?));
-        suite.add(format!("random_graphs::{name}"), move || random_graphs(&device()?));
-        suite.add(format!("random_graphs_not_fused::{name}"), move || {
-            random_graphs(&without_fusion(device()?))
-        });
-    }
-    suite.add_gpu("resnet8::gpu", move |device| a_network(&*resnet8()?, device));
-    suite.add("bottlenecks::cpu", move || a_network(&*resnet50()?, &Device::select("cpu").map_err(text)?));
-    suite.add_gpu("bottlenecks::gpu", move |device| a_network(&*resnet50()?, device));
-    suite.add_gpu("resnet8_not_fused::gpu", move |device| {
-        a_network(&*resnet8()?, &without_fusion(device.clone()))
+    let network = |name: &'static str| move |device: &Device| a_network(&*by_name(name, 3, 10)?, device);
+    let not_fused = |device: &Device| without_fusion(device.clone());
+    suite.add_on(ALL_EXECUTORS, "resnet8", network("resnet8"));
+    suite.add_on(ALL_EXECUTORS, "resnet8_not_fused", move |device| network("resnet8")(&not_fused(device)));
+    suite.add_on(ALL_EXECUTORS, "dropout", |device| a_network(&dropping(), device));
+    suite.add_on(ALL_EXECUTORS, "random_graphs", random_graphs);
+    suite.add_on(&["cpu", "cpu-reference"], "random_graphs_not_fused", move |device| {
+        random_graphs(&not_fused(device))
     });
-    suite.add_gpu("dropout::gpu", |device| a_network(&Dropping, device));
-    suite.add_gpu("random_graphs::gpu", random_graphs);
+    suite.add_on(CPU_AND_GPU, "bottlenecks", network("resnet50"));
     suite.add_gpu("allocated_memory_matches_the_estimate::gpu", |_| {
         [false, true].into_iter().try_for_each(allocated_memory_matches_the_estimate)
     });

@@ -1,8 +1,8 @@
-//! Twenty training steps of ResNet-20: every executor follows PyTorch, and repeats itself bit by bit.
+//! Twenty training steps of ResNet-20: losses match PyTorch's on every executor, and runs are reproducible bit for bit.
 
 mod common;
 
-use common::{Suite, fill, hash, text};
+use common::*;
 use serde_json::Value;
 use striate::models::{CifarResNet, Shortcut};
 use striate::nn::{Optimizer, SgdConfig};
@@ -10,10 +10,10 @@ use striate::plan::Plan;
 use striate::train::{Recipe, training_graph};
 use striate::{Device, Input, Session, Tensor};
 
-/// Losses of all executors and PyTorch's, computed in f64, agree to this.
+/// Relative tolerance of losses, against PyTorch's in f64.
 const TOLERANCE: f64 = 1e-4;
 
-/// Steps of the runs that are only compared with themselves.
+/// Steps of runs that are only compared with each other.
 const SHORT: usize = 3;
 
 fn golden() -> Value {
@@ -24,7 +24,7 @@ fn number(golden: &Value, name: &str) -> f64 {
     golden[name].as_f64().unwrap_or_else(|| panic!("{name} is missing from the golden file"))
 }
 
-/// A run from the recipe's weights, those of `seed`: losses, and the final parameters.
+/// Trains from the recipe's initial weights for `seed`. Returns losses and final parameters.
 fn train(device: &Device, steps: usize, seed: u64) -> striate::Result<(Vec<f64>, Vec<Tensor>)> {
     let golden = golden();
     let batch = number(&golden, "batch") as usize;
@@ -67,46 +67,32 @@ fn train(device: &Device, steps: usize, seed: u64) -> striate::Result<(Vec<f64>,
     Ok((losses, weights))
 }
 
-fn follows_pytorch(device: &Device) -> Result<(), String> {
+fn losses_match_pytorch(device: &Device) -> Outcome {
     let golden = golden();
     let want: Vec<f64> =
         golden["losses_f64"].as_array().expect("a list").iter().filter_map(Value::as_f64).collect();
-    let (got, _) = train(device, want.len(), 100).map_err(text)?;
+    let (got, _) = train(device, want.len(), 100)?;
     for (step, (got, want)) in got.iter().zip(&want).enumerate() {
-        let apart = (got - want).abs() / want;
-        if apart > TOLERANCE {
-            return Err(format!(
-                "{}: loss {got} at step {step}, PyTorch has {want}: {apart:.1e} apart",
-                device.name()
-            ));
-        }
+        let error = (got - want).abs() / want;
+        let on = device.name();
+        assert!(error <= TOLERANCE, "{on}: loss {got} at step {step}, PyTorch has {want}: {error:.1e}");
     }
     Ok(())
 }
 
-fn repeats_itself(device: &Device) -> Result<(), String> {
-    let [first, again, other] = [100, 100, 500].map(|seed| train(device, SHORT, seed).map_err(text));
+fn runs_are_reproducible(device: &Device) -> Outcome {
+    let [first, again, other] = [100, 100, 500].map(|seed| train(device, SHORT, seed));
     let (first, again, other) = (first?.1, again?.1, other?.1);
-    // As words: equal bits, not merely equal numbers.
+    // As words, to compare bits.
     let words = |tensors: &[Tensor]| tensors.iter().flat_map(|t| t.as_u32().to_vec()).collect::<Vec<u32>>();
-    if words(&first) != words(&again) {
-        return Err(format!("{}: two runs from the same weights differ", device.name()));
-    }
-    if words(&first) == words(&other) {
-        return Err(format!("{}: runs from other weights are the same", device.name()));
-    }
+    assert!(words(&first) == words(&again), "{}: two runs from the same weights differ", device.name());
+    assert!(words(&first) != words(&other), "{}: different weights give the same results", device.name());
     Ok(())
 }
 
 fn main() -> std::process::ExitCode {
     let mut suite = Suite::new();
-    for name in ["cpu", "cpu-reference"] {
-        suite.add(format!("follows_pytorch::{name}"), move || {
-            follows_pytorch(&Device::select(name).map_err(text)?)
-        });
-    }
-    suite.add("repeats_itself::cpu", || repeats_itself(&Device::select("cpu").map_err(text)?));
-    suite.add_gpu("follows_pytorch::gpu", follows_pytorch);
-    suite.add_gpu("repeats_itself::gpu", repeats_itself);
+    suite.add_all_on(ALL_EXECUTORS, named![losses_match_pytorch]);
+    suite.add_all_on(CPU_AND_GPU, named![runs_are_reproducible]);
     suite.run()
 }

@@ -1,50 +1,49 @@
-//! `striate kernels`, and the choice of kernels by flags.
+//! `striate kernels`, and flags that select kernels.
 
-use super::{complaint, json, kernels_of, printed, striate};
-use serde_json::Value;
+use super::program::*;
+use super::{RESNET20, answer, complaint, kernels_of, shown};
 use std::path::Path;
 use striate::kernel::ALL;
 
 #[test]
 fn requested_kernels_and_algorithms_are_used() {
-    let plan =
-        |flags: &[&str]| json(&[&["plan", "resnet20", "--input", "3x32x32", "--json"], flags].concat());
+    let plan = |flags: &[&str]| answer(&[&RESNET20[..], flags].concat());
     let found = plan(&["--kernel", "forward=im2col", "--kernel", "grad_input=direct"]);
     let (forward, backward) = (kernels_of(&found, "forward"), kernels_of(&found, "backward"));
     assert!(forward.iter().any(|k| k == "im2col") && !forward.iter().any(|k| k.starts_with("conv")));
     assert!(backward.iter().any(|k| k == "conv_direct_grad_input"));
-    assert!(backward.iter().any(|k| k.starts_with("conv_gemm_grad_weight")), "left as it was");
+    assert!(backward.iter().any(|k| k.starts_with("conv_gemm_grad_weight")), "the default");
 
     let found = plan(&["--kernel", "forward=conv_gemm_3x3_64x64", "--kernel", "matmul=matmul_registers"]);
     let forward = kernels_of(&found, "forward");
     assert_eq!(forward.iter().filter(|k| *k == "conv_gemm_3x3_64x64").count(), 19, "all 3 x 3 convolutions");
     assert!(forward.iter().any(|k| k == "matmul_registers"));
 
-    let windows = plan(&["--family", "software", "--subgroup", "8", "--kernel", "grad_weight=window"]);
+    let register_tiled = plan(&["--family", "software", "--subgroup", "8", "--kernel", "grad_weight=window"]);
     assert!(
-        kernels_of(&windows, "backward").iter().any(|k| k.starts_with("conv_register_tiled_grad_weight"))
+        kernels_of(&register_tiled, "backward")
+            .iter()
+            .any(|k| k.starts_with("conv_register_tiled_grad_weight"))
     );
 }
 
 #[test]
 fn no_fuse_keeps_operations_separate() {
-    let args = ["plan", "resnet20", "--input", "3x32x32", "--json"];
-    let (fused, apart) = (json(&args), json(&[&args[..], &["--no-fuse"]].concat()));
+    let (fused, separate) = (answer(&RESNET20), answer(&[&RESNET20[..], &["--no-fuse"]].concat()));
     let relus = |plan| kernels_of(plan, "forward").iter().filter(|k| *k == "relu").count();
-    assert_eq!((relus(&fused), relus(&apart)), (0, 19));
+    assert_eq!((relus(&fused), relus(&separate)), (0, 19));
 }
 
-/// Only where it pays, and nowhere if forbidden; what is forbidden cannot be asked for.
 #[test]
 fn no_winograd_excludes_winograd() {
-    let args =
-        ["plan", "resnet18-cifar", "--input", "3x32x32", "--family", "software", "--subgroup", "8", "--json"];
-    let (free, forbidden) = (json(&args), json(&[&args[..], &["--no-winograd"]].concat()));
+    let args = ["plan", "resnet18-cifar", "--input", "3x32x32", "--family", "software", "--subgroup", "8"];
+    let (free, forbidden) = (answer(&args), answer(&[&args[..], &["--no-winograd"]].concat()));
     for phase in ["forward", "backward"] {
-        let taken = |plan| kernels_of(plan, phase).iter().any(|kernel| kernel.starts_with("winograd"));
-        assert_eq!((taken(&free), taken(&forbidden)), (true, false), "{phase}");
+        let uses_winograd =
+            |plan| kernels_of(plan, phase).iter().any(|kernel| kernel.starts_with("winograd"));
+        assert_eq!((uses_winograd(&free), uses_winograd(&forbidden)), (true, false), "{phase}");
     }
-    let gpu = json(&["plan", "resnet18-cifar", "--input", "3x32x32", "--family", "gpu", "--json"]);
+    let gpu = answer(&["plan", "resnet18-cifar", "--input", "3x32x32", "--family", "gpu"]);
     assert!(!kernels_of(&gpu, "forward").iter().any(|kernel| kernel.starts_with("winograd")));
     let contradiction = [&args[..], &["--no-winograd", "--kernel", "forward=winograd"]].concat();
     assert!(complaint(&contradiction, 1).contains("no layer can use it"));
@@ -60,7 +59,7 @@ fn unknown_and_unusable_kernels_are_errors() {
         ("forward=register_tled", 2, "there is no kernel \"register_tled\"; did you mean register_tiled, "),
         ("matmul=gemm", 2, "there is no kernel \"gemm\"; did you mean "),
         ("forward=relu", 2, "the kernel relu does not compute forward"),
-        // A plan for GPUs of any kind counts on no subgroups.
+        // A plan for no particular GPU cannot rely on subgroups.
         ("forward=conv_register_tiled_3x3", 1, "forward=conv_register_tiled_3x3: no layer can use it"),
         ("forward=conv_register_tiled_1x3_stride2", 1, "no layer can use it"),
     ] {
@@ -75,7 +74,7 @@ fn unknown_and_unusable_kernels_are_errors() {
         [("forward=gemm", "forward=implicit_gemm"), ("grad_input=window", "grad_input=register_tiled")]
     {
         let plan = |kernel| {
-            printed(&["plan", "resnet8", "--family", "software", "--subgroup", "8", "--kernel", kernel])
+            shown(&["plan", "resnet8", "--family", "software", "--subgroup", "8", "--kernel", kernel])
         };
         assert_eq!(plan(old), plan(new));
     }
@@ -89,22 +88,21 @@ fn unknown_and_unusable_kernels_are_errors() {
     ] {
         assert!(complaint(unused, 1).contains("no layer can use it"), "{unused:?}");
     }
-    let train = striate(&["train", "--device", "cpu", "--out", out, "--kernel", "forward=window"]);
-    assert_eq!(train.status.code(), Some(1));
-    assert!(String::from_utf8_lossy(&train.stderr).contains("no layer can use it"));
+    let train = ["train", "--device", "cpu", "--out", out, "--kernel", "forward=window"];
+    assert_refused(&mut without_gpu(&train), &["no layer can use it"]);
     assert!(!Path::new(out).exists());
 }
 
 #[test]
 fn the_table_lists_every_kernel_and_its_passes() {
-    let rows = json(&["kernels", "--json"]);
+    let rows = answer(&["kernels"]);
     let row = |name: &str| rows.as_array().unwrap().iter().find(|row| row["kernel"] == name).unwrap();
     assert_eq!(rows.as_array().unwrap().len(), ALL.len());
     assert_eq!(row("conv_direct")["passes"], serde_json::json!(["forward"]));
     assert_eq!(row("conv_gemm_3x3_64x64")["passes"], serde_json::json!(["forward", "grad_input"]));
     assert_eq!(row("matmul_registers")["passes"], serde_json::json!(["matmul"]));
     assert_eq!(row("relu")["passes"], serde_json::json!([]));
-    let table = printed(&["kernels"]);
+    let table = shown(&["kernels"]);
     for kernel in ALL {
         assert!(table.lines().any(|line| line.split("  ").next() == Some(kernel.name)), "{}", kernel.name);
     }
@@ -112,7 +110,7 @@ fn the_table_lists_every_kernel_and_its_passes() {
 
 #[test]
 fn preferences_are_printed_row_by_row() {
-    let rows = json(&["kernels", "--choices", "--json"]);
+    let rows = answer(&["kernels", "--choices"]);
     let rows = rows.as_array().unwrap();
     let algorithm = |family: &str, pass: &str| {
         let of = |row: &&Value| {
@@ -128,32 +126,29 @@ fn preferences_are_printed_row_by_row() {
         ["implicit_gemm", "register_tiled", "direct"]
     );
     assert_eq!(["gpu", "software", "cpu"].map(|f| algorithm(f, "matmul")), ["tiled", "packed", "registers"]);
-    let text = printed(&["kernels", "--choices"]);
+    let text = shown(&["kernels", "--choices"]);
     assert_eq!(text.lines().count(), rows.len() + 1);
     assert!(
         text.contains("groups of fewer than 8 channels") && text.contains("matmul_registers\n"),
         "{text}"
     );
-    assert!(!striate(&["kernels", "relu", "--choices"]).status.success());
+    assert_usage_errors(&[&["kernels", "relu", "--choices"]]);
 }
 
 #[test]
 fn a_kernel_is_printed_in_each_language() {
-    let text = |language| {
-        printed(&["kernels", "conv_register_tiled_3x3", "--subgroup", "16", "--language", language])
-    };
-    let wgsl = printed(&["kernels", "conv_register_tiled_3x3", "--subgroup", "16"]);
+    let text =
+        |language| shown(&["kernels", "conv_register_tiled_3x3", "--subgroup", "16", "--language", language]);
+    let wgsl = shown(&["kernels", "conv_register_tiled_3x3", "--subgroup", "16"]);
     assert_eq!(wgsl, text("wgsl"));
     assert_eq!(wgsl, ALL.iter().find(|k| k.name == "conv_register_tiled_3x3").unwrap().source(16));
     assert!(text("msl").contains("kernel void conv_register_tiled"));
     assert!(text("hlsl").contains("[numthreads(64, 1, 1)]"));
-    let spirv = striate(&["kernels", "relu", "--language", "spirv"]).stdout;
+    let spirv = without_gpu(&["kernels", "relu", "--language", "spirv"]).output().unwrap().stdout;
     assert_eq!(spirv[..4], 0x0723_0203u32.to_le_bytes());
     assert!(
         complaint(&["kernels", "conv_register_tild_3x3"], 1)
             .contains("did you mean conv_register_tiled_3x3, ")
     );
-    for usage in [&["kernels", "relu", "--subgroup", "24"][..], &["kernels", "--language", "msl"]] {
-        complaint(usage, 2);
-    }
+    assert_usage_errors(&[&["kernels", "relu", "--subgroup", "24"], &["kernels", "--language", "msl"]]);
 }

@@ -1,12 +1,13 @@
-//! `striate train` as a program: what a run leaves behind, how it stops, and what it says about bad input.
+//! `striate train`: the files of a run, stopping and resuming, output and errors.
 
-#![cfg(all(feature = "cli", unix))]
+#![cfg(unix)]
 
 mod bad_data;
 mod folders;
-mod place;
 mod resume;
 mod runs;
 mod settings;
 mod stopping;
 mod terminal;
+#[path = "../common/workspace.rs"]
+mod workspace;

@@ -1,14 +1,13 @@
-//! Runs that are broken off and go on.
+//! Resuming runs.
 
-use crate::place::*;
+use crate::workspace::*;
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::Stdio;
 use striate::train::{Checkpoint, Position};
 
-/// Everything that has state: an optimiser, averages, gradients of two batches, mixed images, random crops, a last
-/// batch that is smaller.
+/// Everything that has state: optimizer, weight averages, accumulated gradients, mixup, random crops, and a smaller last batch.
 const FLAGS: [&str; 17] = [
     "--epochs",
     "3",
@@ -34,73 +33,63 @@ fn checkpoints(run: &Path) -> Vec<PathBuf> {
     names.map(|name| run.join("checkpoints").join(name)).collect()
 }
 
-fn resume(place: &Place, args: &[&str]) -> Command {
-    let mut command = Command::new(PROGRAM);
-    command.args(["train", "--resume"]).arg(place.out()).current_dir(place.dir.path());
-    command
-        .env("VK_ICD_FILENAMES", "/dev/null")
-        .env("VK_DRIVER_FILES", "/dev/null")
-        .env_remove("RUST_LOG")
-        .args(args);
-    command
+/// The weights of an uninterrupted run.
+fn uninterrupted(dir: &Workspace, flags: &[&str]) -> Vec<u8> {
+    dir.trained(&[flags, &["--out", "uninterrupted"]].concat());
+    dir.read("uninterrupted/model.safetensors")
 }
 
-/// The weights of an uninterrupted run.
-fn whole(place: &Place, flags: &[&str]) -> Vec<u8> {
-    let out = place.path("whole");
-    place.trained(&[flags, &["--out", out.to_str().unwrap()]].concat());
-    std::fs::read(out.join("model.safetensors")).unwrap()
+/// The weights of the run.
+fn weights(dir: &Workspace) -> Vec<u8> {
+    dir.read("run/model.safetensors")
 }
 
 #[test]
-fn a_run_killed_five_times_ends_with_the_same_bytes() {
-    let place = Place::of(90, 10, 8);
-    let want = whole(&place, &FLAGS);
-    // Killed as soon as so many checkpoints were written, and a little later each time.
-    let mut command = place.train(&FLAGS);
+fn a_run_killed_five_times_ends_with_the_same_weights() {
+    let dir = Workspace::with_images(90, 10, 8);
+    let want = uninterrupted(&dir, &FLAGS);
+    // Killed after its next checkpoint, a little later each time.
+    let mut command = dir.train(&FLAGS);
     for round in 0..5u64 {
-        let before = checkpoints(&place.out());
+        let before = checkpoints(&dir.run());
         let mut child = command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
-        while checkpoints(&place.out()) == before && child.try_wait().unwrap().is_none() {
+        while checkpoints(&dir.run()) == before && child.try_wait().unwrap().is_none() {
             std::thread::yield_now();
         }
         std::thread::sleep(std::time::Duration::from_millis(7 * round));
         let _ = child.kill();
         child.wait().unwrap();
-        command = resume(&place, &[]);
+        command = dir.resume(&[]);
     }
-    let output = command.output().unwrap();
-    assert!(output.status.success(), "{}", text(&output.stderr));
-    assert!(std::fs::read(place.path("run/model.safetensors")).unwrap() == want, "the weights differ");
-    assert_eq!(metrics(&place.out()).len(), 3, "an epoch is missing, or there twice");
-    assert!(checkpoints(&place.out()).len() <= 3);
+    printed(&mut command);
+    assert!(weights(&dir) == want, "the weights differ");
+    assert_eq!(metrics(&dir.run()).len(), 3, "an epoch is missing or duplicated");
+    assert!(checkpoints(&dir.run()).len() <= 3);
 }
 
 #[test]
-fn a_run_that_was_asked_to_stop_goes_on() {
-    let place = Place::of(90, 10, 8);
-    let want = whole(&place, &FLAGS);
-    let mut child = place.train(&FLAGS).stdout(Stdio::null()).spawn().unwrap();
-    while checkpoints(&place.out()).is_empty() {
+fn an_interrupted_run_can_be_resumed() {
+    let dir = Workspace::with_images(90, 10, 8);
+    let want = uninterrupted(&dir, &FLAGS);
+    let mut child = dir.train(&FLAGS).stdout(Stdio::null()).spawn().unwrap();
+    while checkpoints(&dir.run()).is_empty() {
         std::thread::yield_now();
     }
     signal(&child, "INT");
     wait(&mut child);
-    let output = resume(&place, &["--threads", "1", "--keep", "1"]).output().unwrap();
-    assert!(output.status.success(), "{}", text(&output.stderr));
-    assert!(std::fs::read(place.path("run/model.safetensors")).unwrap() == want, "the weights differ");
-    assert_eq!(checkpoints(&place.out()).len(), 1);
-    // A run at its end stays as it is.
-    let again = resume(&place, &[]).output().unwrap();
-    assert!(again.status.success(), "{}", text(&again.stderr));
-    assert!(std::fs::read(place.path("run/model.safetensors")).unwrap() == want);
+    printed(&mut dir.resume(&["--threads", "1", "--keep", "1"]));
+    assert!(weights(&dir) == want, "the weights differ");
+    assert_eq!(checkpoints(&dir.run()).len(), 1);
+    // Resuming a finished run changes nothing.
+    printed(&mut dir.resume(&[]));
+    assert!(weights(&dir) == want);
 }
 
 #[test]
-fn resuming_with_other_settings_names_the_difference() {
-    let place = Place::new();
-    place.trained(&["--epochs", "2"]);
-    let model = std::fs::read(place.path("run/model.safetensors")).unwrap();
+fn resuming_with_different_settings_names_the_difference() {
+    let dir = Workspace::new();
+    dir.trained(&["--epochs", "2"]);
+    let before = weights(&dir);
     for (args, words) in [
         (&["--lr", "0.3"][..], &["--lr was", "0.3"][..]),
         (&["--model", "lenet"], &["model was \"resnet8\", now \"lenet\""]),
@@ -115,23 +104,23 @@ fn resuming_with_other_settings_names_the_difference() {
             // LeNet does not take images of 8 x 8, but the difference is reported first.
             words.push("a different run");
         }
-        assert_refused(&resume(&place, args).output().unwrap(), &format!("{args:?}"), &words);
+        assert_refused(&mut dir.resume(args), &words);
     }
-    // Other images under the same name.
-    let other = Place::of(21, 10, 8);
+    // Different images under the same name.
+    let other = Workspace::with_images(21, 10, 8);
     let data = other.path("data");
-    let output = resume(&place, &["--data", data.to_str().unwrap()]).output().unwrap();
-    assert_refused(&output, "other data", &["training images was \"20 of sum", "\"21 of sum"]);
-    assert!(std::fs::read(place.path("run/model.safetensors")).unwrap() == model);
+    let mut command = dir.resume(&["--data", data.to_str().unwrap()]);
+    assert_refused(&mut command, &["training images was \"20 of sum", "\"21 of sum"]);
+    assert!(weights(&dir) == before);
 }
 
 #[test]
-fn unusable_checkpoints_are_told_and_passed_over() {
-    let place = Place::new();
-    place.trained(&["--epochs", "3"]);
-    let [older, newest] = checkpoints(&place.out()).try_into().expect("two are kept");
+fn unusable_checkpoints_are_reported_and_skipped() {
+    let dir = Workspace::new();
+    dir.trained(&["--epochs", "3"]);
+    let [older, newest] = checkpoints(&dir.run()).try_into().expect("two are kept");
     let bytes = std::fs::read(&newest).unwrap();
-    // One bit of a weight; then the end is missing; then another format. Each time the older one serves.
+    // A flipped bit, a truncated file, another format, an empty file: each time the older checkpoint is used.
     let mut flipped = bytes.clone();
     *flipped.last_mut().unwrap() ^= 1;
     let format = text_replaced(&bytes, "\"checkpoint\":\"1\"", "\"checkpoint\":\"7\"");
@@ -142,132 +131,115 @@ fn unusable_checkpoints_are_told_and_passed_over() {
         (b"", "empty"),
     ] {
         std::fs::write(&newest, damaged).unwrap();
-        let output = resume(&place, &[]).output().unwrap();
+        let output = dir.resume(&[]).output().unwrap();
         let errors = text(&output.stderr);
         assert!(output.status.success(), "{errors}");
         assert!(errors.contains(word) && text(&output.stdout).contains(older.to_str().unwrap()), "{errors}");
     }
     std::fs::write(&older, b"nonsense").unwrap();
     std::fs::write(&newest, b"nonsense").unwrap();
-    let output = resume(&place, &[]).output().unwrap();
+    let output = dir.resume(&[]).output().unwrap();
     assert_eq!(output.status.code(), Some(1));
-    std::fs::remove_dir_all(place.path("run/checkpoints")).unwrap();
-    assert_refused(&resume(&place, &[]).output().unwrap(), "none", &["holds no checkpoint", "begin anew"]);
-    std::fs::remove_file(place.path("run/config.json")).unwrap();
-    assert_refused(&resume(&place, &[]).output().unwrap(), "no run", &["is not the folder of a run"]);
+    std::fs::remove_dir_all(dir.path("run/checkpoints")).unwrap();
+    assert_refused(&mut dir.resume(&[]), &["holds no checkpoint", "begin anew"]);
+    std::fs::remove_file(dir.path("run/config.json")).unwrap();
+    assert_refused(&mut dir.resume(&[]), &["is not the folder of a run"]);
 }
 
-/// Nothing but `config.json`: as a run that is killed before its first checkpoint leaves it.
+/// Only `config.json` is there, as when a run is killed before its first checkpoint.
 #[test]
-fn a_run_without_a_checkpoint_goes_on_from_its_beginning() {
-    let place = Place::of(90, 10, 8);
-    let want = whole(&place, &FLAGS);
+fn a_run_without_a_checkpoint_starts_over() {
+    let dir = Workspace::with_images(90, 10, 8);
+    let want = uninterrupted(&dir, &FLAGS);
     let resumed = |args: &[&str]| {
-        place.trained(&[&FLAGS[..], &["--force"]].concat());
+        dir.trained(&[&FLAGS[..], &["--force"]].concat());
         for name in FILES.iter().filter(|name| **name != "config.json") {
-            let path = place.out().join(name);
+            let path = dir.run().join(name);
             if path.is_dir() { std::fs::remove_dir_all(path) } else { std::fs::remove_file(path) }.unwrap();
         }
-        resume(&place, args).output().unwrap()
+        dir.resume(args)
     };
-    let output = resumed(&[]);
-    assert!(output.status.success(), "{}", text(&output.stderr));
-    assert!(text(&output.stdout).contains("has no checkpoint yet"), "{}", text(&output.stdout));
-    assert!(std::fs::read(place.path("run/model.safetensors")).unwrap() == want, "the weights differ");
-    assert_refused(&resumed(&["--seed", "2"]), "another seed", &["--seed was 1, now 2"]);
+    let output = printed(&mut resumed(&[]));
+    assert!(output.contains("has no checkpoint yet"), "{output}");
+    assert!(weights(&dir) == want, "the weights differ");
+    assert_refused(&mut resumed(&["--seed", "2"]), &["--seed was 1, now 2"]);
 }
 
 #[test]
-fn a_finished_run_can_be_prolonged() {
-    let place = Place::of(90, 10, 8);
+fn a_finished_run_can_be_extended() {
+    let dir = Workspace::with_images(90, 10, 8);
     let flags =
         |epochs| [&["--epochs", epochs, "--schedule", "constant", "--ema", "0.9"][..], &FLAGS[2..4]].concat();
-    let want = whole(&place, &flags("4"));
-    place.trained(&flags("2"));
-    let goes_on = |args: &[&str]| {
-        let output = resume(&place, args).output().unwrap();
-        assert!(output.status.success(), "{args:?}: {}", text(&output.stderr));
-        text(&output.stdout)
-    };
-    let told = goes_on(&["--epochs", "4"]);
-    assert!(told.contains("\nchanged  --epochs 4 instead of 2\n"), "{told}");
-    assert!(std::fs::read(place.path("run/model.safetensors")).unwrap() == want, "the weights differ");
-    assert_eq!(metrics(&place.out()).len(), 4);
+    let want = uninterrupted(&dir, &flags("4"));
+    dir.trained(&flags("2"));
+    let output = printed(&mut dir.resume(&["--epochs", "4"]));
+    assert!(output.contains("\nchanged  --epochs 4 instead of 2\n"), "{output}");
+    assert!(weights(&dir) == want, "the weights differ");
+    assert_eq!(metrics(&dir.run()).len(), 4);
     // The run remembers that.
-    let told = goes_on(&[]);
-    assert!(told.contains("at its end after 4 epochs") && !told.contains("changed"), "{told}");
-    let config = std::fs::read_to_string(place.path("run/config.json")).unwrap();
+    let output = printed(&mut dir.resume(&[]));
+    assert!(output.contains("at its end after 4 epochs") && !output.contains("changed"), "{output}");
+    let config = dir.read_text("run/config.json");
     assert!(config.contains("\"epochs\": 4"), "{config}");
 
     // A schedule that ends with the run ends later.
-    place.trained(&["--epochs", "2", "--batch", "45", "--warmup", "0", "--force"]);
-    let told = goes_on(&["--epochs", "4"]);
+    dir.trained(&["--epochs", "2", "--batch", "45", "--warmup", "0", "--force"]);
+    let output = printed(&mut dir.resume(&["--epochs", "4"]));
     let words = "--epochs 4 instead of 2; the next step has the rate 5.000e-2, and would have had 0.000e0";
-    assert!(told.contains(words), "{told}");
+    assert!(output.contains(words), "{output}");
 }
 
-/// The weights are broken by a step whose own loss is fine: the last one of the run, the only one of its epoch.
+/// The last step of the run has a finite loss but leaves weights that are not.
 #[test]
-fn a_step_that_breaks_the_weights_is_an_error() {
-    let place = Place::new();
+fn weights_that_are_not_finite_are_an_error() {
+    let dir = Workspace::new();
     let flags = ["--batch", "20", "--warmup", "0", "--schedule", "constant"];
-    place.trained(&[&flags[..], &["--epochs", "2", "--lr", "0.01"]].concat());
-    let before = contents(&place.out());
-    let broken = |output: &std::process::Output| {
-        assert_refused(output, "broken weights", &["error: --lr: ", "finite", "learning rate below 1e30"]);
-        let go_on = text(&output.stdout);
-        assert!(go_on.ends_with(&format!("--resume {} --lr 1e-1\n", place.out().display())), "{go_on}");
-    };
-    broken(
-        &place.train(&[&flags[..], &["--lr", "1e30", "--epochs", "1", "--force"]].concat()).output().unwrap(),
-    );
-    assert!(contents(&place.out()).keys().eq([".striate.json", "config.json"]), "{:?}", list(&place.out()));
-    // With a smaller rate it goes on, and remembers that.
+    dir.trained(&[&flags[..], &["--epochs", "2", "--lr", "0.01"]].concat());
+    let before = contents(&dir.run());
+    let mut command = dir.train(&[&flags[..], &["--lr", "1e30", "--epochs", "1", "--force"]].concat());
+    let output = assert_refused(&mut command, &["error: --lr: ", "finite", "learning rate below 1e30"]);
+    let advice = text(&output.stdout);
+    assert!(advice.ends_with(&format!("--resume {} --lr 1e-1\n", dir.run().display())), "{advice}");
+    assert!(contents(&dir.run()).keys().eq([".striate.json", "config.json"]), "{:?}", list(&dir.run()));
+    // The run can be resumed with a smaller learning rate, and remembers it.
     for args in [&["--lr", "0.01"][..], &[]] {
-        let output = resume(&place, args).output().unwrap();
-        assert!(output.status.success(), "{args:?}: {}", text(&output.stderr));
+        printed(&mut dir.resume(args));
     }
-    let config = std::fs::read_to_string(place.path("run/config.json")).unwrap();
+    let config = dir.read_text("run/config.json");
     assert!(config.contains("\"learning_rate\": 0.01") && config.contains("\"lr\": 0.01"), "{config}");
-    // What was kept before is still there when it happens later.
-    let kept = contents(&place.out());
+    // A refused resume changes nothing.
+    let kept = contents(&dir.run());
     assert!(kept["model.safetensors"] != before["model.safetensors"]);
-    assert_refused(
-        &resume(&place, &["--lr", "0.1"]).output().unwrap(),
-        "larger",
-        &["--lr was 0.01, now 0.1"],
-    );
-    assert!(contents(&place.out()) == kept);
+    assert_refused(&mut dir.resume(&["--lr", "0.1"]), &["--lr was 0.01, now 0.1"]);
+    assert!(contents(&dir.run()) == kept);
 }
 
 #[test]
 fn anomalies_are_named_within_the_epoch() {
-    let place = Place::of(400, 10, 8);
+    let dir = Workspace::with_images(400, 10, 8);
     let flags = ["--batch", "4", "--warmup", "0", "--schedule", "constant", "--epochs", "1", "--force"];
-    let checked = |lr| place.train(&[&flags[..], &["--anomaly", "--lr", lr]].concat()).output().unwrap();
-    // On the CPU, which never takes Winograd, looking changes nothing.
-    place.trained(&[&flags[..], &["--lr", "0.01"]].concat());
-    let want = std::fs::read(place.path("run/model.safetensors")).unwrap();
-    assert!(checked("0.01").status.success());
-    assert!(std::fs::read(place.path("run/model.safetensors")).unwrap() == want);
-    assert_eq!(checkpoints(&place.out()).len(), 1);
-    // Weight decay breaks the weights in the first step, whose own loss is fine.
+    // On the CPU, which never uses Winograd, the checks change nothing.
+    dir.trained(&[&flags[..], &["--lr", "0.01"]].concat());
+    let want = weights(&dir);
+    printed(&mut dir.train(&[&flags[..], &["--lr", "0.01", "--anomaly"]].concat()));
+    assert!(weights(&dir) == want);
+    assert_eq!(checkpoints(&dir.run()).len(), 1);
+    // Weight decay makes the weights infinite in the first step, whose loss is finite.
     let breaks = ["--lr", "3e38", "--weight-decay", "10"];
     for (anomaly, found) in [
         (&[][..], "the loss is no longer finite at step 2"),
         (&["--anomaly"], "is no longer finite after step 1;"),
     ] {
-        let output = place.train(&[&flags[..], &breaks, anomaly].concat()).output().unwrap();
-        assert_refused(&output, found, &[found]);
+        assert_refused(&mut dir.train(&[&flags[..], &breaks, anomaly].concat()), &[found]);
     }
 }
 
-/// Right checksums, but places where no training ever stands.
+/// Their checksums are correct.
 #[test]
-fn checkpoints_of_impossible_places_are_refused() {
-    let place = Place::new();
-    place.trained(&["--epochs", "3", "--keep", "1"]);
-    let [path] = checkpoints(&place.out()).try_into().expect("one is kept");
+fn checkpoints_at_impossible_positions_are_refused() {
+    let dir = Workspace::new();
+    dir.trained(&["--epochs", "3", "--keep", "1"]);
+    let [path] = checkpoints(&dir.run()).try_into().expect("one is kept");
     let good = Checkpoint::read(&path).unwrap();
     let wrong: [fn(&mut Position); 8] = [
         |p| p.epoch = 100,
@@ -279,20 +251,19 @@ fn checkpoints_of_impossible_places_are_refused() {
         |p| p.seconds = 1e300,
         |p| p.score.images = usize::MAX,
     ];
-    for (i, change) in wrong.iter().enumerate() {
+    for change in wrong {
         let mut checkpoint = good.clone();
         change(&mut checkpoint.position);
         checkpoint.write(&path).unwrap();
-        let output = resume(&place, &[]).output().unwrap();
-        assert_refused(&output, &format!("position {i}"), &[path.to_str().unwrap(), "is damaged"]);
+        assert_refused(&mut dir.resume(&[]), &[path.to_str().unwrap(), "is damaged"]);
     }
 }
 
 #[test]
-fn what_is_no_table_of_epochs_is_left_out() {
-    let place = Place::new();
-    place.trained(&["--epochs", "3"]);
-    let path = place.path("run/metrics.csv");
+fn invalid_rows_of_metrics_are_dropped() {
+    let dir = Workspace::new();
+    dir.trained(&["--epochs", "3"]);
+    let path = dir.path("run/metrics.csv");
     let garbage: [&[u8]; 6] = [
         b"garbage\n",
         b"\xff\xfe\x00\x00",
@@ -304,54 +275,47 @@ fn what_is_no_table_of_epochs_is_left_out() {
     for (epochs, bytes) in (4..).zip(garbage) {
         let good = std::fs::read(&path).unwrap();
         std::fs::write(&path, [&good[..], bytes].concat()).unwrap();
-        let output = resume(&place, &["--epochs", &epochs.to_string()]).output().unwrap();
+        let output = dir.resume(&["--epochs", &epochs.to_string()]).output().unwrap();
         let errors = text(&output.stderr);
         assert!(output.status.success(), "{errors}");
         assert!(errors.contains("metrics.csv: line "), "{errors}");
-        assert_eq!(metrics(&place.out()).len(), epochs);
+        assert_eq!(metrics(&dir.run()).len(), epochs);
     }
 }
 
-/// Reading one that nobody writes to would wait for ever.
+/// Opening a pipe that nobody writes to would block forever.
 #[test]
-fn pipes_and_devices_are_no_files_of_a_run() {
-    let place = Place::new();
-    place.trained(&[]);
+fn pipes_and_devices_in_a_run_are_refused() {
+    let dir = Workspace::new();
+    dir.trained(&[]);
     for name in ["config.json", "metrics.csv"] {
-        let path = place.out().join(name);
+        let path = dir.run().join(name);
         let good = std::fs::read(&path).unwrap();
         for pipe in [true, false] {
             std::fs::remove_file(&path).unwrap();
             match pipe {
-                true => assert!(Command::new("mkfifo").arg(&path).status().unwrap().success()),
+                true => make_pipe(&path),
                 false => std::os::unix::fs::symlink("/dev/zero", &path).unwrap(),
             }
-            let child = resume(&place, &[]).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn();
+            let child = dir.resume(&[]).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn();
             let mut child = child.unwrap();
             wait(&mut child);
-            assert_refused(&child.wait_with_output().unwrap(), name, &[name, "is a device or a pipe"]);
+            assert_error(&child.wait_with_output().unwrap(), name, &[name, "is a device or a pipe"]);
         }
         std::fs::remove_file(&path).unwrap();
         std::fs::write(&path, good).unwrap();
     }
 }
 
-/// Folders whose names are no text, in flags, in what a run remembers and in what it says.
+/// In flags, in the settings of a run, and in messages.
 #[test]
-fn paths_need_not_be_text() {
-    let place = Place::new();
-    let folder = |name: &[u8]| place.dir.path().join(OsStr::from_bytes(name));
+fn paths_need_not_be_utf8() {
+    let dir = Workspace::new();
+    let folder = |name: &[u8]| dir.root().join(OsStr::from_bytes(name));
     let (data, out, moved) = (folder(b"s\xe9t"), folder(b"r\xe9"), folder(b"moved \xff"));
-    std::fs::rename(place.path("data"), &data).unwrap();
+    std::fs::rename(dir.path("data"), &data).unwrap();
     let run = |arguments: &[&OsStr]| {
-        let mut command = Command::new(PROGRAM);
-        command
-            .args(["train", "--epochs", "2", "--device", "cpu"])
-            .args(arguments)
-            .current_dir(place.dir.path());
-        let output = command.output().unwrap();
-        assert!(output.status.success(), "{}", text(&output.stderr));
-        text(&output.stdout)
+        printed(dir.striate(&["train", "--epochs", "2", "--device", "cpu"]).args(arguments))
     };
     let flags = ["--dataset", "mnist", "--batch", "4", "--data"].map(OsStr::new);
     run(&[&flags[..], &[data.as_os_str(), OsStr::new("--out"), out.as_os_str()]].concat());
@@ -359,10 +323,7 @@ fn paths_need_not_be_text() {
     run(&[OsStr::new("--resume"), moved.as_os_str()]);
     assert_eq!(metrics(&moved).len(), 2);
     let flags = ["--dataset", "mnist", "--device", "cpu", "--json", "--data"].map(OsStr::new);
-    let mut eval = Command::new(PROGRAM);
-    let output = eval.arg("eval").arg(&moved).args(flags).arg(&data).output().unwrap();
-    assert!(output.status.success(), "{}", text(&output.stderr));
-    let answer: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+    let answer = json(dir.striate(&["eval"]).arg(&moved).args(flags).arg(&data));
     assert!(answer["weights"].as_str().unwrap().contains("moved \u{fffd}"), "{answer}");
 }
 

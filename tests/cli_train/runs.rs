@@ -1,7 +1,6 @@
-//! What a run leaves behind.
+//! The files of a run.
 
-use crate::place::*;
-use serde_json::Value;
+use crate::workspace::*;
 use std::collections::BTreeMap;
 use std::process::Command;
 use striate::train::Trainer;
@@ -9,15 +8,14 @@ use striate::weights::{self, Fit, Weights};
 use striate::{Device, Tensor, data};
 
 #[test]
-fn a_run_leaves_what_it_promises() {
-    let place = Place::new();
-    let stdout = place.trained(&["--epochs", "2", "--seed", "7"]);
-    assert_eq!(list(&place.out()), sorted(&FILES));
+fn a_run_writes_all_its_files() {
+    let dir = Workspace::new();
+    let stdout = dir.trained(&["--epochs", "2", "--seed", "7"]);
+    assert_eq!(list(&dir.run()), FILES);
 
-    let rows = metrics(&place.out());
-    let header = std::fs::read_to_string(place.path("run/metrics.csv")).unwrap();
+    let rows = metrics(&dir.run());
     assert_eq!(
-        header.lines().next().unwrap(),
+        dir.read_text("run/metrics.csv").lines().next().unwrap(),
         "epoch,lr,train_loss,train_accuracy,test_loss,test_accuracy,train_seconds,test_seconds,pictures_per_second"
     );
     assert_eq!(rows.iter().map(|row| row["epoch"].as_str()).collect::<Vec<_>>(), ["1", "2"]);
@@ -26,8 +24,7 @@ fn a_run_leaves_what_it_promises() {
         assert!(value.is_finite() && value >= 0.0, "{column} is {value}");
     }
 
-    let config: Value =
-        serde_json::from_slice(&std::fs::read(place.path("run/config.json")).unwrap()).unwrap();
+    let config = dir.read_json("run/config.json");
     assert_eq!(config["settings"]["seed"], 7);
     assert_eq!(config["settings"]["batch"], 4);
     assert_eq!(config["settings"]["model"], "resnet8");
@@ -37,7 +34,7 @@ fn a_run_leaves_what_it_promises() {
     assert_eq!(config["versions"]["striate"], env!("CARGO_PKG_VERSION"));
     assert!(config["versions"]["wgpu"].is_string() && config["versions"]["naga"].is_string());
 
-    let svg = std::fs::read_to_string(place.path("run/curves.svg")).unwrap();
+    let svg = dir.read_text("run/curves.svg");
     assert_well_formed(&svg);
     for color in ["#1F77B4", "#D6600A"] {
         let lines = svg.matches("<polyline").count();
@@ -51,26 +48,25 @@ fn a_run_leaves_what_it_promises() {
 }
 
 #[test]
-fn weights_load_back_and_score_the_same() {
-    let place = Place::new();
-    place.trained(&["--epochs", "2"]);
-    let split = data::open("mnist", Some(&place.path("data")), None).unwrap();
+fn loaded_weights_give_the_same_test_score() {
+    let dir = Workspace::new();
+    dir.trained(&["--epochs", "2"]);
+    let split = data::open("mnist", Some(&dir.path("data")), None).unwrap();
     let mut trainer = Trainer::new(&Device::select("cpu").unwrap(), &*resnet8(), split, config(4)).unwrap();
-    let weights = Weights::read(&place.path("run/model.safetensors")).unwrap();
+    let weights = Weights::read(&dir.path("run/model.safetensors")).unwrap();
     weights.load(trainer.session(), Fit::Strict).unwrap();
     let score = trainer.test().unwrap();
-    let row = &metrics(&place.out())[1];
+    let row = &metrics(&dir.run())[1];
     let number = |column: &str| row[column].parse::<f64>().unwrap();
     assert_eq!((score.loss, score.accuracy), (number("test_loss"), number("test_accuracy")));
 }
 
 #[test]
-fn the_seed_decides_every_byte() {
-    let place = Place::new();
+fn the_seed_determines_every_weight() {
+    let dir = Workspace::new();
     let model = |seed: &str, out: &str| {
-        let out = place.path(out);
-        place.trained(&["--seed", seed, "--out", out.to_str().unwrap()]);
-        std::fs::read(out.join("model.safetensors")).unwrap()
+        dir.trained(&["--seed", seed, "--out", out]);
+        dir.read(&format!("{out}/model.safetensors"))
     };
     let first = model("3", "a");
     for again in ["b", "c", "d", "e"] {
@@ -80,7 +76,7 @@ fn the_seed_decides_every_byte() {
 }
 
 #[test]
-fn metadata_of_weights_are_kept_as_they_are() {
+fn metadata_of_weights_is_preserved() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("weights.safetensors");
     let pairs = [("model", "resnet8"), ("a \"quoted\"\nname\t\\", "\u{1}\u{e9}\u{1f600}/"), ("", "")];
@@ -99,30 +95,28 @@ fn metadata_of_weights_are_kept_as_they_are() {
 
 #[test]
 fn without_out_each_run_gets_a_folder() {
-    let place = Place::new();
+    let dir = Workspace::new();
     for name in ["runs/resnet8-mnist", "runs/resnet8-mnist-2"] {
-        let mut command = Command::new(PROGRAM);
-        command.args(["train", "--dataset", "mnist", "--data", "data", "--device", "cpu", "--epochs", "1"]);
-        let status = command.args(["--batch", "4"]).current_dir(place.dir.path()).output().unwrap().status;
-        assert!(status.success());
-        assert_eq!(list(&place.path(name)), sorted(&FILES));
+        let flags = ["train", "--dataset", "mnist", "--data", "data", "--device", "cpu", "--epochs", "1"];
+        printed(dir.striate(&flags).args(["--batch", "4"]));
+        assert_eq!(list(&dir.path(name)), FILES);
     }
 }
 
 #[test]
-fn a_reader_that_has_seen_enough_is_no_error() {
-    let place = Place::new();
-    let mut command = place.train(&["--epochs", "3"]);
-    let line = format!("{{ \"$0\" \"$@\"; echo $? > {}; }} | head -1", place.path("code").display());
+fn a_closed_pipe_does_not_stop_a_run() {
+    let dir = Workspace::new();
+    let mut command = dir.train(&["--epochs", "3"]);
+    let line = format!("{{ \"$0\" \"$@\"; echo $? > {}; }} | head -1", dir.path("code").display());
     let mut shell = Command::new("sh");
-    shell.arg("-c").arg(line).arg(PROGRAM).args(command.get_args()).current_dir(place.dir.path());
+    shell.arg("-c").arg(line).arg(PROGRAM).args(command.get_args()).current_dir(dir.root());
     let output = shell.output().unwrap();
     assert_eq!(text(&output.stderr), "");
     assert_eq!(text(&output.stdout).lines().count(), 1);
-    assert_eq!(std::fs::read_to_string(place.path("code")).unwrap(), "0\n");
-    assert_eq!(list(&place.out()), sorted(&FILES));
+    assert_eq!(dir.read_text("code"), "0\n");
+    assert_eq!(list(&dir.run()), FILES);
 
-    // A full disk behind standard output is worth a word, but not the run.
+    // Nor does a full disk behind standard output, which is reported.
     command.stdout(std::fs::File::create("/dev/full").unwrap()).arg("--force");
     let output = command.output().unwrap();
     let message = text(&output.stderr);
@@ -130,70 +124,61 @@ fn a_reader_that_has_seen_enough_is_no_error() {
     assert!(message.contains("standard output") && message.lines().count() == 1, "{message}");
 }
 
-/// A run into a folder of its own: the weights, the estimated bytes, and its output.
-fn run(place: &Place, out: &str, flags: &[&str]) -> (Vec<u8>, u64, String) {
-    let out = place.path(out);
-    let output = place.train(&[&["--out", out.to_str().unwrap()], flags].concat()).output().unwrap();
+/// Trains into a new folder. Returns the weights, the estimated memory in bytes, and standard error.
+fn run(dir: &Workspace, out: &str, flags: &[&str]) -> (Vec<u8>, u64, String) {
+    let output = dir.train(&[&["--out", out], flags].concat()).output().unwrap();
     let note = text(&output.stderr);
     assert!(output.status.success(), "{flags:?}: {note}");
-    let config: Value = serde_json::from_slice(&std::fs::read(out.join("config.json")).unwrap()).unwrap();
-    let bytes = config["device"]["memory_bytes"].as_u64().unwrap();
-    (std::fs::read(out.join("model.safetensors")).unwrap(), bytes, note)
+    let bytes = dir.read_json(&format!("{out}/config.json"))["device"]["memory_bytes"].as_u64().unwrap();
+    (dir.read(&format!("{out}/model.safetensors")), bytes, note)
 }
 
 #[test]
-fn saving_memory_by_recomputation_changes_no_weight() {
-    let place = Place::new();
-    let (kept, all, note) = run(&place, "a", &["--batch", "8"]);
+fn recomputation_saves_memory_and_changes_no_weight() {
+    let dir = Workspace::new();
+    let (kept, all, note) = run(&dir, "a", &["--batch", "8"]);
     assert_eq!(note, "");
-    let (computed, less, _) = run(&place, "b", &["--batch", "8", "--recompute"]);
+    let (computed, less, _) = run(&dir, "b", &["--batch", "8", "--recompute"]);
     assert!(computed == kept && less < all, "{less} of {all} bytes, or other weights");
 
-    let (model, taken, note) = run(&place, "c", &["--batch", "8", "--memory", &all.to_string()]);
+    let (model, taken, note) = run(&dir, "c", &["--batch", "8", "--memory", &all.to_string()]);
     assert!(model == kept && taken == all && note.ends_with("without recomputation\n"), "{note}");
-    let (model, taken, note) = run(&place, "d", &["--batch", "8", "--memory", &(all - 1).to_string()]);
+    let (model, taken, note) = run(&dir, "d", &["--batch", "8", "--memory", &(all - 1).to_string()]);
     assert!(model == kept && taken == less && note.ends_with("with recomputation\n"), "{note}");
-    place.refused(&["--memory", "10k"], &["--memory: a step does not fit in 10.0 KiB: it needs at least "]);
+    dir.refused(&["--memory", "10k"], &["--memory: a step does not fit in 10.0 KiB: it needs at least "]);
 }
 
 #[test]
-fn what_recomputation_does_not_save_micro_batches_do() {
-    let place = Place::of(32, 10, 16);
-    let (_, less, _) = run(&place, "a", &["--batch", "32", "--recompute"]);
-    let (parts, least, _) = run(&place, "b", &["--batch", "32", "--recompute", "--accumulate", "2"]);
+fn micro_batches_are_used_where_recomputation_is_not_enough() {
+    let dir = Workspace::with_images(32, 10, 16);
+    let (_, less, _) = run(&dir, "a", &["--batch", "32", "--recompute"]);
+    let (parts, least, _) = run(&dir, "b", &["--batch", "32", "--recompute", "--accumulate", "2"]);
     assert!(least < less, "{least} of {less} bytes");
-    let (model, taken, note) = run(&place, "c", &["--batch", "32", "--memory", &least.to_string()]);
+    let (model, taken, note) = run(&dir, "c", &["--batch", "32", "--memory", &least.to_string()]);
     assert!(model == parts && taken == least, "{taken} of {least} bytes: {note}");
     assert!(note.ends_with("with recomputation and 2 micro-batches\n"), "{note}");
 }
 
-/// Commands that look into the folder of a run say why its files cannot be used, and not that a flag is missing.
+/// Commands on a run report the file, not a missing flag.
 #[test]
-fn files_of_a_run_that_cannot_be_read_are_named() {
-    let place = Place::new();
-    place.trained(&[]);
-    let fifo = |name: &str| {
-        std::fs::remove_file(place.path(name)).unwrap();
-        assert!(std::process::Command::new("mkfifo").arg(place.path(name)).status().unwrap().success());
-    };
+fn unreadable_files_of_a_run_are_named() {
+    let dir = Workspace::new();
+    dir.trained(&[]);
     let refused = |commands: &[&[&str]], words: &[&str]| {
         for command in commands {
-            let mut striate = std::process::Command::new(PROGRAM);
-            let output =
-                striate.args(*command).args(["--device", "cpu"]).current_dir(place.dir.path()).output();
-            assert_refused(&output.unwrap(), &format!("{command:?}"), words);
+            assert_refused(dir.striate(command).args(["--device", "cpu"]), words);
         }
     };
     let all = [&["eval", "run"][..], &["see", "run", "--out", "seen"], &["report", "run"]];
-    place.write("run/config.json", b"{\"a\"");
+    dir.write("run/config.json", b"{\"a\"");
     refused(&all, &["run/config.json: is no JSON of a run (EOF"]);
     refused(&all[..2], &["--dataset"]);
-    fifo("run/config.json");
+    make_pipe(&dir.path("run/config.json"));
     refused(&all, &["run/config.json: is a device or a pipe"]);
-    fifo("run/model.safetensors");
+    make_pipe(&dir.path("run/model.safetensors"));
     refused(
         &[&["eval", "run"], &["predict", "run", "x.png"]],
         &["run/model.safetensors: is a device or a pipe"],
     );
-    assert!(!place.path("seen").exists());
+    assert!(!dir.path("seen").exists());
 }

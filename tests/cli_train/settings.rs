@@ -1,6 +1,6 @@
-//! Settings, devices and networks that are refused.
+//! Bad settings, devices and networks are refused.
 
-use crate::place::*;
+use crate::workspace::*;
 use std::io::{BufRead, BufReader, Read};
 use std::process::{Command, Stdio};
 use striate::plan::Target;
@@ -8,8 +8,8 @@ use striate::train::Trainer;
 use striate::{Device, data};
 
 #[test]
-fn numbers_that_make_no_sense_are_refused() {
-    let place = Place::new();
+fn invalid_numbers_are_refused_with_a_remedy() {
+    let dir = Workspace::new();
     let cases: [(&str, &str, &str); 28] = [
         ("--batch", "0", "positive"),
         ("--batch", "21", "at most 20"),
@@ -41,13 +41,13 @@ fn numbers_that_make_no_sense_are_refused() {
         ("--gamma", "0.5", "--schedule steps"),
     ];
     for (flag, value, remedy) in cases {
-        place.refused(&[flag, value], &[&format!("error: {flag}: "), remedy]);
+        dir.refused(&[flag, value], &[&format!("error: {flag}: "), remedy]);
     }
 }
 
 #[test]
 fn usage_errors_exit_with_2() {
-    let place = Place::new();
+    let dir = Workspace::new();
     let cases: [&[&str]; 8] = [
         &["--out", ""],
         &["--data", ""],
@@ -59,20 +59,20 @@ fn usage_errors_exit_with_2() {
         &["--no-such-flag"],
     ];
     for args in cases {
-        let output = place.train(args).output().unwrap();
+        let output = dir.train(args).output().unwrap();
         let message = text(&output.stderr);
         assert_eq!(output.status.code(), Some(2), "{args:?}: {message}");
         assert!(message.starts_with("error: ") && !message.contains("panicked"), "{args:?}: {message}");
-        assert!(!place.out().exists());
+        assert!(!dir.run().exists());
     }
 }
 
 #[test]
-fn numbers_beyond_all_bounds_do_no_harm() {
-    let place = Place::new();
+fn huge_numbers_are_accepted() {
+    let dir = Workspace::new();
     let most = usize::MAX.to_string();
-    place.trained(&["--threads", &most, "--warmup", "1e30", "--seed", &most]);
-    let mut command = place.train(&["--epochs", &most, "--force"]);
+    dir.trained(&["--threads", &most, "--warmup", "1e30", "--seed", &most]);
+    let mut command = dir.train(&["--epochs", &most, "--force"]);
     let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
     let mut stdout = BufReader::new(child.stdout.take().unwrap());
     let mut lines = String::new();
@@ -87,68 +87,66 @@ fn numbers_beyond_all_bounds_do_no_harm() {
     assert_eq!((status.code(), &errors[..]), (Some(130), ""), "{status}: {lines}");
 }
 
-/// They are not taken for infinity or for zero.
+/// They are not rounded to infinity or zero.
 #[test]
-fn numbers_beyond_32_bits_are_refused_by_name() {
-    let place = Place::new();
+fn numbers_out_of_the_range_of_f32_are_refused() {
+    let dir = Workspace::new();
     for (flag, value, range) in [
         ("--lr", "1e300", "must be from -3.4028235e38 to 3.4028235e38"),
         ("--weight-decay", "1e39", "3.4028235e38"),
         ("--warmup", "-1e300", "-3.4028235e38"),
         ("--lr", "1e-300", "must be 0 or at least 1e-45"),
     ] {
-        let output = place.train(&[flag, value]).output().unwrap();
+        let output = dir.train(&[flag, value]).output().unwrap();
         let message = text(&output.stderr);
         assert_eq!(output.status.code(), Some(2), "{flag} {value}: {message}");
         for word in [flag, value, range] {
             assert!(message.contains(word), "{flag} {value}: {message}");
         }
-        assert!(!place.out().exists());
+        assert!(!dir.run().exists());
     }
 }
 
 #[test]
-fn a_loss_that_explodes_says_what_to_change() {
-    let place = Place::new();
-    let output = place.train(&["--lr", "1e30", "--warmup", "0", "--epochs", "9"]).output().unwrap();
-    assert_refused(&output, "explodes", &["error: --lr: the loss is no longer", "learning rate below"]);
+fn a_diverging_loss_says_what_to_change() {
+    let dir = Workspace::new();
+    let mut command = dir.train(&["--lr", "1e30", "--warmup", "0", "--epochs", "9"]);
+    assert_refused(&mut command, &["error: --lr: the loss is no longer", "learning rate below"]);
     for optimizer in ["sgd", "adam", "adamw"] {
         let flags = ["--weight-decay", "1e38", "--optimizer", optimizer, "--epochs", "9", "--force"];
-        let output = place.train(&flags).output().unwrap();
-        assert_refused(&output, optimizer, &["error: --weight-decay: ", "no longer", "weight decay below"]);
+        let words = ["error: --weight-decay: ", "no longer", "weight decay below"];
+        assert_refused(&mut dir.train(&flags), &words);
     }
 }
 
 #[test]
-fn unknown_names_are_refused_with_the_known_ones() {
-    let place = Place::new();
+fn unknown_names_are_refused_with_a_list_of_known_ones() {
+    let dir = Workspace::new();
     for model in ["alexnot", "resnet", "resnet9", "resnet-8", ""] {
-        place.refused(&["--model", model], &["error: --model: ", model, "resnet8"]);
+        dir.refused(&["--model", model], &["error: --model: ", model, "resnet8"]);
     }
-    place.refused(&["--dataset", "imagenet"], &["error: --dataset: ", "imagenet", "fashion-mnist", "folder"]);
-    place.refused(&["--device", ""], &["error: device: ", "auto, gpu, cpu"]);
-    let mut command = Command::new(PROGRAM);
-    command.args(["train", "--dataset", "cifar10", "--device", "cpu", "--out"]).arg(place.out());
-    let output = command.output().unwrap();
-    assert_refused(&output, "no --data", &["error: --data: cifar10 needs the folder of its files"]);
-    assert!(!place.out().exists());
+    dir.refused(&["--dataset", "imagenet"], &["error: --dataset: ", "imagenet", "fashion-mnist", "folder"]);
+    dir.refused(&["--device", ""], &["error: device: ", "auto, gpu, cpu"]);
+    let mut command = dir.striate(&["train", "--dataset", "cifar10", "--device", "cpu", "--out", "run"]);
+    assert_refused(&mut command, &["error: --data: cifar10 needs the folder of its files"]);
+    assert!(!dir.run().exists());
 }
 
 #[test]
-fn devices_that_are_not_there_are_refused() {
-    let place = Place::new();
-    // Without a driver there is one remedy.
+fn missing_devices_are_refused() {
+    let dir = Workspace::new();
+    // Without a driver, the error says what to install.
     for device in ["gpu", "99", "no such adapter"] {
         let words = ["error: device: ", device, "needs a GPU adapter", "mesa-vulkan-drivers", "--device cpu"];
-        place.refused(&["--device", device], &words);
+        dir.refused(&["--device", device], &words);
     }
-    let stdout = place.trained(&["--device", "auto"]);
+    let stdout = dir.trained(&["--device", "auto"]);
     assert!(stdout.starts_with("device   CPU executor"), "{stdout}");
-    // With some, if this machine has any, they are listed.
+    // With drivers, if this machine has any, it lists the adapters.
     let adapters = striate::gpu::adapters();
     let Some(first) = adapters.first() else { return };
     for device in ["99", "no such adapter"] {
-        let mut command = place.train(&["--device", device, "--force"]);
+        let mut command = dir.train(&["--device", device, "--force"]);
         let output = command.env_remove("VK_ICD_FILENAMES").env_remove("VK_DRIVER_FILES").output().unwrap();
         let message = text(&output.stderr);
         let last = message.lines().last().unwrap_or_default();
@@ -159,33 +157,33 @@ fn devices_that_are_not_there_are_refused() {
 }
 
 #[test]
-fn a_network_too_large_is_refused_before_anything_is_allocated() {
-    let place = Place::new();
+fn a_network_that_is_too_large_is_refused_before_anything_is_allocated() {
+    let dir = Workspace::new();
     let memory = std::fs::read_to_string("/proc/meminfo").unwrap_or_default();
     let memory = memory.lines().find_map(|line| line.strip_prefix("MemTotal:")?.trim().strip_suffix(" kB"));
     let gibibytes = memory.map(|kib| kib.parse::<u64>().unwrap() >> 20);
     if gibibytes.is_some_and(|gibibytes| gibibytes < 190) {
-        // It wants 198 GiB, where the program may have 8 GB in all.
+        // It needs 198 GiB; the process is limited to 8 GB.
         let mut shell = Command::new("sh");
         shell.args(["-c", "ulimit -v 8000000; exec \"$0\" \"$@\"", PROGRAM]);
         shell.args(["train", "--device", "cpu", "--model", "resnet602", "--batch", "6000", "--out"]);
-        let output = shell.arg(place.out()).output().unwrap();
-        assert_refused(&output, "too large", &["too large for the device: ", "MiB", "use a smaller batch"]);
-        assert!(!place.out().exists());
+        let words = ["too large for the device: ", "MiB", "use a smaller batch"];
+        assert_refused(shell.arg(dir.run()), &words);
+        assert!(!dir.run().exists());
     }
 
     let device = Device::select("cpu").unwrap();
     let small = device.with_target(Target::cpu(Some(1 << 20)));
-    let split = || data::open("mnist", Some(&place.path("data")), None).unwrap();
+    let split = || data::open("mnist", Some(&dir.path("data")), None).unwrap();
     let error = Trainer::new(&small, &*resnet8(), split(), config(20)).err().expect("too large");
     assert!(matches!(error, striate::Error::TooLarge(_)), "{error}");
     assert!(error.to_string().contains("the device has 1.0 MiB; use a smaller batch"), "{error}");
 }
 
 #[test]
-fn plans_that_fit_one_by_one_must_fit_together() {
-    let place = Place::new();
-    let split = || data::open("mnist", Some(&place.path("data")), None).unwrap();
+fn plans_must_fit_into_memory_together() {
+    let dir = Workspace::new();
+    let split = || data::open("mnist", Some(&dir.path("data")), None).unwrap();
     let device = |memory| Device::select("cpu").unwrap().with_target(Target::cpu(memory));
     let mut trainer = Trainer::new(&device(None), &*resnet8(), split(), config(20)).unwrap();
     let bytes = trainer.session().bytes();
@@ -196,10 +194,9 @@ fn plans_that_fit_one_by_one_must_fit_together() {
 
 #[test]
 fn images_too_small_for_the_network_are_refused() {
-    let place = Place::of(5, 10, 1);
-    place
-        .refused(&["--batch", "1"], &["batch_norm in bn1", "[1, 16, 1, 1]", "larger batch or larger images"]);
-    place.refused(&["--batch", "4"], &["leave a last batch of 1", "drop_last"]);
-    place.trained(&["--batch", "4", "--drop-last"]);
-    place.trained(&["--batch", "5", "--force"]);
+    let dir = Workspace::with_images(5, 10, 1);
+    dir.refused(&["--batch", "1"], &["batch_norm in bn1", "[1, 16, 1, 1]", "larger batch or larger images"]);
+    dir.refused(&["--batch", "4"], &["leave a last batch of 1", "drop_last"]);
+    dir.trained(&["--batch", "4", "--drop-last"]);
+    dir.trained(&["--batch", "5", "--force"]);
 }

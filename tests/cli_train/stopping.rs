@@ -1,7 +1,6 @@
-//! How a run stops.
+//! Interrupted and killed runs, and several at once.
 
-use crate::place::*;
-use serde_json::Value;
+use crate::workspace::*;
 use std::io::{BufRead, BufReader, Read};
 use std::ops::{Deref, DerefMut};
 use std::process::{Child, Command, Stdio};
@@ -10,7 +9,7 @@ use striate::train::Trainer;
 use striate::weights::{Fit, Weights};
 use striate::{Device, data};
 
-/// A process that does not outlive a test that fails.
+/// A process that is killed when the test ends.
 struct Run(Child);
 
 impl Deref for Run {
@@ -34,9 +33,9 @@ impl Drop for Run {
     }
 }
 
-/// Starts a run that would last for hours, and waits for its second epoch.
-fn start_long_run(place: &Place) -> (Run, BufReader<impl Read + use<>>) {
-    let mut command = place.train(&["--epochs", "1000000"]);
+/// Starts a run that would take hours, and waits for the end of its first epoch.
+fn start_long_run(dir: &Workspace) -> (Run, BufReader<impl Read + use<>>) {
+    let mut command = dir.train(&["--epochs", "1000000"]);
     let mut child = Run(command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap());
     let mut stdout = BufReader::new(child.stdout.take().unwrap());
     let mut line = String::new();
@@ -47,51 +46,50 @@ fn start_long_run(place: &Place) -> (Run, BufReader<impl Read + use<>>) {
     (child, stdout)
 }
 
-fn stops_in_good_order(name: &str) {
-    let place = Place::new();
-    let (mut child, mut stdout) = start_long_run(&place);
-    signal(&child, name);
+fn stops_and_keeps_what_was_learned(signal_name: &str) {
+    let dir = Workspace::new();
+    let (mut child, mut stdout) = start_long_run(&dir);
+    signal(&child, signal_name);
     let status = wait(&mut child);
     assert_eq!(status.code(), Some(130), "{status}");
     let mut rest = String::new();
     stdout.read_to_string(&mut rest).unwrap();
     assert!(rest.contains("interrupted; writing what was learned so far\n"), "{rest}");
     assert!(!rest.contains("test accuracy"), "{rest}");
-    let go_on = format!("go on    striate train --resume {}", place.out().display());
+    let go_on = format!("go on    striate train --resume {}", dir.run().display());
     assert_eq!(rest.lines().last(), Some(&go_on[..]), "{rest}");
     let mut errors = String::new();
     child.stderr.take().unwrap().read_to_string(&mut errors).unwrap();
     assert_eq!(errors, "");
-    assert_eq!(list(&place.out()), sorted(&FILES));
-    assert!(!metrics(&place.out()).is_empty());
-    let settings = std::fs::read(place.path("run/config.json")).unwrap();
-    assert!(serde_json::from_slice::<Value>(&settings).is_ok());
-    assert_well_formed(&std::fs::read_to_string(place.path("run/curves.svg")).unwrap());
-    let split = data::open("mnist", Some(&place.path("data")), None).unwrap();
+    assert_eq!(list(&dir.run()), FILES);
+    assert!(!metrics(&dir.run()).is_empty());
+    dir.read_json("run/config.json");
+    assert_well_formed(&dir.read_text("run/curves.svg"));
+    let split = data::open("mnist", Some(&dir.path("data")), None).unwrap();
     let mut trainer = Trainer::new(&Device::select("cpu").unwrap(), &*resnet8(), split, config(4)).unwrap();
-    let weights = Weights::read(&place.path("run/model.safetensors")).unwrap();
+    let weights = Weights::read(&dir.path("run/model.safetensors")).unwrap();
     weights.load(trainer.session(), Fit::Strict).unwrap();
 }
 
 #[test]
 fn ctrl_c_keeps_what_was_learned() {
-    stops_in_good_order("INT");
+    stops_and_keeps_what_was_learned("INT");
 }
 
 #[test]
-fn so_does_the_systems_request_to_end() {
-    stops_in_good_order("TERM");
+fn sigterm_keeps_what_was_learned() {
+    stops_and_keeps_what_was_learned("TERM");
 }
 
 #[test]
-fn a_killed_run_leaves_no_torn_file() {
-    let place = Place::new();
-    place.trained(&[]);
-    let model = place.path("run/model.safetensors");
-    let writing = || list(&place.out()).iter().any(|name| name.ends_with(".part"));
+fn a_killed_run_leaves_no_partial_file() {
+    let dir = Workspace::new();
+    dir.trained(&[]);
+    let model = dir.path("run/model.safetensors");
+    let writing = || list(&dir.run()).iter().any(|name| name.ends_with(".part"));
     for round in 0..8 {
-        let mut child = place.train(&["--force"]).stdout(Stdio::null()).spawn().unwrap();
-        // Killed after some time or, every second time, in the middle of writing.
+        let mut child = dir.train(&["--force"]).stdout(Stdio::null()).spawn().unwrap();
+        // Killed during a write, or in odd rounds after some time.
         let start = Instant::now();
         let enough = |time: Duration| match round % 2 {
             0 => writing() || time > Duration::from_secs(60),
@@ -103,23 +101,23 @@ fn a_killed_run_leaves_no_torn_file() {
         child.kill().unwrap();
         child.wait().unwrap();
         if let Ok(bytes) = std::fs::read(&model) {
-            safetensors::SafeTensors::deserialize(&bytes).expect("the file is whole");
+            safetensors::SafeTensors::deserialize(&bytes).expect("the file is complete");
         }
     }
-    // What a killed run leaves does not stand in the way of the next one.
-    place.trained(&["--force"]);
-    assert_eq!(list(&place.out()), sorted(&FILES));
+    // What a killed run leaves does not block the next one.
+    dir.trained(&["--force"]);
+    assert_eq!(list(&dir.run()), FILES);
 }
 
-/// `nohup` has the end of the terminal ignored, a shell without job control the Ctrl-C of what it runs behind it.
+/// As set by `nohup`, and by a shell without job control for background commands.
 #[test]
 fn an_ignored_signal_stays_ignored() {
-    let place = Place::new();
+    let dir = Workspace::new();
     for name in ["HUP", "INT", "TERM"] {
-        let command = place.train(&["--epochs", "40", "--force"]);
+        let command = dir.train(&["--epochs", "40", "--force"]);
         let mut shell = Command::new("sh");
         shell.args(["-c", &format!("trap '' {name}; exec \"$0\" \"$@\""), PROGRAM]).args(command.get_args());
-        let mut child = shell.stdout(Stdio::piped()).current_dir(place.dir.path()).spawn().unwrap();
+        let mut child = shell.stdout(Stdio::piped()).current_dir(dir.root()).spawn().unwrap();
         let mut stdout = BufReader::new(child.stdout.take().unwrap());
         let mut lines = String::new();
         while !lines.contains("epoch 1/") {
@@ -132,45 +130,36 @@ fn an_ignored_signal_stays_ignored() {
     }
 }
 
-/// Runs one after another while the first one goes on.
 #[test]
-fn a_run_under_way_is_left_alone() {
-    let place = Place::new();
-    let (mut child, _stdout) = start_long_run(&place);
+fn a_run_in_progress_cannot_be_replaced_or_resumed() {
+    let dir = Workspace::new();
+    let (mut child, _stdout) = start_long_run(&dir);
     let holder = format!("run: in use by process {} on ", child.id());
     let words = [&holder[..], "wait until it ends, or choose another folder"];
-    for flags in [&[][..], &["--force"]] {
-        assert_refused(&place.train(flags).output().unwrap(), &format!("{flags:?}"), &words);
+    for mut command in [dir.train(&[]), dir.train(&["--force"]), dir.resume(&[])] {
+        assert_refused(&mut command, &words);
     }
-    let mut resume = Command::new(PROGRAM);
-    resume.args(["train", "--resume", "run"]).current_dir(place.dir.path());
-    assert_refused(&resume.output().unwrap(), "resume", &words);
     child.kill().unwrap();
     child.wait().unwrap();
-    assert!(place.path("run/.striate.lock").exists(), "what a killed process leaves");
-    place.trained(&["--force"]);
-    assert_eq!(list(&place.out()), sorted(&FILES));
+    assert!(dir.path("run/.striate.lock").exists(), "a killed process leaves its lock");
+    dir.trained(&["--force"]);
+    assert_eq!(list(&dir.run()), FILES);
 }
 
 #[test]
-fn runs_begun_at_once_get_a_folder_each() {
-    let place = Place::new();
-    let begin = |seed: u64| {
-        let mut command = Command::new(PROGRAM);
-        command.args(["train", "--dataset", "mnist", "--data", "data", "--device", "cpu", "--epochs", "1"]);
-        command
-            .args(["--batch", "4", "--seed", &seed.to_string()])
-            .current_dir(place.dir.path())
-            .stdout(Stdio::null())
-            .spawn()
+fn runs_started_at_once_get_separate_folders() {
+    let dir = Workspace::new();
+    let start = |seed: u64| {
+        let flags = ["train", "--dataset", "mnist", "--data", "data", "--device", "cpu", "--epochs", "1"];
+        let mut command = dir.striate(&flags);
+        command.args(["--batch", "4", "--seed", &seed.to_string()]).stdout(Stdio::null()).spawn()
     };
-    let runs: Vec<Child> = (1..=4).map(|seed| begin(seed).unwrap()).collect();
+    let runs: Vec<Child> = (1..=4).map(|seed| start(seed).unwrap()).collect();
     runs.into_iter().for_each(|mut run| assert!(wait(&mut run).success()));
     let mut seeds = Vec::new();
     for name in ["resnet8-mnist", "resnet8-mnist-2", "resnet8-mnist-3", "resnet8-mnist-4"] {
-        let run = place.path("runs").join(name);
-        assert_eq!(list(&run), sorted(&FILES));
-        let config: Value = serde_json::from_slice(&std::fs::read(run.join("config.json")).unwrap()).unwrap();
+        assert_eq!(list(&dir.path("runs").join(name)), FILES);
+        let config = dir.read_json(&format!("runs/{name}/config.json"));
         seeds.push(config["settings"]["seed"].as_u64().unwrap());
     }
     seeds.sort_unstable();

@@ -1,6 +1,6 @@
-//! What a run leaves on a terminal of any width.
+//! Output on terminals of several widths.
 
-use crate::place::*;
+use crate::workspace::*;
 use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
 use rustix::termios::{Winsize, tcsetwinsize};
 use std::fs::File;
@@ -10,17 +10,17 @@ use std::os::unix::ffi::OsStrExt;
 use std::os::unix::process::CommandExt;
 use std::process::{Child, Command};
 
-/// Rows enough that nothing scrolls away.
+/// Enough rows that nothing scrolls away.
 const ROWS: u16 = 400;
 
-/// A pseudo-terminal, and what was written to it.
+/// A pseudo-terminal and its screen.
 struct Terminal {
     master: File,
     screen: vt100::Parser,
 }
 
 impl Terminal {
-    /// Starts a program with all its output there.
+    /// Starts a program that uses it as its controlling terminal.
     fn start(columns: u16, mut command: Command) -> (Self, Child) {
         let master: OwnedFd = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY).unwrap();
         grantpt(&master).unwrap();
@@ -30,13 +30,13 @@ impl Terminal {
         let name = ptsname(&master, Vec::new()).unwrap();
         let name = std::path::Path::new(std::ffi::OsStr::from_bytes(name.as_bytes()));
         let slave = File::options().read(true).write(true).open(name).unwrap();
-        let take_as_own = || {
+        let take_terminal = || {
             rustix::process::setsid()?;
             rustix::process::ioctl_tiocsctty(rustix::stdio::stdin())?;
             Ok(())
         };
-        // SAFETY: it makes two system calls and allocates nothing.
-        unsafe { command.pre_exec(take_as_own) };
+        // SAFETY: the closure makes two system calls and allocates nothing.
+        unsafe { command.pre_exec(take_terminal) };
         let child = command
             .env("TERM", "xterm-256color")
             .env_remove("NO_COLOR")
@@ -53,11 +53,11 @@ impl Terminal {
         self.master.write_all(b"\x03").unwrap();
     }
 
-    /// Takes what is written until it shows some text, or until nobody can write any more.
+    /// Reads until a line contains some text, or until the program has closed the terminal.
     fn until(&mut self, text: &str) -> &mut Self {
         let mut bytes = [0; 4096];
         while !self.lines().iter().any(|line| line.contains(text)) {
-            // Linux answers with an error when the other side is closed.
+            // On Linux, reading fails once the other side is closed.
             let Ok(count @ 1..) = self.master.read(&mut bytes) else { break };
             self.screen.process(&bytes[..count]);
         }
@@ -68,7 +68,7 @@ impl Terminal {
         self.until("\0").lines()
     }
 
-    /// What is to be seen, lines that were too long for the terminal as one.
+    /// The lines of the screen; wrapped lines count as one.
     fn lines(&self) -> Vec<String> {
         self.screen.screen().contents().lines().map(|line| line.trim_end().to_owned()).collect()
     }
@@ -76,12 +76,11 @@ impl Terminal {
 
 const WIDTHS: [u16; 4] = [24, 60, 80, 200];
 
-/// Epochs and results stay, each in a line of its own, and nothing of the bar.
 #[test]
-fn results_stay_on_the_terminal_and_the_bar_does_not() {
-    let place = Place::new();
+fn results_stay_on_the_terminal_and_the_progress_bar_does_not() {
+    let dir = Workspace::new();
     for columns in WIDTHS {
-        let mut command = place.train(&["--epochs", "3", "--force"]);
+        let mut command = dir.train(&["--epochs", "3", "--force"]);
         command.arg("--seed").arg(columns.to_string());
         let (mut terminal, mut child) = Terminal::start(columns, command);
         let lines = terminal.read_to_end();
@@ -97,16 +96,14 @@ fn results_stay_on_the_terminal_and_the_bar_does_not() {
     }
 }
 
-/// They come while the bar is shown.
+/// They are printed while the progress bar is shown.
 #[test]
 fn warnings_stay_on_the_terminal() {
-    let place = Place::new();
-    // Files of at most 400 KiB: checkpoints are larger, weights alone are not.
+    let dir = Workspace::new();
+    // Files are limited to 400 KiB: checkpoints are larger, weights alone are not.
     let mut shell = Command::new("sh");
-    shell
-        .args(["-c", "trap '' XFSZ; ulimit -f 800; exec \"$0\" \"$@\"", PROGRAM])
-        .current_dir(place.dir.path());
-    shell.args(place.train(&["--epochs", "3"]).get_args());
+    shell.args(["-c", "trap '' XFSZ; ulimit -f 800; exec \"$0\" \"$@\"", PROGRAM]).current_dir(dir.root());
+    shell.args(dir.train(&["--epochs", "3"]).get_args());
     let (mut terminal, mut child) = Terminal::start(80, shell);
     let lines = terminal.read_to_end();
     assert!(wait(&mut child).success(), "{lines:#?}");
@@ -115,12 +112,12 @@ fn warnings_stay_on_the_terminal() {
     assert!(!lines.iter().any(|line| line.ends_with(" left")), "{lines:#?}");
 }
 
-/// Typed while the bar is shown.
+/// Ctrl-C is typed while the progress bar is shown.
 #[test]
 fn an_interrupted_run_says_so_on_the_terminal() {
-    let place = Place::new();
+    let dir = Workspace::new();
     for columns in WIDTHS {
-        let command = place.train(&["--epochs", "1000000", "--force"]);
+        let command = dir.train(&["--epochs", "1000000", "--force"]);
         let (mut terminal, mut child) = Terminal::start(columns, command);
         terminal.until("epoch 2/1000000  train loss").until("/1000000  step");
         terminal.interrupt();
@@ -136,12 +133,12 @@ fn an_interrupted_run_says_so_on_the_terminal() {
     }
 }
 
-/// A terminal that cannot move its cursor gets lines, as a file does.
+/// A terminal that cannot move its cursor gets plain lines, like a file.
 #[test]
-fn a_dumb_terminal_gets_no_bar() {
-    let place = Place::new();
+fn a_dumb_terminal_gets_no_progress_bar() {
+    let dir = Workspace::new();
     let mut shell = Command::new("sh");
-    let command = place.train(&[]);
+    let command = dir.train(&[]);
     shell.args(["-c", "TERM=dumb exec \"$0\" \"$@\"", PROGRAM]).args(command.get_args());
     let (mut terminal, mut child) = Terminal::start(80, shell);
     let lines = terminal.read_to_end();

@@ -1,12 +1,12 @@
-//! Random graphs with gradients and updates, and what two steps of one come to.
+//! Random graphs with gradients and updates.
 
-use super::Random;
+use super::{Random, everything};
 use striate::graph::{Graph, Init, PersistentKind, ValueId};
 use striate::op::*;
 use striate::plan::Plan;
-use striate::{Device, Input, Result, Session, Tensor, TensorType};
+use striate::{Device, Result, Session, Tensor, TensorType};
 
-/// A random graph of images that branch and meet again, with gradients and updates; and its inputs.
+/// A random graph on images, with branches that join again, gradients and updates; and its inputs.
 pub fn random_graph(seed: u64) -> Result<(Graph, Vec<(String, Tensor)>)> {
     let mut rng = Random::new(seed);
     let mut graph = Graph::new();
@@ -104,20 +104,17 @@ pub fn random_graph(seed: u64) -> Result<(Graph, Vec<(String, Tensor)>)> {
     Ok((graph, feed))
 }
 
-/// The first output of each of two steps, and what they leave behind.
+/// Runs two steps. Returns the first output of each, and the persistent values after them.
 pub fn two_steps(device: &Device, plan: Plan, feed: &[(String, Tensor)], seed: u64) -> Result<Vec<Tensor>> {
     let mut session = Session::new(device, vec![plan])?;
     session.initialize(seed)?;
-    let feed: Vec<(&str, Input)> = feed.iter().map(|(n, t)| (n.as_str(), t.into())).collect();
+    let feed = super::feed(feed);
     let mut results = Vec::new();
     for _ in 0..2 {
         let mut outputs = session.run(0, &feed)?.into_tensors();
         outputs.retain(|t| t.ty().dtype == striate::DType::F32);
         results.extend(outputs.into_iter().take(1));
     }
-    let names: Vec<String> = session.persistent().iter().map(|p| p.value.name.clone()).collect();
-    for name in names {
-        results.push(session.read(&name)?);
-    }
+    results.extend(everything(&mut session)?.into_iter().map(|(_, tensor)| tensor));
     Ok(results)
 }

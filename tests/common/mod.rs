@@ -1,18 +1,32 @@
-//! Shared by the numeric tests: the GPU, random tensors, comparison, and a harness that makes each row of a table a test.
+//! Shared by the numeric tests: a harness that turns table rows into tests, the GPU, random tensors and comparison.
 
-#![allow(dead_code, reason = "each test program uses a part")]
+#![allow(dead_code, unused_macros, unused_imports, reason = "no test program uses everything")]
 
 pub mod graphs;
+pub mod network;
 
+pub use libtest_mimic::Failed;
 use libtest_mimic::{Arguments, Trial};
+use std::fmt::Display;
 use std::process::ExitCode;
 use std::sync::OnceLock;
 use striate::plan::{Target, Tuned};
 use striate::rng::SplitMix64;
-use striate::{DType, Device, Tensor};
+use striate::{DType, Device, Input, Session, Tensor};
 
-/// The failure message has the operation, case, shapes, seed, and the largest error with its index.
-pub type Outcome = Result<(), String>;
+/// The result of a test. `?` converts any error that can be printed; a mismatch reports operation, case, shapes, seed, and the
+/// largest error with its index.
+pub type Outcome = Result<(), Failed>;
+
+/// Devices by the names that `Device::select` takes; tests on `gpu` are ignored if there is none.
+pub const CPU_AND_GPU: &[&str] = &["cpu", "gpu"];
+pub const ALL_EXECUTORS: &[&str] = &["cpu-reference", "cpu", "gpu"];
+
+/// Test functions with their names.
+macro_rules! named {
+    ($($test:ident),* $(,)?) => { &[$((stringify!($test), $test)),*] };
+}
+pub(crate) use named;
 
 /// The GPU to test, or why there is none. `STRIATE_TEST_DEVICE` selects one by index or part of its name.
 pub fn gpu() -> Result<&'static Device, &'static str> {
@@ -38,7 +52,7 @@ pub fn gpu_name() -> String {
     std::env::var("STRIATE_TEST_DEVICE").unwrap_or("gpu".into())
 }
 
-/// The tests of one executable.
+/// The tests of one program.
 pub struct Suite {
     arguments: Arguments,
     trials: Vec<Trial>,
@@ -49,8 +63,8 @@ impl Suite {
         Self { arguments: Arguments::from_args(), trials: Vec::new() }
     }
 
-    /// Runs one test at a time, for tests that others would disturb.
-    pub fn alone() -> Self {
+    /// Runs one test at a time, for measurements of the whole process.
+    pub fn sequential() -> Self {
         let mut suite = Self::new();
         suite.arguments.test_threads = Some(1);
         suite
@@ -58,17 +72,23 @@ impl Suite {
 
     /// Adds a test that needs no GPU.
     pub fn add(&mut self, name: impl Into<String>, test: impl FnOnce() -> Outcome + Send + 'static) {
-        self.trials.push(Trial::test(name, move || Ok(test()?)));
+        self.add_if(true, name, test);
+    }
+
+    pub fn add_all(&mut self, tests: &[(&str, fn() -> Outcome)]) {
+        for (name, test) in tests {
+            self.add(*name, *test);
+        }
     }
 
     /// Adds a test that needs something from outside the repository; it is ignored if that is missing.
     pub fn add_if(
         &mut self,
-        there: bool,
+        available: bool,
         name: impl Into<String>,
         test: impl FnOnce() -> Outcome + Send + 'static,
     ) {
-        self.trials.push(Trial::test(name, move || Ok(test()?)).with_ignored_flag(!there));
+        self.trials.push(Trial::test(name, test).with_ignored_flag(!available));
     }
 
     /// Adds a test on the GPU; it is ignored if there is none.
@@ -77,8 +97,30 @@ impl Suite {
         name: impl Into<String>,
         test: impl FnOnce(&'static Device) -> Outcome + Send + 'static,
     ) {
-        let trial = Trial::test(name, move || Ok(test(gpu()?)?));
-        self.trials.push(trial.with_ignored_flag(gpu().is_err()));
+        self.add_if(gpu().is_ok(), name, move || test(gpu()?));
+    }
+
+    /// Adds a test on each device, named `name::device`.
+    pub fn add_on(
+        &mut self,
+        devices: &[&'static str],
+        name: impl Display,
+        test: impl Fn(&Device) -> Outcome + Clone + Send + 'static,
+    ) {
+        for &device in devices {
+            let (name, test) = (format!("{name}::{device}"), test.clone());
+            match device {
+                "gpu" => self.add_gpu(name, move |gpu| test(gpu)),
+                _ => self.add(name, move || test(&Device::select(device)?)),
+            }
+        }
+    }
+
+    /// Adds each test on each device.
+    pub fn add_all_on(&mut self, devices: &[&'static str], tests: &[(&str, fn(&Device) -> Outcome)]) {
+        for (name, test) in tests {
+            self.add_on(devices, name, *test);
+        }
     }
 
     pub fn run(self) -> ExitCode {
@@ -92,9 +134,15 @@ impl Suite {
     }
 }
 
-/// An error as text, for `map_err`.
-pub fn text(error: striate::Error) -> String {
-    error.to_string()
+/// Tensors by name, as a step takes them.
+pub fn feed(tensors: &[(String, Tensor)]) -> Vec<(&str, Input<'_>)> {
+    tensors.iter().map(|(name, tensor)| (name.as_str(), tensor.into())).collect()
+}
+
+/// Every persistent value by name, optimizer state included.
+pub fn everything(session: &mut Session) -> striate::Result<Vec<(String, Tensor)>> {
+    let names: Vec<String> = session.persistent().iter().map(|p| p.value.name.clone()).collect();
+    names.into_iter().map(|name| Ok((name.clone(), session.read(&name)?))).collect()
 }
 
 /// A seed derived from a name.
@@ -179,7 +227,7 @@ pub fn tolerance(terms: usize) -> f64 {
 /// integers, infinities and NaN positions must match.
 pub fn compare(what: &str, got: &Tensor, want: &Tensor, tolerance: f64, floor: f64) -> Outcome {
     if got.ty() != want.ty() {
-        return Err(format!("{what}: expected {:?}, found {:?}", want.ty(), got.ty()));
+        return Err(format!("{what}: expected {:?}, found {:?}", want.ty(), got.ty()).into());
     }
     let index = |at: usize| {
         let mut indices = vec![0; want.shape().len()];
@@ -200,7 +248,8 @@ pub fn compare(what: &str, got: &Tensor, want: &Tensor, tolerance: f64, floor: f
                 index(at),
                 got.as_u32()[at],
                 want.as_u32()[at]
-            )),
+            )
+            .into()),
         };
     }
     let (got, want_values) = (got.as_f32(), want.as_f32());
@@ -224,13 +273,13 @@ pub fn compare(what: &str, got: &Tensor, want: &Tensor, tolerance: f64, floor: f
         got[at],
         want_values[at],
         largest / scale,
-    ))
+    ).into())
 }
 
 /// Compares lists of tensors.
 pub fn compare_all(what: &str, got: &[Tensor], want: &[Tensor], tolerance: f64, floor: f64) -> Outcome {
     if got.len() != want.len() {
-        return Err(format!("{what}: expected {} tensors, found {}", want.len(), got.len()));
+        return Err(format!("{what}: expected {} tensors, found {}", want.len(), got.len()).into());
     }
     for (i, (got, want)) in got.iter().zip(want).enumerate() {
         compare(&format!("{what}, tensor {i}"), got, want, tolerance, floor)?;

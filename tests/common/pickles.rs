@@ -36,8 +36,8 @@ fn instructions(pickle: &[u8]) -> Vec<&[u8]> {
 pub fn rearranged(pickle: &[u8], rng: &mut SplitMix64) -> Vec<u8> {
     let mut code: Vec<Vec<u8>> = instructions(pickle).into_iter().map(<[u8]>::to_vec).collect();
     for _ in 0..=rng.below(3) {
-        let mut place = || rng.below(code.len() as u32) as usize;
-        let (at, other) = (place(), place());
+        let mut index = || rng.below(code.len() as u32) as usize;
+        let (at, other) = (index(), index());
         match rng.below(7) {
             0 => {
                 let run = code[at..code.len().min(at + 8)].to_vec();
@@ -69,8 +69,8 @@ pub fn rearranged(pickle: &[u8], rng: &mut SplitMix64) -> Vec<u8> {
 }
 
 /// Replaces the first opcode of a kind at or after an index, if there is one.
-fn replace(code: &mut [Vec<u8>], from: usize, is_of: impl Fn(&u8) -> bool, new: &[u8]) {
-    if let Some(found) = code[from..].iter_mut().find(|instruction| is_of(&instruction[0])) {
+fn replace(code: &mut [Vec<u8>], from: usize, matches: impl Fn(&u8) -> bool, new: &[u8]) {
+    if let Some(found) = code[from..].iter_mut().find(|instruction| matches(&instruction[0])) {
         *found = new.to_vec();
     }
 }

@@ -1,4 +1,6 @@
-use std::collections::HashSet;
+//! Random crops and flips, and the random numbers behind them.
+
+use std::collections::{HashMap, HashSet};
 
 use striate::data::{Augment, Normalization, Placement};
 use striate::rng::SplitMix64;
@@ -22,7 +24,7 @@ fn a_flip_mirrors_exactly() {
 }
 
 #[test]
-fn a_crop_shifts_the_image_and_pads_with_zero() {
+fn a_crop_shifts_the_image_and_pads_with_zeros() {
     let image = [1, 2, 3, 4, 5, 6, 7, 8, 9];
     let crop = |down, right, flip| placed(Placement { down, right, flip }, &image, [1, 3, 3]);
     assert_eq!(crop(1, 1, false), [0., 0., 0., 0., 1., 2., 0., 4., 5.]);
@@ -45,7 +47,7 @@ fn normalized_pixels_follow_the_formula() {
 #[test]
 fn placements_are_uniform() {
     let augment = Augment { crop_padding: 1, flip: true };
-    let mut counts = std::collections::HashMap::new();
+    let mut counts = HashMap::new();
     for index in 0..18_000 {
         let Placement { down, right, flip } = augment.place(3, 4, index);
         *counts.entry((down, right, flip)).or_insert(0) += 1;
@@ -72,7 +74,7 @@ fn the_generator_is_splitmix64() {
 
 #[test]
 fn permutations_are_uniform() {
-    let mut counts = std::collections::HashMap::new();
+    let mut counts = HashMap::new();
     for epoch in 0..24_000 {
         *counts.entry(SplitMix64::keyed(9, &[epoch]).permutation(4)).or_insert(0) += 1;
     }

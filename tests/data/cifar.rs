@@ -1,3 +1,5 @@
+//! CIFAR-10 and CIFAR-100, good and bad files.
+
 use std::path::Path;
 
 use striate::data::{cifar10, cifar100};
@@ -9,20 +11,21 @@ use crate::{assert_fails, damaged, write};
 const TRAIN: [&str; 5] =
     ["data_batch_1.bin", "data_batch_2.bin", "data_batch_3.bin", "data_batch_4.bin", "data_batch_5.bin"];
 
-/// One record: its label bytes, and planes of red, green and blue that start from `start`.
+/// A record: label bytes, and uniform planes of red, green and blue with values from `start` on.
 fn record(labels: &[u8], start: u8) -> Vec<u8> {
     let planes = (0..3).flat_map(|plane| [start + plane; 1024]);
     labels.iter().copied().chain(planes).collect()
 }
 
-fn ten(dir: &Path) {
+fn write_cifar10(dir: &Path) {
     for (name, label) in TRAIN.into_iter().zip(1..) {
         write(dir.join(name), &[record(&[label], 10 * label), record(&[0], 100 + label)].concat());
     }
     write(dir.join("test_batch.bin"), &record(&[9], 200));
 }
 
-fn hundred() -> TempDir {
+/// A folder with a small CIFAR-100.
+fn write_cifar100() -> TempDir {
     let dir = tempdir().unwrap();
     write(dir.path().join("train.bin"), &[record(&[19, 99], 1), record(&[0, 7], 11)].concat());
     write(dir.path().join("test.bin"), &record(&[3, 50], 21));
@@ -30,9 +33,9 @@ fn hundred() -> TempDir {
 }
 
 #[test]
-fn cifar10_is_read_from_its_folder_or_the_one_above() {
+fn cifar10_is_read_from_its_folder_or_the_parent() {
     let dir = tempdir().unwrap();
-    ten(&dir.path().join("cifar-10-batches-bin"));
+    write_cifar10(&dir.path().join("cifar-10-batches-bin"));
     for dir in [dir.path().to_owned(), dir.path().join("cifar-10-batches-bin")] {
         let split = cifar10(&dir).unwrap();
         assert_eq!(split.train.shape(), [3, 32, 32]);
@@ -47,7 +50,7 @@ fn cifar10_is_read_from_its_folder_or_the_one_above() {
 
 #[test]
 fn cifar100_has_the_fine_classes() {
-    let dir = hundred();
+    let dir = write_cifar100();
     let split = cifar100(dir.path()).unwrap();
     assert_eq!((split.train.labels(), split.test.labels()), ([99, 7].as_slice(), [50].as_slice()));
     assert_eq!((split.train.image(1)[0], split.train.image(1)[3071]), (11, 13));
@@ -61,7 +64,7 @@ fn cifar100_has_the_fine_classes() {
 }
 
 #[test]
-fn bad_files_are_rejected_by_name_and_problem() {
+fn bad_files_are_rejected_with_name_and_problem() {
     let whole = record(&[1], 0);
     let cases: [(&str, Vec<u8>, &str); 4] = [
         ("empty", vec![], "found an empty file"),
@@ -71,11 +74,11 @@ fn bad_files_are_rejected_by_name_and_problem() {
     ];
     for (case, bytes, problem) in cases {
         let dir = tempdir().unwrap();
-        ten(dir.path());
+        write_cifar10(dir.path());
         write(dir.path().join("data_batch_4.bin"), &bytes);
         assert_fails(case, cifar10(dir.path()), &["data_batch_4.bin", problem]);
     }
-    let dir = hundred();
+    let dir = write_cifar100();
     write(dir.path().join("test.bin"), &record(&[20, 1], 0));
     assert_fails("coarse", cifar100(dir.path()), &["test.bin", "label 20, expected less than 20"]);
     write(dir.path().join("test.bin"), &record(&[1, 100], 0));
@@ -83,9 +86,9 @@ fn bad_files_are_rejected_by_name_and_problem() {
 }
 
 #[test]
-fn a_missing_file_is_named_with_its_source() {
+fn a_missing_file_is_named_with_its_download_page() {
     let dir = tempdir().unwrap();
-    ten(dir.path());
+    write_cifar10(dir.path());
     std::fs::remove_file(dir.path().join(TRAIN[2])).unwrap();
     let words =
         ["data_batch_3.bin is missing", "test_batch.bin", "cs.toronto.edu", dir.path().to_str().unwrap()];
@@ -95,7 +98,7 @@ fn a_missing_file_is_named_with_its_source() {
 
 #[test]
 fn damaged_files_do_not_panic() {
-    let dir = hundred();
+    let dir = write_cifar100();
     let original = record(&[19, 99], 1);
     let mut rng = SplitMix64::new(2);
     for _ in 0..2000 {

@@ -1,14 +1,15 @@
+//! Folders of images as data sets, and decoding of image files.
+
 use std::path::Path;
 
-use image::codecs::png::PngEncoder;
-use image::{DynamicImage, ExtendedColorType, ImageEncoder, Rgb, RgbImage};
+use image::{DynamicImage, Rgb, RgbImage};
 use striate::data::{
     FolderOptions, Preprocessing, Source, Split, image_folder, image_folder_test, images, read_image,
 };
 use striate::interpret::Images;
 use tempfile::{TempDir, tempdir};
 
-use crate::{assert_fails, write};
+use crate::{assert_fails, rotated_png, write};
 
 const SIZE: [usize; 2] = [4, 4];
 
@@ -16,13 +17,13 @@ fn load(dir: &Path) -> striate::Result<Split> {
     image_folder(dir, &FolderOptions { size: SIZE, ..Default::default() })
 }
 
-/// An image of one colour.
+/// Saves an image of a single color.
 fn put(path: impl AsRef<Path>, color: [u8; 3]) {
     std::fs::create_dir_all(path.as_ref().parent().unwrap()).unwrap();
     RgbImage::from_pixel(6, 5, Rgb(color)).save(path).unwrap();
 }
 
-/// Two classes with `train` and `val`; the red value says which image it is.
+/// Two classes with `train` and `val`; the red value identifies an image.
 fn pets() -> TempDir {
     let dir = tempdir().unwrap();
     for (name, red) in [
@@ -122,7 +123,7 @@ fn bad_folders_are_rejected() {
 fn the_first_bad_image_is_reported() {
     let dir = pets();
     for i in 0..30 {
-        write(dir.path().join(format!("train/dog/bad{i:02}.png")), b"\x89PNG\r\n\x1a\nrubbish");
+        write(dir.path().join(format!("train/dog/bad{i:02}.png")), b"\x89PNG\r\n\x1a\ngarbage");
     }
     for _ in 0..5 {
         assert_fails("broken", load(dir.path()), &["bad00.png", "cannot be decoded as an image"]);
@@ -137,13 +138,12 @@ fn the_first_bad_image_is_reported() {
     assert_fails("missing", read_image(Path::new("no/such.png"), SIZE), &["no/such.png: cannot read"]);
 }
 
-/// A PNG whose header tells of a black image of this size, but which has no data for it.
+/// A PNG whose header claims an image of this size, with hardly any data.
 fn png(width: u32, height: u32) -> Vec<u8> {
     let chunk = |kind: &[u8; 4], data: &[u8]| {
         let body = [kind, data].concat();
-        let mut crc = flate2::Crc::new();
-        crc.update(&body);
-        [&(data.len() as u32).to_be_bytes(), body.as_slice(), &crc.sum().to_be_bytes()].concat()
+        let crc = crc32fast::hash(&body).to_be_bytes();
+        [&(data.len() as u32).to_be_bytes(), body.as_slice(), &crc].concat()
     };
     let header = [&width.to_be_bytes()[..], &height.to_be_bytes(), &[8, 2, 0, 0, 0]].concat();
     [b"\x89PNG\r\n\x1a\n".to_vec(), chunk(b"IHDR", &header), chunk(b"IDAT", &[0; 8]), chunk(b"IEND", &[])]
@@ -165,16 +165,16 @@ fn images_cover_the_size_and_keep_their_center() {
     let dir = tempdir().unwrap();
     let path = dir.path().join("wide.png");
     RgbImage::from_fn(8, 2, |x, y| Rgb([x as u8, y as u8, 9])).save(&path).unwrap();
-    // Cropped only: the two middle columns.
+    // Only cropped, to the two middle columns.
     let planes = [[3, 4, 3, 4], [0, 0, 1, 1], [9; 4]];
     assert_eq!(read_image(&path, [2, 2]).unwrap(), planes.concat());
-    // Cropped and scaled: halves of the two middle pairs of columns.
+    // Scaled and cropped.
     let path = dir.path().join("halves.png");
     RgbImage::from_fn(4, 8, |_, y| Rgb([if y < 4 { 10 } else { 200 }; 3])).save(&path).unwrap();
     assert_eq!(read_image(&path, [2, 1]).unwrap().len(), 6);
     let tall = read_image(&path, [8, 8]).unwrap();
     assert_eq!((tall[0], tall[63], tall.len()), (10, 200, 192));
-    // However thin an image is, it is scaled to what was asked for.
+    // Even a very thin image is scaled to the requested size.
     let path = dir.path().join("thin.png");
     RgbImage::from_pixel(3000, 1, Rgb([7; 3])).save(&path).unwrap();
     assert_eq!(read_image(&path, [32, 16]).unwrap(), vec![7; 3 * 32 * 16]);
@@ -201,7 +201,7 @@ fn all_pixel_formats_become_rgb() {
         if name.starts_with("jpeg") {
             std::fs::copy(dir.path().join("a.jpg"), &path).unwrap();
         } else if rgb.save(&path).is_err() {
-            continue; // the library can read this format, not write it
+            continue; // the `image` crate cannot write this format
         }
         let image = read_image(&path, SIZE).unwrap();
         assert!(image.iter().all(|pixel| pixel.abs_diff(80) <= 2), "{name}: {image:?}");
@@ -211,13 +211,7 @@ fn all_pixel_formats_become_rgb() {
 #[test]
 fn exif_orientation_is_applied() {
     let dir = tempdir().unwrap();
-    let path = dir.path().join("turned.png");
-    // EXIF: big-endian, one entry, orientation (0x112, one short) 6: turn by 90 degrees clockwise.
-    let exif = b"MM\0\x2a\0\0\0\x08\0\x01\x01\x12\0\x03\0\0\0\x01\0\x06\0\0\0\0\0\0".to_vec();
-    let mut encoder = PngEncoder::new(std::fs::File::create(&path).unwrap());
-    encoder.set_exif_metadata(exif).unwrap();
-    encoder.write_image(&[1, 2, 3, 4], 2, 2, ExtendedColorType::L8).unwrap();
-    assert_eq!(read_image(&path, [2, 2]).unwrap()[..4], [3, 1, 4, 2]);
+    assert_eq!(read_image(&rotated_png(dir.path()), [2, 2]).unwrap()[..4], [3, 1, 4, 2]);
 }
 
 #[test]
@@ -230,14 +224,14 @@ fn test_images_are_found_in_the_usual_folders() {
         assert_eq!((reds(&split.train), reds(&split.test)), (vec![1, 2, 3], vec![4, 5]), "{name}");
         assert_eq!(split.notes, [""; 0], "{name}");
     }
-    // Without classes, `test` cannot be tested with.
+    // A `test` folder without classes cannot be used.
     let dir = pets();
     put(dir.path().join("test/1.png"), [9; 3]);
     put(dir.path().join("test/unknown/2.png"), [9; 3]);
     let split = load(dir.path()).unwrap();
     assert_eq!(reds(&split.test), [4, 5]);
     assert!(split.notes[0].ends_with("test images come from val; ignored test"), "{:?}", split.notes);
-    // Nothing to learn from.
+    // No training images.
     let dir = pets();
     std::fs::remove_dir_all(dir.path().join("train")).unwrap();
     assert_fails("val alone", load(dir.path()), &["has test images (val)", "no training images"]);
@@ -253,7 +247,7 @@ fn a_class_without_test_images_is_an_error_with_a_remedy() {
     assert!(words.iter().all(|word| empty.contains(word)), "{empty}");
     std::fs::remove_dir(dir.path().join("val/cat")).unwrap();
     assert_eq!(refused("no folder"), empty);
-    // What it says works.
+    // The suggested remedy works.
     put(dir.path().join("val/cat/new.png"), [7; 3]);
     assert_eq!(reds(&load(dir.path()).unwrap().test), [7, 5]);
 }
@@ -303,9 +297,9 @@ fn subfolders_are_read_and_ignored_files_reported() {
 #[test]
 fn broken_images_are_skipped_on_request() {
     let dir = pets();
-    write(dir.path().join("train/cat/broken.png"), b"\x89PNG\r\n\x1a\nrubbish");
+    write(dir.path().join("train/cat/broken.png"), b"\x89PNG\r\n\x1a\ngarbage");
     write(dir.path().join("train/dog/aa.png"), b"");
-    assert_fails("not asked for", load(dir.path()), &["broken.png", "remove it, or", "--skip-broken"]);
+    assert_fails("not requested", load(dir.path()), &["broken.png", "remove it, or", "--skip-broken"]);
     let options = FolderOptions { size: SIZE, skip_broken: true, ..Default::default() };
     let split = image_folder(dir.path(), &options).unwrap();
     assert_eq!((reds(&split.train), split.train.labels()), (vec![1, 2, 3], &[0, 1, 1][..]));
@@ -335,7 +329,7 @@ fn truncated_images_are_rejected() {
             write(&path, &whole[..part]);
             assert_fails(format, read_image(&path, SIZE), &["cannot be decoded as an image"]);
         }
-        // What follows a whole image does no harm.
+        // Data after a complete image does no harm.
         write(&path, &[&whole, &b"more"[..]].concat());
         read_image(&path, SIZE).unwrap();
     }

@@ -1,10 +1,12 @@
+//! IDX files, plain and gzipped, good and bad.
+
 use std::path::Path;
 
 use striate::data::{fashion_mnist, mnist, read_idx_images, read_idx_labels};
 use striate::rng::SplitMix64;
 use tempfile::{TempDir, tempdir};
 
-use crate::{assert_fails, damaged, gzip, idx_file, write};
+use crate::{assert_fails, damaged, gzip, idx, write};
 
 const IMAGES: u32 = 0x803;
 const LABELS: u32 = 0x801;
@@ -13,8 +15,9 @@ const LABELS: u32 = 0x801;
 fn gzip_is_detected_by_content() {
     let dir = tempdir().unwrap();
     let pixels: Vec<u8> = (0..12).collect();
-    let plain = idx_file(IMAGES, &[2, 2, 3], &pixels);
-    for (name, bytes) in [("plain", plain.clone()), ("plain.gz", plain.clone()), ("packed", gzip(&plain))] {
+    let plain = idx(IMAGES, &[2, 2, 3], &pixels);
+    for (name, bytes) in [("plain", plain.clone()), ("plain.gz", plain.clone()), ("compressed", gzip(&plain))]
+    {
         let path = dir.path().join(name);
         write(&path, &bytes);
         let images = read_idx_images(&path).unwrap();
@@ -22,13 +25,13 @@ fn gzip_is_detected_by_content() {
         assert_eq!(images.pixels, pixels, "{name}");
     }
     let path = dir.path().join("labels");
-    write(&path, &idx_file(LABELS, &[3], &[2, 0, 9]));
+    write(&path, &idx(LABELS, &[3], &[2, 0, 9]));
     assert_eq!(read_idx_labels(&path).unwrap(), [2, 0, 9]);
 }
 
 #[test]
-fn bad_files_are_rejected_by_name_and_problem() {
-    let good = idx_file(IMAGES, &[2, 2, 3], &[7; 12]);
+fn bad_files_are_rejected_with_name_and_problem() {
+    let good = idx(IMAGES, &[2, 2, 3], &[7; 12]);
     let packed = gzip(&good);
     let with = |bytes: &[u8], more: &[u8]| [bytes, more].concat();
     let flipped = |mut bytes: Vec<u8>, at_end: usize| {
@@ -41,21 +44,21 @@ fn bad_files_are_rejected_by_name_and_problem() {
         ("empty", vec![], "empty"),
         ("three bytes", vec![0, 0, 8], "ends within the header"),
         ("half a header", good[..10].to_vec(), "ends within the header"),
-        ("labels", idx_file(LABELS, &[2], &[1, 2]), "found 0x00000801 (labels)"),
+        ("labels", idx(LABELS, &[2], &[1, 2]), "found 0x00000801 (labels)"),
         ("png", b"\x89PNG\r\n\x1a\n and more".to_vec(), "found 0x89504e47 (something else)"),
         ("one byte short", good[..good.len() - 1].to_vec(), "claims 12 bytes, but only 11 follow"),
         ("one byte long", with(&good, &[0]), "claims 12 bytes, but more follow"),
-        ("no images", idx_file(IMAGES, &[0, 28, 28], &[]), "claims 0 x 28 x 28 bytes, which is none"),
-        ("no rows", idx_file(IMAGES, &[5, 0, 28], &[]), "which is none"),
-        ("overflow", idx_file(IMAGES, &[huge, huge, huge], &[1; 50]), "4294967295 x 4294967295 x 4294967295"),
-        ("over the limit", idx_file(IMAGES, &[huge, 28, 28], &[1; 50]), "more than the 2147483648 allowed"),
-        ("at the limit", idx_file(IMAGES, &[1 << 31, 1, 1], &[1; 50]), "but only 50 follow"),
+        ("no images", idx(IMAGES, &[0, 28, 28], &[]), "claims 0 x 28 x 28 bytes, which is none"),
+        ("no rows", idx(IMAGES, &[5, 0, 28], &[]), "which is none"),
+        ("overflow", idx(IMAGES, &[huge, huge, huge], &[1; 50]), "4294967295 x 4294967295 x 4294967295"),
+        ("over the limit", idx(IMAGES, &[huge, 28, 28], &[1; 50]), "more than the 2147483648 allowed"),
+        ("at the limit", idx(IMAGES, &[1 << 31, 1, 1], &[1; 50]), "but only 50 follow"),
         ("gzip, empty inside", gzip(&[]), "ends within the header"),
-        ("gzip, labels inside", gzip(&idx_file(LABELS, &[2], &[1, 2])), "(labels)"),
+        ("gzip, labels inside", gzip(&idx(LABELS, &[2], &[1, 2])), "(labels)"),
         ("gzip, short inside", gzip(&good[..20]), "but only 4 follow"),
         ("gzip, long inside", gzip(&with(&good, &[0])), "but more follow"),
         ("gzip, bomb inside", gzip(&with(&good, &vec![0; 50_000_000])), "but more follow"),
-        ("gzip, rubbish behind", with(&packed, b"x"), "trailing bytes after its gzip data"),
+        ("gzip, garbage after it", with(&packed, b"x"), "trailing bytes after its gzip data"),
         ("gzip, twice", with(&packed, &packed), "trailing bytes after its gzip data"),
         ("gzip, cut short", packed[..packed.len() - 9].to_vec(), "gzip data is truncated"),
         ("gzip, no trailer", packed[..packed.len() - 8].to_vec(), "gzip data is truncated"),
@@ -82,10 +85,10 @@ fn bad_files_are_rejected_by_name_and_problem() {
 fn folder(train_labels: &[u8]) -> TempDir {
     let dir = tempdir().unwrap();
     let put = |name: &str, bytes: &[u8]| write(dir.path().join(name), bytes);
-    put("train-images-idx3-ubyte", &idx_file(IMAGES, &[2, 1, 2], &[1, 2, 3, 4]));
-    put("train-labels-idx1-ubyte.gz", &gzip(&idx_file(LABELS, &[train_labels.len() as u32], train_labels)));
-    put("t10k-images.idx3-ubyte", &idx_file(IMAGES, &[1, 1, 2], &[5, 6]));
-    put("t10k-labels.idx1-ubyte.gz", &gzip(&idx_file(LABELS, &[1], &[9])));
+    put("train-images-idx3-ubyte", &idx(IMAGES, &[2, 1, 2], &[1, 2, 3, 4]));
+    put("train-labels-idx1-ubyte.gz", &gzip(&idx(LABELS, &[train_labels.len() as u32], train_labels)));
+    put("t10k-images.idx3-ubyte", &idx(IMAGES, &[1, 1, 2], &[5, 6]));
+    put("t10k-labels.idx1-ubyte.gz", &gzip(&idx(LABELS, &[1], &[9])));
     dir
 }
 
@@ -108,7 +111,7 @@ fn mismatched_files_are_rejected() {
     assert_fails("class", load(&folder(&[1, 10])), &[labels, "label 10 of image 1", "10 classes"]);
 
     let dir = folder(&[1, 2]);
-    write(dir.path().join("t10k-images.idx3-ubyte"), &idx_file(IMAGES, &[1, 2, 1], &[5, 6]));
+    write(dir.path().join("t10k-images.idx3-ubyte"), &idx(IMAGES, &[1, 2, 1], &[5, 6]));
     assert_fails("shape", load(&dir), &["fashion-mnist", "[1, 1, 2]", "[1, 2, 1]"]);
 
     let dir = folder(&[1, 2]);
@@ -136,8 +139,8 @@ fn a_pipe_is_refused_at_once() {
 fn damaged_files_do_not_panic() {
     let dir = tempdir().unwrap();
     let path = dir.path().join("damaged");
-    let plain = idx_file(IMAGES, &[4, 3, 5], &(0..60).collect::<Vec<u8>>());
-    let labels = idx_file(LABELS, &[9], &[1; 9]);
+    let plain = idx(IMAGES, &[4, 3, 5], &(0..60).collect::<Vec<u8>>());
+    let labels = idx(LABELS, &[9], &[1; 9]);
     let mut rng = SplitMix64::new(1);
     for original in [plain.clone(), gzip(&plain), labels.clone(), gzip(&labels)] {
         for _ in 0..2000 {

@@ -1,3 +1,5 @@
+//! The loader: order, batches, augmentation and settings.
+
 use std::sync::Arc;
 
 use striate::data::{Augment, Batch, Dataset, Loader, LoaderConfig, Normalization};
@@ -43,7 +45,7 @@ fn threads_and_prefetch_do_not_affect_batches() {
 }
 
 #[test]
-fn an_epoch_has_every_image_once_with_its_own_label() {
+fn an_epoch_has_every_image_once_with_its_label() {
     let dataset = sample(30);
     let batches = batches(30, LoaderConfig { augment: None, ..augmented() });
     assert_eq!(batches.iter().map(|batch| batch.size).collect::<Vec<_>>(), [8, 8, 8, 6]);
@@ -67,7 +69,7 @@ fn an_epoch_has_every_image_once_with_its_own_label() {
 }
 
 #[test]
-fn the_last_batch_is_small_or_dropped() {
+fn the_last_batch_is_smaller_or_dropped() {
     let config = LoaderConfig { batch_size: 8, ..Default::default() };
     for (count, drop_last, sizes) in [
         (20, false, vec![8, 8, 4]),
@@ -81,14 +83,14 @@ fn the_last_batch_is_small_or_dropped() {
         assert_eq!(batches.iter().map(|batch| batch.size).collect::<Vec<_>>(), sizes);
         assert!(
             indices(&batches).into_iter().eq(0..sizes.iter().sum::<usize>() as u32),
-            "unshuffled is in order"
+            "images should be in order"
         );
         assert_eq!(config.batches(count), sizes.len());
     }
 }
 
 #[test]
-fn an_epoch_can_be_resumed() {
+fn an_epoch_can_start_at_any_batch() {
     let whole = batches(50, augmented());
     for start_batch in 0..=whole.len() {
         let config = LoaderConfig { start_batch, ..augmented() };

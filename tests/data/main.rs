@@ -1,9 +1,9 @@
-//! The data sets, their readers on good and bad files, augmentation and the loader.
+//! Data sets, their readers on good and bad files, augmentation and the loader.
 
 mod augment;
 mod cifar;
-#[path = "../common/damage.rs"]
-mod damage;
+#[path = "../common/files.rs"]
+mod files;
 mod folder;
 mod idx;
 mod loader;
@@ -12,24 +12,21 @@ mod prefetch;
 mod preprocess;
 mod sets;
 
+use files::*;
+use image::codecs::png::PngEncoder;
+use image::{ExtendedColorType, ImageEncoder};
 use std::fmt::Debug;
-use std::io::Write;
-use std::path::Path;
-
-use flate2::Compression;
-use flate2::write::GzEncoder;
+use std::path::{Path, PathBuf};
 use striate::data::Dataset;
 
-use damage::damaged;
-
-/// Asserts that `result` is an error whose message has all of `words`.
+/// Asserts that `result` is an error whose message contains all of `words`.
 fn assert_fails<T: Debug, E: ToString>(case: &str, result: Result<T, E>, words: &[&str]) {
     let message = match result {
         Ok(value) => panic!("{case}: expected an error, found {value:.200?}"),
         Err(error) => error.to_string(),
     };
     for word in words {
-        assert!(message.contains(word), "{case}: {message:?} does not say {word:?}");
+        assert!(message.contains(word), "{case}: {message:?} does not contain {word:?}");
     }
 }
 
@@ -38,19 +35,16 @@ fn write(path: impl AsRef<Path>, bytes: &[u8]) {
     std::fs::write(path, bytes).unwrap();
 }
 
-fn gzip(bytes: &[u8]) -> Vec<u8> {
-    let mut encoder = GzEncoder::new(Vec::new(), Compression::fast());
-    encoder.write_all(bytes).unwrap();
-    encoder.finish().unwrap()
+/// Writes a PNG of 2 x 2 gray pixels, 1 to 4, with EXIF data to rotate it clockwise.
+fn rotated_png(dir: &Path) -> PathBuf {
+    let path = dir.join("rotated.png");
+    let mut encoder = PngEncoder::new(std::fs::File::create(&path).unwrap());
+    encoder.set_exif_metadata(EXIF_ROTATED.to_vec()).unwrap();
+    encoder.write_image(&[1, 2, 3, 4], 2, 2, ExtendedColorType::L8).unwrap();
+    path
 }
 
-/// An IDX file: the magic number, the sizes, the elements.
-fn idx_file(magic: u32, sizes: &[u32], elements: &[u8]) -> Vec<u8> {
-    let numbers = std::iter::once(&magic).chain(sizes).flat_map(|number| number.to_be_bytes());
-    numbers.chain(elements.iter().copied()).collect()
-}
-
-/// So many images of 3 x 4 x 5, of which no two pixels in a row are equal.
+/// Images of 3 x 4 x 5 in which neighboring pixels differ.
 fn sample(count: usize) -> Dataset {
     let images = (0..count * 60).map(|i| (i * 7 % 251) as u8).collect();
     let labels = (0..count as u32).map(|i| i % 3).collect();

@@ -1,6 +1,8 @@
+//! Mixup and CutMix.
+
 use striate::data::{Batch, Mix};
 
-/// `count` images of 2 x 4 x 6: image i is i everywhere.
+/// Images of 2 x 4 x 6, of which image i has the value i everywhere.
 fn batch(count: usize) -> Batch {
     Batch {
         images: (0..count).flat_map(|i| vec![i as f32; 48]).collect(),
@@ -12,7 +14,7 @@ fn batch(count: usize) -> Batch {
 
 #[test]
 fn mixup_interpolates_by_the_mix_weight() {
-    let mut shares = Vec::new();
+    let mut weights = Vec::new();
     for index in 0..20 {
         let mut mixed = batch(5);
         Mix { mixup: 0.5, cutmix: 0.0 }.apply(&mut mixed, [2, 4, 6], [1, 2, index]);
@@ -21,9 +23,9 @@ fn mixup_interpolates_by_the_mix_weight() {
             let want = mixed.mix_weight * i as f32 + (1.0 - mixed.mix_weight) * (4 - i) as f32;
             assert!(image.iter().all(|v| (v - want).abs() < 1e-5), "image {i} of batch {index}");
         }
-        shares.push(mixed.mix_weight);
+        weights.push(mixed.mix_weight);
     }
-    assert!(shares.iter().any(|s| *s < 0.3) && shares.iter().any(|s| *s > 0.7), "{shares:?}");
+    assert!(weights.iter().any(|w| *w < 0.3) && weights.iter().any(|w| *w > 0.7), "{weights:?}");
 }
 
 #[test]
@@ -35,7 +37,7 @@ fn cutmix_weighs_labels_by_pixels() {
         for (i, image) in mixed.images.chunks(48).enumerate() {
             let own = image.iter().filter(|v| **v == i as f32).count();
             let other = image.iter().filter(|v| **v == (3 - i) as f32).count();
-            assert_eq!(own + other, 48, "image {i} of batch {index} holds a third one");
+            assert_eq!(own + other, 48, "image {i} of batch {index} has pixels of a third image");
             assert!((own as f32 / 48.0 - mixed.mix_weight).abs() < 1e-6, "image {i} of batch {index}");
             // Every channel has the same rectangle.
             assert_eq!(image[..24], image[24..]);
@@ -46,7 +48,7 @@ fn cutmix_weighs_labels_by_pixels() {
 }
 
 #[test]
-fn draws_depend_on_seed_epoch_and_batch() {
+fn mixing_depends_on_seed_epoch_and_batch() {
     let mixed = |key: [u64; 3]| {
         let mut batch = batch(6);
         Mix { mixup: 0.3, cutmix: 0.3 }.apply(&mut batch, [2, 4, 6], key);

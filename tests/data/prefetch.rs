@@ -1,3 +1,5 @@
+//! Items made ahead by worker threads.
+
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -17,7 +19,7 @@ fn items_are_ordered_and_bounded_by_the_depth() {
             move |i, _| {
                 let begun = begun.fetch_add(1, Ordering::SeqCst) + 1;
                 let ahead = begun.saturating_sub(taken.load(Ordering::SeqCst));
-                // The first is slow: the others may not run away meanwhile.
+                // The first item is slow; the others must not get further ahead meanwhile.
                 sleep(Duration::from_millis(if i == 3 { 30 } else { 0 }));
                 (i, ahead)
             }
@@ -25,7 +27,7 @@ fn items_are_ordered_and_bounded_by_the_depth() {
         let mut items = Prefetch::new(3..60, threads, depth, make).unwrap();
         assert_eq!(items.len(), 57);
         for expected in 3..60 {
-            // Counted before it is taken, so that a worker never sees the count too late.
+            // Counted before it is taken, so that no worker sees a stale count.
             taken.fetch_add(1, Ordering::SeqCst);
             let (i, ahead) = items.next().unwrap();
             assert_eq!(i, expected);
@@ -54,13 +56,13 @@ fn a_slow_consumer_bounds_the_items_made() {
 }
 
 #[test]
-fn dropping_it_makes_nothing_more() {
+fn dropping_it_stops_the_workers() {
     let (begun, dropping) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicBool::new(false)));
     let make = {
         let (begun, dropping) = (begun.clone(), dropping.clone());
         move |i, _: Option<()>| {
             begun.fetch_add(1, Ordering::SeqCst);
-            // All but the first wait for the drop, and are still being made when it begins.
+            // All items but the first wait for the drop, so that they are in progress when it starts.
             while i > 0 && !dropping.load(Ordering::SeqCst) {
                 sleep(Duration::from_millis(1));
             }
@@ -71,13 +73,13 @@ fn dropping_it_makes_nothing_more() {
     items.next();
     dropping.store(true, Ordering::SeqCst);
     drop(items);
-    assert_eq!(Arc::strong_count(&begun), 1, "a thread is still there");
+    assert_eq!(Arc::strong_count(&begun), 1, "a thread is still running");
     let begun = begun.load(Ordering::SeqCst);
     assert!(begun < 500, "all {begun} items that were requested were made");
 }
 
 #[test]
-fn a_panic_of_a_worker_reaches_the_consumer() {
+fn a_panic_in_a_worker_reaches_the_consumer() {
     for (threads, depth) in [(1, 1), (2, 4), (7, 7)] {
         let make = |i, _: Option<usize>| if i == 5 { panic!("no item {i}") } else { i };
         let mut items = Prefetch::new(0..20, threads, depth, make).unwrap();
@@ -113,7 +115,7 @@ fn recycled_items_come_back_as_spares() {
 }
 
 #[test]
-fn empty_ranges_and_invalid_settings() {
+fn empty_ranges_are_accepted_and_invalid_settings_refused() {
     let make = |i, _| i;
     assert_eq!(Prefetch::new(4..4, 2, 2, make).unwrap().next(), None);
     assert_fails("threads", Prefetch::new(0..4, 0, 2, make), &["threads: must be at least 1"]);

@@ -1,14 +1,13 @@
-//! What images become before a network sees them, against torchvision and in others' words.
+//! Preprocessing, against torchvision, and settings in the formats of timm and torchvision.
 
-use crate::assert_fails;
-use image::codecs::png::PngEncoder;
-use image::{ExtendedColorType, ImageEncoder, Rgb, RgbImage};
+use crate::{assert_fails, rotated_png};
+use image::{Rgb, RgbImage};
 use serde_json::Value;
 use std::path::Path;
 use striate::data::{Interpolation, Normalization, Preprocessing};
 use tempfile::tempdir;
 
-/// Reads as bytes: figures that normalise nothing.
+/// Reads an image as bytes, with a normalization that does nothing.
 fn bytes(preprocessing: Preprocessing, path: &Path) -> Vec<u8> {
     let normalization = Normalization { mean: vec![0.0; 3], std: vec![1.0 / 255.0; 3] };
     let read = Preprocessing { normalization, ..preprocessing }.read(path).unwrap();
@@ -19,7 +18,7 @@ fn unhex(text: &str) -> Vec<u8> {
     (0..text.len()).step_by(2).map(|at| u8::from_str_radix(&text[at..at + 2], 16).unwrap()).collect()
 }
 
-/// `tests/goldens/images.py` made them.
+/// The expected pixels are from `tests/goldens/images.py`.
 #[test]
 fn scaling_and_cropping_match_torchvision_exactly() {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/goldens/images.json");
@@ -38,7 +37,7 @@ fn scaling_and_cropping_match_torchvision_exactly() {
             interpolation: Interpolation::named(case["interpolation"].as_str().unwrap()).unwrap(),
             ..Preprocessing::named("imagenet").unwrap()
         };
-        // Ours are channels one after another, Pillow's are pixels.
+        // Our layout is planar, Pillow's is interleaved.
         let want = unhex(case["pixels"].as_str().unwrap());
         let planes: Vec<u8> = (0..3).flat_map(|c| want[c..].iter().copied().step_by(3)).collect();
         let name = preprocessing.to_string();
@@ -49,9 +48,9 @@ fn scaling_and_cropping_match_torchvision_exactly() {
 #[test]
 fn googlenet_statistics_are_imagenets_after_transform_input() {
     let transformed = Preprocessing::named("googlenet").unwrap().normalization;
-    let close = |found: &[f32]| found.iter().all(|figure| (figure - 0.5).abs() < 1e-6);
+    let close = |found: &[f32]| found.iter().all(|value| (value - 0.5).abs() < 1e-6);
     assert!(close(&transformed.mean) && close(&transformed.std), "{transformed:?}");
-    // From other figures, by torchvision's own formula.
+    // Other statistics, by torchvision's formula.
     let own = Normalization { mean: vec![0.1, 0.2, 0.3], std: vec![0.4, 0.5, 0.6] };
     let made = Preprocessing::new([8, 8], own.clone()).transform_input().unwrap().normalization;
     let imagenet = [(0.485, 0.229), (0.456, 0.224), (0.406, 0.225)];
@@ -61,8 +60,8 @@ fn googlenet_statistics_are_imagenets_after_transform_input() {
         let found = (x - made.mean[c]) / made.std[c];
         assert!((found - want).abs() < 1e-5, "{c}: {found}, torchvision has {want}");
     }
-    let grey = Preprocessing::named("mnist").unwrap().transform_input();
-    assert_fails("grey", grey, &["transform_input", "3 channels"]);
+    let gray = Preprocessing::named("mnist").unwrap().transform_input();
+    assert_fails("gray", gray, &["transform_input", "3 channels"]);
 }
 
 #[test]
@@ -82,7 +81,7 @@ fn timm_and_torchvision_fields_are_read() {
     assert_eq!(Preprocessing::from_json(googlenet).unwrap(), Preprocessing::named("googlenet").unwrap());
     let own = serde_json::to_string(&timm).unwrap();
     assert_eq!(Preprocessing::from_json(&own).unwrap(), timm);
-    // What was written before there was a choice of interpolation.
+    // As written by versions without a choice of interpolation.
     let earlier = r#"{"size":[8,8],"resize":null,"normalization":{"mean":[0.5],"std":[0.5]}}"#;
     assert_eq!(Preprocessing::from_json(earlier).unwrap().interpolation, Interpolation::Bilinear);
     for name in ["resnet18.tv_in1k", "resnet34.bt_in1k", "resnet152.tv2_in1k"] {
@@ -117,14 +116,9 @@ fn unsupported_fields_are_named() {
 #[test]
 fn exif_rotation_can_be_disabled() {
     let dir = tempdir().unwrap();
-    let path = dir.path().join("turned.png");
-    // EXIF: big-endian, one entry, orientation (0x112, one short) 6: turn by 90 degrees clockwise.
-    let exif = b"MM\0\x2a\0\0\0\x08\0\x01\x01\x12\0\x03\0\0\0\x01\0\x06\0\0\0\0\0\0".to_vec();
-    let mut encoder = PngEncoder::new(std::fs::File::create(&path).unwrap());
-    encoder.set_exif_metadata(exif).unwrap();
-    encoder.write_image(&[1, 2, 3, 4], 2, 2, ExtendedColorType::L8).unwrap();
-    let turned = Preprocessing { size: [2, 2], resize: None, ..Preprocessing::named("imagenet").unwrap() };
-    let left = Preprocessing { exif_rotation: false, ..turned.clone() };
-    assert_eq!(bytes(turned, &path)[..4], [3, 1, 4, 2]);
-    assert_eq!(bytes(left, &path)[..4], [1, 2, 3, 4]);
+    let path = rotated_png(dir.path());
+    let rotated = Preprocessing { size: [2, 2], resize: None, ..Preprocessing::named("imagenet").unwrap() };
+    let unrotated = Preprocessing { exif_rotation: false, ..rotated.clone() };
+    assert_eq!(bytes(rotated, &path)[..4], [3, 1, 4, 2]);
+    assert_eq!(bytes(unrotated, &path)[..4], [1, 2, 3, 4]);
 }

@@ -1,3 +1,5 @@
+//! Data sets by name, class names and normalization.
+
 use std::path::Path;
 
 use striate::data::{
@@ -7,7 +9,7 @@ use tempfile::tempdir;
 
 use crate::{assert_fails, write};
 
-/// Where Debian's package puts Fashion-MNIST.
+/// The folder of Debian's package `dataset-fashion-mnist`.
 const FASHION_MNIST: &str = "/usr/share/datasets/fashion-mnist";
 
 fn per_class(dataset: &Dataset) -> Vec<usize> {
@@ -15,7 +17,7 @@ fn per_class(dataset: &Dataset) -> Vec<usize> {
 }
 
 #[test]
-fn the_bundled_subset_is_balanced() {
+fn the_built_in_subset_is_balanced() {
     let split = fashion_mnist_subset().unwrap();
     assert_eq!((per_class(&split.train), per_class(&split.test)), (vec![600; 10], vec![100; 10]));
     assert_eq!(split.train.labels()[..12], [9, 0, 0, 3, 0, 2, 7, 2, 5, 5, 0, 9]);
@@ -127,17 +129,17 @@ fn classes_are_matched_by_name() {
     let names = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect::<Vec<String>>();
     let pets =
         Dataset::new("pets", [1, 1, 1], vec![0; 3], vec![2, 0, 0], names(&["cat", "cow", "dog"])).unwrap();
-    let numbered = |of: &[&str]| pets.clone().relabel(&names(of));
-    // No image is of a cow.
-    assert_eq!(numbered(&["dog", "emu", "cat"]).unwrap().labels(), [0, 2, 2]);
-    assert_eq!(numbered(&["dog", "emu", "cat"]).unwrap().classes()[1], "emu");
+    let relabeled = |classes: &[&str]| pets.clone().relabel(&names(classes));
+    // There are no images of cows.
+    assert_eq!(relabeled(&["dog", "emu", "cat"]).unwrap().labels(), [0, 2, 2]);
+    assert_eq!(relabeled(&["dog", "emu", "cat"]).unwrap().classes()[1], "emu");
     assert_fails(
         "none",
-        numbered(&["cow", "dog"]),
+        relabeled(&["cow", "dog"]),
         &["dataset", "pets has images of class cat", "(cow, dog)"],
     );
-    assert_fails("nearly", numbered(&["Cat", "dog"]), &["class cat", "did you mean Cat?"]);
-    assert_fails("two", numbered(&["dog", "cat", "cat"]), &["classes 1 and 2 both have this name"]);
+    assert_fails("nearly", relabeled(&["Cat", "dog"]), &["class cat", "did you mean Cat?"]);
+    assert_fails("two", relabeled(&["dog", "cat", "cat"]), &["classes 1 and 2 both have this name"]);
 }
 
 #[test]

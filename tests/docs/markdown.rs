@@ -1,4 +1,4 @@
-//! As much of Markdown as the pages use.
+//! The parts of Markdown that the pages use.
 
 use crate::common::Outcome;
 use std::fs;
@@ -20,7 +20,7 @@ pub struct Block<'a> {
     pub language: &'a str,
     pub lines: Vec<&'a str>,
     pub at: usize,
-    /// Nothing but blank lines separates it from the block before.
+    /// Only blank lines separate it from the previous block.
     pub follows: bool,
 }
 
@@ -72,7 +72,7 @@ impl Page {
         })
     }
 
-    /// What stands between backticks in the prose.
+    /// Inline code in the prose.
     pub fn code_spans(&self) -> impl Iterator<Item = &str> {
         self.prose().flat_map(|line| line.split('`').skip(1).step_by(2))
     }
@@ -97,34 +97,35 @@ impl Page {
     }
 }
 
-/// A command line as the shell splits it; single quotes are all that the pages use.
+/// Splits a command line as a shell would; the pages use no quotes but single ones.
 pub fn words(line: &str) -> Vec<String> {
-    let line = line.split(" #").next().expect("split gives one part at least");
+    let line = line.split(" #").next().expect("split yields at least one part");
     line.split_whitespace().map(|word| word.replace('\'', "")).collect()
 }
 
-/// Code is in fences of a known language, and quoted output follows the one command that printed it.
+/// Code is in fenced blocks of a known language, and quoted output follows the single command that printed it.
 pub fn known_blocks(pages: &[Page]) -> Outcome {
     for page in pages {
         let mut commands = 0;
         for block in page.blocks() {
-            let place = format!("{}:{}", page.name, block.at);
+            let location = format!("{}:{}", page.name, block.at);
             match block.language {
                 "sh" => commands = block.lines.len(),
                 "text" if !block.follows || commands != 1 => {
                     return Err(format!(
-                        "{place}: a quoted output must follow the one command that prints it"
-                    ));
+                        "{location}: quoted output must follow the single command that prints it"
+                    )
+                    .into());
                 }
                 "text" => commands = 0,
                 "rust" | "rust,no_run" | "python" | "toml" => {}
                 // ARCHITECTURE.md has drawings.
                 "" if page.name == "ARCHITECTURE.md" => {}
-                language => return Err(format!("{place}: blocks of {language:?} are not checked")),
+                language => return Err(format!("{location}: blocks of {language:?} are not checked").into()),
             }
         }
         if let Some(line) = page.prose().find(|line| line.starts_with("    ")) {
-            return Err(format!("{}: {line:?} is indented; code goes into a fenced block", page.name));
+            return Err(format!("{}: {line:?} is indented; code goes into a fenced block", page.name).into());
         }
     }
     Ok(())

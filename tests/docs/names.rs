@@ -1,40 +1,40 @@
-//! Links, files, commands, flags and kernels that the pages name.
+//! Links, files, commands, flags and kernels in the pages.
 
 use crate::common::Outcome;
 use crate::markdown::{Page, root};
+use crate::program::{printed, striate};
 use std::collections::BTreeSet;
 use std::fs;
 use std::path::Path;
-use std::process::Command;
 
-/// Folders whose files the pages name from the root.
+/// Folders that the pages refer to by path from the root.
 const FOLDERS: &[&str] = &["src/", "docs/", "tests/", "shaders/", "examples/", "scripts/", "data/"];
 
-/// Beginnings of kernels' names.
-const FAMILIES: &[&str] =
+/// Prefixes of kernel names.
+const PREFIXES: &[&str] =
     &["conv_", "matmul_", "batch_norm_", "winograd_", "max_pool_", "im2col", "slice_sum"];
 
-/// Fails with all that is wrong.
-fn all(wrong: Vec<String>) -> Outcome {
-    if wrong.is_empty() { Ok(()) } else { Err(wrong.join("\n")) }
+/// Fails with all problems at once.
+fn report(problems: Vec<String>) -> Outcome {
+    if problems.is_empty() { Ok(()) } else { Err(problems.join("\n").into()) }
 }
 
 pub fn links(pages: &[Page]) -> Outcome {
-    let mut wrong = Vec::new();
+    let mut problems = Vec::new();
     for page in pages {
         for target in page.prose().flat_map(targets) {
-            if !leads_somewhere(page, target, pages) {
-                wrong.push(format!("{}: the link {target} leads nowhere", page.name));
+            if !resolves(page, target, pages) {
+                problems.push(format!("{}: the link {target} does not resolve", page.name));
             }
         }
         for span in page.code_spans().filter(|span| FOLDERS.iter().any(|folder| span.starts_with(folder))) {
-            let path = span.split([':', ' ']).next().expect("split gives one part at least");
+            let path = span.split([':', ' ']).next().expect("split yields at least one part");
             if !exists(path) {
-                wrong.push(format!("{}: there is no {span}", page.name));
+                problems.push(format!("{}: there is no {span}", page.name));
             }
         }
     }
-    all(wrong)
+    report(problems)
 }
 
 /// Targets of the links and images in a line.
@@ -42,7 +42,7 @@ fn targets(line: &str) -> impl Iterator<Item = &str> {
     line.split("](").skip(1).filter_map(|rest| rest.split(')').next())
 }
 
-fn leads_somewhere(page: &Page, target: &str, pages: &[Page]) -> bool {
+fn resolves(page: &Page, target: &str, pages: &[Page]) -> bool {
     if target.starts_with("https://") {
         return true;
     }
@@ -54,7 +54,7 @@ fn leads_somewhere(page: &Page, target: &str, pages: &[Page]) -> bool {
     anchor.is_empty() || anchors().is_some_and(|page| page.anchors().iter().any(|a| a == anchor))
 }
 
-/// A file or folder; `*` in its name stands for anything.
+/// Whether a file or folder exists; `*` in its name matches anything.
 fn exists(path: &str) -> bool {
     let Some((start, end)) = path.split_once('*') else { return root().join(path).exists() };
     let pattern = root().join(path);
@@ -65,15 +65,15 @@ fn exists(path: &str) -> bool {
         .any(|name| name.starts_with(start) && name.ends_with(end))
 }
 
-/// Flags and names of a command, up to values that do not parse, are checked before `--help` is.
+/// With `--help`, commands check names and flags but do not run.
 pub fn commands(pages: &[Page]) -> Outcome {
-    let mut wrong = Vec::new();
+    let mut problems = Vec::new();
     for page in pages {
         for words in page.commands() {
             let line = words.join(" ");
             let known = match words.iter().map(String::as_str).collect::<Vec<_>>()[..] {
-                ["striate", ref arguments @ ..] => understood(arguments),
-                ["scripts/train", ref arguments @ ..] => understood(&[&["train"], arguments].concat()),
+                ["striate", ref arguments @ ..] => parses(arguments),
+                ["scripts/train", ref arguments @ ..] => parses(&[&["train"], arguments].concat()),
                 ["scripts/gpu-checks", ref arguments @ ..] => {
                     let flags = arguments.iter().filter(|word| word.starts_with("--"));
                     flags.clone().all(|flag| GPU_CHECKS.contains(&format!("  {flag} ")))
@@ -85,26 +85,21 @@ pub fn commands(pages: &[Page]) -> Outcome {
                 _ => false,
             };
             if !known {
-                wrong.push(format!("{}: {line:?} is not a command", page.name));
+                problems.push(format!("{}: {line:?} is not a command", page.name));
             }
         }
     }
-    assert!(!understood(&["plan", "resnet20", "--no-such-flag"]), "an unknown flag passes");
-    all(wrong)
+    assert!(!parses(&["plan", "resnet20", "--no-such-flag"]), "an unknown flag passes");
+    report(problems)
 }
 
 const GPU_CHECKS: &str = include_str!("../../scripts/gpu-checks");
 
-fn understood(arguments: &[&str]) -> bool {
-    let output = striate(&[arguments, &["--help"]].concat());
-    output.status.success()
+fn parses(arguments: &[&str]) -> bool {
+    striate(arguments).arg("--help").output().expect("the program starts").status.success()
 }
 
-fn striate(arguments: &[&str]) -> std::process::Output {
-    Command::new(env!("CARGO_BIN_EXE_striate")).args(arguments).output().expect("the program starts")
-}
-
-/// Flags in the prose are those of some command.
+/// Every flag in the prose is one of some command.
 pub fn flags(pages: &[Page]) -> Outcome {
     let mut known = BTreeSet::from(["--release".to_owned(), "--example".to_owned()]);
     known.extend(flags_of(GPU_CHECKS));
@@ -118,24 +113,24 @@ pub fn flags(pages: &[Page]) -> Outcome {
     let example = fs::read_dir(root().join("examples/degradation")).expect("the example exists");
     let example: String =
         example.map(|file| fs::read_to_string(file.unwrap().path()).unwrap_or_default()).collect();
-    let mut wrong = Vec::new();
+    let mut problems = Vec::new();
     for page in pages {
         for flag in page.code_spans().flat_map(flags_of) {
             let field = format!("{}: ", flag.trim_start_matches('-').replace('-', "_"));
             let of_the_example = page.name == "docs/degradation.md" && example.contains(&field);
             if !known.contains(&flag) && !of_the_example {
-                wrong.push(format!("{}: no command has {flag}", page.name));
+                problems.push(format!("{}: no command has {flag}", page.name));
             }
         }
     }
-    all(wrong)
+    report(problems)
 }
 
 fn help(command: &[&str]) -> String {
-    String::from_utf8(striate(&[command, &["--help"]].concat()).stdout).expect("help is text")
+    printed(striate(command).arg("--help"))
 }
 
-/// The commands that help lists.
+/// The subcommands in the help of a command.
 fn subcommands(command: &[&str]) -> Vec<String> {
     let text = help(command);
     let list = text.lines().skip_while(|line| !["Commands:", "Cases:"].contains(line)).skip(1);
@@ -150,11 +145,11 @@ fn flags_of(text: &str) -> Vec<String> {
     words.filter(|word| word.starts_with("--") && word.len() > 2).map(str::to_owned).collect()
 }
 
-/// Kernels and families of them, by name or shader.
+/// Kernels by name or shader; `*` stands for the rest of a name.
 pub fn kernels(pages: &[Page]) -> Outcome {
     let known = striate::kernel::ALL.iter().flat_map(|kernel| [kernel.name, kernel.file, kernel.entry]);
     let known: BTreeSet<&str> = known.collect();
-    let mut wrong = Vec::new();
+    let mut problems = Vec::new();
     for page in pages {
         let commands = page.commands();
         let words =
@@ -162,12 +157,12 @@ pub fn kernels(pages: &[Page]) -> Outcome {
         for name in page.code_spans().chain(words) {
             let plain =
                 name.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b"_*.".contains(&b));
-            let start = name.split('*').next().expect("split gives one part at least");
-            let kernel = plain && FAMILIES.iter().any(|family| name.starts_with(family));
+            let start = name.split('*').next().expect("split yields at least one part");
+            let kernel = plain && PREFIXES.iter().any(|prefix| name.starts_with(prefix));
             if kernel && !known.iter().any(|known| known.starts_with(start)) {
-                wrong.push(format!("{}: there is no kernel {name}", page.name));
+                problems.push(format!("{}: there is no kernel {name}", page.name));
             }
         }
     }
-    all(wrong)
+    report(problems)
 }

@@ -1,18 +1,18 @@
-//! Quoted outputs, compared with what the program prints.
+//! Compares quoted output with what the program prints.
 //!
-//! A line `...` stands for any number of lines, and `...` at the end of a line for the rest of it. Columns may have
-//! other widths.
+//! A line `...` stands for any number of lines, and `...` at the end of a line for its rest. Column widths may differ.
 
 use crate::common::{Outcome, Suite, gpu};
 use crate::markdown::{Page, words};
+use crate::program::{striate, text};
 use std::fs;
 use std::path::PathBuf;
-use std::process::{Command, Stdio};
+use std::process::Stdio;
 use std::sync::OnceLock;
 use striate::data;
 
-/// Commands that need what is not in the repository.
-const OUTSIDE: &[(&str, &str)] = &[
+/// Commands that are not run, and why.
+const NOT_RUN: &[(&str, &str)] = &[
     ("striate eval resnet20-a resnet20_cifar10.safetensors", "needs CIFAR-10 and published weights"),
     (
         "striate profile resnet20 --device 0",
@@ -21,22 +21,22 @@ const OUTSIDE: &[(&str, &str)] = &[
     ("scripts/gpu-checks", "needs a hardware GPU and several minutes"),
 ];
 
-/// Commands whose numbers depend on the machine.
+/// Commands whose numbers all depend on the machine.
 const MEASURED: &[&str] = &["striate bench", "striate devices"];
 
-/// Quotes that name this driver are compared where it is the tests' GPU.
+/// Output that names this driver is compared only where the tests run on it.
 const DRIVER: &str = "llvmpipe Mesa 22.3.6 (LLVM 15.0.6)";
 
-/// The run that quoted commands use.
+/// The command that creates the run used by other quoted commands.
 const RUN: &str = "scripts/train --model lenet --device cpu --epochs 1 --out runs/quick";
 
-/// Units of what is measured, and of what follows from the machine.
+/// Units of numbers that depend on the machine.
 const UNITS: &[&str] = &["s", "ms", "images/s", "threads"];
 
 #[derive(Clone, Copy, PartialEq)]
 enum Numbers {
     Equal,
-    /// Training on another CPU rounds differently: fractions may be off by this share.
+    /// Numbers with a decimal point may differ by this fraction, because another CPU rounds differently in training.
     Within(f64),
     Any,
 }
@@ -49,12 +49,12 @@ pub fn add(suite: &mut Suite, pages: &[Page]) {
                 command = words(block.lines.first().expect("a block of commands has one")).join(" ");
             } else if block.language == "text" {
                 let quoted: Vec<String> = block.lines.iter().map(|&line| line.to_owned()).collect();
-                let missing = missing(&command, &quoted);
-                let reason = missing.map(|reason| format!(" ({reason})")).unwrap_or_default();
+                let why_not = why_not_run(&command, &quoted);
+                let reason = why_not.map(|reason| format!(" ({reason})")).unwrap_or_default();
                 let name = format!("{}:{} {command}{reason}", page.name, block.at);
                 let command = command.clone();
-                suite.add_if(missing.is_none(), name, move || {
-                    compare(&quoted, &printed(&command)?, numbers(&command))
+                suite.add_if(why_not.is_none(), name, move || {
+                    compare(&quoted, &output_of(&command)?, numbers(&command))
                 });
             }
         }
@@ -62,8 +62,8 @@ pub fn add(suite: &mut Suite, pages: &[Page]) {
 }
 
 /// Why a command is not run here.
-fn missing(command: &str, quoted: &[String]) -> Option<&'static str> {
-    if let Some((_, reason)) = OUTSIDE.iter().find(|(start, _)| command.starts_with(start)) {
+fn why_not_run(command: &str, quoted: &[String]) -> Option<&'static str> {
+    if let Some((_, reason)) = NOT_RUN.iter().find(|(start, _)| command.starts_with(start)) {
         return Some(reason);
     }
     let quotes_driver = quoted.iter().any(|line| line.contains(DRIVER));
@@ -79,14 +79,14 @@ fn numbers(command: &str) -> Numbers {
     }
 }
 
-/// A folder with the run and the images that commands name.
+/// A folder with the run and the images that commands refer to.
 fn workspace() -> &'static (tempfile::TempDir, Result<String, String>) {
     static WORKSPACE: OnceLock<(tempfile::TempDir, Result<String, String>)> = OnceLock::new();
     WORKSPACE.get_or_init(|| {
-        let dir = tempfile::tempdir().expect("a temporary folder can be made");
+        let dir = tempfile::tempdir().expect("a temporary folder can be created");
         let run = execute(dir.path().into(), RUN);
         fs::create_dir(dir.path().join("clothes")).unwrap();
-        let test = data::open("fashion-mnist", None, None).expect("built in").test;
+        let test = data::open("fashion-mnist", None, None).expect("it is built in").test;
         let trouser = test.labels().iter().position(|&label| label == 1).expect("there are trousers");
         let file = dir.path().join("clothes/trouser.png");
         image::save_buffer(file, test.image(trouser), 28, 28, image::ColorType::L8).unwrap();
@@ -94,7 +94,7 @@ fn workspace() -> &'static (tempfile::TempDir, Result<String, String>) {
     })
 }
 
-fn printed(command: &str) -> Result<String, String> {
+fn output_of(command: &str) -> Result<String, String> {
     if !command.contains("runs/quick") && !command.contains("clothes") {
         let dir = tempfile::tempdir().map_err(|e| e.to_string())?;
         return execute(dir.path().into(), command);
@@ -103,33 +103,29 @@ fn printed(command: &str) -> Result<String, String> {
     if command == RUN { run.clone() } else { execute(dir.path().into(), command) }
 }
 
-/// Standard output, then standard error. Errors may be quoted, so any exit code will do.
+/// Returns standard output followed by standard error. Errors may be quoted too, so any exit code is accepted.
 fn execute(dir: PathBuf, command: &str) -> Result<String, String> {
     let command = command.replacen("scripts/train", "striate train", 1);
     let arguments =
         command.strip_prefix("striate ").ok_or_else(|| format!("{command:?} cannot be run here"))?;
-    let output = Command::new(env!("CARGO_BIN_EXE_striate"))
-        .args(words(arguments))
-        .current_dir(dir)
-        .env("STRIATE_CACHE", "off")
-        .env_remove("RUST_LOG")
-        .stdin(Stdio::null())
-        .output()
-        .map_err(|e| e.to_string())?;
-    Ok([output.stdout, output.stderr].map(|text| String::from_utf8_lossy(&text).into_owned()).concat())
+    let mut command = striate(&[]);
+    command.args(words(arguments)).current_dir(dir).stdin(Stdio::null());
+    let output = command.output().map_err(|e| e.to_string())?;
+    Ok([output.stdout, output.stderr].map(|bytes| text(&bytes)).concat())
 }
 
 fn compare(quoted: &[String], printed: &str, numbers: Numbers) -> Outcome {
-    // A slow run reports its progress more often.
+    // A slow run prints more lines of progress.
     let printed: Vec<&str> = printed.lines().filter(|line| !line.ends_with(" left")).collect();
     let line_of = |quoted: &String| printed.iter().any(|printed| same(quoted, printed, numbers));
     if fits(quoted, &printed, numbers) {
         return Ok(());
     }
     let stale = quoted.iter().find(|line| *line != "..." && !line_of(line));
-    let what =
-        stale.map_or("the quote has other lines or another order".into(), |line| format!("quoted:  {line}"));
-    Err(format!("{what}\nprinted:\n{}", printed.join("\n")))
+    let what = stale.map_or("the quote has too few or too many lines, or another order".into(), |line| {
+        format!("quoted:  {line}")
+    });
+    Err(format!("{what}\nprinted:\n{}", printed.join("\n")).into())
 }
 
 fn fits(quoted: &[String], printed: &[&str], numbers: Numbers) -> bool {
@@ -170,7 +166,9 @@ fn same(quoted: &str, printed: &str, numbers: Numbers) -> bool {
 fn close(quoted: &str, printed: &str, numbers: Numbers) -> bool {
     match (numbers, quoted.parse::<f64>(), printed.parse::<f64>()) {
         (Numbers::Any, ..) => true,
-        (Numbers::Within(share), Ok(q), Ok(p)) => quoted.contains('.') && (q - p).abs() <= share * q.max(p),
+        (Numbers::Within(fraction), Ok(q), Ok(p)) => {
+            quoted.contains('.') && (q - p).abs() <= fraction * q.max(p)
+        }
         _ => false,
     }
 }
@@ -181,15 +179,15 @@ enum Part {
     Number(String),
 }
 
-/// Numbers that stand alone, and the text between them with single spaces.
+/// Splits a line into separate numbers and the text between them, with single spaces.
 fn parts(line: &str) -> Vec<Part> {
     let line = line.split_whitespace().collect::<Vec<_>>().join(" ");
     let mut parts = Vec::new();
     let mut text = String::new();
     let mut chars = line.chars().peekable();
     while let Some(c) = chars.next() {
-        let inside = text.ends_with(|before: char| before.is_alphanumeric() || before == '_');
-        if !c.is_ascii_digit() || inside {
+        let in_word = text.ends_with(|before: char| before.is_alphanumeric() || before == '_');
+        if !c.is_ascii_digit() || in_word {
             text.push(c);
             continue;
         }

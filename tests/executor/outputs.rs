@@ -1,4 +1,4 @@
-//! What can be given out, and what not.
+//! Inputs, views and updated values as outputs.
 
 use crate::common::*;
 use crate::support::*;
@@ -6,9 +6,8 @@ use striate::graph::Graph;
 use striate::op::*;
 use striate::{Device, Error, Result, Tensor, TensorType, eager};
 
-/// A view of a state as output would be read after the update. The old numbers would do as well as the
-/// refusal.
-pub fn a_view_of_a_state_as_output(device: &Device) -> Outcome {
+/// The output would be read after the update. The old values are as good as an error.
+pub fn a_view_of_an_updated_value_is_output_or_refused(device: &Device) -> Outcome {
     let run = || -> Result<Vec<f32>> {
         let mut graph = Graph::new();
         let x = graph.input("x", TensorType::f32([2]))?;
@@ -30,7 +29,7 @@ pub fn a_view_of_a_state_as_output(device: &Device) -> Outcome {
     }
 }
 
-pub fn outputs_that_are_views(device: &Device) -> Outcome {
+pub fn views_can_be_outputs(device: &Device) -> Outcome {
     let run = || -> Result<Vec<(Vec<usize>, Vec<f32>)>> {
         let mut graph = Graph::new();
         let x = graph.input("x", TensorType::f32([2, 3]))?;
@@ -54,26 +53,25 @@ pub fn outputs_that_are_views(device: &Device) -> Outcome {
         (vec![3, 2], relu.clone()),
         (vec![3, 2], relu.iter().map(|v| 4.0 * v).collect()),
     ];
-    let found = run().map_err(text)?;
-    if found == want { Ok(()) } else { Err(format!("expected {want:?}, found {found:?}")) }
+    let found = run()?;
+    if found == want { Ok(()) } else { Err(format!("expected {want:?}, found {found:?}").into()) }
 }
 
-pub fn an_input_as_output(device: &Device) -> Outcome {
+pub fn an_input_can_be_an_output(device: &Device) -> Outcome {
     let x = Random::new(4).normal(&[2, 3]);
     let outputs = eager::evaluate(device, &[&x], |graph, v| {
         Ok(vec![v[0], graph.apply(Reshape { shape: vec![3, 2] }, v)?[0]])
-    })
-    .map_err(text)?;
+    })?;
     compare("an input, seed 4", &outputs[0], &x, 0.0, 0.0)?;
     compare("its view, seed 4", &outputs[1], &Tensor::f32([3, 2], x.into_f32()).unwrap(), 0.0, 0.0)
 }
 
-pub fn one_value_under_two_names(device: &Device) -> Outcome {
+pub fn a_value_can_be_output_twice(device: &Device) -> Outcome {
     let x = Random::new(4).spaced(&[5], 0.1);
     let outputs = eager::evaluate(device, &[&x], |graph, v| {
         let y = graph.apply(Add, &[v[0], v[0]])?[0];
         Ok(vec![y, y])
     });
-    let outputs = outputs.map_err(text)?;
+    let outputs = outputs?;
     compare("the same value twice", &outputs[0], &outputs[1], 0.0, 0.0)
 }

@@ -1,4 +1,4 @@
-//! Several plans of one session, and what runs depend on.
+//! Several plans in one session, and what results depend on.
 
 use crate::common::*;
 use crate::support::*;
@@ -6,7 +6,7 @@ use striate::graph::{Graph, Init, PersistentKind};
 use striate::op::*;
 use striate::{Device, Result, Tensor, TensorType};
 
-pub fn plans_share_what_persists(device: &Device) -> Outcome {
+pub fn plans_share_persistent_values(device: &Device) -> Outcome {
     let graphs = [BATCH, 3].map(|batch| training(batch).expect("a graph"));
     let run = |graphs: &[&Graph], steps: &[(usize, u64)]| -> Result<State> {
         let mut session = session(device, graphs)?;
@@ -17,25 +17,25 @@ pub fn plans_share_what_persists(device: &Device) -> Outcome {
         }
         session.state_dict()
     };
-    // Large and small batches in turn, against the same with a session for each stretch.
-    let both = run(&[&graphs[0], &graphs[1]], &[(0, 1), (1, 2), (0, 3)]).map_err(text)?;
+    // Large and small batches in turn, compared with the same steps in separate sessions.
+    let both = run(&[&graphs[0], &graphs[1]], &[(0, 1), (1, 2), (0, 3)])?;
     let mut last: Option<State> = None;
     for (graph, seed) in [(0, 1), (1, 2), (0, 3)] {
-        let mut session = session(device, &[&graphs[graph]]).map_err(text)?;
-        session.initialize(5).map_err(text)?;
+        let mut session = session(device, &[&graphs[graph]])?;
+        session.initialize(5)?;
         let Some(state) = &last else {
-            session.run(0, &Batch::new(BATCH, seed).feed()).map_err(text)?;
-            last = Some(everything(&mut session).map_err(text)?);
+            session.run(0, &Batch::new(BATCH, seed).feed())?;
+            last = Some(everything(&mut session)?);
             continue;
         };
         for (name, tensor) in state {
-            session.write(name, tensor).map_err(text)?;
+            session.write(name, tensor)?;
         }
         let rows = session.plans()[0].inputs[0].ty.shape[0];
-        session.run(0, &Batch::new(rows, seed).feed()).map_err(text)?;
-        last = Some(everything(&mut session).map_err(text)?);
+        session.run(0, &Batch::new(rows, seed).feed())?;
+        last = Some(everything(&mut session)?);
     }
-    let last = last.expect("three steps were made");
+    let last = last.expect("there were three steps");
     for (name, got) in &both {
         let want = &last.iter().find(|(n, _)| n == name).expect("the same names").1;
         compare(name, got, want, 0.0, 0.0)?;
@@ -43,7 +43,7 @@ pub fn plans_share_what_persists(device: &Device) -> Outcome {
     Ok(())
 }
 
-pub fn plans_that_disagree_are_refused(device: &Device) -> Outcome {
+pub fn plans_with_different_shapes_of_a_value_are_refused(device: &Device) -> Outcome {
     let graph = |len: usize| -> Result<Graph> {
         let mut graph = Graph::new();
         let w = state(&mut graph, "w", len)?;
@@ -51,7 +51,7 @@ pub fn plans_that_disagree_are_refused(device: &Device) -> Outcome {
         graph.output("y", y);
         Ok(graph)
     };
-    let (a, b) = (graph(3).map_err(text)?, graph(4).map_err(text)?);
+    let (a, b) = (graph(3)?, graph(4)?);
     names(session(device, &[&a, &b]).map(|_| ()), "w")
 }
 
@@ -69,19 +69,19 @@ fn trained(device: &Device, seed: u64) -> Result<State> {
 
 pub fn two_runs_are_bit_identical(device: &Device) -> Outcome {
     let [first, second] = [0; 2].map(|_| trained(device, 7));
-    let (first, second) = (first.map_err(text)?, second.map_err(text)?);
+    let (first, second) = (first?, second?);
     for ((name, a), (_, b)) in first.iter().zip(&second) {
         let differ = a.as_u32().iter().zip(b.as_u32()).filter(|(a, b)| a != b).count();
         if differ > 0 {
-            return Err(format!("{name}: {differ} of {} numbers differ between two runs", a.len()));
+            return Err(format!("{name}: {differ} of {} elements differ between two runs", a.len()).into());
         }
     }
-    let other = trained(device, 8).map_err(text)?;
+    let other = trained(device, 8)?;
     if first[0].1 == other[0].1 { Err("another seed gives the same weights".into()) } else { Ok(()) }
 }
 
-/// Transient memory is shared between plans and steps: no kernel may rely on what it finds there.
-pub fn a_plan_does_not_depend_on_what_ran_before(device: &Device) -> Outcome {
+/// Transient memory is shared between plans and steps: no kernel may rely on its contents.
+pub fn leftover_memory_does_not_affect_a_plan(device: &Device) -> Outcome {
     let run = |poisoned: bool| -> Result<Tensor> {
         let mut graph = Graph::new();
         let x = graph.input("x", TensorType::f32([2, 3, 9, 9]))?;
@@ -112,7 +112,7 @@ pub fn a_plan_does_not_depend_on_what_ran_before(device: &Device) -> Outcome {
         let all: Vec<f32> = outputs.into_tensors().into_iter().flat_map(Tensor::into_f32).collect();
         Ok(numbers(&all))
     };
-    let (clean, poisoned) = (run(false).map_err(text)?, run(true).map_err(text)?);
+    let (clean, poisoned) = (run(false)?, run(true)?);
     compare("after a plan of NaN, seed 6", &poisoned, &clean, 0.0, 0.0)
 }
 
@@ -129,12 +129,12 @@ pub fn initial_values_depend_on_seed_and_name(device: &Device) -> Outcome {
         session.initialize(seed)?;
         names.iter().map(|n| session.read(n)).collect()
     };
-    let both = draw(&["a", "b"], 1).map_err(text)?;
-    let other_order = draw(&["c", "b", "a"], 1).map_err(text)?;
-    let other_seed = draw(&["a"], 2).map_err(text)?;
+    let both = draw(&["a", "b"], 1)?;
+    let other_order = draw(&["c", "b", "a"], 1)?;
+    let other_seed = draw(&["a"], 2)?;
     let same = both[0] == other_order[2] && both[1] == other_order[1];
     match same && both[0] != both[1] && both[0] != other_seed[0] {
         true => Ok(()),
-        false => Err("first contents should depend on the seed and the name, and on nothing else".into()),
+        false => Err("initial values should depend on the seed and the name only".into()),
     }
 }

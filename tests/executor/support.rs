@@ -1,4 +1,4 @@
-//! A small network with all kinds of state, and what its tests share.
+//! A small network with all kinds of state, and shared helpers.
 
 use crate::common::*;
 use striate::graph::{Graph, Init, PersistentKind, ValueId};
@@ -6,9 +6,10 @@ use striate::op::*;
 use striate::plan::Plan;
 use striate::{Device, Error, Input, Result, Session, Tensor, TensorType};
 
-/// Rows of a batch, their numbers, and classes.
+/// Rows of a batch.
 pub const BATCH: usize = 8;
 
+/// Features of a row.
 pub const WIDTH: usize = 12;
 
 pub const CLASSES: usize = 5;
@@ -16,7 +17,7 @@ pub const CLASSES: usize = 5;
 /// Persistent values by name.
 pub type State = Vec<(String, Tensor)>;
 
-/// A step of training a classifier of one hidden layer with batch norm: everything that has state.
+/// A training step of a classifier with one hidden layer and batch norm.
 pub fn training(batch: usize) -> Result<Graph> {
     let mut graph = Graph::new();
     let x = graph.input("x", TensorType::f32([batch, WIDTH]))?;
@@ -94,14 +95,8 @@ impl Batch {
 pub fn names<T: std::fmt::Debug>(result: Result<T>, name: &str) -> Outcome {
     match result {
         Err(Error::Argument { name: found, .. }) if found == name => Ok(()),
-        other => Err(format!("expected an error about {name:?}, found {other:?}")),
+        other => Err(format!("expected an error about {name:?}, found {other:?}").into()),
     }
-}
-
-/// Every persistent value, the optimiser's too.
-pub fn everything(session: &mut Session) -> Result<State> {
-    let names: Vec<String> = session.persistent().iter().map(|p| p.value.name.clone()).collect();
-    names.into_iter().map(|n| Ok((n.clone(), session.read(&n)?))).collect()
 }
 
 /// A persistent value of zeros.
@@ -114,6 +109,6 @@ pub fn numbers(values: &[f32]) -> Tensor {
 }
 
 pub fn expect(found: Result<Vec<f32>>, want: &[f32]) -> Outcome {
-    let found = found.map_err(text)?;
-    if found == want { Ok(()) } else { Err(format!("expected {want:?}, found {found:?}")) }
+    let found = found?;
+    if found == want { Ok(()) } else { Err(format!("expected {want:?}, found {found:?}").into()) }
 }

@@ -1,12 +1,12 @@
-//! Steps that are timed.
+//! Timed and profiled steps.
 
 use crate::common::*;
 use crate::support::*;
 use striate::graph::Graph;
 use striate::{Clock, Device, Result, Tensor, TensorType, Timing};
 
-pub fn time_tells_each_group(device: &Device) -> Outcome {
-    let graph = training(BATCH).map_err(text)?;
+pub fn each_group_is_timed(device: &Device) -> Outcome {
+    let graph = training(BATCH)?;
     let run = |timed: bool| -> Result<(usize, Vec<Timing>, State)> {
         let mut session = session(device, &[&graph])?;
         session.initialize(3)?;
@@ -21,48 +21,48 @@ pub fn time_tells_each_group(device: &Device) -> Outcome {
         assert_eq!(session.pending(), 0);
         Ok((session.plans()[0].groups.len(), timings, everything(&mut session)?))
     };
-    let (groups, timings, state) = run(true).map_err(text)?;
+    let (groups, timings, state) = run(true)?;
     for timing in &timings {
         let plausible = |s: &f64| s.is_finite() && (0.0..10.0).contains(s);
         if timing.seconds.len() != groups || !timing.seconds.iter().all(plausible) {
-            return Err(format!("expected {groups} times between 0 and 10 s, found {timing:?}"));
+            return Err(format!("expected {groups} times between 0 and 10 s, found {timing:?}").into());
         }
         if timing.seconds.iter().sum::<f64>() <= 0.0 {
-            return Err(format!("a step took no time at all: {timing:?}"));
+            return Err(format!("a step took no time at all: {timing:?}").into());
         }
         if !device.is_gpu() && timing.clock != Clock::Wall {
-            return Err(format!("the CPU has no {:?}", timing.clock));
+            return Err(format!("the CPU has no {:?}", timing.clock).into());
         }
     }
-    // A timed step is a step like any other.
-    let (_, _, untimed) = run(false).map_err(text)?;
+    // Timing does not change results.
+    let (_, _, untimed) = run(false)?;
     for ((name, got), (_, want)) in state.iter().zip(&untimed) {
         compare(name, got, want, 0.0, 0.0)?;
     }
     Ok(())
 }
 
-pub fn profile_tells_each_launch(device: &Device) -> Outcome {
-    let graph = training(BATCH).map_err(text)?;
-    let mut session = session(device, &[&graph]).map_err(text)?;
-    session.initialize(3).map_err(text)?;
-    let profile = session.profile(0, &Batch::new(BATCH, 0).feed()).map_err(text)?;
+pub fn each_launch_is_profiled(device: &Device) -> Outcome {
+    let graph = training(BATCH)?;
+    let mut session = session(device, &[&graph])?;
+    session.initialize(3)?;
+    let profile = session.profile(0, &Batch::new(BATCH, 0).feed())?;
     assert_eq!(profile.spans.len(), session.plans()[0].launches.len());
     assert_eq!(profile.spans[0][0], 0.0);
     let plausible = |[start, end]: &[f64; 2]| 0.0 <= *start && start <= end && *end < 10.0;
     // A GPU may start a launch before the one before it has ended.
     let one_by_one = device.is_gpu() || profile.spans.as_flattened().is_sorted();
     if !profile.spans.iter().all(plausible) || !one_by_one {
-        return Err(format!("launches should come one after another, found {:?}", profile.spans));
+        return Err(format!("launches should be in order, found {:?}", profile.spans).into());
     }
     let host: Vec<f64> = profile.host.iter().flat_map(|span| [span.start, span.end]).collect();
     match host.is_sorted() && host.len() >= 4 {
         true => Ok(()),
-        false => Err(format!("the host does one thing after another, but did {:?}", profile.host)),
+        false => Err(format!("spans of the host should be in order, found {:?}", profile.host).into()),
     }
 }
 
-pub fn time_of_a_plan_without_launches(device: &Device) -> Outcome {
+pub fn a_plan_without_launches_can_be_timed(device: &Device) -> Outcome {
     let run = || -> Result<(Timing, Tensor)> {
         let mut graph = Graph::new();
         let x = graph.input("x", TensorType::f32([2]))?;
@@ -73,9 +73,9 @@ pub fn time_of_a_plan_without_launches(device: &Device) -> Outcome {
         let timing = session.time(0, &feed)?;
         Ok((timing, session.run(0, &feed)?.into_tensors().remove(0)))
     };
-    let (timing, x) = run().map_err(text)?;
+    let (timing, x) = run()?;
     match timing.seconds.is_empty() && x.as_f32() == [1.0, 2.0] {
         true => Ok(()),
-        false => Err(format!("expected no times and the input, found {timing:?} and {x:?}")),
+        false => Err(format!("expected no times and the input, found {timing:?} and {x:?}").into()),
     }
 }

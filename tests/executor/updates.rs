@@ -1,4 +1,4 @@
-//! How states change.
+//! Updates of persistent values.
 
 use crate::common::*;
 use crate::support::*;
@@ -6,22 +6,22 @@ use striate::graph::{Graph, Init, PersistentKind};
 use striate::op::*;
 use striate::{Device, Error, Result, Tensor, TensorType, eager};
 
-/// Three steps of SGD with momentum, where the plan can work in place, where the old weights are wanted
-/// later, and where the weights are read through a view.
+/// Three steps of SGD with momentum: in place, with outputs that need the old values, and with an output that reads the weights
+/// through a view.
 pub fn updates_in_place_and_by_copy_agree(device: &Device) -> Outcome {
-    let run = |way: usize| -> Result<(usize, Vec<Tensor>)> {
+    let run = |variant: usize| -> Result<(usize, Vec<Tensor>)> {
         let mut graph = Graph::new();
         let gradient = graph.input("gradient", TensorType::f32([300]))?;
         let schedule = graph.input("schedule", TensorType::f32([3]))?;
         let (w, v) = (state(&mut graph, "w", 300)?, state(&mut graph, "v", 300)?);
-        if way == 2 {
+        if variant == 2 {
             let view = graph.apply(Reshape { shape: vec![3, 100] }, &[w])?[0];
             let y = graph.apply(Relu, &[view])?[0];
             graph.output("y", y);
         }
         let sgd = Sgd { momentum: 0.9, weight_decay: 0.01, nesterov: true, lr_scale: 1.0 };
         let stepped = graph.apply(sgd, &[w, gradient, v, schedule])?;
-        if way == 1 {
+        if variant == 1 {
             let y = graph.apply(Relu, &[w])?[0];
             let z = graph.apply(Relu, &[v])?[0];
             graph.output("y", y);
@@ -40,28 +40,28 @@ pub fn updates_in_place_and_by_copy_agree(device: &Device) -> Outcome {
         }
         Ok((copies, vec![session.read("w")?, session.read("v")?]))
     };
-    let (copies, in_place) = run(0).map_err(text)?;
+    let (copies, in_place) = run(0)?;
     if copies != 0 {
-        return Err(format!("an update in place took {copies} copies"));
+        return Err(format!("an update in place took {copies} copies").into());
     }
-    for way in [1, 2] {
-        let (copies, got) = run(way).map_err(text)?;
+    for variant in [1, 2] {
+        let (copies, got) = run(variant)?;
         if copies == 0 {
-            return Err(format!("way {way}: the old contents are wanted, but there is no copy"));
+            return Err(format!("variant {variant}: the old values are needed, but there is no copy").into());
         }
-        compare_all(&format!("way {way}, seed 9"), &got, &in_place, 0.0, 0.0)?;
+        compare_all(&format!("variant {variant}, seed 9"), &got, &in_place, 0.0, 0.0)?;
     }
-    // And both are what the operation computes by itself.
+    // All variants match the operation on its own.
     let mut rng = Random::new(9);
     let (mut w, mut v) = (rng.normal(&[300]), Tensor::zeros([300]));
     let sgd = Sgd { momentum: 0.9, weight_decay: 0.01, nesterov: true, lr_scale: 1.0 };
     for _ in 0..3 {
-        (w, v) = eager::sgd(device, &w, &rng.normal(&[300]), &v, 0.1, sgd).map_err(text)?;
+        (w, v) = eager::sgd(device, &w, &rng.normal(&[300]), &v, 0.1, sgd)?;
     }
     compare_all("single operations, seed 9", &[w, v], &in_place, 0.0, 0.0)
 }
 
-pub fn old_contents_are_read_before_the_update(device: &Device) -> Outcome {
+pub fn old_values_are_read_before_the_update(device: &Device) -> Outcome {
     let run = || -> Result<Vec<f32>> {
         let mut graph = Graph::new();
         let x = graph.input("x", TensorType::f32([2]))?;
@@ -84,8 +84,8 @@ pub fn old_contents_are_read_before_the_update(device: &Device) -> Outcome {
     expect(run(), &[2.0, 4.0, 11.0, 22.0, 22.0, 44.0, 21.0, 42.0, 21.0, 42.0])
 }
 
-/// alpha * w + beta * w: the kernel would read and write one buffer.
-pub fn a_state_blended_with_itself(device: &Device) -> Outcome {
+/// In alpha * w + beta * w the kernel would read and write one buffer.
+pub fn a_value_can_be_updated_from_itself_twice(device: &Device) -> Outcome {
     let run = || -> Result<Vec<f32>> {
         let mut graph = Graph::new();
         let w = state(&mut graph, "w", 2)?;
@@ -99,9 +99,9 @@ pub fn a_state_blended_with_itself(device: &Device) -> Outcome {
     expect(run(), &[3.0, 6.0])
 }
 
-/// Each of two states becomes the other, through views: one would be overwritten before it is read. The
-/// right numbers would do as well as the refusal.
-pub fn states_that_swap(device: &Device) -> Outcome {
+/// Each of two values becomes the other, through views: one would be overwritten before it is read. The correct values are as
+/// good as an error.
+pub fn values_can_be_swapped_or_are_refused(device: &Device) -> Outcome {
     let run = || -> Result<Vec<f32>> {
         let mut graph = Graph::new();
         let (a, b) = (state(&mut graph, "a", 2)?, state(&mut graph, "b", 2)?);
@@ -125,14 +125,14 @@ pub fn a_second_update_is_refused(_: &Device) -> Outcome {
     let mut graph = Graph::new();
     let zero = Init::Constant(0.0);
     let mut state = |name| graph.persistent(name, TensorType::f32([1]), PersistentKind::Buffer, zero);
-    let (a, b) = (state("a").map_err(text)?, state("b").map_err(text)?);
-    graph.update(a, b).map_err(text)?;
+    let (a, b) = (state("a")?, state("b")?);
+    graph.update(a, b)?;
     match graph.update(a, a) {
         Err(Error::Argument { name, problem }) if name == "a" && problem.contains("already") => {}
-        other => return Err(format!("expected an error that names the state, found {other:?}")),
+        other => return Err(format!("expected an error that names the value, found {other:?}").into()),
     }
     match graph.updates() == [(a, b)] {
         true => Ok(()),
-        false => Err(format!("the first update should stand, found {:?}", graph.updates())),
+        false => Err(format!("the first update should be kept, found {:?}", graph.updates()).into()),
     }
 }

@@ -1,42 +1,39 @@
-//! `striate train` where files cannot be written, or the program is killed meanwhile: at each change of a file in turn. Needs
-//! Linux and a C compiler; `STRIATE_TEST_ALL_FAULTS=1` tries every change in every way, where otherwise some stand for their kind.
-
-#![cfg(feature = "cli")]
+//! Fault injection: each change of a file by `striate train` fails in turn, or the process is killed there. Needs Linux and a C
+//! compiler; `STRIATE_TEST_ALL_FAULTS=1` injects every fault at every change, instead of at a sample.
 
 #[path = "../common/mod.rs"]
 mod common;
-#[path = "../cli_train/place.rs"]
-#[allow(dead_code, reason = "made for the tests of `striate train`")]
-mod place;
+#[path = "../common/workspace.rs"]
+mod workspace;
 
-use common::{Outcome, Suite};
-use place::{PROGRAM, Place, contents, list, metrics, text};
+use common::{Outcome, Suite, named};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
-use std::process::{Command, ExitCode, Output};
+use std::process::{Command, ExitCode};
 use std::sync::{Arc, OnceLock};
+use workspace::*;
 
-/// Three steps an epoch.
+/// Three steps per epoch.
 const FLAGS: [&str; 4] = ["--epochs", "2", "--batch", "8"];
-/// Checkpoints within epochs and at their ends, or only at these, when there are results as well.
+/// Checkpoints within epochs as well as at their ends, or at the ends only.
 const OFTEN: [&str; 2] = ["--checkpoint-every", "2"];
 const SELDOM: [&str; 2] = ["--checkpoint-every", "4"];
 const FORCED: [&str; 3] = ["--force", OFTEN[0], OFTEN[1]];
 
-/// Files of somebody else, where runs are written.
-const OTHERS: [(&str, &str); 3] =
+/// Files in the output folder that striate did not write.
+const FOREIGN: [(&str, &str); 3] =
     [("notes.txt", "mine"), (".hidden.part", "mine"), ("model.safetensors.part", "mine")];
 
-/// The preloaded library, and what a run without faults leaves.
+/// The library that injects faults, and the results of a run without any.
 struct Lab {
-    place: Place,
+    dir: Workspace,
     library: PathBuf,
-    want: Results,
-    /// What a run without faults changes, one by one.
+    expected: Results,
+    /// The changes of files in a run without faults, in order.
     changes: Vec<String>,
 }
 
-/// What has to come out the same: weights, and what was measured, but for times.
+/// Results that faults must not change: weights, and metrics except for times.
 #[derive(PartialEq)]
 struct Results {
     weights: [Vec<u8>; 2],
@@ -47,21 +44,21 @@ impl Results {
     fn of(run: &Path) -> Result<Self, String> {
         let weights = ["model.safetensors", "best.safetensors"].map(|name| std::fs::read(run.join(name)));
         let [model, best] = weights.map(|bytes| bytes.map_err(|e| format!("{}: {e}", run.display())));
-        let told = ["epoch", "train_loss", "train_accuracy", "test_loss", "test_accuracy"];
-        let row = |row: BTreeMap<String, String>| told.map(|column| row[column].clone());
+        let columns = ["epoch", "train_loss", "train_accuracy", "test_loss", "test_accuracy"];
+        let row = |row: BTreeMap<String, String>| columns.map(|column| row[column].clone());
         Ok(Self { weights: [model?, best?], rows: metrics(run).into_iter().map(row).collect() })
     }
 }
 
-/// How changes fail.
+/// A kind of fault.
 #[derive(Clone, Copy)]
 struct Fault {
     mode: &'static str,
-    /// Also all changes after it.
-    lasting: bool,
-    /// Every so many changes are tried, by default.
+    /// All later changes fail as well.
+    permanent: bool,
+    /// The distance between the changes that are tried by default.
     every: usize,
-    /// Where there is an earlier run, which `--force` replaces.
+    /// The run replaces an earlier one, with `--force`.
     force: bool,
     checkpoints: [&'static str; 2],
 }
@@ -74,8 +71,8 @@ impl Lab {
     }
 
     fn new(compiler: &str) -> Self {
-        let place = Place::of(20, 10, 8);
-        let library = place.path("faults.so");
+        let dir = Workspace::new();
+        let library = dir.path("faults.so");
         let source = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/file_faults/faults.c");
         let built = Command::new(compiler)
             .args(["-shared", "-fPIC", "-O1", "-o"])
@@ -85,30 +82,29 @@ impl Lab {
             .unwrap();
         assert!(built.status.success(), "{}", text(&built.stderr));
         let mut lab = Self {
-            want: Results { weights: [vec![], vec![]], rows: vec![] },
+            expected: Results { weights: [vec![], vec![]], rows: vec![] },
             changes: vec![],
-            place,
+            dir,
             library,
         };
-        let out = lab.out("whole");
-        let log = lab.place.path("log");
-        let whole = lab.faulty(&out, &OFTEN).env("FAULT_LOG", &log).output().unwrap();
-        assert!(whole.status.success(), "{}", text(&whole.stderr));
-        lab.want = Results::of(&out).unwrap();
+        let out = lab.out("complete");
+        let log = lab.dir.path("log");
+        printed(lab.faulty(&out, &OFTEN).env("FAULT_LOG", &log));
+        lab.expected = Results::of(&out).unwrap();
         lab.changes = std::fs::read_to_string(log).unwrap().lines().map(str::to_owned).collect();
         lab
     }
 
-    /// A folder with files of somebody else.
+    /// A new folder with foreign files.
     fn out(&self, name: &str) -> PathBuf {
-        let out = self.place.path(name);
+        let out = self.dir.path(name);
         std::fs::create_dir(&out).unwrap();
-        OTHERS.iter().for_each(|(name, text)| std::fs::write(out.join(name), text).unwrap());
+        FOREIGN.iter().for_each(|(name, text)| std::fs::write(out.join(name), text).unwrap());
         out
     }
 
     fn train(&self, out: &Path, flags: &[&str]) -> Command {
-        self.place.train(&[&FLAGS[..], &["--out", out.to_str().unwrap()], flags].concat())
+        self.dir.train(&[&FLAGS[..], &["--out", out.to_str().unwrap()], flags].concat())
     }
 
     fn faulty(&self, out: &Path, flags: &[&str]) -> Command {
@@ -117,76 +113,58 @@ impl Lab {
         command
     }
 
-    fn resume(&self, out: &Path) -> Output {
-        let mut command = Command::new(PROGRAM);
-        command
-            .args(["train", "--resume"])
-            .arg(out)
-            .current_dir(self.place.dir.path())
-            .env_remove("RUST_LOG");
-        command.env("VK_ICD_FILENAMES", "/dev/null").env("VK_DRIVER_FILES", "/dev/null").output().unwrap()
+    fn resume(&self, out: &Path) -> Command {
+        self.dir.striate(&["train", "--resume", out.to_str().unwrap()])
     }
 
-    /// A run with a fault, and what comes of it.
+    /// Injects a fault at one change, lets the run recover, and compares the results.
     fn try_one(&self, fault: Fault, at: usize) -> Outcome {
-        let Fault { mode, lasting, force, checkpoints, .. } = fault;
-        let case = format!("{mode} at change {at}, lasting {lasting}, force {force}, {}", checkpoints[1]);
-        let out = self.out(&format!("run-{mode}-{lasting}-{force}-{}-{at}", checkpoints[1]));
+        let Fault { mode, permanent, force, checkpoints, .. } = fault;
+        let case = format!("{mode} at change {at}, permanent {permanent}, force {force}, {}", checkpoints[1]);
+        let out = self.out(&format!("run-{mode}-{permanent}-{force}-{}-{at}", checkpoints[1]));
         if force {
-            expect(&case, &self.train(&out, &["--seed", "5"]).output().unwrap())?;
+            succeed(&case, &mut self.train(&out, &["--seed", "5"]))?;
         }
         let mut command = self.faulty(&out, if force { &FORCED } else { &checkpoints });
         command.env("FAULT_AT", at.to_string()).env("FAULT_MODE", mode);
-        if lasting {
+        if permanent {
             command.env("FAULT_ON", "1");
         }
         let output = command.output().unwrap();
         let errors = text(&output.stderr);
         let killed = ["kill", "after", "torn"].contains(&mode);
-        let told = errors.contains("run-") || at > self.changes.len();
+        let reported = errors.contains("run-") || at > self.changes.len();
         match output.status.code() {
             None if killed => {}
             Some(0) if killed => {}
-            // One error of a disk is told, and no harm.
-            Some(0) if mode == "eio" && !lasting => same(&case, &self.want, &Results::of(&out)?)?,
-            Some(0 | 1) if !errors.contains("panicked") && (output.status.success() || told) => {}
-            code => return Err(format!("{case}: code {code:?}: {errors}")),
+            // A single I/O error is retried.
+            Some(0) if mode == "eio" && !permanent => same(&case, &self.expected, &Results::of(&out)?)?,
+            Some(0 | 1) if !errors.contains("panicked") && (output.status.success() || reported) => {}
+            code => return Err(format!("{case}: code {code:?}: {errors}").into()),
         }
-        self.go_on(&case, &out)?;
-        same(&case, &self.want, &Results::of(&out)?)?;
-        let others: BTreeMap<String, Vec<u8>> =
-            OTHERS.iter().map(|(name, text)| ((*name).to_owned(), text.as_bytes().to_vec())).collect();
+        self.recover(&case, &out)?;
+        same(&case, &self.expected, &Results::of(&out)?)?;
+        let foreign: BTreeMap<String, Vec<u8>> =
+            FOREIGN.iter().map(|(name, text)| ((*name).to_owned(), text.as_bytes().to_vec())).collect();
         let (mut left, mut names) = (contents(&out), list(&out));
-        left.retain(|name, _| others.contains_key(name));
-        names.retain(|name| !others.contains_key(name));
-        if left != others {
-            return Err(format!("{case}: files of others were changed: {:?}", list(&out)));
+        left.retain(|name, _| foreign.contains_key(name));
+        names.retain(|name| !foreign.contains_key(name));
+        if left != foreign {
+            return Err(format!("{case}: foreign files were changed: {:?}", list(&out)).into());
         }
-        if names
-            != [
-                ".striate.json",
-                "best.safetensors",
-                "checkpoints",
-                "config.json",
-                "curves.svg",
-                "metrics.csv",
-                "model.safetensors",
-            ]
-            || list(&out.join("checkpoints")).len() > 3
-        {
-            return Err(format!("{case}: left {names:?} and {:?}", list(&out.join("checkpoints"))));
+        if names != FILES || list(&out.join("checkpoints")).len() > 3 {
+            return Err(format!("{case}: left {names:?} and {:?}", list(&out.join("checkpoints"))).into());
         }
-        std::fs::remove_dir_all(out).map_err(|e| e.to_string())
+        Ok(std::fs::remove_dir_all(out)?)
     }
 
-    /// What a user does after a fault: the run goes on, or, where nothing of it is there, is begun again.
-    fn go_on(&self, case: &str, out: &Path) -> Outcome {
+    /// Resumes the run, as a user would after a fault, or starts it again if none of its files are there.
+    fn recover(&self, case: &str, out: &Path) -> Outcome {
         let begun = std::fs::read_to_string(out.join("config.json")).unwrap_or_default();
         if begun.contains("\"seed\": 1,") {
-            let output = self.resume(out);
-            return expect(case, &output);
+            return succeed(case, &mut self.resume(out));
         }
-        expect(case, &self.train(out, &["--force"]).output().unwrap())
+        succeed(case, &mut self.train(out, &["--force"]))
     }
 
     fn try_all(&self, fault: Fault) -> Outcome {
@@ -198,23 +176,22 @@ impl Lab {
     }
 }
 
-/// An earlier run stays until the settings of the one in its place are written.
-fn no_room_for_the_settings_of_another_run(lab: &Lab) -> Outcome {
+/// An earlier run stays until the settings of its replacement are written.
+fn a_full_disk_keeps_the_earlier_run(lab: &Lab) -> Outcome {
     let out = lab.out("settings");
-    expect("first", &lab.train(&out, &[]).output().unwrap())?;
+    succeed("first", &mut lab.train(&out, &[]))?;
     let before = contents(&out);
     let mut command = lab.faulty(&out, &FORCED);
-    let output =
-        command.env("FAULT_MODE", "enospc").env("FAULT_AT", "1").env("FAULT_ON", "1").output().unwrap();
-    place::assert_refused(&output, "full disk", &["settings", "No space left"]);
+    command.env("FAULT_MODE", "enospc").env("FAULT_AT", "1").env("FAULT_ON", "1");
+    assert_refused(&mut command, &["settings", "No space left"]);
     match contents(&out) == before {
         true => Ok(()),
-        false => Err(format!("a full disk changed the earlier run: {:?}", list(&out))),
+        false => Err(format!("a full disk changed the earlier run: {:?}", list(&out)).into()),
     }
 }
 
-/// Every file that cannot be written is named; the others are there.
-fn what_could_not_be_written_is_named(lab: &Lab) -> Outcome {
+/// The other files are written.
+fn files_that_cannot_be_written_are_named(lab: &Lab) -> Outcome {
     const RESULTS: [&str; 4] = ["metrics.csv", "best.safetensors", "model.safetensors", "curves.svg"];
     for name in RESULTS {
         let out = lab.out(&format!("named-{name}"));
@@ -225,10 +202,10 @@ fn what_could_not_be_written_is_named(lab: &Lab) -> Outcome {
             .env("FAULT_ON", "1")
             .env("FAULT_NAME", format!("/{name}"));
         let words = format!("{name}: cannot write: No space left");
-        place::assert_refused(&command.output().unwrap(), name, &[&words]);
+        assert_refused(&mut command, &[&words]);
         RESULTS.iter().for_each(|other| assert_eq!(out.join(other).exists(), *other != name, "{other}"));
-        lab.go_on(name, &out)?;
-        same(name, &lab.want, &Results::of(&out)?)?;
+        lab.recover(name, &out)?;
+        same(name, &lab.expected, &Results::of(&out)?)?;
     }
     let out = lab.out("named");
     let first = lab.changes.iter().position(|change| change.ends_with("metrics.csv")).expect("it is written");
@@ -236,13 +213,13 @@ fn what_could_not_be_written_is_named(lab: &Lab) -> Outcome {
     command.env("FAULT_MODE", "enospc").env("FAULT_AT", (first + 1).to_string()).env("FAULT_ON", "1");
     let words = RESULTS.map(|name| format!("{name}: cannot write: No space left"));
     let words: Vec<&str> = words.iter().map(String::as_str).chain(["make room, and --resume"]).collect();
-    place::assert_refused(&command.output().unwrap(), "all", &words);
-    lab.go_on("all", &out)?;
-    same("all", &lab.want, &Results::of(&out)?)
+    assert_refused(&mut command, &words);
+    lab.recover("all", &out)?;
+    same("all", &lab.expected, &Results::of(&out)?)
 }
 
-/// No room for any of the next checkpoints.
-fn no_room_for_checkpoints(lab: &Lab) -> Outcome {
+/// A full disk from the second checkpoint on.
+fn training_continues_without_room_for_checkpoints(lab: &Lab) -> Outcome {
     let out = lab.out("full");
     let mut command = lab.faulty(&out, &OFTEN);
     command
@@ -252,77 +229,76 @@ fn no_room_for_checkpoints(lab: &Lab) -> Outcome {
         .env("FAULT_NAME", "/checkpoints/");
     let output = command.output().unwrap();
     let errors = text(&output.stderr);
-    expect("no room", &output)?;
+    assert!(output.status.success(), "{errors}");
     assert!(errors.contains("training goes on, and earlier checkpoints stay"), "{errors}");
     assert_eq!(list(&out.join("checkpoints")), ["step-00000002.safetensors"]);
-    same("no room", &lab.want, &Results::of(&out)?)?;
-    expect("goes on", &lab.resume(&out))?;
-    same("goes on", &lab.want, &Results::of(&out)?)
+    same("no room", &lab.expected, &Results::of(&out)?)?;
+    succeed("resumed", &mut lab.resume(&out))?;
+    same("resumed", &lab.expected, &Results::of(&out)?)
 }
 
-/// One error while a table or the best weights are put in their place: told, and nothing is lost.
-fn one_error_is_told(lab: &Lab) -> Outcome {
+fn a_single_error_is_reported_and_retried(lab: &Lab) -> Outcome {
     for name in ["/metrics.csv", "/best.safetensors", "/checkpoints/", "/model.safetensors", "/config.json"] {
-        let out = lab.out(&format!("told{}", name.replace('/', "-")));
+        let out = lab.out(&format!("retried{}", name.replace('/', "-")));
         let mut command = lab.faulty(&out, &OFTEN);
         command.env("FAULT_MODE", "eio").env("FAULT_AT", "1").env("FAULT_NAME", name);
         let output = command.output().unwrap();
         let errors = text(&output.stderr);
-        expect(name, &output)?;
+        assert!(output.status.success(), "{errors}");
         assert!(
             errors.contains(name) && errors.contains("retrying") && errors.lines().count() == 1,
             "{errors}"
         );
-        same(name, &lab.want, &Results::of(&out)?)?;
+        same(name, &lab.expected, &Results::of(&out)?)?;
     }
     Ok(())
 }
 
-fn expect(case: &str, output: &Output) -> Outcome {
+fn succeed(case: &str, command: &mut Command) -> Outcome {
+    let output = command.output()?;
     match output.status.success() {
         true => Ok(()),
-        false => Err(format!("{case}: then {:?}: {}", output.status, text(&output.stderr))),
+        false => Err(format!("{case}: then {:?}: {}", output.status, text(&output.stderr)).into()),
     }
 }
 
-fn same(case: &str, want: &Results, found: &Results) -> Outcome {
-    if want.rows != found.rows {
-        return Err(format!("{case}: measured {:?}, expected {:?}", found.rows, want.rows));
+fn same(case: &str, expected: &Results, found: &Results) -> Outcome {
+    if expected.rows != found.rows {
+        return Err(format!("{case}: measured {:?}, expected {:?}", found.rows, expected.rows).into());
     }
-    if want.weights == found.weights { Ok(()) } else { Err(format!("{case}: other weights")) }
+    if expected.weights == found.weights { Ok(()) } else { Err(format!("{case}: the weights differ").into()) }
 }
 
 fn main() -> ExitCode {
     let mut suite = Suite::new();
     let compiler = Lab::compiler();
     let lab: Arc<OnceLock<Lab>> = Arc::default();
-    let once = Fault { mode: "", lasting: false, every: 1, force: false, checkpoints: OFTEN };
+    let once = Fault { mode: "", permanent: false, every: 1, force: false, checkpoints: OFTEN };
     for (name, fault) in [
         ("killed_before_any_change", Fault { mode: "kill", ..once }),
-        ("killed_where_checkpoints_are_few", Fault { mode: "kill", every: 3, checkpoints: SELDOM, ..once }),
+        ("killed_with_few_checkpoints", Fault { mode: "kill", every: 3, checkpoints: SELDOM, ..once }),
         ("killed_after_any_change", Fault { mode: "after", every: 9, ..once }),
-        ("killed_within_a_write", Fault { mode: "torn", every: 9, ..once }),
-        ("one_error_of_the_disk", Fault { mode: "eio", every: 7, ..once }),
-        ("a_disk_that_fails_for_good", Fault { mode: "eio", every: 17, lasting: true, ..once }),
-        ("no_room_once", Fault { mode: "enospc", every: 11, ..once }),
-        ("no_room_from_then_on", Fault { mode: "enospc", every: 13, lasting: true, ..once }),
-        ("killed_while_a_run_is_replaced", Fault { mode: "kill", every: 5, force: true, ..once }),
+        ("killed_in_the_middle_of_a_write", Fault { mode: "torn", every: 9, ..once }),
+        ("one_io_error", Fault { mode: "eio", every: 7, ..once }),
+        ("permanent_io_errors", Fault { mode: "eio", every: 17, permanent: true, ..once }),
+        ("disk_full_once", Fault { mode: "enospc", every: 11, ..once }),
+        ("disk_full_from_then_on", Fault { mode: "enospc", every: 13, permanent: true, ..once }),
+        ("killed_while_replacing_a_run", Fault { mode: "kill", every: 5, force: true, ..once }),
     ] {
         let lab = lab.clone();
         suite.add_if(compiler.is_some(), name, move || {
             lab.get_or_init(|| Lab::new(compiler.expect("it was there"))).try_all(fault)
         });
     }
-    type Test = fn(&Lab) -> Outcome;
-    let named: [(&str, Test); 4] = [
-        ("no_room_for_the_settings_of_another_run", no_room_for_the_settings_of_another_run),
-        ("what_could_not_be_written_is_named", what_could_not_be_written_is_named),
-        ("no_room_for_checkpoints", no_room_for_checkpoints),
-        ("one_error_is_told", one_error_is_told),
+    let tests: &[(&str, fn(&Lab) -> Outcome)] = named![
+        a_full_disk_keeps_the_earlier_run,
+        files_that_cannot_be_written_are_named,
+        training_continues_without_room_for_checkpoints,
+        a_single_error_is_reported_and_retried,
     ];
-    for (name, test) in named {
+    for (name, test) in tests {
         let lab = lab.clone();
-        suite.add_if(compiler.is_some(), name, move || {
+        suite.add_if(compiler.is_some(), *name, move || {
             test(lab.get_or_init(|| Lab::new(compiler.expect("it was there"))))
         });
     }

@@ -4,7 +4,7 @@ use crate::common::*;
 use serde_json::{Value, json};
 use striate::nn::{AdamConfig, Anneal, Decay, Milestone, OneCycle, Schedule, SgdConfig};
 
-/// Rates are computed in f64 and rounded to f32; settings such as 0.3 are f32 already.
+/// Relative to the base rate. Rates are computed in f64 and rounded to f32, but settings such as 0.3 are f32.
 const TOLERANCE: f64 = 1e-6;
 
 pub fn add(suite: &mut Suite) {
@@ -31,10 +31,10 @@ fn check(lr: f32, row: &Value) -> Outcome {
     for (step, want) in row["rates"].as_array().expect("a list").iter().enumerate() {
         let (got, want) = (f64::from(schedule.at(step)), want.as_f64().expect("a rate"));
         if (got - want).abs() > TOLERANCE * f64::from(lr) {
-            return Err(format!("step {step} of {schedule:?} has {got}, PyTorch has {want}"));
+            return Err(format!("step {step} of {schedule:?} has {got}, PyTorch has {want}").into());
         }
     }
-    schedule.check().map_err(text)
+    Ok(schedule.check()?)
 }
 
 fn decay(row: &Value) -> Decay {
@@ -55,7 +55,9 @@ fn decay(row: &Value) -> Decay {
             anneal: if row["anneal_strategy"] == "cos" { Anneal::Cosine } else { Anneal::Linear },
             three_phase: row["three_phase"].as_bool().expect("a flag"),
         }),
-        other => panic!("schedules.json has the schedule {other}, which no test knows; add an arm"),
+        other => {
+            panic!("schedules.json has the schedule {other}, which this test does not support; add an arm")
+        }
     }
 }
 
@@ -71,7 +73,7 @@ fn defaults(golden: &Value) -> Outcome {
         let ours = json!({ "weight_decay": adam.weight_decay, "betas": betas, "eps": adam.eps });
         same(name, &ours, &golden[name])?;
         if adam.decoupled != decoupled {
-            return Err(format!("{name}: decoupled is {}", adam.decoupled));
+            return Err(format!("{name}: decoupled is {}", adam.decoupled).into());
         }
     }
     Ok(())
@@ -91,7 +93,7 @@ fn same(what: &str, ours: &Value, theirs: &Value) -> Outcome {
         pairs
     };
     let (ours, theirs) = (narrow(ours), narrow(theirs));
-    if ours == theirs { Ok(()) } else { Err(format!("{what}: {ours:?}, PyTorch has {theirs:?}")) }
+    if ours == theirs { Ok(()) } else { Err(format!("{what}: {ours:?}, PyTorch has {theirs:?}").into()) }
 }
 
 fn number(value: &Value) -> f32 {

@@ -8,15 +8,15 @@ use striate::plan::{Plan, Target};
 use striate::{DType, Device, Input, Result, Session, Tensor, eager};
 
 /// Step of the central differences, along directions of -1 and 1.
-pub const STEP: f32 = 0.02;
+const STEP: f32 = 0.02;
 
 /// Number of directions per input.
-pub const DIRECTIONS: usize = 3;
+const DIRECTIONS: usize = 3;
 
 /// Tolerance relative to the gradient's Euclidean norm, which is the typical size of a sum of its elements with random
 /// signs. Rounding contributes about 1e-5 * (norm of the outputs); the leading error of the difference, from the third
 /// derivative, cancels with that of a second difference with half the step.
-pub const TOLERANCE: f64 = 1e-3;
+const TOLERANCE: f64 = 1e-3;
 
 /// A graph from inputs to one output.
 pub type Build = Arc<dyn Fn(&mut Graph, &[ValueId]) -> Result<ValueId> + Send + Sync>;
@@ -27,7 +27,7 @@ pub struct Case {
     /// Indices of the inputs to differentiate.
     pub wrt: Vec<usize>,
     pub build: Build,
-    /// The operation that it is about, if it is about one.
+    /// The operation under test, if there is a single one.
     pub op: Option<Op>,
     pub seed: u64,
 }
@@ -44,7 +44,7 @@ pub fn graph(
     Case { name: name.to_owned(), inputs, wrt, build: Arc::new(build), op: None, seed }
 }
 
-/// One operation between others: its float inputs and its result are scaled.
+/// An operation inside a graph: its float inputs and its result are scaled.
 pub fn mid(name: &str, op: impl Into<Op>, inputs: impl FnOnce(&mut Random) -> Vec<Tensor>) -> Case {
     let op: Op = op.into();
     let about = op.clone();
@@ -73,30 +73,17 @@ impl Case {
         Self { wrt: wrt.to_vec(), ..self }
     }
 
-    /// Whether its graph can follow the requests of a target.
-    pub fn can(&self, target: &Target) -> bool {
-        let mut graph = Graph::new();
-        let inputs = self.inputs.iter().enumerate();
-        let inputs: Vec<ValueId> = inputs
-            .map(|(i, x)| graph.input(&format!("input {i}"), x.ty().clone()).expect("names differ"))
-            .collect();
-        let y = (self.build)(&mut graph, &inputs).expect("the shapes of a case fit");
-        graph.output("y", y);
+    /// Whether the forward pass can be planned for a target, whose requested kernels may not support it.
+    pub fn plans_for(&self, target: &Target) -> bool {
+        let (graph, _) = self.forward().expect("the shapes of a case fit");
         Plan::new(&graph, target).is_ok()
     }
 
+    /// Compares the gradients with central differences.
     pub fn check(&self, device: &Device) -> Outcome {
         let (name, seed) = (&self.name, self.seed);
         let what = format!("{name} of {}, seed {seed:#x}, on {}", shapes(&self.inputs), device.name());
-        self.differences(device, &what).map_err(text)?.map_or(Ok(()), Err)
-    }
-
-    /// Compares the gradients with central differences.
-    pub fn differences(&self, device: &Device, what: &str) -> Result<Option<String>> {
-        let mut forward = Graph::new();
-        let inputs = self.declare(&mut forward)?;
-        let y = (self.build)(&mut forward, &inputs)?;
-        forward.output("y", y);
+        let (forward, y) = self.forward()?;
         let ty = forward.value(y).ty.clone();
         let mut session = Session::new(device, vec![Plan::new(&forward, device.target())?])?;
 
@@ -117,21 +104,27 @@ impl Case {
                 let found = (4.0 * slope(STEP / 2.0)? - slope(STEP)?) / 3.0;
                 let error = (claimed - found).abs() / norm;
                 if error.is_nan() || error > TOLERANCE {
-                    return Ok(Some(format!(
+                    return Err(format!(
                         "{what}: along direction {k} of input {i} the loss changes by {found}, but the gradient predicts {claimed}: an error of {error:e} of its norm {norm}, where {TOLERANCE:e} is allowed"
-                    )));
+                    ).into());
                 }
             }
         }
-        Ok(None)
+        Ok(())
     }
 
-    pub fn declare(&self, graph: &mut Graph) -> Result<Vec<ValueId>> {
+    /// The graph and its output.
+    fn forward(&self) -> Result<(Graph, ValueId)> {
+        let mut graph = Graph::new();
         let inputs = self.inputs.iter().enumerate();
-        inputs.map(|(i, t)| graph.input(&format!("input {i}"), t.ty().clone())).collect()
+        let inputs = inputs.map(|(i, x)| graph.input(&format!("input {i}"), x.ty().clone()));
+        let inputs = inputs.collect::<Result<Vec<_>>>()?;
+        let y = (self.build)(&mut graph, &inputs)?;
+        graph.output("y", y);
+        Ok((graph, y))
     }
 
-    pub fn gradients(&self, device: &Device, upstream: &Tensor) -> Result<Vec<Tensor>> {
+    fn gradients(&self, device: &Device, upstream: &Tensor) -> Result<Vec<Tensor>> {
         let inputs: Vec<&Tensor> = self.inputs.iter().chain([upstream]).collect();
         eager::evaluate(device, &inputs, |graph, values| {
             let (upstream, inputs) = values.split_last().expect("the upstream gradient was pushed");
@@ -143,7 +136,7 @@ impl Case {
     }
 
     /// Sum of upstream * y with input `i` moved along a direction, and the distance it moved in f32.
-    pub fn loss(
+    fn loss(
         &self,
         session: &mut Session,
         upstream: &Tensor,
@@ -153,9 +146,9 @@ impl Case {
     ) -> Result<(f64, f64)> {
         let x = self.inputs[i].as_f32();
         let moved: Vec<f32> = x.iter().zip(direction.as_f32()).map(|(x, d)| x + step * d).collect();
-        // Rounding changes the step of each element a little. The average:
-        let way = moved.iter().zip(x).zip(direction.as_f32());
-        let way = way.map(|((m, x), d)| (f64::from(*m) - f64::from(*x)) * f64::from(*d)).sum::<f64>();
+        // Rounding changes the step of each element a little, so the average counts.
+        let steps = moved.iter().zip(x).zip(direction.as_f32());
+        let distance = steps.map(|((m, x), d)| (f64::from(*m) - f64::from(*x)) * f64::from(*d)).sum::<f64>();
         let moved = Tensor::f32(direction.shape(), moved)?;
         let names: Vec<String> = (0..self.inputs.len()).map(|i| format!("input {i}")).collect();
         let tensors = self.inputs.iter().enumerate().map(|(j, t)| if j == i { &moved } else { t });
@@ -164,10 +157,11 @@ impl Case {
         let outputs = session.run(0, &feed)?;
         let y = outputs.get("y").expect("the only output").as_f32();
         let loss = y.iter().zip(upstream.as_f32()).map(|(y, u)| f64::from(*y) * f64::from(*u)).sum();
-        Ok((loss, way / x.len() as f64))
+        Ok((loss, distance / x.len() as f64))
     }
 }
 
+/// Applies an operation with one output.
 pub fn one(graph: &mut Graph, op: impl Into<Op>, inputs: &[ValueId]) -> Result<ValueId> {
     Ok(graph.apply(op, inputs)?[0])
 }

@@ -1,5 +1,5 @@
-//! Gradients against central differences. Each operation is tested inside a graph, between other operations and with a
-//! random upstream gradient. Also graphs with branches that join again.
+//! Gradients against central differences: of each operation, inside a graph with a random upstream gradient, and of graphs with
+//! branches that join again.
 
 #[path = "../common/mod.rs"]
 mod common;
@@ -16,7 +16,6 @@ use operations::operations;
 use rules::rules;
 use std::process::ExitCode;
 use std::sync::Arc;
-use striate::Device;
 use striate::op::Op;
 use striate::plan::{Algorithm, Family, Target};
 
@@ -25,15 +24,11 @@ fn main() -> ExitCode {
     let cases: Vec<Arc<Case>> = operations().into_iter().chain(graphs()).map(Arc::new).collect();
     for case in &cases {
         let own = case.clone();
-        suite.add(format!("{}::reference", case.name), move || own.check(&Device::cpu_reference()));
-        let own = case.clone();
-        suite.add(format!("{}::cpu", case.name), move || own.check(&Device::select("cpu").map_err(text)?));
-        let own = case.clone();
-        suite.add_gpu(format!("{}::gpu", case.name), move |gpu| own.check(gpu));
+        suite.add_on(ALL_EXECUTORS, &case.name, move |device| own.check(device));
         if case.name.starts_with("conv2d") {
-            let ways = [Algorithm::Direct, Algorithm::Winograd].into_iter();
-            for conv in ways.filter(|conv| case.can(&Target::baseline(Family::Gpu).with_convolutions(*conv)))
-            {
+            let plans =
+                |conv: &Algorithm| case.plans_for(&Target::baseline(Family::Gpu).with_convolutions(*conv));
+            for conv in [Algorithm::Direct, Algorithm::Winograd].into_iter().filter(plans) {
                 let own = case.clone();
                 suite.add_gpu(format!("{}::gpu_{}", case.name, conv.name()), move |gpu| {
                     let target = gpu.target().clone().with_convolutions(conv);

@@ -1,4 +1,4 @@
-//! Cases for each operation.
+//! At least one case for each differentiable operation.
 
 use crate::case::*;
 use crate::common::*;

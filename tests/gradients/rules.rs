@@ -1,4 +1,4 @@
-//! Rules of differentiation other than values.
+//! Rules of differentiation: which values have gradients, and which operations have none.
 
 use crate::case::*;
 use crate::common::*;
@@ -7,7 +7,7 @@ use striate::graph::{Graph, ValueId};
 use striate::op::*;
 use striate::{Device, Error, Result, TensorType, eager};
 
-/// Adds the tests. `covered`: variants of operations whose gradients are compared with differences.
+/// Adds the tests. `covered` are the operations whose gradients are compared with differences.
 pub fn rules(suite: &mut Suite, covered: BTreeSet<&'static str>) {
     suite.add("rules::gradient_of_an_intermediate_value", || {
         let device = Device::cpu_reference();
@@ -20,34 +20,31 @@ pub fn rules(suite: &mut Suite, covered: BTreeSet<&'static str>) {
             let y = one(graph, Matmul::default(), &[y, v[2]])?;
             let wrt = graph.gradients(&[(y, v[3])], &[h, v[0]])?;
             Ok(vec![wrt[0].unwrap(), wrt[1].unwrap(), h])
-        })
-        .map_err(text)?;
-        // The same value as an input, and the chain rule to x: grad_x = grad_h a^T.
+        })?;
+        // The same with the value as an input; the chain rule gives grad_x = grad_h a^T.
         let apart = eager::evaluate(&device, &[&in_between[2], &b, &upstream], |graph, v| {
             let y = one(graph, Softmax::default(), &v[..1])?;
             let y = one(graph, Matmul::default(), &[y, v[1]])?;
             Ok(vec![graph.gradients(&[(y, v[2])], &v[..1])?[0].unwrap()])
-        })
-        .map_err(text)?;
+        })?;
         compare("intermediate value, seed 11", &in_between[0], &apart[0], 0.0, 0.0)?;
         let back =
             eager::matmul(&device, &apart[0], &a, None, Matmul { transpose_a: false, transpose_b: true });
-        compare("input, seed 11", &in_between[1], &back.map_err(text)?, 0.0, 0.0)
+        compare("input, seed 11", &in_between[1], &back?, 0.0, 0.0)
     });
     suite.add("rules::two_upstream_gradients_add_up", || {
         let device = Device::cpu_reference();
         let mut rng = Random::new(12);
         let [x, u, v] = [0; 3].map(|_| rng.normal(&[3, 4]));
-        // y = softmax(x) and z = y + x both have one; y gets its own and what passes through z.
+        // y = softmax(x) and z = y + x each have an upstream gradient; that of z reaches y as well.
         let both = eager::evaluate(&device, &[&x, &u, &v], |graph, t| {
             let y = one(graph, Softmax::default(), &t[..1])?;
             let z = one(graph, Add, &[y, t[0]])?;
             Ok(vec![graph.gradients(&[(y, t[1]), (z, t[2])], &t[..1])?[0].unwrap()])
-        })
-        .map_err(text)?;
-        let sum = eager::add(&device, &u, &v).map_err(text)?;
-        let through_y = eager::gradients(&device, Softmax::default(), &[&x], &sum).map_err(text)?;
-        let want = eager::add(&device, through_y[0].as_ref().unwrap(), &v).map_err(text)?;
+        })?;
+        let sum = eager::add(&device, &u, &v)?;
+        let through_y = eager::gradients(&device, Softmax::default(), &[&x], &sum)?;
+        let want = eager::add(&device, through_y[0].as_ref().unwrap(), &v)?;
         compare("two upstream gradients, seed 12", &both[0], &want, tolerance(4), 0.0)
     });
     suite.add("rules::values_without_influence_have_no_gradient", || {
@@ -55,25 +52,25 @@ pub fn rules(suite: &mut Suite, covered: BTreeSet<&'static str>) {
         let ty = TensorType::f32([2, 3]);
         let [x, other, upstream] =
             ["x", "other", "upstream"].map(|n| graph.input(n, ty.clone()).expect("new names"));
-        let y = one(&mut graph, Relu, &[x]).map_err(text)?;
-        let aside = one(&mut graph, Relu, &[other]).map_err(text)?;
-        let gradients = graph.gradients(&[(y, upstream)], &[x, other, aside, y]).map_err(text)?;
+        let y = one(&mut graph, Relu, &[x])?;
+        let aside = one(&mut graph, Relu, &[other])?;
+        let gradients = graph.gradients(&[(y, upstream)], &[x, other, aside, y])?;
         let some: Vec<bool> = gradients.iter().map(Option::is_some).collect();
         if some != [true, false, false, true] || gradients[3] != Some(upstream) {
-            return Err(format!("gradients of x, another input, its relu, and y: {gradients:?}"));
+            return Err(format!("gradients of x, another input, its relu, and y: {gradients:?}").into());
         }
         Ok(())
     });
     suite.add("rules::a_wrong_upstream_shape_is_an_error", || {
         let mut graph = Graph::new();
-        let x = graph.input("x", TensorType::f32([2, 3])).map_err(text)?;
-        let upstream = graph.input("upstream", TensorType::f32([3, 2])).map_err(text)?;
-        let y = one(&mut graph, Relu, &[x]).map_err(text)?;
+        let x = graph.input("x", TensorType::f32([2, 3]))?;
+        let upstream = graph.input("upstream", TensorType::f32([3, 2]))?;
+        let y = one(&mut graph, Relu, &[x])?;
         match graph.gradients(&[(y, upstream)], &[x]) {
             Err(Error::Shape { problem, .. }) if problem.contains("[2, 3]") && problem.contains("[3, 2]") => {
                 Ok(())
             }
-            other => Err(format!("expected a shape error with both shapes, found {other:?}")),
+            other => Err(format!("expected a shape error with both shapes, found {other:?}").into()),
         }
     });
     let f32 = |shape: &[usize]| TensorType::f32(shape);
@@ -89,7 +86,7 @@ pub fn rules(suite: &mut Suite, covered: BTreeSet<&'static str>) {
         (Adam::default().into(), vec![f32(&[4]), f32(&[4]), f32(&[4]), f32(&[4]), f32(&[3])]),
         (FoldBatchNorm { eps: 1e-5 }.into(), [&[2, 1, 3, 3][..], &[2], &[2], &[2], &[2]].map(f32).to_vec()),
     ];
-    // No gradient has one of its own.
+    // Gradients are not differentiable.
     let (image, labels) = (vec![1, 1, 4, 4], TensorType::u32([2]));
     let window = Window::Adaptive { output_size: [1, 1] };
     let pool = AvgPool { window, count_include_pad: false };
@@ -109,18 +106,17 @@ pub fn rules(suite: &mut Suite, covered: BTreeSet<&'static str>) {
         (LogSoftmaxGrad { dim: 1 }.into(), vec![f32(&[2, 3]); 2]),
     ];
     let without: Vec<(Op, Vec<TensorType>)> = without.into_iter().chain(gradients).collect();
-    // Of `Scale` only the factor has none.
-    let excused: BTreeSet<&str> =
+    // Only the factor of `Scale` has no gradient.
+    let exempt: BTreeSet<&str> =
         without.iter().map(|(op, _)| op.variant()).filter(|op| *op != "Scale").collect();
     suite.add("rules::every_operation_is_compared_or_has_no_gradient", move || {
-        let missing: Vec<&str> = Op::VARIANTS
-            .iter()
-            .copied()
-            .filter(|op| !covered.contains(op) && !excused.contains(op))
-            .collect();
+        let missing: Vec<&str> =
+            Op::VARIANTS.iter().copied().filter(|op| !covered.contains(op) && !exempt.contains(op)).collect();
         match missing.is_empty() {
             true => Ok(()),
-            false => Err(format!("neither compared nor known to have no gradient: {}", missing.join(", "))),
+            false => {
+                Err(format!("neither compared nor known to have no gradient: {}", missing.join(", ")).into())
+            }
         }
     });
     for (op, types) in without {
@@ -130,26 +126,27 @@ pub fn rules(suite: &mut Suite, covered: BTreeSet<&'static str>) {
                 .iter()
                 .enumerate()
                 .map(|(i, ty)| graph.input(&format!("input {i}"), ty.clone()))
-                .collect::<Result<_>>()
-                .map_err(text)?;
+                .collect::<Result<_>>()?;
             let name = op.name();
-            let y = graph.scoped("layer1.0", |graph| one(graph, op, &inputs)).map_err(text)?;
-            let upstream = graph.input("upstream", graph.value(y).ty.clone()).map_err(text)?;
+            let y = graph.scoped("layer1.0", |graph| one(graph, op, &inputs))?;
+            let upstream = graph.input("upstream", graph.value(y).ty.clone())?;
             match graph.gradients(&[(y, upstream)], &inputs) {
                 Err(Error::Shape { op, scope, .. }) if op == name && scope == "layer1.0" => Ok(()),
-                other => Err(format!("expected an error that names {name} in layer1.0, found {other:?}")),
+                other => {
+                    Err(format!("expected an error that names {name} in layer1.0, found {other:?}").into())
+                }
             }
         });
     }
     suite.add("rules::batch_norm_statistics_pass_no_gradient", move || {
         let mut graph = Graph::new();
-        let x = graph.input("x", f32(&[4, 3])).map_err(text)?;
+        let x = graph.input("x", f32(&[4, 3]))?;
         let [weight, bias, upstream] =
             ["weight", "bias", "upstream"].map(|n| graph.input(n, TensorType::f32([3])).expect("new names"));
-        let outputs = graph.apply(BatchNorm::default(), &[x, weight, bias]).map_err(text)?;
+        let outputs = graph.apply(BatchNorm::default(), &[x, weight, bias])?;
         match graph.gradients(&[(outputs[1], upstream)], &[x]) {
             Err(Error::Shape { op, .. }) if op == "batch_norm" => Ok(()),
-            other => Err(format!("expected an error that names batch_norm, found {other:?}")),
+            other => Err(format!("expected an error that names batch_norm, found {other:?}").into()),
         }
     });
 }

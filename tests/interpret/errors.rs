@@ -1,28 +1,26 @@
-//! Behavior after an error.
+//! Recovery after errors.
 
-use crate::common::{Outcome, text};
-use crate::network::{Net, lens, noise};
+use crate::common::Outcome;
+use crate::network::{NET, lens, noise};
 use striate::infer::{Evaluation, Predictor};
 use striate::{Device, Error};
 
-/// After a NaN, steps still in flight are not mistaken for those of the next images.
+/// The steps still in flight after a NaN are not taken for those of the next images.
 pub fn an_error_drops_steps_in_flight(device: &Device) -> Outcome {
-    let lens = lens(device, &Net).map_err(text)?;
+    let lens = lens(device, &NET)?;
     let good = noise(&lens, 9);
     let mut bad = noise(&lens, 12);
     bad[0] = f32::NAN;
-    let mut extractor = lens.extractor(&["block"]).map_err(text)?;
-    let want = extractor.run_single(&good).map_err(text)?;
-    let mut predictor = Predictor::new(device, &Net, [crate::network::SIDE; 2], 3).map_err(text)?;
-    predictor.session().initialize(1).map_err(text)?;
-    let logits = predictor.logits(&good).map_err(text)?;
+    let mut extractor = lens.extractor(&["block"])?;
+    let want = extractor.run_single(&good)?;
+    let mut predictor = Predictor::new(device, &NET, [crate::network::SIDE; 2], 3)?;
+    predictor.session().initialize(1)?;
+    let logits = predictor.logits(&good)?;
     for _ in 0..3 {
         if extractor.run(&bad).is_ok() || predictor.logits(&bad).is_ok() {
             return Err("a NaN in the result is not an error".into());
         }
-        if extractor.run_single(&good).map_err(text)? != want
-            || predictor.logits(&good).map_err(text)? != logits
-        {
+        if extractor.run_single(&good)? != want || predictor.logits(&good)? != logits {
             return Err("the results differ after an error".into());
         }
     }
@@ -42,9 +40,9 @@ pub fn wrong_logits_and_labels_are_refused() -> Outcome {
     for (logits, label, argument) in wrong {
         match evaluation.add(logits, label) {
             Err(Error::Argument { name, .. }) if name == argument => {}
-            other => return Err(format!("{logits:?} for {label}: {other:?}")),
+            other => return Err(format!("{logits:?} for {label}: {other:?}").into()),
         }
     }
-    evaluation.add(&[0.0; 3], 2).map_err(text)?;
+    evaluation.add(&[0.0; 3], 2)?;
     if evaluation.images() == 1 { Ok(()) } else { Err("a refused image was counted".into()) }
 }

@@ -1,8 +1,8 @@
-//! Every view on the GPU and on the CPU: equal up to rounding.
+//! Every view gives the same on the GPU as on the CPU, up to rounding.
 
 use crate::close;
-use crate::common::{Outcome, Suite, text};
-use crate::network::{Branches, noise, untrained};
+use crate::common::{Outcome, Suite};
+use crate::network::{BRANCHES, noise, untrained};
 use striate::graph::ReluRule;
 use striate::interpret::{
     ActivationMaximization, Fill, Lens, Occlusion, SmoothGrad, effective_receptive_field, grad_cam,
@@ -64,24 +64,25 @@ fn names(lens: &Lens) -> Vec<&str> {
     lens.layers().iter().map(|layer| layer.name.as_str()).collect()
 }
 
-/// A test for each view of each of two networks.
+/// Adds a test for each view of each of two networks.
 pub fn add(suite: &mut Suite) {
     let resnet = CifarResNet { blocks: 1, shortcut: Shortcut::Projected, in_channels: 3, classes: 3 };
-    for (view, see) in VIEWS {
-        suite.add_gpu(format!("same_on_gpu_and_cpu::{view}::resnet8"), move |gpu| {
-            agree(gpu, &resnet, 12, *see)
+    for (name, view) in VIEWS {
+        suite.add_gpu(format!("same_on_gpu_and_cpu::{name}::resnet8"), move |gpu| {
+            agree(gpu, &resnet, 12, *view)
         });
-        suite.add_gpu(format!("same_on_gpu_and_cpu::{view}::branches"), |gpu| agree(gpu, &Branches, 8, *see));
+        suite
+            .add_gpu(format!("same_on_gpu_and_cpu::{name}::branches"), |gpu| agree(gpu, &BRANCHES, 8, *view));
     }
 }
 
-fn agree(gpu: &Device, model: &dyn Model, side: usize, see: View) -> Outcome {
-    let seen = |device: &Device| {
+fn agree(gpu: &Device, model: &dyn Model, side: usize, view: View) -> Outcome {
+    let run = |device: &Device| {
         let lens = untrained(device, model, side)?;
-        see(&lens, &noise(&lens, CLASSES.len()))
+        view(&lens, &noise(&lens, CLASSES.len()))
     };
-    let cpu = Device::select("cpu").map_err(text)?;
-    let (found, expected) = (seen(gpu).map_err(text)?, seen(&cpu).map_err(text)?);
+    let cpu = Device::select("cpu")?;
+    let (found, expected) = (run(gpu)?, run(&cpu)?);
     for (number, (found, expected)) in found.iter().zip(&expected).enumerate() {
         assert_eq!(found.shape(), expected.shape());
         close(&format!("result {number}"), found.as_f32(), expected.as_f32(), 2e-5)?;

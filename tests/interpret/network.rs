@@ -1,5 +1,6 @@
-//! The networks that the tests use.
+//! Networks for these tests.
 
+use crate::common::network::Network;
 use striate::data::{Normalization, Preprocessing};
 use striate::graph::ValueId;
 use striate::infer::Predictor;
@@ -13,46 +14,10 @@ use striate::{Device, Result, Tensor};
 /// Side of the images.
 pub const SIDE: usize = 8;
 
+type Forward = fn(&mut Builder, ValueId) -> Result<ValueId>;
+
 /// Two convolutions, the second with batch norm and a residual; also in `tests/goldens/interpret.py`.
-pub struct Net;
-
-/// Local response normalization, overlapping max pooling, and concatenated branches; also in `tests/goldens/interpret.py`.
-pub struct Branches;
-
-/// Concatenated branches that end with ReLUs.
-pub struct Rectified;
-
-/// A linear layer on all pixels.
-pub struct Flat;
-
-/// A network with three classes for images of 3 x [`SIDE`] x [`SIDE`], given its forward pass.
-macro_rules! small {
-    ($network:ident, $name:literal, $forward:expr) => {
-        impl Model for $network {
-            fn name(&self) -> String {
-                $name.into()
-            }
-
-            fn in_channels(&self) -> usize {
-                3
-            }
-
-            fn input_size(&self) -> [usize; 2] {
-                [SIDE; 2]
-            }
-
-            fn classes(&self) -> usize {
-                3
-            }
-
-            fn forward(&self, b: &mut Builder, images: ValueId) -> Result<ValueId> {
-                $forward(b, images)
-            }
-        }
-    };
-}
-
-small!(Net, "net", |b: &mut Builder, images| {
+pub const NET: Network<Forward> = small("net", |b, images| {
     let block = b.scoped("block", |b| {
         let x = b.conv2d("conv1", images, conv(3, 3, 4))?;
         let x = b.relu(x)?;
@@ -65,7 +30,8 @@ small!(Net, "net", |b: &mut Builder, images| {
     classifier(b, x)
 });
 
-small!(Branches, "branches", |b: &mut Builder, images| {
+/// Local response normalization, overlapping max pooling, and concatenated branches; also in `tests/goldens/interpret.py`.
+pub const BRANCHES: Network<Forward> = small("branches", |b, images| {
     let x = b.conv2d("conv1", images, conv(3, 3, 6))?;
     let x = b.relu(x)?;
     let norm = LocalResponseNorm { size: 3, alpha: 0.5, ..Default::default() };
@@ -88,7 +54,8 @@ small!(Branches, "branches", |b: &mut Builder, images| {
     classifier(b, block)
 });
 
-small!(Rectified, "rectified", |b: &mut Builder, images| {
+/// Concatenated branches that end with ReLUs.
+pub const RECTIFIED: Network<Forward> = small("rectified", |b, images| {
     let block = b.scoped("block", |b| {
         let first = b.conv2d("branch1", images, conv(1, 3, 2))?;
         let second = b.conv2d("branch2", images, conv(3, 3, 2))?;
@@ -98,10 +65,16 @@ small!(Rectified, "rectified", |b: &mut Builder, images| {
     classifier(b, block)
 });
 
-small!(Flat, "flat", |b: &mut Builder, images| {
+/// A linear layer on all pixels.
+pub const FLAT: Network<Forward> = small("flat", |b, images| {
     let x = b.flatten(images)?;
     b.linear("fc", x, Linear { in_features: 3 * SIDE * SIDE, out_features: 3, bias: true })
 });
+
+/// A network with three classes for images of 3 x [`SIDE`] x [`SIDE`].
+const fn small(name: &'static str, forward: Forward) -> Network<Forward> {
+    Network { name, input: [3, SIDE, SIDE], classes: 3, forward }
+}
 
 fn conv(kernel: usize, in_channels: usize, out_channels: usize) -> Conv2d {
     let (kernel_size, padding) = ([kernel; 2], [kernel / 2; 2]);
@@ -125,7 +98,7 @@ pub fn images() -> Vec<f32> {
     pattern(2 * 3 * SIDE * SIDE, 9, 2.0)
 }
 
-/// Images of normalized noise.
+/// Random images, normalized.
 pub fn noise(lens: &Lens, images: usize) -> Vec<f32> {
     let mut random = SplitMix64::new(5);
     (0..images * lens.image_len()).map(|_| random.normal() as f32).collect()
@@ -144,10 +117,10 @@ pub fn lens(device: &Device, model: &dyn Model) -> Result<Lens> {
     })
 }
 
-/// [`Rectified`] with biases that keep all its channels at 0 on images near gray.
+/// [`RECTIFIED`] with biases that keep all its channels at 0 on images near gray.
 pub fn silent(device: &Device) -> Result<Lens> {
     let mut number = 0;
-    lens_of(device, &Rectified, SIDE, 3, |name, len, _| {
+    lens_of(device, &RECTIFIED, SIDE, 3, |name, len, _| {
         number += 1;
         if name.ends_with("bias") { vec![-0.6; len] } else { pattern(len, number, 0.25) }
     })

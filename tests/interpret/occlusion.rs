@@ -1,25 +1,25 @@
 //! Occlusion against its closed form.
 
 use crate::close;
-use crate::common::{Outcome, text};
-use crate::network::{Flat, SIDE, images, lens};
+use crate::common::Outcome;
+use crate::network::{FLAT, SIDE, images, lens};
 use striate::Device;
 use striate::interpret::{Fill, Occlusion};
 
 /// Covering changes a logit by the weights under the patch times the change in pixels there.
 pub fn occlusion_of_a_linear_network(device: &Device) -> Outcome {
-    let lens = lens(device, &Flat).map_err(text)?;
+    let lens = lens(device, &FLAT)?;
     let (weights, bias) =
         (lens.weight("fc.weight").unwrap().as_f32(), lens.weight("fc.bias").unwrap().as_f32());
     let images = images();
     let image = &images[..lens.image_len()];
     let normalization = &lens.preprocessing().normalization;
-    let mut classifier = lens.classifier().map_err(text)?;
+    let mut classifier = lens.classifier()?;
     for (patch, stride, fill) in
         [(3, 2, Fill::Gray), (4, 3, Fill::Mean), (1, 1, Fill::Gray), (20, 5, Fill::Mean)]
     {
         let occlusion = Occlusion { patch, stride, fill };
-        let map = occlusion.map(&lens, &mut classifier, image, Some(1)).map_err(text)?;
+        let map = occlusion.map(&lens, &mut classifier, image, Some(1))?;
         let cells = SIDE.div_ceil(stride);
         assert_eq!(map.probabilities.shape(), [cells, cells]);
         let mut expected = Vec::new();

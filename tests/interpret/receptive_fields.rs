@@ -1,6 +1,6 @@
-//! Receptive fields of networks, structure against gradients; and top activations, against a direct search.
+//! Receptive fields of networks against their gradients, and top activations against a direct search.
 
-use crate::common::{Outcome, Suite, text};
+use crate::common::{Outcome, Suite};
 use striate::data::{Normalization, Preprocessing};
 use striate::graph::{PersistentKind, ReceptiveField, Role};
 use striate::infer::inference_graph;
@@ -9,8 +9,8 @@ use striate::models::{NAMES, by_name};
 use striate::rng::SplitMix64;
 use striate::{Device, Result, Tensor};
 
-/// A network with positive parameters, so that nothing cancels and every ReLU is open, of very different magnitudes, so that
-/// channels differ. Its batch norms do nothing.
+/// A network with positive parameters, so that nothing cancels and every ReLU passes its input, of very different magnitudes,
+/// so that channels differ. Its batch norms are identities.
 fn positive(device: &Device, name: &str, side: usize, batch: usize) -> Result<Lens> {
     let model = by_name(name, 3, 10)?;
     let graph = inference_graph(&*model, [1, 3, side, side])?;
@@ -94,46 +94,40 @@ fn layers_to_check(lens: &Lens) -> Result<Vec<String>> {
 pub fn add(suite: &mut Suite) {
     for name in NAMES {
         suite.add(format!("gradients_fill_the_receptive_field::{name}"), || {
-            gradients_fill_the_receptive_field(name).map_err(text)
+            Ok(gradients_fill_the_receptive_field(name)?)
         });
     }
 }
 
-pub fn fields_of_channels_add_up(device: &Device) -> Outcome {
-    let lens = positive(device, "resnet8", 16, 4).map_err(text)?;
+pub fn fields_of_channels_sum_to_that_of_the_layer(device: &Device) -> Outcome {
+    let lens = positive(device, "resnet8", 16, 4)?;
     let images = images(&lens, 6);
-    let all = effective_receptive_field(&lens, &images, "layer1.0", None).map_err(text)?;
+    let all = effective_receptive_field(&lens, &images, "layer1.0", None)?;
     // All gradients are positive, so the field of all channels is the sum over channels.
     let mut sum = vec![0.0; 16 * 16];
     for channel in 0..16 {
-        let one = effective_receptive_field(&lens, &images, "layer1.0", Some(channel)).map_err(text)?;
+        let one = effective_receptive_field(&lens, &images, "layer1.0", Some(channel))?;
         sum.iter_mut().zip(one.magnitude.as_f32()).for_each(|(sum, m)| *sum += m);
     }
     for (sum, all) in sum.iter().zip(all.magnitude.as_f32()) {
         assert!((sum - all).abs() <= 1e-4 * all.abs(), "{sum} {all}");
     }
     assert!(all.size() > 1.0 && all.size() <= 7.0, "{}", all.size());
-    assert!(
-        effective_receptive_field(&lens, &images, "layer1.0", Some(16))
-            .unwrap_err()
-            .to_string()
-            .contains("channels 0 to 15")
-    );
-    assert!(
-        effective_receptive_field(&lens, &images, "layer9", None)
-            .unwrap_err()
-            .to_string()
-            .contains("did you mean layer")
-    );
+    for (layer, channel, words) in
+        [("layer1.0", Some(16), "channels 0 to 15"), ("layer9", None, "did you mean layer")]
+    {
+        let error = effective_receptive_field(&lens, &images, layer, channel).unwrap_err().to_string();
+        assert!(error.contains(words), "{error}");
+    }
     Ok(())
 }
 
 pub fn top_activations_in_batches_match_a_direct_search(device: &Device) -> Outcome {
-    let lens = positive(device, "resnet8", 16, 2).map_err(text)?;
+    let lens = positive(device, "resnet8", 16, 2)?;
     let images = images(&lens, 11);
     for layer in ["layer2.0.conv1", "fc"] {
-        let values = lens.activations(&images, &[layer]).map_err(text)?.remove(0);
-        let found = top_activations(&lens, &images, layer, 4).map_err(text)?;
+        let values = lens.activations(&images, &[layer])?.remove(0);
+        let found = top_activations(&lens, &images, layer, 4)?;
         let channels = values.shape()[1];
         let positions = values.len() / 11 / channels;
         let width = values.shape().get(3).copied().unwrap_or(1);
@@ -150,8 +144,9 @@ pub fn top_activations_in_batches_match_a_direct_search(device: &Device) -> Outc
             assert_eq!(found, &all[..4]);
         }
     }
-    assert!(top_activations(&lens, &images, "fc", 12).unwrap_err().to_string().contains("expected 1 to 11"));
-
-    assert!(top_activations(&lens, &images, "fd", 1).unwrap_err().to_string().contains("did you mean fc"));
+    for (layer, count, words) in [("fc", 12, "expected 1 to 11"), ("fd", 1, "did you mean fc")] {
+        let error = top_activations(&lens, &images, layer, count).unwrap_err().to_string();
+        assert!(error.contains(words), "{error}");
+    }
     Ok(())
 }

@@ -1,6 +1,6 @@
-//! GPU and CPU agree on evaluation and a training step of every network, with small images.
+//! Evaluation and a training step of every network give the same on GPU and CPU, with small images.
 
-use crate::common::{Outcome, Suite, compare, fill, text};
+use crate::common::{Outcome, Suite, compare, fill};
 use crate::steps::begin;
 use striate::models::{self, Model};
 use striate::nn::{Builder, Optimizer, SgdConfig};
@@ -8,7 +8,7 @@ use striate::plan::Plan;
 use striate::train::{Recipe, evaluation_graph, training_graph};
 use striate::{Device, Input, Session, Tensor};
 
-/// Networks that no other test trains on both, and their image size.
+/// Networks that no other test trains on both, and image sizes.
 const NETWORKS: [(&str, usize); 8] = [
     ("alexnet-2012", 67),
     ("resnet34", 32),
@@ -26,22 +26,22 @@ const TOLERANCE: f64 = 1e-4;
 pub fn add(suite: &mut Suite) {
     // Its largest matrix has 144 MiB, which exceeds the binding size limit of some GPUs.
     suite.add("agreement::alexnet_on_the_cpu", || {
-        let model = models::by_name("alexnet", 3, 10).map_err(text)?;
-        agree(&*model, 64, [&Device::select("cpu").map_err(text)?, &Device::cpu_reference()])
+        let model = models::by_name("alexnet", 3, 10)?;
+        agree(&*model, 64, [&Device::select("cpu")?, &Device::cpu_reference()])
     });
     for (name, side) in NETWORKS {
         suite.add_gpu(format!("agreement::{name}"), move |gpu| {
-            let model = models::by_name(name, 3, 10).map_err(text)?;
-            let cpu = Device::select("cpu").map_err(text)?;
+            let model = models::by_name(name, 3, 10)?;
+            let cpu = Device::select("cpu")?;
             agree(&*model, side, [gpu, &cpu])
         });
     }
 }
 
 fn agree(model: &dyn Model, side: usize, devices: [&Device; 2]) -> Outcome {
-    let [got, want] = devices.map(|device| losses(model, side, device).map_err(text));
+    let [got, want] = devices.map(|device| losses(model, side, device));
     compare(
-        &format!("{}: losses before, in and after a training step", model.name()),
+        &format!("{}: losses before, during and after a training step", model.name()),
         &got?,
         &want?,
         TOLERANCE,

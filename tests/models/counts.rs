@@ -1,6 +1,6 @@
 //! Parameter and multiply-add counts match published ones, and parameter names match torchvision's.
 
-use crate::common::{Outcome, Suite, seed_of, text};
+use crate::common::{Outcome, Suite, seed_of};
 use serde_json::Value;
 use striate::graph::{Graph, PersistentKind, Role};
 use striate::models::{self, Model};
@@ -23,18 +23,12 @@ const PUBLISHED: [(&str, u64, u64, f64); 8] = [
 pub fn add(suite: &mut Suite) {
     for (name, evaluation, training, macs) in PUBLISHED {
         suite.add(format!("counts::{name}"), move || {
-            let model = models::by_name(name, 3, 1000).map_err(text)?;
+            let model = models::by_name(name, 3, 1000)?;
             let summary = Summary::of(&network(&*model, Mode::Eval)?);
             let found = (summary.parameters, Summary::of(&network(&*model, Mode::Train)?).parameters);
-            if found != (evaluation, training) {
-                return Err(format!(
-                    "expected {evaluation} parameters, {training} in training, found {found:?}"
-                ));
-            }
+            assert_eq!(found, (evaluation, training), "parameters in evaluation and training");
             let billions = summary.macs as f64 / 1e9;
-            if (billions - macs).abs() > 0.01 * macs {
-                return Err(format!("expected {macs} billion multiply-adds, found {billions}"));
-            }
+            assert!((billions - macs).abs() <= 0.01 * macs, "expected {macs} billion MACs, found {billions}");
             Ok(())
         });
     }
@@ -45,20 +39,21 @@ pub fn add(suite: &mut Suite) {
         suite.add(format!("names::{name}"), move || matches_torchvision(name, &row));
     }
     suite.add("shortcuts::option_a_has_no_parameters", || {
-        let count = |name| -> Result<u64, String> {
-            Ok(Summary::of(&network(&*models::by_name(name, 3, 10).map_err(text)?, Mode::Eval)?).parameters)
+        let count = |name| -> striate::Result<u64> {
+            Ok(Summary::of(&network(&*models::by_name(name, 3, 10)?, Mode::Eval)?).parameters)
         };
         let found = (count("resnet20")?, count("resnet20-a")?, count("plain20")?);
-        if found == (272_474, 269_722, 269_722) { Ok(()) } else { Err(format!("{found:?}")) }
+        assert_eq!(found, (272_474, 269_722, 269_722));
+        Ok(())
     });
 }
 
 /// The network's graph at its default image size.
-pub fn network(model: &dyn Model, mode: Mode) -> Result<Graph, String> {
+pub fn network(model: &dyn Model, mode: Mode) -> striate::Result<Graph> {
     let [height, width] = model.input_size();
     let mut b = Builder::new(mode);
-    let images = b.images([2, model.in_channels(), height, width]).map_err(text)?;
-    let logits = model.forward(&mut b, images).map_err(text)?;
+    let images = b.images([2, model.in_channels(), height, width])?;
+    let logits = model.forward(&mut b, images)?;
     b.graph.output("logits", logits);
     Ok(b.graph)
 }
@@ -72,7 +67,7 @@ pub fn state(graph: &Graph) -> Vec<(String, Vec<usize>)> {
 }
 
 fn matches_torchvision(name: &str, golden: &Value) -> Outcome {
-    let model = models::by_name(name, 3, 1000).map_err(text)?;
+    let model = models::by_name(name, 3, 1000)?;
     let mut lines: Vec<String> = state(&network(&*model, Mode::Train)?)
         .iter()
         .map(|(name, shape)| format!("{name} {shape:?}\n"))
@@ -80,5 +75,9 @@ fn matches_torchvision(name: &str, golden: &Value) -> Outcome {
     lines.sort();
     let found = (lines.len() as u64, format!("{:016x}", seed_of(&lines.concat())));
     let want = (golden["tensors"].as_u64().unwrap_or(0), golden["fnv1a"].as_str().unwrap_or("").to_owned());
-    if found == want { Ok(()) } else { Err(format!("torchvision has {want:?}, found {found:?}: {lines:?}")) }
+    if found == want {
+        Ok(())
+    } else {
+        Err(format!("torchvision has {want:?}, found {found:?}: {lines:?}").into())
+    }
 }

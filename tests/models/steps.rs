@@ -1,7 +1,7 @@
 //! Logits, gradients and three training steps of torchvision's networks and the original GoogLeNet, compared with PyTorch in
 //! f64 (`tests/goldens/network_steps.py`).
 
-use crate::common::{Outcome, Suite, fill, hash, seed_of, text};
+use crate::common::{CPU_AND_GPU, Outcome, Suite, fill, hash, seed_of};
 use serde_json::Value;
 use std::sync::LazyLock;
 use striate::graph::Graph;
@@ -29,10 +29,7 @@ static GOLDEN: LazyLock<Value> = LazyLock::new(|| {
 
 pub fn add(suite: &mut Suite) {
     for name in NETWORKS {
-        suite.add(format!("steps::{name}::cpu"), move || {
-            follows_pytorch(name, &Device::select("cpu").map_err(text)?)
-        });
-        suite.add_gpu(format!("steps::{name}::gpu"), move |gpu| follows_pytorch(name, gpu));
+        suite.add_on(CPU_AND_GPU, format!("steps::{name}"), move |device| matches_pytorch(name, device));
     }
 }
 
@@ -44,10 +41,10 @@ fn numbers(value: &Value) -> Vec<f64> {
     value.as_array().expect("a list").iter().map(|v| v.as_f64().expect("a number")).collect()
 }
 
-fn follows_pytorch(name: &str, device: &Device) -> Outcome {
+fn matches_pytorch(name: &str, device: &Device) -> Outcome {
     let classes = number("classes") as usize;
-    let model = models::by_name(name, 3, classes).map_err(text)?;
-    let run = train(&*model, device).map_err(text)?;
+    let model = models::by_name(name, 3, classes)?;
+    let run = train(&*model, device)?;
     let golden = &GOLDEN["networks"][name];
     let logits = numbers(&golden["logits"]);
     let largest = logits.iter().fold(0.0f64, |a, b| a.max(b.abs()));
@@ -58,7 +55,7 @@ fn follows_pytorch(name: &str, device: &Device) -> Outcome {
     for (what, found) in [("gradients", &run.gradients), ("changes", &run.changes)] {
         let rows = golden[what].as_object().expect("rows by name");
         if found.len() != rows.len() {
-            return Err(format!("{name}: {} {what}, PyTorch has {}", found.len(), rows.len()));
+            return Err(format!("{name}: {} {what}, PyTorch has {}", found.len(), rows.len()).into());
         }
         for (tensor, [elements, norm, dot]) in found {
             let want = numbers(rows.get(tensor).ok_or_else(|| format!("PyTorch has no {tensor}"))?);
@@ -76,7 +73,7 @@ fn near(what: &str, got: &[f64], want: &[f64], allowed: f64) -> Outcome {
         return Ok(());
     }
     let most = errors.fold(0.0, f64::max);
-    Err(format!("{what}: {got:?}, PyTorch has {want:?}: off by {most:.2e}, tolerance {allowed:.2e}"))
+    Err(format!("{what}: {got:?}, PyTorch has {want:?}: off by {most:.2e}, tolerance {allowed:.2e}").into())
 }
 
 /// By name: number of elements, norm, and dot product with pseudorandom numbers.
@@ -95,7 +92,7 @@ fn train(model: &dyn Model, device: &Device) -> striate::Result<Run> {
     let sgd = SgdConfig { momentum: number("momentum") as f32, weight_decay: 0.0, nesterov: false };
     let recipe = Recipe { optimizer: Optimizer::Sgd(sgd), ..Default::default() };
     let graph = training_graph(model, shape, &recipe)?;
-    // Winograd has larger rounding errors, which have their own tests.
+    // Winograd's larger rounding errors have their own tests.
     let target = Target { winograd: false, ..device.target().clone() };
     let plans = [&graph, &evaluation(model, shape)?].map(|graph| Plan::new(graph, &target));
     let mut session = Session::new(device, plans.into_iter().collect::<striate::Result<_>>()?)?;

@@ -1,7 +1,7 @@
 //! Networks match the tensors of published weights. The files are not part of this repository; the tests are ignored
 //! without them.
 
-use crate::common::{Suite, text};
+use crate::common::Suite;
 use crate::counts::{network, state};
 use safetensors::SafeTensors;
 use std::collections::BTreeMap;
@@ -23,13 +23,13 @@ pub fn add(suite: &mut Suite) {
             let tensors = SafeTensors::deserialize(&bytes).map_err(|e| e.to_string())?;
             let want: Shapes =
                 tensors.iter().map(|(name, view)| (name.to_owned(), view.shape().to_vec())).collect();
-            let model = models::by_name(name, 3, classes).map_err(text)?;
+            let model = models::by_name(name, 3, classes)?;
             let found: Shapes = state(&network(&*model, Mode::Eval)?).into_iter().collect();
             let (missing, surplus) = (without(&want, &found), without(&found, &want));
             if missing.is_empty() && surplus.is_empty() {
                 return Ok(());
             }
-            Err(format!("the network lacks {missing:?} and has {surplus:?}"))
+            Err(format!("the network lacks {missing:?} and has {surplus:?}").into())
         });
     }
 }

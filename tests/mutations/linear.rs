@@ -4,7 +4,7 @@ use crate::{archive, golden, parse, watch};
 use striate::Result;
 use striate::weights::Weights;
 
-/// Reads a file, and checks that peak and total memory (a proxy for time) are proportional to its size.
+/// Reads a file, and checks that peak and total memory (as a proxy for time) are in proportion to its size.
 fn proportionate(name: &str, file: &[u8], read: impl FnOnce(&[u8]) -> Result<Weights>) {
     let (_, taken) = watch::measure(|| read(file));
     let allowed = 16 * file.len() + (64 << 20);
@@ -27,7 +27,7 @@ fn storage(class: &[u8], key: &str) -> Vec<u8> {
 fn pickles() -> Vec<(&'static str, Vec<u8>)> {
     const FLOATS: &[u8] = b"ctorch\nFloatStorage\n";
     let long = "A".repeat(400_000);
-    let kept = |value: &[u8], place: u8| [value, b"q", &[place]].concat();
+    let memoized = |value: &[u8], slot: u8| [value, b"q", &[slot]].concat();
     // A tensor from a memoized shape and storage.
     let tensor = b"h\x00(h\x01K\x00h\x02h\x02tR";
     let many = |names: &dyn Fn(usize) -> Vec<u8>, value: &[u8], count: usize| {
@@ -35,14 +35,15 @@ fn pickles() -> Vec<(&'static str, Vec<u8>)> {
         [b"}(", &items[..], b"u."].concat()
     };
     let start = |storage: &[u8], shape: &[u8]| {
-        [b"\x80\x02", &kept(REBUILD, 0)[..], &kept(storage, 1), &kept(shape, 2)].concat()
+        [b"\x80\x02", &memoized(REBUILD, 0)[..], &memoized(storage, 1), &memoized(shape, 2)].concat()
     };
     let numbered = |i: usize| text(&format!("{i:05}"));
     let shape = [b"(".as_slice(), &b"K\x01".repeat(200_000), b"t"].concat();
     let class = [text("torch"), text(&format!("{long}Storage")), vec![0x93]].concat();
     let scalar = start(&storage(FLOATS, "0"), b"K\x01\x85");
-    let named = [&scalar[..], &kept(&text(&long), 3), &many(&|_| b"h\x03".to_vec(), tensor, 30_000)].concat();
-    let parameters = [kept(b"ctorch.nn.parameter\nParameter\n", 4), kept(&shape, 5)].concat();
+    let named =
+        [&scalar[..], &memoized(&text(&long), 3), &many(&|_| b"h\x03".to_vec(), tensor, 30_000)].concat();
+    let parameters = [memoized(b"ctorch.nn.parameter\nParameter\n", 4), memoized(&shape, 5)].concat();
     vec![
         ("shapes", [start(&storage(FLOATS, "0"), &shape), many(&numbered, tensor, 20_000)].concat()),
         ("classes", [start(&storage(&class, "0"), b"K\x01\x85"), many(&numbered, tensor, 20_000)].concat()),
@@ -60,7 +61,7 @@ fn pickles() -> Vec<(&'static str, Vec<u8>)> {
 }
 
 #[test]
-fn archives() {
+fn pth_archives_take_linear_memory() {
     let plain = golden("plain.pth");
     for (name, pickle) in pickles() {
         proportionate(name, &archive::with_pickle(&plain, &pickle), parse);
@@ -68,7 +69,7 @@ fn archives() {
 }
 
 #[test]
-fn legacy_files() {
+fn legacy_files_take_linear_memory() {
     const FRONT: &[u8] =
         b"\x80\x02\x8a\x0a\x6c\xfc\x9c\x46\xf9\x20\x6a\xa8\x50\x19.\x80\x02M\xe9\x03.\x80\x02}.";
     for (name, pickle) in pickles() {
@@ -78,7 +79,7 @@ fn legacy_files() {
 }
 
 #[test]
-fn safetensors() {
+fn safetensors_take_linear_memory() {
     let file = |header: String, data: usize| {
         [&(header.len() as u64).to_le_bytes(), header.as_bytes(), &vec![0; data]].concat()
     };

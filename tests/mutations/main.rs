@@ -1,5 +1,5 @@
 //! Mutation tests of every file reader, with ten thousand damaged files each (`STRIATE_MUTATIONS=100000` for more): no panic, no
-//! hang, and memory in proportion to the file's size, both at peak and in total. A failure prints its number;
+//! hang, and memory in proportion to the size of the file, both at peak and in total. A failure prints the number of the file;
 //! `STRIATE_MUTATION=NUMBER` runs only that one.
 
 mod linear;
@@ -8,15 +8,15 @@ mod watch;
 
 #[path = "../common/archive.rs"]
 mod archive;
-#[path = "../common/damage.rs"]
-mod damage;
+#[path = "../common/files.rs"]
+mod files;
 #[path = "../common/pickles.rs"]
 mod pickles;
 
-use damage::damaged;
+use files::{damaged, gzip, idx};
 use image::{ImageFormat, RgbImage};
 use safetensors::tensor::TensorView;
-use std::io::{Cursor, Write};
+use std::io::Cursor;
 use std::path::Path;
 use striate::Result;
 use striate::data::{self, Preprocessing};
@@ -42,7 +42,7 @@ fn setting(name: &str) -> Option<u64> {
 /// Allowance for memory that does not depend on the file: decompression tables, messages.
 const MIB: usize = 1 << 20;
 
-/// Damages the files in turn and reads each; `limit` is the allowed memory for a file length.
+/// Damages the files in turn and reads each; `limit` gives the allowed memory for a file length.
 fn survive<T>(name: &str, files: &[Vec<u8>], limit: fn(usize) -> usize, read: impl Fn(&[u8]) -> Result<T>) {
     survive_all(name, files, damaged, limit, read);
 }
@@ -66,7 +66,7 @@ fn survive_all<T>(
         let file = damage(&files[number as usize % files.len()], &mut rng);
         refused += usize::from(watch.run(number, limit(file.len()), || read(&file)).is_err());
     }
-    // Most damage is detected; if not, the readers probably never saw these files.
+    // Most damage is detected; otherwise the readers have probably not read these files.
     assert!(
         only.is_some() || refused as u64 > inputs / 10,
         "{name}: only {refused} of {inputs} were refused"
@@ -141,7 +141,7 @@ fn legacy_pth_files() {
     );
 }
 
-/// Damages only the pickle, with a correct checksum: its bytes, and its opcodes.
+/// Damages the bytes or the opcodes of the pickle only, with a correct checksum.
 #[test]
 fn pickles() {
     let archives = ["plain.pth", "checkpoint_f16.pth", "protocol4.pth", "strided.pth"].map(golden);
@@ -204,18 +204,6 @@ fn tuned_choices() {
     );
 }
 
-/// An IDX file: the magic number, the sizes, the elements.
-fn idx(magic: u32, sizes: &[u32], elements: &[u8]) -> Vec<u8> {
-    let numbers = std::iter::once(&magic).chain(sizes).flat_map(|number| number.to_be_bytes());
-    numbers.chain(elements.iter().copied()).collect()
-}
-
-fn gzip(bytes: &[u8]) -> Vec<u8> {
-    let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
-    encoder.write_all(bytes).unwrap();
-    encoder.finish().unwrap()
-}
-
 #[test]
 fn idx_files() {
     let plain = idx(0x803, &[3, 4, 5], &(0..60).collect::<Vec<u8>>());
@@ -224,9 +212,15 @@ fn idx_files() {
     survive_on_disk("idx images", &[gzip(&plain), plain], |len| MIB + 2048 * len, data::read_idx_images);
     survive_on_disk("idx labels", &[gzip(&labels), labels], |len| MIB + 2048 * len, data::read_idx_labels);
     // Damage under a correct checksum.
-    let packed = |file: &[u8], rng: &mut SplitMix64| gzip(&damaged(file, rng));
+    let compressed = |file: &[u8], rng: &mut SplitMix64| gzip(&damaged(file, rng));
     let plain = idx(0x803, &[3, 4, 5], &(0..60).collect::<Vec<u8>>());
-    survive_on_disk_all("idx, packed", &[plain], packed, |len| MIB + 2048 * len, data::read_idx_images);
+    survive_on_disk_all(
+        "idx, compressed",
+        &[plain],
+        compressed,
+        |len| MIB + 2048 * len,
+        data::read_idx_images,
+    );
 }
 
 #[test]
@@ -265,7 +259,7 @@ fn png_images() {
 
 /// Damage under correct checksums.
 #[test]
-fn png_images_of_other_chunks() {
+fn png_images_with_rearranged_chunks() {
     survive_images(ImageFormat::Png, png::rearranged);
 }
 

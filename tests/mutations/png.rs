@@ -1,6 +1,6 @@
 //! PNG files with rearranged chunks and correct checksums.
 
-use crate::damage::damaged;
+use crate::files::damaged;
 use striate::rng::SplitMix64;
 
 const SIGNATURE: usize = 8;
@@ -22,13 +22,13 @@ fn chunks(file: &[u8]) -> Vec<(Vec<u8>, Vec<u8>)> {
 pub fn rearranged(file: &[u8], rng: &mut SplitMix64) -> Vec<u8> {
     let mut chunks = chunks(file);
     for _ in 0..=rng.below(2) {
-        let mut place = || rng.below(chunks.len() as u32) as usize;
-        let (at, other) = (place(), place());
+        let mut index = || rng.below(chunks.len() as u32) as usize;
+        let (at, other) = (index(), index());
         match rng.below(6) {
             0 => chunks.swap(at, other),
             1 => chunks.insert(at, chunks[other].clone()),
             2 if chunks.len() > 1 => drop(chunks.remove(at)),
-            // The header: sizes, depth, colours, interlacing.
+            // The header: size, bit depth, color type, interlacing.
             3 => {
                 let header = &mut chunks[0].1;
                 let byte = rng.below(header.len().max(1) as u32) as usize;

@@ -20,7 +20,7 @@ fn add(bytes: usize) {
     ALL.set(ALL.get().wrapping_add(bytes));
     let now = NOW.get().wrapping_add(bytes);
     NOW.set(now);
-    // Freeing memory of another thread makes the counter wrap: that is not a peak.
+    // The counter wraps when memory of another thread is freed: that is not a peak.
     if now < usize::MAX / 2 {
         PEAK.set(PEAK.get().max(now));
     }
@@ -55,7 +55,7 @@ pub struct Taken {
     pub all: usize,
 }
 
-/// Measures a call on its own thread.
+/// Measures the memory of a call on this thread.
 pub fn measure<T>(call: impl FnOnce() -> T) -> (T, Taken) {
     let (before, all) = (NOW.get(), ALL.get());
     PEAK.set(before);
@@ -63,17 +63,17 @@ pub fn measure<T>(call: impl FnOnce() -> T) -> (T, Taken) {
     (result, Taken { peak: PEAK.get().saturating_sub(before), all: ALL.get().wrapping_sub(all) })
 }
 
-/// Reading files of this size never takes this long, unless it loops.
+/// Reading files of this size only takes this long in an endless loop.
 const HANG: Duration = Duration::from_secs(60);
 
-/// Watches a series of inputs.
+/// Detects hangs and measures memory over a series of inputs.
 pub struct Watch {
     name: String,
     /// Index of the input being read.
     current: Arc<AtomicU64>,
 }
 
-/// No input is being read.
+/// Stands for no input being read.
 const NONE: u64 = u64::MAX;
 
 impl Watch {

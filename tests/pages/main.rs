@@ -1,39 +1,34 @@
 //! The pages of `striate see` and `striate report`: their content, also in a browser, and wrong arguments.
 
-#![cfg(feature = "cli")]
-
+#[path = "../common/browser.rs"]
 mod browser;
 #[path = "../common/mod.rs"]
 mod common;
-#[path = "../cli_train/place.rs"]
-#[allow(dead_code, reason = "shared with the tests of `striate train`")]
-mod place;
+#[path = "../common/workspace.rs"]
+mod workspace;
 
 use browser::Browser;
-use common::{Outcome, Suite};
-use place::{PROGRAM, Place, assert_refused, contents, list, text};
-use std::process::{Command, ExitCode, Output};
+use common::{Outcome, Suite, named};
+use std::process::{Command, ExitCode};
+use workspace::*;
 
 /// A trained network with 40 test images of ten classes.
-fn trained() -> Place {
-    let place = Place::of(20, 40, 8);
-    place.trained(&["--epochs", "2"]);
-    place
+fn trained() -> Workspace {
+    let dir = Workspace::with_images(20, 40, 8);
+    dir.trained(&["--epochs", "2"]);
+    dir
 }
 
-fn striate(place: &Place, args: &[&str]) -> Output {
-    let mut command = Command::new(PROGRAM);
-    command.current_dir(place.dir.path()).args(args).args(["--device", "cpu"]);
-    command.env_remove("RUST_LOG").output().unwrap()
+fn striate(dir: &Workspace, args: &[&str]) -> Command {
+    dir.striate(&[args, &["--device", "cpu"]].concat())
 }
 
 const SEE: [&str; 9] = ["see", "run", "--dataset", "mnist", "--data", "data", "--units", "3", "--examples=4"];
 
-/// Runs a command that must succeed, and reads the page it writes.
-fn made(place: &Place, args: &[&str], page: &str) -> String {
-    let output = striate(place, args);
-    assert_eq!((output.status.code(), text(&output.stderr)), (Some(0), String::new()), "{args:?}");
-    std::fs::read_to_string(place.path(page)).unwrap()
+/// The page that a command writes.
+fn written(dir: &Workspace, args: &[&str], file: &str) -> String {
+    printed(&mut striate(dir, args));
+    dir.read_text(file)
 }
 
 /// Asserts that a page loads nothing from elsewhere.
@@ -49,8 +44,8 @@ fn assert_self_contained(page: &str) {
 }
 
 fn the_page_has_all_views() -> Outcome {
-    let place = trained();
-    let page = made(&place, &SEE, "report/index.html");
+    let dir = trained();
+    let page = written(&dir, &SEE, "report/index.html");
     assert_self_contained(&page);
     let views = [
         "activations",
@@ -67,11 +62,10 @@ fn the_page_has_all_views() -> Outcome {
     let mut files = views.map(str::to_owned).to_vec();
     files.extend(["index.html", ".striate.json"].map(str::to_owned));
     files.sort();
-    assert_eq!(list(&place.path("report")), files);
+    assert_eq!(list(&dir.path("report")), files);
     for view in views {
         let name = if view == "classes" { "ascent" } else { view };
-        let manifest = std::fs::read(place.path(&format!("report/{view}/{name}.json"))).unwrap();
-        let manifest: serde_json::Value = serde_json::from_slice(&manifest).unwrap();
+        let manifest = dir.read_json(&format!("report/{view}/{name}.json"));
         let title = manifest["title"].as_str().unwrap();
         assert!(page.contains(title), "{view} is not on the page");
         assert!(page.contains(&format!("striate see {name}")), "the page has no command for {view}");
@@ -84,37 +78,37 @@ fn the_page_has_all_views() -> Outcome {
         "the page has more than it should"
     );
     // A second run writes the same bytes and leaves other files alone.
-    place.write("report/notes.txt", b"mine");
-    assert!(made(&place, &SEE, "report/index.html") == page, "the page differs");
-    assert_eq!(std::fs::read(place.path("report/notes.txt")).unwrap(), b"mine");
-    assert_eq!(list(place.dir.path()), ["data", "report", "run"], "a temporary file is left");
+    dir.write("report/notes.txt", b"mine");
+    assert!(written(&dir, &SEE, "report/index.html") == page, "the page differs");
+    assert_eq!(dir.read("report/notes.txt"), b"mine");
+    assert_eq!(list(dir.root()), ["data", "report", "run"], "a temporary file is left");
     Ok(())
 }
 
-fn few_images_are_enough_for_a_page() -> Outcome {
-    let place = trained();
-    let page = made(&place, &[&SEE[..], &["--images", "1"]].concat(), "report/index.html");
+fn one_image_is_enough_for_a_page() -> Outcome {
+    let dir = trained();
+    let page = written(&dir, &[&SEE[..], &["--images", "1"]].concat(), "report/index.html");
     assert!(page.contains("t-SNE needs at least 10 images; there are 1."));
-    assert!(!list(&place.path("report")).contains(&"neighbours".to_owned()));
+    assert!(!list(&dir.path("report")).contains(&"neighbours".to_owned()));
     let image = image::RgbImage::from_fn(12, 10, |x, y| image::Rgb([x as u8 * 20, y as u8 * 20, 60]));
-    std::fs::create_dir_all(place.path("images")).unwrap();
-    image.save(place.path("images/good.png")).unwrap();
-    place.write("images/broken.png", b"not an image");
-    let output = striate(&place, &["see", "run", "--data", "images", "--units", "1", "--out", "files"]);
+    dir.save("images/good.png", &image);
+    dir.write("images/broken.png", b"not an image");
+    let flags = ["see", "run", "--data", "images", "--units", "1", "--out", "files"];
+    let output = striate(&dir, &flags).output().unwrap();
     assert_eq!(output.status.code(), Some(3), "{}", text(&output.stderr));
     assert!(text(&output.stderr).contains("broken.png"));
-    assert!(std::fs::read_to_string(place.path("files/index.html")).unwrap().contains("good.png"));
+    assert!(dir.read_text("files/index.html").contains("good.png"));
     Ok(())
 }
 
 fn wrong_arguments_leave_an_earlier_page_alone() -> Outcome {
-    let place = trained();
-    place.write("report/index.html", b"earlier");
-    place.write("report/map/map.svg", b"earlier");
-    place.write("empty/readme.txt", b"no image");
-    place.write("broken/broken.png", b"not an image");
-    std::fs::copy(place.path("run/model.safetensors"), place.path("alone.safetensors")).unwrap();
-    let before = contents(&place.path("report"));
+    let dir = trained();
+    dir.write("report/index.html", b"earlier");
+    dir.write("report/map/map.svg", b"earlier");
+    dir.write("empty/readme.txt", b"no image");
+    dir.write("broken/broken.png", b"not an image");
+    dir.write("alone.safetensors", &dir.read("run/model.safetensors"));
+    let before = contents(&dir.path("report"));
     let cases: [(&[&str], &[&str]); 8] = [
         (&["see", "alone.safetensors"], &["--data", "--dataset"]),
         (&["see", "run", "--data", "empty"], &["empty", "without images"]),
@@ -129,91 +123,89 @@ fn wrong_arguments_leave_an_earlier_page_alone() -> Outcome {
         (&[&SEE[..], &["--batch", "0"]].concat(), &["--batch"]),
     ];
     for (args, words) in cases {
-        assert_refused(&striate(&place, args), &format!("{args:?}"), words);
-        assert_eq!(before, contents(&place.path("report")), "{args:?}");
+        assert_refused(&mut striate(&dir, args), words);
+        assert_eq!(before, contents(&dir.path("report")), "{args:?}");
     }
     Ok(())
 }
 
-fn files_of_others_are_kept() -> Outcome {
-    let place = trained();
+fn foreign_files_are_kept() -> Outcome {
+    let dir = trained();
     // The input images are where the files of a view would go.
     let image = image::RgbImage::from_fn(8, 8, |x, y| image::Rgb([x as u8 * 30, y as u8 * 30, 60]));
-    std::fs::create_dir_all(place.path("project/classes")).unwrap();
-    image.save(place.path("project/classes/cat.png")).unwrap();
-    place.write("page/index.html", b"mine");
-    place.write("page.part/notes", b"mine");
-    let see = |out: &str| {
-        striate(&place, &["see", "run", "--data", "project/classes", "--units", "1", "--out", out])
-    };
-    assert_refused(&see("project"), "images", &["project/classes: has files that striate did not write"]);
-    assert_refused(&see("page"), "a page", &["page/index.html: exists", "move it away"]);
-    assert_eq!(list(&place.path("project/classes")), ["cat.png"]);
+    dir.save("project/classes/cat.png", &image);
+    dir.write("page/index.html", b"mine");
+    dir.write("page.part/notes", b"mine");
+    let see =
+        |out: &str| striate(&dir, &["see", "run", "--data", "project/classes", "--units", "1", "--out", out]);
+    assert_refused(&mut see("project"), &["project/classes: has files that striate did not write"]);
+    assert_refused(&mut see("page"), &["page/index.html: exists", "move it away"]);
+    assert_eq!(list(&dir.path("project/classes")), ["cat.png"]);
     assert_eq!(
-        (list(&place.path("project")), list(&place.path("page"))),
+        (list(&dir.path("project")), list(&dir.path("page"))),
         (vec!["classes".into()], vec!["index.html".into()])
     );
-    assert_eq!(list(&place.path("page.part")), ["notes"]);
-    // Writing the page again removes its old files and keeps those of others.
-    assert!(see("report").status.success());
-    place.write("report/occlusion/notes", b"mine");
-    let before = list(&place.path("report/filters"));
-    assert!(see("report").status.success());
-    assert_eq!(list(&place.path("report/filters")), before);
-    assert_eq!(std::fs::read(place.path("report/occlusion/notes")).unwrap(), b"mine");
-    // The page of a run does not replace files of others either.
-    place.write("run/report.html", b"mine");
-    assert_refused(&striate(&place, &["report", "run"]), "mine", &["run/report.html: exists"]);
+    assert_eq!(list(&dir.path("page.part")), ["notes"]);
+    // Writing the page again replaces its old files and keeps foreign ones.
+    printed(&mut see("report"));
+    dir.write("report/occlusion/notes", b"mine");
+    let before = list(&dir.path("report/filters"));
+    printed(&mut see("report"));
+    assert_eq!(list(&dir.path("report/filters")), before);
+    assert_eq!(dir.read("report/occlusion/notes"), b"mine");
+    // Nor does the page of a run replace foreign files.
+    dir.write("run/report.html", b"mine");
+    assert_refused(&mut striate(&dir, &["report", "run"]), &["run/report.html: exists"]);
     Ok(())
 }
 
-/// The output folder is a symlink to another file system.
+/// The output folder is a symbolic link to another file system.
 fn a_page_can_be_written_to_another_file_system() -> Outcome {
-    let place = trained();
-    let other = tempfile::tempdir_in("/dev/shm").map_err(|e| e.to_string())?;
-    let link = place.path("report");
+    let dir = trained();
+    let other = tempfile::tempdir_in("/dev/shm")?;
+    let link = dir.path("report");
     #[cfg(unix)]
-    std::os::unix::fs::symlink(other.path(), link).map_err(|e| e.to_string())?;
+    std::os::unix::fs::symlink(other.path(), link)?;
     for _ in 0..2 {
-        made(&place, &SEE, "report/index.html");
+        written(&dir, &SEE, "report/index.html");
     }
     assert!(other.path().join("peaks/peaks.json").exists());
     Ok(())
 }
 
 fn a_run_has_a_page() -> Outcome {
-    let place = trained();
-    let page = made(&place, &["report", "run"], "run/report.html");
+    let dir = trained();
+    let page = written(&dir, &["report", "run"], "run/report.html");
     assert_self_contained(&page);
     for words in ["Test accuracy", "resnet8 on mnist", "layer1.0.conv1", "--weight-decay", "mistaken for"] {
         assert!(page.contains(words), "the page has no {words}");
     }
-    // The data set has moved, and the page goes elsewhere.
-    std::fs::rename(place.path("data"), place.path("moved")).unwrap();
-    assert_refused(&striate(&place, &["report", "run"]), "moved", &["data"]);
-    made(&place, &["report", "run", "--data", "moved", "--out", "page.html"], "page.html");
-    made(&place, &["report", "run", "--data", "moved", "--out", "page.html"], "page.html");
-    place.write("mine.html", b"mine");
+    // After the data set has moved, `--data` finds it.
+    std::fs::rename(dir.path("data"), dir.path("moved")).unwrap();
+    assert_refused(&mut striate(&dir, &["report", "run"]), &["data"]);
+    written(&dir, &["report", "run", "--data", "moved", "--out", "page.html"], "page.html");
+    written(&dir, &["report", "run", "--data", "moved", "--out", "page.html"], "page.html");
+    dir.write("mine.html", b"mine");
     let onto_mine = ["report", "run", "--data", "moved", "--out", "mine.html"];
-    assert_refused(&striate(&place, &onto_mine), "foreign", &["mine.html", "was not written by striate"]);
-    assert_eq!(std::fs::read(place.path("mine.html")).unwrap(), b"mine");
-    assert_refused(&striate(&place, &["report", "moved"]), "no run", &["moved", "not the folder of a run"]);
-    place.write("run/config.json", b"{}");
-    assert_refused(&striate(&place, &["report", "run"]), "config", &["config.json", "how the run was begun"]);
+    assert_refused(&mut striate(&dir, &onto_mine), &["mine.html", "was not written by striate"]);
+    assert_eq!(dir.read("mine.html"), b"mine");
+    assert_refused(&mut striate(&dir, &["report", "moved"]), &["moved", "not the folder of a run"]);
+    dir.write("run/config.json", b"{}");
+    assert_refused(&mut striate(&dir, &["report", "run"]), &["config.json", "how the run was begun"]);
     Ok(())
 }
 
 fn a_browser_shows_the_page(browser: &Browser) -> Outcome {
-    let place = trained();
-    let page = made(&place, &SEE, "report/index.html");
+    let dir = trained();
+    let page = written(&dir, &SEE, "report/index.html");
     for width in [390, 1280] {
-        let seen = browser.try_out(&page, width, browser::PICK_UNITS);
+        let seen = browser.inspect(&page, width, browser::PICK_UNITS);
         let problems = seen["problems"].as_array().unwrap();
         assert!(problems.is_empty(), "at {width} pixels: {problems:?}");
         assert!(seen["images"].as_u64().unwrap() > 100, "{seen}");
         let shown: Vec<&str> =
             seen["shown"].as_array().unwrap().iter().map(|s| s.as_str().unwrap()).collect();
-        // At first; a layer and a channel by mouse; the next and the first channel by keyboard; an image by mouse.
+        // Initially; after clicks on a layer and a channel; the next and the first channel by keyboard; a click on an image.
         let expected = [
             "unit-relu-0 image-0",
             "unit-layer2-0 image-0",
@@ -228,10 +220,10 @@ fn a_browser_shows_the_page(browser: &Browser) -> Outcome {
 }
 
 fn a_browser_shows_a_run(browser: &Browser) -> Outcome {
-    let place = trained();
-    let page = made(&place, &["report", "run"], "run/report.html");
+    let dir = trained();
+    let page = written(&dir, &["report", "run"], "run/report.html");
     for width in [390, 1280] {
-        let seen = browser.try_out(&page, width, "");
+        let seen = browser.inspect(&page, width, "");
         assert!(seen["problems"].as_array().unwrap().is_empty(), "at {width} pixels: {}", seen["problems"]);
         assert!(seen["images"].as_u64().unwrap() > 2, "{seen}");
         let colors = browser.colors(&page, width);
@@ -242,20 +234,21 @@ fn a_browser_shows_a_run(browser: &Browser) -> Outcome {
 
 fn main() -> ExitCode {
     let mut suite = Suite::new();
-    suite.add("the_page_has_all_views", the_page_has_all_views);
-    suite.add("few_images_are_enough_for_a_page", few_images_are_enough_for_a_page);
-    suite.add("wrong_arguments_leave_an_earlier_page_alone", wrong_arguments_leave_an_earlier_page_alone);
-    suite.add("files_of_others_are_kept", files_of_others_are_kept);
-    let shm = cfg!(unix) && std::path::Path::new("/dev/shm").exists();
+    suite.add_all(named![
+        the_page_has_all_views,
+        one_image_is_enough_for_a_page,
+        wrong_arguments_leave_an_earlier_page_alone,
+        foreign_files_are_kept,
+        a_run_has_a_page,
+    ]);
     suite.add_if(
-        shm,
+        cfg!(unix) && std::path::Path::new("/dev/shm").exists(),
         "a_page_can_be_written_to_another_file_system",
         a_page_can_be_written_to_another_file_system,
     );
-    suite.add("a_run_has_a_page", a_run_has_a_page);
-    let there = Browser::find().is_some();
-    let browser = || Browser::find().expect("it was found before");
-    suite.add_if(there, "a_browser_shows_the_page", move || a_browser_shows_the_page(&browser()));
-    suite.add_if(there, "a_browser_shows_a_run", move || a_browser_shows_a_run(&browser()));
+    let tests: &[(&str, fn(&Browser) -> Outcome)] = named![a_browser_shows_the_page, a_browser_shows_a_run];
+    for (name, test) in tests {
+        suite.add_if(Browser::find().is_some(), *name, || test(&Browser::find().expect("found before")));
+    }
     suite.run()
 }

@@ -1,11 +1,11 @@
-//! Element-wise operations, sums, optimiser steps and moved blocks.
+//! Element-wise operations, concatenation and slices, sums, and optimizer steps.
 
 use crate::case::Case;
 use crate::common::Random;
 use striate::Tensor;
 use striate::op::*;
 
-/// Sizes either side of the workgroups of 64 and 256.
+/// Sizes around those of workgroups, 64 and 256.
 const LENGTHS: [usize; 13] = [1, 7, 8, 9, 63, 64, 65, 255, 256, 257, 1000, 4097, 65_537];
 
 pub fn cases() -> Vec<Case> {
@@ -24,9 +24,11 @@ fn elementwise() -> Vec<Case> {
         let one = |rng: &mut Random| vec![rng.normal(&[len])];
         cases.push(Case::new("add", &name, Add, two).exact());
         cases.push(Case::new("relu", &name, Relu, one).exact());
-        cases.push(Case::new("blend", &name, WeightedSum { alpha: 0.9, beta: 0.1 }, two).forward_only());
+        cases.push(
+            Case::new("weighted_sum", &name, WeightedSum { alpha: 0.9, beta: 0.1 }, two).forward_only(),
+        );
         let ones = |rng: &mut Random| vec![Tensor::f32([len], vec![1.0; len]).unwrap(), counter(rng)];
-        // Of ones, every bit of the result is the mask's; the gradient shows that the mask is the same.
+        // On ones, the result is the mask itself; the gradient shows that the backward pass uses the same.
         cases.push(Case::new("dropout", format!("{name}_mask"), Dropout { p: 0.3, stream: 5 }, ones).exact());
         let values = |rng: &mut Random| vec![rng.normal(&[len]), counter(rng)];
         cases.push(Case::new("dropout", &name, Dropout::default(), values));
@@ -50,7 +52,7 @@ fn elementwise() -> Vec<Case> {
     cases
 }
 
-/// Step and seed of a dropout.
+/// The counter of dropout: step and seed.
 fn counter(rng: &mut Random) -> Tensor {
     Tensor::u32([2], vec![rng.below(1000) as u32, rng.below(1 << 30) as u32]).unwrap()
 }
@@ -97,7 +99,7 @@ fn sums() -> Vec<Case> {
         channel_sum("one_channel", &[3, 1, 31, 37]),
         channel_sum("thousand_channels", &[2, 1000, 3, 1]),
         channel_sum("slices", &[70, 3, 8, 8]),
-        channel_sum("more_than_a_slice_a_image", &[3, 2, 80, 70]),
+        channel_sum("several_slices_per_image", &[3, 2, 80, 70]),
         channel_sum("many_slices", &[600, 2, 1, 9]),
     ];
     cases.extend([63, 64, 65, 257].map(|s| channel_sum(&format!("pixels_{s}"), &[5, 3, s])));

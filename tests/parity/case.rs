@@ -1,4 +1,4 @@
-//! A row of the tables: one operation on given inputs, and the targets it is lowered for.
+//! A row of the tables: an operation on given inputs, and the targets that it is lowered for.
 
 use crate::common::*;
 use std::collections::BTreeSet;
@@ -8,23 +8,23 @@ use striate::plan::algorithm::candidates;
 use striate::plan::{Algorithm, Family, Pass, Plan, Target};
 use striate::{DType, Device, Error, Tensor, eager};
 
-/// What a case asks of the lowering.
+/// The targets that a case is lowered for.
 #[derive(Clone, Copy, PartialEq)]
 pub enum Lowered {
-    /// One way only.
-    OneWay,
-    /// Another way for each family of adapters, and for subgroups of a fixed size.
+    /// The device's own.
+    Default,
+    /// One per family of adapters, and one for subgroups of a fixed size.
     Families,
-    /// Both kernels of the matrix product.
+    /// The same, and one per matrix-product kernel.
     Matmul,
-    /// Both algorithms, both kernels, and columns cut into images and into rows. The sizes are those of
-    /// one row of columns, in bytes, and the number of rows.
+    /// One per convolution algorithm and kernel, and im2col in chunks of images and of rows. `row` is the size of a row of columns
+    /// in bytes.
     Conv { row: u64, rows: u64 },
 }
 
-/// One operation on given inputs.
+/// An operation on given inputs.
 pub struct Case {
-    /// `conv2d::stride2_pad1`.
+    /// Such as `conv2d::stride2_pad1`.
     pub name: String,
     pub op: Op,
     pub inputs: Vec<Tensor>,
@@ -33,13 +33,13 @@ pub struct Case {
     pub lowered: Lowered,
     /// Relative; see [`tolerance`].
     pub tolerance: f64,
-    /// Magnitude that errors are measured against at least, where results cancel out.
+    /// The least magnitude that errors are relative to, for results that cancel out.
     pub floor: f64,
     pub seed: u64,
 }
 
 impl Case {
-    /// A case of `family::name`, whose inputs are drawn from the name's own seed.
+    /// A case named `family::name`, with inputs seeded by the name.
     pub fn new(
         family: &str,
         name: impl AsRef<str>,
@@ -52,7 +52,7 @@ impl Case {
             op: op.into(),
             inputs: inputs(&mut Random::new(seed)),
             backward: true,
-            lowered: Lowered::OneWay,
+            lowered: Lowered::Default,
             tolerance: tolerance(1),
             floor: 0.0,
             seed,
@@ -60,12 +60,12 @@ impl Case {
         }
     }
 
-    /// Numbers are moved, compared or rounded once: every bit must agree.
+    /// Values are only moved, compared or rounded once: every bit must agree.
     pub fn exact(self) -> Self {
         Self { tolerance: 0.0, ..self }
     }
 
-    /// Results are sums of up to so many terms.
+    /// Results are sums of up to this many terms.
     pub fn terms(self, terms: usize) -> Self {
         Self { tolerance: tolerance(terms), ..self }
     }
@@ -93,7 +93,7 @@ impl Case {
         format!("{name} ({op}) {direction} of {shapes}, seed {seed:#x}, on {device} {variant}: {:?}", self.op)
     }
 
-    /// Types of the outputs.
+    /// A random upstream gradient of the first output.
     fn upstream(&self) -> Tensor {
         let types: Vec<_> = self.inputs.iter().map(Tensor::ty).collect();
         let y = &self.op.infer(&types).expect("the shapes of a case fit")[0];
@@ -132,10 +132,10 @@ impl Case {
         Plan::new(&graph, target)
     }
 
-    /// The targets to lower for, from a device's own.
+    /// The targets to lower for, derived from that of a device.
     pub fn targets(&self, base: &Target, backward: bool) -> Vec<(String, Target)> {
         let named = |name: &str, target: Target| (name.to_owned(), target);
-        // A matrix-product kernel each: family, and lanes of a subgroup.
+        // Each has its own matrix-product kernels: family, and lanes of a subgroup.
         let families: &[(Family, u32)] = match base.family {
             Family::Cpu => &[(Family::Cpu, 0)],
             _ if base.subgroup > 0 => {
@@ -151,7 +151,7 @@ impl Case {
             families.iter().map(of).collect()
         };
         let mut targets = match self.lowered {
-            Lowered::OneWay => vec![named("as is", base.clone())],
+            Lowered::Default => vec![named("as is", base.clone())],
             Lowered::Families => of_families(base),
             Lowered::Matmul => {
                 let mut all = of_families(base);
@@ -166,27 +166,27 @@ impl Case {
                     named("as is", base.clone()),
                     named("direct", base.clone().with_convolutions(Algorithm::Direct)),
                 ];
-                // The CPU runs the twins of kernels that it would never choose.
+                // The CPU also runs the twins of kernels that it would not choose.
                 let subgroup = if base.family == Family::Cpu { 8 } else { base.subgroup };
                 if subgroup > 0 {
                     let conv = Algorithm::RegisterTiled;
-                    let window = Target { subgroup, ..base.clone().with_convolutions(conv) };
-                    all.push(named("window", window.clone()));
-                    all.extend(self.forced(&window, backward));
+                    let register_tiled = Target { subgroup, ..base.clone().with_convolutions(conv) };
+                    all.push(named("register-tiled", register_tiled.clone()));
+                    all.extend(self.forced(&register_tiled, backward));
                 }
                 let winograd = Target { subgroup, ..base.clone().with_convolutions(Algorithm::Winograd) };
-                if self.takes_winograd(&winograd, backward) {
-                    // Image by image, as near as panels allow.
+                if self.uses_winograd(&winograd, backward) {
+                    // In chunks of as few images as the packed panels allow.
                     let scratch = (10..).map(|log2| 1 << log2);
                     let mut tight = scratch.map(|scratch| Target { scratch, ..winograd.clone() });
-                    let tight = tight.find(|target| self.takes_winograd(target, backward));
+                    let tight = tight.find(|target| self.uses_winograd(target, backward));
                     all.push(named("winograd with little scratch", tight.expect("enough is enough")));
                     all.extend(of_families(&winograd).into_iter().map(|(f, t)| (format!("winograd {f}"), t)));
                     all.extend(self.forced(&winograd, backward));
                 }
-                let gemm = base.clone().with_convolutions(Algorithm::ImplicitGemm);
-                all.push(named("gemm", gemm.clone()));
-                all.extend(self.forced(&gemm, backward));
+                let implicit_gemm = base.clone().with_convolutions(Algorithm::ImplicitGemm);
+                all.push(named("implicit GEMM", implicit_gemm.clone()));
+                all.extend(self.forced(&implicit_gemm, backward));
                 for (what, scratch) in [
                     ("all at once", base.scratch),
                     ("two images at a time", 2 * rows * row),
@@ -198,28 +198,28 @@ impl Case {
                 all
             }
         };
-        // A way that cannot be taken is refused.
+        // Requests that the case cannot follow are errors.
         targets.retain(|(_, target)| !matches!(self.plan(target, backward), Err(Error::Argument { .. })));
         if base.family != Family::Cpu {
             let folded: Vec<_> = targets.iter().filter_map(|t| self.folded(t, backward)).collect();
-            // All ways of folding are one piece of code: a few variants are enough.
+            // All targets share the code that folds workgroups, so a few variants are enough.
             targets.extend(folded.into_iter().take(3));
         }
         targets
     }
 
     /// Whether a transform of `winograd.wgsl` is in the plan.
-    fn takes_winograd(&self, target: &Target, backward: bool) -> bool {
+    fn uses_winograd(&self, target: &Target, backward: bool) -> bool {
         let plan = self.plan(target, backward);
         plan.is_ok_and(|plan| plan.launches.iter().any(|l| l.kernel.file == "winograd.wgsl"))
     }
 
-    /// The tolerance for a target: what is computed by fewer multiplications is rounded at larger numbers, see `winograd.rs`.
+    /// The tolerance for a target. Winograd rounds at larger magnitudes; see `winograd.rs`.
     pub fn tolerance_on(&self, target: &Target, backward: bool) -> f64 {
-        if self.takes_winograd(target, backward) { 10.0 * self.tolerance } else { self.tolerance }
+        if self.uses_winograd(target, backward) { 10.0 * self.tolerance } else { self.tolerance }
     }
 
-    /// The target with each kernel forced that can do a pass of the case and would not be chosen.
+    /// The target with each kernel requested that supports a pass of the case but would not be chosen.
     fn forced(&self, target: &Target, backward: bool) -> Vec<(String, Target)> {
         let passes: &[Pass] = match (self.lowered, backward) {
             (Lowered::Matmul, _) => &[Pass::Matmul],
@@ -244,12 +244,12 @@ impl Case {
         targets
     }
 
-    /// The target with the lowest limit of workgroups that still holds the case.
+    /// The target with the smallest limit of workgroups per dimension that the case fits into.
     fn folded(&self, (name, target): &(String, Target), backward: bool) -> Option<(String, Target)> {
         [2, 3, 5, 7, 11, 17, 23, 31, 47, 64, 97, 128, 255].into_iter().find_map(|max_workgroups| {
             let target = Target { max_workgroups, ..target.clone() };
             match self.plan(&target, backward) {
-                Ok(_) => Some((format!("{name}, at most {max_workgroups} workgroups a dimension"), target)),
+                Ok(_) => Some((format!("{name}, at most {max_workgroups} workgroups per dimension"), target)),
                 Err(Error::TooLarge(_)) => None,
                 Err(e) => panic!("{}: {e}", self.name),
             }

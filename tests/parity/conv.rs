@@ -5,7 +5,7 @@ use crate::common::Random;
 use striate::Tensor;
 use striate::op::{Conv2d, Epilogue, Matmul, Operation};
 
-/// Sizes either side of the tiles (8 x 8 and 64 x 64 results, 16 deep) and of a workgroup.
+/// Sizes around those of tiles (8 x 8 and 64 x 64 results, 16 deep) and workgroups.
 const BOUNDARIES: [usize; 9] = [7, 8, 9, 15, 16, 17, 63, 64, 65];
 
 pub fn cases() -> Vec<Case> {
@@ -97,11 +97,11 @@ fn convolutions() -> Vec<Case> {
         conv("thousand_channels_in", [1, 1000, 3, 3], [3, 1000, 3, 3], true, pad(1, 1)),
         conv("thousand_channels_out", [1, 3, 4, 4], [1000, 3, 1, 1], true, plain),
         conv("resnet_stage", [3, 16, 16, 16], [32, 16, 3, 3], false, Conv2d { stride: [2, 2], ..pad(1, 1) }),
-        // All phases of the input gradient at once: one tile a row, three of four, and as many as a subgroup has lanes.
+        // All phases of the input gradient in one kernel: one tile per row, three out of four, and one per lane of a subgroup.
         conv("stride2_one_tile", [2, 5, 6, 8], [3, 5, 3, 3], false, Conv2d { stride: [2, 2], ..pad(1, 1) }),
         conv("stride2_groups", [3, 6, 10, 24], [4, 3, 3, 3], true, Conv2d { stride: [2, 2], ..groups(2, 1) }),
         conv("stride2_full_rows", [2, 9, 4, 64], [5, 9, 3, 3], true, Conv2d { stride: [2, 2], ..pad(1, 1) }),
-        // Rows of more tiles than a subgroup has lanes, and of exactly as many; and a tile past the row's end.
+        // More tiles per row than lanes in a subgroup, exactly as many, and a tile that extends past the end of the row.
         conv("wide_rows", [1, 3, 5, 36], [5, 3, 3, 3], true, pad(1, 1)),
         conv("wide_rows_stride2", [2, 2, 5, 72], [17, 2, 3, 3], true, Conv2d { stride: [2, 2], ..pad(1, 1) }),
         conv("full_rows", [2, 4, 3, 32], [18, 4, 3, 3], true, pad(1, 1)),
@@ -120,38 +120,38 @@ fn convolutions() -> Vec<Case> {
         conv("stride2_7x7", [1, 3, 20, 24], [17, 3, 7, 7], false, Conv2d { stride: [2, 2], ..pad(3, 3) }),
         conv("rows_of_five", [2, 3, 12, 12], [4, 3, 5, 5], true, plain),
         conv("rows_of_five_padded", [2, 18, 5, 8], [17, 18, 3, 5], false, pad(1, 4)),
-        // Subgroups that share rows: of eight images, of four, and with two bands in one; taps above and below the image.
+        // Subgroups that process rows of eight images at once, of four, and of two bands; taps above and below the image.
         conv("together", [8, 3, 6, 8], [18, 3, 5, 5], true, pad(4, 4)),
         conv("four_together", [12, 2, 5, 7], [3, 2, 5, 5], false, pad(3, 2)),
         conv("together_dilated", [16, 2, 9, 6], [3, 2, 3, 3], true, Conv2d { dilation: [2, 1], ..pad(5, 1) }),
         conv("together_stride2", [8, 3, 9, 10], [4, 3, 5, 5], false, Conv2d { stride: [2, 2], ..pad(4, 1) }),
-        // Tiles cut off at both edges, no padding, and more of it than the transpose has.
+        // Tiles cut off at both edges, without padding, and with more padding than the transposed convolution has.
         conv("unpadded3x3", [1, 1, 7, 9], [1, 1, 3, 3], true, plain),
         conv("unpadded3x3_vec4", [3, 5, 10, 8], [17, 5, 3, 3], true, plain),
         conv("padded3x3_by_two", [2, 3, 5, 6], [5, 3, 3, 3], false, pad(2, 2)),
         conv("padded3x3_by_three", [1, 2, 4, 5], [3, 2, 3, 3], true, pad(3, 0)),
-        // More images than there are slices of a weight gradient, and the last slice short.
+        // More images than slices of a weight gradient, and a shorter last slice.
         conv("many_images", [37, 2, 5, 5], [3, 2, 3, 3], true, pad(1, 1)),
         conv("many_images_pointwise", [67, 3, 3, 3], [5, 3, 1, 1], true, plain),
     ]
 }
 
-/// As large as the rows of the tables of choices ask for that are for large ones, each left to itself.
+/// Large enough for the preferences that require many channels.
 fn large() -> Vec<Case> {
     let op = Conv2d { padding: [1, 1], ..Default::default() };
     let sizes =
         [("large", [4, 128, 16, 16], [128, 128, 3, 3]), ("large_weight", [8, 64, 32, 32], [64, 64, 3, 3])];
-    sizes.map(|(name, x, weight)| conv(name, x, weight, true, op).lowered(Lowered::OneWay)).into()
+    sizes.map(|(name, x, weight)| conv(name, x, weight, true, op).lowered(Lowered::Default)).into()
 }
 
-/// What plans join to a convolution; with quads and without, at both strides, and in groups.
+/// Operations that are fused into a convolution: with vec4 and without, at both strides, and in groups.
 fn epilogues() -> Vec<Case> {
     let same = Conv2d { padding: [1, 1], ..Default::default() };
     let strided = Conv2d { stride: [2, 2], ..same };
     let mut cases = Vec::new();
     for epilogue in [Epilogue::Relu, Epilogue::AddRelu] {
         for (name, x, weight, bias, op) in [
-            ("quads", [2, 3, 5, 8], [17, 3, 3, 3], true, same),
+            ("vec4", [2, 3, 5, 8], [17, 3, 3, 3], true, same),
             ("prime", [3, 5, 7, 11], [6, 5, 3, 3], false, same),
             ("strided", [2, 4, 9, 16], [5, 4, 3, 3], true, strided),
             ("pointwise", [2, 7, 5, 12], [33, 7, 1, 1], true, Conv2d::default()),
@@ -172,7 +172,7 @@ fn epilogues() -> Vec<Case> {
     cases
 }
 
-/// Rows, columns and depth of the matrix products pass each boundary, forward and backward.
+/// Rows, columns and depth of the matrix products cross each boundary, forward and backward.
 fn convolutions_at_boundaries() -> Vec<Case> {
     let square = BOUNDARIES.map(|s| {
         let op = Conv2d { padding: [0, 1], ..Default::default() };
@@ -192,7 +192,7 @@ fn convolutions_at_boundaries() -> Vec<Case> {
     square.into_iter().chain(flat).chain(deep).collect()
 }
 
-/// Sizes `[batch, m, k, n]`, a batch of 0 standing for matrices without that axis.
+/// Sizes `[batch, m, k, n]`; with a batch of 0, matrices have no batch axis.
 fn product(name: &str, [batch, m, k, n]: [usize; 4], bias: bool, op: Matmul) -> Case {
     let shape = |rows: usize, cols: usize, swap: bool| {
         let (rows, cols) = if swap { (cols, rows) } else { (rows, cols) };
@@ -210,12 +210,12 @@ fn product(name: &str, [batch, m, k, n]: [usize; 4], bias: bool, op: Matmul) -> 
     .lowered(Lowered::Matmul)
 }
 
-/// One NaN in the first operand.
+/// Replaces one element of the first operand by NaN.
 fn with_nan(mut inputs: Vec<Tensor>) -> Vec<Tensor> {
     let (shape, mut values) = (inputs[0].shape().to_vec(), inputs[0].as_f32().to_vec());
-    let at = (shape[0] / 2) * shape[1]; // first of its row: past the end of the row before
+    let at = (shape[0] / 2) * shape[1]; // the first of its row, just past the end of the row before
     values[at] = f32::NAN;
-    inputs[0] = Tensor::f32(shape, values).expect("as many as before");
+    inputs[0] = Tensor::f32(shape, values).expect("the same shape");
     inputs
 }
 
@@ -237,7 +237,7 @@ fn products() -> Vec<Case> {
         let flag = |t: bool| if t { 't' } else { 'n' };
         let name = format!("{}{}", flag(transpose_a), flag(transpose_b));
         cases.push(product(&name, [0, 65, 17, 9], true, op));
-        // What lies past an edge must not be multiplied, not even by zero.
+        // Elements past an edge must not be multiplied, not even by zero.
         let nan = product(&format!("{name}_nan_stays_in_its_row"), [0, 19, 21, 10], true, op);
         cases.push(Case { inputs: with_nan(nan.inputs), ..nan });
         cases.push(product(&format!("{name}_batched"), [3, 9, 33, 66], true, op));

@@ -20,24 +20,31 @@ pub fn cases() -> Vec<Case> {
             );
         }
     }
-    // Halves, which have kernels of their own; few different values, and a NaN in each place of a window.
-    let halves = sliding([2, 2], [2, 2], [0, 0], false);
+    // Non-overlapping windows of 2 x 2 have their own kernels; ties, and a NaN at each position of a window.
+    let non_overlapping = sliding([2, 2], [2, 2], [0, 0], false);
     cases.push(
-        Case::new("max_pool2d", "halves", MaxPool { window: halves }, |rng| vec![rng.normal(&[3, 5, 6, 12])])
-            .terms(4),
-    );
-    cases.push(
-        Case::new("max_pool2d", "halves_ties_and_nans", MaxPool { window: halves }, |rng| {
-            let mut x = rng.signs(&[2, 3, 4, 8]).into_f32();
-            for at in [0, 3, 9 + 3, 16 + 6, 24 + 7, 32, 33, 41, 96 + 17, 96 + 24] {
-                x[at] = f32::NAN;
-            }
-            vec![Tensor::f32([2, 3, 4, 8], x).unwrap()]
+        Case::new("max_pool2d", "non_overlapping", MaxPool { window: non_overlapping }, |rng| {
+            vec![rng.normal(&[3, 5, 6, 12])]
         })
         .terms(4),
     );
+    cases.push(
+        Case::new(
+            "max_pool2d",
+            "non_overlapping_ties_and_nans",
+            MaxPool { window: non_overlapping },
+            |rng| {
+                let mut x = rng.signs(&[2, 3, 4, 8]).into_f32();
+                for at in [0, 3, 9 + 3, 16 + 6, 24 + 7, 32, 33, 41, 96 + 17, 96 + 24] {
+                    x[at] = f32::NAN;
+                }
+                vec![Tensor::f32([2, 3, 4, 8], x).unwrap()]
+            },
+        )
+        .terms(4),
+    );
     let overlapping = sliding([3, 3], [2, 2], [1, 1], false);
-    // Few different values, so that there are ties everywhere: the first maximum counts.
+    // Only two values, so that there are ties everywhere: the first maximum counts.
     cases.push(
         Case::new("max_pool2d", "ties", MaxPool { window: overlapping }, |rng| {
             vec![rng.signs(&[2, 3, 9, 8])]
@@ -109,7 +116,7 @@ fn windows() -> Vec<(String, [usize; 4], Window)> {
     .into_iter()
     .map(|(name, shape, window)| (name.to_owned(), shape, window))
     .collect::<Vec<_>>();
-    // Outputs either side of a workgroup.
+    // Numbers of outputs around the size of a workgroup.
     rows.extend(
         [63, 64, 65]
             .map(|s| (format!("outputs_{s}"), [1, 1, 2, 2 * s], sliding([2, 2], [2, 2], [0, 0], false))),

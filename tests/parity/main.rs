@@ -1,5 +1,5 @@
-//! Every operation, forward and backward, on the GPU and on the fast CPU executor against the definition:
-//! the CPU reference with direct convolutions. One row of a table is one test for each direction and device.
+//! Every operation, forward and backward, on the GPU and on the fast CPU executor, against the definition: the CPU reference with
+//! direct convolutions. Each row of a table is a test for each direction and device.
 
 #[path = "../common/mod.rs"]
 mod common;
@@ -33,11 +33,10 @@ fn main() -> ExitCode {
         let directions: &[bool] = if case.backward { &[false, true] } else { &[false] };
         for &backward in directions {
             let direction = if backward { "backward" } else { "forward" };
-            let name = format!("{}::{direction}", case.name);
             let own = case.clone();
-            suite.add_gpu(format!("{name}::gpu"), move |gpu| agrees(&own, backward, gpu));
-            let own = case.clone();
-            suite.add(format!("{name}::cpu"), move || agrees(&own, backward, &CPU));
+            suite.add_on(CPU_AND_GPU, format!("{}::{direction}", case.name), move |device| {
+                agrees(&own, backward, device)
+            });
         }
     }
     suite.add("names_are_unique", {
@@ -48,7 +47,7 @@ fn main() -> ExitCode {
         let cases = cases.clone();
         move || every_kernel_has_a_case(&cases)
     });
-    suite.add("every_choice_has_a_case", move || every_choice_has_a_case(&cases));
+    suite.add("every_preference_has_a_case", move || every_preference_has_a_case(&cases));
     limits::add(&mut suite);
     nan::add(&mut suite);
     pieces::add(&mut suite);
@@ -57,17 +56,14 @@ fn main() -> ExitCode {
     suite.run()
 }
 
-/// The definition.
+/// Computes results from the definition.
 pub static REFERENCE: LazyLock<Device> = LazyLock::new(|| {
     let device = Device::cpu_reference();
     let target = device.target().clone().with_convolutions(Algorithm::Direct);
     device.with_target(target)
 });
 
-/// The fast CPU executor.
-static CPU: LazyLock<Device> = LazyLock::new(|| Device::select("cpu").expect("there is always a CPU"));
-
-/// A case on a device, in each way it can be lowered, against the definition.
+/// Compares a case on a device, with each of its targets, with the definition.
 fn agrees(case: &Case, backward: bool, device: &Device) -> Outcome {
     let direction = if backward { "backward" } else { "forward" };
     let want = case
@@ -87,13 +83,13 @@ fn agrees(case: &Case, backward: bool, device: &Device) -> Outcome {
 fn names_are_unique(cases: &[Arc<Case>]) -> Outcome {
     let mut seen = BTreeSet::new();
     match cases.iter().find(|c| !seen.insert(&c.name)) {
-        Some(case) => Err(format!("two cases are called {}", case.name)),
+        Some(case) => Err(format!("two cases are named {}", case.name).into()),
         None => Ok(()),
     }
 }
 
-/// The kernels of all plans that the cases run on a GPU.
-fn kernels_on_a_gpu(cases: &[Arc<Case>]) -> Result<BTreeSet<&'static str>, String> {
+/// The kernels of all plans of the cases on a GPU.
+fn kernels_on_a_gpu(cases: &[Arc<Case>]) -> Result<BTreeSet<&'static str>, Failed> {
     let base = Target { subgroup: 8, ..Target::baseline(Family::Gpu) };
     let mut used = BTreeSet::new();
     for case in cases {
@@ -106,7 +102,7 @@ fn kernels_on_a_gpu(cases: &[Arc<Case>]) -> Result<BTreeSet<&'static str>, Strin
     Ok(used)
 }
 
-fn kernels(case: &Case, backward: bool, variant: &str, target: &Target) -> Result<Vec<&'static str>, String> {
+fn kernels(case: &Case, backward: bool, variant: &str, target: &Target) -> Result<Vec<&'static str>, Failed> {
     let plan = case
         .plan(target, backward)
         .map_err(|e| format!("{}: {e}", case.describe("plan", "no device", variant)))?;
@@ -116,36 +112,35 @@ fn kernels(case: &Case, backward: bool, variant: &str, target: &Target) -> Resul
 fn every_kernel_has_a_case(cases: &[Arc<Case>]) -> Outcome {
     let used = kernels_on_a_gpu(cases)?;
     let missing: Vec<&str> = kernel::ALL.iter().map(|k| k.name).filter(|n| !used.contains(n)).collect();
-    if missing.is_empty() {
-        Ok(())
-    } else {
-        Err(format!("no case uses the kernels {}; add a row for each", missing.join(", ")))
-    }
+    assert!(missing.is_empty(), "no case uses the kernels {}; add a row for each", missing.join(", "));
+    Ok(())
 }
 
-/// Every kernel of every preference is compared with the definition, and no preference is unreachable: without requests, some
-/// case uses a kernel of the row on a target of the row.
-fn every_choice_has_a_case(cases: &[Arc<Case>]) -> Outcome {
+/// Every kernel of every preference is compared with the definition, and every preference is reachable: some case uses one of its
+/// kernels on a matching target without requesting it.
+fn every_preference_has_a_case(cases: &[Arc<Case>]) -> Outcome {
     let used = kernels_on_a_gpu(cases)?;
     for row in &PREFERENCES {
         let all: BTreeSet<&str> = row.kernels().map(|k| k.name).collect();
         if let Some(kernel) = all.iter().find(|name| !used.contains(*name)) {
-            return Err(format!("{row:?}: no case uses {kernel}"));
+            return Err(format!("{row:?}: no case uses {kernel}").into());
         }
         let families = row.family.map_or(vec![Family::Gpu, Family::Software, Family::Cpu], |f| vec![f]);
         let lanes = [0, 8, *row.lanes.end()].into_iter().filter(|lanes| row.lanes.contains(lanes));
-        let mut taken = BTreeSet::new();
+        let mut chosen = BTreeSet::new();
         for (family, subgroup) in lanes.flat_map(|lanes| families.iter().map(move |f| (*f, lanes))) {
             let vendor = row.vendor.unwrap_or_default();
             let target = Target { subgroup, vendor, ..Target::baseline(family) };
             for case in cases {
                 for backward in [false, true].into_iter().filter(|b| !b || case.backward) {
-                    taken.extend(kernels(case, backward, "left to itself", &target)?);
+                    chosen.extend(kernels(case, backward, "without requests", &target)?);
                 }
             }
         }
-        if all.is_disjoint(&taken) {
-            return Err(format!("no case takes a kernel by {row:?}; add one, or leave the row out"));
+        if all.is_disjoint(&chosen) {
+            return Err(
+                format!("no case uses a kernel because of {row:?}; add one, or remove the row").into()
+            );
         }
     }
     Ok(())

@@ -13,7 +13,7 @@ pub fn cases() -> Vec<Case> {
     cases
 }
 
-/// Windows of odd and even sizes, within, as wide as and wider than the channels.
+/// Windows of odd and even sizes, up to wider than the channels.
 fn response_norms() -> Vec<Case> {
     let alexnet = LocalResponseNorm { alpha: 5e-4, k: 2.0, ..Default::default() };
     let strong = LocalResponseNorm { alpha: 1.0, ..Default::default() };
@@ -35,7 +35,7 @@ fn response_norms() -> Vec<Case> {
 
 fn batch_norms() -> Vec<Case> {
     let mut cases = Vec::new();
-    for (name, shape) in [("quads", [5, 3, 4, 6]), ("odd", [3, 7, 5, 3]), ("wide", [2, 5, 16, 32])] {
+    for (name, shape) in [("vec4", [5, 3, 4, 6]), ("odd", [3, 7, 5, 3]), ("wide", [2, 5, 16, 32])] {
         epilogues(name, &shape, &mut cases);
     }
     folds("prime", &[7, 5, 3, 3], &mut cases);
@@ -57,8 +57,8 @@ fn batch_norms() -> Vec<Case> {
     for channels in [63, 64, 65, 255, 256, 257] {
         both(&format!("channels_{channels}"), &[3, channels, 2, 1]);
     }
-    // f32 holds a mean of 1e4 to 5e-4, which shifts everything normalised by as much; two roundings of
-    // it may part by a few of these. Textbook E[x^2] - E[x]^2 would be off by 100 %.
+    // f32 represents a mean of 1e4 only to 5e-4, which shifts the normalized values; two roundings may differ by a few times that.
+    // The textbook formula E[x^2] - E[x]^2 would be off by 100 %.
     for (name, shape) in [("mean_1e4", [16, 3, 9, 9]), ("mean_1e4_slices", [80, 2, 8, 8])] {
         cases.push(
             Case::new("batch_norm", name, BatchNorm::default(), |rng| {
@@ -71,7 +71,7 @@ fn batch_norms() -> Vec<Case> {
     cases.into_iter().map(|case| case.lowered(Lowered::Families)).collect()
 }
 
-/// Training and evaluation.
+/// Cases for training and evaluation.
 fn batch_norm_both(name: &str, shape: &[usize], cases: &mut Vec<Case>) {
     let (channels, terms) = (shape[1], shape.iter().product::<usize>() / shape[1]);
     cases.push(
@@ -79,7 +79,7 @@ fn batch_norm_both(name: &str, shape: &[usize], cases: &mut Vec<Case>) {
             vec![rng.normal(shape), rng.uniform(&[channels], 0.5, 2.0), rng.normal(&[channels])]
         })
         .terms(terms)
-        // What is left after the projection may be small beside the upstream gradient.
+        // The gradient may be small compared to the upstream gradient, because most of it cancels out.
         .floor(1.0),
     );
     cases.push(
@@ -94,7 +94,7 @@ fn batch_norm_both(name: &str, shape: &[usize], cases: &mut Vec<Case>) {
     );
 }
 
-/// A batch norm put into a convolution's weight, with the convolution's bias and without.
+/// Batch norm folded into a convolution's weight, with and without a bias.
 fn folds(name: &str, weight: &[usize], cases: &mut Vec<Case>) {
     for bias in [false, true] {
         let name = format!("{name}{}", if bias { "_bias" } else { "" });
@@ -110,7 +110,7 @@ fn folds(name: &str, weight: &[usize], cases: &mut Vec<Case>) {
     }
 }
 
-/// What plans join to a batch norm, and the gradient that goes with it.
+/// Operations that are fused into a batch norm, and its gradient with that of ReLU.
 fn epilogues(name: &str, shape: &[usize], cases: &mut Vec<Case>) {
     let (channels, terms) = (shape[1], shape.iter().product::<usize>() / shape[1]);
     for epilogue in [Epilogue::Relu, Epilogue::AddRelu] {
@@ -144,7 +144,7 @@ fn softmaxes() -> Vec<Case> {
     let mut cases = Vec::new();
     let mut both = |name: &str, shape: &[usize], dim: usize, input: &dyn Fn(&mut Random) -> Tensor| {
         cases.push(Case::new("softmax", name, Softmax { dim }, |rng| vec![input(rng)]).terms(shape[dim]));
-        // A sum of all upstream gradients times a probability: many terms more than the result is large.
+        // The gradient sums all upstream gradients times a probability: many terms for a small result.
         cases.push(
             Case::new("log_softmax", name, LogSoftmax { dim }, |rng| vec![input(rng)]).terms(4 * shape[dim]),
         );
@@ -171,7 +171,7 @@ fn softmaxes() -> Vec<Case> {
     cases
 }
 
-/// Logits from -1e4 to 1e4, both ends included.
+/// Logits from -1e4 to 1e4, with both extremes in each row.
 fn huge(rng: &mut Random, shape: &[usize]) -> Tensor {
     let mut x = rng.uniform(shape, -1e4, 1e4).into_f32();
     let classes = shape[shape.len() - 1];
@@ -199,7 +199,7 @@ fn losses() -> Vec<Case> {
     ] {
         let op = CrossEntropy { label_smoothing, ..Default::default() };
         let inputs = |rng: &mut Random| vec![rng.normal(&[rows, classes]), rng.labels(rows, classes)];
-        // The gradient of one class is a probability less 1, and nothing is left of it.
+        // With one class the gradient is a probability minus 1, which is 0.
         let floor = if classes == 1 { 1.0 } else { 0.0 };
         cases.push(Case::new("cross_entropy", name, op, inputs).terms(rows + classes).floor(floor));
     }

@@ -1,7 +1,8 @@
-//! Matrices larger than a binding, worked on in pieces: the numbers are those of one piece. Bindings are made small on purpose.
+//! Matrices larger than a binding are processed in pieces, with the same results. The limit is lowered for these tests.
 
-use crate::common::{Outcome, Random, Suite, compare_all, text, tolerance};
-use crate::{CPU, REFERENCE};
+use crate::REFERENCE;
+use crate::common::network::Network;
+use crate::common::*;
 use striate::graph::ValueId;
 use striate::models::Model;
 use striate::nn::{AdamConfig, Builder, Linear, Optimizer, Rules, SgdConfig};
@@ -10,7 +11,7 @@ use striate::plan::{Family, Plan, Target};
 use striate::train::{Part, Recipe, partial_graph};
 use striate::{Device, Error, Session, Tensor, eager};
 
-/// A product: shapes, and bytes of a binding by which it is cut along each of its axes, alone or together.
+/// A product, and binding limits in bytes that split it along each of its axes, one or several at a time.
 struct Row {
     name: &'static str,
     op: Matmul,
@@ -19,7 +20,7 @@ struct Row {
 }
 
 fn rows() -> Vec<Row> {
-    // A row of a or of b^T takes 516 bytes, one of b or of the result 804: pieces start anywhere.
+    // A row of a or b^T takes 516 bytes, one of b or the result 804, so pieces start at any offset.
     const BINDINGS: &[u64] = &[64 << 10, 56 << 10, 48 << 10, 36 << 10];
     let (m, n, k) = (67, 201, 129);
     let of = |name, transpose_a: bool, transpose_b: bool, bias: bool| {
@@ -48,7 +49,7 @@ fn rows() -> Vec<Row> {
     ]
 }
 
-/// The targets of a device with bindings of so many bytes: for each way of multiplying matrices.
+/// Targets with bindings of at most `max_binding` bytes, for each matrix-product kernel of a device.
 fn targets(device: &Device, max_binding: u64) -> Vec<Target> {
     let own = device.target();
     let families = match own.family {
@@ -69,7 +70,7 @@ fn product(row: &Row, device: &Device) -> Outcome {
         all.extend(eager::gradients(device, row.op, &inputs, &upstream)?.into_iter().flatten());
         Ok(all)
     };
-    let want = both(&REFERENCE).map_err(text)?;
+    let want = both(&REFERENCE)?;
     for binding in row.bindings {
         for target in targets(device, *binding) {
             let what = format!(
@@ -86,7 +87,7 @@ fn product(row: &Row, device: &Device) -> Outcome {
     Ok(())
 }
 
-/// Operations on elements, whose pieces are the same numbers to the bit.
+/// Element-wise operations in pieces give the same bits.
 fn elementwise(device: &Device) -> Outcome {
     const LEN: usize = 10_007;
     let rows: Vec<(Op, Vec<usize>)> = vec![
@@ -103,57 +104,40 @@ fn elementwise(device: &Device) -> Outcome {
         let mut rng = Random::new(3);
         let inputs: Vec<Tensor> = lengths.iter().map(|len| rng.uniform(&[*len], 0.1, 1.0)).collect();
         let inputs: Vec<&Tensor> = inputs.iter().collect();
-        let want = eager::apply(device, op.clone(), &inputs).map_err(text)?;
+        let want = eager::apply(device, op.clone(), &inputs)?;
         let got = eager::apply(&device.clone().with_target(small.clone()), op.clone(), &inputs)
             .map_err(|e| format!("{}: {e}", op.name()))?;
         compare_all(&format!("{} in pieces, seed 3", op.name()), &got, &want, 0.0, 0.0)?;
     }
     let x = Random::new(4).normal(&[LEN]);
-    let want = eager::apply(device, SumSquares, &[&x]).map_err(text)?;
-    let got = eager::apply(&device.clone().with_target(small), SumSquares, &[&x]).map_err(text)?;
+    let want = eager::apply(device, SumSquares, &[&x])?;
+    let got = eager::apply(&device.clone().with_target(small), SumSquares, &[&x])?;
     compare_all("sum of squares in pieces, seed 4", &got, &want, tolerance(LEN), 0.0)
 }
 
-/// A hidden layer whose weight is the only value of more than 16 KiB.
-struct Wide;
-
-impl Model for Wide {
-    fn name(&self) -> String {
-        "wide".into()
-    }
-
-    fn in_channels(&self) -> usize {
-        4
-    }
-
-    fn input_size(&self) -> [usize; 2] {
-        [5, 5]
-    }
-
-    fn classes(&self) -> usize {
-        10
-    }
-
-    fn forward(&self, b: &mut Builder, images: ValueId) -> striate::Result<ValueId> {
+/// A network whose only value of more than 16 KiB is the weight of its hidden layer.
+fn wide() -> impl Model {
+    let forward = |b: &mut Builder, images: ValueId| {
         let x = b.flatten(images)?;
         let x = b.linear("fc1", x, Linear { in_features: 100, out_features: 333, bias: true })?;
         let x = b.relu(x)?;
         b.linear("fc2", x, Linear { in_features: 333, out_features: 10, bias: true })
-    }
+    };
+    Network { name: "wide", input: [4, 5, 5], classes: 10, forward }
 }
 
-/// Two steps of a network on a target, each of two batches: losses, and all that is kept.
+/// Two training steps of two micro-batches each. Returns outputs, persistent values and plans.
 fn train(
     device: &Device,
     target: &Target,
     optimizer: Optimizer,
 ) -> striate::Result<(Vec<Tensor>, Vec<Plan>)> {
-    // Biases are updated together, also those that a product binds parts of.
+    // Biases are updated together, including those that products bind in pieces.
     let rules = Rules { no_decay_1d: true, ..Default::default() };
     let recipe = Recipe { optimizer, rules, clip_norm: Some(0.5), ema: Some(0.9), ..Default::default() };
     let shape = [8, 4, 5, 5];
     let plans =
-        Part::of(2).iter().map(|part| Plan::new(&partial_graph(&Wide, shape, &recipe, *part)?, target));
+        Part::of(2).iter().map(|part| Plan::new(&partial_graph(&wide(), shape, &recipe, *part)?, target));
     let plans = plans.collect::<striate::Result<Vec<_>>>()?;
     let mut session = Session::new(device, plans.clone())?;
     session.initialize(7)?;
@@ -162,52 +146,44 @@ fn train(
     for step in 0..2 {
         for (program, plan) in plans.iter().enumerate() {
             let (images, labels) = (rng.normal(&shape), rng.labels(8, 10));
-            let (schedule, share) = (optimizer.schedule(0.05, step), [0.5f32]);
+            let (schedule, loss_weight) = (optimizer.schedule(0.05, step), [0.5f32]);
             let all: [(&str, striate::Input); 4] = [
                 ("images", (&images).into()),
                 ("labels", (&labels).into()),
                 (Optimizer::SCHEDULE, (&schedule).into()),
-                (Recipe::LOSS_WEIGHT, (&share).into()),
+                (Recipe::LOSS_WEIGHT, (&loss_weight).into()),
             ];
             let feed: Vec<_> = all.into_iter().filter(|(name, _)| plan.has_input(name)).collect();
             results.extend(session.run(program, &feed)?.into_tensors());
         }
     }
-    let names: Vec<String> = session.persistent().iter().map(|p| p.value.name.clone()).collect();
-    for name in names {
-        results.push(session.read(&name)?);
-    }
+    results.extend(everything(&mut session)?.into_iter().map(|(_, tensor)| tensor));
     Ok((results, plans))
 }
 
 fn network(device: &Device) -> Outcome {
-    // Adam divides by the gradient's size, also where that is all rounding.
+    // Adam divides by the size of a gradient, even where the gradient is only rounding error.
     let optimizers = [
         (Optimizer::Sgd(SgdConfig { momentum: 0.9, weight_decay: 1e-3, ..Default::default() }), 2e-5),
         (Optimizer::Adam(AdamConfig::default()), 2e-3),
     ];
     for (optimizer, tolerance) in optimizers {
-        let (want, _) = train(&REFERENCE, REFERENCE.target(), optimizer).map_err(text)?;
+        let (want, _) = train(&REFERENCE, REFERENCE.target(), optimizer)?;
         for target in targets(device, 40 << 10) {
             let what = format!("{optimizer:?} on {}, {:?}, seeds 7 and 8", device.name(), target.family);
             let (got, plans) = train(device, &target, optimizer).map_err(|e| format!("{what}: {e}"))?;
             compare_all(&what, &got, &want, tolerance, 0.0)?;
-            let steps = |plan: &Plan| {
-                let own = |l: &&striate::plan::Launch| ["sgd", "adam"].contains(&l.kernel.name);
-                plan.launches.iter().filter(own).count()
-            };
-            if steps(&plans[1]) < 4 {
-                return Err(format!("{what}: the weight was not updated in pieces"));
-            }
+            let updates = plans[1].launches.iter().filter(|l| ["sgd", "adam"].contains(&l.kernel.name));
+            assert!(updates.count() >= 4, "{what}: the weight was not updated in pieces");
         }
     }
     Ok(())
 }
 
-/// A value has to fit a buffer, and what no operation takes in pieces a binding; a line of a product as well.
+/// A value must fit into a buffer; one that cannot be split, and a row of a product, must fit into a binding.
 fn refusals() -> Outcome {
     let plan = |target: Target| {
-        let graph = partial_graph(&Wide, [8, 4, 5, 5], &Recipe::default(), Part::Whole)?;
+        let graph = partial_graph(&wide(), [8, 4, 5, 5], &Recipe::default(), Part::Whole)?;
         Plan::new(&graph, &target)
     };
     let base = Target::baseline(Family::Gpu);
@@ -215,18 +191,19 @@ fn refusals() -> Outcome {
         (Target { max_buffer: 100 << 10, ..base.clone() }, "fc1.weight takes 0.1 MiB, but a buffer"),
         (Target { max_binding: 8 << 10, ..base.clone() }, "exceed a binding"),
     ];
-    for (target, said) in cases {
+    for (target, expected) in cases {
         match plan(target) {
-            Err(Error::TooLarge(problem)) if problem.contains(said) => {}
-            other => return Err(format!("expected {said:?}, found {:?}", other.map(|_| "a plan"))),
+            Err(Error::TooLarge(problem)) if problem.contains(expected) => {}
+            other => return Err(format!("expected {expected:?}, found {:?}", other.map(|_| "a plan")).into()),
         }
     }
-    plan(Target { max_binding: 40 << 10, ..base }).map(drop).map_err(text)
+    plan(Target { max_binding: 40 << 10, ..base })?;
+    Ok(())
 }
 
-/// AlexNet under WebGPU's default limits, where its first linear layer's weight does not fit a binding.
+/// AlexNet under WebGPU's default limits; the weight of its first linear layer exceeds a binding.
 fn alexnet() -> Outcome {
-    let model = striate::models::by_name("alexnet", 3, 1000).map_err(text)?;
+    let model = striate::models::by_name("alexnet", 3, 1000)?;
     for family in [Family::Gpu, Family::Software] {
         for lanes in [0, 8] {
             let target = Target { subgroup: lanes, ..Target::baseline(family) };
@@ -234,12 +211,10 @@ fn alexnet() -> Outcome {
                 let recipe = Recipe { optimizer, clip_norm: Some(1.0), ema: Some(0.9), ..Default::default() };
                 let parts = [Part::Whole, Part::First, Part::Middle, Part::Last];
                 for part in parts {
-                    let graph = partial_graph(&*model, [2, 3, 224, 224], &recipe, part).map_err(text)?;
-                    let plan = Plan::new(&graph, &target).map_err(text)?;
+                    let graph = partial_graph(&*model, [2, 3, 224, 224], &recipe, part)?;
+                    let plan = Plan::new(&graph, &target)?;
                     let largest = plan.storages.iter().map(|s| s.span()).max();
-                    if largest <= Some(target.max_binding) {
-                        return Err("AlexNet should have a value larger than a binding".into());
-                    }
+                    assert!(largest > Some(target.max_binding), "AlexNet should exceed a binding");
                 }
             }
         }
@@ -249,14 +224,11 @@ fn alexnet() -> Outcome {
 
 pub fn add(suite: &mut Suite) {
     for row in rows().into_iter().map(std::sync::Arc::new) {
-        let own = row.clone();
-        suite.add_gpu(format!("pieces::matmul_{}::gpu", row.name), move |gpu| product(&own, gpu));
-        suite.add(format!("pieces::matmul_{}::cpu", row.name), move || product(&row, &CPU));
+        let name = format!("pieces::matmul_{}", row.name);
+        suite.add_on(CPU_AND_GPU, name, move |device| product(&row, device));
     }
-    suite.add_gpu("pieces::elementwise::gpu", elementwise);
-    suite.add("pieces::elementwise::cpu", || elementwise(&CPU));
-    suite.add_gpu("pieces::network::gpu", network);
-    suite.add("pieces::network::cpu", || network(&CPU));
-    suite.add("pieces::what_fits_no_binding_or_buffer_is_refused", refusals);
+    suite.add_on(CPU_AND_GPU, "pieces::elementwise", elementwise);
+    suite.add_on(CPU_AND_GPU, "pieces::network", network);
+    suite.add("pieces::values_that_exceed_a_buffer_or_binding_are_refused", refusals);
     suite.add("pieces::alexnet_fits_the_default_limits", alexnet);
 }

@@ -1,16 +1,17 @@
-//! Sizes and settings beyond all reason: refused by name where a graph is made, or right on every device. None is cut to 32 bits.
+//! Huge sizes and settings are either refused by name when a graph is built, or correct on every device. None is truncated to 32
+//! bits.
 
-use crate::common::{Outcome, Random, Suite, compare_all, text};
-use crate::{CPU, REFERENCE};
+use crate::REFERENCE;
+use crate::common::{CPU_AND_GPU, Outcome, Random, Suite, compare_all};
 use striate::graph::{Graph, ValueId};
 use striate::op::*;
 use striate::plan::{Algorithm, Family, Plan, Target};
 use striate::{Device, Error, Tensor, TensorType, eager};
 
-/// What is refused by name: 2^31, and what has few bits left of it, or none, in 32.
-const BEYOND: [usize; 6] = [1 << 31, u32::MAX as usize, 1 << 32, (1 << 32) + 1, 1 << 63, usize::MAX];
+/// Sizes that must be refused, among them some whose lower 32 bits look harmless.
+const TOO_LARGE: [usize; 6] = [1 << 31, u32::MAX as usize, 1 << 32, (1 << 32) + 1, 1 << 63, usize::MAX];
 
-/// The largest size that is none of these.
+/// The largest valid size.
 const LARGEST: usize = (1 << 31) - 1;
 
 type Row = (&'static str, fn(usize) -> Op, &'static [&'static [usize]]);
@@ -19,7 +20,7 @@ const IMAGE: &[usize] = &[1, 2, 5, 5];
 const CONV: &[&[usize]] = &[IMAGE, &[3, 2, 3, 3]];
 const GRAD: &[&[usize]] = &[&[1, 3, 3, 3], &[3, 2, 3, 3]];
 
-/// Every setting of every operation that is a size, set to a number.
+/// Every size among the settings of every operation: name, operation for a value, and input shapes.
 fn settings() -> Vec<Row> {
     vec![
         ("conv2d_stride", |v| Conv2d { stride: [v; 2], ..Default::default() }.into(), CONV),
@@ -90,23 +91,23 @@ fn avg_pool_grad(input_shape: Vec<usize>) -> Op {
 pub fn add(suite: &mut Suite) {
     for (name, op, shapes) in settings() {
         suite.add(format!("sizes::{name}::refused"), move || refused(name, op, shapes));
-        suite.add_gpu(format!("sizes::{name}::largest::gpu"), move |gpu| largest(name, op, shapes, gpu));
-        suite.add(format!("sizes::{name}::largest::cpu"), move || largest(name, op, shapes, &CPU));
+        suite.add_on(CPU_AND_GPU, format!("sizes::{name}::largest"), move |device| {
+            largest(name, op, shapes, device)
+        });
     }
     suite.add("sizes::values_beyond_32_bits_are_refused", values);
     for family in [Family::Gpu, Family::Software, Family::Cpu] {
         suite.add(format!("sizes::plans_of_the_largest_values::{family:?}"), move || plans(family));
     }
-    suite.add_gpu("sizes::long_rows_pooled_adaptively::gpu", long_rows);
-    suite.add("sizes::long_rows_pooled_adaptively::cpu", || long_rows(&CPU));
+    suite.add_on(CPU_AND_GPU, "sizes::adaptive_pooling_of_long_rows", long_rows);
 }
 
-/// The operation on inputs of these shapes, of which a second one of a pooling's gradient is integers.
+/// Output types of an operation on inputs of these shapes, which are f32, except for the indices of max-pooling's gradient.
 fn in_graph(op: Op, shapes: &[&[usize]]) -> striate::Result<Vec<TensorType>> {
     let mut graph = Graph::new();
-    let whole = |i: usize| i == 1 && matches!(op, Op::MaxPoolGrad(_));
+    let is_indices = |i: usize| i == 1 && matches!(op, Op::MaxPoolGrad(_));
     let inputs = shapes.iter().enumerate().map(|(i, shape)| {
-        let ty = if whole(i) { TensorType::u32(*shape) } else { TensorType::f32(*shape) };
+        let ty = if is_indices(i) { TensorType::u32(*shape) } else { TensorType::f32(*shape) };
         graph.input(&format!("input {i}"), ty)
     });
     let inputs = inputs.collect::<Result<Vec<_>, _>>()?;
@@ -115,21 +116,21 @@ fn in_graph(op: Op, shapes: &[&[usize]]) -> striate::Result<Vec<TensorType>> {
 }
 
 fn refused(name: &str, op: fn(usize) -> Op, shapes: &[&[usize]]) -> Outcome {
-    for size in BEYOND {
+    for size in TOO_LARGE {
         match in_graph(op(size), shapes) {
             Err(Error::Shape { .. }) => {}
-            other => return Err(format!("{name} of {size}: expected a shape error, found {other:?}")),
+            other => return Err(format!("{name} of {size}: expected a shape error, found {other:?}").into()),
         }
     }
     Ok(())
 }
 
-/// The largest settings that are let through: refused on every device, or as the definition has it.
+/// The largest valid settings give an error on every device, or the results of the definition.
 fn largest(name: &str, op: fn(usize) -> Op, shapes: &[&[usize]], device: &Device) -> Outcome {
     for size in [LARGEST, LARGEST - 1, 1 << 30, (1 << 16) + 1] {
         let op = op(size);
         let Ok(outputs) = in_graph(op.clone(), shapes) else { continue };
-        // What is merely large is not computed here.
+        // Large outputs would take too long.
         if outputs.iter().any(|ty| ty.len() > 1 << 18) {
             continue;
         }
@@ -139,15 +140,15 @@ fn largest(name: &str, op: fn(usize) -> Op, shapes: &[&[usize]], device: &Device
         let upstream = rng.normal(&outputs[0].shape);
         let both = |device: &Device| -> striate::Result<Vec<Tensor>> {
             let mut all = eager::apply(device, op.clone(), &inputs)?;
-            // The places of maxima have no gradient; nor has a gradient.
+            // Indices of maxima have no gradient, nor do gradients.
             all.extend(eager::gradients(device, op.clone(), &inputs, &upstream)?.into_iter().flatten());
             Ok(all)
         };
         let want = both(&REFERENCE).map_err(|e| format!("{name} of {size} by definition: {e}"))?;
         let mut targets = vec![device.target().clone()];
         if matches!(op, Op::Conv2d(_)) {
-            let ways = [Algorithm::Im2col, Algorithm::Direct];
-            targets.extend(ways.map(|conv| device.target().clone().with_convolutions(conv)));
+            let algorithms = [Algorithm::Im2col, Algorithm::Direct];
+            targets.extend(algorithms.map(|conv| device.target().clone().with_convolutions(conv)));
             targets.push(Target { family: Family::Gpu, ..device.target().clone() });
         }
         for target in targets {
@@ -160,7 +161,7 @@ fn largest(name: &str, op: fn(usize) -> Op, shapes: &[&[usize]], device: &Device
 }
 
 fn values() -> Outcome {
-    let shapes = BEYOND.into_iter().flat_map(|v| [vec![v], vec![1, v], vec![v, v], vec![1 << 20, v, 3]]);
+    let shapes = TOO_LARGE.into_iter().flat_map(|v| [vec![v], vec![1, v], vec![v, v], vec![1 << 20, v, 3]]);
     let products = [vec![1 << 16, 1 << 15], vec![1 << 16, 1 << 16], vec![1 << 32, 1 << 32]];
     for shape in shapes.chain(products) {
         let (mut graph, ty) = (Graph::new(), TensorType::f32(shape.clone()));
@@ -169,23 +170,23 @@ fn values() -> Outcome {
         let input = graph.input("x", ty.clone());
         let parameter = graph.persistent("w", ty, kind, init);
         for found in [input, parameter] {
-            let problem = found.err().ok_or(format!("{shape:?} was let through"))?.to_string();
+            let problem = found.err().ok_or(format!("{shape:?} was accepted"))?.to_string();
             if !problem.contains("at most 2147483647") {
-                return Err(format!("{shape:?}: {problem}"));
+                return Err(format!("{shape:?}: {problem}").into());
             }
         }
     }
-    // A product of two that are small.
+    // A product of two small values that is too large.
     let mut graph = Graph::new();
-    let a = graph.input("a", TensorType::f32([1 << 16, 1])).map_err(text)?;
-    let b = graph.input("b", TensorType::f32([1, 1 << 16])).map_err(text)?;
+    let a = graph.input("a", TensorType::f32([1 << 16, 1]))?;
+    let b = graph.input("b", TensorType::f32([1, 1 << 16]))?;
     match graph.apply(Matmul::default(), &[a, b]) {
         Err(Error::Shape { op, problem, .. }) if op == "matmul" && problem.contains("at most") => Ok(()),
-        other => Err(format!("expected a shape error of matmul, found {other:?}")),
+        other => Err(format!("expected a shape error of matmul, found {other:?}").into()),
     }
 }
 
-/// Plans are made, or refused by what they take: nothing overflows on the way.
+/// Planning the largest values succeeds, or fails because of their memory: no arithmetic overflows.
 fn plans(family: Family) -> Outcome {
     let all: [usize; 1] = [LARGEST];
     let conv = |stride, padding, dilation| -> Op {
@@ -245,7 +246,7 @@ fn plans(family: Family) -> Outcome {
             for backward in [false, true] {
                 match plan(op, shapes, backward, &limits) {
                     Ok(_) | Err(Error::TooLarge(_)) => {}
-                    Err(e) => return Err(format!("{op:?} of {shapes:?}: {e}")),
+                    Err(e) => return Err(format!("{op:?} of {shapes:?}: {e}").into()),
                 }
             }
         }
@@ -271,7 +272,7 @@ fn plan(op: &Op, shapes: &[Vec<usize>], backward: bool, target: &Target) -> stri
     Plan::new(&graph, target)
 }
 
-/// Where a product of window and row needs the last of 32 bits, and where it would need one more.
+/// The product of window and row just fits into 32 bits, or exceeds them by one.
 fn long_rows(device: &Device) -> Outcome {
     let (side, most) = (100_003, 42_946);
     for outs in [7, 40_000, most] {
@@ -286,13 +287,13 @@ fn long_rows(device: &Device) -> Outcome {
                 all.extend(eager::gradients(device, op.clone(), &[&x], &upstream)?.into_iter().flatten());
                 Ok(all)
             };
-            let (got, want) = (both(device).map_err(text)?, both(&REFERENCE).map_err(text)?);
+            let (got, want) = (both(device)?, both(&REFERENCE)?);
             let what = format!("{} of {side} pixels to {outs}, seed {outs}", op.name());
             compare_all(&what, &got, &want, 1e-5, 0.0)?;
         }
     }
     match in_graph(AdaptiveAvgPool2d { output_size: [1, most + 1] }.into(), &[&[1, 1, 1, side]]) {
         Err(Error::Shape { problem, .. }) if problem.contains("below 2^32") => Ok(()),
-        other => Err(format!("expected a refusal of 2^32, found {other:?}")),
+        other => Err(format!("expected a refusal of 2^32, found {other:?}").into()),
     }
 }

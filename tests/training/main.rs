@@ -12,31 +12,27 @@ use common::*;
 use errors::*;
 use std::process::ExitCode;
 use step::*;
-use striate::Device;
 use tools::*;
-
-type Test = fn(&Device) -> Outcome;
 
 fn main() -> ExitCode {
     let mut suite = Suite::new();
-    let tests: &[(&str, Test)] = &[
-        ("accumulated_gradients_match_a_full_batch", accumulated_gradients_match_a_full_batch),
-        ("frozen_parameters_do_not_change", frozen_parameters_do_not_change),
-        ("rules_scale_rate_and_disable_decay", rules_scale_rate_and_disable_decay),
-        ("ema_tracks_the_weights", ema_tracks_the_weights),
-        ("mixed_labels_are_weighted", mixed_labels_are_weighted),
-        ("a_step_outputs_its_gradients", a_step_outputs_its_gradients),
-        ("an_evaluation_outputs_its_logits", an_evaluation_outputs_its_logits),
-        ("a_paused_epoch_continues", a_paused_epoch_continues),
-        ("an_error_leaves_no_step_in_flight", an_error_leaves_no_step_in_flight),
-        ("anomalies_are_named_after_their_step", anomalies_are_named_after_their_step),
-        ("impossible_positions_are_rejected", impossible_positions_are_rejected),
-        ("a_backbone_loads_without_its_head", a_backbone_loads_without_its_head),
-        ("invalid_settings_are_rejected", invalid_settings_are_rejected),
-    ];
-    for (name, test) in tests {
-        suite.add(format!("{name}::cpu"), || test(&Device::select("cpu").map_err(text)?));
-        suite.add_gpu(format!("{name}::gpu"), test);
-    }
+    suite.add_all_on(
+        CPU_AND_GPU,
+        named![
+            accumulated_gradients_match_a_full_batch,
+            frozen_parameters_do_not_change,
+            rules_scale_rate_and_disable_decay,
+            ema_tracks_the_weights,
+            mixed_labels_are_weighted,
+            a_step_outputs_its_gradients,
+            an_evaluation_outputs_its_logits,
+            a_paused_epoch_continues,
+            an_error_leaves_no_step_in_flight,
+            anomalies_are_reported_with_their_step,
+            impossible_positions_are_rejected,
+            a_backbone_loads_without_its_head,
+            invalid_settings_are_rejected,
+        ],
+    );
     suite.run()
 }

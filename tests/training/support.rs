@@ -1,5 +1,6 @@
 //! A small data set, two small networks, and shared helpers.
 
+use crate::common::network::Network;
 use std::ops::ControlFlow;
 use std::sync::Arc;
 use striate::data::{Dataset, Normalization, Split};
@@ -27,55 +28,27 @@ pub fn split(train: usize, classes: usize) -> Split {
 }
 
 /// Two convolutions and a linear layer, optionally with batch norm.
-pub struct Small {
-    pub norm: bool,
-    pub classes: usize,
-}
-
-impl Model for Small {
-    fn name(&self) -> String {
-        "small".into()
-    }
-
-    fn in_channels(&self) -> usize {
-        1
-    }
-
-    fn input_size(&self) -> [usize; 2] {
-        [8, 8]
-    }
-
-    fn classes(&self) -> usize {
-        self.classes
-    }
-
-    fn forward(&self, b: &mut Builder, mut x: ValueId) -> Result<ValueId> {
-        for (i, [from, to]) in [[1, 6], [6, 5]].into_iter().enumerate() {
-            let conv = Conv2d {
-                in_channels: from,
-                out_channels: to,
-                kernel_size: [3, 3],
-                padding: [1, 1],
-                ..Default::default()
-            };
+pub fn small(norm: bool, classes: usize) -> impl Model {
+    let forward = move |b: &mut Builder, mut x: ValueId| {
+        for (i, [in_channels, out_channels]) in [[1, 6], [6, 5]].into_iter().enumerate() {
+            let (kernel_size, padding) = ([3, 3], [1, 1]);
+            let conv = Conv2d { in_channels, out_channels, kernel_size, padding, ..Default::default() };
             x = b.conv2d(&format!("conv{i}"), x, conv)?;
-            if self.norm {
-                x = b.batch_norm2d(
-                    &format!("bn{i}"),
-                    x,
-                    BatchNorm2d { num_features: to, ..Default::default() },
-                )?;
+            if norm {
+                let batch_norm = BatchNorm2d { num_features: out_channels, ..Default::default() };
+                x = b.batch_norm2d(&format!("bn{i}"), x, batch_norm)?;
             }
             x = b.relu(x)?;
         }
         x = b.global_avg_pool2d(x)?;
         x = b.flatten(x)?;
-        b.linear("fc", x, Linear { in_features: 5, out_features: self.classes, bias: true })
-    }
+        b.linear("fc", x, Linear { in_features: 5, out_features: classes, bias: true })
+    };
+    Network { name: "small", input: [1, 8, 8], classes, forward }
 }
 
 pub fn trainer(device: &Device, norm: bool, images: usize, config: &TrainConfig) -> Result<Trainer> {
-    Trainer::new(device, &Small { norm, classes: 3 }, split(images, 3), config.clone())
+    Trainer::new(device, &small(norm, 3), split(images, 3), config.clone())
 }
 
 pub fn epoch(trainer: &mut Trainer) -> Result<EpochReport> {

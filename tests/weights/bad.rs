@@ -9,7 +9,7 @@ pub fn parse(bytes: &[u8]) -> Result<Weights> {
     Weights::parse(Path::new("file"), bytes)
 }
 
-/// A safetensors file with this header and data.
+/// A safetensors file with a given header and data.
 fn file(header: &str, data: &[u8]) -> Vec<u8> {
     [&(header.len() as u64).to_le_bytes(), header.as_bytes(), data].concat()
 }

@@ -7,14 +7,14 @@ use striate::Tensor;
 use striate::weights::{self, Fit, Weights};
 
 /// Weights after a round trip through a file.
-fn stored(tensors: &[(String, Tensor)]) -> Weights {
+pub fn stored(tensors: &[(String, Tensor)]) -> Weights {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("file.safetensors");
     weights::write(&path, tensors, &BTreeMap::new()).unwrap();
     Weights::parse(Path::new("file.safetensors"), &std::fs::read(&path).unwrap()).unwrap()
 }
 
-/// The network's weights with one missing, one of the wrong shape, and forty extra ones.
+/// The network's weights with one missing, one of the wrong shape, and forty additional ones.
 fn mismatched() -> Weights {
     let mut tensors = small::tensors();
     tensors.retain(|(name, _)| name != "bn1.bias");

@@ -7,6 +7,8 @@ mod fit;
 mod formats;
 mod legacy;
 mod names;
+#[path = "../common/network.rs"]
+mod network;
 mod small;
 
 use std::path::{Path, PathBuf};

@@ -1,10 +1,9 @@
 //! Mapping of tensor names.
 
+use crate::fit::stored;
 use crate::{assert_fails, golden, small};
-use std::collections::BTreeMap;
-use std::path::Path;
 use striate::Tensor;
-use striate::weights::{self, Fit, LoadReport, Weights};
+use striate::weights::{Fit, LoadReport, Weights};
 
 /// The network's weights with renamed tensors.
 fn renamed(rename: impl Fn(&str) -> String) -> Vec<(String, Tensor)> {
@@ -12,13 +11,8 @@ fn renamed(rename: impl Fn(&str) -> String) -> Vec<(String, Tensor)> {
 }
 
 fn load(tensors: &[(String, Tensor)], fit: Fit) -> striate::Result<LoadReport> {
-    let dir = tempfile::tempdir().unwrap();
-    let path = dir.path().join("file.safetensors");
-    weights::write(&path, tensors, &BTreeMap::new()).unwrap();
-    let weights = Weights::parse(Path::new("file"), &std::fs::read(&path).unwrap()).unwrap();
     let mut predictor = small::predictor();
-    let loaded = predictor.load(&weights, fit)?;
-
+    let loaded = predictor.load(&stored(tensors), fit)?;
     for (name, tensor) in small::tensors().into_iter().filter(|(name, _)| loaded.loaded.contains(name)) {
         assert_eq!(predictor.session().read(&name).unwrap(), tensor, "{name}");
     }

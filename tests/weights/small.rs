@@ -1,46 +1,29 @@
 //! The network of `tests/goldens/weights.py`, with deterministic weights.
 
+use crate::network::Network;
 use striate::graph::ValueId;
 use striate::infer::Predictor;
 use striate::models::Model;
 use striate::nn::{BatchNorm2d, Builder, Conv2d, Linear};
-use striate::{Device, Result, Tensor};
+use striate::{Device, Tensor};
 
-pub struct Small;
-
-impl Model for Small {
-    fn name(&self) -> String {
-        "small".into()
-    }
-
-    fn in_channels(&self) -> usize {
-        3
-    }
-
-    fn input_size(&self) -> [usize; 2] {
-        [5, 5]
-    }
-
-    fn classes(&self) -> usize {
-        3
-    }
-
-    fn forward(&self, b: &mut Builder, images: ValueId) -> Result<ValueId> {
+fn network() -> impl Model {
+    let forward = |b: &mut Builder, images: ValueId| {
         let conv = Conv2d {
             in_channels: 3,
             out_channels: 4,
             kernel_size: [3, 3],
             padding: [1, 1],
-            bias: false,
             ..Default::default()
         };
-        let x = b.conv2d("conv1", images, conv)?;
+        let x = b.conv2d("conv1", images, Conv2d { bias: false, ..conv })?;
         let x = b.batch_norm2d("bn1", x, BatchNorm2d { num_features: 4, ..Default::default() })?;
         let x = b.relu(x)?;
         let x = b.global_avg_pool2d(x)?;
         let x = b.flatten(x)?;
         b.linear("fc", x, Linear { in_features: 4, out_features: 3, bias: true })
-    }
+    };
+    Network { name: "small", input: [3, 5, 5], classes: 3, forward }
 }
 
 /// Weights that are exact in half precision; variances are positive.
@@ -71,5 +54,5 @@ pub fn images() -> Vec<f32> {
 
 /// The network on the CPU, with zero weights.
 pub fn predictor() -> Predictor {
-    Predictor::new(&Device::select("cpu").unwrap(), &Small, [5, 5], 2).unwrap()
+    Predictor::new(&Device::select("cpu").unwrap(), &network(), [5, 5], 2).unwrap()
 }

@@ -1,52 +1,62 @@
-//! A place to train in, and what is asked of a run.
+//! A folder to run `striate` in, and checks of what a run leaves there.
 
+#![allow(dead_code, unused_imports, reason = "no test program uses everything")]
+
+#[path = "files.rs"]
+mod files;
+#[path = "program.rs"]
+mod program;
+
+pub use files::*;
+pub use program::*;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, ExitStatus, Output};
+use std::process::{Child, Command, ExitStatus};
 use std::time::{Duration, Instant};
 use striate::models;
 use striate::nn::{Decay, Optimizer, SgdConfig};
 use striate::train::{Recipe, TrainConfig};
 use tempfile::TempDir;
 
-pub const PROGRAM: &str = env!("CARGO_BIN_EXE_striate");
-
+/// Files and folders of a finished run.
 pub const FILES: [&str; 7] = [
     ".striate.json",
-    "config.json",
-    "metrics.csv",
-    "model.safetensors",
     "best.safetensors",
     "checkpoints",
+    "config.json",
     "curves.svg",
+    "metrics.csv",
+    "model.safetensors",
 ];
 
-/// A folder with a tiny data set of MNIST's form, and room for a run.
-pub struct Place {
-    pub dir: TempDir,
-}
+/// A temporary folder with a tiny data set in MNIST's format, in `data`. Runs go to `run`.
+pub struct Workspace(TempDir);
 
-impl Place {
-    /// 20 training and 10 test images of 8 x 8, in ten classes.
+impl Workspace {
+    /// 20 training and 10 test images of 8 x 8 pixels, in ten classes.
     pub fn new() -> Self {
-        Self::of(20, 10, 8)
+        Self::with_images(20, 10, 8)
     }
 
-    pub fn of(train: u32, test: u32, side: u32) -> Self {
-        let place = Self { dir: tempfile::tempdir().unwrap() };
+    pub fn with_images(train: u32, test: u32, side: u32) -> Self {
+        let dir = Self(tempfile::tempdir().unwrap());
         for (part, count) in [("train", train), ("t10k", test)] {
             let labels: Vec<u8> = (0..count).map(|i| (i % 10) as u8).collect();
-            place.write(&format!("data/{part}-labels-idx1-ubyte"), &idx(0x801, &[count], &labels));
+            dir.write(&format!("data/{part}-labels-idx1-ubyte"), &idx(0x801, &[count], &labels));
             let pixel = |i: u32| (i * 37 + i / (side * side) % 10 * 20) as u8;
             let pixels: Vec<u8> = (0..count * side * side).map(pixel).collect();
             let sizes = [count, side, side];
-            place.write(&format!("data/{part}-images-idx3-ubyte"), &idx(0x803, &sizes, &pixels));
+            dir.write(&format!("data/{part}-images-idx3-ubyte"), &idx(0x803, &sizes, &pixels));
         }
-        place
+        dir
+    }
+
+    pub fn root(&self) -> &Path {
+        self.0.path()
     }
 
     pub fn path(&self, name: &str) -> PathBuf {
-        self.dir.path().join(name)
+        self.root().join(name)
     }
 
     pub fn write(&self, name: &str, bytes: &[u8]) {
@@ -54,12 +64,37 @@ impl Place {
         std::fs::write(self.path(name), bytes).unwrap();
     }
 
-    pub fn out(&self) -> PathBuf {
+    pub fn read(&self, name: &str) -> Vec<u8> {
+        std::fs::read(self.path(name)).unwrap_or_else(|e| panic!("{name}: {e}"))
+    }
+
+    pub fn read_text(&self, name: &str) -> String {
+        text(&self.read(name))
+    }
+
+    pub fn read_json(&self, name: &str) -> Value {
+        serde_json::from_slice(&self.read(name)).unwrap_or_else(|e| panic!("{name}: {e}"))
+    }
+
+    /// Saves an image, creating its folder.
+    pub fn save(&self, name: &str, image: &image::RgbImage) {
+        let path = self.path(name);
+        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+        image.save(path).unwrap();
+    }
+
+    pub fn run(&self) -> PathBuf {
         self.path("run")
     }
 
-    /// `striate train` on the tiny set, into `run`, on the CPU, where no Vulkan driver can be found. What is
-    /// in `args` comes instead, if it is among these.
+    /// `striate` in this folder, where no Vulkan driver can be found.
+    pub fn striate(&self, args: &[&str]) -> Command {
+        let mut command = without_gpu(args);
+        command.current_dir(self.root());
+        command
+    }
+
+    /// `striate train` on the tiny data set, into `run`, on the CPU; flags in `args` take precedence.
     pub fn train(&self, args: &[&str]) -> Command {
         let defaults = [
             ("--dataset", "mnist".into()),
@@ -67,62 +102,38 @@ impl Place {
             ("--device", "cpu".into()),
             ("--epochs", "1".into()),
             ("--batch", "4".into()),
-            ("--out", self.out()),
+            ("--out", self.run()),
         ];
-        let mut command = Command::new(PROGRAM);
-        command.arg("train").current_dir(self.dir.path());
+        let mut command = self.striate(&["train"]);
         for (flag, value) in defaults.iter().filter(|(flag, _)| !args.contains(flag)) {
             command.arg(flag).arg(value);
         }
-        // Both names of the setting: the old one and the one that replaced it.
-        command.env("VK_ICD_FILENAMES", "/dev/null").env("VK_DRIVER_FILES", "/dev/null");
-        command.env_remove("RUST_LOG").args(args);
+        command.args(args);
         command
     }
 
-    /// Trains; it must work.
+    /// Trains, which must succeed without a word on standard error, and returns standard output.
+    #[track_caller]
     pub fn trained(&self, args: &[&str]) -> String {
-        let output = self.train(args).output().unwrap();
-        assert!(output.status.success(), "{args:?}: {}", text(&output.stderr));
-        assert_eq!(text(&output.stderr), "", "{args:?}");
-        text(&output.stdout)
+        printed(&mut self.train(args))
     }
 
-    /// Trains; it must be refused in one sentence that has all of `words`, and no run may be there.
+    /// Trains, which must be refused with all of `words`, without leaving a run behind.
     #[track_caller]
     pub fn refused(&self, args: &[&str], words: &[&str]) {
-        let output = self.train(args).output().unwrap();
-        assert_refused(&output, &format!("{args:?}"), words);
-        assert!(!self.out().exists(), "{args:?} left {:?}", list(&self.out()));
+        assert_refused(&mut self.train(args), words);
+        assert!(!self.run().exists(), "{args:?} left {:?}", list(&self.run()));
+    }
+
+    /// `striate train --resume` on `run`.
+    pub fn resume(&self, args: &[&str]) -> Command {
+        let mut command = self.striate(&["train", "--resume"]);
+        command.arg(self.run()).args(args);
+        command
     }
 }
 
-/// An IDX file: the magic number, the sizes, the elements.
-pub fn idx(magic: u32, sizes: &[u32], elements: &[u8]) -> Vec<u8> {
-    let numbers = std::iter::once(&magic).chain(sizes).flat_map(|number| number.to_be_bytes());
-    numbers.chain(elements.iter().copied()).collect()
-}
-
-pub fn text(bytes: &[u8]) -> String {
-    String::from_utf8(bytes.to_vec()).expect("the output is text")
-}
-
-/// One line on standard error that has all of `words`, and exit code 1.
-#[track_caller]
-pub fn assert_refused(output: &Output, case: &str, words: &[&str]) {
-    let message = text(&output.stderr);
-    assert_eq!(output.status.code(), Some(1), "{case}: {message}");
-    assert!(message.starts_with("error: ") && message.ends_with('\n'), "{case}: {message:?}");
-    assert_eq!(message.lines().count(), 1, "{case}: {message}");
-    for word in ["panicked", "RUST_BACKTRACE", "unwrap", "\u{1b}"] {
-        assert!(!message.contains(word), "{case}: {message}");
-    }
-    for word in words {
-        assert!(message.contains(word), "{case}: {message:?} does not say {word:?}");
-    }
-}
-
-/// Names of what a folder holds, sorted.
+/// Names of the entries of a folder, sorted.
 pub fn list(dir: &Path) -> Vec<String> {
     let entries = std::fs::read_dir(dir).into_iter().flatten();
     let mut names: Vec<String> =
@@ -131,25 +142,19 @@ pub fn list(dir: &Path) -> Vec<String> {
     names
 }
 
-/// All files of a folder.
+/// Files of a folder, not of its subfolders.
 pub fn contents(dir: &Path) -> BTreeMap<String, Vec<u8>> {
     let files = list(dir).into_iter().filter(|name| dir.join(name).is_file());
     files.map(|name| (name.clone(), std::fs::read(dir.join(name)).unwrap())).collect()
 }
 
-pub fn sorted(names: &[&str]) -> Vec<String> {
-    let mut names: Vec<String> = names.iter().map(|name| (*name).to_owned()).collect();
-    names.sort();
-    names
-}
-
-/// The lines of `metrics.csv` by column.
+/// Rows of `metrics.csv`, by column.
 pub fn metrics(run: &Path) -> Vec<BTreeMap<String, String>> {
     let mut reader = csv::Reader::from_path(run.join("metrics.csv")).unwrap();
     reader.deserialize().map(|row| row.unwrap()).collect()
 }
 
-/// Asserts that tags are closed in their order, and attributes quoted.
+/// Asserts that tags are nested and closed, and attributes quoted.
 pub fn assert_well_formed(svg: &str) {
     let mut open = Vec::new();
     let mut rest = svg;
@@ -169,7 +174,7 @@ pub fn assert_well_formed(svg: &str) {
     assert_eq!(open, [""; 0]);
 }
 
-/// Waits for a process that must end by itself.
+/// Waits for a process to exit.
 pub fn wait(child: &mut Child) -> ExitStatus {
     let start = Instant::now();
     loop {
@@ -182,6 +187,12 @@ pub fn wait(child: &mut Child) -> ExitStatus {
         }
         std::thread::sleep(Duration::from_millis(5));
     }
+}
+
+/// Creates a named pipe in place of a file, if there is one.
+pub fn make_pipe(path: &Path) {
+    let _ = std::fs::remove_file(path);
+    assert!(Command::new("mkfifo").arg(path).status().unwrap().success());
 }
 
 pub fn signal(child: &Child, name: &str) {

@@ -1,11 +1,14 @@
-//! Tries pages out in headless Chromium.
+//! Opens pages in headless Chromium.
+
+#![allow(dead_code, reason = "no test program uses everything")]
 
 use serde_json::Value;
 use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use tempfile::TempDir;
 
-/// Picks channels and an image by mouse and keyboard.
+/// Selects channels and an image by mouse and keyboard.
 pub const PICK_UNITS: &str = r##"
   click("unit-layer2-tab");
   click("unit-layer2-1-tab");
@@ -14,7 +17,7 @@ pub const PICK_UNITS: &str = r##"
   click("image-2-tab");
 "##;
 
-/// Collects everything that goes wrong, starting before the page's own content.
+/// Collects errors and blocked requests, from before the page's own content is loaded.
 const WATCH: &str = r##"<script>
 const problems = [];
 addEventListener("error", e => problems.push("error: " + (e.message || e.target.outerHTML.slice(0, 80))), true);
@@ -23,7 +26,7 @@ addEventListener("securitypolicyviolation", e => problems.push("requests " + e.b
 for (const level of ["error", "warn"]) console[level] = (...words) => problems.push(level + ": " + words.join(" "));
 </script>"##;
 
-/// Runs the steps inserted for `STEPS` and reports to the surrounding page.
+/// Runs the steps that replace `STEPS`, and reports to the surrounding page.
 const TRY: &str = r##"<script>
 addEventListener("load", () => {
   const visible = query => [...document.querySelectorAll(query)].filter(e => e.getClientRects().length).map(e => e.id);
@@ -46,10 +49,18 @@ addEventListener("load", () => {
 });
 </script>"##;
 
-/// Puts the page into a frame, which can be as narrow as a phone; a window cannot.
+/// Shows the page in a frame, which can be as narrow as a phone, unlike a window.
 const FRAME: &str = r##"<!DOCTYPE html><pre id="verdict"></pre>
 <script>addEventListener("message", e => document.getElementById("verdict").textContent = e.data);</script>
 <iframe src="page.html" width="WIDTH" height="844" style="border: 0"></iframe>"##;
+
+/// A folder with a page in a frame of some width.
+fn framed(page: &str, width: u32) -> TempDir {
+    let dir = tempfile::tempdir().unwrap();
+    std::fs::write(dir.path().join("page.html"), page).unwrap();
+    std::fs::write(dir.path().join("frame.html"), FRAME.replace("WIDTH", &width.to_string())).unwrap();
+    dir
+}
 
 pub struct Browser(PathBuf);
 
@@ -64,16 +75,14 @@ impl Browser {
     }
 
     /// Opens a page at this width, runs the steps, and returns the report.
-    pub fn try_out(&self, page: &str, width: u32, steps: &str) -> Value {
+    pub fn inspect(&self, page: &str, width: u32, steps: &str) -> Value {
         let page = page.replacen("<head>", &format!("<head>{WATCH}"), 1).replacen(
             "</body>",
             &format!("{}</body>", TRY.replace("STEPS", steps)),
             1,
         );
-        let dir = tempfile::tempdir().unwrap();
-        std::fs::write(dir.path().join("page.html"), page).unwrap();
-        std::fs::write(dir.path().join("frame.html"), FRAME.replace("WIDTH", &width.to_string())).unwrap();
-        let output = self.open(dir.path(), "frame.html", &["--dump-dom"]);
+        let dir = framed(&page, width);
+        let output = self.open(dir.path(), &["--dump-dom"]);
         let verdict =
             output.split("<pre id=\"verdict\">").nth(1).and_then(|rest| rest.split("</pre>").next());
         let verdict = verdict.unwrap_or_else(|| panic!("no report in {output:.500}"));
@@ -83,20 +92,14 @@ impl Browser {
 
     /// The number of colors in a screenshot of the page.
     pub fn colors(&self, page: &str, width: u32) -> usize {
-        let dir = tempfile::tempdir().unwrap();
-        std::fs::write(dir.path().join("page.html"), page).unwrap();
-        std::fs::write(dir.path().join("frame.html"), FRAME.replace("WIDTH", &width.to_string())).unwrap();
+        let dir = framed(page, width);
         let shot = dir.path().join("shot.png");
-        self.open(
-            dir.path(),
-            "frame.html",
-            &[&format!("--screenshot={}", shot.display()), "--window-size=1300,900"],
-        );
+        self.open(dir.path(), &[&format!("--screenshot={}", shot.display()), "--window-size=1300,900"]);
         let image = image::open(&shot).unwrap().into_rgb8();
         image.pixels().collect::<HashSet<_>>().len()
     }
 
-    /// Chromium without a window, with a profile of its own.
+    /// Headless Chromium with its own profile.
     pub fn command(&self, profile: &Path) -> Command {
         let mut command = Command::new(&self.0);
         // The sandbox does not work for root in a container, and the pages can be trusted.
@@ -104,10 +107,11 @@ impl Browser {
         command
     }
 
-    fn open(&self, dir: &Path, page: &str, flags: &[&str]) -> String {
+    /// Opens the framed page of a folder and returns standard output.
+    fn open(&self, dir: &Path, flags: &[&str]) -> String {
         let mut command = self.command(&dir.join("profile"));
         command.args(["--disable-gpu", "--virtual-time-budget=30000"]).args(flags);
-        let output = command.arg(format!("file://{}", dir.join(page).display())).output().unwrap();
+        let output = command.arg(format!("file://{}", dir.join("frame.html").display())).output().unwrap();
         assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
         String::from_utf8_lossy(&output.stdout).into_owned()
     }

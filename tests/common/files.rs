@@ -1,6 +1,26 @@
-//! Random damage to files.
+//! Data files, good and damaged.
 
+#![allow(dead_code, reason = "no test program uses everything")]
+
+use flate2::Compression;
+use flate2::write::GzEncoder;
+use std::io::Write;
 use striate::rng::SplitMix64;
+
+/// EXIF data, big-endian, with one entry: orientation (0x112, one short) 6, rotate by 90 degrees clockwise.
+pub const EXIF_ROTATED: &[u8] = b"MM\0\x2a\0\0\0\x08\0\x01\x01\x12\0\x03\0\0\0\x01\0\x06\0\0\0\0\0\0";
+
+/// An IDX file: magic number, sizes, elements.
+pub fn idx(magic: u32, sizes: &[u32], elements: &[u8]) -> Vec<u8> {
+    let numbers = std::iter::once(&magic).chain(sizes).flat_map(|number| number.to_be_bytes());
+    numbers.chain(elements.iter().copied()).collect()
+}
+
+pub fn gzip(bytes: &[u8]) -> Vec<u8> {
+    let mut encoder = GzEncoder::new(Vec::new(), Compression::fast());
+    encoder.write_all(bytes).unwrap();
+    encoder.finish().unwrap()
+}
 
 /// Changes, removes, inserts or truncates bytes at random.
 pub fn damaged(bytes: &[u8], rng: &mut SplitMix64) -> Vec<u8> {
