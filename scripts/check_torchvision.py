@@ -1,14 +1,14 @@
 #!/usr/bin/env python3
-"""Weights between torchvision and striate, both ways, with the same logits.
+"""Checks that weights can be exchanged with torchvision, in both directions, with the same logits.
 
     check_torchvision.py [STRIATE]      (needs torch, torchvision, numpy, pillow and safetensors)
 
-1. torchvision's resnet18 and googlenet with random weights, as .safetensors and as .pth in PyTorch's formats of today and from before
-   1.6, are given to `striate predict`; googlenet with transform_input=True, as its trained weights are used.
+1. `striate predict` reads torchvision's resnet18 and googlenet with random weights, as .safetensors and as .pth in PyTorch's current
+   format and the one from before 1.6; googlenet has transform_input=True, like its pretrained weights.
 2. `striate train` writes a resnet18, which torchvision loads with strict=True.
 
-Each time both say what they think of one image, and logits may differ by a ten-thousandth of the largest.
-STRIATE is the program, target/release/striate if not given.
+Each time the logits for an image are compared; they may differ by a ten-thousandth of the largest one.
+STRIATE is the program, by default target/release/striate.
 """
 import json
 import pathlib
@@ -34,7 +34,7 @@ def main():
         image = paint(folder / "image.png", 256)
         for name, options in [("resnet18", {}), ("googlenet", {"init_weights": False, "transform_input": True})]:
             net = getattr(torchvision.models, name)(weights=None, **options)
-            unsettle(net)
+            randomize_batch_norms(net)
             save_file(net.state_dict(), folder / f"{name}.safetensors")
             torch.save(net.state_dict(), folder / f"{name}.pth")
             wrapped = {"state_dict": {f"module.{key}": value for key, value in net.state_dict().items()}}
@@ -43,11 +43,11 @@ def main():
             for file in [f"{name}.safetensors", f"{name}.pth", f"{name}-legacy.pth"]:
                 found = predict(program, [name, folder / file, folder / "image.png"], len(expected))
                 compare(f"torchvision's {file} in striate", found, expected)
-        back(program, folder)
+        check_striates_weights(program, folder)
 
 
-def back(program, folder):
-    """striate's resnet18 in torchvision."""
+def check_striates_weights(program, folder):
+    """Loads a resnet18 trained by striate into torchvision."""
     for label, count in [("train/a", 4), ("train/b", 4), ("test/a", 1), ("test/b", 1)]:
         (folder / "data" / label).mkdir(parents=True)
         for number in range(count):
@@ -60,12 +60,12 @@ def back(program, folder):
     net.load_state_dict(load_file(run / "model.safetensors"), strict=True)
     image = paint(folder / "small.png", 64)
     answer = ask(program, [run, folder / "small.png"], 2)
-    figures = answer["preprocessing"]["normalization"]
-    compare("striate's resnet18 in torchvision", order(answer), logits(net, image, figures["mean"], figures["std"]))
+    normalization = answer["preprocessing"]["normalization"]
+    compare("striate's resnet18 in torchvision", logits_of(answer), logits(net, image, normalization["mean"], normalization["std"]))
 
 
-def unsettle(net):
-    """Batch norms as after training, so that nothing in them can be left out unnoticed."""
+def randomize_batch_norms(net):
+    """Makes batch norms look trained, so that ignoring any part of them is noticed."""
     for module in net.modules():
         if isinstance(module, torch.nn.BatchNorm2d):
             torch.nn.init.uniform_(module.weight, 0.5, 1.5)
@@ -75,7 +75,7 @@ def unsettle(net):
 
 
 def paint(path, side):
-    """An image of random patches, as bytes [side, side, 3]."""
+    """Writes an image of random patches and returns its bytes [side, side, 3]."""
     patches = torch.randint(0, 256, (side // 8, side // 8, 3), dtype=torch.uint8).numpy()
     pixels = np.kron(patches, np.ones((8, 8, 1), np.uint8))
     Image.fromarray(pixels).save(path)
@@ -99,20 +99,20 @@ def ask(program, arguments, classes):
     return json.loads(subprocess.run(command, check=True, capture_output=True).stdout)
 
 
-def order(answer):
+def logits_of(answer):
     top = sorted(answer["pictures"][0]["top"], key=lambda guess: guess["class"])
     return np.array([guess["logit"] for guess in top])
 
 
 def predict(program, arguments, classes):
-    return order(ask(program, arguments, classes))
+    return logits_of(ask(program, arguments, classes))
 
 
 def compare(what, found, expected):
-    apart = np.abs(found - expected).max() / np.abs(expected).max()
-    print(f"{what}: {len(expected)} logits, at most {apart:.1e} of the largest apart")
-    if found.shape != expected.shape or not apart <= TOLERANCE:
-        sys.exit(f"{what}: more than {TOLERANCE:.0e} apart")
+    error = np.abs(found - expected).max() / np.abs(expected).max()
+    print(f"{what}: {len(expected)} logits, largest difference {error:.1e} of the largest logit")
+    if found.shape != expected.shape or not error <= TOLERANCE:
+        sys.exit(f"{what}: the difference exceeds {TOLERANCE:.0e}")
 
 
 if __name__ == "__main__":

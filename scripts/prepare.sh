@@ -1,6 +1,6 @@
-# What both commands need before they can build. Sourced by `train` and `test`.
+# Checks for Rust, a linker and a Vulkan driver. Sourced by `train` and `test`.
 #
-# STRIATE_NO_INSTALL=1 keeps it from installing anything: it then says what to type.
+# With STRIATE_NO_INSTALL=1 it installs nothing and only prints the commands.
 
 RUST_WANTED=1.89
 
@@ -14,7 +14,7 @@ stop() {
 # Whether version $1 is $2 or later.
 at_least() { [ "$(printf '%s\n%s\n' "$2" "$1" | sort -V | head -n 1)" = "$2" ]; }
 
-# Cargo, young enough, and a linker; or the exact lines to type.
+# Checks for a recent Cargo and a linker, or prints how to install them.
 need_rust() {
     local version rustup="curl --proto '=https' --tlsv1.2 -sSf https://sh.rustup.rs | sh -s -- -y && . \"\$HOME/.cargo/env\""
     if command -v apt-get >/dev/null && ! { command -v curl && command -v cc; } >/dev/null; then
@@ -32,10 +32,10 @@ need_rust() {
     fi
 }
 
-# What to put before a command that root must run.
+# Prefix of commands that need root.
 as_root() { [ "$(id -u)" = 0 ] || printf 'sudo '; }
 
-# Whether the Vulkan loader is told of a driver, by the places it looks into or by the environment.
+# Whether the Vulkan loader can find a driver, in its usual folders or by environment variables.
 has_vulkan_driver() {
     [ -n "${VK_DRIVER_FILES-}${VK_ICD_FILENAMES-}${VK_ADD_DRIVER_FILES-}" ] && return 0
     local folder
@@ -45,7 +45,7 @@ has_vulkan_driver() {
     return 1
 }
 
-# Installs the software driver from Debian's or Ubuntu's packages. Asks nothing.
+# Installs the software driver from Debian's or Ubuntu's packages, without asking for a password.
 install_software_vulkan() {
     local root=()
     if [ "$(id -u)" != 0 ]; then
@@ -54,22 +54,22 @@ install_software_vulkan() {
     fi
     local apt=("${root[@]}" env DEBIAN_FRONTEND=noninteractive apt-get -qq)
     local install=("${apt[@]}" install -y --no-install-recommends mesa-vulkan-drivers)
-    say "no Vulkan driver: installing mesa-vulkan-drivers, the software one"
+    say "no Vulkan driver found: installing the software driver, mesa-vulkan-drivers"
     # The lists of packages may be missing or old: fetch them if the first attempt fails.
     { "${install[@]}" || { "${apt[@]}" update && "${install[@]}"; }; } </dev/null >/dev/null 2>&1
 }
 
-# A Vulkan driver on Linux, or the line to type; then goes on, since the CPU executor needs none. Other
-# systems bring Metal or DX12.
+# Installs a Vulkan driver on Linux, or prints how to. Continues without one, since the CPU executor needs none. Other systems
+# have Metal or DX12.
 need_vulkan() {
     if [ "$(uname -s)" != Linux ] || has_vulkan_driver; then
         return 0
     fi
     if command -v apt-get >/dev/null; then
         [ "${STRIATE_NO_INSTALL-}" != 1 ] && install_software_vulkan && return 0
-        say "no Vulkan driver: without one the CPU computes. Install your GPU's, or the software one:  $(as_root)apt-get update && $(as_root)apt-get install -y mesa-vulkan-drivers"
+        say "no Vulkan driver found: using the CPU. To use a GPU, install its driver, or the software driver:  $(as_root)apt-get update && $(as_root)apt-get install -y mesa-vulkan-drivers"
     else
-        say "no Vulkan driver: without one the CPU computes. Install your GPU's, or Mesa's software one (lavapipe)"
+        say "no Vulkan driver found: using the CPU. To use a GPU, install its driver, or Mesa's software driver (lavapipe)"
     fi
 }
 

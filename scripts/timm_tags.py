@@ -1,4 +1,4 @@
-"""What timm's weights of networks that striate has want of images: src/data/preprocess/timm.json.
+"""Writes src/data/preprocess/timm.json: the preprocessing of timm's weights for striate's networks.
 
     timm_tags.py      (needs timm; made with 1.0.31)
 
@@ -14,16 +14,16 @@ FIELDS = ["input_size", "crop_pct", "interpolation", "mean", "std"]
 
 
 def main():
-    found = {}
+    configs = {}
     for network in ["resnet18", "resnet34", "resnet50", "resnet101", "resnet152"]:
         for name in list_pretrained(f"{network}.*"):
             config = get_pretrained_cfg(name)
             resolved = resolve_data_config(pretrained_cfg=config.to_dict())
             assert resolved["crop_mode"] == "center" and config.first_conv == "conv1", name
-            # Those without classes have no `fc`.
+            # Weights without classes have no `fc`.
             if config.num_classes:
-                found[name] = {field: resolved[field] for field in FIELDS}
-    rows = [f" {json.dumps(name)}: {json.dumps(config)}" for name, config in sorted(found.items())]
+                configs[name] = {field: resolved[field] for field in FIELDS}
+    rows = [f" {json.dumps(name)}: {json.dumps(config)}" for name, config in sorted(configs.items())]
     target = pathlib.Path(__file__).resolve().parent.parent / "src/data/preprocess/timm.json"
     target.write_text("{\n" + ",\n".join(rows) + "\n}\n")
 

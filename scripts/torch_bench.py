@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
-"""The cases of `striate bench` in PyTorch, eager, 32-bit floats without TF32: the same numbers in, the same last line out.
+"""The cases of `striate bench` in PyTorch, eager, 32-bit floats without TF32, with the same inputs and the same last line of output.
 
-`torch_bench.py --about` says what would compute, and fails if it cannot."""
+`torch_bench.py --about` prints PyTorch's version and device, and fails if that cannot be used."""
 
 import argparse
 import json
@@ -15,18 +15,18 @@ import torch.nn as nn
 import torch.nn.functional as F
 
 CLASSES, MOMENTUM, WEIGHT_DECAY, LEARNING_RATE = 10, 0.9, 5e-4, 0.01
-# Seeds of src/cli/bench/data.rs.
+# Seeds as in src/cli/bench/data.rs.
 IMAGES, LABELS, FIRST_OPERAND, SECOND_OPERAND, FIRST_WEIGHT = 1, 2, 3, 4, 100
 
 
 def signed(word):
-    """A 64-bit word as PyTorch has them. Its products and sums wrap as those of unsigned words do."""
+    """A 64-bit word as a signed integer, which PyTorch needs. Products and sums wrap like those of unsigned words."""
     word &= (1 << 64) - 1
     return word - (1 << 64) if word >> 63 else word
 
 
 def mixed(seed, length):
-    """SplitMix64's mixing of (seed, i), for each i below length."""
+    """SplitMix64's hash of (seed, i), for each i below length."""
     z = torch.arange(length, dtype=torch.int64) * signed(0xD1B54A32D192ED03) + signed((seed + 1) * 0x9E3779B97F4A7C15)
     for shift, factor in ((30, 0xBF58476D1CE4E5B9), (27, 0x94D049BB133111EB), (31, 1)):
         z = (z ^ right(z, shift)) * signed(factor)
@@ -34,18 +34,18 @@ def mixed(seed, length):
 
 
 def right(z, shift):
-    """A shift that fills up with zeros."""
+    """A logical right shift."""
     return (z >> shift) & ((1 << (64 - shift)) - 1)
 
 
 def fill(seed, shape, bound):
-    """Numbers uniform in [-bound, bound)."""
+    """Uniform values in [-bound, bound)."""
     unit = right(mixed(seed, math.prod(shape)), 40).float() / 16777216
     return ((2 * unit - 1) * torch.tensor(bound, dtype=torch.float32)).reshape(shape)
 
 
 def labels(batch):
-    # The remainder of an unsigned word, by its halves.
+    # The remainder of an unsigned word, from its two halves.
     z = mixed(LABELS, batch)
     return (right(z, 32) % CLASSES * (2**32 % CLASSES) + (z & 0xFFFFFFFF) % CLASSES) % CLASSES
 
@@ -67,7 +67,7 @@ class Block(nn.Module):
 
 
 class ResNet(nn.Sequential):
-    """For images of 3 x 32 x 32; each stage halves them but the first."""
+    """A ResNet for images of 3 x 32 x 32; each stage but the first halves their size."""
 
     def __init__(self, widths, blocks):
         first = widths[0]
@@ -78,9 +78,9 @@ class ResNet(nn.Sequential):
                 layers.append(Block(before, width, 2 if stage > 0 and block == 0 else 1))
                 before = width
         super().__init__(*layers, nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(before, CLASSES))
-        weighty = [m for m in self.modules() if isinstance(m, (nn.Conv2d, nn.Linear))]
+        weighted = [m for m in self.modules() if isinstance(m, (nn.Conv2d, nn.Linear))]
         with torch.no_grad():
-            for k, m in enumerate(weighty):
+            for k, m in enumerate(weighted):
                 variance = 2 if isinstance(m, nn.Conv2d) else 1
                 bound = math.sqrt(3 * variance / m.weight[0].numel())
                 m.weight.copy_(fill(FIRST_WEIGHT + k, m.weight.shape, bound))
@@ -115,13 +115,13 @@ def synchronize(args):
 def training(args, timer):
     network = ResNet(*NETWORKS[args.case]).to(args.device).train()
     images = fill(IMAGES, (args.batch, 3, 32, 32), math.sqrt(3)).to(args.device)
-    right_ones = labels(args.batch).to(args.device)
+    targets = labels(args.batch).to(args.device)
     optimizer = torch.optim.SGD(network.parameters(), lr=LEARNING_RATE, momentum=MOMENTUM, weight_decay=WEIGHT_DECAY)
     losses = []
 
     def step():
         optimizer.zero_grad()
-        loss = F.cross_entropy(network(images), right_ones)
+        loss = F.cross_entropy(network(images), targets)
         loss.backward()
         optimizer.step()
         losses.append(loss.item())
@@ -164,10 +164,10 @@ def convolution(args, timer):
 
 def arguments():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--about", action="store_true", help="say what would compute")
+    parser.add_argument("--about", action="store_true", help="print PyTorch's version and device")
     shared = argparse.ArgumentParser(add_help=False)
     for target in (parser, shared):
-        # Before the case and after it; the latter must not undo the former.
+        # Flags may come before or after the case; defaults after it must not override values before it.
         late = dict(default=argparse.SUPPRESS) if target is shared else {}
         target.add_argument("--device", choices=["cuda", "cpu"], **({"default": "cuda"} | late))
         target.add_argument("--steps", type=int, **({"default": 10} | late))

@@ -1,11 +1,11 @@
-// Preloaded, this makes the N-th change to the files below a folder fail, or ends the program there.
+// An LD_PRELOAD library that makes the N-th change of a file below a folder fail, or kills the process there.
 //
-//   FAULT_DIR   the folder, as the program names it; without it nothing is counted
+//   FAULT_DIR   the folder, as the program names it; if unset, nothing is counted
 //   FAULT_AT    N, from 1
-//   FAULT_MODE  kill: before the change; after: after it; torn: after half of a write; eio, enospc: it fails with this error
-//   FAULT_ON    1: all changes from the N-th on
-//   FAULT_NAME  only what puts a file in its place counts, and only where its path has this in it
-//   FAULT_LOG   a file that gets a line for each change
+//   FAULT_MODE  kill: before the change; after: after it; torn: after half of a write; eio, enospc: fail with this error
+//   FAULT_ON    if set, all changes from the N-th on
+//   FAULT_NAME  only renames to a path that contains this count
+//   FAULT_LOG   a file to which a line is appended for each change
 
 #define _GNU_SOURCE
 #include <errno.h>
@@ -22,7 +22,7 @@
 enum { FDS = 1024 };
 enum mode { NONE, KILL, AFTER, TORN, FAIL };
 
-static char ours[FDS];
+static char tracked[FDS];
 static int changes;
 
 static void die(void) {
@@ -35,7 +35,7 @@ static int below(const char *path) {
     return dir && !strncmp(path, dir, strlen(dir));
 }
 
-// What is to happen to a change. Before it, where that is its end or an error: then errno is set.
+// What happens to a change. Kills the process here in mode `kill`, and sets errno if it must fail.
 static enum mode change(const char *what, const char *path) {
     const char *name = getenv("FAULT_NAME");
     if (name && (strcmp(what, "rename") || !strstr(path, name))) return NONE;
@@ -61,7 +61,7 @@ static long then(enum mode mode, long result) {
     return result;
 }
 
-// Error numbers of raw system calls: syscall() has set errno and returned -1.
+// Counts a change of `path`, then makes it or fails. If the call itself fails, syscall() has set errno and returned -1.
 #define CHANGE(path, what, call)                          \
     do {                                                  \
         if (!below(path)) return call;                    \
@@ -74,7 +74,7 @@ static int open_at(int dir, const char *path, int flags, mode_t permissions) {
     enum mode mode = writes && flags & O_CREAT ? change("create", path) : NONE;
     if (mode == FAIL) return -1;
     int fd = then(mode, syscall(SYS_openat, dir, path, flags, permissions));
-    if (fd >= 0 && fd < FDS) ours[fd] = writes;
+    if (fd >= 0 && fd < FDS) tracked[fd] = writes;
     return fd;
 }
 
@@ -93,22 +93,22 @@ OPEN(open64, NO, AT_FDCWD)
 OPEN(openat, DIR_ARGUMENT, dir)
 OPEN(openat64, DIR_ARGUMENT, dir)
 
-static int is_ours(int fd) { return fd >= 0 && fd < FDS && ours[fd]; }
+static int is_tracked(int fd) { return fd >= 0 && fd < FDS && tracked[fd]; }
 
 int close(int fd) {
-    if (is_ours(fd)) ours[fd] = 0;
+    if (is_tracked(fd)) tracked[fd] = 0;
     return syscall(SYS_close, fd);
 }
 
 ssize_t write(int fd, const void *bytes, size_t count) {
-    if (!is_ours(fd)) return syscall(SYS_write, fd, bytes, count);
+    if (!is_tracked(fd)) return syscall(SYS_write, fd, bytes, count);
     enum mode mode = change("write", "");
     if (mode == FAIL) return -1;
     return then(mode, syscall(SYS_write, fd, bytes, mode == TORN ? count / 2 : count));
 }
 
 int fsync(int fd) {
-    if (!is_ours(fd)) return syscall(SYS_fsync, fd);
+    if (!is_tracked(fd)) return syscall(SYS_fsync, fd);
     enum mode mode = change("sync", "");
     return mode == FAIL ? -1 : then(mode, syscall(SYS_fsync, fd));
 }

@@ -1,4 +1,4 @@
-"""The losses of bench_losses.json: training steps as `striate bench` takes them. Run make_goldens.py, not this."""
+"""Losses of bench_losses.json: the training steps of `striate bench`. Imported by make_goldens.py."""
 
 import math
 
@@ -29,7 +29,7 @@ class LeNet(nn.Module):
         return self.fc2(F.relu(self.fc1(x.flatten(1))))
 
 
-# The ResNet's rate is small: at the command's own, two right engines part by more than 1e-4 within ten steps.
+# The ResNet's learning rate is small: with the command's default, two correct engines differ by more than 1e-4 within ten steps.
 CASES = [("lenet", LeNet, (8, 1, 28, 28), 0.001), ("resnet20", ResNet20, (4, 3, 32, 32), 0.0003)]
 
 
@@ -52,7 +52,7 @@ def make_bench_losses():
     rows = []
     for name, network, shape, lr in CASES:
         l64, l32 = (losses(network, shape, lr, dtype) for dtype in (torch.float64, torch.float32))
-        apart = max(abs(a - b) / abs(b) for a, b in zip(l32, l64))
-        print(f"bench {name}: loss {l64[0]:.6f} .. {l64[-1]:.6f}; float32 is up to {apart:.3e} from float64")
+        error = max(abs(a - b) / abs(b) for a, b in zip(l32, l64))
+        print(f"bench {name}: loss {l64[0]:.6f} .. {l64[-1]:.6f}; float32 is up to {error:.3e} from float64")
         rows.append(dict(case=name, batch=shape[0], lr=lr, losses_f64=l64, losses_f32=l32))
     return dict(steps=STEPS, momentum=MOMENTUM, weight_decay=WEIGHT_DECAY, cases=rows)

@@ -1,8 +1,8 @@
-"""Images as torchvision's Resize and CenterCrop make them with Pillow: images.json.
+"""Writes images.json: images scaled and cropped by torchvision's Resize and CenterCrop with Pillow.
 
     images.py      (needs torch, torchvision and pillow; made with torchvision 0.29.2 and pillow 13.0.0)
 
-tests/data/preprocess.rs draws the same images.
+tests/data/preprocess.rs creates the same input images.
 """
 import json
 import pathlib
@@ -12,7 +12,7 @@ import torchvision
 from PIL import Image
 from torchvision.transforms import CenterCrop, Compose, InterpolationMode, Resize
 
-# Width and height of the image, shorter side, crop.
+# Width and height of the image, size of the shorter side after scaling, size of the crop.
 CASES = [(37, 29, 16, 11), (37, 29, 17, 10), (29, 37, 12, 9), (37, 29, 41, 9), (37, 29, 29, 8), (300, 5, 8, 8), (64, 48, 9, 7)]
 
 
@@ -28,13 +28,13 @@ def main():
     rows = []
     for width, height, resize, crop in CASES:
         for interpolation in InterpolationMode.BILINEAR, InterpolationMode.BICUBIC:
-            made = Compose([Resize(resize, interpolation), CenterCrop(crop)])(image(width, height))
+            processed = Compose([Resize(resize, interpolation), CenterCrop(crop)])(image(width, height))
             rows.append({"image": [width, height], "resize": resize, "crop": crop,
-                         "interpolation": interpolation.value, "pixels": made.tobytes().hex()})
-    found = {"torchvision": torchvision.__version__, "pillow": PIL.__version__}
+                         "interpolation": interpolation.value, "pixels": processed.tobytes().hex()})
+    versions = {"torchvision": torchvision.__version__, "pillow": PIL.__version__}
     text = ",\n".join(f" {json.dumps(row)}" for row in rows)
     target = pathlib.Path(__file__).resolve().parent / "images.json"
-    target.write_text(f'{{"made with": {json.dumps(found)}, "cases": [\n{text}\n]}}\n')
+    target.write_text(f'{{"made with": {json.dumps(versions)}, "cases": [\n{text}\n]}}\n')
 
 
 if __name__ == "__main__":

@@ -1,8 +1,8 @@
-"""Gradients, guided backpropagation and Grad-CAM of small networks as PyTorch computes them.
+"""Writes interpret.json: gradients, guided backpropagation and Grad-CAM of small networks.
 
-    interpret.py      (needs torch; tests/goldens/README.md says which)
+    interpret.py      (needs torch; tests/goldens/README.md has the version)
 
-Writes interpret.json next to it. Weights and images come from a formula, which tests/interpret/network.rs repeats; everything is float64.
+Weights and images come from a formula that tests/interpret/network.rs has too. Everything is float64.
 """
 import json
 import pathlib
@@ -13,7 +13,7 @@ from torch.nn import BatchNorm2d, Conv2d, Linear, LocalResponseNorm, MaxPool2d
 torch.set_default_dtype(torch.float64)
 
 
-def numbers(shape, seed, scale):
+def pattern(shape, seed, scale):
     """Values by formula, exact in float32."""
     count = int(torch.tensor(shape).prod())
     return torch.tensor([((i * 37 + seed * 11) % 101 - 50) / 64 * scale for i in range(count)]).reshape(shape)
@@ -58,7 +58,7 @@ class Branches(torch.nn.Module):
 
 
 class Guided(torch.autograd.Function):
-    """A ReLU whose backward pass lets only positive gradients through."""
+    """A ReLU whose backward pass only passes positive gradients."""
 
     @staticmethod
     def forward(ctx, x):
@@ -71,18 +71,19 @@ class Guided(torch.autograd.Function):
         return upstream.clamp(min=0) * (x > 0)
 
 
-def weigh(net):
+def set_weights(net):
+    """Sets all weights and running statistics by the formula."""
     state = net.state_dict()
-    named = [name for name in state if not name.endswith("num_batches_tracked")]
-    for seed, name in enumerate(named):
-        values = numbers(list(state[name].shape), seed + 1, 0.5)
+    names = [name for name in state if not name.endswith("num_batches_tracked")]
+    for seed, name in enumerate(names):
+        values = pattern(list(state[name].shape), seed + 1, 0.5)
         state[name] = values.abs() + 0.5 if name.endswith("var") else values
     net.load_state_dict(state)
 
 
 def golden(net, images, classes):
     net.eval()
-    weigh(net)
+    set_weights(net)
 
     def gradients(x):
         x = x.clone().requires_grad_()
@@ -96,12 +97,12 @@ def golden(net, images, classes):
     plain, torch.relu = torch.relu, Guided.apply
     _, guided, _, _ = gradients(images)
     torch.relu = plain
-    found = {"logits": logits, "gradient": gradient, "guided": guided, "grad_cam": cam}
-    return {name: tensor.flatten().tolist() for name, tensor in found.items()}
+    results = {"logits": logits, "gradient": gradient, "guided": guided, "grad_cam": cam}
+    return {name: tensor.flatten().tolist() for name, tensor in results.items()}
 
 
 def main():
-    images, classes = numbers([2, 3, 8, 8], 9, 2.0), [0, 2]
+    images, classes = pattern([2, 3, 8, 8], 9, 2.0), [0, 2]
     networks = {"net": Net(), "branches": Branches()}
     found = {"torch": torch.__version__, "classes": classes}
     found |= {name: golden(net, images, classes) for name, net in networks.items()}

@@ -1,22 +1,22 @@
 #!/usr/bin/env python3
-"""Make striate's golden numbers with PyTorch.
+"""Generates striate's golden files with PyTorch.
 
-    python3 tests/goldens/make_goldens.py            # writes beside this script
-    python3 tests/goldens/make_goldens.py --out DIR  # writes to DIR, to compare with what is here
+    python3 tests/goldens/make_goldens.py            # writes to the folder of this script
+    python3 tests/goldens/make_goldens.py --out DIR  # writes to DIR, for comparison
 
 Needs Python 3.10 or later with `torch` and `torchvision` (CPU builds are enough), `numpy` and `safetensors`.
 
 Writes
   ops.safetensors, ops.json   single operations: inputs, outputs, upstream gradients, gradients;
-                              optimisers over several steps; gradient clipping
-  resnet20_steps.json         20 training steps of a ResNet-20 on made-up data, in float32 and float64
-  bench_losses.json           10 training steps of two networks as `striate bench` takes them, likewise
+                              optimizers over several steps; gradient clipping
+  resnet20_steps.json         20 training steps of a ResNet-20 on synthetic data, in float32 and float64
+  bench_losses.json           10 training steps of two networks as in `striate bench`, likewise
   network_steps.json          3 training steps of torchvision's networks and of the GoogLeNet of 2014, in float64
   network_names.json          names and shapes of torchvision's networks, as a hash
 
-Every input is float32 (labels are uint32). What is expected is computed from those inputs in float64 and
-rounded once to float32, so a golden is the true value, not another engine's float32 rounding. The only
-float32 computation is what is named `*_f32*` in the training runs.
+Inputs are float32 (labels are uint32). Expected values are computed from them in float64 and rounded once to
+float32, so they are true values without the rounding errors of another engine. Only the values named `*_f32*`
+in the training runs are computed in float32.
 
 The cases are in op_cases.py, the training runs in resnet20_steps.py, network_steps.py and
 bench_losses.py.
@@ -47,7 +47,7 @@ SCRIPT = "tests/goldens/make_goldens.py"
 
 
 def dump(value, indent=0):
-    """JSON, readable: objects and lists of objects are broken up until a line fits."""
+    """Readable JSON: objects and lists of objects are split into lines."""
     flat = json.dumps(value, allow_nan=False)
     pad = " " * (indent + 1)
     if isinstance(value, dict) and value and (indent == 0 or len(flat) > 1200):

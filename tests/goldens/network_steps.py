@@ -1,4 +1,4 @@
-"""network_steps.json and network_names.json: torchvision's networks, and the GoogLeNet of 2014. Run make_goldens.py, not this."""
+"""network_steps.json and network_names.json: torchvision's networks, and the GoogLeNet of 2014. Imported by make_goldens.py."""
 
 import functools
 
@@ -86,7 +86,7 @@ class BiasedConv2d(nn.Module):
 
 
 class OriginalInception(Inception):
-    """With the paper's 5 x 5."""
+    """An Inception block with the paper's 5 x 5 convolution."""
 
     def __init__(self, cin, one, three_from, three, five_from, five, pooled):
         super().__init__(cin, one, three_from, three, five_from, five, pooled, BiasedConv2d)
@@ -142,7 +142,7 @@ def norm_and_dot(name, t):
 
 
 def train(make, dtype):
-    """Logits of evaluation, losses, gradients of the first step, changes over the steps."""
+    """Returns logits of evaluation, losses, gradients of the first step, and changes over all steps."""
     net = make()
     set_tensors(net)
     net = net.to(dtype)
@@ -166,8 +166,8 @@ def train(make, dtype):
     return dict(logits=logits, losses=losses, gradients=gradients, changes=changes)
 
 
-def apart(run, want):
-    """Largest differences, as the recipe says."""
+def differences(run, want):
+    """Largest differences, relative as described in the recipe."""
     logits = max(abs(a - b) for a, b in zip(run["logits"], want["logits"])) / max(map(abs, want["logits"]))
     losses = max(abs(a - b) / b for a, b in zip(run["losses"], want["losses"]))
     scale = lambda elements, norm, dot: norm + 1e-3 * elements**0.5
@@ -179,14 +179,14 @@ def make_network_steps():
     networks = {}
     for name, make in NETWORKS.items():
         want = train(make, torch.float64)
-        f32 = apart(train(make, torch.float32), want)
+        f32 = differences(train(make, torch.float32), want)
         print(f"{name}: losses {want['losses']}; float32 from float64:", {k: f"{v:.1e}" for k, v in f32.items()})
         networks[name] = dict(want, float32_apart=f32)
     return dict(steps=STEPS, batch=BATCH, size=SIZE, classes=CLASSES, lr=LR, momentum=MOMENTUM, recipe=RECIPE, networks=networks)
 
 
 def make_network_names():
-    """By network: tensors of the state dict, parameters, and FNV-1a of its sorted lines `name [sizes]`."""
+    """Per network: number of tensors in the state dict, number of parameters, and FNV-1a of the sorted lines `name [sizes]`."""
     rows = {}
     for name in ["alexnet", "googlenet", "resnet18", "resnet34", "resnet50", "resnet101", "resnet152"]:
         net = getattr(tv, name)(**(dict(init_weights=False, aux_logits=True) if name == "googlenet" else {}))

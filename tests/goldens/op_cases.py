@@ -1,6 +1,6 @@
-"""The cases of ops.json: one function per operation, one line per case. Run make_goldens.py, not this.
+"""The cases of ops.json: one function per operation, one line per case. Imported by make_goldens.py.
 
-A case's expected numbers are computed in float64 from its float32 inputs and rounded once to float32.
+Expected values are computed in float64 from float32 inputs and rounded once to float32.
 """
 
 import zlib
@@ -16,13 +16,13 @@ SEED = 20261123
 # Recording a case
 # ---------------------------------------------------------------------------------------------------------
 
-TENSORS = {}  # key -> array: what goes into ops.safetensors
-CASES = []  # what goes into ops.json
-NAN_ALLOWED = set()  # keys in which NaN is meant
+TENSORS = {}  # the arrays of ops.safetensors, by key
+CASES = []  # the rows of ops.json
+NAN_ALLOWED = set()  # keys of tensors with intended NaN
 
 
 class Case:
-    """One row of ops.json, and its tensors."""
+    """A row of ops.json, and its tensors. Random inputs are seeded by the name, so renaming a case changes its values."""
 
     def __init__(self, name, config):
         self.name, self.op = name, name.split("/")[0]
@@ -34,7 +34,7 @@ class Case:
         return self.rng.standard_normal(shape).astype(np.float32)
 
     def integers(self, low, high, *shape):
-        """Whole numbers low..=high, as float32."""
+        """Integers from low to high, both included, as float32."""
         return self.rng.integers(low, high, shape, endpoint=True).astype(np.float32)
 
     def labels(self, n, classes):
@@ -55,7 +55,7 @@ class Case:
             NAN_ALLOWED.add(key)
 
     def inputs(self, **arrays):
-        """Record float32 inputs; give them back as float64 leaves that ask for gradients."""
+        """Records float32 inputs. Returns them as float64 leaves that require gradients."""
         leaves = {}
         for name, a in arrays.items():
             self.put("inputs", name, a)
@@ -63,7 +63,7 @@ class Case:
         return leaves
 
     def output_and_grads(self, name, y, leaves, upstream=None):
-        """Record output `y`, a random upstream gradient, and the gradients of `leaves`."""
+        """Records output `y`, a random upstream gradient, and the gradients of `leaves`."""
         self.put("outputs", name, y)
         up = self.normal(*y.shape) if upstream is None else upstream
         self.put("upstream", name, up)
@@ -90,7 +90,7 @@ def conv2d(name, x, weight, stride=(1, 1), padding=(0, 0), dilation=(1, 1), grou
 def make_conv2d():
     conv2d("same3x3", (2, 3, 7, 9), (5, 3, 3, 3), padding=(1, 1))
     conv2d("stride2_pad1", (2, 4, 9, 11), (6, 4, 3, 3), stride=(2, 2), padding=(1, 1))
-    # 10 - 3 + 2 = 9 is odd: with stride 2 the last row of the image is not reached by the last window.
+    # 10 - 3 + 2 = 9 is odd, so with stride 2 no window reaches the last row of the padded image.
     conv2d("stride2_pad1_even", (2, 3, 10, 8), (4, 3, 3, 3), stride=(2, 2), padding=(1, 1))
     conv2d("nonsquare", (2, 3, 10, 7), (4, 3, 3, 5), stride=(3, 2), padding=(0, 2), bias=True)
     conv2d("dilation2", (2, 3, 11, 9), (4, 3, 3, 3), padding=(2, 2), dilation=(2, 2))
@@ -101,7 +101,7 @@ def make_conv2d():
     conv2d("pointwise_stride2", (2, 6, 9, 8), (10, 6, 1, 1), stride=(2, 2))
     conv2d("pointwise_pad1_bias", (2, 3, 4, 5), (4, 3, 1, 1), padding=(1, 1), bias=True)
     conv2d("stride_over_kernel", (2, 3, 11, 10), (4, 3, 2, 2), stride=(3, 4))
-    conv2d("kernel_over_image", (2, 2, 3, 4), (3, 2, 5, 7), padding=(2, 3))
+    conv2d("kernel_over_picture", (2, 2, 3, 4), (3, 2, 5, 7), padding=(2, 3))
     conv2d("batch1_bias", (1, 3, 6, 5), (4, 3, 3, 3), padding=(1, 1), bias=True)
     conv2d("stem7x7", (2, 3, 15, 13), (8, 3, 7, 7), stride=(2, 2), padding=(3, 3))
     conv2d("many_channels", (2, 33, 9, 7), (20, 33, 3, 3), padding=(1, 1))
@@ -109,7 +109,7 @@ def make_conv2d():
 
 
 def matmul(name, a, b, transpose_a=False, transpose_b=False, bias=False):
-    """`a` and `b` are the stored shapes: op(a) @ op(b), op swapping the last two dimensions where flagged."""
+    """`a` and `b` are the stored shapes; a transposed operand has its last two dimensions swapped before the product."""
     c = Case(f"matmul/{name}", dict(transpose_a=transpose_a, transpose_b=transpose_b))
     arrays = dict(a=c.normal(*a), b=c.normal(*b))
     if bias:
@@ -158,9 +158,9 @@ def make_linear():
 
 
 def first_maximum_grad(x, upstream, windows):
-    """The gradient of a max pool in which a tie goes to the first maximum, from the definition.
+    """The gradient of max-pooling by definition, with ties going to the first maximum.
 
-    `windows[i][j]` is (row range, column range) of output (i, j), cut to the image.
+    `windows[i][j]` are the row and column ranges of output (i, j), clipped to the image.
     """
     grad = np.zeros(x.shape)
     for i, line in enumerate(windows):
@@ -172,7 +172,7 @@ def first_maximum_grad(x, upstream, windows):
 
 
 def check_first_maximum(case, spans):
-    """Fail unless the recorded gradient is that of first maxima. `spans(axis, i)` is window i's range."""
+    """Asserts that the recorded gradient goes to first maxima. `spans(axis, i)` is the range of window i."""
     t = lambda kind, name: TENSORS[case.row[kind][name]].astype(np.float64)
     x, up = t("inputs", "x"), t("upstream", "y")
     windows = [[(spans(0, i), spans(1, j)) for j in range(up.shape[3])] for i in range(up.shape[2])]
@@ -206,7 +206,7 @@ def make_max_pool2d():
     max_pool2d("overlap_pad1", (2, 4, 9, 7), (3, 3), (2, 2), (1, 1))
     max_pool2d("overlap_stride1", (2, 3, 5, 6), (3, 3), (1, 1), (1, 1))
     max_pool2d("ceil", (2, 3, 8, 7), (3, 3), (2, 2), ceil_mode=True)
-    # Here the rule counts that a window may not start in the far padding.
+    # Here it matters that no window may start in the padding at the end.
     max_pool2d("ceil_pad", (2, 2, 6, 5), (2, 3), (2, 3), (1, 1), ceil_mode=True)
     max_pool2d("nonsquare", (1, 3, 9, 10), (2, 4), (3, 2), (1, 0))
     max_pool2d("ties", (2, 3, 8, 9), (3, 3), (2, 2), (1, 1), ties=True)
@@ -236,7 +236,7 @@ def adaptive_pool2d(op, name, x, output_size, ties=False):
     t = c.inputs(x=c.integers(-2, 2, *x) if ties else c.normal(*x))
     y = {"avg": F.adaptive_avg_pool2d, "max": F.adaptive_max_pool2d}[op](t["x"], output_size)
     c.output_and_grads("y", y, t)
-    if op == "max":  # window i of `out` over `size`: floor(i size / out) .. ceil((i + 1) size / out)
+    if op == "max":  # window i of `out` in `size`: floor(i size / out) .. ceil((i + 1) size / out)
         check_first_maximum(c, lambda axis, i: range(i * x[2 + axis] // output_size[axis], -(-(i + 1) * x[2 + axis] // output_size[axis])))
 
 
@@ -245,7 +245,7 @@ def make_adaptive_pool2d():
         adaptive_pool2d(op, "global", (2, 5, 7, 6), (1, 1))
         adaptive_pool2d(op, "divides", (2, 3, 6, 8), (3, 2))
         adaptive_pool2d(op, "overlapping", (2, 3, 7, 10), (3, 4))
-        adaptive_pool2d(op, "larger_than_image", (1, 2, 3, 5), (5, 7))
+        adaptive_pool2d(op, "larger_than_picture", (1, 2, 3, 5), (5, 7))
         adaptive_pool2d(op, "same_size", (2, 2, 4, 3), (4, 3))
     adaptive_pool2d("max", "ties", (2, 3, 7, 9), (3, 4), ties=True)
     adaptive_pool2d("max", "ties_global", (2, 3, 5, 6), (1, 1), ties=True)
@@ -257,9 +257,9 @@ def make_adaptive_pool2d():
 
 
 def make_relu():
-    for name, shape in [("image", (2, 3, 5, 7)), ("rows", (3, 11)), ("over_workgroup", (1, 5, 9, 29)), ("zeros", (2, 2, 4, 5))]:
+    for name, shape in [("picture", (2, 3, 5, 7)), ("rows", (3, 11)), ("over_workgroup", (1, 5, 9, 29)), ("zeros", (2, 2, 4, 5))]:
         c = Case(f"relu/{name}", {})
-        # Multiples of a half around 0: about a fifth of them are exact zeros, whose gradient is 0.
+        # Multiples of 0.5 around 0: about a fifth are exact zeros, whose gradient is 0.
         t = c.inputs(x=c.integers(-2, 2, *shape) / np.float32(2) if name == "zeros" else c.normal(*shape))
         c.output_and_grads("y", F.relu(t["x"]), t)
 
@@ -286,7 +286,7 @@ def make_batch_norm():
     batch_norm("train", (3, 4, 5, 7), True)
     batch_norm("train_momentum_eps", (2, 5, 6, 3), True, momentum=0.3, eps=1e-3)
     batch_norm("train_batch1", (1, 3, 4, 5), True)
-    batch_norm("train_1x1_image", (7, 6, 1, 1), True)
+    batch_norm("train_1x1_picture", (7, 6, 1, 1), True)
     batch_norm("train_mean1e4", (4, 3, 6, 5), True, mean=1e4)
     batch_norm("train_constant_channel", (2, 3, 4, 4), True, constant_channel=1)
     batch_norm("train_long_reduction", (5, 2, 19, 17), True, mean=0.5, scale=2.0)
@@ -296,23 +296,23 @@ def make_batch_norm():
 
 
 def make_shapes():
-    for name, shape in [("image", (2, 3, 5, 7)), ("rows", (3, 11)), ("over_workgroup", (1, 3, 11, 13))]:
+    for name, shape in [("picture", (2, 3, 5, 7)), ("rows", (3, 11)), ("over_workgroup", (1, 3, 11, 13))]:
         c = Case(f"add/{name}", {})
         t = c.inputs(x0=c.normal(*shape), x1=c.normal(*shape))
         c.output_and_grads("y", t["x0"] + t["x1"], t)
     for name, channels, (n, h, w) in [("equal", (2, 2, 2), (2, 4, 4)), ("unequal", (3, 1, 5), (2, 5, 3)),
-                                      ("batch1", (4, 7, 2), (1, 3, 7)), ("1x1_image", (5, 3, 6), (3, 1, 1))]:
+                                      ("batch1", (4, 7, 2), (1, 3, 7)), ("1x1_picture", (5, 3, 6), (3, 1, 1))]:
         c = Case(f"concat/{name}", dict(dim=1))
         t = c.inputs(**{f"x{i}": c.normal(n, ch, h, w) for i, ch in enumerate(channels)})
         c.output_and_grads("y", torch.cat(list(t.values()), 1), t)
-    for name, shape in [("image", (2, 3, 5, 7)), ("1x1_image", (3, 8, 1, 1)), ("batch1", (1, 4, 3, 2))]:
+    for name, shape in [("picture", (2, 3, 5, 7)), ("1x1_picture", (3, 8, 1, 1)), ("batch1", (1, 4, 3, 2))]:
         c = Case(f"flatten/{name}", dict(start_dim=1))
         t = c.inputs(x=c.normal(*shape))
         c.output_and_grads("y", t["x"].flatten(1), t)
 
 
 def make_local_response_norm():
-    # AlexNet's, whose formula has alpha where PyTorch's has alpha / size; GoogLeNet's; and some where the sum weighs more.
+    # AlexNet's, whose formula has alpha instead of PyTorch's alpha / size; GoogLeNet's; and some with a larger influence of the sum.
     for name, shape, size, alpha, beta, k in [("alexnet", (2, 12, 5, 4), 5, 5e-4, 0.75, 2.0), ("googlenet", (1, 16, 6, 7), 5, 1e-4, 0.75, 1.0),
                                               ("strong", (3, 9, 4, 5), 5, 1.0, 0.75, 1.0), ("even_size", (2, 7, 3, 5), 4, 0.5, 0.75, 1.5),
                                               ("another_power", (2, 6, 5, 3), 3, 2.0, 0.5, 1.0), ("wider_than_the_channels", (2, 3, 4, 4), 9, 1.0, 0.75, 1.0)]:
@@ -322,7 +322,7 @@ def make_local_response_norm():
 
 
 def huge(c, shape):
-    """Logits of exactly +1e4 or -1e4 in dimension 1, with at least one of each, and one row of ties."""
+    """Logits of 1e4 or -1e4, with at least one of each in dimension 1, and one row of ties."""
     x = np.where(c.rng.random(shape) < 0.5, -1e4, 1e4).astype(np.float32)
     x[:, 0], x[:, 1] = 1e4, -1e4
     x[0] = 1e4
@@ -332,10 +332,10 @@ def huge(c, shape):
 def make_softmax():
     for op, f in [("softmax", F.softmax), ("log_softmax", F.log_softmax)]:
         rows = [("rows", (5, 10), "normal"), ("one_class", (3, 1), "normal"), ("many_classes", (2, 300), "normal"), ("huge", (6, 7), "huge"),
-                ("image", (2, 5, 3, 4), "normal"), ("image_huge", (2, 4, 3, 2), "huge"), ("shifted", (4, 9), "shifted")]
+                ("picture", (2, 5, 3, 4), "normal"), ("picture_huge", (2, 4, 3, 2), "huge"), ("shifted", (4, 9), "shifted")]
         for name, shape, kind in rows:
             c = Case(f"{op}/{name}", dict(dim=1))
-            # "shifted": near +-1e4 yet close together, so that the maximum must be taken off first.
+            # "shifted": near 1e4 or -1e4 but close together, so that the maximum must be subtracted first.
             x = dict(normal=lambda: c.normal(*shape) * np.float32(3), huge=lambda: huge(c, shape),
                      shifted=lambda: c.normal(*shape) + np.where(np.arange(shape[0]) % 2, 1e4, -1e4).astype(np.float32)[:, None])[kind]()
             t = c.inputs(x=x)
@@ -359,7 +359,7 @@ def cross_entropy(name, n, classes, smoothing=0.0, kind="normal"):
 
 
 def cross_entropy_counted(name, n, classes, smoothing=0.0, weighted=False, ignored=0, reduction="mean"):
-    """With weights of the classes, rows to be ignored, and reductions."""
+    """With class weights, ignored rows, and reductions."""
     ignore_index = 200 if ignored else None
     c = Case(f"cross_entropy/{name}", dict(label_smoothing=smoothing, ignore_index=ignore_index, reduction=reduction))
     x, labels = c.normal(n, classes) * np.float32(2), c.labels(n, classes)
@@ -408,7 +408,7 @@ def make_topk_accuracy():
             labels = c.labels(n, classes)
             c.put("inputs", "logits", x)
             c.put("inputs", "labels", labels)
-            # rank of the label = strictly greater logits + equal logits at a smaller index
+            # rank of the label: number of greater logits + number of equal logits at a smaller index
             own = x[np.arange(n), labels][:, None]
             rank = (x > own).sum(1) + ((x == own) & (np.arange(classes) < labels[:, None])).sum(1)
             correct = int((rank < k).sum())
@@ -417,11 +417,11 @@ def make_topk_accuracy():
 
 
 # ---------------------------------------------------------------------------------------------------------
-# Optimisers, clipping
+# Optimizers, clipping
 # ---------------------------------------------------------------------------------------------------------
 
 
-def optimiser(op, name, config, shape=(3, 7), steps=5, zero_grad=False):
+def optimizer(op, name, config, shape=(3, 7), steps=5, zero_grad=False):
     c = Case(f"{op}/{name}", dict(config, steps=steps))
     param, grads = c.normal(*shape), c.normal(steps, *shape)
     if zero_grad:
@@ -441,22 +441,22 @@ def optimiser(op, name, config, shape=(3, 7), steps=5, zero_grad=False):
     c.put("outputs", "param", torch.stack(after))
 
 
-def make_optimisers():
+def make_optimizers():
     sgd = lambda lr, momentum=0.0, nesterov=False, weight_decay=0.0: dict(lr=lr, momentum=momentum, nesterov=nesterov, weight_decay=weight_decay)
-    optimiser("sgd", "plain", sgd(0.1))
-    optimiser("sgd", "momentum", sgd(0.1, 0.9))
-    optimiser("sgd", "nesterov", sgd(0.05, 0.9, True))
-    optimiser("sgd", "weight_decay", sgd(0.1, weight_decay=5e-4))
-    optimiser("sgd", "momentum_weight_decay", sgd(0.1, 0.9, weight_decay=5e-4), shape=(4, 3, 3, 3))
-    optimiser("sgd", "all", sgd(0.05, 0.9, True, 5e-4), shape=(257,))
+    optimizer("sgd", "plain", sgd(0.1))
+    optimizer("sgd", "momentum", sgd(0.1, 0.9))
+    optimizer("sgd", "nesterov", sgd(0.05, 0.9, True))
+    optimizer("sgd", "weight_decay", sgd(0.1, weight_decay=5e-4))
+    optimizer("sgd", "momentum_weight_decay", sgd(0.1, 0.9, weight_decay=5e-4), shape=(4, 3, 3, 3))
+    optimizer("sgd", "all", sgd(0.05, 0.9, True, 5e-4), shape=(257,))
     adam = lambda lr, weight_decay, beta1=0.9, beta2=0.999, eps=1e-8: dict(lr=lr, weight_decay=weight_decay, beta1=beta1, beta2=beta2, eps=eps)
-    optimiser("adam", "plain", adam(1e-2, 0.0))
-    optimiser("adam", "weight_decay", adam(1e-2, 0.01), shape=(4, 3, 3, 3))
-    optimiser("adam", "other_betas_eps", adam(3e-3, 0.0, 0.8, 0.95, 1e-4), shape=(257,))
-    optimiser("adam", "zero_grads", adam(1e-2, 0.0), zero_grad=True)
-    optimiser("adamw", "weight_decay", adam(1e-2, 0.01))
-    optimiser("adamw", "large_weight_decay", adam(2e-2, 0.5), shape=(257,))
-    optimiser("adamw", "zero_grads", adam(1e-2, 0.01), zero_grad=True)
+    optimizer("adam", "plain", adam(1e-2, 0.0))
+    optimizer("adam", "weight_decay", adam(1e-2, 0.01), shape=(4, 3, 3, 3))
+    optimizer("adam", "other_betas_eps", adam(3e-3, 0.0, 0.8, 0.95, 1e-4), shape=(257,))
+    optimizer("adam", "zero_grads", adam(1e-2, 0.0), zero_grad=True)
+    optimizer("adamw", "weight_decay", adam(1e-2, 0.01))
+    optimizer("adamw", "large_weight_decay", adam(2e-2, 0.5), shape=(257,))
+    optimizer("adamw", "zero_grads", adam(1e-2, 0.01), zero_grad=True)
 
 
 def make_clip_grad_norm():
@@ -464,7 +464,7 @@ def make_clip_grad_norm():
         c = Case(f"clip_grad_norm/{name}", dict(max_norm=max_norm))
         params = []
         for i, shape in enumerate([(4, 3, 3, 3), (17,), (5, 11)]):
-            g = c.normal(*shape) * np.float32(scale) + np.float32(0)  # + 0: no negative zeros
+            g = c.normal(*shape) * np.float32(scale) + np.float32(0)  # + 0 removes negative zeros
             c.put("inputs", f"g{i}", g)
             params.append(torch.zeros(shape, dtype=torch.float64, requires_grad=True))
             params[-1].grad = torch.from_numpy(g.astype(np.float64))
@@ -479,11 +479,11 @@ def make_clip_grad_norm():
 # ---------------------------------------------------------------------------------------------------------
 
 MAKERS = (make_conv2d, make_matmul, make_linear, make_max_pool2d, make_avg_pool2d, make_adaptive_pool2d, make_relu, make_batch_norm,
-          make_shapes, make_local_response_norm, make_softmax, make_cross_entropy, make_topk_accuracy, make_optimisers, make_clip_grad_norm)
+          make_shapes, make_local_response_norm, make_softmax, make_cross_entropy, make_topk_accuracy, make_optimizers, make_clip_grad_norm)
 
 
 def make_all():
-    """Every case: the rows of ops.json and the tensors of ops.safetensors."""
+    """Makes all cases. Returns the rows of ops.json and the tensors of ops.safetensors."""
     for make in MAKERS:
         make()
     check_tensors()
@@ -491,7 +491,7 @@ def make_all():
 
 
 def check_tensors():
-    """No NaN but where meant, nothing infinite, nothing subnormal (a GPU may flush it), no upstream of ones."""
+    """Asserts that there are no unintended NaN, no infinite and no subnormal values (a GPU may flush them), and no upstream of ones."""
     tiny = np.finfo(np.float32).tiny
     for key, a in TENSORS.items():
         if a.dtype != np.float32:

@@ -1,4 +1,4 @@
-"""The 20 training steps of resnet20_steps.json. Run make_goldens.py, not this."""
+"""The 20 training steps of resnet20_steps.json. Imported by make_goldens.py."""
 
 import math
 
@@ -8,7 +8,7 @@ import torch.nn as nn
 import torch.nn.functional as F
 
 STEPS, BATCH, CLASSES = 20, 16, 10
-# A small rate: rounding flips a ReLU now and then, and a large one lets two right engines drift apart.
+# A small learning rate: rounding occasionally flips a ReLU, and with a large one two correct engines diverge.
 LR, MOMENTUM, WEIGHT_DECAY = 0.0003, 0.9, 5e-4
 SEED_INPUT, SEED_LABELS, SEED_FIRST_WEIGHT = 1, 2, 100
 MASK64 = (1 << 64) - 1
@@ -50,7 +50,7 @@ def hash64(seed, i):
 
 
 def fill_one(seed, i):
-    """2 u - 1, exact in f32 too: a multiple of 2^-23 of at most 24 bits."""
+    """2 u - 1, which is exact in f32: a multiple of 2^-23 with at most 24 bits."""
     return 2 * ((hash64(seed, i) >> 40) / 16777216) - 1
 
 
@@ -80,7 +80,7 @@ class ResNet20(nn.Module):
         self.fc = nn.Linear(64, CLASSES)
         k = 0
         with torch.no_grad():
-            for m in self.modules():  # in the order of creation, which is that of the forward pass
+            for m in self.modules():  # in the order of creation, which is also that of the forward pass
                 if isinstance(m, (nn.Conv2d, nn.Linear)):
                     fan_in = m.weight[0].numel()
                     bound = math.sqrt((6 if isinstance(m, nn.Conv2d) else 3) / fan_in)
@@ -95,7 +95,7 @@ class ResNet20(nn.Module):
 
 
 def train_resnet20(dtype):
-    """Losses, then the sums of parameters and of batch norm's running statistics."""
+    """Returns losses, sums of parameters, sums of running statistics, and a few values to check inputs."""
     net = ResNet20().train()
     first = net.conv1.weight.detach().flatten()[:4].tolist()
     net = net.to(dtype)
@@ -120,7 +120,7 @@ def train_resnet20(dtype):
 def make_resnet20():
     l64, w64, s64, check = train_resnet20(torch.float64)
     l32, w32, s32, _ = train_resnet20(torch.float32)
-    # The same float32 arithmetic summed in another order: how far apart two right engines may be.
+    # The same float32 arithmetic with sums in another order shows how much two correct engines may differ.
     torch.backends.mkldnn.enabled = False
     other, _, _, _ = train_resnet20(torch.float32)
     torch.backends.mkldnn.enabled = True

@@ -1,8 +1,6 @@
-"""Learning rates of PyTorch's schedules, step by step, and the defaults of its optimisers.
+"""Writes schedules.json: learning rates of PyTorch's schedules, step by step, and the defaults of its optimizers.
 
-    schedules.py      (needs torch; tests/goldens/README.md says which)
-
-Writes schedules.json beside it.
+    schedules.py      (needs torch; tests/goldens/README.md has the version)
 """
 import json
 import pathlib
@@ -15,27 +13,27 @@ LR = 0.1
 
 
 def rates(steps, make):
-    """The rate of each step, with a schedule made for an optimiser of rate LR."""
-    optimiser = torch.optim.SGD([torch.zeros(1, requires_grad=True)], lr=LR)
-    schedule = make(optimiser)
+    """The rate of each step of a schedule for an optimizer with rate LR."""
+    optimizer = torch.optim.SGD([torch.zeros(1, requires_grad=True)], lr=LR)
+    schedule = make(optimizer)
     found = []
     for _ in range(steps):
-        found.append(float(optimiser.param_groups[0]["lr"]))
-        optimiser.step()
+        found.append(float(optimizer.param_groups[0]["lr"]))
+        optimizer.step()
         schedule.step()
     return found
 
 
 def row(name, steps, decay, make, warmup=0, start_factor=None):
-    """After a warm-up, where there is one, the schedule that `make` makes for an optimiser and a number of steps."""
-    def whole(optimiser):
+    """A schedule made by `make` for an optimizer and a number of steps, after an optional warm-up."""
+    def whole(optimizer):
         if not warmup:
-            return make(optimiser, steps)
-        rise = lrs.LinearLR(optimiser, start_factor=start_factor, total_iters=warmup)
-        return lrs.SequentialLR(optimiser, [rise, make(optimiser, steps - warmup)], milestones=[warmup])
+            return make(optimizer, steps)
+        rise = lrs.LinearLR(optimizer, start_factor=start_factor, total_iters=warmup)
+        return lrs.SequentialLR(optimizer, [rise, make(optimizer, steps - warmup)], milestones=[warmup])
 
     rest = dict(steps=steps, warmup=warmup, start_factor=start_factor, decay=decay)
-    # One step more would be past the end of some of them.
+    # Some schedules fail at the last step.
     return dict(name=name, **rest, rates=rates(steps - 1, whole))
 
 
@@ -51,7 +49,7 @@ def polynomial(name, steps, power, **kw):
 
 def milestones(name, steps, at, factor, **kw):
     decay = dict(kind="steps", at=at, factor=factor)
-    # Of a sequence, milestones count from the end of the warm-up.
+    # Within SequentialLR, milestones count from the end of the warm-up.
     shift = kw.get("warmup", 0)
     make = lambda o, n: lrs.MultiStepLR(o, milestones=[step - shift for step in at], gamma=factor)
     return row(name, steps, decay, make, **kw)
@@ -64,7 +62,7 @@ def one_cycle(name, steps, **settings):
 
 
 def make_schedules():
-    warnings.simplefilter("ignore")  # a sequence calls its schedules out of turn, and says so
+    warnings.simplefilter("ignore")  # SequentialLR calls its schedules out of order, with a warning
     warm = dict(warmup=7, start_factor=0.25)
     rows = [
         row("constant", 20, dict(kind="constant"), lambda o, n: lrs.ConstantLR(o, factor=1.0), **warm),
@@ -84,9 +82,9 @@ def make_schedules():
         one_cycle("one_cycle_three_linear", 41, pct_start=0.25, three_phase=True, anneal_strategy="linear"),
     ]
     keys = ("momentum", "weight_decay", "nesterov", "betas", "eps")
-    optimisers = dict(sgd=torch.optim.SGD, adam=torch.optim.Adam, adamw=torch.optim.AdamW)
-    made = {name: make([torch.zeros(1, requires_grad=True)]).defaults for name, make in optimisers.items()}
-    defaults = {name: {k: v[k] for k in keys if k in v} for name, v in made.items()}
+    optimizers = dict(sgd=torch.optim.SGD, adam=torch.optim.Adam, adamw=torch.optim.AdamW)
+    created = {name: make([torch.zeros(1, requires_grad=True)]).defaults for name, make in optimizers.items()}
+    defaults = {name: {k: v[k] for k in keys if k in v} for name, v in created.items()}
     return dict(lr=LR, schedules=rows, defaults=defaults)
 
 

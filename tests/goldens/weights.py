@@ -1,9 +1,9 @@
-"""Files of weights as PyTorch writes them, and its logits from the file that striate wrote.
+"""Writes weight files with PyTorch, and its logits from a file that striate wrote.
 
-    weights.py      (needs torch, numpy and safetensors; tests/goldens/README.md says which)
+    weights.py      (needs torch, numpy and safetensors; tests/goldens/README.md has the versions)
 
-Reads weights/written.safetensors, which the test `weights` keeps equal to what striate writes, into the same network with
-strict=True, and writes weights/*.pth, weights/*.safetensors and weights/logits.json beside it.
+Reads weights/written.safetensors, which the test `weights` compares with what striate writes, into the same network with
+strict=True, and writes weights/*.pth, the other weights/*.safetensors and weights/logits.json.
 """
 import copyreg
 import json
@@ -20,7 +20,7 @@ FOLDER = pathlib.Path(__file__).resolve().parent / "weights"
 
 
 class Small(torch.nn.Module):
-    """tests/weights/small.rs has the same."""
+    """The same network as in tests/weights/small.rs."""
 
     def __init__(self):
         super().__init__()
@@ -34,7 +34,7 @@ class Small(torch.nn.Module):
 
 
 class Caller:
-    """Unpickled, it would call os.system."""
+    """Unpickling it would call os.system."""
 
     def __reduce__(self):
         return os.system, ("true",)
@@ -45,17 +45,17 @@ class Pickler2017(pickle.Pickler):
 
     def reducer_override(self, value):
         if isinstance(value, torch.nn.Parameter):
-            # Data, gradient, hooks, whether it wants a gradient, whether it is volatile.
+            # Data, gradient, hooks, requires_grad, volatile.
             state = (value.data, None, {}, True, False)
             return copyreg.__newobj__, (torch.nn.Parameter,), state
         if isinstance(value, torch.Tensor):
-            place = (value.storage_offset(), tuple(value.size()), value.stride())
-            return torch._utils._rebuild_tensor, (value.storage(), *place)
+            view = (value.storage_offset(), tuple(value.size()), value.stride())
+            return torch._utils._rebuild_tensor, (value.storage(), *view)
         return NotImplemented
 
 
 def compressed(source, target):
-    """The same archive with its entries compressed."""
+    """Writes the same archive with compressed entries."""
     with zipfile.ZipFile(source) as old, zipfile.ZipFile(target, "w", zipfile.ZIP_DEFLATED) as new:
         for entry in old.namelist():
             new.writestr(entry, old.read(entry))
@@ -77,7 +77,7 @@ def main():
     torch.save(state, FOLDER / "plain.pth")
     wrapped = {"epoch": 3, "state_dict": {f"module.{name}": value for name, value in cast.items()}, "best": 0.5}
     torch.save(wrapped, FOLDER / "checkpoint_f16.pth")
-    # Weights whose numbers do not lie in order, a view into a larger storage, and parameters as such.
+    # Weights in another memory format, a view into a larger storage, and a parameter.
     awkward = dict(state)
     awkward["conv1.weight"] = state["conv1.weight"].to(memory_format=torch.channels_last)
     awkward["fc.weight"] = torch.cat([torch.zeros(1, 4), state["fc.weight"]])[1:]
@@ -88,7 +88,7 @@ def main():
     save_file({name: value.bfloat16() for name, value in state.items()}, FOLDER / "bf16.safetensors")
     save_file({name: value.half() for name, value in state.items()}, FOLDER / "f16.safetensors")
 
-    # Where `torch.save` puts padding depends on the length of the name.
+    # The padding written by `torch.save` depends on the length of the name.
     torch.save(state, FOLDER / "a_name_of_21_letters_.pth")
 
     torch.save(state, FOLDER / "legacy.pth", _use_new_zipfile_serialization=False)
