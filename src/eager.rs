@@ -70,20 +70,17 @@ pub fn gradients(
     let floats: Vec<usize> = (0..inputs.len()).filter(|i| inputs[*i].ty().dtype == DType::F32).collect();
     let mut all = inputs.to_vec();
     all.push(grad_output);
-    let mut present = Vec::new();
+    let mut present = vec![false; inputs.len()];
     let computed = evaluate(device, &all, |graph, values| {
         let (upstream, values) = values.split_last().expect("the upstream gradient was pushed");
         let y = graph.apply(op, values)?[0];
         let wrt: Vec<ValueId> = floats.iter().map(|i| values[*i]).collect();
         let grads = graph.gradients(&[(y, *upstream)], &wrt)?;
-        present = floats.iter().zip(&grads).filter(|(_, g)| g.is_some()).map(|(i, _)| *i).collect();
+        floats.iter().zip(&grads).for_each(|(i, gradient)| present[*i] = gradient.is_some());
         Ok(grads.into_iter().flatten().collect())
     })?;
-    let mut result = vec![None; inputs.len()];
-    for (i, gradient) in present.into_iter().zip(computed) {
-        result[i] = Some(gradient);
-    }
-    Ok(result)
+    let mut computed = computed.into_iter();
+    Ok(present.into_iter().map(|present| if present { computed.next() } else { None }).collect())
 }
 
 /// The only output of an operation.

@@ -3,7 +3,7 @@
 //!
 //! - [`data`] loads images, [`models`] has well-known networks, [`train`] trains them, [`infer`] uses them, and
 //!   [`interpret`] explains what they respond to.
-//! - [`nn`] builds networks of your own, and [`weights`] exchanges parameters with PyTorch.
+//! - [`nn`] builds your own networks, and [`weights`] exchanges parameters with PyTorch.
 //! - [`graph`], [`plan`] and [`Session`] are the engine: a graph of operations ([`op`]) becomes a plan of kernel launches
 //!   ([`kernel`]), which a session runs on a [`Device`].
 

@@ -5,7 +5,7 @@ use crate::op::{Footprint, Operation};
 use std::ops::Range;
 
 /// The receptive field of a value's elements along one axis: element `o` depends at most on the pixels from
-/// `start + o * stride` to `start + o * stride + size - 1`, some of which may lie in the padding.
+/// `start + o * stride` to `start + o * stride + size - 1`, some of which may be in the padding.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize)]
 pub struct ReceptiveField {
     /// Pixels that an element depends on.
@@ -25,7 +25,7 @@ impl ReceptiveField {
         self.start as f64 + (self.size as f64 - 1.0) / 2.0
     }
 
-    /// The pixels that element `index` can depend on; those below 0 or past the image lie in the padding.
+    /// The pixels that element `index` can depend on; those below 0 or past the image are in the padding.
     pub fn pixels(&self, index: usize) -> Range<isize> {
         let start = self.start + (index * self.stride) as isize;
         start..start + self.size as isize

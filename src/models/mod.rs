@@ -1,8 +1,8 @@
 //! Well-known networks: LeNet, AlexNet, GoogLeNet and ResNets.
 //!
 //! [`by_name`] finds one by name; the structs give access to each network's parameters, and [`Residual`] and
-//! [`Inception`] build variants of your own. Parameter names are torchvision's. Anything that implements [`Model`] can
-//! be trained and run.
+//! [`Inception`] build your own variants. Parameter names are torchvision's. Anything that implements [`Model`] can be
+//! trained and run.
 //!
 //! ```
 //! use striate::graph::ValueId;

@@ -3,7 +3,7 @@
 use super::{AlexNet, AlexNet2012, CifarResNet, CifarResNet18, GoogLeNet, LeNet, Model, ResNet, Shortcut};
 use crate::{Error, Result};
 
-/// Common names for [`by_name`], which also knows CIFAR ResNets of every other depth 6n + 2.
+/// Common names for [`by_name`], which also accepts CIFAR ResNets of any other depth 6n + 2.
 #[rustfmt::skip]
 pub const NAMES: [&str; 34] = [
     "lenet", "alexnet", "alexnet-2012", "googlenet", "googlenet-original",

@@ -11,9 +11,9 @@ use crate::op::{AvgPool2d, ChannelPad};
 pub enum Shortcut {
     /// Nothing, as in the paper's plain networks.
     None,
-    /// The block's input; where the shape changes, subsampled and padded with zero channels (option A).
+    /// The block's input, subsampled and padded with zero channels if the shape changes (option A).
     Padded,
-    /// The block's input; where the shape changes, projected by a 1 x 1 convolution with batch norm (option B).
+    /// The block's input, projected by a 1 x 1 convolution with batch norm if the shape changes (option B).
     Projected,
 }
 
@@ -80,7 +80,7 @@ pub struct Residual {
     pub width: usize,
     /// Channels of the output.
     pub out_channels: usize,
-    /// Stride; [`Block`] says of which convolution.
+    /// Stride of the block; [`Block`] says which convolution has it.
     pub stride: usize,
     /// Groups of a bottleneck's 3 x 3 convolution.
     pub groups: usize,

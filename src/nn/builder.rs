@@ -337,7 +337,7 @@ impl Builder {
     }
 }
 
-/// Adds the nodes that move running statistics towards those of the batch `x`:
+/// Adds the nodes that move running statistics towards the statistics of the batch `x`:
 /// new = (1 - momentum) old + momentum batch, with the batch's unbiased variance.
 pub(crate) fn update_running_stats(
     graph: &mut Graph,

@@ -100,7 +100,7 @@ impl Checkpoint {
         })
     }
 
-    /// Checks that the settings are those of this checkpoint.
+    /// Checks that the settings equal this checkpoint's.
     ///
     /// # Errors
     ///

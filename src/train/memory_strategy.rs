@@ -35,7 +35,7 @@ impl MemoryStrategy {
     ///
     /// # Errors
     ///
-    /// [`Error::Argument`] named `memory` if none fits, with the smallest; those of `bytes`.
+    /// [`Error::Argument`] named `memory` if none fits, with the smallest amount needed; errors of `bytes`.
     pub fn select(
         limit: u64,
         candidates: impl IntoIterator<Item = Self>,

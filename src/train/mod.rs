@@ -28,7 +28,7 @@
 //! # Ok::<(), striate::Error>(())
 //! ```
 //!
-//! For a loop of your own, [`training_graph`] and [`evaluation_graph`] return the graphs.
+//! To write your own loop, start from [`training_graph`] and [`evaluation_graph`].
 
 mod checkpoint;
 mod config;

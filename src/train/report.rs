@@ -78,7 +78,7 @@ pub struct EpochReport {
     pub epoch: usize,
     /// Learning rate of the last step.
     pub lr: f32,
-    /// Score on the training images, augmented, while the weights changed.
+    /// Score on the augmented training images, accumulated while the weights changed.
     pub train: Score,
     /// Score on the test images after the epoch; `None` if the epoch was paused.
     pub test: Option<Score>,

@@ -101,7 +101,7 @@ pub(super) const AVERAGE: &str = "ema";
 /// - [`Recipe::PARTNERS`], [`Recipe::LOSS_WEIGHT`] and [`Recipe::PARTNER_LOSS_WEIGHT`] if images are mixed
 ///
 /// Outputs:
-/// - [`Recipe::LOSS`], the batch's mean loss, including those of [`Builder::auxiliary`] heads, and [`Recipe::CORRECT`]
+/// - [`Recipe::LOSS`], the batch's mean loss, including that of [`Builder::auxiliary`] heads, and [`Recipe::CORRECT`]
 /// - [`Recipe::PARTNER_LOSS`] if images are mixed
 /// - [`Recipe::GRAD_NORM`] if gradients are clipped
 /// - [`Recipe::gradient_of`] each trained parameter if [`Recipe::gradients`]
@@ -209,7 +209,7 @@ fn trained(graph: &Graph, rules: &Rules) -> Result<Vec<ValueId>> {
     Ok(trained)
 }
 
-/// The logits, and the loss of each head with its weight, for the images' own labels and for those of their partners.
+/// The logits, and each head's loss and weight, for the images' own labels and for their partners' labels.
 struct Losses {
     logits: ValueId,
     own: Vec<(ValueId, f32)>,

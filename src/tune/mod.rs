@@ -143,7 +143,7 @@ fn candidates(single: &Graph, target: &Target, class: &ShapeClass) -> Vec<(&'sta
         let forced = Target { kernels: vec![(class.pass, kernel)], ..target.clone() };
         // A kernel that exceeds the device's limits is not a candidate.
         let Ok(plan) = Plan::new(single, &forced) else { continue };
-        // `im2col` stands for its algorithm, which skips the kernel where the columns would equal the image.
+        // `im2col` represents its algorithm, which skips the kernel if the columns would equal the image.
         let used = *kernel == kernel::IM2COL || plan.launches.iter().any(|l| l.kernel == kernel);
         if used && candidates.iter().all(|(_, known)| !same_launches(known, &plan)) {
             candidates.push((kernel, plan));

@@ -99,8 +99,8 @@ impl Weights {
         Ok(Self { path: path.to_owned(), tensors: without_counters(tensors), metadata })
     }
 
-    /// Wraps tensors such as those of [`Session::state_dict`](crate::Session::state_dict) or
-    /// [`Trainer::weights`](crate::train::Trainer::weights), so that they load like those of a file.
+    /// Wraps tensors, for example from [`Session::state_dict`](crate::Session::state_dict) or
+    /// [`Trainer::weights`](crate::train::Trainer::weights), so that they can be loaded like a file.
     ///
     /// ```
     /// use striate::infer::Predictor;

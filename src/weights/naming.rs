@@ -1,4 +1,4 @@
-//! Maps a file's tensor names to a model's where they differ in a known way.
+//! Maps the tensor names of a file to those of a model if they differ in a known way.
 
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet, HashMap};

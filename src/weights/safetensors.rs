@@ -8,6 +8,7 @@ use crate::file::write_with;
 use crate::{Result, Tensor};
 use safetensors::tensor::{Metadata, TensorInfo, TensorView};
 use safetensors::{Dtype, SafeTensorError, SafeTensors};
+use serde_json::json;
 use std::collections::BTreeMap;
 use std::io::{self, ErrorKind, Write};
 use std::path::Path;
@@ -101,12 +102,10 @@ pub fn write_to(
 /// from run to run.
 fn header(infos: Vec<(String, TensorInfo)>, metadata: &BTreeMap<String, String>) -> io::Result<String> {
     let invalid = |e: SafeTensorError| io::Error::new(ErrorKind::InvalidInput, e);
-    let tensors = serde_json::to_string(&Metadata::new(None, infos).map_err(invalid)?)?;
-    let tensors = tensors.strip_prefix('{').expect("the header is an object");
-    let json = |text: &str| serde_json::Value::from(text);
-    let pairs: Vec<String> = metadata.iter().map(|(k, v)| format!("{}:{}", json(k), json(v))).collect();
-    let comma = if tensors == "}" { "" } else { "," };
-    let mut header = format!("{{\"__metadata__\":{{{}}}{comma}{tensors}", pairs.join(","));
+    let mut header = serde_json::Map::from_iter([("__metadata__".to_owned(), json!(metadata))]);
+    let tensors = serde_json::to_value(Metadata::new(None, infos).map_err(invalid)?)?;
+    header.extend(tensors.as_object().expect("a header is an object").clone());
+    let mut header = serde_json::to_string(&header)?;
     header.extend(std::iter::repeat_n(' ', header.len().next_multiple_of(8) - header.len()));
     Ok(header)
 }

@@ -46,8 +46,8 @@ fn compiles_at_first_dispatch(adapter: &wgpu::Adapter) -> bool {
     adapter.get_info().driver == "llvmpipe"
 }
 
-/// Makes the driver compile the kernels of these launches. The session's device takes part: without a disk cache, only its
-/// own share is useful.
+/// Makes the driver compile the kernels of these launches. The session's device compiles a share, which is useful even
+/// without a disk cache.
 fn dispatch_all(gpu: &Gpu, launches: &[&Launch]) -> Result<()> {
     let next = AtomicUsize::new(0);
     let take = || launches.get(next.fetch_add(1, Ordering::Relaxed)).copied();
