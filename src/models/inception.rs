@@ -86,8 +86,8 @@ impl ConvRelu {
         b.scoped(name, |b| {
             let mut x = b.conv2d("conv", x, conv)?;
             if batch_norm {
-                x =
-                    b.batch_norm2d("bn", x, BatchNorm2d { num_features: filters, eps: 1e-3, momentum: 0.1 })?;
+                let norm = BatchNorm2d { num_features: filters, eps: 1e-3, ..Default::default() };
+                x = b.batch_norm2d("bn", x, norm)?;
             }
             b.relu(x)
         })

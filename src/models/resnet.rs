@@ -58,16 +58,12 @@ impl ResNet {
         let (_, block, blocks) = *DEPTHS.iter().find(|(known, ..)| *known == depth)?;
         Some(Self { block, blocks, shortcut: Shortcut::Projected, in_channels: 3, classes: 1000 })
     }
-
-    /// Number of layers with weights, not counting shortcuts.
-    fn depth(&self) -> usize {
-        2 + self.block.layers() * self.blocks.iter().sum::<usize>()
-    }
 }
 
 impl Model for ResNet {
     fn name(&self) -> String {
-        self.shortcut.network_name(self.depth())
+        // Layers with weights, not counting shortcuts.
+        self.shortcut.network_name(2 + self.block.layers() * self.blocks.iter().sum::<usize>())
     }
 
     sizes!(224);

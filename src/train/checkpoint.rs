@@ -132,7 +132,7 @@ impl Checkpoint {
     /// # Errors
     ///
     /// [`Error::Data`] for `path` if the trainer's persistent values have other names or shapes, or the position is
-    /// impossible. The trainer is unchanged then.
+    /// impossible. The trainer is unchanged in that case.
     pub fn restore(&self, path: &Path, trainer: &mut Trainer) -> Result<()> {
         let session = trainer.session();
         for value in session.persistent().iter().map(|p| &p.value) {

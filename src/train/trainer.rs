@@ -72,17 +72,16 @@ impl Trainer {
         Ok(report)
     }
 
-    /// The result of training: the averaged weights if the recipe has an average, otherwise the weights. Tests use the
-    /// same ones.
+    /// The result of training: the averaged weights if the recipe has an average, otherwise the weights. Tests use them
+    /// too.
     pub fn weights(&mut self) -> Result<Vec<(String, Tensor)>> {
-        let state = self.session.state_dict()?;
-        match self.config.recipe.ema {
-            Some(_) => state
-                .into_iter()
-                .map(|(name, _)| Ok((name.clone(), self.session.read(&format!("{AVERAGE}.{name}"))?)))
-                .collect(),
-            None => Ok(state),
+        let mut state = self.session.state_dict()?;
+        if self.config.recipe.ema.is_some() {
+            for (name, tensor) in &mut state {
+                *tensor = self.session.read(&format!("{AVERAGE}.{name}"))?;
+            }
         }
+        Ok(state)
     }
 
     /// Initializes the average from the current weights.
@@ -128,8 +127,8 @@ impl Trainer {
     ///
     /// # Errors
     ///
-    /// [`Error::Argument`](crate::Error::Argument) if the position is impossible with these settings, or the session has no such tensor; tensors
-    /// before that one have been written then.
+    /// [`Error::Argument`](crate::Error::Argument) if the position is impossible with these settings, or the session has no
+    /// such tensor. In the second case, the tensors before it have been written.
     pub fn resume(&mut self, position: Position, tensors: &[(String, Tensor)]) -> Result<()> {
         position.check(&self.config, self.split.train.len())?;
         tensors.iter().try_for_each(|(name, tensor)| self.session.write(name, tensor))?;

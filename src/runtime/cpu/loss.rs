@@ -64,9 +64,9 @@ pub fn label_total(p: &Loss, io: Io<'_>) {
 /// out\[r\] = 1 if fewer than `top` classes rank before the label's, else 0.
 pub fn top_k(p: &Loss, io: Io<'_>) {
     let ([logits, labels], [out]) = io.words();
+    let targets = Targets { p, weights: &[] };
     for (row, label, out) in rows(p, logits, labels, out, 1) {
-        let class = Some(label).filter(|label| !is_ignored(p, *label));
-        let own = class.and_then(|label| row.get(label)).copied().unwrap_or(f32::NAN);
+        let own = if let Kind::Class = targets.kind(label) { row[label] } else { f32::NAN };
         let ranks_before =
             |(c, v): (usize, f32)| c != label && (v.is_nan() || v > own || (v == own && c < label));
         let before = row.iter().copied().enumerate().filter(|&other| ranks_before(other)).count();
@@ -80,11 +80,6 @@ struct Targets<'a> {
     weights: &'a [f32],
 }
 
-/// Whether rows with this label are ignored.
-fn is_ignored(p: &Loss, label: usize) -> bool {
-    p.ignores == 1 && label == p.ignored as usize
-}
-
 enum Kind {
     Class,
     Ignored,
@@ -95,7 +90,7 @@ enum Kind {
 impl Targets<'_> {
     fn kind(&self, label: usize) -> Kind {
         match label {
-            _ if is_ignored(self.p, label) => Kind::Ignored,
+            _ if self.p.ignores == 1 && label == self.p.ignored as usize => Kind::Ignored,
             _ if label >= self.p.classes as usize => Kind::Invalid,
             _ => Kind::Class,
         }

@@ -140,11 +140,11 @@ impl TensorRef<'_> {
 
     /// Whether it is contiguous in row-major order.
     pub fn is_dense(&self) -> bool {
-        let mut expected = Some(1);
+        let mut expected = 1usize;
         self.shape.iter().zip(&self.stride).rev().all(|(size, stride)| {
-            let right = *size == 1 || Some(*stride) == expected;
-            expected = expected.and_then(|step: usize| step.checked_mul(*size));
-            right
+            let dense = *size == 1 || *stride == expected;
+            expected = expected.saturating_mul(*size);
+            dense
         })
     }
 }

@@ -280,7 +280,8 @@ impl<'a> Vm<'a> {
         let id = self.pop()?;
         let named = match (id, self.pickle.tuple(id)) {
             (Value::Tuple(span), &[kind, Value::Global(class), Value::Text(_), ..])
-                if self.pickle.is(kind, "storage") && self.is_of_torch(class) =>
+                if self.pickle.is(kind, "storage")
+                    && self.pickle.globals[class as usize].0.of(self.bytes) == b"torch" =>
             {
                 Some(span)
             }
@@ -290,11 +291,6 @@ impl<'a> Vm<'a> {
         self.pickle.storages.push(named);
         self.stack.push(Value::Storage(named));
         Ok(())
-    }
-
-    fn is_of_torch(&self, class: u32) -> bool {
-        let (module, _) = self.pickle.globals[class as usize];
-        module.of(self.bytes) == b"torch"
     }
 
     /// REDUCE: calls a function with arguments.

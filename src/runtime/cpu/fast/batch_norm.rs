@@ -18,7 +18,7 @@ pub fn partial(p: &BatchNorm, io: Io<'_>) {
     out[..results * 3].par_chunks_mut(3).enumerate().for_each(|(which, out)| {
         let (mut count, mut mean, mut m2) = (0.0, 0.0, 0.0);
         for piece in planes(p, which).flat_map(|at| x[at..][..p.pixels as usize].chunks(PIECE)) {
-            let ([own, own_m2], len) = (arch.dispatch(Moments(piece)), piece.len() as f64);
+            let ([own, own_m2], len) = (moments(arch, piece), piece.len() as f64);
             let (all, difference) = (count + len, own - mean);
             m2 += own_m2 + difference * difference * count * len / all;
             mean += difference * len / all;
@@ -44,7 +44,7 @@ pub fn grad_partial(p: &BatchNorm, io: Io<'_>) {
                     1 => through_relu(arch, affine, dy, x, &mut passed),
                     _ => dy,
                 };
-                let piece = arch.dispatch(Products { dy, x, mean: mean[c] });
+                let piece = arch.dispatch(Sums { values: [dy, x], shifts: [0.0, mean[c]] });
                 totals = [totals[0] + piece[0], totals[1] + piece[1]];
             }
         }
@@ -116,68 +116,56 @@ pub fn grad_input(p: &BatchNorm, io: Io<'_>) {
 }
 
 /// The mean, and the sum of squared distances from it.
-struct Moments<'a>(&'a [f32]);
+fn moments(arch: Arch, x: &[f32]) -> [f64; 2] {
+    let sums = |shift| arch.dispatch(Sums { values: [x, x], shifts: [shift; 2] });
+    let count = x.len() as f64;
+    // A rounded mean, then its correction.
+    let near = (sums(0.0)[0] / count) as f32;
+    let [sum, squares] = sums(near);
+    [f64::from(near) + sum / count, (squares - sum * sum / count).max(0.0)]
+}
 
-impl WithSimd for Moments<'_> {
+/// The sums of a and of a * b, each value less its shift.
+struct Sums<'a> {
+    /// a and b.
+    values: [&'a [f32]; 2],
+    shifts: [f32; 2],
+}
+
+impl WithSimd for Sums<'_> {
     type Output = [f64; 2];
 
     #[inline(always)]
     fn with_simd<S: Simd>(self, simd: S) -> [f64; 2] {
-        let Self(x) = self;
-        let count = x.len() as f64;
-        // A rounded mean, then its correction.
-        let near = (sums(simd, [x, x], [0.0; 2])[0] / count) as f32;
-        let [sum, squares] = sums(simd, [x, x], [near; 2]);
-        [f64::from(near) + sum / count, (squares - sum * sum / count).max(0.0)]
-    }
-}
-
-/// The sum of dy, and of dy * (x - mean).
-struct Products<'a> {
-    dy: &'a [f32],
-    x: &'a [f32],
-    mean: f32,
-}
-
-impl WithSimd for Products<'_> {
-    type Output = [f64; 2];
-
-    #[inline(always)]
-    fn with_simd<S: Simd>(self, simd: S) -> [f64; 2] {
-        sums(simd, [self.dy, self.x], [0.0, self.mean])
-    }
-}
-
-/// The sum of a, and of a * b, both shifted.
-#[inline(always)]
-fn sums<S: Simd>(simd: S, [a, b]: [&[f32]; 2], shifts: [f32; 2]) -> [f64; 2] {
-    let shift = [simd.splat_f32s(shifts[0]), simd.splat_f32s(shifts[1])];
-    let mut lanes = [[simd.splat_f32s(0.0); UNROLL]; 2];
-    let ((a, a_rest), (b, b_rest)) = (S::as_simd_f32s(a), S::as_simd_f32s(b));
-    let ((a, a_few), (b, b_few)) = (a.as_chunks::<UNROLL>(), b.as_chunks::<UNROLL>());
-    for (a, b) in a.iter().zip(b) {
-        for i in 0..UNROLL {
-            let (a, b) = (simd.sub_f32s(a[i], shift[0]), simd.sub_f32s(b[i], shift[1]));
-            lanes[0][i] = simd.add_f32s(lanes[0][i], a);
-            lanes[1][i] = simd.mul_add_e_f32s(a, b, lanes[1][i]);
+        let Self { values: [a, b], shifts } = self;
+        let shift = shifts.map(|shift| simd.splat_f32s(shift));
+        let mut lanes = [[simd.splat_f32s(0.0); UNROLL]; 2];
+        let ((a, a_rest), (b, b_rest)) = (S::as_simd_f32s(a), S::as_simd_f32s(b));
+        let ((a, a_few), (b, b_few)) = (a.as_chunks::<UNROLL>(), b.as_chunks::<UNROLL>());
+        for (a, b) in a.iter().zip(b) {
+            for i in 0..UNROLL {
+                let (a, b) = (simd.sub_f32s(a[i], shift[0]), simd.sub_f32s(b[i], shift[1]));
+                lanes[0][i] = simd.add_f32s(lanes[0][i], a);
+                lanes[1][i] = simd.mul_add_e_f32s(a, b, lanes[1][i]);
+            }
         }
-    }
-    for (&a, &b) in a_few.iter().zip(b_few) {
-        let (a, b) = (simd.sub_f32s(a, shift[0]), simd.sub_f32s(b, shift[1]));
-        lanes[0][0] = simd.add_f32s(lanes[0][0], a);
-        lanes[1][0] = simd.mul_add_e_f32s(a, b, lanes[1][0]);
-    }
-    let mut totals = [0.0; 2];
-    for (total, lanes) in totals.iter_mut().zip(lanes) {
-        for lanes in lanes {
-            *total += f64::from(simd.reduce_sum_f32s(lanes));
+        for (&a, &b) in a_few.iter().zip(b_few) {
+            let (a, b) = (simd.sub_f32s(a, shift[0]), simd.sub_f32s(b, shift[1]));
+            lanes[0][0] = simd.add_f32s(lanes[0][0], a);
+            lanes[1][0] = simd.mul_add_e_f32s(a, b, lanes[1][0]);
         }
+        let mut totals = [0.0; 2];
+        for (total, lanes) in totals.iter_mut().zip(lanes) {
+            for lanes in lanes {
+                *total += f64::from(simd.reduce_sum_f32s(lanes));
+            }
+        }
+        for (&a, &b) in a_rest.iter().zip(b_rest) {
+            let (a, b) = (a - shifts[0], b - shifts[1]);
+            totals = [totals[0] + f64::from(a), totals[1] + f64::from(a) * f64::from(b)];
+        }
+        totals
     }
-    for (&a, &b) in a_rest.iter().zip(b_rest) {
-        let (a, b) = (a - shifts[0], b - shifts[1]);
-        totals = [totals[0] + f64::from(a), totals[1] + f64::from(a) * f64::from(b)];
-    }
-    totals
 }
 
 #[cfg(test)]

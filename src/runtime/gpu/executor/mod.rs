@@ -186,7 +186,11 @@ impl Executor for GpuExecutor {
     }
 
     fn profile(&mut self, program: usize, inputs: &[&[u8]], pieces: &[Range<usize>]) -> Result<Profile> {
-        self.measure(program, inputs, pieces)
+        // A query set cannot be empty.
+        match self.gpu.has_timestamps() && !pieces.is_empty() {
+            true => self.profile_on_device(program, inputs, pieces),
+            false => self.profile_on_host(program, inputs, pieces),
+        }
     }
 }
 

@@ -9,21 +9,7 @@ use crate::runtime::timing::{HostClock, Profile};
 use std::ops::Range;
 
 impl GpuExecutor {
-    /// Runs a step and measures its pieces. Drops the outputs.
-    pub(super) fn measure(
-        &mut self,
-        program: usize,
-        inputs: &[&[u8]],
-        pieces: &[Range<usize>],
-    ) -> Result<Profile> {
-        // A query set cannot be empty.
-        match self.gpu.has_timestamps() && !pieces.is_empty() {
-            true => self.measure_on_device(program, inputs, pieces),
-            false => self.measure_on_host(program, inputs, pieces),
-        }
-    }
-
-    fn measure_on_device(
+    pub(super) fn profile_on_device(
         &mut self,
         program: usize,
         inputs: &[&[u8]],
@@ -47,7 +33,7 @@ impl GpuExecutor {
         Ok(host.profile_on_device(spans, start))
     }
 
-    fn measure_on_host(
+    pub(super) fn profile_on_host(
         &mut self,
         program: usize,
         inputs: &[&[u8]],
