@@ -176,7 +176,7 @@ fn sync_folder(folder: &Path) -> io::Result<()> {
     }
 }
 
-/// Removes the temporary files of killed processes, recognized by being unlocked.
+/// Removes temporary files left by killed processes. Files still being written are locked.
 pub(crate) fn remove_leftovers(folder: &Path) {
     for entry in fs::read_dir(folder).into_iter().flatten().flatten() {
         let name = entry.file_name();

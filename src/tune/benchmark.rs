@@ -1,4 +1,4 @@
-//! Compares candidates for the same computation: checks the result of each, then times the right ones in turns.
+//! Compares candidates for the same computation: checks the result of each, then times the right ones in turn.
 
 use crate::Result;
 
@@ -138,7 +138,7 @@ mod tests {
             let (verdicts, winner) = outcome(&[(wrong, 1e-9), (&EXPECTED, 1.0)], Some(1));
             assert!(matches!(verdicts[0], Verdict::Wrong(_)), "{wrong:?}");
             assert_eq!((verdicts[1], winner), (Verdict::Right(1.0), Some(1)), "{wrong:?}");
-            // Nor as the default, or as the only candidate.
+            // It does not win as the default or as the only candidate either.
             assert_eq!(outcome(&[(wrong, 1e-9), (&EXPECTED, 1.0)], Some(0)).1, Some(1));
             assert_eq!(outcome(&[(wrong, 1e-9)], Some(0)).1, None);
         }

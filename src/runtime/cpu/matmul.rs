@@ -175,7 +175,7 @@ mod tests {
             (p.b_row, p.b_col) = (1, k);
         }
         (p.reduce, p.batches, p.inner, p.bias) = (reduce, outer * inner, inner, bias);
-        // The last slice has one product less than the others, if they have several.
+        // The last slice has one product fewer than the others, if they have several.
         p.reduce_total = outer * reduce - u32::from(reduce > 1);
         (p.a_offset, p.b_offset, p.c_offset, p.c_row) = (3, 5, 7, n + 2);
         (p.a_reduce, p.b_reduce) = (m * k + 1, k * n + 2);

@@ -40,7 +40,7 @@ fn with_epilogue(epilogue: u32, value: f64, residual: f32) -> f32 {
     if epilogue > 0 && value <= 0.0 { 0.0 } else { value as f32 }
 }
 
-/// Rounds sums to the results.
+/// Rounds sums to `f32`.
 fn round(sums: &[f64], out: &mut [f32]) {
     out.iter_mut().zip(sums).for_each(|(out, &sum)| *out = sum as f32);
 }

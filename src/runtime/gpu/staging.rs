@@ -19,7 +19,7 @@ pub(super) struct Staging {
     pub step: Option<(usize, wgpu::SubmissionIndex)>,
 }
 
-/// Whether a mapping succeeded, once it is known.
+/// Whether mapping a buffer succeeded, once that is known.
 type Mapping = Arc<OnceLock<bool>>;
 
 impl Staging {

@@ -4,7 +4,7 @@ use super::context::Gpu;
 use super::staging::read_back;
 use crate::Result;
 
-/// Two queries for each piece of a step, and the buffer for their results.
+/// Two queries for each piece of a step, and a buffer for their results.
 #[derive(Clone)]
 pub(super) struct Timestamps {
     sets: Vec<wgpu::QuerySet>,

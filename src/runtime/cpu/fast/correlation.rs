@@ -5,7 +5,7 @@ use super::panel::{Axis, Layout};
 use super::tile::{self, Rows, SLACK};
 use pulp::{Arch, Simd, WithSimd};
 
-/// Maximum elements of a panel, so that it stays in the L2 cache.
+/// Maximum number of elements of a panel, so that it stays in the L2 cache.
 const PANEL: usize = 1 << 17;
 
 /// Strides of the weights; `weight[at]` is the first result's of the first group.

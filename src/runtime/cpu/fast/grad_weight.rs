@@ -15,7 +15,7 @@ const OUTS: usize = 64;
 const LANES: usize = 16;
 /// Pixels whose upstream gradients fit the L1 cache.
 const PIXELS: usize = 256;
-/// Maximum elements of the partial sums of all slices.
+/// Maximum number of elements of the partial sums of all slices.
 const PARTIAL: usize = 1 << 19;
 
 /// dw\[o, c, ky, kx\] = the sum over images and outputs of dy * x.

@@ -5,7 +5,7 @@ use pulp::{Simd, WithSimd};
 /// Elements that a panel needs past its data, because tiles read whole vectors.
 pub const SLACK: usize = 128;
 
-/// Maximum planes of results in a tile of [`product`], limited by the number of registers.
+/// Maximum number of planes of results in a tile of [`product`], limited by the number of registers.
 pub struct Rows;
 
 impl WithSimd for Rows {
