@@ -93,7 +93,7 @@ impl Graph {
         Ok(())
     }
 
-    /// The sum of the gradients of a value so far.
+    /// The sum of a value's gradients so far.
     fn total(&mut self, sweep: &mut Sweep, value: ValueId) -> Result<Option<ValueId>> {
         let parts = &mut sweep.gradients[value.index()];
         let Some(mut total) = parts.first().copied() else { return Ok(None) };

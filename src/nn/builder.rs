@@ -128,11 +128,11 @@ pub struct Builder {
 }
 
 impl Builder {
-    /// Name of the input of dropout: (step, seed), `u32`.
+    /// Input for dropout: (step, seed), `u32` `[2]`.
     pub const COUNTER: &str = "counter";
-    /// Name of the input images, `f32` `[batch, channels, height, width]`.
+    /// Input: images, `f32` `[batch, channels, height, width]`.
     pub const IMAGES: &str = "images";
-    /// Name of the output of logits, `[batch, classes]`, in graphs that have it.
+    /// Output: logits, `[batch, classes]`. Not all graphs have it.
     pub const LOGITS: &str = "logits";
 
     /// An empty network.
@@ -147,7 +147,7 @@ impl Builder {
         }
     }
 
-    /// Sets the rules of parameters. Batch norm layers depend on which are frozen.
+    /// Sets per-parameter rules. Batch norm layers depend on which parameters are frozen.
     pub fn with_rules(mut self, rules: &Rules) -> Self {
         self.rules = rules.clone();
         self

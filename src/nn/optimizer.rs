@@ -21,7 +21,7 @@ impl SgdConfig {
     pub const HE_2015: Self = Self { momentum: 0.9, weight_decay: 1e-4, nesterov: false };
 }
 
-/// Adam, or AdamW if `decoupled`. Defaults are those of PyTorch's `Adam`; [`AdamConfig::ADAMW`] has those of `AdamW`.
+/// Adam, or AdamW if `decoupled`. The defaults match PyTorch's `Adam`; [`AdamConfig::ADAMW`] matches `AdamW`.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct AdamConfig {
     /// Decay rate of the first moment.
@@ -57,7 +57,7 @@ pub enum Optimizer {
 }
 
 impl Optimizer {
-    /// Name of the input with the learning rate, `f32` `[3]`; see [`Optimizer::schedule`].
+    /// Input: the learning rate and bias corrections, `f32` `[3]`; see [`Optimizer::schedule`].
     pub const SCHEDULE: &str = "schedule";
 
     /// Value of the input [`Optimizer::SCHEDULE`] at a step, counted from 0: the learning rate, and Adam's bias

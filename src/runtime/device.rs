@@ -1,4 +1,4 @@
-//! Choosing a device.
+//! Device selection.
 
 use super::cpu::CpuExecutor;
 use super::executor::Executor;

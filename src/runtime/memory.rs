@@ -4,8 +4,8 @@ use crate::{Error, Result};
 use std::fs;
 use std::path::Path;
 
-/// Bytes of memory that this process may use, if the system reports them: the machine's, or the lowest limit of its control
-/// groups (containers).
+/// Bytes of memory that this process may use, if the system reports them: the minimum of the machine's memory and the limits
+/// of the process's control groups (containers).
 pub(crate) fn limit() -> Option<u64> {
     limit_below(Path::new("/"))
 }

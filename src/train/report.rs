@@ -6,7 +6,7 @@ use crate::{Error, Outputs, Result};
 use serde::{Deserialize, Serialize};
 use std::time::Duration;
 
-/// Loss and accuracy over a number of images.
+/// Mean loss and accuracy over some images.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Score {
     /// Mean loss.
@@ -89,7 +89,7 @@ pub struct EpochReport {
 }
 
 impl Score {
-    /// Adds the outputs of a batch of `size` images to the means. `mix_weight` is that of the images' own labels.
+    /// Updates the means with the outputs of a batch of `size` images. `mix_weight` is the weight of the images' own labels.
     pub(super) fn add(&mut self, outputs: &Outputs, size: usize, mix_weight: f32) {
         let output = |name| outputs.scalar(name).expect("training and evaluation have these outputs") as f64;
         let images = self.images + size;

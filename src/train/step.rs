@@ -55,24 +55,24 @@ impl Part {
 }
 
 impl Recipe {
-    /// Name of the input of labels, `u32` `[batch]`.
+    /// Input: class labels, `u32` `[batch]`.
     pub const LABELS: &str = "labels";
-    /// Name of the input of the labels of each image's mixup partner, `u32` `[batch]`.
+    /// Input: the label of each image's mixup partner, `u32` `[batch]`.
     pub const PARTNERS: &str = "partners";
-    /// Name of the input of class weights, `f32` `[classes]`.
+    /// Input: class weights, `f32` `[classes]`.
     pub const CLASS_WEIGHTS: &str = "class_weights";
-    /// Name of the output of the loss, `[1]`.
+    /// Output: the loss, `[1]`.
     pub const LOSS: &str = "loss";
-    /// Name of the output of the loss for the labels [`Recipe::PARTNERS`], `[1]`.
+    /// Output: the loss for the labels [`Recipe::PARTNERS`], `[1]`.
     pub const PARTNER_LOSS: &str = "partner_loss";
-    /// Name of the output of the number of images classified correctly, `[1]`.
+    /// Output: the number of correctly classified images, `[1]`.
     pub const CORRECT: &str = "correct";
-    /// Name of the output of the global norm of the gradients before clipping, `[1]`.
+    /// Output: the global norm of the gradients before clipping, `[1]`.
     pub const GRAD_NORM: &str = "grad_norm";
-    /// Name of the input of the weight of [`Recipe::LOSS`] in the step's gradient, `f32` `[1]`. Graphs have it if they
-    /// compute a part of a step or if images are mixed.
+    /// Input: the weight of [`Recipe::LOSS`] in the step's gradient, `f32` `[1]`. Graphs have it if they compute part of a
+    /// step or if images are mixed.
     pub const LOSS_WEIGHT: &str = "loss_weight";
-    /// Name of the input of the weight of [`Recipe::PARTNER_LOSS`], `f32` `[1]`.
+    /// Input: the weight of [`Recipe::PARTNER_LOSS`], `f32` `[1]`.
     pub const PARTNER_LOSS_WEIGHT: &str = "partner_loss_weight";
 
     /// Total class weight of these labels.
@@ -83,7 +83,7 @@ impl Recipe {
         }
     }
 
-    /// Name of the output of a parameter's gradient.
+    /// The name of the output with a parameter's gradient.
     pub fn gradient_of(parameter: &str) -> String {
         format!("{parameter}.grad")
     }

@@ -36,7 +36,7 @@ pub struct Gpu {
     summary: AdapterSummary,
     target: Target,
     pub(super) cache: Option<PipelineCache>,
-    /// By the name of their kernel.
+    /// Keyed by the kernel's name.
     pipelines: Mutex<HashMap<&'static str, Arc<Pipeline>>>,
     created: AtomicUsize,
     failure: Arc<Mutex<Option<Failure>>>,
