@@ -7,7 +7,7 @@ use clap::Parser;
 fn main() {
     quiet_loader();
     // wgpu_hal warns about every missing driver; problems that matter also surface as errors.
-    let style = if cli::terminal::coloured() { "always" } else { "never" };
+    let style = if cli::terminal::colored() { "always" } else { "never" };
     let filter =
         env_logger::Env::default().default_filter_or("warn,wgpu_hal=off").default_write_style_or(style);
     // `Messages` keeps log lines from breaking into a progress bar.

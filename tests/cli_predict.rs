@@ -95,7 +95,7 @@ fn predict_refuses_wrong_arguments() -> Outcome {
         (&["resnext50.a1_in1k", "run", "one.png"], &["resnext50", "available: lenet"]),
         (&["resnet50.a9_in1k", "bare", "one.png"], &["the tags of resnet50 are a1_in1k, "]),
         (&["resnet8", "nowhere", "one.png"], &["nowhere: cannot read"]),
-        (&["no/where", "one.png"], &["no/where: is not there"]),
+        (&["no/where", "one.png"], &["no/where: does not exist"]),
         (&["more", "one.png"], &["more: is a folder without model.safetensors"]),
         (&["one.png", "one.png"], &["one.png: is neither a safetensors nor a .pth file"]),
         (&["run", "empty"], &["empty: is a folder without images", "1 .txt (empty/readme.txt)"]),
@@ -103,7 +103,7 @@ fn predict_refuses_wrong_arguments() -> Outcome {
         (&["run", "broken.png"], &["could not read any of 1", "broken.png"]),
         (&["run", "one.png", "--classes", "gone.txt"], &["gone.txt: cannot read"]),
         (&["run", "one.png", "--classes", "nothing.txt"], &["nothing.txt: has no class names"]),
-        (&["run", "one.png", "--classes", "names.txt"], &["--classes: 2 names", "10 classes"]),
+        (&["run", "one.png", "--classes", "names.txt"], &["--classes: expected 10 names", "found 2"]),
         (&["run", "one.png", "--preprocess", "mine"], &["--preprocess", "imagenet, googlenet, bvlc"]),
         (&["run", "one.png", "--mean", "0.1,0.2"], &["--mean", "found 2"]),
         (&["run", "one.png", "--size", "0x9"], &["0 x 9"]),
@@ -154,9 +154,9 @@ fn eval_refuses_wrong_arguments() -> Outcome {
     dir.write("cifar/train.bin", &[0; 3074]);
     let cases: [(&[&str], &[&str]); 6] = [
         (&["alexnot", "run"], &["alexnot", "did you mean alexnet"]),
-        (&["resnet8"], &["resnet8: is a model; give its weights too"]),
+        (&["resnet8"], &["resnet8: is a model; add its weights"]),
         (&["run", "run"], &["run: is one argument too many"]),
-        (&["run", "--dataset", "cifar100", "--data", "cifar"], &["--dataset", "3 channels", "want 1"]),
+        (&["run", "--dataset", "cifar100", "--data", "cifar"], &["--dataset", "3 channels", "expect 1"]),
         (&["run", "--dataset", "imagenet"], &["--dataset", "fashion-mnist"]),
         (&["run", "--dataset", "mnist", "--data", "data", "--batch", "0"], &["--batch"]),
     ];
@@ -220,15 +220,15 @@ fn foreign_names_and_metadata_are_accepted() -> Outcome {
     let free =
         [("model", "my best one"), ("classes", "cat,dog"), ("preprocessing", "none"), ("author", "me")];
     rewrite(&dir, "free.safetensors", str::to_owned, &free);
-    assert_same(&["resnet8", "free.safetensors"], "are passed over where they cannot be used: model (");
+    assert_same(&["resnet8", "free.safetensors"], "ignored invalid metadata: model (");
     let few = [("model", "resnet20"), ("classes", "[\"cat\", \"dog\"]")];
     rewrite(&dir, "few.safetensors", str::to_owned, &few);
-    assert_same(&["resnet8", "few.safetensors"], "says that it holds resnet20, and is taken for resnet8");
+    assert_same(&["resnet8", "few.safetensors"], "contains resnet20 according to its metadata; loading it as resnet8");
     // Rejecting this name must not build a network of that many layers.
     rewrite(&dir, "deep.safetensors", str::to_owned, &[("model", "resnet60002")]);
     assert_same(&["resnet8", "deep.safetensors"], "resnet60002");
     let output = dir.striate(&["predict", "deep.safetensors", "one.png"]).output().unwrap();
-    assert!(text(&output.stderr).contains("does not say which model it is of"), "{output:?}");
+    assert!(text(&output.stderr).contains("does not name its model"), "{output:?}");
     Ok(())
 }
 
@@ -248,12 +248,12 @@ fn preprocessing_flags_are_applied_and_printed() -> Outcome {
         let text = printed(&mut dir.striate(&[&["predict", "run", "one.png"], flags].concat()));
         text.lines().find(|line| line.starts_with("images ")).unwrap_or_else(|| panic!("{text}")).to_owned()
     };
-    assert!(line(&[]).starts_with("images centre 8x8, bilinear, mean ["), "{}", line(&[]));
-    assert!(line(&[]).ends_with("(as the weights say)"), "{}", line(&[]));
+    assert!(line(&[]).starts_with("images   center 8x8, bilinear, mean ["), "{}", line(&[]));
+    assert!(line(&[]).ends_with("(stored with the weights)"), "{}", line(&[]));
     let printed = line(&["--preprocess", "timm.json"]);
     assert_eq!(
         printed,
-        "images shorter side 16, bicubic, centre 8x8, mean [0.5], deviation [0.25] (timm.json)"
+        "images   shorter side 16, bicubic, center 8x8, mean [0.5], deviation [0.25] (timm.json)"
     );
     let flags = [
         "--crop-pct",
@@ -268,7 +268,7 @@ fn preprocessing_flags_are_applied_and_printed() -> Outcome {
     ];
     assert_eq!(
         line(&flags),
-        "images no EXIF rotation, shorter side 10, bicubic, centre 8x8, mean [0.1], deviation [0.2] (as the weights say)"
+        "images   no EXIF rotation, shorter side 10, bicubic, center 8x8, mean [0.1], deviation [0.2] (stored with the weights)"
     );
     let refused: [(&[&str], &[&str]); 3] = [
         (&["--crop-pct", "1.5"], &["--crop-pct", "at most 1"]),

@@ -109,7 +109,7 @@ fn classes_are_matched_by_name() {
     let output = dir.train(&args).output().unwrap();
     assert!(output.status.success(), "{output:?}");
     assert!(
-        text(&output.stderr).contains("its last layer tells other classes apart (cat, dog)"),
+        text(&output.stderr).contains("its last layer was trained for other classes (cat, dog)"),
         "{output:?}"
     );
     std::fs::rename(dir.path("set/test/dog"), dir.path("set/test/Dog")).unwrap();
@@ -131,7 +131,7 @@ fn broken_images_are_refused_or_skipped_and_reported() {
     );
     let output = striate(&dir, &["eval", "run", "--skip-broken", "--json"]).output().unwrap();
     let notes = text(&output.stderr);
-    assert!(output.status.success() && notes.contains("note: 1 image could not be read"), "{notes}");
+    assert!(output.status.success() && notes.contains("note: skipped 1 image that could not be read"), "{notes}");
     assert!(
         notes.contains("skipped: set/test/cat/broken.png: ")
             && notes.contains("1 .heic (set/train/dog/photo.heic)")

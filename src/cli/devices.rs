@@ -1,4 +1,4 @@
-//! `striate devices`: what can be trained on.
+//! `striate devices`: lists the adapters.
 
 use super::output::{json, print};
 use serde_json::{Map, Value, json};
@@ -18,20 +18,20 @@ pub fn run(args: Args) -> Result<()> {
     let cpu = Device::select("cpu")?;
     let auto = Device::auto(&adapters);
     print(&match args.json {
-        true => json(&machine(&adapters, &cpu, auto.map(|(index, _)| index))),
-        false => people(&adapters, &cpu, auto),
+        true => json(&value(&adapters, &cpu, auto.map(|(index, _)| index))),
+        false => table(&adapters, &cpu, auto),
     })
 }
 
-fn people(adapters: &[AdapterSummary], cpu: &Device, auto: Option<(usize, &str)>) -> String {
+fn table(adapters: &[AdapterSummary], cpu: &Device, auto: Option<(usize, &str)>) -> String {
     let mut text = String::new();
     let mut line = |line: String| writeln!(text, "{line}").expect("writing to a string cannot fail");
     for (index, a) in adapters.iter().enumerate() {
-        let taken = match auto {
-            Some((taken, reason)) if taken == index => format!("  <- auto: {reason}"),
+        let mark = match auto {
+            Some((chosen, reason)) if chosen == index => format!("  <- auto: {reason}"),
             _ => String::new(),
         };
-        line(format!("{index}: {}{taken}", a.name));
+        line(format!("{index}: {}{mark}", a.name));
         line(format!("     {} adapter, {}, {}", a.kind, a.backend, a.driver));
         line(format!("     {:24} {}", "subgroup", range(a.subgroup)));
         for (name, limit) in &a.limits {
@@ -43,8 +43,8 @@ fn people(adapters: &[AdapterSummary], cpu: &Device, auto: Option<(usize, &str)>
     if adapters.is_empty() {
         line(format!("there is no GPU adapter: {}", Device::INSTALL));
     }
-    let taken = if auto.is_none() { "  <- auto: there is no adapter" } else { "" };
-    line(format!("cpu: {}{taken}", cpu.name()));
+    let mark = if auto.is_none() { "  <- auto: there is no adapter" } else { "" };
+    line(format!("cpu: {}{mark}", cpu.name()));
     if let Some(memory) = cpu.target().memory {
         line(format!("     {:24} {memory}", "memory bytes"));
     }
@@ -55,7 +55,7 @@ fn range([smallest, largest]: [u32; 2]) -> String {
     if smallest == largest { smallest.to_string() } else { format!("{smallest} to {largest}") }
 }
 
-fn machine(adapters: &[AdapterSummary], cpu: &Device, auto: Option<usize>) -> Value {
+fn value(adapters: &[AdapterSummary], cpu: &Device, auto: Option<usize>) -> Value {
     let adapter = |(index, a): (usize, &AdapterSummary)| {
         let limits: Map<String, Value> =
             a.limits.iter().map(|(name, limit)| ((*name).to_owned(), json!(limit))).collect();

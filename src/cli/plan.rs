@@ -1,4 +1,4 @@
-//! `striate plan`: what a step does and takes, without touching a device unless one is named.
+//! `striate plan`: the plan of a step and its memory. A device is opened only if one is named.
 
 use super::choices::Choices;
 use super::flags::{ModelFlags, lanes, recipe};
@@ -16,29 +16,29 @@ use striate::{Device, Result, Session};
 pub struct Args {
     #[command(flatten)]
     model: ModelFlags,
-    /// Images a step.
+    /// Images per step.
     #[arg(long, default_value_t = 64)]
     batch: usize,
-    /// Plan a step of evaluation instead of training.
+    /// Plan an evaluation step instead of a training step.
     #[arg(long, conflicts_with = "memory")]
     eval: bool,
-    /// What kind of device to plan for: its kernels, and the limits that every such device has.
+    /// Kind of device to plan for, with the limits that every such device supports.
     #[arg(long, value_enum, default_value = "gpu")]
     family: FamilyName,
-    /// Lanes of its subgroups, for kernels that hand numbers from lane to lane; without it, those are left out.
+    /// Subgroup size, which enables kernels with subgroup operations.
     #[arg(long, value_name = "LANES", value_parser = lanes)]
     subgroup: Option<u32>,
     #[command(flatten)]
     choices: Choices,
     #[command(flatten)]
     memory: MemoryFlags,
-    /// Plan for this device instead, with its limits and the kernels tuned on it; see `striate devices`.
+    /// Plan for this device, with its limits and tuned kernels; see `striate devices`.
     #[arg(long, conflicts_with = "family")]
     device: Option<String>,
     /// List every launch.
     #[arg(long)]
     launches: bool,
-    /// Print JSON, every launch included; sizes are in bytes.
+    /// Print JSON, including every launch; sizes are in bytes.
     #[arg(long)]
     json: bool,
 }
@@ -64,14 +64,14 @@ impl FamilyName {
     }
 }
 
-/// What was planned, with its report.
+/// The planned step, with its report.
 #[derive(Serialize)]
 struct Answer<'a> {
     model: String,
     step: &'a str,
     /// Batch, channels, height and width.
     input: [usize; 4],
-    /// In how many such batches the step is; the report is of the last one.
+    /// Number of micro-batches in the step; the report describes the last one.
     micro_batches: usize,
     classes: usize,
     family: FamilyName,
@@ -93,27 +93,29 @@ pub fn run(args: Args) -> Result<()> {
     let family = FamilyName::of(target.family);
     let target = Target { subgroup: args.subgroup.unwrap_or(target.subgroup), ..target };
     let target = args.choices.target(target)?;
-    let plans = |savings: MemoryStrategy| -> Result<Vec<Plan>> {
-        let (input, target) = (micro_batch(input, savings), savings.target(&target));
+    let [batch, channels, height, width] = input;
+    let micro_batch = |strategy: MemoryStrategy| [batch / strategy.accumulate, channels, height, width];
+    let plans = |strategy: MemoryStrategy| -> Result<Vec<Plan>> {
+        let (input, target) = (micro_batch(strategy), strategy.target(&target));
         let graphs = match args.eval {
             true => vec![evaluation_graph(&*model, input)?],
-            false => parts(&*model, input, savings)?,
+            false => parts(&*model, input, strategy)?,
         };
         graphs.iter().map(|graph| Plan::new(graph, &target)).collect()
     };
-    let savings = args.memory.savings(args.batch, 1, |savings| Session::estimated_bytes(&plans(savings)?))?;
-    let plans = plans(savings)?;
+    let strategy =
+        args.memory.strategy(args.batch, 1, |strategy| Session::estimated_bytes(&plans(strategy)?))?;
+    let plans = plans(strategy)?;
     args.choices.check(&plans)?;
     let report = Report::new(&plans[plans.len() - 1]);
-    let (input, micro_batches) = (micro_batch(input, savings), savings.accumulate);
+    let (input, micro_batches) = (micro_batch(strategy), strategy.accumulate);
     let step = if args.eval { "evaluation" } else { "training" };
     let (name, classes) = (model.name(), model.classes());
     let device = device.map(|device| device.describe());
     print(&if args.json {
         json(&Answer { model: name, step, input, micro_batches, classes, family, device, report })
     } else {
-        let [batch, channels, height, width] = input;
-        let mut title = format!("{step} step of {name}: {batch} images of {channels}x{height}x{width}");
+        let mut title = format!("{step} step of {name}: {} images of {channels}x{height}x{width}", input[0]);
         if micro_batches > 1 {
             title += &format!(", the last of {micro_batches} micro-batches");
         }
@@ -127,12 +129,7 @@ pub fn run(args: Args) -> Result<()> {
     })
 }
 
-/// The images that are worked through at once.
-fn micro_batch([batch, channels, height, width]: [usize; 4], savings: MemoryStrategy) -> [usize; 4] {
-    [batch / savings.accumulate, channels, height, width]
-}
-
-/// The graphs of a step's parts, of which the last one updates the parameters.
-fn parts(model: &dyn Model, input: [usize; 4], savings: MemoryStrategy) -> Result<Vec<Graph>> {
-    Part::of(savings.accumulate).iter().map(|part| partial_graph(model, input, &recipe(), *part)).collect()
+/// The graphs of the parts of a training step; the last one updates the parameters.
+fn parts(model: &dyn Model, input: [usize; 4], strategy: MemoryStrategy) -> Result<Vec<Graph>> {
+    Part::of(strategy.accumulate).iter().map(|part| partial_graph(model, input, &recipe(), *part)).collect()
 }

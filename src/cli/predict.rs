@@ -47,7 +47,7 @@ struct Answer {
     preprocessing: Preprocessing,
     /// Where the preprocessing comes from.
     #[serde(skip)]
-    preprocessing_of: String,
+    preprocessing_origin: String,
     #[serde(rename = "pictures")]
     images: Vec<Image>,
     /// Images that could not be read.
@@ -132,7 +132,7 @@ fn predict(args: &Args) -> Result<Answer> {
             weights: network.weights.path().to_owned(),
             device: device.describe(),
             preprocessing,
-            preprocessing_of: network.preprocessing_of(&args.network),
+            preprocessing_origin: network.preprocessing_origin(&args.network),
             images: answered,
             skipped,
         }),
@@ -142,7 +142,7 @@ fn predict(args: &Args) -> Result<Answer> {
 fn table(answer: &Answer) -> String {
     let mut text = format!("device   {}\nmodel    {}\n", answer.device, answer.model);
     let mut line = |line: String| writeln!(text, "{line}").expect("writing to a string cannot fail");
-    line(format!("images {} ({})", answer.preprocessing, answer.preprocessing_of));
+    line(format!("images   {} ({})", answer.preprocessing, answer.preprocessing_origin));
     for Image { image, top } in &answer.images {
         line(format!("\n{}", text::name(&image.display().to_string())));
         for class in top {

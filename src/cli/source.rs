@@ -1,110 +1,89 @@
-//! Which test images a network is judged by or looked at with: of the data set that flags name, or of the run's own.
+//! The test images for a network: those of a data set named by flags, or of the run that trained it.
 
 use super::flags::parse_size;
-use super::images::tell;
+use super::images::report_skipped;
 use super::network::{Network, NetworkFlags};
 use super::terminal::note;
-use super::train::data_of;
-use std::path::{Path, PathBuf};
+use super::train::source_of;
+use std::path::PathBuf;
 use std::sync::Arc;
 use striate::data::{self, Dataset, Preprocessing, Source, TestSet};
 use striate::{Error, Result};
 
-/// Flags that name a data set to be tested with.
-#[derive(clap::Args)]
+/// The data set to test with; everything omitted is as in the run.
+#[derive(clap::Args, Default)]
 pub struct TestFlags {
     /// fashion-mnist, mnist, cifar10, cifar100 or folder (a folder of images per class) [default: what the run was trained on]
     #[arg(long)]
-    dataset: Option<String>,
-    /// Folder of the data set's files [default: the run's]. Of a folder without test images, all are taken, unless it is the
-    /// run's own
+    pub dataset: Option<String>,
+    /// Folder of the data set's files [default: the run's]. In another folder than the run's, all images are used if there are
+    /// no test images
     #[arg(long, value_name = "DIR")]
-    data: Option<PathBuf>,
-    /// HEIGHTxWIDTH that images of a folder are brought to
+    pub data: Option<PathBuf>,
+    /// HEIGHTxWIDTH to which images of a folder are cropped and scaled
     #[arg(long, value_parser = parse_size, value_name = "HxW")]
-    image_size: Option<[usize; 2]>,
-    /// Leave out images of a folder that cannot be read, and name them
-    #[arg(long)]
-    skip_broken: bool,
-}
-
-impl TestFlags {
-    /// The images for a network, with labels that number its classes.
-    pub fn open(&self, network: &Network, flags: &NetworkFlags) -> Result<TestImages> {
-        let asked = Asked {
-            dataset: self.dataset.as_deref(),
-            dir: self.data.as_deref(),
-            image_size: self.image_size,
-            skip_broken: self.skip_broken,
-        };
-        asked.open(network, flags)
-    }
-}
-
-/// The data set that is asked for; what is left out is the run's own.
-#[derive(Clone, Copy, Default)]
-pub struct Asked<'a> {
-    pub dataset: Option<&'a str>,
-    pub dir: Option<&'a Path>,
     pub image_size: Option<[usize; 2]>,
+    /// Skip and list images of a folder that cannot be read, instead of failing
+    #[arg(long)]
     pub skip_broken: bool,
 }
 
 /// Test images for a network.
 pub struct TestImages {
-    /// Labels number the network's classes where it names them, by their names, and else the data set's.
+    /// Labels are the network's classes, matched by name, if their names are known, and else the data set's.
     pub data: Arc<Dataset>,
-    /// What is done to the images.
     pub preprocessing: Preprocessing,
-    /// Names of the network's classes; the data set's where it has none.
+    /// Class names of the network, or else of the data set.
     pub names: Vec<String>,
-    /// Where they are from, for people.
+    /// Where the images come from.
     pub about: String,
     pub skipped: Vec<(PathBuf, String)>,
 }
 
-impl Asked<'_> {
-    /// The images for a network. What was passed over is told on standard error.
+impl TestFlags {
+    /// Opens the images for a network, and reports skipped ones on standard error.
     pub fn open(&self, network: &Network, flags: &NetworkFlags) -> Result<TestImages> {
-        let own = match (self.dataset, network.run().map(data_of)) {
-            (None, Some(Err(error))) => return Err(unsaid(error)),
+        let own = match (&self.dataset, network.run().map(source_of)) {
+            (None, Some(Err(error))) => return Err(suggest_dataset(error)),
             (Some(_), Some(Err(error))) => {
-                note(&format!("note: {error}; taken for images that the network has not seen"));
+                note(&format!("note: {error}; assuming that the network was not trained on these images"));
                 None
             }
             (_, own) => own.and_then(Result::ok),
         };
-        let source = match (self.dataset, &own) {
-            (Some(name), Some(own)) if own.name == name => own.clone(),
-            (Some(name), _) => Source { name: name.to_owned(), ..Source::default() },
+        let source = match (&self.dataset, &own) {
+            (Some(name), Some(own)) if own.name == *name => own.clone(),
+            (Some(name), _) => Source { name: name.clone(), ..Source::default() },
             (None, Some(own)) => own.clone(),
             (None, None) => {
-                let problem = format!(
-                    "is missing, and the weights are in no run folder that says it; give one of {}",
-                    data::NAMES.join(", ")
-                );
+                let names = data::NAMES.join(", ");
+                let problem =
+                    format!("is missing, and the weights are not in a run folder; give one of {names}");
                 return Err(Error::argument("dataset", problem));
             }
         };
-        let dir = self.dir.map(Path::to_owned).or(source.dir.clone());
+        let dir = self.data.clone().or(source.dir.clone());
         let image_size = self.image_size.or(source.image_size);
         let skip_broken = self.skip_broken || source.skip_broken;
-        // Files become what the network wants, as in `predict`; those of other data sets are images already.
+        // Image files get the network's preprocessing, as in `predict`; other data sets have images of a fixed size.
         let wanted = network.known_preprocessing(flags, None)?;
         let exif_rotation = wanted.as_ref().map_or(source.exif_rotation, |own| own.exif_rotation);
         let preprocessing = wanted.filter(|_| source.name == "folder" && self.image_size.is_none());
         let source = Source { dir, image_size, skip_broken, exif_rotation, preprocessing, ..source };
-        let is_own = matches!(&own, Some(own) if own.name == source.name && same(&own.dir, &source.dir));
-        // A run's own test images are not among those that it has seen; of other images it has seen none.
+        let real = |dir: &PathBuf| dir.canonicalize().unwrap_or_else(|_| dir.clone());
+        let is_own = own.is_some_and(|own| {
+            own.name == source.name && own.dir.as_ref().map(real) == source.dir.as_ref().map(real)
+        });
+        // The run held its test images out of the training; of any other data set, it has seen no image.
         let set = if is_own { source.open()?.into() } else { source.open_test()? };
-        tell(&set.notes, &set.skipped);
+        report_skipped(&set.notes, &set.skipped);
         let place = source.dir.map_or_else(|| "built in".to_owned(), |dir| dir.display().to_string());
         let about = format!("{}{place}", if is_own { "the run's own, " } else { "" });
         fit(set, about, network, flags, &source.name)
     }
 }
 
-/// The images as a network takes them, with labels that number its classes.
+/// Checks that a network accepts the images, and matches their classes to the network's.
 pub fn fit(
     set: TestSet,
     about: String,
@@ -118,7 +97,8 @@ pub fn fit(
     let preprocessing = network.preprocessing(flags, Some(of_data))?;
     if preprocessing.channels() != channels {
         let problem = format!(
-            "{dataset} has images of {channels} channels, but the weights want {}; give the data they were trained for, or --preprocess",
+            "{dataset} has images of {channels} channels, but the weights expect {}; use the data they were trained on, or \
+             --preprocess",
             preprocessing.channels()
         );
         return Err(Error::argument("dataset", problem));
@@ -134,8 +114,8 @@ pub fn fit(
     match network.class_count() {
         Some(classes) if classes != names.len() => {
             let problem = format!(
-                "{dataset} has {} classes, but the weights tell {classes} apart; give the data they were trained for, or the \
-                 names of their classes with --classes",
+                "{dataset} has {} classes, but the weights {classes}; use the data they were trained on, or name their \
+                 classes with --classes",
                 names.len()
             );
             Err(Error::argument("dataset", problem))
@@ -144,23 +124,12 @@ pub fn fit(
     }
 }
 
-/// Why a run does not say what it was trained on, with what helps beside.
-fn unsaid(error: Error) -> Error {
+/// Adds the flag that helps to the error of a run that does not say what it was trained on.
+fn suggest_dataset(error: Error) -> Error {
     match error {
         Error::Data { path, problem } => {
-            Error::data(path, format!("{problem}, or name the data with --dataset"))
+            Error::data(path, format!("{problem}, or name the data set with --dataset"))
         }
         other => other,
-    }
-}
-
-/// Whether both are the same folder.
-fn same(one: &Option<PathBuf>, other: &Option<PathBuf>) -> bool {
-    match (one, other) {
-        (Some(one), Some(other)) => match (one.canonicalize(), other.canonicalize()) {
-            (Ok(one), Ok(other)) => one == other,
-            _ => one == other,
-        },
-        (one, other) => one.is_none() && other.is_none(),
     }
 }

@@ -1,4 +1,4 @@
-//! `striate summary`: a network's layers, without touching a device.
+//! `striate summary`: a network's layers. No device is opened.
 
 use super::flags::{ModelFlags, recipe};
 use super::output::{json, print};
@@ -14,7 +14,7 @@ use striate::{Error, Result};
 pub struct Args {
     #[command(flatten)]
     model: ModelFlags,
-    /// Images a step: what the memory is for.
+    /// Images per step, for the memory.
     #[arg(long, default_value_t = 1)]
     batch: usize,
     /// Print JSON; sizes are in bytes.
@@ -22,7 +22,7 @@ pub struct Args {
     json: bool,
 }
 
-/// A network, and the memory that its steps take.
+/// A network, and the memory of its steps.
 #[derive(Serialize)]
 struct Answer {
     model: String,
@@ -31,10 +31,10 @@ struct Answer {
     classes: usize,
     #[serde(flatten)]
     summary: Summary,
-    /// With the heads that there are in training alone.
+    /// Including auxiliary heads, which are only used in training.
     training_parameters: u64,
     inference_memory: MemoryReport,
-    /// None where batch norm cannot train on so few images of this size.
+    /// `None` if batch norm cannot train on a single image, for lack of values per channel.
     training_memory: Option<MemoryReport>,
 }
 
@@ -46,9 +46,9 @@ pub fn run(args: Args) -> Result<()> {
         model.forward(&mut b, images).map(|_| Summary::of(&b.graph))
     };
     let [batch, channels, height, width] = input;
-    // Batch norm trains on two values a channel at least: what is learned does not depend on the batch.
+    // Batch norm needs two values per channel to train; the parameters do not depend on the batch.
     let trained = summary(Mode::Train, [batch.max(2), channels, height, width])?;
-    // A GPU's kernels; what a buffer holds is up to the device, and no device is asked.
+    // The kernels of a GPU, without limits on buffers, which depend on the device.
     let target = Target { max_binding: u64::MAX, max_buffer: u64::MAX, ..Target::baseline(Family::Gpu) };
     let memory = |graph: &Graph| Ok::<_, Error>(Report::new(&Plan::new(graph, &target)?).memory);
     let training_memory = match training_graph(&*model, input, &recipe()) {
@@ -74,7 +74,7 @@ fn table(answer: &Answer) -> String {
     let heads = match training_parameters - summary.parameters {
         0 => String::new(),
         more => format!(
-            "parameters {} without the auxiliary heads, which are there in training alone; {} with their {}\n",
+            "parameters {} without auxiliary heads, which are only used in training; {} with their {}\n",
             grouped(summary.parameters),
             grouped(*training_parameters),
             grouped(more)
@@ -83,15 +83,14 @@ fn table(answer: &Answer) -> String {
     let training = match &answer.training_memory {
         Some(memory) => format!("of {batch} at a time with SGD, {memory}"),
         None => {
-            "wants more than one image at a time: batch norm has only one value a channel; give --batch 2"
-                .to_owned()
+            "needs more than one image: batch norm has only one value per channel; give --batch 2".to_owned()
         }
     };
     format!(
         "{model}: images of {channels}x{height}x{width}, {classes} classes\n\n{summary}\n\
-         unshared   parameters if every neuron had weights of its own\n\
-         field      pixels that an element sees, down and across; stride: between neighbours; center: the first's, from \
-         the middle of the first pixel\n\
+         unshared   parameters if no weights were shared between positions\n\
+         field      receptive field, down and across; stride: between neighbors; center: of the first element, from the \
+         middle of the first pixel\n\
          MACs       and activations are for one image\n{heads}\n\
          inference  of {batch} at a time, {}\n\n\
          training   {training}\n",

@@ -1,8 +1,8 @@
-//! `striate tune`: the fastest kernels for a network's convolutions and matrix products.
+//! `striate tune`: finds the fastest kernels for a network's convolutions and matrix products.
 
 use super::flags::{ModelFlags, recipe};
 use super::output::print;
-use striate::plan::Tuned;
+
 use striate::train::training_graph;
 use striate::tune::{self, Finding, Verdict};
 use striate::{Device, Result};
@@ -11,7 +11,7 @@ use striate::{Device, Result};
 pub struct Args {
     #[command(flatten)]
     model: ModelFlags,
-    /// Images a step.
+    /// Images per step.
     #[arg(long, default_value_t = 32)]
     batch: usize,
     /// auto, gpu, an adapter's number or a part of its name; see `striate devices`.
@@ -25,22 +25,26 @@ pub fn run(args: Args) -> Result<()> {
     let device = Device::select(&args.device)?;
     tune::check(&device)?;
     print(&format!("device  {}\n", device.describe()))?;
-    let mut gained = [0.0; 2];
+    let mut totals = [0.0; 2];
     let tuned = tune::tune(&device, &graph, &mut |finding| {
-        for (sum, seconds) in gained.iter_mut().zip(gain(finding)) {
-            *sum += seconds;
+        for (total, seconds) in totals.iter_mut().zip(default_and_chosen(finding)) {
+            *total += 1e3 * seconds;
         }
         print(&table(finding))
     })?;
-    print(&summary(&tuned, gained.map(|seconds| 1e3 * seconds)))?;
+    let [default, chosen] = totals;
+    print(&format!(
+        "\nsum over classes: {default:.3} ms untuned, {chosen:.3} ms tuned; stored {} classes\n",
+        tuned.len()
+    ))?;
     print(&match tune::save(&device, &tuned)? {
         Some(path) => format!("written  {}\n", path.display()),
-        None => "not kept, since there is no cache folder, or STRIATE_CACHE is off\n".to_owned(),
+        None => "not stored: there is no cache folder, or STRIATE_CACHE is off\n".to_owned(),
     })
 }
 
-/// Seconds of the default candidate and of the chosen one, where both were timed.
-fn gain(finding: &Finding) -> [f64; 2] {
+/// Seconds of the default candidate and of the chosen one, or zeros unless both were timed.
+fn default_and_chosen(finding: &Finding) -> [f64; 2] {
     let timed = |index: Option<usize>| match finding.candidates[index?].1 {
         Verdict::Right(seconds) | Verdict::Slow(seconds) => Some(seconds),
         Verdict::Wrong(_) => None,
@@ -67,11 +71,4 @@ fn table(finding: &Finding) -> String {
         text += "\n";
     }
     text
-}
-
-fn summary(tuned: &Tuned, [default, chosen]: [f64; 2]) -> String {
-    format!(
-        "\none of each: {default:.3} ms as chosen untuned, {chosen:.3} ms tuned; {} classes are kept\n",
-        tuned.len()
-    )
 }

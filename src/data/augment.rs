@@ -3,6 +3,24 @@
 use crate::rng::{AUGMENT, SplitMix64};
 use crate::{Error, Result};
 
+/// Identifies a random decision of the loader: equal keys give equal decisions.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct DrawKey {
+    /// Seed of the run.
+    pub seed: u64,
+    /// Index of the epoch.
+    pub epoch: u64,
+    /// Index of the image in the data set, or of the batch in the epoch.
+    pub index: u64,
+}
+
+impl DrawKey {
+    /// The generator for one purpose, such as [`AUGMENT`].
+    pub(super) fn rng(self, purpose: u64) -> SplitMix64 {
+        SplitMix64::keyed(self.seed, &[purpose, self.epoch, self.index])
+    }
+}
+
 /// Augmentation settings; `crop_padding: 4, flip: true` is usual for CIFAR.
 ///
 /// The padding is 0 *after* normalization, the data set's mean color. In libraries that pad before they normalize, the
@@ -74,20 +92,21 @@ impl Placement {
 }
 
 impl Augment {
-    /// The placement of image `index` of the data set in `epoch`. It depends on nothing but the arguments.
+    /// Draws the placement of an image; it depends on nothing but the arguments.
     ///
     /// ```
-    /// use striate::data::Augment;
-    /// let placement = Augment { crop_padding: 4, flip: true }.place(0, 3, 17);
+    /// use striate::data::{Augment, DrawKey};
+    /// let key = DrawKey { seed: 0, epoch: 3, index: 17 };
+    /// let placement = Augment { crop_padding: 4, flip: true }.place(key);
     /// assert!((-4..=4).contains(&placement.down) && (-4..=4).contains(&placement.right));
     /// ```
     ///
     /// # Panics
     ///
     /// If `crop_padding` is 2^31 or more.
-    pub fn place(self, seed: u64, epoch: u64, index: u32) -> Placement {
+    pub fn place(self, image: DrawKey) -> Placement {
         assert!(self.crop_padding < 1 << 31, "a crop padding of {} is out of range", self.crop_padding);
-        let mut rng = SplitMix64::keyed(seed, &[AUGMENT, epoch, u64::from(index)]);
+        let mut rng = image.rng(AUGMENT);
         let padding = self.crop_padding as isize;
         let mut offset = || padding - rng.below(2 * self.crop_padding as u32 + 1) as isize;
         let (down, right) = (offset(), offset());

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use rayon::prelude::*;
 
 use super::image_file::{check_size, covering, planes};
-use super::walk::{EXTENSIONS, PassedOver, folders, images, loose, name};
+use super::walk::{EXTENSIONS, IgnoredFiles, folders, images, loose, name};
 use super::{Dataset, Normalization, Preprocessing, Split, TestSet};
 use crate::rng::{HOLD_OUT, SplitMix64};
 use crate::{Error, Result};
@@ -99,7 +99,6 @@ pub fn image_folder(dir: &Path, options: &FolderOptions) -> Result<Split> {
         );
         return Err(Error::data(&layout.train, problem));
     }
-    let mut notes: Vec<String> = layout.note(dir).into_iter().collect();
     let (train, test) = match &layout.test {
         Some(folder) => {
             let test = SplitFiles::of(folder)?;
@@ -111,10 +110,7 @@ pub fn image_folder(dir: &Path, options: &FolderOptions) -> Result<Split> {
             train.hold_out(options)?
         }
     };
-    let mut passed_over = train.passed_over.clone();
-    passed_over.0.extend_from_slice(&test.passed_over.0);
-    notes.extend([&train, &test].into_iter().filter_map(|files| files.loose.clone()));
-    notes.extend((!passed_over.is_empty()).then(|| passed_over.to_string()));
+    let notes = notes(layout.note(dir), &[&train, &test]);
     let (train, mut skipped) = train.load(&name(dir), options)?;
     let (test, more) = test.load(&name(dir), options)?;
     skipped.extend(more);
@@ -136,12 +132,18 @@ pub fn image_folder_test(dir: &Path, options: &FolderOptions) -> Result<TestSet>
     let folder = layout.test.as_ref().unwrap_or(&layout.train);
     let files = SplitFiles::of(folder)?;
     files.check_images(folder)?;
-    let mut notes: Vec<String> = layout.test.as_ref().and_then(|_| layout.note(dir)).into_iter().collect();
-    notes.extend(files.loose.clone());
-    notes.extend((!files.passed_over.is_empty()).then(|| files.passed_over.to_string()));
+    let notes = notes(layout.test.as_ref().and_then(|_| layout.note(dir)), &[&files]);
     let (data, skipped) = files.load(&name(dir), options)?;
     let normalization = Normalization::measure(&data);
     Ok(TestSet { data: Arc::new(data), normalization, notes, skipped })
+}
+
+/// The notes for the user: on the layout, on loose images, and on ignored files.
+fn notes(layout: Option<String>, splits: &[&SplitFiles]) -> Vec<String> {
+    let ignored = IgnoredFiles(splits.iter().flat_map(|split| split.ignored.0.clone()).collect());
+    let loose = splits.iter().filter_map(|split| split.loose.clone());
+    let ignored = (!ignored.is_empty()).then(|| ignored.to_string());
+    layout.into_iter().chain(loose).chain(ignored).collect()
 }
 
 /// Whether a folder has folders of images, as [`image_folder`] expects.
@@ -169,11 +171,11 @@ impl Layout {
             Some(train) => folders(train)?.iter().map(|path| name(path)).collect(),
             None => Vec::new(),
         };
-        let labelled = |path: &&PathBuf| {
+        let labeled = |path: &&PathBuf| {
             let own = folders(path).unwrap_or_default();
             own.len() > 1 || own.iter().any(|path| classes.contains(&name(path)))
         };
-        let test = TEST_FOLDERS.iter().filter_map(|name| called(name)).find(labelled);
+        let test = TEST_FOLDERS.iter().filter_map(|name| called(name)).find(labeled);
         if train.is_none() && test.is_none() {
             return Ok(Self { train: dir.to_owned(), test: None, unread: Vec::new() });
         }
@@ -204,7 +206,7 @@ struct SplitFiles {
     classes: Vec<String>,
     /// Images and their classes, in order.
     files: Vec<(PathBuf, u32)>,
-    passed_over: PassedOver,
+    ignored: IgnoredFiles,
     /// A note on images outside the class folders.
     loose: Option<String>,
 }
@@ -221,13 +223,13 @@ impl SplitFiles {
             format!("{}: ignored {images} outside the class folders", dir.display())
         };
         let loose = Some(loose(dir)).filter(|count| *count > 0).map(beside);
-        let (classes, files, passed_over) = (Vec::new(), Vec::new(), PassedOver::default());
-        let mut split = Self { classes, files, passed_over, loose };
+        let (classes, files, ignored) = (Vec::new(), Vec::new(), IgnoredFiles::default());
+        let mut split = Self { classes, files, ignored, loose };
         for (class, folder) in (0..).zip(folders) {
             let found = images(&folder)?;
             split.classes.push(name(&folder));
             split.files.extend(found.images.into_iter().map(|path| (path, class)));
-            split.passed_over.0.extend(found.passed_over.0);
+            split.ignored.0.extend(found.ignored.0);
         }
         Ok(split)
     }
@@ -253,8 +255,7 @@ impl SplitFiles {
         }
     }
 
-    /// Refuses a class without images in these, of training images, or in the other, of test images: whether a folder
-    /// is empty or not there is the same.
+    /// Fails for a class without training images, `self`, or without test images. Its folder may be empty or missing.
     fn check_classes(&self, dir: &Path, test: &Self, test_dir: &Path) -> Result<()> {
         let [filled, test_filled] = [self.filled(), test.filled()];
         for class in self.classes.iter().chain(&test.classes) {
@@ -282,7 +283,7 @@ impl SplitFiles {
         }
         // Notes stay with the training images, so that they are not repeated.
         let mut test =
-            Self { files: Vec::new(), passed_over: PassedOver::default(), loose: None, ..self.clone() };
+            Self { files: Vec::new(), ignored: IgnoredFiles::default(), loose: None, ..self.clone() };
         let mut train = Self { files: Vec::new(), ..self.clone() };
         for of_class in self.files.chunk_by(|a, b| a.1 == b.1) {
             let held_out = held_out(of_class, fraction, options.seed)?;

@@ -55,8 +55,8 @@ pub(super) fn check_size(size: [usize; 2]) -> Result<()> {
 }
 
 /// [`read_image`] without the final layout, for a size that passed [`check_size`]; `upright` applies the EXIF orientation.
-pub(super) fn covering(path: &Path, [height, width]: [usize; 2], upright: bool) -> Result<RgbImage> {
-    Ok(cover(&decode(path, upright)?, height as u32, width as u32, Interpolation::Bilinear))
+pub(super) fn covering(path: &Path, size: [usize; 2], upright: bool) -> Result<RgbImage> {
+    Ok(cover(&decode(path, upright)?, size, Interpolation::Bilinear))
 }
 
 /// Writes an image to `output`, CHW.
@@ -167,7 +167,8 @@ fn explain(path: &Path, budget: u64, error: ImageError) -> Error {
 
 /// Crops the largest centered part with the right aspect ratio, and scales it. Cropping first bounds the work for very long or
 /// wide images.
-pub(super) fn cover(image: &RgbImage, height: u32, width: u32, filter: Interpolation) -> RgbImage {
+pub(super) fn cover(image: &RgbImage, size: [usize; 2], filter: Interpolation) -> RgbImage {
+    let [height, width] = size.map(|side| side as u32);
     let (full_width, full_height) = image.dimensions();
     let crop_width = scaled(full_height, width, height).clamp(1, full_width);
     let crop_height = scaled(full_width, height, width).clamp(1, full_height);
@@ -181,18 +182,18 @@ pub(super) fn cover(image: &RgbImage, height: u32, width: u32, filter: Interpola
 }
 
 /// Scales the shorter side to `shorter` and crops the center, exactly as torchvision's `Resize` and `CenterCrop`.
-pub(super) fn centre(
+pub(super) fn center_crop(
     image: &RgbImage,
-    shorter: u32,
-    height: u32,
-    width: u32,
+    shorter: usize,
+    size: [usize; 2],
     filter: Interpolation,
 ) -> RgbImage {
+    let [height, width] = size.map(|side| side as u32);
     let (full_width, full_height) = image.dimensions();
     let short = full_width.min(full_height);
     let part = |full: u32, len: u32| {
         // PyTorch rounds the longer side down.
-        let scaled = shorter * full / short;
+        let scaled = shorter as u32 * full / short;
         Part { scaled, from: before(scaled, len), len }
     };
     let (columns, rows) = (part(full_width, width), part(full_height, height));
@@ -209,7 +210,7 @@ fn before(side: u32, len: u32) -> u32 {
 }
 
 /// The luma of each pixel, 0.299 R + 0.587 G + 0.114 B (ITU-R BT.601).
-pub(super) fn grey(image: &RgbImage) -> impl Iterator<Item = u8> {
+pub(super) fn gray(image: &RgbImage) -> impl Iterator<Item = u8> {
     image.pixels().map(|pixel| {
         let [red, green, blue] = pixel.0.map(u32::from);
         ((299 * red + 587 * green + 114 * blue + 500) / 1000) as u8

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::thread;
 
-use super::{Augment, Dataset, Mix, Normalization, Placement, Prefetch};
+use super::{Augment, Dataset, DrawKey, Mix, Normalization, Prefetch};
 use crate::rng::{SHUFFLE, SplitMix64};
 use crate::{Error, Result};
 
@@ -186,19 +186,20 @@ impl Recipe {
         batch.labels.extend(indices.iter().map(|&index| self.dataset.labels()[index as usize]));
         batch.images.resize(batch.size * image_len, 0.0);
         for (output, &index) in batch.images.chunks_exact_mut(image_len).zip(indices) {
+            let augment = self.config.augment.unwrap_or_default();
             let image = self.dataset.image(index as usize);
-            self.placement(index).write(image, self.dataset.shape(), &self.tables, output);
+            let placement = augment.place(self.key(index.into()));
+            placement.write(image, self.dataset.shape(), &self.tables, output);
         }
         batch.mix_weight = 1.0;
         if let Some(mix) = self.config.mix {
-            let LoaderConfig { seed, epoch, .. } = self.config;
-            mix.apply(&mut batch, self.dataset.shape(), [seed, epoch, index as u64]);
+            mix.apply(&mut batch, self.dataset.shape(), self.key(index as u64));
         }
         batch
     }
 
-    fn placement(&self, index: u32) -> Placement {
-        let LoaderConfig { augment, seed, epoch, .. } = self.config;
-        augment.map_or(Placement::IDENTITY, |augment| augment.place(seed, epoch, index))
+    fn key(&self, index: u64) -> DrawKey {
+        let LoaderConfig { seed, epoch, .. } = self.config;
+        DrawKey { seed, epoch, index }
     }
 }

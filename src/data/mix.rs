@@ -1,6 +1,6 @@
 //! Mixup and CutMix.
 
-use super::Batch;
+use super::{Batch, DrawKey};
 use crate::rng::{MIX, SplitMix64};
 use crate::{Error, Result};
 
@@ -33,10 +33,9 @@ impl Mix {
         }
     }
 
-    /// Mixes a batch of images of `shape` `[channels, height, width]`. The result depends only on the batch, the seed, the
-    /// epoch and the batch's index.
-    pub fn apply(&self, batch: &mut Batch, shape: [usize; 3], [seed, epoch, index]: [u64; 3]) {
-        let mut rng = SplitMix64::keyed(seed, &[MIX, epoch, index]);
+    /// Mixes a batch of images of `shape` `[channels, height, width]`. The result depends only on the batch and its `key`.
+    pub fn apply(&self, batch: &mut Batch, shape: [usize; 3], key: DrawKey) {
+        let mut rng = key.rng(MIX);
         let cut = self.mixup == 0.0 || self.cutmix > 0.0 && rng.unit() < 0.5;
         let lambda = rng.beta(f64::from(if cut { self.cutmix } else { self.mixup }));
         let rectangle = Rectangle::draw(&mut rng, lambda, [shape[1], shape[2]]);

@@ -35,10 +35,10 @@ mod resample;
 mod source;
 mod walk;
 
-/// The most that a file of a known data set may hold, unpacked: ten times the largest real one. Beyond it a file is not believed.
+/// Largest file of a known data set, unpacked: ten times the largest real one, as protection against corrupt headers.
 const MAX_BYTES: u64 = 2 << 30;
 
-pub use augment::{Augment, Placement};
+pub use augment::{Augment, DrawKey, Placement};
 pub use cifar::{CIFAR10_CLASSES, cifar10, cifar100};
 pub use classes::read_class_names;
 pub use dataset::{Dataset, Normalization, Split, TestSet};
@@ -53,4 +53,4 @@ pub use prefetch::Prefetch;
 pub use preprocess::Preprocessing;
 pub use resample::Interpolation;
 pub use source::{NAMES, Source, open};
-pub use walk::{ImageFiles, PassedOver, images};
+pub use walk::{IgnoredFiles, ImageFiles, images};

@@ -84,11 +84,11 @@ impl Tap {
         let width = scale.max(1.0);
         let support = filter.support() * width;
         let tap = |pixel: u32| {
-            let centre = (f64::from(pixel) + 0.5) * scale;
+            let center = (f64::from(pixel) + 0.5) * scale;
             // Float-to-integer casts truncate, and saturate at 0.
-            let from = (centre - support + 0.5) as u32;
-            let to = ((centre + support + 0.5) as u32).min(side);
-            let weight = |x: u32| filter.weight((f64::from(x) - centre + 0.5) * (1.0 / width));
+            let from = (center - support + 0.5) as u32;
+            let to = ((center + support + 0.5) as u32).min(side);
+            let weight = |x: u32| filter.weight((f64::from(x) - center + 0.5) * (1.0 / width));
             let weights: Vec<f64> = (from..to).map(weight).collect();
             let sum: f64 = weights.iter().sum();
             let whole = |weight: f64| {

@@ -17,12 +17,12 @@ pub struct ImageFiles {
     /// Images, recognized by extension, sorted by name.
     pub images: Vec<PathBuf>,
     /// All other files.
-    pub passed_over: PassedOver,
+    pub ignored: IgnoredFiles,
 }
 
 /// Files that are not supported images, and broken links. `Display` summarizes them by extension.
 #[derive(Debug, Clone, Default, PartialEq)]
-pub struct PassedOver(pub Vec<PathBuf>);
+pub struct IgnoredFiles(pub Vec<PathBuf>);
 
 /// Lists the images in a folder and its subfolders. Links are followed; hidden files and folders are skipped.
 ///
@@ -37,10 +37,10 @@ pub fn images(dir: &Path) -> Result<ImageFiles> {
             Ok(entry) if entry.file_type().is_file() && is_image(entry.path()) => {
                 found.images.push(entry.into_path());
             }
-            Ok(entry) => found.passed_over.0.push(entry.into_path()),
+            Ok(entry) => found.ignored.0.push(entry.into_path()),
             // A link to an enclosing folder, whose images are listed already.
             Err(error) if error.loop_ancestor().is_some() => {}
-            Err(error) => found.passed_over.0.push(broken_link(dir, error)?),
+            Err(error) => found.ignored.0.push(broken_link(dir, error)?),
         }
     }
     Ok(found)
@@ -106,14 +106,14 @@ pub(super) fn name(path: &Path) -> String {
 /// Most files of a kind listed in a message.
 const MAX_LISTED: usize = 3;
 
-impl PassedOver {
+impl IgnoredFiles {
     /// Whether there are none.
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
 }
 
-impl fmt::Display for PassedOver {
+impl fmt::Display for IgnoredFiles {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mut kinds: BTreeMap<String, Vec<&Path>> = BTreeMap::new();
         for path in &self.0 {

@@ -43,7 +43,7 @@ impl Lock {
             }
             let mut lock = Self { path: path.clone(), file };
             // The previous holder may have removed the file between our open and our lock.
-            if lock.is_there() {
+            if is_at(&lock.file, &lock.path) {
                 let holder = format!("process {} on {}\n", std::process::id(), host());
                 // Only used in messages. If the disk is full, writing the first real file reports that.
                 let _ = lock.file.set_len(0).and_then(|()| lock.file.write_all(holder.as_bytes()));
@@ -53,16 +53,11 @@ impl Lock {
             lock.path = PathBuf::new();
         }
     }
-
-    /// Whether the path still refers to the open file.
-    fn is_there(&self) -> bool {
-        is_at(&self.file, &self.path)
-    }
 }
 
 impl Drop for Lock {
     fn drop(&mut self) {
-        if self.is_there() {
+        if is_at(&self.file, &self.path) {
             let _ = fs::remove_file(&self.path);
         }
     }

@@ -14,7 +14,7 @@ const MAX_BYTES: u64 = 64 << 20;
 /// Names of files, and of folders with a trailing `/`, each with its owner.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Manifest {
-    /// For people who look.
+    /// An explanation for people who open the file.
     #[serde(default)]
     about: String,
     pub files: BTreeMap<String, String>,
@@ -22,22 +22,18 @@ pub struct Manifest {
 }
 
 impl Manifest {
-    /// The list of a folder, empty where there is none.
+    /// Reads the manifest of a folder; a missing one is empty.
     pub fn read(folder: &Path) -> Result<Self> {
         let path = folder.join(NAME);
         if path.symlink_metadata().is_err() {
             return Ok(Self::default());
         }
-        let unusable = || {
-            let problem =
-                "is not a list of striate's files in this folder; move it away, or choose another folder";
-            Error::data(&path, problem)
-        };
-        let bytes = read_up_to(&path, MAX_BYTES)?.ok_or_else(unusable)?;
-        let manifest: Self = serde_json::from_slice(&bytes).map_err(|_| unusable())?;
-        let names = manifest.files.keys().chain(manifest.folders.keys());
-        names.map(|name| valid(name)).find_map(Result::err).map_or(Ok(()), |_| Err(unusable()))?;
-        Ok(manifest)
+        let invalid =
+            || Error::data(&path, "is not a valid manifest; move it away, or choose another folder");
+        let bytes = read_up_to(&path, MAX_BYTES)?.ok_or_else(invalid)?;
+        let manifest: Self = serde_json::from_slice(&bytes).map_err(|_| invalid())?;
+        let mut names = manifest.files.keys().chain(manifest.folders.keys());
+        if names.all(|name| valid(name).is_ok()) { Ok(manifest) } else { Err(invalid()) }
     }
 
     /// Writes the manifest, or removes it if it is empty.

@@ -1,4 +1,4 @@
-//! Output folders, which may also contain files of others.
+//! Output folders, which may also contain other files.
 
 mod lock;
 mod manifest;
@@ -44,7 +44,7 @@ pub struct OutputFolder {
 #[derive(Debug, Default)]
 struct State {
     manifest: Manifest,
-    /// Files to be put in their places, by name.
+    /// Files to be moved into place, by name.
     staged: Vec<(String, Part)>,
     /// Folders created since this was opened, parents first.
     made: Vec<PathBuf>,
@@ -55,8 +55,8 @@ impl OutputFolder {
     ///
     /// # Errors
     ///
-    /// [`Error::Data`] if it cannot be made or written, another process has it open (then with its number and host), or its list
-    /// of what was written is unusable. [`Error::Io`] if that list cannot be read.
+    /// [`Error::Data`] if it cannot be created or written, its manifest is invalid, or another process has it open, which the
+    /// message names. [`Error::Io`] if the manifest cannot be read.
     pub fn open(path: &Path, owner: &str) -> Result<Self> {
         Self::locked(path, owner, make_all(path)?)
     }
@@ -90,7 +90,7 @@ impl OutputFolder {
         Ok(Self { path: path.to_owned(), owner: owner.to_owned(), state, lock: Some(lock) })
     }
 
-    /// Whether a folder holds what was written through one of these: it lists that in `.striate.json`.
+    /// Whether a folder is an output folder, that is, has a manifest.
     pub fn is_one(path: &Path) -> bool {
         path.join(manifest::NAME).is_file()
     }
@@ -105,7 +105,7 @@ impl OutputFolder {
     ///
     /// # Errors
     ///
-    /// [`Error::Data`] for the first that is not.
+    /// [`Error::Data`] for the first name that cannot.
     pub fn check(&self, names: &[&str]) -> Result<()> {
         let manifest = &self.state().manifest;
         names.iter().try_for_each(|name| self.free(manifest, name).map(drop))
@@ -181,7 +181,7 @@ impl OutputFolder {
         self.remove(&old)?;
         let mut state = self.state();
         let before = state.manifest.clone();
-        // Only an empty one can be removed: not one that is staged in, nor one with files of others.
+        // `remove_dir` fails unless the folder is empty, so folders with staged or foreign files stay.
         let ours = state.manifest.folders.iter().filter(|(_, owner)| **owner == self.owner);
         let ours: Vec<String> = ours.map(|(name, _)| name.clone()).collect();
         for folder in ours.into_iter().rev() {
@@ -214,7 +214,7 @@ impl OutputFolder {
         self.commit()
     }
 
-    /// Removes files that were written there. Others stay, as do names that are not there.
+    /// Removes files that are in the manifest; other names are ignored.
     ///
     /// # Errors
     ///
@@ -240,7 +240,7 @@ impl OutputFolder {
         self.state.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
     }
 
-    /// The path of a name that may be written.
+    /// The path of a name; fails if something else is in the way.
     fn free(&self, manifest: &Manifest, name: &str) -> Result<PathBuf> {
         // A trailing `/` would follow a link.
         let path = self.path.join(valid(name)?.trim_end_matches('/'));
@@ -282,7 +282,7 @@ impl OutputFolder {
 }
 
 impl Drop for OutputFolder {
-    /// Removes everything that was created but not used.
+    /// Removes everything that was created but remained unused.
     fn drop(&mut self) {
         let state = self.state.get_mut().unwrap_or_else(std::sync::PoisonError::into_inner);
         state.staged.clear();
@@ -303,8 +303,7 @@ impl Drop for OutputFolder {
 }
 
 impl State {
-    /// Writes the list if it is another one than before. If that fails, it is the one before again: a later attempt has to write
-    /// it, too.
+    /// Writes the manifest if it differs from `before`. If that fails, restores `before`, so that a later attempt writes it again.
     fn save(&mut self, folder: &Path, before: &Manifest) -> Result<()> {
         if self.manifest == *before {
             return Ok(());
@@ -375,13 +374,11 @@ fn make(folder: &Path) -> Result<bool> {
         Err(error) => Err(error),
     });
     made.map_err(|error| match error {
-        Error::Io { source, .. } => unmakeable(folder, &source),
+        Error::Io { source, .. } => {
+            Error::data(folder, format!("cannot create the folder ({source}); choose another"))
+        }
         other => other,
     })
-}
-
-fn unmakeable(folder: &Path, error: &std::io::Error) -> Error {
-    Error::data(folder, format!("cannot create the folder ({error}); choose another"))
 }
 
 /// Fails if the path of a folder is a file or leads through one.

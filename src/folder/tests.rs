@@ -48,7 +48,7 @@ fn names(root: &Path) -> Vec<String> {
 
 #[track_caller]
 fn refused(result: Result<()>, words: &[&str]) {
-    let message = result.expect_err("it is refused").to_string();
+    let message = result.expect_err("an error was expected").to_string();
     words.iter().for_each(|word| assert!(message.contains(word), "{message:?} does not say {word:?}"));
 }
 
@@ -81,7 +81,7 @@ fn only_listed_files_are_replaced() {
         [".striate.json", "index.html", "map/a", "map/mine.txt", "mine.txt", "theirs"]
     );
     assert_eq!(fs::read(place.at("out/map/a")).unwrap(), b"2");
-    assert!(!place.at("out/peaks").exists(), "it was ours, and is empty");
+    assert!(!place.at("out/peaks").exists(), "empty folders in the manifest are removed");
 }
 
 #[test]
@@ -197,7 +197,7 @@ fn an_invalid_manifest_is_rejected() {
     {
         place.put("out/.striate.json", list);
         let opened = OutputFolder::open(&place.at("out"), "run");
-        refused(opened.map(drop), &["out/.striate.json: is not a list of"]);
+        refused(opened.map(drop), &["out/.striate.json: is not a valid manifest"]);
         assert_eq!(names(&place.at("out")), [".striate.json"], "{list}");
     }
 }

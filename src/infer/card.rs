@@ -17,7 +17,7 @@ pub struct Card {
     /// The preprocessing it was trained with.
     pub preprocessing: Option<Preprocessing>,
     /// Entries that were ignored because they are invalid, each with the reason. Other programs may use the same keys.
-    pub passed_over: Vec<String>,
+    pub ignored: Vec<String>,
 }
 
 const MODEL: &str = "model";
@@ -25,22 +25,22 @@ const CLASSES: &str = "classes";
 const PREPROCESSING: &str = "preprocessing";
 
 impl Card {
-    /// Reads the metadata of weights. Invalid entries are [ignored](Self::passed_over).
+    /// Reads the metadata of weights. Invalid entries are [ignored](Self::ignored).
     pub fn of(weights: &Weights) -> Self {
-        let mut passed_over = Vec::new();
-        let mut pass_over = |key: &str, why: String| passed_over.push(format!("{key} ({why})"));
+        let mut ignored = Vec::new();
+        let mut ignore = |key: &str, why: String| ignored.push(format!("{key} ({why})"));
         let model = weights.metadata(MODEL).and_then(|name| {
             // Whether the name is known does not depend on channels and classes.
-            models::by_name(name, 3, 10).map_err(|e| pass_over(MODEL, e.to_string())).ok()?;
+            models::by_name(name, 3, 10).map_err(|e| ignore(MODEL, e.to_string())).ok()?;
             Some(name.to_owned())
         });
         let classes = weights
             .metadata(CLASSES)
-            .and_then(|text| serde_json::from_str(text).map_err(|e| pass_over(CLASSES, e.to_string())).ok());
+            .and_then(|text| serde_json::from_str(text).map_err(|e| ignore(CLASSES, e.to_string())).ok());
         let preprocessing = weights
             .metadata(PREPROCESSING)
-            .and_then(|text| Preprocessing::from_json(text).map_err(|e| pass_over(PREPROCESSING, e)).ok());
-        Self { model, classes, preprocessing, passed_over }
+            .and_then(|text| Preprocessing::from_json(text).map_err(|e| ignore(PREPROCESSING, e)).ok());
+        Self { model, classes, preprocessing, ignored }
     }
 
     /// The metadata to pass to [`weights::write`](crate::weights::write).

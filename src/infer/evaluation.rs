@@ -25,7 +25,7 @@ impl Evaluation {
     ///
     /// # Errors
     ///
-    /// [`Error::Argument`] if there are not as many logits as classes, one is NaN, or `label` is none of them.
+    /// [`Error::Argument`] if the number of logits is not that of the classes, a logit is NaN, or `label` is out of range.
     pub fn add(&mut self, logits: &[f32], label: usize) -> Result<()> {
         let classes = self.confusion.len();
         if logits.len() != classes {
@@ -34,7 +34,7 @@ impl Evaluation {
         }
         if let Some(class) = logits.iter().position(|logit| logit.is_nan()) {
             let problem =
-                format!("that of class {class} is not a number; these weights or images do not suit");
+                format!("that of class {class} is NaN; check that the weights and images suit the network");
             return Err(Error::argument("logits", problem));
         }
         if label >= classes {

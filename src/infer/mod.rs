@@ -43,8 +43,8 @@ pub struct Prediction {
     pub probability: f64,
 }
 
-/// The `k` most likely classes by logits, or all if there are fewer; of equal ones the smaller class first, and those that are NaN
-/// before all others.
+/// The `k` most likely classes, or all if there are fewer. Of equal logits, the smaller class ranks first; NaN ranks before all
+/// others.
 ///
 /// ```
 /// let predictions = striate::infer::top(&[0.0, 2f32.ln(), 0.0], 2);

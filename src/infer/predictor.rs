@@ -91,11 +91,8 @@ impl Predictor {
     /// [`Error::Argument`] if the length of `images` is not a multiple of an image's, or a logit is not finite.
     pub fn logits(&mut self, images: &[f32]) -> Result<Vec<Vec<f32>>> {
         if !images.len().is_multiple_of(self.image_len) {
-            let problem = format!(
-                "expected a multiple of {} values, one image, found {}",
-                self.image_len,
-                images.len()
-            );
+            let (len, found) = (self.image_len, images.len());
+            let problem = format!("expected a multiple of {len} values, the size of an image, found {found}");
             return Err(Error::argument("images", problem));
         }
         let (len, classes) = (self.image_len, self.classes);
@@ -141,7 +138,7 @@ impl Predictor {
         }
         if data.image_len() != self.image_len {
             let problem = format!(
-                "{} takes {} numbers an image, but {} has images of {:?}; give the data it was trained for",
+                "{} expects {} values per image, but {} has images of {:?}; use the data set it was trained on",
                 self.name,
                 self.image_len,
                 data.name(),
@@ -152,33 +149,33 @@ impl Predictor {
         Ok(())
     }
 
-    /// Runs batches, of which the last may be smaller: images do not see each other, so zeros fill it up.
-    /// `take` gets what came with each batch, and the logits of a full one.
+    /// Runs batches, each with some associated value. Images do not affect each other, so a smaller last batch is padded with
+    /// zeros. `take` gets the value and the logits of the padded batch.
     fn run<T>(
         &mut self,
         batches: impl Iterator<Item = (Vec<f32>, T)>,
         mut take: impl FnMut(T, &[f32]) -> Result<()>,
     ) -> Result<()> {
         let name = &self.name;
-        let mut arrive = |(outputs, with): (Outputs, T)| {
+        let mut collect = |(outputs, value): (Outputs, T)| {
             let logits = outputs.get(Builder::LOGITS).expect("the graph has this output").as_f32();
             if logits.iter().any(|logit| !logit.is_finite()) {
                 let problem =
-                    "its results are no finite numbers; these weights do not suit it, or the images";
+                    "produced logits that are not finite; check that the weights and images suit it";
                 return Err(Error::argument(name, problem));
             }
-            take(with, logits)
+            take(value, logits)
         };
         let mut stream = Stream::new(&mut self.session)?;
-        for (mut images, with) in batches {
+        for (mut images, value) in batches {
             images.resize(self.batch * self.image_len, 0.0);
-            stream.submit(0, &[(Builder::IMAGES, (&images).into())], with)?;
-            while let Some(arrived) = stream.poll()? {
-                arrive(arrived)?;
+            stream.submit(0, &[(Builder::IMAGES, (&images).into())], value)?;
+            while let Some(step) = stream.poll()? {
+                collect(step)?;
             }
         }
-        while let Some(arrived) = stream.wait()? {
-            arrive(arrived)?;
+        while let Some(step) = stream.wait()? {
+            collect(step)?;
         }
         Ok(())
     }

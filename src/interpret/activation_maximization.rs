@@ -3,10 +3,10 @@
 //! et al. 2015, "Understanding neural networks through deep visualization").
 
 use super::blur::blur;
-use super::{Gradients, Layer, Lens};
+use super::{Gradients, Layer, Lens, check_not_zero};
 use crate::graph::ReluRule;
 use crate::rng::SplitMix64;
-use crate::{Error, Result, Tensor};
+use crate::{Result, Tensor};
 use rayon::prelude::*;
 
 /// Settings of the gradient ascent.
@@ -68,11 +68,9 @@ impl ActivationMaximization {
         channels: &[usize],
         on_step: &mut dyn FnMut(),
     ) -> Result<MaximizedImages> {
-        for (name, value) in [("scales", self.scales), ("steps", self.steps), ("channels", channels.len())] {
-            if value == 0 {
-                return Err(Error::argument(name, "must be at least 1, found 0"));
-            }
-        }
+        check_not_zero("scales", self.scales)?;
+        check_not_zero("steps", self.steps)?;
+        check_not_zero("channels", channels.len())?;
         let mut unit = UnitGradients {
             lens,
             channels,
@@ -216,7 +214,7 @@ impl Sketch {
         }
         blur(&mut direction, [height, width], smoothing);
         let norm = (direction.iter().map(|n| n * n).sum::<f32>() / direction.len() as f32).sqrt();
-        // A zero gradient gives no direction to go.
+        // A zero gradient has no direction.
         let rate = if norm > 0.0 { ascent.rate / norm } else { 0.0 };
         for (pixel, direction) in self.pixels.iter_mut().zip(&direction) {
             *pixel += rate * direction;

@@ -96,18 +96,22 @@ pub fn min_max(values: &[f32]) -> [f32; 2] {
     values.iter().fold([first; 2], |[low, high], n| [low.min(*n), high.max(*n)])
 }
 
+/// An image of CHW data. `byte` returns the byte for a channel and an index into the data; one channel gives a gray image.
+pub fn planar_image([channels, height, width]: [usize; 3], byte: impl Fn(usize, usize) -> u8) -> RgbImage {
+    RgbImage::from_fn(width as u32, height as u32, |x, y| {
+        let channel = |color: usize| color.min(channels - 1);
+        let index = |channel: usize| (channel * height + y as usize) * width + x as usize;
+        Rgb(std::array::from_fn(|color| byte(channel(color), index(channel(color)))))
+    })
+}
+
 /// Turns a normalized CHW image back into pixels; one channel gives a gray image.
 pub fn denormalize(image: &[f32], normalization: &Normalization, width: usize) -> RgbImage {
-    let channels = normalization.mean.len();
-    let pixels = image.len() / channels;
-    RgbImage::from_fn(width as u32, (pixels / width) as u32, |x, y| {
-        let index = y as usize * width + x as usize;
-        Rgb(std::array::from_fn(|color| {
-            let channel = color.min(channels - 1);
-            let value =
-                image[channel * pixels + index] * normalization.std[channel] + normalization.mean[channel];
-            (value * 255.0).round().clamp(0.0, 255.0) as u8
-        }))
+    let Normalization { mean, std } = normalization;
+    let height = image.len() / mean.len() / width;
+    planar_image([mean.len(), height, width], |channel, index| {
+        let value = image[index] * std[channel] + mean[channel];
+        (value * 255.0).round().clamp(0.0, 255.0) as u8
     })
 }
 
@@ -156,7 +160,7 @@ pub fn scale_to_width(image: &RgbImage, pixels: u32) -> RgbImage {
         true => upscale(image, pixels / image.width().max(1)),
         false => {
             let height = (image.height() * pixels / image.width()).max(1);
-            imageops::resize(image, pixels, height, FilterType::Triangle)
+            resize(image, pixels, height)
         }
     }
 }

@@ -7,25 +7,15 @@ use crate::{Error, Outputs, Result, Session, Tensor, TensorType};
 
 /// Computes values of a network for any number of images. Made by [`Lens::extractor`](super::Lens::extractor).
 pub struct Extractor {
-    session: Session,
-    model: String,
-    batch: usize,
-    image_len: usize,
+    pub(super) session: Session,
+    pub(super) model: String,
+    pub(super) batch: usize,
+    pub(super) image_len: usize,
     /// Types of the values, for a full batch.
-    types: Vec<TensorType>,
+    pub(super) types: Vec<TensorType>,
 }
 
 impl Extractor {
-    pub(super) fn new(
-        session: Session,
-        model: String,
-        batch: usize,
-        image_len: usize,
-        types: Vec<TensorType>,
-    ) -> Self {
-        Self { session, model, batch, image_len, types }
-    }
-
     /// Images per batch.
     pub fn batch(&self) -> usize {
         self.batch
@@ -107,16 +97,12 @@ impl Extractor {
 
 /// Computes gradients of a layer's channels. Made by [`Lens::gradients`](super::Lens::gradients).
 pub struct Gradients {
-    extractor: Extractor,
-    layer: Layer,
+    pub(super) extractor: Extractor,
+    pub(super) layer: Layer,
 }
 
 impl Gradients {
     pub(super) const UPSTREAM: &str = "upstream";
-
-    pub(super) fn new(extractor: Extractor, layer: Layer) -> Self {
-        Self { extractor, layer }
-    }
 
     /// Images per batch.
     pub fn batch(&self) -> usize {

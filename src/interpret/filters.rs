@@ -19,11 +19,6 @@ impl FilterBank {
         self.weights.shape().try_into().expect("convolution weights have four dimensions")
     }
 
-    /// Whether the filters have three input channels, taken to be red, green and blue.
-    pub fn is_color(&self) -> bool {
-        self.shape()[1] == 3
-    }
-
     /// Each filter in turn, CHW.
     pub fn filters(&self) -> impl Iterator<Item = &[f32]> {
         let [filters, ..] = self.shape();
@@ -50,18 +45,13 @@ pub fn filters(lens: &Lens, layers: &[String]) -> Result<Vec<FilterBank>> {
     };
     let bank = |name: &String| {
         let layer = lens.layer(name)?;
-        let inside = || {
-            let within = lens.layers().iter().filter(|other| other.filters.is_some());
-            let near =
-                within.filter(|other| other.name.starts_with(name.as_str())).map(|other| other.name.as_str());
-            near.take(3).collect::<Vec<_>>().join(", ")
-        };
         let weights = layer.filters.as_ref().and_then(|weights| lens.weight(weights)).ok_or_else(|| {
-            let near = match inside() {
-                none if none.is_empty() => String::new(),
-                names => format!("; it contains {names}"),
-            };
-            Error::argument("layer", format!("{name} is not a convolution and has no filters{near}"))
+            let convolutions = lens.layers().iter().filter(|other| other.filters.is_some());
+            let inside =
+                convolutions.map(|other| other.name.as_str()).filter(|other| other.starts_with(name));
+            let inside = inside.take(3).collect::<Vec<_>>().join(", ");
+            let hint = if inside.is_empty() { inside } else { format!("; it contains {inside}") };
+            Error::argument("layer", format!("{name} is not a convolution and has no filters{hint}"))
         })?;
         Ok(FilterBank { layer: name.clone(), weights: weights.clone() })
     };

@@ -1,6 +1,6 @@
 //! A trained network, opened for inspection.
 
-use super::{Extractor, Gradients};
+use super::{Extractor, Gradients, check_not_zero};
 use crate::data::Preprocessing;
 use crate::graph::{Graph, PersistentKind, Phase, ReceptiveField, ReluRule, Role, ValueId};
 use crate::infer::inference_graph;
@@ -8,7 +8,7 @@ use crate::models::Model;
 use crate::nn::Builder;
 use crate::op::{Op, Softmax};
 use crate::plan::Plan;
-use crate::{Device, Error, Result, Session, Tensor, TensorType};
+use crate::{Device, Error, Result, Session, Tensor};
 
 /// A layer, or a block of layers.
 #[derive(Clone, Debug)]
@@ -78,9 +78,7 @@ impl Lens {
         preprocessing: Preprocessing,
         batch: usize,
     ) -> Result<Self> {
-        if batch == 0 {
-            return Err(Error::argument("batch", "must be at least 1, found 0"));
-        }
+        check_not_zero("batch", batch)?;
         let [height, width] = preprocessing.size;
         let graph = inference_graph(model, [batch, model.in_channels(), height, width])?;
         let layers = layers(&graph, batch);
@@ -274,7 +272,7 @@ impl Lens {
                 )
             })?);
         }
-        Ok(Gradients::new(self.extractor_of(graph, &outputs)?, layer))
+        Ok(Gradients { extractor: self.extractor_of(graph, &outputs)?, layer })
     }
 
     fn value(&self, name: &str) -> Result<ValueId> {
@@ -290,17 +288,18 @@ impl Lens {
         for (index, value) in values.iter().enumerate() {
             graph.output(&index.to_string(), *value);
         }
-        let shapes: Vec<TensorType> = values.iter().map(|v| graph.value(*v).ty.clone()).collect();
+        let types = values.iter().map(|v| graph.value(*v).ty.clone()).collect();
         let mut session = Session::new(&self.device, vec![Plan::new(&graph, self.device.target())?])?;
         // The plan leaves out layers after the outputs, and with them their weights.
-        let wanted: Vec<String> = session.persistent().iter().map(|p| p.value.name.clone()).collect();
-        for name in wanted {
+        let needed: Vec<String> = session.persistent().iter().map(|p| p.value.name.clone()).collect();
+        for name in needed {
             let tensor = self.weight(&name).ok_or_else(|| {
                 Error::argument(&name, "is missing from the weights; give those of the whole model")
             })?;
             session.write(&name, tensor)?;
         }
-        Ok(Extractor::new(session, self.model.clone(), self.batch, self.image_len(), shapes))
+        let (model, batch, image_len) = (self.model.clone(), self.batch, self.image_len());
+        Ok(Extractor { session, model, batch, image_len, types })
     }
 }
 

@@ -63,3 +63,10 @@ pub use tsne::{Embedding, TsneConfig, tsne};
 
 /// Batches of a long image set held in memory at a time: as many as a GPU keeps in flight.
 const BATCHES: usize = 3;
+
+fn check_not_zero(name: &str, count: usize) -> crate::Result<()> {
+    match count {
+        0 => Err(crate::Error::argument(name, "must be at least 1, found 0")),
+        _ => Ok(()),
+    }
+}

@@ -1,5 +1,6 @@
 //! Exact nearest neighbors in feature space.
 
+use super::check_not_zero;
 use super::feature_rows::feature_rows;
 use crate::{Error, Result, Tensor};
 use rayon::prelude::*;
@@ -7,7 +8,7 @@ use rayon::prelude::*;
 /// A neighbor of an image.
 #[derive(Clone, Copy, Debug, PartialEq, serde::Serialize)]
 pub struct Neighbor {
-    /// Its row.
+    /// Index of its row.
     pub index: usize,
     /// Euclidean distance.
     pub distance: f64,
@@ -54,19 +55,15 @@ pub fn nearest_neighbors_within(images: &Tensor, k: usize) -> Result<Vec<Vec<Nei
 }
 
 fn check_count(k: usize, available: usize) -> Result<()> {
-    match k {
-        0 => Err(Error::argument("neighbours", "must be at least 1, found 0")),
-        _ if available == 0 => {
-            Err(Error::argument("neighbours", "there are no other images to search; give more images"))
-        }
-        _ if k > available => {
-            let problem = format!(
-                "asks for {k}, but there are only {available} images to search; give at most {available}, or more images"
-            );
-            Err(Error::argument("neighbours", problem))
-        }
-        _ => Ok(()),
-    }
+    check_not_zero("neighbours", k)?;
+    let problem = match available {
+        0 => "there are no other images to search; give more images".to_owned(),
+        _ if k > available => format!(
+            "asks for {k}, but there are only {available} images to search; give at most {available}, or more images"
+        ),
+        _ => return Ok(()),
+    };
+    Err(Error::argument("neighbours", problem))
 }
 
 fn nearest_of(query: &[f32], among: &[&[f32]], k: usize, own: Option<usize>) -> Vec<Neighbor> {

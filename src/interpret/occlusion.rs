@@ -105,26 +105,25 @@ impl Occlusion {
         })
     }
 
-    /// What shows where the patch is.
+    /// The image to show inside the patch.
     fn filling(&self, lens: &Lens, image: &[f32]) -> Vec<f32> {
         let [_, height, width] = lens.image_shape();
         let normalization = &lens.preprocessing().normalization;
         let planes = image.chunks_exact(height * width);
-        match self.fill {
-            Fill::Gray => {
-                let gray =
-                    normalization.mean.iter().zip(&normalization.std).map(|(mean, std)| (0.5 - mean) / std);
-                gray.flat_map(|gray| std::iter::repeat_n(gray, height * width)).collect()
-            }
-            Fill::Mean => {
-                let mean = planes.map(|plane| plane.iter().sum::<f32>() / plane.len() as f32);
-                mean.flat_map(|mean| std::iter::repeat_n(mean, height * width)).collect()
-            }
+        let colors: Vec<f32> = match self.fill {
+            Fill::Gray => normalization
+                .mean
+                .iter()
+                .zip(&normalization.std)
+                .map(|(mean, std)| (0.5 - mean) / std)
+                .collect(),
+            Fill::Mean => planes.map(|plane| plane.iter().sum::<f32>() / plane.len() as f32).collect(),
             Fill::Blur => {
                 let mut blurred = image.to_vec();
                 blur(&mut blurred, [height, width], self.patch as f32 / 2.0);
-                blurred
+                return blurred;
             }
-        }
+        };
+        colors.into_iter().flat_map(|color| std::iter::repeat_n(color, height * width)).collect()
     }
 }

@@ -2,7 +2,7 @@
 //!
 //! Throughout, `images` are normalized, NCHW, and `classes` holds one class per image.
 
-use super::Lens;
+use super::{Lens, check_not_zero};
 use crate::graph::ReluRule;
 use crate::rng::SplitMix64;
 use crate::{Error, Result, Tensor};
@@ -111,13 +111,6 @@ pub fn grad_cam(lens: &Lens, images: &[f32], classes: &[usize], layer: &str) -> 
     Tensor::f32([classes.len(), height, width], maps)
 }
 
-fn check_not_zero(name: &str, count: usize) -> Result<()> {
-    match count {
-        0 => Err(Error::argument(name, "must be at least 1, found 0")),
-        _ => Ok(()),
-    }
-}
-
 /// For each image, the mean gradient over the `count` variants that `variants` makes from its index and pixels.
 fn mean_gradients(
     lens: &Lens,
@@ -138,7 +131,7 @@ fn mean_gradients(
     let mut gradients = lens.gradients(Lens::LOGITS, &[Lens::IMAGES], ReluRule::Exact)?;
     let mut means = Vec::with_capacity(images.len());
     let images: Vec<(usize, &[f32])> = images.chunks_exact(len).enumerate().collect();
-    // Several images together where the variants of one do not fill the batches.
+    // Processes several images together if the variants of one do not fill the batches.
     for images in images.chunks((super::BATCHES * lens.batch()).div_ceil(count)) {
         let inputs: Vec<f32> = images.iter().flat_map(|(index, image)| variants(*index, image)).collect();
         let each: Vec<usize> =

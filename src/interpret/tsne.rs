@@ -1,5 +1,6 @@
 //! t-SNE: a two-dimensional embedding of image features.
 
+use super::check_not_zero;
 use super::nearest_neighbors::nearest_neighbors_within;
 use super::pca::principal_components;
 use crate::rng::{SplitMix64, TSNE};
@@ -108,9 +109,6 @@ impl TsneConfig {
         if !(0.0..=1.0).contains(&self.theta) {
             return Err(Error::argument("theta", format!("must be between 0 and 1, found {}", self.theta)));
         }
-        match self.steps {
-            0 => Err(Error::argument("steps", "must be at least 1, found 0")),
-            _ => Ok(()),
-        }
+        check_not_zero("steps", self.steps)
     }
 }

@@ -175,7 +175,7 @@ fn errors_are_one_line_and_exit_code_1() {
             "the batch included, must be at least 1",
         ),
         (&["plan", "resnet20", "--input", "3x0x32"], "must be at least 1"),
-        (&["plan", "resnet20", "--input", "3x99999x99999999999"], "use a smaller batch or smaller images"),
+        (&["plan", "resnet20", "--input", "3x99999x99999999999"], "use a smaller batch or size"),
     ]);
 }
 

@@ -14,7 +14,7 @@ fn an_earlier_run_stays_until_it_is_replaced() {
         assert_refused(&mut dir.train(args), words);
         assert!(contents(&dir.run()) == earlier, "{args:?} changed the earlier run");
     };
-    same(&[], &["run", "holds an earlier run", "--force", "--out"]);
+    same(&[], &["run", "contains an earlier run", "--force", "--out"]);
     let failures: [(&[&str], &str); 14] = [
         (&["--model", "alexnot"], "--model"),
         (&["--dataset", "imagenet"], "--dataset"),
@@ -119,7 +119,7 @@ fn a_run_is_not_written_among_its_training_images() {
     let train = |out: &str| dir.train(&[&flags[..], &[out]].concat());
     std::os::unix::fs::symlink(dir.path("pets"), dir.path("link")).unwrap();
     for out in ["pets/runs/1", "pets", "pets/cat", "link/run"] {
-        let words = [out, "lies in pets, the folder of the images to learn from; give an --out beside it"];
+        let words = [out, "is inside pets, the folder of training images; give another --out"];
         assert_refused(&mut train(out), &words);
     }
     assert_eq!(list(&dir.path("pets")), ["cat", "dog"]);

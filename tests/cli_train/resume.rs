@@ -94,8 +94,8 @@ fn resuming_with_different_settings_names_the_difference() {
         (&["--lr", "0.3"][..], &["--lr was", "0.3"][..]),
         (&["--model", "lenet"], &["model was \"resnet8\", now \"lenet\""]),
         (&["--model", "resnet14"], &["model was \"resnet8\", now \"resnet14\""]),
-        (&["--epochs", "1"], &["--epochs: is 1, but the run was begun with 2; give that many or more"]),
-        (&["--epochs", "0"], &["--epochs: is 0, but the run was begun with 2; give that many or more"]),
+        (&["--epochs", "1"], &["--epochs: expected at least 2, as in the original run, found 1"]),
+        (&["--epochs", "0"], &["--epochs: expected at least 2, as in the original run, found 0"]),
         (&["--epochs", "3", "--seed", "2"], &["--seed was 1, now 2"]),
         (&["--seed", "2"], &["--seed was 1, now 2"]),
     ] {
@@ -141,9 +141,9 @@ fn unusable_checkpoints_are_reported_and_skipped() {
     let output = dir.resume(&[]).output().unwrap();
     assert_eq!(output.status.code(), Some(1));
     std::fs::remove_dir_all(dir.path("run/checkpoints")).unwrap();
-    assert_refused(&mut dir.resume(&[]), &["holds no checkpoint", "begin anew"]);
+    assert_refused(&mut dir.resume(&[]), &["no checkpoint to resume from", "start a new run"]);
     std::fs::remove_file(dir.path("run/config.json")).unwrap();
-    assert_refused(&mut dir.resume(&[]), &["is not the folder of a run"]);
+    assert_refused(&mut dir.resume(&[]), &["is not a run folder"]);
 }
 
 /// Only `config.json` is there, as when a run is killed before its first checkpoint.
@@ -178,14 +178,14 @@ fn a_finished_run_can_be_extended() {
     assert_eq!(metrics(&dir.run()).len(), 4);
     // The run remembers that.
     let output = printed(&mut dir.resume(&[]));
-    assert!(output.contains("at its end after 4 epochs") && !output.contains("changed"), "{output}");
+    assert!(output.contains("already trained for all 4 epochs") && !output.contains("changed"), "{output}");
     let config = dir.read_text("run/config.json");
     assert!(config.contains("\"epochs\": 4"), "{config}");
 
     // A schedule that ends with the run ends later.
     dir.trained(&["--epochs", "2", "--batch", "45", "--warmup", "0", "--force"]);
     let output = printed(&mut dir.resume(&["--epochs", "4"]));
-    let words = "--epochs 4 instead of 2; the next step has the rate 5.000e-2, and would have had 0.000e0";
+    let words = "--epochs 4 instead of 2; the learning rate of the next step is 5.000e-2 instead of 0.000e0";
     assert!(output.contains(words), "{output}");
 }
 

@@ -171,7 +171,7 @@ fn unreadable_files_of_a_run_are_named() {
     };
     let all = [&["eval", "run"][..], &["see", "run", "--out", "seen"], &["report", "run"]];
     dir.write("run/config.json", b"{\"a\"");
-    refused(&all, &["run/config.json: is no JSON of a run (EOF"]);
+    refused(&all, &["run/config.json: is not the JSON of a run (EOF"]);
     refused(&all[..2], &["--dataset"]);
     make_pipe(&dir.path("run/config.json"));
     refused(&all, &["run/config.json: is a device or a pipe"]);

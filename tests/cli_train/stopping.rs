@@ -54,9 +54,9 @@ fn stops_and_keeps_what_was_learned(signal_name: &str) {
     assert_eq!(status.code(), Some(130), "{status}");
     let mut rest = String::new();
     stdout.read_to_string(&mut rest).unwrap();
-    assert!(rest.contains("interrupted; writing what was learned so far\n"), "{rest}");
+    assert!(rest.contains("interrupted; writing the results so far\n"), "{rest}");
     assert!(!rest.contains("test accuracy"), "{rest}");
-    let go_on = format!("go on    striate train --resume {}", dir.run().display());
+    let go_on = format!("resume   striate train --resume {}", dir.run().display());
     assert_eq!(rest.lines().last(), Some(&go_on[..]), "{rest}");
     let mut errors = String::new();
     child.stderr.take().unwrap().read_to_string(&mut errors).unwrap();

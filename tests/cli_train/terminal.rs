@@ -107,7 +107,7 @@ fn warnings_stay_on_the_terminal() {
     let (mut terminal, mut child) = Terminal::start(80, shell);
     let lines = terminal.read_to_end();
     assert!(wait(&mut child).success(), "{lines:#?}");
-    let warnings = lines.iter().filter(|line| line.ends_with("training goes on, but cannot be resumed yet"));
+    let warnings = lines.iter().filter(|line| line.ends_with("training continues, but cannot be resumed yet"));
     assert_eq!(warnings.count(), 3, "{lines:#?}");
     assert!(!lines.iter().any(|line| line.ends_with(" left")), "{lines:#?}");
 }
@@ -125,9 +125,9 @@ fn an_interrupted_run_says_so_on_the_terminal() {
         assert_eq!(wait(&mut child).code(), Some(130), "{columns}: {lines:#?}");
         let [.., epoch, interrupted, written, go_on] = &lines[..] else { panic!("{lines:#?}") };
         assert!(epoch.contains(" train loss "), "{columns}: {lines:#?}");
-        assert_eq!(interrupted, "interrupted; writing what was learned so far");
+        assert_eq!(interrupted, "interrupted; writing the results so far");
         assert!(written.starts_with("written  "), "{columns}: {lines:#?}");
-        assert!(go_on.starts_with("go on    striate train --resume "), "{columns}: {lines:#?}");
+        assert!(go_on.starts_with("resume   striate train --resume "), "{columns}: {lines:#?}");
         let bars = lines.iter().filter(|line| line.contains("/1000000  step") || line.ends_with(" left"));
         assert_eq!(bars.count(), 0, "{columns}: {lines:#?}");
     }

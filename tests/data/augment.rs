@@ -2,7 +2,7 @@
 
 use std::collections::{HashMap, HashSet};
 
-use striate::data::{Augment, Normalization, Placement};
+use striate::data::{Augment, DrawKey, Normalization, Placement};
 use striate::rng::SplitMix64;
 
 /// A table that leaves every byte as it is.
@@ -46,18 +46,19 @@ fn normalized_pixels_follow_the_formula() {
 
 #[test]
 fn placements_are_uniform() {
+    let key = |index| DrawKey { seed: 3, epoch: 4, index };
     let augment = Augment { crop_padding: 1, flip: true };
     let mut counts = HashMap::new();
     for index in 0..18_000 {
-        let Placement { down, right, flip } = augment.place(3, 4, index);
+        let Placement { down, right, flip } = augment.place(key(index));
         *counts.entry((down, right, flip)).or_insert(0) += 1;
     }
     assert_eq!(counts.len(), 18);
     // 1,000 expected of each, with a deviation of 31.
     assert!(counts.values().all(|n| (850..1150).contains(n)), "{counts:?}");
-    assert_eq!(augment.place(3, 4, 5), augment.place(3, 4, 5));
+    assert_eq!(augment.place(key(5)), augment.place(key(5)));
     let none = Augment::default();
-    assert!((0..100).all(|index| none.place(3, 4, index) == Placement::IDENTITY));
+    assert!((0..100).all(|index| none.place(key(index)) == Placement::IDENTITY));
 }
 
 #[test]

@@ -291,7 +291,7 @@ fn subfolders_are_read_and_ignored_files_reported() {
         "{note}"
     );
     let listing = images(&dir.path().join("train/dog")).unwrap();
-    assert_eq!((listing.images.len(), listing.passed_over.is_empty()), (3, true));
+    assert_eq!((listing.images.len(), listing.ignored.is_empty()), (3, true));
 }
 
 #[test]

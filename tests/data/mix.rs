@@ -1,6 +1,6 @@
 //! Mixup and CutMix.
 
-use striate::data::{Batch, Mix};
+use striate::data::{Batch, DrawKey, Mix};
 
 /// Images of 2 x 4 x 6, of which image i has the value i everywhere.
 fn batch(count: usize) -> Batch {
@@ -17,7 +17,7 @@ fn mixup_interpolates_by_the_mix_weight() {
     let mut weights = Vec::new();
     for index in 0..20 {
         let mut mixed = batch(5);
-        Mix { mixup: 0.5, cutmix: 0.0 }.apply(&mut mixed, [2, 4, 6], [1, 2, index]);
+        Mix { mixup: 0.5, cutmix: 0.0 }.apply(&mut mixed, [2, 4, 6], DrawKey { seed: 1, epoch: 2, index });
         assert_eq!(mixed.partners, [4, 3, 2, 1, 0]);
         for (i, image) in mixed.images.chunks(48).enumerate() {
             let want = mixed.mix_weight * i as f32 + (1.0 - mixed.mix_weight) * (4 - i) as f32;
@@ -33,7 +33,7 @@ fn cutmix_weighs_labels_by_pixels() {
     let mut cut = 0;
     for index in 0..50 {
         let mut mixed = batch(4);
-        Mix { mixup: 0.0, cutmix: 1.0 }.apply(&mut mixed, [2, 4, 6], [3, 0, index]);
+        Mix { mixup: 0.0, cutmix: 1.0 }.apply(&mut mixed, [2, 4, 6], DrawKey { seed: 3, epoch: 0, index });
         for (i, image) in mixed.images.chunks(48).enumerate() {
             let own = image.iter().filter(|v| **v == i as f32).count();
             let other = image.iter().filter(|v| **v == (3 - i) as f32).count();
@@ -49,7 +49,8 @@ fn cutmix_weighs_labels_by_pixels() {
 
 #[test]
 fn mixing_depends_on_seed_epoch_and_batch() {
-    let mixed = |key: [u64; 3]| {
+    let mixed = |[seed, epoch, index]: [u64; 3]| {
+        let key = DrawKey { seed, epoch, index };
         let mut batch = batch(6);
         Mix { mixup: 0.3, cutmix: 0.3 }.apply(&mut batch, [2, 4, 6], key);
         batch

@@ -212,7 +212,7 @@ fn files_that_cannot_be_written_are_named(lab: &Lab) -> Outcome {
     let mut command = lab.faulty(&out, &OFTEN);
     command.env("FAULT_MODE", "enospc").env("FAULT_AT", (first + 1).to_string()).env("FAULT_ON", "1");
     let words = RESULTS.map(|name| format!("{name}: cannot write: No space left"));
-    let words: Vec<&str> = words.iter().map(String::as_str).chain(["make room, and --resume"]).collect();
+    let words: Vec<&str> = words.iter().map(String::as_str).chain(["free some space and --resume"]).collect();
     assert_refused(&mut command, &words);
     lab.recover("all", &out)?;
     same("all", &lab.expected, &Results::of(&out)?)
@@ -230,7 +230,7 @@ fn training_continues_without_room_for_checkpoints(lab: &Lab) -> Outcome {
     let output = command.output().unwrap();
     let errors = text(&output.stderr);
     assert!(output.status.success(), "{errors}");
-    assert!(errors.contains("training goes on, and earlier checkpoints stay"), "{errors}");
+    assert!(errors.contains("training continues, and earlier checkpoints stay"), "{errors}");
     assert_eq!(list(&out.join("checkpoints")), ["step-00000002.safetensors"]);
     same("no room", &lab.expected, &Results::of(&out)?)?;
     succeed("resumed", &mut lab.resume(&out))?;

@@ -165,7 +165,7 @@ fn weight_metadata() {
         model: Some("resnet8".into()),
         classes: Some(["cat", "dog"].map(str::to_owned).into()),
         preprocessing: Some(Preprocessing::named("imagenet").unwrap()),
-        passed_over: Vec::new(),
+        ignored: Vec::new(),
     };
     let texts = ["classes", "preprocessing"].map(|key| (key, card.metadata()[key].clone()));
     for (key, text) in texts {
@@ -177,7 +177,7 @@ fn weight_metadata() {
                 let metadata = [(key.to_owned(), String::from_utf8_lossy(text).into_owned())];
                 let none: [(&str, TensorView); 0] = [];
                 let card = Card::of(&parse(&safetensors::serialize(none, Some(metadata.into())).unwrap())?);
-                match card.passed_over.first() {
+                match card.ignored.first() {
                     Some(problem) => Err(striate::Error::data("file", problem.clone())),
                     None => Ok(card),
                 }

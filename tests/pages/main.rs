@@ -189,9 +189,9 @@ fn a_run_has_a_page() -> Outcome {
     let onto_mine = ["report", "run", "--data", "moved", "--out", "mine.html"];
     assert_refused(&mut striate(&dir, &onto_mine), &["mine.html", "was not written by striate"]);
     assert_eq!(dir.read("mine.html"), b"mine");
-    assert_refused(&mut striate(&dir, &["report", "moved"]), &["moved", "not the folder of a run"]);
+    assert_refused(&mut striate(&dir, &["report", "moved"]), &["moved", "not a run folder"]);
     dir.write("run/config.json", b"{}");
-    assert_refused(&mut striate(&dir, &["report", "run"]), &["config.json", "how the run was begun"]);
+    assert_refused(&mut striate(&dir, &["report", "run"]), &["config.json", "lacks the arguments"]);
     Ok(())
 }
 

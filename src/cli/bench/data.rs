@@ -1,14 +1,14 @@
-//! Numbers made up by rule: every one is a hash of a seed and its place, whatever the engine and the order.
+//! Generated data: every number is a hash of a seed and an index, so that other engines can repeat it.
 
 use striate::graph::PersistentKind;
 use striate::{Result, Session, Tensor};
 
-/// Seeds of images, labels, the operands of single operations, the first weight, and sampled places.
+// Seeds.
 pub const IMAGES: u64 = 1;
 const LABELS: u64 = 2;
 pub const OPERANDS: [u64; 2] = [3, 4];
+const SAMPLES: u64 = 9;
 const FIRST_WEIGHT: u64 = 100;
-const PLACES: u64 = 9;
 
 /// SplitMix64's mixing of (seed, i).
 fn hash(seed: u64, i: u64) -> u64 {
@@ -20,7 +20,7 @@ fn hash(seed: u64, i: u64) -> u64 {
     z ^ (z >> 31)
 }
 
-/// Numbers uniform in [-bound, bound), of 24 bits each.
+/// Numbers uniform in [-bound, bound), with 24 random bits each.
 pub fn fill(seed: u64, len: usize, bound: f64) -> Vec<f32> {
     let unit = |i| (hash(seed, i) >> 40) as f32 / 16_777_216.0;
     (0..len as u64).map(|i| (2.0 * unit(i) - 1.0) * bound as f32).collect()
@@ -31,14 +31,14 @@ pub fn labels(batch: usize, classes: u64) -> Vec<u32> {
     (0..batch as u64).map(|i| (hash(LABELS, i) % classes) as u32).collect()
 }
 
-/// The `i`-th place below `bound` to look at.
-pub fn place(i: u64, bound: usize) -> usize {
-    (hash(PLACES, i) % bound as u64) as usize
+/// The `i`-th sampled index below `bound`.
+pub fn sample(i: u64, bound: usize) -> usize {
+    (hash(SAMPLES, i) % bound as u64) as usize
 }
 
-/// Gives a network its first weights: the k-th of more than one dimension, in the order of the forward pass, is
+/// Initializes a network: the k-th weight with more than one dimension, in the order of the forward pass, is
 /// `fill` of seed 100 + k with variance 2 / fan-in for convolutions and 1 / fan-in for linear layers. Biases
-/// are 0, and batch norm stays as it starts: scale 1, shift 0.
+/// are 0; batch norm keeps scale 1 and shift 0.
 pub fn write_weights(session: &mut Session) -> Result<()> {
     let parameters: Vec<_> = session
         .persistent()
@@ -49,12 +49,12 @@ pub fn write_weights(session: &mut Session) -> Result<()> {
     let mut seeds = FIRST_WEIGHT..;
     for (name, shape) in parameters {
         if shape.len() > 1 {
-            let seed = seeds.next().expect("seeds do not end");
+            let seed = seeds.next().expect("seeds do not run out");
             let fan_in: usize = shape[1..].iter().product();
             let variance = if shape.len() == 4 { 2.0 } else { 1.0 };
             let bound = (3.0 * variance / fan_in as f64).sqrt();
-            let numbers = fill(seed, shape.iter().product(), bound);
-            session.write(&name, &Tensor::f32(shape, numbers)?)?;
+            let values = fill(seed, shape.iter().product(), bound);
+            session.write(&name, &Tensor::f32(shape, values)?)?;
         } else if name.ends_with("bias") {
             session.write(&name, &Tensor::zeros(shape))?;
         }
@@ -66,9 +66,8 @@ pub fn write_weights(session: &mut Session) -> Result<()> {
 mod tests {
     use super::*;
 
-    /// The same numbers as PyTorch's golden runs start from: `tests/goldens/resnet20_steps.json`.
     #[test]
-    fn numbers_are_those_of_the_golden_runs() {
+    fn data_matches_the_golden_runs_of_pytorch() {
         let golden = include_str!("../../../tests/goldens/resnet20_steps.json");
         let golden: serde_json::Value = serde_json::from_str(golden).unwrap();
         let list = |name: &str| golden["check"][name].as_array().unwrap().clone();

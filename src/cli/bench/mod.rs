@@ -1,4 +1,4 @@
-//! `striate bench`: fixed pieces of work with made-up numbers that any engine can repeat, timed step by step.
+//! `striate bench`: benchmarks on generated data that any engine can repeat.
 
 mod clock;
 mod data;
@@ -12,7 +12,7 @@ use super::output::print;
 use clap::Subcommand;
 use std::time::Instant;
 use striate::plan::Plan;
-use striate::{Device, Error, Result, Session};
+use striate::{Device, Result, Session};
 
 #[derive(clap::Args)]
 #[command(subcommand_value_name = "CASE", subcommand_help_heading = "Cases")]
@@ -25,13 +25,12 @@ pub struct Args {
     device: DeviceFlags,
 }
 
-/// How many steps.
 #[derive(clap::Args, Clone, Copy)]
 struct Steps {
-    /// Steps that count.
+    /// Timed steps.
     #[arg(long, global = true, default_value_t = 10, value_parser = clap::value_parser!(u32).range(1..))]
     steps: u32,
-    /// Steps before them that do not.
+    /// Steps before the timed ones.
     #[arg(long, global = true, default_value_t = 2)]
     warmup: u32,
 }
@@ -44,15 +43,15 @@ enum Case {
     Resnet20(training::Args),
     /// Train a ResNet-18 for small images on 3x32x32.
     Resnet18(training::Args),
-    /// Train a ResNet-50 on 3x224x224 and 1000 classes.
+    /// Train a ResNet-50 on 3x224x224 with 1000 classes.
     Resnet50(training::Args),
-    /// Train a ResNet-152 on 3x224x224 and 1000 classes.
+    /// Train a ResNet-152 on 3x224x224 with 1000 classes.
     Resnet152(training::Args),
     /// Multiply two N x N matrices.
     Matmul(single::Matmul),
     /// Convolve: 3 x 3, stride 1, padding 1, no bias.
     Conv(single::Conv),
-    /// The same, with the gradients of images and weight for an upstream gradient of ones.
+    /// The same with the gradients of images and weights, for an upstream gradient of ones.
     Convbwd(single::Conv),
 }
 
@@ -61,11 +60,11 @@ pub fn run(args: Args) -> Result<()> {
     let device = args.device.open()?;
     let bench = Bench { device: &device, choices: &args.device.choices, steps: args.steps, start };
     let outcome = match args.case {
-        Case::Lenet(args) => training::run(&bench, training::Network::Lenet, &args),
-        Case::Resnet20(args) => training::run(&bench, training::Network::Resnet20, &args),
-        Case::Resnet18(args) => training::run(&bench, training::Network::Resnet18, &args),
-        Case::Resnet50(args) => training::run(&bench, training::Network::Resnet50, &args),
-        Case::Resnet152(args) => training::run(&bench, training::Network::Resnet152, &args),
+        Case::Lenet(args) => training::run(&bench, "lenet", &args),
+        Case::Resnet20(args) => training::run(&bench, "resnet20", &args),
+        Case::Resnet18(args) => training::run(&bench, "resnet18", &args),
+        Case::Resnet50(args) => training::run(&bench, "resnet50", &args),
+        Case::Resnet152(args) => training::run(&bench, "resnet152", &args),
         Case::Matmul(args) => single::matmul(&bench, &args),
         Case::Conv(args) => single::conv(&bench, &args, false),
         Case::Convbwd(args) => single::conv(&bench, &args, true),
@@ -73,17 +72,17 @@ pub fn run(args: Args) -> Result<()> {
     print(&report::text(&bench, &outcome))
 }
 
-/// What every case needs to know.
+/// The settings of all cases.
 struct Bench<'a> {
     device: &'a Device,
     choices: &'a Choices,
     steps: Steps,
-    /// When the program started, as far as it can tell by itself.
+    /// Start of the program, for systems that do not report that of the process.
     start: Instant,
 }
 
 impl Bench<'_> {
-    /// A session on the device that takes steps of a plan.
+    /// An initialized session for a plan.
     fn session(&self, plan: Plan) -> Result<Session> {
         let plans = vec![plan];
         self.choices.check(&plans)?;
@@ -93,35 +92,26 @@ impl Bench<'_> {
     }
 }
 
-/// What came of a case.
+/// The result of a case.
 struct Outcome {
     /// Name with sizes: `lenet-b64`, `matmul-512`.
     case: String,
-    /// Images, or repeats, a step.
+    /// Images, or repeats, per step.
     samples: usize,
-    /// Floating-point operations a step, by the case's definition; networks have none.
+    /// Floating-point operations per step, as defined by the case; `None` for networks.
     flops: Option<f64>,
-    /// Memory that the plan takes.
+    /// Memory of the plan.
     plan_bytes: u64,
-    /// Memory that is allocated on the device, where its driver tells.
+    /// Memory allocated on the device after the steps, if its driver reports it.
     device_bytes: Option<u64>,
     times: clock::Times,
     check: Check,
 }
 
-/// What shows that the right thing was computed.
+/// Evidence that the results are correct.
 enum Check {
-    /// A network's losses, step by step.
+    /// A network's loss at each step.
     Losses { parameters: u64, lr: f32, losses: Vec<f32> },
-    /// The largest error of some elements of each result against sums in `f64`: name, elements, error.
+    /// Name of each result, number of checked elements, and their largest error against sums in `f64`.
     Errors(Vec<(&'static str, usize, f64)>),
-}
-
-/// The number of elements of a tensor, unless they are too many.
-fn elements(what: &str, shape: &[usize]) -> Result<usize> {
-    let len = shape.iter().try_fold(1usize, |len, size| len.checked_mul(*size));
-    len.filter(|len| *len <= u32::MAX as usize).ok_or_else(|| {
-        let problem = format!("{shape:?} are more than the {} numbers a tensor holds; use less", u32::MAX);
-        Error::argument(what, problem)
-    })
 }

@@ -1,11 +1,11 @@
-//! What a case took, for people and, in the last line, for machines.
+//! Prints the result of a case as text, followed by a line of JSON.
 
 use super::{Bench, Check, Outcome, clock};
 use serde::Serialize;
 use std::fmt;
 use striate::Device;
 
-/// The last line. Harnesses of other engines print the same names.
+/// The line of JSON. Benchmarks of other engines use the same names.
 #[derive(Serialize)]
 struct Line<'a> {
     peer: String,
@@ -19,14 +19,12 @@ struct Line<'a> {
     median_ms: f64,
     max_ms: f64,
     samples_per_s: f64,
-    /// Of work that has a definition to count by; a network's step has none here.
     #[serde(skip_serializing_if = "Option::is_none")]
     gflops: Option<f64>,
     first_s: f64,
     first_ms: f64,
     peak_rss_mib: Option<f64>,
     plan_mib: f64,
-    /// Memory that is allocated on the device after the steps.
     device_mib: Option<f64>,
     #[serde(skip_serializing_if = "Option::is_none")]
     losses: Option<&'a [f32]>,
@@ -42,10 +40,7 @@ pub fn text(bench: &Bench, outcome: &Outcome) -> String {
     let mut text = format!(
         "peer={peer} backend={backend} runtime={runtime} adapter=\"{adapter}\" case={case}\n  \
          steps={steps} warmup={warmup} ms/step min={:.3} median={:.3} max={:.3} samples/s={:.2}\n",
-        times.min(),
-        times.median(),
-        times.max(),
-        line.samples_per_s
+        times.min, times.median, times.max, line.samples_per_s
     );
     if let Some(gflops) = line.gflops {
         text += &format!("  gflop/s (median)={gflops:.2}\n");
@@ -54,7 +49,7 @@ pub fn text(bench: &Bench, outcome: &Outcome) -> String {
     let [peak, device] = [line.peak_rss_mib, line.device_mib].map(known);
     text += &format!(
         "  process start to end of first step={:.2} s, first step={:.1} ms, peak rss={peak}, plan={:.1} MiB, device={device}\n",
-        times.first_s, times.first_ms, line.plan_mib
+        times.first_end_s, times.first, line.plan_mib
     );
     text + &format!("  {check}\nJSON {json}\n")
 }
@@ -63,7 +58,7 @@ impl<'a> Line<'a> {
     fn new(bench: &Bench, outcome: &'a Outcome) -> Self {
         let times = &outcome.times;
         let (backend, runtime) = computed_by(bench.device);
-        let per_second = 1e3 / times.median();
+        let per_second = 1e3 / times.median;
         let (losses, max_abs_error) = match &outcome.check {
             Check::Losses { losses, .. } => (Some(&losses[..]), None),
             Check::Errors(errors) => (None, errors.iter().map(|(.., error)| *error).max_by(f64::total_cmp)),
@@ -76,13 +71,13 @@ impl<'a> Line<'a> {
             case: &outcome.case,
             steps: bench.steps.steps,
             warmup: bench.steps.warmup,
-            min_ms: rounded(times.min(), 4),
-            median_ms: rounded(times.median(), 4),
-            max_ms: rounded(times.max(), 4),
+            min_ms: rounded(times.min, 4),
+            median_ms: rounded(times.median, 4),
+            max_ms: rounded(times.max, 4),
             samples_per_s: rounded(outcome.samples as f64 * per_second, 3),
             gflops: outcome.flops.map(|flops| rounded(flops * per_second * 1e-9, 3)),
-            first_s: rounded(times.first_s, 3),
-            first_ms: rounded(times.first_ms, 2),
+            first_s: rounded(times.first_end_s, 3),
+            first_ms: rounded(times.first, 2),
             peak_rss_mib: clock::peak_memory().map(|mib| rounded(mib, 1)),
             plan_mib: mib(outcome.plan_bytes),
             device_mib: outcome.device_bytes.map(mib),
@@ -92,7 +87,7 @@ impl<'a> Line<'a> {
     }
 }
 
-/// The interface that the device is reached by, and what runs on it.
+/// The backend, and the language of the kernels.
 fn computed_by(device: &Device) -> (String, &'static str) {
     match device.adapter() {
         Some(adapter) => (adapter.backend.to_lowercase(), "wgpu<wgsl>"),

@@ -1,6 +1,7 @@
-//! Single operations on operands that stay on the device, and samples of their results against sums in `f64`.
+//! Single operations on operands that stay on the device. Samples of the results are compared with sums in `f64`.
 
-use super::{Bench, Check, Outcome, clock::Times, data, elements};
+use super::{Bench, Check, Outcome, clock::Times, data};
+use crate::cli::flags::element_count;
 use striate::graph::{Graph, Init, PersistentKind, ValueId};
 use striate::op;
 use striate::plan::Plan;
@@ -35,29 +36,29 @@ pub struct Conv {
 
 #[derive(clap::Args)]
 struct Repeats {
-    /// Times that a step does its work before it waits for the device.
+    /// Operations per step; only the last one is waited for.
     #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..))]
     inner: u32,
 }
 
-/// Elements of a result that are looked at; of a gradient, whose sums are longer.
+/// Checked elements of a result, and of a gradient, whose sums are longer.
 const SAMPLES: usize = 64;
 const GRADIENT_SAMPLES: usize = 16;
 
 pub fn matmul(bench: &Bench, args: &Matmul) -> Result<Outcome> {
     let (n, inner) = (args.size as usize, args.repeats.inner as usize);
-    let len = elements("N", &[n, n])?;
+    element_count("N", &[n, n])?;
     let mut graph = Graph::new();
-    let [a, b] = [held(&mut graph, "a", [n, n], 0.0)?, held(&mut graph, "b", [n, n], 0.0)?];
+    let [a, b] = [state(&mut graph, "a", [n, n], 0.0)?, state(&mut graph, "b", [n, n], 0.0)?];
     let c = graph.apply(op::Matmul::default(), &[a, b])?[0];
-    keep(&mut graph, "c", c)?;
-    let mut work = Work::new(bench, &graph)?;
-    let a = work.give("a", data::OPERANDS[0], len)?;
-    let b = work.give("b", data::OPERANDS[1], len)?;
-    let times = work.measure(bench, inner)?;
-    let c = work.session.read("c")?;
+    store(&mut graph, "c", c)?;
+    let mut session = bench.session(Plan::new(&graph, bench.device.target())?)?;
+    let a = fill(&mut session, "a", data::OPERANDS[0], [n, n])?;
+    let b = fill(&mut session, "b", data::OPERANDS[1], [n, n])?;
+    let times = measure(&mut session, bench, inner)?;
+    let c = session.read("c")?;
     let error = largest_error(SAMPLES, |t| {
-        let (i, j) = (data::place(2 * t, n), data::place(2 * t + 1, n));
+        let (i, j) = (data::sample(2 * t, n), data::sample(2 * t + 1, n));
         let sum: f64 = (0..n).map(|k| f64::from(a[i * n + k]) * f64::from(b[k * n + j])).sum();
         (c.as_f32()[i * n + j], sum)
     });
@@ -65,7 +66,7 @@ pub fn matmul(bench: &Bench, args: &Matmul) -> Result<Outcome> {
         case: format!("matmul-{n}"),
         samples: inner,
         flops: Some(2.0 * (n as f64).powi(3) * inner as f64),
-        plan_bytes: work.plan_bytes(),
+        plan_bytes: session.bytes(),
         device_bytes: bench.device.allocated_bytes(),
         times,
         check: Check::Errors(vec![("c", SAMPLES, error)]),
@@ -74,18 +75,18 @@ pub fn matmul(bench: &Bench, args: &Matmul) -> Result<Outcome> {
 
 pub fn conv(bench: &Bench, args: &Conv, backward: bool) -> Result<Outcome> {
     let [c, h, k, n] = [args.channels, args.side, args.filters, args.batch].map(|size| size as usize);
-    let images = elements("C H K BATCH", &[n, c, h, h])?;
-    let weights = elements("C H K BATCH", &[k, c, 3, 3])?;
-    elements("C H K BATCH", &[n, k, h, h])?;
+    for shape in [[n, c, h, h], [k, c, 3, 3], [n, k, h, h]] {
+        element_count("C H K BATCH", &shape)?;
+    }
     let graph = conv_graph([c, h, k, n], backward)?;
-    let mut work = Work::new(bench, &graph)?;
-    let x = work.give("x", data::OPERANDS[0], images)?;
-    let w = work.give("w", data::OPERANDS[1], weights)?;
-    let times = work.measure(bench, args.repeats.inner as usize)?;
+    let mut session = bench.session(Plan::new(&graph, bench.device.target())?)?;
+    let x = fill(&mut session, "x", data::OPERANDS[0], [n, c, h, h])?;
+    let w = fill(&mut session, "w", data::OPERANDS[1], [k, c, 3, 3])?;
+    let times = measure(&mut session, bench, args.repeats.inner as usize)?;
     let reference = Reference { sizes: [c, h, k, n], x: &x, w: &w };
-    let mut errors = vec![("y", SAMPLES, reference.output_error(work.session.read("y")?.as_f32()))];
+    let mut errors = vec![("y", SAMPLES, reference.output_error(session.read("y")?.as_f32()))];
     if backward {
-        let [dx, dw] = [work.session.read("dx")?, work.session.read("dw")?];
+        let [dx, dw] = [session.read("dx")?, session.read("dw")?];
         errors.push(("dx", GRADIENT_SAMPLES, reference.image_gradient_error(dx.as_f32())));
         errors.push(("dw", GRADIENT_SAMPLES, reference.weight_gradient_error(dw.as_f32())));
     }
@@ -96,7 +97,7 @@ pub fn conv(bench: &Bench, args: &Conv, backward: bool) -> Result<Outcome> {
         case: format!("{name}-c{c}-h{h}-k{k}-b{n}"),
         samples: n * args.repeats.inner as usize,
         flops: Some(2.0 * multiplies * inner),
-        plan_bytes: work.plan_bytes(),
+        plan_bytes: session.bytes(),
         device_bytes: bench.device.allocated_bytes(),
         times,
         check: Check::Errors(errors),
@@ -105,75 +106,56 @@ pub fn conv(bench: &Bench, args: &Conv, backward: bool) -> Result<Outcome> {
 
 fn conv_graph([c, h, k, n]: [usize; 4], backward: bool) -> Result<Graph> {
     let mut graph = Graph::new();
-    let x = held(&mut graph, "x", [n, c, h, h], 0.0)?;
-    let w = held(&mut graph, "w", [k, c, 3, 3], 0.0)?;
+    let x = state(&mut graph, "x", [n, c, h, h], 0.0)?;
+    let w = state(&mut graph, "w", [k, c, 3, 3], 0.0)?;
     let y = graph.apply(op::Conv2d { padding: [1, 1], ..Default::default() }, &[x, w])?[0];
-    keep(&mut graph, "y", y)?;
+    store(&mut graph, "y", y)?;
     if backward {
-        let upstream = held(&mut graph, "dy", [n, k, h, h], 1.0)?;
+        let upstream = state(&mut graph, "dy", [n, k, h, h], 1.0)?;
         for (name, gradient) in ["dx", "dw"].into_iter().zip(graph.gradients(&[(y, upstream)], &[x, w])?) {
-            keep(&mut graph, name, gradient.expect("a convolution has both gradients"))?;
+            store(&mut graph, name, gradient.expect("a convolution has both gradients"))?;
         }
     }
     Ok(graph)
 }
 
-/// A value that stays on the device, all elements `start` at first.
-fn held(graph: &mut Graph, name: &str, shape: impl Into<Vec<usize>>, start: f32) -> Result<ValueId> {
+/// A value that stays on the device, initialized to `start`.
+fn state(graph: &mut Graph, name: &str, shape: impl Into<Vec<usize>>, start: f32) -> Result<ValueId> {
     graph.persistent(name, TensorType::f32(shape), PersistentKind::Buffer, Init::Constant(start))
 }
 
-/// Leaves a result on the device, where it can be read after the last step: each step reading it back
-/// would be timed as well.
-fn keep(graph: &mut Graph, name: &str, value: ValueId) -> Result<()> {
-    let state = held(graph, name, graph.shape(value).to_vec(), 0.0)?;
+/// Stores a result on the device, to be read after the last step: an output would be read back, and timed, in every step.
+fn store(graph: &mut Graph, name: &str, value: ValueId) -> Result<()> {
+    let state = state(graph, name, graph.shape(value).to_vec(), 0.0)?;
     graph.update(state, value)
 }
 
-/// An operation made ready on the device.
-struct Work {
-    session: Session,
+/// Fills an operand with generated values, and returns them.
+fn fill<const D: usize>(session: &mut Session, name: &str, seed: u64, shape: [usize; D]) -> Result<Vec<f32>> {
+    let values = data::fill(seed, shape.iter().product(), 1.0);
+    session.write(name, &Tensor::f32(shape, values.clone())?)?;
+    Ok(values)
 }
 
-impl Work {
-    fn new(bench: &Bench, graph: &Graph) -> Result<Self> {
-        Ok(Self { session: bench.session(Plan::new(graph, bench.device.target())?)? })
-    }
-
-    /// Fills an operand, and returns its numbers.
-    fn give(&mut self, name: &str, seed: u64, len: usize) -> Result<Vec<f32>> {
-        let numbers = data::fill(seed, len, 1.0);
-        let named = |p: &&striate::plan::PersistentValue| p.value.name == name;
-        let held = self.session.persistent().iter().find(named).expect("operands are held");
-        let shape = held.value.ty.shape.clone();
-        self.session.write(name, &Tensor::f32(shape, numbers.clone())?)?;
-        Ok(numbers)
-    }
-
-    /// A step hands the device its work `inner` times, then waits for all of it.
-    fn measure(&mut self, bench: &Bench, inner: usize) -> Result<Times> {
-        Times::measure(bench, || {
-            for _ in 0..inner {
-                self.session.submit(0, &[])?;
-            }
-            while self.session.wait()?.is_some() {}
-            Ok(())
-        })
-    }
-
-    fn plan_bytes(&self) -> u64 {
-        self.session.bytes()
-    }
+/// Times steps that submit the operation `inner` times and then wait for all of them.
+fn measure(session: &mut Session, bench: &Bench, inner: usize) -> Result<Times> {
+    Times::measure(bench, || {
+        for _ in 0..inner {
+            session.submit(0, &[])?;
+        }
+        while session.wait()?.is_some() {}
+        Ok(())
+    })
 }
 
-/// The largest |found - wanted| over some samples.
+/// The largest |found - expected| of some samples.
 fn largest_error(samples: usize, sample: impl Fn(u64) -> (f32, f64)) -> f64 {
-    let error = |(found, wanted): (f32, f64)| (f64::from(found) - wanted).abs();
-    // Not-a-number is the largest error of all.
+    let error = |(found, expected): (f32, f64)| (f64::from(found) - expected).abs();
+    // `total_cmp` orders NaN last, so that it is the largest error.
     (0..samples as u64).map(|t| error(sample(t))).max_by(f64::total_cmp).unwrap_or(0.0)
 }
 
-/// A convolution from its definition, for single elements.
+/// Single elements of a convolution and its gradients, by definition.
 struct Reference<'a> {
     /// Channels, side, filters and images.
     sizes: [usize; 4],
@@ -184,10 +166,10 @@ struct Reference<'a> {
 impl Reference<'_> {
     /// The `q`-th index of sample `t`.
     fn index(t: u64, q: u64, bound: usize) -> usize {
-        data::place(8 * t + q, bound)
+        data::sample(8 * t + q, bound)
     }
 
-    /// A pixel; `row` and `column` count from the padding, which is 0.
+    /// A pixel of the padded image.
     fn pixel(&self, image: usize, channel: usize, row: usize, column: usize) -> f64 {
         let [c, h, ..] = self.sizes;
         let inside = (1..=h).contains(&row) && (1..=h).contains(&column);
@@ -219,7 +201,7 @@ impl Reference<'_> {
         largest_error(GRADIENT_SAMPLES, |t| {
             let [image, channel] = [Self::index(t, 0, n), Self::index(t, 1, c)];
             let [row, column] = [Self::index(t, 2, h), Self::index(t, 3, h)];
-            // The outputs that a pixel is in: those inside the image.
+            // The outputs that this pixel contributes to must be inside the image.
             let reached = |at: usize, tap: usize| (1..=h).contains(&(at + 2 - tap));
             let inside = |tap: usize| reached(row, tap / 3) && reached(column, tap % 3);
             let terms = taps(k).filter(|(_, tap)| inside(*tap));
@@ -241,7 +223,7 @@ impl Reference<'_> {
     }
 }
 
-/// Every channel with every pixel of the window.
+/// Every channel with every position of the filter.
 fn taps(channels: usize) -> impl Iterator<Item = (usize, usize)> {
     (0..channels).flat_map(|channel| (0..9).map(move |tap| (channel, tap)))
 }

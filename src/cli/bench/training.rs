@@ -1,6 +1,7 @@
-//! Training steps of a network, on one batch over and over.
+//! Training steps of a network, repeated on one batch.
 
-use super::{Bench, Check, Outcome, clock::Times, data, elements};
+use super::{Bench, Check, Outcome, clock::Times, data};
+use crate::cli::flags::element_count;
 use crate::cli::memory::MemoryFlags;
 use striate::nn::{Builder, Optimizer, SgdConfig};
 use striate::plan::Report;
@@ -9,7 +10,7 @@ use striate::{Error, Input, Result, models};
 
 #[derive(clap::Args)]
 pub struct Args {
-    /// Images a step.
+    /// Images per step.
     #[arg(long, default_value_t = 32, value_parser = clap::value_parser!(u32).range(1..))]
     batch: u32,
     /// Learning rate [default: 0.001 for lenet, 0.01 for the ResNets].
@@ -19,45 +20,19 @@ pub struct Args {
     memory: MemoryFlags,
 }
 
-/// The networks that are timed.
-#[derive(Clone, Copy)]
-pub enum Network {
-    Lenet,
-    Resnet20,
-    Resnet18,
-    Resnet50,
-    Resnet152,
-}
-
-impl Network {
-    /// Name of the case, of the model, channels, height and width of an image, and classes.
-    fn what(self) -> (&'static str, &'static str, [usize; 3], usize) {
-        match self {
-            Network::Lenet => ("lenet", "lenet", [1, 28, 28], 10),
-            Network::Resnet20 => ("resnet20", "resnet20", [3, 32, 32], 10),
-            Network::Resnet18 => ("resnet18", "resnet18-cifar", [3, 32, 32], 10),
-            Network::Resnet50 => ("resnet50", "resnet50", [3, 224, 224], 1000),
-            Network::Resnet152 => ("resnet152", "resnet152", [3, 224, 224], 1000),
-        }
-    }
-
-    fn learning_rate(self) -> f32 {
-        match self {
-            Network::Lenet => 0.001,
-            _ => 0.01,
-        }
-    }
-}
-
-pub fn run(bench: &Bench, network: Network, args: &Args) -> Result<Outcome> {
-    let (case, model, [channels, height, width], classes) = network.what();
-    let lr = args.lr.unwrap_or(network.learning_rate());
+/// Times a network; `case` is its name on the command line.
+pub fn run(bench: &Bench, case: &str, args: &Args) -> Result<Outcome> {
+    let model = if case == "resnet18" { "resnet18-cifar" } else { case };
+    let (channels, default_lr) = if case == "lenet" { (1, 0.001) } else { (3, 0.01) };
+    let [height, width] = models::by_name(model, channels, 10)?.input_size();
+    let classes = if height == 224 { 1000 } else { 10 };
+    let lr = args.lr.unwrap_or(default_lr);
     if !lr.is_finite() {
-        return Err(Error::argument("--lr", format!("must be a finite number, and is {lr}")));
+        return Err(Error::argument("--lr", format!("must be finite, got {lr}")));
     }
     let batch = args.batch as usize;
     let shape = [batch, channels, height, width];
-    let pixels = elements("--batch", &shape)?;
+    let pixels = element_count("--batch", &shape)?;
     let sgd = SgdConfig { momentum: 0.9, weight_decay: 5e-4, nesterov: false };
     let recipe = Recipe { optimizer: Optimizer::Sgd(sgd), ..Default::default() };
     let graph = training_graph(&*models::by_name(model, channels, classes)?, shape, &recipe)?;

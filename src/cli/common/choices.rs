@@ -1,4 +1,4 @@
-//! The flags that say how a step is computed: what the planner would choose by itself.
+//! Flags that override the planner's choices.
 
 use super::text::nearest;
 use serde::{Serialize, Serializer};
@@ -12,19 +12,19 @@ use striate::{Device, Error, Result};
 /// Flags of every command that plans a step.
 #[derive(clap::Args, Clone, Debug, Default, Serialize)]
 pub struct Choices {
-    /// Compute a pass (forward, grad_input, grad_weight, matmul) by this algorithm (of convolutions im2col, direct,
-    /// register_tiled, implicit_gemm or winograd) or this kernel of `striate kernels` wherever it can; may be repeated
+    /// Compute a pass (forward, grad_input, grad_weight, matmul) with this algorithm (im2col, direct, register_tiled,
+    /// implicit_gemm or winograd for convolutions) or kernel (see `striate kernels`) wherever it can run; may be repeated
     #[arg(long = "kernel", value_name = "PASS=NAME", global = true)]
     pub kernel: Vec<Choice>,
-    /// Leave operations that follow each other apart, such as batch norm and ReLU
+    /// Do not fuse consecutive operations, such as batch norm and ReLU
     #[arg(long, global = true)]
     pub no_fuse: bool,
-    /// Compute no convolution by Winograd's fewer multiplications, which round a little more
+    /// Do not use Winograd convolution, which takes fewer multiplications but rounds slightly more
     #[arg(long, global = true)]
     pub no_winograd: bool,
 }
 
-/// What one pass is to be computed by.
+/// The requested algorithm or kernel of a pass.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Choice {
     pass: Pass,
@@ -38,7 +38,7 @@ enum By {
 }
 
 impl Choices {
-    /// The target with these preferences.
+    /// Adds these preferences to a target.
     pub fn target(&self, mut target: Target) -> Result<Target> {
         for (i, Choice { pass, by }) in self.kernel.iter().enumerate() {
             if self.kernel[..i].iter().any(|earlier| earlier.pass == *pass) {
@@ -55,13 +55,13 @@ impl Choices {
         Ok(target)
     }
 
-    /// The device with these preferences.
+    /// Adds these preferences to a device.
     pub fn device(&self, device: Device) -> Result<Device> {
         let target = self.target(device.target().clone())?;
         Ok(device.with_target(target))
     }
 
-    /// Fails where a choice changes nothing: numbers taken then would be those of other kernels.
+    /// Fails if a choice has no effect on the plans: measurements would be of other kernels than requested.
     pub fn check(&self, plans: &[Plan]) -> Result<()> {
         match self.kernel.iter().find(|choice| !plans.iter().any(|plan| choice.is_in(plan))) {
             None => Ok(()),
@@ -71,9 +71,9 @@ impl Choices {
 }
 
 impl Choice {
-    /// Whether something of a plan is computed by it.
+    /// Whether a launch of the plan follows this choice.
     fn is_in(&self, plan: &Plan) -> bool {
-        // Convolutions and their transposes share kernels, but not the phase.
+        // Forward and backward convolutions share kernels, so the phase tells them apart.
         let phase = match self.pass {
             Pass::Forward => Some(Phase::Forward),
             Pass::GradInput | Pass::GradWeight => Some(Phase::Backward),
@@ -107,7 +107,7 @@ impl FromStr for Choice {
     }
 }
 
-/// Why a pass cannot be computed by what has this name.
+/// Describes why a pass has no algorithm or kernel of this name.
 fn unknown(pass: Pass, name: &str) -> String {
     let problem = match kernel::ALL.iter().any(|k| k.name == name) {
         true => format!("the kernel {name} does not compute {}", pass.name()),
@@ -118,7 +118,7 @@ fn unknown(pass: Pass, name: &str) -> String {
     format!("{problem}; did you mean {}?", nearest(name, names))
 }
 
-/// The name of an algorithm, which earlier versions may have called otherwise.
+/// Translates names of earlier versions.
 fn current(name: &str) -> &str {
     match name {
         "window" => "register_tiled",

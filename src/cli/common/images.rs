@@ -1,4 +1,4 @@
-//! Images named on the command line, and reports of those that are skipped.
+//! Images named on the command line, and reports of skipped ones.
 
 use super::terminal::note;
 use super::text;
@@ -15,17 +15,15 @@ pub fn find(paths: &[PathBuf]) -> Result<Vec<PathBuf>> {
     let mut images = Vec::new();
     for path in paths {
         if path.is_dir() {
-            let ImageFiles { images: found, passed_over } = data::images(path)?;
+            let ImageFiles { images: found, ignored } = data::images(path)?;
+            let others = (!ignored.is_empty()).then(|| ignored.to_string());
             if found.is_empty() {
-                let besides =
-                    if passed_over.is_empty() { String::new() } else { format!(" ({passed_over})") };
+                let others = others.map_or_else(String::new, |others| format!(" ({others})"));
                 let problem =
-                    format!("is a folder without images{besides}; give images or a folder of images");
+                    format!("is a folder without images{others}; give images or a folder of images");
                 return Err(Error::data(path, problem));
             }
-            if !passed_over.is_empty() {
-                tell(&[passed_over.to_string()], &[]);
-            }
+            report_skipped(others.as_slice(), &[]);
             images.extend(found);
         } else {
             images.push(path.clone());
@@ -39,20 +37,20 @@ pub fn find(paths: &[PathBuf]) -> Result<Vec<PathBuf>> {
     }
 }
 
-/// Skipped images that are named.
-const NAMED: usize = 20;
+/// Most skipped images listed by name.
+const MAX_LISTED: usize = 20;
 
-/// Reports on standard error what the reader of a data set noticed.
-pub fn tell(notes: &[String], skipped: &[(PathBuf, String)]) {
-    for notice in notes {
-        note(&format!("note: {}", text::name(notice)));
+/// Prints the notes and skipped images of a data set on standard error.
+pub fn report_skipped(notes: &[String], skipped: &[(PathBuf, String)]) {
+    for text in notes {
+        note(&format!("note: {}", text::name(text)));
     }
-    for (_, problem) in skipped.iter().take(NAMED) {
+    for (_, problem) in skipped.iter().take(MAX_LISTED) {
         note(&format!("skipped: {}", text::name(problem)));
     }
     match skipped.len() {
         0 => {}
-        1 => note("note: 1 image could not be read and is left out"),
-        all => note(&format!("note: {all} images could not be read and are left out")),
+        1 => note("note: skipped 1 image that could not be read"),
+        count => note(&format!("note: skipped {count} images that could not be read")),
     }
 }

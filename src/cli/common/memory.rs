@@ -1,4 +1,4 @@
-//! The flags that say how much memory a training step may take.
+//! Flags that limit the memory of a training step.
 
 use super::flags::as_flag;
 use super::terminal::note;
@@ -8,44 +8,44 @@ use striate::graph::Graph;
 use striate::plan::{Plan, Target, format_bytes};
 use striate::train::MemoryStrategy;
 
-/// Flags of every command that plans training.
+/// Flags of every command that plans a training step.
 #[derive(clap::Args, Clone, Copy, Debug, Serialize)]
 pub struct MemoryFlags {
-    /// Keep little of the forward pass, and compute the rest again for the backward pass: less memory, more time, the
-    /// same numbers to the bit
+    /// Keep only some activations of the forward pass and recompute the others in the backward pass: less memory, more
+    /// time, bit-identical results
     #[arg(long)]
     recompute: bool,
-    /// Keep to so much memory, such as 512MiB or 1.5GiB: with --recompute if need be, and, in `train` and `plan`, in
-    /// micro-batches if that is not enough. Batch norm sees each micro-batch by itself, so these change what is learned
+    /// Use at most this much memory, such as 512MiB or 1.5GiB: with --recompute if needed, and in `train` and `plan` with
+    /// micro-batches if that is not enough. Batch norm normalizes each micro-batch separately, so they change the results
     #[arg(long, value_name = "LIMIT", value_parser = parse_bytes)]
     memory: Option<u64>,
 }
 
 impl MemoryFlags {
-    /// What to save in a step of `batch` images, which is in `accumulate` batches at least. `bytes` foretells what
-    /// a step takes.
-    pub fn savings(
+    /// The cheapest strategy within the limit for a step of `batch` images in at least `accumulate` micro-batches. `bytes`
+    /// estimates the memory of a step.
+    pub fn strategy(
         &self,
         batch: usize,
         accumulate: usize,
         bytes: impl FnMut(MemoryStrategy) -> Result<u64>,
     ) -> Result<MemoryStrategy> {
-        let asked = MemoryStrategy { recompute: self.recompute, accumulate };
-        let Some(limit) = self.memory else { return Ok(asked) };
-        let (savings, taken) =
-            MemoryStrategy::select(limit, asked.and_stronger(batch), bytes).map_err(as_flag::<Self>)?;
-        note(&format!("note: the step takes {} of {} {savings}", format_bytes(taken), format_bytes(limit)));
-        Ok(savings)
+        let requested = MemoryStrategy { recompute: self.recompute, accumulate };
+        let Some(limit) = self.memory else { return Ok(requested) };
+        let (strategy, taken) =
+            MemoryStrategy::select(limit, requested.and_stronger(batch), bytes).map_err(as_flag::<Self>)?;
+        note(&format!("note: the step takes {} of {} {strategy}", format_bytes(taken), format_bytes(limit)));
+        Ok(strategy)
     }
 
-    /// The plan of a step that is not cut into micro-batches.
+    /// Plans a step without micro-batches.
     pub fn plan(&self, graph: &Graph, target: &Target) -> Result<Plan> {
-        let plan = |savings: MemoryStrategy| Plan::new(graph, &savings.target(target));
-        plan(self.savings(1, 1, |savings| Ok(plan(savings)?.peak_bytes()))?)
+        let plan = |strategy: MemoryStrategy| Plan::new(graph, &strategy.target(target));
+        plan(self.strategy(1, 1, |strategy| Ok(plan(strategy)?.peak_bytes()))?)
     }
 }
 
-/// Bytes of the units that a size can be given in; those of one letter are binary.
+/// Units of a size and their bytes; single letters are binary units.
 const UNITS: [(&[&str], u64); 7] = [
     (&["", "b"], 1),
     (&["kb"], 1000),
@@ -56,7 +56,7 @@ const UNITS: [(&[&str], u64); 7] = [
     (&["g", "gib"], 1 << 30),
 ];
 
-/// A number of bytes, from a flag.
+/// Parses a number of bytes.
 fn parse_bytes(text: &str) -> Result<u64, String> {
     let digits = text.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(text.len());
     let (number, unit) = text.split_at(digits);

@@ -1,4 +1,4 @@
-//! What commands share: flags, networks and images that these name, and text for people.
+//! Shared by all commands: flags, the networks and images they name, and output.
 
 pub mod choices;
 pub mod flags;
@@ -7,6 +7,8 @@ pub mod images;
 pub mod json;
 pub mod memory;
 pub mod network;
+pub mod numbers;
 pub mod output;
+pub mod svg;
 pub mod terminal;
 pub mod text;

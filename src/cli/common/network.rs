@@ -1,4 +1,4 @@
-//! A trained network from the command line: `[MODEL] WEIGHTS` and the flags that go with them.
+//! A trained network on the command line: `[MODEL] WEIGHTS` and related flags.
 
 use super::flags::{number, parse_size};
 use super::terminal::note;
@@ -9,35 +9,35 @@ use striate::models::{self, Model};
 use striate::weights::{Fit, Weights};
 use striate::{Device, Error, Result};
 
-/// How a run was begun, in its folder.
+/// Settings of a run, in its folder.
 pub const CONFIG: &str = "config.json";
-/// The weights of a run, in its folder.
+/// Final weights of a run, in its folder.
 pub const MODEL: &str = "model.safetensors";
 
-/// How to read weights, and what they want images to be like.
+/// How to load weights and preprocess images for them.
 #[derive(clap::Args)]
 pub struct NetworkFlags {
-    /// Names of the classes: a file with one a line, cifar10 or fashion-mnist [default: the weights' own]
+    /// Class names: a file with one per line, cifar10 or fashion-mnist [default: stored with the weights]
     #[arg(long, value_name = "FILE")]
     classes: Option<String>,
-    /// Take what fits of the weights, leave the rest of the network as it is initialised, and say so
+    /// Load only the weights that fit, initialize the others, and list the differences
     #[arg(long)]
     partial: bool,
-    /// What is done to images: imagenet (torchvision), googlenet (the same with transform_input), bvlc (Caffe), cifar10,
-    /// cifar10-imagenet, cifar100, mnist or fashion-mnist; timm:resnet50.a1_in1k for weights of timm's; or a JSON file of
-    /// timm's or torchvision's fields [default: what the weights say, else what is usual for the model]
+    /// Preprocessing of images: imagenet (torchvision), googlenet (the same with transform_input), bvlc (Caffe), cifar10,
+    /// cifar10-imagenet, cifar100, mnist or fashion-mnist; timm:resnet50.a1_in1k for weights from timm; or a JSON file with
+    /// timm's or torchvision's fields [default: stored with the weights, otherwise the usual one of the model]
     #[arg(long, value_name = "NAME")]
     preprocess: Option<String>,
-    /// HEIGHTxWIDTH that the network takes, instead of the preprocessing's
+    /// HEIGHTxWIDTH of the network's input, overriding the preprocessing
     #[arg(long, value_parser = parse_size, value_name = "HxW")]
     size: Option<[usize; 2]>,
-    /// Scale the shorter side to this before the centre is cropped
+    /// Scale the shorter side to this before cropping the center
     #[arg(long, value_name = "PIXELS")]
     resize: Option<usize>,
-    /// Scale the shorter side so that the crop is this share of it: timm's crop_pct
-    #[arg(long, value_name = "SHARE", conflicts_with = "resize")]
+    /// Scale the shorter side so that the crop is this fraction of it, as timm's crop_pct
+    #[arg(long, value_name = "FRACTION", conflicts_with = "resize")]
     crop_pct: Option<f64>,
-    /// How images are scaled: bilinear or bicubic
+    /// Filter for scaling: bilinear or bicubic
     #[arg(long, value_parser = parse_interpolation, value_name = "NAME")]
     interpolation: Option<Interpolation>,
     /// Means of the channels on a scale of 0 to 1, such as 0.485,0.456,0.406
@@ -46,10 +46,10 @@ pub struct NetworkFlags {
     /// Standard deviations of the channels on the same scale
     #[arg(long, value_delimiter = ',', value_name = "DEVIATIONS", allow_negative_numbers = true, value_parser = number)]
     std: Option<Vec<f32>>,
-    /// Go on from these figures to those that torchvision's networks with transform_input=True take
+    /// Convert the normalization to the one that torchvision's networks with transform_input=True expect
     #[arg(long)]
     transform_input: bool,
-    /// Leave images as they lie in their files, as torchvision and timm do, whatever their EXIF data say of rotation
+    /// Ignore the EXIF orientation of images, as torchvision and timm do
     #[arg(long)]
     no_exif_rotation: bool,
 }
@@ -59,71 +59,82 @@ fn parse_interpolation(name: &str) -> Result<Interpolation, String> {
         .ok_or_else(|| format!("expected {}, found {name}", Interpolation::NAMES.join(" or ")))
 }
 
-/// Weights, with what they and the command line say of them.
+/// Weights and their metadata.
 pub struct Network {
     pub weights: Weights,
     pub card: Card,
     model: String,
-    /// How many classes the weights tell apart, as far as they say.
+    /// Number of classes; `None` if the weights lack the last layer.
     classes: Option<usize>,
-    /// The folder of the run that left the weights, if they are in one.
+    /// The run folder that contains the weights, if any.
     run: Option<PathBuf>,
 }
 
 impl Network {
-    /// The network that `[MODEL] WEIGHTS` at the front of `arguments` names, and what follows them. MODEL is left
-    /// out where the weights know it.
+    /// Opens the network of `[MODEL] WEIGHTS`, which must be all of `arguments`. `expected` is the usage for the error message.
+    pub fn open_only(arguments: &[PathBuf], expected: &str) -> Result<Self> {
+        let (network, rest) = Self::open(arguments)?;
+        match rest.first() {
+            None => Ok(network),
+            Some(extra) => {
+                let problem = format!("is one argument too many; expected {expected}");
+                Err(Error::argument(extra.display().to_string(), problem))
+            }
+        }
+    }
+
+    /// Opens the network of `[MODEL] WEIGHTS` at the start of `arguments`; also returns the other arguments. MODEL may be
+    /// omitted if the weights contain it.
     pub fn open(arguments: &[PathBuf]) -> Result<(Self, &[PathBuf])> {
-        let (first, rest) = arguments.split_first().expect("the command line has at least one");
-        // Channels and classes do not matter to whether there is such a model.
+        let (first, rest) = arguments.split_first().expect("clap requires at least one argument");
+        // Whether the name is known does not depend on channels and classes.
         let known = first.to_str().map(|name| models::by_name(name, 3, 10).map(|_| name));
         let (model, weights, rest) = match (known, rest.split_first()) {
             (Some(Ok(name)), Some((weights, rest))) => (Some(name), weights, rest),
             (Some(Ok(name)), None) => {
-                return Err(Error::argument(
-                    name,
-                    "is a model; give its weights too, a file or a run folder",
-                ));
+                return Err(Error::argument(name, "is a model; add its weights, a file or a run folder"));
             }
             _ if first.exists() => (None, first, rest),
             (Some(Err(error)), _) if !looks_like_a_path(first) => return Err(error),
             _ => {
-                return Err(Error::data(first, "is not there; give [MODEL] WEIGHTS, a file or a run folder"));
+                let problem = "does not exist; expected [MODEL] WEIGHTS, a file or a run folder";
+                return Err(Error::data(first, problem));
             }
         };
         let file = file(weights)?;
-        let run = file.parent().filter(|folder| is_there(&folder.join(CONFIG))).map(Path::to_owned);
+        let run = file.parent().filter(|folder| exists(&folder.join(CONFIG))).map(Path::to_owned);
         let weights = Weights::read(&file)?;
         let mut card = Card::of(&weights);
         let note = |problem: String| note(&format!("note: {}: {problem}", weights.path().display()));
-        for metadata in &card.passed_over {
-            note(format!("its metadata are passed over where they cannot be used: {metadata}"));
+        for entry in &card.ignored {
+            note(format!("ignored invalid metadata: {entry}"));
         }
         let model = match (model, &card.model) {
-            (Some(asked), Some(own)) if asked != own => {
-                note(format!("says that it holds {own}, and is taken for {asked}"));
-                asked.to_owned()
+            (Some(requested), Some(own)) if requested != own => {
+                note(format!("contains {own} according to its metadata; loading it as {requested}"));
+                requested.to_owned()
             }
             (Some(name), _) => name.to_owned(),
             (None, Some(own)) => own.clone(),
             (None, None) => {
-                let problem = "does not say which model it is of; give the model's name before it";
+                let problem = "does not name its model; give the model's name before it";
                 return Err(Error::data(weights.path(), problem));
             }
         };
         let classes = class_count(&weights, &model)?;
-        let fit = |names: &Vec<String>| classes.is_none_or(|classes| classes == names.len());
-        if let Some(names) = card.classes.take_if(|names| !fit(names)) {
-            note(format!(
-                "its {} names of classes are passed over: it tells {} apart",
-                names.len(),
-                classes.unwrap_or(0)
-            ));
+        if let Some(classes) = classes
+            && let Some(names) = card.classes.take_if(|names| names.len() != classes)
+        {
+            note(format!("ignored its {} class names: it has {classes} classes", names.len()));
         }
         Ok((Self { weights, card, model, classes, run }, rest))
     }
 
-    /// What flags, weights, habit or, last of all, `fallback` say that images should be like.
+    /// The preprocessing given by flags, stored with the weights, usual for the model, or else `fallback`.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Argument`] if there is none.
     pub fn preprocessing(
         &self,
         flags: &NetworkFlags,
@@ -131,12 +142,12 @@ impl Network {
     ) -> Result<Preprocessing> {
         self.known_preprocessing(flags, fallback)?.ok_or_else(|| {
             let names = Preprocessing::NAMES.join(", ");
-            let problem = format!("cannot be told from the weights of {}; give one of {names}", self.model);
+            let problem = format!("is not stored with the weights of {}; give one of {names}", self.model);
             Error::argument("preprocess", problem)
         })
     }
 
-    /// The same; `None` if nothing says it.
+    /// Like [`preprocessing`](Self::preprocessing), but `None` if there is none.
     pub fn known_preprocessing(
         &self,
         flags: &NetworkFlags,
@@ -155,8 +166,8 @@ impl Network {
             (None, Some(_)) => None,
             (resize, _) => resize.or(preprocessing.resize),
         };
-        if let Some(share) = flags.crop_pct {
-            preprocessing = preprocessing.crop_pct(share)?;
+        if let Some(fraction) = flags.crop_pct {
+            preprocessing = preprocessing.crop_pct(fraction)?;
         }
         preprocessing.interpolation = flags.interpolation.unwrap_or(preprocessing.interpolation);
         preprocessing.exif_rotation &= !flags.no_exif_rotation;
@@ -170,22 +181,22 @@ impl Network {
         Ok(Some(preprocessing))
     }
 
-    /// Who says what images should be like.
-    pub fn preprocessing_of(&self, flags: &NetworkFlags) -> String {
+    /// Where the preprocessing comes from.
+    pub fn preprocessing_origin(&self, flags: &NetworkFlags) -> String {
         match (&flags.preprocess, &self.card.preprocessing, usual_preprocessing(&self.model)) {
             (Some(name), _, _) => name.clone(),
-            (None, Some(_), _) => "as the weights say".to_owned(),
-            (None, None, Some(usual)) => format!("{usual}, as is usual for {}", self.model),
-            (None, None, None) => "as the data are".to_owned(),
+            (None, Some(_), _) => "stored with the weights".to_owned(),
+            (None, None, Some(usual)) => format!("{usual}, the usual one for {}", self.model),
+            (None, None, None) => "from the data set".to_owned(),
         }
     }
 
-    /// The folder of the run that the weights are of, if they are in it.
+    /// The run folder that contains the weights, if any.
     pub fn run(&self) -> Option<&Path> {
         self.run.as_deref()
     }
 
-    /// Names of the classes, by number: those that flags name, else the weights' own.
+    /// Class names from flags, or else stored with the weights.
     pub fn names(&self, flags: &NetworkFlags) -> Result<Option<Vec<String>>> {
         match &flags.classes {
             Some(text) => class_names(text).map(Some),
@@ -193,7 +204,8 @@ impl Network {
         }
     }
 
-    /// How many classes the weights tell apart, or how many names there are for them. Both must be the same.
+    /// The number of classes of the weights, which must match the number of names; of partial weights without a last layer,
+    /// the number of names.
     pub fn classes(&self, flags: &NetworkFlags, names: Option<&[String]>) -> Result<usize> {
         let named = names.map(<[String]>::len).filter(|_| flags.partial);
         let Some(classes) = self.classes.or(named) else {
@@ -201,17 +213,14 @@ impl Network {
         };
         match names {
             Some(names) if names.len() != classes => {
-                let count = names.len();
-                let problem = format!(
-                    "{count} names do not fit weights that tell {classes} classes apart; give one name a class"
-                );
+                let problem = format!("expected {classes} names, one per class, found {}", names.len());
                 Err(Error::argument("--classes", problem))
             }
             _ => Ok(classes),
         }
     }
 
-    /// How many classes the weights tell apart, as far as they say.
+    /// The number of classes of the weights; `None` if they lack the last layer.
     pub fn class_count(&self) -> Option<usize> {
         self.classes
     }
@@ -220,7 +229,7 @@ impl Network {
         const SHOWN: usize = 12;
         let last = last_layer(&self.model)?.unwrap_or_default();
         let names: Vec<&str> = self.weights.names().collect();
-        // Those of the last layers are at neither end of a sorted list: what differs most comes from both.
+        // Names are sorted, so the first and the last few differ most.
         let shown = match names.len() {
             0..=SHOWN => names.join(", "),
             many => {
@@ -229,20 +238,20 @@ impl Network {
             }
         };
         let problem = format!(
-            "has no {last}, the last layer of {}; it has {} tensors: {shown}; give the model it was made for, or \
-            --partial and the names of --classes for weights without a last layer",
+            "has no {last}, the last layer of {}; it has {} tensors: {shown}; give the right model, or --partial and \
+            --classes for weights without a last layer",
             self.model,
             names.len(),
         );
         Ok(Error::data(self.weights.path(), problem))
     }
 
-    /// The model for so many classes.
+    /// Builds the model.
     pub fn model(&self, channels: usize, classes: usize) -> Result<Box<dyn Model>> {
         models::by_name(&self.model, channels, classes)
     }
 
-    /// The model with its weights on a device; a note says what of them was not taken.
+    /// Loads the weights on a device; prints a note if they do not fit exactly.
     pub fn predictor(
         &self,
         device: &Device,
@@ -264,36 +273,34 @@ impl Network {
     }
 }
 
-/// Whether an argument is rather a file than a model that is not known. timm's tags have underscores, as endings of files
-/// have not.
+/// Whether an argument is a file rather than an unknown model. Unlike file extensions, timm's tags contain underscores.
 fn looks_like_a_path(argument: &Path) -> bool {
-    let ending = argument.extension().map(|ending| ending.to_string_lossy().into_owned());
-    argument.components().count() > 1 || ending.is_some_and(|ending| !ending.contains('_'))
+    let extension = argument.extension().map(|extension| extension.to_string_lossy().into_owned());
+    argument.components().count() > 1 || extension.is_some_and(|extension| !extension.contains('_'))
 }
 
-/// Whether there is anything: what cannot be read is an error where it is read.
-fn is_there(path: &Path) -> bool {
+/// Whether a path exists, even if it cannot be read: reading it gives the better error.
+fn exists(path: &Path) -> bool {
     path.symlink_metadata().is_ok()
 }
 
-/// The file of weights that a path means: itself, or the one in a run folder.
+/// The weight file that a path refers to: itself, or the one in a run folder.
 pub fn file(path: &Path) -> Result<PathBuf> {
     if !path.is_dir() {
         return Ok(path.to_owned());
     }
     let inner = path.join(MODEL);
-    if is_there(&inner) {
+    if exists(&inner) {
         return Ok(inner);
     }
-    Err(Error::data(path, format!("is a folder without {MODEL}; give a run folder or a file of weights")))
+    Err(Error::data(path, format!("is a folder without {MODEL}; give a run folder or a weight file")))
 }
 
-/// Names of classes: those of a data set by its name, or a file's, one a line.
+/// Class names of a data set, or from a file.
 fn class_names(text: &str) -> Result<Vec<String>> {
-    let owned = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect();
     match text {
-        "cifar10" => Ok(owned(&data::CIFAR10_CLASSES)),
-        "fashion-mnist" => Ok(owned(&data::FASHION_MNIST_CLASSES)),
+        "cifar10" => Ok(data::CIFAR10_CLASSES.map(str::to_owned).into()),
+        "fashion-mnist" => Ok(data::FASHION_MNIST_CLASSES.map(str::to_owned).into()),
         path => data::read_class_names(Path::new(path)),
     }
 }

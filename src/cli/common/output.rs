@@ -6,7 +6,7 @@ use serde::Serialize;
 use std::io::{ErrorKind, Write};
 use striate::{Error, Result};
 
-/// A value as JSON for people and machines.
+/// Formats a value as indented JSON.
 pub fn json(value: &impl Serialize) -> String {
     let text = serde_json::to_string_pretty(value).expect("reports have text keys and finite numbers");
     text::json(&text) + "\n"
@@ -20,7 +20,7 @@ pub fn print(text: &str) -> Result<()> {
     unless_closed(written)
 }
 
-/// What came of writing to standard output. A reader that has seen enough (`| head`) is no error.
+/// Maps the result of writing to standard output. A closed pipe (`| head`) is not an error.
 pub fn unless_closed(written: std::io::Result<()>) -> Result<()> {
     match written {
         Err(error) if error.kind() != ErrorKind::BrokenPipe => {

@@ -1,4 +1,4 @@
-//! The terminal, which a progress bar shares with the lines that are printed meanwhile.
+//! The terminal, shared by a progress bar and the lines printed above it.
 
 use super::text;
 use console::Term;
@@ -7,25 +7,25 @@ use std::fmt;
 use std::io::{self, Write};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-/// Columns from which on there is room for a gauge before the text.
+/// Columns that a terminal must have for a gauge before the text.
 const WIDE: u16 = 110;
 /// Columns of the gauge.
 const GAUGE: usize = 30;
 
-/// Columns at the right edge that the bar leaves free. A terminal shows a typed Ctrl-C as `^C` where the cursor is, at the bar's
-/// end: at the edge it would start a new line, and the bar would no longer be found on the cursor's. The last column is never
-/// written to.
+/// Columns left free at the right edge. indicatif pads the bar to the width of the terminal, and a terminal echoes Ctrl-C as `^C`
+/// at the cursor: at the edge it would wrap, and the bar, no longer on the cursor's line, could not be cleared. The last column
+/// is never written to.
 const SPARE: u16 = 3;
 
-/// The bar on the screen now, if there is one.
+/// The bar on the screen, if any.
 static SHOWN: Mutex<Option<ProgressBar>> = Mutex::new(None);
 
-/// A bar at the bottom of the terminal, one line at any width, that is gone when this is dropped.
+/// A bar at the bottom of the terminal, one line at any width, removed on drop.
 pub struct Bar(ProgressBar);
 
 impl Bar {
-    /// Redrawn at most so often a second, 0 for as often as it changes. `None` where standard error is no terminal that
-    /// could show a bar.
+    /// A bar redrawn at most `redraws` times per second, or on every change if that is 0. `None` if standard error is not a
+    /// terminal.
     pub fn new(redraws: u8) -> Option<Self> {
         let screen = Screen(Term::buffered_stderr());
         if !screen.0.features().is_attended() {
@@ -35,21 +35,21 @@ impl Bar {
             0 => ProgressDrawTarget::term_like(Box::new(screen)),
             redraws => ProgressDrawTarget::term_like_with_hz(Box::new(screen), redraws),
         };
-        let style = ProgressStyle::with_template("{gauge}{wide_msg}").expect("the template is a valid one");
+        let style = ProgressStyle::with_template("{gauge}{wide_msg}").expect("the template is valid");
         let bar = ProgressBar::with_draw_target(Some(0), target).with_style(style.with_key("gauge", gauge));
         *shown() = Some(bar.clone());
         Some(Self(bar))
     }
 
-    /// Shows how far the work is.
-    pub fn show(&self, done: usize, of: usize, text: String) {
-        self.0.set_length(of as u64);
+    /// Shows that `done` of `total` steps are done.
+    pub fn show(&self, done: usize, total: usize, text: String) {
+        self.0.set_length(total as u64);
         self.0.set_message(text);
         self.0.set_position(done as u64);
     }
 }
 
-/// A terminal that the bar takes for [`SPARE`] columns narrower than it is.
+/// A terminal that reports [`SPARE`] columns less than it has.
 #[derive(Debug)]
 struct Screen(Term);
 
@@ -102,7 +102,7 @@ impl Drop for Bar {
     }
 }
 
-/// Does what prints, with the bar out of its way: the bar would be drawn over it.
+/// Hides the bar while `print` runs, since the bar would be drawn over its output.
 pub fn above_bar<R>(print: impl FnOnce() -> R) -> R {
     let bar = shown().clone();
     match bar {
@@ -111,7 +111,7 @@ pub fn above_bar<R>(print: impl FnOnce() -> R) -> R {
     }
 }
 
-/// Standard error, for messages that may come while a bar is shown.
+/// Standard error for messages that may be printed while a bar is shown.
 pub struct Messages;
 
 impl Write for Messages {
@@ -124,13 +124,13 @@ impl Write for Messages {
     }
 }
 
-/// Tells something beside what a command prints, control characters escaped. Where it cannot be told, nothing is lost.
+/// Prints a line on standard error, control characters escaped. Errors are ignored, since nobody could see a message.
 pub fn note(line: &str) {
     let _ = Messages.write_all(format!("{}\n", text::lines(line)).as_bytes());
 }
 
-/// Whether messages on standard error are coloured.
-pub fn coloured() -> bool {
+/// Whether messages on standard error are colored.
+pub fn colored() -> bool {
     let term = Term::stderr();
     term.features().colors_supported() && std::env::var_os("NO_COLOR").is_none()
 }
@@ -139,11 +139,11 @@ fn shown() -> MutexGuard<'static, Option<ProgressBar>> {
     SHOWN.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// How far the work is, where the terminal is wide enough.
+/// Draws the gauge if the terminal is wide enough.
 fn gauge(state: &ProgressState, out: &mut dyn fmt::Write) {
     if Term::stderr().size().1 >= WIDE {
         let full = (state.fraction() * GAUGE as f32).round() as usize;
-        // What cannot be written is not drawn.
+        // Ignored like all drawing errors.
         let _ = write!(out, "{}{} ", "█".repeat(full), "░".repeat(GAUGE - full.min(GAUGE)));
     }
 }

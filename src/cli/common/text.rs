@@ -1,10 +1,10 @@
-//! Text for people: names that others chose are shown with their control characters escaped.
+//! Text for people. Control characters in names from files are escaped.
 
 use std::borrow::Cow;
 
-/// Whether a character acts on a terminal, an SVG or a page instead of being seen: control characters, of which a line's
-/// end is one, and those that turn the direction of text around or hide in it.
-fn acts(c: char) -> bool {
+/// Whether a character controls a terminal, SVG or page instead of being displayed: control characters including line ends,
+/// and invisible ones that change the direction of text.
+fn is_control(c: char) -> bool {
     c.is_control() || matches!(c, '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}' | '\u{feff}')
 }
 
@@ -18,34 +18,32 @@ fn escape_where(text: &str, escaped: impl Fn(char) -> bool) -> Cow<'_, str> {
 
 /// A name on one line, such as a file's or a class's.
 pub fn name(text: &str) -> Cow<'_, str> {
-    escape_where(text, acts)
+    escape_where(text, is_control)
 }
 
-/// Text of several lines: for a terminal, or the whole of an SVG or a page.
+/// Text of several lines: for a terminal, or a whole SVG or page.
 pub fn lines(text: &str) -> Cow<'_, str> {
-    escape_where(text, |c| acts(c) && c != '\n')
+    escape_where(text, |c| is_control(c) && c != '\n')
 }
 
-/// JSON, where such characters are within strings: the same JSON, with them as JSON escapes them.
+/// Equivalent JSON with control characters in strings as JSON escapes.
 pub fn json(text: &str) -> String {
     let mut units = [0; 2];
-    let shown = |c: char| match acts(c) && c != '\n' {
+    let shown = |c: char| match is_control(c) && c != '\n' {
         true => c.encode_utf16(&mut units).iter().map(|unit| format!("\\u{unit:04x}")).collect(),
         false => c.to_string(),
     };
     text.chars().map(shown).collect()
 }
 
-/// A number with its thousands apart: `105,705,600`.
+/// A number with thousands separators: `105,705,600`.
 pub fn grouped(number: u64) -> String {
     let digits = number.to_string();
-    let start = digits.len() % 3;
-    let parts =
-        [&digits[..start]].into_iter().chain((start..digits.len()).step_by(3).map(|i| &digits[i..i + 3]));
-    parts.filter(|part| !part.is_empty()).collect::<Vec<_>>().join(",")
+    let groups = digits.as_bytes().rchunks(3).rev().map(String::from_utf8_lossy);
+    groups.collect::<Vec<_>>().join(",")
 }
 
-/// The three names most like one, to be offered instead.
+/// The three names most similar to `name`, as suggestions.
 pub fn nearest<'a>(name: &str, names: impl IntoIterator<Item = &'a str>) -> String {
     let mut names: Vec<&str> = names.into_iter().collect();
     names.sort_by_key(|candidate| strsim::damerau_levenshtein(name, candidate));
@@ -61,7 +59,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_acts_is_seen_instead() {
+    fn control_characters_are_escaped() {
         assert_eq!(name("Schäfer 犬"), "Schäfer 犬");
         assert_eq!(name("a\u{1b}[31m\r\nb"), "a\\u{1b}[31m\\r\\nb");
         assert_eq!(name("\u{9b}2J\u{202e}gpj\u{7f}"), "\\u{9b}2J\\u{202e}gpj\\u{7f}");
@@ -69,15 +67,15 @@ mod tests {
     }
 
     #[test]
-    fn json_stays_the_same() {
+    fn escaped_json_has_the_same_value() {
         let names = ["a\u{1b}\u{9b}b", "\u{202e}\u{7f}", "ä\u{feff}"];
         let text = json(&serde_json::to_string_pretty(&names).unwrap());
-        assert!(!text.contains(|c| acts(c) && c != '\n'), "{text}");
+        assert!(!text.contains(|c| is_control(c) && c != '\n'), "{text}");
         assert_eq!(serde_json::from_str::<Vec<String>>(&text).unwrap(), names);
     }
 
     #[test]
-    fn numbers_are_cut_into_thousands() {
+    fn thousands_are_separated() {
         assert_eq!([0, 999, 1000, 105_705_600].map(grouped), ["0", "999", "1,000", "105,705,600"]);
     }
 }

@@ -1,11 +1,11 @@
 //! The confusion matrix as an SVG.
 
-use crate::cli::text;
-use plotters::coord::Shift;
+use crate::cli::svg::{self, Area, Drawn};
 use plotters::prelude::*;
 use plotters::style::colors::colormaps::ViridisRGB;
 use plotters::style::text_anchor::{HPos, Pos, VPos};
-use std::error::Error;
+use std::path::Path;
+use striate::Result;
 use striate::infer::Evaluation;
 
 /// With more classes, names and counts would be too small to read, and are left out.
@@ -20,26 +20,22 @@ const MARGIN: i32 = 16;
 const SIDE: i32 = 600;
 
 /// Draws a row per true class and a column per predicted class. Colors, from viridis, are fractions of the row, so that
-/// classes with few images show as well.
-pub fn matrix(title: &str, names: &[String], evaluation: &Evaluation) -> Result<String, Box<dyn Error>> {
+/// classes with few images show as well. Errors name the file at `path`.
+pub fn matrix(path: &Path, title: &str, names: &[String], evaluation: &Evaluation) -> Result<String> {
     let readable = names.len() <= READABLE;
     let edge = if readable { NAMES } else { MARGIN };
     let size = ((edge + SIDE + MARGIN) as u32, (TITLE + SIDE + edge + MARGIN) as u32);
-    let mut svg = String::new();
-    {
-        let root = SVGBackend::with_string(&mut svg, size).into_drawing_area();
-        root.fill(&WHITE)?;
+    svg::draw(path, size, |root| {
         let style = TextStyle::from(("sans-serif", 18)).pos(Pos::new(HPos::Center, VPos::Center));
         root.draw(&Text::new(title.to_owned(), (edge + SIDE / 2, TITLE / 2), style))?;
         for class in 0..names.len() {
-            row(&root, edge, evaluation, class, readable)?;
+            row(root, edge, evaluation, class, readable)?;
             if readable {
-                label(&root, edge, names, class)?;
+                label(root, edge, names, class)?;
             }
         }
-        root.present()?;
-    }
-    Ok(text::lines(&svg).into_owned())
+        Ok(())
+    })
 }
 
 /// Where the n-th of `classes` classes begins, in pixels from the matrix's edge.
@@ -47,13 +43,7 @@ fn offset(n: usize, classes: usize) -> i32 {
     (n as i64 * i64::from(SIDE) / classes as i64) as i32
 }
 
-fn row(
-    root: &DrawingArea<SVGBackend<'_>, Shift>,
-    left: i32,
-    evaluation: &Evaluation,
-    class: usize,
-    counts: bool,
-) -> Result<(), Box<dyn Error>> {
+fn row(root: &Area, left: i32, evaluation: &Evaluation, class: usize, counts: bool) -> Drawn {
     let (classes, all) = (evaluation.confusion.len(), evaluation.images_of(class).max(1) as f32);
     let (top, bottom) = (TITLE + offset(class, classes), TITLE + offset(class + 1, classes));
     for (other, count) in evaluation.confusion[class].iter().enumerate() {
@@ -72,12 +62,7 @@ fn row(
 }
 
 /// Writes a class's name next to its row and below its column.
-fn label(
-    root: &DrawingArea<SVGBackend<'_>, Shift>,
-    left: i32,
-    names: &[String],
-    class: usize,
-) -> Result<(), Box<dyn Error>> {
+fn label(root: &Area, left: i32, names: &[String], class: usize) -> Drawn {
     let middle = (offset(class, names.len()) + offset(class + 1, names.len())) / 2;
     let font = ("sans-serif", (SIDE / names.len() as i32 - 2).clamp(8, 14)).into_font();
     let name: String = names[class].chars().take(14).collect();

@@ -13,7 +13,7 @@ use std::fmt::Write;
 use std::path::PathBuf;
 use striate::data::Normalization;
 use striate::infer::Evaluation;
-use striate::{Error, Result, check_writable, write_file};
+use striate::{Result, check_writable, write_file};
 
 /// Measures accuracy on the test images of a data set.
 #[derive(clap::Args)]
@@ -80,13 +80,7 @@ pub fn run(args: Args) -> Result<()> {
 
 fn evaluate(args: &Args) -> Result<()> {
     args.confusion.as_deref().map(check_writable).transpose()?;
-    let (network, rest) = Network::open(&args.what)?;
-    if let Some(extra) = rest.first() {
-        return Err(Error::argument(
-            extra.display().to_string(),
-            "is one argument too many; expected [MODEL] WEIGHTS",
-        ));
-    }
+    let network = Network::open_only(&args.what, "[MODEL] WEIGHTS")?;
     let TestImages { data, preprocessing, names, about, .. } = args.data.open(&network, &args.network)?;
     let [channels, height, width] = data.shape();
     let device = args.device.open()?;
@@ -111,9 +105,7 @@ fn evaluate(args: &Args) -> Result<()> {
     };
     if let Some(path) = &args.confusion {
         let title = format!("{} on {}: {:.2} %", answer.model, answer.dataset, 100.0 * answer.top1);
-        let svg = confusion::matrix(&title, &names, &evaluation)
-            .map_err(|e| Error::data(path, format!("cannot draw it: {e}")))?;
-        write_file(path, svg.as_bytes())?;
+        write_file(path, confusion::matrix(path, &title, &names, &evaluation)?.as_bytes())?;
     }
     print(&if args.json { json(&answer) } else { table(&answer) })
 }

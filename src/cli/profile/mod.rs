@@ -1,4 +1,4 @@
-//! `striate profile`: where the time of a training step goes, by layer and by kernel.
+//! `striate profile`: times of a training step by layer and by kernel.
 
 mod peaks;
 mod roofline;
@@ -18,23 +18,23 @@ use steps::{Host, Steps};
 use striate::graph::Graph;
 use striate::plan::Plan;
 use striate::train::training_graph;
-use striate::{Clock, Device, Error, OutputFolder, Result};
+use striate::{Clock, Device, OutputFolder, Result};
 
 #[derive(clap::Args)]
 pub struct Args {
     #[command(flatten)]
     model: ModelFlags,
-    /// Images a step.
+    /// Images per step.
     #[arg(long, default_value_t = 32)]
     batch: usize,
     #[command(flatten)]
     device: DeviceFlags,
     #[command(flatten)]
     memory: MemoryFlags,
-    /// Timed steps, after two that are not.
+    /// Timed steps, after two warm-up steps.
     #[arg(long, default_value_t = STEPS, value_parser = clap::value_parser!(u32).range(1..))]
     steps: u32,
-    /// Folder for an image, roofline.svg, and for every launch on a time line, trace.json. Earlier ones are replaced.
+    /// Folder for a roofline diagram, roofline.svg, and a timeline of all launches, trace.json; earlier ones are replaced.
     #[arg(long, value_name = "DIR")]
     out: Option<PathBuf>,
     /// Print JSON; times are in milliseconds.
@@ -46,25 +46,24 @@ pub struct Args {
 const IMAGE: &str = "roofline.svg";
 const TRACE: &str = "trace.json";
 
-/// Timed steps where nothing else is asked for.
+/// Default number of timed steps.
 const STEPS: u32 = 5;
 
-/// What was found.
+/// The results.
 #[derive(Serialize)]
 struct Answer {
     model: String,
     /// Batch, channels, height and width.
     input: [usize; 4],
     device: String,
-    /// What timed the launches.
+    /// The clock that timed the launches.
     clock: &'static str,
     steps: u32,
     peaks: Peaks,
-    /// Milliseconds from the first launch's start to the last one's end.
+    /// Milliseconds from the start of the first launch to the end of the last one.
     step_ms: f64,
-    /// Milliseconds that the launches take together.
+    /// Sum of the launches' milliseconds.
     launches_ms: f64,
-    /// Milliseconds of what the host does.
     host: Vec<Host>,
     layers: Vec<Row>,
     kernels: Vec<Row>,
@@ -73,14 +72,14 @@ struct Answer {
 pub fn run(args: Args) -> Result<()> {
     let (model, input) = args.model.open(args.batch)?;
     let graph = training_graph(&*model, input, &recipe())?;
-    let free = args.device.free()?;
-    let device = args.device.choices.device(free.clone())?;
+    let unrestricted = args.device.open_default()?;
+    let device = args.device.choices.device(unrestricted.clone())?;
     let plan = args.memory.plan(&graph, device.target())?;
     args.device.choices.check(std::slice::from_ref(&plan))?;
     let out = args.out.as_deref().map(|path| OutputFolder::open(path, "profile")).transpose()?;
     out.iter().try_for_each(|folder| folder.check(&[IMAGE, TRACE]))?;
-    // What the device can do does not depend on what is asked for.
-    let peaks = peaks::measure(&free)?;
+    // The peaks must not depend on the choices for the profiled step.
+    let peaks = peaks::measure(&unrestricted)?;
     let steps = Steps::run(&device, plan, input, model.classes(), args.steps)?;
     let answer = Answer {
         model: model.name(),
@@ -98,9 +97,7 @@ pub fn run(args: Args) -> Result<()> {
     let mut text = if args.json { json(&answer) } else { table::text(&answer) };
     if let Some(folder) = out {
         let [image, trace] = [IMAGE, TRACE].map(|name| folder.path().join(name));
-        let svg =
-            roofline::draw(&answer).map_err(|e| Error::data(&image, format!("cannot be drawn: {e}")))?;
-        folder.write(IMAGE, svg.as_bytes())?;
+        folder.write(IMAGE, roofline::draw(&image, &answer)?.as_bytes())?;
         folder.write(TRACE, trace::json(&steps, &answer).as_bytes())?;
         if !args.json {
             text += &format!("\nwritten  {} and {}\n", image.display(), trace.display());
@@ -109,15 +106,16 @@ pub fn run(args: Args) -> Result<()> {
     print(&text)
 }
 
-/// Where the time of a training step goes.
+/// Times of a training step.
 pub struct LayerTimes {
-    /// Milliseconds from the first launch's start to the last one's end, and of all launches.
+    /// Milliseconds from the start of the first launch to the end of the last one.
     pub step_ms: f64,
+    /// Sum of the launches' milliseconds.
     pub launches_ms: f64,
     pub rows: Vec<Row>,
 }
 
-/// Times a few steps of a training graph for images of the shape `input`.
+/// Times a few steps of a training graph for images of shape `input`.
 pub fn layer_times(device: &Device, graph: &Graph, input: [usize; 4], classes: usize) -> Result<LayerTimes> {
     let peaks = peaks::measure(device)?;
     let steps = Steps::run(device, Plan::new(graph, device.target())?, input, classes, STEPS)?;
@@ -133,10 +131,4 @@ fn clock_name(clock: Clock, device: &Device) -> &'static str {
         }
         Clock::Wall => "the host's clock, launch by launch",
     }
-}
-
-/// The number in the middle, or between the middle two.
-fn median(mut numbers: Vec<f64>) -> f64 {
-    numbers.sort_by(f64::total_cmp);
-    (numbers[(numbers.len() - 1) / 2] + numbers[numbers.len() / 2]) / 2.0
 }

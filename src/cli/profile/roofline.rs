@@ -1,23 +1,22 @@
-//! The roofline of the device with each kernel as a point in it (Williams, Waterman and Patterson 2009).
+//! A roofline diagram with a point for each kernel (Williams, Waterman and Patterson 2009).
 
 use super::Answer;
 use super::peaks::Peaks;
 use super::rows::Row;
-use crate::cli::text;
-use plotters::coord::Shift;
+use crate::cli::numbers::bounds;
+use crate::cli::svg::{self, Area, Drawn};
 use plotters::prelude::*;
-use std::error::Error;
 use std::ops::Range;
-
-type Area<'a> = DrawingArea<SVGBackend<'a>, Shift>;
-type Outcome<T = ()> = Result<T, Box<dyn Error>>;
+use std::path::Path;
+use striate::Result;
 
 const SIZE: (u32, u32) = (1260, 676);
-/// Room for the lines below the diagram, and entries in one of them.
+/// Height of the footer, and kernels per line in it.
 const FOOTER: i32 = 90;
 const ENTRIES: usize = 4;
-/// Where the names begin, right of the diagram.
+/// Left edge of the names, to the right of the diagram.
 const NAMES: i32 = 780;
+/// Height of a line of text.
 const LINE: i32 = 17;
 
 const ARITHMETIC: RGBColor = RGBColor(31, 119, 180);
@@ -27,34 +26,29 @@ const ROOF: RGBColor = RGBColor(60, 60, 60);
 /// A kernel in the diagram.
 struct Point<'a> {
     row: &'a Row,
-    /// Operations a byte.
+    /// Operations per byte.
     intensity: f64,
-    /// Where it is drawn, in pixels.
+    /// Position in pixels.
     at: (i32, i32),
 }
 
-/// An SVG.
-pub fn draw(answer: &Answer) -> Outcome<String> {
-    let mut svg = String::new();
-    {
-        let root = SVGBackend::with_string(&mut svg, SIZE).into_drawing_area();
-        root.fill(&WHITE)?;
-        title(&root, answer)?;
-        let (counting, moving): (Vec<&Row>, Vec<&Row>) =
+/// Draws the SVG. Errors name the file at `path`.
+pub fn draw(path: &Path, answer: &Answer) -> Result<String> {
+    svg::draw(path, SIZE, |root| {
+        title(root, answer)?;
+        let (with_arithmetic, others): (Vec<&Row>, Vec<&Row>) =
             answer.kernels.iter().filter(|row| row.ms > 0.0).partition(|row| row.flops > 0);
-        let mut points: Vec<Point> = counting
+        let mut points: Vec<Point> = with_arithmetic
             .into_iter()
             .map(|row| Point { row, intensity: row.flops as f64 / row.bytes.max(1) as f64, at: (0, 0) })
             .collect();
-        diagram(&root, &answer.peaks, &mut points)?;
-        names(&root, points)?;
-        without_arithmetic(&root, &moving)?;
-        root.present()?;
-    }
-    Ok(text::lines(&svg).into_owned())
+        diagram(root, &answer.peaks, &mut points)?;
+        names(root, points)?;
+        footer(root, &others)
+    })
 }
 
-fn title(root: &Area, answer: &Answer) -> Outcome {
+fn title(root: &Area, answer: &Answer) -> Drawn {
     let [batch, channels, height, width] = answer.input;
     let what = format!("{}: a training step of {batch} images of {channels}x{height}x{width}", answer.model);
     root.draw(&Text::new(what, (20, 12), ("sans-serif", 20)))?;
@@ -63,8 +57,8 @@ fn title(root: &Area, answer: &Answer) -> Outcome {
     Ok(())
 }
 
-/// Axes, roof and points; tells each point where it was drawn.
-fn diagram(root: &Area, peaks: &Peaks, points: &mut [Point]) -> Outcome {
+/// Draws axes, roof and points, and sets the position of each point.
+fn diagram(root: &Area, peaks: &Peaks, points: &mut [Point]) -> Drawn {
     let (x, y) = ranges(peaks, points);
     let (left, _) = root.split_horizontally(NAMES - 20);
     let mut chart = ChartBuilder::on(&left)
@@ -92,30 +86,30 @@ fn diagram(root: &Area, peaks: &Peaks, points: &mut [Point]) -> Outcome {
         let dot = Circle::new(place, radius(point.row), color(point.row).mix(0.75).filled());
         chart.draw_series([dot])?;
     }
+    let label = |text: String, x: i32, y: i32| {
+        root.draw(&Text::new(text, (x, y), ("sans-serif", 13).into_font().color(&ROOF)))
+    };
     let (roof_x, roof_y) = chart.backend_coord(&(x.end, gflop_per_s));
-    let flat = format!("{} GFLOP/s", number(gflop_per_s));
-    root.draw(&Text::new(flat, (roof_x - 110, roof_y - 18), ("sans-serif", 13).into_font().color(&ROOF)))?;
-    // Beside the middle of the slope.
+    label(format!("{} GFLOP/s", number(gflop_per_s)), roof_x - 110, roof_y - 18)?;
+    // Next to the middle of the slope.
     let middle = (x.start * peaks.ridge()).sqrt();
     let (roof_x, roof_y) = chart.backend_coord(&(middle, middle * gb_per_s));
-    let slope = format!("{} GB/s", number(gb_per_s));
-    root.draw(&Text::new(slope, (roof_x - 70, roof_y - 8), ("sans-serif", 13).into_font().color(&ROOF)))?;
+    label(format!("{} GB/s", number(gb_per_s)), roof_x - 70, roof_y - 8)?;
     Ok(())
 }
 
-/// The axes: all points, and the roof with both its parts.
+/// The ranges of the axes, which contain all points and both parts of the roof.
 fn ranges(peaks: &Peaks, points: &[Point]) -> (Range<f64>, Range<f64>) {
-    let least = |start: f64, values: &mut dyn Iterator<Item = f64>| values.fold(start, f64::min);
-    let most = |start: f64, values: &mut dyn Iterator<Item = f64>| values.fold(start, f64::max);
-    let x = || points.iter().map(|p| p.intensity);
-    let x = least(peaks.ridge() / 8.0, &mut x()) / 2.0..most(peaks.ridge() * 4.0, &mut x()) * 2.0;
-    let y = || points.iter().map(|p| p.row.gflop_per_s).filter(|y| *y > 0.0);
-    // A kernel that hardly computes must not press all others together.
-    let low = least(x.start * peaks.gb_per_s, &mut y()).max(peaks.gflop_per_s * 1e-6);
-    (x, low / 2.0..most(peaks.gflop_per_s, &mut y()) * 2.5)
+    let around_ridge = [peaks.ridge() / 8.0, peaks.ridge() * 4.0];
+    let (low, high) = bounds(points.iter().map(|p| p.intensity).chain(around_ridge));
+    let x = low / 2.0..high * 2.0;
+    let rates = points.iter().map(|p| p.row.gflop_per_s).filter(|rate| *rate > 0.0);
+    let (low, high) = bounds(rates.chain([x.start * peaks.gb_per_s, peaks.gflop_per_s]));
+    // A very slow kernel must not squeeze all others together.
+    (x, low.max(peaks.gflop_per_s * 1e-6) / 2.0..high * 2.5)
 }
 
-/// Its area is the kernel's share of the time.
+/// The area of a point, apart from a minimum, is the kernel's share of the time.
 fn radius(row: &Row) -> i32 {
     (4.0 + 14.0 * row.share.sqrt()).round() as i32
 }
@@ -124,10 +118,10 @@ fn color(row: &Row) -> RGBColor {
     if row.bound == "memory" { MEMORY } else { ARITHMETIC }
 }
 
-/// The points' names in a column, each as near to its point's height as the others let it, with a line to it.
-fn names(root: &Area, mut points: Vec<Point>) -> Outcome {
+/// Draws the names of the points in a column, each as close to the height of its point as possible and connected to it.
+fn names(root: &Area, mut points: Vec<Point>) -> Drawn {
     points.sort_by_key(|p| p.at.1);
-    let heights = apart(points.iter().map(|p| p.at.1).collect(), [70, SIZE.1 as i32 - 60]);
+    let heights = spread(points.iter().map(|p| p.at.1).collect(), [70, SIZE.1 as i32 - 60]);
     for (point, height) in points.iter().zip(heights) {
         let Point { row, at, .. } = point;
         let line = [(at.0 + radius(row), at.1), (NAMES - 8, height)];
@@ -145,8 +139,8 @@ fn names(root: &Area, mut points: Vec<Point>) -> Outcome {
     Ok(())
 }
 
-/// Heights in order, moved so that they are a line apart and between the bounds, if they can be.
-fn apart(mut heights: Vec<i32>, [top, bottom]: [i32; 2]) -> Vec<i32> {
+/// Moves sorted heights so that they are at least a line apart and, if possible, within bounds.
+fn spread(mut heights: Vec<i32>, [top, bottom]: [i32; 2]) -> Vec<i32> {
     let mut next = top;
     for height in &mut heights {
         *height = (*height).max(next);
@@ -160,8 +154,8 @@ fn apart(mut heights: Vec<i32>, [top, bottom]: [i32; 2]) -> Vec<i32> {
     heights
 }
 
-/// What has no place in the diagram.
-fn without_arithmetic(root: &Area, rows: &[&Row]) -> Outcome {
+/// Draws the legend, and a list of kernels without arithmetic.
+fn footer(root: &Area, rows: &[&Row]) -> Drawn {
     let list: Vec<String> = rows
         .iter()
         .map(|r| format!("{} {} ms at {} GB/s", r.name, number(r.ms), number(r.gb_per_s)))
@@ -181,7 +175,7 @@ fn without_arithmetic(root: &Area, rows: &[&Row]) -> Outcome {
     Ok(())
 }
 
-/// Three digits, or all that are before the point.
+/// Formats three significant digits, or all digits before the point if there are more.
 fn number(value: f64) -> String {
     let digits = (2 - value.abs().log10().floor() as i32).clamp(0, 6) as usize;
     let text = format!("{value:.digits$}");
@@ -197,12 +191,12 @@ mod tests {
 
     #[test]
     fn names_are_a_line_apart_and_in_bounds() {
-        assert_eq!(apart(vec![100, 101, 300], [70, 500]), [100, 117, 300]);
-        assert_eq!(apart(vec![10, 490, 499], [70, 500]), [70, 483, 500]);
+        assert_eq!(spread(vec![100, 101, 300], [70, 500]), [100, 117, 300]);
+        assert_eq!(spread(vec![10, 490, 499], [70, 500]), [70, 483, 500]);
     }
 
     #[test]
-    fn numbers_have_three_digits() {
+    fn numbers_have_three_significant_digits() {
         assert_eq!([0.0123, 1.0, 12.345, 1234.5].map(number), ["0.0123", "1", "12.3", "1234"]);
         assert_eq!(number(0.5), "0.5");
     }

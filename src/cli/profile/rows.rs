@@ -5,31 +5,31 @@ use super::steps::Steps;
 use serde::Serialize;
 use striate::plan::Launch;
 
-/// A layer in one direction, or a kernel.
+/// A layer in a phase, or a kernel.
 #[derive(Clone, Debug, Serialize)]
 pub struct Row {
     /// `layer1.0.conv1`, or the kernel's name.
     pub name: String,
-    /// The direction; empty for kernels.
+    /// Forward, backward or update; empty for kernels.
     #[serde(skip_serializing_if = "str::is_empty")]
     pub phase: &'static str,
     pub launches: usize,
     /// Milliseconds of all its launches in a step.
     pub ms: f64,
-    /// Of all launches' time, from 0 to 1.
+    /// Fraction of the time of all launches.
     pub share: f64,
     pub flops: u64,
-    /// Bytes that have to be read and written at least once.
+    /// Minimum traffic: bytes that must be read or written at least once.
     pub bytes: u64,
     pub gflop_per_s: f64,
     pub gb_per_s: f64,
-    /// Of the rate that the peaks would allow it, from 0 to 1: the larger of its shares of either.
+    /// Fraction of the arithmetic or the memory peak, whichever is larger.
     pub of_peak: f64,
-    /// The peak that it is nearer to.
+    /// The peak that this is closer to.
     pub bound: &'static str,
 }
 
-/// Layers and directions, in the order they run.
+/// Layers by phase, in the order they run.
 pub fn by_layer(steps: &Steps, peaks: &Peaks) -> Vec<Row> {
     let mut keys: Vec<(&str, &'static str)> = Vec::new();
     let groups = || steps.plan.groups.iter().map(|g| (&*g.scope, g.phase.name(), g.launches.clone()));
@@ -48,7 +48,7 @@ pub fn by_layer(steps: &Steps, peaks: &Peaks) -> Vec<Row> {
     keys.into_iter().map(row).collect()
 }
 
-/// Kernels, the one that takes longest first.
+/// Kernels, the slowest first.
 pub fn by_kernel(steps: &Steps, peaks: &Peaks) -> Vec<Row> {
     let mut names: Vec<&'static str> = steps.plan.launches.iter().map(|l| l.kernel.name).collect();
     names.sort();
@@ -65,12 +65,12 @@ impl Row {
         phase: &'static str,
         steps: &Steps,
         peaks: &Peaks,
-        wanted: impl Fn(usize, &Launch) -> bool,
+        included: impl Fn(usize, &Launch) -> bool,
     ) -> Self {
-        let launches = steps.plan.launches.iter().enumerate().filter(|(i, l)| wanted(*i, l));
+        let launches = steps.plan.launches.iter().enumerate().filter(|(i, l)| included(*i, l));
         let (count, flops, bytes) = launches
             .fold((0, 0, 0), |(count, flops, bytes), (_, l)| (count + 1, flops + l.flops, bytes + l.bytes));
-        let ms = steps.ms(&wanted);
+        let ms = steps.ms(&included);
         let rate = |work: u64| if ms > 0.0 { work as f64 * 1e-6 / ms } else { 0.0 };
         let (gflop_per_s, gb_per_s) = (rate(flops), rate(bytes));
         let [arithmetic, memory] = [gflop_per_s / peaks.gflop_per_s, gb_per_s / peaks.gb_per_s];

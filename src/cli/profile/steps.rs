@@ -1,6 +1,6 @@
 //! The timed steps.
 
-use super::median;
+use crate::cli::numbers::median;
 use serde::Serialize;
 use striate::nn::{Builder, Optimizer};
 use striate::plan::{Launch, Plan};
@@ -8,11 +8,11 @@ use striate::rng::SplitMix64;
 use striate::train::Recipe;
 use striate::{Clock, Device, Input, Profile, Result, Session};
 
-/// Steps before the timed ones: drivers compile shaders as late as the first.
+/// Steps before the timed ones: drivers may compile shaders in the first.
 const WARM_UP: u32 = 2;
 const SEED: u64 = 1;
 const LEARNING_RATE: f32 = 0.01;
-/// For networks with dropout: step and seed.
+/// Step and seed, for networks with dropout.
 const COUNTER: [u32; 2] = [0, SEED as u32];
 
 /// A plan, and the profiles of its timed steps.
@@ -21,7 +21,7 @@ pub struct Steps {
     pub profiles: Vec<Profile>,
 }
 
-/// What the host does in a step.
+/// Something the host does in a step, and its median time.
 #[derive(Serialize)]
 pub struct Host {
     pub name: &'static str,
@@ -54,27 +54,25 @@ impl Steps {
         self.profiles[0].clock
     }
 
-    /// Median over the steps of the milliseconds that some launches take together.
-    pub fn ms(&self, wanted: impl Fn(usize, &Launch) -> bool) -> f64 {
+    /// Total milliseconds of the included launches, median over the steps.
+    pub fn ms(&self, included: impl Fn(usize, &Launch) -> bool) -> f64 {
         let sum = |profile: &Profile| -> f64 {
             let launches = self.plan.launches.iter().zip(&profile.spans).enumerate();
-            launches.filter(|(i, (launch, _))| wanted(*i, launch)).map(|(_, (_, [a, b]))| b - a).sum()
+            launches.filter(|(i, (launch, _))| included(*i, launch)).map(|(_, (_, [a, b]))| b - a).sum()
         };
         median(self.profiles.iter().map(sum).collect()) * 1e3
     }
 
-    /// Median of the milliseconds of all launches.
+    /// Total milliseconds of all launches, median over the steps.
     pub fn launches_ms(&self) -> f64 {
         self.ms(|_, _| true)
     }
 
-    /// Median of the milliseconds from the first launch's start to the last one's end.
+    /// Milliseconds from the start of the first launch to the end of the last one, median over the steps.
     pub fn step_ms(&self) -> f64 {
-        let length = |p: &Profile| p.spans.iter().fold(0.0, |last: f64, [_, end]| last.max(*end));
-        median(self.profiles.iter().map(length).collect()) * 1e3
+        median(self.profiles.iter().map(device_seconds).collect()) * 1e3
     }
 
-    /// Medians of what the host does.
     pub fn host(&self) -> Vec<Host> {
         let spans = self.profiles[0].host.iter().enumerate();
         let ms = |i: usize| {
@@ -82,4 +80,9 @@ impl Steps {
         };
         spans.map(|(i, span)| Host { name: span.name, ms: ms(i) }).collect()
     }
+}
+
+/// Seconds from the start of the first launch to the end of the last one.
+pub fn device_seconds(profile: &Profile) -> f64 {
+    profile.spans.iter().fold(0.0, |last, [_, end]| last.max(*end))
 }

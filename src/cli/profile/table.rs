@@ -1,4 +1,4 @@
-//! The findings as text.
+//! The results as text.
 
 use super::rows::Row;
 use super::{Answer, Host};
@@ -20,9 +20,9 @@ pub fn text(answer: &Answer) -> String {
     let host: Vec<String> =
         answer.host.iter().map(|Host { name, ms }| format!("{name} {ms:.2} ms")).collect();
     text += &format!(
-        "\nlaunches {:.2} ms, of {:.2} ms from the first one's start to the last one's end; host: {}\n\
-         medians of {steps} steps; bytes are those that have to be read and written at least once, so a kernel that\n\
-         finds them in a cache can pass 100 %; a peak is that of this engine's own kernels\n",
+        "\nlaunches {:.2} ms, of {:.2} ms from the start of the first to the end of the last; host: {}\n\
+         medians of {steps} steps; bytes are the minimum traffic, so a kernel with operands in a cache can exceed 100 %;\n\
+         peaks are measured with this engine's kernels\n",
         answer.launches_ms,
         answer.step_ms,
         host.join(", ")

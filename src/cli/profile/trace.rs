@@ -1,15 +1,16 @@
-//! Every launch and what the host did, as Chrome's trace events: for ui.perfetto.dev and chrome://tracing.
+//! A timeline of host and launches as Chrome trace events, for ui.perfetto.dev and chrome://tracing.
 
 use super::Answer;
-use super::steps::Steps;
+use super::steps::{Steps, device_seconds};
+use crate::cli::numbers::bounds;
 use serde_json::{Value, json};
 use striate::{Clock, Profile};
 
-/// Process numbers of the two kinds of lanes.
+// Process ids.
 const HOST: u32 = 1;
 const DEVICE: u32 = 2;
 
-/// Lanes of the device.
+// Thread ids of the device.
 const LAYERS: u32 = 1;
 const LAUNCHES: u32 = 2;
 
@@ -33,45 +34,45 @@ pub fn json(steps: &Steps, answer: &Answer) -> String {
     trace.to_string() + "\n"
 }
 
-/// What to add to a device's time to have the host's.
+/// The offset from the device's clock to the host's.
 struct Alignment {
+    /// Seconds to add to times of the device.
     offset: f64,
-    /// How far off that may be, seconds.
+    /// Largest error of the offset, in seconds.
     uncertainty: f64,
 }
 
 impl Alignment {
-    /// No launch starts before its step is submitted, and none ends after the host has seen the step's end. Each
-    /// step so bounds the offset from both sides; the middle of what all steps allow is taken.
+    /// No launch starts before its step is submitted or ends after the host has observed the end of the step. So each step gives a
+    /// lower and an upper bound of the offset; this takes the middle between the tightest ones.
     fn new(profiles: &[Profile], clock: Clock) -> Self {
         if clock == Clock::Wall {
             return Self { offset: 0.0, uncertainty: 0.0 };
         }
-        let (mut least, mut most) = (f64::NEG_INFINITY, f64::INFINITY);
+        let (mut lower, mut upper) = (f64::NEG_INFINITY, f64::INFINITY);
         for profile in profiles {
-            let submit =
+            let submitted =
                 profile.host.iter().find(|s| s.name == "submit").map_or(f64::NEG_INFINITY, |s| s.start);
-            let seen = profile.host.last().map_or(f64::INFINITY, |s| s.end);
-            let length = profile.spans.iter().fold(0.0f64, |last, [_, end]| last.max(*end));
-            least = least.max(submit - profile.start);
-            most = most.min(seen - profile.start - length);
+            let observed = profile.host.last().map_or(f64::INFINITY, |s| s.end);
+            lower = lower.max(submitted - profile.start);
+            upper = upper.min(observed - profile.start - device_seconds(profile));
         }
-        Self { offset: (least + most) / 2.0, uncertainty: ((most - least) / 2.0).abs() }
+        Self { offset: (lower + upper) / 2.0, uncertainty: ((upper - lower) / 2.0).abs() }
     }
 
     fn describe(&self, clock: Clock) -> String {
         match clock {
             Clock::Wall => "host and launches are timed by the same clock".into(),
             Clock::Timestamps => format!(
-                "the device's clock is placed so that no launch starts before its step is submitted or ends \
-                 after the host has seen its end; it may be off by {:.3} ms",
+                "the device's clock is aligned so that no launch starts before its step is submitted or ends \
+                 after the host observed the end of the step; it may be off by {:.3} ms",
                 self.uncertainty * 1e3
             ),
         }
     }
 }
 
-/// Names of processes and lanes.
+/// Events that name processes and threads.
 fn names(answer: &Answer) -> Vec<Value> {
     let name = |what: &str, pid: u32, tid: u32, name: &str| json!({ "ph": "M", "name": what, "pid": pid, "tid": tid, "args": { "name": name } });
     vec![
@@ -89,7 +90,7 @@ fn event(name: &str, category: &str, [pid, tid]: [u32; 2], [start, end]: [f64; 2
     json!({ "ph": "X", "name": name, "cat": category, "pid": pid, "tid": tid, "ts": ts, "dur": dur, "args": args })
 }
 
-/// A step, and within it what the host did.
+/// The events of a step on the host.
 fn host_events(number: usize, profile: &Profile) -> Vec<Value> {
     let lane = [HOST, 1];
     let ends = profile.host.first().zip(profile.host.last());
@@ -100,15 +101,14 @@ fn host_events(number: usize, profile: &Profile) -> Vec<Value> {
     step.into_iter().chain(parts).collect()
 }
 
-/// Layers, and launches; times are moved by `offset`.
+/// The layers and launches of a step, with times shifted by `offset`.
 fn device_events(steps: &Steps, profile: &Profile, offset: f64) -> Vec<Value> {
     let plan = &steps.plan;
     let mut events = Vec::new();
     for group in &plan.groups {
         let spans = &profile.spans[group.launches.clone()];
-        // One launch may start before another has ended.
-        let start = spans.iter().map(|[start, _]| *start).fold(f64::INFINITY, f64::min);
-        let end = spans.iter().map(|[_, end]| *end).fold(start, f64::max);
+        // Launches may overlap.
+        let (start, end) = bounds(spans.iter().flatten().copied());
         let category = group.phase.name();
         let span = [start, end].map(|t| t + offset);
         events.push(event(&group.label(), category, [DEVICE, LAYERS], span, json!({ "shape": group.shape })));
@@ -135,7 +135,7 @@ mod tests {
     use striate::HostSpan;
 
     #[test]
-    fn the_offset_is_in_the_middle_of_what_all_steps_allow() {
+    fn the_offset_is_in_the_middle_of_the_tightest_bounds() {
         let profile = |submit: f64, seen: f64, start: f64, length: f64| {
             let span = |name, start, end| HostSpan { name, start, end };
             let host = vec![span("submit", submit, submit + 0.1), span("wait", submit + 0.1, seen)];

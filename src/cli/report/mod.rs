@@ -5,18 +5,18 @@ mod page;
 
 use super::eval::confusion;
 use super::flags::{DeviceFlags, as_flag, recipe};
-use super::html::{self, Template, megabytes};
-use super::images::tell;
+use super::html::{self, megabytes};
+use super::images::report_skipped;
 use super::network::{Network, NetworkFlags};
 use super::output::print;
 use super::profile::layer_times;
 use super::source::{TestImages, fit};
-use super::train::{Beside, Metrics, data_of};
+use super::train::{Metrics, config, curves, open_run, original_args, source_of};
 use mistakes::TestResults;
 use page::RunResults;
 use std::path::PathBuf;
 use striate::train::training_graph;
-use striate::{Error, Result, check_writable, write_file};
+use striate::{Result, check_writable, write_file};
 
 /// Draws a page about a run: curves, settings, confusion matrix, the worst mistakes, and timings by layer.
 #[derive(clap::Args)]
@@ -46,54 +46,52 @@ pub fn run(args: Args) -> Result<()> {
 
 impl Args {
     fn make(&self) -> Result<()> {
-        let begun = super::train::begun(&self.run)?;
+        let original = original_args(&self.run)?;
         let metrics = Metrics::read(&self.run, usize::MAX)?;
         let (network, _) = Network::open(std::slice::from_ref(&self.run))?;
-        let mut source = data_of(&self.run)?;
+        let mut source = source_of(&self.run)?;
         source.dir = self.data.clone().or(source.dir);
         let split = source.open()?;
-        tell(&split.notes, &split.skipped);
+        report_skipped(&split.notes, &split.skipped);
         let training_images = split.train.len();
         let set = fit(split.into(), String::new(), &network, &self.network, &source.name)?;
         let TestImages { data: test, preprocessing, names, .. } = set;
         let [channels, height, width] = test.shape();
         // Fail before the work.
-        let beside = match &self.out {
+        let run_folder = match &self.out {
             Some(out) => html::check_replaceable(out).and_then(|()| check_writable(out)).map(|()| None)?,
-            None => Some(Beside::open(&self.run, PAGE)?),
+            None => Some(open_run(&self.run)?),
         };
+        run_folder.iter().try_for_each(|folder| folder.check(&[PAGE]))?;
         let device = self.device.open()?;
         let model = network.model(channels, names.len())?;
         let batch = self.batch.min(test.len());
         let mut predictor = network.predictor(&device, &*model, &self.network, [height, width], batch)?;
         let results = TestResults::compute(&mut predictor, &test, &preprocessing.normalization, batch)?;
         drop(predictor);
-        let input = [begun.batch, channels, height, width];
+        let input = [original.batch, channels, height, width];
         let times =
             layer_times(&device, &training_graph(&*model, input, &recipe())?, input, model.classes())?;
 
         let out = self.out.clone().unwrap_or_else(|| self.run.join(PAGE));
-        let undrawable = |e: Box<dyn std::error::Error>| Error::data(&out, format!("cannot draw it: {e}"));
-        let curves = metrics.curves(&format!("{} on {}", model.name(), source.name)).map_err(undrawable)?;
-        let matrix = confusion::matrix("True class by predicted class", &names, &results.evaluation);
-        let matrix = matrix.map_err(undrawable)?;
-        let config = super::train::config(&self.run)?;
+        let curves = curves(&out, &format!("{} on {}", model.name(), source.name), &metrics.rows)?;
+        let matrix = confusion::matrix(&out, "True class by predicted class", &names, &results.evaluation)?;
         let page = page::page(&RunResults {
             run: &self.run,
             metrics: &metrics,
-            config: &config,
+            config: &config(&self.run)?,
             training_images,
             test: &test,
             results: &results,
             times: &times,
             device: &device,
-            batch: begun.batch,
+            batch: original.batch,
             curves: &curves,
             matrix: &matrix,
         });
-        let page = html::render(Template::Run, &page);
-        match beside {
-            Some(beside) => beside.write(page.as_bytes())?,
+        let page = html::render("run.html", &page);
+        match run_folder {
+            Some(folder) => folder.write(PAGE, page.as_bytes())?,
             None => write_file(&out, page.as_bytes())?,
         }
         print(&format!("written  {}, {}\n", out.display(), megabytes(page.len())))

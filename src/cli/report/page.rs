@@ -1,15 +1,15 @@
 //! Builds the page from the files and results of a run.
 
 use super::mistakes::{Mistake, TestResults};
-use crate::cli::html::{EmbeddedImage, Fact, svg_uri};
-use crate::cli::profile::LayerTimes;
+use crate::cli::html::{EmbeddedImage, Fact, list, svg_uri};
+use crate::cli::profile::{self, LayerTimes};
 use crate::cli::train::{Metrics, Row};
-use image::{Rgb, RgbImage};
-use serde::Serialize;
-use serde_json::Value;
+use serde_json::{Value, json};
 use std::path::Path;
 use striate::Device;
 use striate::data::Dataset;
+use striate::infer::Evaluation;
+use striate::interpret::drawing;
 
 /// Everything that goes into the page.
 pub struct RunResults<'a> {
@@ -28,111 +28,50 @@ pub struct RunResults<'a> {
     pub matrix: &'a str,
 }
 
-#[derive(Serialize)]
-pub struct Page {
-    title: String,
-    lead: String,
-    facts: Vec<Fact>,
-    curves: String,
-    epochs: Vec<Epoch>,
-    matrix: String,
-    classes: Vec<Class>,
-    confused: Vec<Pair>,
-    wrong: Vec<EmbeddedImage>,
-    times: Times,
-    settings: Vec<Fact>,
-}
-
-/// A row of `metrics.csv`, formatted.
-#[derive(Serialize)]
-struct Epoch {
-    epoch: usize,
-    lr: String,
-    train: [String; 2],
-    test: [String; 2],
-    seconds: String,
-}
-
-#[derive(Serialize)]
-struct Class {
-    name: String,
-    recall: String,
-    precision: String,
-    mistaken_for: String,
-}
-
-/// A class, and a class that it is mistaken for.
-#[derive(Serialize)]
-struct Pair {
-    heading: String,
-    figures: Vec<EmbeddedImage>,
-}
-
-#[derive(Serialize)]
-struct Times {
-    about: String,
-    rows: Vec<Time>,
-}
-
-#[derive(Serialize)]
-struct Time {
-    layer: String,
-    phase: &'static str,
-    ms: String,
-    /// Percentage of the step.
-    share: String,
-    rate: String,
-}
-
 /// Confused pairs shown, images per pair, and worst mistakes shown.
 const PAIRS: usize = 6;
 const OF_PAIR: usize = 7;
 const WRONG: usize = 24;
 
-pub fn page(run_results: &RunResults<'_>) -> Page {
+/// The values for the template.
+pub fn page(run_results: &RunResults<'_>) -> Value {
     let RunResults { run, metrics, config, test, results, times, .. } = run_results;
     let names = test.classes();
     let evaluation = &results.evaluation;
     let model = config["model"]["name"].as_str().unwrap_or("a network");
     let pair = |mistakes: &Vec<Mistake>| {
         let Mistake { class, predicted, .. } = mistakes[0];
-        let all = evaluation.images_of(class);
-        Pair {
-            heading: format!(
-                "{} mistaken for {}: {} of {all}",
-                names[class],
-                names[predicted],
-                mistakes.len()
-            ),
-            figures: mistakes.iter().take(OF_PAIR).map(|mistake| figure(test, mistake)).collect(),
-        }
+        let (own, other, all) = (&names[class], &names[predicted], evaluation.images_of(class));
+        json!({
+            "heading": format!("{own} mistaken for {other}: {} of {all}", mistakes.len()),
+            "figures": list(mistakes.iter().take(OF_PAIR).map(|mistake| figure(test, mistake))),
+        })
     };
-    Page {
-        title: format!("{model} on {}", test.name()),
-        lead: format!("How {} was trained, and what it gets wrong.", run.display()),
-        facts: facts(run_results),
-        curves: svg_uri(run_results.curves.as_bytes()),
-        epochs: metrics.rows().iter().map(epoch).collect(),
-        matrix: svg_uri(run_results.matrix.as_bytes()),
-        classes: (0..names.len()).map(|class| self::class(results, names, class)).collect(),
-        confused: results.confused(PAIRS).iter().map(pair).collect(),
-        wrong: results.worst(WRONG).iter().map(|mistake| figure(test, mistake)).collect(),
-        times: self::times(times, run_results.batch, run_results.device),
-        settings: settings(&config["settings"]),
-    }
+    json!({
+        "title": format!("{model} on {}", test.name()),
+        "lead": format!("How {} was trained, and what it gets wrong.", run.display()),
+        "facts": facts(run_results),
+        "curves": svg_uri(run_results.curves.as_bytes()),
+        "epochs": list(metrics.rows.iter().map(epoch)),
+        "matrix": svg_uri(run_results.matrix.as_bytes()),
+        "classes": list((0..names.len()).map(|class| self::class(evaluation, names, class))),
+        "confused": list(results.confused(PAIRS).iter().map(pair)),
+        "wrong": list(results.worst(WRONG).iter().map(|mistake| figure(test, mistake))),
+        "times": self::times(times, run_results.batch, run_results.device),
+        "settings": settings(&config["settings"]),
+    })
 }
 
 fn facts(RunResults { metrics, config, training_images, test, results, .. }: &RunResults<'_>) -> Vec<Fact> {
     let evaluation = &results.evaluation;
-    let seconds: f64 = metrics.rows().iter().map(|row| row.train_seconds + row.test_seconds).sum();
-    let text = |value: &Value| value.as_str().map_or_else(|| value.to_string(), str::to_owned);
+    let seconds: f64 = metrics.rows.iter().map(|row| row.train_seconds + row.test_seconds).sum();
     let mut facts = vec![
         Fact::new("Test accuracy", percent(evaluation.top1())),
         Fact::new("Top-5 accuracy", percent(evaluation.top5())),
         Fact::new("Test loss", format!("{:.4}", evaluation.loss())),
         Fact::new("Parameters", text(&config["model"]["parameters"])),
         Fact::new("Images", format!("{training_images} for training, {} for testing", test.len())),
-        Fact::new("Epochs", metrics.rows().len().to_string()),
+        Fact::new("Epochs", metrics.rows.len().to_string()),
         Fact::new("Time", format!("{seconds:.0} s")),
         Fact::new("Device", text(&config["device"]["name"])),
     ];
@@ -142,78 +81,66 @@ fn facts(RunResults { metrics, config, training_images, test, results, .. }: &Ru
     facts
 }
 
+/// A JSON value as plain text, strings without quotes.
+fn text(value: &Value) -> String {
+    value.as_str().map_or_else(|| value.to_string(), str::to_owned)
+}
+
 fn percent(fraction: f64) -> String {
     format!("{:.2} %", 100.0 * fraction)
 }
 
-fn epoch(row: &Row) -> Epoch {
-    let or_none = |text: Option<String>| text.unwrap_or_else(|| "-".to_owned());
-    Epoch {
-        epoch: row.epoch,
-        lr: format!("{:.4}", row.lr),
-        train: [format!("{:.4}", row.train_loss), percent(row.train_accuracy)],
-        test: [
-            or_none(row.test_loss.map(|loss| format!("{loss:.4}"))),
-            or_none(row.test_accuracy.map(percent)),
-        ],
-        seconds: format!("{:.1}", row.train_seconds + row.test_seconds),
-    }
+fn or_dash<T>(value: Option<T>, format: impl Fn(T) -> String) -> String {
+    value.map_or_else(|| "-".to_owned(), format)
 }
 
-fn class(results: &TestResults, names: &[String], class: usize) -> Class {
-    let evaluation = &results.evaluation;
-    let or_none = |fraction: Option<f64>| fraction.map_or_else(|| "-".to_owned(), percent);
-    let mistaken_for = evaluation.mistaken_for(class);
-    Class {
-        name: names[class].clone(),
-        recall: or_none(evaluation.recall(class)),
-        precision: or_none(evaluation.precision(class)),
-        mistaken_for: mistaken_for
-            .map_or_else(String::new, |(other, count)| format!("{} ({count})", names[other])),
-    }
-}
-
-fn figure(data: &Dataset, mistake: &Mistake) -> EmbeddedImage {
-    let Mistake { image, class, predicted, confidence, .. } = *mistake;
-    let names = data.classes();
-    let (own, other) = (&names[class], &names[predicted]);
-    let label = format!("{own}, mistaken for {other} ({:.0} %)", 100.0 * confidence);
-    EmbeddedImage::new(
-        &photo(data, image),
-        label,
-        format!("Test image {image} of class {own}, mistaken for {other}"),
-    )
-}
-
-/// An image of a data set, in color or gray.
-fn photo(data: &Dataset, image: usize) -> RgbImage {
-    let [channels, height, width] = data.shape();
-    let bytes = &data.images()[image * data.image_len()..][..data.image_len()];
-    let pixels = height * width;
-    RgbImage::from_fn(width as u32, height as u32, |x, y| {
-        let index = y as usize * width + x as usize;
-        Rgb(std::array::from_fn(|color| bytes[color.min(channels - 1) * pixels + index]))
+fn epoch(row: &Row) -> Value {
+    json!({
+        "epoch": row.epoch,
+        "lr": format!("{:.4}", row.lr),
+        "train": [format!("{:.4}", row.train_loss), percent(row.train_accuracy)],
+        "test": [or_dash(row.test_loss, |loss| format!("{loss:.4}")), or_dash(row.test_accuracy, percent)],
+        "seconds": format!("{:.1}", row.train_seconds + row.test_seconds),
     })
 }
 
-fn times(times: &LayerTimes, batch: usize, device: &Device) -> Times {
-    let rows = times.rows.iter().map(|row| Time {
-        layer: row.name.clone(),
-        phase: row.phase,
-        ms: format!("{:.3}", row.ms),
-        share: format!("{:.1}", 100.0 * row.share),
-        rate: format!("{:.1}", row.gflop_per_s),
-    });
-    Times {
-        about: format!(
-            "A training step with {batch} images, measured for this page on {}: {:.1} ms, {:.1} ms of them in kernel \
-             launches. The optimizer is SGD with momentum, whatever the run used.",
-            device.describe(),
-            times.step_ms,
-            times.launches_ms
-        ),
-        rows: rows.collect(),
-    }
+fn class(evaluation: &Evaluation, names: &[String], class: usize) -> Value {
+    let mistaken_for = evaluation.mistaken_for(class);
+    json!({
+        "name": names[class],
+        "recall": or_dash(evaluation.recall(class), percent),
+        "precision": or_dash(evaluation.precision(class), percent),
+        "mistaken_for": mistaken_for.map(|(other, count)| format!("{} ({count})", names[other])).unwrap_or_default(),
+    })
+}
+
+fn figure(data: &Dataset, mistake: &Mistake) -> Value {
+    let Mistake { image, class, predicted, confidence, .. } = *mistake;
+    let (own, other) = (&data.classes()[class], &data.classes()[predicted]);
+    let label = format!("{own}, mistaken for {other} ({:.0} %)", 100.0 * confidence);
+    let alt = format!("Test image {image} of class {own}, mistaken for {other}");
+    let (shape, bytes) = (data.shape(), data.image(image));
+    json!(EmbeddedImage::new(&drawing::planar_image(shape, |_, value| bytes[value]), label, alt))
+}
+
+fn times(times: &LayerTimes, batch: usize, device: &Device) -> Value {
+    let about = format!(
+        "A training step with {batch} images, measured for this page on {}: {:.1} ms, {:.1} ms of them in kernel launches. \
+         The optimizer is SGD with momentum, whatever the run used.",
+        device.describe(),
+        times.step_ms,
+        times.launches_ms
+    );
+    let row = |row: &profile::Row| {
+        json!({
+            "layer": row.name,
+            "phase": row.phase,
+            "ms": format!("{:.3}", row.ms),
+            "share": format!("{:.1}", 100.0 * row.share),
+            "rate": format!("{:.1}", row.gflop_per_s),
+        })
+    };
+    json!({ "about": about, "rows": list(times.rows.iter().map(row)) })
 }
 
 /// The settings that the run began with, without empty ones.
@@ -221,9 +148,5 @@ fn settings(settings: &Value) -> Vec<Fact> {
     let all = settings.as_object().into_iter().flatten();
     let set =
         all.filter(|(_, value)| !value.is_null() && value.as_array().is_none_or(|list| !list.is_empty()));
-    set.map(|(name, value)| {
-        let text = value.as_str().map_or_else(|| value.to_string(), str::to_owned);
-        Fact::new(format!("--{}", name.replace('_', "-")), text)
-    })
-    .collect()
+    set.map(|(name, value)| Fact::new(format!("--{}", name.replace('_', "-")), text(value))).collect()
 }

@@ -53,7 +53,7 @@ impl View for Activations {
             caption.push_str(&self.describe(layer));
         }
         caption.push_str(
-            "A channel is dead if it is never above 0 on these images, and saturated if it always is. Each image has a color scale of its own, given above it.",
+            "A channel is dead if it is never above 0 on these images, and saturated if it always is. Each image has its own color scale, given above it.",
         );
         Ok(ViewOutput { manifest: writer.finish(caption)?, figures, svg: None })
     }

@@ -1,7 +1,7 @@
 //! `striate see filters`: the filters of convolutions.
 
 use super::view::{Figure, Subject, View, ViewContext, ViewOutput, figure_grid};
-use image::{Rgb, RgbImage};
+use image::RgbImage;
 use striate::Result;
 use striate::interpret::drawing::{self, ColorScale};
 use striate::interpret::{FilterBank, filters};
@@ -51,14 +51,10 @@ impl View for Filters {
 /// Filters of the image itself, drawn as images.
 fn whole(bank: &FilterBank, about: &str) -> (Vec<Figure>, RgbImage, String) {
     let [_, channels, height, width] = bank.shape();
-    let pixels = height * width;
     let largest = bank.largest();
-    let byte = |weight: f32| (127.5 + 127.5 * weight / largest).round() as u8;
     let draw = |filter: &[f32]| {
-        RgbImage::from_fn(width as u32, height as u32, |x, y| {
-            let index = y as usize * width + x as usize;
-            Rgb(std::array::from_fn(|c| byte(filter[c.min(channels - 1) * pixels + index])))
-        })
+        let byte = |_: usize, index: usize| (127.5 + 127.5 * filter[index] / largest).round() as u8;
+        drawing::planar_image([channels, height, width], byte)
     };
     let figure = |(index, filter): (usize, &[f32])| {
         Figure::new(Subject::Unit(bank.layer.clone(), index), "Filter", draw(filter), index.to_string())

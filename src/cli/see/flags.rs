@@ -3,7 +3,7 @@
 use crate::cli::flags::DeviceFlags;
 use crate::cli::images::find;
 use crate::cli::network::{Network, NetworkFlags};
-use crate::cli::source::{Asked, TestImages};
+use crate::cli::source::{TestFlags, TestImages};
 use crate::cli::terminal::note;
 use crate::cli::text;
 use image::RgbImage;
@@ -63,9 +63,7 @@ pub struct InspectedNetwork {
 impl LensFlags {
     /// Opens the network alone, for views that need no images.
     pub fn open(&self) -> Result<InspectedNetwork> {
-        let network = self.network()?;
-        let preprocessing = network.preprocessing(&self.network, None)?;
-        self.inspect(&network, preprocessing, network.names(&self.network)?, String::new())
+        self.inspect_alone(&self.network()?, String::new())
     }
 
     /// Opens the network and preprocesses the images. Images that cannot be read are reported on standard error.
@@ -80,55 +78,38 @@ impl LensFlags {
                 let problem = "is missing; give images or folders of them, or --dataset";
                 Err(Error::argument("data", problem))
             }
-            (None, [_, ..]) => self.open_files(&network, &find(&images.data)?, images.images),
+            (None, [_, ..]) => {
+                let mut files = find(&images.data)?;
+                files.truncate(images.images);
+                let inspected = self.inspect_alone(&network, "files".to_owned())?;
+                let read = Images::read(&files, inspected.lens.preprocessing())?;
+                for (_, problem) in &read.skipped {
+                    note(&format!("skipped: {}", text::name(problem)));
+                }
+                Ok((inspected, read))
+            }
             (dataset, dir) => {
-                let dir = dir.first().map(PathBuf::as_path);
+                let (dataset, data) = (dataset.clone(), dir.first().cloned());
                 // As for single files: images that cannot be read are skipped and reported.
-                let asked =
-                    Asked { dataset: dataset.as_deref(), dir, skip_broken: true, ..Default::default() };
-                self.open_set(&network, asked.open(&network, &self.network)?, images.images)
+                let set = TestFlags { dataset, data, skip_broken: true, ..Default::default() };
+                let TestImages { data, preprocessing, names, about, skipped } =
+                    set.open(&network, &self.network)?;
+                check_size(&preprocessing, &data)?;
+                let read = Images::from_dataset(&data, &preprocessing.normalization, images.images);
+                let from = format!("of {}'s test images ({about})", data.name());
+                Ok((self.inspect(&network, preprocessing, Some(names), from)?, Images { skipped, ..read }))
             }
         }
     }
 
-    fn open_files(
-        &self,
-        network: &Network,
-        files: &[PathBuf],
-        most: usize,
-    ) -> Result<(InspectedNetwork, Images)> {
-        let preprocessing = network.preprocessing(&self.network, None)?;
-        let inspected =
-            self.inspect(network, preprocessing, network.names(&self.network)?, "files".to_owned())?;
-        let read = Images::read(&files[..most.min(files.len())], inspected.lens.preprocessing())?;
-        for (_, problem) in &read.skipped {
-            note(&format!("skipped: {}", text::name(problem)));
-        }
-        Ok((inspected, read))
-    }
-
-    fn open_set(
-        &self,
-        network: &Network,
-        set: TestImages,
-        most: usize,
-    ) -> Result<(InspectedNetwork, Images)> {
-        let TestImages { data, preprocessing, names, about, skipped } = set;
-        check_size(&preprocessing, &data)?;
-        let read = Images::from_dataset(&data, &preprocessing.normalization, most);
-        let from = format!("of {}'s test images ({about})", data.name());
-        Ok((self.inspect(network, preprocessing, Some(names), from)?, Images { skipped, ..read }))
-    }
-
     fn network(&self) -> Result<Network> {
-        let (network, rest) = Network::open(&self.what)?;
-        match rest.first() {
-            Some(extra) => Err(Error::argument(
-                extra.display().to_string(),
-                "is one argument too many; expected [MODEL] WEIGHTS, with images after --data",
-            )),
-            None => Ok(network),
-        }
+        Network::open_only(&self.what, "[MODEL] WEIGHTS, with images after --data")
+    }
+
+    /// Opens the network with its own preprocessing and class names.
+    fn inspect_alone(&self, network: &Network, data: String) -> Result<InspectedNetwork> {
+        let preprocessing = network.preprocessing(&self.network, None)?;
+        self.inspect(network, preprocessing, network.names(&self.network)?, data)
     }
 
     fn inspect(
@@ -194,7 +175,7 @@ impl InspectedNetwork {
     pub fn called(&self, images: &Images, index: usize) -> String {
         match &images.labels {
             Some(labels) => self.class(labels[index]),
-            None => images.names[index].rsplit(['/', '\\']).next().unwrap_or_default().to_owned(),
+            None => label(&images.names[index]).to_owned(),
         }
     }
 }

@@ -75,7 +75,7 @@ impl View for Saliency {
             writer.npy(&format!("saliency-{name}.npy"), format!("{name}, all images"), tensor)?;
         }
         let caption = format!(
-            "Five ways to find the pixels that matter for a class. Gradient: how much the logit of the class changes with each pixel, largest over color channels; bright means a strong effect. SmoothGrad: the gradient averaged over {} noisy copies, with noise of {} of the range of the image. Guided: guided backpropagation, in color; gray is 0. Integrated gradients: the contribution of each pixel relative to the mean color, in {} steps; red supports the class, blue opposes it. Grad-CAM: where {layer} supports the class. Each map has a scale of its own; the largest 0.5 % of values may be clipped.",
+            "Five ways to find the pixels that matter for a class. Gradient: how much the logit of the class changes with each pixel, largest over color channels; bright means a strong effect. SmoothGrad: the gradient averaged over {} noisy copies, with noise of {} of the range of the image. Guided: guided backpropagation, in color; gray is 0. Integrated gradients: the contribution of each pixel relative to the mean color, in {} steps; red supports the class, blue opposes it. Grad-CAM: where {layer} supports the class. Each map has its own scale; the largest 0.5 % of values may be clipped.",
             self.samples, self.noise, self.steps
         );
         Ok(ViewOutput { manifest: writer.finish(caption)?, figures, svg: None })

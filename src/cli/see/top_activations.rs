@@ -171,7 +171,7 @@ fn draw(
     patches.chain(whole).collect()
 }
 
-/// Crops a field, filling in what lies in the padding.
+/// Crops a field, filling in the padding.
 fn crop(image: &RgbImage, [rows, columns]: [Range<isize>; 2]) -> RgbImage {
     let mut patch = RgbImage::from_pixel(columns.len() as u32, rows.len() as u32, PADDING);
     imageops::replace(&mut patch, image, -(columns.start as i64), -(rows.start as i64));

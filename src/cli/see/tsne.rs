@@ -2,12 +2,13 @@
 
 use super::flags::InspectedNetwork;
 use super::view::{Figure, Subject, View, ViewContext, ViewOutput};
-use crate::cli::text;
+use crate::cli::numbers::bounds;
+use crate::cli::svg;
 use image::{Rgb, RgbImage, imageops};
 use plotters::prelude::*;
-use std::error::Error as StdError;
+use std::path::Path;
+use striate::Result;
 use striate::interpret::{Embedding, Images, TsneConfig, drawing, snap_to_grid, tsne};
-use striate::{Error, Result};
 
 #[derive(clap::Args)]
 pub struct Tsne {
@@ -50,8 +51,7 @@ impl View for Tsne {
         let cells = snap_to_grid(&embedding.points, side)?;
 
         let title = format!("t-SNE of images by the features of {}", network.lens.model());
-        let svg = scatter(&title, network, images, &embedding)
-            .map_err(|e| Error::data(context.out.path(), format!("cannot draw map.svg: {e}")))?;
+        let svg = scatter(&context.out.path().join("map.svg"), &title, network, images, &embedding)?;
         let mut writer = context.writer(Self::NAME, title);
         writer.file("map.svg", "the embedding, a point per image, colored by class", svg.as_bytes())?;
         let drawn = mosaic(network, images, &cells, side);
@@ -89,25 +89,21 @@ fn caption(images: &Images, config: &TsneConfig, embedding: &Embedding) -> Strin
 
 /// A scatter plot colored by class, with a legend.
 fn scatter(
+    path: &Path,
     title: &str,
     network: &InspectedNetwork,
     images: &Images,
     embedding: &Embedding,
-) -> Result<String, Box<dyn StdError>> {
-    let mut svg = String::new();
-    {
-        let root = SVGBackend::with_string(&mut svg, (1000, 800)).into_drawing_area();
-        root.fill(&WHITE)?;
+) -> Result<String> {
+    svg::draw(path, (1000, 800), |root| {
         let [x, y] = [0, 1].map(|axis| {
-            let along = || embedding.points.iter().map(|p| p[axis]);
-            let (low, high) =
-                (along().fold(f64::INFINITY, f64::min), along().fold(f64::NEG_INFINITY, f64::max));
+            let (low, high) = bounds(embedding.points.iter().map(|p| p[axis]));
             let margin = 0.03 * (high - low).max(1e-9);
             (low - margin)..(high + margin)
         });
         // The extra width to the right of the points is for the legend.
         let beyond = x.start..x.end + 0.25 * (x.end - x.start);
-        let mut chart = ChartBuilder::on(&root)
+        let mut chart = ChartBuilder::on(root)
             .caption(title, ("sans-serif", 22))
             .margin(12)
             .build_cartesian_2d(beyond, y)?;
@@ -133,9 +129,8 @@ fn scatter(
             .label_font(("sans-serif", (600 / count.max(1)).clamp(6, 18) as u32))
             .border_style(BLACK.mix(0.2))
             .draw()?;
-        root.present()?;
-    }
-    Ok(text::lines(&svg).into_owned())
+        Ok(())
+    })
 }
 
 /// Images by class, for the classes that occur; a single group if classes are unknown.

@@ -57,7 +57,7 @@ pub enum Subject {
     Unit(String, usize),
 }
 
-/// An image that makes sense by itself.
+/// An image that can be shown on its own.
 pub struct Figure {
     pub subject: Subject,
     /// Figures of one group are shown side by side.

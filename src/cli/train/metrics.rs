@@ -1,15 +1,14 @@
-//! `metrics.csv`: a line an epoch.
+//! `metrics.csv`: a line per epoch.
 
-use super::plot;
 use serde::{Deserialize, Serialize};
 use std::path::Path;
 use striate::train::EpochReport;
 use striate::{Result, read_file};
 
-/// Its name in the folder of a run.
+/// Its name within the run folder.
 pub const METRICS: &str = "metrics.csv";
 
-/// No run is so long that its table has more bytes.
+/// Largest table accepted.
 const MAX_BYTES: u64 = 1 << 28;
 
 /// A line of `metrics.csv`.
@@ -19,7 +18,7 @@ pub struct Row {
     pub lr: f32,
     pub train_loss: f64,
     pub train_accuracy: f64,
-    /// Empty if training was stopped before the epoch's end.
+    /// `None` if training stopped within the epoch.
     pub test_loss: Option<f64>,
     pub test_accuracy: Option<f64>,
     pub train_seconds: f64,
@@ -29,7 +28,6 @@ pub struct Row {
 }
 
 impl Row {
-    /// What is told of an epoch.
     pub fn new(report: &EpochReport) -> Self {
         let train_seconds = report.train_time.as_secs_f64();
         Self {
@@ -45,8 +43,8 @@ impl Row {
         }
     }
 
-    /// Whether a run could have written it; curves are drawn of nothing else.
-    fn is_possible(&self) -> bool {
+    /// Whether a run could have written this; other values might break the plots.
+    fn is_valid(&self) -> bool {
         let losses = [Some(self.train_loss), self.test_loss].into_iter().flatten();
         let accuracies = [Some(self.train_accuracy), self.test_accuracy].into_iter().flatten();
         let times = [self.train_seconds, self.test_seconds, self.images_per_second];
@@ -55,36 +53,21 @@ impl Row {
     }
 }
 
-/// What became better, epoch by epoch.
+/// The metrics of a run's epochs.
 #[derive(Default)]
 pub struct Metrics {
-    rows: Vec<Row>,
+    pub rows: Vec<Row>,
 }
 
 impl Metrics {
-    /// The first so many epochs of the run in a folder; none where it has no table.
+    /// Reads up to `epochs` epochs from a run folder; none if there is no table.
     pub fn read(run: &Path, epochs: usize) -> Result<Self> {
         let mut rows = read(&run.join(METRICS))?;
         rows.retain(|row| row.epoch <= epochs);
         Ok(Self { rows })
     }
 
-    /// The lines.
-    pub fn rows(&self) -> &[Row] {
-        &self.rows
-    }
-
-    /// Adds a line.
-    pub fn add(&mut self, report: &EpochReport) {
-        self.rows.push(Row::new(report));
-    }
-
-    /// The last test accuracy.
-    pub fn last_accuracy(&self) -> Option<f64> {
-        self.rows.last()?.test_accuracy
-    }
-
-    /// The best test accuracy so far, and epochs since then.
+    /// The best test accuracy, and the number of epochs since then.
     pub fn best(&self) -> Option<(f64, usize)> {
         let tested = || self.rows.iter().filter_map(|row| row.test_accuracy);
         let best = tested().fold(None, |best: Option<f64>, a| Some(best.map_or(a, |b| b.max(a))))?;
@@ -92,22 +75,16 @@ impl Metrics {
         Some((best, tested().count() - 1 - at))
     }
 
-    /// The file's content.
+    /// The content of the file.
     pub fn csv(&self) -> Vec<u8> {
         let mut table = csv::Writer::from_writer(Vec::new());
         let all = self.rows.iter().try_for_each(|row| table.serialize(row));
-        all.expect("a row is numbers, and memory takes it");
-        table.into_inner().expect("memory takes it")
-    }
-
-    /// Loss and accuracy by epoch, an SVG.
-    pub fn curves(&self, title: &str) -> Result<String, Box<dyn std::error::Error>> {
-        plot::curves(title, &self.rows)
+        all.expect("numbers serialize, and writing to memory cannot fail");
+        table.into_inner().expect("writing to memory cannot fail")
     }
 }
 
-/// The lines of a file, none where there is none. From the first one on that no run writes, they are left out with a
-/// warning.
+/// Reads a table; a missing one is empty. Stops with a warning at the first invalid line.
 fn read(path: &Path) -> Result<Vec<Row>> {
     if path.symlink_metadata().is_err() {
         return Ok(Vec::new());
@@ -116,16 +93,16 @@ fn read(path: &Path) -> Result<Vec<Row>> {
     let mut rows: Vec<Row> = Vec::new();
     for row in csv::Reader::from_reader(&bytes[..]).deserialize::<Row>() {
         let problem = match row {
-            Ok(row) if row.is_possible() && row.epoch > rows.last().map_or(0, |last| last.epoch) => {
+            Ok(row) if row.is_valid() && row.epoch > rows.last().map_or(0, |last| last.epoch) => {
                 rows.push(row);
                 continue;
             }
-            Ok(row) => format!("what it says of epoch {} cannot be", row.epoch),
+            Ok(row) => format!("epoch {} has invalid values", row.epoch),
             Err(error) => error.to_string(),
         };
         let line = rows.len() + 2;
         log::warn!(
-            "{}: line {line} is not what a run writes ({problem}); it and those after it are left out",
+            "{}: line {line} was not written by a run ({problem}); ignoring the table from there on",
             path.display()
         );
         break;

@@ -11,18 +11,19 @@ mod run_dir;
 
 pub use args::Args;
 pub use metrics::{Metrics, Row};
-pub use resume::{begun, config, data_of};
-pub use run_dir::Beside;
+pub use plot::curves;
+pub use resume::{config, original_args, source_of};
+pub use run_dir::open_run;
 
 use super::flags::as_flag;
-use super::images::tell;
-use super::network::file as weights_file;
+use super::images::report_skipped;
+use super::network::{MODEL, file as weights_file};
 use super::terminal::note;
 use super::text;
 use checkpoints::Checkpoints;
 use progress::{Reporter, say};
 use resume::Start;
-use run_dir::{RUNS, RunDir};
+use run_dir::{BEST, RUNS, RunDir};
 use std::ops::ControlFlow;
 use std::path::Path;
 use std::sync::Arc;
@@ -37,35 +38,31 @@ use striate::{Error, Result};
 /// Exit code of a program stopped by Ctrl-C.
 const INTERRUPTED: i32 = 130;
 
-/// Trains as asked. The exit code is 0, or 130 if Ctrl-C or the system stopped it: then everything learned
-/// so far is written as well.
+/// Trains a network. The exit code is 130 if it was interrupted; the results so far are written in any case.
 pub fn run(args: Args) -> Result<i32> {
     run_named(&args).map_err(as_flag::<Args>)
 }
 
 fn run_named(args: &Args) -> Result<i32> {
     if args.resume.is_some() && (args.out.is_some() || args.force || args.weights.is_some()) {
-        let problem =
-            "goes on in its own folder with its own weights; leave --out, --force and --weights away";
+        let problem = "uses the folder and the weights of the run; omit --out, --force and --weights";
         return Err(Error::argument("resume", problem));
     }
-    let restored = args.resume.as_deref().map(resume::restored).transpose()?;
-    let args = restored.as_ref().unwrap_or(args);
+    let resumed = args.resume.as_deref().map(resume::resumed_args).transpose()?;
+    let args = resumed.as_ref().unwrap_or(args);
     let mut dir = match &args.resume {
         Some(run) => RunDir::reopen(run)?,
-        None if writes_among_its_images(args) => {
-            let (out, data) = (out_of(args), args.data.data.as_deref().unwrap_or(Path::new("")));
-            let problem = format!(
-                "lies in {}, the folder of the images to learn from; give an --out beside it",
-                data.display()
-            );
-            return Err(Error::data(out, problem));
+        None if is_among_images(args) => {
+            let data = args.data.data.as_deref().unwrap_or(Path::new(""));
+            let problem =
+                format!("is inside {}, the folder of training images; give another --out", data.display());
+            return Err(Error::data(out_of(args), problem));
         }
         None => RunDir::claim(args.out.as_deref(), &args.run_name(), args.force)?,
     };
     let out = dir.path().to_owned();
     let split = args.data.source().open()?;
-    tell(&split.notes, &split.skipped);
+    report_skipped(&split.notes, &split.skipped);
     let [channels, height, width] = split.train.shape();
     let classes = split.train.classes().len();
     let model = models::by_name(&args.model, channels, classes)?;
@@ -82,11 +79,11 @@ fn run_named(args: &Args) -> Result<i32> {
         split.train.len(),
         split.test.len(),
     ));
-    let savings = args.memory.savings(config.batch, config.accumulate, |savings| {
-        let (device, config) = savings.training(&device, &config);
+    let strategy = args.memory.strategy(config.batch, config.accumulate, |strategy| {
+        let (device, config) = strategy.training(&device, &config);
         Trainer::estimated_bytes(&device, &*model, &split, config)
     })?;
-    let (device, config) = savings.training(&device, &config);
+    let (device, config) = strategy.training(&device, &config);
     let mut trainer = Trainer::new(&device, model.as_ref(), split, config)?;
     args.device.choices.check(trainer.session().plans())?;
     let memory = trainer.session().bytes();
@@ -106,54 +103,53 @@ fn run_named(args: &Args) -> Result<i32> {
     let stop = stop_on_interrupt()?;
     match &start {
         Some(start) => {
-            let changes = start.changed.tell(args, start.step(), images, [height, width])?;
-            go_on(start, changes, args, &mut dir, &mut trainer)?;
+            let changes = start.changes.describe(args, start.step(), images, [height, width])?;
+            resume(start, changes, args, &mut dir, &mut trainer)?;
         }
-        // From here on an earlier run is replaced: whatever can be refused was refused before.
+        // This replaces an earlier run, so everything that can fail early has been checked.
         None => dir.begin(&args.describe(&device, &model.name(), parameters, memory))?,
     }
     let trained =
         Run { args, card: &card, stop: &stop, checkpoints: &checkpoints }.train(&mut trainer, &mut dir);
     let stopped = trained.inspect_err(|error| {
-        // Of no use without a smaller rate, where that was the reason.
-        let slower = matches!(error, Error::Argument { name, .. } if name == "lr");
-        let smaller = (args.learning_rate() / 10.0).min(args.rate_or_usual(None));
-        let lr = slower.then(|| format!(" --lr {smaller:.0e}"));
-        say(&format!("go on    {}{}", resume::command(&out), lr.unwrap_or_default()));
+        // If the learning rate was the cause, resuming helps only with a smaller one.
+        let diverged = matches!(error, Error::Argument { name, .. } if name == "lr");
+        let smaller = (args.learning_rate() / 10.0).min(args.rate_or_default(None));
+        let lr = diverged.then(|| format!(" --lr {smaller:.0e}"));
+        say(&format!("resume   {}{}", resume::command(&out), lr.unwrap_or_default()));
     })?;
-    // Where `metrics.csv` could not be written, the weights may still find room.
-    dir.write_model(&card, &mut trainer)?;
+    // Even if `metrics.csv` could not be written, there may be space for the weights.
+    dir.write_weights(MODEL, &card, &mut trainer)?;
     dir.write_plot(&format!("{} on {}", model.name(), args.data.dataset))?;
-    dir.whole()?;
+    dir.finish()?;
     say(&format!("written  {}", out.display()));
     if !stopped {
         return Ok(0);
     }
-    if checkpoints.are_there() {
-        say(&format!("go on    {}", resume::command(&out)));
+    if checkpoints.exist() {
+        say(&format!("resume   {}", resume::command(&out)));
     }
     Ok(INTERRUPTED)
 }
 
-/// Where a new run, or the folder that gets a number, is to be.
+/// The folder of a new run, or the parent of a folder that is yet to be named.
 fn out_of(args: &Args) -> &Path {
     args.out.as_deref().unwrap_or(Path::new(RUNS))
 }
 
-/// Whether the results would lie among folders that are taken for classes.
-fn writes_among_its_images(args: &Args) -> bool {
+/// Whether the results would be in the folder of training images, where folders are classes.
+fn is_among_images(args: &Args) -> bool {
     let Some(data) = args.data.data.as_deref().filter(|_| args.data.dataset == "folder") else {
         return false;
     };
-    // What is not there yet is made in the nearest folder that is.
-    let there = std::path::absolute(out_of(args)).ok();
-    let there =
-        there.as_deref().and_then(|out| out.ancestors().find_map(|folder| folder.canonicalize().ok()));
-    matches!((there, data.canonicalize()), (Some(there), Ok(data)) if there.starts_with(&data))
+    // The output folder may not exist yet; its nearest existing ancestor decides.
+    let out = std::path::absolute(out_of(args)).ok();
+    let out = out.as_deref().and_then(|out| out.ancestors().find_map(|folder| folder.canonicalize().ok()));
+    matches!((out, data.canonicalize()), (Some(out), Ok(data)) if out.starts_with(&data))
 }
 
-/// Lets the trainer go on where the run stands.
-fn go_on(
+/// Restores the trainer from a checkpoint and reports how the run continues.
+fn resume(
     start: &Start,
     changes: Option<String>,
     args: &Args,
@@ -165,38 +161,38 @@ fn go_on(
             checkpoint.restore(path, trainer)?;
             say(&format!("resumed  {}, after step {}", path.display(), checkpoint.position.step));
         }
-        None => say(&format!(
-            "resumed  {}, which has no checkpoint yet: from its beginning",
-            dir.path().display()
-        )),
+        None => {
+            say(&format!("resumed  {}, from the beginning: it has no checkpoint yet", dir.path().display()))
+        }
     }
     if let Some(changes) = changes {
         say(&format!("changed  {changes}"));
-        dir.configure(&start.changed.config(dir.path(), args)?)?;
+        dir.update_config(&start.changes.config(dir.path(), args)?)?;
     }
     if trainer.epochs_left() == 0 {
-        say(&format!("at its end after {} epochs; --epochs with more of them goes on", args.epochs));
+        say(&format!("already trained for all {} epochs; give more --epochs to continue", args.epochs));
     }
-    dir.go_on(trainer.position().epoch)
+    dir.metrics = Metrics::read(dir.path(), trainer.position().epoch)?;
+    Ok(())
 }
 
-/// Tells if weights come with a last layer for as many classes as there are, but for others.
+/// Prints a note if the last layer of the weights has the right number of classes, but other ones.
 fn note_other_classes(weights: &Weights, classes: &[String]) {
     if let Some(theirs) = Card::of(weights).classes.filter(|own| own.len() == classes.len() && own != classes)
     {
         note(&format!(
-            "note: {}: its last layer tells other classes apart ({}), or has them in another order, and begins with what it learned \
-             of those",
+            "note: {}: its last layer was trained for other classes ({}), or for the same in another order; it is loaded \
+             nevertheless",
             weights.path().display(),
-            text::name(&theirs.iter().take(NAMED).map(String::as_str).collect::<Vec<_>>().join(", "))
+            text::name(&theirs.iter().take(MAX_LISTED).map(String::as_str).collect::<Vec<_>>().join(", "))
         ));
     }
 }
 
-/// Classes that a message names.
-const NAMED: usize = 12;
+/// Most classes listed in a message.
+const MAX_LISTED: usize = 12;
 
-/// What the weights will say of themselves.
+/// The metadata of the trained weights.
 fn card(model: &dyn Model, split: &Split, exif_rotation: bool) -> Card {
     let [_, height, width] = split.train.shape();
     let normalization = split.normalization.clone();
@@ -211,7 +207,7 @@ fn card(model: &dyn Model, split: &Split, exif_rotation: bool) -> Card {
     }
 }
 
-/// What training does beside training.
+/// The surroundings of the training loop.
 struct Run<'a> {
     args: &'a Args,
     card: &'a Card,
@@ -220,7 +216,7 @@ struct Run<'a> {
 }
 
 impl Run<'_> {
-    /// All epochs, or until nothing gets better, or until Ctrl-C; tells whether it was that.
+    /// Trains until the last epoch, until `--patience` is exhausted, or until an interrupt; returns whether it was interrupted.
     fn train(&self, trainer: &mut Trainer, dir: &mut RunDir) -> Result<bool> {
         let mut reporter = Reporter::new(self.args.epochs);
         while trainer.epochs_left() > 0 {
@@ -234,44 +230,44 @@ impl Run<'_> {
             let stopped = self.stop.load(Ordering::Relaxed);
             if report.test.is_some() || stopped {
                 reporter.epoch(&report);
-                self.keep(trainer, dir, &report)?;
-                if !dir.is_whole() {
-                    // Without a checkpoint of it: where the run goes on, this epoch is written again.
+                self.record(trainer, dir, &report)?;
+                if !dir.is_complete() {
+                    // No checkpoint: a resumed run writes this epoch again.
                     return Ok(false);
                 }
             }
             self.checkpoints.save(trainer)?;
             if stopped {
-                say("interrupted; writing what was learned so far");
+                say("interrupted; writing the results so far");
                 return Ok(true);
             }
             let Some((best, since)) = dir.metrics.best() else { continue };
             if self.args.patience.is_some_and(|patience| since >= patience as usize) && report.test.is_some()
             {
-                say(&format!("no better than {:.2} % for {since} epochs; stopped", 100.0 * best));
+                say(&format!("stopped: no better than {:.2} % for {since} epochs", 100.0 * best));
                 break;
             }
         }
-        if let Some(accuracy) = dir.metrics.last_accuracy() {
+        if let Some(accuracy) = dir.metrics.rows.last().and_then(|row| row.test_accuracy) {
             say(&format!("test accuracy {:.2} %", 100.0 * accuracy));
         }
         Ok(false)
     }
 
-    /// Adds an epoch to the run's table, and its weights where they are the best so far.
-    fn keep(&self, trainer: &mut Trainer, dir: &mut RunDir, report: &EpochReport) -> Result<()> {
+    /// Writes the metrics of an epoch, and its weights if they are the best so far.
+    fn record(&self, trainer: &mut Trainer, dir: &mut RunDir, report: &EpochReport) -> Result<()> {
         let before = dir.metrics.best();
         dir.add_epoch(report)?;
         match report.test {
             Some(test) if before.is_none_or(|(best, _)| test.accuracy > best) => {
-                dir.write_best(self.card, trainer)
+                dir.write_weights(BEST, self.card, trainer)
             }
             _ => Ok(()),
         }
     }
 }
 
-/// A flag that Ctrl-C sets, and the system's request to end. A second one ends the program at once.
+/// A flag that is set by Ctrl-C and termination signals. A second signal ends the program at once.
 fn stop_on_interrupt() -> Result<Arc<AtomicBool>> {
     let stop = Arc::new(AtomicBool::new(false));
     let flag = stop.clone();
@@ -285,8 +281,8 @@ fn stop_on_interrupt() -> Result<Arc<AtomicBool>> {
     Ok(stop)
 }
 
-/// Installs handlers, but leaves ignored what was ignored when the program began: `nohup` asks it to outlive its terminal, a
-/// shell without job control not to mind the Ctrl-C that is meant for another.
+/// Installs signal handlers, but keeps ignoring signals that were ignored at startup: by `nohup`, or by a shell without job
+/// control for background processes.
 #[cfg(unix)]
 fn ignored_as_before<R>(install: impl FnOnce() -> R) -> R {
     use nix::sys::signal::{SigHandler, Signal, signal};
@@ -297,7 +293,7 @@ fn ignored_as_before<R>(install: impl FnOnce() -> R) -> R {
     let installed = install();
     for (caught, before) in caught.into_iter().zip(before) {
         if matches!(before, Ok(SigHandler::SigIgn)) {
-            // It was possible a moment ago.
+            // Cannot fail, since the same call succeeded above.
             let _ = ignore(caught);
         }
     }

@@ -1,19 +1,20 @@
-//! Loss and accuracy by epoch, as an image.
+//! `curves.svg`: loss and accuracy by epoch.
 
 use super::metrics::Row;
-use crate::cli::text;
-use plotters::coord::Shift;
+use crate::cli::numbers::bounds;
+use crate::cli::svg::{self, Area, Drawn};
 use plotters::prelude::*;
-use std::error::Error;
+use std::path::Path;
+use striate::Result;
 
 const TRAIN: RGBColor = RGBColor(31, 119, 180);
 const TEST: RGBColor = RGBColor(214, 96, 10);
 
-/// A curve of the image: its name, colour and points.
+/// Name, color and points of a curve.
 type Curve = (&'static str, RGBColor, Vec<(f64, f64)>);
 
-/// An SVG of two panels: loss, and accuracy in percent; training and test in each.
-pub fn curves(title: &str, rows: &[Row]) -> Result<String, Box<dyn Error>> {
+/// An SVG with two panels, loss and accuracy in percent, for training and test. Errors name the file at `path`.
+pub fn curves(path: &Path, title: &str, rows: &[Row]) -> Result<String> {
     let points = |value: fn(&Row) -> Option<f64>| -> Vec<(f64, f64)> {
         rows.iter().filter_map(|row| Some((row.epoch as f64, value(row)?))).collect()
     };
@@ -23,32 +24,17 @@ pub fn curves(title: &str, rows: &[Row]) -> Result<String, Box<dyn Error>> {
         ("training", TRAIN, points(|r| Some(100.0 * r.train_accuracy))),
         ("test", TEST, points(|r| r.test_accuracy.map(|a| 100.0 * a))),
     ];
-    let mut svg = String::new();
-    {
-        let root = SVGBackend::with_string(&mut svg, (960, 400)).into_drawing_area();
-        root.fill(&WHITE)?;
-        let root = root.titled(title, ("sans-serif", 20))?;
-        let panels = root.split_evenly((1, 2));
+    svg::draw(path, (960, 400), |root| {
+        let panels = root.titled(title, ("sans-serif", 20))?.split_evenly((1, 2));
         panel(&panels[0], "loss", &loss)?;
-        panel(&panels[1], "accuracy, %", &accuracy)?;
-        root.present()?;
-    }
-    Ok(text::lines(&svg).into_owned())
+        panel(&panels[1], "accuracy, %", &accuracy)
+    })
 }
 
-fn panel(
-    area: &DrawingArea<SVGBackend<'_>, Shift>,
-    name: &str,
-    curves: &[Curve],
-) -> Result<(), Box<dyn Error>> {
+fn panel(area: &Area, name: &str, curves: &[Curve]) -> Drawn {
     let all = || curves.iter().flat_map(|(_, _, points)| points);
-    let range = |pick: fn(&(f64, f64)) -> f64| {
-        let low = all().map(pick).fold(f64::INFINITY, f64::min);
-        let high = all().map(pick).fold(f64::NEG_INFINITY, f64::max);
-        (low, high)
-    };
-    let (first, last) = range(|p| p.0);
-    let (low, high) = range(|p| p.1);
+    let (first, last) = bounds(all().map(|point| point.0));
+    let (low, high) = bounds(all().map(|point| point.1));
     let margin = ((high - low) * 0.08).max(1e-3);
     let epochs = if last > first { first..last } else { first - 0.5..first + 0.5 };
     let mut chart = ChartBuilder::on(area)

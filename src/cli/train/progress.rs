@@ -1,4 +1,4 @@
-//! What a person sees while training: a bar on a terminal, else a line now and then.
+//! Progress of training: a bar on a terminal, otherwise a line every few seconds.
 
 use crate::cli::output::print;
 use crate::cli::terminal::Bar;
@@ -6,17 +6,17 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 use striate::train::{EpochReport, Progress};
 
-/// Time between two plain lines.
+/// Time between two lines without a terminal.
 const LINE_EVERY: Duration = Duration::from_secs(10);
 
-/// Prints a line. Training goes on where it cannot be printed, for its results are files: after a reader
-/// that has seen enough (`| head`) in silence, else with one warning.
+/// Prints a line. Training continues if that fails, since its results are files: with a single warning, or silently for a
+/// closed pipe (`| head`).
 pub fn say(line: &str) {
     static WARNED: AtomicBool = AtomicBool::new(false);
     if let Err(error) = print(&format!("{line}\n"))
         && !WARNED.swap(true, Ordering::Relaxed)
     {
-        log::warn!("{error}; training goes on");
+        log::warn!("{error}; training continues");
     }
 }
 
@@ -25,16 +25,16 @@ pub struct Reporter {
     epochs: usize,
     bar: Option<Bar>,
     start: Instant,
-    /// Epochs done when the first step was told.
+    /// Epochs done before the first reported step.
     done_before: Option<f64>,
     epoch_start: Instant,
     last_line: Instant,
-    /// Steps of the epoch, done and in all.
+    /// Steps of the epoch: done, and in total.
     steps: (usize, usize),
 }
 
 impl Reporter {
-    /// For a run of this many epochs, of which some may be done.
+    /// A reporter for a run of `epochs` epochs, some of which may be done.
     pub fn new(epochs: usize) -> Self {
         let now = Instant::now();
         Self {
@@ -48,7 +48,7 @@ impl Reporter {
         }
     }
 
-    /// Tells about a step whose results have arrived.
+    /// Reports a completed step.
     pub fn step(&mut self, p: &Progress) {
         self.steps = (p.step, p.steps);
         let speed = p.score.images as f64 / self.epoch_start.elapsed().as_secs_f64().max(1e-9);
@@ -71,7 +71,7 @@ impl Reporter {
         }
     }
 
-    /// Tells about an epoch. One that was interrupted is the last to be told about: the bar is gone then.
+    /// Reports an epoch. An interrupted one is the last, so the bar is removed.
     pub fn epoch(&mut self, report: &EpochReport) {
         let train = report.train;
         let mut line = format!(
@@ -97,7 +97,7 @@ impl Reporter {
         self.epoch_start = self.last_line;
     }
 
-    /// Time until the last epoch's end, as fast as so far.
+    /// Estimates the remaining time from the speed so far.
     fn left(&mut self, p: &Progress) -> Duration {
         let done = (p.epoch - 1) as f64 + p.step as f64 / p.steps as f64;
         let before = *self.done_before.get_or_insert(done - 1.0 / p.steps as f64);

@@ -1,28 +1,28 @@
-//! Flags for some parameters only.
+//! Flags that apply to some parameters only.
 
 use serde::Serialize;
 use striate::nn::Rules;
 use striate::{Error, Result};
 
-/// Which parameters learn otherwise than the rest. A pattern such as `layer1.*` stands for all names that it matches.
+/// Exceptions for parameters by name; a pattern may contain `*`, as in `layer1.*`.
 #[derive(clap::Args, Clone, Debug, Default, Serialize)]
 pub struct RuleFlags {
-    /// Parameters that stay as they are, and batch norms with their statistics; may be repeated
+    /// Freeze these parameters, and the statistics of batch norms; may be repeated
     #[arg(long, value_name = "PATTERN")]
     freeze: Vec<String>,
-    /// Another learning rate for some parameters, as a factor; may be repeated, the first that fits counts
+    /// Multiply the learning rate of these parameters by a factor; may be repeated, the first match counts
     #[arg(long, value_name = "PATTERN=FACTOR")]
     lr_scale: Vec<String>,
-    /// Parameters without weight decay; may be repeated
+    /// Disable weight decay for these parameters; may be repeated
     #[arg(long, value_name = "PATTERN")]
     no_decay: Vec<String>,
-    /// No weight decay for biases and batch norms
+    /// Disable weight decay for biases and batch norms
     #[arg(long)]
     no_decay_1d: bool,
 }
 
 impl RuleFlags {
-    /// What the library is told.
+    /// The library's rules.
     pub fn rules(&self) -> Result<Rules> {
         let named = |name: &str, text: &str| {
             Rules::pattern(text).map_err(|error| match error {

@@ -1,8 +1,8 @@
-//! The folder a run leaves behind: `config.json`, `metrics.csv`, `model.safetensors`, `best.safetensors`, `curves.svg`, and
+//! The folder of a run: `config.json`, `metrics.csv`, `model.safetensors`, `best.safetensors`, `curves.svg`, and
 //! `checkpoints/`.
 
-use super::checkpoints;
-use super::metrics::{METRICS, Metrics};
+use super::metrics::{METRICS, Metrics, Row};
+use super::{checkpoints, plot};
 use crate::cli::network::{CONFIG, MODEL};
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
@@ -10,34 +10,34 @@ use striate::infer::Card;
 use striate::train::{EpochReport, Trainer};
 use striate::{Error, OutputFolder, Result, weights};
 
-/// Who writes the folder of a run.
-pub const OWNER: &str = "run";
-/// Where runs without `--out` are.
+/// Owner of the files of a run.
+const OWNER: &str = "run";
+/// Parent of the folders of runs without `--out`.
 pub const RUNS: &str = "runs";
 /// The weights of the best epoch.
-const BEST: &str = "best.safetensors";
+pub const BEST: &str = "best.safetensors";
 const CURVES: &str = "curves.svg";
 
-/// What a run writes, besides checkpoints.
+/// The files of a run, besides checkpoints.
 const FILES: [&str; 5] = [CONFIG, METRICS, MODEL, BEST, CURVES];
 
-/// The folder of one run, which no other process writes to meanwhile. Every file in it appears whole or not at all.
+/// The folder of a run, locked against other processes. Files are written atomically.
 pub struct RunDir {
     folder: Rc<OutputFolder>,
     pub metrics: Metrics,
-    /// Why files could not be written.
-    unwritten: Vec<Error>,
+    /// Errors of files that could not be written.
+    errors: Vec<Error>,
 }
 
 impl RunDir {
-    /// Takes a folder for a new run: `out`, or the first of `runs/NAME`, `runs/NAME-2` and so on that is not there. Fails if a run
-    /// cannot or must not be written there; changes nothing that is there.
+    /// Creates or claims the folder of a new run: `out`, or the first of `runs/NAME`, `runs/NAME-2` and so on that does not exist.
+    /// Existing files stay until [`begin`](Self::begin).
     pub fn claim(out: Option<&Path>, name: &str, force: bool) -> Result<Self> {
         let Some(out) = out else {
             let mut numbered = (1..).map(|n| if n == 1 { name.to_owned() } else { format!("{name}-{n}") });
             let new = numbered
                 .find_map(|name| OutputFolder::create(&PathBuf::from(RUNS).join(name), OWNER).transpose());
-            return Ok(Self::of(new.expect("some number is not taken yet")?));
+            return Ok(Self::of(new.expect("numbers do not run out")?));
         };
         let folder = OutputFolder::open(out, OWNER)?;
         let names = FILES.into_iter().chain([checkpoints::FOLDER]).collect::<Vec<_>>();
@@ -45,143 +45,97 @@ impl RunDir {
         match folder.files().first() {
             Some(name) if !force => Err(Error::data(
                 out,
-                format!("holds an earlier run ({name}); give another --out, or --force to replace it"),
+                format!("contains an earlier run ({name}); give another --out, or --force to replace it"),
             )),
             _ => Ok(Self::of(folder)),
         }
     }
 
-    /// Takes the folder of a run that goes on.
+    /// Opens the folder of a run to resume.
     pub fn reopen(path: &Path) -> Result<Self> {
-        let folder = OutputFolder::open(path, OWNER)?;
-        adopt(&folder)?;
-        Ok(Self::of(folder))
+        open_run(path).map(Self::of)
     }
 
     fn of(folder: OutputFolder) -> Self {
-        Self { folder: Rc::new(folder), metrics: Metrics::default(), unwritten: Vec::new() }
+        Self { folder: Rc::new(folder), metrics: Metrics::default(), errors: Vec::new() }
     }
 
-    /// Begins a run with `config.json`; what an earlier one left is removed. Nothing of it is lost if this cannot be written.
+    /// Writes `config.json` and removes the files of an earlier run, unless writing fails.
     pub fn begin(&self, config: &serde_json::Value) -> Result<()> {
         self.folder.stage(CONFIG, &|out| writeln!(out, "{config:#}"))?;
         self.folder.replace()
     }
 
-    /// Remembers how a run goes on.
-    pub fn configure(&self, config: &serde_json::Value) -> Result<()> {
+    /// Rewrites `config.json` of a resumed run.
+    pub fn update_config(&self, config: &serde_json::Value) -> Result<()> {
         self.folder.write(CONFIG, format!("{config:#}\n").as_bytes())
     }
 
-    /// Goes on after so many epochs.
-    pub fn go_on(&mut self, epochs: usize) -> Result<()> {
-        self.metrics = Metrics::read(self.path(), epochs)?;
-        Ok(())
-    }
-
-    /// Whether the run in a folder came to an end, or was stopped. One that was killed may have results of its first epoch, and no
-    /// checkpoint yet.
-    pub fn has_ended(path: &Path) -> bool {
-        path.join(MODEL).symlink_metadata().is_ok()
-    }
-
-    /// What knows the run's files.
     pub fn folder(&self) -> Rc<OutputFolder> {
         self.folder.clone()
     }
 
-    /// Where it is.
     pub fn path(&self) -> &Path {
         self.folder.path()
     }
 
     /// Adds a line to `metrics.csv`.
     pub fn add_epoch(&mut self, report: &EpochReport) -> Result<()> {
-        self.metrics.add(report);
+        self.metrics.rows.push(Row::new(report));
         let written = self.folder.write(METRICS, &self.metrics.csv());
-        self.note(written)
+        self.collect(written)
     }
 
-    /// Writes `model.safetensors`.
-    pub fn write_model(&mut self, card: &Card, trainer: &mut Trainer) -> Result<()> {
-        self.write_weights(MODEL, card, trainer)
-    }
-
-    /// Writes `best.safetensors`, the weights with the best test accuracy so far.
-    pub fn write_best(&mut self, card: &Card, trainer: &mut Trainer) -> Result<()> {
-        self.write_weights(BEST, card, trainer)
-    }
-
-    fn write_weights(&mut self, name: &str, card: &Card, trainer: &mut Trainer) -> Result<()> {
+    /// Writes the trainer's weights.
+    pub fn write_weights(&mut self, name: &str, card: &Card, trainer: &mut Trainer) -> Result<()> {
         let (tensors, metadata) = (trainer.weights()?, card.metadata());
         let written = self.folder.write_with(name, &|out| weights::write_to(out, &tensors, &metadata));
-        self.note(written)
+        self.collect(written)
     }
 
     /// Draws `curves.svg`.
     pub fn write_plot(&mut self, title: &str) -> Result<()> {
-        let undrawable = |e| Error::data(self.path().join(CURVES), format!("cannot be drawn: {e}"));
-        let svg = self.metrics.curves(title).map_err(undrawable)?;
+        let svg = plot::curves(&self.path().join(CURVES), title, &self.metrics.rows)?;
         let written = self.folder.write(CURVES, svg.as_bytes());
-        self.note(written)
+        self.collect(written)
     }
 
-    /// A file that cannot be written does not keep others from being tried.
-    fn note(&mut self, written: Result<()>) -> Result<()> {
+    /// Keeps I/O errors for later, so that the other files are still written.
+    fn collect(&mut self, written: Result<()>) -> Result<()> {
         match written {
-            Err(error @ Error::Io { .. }) => self.unwritten.push(error),
+            Err(error @ Error::Io { .. }) => self.errors.push(error),
             other => return other,
         }
         Ok(())
     }
 
-    /// Whether all that was written is there.
-    pub fn is_whole(&self) -> bool {
-        self.unwritten.is_empty()
+    /// Whether everything could be written so far.
+    pub fn is_complete(&self) -> bool {
+        self.errors.is_empty()
     }
 
-    /// Fails with all that could not be written.
-    pub fn whole(mut self) -> Result<()> {
-        match self.unwritten.len() {
+    /// Fails if a file could not be written.
+    pub fn finish(mut self) -> Result<()> {
+        match self.errors.len() {
             0 => Ok(()),
-            1 => Err(self.unwritten.remove(0)),
+            1 => Err(self.errors.remove(0)),
             _ => {
-                let all: Vec<String> = self.unwritten.iter().map(Error::to_string).collect();
-                let all = all.join("; ");
-                Err(Error::data(
-                    self.path(),
-                    format!("not all could be written: {all}; make room, and --resume it"),
-                ))
+                let all = self.errors.iter().map(Error::to_string).collect::<Vec<_>>().join("; ");
+                let problem =
+                    format!("could not write all files: {all}; free some space and --resume the run");
+                Err(Error::data(self.path(), problem))
             }
         }
     }
 }
 
-/// Takes as a run's own what an earlier version wrote, which kept no list of it.
-fn adopt(folder: &OutputFolder) -> Result<()> {
-    if !folder.files().is_empty() {
-        return Ok(());
+/// Opens the folder of an existing run. New files belong to the run: a run that replaces it removes them.
+pub fn open_run(path: &Path) -> Result<OutputFolder> {
+    let folder = OutputFolder::open(path, OWNER)?;
+    // Earlier versions wrote no manifest.
+    if folder.files().is_empty() {
+        let checkpoints = checkpoints::list(path)?;
+        folder.adopt(FILES.into_iter().chain(checkpoints.iter().map(String::as_str)))?;
     }
-    let checkpoints = checkpoints::named(folder.path())?;
-    folder.adopt(FILES.into_iter().chain(checkpoints.iter().map(String::as_str)))
-}
-
-/// Writes a file beside those of a run, as one of them: it goes when the run is replaced.
-pub struct Beside {
-    folder: OutputFolder,
-    name: &'static str,
-}
-
-impl Beside {
-    /// Fails if it cannot be written.
-    pub fn open(run: &Path, name: &'static str) -> Result<Self> {
-        let folder = OutputFolder::open(run, OWNER)?;
-        adopt(&folder)?;
-        folder.check(&[name])?;
-        Ok(Self { folder, name })
-    }
-
-    pub fn write(&self, bytes: &[u8]) -> Result<()> {
-        self.folder.write(self.name, bytes)
-    }
+    Ok(folder)
 }

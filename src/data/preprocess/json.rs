@@ -69,17 +69,10 @@ fn of_timm(fields: &Map<String, Value>) -> Result<Preprocessing, String> {
 }
 
 fn of_torchvision(fields: &Map<String, Value>) -> Result<Preprocessing, String> {
-    let resize: Sides = needed(fields, "resize_size")?;
-    let resize = match resize.0[..] {
-        [shorter] => shorter,
-        _ => {
-            return Err(
-                "has a resize_size of two sides, only that of the shorter side is supported".to_owned()
-            );
-        }
+    let [resize] = sides(fields, "resize_size")?[..] else {
+        return Err("has a resize_size of two sides, only that of the shorter side is supported".to_owned());
     };
-    let crop: Sides = needed(fields, "crop_size")?;
-    let size = match crop.0[..] {
+    let size = match sides(fields, "crop_size")?[..] {
         [side] => [side, side],
         [height, width] => [height, width],
         _ => return Err("has a crop_size that is neither one side nor height and width".to_owned()),
@@ -108,11 +101,6 @@ fn common(fields: &Map<String, Value>, size: [usize; 2]) -> Result<Preprocessing
     })
 }
 
-/// An integer or a list of integers.
-#[derive(Deserialize)]
-#[serde(from = "OneOrMore")]
-struct Sides(Vec<usize>);
-
 #[derive(Deserialize)]
 #[serde(untagged)]
 enum OneOrMore {
@@ -120,13 +108,12 @@ enum OneOrMore {
     More(Vec<usize>),
 }
 
-impl From<OneOrMore> for Sides {
-    fn from(sides: OneOrMore) -> Self {
-        match sides {
-            OneOrMore::One(side) => Self(vec![side]),
-            OneOrMore::More(sides) => Self(sides),
-        }
-    }
+/// An integer or a list of integers.
+fn sides(fields: &Map<String, Value>, name: &str) -> Result<Vec<usize>, String> {
+    Ok(match needed(fields, name)? {
+        OneOrMore::One(side) => vec![side],
+        OneOrMore::More(sides) => sides,
+    })
 }
 
 /// A field, unless it is missing or null.

@@ -236,7 +236,7 @@ impl Preprocessing {
         let image = self.image(path)?;
         let tables = self.normalization.tables();
         if let [table] = tables.as_slice() {
-            return Ok(image_file::grey(&image).map(|byte| table[usize::from(byte)]).collect());
+            return Ok(image_file::gray(&image).map(|byte| table[usize::from(byte)]).collect());
         }
         let planes = tables.iter().enumerate();
         Ok(planes.flat_map(|(c, table)| image.pixels().map(move |p| table[usize::from(p.0[c])])).collect())
@@ -245,10 +245,9 @@ impl Preprocessing {
     /// Reads an image without normalizing it; the settings must have passed [`check`](Self::check).
     pub(super) fn image(&self, path: &Path) -> Result<RgbImage> {
         let decoded = image_file::decode(path, self.exif_rotation)?;
-        let [height, width] = self.size.map(|side| side as u32);
         Ok(match self.resize {
-            None => image_file::cover(&decoded, height, width, self.interpolation),
-            Some(shorter) => image_file::centre(&decoded, shorter as u32, height, width, self.interpolation),
+            None => image_file::cover(&decoded, self.size, self.interpolation),
+            Some(shorter) => image_file::center_crop(&decoded, shorter, self.size, self.interpolation),
         })
     }
 
@@ -268,9 +267,9 @@ impl fmt::Display for Preprocessing {
         }
         match self.resize {
             Some(shorter) => {
-                write!(f, "shorter side {shorter}, {}, centre {height}x{width}", self.interpolation)?
+                write!(f, "shorter side {shorter}, {}, center {height}x{width}", self.interpolation)?
             }
-            None => write!(f, "centre {height}x{width}, {}", self.interpolation)?,
+            None => write!(f, "center {height}x{width}, {}", self.interpolation)?,
         }
         write!(f, ", mean {mean:?}, deviation {std:?}")
     }

@@ -5,8 +5,9 @@ use base64::prelude::{BASE64_STANDARD, Engine};
 use image::codecs::jpeg::JpegEncoder;
 use image::{ImageFormat, RgbImage};
 use minijinja::value::Serde;
-use minijinja::{Environment, UndefinedBehavior, Value, context};
+use minijinja::{Environment, UndefinedBehavior, context};
 use serde::Serialize;
+use serde_json::Value;
 use std::fs::File;
 use std::io::{Cursor, Read};
 use std::path::Path;
@@ -63,6 +64,11 @@ impl Fact {
     }
 }
 
+/// A list of template values.
+pub fn list(values: impl Iterator<Item = Value>) -> Value {
+    values.collect()
+}
+
 /// An SVG as a data URI.
 pub fn svg_uri(svg: &[u8]) -> String {
     format!("data:image/svg+xml;base64,{}", BASE64_STANDARD.encode(svg))
@@ -101,34 +107,28 @@ pub fn check_replaceable(path: &Path) -> Result<()> {
 const GENERATOR: &str = "<meta name=\"generator\" content=\"striate ";
 const HEAD: u64 = 4096;
 
-/// The kinds of pages.
-#[derive(Clone, Copy)]
-pub enum Template {
-    /// What a network learned.
-    See,
-    /// How a training run went.
-    Run,
-}
+/// The pages, `see.html` and `run.html`, and what they include.
+const TEMPLATES: [(&str, &str); 4] = [
+    ("base.html", include_str!("base.html")),
+    ("parts.html", include_str!("parts.html")),
+    ("see.html", include_str!("see.html")),
+    ("run.html", include_str!("run.html")),
+];
 
 /// Fills a template. Templates and values are part of the program, so an error is a bug.
-pub fn render(template: Template, values: &impl Serialize) -> String {
-    let (name, text) = match template {
-        Template::See => ("see.html", include_str!("see.html")),
-        Template::Run => ("run.html", include_str!("run.html")),
-    };
+pub fn render(name: &str, values: &Value) -> String {
     let mut environment = Environment::new();
     environment.set_undefined_behavior(UndefinedBehavior::Strict);
-    const SYNTAX: &str = "the built-in templates are valid";
-    environment.add_template("base.html", include_str!("base.html")).expect(SYNTAX);
-    environment.add_template("parts.html", include_str!("parts.html")).expect(SYNTAX);
-    environment.add_template(name, text).expect(SYNTAX);
+    for (name, text) in TEMPLATES {
+        environment.add_template(name, text).expect("the built-in templates are valid");
+    }
     let page = context! {
         style => include_str!("style.css"),
         script => include_str!("page.js"),
         version => env!("CARGO_PKG_VERSION"),
-        ..Value::from(Serde(values))
+        ..minijinja::Value::from(Serde(values))
     };
-    let template = environment.get_template(name).expect("it was just added");
+    let template = environment.get_template(name).expect("the template is built in");
     let page = template.render(page).unwrap_or_else(|e| panic!("{name}: {e:#}"));
     text::lines(&page).into_owned()
 }

@@ -2,124 +2,35 @@
 
 use super::choice::{FEWEST, largest};
 use super::{PageView, PageViews};
-use crate::cli::html::{EmbeddedImage, Fact, svg_uri};
+use crate::cli::html::{EmbeddedImage, Fact, list, svg_uri};
 use crate::cli::see::flags::InspectedNetwork;
 use crate::cli::see::view::{Figure, Subject};
 use crate::cli::text::grouped;
-use serde::Serialize;
+use serde_json::{Value, json};
 use striate::Tensor;
-use striate::infer::top;
-use striate::interpret::{Images, Lens, Manifest};
+use striate::infer::{Prediction, top};
+use striate::interpret::{Images, Layer, Lens, Manifest};
 
 /// Predictions listed per image.
 const GUESSES: usize = 5;
 
-#[derive(Serialize)]
-pub struct Page {
-    title: String,
-    lead: String,
-    facts: Vec<Fact>,
-    filters: Section,
-    layers: Vec<LayerPanel>,
-    unit_notes: Vec<Note>,
-    images: Vec<ImagePanel>,
-    image_notes: Vec<Note>,
-    map: Option<MapSection>,
-    map_missing: String,
-    fields: Section,
-    all_layers: Vec<LayerRow>,
-}
-
-#[derive(Serialize)]
-struct Section {
-    figures: Vec<EmbeddedImage>,
-    notes: Vec<Note>,
-}
-
-/// Explains how a view was made.
-#[derive(Serialize)]
-struct Note {
-    title: String,
-    caption: String,
-    command: String,
-}
-
-/// Figures shown side by side.
-#[derive(Serialize)]
-struct Group {
-    heading: &'static str,
-    figures: Vec<EmbeddedImage>,
-}
-
-#[derive(Serialize)]
-struct LayerPanel {
-    id: String,
-    name: String,
-    about: String,
-    thumb: Option<EmbeddedImage>,
-    units: Vec<UnitPanel>,
-}
-
-#[derive(Serialize)]
-struct UnitPanel {
-    id: String,
-    name: String,
-    thumb: Option<EmbeddedImage>,
-    groups: Vec<Group>,
-}
-
-#[derive(Serialize)]
-struct ImagePanel {
-    id: String,
-    name: String,
-    title: String,
-    thumb: EmbeddedImage,
-    photo: EmbeddedImage,
-    guesses: Vec<Guess>,
-    groups: Vec<Group>,
-}
-
-#[derive(Serialize)]
-struct Guess {
-    name: String,
-    percent: String,
-    right: bool,
-}
-
-#[derive(Serialize)]
-struct MapSection {
-    /// The scatter plot as a data URI, if points can be colored by class.
-    scatter: Option<String>,
-    mosaic: EmbeddedImage,
-    notes: Vec<Note>,
-}
-
-#[derive(Serialize)]
-struct LayerRow {
-    name: String,
-    output: String,
-    field: String,
-    stride: String,
-}
-
-/// Builds the page. `probabilities` holds the class probabilities of all images.
+/// The values for the template. `probabilities` holds the class probabilities of all images.
 pub fn page(
     network: &InspectedNetwork,
     images: &Images,
     probabilities: &Tensor,
     views: PageViews,
     layers: &[String],
-) -> Page {
+) -> Value {
     let lens = &network.lens;
-    let map = views.tsne.map(|map| MapSection {
-        scatter: map
-            .output
-            .svg
-            .as_ref()
-            .filter(|_| images.labels.is_some())
-            .map(|svg| svg_uri(svg.as_bytes())),
-        mosaic: embed(&map.output.figures[0]),
-        notes: vec![note(&map)],
+    let map = views.tsne.map(|map| {
+        // Without classes, the points of the scatter plot have no colors.
+        let svg = map.output.svg.as_ref().filter(|_| images.labels.is_some());
+        json!({
+            "scatter": svg.map(|svg| svg_uri(svg.as_bytes())),
+            "mosaic": embed(&map.output.figures[0]),
+            "notes": [note(&map)],
+        })
     });
     let of_units = [&views.activation_maximization, &views.classes, &views.top_activations];
     let unit_figures: Vec<&Figure> = [&views.activation_maximization, &views.top_activations, &views.classes]
@@ -138,26 +49,30 @@ pub fn page(
         Subject::Image(index) => Some(index + 1),
         _ => None,
     });
-    Page {
-        title: format!("What {} learned", lens.model()),
-        lead: format!("Activations, filters, saliency and more, computed from {} images.", images.len()),
-        facts: facts(network, images, probabilities),
-        layers: names.map(|name| layer_panel(network, name, &all)).collect(),
-        unit_notes: of_units.map(note).into(),
-        images: (0..examples.max().unwrap_or(0)).map(panel).collect(),
-        image_notes: of_images.iter().map(|view| note(view)).collect(),
-        map_missing: format!("t-SNE needs at least {FEWEST} images; there are {}.", images.len()),
-        map,
-        fields: Section {
-            figures: views.receptive_fields.output.figures.iter().map(embed).collect(),
-            notes: vec![note(&views.receptive_fields)],
+    let layer_row = |layer: &Layer| {
+        let [output, field, stride] = layer_sizes(lens, &layer.name)?;
+        Some(json!({ "name": layer.name, "output": output, "field": field, "stride": stride }))
+    };
+    json!({
+        "title": format!("What {} learned", lens.model()),
+        "lead": format!("Activations, filters, saliency and more, computed from {} images.", images.len()),
+        "facts": facts(network, images, probabilities),
+        "layers": list(names.map(|name| layer_panel(network, name, &all))),
+        "unit_notes": of_units.map(note),
+        "images": list((0..examples.max().unwrap_or(0)).map(panel)),
+        "image_notes": list(of_images.iter().map(|view| note(view))),
+        "map_missing": format!("t-SNE needs at least {FEWEST} images; there are {}.", images.len()),
+        "map": map,
+        "fields": {
+            "figures": list(views.receptive_fields.output.figures.iter().map(embed)),
+            "notes": [note(&views.receptive_fields)],
         },
-        all_layers: lens.layers().iter().filter_map(|layer| layer_row(lens, &layer.name)).collect(),
-        filters: Section {
-            figures: filters.into_iter().map(embed).collect(),
-            notes: views.filters.iter().map(note).collect(),
+        "all_layers": list(lens.layers().iter().filter_map(layer_row)),
+        "filters": {
+            "figures": list(filters.into_iter().map(embed)),
+            "notes": list(views.filters.iter().map(note)),
         },
-    }
+    })
 }
 
 fn facts(network: &InspectedNetwork, images: &Images, probabilities: &Tensor) -> Vec<Fact> {
@@ -181,7 +96,7 @@ fn facts(network: &InspectedNetwork, images: &Images, probabilities: &Tensor) ->
     facts
 }
 
-fn layer_panel(network: &InspectedNetwork, name: &str, figures: &[&Figure]) -> LayerPanel {
+fn layer_panel(network: &InspectedNetwork, name: &str, figures: &[&Figure]) -> Value {
     let mut units: Vec<usize> = Vec::new();
     let of_layer = |figure: &&&Figure| matches!(&figure.subject, Subject::Unit(other, _) if other == name);
     for figure in figures.iter().filter(of_layer).filter(|figure| figure.group != "Filter") {
@@ -201,22 +116,24 @@ fn layer_panel(network: &InspectedNetwork, name: &str, figures: &[&Figure]) -> L
         };
         // Patches of real images say more than a synthetic one.
         let best = own.iter().find(|figure| figure.group == "Top patches").or(own.first());
-        UnitPanel {
-            id: format!("{id}-{index}"),
-            thumb: best.map(|figure| EmbeddedImage::new(&figure.image, "", format!("{name}, {caption}"))),
-            name: caption,
-            groups: groups(&own),
-        }
+        json!({
+            "id": format!("{id}-{index}"),
+            "thumb": best.map(|figure| EmbeddedImage::new(&figure.image, "", format!("{name}, {caption}"))),
+            "name": caption,
+            "groups": groups(&own),
+        })
     };
-    let about = match layer_row(&network.lens, name) {
-        Some(LayerRow { output, field, .. }) if name != Lens::LOGITS => {
-            format!("Output {output}; each unit sees {field} pixels of the image.")
+    let (shown, about) = match layer_sizes(&network.lens, name) {
+        Some([output, field, _]) if name != Lens::LOGITS => {
+            (name, format!("Output {output}; each unit sees {field} pixels of the image."))
         }
-        _ => "The score of each class, before the softmax turns scores into probabilities.".to_owned(),
+        _ => (
+            "classes",
+            "The score of each class, before the softmax turns scores into probabilities.".to_owned(),
+        ),
     };
-    let shown = if name == Lens::LOGITS { "classes" } else { name };
-    let units: Vec<UnitPanel> = units.into_iter().map(unit).collect();
-    LayerPanel { id, name: shown.to_owned(), about, thumb: None, units }
+    let units = list(units.into_iter().map(unit));
+    json!({ "id": id, "name": shown, "about": about, "thumb": null, "units": units })
 }
 
 fn image_panel(
@@ -225,7 +142,7 @@ fn image_panel(
     probabilities: &Tensor,
     views: &[&PageView],
     index: usize,
-) -> ImagePanel {
+) -> Value {
     let figures = views.iter().flat_map(|view| &view.output.figures);
     let own: Vec<&Figure> = figures.filter(|figure| figure.subject == Subject::Image(index)).collect();
     let photo = network.photo(images, index);
@@ -235,63 +152,60 @@ fn image_panel(
         .iter()
         .map(|p| p.max(f32::MIN_POSITIVE).ln())
         .collect();
-    let guess = |guess: striate::infer::Prediction| Guess {
-        name: network.class(guess.class),
-        percent: format!("{:.1}", 100.0 * guess.probability),
-        right: images.labels.as_ref().is_some_and(|labels| labels[index] == guess.class),
+    let guess = |guess: Prediction| {
+        json!({
+            "name": network.class(guess.class),
+            "percent": format!("{:.1}", 100.0 * guess.probability),
+            "right": images.labels.as_ref().is_some_and(|labels| labels[index] == guess.class),
+        })
     };
-    ImagePanel {
-        id: format!("image-{index}"),
-        title: format!("{caption} ({})", images.names[index]),
-        thumb: EmbeddedImage::new(&photo, "", format!("image {index}: {caption}")),
-        photo: EmbeddedImage::new(&photo, "", format!("The image: {caption}")),
-        name: caption,
-        guesses: top(&logs, GUESSES).into_iter().map(guess).collect(),
-        groups: groups(&own),
-    }
+    json!({
+        "id": format!("image-{index}"),
+        "title": format!("{caption} ({})", images.names[index]),
+        "thumb": EmbeddedImage::new(&photo, "", format!("image {index}: {caption}")),
+        "photo": EmbeddedImage::new(&photo, "", format!("The image: {caption}")),
+        "name": caption,
+        "guesses": list(top(&logs, GUESSES).into_iter().map(guess)),
+        "groups": groups(&own),
+    })
 }
 
 /// Collects figures by group, in order of first appearance.
-fn groups(figures: &[&Figure]) -> Vec<Group> {
-    let mut groups: Vec<Group> = Vec::new();
+fn groups(figures: &[&Figure]) -> Value {
+    let mut headings: Vec<&str> = Vec::new();
     for figure in figures {
-        match groups.iter_mut().find(|group| group.heading == figure.group) {
-            Some(group) => group.figures.push(embed(figure)),
-            None => groups.push(Group { heading: figure.group, figures: vec![embed(figure)] }),
+        if !headings.contains(&figure.group) {
+            headings.push(figure.group);
         }
     }
-    groups
+    let figures =
+        |heading| list(figures.iter().filter(|figure| figure.group == heading).map(|figure| embed(figure)));
+    list(headings.into_iter().map(|heading| json!({ "heading": heading, "figures": figures(heading) })))
 }
 
-fn embed(figure: &Figure) -> EmbeddedImage {
+fn embed(figure: &Figure) -> Value {
     let of = match &figure.subject {
         Subject::Network => String::new(),
         Subject::Image(index) => format!(" of image {index}"),
         Subject::Unit(layer, unit) => format!(" of {layer}, channel {unit}"),
     };
-    EmbeddedImage::new(
-        &figure.image,
-        figure.label.as_str(),
-        format!("{}{of}: {}", figure.group, figure.label),
-    )
+    let alt = format!("{}{of}: {}", figure.group, figure.label);
+    json!(EmbeddedImage::new(&figure.image, figure.label.as_str(), alt))
 }
 
-fn note(view: &PageView) -> Note {
+/// Explains how a view was made.
+fn note(view: &PageView) -> Value {
     let Manifest { title, caption, .. } = &view.output.manifest;
-    Note { title: title.clone(), caption: caption.clone(), command: view.command.clone() }
+    json!({ "title": title, "caption": caption, "command": view.command })
 }
 
-/// Describes a layer; `None` if it does not depend on the images.
-fn layer_row(lens: &Lens, name: &str) -> Option<LayerRow> {
+/// Output, receptive field and stride of a layer; `None` if it does not depend on the images.
+fn layer_sizes(lens: &Lens, name: &str) -> Option<[String; 3]> {
     let layer = lens.layer(name).ok()?;
     let [vertical, horizontal] = lens.receptive_field(name).ok()?;
     let sides: Vec<String> = layer.shape.iter().map(usize::to_string).collect();
-    Some(LayerRow {
-        name: name.to_owned(),
-        output: sides.join(" x "),
-        field: format!("{} x {}", vertical.size, horizontal.size),
-        stride: vertical.stride.to_string(),
-    })
+    let field = format!("{} x {}", vertical.size, horizontal.size);
+    Some([sides.join(" x "), field, vertical.stride.to_string()])
 }
 
 /// Turns a name into an HTML id.

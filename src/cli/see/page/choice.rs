@@ -13,7 +13,8 @@ pub fn examples_first(images: Images, count: usize) -> Images {
     images.select(&first)
 }
 
-/// The layers requested for. By default the first convolution with what follows it, and the last layer or block at each resolution.
+/// The requested layers; by default, the first convolution with its batch norm and ReLU, and the last layer or block at each
+/// resolution.
 pub fn layers(lens: &Lens, requested: &[String]) -> Result<Vec<String>> {
     if !requested.is_empty() {
         requested.iter().try_for_each(|name| lens.layer(name).map(drop))?;

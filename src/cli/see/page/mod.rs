@@ -16,7 +16,7 @@ use super::top_activations::TopActivations;
 use super::tsne::Tsne;
 use super::view::{View, ViewContext, ViewOutput, exit_code};
 use crate::cli::flags::as_flag;
-use crate::cli::html::{self, Template, megabytes};
+use crate::cli::html::{self, megabytes};
 use crate::cli::output::print;
 use crate::cli::terminal::note;
 use std::path::PathBuf;
@@ -148,11 +148,10 @@ impl PageBuilder<'_> {
         let probabilities = lens.probabilities(&images.values)?;
         let views = PageViews {
             filters: match lens.layers().iter().any(|layer| layer.filters.is_some()) {
-                true => Some(self.view::<Filters>("filters", &none, &[])?),
+                true => Some(self.view::<Filters>(&none, &[])?),
                 false => None,
             },
             top_activations: self.view::<TopActivations>(
-                "peaks",
                 images,
                 &[
                     ("layer", names.clone()),
@@ -161,22 +160,19 @@ impl PageBuilder<'_> {
                 ],
             )?,
             activation_maximization: self.view::<ActivationMaximization>(
-                "ascent",
                 &none,
                 &[("layer", names.clone()), ("most", self.args.units.to_string())],
             )?,
             classes: self.view_in::<ActivationMaximization>(
                 "classes",
-                "ascent",
                 &none,
                 &[("layer", Lens::LOGITS.to_owned()), ("channel", self.likeliest(&probabilities))],
             )?,
-            occlusion: self.view::<Occlusion>("occlusion", &examples, &[])?,
-            saliency: self.view::<Saliency>("saliency", &examples, &[])?,
+            occlusion: self.view::<Occlusion>(&examples, &[])?,
+            saliency: self.view::<Saliency>(&examples, &[])?,
             nearest_neighbors: match images.len() {
                 1 => None,
                 count => Some(self.view::<NearestNeighbors>(
-                    "neighbours",
                     images,
                     &[
                         ("neighbours", NEIGHBORS.min(count - 1).to_string()),
@@ -185,40 +181,33 @@ impl PageBuilder<'_> {
                 )?),
             },
             activations: self.view::<Activations>(
-                "activations",
                 &examples,
                 &[("layer", names.clone()), ("most", CHANNELS.to_string())],
             )?,
             tsne: match choice::perplexity(images.len()) {
                 None => None,
                 Some(perplexity) => {
-                    Some(self.view::<Tsne>("map", images, &[("perplexity", perplexity.to_string())])?)
+                    Some(self.view::<Tsne>(images, &[("perplexity", perplexity.to_string())])?)
                 }
             },
-            receptive_fields: self.view::<ReceptiveFields>("fields", &field_images, &[("layer", names)])?,
+            receptive_fields: self.view::<ReceptiveFields>(&field_images, &[("layer", names)])?,
         };
         let page = assemble::page(self.network, images, &probabilities, views, layers);
-        Ok(html::render(Template::See, &page))
+        Ok(html::render("see.html", &page))
     }
 
-    /// Draws a view with these flags, in a folder of its name.
-    fn view<V: View>(&self, name: &str, images: &Images, flags: &[(&str, String)]) -> Result<PageView> {
-        self.view_in::<V>(name, name, images, flags)
+    /// Draws a view with these flags, in a folder named after it.
+    fn view<V: View>(&self, images: &Images, flags: &[(&str, String)]) -> Result<PageView> {
+        self.view_in::<V>(V::NAME, images, flags)
     }
 
-    fn view_in<V: View>(
-        &self,
-        folder: &str,
-        name: &str,
-        images: &Images,
-        flags: &[(&str, String)],
-    ) -> Result<PageView> {
+    fn view_in<V: View>(&self, folder: &str, images: &Images, flags: &[(&str, String)]) -> Result<PageView> {
         let start = Instant::now();
         let words: Vec<String> = flags.iter().map(|(flag, value)| format!("--{flag}={value}")).collect();
         let matches = V::augment_args(clap::Command::new("view").no_binary_name(true))
             .try_get_matches_from(&words)
             .and_then(|matches| V::from_arg_matches(&matches));
-        let view = matches.map_err(|e| Error::argument(name, e.to_string()))?;
+        let view = matches.map_err(|e| Error::argument(V::NAME, e.to_string()))?;
         let prefix = format!("{folder}/");
         let context = ViewContext {
             network: self.network,
@@ -232,7 +221,7 @@ impl PageBuilder<'_> {
         print(&line)?;
         Ok(PageView {
             output,
-            command: format!("striate see {name} {}", words.join(" ")).trim_end().to_owned(),
+            command: format!("striate see {} {}", V::NAME, words.join(" ")).trim_end().to_owned(),
         })
     }
 
