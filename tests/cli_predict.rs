@@ -223,7 +223,10 @@ fn foreign_names_and_metadata_are_accepted() -> Outcome {
     assert_same(&["resnet8", "free.safetensors"], "ignored invalid metadata: model (");
     let few = [("model", "resnet20"), ("classes", "[\"cat\", \"dog\"]")];
     rewrite(&dir, "few.safetensors", str::to_owned, &few);
-    assert_same(&["resnet8", "few.safetensors"], "contains resnet20 according to its metadata; loading it as resnet8");
+    assert_same(
+        &["resnet8", "few.safetensors"],
+        "contains resnet20 according to its metadata; loading it as resnet8",
+    );
     // Rejecting this name must not build a network of that many layers.
     rewrite(&dir, "deep.safetensors", str::to_owned, &[("model", "resnet60002")]);
     assert_same(&["resnet8", "deep.safetensors"], "resnet60002");

@@ -131,7 +131,10 @@ fn broken_images_are_refused_or_skipped_and_reported() {
     );
     let output = striate(&dir, &["eval", "run", "--skip-broken", "--json"]).output().unwrap();
     let notes = text(&output.stderr);
-    assert!(output.status.success() && notes.contains("note: skipped 1 image that could not be read"), "{notes}");
+    assert!(
+        output.status.success() && notes.contains("note: skipped 1 image that could not be read"),
+        "{notes}"
+    );
     assert!(
         notes.contains("skipped: set/test/cat/broken.png: ")
             && notes.contains("1 .heic (set/train/dog/photo.heic)")

@@ -107,7 +107,8 @@ fn warnings_stay_on_the_terminal() {
     let (mut terminal, mut child) = Terminal::start(80, shell);
     let lines = terminal.read_to_end();
     assert!(wait(&mut child).success(), "{lines:#?}");
-    let warnings = lines.iter().filter(|line| line.ends_with("training continues, but cannot be resumed yet"));
+    let warnings =
+        lines.iter().filter(|line| line.ends_with("training continues, but cannot be resumed yet"));
     assert_eq!(warnings.count(), 3, "{lines:#?}");
     assert!(!lines.iter().any(|line| line.ends_with(" left")), "{lines:#?}");
 }

@@ -94,7 +94,7 @@ pub struct Args {
     #[command(flatten)]
     #[serde(flatten)]
     pub rules: RuleFlags,
-    /// Test and store an exponential moving average of the weights with this decay per step, such as 0.99
+    /// Keep an exponential moving average of the weights with this decay per step, such as 0.99, to test and save
     #[arg(long, value_name = "DECAY", allow_negative_numbers = true, value_parser = number)]
     pub ema: Option<f32>,
     /// Split each step into this many micro-batches, to save memory
@@ -153,7 +153,7 @@ pub struct Args {
 /// Flags that may change when a run resumes, since they do not affect its results.
 const FREE: [&str; 11] = [
     "data",
-    // The images have a checksum.
+    // Changes of the images show in their checksum.
     "skip_broken",
     "device",
     "threads",
@@ -321,7 +321,7 @@ impl Args {
         })
     }
 
-    /// The augmentation of images of a size.
+    /// The augmentation for images of this size.
     fn augment(&self, [height, width]: [usize; 2]) -> Option<Augment> {
         let padding = height.min(width) / 8;
         match self.augment {
