@@ -27,8 +27,8 @@ pub struct ManifestFile {
     pub about: String,
 }
 
-/// Writes the files of a view, then its manifest. Files are staged, and appear when the folder is
-/// [committed](OutputFolder::commit).
+/// Writes the files of a view, then its manifest. Files are named `VIEW-NAME.EXTENSION`, or `VIEW.EXTENSION` for an empty name.
+/// They are staged, and appear when the folder is [committed](OutputFolder::commit).
 pub struct ViewWriter<'a> {
     folder: &'a OutputFolder,
     prefix: String,
@@ -36,14 +36,14 @@ pub struct ViewWriter<'a> {
 }
 
 impl<'a> ViewWriter<'a> {
-    /// Starts a view in a folder. `prefix` is put before each file name: a subfolder such as `peaks/`, or nothing.
+    /// Starts a view in a folder. `prefix` is put before each file name: a subfolder such as `classes/`, or nothing.
     pub fn new(folder: &'a OutputFolder, prefix: &str, view: &str, title: impl Into<String>) -> Self {
         let (view, title) = (view.to_owned(), title.into());
         let manifest = Manifest { view, title, caption: String::new(), files: Vec::new() };
         Self { folder, prefix: prefix.to_owned(), manifest }
     }
 
-    /// Writes a PNG image.
+    /// Writes a PNG image as `VIEW-NAME.png`.
     ///
     /// # Errors
     ///
@@ -51,24 +51,32 @@ impl<'a> ViewWriter<'a> {
     pub fn png(&mut self, name: &str, about: impl Into<String>, image: &RgbImage) -> Result<()> {
         let mut bytes = Cursor::new(Vec::new());
         image.write_to(&mut bytes, ImageFormat::Png).expect("PNG can encode any RGB image in memory");
-        self.file(name, about, bytes.get_ref())
+        self.file(name, "png", about, bytes.get_ref())
     }
 
     /// Writes a tensor in NumPy's `.npy` format, float32 in row-major order.
     pub fn npy(&mut self, name: &str, about: impl Into<String>, tensor: &Tensor) -> Result<()> {
-        self.file(name, about, &npy(tensor))
+        self.file(name, "npy", about, &npy(tensor))
     }
 
     /// Writes a value as JSON.
     pub fn json(&mut self, name: &str, about: impl Into<String>, value: &impl Serialize) -> Result<()> {
         let text = serde_json::to_string_pretty(value).expect("structs with string keys serialize");
-        self.file(name, about, format!("{text}\n").as_bytes())
+        self.file(name, "json", about, format!("{text}\n").as_bytes())
     }
 
-    /// Writes a file.
-    pub fn file(&mut self, name: &str, about: impl Into<String>, bytes: &[u8]) -> Result<()> {
-        self.stage(name, bytes)?;
-        self.manifest.files.push(ManifestFile { name: name.to_owned(), about: about.into() });
+    /// Writes a file with any extension.
+    pub fn file(
+        &mut self,
+        name: &str,
+        extension: &str,
+        about: impl Into<String>,
+        bytes: &[u8],
+    ) -> Result<()> {
+        let separator = if name.is_empty() { "" } else { "-" };
+        let name = format!("{}{separator}{name}.{extension}", self.manifest.view);
+        self.stage(&name, bytes)?;
+        self.manifest.files.push(ManifestFile { name, about: about.into() });
         Ok(())
     }
 

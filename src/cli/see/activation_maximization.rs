@@ -68,20 +68,12 @@ impl View for ActivationMaximization {
             let own = draw(context, layer, channels, made);
             let title = format!("{} {layer}", lens.model());
             let drawn = figure_grid(&title, &own, SIDE, drawing::square_columns(own.len()));
-            writer.png(
-                &format!("ascent-{layer}.png"),
-                format!("{} channels of {layer}", channels.len()),
-                &drawn,
-            )?;
-            writer.npy(
-                &format!("ascent-{layer}.npy"),
-                format!("{layer}: the images, normalized"),
-                &made.images,
-            )?;
+            writer.png(layer, format!("{} channels of {layer}", channels.len()), &drawn)?;
+            writer.npy(layer, format!("{layer}: the images, normalized"), &made.images)?;
             let unit = |i: usize| json!({ "channel": channels[i], "before": value(&made.before[i]), "after": value(&made.after[i]) });
             let units: Vec<serde_json::Value> = (0..channels.len()).map(unit).collect();
             writer.json(
-                &format!("ascent-{layer}.json"),
+                layer,
                 format!("{layer}: mean activation of each channel before and after"),
                 &units,
             )?;

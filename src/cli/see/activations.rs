@@ -36,20 +36,13 @@ impl View for Activations {
             for image in 0..images.len() {
                 let about = format!("{name} on {}", images.names[image]);
                 let drawn = self.draw(context, layer, image);
-                writer.png(&format!("activations-{name}-{image}.png"), about, &drawn)?;
+                writer.png(&format!("{name}-{image}"), about, &drawn)?;
                 figures.push(Figure::new(Subject::Image(image), "Activations", drawn, name));
                 context.progress.step();
             }
-            writer.npy(
-                &format!("activations-{name}.npy"),
-                format!("{name}: activations of all channels on all images"),
-                &layer.values,
-            )?;
-            writer.json(
-                &format!("activations-{name}-units.json"),
-                format!("{name}: statistics of each channel over all images"),
-                &layer.channels,
-            )?;
+            writer.npy(name, format!("{name}: activations of all channels on all images"), &layer.values)?;
+            let about = format!("{name}: statistics of each channel over all images");
+            writer.json(&format!("{name}-units"), about, &layer.channels)?;
             caption.push_str(&self.describe(layer));
         }
         caption.push_str(

@@ -35,12 +35,8 @@ impl View for Filters {
                 1 | 3 => whole(bank, &about),
                 _ => by_channel(bank, &about, self.most),
             };
-            writer.png(&format!("filters-{}.png", bank.layer), &about, &image)?;
-            writer.npy(
-                &format!("filters-{}.npy", bank.layer),
-                format!("{about}, all of them"),
-                &bank.weights,
-            )?;
+            writer.png(&bank.layer, &about, &image)?;
+            writer.npy(&bank.layer, format!("{about}, all of them"), &bank.weights)?;
             caption.push_str(&format!("{about}. {how} "));
             shown.extend(figures);
         }

@@ -61,13 +61,9 @@ impl View for NearestNeighbors {
         let figures = self.draw(context, &spaces);
         let about = "each image with its nearest neighbors: by features, and below by pixels";
         let heading = "An image, then its nearest neighbors by features and, below, by pixels";
-        writer.png(
-            "neighbours.png",
-            about,
-            &figure_grid(heading, &figures, SIDE as usize, self.neighbors + 1),
-        )?;
+        writer.png("", about, &figure_grid(heading, &figures, SIDE as usize, self.neighbors + 1))?;
         let found = Found { images: &images.names, classes: images.labels.as_deref(), spaces: &spaces };
-        writer.json("neighbours-found.json", "all neighbors with their distances", &found)?;
+        writer.json("found", "all neighbors with their distances", &found)?;
         Ok(ViewOutput { manifest: writer.finish(self.caption(images, &spaces))?, figures, svg: None })
     }
 }

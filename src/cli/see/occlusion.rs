@@ -74,12 +74,12 @@ impl View for Occlusion {
             let title = format!("{class}: {percent:.1} % uncovered; {patch}-pixel patch every {stride}");
             let own = draw(context, [*patch, stride], map, index);
             let drawn = figure_grid(&title, &own, SIDE, own.len());
-            writer.png(&format!("occlusion-{index}.png"), format!("{name}: {class}"), &drawn)?;
+            writer.png(&index.to_string(), format!("{name}: {class}"), &drawn)?;
             let about = format!(
                 "{name}: probability of {class} with the patch on each cell; {:.6} uncovered",
                 map.uncovered
             );
-            writer.npy(&format!("occlusion-{index}.npy"), about, &map.probabilities)?;
+            writer.npy(&index.to_string(), about, &map.probabilities)?;
             figures.extend(own.into_iter().skip(1));
         }
         let caption = format!(

@@ -58,16 +58,12 @@ impl View for ReceptiveFields {
         // Two layers per row if there are many.
         let columns = if fields.len() > 3 { 4 } else { 2 };
         let heading = "Theoretical (frame) and effective receptive fields";
-        writer.png("fields.png", about, &figure_grid(heading, &figures, SIDE as usize, columns))?;
+        writer.png("", about, &figure_grid(heading, &figures, SIDE as usize, columns))?;
         for field in &fields {
             let about = format!("{}: influence of each pixel, [height, width]", field.layer);
-            writer.npy(&format!("fields-{}.npy", field.layer), about, &field.measured.magnitude)?;
+            writer.npy(field.layer, about, &field.measured.magnitude)?;
         }
-        writer.json(
-            "fields-sizes.json",
-            "sizes of the theoretical and effective receptive fields",
-            &fields,
-        )?;
+        writer.json("sizes", "sizes of the theoretical and effective receptive fields", &fields)?;
         Ok(ViewOutput { manifest: writer.finish(self.caption(images, &fields))?, figures, svg: None })
     }
 }

@@ -62,7 +62,7 @@ impl View for Saliency {
             let class = network.class(*class);
             let about = format!("{}: {class}", images.names[index]);
             let drawn = figure_grid(&format!("saliency for {class}"), &own, SIDE, 3);
-            writer.png(&format!("saliency-{index}.png"), about, &drawn)?;
+            writer.png(&index.to_string(), about, &drawn)?;
             figures.extend(own.into_iter().skip(1));
         }
         for (name, tensor) in [
@@ -72,7 +72,7 @@ impl View for Saliency {
             ("integrated", &maps.integrated),
             ("grad-cam", &maps.cam),
         ] {
-            writer.npy(&format!("saliency-{name}.npy"), format!("{name}, all images"), tensor)?;
+            writer.npy(name, format!("{name}, all images"), tensor)?;
         }
         let caption = format!(
             "Five ways to find the pixels that matter for a class. Gradient: how much the logit of the class changes with each pixel, largest over color channels; bright means a strong effect. SmoothGrad: the gradient averaged over {} noisy copies, with noise of {} of the range of the image. Guided: guided backpropagation, in color; gray is 0. Integrated gradients: the contribution of each pixel relative to the mean color, in {} steps; red supports the class, blue opposes it. Grad-CAM: where {layer} supports the class. Each map has its own scale; the largest 0.5 % of values may be clipped.",

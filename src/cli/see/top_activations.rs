@@ -86,11 +86,7 @@ impl View for TopActivations {
             let heading = format!("{name} of {}: top activations of each channel", lens.model());
             let about =
                 format!("{name}: for each channel, the patches with the top activations and their images");
-            writer.png(
-                &format!("peaks-{name}.png"),
-                about,
-                &figure_grid(&heading, &own, SIDE as usize, self.top),
-            )?;
+            writer.png(name, about, &figure_grid(&heading, &own, SIDE as usize, self.top))?;
             let result = Found {
                 layer: name,
                 receptive_field: view.axes,
@@ -99,7 +95,7 @@ impl View for TopActivations {
                 channels: tops.channels(),
             };
             let about = format!("{name}: top activations of all channels");
-            writer.json(&format!("peaks-{name}-found.json"), about, &result)?;
+            writer.json(&format!("{name}-found"), about, &result)?;
             caption.push_str(&format!(" {name} sees {}.", view.describe()));
             figures.extend(own);
         }

@@ -53,12 +53,12 @@ impl View for Tsne {
         let title = format!("t-SNE of images by the features of {}", network.lens.model());
         let svg = scatter(&context.out.path().join("map.svg"), &title, network, images, &embedding)?;
         let mut writer = context.writer(Self::NAME, title);
-        writer.file("map.svg", "the embedding, a point per image, colored by class", svg.as_bytes())?;
+        writer.file("", "svg", "the embedding, a point per image, colored by class", svg.as_bytes())?;
         let drawn = mosaic(network, images, &cells, side);
         let about = "the embedding drawn with the images, each in the nearest free cell";
-        writer.png("map-images.png", about, &drawn)?;
+        writer.png("images", about, &drawn)?;
         let table = table(network, images, &embedding, &cells);
-        writer.file("map.csv", "position and cell of each image", table.as_bytes())?;
+        writer.file("", "csv", "position and cell of each image", table.as_bytes())?;
         let figure = Figure::new(
             Subject::Network,
             "t-SNE with the images",
