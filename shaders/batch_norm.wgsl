@@ -5,16 +5,16 @@
 //   batch_norm_apply         y = (x - mean[c]) / sqrt(var[c] + eps) * weight[c] + bias[c], followed by `epilogue`
 //                            1: max(y, 0);  2: max(y + residual, 0)
 //   batch_norm_grad_partial  partial[s, c] = sums of dy and of dy * xhat, where xhat = (x - mean) / sqrt(var + eps). With
-//                            epilogue 1, dy counts only where y > 0 or y is NaN; y is recomputed
+//                            epilogue 1, only dy where y > 0 or y is NaN; y is recomputed
 //   batch_norm_grad_stats    grad_bias[c] and grad_weight[c], summed over the slices, and the coefficients of the next pass
 //   batch_norm_grad_input    dx = weight / sqrt(var + eps) * (dy - grad_bias / count - xhat * grad_weight / count);  with `fixed`
 //                            statistics (evaluation) dx = weight / sqrt(var + eps) * dy
 //
-// The variance must survive a mean far larger than the deviation. So each invocation sums deviations from its own first
-// element, and partial results are merged as in Chan, Golub and LeVeque (1979):
+// To keep the variance accurate when the mean is much larger than the deviation, each invocation sums deviations from its
+// first element, and partial results are merged as in Chan, Golub and LeVeque (1979):
 //   mean = (na * ma + nb * mb) / n,  M2 = M2a + M2b + (mb - ma)^2 * na * nb / n.
-// Slice s covers `images_per_slice` images starting at s * images_per_slice. A workgroup's 64 lanes work on 64 / width images
-// at a time, `width` lanes per image, so that small images keep all lanes busy. With `vec4` (here {{ vec4 }}), each lane
+// Slice s covers `images_per_slice` images starting at s * images_per_slice. The 64 lanes of a workgroup process 64 / width
+// images at a time, `width` lanes per image, so that small images keep all lanes busy. With `vec4` (here {{ vec4 }}), a lane
 // processes four pixels at a time.
 // Dispatch: the stats kernels, ceil(channels / 64) workgroups; the others, one workgroup per (s, c), s outermost.
 
@@ -65,13 +65,11 @@ fn batch_norm_apply(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups
     let slice_channel = workgroup_index(group, groups);
     if (slice_channel >= params.slices * params.channels) { return; }
     let work = lane_work(slice_channel, lane, {{ threads }}u);
-    let m = mean[work.c];
-    let scale = weight[work.c] * inverse_deviation(work.c);
-    let shift = bias[work.c];
+    let k = affine_of(work.c);
     for (var n = work.start; n < work.end; n += work.step) {
         let plane = (n * params.channels + work.c) * work.columns;
         for (var p = work.column; p < work.columns; p += params.width) {
-            var value = normalized(x[plane + p], m, scale, shift);
+            var value = normalized(x[plane + p], k.mean, k.scale, k.shift);
             if (params.epilogue == 2u) { value += residual[plane + p]; }
             if (params.epilogue > 0u) { value = relu_forward(value); }
             y[plane + p] = value;
@@ -114,11 +112,11 @@ fn batch_norm_grad_stats(@builtin(workgroup_id) group: vec3u, @builtin(num_workg
     }
     grad_bias[c] = sum.x;
     grad_weight[c] = sum.y;
-    let inv_std = inverse_deviation(c);
+    let k = affine_of(c);
     let count = f32(params.batch) * f32(params.pixels);
     // Fixed statistics do not depend on x.
     let means = select(sum / count, vec2f(0.0), params.fixed == 1u);
-    coefficients_out[c] = Coefficients(mean[c], weight[c] * inv_std, bias[c], means.x, means.y * inv_std);
+    coefficients_out[c] = Coefficients(k.mean, k.scale, k.shift, means.x, means.y * k.inv_std);
 }
 
 @group(0) @binding(2) var<storage, read> grad_output: array<{{ value }}>;

@@ -1,6 +1,6 @@
-// What batch_norm.wgsl and batch_norm_subgroup.wgsl share: parameters, the work of one lane, and the sums over it.
-// The formulas are in batch_norm.wgsl.
-// Prepended to the shaders that use it; it has no entry point, so no dispatch.
+// Shared by batch_norm.wgsl, which has the formulas, and batch_norm_subgroup.wgsl: parameters, the work of one lane, and its
+// partial sums.
+// Prepended to the shaders that use it.
 
 struct BatchNorm { batch: u32, channels: u32, pixels: u32, slices: u32, images_per_slice: u32, width: u32, eps: f32, epilogue: u32, fixed: u32 }
 
@@ -12,11 +12,11 @@ alias Flags = {{ 'vec4<bool>' if vec4 else 'bool' }};
 @group(0) @binding(1) var<storage, read> x: array<{{ value }}>;
 @group(0) @binding(2) var<storage, read_write> partial_out: array<f32>;
 
-// The work of one lane: images start, start + step, ... before `end` of channel c, and of each the pixels column,
-// column + width, ... before `columns` (with `vec4`, pixels are counted in vectors). The slice starts at image `first`.
+// The work of one lane in channel c: images start, start + step, ... below `end`, and in each image the pixels column,
+// column + width, ... below `columns` (with `vec4`, pixels are counted in vectors). The slice starts at image `first`.
 struct LaneWork { c: u32, first: u32, end: u32, start: u32, step: u32, column: u32, columns: u32 }
 
-// The part of slice and channel (s, c), numbered s * channels + c, that one of `lanes` lanes works on.
+// The work of one of `lanes` lanes in slice s of channel c, where slice_channel = s * channels + c.
 fn lane_work(slice_channel: u32, lane: u32, lanes: u32) -> LaneWork {
     let s = slice_channel / params.channels;
     let first = s * params.images_per_slice;
@@ -75,21 +75,22 @@ fn moments_of(work: LaneWork) -> Moments {
 @group(0) @binding(6) var<storage, read> dy: array<{{ value }}>;
 @group(0) @binding(7) var<storage, read_write> grad_partial: array<f32>;
 
-fn inverse_deviation(c: u32) -> f32 {
-    return 1.0 / sqrt(variance[c] + params.eps);
+// y = (x - mean) * scale + shift in one channel.
+struct Affine { mean: f32, inv_std: f32, scale: f32, shift: f32 }
+
+fn affine_of(c: u32) -> Affine {
+    let inv_std = 1.0 / sqrt(variance[c] + params.eps);
+    return Affine(mean[c], inv_std, weight[c] * inv_std, bias[c]);
 }
 
-// The forward pass and its recomputation in the backward pass share this, so that both see the same outputs as positive.
-fn normalized(x: {{ value }}, m: f32, scale: f32, shift: f32) -> {{ value }} {
-    return fma(x - m, {{ value }}(scale), {{ value }}(shift));
+// Shared by the forward pass and its recomputation in the backward pass, so that both agree on which outputs are positive.
+fn normalized(x: {{ value }}, mean: f32, scale: f32, shift: f32) -> {{ value }} {
+    return fma(x - mean, {{ value }}(scale), {{ value }}(shift));
 }
 
 // The sums of dy and of dy * xhat over a lane's work.
 fn gradient_sums(work: LaneWork) -> vec2f {
-    let m = mean[work.c];
-    let inv_std = inverse_deviation(work.c);
-    let scale = weight[work.c] * inv_std;
-    let shift = bias[work.c];
+    let k = affine_of(work.c);
     var dy_sum = {{ value }}();
     var product_sum = {{ value }}();
     for (var n = work.start; n < work.end; n += work.step) {
@@ -97,10 +98,10 @@ fn gradient_sums(work: LaneWork) -> vec2f {
         for (var p = work.column; p < work.columns; p += params.width) {
             let value = x[plane + p];
             var upstream = dy[plane + p];
-            if (params.epilogue == 1u) { upstream = relu_backward(upstream, normalized(value, m, scale, shift)); }
+            if (params.epilogue == 1u) { upstream = relu_backward(upstream, normalized(value, k.mean, k.scale, k.shift)); }
             dy_sum += upstream;
-            product_sum = fma(upstream, value - m, product_sum);
+            product_sum = fma(upstream, value - k.mean, product_sum);
         }
     }
-    return vec2f(component_sum(dy_sum), component_sum(product_sum) * inv_std);
+    return vec2f(component_sum(dy_sum), component_sum(product_sum) * k.inv_std);
 }

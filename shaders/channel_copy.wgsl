@@ -5,8 +5,8 @@
 //
 // Both tensors are [outer, channels, pixels], flattened to rows of stride = channels * pixels elements; `width` is
 // channels * pixels of the block.
-// Dispatch: ceil(len / 256) workgroups, where len = outer * width elements are copied, or len = outer * dst_stride
-// elements are written by channel_pad.
+// Dispatch: ceil(len / 256) workgroups, where len is the number of elements written: outer * width, or outer * dst_stride by
+// channel_pad.
 
 struct ChannelCopy { len: u32, width: u32, src_stride: u32, src_offset: u32, dst_stride: u32, dst_offset: u32 }
 

@@ -1,11 +1,11 @@
-// Convolution straight from its definition, one result per invocation. Used where a group has too few channels for a
-// matrix product to pay off (depthwise convolution), and selectable by name.
+// Direct convolution, one result per invocation. Used where a group has too few channels for a matrix product to pay off, as in
+// depthwise convolution.
 //
 //   y[n, o, oy, ox]   = bias[o] + sum over c, ky, kx of  x[n, g(o) + c, iy, ix] * w[o, c, ky, kx]
 //   dx[n, c, iy, ix]  = sum over the o, ky, kx, oy, ox that read this pixel of  dy[n, o, oy, ox] * w[o, c, ky, kx]
 //   dw[o, c, ky, kx]  = sum over n, oy, ox of  dy[n, o, oy, ox] * x[n, g(o) + c, iy, ix]
 //
-// with iy = oy * stride_h - padding_h + ky * dilation_h (ix alike), zeros outside the image, and g(o) the first input
+// with iy = oy * stride_h - padding_h + ky * dilation_h (ix likewise), zeros outside the image, and g(o) the first input
 // channel of o's group. x: [batch, in_channels, in_h, in_w]; w: [out_channels, in_channels / groups, kernel_h, kernel_w];
 // y: [batch, out_channels, out_h, out_w].
 // Dispatch: ceil(results / 64) workgroups.

@@ -101,7 +101,7 @@ fn conv_gemm(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) group
     let depth = params.in_channels * params.kernel_h * params.kernel_w;
 
     let w_base = g * params.w_group + params.w_start;
-    // Weights of neighboring k are contiguous, and so are the pixels of neighboring results, of which a lane loads four.
+    // A lane loads the pixels of four neighboring results, which are contiguous, as are the weights of neighboring k.
 {%- for i in range(a_loads) %}
     let ap{{ i }} = k_fastest(lane + {{ i * threads }}u);
     var av{{ i }} = load_w(w_base, i0 + 4u * ap{{ i }}.y, ap{{ i }}.x, depth);

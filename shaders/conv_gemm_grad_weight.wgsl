@@ -18,7 +18,7 @@
 @group(0) @binding(2) var<storage, read> dy: array<f32>;
 @group(0) @binding(3) var<storage, read_write> partial: array<f32>;
 
-// A pixel of the slice: whether there is one, its address in dy, and the address of its image and the pixel of x that the
+// A pixel of the slice: whether it exists, its address in dy, the address of its image in x, and the row and column that the
 // first tap reads.
 struct Pixel { inside: bool, dy_base: u32, x_base: u32, top: u32, left: u32 }
 
@@ -43,7 +43,7 @@ fn load_dy(at: Pixel, o: u32) -> vec4f {
     return vec4f(dy[lines.x], dy[lines.y], dy[lines.z], dy[lines.w]);
 }
 
-// `tap` is the offset of its channel, and its row and column offsets, as returned by tap_of.
+// `tap` holds the offset of the channel, then the row and column offsets; see tap_of.
 fn load_x(at: Pixel, tap: vec3u, tap_exists: bool) -> f32 {
     let iy = at.top + tap.y;
     let ix = at.left + tap.z;

@@ -1,6 +1,6 @@
 // The parameters of conv_gemm.wgsl and conv_gemm_grad_weight.wgsl: a convolution or its transpose with explicit strides.
 // Channels are per group; paddings and steps may be negative, in two's complement.
-// Prepended to the shaders that use it; it has no entry point, so no dispatch.
+// Prepended to the shaders that use it.
 
 struct ConvGemm {
     batch: u32, in_channels: u32, in_h: u32, in_w: u32, out_channels: u32, out_h: u32, out_w: u32,

@@ -5,7 +5,7 @@
 // where t = (ky, kx) is a tap of a window of taps_h x taps_w, windows count row by row over the filter, and each (t, o) line
 // is padded to `line` elements. w(g, o, c, ky, kx) is stored at g * w_group + o * w_out + c * w_in + w_start + ky * w_down +
 // kx * w_right: with the channel roles swapped and negative steps, the filter is rotated by 180 degrees. The padding of a
-// line is never written, as no result depends on it.
+// line is never written because no result depends on it.
 // Dispatch: ceil(lines * channels / 64) workgroups, one invocation for all taps of a window of one channel pair.
 
 // uses conv_pack_params.wgsl

@@ -1,6 +1,6 @@
 // The parameters of conv_pack.wgsl and conv_pack_vec4.wgsl: the strides of the weights by group, channel and tap, and the
 // packed order.
-// Prepended to the shaders that use it; it has no entry point, so no dispatch.
+// Prepended to the shaders that use it.
 
 struct ConvPack {
     lines: u32, in_channels: u32, out_channels: u32, kernel_h: u32, kernel_w: u32,

@@ -1,6 +1,6 @@
 // The parameters of conv_direct.wgsl and im2col.wgsl: the sizes of a convolution, and the images and rows that one launch
 // covers.
-// Prepended to the shaders that use it; it has no entry point, so no dispatch.
+// Prepended to the shaders that use it.
 
 struct Conv {
     batch: u32, in_channels: u32, in_h: u32, in_w: u32, out_channels: u32, out_h: u32, out_w: u32,

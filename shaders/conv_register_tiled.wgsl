@@ -47,7 +47,8 @@ fn conv_register_tiled(@builtin(workgroup_id) group: vec3u, @builtin(num_workgro
     let steps = params.in_channels;
     var line = block * params.in_channels * (params.line / 4u) + lane;
 {%- else %}
-    // Consecutive lanes take the same tile of consecutive images, as many as evenly divide both the batch and a subgroup.
+    // Consecutive lanes compute the same tile of consecutive images: the largest power of two that divides the batch, at most a
+    // subgroup.
     let interleaved = min(params.batch & (~params.batch + 1u), {{ subgroup }}u);
     let tiles_per_band = params.across * params.batch;
     let ox = tile / interleaved % params.across * 4u;
@@ -72,7 +73,7 @@ fn conv_register_tiled(@builtin(workgroup_id) group: vec3u, @builtin(num_workgro
 {%- for o in range(channels) %}
    {%- for q in range(rows * 4) %} var a{{ o }}_{{ q }} = 0.0;{% endfor %}
 {%- endfor %}
-    // A single loop: with this many live values, each level of nesting is expensive, and so are divisions.
+    // A single loop without divisions: with this many live values, both divisions and nested loops are expensive.
     for (var step = 0u; step < steps; step++) {
 {{- rows_of_image() }}
 {%- for i in range(loads) %}

@@ -93,7 +93,7 @@ fn conv_register_tiled_grad_weight(@builtin(workgroup_id) group: vec3u, @builtin
     var q{{ r }}_0 = select(vec4f(0.0), x[row{{ r }} / 4u], in{{ r }});
    {%- endfor %}
 {%- endif %}
-    // A single loop: with this many live values, each level of nesting is expensive, and so are divisions.
+    // A single loop without divisions: with this many live values, both divisions and nested loops are expensive.
     for (var tile = 0u; tile < tiles; tile++) {
 {%- for i in range(loads) %}
         let from{{ i }} = ((n * params.groups + g) * params.out_channels + min(o{{ i }}, params.out_channels - 1u)) * params.out_h + min(oy + r{{ i }}, params.out_h - 1u);

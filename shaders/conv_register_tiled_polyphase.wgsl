@@ -1,6 +1,6 @@
 // The input gradient of a 3 x 3 convolution at stride 2 and padding 1, for software adapters. Each invocation computes
 // {{ channels }} channels x {{ 2 * rows }} rows x 8 columns: all four phases of {{ rows }} x 4 pixels of the upstream gradient. The phases read
-// the same pixels, each with its own taps of the filter.
+// the same pixels, each with different taps of the filter.
 //
 //   dx[n, c, 2a + i, 2b + j] = sum over o, ky, kx of  dy[n, g(c) + o, a + (i + 1 - ky) / 2, b + (j + 1 - kx) / 2] * w(o, c, ky, kx)
 //

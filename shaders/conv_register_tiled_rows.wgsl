@@ -1,7 +1,7 @@
-// What the conv_register_tiled shaders share: parameters, tile indices, and loads of pixel rows. A tile of {{ rows }} rows x 4
+// Shared by the conv_register_tiled shaders: parameters, tile indices, and loads of pixel rows. A tile of {{ rows }} rows x 4
 // columns of results reads `input_rows` rows of `columns` pixels: p0_0, p0_1, ... is the first row, p1_0, ... the second.
 // Channels are per group; paddings may be negative, in two's complement.
-// Prepended to the shaders that use it; it has no entry point, so no dispatch.
+// Prepended to the shaders that use it.
 
 struct ConvRegisterTiled {
     batch: u32, in_channels: u32, in_h: u32, in_w: u32, out_channels: u32, out_h: u32, out_w: u32,
@@ -30,7 +30,7 @@ struct ConvRegisterTiled {
     let o = block % blocks * {{ channels }}u;
 {%- endmacro %}
 
-{#- For each row of `plane` that output row `oy` and tap row `ky` read: whether it is inside the image, and its address. #}
+{#- For each input row that the tile reads from row `oy` and tap row `ky` on: whether it is inside the image, and its address. #}
 {%- macro rows_of_image() %}
         // Coordinates above or left of the image wrap around to huge values.
 {%- for r in range(input_rows) %}

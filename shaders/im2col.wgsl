@@ -1,4 +1,4 @@
-// Convolution as a matrix product: unfolds images into columns, and folds columns back into images.
+// The transforms around a convolution by matrix product: unfold images into columns, and fold columns back into images.
 //
 //   im2col   cols[n, (c, ky, kx), (oy, ox)] = x[n, c, oy * stride - padding + ky * dilation, likewise for x],
 //                                             0 outside the image

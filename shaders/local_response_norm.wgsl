@@ -4,7 +4,7 @@
 //   y = x scale^-beta
 //   backward: dx[c] = dy scale^-beta - 2 alpha beta x * sum of dy[j] y[j] / scale[j] over the channels j whose window contains c
 //
-// `alpha` is already divided by `size`, as in PyTorch's definition. The windows that contain c are those of the `size`
+// `alpha` is already divided by `size`, as in PyTorch's definition. Channel c is in the windows of the `size`
 // channels starting at c - (size - 1) / 2: the mirrored window.
 // Dispatch: ceil(len / 64) workgroups, one invocation per element.
 
@@ -28,8 +28,8 @@ fn power(s: f32) -> f32 {
     return pow(s, -params.beta);
 }
 
-// The addresses, `pixels` apart, of the window of `size` channels that starts `before` channels ahead of element `at`, as a
-// half-open range.
+// The window of `size` channels that starts `before` channels ahead of element `at`: a half-open range of addresses, to be
+// visited in steps of `pixels`.
 fn window(at: u32, before: u32) -> vec2u {
     let c = (at / params.pixels) % params.channels;
     let start = max(c, before) - before;

@@ -9,7 +9,7 @@
 //                        never correct
 //
 // weights[c] is 1 unless `weighted`, total is 1 unless `normalized`, and upstream is a scalar unless `by_row`. If `ignores`, rows
-// labeled `ignored` yield 0 everywhere. A label outside the classes makes the loss and its gradient NaN, and is never correct.
+// labeled `ignored` yield 0 in every output. A label outside the classes makes the loss and its gradient NaN, and is never correct.
 // The maximum is subtracted first, so that exp cannot overflow. slice_sum takes the mean over rows.
 // Dispatch: ceil(rows / 64) workgroups; label_total: one.
 

@@ -2,8 +2,8 @@
 //
 //   packed[batch, panel, k, i] = x(o, g, r)[panel * width + i, t],  with batch = o * inner + g and k = r * size + t
 //
-// with zeros past `count` (the rows of a, or columns of b), past the last of the `reduce` products that are summed (only
-// reduce_total - o * reduce remain for the last o), and up to an even depth. x(o, g, r)[i, t] is stored at
+// with zeros past `count` (the rows of a, or columns of b), past the last summed product (the last o has only
+// reduce_total - o * reduce of them, the others `reduce`), and up to an even depth. x(o, g, r)[i, t] is stored at
 // offset + o * outer + g * inner_step + r * reduce_step + i * step + t * k_step.
 // Dispatch: ceil(batches * panels * ceil(depth / 8) * width / 4 / 64) workgroups: an invocation packs eight k of four i.
 

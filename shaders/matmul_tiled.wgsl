@@ -1,16 +1,5 @@
-// Strided, batched matrix product through workgroup memory (see tiles.wgsl).
-//
-//   c[o, g][i, j] = bias + sum over r < reduce, t < k of  a[o, g, r][i, t] * b[o, g, r][t, j]
-//
-// for i < m, j < n, and batches numbered o * inner + g. Element addresses:
-//
-//   a: a_offset + o * a_outer + g * a_inner + r * a_reduce + i * a_row + t * a_col
-//   b: b_offset + o * b_outer + g * b_inner + r * b_reduce + t * b_row + j * b_col
-//   c: c_offset + o * c_outer + g * c_inner + i * c_row + j
-//
-// Strides express transposes, a stride of 0 broadcasts an operand over batches, and `reduce` sums the products of several
-// images into one result (a weight gradient). Only reduce_total - o * reduce of them remain for the last slice o.
-// bias: 0 none, 1 bias[j], 2 bias[g * m + i].
+// Strided, batched matrix product through workgroup memory (see tiles.wgsl). The formula and element addresses are in
+// matmul_params.wgsl.
 // Dispatch: batches * ceil(m / {{ tile_m }}) * ceil(n / {{ tile_n }}) workgroups.
 
 // uses tiles.wgsl

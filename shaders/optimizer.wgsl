@@ -1,5 +1,5 @@
 // Optimizer steps, in place, four elements per invocation; buffers are padded to a multiple of four elements. `schedule` holds
-// what changes from step to step: (learning rate, 1 - beta1^t, 1 - beta2^t).
+// the values that change every step: (learning rate, 1 - beta1^t, 1 - beta2^t).
 //
 //   sgd    g = grad + weight_decay * w;  v = momentum * v + g;
 //          w -= lr * (nesterov ? g + momentum * v : v)                       (momentum 0: w -= lr * g)

@@ -6,7 +6,7 @@
 //   avg_pool_grad   dx[i] = sum of dy / divisor over the windows that contain i
 //
 // Window o along an axis is [o * stride - padding, + kernel), clipped to the image, or, if `adaptive` (here {{ adaptive }}),
-// [floor(o * in / out), ceil((o + 1) * in / out)). `non_overlapping` (here {{ non_overlapping }}) promises that windows do not overlap. The
+// [floor(o * in / out), ceil((o + 1) * in / out)). `non_overlapping` (here {{ non_overlapping }}) requires that windows do not overlap. The
 // divisor of an average is the number of pixels in the window; with count_include_pad, padding counts too, up to in + padding.
 // Dispatch: ceil(results / 64) workgroups, one invocation per result (in gradients, per input pixel).
 
@@ -22,8 +22,8 @@ alias Flags = bool;
 @group(0) @binding(2) var<storage, read_write> y: array<f32>;
 @group(0) @binding(3) var<storage, read_write> index_out: array<u32>;
 
-// a / b for quotients below 2^22, the limit on image rows, by float division, which software adapters vectorize, unlike integer
-// division. The estimate is off by at most one and then corrected.
+// a / b by float division, which software adapters vectorize, unlike integer division. For quotients below 2^22, the limit on
+// image sides, the estimate is off by at most one, which is then corrected.
 fn quotient(a: u32, b: u32) -> u32 {
     let q = u32(f32(a) / f32(b));
     let rest = i32(a) - i32(q * b);

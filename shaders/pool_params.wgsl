@@ -1,6 +1,6 @@
-// The parameters of pool.wgsl and pool_2x2.wgsl: `planes` (batch x channels) planes of [in_h, in_w] become [out_h, out_w] by
-// sliding or, if `adaptive`, evenly spaced windows.
-// Prepended to the shaders that use it; it has no entry point, so no dispatch.
+// The parameters of pool.wgsl and pool_2x2.wgsl: `planes` (batch x channels) planes of [in_h, in_w] become [out_h, out_w], by
+// sliding windows or, if `adaptive`, by evenly spaced ones.
+// Prepended to the shaders that use it.
 
 struct Pool {
     planes: u32, in_h: u32, in_w: u32, out_h: u32, out_w: u32,

@@ -3,12 +3,12 @@
 //   channel_sum   out[s, c] = sum over the images n of slice s and all pixels p of  x[n, c, p]  (or its square)
 //   slice_sum     out[i]    = scale * sum over s < slices of  x[s, i]                 (+ out[i])
 //
-// channel_sum: x is [batch, channels, pixels], of which only the first `len` elements exist, so that a flat array can be
-// summed as [ceil(len / pixels), 1, pixels]. Slice s covers `images_per_slice` images starting at s * images_per_slice.
+// channel_sum: x is [batch, channels, pixels], cut off after `len` elements so that a flat array can be summed as
+// [ceil(len / pixels), 1, pixels]. Slice s covers `images_per_slice` images starting at s * images_per_slice.
 // Dispatch: one workgroup per (s, c), s outermost; each lane sums strided pixels, then a tree reduction combines the lanes.
-// slice_sum: x is [slices, len]. Dispatch: ceil(len / 64) workgroups, one invocation per result. slice_sum_vec4 is the same
-// for a len that is a multiple of four, with four results per invocation. slice_sum_tree, for many slices, combines 16 invocations
-// per four results by a tree reduction. Dispatch: ceil(len / 64) workgroups.
+// slice_sum: x is [slices, len]. Dispatch: ceil(len / 64) workgroups, one invocation per result. slice_sum_vec4 computes four
+// results per invocation, for a len that is a multiple of four. slice_sum_tree does the same for many slices, with 16
+// invocations per four results, combined by a tree reduction. Dispatch: ceil(len / 64) workgroups.
 
 struct ChannelSum { len: u32, batch: u32, channels: u32, pixels: u32, images_per_slice: u32, square: u32 }
 struct SliceSum { len: u32, slices: u32, scale: f32, accumulate: u32 }

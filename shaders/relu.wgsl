@@ -1,6 +1,6 @@
 // ReLU and its backward pass. NaN stays NaN and lets gradients pass.
-// The shader must use nan.wgsl too and define the types that it needs.
-// Prepended to the shaders that use it; it has no entry point, so no dispatch.
+// Shaders that use it must also use nan.wgsl.
+// Prepended to the shaders that use it.
 
 fn relu_forward(x: Value) -> Value {
     return select(max(x, Value(0.0)), x, is_nan(x));

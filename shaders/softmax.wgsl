@@ -15,7 +15,7 @@ struct Softmax { outer: u32, classes: u32, inner: u32 }
 @group(0) @binding(2) var<storage, read> dy: array<f32>;
 @group(0) @binding(3) var<storage, read_write> dx: array<f32>;
 
-// Address of a line's first class; the next classes follow `inner` elements apart.
+// Address of the first class of a line. Classes are `inner` elements apart.
 fn line_start(line: u32) -> u32 {
     let o = line / params.inner;
     return o * params.classes * params.inner + (line - o * params.inner);

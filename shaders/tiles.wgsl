@@ -5,7 +5,7 @@
 // neighboring lanes write neighboring k. Vectors are written whole because writing one component may overwrite the others.
 // Loads of the next pair of tiles overlap with the multiplication of the current one. The multiplication is unrolled here
 // because not all drivers unroll its loop.
-// Prepended to the shaders that use it; it has no entry point, so no dispatch.
+// Prepended to the shaders that use it.
 {%- set a_row = tile_m // 4 + 1 %}
 {%- set b_row = tile_n // 4 + 1 %}
 {%- set a_vectors = tile_m * tile_k // 4 %}

@@ -6,7 +6,8 @@
 //   a matrix product      M[e] = U[e] V[e]
 //   winograd_output       y[o, t]    = A^T M[., o, t] A + bias[o]      a tile of results, clipped to the image
 //
-// The gradient with respect to the input is the same with filters rotated by 180 degrees. That of the filters transposes each step:
+// The gradient with respect to the input is the same with filters rotated by 180 degrees. The gradient with respect to the
+// filters transposes each step:
 //
 //   winograd_upstream     N[e, o, t] = (A dy[o, t] A^T)[e]             of a tile of the upstream gradient
 //   a matrix product      dU[e] = N[e] V[e]^T                          a sum over all tiles
@@ -16,7 +17,7 @@
 // product are stored as packed panels [e, panel, depth, width]: i (a row of the first operand, a column of the second) is
 // element i % width of panel i / width, k runs along the depth, and the padding is zero. With by_channel, i is the channel and
 // k the tile; without it, the reverse. Results M and dU: [e, rows, columns], with columns padded to a multiple of four.
-// g[o, c] starts at o * w_out + c * w_in + w_start; its rows are w_down apart and its columns w_right.
+// g[o, c] starts at o * w_out + c * w_in + w_start; w_down and w_right are the strides of its rows and columns.
 // With `vec4` (here {{ vec4 }}), pixels are loaded and results written four at a time, a row of a tile per vector.
 // Dispatch: one invocation per four i of one k, or per four columns of one row.
 
@@ -99,6 +100,18 @@ fn vec4_index(plane: u32, row: u32, column: u32) -> u32 {
     return (plane + min(row, tiles.height - 1u) * tiles.width + min(column, tiles.width - 4u)) / 4u;
 }
 
+{#- Moves on to the next row or image where a row of tiles ends. #}
+{%- macro wrap_around() %}
+    if (column == tiles.across) {
+        column = 0u;
+        row++;
+    }
+    if (row == tiles.down) {
+        row = 0u;
+        n++;
+    }
+{%- endmacro %}
+
 {#- Transforms four patches of side x side pixels, one per vector component. #}
 {%- macro patches(entry, side, matrix, transpose) %}
 @compute @workgroup_size({{ threads }})
@@ -122,14 +135,7 @@ fn {{ entry }}(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) gro
         t++;
         column++;
     }
-    if (column == tiles.across) {
-        column = 0u;
-        row++;
-    }
-    if (row == tiles.down) {
-        row = 0u;
-        n++;
-    }
+         {{- wrap_around() }}
       {%- endif %}
     let plane{{ q }} = ((tiles.image_start + min(n, tiles.images - 1u)) * tiles.channels + min(c, tiles.channels - 1u)) * tiles.height * tiles.width;
     // Patches past the last one are placed far outside the image, so they read zeros.
@@ -192,14 +198,7 @@ fn winograd_output(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups)
 {%- for q in range(4) %}
    {%- if q %}
     column++;
-    if (column == tiles.across) {
-        column = 0u;
-        row++;
-    }
-    if (row == tiles.down) {
-        row = 0u;
-        n++;
-    }
+      {{- wrap_around() }}
    {%- endif %}
     if (n < tiles.images) {
         let top = row * {{ tile }}u;

@@ -3,7 +3,7 @@
 use striate::graph::{Node, ReceptiveField};
 use striate::models;
 use striate::nn::{Builder, Conv2d, Mode};
-use striate::op::{MaxPool2d, Operation};
+use striate::op::MaxPool2d;
 
 /// The receptive field before global pooling.
 fn before_pooling(name: &str) -> ReceptiveField {

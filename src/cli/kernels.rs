@@ -1,4 +1,4 @@
-//! `striate kernels`: the table of kernels, and the text of each.
+//! `striate kernels`: the table of kernels, and the source of each.
 
 use super::flags::lanes;
 use super::output::{json, print, unless_closed};
@@ -16,15 +16,15 @@ use striate::{Error, Result};
 
 #[derive(clap::Args)]
 pub struct Args {
-    /// Print the text of this kernel; without it, the table of all kernels.
+    /// Print the source of this kernel instead of the table of all kernels.
     name: Option<String>,
-    /// Lanes of a subgroup, for kernels that are made for a number of them.
+    /// Subgroup size, for kernels that depend on it.
     #[arg(long, default_value = "32", value_parser = lanes, value_name = "LANES", requires = "name")]
     subgroup: u32,
-    /// The language to print it in.
+    /// Language of the source.
     #[arg(long, value_enum, default_value = "wgsl", requires = "name")]
     language: Language,
-    /// Print instead which kernels are taken where: the first row that fits.
+    /// Print which algorithm is the default where: the first entry whose conditions match.
     #[arg(long, conflicts_with = "name")]
     choices: bool,
     /// Print the table as JSON.
@@ -34,9 +34,9 @@ pub struct Args {
 
 #[derive(Clone, Copy, PartialEq, ValueEnum)]
 enum Language {
-    /// As the engine makes it.
+    /// The original.
     Wgsl,
-    /// For Vulkan; binary, for a file or `spirv-dis`.
+    /// For Vulkan; binary, so redirect it to a file or `spirv-dis`.
     Spirv,
     /// For Metal.
     Msl,
@@ -47,7 +47,7 @@ enum Language {
 pub fn run(args: Args) -> Result<()> {
     if args.choices {
         let rows: Vec<ChoiceRow> = PREFERENCES.iter().map(ChoiceRow::new).collect();
-        return print(&if args.json { json(&rows) } else { aligned(&choice_lines(&rows)) });
+        return print(&if args.json { json(&rows) } else { choices(&rows) });
     }
     let Some(name) = &args.name else {
         let rows: Vec<Row> = kernel::ALL.iter().map(|k| Row::new(k)).collect();
@@ -76,9 +76,9 @@ struct Row {
     writes: usize,
     /// Invocations of a workgroup.
     workgroup: u32,
-    /// Whether lanes hand numbers to each other.
+    /// Whether it uses subgroup operations.
     subgroups: bool,
-    /// Passes that `--kernel` can name it for.
+    /// Passes for which `--kernel` accepts it.
     passes: Vec<&'static str>,
 }
 
@@ -114,13 +114,13 @@ fn table(rows: &[Row]) -> String {
     let names =
         |pass: Pass| pass.algorithms().into_iter().map(Algorithm::name).collect::<Vec<_>>().join(", ");
     text + &format!(
-        "\nbindings: parameters + read-only + read-write\n--kernel: PASS=NAME, of a kernel or an algorithm: {} for convolutions, {} for matmul\n",
+        "\nbindings: parameters + read-only + read-write\n--kernel: PASS=NAME with the name of a kernel or an algorithm: {} for convolutions, {} for matmul\n",
         names(Pass::Forward),
         names(Pass::Matmul)
     )
 }
 
-/// Lines of cells, each column as wide as its widest cell.
+/// Pads cells to the width of their column.
 fn aligned<const N: usize>(lines: &[[String; N]]) -> String {
     let width = |i: usize| lines.iter().map(|line| line[i].len()).max().unwrap_or(0);
     let widths: [usize; N] = std::array::from_fn(width);
@@ -134,15 +134,15 @@ fn aligned<const N: usize>(lines: &[[String; N]]) -> String {
     text
 }
 
-/// A row of the tables of choices.
+/// A row of the table of preferences.
 #[derive(Serialize)]
 struct ChoiceRow {
     passes: Vec<&'static str>,
-    /// Any where there is none.
+    /// `None` matches any.
     family: Option<String>,
-    /// PCI number; any where there is none.
+    /// PCI vendor id; `None` matches any.
     vendor: Option<u32>,
-    /// Lanes of every subgroup, least and most; 0 is for adapters that have no fixed number.
+    /// Minimum and maximum subgroup size; 0 stands for adapters without a fixed size.
     lanes: [u32; 2],
     shape: String,
     algorithm: &'static str,
@@ -163,24 +163,40 @@ impl ChoiceRow {
     }
 }
 
-fn choice_lines(rows: &[ChoiceRow]) -> Vec<[String; 7]> {
-    let heads = ["passes", "family", "vendor", "lanes", "shape", "algorithm", "kernels"];
-    let cells = |row: &ChoiceRow| {
-        let any = || "any".to_owned();
-        let lanes = match row.lanes {
-            [0, 64] => any(),
-            [least, most] => format!("{least} to {most}"),
-        };
-        let family = row.family.clone().unwrap_or_else(any);
-        let vendor = row.vendor.map_or_else(any, |vendor| format!("{vendor:#06x}"));
-        let (shape, algorithm) = (row.shape.clone(), row.algorithm.to_owned());
-        [row.passes.join(", "), family, vendor, lanes, shape, algorithm, row.kernels.join(", ")]
-    };
-    std::iter::once(heads.map(str::to_owned)).chain(rows.iter().map(cells)).collect()
+/// Each row as lines of at most 80 columns: its passes and algorithm, its conditions, and its kernels.
+fn choices(rows: &[ChoiceRow]) -> String {
+    let mut text = String::new();
+    for row in rows {
+        let conditions = [
+            Some(row.family.clone().unwrap_or_else(|| "any device".to_owned())),
+            row.vendor.map(|vendor| format!("vendor {vendor:#06x}")),
+            (row.lanes != [0, 64]).then(|| format!("{} to {} lanes", row.lanes[0], row.lanes[1])),
+            (row.shape != "any").then(|| row.shape.clone()),
+        ];
+        let conditions: Vec<String> = conditions.into_iter().flatten().collect();
+        let passes = row.passes.join(", ");
+        text += &format!("{passes}: {}\n    on {}\n", row.algorithm, conditions.join(", "));
+        text += &wrapped(&row.kernels);
+    }
+    text
 }
 
-/// The kernel in another language, as naga translates it by default; on a device the bindings and the versions
-/// of the language are the driver's.
+/// Names separated by commas, in indented lines of at most 80 columns.
+fn wrapped(names: &[&str]) -> String {
+    let (mut text, mut line) = (String::new(), "   ".to_owned());
+    for (i, name) in names.iter().enumerate() {
+        let comma = if i + 1 < names.len() { "," } else { "" };
+        if line.len() + 1 + name.len() + comma.len() > 80 {
+            text += &format!("{line}\n");
+            line.truncate(3);
+        }
+        line += &format!(" {name}{comma}");
+    }
+    text + &line + "\n"
+}
+
+/// The kernel in another language, translated by naga with default options. On a device, bindings and language versions depend on
+/// the driver.
 fn translate(kernel: &Kernel, source: &str, language: Language) -> Result<Vec<u8>> {
     let failed =
         |e: &dyn std::fmt::Display| Error::argument(kernel.name, format!("cannot be translated: {e}"));
@@ -219,7 +235,7 @@ fn spirv(kernel: &Kernel, module: &Module, info: &ModuleInfo) -> Result<Vec<u8>,
 fn write(bytes: &[u8], language: Language) -> Result<()> {
     let mut out = std::io::stdout().lock();
     if language == Language::Spirv && out.is_terminal() {
-        let problem = "spirv is binary; send it to a file (> kernel.spv) or to spirv-dis";
+        let problem = "SPIR-V is binary; redirect it to a file (> kernel.spv) or pipe it to spirv-dis";
         return Err(Error::argument("--language", problem));
     }
     unless_closed(out.write_all(bytes).and_then(|()| out.flush()))

@@ -1,7 +1,7 @@
 //! Reverse-mode differentiation as a graph transformation: gradients are ordinary nodes.
 
 use super::{Graph, Node, Phase, ValueId};
-use crate::op::{Add, Gradient, Op, Operation, Relu};
+use crate::op::{Add, Gradient, Op, Relu};
 use crate::{Error, Result, TensorType};
 
 impl Graph {

@@ -6,7 +6,7 @@
 mod autodiff;
 mod receptive_field;
 
-use crate::op::{Op, Operation, narrow};
+use crate::op::{Op, narrow};
 use crate::{Error, Result, TensorType};
 use std::sync::Arc;
 
@@ -297,22 +297,31 @@ impl Graph {
         self.values().find(|(_, v)| matches!(v.role, Role::Persistent(_)) && v.name == name).map(|(id, _)| id)
     }
 
-    /// For each node, whether any output or update depends on it.
-    pub(crate) fn live_nodes(&self) -> Vec<bool> {
+    /// The graph without nodes that no output or update depends on.
+    pub(crate) fn without_dead_nodes(&self) -> Self {
         let mut needed = vec![false; self.values.len()];
         for v in self.outputs.iter().map(|(_, v)| v).chain(self.updates.iter().map(|(_, v)| v)) {
             needed[v.index()] = true;
         }
-        let mut live = vec![false; self.nodes.len()];
-        for (index, node) in self.nodes.iter().enumerate().rev() {
-            live[index] = node.outputs.iter().any(|v| needed[v.index()]);
-            if live[index] {
-                for v in &node.inputs {
-                    needed[v.index()] = true;
-                }
+        let mut live = Vec::new();
+        for node in self.nodes.iter().rev().cloned() {
+            if node.outputs.iter().any(|v| needed[v.index()]) {
+                node.inputs.iter().for_each(|v| needed[v.index()] = true);
+                live.push(node);
             }
         }
-        live
+        live.reverse();
+        self.with_nodes(live)
+    }
+
+    /// The value whose memory a value shares: itself, unless it is a view.
+    pub(crate) fn view_base(&self, mut value: ValueId) -> ValueId {
+        while let Role::Computed { node } = self.value(value).role
+            && self.nodes[node].op.is_view()
+        {
+            value = self.nodes[node].inputs[0];
+        }
+        value
     }
 
     /// The graph with the same values, outputs and updates but other nodes, which must be in topological order.

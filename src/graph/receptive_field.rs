@@ -1,7 +1,7 @@
 //! Receptive fields: which input pixels a value can depend on.
 
 use super::{Graph, Node, Role, ValueId};
-use crate::op::{Footprint, Operation};
+use crate::op::Footprint;
 use std::ops::Range;
 
 /// The receptive field of a value's elements along one axis: element `o` depends at most on the pixels from

@@ -1,4 +1,4 @@
-//! The parts of a kernel launch: storages and grid.
+//! The bindings and the size of a launch.
 
 use super::Kernel;
 use crate::{Error, Result};
@@ -40,7 +40,7 @@ impl Grid {
     }
 }
 
-/// Folds a number of workgroups over x and y; `None` if it exceeds the limit in both.
+/// Folds a number of workgroups over x and y; `None` if y exceeds the limit too.
 fn fold(count: u64, limit: u32) -> Option<[u32; 3]> {
     let y = count.div_ceil(limit as u64).max(1);
     let x = count.div_ceil(y).max(1);

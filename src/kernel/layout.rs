@@ -22,7 +22,7 @@ pub struct Layout {
     pub fields: &'static [Field],
 }
 
-/// A parameter struct that knows its own layout.
+/// A parameter struct and its reflection.
 pub trait Params: bytemuck::Pod {
     /// Name, size and members.
     const LAYOUT: Layout;

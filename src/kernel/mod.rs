@@ -1,6 +1,7 @@
-//! Compute kernels. Each is a row of the [table](ALL); this module assembles its WGSL and maps kernel names of earlier
+//! Compute kernels. Each is a row of the [table](ALL). This module assembles their WGSL and maps kernel names of earlier
 //! versions to current ones.
 
+mod conv_axis;
 mod launch;
 mod layout;
 mod params;
@@ -9,6 +10,7 @@ mod template;
 #[cfg(test)]
 mod tests;
 
+pub(crate) use conv_axis::{ConvAxis, Phase};
 pub use launch::{Grid, StorageId};
 pub use layout::{Field, Layout, Params};
 pub use params::*;
@@ -26,7 +28,7 @@ pub struct Kernel {
     pub name: &'static str,
     /// File under `shaders/`.
     pub file: &'static str,
-    /// WGSL text or a template of it, without the prelude.
+    /// Contents of that file: WGSL, or a template of it.
     body: &'static str,
     /// Values of the template's variables.
     constants: &'static [(&'static str, u32)],
@@ -58,12 +60,12 @@ impl Kernel {
         }
     }
 
-    /// Whether the module uses subgroup operations, which not every device supports.
+    /// Whether the kernel uses subgroup operations, which not every device supports.
     pub fn uses_subgroups(&self) -> bool {
         self.body.contains("subgroup_invocation_id")
     }
 
-    /// Whether the module multiplies tiles in workgroup memory (`shaders/tiles.wgsl`).
+    /// Whether the kernel multiplies tiles in workgroup memory (`shaders/tiles.wgsl`).
     pub(crate) fn multiplies_tiles(&self) -> bool {
         self.body.contains("// uses tiles.wgsl")
     }
@@ -73,7 +75,7 @@ impl Kernel {
         self.constants.iter().any(|(n, value)| *n == name && *value != 0)
     }
 
-    /// The value of a template variable, which the kernel's row must have.
+    /// The value of a template variable. Panics if the kernel has none of that name.
     pub(crate) fn constant(&self, name: &str) -> u32 {
         let found = self.constants.iter().find(|(n, _)| *n == name);
         found.unwrap_or_else(|| panic!("the row of {} should have {name}", self.name)).1
@@ -111,7 +113,7 @@ const RENAMED: [(&str, &str); 10] = [
     ("_quads", "_vec4"),
 ];
 
-/// Texts prepended to the shaders that use them.
+/// Shared WGSL, prepended to the shaders that use it.
 const PIECES: [(&str, &str); 12] = [
     ("tiles.wgsl", include_str!("../../shaders/tiles.wgsl")),
     ("batch_norm_sums.wgsl", include_str!("../../shaders/batch_norm_sums.wgsl")),

@@ -26,7 +26,7 @@ params! {
     /// Counter-based dropout.
     Dropout {
         len: u32,
-        /// Index of the dropout layer, so that each one draws its own mask.
+        /// Index of the dropout layer, so that layers draw different masks.
         stream: u32,
         /// Probability of zeroing an element.
         p: f32,
@@ -39,7 +39,7 @@ params! {
         m: u32,
         n: u32,
         k: u32,
-        /// Products summed into each result; consecutive ones are `a_reduce` and `b_reduce` elements apart.
+        /// Number of products summed into each result, `a_reduce` and `b_reduce` elements apart.
         reduce: u32,
         /// Batches: index = outer * `inner` + inner index.
         batches: u32,
@@ -60,7 +60,7 @@ params! {
         c_row: u32,
         c_outer: u32,
         c_inner: u32,
-        /// 0: none; 1: one per column; 2: one per row, with `m` of them for each inner batch.
+        /// 0: none; 1: one per column; 2: one per row, `m` for each inner batch.
         bias: u32,
         /// Products in total: the last slice may have fewer than `reduce`.
         reduce_total: u32,
@@ -105,7 +105,7 @@ params! {
         width: u32,
     }
 
-    /// Geometry of a convolution, and the part of it that one launch covers.
+    /// Sizes of a convolution, and the part of it that one launch covers.
     Conv {
         batch: u32,
         in_channels: u32,
@@ -134,8 +134,8 @@ params! {
         has_bias: u32,
     }
 
-    /// A convolution of dilation 1 and stride 1 or 2 along rows, or its transpose; see `shaders/conv_register_tiled.wgsl`.
-    /// Channels are per group.
+    /// A convolution with horizontal dilation 1 and horizontal stride 1 or 2, or its transpose; see
+    /// `shaders/conv_register_tiled.wgsl`. Channels are per group.
     ConvRegisterTiled {
         batch: u32,
         in_channels: u32,
@@ -153,7 +153,7 @@ params! {
         padding_h: u32,
         padding_w: u32,
         groups: u32,
-        /// Where a result is stored: elements per plane, a start, and the strides by row and column.
+        /// Address of a result: elements per plane, a start, and the strides of rows and columns.
         y_plane: u32,
         y_start: u32,
         y_down: u32,
@@ -181,7 +181,7 @@ params! {
         channels: u32,
         height: u32,
         width: u32,
-        /// How far above and left of the image the first patch starts; may be negative, in two's complement.
+        /// Pixels by which the first patch starts above and left of the image; may be negative, in two's complement.
         padding_h: u32,
         padding_w: u32,
         /// Tiles per column and per row of an image.
@@ -201,7 +201,7 @@ params! {
         tile: u32,
         outs: u32,
         ins: u32,
-        /// Where a tap is stored: strides by output and input channel, a start, and the strides by row and column of the filter.
+        /// Address of a weight: strides of output and input channels, a start, and the strides of the filter's rows and columns.
         w_out: u32,
         w_in: u32,
         w_start: u32,
@@ -231,15 +231,15 @@ params! {
         padding_h: u32,
         padding_w: u32,
         groups: u32,
-        /// Where a weight is stored: strides by group, output and input channel, a start, and the strides by row and column of
-        /// the filter.
+        /// Address of a weight: strides of groups, output and input channels, a start, and the strides of the filter's rows and
+        /// columns.
         w_group: u32,
         w_out: u32,
         w_in: u32,
         w_start: u32,
         w_down: u32,
         w_right: u32,
-        /// Where a result is stored: elements per plane, a start, and the strides by row and column.
+        /// Address of a result: elements per plane, a start, and the strides of rows and columns.
         y_plane: u32,
         y_start: u32,
         y_down: u32,
@@ -263,8 +263,8 @@ params! {
         taps_w: u32,
         channels: u32,
         line: u32,
-        /// Where a weight is stored: strides by group, output and input channel, a start, and the strides by row and column of
-        /// the filter.
+        /// Address of a weight: strides of groups, output and input channels, a start, and the strides of the filter's rows and
+        /// columns.
         w_group: u32,
         w_out: u32,
         w_in: u32,
@@ -308,10 +308,10 @@ params! {
         fixed: u32,
     }
 
-    /// Batch norm folded into a weight of `len` elements, `per_channel` of them for each output channel.
+    /// Batch norm folded into a weight of `len` elements, `per_channel` for each output channel.
     FoldBatchNorm { len: u32, per_channel: u32, eps: f32, has_bias: u32 }
 
-    /// Per-channel sums over `[batch, channels, pixels]`, of which only the first `len` elements exist.
+    /// Per-channel sums over `[batch, channels, pixels]`; only the first `len` elements exist.
     ChannelSum {
         len: u32,
         batch: u32,
@@ -364,7 +364,7 @@ params! {
         weighted: u32,
         /// 1: results are divided by the total weight of all labels.
         normalized: u32,
-        /// 1: each row has its own upstream gradient; 0: one for all rows.
+        /// 1: one upstream gradient per row; 0: one for all rows.
         by_row: u32,
     }
 

@@ -2,17 +2,17 @@
 
 use super::{ALL, current_name};
 
-/// Kernels that multiply tiles are compiled without bounds checks (`src/runtime/gpu/pipeline.rs`), so tile sizes must match
-/// the number of lanes.
+/// Kernels that multiply tiles are compiled without bounds checks (`src/runtime/gpu/pipeline.rs`), so their tile sizes must
+/// match the number of lanes.
 #[test]
-fn lanes_stay_inside_their_tiles() {
+fn tile_kernels_never_access_memory_outside_their_tiles() {
     for kernel in ALL.iter().filter(|kernel| kernel.multiplies_tiles()) {
         let [m, n, k, each_m, each_n] =
             ["tile_m", "tile_n", "tile_k", "each_m", "each_n"].map(|name| kernel.constant(name));
         let (lanes, name) = (kernel.threads, kernel.name);
         assert_eq!([each_m % 4, each_n % 4], [0, 0], "{name}: a lane computes whole vectors");
         assert_eq!([m % each_m, n % each_n], [0, 0], "{name}: lanes divide the tile evenly");
-        assert_eq!(lanes, m / each_m * (n / each_n), "{name}: one lane per part of the tile");
+        assert_eq!(lanes, m / each_m * (n / each_n), "{name}: one lane per block of results");
         let [a_vectors, b_vectors] = [m, n].map(|side| side * k / 4);
         // `write_tiles` guards lanes past the end of the left tile.
         assert!(

@@ -1,7 +1,7 @@
 //! Batch norm for training and inference.
 
 use super::epilogue::{Epilogue, expect_residual};
-use super::{Gradient, Operation, expect_shape, floats, same_shape};
+use super::{Gradient, Operation, expect_channels, expect_shape, floats, same_shape};
 use crate::{Result, TensorType};
 
 /// Batch norm with batch statistics (Ioffe & Szegedy 2015). Inputs: x `[batch, channels, ...]`, weight and bias `[channels]`.
@@ -21,7 +21,7 @@ pub struct BatchNorm {
 pub struct BatchNormGrad {
     /// Added to the variance.
     pub eps: f32,
-    /// Whether the upstream gradient is that of a ReLU after the batch norm.
+    /// Whether the upstream gradient is that of a ReLU applied to the batch norm's output.
     pub relu: bool,
 }
 
@@ -55,9 +55,7 @@ impl Default for BatchNormEval {
 
 /// The number of channels of x. Fails unless the other operands have one value per channel.
 fn channels(x: &TensorType, per_channel: &[(&str, &TensorType)]) -> Result<usize, String> {
-    if x.shape.len() < 2 {
-        return Err(format!("expected an input of shape [batch, channels, ...], found {:?}", x.shape));
-    }
+    expect_channels(x)?;
     for (what, ty) in per_channel {
         expect_shape(&format!("{what} for an input of {:?}", x.shape), ty, &[x.shape[1]])?;
     }
@@ -65,9 +63,7 @@ fn channels(x: &TensorType, per_channel: &[(&str, &TensorType)]) -> Result<usize
 }
 
 impl Operation for BatchNorm {
-    fn name(&self) -> &'static str {
-        "batch_norm"
-    }
+    const NAME: &'static str = "batch_norm";
 
     fn fused(&self) -> &'static [&'static str] {
         self.epilogue.operations()
@@ -92,11 +88,7 @@ impl Operation for BatchNorm {
         self.epilogue.reject(node)?;
         let [x, weight, bias] = [0, 1, 2].map(|i| node.input(i));
         let inputs = [x, node.output(1), node.output(2), node.grad_output()?, weight, bias];
-        let grads = node.apply(BatchNormGrad { eps: self.eps, relu: false }, &inputs)?;
-        for (i, grad) in grads.into_iter().enumerate() {
-            node.set(i, grad);
-        }
-        Ok(())
+        node.set_to(0, BatchNormGrad { eps: self.eps, relu: false }, &inputs)
     }
 }
 
@@ -109,9 +101,7 @@ fn infer_grad(inputs: &[&TensorType]) -> Result<Vec<TensorType>, String> {
 }
 
 impl Operation for BatchNormGrad {
-    fn name(&self) -> &'static str {
-        "batch_norm_grad"
-    }
+    const NAME: &'static str = "batch_norm_grad";
 
     fn fused(&self) -> &'static [&'static str] {
         if self.relu { &["relu_grad"] } else { &[] }
@@ -123,9 +113,7 @@ impl Operation for BatchNormGrad {
 }
 
 impl Operation for BatchNormEval {
-    fn name(&self) -> &'static str {
-        "batch_norm_eval"
-    }
+    const NAME: &'static str = "batch_norm_eval";
 
     fn fused(&self) -> &'static [&'static str] {
         self.epilogue.operations()
@@ -144,18 +132,12 @@ impl Operation for BatchNormEval {
         self.epilogue.reject(node)?;
         let [x, weight, bias, mean, variance] = [0, 1, 2, 3, 4].map(|i| node.input(i));
         let inputs = [x, mean, variance, node.grad_output()?, weight, bias];
-        let grads = node.apply(BatchNormEvalGrad { eps: self.eps }, &inputs)?;
-        for (i, grad) in grads.into_iter().enumerate() {
-            node.set(i, grad);
-        }
-        Ok(())
+        node.set_to(0, BatchNormEvalGrad { eps: self.eps }, &inputs)
     }
 }
 
 impl Operation for BatchNormEvalGrad {
-    fn name(&self) -> &'static str {
-        "batch_norm_eval_grad"
-    }
+    const NAME: &'static str = "batch_norm_eval_grad";
 
     fn infer(&self, inputs: &[&TensorType]) -> Result<Vec<TensorType>, String> {
         infer_grad(inputs)

@@ -2,19 +2,21 @@
 
 use super::epilogue::{Epilogue, expect_residual};
 use super::window::output_size;
-use super::{ChannelSum, Footprint, Gradient, Operation, expect_shape, floats, image, narrow};
+use super::{
+    ChannelSum, Footprint, Gradient, Operation, expect_shape, floats, floats_and_option, image, narrow,
+};
 use crate::kernel::Conv as Geometry;
 use crate::{Result, TensorType};
 
-/// Convolution (cross-correlation, as is usual in deep learning). Inputs: x `[batch, in_channels, height, width]`, weight
+/// Convolution (cross-correlation, as usual in deep learning). Inputs: x `[batch, in_channels, height, width]`, weight
 /// `[out_channels, in_channels / groups, kernel_h, kernel_w]` and optionally bias `[out_channels]`. Fields and defaults are
 /// PyTorch's; pairs are (vertical, horizontal).
 ///
-/// All algorithms compute the sums of the definition in some order, except Winograd. Its errors, relative to the largest result and
-/// for operands of similar magnitude, stay below 1e-6 for 2 x 2 tiles and 1e-5 for 4 x 4 tiles, the default; for weight
-/// gradients, which are summed over all tiles, below four times that. A NaN or infinity also turns other pixels of the tiles that
-/// read it into NaN: all of them on the CPU, which multiplies by the zeros of the transforms, and possibly fewer on a GPU.
-/// [`Target::winograd`](crate::plan::Target::winograd) disables the algorithm.
+/// All algorithms except Winograd compute the sums of the definition in some order. Winograd's errors, relative to the largest
+/// result and for operands of similar magnitude, stay below 1e-6 for 2 x 2 tiles and 1e-5 for 4 x 4 tiles, the default. For weight
+/// gradients, which are summed over all tiles, they stay below four times that. A NaN or infinity also turns other pixels of the
+/// tiles that read it into NaN: all of them on the CPU, which multiplies by the zeros of the transforms, and possibly fewer on a
+/// GPU. [`Target::winograd`](crate::plan::Target::winograd) disables the algorithm.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Conv2d {
     /// Vertical and horizontal stride.
@@ -84,7 +86,7 @@ impl Conv2d {
         let [padding_h, padding_w] = pair("a padding", self.padding)?;
         let [dilation_h, dilation_w] = pair("a dilation", self.dilation)?;
         let [in_h, in_w] = pair("an image's side", [h, w])?;
-        // A stride larger than the image has the effect of one as large as the image, and some kernels loop over all phases of a stride.
+        // Some kernels loop over all phases of a stride, and a stride larger than the padded image acts like one of its size.
         let [stride_h, stride_w] = pair("a stride", self.stride)?;
         let (stride_h, stride_w) = (stride_h.min(in_h + 2 * padding_h), stride_w.min(in_w + 2 * padding_w));
         let [kernel_h, kernel_w] = pair("a kernel size", [kh, kw])?;
@@ -106,12 +108,9 @@ impl Conv2d {
             dilation_h,
             dilation_w,
             groups: narrow("groups", g)?,
-            image_start: 0,
             images: batch,
-            row_start: 0,
             rows: out_h,
-            accumulate: 0,
-            has_bias: 0,
+            ..Default::default()
         })
     }
 
@@ -127,9 +126,7 @@ fn output_shape(g: &Geometry) -> Vec<usize> {
 }
 
 impl Operation for Conv2d {
-    fn name(&self) -> &'static str {
-        "conv2d"
-    }
+    const NAME: &'static str = "conv2d";
 
     fn fused(&self) -> &'static [&'static str] {
         self.epilogue.operations()
@@ -137,17 +134,10 @@ impl Operation for Conv2d {
 
     fn infer(&self, inputs: &[&TensorType]) -> Result<Vec<TensorType>, String> {
         let (own, residual) = self.epilogue.split(inputs);
-        let (x, weight) = match own.len() {
-            3 => {
-                let [x, weight, bias] = floats(own)?;
-                expect_shape("a bias", bias, &weight.shape[..1.min(weight.shape.len())])?;
-                (x, weight)
-            }
-            _ => {
-                let [x, weight] = floats(own)?;
-                (x, weight)
-            }
-        };
+        let ([x, weight], bias) = floats_and_option(own)?;
+        if let Some(bias) = bias {
+            expect_shape("a bias", bias, &weight.shape[..1.min(weight.shape.len())])?;
+        }
         let y = TensorType::f32(output_shape(&self.geometry(x, weight)?));
         expect_residual(residual, &y)?;
         Ok(vec![y])
@@ -158,17 +148,14 @@ impl Operation for Conv2d {
         let (x, weight, grad_output) = (node.input(0), node.input(1), node.grad_output()?);
         if node.needs(0) {
             let op = Conv2dGradInput { conv: *self, input_shape: node.input_shape(0) };
-            let grad = node.apply(op, &[grad_output, weight])?[0];
-            node.set(0, grad);
+            node.set_to(0, op, &[grad_output, weight])?;
         }
         if node.needs(1) {
             let op = Conv2dGradWeight { conv: *self, weight_shape: node.input_shape(1) };
-            let grad = node.apply(op, &[x, grad_output])?[0];
-            node.set(1, grad);
+            node.set_to(1, op, &[x, grad_output])?;
         }
         if node.needs(2) {
-            let grad = node.apply(ChannelSum, &[grad_output])?[0];
-            node.set(2, grad);
+            node.set_to(2, ChannelSum, &[grad_output])?;
         }
         Ok(())
     }
@@ -180,9 +167,7 @@ impl Operation for Conv2d {
 }
 
 impl Operation for Conv2dGradInput {
-    fn name(&self) -> &'static str {
-        "conv2d_grad_input"
-    }
+    const NAME: &'static str = "conv2d_grad_input";
 
     fn infer(&self, inputs: &[&TensorType]) -> Result<Vec<TensorType>, String> {
         let [grad_output, weight] = floats(inputs)?;
@@ -193,9 +178,7 @@ impl Operation for Conv2dGradInput {
 }
 
 impl Operation for Conv2dGradWeight {
-    fn name(&self) -> &'static str {
-        "conv2d_grad_weight"
-    }
+    const NAME: &'static str = "conv2d_grad_weight";
 
     fn infer(&self, inputs: &[&TensorType]) -> Result<Vec<TensorType>, String> {
         let [x, grad_output] = floats(inputs)?;

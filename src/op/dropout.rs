@@ -1,6 +1,6 @@
 //! Dropout.
 
-use super::{Gradient, Lowering, Operation, floats, to_u32};
+use super::{Gradient, Lowering, Operation, exactly, floats, to_u32};
 use crate::kernel::{self, Grid};
 use crate::{DType, Result, TensorType};
 
@@ -22,15 +22,13 @@ impl Default for Dropout {
 }
 
 impl Operation for Dropout {
-    fn name(&self) -> &'static str {
-        "dropout"
-    }
+    const NAME: &'static str = "dropout";
 
     fn infer(&self, inputs: &[&TensorType]) -> Result<Vec<TensorType>, String> {
         if !(0.0..1.0).contains(&self.p) {
             return Err(format!("expected a probability of at least 0 and below 1, found {}", self.p));
         }
-        let &[x, counter] = inputs else { return Err(format!("expected 2 inputs, found {}", inputs.len())) };
+        let [x, counter] = exactly(inputs)?;
         let [x] = floats(&[x])?;
         if counter.dtype != DType::U32 || counter.shape != [2] {
             return Err(format!("expected a u32 counter of shape [2], found {:?}", counter.shape));
@@ -39,17 +37,14 @@ impl Operation for Dropout {
     }
 
     fn gradient(&self, node: &mut impl Gradient) -> Result<()> {
-        let (counter, grad_output) = (node.input(1), node.grad_output()?);
-        let grad_input = node.apply(*self, &[grad_output, counter])?[0];
-        node.set(0, grad_input);
-        Ok(())
+        node.set_to(0, *self, &[node.grad_output()?, node.input(1)])
     }
 
     fn lower(&self, node: &mut impl Lowering) -> Result<()> {
         let len = node.output_len(0);
         let params =
             kernel::Dropout { len: to_u32(len), stream: self.stream, p: self.p, scale: 1.0 / (1.0 - self.p) };
-        let (reads, writes) = ([node.input(0), node.input(1)], [node.output(0)]);
+        let (reads, writes) = node.operands(&kernel::DROPOUT);
         node.launch(&kernel::DROPOUT, &params, &reads, &writes, Grid::Invocations(len as u64), len as u64)
     }
 }

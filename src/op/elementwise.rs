@@ -1,7 +1,7 @@
 //! Element-wise operations.
 
 use super::{Gradient, Lowering, Operation, expect_shape, floats, same_shape};
-use crate::kernel::{self, Elementwise, StorageId};
+use crate::kernel::{self, Elementwise, Kernel, StorageId};
 use crate::{Result, TensorType};
 
 /// Sum of two tensors of the same shape, as in residual connections.
@@ -33,10 +33,14 @@ fn params(len: u32) -> Elementwise {
     Elementwise { len, ..Default::default() }
 }
 
+/// Emits a kernel without factors that computes the node's output from its inputs.
+fn lower(node: &mut impl Lowering, kernel: &'static Kernel) -> Result<()> {
+    let (reads, writes) = node.operands(kernel);
+    node.launch_elementwise(kernel, params, &reads, &writes, 1, false)
+}
+
 impl Operation for Add {
-    fn name(&self) -> &'static str {
-        "add"
-    }
+    const NAME: &'static str = "add";
 
     fn infer(&self, inputs: &[&TensorType]) -> Result<Vec<TensorType>, String> {
         let [a, b] = floats(inputs)?;
@@ -53,15 +57,12 @@ impl Operation for Add {
     }
 
     fn lower(&self, node: &mut impl Lowering) -> Result<()> {
-        let (reads, writes) = ([node.input(0), node.input(1)], [node.output(0)]);
-        node.launch_elementwise(&kernel::ADD, params, &reads, &writes, 1, false)
+        lower(node, &kernel::ADD)
     }
 }
 
 impl Operation for Relu {
-    fn name(&self) -> &'static str {
-        "relu"
-    }
+    const NAME: &'static str = "relu";
 
     fn infer(&self, inputs: &[&TensorType]) -> Result<Vec<TensorType>, String> {
         let [x] = floats(inputs)?;
@@ -69,22 +70,16 @@ impl Operation for Relu {
     }
 
     fn gradient(&self, node: &mut impl Gradient) -> Result<()> {
-        let (y, grad_output) = (node.output(0), node.grad_output()?);
-        let grad_input = node.apply(ReluGrad, &[y, grad_output])?[0];
-        node.set(0, grad_input);
-        Ok(())
+        node.set_to(0, ReluGrad, &[node.output(0), node.grad_output()?])
     }
 
     fn lower(&self, node: &mut impl Lowering) -> Result<()> {
-        let (reads, writes) = ([node.input(0)], [node.output(0)]);
-        node.launch_elementwise(&kernel::RELU, params, &reads, &writes, 1, false)
+        lower(node, &kernel::RELU)
     }
 }
 
 impl Operation for ReluGrad {
-    fn name(&self) -> &'static str {
-        "relu_grad"
-    }
+    const NAME: &'static str = "relu_grad";
 
     fn infer(&self, inputs: &[&TensorType]) -> Result<Vec<TensorType>, String> {
         let [y, grad_output] = floats(inputs)?;
@@ -93,15 +88,12 @@ impl Operation for ReluGrad {
     }
 
     fn lower(&self, node: &mut impl Lowering) -> Result<()> {
-        let (reads, writes) = ([node.input(0), node.input(1)], [node.output(0)]);
-        node.launch_elementwise(&kernel::RELU_GRAD, params, &reads, &writes, 1, false)
+        lower(node, &kernel::RELU_GRAD)
     }
 }
 
 impl Operation for Scale {
-    fn name(&self) -> &'static str {
-        "scale"
-    }
+    const NAME: &'static str = "scale";
 
     fn infer(&self, inputs: &[&TensorType]) -> Result<Vec<TensorType>, String> {
         let [x, factor] = floats(inputs)?;
@@ -112,18 +104,14 @@ impl Operation for Scale {
     fn gradient(&self, node: &mut impl Gradient) -> Result<()> {
         if node.needs(1) {
             return Err(node.error(
-                "there is no gradient with respect to the factor; ask only for that of the other input",
+                "there is no gradient with respect to the factor; request only the gradient of the other input",
             ));
         }
-        let (factor, grad_output) = (node.input(1), node.grad_output()?);
-        let grad_input = node.apply(Scale, &[grad_output, factor])?[0];
-        node.set(0, grad_input);
-        Ok(())
+        node.set_to(0, Scale, &[node.grad_output()?, node.input(1)])
     }
 
     fn lower(&self, node: &mut impl Lowering) -> Result<()> {
-        let (reads, writes) = ([node.input(0), node.input(1)], [node.output(0)]);
-        node.launch_elementwise(&kernel::SCALE, params, &reads, &writes, 1, false)
+        lower(node, &kernel::SCALE)
     }
 }
 
@@ -139,9 +127,7 @@ pub(crate) fn launch_weighted_sum(
 }
 
 impl Operation for WeightedSum {
-    fn name(&self) -> &'static str {
-        "weighted_sum"
-    }
+    const NAME: &'static str = "weighted_sum";
 
     fn infer(&self, inputs: &[&TensorType]) -> Result<Vec<TensorType>, String> {
         let [x, y] = floats(inputs)?;

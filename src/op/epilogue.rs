@@ -1,10 +1,10 @@
-//! Epilogues: what an operation does to its result before writing it.
+//! Epilogues: operations that a kernel applies to its result before writing it.
 
 use super::{Gradient, floats, same_shape};
 use crate::{Result, TensorType};
 
-/// What a convolution or batch norm does to its result before writing it. Plans set it when they fuse operations; networks do
-/// not need to.
+/// Operations that a convolution or batch norm applies to its result before writing it. Set by plans when they fuse operations;
+/// networks leave it at the default.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Epilogue {
     /// Nothing.
@@ -41,9 +41,8 @@ impl Epilogue {
     pub(super) fn reject(self, node: &impl Gradient) -> Result<()> {
         match self {
             Epilogue::None => Ok(()),
-            _ => Err(node.error(
-                "epilogues are set by plans and have no gradient; apply the operations one after another",
-            )),
+            _ => Err(node
+                .error("epilogues are set by plans and have no gradient; apply the operations separately")),
         }
     }
 }

@@ -1,12 +1,12 @@
 //! Folding of batch norm into the preceding convolution.
 
-use super::{Lowering, Operation, expect_shape, floats, to_u32};
+use super::{Lowering, Operation, expect_shape, floats_and_option, to_u32};
 use crate::kernel::{self, FoldBatchNorm as Params, Grid};
 use crate::{Result, TensorType};
 
 /// Folds a batch norm with given statistics into the weight and bias of the preceding convolution. Inputs: the weight
 /// `[out_channels, ...]` of the convolution; weight, bias, mean and variance `[out_channels]` of the batch norm; optionally the
-/// bias of the convolution. Outputs: weight and bias. Plans insert it; it has no gradient.
+/// bias of the convolution. Outputs: weight and bias. Inserted by plans; has no gradient.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct FoldBatchNorm {
     /// Added to the variance.
@@ -14,19 +14,16 @@ pub struct FoldBatchNorm {
 }
 
 impl Operation for FoldBatchNorm {
-    fn name(&self) -> &'static str {
-        "fold_batch_norm"
-    }
+    const NAME: &'static str = "fold_batch_norm";
 
     fn fused(&self) -> &'static [&'static str] {
         &["batch_norm_eval"]
     }
 
     fn infer(&self, inputs: &[&TensorType]) -> Result<Vec<TensorType>, String> {
-        let (own, bias) = if inputs.len() == 6 { inputs.split_at(5) } else { (inputs, &[][..]) };
-        let [weight, per_channel @ ..] = floats::<5>(own)?;
+        let ([weight, per_channel @ ..], bias) = floats_and_option::<5>(inputs)?;
         let channels = &weight.shape[..1.min(weight.shape.len())];
-        for ty in per_channel.iter().chain(bias) {
+        for ty in per_channel.into_iter().chain(bias) {
             expect_shape("one value per output channel", ty, channels)?;
         }
         Ok(vec![weight.clone(), TensorType::f32(channels)])

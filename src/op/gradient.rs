@@ -16,7 +16,7 @@ impl ValueId {
 
 /// A node of the graph during differentiation: its inputs and outputs, and their gradients. Implemented by the graph.
 pub trait Gradient {
-    /// Number of inputs. Some operations have optional ones.
+    /// Number of inputs, optional ones included.
     fn inputs(&self) -> usize;
 
     /// The node's i-th input.
@@ -43,6 +43,14 @@ pub trait Gradient {
 
     /// Sets the gradient with respect to the i-th input.
     fn set(&mut self, i: usize, gradient: ValueId);
+
+    /// Adds a node and sets the gradients with respect to input `first` and those after it to its outputs.
+    fn set_to(&mut self, first: usize, op: impl Into<Op>, inputs: &[ValueId]) -> Result<()> {
+        for (i, gradient) in self.apply(op, inputs)?.into_iter().enumerate() {
+            self.set(first + i, gradient);
+        }
+        Ok(())
+    }
 
     /// An error that names the operation and its scope.
     fn error(&self, problem: &str) -> Error;

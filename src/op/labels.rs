@@ -1,6 +1,6 @@
 //! Valid class labels.
 
-/// The range of valid labels: the classes, and perhaps one label to ignore.
+/// The valid labels: the classes, and possibly one label to ignore.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Labels {
     /// Number of classes.
@@ -10,7 +10,7 @@ pub struct Labels {
 }
 
 impl Labels {
-    /// Index of the input that holds labels, in operations that have one.
+    /// Index of the labels among the inputs of operations that read labels.
     pub const INPUT: usize = 1;
 
     /// Whether a label is valid.
@@ -53,7 +53,7 @@ mod tests {
     }
 
     #[test]
-    fn a_negative_label_is_also_shown_with_its_sign() {
+    fn negative_labels_are_shown_both_unsigned_and_signed() {
         let message = Labels { classes: 10, ignore_index: None }.describe_invalid(-100i32 as u32, 3);
         assert_eq!(message, "label 4294967196 (-100) at index 3 is not below 10, the number of classes");
     }

@@ -1,7 +1,7 @@
 //! Local response normalization.
 
-use super::{Gradient, Lowering, Operation, floats, narrow, planes, same_shape, to_u32};
-use crate::kernel::{self, Grid};
+use super::{Gradient, Lowering, Operation, expect_channels, floats, narrow, planes, same_shape, to_u32};
+use crate::kernel::{self, Grid, Kernel};
 use crate::{Result, TensorType};
 
 /// Divides each element by a power of the sum of squares of its neighbors among the channels (Krizhevsky et al. 2012, section
@@ -33,9 +33,14 @@ impl Default for LocalResponseNorm {
 }
 
 impl LocalResponseNorm {
-    fn params(&self, shape: &[usize]) -> kernel::LocalResponseNorm {
-        let [batch, channels, pixels] = planes(shape);
-        kernel::LocalResponseNorm {
+    fn launch(
+        &self,
+        node: &mut impl Lowering,
+        kernel: &'static Kernel,
+        flops_per_element: u64,
+    ) -> Result<()> {
+        let [batch, channels, pixels] = planes(&node.input_shape(0));
+        let params = kernel::LocalResponseNorm {
             len: to_u32(batch * channels * pixels),
             channels: to_u32(channels),
             pixels: to_u32(pixels),
@@ -43,20 +48,19 @@ impl LocalResponseNorm {
             alpha: self.alpha / self.size as f32,
             beta: self.beta,
             k: self.k,
-        }
+        };
+        let (reads, writes) = node.operands(kernel);
+        let len = u64::from(params.len);
+        node.launch(kernel, &params, &reads, &writes, Grid::Invocations(len), len * flops_per_element)
     }
 }
 
 impl Operation for LocalResponseNorm {
-    fn name(&self) -> &'static str {
-        "local_response_norm"
-    }
+    const NAME: &'static str = "local_response_norm";
 
     fn infer(&self, inputs: &[&TensorType]) -> Result<Vec<TensorType>, String> {
         let [x] = floats(inputs)?;
-        if x.shape.len() < 2 {
-            return Err(format!("expected an input of shape [batch, channels, ...], found {:?}", x.shape));
-        }
+        expect_channels(x)?;
         if self.size == 0 || self.k <= 0.0 || self.k.is_nan() {
             return Err(format!(
                 "expected a size of at least 1 and a k above 0, found {} and {}",
@@ -69,24 +73,16 @@ impl Operation for LocalResponseNorm {
 
     fn gradient(&self, node: &mut impl Gradient) -> Result<()> {
         let inputs = [node.input(0), node.output(0), node.output(1), node.grad_output()?];
-        let grad_input = node.apply(LocalResponseNormGrad { norm: *self }, &inputs)?[0];
-        node.set(0, grad_input);
-        Ok(())
+        node.set_to(0, LocalResponseNormGrad { norm: *self }, &inputs)
     }
 
     fn lower(&self, node: &mut impl Lowering) -> Result<()> {
-        let params = self.params(&node.input_shape(0));
-        let (reads, writes) = ([node.input(0)], [node.output(0), node.output(1)]);
-        let len = u64::from(params.len);
-        let flops = len * (2 * self.size as u64 + 4);
-        node.launch(&kernel::LOCAL_RESPONSE_NORM, &params, &reads, &writes, Grid::Invocations(len), flops)
+        self.launch(node, &kernel::LOCAL_RESPONSE_NORM, 2 * self.size as u64 + 4)
     }
 }
 
 impl Operation for LocalResponseNormGrad {
-    fn name(&self) -> &'static str {
-        "local_response_norm_grad"
-    }
+    const NAME: &'static str = "local_response_norm_grad";
 
     fn infer(&self, inputs: &[&TensorType]) -> Result<Vec<TensorType>, String> {
         let [x, y, scale, grad_output] = floats(inputs)?;
@@ -97,11 +93,6 @@ impl Operation for LocalResponseNormGrad {
     }
 
     fn lower(&self, node: &mut impl Lowering) -> Result<()> {
-        let params = self.norm.params(&node.input_shape(0));
-        let (reads, writes) = ([0, 1, 2, 3].map(|i| node.input(i)), [node.output(0)]);
-        let len = u64::from(params.len);
-        let flops = len * (3 * self.norm.size as u64 + 6);
-        let kernel = &kernel::LOCAL_RESPONSE_NORM_GRAD;
-        node.launch(kernel, &params, &reads, &writes, Grid::Invocations(len), flops)
+        self.norm.launch(node, &kernel::LOCAL_RESPONSE_NORM_GRAD, 3 * self.norm.size as u64 + 6)
     }
 }

@@ -1,6 +1,6 @@
 //! Losses and metrics.
 
-use super::{Gradient, Labels, Lowering, Operation, expect_shape, floats, to_u32};
+use super::{Gradient, Labels, Lowering, Operation, exactly, expect_shape, floats, to_u32};
 use crate::kernel::{self, Grid, Loss as Params, StorageId};
 use crate::{DType, Result, TensorType};
 
@@ -8,8 +8,8 @@ use crate::{DType, Result, TensorType};
 /// magnitude. An optional third input holds class weights `[classes]`, which are constants and receive no gradient. Output `[1]`,
 /// or `[batch]` without reduction.
 ///
-/// Labels must be below the number of classes, or equal `ignore_index`. A [`Session`](crate::Session) checks the labels it is
-/// given; where the graph computes an invalid label, loss and gradient are NaN.
+/// Labels must be below the number of classes, or equal `ignore_index`. A [`Session`](crate::Session) checks labels that are
+/// inputs. For an invalid label that the graph computes, loss and gradient are NaN.
 ///
 /// ```
 /// use striate::op::{CrossEntropy, Reduction};
@@ -55,7 +55,7 @@ pub struct CrossEntropyGrad {
 }
 
 /// The number of rows whose label is among the `k` largest logits, of shape `[1]`. Of equal logits the lower class ranks first;
-/// NaN ranks before everything, and a label whose own logit is NaN is never among them. Labels as for [`CrossEntropy`].
+/// NaN ranks before everything, but a label whose own logit is NaN never counts. Labels are as for [`CrossEntropy`].
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct TopK {
     /// Number of guesses per row.
@@ -123,7 +123,7 @@ impl CrossEntropy {
     }
 
     /// Emits the total weight of the labels if it is needed. Returns the parameters; the operands logits, labels, weights and total,
-    /// with the logits as a placeholder for missing ones; and the factor of an unweighted mean.
+    /// with the logits in place of missing ones; and the factor that turns a sum into an unweighted mean.
     fn begin(&self, node: &mut impl Lowering, weighted: bool) -> Result<(Params, [StorageId; 4], f32)> {
         let logits = node.input(0);
         let weights = node.input(if weighted { 2 } else { 0 });
@@ -148,9 +148,7 @@ impl CrossEntropy {
 }
 
 impl Operation for CrossEntropy {
-    fn name(&self) -> &'static str {
-        "cross_entropy"
-    }
+    const NAME: &'static str = "cross_entropy";
 
     fn infer(&self, inputs: &[&TensorType]) -> Result<Vec<TensorType>, String> {
         Ok(vec![self.check(inputs)?])
@@ -159,9 +157,7 @@ impl Operation for CrossEntropy {
     fn gradient(&self, node: &mut impl Gradient) -> Result<()> {
         let mut inputs: Vec<_> = (0..node.inputs()).map(|i| node.input(i)).collect();
         inputs.push(node.grad_output()?);
-        let grad = node.apply(CrossEntropyGrad { loss: *self }, &inputs)?[0];
-        node.set(0, grad);
-        Ok(())
+        node.set_to(0, CrossEntropyGrad { loss: *self }, &inputs)
     }
 
     fn lower(&self, node: &mut impl Lowering) -> Result<()> {
@@ -186,9 +182,7 @@ impl Operation for CrossEntropy {
 }
 
 impl Operation for CrossEntropyGrad {
-    fn name(&self) -> &'static str {
-        "cross_entropy_grad"
-    }
+    const NAME: &'static str = "cross_entropy_grad";
 
     fn infer(&self, inputs: &[&TensorType]) -> Result<Vec<TensorType>, String> {
         let Some((upstream, inputs)) = inputs.split_last() else {
@@ -216,17 +210,13 @@ impl Operation for CrossEntropyGrad {
 }
 
 impl Operation for TopK {
-    fn name(&self) -> &'static str {
-        "topk_accuracy"
-    }
+    const NAME: &'static str = "topk_accuracy";
 
     fn infer(&self, inputs: &[&TensorType]) -> Result<Vec<TensorType>, String> {
-        let &[logits, labels] = inputs else {
-            return Err(format!("expected 2 inputs, found {}", inputs.len()));
-        };
+        let [logits, labels] = exactly(inputs)?;
         let [_, classes] = check(logits, labels)?;
         if self.k == 0 || self.k > classes {
-            return Err(format!("expected a k from 1 to {classes} classes, found {}", self.k));
+            return Err(format!("expected a k from 1 to {classes}, the number of classes, found {}", self.k));
         }
         Ok(vec![TensorType::f32([1])])
     }

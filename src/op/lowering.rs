@@ -6,7 +6,7 @@ use std::ops::Range;
 
 /// A node of the graph during lowering: the storages of its values, scratch memory and a list of launches. Implemented by the plan.
 pub trait Lowering {
-    /// Number of inputs. Some operations have optional ones.
+    /// Number of inputs, optional ones included.
     fn inputs(&self) -> usize;
 
     /// Storage of the i-th input.
@@ -26,21 +26,27 @@ pub trait Lowering {
         self.output_shape(i).iter().product()
     }
 
+    /// Storages of the first inputs and outputs, as many as the kernel binds.
+    fn operands(&self, kernel: &Kernel) -> (Vec<StorageId>, Vec<StorageId>) {
+        let reads = (0..kernel.reads).map(|i| self.input(i)).collect();
+        (reads, (0..kernel.writes).map(|i| self.output(i)).collect())
+    }
+
     /// Scratch memory for this node, in four-byte elements.
     fn scratch(&mut self, label: &str, elements: usize) -> StorageId;
 
-    /// Makes output `o` start out with the contents of input `i` for an in-place kernel. Copies unless the two share memory.
+    /// Prepares output `o` for a kernel that updates input `i` in place: copies the input unless the two share memory.
     fn begin_in_place(&mut self, o: usize, i: usize) -> Result<StorageId>;
 
-    /// Most elements of one value that a launch can bind.
+    /// Maximum number of elements in a binding.
     fn max_binding_elements(&self) -> usize;
 
-    /// A range of a storage that contains `elements` and can be bound, and the number of elements in it before them: bindings start
-    /// at multiples of 64 elements.
+    /// A range of a storage that contains `elements` and can be bound, and the number of elements before them in that range:
+    /// bindings start at multiples of 64 elements.
     fn bind_range(&mut self, of: StorageId, elements: Range<usize>) -> (StorageId, u32);
 
-    /// Emits a launch. `flops` counts a multiply-add as two. The launch is assumed to move all bytes of its bindings; see
-    /// [`Self::set_bytes`].
+    /// Emits a launch. `flops` counts a multiply-add as two. Launches count as moving all bytes of their bindings unless
+    /// [`Self::set_bytes`] says otherwise.
     fn launch<P: Params>(
         &mut self,
         kernel: &'static Kernel,
@@ -52,8 +58,8 @@ pub trait Lowering {
     ) -> Result<()>;
 
     /// Emits an element-wise kernel that computes four elements per invocation: one launch, or several if values exceed a
-    /// binding. `params` maps a number of elements to the parameters. Operands whose size differs from that of the result are bound
-    /// whole by every launch. `flops` is per element; `in_place` means that the kernel also reads what it writes.
+    /// binding. `params` maps a number of elements to the parameters. Operands that differ in size from the result are bound whole
+    /// by every launch. `flops` is per element; `in_place` means that the kernel also reads what it writes.
     fn launch_elementwise<P: Params>(
         &mut self,
         kernel: &'static Kernel,
@@ -64,7 +70,7 @@ pub trait Lowering {
         in_place: bool,
     ) -> Result<()>;
 
-    /// Sets the bytes of the last launch, if it moves only part of its bindings.
+    /// Sets the bytes that the last launch moves, if that is only part of its bindings.
     fn set_bytes(&mut self, bytes: u64);
 
     /// Emits out\[i] = scale * sum over slices s of x\[s, i], plus the old out\[i] if `accumulate`.

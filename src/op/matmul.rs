@@ -1,6 +1,6 @@
 //! Matrix product.
 
-use super::{ChannelSum, Gradient, Operation, Reshape, expect_shape, floats};
+use super::{ChannelSum, Gradient, Operation, Reshape, expect_shape, floats_and_option};
 use crate::{Result, TensorType};
 
 /// op(a) op(b) + bias, where op optionally transposes the last two axes. Inputs: a `[m, k]` and b `[k, n]`, or both with
@@ -28,7 +28,7 @@ impl Matmul {
                 Ok([batch.unwrap_or(1), m, n, k])
             }
             _ => Err(format!(
-                "expected {} and {} (or both with an equal batch before), found {a:?} and {b:?}",
+                "expected {} and {} (or both with the same leading batch axis), found {a:?} and {b:?}",
                 if self.transpose_a { "[k, m]" } else { "[m, k]" },
                 if self.transpose_b { "[n, k]" } else { "[k, n]" },
             )),
@@ -37,21 +37,10 @@ impl Matmul {
 }
 
 impl Operation for Matmul {
-    fn name(&self) -> &'static str {
-        "matmul"
-    }
+    const NAME: &'static str = "matmul";
 
     fn infer(&self, inputs: &[&TensorType]) -> Result<Vec<TensorType>, String> {
-        let (a, b, bias) = match inputs.len() {
-            3 => {
-                let [a, b, bias] = floats(inputs)?;
-                (a, b, Some(bias))
-            }
-            _ => {
-                let [a, b] = floats(inputs)?;
-                (a, b, None)
-            }
-        };
+        let ([a, b], bias) = floats_and_option(inputs)?;
         let [batch, m, n, _] = self.sizes(&a.shape, &b.shape)?;
         if let Some(bias) = bias {
             expect_shape("a bias", bias, &[n])?;
@@ -67,23 +56,20 @@ impl Operation for Matmul {
                 false => (Matmul { transpose_a: false, transpose_b: !tb }, [g, b]),
                 true => (Matmul { transpose_a: tb, transpose_b: true }, [b, g]),
             };
-            let grad = node.apply(op, &operands)?[0];
-            node.set(0, grad);
+            node.set_to(0, op, &operands)?;
         }
         if node.needs(1) {
             let (op, operands) = match tb {
                 false => (Matmul { transpose_a: !ta, transpose_b: false }, [a, g]),
                 true => (Matmul { transpose_a: true, transpose_b: ta }, [g, a]),
             };
-            let grad = node.apply(op, &operands)?[0];
-            node.set(1, grad);
+            node.set_to(1, op, &operands)?;
         }
         if node.needs(2) {
             let shape = node.ty(g).shape.clone();
             let n = shape[shape.len() - 1];
             let rows = node.apply(Reshape { shape: vec![shape.iter().product::<usize>() / n, n] }, &[g])?[0];
-            let grad = node.apply(ChannelSum, &[rows])?[0];
-            node.set(2, grad);
+            node.set_to(2, ChannelSum, &[rows])?;
         }
         Ok(())
     }

@@ -1,4 +1,4 @@
-//! Operations: the settings, shape rule, gradient and lowering of each, one file per family.
+//! Operations, one file per family: settings, shape rule, gradient and lowering.
 
 // Only `size.rs` converts sizes to 32 bits.
 #![warn(clippy::cast_possible_truncation)]
@@ -15,7 +15,7 @@ mod local_response_norm;
 mod loss;
 mod lowering;
 mod matmul;
-#[allow(clippy::cast_possible_truncation, reason = "what is computed in f64 is rounded to f32 at the end")]
+#[allow(clippy::cast_possible_truncation, reason = "results computed in f64 are rounded to f32")]
 mod optimizer;
 mod pool;
 mod reduce;
@@ -53,20 +53,20 @@ use crate::{Result, TensorType};
 /// An operation of the graph.
 pub trait Operation {
     /// Name in error messages, plans and labels.
-    fn name(&self) -> &'static str;
+    const NAME: &'static str;
 
-    /// Types of the outputs for inputs of these types. The error says what was expected and what was found.
+    /// Types of the outputs for inputs of these types. Errors name what was expected and what was found.
     fn infer(&self, inputs: &[&TensorType]) -> Result<Vec<TensorType>, String>;
 
     /// Adds the nodes that compute the gradients of the inputs that need one.
     fn gradient(&self, node: &mut impl Gradient) -> Result<()> {
-        Err(node.error("this operation has no gradient; ask for no gradient that goes through it"))
+        Err(node.error("this operation has no gradient; do not differentiate through it"))
     }
 
-    /// Emits the launches of an operation with a single algorithm. For the others, the plan chooses one
+    /// Emits the launches. Only for operations with a single algorithm; for the others, the plan chooses one
     /// (`src/plan/algorithm/`).
     fn lower(&self, _node: &mut impl Lowering) -> Result<()> {
-        unreachable!("the plan chooses the algorithm of {}", self.name())
+        unreachable!("the plan chooses the algorithm of {}", Self::NAME)
     }
 
     /// Pairs of (output, input): the output may overwrite the input if nothing else reads it.
@@ -74,31 +74,31 @@ pub trait Operation {
         &[]
     }
 
-    /// Operations of the original graph that are fused into this one, in their order there.
+    /// Operations that were fused into this one, in their original order.
     fn fused(&self) -> &'static [&'static str] {
         &[]
     }
 
-    /// What an element of the output reads of the image inputs, whose shapes are given.
+    /// The part of the input image that an element of the output depends on, for inputs of these shapes.
     fn footprint(&self, _inputs: &[&[usize]]) -> Footprint {
         Footprint::Element
     }
 
-    /// The valid labels in input [`Labels::INPUT`], for inputs of these shapes.
+    /// The labels that are valid in input [`Labels::INPUT`], for inputs of these shapes.
     fn labels(&self, _inputs: &[&[usize]]) -> Option<Labels> {
         None
     }
 
-    /// Whether the output is the memory of the first input with another shape.
+    /// Whether the output shares the memory of the first input and differs only in shape.
     fn is_view(&self) -> bool {
         false
     }
 }
 
-/// What an element of an output reads of the height and width of the inputs.
+/// The part of the input image that an output element depends on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Footprint {
-    /// The pixel at its own position.
+    /// The pixel at the same position.
     Element,
     /// A window.
     Window {
@@ -113,7 +113,7 @@ pub enum Footprint {
     Image,
 }
 
-/// Defines the enum of all operations, which forwards each call to the type of the operation.
+/// Defines the enum of all operations, which forwards each call to its variant.
 macro_rules! operations {
     ($($op:ident),+ $(,)?) => {
         /// The operation of a graph node.
@@ -126,38 +126,53 @@ macro_rules! operations {
             /// Names of all variants.
             pub const VARIANTS: &[&str] = &[$(stringify!($op)),+];
 
-            /// The name of the variant that this is.
+            /// The name of its variant.
             pub fn variant(&self) -> &'static str {
                 match self { $(Op::$op(_) => stringify!($op)),+ }
             }
-        }
 
-        impl Operation for Op {
-            fn name(&self) -> &'static str {
-                match self { $(Op::$op(op) => op.name()),+ }
+            /// See [`Operation::NAME`].
+            pub fn name(&self) -> &'static str {
+                match self { $(Op::$op(_) => $op::NAME),+ }
             }
-            fn infer(&self, inputs: &[&TensorType]) -> Result<Vec<TensorType>, String> {
+
+            /// See [`Operation::infer`].
+            pub fn infer(&self, inputs: &[&TensorType]) -> Result<Vec<TensorType>, String> {
                 match self { $(Op::$op(op) => op.infer(inputs)),+ }
             }
-            fn gradient(&self, node: &mut impl Gradient) -> Result<()> {
+
+            /// See [`Operation::gradient`].
+            pub fn gradient(&self, node: &mut impl Gradient) -> Result<()> {
                 match self { $(Op::$op(op) => op.gradient(node)),+ }
             }
-            fn lower(&self, node: &mut impl Lowering) -> Result<()> {
+
+            /// See [`Operation::lower`].
+            pub fn lower(&self, node: &mut impl Lowering) -> Result<()> {
                 match self { $(Op::$op(op) => op.lower(node)),+ }
             }
-            fn in_place(&self) -> &'static [(usize, usize)] {
+
+            /// See [`Operation::in_place`].
+            pub fn in_place(&self) -> &'static [(usize, usize)] {
                 match self { $(Op::$op(op) => op.in_place()),+ }
             }
-            fn fused(&self) -> &'static [&'static str] {
+
+            /// See [`Operation::fused`].
+            pub fn fused(&self) -> &'static [&'static str] {
                 match self { $(Op::$op(op) => op.fused()),+ }
             }
-            fn footprint(&self, inputs: &[&[usize]]) -> Footprint {
+
+            /// See [`Operation::footprint`].
+            pub fn footprint(&self, inputs: &[&[usize]]) -> Footprint {
                 match self { $(Op::$op(op) => op.footprint(inputs)),+ }
             }
-            fn labels(&self, inputs: &[&[usize]]) -> Option<Labels> {
+
+            /// See [`Operation::labels`].
+            pub fn labels(&self, inputs: &[&[usize]]) -> Option<Labels> {
                 match self { $(Op::$op(op) => op.labels(inputs)),+ }
             }
-            fn is_view(&self) -> bool {
+
+            /// See [`Operation::is_view`].
+            pub fn is_view(&self) -> bool {
                 match self { $(Op::$op(op) => op.is_view()),+ }
             }
         }
@@ -210,13 +225,32 @@ operations! {
     TopK,
 }
 
+/// Exactly `N` inputs.
+fn exactly<'a, const N: usize>(inputs: &[&'a TensorType]) -> Result<[&'a TensorType; N], String> {
+    inputs.try_into().map_err(|_| format!("expected {N} inputs, found {}", inputs.len()))
+}
+
 /// Exactly `N` inputs, all `f32`.
 fn floats<'a, const N: usize>(inputs: &[&'a TensorType]) -> Result<[&'a TensorType; N], String> {
-    let array: [&TensorType; N] =
-        inputs.try_into().map_err(|_| format!("expected {N} inputs, found {}", inputs.len()))?;
-    match array.iter().position(|ty| ty.dtype != crate::DType::F32) {
+    let array = exactly(inputs)?;
+    expect_f32(inputs)?;
+    Ok(array)
+}
+
+/// `N` inputs and possibly one more, all `f32`.
+fn floats_and_option<'a, const N: usize>(
+    inputs: &[&'a TensorType],
+) -> Result<([&'a TensorType; N], Option<&'a TensorType>), String> {
+    let (required, optional) = if inputs.len() == N + 1 { inputs.split_at(N) } else { (inputs, &[][..]) };
+    let required = exactly(required)?;
+    expect_f32(inputs)?;
+    Ok((required, optional.first().copied()))
+}
+
+fn expect_f32(inputs: &[&TensorType]) -> Result<(), String> {
+    match inputs.iter().position(|ty| ty.dtype != crate::DType::F32) {
         Some(i) => Err(format!("expected input {i} to be f32, found u32")),
-        None => Ok(array),
+        None => Ok(()),
     }
 }
 
@@ -235,6 +269,14 @@ fn expect_shape(what: &str, ty: &TensorType, shape: &[usize]) -> Result<(), Stri
         Ok(())
     } else {
         Err(format!("expected {what} of shape {shape:?}, found {:?}", ty.shape))
+    }
+}
+
+/// Fails unless there are axes for batch and channels.
+fn expect_channels(x: &TensorType) -> Result<(), String> {
+    match x.shape.len() {
+        2.. => Ok(()),
+        _ => Err(format!("expected an input of shape [batch, channels, ...], found {:?}", x.shape)),
     }
 }
 

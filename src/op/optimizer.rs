@@ -5,7 +5,7 @@ use crate::kernel::{self, Clip, Grid};
 use crate::{Result, TensorType};
 
 /// One step of stochastic gradient descent with momentum, with PyTorch's order of operations and defaults. Inputs: parameter,
-/// gradient, velocity, and the schedule `[3]` of (learning rate, 1 - beta1^t, 1 - beta2^t), of which only the first is used.
+/// gradient, velocity, and the schedule `[3]` of (learning rate, 1 - beta1^t, 1 - beta2^t); only the learning rate is used.
 /// Outputs: parameter and velocity.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Sgd {
@@ -51,7 +51,7 @@ impl Default for Adam {
 
 impl Adam {
     /// The schedule of a step, counted from 0: (learning rate, 1 - beta1^t, 1 - beta2^t) with t = step + 1. Powers are computed in
-    /// f64, since 1 - 0.999 would lose half of its digits in f32.
+    /// f64 because 1 - 0.999 would lose half of its digits in f32.
     pub fn schedule(&self, lr: f32, step: usize) -> [f32; 3] {
         let t = i32::try_from(step.saturating_add(1)).unwrap_or(i32::MAX);
         let correction = |beta: f32| (1.0 - (beta as f64).powi(t)) as f32;
@@ -63,11 +63,11 @@ impl Adam {
 /// min(1, max_norm / (norm + 1e-6)) and the norm.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct ClipCoefficient {
-    /// Largest norm that is not clipped.
+    /// The largest allowed norm.
     pub max_norm: f32,
 }
 
-/// Checks the inputs of a step. Its outputs are the parameter and the state.
+/// The types of the outputs, parameter and state, for a step with `N` inputs.
 fn infer_step<const N: usize>(inputs: &[&TensorType]) -> Result<Vec<TensorType>, String> {
     let inputs: [&TensorType; N] = floats(inputs)?;
     for ty in &inputs[1..N - 1] {
@@ -78,9 +78,7 @@ fn infer_step<const N: usize>(inputs: &[&TensorType]) -> Result<Vec<TensorType>,
 }
 
 impl Operation for Sgd {
-    fn name(&self) -> &'static str {
-        "sgd"
-    }
+    const NAME: &'static str = "sgd";
 
     fn infer(&self, inputs: &[&TensorType]) -> Result<Vec<TensorType>, String> {
         infer_step::<4>(inputs)
@@ -105,9 +103,7 @@ impl Operation for Sgd {
 }
 
 impl Operation for Adam {
-    fn name(&self) -> &'static str {
-        "adam"
-    }
+    const NAME: &'static str = "adam";
 
     fn infer(&self, inputs: &[&TensorType]) -> Result<Vec<TensorType>, String> {
         infer_step::<5>(inputs)
@@ -134,9 +130,7 @@ impl Operation for Adam {
 }
 
 impl Operation for ClipCoefficient {
-    fn name(&self) -> &'static str {
-        "clip_coefficient"
-    }
+    const NAME: &'static str = "clip_coefficient";
 
     fn infer(&self, inputs: &[&TensorType]) -> Result<Vec<TensorType>, String> {
         let [squares] = floats(inputs)?;
@@ -144,13 +138,13 @@ impl Operation for ClipCoefficient {
         if self.max_norm > 0.0 {
             Ok(vec![squares.clone(); 2])
         } else {
-            Err(format!("expected a largest norm above 0, found {}", self.max_norm))
+            Err(format!("expected a maximum norm above 0, found {}", self.max_norm))
         }
     }
 
     fn lower(&self, node: &mut impl Lowering) -> Result<()> {
         let params = Clip { max_norm: self.max_norm };
-        let (reads, writes) = ([node.input(0)], [node.output(0), node.output(1)]);
+        let (reads, writes) = node.operands(&kernel::CLIP_COEFFICIENT);
         node.launch(&kernel::CLIP_COEFFICIENT, &params, &reads, &writes, Grid::Workgroups(1), 4)
     }
 }

@@ -1,6 +1,6 @@
-//! Max-pooling and average pooling, sliding and adaptive. Global pooling is adaptive to 1 x 1.
+//! Max-pooling and average pooling, sliding and adaptive. Global pooling is adaptive pooling to 1 x 1.
 
-use super::{Footprint, Gradient, Op, Operation, Window, expect_shape, floats, image};
+use super::{Footprint, Gradient, Op, Operation, Window, exactly, expect_shape, floats, image};
 use crate::{DType, Result, TensorType};
 
 /// Max-pooling with a sliding window; PyTorch's fields and defaults.
@@ -10,7 +10,7 @@ pub struct MaxPool2d {
     pub kernel_size: [usize; 2],
     /// Vertical and horizontal stride; the kernel size if `None`.
     pub stride: Option<[usize; 2]>,
-    /// Padding on each side, at most half the kernel; never the maximum.
+    /// Padding on each side, at most half the kernel size; padding is never the maximum.
     pub padding: [usize; 2],
     /// Round the output size up.
     pub ceil_mode: bool,
@@ -23,7 +23,7 @@ pub struct AvgPool2d {
     pub kernel_size: [usize; 2],
     /// Vertical and horizontal stride; the kernel size if `None`.
     pub stride: Option<[usize; 2]>,
-    /// Zeros on each side, at most half the kernel.
+    /// Zeros on each side, at most half the kernel size.
     pub padding: [usize; 2],
     /// Round the output size up.
     pub ceil_mode: bool,
@@ -58,19 +58,19 @@ impl Default for AvgPool2d {
 }
 
 impl From<MaxPool2d> for Op {
-    fn from(p: MaxPool2d) -> Op {
-        let stride = p.stride.unwrap_or(p.kernel_size);
-        let (kernel_size, padding, ceil_mode) = (p.kernel_size, p.padding, p.ceil_mode);
+    fn from(pool: MaxPool2d) -> Op {
+        let MaxPool2d { kernel_size, stride, padding, ceil_mode } = pool;
+        let stride = stride.unwrap_or(kernel_size);
         MaxPool { window: Window::Sliding { kernel_size, stride, padding, ceil_mode } }.into()
     }
 }
 
 impl From<AvgPool2d> for Op {
-    fn from(p: AvgPool2d) -> Op {
-        let stride = p.stride.unwrap_or(p.kernel_size);
-        let (kernel_size, padding, ceil_mode) = (p.kernel_size, p.padding, p.ceil_mode);
+    fn from(pool: AvgPool2d) -> Op {
+        let AvgPool2d { kernel_size, stride, padding, ceil_mode, count_include_pad } = pool;
+        let stride = stride.unwrap_or(kernel_size);
         let window = Window::Sliding { kernel_size, stride, padding, ceil_mode };
-        AvgPool { window, count_include_pad: p.count_include_pad }.into()
+        AvgPool { window, count_include_pad }.into()
     }
 }
 
@@ -120,7 +120,7 @@ pub struct AvgPoolGrad {
     pub input_shape: Vec<usize>,
 }
 
-/// Most pixels per side that the kernels divide exactly; see `quotient` in `shaders/pool.wgsl`.
+/// Largest image side for which the kernels divide exactly; see `quotient` in `shaders/pool.wgsl`.
 const MAX_SIDE: usize = 1 << 22;
 
 fn pooled_shape(window: &Window, x: &TensorType) -> Result<Vec<usize>, String> {
@@ -128,15 +128,15 @@ fn pooled_shape(window: &Window, x: &TensorType) -> Result<Vec<usize>, String> {
     let [oh, ow] = window.output_size([h, w])?;
     let ([kh, kw], _, [ph, pw]) = window.sliding();
     if let Some(size) = [h, w, oh, ow, kh, kw, ph, pw].into_iter().find(|size| *size > MAX_SIDE) {
-        return Err(format!("expected images and windows of at most {MAX_SIDE} pixels a side, found {size}"));
+        return Err(format!(
+            "expected images and windows of at most {MAX_SIDE} pixels per side, found {size}"
+        ));
     }
     Ok(vec![n, c, oh, ow])
 }
 
 impl Operation for MaxPool {
-    fn name(&self) -> &'static str {
-        "max_pool2d"
-    }
+    const NAME: &'static str = "max_pool2d";
 
     fn infer(&self, inputs: &[&TensorType]) -> Result<Vec<TensorType>, String> {
         let [x] = floats(inputs)?;
@@ -145,11 +145,8 @@ impl Operation for MaxPool {
     }
 
     fn gradient(&self, node: &mut impl Gradient) -> Result<()> {
-        let (grad_output, index) = (node.grad_output()?, node.output(1));
         let grad = MaxPoolGrad { window: self.window, input_shape: node.input_shape(0) };
-        let grad_input = node.apply(grad, &[grad_output, index])?[0];
-        node.set(0, grad_input);
-        Ok(())
+        node.set_to(0, grad, &[node.grad_output()?, node.output(1)])
     }
 
     fn footprint(&self, inputs: &[&[usize]]) -> Footprint {
@@ -158,14 +155,10 @@ impl Operation for MaxPool {
 }
 
 impl Operation for MaxPoolGrad {
-    fn name(&self) -> &'static str {
-        "max_pool2d_grad"
-    }
+    const NAME: &'static str = "max_pool2d_grad";
 
     fn infer(&self, inputs: &[&TensorType]) -> Result<Vec<TensorType>, String> {
-        let &[grad_output, index] = inputs else {
-            return Err(format!("expected 2 inputs, found {}", inputs.len()));
-        };
+        let [grad_output, index] = exactly(inputs)?;
         if index.dtype != DType::U32 || index.shape != grad_output.shape {
             return Err(format!(
                 "expected u32 indices of shape {:?}, found {:?}",
@@ -179,9 +172,7 @@ impl Operation for MaxPoolGrad {
 }
 
 impl Operation for AvgPool {
-    fn name(&self) -> &'static str {
-        "avg_pool2d"
-    }
+    const NAME: &'static str = "avg_pool2d";
 
     fn infer(&self, inputs: &[&TensorType]) -> Result<Vec<TensorType>, String> {
         let [x] = floats(inputs)?;
@@ -189,11 +180,8 @@ impl Operation for AvgPool {
     }
 
     fn gradient(&self, node: &mut impl Gradient) -> Result<()> {
-        let grad_output = node.grad_output()?;
         let grad = AvgPoolGrad { pool: *self, input_shape: node.input_shape(0) };
-        let grad_input = node.apply(grad, &[grad_output])?[0];
-        node.set(0, grad_input);
-        Ok(())
+        node.set_to(0, grad, &[node.grad_output()?])
     }
 
     fn footprint(&self, inputs: &[&[usize]]) -> Footprint {
@@ -202,9 +190,7 @@ impl Operation for AvgPool {
 }
 
 impl Operation for AvgPoolGrad {
-    fn name(&self) -> &'static str {
-        "avg_pool2d_grad"
-    }
+    const NAME: &'static str = "avg_pool2d_grad";
 
     fn infer(&self, inputs: &[&TensorType]) -> Result<Vec<TensorType>, String> {
         let [grad_output] = floats(inputs)?;

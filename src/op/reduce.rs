@@ -1,6 +1,6 @@
 //! Reductions.
 
-use super::{Gradient, Lowering, Operation, floats, planes, to_u32};
+use super::{Gradient, Lowering, Operation, expect_channels, floats, planes, to_u32};
 use crate::kernel::{self, ChannelSum as Params, Grid, StorageId};
 use crate::{Result, TensorType};
 
@@ -12,18 +12,18 @@ pub struct ChannelSum;
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct SumSquares;
 
-/// Fewest elements that are worth a workgroup.
+/// Minimum number of elements per workgroup.
 const ELEMENTS_PER_SLICE: usize = 4096;
 
-/// Most rows of `[batch, channels]` that one invocation per channel sums serially.
+/// Up to this many rows of `[batch, channels]`, one invocation per channel sums them serially.
 const MAX_ROWS: usize = 256;
 
-/// Images per slice: enough work for each slice, and not too many slices.
+/// Images per slice, for at most 256 slices with enough elements each.
 fn images_per_slice(batch: usize, pixels: usize) -> usize {
     ELEMENTS_PER_SLICE.div_ceil(pixels.max(64)).max(batch.div_ceil(256)).min(batch)
 }
 
-/// Emits a channel sum of x in two passes, partial sums over slices of images and then their sum; `accumulate` adds it to the result.
+/// Emits a channel sum of x in two passes: partial sums over slices of images, then their sum. `accumulate` adds it to the output.
 fn channel_sum(node: &mut impl Lowering, x: StorageId, p: &Params, accumulate: bool) -> Result<()> {
     let slices = p.batch.div_ceil(p.images_per_slice) as usize;
     let sums = slices * p.channels as usize;
@@ -34,15 +34,11 @@ fn channel_sum(node: &mut impl Lowering, x: StorageId, p: &Params, accumulate: b
 }
 
 impl Operation for ChannelSum {
-    fn name(&self) -> &'static str {
-        "channel_sum"
-    }
+    const NAME: &'static str = "channel_sum";
 
     fn infer(&self, inputs: &[&TensorType]) -> Result<Vec<TensorType>, String> {
         let [x] = floats(inputs)?;
-        if x.shape.len() < 2 {
-            return Err(format!("expected an input of shape [batch, channels, ...], found {:?}", x.shape));
-        }
+        expect_channels(x)?;
         Ok(vec![TensorType::f32([x.shape[1]])])
     }
 
@@ -61,9 +57,7 @@ impl Operation for ChannelSum {
 }
 
 impl Operation for SumSquares {
-    fn name(&self) -> &'static str {
-        "sum_squares"
-    }
+    const NAME: &'static str = "sum_squares";
 
     fn infer(&self, inputs: &[&TensorType]) -> Result<Vec<TensorType>, String> {
         let [_] = floats(inputs)?;
@@ -71,7 +65,7 @@ impl Operation for SumSquares {
     }
 
     fn gradient(&self, node: &mut impl Gradient) -> Result<()> {
-        Err(node.error("this operation has no gradient; it is for clipping"))
+        Err(node.error("this operation has no gradient; it is only for gradient clipping"))
     }
 
     fn lower(&self, node: &mut impl Lowering) -> Result<()> {

@@ -1,6 +1,8 @@
 //! Operations that move elements without changing them.
 
-use super::{Footprint, Gradient, Lowering, Operation, floats, narrow, planes, to_u32};
+use super::{
+    Footprint, Gradient, Lowering, Operation, exactly, expect_channels, floats, narrow, planes, to_u32,
+};
 use crate::kernel::{self, ChannelCopy, Grid};
 use crate::{Result, TensorType};
 
@@ -34,14 +36,10 @@ pub struct ChannelPad {
 }
 
 impl Operation for Reshape {
-    fn name(&self) -> &'static str {
-        "reshape"
-    }
+    const NAME: &'static str = "reshape";
 
     fn infer(&self, inputs: &[&TensorType]) -> Result<Vec<TensorType>, String> {
-        let &[x] = inputs else {
-            return Err(format!("expected 1 input, found {}", inputs.len()));
-        };
+        let [x] = exactly(inputs)?;
         let y = TensorType { shape: self.shape.clone(), dtype: x.dtype };
         if x.len() != y.len() {
             return Err(format!("expected {} elements for {:?}, found {:?}", y.len(), y.shape, x.shape));
@@ -50,10 +48,7 @@ impl Operation for Reshape {
     }
 
     fn gradient(&self, node: &mut impl Gradient) -> Result<()> {
-        let grad_output = node.grad_output()?;
-        let grad_input = node.apply(Reshape { shape: node.input_shape(0) }, &[grad_output])?[0];
-        node.set(0, grad_input);
-        Ok(())
+        node.set_to(0, Reshape { shape: node.input_shape(0) }, &[node.grad_output()?])
     }
 
     fn lower(&self, _: &mut impl Lowering) -> Result<()> {
@@ -70,9 +65,7 @@ impl Operation for Reshape {
 }
 
 impl Operation for Concat {
-    fn name(&self) -> &'static str {
-        "concat"
-    }
+    const NAME: &'static str = "concat";
 
     fn infer(&self, inputs: &[&TensorType]) -> Result<Vec<TensorType>, String> {
         let Some(first) = inputs.first() else {
@@ -103,8 +96,7 @@ impl Operation for Concat {
         for i in 0..node.inputs() {
             let channels = node.input_shape(i)[1];
             if node.needs(i) {
-                let grad_input = node.apply(ChannelSlice { start, channels }, &[grad_output])?[0];
-                node.set(i, grad_input);
+                node.set_to(i, ChannelSlice { start, channels }, &[grad_output])?;
             }
             start += channels;
         }
@@ -132,9 +124,7 @@ impl Operation for Concat {
 }
 
 impl Operation for ChannelSlice {
-    fn name(&self) -> &'static str {
-        "channel_slice"
-    }
+    const NAME: &'static str = "channel_slice";
 
     fn infer(&self, inputs: &[&TensorType]) -> Result<Vec<TensorType>, String> {
         let [x] = floats(inputs)?;
@@ -149,11 +139,8 @@ impl Operation for ChannelSlice {
     }
 
     fn gradient(&self, node: &mut impl Gradient) -> Result<()> {
-        let grad_output = node.grad_output()?;
         let after = node.input_shape(0)[1] - self.start - self.channels;
-        let grad_input = node.apply(ChannelPad { before: self.start, after }, &[grad_output])?[0];
-        node.set(0, grad_input);
-        Ok(())
+        node.set_to(0, ChannelPad { before: self.start, after }, &[node.grad_output()?])
     }
 
     fn lower(&self, node: &mut impl Lowering) -> Result<()> {
@@ -172,16 +159,12 @@ impl Operation for ChannelSlice {
 }
 
 impl Operation for ChannelPad {
-    fn name(&self) -> &'static str {
-        "channel_pad"
-    }
+    const NAME: &'static str = "channel_pad";
 
     fn infer(&self, inputs: &[&TensorType]) -> Result<Vec<TensorType>, String> {
         let [x] = floats(inputs)?;
+        expect_channels(x)?;
         let mut shape = x.shape.clone();
-        if shape.len() < 2 {
-            return Err(format!("expected an input of shape [batch, channels, ...], found {shape:?}"));
-        }
         for channels in [self.before, self.after] {
             narrow("channels of zeros", channels)?;
             shape[1] = narrow("channels", shape[1] + channels)? as usize;
@@ -190,10 +173,8 @@ impl Operation for ChannelPad {
     }
 
     fn gradient(&self, node: &mut impl Gradient) -> Result<()> {
-        let (channels, grad_output) = (node.input_shape(0)[1], node.grad_output()?);
-        let grad_input = node.apply(ChannelSlice { start: self.before, channels }, &[grad_output])?[0];
-        node.set(0, grad_input);
-        Ok(())
+        let channels = node.input_shape(0)[1];
+        node.set_to(0, ChannelSlice { start: self.before, channels }, &[node.grad_output()?])
     }
 
     fn lower(&self, node: &mut impl Lowering) -> Result<()> {
@@ -208,7 +189,7 @@ impl Operation for ChannelPad {
             dst_stride: to_u32(width + (self.before + self.after) * pixels),
             dst_offset: to_u32(self.before * pixels),
         };
-        let (reads, writes) = ([node.input(0)], [node.output(0)]);
+        let (reads, writes) = node.operands(&kernel::CHANNEL_PAD);
         node.launch(&kernel::CHANNEL_PAD, &params, &reads, &writes, Grid::Invocations(len as u64), 0)
     }
 }

@@ -47,7 +47,7 @@ impl Default for LogSoftmax {
 fn infer(dim: usize, inputs: &[&TensorType]) -> Result<Vec<TensorType>, String> {
     let [x] = floats(inputs)?;
     if dim >= x.shape.len() {
-        return Err(format!("expected an axis below {}, found {dim} for {:?}", x.shape.len(), x.shape));
+        return Err(format!("expected an axis below {} for {:?}, found {dim}", x.shape.len(), x.shape));
     }
     Ok(vec![x.clone()])
 }
@@ -65,26 +65,20 @@ fn lower(node: &mut impl Lowering, kernel: &'static Kernel, dim: usize) -> Resul
         classes: to_u32(shape[dim]),
         inner: to_u32(shape[dim + 1..].iter().product()),
     };
-    let reads: Vec<_> = (0..kernel.reads).map(|i| node.input(i)).collect();
-    let writes = [node.output(0)];
+    let (reads, writes) = node.operands(kernel);
     let grid = Grid::Invocations(params.outer as u64 * params.inner as u64);
     node.launch(kernel, &params, &reads, &writes, grid, 4 * node.output_len(0) as u64)
 }
 
 impl Operation for Softmax {
-    fn name(&self) -> &'static str {
-        "softmax"
-    }
+    const NAME: &'static str = "softmax";
 
     fn infer(&self, inputs: &[&TensorType]) -> Result<Vec<TensorType>, String> {
         infer(self.dim, inputs)
     }
 
     fn gradient(&self, node: &mut impl Gradient) -> Result<()> {
-        let (y, grad_output) = (node.output(0), node.grad_output()?);
-        let grad_input = node.apply(SoftmaxGrad { dim: self.dim }, &[y, grad_output])?[0];
-        node.set(0, grad_input);
-        Ok(())
+        node.set_to(0, SoftmaxGrad { dim: self.dim }, &[node.output(0), node.grad_output()?])
     }
 
     fn lower(&self, node: &mut impl Lowering) -> Result<()> {
@@ -93,19 +87,14 @@ impl Operation for Softmax {
 }
 
 impl Operation for LogSoftmax {
-    fn name(&self) -> &'static str {
-        "log_softmax"
-    }
+    const NAME: &'static str = "log_softmax";
 
     fn infer(&self, inputs: &[&TensorType]) -> Result<Vec<TensorType>, String> {
         infer(self.dim, inputs)
     }
 
     fn gradient(&self, node: &mut impl Gradient) -> Result<()> {
-        let (y, grad_output) = (node.output(0), node.grad_output()?);
-        let grad_input = node.apply(LogSoftmaxGrad { dim: self.dim }, &[y, grad_output])?[0];
-        node.set(0, grad_input);
-        Ok(())
+        node.set_to(0, LogSoftmaxGrad { dim: self.dim }, &[node.output(0), node.grad_output()?])
     }
 
     fn lower(&self, node: &mut impl Lowering) -> Result<()> {
@@ -114,9 +103,7 @@ impl Operation for LogSoftmax {
 }
 
 impl Operation for SoftmaxGrad {
-    fn name(&self) -> &'static str {
-        "softmax_grad"
-    }
+    const NAME: &'static str = "softmax_grad";
 
     fn infer(&self, inputs: &[&TensorType]) -> Result<Vec<TensorType>, String> {
         infer_grad(inputs)
@@ -128,9 +115,7 @@ impl Operation for SoftmaxGrad {
 }
 
 impl Operation for LogSoftmaxGrad {
-    fn name(&self) -> &'static str {
-        "log_softmax_grad"
-    }
+    const NAME: &'static str = "log_softmax_grad";
 
     fn infer(&self, inputs: &[&TensorType]) -> Result<Vec<TensorType>, String> {
         infer_grad(inputs)

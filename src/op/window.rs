@@ -1,4 +1,4 @@
-//! Sliding and adaptive windows; the only place that computes output sizes.
+//! Sliding and adaptive windows. All output sizes are computed here.
 
 use super::{Footprint, MAX_SIZE, narrow};
 
@@ -24,8 +24,8 @@ pub enum Window {
 }
 
 impl Window {
-    /// What an output element reads of an image of this size. Adaptive windows may differ in size and stride; for those, a window
-    /// that covers each of them.
+    /// The pixels that an output element reads from an image of this size. Adaptive windows may differ in size and stride, so for
+    /// those it is a window that covers each of them.
     pub(super) fn footprint(&self, image: [usize; 2]) -> Footprint {
         match *self {
             Window::Sliding { kernel_size, stride, padding, .. } => {
@@ -52,14 +52,14 @@ impl Window {
         }
     }
 
-    /// Number of windows on an image of this size, or why there are none.
+    /// Number of windows in an image of this size, or why there are none.
     pub(super) fn output_size(&self, image: [usize; 2]) -> Result<[usize; 2], String> {
         match *self {
             Window::Adaptive { output_size } => {
                 if output_size.contains(&0) {
                     return Err(format!("expected an output size of at least 1, found {output_size:?}"));
                 }
-                // Kernels multiply the side of the image by a window index, and the other way round.
+                // Kernels multiply the image side by a window index, and a pixel index by the number of windows.
                 for (outs, side) in output_size.into_iter().zip(image) {
                     let largest = (outs as u128 + 1) * (side as u128 + 1);
                     if largest > u128::from(u32::MAX) {
@@ -118,7 +118,7 @@ pub(super) fn output_size(
     let windows = if ceil_mode { room.div_ceil(stride) } else { room / stride } + 1;
     let beyond = ceil_mode && (windows - 1) * stride >= size + padding;
     Ok(u32::try_from(windows - u64::from(beyond))
-        .expect("there are no more windows than padded pixels, which fit 31 bits"))
+        .expect("there are at most as many windows as padded pixels, which fit in 31 bits"))
 }
 
 #[cfg(test)]
@@ -126,11 +126,11 @@ mod tests {
     use super::output_size;
 
     #[test]
-    fn sizes_are_those_of_pytorch() {
+    fn output_sizes_match_pytorch() {
         assert_eq!(output_size(227, 11, 4, 0, 1, false), Ok(55));
         assert_eq!(output_size(224, 7, 2, 3, 1, false), Ok(112));
         assert_eq!(output_size(112, 3, 2, 0, 1, true), Ok(56));
-        assert_eq!(output_size(5, 2, 3, 1, 1, true), Ok(2)); // a third would start in the right padding
+        assert_eq!(output_size(5, 2, 3, 1, 1, true), Ok(2)); // a third window would start in the right padding
         assert_eq!(output_size(4, 1, 4, 0, 1, true), Ok(1));
         assert_eq!(output_size(7, 3, 1, 0, 3, false), Ok(1));
         assert!(output_size(6, 3, 1, 0, 3, false).is_err());

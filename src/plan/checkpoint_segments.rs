@@ -1,4 +1,4 @@
-//! Where to split the forward pass into checkpoint segments. Only activations that cross a boundary are kept.
+//! Splits the forward pass into checkpoint segments. Only activations that cross a boundary are kept.
 
 use std::ops::Range;
 
@@ -15,7 +15,7 @@ pub(super) struct Lifetime {
 }
 
 /// Splits `steps` steps into segments with the lowest peak memory. While the backward pass is in a segment, memory holds
-/// everything that this and earlier segments pass on, and whatever the backward pass needs of this one.
+/// everything that this and earlier segments pass on, and the other activations of this segment that the backward pass reads.
 pub(super) fn checkpoint_segments<'a>(
     lifetimes: impl Iterator<Item = &'a Lifetime> + Clone,
     steps: usize,
@@ -73,7 +73,7 @@ impl SegmentCosts {
 
     /// The segments that keep the fewest bytes across boundaries while the peak stays within `limit`.
     fn best_within(&self, limit: u64) -> Option<Vec<Range<usize>>> {
-        // By end step: fewest bytes kept by all segments up to there, and the start of the last one.
+        // By end step: the fewest bytes that all segments up to there keep, and the start of the last segment.
         let mut best: Vec<Option<(u64, usize)>> = vec![None; self.steps + 1];
         best[0] = Some((0, 0));
         for end in 1..=self.steps {
@@ -111,7 +111,7 @@ mod tests {
     }
 
     #[test]
-    fn a_long_chain_needs_the_square_root_of_its_length() {
+    fn memory_grows_with_the_square_root_of_a_chain() {
         let segments = checkpoint_segments(chain(&[1; 100]).iter(), 100);
         assert_eq!((segments[0].start, segments.last().unwrap().end), (0, 100));
         assert!(segments.windows(2).all(|pair| pair[0].end == pair[1].start));
@@ -122,13 +122,13 @@ mod tests {
     }
 
     #[test]
-    fn boundaries_are_where_few_bytes_cross() {
+    fn segments_end_where_few_bytes_cross() {
         let segments = checkpoint_segments(chain(&[9, 9, 1, 9, 9, 1, 9, 9]).iter(), 8);
         assert_eq!(segments, [0..3, 3..6, 6..8]);
     }
 
     #[test]
-    fn a_forward_pass_that_cannot_gain_stays_one_segment() {
+    fn a_forward_pass_that_cannot_save_memory_stays_one_segment() {
         assert_eq!(checkpoint_segments(chain(&[5]).iter(), 1).len(), 1);
         assert_eq!(checkpoint_segments([].iter(), 0), []);
         // Every value crosses every boundary.

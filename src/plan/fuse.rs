@@ -1,17 +1,17 @@
-//! Fusion: rewrites the graph so that intermediate tensors never reach memory, or so that they are smaller.
+//! Fusion: rewrites the graph so that intermediate tensors are smaller or never reach memory.
 
 use crate::TensorType;
 use crate::graph::{Graph, Node, Phase, ValueId};
 use crate::op::{
     Add, BatchNorm, BatchNormEval, BatchNormGrad, ChannelSum, Conv2d, Epilogue, FoldBatchNorm, MaxPool, Op,
-    Operation, Relu, ReluGrad,
+    Relu, ReluGrad,
 };
 use std::collections::{HashMap, HashSet};
 
 /// Fuses ReLU, and the sum with a residual before it, into the preceding convolution or batch norm; folds an inference batch
-/// norm into the preceding convolution; fuses the gradient of a ReLU into that of batch norm; moves the gradient of a ReLU and
-/// bias sums ahead of the gradient of a max-pooling; and defers updates of running statistics to the end of the step. Dead
-/// nodes are removed.
+/// norm into the preceding convolution; fuses the gradient of a ReLU into the gradient of a batch norm; moves the gradient of a
+/// ReLU and bias sums ahead of the gradient of a max-pooling; and defers updates of running statistics to the end of the step.
+/// Nodes that this makes unnecessary are removed.
 pub(super) fn fuse(graph: &Graph) -> Graph {
     let mut fusion = Fusion::new(graph);
     let rules = [
@@ -25,11 +25,11 @@ pub(super) fn fuse(graph: &Graph) -> Graph {
         (0..fusion.nodes.len()).for_each(|index| rule(&mut fusion, index));
     }
     let nodes = topological_order(&fusion.graph, fusion.nodes);
-    fusion.graph.with_nodes(defer_running_statistics(&fusion.graph, nodes))
+    fusion.graph.with_nodes(defer_running_statistics(&fusion.graph, nodes)).without_dead_nodes()
 }
 
 struct Fusion {
-    /// Owner of all values. Its own nodes are outdated.
+    /// Owns all values. Its nodes are outdated; see `nodes`.
     graph: Graph,
     /// `None` for nodes that were fused into others.
     nodes: Vec<Option<Node>>,
@@ -41,9 +41,7 @@ struct Fusion {
 
 impl Fusion {
     fn new(graph: &Graph) -> Self {
-        let live = graph.live_nodes();
-        let nodes: Vec<Option<Node>> =
-            graph.nodes().iter().zip(live).filter(|(_, live)| *live).map(|(n, _)| Some(n.clone())).collect();
+        let nodes: Vec<Option<Node>> = graph.nodes().iter().cloned().map(Some).collect();
         let indexed = nodes.iter().flatten().enumerate();
         let producer = indexed.flat_map(|(i, node)| node.outputs.iter().map(move |v| (*v, i))).collect();
         let mut uses = HashMap::new();
@@ -72,7 +70,7 @@ impl Fusion {
     ) -> Vec<ValueId> {
         let op = op.into();
         let types: Vec<&TensorType> = inputs.iter().map(|v| &self.graph.value(*v).ty).collect();
-        let types = op.infer(&types).expect("the rules replace in operations that fit");
+        let types = op.infer(&types).expect("rules only create operations that accept their inputs");
         let outputs = self.graph.add_results(&like.scope, &op, types, index);
         self.producer.extend(outputs.iter().map(|v| (*v, index)));
         self.nodes[index] = Some(Node { op, inputs, outputs: outputs.clone(), ..like.clone() });
@@ -112,7 +110,7 @@ impl Fusion {
         let with_sum = operand_orders.into_iter().find_map(|[normed, residual]| {
             let (norm, node) = self.single_use(normed)?;
             let op = with_epilogue(&node.op, Epilogue::AddRelu)?;
-            // A residual that depends on other outputs of this node, such as its statistics, is not ready in time.
+            // A residual that depends on this node, through its statistics for example, is not ready in time.
             (!self.depends_on(residual, norm)).then_some((norm, op, Some(residual)))
         });
         let alone = || Some((before, with_epilogue(&node.op, Epilogue::Relu)?, None));
@@ -129,8 +127,8 @@ impl Fusion {
         }
     }
 
-    /// Folds a batch norm with given statistics into the preceding convolution, which takes over its epilogue: one pass over the
-    /// weights instead of one over the activations.
+    /// Folds a batch norm with given statistics into the preceding convolution, together with its epilogue. This replaces a pass
+    /// over the activations by one over the weights.
     fn fold_batch_norm(&mut self, norm: usize) {
         let Some(Node { op: Op::BatchNormEval(BatchNormEval { eps, epilogue }), inputs, outputs, .. }) =
             &self.nodes[norm]
@@ -153,7 +151,7 @@ impl Fusion {
         self.nodes[norm] = Some(Node { op: op.into(), inputs, outputs, ..before });
     }
 
-    /// Fuses the gradient of a ReLU into that of the batch norm before it.
+    /// Fuses the gradient of a ReLU into the gradient of the batch norm before it.
     fn fuse_relu_grad(&mut self, grad: usize) {
         let Some(Node { op: Op::BatchNormGrad(BatchNormGrad { eps, relu: false }), inputs, .. }) =
             &self.nodes[grad]
@@ -167,7 +165,7 @@ impl Fusion {
         };
         let [output, upstream] = [inputs[0], inputs[1]];
         let norm = self.producer.get(&output).and_then(|norm| self.nodes[*norm].as_ref());
-        // With a residual, the sign of the sum decides, which the batch norm cannot recompute.
+        // With a residual, the ReLU's input is the sum, which the batch norm cannot recompute.
         let matches = norm.is_some_and(|n| {
             let expected = [n.inputs[0], n.outputs[1], n.outputs[2], own[3], n.inputs[1], n.inputs[2]];
             n.op == BatchNorm { eps, epilogue: Epilogue::Relu }.into() && own == expected
@@ -179,8 +177,8 @@ impl Fusion {
         }
     }
 
-    /// Applies the gradient of a ReLU before that of a max-pooling, where the tensor is still small. The ReLU passes gradient
-    /// where its result is above 0, and at the argmax that result is the maximum.
+    /// Applies the gradient of a ReLU before the gradient of a max-pooling, while the tensor is still small. The ReLU passes the
+    /// gradient where its result is above 0, and at the argmax that result is the maximum.
     fn relu_grad_before_pool_grad(&mut self, relu: usize) {
         let Some(node @ Node { op: Op::ReluGrad(ReluGrad), inputs, .. }) = &self.nodes[relu] else { return };
         let rectified = inputs[0];
@@ -231,8 +229,7 @@ fn with_epilogue(op: &Op, epilogue: Epilogue) -> Option<Op> {
     }
 }
 
-/// Topological order, as close to the old order as possible: fusion may have given a batch norm a residual that is computed
-/// after it.
+/// Restores topological order with few changes: fusion may have given a batch norm a residual that is computed after it.
 fn topological_order(graph: &Graph, nodes: Vec<Option<Node>>) -> Vec<Node> {
     let nodes: Vec<Node> = nodes.into_iter().flatten().collect();
     let mut missing: Vec<bool> = vec![false; graph.values().count()];
@@ -250,7 +247,7 @@ fn topological_order(graph: &Graph, nodes: Vec<Option<Node>>) -> Vec<Node> {
             ordered.push(node);
         }
     }
-    assert!(waiting.is_empty(), "no node deferrable for itself: `depends_on` keeps circles out");
+    assert!(waiting.is_empty(), "`depends_on` prevents cycles");
     ordered
 }
 

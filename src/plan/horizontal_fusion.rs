@@ -1,20 +1,19 @@
-//! Horizontal fusion: merges many small launches of one kernel into one, like the multi-tensor optimizers of other
-//! frameworks. Operands are laid out contiguously, parameters in one range of memory, their gradients in another, and
-//! so on, so that an optimizer step is one launch for all small parameters.
+//! Horizontal fusion: merges many small launches of a kernel into one, like the multi-tensor optimizers of other frameworks.
+//! Operands become contiguous, parameters in one range of memory, their gradients in another, and so on, so that an optimizer
+//! updates all small parameters in one launch.
 
-use super::binding_ranges::ALIGNMENT;
+use super::target::ALIGNMENT;
 use super::{Group, Launch, Placement, Storage, StorageId, Target, locate};
-use crate::kernel::Grid;
-use crate::kernel::{self, Kernel};
+use crate::kernel::{self, Grid, Kernel};
 use crate::op::to_u32;
 use std::collections::HashMap;
 
-/// Element-wise kernels: each result depends only on the operands at its own index, the first parameter is the number of
-/// elements, and an invocation computes four. The list gives the reads that all elements share.
+/// The kernels to merge, each with the indices of reads that all elements share. They are element-wise, their first parameter is
+/// the number of elements, and an invocation computes four.
 static KERNELS: [(&Kernel, &[usize]); 4] =
     [(&kernel::SGD, &[1]), (&kernel::ADAM, &[1]), (&kernel::SCALE, &[1]), (&kernel::BLEND, &[])];
 
-/// Size of the largest operand to merge. Larger ones keep a device busy alone, and would stay live as long as all the others
+/// Maximum size of an operand to merge. Larger ones keep a device busy alone, and would stay live as long as every operand that
 /// they are stored with.
 const MAX_OPERAND_BYTES: u64 = 1 << 20;
 
@@ -39,7 +38,7 @@ pub(super) fn fuse(
     }
 }
 
-/// Whether the launches could run in any order: nothing that one writes is touched by another.
+/// Whether the launches could run in any order: no launch touches what another writes.
 fn independent(run: &[Launch]) -> bool {
     let mut touched: HashMap<StorageId, usize> = HashMap::new();
     for id in run.iter().flat_map(Launch::storages) {
@@ -67,14 +66,14 @@ struct Fusion<'a> {
 
 /// How the operands at one position of several launches are stored.
 enum Operands {
-    /// Contiguous already, from this offset on.
+    /// Already contiguous, from this offset on.
     Contiguous(StorageId, u64),
     /// In separate storages that can be made contiguous.
     Separate,
 }
 
 impl Fusion<'_> {
-    /// The launches of a run, with as many merged as possible.
+    /// Merges as many launches of a run as possible.
     fn merge_run(&mut self, run: &[Launch], shared: &[usize]) -> Vec<Launch> {
         let limit = self.target.binding_limit();
         let (mut merged, mut batches): (Vec<Launch>, Vec<Vec<&Launch>>) = (vec![], vec![]);
@@ -111,8 +110,7 @@ impl Fusion<'_> {
             starts.push(aligned(bytes));
             bytes = aligned(bytes) + operand_bytes(launch);
         }
-        let own = |(i, _): &(usize, &StorageId)| !shared.contains(i);
-        let own_reads: Vec<usize> = first.reads.iter().enumerate().filter(own).map(|(i, _)| i).collect();
+        let own_reads: Vec<usize> = (0..first.reads.len()).filter(|i| !shared.contains(i)).collect();
         let reads = own_reads.iter().map(|i| batch.iter().map(|l| l.reads[*i]).collect());
         let writes = (0..first.writes.len()).map(|i| batch.iter().map(|l| l.writes[i]).collect());
         let positions: Vec<Vec<StorageId>> = reads.chain(writes).collect();
@@ -127,9 +125,9 @@ impl Fusion<'_> {
         });
         let mut launch = Launch { workgroups, ..(*last).clone() };
         launch.params[0] = to_u32(bytes as usize / 4);
-        own_reads
-            .iter()
-            .for_each(|i| launch.reads[*i] = merged.next().expect("each position has its operands"));
+        for i in own_reads {
+            launch.reads[i] = merged.next().expect("each position has its operands");
+        }
         launch.writes = merged.collect();
         launch.flops = batch.iter().map(|l| l.flops).sum();
         launch.bytes = batch.iter().map(|l| l.bytes).sum();

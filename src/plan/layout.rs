@@ -1,4 +1,4 @@
-//! The buffers of a session: memory for all of its plans, and where each storage is in them.
+//! The buffers of a session, which all of its plans share, and the location of each storage in them.
 
 use super::{PersistentValue, Placement, Plan, StorageId, span};
 use crate::{Error, Result};
@@ -18,8 +18,8 @@ pub(crate) struct Layout {
 }
 
 impl Layout {
-    /// Plans run one at a time, so they share transient buffers. Persistent values are shared by name and laid out as in the
-    /// first plan that makes them contiguous with others. Each plan has its own inputs.
+    /// Plans run one at a time, so they share transient buffers. Persistent values are shared by name; those that a plan makes
+    /// contiguous with others are laid out as in the first such plan. Each plan has its own inputs.
     pub fn new(plans: &[Plan], persistent: &[PersistentValue]) -> Result<Self> {
         let slots = shared_slots(plans).into_iter().enumerate();
         let buffers = slots.map(|(i, bytes)| (format!("slot {i}"), bytes)).collect();
@@ -79,7 +79,7 @@ impl Layout {
             roots.insert(value.storage, (self.add(&value.name, value.ty.bytes()), 0));
         }
         for PersistentValue { value, .. } in &plan.persistent {
-            // This plan may have the value by itself where another made it part of a larger buffer.
+            // The value may be alone in this plan but part of a larger buffer in another.
             let ((whole, offset), (buffer, at)) = (plan.locate(value.storage), self.persistent[&value.name]);
             roots.insert(whole, (buffer, at - offset));
         }
@@ -95,8 +95,8 @@ impl Layout {
     }
 }
 
-/// Fails if a launch would read and write the same buffer, which WebGPU forbids. A plan cannot check this by itself because
-/// it does not know which values other plans lay out contiguously.
+/// Fails if a launch would read and write the same buffer, which WebGPU forbids. Plans cannot check this, because it depends on
+/// which values other plans make contiguous.
 fn check_no_conflicts(plan: &Plan, locations: &[Option<Location>]) -> Result<()> {
     let buffer = |s: &StorageId| locations[s.index()].map(|(buffer, _)| buffer);
     let mixed = |read: &&StorageId, writes: &[StorageId]| writes.iter().any(|w| buffer(w) == buffer(read));
@@ -110,7 +110,7 @@ fn check_no_conflicts(plan: &Plan, locations: &[Option<Location>]) -> Result<()>
 fn conflict(name: &str) -> Error {
     Error::argument(
         name,
-        "two plans of a session store it together with different values; plan them with `Target::fuse` off",
+        "two plans of a session store it contiguously with different values; plan them with `Target::fuse` off",
     )
 }
 

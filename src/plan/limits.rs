@@ -6,20 +6,21 @@ use crate::{Error, Result};
 
 /// Fails if a plan exceeds the limits of its target.
 pub(super) fn check(plan: &Plan, target: &Target) -> Result<()> {
-    // Operations that support it bind large values in ranges, so bindings and buffers have separate limits.
+    // Some operations bind large values in ranges, so bindings and buffers are checked separately.
     let bound =
         plan.launches.iter().flat_map(Launch::storages).map(|id| (id, "binding", target.binding_limit()));
     let buffers = (0..plan.storages.len()).map(|i| (StorageId(to_u32(i)), "buffer", target.max_buffer));
     let all = bound.chain(buffers).map(|(id, what, limit)| (&plan.storages[id.index()], what, limit));
     let ratio = |(storage, _, limit): &(&Storage, &str, u64)| *limit as f64 / storage.span() as f64;
     let is_persistent = |(storage, ..): &(&Storage, &str, u64)| storage.placement == Placement::Persistent;
-    // Weights, which no smaller batch helps, come first, and then what needs the smallest batch: its advice suits the others.
+    // Report weights first, since a smaller batch does not help there; then the storage that needs the smallest batch, since that
+    // batch fits the others too.
     let worst = all
         .filter(|one| ratio(one) < 1.0)
         .min_by(|a, b| is_persistent(b).cmp(&is_persistent(a)).then(ratio(a).total_cmp(&ratio(b))));
     if let Some((storage, what, limit)) = worst {
         return Err(Error::TooLarge(format!(
-            "{} takes {}, but a {what} can have at most {} here; use {}",
+            "{} takes {}, but a {what} can have at most {}; use {}",
             storage.label,
             mib(storage.bytes),
             mib(limit),
@@ -36,7 +37,7 @@ pub(super) fn check(plan: &Plan, target: &Target) -> Result<()> {
     Ok(())
 }
 
-/// What brings a storage within a limit.
+/// How to bring a storage within a limit.
 fn remedy(plan: &Plan, storage: &Storage, limit: u64) -> String {
     if storage.placement == Placement::Persistent {
         return "fewer channels, features or classes".to_owned();

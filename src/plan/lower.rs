@@ -1,85 +1,65 @@
 //! From a graph to launches: assigns storages to values, lowers each node, and groups the launches.
 
 use super::algorithm::{self, Requested};
+use super::node_lowering::Lowered;
 use super::{
-    Group, Launch, NamedValue, NodeLowering, PersistentValue, Placement, Plan, Storage, Target,
-    horizontal_fusion, limits, memory, traffic,
+    Group, NamedValue, NodeLowering, PersistentValue, Placement, Plan, Target, horizontal_fusion, limits,
+    memory, traffic,
 };
 use crate::graph::{Graph, Node, Phase, Role, ValueId};
-use crate::kernel::{self, Elementwise, Grid, Kernel, Params, StorageId};
-use crate::op::{Labels, Operation};
+use crate::kernel::StorageId;
+use crate::op::Labels;
 use crate::{Error, Result};
-use std::collections::HashMap;
 use std::sync::Arc;
 
 pub(super) fn lower(graph: &Graph, target: &Target) -> Result<Plan> {
-    let live = graph.live_nodes();
-    let mut builder = Builder {
-        target,
-        storages: Vec::new(),
-        storage_of_value: vec![None; graph.values().count()],
-        launches: Vec::new(),
-        groups: Vec::new(),
-        nodes: Vec::new(),
-        ranges: HashMap::new(),
-    };
-    builder.allocate_inputs_and_state(graph);
+    let (lowered, groups, nodes) = Default::default();
+    let mut builder = Builder { graph, target, lowered, groups, nodes };
+    builder.allocate_inputs_and_state();
     let mut requested = Requested::new(target);
-    for (index, node) in graph.nodes().iter().enumerate().filter(|(i, _)| live[*i]) {
-        builder.allocate_outputs(graph, &live, index)?;
-        let start = builder.launches.len();
+    for (index, node) in graph.nodes().iter().enumerate() {
+        builder.allocate_outputs(index);
+        let start = builder.lowered.launches.len();
         let tuned = algorithm::shape_class(graph, node).and_then(|class| target.tuned_for(&class));
         let target = tuned.as_ref().unwrap_or(target);
-        algorithm::lower(&node.op, &mut NodeLowering { builder: &mut builder, graph, node, target })?;
-        requested.observe(&node.op, &builder.launches[start..]);
+        algorithm::lower(&node.op, &mut NodeLowering { lowered: &mut builder.lowered, graph, node, target })?;
+        requested.observe(&node.op, &builder.lowered.launches[start..]);
         if builder.close_group(&node.scope, node.phase, graph.shape(node.outputs[0]), start) {
             builder.add_node(index, node.op.fused());
         }
     }
     requested.check()?;
-    builder.write_back_updates(graph)?;
-    builder.finish(graph)
+    builder.write_back_updates()?;
+    builder.finish()
 }
 
-pub(crate) struct Builder<'a> {
-    pub(super) target: &'a Target,
-    pub(super) storages: Vec<Storage>,
-    storage_of_value: Vec<Option<StorageId>>,
-    pub(super) launches: Vec<Launch>,
+struct Builder<'a> {
+    graph: &'a Graph,
+    target: &'a Target,
+    lowered: Lowered,
     groups: Vec<Group>,
     /// Node indices by group; empty for the final copies.
     nodes: Vec<Vec<usize>>,
-    /// Ranges by storage, offset and size in bytes.
-    pub(super) ranges: HashMap<(StorageId, u64, u64), StorageId>,
 }
 
 impl Builder<'_> {
-    pub(super) fn storage(&mut self, label: String, bytes: u64, placement: Placement) -> StorageId {
-        self.storages.push(Storage { label, bytes, placement });
-        StorageId(self.storages.len() as u32 - 1)
-    }
-
-    pub(super) fn storage_of(&self, value: ValueId) -> StorageId {
-        self.storage_of_value[value.index()]
-            .expect("nodes are in topological order, so inputs already have storage")
-    }
-
     /// Allocates inputs and persistent values, which have their own buffers.
-    fn allocate_inputs_and_state(&mut self, graph: &Graph) {
-        for (id, value) in graph.values() {
+    fn allocate_inputs_and_state(&mut self) {
+        for (id, value) in self.graph.values() {
             let placement = match value.role {
                 Role::Input => Placement::Input,
                 Role::Persistent(_) => Placement::Persistent,
                 Role::Computed { .. } => continue,
             };
-            self.storage_of_value[id.index()] =
-                Some(self.storage(value.name.clone(), value.ty.bytes(), placement));
+            let storage = self.lowered.add_storage(value.name.clone(), value.ty.bytes(), placement);
+            self.lowered.storage_of.insert(id, storage);
         }
     }
 
-    /// Assigns storages to the outputs of a node: that of the input for a view, that of a persistent value which can be
-    /// overwritten in place, or else a new one.
-    fn allocate_outputs(&mut self, graph: &Graph, live: &[bool], index: usize) -> Result<()> {
+    /// Assigns storages to the outputs of a node: the input's for a view, the storage of a persistent value that can be overwritten
+    /// in place, or else a new one.
+    fn allocate_outputs(&mut self, index: usize) {
+        let graph = self.graph;
         let node = &graph.nodes()[index];
         for (o, output) in node.outputs.iter().enumerate() {
             let shared = if node.op.is_view() {
@@ -87,34 +67,38 @@ impl Builder<'_> {
             } else {
                 let input =
                     node.op.in_place().iter().find(|(out, _)| *out == o).map(|(_, i)| node.inputs[*i]);
-                let replaced = input.filter(|state| can_replace(graph, live, index, *state, *output));
-                replaced.or_else(|| unread_state(graph, live, *output))
+                let replaced = input.filter(|state| can_replace(graph, index, *state, *output));
+                replaced.or_else(|| unread_state(graph, *output))
             };
             let value = graph.value(*output);
             let storage = match shared {
-                Some(v) => self.storage_of(v),
-                None => self.storage(value.name.clone(), value.ty.bytes(), Placement::Slot(usize::MAX)),
+                Some(v) => self.lowered.storage_of[&v],
+                None => {
+                    let transient = Placement::Slot(usize::MAX);
+                    self.lowered.add_storage(value.name.clone(), value.ty.bytes(), transient)
+                }
             };
-            self.storage_of_value[output.index()] = Some(storage);
+            self.lowered.storage_of.insert(*output, storage);
         }
-        Ok(())
     }
 
     /// Emits copies for updates that could not be computed in place.
-    fn write_back_updates(&mut self, graph: &Graph) -> Result<()> {
-        let start = self.launches.len();
+    fn write_back_updates(&mut self) -> Result<()> {
+        let (graph, target) = (self.graph, self.target);
+        let start = self.lowered.launches.len();
         for (state, value) in graph.updates() {
-            let (from, to) = (self.storage_of(*value), self.storage_of(*state));
+            let (from, to) = (self.lowered.storage_of[value], self.lowered.storage_of[state]);
             if from == to {
                 continue;
             }
-            if !matches!(graph.value(view_base(graph, *value)).role, Role::Computed { .. }) {
+            let Role::Computed { node } = graph.value(graph.view_base(*value)).role else {
                 return Err(Error::argument(
                     graph.value(*state).name.clone(),
                     "can only be updated to a computed value, not to a view of an input or persistent value; apply an operation to it first",
                 ));
-            }
-            copy(self, from, to)?;
+            };
+            let node = &graph.nodes()[node];
+            NodeLowering { lowered: &mut self.lowered, graph, node, target }.copy(from, to)?;
         }
         self.close_group(&"".into(), Phase::Update, &[], start);
         Ok(())
@@ -123,7 +107,7 @@ impl Builder<'_> {
     /// Adds the launches since `start` to the current group, or to a new one if layer or phase changed. Returns whether there
     /// are any.
     fn close_group(&mut self, scope: &Arc<str>, phase: Phase, shape: &[usize], start: usize) -> bool {
-        let end = self.launches.len();
+        let end = self.lowered.launches.len();
         if start == end {
             return false;
         }
@@ -155,9 +139,10 @@ impl Builder<'_> {
         }
     }
 
-    fn finish(mut self, graph: &Graph) -> Result<Plan> {
+    fn finish(self) -> Result<Plan> {
+        let Self { graph, target, lowered, mut groups, nodes } = self;
         for (name, value) in graph.outputs() {
-            if matches!(graph.value(view_base(graph, *value)).role, Role::Persistent(_)) {
+            if matches!(graph.value(graph.view_base(*value)).role, Role::Persistent(_)) {
                 return Err(Error::argument(
                     name,
                     "a persistent value, or a view of one, cannot be an output; read it by its name",
@@ -167,7 +152,7 @@ impl Builder<'_> {
         let named = |id: ValueId, name: &str| NamedValue {
             name: name.to_owned(),
             ty: graph.value(id).ty.clone(),
-            storage: self.storage_of(id),
+            storage: lowered.storage_of[&id],
             labels: labels(graph, id),
         };
         let outputs: Vec<NamedValue> = graph.outputs().iter().map(|(name, v)| named(*v, name)).collect();
@@ -182,39 +167,22 @@ impl Builder<'_> {
                 _ => None,
             })
             .collect();
-        traffic::set_min_bytes(graph, &mut self.groups, &self.nodes, &self.launches);
-        if self.target.fuse {
-            horizontal_fusion::fuse(&mut self.storages, &mut self.launches, &mut self.groups, self.target);
+        let Lowered { mut storages, mut launches, .. } = lowered;
+        traffic::set_min_bytes(graph, &mut groups, &nodes, &launches);
+        if target.fuse {
+            horizontal_fusion::fuse(&mut storages, &mut launches, &mut groups, target);
         }
         let kept: Vec<StorageId> = outputs.iter().map(|p| p.storage).collect();
-        let slots = memory::assign_slots(&mut self.storages, &self.launches, &kept);
-        let plan = Plan {
-            storages: self.storages,
-            slots,
-            launches: self.launches,
-            groups: self.groups,
-            inputs,
-            outputs,
-            persistent,
-        };
-        limits::check(&plan, self.target)?;
+        let slots = memory::assign_slots(&mut storages, &launches, &kept);
+        let plan = Plan { storages, slots, launches, groups, inputs, outputs, persistent };
+        limits::check(&plan, target)?;
         Ok(plan)
     }
 }
 
-/// The value whose storage a value shares: itself, unless it is a view.
-pub(super) fn view_base(graph: &Graph, mut value: ValueId) -> ValueId {
-    while let Role::Computed { node } = graph.value(value).role
-        && graph.nodes()[node].op.is_view()
-    {
-        value = graph.nodes()[node].inputs[0];
-    }
-    value
-}
-
-/// The labels that every operation which reads a value as labels accepts.
+/// The labels accepted by every operation that reads a value as labels.
 fn labels(graph: &Graph, value: ValueId) -> Option<Labels> {
-    let takes = |node: &Node| node.inputs.get(Labels::INPUT).is_some_and(|v| view_base(graph, *v) == value);
+    let takes = |node: &Node| node.inputs.get(Labels::INPUT).is_some_and(|v| graph.view_base(*v) == value);
     let of = |node: &Node| {
         let shapes: Vec<&[usize]> = node.inputs.iter().map(|v| graph.shape(*v)).collect();
         node.op.labels(&shapes)
@@ -224,58 +192,16 @@ fn labels(graph: &Graph, value: ValueId) -> Option<Labels> {
 
 /// Whether node `index` may compute `output` in the storage of `state`: `output` is the new value of `state`, the node reads
 /// `state` only once, and nothing later reads the old contents.
-fn can_replace(graph: &Graph, live: &[bool], index: usize, state: ValueId, output: ValueId) -> bool {
-    let later = graph.nodes().iter().zip(live).skip(index + 1);
+fn can_replace(graph: &Graph, index: usize, state: ValueId, output: ValueId) -> bool {
+    let nodes = graph.nodes();
     graph.updates().contains(&(state, output))
-        && graph.nodes()[index].inputs.iter().filter(|v| **v == state).count() == 1
-        && !later.filter(|(_, live)| **live).any(|(n, _)| n.inputs.contains(&state))
-        && !graph.nodes()[..index].iter().any(|n| n.op.is_view() && n.inputs.contains(&state))
+        && nodes[index].inputs.iter().filter(|v| **v == state).count() == 1
+        && !nodes[index + 1..].iter().any(|n| n.inputs.contains(&state))
+        && !nodes[..index].iter().any(|n| n.op.is_view() && n.inputs.contains(&state))
 }
 
-/// The persistent value that `output` replaces, if no node reads it and `output` can be computed in place.
-fn unread_state(graph: &Graph, live: &[bool], output: ValueId) -> Option<ValueId> {
-    let read = |state| graph.nodes().iter().zip(live).any(|(n, live)| *live && n.inputs.contains(&state));
+/// The persistent value that `output` replaces, if no node reads it.
+fn unread_state(graph: &Graph, output: ValueId) -> Option<ValueId> {
+    let read = |state| graph.nodes().iter().any(|n| n.inputs.contains(&state));
     graph.updates().iter().find(|(state, value)| *value == output && !read(*state)).map(|(state, _)| *state)
-}
-
-pub(super) fn copy(builder: &mut Builder, from: StorageId, to: StorageId) -> Result<()> {
-    let params = |len| Elementwise { len, ..Default::default() };
-    builder.launch_elementwise(&kernel::COPY, params, &[from], &[to], 0, false)
-}
-
-pub(super) fn launch<P: Params>(
-    builder: &Builder,
-    kernel: &'static Kernel,
-    params: &P,
-    reads: &[StorageId],
-    writes: &[StorageId],
-    grid: Grid,
-) -> Result<Launch> {
-    assert_eq!(P::LAYOUT.name, kernel.params.name, "{} takes different parameters", kernel.name);
-    assert_eq!((reads.len(), writes.len()), (kernel.reads, kernel.writes), "bindings of {}", kernel.name);
-    let target = builder.target;
-    if kernel.threads > target.max_invocations
-        || (kernel.reads + kernel.writes) as u32 > target.max_storage_buffers
-    {
-        return Err(Error::TooLarge(format!(
-            "kernel {} needs workgroups of {} and {} storage buffers, but the device offers {} and {}; use another device",
-            kernel.name,
-            kernel.threads,
-            kernel.reads + kernel.writes,
-            target.max_invocations,
-            target.max_storage_buffers
-        )));
-    }
-    let mut touched: Vec<StorageId> = reads.iter().chain(writes).copied().collect();
-    touched.sort();
-    touched.dedup();
-    Ok(Launch {
-        kernel,
-        params: bytemuck::cast_slice(std::slice::from_ref(params)).to_vec(),
-        reads: reads.to_vec(),
-        writes: writes.to_vec(),
-        workgroups: grid.workgroups(kernel, target.max_workgroups)?,
-        flops: 0,
-        bytes: touched.iter().map(|s| builder.storages[s.index()].bytes).sum(),
-    })
 }

@@ -9,13 +9,13 @@ use std::ops::RangeInclusive;
 /// Pisarchyk & Lee 2020). Slots are separate buffers instead of ranges of one arena because WebGPU synchronizes whole
 /// buffers and forbids binding one as read and as read-write at once.
 pub(super) fn assign_slots(storages: &mut [Storage], launches: &[Launch], kept: &[StorageId]) -> Vec<u64> {
-    let lives = lives(storages, launches, kept);
+    let lifetimes = lifetimes(storages, launches, kept);
     let mut order: Vec<usize> =
         (0..storages.len()).filter(|i| matches!(storages[*i].placement, Placement::Slot(_))).collect();
     order.sort_by_key(|i| (std::cmp::Reverse(storages[*i].span()), *i));
     let mut slots: Vec<(u64, Vec<RangeInclusive<usize>>)> = Vec::new();
     for i in order {
-        let Some(life) = &lives[i] else { continue };
+        let Some(life) = &lifetimes[i] else { continue };
         let free = |taken: &[RangeInclusive<usize>]| {
             taken.iter().all(|other| life.end() < other.start() || other.end() < life.start())
         };
@@ -30,26 +30,26 @@ pub(super) fn assign_slots(storages: &mut [Storage], launches: &[Launch], kept: 
     slots.into_iter().map(|(bytes, _)| bytes).collect()
 }
 
-/// The first and last launch that touches each storage or a range of it; `kept` ones live to the end.
-fn lives(
+/// The first and last launch that touches each storage or a range of it. `kept` storages live to the end.
+fn lifetimes(
     storages: &[Storage],
     launches: &[Launch],
     kept: &[StorageId],
 ) -> Vec<Option<RangeInclusive<usize>>> {
-    let mut lives: Vec<Option<RangeInclusive<usize>>> = vec![None; storages.len()];
+    let mut lifetimes: Vec<Option<RangeInclusive<usize>>> = vec![None; storages.len()];
     for (at, launch) in launches.iter().enumerate() {
-        for id in launch.reads.iter().chain(&launch.writes) {
-            let whole = locate(storages, *id).0.index();
-            let start = lives[whole].as_ref().map_or(at, |life| *life.start());
-            lives[whole] = Some(start..=at);
+        for id in launch.storages() {
+            let whole = locate(storages, id).0.index();
+            let start = lifetimes[whole].as_ref().map_or(at, |life| *life.start());
+            lifetimes[whole] = Some(start..=at);
         }
     }
     for id in kept {
-        if let Some(life) = &mut lives[locate(storages, *id).0.index()] {
+        if let Some(life) = &mut lifetimes[locate(storages, *id).0.index()] {
             *life = *life.start()..=launches.len();
         }
     }
-    lives
+    lifetimes
 }
 
 #[cfg(test)]
@@ -75,7 +75,7 @@ mod tests {
     }
 
     #[test]
-    fn storages_share_a_slot_only_when_their_lives_are_apart() {
+    fn storages_share_a_slot_only_if_their_lifetimes_are_disjoint() {
         // 0 -> 1 -> 2 -> 3: two adjacent values are live at any time.
         let mut storages = [storage(400), storage(100), storage(300), storage(50)];
         let launches = [launch(&[0], &[1]), launch(&[1], &[2]), launch(&[2], &[3])];
@@ -85,7 +85,7 @@ mod tests {
     }
 
     #[test]
-    fn a_kept_storage_shares_with_nothing_after_it() {
+    fn no_later_storage_shares_the_slot_of_a_kept_one() {
         let mut storages = [storage(8), storage(8), storage(8)];
         let launches = [launch(&[], &[0]), launch(&[], &[1]), launch(&[1], &[2])];
         let slots = assign_slots(&mut storages, &launches, &[StorageId(0), StorageId(2)]);

@@ -1,7 +1,6 @@
-//! How a graph is computed: launches, buffers and groups. Plain data, built and printed without a device.
+//! Plans: how a graph is computed, as launches, buffers and groups. Plain data, built and printed without a device.
 
 pub mod algorithm;
-mod binding_ranges;
 mod checkpoint_segments;
 mod fuse;
 mod horizontal_fusion;
@@ -17,11 +16,11 @@ mod target;
 mod traffic;
 
 pub use algorithm::{Algorithm, Pass, ShapeClass, Tuned};
-pub(crate) use binding_ranges::ALIGNMENT_ELEMENTS;
 pub(crate) use layout::Layout;
 pub(crate) use node_lowering::NodeLowering;
 pub use report::{GroupReport, LaunchReport, MemoryReport, Report, Totals, format_bytes};
 pub use summary::{LayerSummary, Summary};
+pub(crate) use target::ALIGNMENT_ELEMENTS;
 pub use target::{Family, Target};
 
 use crate::graph::{Graph, Persistence, Phase};
@@ -29,7 +28,6 @@ use crate::kernel::Kernel;
 pub use crate::kernel::{Grid, StorageId};
 use crate::op::Labels;
 use crate::{Error, TensorType};
-use std::borrow::Cow;
 use std::ops::Range;
 use std::sync::Arc;
 
@@ -42,7 +40,7 @@ pub enum Placement {
     Input,
     /// At the start of a pooled buffer ([`Plan::slots`]), shared with storages that are live at other times.
     Slot(usize),
-    /// In a range of another storage: operands that one launch reads as one array, or the part of a large value that one launch binds.
+    /// In a range of another storage: an operand that is contiguous with others, or the part of a large value that a launch binds.
     Within {
         /// The storage that contains it.
         whole: StorageId,
@@ -120,11 +118,11 @@ pub struct Group {
     pub shape: Vec<usize>,
     /// Indices into [`Plan::launches`].
     pub launches: Range<usize>,
-    /// Traffic if intermediate values never went to memory: every value the group reads from outside, read once, plus every
-    /// value it computes that another group reads, that is an output of the step or that replaces a state, written once.
-    /// Scratch is excluded. Capped by the bytes of its launches, because a slice, for one, does not read all of its input.
+    /// Minimum traffic, if intermediate values never went to memory: one read of every value that comes from outside the group,
+    /// and one write of every value that another group reads, that is an output of the step, or that replaces a state. At most
+    /// the bytes of its launches, since some operations, such as slices, do not read all of their input.
     pub min_bytes: u64,
-    /// Operations of the graph that were fused into others, so that their inputs never reach memory: `relu`.
+    /// Operations that were fused into others, such as `relu`; their inputs never reach memory.
     pub fused: Vec<&'static str>,
 }
 
@@ -136,7 +134,7 @@ impl Group {
     }
 }
 
-/// A value that callers address by name: an input, an output or a persistent value.
+/// A value that callers access by name: an input, an output or a persistent value.
 #[derive(Clone, Debug)]
 pub struct NamedValue {
     /// Its name.
@@ -145,7 +143,7 @@ pub struct NamedValue {
     pub ty: TensorType,
     /// Where it is stored.
     pub storage: StorageId,
-    /// The class labels that its elements may be, if an operation reads them as labels.
+    /// The valid class labels, if an operation reads the value as labels.
     pub labels: Option<Labels>,
 }
 
@@ -190,12 +188,12 @@ impl Plan {
     /// Lowers a graph for a target. Fails before anything is allocated if the plan would exceed the target's limits, or if
     /// no operation can use an algorithm or kernel that the target requests.
     pub fn new(graph: &Graph, target: &Target) -> crate::Result<Self> {
-        let mut graph = Cow::Borrowed(graph);
+        let mut graph = graph.without_dead_nodes();
         if target.fuse {
-            graph = Cow::Owned(fuse::fuse(&graph));
+            graph = fuse::fuse(&graph);
         }
         if target.recompute {
-            graph = Cow::Owned(recompute::recompute(&graph));
+            graph = recompute::recompute(&graph);
         }
         lower::lower(&graph, target)
     }

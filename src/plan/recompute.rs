@@ -3,7 +3,6 @@
 //! recomputes the rest segment by segment. The rewritten graph gives bit-identical results.
 
 use super::checkpoint_segments::{Lifetime, checkpoint_segments};
-use super::lower::view_base;
 use crate::graph::{Graph, Node, Phase, ValueId};
 use crate::op::{BatchNorm, BatchNormEval, Op};
 use std::collections::{HashMap, HashSet};
@@ -11,9 +10,7 @@ use std::collections::{HashMap, HashSet};
 /// Recomputes activations instead of keeping them where that lowers peak memory. The last segment is never recomputed, since
 /// the backward pass starts there.
 pub(super) fn recompute(graph: &Graph) -> Graph {
-    let live = graph.live_nodes();
-    let nodes: Vec<&Node> =
-        graph.nodes().iter().zip(live).filter(|(_, live)| *live).map(|(n, _)| n).collect();
+    let nodes: Vec<&Node> = graph.nodes().iter().collect();
     let forward: Vec<&Node> = nodes.iter().copied().filter(|n| n.phase == Phase::Forward).collect();
     let lifetimes = lifetimes(graph, &nodes, &forward);
     let mut segments = checkpoint_segments(lifetimes.values(), forward.len());
@@ -35,35 +32,35 @@ pub(super) fn recompute(graph: &Graph) -> Graph {
     rewrite.result.with_nodes(nodes)
 }
 
-/// Values that stay in memory until the backward pass anyway: outputs, new values of states, operands of updates, and batch
-/// norm statistics, which are small but expensive to compute.
+/// Values that are never recomputed: outputs, new values of states, operands of updates, and batch norm statistics, which are
+/// small but expensive to compute.
 fn kept(graph: &Graph, nodes: &[&Node]) -> HashSet<ValueId> {
     let outputs = graph.outputs().iter().map(|(_, v)| v);
     let states = graph.updates().iter().map(|(_, v)| v);
     let updating = nodes.iter().filter(|n| n.phase == Phase::Update).flat_map(|n| &n.inputs);
     let norms = nodes.iter().filter(|n| matches!(n.op, Op::BatchNorm(_)));
     let statistics = norms.flat_map(|n| &n.outputs[1..]);
-    outputs.chain(states).chain(updating).chain(statistics).map(|v| view_base(graph, *v)).collect()
+    outputs.chain(states).chain(updating).chain(statistics).map(|v| graph.view_base(*v)).collect()
 }
 
-/// Values that could be recomputed. A read of a view counts as a read of its base.
+/// Lifetimes of the values that could be recomputed. A read of a view counts as a read of its base.
 fn lifetimes(graph: &Graph, nodes: &[&Node], forward: &[&Node]) -> HashMap<ValueId, Lifetime> {
     let kept = kept(graph, nodes);
     let mut lifetimes: HashMap<ValueId, Lifetime> = HashMap::new();
     for (step, node) in forward.iter().enumerate() {
         for input in &node.inputs {
-            if let Some(lifetime) = lifetimes.get_mut(&view_base(graph, *input)) {
+            if let Some(lifetime) = lifetimes.get_mut(&graph.view_base(*input)) {
                 lifetime.last_use = step;
             }
         }
-        for output in node.outputs.iter().filter(|v| view_base(graph, **v) == **v && !kept.contains(v)) {
+        for output in node.outputs.iter().filter(|v| graph.view_base(**v) == **v && !kept.contains(v)) {
             let bytes = graph.value(*output).ty.bytes();
             lifetimes.insert(*output, Lifetime { bytes, def: step, last_use: step, saved: false });
         }
     }
     let later = nodes.iter().filter(|n| n.phase != Phase::Forward);
     for input in later.flat_map(|node| &node.inputs) {
-        if let Some(lifetime) = lifetimes.get_mut(&view_base(graph, *input)) {
+        if let Some(lifetime) = lifetimes.get_mut(&graph.view_base(*input)) {
             lifetime.saved = true;
         }
     }
@@ -78,14 +75,14 @@ struct Rewrite<'a> {
     segments: Vec<&'a [&'a Node]>,
     /// The segment that computes each dropped value.
     dropped: HashMap<ValueId, usize>,
-    /// Values that nodes outside the forward pass read.
+    /// Values that nodes after the forward pass read.
     needed: HashSet<ValueId>,
     /// The recomputed value that replaces each dropped one.
     recomputed: HashMap<ValueId, ValueId>,
 }
 
 impl Rewrite<'_> {
-    /// The node, preceded by the copies that it needs.
+    /// The node, preceded by the copies whose results it reads.
     fn node(&mut self, node: &Node) -> Vec<Node> {
         if node.phase == Phase::Forward {
             return vec![node.clone()];
@@ -102,7 +99,7 @@ impl Rewrite<'_> {
 
     /// The segment of a dropped value.
     fn segment(&self, value: ValueId) -> Option<usize> {
-        self.dropped.get(&view_base(self.graph, value)).copied()
+        self.dropped.get(&self.graph.view_base(value)).copied()
     }
 
     /// Copies of the nodes of a segment that later nodes need, directly or through other copies.
@@ -128,7 +125,7 @@ impl Rewrite<'_> {
         copy.inputs = self.renamed(&copy.inputs);
         for output in &mut copy.outputs {
             let fresh = self.result.new_like(*output);
-            if self.dropped.contains_key(&view_base(self.graph, *output)) {
+            if self.dropped.contains_key(&self.graph.view_base(*output)) {
                 self.recomputed.insert(*output, fresh);
             }
             *output = fresh;

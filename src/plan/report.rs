@@ -136,9 +136,7 @@ impl Report {
         }
         Self { groups, totals, fused, memory }
     }
-}
 
-impl Report {
     /// Traffic relative to the minimum, and the operations that were fused.
     fn traffic(&self) -> String {
         let times = self.totals.bytes as f64 / self.totals.min_bytes.max(1) as f64;
@@ -185,8 +183,8 @@ impl GroupReport {
 
     /// `+add +relu`: operations that were fused into its launches.
     fn fused_suffix(&self) -> Option<String> {
-        let fused_suffix: Vec<String> = self.fused.iter().map(|operation| format!("+{operation}")).collect();
-        (!fused_suffix.is_empty()).then(|| fused_suffix.join(" "))
+        let names: Vec<String> = self.fused.iter().map(|operation| format!("+{operation}")).collect();
+        (!names.is_empty()).then(|| names.join(" "))
     }
 
     /// One line per launch.
@@ -238,30 +236,18 @@ impl fmt::Display for Report {
         let Totals { launches, parameters, bytes: moved, min_bytes: minimum, flops, .. } = self.totals;
         let mut rows = vec![["layer", "phase", "output", "bytes", "minimum", "FLOPs"].map(str::to_owned)];
         rows.extend(self.groups.iter().map(GroupReport::cells));
-        let blank = String::new;
-        rows.push([
-            "total".into(),
-            blank(),
-            blank(),
-            format_bytes(moved),
-            format_bytes(minimum),
-            format_count(flops),
-        ]);
-        let width = |i: usize| rows.iter().map(|row| row[i].len()).max().unwrap_or(0);
-        let widths: [usize; COLUMNS] = std::array::from_fn(width);
-        let indent = widths.iter().sum::<usize>() + 2 * widths.len();
+        let (moved, minimum, flops) = (format_bytes(moved), format_bytes(minimum), format_count(flops));
+        rows.push(["total".into(), String::new(), String::new(), moved, minimum, flops]);
+        let lines = aligned(&rows, 3);
+        let indent = lines[0].len() + 2;
         let mut last_column = vec![vec!["kernels with workgroups".to_owned()]];
         last_column.extend(self.groups.iter().map(|g| match f.alternate() {
             true => g.launch_lines(),
             false => g.kernel_lines(WIDTH.saturating_sub(indent)),
         }));
         last_column.push(vec![format!("{launches} launches, {parameters} parameters")]);
-        for (row, last) in rows.iter().zip(&last_column) {
-            for (i, (cell, width)) in row.iter().zip(widths).enumerate() {
-                // Text is left-aligned, numbers are right-aligned.
-                if i < 3 { write!(f, "{cell:width$}  ")? } else { write!(f, "{cell:>width$}  ")? }
-            }
-            writeln!(f, "{}", last.join(&format!("\n{:indent$}", "")))?;
+        for (line, last) in lines.iter().zip(&last_column) {
+            writeln!(f, "{line}  {}", last.join(&format!("\n{:indent$}", "")))?;
         }
         writeln!(f, "\n{}{}", self.traffic(), self.memory)
     }
@@ -289,6 +275,17 @@ impl fmt::Display for MemoryReport {
         ];
         write!(f, "{}", lines.join("\n"))
     }
+}
+
+/// Pads cells to the width of their column. The first `text_columns` are left-aligned, the others right-aligned.
+pub(super) fn aligned<const N: usize>(rows: &[[String; N]], text_columns: usize) -> Vec<String> {
+    let width = |i: usize| rows.iter().map(|row| row[i].len()).max().unwrap_or(0);
+    let widths: [usize; N] = std::array::from_fn(width);
+    let pad = |i: usize, cell: &str| {
+        let width = widths[i];
+        if i < text_columns { format!("{cell:width$}") } else { format!("{cell:>width$}") }
+    };
+    rows.iter().map(|row| std::array::from_fn::<_, N, _>(|i| pad(i, &row[i])).join("  ")).collect()
 }
 
 /// `64x16x32x32`.

@@ -1,11 +1,11 @@
 //! Summary of a network: the output, parameters, cost and receptive field of each operation.
 
-use super::report::{format_bytes, format_count, format_shape};
+use super::report::{aligned, format_bytes, format_count, format_shape};
 use crate::graph::{Graph, Node, PersistentKind, Phase, ReceptiveField, Role, ValueId};
-use crate::op::{Op, Operation};
+use crate::op::Op;
 use std::fmt;
 
-/// The forward operations of a graph. Needs no plan.
+/// The forward operations of a graph, computed without a plan.
 ///
 /// ```
 /// use striate::nn::{Builder, Conv2d, Mode};
@@ -29,7 +29,7 @@ pub struct Summary {
     pub layers: Vec<LayerSummary>,
     /// Number of learned values.
     pub parameters: u64,
-    /// Number of learned values if no weights were shared between pixels.
+    /// Number of learned values if every output pixel had its own weights.
     pub unshared_parameters: u64,
     /// Multiply-adds of convolutions and linear layers, for one image.
     pub macs: u64,
@@ -49,7 +49,7 @@ pub struct LayerSummary {
     pub output: Vec<usize>,
     /// Number of learned values.
     pub parameters: u64,
-    /// Number of learned values if no weights were shared between pixels.
+    /// Number of learned values if every output pixel had its own weights.
     pub unshared_parameters: u64,
     /// Multiply-adds of a convolution or matrix product, for one image.
     pub macs: u64,
@@ -91,7 +91,7 @@ impl LayerSummary {
         let learned = |v: &&ValueId| matches!(&graph.value(**v).role, Role::Persistent(p) if p.kind == PersistentKind::Parameter);
         let parameters = node.inputs.iter().filter(learned).map(|v| graph.value(*v).ty.len() as u64).sum();
         // All pixels share the same parameters.
-        let places: u64 = output.iter().skip(2).map(|n| *n as u64).product();
+        let pixels: u64 = output.iter().skip(2).map(|n| *n as u64).product();
         let elements: u64 = output.iter().map(|n| *n as u64).product();
         // Products that are summed for each output element.
         let terms: usize = match node.op {
@@ -104,7 +104,7 @@ impl LayerSummary {
             operation: node.op.name(),
             output: output.to_vec(),
             parameters,
-            unshared_parameters: parameters * places,
+            unshared_parameters: parameters * pixels,
             macs: elements * terms as u64 / batch,
             activation_bytes: node.outputs.iter().map(|v| graph.value(*v).ty.bytes()).sum::<u64>() / batch,
             receptive_field: None,
@@ -163,17 +163,7 @@ impl fmt::Display for Summary {
         ]);
         total[9] = format_bytes(self.activation_bytes);
         rows.push(total);
-        let widths: [usize; COLUMNS] =
-            std::array::from_fn(|i| rows.iter().map(|row| row[i].len()).max().unwrap_or(0));
-        for row in &rows {
-            let cells = row.iter().zip(widths).enumerate().map(|(i, (cell, width))| match i {
-                // Text is left-aligned, numbers are right-aligned.
-                0..3 => format!("{cell:width$}"),
-                _ => format!("{cell:>width$}"),
-            });
-            writeln!(f, "{}", cells.collect::<Vec<_>>().join("  ").trim_end())?;
-        }
-        Ok(())
+        aligned(&rows, 3).iter().try_for_each(|line| writeln!(f, "{}", line.trim_end()))
     }
 }
 

@@ -1,10 +1,17 @@
-//! What a plan is made for: a family of executors, its limits and preferences.
+//! The target of a plan: a family of executors, its limits and preferences.
 
 use super::algorithm::{Algorithm, Pass, ShapeClass, Tuned};
 use crate::kernel::Kernel;
 use crate::op;
 
-/// The kind of executor, which decides what kernels suit it.
+/// Binding offsets must be multiples of this many bytes; no adapter requires more (WebGPU's
+/// `minStorageBufferOffsetAlignment`).
+pub(super) const ALIGNMENT: u64 = 256;
+
+/// The same, in elements.
+pub(crate) const ALIGNMENT_ELEMENTS: usize = ALIGNMENT as usize / 4;
+
+/// The kind of executor, which decides which kernels are fast.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Family {
     /// A hardware GPU: workgroup memory is fast, and loads should coalesce.
@@ -15,7 +22,7 @@ pub enum Family {
     Cpu,
 }
 
-/// Limits and preferences for lowering. All are inputs: plans for any target can be made without a device.
+/// Limits and preferences for lowering. Plain data, so that plans for any target can be made without a device.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Target {
     /// Kind of executor.
@@ -26,17 +33,17 @@ pub struct Target {
     pub max_binding: u64,
     /// Largest buffer in bytes.
     pub max_buffer: u64,
-    /// Most workgroups in one dimension of a dispatch.
+    /// Maximum number of workgroups in each dimension of a dispatch.
     pub max_workgroups: u32,
-    /// Most invocations per workgroup.
+    /// Maximum number of invocations per workgroup.
     pub max_invocations: u32,
-    /// Most storage buffers per kernel.
+    /// Maximum number of storage buffers per kernel.
     pub max_storage_buffers: u32,
     /// Memory available for tensors in bytes, if known.
     pub memory: Option<u64>,
     /// Largest scratch buffer in bytes; larger work is split into chunks.
     pub scratch: u64,
-    /// Size of every subgroup, a power of two up to 64, for kernels that use subgroup shuffles; 0 if it varies or is unknown.
+    /// Size of every subgroup, a power of two up to 64; 0 if it varies or is unknown. Kernels with subgroup operations need it.
     pub subgroup: u32,
     /// Algorithms requested per pass, used wherever they apply. Planning fails if one applies nowhere.
     pub algorithms: Vec<(Pass, Algorithm)>,

@@ -1,6 +1,5 @@
 //! The minimum memory traffic of a group: [`Group::min_bytes`](super::Group::min_bytes).
 
-use super::lower::view_base;
 use super::{Group, Launch};
 use crate::graph::{Graph, Role, ValueId};
 use std::collections::{BTreeSet, HashMap};
@@ -36,12 +35,12 @@ impl<'a> Dataflow<'a> {
         for (g, node) in nodes.iter().enumerate().flat_map(|(g, nodes)| nodes.iter().map(move |n| (g, *n))) {
             group_of.insert(node, g);
             for input in &graph.nodes()[node].inputs {
-                readers.entry(view_base(graph, *input)).or_default().insert(g);
+                readers.entry(graph.view_base(*input)).or_default().insert(g);
             }
         }
         let outputs = graph.outputs().iter().map(|(_, v)| *v);
         let updates = graph.updates().iter().map(|(_, v)| *v);
-        let stored = outputs.chain(updates).map(|v| view_base(graph, v)).collect();
+        let stored = outputs.chain(updates).map(|v| graph.view_base(v)).collect();
         Self { graph, nodes, group_of, readers, stored }
     }
 
@@ -53,13 +52,13 @@ impl<'a> Dataflow<'a> {
         }
     }
 
-    /// Values that a group reads from outside.
+    /// Values that a group reads but does not compute.
     fn inputs(&self, g: usize) -> impl Iterator<Item = ValueId> {
         let readers = self.readers.iter().filter(move |(_, groups)| groups.contains(&g));
         readers.map(|(value, _)| *value).filter(move |value| self.producer(*value) != Some(g))
     }
 
-    /// Values that a group computes and that are read outside.
+    /// Values that a group computes and that are stored or read by other groups.
     fn outputs(&self, g: usize) -> impl Iterator<Item = ValueId> {
         let computed = self.nodes[g].iter().flat_map(|node| &self.graph.nodes()[*node].outputs).copied();
         computed.filter(move |value| {

@@ -75,18 +75,19 @@ pub fn tune(device: &Device, graph: &Graph, found: &mut dyn FnMut(&Finding) -> R
         return Err(Error::argument("--device", problem));
     }
     let mut tuned = device.target().tuned.clone();
-    for (class, node) in classes(graph) {
-        let finding = measure(device, graph, node, class)?;
+    let graph = graph.without_dead_nodes();
+    for (class, node) in classes(&graph) {
+        let finding = measure(device, &graph, node, class)?;
         found(&finding)?;
         tuned.set(finding.class, finding.chosen.map(|i| finding.candidates[i].0));
     }
     Ok(tuned)
 }
 
-/// The classes of live nodes, each with its first node.
+/// The classes of all nodes, each with its first node.
 fn classes(graph: &Graph) -> Vec<(ShapeClass, &Node)> {
     let mut classes: Vec<(ShapeClass, &Node)> = Vec::new();
-    for (node, _) in graph.nodes().iter().zip(graph.live_nodes()).filter(|(_, live)| *live) {
+    for node in graph.nodes() {
         if let Some(class) = algorithm::shape_class(graph, node)
             && classes.iter().all(|(known, _)| *known != class)
         {

@@ -3,7 +3,7 @@
 use crate::common::*;
 use std::collections::BTreeSet;
 use striate::graph::{Graph, ValueId};
-use striate::op::{Op, Operation};
+use striate::op::Op;
 use striate::plan::algorithm::candidates;
 use striate::plan::{Algorithm, Family, Pass, Plan, Target};
 use striate::{DType, Device, Error, Tensor, eager};

@@ -8,12 +8,12 @@ use crate::op::{
 };
 use crate::plan::{Family, NodeLowering, Target};
 
-/// Fewest elements that are worth a workgroup.
+/// Minimum number of elements per slice.
 fn elements_per_slice(family: Family) -> usize {
     match family {
-        // Enough workgroups to fill a GPU.
+        // Few enough for many workgroups, to fill the GPU.
         Family::Gpu => 2048,
-        // Barriers are expensive there.
+        // Many, because each slice has barriers, which are expensive here.
         Family::Software | Family::Cpu => 8192,
     }
 }
@@ -32,32 +32,32 @@ fn params(node: &NodeLowering, eps: f32, epilogue: Epilogue) -> Params {
         width: to_u32(columns.next_power_of_two().min(lanes_per_slice(node.target()))),
         eps,
         epilogue: epilogue as u32,
-        fixed: 0,
+        ..Default::default()
     }
 }
 
-/// Most slices per channel. One invocation merges their partial results.
+/// Maximum number of slices per channel. One invocation merges their partial results.
 const MAX_SLICES: usize = 256;
 /// Invocations per workgroup.
 const LANES: usize = 64;
 
-/// Most lanes that share the images of a slice.
+/// Number of lanes that work on a slice.
 fn lanes_per_slice(target: &Target) -> usize {
     match target.family {
-        // Such adapters run subgroups one after another, each through its whole loop. A slice per subgroup walks memory linearly
-        // and needs no barriers.
+        // Software adapters run the subgroups of a workgroup one after another. With one subgroup per slice, each walks memory
+        // linearly and needs no barriers.
         Family::Software if target.subgroup > 0 => LANES.min(target.subgroup as usize),
         _ => LANES,
     }
 }
 
-/// Whether rows can be read as vec4s.
+/// Whether planes can be read as vec4s.
 fn is_vec4(pixels: usize) -> bool {
     pixels.is_multiple_of(4)
 }
 
-/// The scalar or the vec4 version of a kernel.
-fn pick(p: &Params, scalar: &'static Kernel, vec4: &'static Kernel) -> &'static Kernel {
+/// The scalar or the vec4 variant of a kernel.
+fn pick(p: &Params, [scalar, vec4]: [&'static Kernel; 2]) -> &'static Kernel {
     if is_vec4(p.pixels as usize) { vec4 } else { scalar }
 }
 
@@ -69,7 +69,7 @@ fn grid(p: &Params) -> Grid {
     Grid::Workgroups(p.slices as u64 * p.channels as u64)
 }
 
-/// Versions of a reduction kernel: in workgroup memory and by subgroup shuffles, each scalar and vec4.
+/// The variants of a reduction kernel: in workgroup memory and by subgroup shuffles, each scalar and vec4.
 type ReductionKernels = [[&'static Kernel; 2]; 2];
 
 static MOMENTS: ReductionKernels = [
@@ -90,22 +90,15 @@ fn launch_reduction(
     partial: StorageId,
     flops: u64,
 ) -> Result<()> {
-    let (kernel, grid) = match lanes_per_slice(node.target()) {
-        LANES => (pick(p, workgroup[0], workgroup[1]), grid(p)),
-        subgroup => {
-            let subgroups = p.slices as u64 * p.channels as u64;
-            (
-                pick(p, shuffled[0], shuffled[1]),
-                Grid::Workgroups(subgroups.div_ceil((LANES / subgroup) as u64)),
-            )
-        }
-    };
+    let lanes = lanes_per_slice(node.target());
+    let kernel = pick(p, if lanes == LANES { *workgroup } else { *shuffled });
+    let grid = Grid::Invocations(p.slices as u64 * p.channels as u64 * lanes as u64);
     node.launch(kernel, p, reads, &[partial], grid, flops)
 }
 
 /// Emits the normalization with given statistics. `operands`: x, mean, variance, weight and bias.
 fn apply(node: &mut NodeLowering, p: &Params, epilogue: Epilogue, operands: [StorageId; 5]) -> Result<()> {
-    let kernel = pick(p, &kernel::BATCH_NORM_APPLY, &kernel::BATCH_NORM_APPLY_VEC4);
+    let kernel = pick(p, [&kernel::BATCH_NORM_APPLY, &kernel::BATCH_NORM_APPLY_VEC4]);
     let [x, mean, variance, weight, bias] = operands;
     let residual = residual(epilogue, node).unwrap_or(x);
     let reads = [x, mean, variance, weight, bias, residual];
@@ -125,7 +118,7 @@ pub fn forward(op: &BatchNorm, node: &mut NodeLowering) -> Result<()> {
     apply(node, &p, op.epilogue, [x, mean, variance, weight, bias])
 }
 
-/// Emits the gradients of x, weight and bias. `fixed`: mean and variance are constants.
+/// Emits the gradients of x, weight and bias. `fixed`: mean and variance do not depend on x.
 fn lower_grad(node: &mut NodeLowering, eps: f32, epilogue: Epilogue, fixed: bool) -> Result<()> {
     let p = Params { fixed: fixed as u32, ..params(node, eps, epilogue) };
     let [x, mean, variance, grad_output, weight, bias] = [0, 1, 2, 3, 4, 5].map(|i| node.input(i));
@@ -142,7 +135,7 @@ fn lower_grad(node: &mut NodeLowering, eps: f32, epilogue: Epilogue, fixed: bool
     let kernel = &kernel::BATCH_NORM_GRAD_STATS;
     node.launch(kernel, &p, &reads, &writes, Grid::Invocations(channels), sums)?;
 
-    let kernel = pick(&p, &kernel::BATCH_NORM_GRAD_INPUT, &kernel::BATCH_NORM_GRAD_INPUT_VEC4);
+    let kernel = pick(&p, [&kernel::BATCH_NORM_GRAD_INPUT, &kernel::BATCH_NORM_GRAD_INPUT_VEC4]);
     let reads = [x, grad_output, coefficients];
     node.launch(kernel, &p, &reads, &[grad_input], grid(&p), 5 * elements(&p))
 }

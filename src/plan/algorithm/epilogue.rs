@@ -5,13 +5,13 @@ use crate::kernel::{self, Elementwise, StorageId};
 use crate::op::{Epilogue, Lowering};
 use crate::plan::NodeLowering;
 
-/// The residual's storage, if the epilogue adds one.
+/// The residual, if the epilogue adds one.
 pub fn residual(epilogue: Epilogue, node: &NodeLowering) -> Option<StorageId> {
     (epilogue == Epilogue::AddRelu).then(|| node.input(node.inputs() - 1))
 }
 
-/// For kernels that do not support epilogues: `compute` emits its launches into the storage that it receives, and a separate
-/// launch applies the epilogue.
+/// For kernels without epilogues: `compute` emits launches that write to the storage it is passed, and a separate launch applies
+/// the epilogue.
 pub fn after(
     epilogue: Epilogue,
     node: &mut NodeLowering,

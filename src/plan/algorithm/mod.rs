@@ -1,8 +1,8 @@
-//! The choice between algorithms and kernels, one file per family.
+//! The choice of algorithms and kernels, one file per family.
 //!
-//! [`candidates`] lists everything that can compute a pass. A plan chooses from it, in this order: what the [`Target`] requests
+//! [`candidates`] lists every kernel that can compute a pass. A plan chooses from it, in this order: what the [`Target`] requests
 //! (`kernels`, then `algorithms`), the kernel that was measured to be fastest (`tuned`), and the first row of [`PREFERENCES`]
-//! whose algorithm supports the shape. Among the kernels of that algorithm it takes the cheapest, or the first of several equals.
+//! whose algorithm supports the shape. Among the kernels of that algorithm, the plan uses the cheapest, and on ties the first.
 //! `--kernel`, `striate tune`, `striate kernels` and the parity tests all read this list.
 
 mod batch_norm;
@@ -16,7 +16,7 @@ mod requested;
 mod tuned;
 
 pub use preferences::{PREFERENCES, Preference, Shape};
-pub(super) use reduce::sum_slices;
+pub(super) use reduce::slice_sum;
 pub(super) use requested::Requested;
 pub use requested::UNUSED;
 pub use tuned::{ShapeClass, Tuned};
@@ -24,8 +24,8 @@ pub use tuned::{ShapeClass, Tuned};
 use super::{NodeLowering, Target};
 use crate::Result;
 use crate::graph::{Graph, Node};
-use crate::kernel::Kernel;
-use crate::op::{Op, Operation};
+use crate::kernel::{self, Kernel};
+use crate::op::Op;
 
 /// A computation with several algorithms.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -57,14 +57,14 @@ impl Pass {
         }
     }
 
-    /// The algorithms that can compute it.
+    /// The algorithms that can compute this pass.
     pub fn algorithms(self) -> Vec<Algorithm> {
         let mut algorithms: Vec<Algorithm> = candidates(self).map(|c| c.algorithm).collect();
         algorithms.dedup();
         algorithms
     }
 
-    /// The kernels of one of its algorithms.
+    /// The kernels of an algorithm that can compute this pass.
     pub fn kernels_of(self, algorithm: Algorithm) -> impl Iterator<Item = &'static Kernel> {
         candidates(self).filter(move |c| c.algorithm == algorithm).map(|c| c.kernel)
     }
@@ -75,14 +75,14 @@ impl Pass {
 pub enum Algorithm {
     /// Convolution: im2col, then a matrix product. Supports every target and shape.
     Im2col,
-    /// Convolution: straight from the definition. Supports every target and shape.
+    /// Convolution: direct, from the definition. Supports every target and shape.
     Direct,
     /// Convolution: direct, with a tile of results in registers and weights shared by subgroup broadcasts.
     RegisterTiled,
     /// Convolution: implicit GEMM through workgroup memory.
     ImplicitGemm,
-    /// Convolution: Winograd's F(4x4, 3x3), or F(2x2, 3x3) if its kernels are requested (Lavin & Gray 2016). For 3 x 3 filters at
-    /// stride 1 without dilation or groups.
+    /// Convolution: Winograd's F(4x4, 3x3), or F(2x2, 3x3) if its kernels are requested (Lavin & Gray 2016). Supports 3 x 3 filters
+    /// at stride 1 without dilation or groups.
     Winograd,
     /// Matrix product: tiles in workgroup memory.
     Tiled,
@@ -108,36 +108,44 @@ impl Algorithm {
     }
 }
 
-/// A kernel that can compute some passes. Where an algorithm needs several kernels, like im2col, one stands for all.
-#[derive(Debug)]
+/// A kernel that can compute a pass. Where an algorithm needs several kernels, like im2col, one stands for all.
+#[derive(Clone, Copy, Debug)]
 pub struct Candidate {
-    /// The passes that it computes.
-    pub passes: &'static [Pass],
     /// Its algorithm.
     pub algorithm: Algorithm,
     /// The kernel.
     pub kernel: &'static Kernel,
 }
 
-/// The candidates of each family. Earlier ones win ties.
-static FAMILIES: [&[Candidate]; 8] = [
-    &conv::im2col::CANDIDATES,
-    &conv::direct::CANDIDATES,
-    &conv::register_tiled::CANDIDATES,
-    &conv::implicit_gemm::CANDIDATES,
-    &conv::winograd::CANDIDATES,
-    &matmul::tiled::CANDIDATES,
-    &matmul::packed::CANDIDATES,
-    &matmul::registers::CANDIDATES,
+/// The candidates: algorithm, passes, and the entry point whose kernels compute them. On ties, earlier kernels win.
+static CANDIDATES: [(Algorithm, &[Pass], &str); 15] = [
+    (Algorithm::Im2col, &Pass::CONVOLUTIONS, "im2col"),
+    (Algorithm::Im2col, &[Pass::GradInput], "col2im"),
+    (Algorithm::Direct, &[Pass::Forward], "conv_direct"),
+    (Algorithm::Direct, &[Pass::GradInput], "conv_direct_grad_input"),
+    (Algorithm::Direct, &[Pass::GradWeight], "conv_direct_grad_weight"),
+    (Algorithm::RegisterTiled, &[Pass::Forward, Pass::GradInput], "conv_register_tiled"),
+    (Algorithm::RegisterTiled, &[Pass::GradInput], "conv_register_tiled_polyphase"),
+    (Algorithm::RegisterTiled, &[Pass::GradWeight], "conv_register_tiled_grad_weight"),
+    (Algorithm::ImplicitGemm, &[Pass::Forward, Pass::GradInput], "conv_gemm"),
+    (Algorithm::ImplicitGemm, &[Pass::GradWeight], "conv_gemm_grad_weight"),
+    (Algorithm::Winograd, &[Pass::Forward, Pass::GradInput], "winograd_filter"),
+    (Algorithm::Winograd, &[Pass::GradWeight], "winograd_filter_grad"),
+    (Algorithm::Tiled, &[Pass::Matmul], "matmul_tiled"),
+    (Algorithm::Packed, &[Pass::Matmul], "matmul_packed"),
+    (Algorithm::Registers, &[Pass::Matmul], "matmul_registers"),
 ];
 
 /// All candidates for a pass.
-pub fn candidates(pass: Pass) -> impl Iterator<Item = &'static Candidate> {
-    FAMILIES.into_iter().flatten().filter(move |c| c.passes.contains(&pass))
+pub fn candidates(pass: Pass) -> impl Iterator<Item = Candidate> {
+    let rows = CANDIDATES.iter().filter(move |(_, passes, _)| passes.contains(&pass));
+    rows.flat_map(|(algorithm, _, entry)| {
+        kernel::of_entry(entry).iter().map(|kernel| Candidate { algorithm: *algorithm, kernel })
+    })
 }
 
-/// The kernel of an algorithm for work that it `can` do: the requested one, or else the cheapest.
-fn kernel(
+/// The kernel of an algorithm for work that it `can` do: the requested one if possible, else the cheapest.
+fn choose_kernel(
     target: &Target,
     pass: Pass,
     algorithm: Algorithm,

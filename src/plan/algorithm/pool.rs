@@ -22,7 +22,7 @@ fn params(window: &Window, input: &[usize], output: &[usize]) -> Pool {
         padding_h,
         padding_w,
         adaptive: matches!(window, Window::Adaptive { .. }) as u32,
-        count_include_pad: 0,
+        ..Default::default()
     }
 }
 

@@ -1,7 +1,7 @@
-//! The default algorithm for each device and shape: the first matching row of a table.
+//! The default algorithm for each device and shape: the first row of a table that matches.
 
-use super::{Algorithm, Candidate, FAMILIES, Pass, candidates};
-use crate::kernel::Kernel;
+use super::{Algorithm, CANDIDATES, Pass, candidates};
+use crate::kernel::{self, Kernel};
 use crate::plan::{Family, Target};
 use std::fmt;
 use std::ops::RangeInclusive;
@@ -13,7 +13,7 @@ pub struct Preference {
     pub family: Option<Family>,
     /// PCI vendor id of the adapter; `None` matches any.
     pub vendor: Option<u32>,
-    /// Subgroup sizes; 0 stands for adapters without a fixed one.
+    /// Subgroup sizes; 0 stands for adapters without a fixed size.
     pub lanes: RangeInclusive<u32>,
     /// Passes.
     pub passes: &'static [Pass],
@@ -30,13 +30,14 @@ pub enum Shape {
     Any,
     /// Grouped convolutions with fewer than 8 channels per group.
     FewChannels,
-    /// Convolutions whose input gradient a single polyphase kernel can compute: 3 x 3 at stride 2, exactly halving the image.
+    /// Convolutions whose input gradient a single polyphase kernel can compute: 3 x 3 at stride 2, with outputs exactly half the
+    /// size of the image.
     Halving,
-    /// Convolutions with at least this many input channels, output channels, and 4 x 4 output tiles over all images.
+    /// Convolutions with at least this many input and output channels, and 4 x 4 output tiles over all images.
     Large {
-        /// Fewest channels.
+        /// Minimum number of channels.
         channels: u32,
-        /// Fewest tiles.
+        /// Minimum number of tiles.
         tiles: u32,
     },
 }
@@ -46,8 +47,8 @@ impl fmt::Display for Shape {
         match self {
             Shape::Any => f.write_str("any"),
             Shape::FewChannels => write!(f, "groups of fewer than {FEW_CHANNELS} channels"),
-            Shape::Halving => f.write_str("3 x 3 at stride 2 that halves the image"),
-            Shape::Large { channels, tiles } => write!(f, "from {channels} channels and {tiles} tiles"),
+            Shape::Halving => f.write_str("3 x 3 at stride 2, halving the image"),
+            Shape::Large { channels, tiles } => write!(f, "at least {channels} channels and {tiles} tiles"),
         }
     }
 }
@@ -84,8 +85,8 @@ pub static PREFERENCES: [Preference; 13] = [
     // The fast CPU twins of the direct kernels unfold images in cache.
     Preference { family: Some(Family::Cpu), algorithm: Algorithm::Direct, ..CONVOLUTION },
     Preference { shape: Shape::FewChannels, algorithm: Algorithm::Direct, ..CONVOLUTION },
-    // Measured on lavapipe. The transforms cost the same per channel however many channels there are, and with fewer than 64
-    // tiles packed panels are partly empty. Register-tiled weight gradients are slower than register-tiled convolutions.
+    // Measured on lavapipe. Few channels do not amortize the transforms, and with fewer than 64 tiles, packed panels are partly
+    // empty. Weight gradients need fewer channels, because register-tiled weight gradients are slower than convolutions.
     Preference {
         shape: Shape::Large { channels: 128, tiles: 64 },
         algorithm: Algorithm::Winograd,
@@ -127,13 +128,10 @@ pub static PREFERENCES: [Preference; 13] = [
 impl Preference {
     /// The kernels of the algorithm for these passes.
     pub fn kernels(&self) -> impl Iterator<Item = &'static Kernel> {
-        let of_passes = |c: &&Candidate| c.passes.iter().any(|pass| self.passes.contains(pass));
-        FAMILIES
-            .into_iter()
-            .flatten()
-            .filter(|c| c.algorithm == self.algorithm)
-            .filter(of_passes)
-            .map(|c| c.kernel)
+        let rows = CANDIDATES.iter().filter(|(algorithm, passes, _)| {
+            *algorithm == self.algorithm && passes.iter().any(|pass| self.passes.contains(pass))
+        });
+        rows.flat_map(|(.., entry)| kernel::of_entry(entry)).copied()
     }
 
     fn is_for(&self, target: &Target, pass: Pass) -> bool {
@@ -144,8 +142,8 @@ impl Preference {
     }
 }
 
-/// The algorithm for a pass: that of the requested kernel, else the requested algorithm, else the first row of the table that
-/// matches target and shape (`is`). Skips algorithms that do not support the work (`can`); `None` if no other is left.
+/// The algorithm for a pass: the one of the requested kernel, else the requested one, else the one in the first row of the table
+/// that matches target and shape (`is`). Skips algorithms that do not support the work (`can`); `None` if none is left.
 pub(super) fn algorithm(
     target: &Target,
     pass: Pass,
@@ -158,7 +156,7 @@ pub(super) fn algorithm(
         rows.find(|row| is(row.shape) && can(row.algorithm)).map(|row| row.algorithm)
     };
     match (of_kernel, target.algorithm(pass)) {
-        (Some(Candidate { algorithm, .. }), _) => Some(*algorithm),
+        (Some(candidate), _) => Some(candidate.algorithm),
         (None, Some(requested)) => can(requested).then_some(requested),
         (None, None) => preferred(),
     }
@@ -179,7 +177,7 @@ mod tests {
         assert_eq!(found(Family::Software, 0, 0, Pass::Forward), Algorithm::Im2col);
         assert_eq!(found(Family::Software, 0, 8, Pass::Matmul), Algorithm::Packed);
         assert_eq!(found(Family::Gpu, 0x10de, 32, Pass::GradInput), Algorithm::ImplicitGemm);
-        // Rows of other vendors are skipped, and so are rows whose algorithm does not support the work.
+        // Skips rows for other vendors and rows whose algorithm does not support the work.
         let gpu = |vendor| Target { vendor, subgroup: 32, ..Target::baseline(Family::Gpu) };
         let halving = |target: &Target, can: fn(Algorithm) -> bool| {
             algorithm(target, Pass::GradInput, |shape| matches!(shape, Shape::Any | Shape::Halving), can)
@@ -196,9 +194,9 @@ mod tests {
         let found =
             |target: &Target| algorithm(target, Pass::Forward, |_| true, |a| a != Algorithm::Winograd);
         assert_eq!(found(&target), Some(Algorithm::Direct));
-        target.kernels.push((Pass::Forward, &crate::kernel::IM2COL));
+        target.kernels.push((Pass::Forward, &kernel::IM2COL));
         assert_eq!(found(&target), Some(Algorithm::Im2col));
-        // A requested algorithm that does not support the work yields none.
+        // There is no fallback to the table if the requested algorithm does not support the work.
         assert_eq!(found(&Target::baseline(Family::Gpu).with_convolutions(Algorithm::Winograd)), None);
     }
 }

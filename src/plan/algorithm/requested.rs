@@ -1,4 +1,5 @@
-//! Requests of a target must take effect somewhere. Otherwise a benchmark would silently measure other kernels.
+//! Checks that each kernel and algorithm that a target requests is used somewhere. Otherwise a benchmark would silently measure
+//! other kernels.
 
 use super::{Algorithm, Pass};
 use crate::kernel::Kernel;
@@ -10,14 +11,14 @@ use crate::{Error, Result};
 pub const UNUSED: &str =
     "no layer can use it in this step on this device; remove it, or choose another from `striate kernels`";
 
-/// Requests that may be impossible to follow, and whether they were followed.
+/// Requests that some shapes do not support, and whether they were used.
 pub struct Requested(Vec<Request>);
 
 struct Request {
     pass: Pass,
     name: &'static str,
     kernels: Vec<&'static Kernel>,
-    /// Whether the graph contains such work.
+    /// Whether the graph contains the pass.
     relevant: bool,
     used: bool,
 }
@@ -59,7 +60,7 @@ impl Requested {
         }
     }
 
-    /// Fails if a request matched some work but could not be followed anywhere.
+    /// Fails if a request was not used although the graph contains its pass.
     pub fn check(&self) -> Result<()> {
         match self.0.iter().find(|request| request.relevant && !request.used) {
             None => Ok(()),

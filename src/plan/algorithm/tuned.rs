@@ -7,8 +7,8 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
 
-/// Work for which the same kernel should be fastest: a pass, and a readable description of its sizes, most of them rounded up
-/// to powers of two.
+/// Nodes for which the same kernel should be fastest: a pass, and a description of its sizes, most of them rounded up to powers
+/// of two.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct ShapeClass {
     /// The pass.
@@ -43,7 +43,7 @@ struct Choice {
     kernel: String,
 }
 
-/// Parsed first, because the rest may differ in other versions.
+/// Parsed first, because other versions may differ in everything else.
 #[derive(Deserialize)]
 struct Version {
     version: u32,
@@ -62,7 +62,7 @@ impl Tuned {
         self.0.len()
     }
 
-    /// Whether nothing was measured.
+    /// Whether no class was measured.
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
@@ -148,7 +148,7 @@ mod tests {
         let problem = |text: &str| Tuned::from_json(text, "a", "d").unwrap_err();
         assert!(problem(&text[..text.len() / 2]).starts_with("is damaged ("));
         assert!(problem("").starts_with("is damaged ("));
-        // Nothing but the version of another version is parsed.
+        // In files of other versions, only the version is parsed.
         assert_eq!(problem(r#"{"version": 2, "x": []}"#), "has version 2, but this program reads version 1");
         assert_eq!(Tuned::from_json(&text, "a", "e").unwrap_err(), "is for a with d, not for a with e");
         assert_eq!(

@@ -1,7 +1,8 @@
-//! A convolution and its transpose in one form: a correlation with arbitrary strides of weights and results.
+//! Convolutions and their transposes in one form: correlations with arbitrary strides of weights and results.
 
 use super::{Geometry, Sizes};
-use crate::kernel::ConvGemm;
+use crate::kernel::{ConvGemm, Phase};
+use crate::op::to_u32;
 
 /// The convolution itself.
 pub(super) fn forward(g: &Geometry) -> ConvGemm {
@@ -26,36 +27,20 @@ pub(super) fn forward(g: &Geometry) -> ConvGemm {
         w_group: s.outs * s.taps,
         w_out: s.taps,
         w_in: g.kernel_h * g.kernel_w,
-        w_start: 0,
         w_down: g.kernel_w,
         w_right: 1,
         y_plane: s.pixels,
-        y_start: 0,
         y_down: g.out_w,
         y_right: 1,
         has_bias: g.has_bias,
-        epilogue: 0,
-        k_per_slice: 0,
+        ..Default::default()
     }
 }
 
-/// For the input pixels `phase`, `phase` + stride, ... along an axis: the first tap that a convolution reads them with, the
-/// number of such taps, and the padding with which these taps, in descending order, are a stride-1 convolution of the outputs.
-fn phase_taps(phase: u32, [kernel, stride, dilation, padding]: [u32; 4]) -> (u32, u32, u32) {
-    if stride == 1 {
-        return (0, kernel, (dilation * (kernel - 1)).wrapping_sub(padding));
-    }
-    // Output o reads pixel i with tap k if i = o * stride - padding + k. (Dilation is 1 at larger strides.)
-    let first = (phase + padding) % stride;
-    let count = kernel.saturating_sub(first).div_ceil(stride);
-    let nearest = (phase + padding - first) / stride;
-    (first, count, count.wrapping_sub(1).wrapping_sub(nearest))
-}
-
-/// Most phases that are worth a launch each.
+/// Maximum number of phases, which take a launch each.
 const MAX_PHASES: u64 = 256;
 
-/// Whether the input gradient decomposes into polyphase components that are correlations, and into few of them.
+/// Whether the input gradient decomposes into few phases that are all correlations.
 pub(super) fn has_few_phases(g: &Geometry) -> bool {
     let [down, across] = [g.stride_h.min(g.in_h), g.stride_w.min(g.in_w)].map(u64::from);
     (g.stride_h == 1 || g.dilation_h == 1)
@@ -64,14 +49,13 @@ pub(super) fn has_few_phases(g: &Geometry) -> bool {
 }
 
 /// The polyphase decomposition of the input gradient. At stride 2 there are four phases of pixels. Each is a correlation of the
-/// upstream gradient with every second tap, the filters rotated by 180 degrees and the channels swapped.
-pub(super) fn polyphase(g: &Geometry) -> impl Iterator<Item = ConvGemm> {
-    let (g, across) = (*g, g.stride_w.min(g.in_w));
-    (0..g.stride_h.min(g.in_h)).flat_map(move |h| (0..across).map(move |w| phase(&g, [h, w])))
+/// upstream gradient with every second tap, with the filters rotated by 180 degrees and the channels swapped.
+pub(super) fn polyphase(g: &Geometry) -> Vec<ConvGemm> {
+    let [vertical, horizontal] = g.axes().map(|axis| axis.phases().collect::<Vec<_>>());
+    vertical.iter().flat_map(|y| horizontal.iter().map(|x| phase(g, y, x))).collect()
 }
 
-/// The whole input gradient for any stride: channels swapped and filters rotated by 180 degrees. The kernel deals with the
-/// stride.
+/// The whole input gradient, with channels swapped and filters rotated by 180 degrees. The kernel handles the stride.
 pub(super) fn rotated(g: &Geometry) -> ConvGemm {
     let p = forward(g);
     ConvGemm {
@@ -93,34 +77,32 @@ pub(super) fn rotated(g: &Geometry) -> ConvGemm {
     }
 }
 
-fn phase(g: &Geometry, [phase_h, phase_w]: [u32; 2]) -> ConvGemm {
+fn phase(g: &Geometry, y: &Phase, x: &Phase) -> ConvGemm {
     let p = forward(g);
-    let (first_h, kernel_h, padding_h) =
-        phase_taps(phase_h, [g.kernel_h, g.stride_h, g.dilation_h, g.padding_h]);
-    let (first_w, kernel_w, padding_w) =
-        phase_taps(phase_w, [g.kernel_w, g.stride_w, g.dilation_w, g.padding_w]);
-    let last = |first: u32, count: u32, stride: u32| first + count.saturating_sub(1) * stride;
+    let last_tap = |phase: &Phase| phase.taps.last().map_or((0, 0), |tap| (to_u32(tap.index), tap.shift));
+    let ((last_h, shift_h), (last_w, shift_w)) = (last_tap(y), last_tap(x));
     ConvGemm {
         in_channels: p.out_channels,
         in_h: g.out_h,
         in_w: g.out_w,
         out_channels: p.in_channels,
-        out_h: (g.in_h - phase_h).div_ceil(g.stride_h),
-        out_w: (g.in_w - phase_w).div_ceil(g.stride_w),
-        kernel_h,
-        kernel_w,
+        out_h: to_u32(y.pixels),
+        out_w: to_u32(x.pixels),
+        kernel_h: to_u32(y.taps.len()),
+        kernel_w: to_u32(x.taps.len()),
         stride_h: 1,
         stride_w: 1,
-        padding_h,
-        padding_w,
+        // In two's complement: the rotated filter starts with the last tap.
+        padding_h: shift_h.wrapping_neg() as u32,
+        padding_w: shift_w.wrapping_neg() as u32,
         w_out: p.w_in,
         w_in: p.w_out,
-        w_start: last(first_h, kernel_h, g.stride_h) * g.kernel_w + last(first_w, kernel_w, g.stride_w),
+        w_start: last_h * g.kernel_w + last_w,
         // A single row or column has no successor.
         w_down: (g.stride_h.min(g.kernel_h) * g.kernel_w).wrapping_neg(),
         w_right: g.stride_w.min(g.kernel_w).wrapping_neg(),
         y_plane: g.in_h * g.in_w,
-        y_start: phase_h * g.in_w + phase_w,
+        y_start: to_u32(y.start) * g.in_w + to_u32(x.start),
         y_down: g.stride_h.min(g.in_h) * g.in_w,
         y_right: g.stride_w.min(g.in_w),
         has_bias: 0,

@@ -1,24 +1,18 @@
-//! Convolution by im2col and a matrix product. The readable baseline, which every target supports.
+//! Convolution by im2col and a matrix product: the baseline, which every target supports.
 
-use super::super::{Algorithm, Candidate, Pass, matmul};
+use super::super::matmul;
 use super::{Geometry, MAX_SLICES, Sizes, affordable_slices};
 use crate::kernel::{self, Grid, Kernel, Matmul, StorageId};
 use crate::op::Lowering;
 use crate::plan::{NodeLowering, Target};
 use crate::{Error, Result};
 
-/// The kernels around the matrix product. `im2col` stands for the algorithm.
-pub static CANDIDATES: [Candidate; 2] = [
-    Candidate { passes: &Pass::CONVOLUTIONS, algorithm: Algorithm::Im2col, kernel: &kernel::IM2COL },
-    Candidate { passes: &[Pass::GradInput], algorithm: Algorithm::Im2col, kernel: &kernel::COL2IM },
-];
-
-/// Whether the columns would equal the image.
+/// Whether the columns would be the image itself.
 fn is_pointwise(g: &Geometry) -> bool {
     [g.kernel_h, g.kernel_w, g.stride_h, g.stride_w] == [1; 4] && [g.padding_h, g.padding_w] == [0; 2]
 }
 
-/// Chunks whose columns fit a scratch buffer: several images, or some rows of one.
+/// Chunks whose columns fit in a scratch buffer: several images, or some rows of one.
 fn chunks(g: &Geometry, target: &Target) -> Result<Vec<Geometry>> {
     if is_pointwise(g) {
         return Ok(vec![*g]);
@@ -26,7 +20,7 @@ fn chunks(g: &Geometry, target: &Target) -> Result<Vec<Geometry>> {
     let row = Sizes::new(g).lines as u64 * g.out_w as u64 * 4;
     if row > target.binding_limit() {
         return Err(Error::TooLarge(format!(
-            "one row of a convolution's columns takes {row} bytes, but a binding can have at most {} here; use smaller images, smaller kernels or fewer channels",
+            "one row of a convolution's im2col matrix takes {row} bytes, but a binding can have at most {}; use smaller images, smaller kernels or fewer channels",
             target.binding_limit()
         )));
     }
@@ -76,7 +70,7 @@ fn unfold(
     Ok(())
 }
 
-/// Parameters that all three products of a chunk share: one batch per image and group.
+/// Parameters common to all three products of a chunk: one batch per image and group.
 fn product(c: &Geometry, m: u32, n: u32, k: u32) -> Matmul {
     Matmul {
         m,
@@ -153,7 +147,7 @@ pub(super) fn grad_input(node: &mut NodeLowering, g: &Geometry) -> Result<()> {
     Ok(())
 }
 
-/// Sum over images of grad_output * columns^T: slices of images in parallel, then the sum of the slices.
+/// The sum over images of grad_output * columns^T: slices of images in parallel, then their sum.
 pub(super) fn grad_weight(node: &mut NodeLowering, g: &Geometry) -> Result<()> {
     let s = Sizes::new(g);
     let chunks = chunks(g, node.target())?;

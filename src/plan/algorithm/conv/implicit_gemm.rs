@@ -1,50 +1,16 @@
 //! Convolution as implicit GEMM through workgroup memory, for GPUs.
 
 use super::super::matmul::tiled;
-use super::super::{Algorithm, Candidate, Pass};
-use super::{Geometry, Sizes, affordable_slices, correlation, sum_slices};
+use super::super::{Algorithm, Pass};
+use super::{Geometry, Sizes, affordable_slices, correlation, in_slices};
 use crate::Result;
-use crate::kernel::{self, ConvGemm, Grid, Kernel, StorageId};
+use crate::kernel::{ConvGemm, Grid, Kernel, StorageId};
 use crate::op::Lowering;
 use crate::plan::NodeLowering;
 
-const fn correlates(kernel: &'static Kernel) -> Candidate {
-    Candidate { passes: &[Pass::Forward, Pass::GradInput], algorithm: ALGORITHM, kernel }
-}
-
-const fn grad_weight_by(kernel: &'static Kernel) -> Candidate {
-    Candidate { passes: &[Pass::GradWeight], algorithm: ALGORITHM, kernel }
-}
-
 const ALGORITHM: Algorithm = Algorithm::ImplicitGemm;
 
-/// Largest tile first: for 3 x 3 filters, for 1 x 1 filters, and for any others.
-pub static CANDIDATES: [Candidate; 22] = [
-    correlates(&kernel::CONV_GEMM_3X3_128X128),
-    correlates(&kernel::CONV_GEMM_3X3_64X128),
-    correlates(&kernel::CONV_GEMM_3X3_64X64),
-    correlates(&kernel::CONV_GEMM_3X3_32X128),
-    correlates(&kernel::CONV_GEMM_3X3_16X128),
-    correlates(&kernel::CONV_GEMM_1X1_128X128),
-    correlates(&kernel::CONV_GEMM_1X1_64X128),
-    correlates(&kernel::CONV_GEMM_1X1_64X64),
-    correlates(&kernel::CONV_GEMM_1X1_32X128),
-    correlates(&kernel::CONV_GEMM_1X1_16X128),
-    correlates(&kernel::CONV_GEMM_128X128),
-    correlates(&kernel::CONV_GEMM_64X128),
-    correlates(&kernel::CONV_GEMM_64X64),
-    correlates(&kernel::CONV_GEMM_32X128),
-    correlates(&kernel::CONV_GEMM_16X128),
-    grad_weight_by(&kernel::CONV_GEMM_GRAD_WEIGHT_128X128),
-    grad_weight_by(&kernel::CONV_GEMM_GRAD_WEIGHT_64X128),
-    grad_weight_by(&kernel::CONV_GEMM_GRAD_WEIGHT_64X64),
-    grad_weight_by(&kernel::CONV_GEMM_GRAD_WEIGHT_32X128),
-    grad_weight_by(&kernel::CONV_GEMM_GRAD_WEIGHT_32X64),
-    grad_weight_by(&kernel::CONV_GEMM_GRAD_WEIGHT_16X128),
-    grad_weight_by(&kernel::CONV_GEMM_GRAD_WEIGHT_16X64),
-];
-
-/// Whether a kernel is for these taps: a specialized one for 3 x 3 and 1 x 1, a general one for the rest.
+/// Whether a kernel is for filters of this size: 3 x 3 and 1 x 1 have specialized kernels, all others a general one.
 fn has_taps(kernel: &Kernel, p: &ConvGemm) -> bool {
     let taps = match [p.kernel_h, p.kernel_w] {
         square @ ([3, 3] | [1, 1]) => square,
@@ -53,7 +19,7 @@ fn has_taps(kernel: &Kernel, p: &ConvGemm) -> bool {
     ["taps_h", "taps_w"].map(|name| kernel.constant(name)) == taps
 }
 
-/// Emits one correlation. `operands`: images, weight, bias and residual; a placeholder where there is none.
+/// Emits one correlation. `operands`: images, weight, bias and residual, with placeholders for missing ones.
 pub(super) fn correlate(
     node: &mut NodeLowering,
     pass: Pass,
@@ -69,12 +35,12 @@ pub(super) fn correlate(
 
 /// Workgroups that fill a GPU.
 const TARGET_WORKGROUPS: u64 = 1024;
-/// Most slices of pixels. GPUs take more of them than others and sum them in a tree.
+/// Maximum number of slices of pixels. More than elsewhere, because GPUs sum slices in a tree.
 const MAX_SLICES: u32 = 512;
-/// Fewest pixels that are worth a workgroup; a multiple of every tile's depth.
+/// Minimum number of pixels per slice; a multiple of every tile's depth.
 const MIN_PIXELS_PER_SLICE: u32 = 128;
 
-/// Slices of pixels in parallel, then the sum of the slices.
+/// Emits the weight gradient: slices of pixels in parallel, then their sum.
 pub(super) fn grad_weight(node: &mut NodeLowering, g: &Geometry) -> Result<()> {
     let p = correlation::forward(g);
     let (len, width) = (g.out_channels * Sizes::new(g).taps, p.in_channels * p.kernel_h * p.kernel_w);
@@ -94,12 +60,9 @@ pub(super) fn grad_weight(node: &mut NodeLowering, g: &Geometry) -> Result<()> {
     let slices = pixels.div_ceil(k_per_slice);
 
     let p = ConvGemm { k_per_slice, ..p };
-    let partial = if slices == 1 { node.output(0) } else { node.scratch("slices", (slices * len) as usize) };
     let reads = [node.input(0), node.input(1)];
     let grid = Grid::Workgroups(tiles * slices as u64);
-    node.launch(kernel, &p, &reads, &[partial], grid, correlation::flops(&p))?;
-    if slices > 1 {
-        sum_slices(node, partial, slices, len)?;
-    }
-    Ok(())
+    in_slices(node, slices, len, |node, partial| {
+        node.launch(kernel, &p, &reads, &[partial], grid, correlation::flops(&p))
+    })
 }

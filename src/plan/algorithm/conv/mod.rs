@@ -1,17 +1,16 @@
 //! Convolutions and their gradients.
 
 mod correlation;
-pub(super) mod direct;
-pub(super) mod im2col;
-pub(super) mod implicit_gemm;
-pub(super) mod register_tiled;
-pub(super) mod winograd;
+mod im2col;
+mod implicit_gemm;
+mod register_tiled;
+mod winograd;
 
 use super::epilogue::{after, residual};
 use super::preferences::{self, FEW_CHANNELS, Shape};
 use super::{Algorithm, Pass, ShapeClass};
 use crate::Result;
-use crate::kernel::{self, Conv as Geometry, ConvGemm, StorageId};
+use crate::kernel::{self, Conv as Geometry, ConvGemm, Grid, Kernel, StorageId};
 use crate::op::{Conv2d, Conv2dGradInput, Conv2dGradWeight, Lowering};
 use crate::plan::{NodeLowering, Target};
 
@@ -29,9 +28,9 @@ pub(super) fn forward(op: &Conv2d, node: &mut NodeLowering) -> Result<()> {
         Algorithm::Winograd => after(op.epilogue, node, |node, y| {
             winograd::correlate(node, Pass::Forward, &p, [x, weight, bias], y)
         }),
-        Algorithm::Direct => after(op.epilogue, node, |node, y| {
-            direct::launch(node, &kernel::CONV_DIRECT, &[x, weight, bias], y, &g)
-        }),
+        Algorithm::Direct => {
+            after(op.epilogue, node, |node, y| direct(node, &kernel::CONV_DIRECT, &[x, weight, bias], y, &g))
+        }
         _ => after(op.epilogue, node, |node, y| im2col::forward(node, &g, y)),
     }
 }
@@ -48,7 +47,7 @@ pub(super) fn grad_input(op: &Conv2dGradInput, node: &mut NodeLowering) -> Resul
         }),
         Algorithm::Direct => {
             let reads = [grad_output, weight];
-            direct::launch(node, &kernel::CONV_DIRECT_GRAD_INPUT, &reads, grad_input, &g)
+            direct(node, &kernel::CONV_DIRECT_GRAD_INPUT, &reads, grad_input, &g)
         }
         _ => im2col::grad_input(node, &g),
     }
@@ -63,14 +62,26 @@ pub(super) fn grad_weight(op: &Conv2dGradWeight, node: &mut NodeLowering) -> Res
         Algorithm::Winograd => winograd::grad_weight(node, &g),
         Algorithm::Direct => {
             let reads = [grad_output, x];
-            direct::launch(node, &kernel::CONV_DIRECT_GRAD_WEIGHT, &reads, grad_weight, &g)
+            direct(node, &kernel::CONV_DIRECT_GRAD_WEIGHT, &reads, grad_weight, &g)
         }
         _ => im2col::grad_weight(node, &g),
     }
 }
 
-/// The algorithm for a pass. `stride`: horizontal stride that a register-tiled kernel would see; `correlation`: whether the pass
-/// is a correlation, which not every input gradient is.
+/// Emits a direct kernel: one invocation per element of the result.
+fn direct(
+    node: &mut NodeLowering,
+    kernel: &'static Kernel,
+    reads: &[StorageId],
+    output: StorageId,
+    g: &Geometry,
+) -> Result<()> {
+    let flops = correlation::flops(&correlation::forward(g));
+    node.launch(kernel, g, reads, &[output], Grid::Invocations(node.output_len(0) as u64), flops)
+}
+
+/// The algorithm for a pass. `stride`: the horizontal stride of a register-tiled kernel; `correlation`: whether the pass is a
+/// correlation, which some input gradients are not.
 fn algorithm(g: &Geometry, target: &Target, pass: Pass, stride: u32, correlation: bool) -> Algorithm {
     let can = |algorithm| match algorithm {
         Algorithm::RegisterTiled => {
@@ -96,7 +107,7 @@ fn algorithm(g: &Geometry, target: &Target, pass: Pass, stride: u32, correlation
     preferences::algorithm(target, pass, is, can).unwrap_or(Algorithm::Im2col)
 }
 
-/// Sizes are rounded up to powers of two.
+/// The tuning class of a convolution, with sizes rounded up to powers of two.
 pub(super) fn shape_class(pass: Pass, g: &Geometry) -> ShapeClass {
     let pair = |[a, b]: [u32; 2]| if a == b { a.to_string() } else { format!("{a}x{b}") };
     let [ins, outs, height, width, batch] =
@@ -120,16 +131,16 @@ fn by_phase(
     correlate: fn(&mut NodeLowering, Pass, &ConvGemm, [StorageId; 4]) -> Result<()>,
 ) -> Result<()> {
     let operands = [0, 1, 1, 1].map(|i| node.input(i));
-    correlation::polyphase(g).try_for_each(|phase| correlate(node, Pass::GradInput, &phase, operands))
+    correlation::polyphase(g).iter().try_for_each(|phase| correlate(node, Pass::GradInput, phase, operands))
 }
 
 /// Sizes of the matrix products of a convolution, one per image and group.
 struct Sizes {
     /// Output channels per group.
     outs: u32,
-    /// Input channels per group times taps per filter.
+    /// Products per output element: input channels per group times filter size.
     taps: u32,
-    /// Rows of the columns of one image, over all groups.
+    /// Rows of the im2col matrix of one image, over all groups.
     lines: u32,
     /// Output pixels.
     pixels: u32,
@@ -142,16 +153,27 @@ impl Sizes {
     }
 }
 
-/// Most slices of images for weight gradients.
+/// Maximum number of slices of images for weight gradients.
 const MAX_SLICES: u32 = 32;
 
-/// How many slices of a weight gradient of `len` elements fit scratch memory, at most `most`.
+/// The number of slices of a weight gradient of `len` elements that fit in scratch memory, at most `most`.
 fn affordable_slices(target: &Target, len: u32, most: u32) -> u32 {
     let slices = target.scratch_limit() / (4 * len as u64);
     u32::try_from(slices).unwrap_or(most).clamp(1, most)
 }
 
-/// Sums the slices of a weight gradient of `len` elements.
-fn sum_slices(node: &mut NodeLowering, partial: StorageId, slices: u32, len: u32) -> Result<()> {
-    node.sum_slices(partial, node.output(0), [slices as usize, len as usize], 1.0, false)
+/// Emits a weight gradient of `len` elements: `launch` emits the partial sums of the slices into a storage, then they are added.
+fn in_slices(
+    node: &mut NodeLowering,
+    slices: u32,
+    len: u32,
+    launch: impl FnOnce(&mut NodeLowering, StorageId) -> Result<()>,
+) -> Result<()> {
+    let grad_weight = node.output(0);
+    if slices == 1 {
+        return launch(node, grad_weight);
+    }
+    let partial = node.scratch("slices", (slices * len) as usize);
+    launch(node, partial)?;
+    node.sum_slices(partial, grad_weight, [slices as usize, len as usize], 1.0, false)
 }

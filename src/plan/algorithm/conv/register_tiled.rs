@@ -1,7 +1,7 @@
 //! Register-tiled direct convolution for software adapters, which share weights by subgroup broadcasts.
 
-use super::super::{self as algorithm, Algorithm, Candidate, Pass};
-use super::{Geometry, MAX_SLICES, Sizes, affordable_slices, by_phase, correlation, sum_slices};
+use super::super::{Algorithm, Pass, choose_kernel};
+use super::{Geometry, MAX_SLICES, Sizes, affordable_slices, by_phase, correlation, in_slices};
 use crate::Result;
 use crate::kernel::{self, ConvGemm, ConvPack, ConvRegisterTiled, Grid, Kernel, StorageId};
 use crate::op::Lowering;
@@ -12,48 +12,7 @@ const COLUMNS: u32 = 4;
 
 const ALGORITHM: Algorithm = Algorithm::RegisterTiled;
 
-const fn correlates(kernel: &'static Kernel) -> Candidate {
-    Candidate { passes: &[Pass::Forward, Pass::GradInput], algorithm: ALGORITHM, kernel }
-}
-
-const fn grad_input_by(kernel: &'static Kernel) -> Candidate {
-    Candidate { passes: &[Pass::GradInput], algorithm: ALGORITHM, kernel }
-}
-
-const fn grad_weight_by(kernel: &'static Kernel) -> Candidate {
-    Candidate { passes: &[Pass::GradWeight], algorithm: ALGORITHM, kernel }
-}
-
-/// The first that fits wins.
-pub static CANDIDATES: [Candidate; 25] = [
-    correlates(&kernel::CONV_REGISTER_TILED_3X3_SHUFFLE),
-    correlates(&kernel::CONV_REGISTER_TILED_3X3_VEC4),
-    correlates(&kernel::CONV_REGISTER_TILED_3X3),
-    correlates(&kernel::CONV_REGISTER_TILED_3X3_STRIDE2_SHUFFLE),
-    correlates(&kernel::CONV_REGISTER_TILED_3X3_STRIDE2_VEC4),
-    correlates(&kernel::CONV_REGISTER_TILED_3X3_STRIDE2),
-    correlates(&kernel::CONV_REGISTER_TILED_1X1_VEC4),
-    correlates(&kernel::CONV_REGISTER_TILED_1X1),
-    correlates(&kernel::CONV_REGISTER_TILED_1X1_STRIDE2),
-    correlates(&kernel::CONV_REGISTER_TILED_1X5_VEC4),
-    correlates(&kernel::CONV_REGISTER_TILED_1X5),
-    correlates(&kernel::CONV_REGISTER_TILED_1X3),
-    correlates(&kernel::CONV_REGISTER_TILED_1X3_STRIDE2),
-    grad_input_by(&kernel::CONV_REGISTER_TILED_POLYPHASE_3X3),
-    grad_weight_by(&kernel::CONV_REGISTER_TILED_GRAD_WEIGHT_3X3_VEC4),
-    grad_weight_by(&kernel::CONV_REGISTER_TILED_GRAD_WEIGHT_3X3),
-    grad_weight_by(&kernel::CONV_REGISTER_TILED_GRAD_WEIGHT_3X3_STRIDE2_VEC4),
-    grad_weight_by(&kernel::CONV_REGISTER_TILED_GRAD_WEIGHT_3X3_STRIDE2),
-    grad_weight_by(&kernel::CONV_REGISTER_TILED_GRAD_WEIGHT_1X1_VEC4),
-    grad_weight_by(&kernel::CONV_REGISTER_TILED_GRAD_WEIGHT_1X1),
-    grad_weight_by(&kernel::CONV_REGISTER_TILED_GRAD_WEIGHT_1X1_STRIDE2),
-    grad_weight_by(&kernel::CONV_REGISTER_TILED_GRAD_WEIGHT_1X5_VEC4),
-    grad_weight_by(&kernel::CONV_REGISTER_TILED_GRAD_WEIGHT_1X5),
-    grad_weight_by(&kernel::CONV_REGISTER_TILED_GRAD_WEIGHT_1X3),
-    grad_weight_by(&kernel::CONV_REGISTER_TILED_GRAD_WEIGHT_1X3_STRIDE2),
-];
-
-/// Upper bound on the bytes of packed weights. Few channels and narrow kernels are padded with zeros.
+/// Upper bound on the bytes of packed weights, which are padded with zeros where channels are few or filters narrow.
 pub(super) fn packed_bytes(g: &Geometry) -> u64 {
     let [ins, outs] = [g.in_channels / g.groups, g.out_channels / g.groups].map(u64::from);
     let pairs = (ins * outs.next_multiple_of(32)).max(outs * ins.next_multiple_of(32));
@@ -67,7 +26,7 @@ fn fits(kernel: &Kernel, p: &ConvRegisterTiled, subgroup: u32) -> bool {
     let whole = [p.kernel_h, p.kernel_w] == [taps_h, taps_w];
     // The rows of a tile share the input rows of a multi-row filter, so the input rows must be adjacent.
     let rows = taps_h == 1 || (p.stride_h == stride && p.dilation_h == 1);
-    // Filters of any size can be computed in parts of 1 x 3 taps, those with five columns in whole rows.
+    // Filters of any size can be computed in parts of 1 x 3 taps, and filters with five columns in whole rows.
     let walked = taps_h == 1 && (taps_w == 3 || [taps_w, p.kernel_w] == [5, 5]);
     let window = p.stride_w == stride && rows && (whole || walked);
     // A vec4 must not cross rows, neither of the input nor of the result.
@@ -76,7 +35,7 @@ fn fits(kernel: &Kernel, p: &ConvRegisterTiled, subgroup: u32) -> bool {
         && [p.y_start, p.y_right] == [0, 1];
     let vec4 = vec4_rows
         && match taps_w {
-            // A tile reads its own pixels as vec4s, plus one to the left and perhaps one to the right.
+            // A tile reads its pixels as vec4s, plus one pixel to the left and possibly one to the right.
             3 => whole && p.padding_w == 1 && p.out_w * stride == p.in_w,
             _ => p.padding_w.is_multiple_of(COLUMNS),
         };
@@ -119,15 +78,15 @@ pub(super) fn grad_input(node: &mut NodeLowering, g: &Geometry) -> Result<()> {
     node.launch(kernel, &p, &[grad_output, packed], &[node.output(0)], grid(kernel, &p, p.in_h), flops)
 }
 
-/// The kernel for a pass: the requested one if it fits, else the first that does.
+/// The kernel for a pass: the requested one if it fits, else the first that fits.
 fn choose(target: &Target, pass: Pass, p: &ConvRegisterTiled) -> &'static Kernel {
     let fits = |kernel: &Kernel| fits(kernel, p, target.subgroup);
-    algorithm::kernel(target, pass, ALGORITHM, fits, |_| 0.0).expect(
-        "this algorithm is chosen only for strides 1 and 2, and 1 x 3 kernels support filters of any size",
+    choose_kernel(target, pass, ALGORITHM, fits, |_| 0.0).expect(
+        "the algorithm is only chosen for strides 1 and 2, and the 1 x 3 kernels support filters of any size",
     )
 }
 
-/// Reshapes images for 1 x 1 filters into rows of one vec4 where their own rows are not whole vec4s.
+/// For 1 x 1 filters, reshapes images whose rows are not whole vec4s into rows of one vec4.
 fn as_vec4_rows(c: &ConvGemm) -> ConvGemm {
     let pixels = c.in_h * c.in_w;
     let pointwise =
@@ -140,7 +99,7 @@ fn as_vec4_rows(c: &ConvGemm) -> ConvGemm {
     ConvGemm { in_h: rows, in_w: columns, out_h: rows, out_w: columns, y_down: columns, ..*c }
 }
 
-/// The kernel's parameters, except those that depend on the choice of the kernel.
+/// The parameters that do not depend on the chosen kernel.
 fn params(c: &ConvGemm) -> ConvRegisterTiled {
     let c = as_vec4_rows(c);
     ConvRegisterTiled {
@@ -169,7 +128,7 @@ fn params(c: &ConvGemm) -> ConvRegisterTiled {
     }
 }
 
-/// Emits a correlation: packs the weights, then launches the kernel that suits it.
+/// Emits a correlation: packs the weights, then launches the first kernel that fits.
 pub(super) fn correlate(
     node: &mut NodeLowering,
     pass: Pass,
@@ -194,7 +153,7 @@ fn grid(kernel: &Kernel, p: &ConvRegisterTiled, height: u32) -> Grid {
     Grid::Workgroups(tiles.div_ceil(kernel.threads as u64) * blocks as u64)
 }
 
-/// Packs the weights for a kernel. Returns its parameters too.
+/// Emits the packing of weights for a kernel. Returns the kernel's parameters and the packed weights.
 fn pack_weights(
     node: &mut NodeLowering,
     kernel: &Kernel,
@@ -208,7 +167,7 @@ fn pack_weights(
     let blocks = p.groups * p.out_channels.div_ceil(channels);
     let windows = p.kernel_h.div_ceil(taps_h) * p.kernel_w.div_ceil(taps_w);
     let lines = p.in_channels * windows * blocks;
-    // Where no tap reads a pixel, as between the steps of a large stride, the gradient is 0.
+    // There are no lines if no tap reads the pixels of a phase; their gradient is 0.
     let packed = node.scratch("packed weights", (lines.max(1) * line) as usize);
     if lines > 0 {
         let pack = ConvPack {
@@ -233,7 +192,7 @@ fn pack_weights(
     Ok((p, packed))
 }
 
-/// Packing kernels that move vec4s.
+/// Packing kernels that load and store vec4s.
 static PACKS: [&Kernel; 4] = [
     &kernel::CONV_PACK_3X3,
     &kernel::CONV_PACK_3X3_ROTATED,
@@ -241,7 +200,7 @@ static PACKS: [&Kernel; 4] = [
     &kernel::CONV_PACK_1X1_ROTATED,
 ];
 
-/// Emits the packing of weights: sixteen channel pairs per invocation if possible, else one.
+/// Emits the packing kernel: sixteen pairs of channels per invocation if possible, else one.
 fn launch_packing(node: &mut NodeLowering, p: &ConvPack, weight: StorageId, packed: StorageId) -> Result<()> {
     let taps = p.taps_h * p.taps_w;
     let whole = [p.kernel_h, p.kernel_w] == [p.taps_h, p.taps_w];
@@ -249,20 +208,20 @@ fn launch_packing(node: &mut NodeLowering, p: &ConvPack, weight: StorageId, pack
     let unrotated = [p.w_in, p.w_start, p.w_down, p.w_right] == [taps, 0, p.taps_w, 1];
     let rotated = [p.w_out, p.w_start, p.w_down, p.w_right]
         == [taps, taps - 1, p.taps_w.wrapping_neg(), 1_u32.wrapping_neg()];
-    let suits = |kernel: &&&Kernel| {
+    let fits = |kernel: &&&Kernel| {
         kernel.constant("taps") == taps && if kernel.has("rotated") { rotated } else { unrotated }
     };
     let pairs = p.lines as u64 * p.channels as u64;
-    match PACKS.iter().find(suits).filter(|_| whole && whole_vec4s) {
+    match PACKS.iter().find(fits).filter(|_| whole && whole_vec4s) {
         Some(kernel) => node.launch(kernel, p, &[weight], &[packed], Grid::Invocations(pairs / 16), 0),
         None => node.launch(&kernel::CONV_PACK, p, &[weight], &[packed], Grid::Invocations(pairs), 0),
     }
 }
 
-/// Subgroups that keep every core busy.
+/// Enough subgroups to keep every core busy.
 const TARGET_SUBGROUPS: u32 = 256;
 
-/// Slices of images in parallel, then the sum of the slices.
+/// Emits the weight gradient: slices of images in parallel, then their sum.
 pub(super) fn grad_weight(node: &mut NodeLowering, g: &Geometry) -> Result<()> {
     let subgroup = node.target().subgroup;
     let c = correlation::forward(g);
@@ -276,14 +235,11 @@ pub(super) fn grad_weight(node: &mut NodeLowering, g: &Geometry) -> Result<()> {
     let slices = affordable_slices(node.target(), len, MAX_SLICES).min(TARGET_SUBGROUPS.div_ceil(work));
     let images_per_slice = g.batch.div_ceil(slices);
     let slices = g.batch.div_ceil(images_per_slice);
-    let partial = if slices == 1 { node.output(0) } else { node.scratch("slices", (slices * len) as usize) };
     let p = ConvRegisterTiled { images_per_slice, ..p };
     let subgroups = slices as u64 * work as u64;
     let grid = Grid::Workgroups(subgroups.div_ceil((kernel.threads / subgroup) as u64));
     let reads = [node.input(0), node.input(1)];
-    node.launch(kernel, &p, &reads, &[partial], grid, correlation::flops(&c))?;
-    if slices > 1 {
-        sum_slices(node, partial, slices, len)?;
-    }
-    Ok(())
+    in_slices(node, slices, len, |node, partial| {
+        node.launch(kernel, &p, &reads, &[partial], grid, correlation::flops(&c))
+    })
 }

@@ -1,14 +1,14 @@
 //! Winograd convolution with 3 x 3 filters: transforms, and a batched matrix product with one batch per element of a patch.
 
 use super::super::matmul::packed::{self, Operand, PackedLayout};
-use super::super::{self as algorithm, Algorithm, Candidate, Pass};
+use super::super::{Algorithm, Pass, choose_kernel};
 use super::{Geometry, correlation};
 use crate::Result;
 use crate::kernel::{self, ConvGemm, Grid, Kernel, StorageId, WinogradFilters, WinogradTiles};
 use crate::op::Lowering;
 use crate::plan::{NodeLowering, Target};
 
-/// The kernels of one tile size. In lists, the first that fits wins.
+/// The kernels for one tile size. The first of a list that fits wins.
 struct Kernels {
     /// Rows and columns of an output tile.
     tile: u32,
@@ -40,35 +40,19 @@ static TILES: [Kernels; 2] = [
 
 const ALGORITHM: Algorithm = Algorithm::Winograd;
 
-const fn correlates(kernel: &'static Kernel) -> Candidate {
-    Candidate { passes: &[Pass::Forward, Pass::GradInput], algorithm: ALGORITHM, kernel }
-}
-
-const fn grad_weight_by(kernel: &'static Kernel) -> Candidate {
-    Candidate { passes: &[Pass::GradWeight], algorithm: ALGORITHM, kernel }
-}
-
-/// The kernels that stand for each tile size.
-pub static CANDIDATES: [Candidate; 4] = [
-    correlates(&kernel::WINOGRAD_FILTER_4X4),
-    correlates(&kernel::WINOGRAD_FILTER_2X2),
-    grad_weight_by(&kernel::WINOGRAD_FILTER_GRAD_4X4),
-    grad_weight_by(&kernel::WINOGRAD_FILTER_GRAD_2X2),
-];
-
-/// The tile size for a pass.
+/// The kernels for a pass.
 fn choose(target: &Target, pass: Pass) -> &'static Kernels {
-    let kernel = algorithm::kernel(target, pass, ALGORITHM, |_| true, |_| 0.0);
+    let kernel = choose_kernel(target, pass, ALGORITHM, |_| true, |_| 0.0);
     let of_kernel = |tile: &&Kernels| kernel == Some(tile.filter) || kernel == Some(tile.filter_grad);
     TILES.iter().find(of_kernel).expect("every candidate has one tile size")
 }
 
-/// Bytes of an operand with `count` columns of `depth` elements; one with as many rows is no larger.
+/// Bytes of a packed operand with `count` columns of `depth` elements. With `count` rows instead, it is not larger.
 fn bytes(target: &Target, k: &Kernels, count: u32, depth: u32) -> u64 {
     4 * PackedLayout::new(target, Operand::B, count, depth).elements(patch_elements(k)) as u64
 }
 
-/// Whether Winograd supports a convolution, and its operands for the filters and for one image fit scratch memory.
+/// Whether Winograd supports a convolution, and the operands for the filters and for one image fit in scratch memory.
 pub(super) fn supports(g: &Geometry, target: &Target) -> bool {
     let shape = [g.kernel_h, g.kernel_w] == [3; 2]
         && [g.stride_h, g.stride_w, g.dilation_h, g.dilation_w, g.groups] == [1; 5];
@@ -82,17 +66,17 @@ pub(super) fn supports(g: &Geometry, target: &Target) -> bool {
     target.winograd && shape && TILES.iter().all(within)
 }
 
-/// Elements of a patch, which is the number of batches.
+/// Elements of a patch. Each is one batch of the matrix product.
 fn patch_elements(k: &Kernels) -> u32 {
     (k.tile + 2) * (k.tile + 2)
 }
 
-/// Operations of a transform from `from` x `from` to `to` x `to` elements, multiplications by zero included.
+/// Floating-point operations of a transform from `from` x `from` to `to` x `to` elements, including multiplications by zero.
 fn transform_flops(to: u32, from: u32) -> u64 {
     2 * (to * from * (from + to)) as u64
 }
 
-/// Most images whose operands and products fit a scratch buffer each.
+/// The largest number of images whose operands and products each fit in a scratch buffer.
 fn images_at_once(target: &Target, k: &Kernels, p: &ConvGemm) -> u32 {
     let channels = p.in_channels.max(p.out_channels);
     let within = |images: &u32| {
@@ -119,13 +103,13 @@ fn tile_count(t: &WinogradTiles) -> u32 {
     t.images * t.down * t.across
 }
 
-/// Views the tiles as input patches.
+/// The tiles as input patches.
 fn input_patches(p: &ConvGemm, t: WinogradTiles) -> WinogradTiles {
     let (channels, height, width) = (p.in_channels, p.in_h, p.in_w);
     WinogradTiles { channels, height, width, padding_h: p.padding_h, padding_w: p.padding_w, ..t }
 }
 
-/// Views the tiles as output tiles.
+/// The tiles as output tiles.
 fn output_tiles(p: &ConvGemm, t: WinogradTiles) -> WinogradTiles {
     WinogradTiles { channels: p.out_channels, height: p.out_h, width: p.out_w, ..t }
 }
@@ -144,14 +128,14 @@ fn filters(k: &Kernels, p: &ConvGemm) -> WinogradFilters {
     }
 }
 
-/// The vec4 kernel if rows are whole vec4s and patches or tiles start at one, else the scalar one.
+/// The vec4 kernel if rows are whole vec4s and the patches inside their `edge` start at one; else the scalar kernel.
 fn pick_kernel(kernels: &[&'static Kernel], t: &WinogradTiles, edge: u32) -> &'static Kernel {
     let vec4 = t.width.is_multiple_of(4) && t.padding_w == edge;
     let kernel = kernels.iter().find(|kernel| vec4 || !kernel.has("vec4"));
     kernel.expect("the last kernel is scalar and fits any tiles")
 }
 
-/// Emits a transform of images to an operand, and returns its layout.
+/// Emits the transform of images to a packed operand. Returns its layout.
 fn transform_patches(
     node: &mut NodeLowering,
     (kernels, edge): (&[&'static Kernel], u32),
@@ -218,7 +202,7 @@ pub(super) fn correlate(
     Ok(())
 }
 
-/// Emits the weight gradient: products over the tiles of some images at a time, then their sum.
+/// Emits the weight gradient: one product for some images at a time, then their sum.
 pub(super) fn grad_weight(node: &mut NodeLowering, g: &Geometry) -> Result<()> {
     let p = &correlation::forward(g);
     let k = choose(node.target(), Pass::GradWeight);

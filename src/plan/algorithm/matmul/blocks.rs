@@ -24,8 +24,8 @@ struct Block {
     k: Range<usize>,
 }
 
-/// Emits the products of a node: one launch if all matrices fit a binding, otherwise one per block. Matrices are split along
-/// their outer axis first, since whatever a launch needs of a matrix must be one range of memory.
+/// Emits the products of a node: one launch if every matrix fits in a binding, otherwise one per block. Matrices are split along
+/// their outer axis first, because the part of a matrix that a launch reads must be one range of memory.
 pub fn lower(op: &Matmul, node: &mut NodeLowering) -> Result<()> {
     let [batch, m, n, k] = op
         .sizes(&node.input_shape(0), &node.input_shape(1))
@@ -33,7 +33,7 @@ pub fn lower(op: &Matmul, node: &mut NodeLowering) -> Result<()> {
     let product = Product { op: *op, batch, m, n, k };
     let max_block = product.max_block(node)?;
     let c = node.output(0);
-    // When the sum over k is split, all blocks but the first are computed into scratch memory and added.
+    // If the sum over k is split, all blocks but the first are computed in scratch memory and then added.
     let next = if max_block[3] < k { Some(node.scratch("next terms", node.output_len(0))) } else { None };
     for terms in blocks(k, max_block[3]) {
         let to = next.filter(|_| terms.start > 0).unwrap_or(c);
@@ -65,7 +65,7 @@ impl Product {
         if matrices.iter().all(|size| batch * size <= capacity) {
             return Ok([batch, m, n, k]);
         }
-        // Aligning the start of a range may add elements in front.
+        // Aligning the start of a range may extend it to the left.
         let capacity = capacity.saturating_sub(ALIGNMENT_ELEMENTS);
         let whole_matrices = matrices.iter().map(|size| capacity / size).min().unwrap_or(0);
         if whole_matrices > 0 {
@@ -81,7 +81,7 @@ impl Product {
         };
         match [1, rows, columns, terms] {
             block if block.contains(&0) => Err(Error::TooLarge(format!(
-                "a few rows or columns of the product of {m}x{k} and {k}x{n} exceed a binding here; use fewer features"
+                "even a few rows or columns of the product of {m}x{k} and {k}x{n} exceed a binding; use fewer features"
             ))),
             block => Ok(block),
         }
@@ -126,7 +126,7 @@ impl Product {
     }
 }
 
-/// Size of an axis, and the range of it in a block.
+/// The size of an axis, and the block's range along it.
 type Axis<'p> = (usize, &'p Range<usize>);
 
 /// The axes of a matrix in storage order, outer first.
@@ -134,7 +134,7 @@ fn stored_axes<'p>(transposed: bool, down: Axis<'p>, across: Axis<'p>) -> [Axis<
     if transposed { [across, down] } else { [down, across] }
 }
 
-/// Binds the range of a matrix that contains a block. Returns the offset of the block in that range.
+/// Binds the range of a matrix that contains a block. Returns the range and the block's offset in it.
 fn bind_block(
     node: &mut NodeLowering,
     matrix: StorageId,

@@ -1,27 +1,16 @@
 //! Matrix product of operands packed into panels, which subgroups multiply by broadcasts.
 
-use super::super::{self as algorithm, Algorithm, Candidate, Pass};
+use super::super::{Algorithm, Pass, choose_kernel};
 use super::{flops, launch as product};
 use crate::Result;
 use crate::kernel::{self, Grid, Kernel, Matmul as Params, MatmulPack, MatmulPacked, StorageId};
 use crate::op::Lowering;
 use crate::plan::{NodeLowering, Target};
 
-const fn candidate(kernel: &'static Kernel) -> Candidate {
-    Candidate { passes: &[Pass::Matmul], algorithm: Algorithm::Packed, kernel }
-}
-
-/// The first that supports the product and is worth its compilation wins.
-pub static CANDIDATES: [Candidate; 3] = [
-    candidate(&kernel::MATMUL_PACKED_PAIRS),
-    candidate(&kernel::MATMUL_PACKED_VEC4),
-    candidate(&kernel::MATMUL_PACKED),
-];
-
-/// Up to this many rows, a kernel for two panels of a would compute mostly zeros.
+/// Up to this many rows, a kernel that computes two panels of a at a time would compute mostly zeros.
 const SINGLE_PANEL_ROWS: u32 = 24;
 
-/// Operations from which a kernel is worth a longer compilation.
+/// Floating-point operations from which a longer compile time pays off.
 const LARGE_FLOPS: u64 = 50_000_000;
 
 /// An operand of a product.
@@ -102,14 +91,14 @@ fn panel_width(subgroup: u32) -> u32 {
     8 * subgroup
 }
 
-/// Bytes of the larger packed operand. Padding makes thin ones larger.
+/// Bytes of the larger packed operand, padding included.
 pub(super) fn bytes(p: &Params, subgroup: u32) -> u64 {
     let rows = kernel::MATMUL_PACKED.constant("rows");
     let width = p.m.next_multiple_of(rows).max(p.n.next_multiple_of(panel_width(subgroup)));
     4 * p.batches as u64 * width as u64 * (p.reduce.min(p.reduce_total) as u64 * p.k as u64 + 1)
 }
 
-/// Packs both operands and multiplies them.
+/// Emits the packing of both operands, then their product.
 pub(super) fn launch(
     node: &mut NodeLowering,
     p: &Params,
@@ -157,7 +146,7 @@ pub(super) fn launch(
     multiply(node, p, [a_pack.panels, b_pack.panels], depth, [a, b, bias], c)
 }
 
-/// Multiplies packed operands.
+/// Emits the product of packed operands.
 fn multiply(
     node: &mut NodeLowering,
     p: &Params,
@@ -173,7 +162,7 @@ fn multiply(
     };
     let supports = |kernel: &Kernel| vec4 || !kernel.has("vec4");
     let cost = |kernel: &Kernel| if worthwhile(kernel) { 0.0 } else { f64::INFINITY };
-    let kernel = algorithm::kernel(target, Pass::Matmul, Algorithm::Packed, supports, cost);
+    let kernel = choose_kernel(target, Pass::Matmul, Algorithm::Packed, supports, cost);
     let kernel = kernel.expect("the last kernel is scalar and fits any sizes");
     let params = MatmulPacked {
         m: p.m,

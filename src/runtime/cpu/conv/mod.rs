@@ -1,7 +1,7 @@
 //! Twins of `im2col.wgsl` and `conv_direct.wgsl`.
 
 use super::{Io, round};
-use crate::kernel::Conv;
+use crate::kernel::{Conv, ConvAxis};
 use rayon::prelude::*;
 use std::ops::Range;
 
@@ -150,23 +150,13 @@ pub fn conv_direct_grad_weight(p: &Conv, io: Io<'_>) {
     });
 }
 
-/// One axis of a convolution.
-pub(super) struct Axis {
-    pub(super) outs: usize,
-    pub(super) size: usize,
-    pub(super) kernel: usize,
-    pub(super) stride: usize,
-    pub(super) padding: usize,
-    pub(super) dilation: usize,
-}
-
 /// The outputs of a row for which a tap is inside the image, and the range of pixels that it reads.
 struct Run {
     outs: Range<usize>,
     pixels: Range<usize>,
 }
 
-impl Axis {
+impl ConvAxis {
     /// The pixel that tap `k` of output `o` reads, if it is in the image.
     fn input(&self, o: usize, k: usize) -> Option<usize> {
         (o * self.stride + k * self.dilation).checked_sub(self.padding).filter(|&i| i < self.size)
@@ -195,8 +185,8 @@ impl Axis {
 
 /// A convolution's sizes as `usize`.
 pub(super) struct Geometry {
-    pub(super) y: Axis,
-    pub(super) x: Axis,
+    pub(super) y: ConvAxis,
+    pub(super) x: ConvAxis,
     pub(super) batch: usize,
     pub(super) in_channels: usize,
     pub(super) out_channels: usize,
@@ -215,13 +205,7 @@ pub(super) struct Geometry {
 
 impl Geometry {
     pub(super) fn new(p: &Conv) -> Self {
-        let axis = |[outs, size, kernel, stride, padding, dilation]: [u32; 6]| {
-            let [outs, size, kernel, stride, padding, dilation] =
-                [outs, size, kernel, stride, padding, dilation].map(|v| v as usize);
-            Axis { outs, size, kernel, stride, padding, dilation }
-        };
-        let y = axis([p.out_h, p.in_h, p.kernel_h, p.stride_h, p.padding_h, p.dilation_h]);
-        let x = axis([p.out_w, p.in_w, p.kernel_w, p.stride_w, p.padding_w, p.dilation_w]);
+        let [y, x] = p.axes();
         let [in_channels, out_channels, groups] =
             [p.in_channels, p.out_channels, p.groups].map(|v| v as usize);
         Self {

@@ -5,7 +5,7 @@
 //! and several rows of outputs are contiguous. A panel is smaller than im2col's columns by a factor of the filter's height,
 //! and takes less time to write.
 
-use crate::runtime::cpu::conv;
+use crate::kernel::{self, ConvAxis};
 use std::ops::Range;
 
 /// A tap along one axis.
@@ -29,20 +29,16 @@ pub struct Axis {
 
 impl Axis {
     /// The axis of a forward convolution.
-    pub fn forward(a: &conv::Axis) -> Self {
+    pub fn forward(a: &ConvAxis) -> Self {
         let shift = |k: usize| (k * a.dilation) as isize - a.padding as isize;
         let taps = (0..a.kernel).map(|index| Tap { index, shift: shift(index) }).collect();
         Self { outs: a.outs, size: a.size, step: a.stride, taps }
     }
 
-    /// The axis of an input gradient, for the pixels `phase`, `phase` + stride, ...: pixel i gets the gradients of the
-    /// outputs o that read it, those with o * stride = i + padding - k * dilation for a tap k.
-    pub fn transposed(a: &conv::Axis, phase: usize) -> Self {
-        let reach = |k: usize| (phase + a.padding) as isize - (k * a.dilation) as isize;
-        let stride = a.stride as isize;
-        let own = (0..a.kernel).filter(|&k| reach(k) % stride == 0);
-        let taps = own.map(|index| Tap { index, shift: reach(index) / stride }).collect();
-        Self { outs: (a.size - phase).div_ceil(a.stride), size: a.outs, step: 1, taps }
+    /// The axis of an input gradient for one phase: pixel i gets the gradients of the outputs i + shift.
+    pub fn transposed(a: ConvAxis, phase: kernel::Phase) -> Self {
+        let taps = phase.taps.into_iter().map(|tap| Tap { index: tap.index, shift: tap.shift });
+        Self { outs: phase.pixels, size: a.outs, step: 1, taps: taps.collect() }
     }
 
     /// Those of `outs` outputs for which a tap with this shift is inside the image.

@@ -3,7 +3,7 @@
 use super::super::Io;
 use super::correlation::{Correlation, Strides, rows_that_fit};
 use super::panel::Axis;
-use crate::kernel::Conv;
+use crate::kernel::{Conv, ConvAxis};
 use crate::runtime::cpu::conv::Geometry;
 use pulp::Arch;
 use rayon::prelude::*;
@@ -52,15 +52,17 @@ fn grad_input_on(arch: Arch, p: &Conv, io: Io<'_>) {
         group: g.group_out * g.group_in * g.taps,
         down: g.x.kernel,
     };
-    let first = [&Axis::transposed(&g.y, 0), &Axis::transposed(&g.x, 0)];
-    let rows = rows_per_task(&g, first, g.group_out);
+    let phases_of = |axis: ConvAxis| -> Vec<(usize, Axis)> {
+        axis.phases().map(|phase| (phase.start, Axis::transposed(axis, phase))).collect()
+    };
+    let (vertical, horizontal) = (phases_of(g.y), phases_of(g.x));
+    let rows = rows_per_task(&g, [&vertical[0].1, &horizontal[0].1], g.group_out);
     let mut phases = Vec::new();
-    for top in 0..g.y.stride.min(g.y.size) {
-        for left in 0..g.x.stride.min(g.x.size) {
-            let axes = [&Axis::transposed(&g.y, top), &Axis::transposed(&g.x, left)];
+    for (top, y) in &vertical {
+        for (left, x) in &horizontal {
             let planes = [g.group_out, g.group_in];
-            let sums = Correlation::new(arch, axes, planes, p.groups as usize, rows, w, strides);
-            phases.push((top, left, axes[1].outs, sums));
+            let sums = Correlation::new(arch, [y, x], planes, p.groups as usize, rows, w, strides);
+            phases.push((*top, *left, x.outs, sums));
         }
     }
     let dx = &mut dx[..g.batch * g.in_channels * g.in_plane];
