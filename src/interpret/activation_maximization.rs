@@ -51,7 +51,8 @@ impl ActivationMaximization {
     ///
     /// # Errors
     ///
-    /// [`Error::Argument`] if the layer or a channel does not exist, or `scales`, `steps` or the number of channels is 0.
+    /// [`Error::Argument`](crate::Error::Argument) if the layer or a channel does not exist, or `scales`, `steps` or the number
+    /// of channels is 0.
     pub fn run(&self, lens: &Lens, layer: &str, channels: &[usize]) -> Result<MaximizedImages> {
         self.run_with_progress(lens, layer, channels, &mut || ())
     }
