@@ -1,5 +1,6 @@
 //! Adapters and opened devices.
 
+use super::connection::{Connection, lock};
 use super::pipeline::Pipeline;
 use super::pipeline_cache::PipelineCache;
 use crate::kernel::Kernel;
@@ -7,7 +8,7 @@ use crate::plan::{Family, Target};
 use crate::{Error, Result};
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex};
 
 /// An adapter as `striate devices` lists it.
 #[derive(Clone, Debug)]
@@ -30,8 +31,6 @@ pub struct AdapterSummary {
 
 /// An opened GPU device. It creates all buffers, bind groups and pipelines, and counts them.
 pub struct Gpu {
-    pub(super) device: wgpu::Device,
-    pub(super) queue: wgpu::Queue,
     pub(super) adapter: wgpu::Adapter,
     summary: AdapterSummary,
     target: Target,
@@ -39,42 +38,8 @@ pub struct Gpu {
     /// Keyed by the kernel's name.
     pipelines: Mutex<HashMap<&'static str, Arc<Pipeline>>>,
     created: AtomicUsize,
-    failure: Arc<Mutex<Option<Failure>>>,
-}
-
-/// An error that the device reported.
-#[derive(Clone, Debug)]
-enum Failure {
-    Lost(String),
-    OutOfMemory,
-    Error(String),
-}
-
-impl Failure {
-    fn of(error: wgpu::Error) -> Self {
-        match error {
-            wgpu::Error::OutOfMemory { .. } => Failure::OutOfMemory,
-            error => Failure::Error(error.to_string()),
-        }
-    }
-
-    /// The error to report from two scopes. Out of memory comes first: a buffer that could not be allocated is invalid, so
-    /// every use of it is a validation error as well.
-    fn of_scopes(memory: Option<wgpu::Error>, validation: Option<wgpu::Error>) -> Option<Self> {
-        memory.or(validation).map(Self::of)
-    }
-
-    /// The error to return; `what` names the operation that failed, if known.
-    fn error(&self, what: &str) -> Error {
-        let at = if what.is_empty() { String::new() } else { format!("{what}: ") };
-        match self {
-            Failure::Lost(message) => Error::DeviceLost(message.clone()),
-            Failure::OutOfMemory => Error::TooLarge(format!(
-                "{at}the device has no memory left; use a smaller batch, smaller images or a smaller model"
-            )),
-            Failure::Error(message) => Error::Device(format!("{at}{message}")),
-        }
-    }
+    /// The last field: it is closed after everything that was created on it is dropped.
+    pub(super) connection: Connection,
 }
 
 fn instance() -> wgpu::Instance {
@@ -131,19 +96,6 @@ pub fn adapters() -> Vec<AdapterSummary> {
     enumerate().iter().map(summary).collect()
 }
 
-/// Opens a device with the features and limits that striate uses.
-pub(super) fn request_device(adapter: &wgpu::Adapter) -> Result<(wgpu::Device, wgpu::Queue)> {
-    let used = wgpu::Features::TIMESTAMP_QUERY | wgpu::Features::SUBGROUP | wgpu::Features::PIPELINE_CACHE;
-    let description = wgpu::DeviceDescriptor {
-        label: Some("striate"),
-        required_features: adapter.features() & used,
-        required_limits: adapter.limits(),
-        ..Default::default()
-    };
-    pollster::block_on(adapter.request_device(&description))
-        .map_err(|e| Error::Device(format!("{} could not be opened: {e}", adapter.get_info().name)))
-}
-
 impl Gpu {
     /// Opens the adapter with this index in [`adapters`].
     pub fn open(index: usize) -> Result<Arc<Self>> {
@@ -152,25 +104,15 @@ impl Gpu {
             return Err(Error::Device(format!("there is no adapter {index}; `striate devices` lists them")));
         }
         let adapter = adapters.swap_remove(index);
-        let (device, queue) = request_device(&adapter)?;
-        let failure = Arc::new(Mutex::new(None));
-        let lost = failure.clone();
-        device.set_device_lost_callback(move |_, message| *lock(&lost) = Some(Failure::Lost(message)));
-        let uncaptured = failure.clone();
-        device.on_uncaptured_error(Arc::new(move |error: wgpu::Error| {
-            log::error!("{error}");
-            lock(&uncaptured).get_or_insert_with(|| Failure::of(error));
-        }));
+        let connection = Connection::open(&adapter)?;
         Ok(Arc::new(Self {
             target: target(&adapter),
             summary: summary(&adapter),
-            cache: PipelineCache::open(&adapter, &device),
+            cache: PipelineCache::open(&adapter, &connection.device),
             adapter,
-            device,
-            queue,
             pipelines: Mutex::default(),
             created: AtomicUsize::new(0),
-            failure,
+            connection,
         }))
     }
 
@@ -191,35 +133,15 @@ impl Gpu {
 
     /// Bytes of device memory currently allocated, staging included; `None` if the graphics API does not report it.
     pub fn allocated_bytes(&self) -> Option<u64> {
-        self.device.generate_allocator_report().map(|report| report.total_allocated_bytes)
-    }
-
-    /// Fails if the device was lost or reported an error since it was opened.
-    pub(super) fn check(&self) -> Result<()> {
-        lock(&self.failure).as_ref().map_or(Ok(()), |failure| Err(failure.error("")))
+        self.connection.device.generate_allocator_report().map(|report| report.total_allocated_bytes)
     }
 
     pub(super) fn has_timestamps(&self) -> bool {
-        self.device.features().contains(wgpu::Features::TIMESTAMP_QUERY)
+        self.connection.device.features().contains(wgpu::Features::TIMESTAMP_QUERY)
     }
 
     fn count(&self) {
         self.created.fetch_add(1, Ordering::Relaxed);
-    }
-
-    /// Polls the device, and fails if it reported an error.
-    pub(super) fn poll(&self, poll: wgpu::PollType) -> Result<()> {
-        self.device.poll(poll).map_err(|e| Error::Device(e.to_string()))?;
-        self.check()
-    }
-
-    /// Waits for all submitted work.
-    pub(super) fn wait_idle(&self) -> Result<()> {
-        self.poll(wgpu::PollType::wait_indefinitely())
-    }
-
-    pub(super) fn encoder(&self, label: &str) -> wgpu::CommandEncoder {
-        self.device.create_command_encoder(&wgpu::CommandEncoderDescriptor { label: Some(label) })
     }
 
     pub(super) fn buffer(
@@ -230,7 +152,7 @@ impl Gpu {
         mapped: bool,
     ) -> wgpu::Buffer {
         self.count();
-        self.device.create_buffer(&wgpu::BufferDescriptor {
+        self.connection.device.create_buffer(&wgpu::BufferDescriptor {
             label: Some(label),
             // Kernels may read whole vec4s (`Storage::span`), and a buffer must not be empty.
             size: bytes.next_multiple_of(16).max(16),
@@ -246,7 +168,7 @@ impl Gpu {
         buffers: impl IntoIterator<Item = wgpu::BufferBinding<'b>>,
     ) -> wgpu::BindGroup {
         self.count();
-        self.pipeline(kernel).bind(&self.device, kernel.name, buffers)
+        self.pipeline(kernel).bind(&self.connection.device, kernel.name, buffers)
     }
 
     pub(super) fn has_pipeline(&self, kernel: &Kernel) -> bool {
@@ -257,7 +179,8 @@ impl Gpu {
     pub(super) fn make_pipeline(&self, kernel: &'static Kernel) {
         if !self.has_pipeline(kernel) {
             self.count();
-            let pipeline = Pipeline::new(&self.device, kernel, self.target.subgroup, self.cache.as_ref());
+            let pipeline =
+                Pipeline::new(&self.connection.device, kernel, self.target.subgroup, self.cache.as_ref());
             lock(&self.pipelines).insert(kernel.name, Arc::new(pipeline));
         }
     }
@@ -265,21 +188,6 @@ impl Gpu {
     /// The pipeline of a kernel, which must exist.
     pub(super) fn pipeline(&self, kernel: &Kernel) -> Arc<Pipeline> {
         lock(&self.pipelines).get(kernel.name).expect("`prepare` made the pipelines of every plan").clone()
-    }
-
-    /// Runs `build`. Fails if the device reports an error in the meantime; `what` names the operation.
-    pub(super) fn guarded<R>(&self, what: &str, build: impl FnOnce() -> R) -> Result<R> {
-        let memory = self.device.push_error_scope(wgpu::ErrorFilter::OutOfMemory);
-        let validation = self.device.push_error_scope(wgpu::ErrorFilter::Validation);
-        let result = build();
-        // The inner scope ends before the outer one.
-        let validation = pollster::block_on(validation.pop());
-        let memory = pollster::block_on(memory.pop());
-        if let Some(failure) = Failure::of_scopes(memory, validation) {
-            return Err(failure.error(what));
-        }
-        self.check()?;
-        Ok(result)
     }
 }
 
@@ -311,35 +219,4 @@ fn subgroup(adapter: &wgpu::Adapter) -> u32 {
         && (4..=64).contains(&min)
         && min.is_power_of_two();
     if usable { min } else { 0 }
-}
-
-/// Locks a mutex. Poisoning is ignored, because no panic can leave the contents inconsistent.
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn out_of_memory_takes_precedence_over_validation_errors() {
-        let memory = || wgpu::Error::OutOfMemory { source: "allocation failed".into() };
-        let invalid = || wgpu::Error::Validation {
-            source: "invalid".into(),
-            description: "Buffer with 'fc.weight' label is invalid".into(),
-        };
-        let error =
-            |memory, validation| Failure::of_scopes(memory, validation).map(|f| f.error("allocation"));
-        for validation in [None, Some(invalid())] {
-            let error = error(Some(memory()), validation);
-            assert!(
-                matches!(&error, Some(Error::TooLarge(text)) if text.contains("no memory left")),
-                "{error:?}"
-            );
-        }
-        let invalid = error(None, Some(invalid()));
-        assert!(matches!(&invalid, Some(Error::Device(text)) if text.contains("fc.weight")), "{invalid:?}");
-        assert!(error(None, None).is_none());
-    }
 }

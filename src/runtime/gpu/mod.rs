@@ -6,8 +6,10 @@
 //! }
 //! ```
 
+mod connection;
 mod context;
 mod executor;
+mod panics;
 mod pipeline;
 mod pipeline_cache;
 mod staging;

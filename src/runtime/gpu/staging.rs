@@ -61,7 +61,7 @@ impl Staging {
     pub fn is_done(&self, gpu: &Gpu, wait: bool) -> Result<bool> {
         match wait {
             true => wait_for(gpu, &self.down_mapping, self.step.as_ref().map(|(_, s)| s.clone()))?,
-            false => gpu.poll(wgpu::PollType::Poll)?,
+            false => gpu.connection.poll(wgpu::PollType::Poll)?,
         }
         Ok(self.down_mapping.get() == Some(&true))
     }
@@ -99,10 +99,10 @@ fn wait_for(gpu: &Gpu, mapping: &Mapping, submission: Option<wgpu::SubmissionInd
         if let Some(succeeded) = mapping.get() {
             break *succeeded;
         }
-        gpu.poll(wgpu::PollType::Wait { submission_index: submission.clone(), timeout: None })?;
+        gpu.connection.poll(wgpu::PollType::Wait { submission_index: submission.clone(), timeout: None })?;
     };
     if !succeeded {
-        gpu.check()?;
+        gpu.connection.check()?;
         return Err(Error::DeviceLost("a buffer could not be mapped".into()));
     }
     Ok(())
@@ -111,12 +111,12 @@ fn wait_for(gpu: &Gpu, mapping: &Mapping, submission: Option<wgpu::SubmissionInd
 /// Reads words from a byte offset through a temporary buffer. Not for the step loop.
 pub(super) fn read_back(gpu: &Gpu, from: &wgpu::Buffer, offset: u64, words: usize) -> Result<Vec<u32>> {
     let bytes = 4 * words as u64;
-    gpu.guarded("read back", || {
+    gpu.connection.guarded("read back", || {
         let usage = wgpu::BufferUsages::MAP_READ | wgpu::BufferUsages::COPY_DST;
         let down = gpu.buffer("read back", bytes, usage, false);
-        let mut encoder = gpu.encoder("read back");
+        let mut encoder = gpu.connection.encoder("read back");
         encoder.copy_buffer_to_buffer(from, offset, &down, 0, bytes);
-        let submission = gpu.queue.submit([encoder.finish()]);
+        let submission = gpu.connection.submit([encoder.finish()])?;
         wait_for(gpu, &map(&down, wgpu::MapMode::Read), Some(submission))?;
         let view = down.get_mapped_range(..).map_err(|e| Error::Device(e.to_string()))?;
         Ok(bytemuck::pod_collect_to_vec(&view[..bytes as usize]))

@@ -18,7 +18,7 @@ impl Timestamps {
     pub fn new(gpu: &Gpu, pieces: usize) -> Self {
         let count = 2 * pieces as u32;
         let set = |start: u32| {
-            gpu.device.create_query_set(&wgpu::QuerySetDescriptor {
+            gpu.connection.device.create_query_set(&wgpu::QuerySetDescriptor {
                 label: Some("timestamps"),
                 ty: wgpu::QueryType::Timestamp,
                 count: SET.min(count - start),
@@ -52,7 +52,7 @@ impl Timestamps {
     /// Start and end of each piece in seconds, relative to the start of the first, which is returned as well.
     pub fn read(&self, gpu: &Gpu, pieces: usize) -> Result<(Vec<[f64; 2]>, f64)> {
         let ticks: Vec<u64> = bytemuck::pod_collect_to_vec(&read_back(gpu, &self.results, 0, 4 * pieces)?);
-        let period = f64::from(gpu.queue.get_timestamp_period()) * 1e-9;
+        let period = f64::from(gpu.connection.queue.get_timestamp_period()) * 1e-9;
         let first = ticks[0];
         let seconds = |tick: u64| tick.wrapping_sub(first) as i64 as f64 * period;
         // Durations stay nonnegative even if the device's clock stops or runs backwards.

@@ -5,12 +5,12 @@
 //! single thread of a device's queue, so the kernels are distributed over several devices; the session's device finds the
 //! results in Mesa's disk cache.
 
-use super::context::{Gpu, request_device};
+use super::connection::Connection;
+use super::context::Gpu;
 use super::pipeline::Pipeline;
+use crate::Result;
 use crate::plan::{Launch, Plan};
-use crate::{Error, Result};
 use rayon::prelude::*;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 /// Creates the missing pipelines of plans.
@@ -20,7 +20,8 @@ pub(super) fn prepare(gpu: &Gpu, plans: &[Plan]) -> Result<()> {
         dispatch_all(gpu, &missing)?;
     }
     // Error scopes are per thread, so each pipeline has its own.
-    let make = |launch: &&Launch| gpu.guarded(launch.kernel.name, || gpu.make_pipeline(launch.kernel));
+    let make =
+        |launch: &&Launch| gpu.connection.guarded(launch.kernel.name, || gpu.make_pipeline(launch.kernel));
     missing.par_iter().try_for_each(make)?;
     if let Some(cache) = gpu.cache.as_ref().filter(|_| !missing.is_empty()) {
         cache.save();
@@ -65,9 +66,9 @@ fn dispatch_all(gpu: &Gpu, launches: &[&Launch]) -> Result<()> {
 }
 
 fn dispatch_here<'l>(gpu: &Gpu, take: impl Fn() -> Option<&'l Launch>) -> Result<()> {
-    let first = FirstDispatch::new(&gpu.device, &gpu.queue);
+    let first = FirstDispatch::new(&gpu.connection);
     while let Some(launch) = take() {
-        gpu.guarded(launch.kernel.name, || {
+        gpu.connection.guarded(launch.kernel.name, || {
             gpu.make_pipeline(launch.kernel);
             first.of(launch, &gpu.pipeline(launch.kernel))
         })??;
@@ -77,20 +78,17 @@ fn dispatch_here<'l>(gpu: &Gpu, take: impl Fn() -> Option<&'l Launch>) -> Result
 
 /// Like [`dispatch_here`], on a temporary device.
 fn dispatch_on_another_device<'l>(gpu: &Gpu, take: impl Fn() -> Option<&'l Launch>) -> Result<()> {
-    let (device, queue) = request_device(&gpu.adapter)?;
-    // The session's device reports the same error.
-    device.on_uncaptured_error(Arc::new(|error| log::debug!("during warm-up: {error}")));
-    let first = FirstDispatch::new(&device, &queue);
+    let connection = Connection::open(&gpu.adapter)?;
+    let first = FirstDispatch::new(&connection);
     while let Some(launch) = take() {
-        first.of(launch, &Pipeline::new(&device, launch.kernel, gpu.target().subgroup, None))?;
+        first.of(launch, &Pipeline::new(&connection.device, launch.kernel, gpu.target().subgroup, None))?;
     }
     Ok(())
 }
 
 /// Dispatches on a device that trigger compilation, with buffers that fit every kernel.
 struct FirstDispatch<'a> {
-    device: &'a wgpu::Device,
-    queue: &'a wgpu::Queue,
+    connection: &'a Connection,
     params: wgpu::Buffer,
     read: wgpu::Buffer,
     write: wgpu::Buffer,
@@ -100,9 +98,9 @@ struct FirstDispatch<'a> {
 const BYTES: u64 = 1024;
 
 impl<'a> FirstDispatch<'a> {
-    fn new(device: &'a wgpu::Device, queue: &'a wgpu::Queue) -> Self {
+    fn new(connection: &'a Connection) -> Self {
         let buffer = |usage| {
-            device.create_buffer(&wgpu::BufferDescriptor {
+            connection.device.create_buffer(&wgpu::BufferDescriptor {
                 label: Some("first dispatch"),
                 size: BYTES,
                 usage,
@@ -111,28 +109,25 @@ impl<'a> FirstDispatch<'a> {
         };
         let [params, storage] =
             [wgpu::BufferUsages::UNIFORM | wgpu::BufferUsages::COPY_DST, wgpu::BufferUsages::STORAGE];
-        Self { device, queue, params: buffer(params), read: buffer(storage), write: buffer(storage) }
+        Self { connection, params: buffer(params), read: buffer(storage), write: buffer(storage) }
     }
 
     /// Dispatches zero workgroups and waits.
     fn of(&self, launch: &Launch, pipeline: &Pipeline) -> Result<()> {
         let kernel = launch.kernel;
-        self.queue.write_buffer(&self.params, 0, bytemuck::cast_slice(&launch.params));
+        self.connection.write(&self.params, 0, bytemuck::cast_slice(&launch.params))?;
         let reads = std::iter::repeat_n(&self.read, kernel.reads);
         let writes = std::iter::repeat_n(&self.write, kernel.writes);
         let buffers = std::iter::once(&self.params).chain(reads).chain(writes);
         let buffers = buffers.map(wgpu::Buffer::as_entire_buffer_binding);
-        let bindings = pipeline.bind(self.device, kernel.name, buffers);
-        let mut encoder = self.device.create_command_encoder(&Default::default());
+        let bindings = pipeline.bind(&self.connection.device, kernel.name, buffers);
+        let mut encoder = self.connection.encoder("first dispatch");
         let mut pass = encoder.begin_compute_pass(&Default::default());
         pass.set_pipeline(&pipeline.compute);
         pass.set_bind_group(0, &bindings, &[]);
         pass.dispatch_workgroups(0, 0, 0);
         drop(pass);
-        self.queue.submit([encoder.finish()]);
-        self.device
-            .poll(wgpu::PollType::wait_indefinitely())
-            .map(drop)
-            .map_err(|e| Error::Device(e.to_string()))
+        self.connection.submit([encoder.finish()])?;
+        self.connection.wait_idle()
     }
 }

@@ -26,7 +26,6 @@ const BATCH: usize = 32;
 
 /// Plans and their resources on a GPU.
 pub(crate) struct GpuExecutor {
-    gpu: Arc<Gpu>,
     persistent: HashMap<String, Region>,
     programs: Vec<Program>,
     staging: Vec<Staging>,
@@ -39,6 +38,8 @@ pub(crate) struct GpuExecutor {
     timestamps: Option<Timestamps>,
     /// Origin of the host's times.
     zero: Instant,
+    /// The last field: it may close the device, after everything else is dropped.
+    gpu: Arc<Gpu>,
 }
 
 /// The location of a value.
@@ -67,7 +68,7 @@ struct BoundLaunch {
 impl GpuExecutor {
     pub fn new(gpu: Arc<Gpu>, plans: &[Plan], layout: Layout) -> Result<Self> {
         warm_up::prepare(&gpu, plans)?;
-        gpu.clone().guarded("allocation", || Self::allocate(gpu, plans, layout))
+        gpu.clone().connection.guarded("allocation", || Self::allocate(gpu, plans, layout))
     }
 
     fn allocate(gpu: Arc<Gpu>, plans: &[Plan], layout: Layout) -> Self {
@@ -117,7 +118,7 @@ impl GpuExecutor {
         }
         let slot = &mut self.staging[self.next];
         slot.load(&self.gpu, inputs)?;
-        let mut encoder = self.gpu.encoder("upload");
+        let mut encoder = self.gpu.connection.encoder("upload");
         let mut start = 0;
         for (bytes, Region { buffer, offset }) in inputs.iter().zip(&self.programs[program].inputs) {
             encoder.copy_buffer_to_buffer(&slot.up, start, buffer, *offset, bytes.len() as u64);
@@ -127,7 +128,7 @@ impl GpuExecutor {
     }
 
     fn record_readback(&self, program: usize) -> wgpu::CommandBuffer {
-        let mut encoder = self.gpu.encoder("readback");
+        let mut encoder = self.gpu.connection.encoder("readback");
         let mut start = 0;
         for (output, Region { buffer, offset }) in &self.programs[program].outputs {
             let down = &self.staging[self.next].down;
@@ -137,24 +138,25 @@ impl GpuExecutor {
         encoder.finish()
     }
 
-    fn submit_step(&mut self, program: usize, commands: Vec<wgpu::CommandBuffer>) {
-        let submission = self.gpu.queue.submit(commands);
+    fn submit_step(&mut self, program: usize, commands: Vec<wgpu::CommandBuffer>) -> Result<()> {
+        let submission = self.gpu.connection.submit(commands)?;
         self.staging[self.next].submitted(program, submission);
         self.next = (self.next + 1) % SLOTS;
+        self.gpu.connection.check()
     }
 }
 
 impl Executor for GpuExecutor {
     fn write(&mut self, name: &str, words: &[u32]) -> Result<()> {
         let Region { buffer, offset } = self.region(name);
-        self.gpu.queue.write_buffer(buffer, *offset, bytemuck::cast_slice(words));
+        self.gpu.connection.write(buffer, *offset, bytemuck::cast_slice(words))?;
         self.pending_writes += 4 * words.len() as u64;
         if self.pending_writes > STAGED {
             self.pending_writes = 0;
-            self.gpu.queue.submit([]);
-            self.gpu.wait_idle()?;
+            self.gpu.connection.submit([])?;
+            self.gpu.connection.wait_idle()?;
         }
-        self.gpu.check()
+        self.gpu.connection.check()
     }
 
     fn read(&mut self, name: &str, words: usize) -> Result<Vec<u32>> {
@@ -163,15 +165,14 @@ impl Executor for GpuExecutor {
     }
 
     fn submit(&mut self, program: usize, inputs: &[&[u8]]) -> Result<()> {
-        self.gpu.check()?;
+        self.gpu.connection.check()?;
         let mut commands = vec![self.record_upload(program, inputs)?];
         for batch in &self.programs[program].batches {
             commands.push(self.programs[program].record(&self.gpu, batch));
-            self.gpu.queue.submit(commands.drain(..));
+            self.gpu.connection.submit(commands.drain(..))?;
         }
         commands.push(self.record_readback(program));
-        self.submit_step(program, commands);
-        self.gpu.check()
+        self.submit_step(program, commands)
     }
 
     fn answer(&mut self, wait: bool) -> Result<Option<Answer>> {
@@ -204,7 +205,7 @@ impl Program {
 
     /// Records groups as one command buffer of one compute pass.
     fn record(&self, gpu: &Gpu, groups: &[(String, Range<usize>)]) -> wgpu::CommandBuffer {
-        let mut encoder = gpu.encoder("groups");
+        let mut encoder = gpu.connection.encoder("groups");
         let mut pass = encoder.begin_compute_pass(&wgpu::ComputePassDescriptor::default());
         for (label, launches) in groups {
             pass.push_debug_group(label);
@@ -257,7 +258,7 @@ fn batches(groups: &[Group]) -> Vec<Vec<(String, Range<usize>)>> {
 
 /// Creates the bind group of every launch. All parameters share one uniform buffer.
 fn bind(gpu: &Gpu, plan: &Plan, region: &dyn Fn(StorageId) -> Region) -> Vec<BoundLaunch> {
-    let step = gpu.device.limits().min_uniform_buffer_offset_alignment as u64;
+    let step = gpu.connection.device.limits().min_uniform_buffer_offset_alignment as u64;
     let largest = plan.launches.iter().map(|l| 4 * l.params.len() as u64).max().unwrap_or(0);
     let step = largest.next_multiple_of(step);
     let mut params = vec![0u8; (step * plan.launches.len() as u64) as usize];
@@ -267,7 +268,7 @@ fn bind(gpu: &Gpu, plan: &Plan, region: &dyn Fn(StorageId) -> Region) -> Vec<Bou
     }
     let usage = wgpu::BufferUsages::UNIFORM | wgpu::BufferUsages::COPY_DST;
     let uniform = gpu.buffer("parameters", params.len() as u64, usage, false);
-    gpu.queue.write_buffer(&uniform, 0, &params);
+    gpu.connection.queue.write_buffer(&uniform, 0, &params);
     let bind_launch = |(i, launch): (usize, &Launch)| {
         let params = Region { buffer: uniform.clone(), offset: step * i as u64 };
         let mut bound = vec![(params, 4 * launch.params.len() as u64)];

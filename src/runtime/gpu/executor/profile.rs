@@ -18,14 +18,14 @@ impl GpuExecutor {
         let timestamps = self.timestamps();
         let mut host = HostClock::start(self.zero);
         let upload = self.record_upload(program, inputs)?;
-        let mut encoder = self.gpu.encoder("timed step");
+        let mut encoder = self.gpu.connection.encoder("timed step");
         for (i, piece) in pieces.iter().enumerate() {
             self.programs[program].pass(&mut encoder, "timed", piece.clone(), Some(timestamps.writes(i)));
         }
         timestamps.resolve(&mut encoder, pieces.len());
         let commands = vec![upload, encoder.finish(), self.record_readback(program)];
         host.done("record");
-        self.submit_step(program, commands);
+        self.submit_step(program, commands)?;
         host.done("submit");
         self.answer(true)?;
         host.done("wait");
@@ -41,21 +41,21 @@ impl GpuExecutor {
     ) -> Result<Profile> {
         let mut host = HostClock::start(self.zero);
         let upload = self.record_upload(program, inputs)?;
-        self.gpu.queue.submit([upload]);
-        self.gpu.wait_idle()?;
+        self.gpu.connection.submit([upload])?;
+        self.gpu.connection.wait_idle()?;
         host.done("upload");
         let mut spans = Vec::new();
         for piece in pieces {
-            let mut encoder = self.gpu.encoder("timed");
+            let mut encoder = self.gpu.connection.encoder("timed");
             self.programs[program].pass(&mut encoder, "timed", piece.clone(), None);
             let (commands, start) = (encoder.finish(), host.now());
-            self.gpu.queue.submit([commands]);
-            self.gpu.wait_idle()?;
+            self.gpu.connection.submit([commands])?;
+            self.gpu.connection.wait_idle()?;
             spans.push([start, host.now()]);
         }
         host.done("launches, one by one");
         let readback = self.record_readback(program);
-        self.submit_step(program, vec![readback]);
+        self.submit_step(program, vec![readback])?;
         self.answer(true)?;
         host.done("read back");
         Ok(host.profile(spans))
