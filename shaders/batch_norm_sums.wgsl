@@ -65,7 +65,10 @@ fn moments_of(work: LaneWork) -> Moments {
     }
     let deviation_sum = component_sum(sum);
     let mean_deviation = deviation_sum / max(count, 1.0);
-    return Moments(count, shift + mean_deviation, max(component_sum(squares) - deviation_sum * mean_deviation, 0.0));
+    let m2 = component_sum(squares) - deviation_sum * mean_deviation;
+    // Rounding may make it negative, and `max` may drop a NaN. The bits of negative numbers up to -infinity are consecutive.
+    let is_negative = bitcast<u32>(m2) - 0x80000000u <= 0x7f800000u;
+    return Moments(count, shift + mean_deviation, select(m2, 0.0, is_negative));
 }
 
 @group(0) @binding(2) var<storage, read> mean: array<f32>;

@@ -73,7 +73,8 @@ fn weight(c: u32) -> f32 {
 
 // A term of a weighted sum. A weight of zero drops even an infinite value.
 fn term(factor: f32, value: f32) -> f32 {
-    if (factor == 0.0) { return 0.0; }
+    let is_zero = bitcast<u32>(factor) << 1u == 0u; // by bits: some compilers take NaN for 0
+    if (is_zero) { return 0.0; }
     return factor * value;
 }
 

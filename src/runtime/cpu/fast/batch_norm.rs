@@ -122,7 +122,9 @@ fn moments(arch: Arch, x: &[f32]) -> [f64; 2] {
     // A rounded mean, then its correction.
     let near = (sums(0.0)[0] / count) as f32;
     let [sum, squares] = sums(near);
-    [f64::from(near) + sum / count, (squares - sum * sum / count).max(0.0)]
+    let squares = squares - sum * sum / count;
+    // Rounding may make it negative. `max` would drop a NaN.
+    [f64::from(near) + sum / count, if squares < 0.0 { 0.0 } else { squares }]
 }
 
 /// The sums of a and of a * b, each value less its shift.
