@@ -33,9 +33,9 @@ fn compares_floats(module: &Module, function: &Function, info: &FunctionInfo) ->
         scalar.is_some_and(|scalar| scalar.kind == ScalarKind::Float)
     };
     function.expressions.iter().any(|(_, expression)| match expression {
-        Expression::Binary { op: Equal | NotEqual | Less | LessEqual | Greater | GreaterEqual, left, .. } => {
-            is_float(*left)
-        }
+        Expression::Binary {
+            op: Equal | NotEqual | Less | LessEqual | Greater | GreaterEqual, left, ..
+        } => is_float(*left),
         Expression::Math { fun: Max | Min | Clamp, arg, .. } => is_float(*arg),
         _ => false,
     })

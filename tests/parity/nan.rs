@@ -98,7 +98,31 @@ fn agrees(row: &Row, device: &Device, fuse: bool) -> Outcome {
     compare(&format!("{} on {}, fuse {fuse}", row.name, device.name()), &got, &want, 0.0, 0.0)
 }
 
+/// A NaN or infinity in a channel shows in the mean and variance of that channel, and in no other.
+fn statistics_are_not_finite(device: &Device) -> Outcome {
+    for (width, bad) in [(4, NAN), (4, f32::INFINITY), (3, NAN), (3, f32::NEG_INFINITY)] {
+        let mut g = Graph::new();
+        let x = g.input("x", striate::TensorType::f32([2, 2, 1, width]))?;
+        let [weight, bias] = ["weight", "bias"].map(|name| g.input(name, striate::TensorType::f32([2])));
+        let outputs = g.apply(BatchNorm::default(), &[x, weight?, bias?])?;
+        g.output("mean", outputs[1]);
+        g.output("variance", outputs[2]);
+        let mut session = Session::new(device, vec![Plan::new(&g, device.target())?])?;
+        let mut values = vec![1.0; 4 * width];
+        values[1] = bad;
+        let (values, ones) = (values, [1.0; 2]);
+        let feed = [("x", (&values).into()), ("weight", (&ones).into()), ("bias", (&ones).into())];
+        for statistic in session.run(0, &feed)?.into_tensors() {
+            let found = statistic.as_f32();
+            assert!(!found[0].is_finite() && found[1].is_finite(), "{bad} of {width} columns: {found:?}");
+        }
+    }
+    Ok(())
+}
+
 pub fn add(suite: &mut Suite) {
+    suite.add_on(CPU_AND_GPU, "nan::batch_norm_statistics", statistics_are_not_finite);
+    suite.add("nan::batch_norm_statistics::reference", || statistics_are_not_finite(&REFERENCE));
     for row in rows().into_iter().map(std::sync::Arc::new) {
         for fuse in [false, true] {
             let name = format!("nan::{}::{}", row.name, if fuse { "fused" } else { "not_fused" });
