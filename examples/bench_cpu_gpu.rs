@@ -1,9 +1,8 @@
-//! Every layer of a ResNet, forward and backward: time on a GPU beside time on the CPU, and how far the
-//! results are apart. `cargo run --release --example bench_cpu_gpu -- --batch 64`
+//! Times every layer of a ResNet, forward and backward, on a GPU and on the CPU, and compares the results.
+//! `cargo run --release --example bench_cpu_gpu -- --batch 64`
 //!
-//! Both run the plan of the same training step, on the same weights and images. The GPU's time is that of
-//! each layer's compute pass by the GPU's own timestamps, where it has them. The CPU executor uses all
-//! threads, and its fast kernels.
+//! Both run the same training step on the same weights and images. On the GPU, each layer is a compute pass, timed by timestamps if
+//! the GPU has them. The CPU executor uses all threads and its fast kernels.
 
 use clap::Parser;
 use serde::Serialize;
@@ -22,16 +21,16 @@ struct Args {
     /// Network.
     #[arg(long, default_value = "resnet20")]
     model: String,
-    /// Images a step.
+    /// Images per step.
     #[arg(long, default_value_t = 32)]
     batch: usize,
     /// Channels, height and width of an image.
     #[arg(long, default_value = "3x32x32", value_delimiter = 'x')]
     input: Vec<usize>,
-    /// The GPU: gpu, a number or a part of its name, as `striate devices` lists them.
+    /// The GPU: gpu, or a number or part of a name from `striate devices`.
     #[arg(long, default_value = "gpu")]
     device: String,
-    /// Timed steps on each device, after two that are not.
+    /// Timed steps on each device, after two untimed ones.
     #[arg(long, default_value_t = 5, value_parser = clap::value_parser!(u32).range(1..))]
     repeats: u32,
     /// Print JSON; times are in milliseconds.
@@ -39,7 +38,7 @@ struct Args {
     json: bool,
 }
 
-/// A layer in one direction, or a sum of several.
+/// A layer in one direction, or a sum over several.
 #[derive(Serialize)]
 struct Row {
     layer: String,
@@ -54,7 +53,7 @@ struct Row {
 }
 
 #[derive(Serialize)]
-struct Answer {
+struct Results {
     gpu: String,
     gpu_clock: &'static str,
     cpu: String,
@@ -72,8 +71,8 @@ const SEED: u64 = 1;
 fn main() {
     let args = Args::parse();
     match run(&args) {
-        Ok(answer) if args.json => println!("{}", serde_json::to_string_pretty(&answer).unwrap()),
-        Ok(answer) => print(&args, &answer),
+        Ok(results) if args.json => println!("{}", serde_json::to_string_pretty(&results).unwrap()),
+        Ok(results) => print(&args, &results),
         Err(error) => {
             eprintln!("error: {error}");
             std::process::exit(1);
@@ -81,7 +80,7 @@ fn main() {
     }
 }
 
-fn run(args: &Args) -> Result<Answer> {
+fn run(args: &Args) -> Result<Results> {
     let [channels, height, width] = args.input[..] else {
         return Err(Error::argument("--input", "expected CHANNELSxHEIGHTxWIDTH, such as 3x32x32"));
     };
@@ -110,7 +109,7 @@ fn run(args: &Args) -> Result<Answer> {
             steps.timings.push(steps.session.time(0, &inputs)?);
         }
     }
-    // A layer may come more than once, before and after its parts: its groups are one row.
+    // A layer may have several groups, such as before and after its sublayers. They form one row.
     let mut keys: Vec<Key> = on[0].session.plans()[0].groups.iter().map(key).collect();
     let mut seen = HashSet::new();
     keys.retain(|key| seen.insert(key.clone()));
@@ -121,10 +120,10 @@ fn run(args: &Args) -> Result<Answer> {
     }
     rows.push(Row::new(["total", "step"], &on, |_| true, None));
     let gpu_clock = match on[0].timings[0].clock {
-        Clock::Wall => "the host's clock, submission and waiting included: it has no timestamps",
+        Clock::Wall => "the host's clock, including submission and waiting, since the GPU has no timestamps",
         Clock::Timestamps => "the GPU's timestamps",
     };
-    Ok(Answer { gpu: gpu.describe(), gpu_clock, cpu: cpu.name(), rows })
+    Ok(Results { gpu: gpu.describe(), gpu_clock, cpu: cpu.name(), rows })
 }
 
 fn key(group: &Group) -> Key {
@@ -144,7 +143,7 @@ impl Steps {
         Ok(Self { session, timings: Vec::new() })
     }
 
-    /// Median over the timed steps of the milliseconds that the groups take together.
+    /// Median time of the groups in total, in milliseconds.
     fn median(&self, wanted: impl Fn(&Group) -> bool) -> f64 {
         let groups = &self.session.plans()[0].groups;
         let wanted =
@@ -154,7 +153,7 @@ impl Steps {
         (sums[(sums.len() - 1) / 2] + sums[sums.len() / 2]) / 2.0 * 1e3
     }
 
-    /// Floating-point operations and bytes of the groups, in billions.
+    /// FLOPs and bytes of the groups, in billions.
     fn work(&self, wanted: impl Fn(&Group) -> bool) -> [f64; 2] {
         let plan = &self.session.plans()[0];
         let groups = plan.groups.iter().filter(|g| wanted(g));
@@ -163,18 +162,17 @@ impl Steps {
     }
 }
 
-/// By layer and direction, the largest |gpu - cpu| / |cpu| of its results, |.| being the Euclidean norm of a
-/// whole tensor. Results are what the layer computes in the first step: activations, gradients of activations
-/// and of weights, and after the update running statistics, weights and velocities. Differences of earlier
-/// layers are in those of later ones. What is given out cannot be fused away, so these are results of operations
-/// apart, while the timed steps fuse what they can.
+/// The largest |gpu - cpu| / |cpu| of the results of each layer and direction, with the Euclidean norm of whole tensors. Results are
+/// those of the first step: activations, gradients of activations and weights, and after the update running statistics, weights and
+/// velocities. They include the differences of earlier layers. Outputs are not fused, so operations are compared separately, while
+/// the timed steps use fusion.
 fn differences(graph: &Graph, devices: [&Device; 2], inputs: &[(&str, Input)]) -> Result<HashMap<Key, f64>> {
     let mut found = HashMap::new();
     let mut note = |node: usize, a: &[f32], b: &[f32]| {
         let node = &graph.nodes()[node];
         let largest = found.entry((node.scope.clone(), node.phase)).or_insert(0.0);
         let difference = relative(a, b);
-        // Not-a-number counts as larger than all.
+        // NaN counts as the largest difference.
         if difference.is_nan() || difference > *largest {
             *largest = difference;
         }
@@ -186,7 +184,7 @@ fn differences(graph: &Graph, devices: [&Device; 2], inputs: &[(&str, Input)]) -
     });
     let results: Vec<_> = results.filter(|(id, _)| ty(*id).dtype == DType::F32).collect();
     let largest = results.iter().map(|(id, _)| ty(*id).bytes()).max().unwrap_or(1);
-    // As many at a time as any device can send back at once.
+    // In parts, to limit the memory for outputs.
     for (part, some) in results.chunks(((64 << 20) / largest).max(1) as usize).enumerate() {
         let mut graph = graph.clone();
         for (id, _) in some {
@@ -195,7 +193,7 @@ fn differences(graph: &Graph, devices: [&Device; 2], inputs: &[(&str, Input)]) -
         let [mut gpu, mut cpu] = [Steps::new(&graph, devices[0])?, Steps::new(&graph, devices[1])?];
         let [a, b] = [gpu.session.run(0, inputs)?, cpu.session.run(0, inputs)?];
         for (id, node) in some {
-            let [a, b] = [&a, &b].map(|o| o.get(&format!("{id:?}")).expect("just declared").as_f32());
+            let [a, b] = [&a, &b].map(|o| o.get(&format!("{id:?}")).expect("it was declared above").as_f32());
             note(*node, a, b);
         }
         for (state, value) in if part == 0 { graph.updates() } else { &[] } {
@@ -230,15 +228,17 @@ impl Row {
     }
 }
 
-fn print(args: &Args, Answer { gpu, gpu_clock, cpu, rows }: &Answer) {
+fn print(args: &Args, Results { gpu, gpu_clock, cpu, rows }: &Results) {
     println!("{}, {} images of {:?}: a training step, layer by layer", args.model, args.batch, args.input);
     println!("GPU: {gpu}\n     timed by {gpu_clock}");
     println!(
-        "CPU: {cpu}\n     timed by the host's clock\nms: median of {} steps on each in turn; GFLOP/s and GB/s: the GPU's",
+        "CPU: {cpu}\n     timed by the host's clock\nms: median of {} steps on each in turn; GFLOP/s and GB/s: on the GPU",
         args.repeats
     );
-    println!("difference: largest |GPU - CPU| / |CPU| of the layer's results, norms of whole tensors;");
-    println!("            what earlier layers differ by is in it\n");
+    println!(
+        "difference: largest |GPU - CPU| / |CPU| of a layer's results, by norms of whole tensors, including"
+    );
+    println!("            the differences of earlier layers\n");
     let width = rows.iter().map(|r| r.layer.len()).max().unwrap_or(0);
     println!("{:width$} direction    GPU ms    CPU ms  speed-up   GFLOP/s      GB/s  difference", "layer");
     for r in rows {

@@ -1,7 +1,7 @@
-//! A network of one's own, from layers to training: a residual block, a branch and a classifier on made-up stripes.
+//! Defines and trains a network with a residual block and branches, on synthetic images of stripes.
 //! `cargo run --release --example own_network`
 //!
-//! An argument is the device, as `--device` of the program takes it: `auto`, `cpu`, a part of a GPU's name.
+//! The optional argument is the device, as for `--device`: `auto`, `cpu`, or part of the name of a GPU.
 
 use striate::graph::ValueId;
 use striate::models::Model;
@@ -11,7 +11,7 @@ use striate::plan::{Plan, Summary};
 use striate::train::{Recipe, training_graph};
 use striate::{Device, Input, Result, Session};
 
-/// Tells stripes that lie from stripes that stand.
+/// Classifies stripes as horizontal or vertical.
 struct Stripes;
 
 impl Model for Stripes {
@@ -34,7 +34,7 @@ impl Model for Stripes {
     fn forward(&self, b: &mut Builder, images: ValueId) -> Result<ValueId> {
         let x = conv(b, "conv1", images, [1, 8], [3, 3])?;
         let x = b.max_pool2d(x, MaxPool2d::default())?;
-        // Scopes make names: `block.conv.weight`.
+        // Scopes prefix names: `block.conv.weight`.
         let x = b.scoped("block", |b| {
             let y = conv(b, "conv", x, [8, 8], [3, 3])?;
             let y = b.batch_norm2d("bn", y, BatchNorm2d { num_features: 8, ..Default::default() })?;
@@ -50,7 +50,7 @@ impl Model for Stripes {
     }
 }
 
-/// A convolution that keeps the image's size, and relu.
+/// A convolution that keeps the image size, followed by ReLU.
 fn conv(
     b: &mut Builder,
     name: &str,
@@ -79,7 +79,7 @@ fn main() -> Result<()> {
     let mut session = Session::new(&device, vec![Plan::new(&graph, device.target())?])?;
     session.initialize(1)?;
 
-    // Sixteen images: the odd ones' stripes stand, all of another width and phase.
+    // Sixteen images, with vertical stripes in the odd ones, of various widths and phases.
     let pixel = |i: usize, y: usize, x: usize| {
         let across = if i % 2 == 1 { x } else { y };
         ((across + i) as f32 * (0.8 + 0.1 * (i / 2) as f32)).sin()
@@ -95,12 +95,12 @@ fn main() -> Result<()> {
             (Optimizer::SCHEDULE, (&schedule).into()),
         ];
         let outputs = session.run(0, &feed)?;
-        let scalar = |name| outputs.scalar(name).expect("the training step gives it out");
+        let scalar = |name| outputs.scalar(name).expect("it is an output of the training step");
         last = scalar(Recipe::LOSS);
         if step % 5 == 0 {
-            println!("step {step:2}: loss {last:.4}, {} of 16 right", scalar(Recipe::CORRECT));
+            println!("step {step:2}: loss {last:.4}, {} of 16 correct", scalar(Recipe::CORRECT));
         }
     }
-    println!("at the end: loss {last:.4}");
+    println!("final loss {last:.4}");
     Ok(())
 }

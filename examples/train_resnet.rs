@@ -1,7 +1,7 @@
-//! Trains a small ResNet and keeps its weights: the library from data to a file, in one page.
+//! Trains a small ResNet and saves its weights.
 //! `cargo run --release --example train_resnet`
 //!
-//! An argument is the device, as `--device` of the program takes it: `auto`, `cpu`, a part of a GPU's name.
+//! The optional argument is the device, as for `--device`: `auto`, `cpu`, or part of the name of a GPU.
 
 use std::collections::BTreeMap;
 use std::ops::ControlFlow;
@@ -40,12 +40,12 @@ fn run() -> Result<()> {
         ..Default::default()
     };
 
-    // Plans the steps, takes all memory and compiles every kernel it will need.
+    // Plans the steps, allocates all memory and compiles every kernel.
     let mut trainer = Trainer::new(&device, &*model, split, config)?;
     println!("{} parameters; {}", trainer.parameters(), Report::new(trainer.plan()).memory);
 
     while trainer.epochs_left() > 0 {
-        // The closure sees every step, in order and a few steps late; breaking out of it ends the training.
+        // The closure is called for every step, in order and a few steps late. `Break` pauses the training.
         let report = trainer.epoch(&mut |progress| {
             if progress.step % 20 == 0 {
                 println!("  step {}/{}: loss {:.3}", progress.step, progress.steps, progress.score.loss);
@@ -56,7 +56,7 @@ fn run() -> Result<()> {
     }
     println!("test accuracy {:.2} %", 100.0 * trainer.test()?.accuracy);
 
-    // Parameters and running statistics, by torchvision's names, in a file that PyTorch reads too.
+    // Parameters and running statistics with torchvision's names, in a file that PyTorch can load.
     let weights = trainer.session().state_dict()?;
     let path = Path::new("resnet8.safetensors");
     striate::weights::write(path, &weights, &BTreeMap::from([("model".to_owned(), model.name())]))?;

@@ -6,7 +6,7 @@ mod browser;
 mod common;
 
 use browser::Browser;
-use common::{Outcome, Suite, named};
+use common::{Named, Outcome, Suite, named};
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpListener;
 use std::process::{ExitCode, Stdio};
@@ -110,7 +110,7 @@ fn a_broadcast_after_a_divergent_return_is_refused(browser: &Browser) -> Outcome
 
 fn main() -> ExitCode {
     let mut suite = Suite::sequential();
-    let tests: &[(&str, fn(&Browser) -> Outcome)] =
+    let tests: &Named<fn(&Browser) -> Outcome> =
         named![every_kernel_is_accepted, a_broadcast_after_a_divergent_return_is_refused];
     for (name, test) in tests {
         suite.add_if(Browser::find().is_some(), *name, || test(&Browser::find().expect("found before")));

@@ -4,7 +4,7 @@ mod common;
 #[path = "common/program.rs"]
 mod program;
 
-use common::{Outcome, Suite, gpu_name, named};
+use common::{Named, Outcome, Suite, gpu_name, named};
 use program::*;
 
 /// Relative tolerance of losses, against PyTorch's in f64.
@@ -126,7 +126,7 @@ fn main() -> std::process::ExitCode {
         usage_errors_exit_with_2,
         errors_are_one_line_and_exit_code_1,
     ]);
-    let tests: &[(&str, fn(&str) -> Outcome)] = named![losses_follow_pytorch, single_operations_are_correct];
+    let tests: &Named<fn(&str) -> Outcome> = named![losses_follow_pytorch, single_operations_are_correct];
     for (name, test) in tests {
         suite.add(format!("{name}::cpu"), || test("cpu"));
         suite.add_gpu(format!("{name}::gpu"), |_| test(&gpu_name()));

@@ -1,5 +1,5 @@
-//! Errors by epoch as the paper's figure 6 has them: plain networks on the left, residual ones on the right, training thin
-//! and test bold.
+//! Plots errors by epoch as in figure 6 of the paper: plain networks on the left, residual ones on the right; training errors thin,
+//! test errors bold.
 
 use super::findings::{Epoch, Family, Net};
 use plotters::coord::Shift;

@@ -1,12 +1,12 @@
-//! What came of the networks, and what it shows.
+//! Results of the networks, and conclusions from them.
 
 use std::fmt::Write;
 
-/// With shortcuts or without.
+/// Networks with or without shortcuts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Family {
     Plain,
-    /// With shortcuts of option A: as many parameters as the plain network.
+    /// With shortcuts of option A, which have no parameters.
     Residual,
 }
 
@@ -20,15 +20,14 @@ impl Family {
     }
 }
 
-/// Errors after an epoch, in percent: on the training images as they were seen, while the weights changed, and on the
-/// test images at its end.
+/// Errors of an epoch, in percent: on the training images while the weights changed, and on the test images at the end.
 #[derive(Clone, Copy, Debug)]
 pub struct Epoch {
     pub train_error: f64,
     pub test_error: f64,
 }
 
-/// A network and how it learned.
+/// A trained network and its errors.
 #[derive(Clone, Debug)]
 pub struct Net {
     pub family: Family,
@@ -37,7 +36,7 @@ pub struct Net {
     /// Training and test images.
     pub images: [usize; 2],
     pub epochs: Vec<Epoch>,
-    /// Whether it was trained to the end.
+    /// Whether training has finished.
     pub finished: bool,
     pub seconds: f64,
 }
@@ -47,7 +46,7 @@ impl Net {
         self.family.name(self.depth)
     }
 
-    /// Errors at the end, if it came that far.
+    /// Errors of the last epoch, if training has finished.
     fn end(&self) -> Option<Epoch> {
         self.epochs.last().copied().filter(|_| self.finished)
     }
@@ -57,7 +56,7 @@ impl Net {
 #[derive(Clone, Copy)]
 struct Gap {
     points: f64,
-    /// Three standard errors of such a difference between two independent shares of so many images.
+    /// Three standard errors of the difference between two independent error rates.
     chance: f64,
 }
 
@@ -78,7 +77,7 @@ impl Gap {
     }
 }
 
-/// A family's deepest network beside the shallower one that learned best.
+/// The deepest network of a family and the best shallower one.
 struct Pair<'a> {
     deep: &'a Net,
     shallow: &'a Net,
@@ -87,7 +86,7 @@ struct Pair<'a> {
 }
 
 impl<'a> Pair<'a> {
-    /// Of the networks trained to the end.
+    /// The pair among the finished networks.
     fn of(nets: &'a [Net], family: Family) -> Option<Self> {
         let ends =
             || nets.iter().filter(|net| net.family == family).filter_map(|net| Some((net, net.end()?)));
@@ -111,11 +110,11 @@ impl<'a> Pair<'a> {
     }
 }
 
-/// The finding in words: the deepest plain network beside the shallower one that learned best, the same of the residual
-/// networks, then what follows.
+/// The conclusion in words: the deepest plain network compared with the best shallower one, the same for residual networks, and
+/// what follows.
 pub fn words(nets: &[Net]) -> String {
     let Some(plain) = Pair::of(nets, Family::Plain) else {
-        return "Nothing follows before two plain networks of different depths are trained.".into();
+        return "There is no result until two plain networks of different depths are trained.".into();
     };
     match Pair::of(nets, Family::Residual).filter(|residual| residual.deep.depth == plain.deep.depth) {
         Some(residual) => {
@@ -128,28 +127,27 @@ pub fn words(nets: &[Net]) -> String {
 fn conclusion(plain: &Pair, residual: &Pair) -> &'static str {
     match (plain.train.is_worse(), residual.train.is_worse()) {
         (true, false) => {
-            "The deeper plain network does worse on the very images it learns from: this is not overfitting but a \
-             difficulty of optimisation, and with shortcuts, which add no parameters, it is gone."
+            "The deeper plain network does worse on the very images it was trained on, so this is not overfitting but a \
+             difficulty of optimization. Shortcuts, which have no parameters, remove it."
         }
         (true, true) if residual.train.points < plain.train.points - plain.train.chance => {
-            "The deeper plain network does worse on the very images it learns from: this is not overfitting but a \
-             difficulty of optimisation. Shortcuts, which add no parameters, make it smaller, and do not take \
-             it away here."
+            "The deeper plain network does worse on the very images it was trained on, so this is not overfitting but a \
+             difficulty of optimization. Shortcuts, which have no parameters, reduce it, but do not remove it here."
         }
         (true, true) => {
-            "Both deeper networks do worse on the very images they learn from, which is a difficulty of optimisation; \
-             that shortcuts help is not to be seen here."
+            "Both deeper networks do worse on the very images they were trained on, which is a difficulty of \
+             optimization. These results do not show that shortcuts help."
         }
         (false, _) if plain.test.is_worse() => {
-            "The deeper plain network does worse on the test images alone: this is overfitting, not degradation."
+            "The deeper plain network does worse only on the test images: this is overfitting, not degradation."
         }
         (false, _) => {
-            "The deeper plain network does no worse than chance explains: degradation is not to be seen here."
+            "The deeper plain network is not significantly worse: these results do not show degradation."
         }
     }
 }
 
-/// The final figures and the finding, as Markdown.
+/// The final errors and the conclusion, as Markdown.
 pub fn report(nets: &[Net]) -> String {
     let mut text = "| network | parameters | training error | test error | minutes |\n".to_owned();
     text += "| --- | --- | --- | --- | --- |\n";
@@ -162,7 +160,7 @@ pub fn report(nets: &[Net]) -> String {
     }
     text + "\n"
         + &words(nets)
-        + "\n\nOne seed; up to three standard errors of such shares are taken for chance.\n"
+        + "\n\nThere was one seed per network; differences of up to three standard errors may be chance.\n"
 }
 
 /// A row for each epoch of each network, errors in percent.
@@ -191,7 +189,7 @@ mod tests {
         Net { family, depth, parameters: 1000, images: [5000, 1000], epochs, finished: true, seconds: 1.0 }
     }
 
-    /// Errors of plain20, plain56, resnet20-a and resnet56-a. A plain8 that learned less is there too.
+    /// Networks with the given errors of plain20, plain56, resnet20-a and resnet56-a, and a plain8 with larger errors.
     fn nets(errors: [[f64; 2]; 4]) -> Vec<Net> {
         let [a, b, c, d] = errors;
         let (plain, residual) = (Family::Plain, Family::Residual);
@@ -203,9 +201,9 @@ mod tests {
     fn words_follow_from_the_numbers() {
         let plain20 = [10.0, 12.0];
         for ([plain56, resnet56], says) in [
-            ([[25.0, 26.0], [9.0, 11.0]], "it is gone"),
-            ([[25.0, 26.0], [13.0, 14.0]], "make it smaller"),
-            ([[25.0, 26.0], [25.0, 26.0]], "that shortcuts help is not to be seen"),
+            ([[25.0, 26.0], [9.0, 11.0]], "remove it."),
+            ([[25.0, 26.0], [13.0, 14.0]], "reduce it"),
+            ([[25.0, 26.0], [25.0, 26.0]], "do not show that shortcuts help"),
             ([[10.5, 18.0], [10.0, 12.0]], "this is overfitting, not degradation"),
             ([[9.0, 11.0], [9.0, 11.0]], "degradation is not to be seen"),
         ] {
@@ -224,13 +222,13 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_finished_is_not_compared() {
+    fn unfinished_networks_are_not_compared() {
         let mut nets = nets([[10.0, 12.0], [25.0, 26.0], [9.0, 11.0], [8.5, 11.0]]);
         nets[4].finished = false;
         assert!(words(&nets).ends_with("Its residual twin is not trained yet."));
         assert!(report(&nets).contains("| resnet56-a | 1000 | not finished"));
-        assert!(words(&nets[..1]).starts_with("Nothing follows"));
-        assert!(words(&[]).starts_with("Nothing follows"));
+        assert!(words(&nets[..1]).starts_with("There is no result"));
+        assert!(words(&[]).starts_with("There is no result"));
     }
 
     #[test]

@@ -2,8 +2,7 @@
 //! residual networks of several depths on the same images from the same seed.
 //! `cargo run --release --example degradation`
 //!
-//! Leaves `curves.svg`, `curves.csv` and `report.md` in `--out`, after each network anew. `docs/degradation.md` tells what
-//! came of it.
+//! Writes `curves.svg`, `curves.csv` and `report.md` to `--out` after each network. `docs/degradation.md` has the results.
 
 mod curves;
 mod findings;
@@ -20,13 +19,13 @@ use striate::train::{Recipe, TrainConfig};
 use striate::{Device, Error, OutputFolder, Result};
 use work::{Work, part};
 
-/// Trains plain and residual networks of several depths alike, and compares them.
+/// Trains plain and residual networks of several depths in the same way, and compares them.
 #[derive(Parser)]
 struct Args {
     /// Layers of the networks, 6n + 2
     #[arg(long, value_delimiter = ',', value_parser = depth, default_value = "8,20,32,56")]
     depths: Vec<usize>,
-    /// auto, gpu, cpu, an adapter's number or a part of its name; see `striate devices`
+    /// auto, gpu, cpu, or a number or part of a name from `striate devices`
     #[arg(long, default_value = "auto")]
     device: String,
     /// fashion-mnist (built in), mnist, cifar10 or cifar100
@@ -35,25 +34,25 @@ struct Args {
     /// Folder of the data set's files
     #[arg(long)]
     data: Option<PathBuf>,
-    /// Train on the first so many images, test on a quarter as many [default: 2000; with --paper all]
+    /// Train on the first N images, test on a quarter as many [default: 2000, or all with --paper]
     #[arg(long, alias = "pictures", value_parser = clap::value_parser!(u32).range(4..))]
     images: Option<u32>,
-    /// Times that each is seen [default: 5, or as many as --minutes allow]
+    /// Number of epochs [default: 5, or fewer to fit --minutes]
     #[arg(long)]
     epochs: Option<usize>,
-    /// Images a step
+    /// Images per step
     #[arg(long, default_value_t = 32)]
     batch: usize,
-    /// Learning rate; it falls to a tenth after a half and after three quarters of all steps
+    /// Learning rate; divided by ten after 1/2 and 3/4 of all steps
     #[arg(long, default_value_t = 0.03)]
     lr: f32,
-    /// What all may take: epochs, then images are left out until it fits. It does not count where --epochs is given
+    /// Time limit: epochs, then images are reduced until the work fits
     #[arg(long, default_value_t = 15.0, conflicts_with = "epochs")]
     minutes: f64,
-    /// The paper's recipe: 64,000 steps of 128 images, moved and mirrored; for --dataset cifar10 on a GPU
+    /// The paper's recipe: 64,000 steps of 128 images with random crops and flips; for --dataset cifar10 on a GPU
     #[arg(long, conflicts_with_all = ["epochs", "batch", "lr", "minutes"])]
     paper: bool,
-    /// Seed of weights, order and augmentation, the same for every network
+    /// Seed of initial weights, order of images and augmentation
     #[arg(long, default_value_t = 1)]
     seed: u64,
     /// Folder for the results
@@ -80,7 +79,7 @@ fn stopped() -> bool {
 }
 
 fn main() {
-    // The first Ctrl-C ends the training and keeps what is done, a second one the program.
+    // The first Ctrl-C ends the training and keeps finished results, a second one exits.
     let caught = ctrlc::set_handler(|| {
         if STOP.swap(true, Ordering::Relaxed) {
             std::process::exit(INTERRUPTED);
@@ -97,7 +96,7 @@ fn main() {
     }
 }
 
-/// All networks, those of one depth after each other.
+/// Trains all networks in order of depth.
 fn run(args: &Args) -> Result<Vec<Net>> {
     let started = Instant::now();
     let out = OutputFolder::open(&args.out, "degradation")?;
@@ -116,14 +115,14 @@ fn run(args: &Args) -> Result<Vec<Net>> {
     let mut nets = Vec::new();
     for (family, depth) in wanted {
         if stopped() {
-            println!("interrupted; what is done is kept");
+            println!("interrupted; finished results are kept");
             break;
         }
         nets.push(work.train(family, depth)?);
         write(args, &out, &work, &nets)?;
     }
     println!("\n{}", findings::report(&nets));
-    println!("{} s in all; what there is lies in {}", started.elapsed().as_secs(), args.out.display());
+    println!("{} s in total; results are in {}", started.elapsed().as_secs(), args.out.display());
     Ok(nets)
 }
 
@@ -149,16 +148,16 @@ fn config(args: &Args) -> TrainConfig {
     }
 }
 
-/// Image, figures and finding so far.
+/// Writes plot, numbers and conclusion so far.
 fn write(args: &Args, out: &OutputFolder, work: &Work, nets: &[Net]) -> Result<()> {
     let (TrainConfig { epochs, batch, lr, seed, .. }, split) = (&work.config, &work.split);
     let [train, test] = [&split.train, &split.test].map(|set| set.len());
     let how = format!(
-        "{}: {epochs} epochs of {train} images in batches of {batch} at a rate of {lr}, tested on {test}; seed {seed}; on {}",
+        "{}: {epochs} epochs of {train} images in batches of {batch} at a learning rate of {lr}, tested on {test}; seed {seed}; on {}",
         args.dataset,
         work.device.name()
     );
-    let drawn = curves::curves(nets).map_err(|e| Error::argument("the image", e.to_string()))?;
+    let drawn = curves::curves(nets).map_err(|e| Error::argument("the plot", e.to_string()))?;
     out.write("curves.svg", drawn.as_bytes())?;
     out.write("curves.csv", findings::csv(nets).as_bytes())?;
     out.write("report.md", format!("{how}\n\n{}", findings::report(nets)).as_bytes())
@@ -169,7 +168,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_tiny_run_on_the_cpu_leaves_image_table_and_words() {
+    fn a_tiny_run_on_the_cpu_writes_plot_table_and_report() {
         let dir = tempfile::tempdir().unwrap();
         let out = dir.path().to_str().unwrap();
         let flags = "degradation --depths 8,14 --images 64 --device cpu --epochs 1 --out";
@@ -177,7 +176,7 @@ mod tests {
         let names: Vec<String> = nets.iter().map(Net::name).collect();
         assert_eq!(names, ["plain8", "resnet8-a", "plain14", "resnet14-a"]);
         assert!(nets.iter().all(|net| net.finished && net.images == [64, 16]));
-        // Option A has no parameters of its own.
+        // Option A adds no parameters.
         assert_eq!(nets[0].parameters, nets[1].parameters);
 
         let read = |name: &str| std::fs::read_to_string(dir.path().join(name)).unwrap();
@@ -187,7 +186,7 @@ mod tests {
     }
 
     #[test]
-    fn work_that_does_not_fit_is_made_smaller() {
+    fn work_is_reduced_to_fit_the_time() {
         let args = Args::parse_from("degradation --depths 8 --images 256 --device cpu".split(' '));
         let device = Device::select("cpu").unwrap();
         let mut work = Work { device, split: open(&args).unwrap(), config: config(&args) };

@@ -1,4 +1,4 @@
-//! Networks trained alike, and how long that takes.
+//! Trains the networks, and estimates the time.
 
 use super::findings::{Epoch, Family, Net};
 use super::stopped;
@@ -8,7 +8,7 @@ use striate::data::{Dataset, Split};
 use striate::train::{TrainConfig, Trainer};
 use striate::{Device, Result, models};
 
-/// What all networks have in common.
+/// Device, data and settings of all networks.
 pub struct Work {
     pub device: Device,
     pub split: Split,
@@ -18,32 +18,33 @@ pub struct Work {
 impl Work {
     fn trainer(&self, family: Family, depth: usize, epochs: usize) -> Result<Trainer> {
         let ([channels, ..], classes) = (self.split.train.shape(), self.split.train.classes().len());
-        // Without the prefix plain50 and plain152 are networks for large images.
+        // Without the prefix, plain50 and plain152 are networks for large images.
         let model = models::by_name(&format!("cifar-{}", family.name(depth)), channels, classes)?;
-        // The paper began its deepest with a smaller rate; here that one rises to its height over an epoch.
+        // The paper warmed up its deepest network at a lower rate; here the rate rises over an epoch.
         let warmup_epochs = if depth >= 110 { 1.0 } else { 0.0 };
         let config = TrainConfig { epochs, warmup_epochs, ..self.config.clone() };
         Trainer::new(&self.device, &*model, self.split.clone(), config)
     }
 
-    /// Measures a few steps of each network, says how long all will take, and does less if that is more than `allowed`.
+    /// Measures a few steps of each network, prints an estimate of the total time, and reduces the work if that exceeds `allowed`
+    /// seconds.
     pub fn fit(&mut self, nets: &[(Family, usize)], allowed: Option<f64>, started: Instant) -> Result<()> {
-        let mut seconds_a_image = 0.0;
+        let mut seconds_per_image = 0.0;
         for &(family, depth) in nets {
             if stopped() {
                 return Ok(());
             }
             let mut trainer = self.trainer(family, depth, usize::MAX)?;
-            let seconds = seconds_a_step(&mut trainer)? / self.config.batch as f64;
+            let seconds = seconds_per_step(&mut trainer)? / self.config.batch as f64;
             println!("{:11} {:.1} images/s", family.name(depth), 1.0 / seconds);
-            seconds_a_image += seconds;
+            seconds_per_image += seconds;
         }
-        // Testing is the forward pass alone, about a third of a step; making each network ready was part of measuring.
-        let epoch = seconds_a_image * (self.split.train.len() as f64 + self.split.test.len() as f64 / 3.0);
-        let making_ready = started.elapsed().as_secs_f64();
-        let whole = making_ready + epoch * self.config.epochs as f64;
+        // Testing is only the forward pass, about a third of a step. The setup of each network was part of the measurement.
+        let epoch = seconds_per_image * (self.split.train.len() as f64 + self.split.test.len() as f64 / 3.0);
+        let setup = started.elapsed().as_secs_f64();
+        let whole = setup + epoch * self.config.epochs as f64;
         println!("{} epochs of all networks will take about {:.1} min", self.config.epochs, whole / 60.0);
-        let Some(left) = allowed.map(|allowed| (allowed - 2.0 * making_ready).max(0.0)) else {
+        let Some(left) = allowed.map(|allowed| (allowed - 2.0 * setup).max(0.0)) else {
             return Ok(());
         };
         let epochs = (left / epoch) as usize;
@@ -54,12 +55,12 @@ impl Work {
         if epochs < self.config.epochs {
             self.config.epochs = epochs.max(1);
             let (epochs, images) = (self.config.epochs, self.split.train.len());
-            println!("that is more than --minutes allow, so there will be {epochs} of {images} images");
+            println!("that exceeds --minutes, so there will be {epochs} epochs of {images} images");
         }
         Ok(())
     }
 
-    /// One network, until its last epoch or Ctrl-C.
+    /// Trains a network until its last epoch or Ctrl-C.
     pub fn train(&self, family: Family, depth: usize) -> Result<Net> {
         let start = Instant::now();
         let mut trainer = self.trainer(family, depth, self.config.epochs)?;
@@ -84,20 +85,20 @@ impl Work {
     }
 }
 
-/// Seconds that a step takes, once all is compiled.
-fn seconds_a_step(trainer: &mut Trainer) -> Result<f64> {
+/// Seconds per step, not including compilation.
+fn seconds_per_step(trainer: &mut Trainer) -> Result<f64> {
     trainer.epoch(&mut |_| ControlFlow::Break(()))?;
     let (start, before) = (Instant::now(), trainer.position().step);
-    let mut told = 0;
+    let mut done = 0;
     trainer.epoch(&mut |_| {
-        told += 1;
-        if told < 3 { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
+        done += 1;
+        if done < 3 { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
     })?;
     let steps = trainer.position().step - before;
     Ok(start.elapsed().as_secs_f64() / steps as f64)
 }
 
-/// The first images of a data set for training, and a quarter as many for testing.
+/// The first `images` training images of a data set, and a quarter as many test images.
 pub fn part(split: &Split, images: usize) -> Result<Split> {
     let first = |all: &Dataset, count: usize| {
         let count = count.clamp(1, all.len());

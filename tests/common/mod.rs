@@ -22,7 +22,10 @@ pub type Outcome = Result<(), Failed>;
 pub const CPU_AND_GPU: &[&str] = &["cpu", "gpu"];
 pub const ALL_EXECUTORS: &[&str] = &["cpu-reference", "cpu", "gpu"];
 
-/// Test functions with their names.
+/// Test functions with their names, as from [`named`].
+pub type Named<F> = [(&'static str, F)];
+
+/// Pairs test functions with their names.
 macro_rules! named {
     ($($test:ident),* $(,)?) => { &[$((stringify!($test), $test)),*] };
 }
@@ -75,7 +78,7 @@ impl Suite {
         self.add_if(true, name, test);
     }
 
-    pub fn add_all(&mut self, tests: &[(&str, fn() -> Outcome)]) {
+    pub fn add_all(&mut self, tests: &Named<fn() -> Outcome>) {
         for (name, test) in tests {
             self.add(*name, *test);
         }
@@ -110,14 +113,14 @@ impl Suite {
         for &device in devices {
             let (name, test) = (format!("{name}::{device}"), test.clone());
             match device {
-                "gpu" => self.add_gpu(name, move |gpu| test(gpu)),
+                "gpu" => self.add_gpu(name, test),
                 _ => self.add(name, move || test(&Device::select(device)?)),
             }
         }
     }
 
     /// Adds each test on each device.
-    pub fn add_all_on(&mut self, devices: &[&'static str], tests: &[(&str, fn(&Device) -> Outcome)]) {
+    pub fn add_all_on(&mut self, devices: &[&'static str], tests: &Named<fn(&Device) -> Outcome>) {
         for (name, test) in tests {
             self.add_on(devices, name, *test);
         }

@@ -9,13 +9,13 @@ mod names;
 mod program;
 mod quotes;
 
-use common::Suite;
+use common::{Named, Outcome, Suite};
 
 fn main() -> std::process::ExitCode {
     let mut suite = Suite::new();
     let pages = markdown::pages();
     suite.add("only_measured_numbers_of_a_quote_may_differ", quotes::rules);
-    let tests: [(&str, fn(&[markdown::Page]) -> common::Outcome); 5] = [
+    let tests: &Named<fn(&[markdown::Page]) -> Outcome> = &[
         ("every_block_is_of_a_known_kind", markdown::known_blocks),
         ("links_and_file_names_resolve", names::links),
         ("commands_exist", names::commands),
@@ -24,7 +24,7 @@ fn main() -> std::process::ExitCode {
     ];
     for (name, test) in tests {
         let pages = pages.clone();
-        suite.add(name, move || test(&pages));
+        suite.add(*name, move || test(&pages));
     }
     quotes::add(&mut suite, &pages);
     suite.run()

@@ -6,7 +6,7 @@ mod common;
 #[path = "../common/workspace.rs"]
 mod workspace;
 
-use common::{Outcome, Suite, named};
+use common::{Named, Outcome, Suite, named};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode};
@@ -290,7 +290,7 @@ fn main() -> ExitCode {
             lab.get_or_init(|| Lab::new(compiler.expect("it was there"))).try_all(fault)
         });
     }
-    let tests: &[(&str, fn(&Lab) -> Outcome)] = named![
+    let tests: &Named<fn(&Lab) -> Outcome> = named![
         a_full_disk_keeps_the_earlier_run,
         files_that_cannot_be_written_are_named,
         training_continues_without_room_for_checkpoints,

@@ -8,7 +8,7 @@ mod common;
 mod workspace;
 
 use browser::Browser;
-use common::{Outcome, Suite, named};
+use common::{Named, Outcome, Suite, named};
 use std::process::{Command, ExitCode};
 use workspace::*;
 
@@ -246,7 +246,7 @@ fn main() -> ExitCode {
         "a_page_can_be_written_to_another_file_system",
         a_page_can_be_written_to_another_file_system,
     );
-    let tests: &[(&str, fn(&Browser) -> Outcome)] = named![a_browser_shows_the_page, a_browser_shows_a_run];
+    let tests: &Named<fn(&Browser) -> Outcome> = named![a_browser_shows_the_page, a_browser_shows_a_run];
     for (name, test) in tests {
         suite.add_if(Browser::find().is_some(), *name, || test(&Browser::find().expect("found before")));
     }
