@@ -55,8 +55,8 @@ fn predict_needs_only_a_run_folder() -> Outcome {
             assert_eq!(again["picture"], image["picture"]);
             for (a, b) in again["top"].as_array().unwrap().iter().zip(image["top"].as_array().unwrap()) {
                 // Up to rounding: the batch size decides which batch norms are folded.
-                let apart = a["probability"].as_f64().unwrap() - b["probability"].as_f64().unwrap();
-                assert!(a["name"] == b["name"] && apart.abs() < 1e-5, "{batch} at a time: {a} and {b}");
+                let difference = a["probability"].as_f64().unwrap() - b["probability"].as_f64().unwrap();
+                assert!(a["name"] == b["name"] && difference.abs() < 1e-5, "{batch} at a time: {a} and {b}");
             }
         }
     }

@@ -11,7 +11,7 @@ type Layer = Vec<String>;
 /// The rows of the table whose first column has paths below `src/`.
 fn layers(page: &str) -> Vec<Layer> {
     let section = page.split("\n## The layers\n").nth(1).expect("ARCHITECTURE.md has the section");
-    let section = section.split("\n## ").next().expect("a split has a first part");
+    let section = section.split("\n## ").next().expect("split yields at least one part");
     let first_columns = section.lines().filter_map(|line| line.strip_prefix("| ")?.split(" | ").next());
     let paths = |column: &str| -> Layer {
         column.split('`').filter(|part| part.starts_with("src/")).map(str::to_owned).collect()

@@ -42,8 +42,8 @@ impl Work {
         // Testing is only the forward pass, about a third of a step. The setup of each network was part of the measurement.
         let epoch = seconds_per_image * (self.split.train.len() as f64 + self.split.test.len() as f64 / 3.0);
         let setup = started.elapsed().as_secs_f64();
-        let whole = setup + epoch * self.config.epochs as f64;
-        println!("{} epochs of all networks will take about {:.1} min", self.config.epochs, whole / 60.0);
+        let total = setup + epoch * self.config.epochs as f64;
+        println!("{} epochs of all networks will take about {:.1} min", self.config.epochs, total / 60.0);
         let Some(left) = allowed.map(|allowed| (allowed - 2.0 * setup).max(0.0)) else {
             return Ok(());
         };

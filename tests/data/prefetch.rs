@@ -13,12 +13,12 @@ use crate::assert_fails;
 #[test]
 fn items_are_ordered_and_bounded_by_the_depth() {
     for (threads, depth) in [(1, 1), (1, 4), (2, 1), (2, 4), (7, 4), (7, 20)] {
-        let (begun, taken) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicUsize::new(0)));
+        let (started, taken) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicUsize::new(0)));
         let make = {
-            let (begun, taken) = (begun.clone(), taken.clone());
+            let (started, taken) = (started.clone(), taken.clone());
             move |i, _| {
-                let begun = begun.fetch_add(1, Ordering::SeqCst) + 1;
-                let ahead = begun.saturating_sub(taken.load(Ordering::SeqCst));
+                let started = started.fetch_add(1, Ordering::SeqCst) + 1;
+                let ahead = started.saturating_sub(taken.load(Ordering::SeqCst));
                 // The first item is slow; the others must not get further ahead meanwhile.
                 sleep(Duration::from_millis(if i == 3 { 30 } else { 0 }));
                 (i, ahead)
@@ -31,7 +31,7 @@ fn items_are_ordered_and_bounded_by_the_depth() {
             taken.fetch_add(1, Ordering::SeqCst);
             let (i, ahead) = items.next().unwrap();
             assert_eq!(i, expected);
-            assert!(ahead <= depth, "{ahead} items begun, with {threads} threads and a depth of {depth}");
+            assert!(ahead <= depth, "{ahead} items started, with {threads} threads and a depth of {depth}");
         }
         assert!(items.next().is_none() && items.next().is_none());
     }
@@ -39,29 +39,29 @@ fn items_are_ordered_and_bounded_by_the_depth() {
 
 #[test]
 fn a_slow_consumer_bounds_the_items_made() {
-    let begun = Arc::new(AtomicUsize::new(0));
-    let count = begun.clone();
+    let started = Arc::new(AtomicUsize::new(0));
+    let count = started.clone();
     let mut items = Prefetch::new(0..100, 3, 4, move |_, _: Option<()>| {
         count.fetch_add(1, Ordering::SeqCst);
     })
     .unwrap();
     for expected in [4, 5] {
-        while begun.load(Ordering::SeqCst) < expected {
+        while started.load(Ordering::SeqCst) < expected {
             sleep(Duration::from_millis(1));
         }
         sleep(Duration::from_millis(50));
-        assert_eq!(begun.load(Ordering::SeqCst), expected);
+        assert_eq!(started.load(Ordering::SeqCst), expected);
         items.next();
     }
 }
 
 #[test]
 fn dropping_it_stops_the_workers() {
-    let (begun, dropping) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicBool::new(false)));
+    let (started, dropping) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicBool::new(false)));
     let make = {
-        let (begun, dropping) = (begun.clone(), dropping.clone());
+        let (started, dropping) = (started.clone(), dropping.clone());
         move |i, _: Option<()>| {
-            begun.fetch_add(1, Ordering::SeqCst);
+            started.fetch_add(1, Ordering::SeqCst);
             // All items but the first wait for the drop, so that they are in progress when it starts.
             while i > 0 && !dropping.load(Ordering::SeqCst) {
                 sleep(Duration::from_millis(1));
@@ -73,9 +73,9 @@ fn dropping_it_stops_the_workers() {
     items.next();
     dropping.store(true, Ordering::SeqCst);
     drop(items);
-    assert_eq!(Arc::strong_count(&begun), 1, "a thread is still running");
-    let begun = begun.load(Ordering::SeqCst);
-    assert!(begun < 500, "all {begun} items that were requested were made");
+    assert_eq!(Arc::strong_count(&started), 1, "a thread is still running");
+    let started = started.load(Ordering::SeqCst);
+    assert!(started < 500, "all {started} items that were requested were made");
 }
 
 #[test]

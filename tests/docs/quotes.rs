@@ -46,7 +46,7 @@ pub fn add(suite: &mut Suite, pages: &[Page]) {
         let mut command = String::new();
         for block in page.blocks() {
             if block.language == "sh" {
-                command = words(block.lines.first().expect("a block of commands has one")).join(" ");
+                command = words(block.lines.first().expect("a block of commands is not empty")).join(" ");
             } else if block.language == "text" {
                 let quoted: Vec<String> = block.lines.iter().map(|&line| line.to_owned()).collect();
                 let why_not = why_not_run(&command, &quoted);

@@ -56,10 +56,12 @@ pub fn each_launch_is_profiled(device: &Device) -> Outcome {
         return Err(format!("launches should be in order, found {:?}", profile.spans).into());
     }
     let host: Vec<f64> = profile.host.iter().flat_map(|span| [span.start, span.end]).collect();
-    match host.is_sorted() && host.len() >= 4 {
-        true => Ok(()),
-        false => Err(format!("spans of the host should be in order, found {:?}", profile.host).into()),
-    }
+    assert!(
+        host.is_sorted() && host.len() >= 4,
+        "spans of the host should be in order, found {:?}",
+        profile.host
+    );
+    Ok(())
 }
 
 pub fn a_plan_without_launches_can_be_timed(device: &Device) -> Outcome {
@@ -74,8 +76,9 @@ pub fn a_plan_without_launches_can_be_timed(device: &Device) -> Outcome {
         Ok((timing, session.run(0, &feed)?.into_tensors().remove(0)))
     };
     let (timing, x) = run()?;
-    match timing.seconds.is_empty() && x.as_f32() == [1.0, 2.0] {
-        true => Ok(()),
-        false => Err(format!("expected no times and the input, found {timing:?} and {x:?}").into()),
-    }
+    assert!(
+        timing.seconds.is_empty() && x.as_f32() == [1.0, 2.0],
+        "expected no times and the input, found {timing:?} and {x:?}"
+    );
+    Ok(())
 }

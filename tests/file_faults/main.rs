@@ -184,10 +184,8 @@ fn a_full_disk_keeps_the_earlier_run(lab: &Lab) -> Outcome {
     let mut command = lab.faulty(&out, &FORCED);
     command.env("FAULT_MODE", "enospc").env("FAULT_AT", "1").env("FAULT_ON", "1");
     assert_refused(&mut command, &["settings", "No space left"]);
-    match contents(&out) == before {
-        true => Ok(()),
-        false => Err(format!("a full disk changed the earlier run: {:?}", list(&out)).into()),
-    }
+    assert!(contents(&out) == before, "a full disk changed the earlier run: {:?}", list(&out));
+    Ok(())
 }
 
 /// The other files are written.
@@ -256,17 +254,16 @@ fn a_single_error_is_reported_and_retried(lab: &Lab) -> Outcome {
 
 fn succeed(case: &str, command: &mut Command) -> Outcome {
     let output = command.output()?;
-    match output.status.success() {
-        true => Ok(()),
-        false => Err(format!("{case}: then {:?}: {}", output.status, text(&output.stderr)).into()),
-    }
+    assert!(output.status.success(), "{case}: then {:?}: {}", output.status, text(&output.stderr));
+    Ok(())
 }
 
 fn same(case: &str, expected: &Results, found: &Results) -> Outcome {
     if expected.rows != found.rows {
         return Err(format!("{case}: measured {:?}, expected {:?}", found.rows, expected.rows).into());
     }
-    if expected.weights == found.weights { Ok(()) } else { Err(format!("{case}: the weights differ").into()) }
+    assert!(expected.weights == found.weights, "{case}: the weights differ");
+    Ok(())
 }
 
 fn main() -> ExitCode {

@@ -131,7 +131,7 @@ impl Case {
             let y = (self.build)(graph, inputs)?;
             let wrt: Vec<ValueId> = self.wrt.iter().map(|i| inputs[*i]).collect();
             let gradients = graph.gradients(&[(y, *upstream)], &wrt)?;
-            Ok(gradients.into_iter().map(|g| g.expect("each input has influence")).collect())
+            Ok(gradients.into_iter().map(|g| g.expect("the output depends on each input")).collect())
         })
     }
 

@@ -22,14 +22,14 @@ pub fn rules(suite: &mut Suite, covered: BTreeSet<&'static str>) {
             Ok(vec![wrt[0].unwrap(), wrt[1].unwrap(), h])
         })?;
         // The same with the value as an input; the chain rule gives grad_x = grad_h a^T.
-        let apart = eager::evaluate(&device, &[&in_between[2], &b, &upstream], |graph, v| {
+        let separate = eager::evaluate(&device, &[&in_between[2], &b, &upstream], |graph, v| {
             let y = one(graph, Softmax::default(), &v[..1])?;
             let y = one(graph, Matmul::default(), &[y, v[1]])?;
             Ok(vec![graph.gradients(&[(y, v[2])], &v[..1])?[0].unwrap()])
         })?;
-        compare("intermediate value, seed 11", &in_between[0], &apart[0], 0.0, 0.0)?;
+        compare("intermediate value, seed 11", &in_between[0], &separate[0], 0.0, 0.0)?;
         let back =
-            eager::matmul(&device, &apart[0], &a, None, Matmul { transpose_a: false, transpose_b: true });
+            eager::matmul(&device, &separate[0], &a, None, Matmul { transpose_a: false, transpose_b: true });
         compare("input, seed 11", &in_between[1], &back?, 0.0, 0.0)
     });
     suite.add("rules::two_upstream_gradients_add_up", || {

@@ -28,10 +28,11 @@ fn close(what: &str, found: &[f32], expected: &[f32], tolerance: f32) -> Outcome
     let largest = expected.iter().fold(0f32, |largest, n| largest.max(n.abs()));
     let errors = found.iter().zip(expected).map(|(a, b)| (a - b).abs());
     let error = errors.fold(0f32, |worst, error| if error > worst || error.is_nan() { error } else { worst });
-    match error <= tolerance * largest && largest > 0.0 {
-        true => Ok(()),
-        false => Err(format!("{what}: largest error {error:e}, largest value {largest:e}").into()),
-    }
+    assert!(
+        error <= tolerance * largest && largest > 0.0,
+        "{what}: largest error {error:e}, largest value {largest:e}"
+    );
+    Ok(())
 }
 
 fn main() -> ExitCode {

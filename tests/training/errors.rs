@@ -43,10 +43,11 @@ pub fn an_error_leaves_no_step_in_flight(device: &Device) -> Outcome {
     let mut other = crate::support::trainer(device, true, 48, &config(0.1))?;
     other.resume(position, &kept)?;
     let got = epoch(&mut other)?;
-    match (got.train, got.test, other.test()?) == (want.train, want.test, tested) {
-        true => Ok(()),
-        false => Err(format!("expected {want:?}, found {got:?}").into()),
-    }
+    assert!(
+        (got.train, got.test, other.test()?) == (want.train, want.test, tested),
+        "expected {want:?}, found {got:?}"
+    );
+    Ok(())
 }
 
 /// Weight decay makes the weights infinite in the first step, whose loss is finite.
