@@ -25,15 +25,15 @@ use progress::{Reporter, say};
 use resume::Start;
 use run_dir::{BEST, RUNS, RunDir};
 use std::ops::ControlFlow;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use striate::data::{Preprocessing, Split};
 use striate::infer::Card;
 use striate::models::{self, Model};
-use striate::train::{EpochReport, Trainer};
+use striate::train::{Checkpoint, EpochReport, Trainer};
 use striate::weights::Weights;
-use striate::{Error, Result};
+use striate::{Device, Error, Result};
 
 /// Exit code of a program stopped by Ctrl-C.
 const INTERRUPTED: i32 = 130;
@@ -83,8 +83,12 @@ fn run_named(args: &Args) -> Result<i32> {
         let (device, config) = strategy.training(&device, &config);
         Trainer::estimated_bytes(&device, &*model, &split, config)
     })?;
-    let (device, config) = strategy.training(&device, &config);
-    let mut trainer = Trainer::new(&device, model.as_ref(), split, config)?;
+    let device = strategy.training(&device, &config).0;
+    let trainer_on = |device: &Device| {
+        let (device, config) = strategy.training(device, &config);
+        Trainer::new(&device, &*model, split.clone(), config)
+    };
+    let mut trainer = trainer_on(&device)?;
     args.device.choices.check(trainer.session().plans())?;
     let memory = trainer.session().bytes();
     let parameters = trainer.parameters();
@@ -93,12 +97,16 @@ fn run_named(args: &Args) -> Result<i32> {
         model.name(),
         memory as f64 / (1 << 20) as f64
     ));
-    let checkpoint = start.as_ref().and_then(|start| start.checkpoint.as_ref());
-    if let (Some(path), None) = (&args.weights, checkpoint) {
+    let load_weights = |trainer: &mut Trainer| {
+        let Some(path) = &args.weights else { return Ok(()) };
         let weights = Weights::read(&weights_file(path)?)?;
         note_other_classes(&weights, card.classes.as_deref().unwrap_or_default());
         let loaded = trainer.load(&weights, args.fit(classes))?;
         say(&format!("weights  {}: {loaded}", path.display()));
+        Ok(())
+    };
+    if start.as_ref().is_none_or(|start| start.checkpoint.is_none()) {
+        load_weights(&mut trainer)?;
     }
     let stop = stop_on_interrupt()?;
     match &start {
@@ -109,8 +117,17 @@ fn run_named(args: &Args) -> Result<i32> {
         // This replaces an earlier run, so everything that can fail early has been checked.
         None => dir.begin(&args.describe(&device, &model.name(), parameters, memory))?,
     }
-    let trained =
-        Run { args, card: &card, stop: &stop, checkpoints: &checkpoints }.train(&mut trainer, &mut dir);
+    let reopen = || {
+        let mut trainer = trainer_on(&args.device.open()?)?;
+        let checkpoint = checkpoints.newest()?;
+        if checkpoint.is_none() {
+            load_weights(&mut trainer)?;
+        }
+        restore(checkpoint.as_ref(), &out, &mut trainer)?;
+        Ok(trainer)
+    };
+    let run = Run { args, card: &card, stop: &stop, checkpoints: &checkpoints, reopen: &reopen };
+    let trained = run.complete(trainer, &mut dir);
     let stopped = trained.inspect_err(|error| {
         // If the learning rate was the cause, resuming helps only with a smaller one.
         let diverged = matches!(error, Error::Argument { name, .. } if name == "lr");
@@ -118,8 +135,6 @@ fn run_named(args: &Args) -> Result<i32> {
         let lr = diverged.then(|| format!(" --lr {smaller:.0e}"));
         say(&format!("resume   {}{}", resume::command(&out), lr.unwrap_or_default()));
     })?;
-    // Even if `metrics.csv` could not be written, there may be space for the weights.
-    dir.write_weights(MODEL, &card, &mut trainer)?;
     dir.write_plot(&format!("{} on {}", model.name(), args.data.dataset))?;
     dir.finish()?;
     say(&format!("written  {}", out.display()));
@@ -148,7 +163,19 @@ fn is_among_images(args: &Args) -> bool {
     matches!((out, data.canonicalize()), (Some(out), Ok(data)) if out.starts_with(&data))
 }
 
-/// Restores the trainer from a checkpoint and reports how the run continues.
+/// Restores the trainer from a checkpoint and its file, if there is one, and reports where the run continues.
+fn restore(checkpoint: Option<&(PathBuf, Checkpoint)>, run: &Path, trainer: &mut Trainer) -> Result<()> {
+    match checkpoint {
+        Some((path, checkpoint)) => {
+            checkpoint.restore(path, trainer)?;
+            say(&format!("resumed  {}, after step {}", path.display(), checkpoint.position.step));
+        }
+        None => say(&format!("resumed  {}, from the beginning: it has no checkpoint yet", run.display())),
+    }
+    Ok(())
+}
+
+/// Resumes a run and reports how it continues.
 fn resume(
     start: &Start,
     changes: Option<String>,
@@ -156,15 +183,7 @@ fn resume(
     dir: &mut RunDir,
     trainer: &mut Trainer,
 ) -> Result<()> {
-    match &start.checkpoint {
-        Some((path, checkpoint)) => {
-            checkpoint.restore(path, trainer)?;
-            say(&format!("resumed  {}, after step {}", path.display(), checkpoint.position.step));
-        }
-        None => {
-            say(&format!("resumed  {}, from the beginning: it has no checkpoint yet", dir.path().display()))
-        }
-    }
+    restore(start.checkpoint.as_ref(), dir.path(), trainer)?;
     if let Some(changes) = changes {
         say(&format!("changed  {changes}"));
         dir.update_config(&start.changes.config(dir.path(), args)?)?;
@@ -213,9 +232,45 @@ struct Run<'a> {
     card: &'a Card,
     stop: &'a AtomicBool,
     checkpoints: &'a Checkpoints,
+    /// Opens the device again and restores the last checkpoint.
+    reopen: &'a dyn Fn() -> Result<Trainer>,
 }
 
+/// How often a lost device is opened again without a new checkpoint in between.
+const MAX_LOSSES: usize = 3;
+
 impl Run<'_> {
+    /// Trains and writes the weights. If the device is lost, opens it again and continues from the last checkpoint.
+    fn complete(&self, trainer: Trainer, dir: &mut RunDir) -> Result<bool> {
+        let mut start = trainer.position();
+        let (mut trainer, mut losses) = (Ok(trainer), 0);
+        loop {
+            let trained = trainer.and_then(|mut trainer| {
+                if trainer.position() != start {
+                    (start, losses) = (trainer.position(), 0);
+                }
+                let stopped = self.train(&mut trainer, dir)?;
+                // Even if `metrics.csv` could not be written, there may be space for the weights.
+                dir.write_weights(MODEL, self.card, &mut trainer)?;
+                Ok(stopped)
+            });
+            let reason = match trained {
+                Err(Error::DeviceLost(reason)) if losses < MAX_LOSSES => reason,
+                // After a loss, a device may fail to open.
+                Err(Error::Device(reason)) if (1..MAX_LOSSES).contains(&losses) => reason,
+                trained => return trained,
+            };
+            losses += 1;
+            note(&format!(
+                "warning: the device was lost ({reason}); opening it again, to continue from the last checkpoint"
+            ));
+            trainer = (self.reopen)();
+            if let Ok(trainer) = &trainer {
+                dir.metrics = Metrics::read(dir.path(), trainer.position().epoch)?;
+            }
+        }
+    }
+
     /// Trains until the last epoch, until `--patience` is exhausted, or until an interrupt; returns whether it was interrupted.
     fn train(&self, trainer: &mut Trainer, dir: &mut RunDir) -> Result<bool> {
         let mut reporter = Reporter::new(self.args.epochs);
