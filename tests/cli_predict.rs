@@ -100,7 +100,7 @@ fn predict_refuses_wrong_arguments() -> Outcome {
         (&["one.png", "one.png"], &["one.png: is neither a safetensors nor a .pth file"]),
         (&["run", "empty"], &["empty: is a folder without images", "1 .txt (empty/readme.txt)"]),
         (&["resnet8", "run"], &["images: none given"]),
-        (&["run", "broken.png"], &["could not read any of 1", "broken.png"]),
+        (&["run", "broken.png"], &["none of the 1 images could be read", "broken.png"]),
         (&["run", "one.png", "--classes", "gone.txt"], &["gone.txt: cannot read"]),
         (&["run", "one.png", "--classes", "nothing.txt"], &["nothing.txt: has no class names"]),
         (&["run", "one.png", "--classes", "names.txt"], &["--classes: expected 10 names", "found 2"]),
@@ -155,7 +155,7 @@ fn eval_refuses_wrong_arguments() -> Outcome {
     let cases: [(&[&str], &[&str]); 6] = [
         (&["alexnot", "run"], &["alexnot", "did you mean alexnet"]),
         (&["resnet8"], &["resnet8: is a model; add its weights"]),
-        (&["run", "run"], &["run: is one argument too many"]),
+        (&["run", "run"], &["run: is unexpected"]),
         (&["run", "--dataset", "cifar100", "--data", "cifar"], &["--dataset", "3 channels", "expect 1"]),
         (&["run", "--dataset", "imagenet"], &["--dataset", "fashion-mnist"]),
         (&["run", "--dataset", "mnist", "--data", "data", "--batch", "0"], &["--batch"]),
@@ -254,10 +254,7 @@ fn preprocessing_flags_are_applied_and_printed() -> Outcome {
     assert!(line(&[]).starts_with("images   center 8x8, bilinear, mean ["), "{}", line(&[]));
     assert!(line(&[]).ends_with("(stored with the weights)"), "{}", line(&[]));
     let printed = line(&["--preprocess", "timm.json"]);
-    assert_eq!(
-        printed,
-        "images   shorter side 16, bicubic, center 8x8, mean [0.5], deviation [0.25] (timm.json)"
-    );
+    assert_eq!(printed, "images   shorter side 16, bicubic, center 8x8, mean [0.5], std [0.25] (timm.json)");
     let flags = [
         "--crop-pct",
         "0.8",
@@ -271,7 +268,7 @@ fn preprocessing_flags_are_applied_and_printed() -> Outcome {
     ];
     assert_eq!(
         line(&flags),
-        "images   no EXIF rotation, shorter side 10, bicubic, center 8x8, mean [0.1], deviation [0.2] (stored with the weights)"
+        "images   no EXIF rotation, shorter side 10, bicubic, center 8x8, mean [0.1], std [0.2] (stored with the weights)"
     );
     let refused: [(&[&str], &[&str]); 3] = [
         (&["--crop-pct", "1.5"], &["--crop-pct", "at most 1"]),

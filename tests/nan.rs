@@ -53,7 +53,7 @@ fn comparing(source: &str) -> BTreeSet<String> {
 }
 
 #[test]
-fn functions_that_compare_floats_are_right_for_nan() {
+fn functions_that_compare_floats_handle_nan() {
     let found: BTreeSet<String> = ALL.iter().flat_map(|kernel| comparing(&kernel.source(8))).collect();
     let listed: BTreeSet<String> = COMPARING.iter().map(|(name, _)| (*name).to_owned()).collect();
     let unlisted: Vec<_> = found.difference(&listed).collect();

@@ -125,7 +125,7 @@ fn predict(args: &Args) -> Result<Answer> {
     match (answered.is_empty(), skipped.first()) {
         (true, Some(first)) => Err(Error::argument(
             "images",
-            format!("could not read any of {}; the first: {}", skipped.len(), first.error),
+            format!("none of the {} images could be read; the first error: {}", skipped.len(), first.error),
         )),
         _ => Ok(Answer {
             model: model.name(),

@@ -124,7 +124,7 @@ pub fn fit(
     }
 }
 
-/// Adds the flag that helps to the error of a run that does not say what it was trained on.
+/// If a run does not record its data set, the error suggests --dataset.
 fn suggest_dataset(error: Error) -> Error {
     match error {
         Error::Data { path, problem } => {

@@ -81,7 +81,7 @@ fn table(answer: &Answer) -> String {
         ),
     };
     let training = match &answer.training_memory {
-        Some(memory) => format!("of {batch} at a time with SGD, {memory}"),
+        Some(memory) => format!("at batch size {batch} with SGD: {memory}"),
         None => {
             "needs more than one image: batch norm has only one value per channel; give --batch 2".to_owned()
         }
@@ -89,10 +89,10 @@ fn table(answer: &Answer) -> String {
     format!(
         "{model}: images of {channels}x{height}x{width}, {classes} classes\n\n{summary}\n\
          unshared   parameters if no weights were shared between positions\n\
-         field      receptive field, down and across; stride: between neighbors; center: of the first element, from the \
-         middle of the first pixel\n\
+         field      receptive field in pixels; stride: between the fields of neighbors; center: of the first element's field, \
+         from the center of the first pixel\n\
          MACs       and activations are for one image\n{heads}\n\
-         inference  of {batch} at a time, {}\n\n\
+         inference  at batch size {batch}: {}\n\n\
          training   {training}\n",
         answer.inference_memory
     )

@@ -276,13 +276,14 @@ impl Normalization {
     pub(super) fn check(&self, channels: usize) -> Result<()> {
         let (means, stds) = (self.mean.len(), self.std.len());
         if means != channels || stds != channels {
-            let problem =
-                format!("{means} means and {stds} deviations do not match the images' {channels} channels");
+            let problem = format!(
+                "{means} means and {stds} standard deviations do not match the images' {channels} channels"
+            );
             return Err(Error::argument("normalization", problem));
         }
         let usable = |std: &f32| std.is_finite() && *std > 0.0;
         if !self.mean.iter().all(|mean| mean.is_finite()) || !self.std.iter().all(usable) {
-            let problem = format!("means must be finite and deviations positive, got {self:?}");
+            let problem = format!("means must be finite and standard deviations positive, got {self:?}");
             return Err(Error::argument("normalization", problem));
         }
         Ok(())

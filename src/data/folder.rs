@@ -78,7 +78,7 @@ impl FolderOptions {
 ///   always the same for the same files and seed.
 /// - Classes are the sorted folder names. Subfolders belong to their class, and images are sorted by name.
 /// - PNG, JPEG, BMP, GIF (its first frame) and WebP are read as RGB, cropped and scaled as by
-///   [`read_image`](super::read_image). Other files are ignored, with a note; hidden ones without.
+///   [`read_image`](super::read_image). Other files are ignored with a note; hidden files are ignored silently.
 /// - The normalization is measured on the training images.
 ///
 /// # Errors

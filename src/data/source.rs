@@ -103,7 +103,7 @@ impl Source {
     }
 
     fn needed(&self) -> Result<&Path> {
-        let problem = || Error::argument("dir", format!("{} needs the folder of its files", self.name));
+        let problem = || Error::argument("dir", format!("{} needs a folder with its files", self.name));
         self.dir.as_deref().ok_or_else(problem)
     }
 

@@ -96,7 +96,7 @@ pub fn class_count(weights: &Weights, model: &str) -> Result<Option<usize>> {
 }
 
 /// The [named preprocessing](Preprocessing::named) that weights of a model usually need: timm's for a name with one of
-/// timm's tags, and `None` if there is no usual one.
+/// timm's tags, and `None` if the model has no default.
 pub fn usual_preprocessing(model: &str) -> Option<String> {
     let depth = model.strip_prefix("resnet").or(model.strip_prefix("plain"));
     Some(match (model, depth) {

@@ -166,7 +166,7 @@ impl UnitGradients<'_> {
 /// Mid-gray.
 const GRAY: f32 = 0.5;
 
-/// An image in the making.
+/// An image being optimized.
 struct Sketch {
     /// CHW, from 0 to 1.
     pixels: Vec<f32>,

@@ -111,7 +111,7 @@ pub fn grad_cam(lens: &Lens, images: &[f32], classes: &[usize], layer: &str) -> 
     Tensor::f32([classes.len(), height, width], maps)
 }
 
-/// For each image, the mean gradient over the `count` variants that `variants` makes from its index and pixels.
+/// The mean gradient of each image over `count` variants; `variants` generates them from the index and pixels of the image.
 fn mean_gradients(
     lens: &Lens,
     images: &[f32],

@@ -268,7 +268,7 @@ impl fmt::Display for MemoryReport {
         let unshared = format!("total; {} without sharing", format_bytes(self.unshared_peak));
         let lines = [
             "memory".to_owned(),
-            line("persistent", self.persistent, "weights, running statistics, optimizer state"),
+            line("persistent", self.persistent, "weights, running statistics, any optimizer state"),
             line("inputs", self.inputs, "uploaded each step"),
             line("transient", self.transient, &buffers),
             line("peak", self.peak, &unshared),

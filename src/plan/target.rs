@@ -54,7 +54,7 @@ pub struct Target {
     /// Whether convolutions may use Winograd's algorithm, which is slightly less accurate; see [`crate::op::Conv2d`].
     pub winograd: bool,
     /// Kernels requested per pass, used wherever they apply; they take precedence over `algorithms`. Planning fails if one
-    /// applies nowhere. `im2col` stands for its algorithm.
+    /// does not apply anywhere. `im2col` requests the whole algorithm.
     pub kernels: Vec<(Pass, &'static Kernel)>,
     /// Kernels that were measured to be fastest, for passes without a request.
     pub tuned: Tuned,

@@ -128,7 +128,7 @@ fn unknown_names_are_refused_with_a_list_of_known_ones() {
     dir.refused(&["--dataset", "imagenet"], &["error: --dataset: ", "imagenet", "fashion-mnist", "folder"]);
     dir.refused(&["--device", ""], &["error: device: ", "auto, gpu, cpu"]);
     let mut command = dir.striate(&["train", "--dataset", "cifar10", "--device", "cpu", "--out", "run"]);
-    assert_refused(&mut command, &["error: --data: cifar10 needs the folder of its files"]);
+    assert_refused(&mut command, &["error: --data: cifar10 needs a folder with its files"]);
     assert!(!dir.run().exists());
 }
 

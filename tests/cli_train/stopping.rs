@@ -89,7 +89,7 @@ fn a_killed_run_leaves_no_partial_file() {
     let writing = || list(&dir.run()).iter().any(|name| name.ends_with(".part"));
     for round in 0..8 {
         let mut child = dir.train(&["--force"]).stdout(Stdio::null()).spawn().unwrap();
-        // Killed during a write, or in odd rounds after some time.
+        // Even rounds kill it during a write, odd rounds after a fixed time.
         let start = Instant::now();
         let enough = |time: Duration| match round % 2 {
             0 => writing() || time > Duration::from_secs(60),

@@ -130,8 +130,8 @@ fn invalid_settings_are_rejected() {
         assert_fails(problem, Loader::new(dataset.clone(), &normalization(), config), &[problem]);
     }
     for (mean, std, problem) in [
-        (vec![0.0], vec![1.0], "1 means and 1 deviations do not match"),
-        (vec![0.0; 3], vec![1.0, 0.0, 1.0], "deviations positive"),
+        (vec![0.0], vec![1.0], "1 means and 1 standard deviations do not match"),
+        (vec![0.0; 3], vec![1.0, 0.0, 1.0], "standard deviations positive"),
         (vec![0.0, f32::NAN, 0.0], vec![1.0; 3], "finite"),
     ] {
         let normalization = Normalization { mean, std };

@@ -29,7 +29,7 @@ fn mixup_interpolates_by_the_mix_weight() {
 }
 
 #[test]
-fn cutmix_weighs_labels_by_pixels() {
+fn cutmix_weights_labels_by_area() {
     let mut cut = 0;
     for index in 0..50 {
         let mut mixed = batch(4);

@@ -38,7 +38,7 @@ fn items_are_ordered_and_bounded_by_the_depth() {
 }
 
 #[test]
-fn a_slow_consumer_bounds_the_items_made() {
+fn prefetch_stays_within_its_depth_for_a_slow_consumer() {
     let started = Arc::new(AtomicUsize::new(0));
     let count = started.clone();
     let mut items = Prefetch::new(0..100, 3, 4, move |_, _: Option<()>| {

@@ -92,7 +92,7 @@ fn timm_and_torchvision_fields_are_read() {
 #[test]
 fn unsupported_fields_are_named() {
     let fails = |json: &str, words: &[&str]| assert_fails(json, Preprocessing::from_json(json), words);
-    fails("[]", &["not a preprocessing in JSON"]);
+    fails("[]", &["not a JSON preprocessing configuration"]);
     fails("{}", &["input_size", "resize_size"]);
     fails(r#"{"crop_pct": 0.9}"#, &["lacks input_size"]);
     fails(r#"{"input_size": [3, 224]}"#, &["input_size"]);
@@ -106,7 +106,7 @@ fn unsupported_fields_are_named() {
     );
     fails(r#"{"crop_size": 256, "resize_size": 224}"#, &["224 is smaller than"]);
     fails(r#"{"crop_size": 224, "resize_size": [256, 256]}"#, &["resize_size of two sides"]);
-    fails(r#"{"crop_size": 224, "resize_size": 256, "std": [1, 1]}"#, &["3 means and 2 deviations"]);
+    fails(r#"{"crop_size": 224, "resize_size": 256, "std": [1, 1]}"#, &["3 means and 2 standard deviations"]);
     let named = |name| Preprocessing::named(name);
     assert_fails("tag", named("timm:resnet50.a9_in1k"), &["a9_in1k", "the tags of resnet50", "a1_in1k, "]);
     assert_fails("network", named("timm:resnext50.a1_in1k"), &["resnext50", "is unknown"]);

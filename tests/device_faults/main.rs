@@ -109,7 +109,9 @@ impl Lab {
 
     fn train(&self, out: &Path) -> Command {
         let mut command = striate(&["train", "--dataset", "mnist", "--epochs", "2", "--batch", "8"]);
-        command.args(["--checkpoint-every", "2", "--device", &gpu_name(), "--data"]).arg(self.dir.path("data"));
+        command
+            .args(["--checkpoint-every", "2", "--device", &gpu_name(), "--data"])
+            .arg(self.dir.path("data"));
         command.arg("--out").arg(out);
         command.env("VK_LAYER_PATH", self.layer.path()).env("VK_INSTANCE_LAYERS", "VK_LAYER_faults");
         command.env("STRIATE_CACHE", self.dir.path("cache"));
@@ -122,7 +124,10 @@ impl Lab {
         let case = format!("{call} {at} of {}, result {result}, permanent {permanent}", self.calls[*call]);
         let out = self.dir.path(&format!("{call}-{at}-{result}-{permanent}"));
         let mut command = self.train(&out);
-        command.env("FAULT_CALL", call).env("FAULT_AT", at.to_string()).env("FAULT_RESULT", result.to_string());
+        command
+            .env("FAULT_CALL", call)
+            .env("FAULT_AT", at.to_string())
+            .env("FAULT_RESULT", result.to_string());
         if *permanent {
             command.env("FAULT_ON", "1");
         }

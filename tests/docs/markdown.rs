@@ -97,7 +97,7 @@ impl Page {
     }
 }
 
-/// Splits a command line as a shell would; the pages use no quotes but single ones.
+/// Splits a command line as a shell would; the pages use only single quotes.
 pub fn words(line: &str) -> Vec<String> {
     let line = line.split(" #").next().expect("split yields at least one part");
     line.split_whitespace().map(|word| word.replace('\'', "")).collect()

@@ -5,7 +5,7 @@ use crate::network::{NET, lens, noise};
 use striate::infer::{Evaluation, Predictor};
 use striate::{Device, Error};
 
-/// The steps still in flight after a NaN are not taken for those of the next images.
+/// After a NaN, results of steps still in flight are not attributed to the next images.
 pub fn an_error_drops_steps_in_flight(device: &Device) -> Outcome {
     let lens = lens(device, &NET)?;
     let good = noise(&lens, 9);

@@ -112,7 +112,7 @@ fn wrong_arguments_leave_an_earlier_page_alone() -> Outcome {
     let cases: [(&[&str], &[&str]); 8] = [
         (&["see", "alone.safetensors"], &["--data", "--dataset"]),
         (&["see", "run", "--data", "empty"], &["empty", "without images"]),
-        (&["see", "run", "--data", "broken"], &["could not read any of 1", "broken.png"]),
+        (&["see", "run", "--data", "broken"], &["none of the 1 images could be read", "broken.png"]),
         (
             &["see", "run", "--dataset", "fashion-mnist"],
             &["--dataset", "which the network does not have (0, 1, 2"],

@@ -77,7 +77,7 @@ struct Bench<'a> {
     device: &'a Device,
     choices: &'a Choices,
     steps: Steps,
-    /// Start of the program, for systems that do not report that of the process.
+    /// Start of the program, where the system does not report the start of the process.
     start: Instant,
 }
 

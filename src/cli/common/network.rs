@@ -25,7 +25,7 @@ pub struct NetworkFlags {
     partial: bool,
     /// Preprocessing of images: imagenet (torchvision), googlenet (the same with transform_input), bvlc (Caffe), cifar10,
     /// cifar10-imagenet, cifar100, mnist or fashion-mnist; timm:resnet50.a1_in1k for weights from timm; or a JSON file with
-    /// timm's or torchvision's fields [default: stored with the weights, otherwise the usual one of the model]
+    /// timm's or torchvision's fields [default: stored with the weights, otherwise the default of the model]
     #[arg(long, value_name = "NAME")]
     preprocess: Option<String>,
     /// HEIGHTxWIDTH of the network's input, overriding the preprocessing
@@ -77,7 +77,7 @@ impl Network {
         match rest.first() {
             None => Ok(network),
             Some(extra) => {
-                let problem = format!("is one argument too many; expected {expected}");
+                let problem = format!("is unexpected; expected {expected}");
                 Err(Error::argument(extra.display().to_string(), problem))
             }
         }
@@ -186,7 +186,7 @@ impl Network {
         match (&flags.preprocess, &self.card.preprocessing, usual_preprocessing(&self.model)) {
             (Some(name), _, _) => name.clone(),
             (None, Some(_), _) => "stored with the weights".to_owned(),
-            (None, None, Some(usual)) => format!("{usual}, the usual one for {}", self.model),
+            (None, None, Some(usual)) => format!("{usual}, the default for {}", self.model),
             (None, None, None) => "from the data set".to_owned(),
         }
     }

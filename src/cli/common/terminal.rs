@@ -7,9 +7,9 @@ use std::fmt;
 use std::io::{self, Write};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-/// Columns that a terminal must have for a gauge before the text.
+/// Minimum terminal width for a progress bar before the text.
 const WIDE: u16 = 110;
-/// Columns of the gauge.
+/// Width of the progress bar.
 const GAUGE: usize = 30;
 
 /// Columns left free at the right edge. indicatif pads the bar to the width of the terminal, and a terminal echoes Ctrl-C as `^C`
@@ -139,7 +139,7 @@ fn shown() -> MutexGuard<'static, Option<ProgressBar>> {
     SHOWN.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// Draws the gauge if the terminal is wide enough.
+/// Draws the progress bar if the terminal is wide enough.
 fn gauge(state: &ProgressState, out: &mut dyn fmt::Write) {
     if Term::stderr().size().1 >= WIDE {
         let full = (state.fraction() * GAUGE as f32).round() as usize;

@@ -125,7 +125,7 @@ impl<'a> Class<'a> {
 fn table(answer: &Answer) -> String {
     let normalization = answer.normalization;
     let mut table = format!(
-        "device   {}\ndata     {}: {} test images ({}), mean {:?}, deviation {:?}\nmodel    {}\n\n",
+        "device   {}\ndata     {}: {} test images ({}), mean {:?}, std {:?}\nmodel    {}\n\n",
         answer.device,
         text::name(answer.dataset),
         answer.images,

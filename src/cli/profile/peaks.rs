@@ -23,12 +23,12 @@ impl Peaks {
     }
 }
 
-/// Least runs, and seconds, of each measurement after a warm-up run. The fastest counts, since other programs can only slow
-/// it down.
+/// Minimum number of runs and seconds per measurement, after a warm-up run. The fastest run counts, since other programs can
+/// only slow it down.
 const RUNS: usize = 4;
 const MEASURE: f64 = 0.2;
 
-/// Sizes of the matrix products, and the longest estimated time of one, in seconds.
+/// Matrix sizes to measure, and the estimated seconds above which no larger size is tried.
 const SIZES: [usize; 6] = [256, 512, 1024, 2048, 4096, 8192];
 const SECONDS: f64 = 0.6;
 

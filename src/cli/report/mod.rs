@@ -57,7 +57,7 @@ impl Args {
         let set = fit(split.into(), String::new(), &network, &self.network, &source.name)?;
         let TestImages { data: test, preprocessing, names, .. } = set;
         let [channels, height, width] = test.shape();
-        // Fail before the work.
+        // Fail before the expensive work.
         let run_folder = match &self.out {
             Some(out) => html::check_replaceable(out).and_then(|()| check_writable(out)).map(|()| None)?,
             None => Some(open_run(&self.run)?),

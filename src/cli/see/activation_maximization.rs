@@ -42,7 +42,7 @@ pub struct ActivationMaximization {
     seed: u64,
 }
 
-/// Pixels that an image is scaled up to, roughly.
+/// Approximate side to which images are scaled up, in pixels.
 const SIDE: usize = 160;
 
 impl View for ActivationMaximization {

@@ -17,7 +17,7 @@ pub struct Activations {
     most: usize,
 }
 
-/// Pixels that a channel is scaled up to, roughly.
+/// Approximate side to which channels are scaled up, in pixels.
 const SIDE: usize = 64;
 
 impl View for Activations {

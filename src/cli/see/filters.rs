@@ -16,7 +16,7 @@ pub struct Filters {
     most: usize,
 }
 
-/// Pixels that a filter is scaled up to, roughly: one drawn in color or gray, and one channel of many.
+/// Approximate side to which filters are scaled up, in pixels: whole filters in color or gray, and single channels.
 const WHOLE: usize = 56;
 const CHANNEL: usize = 24;
 
@@ -91,7 +91,7 @@ fn by_channel(bank: &FilterBank, about: &str, most: usize) -> (Vec<Figure>, RgbI
         false => String::new(),
     };
     let how = format!(
-        "Each row is a filter below its index, each tile its weights for one input channel. All share one scale: {}.{shown}",
+        "Each row is a filter, labeled with its index; each tile shows its weights for one input channel. All share one scale: {}.{shown}",
         scale.describe()
     );
     let image = figure_grid(&format!("{about}; {}", scale.describe()), &figures, CHANNEL, columns);

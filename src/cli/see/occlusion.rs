@@ -33,7 +33,7 @@ enum FillFlag {
 /// Minimum range of a color scale, so that noise does not stand out where no patch matters.
 const SPAN: f32 = 0.1;
 
-/// Pixels that an image is scaled up to, roughly.
+/// Approximate side to which images are scaled up, in pixels.
 const SIDE: usize = 224;
 
 impl View for Occlusion {

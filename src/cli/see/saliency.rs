@@ -32,7 +32,7 @@ pub struct Saliency {
     seed: u64,
 }
 
-/// Pixels that an image is scaled up to, roughly.
+/// Approximate side to which images are scaled up, in pixels.
 const SIDE: usize = 224;
 
 /// The result of each method for all images.

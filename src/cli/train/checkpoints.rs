@@ -61,7 +61,7 @@ impl Checkpoints {
         Ok(())
     }
 
-    /// Whether there are any.
+    /// Whether the run has any checkpoints.
     pub fn exist(&self) -> bool {
         list(self.run.path()).is_ok_and(|names| !names.is_empty())
     }

@@ -9,8 +9,8 @@ use striate::train::{EpochReport, Progress};
 /// Time between two lines without a terminal.
 const LINE_EVERY: Duration = Duration::from_secs(10);
 
-/// Prints a line. Training continues if that fails, since its results are files: with a single warning, or silently for a
-/// closed pipe (`| head`).
+/// Prints a line. Training continues if that fails, since the results go to files. The first failure is reported as a
+/// warning; a closed pipe (`| head`) is ignored silently.
 pub fn say(line: &str) {
     static WARNED: AtomicBool = AtomicBool::new(false);
     if let Err(error) = print(&format!("{line}\n"))

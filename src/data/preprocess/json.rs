@@ -32,7 +32,7 @@ pub fn timm(name: &str) -> Result<Preprocessing, String> {
 
 /// Reads the fields of timm, torchvision or striate.
 pub fn parse(text: &str) -> Result<Preprocessing, String> {
-    let wrong = |e: serde_json::Error| format!("is not a preprocessing in JSON ({e})");
+    let wrong = |e: serde_json::Error| format!("is not a JSON preprocessing configuration ({e})");
     let all: Map<String, Value> = serde_json::from_str(text).map_err(wrong)?;
     // timm's `config.json` nests the fields.
     let fields = all.get("pretrained_cfg").and_then(Value::as_object).unwrap_or(&all);

@@ -148,7 +148,7 @@ impl Preprocessing {
     pub fn from_file(path: &Path) -> Result<Self> {
         let bytes = read_up_to(path, MAX_JSON_BYTES)?;
         let text = bytes.and_then(|bytes| String::from_utf8(bytes).ok());
-        let text = text.ok_or_else(|| Error::data(path, "is not a preprocessing in JSON"))?;
+        let text = text.ok_or_else(|| Error::data(path, "is not a JSON preprocessing configuration"))?;
         Self::from_json(&text).map_err(|problem| Error::data(path, problem))
     }
 
@@ -271,6 +271,6 @@ impl fmt::Display for Preprocessing {
             }
             None => write!(f, "center {height}x{width}, {}", self.interpolation)?,
         }
-        write!(f, ", mean {mean:?}, deviation {std:?}")
+        write!(f, ", mean {mean:?}, std {std:?}")
     }
 }

@@ -114,7 +114,7 @@ impl Choice {
         let kernel =
             candidates(pass).map(|c| c.kernel).find(|kernel| kernel.name == current_name(&self.kernel));
         let kernel = kernel
-            .ok_or_else(|| format!("names a kernel that cannot compute {}, {:?}", self.pass, self.kernel))?;
+            .ok_or_else(|| format!("names kernel {:?}, which cannot compute {}", self.kernel, self.pass))?;
         Ok((ShapeClass { pass, shape: self.shape }, kernel))
     }
 }

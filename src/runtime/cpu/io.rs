@@ -11,9 +11,10 @@ pub struct Io<'a> {
 impl<'a> Io<'a> {
     /// The bindings as words. Panics if their number does not match, which means that a kernel's row and its twin disagree.
     pub fn words<const R: usize, const W: usize>(self) -> ([&'a [u32]; R], [&'a mut [u32]; W]) {
-        let reads = self.reads.try_into().expect("a kernel's row has the reads of its twin");
+        let reads =
+            self.reads.try_into().expect("the kernel's row and its twin have the same number of reads");
         let writes = self.writes.try_into().map_err(|_| ());
-        (reads, writes.expect("a kernel's row has the writes of its twin"))
+        (reads, writes.expect("the kernel's row and its twin have the same number of writes"))
     }
 
     /// The bindings as floats.

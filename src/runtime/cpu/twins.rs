@@ -28,7 +28,7 @@ impl Row {
 
 /// The twin of a kernel: the fast one if there is one and `reference` is false, else the plain one.
 pub(super) fn twin(kernel: &Kernel, reference: bool) -> Twin {
-    let row = TWINS.iter().find(|row| row.is_of(kernel)).expect("a test finds kernels without a twin");
+    let row = TWINS.iter().find(|row| row.is_of(kernel)).expect("every kernel has a twin, as a test checks");
     match row.fast {
         Some(fast) if !reference => fast,
         _ => row.plain,

@@ -247,7 +247,7 @@ impl<'a> Pickle<'a> {
         }
         let sizes = values.iter().map(|value| match value {
             Value::Int(number) => size(*number),
-            other => Err(format!("has {} for a size", self.kind(*other))),
+            other => Err(format!("has {} where a size is expected", self.kind(*other))),
         });
         sizes.collect()
     }

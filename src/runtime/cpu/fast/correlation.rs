@@ -8,10 +8,10 @@ use pulp::{Arch, Simd, WithSimd};
 /// Maximum number of elements of a panel, so that it stays in the L2 cache.
 const PANEL: usize = 1 << 17;
 
-/// Strides of the weights; `weight[at]` is the first result's of the first group.
+/// Strides of the weights; `weight[at]` is the first weight of the first output plane of the first group.
 #[derive(Clone, Copy)]
 pub struct Strides {
-    /// Per result plane.
+    /// Per output plane.
     pub result: usize,
     /// Per source plane.
     pub source: usize,
@@ -35,7 +35,7 @@ pub struct Correlation {
     block: usize,
 }
 
-/// Rows of results that fit a panel of the target size.
+/// Number of output rows that fit in a panel of the target size.
 pub fn rows_that_fit(y: &Axis, x: &Axis, planes: usize) -> usize {
     let (one, two) = (Layout::new(y, x, planes, 1).len(), Layout::new(y, x, planes, 2).len());
     PANEL.saturating_sub(one).checked_div(two - one).unwrap_or(y.outs).min(y.outs.max(1) - 1) + 1
@@ -120,7 +120,7 @@ impl WithSimd for Run<'_, '_> {
 }
 
 impl Run<'_, '_> {
-    /// Loops over results inside loops over pixels, so that a tile's pixels stay in the L1 cache.
+    /// Loops over output planes inside loops over pixels, so that a tile's pixels stay in the L1 cache.
     #[inline(always)]
     fn tiles<S: Simd, const N: usize>(&mut self, simd: S) {
         let pixels = self.results.first().map_or(0, |plane| plane.len());
