@@ -39,7 +39,10 @@ fn is_wgpu(file: &str) -> bool {
 
 /// The panic's message in one line.
 fn message(info: &PanicHookInfo<'_>) -> String {
-    let text = info.payload_as_str().unwrap_or("wgpu panicked");
+    let payload = info.payload();
+    let text =
+        payload.downcast_ref::<&str>().copied().or(payload.downcast_ref::<String>().map(String::as_str));
+    let text = text.unwrap_or("wgpu panicked");
     text.split_whitespace().collect::<Vec<_>>().join(" ")
 }
 
