@@ -28,6 +28,7 @@ use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 use striate::data::{Preprocessing, Split};
 use striate::infer::Card;
 use striate::models::{self, Model};
@@ -118,7 +119,12 @@ fn run_named(args: &Args) -> Result<i32> {
         None => dir.begin(&args.describe(&device, &model.name(), parameters, memory))?,
     }
     let reopen = || {
-        let mut trainer = trainer_on(&args.device.open()?)?;
+        let again = args.device.open()?;
+        if again.name() != device.name() {
+            let problem = format!("{} is gone, and {} gives other results", device.name(), again.name());
+            return Err(Error::Device(problem));
+        }
+        let mut trainer = trainer_on(&again)?;
         let checkpoint = checkpoints.newest()?;
         if checkpoint.is_none() {
             load_weights(&mut trainer)?;
@@ -264,6 +270,8 @@ impl Run<'_> {
             note(&format!(
                 "warning: the device was lost ({reason}); opening it again, to continue from the last checkpoint"
             ));
+            // A driver may need a moment after a reset.
+            std::thread::sleep(Duration::from_secs(losses as u64 - 1));
             trainer = (self.reopen)();
             if let Ok(trainer) = &trainer {
                 dir.metrics = Metrics::read(dir.path(), trainer.position().epoch)?;

@@ -153,11 +153,11 @@ mod tests {
         assert_eq!(Tuned::from_json(&text, "a", "e").unwrap_err(), "is for a with d, not for a with e");
         assert_eq!(
             problem(&text.replace("im2col", "im3col")),
-            r#"names a kernel that cannot compute forward, "im3col""#
+            r#"names kernel "im3col", which cannot compute forward"#
         );
         assert_eq!(
             problem(&text.replace("im2col", "relu")),
-            r#"names a kernel that cannot compute forward, "relu""#
+            r#"names kernel "relu", which cannot compute forward"#
         );
         assert_eq!(problem(&text.replace("forward", "back")), r#"names an unknown pass, "back""#);
     }
