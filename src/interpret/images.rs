@@ -37,7 +37,10 @@ impl Images {
         match (images.names.is_empty(), images.skipped.first()) {
             (true, Some((_, first))) => {
                 let count = images.skipped.len();
-                Err(Error::argument("data", format!("could not read any of {count}; the first: {first}")))
+                Err(Error::argument(
+                    "data",
+                    format!("none of the {count} images could be read; the first error: {first}"),
+                ))
             }
             (true, None) => {
                 Err(Error::argument("data", "contains no images; give images or folders of them"))
