@@ -8,7 +8,7 @@
 //
 // With `vec4` (here {{ vec4 }}), results are written four at a time: n and the address of each row of c are multiples of four.
 // Loads whose addresses differ between lanes dominate the cost. So all lanes of a subgroup work on the same rows: each lane
-// loads part of them, and subgroup broadcasts distribute it. Two panels of a at a time ({{ high }} here) need fewer loads per result but
+// loads part of them, and subgroup broadcasts distribute it. Two panels of `a` at a time ({{ high }} here) need fewer loads per result but
 // take longer to compile. Packing also avoids power-of-two row strides, which would thrash a few cache sets.
 // Requires subgroups of exactly {{ subgroup }} lanes. Dispatch: one subgroup per batch, panel of b and {{ high }} panels of a, the latter innermost.
 

@@ -104,9 +104,10 @@ fn element_count(path: &Path, sizes: &[u32]) -> Result<u64> {
     let product = sizes.iter().try_fold(1u64, |product, &size| product.checked_mul(u64::from(size)));
     let claimed = sizes.iter().map(u32::to_string).collect::<Vec<_>>().join(" x ");
     match product {
-        Some(0) => {
-            Err(Error::data(path, format!("its header claims {claimed} bytes, which is none; {REPAIR}")))
-        }
+        Some(0) => Err(Error::data(
+            path,
+            format!("its header claims {claimed} bytes, so it holds no data; {REPAIR}"),
+        )),
         Some(count) if count <= MAX_BYTES => Ok(count),
         _ => Err(Error::data(
             path,

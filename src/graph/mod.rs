@@ -152,7 +152,7 @@ impl Graph {
     pub fn input(&mut self, name: &str, ty: TensorType) -> Result<ValueId> {
         self.check_elements("input", name, &ty)?;
         if self.values.iter().any(|v| v.role == Role::Input && v.name == name) {
-            return Err(Error::argument(name, "there already is an input of this name; choose another"));
+            return Err(Error::argument(name, "an input with this name already exists; choose another"));
         }
         Ok(self.push_value(ty, name.to_owned(), Role::Input))
     }
@@ -168,7 +168,7 @@ impl Graph {
     ) -> Result<ValueId> {
         let full = if self.scope.is_empty() { name.to_owned() } else { format!("{}.{name}", self.scope) };
         if self.find_persistent(&full).is_some() {
-            let problem = "there already is a parameter of this name; use another scope";
+            let problem = "a parameter with this name already exists; use another scope";
             return Err(Error::argument(full, problem));
         }
         self.check_elements("parameter", name, &ty)?;

@@ -118,7 +118,7 @@ impl Gradients {
     pub fn run(&mut self, images: &[f32], channels: &[usize]) -> Result<Vec<Tensor>> {
         let count = images.len() / self.extractor.image_len;
         if channels.len() != count {
-            let problem = format!("expected one per image, {count}, found {}", channels.len());
+            let problem = format!("expected one per image ({count}), found {}", channels.len());
             return Err(Error::argument("channels", problem));
         }
         channels.iter().try_for_each(|channel| self.layer.check_channel(*channel))?;

@@ -122,7 +122,7 @@ fn mean_gradients(
     let len = lens.image_len();
     if images.len() != classes.len() * len {
         let problem = format!(
-            "expected one per image, {}, found {}; give as many classes as images",
+            "expected one per image ({}), found {}; give as many classes as images",
             images.len() / len,
             classes.len()
         );

@@ -104,7 +104,7 @@ impl Builder<'_> {
         Ok(())
     }
 
-    /// Adds the launches since `start` to the current group, or to a new one if layer or phase changed. Returns whether there
+    /// Adds the launches since `start` to the current group, or to a new one if the layer or phase changed. Returns whether there
     /// are any.
     fn close_group(&mut self, scope: &Arc<str>, phase: Phase, shape: &[usize], start: usize) -> bool {
         let end = self.lowered.launches.len();

@@ -129,7 +129,7 @@ impl Lowering for NodeLowering<'_, '_> {
         let (target, buffers) = (self.target, kernel.reads + kernel.writes);
         if kernel.threads > target.max_invocations || buffers > target.max_storage_buffers as usize {
             return Err(Error::TooLarge(format!(
-                "kernel {} needs workgroups of {} and {buffers} storage buffers, but the device offers {} and {}; use another device",
+                "kernel {} needs workgroups of {} invocations and {buffers} storage buffers, but the device offers {} and {}; use another device",
                 kernel.name, kernel.threads, target.max_invocations, target.max_storage_buffers
             )));
         }

@@ -160,7 +160,7 @@ fn same_launches(a: &Plan, b: &Plan) -> bool {
     launches(a) == launches(b)
 }
 
-/// Seed of the operands, which are random.
+/// Seed of the random operands.
 const SEED: u64 = 1;
 
 /// The CPU executor's result, and the tolerance for others, relative to its largest element.

@@ -21,7 +21,7 @@ fn bad_idx_files_are_refused() {
         ("too long", images, [&good_images[..], b"x"].concat(), &["but more follow", REMEDY]),
         ("claims too much", images, idx(0x803, &[u32::MAX; 3], &[]), &["more than the", REMEDY]),
         ("claims 1 GiB", images, idx(0x803, &[1 << 20, 32, 32], &[0; 9]), &["only 9 follow", REMEDY]),
-        ("no images", images, idx(0x803, &[0, 8, 8], &[]), &["which is none", REMEDY]),
+        ("no images", images, idx(0x803, &[0, 8, 8], &[]), &["so it holds no data", REMEDY]),
         ("labels for images", images, good_labels.clone(), &["magic number", "choose the right file"]),
         ("not IDX", images, b"<html>404</html>".to_vec(), &["magic number", "choose the right file"]),
         (

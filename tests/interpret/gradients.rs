@@ -69,6 +69,6 @@ pub fn smooth_gradients_of_a_linear_network_are_its_weights(device: &Device) -> 
         .collect();
     close("smooth", found.as_f32(), &expected, 1e-5)?;
     let error = smooth_grad(&lens, &images(), &[0], &smooth).unwrap_err().to_string();
-    assert!(error.contains("expected one per image, 2, found 1"), "{error}");
+    assert!(error.contains("expected one per image (2), found 1"), "{error}");
     Ok(())
 }

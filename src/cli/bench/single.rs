@@ -155,7 +155,7 @@ fn largest_error(samples: usize, sample: impl Fn(u64) -> (f32, f64)) -> f64 {
     (0..samples as u64).map(|t| error(sample(t))).max_by(f64::total_cmp).unwrap_or(0.0)
 }
 
-/// Single elements of a convolution and its gradients, by definition.
+/// Single elements of a convolution and its gradients, computed from the definition.
 struct Reference<'a> {
     /// Channels, side, filters and images.
     sizes: [usize; 4],

@@ -92,7 +92,7 @@ impl Network {
         let (model, weights, rest) = match (known, rest.split_first()) {
             (Some(Ok(name)), Some((weights, rest))) => (Some(name), weights, rest),
             (Some(Ok(name)), None) => {
-                return Err(Error::argument(name, "is a model; add its weights, a file or a run folder"));
+                return Err(Error::argument(name, "is a model; add its weights (a file or a run folder)"));
             }
             _ if first.exists() => (None, first, rest),
             (Some(Err(error)), _) if !looks_like_a_path(first) => return Err(error),

@@ -5,7 +5,7 @@ use crate::kernel::Pool;
 use rayon::prelude::*;
 use std::ops::Range;
 
-/// y = each window's maximum and its index in the plane. The first of equal ones and the first NaN win.
+/// y = each window's maximum and its index in the plane. Ties go to the first element; if there are NaNs, the first NaN wins.
 pub fn max_pool(p: &Pool, io: Io<'_>) {
     let ([x], [y, index]) = io.words();
     let (x, y) = (bytemuck::cast_slice::<u32, f32>(x), bytemuck::cast_slice_mut::<u32, f32>(y));

@@ -60,7 +60,7 @@ pub fn perplexity(images: usize) -> Option<f64> {
 /// Images below which t-SNE makes no sense.
 pub const FEWEST: usize = 10;
 
-/// The index of the largest value, the first of equal ones.
+/// The index of the largest value, the first one in a tie.
 pub fn largest(values: &[f32]) -> usize {
     (0..values.len()).fold(0, |best, next| if values[next] > values[best] { next } else { best })
 }
