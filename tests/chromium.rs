@@ -8,8 +8,10 @@ mod common;
 use browser::Browser;
 use common::{Named, Outcome, Suite, named};
 use std::io::{BufRead, BufReader, Read, Write};
-use std::net::TcpListener;
+use std::net::{TcpListener, TcpStream};
 use std::process::{ExitCode, Stdio};
+use std::sync::Arc;
+use std::sync::mpsc::{Sender, channel};
 use std::time::Duration;
 use striate::kernel::{ALL, Kernel};
 
@@ -42,27 +44,35 @@ fn webgpu_source(kernel: &Kernel) -> String {
     enable.to_owned() + &kernel.source(SUBGROUP)
 }
 
-/// Serves the page until a report is posted.
-fn report(listener: &TcpListener, page: &str) -> std::io::Result<String> {
-    loop {
-        let (mut stream, _) = listener.accept()?;
-        let mut reader = BufReader::new(stream.try_clone()?);
-        let mut head = Vec::new();
-        while !head.ends_with(b"\r\n\r\n") && reader.read_until(b'\n', &mut head)? > 0 {}
-        let head = String::from_utf8_lossy(&head).to_lowercase();
-        let length = head.lines().find_map(|line| line.strip_prefix("content-length:"));
-        let mut body = String::new();
-        reader.take(length.map_or(0, |n| n.trim().parse().unwrap())).read_to_string(&mut body)?;
-        let answer = if head.starts_with("get / ") { page } else { "" };
-        write!(
-            stream,
-            "HTTP/1.1 200 OK\r\ncontent-type: text/html\r\ncontent-length: {}\r\nconnection: close\r\n\r\n{answer}",
-            answer.len()
-        )?;
-        if head.starts_with("post ") {
-            return Ok(body);
-        }
+/// Serves the page and sends what is posted. Each connection has a thread, since browsers open some that they do not use.
+fn serve(listener: &TcpListener, page: &Arc<str>, reports: &Sender<String>) {
+    for stream in listener.incoming().flatten() {
+        let (page, reports) = (page.clone(), reports.clone());
+        std::thread::spawn(move || {
+            // A connection that the browser closes early is no failure; the test fails if there is no report.
+            if let Ok(Some(report)) = answer(stream, &page) {
+                let _ = reports.send(report);
+            }
+        });
     }
+}
+
+/// Answers a request. Returns the body of a POST.
+fn answer(mut stream: TcpStream, page: &str) -> std::io::Result<Option<String>> {
+    let mut reader = BufReader::new(stream.try_clone()?);
+    let mut head = Vec::new();
+    while !head.ends_with(b"\r\n\r\n") && reader.read_until(b'\n', &mut head)? > 0 {}
+    let head = String::from_utf8_lossy(&head).to_lowercase();
+    let length = head.lines().find_map(|line| line.strip_prefix("content-length:"));
+    let mut body = String::new();
+    reader.take(length.map_or(0, |n| n.trim().parse().unwrap())).read_to_string(&mut body)?;
+    let text = if head.starts_with("get / ") { page } else { "" };
+    write!(
+        stream,
+        "HTTP/1.1 200 OK\r\ncontent-type: text/html\r\ncontent-length: {}\r\nconnection: close\r\n\r\n{text}",
+        text.len()
+    )?;
+    Ok(Some(body).filter(|_| head.starts_with("post ")))
 }
 
 /// Compiles kernels, given by name and WGSL. Returns the names of those that Chromium refuses, with the reasons.
@@ -76,16 +86,18 @@ fn refused(browser: &Browser, kernels: &[(&str, String)]) -> Vec<(String, String
     let url = format!("http://{}/", listener.local_addr().unwrap());
     let mut command = browser.command(profile.path());
     let mut chromium = command.args(flags).arg(url).stderr(Stdio::null()).spawn().unwrap();
-    let server = std::thread::spawn(move || report(&listener, &page));
-    while !server.is_finished() {
-        if let Some(status) = chromium.try_wait().unwrap() {
-            panic!("Chromium exited with {status} before reporting");
+    let (sender, reports) = channel();
+    std::thread::spawn(move || serve(&listener, &page.into(), &sender));
+    let report = loop {
+        if let Ok(report) = reports.recv_timeout(Duration::from_millis(20)) {
+            break report;
         }
-        std::thread::sleep(Duration::from_millis(20));
-    }
+        if let Some(status) = chromium.try_wait().unwrap() {
+            panic!("Chromium ended with {status} before it reported");
+        }
+    };
     chromium.kill().unwrap();
     chromium.wait().unwrap();
-    let report = server.join().unwrap().unwrap();
     serde_json::from_str(&report).unwrap_or_else(|_| panic!("Chromium reports {report}"))
 }
 
