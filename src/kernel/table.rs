@@ -197,14 +197,6 @@ kernels! {
             BATCH_NORM_PARTIAL = "batch_norm_partial", threads 64 [0];
             BATCH_NORM_PARTIAL_VEC4 = "batch_norm_partial_vec4", threads 64 [1];
         }
-    }
-    "batch_norm_subgroup.wgsl" (vec4) {
-        batch_norm_partial_subgroup(BatchNorm), reads 1, writes 1 {
-            BATCH_NORM_PARTIAL_SUBGROUP = "batch_norm_partial_subgroup", threads 64 [0];
-            BATCH_NORM_PARTIAL_SUBGROUP_VEC4 = "batch_norm_partial_subgroup_vec4", threads 64 [1];
-        }
-    }
-    "batch_norm.wgsl" (vec4) {
         batch_norm_stats(BatchNorm), reads 1, writes 2 { BATCH_NORM_STATS = "batch_norm_stats", threads 64 [0]; }
         batch_norm_apply(BatchNorm), reads 6, writes 1 {
             BATCH_NORM_APPLY = "batch_norm_apply", threads 64 [0];
@@ -214,18 +206,20 @@ kernels! {
             BATCH_NORM_GRAD_PARTIAL = "batch_norm_grad_partial", threads 64 [0];
             BATCH_NORM_GRAD_PARTIAL_VEC4 = "batch_norm_grad_partial_vec4", threads 64 [1];
         }
-    }
-    "batch_norm_subgroup.wgsl" (vec4) {
-        batch_norm_grad_partial_subgroup(BatchNorm), reads 6, writes 1 {
-            BATCH_NORM_GRAD_PARTIAL_SUBGROUP = "batch_norm_grad_partial_subgroup", threads 64 [0];
-            BATCH_NORM_GRAD_PARTIAL_SUBGROUP_VEC4 = "batch_norm_grad_partial_subgroup_vec4", threads 64 [1];
-        }
-    }
-    "batch_norm.wgsl" (vec4) {
         batch_norm_grad_stats(BatchNorm), reads 5, writes 3 { BATCH_NORM_GRAD_STATS = "batch_norm_grad_stats", threads 64 [0]; }
         batch_norm_grad_input(BatchNorm), reads 3, writes 1 {
             BATCH_NORM_GRAD_INPUT = "batch_norm_grad_input", threads 64 [0];
             BATCH_NORM_GRAD_INPUT_VEC4 = "batch_norm_grad_input_vec4", threads 64 [1];
+        }
+    }
+    "batch_norm_subgroup.wgsl" (vec4) {
+        batch_norm_partial_subgroup(BatchNorm), reads 1, writes 1 {
+            BATCH_NORM_PARTIAL_SUBGROUP = "batch_norm_partial_subgroup", threads 64 [0];
+            BATCH_NORM_PARTIAL_SUBGROUP_VEC4 = "batch_norm_partial_subgroup_vec4", threads 64 [1];
+        }
+        batch_norm_grad_partial_subgroup(BatchNorm), reads 6, writes 1 {
+            BATCH_NORM_GRAD_PARTIAL_SUBGROUP = "batch_norm_grad_partial_subgroup", threads 64 [0];
+            BATCH_NORM_GRAD_PARTIAL_SUBGROUP_VEC4 = "batch_norm_grad_partial_subgroup_vec4", threads 64 [1];
         }
     }
     "fold_batch_norm.wgsl" () {

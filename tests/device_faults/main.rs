@@ -196,7 +196,10 @@ fn a_device_that_stays_lost_is_an_error(lab: &Lab) -> Outcome {
     let output = command.env("FAULT_ON", "1").output()?;
     let errors = text(&output.stderr);
     assert_eq!(output.status.code(), Some(1), "{errors}");
-    assert!(errors.lines().last().is_some_and(|line| line.starts_with("error: ")), "{errors}");
+    let (warnings, error) = errors.trim_end().rsplit_once('\n').expect("warnings come before the error");
+    assert!(error.starts_with("error: "), "{errors}");
+    let reopened = warnings.lines().filter(|line| line.starts_with("warning: the device was lost ("));
+    assert_eq!(reopened.count(), 3, "{errors}");
     assert!(text(&output.stdout).contains("striate train --resume"), "{}", text(&output.stdout));
     Ok(())
 }
