@@ -52,12 +52,9 @@ impl CpuExecutor {
         Ok(Self { memory, persistent, programs, answers, zero })
     }
 
-    fn load(&mut self, program: usize, inputs: &[&[u8]]) {
-        let Program { plan, regions, .. } = &self.programs[program];
-        for (input, bytes) in plan.inputs.iter().zip(inputs) {
-            let (buffer, words) = &regions[input.storage.index()];
-            bytemuck::cast_slice_mut(&mut self.memory[*buffer][words.clone()]).copy_from_slice(bytes);
-        }
+    fn words(&mut self, program: usize, storage: StorageId) -> &mut [u32] {
+        let (buffer, words) = self.programs[program].regions[storage.index()].clone();
+        &mut self.memory[buffer][words]
     }
 
     fn run(&mut self, program: usize, launches: Range<usize>) {
@@ -131,7 +128,7 @@ impl Executor for CpuExecutor {
     }
 
     fn submit(&mut self, program: usize, inputs: &[&[u8]]) -> Result<()> {
-        self.load(program, inputs);
+        self.load(program, inputs)?;
         self.run(program, 0..self.programs[program].plan.launches.len());
         self.unload(program);
         Ok(())
@@ -143,7 +140,7 @@ impl Executor for CpuExecutor {
 
     fn profile(&mut self, program: usize, inputs: &[&[u8]], pieces: &[Range<usize>]) -> Result<Profile> {
         let mut host = HostClock::start(self.zero);
-        self.load(program, inputs);
+        self.load(program, inputs)?;
         host.done("load");
         let mut spans = Vec::with_capacity(pieces.len());
         for piece in pieces {
@@ -153,5 +150,28 @@ impl Executor for CpuExecutor {
         }
         host.done("run");
         Ok(host.profile(spans))
+    }
+
+    fn load(&mut self, program: usize, inputs: &[&[u8]]) -> Result<()> {
+        let Program { plan, regions, .. } = &self.programs[program];
+        for (input, bytes) in plan.inputs.iter().zip(inputs) {
+            let (buffer, words) = &regions[input.storage.index()];
+            bytemuck::cast_slice_mut(&mut self.memory[*buffer][words.clone()]).copy_from_slice(bytes);
+        }
+        Ok(())
+    }
+
+    fn run_launch(&mut self, program: usize, launch: usize) -> Result<()> {
+        self.run(program, launch..launch + 1);
+        Ok(())
+    }
+
+    fn read_storage(&mut self, program: usize, storage: StorageId) -> Result<Vec<u32>> {
+        Ok(self.words(program, storage).to_vec())
+    }
+
+    fn write_storage(&mut self, program: usize, storage: StorageId, words: &[u32]) -> Result<()> {
+        self.words(program, storage).copy_from_slice(words);
+        Ok(())
     }
 }

@@ -6,7 +6,7 @@ pub(crate) use stream::Stream;
 
 use crate::graph::{Init, PersistentKind};
 use crate::op::Labels;
-use crate::plan::{Layout, NamedValue, PersistentValue, Plan};
+use crate::plan::{Layout, NamedValue, PersistentValue, Plan, StorageId};
 use crate::rng::SplitMix64;
 use crate::runtime::executor::Executor;
 use crate::runtime::timing::{Profile, Timing};
@@ -232,6 +232,32 @@ impl Session {
         let plan = self.program(program)?;
         let ordered = order_inputs(plan, inputs)?;
         self.executor.profile(program, &ordered, &pieces(plan))
+    }
+
+    #[allow(dead_code, reason = "the self-test will use it")]
+    /// Uploads the inputs of a step, to run its launches one by one with [`Session::run_launch`]. Fails as [`Session::run`].
+    pub(crate) fn load(&mut self, program: usize, inputs: &[(&str, Input<'_>)]) -> Result<()> {
+        self.check_idle()?;
+        let ordered = order_inputs(self.program(program)?, inputs)?;
+        self.executor.load(program, &ordered)
+    }
+
+    /// Runs one launch of a plan and waits for it.
+    #[allow(dead_code, reason = "the self-test will use it")]
+    pub(crate) fn run_launch(&mut self, program: usize, launch: usize) -> Result<()> {
+        self.executor.run_launch(program, launch)
+    }
+
+    /// The contents of a storage that a launch of the plan binds.
+    #[allow(dead_code, reason = "the self-test will use it")]
+    pub(crate) fn read_storage(&mut self, program: usize, storage: StorageId) -> Result<Vec<u32>> {
+        self.executor.read_storage(program, storage)
+    }
+
+    /// Replaces the contents of a storage that a launch of the plan binds; `words` has its size.
+    #[allow(dead_code, reason = "the self-test will use it")]
+    pub(crate) fn write_storage(&mut self, program: usize, storage: StorageId, words: &[u32]) -> Result<()> {
+        self.executor.write_storage(program, storage, words)
     }
 
     fn answer(&mut self, wait: bool) -> Result<Option<Outputs>> {

@@ -54,6 +54,8 @@ struct Region {
 struct Program {
     inputs: Vec<Region>,
     outputs: Vec<(NamedValue, Region)>,
+    /// By storage, with sizes in words; `None` for those that no launch binds.
+    storages: Vec<Option<(Region, usize)>>,
     launches: Vec<BoundLaunch>,
     /// Batches of groups that are submitted together; each group has its label.
     batches: Vec<Vec<(String, Range<usize>)>>,
@@ -78,9 +80,9 @@ impl GpuExecutor {
         let region = |(buffer, offset): (usize, u64)| Region { buffer: buffers[buffer].clone(), offset };
         let persistent = layout.persistent.into_iter().map(|(name, spot)| (name, region(spot))).collect();
         let programs = plans.iter().zip(&layout.storages).map(|(plan, spots)| {
-            Program::new(&gpu, plan, |storage: StorageId| {
-                region(spots[storage.index()].expect("a plan's bound storages have buffers"))
-            })
+            let storages = plan.storages.iter().zip(spots);
+            let storages = storages.map(|(s, spot)| Some((region((*spot)?), s.bytes as usize / 4)));
+            Program::new(&gpu, plan, storages.collect())
         });
         let programs = programs.collect();
         let most = |bytes: fn(&Plan) -> u64| plans.iter().map(bytes).max().unwrap_or(0);
@@ -193,14 +195,42 @@ impl Executor for GpuExecutor {
             false => self.profile_on_host(program, inputs, pieces),
         }
     }
+
+    fn load(&mut self, program: usize, inputs: &[&[u8]]) -> Result<()> {
+        let upload = self.record_upload(program, inputs)?;
+        self.submit_step(program, vec![upload])?;
+        self.answer(true).map(|_| ())
+    }
+
+    fn run_launch(&mut self, program: usize, launch: usize) -> Result<()> {
+        let mut encoder = self.gpu.connection.encoder("launch");
+        self.programs[program].pass(&mut encoder, "launch", launch..launch + 1, None);
+        self.gpu.connection.submit([encoder.finish()])?;
+        self.gpu.connection.wait_idle()
+    }
+
+    fn read_storage(&mut self, program: usize, storage: StorageId) -> Result<Vec<u32>> {
+        let (Region { buffer, offset }, words) = self.programs[program].storage(storage);
+        read_back(&self.gpu, buffer, *offset, *words)
+    }
+
+    fn write_storage(&mut self, program: usize, storage: StorageId, words: &[u32]) -> Result<()> {
+        let (Region { buffer, offset }, _) = self.programs[program].storage(storage);
+        self.gpu.connection.write(buffer, *offset, bytemuck::cast_slice(words))
+    }
 }
 
 impl Program {
-    fn new(gpu: &Gpu, plan: &Plan, region: impl Fn(StorageId) -> Region) -> Self {
+    fn new(gpu: &Gpu, plan: &Plan, storages: Vec<Option<(Region, usize)>>) -> Self {
+        let region = |storage: StorageId| bound(&storages, storage).0.clone();
         let launches = bind(gpu, plan, &region);
         let inputs = plan.inputs.iter().map(|p| region(p.storage)).collect();
         let outputs = plan.outputs.iter().map(|p| (p.clone(), region(p.storage))).collect();
-        Self { inputs, outputs, launches, batches: batches(&plan.groups) }
+        Self { inputs, outputs, storages, launches, batches: batches(&plan.groups) }
+    }
+
+    fn storage(&self, storage: StorageId) -> &(Region, usize) {
+        bound(&self.storages, storage)
     }
 
     /// Records groups as one command buffer of one compute pass.
@@ -236,6 +266,10 @@ impl Program {
             pass.dispatch_workgroups(x, y, z);
         }
     }
+}
+
+fn bound(storages: &[Option<(Region, usize)>], storage: StorageId) -> &(Region, usize) {
+    storages[storage.index()].as_ref().expect("a plan's bound storages have buffers")
 }
 
 /// Groups in batches of at least [`BATCH`] launches.
