@@ -15,9 +15,10 @@
 //
 // Images: [batch, channels, height, width]; tiles t count images from image_start, then rows, then columns. Operands of a
 // product are stored as packed panels [e, panel, depth, width]: i (a row of the first operand, a column of the second) is
-// element i % width of panel i / width, k runs along the depth, and the padding is zero. If by_channel is set, i is the channel and
-// k the tile; otherwise the reverse. Results M and dU: [e, rows, columns], with columns padded to a multiple of four.
-// g[o, c] starts at o * w_out + c * w_in + w_start; w_down and w_right are the strides of its rows and columns.
+// element i % width of panel i / width, and k runs along the depth, padded with zeros; the padding along i may hold anything. If
+// by_channel is set, i is the channel and k the tile; otherwise the reverse. Results M and dU: [e, rows, columns], with columns
+// padded to a multiple of four. g[o, c] starts at o * w_out + c * w_in + w_start; w_down and w_right are the strides of its rows
+// and columns.
 // With `vec4` (here {{ vec4 }}), pixels are loaded and results written four at a time, a row of a tile per vector.
 // Dispatch: one invocation per four i of one k, or per four columns of one row.
 

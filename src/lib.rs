@@ -22,6 +22,7 @@ pub mod op;
 pub mod plan;
 pub mod rng;
 mod runtime;
+pub mod selftest;
 mod tensor;
 pub mod train;
 pub mod tune;

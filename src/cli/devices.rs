@@ -4,6 +4,7 @@ use super::output::{json, print};
 use serde_json::{Map, Value, json};
 use std::fmt::Write;
 use striate::gpu::{self, AdapterSummary};
+use striate::selftest::{self, Extent, Verdicts};
 use striate::{Device, Result};
 
 #[derive(clap::Args)]
@@ -39,6 +40,7 @@ fn table(adapters: &[AdapterSummary], cpu: &Device, auto: Option<(usize, &str)>)
         }
         let features = if a.features.is_empty() { "none".to_owned() } else { a.features.join(", ") };
         line(format!("     {:24} {features}", "features"));
+        line(format!("     {:24} {}", "self-test", tested(a)));
     }
     if adapters.is_empty() {
         line(format!("there is no GPU adapter: {}", Device::INSTALL));
@@ -49,6 +51,21 @@ fn table(adapters: &[AdapterSummary], cpu: &Device, auto: Option<(usize, &str)>)
         line(format!("     {:24} {memory}", "memory bytes"));
     }
     text
+}
+
+/// The result of an adapter's self-test.
+fn tested(adapter: &AdapterSummary) -> String {
+    match selftest::stored(adapter) {
+        None => "not run yet".to_owned(),
+        Some(Verdicts { extent, failed }) => {
+            let extent = if extent == Extent::Full { "full" } else { "short" };
+            let failed: Vec<String> = failed.into_keys().collect();
+            match failed.len() {
+                0 => format!("passed ({extent})"),
+                _ => format!("FAILED ({extent}), these kernels are not used: {}", failed.join(", ")),
+            }
+        }
+    }
 }
 
 fn range([smallest, largest]: [u32; 2]) -> String {
@@ -62,6 +79,7 @@ fn value(adapters: &[AdapterSummary], cpu: &Device, auto: Option<usize>) -> Valu
         json!({
             "index": index, "name": a.name, "backend": a.backend, "driver": a.driver, "kind": a.kind,
             "subgroup": a.subgroup, "limits": limits, "features": a.features, "auto": auto == Some(index),
+            "selftest": selftest::stored(a),
         })
     };
     json!({

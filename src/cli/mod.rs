@@ -10,6 +10,7 @@ mod predict;
 mod profile;
 mod report;
 mod see;
+mod selftest;
 mod source;
 mod summary;
 mod train;
@@ -17,7 +18,7 @@ mod tune;
 
 use clap::{Parser, Subcommand};
 pub use common::terminal;
-use common::{choices, flags, html, images, json, memory, network, numbers, output, svg, text};
+use common::{choices, device, flags, html, images, json, memory, network, numbers, output, svg, text};
 use striate::Result;
 
 /// Train and understand convolutional networks on any GPU.
@@ -57,6 +58,11 @@ enum Command {
     See(Box<see::Args>),
     /// List the kernels, or print the source of one.
     Kernels(kernels::Args),
+    /// Test every kernel on a device, comparing it with the CPU.
+    ///
+    /// The result is stored for the adapter and its driver: kernels that failed are never used there. Every command runs the short
+    /// form at the first use of a GPU. The exit code is 1 if a kernel failed.
+    Selftest(selftest::Args),
     /// List the adapters.
     Devices(devices::Args),
 }
@@ -75,6 +81,7 @@ pub fn run(cli: Cli) -> Result<i32> {
         Command::Report(args) => report::run(*args).map(|()| 0),
         Command::See(args) => see::run(*args),
         Command::Kernels(args) => kernels::run(args).map(|()| 0),
+        Command::Selftest(args) => selftest::run(args),
         Command::Devices(args) => devices::run(args).map(|()| 0),
     }
 }

@@ -77,6 +77,9 @@ struct Answer<'a> {
     family: FamilyName,
     #[serde(skip_serializing_if = "Option::is_none")]
     device: Option<String>,
+    /// Kernels that failed the device's self-test.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    excluded: Vec<&'static str>,
     #[serde(flatten)]
     report: Report,
 }
@@ -112,8 +115,9 @@ pub fn run(args: Args) -> Result<()> {
     let step = if args.eval { "evaluation" } else { "training" };
     let (name, classes) = (model.name(), model.classes());
     let device = device.map(|device| device.describe());
+    let excluded: Vec<&str> = target.excluded.iter().map(|kernel| kernel.name).collect();
     print(&if args.json {
-        json(&Answer { model: name, step, input, micro_batches, classes, family, device, report })
+        json(&Answer { model: name, step, input, micro_batches, classes, family, device, excluded, report })
     } else {
         let mut title = format!("{step} step of {name}: {} images of {channels}x{height}x{width}", input[0]);
         if micro_batches > 1 {
@@ -121,6 +125,9 @@ pub fn run(args: Args) -> Result<()> {
         }
         if let Some(device) = device {
             title += &format!("\nfor {device}");
+        }
+        if !excluded.is_empty() {
+            title += &format!("\nwithout kernels that failed the self-test: {}", excluded.join(", "));
         }
         match args.launches {
             true => format!("{title}\n\n{report:#}"),

@@ -1,11 +1,12 @@
 //! `striate tune`: finds the fastest kernels for a network's convolutions and matrix products.
 
+use super::device::DeviceName;
 use super::flags::{ModelFlags, recipe};
 use super::output::print;
 
+use striate::Result;
 use striate::train::training_graph;
 use striate::tune::{self, Finding, Verdict};
-use striate::{Device, Result};
 
 #[derive(clap::Args)]
 pub struct Args {
@@ -14,15 +15,14 @@ pub struct Args {
     /// Images per step.
     #[arg(long, default_value_t = 32)]
     batch: usize,
-    /// auto, gpu, an adapter's number or a part of its name; see `striate devices`.
-    #[arg(long, default_value = "auto")]
-    device: String,
+    #[command(flatten)]
+    device: DeviceName,
 }
 
 pub fn run(args: Args) -> Result<()> {
     let (model, input) = args.model.open(args.batch)?;
     let graph = training_graph(&*model, input, &recipe())?;
-    let device = Device::select(&args.device)?;
+    let device = args.device.open()?;
     tune::check(&device)?;
     print(&format!("device  {}\n", device.describe()))?;
     let mut totals = [0.0; 2];

@@ -65,6 +65,12 @@ impl Kernel {
         self.body.contains("subgroup_invocation_id")
     }
 
+    /// Whether the kernel only probes, for the self-test, what all others take for granted. Only kernels with subgroup operations
+    /// need those.
+    pub(crate) fn is_required_probe(&self) -> bool {
+        self.file == "probes.wgsl"
+    }
+
     /// Whether the kernel multiplies tiles in workgroup memory (`shaders/tiles.wgsl`).
     pub(crate) fn multiplies_tiles(&self) -> bool {
         self.body.contains("// uses tiles.wgsl")
@@ -92,6 +98,20 @@ impl PartialEq for Kernel {
     fn eq(&self, other: &Self) -> bool {
         std::ptr::eq(self, other)
     }
+}
+
+/// Changes whenever a kernel does.
+pub(crate) fn checksum() -> u32 {
+    let mut hash = crc32fast::Hasher::new();
+    PIECES.iter().for_each(|(_, piece)| hash.update(piece.as_bytes()));
+    hash.update(PRELUDE.as_bytes());
+    for kernel in ALL {
+        hash.update(
+            format!("{}{}{:?}{}", kernel.name, kernel.entry, kernel.constants, kernel.threads).as_bytes(),
+        );
+        hash.update(kernel.body.as_bytes());
+    }
+    hash.finalize()
 }
 
 /// Maps a kernel name of an earlier version to the current one. Current names stay as they are.

@@ -391,4 +391,6 @@ params! {
 
     /// Gradient clipping by global norm.
     Clip { max_norm: f32 }
+    /// Probe of subgroup operations.
+    ProbeSubgroups { len: u32, lanes: u32 }
 }

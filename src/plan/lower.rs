@@ -13,6 +13,16 @@ use crate::{Error, Result};
 use std::sync::Arc;
 
 pub(super) fn lower(graph: &Graph, target: &Target) -> Result<Plan> {
+    if let Some(probe) = target.excluded.iter().find(|kernel| kernel.is_required_probe()) {
+        return Err(Error::Device(format!(
+            "it failed {} of the self-test, so no result could be trusted; update its driver, or use another device (cpu works everywhere)",
+            probe.name
+        )));
+    }
+    if let Some((pass, kernel)) = target.kernels.iter().find(|(_, kernel)| !target.allows(kernel)) {
+        let problem = "failed the self-test of this device; choose another from `striate kernels`";
+        return Err(Error::argument(format!("{}={}", pass.name(), kernel.name), problem));
+    }
     let (lowered, groups, nodes) = Default::default();
     let mut builder = Builder { graph, target, lowered, groups, nodes };
     builder.allocate_inputs_and_state();
@@ -20,9 +30,7 @@ pub(super) fn lower(graph: &Graph, target: &Target) -> Result<Plan> {
     for (index, node) in graph.nodes().iter().enumerate() {
         builder.allocate_outputs(index);
         let start = builder.lowered.launches.len();
-        let tuned = algorithm::shape_class(graph, node).and_then(|class| target.tuned_for(&class));
-        let target = tuned.as_ref().unwrap_or(target);
-        algorithm::lower(&node.op, &mut NodeLowering { lowered: &mut builder.lowered, graph, node, target })?;
+        builder.lower(node)?;
         requested.observe(&node.op, &builder.lowered.launches[start..]);
         if builder.close_group(&node.scope, node.phase, graph.shape(node.outputs[0]), start) {
             builder.add_node(index, node.op.fused());
@@ -80,6 +88,34 @@ impl Builder<'_> {
             };
             self.lowered.storage_of.insert(*output, storage);
         }
+    }
+
+    /// Emits the launches of a node by the first alternative without an excluded kernel.
+    fn lower(&mut self, node: &Node) -> Result<()> {
+        let (graph, target) = (self.graph, self.target);
+        let before = self.lowered.launches.len();
+        let mut excluded = None;
+        for target in algorithm::alternatives(graph, node, target) {
+            let mark = self.lowered.mark();
+            let target = &target;
+            let result = algorithm::lower(
+                &node.op,
+                &mut NodeLowering { lowered: &mut self.lowered, graph, node, target },
+            );
+            let launches = &self.lowered.launches[before..];
+            let kernel = launches.iter().map(|launch| launch.kernel).find(|kernel| !target.allows(kernel));
+            match (result, kernel, excluded) {
+                (Ok(()), None, _) => return Ok(()),
+                (Err(error), None, None) => return Err(error),
+                (_, kernel, _) => excluded = excluded.or(kernel),
+            }
+            self.lowered.reset(mark);
+        }
+        let kernel = excluded.expect("the loop ends early unless a kernel is excluded").name;
+        Err(Error::Device(format!(
+            "{} needs the kernel {kernel} or others that failed the self-test of this device; `striate selftest` says why; update the driver, or use another device (cpu works everywhere)",
+            node.op.name()
+        )))
     }
 
     /// Emits copies for updates that could not be computed in place.

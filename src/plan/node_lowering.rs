@@ -22,6 +22,18 @@ pub(super) struct Lowered {
 }
 
 impl Lowered {
+    /// Numbers of storages and launches, for [`reset`](Self::reset).
+    pub fn mark(&self) -> [usize; 2] {
+        [self.storages.len(), self.launches.len()]
+    }
+
+    /// Removes everything that was added since a mark.
+    pub fn reset(&mut self, [storages, launches]: [usize; 2]) {
+        self.storages.truncate(storages);
+        self.launches.truncate(launches);
+        self.ranges.retain(|_, range| range.index() < storages);
+    }
+
     pub fn add_storage(&mut self, label: String, bytes: u64, placement: Placement) -> StorageId {
         self.storages.push(Storage { label, bytes, placement });
         StorageId(to_u32(self.storages.len() - 1))

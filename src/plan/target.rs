@@ -58,6 +58,8 @@ pub struct Target {
     pub kernels: Vec<(Pass, &'static Kernel)>,
     /// Kernels that were measured to be fastest, for passes without a request.
     pub tuned: Tuned,
+    /// Kernels that failed the self-test of the device ([`crate::selftest`]). Plans never contain them.
+    pub excluded: Vec<&'static Kernel>,
 }
 
 impl Target {
@@ -81,6 +83,19 @@ impl Target {
             winograd: true,
             kernels: Vec::new(),
             tuned: Tuned::default(),
+            excluded: Vec::new(),
+        }
+    }
+
+    /// The same target with no limit above those of another.
+    pub fn within(self, other: &Self) -> Self {
+        Self {
+            max_binding: self.max_binding.min(other.max_binding),
+            max_buffer: self.max_buffer.min(other.max_buffer),
+            max_workgroups: self.max_workgroups.min(other.max_workgroups),
+            max_invocations: self.max_invocations.min(other.max_invocations),
+            max_storage_buffers: self.max_storage_buffers.min(other.max_storage_buffers),
+            ..self
         }
     }
 
@@ -101,6 +116,11 @@ impl Target {
         self
     }
 
+    /// Whether plans may contain a kernel.
+    pub(crate) fn allows(&self, kernel: &Kernel) -> bool {
+        !self.excluded.contains(&kernel)
+    }
+
     /// The requested kernel.
     pub(crate) fn kernel(&self, pass: Pass) -> Option<&'static Kernel> {
         self.kernels.iter().find(|(p, _)| *p == pass).map(|(_, kernel)| *kernel)
@@ -114,7 +134,7 @@ impl Target {
     /// The target for a node of this class, with its tuned kernel requested; `None` if there is none.
     pub(crate) fn tuned_for(&self, class: &ShapeClass) -> Option<Self> {
         let free = self.algorithm(class.pass).is_none() && self.kernel(class.pass).is_none();
-        let kernel = self.tuned.kernel(class).filter(|_| free)?;
+        let kernel = self.tuned.kernel(class).filter(|kernel| free && self.allows(kernel))?;
         let kernels = self.kernels.iter().copied().chain([(class.pass, kernel)]).collect();
         Some(Self { kernels, ..self.clone() })
     }

@@ -2,8 +2,9 @@
 
 use super::cpu::CpuExecutor;
 use super::executor::Executor;
-use super::gpu::{self, AdapterSummary, Gpu, GpuExecutor};
-use super::{memory, tuned_file};
+use super::gpu::{self, AdapterSummary, Gpu, GpuExecutor, Limits};
+use super::{memory, tuned_file, verdicts};
+use crate::kernel;
 use crate::plan::{Layout, Plan, Target};
 use crate::{Error, Result};
 use std::sync::Arc;
@@ -42,6 +43,11 @@ impl Device {
     /// - a number: index of an adapter in [`gpu::adapters`];
     /// - anything else: the first adapter whose name contains it, ignoring case.
     pub fn select(name: &str) -> Result<Self> {
+        Self::select_with(name, Limits::Adapter)
+    }
+
+    /// Like [`select`](Self::select), with other limits. The CPU executor has none.
+    pub fn select_with(name: &str, limits: Limits) -> Result<Self> {
         match name {
             "cpu" => return Ok(Self::cpu(REQUESTED)),
             "cpu-reference" => return Ok(Self::cpu_reference()),
@@ -60,8 +66,13 @@ impl Device {
             return Err(Error::Device(problem));
         }
         let (index, reason) = choose(name, &adapters)?;
-        let gpu = Gpu::open(index)?;
-        let target = Target { tuned: tuned_file::load(gpu.adapter()), ..gpu.target().clone() };
+        let gpu = Gpu::open(index, limits)?;
+        let verdicts = verdicts::load(gpu.adapter());
+        let excluded = verdicts.map(|verdicts| verdicts.excluded()).unwrap_or_default();
+        let mut target = Target { tuned: tuned_file::load(gpu.adapter()), excluded, ..gpu.target().clone() };
+        if !target.allows(&kernel::PROBE_SUBGROUPS) {
+            target.subgroup = 0;
+        }
         Ok(Self { target, kind: Kind::Gpu(gpu), reason })
     }
 
@@ -92,6 +103,12 @@ impl Device {
     /// The same device with another target for its plans.
     pub fn with_target(self, target: Target) -> Self {
         Self { target, ..self }
+    }
+
+    /// The same device without preferences, and without the results of its self-test.
+    pub(crate) fn as_opened(&self) -> Self {
+        let target = self.gpu().map_or(&self.target, |gpu| gpu.target());
+        self.clone().with_target(target.clone())
     }
 
     /// Whether kernels run as compute shaders.

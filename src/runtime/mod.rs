@@ -12,6 +12,7 @@ mod memory;
 mod session;
 mod timing;
 pub(crate) mod tuned_file;
+pub(crate) mod verdicts;
 
 pub use device::Device;
 pub(crate) use session::Stream;

@@ -7,10 +7,8 @@ use crate::{Error, Result};
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
-/// The file for an adapter; `None` without a cache folder.
 fn path(adapter: &AdapterSummary) -> Option<PathBuf> {
-    let name = cache::file_name(&["tune", &adapter.name, &adapter.backend, &adapter.driver], "json");
-    cache::folder().map(|folder| folder.join(name))
+    cache::file_of(adapter, "tune")
 }
 
 /// Reads the choices for an adapter. A file that cannot be used is ignored with a warning.

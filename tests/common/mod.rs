@@ -10,9 +10,10 @@ use libtest_mimic::{Arguments, Trial};
 use std::fmt::Display;
 use std::process::ExitCode;
 use std::sync::OnceLock;
+use striate::gpu::Limits;
 use striate::plan::{Target, Tuned};
-use striate::rng::SplitMix64;
-use striate::{DType, Device, Input, Session, Tensor};
+pub use striate::selftest::{Random, difference, seed_of, shapes, tolerance};
+use striate::{Device, Input, Session, Tensor};
 
 /// The result of a test. `?` converts any error that can be printed; a mismatch reports operation, case, shapes, seed, and the
 /// largest error with its index.
@@ -31,7 +32,8 @@ macro_rules! named {
 }
 pub(crate) use named;
 
-/// The GPU to test, or why there is none. `STRIATE_TEST_DEVICE` selects one by index or part of its name.
+/// The GPU to test, or why there is none, opened with the limits that WebGPU guarantees everywhere, so that no test can pass only
+/// because an adapter has more. `STRIATE_TEST_DEVICE` selects one by index or part of its name.
 pub fn gpu() -> Result<&'static Device, &'static str> {
     static GPU: OnceLock<Option<Device>> = OnceLock::new();
     let device = GPU.get_or_init(|| {
@@ -40,7 +42,8 @@ pub fn gpu() -> Result<&'static Device, &'static str> {
         }
         let name = gpu_name();
         // An adapter that exists but fails to open is a failure, not a reason to skip.
-        let device = Device::select(&name).unwrap_or_else(|e| panic!("the adapter {name:?}: {e}"));
+        let device = Device::select_with(&name, Limits::WebGpu)
+            .unwrap_or_else(|e| panic!("the adapter {name:?}: {e}"));
         // The tested kernels must not depend on this machine's tuning results.
         let target = Target { tuned: Tuned::default(), ..device.target().clone() };
         Some(device.with_target(target))
@@ -148,59 +151,6 @@ pub fn everything(session: &mut Session) -> striate::Result<Vec<(String, Tensor)
     names.into_iter().map(|name| Ok((name.clone(), session.read(&name)?))).collect()
 }
 
-/// A seed derived from a name.
-pub fn seed_of(name: &str) -> u64 {
-    name.bytes().fold(0xcbf2_9ce4_8422_2325, |h, b| (h ^ u64::from(b)).wrapping_mul(0x100_0000_01b3))
-}
-
-/// Generates random tensors.
-pub struct Random(SplitMix64);
-
-impl Random {
-    pub fn new(seed: u64) -> Self {
-        Self(SplitMix64::new(seed))
-    }
-
-    /// Standard normal values.
-    pub fn normal(&mut self, shape: &[usize]) -> Tensor {
-        self.map(shape, |rng| rng.normal() as f32)
-    }
-
-    /// Uniform values from `low` to `high`.
-    pub fn uniform(&mut self, shape: &[usize], low: f32, high: f32) -> Tensor {
-        self.map(shape, |rng| low + (high - low) * rng.unit() as f32)
-    }
-
-    /// Distinct values, at least `gap` apart and at least half of that from 0.
-    pub fn spaced(&mut self, shape: &[usize], gap: f32) -> Tensor {
-        let len: usize = shape.iter().product();
-        let mut values: Vec<f32> = (0..len).map(|i| (i as f32 - (len / 2) as f32 + 0.5) * gap).collect();
-        for last in (1..len).rev() {
-            values.swap(last, self.below(last + 1));
-        }
-        Tensor::f32(shape, values).unwrap()
-    }
-
-    /// -1 or 1.
-    pub fn signs(&mut self, shape: &[usize]) -> Tensor {
-        self.map(shape, |rng| if rng.below(2) == 0 { -1.0 } else { 1.0 })
-    }
-
-    /// Integers below `bound`.
-    pub fn labels(&mut self, rows: usize, bound: usize) -> Tensor {
-        Tensor::u32([rows], (0..rows).map(|_| self.0.below(bound as u32)).collect()).unwrap()
-    }
-
-    pub fn below(&mut self, bound: usize) -> usize {
-        self.0.below(bound as u32) as usize
-    }
-
-    fn map(&mut self, shape: &[usize], mut draw: impl FnMut(&mut SplitMix64) -> f32) -> Tensor {
-        let len = shape.iter().product();
-        Tensor::f32(shape, (0..len).map(|_| draw(&mut self.0)).collect()).unwrap()
-    }
-}
-
 /// The generator of the golden training runs: a 64-bit hash of (seed, i).
 pub fn hash(seed: u64, i: u64) -> u64 {
     const GOLDEN: u64 = 0x9E37_79B9_7F4A_7C15;
@@ -217,66 +167,9 @@ pub fn fill(seed: u64, len: usize, bound: f64) -> Vec<f32> {
     (0..len).map(|i| (2.0 * unit(i) - 1.0) * bound as f32).collect()
 }
 
-/// Tolerance of an f32 result against one summed in f64, relative to the largest magnitude of the expected tensor.
-///
-/// Each rounding adds up to 6e-8 of the running sum. Roundings behave like random errors, so a sum of n terms is off by about
-/// 6e-8 * sqrt(n) of its typical size. The constant covers a few roundings and the division, roots and exponentials of GPUs,
-/// which are accurate to several ulp. Both have a safety factor of about five; a wrong index or a missing term exceeds that.
-pub fn tolerance(terms: usize) -> f64 {
-    3e-6 + 3e-7 * (terms as f64).sqrt()
-}
-
-/// Compares tensors. Floats may differ by `tolerance` times the larger of `floor` and the expected tensor's largest magnitude;
-/// integers, infinities and NaN positions must match.
+/// Compares tensors; see [`difference`].
 pub fn compare(what: &str, got: &Tensor, want: &Tensor, tolerance: f64, floor: f64) -> Outcome {
-    if got.ty() != want.ty() {
-        return Err(format!("{what}: expected {:?}, found {:?}", want.ty(), got.ty()).into());
-    }
-    let index = |at: usize| {
-        let mut indices = vec![0; want.shape().len()];
-        let mut rest = at;
-        for (i, size) in indices.iter_mut().zip(want.shape()).rev() {
-            (*i, rest) = (rest % size, rest / size);
-        }
-        indices
-    };
-    if want.ty().dtype == DType::U32 {
-        let pairs = || got.as_u32().iter().zip(want.as_u32());
-        return match pairs().position(|(g, w)| g != w) {
-            None => Ok(()),
-            Some(at) => Err(format!(
-                "{what}: {} of {} differ; first at {:?}: {}, expected {}",
-                pairs().filter(|(g, w)| g != w).count(),
-                want.len(),
-                index(at),
-                got.as_u32()[at],
-                want.as_u32()[at]
-            )
-            .into()),
-        };
-    }
-    let (got, want_values) = (got.as_f32(), want.as_f32());
-    let finite = want_values.iter().filter(|w| w.is_finite());
-    let scale = finite.fold(floor, |scale, w| scale.max(f64::from(w.abs())));
-    let error = |g: f32, w: f32| match w.is_finite() {
-        _ if g == w || (g.is_nan() && w.is_nan()) => 0.0,
-        true if g.is_finite() => (f64::from(g) - f64::from(w)).abs(),
-        _ => f64::INFINITY,
-    };
-    let errors = || got.iter().zip(want_values).map(|(g, w)| error(*g, *w));
-    let (at, largest) = errors().enumerate().max_by(|a, b| a.1.total_cmp(&b.1)).unwrap_or((0, 0.0));
-    if largest <= tolerance * scale {
-        return Ok(());
-    }
-    Err(format!(
-        "{what}: {} of {} are off; most at {:?}: {}, expected {}: an error of {largest:e}, {:e} of {scale:e}, where {tolerance:e} is allowed",
-        errors().filter(|e| *e > tolerance * scale).count(),
-        want.len(),
-        index(at),
-        got[at],
-        want_values[at],
-        largest / scale,
-    ).into())
+    difference(got, want, tolerance, floor).map_or(Ok(()), |error| Err(format!("{what}: {error}").into()))
 }
 
 /// Compares lists of tensors.
@@ -288,10 +181,4 @@ pub fn compare_all(what: &str, got: &[Tensor], want: &[Tensor], tolerance: f64, 
         compare(&format!("{what}, tensor {i}"), got, want, tolerance, floor)?;
     }
     Ok(())
-}
-
-/// Shapes of tensors, for messages.
-pub fn shapes(tensors: &[Tensor]) -> String {
-    let shapes: Vec<String> = tensors.iter().map(|t| format!("{:?}", t.shape())).collect();
-    shapes.join(" ")
 }

@@ -1,10 +1,11 @@
-// A Vulkan layer that makes calls fail.
+// A Vulkan layer that makes calls fail, or that compiles a kernel wrongly.
 //
 //   FAULT_CALL    the function, without its vk
 //   FAULT_AT      the number of the first call that fails, from 1
 //   FAULT_RESULT  what it returns: -4 device lost, -2 out of device memory
 //   FAULT_ON      all later calls fail as well
 //   FAULT_LOG     a file for the number of calls of each function
+//   FAULT_KERNEL  an entry point whose floating-point products become sums, and sums differences
 //
 // Only functions of a device; vkCreateDevice is one of them.
 
@@ -80,6 +81,34 @@ __attribute__((destructor)) static void write_log(void) {
     }
 FUNCTIONS(WRAP)
 
+// The opcodes of SPIR-V that are exchanged. All have the same operands.
+enum { ENTRY_POINT = 15, ADD = 129, SUBTRACT = 131, MULTIPLY = 133 };
+
+// Whether a module has the entry point that is to be compiled wrongly.
+static int is_broken(const uint32_t *code, size_t words) {
+    const char *entry = getenv("FAULT_KERNEL");
+    for (size_t i = 5; entry && i < words; i += code[i] >> 16)
+        if ((code[i] & 0xffff) == ENTRY_POINT && !strcmp((const char *)(code + i + 3), entry)) return 1;
+    return 0;
+}
+
+static VKAPI_ATTR VkResult VKAPI_CALL create_shader_module(VkDevice device, const VkShaderModuleCreateInfo *info, const VkAllocationCallbacks *allocator, VkShaderModule *out) {
+    size_t words = info->codeSize / 4;
+    if (!is_broken(info->pCode, words)) return my_CreateShaderModule(device, info, allocator, out);
+    uint32_t *code = malloc(info->codeSize);
+    memcpy(code, info->pCode, info->codeSize);
+    for (size_t i = 5; i < words; i += code[i] >> 16) {
+        uint32_t length = code[i] & 0xffff0000, operation = code[i] & 0xffff;
+        if (operation == ADD) code[i] = length | SUBTRACT;
+        if (operation == MULTIPLY) code[i] = length | ADD;
+    }
+    VkShaderModuleCreateInfo broken = *info;
+    broken.pCode = code;
+    VkResult created = my_CreateShaderModule(device, &broken, allocator, out);
+    free(code);
+    return created;
+}
+
 static VkInstance instance;
 static PFN_vkGetInstanceProcAddr next_instance_function;
 static PFN_vkGetDeviceProcAddr next_device_function;
@@ -122,6 +151,10 @@ static VKAPI_ATTR PFN_vkVoidFunction VKAPI_CALL device_function(VkDevice device,
     if (next && is(name, #function)) { \
         next_##function = (PFN_vk##function)next; \
         return (PFN_vkVoidFunction)my_##function; \
+    }
+    if (next && is(name, "CreateShaderModule")) {
+        next_CreateShaderModule = (PFN_vkCreateShaderModule)next;
+        return (PFN_vkVoidFunction)create_shader_module;
     }
     FUNCTIONS(INTERCEPT)
     return next;

@@ -1,5 +1,5 @@
-//! Fault injection: calls of the Vulkan driver fail during `striate train`, which must recover or report an error, and never
-//! panic, crash or hang. Needs a Vulkan adapter, a C compiler and Vulkan's headers.
+//! Fault injection. Calls of the Vulkan driver fail during `striate train`, which must recover or report an error, and never
+//! panic, crash or hang; and a driver compiles a kernel wrongly, which the self-test must find. Needs a Vulkan adapter, a C compiler and Vulkan's headers.
 
 #![cfg(feature = "cli")]
 
@@ -110,11 +110,24 @@ impl Lab {
     fn train(&self, out: &Path) -> Command {
         let mut command = striate(&["train", "--dataset", "mnist", "--epochs", "2", "--batch", "8"]);
         command
-            .args(["--checkpoint-every", "2", "--device", &gpu_name(), "--data"])
+            .args(["--checkpoint-every", "2", "--no-selftest", "--device", &gpu_name(), "--data"])
             .arg(self.dir.path("data"));
         command.arg("--out").arg(out);
+        self.with_layer(command, "cache")
+    }
+
+    fn with_layer(&self, mut command: Command, cache: &str) -> Command {
         command.env("VK_LAYER_PATH", self.layer.path()).env("VK_INSTANCE_LAYERS", "VK_LAYER_faults");
-        command.env("STRIATE_CACHE", self.dir.path("cache"));
+        command.env("STRIATE_CACHE", self.dir.path(cache));
+        command
+    }
+
+    /// A command on the device with a driver that compiles an entry point wrongly. The cache is its own, too.
+    fn miscompiled(&self, entry: &str, args: &[&str]) -> Command {
+        let device = gpu_name();
+        let args: Vec<&str> = args.iter().copied().chain(["--device", device.as_str()]).collect();
+        let mut command = self.with_layer(striate(&args), entry);
+        command.env("FAULT_KERNEL", entry);
         command
     }
 
@@ -204,6 +217,79 @@ fn a_device_that_stays_lost_is_an_error(lab: &Lab) -> Outcome {
     Ok(())
 }
 
+/// Kernels that the driver compiles wrongly fail the self-test, whichever command runs it, and are not used afterwards.
+fn a_miscompiled_kernel_is_found_and_not_used(lab: &Lab) -> Outcome {
+    let entry = "matmul_registers";
+    let bench = ["bench", "matmul", "32", "--steps", "1", "--warmup", "0"];
+    let forced = [&bench[..], &["--kernel", "matmul=registers"]].concat();
+    // Without the test, the wrong kernel computes wrong results unnoticed.
+    let wrong = json_line(&printed(&mut lab.miscompiled(entry, &[&forced[..], &["--no-selftest"]].concat())));
+    assert!(wrong["max_abs_error"].as_f64().expect("a number") > 1.0, "{wrong}");
+
+    let output = lab.miscompiled(entry, &["selftest", "--short"]).output()?;
+    let table = text(&output.stdout);
+    assert_eq!(output.status.code(), Some(1), "{table}");
+    let failed: Vec<&str> = table.lines().filter(|line| line.ends_with("FAILED")).collect();
+    assert!(failed.len() == 1 && failed[0].starts_with("matmul_registers "), "{table}");
+    assert!(table.contains(", 1 failed,"), "{table}");
+
+    let devices = printed(&mut lab.miscompiled(entry, &["devices"]));
+    assert!(devices.contains("FAILED (short), these kernels are not used: matmul_registers\n"), "{devices}");
+    let plan = printed(&mut lab.miscompiled(entry, &["plan", "lenet", "--input", "1x28x28", "--launches"]));
+    let (title, launches) = plan.split_once("\n\n").expect("the title comes first");
+    assert!(title.ends_with("without kernels that failed the self-test: matmul_registers"), "{title}");
+    assert!(!launches.contains("matmul_registers"), "{launches}");
+
+    let refused = lab.miscompiled(entry, &forced).output()?;
+    assert_error(&refused, "forced", &["matmul_registers", "self-test"]);
+    let right = json_line(&printed(&mut lab.miscompiled(entry, &bench)));
+    assert!(right["max_abs_error"].as_f64().expect("a number") < 1e-3, "{right}");
+    Ok(())
+}
+
+/// Kernels without an alternative: the first command tests the device, and the network that needs them is refused.
+fn a_kernel_that_cannot_be_replaced_is_an_error(lab: &Lab) -> Outcome {
+    let bench = ["bench", "lenet", "--batch", "2", "--steps", "1", "--warmup", "0"];
+    let output = lab.miscompiled("softmax_grad", &bench).output()?;
+    let errors = text(&output.stderr);
+    assert_eq!(output.status.code(), Some(0), "{errors}");
+    let lines: Vec<&str> = errors.lines().collect();
+    assert!(lines.len() == 2 && lines[0].starts_with("first use of "), "{errors}");
+    assert!(lines[1].contains("wrong results: softmax_grad;"), "{errors}");
+    // Tested only once.
+    assert_eq!(text(&lab.miscompiled("softmax_grad", &bench).output()?.stderr), "");
+
+    let output = lab.miscompiled("cross_entropy_grad", &bench).output()?;
+    let errors = text(&output.stderr);
+    assert_eq!(output.status.code(), Some(1), "{errors}");
+    let error = errors.lines().last().expect("an error");
+    assert!(error.starts_with("error: device: ") && error.contains("cross_entropy_grad"), "{errors}");
+    Ok(())
+}
+
+/// A device that is lost during its self-test is an error or is used without the kernel at which it stopped.
+fn a_device_lost_in_its_self_test_is_no_crash(lab: &Lab) -> Outcome {
+    for at in [1, 20, 200] {
+        let mut command = lab.miscompiled("none", &["selftest", "--short"]);
+        command.env("FAULT_CALL", "WaitSemaphores").env("FAULT_AT", at.to_string());
+        let output = command.env("FAULT_RESULT", DEVICE_LOST.to_string()).output()?;
+        let [printed, errors] = [&output.stdout, &output.stderr].map(|bytes| text(bytes));
+        assert_eq!(output.status.code(), Some(1), "{at}: {printed}{errors}");
+        assert!(!errors.contains("panicked"), "{at}: {errors}");
+        assert!(
+            printed.contains("the device was lost") || errors.contains("the device was lost"),
+            "{at}: {printed}{errors}"
+        );
+    }
+    Ok(())
+}
+
+/// The JSON in the last line of a benchmark.
+fn json_line(text: &str) -> serde_json::Value {
+    let line = text.lines().last().and_then(|line| line.strip_prefix("JSON "));
+    serde_json::from_str(line.expect("a benchmark ends with JSON")).expect("valid JSON")
+}
+
 fn main() -> ExitCode {
     let mut suite = Suite::new();
     let has_vulkan = striate::gpu::adapters().iter().any(|adapter| adapter.backend == "Vulkan");
@@ -224,5 +310,17 @@ fn main() -> ExitCode {
     }
     add("a_lost_device_is_opened_again".into(), Box::new(a_lost_device_is_opened_again));
     add("a_device_that_stays_lost_is_an_error".into(), Box::new(a_device_that_stays_lost_is_an_error));
+    add(
+        "a_miscompiled_kernel_is_found_and_not_used".into(),
+        Box::new(a_miscompiled_kernel_is_found_and_not_used),
+    );
+    add(
+        "a_kernel_that_cannot_be_replaced_is_an_error".into(),
+        Box::new(a_kernel_that_cannot_be_replaced_is_an_error),
+    );
+    add(
+        "a_device_lost_in_its_self_test_is_no_crash".into(),
+        Box::new(a_device_lost_in_its_self_test_is_no_crash),
+    );
     suite.run()
 }

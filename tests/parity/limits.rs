@@ -1,10 +1,10 @@
 //! More workgroups than fit into a dimension, and empty batches.
 
-use crate::case::{Case, Lowered};
 use crate::common::*;
 use crate::{REFERENCE, agrees};
 use striate::op::*;
 use striate::plan::Algorithm;
+use striate::selftest::cases::{Case, Lowered};
 use striate::{Error, Tensor, eager};
 
 /// The number of workgroups per dimension that WebGPU guarantees.

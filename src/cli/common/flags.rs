@@ -1,6 +1,7 @@
 //! Flags shared by several commands.
 
 use super::choices::Choices;
+use super::device::DeviceName;
 use super::json;
 use serde::Serialize;
 use std::path::PathBuf;
@@ -13,9 +14,9 @@ use striate::{Device, Error, Result};
 /// The device, and the planner's choices for it.
 #[derive(clap::Args, Clone, Debug, Serialize)]
 pub struct DeviceFlags {
-    /// auto, gpu, cpu, an adapter's number or a part of its name; see `striate devices`
-    #[arg(long, global = true, default_value = "auto")]
-    device: String,
+    #[command(flatten)]
+    #[serde(flatten)]
+    name: DeviceName,
     #[command(flatten)]
     #[serde(flatten)]
     pub choices: Choices,
@@ -29,7 +30,7 @@ impl DeviceFlags {
 
     /// Opens the device with the planner's own choices.
     pub fn open_default(&self) -> Result<Device> {
-        Device::select(&self.device)
+        self.name.open()
     }
 }
 

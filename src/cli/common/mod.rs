@@ -1,6 +1,7 @@
 //! Shared by all commands: flags, the networks and images they name, and output.
 
 pub mod choices;
+pub mod device;
 pub mod flags;
 pub mod html;
 pub mod images;

@@ -22,7 +22,7 @@ fn params(node: &NodeLowering, eps: f32, epilogue: Epilogue) -> Params {
     let [batch, channels, pixels] = planes(&node.input_shape(0));
     let images = elements_per_slice(node.target().family).div_ceil(pixels);
     let images_per_slice = images.max(batch.div_ceil(MAX_SLICES)).min(batch);
-    let columns = if is_vec4(pixels) { pixels / 4 } else { pixels };
+    let columns = if is_vec4(node.target(), pixels) { pixels / 4 } else { pixels };
     Params {
         batch: to_u32(batch),
         channels: to_u32(channels),
@@ -51,14 +51,15 @@ fn lanes_per_slice(target: &Target) -> usize {
     }
 }
 
-/// Whether planes can be read as vec4s.
-fn is_vec4(pixels: usize) -> bool {
-    pixels.is_multiple_of(4)
+/// Whether planes are read as vec4s.
+fn is_vec4(target: &Target, pixels: usize) -> bool {
+    let kernels = kernel::ALL.iter().filter(|k| k.file.starts_with("batch_norm") && k.name.ends_with("vec4"));
+    pixels.is_multiple_of(4) && kernels.into_iter().all(|kernel| target.allows(kernel))
 }
 
 /// The scalar or the vec4 variant of a kernel.
-fn pick(p: &Params, [scalar, vec4]: [&'static Kernel; 2]) -> &'static Kernel {
-    if is_vec4(p.pixels as usize) { vec4 } else { scalar }
+fn pick(target: &Target, p: &Params, [scalar, vec4]: [&'static Kernel; 2]) -> &'static Kernel {
+    if is_vec4(target, p.pixels as usize) { vec4 } else { scalar }
 }
 
 fn elements(p: &Params) -> u64 {
@@ -91,14 +92,14 @@ fn launch_reduction(
     flops: u64,
 ) -> Result<()> {
     let lanes = lanes_per_slice(node.target());
-    let kernel = pick(p, if lanes == LANES { *workgroup } else { *shuffled });
+    let kernel = pick(node.target(), p, if lanes == LANES { *workgroup } else { *shuffled });
     let grid = Grid::Invocations(p.slices as u64 * p.channels as u64 * lanes as u64);
     node.launch(kernel, p, reads, &[partial], grid, flops)
 }
 
 /// Emits the normalization with given statistics. `operands`: x, mean, variance, weight and bias.
 fn apply(node: &mut NodeLowering, p: &Params, epilogue: Epilogue, operands: [StorageId; 5]) -> Result<()> {
-    let kernel = pick(p, [&kernel::BATCH_NORM_APPLY, &kernel::BATCH_NORM_APPLY_VEC4]);
+    let kernel = pick(node.target(), p, [&kernel::BATCH_NORM_APPLY, &kernel::BATCH_NORM_APPLY_VEC4]);
     let [x, mean, variance, weight, bias] = operands;
     let residual = residual(epilogue, node).unwrap_or(x);
     let reads = [x, mean, variance, weight, bias, residual];
@@ -135,7 +136,8 @@ fn lower_grad(node: &mut NodeLowering, eps: f32, epilogue: Epilogue, fixed: bool
     let kernel = &kernel::BATCH_NORM_GRAD_STATS;
     node.launch(kernel, &p, &reads, &writes, Grid::Invocations(channels), sums)?;
 
-    let kernel = pick(&p, [&kernel::BATCH_NORM_GRAD_INPUT, &kernel::BATCH_NORM_GRAD_INPUT_VEC4]);
+    let kernel =
+        pick(node.target(), &p, [&kernel::BATCH_NORM_GRAD_INPUT, &kernel::BATCH_NORM_GRAD_INPUT_VEC4]);
     let reads = [x, grad_output, coefficients];
     node.launch(kernel, &p, &reads, &[grad_input], grid(&p), 5 * elements(&p))
 }

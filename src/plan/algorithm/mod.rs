@@ -176,6 +176,30 @@ pub(super) fn lower(op: &Op, node: &mut NodeLowering) -> Result<()> {
     }
 }
 
+/// The targets to lower a node for, best first: the given one with the tuned kernel requested, and where kernels are excluded,
+/// those with other kernels requested, with and without subgroups.
+pub(super) fn alternatives(graph: &Graph, node: &Node, target: &Target) -> Vec<Target> {
+    let class = shape_class(graph, node);
+    let first = class.as_ref().and_then(|class| target.tuned_for(class)).unwrap_or_else(|| target.clone());
+    let mut targets = vec![first.clone()];
+    if target.excluded.is_empty() {
+        return targets;
+    }
+    let allowed = |pass| candidates(pass).map(move |c| (pass, c.kernel)).filter(|(_, k)| target.allows(k));
+    for subgroup in [first.subgroup, 0] {
+        let target = Target { subgroup, algorithms: Vec::new(), ..first.clone() };
+        targets.push(target.clone());
+        for product in allowed(Pass::Matmul) {
+            // Convolutions contain matrix products.
+            let convolutions = class.iter().filter(|class| class.pass != Pass::Matmul);
+            let requests = convolutions.flat_map(|class| allowed(class.pass)).map(|own| vec![own, product]);
+            let requests = requests.chain([vec![product]]);
+            targets.extend(requests.map(|kernels| Target { kernels, ..target.clone() }));
+        }
+    }
+    targets
+}
+
 /// The tuning class of a node, if its operation has several algorithms.
 pub(crate) fn shape_class(graph: &Graph, node: &Node) -> Option<ShapeClass> {
     let inputs: Vec<&[usize]> = node.inputs.iter().map(|v| graph.shape(*v)).collect();

@@ -50,8 +50,10 @@ fn launch(node: &mut NodeLowering, kernel: &'static Kernel, each: u64, params: &
 
 pub fn max(op: &MaxPool, node: &mut NodeLowering) -> Result<()> {
     let params = params(&op.window, &node.input_shape(0), &node.output_shape(0));
+    let target = node.target();
+    let allows = |kernel: &Kernel| target.allows(kernel);
     let (kernel, each) = match params.adaptive {
-        0 if is_2x2(&params) => (&kernel::MAX_POOL_2X2, 2),
+        0 if is_2x2(&params) && allows(&kernel::MAX_POOL_2X2) => (&kernel::MAX_POOL_2X2, 2),
         0 => (&kernel::MAX_POOL, 1),
         _ => (&kernel::ADAPTIVE_MAX_POOL, 1),
     };
@@ -61,9 +63,13 @@ pub fn max(op: &MaxPool, node: &mut NodeLowering) -> Result<()> {
 pub fn max_grad(op: &MaxPoolGrad, node: &mut NodeLowering) -> Result<()> {
     let params = params(&op.window, &op.input_shape, &node.input_shape(0));
     let disjoint = params.kernel_h <= params.stride_h && params.kernel_w <= params.stride_w;
+    let target = node.target();
+    let allows = |kernel: &Kernel| target.allows(kernel);
     let (kernel, each) = match params.adaptive {
-        0 if is_2x2(&params) => (&kernel::MAX_POOL_GRAD_2X2, 8),
-        0 if disjoint => (&kernel::MAX_POOL_GRAD_NON_OVERLAPPING, 1),
+        0 if is_2x2(&params) && allows(&kernel::MAX_POOL_GRAD_2X2) => (&kernel::MAX_POOL_GRAD_2X2, 8),
+        0 if disjoint && allows(&kernel::MAX_POOL_GRAD_NON_OVERLAPPING) => {
+            (&kernel::MAX_POOL_GRAD_NON_OVERLAPPING, 1)
+        }
         0 => (&kernel::MAX_POOL_GRAD, 1),
         _ => (&kernel::ADAPTIVE_MAX_POOL_GRAD, 1),
     };

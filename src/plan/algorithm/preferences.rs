@@ -134,7 +134,8 @@ impl Preference {
         rows.flat_map(|(.., entry)| kernel::of_entry(entry)).copied()
     }
 
-    fn is_for(&self, target: &Target, pass: Pass) -> bool {
+    /// Whether the row is for a pass on a target.
+    pub(crate) fn is_for(&self, target: &Target, pass: Pass) -> bool {
         self.family.is_none_or(|family| family == target.family)
             && self.vendor.is_none_or(|vendor| vendor == target.vendor)
             && self.lanes.contains(&target.subgroup)

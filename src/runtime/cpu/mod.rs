@@ -21,6 +21,7 @@ pub mod matmul;
 pub mod matmul_packed;
 pub mod optimizer;
 pub mod pool;
+pub mod probes;
 pub mod reduce;
 pub mod softmax;
 mod twins;

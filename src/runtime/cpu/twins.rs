@@ -1,6 +1,6 @@
 //! The table of twins: the CPU function that computes the same as each shader entry point.
 
-use super::{Io, matmul, matmul_packed, optimizer, pool, reduce, softmax, winograd};
+use super::{Io, matmul, matmul_packed, optimizer, pool, probes, reduce, softmax, winograd};
 use super::{
     batch_norm, conv, conv_gemm, conv_register_tiled, dropout, elementwise, fast, local_response_norm, loss,
 };
@@ -112,6 +112,11 @@ twins! {
     sgd => optimizer::sgd;
     adam => optimizer::adam;
     clip_coefficient => optimizer::clip_coefficient;
+    probe_integers => probes::integers;
+    probe_floats => probes::floats;
+    probe_ieee => probes::ieee;
+    probe_barriers => probes::barriers;
+    probe_subgroups => probes::subgroups;
 }
 
 #[cfg(test)]

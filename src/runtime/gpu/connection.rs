@@ -1,6 +1,7 @@
 //! An opened device and its queue. Everything that a driver may refuse goes through here and becomes an [`Error`].
 
 use super::panics::contained;
+use crate::plan::Target;
 use crate::{Error, Result};
 use std::mem::ManuallyDrop;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -48,14 +49,15 @@ impl Failure {
 }
 
 impl Connection {
-    /// Opens a device with the features and limits that striate uses.
-    pub fn open(adapter: &wgpu::Adapter) -> Result<Self> {
+    /// Opens a device with the features that striate uses and the limits of a target, so that the device refuses whatever a plan
+    /// for this target must not contain.
+    pub fn open(adapter: &wgpu::Adapter, target: &Target) -> Result<Self> {
         let used =
             wgpu::Features::TIMESTAMP_QUERY | wgpu::Features::SUBGROUP | wgpu::Features::PIPELINE_CACHE;
         let description = wgpu::DeviceDescriptor {
             label: Some("striate"),
             required_features: adapter.features() & used,
-            required_limits: adapter.limits(),
+            required_limits: required_limits(target, &adapter.limits()),
             ..Default::default()
         };
         let request = || pollster::block_on(adapter.request_device(&description)).map_err(|e| e.to_string());
@@ -149,6 +151,19 @@ impl Drop for Connection {
         for message in drops.into_iter().filter_map(Result::err) {
             log::debug!("closing the device: {message}");
         }
+    }
+}
+
+/// The limits of a target; WebGPU's defaults for all that it does not have, such as workgroup memory.
+fn required_limits(target: &Target, adapter: &wgpu::Limits) -> wgpu::Limits {
+    wgpu::Limits {
+        max_storage_buffer_binding_size: target.max_binding,
+        max_buffer_size: target.max_buffer,
+        max_compute_workgroups_per_dimension: target.max_workgroups,
+        max_compute_invocations_per_workgroup: target.max_invocations,
+        max_compute_workgroup_size_x: target.max_invocations.min(adapter.max_compute_workgroup_size_x),
+        max_storage_buffers_per_shader_stage: target.max_storage_buffers,
+        ..wgpu::Limits::default().or_worse_values_from(adapter)
     }
 }
 

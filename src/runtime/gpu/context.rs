@@ -29,6 +29,16 @@ pub struct AdapterSummary {
     pub features: Vec<&'static str>,
 }
 
+/// The limits to open a GPU device with. The device enforces them.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Limits {
+    /// Those of the adapter.
+    #[default]
+    Adapter,
+    /// WebGPU's default limits, which every browser offers, or the adapter's where they are lower.
+    WebGpu,
+}
+
 /// An opened GPU device. It creates all buffers, bind groups and pipelines, and counts them.
 pub struct Gpu {
     pub(super) adapter: wgpu::Adapter,
@@ -98,15 +108,22 @@ pub fn adapters() -> Vec<AdapterSummary> {
 
 impl Gpu {
     /// Opens the adapter with this index in [`adapters`].
-    pub fn open(index: usize) -> Result<Arc<Self>> {
+    pub fn open(index: usize, limits: Limits) -> Result<Arc<Self>> {
         let mut adapters = enumerate();
         if index >= adapters.len() {
             return Err(Error::Device(format!("there is no adapter {index}; `striate devices` lists them")));
         }
         let adapter = adapters.swap_remove(index);
-        let connection = Connection::open(&adapter)?;
+        let target = match (target(&adapter), limits) {
+            (target, Limits::Adapter) => target,
+            (target, Limits::WebGpu) => {
+                let baseline = Target::baseline(target.family);
+                target.within(&baseline)
+            }
+        };
+        let connection = Connection::open(&adapter, &target)?;
         Ok(Arc::new(Self {
-            target: target(&adapter),
+            target,
             summary: summary(&adapter),
             cache: PipelineCache::open(&adapter, &connection.device),
             adapter,

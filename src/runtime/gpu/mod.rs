@@ -16,5 +16,5 @@ mod staging;
 mod timestamps;
 mod warm_up;
 
-pub use context::{AdapterSummary, Gpu, adapters};
+pub use context::{AdapterSummary, Gpu, Limits, adapters};
 pub(crate) use executor::GpuExecutor;

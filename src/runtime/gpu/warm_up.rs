@@ -78,7 +78,7 @@ fn dispatch_here<'l>(gpu: &Gpu, take: impl Fn() -> Option<&'l Launch>) -> Result
 
 /// Like [`dispatch_here`], on a temporary device.
 fn dispatch_on_another_device<'l>(gpu: &Gpu, take: impl Fn() -> Option<&'l Launch>) -> Result<()> {
-    let connection = Connection::open(&gpu.adapter)?;
+    let connection = Connection::open(&gpu.adapter, gpu.target())?;
     let first = FirstDispatch::new(&connection);
     while let Some(launch) = take() {
         first.of(launch, &Pipeline::new(&connection.device, launch.kernel, gpu.target().subgroup, None))?;

@@ -234,7 +234,6 @@ impl Session {
         self.executor.profile(program, &ordered, &pieces(plan))
     }
 
-    #[allow(dead_code, reason = "the self-test will use it")]
     /// Uploads the inputs of a step, to run its launches one by one with [`Session::run_launch`]. Fails as [`Session::run`].
     pub(crate) fn load(&mut self, program: usize, inputs: &[(&str, Input<'_>)]) -> Result<()> {
         self.check_idle()?;
@@ -243,19 +242,19 @@ impl Session {
     }
 
     /// Runs one launch of a plan and waits for it.
-    #[allow(dead_code, reason = "the self-test will use it")]
+
     pub(crate) fn run_launch(&mut self, program: usize, launch: usize) -> Result<()> {
         self.executor.run_launch(program, launch)
     }
 
     /// The contents of a storage that a launch of the plan binds.
-    #[allow(dead_code, reason = "the self-test will use it")]
+
     pub(crate) fn read_storage(&mut self, program: usize, storage: StorageId) -> Result<Vec<u32>> {
         self.executor.read_storage(program, storage)
     }
 
     /// Replaces the contents of a storage that a launch of the plan binds; `words` has its size.
-    #[allow(dead_code, reason = "the self-test will use it")]
+
     pub(crate) fn write_storage(&mut self, program: usize, storage: StorageId, words: &[u32]) -> Result<()> {
         self.executor.write_storage(program, storage, words)
     }

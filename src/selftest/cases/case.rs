@@ -1,12 +1,13 @@
-//! A row of the tables: an operation on given inputs, and the targets that it is lowered for.
+//! A case: an operation on given inputs, and the targets that it is lowered for.
 
-use crate::common::*;
+use crate::graph::{Graph, ValueId};
+use crate::op::Op;
+use crate::plan::algorithm::candidates;
+use crate::plan::{Algorithm, Family, Pass, Plan, Target};
+use crate::selftest::compare::{shapes, tolerance};
+use crate::selftest::random::{Random, seed_of};
+use crate::{DType, Error, Result, Tensor};
 use std::collections::BTreeSet;
-use striate::graph::{Graph, ValueId};
-use striate::op::Op;
-use striate::plan::algorithm::candidates;
-use striate::plan::{Algorithm, Family, Pass, Plan, Target};
-use striate::{DType, Device, Error, Tensor, eager};
 
 /// The targets that a case is lowered for.
 #[derive(Clone, Copy, PartialEq)]
@@ -94,31 +95,28 @@ impl Case {
     }
 
     /// A random upstream gradient of the first output.
-    fn upstream(&self) -> Tensor {
+    pub fn upstream(&self) -> Tensor {
         let types: Vec<_> = self.inputs.iter().map(Tensor::ty).collect();
         let y = &self.op.infer(&types).expect("the shapes of a case fit")[0];
         Random::new(self.seed ^ 1).normal(&y.shape)
     }
 
-    /// All outputs, or the gradients of all float inputs for a random upstream gradient.
-    pub fn evaluate(&self, device: &Device, backward: bool) -> striate::Result<Vec<Tensor>> {
-        let inputs: Vec<&Tensor> = self.inputs.iter().collect();
-        if !backward {
-            return eager::apply(device, self.op.clone(), &inputs);
-        }
-        let gradients = eager::gradients(device, self.op.clone(), &inputs, &self.upstream())?;
-        Ok(gradients.into_iter().flatten().collect())
+    /// The inputs of a plan by name.
+    pub fn feed(&self, backward: bool) -> Vec<(String, Tensor)> {
+        let inputs = self.inputs.iter().enumerate().map(|(i, tensor)| (format!("input {i}"), tensor.clone()));
+        inputs.chain(backward.then(|| ("upstream".to_owned(), self.upstream()))).collect()
     }
 
-    /// The plan behind [`Self::evaluate`].
-    pub fn plan(&self, target: &Target, backward: bool) -> striate::Result<Plan> {
+    /// The plan of all outputs, or of the gradients of all float inputs for the upstream gradient. The inputs are
+    /// [`feed`](Self::feed).
+    pub fn plan(&self, target: &Target, backward: bool) -> Result<Plan> {
         let mut graph = Graph::new();
         let inputs: Vec<ValueId> = self
             .inputs
             .iter()
             .enumerate()
             .map(|(i, t)| graph.input(&format!("input {i}"), t.ty().clone()))
-            .collect::<Result<_, _>>()?;
+            .collect::<Result<_>>()?;
         let mut outputs = graph.apply(self.op.clone(), &inputs)?;
         if backward {
             let upstream = graph.input("upstream", graph.value(outputs[0]).ty.clone())?;

@@ -1,9 +1,9 @@
 //! Element-wise operations, concatenation and slices, sums, and optimizer steps.
 
-use crate::case::Case;
-use crate::common::Random;
-use striate::Tensor;
-use striate::op::*;
+use super::case::Case;
+use crate::Tensor;
+use crate::op::*;
+use crate::selftest::random::{Random, floats, integers};
 
 /// Sizes around those of workgroups, 64 and 256.
 const LENGTHS: [usize; 13] = [1, 7, 8, 9, 63, 64, 65, 255, 256, 257, 1000, 4097, 65_537];
@@ -27,7 +27,7 @@ fn elementwise() -> Vec<Case> {
         cases.push(
             Case::new("weighted_sum", &name, WeightedSum { alpha: 0.9, beta: 0.1 }, two).forward_only(),
         );
-        let ones = |rng: &mut Random| vec![Tensor::f32([len], vec![1.0; len]).unwrap(), counter(rng)];
+        let ones = |rng: &mut Random| vec![floats([len], vec![1.0; len]), counter(rng)];
         // On ones, the result is the mask itself; the gradient shows that the backward pass uses the same.
         cases.push(Case::new("dropout", format!("{name}_mask"), Dropout { p: 0.3, stream: 5 }, ones).exact());
         let values = |rng: &mut Random| vec![rng.normal(&[len]), counter(rng)];
@@ -38,11 +38,9 @@ fn elementwise() -> Vec<Case> {
         cases.push(Case::new("sum_squares", &name, SumSquares, one).terms(len).forward_only());
     }
     let special = [f32::NAN, -0.0, 0.0, f32::INFINITY, f32::NEG_INFINITY, 1e-30, -1e-30, f32::MAX];
-    cases.push(
-        Case::new("relu", "keeps_nan", Relu, |_| vec![Tensor::f32([8], special.to_vec()).unwrap()]).exact(),
-    );
+    cases.push(Case::new("relu", "keeps_nan", Relu, |_| vec![floats([8], special.to_vec())]).exact());
     for p in [0.0, 0.999] {
-        let ones = |rng: &mut Random| vec![Tensor::f32([3, 5, 7], vec![1.0; 105]).unwrap(), counter(rng)];
+        let ones = |rng: &mut Random| vec![floats([3, 5, 7], vec![1.0; 105]), counter(rng)];
         cases.push(Case::new("dropout", format!("p_{p}"), Dropout { p, stream: 0 }, ones));
     }
     cases.push(
@@ -54,7 +52,7 @@ fn elementwise() -> Vec<Case> {
 
 /// The counter of dropout: step and seed.
 fn counter(rng: &mut Random) -> Tensor {
-    Tensor::u32([2], vec![rng.below(1000) as u32, rng.below(1 << 30) as u32]).unwrap()
+    integers(vec![2], vec![rng.below(1000) as u32, rng.below(1 << 30) as u32])
 }
 
 fn blocks() -> Vec<Case> {
@@ -132,7 +130,7 @@ fn steps() -> Vec<Case> {
         for (name, op) in sgds {
             let inputs = |rng: &mut Random| {
                 let [w, g, v] = [0; 3].map(|_| rng.normal(&[len]));
-                vec![w, g, v, Tensor::f32([3], vec![0.1, 1.0, 1.0]).unwrap()]
+                vec![w, g, v, floats([3], vec![0.1, 1.0, 1.0])]
             };
             cases.push(Case::new("sgd", format!("{name}_{len}"), op, inputs).forward_only());
         }
@@ -140,7 +138,7 @@ fn steps() -> Vec<Case> {
             let inputs = |rng: &mut Random| {
                 let [w, g, m] = [0; 3].map(|_| rng.normal(&[len]));
                 let s = rng.uniform(&[len], 0.0, 2.0);
-                vec![w, g, m, s, Tensor::f32([3], op.schedule(0.01, 3).to_vec()).unwrap()]
+                vec![w, g, m, s, floats([3], op.schedule(0.01, 3).to_vec())]
             };
             cases.push(Case::new("adam", format!("{name}_{len}"), op, inputs).forward_only());
         }
@@ -148,7 +146,7 @@ fn steps() -> Vec<Case> {
     for (name, squares) in
         [("zero", 0.0), ("below", 0.25), ("above", 100.0), ("huge", 1e30), ("nan", f32::NAN)]
     {
-        let input = move |_: &mut Random| vec![Tensor::f32([1], vec![squares]).unwrap()];
+        let input = move |_: &mut Random| vec![floats([1], vec![squares])];
         cases.push(
             Case::new("clip_coefficient", name, ClipCoefficient { max_norm: 1.0 }, input).forward_only(),
         );

@@ -1,9 +1,9 @@
 //! Convolutions and matrix products.
 
-use crate::case::{Case, Lowered};
-use crate::common::Random;
-use striate::Tensor;
-use striate::op::{Conv2d, Epilogue, Matmul, Operation};
+use super::case::{Case, Lowered};
+use crate::Tensor;
+use crate::op::{Conv2d, Epilogue, Matmul, Operation};
+use crate::selftest::random::{Random, floats};
 
 /// Sizes around those of tiles (8 x 8 and 64 x 64 results, 16 deep) and workgroups.
 const BOUNDARIES: [usize; 9] = [7, 8, 9, 15, 16, 17, 63, 64, 65];
@@ -215,7 +215,7 @@ fn with_nan(mut inputs: Vec<Tensor>) -> Vec<Tensor> {
     let (shape, mut values) = (inputs[0].shape().to_vec(), inputs[0].as_f32().to_vec());
     let at = (shape[0] / 2) * shape[1]; // the first of its row, just past the end of the row before
     values[at] = f32::NAN;
-    inputs[0] = Tensor::f32(shape, values).expect("the same shape");
+    inputs[0] = floats(shape, values);
     inputs
 }
 

@@ -1,8 +1,8 @@
 //! Pooling.
 
-use crate::case::Case;
-use striate::Tensor;
-use striate::op::{AvgPool, MaxPool, Window};
+use super::case::Case;
+use crate::op::{AvgPool, MaxPool, Window};
+use crate::selftest::random::floats;
 
 pub fn cases() -> Vec<Case> {
     let mut cases = Vec::new();
@@ -38,7 +38,7 @@ pub fn cases() -> Vec<Case> {
                 for at in [0, 3, 9 + 3, 16 + 6, 24 + 7, 32, 33, 41, 96 + 17, 96 + 24] {
                     x[at] = f32::NAN;
                 }
-                vec![Tensor::f32([2, 3, 4, 8], x).unwrap()]
+                vec![floats([2, 3, 4, 8], x)]
             },
         )
         .terms(4),
@@ -54,7 +54,7 @@ pub fn cases() -> Vec<Case> {
     cases.push(
         Case::new("max_pool2d", "zeros_of_both_signs", MaxPool { window: overlapping }, |rng| {
             let signs = rng.signs(&[1, 2, 7, 7]);
-            vec![Tensor::f32([1, 2, 7, 7], signs.as_f32().iter().map(|s| s * 0.0).collect()).unwrap()]
+            vec![floats([1, 2, 7, 7], signs.as_f32().iter().map(|s| s * 0.0).collect())]
         })
         .terms(9),
     );
@@ -68,14 +68,14 @@ pub fn cases() -> Vec<Case> {
                     x[at] = f32::NAN;
                 }
                 (x[30], x[31], x[80]) = (f32::INFINITY, f32::NEG_INFINITY, -f32::NAN);
-                vec![Tensor::f32([2, 2, 7, 9], x).unwrap()]
+                vec![floats([2, 2, 7, 9], x)]
             })
             .terms(9),
         );
     }
     cases.push(
         Case::new("max_pool2d", "all_minus_infinity", MaxPool { window: overlapping }, |_| {
-            vec![Tensor::f32([1, 1, 4, 4], vec![f32::NEG_INFINITY; 16]).unwrap()]
+            vec![floats([1, 1, 4, 4], vec![f32::NEG_INFINITY; 16])]
         })
         .terms(9),
     );

@@ -1,9 +1,10 @@
 //! Batch norm, softmax, losses and metrics.
 
-use crate::case::{Case, Lowered};
-use crate::common::{Random, tolerance};
-use striate::Tensor;
-use striate::op::*;
+use super::case::{Case, Lowered};
+use crate::Tensor;
+use crate::op::*;
+use crate::selftest::compare::tolerance;
+use crate::selftest::random::{Random, floats};
 
 pub fn cases() -> Vec<Case> {
     let mut cases = batch_norms();
@@ -63,7 +64,7 @@ fn batch_norms() -> Vec<Case> {
         cases.push(
             Case::new("batch_norm", name, BatchNorm::default(), |rng| {
                 let x = rng.normal(&shape).into_f32().into_iter().map(|v| v + 1e4).collect();
-                vec![Tensor::f32(shape, x).unwrap(), rng.normal(&[shape[1]]), rng.normal(&[shape[1]])]
+                vec![floats(shape, x), rng.normal(&[shape[1]]), rng.normal(&[shape[1]])]
             })
             .tolerance(1e-3),
         );
@@ -165,9 +166,7 @@ fn softmaxes() -> Vec<Case> {
         both(name, &shape, dim, &|rng| rng.normal(&shape));
     }
     both("logits_of_1e4", &[6, 10], 1, &|rng| huge(rng, &[6, 10]));
-    both("equal_logits_of_1e4", &[2, 10], 1, &|_| {
-        Tensor::f32([2, 10], [vec![1e4; 10], vec![-1e4; 10]].concat()).unwrap()
-    });
+    both("equal_logits_of_1e4", &[2, 10], 1, &|_| floats([2, 10], [vec![1e4; 10], vec![-1e4; 10]].concat()));
     cases
 }
 
@@ -179,7 +178,7 @@ fn huge(rng: &mut Random, shape: &[usize]) -> Tensor {
         let at = rng.below(classes);
         (row[at], row[(at + 1) % classes]) = (1e4, -1e4);
     }
-    Tensor::f32(shape, x).unwrap()
+    floats(shape, x)
 }
 
 fn losses() -> Vec<Case> {
@@ -250,7 +249,7 @@ fn losses() -> Vec<Case> {
     let nans = |rng: &mut Random| {
         let mut x = rng.normal(&[100, 10]).into_f32();
         x.iter_mut().step_by(7).for_each(|v| *v = f32::NAN);
-        vec![Tensor::f32([100, 10], x).unwrap(), rng.labels(100, 10)]
+        vec![floats([100, 10], x), rng.labels(100, 10)]
     };
     cases.push(
         Case::new("topk_accuracy", "nan_ranks_first", TopK { k: 5, ..Default::default() }, nans)
