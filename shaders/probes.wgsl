@@ -10,9 +10,9 @@
 //
 // Dispatch: ceil(len / 64) workgroups; `len` cases, a multiple of 64 for probe_barriers.
 
-struct Elementwise { len: u32, alpha: f32, beta: f32 }
+struct Probe { len: u32 }
 
-@group(0) @binding(0) var<uniform> params: Elementwise;
+@group(0) @binding(0) var<uniform> params: Probe;
 @group(0) @binding(1) var<storage, read> x: array<u32>;
 @group(0) @binding(1) var<storage, read> v: array<f32>;
 @group(0) @binding(2) var<storage, read_write> y: array<u32>;
@@ -62,6 +62,7 @@ var<workgroup> exchanged: array<u32, 64>;
 @compute @workgroup_size(64)
 fn probe_barriers(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) groups: vec3u, @builtin(local_invocation_index) lane: u32) {
     let first = workgroup_index(group, groups) * 64u;
+    if (first >= params.len) { return; } // the whole workgroup returns
     var s = x[first + lane];
     for (var round = 0u; round < 32u; round++) {
         exchanged[lane] = s;

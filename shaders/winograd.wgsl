@@ -15,10 +15,9 @@
 //
 // Images: [batch, channels, height, width]; tiles t count images from image_start, then rows, then columns. Operands of a
 // product are stored as packed panels [e, panel, depth, width]: i (a row of the first operand, a column of the second) is
-// element i % width of panel i / width, and k runs along the depth, padded with zeros; the padding along i may hold anything. If
-// by_channel is set, i is the channel and k the tile; otherwise the reverse. Results M and dU: [e, rows, columns], with columns
-// padded to a multiple of four. g[o, c] starts at o * w_out + c * w_in + w_start; w_down and w_right are the strides of its rows
-// and columns.
+// element i % width of panel i / width, k runs along the depth, and the padding is zero. If by_channel is set, i is the channel and
+// k the tile; otherwise the reverse. Results M and dU: [e, rows, columns], with columns padded to a multiple of four.
+// g[o, c] starts at o * w_out + c * w_in + w_start; w_down and w_right are the strides of its rows and columns.
 // With `vec4` (here {{ vec4 }}), pixels are loaded and results written four at a time, a row of a tile per vector.
 // Dispatch: one invocation per four i of one k, or per four columns of one row.
 
@@ -229,9 +228,9 @@ fn winograd_filter(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups)
     if (k >= filters.depth) { return; }
     let i = index % vectors * 4u;
     let start = min(k, filters.ins - 1u) * filters.w_in + filters.w_start;
-    let o = min(vec4u(i, i + 1u, i + 2u, i + 3u), vec4u(filters.outs - 1u));
-    let first = start + o * filters.w_out;
-    let in_range = k < filters.ins;
+    let o = vec4u(i, i + 1u, i + 2u, i + 3u);
+    let first = start + min(o, vec4u(filters.outs - 1u)) * filters.w_out;
+    let in_range = (o < vec4u(filters.outs)) & vec4<bool>(k < filters.ins);
 {%- for r in range(3) %}
    {%- for s in range(3) %}
     let at{{ r }}_{{ s }} = first + {{ r }}u * filters.w_down + {{ s }}u * filters.w_right;

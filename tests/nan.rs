@@ -7,7 +7,7 @@ use std::collections::BTreeSet;
 use striate::kernel::ALL;
 
 /// Functions that compare floats, and why their results are right for NaN.
-const COMPARING: [(&str, &str); 14] = [
+const COMPARING: [(&str, &str); 15] = [
     ("better", "false for a NaN found earlier and true for a new one, by bits"),
     ("clip_coefficient", "a NaN is kept by its bits"),
     ("cross_entropy", "label smoothing is a checked setting"),
@@ -17,6 +17,7 @@ const COMPARING: [(&str, &str); 14] = [
     ("merge", "compares counts"),
     ("moments_of", "compares counts"),
     ("power", "compares a checked setting"),
+    ("probe_ieee", "reports what comparisons do"),
     ("relu_backward", "NaN is recognized by its bits, whatever the comparison says"),
     ("relu_forward", "a NaN is kept by its bits"),
     ("row_max", "the sum of exponentials is NaN for any maximum, and so is every result"),

@@ -391,6 +391,9 @@ params! {
 
     /// Gradient clipping by global norm.
     Clip { max_norm: f32 }
+    /// Probes of `len` cases.
+    Probe { len: u32 }
+
     /// Probe of subgroup operations.
     ProbeSubgroups { len: u32, lanes: u32 }
 }

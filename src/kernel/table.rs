@@ -270,10 +270,10 @@ kernels! {
     }
     "clip.wgsl" () { clip_coefficient(Clip), reads 1, writes 2 { CLIP_COEFFICIENT = "clip_coefficient", threads 1 []; } }
     "probes.wgsl" () {
-        probe_integers(Elementwise), reads 1, writes 1 { PROBE_INTEGERS = "probe_integers", threads 64 []; }
-        probe_floats(Elementwise), reads 1, writes 1 { PROBE_FLOATS = "probe_floats", threads 64 []; }
-        probe_ieee(Elementwise), reads 1, writes 1 { PROBE_IEEE = "probe_ieee", threads 64 []; }
-        probe_barriers(Elementwise), reads 1, writes 1 { PROBE_BARRIERS = "probe_barriers", threads 64 []; }
+        probe_integers(Probe), reads 1, writes 1 { PROBE_INTEGERS = "probe_integers", threads 64 []; }
+        probe_floats(Probe), reads 1, writes 1 { PROBE_FLOATS = "probe_floats", threads 64 []; }
+        probe_ieee(Probe), reads 1, writes 1 { PROBE_IEEE = "probe_ieee", threads 64 []; }
+        probe_barriers(Probe), reads 1, writes 1 { PROBE_BARRIERS = "probe_barriers", threads 64 []; }
     }
     "probe_subgroups.wgsl" () {
         probe_subgroups(ProbeSubgroups), reads 0, writes 1 { PROBE_SUBGROUPS = "probe_subgroups", threads 64 []; }

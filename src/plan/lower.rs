@@ -13,16 +13,7 @@ use crate::{Error, Result};
 use std::sync::Arc;
 
 pub(super) fn lower(graph: &Graph, target: &Target) -> Result<Plan> {
-    if let Some(probe) = target.excluded.iter().find(|kernel| kernel.is_required_probe()) {
-        return Err(Error::Device(format!(
-            "it failed {} of the self-test, so no result could be trusted; update its driver, or use another device (cpu works everywhere)",
-            probe.name
-        )));
-    }
-    if let Some((pass, kernel)) = target.kernels.iter().find(|(_, kernel)| !target.allows(kernel)) {
-        let problem = "failed the self-test of this device; choose another from `striate kernels`";
-        return Err(Error::argument(format!("{}={}", pass.name(), kernel.name), problem));
-    }
+    check_excluded(target)?;
     let (lowered, groups, nodes) = Default::default();
     let mut builder = Builder { graph, target, lowered, groups, nodes };
     builder.allocate_inputs_and_state();
@@ -39,6 +30,30 @@ pub(super) fn lower(graph: &Graph, target: &Target) -> Result<Plan> {
     requested.check()?;
     builder.write_back_updates()?;
     builder.finish()
+}
+
+/// Fails if nothing can run on the device after its self-test, or if a request needs a kernel that failed.
+fn check_excluded(target: &Target) -> Result<()> {
+    if let Some(probe) = target.excluded.iter().find(|kernel| kernel.is_required_probe()) {
+        return Err(Error::Device(format!(
+            "it failed {} of the self-test, so no result could be trusted; update its driver, or use another device (cpu works everywhere)",
+            probe.name
+        )));
+    }
+    let kernels = target.kernels.iter().map(|(pass, kernel)| (*pass, kernel.name, vec![*kernel]));
+    let algorithms = target.algorithms.iter();
+    let algorithms = algorithms.map(|(pass, by)| (*pass, by.name(), pass.kernels_of(*by).collect()));
+    for (pass, name, kernels) in kernels.chain(algorithms) {
+        if let Some(kernel) = kernels.first().filter(|_| !kernels.iter().any(|kernel| target.allows(kernel)))
+        {
+            let problem = format!(
+                "{} failed the self-test of this device; choose another from `striate kernels`",
+                kernel.name
+            );
+            return Err(Error::argument(format!("{}={name}", pass.name()), problem));
+        }
+    }
+    Ok(())
 }
 
 struct Builder<'a> {

@@ -1,6 +1,5 @@
 //! The cache folder, for data worth keeping between runs. All of it can be recreated, so errors need not be fatal.
 
-use super::gpu::AdapterSummary;
 use crate::{Error, Result, check_writable, read_file, write_file};
 use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
@@ -24,12 +23,6 @@ pub(crate) fn file_name(parts: &[&str], extension: &str) -> String {
     let plain = |c: char| if c.is_ascii_alphanumeric() || c == '.' { c } else { '-' };
     let parts: Vec<String> = parts.iter().map(|part| part.chars().map(plain).collect()).collect();
     format!("{}.{extension}", parts.join("_"))
-}
-
-/// The file of this kind for an adapter and its driver; `None` without a cache folder.
-pub(crate) fn file_of(adapter: &AdapterSummary, kind: &str) -> Option<PathBuf> {
-    let name = file_name(&[kind, &adapter.name, &adapter.backend, &adapter.driver], "json");
-    folder().map(|folder| folder.join(name))
 }
 
 /// Maximum size of a file.

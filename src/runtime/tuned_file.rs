@@ -8,7 +8,7 @@ use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
 fn path(adapter: &AdapterSummary) -> Option<PathBuf> {
-    cache::file_of(adapter, "tune")
+    adapter.cache_file("tune")
 }
 
 /// Reads the choices for an adapter. A file that cannot be used is ignored with a warning.

@@ -70,7 +70,7 @@ impl About {
 }
 
 fn path(adapter: &AdapterSummary) -> Option<PathBuf> {
-    cache::file_of(adapter, "selftest")
+    adapter.cache_file("selftest")
 }
 
 /// Whether results can be stored.

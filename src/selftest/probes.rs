@@ -2,7 +2,7 @@
 
 use super::check::Check;
 use super::random::{floats, integers};
-use crate::kernel::{self, Elementwise, Kernel, Params, ProbeSubgroups};
+use crate::kernel::{self, Kernel, Params, Probe, ProbeSubgroups};
 use crate::plan::{Launch, NamedValue, Placement, Plan, Storage, StorageId, Target};
 use crate::rng::SplitMix64;
 use crate::{Clock, Device, Result, Session, Tensor};
@@ -36,11 +36,10 @@ pub(super) fn checks(target: &Target) -> Vec<Check> {
         .collect();
     let words: Vec<u32> = (0..256).map(|_| rng.next_u64() as u32).collect();
     let pairs: Vec<f32> = FLOATS.iter().flat_map(|a| FLOATS.iter().flat_map(|b| [*a, *b])).collect();
-    let cases = |len| Elementwise { len, ..Default::default() };
     let mut checks = vec![
-        check(&kernel::PROBE_INTEGERS, &cases(512), Some(integers([1024], numbers)), 8 * 512),
-        check(&kernel::PROBE_FLOATS, &cases(144), Some(floats([288], pairs)), 3 * 144),
-        check(&kernel::PROBE_BARRIERS, &cases(256), Some(integers([256], words)), 256),
+        check(&kernel::PROBE_INTEGERS, &Probe { len: 512 }, Some(integers([1024], numbers)), 8 * 512),
+        check(&kernel::PROBE_FLOATS, &Probe { len: 144 }, Some(floats([288], pairs)), 3 * 144),
+        check(&kernel::PROBE_BARRIERS, &Probe { len: 256 }, Some(integers([256], words)), 256),
     ];
     if target.subgroup > 0 {
         let params = ProbeSubgroups { len: 256, lanes: target.subgroup };
@@ -54,7 +53,7 @@ pub(super) fn properties(device: &Device) -> Result<Vec<(&'static str, &'static 
     let subnormal = f32::from_bits(1 << 22);
     let pairs = vec![subnormal, subnormal, f32::NAN, f32::NAN, f32::NAN, 1.0, 1.0, f32::NAN];
     let cases = pairs.len() / 2;
-    let params = Elementwise { len: cases as u32, ..Default::default() };
+    let params = Probe { len: cases as u32 };
     let Check { plan, inputs, .. } =
         check(&kernel::PROBE_IEEE, &params, Some(floats([pairs.len()], pairs)), 4 * cases);
     let mut session = Session::new(device, vec![plan])?;

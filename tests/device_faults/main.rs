@@ -122,11 +122,12 @@ impl Lab {
         command
     }
 
-    /// A command on the device with a driver that compiles an entry point wrongly. The cache is its own, too.
+    /// A command with a driver that compiles an entry point wrongly, and with its own cache.
     fn miscompiled(&self, entry: &str, args: &[&str]) -> Command {
-        let device = gpu_name();
-        let args: Vec<&str> = args.iter().copied().chain(["--device", device.as_str()]).collect();
-        let mut command = self.with_layer(striate(&args), entry);
+        let mut command = self.with_layer(striate(args), entry);
+        if args != ["devices"] {
+            command.args(["--device", &gpu_name()]);
+        }
         command.env("FAULT_KERNEL", entry);
         command
     }

@@ -1,7 +1,7 @@
 //! Twins of `probes.wgsl` and `probe_subgroups.wgsl`.
 
 use super::Io;
-use crate::kernel::{Elementwise, ProbeSubgroups};
+use crate::kernel::{Probe, ProbeSubgroups};
 
 /// Cases of `N` results each, of two operands each.
 fn cases<T: Copy, const N: usize>(len: u32, x: &[T], y: &mut [T], f: impl Fn(T, T) -> [T; N]) {
@@ -11,7 +11,7 @@ fn cases<T: Copy, const N: usize>(len: u32, x: &[T], y: &mut [T], f: impl Fn(T, 
 }
 
 /// Integer division and its relatives.
-pub fn integers(p: &Elementwise, io: Io<'_>) {
+pub fn integers(p: &Probe, io: Io<'_>) {
     let ([x], [y]) = io.words();
     cases(p.len, x, y, |a, b| {
         let signed = [(a as i32) / (b as i32), (a as i32) % (b as i32)].map(|v| v as u32);
@@ -20,13 +20,13 @@ pub fn integers(p: &Elementwise, io: Io<'_>) {
 }
 
 /// a, a + b, a b.
-pub fn floats(p: &Elementwise, io: Io<'_>) {
+pub fn floats(p: &Probe, io: Io<'_>) {
     let ([v], [r]) = io.f32();
     cases(p.len, v, r, |a, b| [a, a + b, a * b]);
 }
 
 /// a + b, and comparisons of a and b.
-pub fn ieee(p: &Elementwise, io: Io<'_>) {
+pub fn ieee(p: &Probe, io: Io<'_>) {
     let ([v], [y]) = io.words();
     cases(p.len, v, y, |a, b| {
         let [a, b] = [a, b].map(f32::from_bits);
@@ -35,7 +35,7 @@ pub fn ieee(p: &Elementwise, io: Io<'_>) {
 }
 
 /// Exchanges between the 64 invocations of each workgroup.
-pub fn barriers(p: &Elementwise, io: Io<'_>) {
+pub fn barriers(p: &Probe, io: Io<'_>) {
     let ([x], [y]) = io.words();
     for (x, y) in x[..p.len as usize].chunks_exact(64).zip(y.chunks_exact_mut(64)) {
         let mut numbers: Vec<u32> = x.to_vec();

@@ -73,14 +73,14 @@ fn square(side: u32, element: impl Fn(u32, u32) -> f64) -> Matrix {
     (0..side).map(|r| (0..side).map(|s| element(r, s)).collect()).collect()
 }
 
-/// Packs an operand of the matrix products. `of(i, k)` is its element, `None` for padding along k. Nothing reads the padding along i.
+/// Packs an operand of the matrix products. `of(i, k)` is its element, `None` for padding.
 fn operand(
     [tile, panels, depth, width, count]: [u32; 5],
     out: &mut [f32],
     of: impl Fn(u32, u32) -> Option<Matrix>,
 ) {
     let side = tile + 2;
-    for (k, i) in (0..depth).flat_map(|k| (0..count).map(move |i| (k, i))) {
+    for (k, i) in (0..depth).flat_map(|k| (0..count.next_multiple_of(4)).map(move |i| (k, i))) {
         let element = of(i, k).unwrap_or_else(|| square(side, |_, _| 0.0));
         for (e, value) in (0..).zip(element.into_iter().flatten()) {
             let at = ((e * panels + i / width) * depth + k) * width + i % width;

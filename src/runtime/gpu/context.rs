@@ -5,8 +5,10 @@ use super::pipeline::Pipeline;
 use super::pipeline_cache::PipelineCache;
 use crate::kernel::Kernel;
 use crate::plan::{Family, Target};
+use crate::runtime::cache;
 use crate::{Error, Result};
 use std::collections::HashMap;
+use std::path::PathBuf;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 
@@ -27,6 +29,14 @@ pub struct AdapterSummary {
     pub limits: Vec<(&'static str, u64)>,
     /// Supported optional features relevant to this crate.
     pub features: Vec<&'static str>,
+}
+
+impl AdapterSummary {
+    /// The file of this kind in the cache folder, for the adapter and its driver; `None` without a cache folder.
+    pub(crate) fn cache_file(&self, kind: &str) -> Option<PathBuf> {
+        let name = cache::file_name(&[kind, &self.name, &self.backend, &self.driver], "json");
+        cache::folder().map(|folder| folder.join(name))
+    }
 }
 
 /// The limits to open a GPU device with. The device enforces them.
