@@ -15,7 +15,7 @@ use striate::{Device, Error, TensorType};
 fn a_right_device_passes(device: &Device) -> Outcome {
     let mut watched = Vec::new();
     let report = selftest::run(device, Extent::Short, &mut |done, of| watched.push((done, of)))?;
-    for failed in report.failures() {
+    if let Some(failed) = report.failures().next() {
         return Err(format!("{}: {:?}", failed.kernel.name, failed.failure).into());
     }
     assert!(watched.iter().all(|(done, of)| done < of) && !watched.is_empty(), "{watched:?}");

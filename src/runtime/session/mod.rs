@@ -242,19 +242,16 @@ impl Session {
     }
 
     /// Runs one launch of a plan and waits for it.
-
     pub(crate) fn run_launch(&mut self, program: usize, launch: usize) -> Result<()> {
         self.executor.run_launch(program, launch)
     }
 
     /// The contents of a storage that a launch of the plan binds.
-
     pub(crate) fn read_storage(&mut self, program: usize, storage: StorageId) -> Result<Vec<u32>> {
         self.executor.read_storage(program, storage)
     }
 
     /// Replaces the contents of a storage that a launch of the plan binds; `words` has its size.
-
     pub(crate) fn write_storage(&mut self, program: usize, storage: StorageId, words: &[u32]) -> Result<()> {
         self.executor.write_storage(program, storage, words)
     }
