@@ -154,7 +154,8 @@ fn variants(case: &Case, backward: bool, target: &Target) -> Result<Vec<Check>> 
     let inputs = case.feed(backward);
     let check = |(variant, target): (String, Target)| {
         let plan: Plan = case.plan(&target, backward)?;
-        let name = case.describe(if backward { "backward" } else { "forward" }, "", &variant);
+        let direction = if backward { "backward" } else { "forward" };
+        let name = format!("{} {direction}, {variant}", case.name);
         let tolerance = case.tolerance_on(&target, backward);
         Ok(Check { name, plan, inputs: inputs.clone(), tolerance, floor: case.floor })
     };
