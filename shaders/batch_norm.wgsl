@@ -26,7 +26,7 @@ var<workgroup> moments: array<Moments, {{ threads }}>;
 
 @compute @workgroup_size({{ threads }})
 fn batch_norm_partial(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) groups: vec3u, @builtin(local_invocation_index) lane: u32) {
-    let slice_channel = workgroup_index(group, groups);
+    let slice_channel = workgroup_index(group, groups, params.first_workgroup);
     if (slice_channel >= params.slices * params.channels) { return; } // uniform: the whole workgroup returns
     moments[lane] = moments_of(lane_work(slice_channel, lane, {{ threads }}u));
     for (var half = {{ threads // 2 }}u; half > 0u; half /= 2u) {
@@ -46,7 +46,7 @@ fn batch_norm_partial(@builtin(workgroup_id) group: vec3u, @builtin(num_workgrou
 
 @compute @workgroup_size({{ threads }})
 fn batch_norm_stats(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) groups: vec3u, @builtin(local_invocation_index) lane: u32) {
-    let c = workgroup_index(group, groups) * {{ threads }}u + lane;
+    let c = workgroup_index(group, groups, params.first_workgroup) * {{ threads }}u + lane;
     if (c >= params.channels) { return; }
     var merged = Moments(0.0, 0.0, 0.0);
     for (var s = 0u; s < params.slices; s++) {
@@ -62,7 +62,7 @@ fn batch_norm_stats(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups
 
 @compute @workgroup_size({{ threads }})
 fn batch_norm_apply(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) groups: vec3u, @builtin(local_invocation_index) lane: u32) {
-    let slice_channel = workgroup_index(group, groups);
+    let slice_channel = workgroup_index(group, groups, params.first_workgroup);
     if (slice_channel >= params.slices * params.channels) { return; }
     let work = lane_work(slice_channel, lane, {{ threads }}u);
     let k = affine_of(work.c);
@@ -81,7 +81,7 @@ var<workgroup> sums: array<vec2f, {{ threads }}>;
 
 @compute @workgroup_size({{ threads }})
 fn batch_norm_grad_partial(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) groups: vec3u, @builtin(local_invocation_index) lane: u32) {
-    let slice_channel = workgroup_index(group, groups);
+    let slice_channel = workgroup_index(group, groups, params.first_workgroup);
     if (slice_channel >= params.slices * params.channels) { return; } // uniform: the whole workgroup returns
     sums[lane] = gradient_sums(lane_work(slice_channel, lane, {{ threads }}u));
     for (var half = {{ threads // 2 }}u; half > 0u; half /= 2u) {
@@ -103,7 +103,7 @@ struct Coefficients { mean: f32, scale: f32, shift: f32, dy_mean: f32, slope: f3
 
 @compute @workgroup_size({{ threads }})
 fn batch_norm_grad_stats(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) groups: vec3u, @builtin(local_invocation_index) lane: u32) {
-    let c = workgroup_index(group, groups) * {{ threads }}u + lane;
+    let c = workgroup_index(group, groups, params.first_workgroup) * {{ threads }}u + lane;
     if (c >= params.channels) { return; }
     var sum = vec2f(0.0);
     for (var s = 0u; s < params.slices; s++) {
@@ -125,7 +125,7 @@ fn batch_norm_grad_stats(@builtin(workgroup_id) group: vec3u, @builtin(num_workg
 
 @compute @workgroup_size({{ threads }})
 fn batch_norm_grad_input(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) groups: vec3u, @builtin(local_invocation_index) lane: u32) {
-    let slice_channel = workgroup_index(group, groups);
+    let slice_channel = workgroup_index(group, groups, params.first_workgroup);
     if (slice_channel >= params.slices * params.channels) { return; }
     let work = lane_work(slice_channel, lane, {{ threads }}u);
     let k = coefficients[work.c];

@@ -12,7 +12,7 @@
 
 @compute @workgroup_size({{ threads }})
 fn batch_norm_partial_subgroup(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) groups: vec3u, @builtin(subgroup_id) subgroup: u32, @builtin(subgroup_invocation_id) lane: u32) {
-    let slice_channel = workgroup_index(group, groups) * {{ threads // subgroup }}u + subgroup;
+    let slice_channel = workgroup_index(group, groups, params.first_workgroup) * {{ threads // subgroup }}u + subgroup;
     if (slice_channel >= params.slices * params.channels) { return; } // the whole subgroup returns
     var moments = moments_of(lane_work(slice_channel, lane, {{ subgroup }}u));
 {%- for half in [32, 16, 8, 4, 2, 1] if half < subgroup %}
@@ -27,7 +27,7 @@ fn batch_norm_partial_subgroup(@builtin(workgroup_id) group: vec3u, @builtin(num
 
 @compute @workgroup_size({{ threads }})
 fn batch_norm_grad_partial_subgroup(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) groups: vec3u, @builtin(subgroup_id) subgroup: u32, @builtin(subgroup_invocation_id) lane: u32) {
-    let slice_channel = workgroup_index(group, groups) * {{ threads // subgroup }}u + subgroup;
+    let slice_channel = workgroup_index(group, groups, params.first_workgroup) * {{ threads // subgroup }}u + subgroup;
     if (slice_channel >= params.slices * params.channels) { return; } // the whole subgroup returns
     var sums = gradient_sums(lane_work(slice_channel, lane, {{ subgroup }}u));
 {%- for half in [32, 16, 8, 4, 2, 1] if half < subgroup %}

@@ -2,7 +2,7 @@
 // partial sums.
 // Prepended to the shaders that use it.
 
-struct BatchNorm { batch: u32, channels: u32, pixels: u32, slices: u32, images_per_slice: u32, width: u32, eps: f32, epilogue: u32, fixed: u32 }
+struct BatchNorm { batch: u32, channels: u32, pixels: u32, slices: u32, images_per_slice: u32, width: u32, eps: f32, epilogue: u32, fixed: u32, first_workgroup: u32 }
 
 {%- set value = 'vec4f' if vec4 else 'f32' %}
 alias Value = {{ value }};

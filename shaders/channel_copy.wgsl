@@ -8,7 +8,7 @@
 // Dispatch: ceil(len / 256) workgroups, where len is the number of elements written: outer * width, or outer * dst_stride by
 // channel_pad.
 
-struct ChannelCopy { len: u32, width: u32, src_stride: u32, src_offset: u32, dst_stride: u32, dst_offset: u32 }
+struct ChannelCopy { len: u32, width: u32, src_stride: u32, src_offset: u32, dst_stride: u32, dst_offset: u32, first_workgroup: u32 }
 
 @group(0) @binding(0) var<uniform> params: ChannelCopy;
 @group(0) @binding(1) var<storage, read> src: array<f32>;
@@ -16,7 +16,7 @@ struct ChannelCopy { len: u32, width: u32, src_stride: u32, src_offset: u32, dst
 
 @compute @workgroup_size(256)
 fn channel_copy(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) groups: vec3u, @builtin(local_invocation_index) lane: u32) {
-    let i = workgroup_index(group, groups) * 256u + lane;
+    let i = workgroup_index(group, groups, params.first_workgroup) * 256u + lane;
     if (i >= params.len) { return; }
     let o = i / params.width;
     let j = i - o * params.width;
@@ -25,7 +25,7 @@ fn channel_copy(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) gr
 
 @compute @workgroup_size(256)
 fn channel_pad(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) groups: vec3u, @builtin(local_invocation_index) lane: u32) {
-    let i = workgroup_index(group, groups) * 256u + lane;
+    let i = workgroup_index(group, groups, params.first_workgroup) * 256u + lane;
     if (i >= params.len) { return; }
     let o = i / params.dst_stride;
     // Before the block, this wraps around to at least `width`.

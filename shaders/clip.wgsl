@@ -11,7 +11,7 @@ alias Value = f32;
 alias Bits = u32;
 alias Flags = bool;
 
-struct Clip { max_norm: f32 }
+struct Clip { max_norm: f32, first_workgroup: u32 }
 
 @group(0) @binding(0) var<uniform> params: Clip;
 @group(0) @binding(1) var<storage, read> squares: array<f32>;

@@ -21,7 +21,7 @@
 
 @compute @workgroup_size(64)
 fn conv_direct(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) groups: vec3u, @builtin(local_invocation_index) lane: u32) {
-    let at = workgroup_index(group, groups) * 64u + lane;
+    let at = workgroup_index(group, groups, params.first_workgroup) * 64u + lane;
     if (at >= params.batch * params.out_channels * params.out_h * params.out_w) { return; }
     let ox = at % params.out_w;
     let oy = at / params.out_w % params.out_h;
@@ -50,7 +50,7 @@ fn conv_direct(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) gro
 
 @compute @workgroup_size(64)
 fn conv_direct_grad_input(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) groups: vec3u, @builtin(local_invocation_index) lane: u32) {
-    let at = workgroup_index(group, groups) * 64u + lane;
+    let at = workgroup_index(group, groups, params.first_workgroup) * 64u + lane;
     if (at >= params.batch * params.in_channels * params.in_h * params.in_w) { return; }
     let ix = at % params.in_w;
     let iy = at / params.in_w % params.in_h;
@@ -81,7 +81,7 @@ fn conv_direct_grad_input(@builtin(workgroup_id) group: vec3u, @builtin(num_work
 
 @compute @workgroup_size(64)
 fn conv_direct_grad_weight(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) groups: vec3u, @builtin(local_invocation_index) lane: u32) {
-    let at = workgroup_index(group, groups) * 64u + lane;
+    let at = workgroup_index(group, groups, params.first_workgroup) * 64u + lane;
     let channels = params.in_channels / params.groups;
     if (at >= params.out_channels * channels * params.kernel_h * params.kernel_w) { return; }
     let kx = at % params.kernel_w;

@@ -93,7 +93,7 @@ fn conv_gemm(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) group
     let pixels = params.out_h * params.out_w;
     let down = (params.out_channels + {{ tile_m - 1 }}u) / {{ tile_m }}u;
     let across = (params.batch * pixels + {{ tile_n - 1 }}u) / {{ tile_n }}u;
-    let tile = workgroup_index(group, groups);
+    let tile = workgroup_index(group, groups, params.first_workgroup);
     if (tile >= down * across * params.groups) { return; } // uniform: the whole workgroup returns
     let i0 = tile % down * {{ tile_m }}u;
     let j0 = tile / down % across * {{ tile_n }}u;

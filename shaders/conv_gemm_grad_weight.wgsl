@@ -64,7 +64,7 @@ fn conv_gemm_grad_weight(@builtin(workgroup_id) group: vec3u, @builtin(num_workg
     let down = (params.out_channels + {{ tile_m - 1 }}u) / {{ tile_m }}u;
     let across = (width + {{ tile_n - 1 }}u) / {{ tile_n }}u;
     let total = params.batch * params.out_h * params.out_w;
-    let tile = workgroup_index(group, groups);
+    let tile = workgroup_index(group, groups, params.first_workgroup);
     let slice = tile / (down * across * params.groups);
     let first = slice * params.k_per_slice;
     if (first >= total) { return; } // uniform: the whole workgroup returns

@@ -16,7 +16,7 @@
 
 @compute @workgroup_size(64)
 fn conv_pack(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) groups: vec3u, @builtin(local_invocation_index) lane: u32) {
-    let index = workgroup_index(group, groups) * 64u + lane;
+    let index = workgroup_index(group, groups, params.first_workgroup) * 64u + lane;
     let line = index / params.channels;
     if (line >= params.lines) { return; }
     let blocks = (params.out_channels + params.channels - 1u) / params.channels;

@@ -6,4 +6,5 @@ struct ConvPack {
     lines: u32, in_channels: u32, out_channels: u32, kernel_h: u32, kernel_w: u32,
     taps_h: u32, taps_w: u32, channels: u32, line: u32,
     w_group: u32, w_out: u32, w_in: u32, w_start: u32, w_down: u32, w_right: u32,
+    first_workgroup: u32,
 }

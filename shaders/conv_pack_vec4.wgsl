@@ -16,7 +16,7 @@
 
 @compute @workgroup_size({{ threads }})
 fn conv_pack_vec4(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) groups: vec3u, @builtin(local_invocation_index) lane: u32) {
-    let index = workgroup_index(group, groups) * {{ threads }}u + lane;
+    let index = workgroup_index(group, groups, params.first_workgroup) * {{ threads }}u + lane;
     let vectors = params.channels / 4u;
     let channel_vectors = params.in_channels / 4u;
     let row = index / vectors;

@@ -7,4 +7,5 @@ struct Conv {
     kernel_h: u32, kernel_w: u32, stride_h: u32, stride_w: u32, padding_h: u32, padding_w: u32,
     dilation_h: u32, dilation_w: u32, groups: u32,
     image_start: u32, images: u32, row_start: u32, rows: u32, accumulate: u32, has_bias: u32,
+    first_workgroup: u32,
 }

@@ -49,7 +49,7 @@ fn conv_register_tiled_grad_weight(@builtin(workgroup_id) group: vec3u, @builtin
     let bundles = (pairs + {{ subgroup - 1 }}u) / {{ subgroup }}u;
     let blocks = (params.out_channels + {{ channels - 1 }}u) / {{ channels }}u;
     let slices = (params.batch + params.images_per_slice - 1u) / params.images_per_slice;
-    let index = workgroup_index(group, groups) * {{ threads // subgroup }}u + subgroup;
+    let index = workgroup_index(group, groups, params.first_workgroup) * {{ threads // subgroup }}u + subgroup;
     let slice = index / (bundles * blocks * params.groups);
     if (slice >= slices) { return; } // the whole subgroup returns
     let block = index / bundles % (blocks * params.groups);

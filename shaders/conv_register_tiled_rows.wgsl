@@ -8,6 +8,7 @@ struct ConvRegisterTiled {
     kernel_h: u32, kernel_w: u32, stride_h: u32, stride_w: u32, dilation_h: u32, padding_h: u32, padding_w: u32, groups: u32,
     y_plane: u32, y_start: u32, y_down: u32, y_right: u32,
     across: u32, line: u32, channels: u32, taps_h: u32, taps_w: u32, has_bias: u32, epilogue: u32, images_per_slice: u32,
+    first_workgroup: u32,
 }
 
 {%- set columns = 3 * stride + taps_w %}
@@ -20,7 +21,7 @@ struct ConvRegisterTiled {
     let blocks = (params.out_channels + {{ channels - 1 }}u) / {{ channels }}u;
     let down = (params.{{ height }} + {{ rows - 1 }}u) / {{ rows }}u;
     let tiles = params.batch * down * params.across;
-    let index = workgroup_index(group, groups);
+    let index = workgroup_index(group, groups, params.first_workgroup);
     let block = index % (blocks * params.groups);
     let first_tile = index / (blocks * params.groups) * {{ threads }}u + subgroup * {{ subgroup }}u;
     if (first_tile >= tiles) { return; } // the whole subgroup returns

@@ -7,7 +7,7 @@
 // permutation RXS-M-XS (O'Neill 2014; as a hash: Jarzynski & Olano 2020).
 // Dispatch: ceil(len / 256) workgroups.
 
-struct Dropout { len: u32, stream: u32, p: f32, scale: f32 }
+struct Dropout { len: u32, stream: u32, p: f32, scale: f32, first_workgroup: u32 }
 
 @group(0) @binding(0) var<uniform> params: Dropout;
 @group(0) @binding(1) var<storage, read> x: array<f32>;
@@ -22,7 +22,7 @@ fn pcg(v: u32) -> u32 {
 
 @compute @workgroup_size(256)
 fn dropout(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) groups: vec3u, @builtin(local_invocation_index) lane: u32) {
-    let i = workgroup_index(group, groups) * 256u + lane;
+    let i = workgroup_index(group, groups, params.first_workgroup) * 256u + lane;
     if (i >= params.len) { return; }
     let h = pcg(i ^ pcg(params.stream ^ pcg(counter[0] ^ pcg(counter[1]))));
     let u = f32(h >> 8u) / 16777216.0;

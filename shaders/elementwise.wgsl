@@ -18,7 +18,7 @@ alias Value = vec4f;
 alias Bits = vec4u;
 alias Flags = vec4<bool>;
 
-struct Elementwise { len: u32, alpha: f32, beta: f32 }
+struct Elementwise { len: u32, alpha: f32, beta: f32, first_workgroup: u32 }
 
 @group(0) @binding(0) var<uniform> params: Elementwise;
 @group(0) @binding(1) var<storage, read> a: array<vec4f>;
@@ -31,49 +31,49 @@ struct Elementwise { len: u32, alpha: f32, beta: f32 }
 
 @compute @workgroup_size(256)
 fn copy(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) groups: vec3u, @builtin(local_invocation_index) lane: u32) {
-    let i = workgroup_index(group, groups) * 256u + lane;
+    let i = workgroup_index(group, groups, params.first_workgroup) * 256u + lane;
     if (i >= (params.len + 3u) / 4u) { return; }
     words_out[i] = words[i];
 }
 
 @compute @workgroup_size(256)
 fn add(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) groups: vec3u, @builtin(local_invocation_index) lane: u32) {
-    let i = workgroup_index(group, groups) * 256u + lane;
+    let i = workgroup_index(group, groups, params.first_workgroup) * 256u + lane;
     if (i >= (params.len + 3u) / 4u) { return; }
     y2[i] = a[i] + b[i];
 }
 
 @compute @workgroup_size(256)
 fn add_relu(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) groups: vec3u, @builtin(local_invocation_index) lane: u32) {
-    let i = workgroup_index(group, groups) * 256u + lane;
+    let i = workgroup_index(group, groups, params.first_workgroup) * 256u + lane;
     if (i >= (params.len + 3u) / 4u) { return; }
     y2[i] = relu_forward(a[i] + b[i]);
 }
 
 @compute @workgroup_size(256)
 fn blend(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) groups: vec3u, @builtin(local_invocation_index) lane: u32) {
-    let i = workgroup_index(group, groups) * 256u + lane;
+    let i = workgroup_index(group, groups, params.first_workgroup) * 256u + lane;
     if (i >= (params.len + 3u) / 4u) { return; }
     y1[i] = params.alpha * y1[i] + params.beta * a[i];
 }
 
 @compute @workgroup_size(256)
 fn scale(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) groups: vec3u, @builtin(local_invocation_index) lane: u32) {
-    let i = workgroup_index(group, groups) * 256u + lane;
+    let i = workgroup_index(group, groups, params.first_workgroup) * 256u + lane;
     if (i >= (params.len + 3u) / 4u) { return; }
     y2[i] = a[i] * factor[0];
 }
 
 @compute @workgroup_size(256)
 fn relu(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) groups: vec3u, @builtin(local_invocation_index) lane: u32) {
-    let i = workgroup_index(group, groups) * 256u + lane;
+    let i = workgroup_index(group, groups, params.first_workgroup) * 256u + lane;
     if (i >= (params.len + 3u) / 4u) { return; }
     y1[i] = relu_forward(a[i]);
 }
 
 @compute @workgroup_size(256)
 fn relu_grad(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) groups: vec3u, @builtin(local_invocation_index) lane: u32) {
-    let i = workgroup_index(group, groups) * 256u + lane;
+    let i = workgroup_index(group, groups, params.first_workgroup) * 256u + lane;
     if (i >= (params.len + 3u) / 4u) { return; }
     y2[i] = relu_backward(b[i], a[i]);
 }

@@ -7,7 +7,7 @@
 // w: [channels, per_channel], `len` elements in total; all others: [channels].
 // Dispatch: ceil(len / 64) workgroups, one invocation per weight.
 
-struct FoldBatchNorm { len: u32, per_channel: u32, eps: f32, has_bias: u32 }
+struct FoldBatchNorm { len: u32, per_channel: u32, eps: f32, has_bias: u32, first_workgroup: u32 }
 
 @group(0) @binding(0) var<uniform> params: FoldBatchNorm;
 @group(0) @binding(1) var<storage, read> w: array<f32>;
@@ -21,7 +21,7 @@ struct FoldBatchNorm { len: u32, per_channel: u32, eps: f32, has_bias: u32 }
 
 @compute @workgroup_size(64)
 fn fold_batch_norm(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) groups: vec3u, @builtin(local_invocation_index) lane: u32) {
-    let at = workgroup_index(group, groups) * 64u + lane;
+    let at = workgroup_index(group, groups, params.first_workgroup) * 64u + lane;
     if (at >= params.len) { return; }
     let o = at / params.per_channel;
     let scale = gamma[o] / sqrt(variance[o] + params.eps);

@@ -19,7 +19,7 @@
 
 @compute @workgroup_size(64)
 fn im2col(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) groups: vec3u, @builtin(local_invocation_index) lane: u32) {
-    let line = workgroup_index(group, groups);
+    let line = workgroup_index(group, groups, params.first_workgroup);
     if (line >= params.images * params.in_channels * params.kernel_h * params.kernel_w) { return; }
     let kx = line % params.kernel_w;
     let ky = line / params.kernel_w % params.kernel_h;
@@ -40,7 +40,7 @@ fn im2col(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) groups: 
 
 @compute @workgroup_size(64)
 fn col2im(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) groups: vec3u, @builtin(local_invocation_index) lane: u32) {
-    let plane = workgroup_index(group, groups);
+    let plane = workgroup_index(group, groups, params.first_workgroup);
     if (plane >= params.images * params.in_channels) { return; }
     let taps = params.kernel_h * params.kernel_w;
     let line = params.rows * params.out_w;

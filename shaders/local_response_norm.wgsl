@@ -8,7 +8,7 @@
 // channels starting at c - (size - 1) / 2: the mirrored window.
 // Dispatch: ceil(len / 64) workgroups, one invocation per element.
 
-struct LocalResponseNorm { len: u32, channels: u32, pixels: u32, size: u32, alpha: f32, beta: f32, k: f32 }
+struct LocalResponseNorm { len: u32, channels: u32, pixels: u32, size: u32, alpha: f32, beta: f32, k: f32, first_workgroup: u32 }
 
 @group(0) @binding(0) var<uniform> params: LocalResponseNorm;
 @group(0) @binding(1) var<storage, read> x: array<f32>;
@@ -40,7 +40,7 @@ fn window(at: u32, before: u32) -> vec2u {
 
 @compute @workgroup_size(64)
 fn local_response_norm(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) groups: vec3u, @builtin(local_invocation_index) lane: u32) {
-    let at = workgroup_index(group, groups) * 64u + lane;
+    let at = workgroup_index(group, groups, params.first_workgroup) * 64u + lane;
     if (at >= params.len) { return; }
     let range = window(at, params.size / 2u);
     var squares = 0.0;
@@ -52,7 +52,7 @@ fn local_response_norm(@builtin(workgroup_id) group: vec3u, @builtin(num_workgro
 
 @compute @workgroup_size(64)
 fn local_response_norm_grad(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) groups: vec3u, @builtin(local_invocation_index) lane: u32) {
-    let at = workgroup_index(group, groups) * 64u + lane;
+    let at = workgroup_index(group, groups, params.first_workgroup) * 64u + lane;
     if (at >= params.len) { return; }
     let range = window(at, (params.size - 1u) / 2u);
     var sum = 0.0;

@@ -30,6 +30,7 @@ struct Loss {
     weighted: u32,
     normalized: u32,
     by_row: u32,
+    first_workgroup: u32,
 }
 
 @group(0) @binding(0) var<uniform> params: Loss;
@@ -80,7 +81,7 @@ fn term(factor: f32, value: f32) -> f32 {
 
 @compute @workgroup_size(64)
 fn cross_entropy(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) groups: vec3u, @builtin(local_invocation_index) lane: u32) {
-    let row = workgroup_index(group, groups) * 64u + lane;
+    let row = workgroup_index(group, groups, params.first_workgroup) * 64u + lane;
     if (row >= params.rows) { return; }
     let label = labels[row];
     if (is_ignored(label) || label >= params.classes) {
@@ -103,7 +104,7 @@ fn cross_entropy(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) g
 
 @compute @workgroup_size(64)
 fn cross_entropy_grad(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) groups: vec3u, @builtin(local_invocation_index) lane: u32) {
-    let row = workgroup_index(group, groups) * 64u + lane;
+    let row = workgroup_index(group, groups, params.first_workgroup) * 64u + lane;
     if (row >= params.rows) { return; }
     let label = labels[row];
     let start = row * params.classes;
@@ -155,7 +156,7 @@ fn label_total(@builtin(local_invocation_index) lane: u32) {
 
 @compute @workgroup_size(64)
 fn top_k(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) groups: vec3u, @builtin(local_invocation_index) lane: u32) {
-    let row = workgroup_index(group, groups) * 64u + lane;
+    let row = workgroup_index(group, groups, params.first_workgroup) * 64u + lane;
     if (row >= params.rows) { return; }
     let start = row * params.classes;
     let label = labels[row];

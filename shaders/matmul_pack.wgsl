@@ -10,6 +10,7 @@
 struct MatmulPack {
     batches: u32, inner: u32, panels: u32, width: u32, depth: u32, count: u32, size: u32, reduce: u32, reduce_total: u32,
     offset: u32, step: u32, k_step: u32, reduce_step: u32, outer: u32, inner_step: u32,
+    first_workgroup: u32,
 }
 
 @group(0) @binding(0) var<uniform> params: MatmulPack;
@@ -18,7 +19,7 @@ struct MatmulPack {
 
 @compute @workgroup_size(64)
 fn matmul_pack(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) groups: vec3u, @builtin(local_invocation_index) lane: u32) {
-    let index = workgroup_index(group, groups) * 64u + lane;
+    let index = workgroup_index(group, groups, params.first_workgroup) * 64u + lane;
     let vectors = params.width / 4u;
     let chunks = (params.depth + 7u) / 8u;
     let line = index / (vectors * chunks);

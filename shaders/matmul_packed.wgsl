@@ -12,7 +12,7 @@
 // take longer to compile. Packing also avoids power-of-two row strides, which would thrash a few cache sets.
 // Requires subgroups of exactly {{ subgroup }} lanes. Dispatch: one subgroup per batch, panel of b and {{ high }} panels of a, the latter innermost.
 
-struct MatmulPacked { m: u32, n: u32, depth: u32, batches: u32, inner: u32, c_offset: u32, c_row: u32, c_outer: u32, c_inner: u32, bias: u32, width: u32 }
+struct MatmulPacked { m: u32, n: u32, depth: u32, batches: u32, inner: u32, c_offset: u32, c_row: u32, c_outer: u32, c_inner: u32, bias: u32, width: u32, first_workgroup: u32 }
 
 {%- set steps = 2 %}
 {%- set loads = (rows * steps + 4 * subgroup - 1) // (4 * subgroup) %}
@@ -52,7 +52,7 @@ fn store(i: u32, j: u32, base: u32, left: vec4f, right: vec4f) {
 fn matmul_packed(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) groups: vec3u, @builtin(subgroup_id) subgroup: u32, @builtin(subgroup_invocation_id) lane: u32) {
     let down = (params.m + {{ rows - 1 }}u) / {{ rows }}u;
     let across = (params.n + {{ 8 * subgroup - 1 }}u) / {{ 8 * subgroup }}u;
-    let tile = workgroup_index(group, groups) * {{ threads // subgroup }}u + subgroup;
+    let tile = workgroup_index(group, groups, params.first_workgroup) * {{ threads // subgroup }}u + subgroup;
     let tiles_down = (down + {{ high - 1 }}u) / {{ high }}u;
     if (tile >= tiles_down * across * params.batches) { return; } // the whole subgroup returns
     let row_panel = tile % tiles_down * {{ high }}u;

@@ -19,4 +19,5 @@ struct Matmul {
     b_offset: u32, b_row: u32, b_col: u32, b_reduce: u32, b_outer: u32, b_inner: u32,
     c_offset: u32, c_row: u32, c_outer: u32, c_inner: u32,
     bias: u32, reduce_total: u32,
+    first_workgroup: u32,
 }

@@ -28,7 +28,7 @@ fn store(g: u32, i: u32, j: u32, address: u32, row: vec4f) {
 fn matmul_registers(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) groups: vec3u, @builtin(local_invocation_index) lane: u32) {
     let across = (params.n + 255u) / 256u;
     let down = (params.m + {{ rows - 1 }}u) / {{ rows }}u;
-    let tile = workgroup_index(group, groups);
+    let tile = workgroup_index(group, groups, params.first_workgroup);
     if (tile >= across * down * params.batches) { return; }
     let batch = tile / (across * down);
     let in_batch = tile - batch * across * down;

@@ -36,7 +36,7 @@ fn load_b(base: u32, k: u32, j: u32) -> vec4f {
 fn matmul_tiled(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) groups: vec3u, @builtin(local_invocation_index) lane: u32) {
     let across = (params.n + {{ tile_n - 1 }}u) / {{ tile_n }}u;
     let down = (params.m + {{ tile_m - 1 }}u) / {{ tile_m }}u;
-    let tile = workgroup_index(group, groups);
+    let tile = workgroup_index(group, groups, params.first_workgroup);
     if (tile >= across * down * params.batches) { return; } // uniform: the whole workgroup returns
     let batch = tile / (across * down);
     let in_batch = tile - batch * across * down;

@@ -9,8 +9,8 @@
 //
 // Operations are ordered as in PyTorch. Dispatch: ceil(len / 1024) workgroups.
 
-struct Sgd { len: u32, lr_scale: f32, momentum: f32, weight_decay: f32, nesterov: u32 }
-struct Adam { len: u32, lr_scale: f32, beta1: f32, beta2: f32, eps: f32, weight_decay: f32, decoupled: u32 }
+struct Sgd { len: u32, lr_scale: f32, momentum: f32, weight_decay: f32, nesterov: u32, first_workgroup: u32 }
+struct Adam { len: u32, lr_scale: f32, beta1: f32, beta2: f32, eps: f32, weight_decay: f32, decoupled: u32, first_workgroup: u32 }
 
 @group(0) @binding(0) var<uniform> sgd_params: Sgd;
 @group(0) @binding(0) var<uniform> adam_params: Adam;
@@ -22,7 +22,7 @@ struct Adam { len: u32, lr_scale: f32, beta1: f32, beta2: f32, eps: f32, weight_
 
 @compute @workgroup_size(256)
 fn sgd(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) groups: vec3u, @builtin(local_invocation_index) lane: u32) {
-    let i = workgroup_index(group, groups) * 256u + lane;
+    let i = workgroup_index(group, groups, sgd_params.first_workgroup) * 256u + lane;
     if (i >= (sgd_params.len + 3u) / 4u) { return; }
     var g = fma(vec4f(sgd_params.weight_decay), w[i], grad[i]);
     if (sgd_params.momentum != 0.0) {
@@ -35,7 +35,7 @@ fn sgd(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) groups: vec
 
 @compute @workgroup_size(256)
 fn adam(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) groups: vec3u, @builtin(local_invocation_index) lane: u32) {
-    let i = workgroup_index(group, groups) * 256u + lane;
+    let i = workgroup_index(group, groups, adam_params.first_workgroup) * 256u + lane;
     if (i >= (adam_params.len + 3u) / 4u) { return; }
     let lr = schedule[0] * adam_params.lr_scale;
     var weight = w[i];

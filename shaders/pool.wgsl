@@ -74,7 +74,7 @@ fn divisor(wy: Window, wx: Window) -> f32 {
 
 @compute @workgroup_size(64)
 fn max_pool(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) groups: vec3u, @builtin(local_invocation_index) lane: u32) {
-    let at = workgroup_index(group, groups) * 64u + lane;
+    let at = workgroup_index(group, groups, params.first_workgroup) * 64u + lane;
     if (at >= params.planes * params.out_h * params.out_w) { return; }
     let plane_index = at / (params.out_h * params.out_w);
     let pixel = at - plane_index * params.out_h * params.out_w;
@@ -102,7 +102,7 @@ fn max_pool(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) groups
 
 @compute @workgroup_size(64)
 fn max_pool_grad(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) groups: vec3u, @builtin(local_invocation_index) lane: u32) {
-    let at = workgroup_index(group, groups) * 64u + lane;
+    let at = workgroup_index(group, groups, params.first_workgroup) * 64u + lane;
     if (at >= params.planes * params.in_h * params.in_w) { return; }
     let plane_index = at / (params.in_h * params.in_w);
     let pixel = at - plane_index * params.in_h * params.in_w;
@@ -130,7 +130,7 @@ fn max_pool_grad(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) g
 
 @compute @workgroup_size(64)
 fn avg_pool(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) groups: vec3u, @builtin(local_invocation_index) lane: u32) {
-    let at = workgroup_index(group, groups) * 64u + lane;
+    let at = workgroup_index(group, groups, params.first_workgroup) * 64u + lane;
     if (at >= params.planes * params.out_h * params.out_w) { return; }
     let plane_index = at / (params.out_h * params.out_w);
     let pixel = at - plane_index * params.out_h * params.out_w;
@@ -147,7 +147,7 @@ fn avg_pool(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) groups
 
 @compute @workgroup_size(64)
 fn avg_pool_grad(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) groups: vec3u, @builtin(local_invocation_index) lane: u32) {
-    let at = workgroup_index(group, groups) * 64u + lane;
+    let at = workgroup_index(group, groups, params.first_workgroup) * 64u + lane;
     if (at >= params.planes * params.in_h * params.in_w) { return; }
     let plane_index = at / (params.in_h * params.in_w);
     let pixel = at - plane_index * params.in_h * params.in_w;

@@ -38,7 +38,7 @@ fn better(value: vec2f, best: vec2f) -> vec2<bool> {
 
 @compute @workgroup_size(64)
 fn max_pool_2x2(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) groups: vec3u, @builtin(local_invocation_index) lane: u32) {
-    let at = workgroup_index(group, groups) * 64u + lane;
+    let at = workgroup_index(group, groups, params.first_workgroup) * 64u + lane;
     if (at >= params.planes * params.out_h * (params.in_w / 4u)) { return; }
     let windows = window_pair(at);
     let top = x[windows.top];
@@ -62,7 +62,7 @@ fn max_pool_2x2(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) gr
 
 @compute @workgroup_size(64)
 fn max_pool_grad_2x2(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) groups: vec3u, @builtin(local_invocation_index) lane: u32) {
-    let at = workgroup_index(group, groups) * 64u + lane;
+    let at = workgroup_index(group, groups, params.first_workgroup) * 64u + lane;
     if (at >= params.planes * params.out_h * (params.in_w / 4u)) { return; }
     let windows = window_pair(at);
     let upstream = dy[at].xxyy;

@@ -7,14 +7,14 @@
 //
 // Dispatch: ceil(len / 64) workgroups; `len` is a multiple of 64.
 
-struct ProbeSubgroups { len: u32, lanes: u32 }
+struct ProbeSubgroups { len: u32, lanes: u32, first_workgroup: u32 }
 
 @group(0) @binding(0) var<uniform> params: ProbeSubgroups;
 @group(0) @binding(1) var<storage, read_write> y: array<u32>;
 
 @compute @workgroup_size(64)
 fn probe_subgroups(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) groups: vec3u, @builtin(subgroup_id) subgroup: u32, @builtin(subgroup_invocation_id) lane: u32, @builtin(subgroup_size) size: u32) {
-    let i = workgroup_index(group, groups) * 64u + subgroup * params.lanes + lane;
+    let i = workgroup_index(group, groups, params.first_workgroup) * 64u + subgroup * params.lanes + lane;
     let own = i * 2654435761u;
     let third = subgroupBroadcast(own, 3u);
     let next = subgroupShuffle(own, (lane + 1u) % params.lanes);

@@ -10,7 +10,7 @@
 //
 // Dispatch: ceil(len / 64) workgroups; `len` cases, a multiple of 64 for probe_barriers.
 
-struct Probe { len: u32 }
+struct Probe { len: u32, first_workgroup: u32 }
 
 @group(0) @binding(0) var<uniform> params: Probe;
 @group(0) @binding(1) var<storage, read> x: array<u32>;
@@ -20,7 +20,7 @@ struct Probe { len: u32 }
 
 @compute @workgroup_size(64)
 fn probe_integers(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) groups: vec3u, @builtin(local_invocation_index) lane: u32) {
-    let i = workgroup_index(group, groups) * 64u + lane;
+    let i = workgroup_index(group, groups, params.first_workgroup) * 64u + lane;
     if (i >= params.len) { return; }
     let a = x[2u * i];
     let b = x[2u * i + 1u];
@@ -36,7 +36,7 @@ fn probe_integers(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) 
 
 @compute @workgroup_size(64)
 fn probe_floats(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) groups: vec3u, @builtin(local_invocation_index) lane: u32) {
-    let i = workgroup_index(group, groups) * 64u + lane;
+    let i = workgroup_index(group, groups, params.first_workgroup) * 64u + lane;
     if (i >= params.len) { return; }
     let a = v[2u * i];
     let b = v[2u * i + 1u];
@@ -47,7 +47,7 @@ fn probe_floats(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) gr
 
 @compute @workgroup_size(64)
 fn probe_ieee(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) groups: vec3u, @builtin(local_invocation_index) lane: u32) {
-    let i = workgroup_index(group, groups) * 64u + lane;
+    let i = workgroup_index(group, groups, params.first_workgroup) * 64u + lane;
     if (i >= params.len) { return; }
     let a = v[2u * i];
     let b = v[2u * i + 1u];
@@ -61,7 +61,7 @@ var<workgroup> exchanged: array<u32, 64>;
 
 @compute @workgroup_size(64)
 fn probe_barriers(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) groups: vec3u, @builtin(local_invocation_index) lane: u32) {
-    let first = workgroup_index(group, groups) * 64u;
+    let first = workgroup_index(group, groups, params.first_workgroup) * 64u;
     if (first >= params.len) { return; } // the whole workgroup returns
     var s = x[first + lane];
     for (var round = 0u; round < 32u; round++) {

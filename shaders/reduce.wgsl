@@ -10,8 +10,8 @@
 // results per invocation, for a len that is a multiple of four. slice_sum_tree does the same for many slices, with 16
 // invocations per four results, combined by a tree reduction. Dispatch: ceil(len / 64) workgroups.
 
-struct ChannelSum { len: u32, batch: u32, channels: u32, pixels: u32, images_per_slice: u32, square: u32 }
-struct SliceSum { len: u32, slices: u32, scale: f32, accumulate: u32 }
+struct ChannelSum { len: u32, batch: u32, channels: u32, pixels: u32, images_per_slice: u32, square: u32, first_workgroup: u32 }
+struct SliceSum { len: u32, slices: u32, scale: f32, accumulate: u32, first_workgroup: u32 }
 
 @group(0) @binding(0) var<uniform> channel_params: ChannelSum;
 @group(0) @binding(0) var<uniform> slice_params: SliceSum;
@@ -24,7 +24,7 @@ var<workgroup> lanes: array<f32, 64>;
 
 @compute @workgroup_size(64)
 fn channel_sum(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) groups: vec3u, @builtin(local_invocation_index) lane: u32) {
-    let slice_channel = workgroup_index(group, groups);
+    let slice_channel = workgroup_index(group, groups, channel_params.first_workgroup);
     let s = slice_channel / channel_params.channels;
     let c = slice_channel - s * channel_params.channels;
     let first = s * channel_params.images_per_slice;
@@ -49,7 +49,7 @@ fn channel_sum(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) gro
 
 @compute @workgroup_size(64)
 fn slice_sum(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) groups: vec3u, @builtin(local_invocation_index) lane: u32) {
-    let i = workgroup_index(group, groups) * 64u + lane;
+    let i = workgroup_index(group, groups, slice_params.first_workgroup) * 64u + lane;
     if (i >= slice_params.len) { return; }
     var sum = 0.0;
     for (var s = 0u; s < slice_params.slices; s++) { sum += x[s * slice_params.len + i]; }
@@ -60,7 +60,7 @@ fn slice_sum(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) group
 
 @compute @workgroup_size(64)
 fn slice_sum_vec4(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) groups: vec3u, @builtin(local_invocation_index) lane: u32) {
-    let i = workgroup_index(group, groups) * 64u + lane;
+    let i = workgroup_index(group, groups, slice_params.first_workgroup) * 64u + lane;
     let vectors = slice_params.len / 4u;
     if (i >= vectors) { return; }
     var sum = vec4f(0.0);
@@ -74,7 +74,7 @@ var<workgroup> rows: array<vec4f, 256>;
 
 @compute @workgroup_size(256)
 fn slice_sum_tree(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) groups: vec3u, @builtin(local_invocation_index) lane: u32) {
-    let i = workgroup_index(group, groups) * 16u + lane % 16u;
+    let i = workgroup_index(group, groups, slice_params.first_workgroup) * 16u + lane % 16u;
     let vectors = slice_params.len / 4u;
     var sum = vec4f(0.0);
     if (i < vectors) {

@@ -7,7 +7,7 @@
 //
 // The gradients read the forward pass's output y. Dispatch: ceil(outer * inner / 64) workgroups.
 
-struct Softmax { outer: u32, classes: u32, inner: u32 }
+struct Softmax { outer: u32, classes: u32, inner: u32, first_workgroup: u32 }
 
 @group(0) @binding(0) var<uniform> params: Softmax;
 @group(0) @binding(1) var<storage, read> x: array<f32>; // in the gradients: y
@@ -35,7 +35,7 @@ fn line_sum(start: u32, max_value: f32) -> f32 {
 
 @compute @workgroup_size(64)
 fn softmax(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) groups: vec3u, @builtin(local_invocation_index) lane: u32) {
-    let line = workgroup_index(group, groups) * 64u + lane;
+    let line = workgroup_index(group, groups, params.first_workgroup) * 64u + lane;
     if (line >= params.outer * params.inner) { return; }
     let start = line_start(line);
     let max_value = line_max(start);
@@ -48,7 +48,7 @@ fn softmax(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) groups:
 
 @compute @workgroup_size(64)
 fn log_softmax(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) groups: vec3u, @builtin(local_invocation_index) lane: u32) {
-    let line = workgroup_index(group, groups) * 64u + lane;
+    let line = workgroup_index(group, groups, params.first_workgroup) * 64u + lane;
     if (line >= params.outer * params.inner) { return; }
     let start = line_start(line);
     let max_value = line_max(start);
@@ -61,7 +61,7 @@ fn log_softmax(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) gro
 
 @compute @workgroup_size(64)
 fn softmax_grad(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) groups: vec3u, @builtin(local_invocation_index) lane: u32) {
-    let line = workgroup_index(group, groups) * 64u + lane;
+    let line = workgroup_index(group, groups, params.first_workgroup) * 64u + lane;
     if (line >= params.outer * params.inner) { return; }
     let start = line_start(line);
     var dot = 0.0;
@@ -74,7 +74,7 @@ fn softmax_grad(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) gr
 
 @compute @workgroup_size(64)
 fn log_softmax_grad(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) groups: vec3u, @builtin(local_invocation_index) lane: u32) {
-    let line = workgroup_index(group, groups) * 64u + lane;
+    let line = workgroup_index(group, groups, params.first_workgroup) * 64u + lane;
     if (line >= params.outer * params.inner) { return; }
     let start = line_start(line);
     var sum = 0.0;

@@ -24,9 +24,11 @@
 struct WinogradTiles {
     tile: u32, images: u32, image_start: u32, channels: u32, height: u32, width: u32, padding_h: u32, padding_w: u32, down: u32, across: u32,
     has_bias: u32, by_channel: u32, panels: u32, depth: u32, panel_width: u32,
+    first_workgroup: u32,
 }
 struct WinogradFilters {
     tile: u32, outs: u32, ins: u32, w_out: u32, w_in: u32, w_start: u32, w_down: u32, w_right: u32, panels: u32, depth: u32, panel_width: u32,
+    first_workgroup: u32,
 }
 
 @group(0) @binding(0) var<uniform> tiles: WinogradTiles;
@@ -116,7 +118,7 @@ fn vec4_index(plane: u32, row: u32, column: u32) -> u32 {
 {%- macro patches(entry, side, matrix, transpose) %}
 @compute @workgroup_size({{ threads }})
 fn {{ entry }}(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) groups: vec3u, @builtin(local_invocation_index) lane: u32) {
-    let index = workgroup_index(group, groups) * {{ threads }}u + lane;
+    let index = workgroup_index(group, groups, tiles.first_workgroup) * {{ threads }}u + lane;
     let count = tiles.images * tiles.down * tiles.across;
     let vectors = (select(count, tiles.channels, tiles.by_channel == 1u) + 3u) / 4u;
     let k = index / vectors;
@@ -180,7 +182,7 @@ fn {{ entry }}(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) gro
 
 @compute @workgroup_size({{ threads }})
 fn winograd_output(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) groups: vec3u, @builtin(local_invocation_index) lane: u32) {
-    let index = workgroup_index(group, groups) * {{ threads }}u + lane;
+    let index = workgroup_index(group, groups, tiles.first_workgroup) * {{ threads }}u + lane;
     let count = tiles.images * tiles.down * tiles.across;
     let vectors = (count + 3u) / 4u;
     let o = index / vectors;
@@ -222,7 +224,7 @@ fn winograd_output(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups)
 
 @compute @workgroup_size({{ threads }})
 fn winograd_filter(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) groups: vec3u, @builtin(local_invocation_index) lane: u32) {
-    let index = workgroup_index(group, groups) * {{ threads }}u + lane;
+    let index = workgroup_index(group, groups, filters.first_workgroup) * {{ threads }}u + lane;
     let vectors = (filters.outs + 3u) / 4u;
     let k = index / vectors;
     if (k >= filters.depth) { return; }
@@ -243,7 +245,7 @@ fn winograd_filter(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups)
 
 @compute @workgroup_size({{ threads }})
 fn winograd_filter_grad(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) groups: vec3u, @builtin(local_invocation_index) lane: u32) {
-    let index = workgroup_index(group, groups) * {{ threads }}u + lane;
+    let index = workgroup_index(group, groups, filters.first_workgroup) * {{ threads }}u + lane;
     let vectors = (filters.ins + 3u) / 4u;
     let o = index / vectors;
     if (o >= filters.outs) { return; }

@@ -1,6 +1,7 @@
 //! `striate plan`: the plan of a step and its memory. A device is opened only if one is named.
 
 use super::choices::Choices;
+use super::device::SubmissionFlags;
 use super::flags::{ModelFlags, lanes, recipe};
 use super::memory::MemoryFlags;
 use super::output::{json, print};
@@ -28,6 +29,8 @@ pub struct Args {
     /// Subgroup size, which enables kernels with subgroup operations.
     #[arg(long, value_name = "LANES", value_parser = lanes)]
     subgroup: Option<u32>,
+    #[command(flatten)]
+    submission: SubmissionFlags,
     #[command(flatten)]
     choices: Choices,
     #[command(flatten)]
@@ -95,7 +98,7 @@ pub fn run(args: Args) -> Result<()> {
     };
     let family = FamilyName::of(target.family);
     let target = Target { subgroup: args.subgroup.unwrap_or(target.subgroup), ..target };
-    let target = args.choices.target(target)?;
+    let target = args.choices.target(args.submission.target(target))?;
     let [batch, channels, height, width] = input;
     let micro_batch = |strategy: MemoryStrategy| [batch / strategy.accumulate, channels, height, width];
     let plans = |strategy: MemoryStrategy| -> Result<Vec<Plan>> {

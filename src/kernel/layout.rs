@@ -11,10 +11,10 @@ pub struct Field {
     pub ty: &'static str,
 }
 
-/// Name and members of a parameter struct.
+/// The uniform of a kernel: its parameter struct, followed by the first workgroup of a dispatch.
 #[derive(Clone, Copy, Debug)]
 pub struct Layout {
-    /// The struct's name, the same in WGSL.
+    /// The parameter struct's name, the same in WGSL.
     pub name: &'static str,
     /// Size in bytes.
     pub size: usize,
@@ -24,8 +24,13 @@ pub struct Layout {
 
 /// A parameter struct and its reflection.
 pub trait Params: bytemuck::Pod {
-    /// Name, size and members.
+    /// The uniform that starts with this struct.
     const LAYOUT: Layout;
+}
+
+/// The member that follows a parameter struct of this size.
+pub(super) const fn first_workgroup(size: usize) -> Field {
+    Field { name: "first_workgroup", offset: size, ty: "u32" }
 }
 
 macro_rules! params {
@@ -38,12 +43,12 @@ macro_rules! params {
         impl Params for $name {
             const LAYOUT: Layout = Layout {
                 name: stringify!($name),
-                size: size_of::<$name>(),
+                size: size_of::<$name>() + size_of::<u32>(),
                 fields: &[$(Field {
                     name: stringify!($field),
                     offset: std::mem::offset_of!($name, $field),
                     ty: stringify!($ty),
-                }),+],
+                },)+ first_workgroup(size_of::<$name>())],
             };
         }
     )+};

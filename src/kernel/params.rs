@@ -1,9 +1,10 @@
-//! The parameter structs: the uniform that each kernel reads at binding 0.
+//! The parameter structs, which each kernel reads from the uniform at binding 0. Their WGSL has one more member, the first
+//! workgroup of a dispatch ([`Launch::uniform`](crate::plan::Launch::uniform)).
 //!
 //! [`params!`] declares each struct once and derives its reflection, which a test compares with the struct of the same name
 //! in the shader.
 
-use super::layout::{Field, Layout, Params, params};
+use super::layout::{Field, Layout, Params, first_workgroup, params};
 
 params! {
     /// Element-wise kernels: `len` elements and up to two constant factors.

@@ -4,7 +4,7 @@ use super::algorithm::{self, Requested};
 use super::node_lowering::Lowered;
 use super::{
     Group, NamedValue, NodeLowering, PersistentValue, Placement, Plan, Target, horizontal_fusion, limits,
-    memory, traffic,
+    memory, submissions, traffic,
 };
 use crate::graph::{Graph, Node, Phase, Role, ValueId};
 use crate::kernel::StorageId;
@@ -225,7 +225,9 @@ impl Builder<'_> {
         }
         let kept: Vec<StorageId> = outputs.iter().map(|p| p.storage).collect();
         let slots = memory::assign_slots(&mut storages, &launches, &kept);
-        let plan = Plan { storages, slots, launches, groups, inputs, outputs, persistent };
+        let (dispatches, submissions) = submissions::divide(&launches, &groups, target);
+        let plan =
+            Plan { storages, slots, launches, groups, dispatches, submissions, inputs, outputs, persistent };
         limits::check(&plan, target)?;
         Ok(plan)
     }

@@ -11,6 +11,7 @@ mod memory;
 mod node_lowering;
 mod recompute;
 mod report;
+mod submissions;
 mod summary;
 mod target;
 mod traffic;
@@ -19,6 +20,8 @@ pub use algorithm::{Algorithm, Pass, ShapeClass, Tuned};
 pub(crate) use layout::Layout;
 pub(crate) use node_lowering::NodeLowering;
 pub use report::{GroupReport, LaunchReport, MemoryReport, Report, Totals, format_bytes};
+pub(crate) use submissions::divide;
+pub use submissions::{Dispatch, Submission, SubmissionReport};
 pub use summary::{LayerSummary, Summary};
 pub(crate) use target::ALIGNMENT_ELEMENTS;
 pub use target::{Family, Target};
@@ -81,7 +84,7 @@ fn span(bytes: u64) -> u64 {
     bytes.next_multiple_of(16)
 }
 
-/// One dispatch of one kernel.
+/// One computation by one kernel: a [`Dispatch`], or several if it takes long.
 #[derive(Clone, Debug)]
 pub struct Launch {
     /// The kernel.
@@ -104,6 +107,11 @@ impl Launch {
     /// All bindings except the parameters, in order.
     pub fn storages(&self) -> impl Iterator<Item = StorageId> {
         self.reads.iter().chain(&self.writes).copied()
+    }
+
+    /// Contents of the uniform buffer of a dispatch that starts at this workgroup.
+    pub fn uniform(&self, first_workgroup: u32) -> Vec<u32> {
+        [&self.params[..], &[first_workgroup]].concat()
     }
 }
 
@@ -176,6 +184,10 @@ pub struct Plan {
     pub launches: Vec<Launch>,
     /// Launches that are recorded together, in order.
     pub groups: Vec<Group>,
+    /// The launches as a GPU runs them, in order.
+    pub dispatches: Vec<Dispatch>,
+    /// Dispatches that are submitted together, in order.
+    pub submissions: Vec<Submission>,
     /// Filled at the start of each step.
     pub inputs: Vec<NamedValue>,
     /// Read back at the end of each step.
@@ -211,6 +223,12 @@ impl Plan {
     /// The outermost storage that contains a storage, or itself, and its byte offset there.
     pub fn locate(&self, storage: StorageId) -> (StorageId, u64) {
         locate(&self.storages, storage)
+    }
+
+    /// The dispatches of launches; indices into [`Plan::dispatches`].
+    pub fn dispatches_of(&self, launches: &Range<usize>) -> Range<usize> {
+        let before = |launch: usize| self.dispatches.partition_point(|dispatch| dispatch.launch < launch);
+        before(launches.start)..before(launches.end)
     }
 
     /// Whether the plan reads an input of this name.

@@ -1,6 +1,6 @@
 //! Report of a plan: the kernels and cost of each layer, and the memory of a step.
 
-use super::{Group, Plan};
+use super::{Group, Plan, SubmissionReport};
 use crate::graph::PersistentKind;
 use std::collections::BTreeMap;
 use std::fmt;
@@ -28,6 +28,8 @@ pub struct Report {
     pub groups: Vec<GroupReport>,
     /// Totals of all groups.
     pub totals: Totals,
+    /// The submission that is predicted to take longest; `None` if there are no launches.
+    pub longest_submission: Option<SubmissionReport>,
     /// How often each operation was fused into another ([`Group::fused`]).
     pub fused: BTreeMap<&'static str, usize>,
     /// Device memory of the step.
@@ -57,7 +59,7 @@ pub struct GroupReport {
     pub launches: Vec<LaunchReport>,
 }
 
-/// One dispatch of one kernel.
+/// One computation by one kernel.
 #[derive(Clone, Debug, PartialEq)]
 #[cfg_attr(feature = "cli", derive(serde::Serialize))]
 pub struct LaunchReport {
@@ -79,6 +81,8 @@ pub struct Totals {
     pub groups: usize,
     /// Number of launches.
     pub launches: usize,
+    /// Number of submissions.
+    pub submissions: usize,
     /// Bytes that the launches must read and write at least once.
     pub bytes: u64,
     /// Traffic if intermediate values within groups never went to memory.
@@ -116,6 +120,7 @@ impl Report {
         let totals = Totals {
             groups: groups.len(),
             launches: plan.launches.len(),
+            submissions: plan.submissions.len(),
             bytes: groups.iter().map(|g| g.bytes).sum(),
             min_bytes: groups.iter().map(|g| g.min_bytes).sum(),
             flops: plan.flops(),
@@ -134,11 +139,13 @@ impl Report {
         for operation in groups.iter().flat_map(|g| &g.fused) {
             *fused.entry(*operation).or_insert(0) += 1;
         }
-        Self { groups, totals, fused, memory }
+        let longest = plan.submissions.iter().max_by(|a, b| a.seconds.total_cmp(&b.seconds));
+        let longest_submission = longest.map(|submission| SubmissionReport::new(plan, submission));
+        Self { groups, totals, longest_submission, fused, memory }
     }
 
-    /// Traffic relative to the minimum, and the operations that were fused.
-    fn traffic(&self) -> String {
+    /// Traffic relative to the minimum, the operations that were fused, and the longest submission.
+    fn notes(&self) -> String {
         let times = self.totals.bytes as f64 / self.totals.min_bytes.max(1) as f64;
         let mut text = format!(
             "traffic    {times:.2}x the minimum, in which each layer reads its inputs once and writes its outputs once\n"
@@ -146,6 +153,9 @@ impl Report {
         if !self.fused.is_empty() {
             let counts: Vec<String> = self.fused.iter().map(|(name, n)| format!("{n} {name}")).collect();
             text += &format!("fused      {} into other operations\n", counts.join(", "));
+        }
+        if let Some(longest) = &self.longest_submission {
+            text += &format!("longest    of {} submissions, predicted: {longest}\n", self.totals.submissions);
         }
         text + "\n"
     }
@@ -249,7 +259,7 @@ impl fmt::Display for Report {
         for (line, last) in lines.iter().zip(&last_column) {
             writeln!(f, "{line}  {}", last.join(&format!("\n{:indent$}", "")))?;
         }
-        writeln!(f, "\n{}{}", self.traffic(), self.memory)
+        writeln!(f, "\n{}{}", self.notes(), self.memory)
     }
 }
 

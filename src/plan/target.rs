@@ -35,6 +35,9 @@ pub struct Target {
     pub max_buffer: u64,
     /// Maximum number of workgroups in each dimension of a dispatch.
     pub max_workgroups: u32,
+    /// Maximum predicted time of a submission in milliseconds; longer launches are split. The prediction is for a slow device of
+    /// the family.
+    pub submission_ms: Option<f64>,
     /// Maximum number of invocations per workgroup.
     pub max_invocations: u32,
     /// Maximum number of storage buffers per kernel.
@@ -71,6 +74,8 @@ impl Target {
             max_binding: 128 << 20,
             max_buffer: 256 << 20,
             max_workgroups: 65_535,
+            // Operating systems reset a GPU after about two seconds. Software has no such limit.
+            submission_ms: if family == Family::Gpu { Some(500.0) } else { None },
             max_invocations: 256,
             max_storage_buffers: 8,
             memory: None,

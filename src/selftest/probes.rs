@@ -2,8 +2,9 @@
 
 use super::check::Check;
 use super::random::{floats, integers};
+use crate::graph::Phase;
 use crate::kernel::{self, Kernel, Params, Probe, ProbeSubgroups};
-use crate::plan::{Launch, NamedValue, Placement, Plan, Storage, StorageId, Target};
+use crate::plan::{self, Family, Group, Launch, NamedValue, Placement, Plan, Storage, StorageId, Target};
 use crate::rng::SplitMix64;
 use crate::{Clock, Device, Result, Session, Tensor};
 use std::time::Instant;
@@ -117,12 +118,24 @@ fn check<P: Params>(kernel: &'static Kernel, params: &P, input: Option<Tensor>, 
         flops: 0,
         bytes: 4 * len as u64,
     };
+    let group = Group {
+        scope: "probe".into(),
+        phase: Phase::Forward,
+        shape: vec![len],
+        launches: 0..1,
+        min_bytes: launch.bytes,
+        fused: Vec::new(),
+    };
+    let (launches, groups) = (vec![launch], vec![group]);
+    let (dispatches, submissions) = plan::divide(&launches, &groups, &Target::baseline(Family::Gpu));
     let plan = Plan {
         slots: vec![storages[output.index()].span()],
         inputs: input.iter().map(named).collect(),
         storages,
-        launches: vec![launch],
-        groups: Vec::new(),
+        launches,
+        groups,
+        dispatches,
+        submissions,
         outputs: Vec::new(),
         persistent: Vec::new(),
     };

@@ -66,6 +66,20 @@ fn json_has_the_totals_and_every_launch() {
 }
 
 #[test]
+fn submissions_are_limited_on_request() {
+    let number = |plan: &Value, of: &str, key: &str| plan[of][key].as_f64().unwrap();
+    let [free, limited] = [answer(&RESNET20), answer(&[&RESNET20[..], &["--submission-ms", "2.5"]].concat())];
+    assert!(number(&free, "longest_submission", "ms") > 2.5);
+    assert!(number(&limited, "longest_submission", "ms") <= 2.5);
+    assert!(number(&limited, "totals", "submissions") > number(&free, "totals", "submissions"));
+    assert_eq!(limited["totals"]["launches"], free["totals"]["launches"]);
+    for wrong in ["0.5", "-1", "NaN", "soon"] {
+        let error = complaint(&[&RESNET20[..], &[&format!("--submission-ms={wrong}")]].concat(), 2);
+        assert!(error.contains("milliseconds, at least 1"), "{error}");
+    }
+}
+
+#[test]
 fn the_table_fits_a_terminal() {
     let text = shown(&RESNET20);
     let report = Report::new(&resnet20());

@@ -8,6 +8,7 @@ mod limits;
 mod nan;
 mod pieces;
 mod sizes;
+mod submissions;
 mod winograd;
 
 use common::*;
@@ -41,6 +42,7 @@ fn main() -> ExitCode {
         let cases = cases.clone();
         move || every_kernel_has_a_case(&cases)
     });
+    submissions::add(&mut suite, &cases);
     suite.add("every_preference_has_a_case", move || every_preference_has_a_case(&cases));
     limits::add(&mut suite);
     nan::add(&mut suite);

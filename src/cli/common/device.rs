@@ -4,8 +4,31 @@ use super::terminal::note;
 use clap::ValueEnum;
 use serde::Serialize;
 use striate::gpu::Limits;
+use striate::plan::Target;
 use striate::selftest::{self, Extent};
 use striate::{Device, Result};
+
+/// The limit of a submission.
+#[derive(clap::Args, Clone, Debug, Serialize)]
+pub struct SubmissionFlags {
+    /// Longest submission to a GPU in milliseconds, as predicted for a slow one; lower it if the operating system resets the
+    /// GPU [default: 500 on hardware GPUs, none on others]
+    #[arg(long, value_name = "MS", global = true, value_parser = milliseconds)]
+    submission_ms: Option<f64>,
+}
+
+impl SubmissionFlags {
+    /// The target with this limit.
+    pub fn target(&self, target: Target) -> Target {
+        Target { submission_ms: self.submission_ms.or(target.submission_ms), ..target }
+    }
+}
+
+/// Parses the limit of a submission. Much shorter ones would each be a single workgroup.
+fn milliseconds(text: &str) -> Result<f64, String> {
+    let number = text.parse().ok().filter(|ms: &f64| ms.is_finite() && *ms >= 1.0);
+    number.ok_or_else(|| format!("expected a number of milliseconds, at least 1, found {text}"))
+}
 
 /// The flags that select a device.
 #[derive(clap::Args, Clone, Debug, Serialize)]
@@ -17,6 +40,9 @@ pub struct DeviceName {
     #[arg(long, global = true, value_enum, default_value = "adapter")]
     #[serde(skip_serializing_if = "LimitsName::is_default")]
     limits: LimitsName,
+    #[command(flatten)]
+    #[serde(flatten)]
+    submission: SubmissionFlags,
     /// Do not test the kernels at the first use of a GPU and its driver; see `striate selftest`
     #[arg(long, global = true)]
     #[serde(skip)]
@@ -66,6 +92,8 @@ impl DeviceName {
             LimitsName::Adapter => Limits::Adapter,
             LimitsName::Webgpu => Limits::WebGpu,
         };
-        Device::select_with(&self.device, limits)
+        let device = Device::select_with(&self.device, limits)?;
+        let target = self.submission.target(device.target().clone());
+        Ok(device.with_target(target))
     }
 }

@@ -151,11 +151,12 @@ pub struct Args {
 }
 
 /// Flags that may change when a run resumes, since they do not affect its results.
-const FREE: [&str; 11] = [
+const FREE: [&str; 12] = [
     "data",
     // Changes of the images show in their checksum.
     "skip_broken",
     "device",
+    "submission_ms",
     "threads",
     "out",
     "force",

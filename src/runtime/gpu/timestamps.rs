@@ -31,14 +31,15 @@ impl Timestamps {
         }
     }
 
-    /// The queries for the start and end of a piece's pass.
-    pub fn writes(&self, piece: usize) -> wgpu::ComputePassTimestampWrites<'_> {
+    /// The queries for a pass of a piece: `ends` says whether the piece starts and ends with this pass.
+    pub fn writes(&self, piece: usize, ends: [bool; 2]) -> Option<wgpu::ComputePassTimestampWrites<'_>> {
         let (set, at) = (2 * piece / SET as usize, 2 * piece as u32 % SET);
-        wgpu::ComputePassTimestampWrites {
+        let [starts, ends] = ends;
+        (starts || ends).then(|| wgpu::ComputePassTimestampWrites {
             query_set: &self.sets[set],
-            beginning_of_pass_write_index: Some(at),
-            end_of_pass_write_index: Some(at + 1),
-        }
+            beginning_of_pass_write_index: starts.then_some(at),
+            end_of_pass_write_index: ends.then_some(at + 1),
+        })
     }
 
     /// Records the copy of all results to their buffer.

@@ -115,7 +115,7 @@ impl<'a> FirstDispatch<'a> {
     /// Dispatches zero workgroups and waits.
     fn of(&self, launch: &Launch, pipeline: &Pipeline) -> Result<()> {
         let kernel = launch.kernel;
-        self.connection.write(&self.params, 0, bytemuck::cast_slice(&launch.params))?;
+        self.connection.write(&self.params, 0, bytemuck::cast_slice(&launch.uniform(0)))?;
         let reads = std::iter::repeat_n(&self.read, kernel.reads);
         let writes = std::iter::repeat_n(&self.write, kernel.writes);
         let buffers = std::iter::once(&self.params).chain(reads).chain(writes);

@@ -1,16 +1,17 @@
 //! Executes plans on a GPU. Resources are created once; a step only records and submits commands.
 
 mod profile;
+mod program;
 
 use super::context::Gpu;
-use super::pipeline::Pipeline;
 use super::staging::{SLOTS, Staging, read_back};
 use super::timestamps::Timestamps;
 use super::warm_up;
 use crate::Result;
-use crate::plan::{Group, Launch, Layout, NamedValue, Plan, StorageId};
+use crate::plan::{Layout, Plan, StorageId};
 use crate::runtime::executor::{Answer, Executor};
 use crate::runtime::timing::Profile;
+use program::Program;
 use std::collections::{HashMap, VecDeque};
 use std::ops::Range;
 use std::sync::Arc;
@@ -19,10 +20,6 @@ use std::time::Instant;
 /// Maximum bytes of pending writes. wgpu keeps a copy of each write until it is done; without a limit it would hold all
 /// weights twice.
 const STAGED: u64 = 32 << 20;
-
-/// Minimum number of launches per submission. The device runs them while the host records the next ones;
-/// `docs/measurements.md` has the figures.
-const BATCH: usize = 32;
 
 /// Plans and their resources on a GPU.
 pub(crate) struct GpuExecutor {
@@ -48,23 +45,6 @@ struct Region {
     buffer: wgpu::Buffer,
     /// In bytes.
     offset: u64,
-}
-
-/// A plan with its buffers bound.
-struct Program {
-    inputs: Vec<Region>,
-    outputs: Vec<(NamedValue, Region)>,
-    /// By storage, with sizes in words; `None` for those that no launch binds.
-    storages: Vec<Option<(Region, usize)>>,
-    launches: Vec<BoundLaunch>,
-    /// Batches of groups that are submitted together; each group has its label.
-    batches: Vec<Vec<(String, Range<usize>)>>,
-}
-
-struct BoundLaunch {
-    pipeline: Arc<Pipeline>,
-    bindings: wgpu::BindGroup,
-    workgroups: [u32; 3],
 }
 
 impl GpuExecutor {
@@ -140,6 +120,11 @@ impl GpuExecutor {
         encoder.finish()
     }
 
+    /// Submits command buffers one by one, so that none keeps the device busy for long.
+    fn submit_each(&self, commands: Vec<wgpu::CommandBuffer>) -> Result<()> {
+        commands.into_iter().try_for_each(|one| self.gpu.connection.submit([one]).map(|_| ()))
+    }
+
     fn submit_step(&mut self, program: usize, commands: Vec<wgpu::CommandBuffer>) -> Result<()> {
         let submission = self.gpu.connection.submit(commands)?;
         self.staging[self.next].submitted(program, submission);
@@ -169,8 +154,8 @@ impl Executor for GpuExecutor {
     fn submit(&mut self, program: usize, inputs: &[&[u8]]) -> Result<()> {
         self.gpu.connection.check()?;
         let mut commands = vec![self.record_upload(program, inputs)?];
-        for batch in &self.programs[program].batches {
-            commands.push(self.programs[program].record(&self.gpu, batch));
+        for submission in &self.programs[program].submissions {
+            commands.push(self.programs[program].record(&self.gpu, submission));
             self.gpu.connection.submit(commands.drain(..))?;
         }
         commands.push(self.record_readback(program));
@@ -203,9 +188,8 @@ impl Executor for GpuExecutor {
     }
 
     fn run_launch(&mut self, program: usize, launch: usize) -> Result<()> {
-        let mut encoder = self.gpu.connection.encoder("launch");
-        self.programs[program].pass(&mut encoder, "launch", launch..launch + 1, None);
-        self.gpu.connection.submit([encoder.finish()])?;
+        let commands = self.programs[program].record_pieces(&self.gpu, &[launch..launch + 1], None);
+        self.submit_each(commands)?;
         self.gpu.connection.wait_idle()
     }
 
@@ -218,105 +202,4 @@ impl Executor for GpuExecutor {
         let (Region { buffer, offset }, _) = self.programs[program].storage(storage);
         self.gpu.connection.write(buffer, *offset, bytemuck::cast_slice(words))
     }
-}
-
-impl Program {
-    fn new(gpu: &Gpu, plan: &Plan, storages: Vec<Option<(Region, usize)>>) -> Self {
-        let region = |storage: StorageId| bound(&storages, storage).0.clone();
-        let launches = bind(gpu, plan, &region);
-        let inputs = plan.inputs.iter().map(|p| region(p.storage)).collect();
-        let outputs = plan.outputs.iter().map(|p| (p.clone(), region(p.storage))).collect();
-        Self { inputs, outputs, storages, launches, batches: batches(&plan.groups) }
-    }
-
-    fn storage(&self, storage: StorageId) -> &(Region, usize) {
-        bound(&self.storages, storage)
-    }
-
-    /// Records groups as one command buffer of one compute pass.
-    fn record(&self, gpu: &Gpu, groups: &[(String, Range<usize>)]) -> wgpu::CommandBuffer {
-        let mut encoder = gpu.connection.encoder("groups");
-        let mut pass = encoder.begin_compute_pass(&wgpu::ComputePassDescriptor::default());
-        for (label, launches) in groups {
-            pass.push_debug_group(label);
-            self.dispatch(&mut pass, launches.clone());
-            pass.pop_debug_group();
-        }
-        drop(pass);
-        encoder.finish()
-    }
-
-    /// Records launches as one compute pass.
-    fn pass(
-        &self,
-        encoder: &mut wgpu::CommandEncoder,
-        label: &str,
-        launches: Range<usize>,
-        timestamp_writes: Option<wgpu::ComputePassTimestampWrites<'_>>,
-    ) {
-        let description = wgpu::ComputePassDescriptor { label: Some(label), timestamp_writes };
-        self.dispatch(&mut encoder.begin_compute_pass(&description), launches);
-    }
-
-    fn dispatch(&self, pass: &mut wgpu::ComputePass<'_>, launches: Range<usize>) {
-        for launch in &self.launches[launches] {
-            pass.set_pipeline(&launch.pipeline.compute);
-            pass.set_bind_group(0, &launch.bindings, &[]);
-            let [x, y, z] = launch.workgroups;
-            pass.dispatch_workgroups(x, y, z);
-        }
-    }
-}
-
-fn bound(storages: &[Option<(Region, usize)>], storage: StorageId) -> &(Region, usize) {
-    storages[storage.index()].as_ref().expect("a plan's bound storages have buffers")
-}
-
-/// Groups in batches of at least [`BATCH`] launches.
-fn batches(groups: &[Group]) -> Vec<Vec<(String, Range<usize>)>> {
-    let mut batches: Vec<Vec<(String, Range<usize>)>> = Vec::new();
-    let mut launches = BATCH;
-    for group in groups {
-        if launches >= BATCH {
-            batches.push(Vec::new());
-            launches = 0;
-        }
-        launches += group.launches.len();
-        batches
-            .last_mut()
-            .expect("the first group begins a batch")
-            .push((group.label(), group.launches.clone()));
-    }
-    batches
-}
-
-/// Creates the bind group of every launch. All parameters share one uniform buffer.
-fn bind(gpu: &Gpu, plan: &Plan, region: &dyn Fn(StorageId) -> Region) -> Vec<BoundLaunch> {
-    let step = gpu.connection.device.limits().min_uniform_buffer_offset_alignment as u64;
-    let largest = plan.launches.iter().map(|l| 4 * l.params.len() as u64).max().unwrap_or(0);
-    let step = largest.next_multiple_of(step);
-    let mut params = vec![0u8; (step * plan.launches.len() as u64) as usize];
-    for (at, launch) in params.chunks_mut(step.max(1) as usize).zip(&plan.launches) {
-        let bytes: &[u8] = bytemuck::cast_slice(&launch.params);
-        at[..bytes.len()].copy_from_slice(bytes);
-    }
-    let usage = wgpu::BufferUsages::UNIFORM | wgpu::BufferUsages::COPY_DST;
-    let uniform = gpu.buffer("parameters", params.len() as u64, usage, false);
-    gpu.connection.queue.write_buffer(&uniform, 0, &params);
-    let bind_launch = |(i, launch): (usize, &Launch)| {
-        let params = Region { buffer: uniform.clone(), offset: step * i as u64 };
-        let mut bound = vec![(params, 4 * launch.params.len() as u64)];
-        bound.extend(launch.storages().map(|s| (region(s), plan.storages[s.index()].span())));
-        let buffers = bound.iter().map(|(Region { buffer, offset }, bytes)| wgpu::BufferBinding {
-            buffer,
-            offset: *offset,
-            size: wgpu::BufferSize::new(*bytes),
-        });
-        BoundLaunch {
-            pipeline: gpu.pipeline(launch.kernel),
-            bindings: gpu.bind_group(launch.kernel, buffers),
-            workgroups: launch.workgroups,
-        }
-    };
-    plan.launches.iter().enumerate().map(bind_launch).collect()
 }

@@ -17,15 +17,14 @@ impl GpuExecutor {
     ) -> Result<Profile> {
         let timestamps = self.timestamps();
         let mut host = HostClock::start(self.zero);
-        let upload = self.record_upload(program, inputs)?;
-        let mut encoder = self.gpu.connection.encoder("timed step");
-        for (i, piece) in pieces.iter().enumerate() {
-            self.programs[program].pass(&mut encoder, "timed", piece.clone(), Some(timestamps.writes(i)));
-        }
+        let mut commands = vec![self.record_upload(program, inputs)?];
+        commands.extend(self.programs[program].record_pieces(&self.gpu, pieces, Some(&timestamps)));
+        let mut encoder = self.gpu.connection.encoder("timestamps");
         timestamps.resolve(&mut encoder, pieces.len());
-        let commands = vec![upload, encoder.finish(), self.record_readback(program)];
+        let last = vec![encoder.finish(), self.record_readback(program)];
         host.done("record");
-        self.submit_step(program, commands)?;
+        self.submit_each(commands)?;
+        self.submit_step(program, last)?;
         host.done("submit");
         self.answer(true)?;
         host.done("wait");
@@ -46,10 +45,9 @@ impl GpuExecutor {
         host.done("upload");
         let mut spans = Vec::new();
         for piece in pieces {
-            let mut encoder = self.gpu.connection.encoder("timed");
-            self.programs[program].pass(&mut encoder, "timed", piece.clone(), None);
-            let (commands, start) = (encoder.finish(), host.now());
-            self.gpu.connection.submit([commands])?;
+            let commands = self.programs[program].record_pieces(&self.gpu, std::slice::from_ref(piece), None);
+            let start = host.now();
+            self.submit_each(commands)?;
             self.gpu.connection.wait_idle()?;
             spans.push([start, host.now()]);
         }
@@ -63,7 +61,7 @@ impl GpuExecutor {
 
     /// Queries for every launch of the longest plan, created at first use.
     fn timestamps(&mut self) -> Timestamps {
-        let launches = self.programs.iter().map(|p| p.launches.len()).max().unwrap_or(0);
+        let launches = self.programs.iter().map(|p| p.launches()).max().unwrap_or(0);
         self.timestamps.get_or_insert_with(|| Timestamps::new(&self.gpu, launches)).clone()
     }
 }
