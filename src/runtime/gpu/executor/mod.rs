@@ -188,7 +188,8 @@ impl Executor for GpuExecutor {
     }
 
     fn run_launch(&mut self, program: usize, launch: usize) -> Result<()> {
-        let commands = self.programs[program].record_pieces(&self.gpu, &[launch..launch + 1], None);
+        let piece = launch..launch + 1;
+        let commands = self.programs[program].record_pieces(&self.gpu, std::slice::from_ref(&piece), None);
         self.submit_each(commands)?;
         self.gpu.connection.wait_idle()
     }
