@@ -5,6 +5,7 @@
 //   add         y = a + b
 //   add_relu    y = max(a + b, 0), NaN stays NaN
 //   blend       y = alpha * y + beta * a          (in place)
+//   guarded_blend   the same, if factor[0] is neither NaN nor infinite
 //   scale       y = a * factor[0]
 //   relu        y = max(a, 0), NaN stays NaN
 //   relu_grad   y = 0 where a <= 0, else b        (a: the ReLU's output, possibly NaN; b: the upstream gradient)
@@ -55,6 +56,13 @@ fn blend(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) groups: v
     let i = workgroup_index(group, groups, params.first_workgroup) * 256u + lane;
     if (i >= (params.len + 3u) / 4u) { return; }
     y1[i] = params.alpha * y1[i] + params.beta * a[i];
+}
+
+@compute @workgroup_size(256)
+fn guarded_blend(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) groups: vec3u, @builtin(local_invocation_index) lane: u32) {
+    let i = workgroup_index(group, groups, params.first_workgroup) * 256u + lane;
+    if (i >= (params.len + 3u) / 4u || !is_finite(vec4f(factor[0])).x) { return; }
+    y2[i] = params.alpha * y2[i] + params.beta * a[i];
 }
 
 @compute @workgroup_size(256)

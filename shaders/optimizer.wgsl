@@ -7,7 +7,13 @@
 //          m = beta1 * m + (1 - beta1) * g;  s = beta2 * s + (1 - beta2) * g^2;
 //          w -= lr / (1 - beta1^t) * m / (sqrt(s / (1 - beta2^t)) + eps)
 //
-// Operations are ordered as in PyTorch. Dispatch: ceil(len / 1024) workgroups.
+// If guard[0] is NaN or infinite, nothing changes. Operations are ordered as in PyTorch. Dispatch: ceil(len / 1024) workgroups.
+
+// uses nan.wgsl
+
+alias Value = f32;
+alias Bits = u32;
+alias Flags = bool;
 
 struct Sgd { len: u32, lr_scale: f32, momentum: f32, weight_decay: f32, nesterov: u32, first_workgroup: u32 }
 struct Adam { len: u32, lr_scale: f32, beta1: f32, beta2: f32, eps: f32, weight_decay: f32, decoupled: u32, first_workgroup: u32 }
@@ -16,14 +22,15 @@ struct Adam { len: u32, lr_scale: f32, beta1: f32, beta2: f32, eps: f32, weight_
 @group(0) @binding(0) var<uniform> adam_params: Adam;
 @group(0) @binding(1) var<storage, read> grad: array<vec4f>;
 @group(0) @binding(2) var<storage, read> schedule: array<f32>;
-@group(0) @binding(3) var<storage, read_write> w: array<vec4f>;
-@group(0) @binding(4) var<storage, read_write> first: array<vec4f>; // velocity, or Adam's m
-@group(0) @binding(5) var<storage, read_write> second: array<vec4f>; // Adam's s
+@group(0) @binding(3) var<storage, read> guard: array<f32>;
+@group(0) @binding(4) var<storage, read_write> w: array<vec4f>;
+@group(0) @binding(5) var<storage, read_write> first: array<vec4f>; // velocity, or Adam's m
+@group(0) @binding(6) var<storage, read_write> second: array<vec4f>; // Adam's s
 
 @compute @workgroup_size(256)
 fn sgd(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) groups: vec3u, @builtin(local_invocation_index) lane: u32) {
     let i = workgroup_index(group, groups, sgd_params.first_workgroup) * 256u + lane;
-    if (i >= (sgd_params.len + 3u) / 4u) { return; }
+    if (i >= (sgd_params.len + 3u) / 4u || !is_finite(guard[0])) { return; }
     var g = fma(vec4f(sgd_params.weight_decay), w[i], grad[i]);
     if (sgd_params.momentum != 0.0) {
         let v = sgd_params.momentum * first[i] + g;
@@ -36,7 +43,7 @@ fn sgd(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) groups: vec
 @compute @workgroup_size(256)
 fn adam(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) groups: vec3u, @builtin(local_invocation_index) lane: u32) {
     let i = workgroup_index(group, groups, adam_params.first_workgroup) * 256u + lane;
-    if (i >= (adam_params.len + 3u) / 4u) { return; }
+    if (i >= (adam_params.len + 3u) / 4u || !is_finite(guard[0])) { return; }
     let lr = schedule[0] * adam_params.lr_scale;
     var weight = w[i];
     var g = grad[i];

@@ -222,6 +222,11 @@ impl Graph {
         Ok(())
     }
 
+    /// Removes all updates declared so far and returns them.
+    pub(crate) fn take_updates(&mut self) -> Vec<(ValueId, ValueId)> {
+        std::mem::take(&mut self.updates)
+    }
+
     /// Runs `build` inside a scope nested in the current one.
     pub fn scoped<R>(&mut self, name: &str, build: impl FnOnce(&mut Self) -> R) -> R {
         let outer = self.enter(name);

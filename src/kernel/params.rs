@@ -390,6 +390,21 @@ params! {
         decoupled: u32,
     }
 
+    /// A check of seven arrays for NaN and infinity.
+    NonFinite {
+        /// Number of workgroups.
+        groups: u32,
+        /// 1: add to the results instead of replacing them.
+        keep: u32,
+        len0: u32,
+        len1: u32,
+        len2: u32,
+        len3: u32,
+        len4: u32,
+        len5: u32,
+        len6: u32,
+    }
+
     /// Gradient clipping by global norm.
     Clip { max_norm: f32 }
     /// Probes of `len` cases.

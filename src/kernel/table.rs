@@ -49,6 +49,7 @@ kernels! {
         add(Elementwise), reads 2, writes 1 { ADD = "add", threads 256 []; }
         add_relu(Elementwise), reads 2, writes 1 { ADD_RELU = "add_relu", threads 256 []; }
         blend(Elementwise), reads 1, writes 1 { BLEND = "blend", threads 256 []; }
+        guarded_blend(Elementwise), reads 2, writes 1 { GUARDED_BLEND = "guarded_blend", threads 256 []; }
         scale(Elementwise), reads 2, writes 1 { SCALE = "scale", threads 256 []; }
         relu(Elementwise), reads 1, writes 1 { RELU = "relu", threads 256 []; }
         relu_grad(Elementwise), reads 2, writes 1 { RELU_GRAD = "relu_grad", threads 256 []; }
@@ -265,9 +266,10 @@ kernels! {
         top_k(Loss), reads 2, writes 1 { TOP_K = "top_k", threads 64 []; }
     }
     "optimizer.wgsl" () {
-        sgd(Sgd), reads 2, writes 2 { SGD = "sgd", threads 256 []; }
-        adam(Adam), reads 2, writes 3 { ADAM = "adam", threads 256 []; }
+        sgd(Sgd), reads 3, writes 2 { SGD = "sgd", threads 256 []; }
+        adam(Adam), reads 3, writes 3 { ADAM = "adam", threads 256 []; }
     }
+    "non_finite.wgsl" (arrays) { non_finite(NonFinite), reads 7, writes 1 { NON_FINITE = "non_finite", threads 256 [7]; } }
     "clip.wgsl" () { clip_coefficient(Clip), reads 1, writes 2 { CLIP_COEFFICIENT = "clip_coefficient", threads 1 []; } }
     "probes.wgsl" () {
         probe_integers(Probe), reads 1, writes 1 { PROBE_INTEGERS = "probe_integers", threads 64 []; }

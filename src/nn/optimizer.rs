@@ -72,8 +72,14 @@ impl Optimizer {
     }
 
     /// Adds nodes that update each parameter from its gradient, and the optimizer's state. `gradients` are pairs of
-    /// parameter and gradient.
-    pub fn update(&self, graph: &mut Graph, gradients: &[(ValueId, ValueId)], rules: &Rules) -> Result<()> {
+    /// parameter and gradient. If there is a `guard`, of shape `[1]`, a step in which it is NaN or infinite changes nothing.
+    pub fn update(
+        &self,
+        graph: &mut Graph,
+        gradients: &[(ValueId, ValueId)],
+        guard: Option<ValueId>,
+        rules: &Rules,
+    ) -> Result<()> {
         let schedule = graph.input(Self::SCHEDULE, TensorType::f32([3]))?;
         graph.scoped("optimizer", |graph| {
             graph.in_phase(Phase::Update, |graph| {
@@ -81,7 +87,7 @@ impl Optimizer {
                     let value = graph.value(*parameter);
                     let decay = if rules.decays(&value.name, &value.ty.shape) { 1.0 } else { 0.0 };
                     let op = self.step(rules.lr_scale(&value.name), decay);
-                    update_one(graph, op, self.states(), [*parameter, *gradient, schedule])?;
+                    update_one(graph, op, self.states(), [*parameter, *gradient, schedule], guard)?;
                 }
                 Ok(())
             })
@@ -130,6 +136,7 @@ fn update_one(
     op: Op,
     states: &[&str],
     [parameter, gradient, schedule]: [ValueId; 3],
+    guard: Option<ValueId>,
 ) -> Result<()> {
     let name = graph.value(parameter).name.clone();
     let ty = graph.value(parameter).ty.clone();
@@ -143,6 +150,7 @@ fn update_one(
     let mut inputs = vec![parameter, gradient];
     inputs.extend(&states);
     inputs.push(schedule);
+    inputs.extend(guard);
     let outputs = graph.apply(op, &inputs)?;
     for (state, output) in std::iter::once(&parameter).chain(&states).zip(outputs) {
         graph.update(*state, output)?;

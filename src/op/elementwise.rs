@@ -1,6 +1,8 @@
 //! Element-wise operations.
 
-use super::{Gradient, Lowering, Operation, expect_shape, floats, same_shape};
+use super::{
+    Gradient, Lowering, Operation, expect_guard, expect_shape, floats, floats_and_option, same_shape,
+};
 use crate::kernel::{self, Elementwise, Kernel, StorageId};
 use crate::{Result, TensorType};
 
@@ -20,7 +22,8 @@ pub struct ReluGrad;
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct Scale;
 
-/// alpha * x + beta * y, in place of x: running statistics and moving averages.
+/// alpha * x + beta * y, in place of x: running statistics and moving averages. Inputs: x, y, and optionally a guard `[1]`: if it
+/// is NaN or infinite, the result is x.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct WeightedSum {
     /// Weight of the old value.
@@ -122,22 +125,37 @@ pub(crate) fn launch_weighted_sum(
     y: StorageId,
     state: StorageId,
 ) -> Result<()> {
+    launch_blend(node, op, &kernel::BLEND, &[y], state)
+}
+
+fn launch_blend(
+    node: &mut impl Lowering,
+    op: &WeightedSum,
+    kernel: &'static Kernel,
+    reads: &[StorageId],
+    state: StorageId,
+) -> Result<()> {
     let params = |len| Elementwise { alpha: op.alpha, beta: op.beta, ..params(len) };
-    node.launch_elementwise(&kernel::BLEND, params, &[y], &[state], 2, true)
+    node.launch_elementwise(kernel, params, reads, &[state], 2, true)
 }
 
 impl Operation for WeightedSum {
     const NAME: &'static str = "weighted_sum";
 
     fn infer(&self, inputs: &[&TensorType]) -> Result<Vec<TensorType>, String> {
-        let [x, y] = floats(inputs)?;
+        let ([x, y], guard) = floats_and_option(inputs)?;
         same_shape("operands", x, y)?;
+        expect_guard(guard)?;
         Ok(vec![x.clone()])
     }
 
     fn lower(&self, node: &mut impl Lowering) -> Result<()> {
         let state = node.begin_in_place(0, 0)?;
-        launch_weighted_sum(node, self, node.input(1), state)
+        let y = node.input(1);
+        match node.inputs() > 2 {
+            true => launch_blend(node, self, &kernel::GUARDED_BLEND, &[y, node.input(2)], state),
+            false => launch_weighted_sum(node, self, y, state),
+        }
     }
 
     fn in_place(&self) -> &'static [(usize, usize)] {

@@ -15,6 +15,7 @@ mod local_response_norm;
 mod loss;
 mod lowering;
 mod matmul;
+mod non_finite;
 #[allow(clippy::cast_possible_truncation, reason = "results computed in f64 are rounded to f32")]
 mod optimizer;
 mod pool;
@@ -36,6 +37,7 @@ pub use local_response_norm::{LocalResponseNorm, LocalResponseNormGrad};
 pub use loss::{CrossEntropy, CrossEntropyGrad, Reduction, TopK};
 pub use lowering::Lowering;
 pub use matmul::Matmul;
+pub use non_finite::NonFinite;
 pub use optimizer::{Adam, ClipCoefficient, Sgd};
 pub use pool::{
     AdaptiveAvgPool2d, AdaptiveMaxPool2d, AvgPool, AvgPool2d, AvgPoolGrad, MaxPool, MaxPool2d, MaxPoolGrad,
@@ -214,6 +216,7 @@ operations! {
     Matmul,
     MaxPool,
     MaxPoolGrad,
+    NonFinite,
     Relu,
     ReluGrad,
     Reshape,
@@ -270,6 +273,11 @@ fn expect_shape(what: &str, ty: &TensorType, shape: &[usize]) -> Result<(), Stri
     } else {
         Err(format!("expected {what} of shape {shape:?}, found {:?}", ty.shape))
     }
+}
+
+/// Fails if there is a guard of an update and it does not have one element.
+fn expect_guard(guard: Option<&TensorType>) -> Result<(), String> {
+    guard.map_or(Ok(()), |guard| expect_shape("a guard", guard, &[1]))
 }
 
 /// Fails unless there are axes for batch and channels.

@@ -1,12 +1,12 @@
 //! Optimizer steps as operations of the graph.
 
-use super::{Lowering, Operation, expect_shape, floats, same_shape};
-use crate::kernel::{self, Clip, Grid};
+use super::{Lowering, Operation, expect_guard, expect_shape, floats, floats_and_option, same_shape};
+use crate::kernel::{self, Clip, Grid, StorageId};
 use crate::{Result, TensorType};
 
 /// One step of stochastic gradient descent with momentum, with PyTorch's order of operations and defaults. Inputs: parameter,
-/// gradient, velocity, and the schedule `[3]` of (learning rate, 1 - beta1^t, 1 - beta2^t); only the learning rate is used.
-/// Outputs: parameter and velocity.
+/// gradient, velocity, and the schedule `[3]` of (learning rate, 1 - beta1^t, 1 - beta2^t), of which only the learning rate is
+/// used; optionally a guard `[1]`: if it is NaN or infinite, nothing changes. Outputs: parameter and velocity.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Sgd {
     /// Momentum factor of the velocity.
@@ -26,7 +26,7 @@ impl Default for Sgd {
 }
 
 /// One step of Adam (Kingma & Ba 2015) or AdamW (Loshchilov & Hutter 2019). Inputs: parameter, gradient, first and second
-/// moment, and the schedule of [`Sgd`]. Outputs: parameter and moments.
+/// moment, and the schedule and optional guard of [`Sgd`]. Outputs: parameter and moments.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Adam {
     /// Decay of the first moment.
@@ -67,14 +67,20 @@ pub struct ClipCoefficient {
     pub max_norm: f32,
 }
 
-/// The types of the outputs, parameter and state, for a step with `N` inputs.
+/// The types of the outputs, parameter and state, for a step with `N` inputs, or one more: the guard.
 fn infer_step<const N: usize>(inputs: &[&TensorType]) -> Result<Vec<TensorType>, String> {
-    let inputs: [&TensorType; N] = floats(inputs)?;
+    let (inputs, guard): ([&TensorType; N], _) = floats_and_option(inputs)?;
+    expect_guard(guard)?;
     for ty in &inputs[1..N - 1] {
         same_shape("parameter, gradient and state", inputs[0], ty)?;
     }
     expect_shape("a schedule", inputs[N - 1], &[3])?;
     Ok(vec![inputs[0].clone(); N - 2])
+}
+
+/// Schedule and guard, which are inputs `at` and `at + 1`. The schedule stands in for a guard: the learning rate is finite.
+fn schedule_and_guard(node: &impl Lowering, at: usize) -> [StorageId; 2] {
+    [node.input(at), node.input(if node.inputs() > at + 1 { at + 1 } else { at })]
 }
 
 impl Operation for Sgd {
@@ -93,7 +99,8 @@ impl Operation for Sgd {
             weight_decay: self.weight_decay,
             nesterov: self.nesterov as u32,
         };
-        let reads = [node.input(1), node.input(3)];
+        let [schedule, guard] = schedule_and_guard(node, 3);
+        let reads = [node.input(1), schedule, guard];
         node.launch_elementwise(&kernel::SGD, params, &reads, &writes, 8, true)
     }
 
@@ -120,7 +127,8 @@ impl Operation for Adam {
             weight_decay: self.weight_decay,
             decoupled: self.decoupled as u32,
         };
-        let reads = [node.input(1), node.input(4)];
+        let [schedule, guard] = schedule_and_guard(node, 4);
+        let reads = [node.input(1), schedule, guard];
         node.launch_elementwise(&kernel::ADAM, params, &reads, &writes, 16, true)
     }
 

@@ -1,7 +1,7 @@
 //! Fusion: rewrites the graph so that intermediate tensors are smaller or never reach memory.
 
 use crate::TensorType;
-use crate::graph::{Graph, Node, Phase, ValueId};
+use crate::graph::{Graph, Node, ValueId};
 use crate::op::{
     Add, BatchNorm, BatchNormEval, BatchNormGrad, ChannelSum, Conv2d, Epilogue, FoldBatchNorm, MaxPool, Op,
     Relu, ReluGrad,
@@ -9,9 +9,8 @@ use crate::op::{
 use std::collections::{HashMap, HashSet};
 
 /// Fuses ReLU, and the sum with a residual before it, into the preceding convolution or batch norm; folds an inference batch
-/// norm into the preceding convolution; fuses the gradient of a ReLU into the gradient of a batch norm; moves the gradient of a
-/// ReLU and bias sums ahead of the gradient of a max-pooling; and defers updates of running statistics to the end of the step.
-/// Nodes that this makes unnecessary are removed.
+/// norm into the preceding convolution; fuses the gradient of a ReLU into the gradient of a batch norm; and moves the gradient of a
+/// ReLU and bias sums ahead of the gradient of a max-pooling. Nodes that this makes unnecessary are removed.
 pub(super) fn fuse(graph: &Graph) -> Graph {
     let mut fusion = Fusion::new(graph);
     let rules = [
@@ -25,7 +24,7 @@ pub(super) fn fuse(graph: &Graph) -> Graph {
         (0..fusion.nodes.len()).for_each(|index| rule(&mut fusion, index));
     }
     let nodes = topological_order(&fusion.graph, fusion.nodes);
-    fusion.graph.with_nodes(defer_running_statistics(&fusion.graph, nodes)).without_dead_nodes()
+    fusion.graph.with_nodes(nodes).without_dead_nodes()
 }
 
 struct Fusion {
@@ -249,20 +248,4 @@ fn topological_order(graph: &Graph, nodes: Vec<Option<Node>>) -> Vec<Node> {
     }
     assert!(waiting.is_empty(), "`depends_on` prevents cycles");
     ordered
-}
-
-/// Moves updates of running statistics from the layers to the end of the step, where horizontal fusion can merge them.
-fn defer_running_statistics(graph: &Graph, mut nodes: Vec<Node>) -> Vec<Node> {
-    let read: HashSet<ValueId> = nodes.iter().flat_map(|n| n.inputs.iter().copied()).collect();
-    let outputs: HashSet<ValueId> = graph.outputs().iter().map(|(_, v)| *v).collect();
-    let only_state = |v: &ValueId| !read.contains(v) && !outputs.contains(v);
-    let deferrable =
-        |node: &Node| matches!(node.op, Op::WeightedSum(_)) && node.outputs.iter().all(only_state);
-    let layers = nodes.iter().rposition(|n| n.phase != Phase::Update).map_or(0, |last| last + 1);
-    let rest = nodes.split_off(layers);
-    let (deferred, mut nodes): (Vec<Node>, Vec<Node>) = nodes.into_iter().partition(deferrable);
-    let deferred = deferred.into_iter();
-    nodes.extend(deferred.map(|n| Node { scope: "running statistics".into(), phase: Phase::Update, ..n }));
-    nodes.extend(rest);
-    nodes
 }

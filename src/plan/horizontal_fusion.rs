@@ -10,8 +10,13 @@ use std::collections::HashMap;
 
 /// The kernels to merge, each with the indices of reads that all elements share. They are element-wise, their first parameter is
 /// the number of elements, and an invocation computes four.
-static KERNELS: [(&Kernel, &[usize]); 4] =
-    [(&kernel::SGD, &[1]), (&kernel::ADAM, &[1]), (&kernel::SCALE, &[1]), (&kernel::BLEND, &[])];
+static KERNELS: [(&Kernel, &[usize]); 5] = [
+    (&kernel::SGD, &[1, 2]),
+    (&kernel::ADAM, &[1, 2]),
+    (&kernel::SCALE, &[1]),
+    (&kernel::BLEND, &[]),
+    (&kernel::GUARDED_BLEND, &[1]),
+];
 
 /// Maximum size of an operand to merge. Larger ones keep a device busy alone, and would stay live as long as every operand that
 /// they are stored with.

@@ -7,6 +7,9 @@ use crate::models::Model;
 use crate::nn::{Decay, Optimizer, Schedule, SgdConfig};
 use crate::{Error, Result};
 
+/// This many skipped steps in a row end training: something other than a bad batch is wrong.
+pub(super) const MAX_SKIPPED: usize = 10;
+
 /// Largest batch in evaluation.
 const TEST_BATCH: usize = 200;
 
@@ -41,8 +44,12 @@ pub struct TrainConfig {
     pub drop_last: bool,
     /// Threads that load batches.
     pub threads: usize,
-    /// Check the weights for NaN and infinity after every step. Slow: waits for each step, and convolutions do not use
-    /// Winograd, which spreads such values over whole tiles.
+    /// Skip steps in which the loss or a gradient is NaN or infinite, instead of ending training with an error. A skipped step
+    /// changes nothing but the position in the schedule. Ten of them in a row are an error all the same.
+    pub skip_non_finite: bool,
+    /// Look for the first NaN or infinity: the error names the step, the layer, the tensor and the kernel. Slow: waits for each
+    /// step and reads the state of training back, and convolutions do not use Winograd, which spreads such values over whole
+    /// tiles. No step is skipped.
     pub anomaly: bool,
 }
 
@@ -63,6 +70,7 @@ impl Default for TrainConfig {
             mix: None,
             drop_last: false,
             threads: 2,
+            skip_non_finite: false,
             anomaly: false,
         }
     }
@@ -97,17 +105,19 @@ impl TrainConfig {
     }
 
     /// The error for a diverged run. It suggests a lower learning rate, or a lower weight decay if that alone makes weights
-    /// grow.
-    pub(super) fn diverged(&self, what: &str) -> Error {
+    /// grow; `or` is another remedy.
+    pub(super) fn diverged(&self, what: &str, or: &str) -> Error {
         let decay = self.recipe.optimizer.weight_decay();
         let lr = self.lr;
         // A step subtracts `lr * decay` times the weight. From 2 on, its magnitude does not shrink.
         if decay > 1.0 && lr * decay >= 2.0 {
-            let problem =
-                format!("{what}; with a learning rate of {lr:?}, use a weight decay below {:?}", 2.0 / lr);
+            let problem = format!(
+                "{what}; with a learning rate of {lr:?}, use a weight decay below {:?}{or}",
+                2.0 / lr
+            );
             return Error::argument("weight_decay", problem);
         }
-        Error::argument("lr", format!("{what}; use a learning rate below {lr:?}"))
+        Error::argument("lr", format!("{what}; use a learning rate below {lr:?}{or}"))
     }
 
     /// The learning rate by step, for this number of training images.

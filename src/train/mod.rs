@@ -30,6 +30,7 @@
 //!
 //! To write your own loop, start from [`training_graph`] and [`evaluation_graph`].
 
+mod anomaly;
 mod checkpoint;
 mod config;
 mod memory_strategy;

@@ -16,7 +16,7 @@ use std::ops::Range;
 pub(super) type Programs = HashMap<(Part, usize), usize>;
 
 /// The inputs for a range of a batch's images, of `len` values each.
-pub(super) fn images(batch: &Batch, range: Range<usize>, len: usize) -> Vec<(&'static str, Input<'_>)> {
+pub(super) fn inputs_of(batch: &Batch, range: Range<usize>, len: usize) -> Vec<(&'static str, Input<'_>)> {
     let images = &batch.images[range.start * len..range.end * len];
     let mut inputs =
         vec![(Builder::IMAGES, images.into()), (Recipe::LABELS, (&batch.labels[range.clone()]).into())];

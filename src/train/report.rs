@@ -28,17 +28,23 @@ pub struct Position {
     pub batch: usize,
     /// Completed steps in total.
     pub step: usize,
-    /// Score over the completed batches of the current epoch.
+    /// Score over the completed batches of the current epoch, without those of skipped steps.
     pub score: Score,
     /// Seconds spent on these batches.
     pub seconds: f64,
+    /// Skipped steps of the current epoch ([`TrainConfig::skip_non_finite`]).
+    #[serde(default)]
+    pub skipped: usize,
+    /// Number of steps skipped in a row, up to now.
+    #[serde(default)]
+    pub skipped_in_a_row: usize,
 }
 
 impl Position {
     /// Checks that training with these settings on this number of images can reach this position.
     pub(super) fn check(&self, config: &TrainConfig, images: usize) -> Result<()> {
         let steps = config.loader(0, 0).batches(images);
-        let Self { epoch, batch, step, score, seconds } = *self;
+        let Self { epoch, batch, step, score, seconds, skipped, skipped_in_a_row } = *self;
         let wrong = if epoch > config.epochs || (epoch == config.epochs && batch > 0) {
             format!("batch {batch} after epoch {epoch} of {}", config.epochs)
         } else if batch > steps {
@@ -47,6 +53,8 @@ impl Position {
             format!("step {step} after {epoch} epochs of {steps} steps and {batch} more")
         } else if score.images > images || !(score.loss.is_finite() && score.accuracy.is_finite()) {
             format!("a loss of {} over {} of {images} images", score.loss, score.images)
+        } else if skipped > batch || skipped_in_a_row > step {
+            format!("{skipped} skipped steps of {batch}, {skipped_in_a_row} in a row of {step}")
         } else if Duration::try_from_secs_f64(seconds).is_err() {
             format!("{seconds} seconds")
         } else {
@@ -78,8 +86,10 @@ pub struct EpochReport {
     pub epoch: usize,
     /// Learning rate of the last step.
     pub lr: f32,
-    /// Score on the augmented training images, accumulated while the weights changed.
+    /// Score on the augmented training images, accumulated while the weights changed, without those of skipped steps.
     pub train: Score,
+    /// Number of skipped steps ([`TrainConfig::skip_non_finite`]).
+    pub skipped: usize,
     /// Score on the test images after the epoch; `None` if the epoch was paused.
     pub test: Option<Score>,
     /// Time spent training.

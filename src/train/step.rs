@@ -1,9 +1,9 @@
 //! Graphs of a training step and of an evaluation.
 
-use crate::graph::{Graph, Init, PersistentKind, Phase, ValueId};
+use crate::graph::{Graph, Init, Node, PersistentKind, Phase, Role, ValueId};
 use crate::models::Model;
 use crate::nn::{Builder, Mode, Optimizer, Rules};
-use crate::op::{CrossEntropy, Scale, TopK, WeightedSum};
+use crate::op::{CrossEntropy, NonFinite, Scale, TopK, WeightedSum};
 use crate::{Error, Result, TensorType};
 
 /// Everything about a training step except the model.
@@ -69,6 +69,9 @@ impl Recipe {
     pub const CORRECT: &str = "correct";
     /// Output: the global norm of the gradients before clipping, `[1]`.
     pub const GRAD_NORM: &str = "grad_norm";
+    /// Output of graphs that update parameters: 0 if loss and gradients are finite, otherwise infinity, `[1]`. In that case
+    /// the step changes neither parameters nor running statistics, averages or the state of the optimizer.
+    pub const NON_FINITE: &str = "non_finite";
     /// Input: the weight of [`Recipe::LOSS`] in the step's gradient, `f32` `[1]`. Graphs have it if they compute part of a
     /// step or if images are mixed.
     pub const LOSS_WEIGHT: &str = "loss_weight";
@@ -92,6 +95,14 @@ impl Recipe {
 /// Scope of the averaged weights.
 pub(super) const AVERAGE: &str = "ema";
 
+/// Scope of losses and gradients that are summed over micro-batches.
+const SUMS: &str = "accumulate";
+
+/// Whether a persistent value is such a sum, which every step overwrites. It may be NaN or infinite after a skipped step.
+pub(super) fn is_sum(persistent: &str) -> bool {
+    persistent.strip_prefix(SUMS).is_some_and(|rest| rest.starts_with('.'))
+}
+
 /// Forward, backward and update as one graph, for images of `shape` `[batch, channels, height, width]`.
 ///
 /// Inputs:
@@ -104,6 +115,7 @@ pub(super) const AVERAGE: &str = "ema";
 /// - [`Recipe::LOSS`], the batch's mean loss, including that of [`Builder::auxiliary`] heads, and [`Recipe::CORRECT`]
 /// - [`Recipe::PARTNER_LOSS`] if images are mixed
 /// - [`Recipe::GRAD_NORM`] if gradients are clipped
+/// - [`Recipe::NON_FINITE`]
 /// - [`Recipe::gradient_of`] each trained parameter if [`Recipe::gradients`]
 ///
 /// ```
@@ -137,27 +149,34 @@ pub fn training_graph(model: &dyn Model, shape: [usize; 4], recipe: &Recipe) -> 
 }
 
 /// Like [`training_graph`], for one part of a step. Except for [`Part::Whole`], there is an input
-/// [`Recipe::LOSS_WEIGHT`]; parts that do not update parameters lack [`Optimizer::SCHEDULE`].
+/// [`Recipe::LOSS_WEIGHT`]; parts that do not update parameters lack [`Optimizer::SCHEDULE`] and [`Recipe::NON_FINITE`].
 pub fn partial_graph(model: &dyn Model, shape: [usize; 4], recipe: &Recipe, part: Part) -> Result<Graph> {
     let mut b = Builder::new(Mode::Train).with_rules(&recipe.rules);
     let losses = classify(&mut b, model, shape, recipe)?;
     let graph = &mut b.graph;
+    let statistics = graph.take_updates();
     let trained = trained(graph, &recipe.rules)?;
     let upstream = upstream(graph, &losses, part)?;
     let gradients = graph.gradients(&upstream, &trained)?;
     let pairs = trained.into_iter().zip(gradients).filter_map(|(p, g)| Some((p, g?))).collect();
     graph.in_phase(Phase::Update, |graph| {
-        let pairs = accumulate(graph, pairs, part)?;
+        let (losses, pairs) = accumulate(graph, &losses.totals, pairs, part)?;
         for (parameter, gradient) in pairs.iter().filter(|_| recipe.gradients) {
             let name = Recipe::gradient_of(&graph.value(*parameter).name);
             graph.output(&name, *gradient);
         }
         if matches!(part, Part::First | Part::Middle) {
-            return Ok(());
+            let guard = guard(graph, &losses)?;
+            return update_statistics(graph, statistics, guard);
         }
-        let pairs = clip(graph, pairs, recipe.clip_norm)?;
-        recipe.optimizer.update(graph, &pairs, &recipe.rules)?;
-        recipe.ema.map_or(Ok(()), |decay| average(graph, decay))
+        let (pairs, norm) = clip(graph, pairs, recipe.clip_norm)?;
+        // The norm is not finite if a gradient is not.
+        let gradients = norm.map_or_else(|| pairs.iter().map(|(_, g)| *g).collect(), |norm| vec![norm]);
+        let guard = guard(graph, &[losses, gradients].concat())?;
+        graph.output(Recipe::NON_FINITE, guard);
+        update_statistics(graph, statistics, guard)?;
+        recipe.optimizer.update(graph, &pairs, Some(guard), &recipe.rules)?;
+        recipe.ema.map_or(Ok(()), |decay| average(graph, decay, guard))
     })?;
     Ok(b.graph)
 }
@@ -209,11 +228,13 @@ fn trained(graph: &Graph, rules: &Rules) -> Result<Vec<ValueId>> {
     Ok(trained)
 }
 
-/// The logits, and each head's loss and weight, for the images' own labels and for their partners' labels.
+/// The logits, each head's loss and weight for the images' own labels and for their partners' labels, and the outputs: the sums
+/// over the heads.
 struct Losses {
     logits: ValueId,
     own: Vec<(ValueId, f32)>,
     partners: Vec<(ValueId, f32)>,
+    totals: Vec<(&'static str, ValueId)>,
 }
 
 /// The upstream gradient of each head's loss: the head's weight times the weight of the batch in the step.
@@ -244,45 +265,79 @@ fn upstream(graph: &mut Graph, losses: &Losses, part: Part) -> Result<Vec<(Value
 
 type Pairs = Vec<(ValueId, ValueId)>;
 
-/// Adds the gradients to those of the previous micro-batches.
-fn accumulate(graph: &mut Graph, pairs: Pairs, part: Part) -> Result<Pairs> {
-    if part == Part::Whole {
-        return Ok(pairs);
-    }
-    graph.scoped("accumulate", |graph| {
-        let sum = |(parameter, gradient): (ValueId, ValueId)| {
-            let (name, ty) =
-                (format!("{}.gradient", graph.value(parameter).name), graph.value(gradient).ty.clone());
-            let kept = graph.persistent(&name, ty, PersistentKind::Optimizer, Init::Constant(0.0))?;
-            let sum = match part {
-                Part::First => gradient,
-                _ => graph.apply(WeightedSum { alpha: 1.0, beta: 1.0 }, &[kept, gradient])?[0],
-            };
-            graph.update(kept, sum)?;
-            Ok((parameter, sum))
-        };
-        pairs.into_iter().map(sum).collect()
+/// Adds losses and gradients to those of the previous micro-batches.
+fn accumulate(
+    graph: &mut Graph,
+    losses: &[(&str, ValueId)],
+    pairs: Pairs,
+    part: Part,
+) -> Result<(Vec<ValueId>, Pairs)> {
+    graph.scoped(SUMS, |graph| {
+        let losses = losses.iter().map(|(name, loss)| add_up(graph, name, *loss, part));
+        let losses = losses.collect::<Result<_>>()?;
+        let pairs = pairs.into_iter().map(|(parameter, gradient)| {
+            let name = format!("{}.gradient", graph.value(parameter).name);
+            Ok((parameter, add_up(graph, &name, gradient, part)?))
+        });
+        Ok((losses, pairs.collect::<Result<_>>()?))
     })
 }
 
-fn clip(graph: &mut Graph, pairs: Pairs, max_norm: Option<f32>) -> Result<Pairs> {
-    let Some(max_norm) = max_norm else { return Ok(pairs) };
+/// The sum of a value over the micro-batches so far.
+fn add_up(graph: &mut Graph, name: &str, value: ValueId, part: Part) -> Result<ValueId> {
+    if part == Part::Whole {
+        return Ok(value);
+    }
+    let ty = graph.value(value).ty.clone();
+    let kept = graph.persistent(name, ty, PersistentKind::Optimizer, Init::Constant(0.0))?;
+    let sum = match part {
+        Part::First => value,
+        _ => graph.apply(WeightedSum { alpha: 1.0, beta: 1.0 }, &[kept, value])?[0],
+    };
+    graph.update(kept, sum)?;
+    Ok(sum)
+}
+
+/// Clips the gradients to a global norm, and returns them with the norm before.
+fn clip(graph: &mut Graph, pairs: Pairs, max_norm: Option<f32>) -> Result<(Pairs, Option<ValueId>)> {
+    let Some(max_norm) = max_norm else { return Ok((pairs, None)) };
     let (parameters, gradients): (Vec<_>, Vec<_>) = pairs.into_iter().unzip();
     let (clipped, norm) =
         graph.scoped("clip", |graph| crate::nn::clip_grad_norm(graph, &gradients, max_norm))?;
     graph.output(Recipe::GRAD_NORM, norm);
-    Ok(parameters.into_iter().zip(clipped).collect())
+    Ok((parameters.into_iter().zip(clipped).collect(), Some(norm)))
+}
+
+/// A value that is finite if all of these are, on which the updates of the step depend.
+fn guard(graph: &mut Graph, values: &[ValueId]) -> Result<ValueId> {
+    graph.scoped("guard", |graph| Ok(graph.apply(NonFinite, values)?[0]))
+}
+
+/// Adds the updates of running statistics, which the forward pass declared before there was a guard, at the end of the step.
+fn update_statistics(graph: &mut Graph, updates: Vec<(ValueId, ValueId)>, guard: ValueId) -> Result<()> {
+    graph.scoped("running statistics", |graph| {
+        for (state, value) in updates {
+            let Role::Computed { node } = graph.value(value).role else {
+                unreachable!("running statistics are weighted sums");
+            };
+            let Node { op, inputs, .. } = graph.nodes()[node].clone();
+            let guarded = graph.apply(op, &[inputs, vec![guard]].concat())?[0];
+            graph.update(state, guarded)?;
+        }
+        Ok(())
+    })
 }
 
 /// Updates the moving averages of parameters and running statistics.
-fn average(graph: &mut Graph, decay: f32) -> Result<()> {
+fn average(graph: &mut Graph, decay: f32, guard: ValueId) -> Result<()> {
     graph.scoped(AVERAGE, |graph| {
         for state in graph.model_state() {
             let (name, ty) = (graph.value(state).name.clone(), graph.value(state).ty.clone());
             let average = graph.persistent(&name, ty, PersistentKind::Optimizer, Init::Constant(0.0))?;
             let updated = graph.updates().iter().find(|(s, _)| *s == state).map(|(_, new)| *new);
             if let Some(new) = updated {
-                let moved = graph.apply(WeightedSum { alpha: decay, beta: 1.0 - decay }, &[average, new])?[0];
+                let op = WeightedSum { alpha: decay, beta: 1.0 - decay };
+                let moved = graph.apply(op, &[average, new, guard])?[0];
                 graph.update(average, moved)?;
             }
         }
@@ -300,26 +355,30 @@ fn classify(b: &mut Builder, model: &dyn Model, shape: [usize; 4], recipe: &Reci
     let weights = weights.map(|ty| b.graph.input(Recipe::CLASS_WEIGHTS, ty)).transpose()?;
     let loss = CrossEntropy { label_smoothing: recipe.label_smoothing, ..Default::default() };
     b.scoped("loss", |b| {
-        let own = losses(b, &heads, [Some(labels), weights], loss, Recipe::LOSS)?;
+        let (own, total) = losses(b, &heads, [Some(labels), weights], loss)?;
+        let mut totals = vec![(Recipe::LOSS, total)];
         let correct = b.apply(TopK::default(), &[logits, labels])?;
-        b.graph.output(Recipe::CORRECT, correct);
         let mut partners = Vec::new();
         if recipe.mixed {
             let labels = b.graph.input(Recipe::PARTNERS, TensorType::u32([shape[0]]))?;
-            partners = losses(b, &heads, [Some(labels), weights], loss, Recipe::PARTNER_LOSS)?;
+            let total;
+            (partners, total) = losses(b, &heads, [Some(labels), weights], loss)?;
+            totals.push((Recipe::PARTNER_LOSS, total));
         }
-        Ok(Losses { logits, own, partners })
+        for (name, value) in totals.iter().chain(&[(Recipe::CORRECT, correct)]) {
+            b.graph.output(name, *value);
+        }
+        Ok(Losses { logits, own, partners, totals })
     })
 }
 
-/// The loss of each head with its weight. `targets` are labels and optional class weights. Outputs the weighted sum.
+/// The loss of each head with its weight, and their weighted sum. `targets` are labels and optional class weights.
 fn losses(
     b: &mut Builder,
     heads: &[(ValueId, f32)],
     targets: [Option<ValueId>; 2],
     loss: CrossEntropy,
-    output: &str,
-) -> Result<Vec<(ValueId, f32)>> {
+) -> Result<(Vec<(ValueId, f32)>, ValueId)> {
     let term = |(logits, weight): &(ValueId, f32)| {
         let inputs: Vec<ValueId> = [*logits].into_iter().chain(targets.into_iter().flatten()).collect();
         Ok((b.apply(loss, &inputs)?, *weight))
@@ -329,6 +388,5 @@ fn losses(
     for (loss, weight) in &terms[1..] {
         total = b.apply(WeightedSum { alpha: 1.0, beta: *weight }, &[total, *loss])?;
     }
-    b.graph.output(output, total);
-    Ok(terms)
+    Ok((terms, total))
 }

@@ -1,14 +1,14 @@
 //! The training steps of an epoch, a few of them in flight at a time.
 
-use super::config::TrainConfig;
-use super::programs::{Programs, images, parts};
-use super::report::{Position, Progress};
+use super::config::{MAX_SKIPPED, TrainConfig};
+use super::programs::{Programs, inputs_of, parts};
+use super::report::{Position, Progress, Score};
 use super::step::{Part, Recipe};
 use crate::data::{Batch, Split};
 use crate::nn::{Builder, Optimizer, Schedule};
 use crate::runtime::Stream;
-use crate::{Outputs, Result};
-use std::ops::ControlFlow;
+use crate::{Input, Outputs, Result};
+use std::ops::{ControlFlow, Range};
 
 /// Submits steps and collects their results. `position` always reflects what was submitted and received, even after an
 /// error.
@@ -23,11 +23,14 @@ pub(super) struct Steps<'a> {
     pub len: usize,
     /// Steps whose outputs have arrived.
     pub done: usize,
+    /// Score including the micro-batches of the step whose outputs are arriving.
+    pub score: Score,
 }
 
 /// A micro-batch in flight.
 pub(super) struct Pass {
-    size: usize,
+    /// Its images within the batch.
+    pub images: Range<usize>,
     lr: f32,
     /// Mix weight of the images' own labels.
     mix_weight: f32,
@@ -38,11 +41,25 @@ pub(super) struct Pass {
 impl Steps<'_> {
     /// Submits all micro-batches of a step.
     pub fn submit(&mut self, batch: &Batch) -> Result<()> {
-        let step = self.position.step;
+        self.each_part(batch, self.position.step, |stream, program, inputs, pass| {
+            stream.submit(program, inputs, pass)
+        })?;
+        self.position.step += 1;
+        self.position.batch += 1;
+        Ok(())
+    }
+
+    /// Calls `run` with the graph and the inputs of each micro-batch of a step.
+    pub fn each_part(
+        &mut self,
+        batch: &Batch,
+        step: usize,
+        mut run: impl FnMut(&mut Stream<'_, Pass>, usize, &[(&str, Input<'_>)], Pass) -> Result<()>,
+    ) -> Result<()> {
         let lr = self.schedule.at(step);
         let schedule = self.config.recipe.optimizer.schedule(lr, step);
         for (i, (part, range)) in parts(batch.size, self.config.micro_batch()).enumerate() {
-            let size = range.len();
+            let images = range.clone();
             let pass = step * self.config.accumulate + i;
             let counter = [pass as u32, self.config.seed as u32];
             // Each micro-batch's loss is a mean over its own labels; these weights turn their sum into a mean over the step.
@@ -54,8 +71,8 @@ impl Steps<'_> {
                 true => [0.0],
                 false => [(1.0 - batch.mix_weight) * weight(&batch.partners)],
             };
-            let program = self.programs[&(part, size)];
-            let mut inputs = images(batch, range, self.split.train.image_len());
+            let program = self.programs[&(part, range.len())];
+            let mut inputs = inputs_of(batch, range, self.split.train.image_len());
             inputs.extend([
                 (Optimizer::SCHEDULE, (&schedule).into()),
                 (Builder::COUNTER, (&counter).into()),
@@ -67,31 +84,64 @@ impl Steps<'_> {
             }
             inputs.retain(|(name, _)| self.stream.has_input(program, name));
             let ends = matches!(part, Part::Whole | Part::Last);
-            self.stream.submit(program, &inputs, Pass { size, lr, mix_weight: batch.mix_weight, ends })?;
+            run(&mut self.stream, program, &inputs, Pass { images, lr, mix_weight: batch.mix_weight, ends })?;
         }
-        self.position.step += 1;
-        self.position.batch += 1;
         Ok(())
     }
 
+    /// Takes all outputs that have arrived; with `wait`, those of all submitted steps.
+    pub fn arrive_all(
+        &mut self,
+        wait: bool,
+        watch: &mut dyn FnMut(&Progress) -> ControlFlow<()>,
+    ) -> Result<ControlFlow<()>> {
+        let mut flow = ControlFlow::Continue(());
+        while let Some(arrived) = if wait { self.stream.wait()? } else { self.stream.poll()? } {
+            let next = self.arrive(arrived, watch)?;
+            flow = if flow.is_break() { flow } else { next };
+        }
+        Ok(flow)
+    }
+
     /// Adds the outputs of a micro-batch to the score, and reports progress if it is the last of its step.
-    pub fn arrive(
+    fn arrive(
         &mut self,
         (outputs, pass): (Outputs, Pass),
         watch: &mut dyn FnMut(&Progress) -> ControlFlow<()>,
     ) -> Result<ControlFlow<()>> {
-        let Position { epoch, score, .. } = self.position;
-        score.add(&outputs, pass.size, pass.mix_weight);
-        if !score.loss.is_finite() {
-            let (step, epoch) = (self.done + 1, *epoch + 1);
-            let what = format!("the loss is no longer finite at step {step} of epoch {epoch}");
-            return Err(self.config.diverged(&what));
-        }
+        self.score.add(&outputs, pass.images.len(), pass.mix_weight);
         if !pass.ends {
             return Ok(ControlFlow::Continue(()));
         }
         self.done += 1;
-        let (epoch, score) = (*epoch + 1, *score);
-        Ok(watch(&Progress { epoch, step: self.done, steps: self.len, lr: pass.lr, score }))
+        if outputs.scalar(Recipe::NON_FINITE) == Some(0.0) {
+            (self.position.score, self.position.skipped_in_a_row) = (self.score, 0);
+        } else {
+            self.skip()?;
+        }
+        let Position { epoch, score, .. } = *self.position;
+        Ok(watch(&Progress { epoch: epoch + 1, step: self.done, steps: self.len, lr: pass.lr, score }))
+    }
+
+    /// Counts a step that changed nothing on the device, since its loss or a gradient is not finite. Fails if that ends training.
+    fn skip(&mut self) -> Result<()> {
+        let broken = if self.score.loss.is_finite() { "a gradient" } else { "the loss" };
+        let what = format!("{broken} is no longer finite at {}", self.place());
+        self.score = self.position.score;
+        let Position { skipped, skipped_in_a_row, .. } = self.position;
+        (*skipped, *skipped_in_a_row) = (*skipped + 1, *skipped_in_a_row + 1);
+        if !self.config.skip_non_finite || self.config.anomaly {
+            return Err(self.config.diverged(&what, ", or skip such steps (skip_non_finite)"));
+        }
+        if *skipped_in_a_row < MAX_SKIPPED {
+            return Ok(());
+        }
+        let what = format!("{what}, the last of {MAX_SKIPPED} skipped steps in a row");
+        Err(self.config.diverged(&what, ""))
+    }
+
+    /// The last step whose outputs have arrived: `step 2 of epoch 1`.
+    pub fn place(&self) -> String {
+        format!("step {} of epoch {}", self.done, self.position.epoch + 1)
     }
 }

@@ -1,9 +1,10 @@
 //! The training loop.
 
+use super::anomaly::Anomaly;
 use super::config::TrainConfig;
-use super::programs::{Plans, Programs, images};
+use super::programs::{Plans, Programs, inputs_of};
 use super::report::{EpochReport, Position, Progress, Score};
-use super::step::{AVERAGE, Part};
+use super::step::{AVERAGE, Part, is_sum};
 use super::steps::Steps;
 use crate::data::{Loader, LoaderConfig, Split};
 use crate::graph::PersistentKind;
@@ -141,8 +142,10 @@ impl Trainer {
     ///
     /// # Errors
     ///
-    /// [`Error::Argument`](crate::Error::Argument) named `lr`, or `weight_decay` if that is the cause, if the loss or any persistent value is no
-    /// longer finite. Training cannot recover from that, except by [`resume`](Self::resume) from an earlier state.
+    /// [`Error::Argument`](crate::Error::Argument) named `lr`, or `weight_decay` if that is the cause, if the loss or a gradient is no longer
+    /// finite, or after ten steps in a row were skipped for that reason ([`TrainConfig::skip_non_finite`]). The weights do not
+    /// include that step, but may include up to two later ones. Also if a weight or another persistent value is no longer
+    /// finite at the end; training cannot recover from that, except by [`resume`](Self::resume) from an earlier state.
     pub fn epoch(&mut self, watch: &mut dyn FnMut(&Progress) -> ControlFlow<()>) -> Result<EpochReport> {
         let (start, before) = (Instant::now(), self.position);
         let flow = self.train_batches(watch);
@@ -151,10 +154,11 @@ impl Trainer {
         let paused = flow?.is_break();
         check_finite(&mut self.session, &self.config, self.position.step)?;
         let lr = self.schedule.at(self.position.step.saturating_sub(1));
-        let (epoch, train) = (before.epoch + 1, self.position.score);
-        let mut report = EpochReport { epoch, lr, train, test: None, train_time, test_time: Duration::ZERO };
+        let Position { step, score: train, skipped, skipped_in_a_row, .. } = self.position;
+        let (epoch, test_time) = (before.epoch + 1, Duration::ZERO);
+        let mut report = EpochReport { epoch, lr, train, skipped, test: None, train_time, test_time };
         if !paused {
-            self.position = Position { epoch, step: self.position.step, ..Default::default() };
+            self.position = Position { epoch, step, skipped_in_a_row, ..Default::default() };
             let start = Instant::now();
             report.test = Some(self.test()?);
             report.test_time = start.elapsed();
@@ -178,7 +182,7 @@ impl Trainer {
         let mut score = Score::default();
         let mut stream = Stream::new(&mut self.session)?;
         while let Some(batch) = loader.next() {
-            let inputs = images(&batch, 0..batch.size, data.image_len());
+            let inputs = inputs_of(&batch, 0..batch.size, data.image_len());
             stream.submit(self.test[&(Part::Whole, batch.size)], &inputs, batch.size)?;
             loader.recycle(batch);
             while let Some((outputs, size)) = stream.poll()? {
@@ -191,7 +195,7 @@ impl Trainer {
         drop(stream);
         match score.loss.is_finite() {
             true => Ok(score),
-            false => Err(self.config.diverged("the loss on the test images is not finite")),
+            false => Err(self.config.diverged("the loss on the test images is not finite", "")),
         }
     }
 
@@ -203,37 +207,33 @@ impl Trainer {
         let done = position.batch;
         let loader_config = config.loader(position.epoch + 1, done);
         let mut loader = Loader::new(split.train.clone(), &split.normalization, loader_config)?;
+        let mut anomaly = config.anomaly.then(|| Anomaly::new(session)).transpose()?;
         let (stream, len) = (Stream::new(session)?, done + loader.len());
-        let mut steps = Steps { stream, split, config, schedule, programs, position, len, done };
+        let score = position.score;
+        let mut steps = Steps { stream, split, config, schedule, programs, position, len, done, score };
         let mut flow = ControlFlow::Continue(());
         while flow.is_continue() {
             let Some(batch) = loader.next() else { break };
             steps.submit(&batch)?;
+            let arrived = steps.arrive_all(config.anomaly, watch);
+            flow = match &mut anomaly {
+                Some(anomaly) => anomaly.check(&mut steps, &batch, arrived)?,
+                None => arrived?,
+            };
             loader.recycle(batch);
-            while let Some(arrived) =
-                if config.anomaly { steps.stream.wait()? } else { steps.stream.poll()? }
-            {
-                flow = steps.arrive(arrived, watch)?;
-            }
-            if config.anomaly {
-                check_finite(steps.stream.session(), config, steps.position.step)?;
-            }
         }
-        while let Some(arrived) = steps.stream.wait()? {
-            let next = steps.arrive(arrived, watch)?;
-            flow = if flow.is_break() { flow } else { next };
-        }
-        Ok(flow)
+        let rest = steps.arrive_all(true, watch)?;
+        Ok(if flow.is_break() { flow } else { rest })
     }
 }
 
 /// Checks all persistent values, because the last update has not affected a loss yet.
 fn check_finite(session: &mut Session, config: &TrainConfig, step: usize) -> Result<()> {
     let names: Vec<String> = session.persistent().iter().map(|p| p.value.name.clone()).collect();
-    for name in names {
+    for name in names.into_iter().filter(|name| !is_sum(name)) {
         let tensor = session.read(&name)?;
         if tensor.ty().dtype == DType::F32 && tensor.as_f32().iter().any(|value| !value.is_finite()) {
-            return Err(config.diverged(&format!("{name} is no longer finite after step {step}")));
+            return Err(config.diverged(&format!("{name} is no longer finite after step {step}"), ""));
         }
     }
     Ok(())

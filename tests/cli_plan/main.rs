@@ -266,8 +266,8 @@ fn layers_report_their_minimum_traffic() {
         ("layer1.0.bn2", "forward", 3 * A + 4 * per_channel),
         // Upstream gradient, input and input gradient; the weight and its gradient.
         ("layer1.0.conv1", "backward", 3 * A + 2 * weight),
-        // Two statistics of 7 x 16, 7 x 32 and 7 x 64 channels: old values, the batch's, and new ones.
-        ("running statistics", "update", 2 * 3 * 7 * (16 + 32 + 64) * 4),
+        // Two statistics of 7 x 16, 7 x 32 and 7 x 64 channels: old values, the batch's, and new ones; the guard.
+        ("running statistics", "update", 2 * 3 * 7 * (16 + 32 + 64) * 4 + 4),
     ] {
         assert_eq!(group(scope, phase)["least"], least, "{scope} {phase}");
     }

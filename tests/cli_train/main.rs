@@ -4,6 +4,7 @@
 
 mod bad_data;
 mod folders;
+mod non_finite;
 mod resume;
 mod runs;
 mod settings;

@@ -30,7 +30,7 @@ fn updates(optimizer: Optimizer, sizes: &[usize]) -> Result<Graph> {
     })?;
     // An output among the merged operands.
     graph.output("clipped", pairs[2].1);
-    optimizer.update(&mut graph, &pairs, &Rules::default())?;
+    optimizer.update(&mut graph, &pairs, None, &Rules::default())?;
     Ok(graph)
 }
 

@@ -96,6 +96,8 @@ fn elementwise(device: &Device) -> Outcome {
         (ReluGrad.into(), vec![LEN; 2]),
         (Scale.into(), vec![LEN, 1]),
         (WeightedSum { alpha: 0.9, beta: 0.1 }.into(), vec![LEN; 2]),
+        (WeightedSum { alpha: 0.9, beta: 0.1 }.into(), vec![LEN, LEN, 1]),
+        (NonFinite.into(), vec![LEN, 7, LEN]),
         (Sgd { momentum: 0.9, weight_decay: 0.1, ..Default::default() }.into(), vec![LEN, LEN, LEN, 3]),
         (Adam::default().into(), vec![LEN, LEN, LEN, LEN, 3]),
     ];

@@ -54,7 +54,8 @@ pub fn an_error_leaves_no_step_in_flight(device: &Device) -> Outcome {
 pub fn anomalies_are_reported_with_their_step(device: &Device) -> Outcome {
     let optimizer = Optimizer::Sgd(SgdConfig { weight_decay: 10.0, ..Default::default() });
     let recipe = Recipe { optimizer, ..Default::default() };
-    for (anomaly, found) in [(false, "the loss is no longer finite at step 2"), (true, "after step 1;")] {
+    let update = "at step 1 of epoch 1, optimizer update wrote infinity";
+    for (anomaly, found) in [(false, "the loss is no longer finite at step 2"), (true, update)] {
         let config = TrainConfig { anomaly, recipe: recipe.clone(), ..config(3e38) };
         let error = epoch(&mut trainer(device, true, 48, &config)?);
         match error {
@@ -78,6 +79,8 @@ pub fn impossible_positions_are_rejected(device: &Device) -> Outcome {
         Position { seconds: f64::NAN, ..good },
         Position { seconds: -1.0, ..good },
         Position { seconds: 1e300, ..good },
+        Position { skipped: 1, ..good },
+        Position { skipped_in_a_row: 5, ..good },
     ];
     for position in wrong {
         match trainer.resume(position, &[]) {

@@ -4,12 +4,14 @@
 mod common;
 
 mod errors;
+mod non_finite;
 mod step;
 mod support;
 mod tools;
 
 use common::*;
 use errors::*;
+use non_finite::*;
 use std::process::ExitCode;
 use step::*;
 use tools::*;
@@ -29,6 +31,11 @@ fn main() -> ExitCode {
             a_paused_epoch_continues,
             an_error_leaves_no_step_in_flight,
             anomalies_are_reported_with_their_step,
+            a_bad_step_changes_nothing,
+            a_bad_batch_is_skipped_or_ends_training,
+            too_many_skipped_steps_end_training,
+            skipped_steps_survive_checkpoints,
+            the_origin_of_an_anomaly_is_named,
             impossible_positions_are_rejected,
             a_backbone_loads_without_its_head,
             invalid_settings_are_rejected,

@@ -143,15 +143,19 @@ pub struct Args {
     /// Checkpoints to keep
     #[arg(long, default_value_t = 2, value_name = "CHECKPOINTS", value_parser = clap::value_parser!(u32).range(1..))]
     pub keep: u32,
-    /// Check all weights for NaN and infinity after every step instead of every epoch, and do not use Winograd convolution,
-    /// which spreads them over whole tiles; slow
+    /// Skip steps in which the loss or a gradient is NaN or infinite, instead of ending the run; it ends after ten in a row
+    #[arg(long)]
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub skip_non_finite: bool,
+    /// Name the step, the layer, the tensor and the kernel of the first NaN or infinity. Slow: waits for each step, and does not
+    /// use Winograd convolution, which spreads them over whole tiles
     #[arg(long)]
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub anomaly: bool,
 }
 
-/// Flags that may change when a run resumes, since they do not affect its results.
-const FREE: [&str; 12] = [
+/// Flags that may change when a run resumes, since they do not affect the results so far.
+const FREE: [&str; 13] = [
     "data",
     // Changes of the images show in their checksum.
     "skip_broken",
@@ -164,6 +168,7 @@ const FREE: [&str; 12] = [
     "checkpoint_every",
     "keep",
     "patience",
+    "skip_non_finite",
     "anomaly",
 ];
 
@@ -233,6 +238,7 @@ impl Args {
             mix: self.mix(),
             drop_last: self.drop_last,
             threads: self.threads,
+            skip_non_finite: self.skip_non_finite,
             anomaly: self.anomaly,
         })
     }

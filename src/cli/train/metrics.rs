@@ -25,6 +25,9 @@ pub struct Row {
     pub test_seconds: f64,
     #[serde(rename = "pictures_per_second")]
     pub images_per_second: f64,
+    /// Earlier versions skipped none.
+    #[serde(default)]
+    pub skipped_steps: usize,
 }
 
 impl Row {
@@ -40,6 +43,7 @@ impl Row {
             train_seconds,
             test_seconds: report.test_time.as_secs_f64(),
             images_per_second: report.train.images as f64 / train_seconds.max(1e-9),
+            skipped_steps: report.skipped,
         }
     }
 

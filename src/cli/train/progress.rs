@@ -90,6 +90,9 @@ impl Reporter {
                 self.bar = None;
             }
         }
+        if report.skipped > 0 {
+            line += &format!("  {} of {} steps skipped", report.skipped, self.steps.1);
+        }
         let speed = train.images as f64 / report.train_time.as_secs_f64().max(1e-9);
         line += &format!("  {:.1} s, {speed:.0} images/s", report.train_time.as_secs_f64());
         say(&line);

@@ -27,6 +27,14 @@ pub fn blend(p: &Elementwise, io: Io<'_>) {
     map(p, io, |y, a| (alpha * f64::from(y) + beta * f64::from(a)) as f32);
 }
 
+/// As [`blend`], if `guard` is finite; otherwise y stays.
+pub fn guarded_blend(p: &Elementwise, io: Io<'_>) {
+    let Io { reads, writes } = io;
+    if super::is_finite(reads[1][0]) {
+        blend(p, Io { reads: vec![reads[0]], writes });
+    }
+}
+
 /// y = a * b\[0\].
 pub fn scale(p: &Elementwise, io: Io<'_>) {
     let Io { reads, writes } = io;

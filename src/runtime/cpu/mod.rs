@@ -19,6 +19,7 @@ pub mod local_response_norm;
 pub mod loss;
 pub mod matmul;
 pub mod matmul_packed;
+pub mod non_finite;
 pub mod optimizer;
 pub mod pool;
 pub mod probes;
@@ -39,6 +40,11 @@ const BLOCK: usize = 1 << 14;
 fn with_epilogue(epilogue: u32, value: f64, residual: f32) -> f32 {
     let value = value + if epilogue == 2 { f64::from(residual) } else { 0.0 };
     if epilogue > 0 && value <= 0.0 { 0.0 } else { value as f32 }
+}
+
+/// Whether the bits of an `f32` are those of a finite number.
+fn is_finite(bits: u32) -> bool {
+    f32::from_bits(bits).is_finite()
 }
 
 /// Rounds sums to `f32`.

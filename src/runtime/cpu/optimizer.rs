@@ -4,9 +4,12 @@ use super::{BLOCK, Io};
 use crate::kernel::{Adam, Clip, Sgd};
 use rayon::prelude::*;
 
-/// One step of SGD with momentum, in place. Without momentum the velocity is not touched.
+/// One step of SGD with momentum, in place, if `guard` is finite. Without momentum the velocity is not touched.
 pub fn sgd(p: &Sgd, io: Io<'_>) {
-    let ([grad, schedule], [w, velocity]) = io.f32();
+    let ([grad, schedule, guard], [w, velocity]) = io.f32();
+    if !guard[0].is_finite() {
+        return;
+    }
     let len = p.len as usize;
     let [momentum, decay] = [p.momentum, p.weight_decay].map(f64::from);
     let lr = f64::from(schedule[0]) * f64::from(p.lr_scale);
@@ -25,9 +28,12 @@ pub fn sgd(p: &Sgd, io: Io<'_>) {
     });
 }
 
-/// One step of Adam or AdamW, in place.
+/// One step of Adam or AdamW, in place, if `guard` is finite.
 pub fn adam(p: &Adam, io: Io<'_>) {
-    let ([grad, schedule], [w, first, second]) = io.f32();
+    let ([grad, schedule, guard], [w, first, second]) = io.f32();
+    if !guard[0].is_finite() {
+        return;
+    }
     let len = p.len as usize;
     let [beta1, beta2, eps, decay] = [p.beta1, p.beta2, p.eps, p.weight_decay].map(f64::from);
     let [lr, correction1, correction2] = [schedule[0], schedule[1], schedule[2]].map(f64::from);
@@ -68,7 +74,7 @@ mod tests {
         let p = Sgd { len: 1, lr_scale: 1.0, momentum: 0.5, weight_decay: 0.0, nesterov: 1 };
         let (grad, lr) = ([2f32.to_bits()], [0.25f32.to_bits()]);
         let (mut w, mut v) = ([10f32.to_bits()], [4f32.to_bits()]);
-        sgd(&p, Io { reads: vec![&grad, &lr], writes: vec![&mut w, &mut v] });
+        sgd(&p, Io { reads: vec![&grad, &lr, &lr], writes: vec![&mut w, &mut v] });
         // v = 0.5 * 4 + 2 = 4; the step is 0.25 * (2 + 0.5 * 4) = 1.
         assert_eq!([w[0], v[0]].map(f32::from_bits), [9.0, 4.0]);
     }
@@ -78,7 +84,7 @@ mod tests {
         let p = Adam { len: 1, lr_scale: 1.0, beta1: 0.9, beta2: 0.999, eps: 0.0, ..Default::default() };
         let (grad, schedule) = ([(-3f32).to_bits()], [0.1, 1.0 - p.beta1, 1.0 - p.beta2].map(f32::to_bits));
         let (mut w, mut m, mut s) = ([1f32.to_bits()], [0], [0]);
-        adam(&p, Io { reads: vec![&grad, &schedule], writes: vec![&mut w, &mut m, &mut s] });
+        adam(&p, Io { reads: vec![&grad, &schedule, &schedule], writes: vec![&mut w, &mut m, &mut s] });
         assert!((f32::from_bits(w[0]) - 1.1).abs() < 1e-6);
     }
 }

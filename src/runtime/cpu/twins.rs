@@ -1,6 +1,8 @@
 //! The table of twins: the CPU function that computes the same as each shader entry point.
 
-use super::{Io, matmul, matmul_packed, optimizer, pool, probes, reduce, softmax, winograd};
+use super::{
+    Io, matmul, matmul_packed, non_finite, optimizer, pool, probes, reduce, softmax, winograd,
+};
 use super::{
     batch_norm, conv, conv_gemm, conv_register_tiled, dropout, elementwise, fast, local_response_norm, loss,
 };
@@ -61,6 +63,7 @@ twins! {
     add => elementwise::add;
     add_relu => elementwise::add_relu;
     blend => elementwise::blend;
+    guarded_blend => elementwise::guarded_blend;
     scale => elementwise::scale;
     relu => elementwise::relu;
     relu_grad => elementwise::relu_grad;
@@ -111,6 +114,7 @@ twins! {
     top_k => loss::top_k;
     sgd => optimizer::sgd;
     adam => optimizer::adam;
+    non_finite => non_finite::non_finite;
     clip_coefficient => optimizer::clip_coefficient;
     probe_integers => probes::integers;
     probe_floats => probes::floats;

@@ -12,6 +12,7 @@ pub fn cases() -> Vec<Case> {
     let mut cases = elementwise();
     cases.extend(blocks());
     cases.extend(sums());
+    cases.extend(checks());
     cases.extend(steps());
     cases
 }
@@ -24,9 +25,9 @@ fn elementwise() -> Vec<Case> {
         let one = |rng: &mut Random| vec![rng.normal(&[len])];
         cases.push(Case::new("add", &name, Add, two).exact());
         cases.push(Case::new("relu", &name, Relu, one).exact());
-        cases.push(
-            Case::new("weighted_sum", &name, WeightedSum { alpha: 0.9, beta: 0.1 }, two).forward_only(),
-        );
+        let sum = WeightedSum { alpha: 0.9, beta: 0.1 };
+        cases.push(Case::new("weighted_sum", &name, sum, two).forward_only());
+        cases.extend(guarded("weighted_sum", &name, sum, two));
         let ones = |rng: &mut Random| vec![floats([len], vec![1.0; len]), counter(rng)];
         // On ones, the result is the mask itself; the gradient shows that the backward pass uses the same.
         cases.push(Case::new("dropout", format!("{name}_mask"), Dropout { p: 0.3, stream: 5 }, ones).exact());
@@ -110,6 +111,63 @@ fn sums() -> Vec<Case> {
     cases
 }
 
+/// Values at the ends of what is finite, and beyond.
+const FINITE: [f32; 6] = [f32::MAX, f32::MIN, f32::MIN_POSITIVE, 1e-45, -1e-45, -0.0];
+const NOT_FINITE: [u32; 6] = [0x7f80_0000, 0xff80_0000, 0x7fc0_0000, 0xffc0_0000, 0x7f80_0001, 0xffff_ffff];
+
+/// [`NonFinite`]: whether it finds each bad value among finite ones, in arrays of any number and size.
+fn checks() -> Vec<Case> {
+    let check = |name: &str, lens: &[usize], bad: Option<(usize, usize, u32)>| {
+        let inputs = |rng: &mut Random| {
+            let mut arrays: Vec<Vec<f32>> = lens.iter().map(|len| rng.normal(&[*len]).into_f32()).collect();
+            arrays[0].iter_mut().zip(FINITE).for_each(|(value, edge)| *value = edge);
+            if let Some((array, index, bits)) = bad {
+                arrays[array][index] = f32::from_bits(bits);
+            }
+            arrays.into_iter().map(|array| floats([array.len()], array)).collect()
+        };
+        Case::new("non_finite", name, NonFinite, inputs).exact().forward_only()
+    };
+    let mut cases = Vec::new();
+    for len in LENGTHS {
+        cases.push(check(&format!("none_of_{len}"), &[len], None));
+        for (what, index) in [("first", 0), ("last", len - 1)] {
+            cases.push(check(&format!("{what}_of_{len}"), &[len], Some((0, index, NOT_FINITE[2]))));
+        }
+    }
+    for bits in NOT_FINITE {
+        cases.push(check(&format!("bits_{bits:#x}"), &[9], Some((0, 7, bits))));
+    }
+    // More arrays than a launch has bindings, some of which need many workgroups.
+    let many: Vec<usize> = (0..17).map(|i| [3, 40_000, 500, 2_000_000 / (i + 1)][i % 4]).collect();
+    cases.push(check("none_of_many", &many, None));
+    for array in [0, 1, 3, 7, 16] {
+        cases.push(check(&format!("in_array_{array}"), &many, Some((array, many[array] - 1, NOT_FINITE[1]))));
+    }
+    cases
+}
+
+/// The same update with a guard that lets it pass, and with some that do not.
+fn guarded(
+    family: &str,
+    name: &str,
+    op: impl Into<Op>,
+    inputs: impl Fn(&mut Random) -> Vec<Tensor>,
+) -> Vec<Case> {
+    let op = op.into();
+    let guards = [("open", 0.0), ("infinite", f32::INFINITY), ("nan", f32::NAN)];
+    let case = |(guard, value): (&str, f32)| {
+        let inputs = |rng: &mut Random| {
+            let mut inputs = inputs(rng);
+            inputs.push(floats([1], vec![value]));
+            inputs
+        };
+        let case = Case::new(family, format!("{name}_guard_{guard}"), op.clone(), inputs).forward_only();
+        if value == 0.0 { case } else { case.exact() }
+    };
+    guards.map(case).into()
+}
+
 fn steps() -> Vec<Case> {
     let mut cases = Vec::new();
     let sgd = Sgd { momentum: 0.9, weight_decay: 1e-3, nesterov: false, lr_scale: 1.0 };
@@ -132,6 +190,7 @@ fn steps() -> Vec<Case> {
                 let [w, g, v] = [0; 3].map(|_| rng.normal(&[len]));
                 vec![w, g, v, floats([3], vec![0.1, 1.0, 1.0])]
             };
+            cases.extend(guarded("sgd", &format!("{name}_{len}"), op, inputs));
             cases.push(Case::new("sgd", format!("{name}_{len}"), op, inputs).forward_only());
         }
         for (name, op) in adams {
@@ -140,6 +199,7 @@ fn steps() -> Vec<Case> {
                 let s = rng.uniform(&[len], 0.0, 2.0);
                 vec![w, g, m, s, floats([3], op.schedule(0.01, 3).to_vec())]
             };
+            cases.extend(guarded("adam", &format!("{name}_{len}"), op, inputs));
             cases.push(Case::new("adam", format!("{name}_{len}"), op, inputs).forward_only());
         }
     }

@@ -77,6 +77,17 @@ impl GpuExecutor {
         self.persistent.get(name).expect("the session checked the name")
     }
 
+    fn write_region(&mut self, Region { buffer, offset }: &Region, words: &[u32]) -> Result<()> {
+        self.gpu.connection.write(buffer, *offset, bytemuck::cast_slice(words))?;
+        self.pending_writes += 4 * words.len() as u64;
+        if self.pending_writes > STAGED {
+            self.pending_writes = 0;
+            self.gpu.connection.submit([])?;
+            self.gpu.connection.wait_idle()?;
+        }
+        self.gpu.connection.check()
+    }
+
     /// Takes the outputs of a finished step from its staging slot.
     fn collect(&mut self, slot: usize) -> Result<Answer> {
         let (program, _) =
@@ -135,15 +146,8 @@ impl GpuExecutor {
 
 impl Executor for GpuExecutor {
     fn write(&mut self, name: &str, words: &[u32]) -> Result<()> {
-        let Region { buffer, offset } = self.region(name);
-        self.gpu.connection.write(buffer, *offset, bytemuck::cast_slice(words))?;
-        self.pending_writes += 4 * words.len() as u64;
-        if self.pending_writes > STAGED {
-            self.pending_writes = 0;
-            self.gpu.connection.submit([])?;
-            self.gpu.connection.wait_idle()?;
-        }
-        self.gpu.connection.check()
+        let region = self.region(name).clone();
+        self.write_region(&region, words)
     }
 
     fn read(&mut self, name: &str, words: usize) -> Result<Vec<u32>> {
@@ -200,7 +204,7 @@ impl Executor for GpuExecutor {
     }
 
     fn write_storage(&mut self, program: usize, storage: StorageId, words: &[u32]) -> Result<()> {
-        let (Region { buffer, offset }, _) = self.programs[program].storage(storage);
-        self.gpu.connection.write(buffer, *offset, bytemuck::cast_slice(words))
+        let (region, _) = self.programs[program].storage(storage).clone();
+        self.write_region(&region, words)
     }
 }

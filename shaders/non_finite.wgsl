@@ -1,0 +1,55 @@
+// Whether any of up to seven arrays has an element that is NaN or infinite, by bits:
+//
+//   out[g] = infinity if an element that workgroup g reads is not finite, else 0      (keep: infinity also if out[g] was not 0)
+//
+// The result is itself not finite if an element was not, so a second launch combines those of the first.
+//
+// Array k has len_k elements and is padded to a multiple of four; the padding may hold anything. Dispatch: `groups`
+// workgroups, which read four elements per invocation at a time.
+
+struct NonFinite {
+    groups: u32,
+    keep: u32,
+{%- for k in range(arrays) %}
+    len{{ k }}: u32,
+{%- endfor %}
+    first_workgroup: u32,
+}
+
+@group(0) @binding(0) var<uniform> params: NonFinite;
+{%- for k in range(arrays) %}
+@group(0) @binding({{ k + 1 }}) var<storage, read> x{{ k }}: array<vec4u>;
+{%- endfor %}
+@group(0) @binding({{ arrays + 1 }}) var<storage, read_write> out: array<u32>;
+
+const INFINITY = 0x7f800000u;
+
+var<workgroup> lanes: array<u32, {{ threads }}>;
+
+// 1 if one of the first `count` elements is not finite.
+fn not_finite(v: vec4u, count: u32) -> u32 {
+    let is_element = vec4u(0u, 1u, 2u, 3u) < vec4u(count);
+    return u32(any(is_element & ((v & vec4u(INFINITY)) == vec4u(INFINITY))));
+}
+
+@compute @workgroup_size({{ threads }})
+fn non_finite(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) groups: vec3u, @builtin(local_invocation_index) lane: u32) {
+    let g = workgroup_index(group, groups, params.first_workgroup);
+    if (g >= params.groups) { return; } // uniform: the whole workgroup returns
+    let step = params.groups * {{ threads }}u;
+    let first = g * {{ threads }}u + lane;
+    var found = 0u;
+{%- for k in range(arrays) %}
+    for (var i = first; i < (params.len{{ k }} + 3u) / 4u; i += step) { found |= not_finite(x{{ k }}[i], params.len{{ k }} - 4u * i); }
+{%- endfor %}
+    lanes[lane] = found;
+    for (var half = {{ threads }}u / 2u; half > 0u; half /= 2u) {
+        workgroupBarrier();
+        if (lane < half) { lanes[lane] |= lanes[lane + half]; }
+    }
+    if (lane == 0u) {
+        var result = lanes[0] * INFINITY;
+        if (params.keep == 1u) { result |= out[g]; }
+        out[g] = result;
+    }
+}
