@@ -1,18 +1,24 @@
 //! Twin of `non_finite.wgsl`.
 
 use super::{Io, is_finite};
-use crate::kernel::NonFinite;
+use crate::kernel::{self, NonFinite};
 
-/// out\[g\] = infinity if an element of workgroup g's share is not finite, else 0; with `keep`, also if it was infinity before.
-/// Here the whole is the share of workgroup 0.
+/// Elements that a workgroup reads at a time.
+const BLOCK: usize = 4 * kernel::NON_FINITE.threads as usize;
+
+/// out\[g\] = infinity if an element of workgroup g's blocks is not finite, else 0, or with `keep` what it was.
 pub fn non_finite(p: &NonFinite, io: Io<'_>) {
     let (arrays, [out]) = io.words::<7, 1>();
-    let lens = [p.len0, p.len1, p.len2, p.len3, p.len4, p.len5, p.len6];
-    let found = arrays.iter().zip(lens).any(|(x, len)| !x[..len as usize].iter().all(|&v| is_finite(v)));
+    let out = &mut out[..p.groups as usize];
     if p.keep == 0 {
-        out[..p.groups as usize].fill(0);
+        out.fill(0);
     }
-    if found {
-        out[0] = f32::INFINITY.to_bits();
+    let lens = [p.len0, p.len1, p.len2, p.len3, p.len4, p.len5, p.len6];
+    for (x, len) in arrays.iter().zip(lens) {
+        for (block, words) in x[..len as usize].chunks(BLOCK).enumerate() {
+            if !words.iter().all(|&word| is_finite(word)) {
+                out[block % p.groups as usize] = f32::INFINITY.to_bits();
+            }
+        }
     }
 }
