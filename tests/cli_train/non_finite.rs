@@ -26,7 +26,7 @@ fn images(dir: &Workspace, bright: bool) {
 fn workspace() -> (Workspace, PathBuf) {
     let dir = Workspace::with_images(40, 10, SIDE);
     images(&dir, false);
-    dir.trained(&[&FLAGS[..], &["--epochs", "1"]].concat());
+    dir.trained(&FLAGS);
     let weights = Weights::read(&dir.path("run/model.safetensors")).unwrap();
     let huge = |(name, tensor): (&str, &Tensor)| {
         let mut values = tensor.as_f32().to_vec();
