@@ -1,8 +1,6 @@
 //! The table of twins: the CPU function that computes the same as each shader entry point.
 
-use super::{
-    Io, matmul, matmul_packed, non_finite, optimizer, pool, probes, reduce, softmax, winograd,
-};
+use super::{Io, matmul, matmul_packed, non_finite, optimizer, pool, probes, reduce, softmax, winograd};
 use super::{
     batch_norm, conv, conv_gemm, conv_register_tiled, dropout, elementwise, fast, local_response_norm, loss,
 };
