@@ -47,12 +47,12 @@ has_vulkan_driver() {
 
 # Installs the software driver from Debian's or Ubuntu's packages, without asking for a password.
 install_software_vulkan() {
-    local root=()
+    local prefix=()
     if [ "$(id -u)" != 0 ]; then
         command -v sudo >/dev/null && sudo -n true 2>/dev/null || return 1
-        root=(sudo -n)
+        prefix=(sudo -n)
     fi
-    local apt=("${root[@]}" env DEBIAN_FRONTEND=noninteractive apt-get -qq)
+    local apt=("${prefix[@]}" env DEBIAN_FRONTEND=noninteractive apt-get -qq)
     local install=("${apt[@]}" install -y --no-install-recommends mesa-vulkan-drivers)
     say "no Vulkan driver found: installing the software driver, mesa-vulkan-drivers"
     # The lists of packages may be missing or old: fetch them if the first attempt fails.

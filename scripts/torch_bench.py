@@ -1,7 +1,8 @@
 #!/usr/bin/env python3
 """The cases of `striate bench` in PyTorch, eager, 32-bit floats without TF32, with the same inputs and the same last line of output.
 
-`torch_bench.py --about` prints PyTorch's version and device, and fails if that cannot be used."""
+`torch_bench.py --about` prints PyTorch's version and device, and fails if that cannot be used. `torch_bench.py --stdin` reads a case
+with its flags from each line of standard input: starting once saves time."""
 
 import argparse
 import json
@@ -14,7 +15,7 @@ import torch
 import torch.nn as nn
 import torch.nn.functional as F
 
-CLASSES, MOMENTUM, WEIGHT_DECAY, LEARNING_RATE = 10, 0.9, 5e-4, 0.01
+MOMENTUM, WEIGHT_DECAY, LEARNING_RATE = 0.9, 5e-4, 0.01
 # Seeds as in src/cli/bench/data.rs.
 IMAGES, LABELS, FIRST_OPERAND, SECOND_OPERAND, FIRST_WEIGHT = 1, 2, 3, 4, 100
 
@@ -44,40 +45,48 @@ def fill(seed, shape, bound):
     return ((2 * unit - 1) * torch.tensor(bound, dtype=torch.float32)).reshape(shape)
 
 
-def labels(batch):
+def labels(batch, classes):
     # The remainder of an unsigned word, from its two halves.
     z = mixed(LABELS, batch)
-    return (right(z, 32) % CLASSES * (2**32 % CLASSES) + (z & 0xFFFFFFFF) % CLASSES) % CLASSES
+    return (right(z, 32) % classes * (2**32 % classes) + (z & 0xFFFFFFFF) % classes) % classes
+
+
+def conv_norm(before, after, size, stride=1):
+    return [nn.Conv2d(before, after, size, stride, size // 2, bias=False), nn.BatchNorm2d(after)]
 
 
 class Block(nn.Module):
-    def __init__(self, before, width, stride):
+    """Convolutions of the given sizes beside a shortcut; the first 3 x 3 has the stride."""
+
+    def __init__(self, before, width, sizes, stride):
         super().__init__()
-        self.conv1 = nn.Conv2d(before, width, 3, stride, 1, bias=False)
-        self.bn1 = nn.BatchNorm2d(width)
-        self.conv2 = nn.Conv2d(width, width, 3, 1, 1, bias=False)
-        self.bn2 = nn.BatchNorm2d(width)
+        self.after = width if len(sizes) == 2 else 4 * width
+        channels = [before, *[width] * (len(sizes) - 1), self.after]
+        layers = []
+        for k, size in enumerate(sizes):
+            layers += conv_norm(channels[k], channels[k + 1], size, stride if k == sizes.index(3) else 1) + [nn.ReLU()]
+        self.layers = nn.Sequential(*layers[:-1])
         self.shortcut = nn.Identity()
-        if stride > 1 or before != width:
-            self.shortcut = nn.Sequential(nn.Conv2d(before, width, 1, stride, bias=False), nn.BatchNorm2d(width))
+        if stride > 1 or before != self.after:
+            self.shortcut = nn.Sequential(*conv_norm(before, self.after, 1, stride))
 
     def forward(self, x):
-        y = self.bn2(self.conv2(F.relu(self.bn1(self.conv1(x)))))
-        return F.relu(y + self.shortcut(x))
+        return F.relu(self.layers(x) + self.shortcut(x))
 
 
 class ResNet(nn.Sequential):
-    """A ResNet for images of 3 x 32 x 32; each stage but the first halves their size."""
+    """A ResNet. Each stage but the first halves the images; `large` ones are first reduced to a quarter of their size."""
 
-    def __init__(self, widths, blocks):
-        first = widths[0]
-        layers = [nn.Conv2d(3, first, 3, 1, 1, bias=False), nn.BatchNorm2d(first), nn.ReLU()]
-        before = first
+    def __init__(self, widths, blocks, sizes, large, classes):
+        before = widths[0]
+        layers = conv_norm(3, before, 7 if large else 3, 2 if large else 1) + [nn.ReLU()]
+        if large:
+            layers.append(nn.MaxPool2d(3, 2, 1))
         for stage, width in enumerate(widths):
-            for block in range(blocks):
-                layers.append(Block(before, width, 2 if stage > 0 and block == 0 else 1))
-                before = width
-        super().__init__(*layers, nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(before, CLASSES))
+            for block in range(blocks[stage]):
+                layers.append(Block(before, width, sizes, 2 if stage > 0 and block == 0 else 1))
+                before = layers[-1].after
+        super().__init__(*layers, nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(before, classes))
         weighted = [m for m in self.modules() if isinstance(m, (nn.Conv2d, nn.Linear))]
         with torch.no_grad():
             for k, m in enumerate(weighted):
@@ -88,7 +97,12 @@ class ResNet(nn.Sequential):
                     m.bias.zero_()
 
 
-NETWORKS = {"resnet20": ([16, 32, 64], 3), "resnet18": ([64, 128, 256, 512], 2)}
+# Widths and blocks of the stages, sizes of a block's convolutions, whether for large images, classes.
+NETWORKS = {
+    "resnet20": ([16, 32, 64], [3, 3, 3], [3, 3], False, 10),
+    "resnet18": ([64, 128, 256, 512], [2, 2, 2, 2], [3, 3], False, 10),
+    "resnet50": ([64, 128, 256, 512], [3, 4, 6, 3], [1, 3, 1], True, 1000),
+}
 
 
 class Timer:
@@ -113,9 +127,11 @@ def synchronize(args):
 
 
 def training(args, timer):
+    *_, large, classes = NETWORKS[args.case]
+    side = 224 if large else 32
     network = ResNet(*NETWORKS[args.case]).to(args.device).train()
-    images = fill(IMAGES, (args.batch, 3, 32, 32), math.sqrt(3)).to(args.device)
-    targets = labels(args.batch).to(args.device)
+    images = fill(IMAGES, (args.batch, 3, side, side), math.sqrt(3)).to(args.device)
+    targets = labels(args.batch, classes).to(args.device)
     optimizer = torch.optim.SGD(network.parameters(), lr=LEARNING_RATE, momentum=MOMENTUM, weight_decay=WEIGHT_DECAY)
     losses = []
 
@@ -147,24 +163,31 @@ def matmul(args, timer):
 
 def convolution(args, timer):
     c, h, k, n = args.sizes
-    backward = args.case == "convbwd"
-    x = fill(FIRST_OPERAND, (n, c, h, h), 1).to(args.device).requires_grad_(backward)
-    w = fill(SECOND_OPERAND, (k, c, 3, 3), 1).to(args.device).requires_grad_(backward)
+    f = args.filter
+    # `conv` computes y, `convdx` and `convdw` a gradient, `convbwd` all three.
+    x_gradient, w_gradient = args.case in ("convdx", "convbwd"), args.case in ("convdw", "convbwd")
+    x = fill(FIRST_OPERAND, (n, c, h, h), 1).to(args.device)
+    w = fill(SECOND_OPERAND, (k, c, f, f), 1).to(args.device)
     upstream = torch.ones(n, k, h, h, device=args.device)
 
     def work():
-        y = F.conv2d(x, w, padding=1)
-        if backward:
-            torch.autograd.grad(y, (x, w), upstream)
+        if args.case in ("conv", "convbwd"):
+            F.conv2d(x, w, padding=f // 2)
+        if x_gradient or w_gradient:
+            torch.ops.aten.convolution_backward(
+                upstream, x, w, None, [1, 1], [f // 2] * 2, [1, 1], False, [0, 0], 1, [x_gradient, w_gradient, False]
+            )
 
     repeated(args, timer, work)
-    flops = 2 * n * k * c * 9 * h * h * (3 if backward else 1) * args.inner
-    return dict(case=f"{args.case}-c{c}-h{h}-k{k}-b{n}", samples=n * args.inner, flops=flops)
+    flops = 2 * n * k * c * f * f * h * h * (3 if args.case == "convbwd" else 1) * args.inner
+    size = "" if f == 3 else f"-f{f}"
+    return dict(case=f"{args.case}-c{c}-h{h}-k{k}-b{n}{size}", samples=n * args.inner, flops=flops)
 
 
-def arguments():
+def arguments(words=None, given=None):
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--about", action="store_true", help="print PyTorch's version and device")
+    parser.add_argument("--stdin", action="store_true", help="read cases from standard input, one a line")
     shared = argparse.ArgumentParser(add_help=False)
     for target in (parser, shared):
         # Flags may come before or after the case; defaults after it must not override values before it.
@@ -177,26 +200,19 @@ def arguments():
     for name in NETWORKS:
         cases.add_parser(name, parents=[shared]).add_argument("--batch", type=int, default=32)
     cases.add_parser("matmul", parents=[shared]).add_argument("size", type=int, metavar="N")
-    for name in ("conv", "convbwd"):
+    for name in ("conv", "convdx", "convdw", "convbwd"):
         convolutions = cases.add_parser(name, parents=[shared])
         convolutions.add_argument("sizes", type=int, nargs=4, metavar=("C", "H", "K", "BATCH"))
-    return parser.parse_args()
+        convolutions.add_argument("--filter", type=int, default=3)
+    return parser.parse_args(words, given)
 
 
 def adapter(args):
     return torch.cuda.get_device_name() if args.device == "cuda" else f"CPU, {torch.get_num_threads()} threads"
 
 
-def main():
-    args = arguments()
-    if args.device == "cuda" and not torch.cuda.is_available():
-        sys.exit(f"PyTorch {torch.__version__} finds no CUDA device")
-    runtime = f"CUDA {torch.version.cuda}, cuDNN {torch.backends.cudnn.version()}, " if args.device == "cuda" else ""
-    if args.about or args.case is None:
-        print(f"PyTorch {torch.__version__}, {runtime}{adapter(args)}; eager, float32, TF32 off, cudnn.benchmark on")
-        return
-    torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = False
-    torch.backends.cudnn.benchmark = True
+def measure(args):
+    """Runs a case, and prints the line of its results."""
     timer = Timer(args)
     run = training if args.case in NETWORKS else matmul if args.case == "matmul" else convolution
     done = run(args, timer)
@@ -209,7 +225,30 @@ def main():
     )
     if "losses" in done:
         line["losses"] = done["losses"]
-    print("JSON " + json.dumps(line, separators=(",", ":")))
+    print("JSON " + json.dumps(line, separators=(",", ":")), flush=True)
+
+
+def main():
+    args = arguments()
+    if args.device == "cuda" and not torch.cuda.is_available():
+        sys.exit(f"PyTorch {torch.__version__} finds no CUDA device")
+    runtime = f"CUDA {torch.version.cuda}, cuDNN {torch.backends.cudnn.version()}, " if args.device == "cuda" else ""
+    if args.about or args.case is None and not args.stdin:
+        print(f"PyTorch {torch.__version__}, {runtime}{adapter(args)}; eager, float32, TF32 off, cudnn.benchmark on")
+        return
+    torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = False
+    torch.backends.cudnn.benchmark = True
+    if not args.stdin:
+        return measure(args)
+    failed = False
+    for line in sys.stdin:
+        try:
+            measure(arguments(line.split(), argparse.Namespace(**vars(args))))
+        except RuntimeError as error:
+            # Such as too little memory for one of the cases.
+            print(f"error: {line.strip()}: {error}", file=sys.stderr)
+            failed = True
+    sys.exit(failed)
 
 
 if __name__ == "__main__":

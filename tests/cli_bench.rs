@@ -52,7 +52,11 @@ fn single_operations_are_correct(device: &str) -> Outcome {
     for (case, name) in [
         (&["matmul", "65", "--inner", "4"][..], "matmul-65"),
         (&["conv", "3", "9", "5", "2", "--inner", "2"], "conv-c3-h9-k5-b2"),
+        (&["convdx", "5", "8", "3", "2"], "convdx-c5-h8-k3-b2"),
+        (&["convdw", "5", "8", "3", "2"], "convdw-c5-h8-k3-b2"),
         (&["convbwd", "5", "8", "3", "2"], "convbwd-c5-h8-k3-b2"),
+        (&["convbwd", "5", "8", "3", "2", "--filter", "1"], "convbwd-c5-h8-k3-b2-f1"),
+        (&["convbwd", "5", "8", "3", "2", "--filter", "5"], "convbwd-c5-h8-k3-b2-f5"),
     ] {
         let flags = ["--steps", "2", "--warmup", "1", "--device", device];
         let (text, line) = bench(&[case, &flags].concat());
@@ -101,6 +105,7 @@ fn usage_errors_exit_with_2() -> Outcome {
         &["bench", "matmul", "64", "64"],
         &["bench", "conv", "3", "32", "8"],
         &["bench", "convbwd", "3", "32", "8", "-1"],
+        &["bench", "conv", "3", "32", "8", "1", "--filter", "2"],
     ]);
     Ok(())
 }

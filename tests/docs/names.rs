@@ -74,10 +74,8 @@ pub fn commands(pages: &[Page]) -> Outcome {
             let known = match words.iter().map(String::as_str).collect::<Vec<_>>()[..] {
                 ["striate", ref arguments @ ..] => parses(arguments),
                 ["scripts/train", ref arguments @ ..] => parses(&[&["train"], arguments].concat()),
-                ["scripts/gpu-checks", ref arguments @ ..] => {
-                    let flags = arguments.iter().filter(|word| word.starts_with("--"));
-                    flags.clone().all(|flag| GPU_CHECKS.contains(&format!("  {flag} ")))
-                }
+                ["scripts/gpu-checks", ref arguments @ ..] => offers(GPU_CHECKS, arguments),
+                ["scripts/drivers", ref arguments @ ..] => offers(DRIVERS, arguments),
                 ["cargo", "run", "--release", "--example", name, ..] => {
                     exists(&format!("examples/{name}.rs")) || exists(&format!("examples/{name}/main.rs"))
                 }
@@ -94,6 +92,13 @@ pub fn commands(pages: &[Page]) -> Outcome {
 }
 
 const GPU_CHECKS: &str = include_str!("../../scripts/gpu-checks");
+const DRIVERS: &str = include_str!("../../scripts/drivers");
+
+/// Whether the help in a script lists all flags.
+fn offers(script: &str, arguments: &[&str]) -> bool {
+    let mut flags = arguments.iter().filter(|word| word.starts_with("--"));
+    flags.all(|flag| script.contains(&format!("  {flag} ")))
+}
 
 fn parses(arguments: &[&str]) -> bool {
     striate(arguments).arg("--help").output().expect("the program starts").status.success()
@@ -102,7 +107,7 @@ fn parses(arguments: &[&str]) -> bool {
 /// Every flag in the prose is one of some command.
 pub fn flags(pages: &[Page]) -> Outcome {
     let mut known = BTreeSet::from(["--release".to_owned(), "--example".to_owned()]);
-    known.extend(flags_of(GPU_CHECKS));
+    known.extend([GPU_CHECKS, DRIVERS].into_iter().flat_map(flags_of));
     for command in subcommands(&[]) {
         for view in if command == "see" || command == "bench" { subcommands(&[&command]) } else { Vec::new() }
         {

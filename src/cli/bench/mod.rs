@@ -49,9 +49,13 @@ enum Case {
     Resnet152(training::Args),
     /// Multiply two N x N matrices.
     Matmul(single::Matmul),
-    /// Convolve: 3 x 3, stride 1, padding 1, no bias.
+    /// Convolve: stride 1, images padded to keep their size, no bias.
     Conv(single::Conv),
-    /// The same with the gradients of images and weights, for an upstream gradient of ones.
+    /// Compute the gradient of the convolved images alone, for an upstream gradient of ones.
+    Convdx(single::Conv),
+    /// Compute the gradient of the weights alone, for an upstream gradient of ones.
+    Convdw(single::Conv),
+    /// Convolve and compute both gradients.
     Convbwd(single::Conv),
 }
 
@@ -66,8 +70,10 @@ pub fn run(args: Args) -> Result<()> {
         Case::Resnet50(args) => training::run(&bench, "resnet50", &args),
         Case::Resnet152(args) => training::run(&bench, "resnet152", &args),
         Case::Matmul(args) => single::matmul(&bench, &args),
-        Case::Conv(args) => single::conv(&bench, &args, false),
-        Case::Convbwd(args) => single::conv(&bench, &args, true),
+        Case::Conv(args) => single::conv(&bench, &args, "conv", &["y"]),
+        Case::Convdx(args) => single::conv(&bench, &args, "convdx", &["dx"]),
+        Case::Convdw(args) => single::conv(&bench, &args, "convdw", &["dw"]),
+        Case::Convbwd(args) => single::conv(&bench, &args, "convbwd", &["y", "dx", "dw"]),
     }?;
     print(&report::text(&bench, &outcome))
 }

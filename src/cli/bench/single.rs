@@ -30,8 +30,15 @@ pub struct Conv {
     /// Images.
     #[arg(value_name = "BATCH", value_parser = clap::value_parser!(u32).range(1..))]
     batch: u32,
+    /// Height and width of the filters, an odd number.
+    #[arg(long, value_name = "N", default_value_t = 3, value_parser = odd)]
+    filter: u32,
     #[command(flatten)]
     repeats: Repeats,
+}
+
+fn odd(text: &str) -> Result<u32, String> {
+    text.parse().ok().filter(|size| size % 2 == 1).ok_or_else(|| format!("{text:?} is not an odd number"))
 }
 
 #[derive(clap::Args)]
@@ -73,28 +80,30 @@ pub fn matmul(bench: &Bench, args: &Matmul) -> Result<Outcome> {
     })
 }
 
-pub fn conv(bench: &Bench, args: &Conv, backward: bool) -> Result<Outcome> {
-    let [c, h, k, n] = [args.channels, args.side, args.filters, args.batch].map(|size| size as usize);
-    for shape in [[n, c, h, h], [k, c, 3, 3], [n, k, h, h]] {
+/// Computes some of `y`, `dx` and `dw`: a convolution, and the gradients of its images and weights.
+pub fn conv(bench: &Bench, args: &Conv, case: &str, results: &[&'static str]) -> Result<Outcome> {
+    let sizes = [args.channels, args.side, args.filters, args.batch, args.filter].map(|size| size as usize);
+    let [c, h, k, n, f] = sizes;
+    for shape in [[n, c, h, h], [k, c, f, f], [n, k, h, h]] {
         element_count("C H K BATCH", &shape)?;
     }
-    let graph = conv_graph([c, h, k, n], backward)?;
+    let graph = conv_graph(sizes, results)?;
     let mut session = bench.session(Plan::new(&graph, bench.device.target())?)?;
     let x = fill(&mut session, "x", data::OPERANDS[0], [n, c, h, h])?;
-    let w = fill(&mut session, "w", data::OPERANDS[1], [k, c, 3, 3])?;
+    let w = fill(&mut session, "w", data::OPERANDS[1], [k, c, f, f])?;
     let times = measure(&mut session, bench, args.repeats.inner as usize)?;
-    let reference = Reference { sizes: [c, h, k, n], x: &x, w: &w };
-    let mut errors = vec![("y", SAMPLES, reference.output_error(session.read("y")?.as_f32()))];
-    if backward {
-        let [dx, dw] = [session.read("dx")?, session.read("dw")?];
-        errors.push(("dx", GRADIENT_SAMPLES, reference.image_gradient_error(dx.as_f32())));
-        errors.push(("dw", GRADIENT_SAMPLES, reference.weight_gradient_error(dw.as_f32())));
+    let reference = Reference { sizes, x: &x, w: &w };
+    let mut errors = Vec::new();
+    for &name in results {
+        let found = session.read(name)?;
+        let (samples, error) = reference.error(name, found.as_f32());
+        errors.push((name, samples, error));
     }
-    let (name, products) = if backward { ("convbwd", 3) } else { ("conv", 1) };
     let inner = args.repeats.inner as f64;
-    let multiplies = [n, k, c, 9, h, h, products].iter().map(|size| *size as f64).product::<f64>();
+    let multiplies = [n, k, c, f * f, h, h, results.len()].iter().map(|size| *size as f64).product::<f64>();
+    let filter = if f == 3 { String::new() } else { format!("-f{f}") };
     Ok(Outcome {
-        case: format!("{name}-c{c}-h{h}-k{k}-b{n}"),
+        case: format!("{case}-c{c}-h{h}-k{k}-b{n}{filter}"),
         samples: n * args.repeats.inner as usize,
         flops: Some(2.0 * multiplies * inner),
         plan_bytes: session.bytes(),
@@ -104,16 +113,18 @@ pub fn conv(bench: &Bench, args: &Conv, backward: bool) -> Result<Outcome> {
     })
 }
 
-fn conv_graph([c, h, k, n]: [usize; 4], backward: bool) -> Result<Graph> {
+fn conv_graph([c, h, k, n, f]: [usize; 5], results: &[&'static str]) -> Result<Graph> {
     let mut graph = Graph::new();
     let x = state(&mut graph, "x", [n, c, h, h], 0.0)?;
-    let w = state(&mut graph, "w", [k, c, 3, 3], 0.0)?;
-    let y = graph.apply(op::Conv2d { padding: [1, 1], ..Default::default() }, &[x, w])?[0];
-    store(&mut graph, "y", y)?;
-    if backward {
-        let upstream = state(&mut graph, "dy", [n, k, h, h], 1.0)?;
-        for (name, gradient) in ["dx", "dw"].into_iter().zip(graph.gradients(&[(y, upstream)], &[x, w])?) {
-            store(&mut graph, name, gradient.expect("a convolution has both gradients"))?;
+    let w = state(&mut graph, "w", [k, c, f, f], 0.0)?;
+    let upstream = state(&mut graph, "dy", [n, k, h, h], 1.0)?;
+    let y = graph.apply(op::Conv2d { padding: [f / 2, f / 2], ..Default::default() }, &[x, w])?[0];
+    let gradients = graph.gradients(&[(y, upstream)], &[x, w])?;
+    let gradient = |i: usize| gradients[i].expect("a convolution has both gradients");
+    for (name, value) in [("y", y), ("dx", gradient(0)), ("dw", gradient(1))] {
+        // What is not stored is not computed either.
+        if results.contains(&name) {
+            store(&mut graph, name, value)?;
         }
     }
     Ok(graph)
@@ -157,8 +168,8 @@ fn largest_error(samples: usize, sample: impl Fn(u64) -> (f32, f64)) -> f64 {
 
 /// Single elements of a convolution and its gradients, computed from the definition.
 struct Reference<'a> {
-    /// Channels, side, filters and images.
-    sizes: [usize; 4],
+    /// Channels, side of the images, filters, images, and side of the filters.
+    sizes: [usize; 5],
     x: &'a [f32],
     w: &'a [f32],
 }
@@ -169,27 +180,43 @@ impl Reference<'_> {
         data::sample(8 * t + q, bound)
     }
 
+    /// The number of checked elements of a result, and their largest error.
+    fn error(&self, name: &str, found: &[f32]) -> (usize, f64) {
+        match name {
+            "y" => (SAMPLES, self.output_error(found)),
+            "dx" => (GRADIENT_SAMPLES, self.image_gradient_error(found)),
+            _ => (GRADIENT_SAMPLES, self.weight_gradient_error(found)),
+        }
+    }
+
     /// A pixel of the padded image.
     fn pixel(&self, image: usize, channel: usize, row: usize, column: usize) -> f64 {
-        let [c, h, ..] = self.sizes;
-        let inside = (1..=h).contains(&row) && (1..=h).contains(&column);
+        let [c, h, .., f] = self.sizes;
+        let inside = (f / 2..h + f / 2).contains(&row) && (f / 2..h + f / 2).contains(&column);
         if !inside {
             return 0.0;
         }
-        f64::from(self.x[((image * c + channel) * h + row - 1) * h + column - 1])
+        f64::from(self.x[((image * c + channel) * h + row - f / 2) * h + column - f / 2])
     }
 
     fn weight(&self, filter: usize, channel: usize, tap: usize) -> f64 {
-        f64::from(self.w[(filter * self.sizes[0] + channel) * 9 + tap])
+        let [c, .., f] = self.sizes;
+        f64::from(self.w[(filter * c + channel) * f * f + tap])
+    }
+
+    /// Every channel with every position of the filter.
+    fn taps(&self, channels: usize) -> impl Iterator<Item = (usize, usize)> {
+        let [.., f] = self.sizes;
+        (0..channels).flat_map(move |channel| (0..f * f).map(move |tap| (channel, tap)))
     }
 
     fn output_error(&self, y: &[f32]) -> f64 {
-        let [c, h, k, n] = self.sizes;
+        let [c, h, k, n, f] = self.sizes;
         largest_error(SAMPLES, |t| {
             let [image, filter] = [Self::index(t, 0, n), Self::index(t, 1, k)];
             let [row, column] = [Self::index(t, 2, h), Self::index(t, 3, h)];
-            let terms = taps(c).map(|(channel, tap)| {
-                self.pixel(image, channel, row + tap / 3, column + tap % 3)
+            let terms = self.taps(c).map(|(channel, tap)| {
+                self.pixel(image, channel, row + tap / f, column + tap % f)
                     * self.weight(filter, channel, tap)
             });
             (y[((image * k + filter) * h + row) * h + column], terms.sum())
@@ -197,33 +224,28 @@ impl Reference<'_> {
     }
 
     fn image_gradient_error(&self, dx: &[f32]) -> f64 {
-        let [c, h, k, n] = self.sizes;
+        let [c, h, k, n, f] = self.sizes;
         largest_error(GRADIENT_SAMPLES, |t| {
             let [image, channel] = [Self::index(t, 0, n), Self::index(t, 1, c)];
             let [row, column] = [Self::index(t, 2, h), Self::index(t, 3, h)];
             // The outputs that this pixel contributes to must be inside the image.
-            let reached = |at: usize, tap: usize| (1..=h).contains(&(at + 2 - tap));
-            let inside = |tap: usize| reached(row, tap / 3) && reached(column, tap % 3);
-            let terms = taps(k).filter(|(_, tap)| inside(*tap));
+            let reached = |at: usize, tap: usize| (f / 2..h + f / 2).contains(&(at + 2 * (f / 2) - tap));
+            let inside = |tap: usize| reached(row, tap / f) && reached(column, tap % f);
+            let terms = self.taps(k).filter(|(_, tap)| inside(*tap));
             let sum = terms.map(|(filter, tap)| self.weight(filter, channel, tap)).sum();
             (dx[((image * c + channel) * h + row) * h + column], sum)
         })
     }
 
     fn weight_gradient_error(&self, dw: &[f32]) -> f64 {
-        let [c, h, k, n] = self.sizes;
+        let [c, h, k, n, f] = self.sizes;
         largest_error(GRADIENT_SAMPLES, |t| {
             let channel = Self::index(t, 1, c);
-            let [filter, tap] = [Self::index(t, 4, k), Self::index(t, 5, 9)];
+            let [filter, tap] = [Self::index(t, 4, k), Self::index(t, 5, f * f)];
             let pixels = (0..n).flat_map(|image| (0..h * h).map(move |at| (image, at / h, at % h)));
             let terms = pixels
-                .map(|(image, row, column)| self.pixel(image, channel, row + tap / 3, column + tap % 3));
-            (dw[(filter * c + channel) * 9 + tap], terms.sum())
+                .map(|(image, row, column)| self.pixel(image, channel, row + tap / f, column + tap % f));
+            (dw[(filter * c + channel) * f * f + tap], terms.sum())
         })
     }
-}
-
-/// Every channel with every position of the filter.
-fn taps(channels: usize) -> impl Iterator<Item = (usize, usize)> {
-    (0..channels).flat_map(|channel| (0..9).map(move |tap| (channel, tap)))
 }
