@@ -17,7 +17,7 @@ pub use random::{Random, seed_of};
 use crate::gpu::AdapterSummary;
 use crate::kernel::{self, Kernel};
 use crate::plan::Target;
-use crate::plan::algorithm::{PREFERENCES, candidates};
+use crate::plan::algorithm::{candidates, defaults};
 use crate::plan::{Pass, Plan};
 use crate::runtime::verdicts;
 pub use crate::runtime::verdicts::{Extent, Verdicts};
@@ -136,11 +136,11 @@ fn cheapest(directions: &[(&Case, bool)], target: &Target) -> Result<Vec<Check>>
 /// Whether plans for a target may contain a kernel without a request or measurement.
 fn is_default(kernel: &Kernel, target: &Target) -> bool {
     let of_algorithm = |pass: Pass| candidates(pass).any(|c| c.kernel == kernel);
-    let preferred = PREFERENCES.iter().any(|row| {
-        let mut passes = Pass::ALL.into_iter().filter(|pass| row.is_for(target, *pass));
-        passes.any(|pass| pass.kernels_of(row.algorithm).any(|k| k == kernel))
-    });
-    preferred || !Pass::ALL.into_iter().any(of_algorithm)
+    let preferred = |pass: Pass| {
+        let mut algorithms = defaults(target, pass).into_iter();
+        algorithms.any(|algorithm| pass.kernels_of(algorithm).any(|k| k == kernel))
+    };
+    Pass::ALL.into_iter().any(preferred) || !Pass::ALL.into_iter().any(of_algorithm)
 }
 
 /// Every case, forward, and backward if it has a gradient.

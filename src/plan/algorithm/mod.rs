@@ -15,6 +15,7 @@ mod reduce;
 mod requested;
 mod tuned;
 
+pub(crate) use preferences::defaults;
 pub use preferences::{PREFERENCES, Preference, Shape};
 pub(super) use reduce::slice_sum;
 pub(super) use requested::Requested;

@@ -76,12 +76,15 @@ const PRODUCT: Preference =
 /// Convolutions on software adapters with a fixed subgroup size.
 const SOFTWARE: Preference = Preference { family: Some(Family::Software), lanes: FIXED_LANES, ..CONVOLUTION };
 
+/// PCI vendor id of SwiftShader, Chromium's software adapter.
+const SWIFTSHADER: u32 = 0x1ae0;
+
 /// Convolutions on NVIDIA GPUs.
 const NVIDIA: Preference =
     Preference { family: Some(Family::Gpu), vendor: Some(0x10de), lanes: FIXED_LANES, ..CONVOLUTION };
 
 /// The table.
-pub static PREFERENCES: [Preference; 13] = [
+pub static PREFERENCES: [Preference; 14] = [
     // The fast CPU twins of the direct kernels unfold images in cache.
     Preference { family: Some(Family::Cpu), algorithm: Algorithm::Direct, ..CONVOLUTION },
     Preference { shape: Shape::FewChannels, algorithm: Algorithm::Direct, ..CONVOLUTION },
@@ -98,6 +101,8 @@ pub static PREFERENCES: [Preference; 13] = [
         algorithm: Algorithm::Winograd,
         ..SOFTWARE
     },
+    // Compiling a register-tiled weight gradient takes SwiftShader minutes and gigabytes (docs/drivers.md).
+    Preference { vendor: Some(SWIFTSHADER), passes: &[Pass::GradWeight], ..SOFTWARE },
     Preference { algorithm: Algorithm::RegisterTiled, ..SOFTWARE },
     // Measured on an H200 (docs/measurements.md).
     Preference {
@@ -135,12 +140,23 @@ impl Preference {
     }
 
     /// Whether the row is for a pass on a target.
-    pub(crate) fn is_for(&self, target: &Target, pass: Pass) -> bool {
+    fn is_for(&self, target: &Target, pass: Pass) -> bool {
         self.family.is_none_or(|family| family == target.family)
             && self.vendor.is_none_or(|vendor| vendor == target.vendor)
             && self.lanes.contains(&target.subgroup)
             && self.passes.contains(&pass)
     }
+}
+
+/// The algorithms that may be chosen for a pass without a request or measurement: those of the rows up to the first that takes every
+/// shape and supports all work.
+pub(crate) fn defaults(target: &Target, pass: Pass) -> Vec<Algorithm> {
+    let rows: Vec<&Preference> = PREFERENCES.iter().filter(|row| row.is_for(target, pass)).collect();
+    let takes_all = |row: &&Preference| {
+        row.shape == Shape::Any && matches!(row.algorithm, Algorithm::Im2col | Algorithm::Registers)
+    };
+    let last = rows.iter().position(takes_all).unwrap_or(rows.len() - 1);
+    rows[..=last].iter().map(|row| row.algorithm).collect()
 }
 
 /// The algorithm for a pass: the one of the requested kernel, else the requested one, else the one in the first row of the table
@@ -176,6 +192,8 @@ mod tests {
         assert_eq!(found(Family::Cpu, 0, 0, Pass::GradInput), Algorithm::Direct);
         assert_eq!(found(Family::Software, 0, 8, Pass::Forward), Algorithm::RegisterTiled);
         assert_eq!(found(Family::Software, 0, 0, Pass::Forward), Algorithm::Im2col);
+        assert_eq!(found(Family::Software, SWIFTSHADER, 4, Pass::Forward), Algorithm::RegisterTiled);
+        assert_eq!(found(Family::Software, SWIFTSHADER, 4, Pass::GradWeight), Algorithm::Im2col);
         assert_eq!(found(Family::Software, 0, 8, Pass::Matmul), Algorithm::Packed);
         assert_eq!(found(Family::Gpu, 0x10de, 32, Pass::GradInput), Algorithm::ImplicitGemm);
         // Skips rows for other vendors and rows whose algorithm does not support the work.
@@ -187,6 +205,15 @@ mod tests {
         assert_eq!(halving(&gpu(0x1002), |_| true), Some(Algorithm::ImplicitGemm));
         assert_eq!(halving(&gpu(0x10de), |a| a != Algorithm::RegisterTiled), Some(Algorithm::ImplicitGemm));
         assert_eq!(halving(&gpu(0x10de), |_| false), None);
+    }
+
+    #[test]
+    fn rows_after_one_that_takes_everything_are_no_defaults() {
+        let target = |vendor| Target { vendor, subgroup: 4, ..Target::baseline(Family::Software) };
+        let tiled = |vendor, pass| defaults(&target(vendor), pass).contains(&Algorithm::RegisterTiled);
+        assert!(tiled(0, Pass::GradWeight) && tiled(SWIFTSHADER, Pass::Forward));
+        assert!(!tiled(SWIFTSHADER, Pass::GradWeight));
+        assert!(defaults(&target(SWIFTSHADER), Pass::GradWeight).contains(&Algorithm::Im2col));
     }
 
     #[test]
