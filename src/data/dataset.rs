@@ -281,9 +281,13 @@ impl Normalization {
             );
             return Err(Error::argument("normalization", problem));
         }
-        let usable = |std: &f32| std.is_finite() && *std > 0.0;
-        if !self.mean.iter().all(|mean| mean.is_finite()) || !self.std.iter().all(usable) {
-            let problem = format!("means must be finite and standard deviations positive, got {self:?}");
+        let positive = self.std.iter().all(|std| *std > 0.0 && std.is_finite());
+        // Values between have smaller magnitudes.
+        let finite = self.tables().iter().all(|table| table[0].is_finite() && table[255].is_finite());
+        if !positive || !finite {
+            let problem = format!(
+                "means and normalized values must be finite, and standard deviations positive, got {self:?}"
+            );
             return Err(Error::argument("normalization", problem));
         }
         Ok(())

@@ -83,7 +83,9 @@ fn resnet(name: &str, in_channels: usize, classes: usize) -> Option<Box<dyn Mode
 }
 
 fn unknown(name: &str) -> Error {
-    let plain: String = name.chars().filter(char::is_ascii_alphanumeric).collect::<String>().to_lowercase();
+    // Names may come from files; comparing a long one would take minutes.
+    let shown: String = name.chars().take(60).collect();
+    let plain: String = shown.chars().filter(char::is_ascii_alphanumeric).collect::<String>().to_lowercase();
     let letters: String = plain.chars().filter(|c| !c.is_ascii_digit()).collect();
     // timm marks variants with letters after the depth: resnet50d has a different stem.
     let variant = letters.strip_prefix("resnet").is_some_and(|rest| !["", "a", "cifar"].contains(&rest));
@@ -93,7 +95,6 @@ fn unknown(name: &str) -> Error {
     let distance = |known: &&&str| strsim::damerau_levenshtein(&plain, &known.replace('-', ""));
     let nearest =
         NAMES.iter().min_by_key(distance).filter(|known| distance(known) <= 2 && !other && !variant);
-    let shown: String = name.chars().take(60).collect();
     let problem = match nearest {
         Some(nearest) => format!("unknown network {shown:?}; did you mean {nearest}? Available: {AVAILABLE}"),
         None => format!("unknown network {shown:?}; available: {AVAILABLE}"),

@@ -9,9 +9,12 @@ use crate::{Result, Tensor};
 use safetensors::tensor::{Metadata, TensorInfo, TensorView};
 use safetensors::{Dtype, SafeTensorError, SafeTensors};
 use serde_json::json;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io::{self, ErrorKind, Write};
 use std::path::Path;
+
+/// Name of the metadata in the header.
+const METADATA: &str = "__metadata__";
 
 /// Parses a file's tensors and metadata. The error says what is wrong with the file.
 pub fn read(bytes: &[u8]) -> Result<(Tensors, BTreeMap<String, String>), String> {
@@ -58,7 +61,7 @@ fn explain(bytes: &[u8], error: SafeTensorError) -> String {
 ///
 /// # Errors
 ///
-/// [`Error::Io`](crate::Error::Io) if the file cannot be written or two tensors have the same name.
+/// [`Error::Io`](crate::Error::Io) if the file cannot be written, two tensors have the same name, or one is named `__metadata__`.
 pub fn write(path: &Path, tensors: &[(String, Tensor)], metadata: &BTreeMap<String, String>) -> Result<()> {
     write_with(path, &|out| write_to(out, tensors, metadata))
 }
@@ -67,7 +70,7 @@ pub fn write(path: &Path, tensors: &[(String, Tensor)], metadata: &BTreeMap<Stri
 ///
 /// # Errors
 ///
-/// Those of `out`, and [`std::io::ErrorKind::InvalidInput`] if two tensors have the same name.
+/// Those of `out`, and [`std::io::ErrorKind::InvalidInput`] if two tensors have the same name or one is named `__metadata__`.
 pub fn write_to(
     out: &mut dyn Write,
     tensors: &[(String, Tensor)],
@@ -80,11 +83,11 @@ pub fn write_to(
     let mut all: Vec<(String, Dtype, Vec<usize>, &[u8])> = floats.chain(counters).collect();
     // The order of `safetensors::serialize`, which itself would need a second copy of all tensors in memory.
     all.sort_by(|a, b| b.1.cmp(&a.1).then_with(|| a.0.cmp(&b.0)));
-    if let Some(twice) = all.windows(2).find(|pair| pair[0].0 == pair[1].0) {
-        return Err(io::Error::new(
-            ErrorKind::InvalidInput,
-            format!("{}: two tensors have this name", twice[0].0),
-        ));
+    let mut taken = BTreeSet::from([METADATA]);
+    if let Some((name, ..)) = all.iter().find(|(name, ..)| !taken.insert(name)) {
+        let problem =
+            format!("{name}: another tensor has this name, or the format reserves it; rename the tensor");
+        return Err(io::Error::new(ErrorKind::InvalidInput, problem));
     }
     let mut end = 0;
     let infos = all.iter().map(|(name, dtype, shape, bytes)| {
@@ -102,7 +105,7 @@ pub fn write_to(
 /// from run to run.
 fn header(infos: Vec<(String, TensorInfo)>, metadata: &BTreeMap<String, String>) -> io::Result<String> {
     let invalid = |e: SafeTensorError| io::Error::new(ErrorKind::InvalidInput, e);
-    let mut header = serde_json::Map::from_iter([("__metadata__".to_owned(), json!(metadata))]);
+    let mut header = serde_json::Map::from_iter([(METADATA.to_owned(), json!(metadata))]);
     let tensors = serde_json::to_value(Metadata::new(None, infos).map_err(invalid)?)?;
     header.extend(tensors.as_object().expect("a header is an object").clone());
     let mut header = serde_json::to_string(&header)?;
@@ -155,10 +158,11 @@ mod tests {
     }
 
     #[test]
-    fn duplicate_names_are_rejected() {
-        let tensor = Tensor::f32([1], vec![0.0]).unwrap();
-        let twice = [("a".to_owned(), tensor.clone()), ("a".to_owned(), tensor)];
-        let error = write_to(&mut Recorder::default(), &twice, &BTreeMap::new()).unwrap_err();
-        assert_eq!(error.to_string(), "a: two tensors have this name");
+    fn taken_names_are_rejected() {
+        for names in [["a", "a"], ["a", "__metadata__"], ["a.running_mean", "a.num_batches_tracked"]] {
+            let tensors = names.map(|name| (name.to_owned(), Tensor::f32([1], vec![0.0]).unwrap()));
+            let error = write_to(&mut Recorder::default(), &tensors, &BTreeMap::new()).unwrap_err();
+            assert!(error.to_string().starts_with(&format!("{}: another tensor", names[1])), "{error}");
+        }
     }
 }

@@ -16,6 +16,7 @@ pub fn pickle(archive: &[u8]) -> Vec<u8> {
 }
 
 /// The archive with `data.pkl` replaced.
+#[allow(dead_code, reason = "not all test programs that include this need it")]
 pub fn with_pickle(archive: &[u8], pickle: &[u8]) -> Vec<u8> {
     let mut old = ZipArchive::new(Cursor::new(archive)).unwrap();
     let mut new = ZipWriter::new(Cursor::new(Vec::new()));

@@ -133,6 +133,7 @@ fn invalid_settings_are_rejected() {
         (vec![0.0], vec![1.0], "1 means and 1 standard deviations do not match"),
         (vec![0.0; 3], vec![1.0, 0.0, 1.0], "standard deviations positive"),
         (vec![0.0, f32::NAN, 0.0], vec![1.0; 3], "finite"),
+        (vec![0.0; 3], vec![1.0, 1e-40, 1.0], "normalized values must be finite"),
     ] {
         let normalization = Normalization { mean, std };
         assert_fails(

@@ -79,7 +79,7 @@ pub fn commands(pages: &[Page]) -> Outcome {
                 ["cargo", "run", "--release", "--example", name, ..] => {
                     exists(&format!("examples/{name}.rs")) || exists(&format!("examples/{name}/main.rs"))
                 }
-                ["cargo", ..] | ["scripts/test"] => true,
+                ["cargo", ..] | ["scripts/fuzz", ..] | ["scripts/test"] => true,
                 _ => false,
             };
             if !known {

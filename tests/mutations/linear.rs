@@ -1,12 +1,12 @@
 //! Valid files that would take disproportionate memory or time if shared data were copied for each use.
 
-use crate::{archive, golden, parse, watch};
+use crate::{archive, golden, memory, parse};
 use striate::Result;
 use striate::weights::Weights;
 
 /// Reads a file, and checks that peak and total memory (as a proxy for time) are in proportion to its size.
 fn proportionate(name: &str, file: &[u8], read: impl FnOnce(&[u8]) -> Result<Weights>) {
-    let (_, taken) = watch::measure(|| read(file));
+    let (_, taken) = memory::measure(|| read(file));
     let allowed = 16 * file.len() + (64 << 20);
     assert!(taken.peak <= allowed, "{name}: {} bytes take {} at peak", file.len(), taken.peak);
     assert!(taken.all <= 2 * allowed, "{name}: {} bytes take {} in total", file.len(), taken.all);

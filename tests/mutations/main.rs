@@ -10,6 +10,8 @@ mod watch;
 mod archive;
 #[path = "../common/files.rs"]
 mod files;
+#[path = "../common/memory.rs"]
+mod memory;
 #[path = "../common/pickles.rs"]
 mod pickles;
 
@@ -28,7 +30,7 @@ use striate::weights::Weights;
 use watch::Watch;
 
 #[global_allocator]
-static MEMORY: watch::Counting = watch::Counting;
+static MEMORY: memory::Counting = memory::Counting;
 
 /// Default number of damaged inputs per reader.
 const INPUTS: u64 = 10_000;
