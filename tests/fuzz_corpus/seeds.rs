@@ -1,10 +1,6 @@
 //! The first inputs of each corpus: small valid files of every kind.
 
-#[path = "../common/archive.rs"]
-mod archive;
-#[path = "../common/files.rs"]
-mod files;
-
+use super::properties::{archive, files};
 use files::{EXIF_ROTATED, gzip, idx};
 use image::codecs::png::PngEncoder;
 use image::{DynamicImage, ExtendedColorType, ImageEncoder, ImageFormat, Rgb, RgbImage};

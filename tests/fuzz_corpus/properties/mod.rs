@@ -8,9 +8,9 @@ mod text;
 mod weights;
 
 #[path = "../../common/archive.rs"]
-mod archive;
+pub mod archive;
 #[path = "../../common/files.rs"]
-mod files;
+pub mod files;
 #[path = "../../common/memory.rs"]
 mod memory;
 
