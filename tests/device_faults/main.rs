@@ -272,7 +272,7 @@ fn a_kernel_that_cannot_be_replaced_is_an_error(lab: &Lab) -> Outcome {
 fn a_device_lost_in_its_self_test_is_no_crash(lab: &Lab) -> Outcome {
     for at in [1, 20, 200] {
         let mut command = lab.miscompiled("none", &["selftest", "--short"]);
-        command.env("FAULT_CALL", "WaitSemaphores").env("FAULT_AT", at.to_string());
+        command.env("FAULT_CALL", "QueueSubmit").env("FAULT_AT", at.to_string()).env("FAULT_ON", "1");
         let output = command.env("FAULT_RESULT", DEVICE_LOST.to_string()).output()?;
         let [printed, errors] = [&output.stdout, &output.stderr].map(|bytes| text(bytes));
         assert_eq!(output.status.code(), Some(1), "{at}: {printed}{errors}");
