@@ -119,7 +119,12 @@ fn cheapest(directions: &[(&Case, bool)], target: &Target) -> Result<Vec<Check>>
     for (case, backward) in directions {
         all.extend(variants(case, *backward, target)?);
     }
-    let cost = |check: &Check| -> u64 { check.plan.launches.iter().map(|l| l.flops + l.bytes).sum() };
+    // Those without kernels that are not needed come first: compiling one may take minutes.
+    let cost = |check: &Check| {
+        let launches = &check.plan.launches;
+        let others = launches.iter().filter(|launch| !is_default(launch.kernel, target)).count();
+        (others, launches.iter().map(|launch| launch.flops + launch.bytes).sum::<u64>())
+    };
     all.sort_by_cached_key(cost);
     let mut missing: BTreeSet<&str> =
         kernel::ALL.iter().filter(|k| is_default(k, target)).map(|k| k.name).collect();
