@@ -407,6 +407,7 @@ params! {
 
     /// Gradient clipping by global norm.
     Clip { max_norm: f32 }
+
     /// Probes of `len` cases.
     Probe { len: u32 }
 

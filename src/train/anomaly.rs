@@ -3,7 +3,6 @@
 use super::step::is_sum;
 use super::steps::Steps;
 use crate::data::Batch;
-use crate::nn::Builder;
 use crate::plan::{Placement, Plan, StorageId};
 use crate::{DType, Error, Input, Result, Session, Tensor};
 use std::fmt;
@@ -16,18 +15,10 @@ pub(super) struct Anomaly {
 
 /// An element that is not finite.
 #[derive(Debug, PartialEq)]
-struct Bad {
+pub(super) struct Bad {
     index: usize,
     len: usize,
     value: f32,
-}
-
-/// Where a step first has a value that is not finite.
-enum Origin {
-    /// In an input.
-    Input(String, Bad),
-    /// In what a launch wrote, as a description.
-    Launch(String),
 }
 
 impl fmt::Display for Bad {
@@ -77,31 +68,19 @@ impl Anomaly {
         }
         self.restore(steps)?;
         let mut origin = None;
-        steps.each_part(batch, steps.position.step - 1, |stream, program, inputs, pass| {
+        steps.each_part(batch, steps.position.step - 1, |stream, program, inputs, _| {
             if origin.is_none() {
-                origin = find(stream.session(), program, inputs)?.map(|origin| (origin, pass.images));
+                origin = find(stream.session(), program, inputs)?;
             }
             Ok(())
         })?;
         self.restore(steps)?;
-        Err(match (origin, broken) {
-            (Some((Origin::Launch(what), _)), _) => steps.config.diverged(&format!("at {place}, {what}"), ""),
-            (Some((Origin::Input(name, bad), images)), _) => {
-                let image = bad.index / steps.split.train.image_len();
-                let of = match name == Builder::IMAGES {
-                    true => format!(" in training image {}", batch.indices[images][image]),
-                    false => String::new(),
-                };
-                Error::argument(
-                    name,
-                    format!("has {bad}{of} at {place}; check the data and its normalization"),
-                )
-            }
-            (None, Some((name, bad))) => {
-                steps.config.diverged(&format!("{name} has {bad} after {place}"), "")
-            }
+        let what = match (origin, broken) {
+            (Some(origin), _) => format!("at {place}, {origin}"),
+            (None, Some((name, bad))) => format!("{name} has {bad} after {place}"),
             (None, None) => return arrived,
-        })
+        };
+        Err(steps.config.diverged(&what, ""))
     }
 
     fn restore(&self, steps: &mut Steps<'_>) -> Result<()> {
@@ -118,26 +97,22 @@ fn state(session: &mut Session) -> Result<Vec<(String, Tensor)>> {
 }
 
 /// The first tensor with an element that is not finite, and that element.
-fn first_bad(state: &[(String, Tensor)]) -> Option<(&str, Bad)> {
+pub(super) fn first_bad(state: &[(String, Tensor)]) -> Option<(&str, Bad)> {
     let mut floats = state.iter().filter(|(_, tensor)| tensor.ty().dtype == DType::F32);
     floats.find_map(|(name, tensor)| Some((name.as_str(), Bad::first(tensor.as_u32())?)))
 }
 
-/// Runs a graph one launch at a time, until an input or something written is not finite.
-fn find(session: &mut Session, program: usize, inputs: &[(&str, Input<'_>)]) -> Result<Option<Origin>> {
+/// Runs a graph one launch at a time, until something written is not finite, and describes that. Images and all other inputs are
+/// finite, since their settings are checked.
+fn find(session: &mut Session, program: usize, inputs: &[(&str, Input<'_>)]) -> Result<Option<String>> {
     session.load(program, inputs)?;
     let plan = session.plans()[program].clone();
-    for input in plan.inputs.iter().filter(|input| input.ty.dtype == DType::F32) {
-        if let Some(bad) = Bad::first(&session.read_storage(program, input.storage)?) {
-            return Ok(Some(Origin::Input(input.name.clone(), bad)));
-        }
-    }
     clear(session, program, &plan)?;
     for (index, launch) in plan.launches.iter().enumerate() {
         session.run_launch(program, index)?;
         for storage in &launch.writes {
             if let Some(bad) = Bad::first(&session.read_storage(program, *storage)?) {
-                return Ok(Some(Origin::Launch(describe(&plan, index, *storage, &bad))));
+                return Ok(Some(describe(&plan, index, *storage, &bad)));
             }
         }
     }

@@ -8,7 +8,7 @@ use crate::data::{Batch, Split};
 use crate::nn::{Builder, Optimizer, Schedule};
 use crate::runtime::Stream;
 use crate::{Input, Outputs, Result};
-use std::ops::{ControlFlow, Range};
+use std::ops::ControlFlow;
 
 /// Submits steps and collects their results. `position` always reflects what was submitted and received, even after an
 /// error.
@@ -29,8 +29,7 @@ pub(super) struct Steps<'a> {
 
 /// A micro-batch in flight.
 pub(super) struct Pass {
-    /// Its images within the batch.
-    pub images: Range<usize>,
+    size: usize,
     lr: f32,
     /// Mix weight of the images' own labels.
     mix_weight: f32,
@@ -59,7 +58,7 @@ impl Steps<'_> {
         let lr = self.schedule.at(step);
         let schedule = self.config.recipe.optimizer.schedule(lr, step);
         for (i, (part, range)) in parts(batch.size, self.config.micro_batch()).enumerate() {
-            let images = range.clone();
+            let size = range.len();
             let pass = step * self.config.accumulate + i;
             let counter = [pass as u32, self.config.seed as u32];
             // Each micro-batch's loss is a mean over its own labels; these weights turn their sum into a mean over the step.
@@ -71,7 +70,7 @@ impl Steps<'_> {
                 true => [0.0],
                 false => [(1.0 - batch.mix_weight) * weight(&batch.partners)],
             };
-            let program = self.programs[&(part, range.len())];
+            let program = self.programs[&(part, size)];
             let mut inputs = inputs_of(batch, range, self.split.train.image_len());
             inputs.extend([
                 (Optimizer::SCHEDULE, (&schedule).into()),
@@ -84,7 +83,7 @@ impl Steps<'_> {
             }
             inputs.retain(|(name, _)| self.stream.has_input(program, name));
             let ends = matches!(part, Part::Whole | Part::Last);
-            run(&mut self.stream, program, &inputs, Pass { images, lr, mix_weight: batch.mix_weight, ends })?;
+            run(&mut self.stream, program, &inputs, Pass { size, lr, mix_weight: batch.mix_weight, ends })?;
         }
         Ok(())
     }
@@ -109,7 +108,7 @@ impl Steps<'_> {
         (outputs, pass): (Outputs, Pass),
         watch: &mut dyn FnMut(&Progress) -> ControlFlow<()>,
     ) -> Result<ControlFlow<()>> {
-        self.score.add(&outputs, pass.images.len(), pass.mix_weight);
+        self.score.add(&outputs, pass.size, pass.mix_weight);
         if !pass.ends {
             return Ok(ControlFlow::Continue(()));
         }

@@ -1,6 +1,6 @@
 //! The training loop.
 
-use super::anomaly::Anomaly;
+use super::anomaly::{Anomaly, first_bad};
 use super::config::TrainConfig;
 use super::programs::{Plans, Programs, inputs_of};
 use super::report::{EpochReport, Position, Progress, Score};
@@ -13,7 +13,7 @@ use crate::nn::Schedule;
 use crate::plan::{PersistentValue, Plan};
 use crate::runtime::Stream;
 use crate::weights::{Fit, LoadReport, Weights};
-use crate::{DType, Device, Result, Session, Tensor};
+use crate::{Device, Result, Session, Tensor};
 use std::ops::ControlFlow;
 use std::time::{Duration, Instant};
 
@@ -231,8 +231,8 @@ impl Trainer {
 fn check_finite(session: &mut Session, config: &TrainConfig, step: usize) -> Result<()> {
     let names: Vec<String> = session.persistent().iter().map(|p| p.value.name.clone()).collect();
     for name in names.into_iter().filter(|name| !is_sum(name)) {
-        let tensor = session.read(&name)?;
-        if tensor.ty().dtype == DType::F32 && tensor.as_f32().iter().any(|value| !value.is_finite()) {
+        let value = [(name.clone(), session.read(&name)?)];
+        if first_bad(&value).is_some() {
             return Err(config.diverged(&format!("{name} is no longer finite after step {step}"), ""));
         }
     }

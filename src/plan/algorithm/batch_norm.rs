@@ -53,8 +53,8 @@ fn lanes_per_slice(target: &Target) -> usize {
 
 /// Whether planes are read as vec4s.
 fn is_vec4(target: &Target, pixels: usize) -> bool {
-    let kernels = kernel::ALL.iter().filter(|k| k.file.starts_with("batch_norm") && k.name.ends_with("vec4"));
-    pixels.is_multiple_of(4) && kernels.into_iter().all(|kernel| target.allows(kernel))
+    let excluded = |k: &&Kernel| k.file.starts_with("batch_norm") && k.name.ends_with("vec4");
+    pixels.is_multiple_of(4) && !target.excluded.iter().any(excluded)
 }
 
 /// The scalar or the vec4 variant of a kernel.

@@ -182,10 +182,10 @@ pub(super) fn lower(op: &Op, node: &mut NodeLowering) -> Result<()> {
 pub(super) fn alternatives(graph: &Graph, node: &Node, target: &Target) -> Vec<Target> {
     let class = shape_class(graph, node);
     let first = class.as_ref().and_then(|class| target.tuned_for(class)).unwrap_or_else(|| target.clone());
-    let mut targets = vec![first.clone()];
     if target.excluded.is_empty() {
-        return targets;
+        return vec![first];
     }
+    let mut targets = vec![first.clone()];
     let allowed = |pass| candidates(pass).map(move |c| (pass, c.kernel)).filter(|(_, k)| target.allows(k));
     for subgroup in [first.subgroup, 0] {
         let target = Target { subgroup, algorithms: Vec::new(), ..first.clone() };
