@@ -26,6 +26,7 @@ use cases::Case;
 use check::Check;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
+use std::rc::Rc;
 
 /// The result of a self-test.
 #[derive(Clone, Debug)]
@@ -156,7 +157,7 @@ fn directions(cases: &[Case]) -> Vec<(&Case, bool)> {
 
 /// A case on each of its targets.
 fn variants(case: &Case, backward: bool, target: &Target) -> Result<Vec<Check>> {
-    let inputs = case.feed(backward);
+    let inputs: Rc<[_]> = case.feed(backward).into();
     let check = |(variant, target): (String, Target)| {
         let plan: Plan = case.plan(&target, backward)?;
         let direction = if backward { "backward" } else { "forward" };

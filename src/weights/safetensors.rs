@@ -78,6 +78,7 @@ pub fn write_to(
 ) -> io::Result<()> {
     let zero = 0i64.to_le_bytes();
     let norms = tensors.iter().filter_map(|(name, _)| name.strip_suffix("running_mean"));
+    let norms = norms.filter(|norm| norm.is_empty() || norm.ends_with('.'));
     let counters = norms.map(|norm| (format!("{norm}{COUNTER}"), Dtype::I64, vec![], &zero[..]));
     let floats = tensors.iter().map(|(name, t)| (name.clone(), Dtype::F32, t.shape().to_vec(), t.as_bytes()));
     let mut all: Vec<(String, Dtype, Vec<usize>, &[u8])> = floats.chain(counters).collect();

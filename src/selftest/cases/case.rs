@@ -199,9 +199,9 @@ impl Case {
         // Requests that the case cannot follow are errors.
         targets.retain(|(_, target)| !matches!(self.plan(target, backward), Err(Error::Argument { .. })));
         if base.family != Family::Cpu {
-            let folded: Vec<_> = targets.iter().filter_map(|t| self.folded(t, backward)).collect();
             // All targets share the code that folds workgroups, so a few variants are enough.
-            targets.extend(folded.into_iter().take(3));
+            let folded: Vec<_> = targets.iter().filter_map(|t| self.folded(t, backward)).take(3).collect();
+            targets.extend(folded);
         }
         targets
     }
