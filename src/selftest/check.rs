@@ -5,14 +5,14 @@ use crate::kernel::Kernel;
 use crate::plan::{Placement, Plan, StorageId};
 use crate::{Device, Error, Input, Result, Session, Tensor};
 use std::collections::BTreeSet;
-use std::rc::Rc;
+use std::sync::Arc;
 
 /// A plan, its inputs, and how accurate it should be.
 pub(super) struct Check {
     /// For messages.
     pub name: String,
     pub plan: Plan,
-    pub inputs: Rc<[(String, Tensor)]>,
+    pub inputs: Arc<[(String, Tensor)]>,
     /// See [`super::difference`].
     pub tolerance: f64,
     pub floor: f64,

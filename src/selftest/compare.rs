@@ -50,7 +50,7 @@ pub fn difference(got: &Tensor, want: &Tensor, tolerance: f64, floor: f64) -> Op
     let (at, largest) = errors().enumerate().max_by(|a, b| a.1.total_cmp(&b.1)).unwrap_or((0, 0.0));
     (largest > tolerance * scale).then(|| {
         format!(
-            "{} of {} are off; most at {:?}: {}, expected {}: an error of {largest:e}, {:e} of {scale:e}, where {tolerance:e} is allowed",
+            "{} of {} are off; most at {:?}: {}, expected {}: an error of {largest:.2e}, {:.2e} of {scale:.2e}, where {tolerance:.2e} is allowed",
             errors().filter(|e| *e > tolerance * scale).count(),
             want.len(),
             index(at),

@@ -24,9 +24,10 @@ pub use crate::runtime::verdicts::{Extent, Verdicts};
 use crate::{Device, Result};
 use cases::Case;
 use check::Check;
+use rayon::prelude::*;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
-use std::rc::Rc;
+use std::sync::Arc;
 
 /// The result of a self-test.
 #[derive(Clone, Debug)]
@@ -116,10 +117,8 @@ fn compare_all(
 
 /// The cheapest check of each kernel that plans for a target contain by default.
 fn cheapest(directions: &[(&Case, bool)], target: &Target) -> Result<Vec<Check>> {
-    let mut all = Vec::new();
-    for (case, backward) in directions {
-        all.extend(variants(case, *backward, target)?);
-    }
+    let all = directions.par_iter().map(|(case, backward)| variants(case, *backward, target));
+    let mut all: Vec<Check> = all.collect::<Result<Vec<_>>>()?.into_iter().flatten().collect();
     // Those without kernels that are not needed come first: compiling one may take minutes.
     let cost = |check: &Check| {
         let launches = &check.plan.launches;
@@ -157,7 +156,7 @@ fn directions(cases: &[Case]) -> Vec<(&Case, bool)> {
 
 /// A case on each of its targets.
 fn variants(case: &Case, backward: bool, target: &Target) -> Result<Vec<Check>> {
-    let inputs: Rc<[_]> = case.feed(backward).into();
+    let inputs: Arc<[_]> = case.feed(backward).into();
     let check = |(variant, target): (String, Target)| {
         let plan: Plan = case.plan(&target, backward)?;
         let direction = if backward { "backward" } else { "forward" };

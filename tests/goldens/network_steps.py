@@ -11,11 +11,11 @@ from torchvision.models.googlenet import GoogLeNet, Inception, InceptionAux
 
 STEPS, BATCH, SIZE, CLASSES = 3, 4, 64, 10
 LR, MOMENTUM = 0.001, 0.9
-SEED_INPUT, SEED_LABELS, SEED_DROPOUT = 1, 2, 7
+SEED_LABELS, SEED_DROPOUT = 2, 7
 MASK64 = (1 << 64) - 1
 
 RECIPE = {
-    "hash, fill, labels": "as in resnet20_steps.json; input: fill(1, [4, 3, 64, 64], sqrt(3))",
+    "hash, fill, labels": "as in resnet20_steps.json; input: fill(seed, [4, 3, 64, 64], sqrt(3)), seed as `input_seed`",
     "seeds": "of a tensor: FNV-1a in 64 bits of its name",
     "tensors": "more than one dimension: fill(seed, shape, bound), bound = sqrt(6 / fan_in) of a convolution, sqrt(3 / fan_in) of a "
     "linear layer; one dimension: running_mean fill(seed, shape, 0.1); running_var 1 + fill(seed, shape, 0.2); biases 0.5 + "
@@ -116,6 +116,11 @@ NETWORKS = {
 }
 
 
+# The input of GoogLeNet keeps ReLUs and max pooling away from their kinks: with most others, changing all weights by a relative 3e-7
+# moves a gradient by up to 2e-2.
+INPUT_SEEDS = {"googlenet": 5}
+
+
 def tensors(net):
     return {k: t for k, t in net.state_dict().items() if t.is_floating_point()}
 
@@ -141,12 +146,12 @@ def norm_and_dot(name, t):
     return [t.numel()] + [float(f"{x.item():.9g}") for x in (t.norm(), (t * other).sum())]
 
 
-def train(make, dtype):
+def train(make, input_seed, dtype):
     """Returns logits of evaluation, losses, gradients of the first step, and changes over all steps."""
     net = make()
     set_tensors(net)
     net = net.to(dtype)
-    x = torch.from_numpy(fill(SEED_INPUT, (BATCH, 3, SIZE, SIZE), np.sqrt(3))).to(dtype)
+    x = torch.from_numpy(fill(input_seed, (BATCH, 3, SIZE, SIZE), np.sqrt(3))).to(dtype)
     y = torch.from_numpy((hash64(SEED_LABELS, np.arange(BATCH, dtype=np.uint64)) % np.uint64(CLASSES)).astype(np.int64))
     logits = net.eval()(x).detach().double().flatten().tolist()
     first = {k: t.clone() for k, t in tensors(net).items()}
@@ -178,10 +183,11 @@ def differences(run, want):
 def make_network_steps():
     networks = {}
     for name, make in NETWORKS.items():
-        want = train(make, torch.float64)
-        f32 = differences(train(make, torch.float32), want)
+        seed = INPUT_SEEDS.get(name, 1)
+        want = train(make, seed, torch.float64)
+        f32 = differences(train(make, seed, torch.float32), want)
         print(f"{name}: losses {want['losses']}; float32 from float64:", {k: f"{v:.1e}" for k, v in f32.items()})
-        networks[name] = dict(want, float32_apart=f32)
+        networks[name] = dict(input_seed=seed, **want, float32_apart=f32)
     return dict(steps=STEPS, batch=BATCH, size=SIZE, classes=CLASSES, lr=LR, momentum=MOMENTUM, recipe=RECIPE, networks=networks)
 
 

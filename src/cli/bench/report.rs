@@ -75,7 +75,7 @@ impl<'a> Line<'a> {
             median_ms: rounded(times.median, 4),
             max_ms: rounded(times.max, 4),
             samples_per_s: rounded(outcome.samples as f64 * per_second, 3),
-            gflops: outcome.flops.map(|flops| rounded(flops * per_second * 1e-9, 3)),
+            gflops: outcome.flops.map(|flops| rounded(flops * per_second * 1e-9, 6)),
             first_s: rounded(times.first_end_s, 3),
             first_ms: rounded(times.first, 2),
             peak_rss_mib: clock::peak_memory().map(|mib| rounded(mib, 1)),
