@@ -4,7 +4,8 @@ use super::output::{json, print};
 use serde_json::{Map, Value, json};
 use std::fmt::Write;
 use striate::gpu::{self, AdapterSummary};
-use striate::selftest::{self, Extent, Verdicts};
+use striate::kernel;
+use striate::selftest::{self, Extent};
 use striate::{Device, Result};
 
 #[derive(clap::Args)]
@@ -53,19 +54,25 @@ fn table(adapters: &[AdapterSummary], cpu: &Device, auto: Option<(usize, &str)>)
     text
 }
 
-/// The result of an adapter's self-test.
+/// The result of an adapter's self-test, and what was wrong with each kernel that failed.
 fn tested(adapter: &AdapterSummary) -> String {
-    match selftest::stored(adapter) {
-        None => "not run yet".to_owned(),
-        Some(Verdicts { extent, failed }) => {
-            let extent = if extent == Extent::Full { "full" } else { "short" };
-            let failed: Vec<String> = failed.into_keys().collect();
-            match failed.len() {
-                0 => format!("passed ({extent})"),
-                _ => format!("FAILED ({extent}), these kernels are not used: {}", failed.join(", ")),
-            }
-        }
+    let Some(verdicts) = selftest::stored(adapter) else { return "not run yet".to_owned() };
+    let extent = if verdicts.extent == Extent::Full { "full" } else { "short" };
+    let excluded = verdicts.excluded();
+    if excluded.is_empty() {
+        return format!("passed ({extent})");
     }
+    let consequence = match excluded.iter().any(|kernel| kernel.is_required_probe()) {
+        true => "the device is not used",
+        false => "these kernels are not used",
+    };
+    let mut text = format!("FAILED ({extent}), {consequence}:");
+    for name in excluded.iter().map(|kernel| kernel.name) {
+        let also =
+            if name == kernel::PROBE_SUBGROUPS.name { ", and all with subgroup operations" } else { "" };
+        text += &format!("\n       {name}{also}: {}", verdicts.failed[name]);
+    }
+    text
 }
 
 fn range([smallest, largest]: [u32; 2]) -> String {

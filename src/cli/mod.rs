@@ -60,8 +60,8 @@ enum Command {
     Kernels(kernels::Args),
     /// Test every kernel on a device, comparing it with the CPU.
     ///
-    /// The result is stored for the adapter and its driver: kernels that failed are never used there. Every command runs the short
-    /// form at the first use of a GPU. The exit code is 1 if a kernel failed.
+    /// The result is stored for the adapter and its driver: kernels that failed are never used there. The first command
+    /// that computes on a GPU runs the short form. The exit code is 1 if a kernel failed.
     Selftest(selftest::Args),
     /// List the adapters.
     Devices(devices::Args),

@@ -67,7 +67,7 @@ impl Kernel {
 
     /// Whether the kernel only probes, for the self-test, what all others take for granted. Only kernels with subgroup operations
     /// need those.
-    pub(crate) fn is_required_probe(&self) -> bool {
+    pub fn is_required_probe(&self) -> bool {
         self.file == "probes.wgsl"
     }
 

@@ -36,7 +36,7 @@ pub(super) fn lower(graph: &Graph, target: &Target) -> Result<Plan> {
 fn check_excluded(target: &Target) -> Result<()> {
     if let Some(probe) = target.excluded.iter().find(|kernel| kernel.is_required_probe()) {
         return Err(Error::Device(format!(
-            "it failed {} of the self-test, so no result could be trusted; update its driver, or use another device (cpu works everywhere)",
+            "{} of the self-test failed, so no result could be trusted; update the driver, or use another device (cpu works everywhere)",
             probe.name
         )));
     }

@@ -21,28 +21,71 @@ pub(super) struct Check {
 /// What was found out about a kernel: nothing wrong, or what.
 pub(super) type Found<'a> = dyn FnMut(&'static Kernel, Option<String>) + 'a;
 
-/// Runs checks. A launch always starts from the reference's values, so a kernel is not blamed for the errors of those before it.
-///
-/// # Errors
-///
-/// If the device fails. The kernel that it failed at is found wrong before.
-pub(super) fn run(device: &Device, checks: &[Check], found: &mut Found) -> Result<()> {
-    let plans = |checks: &[Check]| checks.iter().map(|check| check.plan.clone()).collect::<Vec<_>>();
-    let session = match Session::new(device, plans(checks)) {
-        Ok(session) => session,
-        Err(error @ Error::DeviceLost(_)) => return Err(error),
-        // A pipeline was refused. Find out whose, plan by plan.
-        Err(_) if checks.len() > 1 => {
-            return checks.iter().try_for_each(|check| run(device, std::slice::from_ref(check), found));
-        }
-        Err(error) => {
-            let kernels = checks.iter().flat_map(|check| &check.plan.launches).map(|launch| launch.kernel);
-            kernels.for_each(|kernel| found(kernel, Some(format!("cannot be used: {error}"))));
+/// The device under test. It is opened again after a failure.
+pub(super) struct Tester<'a> {
+    open: &'a dyn Fn() -> Result<Device>,
+    pub device: Device,
+    failures: usize,
+}
+
+/// How often a device may fail during a test.
+const MAX_FAILURES: usize = 20;
+
+impl<'a> Tester<'a> {
+    pub fn new(open: &'a dyn Fn() -> Result<Device>) -> Result<Self> {
+        Ok(Self { open, device: open()?.as_opened(), failures: 0 })
+    }
+
+    /// Runs checks. If the device fails, each runs again alone, and a kernel is found wrong if the device fails at it again: a
+    /// single failure may have any cause.
+    ///
+    /// # Errors
+    ///
+    /// If the device cannot be opened again, or fails too often.
+    pub fn run(&mut self, checks: &[Check], found: &mut Found) -> Result<()> {
+        if self.attempt(checks, found)?.is_none() {
             return Ok(());
         }
+        for check in checks.chunks(1) {
+            if self.attempt(check, found)?.is_none() {
+                continue;
+            }
+            if let Some(Failure { kernels, error }) = self.attempt(check, found)? {
+                kernels.iter().for_each(|kernel| found(kernel, Some(format!("the device fails: {error}"))));
+            }
+        }
+        Ok(())
+    }
+
+    /// Runs checks until the device fails, and opens it again then.
+    fn attempt(&mut self, checks: &[Check], found: &mut Found) -> Result<Option<Failure>> {
+        let Err(failure) = run(&self.device, checks, found) else { return Ok(None) };
+        self.failures += 1;
+        if self.failures > MAX_FAILURES {
+            return Err(failure.error);
+        }
+        self.device = (self.open)()?.as_opened();
+        Ok(Some(failure))
+    }
+}
+
+/// The device failed, or refused a pipeline.
+struct Failure {
+    /// The kernel that it was to run, or all that it was to compile.
+    kernels: Vec<&'static Kernel>,
+    error: Error,
+}
+
+/// Runs checks. A launch always starts from the reference's values, so a kernel is not blamed for the errors of those before it.
+fn run(device: &Device, checks: &[Check], found: &mut Found) -> Result<(), Failure> {
+    let sessions = || {
+        let plans = || checks.iter().map(|check| check.plan.clone()).collect();
+        let reference = Session::new(&Device::cpu_reference(), plans())?;
+        Ok(Pair { tested: Session::new(device, plans())?, reference })
     };
-    let reference = Session::new(&Device::cpu_reference(), plans(checks))?;
-    let mut pair = Pair { tested: session, reference };
+    let kernels =
+        || checks.iter().flat_map(|check| &check.plan.launches).map(|launch| launch.kernel).collect();
+    let mut pair = sessions().map_err(|error| Failure { kernels: kernels(), error })?;
     checks.iter().enumerate().try_for_each(|(program, check)| pair.run(program, check, found))
 }
 
@@ -52,39 +95,53 @@ struct Pair {
 }
 
 impl Pair {
-    fn run(&mut self, program: usize, check: &Check, found: &mut Found) -> Result<()> {
-        let feed: Vec<(&str, Input)> =
-            check.inputs.iter().map(|(name, tensor)| (name.as_str(), tensor.into())).collect();
-        self.reference.load(program, &feed)?;
-        let plan = &check.plan;
+    fn run(&mut self, program: usize, check: &Check, found: &mut Found) -> Result<(), Failure> {
         let mut written = BTreeSet::new();
-        for (i, launch) in plan.launches.iter().enumerate() {
-            for (root, _) in launch.writes.iter().map(|storage| plan.locate(*storage)) {
-                let is_transient = matches!(plan.storages[root.index()].placement, Placement::Slot(_));
-                if is_transient && written.insert(root) {
-                    self.erase(program, plan, root)?;
-                }
-            }
-            for storage in launch.storages().collect::<BTreeSet<_>>() {
-                let words = self.reference.read_storage(program, storage)?;
-                self.tested.write_storage(program, storage, &words)?;
-            }
-            self.reference.run_launch(program, i)?;
-            let mut problem = None;
-            let ran = self.tested.run_launch(program, i);
-            for storage in launch.writes.iter().filter(|_| ran.is_ok()) {
-                let got = self.tested.read_storage(program, *storage)?;
-                let want = self.reference.read_storage(program, *storage)?;
-                let difference = words_difference(got, want, check.tolerance, check.floor)?;
-                problem = problem.or(difference);
-            }
-            if let Err(error) = &ran {
-                problem = Some(format!("the device failed: {error}"));
-            }
+        for (i, launch) in check.plan.launches.iter().enumerate() {
+            let problem = match i {
+                0 => self.load(program, check).and_then(|()| self.compare(program, check, i, &mut written)),
+                _ => self.compare(program, check, i, &mut written),
+            };
+            let problem = problem.map_err(|error| Failure { kernels: vec![launch.kernel], error })?;
             found(launch.kernel, problem.map(|problem| format!("{}: {problem}", check.name)));
-            ran?;
         }
         Ok(())
+    }
+
+    fn load(&mut self, program: usize, check: &Check) -> Result<()> {
+        let feed: Vec<(&str, Input)> =
+            check.inputs.iter().map(|(name, tensor)| (name.as_str(), tensor.into())).collect();
+        self.reference.load(program, &feed)
+    }
+
+    /// Runs a launch on both, and describes how what they write differs.
+    fn compare(
+        &mut self,
+        program: usize,
+        check: &Check,
+        index: usize,
+        written: &mut BTreeSet<StorageId>,
+    ) -> Result<Option<String>> {
+        let (plan, launch) = (&check.plan, &check.plan.launches[index]);
+        for (root, _) in launch.writes.iter().map(|storage| plan.locate(*storage)) {
+            let is_transient = matches!(plan.storages[root.index()].placement, Placement::Slot(_));
+            if is_transient && written.insert(root) {
+                self.erase(program, plan, root)?;
+            }
+        }
+        for storage in launch.storages().collect::<BTreeSet<_>>() {
+            let words = self.reference.read_storage(program, storage)?;
+            self.tested.write_storage(program, storage, &words)?;
+        }
+        self.reference.run_launch(program, index)?;
+        self.tested.run_launch(program, index)?;
+        let mut problem = None;
+        for storage in &launch.writes {
+            let got = self.tested.read_storage(program, *storage)?;
+            let want = self.reference.read_storage(program, *storage)?;
+            problem = problem.or(words_difference(got, want, check.tolerance, check.floor)?);
+        }
+        Ok(problem)
     }
 
     /// Marks a storage as not written yet, along with all that share its memory.

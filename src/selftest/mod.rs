@@ -23,7 +23,7 @@ use crate::runtime::verdicts;
 pub use crate::runtime::verdicts::{Extent, Verdicts};
 use crate::{Device, Result};
 use cases::Case;
-use check::Check;
+use check::{Check, Tester};
 use rayon::prelude::*;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
@@ -59,58 +59,55 @@ impl Report {
     }
 }
 
-/// Tests a device, ignoring the results of earlier tests. `watch` is called with the numbers of finished cases and of all.
+/// Tests a device, ignoring the results of earlier tests. `open` opens it, again after a failure. `watch` is called with the numbers
+/// of finished cases and of all.
 ///
 /// ```no_run
 /// use striate::{Device, selftest};
 ///
-/// let device = Device::select("gpu")?;
-/// let report = selftest::run(&device, selftest::Extent::Short, &mut |_, _| ())?;
+/// let open = || Device::select("gpu");
+/// let report = selftest::run(&open, selftest::Extent::Short, &mut |_, _| ())?;
 /// for failed in report.failures() {
 ///     println!("{}: {}", failed.kernel.name, failed.failure.as_deref().unwrap_or_default());
 /// }
-/// selftest::save(&device, &report)?;
+/// selftest::save(&open()?, &report)?;
 /// # Ok::<(), striate::Error>(())
 /// ```
 ///
 /// # Errors
 ///
-/// If the device fails without a kernel to blame. If it fails at a kernel, the report says so, and those after it are not tested.
-pub fn run(device: &Device, extent: Extent, watch: &mut dyn FnMut(usize, usize)) -> Result<Report> {
-    let device = device.as_opened();
+/// If the device cannot be opened, or fails without a kernel to blame. Kernels at which it fails repeatedly are in the report.
+pub fn run(
+    open: &dyn Fn() -> Result<Device>,
+    extent: Extent,
+    watch: &mut dyn FnMut(usize, usize),
+) -> Result<Report> {
     let kernels = kernel::ALL.iter().map(|kernel| KernelReport { kernel, checks: 0, failure: None });
     let mut report = Report { extent, properties: Vec::new(), kernels: kernels.collect() };
-    match compare_all(&device, extent, &mut report, watch) {
-        Err(_) if report.failures().next().is_some() => return Ok(report),
-        result => result?,
-    }
-    report.properties = probes::properties(&device)?;
+    let mut tester = Tester::new(open)?;
+    compare_all(&mut tester, &mut report, watch)?;
+    report.properties = probes::properties(&tester.device)?;
     Ok(report)
 }
 
-fn compare_all(
-    device: &Device,
-    extent: Extent,
-    report: &mut Report,
-    watch: &mut dyn FnMut(usize, usize),
-) -> Result<()> {
+fn compare_all(tester: &mut Tester, report: &mut Report, watch: &mut dyn FnMut(usize, usize)) -> Result<()> {
     let mut found = |kernel: &'static Kernel, problem: Option<String>| {
         let own = report.kernels.iter_mut().find(|own| *own.kernel == *kernel);
         let own = own.expect("every kernel is in the table");
         own.checks += 1;
         own.failure = own.failure.take().or(problem);
     };
-    let (target, cases) = (device.target(), cases::all());
+    let (target, cases) = (tester.device.target().clone(), cases::all());
     let directions = directions(&cases);
     let count = directions.len();
     watch(0, count);
-    check::run(device, &probes::checks(target), &mut found)?;
-    if extent == Extent::Short {
-        return check::run(device, &cheapest(&directions, target)?, &mut found);
+    tester.run(&probes::checks(&target), &mut found)?;
+    if report.extent == Extent::Short {
+        return tester.run(&cheapest(&directions, &target)?, &mut found);
     }
     for (i, (case, backward)) in directions.into_iter().enumerate() {
         watch(i, count);
-        check::run(device, &variants(case, backward, target)?, &mut found)?;
+        tester.run(&variants(case, backward, &target)?, &mut found)?;
     }
     Ok(())
 }

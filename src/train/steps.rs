@@ -130,7 +130,7 @@ impl Steps<'_> {
         let Position { skipped, skipped_in_a_row, .. } = self.position;
         (*skipped, *skipped_in_a_row) = (*skipped + 1, *skipped_in_a_row + 1);
         if !self.config.skip_non_finite || self.config.anomaly {
-            return Err(self.config.diverged(&what, ", or skip such steps (skip_non_finite)"));
+            return Err(self.config.diverged(&what, ", or skip such steps (--skip-non-finite)"));
         }
         if *skipped_in_a_row < MAX_SKIPPED {
             return Ok(());

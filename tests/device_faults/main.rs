@@ -235,7 +235,8 @@ fn a_miscompiled_kernel_is_found_and_not_used(lab: &Lab) -> Outcome {
     assert!(table.contains(", 1 failed,"), "{table}");
 
     let devices = printed(&mut lab.miscompiled(entry, &["devices"]));
-    assert!(devices.contains("FAILED (short), these kernels are not used: matmul_registers\n"), "{devices}");
+    let failed = "FAILED (short), these kernels are not used:\n       matmul_registers: conv2d::";
+    assert!(devices.contains(failed), "{devices}");
     let plan = printed(&mut lab.miscompiled(entry, &["plan", "lenet", "--input", "1x28x28", "--launches"]));
     let (title, launches) = plan.split_once("\n\n").expect("the title comes first");
     assert!(title.ends_with("without kernels that failed the self-test: matmul_registers"), "{title}");
@@ -256,7 +257,7 @@ fn a_kernel_that_cannot_be_replaced_is_an_error(lab: &Lab) -> Outcome {
     assert_eq!(output.status.code(), Some(0), "{errors}");
     let lines: Vec<&str> = errors.lines().collect();
     assert!(lines.len() == 2 && lines[0].starts_with("first use of "), "{errors}");
-    assert!(lines[1].contains("wrong results: softmax_grad;"), "{errors}");
+    assert!(lines[1].contains("they failed: softmax_grad;"), "{errors}");
     // Tested only once.
     assert_eq!(text(&lab.miscompiled("softmax_grad", &bench).output()?.stderr), "");
 
@@ -268,19 +269,28 @@ fn a_kernel_that_cannot_be_replaced_is_an_error(lab: &Lab) -> Outcome {
     Ok(())
 }
 
-/// A device that is lost during its self-test is an error or is used without the kernel at which it stopped.
-fn a_device_lost_in_its_self_test_is_no_crash(lab: &Lab) -> Outcome {
-    for at in [1, 20, 200] {
+/// A device that fails once during its self-test is opened again, and no kernel is blamed. One that fails again and again is an
+/// error, of which nothing is stored.
+fn a_device_lost_in_its_self_test(lab: &Lab) -> Outcome {
+    let test = |call: &str, at: i32| {
         let mut command = lab.miscompiled("none", &["selftest", "--short"]);
-        command.env("FAULT_CALL", "QueueSubmit").env("FAULT_AT", at.to_string()).env("FAULT_ON", "1");
-        let output = command.env("FAULT_RESULT", DEVICE_LOST.to_string()).output()?;
-        let [printed, errors] = [&output.stdout, &output.stderr].map(|bytes| text(bytes));
-        assert_eq!(output.status.code(), Some(1), "{at}: {printed}{errors}");
-        assert!(!errors.contains("panicked"), "{at}: {errors}");
-        assert!(
-            printed.contains("the device was lost") || errors.contains("the device was lost"),
-            "{at}: {printed}{errors}"
-        );
+        command.env("FAULT_CALL", call).env("FAULT_AT", at.to_string());
+        command.env("FAULT_RESULT", DEVICE_LOST.to_string());
+        command
+    };
+    let faults =
+        [("QueueSubmit", 1), ("QueueSubmit", 20), ("QueueSubmit", 200), ("GetSemaphoreCounterValue", 50)];
+    for (call, at) in faults {
+        let output = test(call, at).env("FAULT_ON", "1").output()?;
+        let errors = text(&output.stderr);
+        assert_eq!(output.status.code(), Some(1), "{call} {at}: {errors}");
+        assert!(errors.starts_with("error: the device was lost"), "{call} {at}: {errors}");
+        let devices = printed(&mut lab.miscompiled("none", &["devices"]));
+        assert!(devices.contains("not run yet"), "{call} {at}: {devices}");
+    }
+    for (call, at) in faults.into_iter().chain([("CreateComputePipelines", 30), ("CreateBuffer", 100)]) {
+        let report = printed(&mut test(call, at));
+        assert!(report.contains(" passed, 0 failed, "), "{call} {at}: {report}");
     }
     Ok(())
 }
@@ -319,9 +329,6 @@ fn main() -> ExitCode {
         "a_kernel_that_cannot_be_replaced_is_an_error".into(),
         Box::new(a_kernel_that_cannot_be_replaced_is_an_error),
     );
-    add(
-        "a_device_lost_in_its_self_test_is_no_crash".into(),
-        Box::new(a_device_lost_in_its_self_test_is_no_crash),
-    );
+    add("a_device_lost_in_its_self_test".into(), Box::new(a_device_lost_in_its_self_test));
     suite.run()
 }

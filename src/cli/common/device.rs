@@ -13,7 +13,7 @@ use striate::{Device, Result};
 pub struct SubmissionFlags {
     /// Longest submission to a GPU in milliseconds, as predicted for a slow one; lower it if the operating system resets the
     /// GPU [default: 500 on hardware GPUs, none on others]
-    #[arg(long, value_name = "MS", global = true, value_parser = milliseconds)]
+    #[arg(long, value_name = "MS", global = true, allow_negative_numbers = true, value_parser = milliseconds)]
     submission_ms: Option<f64>,
 }
 
@@ -70,18 +70,21 @@ impl DeviceName {
             return Ok(device);
         }
         note(&format!("first use of {}: testing its kernels (--no-selftest skips this)", device.name()));
-        let report = selftest::run(&device, Extent::Short, &mut |_, _| ())?;
+        let report = match selftest::run(&|| self.open_untested(), Extent::Short, &mut |_, _| ()) {
+            Ok(report) => report,
+            Err(error) => {
+                note(&format!("its kernels could not be tested: {error}"));
+                return self.open_untested();
+            }
+        };
         if let Err(error) = selftest::save(&device, &report) {
-            note(&format!("the result cannot be stored: {error}"));
+            note(&format!("the result cannot be stored, so the next command tests again: {error}"));
         }
         let failed: Vec<&str> = report.failures().map(|k| k.kernel.name).collect();
         if failed.is_empty() {
             return Ok(device);
         }
-        note(&format!(
-            "not used, because they compute wrong results: {}; see `striate selftest`",
-            failed.join(", ")
-        ));
+        note(&format!("not used, because they failed: {}; `striate devices` says why", failed.join(", ")));
         // A device may be unusable after a kernel that failed.
         self.open_untested()
     }

@@ -149,7 +149,7 @@ pub struct Args {
     pub skip_non_finite: bool,
     /// Name the step, the layer, the tensor and the kernel of the first NaN or infinity. Slow: waits for each step, and does not
     /// use Winograd convolution, which spreads them over whole tiles
-    #[arg(long)]
+    #[arg(long, conflicts_with = "skip_non_finite")]
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub anomaly: bool,
 }
