@@ -25,43 +25,56 @@ pub(super) type Found<'a> = dyn FnMut(&'static Kernel, Option<String>) + 'a;
 pub(super) struct Tester<'a> {
     open: &'a dyn Fn() -> Result<Device>,
     pub device: Device,
+    /// How often it failed since a check succeeded.
     failures: usize,
+    /// Names of the kernels at which the device fails.
+    fatal: BTreeSet<&'static str>,
 }
 
-/// How often a device may fail during a test.
-const MAX_FAILURES: usize = 20;
+/// After so many failures in a row, the device and not its kernels is at fault.
+const MAX_FAILURES: usize = 12;
 
 impl<'a> Tester<'a> {
     pub fn new(open: &'a dyn Fn() -> Result<Device>) -> Result<Self> {
-        Ok(Self { open, device: open()?.as_opened(), failures: 0 })
+        Ok(Self { open, device: open()?.as_opened(), failures: 0, fatal: BTreeSet::new() })
     }
 
     /// Runs checks. If the device fails, each runs again alone, and a kernel is found wrong if the device fails at it again: a
-    /// single failure may have any cause.
+    /// single failure may have any cause. Such a kernel does not run again.
     ///
     /// # Errors
     ///
-    /// If the device cannot be opened again, or fails too often.
+    /// If the device cannot be opened again, or always fails.
     pub fn run(&mut self, checks: &[Check], found: &mut Found) -> Result<()> {
-        if self.attempt(checks, found)?.is_none() {
+        let possible: Vec<&Check> = checks.iter().filter(|check| !self.is_fatal(check)).collect();
+        if possible.is_empty() || self.attempt(&possible, found)?.is_none() {
             return Ok(());
         }
-        for check in checks.chunks(1) {
-            if self.attempt(check, found)?.is_none() {
+        for check in possible {
+            if self.is_fatal(check) || self.attempt(&[check], found)?.is_none() {
                 continue;
             }
-            if let Some(Failure { kernels, error }) = self.attempt(check, found)? {
-                kernels.iter().for_each(|kernel| found(kernel, Some(format!("the device fails: {error}"))));
+            let Some(Failure { kernels, error }) = self.attempt(&[check], found)? else { continue };
+            for kernel in kernels {
+                found(kernel, Some(format!("the device fails: {error}")));
+                self.fatal.insert(kernel.name);
             }
         }
         Ok(())
     }
 
+    fn is_fatal(&self, check: &Check) -> bool {
+        check.plan.launches.iter().any(|launch| self.fatal.contains(launch.kernel.name))
+    }
+
     /// Runs checks until the device fails, and opens it again then.
-    fn attempt(&mut self, checks: &[Check], found: &mut Found) -> Result<Option<Failure>> {
-        let Err(failure) = run(&self.device, checks, found) else { return Ok(None) };
+    fn attempt(&mut self, checks: &[&Check], found: &mut Found) -> Result<Option<Failure>> {
+        let Err(failure) = run(&self.device, checks, found) else {
+            self.failures = 0;
+            return Ok(None);
+        };
         self.failures += 1;
-        if self.failures > MAX_FAILURES {
+        if self.failures == MAX_FAILURES {
             return Err(failure.error);
         }
         self.device = (self.open)()?.as_opened();
@@ -71,13 +84,13 @@ impl<'a> Tester<'a> {
 
 /// The device failed, or refused a pipeline.
 struct Failure {
-    /// The kernel that it was to run, or all that it was to compile.
+    /// The kernel that it was to run, or all that it was to compile: drivers do not say which one they refuse.
     kernels: Vec<&'static Kernel>,
     error: Error,
 }
 
 /// Runs checks. A launch always starts from the reference's values, so a kernel is not blamed for the errors of those before it.
-fn run(device: &Device, checks: &[Check], found: &mut Found) -> Result<(), Failure> {
+fn run(device: &Device, checks: &[&Check], found: &mut Found) -> Result<(), Failure> {
     let sessions = || {
         let plans = || checks.iter().map(|check| check.plan.clone()).collect();
         let reference = Session::new(&Device::cpu_reference(), plans())?;
@@ -98,20 +111,11 @@ impl Pair {
     fn run(&mut self, program: usize, check: &Check, found: &mut Found) -> Result<(), Failure> {
         let mut written = BTreeSet::new();
         for (i, launch) in check.plan.launches.iter().enumerate() {
-            let problem = match i {
-                0 => self.load(program, check).and_then(|()| self.compare(program, check, i, &mut written)),
-                _ => self.compare(program, check, i, &mut written),
-            };
+            let problem = self.compare(program, check, i, &mut written);
             let problem = problem.map_err(|error| Failure { kernels: vec![launch.kernel], error })?;
             found(launch.kernel, problem.map(|problem| format!("{}: {problem}", check.name)));
         }
         Ok(())
-    }
-
-    fn load(&mut self, program: usize, check: &Check) -> Result<()> {
-        let feed: Vec<(&str, Input)> =
-            check.inputs.iter().map(|(name, tensor)| (name.as_str(), tensor.into())).collect();
-        self.reference.load(program, &feed)
     }
 
     /// Runs a launch on both, and describes how what they write differs.
@@ -123,6 +127,10 @@ impl Pair {
         written: &mut BTreeSet<StorageId>,
     ) -> Result<Option<String>> {
         let (plan, launch) = (&check.plan, &check.plan.launches[index]);
+        if index == 0 {
+            let feed = check.inputs.iter().map(|(name, tensor)| (name.as_str(), tensor.into()));
+            self.reference.load(program, &feed.collect::<Vec<(&str, Input)>>())?;
+        }
         for (root, _) in launch.writes.iter().map(|storage| plan.locate(*storage)) {
             let is_transient = matches!(plan.storages[root.index()].placement, Placement::Slot(_));
             if is_transient && written.insert(root) {

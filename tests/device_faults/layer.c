@@ -6,6 +6,7 @@
 //   FAULT_ON      all later calls fail as well
 //   FAULT_LOG     a file for the number of calls of each function
 //   FAULT_KERNEL  an entry point whose floating-point products become sums, and sums differences
+//   FAULT_REFUSED the module of that entry point is refused instead, with FAULT_RESULT
 //
 // Only functions of a device; vkCreateDevice is one of them.
 
@@ -95,6 +96,7 @@ static int is_broken(const uint32_t *code, size_t words) {
 static VKAPI_ATTR VkResult VKAPI_CALL create_shader_module(VkDevice device, const VkShaderModuleCreateInfo *info, const VkAllocationCallbacks *allocator, VkShaderModule *out) {
     size_t words = info->codeSize / 4;
     if (!is_broken(info->pCode, words)) return my_CreateShaderModule(device, info, allocator, out);
+    if (getenv("FAULT_REFUSED")) return result();
     uint32_t *code = malloc(info->codeSize);
     memcpy(code, info->pCode, info->codeSize);
     for (size_t i = 5; i < words; i += code[i] >> 16) {
