@@ -45,8 +45,8 @@ pub struct Report {
 pub struct KernelReport {
     /// The kernel.
     pub kernel: &'static Kernel,
-    /// How many launches were compared; 0 if the kernel was not tested: the device cannot run it or failed before, or the test is
-    /// short and plans for the device do not choose the kernel by default.
+    /// How many launches were compared; 0 if the kernel was not tested: the device cannot run it or fails at another kernel that
+    /// its cases need, or the test is short and plans for the device do not choose the kernel by default.
     pub checks: usize,
     /// What was wrong first.
     pub failure: Option<String>,
