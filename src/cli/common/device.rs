@@ -69,7 +69,10 @@ impl DeviceName {
         if self.no_selftest || !selftest::is_due(&device) {
             return Ok(device);
         }
-        note(&format!("first use of {}: testing its kernels (--no-selftest skips this)", device.name()));
+        note(&format!(
+            "first use of {}: testing its kernels, for up to half a minute (--no-selftest skips this)",
+            device.name()
+        ));
         let report = match selftest::run(&|| self.open_untested(), Extent::Short, &mut |_, _| ()) {
             Ok(report) => report,
             Err(error) => {
