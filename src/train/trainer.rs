@@ -231,8 +231,8 @@ impl Trainer {
 fn check_finite(session: &mut Session, config: &TrainConfig, step: usize) -> Result<()> {
     let names: Vec<String> = session.persistent().iter().map(|p| p.value.name.clone()).collect();
     for name in names.into_iter().filter(|name| !is_sum(name)) {
-        let value = [(name.clone(), session.read(&name)?)];
-        if first_bad(&value).is_some() {
+        let value = session.read(&name)?;
+        if let Some((name, _)) = first_bad(&[(name, value)]) {
             return Err(config.diverged(&format!("{name} is no longer finite after step {step}"), ""));
         }
     }

@@ -85,6 +85,13 @@ struct Lab {
     calls: BTreeMap<String, u32>,
 }
 
+/// How often each function was called, from the layer's log.
+fn calls(log: &Path) -> BTreeMap<String, u32> {
+    let log = std::fs::read_to_string(log).unwrap();
+    let calls = log.lines().map(|line| line.split_once(' ').unwrap());
+    calls.map(|(name, count)| (name.to_owned(), count.parse().unwrap())).collect()
+}
+
 /// From call number `at` on, or only there, a function returns `result`.
 struct Fault {
     call: &'static str,
@@ -101,9 +108,7 @@ impl Lab {
         printed(&mut lab.train(&lab.dir.path("first")));
         printed(lab.train(&out).env("FAULT_LOG", &log));
         lab.expected = weights(&out).unwrap();
-        let log = std::fs::read_to_string(log).unwrap();
-        let calls = log.lines().map(|line| line.split_once(' ').unwrap());
-        lab.calls = calls.map(|(name, count)| (name.to_owned(), count.parse().unwrap())).collect();
+        lab.calls = calls(&log);
         lab
     }
 
@@ -290,15 +295,16 @@ fn a_refused_kernel_is_found(lab: &Lab) -> Outcome {
 /// A device that fails once during its self-test is opened again, and no kernel is blamed. One that fails again and again is an
 /// error, of which nothing is stored.
 fn a_device_lost_in_its_self_test(lab: &Lab) -> Outcome {
-    let test = |call: &str, at: i32| {
+    let log = lab.dir.path("self-test-log");
+    let test = |call: &str, at: u32| {
         let mut command = lab.miscompiled("none", &["selftest", "--short"]);
         command.env("FAULT_CALL", call).env("FAULT_AT", at.to_string());
-        command.env("FAULT_RESULT", DEVICE_LOST.to_string());
+        command.env("FAULT_RESULT", DEVICE_LOST.to_string()).env("FAULT_LOG", &log);
         command
     };
     let faults =
         [("QueueSubmit", 1), ("QueueSubmit", 20), ("QueueSubmit", 200), ("GetSemaphoreCounterValue", 50)];
-    for (call, at) in [faults[1], faults[3]] {
+    for (call, at) in [faults[0], faults[1], faults[3]] {
         let output = test(call, at).env("FAULT_ON", "1").output()?;
         let errors = text(&output.stderr);
         assert_eq!(output.status.code(), Some(1), "{call} {at}: {errors}");
@@ -309,6 +315,7 @@ fn a_device_lost_in_its_self_test(lab: &Lab) -> Outcome {
     for (call, at) in faults.into_iter().chain([("CreateComputePipelines", 30), ("CreateBuffer", 100)]) {
         let report = printed(&mut test(call, at));
         assert!(report.contains(" passed, 0 failed, "), "{call} {at}: {report}");
+        assert!(calls(&log)[call] > at, "{call} {at} was never reached");
     }
     Ok(())
 }

@@ -5,7 +5,7 @@ use clap::ValueEnum;
 use serde::Serialize;
 use striate::gpu::Limits;
 use striate::plan::Target;
-use striate::selftest::{self, Extent};
+use striate::selftest::{self, Extent, Report};
 use striate::{Device, Result};
 
 /// The limit of a submission.
@@ -73,22 +73,11 @@ impl DeviceName {
             "first use of {}: testing its kernels, for up to half a minute (--no-selftest skips this)",
             device.name()
         ));
-        let report = match selftest::run(&|| self.open_untested(), Extent::Short, &mut |_, _| ()) {
-            Ok(report) => report,
-            Err(error) => {
-                note(&format!("its kernels could not be tested: {error}"));
-                return self.open_untested();
-            }
-        };
-        if let Err(error) = selftest::save(&device, &report) {
-            note(&format!("the result cannot be stored, so the next command tests again: {error}"));
+        match selftest::run(&|| self.open_untested(), Extent::Short, &mut |_, _| ()) {
+            Ok(report) => store(&device, &report),
+            Err(error) => note(&format!("its kernels could not be tested: {error}")),
         }
-        let failed: Vec<&str> = report.failures().map(|k| k.kernel.name).collect();
-        if failed.is_empty() {
-            return Ok(device);
-        }
-        note(&format!("not used, because they failed: {}; `striate devices` says why", failed.join(", ")));
-        // A device may be unusable after a kernel that failed.
+        // With what was found out, and since a device may be unusable after a failure.
         self.open_untested()
     }
 
@@ -101,5 +90,16 @@ impl DeviceName {
         let device = Device::select_with(&self.device, limits)?;
         let target = self.submission.target(device.target().clone());
         Ok(device.with_target(target))
+    }
+}
+
+/// Stores the result of a test, and says which kernels failed.
+fn store(device: &Device, report: &Report) {
+    if let Err(error) = selftest::save(device, report) {
+        note(&format!("the result cannot be stored, so the next command tests again: {error}"));
+    }
+    let failed: Vec<&str> = report.failures().map(|k| k.kernel.name).collect();
+    if !failed.is_empty() {
+        note(&format!("not used, because they failed: {}; `striate devices` says why", failed.join(", ")));
     }
 }
