@@ -13,8 +13,9 @@
 // steps rotate the filters by 180 degrees, and at a stride above 1 each phase (the pixels whose row and column leave the
 // same remainders modulo the stride) is one launch. Sizes and channels are per group, except for `groups`.
 //
-// As a product: m = output channels, n = (image, oy, ox), k = (c, ky, kx). The filter size is a compile-time constant
-// (here {{ taps_h }} x {{ taps_w }}), or 0 if it is only known at run time.
+// As a product: m = output channels, n = (image, oy, ox), k = (c, ky, kx). A panel has {{ taps }} of the taps in a row of the filter,
+// and {{ tile_k // taps }} channels. Panels run through the taps before the next channels, so that images and filters stay in cache. Where a
+// panel's taps and channels read is known from three counters that are the same for all lanes.
 // Dispatch: groups * ceil(m / {{ tile_m }}) * ceil(n / {{ tile_n }}) workgroups, m innermost.
 
 // uses tiles.wgsl
@@ -34,110 +35,139 @@ alias Flags = bool;
 @group(0) @binding(4) var<storage, read> residual: array<f32>;
 @group(0) @binding(5) var<storage, read_write> y: array<f32>;
 
-{%- set taps = taps_h * taps_w %}
+const NOWHERE = 0xffffffffu;
+{%- set channels = tile_k // taps %}
+{%- set k_step = threads * 4 // tile_n %}
+{%- set vec4s = range(b_loads) %}
 
-// Channel, row and column of the filter tap at row k of the im2col matrix.
-fn tap_of(k: u32) -> vec3u {
-{%- if taps == 1 %}
-    return vec3u(k, 0u, 0u);
-{%- elif taps > 1 %}
-    return vec3u(k / {{ taps }}u, k % {{ taps }}u / {{ taps_w }}u, k % {{ taps_w }}u);
-{%- else %}
-    let taps = max(params.kernel_h * params.kernel_w, 1u);
-    let kernel_w = max(params.kernel_w, 1u);
-    return vec3u(k / taps, k % taps / kernel_w, k % taps % kernel_w);
-{%- endif %}
-}
+// Where the first tap of a result reads: image, row and column.
+struct Pixel { image: u32, top: u32, left: u32 }
 
-// Channels past the last one repeat it; their results are not stored.
-fn load_w(base: u32, o: u32, k: u32, depth: u32) -> vec4f {
-    if (k >= depth) { return vec4f(0.0); }
-    let tap = tap_of(k);
-    let start = base + tap.x * params.w_in + tap.y * params.w_down + tap.z * params.w_right;
-    let at = start + min(vec4u(o, o + 1u, o + 2u, o + 3u), vec4u(params.out_channels - 1u)) * params.w_out;
-    return vec4f(w[at.x], w[at.y], w[at.z], w[at.w]);
-}
-
-// Where a column of the im2col matrix starts: the address of its image, and the row and column that the first tap reads.
-fn column_at(g: u32, unclamped: u32) -> vec3u {
+// Results past the end repeat the last one and are not stored.
+fn pixel_of(unclamped: u32) -> Pixel {
     let pixels = params.out_h * params.out_w;
-    let pixel = min(unclamped, params.batch * pixels - 1u); // results past the end are not stored
-    return vec3u(
-        (pixel / pixels * params.groups + g) * params.in_channels * params.in_h * params.in_w,
-        pixel % pixels / params.out_w * params.stride_h - params.padding_h,
-        pixel % params.out_w * params.stride_w - params.padding_w,
-    );
+    let at = min(unclamped, params.batch * pixels - 1u);
+    let row = at % pixels / params.out_w;
+    return Pixel(at / pixels, row * params.stride_h - params.padding_h, at % params.out_w * params.stride_w - params.padding_w);
 }
 
-fn load_x(at: vec3u, tap: vec3u, inside: bool) -> f32 {
-    // Coordinates above or left of the image wrap around to huge values.
-    let iy = at.y + tap.y * params.dilation_h;
-    let ix = at.z + tap.z * params.dilation_w;
-    if (!inside || iy >= params.in_h || ix >= params.in_w) { return 0.0; }
-    return x[at.x + (tap.x * params.in_h + iy) * params.in_w + ix];
-}
-
-fn store(g: u32, o: u32, pixel: u32, value: f32) {
+// The address of a pixel of the group's first channel in y, or NOWHERE past the end.
+fn result_at(g: u32, at: u32) -> u32 {
     let pixels = params.out_h * params.out_w;
-    if (o >= params.out_channels || pixel >= params.batch * pixels) { return; }
-    let channel = g * params.out_channels + o;
-    let plane = pixel / pixels * params.groups * params.out_channels + channel;
-    let at = plane * params.y_plane + params.y_start + pixel % pixels / params.out_w * params.y_down + pixel % params.out_w * params.y_right;
-    var shift = 0.0;
-    if (params.has_bias == 1u) { shift = bias[channel]; }
-    y[at] = apply_epilogue(value + shift, at);
+    if (at >= params.batch * pixels) { return NOWHERE; }
+    let plane = (at / pixels * params.groups + g) * params.out_channels;
+    return plane * params.y_plane + params.y_start + at % pixels / params.out_w * params.y_down + at % params.out_w * params.y_right;
 }
+
+fn store(start: u32, o: u32, value: f32) {
+    if (start == NOWHERE) { return; }
+    let at = start + o * params.y_plane;
+    y[at] = apply_epilogue(value, at);
+}
+
+{#- Loads the panel at channel c0 and tap (ky, kx). #}
+{%- macro load() %}
+        let w_step = c0 * params.w_in + ky * params.w_down + kx * params.w_right;
+{%- for i in range(a_loads) %}
+        let a_exists{{ i }} = c0 + ap{{ i }}.x % {{ channels }}u < params.in_channels && kx + ap{{ i }}.x / {{ channels }}u < params.kernel_w;
+        let a_at{{ i }} = a_start{{ i }} + select(0u, w_step, a_exists{{ i }});
+        let a_read{{ i }} = vec4f(w[a_at{{ i }}.x], w[a_at{{ i }}.y], w[a_at{{ i }}.z], w[a_at{{ i }}.w]);
+{%- endfor %}
+        let row = ky * params.dilation_h;
+{%- for t in range(b_loads if taps > 1 else 1) %}
+        let column{{ t }} = (kx + {{ t }}u) * params.dilation_w;
+   {%- for q in range(4) %}
+        let inside{{ q }}_{{ t }} = top{{ q }} + row < params.in_h && left{{ q }} + column{{ t }} < params.in_w{% if taps > 1 %} && kx + {{ t }}u < params.kernel_w{% endif %};
+        let from{{ q }}_{{ t }} = select(0u, start{{ q }} + row * params.in_w + column{{ t }}, inside{{ q }}_{{ t }});
+   {%- endfor %}
+{%- endfor %}
+{%- for i in vec4s %}
+   {%- set t = i if taps > 1 else 0 %}
+        let channel{{ i }} = c_at + bp.x * plane{% if taps == 1 %} + {{ i * k_step }}u * plane{% endif %};
+        let channel_at{{ i }} = min(channel{{ i }}, last_channel);
+        let b_read{{ i }} = vec4f(x[from0_{{ t }} + channel_at{{ i }}], x[from1_{{ t }} + channel_at{{ i }}], x[from2_{{ t }} + channel_at{{ i }}], x[from3_{{ t }} + channel_at{{ i }}]);
+{%- endfor %}
+{%- endmacro %}
+
+{#- A weight that does not exist multiplies a zero pixel. #}
+{%- macro keep() %}
+{%- for i in range(a_loads) %}
+        let av{{ i }} = a_read{{ i }};
+{%- endfor %}
+{%- for i in vec4s %}
+   {%- set t = i if taps > 1 else 0 %}
+        let b_exists{{ i }} = channel{{ i }} <= last_channel;
+        let bv{{ i }} = select(vec4f(0.0), b_read{{ i }}, vec4<bool>({% for q in range(4) %}inside{{ q }}_{{ t }} && b_exists{{ i }}{% if q < 3 %}, {% endif %}{% endfor %}));
+{%- endfor %}
+{%- endmacro %}
 
 @compute @workgroup_size({{ threads }})
 fn conv_gemm(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) groups: vec3u, @builtin(local_invocation_index) lane: u32) {
-    let pixels = params.out_h * params.out_w;
     let down = (params.out_channels + {{ tile_m - 1 }}u) / {{ tile_m }}u;
-    let across = (params.batch * pixels + {{ tile_n - 1 }}u) / {{ tile_n }}u;
+    let across = (params.batch * params.out_h * params.out_w + {{ tile_n - 1 }}u) / {{ tile_n }}u;
     let tile = workgroup_index(group, groups, params.first_workgroup);
     if (tile >= down * across * params.groups) { return; } // uniform: the whole workgroup returns
     let i0 = tile % down * {{ tile_m }}u;
     let j0 = tile / down % across * {{ tile_n }}u;
     let g = tile / (down * across);
-    let depth = params.in_channels * params.kernel_h * params.kernel_w;
+    let plane = params.in_h * params.in_w;
+    let last_channel = (params.in_channels - 1u) * plane;
+    let steps = (params.in_channels + {{ channels - 1 }}u) / {{ channels }}u * params.kernel_h * ((params.kernel_w + {{ taps - 1 }}u) / {{ taps }}u);
 
-    let w_base = g * params.w_group + params.w_start;
-    // A lane loads the pixels of four neighboring results, which are contiguous, as are the weights of neighboring k.
+    // Channels and taps past the last one repeat it.
 {%- for i in range(a_loads) %}
     let ap{{ i }} = k_fastest(lane + {{ i * threads }}u);
-    var av{{ i }} = load_w(w_base, i0 + 4u * ap{{ i }}.y, ap{{ i }}.x, depth);
+    let a_start{{ i }} = g * params.w_group + params.w_start + min(components(i0 + ap{{ i }}.y, {{ tile_m // 4 }}u), vec4u(params.out_channels - 1u)) * params.w_out
+        + min(ap{{ i }}.x % {{ channels }}u, params.in_channels - 1u) * params.w_in + min(ap{{ i }}.x / {{ channels }}u, max(params.kernel_w, 1u) - 1u) * params.w_right;
+    let a_to{{ i }} = ap{{ i }}.x * {{ a_row }}u + ap{{ i }}.y;
 {%- endfor %}
+    let bp = vectors_fastest(lane, {{ tile_n // 4 }}u);
+{%- for i in vec4s %}
+    let b_to{{ i }} = bp.x * {{ b_row }}u + bp.y + {{ i * k_step * b_row }}u;
+{%- endfor %}
+    // The first pixel of an image may lie above or left of it. Then its coordinates wrap around to huge values.
 {%- for q in range(4) %}
-    let column{{ q }} = column_at(g, j0 + 4u * (lane % {{ tile_n // 4 }}u) + {{ q }}u);
+    let pixel{{ q }} = pixel_of(j0 + bp.y + {{ q * tile_n // 4 }}u);
+    let top{{ q }} = pixel{{ q }}.top;
+    let left{{ q }} = pixel{{ q }}.left;
+    let start{{ q }} = (pixel{{ q }}.image * params.groups + g) * params.in_channels * plane + top{{ q }} * params.in_w + left{{ q }};
 {%- endfor %}
-{%- for i in range(b_loads) %}
-    let bp{{ i }} = vectors_fastest(lane + {{ i * threads }}u, {{ tile_n // 4 }}u);
-    let tap{{ i }} = tap_of(bp{{ i }}.x);
-    let in{{ i }} = bp{{ i }}.x < depth;
-    var bv{{ i }} = vec4f(load_x(column0, tap{{ i }}, in{{ i }}), load_x(column1, tap{{ i }}, in{{ i }}), load_x(column2, tap{{ i }}, in{{ i }}), load_x(column3, tap{{ i }}, in{{ i }}));
-{%- endfor %}
-    {{ results() }}
-    for (var k0 = 0u; k0 < depth; k0 += {{ tile_k }}u) {
+    // The panel's first channel, its offset, and its first tap.
+    var c0 = 0u;
+    var c_at = 0u;
+    var ky = 0u;
+    var kx = 0u;
+    {{- results() }}
+    {
+        {{- load() }}
+        {{- keep() }}
         {{- write_tiles() }}
-        workgroupBarrier();
-        let next = k0 + {{ tile_k }}u;
-        if (next < depth) {
-{%- for i in range(a_loads) %}
-            av{{ i }} = load_w(w_base, i0 + 4u * ap{{ i }}.y, next + ap{{ i }}.x, depth);
-{%- endfor %}
-{%- for i in range(b_loads) %}
-            let tap{{ i }} = tap_of(next + bp{{ i }}.x);
-            let in{{ i }} = next + bp{{ i }}.x < depth;
-            bv{{ i }} = vec4f(load_x(column0, tap{{ i }}, in{{ i }}), load_x(column1, tap{{ i }}, in{{ i }}), load_x(column2, tap{{ i }}, in{{ i }}), load_x(column3, tap{{ i }}, in{{ i }}));
-{%- endfor %}
-        }
+    }
+    workgroupBarrier();
+    for (var step = 0u; step < steps; step++) {
+        kx += {{ taps }}u;
+        if (kx >= params.kernel_w) { kx = 0u; ky++; }
+        if (ky == params.kernel_h) { ky = 0u; c0 += {{ channels }}u; c_at += {{ channels }}u * plane; }
+        if (c0 >= params.in_channels) { c0 = 0u; c_at = 0u; }
+        {{- load() }}
         {{- multiply() }}
+        {{- keep() }}
+        workgroupBarrier();
+        {{- write_tiles() }}
         workgroupBarrier();
     }
 
 {%- for j in range(each_n) %}
-    let n{{ j }} = j0 + column_of(lane, {{ j // 4 }}u) + {{ j % 4 }}u;
-   {%- for i in range(each_m) %}
-    store(g, i0 + row_of(lane, {{ i // 4 }}u) + {{ i % 4 }}u, n{{ j }}, c{{ i }}_{{ j // 4 }}.{{ 'xyzw'[j % 4] }});
+    let to{{ j }} = result_at(g, j0 + {{ column(j) }});
+{%- endfor %}
+{%- for i in range(each_m) %}
+    let o{{ i }} = i0 + {{ row(i) }};
+    if (o{{ i }} < params.out_channels) {
+        var shift = 0.0;
+        if (params.has_bias == 1u) { shift = bias[g * params.out_channels + o{{ i }}]; }
+   {%- for j in range(each_n) %}
+        store(to{{ j }}, o{{ i }}, {{ result(i, j) }} + shift);
    {%- endfor %}
+    }
 {%- endfor %}
 }

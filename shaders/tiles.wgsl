@@ -1,10 +1,15 @@
 // Tiled matrix product through workgroup memory, for GPUs: a workgroup computes {{ tile_m }} x {{ tile_n }} results, an invocation
-// {{ each_m }} x {{ each_n }} of them. Tiles of {{ tile_k }} columns of `a` and {{ tile_k }} rows of `b` are loaded once per workgroup.
+// {{ each_m }} x {{ each_n }} of them. Panels of {{ tile_k }} columns of `a` and {{ tile_k }} rows of `b` are loaded once per workgroup.
 //
-// a_tile[k][m] and b_tile[k][n] pack four m or n into a vector. A spare vector between rows avoids bank conflicts when
-// neighboring lanes write neighboring k. Vectors are written whole because writing one component may overwrite the others.
-// Loads of the next pair of tiles overlap with the multiplication of the current one. The multiplication is unrolled here
-// because not all drivers unroll its loop.
+// a_tile[k][v] packs the rows v, v + {{ tile_m // 4 }}, v + {{ tile_m // 2 }} and v + {{ tile_m * 3 // 4 }} of the tile into a vector, and b_tile[k][v] likewise the columns v,
+// v + {{ tile_n // 4 }}, ..., so that neighboring lanes load and store neighboring elements. A spare vector between rows avoids bank
+// conflicts when neighboring lanes write neighboring k. Vectors are written whole because writing one component may overwrite
+// the others.
+//
+// Each step issues the loads of the next panel, multiplies the current one, and only then touches what was loaded. Loads are
+// unconditional, from an address inside the operand, and elements outside become zero afterwards: a branch around a load makes
+// compilers wait for it at once. The last step loads a panel again that nobody multiplies; loads inside an `if` would be moved
+// behind the multiplication. The multiplication is unrolled here because not all drivers unroll its loop.
 // Prepended to the shaders that use it.
 {%- set a_row = tile_m // 4 + 1 %}
 {%- set b_row = tile_n // 4 + 1 %}
@@ -17,21 +22,23 @@
 var<workgroup> a_tile: array<vec4f, {{ tile_k * a_row }}>;
 var<workgroup> b_tile: array<vec4f, {{ tile_k * b_row }}>;
 
-// The first row of a lane's i-th group of four rows of results, and likewise for columns.
-fn row_of(lane: u32, i: u32) -> u32 { return i * {{ tile_m // (each_m // 4) }}u + lane / {{ columns }}u * 4u; }
-fn column_of(lane: u32, i: u32) -> u32 { return i * {{ tile_n // (each_n // 4) }}u + lane % {{ columns }}u * 4u; }
+// The i-th vector of a tile that a lane multiplies.
+fn a_vector(lane: u32, i: u32) -> u32 { return i * {{ tile_m // each_m }}u + lane / {{ columns }}u; }
+fn b_vector(lane: u32, i: u32) -> u32 { return i * {{ columns }}u + lane % {{ columns }}u; }
 
-// The position of the `at`-th vector of a tile as (k, vector along m or n): consecutive lanes take neighboring k, or
-// neighboring vectors.
+// The rows or columns of a vector, where neighboring components are `step` apart.
+fn components(vector: u32, step: u32) -> vec4u { return vector + step * vec4u(0u, 1u, 2u, 3u); }
+
+// The position of the `at`-th vector of a tile as (k, vector): consecutive lanes take neighboring k, or neighboring vectors.
 fn k_fastest(at: u32) -> vec2u { return vec2u(at % {{ tile_k }}u, at / {{ tile_k }}u); }
 fn vectors_fastest(at: u32, vectors: u32) -> vec2u { return vec2u(at / vectors, at % vectors); }
 
 {%- macro write_tiles() %}
 {%- for i in range(a_loads) %}
-        {% if a_vectors < threads %}if (lane < {{ a_vectors }}u) { {% endif %}a_tile[ap{{ i }}.x * {{ a_row }}u + ap{{ i }}.y] = av{{ i }};{% if a_vectors < threads %} }{% endif %}
+        {% if a_vectors < threads %}if (lane < {{ a_vectors }}u) { {% endif %}a_tile[a_to{{ i }}] = av{{ i }};{% if a_vectors < threads %} }{% endif %}
 {%- endfor %}
 {%- for i in range(b_loads) %}
-        b_tile[bp{{ i }}.x * {{ b_row }}u + bp{{ i }}.y] = bv{{ i }};
+        b_tile[b_to{{ i }}] = bv{{ i }};
 {%- endfor %}
 {%- endmacro %}
 
@@ -45,10 +52,10 @@ fn vectors_fastest(at: u32, vectors: u32) -> vec2u { return vec2u(at / vectors, 
 {%- for t in range(tile_k) %}
         {
 {%- for i in range(each_m // 4) %}
-            let a{{ i }} = a_tile[{{ t * a_row }}u + row_of(lane, {{ i }}u) / 4u];
+            let a{{ i }} = a_tile[{{ t * a_row }}u + a_vector(lane, {{ i }}u)];
 {%- endfor %}
 {%- for j in range(each_n // 4) %}
-            let b{{ j }} = b_tile[{{ t * b_row }}u + column_of(lane, {{ j }}u) / 4u];
+            let b{{ j }} = b_tile[{{ t * b_row }}u + b_vector(lane, {{ j }}u)];
 {%- endfor %}
 {%- for i in range(each_m) %}{% for j in range(each_n // 4) %}
             c{{ i }}_{{ j }} = fma(vec4f(a{{ i // 4 }}.{{ 'xyzw'[i % 4] }}), b{{ j }}, c{{ i }}_{{ j }});
@@ -56,3 +63,8 @@ fn vectors_fastest(at: u32, vectors: u32) -> vec2u { return vec2u(at / vectors, 
         }
 {%- endfor %}
 {%- endmacro %}
+
+{#- Row i and column j of a lane's results, relative to the tile, and the result. #}
+{%- macro row(i) %}a_vector(lane, {{ i // 4 }}u) + {{ i % 4 * tile_m // 4 }}u{% endmacro %}
+{%- macro column(j) %}b_vector(lane, {{ j // 4 }}u) + {{ j % 4 * tile_n // 4 }}u{% endmacro %}
+{%- macro result(i, j) %}c{{ i }}_{{ j // 4 }}.{{ 'xyzw'[j % 4] }}{% endmacro %}

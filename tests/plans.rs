@@ -225,7 +225,7 @@ fn errors_name_the_value_that_exceeds_a_limit() {
     assert!(problem.contains("MiB of memory"), "{problem}");
     let problem = planning_error(&graph, Target { max_invocations: 100, ..baseline.clone() });
     assert!(
-        problem.starts_with("kernel conv_gemm_3x3_") && problem.contains("needs workgroups of 128"),
+        problem.starts_with("kernel conv_gemm_") && problem.contains("needs workgroups of 128"),
         "{problem}"
     );
     let im2col = baseline.with_convolutions(Algorithm::Im2col);
@@ -341,7 +341,7 @@ fn plans_use_tuned_kernels_for_their_class() {
     assert_eq!(kernels_of(9, &target), [kernels_of(9, &untuned)[0], &kernel::MATMUL_REGISTERS]);
 
     // Requests take precedence.
-    let forced = Target { kernels: vec![(Pass::Forward, &kernel::CONV_GEMM_3X3_64X64)], ..target.clone() };
+    let forced = Target { kernels: vec![(Pass::Forward, &kernel::CONV_GEMM_64X64)], ..target.clone() };
     let forced_untuned = Target { tuned: Tuned::default(), ..forced.clone() };
     assert_eq!(kernels_of(8, &forced)[0], kernels_of(8, &forced_untuned)[0]);
     let im2col = target.clone().with_convolutions(Algorithm::Im2col);

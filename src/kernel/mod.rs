@@ -120,7 +120,7 @@ pub fn current_name(name: &str) -> String {
 }
 
 /// Parts of earlier names and their replacements, applied in order.
-const RENAMED: [(&str, &str); 10] = [
+const RENAMED: [(&str, &str); 15] = [
     ("conv_window_phases", "conv_register_tiled_polyphase"),
     ("conv_window", "conv_register_tiled"),
     ("partial_handed", "partial_subgroup"),
@@ -131,6 +131,11 @@ const RENAMED: [(&str, &str); 10] = [
     ("pool_grad_halves", "pool_grad_2x2"),
     ("_apart", "_non_overlapping"),
     ("_quads", "_vec4"),
+    ("conv_gemm_3x3", "conv_gemm"),
+    ("conv_gemm_1x1", "conv_gemm"),
+    ("grad_weight_32x128", "grad_weight_32x64"),
+    ("grad_weight_16x128", "grad_weight_16x64"),
+    ("16x128", "16x256"),
 ];
 
 /// Shared WGSL, prepended to the shaders that use it.

@@ -63,9 +63,9 @@ kernels! {
         matmul_tiled(Matmul), reads 3, writes 1 {
             MATMUL_TILED_128X128 = "matmul_tiled_128x128", threads 256 [128, 128, 8, 8, 8];
             MATMUL_TILED_64X128 = "matmul_tiled_64x128", threads 256 [64, 128, 16, 8, 4];
-            MATMUL_TILED_64X64 = "matmul_tiled_64x64", threads 256 [64, 64, 16, 4, 4];
-            MATMUL_TILED_32X128 = "matmul_tiled_32x128", threads 256 [32, 128, 16, 4, 4];
-            MATMUL_TILED_16X128 = "matmul_tiled_16x128", threads 128 [16, 128, 16, 4, 4];
+            MATMUL_TILED_64X64 = "matmul_tiled_64x64", threads 128 [64, 64, 16, 8, 4];
+            MATMUL_TILED_32X128 = "matmul_tiled_32x128", threads 128 [32, 128, 16, 8, 4];
+            MATMUL_TILED_16X256 = "matmul_tiled_16x256", threads 128 [16, 256, 8, 8, 4];
         }
     }
     "matmul_registers.wgsl" (rows) {
@@ -127,34 +127,24 @@ kernels! {
             CONV_REGISTER_TILED_GRAD_WEIGHT_1X3_STRIDE2 = "conv_register_tiled_grad_weight_1x3_stride2", threads 64 [1, 3, 2, 2, 16, 0];
         }
     }
-    "conv_gemm.wgsl" (tile_m, tile_n, tile_k, each_m, each_n, taps_h, taps_w) {
+    "conv_gemm.wgsl" (tile_m, tile_n, tile_k, each_m, each_n, taps) {
         conv_gemm(ConvGemm), reads 4, writes 1 {
-            CONV_GEMM_3X3_128X128 = "conv_gemm_3x3_128x128", threads 256 [128, 128, 8, 8, 8, 3, 3];
-            CONV_GEMM_3X3_64X128 = "conv_gemm_3x3_64x128", threads 256 [64, 128, 16, 8, 4, 3, 3];
-            CONV_GEMM_3X3_64X64 = "conv_gemm_3x3_64x64", threads 256 [64, 64, 16, 4, 4, 3, 3];
-            CONV_GEMM_3X3_32X128 = "conv_gemm_3x3_32x128", threads 256 [32, 128, 16, 4, 4, 3, 3];
-            CONV_GEMM_3X3_16X128 = "conv_gemm_3x3_16x128", threads 128 [16, 128, 16, 4, 4, 3, 3];
-            CONV_GEMM_1X1_128X128 = "conv_gemm_1x1_128x128", threads 256 [128, 128, 8, 8, 8, 1, 1];
-            CONV_GEMM_1X1_64X128 = "conv_gemm_1x1_64x128", threads 256 [64, 128, 16, 8, 4, 1, 1];
-            CONV_GEMM_1X1_64X64 = "conv_gemm_1x1_64x64", threads 256 [64, 64, 16, 4, 4, 1, 1];
-            CONV_GEMM_1X1_32X128 = "conv_gemm_1x1_32x128", threads 256 [32, 128, 16, 4, 4, 1, 1];
-            CONV_GEMM_1X1_16X128 = "conv_gemm_1x1_16x128", threads 128 [16, 128, 16, 4, 4, 1, 1];
-            CONV_GEMM_128X128 = "conv_gemm_128x128", threads 256 [128, 128, 8, 8, 8, 0, 0];
-            CONV_GEMM_64X128 = "conv_gemm_64x128", threads 256 [64, 128, 16, 8, 4, 0, 0];
-            CONV_GEMM_64X64 = "conv_gemm_64x64", threads 256 [64, 64, 16, 4, 4, 0, 0];
-            CONV_GEMM_32X128 = "conv_gemm_32x128", threads 256 [32, 128, 16, 4, 4, 0, 0];
-            CONV_GEMM_16X128 = "conv_gemm_16x128", threads 128 [16, 128, 16, 4, 4, 0, 0];
+            CONV_GEMM_128X128 = "conv_gemm_128x128", threads 256 [128, 128, 8, 8, 8, 1];
+            CONV_GEMM_64X128 = "conv_gemm_64x128", threads 256 [64, 128, 16, 8, 4, 1];
+            CONV_GEMM_64X64 = "conv_gemm_64x64", threads 128 [64, 64, 16, 8, 4, 1];
+            CONV_GEMM_32X128 = "conv_gemm_32x128", threads 128 [32, 128, 16, 8, 4, 1];
+            CONV_GEMM_16X256 = "conv_gemm_16x256", threads 128 [16, 256, 8, 8, 4, 1];
+            CONV_GEMM_STEM = "conv_gemm_stem", threads 128 [32, 128, 16, 8, 4, 4];
         }
     }
-    "conv_gemm_grad_weight.wgsl" (tile_m, tile_n, tile_k, each_m, each_n) {
+    "conv_gemm_grad_weight.wgsl" (tile_m, tile_n, tile_k, each_m, each_n, channels) {
         conv_gemm_grad_weight(ConvGemm), reads 2, writes 1 {
-            CONV_GEMM_GRAD_WEIGHT_128X128 = "conv_gemm_grad_weight_128x128", threads 256 [128, 128, 8, 8, 8];
-            CONV_GEMM_GRAD_WEIGHT_64X128 = "conv_gemm_grad_weight_64x128", threads 256 [64, 128, 16, 8, 4];
-            CONV_GEMM_GRAD_WEIGHT_64X64 = "conv_gemm_grad_weight_64x64", threads 256 [64, 64, 16, 4, 4];
-            CONV_GEMM_GRAD_WEIGHT_32X128 = "conv_gemm_grad_weight_32x128", threads 256 [32, 128, 16, 4, 4];
-            CONV_GEMM_GRAD_WEIGHT_32X64 = "conv_gemm_grad_weight_32x64", threads 128 [32, 64, 16, 4, 4];
-            CONV_GEMM_GRAD_WEIGHT_16X128 = "conv_gemm_grad_weight_16x128", threads 128 [16, 128, 16, 4, 4];
-            CONV_GEMM_GRAD_WEIGHT_16X64 = "conv_gemm_grad_weight_16x64", threads 64 [16, 64, 16, 4, 4];
+            CONV_GEMM_GRAD_WEIGHT_128X128 = "conv_gemm_grad_weight_128x128", threads 256 [128, 128, 8, 8, 8, 32];
+            CONV_GEMM_GRAD_WEIGHT_64X128 = "conv_gemm_grad_weight_64x128", threads 256 [64, 128, 16, 8, 4, 32];
+            CONV_GEMM_GRAD_WEIGHT_64X64 = "conv_gemm_grad_weight_64x64", threads 128 [64, 64, 16, 8, 4, 16];
+            CONV_GEMM_GRAD_WEIGHT_32X64 = "conv_gemm_grad_weight_32x64", threads 128 [32, 64, 16, 4, 4, 16];
+            CONV_GEMM_GRAD_WEIGHT_16X64 = "conv_gemm_grad_weight_16x64", threads 64 [16, 64, 16, 4, 4, 16];
+            CONV_GEMM_GRAD_WEIGHT_STEM = "conv_gemm_grad_weight_stem", threads 64 [32, 64, 16, 8, 4, 4];
         }
     }
     "winograd.wgsl" (tile, vec4) {

@@ -1,6 +1,6 @@
 //! Invariants of the kernel table.
 
-use super::{ALL, current_name};
+use super::{ALL, current_name, of_entry};
 
 /// Kernels that multiply tiles are compiled without bounds checks (`src/runtime/gpu/pipeline.rs`), so their tile sizes must
 /// match the number of lanes.
@@ -21,6 +21,22 @@ fn tile_kernels_never_access_memory_outside_their_tiles() {
         );
         assert!(b_vectors.is_multiple_of(lanes), "{name}: lanes load the right tile evenly");
         assert!(lanes.is_multiple_of(k), "{name}: a lane always loads the same k");
+        assert!((4 * lanes).is_multiple_of(n), "{name}: or the same column");
+    }
+}
+
+/// Panels with several taps have one for each vec4 that a lane loads, so that all lanes know which.
+#[test]
+fn lanes_load_one_tap_at_a_time() {
+    for kernel in of_entry("conv_gemm").iter().filter(|kernel| kernel.constant("taps") > 1) {
+        let [n, k, taps] = ["tile_n", "tile_k", "taps"].map(|name| kernel.constant(name));
+        assert_eq!(4 * kernel.threads / n, k / taps, "{kernel:?}: a vec4 of each lane covers the channels");
+    }
+    for kernel in of_entry("conv_gemm_grad_weight") {
+        let [n, k, channels] = ["tile_n", "tile_k", "channels"].map(|name| kernel.constant(name));
+        let whole = n / 4 == channels;
+        let split = kernel.threads / k == channels;
+        assert!(whole || split, "{kernel:?}: a block is a component of all vec4s, or of one");
     }
 }
 
@@ -35,6 +51,10 @@ fn earlier_kernel_names_map_to_current_ones() {
         ("conv_pack_3x3_turned", "conv_pack_3x3_rotated"),
         ("max_pool_grad_halves", "max_pool_grad_2x2"),
         ("max_pool_grad_apart", "max_pool_grad_non_overlapping"),
+        ("conv_gemm_3x3_64x64", "conv_gemm_64x64"),
+        ("conv_gemm_1x1_16x128", "conv_gemm_16x256"),
+        ("conv_gemm_grad_weight_16x128", "conv_gemm_grad_weight_16x64"),
+        ("matmul_tiled_16x128", "matmul_tiled_16x256"),
     ] {
         assert_eq!(current_name(old), new);
         assert!(ALL.iter().any(|kernel| kernel.name == new), "{new}");

@@ -36,8 +36,8 @@ impl Pipeline {
         // or counts or halves down to a fixed value. Shape rules keep steps from users at 1 or above, and `op::narrow` keeps
         // steps and bounds below 2^31, so neither is truncated and no counter wraps past its bound. Shaders that multiply
         // panels compute indices into workgroup memory from the lane and the tile's constants alone, and `kernel::tests`
-        // shows them to be in bounds for every row of the table. In storage, rows, columns and channels past the last are
-        // clamped for reads and bounds-checked for writes; terms and pixels are bounds-checked for both.
+        // shows them to be in bounds for every row of the table. In storage, what is past the last row, column, channel, tap,
+        // term or pixel is read from an address inside the operand, and never written.
         let module = unsafe { device.create_shader_module_trusted(description, checks) };
         let compute = device.create_compute_pipeline(&wgpu::ComputePipelineDescriptor {
             label: Some(kernel.name),

@@ -10,13 +10,12 @@ use crate::plan::NodeLowering;
 
 const ALGORITHM: Algorithm = Algorithm::ImplicitGemm;
 
-/// Whether a kernel is for filters of this size: 3 x 3 and 1 x 1 have specialized kernels, all others a general one.
-fn has_taps(kernel: &Kernel, p: &ConvGemm) -> bool {
-    let taps = match [p.kernel_h, p.kernel_w] {
-        square @ ([3, 3] | [1, 1]) => square,
-        _ => [0, 0],
-    };
-    ["taps_h", "taps_w"].map(|name| kernel.constant(name)) == taps
+/// Rows, columns and terms of a correlation, with the channels and taps that fill up panels.
+fn sizes(kernel: &Kernel, p: &ConvGemm) -> [u64; 3] {
+    let [channels, kernel_h, kernel_w] = [p.in_channels, p.kernel_h, p.kernel_w].map(u64::from);
+    let [tile_k, taps] = ["tile_k", "taps"].map(|name| kernel.constant(name) as u64);
+    let terms = channels.next_multiple_of(tile_k / taps) * kernel_h * kernel_w.next_multiple_of(taps);
+    [p.out_channels as u64, (p.batch * p.out_h * p.out_w) as u64, terms]
 }
 
 /// Emits one correlation. `operands`: images, weight, bias and residual, with placeholders for missing ones.
@@ -26,9 +25,8 @@ pub(super) fn correlate(
     p: &ConvGemm,
     operands: [StorageId; 4],
 ) -> Result<()> {
-    let sizes = [p.out_channels, p.batch * p.out_h * p.out_w];
-    let taps = |kernel: &Kernel| has_taps(kernel, p);
-    let (kernel, tiles) = tiled::choose(node.target(), pass, ALGORITHM, taps, sizes, p.groups as u64);
+    let (kernel, tiles) =
+        tiled::choose(node.target(), pass, ALGORITHM, |kernel| sizes(kernel, p), p.groups as u64);
     let output = node.output(0);
     node.launch(kernel, p, &operands, &[output], Grid::Workgroups(tiles), correlation::flops(p))
 }
@@ -43,17 +41,16 @@ const MIN_PIXELS_PER_SLICE: u32 = 128;
 /// Emits the weight gradient: slices of pixels in parallel, then their sum.
 pub(super) fn grad_weight(node: &mut NodeLowering, g: &Geometry) -> Result<()> {
     let p = correlation::forward(g);
-    let (len, width) = (g.out_channels * Sizes::new(g).taps, p.in_channels * p.kernel_h * p.kernel_w);
+    let len = g.out_channels * Sizes::new(g).taps;
     let pixels = p.batch * p.out_h * p.out_w;
     let most = affordable_slices(node.target(), len, MAX_SLICES).min(pixels.div_ceil(MIN_PIXELS_PER_SLICE));
-    let (kernel, tiles) = tiled::choose(
-        node.target(),
-        Pass::GradWeight,
-        ALGORITHM,
-        |_| true,
-        [p.out_channels, width],
-        (p.groups * most) as u64,
-    );
+    // Columns are channels, in whole blocks, for each tap.
+    let sizes = |kernel: &Kernel| {
+        let channels = (p.in_channels as u64).next_multiple_of(kernel.constant("channels") as u64);
+        [p.out_channels as u64, channels * (p.kernel_h * p.kernel_w) as u64, pixels as u64]
+    };
+    let batches = (p.groups * most) as u64;
+    let (kernel, tiles) = tiled::choose(node.target(), Pass::GradWeight, ALGORITHM, sizes, batches);
     let tiles = tiles / most as u64;
     let slices = u32::try_from(TARGET_WORKGROUPS.div_ceil(tiles)).unwrap_or(most).min(most);
     let k_per_slice = pixels.div_ceil(slices).next_multiple_of(MIN_PIXELS_PER_SLICE);
