@@ -161,86 +161,68 @@ fn format_time(ms: f64) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::plan::{MemoryReport, Totals};
+    use crate::graph::Graph;
+    use crate::op::Matmul;
+    use crate::plan::{Family, Plan, Target};
+    use crate::{Result, TensorType};
 
+    /// 2 * 10^9 operations take 1 ms, and so do 10^8 bytes.
     const PEAKS: Peaks = Peaks { tflops: 2.0, gbs: 100.0, launch_us: 5.0 };
 
-    fn group(scope: &str, work: &[(u64, u64)]) -> GroupReport {
+    fn time(work: &[(u64, u64)]) -> PredictedTime {
         let launch =
             |&(flops, bytes): &(u64, u64)| LaunchReport { kernel: "copy", workgroups: [1; 3], bytes, flops };
-        GroupReport {
-            scope: scope.to_owned(),
-            phase: "forward",
-            shape: vec![],
-            bytes: 0,
-            min_bytes: 0,
-            flops: 0,
-            fused: vec![],
-            launches: work.iter().map(launch).collect(),
-        }
+        let launches: Vec<LaunchReport> = work.iter().map(launch).collect();
+        PredictedTime::new(&launches, PEAKS)
     }
 
-    fn report(groups: Vec<GroupReport>) -> Report {
-        let memory =
-            MemoryReport { persistent: 0, inputs: 0, transient: 0, slots: vec![], peak: 0, unshared_peak: 0 };
-        let totals = Totals {
-            groups: 0,
-            launches: 0,
-            submissions: 0,
-            bytes: 0,
-            min_bytes: 0,
-            flops: 0,
-            parameters: 0,
-        };
-        Report { groups, totals, longest_submission: None, fused: Default::default(), memory }
+    fn assert_close(found: f64, expected: f64) {
+        assert!((found - expected).abs() < 1e-12 * expected, "{found}, not {expected}");
     }
 
-    fn close(found: f64, expected: f64) -> bool {
-        (found - expected).abs() < 1e-12 * expected
-    }
-
-    /// 2 * 10^9 operations take 1 ms, and 10^8 bytes.
     #[test]
     fn each_launch_takes_the_longer_of_its_times_and_what_launching_takes() {
-        let groups = vec![
-            group("conv1", &[(4_000_000_000, 100_000_000), (0, 300_000_000)]),
-            group("", &[(2_000, 100), (2_000, 100)]),
-        ];
-        let Prediction { groups, total, images_per_s, .. } = Prediction::new(&report(groups), PEAKS, 32);
-        let conv = groups[0].time;
-        assert_eq!((conv.launches, conv.bound_by), (2, "memory"));
-        let times = [conv.arithmetic_ms, conv.memory_ms, conv.launches_ms, conv.ms];
-        assert!(
-            times.into_iter().zip([2.0, 4.0, 0.01, 0.01 + 2.0 + 3.0]).all(|(a, b)| close(a, b)),
-            "{times:?}"
-        );
-        assert_eq!(groups[1].time.bound_by, "launches");
-        assert_eq!(total.launches, 4);
-        assert!(close(total.ms, conv.ms + groups[1].time.ms) && close(images_per_s, 32_000.0 / total.ms));
+        let time = time(&[(4_000_000_000, 100_000_000), (0, 300_000_000)]);
+        assert_eq!(time.launches, 2);
+        assert_close(time.arithmetic_ms, 2.0);
+        assert_close(time.memory_ms, 1.0 + 3.0);
+        assert_close(time.launches_ms, 2.0 * 0.005);
+        assert_close(time.ms, 2.0 + 3.0 + 2.0 * 0.005);
     }
 
     #[test]
     fn the_longest_of_the_three_times_bounds_a_layer() {
-        let bound = |flops, bytes| {
-            let report = report(vec![group("conv1", &[(flops, bytes)])]);
-            Prediction::new(&report, PEAKS, 1).total.bound_by
-        };
-        assert_eq!(bound(20_000_000, 100_000), "arithmetic");
-        assert_eq!(bound(20_000_000, 2_000_000), "memory");
-        assert_eq!(bound(1_000_000, 100_000), "launches");
+        assert_eq!(time(&[(20_000_000, 100_000)]).bound_by, "arithmetic");
+        assert_eq!(time(&[(20_000_000, 2_000_000)]).bound_by, "memory");
+        assert_eq!(time(&[(1_000_000, 100_000)]).bound_by, "launches");
     }
 
+    /// A product of 256 x 256 matrices: 2 * 256^3 operations, and three matrices of 256 KiB.
     #[test]
-    fn the_table_names_units_and_says_what_is_not_counted() {
-        let report = report(vec![group("", &[(4_000_000_000, 1_000)])]);
-        let text = Prediction::new(&report, PEAKS, 10).to_string();
-        let total = "total           arithmetic     2.00 ms   10 ns   5.00 us  2.00 ms\n";
+    fn a_product_takes_its_operations_at_the_peak() -> Result<()> {
+        let mut graph = Graph::new();
+        let a = graph.input("a", TensorType::f32(&[256, 256]))?;
+        let b = graph.input("b", TensorType::f32(&[256, 256]))?;
+        let product = graph.apply(Matmul::default(), &[a, b])?[0];
+        graph.output("product", product);
+        let report = Report::new(&Plan::new(&graph, &Target::baseline(Family::Gpu))?);
+        let prediction = Prediction::new(&report, PEAKS, 10);
+        assert_eq!((prediction.groups.len(), prediction.total.launches), (1, 1));
+        assert_eq!(prediction.groups[0].time, prediction.total);
+        assert_close(prediction.total.arithmetic_ms, 2.0 * 256_f64.powi(3) / 2e9);
+        assert_close(prediction.total.memory_ms, 3.0 * 262_144.0 / 1e8);
+        assert_close(prediction.images_per_s, 10_000.0 / prediction.total.ms);
+
+        let text = prediction.to_string();
+        let total = "total           arithmetic     16.8 us  7.86 us   5.00 us  21.8 us\n";
         assert!(text.contains(total), "{text}");
-        assert!(
-            text.ends_with("at least 2.00 ms, at most 4.99 k images/s\nlaunches   1, 5 us each\n"),
-            "{text}"
-        );
+        let end = "step       at least 21.8 us, at most 459 k images/s\nlaunches   1, 5 us each\n";
+        assert!(text.ends_with(end), "{text}");
         let free = Prediction::new(&report, Peaks { launch_us: 0.0, ..PEAKS }, 10).to_string();
-        assert!(free.contains("1, counted as free; launch-us=N"), "{free}");
+        assert!(
+            free.ends_with("launches   1, counted as free; launch-us=N counts N us for each\n"),
+            "{free}"
+        );
+        Ok(())
     }
 }
