@@ -201,8 +201,8 @@ mod tests {
     #[test]
     fn a_product_takes_its_operations_at_the_peak() -> Result<()> {
         let mut graph = Graph::new();
-        let a = graph.input("a", TensorType::f32(&[256, 256]))?;
-        let b = graph.input("b", TensorType::f32(&[256, 256]))?;
+        let a = graph.input("a", TensorType::f32([256, 256]))?;
+        let b = graph.input("b", TensorType::f32([256, 256]))?;
         let product = graph.apply(Matmul::default(), &[a, b])?[0];
         graph.output("product", product);
         let report = Report::new(&Plan::new(&graph, &Target::baseline(Family::Gpu))?);
