@@ -313,7 +313,8 @@ pub(super) fn format_count(n: u64) -> String {
     scaled(n, 1000.0, ["", "k", "M", "G", "T"])
 }
 
-fn scaled(n: u64, step: f64, units: [&str; 5]) -> String {
+/// A number with three digits and the unit that fits it; each unit is `step` times the one before.
+pub(super) fn scaled(n: u64, step: f64, units: [&str; 5]) -> String {
     let (mut value, mut unit) = (n as f64, 0);
     // 999.5 would round to 1000.
     while value >= 999.5 && unit + 1 < units.len() {

@@ -6,7 +6,7 @@ mod program;
 
 use program::*;
 use std::process::Stdio;
-use striate::plan::{Family, Plan, Report, Target};
+use striate::plan::{Family, Peaks, Plan, Prediction, Report, Target};
 use striate::train::{Recipe, training_graph};
 use striate::{models, nn};
 
@@ -77,6 +77,52 @@ fn submissions_are_limited_on_request() {
         let error = complaint(&[&RESNET20[..], &[&format!("--submission-ms={wrong}")]].concat(), 2);
         assert!(error.contains("milliseconds, at least 1"), "{error}");
     }
+}
+
+#[test]
+fn times_are_predicted_from_the_peaks_of_a_device() {
+    let named = answer(&[&RESNET20[..], &["--on", "rtx3060,launch-us=4"]].concat());
+    let found = &named["prediction"];
+    assert_eq!(found["device"], "GeForce RTX 3060");
+    assert!(found["source"].as_str().unwrap().contains("NVIDIA"));
+    let number = |value: &Value, key: &str| value[key].as_f64().unwrap();
+    let peaks = ["tflops", "gbs", "launch_us"].map(|key| number(found, key));
+    let report = Report::new(&resnet20());
+    let peaks = Peaks { tflops: peaks[0], gbs: peaks[1], launch_us: peaks[2] };
+    let expected = Prediction::new(&report, peaks, 64);
+    assert_eq!(found["groups"].as_array().unwrap().len(), expected.groups.len());
+    assert_eq!(number(found, "images_per_s"), expected.images_per_s);
+    for key in ["arithmetic_ms", "memory_ms", "launches_ms", "ms"] {
+        let groups = found["groups"].as_array().unwrap().iter();
+        let (sum, total) =
+            (groups.map(|group| number(group, key)).sum::<f64>(), number(&found["total"], key));
+        assert!((sum - total).abs() < 1e-9 * total, "{key}: {sum} and {total}");
+    }
+    let mut rest = named.clone();
+    rest.as_object_mut().unwrap().remove("prediction");
+    assert_eq!(rest, answer(&RESNET20));
+
+    let given = answer(&[&RESNET20[..], &["--on", "tflops=12.7,gbs=360,launch-us=4"]].concat());
+    assert_eq!(given["prediction"]["total"], found["total"]);
+    assert_eq!(given["prediction"]["device"], Value::Null);
+    let text = shown(&[&RESNET20[..], &["--on", "tflops=12.7,gbs=360,launch-us=4"]].concat());
+    let title = "training step of resnet20: 64 images of 3x32x32\non a device with at most 12.7 TFLOP/s and 360 GB/s\n";
+    assert_eq!(text, format!("{title}\n{expected}"));
+    assert!(text.lines().all(|line| line.chars().count() <= 110 && line == line.trim_end()), "{text}");
+}
+
+#[test]
+fn unusable_peaks_are_usage_errors() {
+    for (on, problem) in [
+        ("rtx 3060 ti", "no figures of \"rtx 3060 ti\"; expected the name of a GPU or tflops=N,gbs=N"),
+        ("tflops=13", "gbs is missing"),
+        ("tflops=0,gbs=360", "tflops must be a number from 0.000001 to 1000000, found \"0\""),
+        ("tflops=13,gbs=NaN", "gbs must be a number"),
+    ] {
+        let error = complaint(&["plan", "resnet20", "--on", on], 2);
+        assert!(error.contains(problem), "{on}: {error}");
+    }
+    complaint(&["plan", "resnet20", "--on", "h200", "--launches"], 2);
 }
 
 #[test]

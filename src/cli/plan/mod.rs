@@ -1,4 +1,6 @@
-//! `striate plan`: the plan of a step and its memory. A device is opened only if one is named.
+//! `striate plan`: the plan of a step, its memory and its time. A device is opened only if one is named.
+
+mod on;
 
 use super::choices::Choices;
 use super::device::SubmissionFlags;
@@ -6,10 +8,11 @@ use super::flags::{ModelFlags, lanes, recipe};
 use super::memory::MemoryFlags;
 use super::output::{json, print};
 use clap::ValueEnum;
+use on::On;
 use serde::Serialize;
 use striate::graph::Graph;
 use striate::models::Model;
-use striate::plan::{Family, Plan, Report, Target};
+use striate::plan::{Family, Plan, Prediction, Report, Target};
 use striate::train::{MemoryStrategy, Part, evaluation_graph, partial_graph};
 use striate::{Device, Result, Session};
 
@@ -38,8 +41,12 @@ pub struct Args {
     /// Plan for this device, with its limits and tuned kernels; see `striate devices`.
     #[arg(long, conflicts_with = "family")]
     device: Option<String>,
+    /// Predict the time of each layer on a GPU, given by its name or by its peaks: TFLOP/s, GB/s, and any microseconds per
+    /// launch; the kernels are those for --family or --device
+    #[arg(long, value_name = "NAME|tflops=N,gbs=N[,launch-us=N]")]
+    on: Option<On>,
     /// List every launch.
-    #[arg(long)]
+    #[arg(long, conflicts_with = "on")]
     launches: bool,
     /// Print JSON, including every launch; sizes are in bytes.
     #[arg(long)]
@@ -85,6 +92,17 @@ struct Answer<'a> {
     excluded: Vec<&'static str>,
     #[serde(flatten)]
     report: Report,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    prediction: Option<Predicted>,
+}
+
+/// The time of the step on the device of `--on`.
+#[derive(Serialize)]
+struct Predicted {
+    #[serde(flatten)]
+    on: On,
+    #[serde(flatten)]
+    prediction: Prediction,
 }
 
 pub fn run(args: Args) -> Result<()> {
@@ -115,12 +133,25 @@ pub fn run(args: Args) -> Result<()> {
     args.choices.check(&plans)?;
     let report = Report::new(&plans[plans.len() - 1]);
     let (input, micro_batches) = (micro_batch(strategy), strategy.accumulate);
+    let prediction =
+        args.on.map(|on| Predicted { on, prediction: Prediction::new(&report, on.peaks, input[0]) });
     let step = if args.eval { "evaluation" } else { "training" };
     let (name, classes) = (model.name(), model.classes());
     let device = device.map(|device| device.describe());
     let excluded: Vec<&str> = target.excluded.iter().map(|kernel| kernel.name).collect();
     print(&if args.json {
-        json(&Answer { model: name, step, input, micro_batches, classes, family, device, excluded, report })
+        json(&Answer {
+            model: name,
+            step,
+            input,
+            micro_batches,
+            classes,
+            family,
+            device,
+            excluded,
+            report,
+            prediction,
+        })
     } else {
         let mut title = format!("{step} step of {name}: {} images of {channels}x{height}x{width}", input[0]);
         if micro_batches > 1 {
@@ -132,9 +163,10 @@ pub fn run(args: Args) -> Result<()> {
         if !excluded.is_empty() {
             title += &format!("\nwithout kernels that failed the self-test: {}", excluded.join(", "));
         }
-        match args.launches {
-            true => format!("{title}\n\n{report:#}"),
-            false => format!("{title}\n\n{report}"),
+        match (prediction, args.launches) {
+            (Some(Predicted { on, prediction }), _) => format!("{title}\non {on}\n\n{prediction}"),
+            (None, true) => format!("{title}\n\n{report:#}"),
+            (None, false) => format!("{title}\n\n{report}"),
         }
     })
 }
