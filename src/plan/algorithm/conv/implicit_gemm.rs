@@ -36,7 +36,7 @@ const TARGET_WORKGROUPS: u64 = 1024;
 /// Maximum number of slices of pixels. More than elsewhere, because GPUs sum slices in a tree.
 const MAX_SLICES: u32 = 512;
 /// Minimum number of pixels per slice; a multiple of every tile's depth.
-const MIN_PIXELS_PER_SLICE: u32 = 128;
+const MIN_PIXELS_PER_SLICE: u32 = 64;
 
 /// Emits the weight gradient: slices of pixels in parallel, then their sum.
 pub(super) fn grad_weight(node: &mut NodeLowering, g: &Geometry) -> Result<()> {
