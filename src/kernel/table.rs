@@ -207,10 +207,20 @@ kernels! {
             BATCH_NORM_GRAD_PARTIAL = "batch_norm_grad_partial", threads 64 [0];
             BATCH_NORM_GRAD_PARTIAL_VEC4 = "batch_norm_grad_partial_vec4", threads 64 [1];
         }
-        batch_norm_grad_stats(BatchNorm), reads 5, writes 3 { BATCH_NORM_GRAD_STATS = "batch_norm_grad_stats", threads 64 [0]; }
+        batch_norm_grad_stats(BatchNorm), reads 1, writes 3 { BATCH_NORM_GRAD_STATS = "batch_norm_grad_stats", threads 64 [0]; }
         batch_norm_grad_input(BatchNorm), reads 3, writes 1 {
             BATCH_NORM_GRAD_INPUT = "batch_norm_grad_input", threads 64 [0];
             BATCH_NORM_GRAD_INPUT_VEC4 = "batch_norm_grad_input_vec4", threads 64 [1];
+        }
+    }
+    "batch_norm_merge.wgsl" (vec4) {
+        batch_norm_merge_apply(BatchNorm), reads 5, writes 3 {
+            BATCH_NORM_MERGE_APPLY = "batch_norm_merge_apply", threads 64 [0];
+            BATCH_NORM_MERGE_APPLY_VEC4 = "batch_norm_merge_apply_vec4", threads 64 [1];
+        }
+        batch_norm_merge_grad_input(BatchNorm), reads 3, writes 3 {
+            BATCH_NORM_MERGE_GRAD_INPUT = "batch_norm_merge_grad_input", threads 64 [0];
+            BATCH_NORM_MERGE_GRAD_INPUT_VEC4 = "batch_norm_merge_grad_input_vec4", threads 64 [1];
         }
     }
     "batch_norm_subgroup.wgsl" (vec4) {

@@ -95,6 +95,8 @@ twins! {
     batch_norm_grad_partial, batch_norm_grad_partial_subgroup => batch_norm::grad_partial, fast fast::batch_norm::grad_partial;
     batch_norm_grad_stats => batch_norm::grad_stats;
     batch_norm_grad_input => batch_norm::grad_input, fast fast::batch_norm::grad_input;
+    batch_norm_merge_apply => batch_norm::merge_apply;
+    batch_norm_merge_grad_input => batch_norm::merge_grad_input;
     fold_batch_norm => batch_norm::fold;
     max_pool_2x2, max_pool => pool::max_pool;
     max_pool_grad_2x2, max_pool_grad => pool::max_pool_grad;
