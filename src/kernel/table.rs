@@ -53,6 +53,7 @@ kernels! {
         scale(Elementwise), reads 2, writes 1 { SCALE = "scale", threads 256 []; }
         relu(Elementwise), reads 1, writes 1 { RELU = "relu", threads 256 []; }
         relu_grad(Elementwise), reads 2, writes 1 { RELU_GRAD = "relu_grad", threads 256 []; }
+        add_relu_grad(Elementwise), reads 3, writes 1 { ADD_RELU_GRAD = "add_relu_grad", threads 256 []; }
     }
     "channel_copy.wgsl" () {
         channel_copy(ChannelCopy), reads 1, writes 1 { CHANNEL_COPY = "channel_copy", threads 256 []; }

@@ -29,7 +29,7 @@ pub use batch_norm::{BatchNorm, BatchNormEval, BatchNormEvalGrad, BatchNormGrad}
 pub use conv::{Conv2d, Conv2dGradInput, Conv2dGradWeight};
 pub use dropout::Dropout;
 pub use elementwise::{Add, Relu, ReluGrad, Scale, WeightedSum};
-pub use epilogue::Epilogue;
+pub use epilogue::{Epilogue, GradEpilogue};
 pub use fold::FoldBatchNorm;
 pub use gradient::{Gradient, ValueId};
 pub use labels::Labels;

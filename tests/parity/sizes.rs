@@ -69,7 +69,7 @@ fn settings() -> Vec<Row> {
 }
 
 fn grad_input(input_shape: Vec<usize>) -> Op {
-    Conv2dGradInput { conv: Conv2d::default(), input_shape }.into()
+    Conv2dGradInput { conv: Conv2d::default(), input_shape, ..Default::default() }.into()
 }
 
 fn grad_weight(weight_shape: Vec<usize>) -> Op {

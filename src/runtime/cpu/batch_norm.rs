@@ -40,7 +40,7 @@ pub fn apply(p: &BatchNorm, io: Io<'_>) {
     map_planes(p, y, |c, range, y| {
         let normalized = normalized(p, c, [mean, var, weight, bias]);
         for ((y, &x), &r) in y.iter_mut().zip(&x[range.clone()]).zip(&residual[range]) {
-            *y = with_epilogue(p.epilogue, normalized(x), r);
+            *y = with_epilogue(p.epilogue, normalized(x), [r, 0.0]);
         }
     });
 }

@@ -65,6 +65,7 @@ twins! {
     scale => elementwise::scale;
     relu => elementwise::relu;
     relu_grad => elementwise::relu_grad;
+    add_relu_grad => elementwise::add_relu_grad;
     channel_copy => elementwise::channel_copy;
     channel_pad => elementwise::channel_pad;
     dropout => dropout::dropout;
