@@ -280,8 +280,9 @@ kernels! {
         sgd(Sgd), reads 3, writes 2 { SGD = "sgd", threads 256 []; }
         adam(Adam), reads 3, writes 3 { ADAM = "adam", threads 256 []; }
     }
-    "non_finite.wgsl" (arrays) { non_finite(NonFinite), reads 7, writes 1 { NON_FINITE = "non_finite", threads 256 [7]; } }
-    "clip.wgsl" () { clip_coefficient(Clip), reads 1, writes 2 { CLIP_COEFFICIENT = "clip_coefficient", threads 1 []; } }
+    "non_finite.wgsl" (arrays) { non_finite(Arrays), reads 7, writes 1 { NON_FINITE = "non_finite", threads 256 [7]; } }
+    "sum_squares.wgsl" (arrays) { sum_squares(Arrays), reads 7, writes 1 { SUM_SQUARES = "sum_squares", threads 256 [7]; } }
+    "clip.wgsl" () { clip_coefficient(Clip), reads 1, writes 2 { CLIP_COEFFICIENT = "clip_coefficient", threads 256 []; } }
     "probes.wgsl" () {
         probe_integers(Probe), reads 1, writes 1 { PROBE_INTEGERS = "probe_integers", threads 64 []; }
         probe_floats(Probe), reads 1, writes 1 { PROBE_FLOATS = "probe_floats", threads 64 []; }

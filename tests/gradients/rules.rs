@@ -77,7 +77,6 @@ pub fn rules(suite: &mut Suite, covered: BTreeSet<&'static str>) {
     let without: Vec<(Op, Vec<TensorType>)> = vec![
         (WeightedSum { alpha: 0.9, beta: 0.1 }.into(), vec![f32(&[4]), f32(&[4])]),
         (TopK::default().into(), vec![f32(&[2, 3]), TensorType::u32([2])]),
-        (SumSquares.into(), vec![f32(&[4])]),
         (NonFinite.into(), vec![f32(&[4]), f32(&[2, 3])]),
         (ChannelSum.into(), vec![f32(&[2, 3])]),
         (ClipCoefficient { max_norm: 1.0 }.into(), vec![f32(&[1])]),

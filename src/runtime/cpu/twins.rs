@@ -116,6 +116,7 @@ twins! {
     sgd => optimizer::sgd;
     adam => optimizer::adam;
     non_finite => non_finite::non_finite;
+    sum_squares => reduce::sum_squares;
     clip_coefficient => optimizer::clip_coefficient;
     probe_integers => probes::integers;
     probe_floats => probes::floats;
