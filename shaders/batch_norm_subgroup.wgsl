@@ -2,7 +2,7 @@
 // channel, reduced by subgroup shuffles.
 //
 //   batch_norm_partial_subgroup       partial[s, c] = (count, mean, sum of squared deviations from that mean) of slice s
-//   batch_norm_grad_partial_subgroup  partial[s, c] = sums of dy and of dy * xhat
+//   batch_norm_grad_partial_subgroup  partial[s, c] = sums of dy and of dy * xhat, followed by the coefficients of each channel
 //
 // Requires subgroups of exactly {{ subgroup }} lanes. Dispatch: one subgroup per (s, c), s outermost.
 
@@ -33,8 +33,5 @@ fn batch_norm_grad_partial_subgroup(@builtin(workgroup_id) group: vec3u, @builti
 {%- for half in [32, 16, 8, 4, 2, 1] if half < subgroup %}
     sums += subgroupShuffleXor(sums, {{ half }}u);
 {%- endfor %}
-    if (lane == 0u) {
-        grad_partial[slice_channel * 2u] = sums.x;
-        grad_partial[slice_channel * 2u + 1u] = sums.y;
-    }
+    if (lane == 0u) { write_gradient_sums(slice_channel, sums); }
 }

@@ -1,5 +1,5 @@
-// Shared by batch_norm.wgsl, which has the formulas, and batch_norm_subgroup.wgsl: parameters, the work of one lane, and its
-// partial sums.
+// Shared by batch_norm.wgsl, which has the formulas, batch_norm_merge.wgsl and batch_norm_subgroup.wgsl: parameters, the work of
+// one lane, and its partial sums.
 // Prepended to the shaders that use it.
 
 struct BatchNorm { batch: u32, channels: u32, pixels: u32, slices: u32, images_per_slice: u32, width: u32, eps: f32, epilogue: u32, fixed: u32, first_workgroup: u32 }
@@ -81,9 +81,9 @@ fn moments_of(work: LaneWork) -> Moments {
 // y = (x - mean) * scale + shift in one channel.
 struct Affine { mean: f32, inv_std: f32, scale: f32, shift: f32 }
 
-fn affine_of(c: u32) -> Affine {
-    let inv_std = 1.0 / sqrt(variance[c] + params.eps);
-    return Affine(mean[c], inv_std, weight[c] * inv_std, bias[c]);
+fn affine(c: u32, mean: f32, variance: f32) -> Affine {
+    let inv_std = 1.0 / sqrt(variance + params.eps);
+    return Affine(mean, inv_std, weight[c] * inv_std, bias[c]);
 }
 
 // Shared by the forward pass and its recomputation in the backward pass, so that both agree on which outputs are positive.
@@ -93,7 +93,7 @@ fn normalized(x: {{ value }}, mean: f32, scale: f32, shift: f32) -> {{ value }} 
 
 // The sums of dy and of dy * xhat over a lane's work.
 fn gradient_sums(work: LaneWork) -> vec2f {
-    let k = affine_of(work.c);
+    let k = affine(work.c, mean[work.c], variance[work.c]);
     var dy_sum = {{ value }}();
     var product_sum = {{ value }}();
     for (var n = work.start; n < work.end; n += work.step) {
@@ -107,4 +107,22 @@ fn gradient_sums(work: LaneWork) -> vec2f {
         }
     }
     return vec2f(component_sum(dy_sum), component_sum(product_sum) * k.inv_std);
+}
+
+// Where the coefficients of channel c are stored, after all partial sums.
+fn affine_at(c: u32) -> u32 {
+    return 2u * params.slices * params.channels + 4u * c;
+}
+
+// Writes the sums of a slice and channel, and for the first slice also the coefficients of the channel.
+fn write_gradient_sums(slice_channel: u32, total: vec2f) {
+    grad_partial[slice_channel * 2u] = total.x;
+    grad_partial[slice_channel * 2u + 1u] = total.y;
+    if (slice_channel >= params.channels) { return; }
+    let k = affine(slice_channel, mean[slice_channel], variance[slice_channel]);
+    let at = affine_at(slice_channel);
+    grad_partial[at] = k.mean;
+    grad_partial[at + 1u] = k.inv_std;
+    grad_partial[at + 2u] = k.scale;
+    grad_partial[at + 3u] = k.shift;
 }

@@ -9,6 +9,7 @@
 //   scale       y = a * factor[0]
 //   relu        y = max(a, 0), NaN stays NaN
 //   relu_grad   y = 0 where a <= 0, else b        (a: the ReLU's output, possibly NaN; b: the upstream gradient)
+//   add_relu_grad   y = 0 where a <= 0, else b + c
 //
 // Dispatch: ceil(len / 1024) workgroups.
 
@@ -29,6 +30,8 @@ struct Elementwise { len: u32, alpha: f32, beta: f32, first_workgroup: u32 }
 @group(0) @binding(2) var<storage, read_write> words_out: array<vec4u>;
 @group(0) @binding(2) var<storage, read_write> y1: array<vec4f>; // unary kernels and blend
 @group(0) @binding(3) var<storage, read_write> y2: array<vec4f>; // binary kernels
+@group(0) @binding(3) var<storage, read> c: array<vec4f>;
+@group(0) @binding(4) var<storage, read_write> y3: array<vec4f>;
 
 @compute @workgroup_size(256)
 fn copy(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) groups: vec3u, @builtin(local_invocation_index) lane: u32) {
@@ -84,4 +87,11 @@ fn relu_grad(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) group
     let i = workgroup_index(group, groups, params.first_workgroup) * 256u + lane;
     if (i >= (params.len + 3u) / 4u) { return; }
     y2[i] = relu_backward(b[i], a[i]);
+}
+
+@compute @workgroup_size(256)
+fn add_relu_grad(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) groups: vec3u, @builtin(local_invocation_index) lane: u32) {
+    let i = workgroup_index(group, groups, params.first_workgroup) * 256u + lane;
+    if (i >= (params.len + 3u) / 4u) { return; }
+    y3[i] = relu_backward(b[i] + c[i], a[i]);
 }

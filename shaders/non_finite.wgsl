@@ -4,22 +4,10 @@
 //
 // The result is itself not finite if an element was not, so a second launch combines those of the first.
 //
-// Array k has len_k elements and is padded to a multiple of four; the padding may hold anything. Dispatch: `groups`
-// workgroups, which read four elements per invocation at a time.
+// Dispatch: `groups` workgroups, which read four elements per invocation at a time.
 
-struct NonFinite {
-    groups: u32,
-    keep: u32,
-{%- for k in range(arrays) %}
-    len{{ k }}: u32,
-{%- endfor %}
-    first_workgroup: u32,
-}
+// uses arrays.wgsl
 
-@group(0) @binding(0) var<uniform> params: NonFinite;
-{%- for k in range(arrays) %}
-@group(0) @binding({{ k + 1 }}) var<storage, read> x{{ k }}: array<vec4u>;
-{%- endfor %}
 @group(0) @binding({{ arrays + 1 }}) var<storage, read_write> out: array<u32>;
 
 const INFINITY = 0x7f800000u;
@@ -28,8 +16,7 @@ var<workgroup> lanes: array<u32, {{ threads }}>;
 
 // 1 if one of the first `count` elements is not finite.
 fn not_finite(v: vec4u, count: u32) -> u32 {
-    let is_element = vec4u(0u, 1u, 2u, 3u) < vec4u(count);
-    return u32(any(is_element & ((v & vec4u(INFINITY)) == vec4u(INFINITY))));
+    return u32(any(elements(count) & ((v & vec4u(INFINITY)) == vec4u(INFINITY))));
 }
 
 @compute @workgroup_size({{ threads }})

@@ -1,16 +1,15 @@
 // Sums in a fixed order, so that the same input always gives the same bits.
 //
-//   channel_sum   out[s, c] = sum over the images n of slice s and all pixels p of  x[n, c, p]  (or its square)
+//   channel_sum   out[s, c] = sum over the images n of slice s and all pixels p of  x[n, c, p]
 //   slice_sum     out[i]    = scale * sum over s < slices of  x[s, i]                 (+ out[i])
 //
-// channel_sum: x is [batch, channels, pixels], cut off after `len` elements so that a flat array can be summed as
-// [ceil(len / pixels), 1, pixels]. Slice s covers `images_per_slice` images starting at s * images_per_slice.
+// channel_sum: x is [batch, channels, pixels]. Slice s covers `images_per_slice` images starting at s * images_per_slice.
 // Dispatch: one workgroup per (s, c), s outermost; each lane sums strided pixels, then a tree reduction combines the lanes.
 // slice_sum: x is [slices, len]. Dispatch: ceil(len / 64) workgroups, one invocation per result. slice_sum_vec4 computes four
 // results per invocation, for a len that is a multiple of four. slice_sum_tree does the same for many slices, with 16
 // invocations per four results, combined by a tree reduction. Dispatch: ceil(len / 64) workgroups.
 
-struct ChannelSum { len: u32, batch: u32, channels: u32, pixels: u32, images_per_slice: u32, square: u32, first_workgroup: u32 }
+struct ChannelSum { batch: u32, channels: u32, pixels: u32, images_per_slice: u32, first_workgroup: u32 }
 struct SliceSum { len: u32, slices: u32, scale: f32, accumulate: u32, first_workgroup: u32 }
 
 @group(0) @binding(0) var<uniform> channel_params: ChannelSum;
@@ -32,12 +31,7 @@ fn channel_sum(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) gro
     var sum = 0.0;
     for (var n = first; n < min(first + channel_params.images_per_slice, channel_params.batch); n++) {
         let plane = (n * channel_params.channels + c) * channel_params.pixels;
-        for (var p = lane; p < channel_params.pixels; p += 64u) {
-            if (plane + p < channel_params.len) {
-                let value = x[plane + p];
-                sum += select(value, value * value, channel_params.square == 1u);
-            }
-        }
+        for (var p = lane; p < channel_params.pixels; p += 64u) { sum += x[plane + p]; }
     }
     lanes[lane] = sum;
     for (var half = 32u; half > 0u; half /= 2u) {

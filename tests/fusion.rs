@@ -5,7 +5,7 @@ mod common;
 use common::{Random, compare_all};
 use striate::graph::{Graph, ValueId};
 use striate::op::*;
-use striate::plan::{Plan, Target};
+use striate::plan::{Family, Plan, Target};
 use striate::{Device, Session, Tensor};
 
 /// A graph with random data for each of its inputs.
@@ -172,4 +172,58 @@ fn a_relu_gradient_is_not_moved_if_pooling_reads_another_value() {
     assert_eq!(kernels.last(), Some(&"relu_grad"), "{kernels:?}");
     let [fused, separate] = net.both();
     compare_all("another ReLU", &fused, &separate, 0.0, 0.0).unwrap();
+}
+
+/// x, through a ReLU or not, convolved twice; the gradients of x, or of the ReLU's input, and of the weights.
+fn branches(relu: bool, stride: usize) -> Net {
+    let mut net = Net::new(5);
+    let x = net.input(&[2, 3, 8, 8]);
+    let start = if relu { net.apply(Relu, &[x]) } else { x };
+    let strided = Conv2d { padding: [1, 1], stride: [stride; 2], ..Default::default() };
+    let weights = [net.input(&[4, 3, 3, 3]), net.input(&[4, 3, 3, 3])];
+    let [a, b] = weights.map(|weight| net.apply(strided, &[start, weight]));
+    let y = net.apply(Add, &[a, b]);
+    let upstream = net.input(&[2, 4, 8 / stride, 8 / stride]);
+    let gradients = net.graph.gradients(&[(y, upstream)], &[x, weights[0], weights[1]]).unwrap();
+    for (i, gradient) in gradients.into_iter().enumerate() {
+        net.graph.output(&format!("gradient {i}"), gradient.unwrap());
+    }
+    net
+}
+
+#[test]
+fn sums_of_gradients_and_the_relu_gradient_after_them_are_fused_into_the_last_convolution() {
+    for (relu, stride) in [(false, 1), (true, 1), (true, 2)] {
+        let net = branches(relu, stride);
+        let of = |fuse: bool| {
+            let gpu = Target { family: Family::Gpu, fuse, ..Device::cpu_reference().target().clone() };
+            let plan = Plan::new(&net.graph, &gpu).unwrap();
+            let names = plan.launches.iter().map(|l| l.kernel.name);
+            names.filter(|name| ["add", "relu_grad"].contains(name)).collect::<Vec<_>>()
+        };
+        // The forward sum is unused.
+        assert_eq!(of(true), Vec::<&str>::new(), "{relu}, {stride}");
+        assert_eq!(of(false), [&["add"][..], &["relu_grad"][..usize::from(relu)]].concat());
+        let last = if relu { "add_relu_grad" } else { "add" };
+        assert!(net.kernels().contains(&last), "{:?}", net.kernels());
+        let [fused, separate] = net.both();
+        compare_all(&format!("relu {relu}, stride {stride}"), &fused, &separate, 1e-6, 1.0).unwrap();
+    }
+}
+
+#[test]
+fn a_gradient_with_another_reader_is_not_fused() {
+    let mut net = Net::new(6);
+    let upstream = net.input(&[2, 4, 8, 8]);
+    let weight = net.input(&[4, 3, 3, 3]);
+    let other = net.input(&[2, 3, 8, 8]);
+    let conv = Conv2d { padding: [1, 1], ..Default::default() };
+    let op = Conv2dGradInput { conv, input_shape: vec![2, 3, 8, 8], ..Default::default() };
+    let gradient = net.apply(op, &[upstream, weight]);
+    let sum = net.apply(Add, &[gradient, other]);
+    net.graph.output("gradient", gradient);
+    net.graph.output("sum", sum);
+    assert_eq!(net.kernels(), ["conv_direct_grad_input", "add"]);
+    let [fused, separate] = net.both();
+    compare_all("another reader", &fused, &separate, 0.0, 0.0).unwrap();
 }

@@ -139,9 +139,11 @@ const RENAMED: [(&str, &str); 15] = [
 ];
 
 /// Shared WGSL, prepended to the shaders that use it.
-const PIECES: [(&str, &str); 12] = [
+const PIECES: [(&str, &str); 14] = [
     ("tiles.wgsl", include_str!("../../shaders/tiles.wgsl")),
     ("batch_norm_sums.wgsl", include_str!("../../shaders/batch_norm_sums.wgsl")),
+    ("arrays.wgsl", include_str!("../../shaders/arrays.wgsl")),
+    ("batch_norm_passes.wgsl", include_str!("../../shaders/batch_norm_passes.wgsl")),
     ("conv_params.wgsl", include_str!("../../shaders/conv_params.wgsl")),
     ("conv_pack_params.wgsl", include_str!("../../shaders/conv_pack_params.wgsl")),
     ("conv_epilogue.wgsl", include_str!("../../shaders/conv_epilogue.wgsl")),

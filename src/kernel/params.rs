@@ -314,13 +314,10 @@ params! {
 
     /// Per-channel sums over `[batch, channels, pixels]`; only the first `len` elements exist.
     ChannelSum {
-        len: u32,
         batch: u32,
         channels: u32,
         pixels: u32,
         images_per_slice: u32,
-        /// 1: sum squares.
-        square: u32,
     }
 
     /// Sum of `slices` arrays of `len` elements.
@@ -390,8 +387,8 @@ params! {
         decoupled: u32,
     }
 
-    /// A check of seven arrays for NaN and infinity.
-    NonFinite {
+    /// A reduction of seven arrays.
+    Arrays {
         /// Number of workgroups.
         groups: u32,
         /// 1: add to the results instead of replacing them.
@@ -406,7 +403,11 @@ params! {
     }
 
     /// Gradient clipping by global norm.
-    Clip { max_norm: f32 }
+    Clip {
+        /// Number of partial sums.
+        groups: u32,
+        max_norm: f32,
+    }
 
     /// Probes of `len` cases.
     Probe { len: u32 }

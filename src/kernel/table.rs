@@ -53,6 +53,7 @@ kernels! {
         scale(Elementwise), reads 2, writes 1 { SCALE = "scale", threads 256 []; }
         relu(Elementwise), reads 1, writes 1 { RELU = "relu", threads 256 []; }
         relu_grad(Elementwise), reads 2, writes 1 { RELU_GRAD = "relu_grad", threads 256 []; }
+        add_relu_grad(Elementwise), reads 3, writes 1 { ADD_RELU_GRAD = "add_relu_grad", threads 256 []; }
     }
     "channel_copy.wgsl" () {
         channel_copy(ChannelCopy), reads 1, writes 1 { CHANNEL_COPY = "channel_copy", threads 256 []; }
@@ -197,10 +198,20 @@ kernels! {
             BATCH_NORM_GRAD_PARTIAL = "batch_norm_grad_partial", threads 64 [0];
             BATCH_NORM_GRAD_PARTIAL_VEC4 = "batch_norm_grad_partial_vec4", threads 64 [1];
         }
-        batch_norm_grad_stats(BatchNorm), reads 5, writes 3 { BATCH_NORM_GRAD_STATS = "batch_norm_grad_stats", threads 64 [0]; }
+        batch_norm_grad_stats(BatchNorm), reads 1, writes 3 { BATCH_NORM_GRAD_STATS = "batch_norm_grad_stats", threads 64 [0]; }
         batch_norm_grad_input(BatchNorm), reads 3, writes 1 {
             BATCH_NORM_GRAD_INPUT = "batch_norm_grad_input", threads 64 [0];
             BATCH_NORM_GRAD_INPUT_VEC4 = "batch_norm_grad_input_vec4", threads 64 [1];
+        }
+    }
+    "batch_norm_merge.wgsl" (vec4) {
+        batch_norm_merge_apply(BatchNorm), reads 5, writes 3 {
+            BATCH_NORM_MERGE_APPLY = "batch_norm_merge_apply", threads 64 [0];
+            BATCH_NORM_MERGE_APPLY_VEC4 = "batch_norm_merge_apply_vec4", threads 64 [1];
+        }
+        batch_norm_merge_grad_input(BatchNorm), reads 3, writes 3 {
+            BATCH_NORM_MERGE_GRAD_INPUT = "batch_norm_merge_grad_input", threads 64 [0];
+            BATCH_NORM_MERGE_GRAD_INPUT_VEC4 = "batch_norm_merge_grad_input_vec4", threads 64 [1];
         }
     }
     "batch_norm_subgroup.wgsl" (vec4) {
@@ -259,8 +270,9 @@ kernels! {
         sgd(Sgd), reads 3, writes 2 { SGD = "sgd", threads 256 []; }
         adam(Adam), reads 3, writes 3 { ADAM = "adam", threads 256 []; }
     }
-    "non_finite.wgsl" (arrays) { non_finite(NonFinite), reads 7, writes 1 { NON_FINITE = "non_finite", threads 256 [7]; } }
-    "clip.wgsl" () { clip_coefficient(Clip), reads 1, writes 2 { CLIP_COEFFICIENT = "clip_coefficient", threads 1 []; } }
+    "non_finite.wgsl" (arrays) { non_finite(Arrays), reads 7, writes 1 { NON_FINITE = "non_finite", threads 256 [7]; } }
+    "sum_squares.wgsl" (arrays) { sum_squares(Arrays), reads 7, writes 1 { SUM_SQUARES = "sum_squares", threads 256 [7]; } }
+    "clip.wgsl" () { clip_coefficient(Clip), reads 1, writes 2 { CLIP_COEFFICIENT = "clip_coefficient", threads 256 []; } }
     "probes.wgsl" () {
         probe_integers(Probe), reads 1, writes 1 { PROBE_INTEGERS = "probe_integers", threads 64 []; }
         probe_floats(Probe), reads 1, writes 1 { PROBE_FLOATS = "probe_floats", threads 64 []; }

@@ -2,7 +2,7 @@
 
 use super::Rules;
 use crate::graph::{Graph, Init, PersistentKind, Phase, ValueId};
-use crate::op::{Adam, Add, ClipCoefficient, Op, Scale, Sgd, SumSquares};
+use crate::op::{Adam, ClipCoefficient, Op, Scale, Sgd};
 use crate::{Result, TensorType};
 
 /// SGD with momentum; PyTorch's fields and defaults.
@@ -164,12 +164,7 @@ pub(crate) fn clip_grad_norm(
     grads: &[ValueId],
     max_norm: f32,
 ) -> Result<(Vec<ValueId>, ValueId)> {
-    let mut squares = graph.apply(SumSquares, &grads[..1])?[0];
-    for grad in &grads[1..] {
-        let more = graph.apply(SumSquares, &[*grad])?[0];
-        squares = graph.apply(Add, &[squares, more])?[0];
-    }
-    let [factor, norm] = graph.apply(ClipCoefficient { max_norm }, &[squares])?[..] else {
+    let [factor, norm] = graph.apply(ClipCoefficient { max_norm }, grads)?[..] else {
         unreachable!("it has two outputs");
     };
     let clipped =

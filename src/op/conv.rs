@@ -1,6 +1,6 @@
 //! Two-dimensional convolution and its gradients.
 
-use super::epilogue::{Epilogue, expect_residual};
+use super::epilogue::{Epilogue, GradEpilogue, expect_residual};
 use super::window::output_size;
 use super::{
     ChannelSum, Footprint, Gradient, Operation, expect_shape, floats, floats_and_option, image, narrow,
@@ -38,12 +38,14 @@ impl Default for Conv2d {
 }
 
 /// Gradient of [`Conv2d`] with respect to its input, from the upstream gradient and the weight.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct Conv2dGradInput {
     /// The convolution.
     pub conv: Conv2d,
     /// Shape of its input.
     pub input_shape: Vec<usize>,
+    /// Operations that follow in the same pass.
+    pub epilogue: GradEpilogue,
 }
 
 /// Gradient of [`Conv2d`] with respect to its weight, from the input and the upstream gradient.
@@ -147,7 +149,7 @@ impl Operation for Conv2d {
         self.epilogue.reject(node)?;
         let (x, weight, grad_output) = (node.input(0), node.input(1), node.grad_output()?);
         if node.needs(0) {
-            let op = Conv2dGradInput { conv: *self, input_shape: node.input_shape(0) };
+            let op = Conv2dGradInput { conv: *self, input_shape: node.input_shape(0), ..Default::default() };
             node.set_to(0, op, &[grad_output, weight])?;
         }
         if node.needs(1) {
@@ -169,9 +171,15 @@ impl Operation for Conv2d {
 impl Operation for Conv2dGradInput {
     const NAME: &'static str = "conv2d_grad_input";
 
+    fn fused(&self) -> &'static [&'static str] {
+        self.epilogue.operations()
+    }
+
     fn infer(&self, inputs: &[&TensorType]) -> Result<Vec<TensorType>, String> {
-        let [grad_output, weight] = floats(inputs)?;
         let input = TensorType::f32(self.input_shape.clone());
+        let (own, more) = inputs.split_at(inputs.len().saturating_sub(self.epilogue.operations().len()));
+        let [grad_output, weight] = floats(own)?;
+        more.iter().try_for_each(|operand| expect_residual(Some(operand), &input))?;
         expect_shape("a gradient", grad_output, &output_shape(&self.conv.geometry(&input, weight)?))?;
         Ok(vec![input])
     }

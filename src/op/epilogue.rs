@@ -47,6 +47,43 @@ impl Epilogue {
     }
 }
 
+/// Operations that the gradient of a convolution's input applies to its result before writing it. Set by plans when they fuse
+/// operations; networks leave it at the default. Numbered as in `shaders/conv_epilogue.wgsl`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum GradEpilogue {
+    /// Nothing.
+    #[default]
+    None = 0,
+    /// [`super::Add`] with one more input, another gradient of the same value.
+    Add = 3,
+    /// [`super::ReluGrad`] with one more input, the ReLU's output.
+    ReluGrad = 4,
+    /// [`super::Add`], then [`super::ReluGrad`]. Two more inputs: the other gradient and the ReLU's output.
+    AddReluGrad = 5,
+}
+
+impl GradEpilogue {
+    /// The operations it stands for, which have one more input each.
+    pub(super) fn operations(self) -> &'static [&'static str] {
+        match self {
+            GradEpilogue::None => &[],
+            GradEpilogue::Add => &["add"],
+            GradEpilogue::ReluGrad => &["relu_grad"],
+            GradEpilogue::AddReluGrad => &["add", "relu_grad"],
+        }
+    }
+
+    /// Whether a gradient is added.
+    pub(crate) fn adds(self) -> bool {
+        matches!(self, GradEpilogue::Add | GradEpilogue::AddReluGrad)
+    }
+
+    /// Whether the gradient of a ReLU follows.
+    pub(crate) fn has_relu(self) -> bool {
+        matches!(self, GradEpilogue::ReluGrad | GradEpilogue::AddReluGrad)
+    }
+}
+
 /// Fails if the residual does not fit a result of this type.
 pub(super) fn expect_residual(residual: Option<&TensorType>, result: &TensorType) -> Result<(), String> {
     let Some(residual) = residual else { return Ok(()) };

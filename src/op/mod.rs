@@ -3,6 +3,7 @@
 // Only `size.rs` converts sizes to 32 bits.
 #![warn(clippy::cast_possible_truncation)]
 
+mod arrays;
 mod batch_norm;
 mod conv;
 mod dropout;
@@ -29,7 +30,7 @@ pub use batch_norm::{BatchNorm, BatchNormEval, BatchNormEvalGrad, BatchNormGrad}
 pub use conv::{Conv2d, Conv2dGradInput, Conv2dGradWeight};
 pub use dropout::Dropout;
 pub use elementwise::{Add, Relu, ReluGrad, Scale, WeightedSum};
-pub use epilogue::Epilogue;
+pub use epilogue::{Epilogue, GradEpilogue};
 pub use fold::FoldBatchNorm;
 pub use gradient::{Gradient, ValueId};
 pub use labels::Labels;
@@ -42,7 +43,7 @@ pub use optimizer::{Adam, ClipCoefficient, Sgd};
 pub use pool::{
     AdaptiveAvgPool2d, AdaptiveMaxPool2d, AvgPool, AvgPool2d, AvgPoolGrad, MaxPool, MaxPool2d, MaxPoolGrad,
 };
-pub use reduce::{ChannelSum, SumSquares};
+pub use reduce::ChannelSum;
 pub use shape::{ChannelPad, ChannelSlice, Concat, Reshape};
 pub use softmax::{LogSoftmax, LogSoftmaxGrad, Softmax, SoftmaxGrad};
 pub use window::Window;
@@ -224,7 +225,6 @@ operations! {
     Sgd,
     Softmax,
     SoftmaxGrad,
-    SumSquares,
     TopK,
 }
 
@@ -248,6 +248,14 @@ fn floats_and_option<'a, const N: usize>(
     let required = exactly(required)?;
     expect_f32(inputs)?;
     Ok((required, optional.first().copied()))
+}
+
+/// Fails unless there are inputs, and all are `f32`.
+fn expect_arrays(inputs: &[&TensorType]) -> Result<(), String> {
+    if inputs.is_empty() {
+        return Err("expected at least one input, found none".to_owned());
+    }
+    expect_f32(inputs)
 }
 
 fn expect_f32(inputs: &[&TensorType]) -> Result<(), String> {

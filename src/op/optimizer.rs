@@ -1,6 +1,9 @@
 //! Optimizer steps as operations of the graph.
 
-use super::{Lowering, Operation, expect_guard, expect_shape, floats, floats_and_option, same_shape};
+use super::{
+    Lowering, Operation, arrays, expect_arrays, expect_guard, expect_shape, floats_and_option, same_shape,
+    to_u32,
+};
 use crate::kernel::{self, Clip, Grid, StorageId};
 use crate::{Result, TensorType};
 
@@ -59,8 +62,7 @@ impl Adam {
     }
 }
 
-/// Clipping by global norm. Input: the sum of squares of all gradients `[1]`. Outputs, both `[1]`: the factor
-/// min(1, max_norm / (norm + 1e-6)) and the norm.
+/// Clipping by global norm. Inputs: all gradients. Outputs, both `[1]`: the factor min(1, max_norm / (norm + 1e-6)) and the norm.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct ClipCoefficient {
     /// The largest allowed norm.
@@ -141,18 +143,20 @@ impl Operation for ClipCoefficient {
     const NAME: &'static str = "clip_coefficient";
 
     fn infer(&self, inputs: &[&TensorType]) -> Result<Vec<TensorType>, String> {
-        let [squares] = floats(inputs)?;
-        expect_shape("a sum of squares", squares, &[1])?;
+        expect_arrays(inputs)?;
         if self.max_norm > 0.0 {
-            Ok(vec![squares.clone(); 2])
+            Ok(vec![TensorType::f32([1]); 2])
         } else {
             Err(format!("expected a maximum norm above 0, found {}", self.max_norm))
         }
     }
 
     fn lower(&self, node: &mut impl Lowering) -> Result<()> {
-        let params = Clip { max_norm: self.max_norm };
-        let (reads, writes) = node.operands(&kernel::CLIP_COEFFICIENT);
-        node.launch(&kernel::CLIP_COEFFICIENT, &params, &reads, &writes, Grid::Workgroups(1), 4)
+        let gradients = arrays::inputs(node);
+        let (squares, groups) = arrays::reduce(node, &kernel::SUM_SQUARES, &gradients, 2)?;
+        let params = Clip { groups: to_u32(groups), max_norm: self.max_norm };
+        let writes = [node.output(0), node.output(1)];
+        let kernel = &kernel::CLIP_COEFFICIENT;
+        node.launch(kernel, &params, &[squares], &writes, Grid::Workgroups(1), groups as u64 + 4)
     }
 }

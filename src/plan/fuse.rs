@@ -3,14 +3,15 @@
 use crate::TensorType;
 use crate::graph::{Graph, Node, ValueId};
 use crate::op::{
-    Add, BatchNorm, BatchNormEval, BatchNormGrad, ChannelSum, Conv2d, Epilogue, FoldBatchNorm, MaxPool, Op,
-    Relu, ReluGrad,
+    Add, BatchNorm, BatchNormEval, BatchNormGrad, ChannelSum, Conv2d, Conv2dGradInput, Epilogue,
+    FoldBatchNorm, GradEpilogue, MaxPool, Op, Relu, ReluGrad,
 };
 use std::collections::{HashMap, HashSet};
 
 /// Fuses ReLU, and the sum with a residual before it, into the preceding convolution or batch norm; folds an inference batch
-/// norm into the preceding convolution; fuses the gradient of a ReLU into the gradient of a batch norm; and moves the gradient of a
-/// ReLU and bias sums ahead of the gradient of a max-pooling. Nodes that this makes unnecessary are removed.
+/// norm into the preceding convolution; fuses the gradient of a ReLU into the gradient of a batch norm; moves the gradient of a
+/// ReLU and bias sums ahead of the gradient of a max-pooling; and fuses the sum with another gradient, and the gradient of a ReLU
+/// after it, into the gradient of a convolution's input. Nodes that this makes unnecessary are removed.
 pub(super) fn fuse(graph: &Graph) -> Graph {
     let mut fusion = Fusion::new(graph);
     let rules = [
@@ -19,6 +20,8 @@ pub(super) fn fuse(graph: &Graph) -> Graph {
         Fusion::fuse_relu_grad,
         Fusion::relu_grad_before_pool_grad,
         Fusion::sum_before_pool_grad,
+        Fusion::fuse_gradient_sum,
+        Fusion::fuse_relu_grad_into_conv,
     ];
     for rule in rules {
         (0..fusion.nodes.len()).for_each(|index| rule(&mut fusion, index));
@@ -208,6 +211,54 @@ impl Fusion {
         let upstream = inputs[0];
         if let Some(node) = &mut self.nodes[sum] {
             node.inputs[0] = upstream;
+        }
+    }
+
+    /// Fuses the sum of two gradients into the epilogue of the one that is computed last, if that is the gradient of a convolution's
+    /// input.
+    fn fuse_gradient_sum(&mut self, add: usize) {
+        let Some(Node { op: Op::Add(Add), inputs, .. }) = &self.nodes[add] else { return };
+        let mut operands = [inputs[0], inputs[1]];
+        operands.sort_by_key(|value| self.producer.get(value));
+        let [other, gradient] = operands;
+        self.fuse_into_grad_input(add, gradient, other, |epilogue| match epilogue {
+            GradEpilogue::None => Some(GradEpilogue::Add),
+            _ => None,
+        });
+    }
+
+    /// Fuses the gradient of a ReLU into the epilogue of the gradient of a convolution's input.
+    fn fuse_relu_grad_into_conv(&mut self, relu: usize) {
+        let Some(Node { op: Op::ReluGrad(ReluGrad), inputs, .. }) = &self.nodes[relu] else { return };
+        self.fuse_into_grad_input(relu, inputs[1], inputs[0], |epilogue| match epilogue {
+            GradEpilogue::None => Some(GradEpilogue::ReluGrad),
+            GradEpilogue::Add => Some(GradEpilogue::AddReluGrad),
+            _ => None,
+        });
+    }
+
+    /// Fuses node `last`, which reads `gradient` and `operand`, into the gradient of a convolution's input that computes `gradient`.
+    fn fuse_into_grad_input(
+        &mut self,
+        last: usize,
+        gradient: ValueId,
+        operand: ValueId,
+        extended: impl Fn(GradEpilogue) -> Option<GradEpilogue>,
+    ) {
+        let Some((conv, Node { op: Op::Conv2dGradInput(op), .. })) = self.single_use(gradient) else {
+            return;
+        };
+        let Some(epilogue) = extended(op.epilogue) else { return };
+        let op = Conv2dGradInput { epilogue, ..op.clone() };
+        if self.depends_on(operand, conv) {
+            return;
+        }
+        let Some(Node { outputs, .. }) = self.nodes[last].take() else { return };
+        self.producer.insert(outputs[0], conv);
+        if let Some(node) = &mut self.nodes[conv] {
+            node.op = op.into();
+            node.inputs.push(operand);
+            node.outputs = outputs;
         }
     }
 }

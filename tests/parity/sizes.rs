@@ -69,7 +69,7 @@ fn settings() -> Vec<Row> {
 }
 
 fn grad_input(input_shape: Vec<usize>) -> Op {
-    Conv2dGradInput { conv: Conv2d::default(), input_shape }.into()
+    Conv2dGradInput { conv: Conv2d::default(), input_shape, ..Default::default() }.into()
 }
 
 fn grad_weight(weight_shape: Vec<usize>) -> Op {
@@ -201,7 +201,7 @@ fn plans(family: Family) -> Outcome {
     let rows: Vec<(Op, Vec<Vec<usize>>)> = vec![
         (Relu.into(), vec![all.to_vec()]),
         (Add.into(), vec![all.to_vec(); 2]),
-        (SumSquares.into(), vec![all.to_vec()]),
+        (ClipCoefficient { max_norm: 1.0 }.into(), vec![all.to_vec()]),
         (Scale.into(), vec![all.to_vec(), vec![1]]),
         (Softmax::default().into(), vec![vec![1, LARGEST]]),
         (Softmax::default().into(), vec![vec![LARGEST, 1]]),
@@ -261,7 +261,7 @@ fn plan(op: &Op, shapes: &[Vec<usize>], backward: bool, target: &Target) -> stri
         .map(|(i, shape)| graph.input(&format!("input {i}"), TensorType::f32(shape.clone())))
         .collect::<Result<_, _>>()?;
     let mut outputs = graph.apply(op.clone(), &inputs)?;
-    let differentiable = !matches!(op, Op::SumSquares(_) | Op::Scale(_));
+    let differentiable = !matches!(op, Op::ClipCoefficient(_) | Op::Scale(_));
     if backward && differentiable {
         let upstream = graph.input("upstream", graph.value(outputs[0]).ty.clone())?;
         outputs = graph.gradients(&[(outputs[0], upstream)], &inputs)?.into_iter().flatten().collect();

@@ -75,9 +75,10 @@ fn problem(pass: Pass, [batch, ins, outs, h, w]: [usize; 5], seed: u64) -> (Op, 
     let mut rng = Random::new(seed);
     let mut normal = |shape: [usize; 4]| rng.normal(&shape);
     match pass {
-        Pass::GradInput => {
-            (Conv2dGradInput { conv, input_shape: x.to_vec() }.into(), [normal(y), normal(weight)])
-        }
+        Pass::GradInput => (
+            Conv2dGradInput { conv, input_shape: x.to_vec(), ..Default::default() }.into(),
+            [normal(y), normal(weight)],
+        ),
         Pass::GradWeight => {
             (Conv2dGradWeight { conv, weight_shape: weight.to_vec() }.into(), [normal(x), normal(y)])
         }

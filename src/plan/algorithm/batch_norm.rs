@@ -36,7 +36,7 @@ fn params(node: &NodeLowering, eps: f32, epilogue: Epilogue) -> Params {
     }
 }
 
-/// Maximum number of slices per channel. One invocation merges their partial results.
+/// Maximum number of slices per channel, whose partial results one invocation or every workgroup merges.
 const MAX_SLICES: usize = 256;
 /// Invocations per workgroup.
 const LANES: usize = 64;
@@ -107,15 +107,28 @@ fn apply(node: &mut NodeLowering, p: &Params, epilogue: Epilogue, operands: [Sto
     node.launch(kernel, p, &reads, &writes, grid(p), (3 + p.epilogue as u64) * elements(p))
 }
 
+/// Whether the last pass merges the partial results. On software adapters, whose barriers are expensive, a launch of its own does.
+fn merges(target: &Target, kernels: [&'static Kernel; 2]) -> bool {
+    target.family == Family::Gpu && kernels.iter().all(|kernel| target.allows(kernel))
+}
+
 pub fn forward(op: &BatchNorm, node: &mut NodeLowering) -> Result<()> {
     let p = params(node, op.eps, op.epilogue);
     let [x, weight, bias] = [0, 1, 2].map(|i| node.input(i));
-    let [mean, variance] = [1, 2].map(|i| node.output(i));
+    let [y, mean, variance] = [0, 1, 2].map(|i| node.output(i));
     let partial = node.scratch("moments", (p.slices * p.channels * 3) as usize);
     launch_reduction(node, &MOMENTS, &p, &[x], partial, 3 * elements(&p))?;
-    let merges = 8 * p.slices as u64 * p.channels as u64;
+    let merge = 8 * p.slices as u64 * p.channels as u64;
+    let kernels = [&kernel::BATCH_NORM_MERGE_APPLY, &kernel::BATCH_NORM_MERGE_APPLY_VEC4];
+    if merges(node.target(), kernels) {
+        let kernel = pick(node.target(), &p, kernels);
+        let residual = residual(op.epilogue, node).unwrap_or(x);
+        let reads = [x, partial, residual, weight, bias];
+        let flops = (3 + p.epilogue as u64) * elements(&p) + p.slices as u64 * merge;
+        return node.launch(kernel, &p, &reads, &[y, mean, variance], grid(&p), flops);
+    }
     let grid = Grid::Invocations(p.channels as u64);
-    node.launch(&kernel::BATCH_NORM_STATS, &p, &[partial], &[mean, variance], grid, merges)?;
+    node.launch(&kernel::BATCH_NORM_STATS, &p, &[partial], &[mean, variance], grid, merge)?;
     apply(node, &p, op.epilogue, [x, mean, variance, weight, bias])
 }
 
@@ -124,18 +137,22 @@ fn lower_grad(node: &mut NodeLowering, eps: f32, epilogue: Epilogue, fixed: bool
     let p = Params { fixed: fixed as u32, ..params(node, eps, epilogue) };
     let [x, mean, variance, grad_output, weight, bias] = [0, 1, 2, 3, 4, 5].map(|i| node.input(i));
     let [grad_input, grad_weight, grad_bias] = [0, 1, 2].map(|i| node.output(i));
-    let partial = node.scratch("sums by slice", (2 * p.slices * p.channels) as usize);
-    let coefficients = node.scratch("coefficients", 5 * p.channels as usize);
-
+    let partial = node.scratch("sums by slice", ((2 * p.slices + 4) * p.channels) as usize);
     let reads = [x, mean, variance, weight, bias, grad_output];
     launch_reduction(node, &GRADIENT_SUMS, &p, &reads, partial, 4 * elements(&p))?;
 
+    let sums = 2 * p.slices as u64 * p.channels as u64;
+    let kernels = [&kernel::BATCH_NORM_MERGE_GRAD_INPUT, &kernel::BATCH_NORM_MERGE_GRAD_INPUT_VEC4];
+    if merges(node.target(), kernels) {
+        let kernel = pick(node.target(), &p, kernels);
+        let writes = [grad_input, grad_weight, grad_bias];
+        let flops = 5 * elements(&p) + p.slices as u64 * sums;
+        return node.launch(kernel, &p, &[x, partial, grad_output], &writes, grid(&p), flops);
+    }
+    let coefficients = node.scratch("coefficients", 5 * p.channels as usize);
     let writes = [grad_weight, grad_bias, coefficients];
-    let (channels, sums) = (p.channels as u64, 2 * p.slices as u64 * p.channels as u64);
-    let reads = [partial, mean, variance, weight, bias];
-    let kernel = &kernel::BATCH_NORM_GRAD_STATS;
-    node.launch(kernel, &p, &reads, &writes, Grid::Invocations(channels), sums)?;
-
+    let channels = Grid::Invocations(p.channels as u64);
+    node.launch(&kernel::BATCH_NORM_GRAD_STATS, &p, &[partial], &writes, channels, sums)?;
     let kernel =
         pick(node.target(), &p, [&kernel::BATCH_NORM_GRAD_INPUT, &kernel::BATCH_NORM_GRAD_INPUT_VEC4]);
     let reads = [x, grad_output, coefficients];

@@ -1,4 +1,4 @@
-//! Twins of `batch_norm.wgsl`. x: `[batch, channels, pixels]`, statistics per channel.
+//! Twins of `batch_norm.wgsl` and `batch_norm_merge.wgsl`. x: `[batch, channels, pixels]`, statistics per channel.
 
 use super::reduce::{slice, sum};
 use super::{Io, with_epilogue};
@@ -40,9 +40,16 @@ pub fn apply(p: &BatchNorm, io: Io<'_>) {
     map_planes(p, y, |c, range, y| {
         let normalized = normalized(p, c, [mean, var, weight, bias]);
         for ((y, &x), &r) in y.iter_mut().zip(&x[range.clone()]).zip(&residual[range]) {
-            *y = with_epilogue(p.epilogue, normalized(x), r);
+            *y = with_epilogue(p.epilogue, normalized(x), [r, 0.0]);
         }
     });
+}
+
+/// [`stats`], then [`apply`].
+pub fn merge_apply(p: &BatchNorm, io: Io<'_>) {
+    let ([x, partial, residual, weight, bias], [y, mean, var]) = io.words();
+    stats(p, Io { reads: vec![partial], writes: vec![&mut *mean, &mut *var] });
+    apply(p, Io { reads: vec![x, mean, var, weight, bias, residual], writes: vec![y] });
 }
 
 /// Folds a batch norm into the weight and bias of the convolution before it.
@@ -58,10 +65,12 @@ pub fn fold(p: &FoldBatchNorm, io: Io<'_>) {
     }
 }
 
-/// The sums of dy and of dy * xhat in each slice.
+/// The sums of dy and of dy * xhat in each slice, then the coefficients of each channel.
 pub fn grad_partial(p: &BatchNorm, io: Io<'_>) {
     let ([x, mean, var, weight, bias, dy], [partial]) = io.f32();
-    let outs = partial[..(2 * p.slices * p.channels) as usize].par_chunks_mut(2);
+    let (sums, affine) = split_sums(p, partial);
+    write_affine(p, affine, [mean, var, weight, bias]);
+    let outs = sums.par_chunks_mut(2);
     outs.enumerate().for_each(|(which, out)| {
         let c = which % p.channels as usize;
         let normalized = normalized(p, c, [mean, var, weight, bias]);
@@ -80,9 +89,25 @@ pub fn grad_partial(p: &BatchNorm, io: Io<'_>) {
     });
 }
 
+/// The sums of all slices and channels, and the four coefficients of each channel: mean, 1 / sqrt(var + eps), weight / sqrt(var +
+/// eps), and bias.
+pub(super) fn split_sums<'a>(p: &BatchNorm, partial: &'a mut [f32]) -> (&'a mut [f32], &'a mut [f32]) {
+    partial[..((2 * p.slices + 4) * p.channels) as usize].split_at_mut((2 * p.slices * p.channels) as usize)
+}
+
+/// Writes the coefficients of each channel.
+pub(super) fn write_affine(p: &BatchNorm, out: &mut [f32], [mean, var, weight, bias]: [&[f32]; 4]) {
+    for (c, out) in out.chunks_mut(4).enumerate() {
+        let inv_std = inv_std(p, var, c);
+        let scale = f64::from(weight[c]) * inv_std;
+        out.copy_from_slice(&[mean[c], inv_std as f32, scale as f32, bias[c]]);
+    }
+}
+
 /// Gradients of weight and bias, and each channel's coefficients of the gradient of x.
 pub fn grad_stats(p: &BatchNorm, io: Io<'_>) {
-    let ([partial, mean, var, weight, bias], [grad_weight, grad_bias, coefficients]) = io.f32();
+    let ([partial], [grad_weight, grad_bias, coefficients]) = io.f32();
+    let affine = &partial[(2 * p.slices * p.channels) as usize..];
     let count = f64::from(p.batch) * f64::from(p.pixels);
     for (c, out) in coefficients[..5 * p.channels as usize].chunks_mut(5).enumerate() {
         let sum = |i: usize| -> f64 {
@@ -91,13 +116,12 @@ pub fn grad_stats(p: &BatchNorm, io: Io<'_>) {
         };
         let (of_dy, of_product) = (sum(0), sum(1));
         (grad_bias[c], grad_weight[c]) = (of_dy as f32, of_product as f32);
-        let inv_std = inv_std(p, var, c);
-        let scale = (f64::from(weight[c]) * inv_std) as f32;
+        let [mean, inv_std, scale, shift] = std::array::from_fn(|i| affine[4 * c + i]);
         let [dy_mean, slope] = match p.fixed {
             1 => [0.0; 2],
-            _ => [of_dy / count, of_product / count * inv_std].map(|v| v as f32),
+            _ => [of_dy / count, of_product / count * f64::from(inv_std)].map(|v| v as f32),
         };
-        out.copy_from_slice(&[mean[c], scale, bias[c], dy_mean, slope]);
+        out.copy_from_slice(&[mean, scale, shift, dy_mean, slope]);
     }
 }
 
@@ -115,6 +139,15 @@ pub fn grad_input(p: &BatchNorm, io: Io<'_>) {
             *dx = (scale * (dy - dy_mean - centered * slope)) as f32;
         }
     });
+}
+
+/// [`grad_stats`], then [`grad_input`].
+pub fn merge_grad_input(p: &BatchNorm, io: Io<'_>) {
+    let ([x, partial, dy], [dx, grad_weight, grad_bias]) = io.words();
+    let mut coefficients = vec![0; 5 * p.channels as usize];
+    let writes = vec![grad_weight, grad_bias, &mut coefficients[..]];
+    grad_stats(p, Io { reads: vec![partial], writes });
+    grad_input(p, Io { reads: vec![x, dy, &coefficients], writes: vec![dx] });
 }
 
 /// x of channel `c`, normalized, scaled and shifted.

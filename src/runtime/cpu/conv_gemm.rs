@@ -1,6 +1,6 @@
 //! Twins of the implicit GEMM convolutions, `conv_gemm.wgsl` and `conv_gemm_grad_weight.wgsl`.
 
-use super::{Io, with_epilogue};
+use super::{Io, epilogue_operands, with_epilogue};
 use crate::kernel::ConvGemm;
 use rayon::prelude::*;
 
@@ -45,8 +45,8 @@ pub fn conv_gemm(p: &ConvGemm, io: Io<'_>) {
                 }
             }
             let at = (p.y_start + oy * p.y_down + ox * p.y_right) as usize;
-            let added = if p.epilogue == 2 { residual[plane * p.y_plane as usize + at] } else { 0.0 };
-            out[at] = with_epilogue(p.epilogue, sum, added);
+            let operands = epilogue_operands(p.epilogue, [residual, bias], plane * p.y_plane as usize + at);
+            out[at] = with_epilogue(p.epilogue, sum, operands);
         }
     });
 }

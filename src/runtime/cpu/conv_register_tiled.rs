@@ -1,7 +1,7 @@
 //! Twins of the register-tiled direct convolutions: `conv_pack.wgsl`, `conv_register_tiled.wgsl`, `conv_register_tiled_grad_weight.wgsl`.
 
 use super::conv_gemm::reads;
-use super::{Io, with_epilogue};
+use super::{Io, epilogue_operands, with_epilogue};
 use crate::kernel::{ConvPack, ConvRegisterTiled};
 use rayon::prelude::*;
 
@@ -90,8 +90,8 @@ pub fn conv_register_tiled(p: &ConvRegisterTiled, io: Io<'_>) {
         let shift = if p.has_bias == 1 { f64::from(bias[channel as usize]) } else { 0.0 };
         for (oy, ox) in (0..p.out_h).flat_map(|oy| (0..p.out_w).map(move |ox| (oy, ox))) {
             let at = (p.y_start + oy * p.y_down + ox * p.y_right) as usize;
-            let added = if p.epilogue == 2 { residual[plane + at] } else { 0.0 };
-            y[at] = with_epilogue(p.epilogue, result(p, x, w, [n, g, o], [oy, ox]) + shift, added);
+            let operands = epilogue_operands(p.epilogue, [residual, bias], plane + at);
+            y[at] = with_epilogue(p.epilogue, result(p, x, w, [n, g, o], [oy, ox]) + shift, operands);
         }
     });
 }

@@ -57,6 +57,13 @@ pub fn relu_grad(p: &Elementwise, io: Io<'_>) {
     zip(p, io, |a, b| if a <= 0.0 { 0.0 } else { b });
 }
 
+/// y = 0 where a <= 0, else b + c.
+pub fn add_relu_grad(p: &Elementwise, io: Io<'_>) {
+    let ([a, b, c], [y]) = io.words();
+    add(p, Io { reads: vec![b, c], writes: vec![&mut *y] });
+    map(p, Io { reads: vec![a], writes: vec![y] }, |sum, a| if a <= 0.0 { 0.0 } else { sum });
+}
+
 /// Copies a block of channels between tensors of different channel counts, bit for bit.
 pub fn channel_copy(p: &ChannelCopy, io: Io<'_>) {
     let ([src], [dst]) = io.words();

@@ -36,10 +36,22 @@ use std::ops::Range;
 /// Elements of a long array per task.
 const BLOCK: usize = 1 << 14;
 
-/// Applies an epilogue to a result: 0, none; 1, ReLU; 2, adds a residual, then ReLU.
-fn with_epilogue(epilogue: u32, value: f64, residual: f32) -> f32 {
-    let value = value + if epilogue == 2 { f64::from(residual) } else { 0.0 };
-    if epilogue > 0 && value <= 0.0 { 0.0 } else { value as f32 }
+/// Applies an epilogue to a result: 0, none; 1, ReLU; 2, adds a residual, then ReLU; 3, adds a residual; 4, the gradient of a ReLU
+/// with output `relu`; 5, adds a residual, then the same.
+fn with_epilogue(epilogue: u32, value: f64, [residual, relu]: [f32; 2]) -> f32 {
+    let value = value + if matches!(epilogue, 2 | 3 | 5) { f64::from(residual) } else { 0.0 };
+    let off = match epilogue {
+        1 | 2 => value <= 0.0,
+        4 | 5 => relu <= 0.0,
+        _ => false,
+    };
+    if off { 0.0 } else { value as f32 }
+}
+
+/// The residual and the ReLU's output at an index, as far as the epilogue reads them.
+fn epilogue_operands(epilogue: u32, [residual, relu]: [&[f32]; 2], at: usize) -> [f32; 2] {
+    let residual = if matches!(epilogue, 2 | 3 | 5) { residual[at] } else { 0.0 };
+    [residual, if epilogue > 3 { relu[at] } else { 0.0 }]
 }
 
 /// Whether the bits of an `f32` are those of a finite number.

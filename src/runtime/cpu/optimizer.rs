@@ -56,10 +56,11 @@ pub fn adam(p: &Adam, io: Io<'_>) {
     });
 }
 
-/// norm\[0\] = sqrt(squares\[0\]), out\[0\] = min(1, max_norm / (norm + 1e-6)). If squares\[0\] is not finite, out\[0\] is NaN or 0.
+/// norm\[0\] = sqrt(sum of squares), out\[0\] = min(1, max_norm / (norm + 1e-6)). If the sum is not finite, out\[0\] is NaN or 0.
 pub fn clip_coefficient(p: &Clip, io: Io<'_>) {
     let ([squares], [out, norm]) = io.f32();
-    let root = f64::from(squares[0]).sqrt();
+    let sum: f64 = squares[..p.groups as usize].iter().map(|&v| f64::from(v)).sum();
+    let root = f64::from(sum as f32).sqrt();
     norm[0] = root as f32;
     let factor = f64::from(p.max_norm) / (root + 1e-6);
     out[0] = if factor > 1.0 { 1.0 } else { factor as f32 };

@@ -1,22 +1,18 @@
-//! Twins of `reduce.wgsl`, and the sums that other twins use.
+//! Twins of `reduce.wgsl` and `sum_squares.wgsl`, and the sums that other twins use.
 
-use super::{BLOCK, Io};
-use crate::kernel::{ChannelSum, SliceSum};
+use super::{BLOCK, Io, non_finite};
+use crate::kernel::{Arrays, ChannelSum, SliceSum};
 use rayon::prelude::*;
 
-/// out\[s, c\] = the sum of all pixels, or of their squares, of channel c in the images of slice s.
+/// out\[s, c\] = the sum of all pixels of channel c in the images of slice s.
 pub fn channel_sum(p: &ChannelSum, io: Io<'_>) {
     let ([x], [out]) = io.f32();
     let (channels, pixels) = (p.channels as usize, p.pixels as usize);
     let slices = p.batch.div_ceil(p.images_per_slice) as usize;
-    let x = &x[..p.len as usize];
     out[..slices * channels].par_iter_mut().enumerate().for_each(|(which, out)| {
         let images = slice(which / channels, p.images_per_slice, p.batch);
         let planes = images.map(|n| (n * channels + which % channels) * pixels);
-        let total: f64 = planes
-            .map(|start| &x[start.min(x.len())..(start + pixels).min(x.len())])
-            .map(|plane| if p.square == 1 { sum(plane, |v| v * v) } else { sum(plane, |v| v) })
-            .sum();
+        let total: f64 = planes.map(|start| sum(&x[start..][..pixels], |v| v)).sum();
         *out = total as f32;
     });
 }
@@ -35,6 +31,21 @@ pub fn slice_sum(p: &SliceSum, io: Io<'_>) {
             let before = if p.accumulate == 1 { f64::from(*out) } else { 0.0 };
             *out = (sum * f64::from(p.scale) + before) as f32;
         }
+    });
+}
+
+/// out\[g\] = the sum of the squares of workgroup g's blocks, added to out\[g\] if `keep`.
+pub fn sum_squares(p: &Arrays, io: Io<'_>) {
+    let (arrays, [out]) = io.f32::<7, 1>();
+    let groups = p.groups as usize;
+    out[..groups].par_iter_mut().enumerate().for_each(|(g, out)| {
+        let blocks = arrays
+            .iter()
+            .zip(non_finite::lens(p))
+            .flat_map(|(x, len)| x[..len as usize].chunks(non_finite::BLOCK).skip(g).step_by(groups));
+        let total: f64 = blocks.map(|block| sum(block, |v| v * v)).sum();
+        let before = if p.keep == 1 { f64::from(*out) } else { 0.0 };
+        *out = (before + total) as f32;
     });
 }
 
@@ -66,15 +77,16 @@ mod tests {
     use crate::runtime::cpu::run;
 
     #[test]
-    fn channel_sum_ignores_what_follows_the_data() {
-        // Eleven elements as [3 rows, 1 channel, 4 pixels], two rows a slice. The rest of the pooled buffer is NaN.
-        let x: Vec<f32> = (1..=11).map(|v| v as f32).chain([f32::NAN]).collect();
-        let p = ChannelSum { len: 11, batch: 3, channels: 1, pixels: 4, images_per_slice: 2, square: 0 };
+    fn sums_ignore_what_follows_the_data() {
+        // Three rows of one channel with four pixels, two rows a slice. The rest of the pooled buffer is NaN.
+        let x: Vec<f32> = (1..=12).map(|v| v as f32).chain([f32::NAN]).collect();
+        let p = ChannelSum { batch: 3, channels: 1, pixels: 4, images_per_slice: 2 };
         let mut out = [0.0; 3];
         run(channel_sum, &p, &[&x], &mut out);
-        assert_eq!(out, [36.0, 30.0, 0.0]);
-        run(channel_sum, &ChannelSum { square: 1, ..p }, &[&x], &mut out);
-        assert_eq!(out, [204.0, 302.0, 0.0]);
+        assert_eq!(out, [36.0, 42.0, 0.0]);
+        let p = Arrays { groups: 1, keep: 1, len0: 3, len6: 2, ..Default::default() };
+        run(sum_squares, &p, &[&x[..]; 7], &mut out);
+        assert_eq!(out, [36.0 + 14.0 + 5.0, 42.0, 0.0]);
     }
 
     #[test]

@@ -65,6 +65,7 @@ twins! {
     scale => elementwise::scale;
     relu => elementwise::relu;
     relu_grad => elementwise::relu_grad;
+    add_relu_grad => elementwise::add_relu_grad;
     channel_copy => elementwise::channel_copy;
     channel_pad => elementwise::channel_pad;
     dropout => dropout::dropout;
@@ -95,6 +96,8 @@ twins! {
     batch_norm_grad_partial, batch_norm_grad_partial_subgroup => batch_norm::grad_partial, fast fast::batch_norm::grad_partial;
     batch_norm_grad_stats => batch_norm::grad_stats;
     batch_norm_grad_input => batch_norm::grad_input, fast fast::batch_norm::grad_input;
+    batch_norm_merge_apply => batch_norm::merge_apply;
+    batch_norm_merge_grad_input => batch_norm::merge_grad_input;
     fold_batch_norm => batch_norm::fold;
     max_pool_2x2, max_pool => pool::max_pool;
     max_pool_grad_2x2, max_pool_grad => pool::max_pool_grad;
@@ -113,6 +116,7 @@ twins! {
     sgd => optimizer::sgd;
     adam => optimizer::adam;
     non_finite => non_finite::non_finite;
+    sum_squares => reduce::sum_squares;
     clip_coefficient => optimizer::clip_coefficient;
     probe_integers => probes::integers;
     probe_floats => probes::floats;

@@ -219,10 +219,11 @@ impl Case {
 
     /// The target with each kernel requested that supports a pass of the case but would not be chosen.
     fn forced(&self, target: &Target, backward: bool) -> Vec<(String, Target)> {
-        let passes: &[Pass] = match (self.lowered, backward) {
-            (Lowered::Matmul, _) => &[Pass::Matmul],
-            (_, false) => &[Pass::Forward],
-            (_, true) => &[Pass::GradInput, Pass::GradWeight],
+        let passes: &[Pass] = match (self.lowered, &self.op, backward) {
+            (Lowered::Matmul, ..) => &[Pass::Matmul],
+            (_, Op::Conv2dGradInput(_), _) => &[Pass::GradInput],
+            (_, _, false) => &[Pass::Forward],
+            (_, _, true) => &[Pass::GradInput, Pass::GradWeight],
         };
         let kernels = |plan: Plan| plan.launches.iter().map(|l| l.kernel.name).collect::<BTreeSet<_>>();
         let mut seen: Vec<_> = self.plan(target, backward).ok().map(kernels).into_iter().collect();

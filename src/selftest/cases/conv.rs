@@ -2,7 +2,7 @@
 
 use super::case::{Case, Lowered};
 use crate::Tensor;
-use crate::op::{Conv2d, Epilogue, Matmul, Operation};
+use crate::op::{Conv2d, Conv2dGradInput, Epilogue, GradEpilogue, Matmul, Operation};
 use crate::selftest::random::{Random, floats};
 
 /// Sizes around those of tiles (8 x 8 and 64 x 64 results, 16 deep) and workgroups.
@@ -145,28 +145,49 @@ fn large() -> Vec<Case> {
 }
 
 /// Operations that are fused into a convolution: with vec4 and without, at both strides, and in groups.
-fn epilogues() -> Vec<Case> {
+/// Convolutions with operations that are fused into them: name, x, weight, bias and operation.
+type Fused = (&'static str, [usize; 4], [usize; 4], bool, Conv2d);
+
+fn fused() -> [Fused; 9] {
     let same = Conv2d { padding: [1, 1], ..Default::default() };
     let strided = Conv2d { stride: [2, 2], ..same };
+    let sparse = Conv2d { stride: [2, 2], ..Default::default() };
+    [
+        ("vec4", [2, 3, 5, 8], [17, 3, 3, 3], true, same),
+        ("prime", [3, 5, 7, 11], [6, 5, 3, 3], false, same),
+        ("strided", [2, 4, 9, 16], [5, 4, 3, 3], true, strided),
+        ("halving", [2, 4, 8, 8], [5, 4, 3, 3], true, strided),
+        ("pointwise", [2, 7, 5, 12], [33, 7, 1, 1], true, Conv2d::default()),
+        ("pointwise_strided", [2, 5, 8, 9], [6, 5, 1, 1], false, sparse),
+        ("five", [2, 3, 12, 12], [4, 3, 5, 5], true, Conv2d::default()),
+        ("grouped", [2, 16, 5, 5], [24, 8, 3, 3], true, Conv2d { groups: 2, ..same }),
+        ("depthwise", [2, 5, 9, 7], [5, 1, 3, 3], true, Conv2d { groups: 5, ..same }),
+    ]
+}
+
+fn epilogues() -> Vec<Case> {
     let mut cases = Vec::new();
-    for epilogue in [Epilogue::Relu, Epilogue::AddRelu] {
-        for (name, x, weight, bias, op) in [
-            ("vec4", [2, 3, 5, 8], [17, 3, 3, 3], true, same),
-            ("prime", [3, 5, 7, 11], [6, 5, 3, 3], false, same),
-            ("strided", [2, 4, 9, 16], [5, 4, 3, 3], true, strided),
-            ("pointwise", [2, 7, 5, 12], [33, 7, 1, 1], true, Conv2d::default()),
-            ("five", [2, 3, 12, 12], [4, 3, 5, 5], true, Conv2d::default()),
-            ("grouped", [2, 16, 5, 5], [24, 8, 3, 3], true, Conv2d { groups: 2, ..same }),
-            ("depthwise", [2, 5, 9, 7], [5, 1, 3, 3], true, Conv2d { groups: 5, ..same }),
-        ] {
+    for (name, x, weight, bias, op) in fused() {
+        let y = |case: &Case| {
+            let types: Vec<_> = case.inputs.iter().map(Tensor::ty).collect();
+            op.infer(&types).expect("the shapes of a case fit")[0].shape.clone()
+        };
+        for epilogue in [Epilogue::Relu, Epilogue::AddRelu] {
             let name = format!("{name}_{epilogue:?}");
             let mut case = conv(&name, x, weight, bias, Conv2d { epilogue, ..op }).forward_only();
             if epilogue == Epilogue::AddRelu {
-                let types: Vec<_> = case.inputs.iter().map(Tensor::ty).collect();
-                let y = op.infer(&types).expect("the shapes of a case fit")[0].shape.clone();
-                case.inputs.push(Random::new(case.seed ^ 2).normal(&y));
+                case.inputs.push(Random::new(case.seed ^ 2).normal(&y(&case)));
             }
             cases.push(case);
+        }
+        for epilogue in [GradEpilogue::Add, GradEpilogue::ReluGrad, GradEpilogue::AddReluGrad] {
+            let case = conv(&format!("{name}_{epilogue:?}"), x, weight, false, op).forward_only();
+            let mut rng = Random::new(case.seed ^ 2);
+            let mut inputs = vec![rng.normal(&y(&case)), rng.normal(&weight)];
+            inputs.extend(epilogue.adds().then(|| rng.normal(&x)));
+            inputs.extend(epilogue.has_relu().then(|| rng.normal(&x)));
+            let op = Conv2dGradInput { conv: op, input_shape: x.to_vec(), epilogue };
+            cases.push(Case { op: op.into(), inputs, ..case });
         }
     }
     cases

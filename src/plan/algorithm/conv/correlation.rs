@@ -49,10 +49,22 @@ pub(super) fn has_few_phases(g: &Geometry) -> bool {
 }
 
 /// The polyphase decomposition of the input gradient. At stride 2 there are four phases of pixels. Each is a correlation of the
-/// upstream gradient with every second tap, with the filters rotated by 180 degrees and the channels swapped.
+/// upstream gradient with every second tap, with the filters rotated by 180 degrees and the channels swapped. If no tap reads the
+/// pixels of several phases, they are computed at once, as part of a correlation of all pixels without taps, which the other phases
+/// overwrite.
 pub(super) fn polyphase(g: &Geometry) -> Vec<ConvGemm> {
     let [vertical, horizontal] = g.axes().map(|axis| axis.phases().collect::<Vec<_>>());
-    vertical.iter().flat_map(|y| horizontal.iter().map(|x| phase(g, y, x))).collect()
+    let phases = vertical.iter().flat_map(|y| horizontal.iter().map(|x| phase(g, y, x)));
+    let (read, unread): (Vec<_>, Vec<_>) = phases.partition(|p| p.kernel_h * p.kernel_w > 0);
+    match unread.len() {
+        0 | 1 => [read, unread].concat(),
+        _ => [vec![without_taps(g)], read].concat(),
+    }
+}
+
+fn without_taps(g: &Geometry) -> ConvGemm {
+    let p = rotated(g);
+    ConvGemm { kernel_h: 0, kernel_w: 0, stride_h: 1, stride_w: 1, padding_h: 0, padding_w: 0, ..p }
 }
 
 /// The whole input gradient, with channels swapped and filters rotated by 180 degrees. The kernel handles the stride.
@@ -108,6 +120,16 @@ fn phase(g: &Geometry, y: &Phase, x: &Phase) -> ConvGemm {
         has_bias: 0,
         ..p
     }
+}
+
+/// Bytes that a phase of an input gradient moves, where its epilogue reads `operands` values per result.
+pub(super) fn phase_bytes(p: &ConvGemm, operands: u64) -> u64 {
+    let [outs, ins] = [p.out_channels, p.in_channels].map(u64::from);
+    let (taps, planes) = (u64::from(p.kernel_h * p.kernel_w), u64::from(p.batch * p.groups));
+    let images = planes * ins * u64::from(p.in_h * p.in_w);
+    let weights = u64::from(p.groups) * outs * ins * taps;
+    let results = planes * outs * u64::from(p.out_h * p.out_w);
+    4 * (results * (1 + operands) + if taps > 0 { images + weights } else { 0 })
 }
 
 /// Floating-point operations of a correlation.

@@ -117,10 +117,10 @@ pub(super) fn forward(node: &mut NodeLowering, g: &Geometry, y: StorageId) -> Re
 }
 
 /// columns = weight^T * grad_output, then col2im.
-pub(super) fn grad_input(node: &mut NodeLowering, g: &Geometry) -> Result<()> {
+pub(super) fn grad_input(node: &mut NodeLowering, g: &Geometry, grad_input: StorageId) -> Result<()> {
     let s = Sizes::new(g);
     let chunks = chunks(g, node.target())?;
-    let (grad_output, weight, grad_input) = (node.input(0), node.input(1), node.output(0));
+    let (grad_output, weight) = (node.input(0), node.input(1));
     let columns = if is_pointwise(g) { grad_input } else { columns(node, &chunks) };
     for c in &chunks {
         let n = c.rows * c.out_w;

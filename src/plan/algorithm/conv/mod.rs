@@ -6,7 +6,7 @@ mod implicit_gemm;
 mod register_tiled;
 mod winograd;
 
-use super::epilogue::{after, residual};
+use super::epilogue::{after, grad_operands, residual};
 use super::preferences::{self, FEW_CHANNELS, Shape};
 use super::{Algorithm, Pass, ShapeClass};
 use crate::Result;
@@ -22,34 +22,57 @@ pub(super) fn forward(op: &Conv2d, node: &mut NodeLowering) -> Result<()> {
     let bias = if has_bias == 1 { node.input(2) } else { weight };
     let p = ConvGemm { epilogue: op.epilogue as u32, ..correlation::forward(&g) };
     let operands = [x, weight, bias, residual.unwrap_or(weight)];
+    let after = |node: &mut NodeLowering, compute: &dyn Fn(&mut NodeLowering, StorageId) -> Result<()>| {
+        after(p.epilogue, residual.as_slice(), node, compute)
+    };
     match algorithm(&g, node.target(), Pass::Forward, g.stride_w, true) {
         Algorithm::RegisterTiled => register_tiled::correlate(node, Pass::Forward, &p, operands),
         Algorithm::ImplicitGemm => implicit_gemm::correlate(node, Pass::Forward, &p, operands),
-        Algorithm::Winograd => after(op.epilogue, node, |node, y| {
-            winograd::correlate(node, Pass::Forward, &p, [x, weight, bias], y)
-        }),
-        Algorithm::Direct => {
-            after(op.epilogue, node, |node, y| direct(node, &kernel::CONV_DIRECT, &[x, weight, bias], y, &g))
+        Algorithm::Winograd => {
+            after(node, &|node, y| winograd::correlate(node, Pass::Forward, &p, [x, weight, bias], y))
         }
-        _ => after(op.epilogue, node, |node, y| im2col::forward(node, &g, y)),
+        Algorithm::Direct => {
+            after(node, &|node, y| direct(node, &kernel::CONV_DIRECT, &[x, weight, bias], y, &g))
+        }
+        _ => after(node, &|node, y| im2col::forward(node, &g, y)),
     }
 }
 
 pub(super) fn grad_input(op: &Conv2dGradInput, node: &mut NodeLowering) -> Result<()> {
     let g = op.conv.geometry_of(&op.input_shape, &node.input_shape(1));
-    let (grad_output, weight, grad_input) = (node.input(0), node.input(1), node.output(0));
+    let (grad_output, weight, epilogue) = (node.input(0), node.input(1), op.epilogue as u32);
+    let [other, relu] = grad_operands(op.epilogue, node);
+    // A gradient has no bias; its binding is the output of the ReLU.
+    let operands = [grad_output, weight, relu.unwrap_or(weight), other.unwrap_or(weight)];
+    let more: Vec<StorageId> = [other, relu].into_iter().flatten().collect();
+    let after = |node: &mut NodeLowering, compute: &dyn Fn(&mut NodeLowering, StorageId) -> Result<()>| {
+        after(epilogue, &more, node, compute)
+    };
+    let by_phase = |node: &mut NodeLowering, correlate: Correlate| {
+        let phases = correlation::polyphase(&g);
+        for phase in &phases {
+            correlate(node, Pass::GradInput, &ConvGemm { epilogue, ..*phase }, operands)?;
+            if phases.len() > 1 {
+                node.set_bytes(correlation::phase_bytes(phase, more.len() as u64));
+            }
+        }
+        Ok(())
+    };
     // Every phase is a stride-1 correlation.
     match algorithm(&g, node.target(), Pass::GradInput, 1, correlation::has_few_phases(&g)) {
-        Algorithm::RegisterTiled => register_tiled::grad_input(node, &g),
-        Algorithm::ImplicitGemm => by_phase(node, &g, implicit_gemm::correlate),
-        Algorithm::Winograd => by_phase(node, &g, |node, pass, p, [x, weight, ..]| {
-            winograd::correlate(node, pass, p, [x, weight, weight], node.output(0))
-        }),
-        Algorithm::Direct => {
-            let reads = [grad_output, weight];
-            direct(node, &kernel::CONV_DIRECT_GRAD_INPUT, &reads, grad_input, &g)
+        Algorithm::RegisterTiled if register_tiled::fits_polyphase_kernel(node.target(), &g) => {
+            after(node, &|node, y| register_tiled::grad_input(node, &g, y))
         }
-        _ => im2col::grad_input(node, &g),
+        Algorithm::RegisterTiled => by_phase(node, register_tiled::correlate),
+        Algorithm::ImplicitGemm => by_phase(node, implicit_gemm::correlate),
+        Algorithm::Winograd => after(node, &|node, y| {
+            let whole = &correlation::polyphase(&g)[0];
+            winograd::correlate(node, Pass::GradInput, whole, [grad_output, weight, weight], y)
+        }),
+        Algorithm::Direct => after(node, &|node, y| {
+            direct(node, &kernel::CONV_DIRECT_GRAD_INPUT, &[grad_output, weight], y, &g)
+        }),
+        _ => after(node, &|node, y| im2col::grad_input(node, &g, y)),
     }
 }
 
@@ -124,15 +147,8 @@ pub(super) fn shape_class(pass: Pass, g: &Geometry) -> ShapeClass {
     ShapeClass { pass, shape }
 }
 
-/// Emits an input gradient phase by phase.
-fn by_phase(
-    node: &mut NodeLowering,
-    g: &Geometry,
-    correlate: fn(&mut NodeLowering, Pass, &ConvGemm, [StorageId; 4]) -> Result<()>,
-) -> Result<()> {
-    let operands = [0, 1, 1, 1].map(|i| node.input(i));
-    correlation::polyphase(g).iter().try_for_each(|phase| correlate(node, Pass::GradInput, phase, operands))
-}
+/// Emits a correlation of images, weight, bias and residual, with placeholders for missing ones.
+type Correlate = fn(&mut NodeLowering, Pass, &ConvGemm, [StorageId; 4]) -> Result<()>;
 
 /// Sizes of the matrix products of a convolution, one per image and group.
 struct Sizes {

@@ -1,7 +1,7 @@
 //! Register-tiled direct convolution for software adapters, which share weights by subgroup broadcasts.
 
 use super::super::{Algorithm, Pass, choose_kernel};
-use super::{Geometry, MAX_SLICES, Sizes, affordable_slices, by_phase, correlation, in_slices};
+use super::{Geometry, MAX_SLICES, Sizes, affordable_slices, correlation, in_slices};
 use crate::Result;
 use crate::kernel::{self, ConvGemm, ConvPack, ConvRegisterTiled, Grid, Kernel, StorageId};
 use crate::op::Lowering;
@@ -63,19 +63,16 @@ pub(super) fn fits_polyphase_kernel(target: &Target, g: &Geometry) -> bool {
         && (g.out_w / COLUMNS).next_power_of_two() <= target.subgroup
 }
 
-/// Emits the input gradient.
-pub(super) fn grad_input(node: &mut NodeLowering, g: &Geometry) -> Result<()> {
+/// Emits the input gradient by the polyphase kernel.
+pub(super) fn grad_input(node: &mut NodeLowering, g: &Geometry, grad_input: StorageId) -> Result<()> {
     let [grad_output, weight] = [0, 1].map(|i| node.input(i));
-    if !fits_polyphase_kernel(node.target(), g) {
-        return by_phase(node, g, correlate);
-    }
     let kernel = &kernel::CONV_REGISTER_TILED_POLYPHASE_3X3;
     // The rotated filter, as at stride 1.
     let c = correlation::rotated(g);
     let (p, packed) = pack_weights(node, kernel, &c, weight)?;
     let p = ConvRegisterTiled { across: (p.in_w / COLUMNS).next_power_of_two(), ..p };
     let flops = correlation::flops(&correlation::forward(g));
-    node.launch(kernel, &p, &[grad_output, packed], &[node.output(0)], grid(kernel, &p, p.in_h), flops)
+    node.launch(kernel, &p, &[grad_output, packed], &[grad_input], grid(kernel, &p, p.in_h), flops)
 }
 
 /// The kernel for a pass: the requested one if it fits, else the first that fits.

@@ -2,7 +2,7 @@
 
 use super::super::Io;
 use crate::kernel::BatchNorm;
-use crate::runtime::cpu::batch_norm::{inv_std, map_planes, planes};
+use crate::runtime::cpu::batch_norm::{inv_std, map_planes, planes, split_sums, write_affine};
 use pulp::{Arch, Simd, WithSimd};
 use rayon::prelude::*;
 
@@ -28,11 +28,13 @@ pub fn partial(p: &BatchNorm, io: Io<'_>) {
     });
 }
 
-/// The sums of dy and of dy * xhat in each slice.
+/// The sums of dy and of dy * xhat in each slice, then the coefficients of each channel.
 pub fn grad_partial(p: &BatchNorm, io: Io<'_>) {
     let ([x, mean, var, weight, bias, dy], [partial]) = io.f32();
-    let (arch, results) = (Arch::new(), (p.slices * p.channels) as usize);
-    partial[..2 * results].par_chunks_mut(2).enumerate().for_each(|(which, out)| {
+    let (sums, affine) = split_sums(p, partial);
+    write_affine(p, affine, [mean, var, weight, bias]);
+    let arch = Arch::new();
+    sums.par_chunks_mut(2).enumerate().for_each(|(which, out)| {
         let c = which % p.channels as usize;
         let scale = (f64::from(weight[c]) * inv_std(p, var, c)) as f32;
         let affine = Affine { mean: mean[c], scale, shift: bias[c] };
@@ -205,12 +207,11 @@ mod tests {
                 let (mut y, mut dx) = (vec![0u32; len], vec![0u32; len]);
                 let reads = vec![x, &mean[..], &var, &channel, &channel, dy];
                 twins[1](&p, Io { reads: reads.clone(), writes: vec![&mut y] });
-                let mut sums = [0u32; 3 * 3 * 2];
+                let mut sums = [0u32; 3 * 3 * 2 + 3 * 4];
                 twins[2](&p, Io { reads, writes: vec![&mut sums] });
                 let (mut weight, mut bias, mut coefficients) = ([0u32; 3], [0u32; 3], [0u32; 15]);
-                let reads = vec![&sums[..], &mean, &var, &channel, &channel];
                 let writes = vec![&mut weight[..], &mut bias, &mut coefficients];
-                batch_norm::grad_stats(&p, Io { reads, writes });
+                batch_norm::grad_stats(&p, Io { reads: vec![&sums], writes });
                 twins[3](&p, Io { reads: vec![x, dy, &coefficients], writes: vec![&mut dx] });
                 let words = [&mean[..], &var, &y, &bias, &weight, &dx].concat();
                 words.into_iter().map(f32::from_bits).collect::<Vec<_>>()
