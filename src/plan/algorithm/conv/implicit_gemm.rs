@@ -32,7 +32,7 @@ pub(super) fn correlate(
 }
 
 /// Workgroups that fill a GPU.
-const TARGET_WORKGROUPS: u64 = 1024;
+const TARGET_WORKGROUPS: u64 = 512;
 /// Maximum number of slices of pixels. More than elsewhere, because GPUs sum slices in a tree.
 const MAX_SLICES: u32 = 512;
 /// Minimum number of pixels per slice; a multiple of every tile's depth.
