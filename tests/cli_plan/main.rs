@@ -310,8 +310,9 @@ fn layers_report_their_minimum_traffic() {
         ("layer1.0.bn1", "forward", 2 * A + 4 * per_channel),
         // The residual as well.
         ("layer1.0.bn2", "forward", 3 * A + 4 * per_channel),
-        // Upstream gradient, input and input gradient; the weight and its gradient.
-        ("layer1.0.conv1", "backward", 3 * A + 2 * weight),
+        // Upstream gradient, input, the shortcut's gradient and the sum of it and the input gradient; the weight and its gradient.
+        ("layer1.0.conv1", "backward", 4 * A + 2 * weight),
+        ("layer1.0.conv2", "backward", 3 * A + 2 * weight),
         // Two statistics of 7 x 16, 7 x 32 and 7 x 64 channels: old values, the batch's, and new ones; the guard.
         ("running statistics", "update", 2 * 3 * 7 * (16 + 32 + 64) * 4 + 4),
     ] {
@@ -330,12 +331,12 @@ fn layers_report_their_minimum_traffic() {
 #[test]
 fn fused_operations_are_reported() {
     let found = answer(&RESNET20);
-    assert_eq!(found["fused"], serde_json::json!({ "add": 9, "relu": 19, "relu_grad": 10 }));
+    assert_eq!(found["fused"], serde_json::json!({ "add": 18, "relu": 19, "relu_grad": 18 }));
     let groups = found["groups"].as_array().unwrap();
     let bn2 = groups.iter().find(|g| g["scope"] == "layer1.0.bn2" && g["phase"] == "forward").unwrap();
     assert_eq!(bn2["fused"], serde_json::json!(["add", "relu"]));
     let text = shown(&RESNET20);
-    assert!(text.contains("\nfused      9 add, 19 relu, 10 relu_grad"), "{text}");
+    assert!(text.contains("\nfused      18 add, 19 relu, 18 relu_grad"), "{text}");
     assert!(text.contains("+relu\n") && text.contains("+relu_grad\n"), "{text}");
     let launches = shown(&[&RESNET20[..], &["--launches"]].concat());
     assert_eq!(launches.matches(" +add +relu\n").count(), 9);
