@@ -185,12 +185,19 @@ fn epilogues() -> Vec<Case> {
             let mut rng = Random::new(case.seed ^ 2);
             let mut inputs = vec![rng.normal(&y(&case)), rng.normal(&weight)];
             inputs.extend(epilogue.adds().then(|| rng.normal(&x)));
-            inputs.extend(epilogue.has_relu().then(|| rng.normal(&x)));
+            inputs.extend(epilogue.has_relu().then(|| relu_output(&mut rng, &x)));
             let op = Conv2dGradInput { conv: op, input_shape: x.to_vec(), epilogue };
             cases.push(Case { op: op.into(), inputs, ..case });
         }
     }
     cases
+}
+
+/// Values of either sign, and a NaN, where gradients pass.
+fn relu_output(rng: &mut Random, shape: &[usize]) -> Tensor {
+    let mut values = rng.normal(shape).into_f32();
+    values[1] = f32::NAN;
+    floats(shape, values)
 }
 
 /// Rows, columns and depth of the matrix products cross each boundary, forward and backward.
