@@ -150,7 +150,7 @@ fn flags_of(text: &str) -> Vec<String> {
     words.filter(|word| word.starts_with("--") && word.len() > 2).map(str::to_owned).collect()
 }
 
-/// Kernels by name or shader; `*` stands for the rest of a name.
+/// Kernels by name or shader; `*` stands for the rest of a name. Measurements keep the names that kernels had.
 pub fn kernels(pages: &[Page]) -> Outcome {
     let known = striate::kernel::ALL.iter().flat_map(|kernel| [kernel.name, kernel.file, kernel.entry]);
     let known: BTreeSet<&str> = known.collect();
@@ -163,8 +163,9 @@ pub fn kernels(pages: &[Page]) -> Outcome {
             let plain =
                 name.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b"_*.".contains(&b));
             let start = name.split('*').next().expect("split yields at least one part");
+            let start = striate::kernel::current_name(start);
             let kernel = plain && PREFIXES.iter().any(|prefix| name.starts_with(prefix));
-            if kernel && !known.iter().any(|known| known.starts_with(start)) {
+            if kernel && !known.iter().any(|known| known.starts_with(&start)) {
                 problems.push(format!("{}: there is no kernel {name}", page.name));
             }
         }
