@@ -117,11 +117,12 @@ pub static PREFERENCES: [Preference; 14] = [
         algorithm: Algorithm::Winograd,
         ..NVIDIA
     },
+    // Weight gradients as measured on an H200; other GPUs as estimated from instructions and bytes (docs/gpu-kernels.md).
     Preference {
-        passes: &[Pass::GradWeight],
+        family: Some(Family::Gpu),
         shape: Shape::Large { channels: 128, tiles: 64 },
         algorithm: Algorithm::Winograd,
-        ..NVIDIA
+        ..CONVOLUTION
     },
     Preference { family: Some(Family::Gpu), algorithm: Algorithm::ImplicitGemm, ..CONVOLUTION },
     CONVOLUTION,
