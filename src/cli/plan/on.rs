@@ -79,12 +79,12 @@ fn key(name: &str) -> String {
     key
 }
 
-/// The settings in the order they are read, with the least value of each.
-const SETTINGS: [(&str, f64); 3] = [("tflops", LEAST), ("gbs", LEAST), ("launch-us", 0.0)];
+/// The settings in the order they are read, with the minimum of each.
+const SETTINGS: [(&str, f64); 3] = [("tflops", MIN), ("gbs", MIN), ("launch-us", 0.0)];
 
 /// A million operations, and a thousand bytes, per second.
-const LEAST: f64 = 1e-6;
-const MOST: f64 = 1e6;
+const MIN: f64 = 1e-6;
+const MAX: f64 = 1e6;
 
 impl FromStr for On {
     type Err = String;
@@ -116,10 +116,10 @@ fn parse(setting: &str) -> Result<(usize, f64), String> {
         setting.split_once('=').ok_or_else(|| format!("{setting:?} is not a setting; {EXPECTED}"))?;
     let index = SETTINGS.iter().position(|(name, _)| *name == key.trim());
     let index = index.ok_or_else(|| format!("{:?} is not a setting; {EXPECTED}", key.trim()))?;
-    let (name, least) = SETTINGS[index];
-    let number = value.trim().parse().ok().filter(|number: &f64| (least..=MOST).contains(number));
+    let (name, min) = SETTINGS[index];
+    let number = value.trim().parse().ok().filter(|number: &f64| (min..=MAX).contains(number));
     let number = number
-        .ok_or_else(|| format!("{name} must be a number from {least} to {MOST}, found {:?}", value.trim()))?;
+        .ok_or_else(|| format!("{name} must be a number from {min} to {MAX}, found {:?}", value.trim()))?;
     Ok((index, number))
 }
 
