@@ -26,14 +26,21 @@ fn merge_slices(c: u32, first: u32, step: u32) -> Moments {
 }
 
 fn write_y(work: LaneWork, k: Affine) {
-    for (var n = work.start; n < work.end; n += work.step) {
-        let plane = (n * params.channels + work.c) * work.columns;
-        for (var p = work.column; p < work.columns; p += params.width) {
-            var value = normalized(x[plane + p], k.mean, k.scale, k.shift);
-            if (params.epilogue == 2u) { value += residual[plane + p]; }
+    var position = first_position(work);
+    while (position.x < work.end) {
+        {{- next_addresses() }}
+   {%- for i in range(at_once) %}
+        let value{{ i }} = x[at{{ i }}];
+        let residual{{ i }} = residual[at{{ i }}];
+   {%- endfor %}
+   {%- for i in range(at_once) %}
+        {{ if_exists(i) }}{
+            var value = normalized(value{{ i }}, k.mean, k.scale, k.shift);
+            if (params.epilogue == 2u) { value += residual{{ i }}; }
             if (params.epilogue > 0u) { value = relu_forward(value); }
-            y[plane + p] = value;
+            y[at{{ i }}] = value;
         }
+   {%- endfor %}
     }
 }
 
@@ -71,13 +78,19 @@ fn coefficients_of(c: u32, sum: vec2f) -> Coefficients {
 }
 
 fn write_dx(work: LaneWork, k: Coefficients) {
-    for (var n = work.start; n < work.end; n += work.step) {
-        let plane = (n * params.channels + work.c) * work.columns;
-        for (var p = work.column; p < work.columns; p += params.width) {
-            let value = x[plane + p];
-            var upstream = grad_output[plane + p];
-            if (params.epilogue == 1u) { upstream = relu_backward(upstream, normalized(value, k.mean, k.scale, k.shift)); }
-            dx[plane + p] = k.scale * (upstream - k.dy_mean - (value - k.mean) * k.slope);
+    var position = first_position(work);
+    while (position.x < work.end) {
+        {{- next_addresses() }}
+   {%- for i in range(at_once) %}
+        let value{{ i }} = x[at{{ i }}];
+        let dy{{ i }} = grad_output[at{{ i }}];
+   {%- endfor %}
+   {%- for i in range(at_once) %}
+        {{ if_exists(i) }}{
+            var upstream = dy{{ i }};
+            if (params.epilogue == 1u) { upstream = relu_backward(upstream, normalized(value{{ i }}, k.mean, k.scale, k.shift)); }
+            dx[at{{ i }}] = k.scale * (upstream - k.dy_mean - (value{{ i }} - k.mean) * k.slope);
         }
+   {%- endfor %}
     }
 }

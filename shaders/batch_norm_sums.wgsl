@@ -13,8 +13,8 @@ alias Flags = {{ 'vec4<bool>' if vec4 else 'bool' }};
 @group(0) @binding(2) var<storage, read_write> partial_out: array<f32>;
 
 // The work of one lane in channel c: images start, start + step, ... below `end`, and in each image the pixels column,
-// column + width, ... below `columns` (with `vec4`, pixels are counted in vectors). The slice starts at image `first`.
-struct LaneWork { c: u32, first: u32, end: u32, start: u32, step: u32, column: u32, columns: u32 }
+// column + width, ... below `columns` (with `vec4`, pixels are counted in vectors).
+struct LaneWork { c: u32, end: u32, start: u32, step: u32, column: u32, columns: u32 }
 
 // The work of one of `lanes` lanes in slice s of channel c, where slice_channel = s * channels + c.
 fn lane_work(slice_channel: u32, lane: u32, lanes: u32) -> LaneWork {
@@ -22,7 +22,6 @@ fn lane_work(slice_channel: u32, lane: u32, lanes: u32) -> LaneWork {
     let first = s * params.images_per_slice;
     return LaneWork(
         slice_channel - s * params.channels,
-        first,
         min(first + params.images_per_slice, params.batch),
         first + lane / params.width,
         lanes / params.width,
@@ -30,6 +29,31 @@ fn lane_work(slice_channel: u32, lane: u32, lanes: u32) -> LaneWork {
         params.pixels{{ ' / 4u' if vec4 }},
     );
 }
+
+// A lane's position is an image and a column. It is past the end when the image is.
+fn first_position(work: LaneWork) -> vec2u {
+    return vec2u(select(work.end, work.start, work.column < work.columns), work.column);
+}
+fn next_position(work: LaneWork, position: vec2u) -> vec2u {
+    let column = position.y + params.width;
+    return select(vec2u(position.x + work.step, work.column), vec2u(position.x, column), column < work.columns);
+}
+fn address_of(work: LaneWork, position: vec2u) -> u32 {
+    return (position.x * params.channels + work.c) * work.columns + position.y;
+}
+
+{#- The addresses at0, at1, ... of the next {{ at_once }} positions, so that a lane waits for all loads together. Past the end, the first
+    one is repeated, and is1, is2, ... are false. #}
+{%- macro next_addresses() %}
+        let at0 = address_of(work, position);
+        position = next_position(work, position);
+   {%- for i in range(1, at_once) %}
+        let is{{ i }} = position.x < work.end;
+        let at{{ i }} = select(at0, address_of(work, position), is{{ i }});
+        position = next_position(work, position);
+   {%- endfor %}
+{%- endmacro %}
+{%- macro if_exists(i) %}{% if i > 0 %}if (is{{ i }}) {% endif %}{% endmacro %}
 
 fn component_sum(v: {{ value }}) -> f32 {
     return {{ 'v.x + v.y + v.z + v.w' if vec4 else 'v' }};
@@ -51,17 +75,21 @@ fn moments_of(work: LaneWork) -> Moments {
     var sum = {{ value }}();
     var squares = {{ value }}();
     var shift = 0.0;
-    if (work.start < work.end && work.column < work.columns) {
-        shift = x[(work.start * params.channels + work.c) * work.columns + work.column]{{ '.x' if vec4 }};
-    }
-    for (var n = work.start; n < work.end; n += work.step) {
-        let plane = (n * params.channels + work.c) * work.columns;
-        for (var p = work.column; p < work.columns; p += params.width) {
-            let d = x[plane + p] - shift;
+    var position = first_position(work);
+    if (position.x < work.end) { shift = x[address_of(work, position)]{{ '.x' if vec4 }}; }
+    while (position.x < work.end) {
+        {{- next_addresses() }}
+   {%- for i in range(at_once) %}
+        let value{{ i }} = x[at{{ i }}];
+   {%- endfor %}
+   {%- for i in range(at_once) %}
+        {{ if_exists(i) }}{
+            let d = value{{ i }} - shift;
             count += {{ '4.0' if vec4 else '1.0' }};
             sum += d;
             squares = fma(d, d, squares);
         }
+   {%- endfor %}
     }
     let deviation_sum = component_sum(sum);
     let mean_deviation = deviation_sum / max(count, 1.0);
@@ -96,15 +124,21 @@ fn gradient_sums(work: LaneWork) -> vec2f {
     let k = affine(work.c, mean[work.c], variance[work.c]);
     var dy_sum = {{ value }}();
     var product_sum = {{ value }}();
-    for (var n = work.start; n < work.end; n += work.step) {
-        let plane = (n * params.channels + work.c) * work.columns;
-        for (var p = work.column; p < work.columns; p += params.width) {
-            let value = x[plane + p];
-            var upstream = dy[plane + p];
-            if (params.epilogue == 1u) { upstream = relu_backward(upstream, normalized(value, k.mean, k.scale, k.shift)); }
+    var position = first_position(work);
+    while (position.x < work.end) {
+        {{- next_addresses() }}
+   {%- for i in range(at_once) %}
+        let value{{ i }} = x[at{{ i }}];
+        let dy{{ i }} = dy[at{{ i }}];
+   {%- endfor %}
+   {%- for i in range(at_once) %}
+        {{ if_exists(i) }}{
+            var upstream = dy{{ i }};
+            if (params.epilogue == 1u) { upstream = relu_backward(upstream, normalized(value{{ i }}, k.mean, k.scale, k.shift)); }
             dy_sum += upstream;
-            product_sum = fma(upstream, value - k.mean, product_sum);
+            product_sum = fma(upstream, value{{ i }} - k.mean, product_sum);
         }
+   {%- endfor %}
     }
     return vec2f(component_sum(dy_sum), component_sum(product_sum) * k.inv_std);
 }

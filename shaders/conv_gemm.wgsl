@@ -114,9 +114,10 @@ fn conv_gemm(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) group
     let last_channel = (params.in_channels - 1u) * plane;
     let steps = (params.in_channels + {{ channels - 1 }}u) / {{ channels }}u * params.kernel_h * ((params.kernel_w + {{ taps - 1 }}u) / {{ taps }}u);
 
-    // Channels and taps past the last one repeat it.
+    // Neighboring lanes read weights of neighboring input or output channels, whichever are closer. Channels and taps past the last
+    // one repeat it.
 {%- for i in range(a_loads) %}
-    let ap{{ i }} = k_fastest(lane + {{ i * threads }}u);
+    let ap{{ i }} = select(vectors_fastest(lane + {{ i * threads }}u, {{ tile_m // 4 }}u), k_fastest(lane + {{ i * threads }}u), params.w_in <= params.w_out);
     let a_start{{ i }} = g * params.w_group + params.w_start + min(components(i0 + ap{{ i }}.y, {{ tile_m // 4 }}u), vec4u(params.out_channels - 1u)) * params.w_out
         + min(ap{{ i }}.x % {{ channels }}u, params.in_channels - 1u) * params.w_in + min(ap{{ i }}.x / {{ channels }}u, max(params.kernel_w, 1u) - 1u) * params.w_right;
     let a_to{{ i }} = ap{{ i }}.x * {{ a_row }}u + ap{{ i }}.y;

@@ -22,9 +22,19 @@
 var<workgroup> a_tile: array<vec4f, {{ tile_k * a_row }}>;
 var<workgroup> b_tile: array<vec4f, {{ tile_k * b_row }}>;
 
+// Where a lane's results are in the tile. With 16 lanes across, lanes fill two rows at a time: then 8 neighboring lanes, which GPUs
+// serve together, read few different vectors.
+{%- if columns == 16 %}
+fn lane_row(lane: u32) -> u32 { return lane / 32u * 2u + lane % 2u; }
+fn lane_column(lane: u32) -> u32 { return lane % 32u / 2u; }
+{%- else %}
+fn lane_row(lane: u32) -> u32 { return lane / {{ columns }}u; }
+fn lane_column(lane: u32) -> u32 { return lane % {{ columns }}u; }
+{%- endif %}
+
 // The i-th vector of a tile that a lane multiplies.
-fn a_vector(lane: u32, i: u32) -> u32 { return i * {{ tile_m // each_m }}u + lane / {{ columns }}u; }
-fn b_vector(lane: u32, i: u32) -> u32 { return i * {{ columns }}u + lane % {{ columns }}u; }
+fn a_vector(lane: u32, i: u32) -> u32 { return i * {{ tile_m // each_m }}u + lane_row(lane); }
+fn b_vector(lane: u32, i: u32) -> u32 { return i * {{ columns }}u + lane_column(lane); }
 
 // The rows or columns of a vector, where neighboring components are `step` apart.
 fn components(vector: u32, step: u32) -> vec4u { return vector + step * vec4u(0u, 1u, 2u, 3u); }

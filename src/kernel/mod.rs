@@ -120,7 +120,7 @@ pub fn current_name(name: &str) -> String {
 }
 
 /// Parts of earlier names and their replacements, applied in order.
-const RENAMED: [(&str, &str); 15] = [
+const RENAMED: [(&str, &str); 19] = [
     ("conv_window_phases", "conv_register_tiled_polyphase"),
     ("conv_window", "conv_register_tiled"),
     ("partial_handed", "partial_subgroup"),
@@ -135,7 +135,11 @@ const RENAMED: [(&str, &str); 15] = [
     ("conv_gemm_1x1", "conv_gemm"),
     ("grad_weight_32x128", "grad_weight_32x64"),
     ("grad_weight_16x128", "grad_weight_16x64"),
-    ("16x128", "16x256"),
+    ("matmul_tiled_16x128", "matmul_tiled_16x256"),
+    ("grad_weight_128x128", "grad_weight_64x64"),
+    ("grad_weight_64x128", "grad_weight_64x64"),
+    ("conv_gemm_128x128", "conv_gemm_64x128"),
+    ("matmul_tiled_128x128", "matmul_tiled_64x128"),
 ];
 
 /// Shared WGSL, prepended to the shaders that use it.

@@ -62,8 +62,7 @@ kernels! {
     "dropout.wgsl" () { dropout(Dropout), reads 2, writes 1 { DROPOUT = "dropout", threads 256 []; } }
     "matmul_tiled.wgsl" (tile_m, tile_n, tile_k, each_m, each_n) {
         matmul_tiled(Matmul), reads 3, writes 1 {
-            MATMUL_TILED_128X128 = "matmul_tiled_128x128", threads 256 [128, 128, 8, 8, 8];
-            MATMUL_TILED_64X128 = "matmul_tiled_64x128", threads 256 [64, 128, 16, 8, 4];
+            MATMUL_TILED_64X128 = "matmul_tiled_64x128", threads 128 [64, 128, 8, 8, 8];
             MATMUL_TILED_64X64 = "matmul_tiled_64x64", threads 128 [64, 64, 16, 8, 4];
             MATMUL_TILED_32X128 = "matmul_tiled_32x128", threads 128 [32, 128, 16, 8, 4];
             MATMUL_TILED_16X256 = "matmul_tiled_16x256", threads 128 [16, 256, 8, 8, 4];
@@ -130,18 +129,17 @@ kernels! {
     }
     "conv_gemm.wgsl" (tile_m, tile_n, tile_k, each_m, each_n, taps) {
         conv_gemm(ConvGemm), reads 4, writes 1 {
-            CONV_GEMM_128X128 = "conv_gemm_128x128", threads 256 [128, 128, 8, 8, 8, 1];
             CONV_GEMM_64X128 = "conv_gemm_64x128", threads 256 [64, 128, 16, 8, 4, 1];
             CONV_GEMM_64X64 = "conv_gemm_64x64", threads 128 [64, 64, 16, 8, 4, 1];
             CONV_GEMM_32X128 = "conv_gemm_32x128", threads 128 [32, 128, 16, 8, 4, 1];
+            CONV_GEMM_32X64 = "conv_gemm_32x64", threads 128 [32, 64, 16, 4, 4, 1];
             CONV_GEMM_16X256 = "conv_gemm_16x256", threads 128 [16, 256, 8, 8, 4, 1];
+            CONV_GEMM_16X128 = "conv_gemm_16x128", threads 128 [16, 128, 16, 4, 4, 1];
             CONV_GEMM_STEM = "conv_gemm_stem", threads 128 [32, 128, 16, 8, 4, 4];
         }
     }
     "conv_gemm_grad_weight.wgsl" (tile_m, tile_n, tile_k, each_m, each_n, channels) {
         conv_gemm_grad_weight(ConvGemm), reads 2, writes 1 {
-            CONV_GEMM_GRAD_WEIGHT_128X128 = "conv_gemm_grad_weight_128x128", threads 256 [128, 128, 8, 8, 8, 32];
-            CONV_GEMM_GRAD_WEIGHT_64X128 = "conv_gemm_grad_weight_64x128", threads 256 [64, 128, 16, 8, 4, 32];
             CONV_GEMM_GRAD_WEIGHT_64X64 = "conv_gemm_grad_weight_64x64", threads 128 [64, 64, 16, 8, 4, 16];
             CONV_GEMM_GRAD_WEIGHT_32X64 = "conv_gemm_grad_weight_32x64", threads 128 [32, 64, 16, 4, 4, 16];
             CONV_GEMM_GRAD_WEIGHT_16X64 = "conv_gemm_grad_weight_16x64", threads 64 [16, 64, 16, 4, 4, 16];
@@ -184,44 +182,44 @@ kernels! {
         slice_sum_vec4(SliceSum), reads 1, writes 1 { SLICE_SUM_VEC4 = "slice_sum_vec4", threads 64 []; }
         slice_sum_tree(SliceSum), reads 1, writes 1 { SLICE_SUM_TREE = "slice_sum_tree", threads 256 []; }
     }
-    "batch_norm.wgsl" (vec4) {
+    "batch_norm.wgsl" (vec4, at_once) {
         batch_norm_partial(BatchNorm), reads 1, writes 1 {
-            BATCH_NORM_PARTIAL = "batch_norm_partial", threads 64 [0];
-            BATCH_NORM_PARTIAL_VEC4 = "batch_norm_partial_vec4", threads 64 [1];
+            BATCH_NORM_PARTIAL = "batch_norm_partial", threads 64 [0, 4];
+            BATCH_NORM_PARTIAL_VEC4 = "batch_norm_partial_vec4", threads 64 [1, 4];
         }
-        batch_norm_stats(BatchNorm), reads 1, writes 2 { BATCH_NORM_STATS = "batch_norm_stats", threads 64 [0]; }
+        batch_norm_stats(BatchNorm), reads 1, writes 2 { BATCH_NORM_STATS = "batch_norm_stats", threads 64 [0, 1]; }
         batch_norm_apply(BatchNorm), reads 6, writes 1 {
-            BATCH_NORM_APPLY = "batch_norm_apply", threads 64 [0];
-            BATCH_NORM_APPLY_VEC4 = "batch_norm_apply_vec4", threads 64 [1];
+            BATCH_NORM_APPLY = "batch_norm_apply", threads 64 [0, 1];
+            BATCH_NORM_APPLY_VEC4 = "batch_norm_apply_vec4", threads 64 [1, 1];
         }
         batch_norm_grad_partial(BatchNorm), reads 6, writes 1 {
-            BATCH_NORM_GRAD_PARTIAL = "batch_norm_grad_partial", threads 64 [0];
-            BATCH_NORM_GRAD_PARTIAL_VEC4 = "batch_norm_grad_partial_vec4", threads 64 [1];
+            BATCH_NORM_GRAD_PARTIAL = "batch_norm_grad_partial", threads 64 [0, 4];
+            BATCH_NORM_GRAD_PARTIAL_VEC4 = "batch_norm_grad_partial_vec4", threads 64 [1, 4];
         }
-        batch_norm_grad_stats(BatchNorm), reads 1, writes 3 { BATCH_NORM_GRAD_STATS = "batch_norm_grad_stats", threads 64 [0]; }
+        batch_norm_grad_stats(BatchNorm), reads 1, writes 3 { BATCH_NORM_GRAD_STATS = "batch_norm_grad_stats", threads 64 [0, 1]; }
         batch_norm_grad_input(BatchNorm), reads 3, writes 1 {
-            BATCH_NORM_GRAD_INPUT = "batch_norm_grad_input", threads 64 [0];
-            BATCH_NORM_GRAD_INPUT_VEC4 = "batch_norm_grad_input_vec4", threads 64 [1];
+            BATCH_NORM_GRAD_INPUT = "batch_norm_grad_input", threads 64 [0, 1];
+            BATCH_NORM_GRAD_INPUT_VEC4 = "batch_norm_grad_input_vec4", threads 64 [1, 1];
         }
     }
-    "batch_norm_merge.wgsl" (vec4) {
+    "batch_norm_merge.wgsl" (vec4, at_once) {
         batch_norm_merge_apply(BatchNorm), reads 5, writes 3 {
-            BATCH_NORM_MERGE_APPLY = "batch_norm_merge_apply", threads 64 [0];
-            BATCH_NORM_MERGE_APPLY_VEC4 = "batch_norm_merge_apply_vec4", threads 64 [1];
+            BATCH_NORM_MERGE_APPLY = "batch_norm_merge_apply", threads 64 [0, 4];
+            BATCH_NORM_MERGE_APPLY_VEC4 = "batch_norm_merge_apply_vec4", threads 64 [1, 4];
         }
         batch_norm_merge_grad_input(BatchNorm), reads 3, writes 3 {
-            BATCH_NORM_MERGE_GRAD_INPUT = "batch_norm_merge_grad_input", threads 64 [0];
-            BATCH_NORM_MERGE_GRAD_INPUT_VEC4 = "batch_norm_merge_grad_input_vec4", threads 64 [1];
+            BATCH_NORM_MERGE_GRAD_INPUT = "batch_norm_merge_grad_input", threads 64 [0, 4];
+            BATCH_NORM_MERGE_GRAD_INPUT_VEC4 = "batch_norm_merge_grad_input_vec4", threads 64 [1, 4];
         }
     }
-    "batch_norm_subgroup.wgsl" (vec4) {
+    "batch_norm_subgroup.wgsl" (vec4, at_once) {
         batch_norm_partial_subgroup(BatchNorm), reads 1, writes 1 {
-            BATCH_NORM_PARTIAL_SUBGROUP = "batch_norm_partial_subgroup", threads 64 [0];
-            BATCH_NORM_PARTIAL_SUBGROUP_VEC4 = "batch_norm_partial_subgroup_vec4", threads 64 [1];
+            BATCH_NORM_PARTIAL_SUBGROUP = "batch_norm_partial_subgroup", threads 64 [0, 1];
+            BATCH_NORM_PARTIAL_SUBGROUP_VEC4 = "batch_norm_partial_subgroup_vec4", threads 64 [1, 1];
         }
         batch_norm_grad_partial_subgroup(BatchNorm), reads 6, writes 1 {
-            BATCH_NORM_GRAD_PARTIAL_SUBGROUP = "batch_norm_grad_partial_subgroup", threads 64 [0];
-            BATCH_NORM_GRAD_PARTIAL_SUBGROUP_VEC4 = "batch_norm_grad_partial_subgroup_vec4", threads 64 [1];
+            BATCH_NORM_GRAD_PARTIAL_SUBGROUP = "batch_norm_grad_partial_subgroup", threads 64 [0, 1];
+            BATCH_NORM_GRAD_PARTIAL_SUBGROUP_VEC4 = "batch_norm_grad_partial_subgroup_vec4", threads 64 [1, 1];
         }
     }
     "fold_batch_norm.wgsl" () {

@@ -52,7 +52,7 @@ fn earlier_kernel_names_map_to_current_ones() {
         ("max_pool_grad_halves", "max_pool_grad_2x2"),
         ("max_pool_grad_apart", "max_pool_grad_non_overlapping"),
         ("conv_gemm_3x3_64x64", "conv_gemm_64x64"),
-        ("conv_gemm_1x1_16x128", "conv_gemm_16x256"),
+        ("conv_gemm_1x1_16x128", "conv_gemm_16x128"),
         ("conv_gemm_grad_weight_16x128", "conv_gemm_grad_weight_16x64"),
         ("matmul_tiled_16x128", "matmul_tiled_16x256"),
     ] {

@@ -84,7 +84,7 @@ const NVIDIA: Preference =
     Preference { family: Some(Family::Gpu), vendor: Some(0x10de), lanes: FIXED_LANES, ..CONVOLUTION };
 
 /// The table.
-pub static PREFERENCES: [Preference; 14] = [
+pub static PREFERENCES: [Preference; 13] = [
     // The fast CPU twins of the direct kernels unfold images in cache.
     Preference { family: Some(Family::Cpu), algorithm: Algorithm::Direct, ..CONVOLUTION },
     Preference { shape: Shape::FewChannels, algorithm: Algorithm::Direct, ..CONVOLUTION },
@@ -109,12 +109,6 @@ pub static PREFERENCES: [Preference; 14] = [
         passes: &[Pass::GradInput],
         shape: Shape::Halving,
         algorithm: Algorithm::RegisterTiled,
-        ..NVIDIA
-    },
-    Preference {
-        passes: &[Pass::Forward, Pass::GradInput],
-        shape: Shape::Large { channels: 64, tiles: 32 },
-        algorithm: Algorithm::Winograd,
         ..NVIDIA
     },
     // Weight gradients as measured on an H200; other GPUs as estimated from instructions and bytes (docs/gpu-kernels.md).
