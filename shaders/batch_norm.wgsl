@@ -18,7 +18,7 @@
 //   mean = (na * ma + nb * mb) / n,  M2 = M2a + M2b + (mb - ma)^2 * na * nb / n.
 // Slice s covers `images_per_slice` images starting at s * images_per_slice. The 64 lanes of a workgroup process 64 / width
 // images at a time, `width` lanes per image, so that small images keep all lanes busy. With `vec4` (here {{ vec4 }}), a lane
-// processes four pixels at a time.
+// processes four pixels at a time, and it loads {{ at_once }} such elements before it uses them.
 // Dispatch: the stats kernels, ceil(channels / 64) workgroups; the others, one workgroup per (s, c), s outermost.
 
 // uses batch_norm_sums.wgsl

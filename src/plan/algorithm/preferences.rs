@@ -111,7 +111,7 @@ pub static PREFERENCES: [Preference; 13] = [
         algorithm: Algorithm::RegisterTiled,
         ..NVIDIA
     },
-    // Weight gradients as measured on an H200; other GPUs as estimated from instructions and bytes (docs/gpu-kernels.md).
+    // As estimated from instructions and bytes, and measured on an H100 (docs/gpu-kernels.md).
     Preference {
         family: Some(Family::Gpu),
         shape: Shape::Large { channels: 128, tiles: 64 },
