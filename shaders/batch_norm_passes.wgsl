@@ -26,22 +26,12 @@ fn merge_slices(c: u32, first: u32, step: u32) -> Moments {
 }
 
 fn write_y(work: LaneWork, k: Affine) {
-    var position = first_position(work);
-    while (position.x < work.end) {
-        {{- next_addresses() }}
-   {%- for i in range(at_once) %}
-        let value{{ i }} = x[at{{ i }}];
-        let residual{{ i }} = residual[at{{ i }}];
-   {%- endfor %}
-   {%- for i in range(at_once) %}
-        {{ if_exists(i) }}{
+    {%- call(i) each_position([["value", "x"], ["residual", "residual"]]) %}
             var value = normalized(value{{ i }}, k.mean, k.scale, k.shift);
             if (params.epilogue == 2u) { value += residual{{ i }}; }
             if (params.epilogue > 0u) { value = relu_forward(value); }
             y[at{{ i }}] = value;
-        }
-   {%- endfor %}
-    }
+    {%- endcall %}
 }
 
 var<workgroup> sums: array<vec2f, {{ threads }}>;
@@ -78,19 +68,9 @@ fn coefficients_of(c: u32, sum: vec2f) -> Coefficients {
 }
 
 fn write_dx(work: LaneWork, k: Coefficients) {
-    var position = first_position(work);
-    while (position.x < work.end) {
-        {{- next_addresses() }}
-   {%- for i in range(at_once) %}
-        let value{{ i }} = x[at{{ i }}];
-        let dy{{ i }} = grad_output[at{{ i }}];
-   {%- endfor %}
-   {%- for i in range(at_once) %}
-        {{ if_exists(i) }}{
+    {%- call(i) each_position([["value", "x"], ["dy", "grad_output"]]) %}
             var upstream = dy{{ i }};
             if (params.epilogue == 1u) { upstream = relu_backward(upstream, normalized(value{{ i }}, k.mean, k.scale, k.shift)); }
             dx[at{{ i }}] = k.scale * (upstream - k.dy_mean - (value{{ i }} - k.mean) * k.slope);
-        }
-   {%- endfor %}
-    }
+    {%- endcall %}
 }

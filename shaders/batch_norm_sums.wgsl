@@ -42,9 +42,11 @@ fn address_of(work: LaneWork, position: vec2u) -> u32 {
     return (position.x * params.channels + work.c) * work.columns + position.y;
 }
 
-{#- The addresses at0, at1, ... of the next {{ at_once }} positions, so that a lane waits for all loads together. Past the end, the first
-    one is repeated, and is1, is2, ... are false. #}
-{%- macro next_addresses() %}
+{#- Runs its body at every position of a lane's work, {{ at_once }} at a time, so that the lane waits for the loads of all of them together:
+    i tells them apart, at<i> is the address, and `loads` names values and the arrays that they are read from. #}
+{%- macro each_position(loads) %}
+    var position = first_position(work);
+    while (position.x < work.end) {
         let at0 = address_of(work, position);
         position = next_position(work, position);
    {%- for i in range(1, at_once) %}
@@ -52,8 +54,16 @@ fn address_of(work: LaneWork, position: vec2u) -> u32 {
         let at{{ i }} = select(at0, address_of(work, position), is{{ i }});
         position = next_position(work, position);
    {%- endfor %}
+   {%- for i in range(at_once) %}{% for value, array in loads %}
+        let {{ value }}{{ i }} = {{ array }}[at{{ i }}];
+   {%- endfor %}{% endfor %}
+   {%- for i in range(at_once) %}
+        {% if i > 0 %}if (is{{ i }}) {% endif %}{
+            {{- caller(i) }}
+        }
+   {%- endfor %}
+    }
 {%- endmacro %}
-{%- macro if_exists(i) %}{% if i > 0 %}if (is{{ i }}) {% endif %}{% endmacro %}
 
 fn component_sum(v: {{ value }}) -> f32 {
     return {{ 'v.x + v.y + v.z + v.w' if vec4 else 'v' }};
@@ -75,22 +85,14 @@ fn moments_of(work: LaneWork) -> Moments {
     var sum = {{ value }}();
     var squares = {{ value }}();
     var shift = 0.0;
-    var position = first_position(work);
-    if (position.x < work.end) { shift = x[address_of(work, position)]{{ '.x' if vec4 }}; }
-    while (position.x < work.end) {
-        {{- next_addresses() }}
-   {%- for i in range(at_once) %}
-        let value{{ i }} = x[at{{ i }}];
-   {%- endfor %}
-   {%- for i in range(at_once) %}
-        {{ if_exists(i) }}{
+    let first = first_position(work);
+    if (first.x < work.end) { shift = x[address_of(work, first)]{{ '.x' if vec4 }}; }
+    {%- call(i) each_position([["value", "x"]]) %}
             let d = value{{ i }} - shift;
             count += {{ '4.0' if vec4 else '1.0' }};
             sum += d;
             squares = fma(d, d, squares);
-        }
-   {%- endfor %}
-    }
+    {%- endcall %}
     let deviation_sum = component_sum(sum);
     let mean_deviation = deviation_sum / max(count, 1.0);
     let m2 = component_sum(squares) - deviation_sum * mean_deviation;
@@ -124,22 +126,12 @@ fn gradient_sums(work: LaneWork) -> vec2f {
     let k = affine(work.c, mean[work.c], variance[work.c]);
     var dy_sum = {{ value }}();
     var product_sum = {{ value }}();
-    var position = first_position(work);
-    while (position.x < work.end) {
-        {{- next_addresses() }}
-   {%- for i in range(at_once) %}
-        let value{{ i }} = x[at{{ i }}];
-        let dy{{ i }} = dy[at{{ i }}];
-   {%- endfor %}
-   {%- for i in range(at_once) %}
-        {{ if_exists(i) }}{
+    {%- call(i) each_position([["value", "x"], ["dy", "dy"]]) %}
             var upstream = dy{{ i }};
             if (params.epilogue == 1u) { upstream = relu_backward(upstream, normalized(value{{ i }}, k.mean, k.scale, k.shift)); }
             dy_sum += upstream;
             product_sum = fma(upstream, value{{ i }} - k.mean, product_sum);
-        }
-   {%- endfor %}
-    }
+    {%- endcall %}
     return vec2f(component_sum(dy_sum), component_sum(product_sum) * k.inv_std);
 }
 

@@ -55,6 +55,9 @@ fn earlier_kernel_names_map_to_current_ones() {
         ("conv_gemm_1x1_16x128", "conv_gemm_16x128"),
         ("conv_gemm_grad_weight_16x128", "conv_gemm_grad_weight_16x64"),
         ("matmul_tiled_16x128", "matmul_tiled_16x256"),
+        ("matmul_tiled_128x128", "matmul_tiled_64x128"),
+        ("conv_gemm_3x3_128x128", "conv_gemm_64x128"),
+        ("conv_gemm_grad_weight_128x128", "conv_gemm_grad_weight_64x64"),
     ] {
         assert_eq!(current_name(old), new);
         assert!(ALL.iter().any(|kernel| kernel.name == new), "{new}");
