@@ -1,10 +1,10 @@
 // Batch norm over x: [batch, channels, pixels], with statistics per channel.
 //
-//   batch_norm_partial       partial[s, c] = (count, mean, sum of squared deviations from that mean) of slice s
+//   batch_norm_partial       partial[c, s] = (count, mean, sum of squared deviations from that mean) of slice s
 //   batch_norm_stats         mean[c], var[c] (biased), merged from the slices
 //   batch_norm_apply         y = (x - mean[c]) / sqrt(var[c] + eps) * weight[c] + bias[c], followed by `epilogue`
 //                            1: max(y, 0);  2: max(y + residual, 0)
-//   batch_norm_grad_partial  partial[s, c] = sums of dy and of dy * xhat, where xhat = (x - mean) / sqrt(var + eps), followed by
+//   batch_norm_grad_partial  partial[c, s] = sums of dy and of dy * xhat, where xhat = (x - mean) / sqrt(var + eps), followed by
 //                            four coefficients of each channel (`Affine`). With epilogue 1, only dy where y > 0 or y is NaN; y is
 //                            recomputed
 //   batch_norm_grad_stats    grad_bias[c] and grad_weight[c], summed over the slices, and the coefficients of the next pass
@@ -32,9 +32,10 @@ fn batch_norm_partial(@builtin(workgroup_id) group: vec3u, @builtin(num_workgrou
     if (slice_channel >= params.slices * params.channels) { return; } // uniform: the whole workgroup returns
     merge_lanes(lane, moments_of(lane_work(slice_channel, lane, {{ threads }}u)));
     if (lane == 0u) {
-        partial_out[slice_channel * 3u] = moments[0].count;
-        partial_out[slice_channel * 3u + 1u] = moments[0].mean;
-        partial_out[slice_channel * 3u + 2u] = moments[0].m2;
+        let at = partial_index(slice_channel) * 3u;
+        partial_out[at] = moments[0].count;
+        partial_out[at + 1u] = moments[0].mean;
+        partial_out[at + 2u] = moments[0].m2;
     }
 }
 

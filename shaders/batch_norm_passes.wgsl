@@ -15,11 +15,11 @@ fn merge_lanes(lane: u32, own: Moments) {
     }
 }
 
-// The moments of channel c in the slices first, first + step, ...
+// The moments of channel c in the partial results first, first + step, ...
 fn merge_slices(c: u32, first: u32, step: u32) -> Moments {
     var merged = Moments(0.0, 0.0, 0.0);
-    for (var s = first; s < params.slices; s += step) {
-        let at = (s * params.channels + c) * 3u;
+    for (var s = first; s < params.partials; s += step) {
+        let at = (c * params.partials + s) * 3u;
         merged = merge(merged, Moments(slices_in[at], slices_in[at + 1u], slices_in[at + 2u]));
     }
     return merged;
@@ -49,7 +49,7 @@ fn add_lanes(lane: u32, own: vec2f) {
 fn add_slices(c: u32, first: u32, step: u32) -> vec2f {
     var sum = vec2f(0.0);
     for (var s = first; s < params.slices; s += step) {
-        let at = (s * params.channels + c) * 2u;
+        let at = (c * params.slices + s) * 2u;
         sum += vec2f(slices_in[at], slices_in[at + 1u]);
     }
     return sum;

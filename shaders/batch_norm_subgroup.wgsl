@@ -1,8 +1,8 @@
 // The partial sums of batch_norm.wgsl for software adapters, where barriers are expensive: one subgroup per slice and
 // channel, reduced by subgroup shuffles.
 //
-//   batch_norm_partial_subgroup       partial[s, c] = (count, mean, sum of squared deviations from that mean) of slice s
-//   batch_norm_grad_partial_subgroup  partial[s, c] = sums of dy and of dy * xhat, followed by the coefficients of each channel
+//   batch_norm_partial_subgroup       partial[c, s] = (count, mean, sum of squared deviations from that mean) of slice s
+//   batch_norm_grad_partial_subgroup  partial[c, s] = sums of dy and of dy * xhat, followed by the coefficients of each channel
 //
 // Requires subgroups of exactly {{ subgroup }} lanes. Dispatch: one subgroup per (s, c), s outermost.
 
@@ -19,9 +19,10 @@ fn batch_norm_partial_subgroup(@builtin(workgroup_id) group: vec3u, @builtin(num
     moments = merge(moments, Moments(subgroupShuffleXor(moments.count, {{ half }}u), subgroupShuffleXor(moments.mean, {{ half }}u), subgroupShuffleXor(moments.m2, {{ half }}u)));
 {%- endfor %}
     if (lane == 0u) {
-        partial_out[slice_channel * 3u] = moments.count;
-        partial_out[slice_channel * 3u + 1u] = moments.mean;
-        partial_out[slice_channel * 3u + 2u] = moments.m2;
+        let at = partial_index(slice_channel) * 3u;
+        partial_out[at] = moments.count;
+        partial_out[at + 1u] = moments.mean;
+        partial_out[at + 2u] = moments.m2;
     }
 }
 

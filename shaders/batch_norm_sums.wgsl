@@ -2,7 +2,7 @@
 // one lane, and its partial sums.
 // Prepended to the shaders that use it.
 
-struct BatchNorm { batch: u32, channels: u32, pixels: u32, slices: u32, images_per_slice: u32, width: u32, eps: f32, epilogue: u32, fixed: u32, first_workgroup: u32 }
+struct BatchNorm { batch: u32, channels: u32, pixels: u32, slices: u32, images_per_slice: u32, partials: u32, width: u32, eps: f32, epilogue: u32, fixed: u32, first_workgroup: u32 }
 
 {%- set value = 'vec4f' if vec4 else 'f32' %}
 alias Value = {{ value }};
@@ -28,6 +28,11 @@ fn lane_work(slice_channel: u32, lane: u32, lanes: u32) -> LaneWork {
         lane % params.width,
         params.pixels{{ ' / 4u' if vec4 }},
     );
+}
+
+// The index of the partial result of slice s of channel c, where slice_channel = s * channels + c: slices of a channel are neighbors.
+fn partial_index(slice_channel: u32) -> u32 {
+    return slice_channel % params.channels * params.slices + slice_channel / params.channels;
 }
 
 // A lane's position is an image and a column. It is past the end when the image is.
@@ -96,9 +101,7 @@ fn moments_of(work: LaneWork) -> Moments {
     let deviation_sum = component_sum(sum);
     let mean_deviation = deviation_sum / max(count, 1.0);
     let m2 = component_sum(squares) - deviation_sum * mean_deviation;
-    // Rounding may make it negative, and `max` may drop a NaN. The bits of negative numbers up to -infinity are consecutive.
-    let is_negative = bitcast<u32>(m2) - 0x80000000u <= 0x7f800000u;
-    return Moments(count, shift + mean_deviation, select(m2, 0.0, is_negative));
+    return Moments(count, shift + mean_deviation, without_negative(m2));
 }
 
 @group(0) @binding(2) var<storage, read> mean: array<f32>;
@@ -142,8 +145,9 @@ fn affine_at(c: u32) -> u32 {
 
 // Writes the sums of a slice and channel, and for the first slice also the coefficients of the channel.
 fn write_gradient_sums(slice_channel: u32, total: vec2f) {
-    grad_partial[slice_channel * 2u] = total.x;
-    grad_partial[slice_channel * 2u + 1u] = total.y;
+    let sums_at = partial_index(slice_channel) * 2u;
+    grad_partial[sums_at] = total.x;
+    grad_partial[sums_at + 1u] = total.y;
     if (slice_channel >= params.channels) { return; }
     let k = affine(slice_channel, mean[slice_channel], variance[slice_channel]);
     let at = affine_at(slice_channel);

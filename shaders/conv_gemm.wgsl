@@ -17,6 +17,11 @@
 // and {{ tile_k // taps }} channels. Panels run through the taps before the next channels, so that images and filters stay in cache. Where a
 // panel's taps and channels read is known from three counters that are the same for all lanes.
 // Dispatch: groups * ceil(m / {{ tile_m }}) * ceil(n / {{ tile_n }}) workgroups, m innermost.
+//
+// conv_gemm_moments, for a convolution without bias and epilogue that batch norm follows, also writes the partial results that
+// batch_norm_partial (batch_norm.wgsl) would compute from y, with the columns of a tile as a slice:
+//
+//   partial[c, s] = (count, mean, sum of squared deviations from that mean) of channel c in the tiles of column s
 
 // uses tiles.wgsl
 // uses conv_gemm_params.wgsl
@@ -34,6 +39,9 @@ alias Flags = bool;
 @group(0) @binding(3) var<storage, read> bias: array<f32>;
 @group(0) @binding(4) var<storage, read> residual: array<f32>;
 @group(0) @binding(5) var<storage, read_write> y: array<f32>;
+{%- if moments %}
+@group(0) @binding(6) var<storage, read_write> partial_out: array<f32>;
+{%- endif %}
 
 const NOWHERE = 0xffffffffu;
 {%- set channels = tile_k // taps %}
@@ -64,6 +72,9 @@ fn store(start: u32, o: u32, value: f32) {
     let at = start + o * params.y_plane;
     y[at] = apply_epilogue(value, at);
 }
+
+{#- Column j of four of a lane's rows. #}
+{%- macro rows(part, j) %}vec4f({% for e in range(4) %}{{ result(part * 4 + e, j) }}{% if e < 3 %}, {% endif %}{% endfor %}){% endmacro %}
 
 {#- Loads the panel at channel c0 and tap (ky, kx). #}
 {%- macro load() %}
@@ -102,7 +113,7 @@ fn store(start: u32, o: u32, value: f32) {
 {%- endmacro %}
 
 @compute @workgroup_size({{ threads }})
-fn conv_gemm(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) groups: vec3u, @builtin(local_invocation_index) lane: u32) {
+fn conv_gemm{{ '_moments' if moments }}(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) groups: vec3u, @builtin(local_invocation_index) lane: u32) {
     let down = (params.out_channels + {{ tile_m - 1 }}u) / {{ tile_m }}u;
     let across = (params.batch * params.out_h * params.out_w + {{ tile_n - 1 }}u) / {{ tile_n }}u;
     let tile = workgroup_index(group, groups, params.first_workgroup);
@@ -171,4 +182,53 @@ fn conv_gemm(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) group
    {%- endfor %}
     }
 {%- endfor %}
+{%- if moments %}
+
+    // Sums over the lanes of a row, of deviations from the first result of the row, so that a large mean causes no cancellation.
+    // The panels are no longer needed, so their memory is reused: `a_tile` for first results, `b_tile` for sums. A vector
+    // holds four rows.
+    let slice = tile / down % across;
+    let count = f32(min({{ tile_n }}u, params.batch * params.out_h * params.out_w - j0));
+    let at = lane_row(lane) * {{ columns }}u + lane_column(lane);
+    if (lane_column(lane) == 0u) {
+   {%- for part in range(each_m // 4) %}
+        a_tile[lane_row(lane) + {{ part * tile_m // each_m }}u] = {{ rows(part, 0) }};
+   {%- endfor %}
+    }
+   {%- for part in range(each_m // 4) %}
+    {
+        workgroupBarrier();
+        let first = a_tile[lane_row(lane) + {{ part * tile_m // each_m }}u];
+        var sum = vec4f(0.0);
+        var squares = vec4f(0.0);
+      {%- for j in range(each_n) %}
+        let d{{ j }} = select(vec4f(0.0), {{ rows(part, j) }} - first, to{{ j }} != NOWHERE);
+        sum += d{{ j }};
+        squares = fma(d{{ j }}, d{{ j }}, squares);
+      {%- endfor %}
+        b_tile[at] = sum;
+        b_tile[at + {{ threads }}u] = squares;
+        for (var half = {{ columns // 2 }}u; half > 0u; half /= 2u) {
+            workgroupBarrier();
+            if (lane_column(lane) < half) {
+                b_tile[at] += b_tile[at + half];
+                b_tile[at + {{ threads }}u] += b_tile[at + half + {{ threads }}u];
+            }
+        }
+        if (lane_column(lane) == 0u) {
+            let total = b_tile[at];
+            let mean = total / count;
+            let m2 = b_tile[at + {{ threads }}u] - total * mean;
+      {%- for e in range(4) %}
+            if (o{{ part * 4 + e }} < params.out_channels) {
+                let to = ((g * params.out_channels + o{{ part * 4 + e }}) * across + slice) * 3u;
+                partial_out[to] = count;
+                partial_out[to + 1u] = first.{{ 'xyzw'[e] }} + mean.{{ 'xyzw'[e] }};
+                partial_out[to + 2u] = without_negative(m2.{{ 'xyzw'[e] }});
+            }
+      {%- endfor %}
+        }
+    }
+   {%- endfor %}
+{%- endif %}
 }

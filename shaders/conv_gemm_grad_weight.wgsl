@@ -5,7 +5,7 @@
 //
 // with iy = oy * stride_h - padding_h + ky * dilation_h, ix likewise, zeros outside the image, and g(o) the first channel
 // of o's group. x: [batch, groups * in_channels, in_h, in_w]; dy: [batch, groups * out_channels, out_h, out_w]. Slice s
-// covers `k_per_slice` pixels starting at s * k_per_slice. Sizes and channels are per group, except for `groups`.
+// covers `pixels_per_slice` pixels starting at s * pixels_per_slice. Sizes and channels are per group, except for `groups`.
 //
 // As a product: m = output channels, k = pixels, and n = (c / {{ channels }}, ky, kx, c % {{ channels }}): blocks of {{ channels }} channels that have the same tap, so that
 // a tap's offset is the same for all lanes. Channels are padded to whole blocks.
@@ -65,9 +65,9 @@ fn conv_gemm_grad_weight(@builtin(workgroup_id) group: vec3u, @builtin(num_workg
     let total = params.batch * pixels;
     let tile = workgroup_index(group, groups, params.first_workgroup);
     let slice = tile / (down * across * params.groups);
-    let first = slice * params.k_per_slice;
+    let first = slice * params.pixels_per_slice;
     if (first >= total) { return; } // uniform: the whole workgroup returns
-    let end = min(first + params.k_per_slice, total);
+    let end = min(first + params.pixels_per_slice, total);
     let i0 = tile % down * {{ tile_m }}u;
     let block0 = tile / down % across * {{ blocks }}u;
     let g = tile / (down * across) % params.groups;

@@ -9,3 +9,9 @@ fn is_nan(v: Value) -> Flags {
 fn is_finite(v: Value) -> Flags {
     return (bitcast<Bits>(v) & Bits(0x7f800000u)) != Bits(0x7f800000u);
 }
+
+// 0 for a negative number, which rounding may have made of a sum of squares. `max` may drop a NaN. The bits of negative numbers down to
+// -infinity are consecutive.
+fn without_negative(v: f32) -> f32 {
+    return select(v, 0.0, bitcast<u32>(v) - 0x80000000u <= 0x7f800000u);
+}

@@ -81,6 +81,12 @@ impl Kernel {
         self.constants.iter().any(|(n, value)| *n == name && *value != 0)
     }
 
+    /// The variant of a convolution that also computes the partial moments of batch norm.
+    pub(crate) fn with_moments(&self) -> Option<&'static Kernel> {
+        let name = format!("{}_moments", self.name);
+        ALL.iter().copied().find(|kernel| kernel.name == name)
+    }
+
     /// The value of a template variable. Panics if the kernel has none of that name.
     pub(crate) fn constant(&self, name: &str) -> u32 {
         let found = self.constants.iter().find(|(n, _)| *n == name);

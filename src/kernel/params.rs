@@ -248,8 +248,8 @@ params! {
         has_bias: u32,
         /// As in [`ConvRegisterTiled`].
         epilogue: u32,
-        /// Pixels summed into one partial weight gradient.
-        k_per_slice: u32,
+        /// Pixels per slice: those summed into one partial weight gradient, or into partial moments.
+        pixels_per_slice: u32,
     }
 
     /// Packing of weights for `shaders/conv_register_tiled.wgsl`; see `shaders/conv_pack.wgsl`.
@@ -300,6 +300,8 @@ params! {
         pixels: u32,
         slices: u32,
         images_per_slice: u32,
+        /// Partial moments per channel: one per slice, or one per column of tiles of the convolution that computed them.
+        partials: u32,
         /// Lanes per image.
         width: u32,
         eps: f32,

@@ -127,15 +127,24 @@ kernels! {
             CONV_REGISTER_TILED_GRAD_WEIGHT_1X3_STRIDE2 = "conv_register_tiled_grad_weight_1x3_stride2", threads 64 [1, 3, 2, 2, 16, 0];
         }
     }
-    "conv_gemm.wgsl" (tile_m, tile_n, tile_k, each_m, each_n, taps) {
+    "conv_gemm.wgsl" (tile_m, tile_n, tile_k, each_m, each_n, taps, moments) {
         conv_gemm(ConvGemm), reads 4, writes 1 {
-            CONV_GEMM_64X128 = "conv_gemm_64x128", threads 256 [64, 128, 16, 8, 4, 1];
-            CONV_GEMM_64X64 = "conv_gemm_64x64", threads 128 [64, 64, 16, 8, 4, 1];
-            CONV_GEMM_32X128 = "conv_gemm_32x128", threads 128 [32, 128, 16, 8, 4, 1];
-            CONV_GEMM_32X64 = "conv_gemm_32x64", threads 128 [32, 64, 16, 4, 4, 1];
-            CONV_GEMM_16X256 = "conv_gemm_16x256", threads 128 [16, 256, 8, 8, 4, 1];
-            CONV_GEMM_16X128 = "conv_gemm_16x128", threads 128 [16, 128, 16, 4, 4, 1];
-            CONV_GEMM_STEM = "conv_gemm_stem", threads 128 [32, 128, 16, 8, 4, 4];
+            CONV_GEMM_64X128 = "conv_gemm_64x128", threads 256 [64, 128, 16, 8, 4, 1, 0];
+            CONV_GEMM_64X64 = "conv_gemm_64x64", threads 128 [64, 64, 16, 8, 4, 1, 0];
+            CONV_GEMM_32X128 = "conv_gemm_32x128", threads 128 [32, 128, 16, 8, 4, 1, 0];
+            CONV_GEMM_32X64 = "conv_gemm_32x64", threads 128 [32, 64, 16, 4, 4, 1, 0];
+            CONV_GEMM_16X256 = "conv_gemm_16x256", threads 128 [16, 256, 8, 8, 4, 1, 0];
+            CONV_GEMM_16X128 = "conv_gemm_16x128", threads 128 [16, 128, 16, 4, 4, 1, 0];
+            CONV_GEMM_STEM = "conv_gemm_stem", threads 128 [32, 128, 16, 8, 4, 4, 0];
+        }
+        conv_gemm_moments(ConvGemm), reads 4, writes 2 {
+            CONV_GEMM_64X128_MOMENTS = "conv_gemm_64x128_moments", threads 256 [64, 128, 16, 8, 4, 1, 1];
+            CONV_GEMM_64X64_MOMENTS = "conv_gemm_64x64_moments", threads 128 [64, 64, 16, 8, 4, 1, 1];
+            CONV_GEMM_32X128_MOMENTS = "conv_gemm_32x128_moments", threads 128 [32, 128, 16, 8, 4, 1, 1];
+            CONV_GEMM_32X64_MOMENTS = "conv_gemm_32x64_moments", threads 128 [32, 64, 16, 4, 4, 1, 1];
+            CONV_GEMM_16X256_MOMENTS = "conv_gemm_16x256_moments", threads 128 [16, 256, 8, 8, 4, 1, 1];
+            CONV_GEMM_16X128_MOMENTS = "conv_gemm_16x128_moments", threads 128 [16, 128, 16, 4, 4, 1, 1];
+            CONV_GEMM_STEM_MOMENTS = "conv_gemm_stem_moments", threads 128 [32, 128, 16, 8, 4, 4, 1];
         }
     }
     "conv_gemm_grad_weight.wgsl" (tile_m, tile_n, tile_k, each_m, each_n, channels) {

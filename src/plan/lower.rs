@@ -4,7 +4,7 @@ use super::algorithm::{self, Requested};
 use super::node_lowering::Lowered;
 use super::{
     Group, NamedValue, NodeLowering, PersistentValue, Placement, Plan, Target, horizontal_fusion, limits,
-    memory, submissions, traffic,
+    memory, moments_fusion, submissions, traffic,
 };
 use crate::graph::{Graph, Node, Phase, Role, ValueId};
 use crate::kernel::StorageId;
@@ -221,6 +221,7 @@ impl Builder<'_> {
         let Lowered { mut storages, mut launches, .. } = lowered;
         traffic::set_min_bytes(graph, &mut groups, &nodes, &launches);
         if target.fuse {
+            moments_fusion::fuse(&mut storages, &mut launches, &mut groups, target);
             horizontal_fusion::fuse(&mut storages, &mut launches, &mut groups, target);
         }
         let kept: Vec<StorageId> = outputs.iter().map(|p| p.storage).collect();

@@ -8,6 +8,7 @@ mod layout;
 mod limits;
 mod lower;
 mod memory;
+mod moments_fusion;
 mod node_lowering;
 mod prediction;
 mod recompute;
@@ -29,8 +30,8 @@ pub(crate) use target::ALIGNMENT_ELEMENTS;
 pub use target::{Family, Target};
 
 use crate::graph::{Graph, Persistence, Phase};
-use crate::kernel::Kernel;
 pub use crate::kernel::{Grid, StorageId};
+use crate::kernel::{Kernel, Params};
 use crate::op::Labels;
 use crate::{Error, TensorType};
 use std::ops::Range;
@@ -109,6 +110,18 @@ impl Launch {
     /// All bindings except the parameters, in order.
     pub fn storages(&self) -> impl Iterator<Item = StorageId> {
         self.reads.iter().chain(&self.writes).copied()
+    }
+
+    /// The parameters. `P` must be the parameter struct of the kernel.
+    pub(crate) fn params<P: Params>(&self) -> &P {
+        assert_eq!(P::LAYOUT.name, self.kernel.params.name, "the parameters of {}", self.kernel.name);
+        bytemuck::from_bytes(bytemuck::cast_slice(&self.params))
+    }
+
+    /// The parameters, to change them.
+    pub(crate) fn params_mut<P: Params>(&mut self) -> &mut P {
+        assert_eq!(P::LAYOUT.name, self.kernel.params.name, "the parameters of {}", self.kernel.name);
+        bytemuck::from_bytes_mut(bytemuck::cast_slice_mut(&mut self.params))
     }
 
     /// Contents of the uniform buffer of a dispatch that starts at this workgroup.

@@ -19,7 +19,7 @@ use striate::kernel;
 use striate::plan::algorithm::PREFERENCES;
 use striate::plan::{Algorithm, Family, Target};
 use striate::selftest::cases::{self, Case};
-use striate::{Device, Tensor, eager};
+use striate::{Device, Input, Session, Tensor};
 
 fn main() -> ExitCode {
     let mut suite = Suite::new();
@@ -61,12 +61,10 @@ pub static REFERENCE: LazyLock<Device> = LazyLock::new(|| {
 
 /// All outputs of a case, or the gradients of all float inputs for a random upstream gradient.
 fn evaluate(case: &Case, device: &Device, backward: bool) -> striate::Result<Vec<Tensor>> {
-    let inputs: Vec<&Tensor> = case.inputs.iter().collect();
-    if !backward {
-        return eager::apply(device, case.op.clone(), &inputs);
-    }
-    let gradients = eager::gradients(device, case.op.clone(), &inputs, &case.upstream())?;
-    Ok(gradients.into_iter().flatten().collect())
+    let mut session = Session::new(device, vec![case.plan(device.target(), backward)?])?;
+    let feed = case.feed(backward);
+    let feed: Vec<(&str, Input)> = feed.iter().map(|(name, tensor)| (name.as_str(), tensor.into())).collect();
+    Ok(session.run(0, &feed)?.into_tensors())
 }
 
 /// Compares a case on a device, with each of its targets, with the definition.

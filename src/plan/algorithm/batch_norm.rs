@@ -23,11 +23,13 @@ fn params(node: &NodeLowering, eps: f32, epilogue: Epilogue) -> Params {
     let images = elements_per_slice(node.target().family).div_ceil(pixels);
     let images_per_slice = images.max(batch.div_ceil(MAX_SLICES)).min(batch);
     let columns = if is_vec4(node.target(), pixels) { pixels / 4 } else { pixels };
+    let slices = to_u32(batch.div_ceil(images_per_slice));
     Params {
         batch: to_u32(batch),
         channels: to_u32(channels),
         pixels: to_u32(pixels),
-        slices: to_u32(batch.div_ceil(images_per_slice)),
+        slices,
+        partials: slices,
         images_per_slice: to_u32(images_per_slice),
         width: to_u32(columns.next_power_of_two().min(lanes_per_slice(node.target()))),
         eps,

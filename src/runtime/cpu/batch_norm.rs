@@ -5,12 +5,10 @@ use super::{Io, with_epilogue};
 use crate::kernel::{BatchNorm, FoldBatchNorm};
 use rayon::prelude::*;
 
-/// partial\[s, c\] = (count, mean, sum of squared distances from it) of slice s.
+/// partial\[c, s\] = (count, mean, sum of squared distances from it) of slice s.
 pub fn partial(p: &BatchNorm, io: Io<'_>) {
     let ([x], [out]) = io.f32();
-    let channels = p.channels as usize;
-    let slices = p.slices as usize;
-    out[..slices * channels * 3].par_chunks_mut(3).enumerate().for_each(|(which, out)| {
+    out[..(p.slices * p.channels * 3) as usize].par_chunks_mut(3).enumerate().for_each(|(which, out)| {
         let planes = || planes(p, which).map(|at| &x[at..][..p.pixels as usize]);
         let count = (planes().count() * p.pixels as usize) as f64;
         let mean = planes().map(|plane| sum(plane, |v| v)).sum::<f64>() / count.max(1.0);
@@ -25,8 +23,9 @@ pub fn stats(p: &BatchNorm, io: Io<'_>) {
     let channels = p.channels as usize;
     let outs = mean_out[..channels].iter_mut().zip(&mut var_out[..channels]);
     for (c, (mean_out, var_out)) in outs.enumerate() {
-        let own = |s: usize| [0, 1, 2].map(|i| f64::from(partial[(s * channels + c) * 3 + i]));
-        let slices = || (0..p.slices as usize).map(own);
+        let partials = p.partials as usize;
+        let own = |s: usize| [0, 1, 2].map(|i| f64::from(partial[(c * partials + s) * 3 + i]));
+        let slices = || (0..partials).map(own);
         let count: f64 = slices().map(|[count, ..]| count).sum();
         let mean = slices().map(|[count, mean, _]| count * mean).sum::<f64>() / count;
         let m2: f64 = slices().map(|[count, m, m2]| m2 + count * (m - mean) * (m - mean)).sum();
@@ -72,7 +71,7 @@ pub fn grad_partial(p: &BatchNorm, io: Io<'_>) {
     write_affine(p, affine, [mean, var, weight, bias]);
     let outs = sums.par_chunks_mut(2);
     outs.enumerate().for_each(|(which, out)| {
-        let c = which % p.channels as usize;
+        let c = which / p.slices as usize;
         let normalized = normalized(p, c, [mean, var, weight, bias]);
         let mean = f64::from(mean[c]);
         let (mut of_dy, mut of_product) = (0.0, 0.0);
@@ -111,7 +110,7 @@ pub fn grad_stats(p: &BatchNorm, io: Io<'_>) {
     let count = f64::from(p.batch) * f64::from(p.pixels);
     for (c, out) in coefficients[..5 * p.channels as usize].chunks_mut(5).enumerate() {
         let sum = |i: usize| -> f64 {
-            let slices = (0..p.slices as usize).map(|s| (s * p.channels as usize + c) * 2 + i);
+            let slices = (0..p.slices as usize).map(|s| (c * p.slices as usize + s) * 2 + i);
             slices.map(|at| f64::from(partial[at])).sum()
         };
         let (of_dy, of_product) = (sum(0), sum(1));
@@ -169,10 +168,10 @@ pub(super) fn inv_std(p: &BatchNorm, var: &[f32], c: usize) -> f64 {
     1.0 / (f64::from(var[c]) + f64::from(p.eps)).sqrt()
 }
 
-/// Offsets of the planes that are summed to result `which`, a pair of slice and channel.
+/// Offsets of the planes that are summed to result `which`, a pair of channel and slice.
 pub(super) fn planes(p: &BatchNorm, which: usize) -> impl Iterator<Item = usize> {
     let (channels, pixels) = (p.channels as usize, p.pixels as usize);
-    let (s, c) = (which / channels, which % channels);
+    let (c, s) = (which / p.slices as usize, which % p.slices as usize);
     slice(s, p.images_per_slice, p.batch).map(move |n| (n * channels + c) * pixels)
 }
 
@@ -201,6 +200,7 @@ mod tests {
             pixels: 7,
             slices: 3,
             images_per_slice: 2,
+            partials: 3,
             ..BatchNorm::default()
         };
         let x: Vec<f32> = noise(4, 70).iter().map(|v| v + 1000.0).collect();

@@ -51,20 +51,39 @@ pub fn conv_gemm(p: &ConvGemm, io: Io<'_>) {
     });
 }
 
+/// [`conv_gemm`], and partial\[c, s\] = (count, mean, sum of squared deviations from it) of channel c in the pixels of slice s.
+pub fn conv_gemm_moments(p: &ConvGemm, io: Io<'_>) {
+    let (reads, [y, partial]) = io.words::<4, 2>();
+    conv_gemm(p, Io { reads: reads.to_vec(), writes: vec![&mut *y] });
+    let (y, partial): (&[f32], &mut [f32]) = (bytemuck::cast_slice(y), bytemuck::cast_slice_mut(partial));
+    let (channels, plane) = ((p.groups * p.out_channels) as usize, (p.out_h * p.out_w) as usize);
+    let (pixels, per_slice) = (p.batch as usize * plane, p.pixels_per_slice as usize);
+    let slices = pixels.div_ceil(per_slice);
+    partial[..channels * slices * 3].par_chunks_mut(3).enumerate().for_each(|(which, out)| {
+        let (c, first) = (which / slices, which % slices * per_slice);
+        let pixels = first..pixels.min(first + per_slice);
+        let value = |k: usize| f64::from(y[(k / plane * channels + c) * plane + k % plane]);
+        let count = pixels.len() as f64;
+        let mean = pixels.clone().map(value).sum::<f64>() / count;
+        let m2: f64 = pixels.map(|k| (value(k) - mean).powi(2)).sum();
+        out.copy_from_slice(&[count as f32, mean as f32, m2 as f32]);
+    });
+}
+
 /// Weight gradients, one partial sum per slice of pixels.
 pub fn conv_gemm_grad_weight(p: &ConvGemm, io: Io<'_>) {
     let ([x, dy], [partial]) = io.f32();
     let (taps, plane) = (p.kernel_h * p.kernel_w, p.out_h * p.out_w);
     let (filter, channels, pixels) = (p.in_channels * taps, p.groups * p.out_channels, p.batch * plane);
-    let slices = pixels.div_ceil(p.k_per_slice);
+    let slices = pixels.div_ceil(p.pixels_per_slice);
     let filters = partial[..(slices * channels * filter) as usize].par_chunks_mut(filter as usize);
     filters.enumerate().for_each(|(which, out)| {
         let (slice, channel) = (which as u32 / channels, which as u32 % channels);
-        let first = slice * p.k_per_slice;
+        let first = slice * p.pixels_per_slice;
         for (at, value) in (0..filter).zip(out) {
             let (c, ky, kx) = (at / taps, at % taps / p.kernel_w, at % p.kernel_w);
             let mut sum = 0.0;
-            for k in first..(first + p.k_per_slice).min(pixels) {
+            for k in first..(first + p.pixels_per_slice).min(pixels) {
                 let (n, oy, ox) = (k / plane, k % plane / p.out_w, k % p.out_w);
                 let channel_in = ((n * p.groups + channel / p.out_channels) * p.in_channels + c) as usize;
                 if let Some((iy, ix)) = row(p, oy, ky).zip(column(p, ox, kx)) {

@@ -79,6 +79,7 @@ twins! {
     conv_register_tiled_polyphase => conv_register_tiled::conv_register_tiled_polyphase;
     conv_register_tiled_grad_weight => conv_register_tiled::conv_register_tiled_grad_weight;
     conv_gemm => conv_gemm::conv_gemm;
+    conv_gemm_moments => conv_gemm::conv_gemm_moments;
     conv_gemm_grad_weight => conv_gemm::conv_gemm_grad_weight;
     winograd_input => winograd::winograd_input;
     winograd_upstream => winograd::winograd_upstream;

@@ -1,7 +1,7 @@
 //! A case: an operation on given inputs, and the targets that it is lowered for.
 
 use crate::graph::{Graph, ValueId};
-use crate::op::Op;
+use crate::op::{BatchNorm, Op};
 use crate::plan::algorithm::candidates;
 use crate::plan::{Algorithm, Family, Pass, Plan, Target};
 use crate::selftest::compare::{shapes, tolerance};
@@ -21,6 +21,8 @@ pub enum Lowered {
     /// One per convolution algorithm and kernel, and im2col in chunks of images and of rows. `row` is the size of a row of columns
     /// in bytes.
     Conv { row: u64, rows: u64 },
+    /// That of a hardware GPU, and one per kernel that computes the moments of batch norm in a convolution.
+    Moments,
 }
 
 /// An operation on given inputs.
@@ -28,6 +30,8 @@ pub struct Case {
     /// Such as `conv2d::stride2_pad1`.
     pub name: String,
     pub op: Op,
+    /// Batch norm of the result. Its weight and bias are the last two inputs.
+    pub norm: Option<BatchNorm>,
     pub inputs: Vec<Tensor>,
     /// Whether there is a gradient.
     pub backward: bool,
@@ -51,6 +55,7 @@ impl Case {
         let seed = seed_of(&name);
         Self {
             op: op.into(),
+            norm: None,
             inputs: inputs(&mut Random::new(seed)),
             backward: true,
             lowered: Lowered::Default,
@@ -87,6 +92,11 @@ impl Case {
         Self { lowered, ..self }
     }
 
+    /// Number of inputs that `op` takes.
+    fn own_inputs(&self) -> usize {
+        self.inputs.len() - if self.norm.is_some() { 2 } else { 0 }
+    }
+
     /// Operation, shapes and seed, for messages.
     pub fn describe(&self, direction: &str, device: &str, variant: &str) -> String {
         let (op, shapes) = (self.op.name(), shapes(&self.inputs));
@@ -96,7 +106,7 @@ impl Case {
 
     /// A random upstream gradient of the first output.
     pub fn upstream(&self) -> Tensor {
-        let types: Vec<_> = self.inputs.iter().map(Tensor::ty).collect();
+        let types: Vec<_> = self.inputs[..self.own_inputs()].iter().map(Tensor::ty).collect();
         let y = &self.op.infer(&types).expect("the shapes of a case fit")[0];
         Random::new(self.seed ^ 1).normal(&y.shape)
     }
@@ -117,7 +127,11 @@ impl Case {
             .enumerate()
             .map(|(i, t)| graph.input(&format!("input {i}"), t.ty().clone()))
             .collect::<Result<_>>()?;
-        let mut outputs = graph.apply(self.op.clone(), &inputs)?;
+        let (own, norm) = inputs.split_at(self.own_inputs());
+        let mut outputs = graph.apply(self.op.clone(), own)?;
+        if let Some(op) = self.norm {
+            outputs = graph.apply(op, &[&outputs[..1], norm].concat())?;
+        }
         if backward {
             let upstream = graph.input("upstream", graph.value(outputs[0]).ty.clone())?;
             let floats: Vec<ValueId> =
@@ -154,6 +168,13 @@ impl Case {
             Lowered::Matmul => {
                 let mut all = of_families(base);
                 all.extend(self.forced(base, backward));
+                all
+            }
+            Lowered::Moments => {
+                let convolutions = base.clone().with_convolutions(Algorithm::ImplicitGemm);
+                let target = Target { family: Family::Gpu, subgroup: 0, ..convolutions };
+                let mut all = vec![named("on a GPU", target.clone())];
+                all.extend(self.forced(&target, backward));
                 all
             }
             Lowered::Conv { row, rows } => {
@@ -230,12 +251,14 @@ impl Case {
         let mut targets = Vec::new();
         for (pass, kernel) in passes.iter().flat_map(|pass| candidates(*pass).map(|c| (*pass, c.kernel))) {
             let target = Target { kernels: vec![(pass, kernel)], ..target.clone() };
+            let with_moments = kernel.with_moments().map(|kernel| kernel.name);
             let used = match self.plan(&target, backward).map(kernels) {
                 Ok(used) => used,
                 Err(Error::TooLarge(_) | Error::Argument { .. }) => continue,
                 Err(e) => panic!("{} with {} forced: {e}", self.name, kernel.name),
             };
-            if used.contains(kernel.name) && !seen.contains(&used) {
+            let is_used = used.contains(kernel.name) || with_moments.is_some_and(|name| used.contains(name));
+            if is_used && !seen.contains(&used) {
                 seen.push(used);
                 targets.push((format!("{} by {}", pass.name(), kernel.name), target));
             }

@@ -2,7 +2,7 @@
 
 use super::case::{Case, Lowered};
 use crate::Tensor;
-use crate::op::{Conv2d, Conv2dGradInput, Epilogue, GradEpilogue, Matmul, Operation};
+use crate::op::{BatchNorm, Conv2d, Conv2dGradInput, Epilogue, GradEpilogue, Matmul, Operation};
 use crate::selftest::random::{Random, floats};
 
 /// Sizes around those of tiles (8 x 8 and 64 x 64 results, 16 deep) and workgroups.
@@ -11,6 +11,7 @@ const BOUNDARIES: [usize; 9] = [7, 8, 9, 15, 16, 17, 63, 64, 65];
 pub fn cases() -> Vec<Case> {
     let mut cases = convolutions();
     cases.extend(epilogues());
+    cases.extend(normalized());
     cases.extend(large());
     cases.extend(convolutions_at_boundaries());
     cases.extend(products());
@@ -190,6 +191,40 @@ fn epilogues() -> Vec<Case> {
             cases.push(Case { op: op.into(), inputs, ..case });
         }
     }
+    cases
+}
+
+/// Convolutions whose kernels compute the moments of batch norm: in groups, at strides, of fewer pixels than a tile and of several
+/// tiles with a short last one, with a mean much larger than the deviation, and with a NaN.
+fn normalized() -> Vec<Case> {
+    let same = Conv2d { padding: [1, 1], ..Default::default() };
+    let strided = Conv2d { stride: [2, 2], ..same };
+    let row = |name: &str, x: [usize; 4], weight: [usize; 4], op: Conv2d| {
+        let mut case = conv(&format!("normalized_{name}"), x, weight, false, op);
+        let mut rng = Random::new(case.seed ^ 3);
+        case.inputs.extend([rng.uniform(&weight[..1], 0.5, 2.0), rng.normal(&weight[..1])]);
+        Case { norm: Some(BatchNorm::default()), ..case }.floor(1.0).lowered(Lowered::Moments)
+    };
+    let mut cases = vec![
+        row("one_pixel", [2, 3, 1, 1], [2, 3, 1, 1], Conv2d::default()),
+        row("one_tile", [3, 5, 4, 5], [17, 5, 3, 3], same),
+        row("tiles", [5, 16, 17, 13], [67, 16, 3, 3], same),
+        row("pointwise", [2, 20, 16, 16], [33, 20, 1, 1], Conv2d::default()),
+        row("strided", [3, 7, 21, 18], [16, 7, 3, 3], strided),
+        row("stem", [2, 3, 30, 26], [40, 3, 7, 7], Conv2d { padding: [3, 3], ..strided }),
+        row("grouped", [3, 8, 9, 11], [36, 4, 3, 3], Conv2d { groups: 2, ..same }),
+    ];
+    // The mean of the results is about 1e4 times their deviation.
+    let mut far = row("mean_1e4", [4, 1, 12, 12], [3, 1, 1, 1], Conv2d::default());
+    let pixels = far.inputs[0].as_f32().iter().map(|v| v + 1e4).collect();
+    far.inputs[0] = floats(&[4, 1, 12, 12], pixels);
+    // Gradients of the weight cancel out even more.
+    cases.push(far.tolerance(1e-3).forward_only());
+    let mut nan = row("nan", [2, 4, 10, 15], [9, 4, 3, 3], same);
+    let mut pixels = nan.inputs[0].as_f32().to_vec();
+    pixels[77] = f32::NAN;
+    nan.inputs[0] = floats(&[2, 4, 10, 15], pixels);
+    cases.push(nan);
     cases
 }
 

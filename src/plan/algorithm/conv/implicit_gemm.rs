@@ -53,10 +53,10 @@ pub(super) fn grad_weight(node: &mut NodeLowering, g: &Geometry) -> Result<()> {
     let (kernel, tiles) = tiled::choose(node.target(), Pass::GradWeight, ALGORITHM, sizes, batches);
     let tiles = tiles / most as u64;
     let slices = u32::try_from(TARGET_WORKGROUPS.div_ceil(tiles)).unwrap_or(most).min(most);
-    let k_per_slice = pixels.div_ceil(slices).next_multiple_of(MIN_PIXELS_PER_SLICE);
-    let slices = pixels.div_ceil(k_per_slice);
+    let pixels_per_slice = pixels.div_ceil(slices).next_multiple_of(MIN_PIXELS_PER_SLICE);
+    let slices = pixels.div_ceil(pixels_per_slice);
 
-    let p = ConvGemm { k_per_slice, ..p };
+    let p = ConvGemm { pixels_per_slice, ..p };
     let reads = [node.input(0), node.input(1)];
     let grid = Grid::Workgroups(tiles * slices as u64);
     in_slices(node, slices, len, |node, partial| {

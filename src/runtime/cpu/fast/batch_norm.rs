@@ -11,7 +11,7 @@ const UNROLL: usize = 4;
 /// Elements of a piece: few enough to sum in `f32` and to read twice from the cache.
 const PIECE: usize = 4096;
 
-/// partial\[s, c\] = (count, mean, sum of squared distances from it) of slice s.
+/// partial\[c, s\] = (count, mean, sum of squared distances from it) of slice s.
 pub fn partial(p: &BatchNorm, io: Io<'_>) {
     let ([x], [out]) = io.f32();
     let (arch, results) = (Arch::new(), (p.slices * p.channels) as usize);
@@ -35,7 +35,7 @@ pub fn grad_partial(p: &BatchNorm, io: Io<'_>) {
     write_affine(p, affine, [mean, var, weight, bias]);
     let arch = Arch::new();
     sums.par_chunks_mut(2).enumerate().for_each(|(which, out)| {
-        let c = which % p.channels as usize;
+        let c = which / p.slices as usize;
         let scale = (f64::from(weight[c]) * inv_std(p, var, c)) as f32;
         let affine = Affine { mean: mean[c], scale, shift: bias[c] };
         let (mut totals, mut passed) = ([0.0; 2], [0.0; PIECE]);
@@ -189,6 +189,7 @@ mod tests {
                 pixels,
                 slices: 3,
                 images_per_slice: 2,
+                partials: 3,
                 eps: 1e-5,
                 epilogue,
                 ..Default::default()
