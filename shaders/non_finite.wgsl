@@ -1,4 +1,4 @@
-// Whether any of up to seven arrays has an element that is NaN or infinite, by bits:
+// Whether an element of several arrays (arrays.wgsl) is NaN or infinite, by bits:
 //
 //   out[g] = infinity if an element that workgroup g reads is not finite, else 0      (keep: infinity also if out[g] was not 0)
 //
@@ -20,15 +20,11 @@ fn not_finite(v: vec4u, count: u32) -> u32 {
 }
 
 @compute @workgroup_size({{ threads }})
-fn non_finite(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) groups: vec3u, @builtin(local_invocation_index) lane: u32) {
+fn non_finite{{ '_ranges' if ranges }}(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) groups: vec3u, @builtin(local_invocation_index) lane: u32) {
     let g = workgroup_index(group, groups, params.first_workgroup);
     if (g >= params.groups) { return; } // uniform: the whole workgroup returns
-    let step = params.groups * {{ threads }}u;
-    let first = g * {{ threads }}u + lane;
     var found = 0u;
-{%- for k in range(arrays) %}
-    for (var i = first; i < (params.len{{ k }} + 3u) / 4u; i += step) { found |= not_finite(x{{ k }}[i], params.len{{ k }} - 4u * i); }
-{%- endfor %}
+    {%- call(vector, count) each_vector() %} found |= not_finite({{ vector }}, {{ count }}); {% endcall %}
     lanes[lane] = found;
     for (var half = {{ threads }}u / 2u; half > 0u; half /= 2u) {
         workgroupBarrier();

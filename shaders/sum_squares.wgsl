@@ -1,4 +1,4 @@
-// Partial sums of the squares of up to seven arrays, for clip.wgsl, in a fixed order:
+// Partial sums of the squares of several arrays (arrays.wgsl), for clip.wgsl, in a fixed order:
 //
 //   out[g] = sum of x * x over the elements that workgroup g reads      (keep: + out[g])
 //
@@ -18,15 +18,11 @@ fn squares(v: vec4u, count: u32) -> vec4f {
 }
 
 @compute @workgroup_size({{ threads }})
-fn sum_squares(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) groups: vec3u, @builtin(local_invocation_index) lane: u32) {
+fn sum_squares{{ '_ranges' if ranges }}(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) groups: vec3u, @builtin(local_invocation_index) lane: u32) {
     let g = workgroup_index(group, groups, params.first_workgroup);
     if (g >= params.groups) { return; } // uniform: the whole workgroup returns
-    let step = params.groups * {{ threads }}u;
-    let first = g * {{ threads }}u + lane;
     var sum = vec4f(0.0);
-{%- for k in range(arrays) %}
-    for (var i = first; i < (params.len{{ k }} + 3u) / 4u; i += step) { sum += squares(x{{ k }}[i], params.len{{ k }} - 4u * i); }
-{%- endfor %}
+    {%- call(vector, count) each_vector() %} sum += squares({{ vector }}, {{ count }}); {% endcall %}
     lanes[lane] = sum.x + sum.y + sum.z + sum.w;
     for (var half = {{ threads }}u / 2u; half > 0u; half /= 2u) {
         workgroupBarrier();

@@ -2,7 +2,7 @@
 
 use naga::back::{hlsl, msl, pipeline_constants::process_overrides, spv};
 use naga::valid::{Capabilities, GlobalUse, ModuleInfo, ValidationFlags, Validator};
-use naga::{AddressSpace, GlobalVariable, Module, Scalar, ShaderStage, StorageAccess, TypeInner};
+use naga::{AddressSpace, ArraySize, GlobalVariable, Module, Scalar, ShaderStage, StorageAccess, TypeInner};
 use std::collections::BTreeSet;
 use std::fs;
 use std::path::Path;
@@ -69,6 +69,9 @@ impl<'a> Entry<'a> {
             TypeInner::Scalar(s) if *s == Scalar::U32 => "u32".to_owned(),
             TypeInner::Scalar(s) if *s == Scalar::I32 => "i32".to_owned(),
             TypeInner::Scalar(s) if *s == Scalar::F32 => "f32".to_owned(),
+            TypeInner::Array { size: ArraySize::Constant(size), stride: 16, .. } => {
+                format!("[[u32; 4]; {size}]")
+            }
             other => format!("{other:?}"),
         };
         let members = members.iter().map(|m| {

@@ -7,7 +7,7 @@ pub struct Field {
     pub name: &'static str,
     /// Offset in bytes.
     pub offset: usize,
-    /// Its WGSL type: `u32`, `i32` or `f32`.
+    /// Its type: `u32`, `i32`, `f32`, or `[[u32; 4]; n]` for an array of `vec4u`.
     pub ty: &'static str,
 }
 
@@ -34,7 +34,7 @@ pub(super) const fn first_workgroup(size: usize) -> Field {
 }
 
 macro_rules! params {
-    ($($(#[$doc:meta])* $name:ident { $($(#[$fdoc:meta])* $field:ident: $ty:ident),+ $(,)? })+) => {$(
+    ($($(#[$doc:meta])* $name:ident { $($(#[$fdoc:meta])* $field:ident: $ty:ty),+ $(,)? })+) => {$(
         $(#[$doc])*
         #[repr(C)]
         #[derive(Clone, Copy, Debug, Default, PartialEq, bytemuck::Pod, bytemuck::Zeroable)]

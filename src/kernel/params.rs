@@ -404,6 +404,44 @@ params! {
         len6: u32,
     }
 
+    /// A reduction of up to 64 ranges of an array.
+    Ranges {
+        /// Starts, in vectors of four elements, and numbers of elements, two pairs per vector.
+        ranges: [[u32; 4]; 32],
+        /// Number of ranges.
+        count: u32,
+        /// Number of workgroups.
+        groups: u32,
+        /// 1: add to the results instead of replacing them.
+        keep: u32,
+    }
+
+    /// Sums over the slices of up to seven arrays, which are written to ranges of one.
+    SliceSums {
+        /// Elements of a slice, number of slices, and where the sum is written.
+        len0: u32,
+        slices0: u32,
+        at0: u32,
+        len1: u32,
+        slices1: u32,
+        at1: u32,
+        len2: u32,
+        slices2: u32,
+        at2: u32,
+        len3: u32,
+        slices3: u32,
+        at3: u32,
+        len4: u32,
+        slices4: u32,
+        at4: u32,
+        len5: u32,
+        slices5: u32,
+        at5: u32,
+        len6: u32,
+        slices6: u32,
+        at6: u32,
+    }
+
     /// Gradient clipping by global norm.
     Clip {
         /// Number of partial sums.
@@ -416,4 +454,19 @@ params! {
 
     /// Probe of subgroup operations.
     ProbeSubgroups { len: u32, lanes: u32 }
+}
+
+impl Arrays {
+    /// Of up to seven arrays of these lengths.
+    pub fn new([groups, keep]: [u32; 2], lens: impl Iterator<Item = u32>) -> Self {
+        let mut all = [0; 7];
+        all.iter_mut().zip(lens).for_each(|(own, len)| *own = len);
+        let [len0, len1, len2, len3, len4, len5, len6] = all;
+        Self { groups, keep, len0, len1, len2, len3, len4, len5, len6 }
+    }
+
+    /// The lengths of all arrays.
+    pub fn lens(&self) -> [u32; 7] {
+        [self.len0, self.len1, self.len2, self.len3, self.len4, self.len5, self.len6]
+    }
 }

@@ -191,6 +191,7 @@ kernels! {
         slice_sum_vec4(SliceSum), reads 1, writes 1 { SLICE_SUM_VEC4 = "slice_sum_vec4", threads 64 []; }
         slice_sum_tree(SliceSum), reads 1, writes 1 { SLICE_SUM_TREE = "slice_sum_tree", threads 256 []; }
     }
+    "slice_sums.wgsl" (arrays) { slice_sums(SliceSums), reads 7, writes 1 { SLICE_SUMS = "slice_sums", threads 256 [7]; } }
     "batch_norm.wgsl" (vec4, at_once) {
         batch_norm_partial(BatchNorm), reads 1, writes 1 {
             BATCH_NORM_PARTIAL = "batch_norm_partial", threads 64 [0, 4];
@@ -277,8 +278,14 @@ kernels! {
         sgd(Sgd), reads 3, writes 2 { SGD = "sgd", threads 256 []; }
         adam(Adam), reads 3, writes 3 { ADAM = "adam", threads 256 []; }
     }
-    "non_finite.wgsl" (arrays) { non_finite(Arrays), reads 7, writes 1 { NON_FINITE = "non_finite", threads 256 [7]; } }
-    "sum_squares.wgsl" (arrays) { sum_squares(Arrays), reads 7, writes 1 { SUM_SQUARES = "sum_squares", threads 256 [7]; } }
+    "non_finite.wgsl" (arrays, ranges) {
+        non_finite(Arrays), reads 7, writes 1 { NON_FINITE = "non_finite", threads 256 [7, 0]; }
+        non_finite_ranges(Ranges), reads 1, writes 1 { NON_FINITE_RANGES = "non_finite_ranges", threads 256 [1, 1]; }
+    }
+    "sum_squares.wgsl" (arrays, ranges) {
+        sum_squares(Arrays), reads 7, writes 1 { SUM_SQUARES = "sum_squares", threads 256 [7, 0]; }
+        sum_squares_ranges(Ranges), reads 1, writes 1 { SUM_SQUARES_RANGES = "sum_squares_ranges", threads 256 [1, 1]; }
+    }
     "clip.wgsl" () { clip_coefficient(Clip), reads 1, writes 2 { CLIP_COEFFICIENT = "clip_coefficient", threads 256 []; } }
     "probes.wgsl" () {
         probe_integers(Probe), reads 1, writes 1 { PROBE_INTEGERS = "probe_integers", threads 64 []; }

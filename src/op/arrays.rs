@@ -38,12 +38,13 @@ pub(super) fn reduce(
     arrays: &[Array],
     flops: u64,
 ) -> Result<Array> {
-    let groups = |(_, len): Array| len.div_ceil(ELEMENTS).min(MAX_WORKGROUPS);
-    let results = groups(arrays[0]);
+    let count = |arrays: &[Array]| arrays.iter().map(|(_, len)| len).sum::<usize>();
+    let results = count(arrays).div_ceil(ELEMENTS).min(MAX_WORKGROUPS);
     let partial = node.scratch("partial results", results);
-    for (i, arrays) in arrays.chunks(PER_LAUNCH).enumerate() {
-        let elements: u64 = arrays.iter().map(|(_, len)| *len as u64).sum();
-        launch(node, kernel, arrays, (partial, groups(arrays[0])), i > 0, flops * elements)?;
+    for (i, some) in arrays.chunks(PER_LAUNCH).enumerate() {
+        // The first launch writes all results, the others add to some.
+        let groups = if i == 0 { results } else { some[0].1.div_ceil(ELEMENTS).min(results) };
+        launch(node, kernel, some, (partial, groups), i > 0, flops * count(some) as u64)?;
     }
     Ok((partial, results))
 }
@@ -60,9 +61,7 @@ pub(super) fn launch(
     // Arrays of length 0 may be bound to anything.
     let mut all = [(arrays[0].0, 0); PER_LAUNCH];
     all[..arrays.len()].copy_from_slice(arrays);
-    let [len0, len1, len2, len3, len4, len5, len6] = all.map(|(_, len)| to_u32(len));
-    let params =
-        Arrays { groups: to_u32(groups), keep: keep as u32, len0, len1, len2, len3, len4, len5, len6 };
+    let params = Arrays::new([to_u32(groups), keep as u32], arrays.iter().map(|(_, len)| to_u32(*len)));
     let grid = Grid::Workgroups(groups as u64);
     node.launch(kernel, &params, &all.map(|(storage, _)| storage), &[out], grid, flops)
 }

@@ -4,7 +4,7 @@ use super::algorithm::{self, Requested};
 use super::node_lowering::Lowered;
 use super::{
     Group, NamedValue, NodeLowering, PersistentValue, Placement, Plan, Target, horizontal_fusion, limits,
-    memory, moments_fusion, submissions, traffic,
+    memory, moments_fusion, range_fusion, slice_sum_fusion, submissions, traffic,
 };
 use crate::graph::{Graph, Node, Phase, Role, ValueId};
 use crate::kernel::StorageId;
@@ -223,6 +223,9 @@ impl Builder<'_> {
         if target.fuse {
             moments_fusion::fuse(&mut storages, &mut launches, &mut groups, target);
             horizontal_fusion::fuse(&mut storages, &mut launches, &mut groups, target);
+            // These need the contiguous operands that horizontal fusion makes.
+            slice_sum_fusion::fuse(&storages, &mut launches, &mut groups, target);
+            range_fusion::fuse(&storages, &mut launches, &mut groups, target);
         }
         let kept: Vec<StorageId> = outputs.iter().map(|p| p.storage).collect();
         let slots = memory::assign_slots(&mut storages, &launches, &kept);

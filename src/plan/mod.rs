@@ -11,8 +11,10 @@ mod memory;
 mod moments_fusion;
 mod node_lowering;
 mod prediction;
+mod range_fusion;
 mod recompute;
 mod report;
+mod slice_sum_fusion;
 mod submissions;
 mod summary;
 mod target;
@@ -80,6 +82,16 @@ fn locate(storages: &[Storage], storage: StorageId) -> (StorageId, u64) {
         (root, start) = (whole, start + offset);
     }
     (root, start)
+}
+
+/// Removes launches, also from the groups.
+fn remove_launches(launches: &mut Vec<Launch>, groups: &mut [Group], removed: &[bool]) {
+    let kept_before = |at: usize| removed[..at].iter().filter(|removed| !**removed).count();
+    for group in groups {
+        group.launches = kept_before(group.launches.start)..kept_before(group.launches.end);
+    }
+    let mut removed = removed.iter();
+    launches.retain(|_| !removed.next().expect("one flag per launch"));
 }
 
 /// Size of a buffer that holds `bytes`.

@@ -1,7 +1,7 @@
 //! Fuses the first pass of batch norm into the convolution before it, which has the results in registers: a variant of its kernel
 //! also writes partial moments, one for each column of tiles.
 
-use super::{Group, Launch, Storage, Target, locate};
+use super::{Group, Launch, Storage, Target, locate, remove_launches};
 use crate::kernel::{BatchNorm, ConvGemm, Kernel};
 
 /// Maximum number of partial moments per channel. Every workgroup of the last pass of batch norm merges all of its channel, which
@@ -39,7 +39,7 @@ pub(super) fn fuse(
         launch.bytes += bytes;
         removed[at] = true;
     }
-    remove(launches, groups, &removed);
+    remove_launches(launches, groups, &removed);
 }
 
 /// The convolution that alone computes what launch `at` reads, if that is the first pass of batch norm. In plans for software adapters,
@@ -62,13 +62,4 @@ fn variant(launch: &Launch, target: &Target) -> Option<(&'static Kernel, u32)> {
     let kernel = launch.kernel.with_moments().filter(|kernel| target.allows(kernel))?;
     let p: &ConvGemm = launch.params();
     (p.has_bias == 0 && p.epilogue == 0).then(|| (kernel, kernel.constant("tile_n")))
-}
-
-fn remove(launches: &mut Vec<Launch>, groups: &mut [Group], removed: &[bool]) {
-    let kept_before = |at: usize| removed[..at].iter().filter(|removed| !**removed).count();
-    for group in groups {
-        group.launches = kept_before(group.launches.start)..kept_before(group.launches.end);
-    }
-    let mut removed = removed.iter();
-    launches.retain(|_| !removed.next().expect("one flag per launch"));
 }

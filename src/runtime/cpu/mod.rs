@@ -6,6 +6,7 @@
 //!
 //! Buffers are pooled and may be longer than their data, so twins take every length from the parameters.
 
+pub mod arrays;
 pub mod batch_norm;
 pub mod conv;
 pub mod conv_gemm;
@@ -19,7 +20,7 @@ pub mod local_response_norm;
 pub mod loss;
 pub mod matmul;
 pub mod matmul_packed;
-pub mod non_finite;
+
 pub mod optimizer;
 pub mod pool;
 pub mod probes;

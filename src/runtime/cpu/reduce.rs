@@ -1,7 +1,7 @@
-//! Twins of `reduce.wgsl` and `sum_squares.wgsl`, and the sums that other twins use.
+//! Twins of `reduce.wgsl` and `slice_sums.wgsl`, and the sums that other twins use.
 
-use super::{BLOCK, Io, non_finite};
-use crate::kernel::{Arrays, ChannelSum, SliceSum};
+use super::{BLOCK, Io};
+use crate::kernel::{ChannelSum, SliceSum, SliceSums};
 use rayon::prelude::*;
 
 /// out\[s, c\] = the sum of all pixels of channel c in the images of slice s.
@@ -34,19 +34,16 @@ pub fn slice_sum(p: &SliceSum, io: Io<'_>) {
     });
 }
 
-/// out\[g\] = the sum of the squares of workgroup g's blocks, added to out\[g\] if `keep`.
-pub fn sum_squares(p: &Arrays, io: Io<'_>) {
+/// out\[at_k + i\] = the sum of x_k\[s, i\] over slices, for each array k.
+pub fn slice_sums(p: &SliceSums, io: Io<'_>) {
     let (arrays, [out]) = io.f32::<7, 1>();
-    let groups = p.groups as usize;
-    out[..groups].par_iter_mut().enumerate().for_each(|(g, out)| {
-        let blocks = arrays
-            .iter()
-            .zip(non_finite::lens(p))
-            .flat_map(|(x, len)| x[..len as usize].chunks(non_finite::BLOCK).skip(g).step_by(groups));
-        let total: f64 = blocks.map(|block| sum(block, |v| v * v)).sum();
-        let before = if p.keep == 1 { f64::from(*out) } else { 0.0 };
-        *out = (before + total) as f32;
-    });
+    let sizes: &[[u32; 3]] = bytemuck::cast_slice(bytemuck::cast_slice::<_, u32>(std::slice::from_ref(p)));
+    for (x, [len, slices, at]) in arrays.into_iter().zip(sizes) {
+        for i in 0..*len as usize {
+            let terms = (0..*slices as usize).map(|s| f64::from(x[s * *len as usize + i]));
+            out[*at as usize + i] = terms.sum::<f64>() as f32;
+        }
+    }
 }
 
 /// The images of slice `s`.
@@ -84,9 +81,6 @@ mod tests {
         let mut out = [0.0; 3];
         run(channel_sum, &p, &[&x], &mut out);
         assert_eq!(out, [36.0, 42.0, 0.0]);
-        let p = Arrays { groups: 1, keep: 1, len0: 3, len6: 2, ..Default::default() };
-        run(sum_squares, &p, &[&x[..]; 7], &mut out);
-        assert_eq!(out, [36.0 + 14.0 + 5.0, 42.0, 0.0]);
     }
 
     #[test]

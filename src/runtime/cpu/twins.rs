@@ -1,6 +1,6 @@
 //! The table of twins: the CPU function that computes the same as each shader entry point.
 
-use super::{Io, matmul, matmul_packed, non_finite, optimizer, pool, probes, reduce, softmax, winograd};
+use super::{Io, arrays, matmul, matmul_packed, optimizer, pool, probes, reduce, softmax, winograd};
 use super::{
     batch_norm, conv, conv_gemm, conv_register_tiled, dropout, elementwise, fast, local_response_norm, loss,
 };
@@ -91,6 +91,7 @@ twins! {
     conv_direct_grad_weight => conv::conv_direct_grad_weight, fast fast::grad_weight::grad_weight;
     channel_sum => reduce::channel_sum;
     slice_sum, slice_sum_vec4, slice_sum_tree => reduce::slice_sum;
+    slice_sums => reduce::slice_sums;
     batch_norm_partial, batch_norm_partial_subgroup => batch_norm::partial, fast fast::batch_norm::partial;
     batch_norm_stats => batch_norm::stats;
     batch_norm_apply => batch_norm::apply, fast fast::batch_norm::apply;
@@ -116,8 +117,10 @@ twins! {
     top_k => loss::top_k;
     sgd => optimizer::sgd;
     adam => optimizer::adam;
-    non_finite => non_finite::non_finite;
-    sum_squares => reduce::sum_squares;
+    non_finite => arrays::non_finite;
+    non_finite_ranges => arrays::non_finite_ranges;
+    sum_squares => arrays::sum_squares;
+    sum_squares_ranges => arrays::sum_squares_ranges;
     clip_coefficient => optimizer::clip_coefficient;
     probe_integers => probes::integers;
     probe_floats => probes::floats;

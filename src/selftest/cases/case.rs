@@ -1,7 +1,7 @@
 //! A case: an operation on given inputs, and the targets that it is lowered for.
 
 use crate::graph::{Graph, ValueId};
-use crate::op::{BatchNorm, Op};
+use crate::op::{BatchNorm, ClipCoefficient, NonFinite, Op, Scale};
 use crate::plan::algorithm::candidates;
 use crate::plan::{Algorithm, Family, Pass, Plan, Target};
 use crate::selftest::compare::{shapes, tolerance};
@@ -25,13 +25,22 @@ pub enum Lowered {
     Moments,
 }
 
+/// What surrounds the operation of a case, for kernels that compute several operations.
+pub enum Around {
+    Nothing,
+    /// Batch norm of the result. Its weight and bias are the last two inputs.
+    BatchNorm(BatchNorm),
+    /// Several convolutions of one image, their weight gradients, whether these are finite, and the clipped gradients. Inputs: the
+    /// image, all weights and all upstream gradients.
+    Clipping(ClipCoefficient),
+}
+
 /// An operation on given inputs.
 pub struct Case {
     /// Such as `conv2d::stride2_pad1`.
     pub name: String,
     pub op: Op,
-    /// Batch norm of the result. Its weight and bias are the last two inputs.
-    pub norm: Option<BatchNorm>,
+    pub around: Around,
     pub inputs: Vec<Tensor>,
     /// Whether there is a gradient.
     pub backward: bool,
@@ -55,7 +64,7 @@ impl Case {
         let seed = seed_of(&name);
         Self {
             op: op.into(),
-            norm: None,
+            around: Around::Nothing,
             inputs: inputs(&mut Random::new(seed)),
             backward: true,
             lowered: Lowered::Default,
@@ -92,9 +101,30 @@ impl Case {
         Self { lowered, ..self }
     }
 
-    /// Number of inputs that `op` takes.
-    fn own_inputs(&self) -> usize {
-        self.inputs.len() - if self.norm.is_some() { 2 } else { 0 }
+    /// Adds the nodes to a graph, and returns the outputs.
+    fn apply(&self, graph: &mut Graph, inputs: &[ValueId]) -> Result<Vec<ValueId>> {
+        match &self.around {
+            Around::Nothing => graph.apply(self.op.clone(), inputs),
+            Around::BatchNorm(op) => {
+                let (own, rest) = inputs.split_at(inputs.len() - 2);
+                let y = graph.apply(self.op.clone(), own)?[0];
+                graph.apply(*op, &[&[y], rest].concat())
+            }
+            Around::Clipping(clip) => {
+                let (weights, upstream) = inputs[1..].split_at(inputs.len() / 2);
+                let mut gradients = Vec::new();
+                for (weight, dy) in weights.iter().zip(upstream) {
+                    let y = graph.apply(self.op.clone(), &[inputs[0], *weight])?[0];
+                    gradients.extend(graph.gradients(&[(y, *dy)], &[*weight])?.into_iter().flatten());
+                }
+                let factor = graph.apply(*clip, &gradients)?[0];
+                let mut outputs = graph.apply(NonFinite, &gradients)?;
+                for gradient in gradients {
+                    outputs.extend(graph.apply(Scale, &[gradient, factor])?);
+                }
+                Ok(outputs)
+            }
+        }
     }
 
     /// Operation, shapes and seed, for messages.
@@ -106,7 +136,8 @@ impl Case {
 
     /// A random upstream gradient of the first output.
     pub fn upstream(&self) -> Tensor {
-        let types: Vec<_> = self.inputs[..self.own_inputs()].iter().map(Tensor::ty).collect();
+        let own = self.inputs.len() - if matches!(self.around, Around::BatchNorm(_)) { 2 } else { 0 };
+        let types: Vec<_> = self.inputs[..own].iter().map(Tensor::ty).collect();
         let y = &self.op.infer(&types).expect("the shapes of a case fit")[0];
         Random::new(self.seed ^ 1).normal(&y.shape)
     }
@@ -127,11 +158,7 @@ impl Case {
             .enumerate()
             .map(|(i, t)| graph.input(&format!("input {i}"), t.ty().clone()))
             .collect::<Result<_>>()?;
-        let (own, norm) = inputs.split_at(self.own_inputs());
-        let mut outputs = graph.apply(self.op.clone(), own)?;
-        if let Some(op) = self.norm {
-            outputs = graph.apply(op, &[&outputs[..1], norm].concat())?;
-        }
+        let mut outputs = self.apply(&mut graph, &inputs)?;
         if backward {
             let upstream = graph.input("upstream", graph.value(outputs[0]).ty.clone())?;
             let floats: Vec<ValueId> =

@@ -1,8 +1,10 @@
 //! Convolutions and matrix products.
 
-use super::case::{Case, Lowered};
+use super::case::{Around, Case, Lowered};
 use crate::Tensor;
-use crate::op::{BatchNorm, Conv2d, Conv2dGradInput, Epilogue, GradEpilogue, Matmul, Operation};
+use crate::op::{
+    BatchNorm, ClipCoefficient, Conv2d, Conv2dGradInput, Epilogue, GradEpilogue, Matmul, Operation,
+};
 use crate::selftest::random::{Random, floats};
 
 /// Sizes around those of tiles (8 x 8 and 64 x 64 results, 16 deep) and workgroups.
@@ -12,6 +14,7 @@ pub fn cases() -> Vec<Case> {
     let mut cases = convolutions();
     cases.extend(epilogues());
     cases.extend(normalized());
+    cases.extend(clipped());
     cases.extend(large());
     cases.extend(convolutions_at_boundaries());
     cases.extend(products());
@@ -203,7 +206,7 @@ fn normalized() -> Vec<Case> {
         let mut case = conv(&format!("normalized_{name}"), x, weight, false, op);
         let mut rng = Random::new(case.seed ^ 3);
         case.inputs.extend([rng.uniform(&weight[..1], 0.5, 2.0), rng.normal(&weight[..1])]);
-        Case { norm: Some(BatchNorm::default()), ..case }.floor(1.0).lowered(Lowered::Moments)
+        Case { around: Around::BatchNorm(BatchNorm::default()), ..case }.floor(1.0).lowered(Lowered::Moments)
     };
     let mut cases = vec![
         row("one_pixel", [2, 3, 1, 1], [2, 3, 1, 1], Conv2d::default()),
@@ -226,6 +229,41 @@ fn normalized() -> Vec<Case> {
     nan.inputs[0] = floats(&[2, 4, 10, 15], pixels);
     cases.push(nan);
     cases
+}
+
+/// Small weight gradients, each summed over many slices, whose reductions share launches: of several sizes, one of them not a multiple
+/// of four, more than fit in a launch, and with a NaN in one.
+fn clipped() -> Vec<Case> {
+    let op = Conv2d { padding: [1, 1], ..Default::default() };
+    let case = |name: &str, weights: usize, nan: Option<usize>| {
+        let x = [2, 4, 32, 24];
+        let outs = |i: usize| [16, 3, 20, 8][i % 4] + i;
+        let of = |shape: &dyn Fn(usize) -> Vec<usize>, rng: &mut Random| -> Vec<Tensor> {
+            (0..weights).map(|i| rng.normal(&shape(i))).collect()
+        };
+        let inputs = |rng: &mut Random| {
+            let mut inputs = vec![rng.normal(&x)];
+            inputs.extend(of(&|i| vec![outs(i), 4, 3, 3], rng));
+            inputs.extend(of(&|i| vec![2, outs(i), 32, 24], rng));
+            if let Some(i) = nan {
+                let mut dy = inputs[1 + weights + i].as_f32().to_vec();
+                dy[500] = f32::NAN;
+                inputs[1 + weights + i] = floats(&[2, outs(i), 32, 24], dy);
+            }
+            inputs
+        };
+        let case = Case::new("clipped_gradients", name, op, inputs).terms(2 * 32 * 24);
+        Case { around: Around::Clipping(ClipCoefficient { max_norm: 3.0 }), ..case }
+            .forward_only()
+            .lowered(Lowered::Families)
+    };
+    vec![
+        case("two", 2, None),
+        case("nine", 9, None),
+        case("nine_with_nan", 9, Some(5)),
+        case("seventy", 70, None),
+        case("seventy_with_nan", 70, Some(66)),
+    ]
 }
 
 /// Values of either sign, and a NaN, where gradients pass.

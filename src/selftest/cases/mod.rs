@@ -6,7 +6,7 @@ mod conv;
 mod norms_and_losses;
 mod pool;
 
-pub use case::{Case, Lowered};
+pub use case::{Around, Case, Lowered};
 
 /// All cases.
 pub fn all() -> Vec<Case> {

@@ -1,0 +1,47 @@
+// slice_sum_tree (reduce.wgsl) of up to {{ arrays }} arrays: the weight gradients of several layers in one launch.
+//
+//   out[at_k + i] = sum over s < slices_k of  x_k[s, i]       for i < len_k
+//
+// x_k is [slices_k, len_k]; len_k and at_k are multiples of four, and unused arrays have a len of 0. Sums are in the order of
+// slice_sum_tree, so they have the same bits.
+// Dispatch: ceil(len_0 / 64) + ceil(len_1 / 64) + ... workgroups.
+
+struct SliceSums {
+{%- for k in range(arrays) %}
+    len{{ k }}: u32, slices{{ k }}: u32, at{{ k }}: u32,
+{%- endfor %}
+    first_workgroup: u32,
+}
+
+@group(0) @binding(0) var<uniform> params: SliceSums;
+{%- for k in range(arrays) %}
+@group(0) @binding({{ k + 1 }}) var<storage, read> x{{ k }}: array<vec4f>;
+{%- endfor %}
+@group(0) @binding({{ arrays + 1 }}) var<storage, read_write> out: array<vec4f>;
+
+const NOWHERE = 0xffffffffu;
+
+var<workgroup> rows: array<vec4f, {{ threads }}>;
+
+@compute @workgroup_size({{ threads }})
+fn slice_sums(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) groups: vec3u, @builtin(local_invocation_index) lane: u32) {
+    // Index among the workgroups of array k. Past its end, it wraps around to huge values, which are past the end of all others.
+    var index = workgroup_index(group, groups, params.first_workgroup);
+    var sum = vec4f(0.0);
+    var to = NOWHERE;
+{%- for k in range(arrays) %}
+    let vectors{{ k }} = params.len{{ k }} / 4u;
+    let i{{ k }} = index * 16u + lane % 16u;
+    if (i{{ k }} < vectors{{ k }}) {
+        for (var s = lane / 16u; s < params.slices{{ k }}; s += 16u) { sum += x{{ k }}[s * vectors{{ k }} + i{{ k }}]; }
+        to = params.at{{ k }} / 4u + i{{ k }};
+    }
+    index -= (params.len{{ k }} + 63u) / 64u;
+{%- endfor %}
+    rows[lane] = sum;
+    for (var half = {{ threads // 2 }}u; half >= 16u; half /= 2u) {
+        workgroupBarrier();
+        if (lane < half) { rows[lane] += rows[lane + half]; }
+    }
+    if (lane < 16u && to != NOWHERE) { out[to] = rows[lane]; }
+}
