@@ -2,8 +2,8 @@
 //
 //   out[at_k + i] = sum over s < slices_k of  x_k[s, i]       for i < len_k
 //
-// x_k is [slices_k, len_k]; len_k and at_k are multiples of four, and unused arrays have a len of 0. Sums are in the order of
-// slice_sum_tree, so they have the same bits.
+// x_k is [slices_k, len_k]; len_k and at_k are multiples of four, and unused arrays have a len of 0. Lanes load {{ at_once }} slices at a
+// time, but add them in the order of slice_sum_tree, so sums have the same bits.
 // Dispatch: ceil(len_0 / 64) + ceil(len_1 / 64) + ... workgroups.
 
 struct SliceSums {
@@ -33,7 +33,15 @@ fn slice_sums(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) grou
     let vectors{{ k }} = params.len{{ k }} / 4u;
     let i{{ k }} = index * 16u + lane % 16u;
     if (i{{ k }} < vectors{{ k }}) {
-        for (var s = lane / 16u; s < params.slices{{ k }}; s += 16u) { sum += x{{ k }}[s * vectors{{ k }} + i{{ k }}]; }
+        for (var s = lane / 16u; s < params.slices{{ k }}; s += {{ 16 * at_once }}u) {
+   {%- for t in range(at_once) %}
+            let slice{{ t }} = s + {{ 16 * t }}u;
+            let value{{ t }} = x{{ k }}[min(slice{{ t }}, params.slices{{ k }} - 1u) * vectors{{ k }} + i{{ k }}];
+   {%- endfor %}
+   {%- for t in range(at_once) %}
+            if (slice{{ t }} < params.slices{{ k }}) { sum += value{{ t }}; }
+   {%- endfor %}
+        }
         to = params.at{{ k }} / 4u + i{{ k }};
     }
     index -= (params.len{{ k }} + 63u) / 64u;

@@ -16,7 +16,7 @@ pub struct Field {
 pub struct Layout {
     /// The parameter struct's name, the same in WGSL.
     pub name: &'static str,
-    /// Size in bytes.
+    /// Size in bytes, a multiple of the alignment of the members.
     pub size: usize,
     /// Members in order.
     pub fields: &'static [Field],
@@ -26,6 +26,18 @@ pub struct Layout {
 pub trait Params: bytemuck::Pod {
     /// The uniform that starts with this struct.
     const LAYOUT: Layout;
+}
+
+/// Size of a uniform whose parameter struct has this size, followed by the first workgroup. Arrays of vectors are aligned to 16 bytes.
+pub(super) const fn uniform_size(size: usize, types: &[&str]) -> usize {
+    let (mut align, mut i) = (size_of::<u32>(), 0);
+    while i < types.len() {
+        if types[i].as_bytes()[0] == b'[' {
+            align = 16;
+        }
+        i += 1;
+    }
+    (size + size_of::<u32>()).next_multiple_of(align)
 }
 
 /// The member that follows a parameter struct of this size.
@@ -43,7 +55,7 @@ macro_rules! params {
         impl Params for $name {
             const LAYOUT: Layout = Layout {
                 name: stringify!($name),
-                size: size_of::<$name>() + size_of::<u32>(),
+                size: uniform_size(size_of::<$name>(), &[$(stringify!($ty)),+]),
                 fields: &[$(Field {
                     name: stringify!($field),
                     offset: std::mem::offset_of!($name, $field),

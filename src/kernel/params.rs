@@ -4,7 +4,7 @@
 //! [`params!`] declares each struct once and derives its reflection, which a test compares with the struct of the same name
 //! in the shader.
 
-use super::layout::{Field, Layout, Params, first_workgroup, params};
+use super::layout::{Field, Layout, Params, first_workgroup, params, uniform_size};
 
 params! {
     /// Element-wise kernels: `len` elements and up to two constant factors.
@@ -215,6 +215,9 @@ params! {
 
     /// A convolution, or its transpose, with explicit strides; see `shaders/conv_gemm.wgsl`. Channels are per group.
     ConvGemm {
+        /// Up to three more phases of an input gradient that the launch computes: out_h, out_w, kernel_h, kernel_w, padding_h, padding_w,
+        /// w_start and y_start of each.
+        more_phases: [[u32; 4]; 6],
         batch: u32,
         in_channels: u32,
         in_h: u32,
@@ -248,6 +251,8 @@ params! {
         has_bias: u32,
         /// As in [`ConvRegisterTiled`].
         epilogue: u32,
+        /// Number of phases, the first one included.
+        phases: u32,
         /// Pixels per slice: those summed into one partial weight gradient, or into partial moments.
         pixels_per_slice: u32,
     }
@@ -468,5 +473,33 @@ impl Arrays {
     /// The lengths of all arrays.
     pub fn lens(&self) -> [u32; 7] {
         [self.len0, self.len1, self.len2, self.len3, self.len4, self.len5, self.len6]
+    }
+}
+
+impl ConvGemm {
+    /// Most phases of an input gradient that a launch computes.
+    pub const MAX_PHASES: usize = 4;
+
+    /// One launch for phases that differ only in what `more_phases` has.
+    pub fn of_phases(phases: &[ConvGemm]) -> Self {
+        let mut all = phases[0];
+        let more = all.more_phases.chunks_mut(2);
+        for (p, out) in phases[1..].iter().zip(more) {
+            out[0] = [p.out_h, p.out_w, p.kernel_h, p.kernel_w];
+            out[1] = [p.padding_h, p.padding_w, p.w_start, p.y_start];
+        }
+        all.phases = phases.len() as u32;
+        all
+    }
+
+    /// The phases of a launch.
+    pub fn each_phase(&self) -> impl Iterator<Item = ConvGemm> {
+        let first = ConvGemm { phases: 1, ..*self };
+        let more = self.more_phases.chunks(2).take(self.phases as usize - 1).map(move |words| {
+            let [[out_h, out_w, kernel_h, kernel_w], [padding_h, padding_w, w_start, y_start]] =
+                [words[0], words[1]];
+            ConvGemm { out_h, out_w, kernel_h, kernel_w, padding_h, padding_w, w_start, y_start, ..first }
+        });
+        [first].into_iter().chain(more)
     }
 }

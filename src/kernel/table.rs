@@ -191,7 +191,7 @@ kernels! {
         slice_sum_vec4(SliceSum), reads 1, writes 1 { SLICE_SUM_VEC4 = "slice_sum_vec4", threads 64 []; }
         slice_sum_tree(SliceSum), reads 1, writes 1 { SLICE_SUM_TREE = "slice_sum_tree", threads 256 []; }
     }
-    "slice_sums.wgsl" (arrays) { slice_sums(SliceSums), reads 7, writes 1 { SLICE_SUMS = "slice_sums", threads 256 [7]; } }
+    "slice_sums.wgsl" (arrays, at_once) { slice_sums(SliceSums), reads 7, writes 1 { SLICE_SUMS = "slice_sums", threads 256 [7, 4]; } }
     "batch_norm.wgsl" (vec4, at_once) {
         batch_norm_partial(BatchNorm), reads 1, writes 1 {
             BATCH_NORM_PARTIAL = "batch_norm_partial", threads 64 [0, 4];

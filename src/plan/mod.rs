@@ -138,7 +138,9 @@ impl Launch {
 
     /// Contents of the uniform buffer of a dispatch that starts at this workgroup.
     pub fn uniform(&self, first_workgroup: u32) -> Vec<u32> {
-        [&self.params[..], &[first_workgroup]].concat()
+        let mut words = [&self.params[..], &[first_workgroup]].concat();
+        words.resize(self.kernel.params.size / 4, 0);
+        words
     }
 }
 

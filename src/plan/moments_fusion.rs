@@ -3,10 +3,11 @@
 
 use super::{Group, Launch, Storage, Target, locate, remove_launches};
 use crate::kernel::{BatchNorm, ConvGemm, Kernel};
+use crate::op::to_u32;
 
 /// Maximum number of partial moments per channel. Every workgroup of the last pass of batch norm merges all of its channel, which
 /// must stay cheap compared with the 2048 or more elements that it then normalizes.
-const MAX_PARTIALS: u32 = 1024;
+const MAX_PARTIALS: u64 = 1024;
 
 /// Fuses where possible, and removes the launches that are no longer needed.
 pub(super) fn fuse(
@@ -20,10 +21,12 @@ pub(super) fn fuse(
         let Some(convolution) = convolution(storages, launches, at) else { continue };
         let Some((kernel, pixels_per_slice)) = variant(&launches[convolution], target) else { continue };
         let p: &mut ConvGemm = launches[convolution].params_mut();
-        let partials = (p.batch * p.out_h * p.out_w).div_ceil(pixels_per_slice);
+        let pixels = u64::from(p.batch) * u64::from(p.out_h * p.out_w);
+        let partials = pixels.div_ceil(u64::from(pixels_per_slice));
         if partials > MAX_PARTIALS {
             continue;
         }
+        let partials = to_u32(partials as usize);
         p.pixels_per_slice = pixels_per_slice;
         let (moments, flops) = (launches[at].writes[0], launches[at].flops);
         let p: &mut BatchNorm = launches[at + 1].params_mut();

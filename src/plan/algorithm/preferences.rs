@@ -30,9 +30,6 @@ pub enum Shape {
     Any,
     /// Grouped convolutions with fewer than 8 channels per group.
     FewChannels,
-    /// Convolutions whose input gradient a single polyphase kernel can compute: 3 x 3 at stride 2, with outputs exactly half the
-    /// size of the image.
-    Halving,
     /// Convolutions with at least this many input and output channels, and 4 x 4 output tiles over all images.
     Large {
         /// Minimum number of channels.
@@ -47,7 +44,6 @@ impl fmt::Display for Shape {
         match self {
             Shape::Any => f.write_str("any"),
             Shape::FewChannels => write!(f, "groups of fewer than {FEW_CHANNELS} channels"),
-            Shape::Halving => f.write_str("3 x 3 at stride 2, halving the image"),
             Shape::Large { channels, tiles } => write!(f, "at least {channels} channels and {tiles} tiles"),
         }
     }
@@ -79,12 +75,8 @@ const SOFTWARE: Preference = Preference { family: Some(Family::Software), lanes:
 /// PCI vendor id of SwiftShader, Chromium's software adapter.
 const SWIFTSHADER: u32 = 0x1ae0;
 
-/// Convolutions on NVIDIA GPUs.
-const NVIDIA: Preference =
-    Preference { family: Some(Family::Gpu), vendor: Some(0x10de), lanes: FIXED_LANES, ..CONVOLUTION };
-
 /// The table.
-pub static PREFERENCES: [Preference; 13] = [
+pub static PREFERENCES: [Preference; 12] = [
     // The fast CPU twins of the direct kernels unfold images in cache.
     Preference { family: Some(Family::Cpu), algorithm: Algorithm::Direct, ..CONVOLUTION },
     Preference { shape: Shape::FewChannels, algorithm: Algorithm::Direct, ..CONVOLUTION },
@@ -104,13 +96,6 @@ pub static PREFERENCES: [Preference; 13] = [
     // Compiling a register-tiled weight gradient takes SwiftShader minutes and gigabytes (docs/drivers.md).
     Preference { vendor: Some(SWIFTSHADER), passes: &[Pass::GradWeight], ..SOFTWARE },
     Preference { algorithm: Algorithm::RegisterTiled, ..SOFTWARE },
-    // Measured on an H200 (docs/measurements.md).
-    Preference {
-        passes: &[Pass::GradInput],
-        shape: Shape::Halving,
-        algorithm: Algorithm::RegisterTiled,
-        ..NVIDIA
-    },
     // As estimated from instructions and bytes, and measured on an H100 (docs/gpu-kernels.md).
     Preference {
         family: Some(Family::Gpu),
@@ -191,15 +176,13 @@ mod tests {
         assert_eq!(found(Family::Software, SWIFTSHADER, 4, Pass::GradWeight), Algorithm::Im2col);
         assert_eq!(found(Family::Software, 0, 8, Pass::Matmul), Algorithm::Packed);
         assert_eq!(found(Family::Gpu, 0x10de, 32, Pass::GradInput), Algorithm::ImplicitGemm);
-        // Skips rows for other vendors and rows whose algorithm does not support the work.
-        let gpu = |vendor| Target { vendor, subgroup: 32, ..Target::baseline(Family::Gpu) };
-        let halving = |target: &Target, can: fn(Algorithm) -> bool| {
-            algorithm(target, Pass::GradInput, |shape| matches!(shape, Shape::Any | Shape::Halving), can)
+        // Skips rows whose algorithm does not support the work.
+        let software = Target { subgroup: 8, ..Target::baseline(Family::Software) };
+        let first = |can: fn(Algorithm) -> bool| {
+            algorithm(&software, Pass::Forward, |shape| shape == Shape::Any, can)
         };
-        assert_eq!(halving(&gpu(0x10de), |_| true), Some(Algorithm::RegisterTiled));
-        assert_eq!(halving(&gpu(0x1002), |_| true), Some(Algorithm::ImplicitGemm));
-        assert_eq!(halving(&gpu(0x10de), |a| a != Algorithm::RegisterTiled), Some(Algorithm::ImplicitGemm));
-        assert_eq!(halving(&gpu(0x10de), |_| false), None);
+        assert_eq!(first(|algorithm| algorithm != Algorithm::RegisterTiled), Some(Algorithm::Im2col));
+        assert_eq!(first(|_| false), None);
     }
 
     #[test]

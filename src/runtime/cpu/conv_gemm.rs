@@ -24,9 +24,13 @@ fn weight_at(p: &ConvGemm, [g, o, c]: [u32; 3], [ky, kx]: [u32; 2]) -> usize {
     (fixed + steps) as usize
 }
 
-/// y = x * w + bias, then the epilogue.
+/// y = x * w + bias, then the epilogue, in each phase.
 pub fn conv_gemm(p: &ConvGemm, io: Io<'_>) {
-    let ([x, w, bias, residual], [y]) = io.f32();
+    let (operands, [y]) = io.f32();
+    p.each_phase().for_each(|p| phase(&p, operands, y));
+}
+
+fn phase(p: &ConvGemm, [x, w, bias, residual]: [&[f32]; 4], y: &mut [f32]) {
     let channels = p.groups * p.out_channels;
     let planes = y[..(p.batch * channels * p.y_plane) as usize].par_chunks_mut(p.y_plane as usize);
     planes.enumerate().for_each(|(plane, out)| {

@@ -261,6 +261,7 @@ fn clipped() -> Vec<Case> {
         case("two", 2, None),
         case("nine", 9, None),
         case("nine_with_nan", 9, Some(5)),
+        case("seventeen", 17, None),
         case("seventy", 70, None),
         case("seventy_with_nan", 70, Some(66)),
     ]

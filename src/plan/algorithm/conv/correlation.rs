@@ -33,11 +33,12 @@ pub(super) fn forward(g: &Geometry) -> ConvGemm {
         y_down: g.out_w,
         y_right: 1,
         has_bias: g.has_bias,
+        phases: 1,
         ..Default::default()
     }
 }
 
-/// Maximum number of phases, which take a launch each.
+/// Maximum number of phases.
 const MAX_PHASES: u64 = 256;
 
 /// Whether the input gradient decomposes into few phases that are all correlations.
@@ -51,15 +52,16 @@ pub(super) fn has_few_phases(g: &Geometry) -> bool {
 /// The polyphase decomposition of the input gradient. At stride 2 there are four phases of pixels. Each is a correlation of the
 /// upstream gradient with every second tap, with the filters rotated by 180 degrees and the channels swapped. If no tap reads the
 /// pixels of several phases, they are computed at once, as part of a correlation of all pixels without taps, which the other phases
-/// overwrite.
-pub(super) fn polyphase(g: &Geometry) -> Vec<ConvGemm> {
+/// overwrite, in a launch of its own. Returns the phases, `together` of them per launch if they write different pixels.
+pub(super) fn polyphase(g: &Geometry, together: usize) -> Vec<ConvGemm> {
     let [vertical, horizontal] = g.axes().map(|axis| axis.phases().collect::<Vec<_>>());
     let phases = vertical.iter().flat_map(|y| horizontal.iter().map(|x| phase(g, y, x)));
     let (read, unread): (Vec<_>, Vec<_>) = phases.partition(|p| p.kernel_h * p.kernel_w > 0);
-    match unread.len() {
-        0 | 1 => [read, unread].concat(),
-        _ => [vec![without_taps(g)], read].concat(),
-    }
+    let (before, phases) = match unread.len() {
+        0 | 1 => (None, [read, unread].concat()),
+        _ => (Some(without_taps(g)), read),
+    };
+    before.into_iter().chain(phases.chunks(together).map(ConvGemm::of_phases)).collect()
 }
 
 fn without_taps(g: &Geometry) -> ConvGemm {
@@ -122,18 +124,23 @@ fn phase(g: &Geometry, y: &Phase, x: &Phase) -> ConvGemm {
     }
 }
 
-/// Bytes that a phase of an input gradient moves, where its epilogue reads `operands` values per result.
+/// Bytes that phases of an input gradient move, where the epilogue reads `operands` values per result.
 pub(super) fn phase_bytes(p: &ConvGemm, operands: u64) -> u64 {
     let [outs, ins] = [p.out_channels, p.in_channels].map(u64::from);
-    let (taps, planes) = (u64::from(p.kernel_h * p.kernel_w), u64::from(p.batch * p.groups));
+    let planes = u64::from(p.batch * p.groups);
+    let taps: u64 = p.each_phase().map(|p| u64::from(p.kernel_h * p.kernel_w)).sum();
+    let pixels: u64 = p.each_phase().map(|p| u64::from(p.out_h * p.out_w)).sum();
     let images = planes * ins * u64::from(p.in_h * p.in_w);
     let weights = u64::from(p.groups) * outs * ins * taps;
-    let results = planes * outs * u64::from(p.out_h * p.out_w);
+    let results = planes * outs * pixels;
     4 * (results * (1 + operands) + if taps > 0 { images + weights } else { 0 })
 }
 
 /// Floating-point operations of a correlation.
 pub(super) fn flops(p: &ConvGemm) -> u64 {
-    let results = (p.batch * p.groups * p.out_channels) as u64 * (p.out_h * p.out_w) as u64;
-    2 * results * (p.in_channels * p.kernel_h * p.kernel_w) as u64
+    let of_phase = |p: ConvGemm| {
+        let results = (p.batch * p.groups * p.out_channels) as u64 * (p.out_h * p.out_w) as u64;
+        2 * results * (p.in_channels * p.kernel_h * p.kernel_w) as u64
+    };
+    p.each_phase().map(of_phase).sum()
 }

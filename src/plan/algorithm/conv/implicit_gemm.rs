@@ -10,12 +10,20 @@ use crate::plan::NodeLowering;
 
 const ALGORITHM: Algorithm = Algorithm::ImplicitGemm;
 
-/// Rows, columns and terms of a correlation, with the channels and taps that fill up panels.
+/// Rows, columns and terms of a phase, with the channels and taps that fill up panels.
 fn sizes(kernel: &Kernel, p: &ConvGemm) -> [u64; 3] {
     let [channels, kernel_h, kernel_w] = [p.in_channels, p.kernel_h, p.kernel_w].map(u64::from);
     let [tile_k, taps] = ["tile_k", "taps"].map(|name| kernel.constant(name) as u64);
     let terms = channels.next_multiple_of(tile_k / taps) * kernel_h * kernel_w.next_multiple_of(taps);
     [p.out_channels as u64, (p.batch * p.out_h * p.out_w) as u64, terms]
+}
+
+/// Columns of all phases together, and their mean number of terms.
+fn total_sizes(kernel: &Kernel, p: &ConvGemm) -> [u64; 3] {
+    let sizes: Vec<[u64; 3]> = p.each_phase().map(|p| sizes(kernel, &p)).collect();
+    let columns = sizes.iter().map(|[_, columns, _]| columns).sum::<u64>();
+    let products = sizes.iter().map(|[_, columns, terms]| *columns as f64 * *terms as f64).sum::<f64>();
+    [sizes[0][0], columns, (products / columns.max(1) as f64).ceil() as u64]
 }
 
 /// Emits one correlation. `operands`: images, weight, bias and residual, with placeholders for missing ones.
@@ -25,8 +33,9 @@ pub(super) fn correlate(
     p: &ConvGemm,
     operands: [StorageId; 4],
 ) -> Result<()> {
-    let (kernel, tiles) =
-        tiled::choose(node.target(), pass, ALGORITHM, |kernel| sizes(kernel, p), p.groups as u64);
+    let (kernel, _) =
+        tiled::choose(node.target(), pass, ALGORITHM, |kernel| total_sizes(kernel, p), p.groups as u64);
+    let tiles = p.each_phase().map(|p| tiled::tiles(kernel, sizes(kernel, &p), p.groups as u64)).sum();
     let output = node.output(0);
     node.launch(kernel, p, &operands, &[output], Grid::Workgroups(tiles), correlation::flops(p))
 }

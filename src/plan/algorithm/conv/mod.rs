@@ -48,8 +48,8 @@ pub(super) fn grad_input(op: &Conv2dGradInput, node: &mut NodeLowering) -> Resul
     let after = |node: &mut NodeLowering, compute: &dyn Fn(&mut NodeLowering, StorageId) -> Result<()>| {
         after(epilogue, &more, node, compute)
     };
-    let by_phase = |node: &mut NodeLowering, correlate: Correlate| {
-        let phases = correlation::polyphase(&g);
+    let by_phase = |node: &mut NodeLowering, together: usize, correlate: Correlate| {
+        let phases = correlation::polyphase(&g, together);
         for phase in &phases {
             correlate(node, Pass::GradInput, &ConvGemm { epilogue, ..*phase }, operands)?;
             if phases.len() > 1 {
@@ -63,10 +63,10 @@ pub(super) fn grad_input(op: &Conv2dGradInput, node: &mut NodeLowering) -> Resul
         Algorithm::RegisterTiled if register_tiled::fits_polyphase_kernel(node.target(), &g) => {
             after(node, &|node, y| register_tiled::grad_input(node, &g, y))
         }
-        Algorithm::RegisterTiled => by_phase(node, register_tiled::correlate),
-        Algorithm::ImplicitGemm => by_phase(node, implicit_gemm::correlate),
+        Algorithm::RegisterTiled => by_phase(node, 1, register_tiled::correlate),
+        Algorithm::ImplicitGemm => by_phase(node, ConvGemm::MAX_PHASES, implicit_gemm::correlate),
         Algorithm::Winograd => after(node, &|node, y| {
-            let whole = &correlation::polyphase(&g)[0];
+            let whole = &correlation::polyphase(&g, 1)[0];
             winograd::correlate(node, Pass::GradInput, whole, [grad_output, weight, weight], y)
         }),
         Algorithm::Direct => after(node, &|node, y| {
@@ -121,7 +121,6 @@ fn algorithm(g: &Geometry, target: &Target, pass: Pass, stride: u32, correlation
     let is = |shape| match shape {
         Shape::Any => true,
         Shape::FewChannels => g.groups > 1 && g.in_channels / g.groups < FEW_CHANNELS,
-        Shape::Halving => register_tiled::fits_polyphase_kernel(target, g),
         Shape::Large { channels, tiles } => {
             let found = g.batch * g.out_h.div_ceil(4) * g.out_w.div_ceil(4);
             g.in_channels.min(g.out_channels) >= channels && found >= tiles

@@ -20,11 +20,7 @@ pub fn choose(
     sizes: impl Fn(&Kernel) -> [u64; 3],
     batches: u64,
 ) -> (&'static Kernel, u64) {
-    let tiles = |kernel: &Kernel| {
-        let [tile_m, tile_n] = ["tile_m", "tile_n"].map(|name| kernel.constant(name) as u64);
-        let [m, n, _] = sizes(kernel);
-        batches * m.div_ceil(tile_m) * n.div_ceil(tile_n)
-    };
+    let tiles = |kernel: &Kernel| tiles(kernel, sizes(kernel), batches);
     let cost = |kernel: &Kernel| {
         let [tile_m, tile_n, each_m, each_n] =
             ["tile_m", "tile_n", "each_m", "each_n"].map(|name| kernel.constant(name) as f64);
@@ -43,6 +39,12 @@ pub fn choose(
     let kernel = kernel.or_else(|| choose_kernel(target, pass, algorithm, |_| true, cost));
     let kernel = kernel.expect("every kernel can compute any product");
     (kernel, tiles(kernel))
+}
+
+/// Number of workgroups.
+pub fn tiles(kernel: &Kernel, [m, n, _]: [u64; 3], batches: u64) -> u64 {
+    let [tile_m, tile_n] = ["tile_m", "tile_n"].map(|name| kernel.constant(name) as u64);
+    batches * m.div_ceil(tile_m) * n.div_ceil(tile_n)
 }
 
 pub(super) fn launch(
