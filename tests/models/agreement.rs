@@ -4,7 +4,7 @@ use crate::common::{Outcome, Suite, compare, fill};
 use crate::steps::begin;
 use striate::models::{self, Model};
 use striate::nn::{Builder, Optimizer, SgdConfig};
-use striate::plan::Plan;
+use striate::plan::{Family, Plan, Target};
 use striate::train::{Recipe, evaluation_graph, training_graph};
 use striate::{Device, Input, Session, Tensor};
 
@@ -31,6 +31,13 @@ pub fn add(suite: &mut Suite) {
             let model = models::by_name(name, 3, 10)?;
             let cpu = Device::select("cpu")?;
             agree(&*model, side, [gpu, &cpu])
+        });
+    }
+    for (name, side) in [("resnet20", 32), ("resnet18", 32), ("resnet50", 32)] {
+        suite.add_gpu(format!("agreement::{name}_as_on_hardware"), move |gpu| {
+            let model = models::by_name(name, 3, 10)?;
+            let hardware = Target { family: Family::Gpu, subgroup: 0, ..gpu.target().clone() };
+            agree(&*model, side, [&gpu.clone().with_target(hardware), &Device::select("cpu")?])
         });
     }
 }
