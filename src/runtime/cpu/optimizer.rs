@@ -2,6 +2,7 @@
 
 use super::{BLOCK, Io};
 use crate::kernel::{Adam, Clip, Sgd};
+use pulp::Arch;
 use rayon::prelude::*;
 
 /// One step of SGD with momentum, in place, if `guard` is finite. Without momentum the velocity is not touched.
@@ -14,17 +15,21 @@ pub fn sgd(p: &Sgd, io: Io<'_>) {
     let [momentum, decay] = [p.momentum, p.weight_decay].map(f64::from);
     let lr = f64::from(schedule[0]) * f64::from(p.lr_scale);
     let blocks = w[..len].par_chunks_mut(BLOCK).zip(grad[..len].par_chunks(BLOCK));
+    // Compiled for the widest vectors.
+    let arch = Arch::new();
     blocks.zip(velocity[..len].par_chunks_mut(BLOCK)).for_each(|((w, grad), velocity)| {
-        for ((w, &grad), velocity) in w.iter_mut().zip(grad).zip(velocity) {
-            let g = f64::from(grad) + decay * f64::from(*w);
-            let mut step = g;
-            if momentum != 0.0 {
-                let v = momentum * f64::from(*velocity) + g;
-                step = if p.nesterov == 1 { g + momentum * v } else { v };
-                *velocity = v as f32;
+        arch.dispatch(|| {
+            for ((w, &grad), velocity) in w.iter_mut().zip(grad).zip(velocity) {
+                let g = f64::from(grad) + decay * f64::from(*w);
+                let mut step = g;
+                if momentum != 0.0 {
+                    let v = momentum * f64::from(*velocity) + g;
+                    step = if p.nesterov == 1 { g + momentum * v } else { v };
+                    *velocity = v as f32;
+                }
+                *w = (f64::from(*w) - lr * step) as f32;
             }
-            *w = (f64::from(*w) - lr * step) as f32;
-        }
+        });
     });
 }
 
@@ -40,19 +45,22 @@ pub fn adam(p: &Adam, io: Io<'_>) {
     let lr = lr * f64::from(p.lr_scale);
     let blocks = w[..len].par_chunks_mut(BLOCK).zip(grad[..len].par_chunks(BLOCK));
     let moments = first[..len].par_chunks_mut(BLOCK).zip(second[..len].par_chunks_mut(BLOCK));
+    let arch = Arch::new();
     blocks.zip(moments).for_each(|((w, grad), (first, second))| {
-        for ((w, &grad), (first, second)) in w.iter_mut().zip(grad).zip(first.iter_mut().zip(second)) {
-            let (mut weight, mut g) = (f64::from(*w), f64::from(grad));
-            if p.decoupled == 1 {
-                weight *= 1.0 - lr * decay;
-            } else {
-                g += decay * weight;
+        arch.dispatch(|| {
+            for ((w, &grad), (first, second)) in w.iter_mut().zip(grad).zip(first.iter_mut().zip(second)) {
+                let (mut weight, mut g) = (f64::from(*w), f64::from(grad));
+                if p.decoupled == 1 {
+                    weight *= 1.0 - lr * decay;
+                } else {
+                    g += decay * weight;
+                }
+                let m = beta1 * f64::from(*first) + (1.0 - beta1) * g;
+                let s = beta2 * f64::from(*second) + (1.0 - beta2) * g * g;
+                let step = lr / correction1 * m / ((s / correction2).sqrt() + eps);
+                (*first, *second, *w) = (m as f32, s as f32, (weight - step) as f32);
             }
-            let m = beta1 * f64::from(*first) + (1.0 - beta1) * g;
-            let s = beta2 * f64::from(*second) + (1.0 - beta2) * g * g;
-            let step = lr / correction1 * m / ((s / correction2).sqrt() + eps);
-            (*first, *second, *w) = (m as f32, s as f32, (weight - step) as f32);
-        }
+        })
     });
 }
 

@@ -2,8 +2,10 @@
 //! taps.
 
 use super::panel::{Axis, Layout};
-use super::tile::{self, Rows, SLACK};
+use super::scratch::Scratch;
+use super::tile::{self, SLACK, Size};
 use pulp::{Arch, Simd, WithSimd};
+use rayon::prelude::*;
 
 /// Maximum number of elements of a panel, so that it stays in the L2 cache.
 const PANEL: usize = 1 << 17;
@@ -30,9 +32,16 @@ pub struct Correlation {
     /// Offset in the panel for each source plane and tap.
     offsets: Vec<usize>,
     /// The weights, ordered by group, block of results, source plane and tap.
-    weights: Vec<f32>,
+    weights: Scratch,
     /// Result planes per block.
     block: usize,
+}
+
+/// Number of images to compute together, so that their pixels fill whole tiles. Small images have few pixels.
+pub fn images_per_tile(arch: Arch, pixels: usize) -> usize {
+    let Size { vectors, lanes, .. } = Size::new(arch);
+    let own = pixels.div_ceil(lanes);
+    (1..vectors).find(|images| (images * own).is_multiple_of(vectors)).unwrap_or(vectors)
 }
 
 /// Number of output rows that fit in a panel of the target size.
@@ -53,39 +62,64 @@ impl Correlation {
         strides: Strides,
     ) -> Self {
         let layout = Layout::new(y, x, planes[0], rows);
-        let (mut offsets, mut at) = (Vec::new(), Vec::new());
+        let (mut offsets, mut taps) = (Vec::new(), Vec::new());
         layout.each(|plane, ty, tx, offset| {
             offsets.push(offset);
-            at.push(plane * strides.source + ty.index * strides.down + tx.index);
+            if plane == 0 {
+                taps.push(ty.index * strides.down + tx.index);
+            }
         });
-        let block = arch.dispatch(Rows);
-        let mut weights = Vec::with_capacity(groups * planes[1] * at.len());
+        let block = Size::new(arch).rows;
+        let mut weights = Scratch::new(groups * planes[1] * offsets.len());
+        let (mut parts, mut rest) = (Vec::new(), &mut weights[..]);
         for group in 0..groups {
             for results in blocks(planes[1], block) {
-                for at in &at {
-                    let first = group * strides.group + at;
-                    weights.extend(results.clone().map(|m| weight[first + m * strides.result]));
-                }
+                let own;
+                (own, rest) = rest.split_at_mut(results.len() * offsets.len());
+                let weight = &weight[group * strides.group + results.start * strides.result..];
+                parts.push((own, weight, results.len()));
             }
         }
+        parts.into_par_iter().for_each(|(own, weight, results)| match results {
+            8 => pack::<8>(own, weight, strides, &taps),
+            4 => pack::<4>(own, weight, strides, &taps),
+            2 => pack::<2>(own, weight, strides, &taps),
+            _ => pack::<1>(own, weight, strides, &taps),
+        });
         Self { arch, layout, planes, offsets, weights, block }
     }
 
-    /// Computes rows of one group. `source` holds its source planes, `results` the rows of each result plane from `row` on.
+    /// Computes rows of one group of some images. `sources` hold the source planes of each image, `results` the rows of each result
+    /// plane from `row` on, image by image.
     pub fn run(
         &self,
         group: usize,
-        source: &[f32],
+        sources: &[&[f32]],
         row: usize,
         results: &mut [&mut [f32]],
         bias: Option<&[f32]>,
         panel: &mut Vec<f32>,
     ) {
-        panel.resize(self.layout.len() + SLACK, 0.0);
-        self.layout.fill(panel, source, row);
+        let image = self.layout.len();
+        panel.resize(sources.len() * image + SLACK, 0.0);
+        for (panel, source) in panel.chunks_exact_mut(image.max(1)).zip(sources) {
+            self.layout.fill(panel, source, row);
+        }
         let len = self.planes[1] * self.offsets.len();
         let weights = &self.weights[group * len..][..len];
         self.arch.dispatch(Run { of: self, weights, panel, results, bias });
+    }
+}
+
+/// Orders the weights of `M` results by source plane and tap. `weight` starts with the first result.
+fn pack<const M: usize>(own: &mut [f32], weight: &[f32], strides: Strides, taps: &[usize]) {
+    for (plane, own) in own.chunks_exact_mut((M * taps.len()).max(1)).enumerate() {
+        let weight = &weight[plane * strides.source..];
+        for (own, tap) in own.as_chunks_mut::<M>().0.iter_mut().zip(taps) {
+            for (m, own) in own.iter_mut().enumerate() {
+                *own = weight[tap + m * strides.result];
+            }
+        }
     }
 }
 
@@ -115,7 +149,10 @@ impl WithSimd for Run<'_, '_> {
 
     #[inline(always)]
     fn with_simd<S: Simd>(mut self, simd: S) {
-        if S::REGISTER_COUNT >= 32 { self.tiles::<S, 2>(simd) } else { self.tiles::<S, 3>(simd) }
+        match Size::of::<S>().vectors {
+            2 => self.tiles::<S, 2>(simd),
+            _ => self.tiles::<S, 3>(simd),
+        }
     }
 }
 
@@ -124,44 +161,53 @@ impl Run<'_, '_> {
     #[inline(always)]
     fn tiles<S: Simd, const N: usize>(&mut self, simd: S) {
         let pixels = self.results.first().map_or(0, |plane| plane.len());
-        let mut at = 0;
-        while at < pixels {
+        let planes = self.of.planes[1];
+        let images = self.results.len() / planes;
+        let starts =
+            (0..images).flat_map(|image| (0..pixels).step_by(S::F32_LANES).map(move |at| (image, at)));
+        let starts: Vec<(usize, usize)> = starts.collect();
+        for some in starts.chunks(N) {
+            // The last tile repeats a vector.
+            let mut vectors = [some[0]; N];
+            vectors[..some.len()].copy_from_slice(some);
             let mut weights = self.weights;
-            for results in blocks(self.results.len(), self.of.block) {
+            for results in blocks(planes, self.of.block) {
                 let (own, rest) = weights.split_at(results.len() * self.of.offsets.len());
                 weights = rest;
                 match results.len() {
-                    8 => self.tile::<S, 8, N>(simd, own, at, results.start),
-                    4 => self.tile::<S, 4, N>(simd, own, at, results.start),
-                    2 => self.tile::<S, 2, N>(simd, own, at, results.start),
-                    _ => self.tile::<S, 1, N>(simd, own, at, results.start),
+                    8 => self.tile::<S, 8, N>(simd, own, vectors, results.start),
+                    4 => self.tile::<S, 4, N>(simd, own, vectors, results.start),
+                    2 => self.tile::<S, 2, N>(simd, own, vectors, results.start),
+                    _ => self.tile::<S, 1, N>(simd, own, vectors, results.start),
                 }
             }
-            at += N * S::F32_LANES;
         }
     }
 
+    /// `vectors`: the image of each vector of pixels, and its first pixel there.
     #[inline(always)]
     fn tile<S: Simd, const M: usize, const N: usize>(
         &mut self,
         simd: S,
         weights: &[f32],
-        at: usize,
+        vectors: [(usize, usize); N],
         first: usize,
     ) {
         let mut start = [0.0; M];
         if let Some(bias) = self.bias {
             start.copy_from_slice(&bias[first..][..M]);
         }
+        let (image, planes) = (self.of.layout.len(), self.of.planes[1]);
         // The panel is empty if no tap is inside the image.
-        let panel = self.panel.get(at..).unwrap_or_default();
-        let sums = tile::product::<S, M, N>(simd, weights, &self.of.offsets, panel, start);
+        let panels = vectors.map(|(n, at)| self.panel.get(n * image + at..).unwrap_or_default());
+        let sums = tile::product::<S, M, N>(simd, weights, &self.of.offsets, panels, start);
         for m in 0..M {
-            let (out, sums) = (&mut self.results[first + m][at..], bytemuck::cast_slice(&sums[m]));
-            if out.len() >= N * S::F32_LANES {
-                out[..N * S::F32_LANES].copy_from_slice(sums);
-            } else {
-                out.copy_from_slice(&sums[..out.len()]);
+            for n in 0..N {
+                let (image, at) = vectors[n];
+                let out = &mut self.results[image * planes + first + m][at..];
+                let sums: &[f32] = bytemuck::cast_slice(std::slice::from_ref(&sums[m][n]));
+                let len = out.len().min(sums.len());
+                out[..len].copy_from_slice(&sums[..len]);
             }
         }
     }

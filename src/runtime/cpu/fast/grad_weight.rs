@@ -3,7 +3,8 @@
 use super::super::Io;
 use super::correlation::rows_that_fit;
 use super::panel::{Axis, Layout};
-use super::tile;
+use super::scratch::Scratch;
+use super::tile::{self, Images};
 use crate::kernel::Conv;
 use crate::runtime::cpu::conv::{Geometry, conv_direct_grad_weight};
 use pulp::{Arch, Simd, WithSimd};
@@ -15,6 +16,8 @@ const OUTS: usize = 64;
 const LANES: usize = 16;
 /// Pixels whose upstream gradients fit the L1 cache.
 const PIXELS: usize = 256;
+/// Elements of panels that fit the L2 cache along with other data.
+const PANELS: usize = 1 << 17;
 /// Maximum number of elements of the partial sums of all slices.
 const PARTIAL: usize = 1 << 19;
 
@@ -43,30 +46,70 @@ pub(super) fn grad_weight_on(arch: Arch, p: &Conv, io: Io<'_>) {
     let len = p.groups as usize * chunks * taps * width;
     // Depends on shapes alone, so that sums do not depend on the number of threads.
     let images = g.batch.div_ceil((PARTIAL / len).clamp(1, 32));
-    let mut partial = vec![0.0; g.batch.div_ceil(images) * len];
+    // Small images are processed together, so that each sum is read and written less often.
+    let together = if rows >= g.y.outs { (PANELS / layout.len().max(1)).clamp(1, images) } else { 1 };
+    let mut partial = Scratch::new(g.batch.div_ceil(images) * len);
     let task = || (Vec::new(), Vec::new());
-    partial.par_chunks_mut(taps * width).enumerate().for_each_init(task, |(panel, columns), (i, sums)| {
+    partial.par_chunks_mut(taps * width).enumerate().for_each_init(task, |(panels, columns), (i, sums)| {
+        sums.fill(0.0);
         let (slice, group, chunk) = (i * taps * width / len, i / chunks % p.groups as usize, i % chunks);
-        panel.resize(layout.len(), 0.0);
         let outs = chunk * OUTS..g.group_out.min((chunk + 1) * OUTS);
-        for n in slice * images..g.batch.min((slice + 1) * images) {
-            let x = &x[(n * g.in_channels + group * g.group_in) * g.in_plane..];
-            let dy = &dy[(n * g.out_channels + group * g.group_out + outs.start) * g.out_plane..];
-            let dy = &dy[..outs.len() * g.out_plane];
+        let x = |n: usize| &x[(n * g.in_channels + group * g.group_in) * g.in_plane..];
+        let dy = |n: usize| {
+            let first = n * g.out_channels + group * g.group_out + outs.start;
+            &dy[first * g.out_plane..][..outs.len() * g.out_plane]
+        };
+        let last = g.batch.min((slice + 1) * images);
+        for first in (slice * images..last).step_by(together) {
+            let own = first..last.min(first + together);
+            panels.resize(own.len() * layout.len(), 0.0);
             for row in (0..g.y.outs).step_by(rows) {
-                layout.fill(panel, x, row);
+                for (panel, n) in panels.chunks_exact_mut(layout.len().max(1)).zip(own.clone()) {
+                    layout.fill(panel, x(n), row);
+                }
                 let pixels = row * g.x.outs..g.y.outs.min(row + rows) * g.x.outs;
                 for start in pixels.clone().step_by(PIXELS) {
-                    let len = PIXELS.min(pixels.end - start);
-                    transpose(dy, g.out_plane, start..start + len, width, columns);
-                    let (panel, columns) = (&panel[start - pixels.start..], &columns[..]);
-                    arch.dispatch(Block { panel, offsets: &offsets, columns, width, sums });
+                    let pixels_now = start..pixels.end.min(start + PIXELS);
+                    columns.resize(own.len() * pixels_now.len() * width, 0.0);
+                    let each = columns.chunks_exact_mut(pixels_now.len() * width);
+                    for (columns, n) in each.zip(own.clone()) {
+                        transpose(dy(n), g.out_plane, pixels_now.clone(), width, columns);
+                    }
+                    let images = Images {
+                        panels: &panels[start - pixels.start..],
+                        panel: layout.len(),
+                        columns,
+                        pixels: pixels_now.len(),
+                        width,
+                    };
+                    arch.dispatch(Block { images, offsets: &offsets, sums });
                 }
             }
         }
     });
+    let total = sum_slices(partial, len);
+    let filters = dw[..g.out_channels * taps].par_chunks_mut(LANES * taps).enumerate();
+    filters.for_each(|(block, filters)| {
+        // By square blocks, so that reads stay in the cache.
+        for first in (0..taps).step_by(LANES) {
+            for (i, filter) in filters.chunks_exact_mut(taps).enumerate() {
+                let o = block * LANES + i;
+                let (group, o) = (o / g.group_out, o % g.group_out);
+                let chunk = &total[(group * chunks + o / OUTS) * taps * width..][first * width..taps * width];
+                for (dw, sums) in filter[first..].iter_mut().zip(chunk.chunks_exact(width)).take(LANES) {
+                    *dw = sums[o % OUTS];
+                }
+            }
+        }
+    });
+}
 
-    let mut total = vec![0.0; len];
+/// The sum of slices of `len` elements.
+fn sum_slices(partial: Scratch, len: usize) -> Scratch {
+    if partial.len() == len {
+        return partial;
+    }
+    let mut total = Scratch::new(len);
     total.par_chunks_mut(1 << 12).enumerate().for_each(|(i, total)| {
         let mut sums = [0.0f64; 1 << 12];
         for slice in partial.chunks_exact(len) {
@@ -75,12 +118,7 @@ pub(super) fn grad_weight_on(arch: Arch, p: &Conv, io: Io<'_>) {
         }
         total.iter_mut().zip(sums).for_each(|(total, sum)| *total = sum as f32);
     });
-    let filters = dw[..g.out_channels * taps].par_chunks_exact_mut(taps);
-    filters.enumerate().with_min_len(LANES).for_each(|(o, dw)| {
-        let (group, o) = (o / g.group_out, o % g.group_out);
-        let total = &total[(group * chunks + o / OUTS) * taps * width + o % OUTS..];
-        dw.iter_mut().zip(total.iter().step_by(width)).for_each(|(dw, &v)| *dw = v);
-    });
+    total
 }
 
 /// Columns\[p\]\[o\] = planes\[o\]\[p\] for a range of pixels p; the padding is arbitrary.
@@ -89,9 +127,8 @@ fn transpose(
     plane: usize,
     pixels: std::ops::Range<usize>,
     width: usize,
-    columns: &mut Vec<f32>,
+    columns: &mut [f32],
 ) {
-    columns.resize(pixels.len() * width, 0.0);
     for (i, planes) in planes.chunks(LANES * plane).enumerate() {
         // By square blocks, so that writes stay in the cache.
         let mut square = [[0.0; LANES]; LANES];
@@ -115,13 +152,9 @@ fn transpose(
 
 /// Adds the products of a range of pixels to the sums, `[taps, width]`.
 struct Block<'a> {
-    /// From the first pixel on.
-    panel: &'a [f32],
+    images: Images<'a>,
     /// Offset in the panel for each tap.
     offsets: &'a [usize],
-    /// `[pixels, width]`.
-    columns: &'a [f32],
-    width: usize,
     sums: &'a mut [f32],
 }
 
@@ -138,8 +171,8 @@ impl Block<'_> {
     #[inline(always)]
     fn tiles<S: Simd, const K: usize>(&mut self, simd: S) {
         let mut first = 0;
-        while first < self.width {
-            let vectors = if self.width - first >= 2 * S::F32_LANES { 2 } else { 1 };
+        while first < self.images.width {
+            let vectors = if self.images.width - first >= 2 * S::F32_LANES { 2 } else { 1 };
             for tap in (0..self.offsets.len()).step_by(K) {
                 match vectors {
                     2 => self.tile::<S, K, 2>(simd, tap, first),
@@ -158,9 +191,9 @@ impl Block<'_> {
             // Results past the last tap are duplicates and are dropped.
             *offset = self.offsets[last.min(tap + k)];
         }
-        let products =
-            tile::outer_product::<S, K, N>(simd, self.panel, offsets, self.columns, self.width, first);
-        let sums = self.sums[tap * self.width..].chunks_exact_mut(self.width);
+        let products = tile::outer_product::<S, K, N>(simd, &self.images, offsets, first);
+        let width = self.images.width;
+        let sums = self.sums[tap * width..].chunks_exact_mut(width);
         for (sums, products) in sums.zip(products) {
             let sums: &mut [S::f32s] = bytemuck::cast_slice_mut(&mut sums[first..][..N * S::F32_LANES]);
             for (sum, product) in sums.iter_mut().zip(products) {

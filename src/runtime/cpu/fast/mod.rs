@@ -8,4 +8,5 @@ pub mod conv;
 mod correlation;
 pub mod grad_weight;
 mod panel;
+mod scratch;
 mod tile;

@@ -1,29 +1,53 @@
 //! The two inner loops of convolutions: tiles of results kept in vector registers.
 
-use pulp::{Simd, WithSimd};
+use pulp::{Arch, Simd, WithSimd};
 
 /// Elements that a panel needs past its data, because tiles read whole vectors.
 pub const SLACK: usize = 128;
 
-/// Maximum number of planes of results in a tile of [`product`], limited by the number of registers.
-pub struct Rows;
+/// The size of a tile of [`product`], limited by the number of registers.
+#[derive(Clone, Copy)]
+pub struct Size {
+    /// Maximum number of planes of results.
+    pub rows: usize,
+    /// Vectors of pixels.
+    pub vectors: usize,
+    /// Pixels per vector.
+    pub lanes: usize,
+}
 
-impl WithSimd for Rows {
-    type Output = usize;
+impl Size {
+    /// The size on this machine.
+    pub fn new(arch: Arch) -> Self {
+        arch.dispatch(OnMachine)
+    }
 
-    fn with_simd<S: Simd>(self, _: S) -> usize {
-        if S::REGISTER_COUNT >= 32 { 8 } else { 4 }
+    /// The size with these vectors.
+    #[inline(always)]
+    pub const fn of<S: Simd>() -> Self {
+        let [rows, vectors] = if S::REGISTER_COUNT >= 32 { [8, 2] } else { [4, 3] };
+        Self { rows, vectors, lanes: S::F32_LANES }
     }
 }
 
-/// The sums over k of `weights`\[k\]\[m\] * `panel`\[offsets\[k\] + p\], for `M` results m and `N` vectors of pixels p, from
-/// `start`\[m\] on.
+struct OnMachine;
+
+impl WithSimd for OnMachine {
+    type Output = Size;
+
+    fn with_simd<S: Simd>(self, _: S) -> Size {
+        Size::of::<S>()
+    }
+}
+
+/// The sums over k of `weights`\[k\]\[m\] * `panels`\[n\]\[offsets\[k\] + p\], for `M` results m and one vector of pixels p in each of
+/// `N` panels, from `start`\[m\] on.
 #[inline(always)]
 pub fn product<S: Simd, const M: usize, const N: usize>(
     simd: S,
     weights: &[f32],
     offsets: &[usize],
-    panel: &[f32],
+    panels: [&[f32]; N],
     start: [f32; M],
 ) -> [[S::f32s; N]; M] {
     let mut sums = [[simd.splat_f32s(0.0); N]; M];
@@ -31,7 +55,10 @@ pub fn product<S: Simd, const M: usize, const N: usize>(
         sums[m] = [simd.splat_f32s(start[m]); N];
     }
     for (weights, &offset) in weights.as_chunks::<M>().0.iter().zip(offsets) {
-        let pixels: &[S::f32s] = bytemuck::cast_slice(&panel[offset..][..N * S::F32_LANES]);
+        let mut pixels = [simd.splat_f32s(0.0); N];
+        for n in 0..N {
+            pixels[n] = bytemuck::cast_slice(&panels[n][offset..][..S::F32_LANES])[0];
+        }
         for m in 0..M {
             let weight = simd.splat_f32s(weights[m]);
             for n in 0..N {
@@ -42,30 +69,41 @@ pub fn product<S: Simd, const M: usize, const N: usize>(
     sums
 }
 
-/// The sums over p of `panel`\[offsets\[k\] + p\] * `columns`\[p\]\[first + m\], for `K` results k and `N` vectors of
-/// results m. Each p has `width` columns.
+/// Pixels of some images, and upstream gradients there.
+pub struct Images<'a> {
+    /// The panels of all images, `panel` elements apart, from the first pixel on.
+    pub panels: &'a [f32],
+    pub panel: usize,
+    /// `[images, pixels, width]`.
+    pub columns: &'a [f32],
+    pub pixels: usize,
+    pub width: usize,
+}
+
+/// The sums over images i and pixels p of `panels`\[i\]\[offsets\[k\] + p\] * `columns`\[i\]\[p\]\[first + m\], for `K` results k and
+/// `N` vectors of results m.
 #[inline(always)]
 pub fn outer_product<S: Simd, const K: usize, const N: usize>(
     simd: S,
-    panel: &[f32],
+    images: &Images,
     offsets: [usize; K],
-    columns: &[f32],
-    width: usize,
     first: usize,
 ) -> [[S::f32s; N]; K] {
     let mut sums = [[simd.splat_f32s(0.0); N]; K];
-    let len = columns.len() / width;
-    let mut rows = [panel; K];
-    for k in 0..K {
-        rows[k] = &panel[offsets[k]..][..len];
-    }
-    // Slicing to `len` columns removes the bounds checks of p from the loop.
-    for (p, columns) in columns.chunks_exact(width).enumerate().take(len) {
-        let columns: &[S::f32s] = bytemuck::cast_slice(&columns[first..][..N * S::F32_LANES]);
+    let (pixels, width) = (images.pixels, images.width);
+    for (i, columns) in images.columns.chunks_exact(pixels * width).enumerate() {
+        let mut rows = [images.panels; K];
         for k in 0..K {
-            let pixel = simd.splat_f32s(rows[k][p]);
-            for n in 0..N {
-                sums[k][n] = simd.mul_add_e_f32s(pixel, columns[n], sums[k][n]);
+            rows[k] = &images.panels[i * images.panel + offsets[k]..][..pixels];
+        }
+        // Slicing to `pixels` removes the bounds checks of p from the loop.
+        for (p, columns) in columns.chunks_exact(width).enumerate().take(pixels) {
+            let columns: &[S::f32s] = bytemuck::cast_slice(&columns[first..][..N * S::F32_LANES]);
+            for k in 0..K {
+                let pixel = simd.splat_f32s(rows[k][p]);
+                for n in 0..N {
+                    sums[k][n] = simd.mul_add_e_f32s(pixel, columns[n], sums[k][n]);
+                }
             }
         }
     }

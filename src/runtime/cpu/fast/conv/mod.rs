@@ -1,12 +1,13 @@
 //! Fast twins of `conv_direct.wgsl`.
 
 use super::super::Io;
-use super::correlation::{Correlation, Strides, rows_that_fit};
+use super::correlation::{Correlation, Strides, images_per_tile, rows_that_fit};
 use super::panel::Axis;
 use crate::kernel::{Conv, ConvAxis};
 use crate::runtime::cpu::conv::Geometry;
 use pulp::Arch;
 use rayon::prelude::*;
+use std::ops::Range;
 
 /// y\[n, o\] = bias\[o\] + the sum over the channels of o's group and all taps of x * w.
 pub fn forward(p: &Conv, io: Io<'_>) {
@@ -26,12 +27,15 @@ fn forward_on(arch: Arch, p: &Conv, io: Io<'_>) {
     };
     let sums = Correlation::new(arch, axes, [g.group_in, g.group_out], p.groups as usize, rows, w, strides);
     let y = &mut y[..g.batch * g.out_channels * g.out_plane];
-    let parts = parts(y, g.out_channels, g.out_plane, rows * g.x.outs);
-    parts.into_par_iter().for_each_init(Vec::new, |panel, (n, part, mut planes)| {
-        for (group, results) in planes.chunks_mut(g.group_out).enumerate() {
-            let source = &x[(n * g.in_channels + group * g.group_in) * g.in_plane..];
+    let parts = parts(y, g.out_channels, g.out_plane, rows * g.x.outs, images_per_tile(arch, g.out_plane));
+    parts.into_par_iter().for_each_init(Vec::new, |panel, mut part| {
+        for group in 0..p.groups as usize {
+            let source = |n| &x[(n * g.in_channels + group * g.group_in) * g.in_plane..];
+            let sources: Vec<&[f32]> = part.images.clone().map(source).collect();
             let bias = (p.has_bias == 1).then(|| &bias[group * g.group_out..]);
-            sums.run(group, source, part * rows, results, bias, panel);
+            let row = part.index * rows;
+            let mut results = part.planes(group * g.group_out..(group + 1) * g.group_out);
+            sums.run(group, &sources, row, &mut results, bias, panel);
         }
     });
 }
@@ -66,14 +70,18 @@ fn grad_input_on(arch: Arch, p: &Conv, io: Io<'_>) {
         }
     }
     let dx = &mut dx[..g.batch * g.in_channels * g.in_plane];
-    let parts = parts(dx, g.in_channels, g.in_plane, rows * g.y.stride * g.x.size);
+    let together = images_per_tile(arch, vertical[0].1.outs * horizontal[0].1.outs);
+    let parts = parts(dx, g.in_channels, g.in_plane, rows * g.y.stride * g.x.size, together);
     let scratch = <(Vec<f32>, Vec<f32>)>::default;
-    parts.into_par_iter().for_each_init(scratch, |(panel, phase), (n, part, mut planes)| {
-        for (group, planes) in planes.chunks_mut(g.group_in).enumerate() {
-            let source = &dy[(n * g.out_channels + group * g.group_out) * g.out_plane..];
+    parts.into_par_iter().for_each_init(scratch, |(panel, phase), mut part| {
+        for group in 0..p.groups as usize {
+            let source = |n| &dy[(n * g.out_channels + group * g.group_out) * g.out_plane..];
+            let sources: Vec<&[f32]> = part.images.clone().map(source).collect();
+            let row = part.index * rows;
+            let mut planes = part.planes(group * g.group_in..(group + 1) * g.group_in);
             for (top, left, width, sums) in &phases {
                 if g.y.stride == 1 && g.x.stride == 1 {
-                    sums.run(group, source, part * rows, planes, None, panel);
+                    sums.run(group, &sources, row, &mut planes, None, panel);
                     continue;
                 }
                 let height = (planes[0].len() / g.x.size).saturating_sub(*top).div_ceil(g.y.stride);
@@ -82,7 +90,7 @@ fn grad_input_on(arch: Arch, p: &Conv, io: Io<'_>) {
                 }
                 phase.resize(planes.len() * height * width, 0.0);
                 let mut results: Vec<&mut [f32]> = phase.chunks_exact_mut(height * width).collect();
-                sums.run(group, source, part * rows, &mut results, None, panel);
+                sums.run(group, &sources, row, &mut results, None, panel);
                 for (plane, results) in planes.iter_mut().zip(results) {
                     for (row, results) in results.chunks_exact(*width).enumerate() {
                         let dx = &mut plane[(row * g.y.stride + top) * g.x.size..][*left..g.x.size];
@@ -101,19 +109,35 @@ fn rows_per_task(g: &Geometry, axes: [&Axis; 2], planes: usize) -> usize {
     rows_that_fit(axes[0], axes[1], planes).min(fair.max(1))
 }
 
-/// Splits images into parts of `len` elements per plane. Returns each part's image, its index, and its slice of each plane.
-fn parts(
-    images: &mut [f32],
-    channels: usize,
-    plane: usize,
-    len: usize,
-) -> Vec<(usize, usize, Vec<&mut [f32]>)> {
+/// What a task computes: rows of one image, or several whole images.
+struct Part<'a> {
+    images: Range<usize>,
+    /// Index among the parts of an image.
+    index: usize,
+    /// Its rows of each plane, image by image.
+    rows: Vec<&'a mut [f32]>,
+}
+
+impl Part<'_> {
+    /// Its rows of these planes of each image.
+    fn planes(&mut self, planes: Range<usize>) -> Vec<&mut [f32]> {
+        let channels = self.rows.len() / self.images.len();
+        let images = self.rows.chunks_mut(channels);
+        images.flat_map(|image| image[planes.clone()].iter_mut().map(|rows| &mut **rows)).collect()
+    }
+}
+
+/// Splits images into parts of `len` elements per plane, or if that is all, into parts of `together` images.
+fn parts(images: &mut [f32], channels: usize, plane: usize, len: usize, together: usize) -> Vec<Part<'_>> {
+    let count = plane.div_ceil(len);
+    let together = if count == 1 { together } else { 1 };
     let mut all = Vec::new();
-    for (n, image) in images.chunks_exact_mut(channels * plane).enumerate() {
+    for (i, images) in images.chunks_mut(together * channels * plane).enumerate() {
         let first = all.len();
-        all.extend((0..plane.div_ceil(len)).map(|part| (n, part, Vec::with_capacity(channels))));
-        for plane in image.chunks_exact_mut(plane) {
-            all[first..].iter_mut().zip(plane.chunks_mut(len)).for_each(|(part, rows)| part.2.push(rows));
+        let own = i * together..i * together + images.len() / (channels * plane);
+        all.extend((0..count).map(|index| Part { images: own.clone(), index, rows: Vec::new() }));
+        for plane in images.chunks_exact_mut(plane) {
+            all[first..].iter_mut().zip(plane.chunks_mut(len)).for_each(|(part, rows)| part.rows.push(rows));
         }
     }
     all
