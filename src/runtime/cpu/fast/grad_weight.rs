@@ -10,7 +10,7 @@ use crate::runtime::cpu::conv::{Geometry, conv_direct_grad_weight};
 use pulp::{Arch, Simd, WithSimd};
 use rayon::prelude::*;
 
-/// Output channels per task.
+/// Minimum number of output channels per task.
 const OUTS: usize = 64;
 /// Output channels are padded to a multiple of this, the widest vector's lanes.
 const LANES: usize = 16;
@@ -35,73 +35,124 @@ pub(super) fn grad_weight_on(arch: Arch, p: &Conv, io: Io<'_>) {
         return conv_direct_grad_weight(p, io);
     }
     let ([dy, x], [dw]) = io.f32();
-    let (y_axis, x_axis) = (Axis::forward(&g.y), Axis::forward(&g.x));
-    let rows = rows_that_fit(&y_axis, &x_axis, g.group_in);
-    let layout = Layout::new(&y_axis, &x_axis, g.group_in, rows);
-    let mut offsets = Vec::new();
-    layout.each(|_, _, _, offset| offsets.push(offset));
-    let taps = offsets.len();
+    let work = Work::new(&g, p.groups as usize);
+    let len = work.groups * work.chunks * work.task;
+    let mut partial = Scratch::new(g.batch.div_ceil(work.images) * len);
+    let tasks = partial.par_chunks_mut(work.task).enumerate();
+    let scratch = <(Vec<f32>, Vec<f32>)>::default;
+    tasks.for_each_init(scratch, |scratch, (i, sums)| work.run(arch, i, [x, dy], sums, scratch));
+    work.write(&sum_slices(partial, len), &mut dw[..g.out_channels * work.offsets.len()]);
+}
 
-    let (chunks, width) = (g.group_out.div_ceil(OUTS), g.group_out.next_multiple_of(LANES).min(OUTS));
-    let len = p.groups as usize * chunks * taps * width;
-    // Depends on shapes alone, so that sums do not depend on the number of threads.
-    let images = g.batch.div_ceil((PARTIAL / len).clamp(1, 32));
-    // Small images are processed together, so that each sum is read and written less often.
-    let together = if rows >= g.y.outs { (PANELS / layout.len().max(1)).clamp(1, images) } else { 1 };
-    let mut partial = Scratch::new(g.batch.div_ceil(images) * len);
-    let task = || (Vec::new(), Vec::new());
-    partial.par_chunks_mut(taps * width).enumerate().for_each_init(task, |(panels, columns), (i, sums)| {
-        sums.fill(0.0);
-        let (slice, group, chunk) = (i * taps * width / len, i / chunks % p.groups as usize, i % chunks);
-        let outs = chunk * OUTS..g.group_out.min((chunk + 1) * OUTS);
+/// How the work is divided. A task sums some images for a chunk of output channels.
+struct Work<'a> {
+    g: &'a Geometry,
+    groups: usize,
+    layout: Layout,
+    /// Offset in the panel for each tap.
+    offsets: Vec<usize>,
+    /// Rows of outputs in a panel.
+    rows: usize,
+    /// Images per slice.
+    images: usize,
+    /// Images processed at once: small ones, so that each sum is read and written less often.
+    together: usize,
+    /// Output channels per chunk.
+    outs: usize,
+    /// The same, padded.
+    width: usize,
+    /// Chunks per group.
+    chunks: usize,
+    /// Number of sums of a task, `[taps, width]`.
+    task: usize,
+}
+
+impl<'a> Work<'a> {
+    fn new(g: &'a Geometry, groups: usize) -> Self {
+        let (y, x) = (Axis::forward(&g.y), Axis::forward(&g.x));
+        let rows = rows_that_fit(&y, &x, g.group_in);
+        let layout = Layout::new(&y, &x, g.group_in, rows);
+        let mut offsets = Vec::new();
+        layout.each(|_, _, _, offset| offsets.push(offset));
+
+        // Depends on shapes alone, so that sums do not depend on the number of threads.
+        let sums = groups * g.group_out.next_multiple_of(LANES) * offsets.len();
+        let slices = (PARTIAL / sums.max(1)).clamp(1, 32);
+        let images = g.batch.div_ceil(slices);
+        let is_whole = rows >= g.y.outs;
+        let together = if is_whole { (PANELS / layout.len().max(1)).clamp(1, images) } else { 1 };
+        // Every chunk fills panels of its own, so there are only as many as keep all threads busy.
+        let busy = 2 * rayon::current_num_threads();
+        let mut outs = OUTS;
+        while outs < g.group_out && groups * slices * g.group_out.div_ceil(2 * outs) >= busy {
+            outs *= 2;
+        }
+        let width = g.group_out.next_multiple_of(LANES).min(outs);
+        let (chunks, task) = (g.group_out.div_ceil(outs), offsets.len() * width);
+        Self { g, groups, layout, offsets, rows, images, together, outs, width, chunks, task }
+    }
+
+    /// Computes the sums of task `i`; chunks are innermost, then groups, then slices.
+    fn run(
+        &self,
+        arch: Arch,
+        i: usize,
+        [x, dy]: [&[f32]; 2],
+        sums: &mut [f32],
+        (panels, columns): &mut (Vec<f32>, Vec<f32>),
+    ) {
+        let Self { g, layout, width, .. } = self;
+        let (chunk, group, slice) =
+            (i % self.chunks, i / self.chunks % self.groups, i / self.chunks / self.groups);
+        let outs = chunk * self.outs..g.group_out.min((chunk + 1) * self.outs);
         let x = |n: usize| &x[(n * g.in_channels + group * g.group_in) * g.in_plane..];
         let dy = |n: usize| {
             let first = n * g.out_channels + group * g.group_out + outs.start;
             &dy[first * g.out_plane..][..outs.len() * g.out_plane]
         };
-        let last = g.batch.min((slice + 1) * images);
-        for first in (slice * images..last).step_by(together) {
-            let own = first..last.min(first + together);
-            panels.resize(own.len() * layout.len(), 0.0);
-            for row in (0..g.y.outs).step_by(rows) {
-                for (panel, n) in panels.chunks_exact_mut(layout.len().max(1)).zip(own.clone()) {
+        sums.fill(0.0);
+        let end = g.batch.min((slice + 1) * self.images);
+        for first in (slice * self.images..end).step_by(self.together) {
+            let images = first..end.min(first + self.together);
+            panels.resize(images.len() * layout.len(), 0.0);
+            for row in (0..g.y.outs).step_by(self.rows) {
+                for (panel, n) in panels.chunks_exact_mut(layout.len().max(1)).zip(images.clone()) {
                     layout.fill(panel, x(n), row);
                 }
-                let pixels = row * g.x.outs..g.y.outs.min(row + rows) * g.x.outs;
-                for start in pixels.clone().step_by(PIXELS) {
-                    let pixels_now = start..pixels.end.min(start + PIXELS);
-                    columns.resize(own.len() * pixels_now.len() * width, 0.0);
-                    let each = columns.chunks_exact_mut(pixels_now.len() * width);
-                    for (columns, n) in each.zip(own.clone()) {
-                        transpose(dy(n), g.out_plane, pixels_now.clone(), width, columns);
+                let filled = row * g.x.outs..g.y.outs.min(row + self.rows) * g.x.outs;
+                for start in filled.clone().step_by(PIXELS) {
+                    let pixels = start..filled.end.min(start + PIXELS);
+                    columns.resize(images.len() * pixels.len() * width, 0.0);
+                    let parts = columns.chunks_exact_mut(pixels.len() * width);
+                    for (part, n) in parts.zip(images.clone()) {
+                        transpose(dy(n), g.out_plane, pixels.clone(), *width, part);
                     }
-                    let images = Images {
-                        panels: &panels[start - pixels.start..],
-                        panel: layout.len(),
-                        columns,
-                        pixels: pixels_now.len(),
-                        width,
-                    };
-                    arch.dispatch(Block { images, offsets: &offsets, sums });
+                    let (panels, panel) = (&panels[start - filled.start..], layout.len());
+                    let images = Images { panels, panel, columns, pixels: pixels.len(), width: *width };
+                    arch.dispatch(Block { images, offsets: &self.offsets, sums });
                 }
             }
         }
-    });
-    let total = sum_slices(partial, len);
-    let filters = dw[..g.out_channels * taps].par_chunks_mut(LANES * taps).enumerate();
-    filters.for_each(|(block, filters)| {
-        // By square blocks, so that reads stay in the cache.
-        for first in (0..taps).step_by(LANES) {
-            for (i, filter) in filters.chunks_exact_mut(taps).enumerate() {
-                let o = block * LANES + i;
-                let (group, o) = (o / g.group_out, o % g.group_out);
-                let chunk = &total[(group * chunks + o / OUTS) * taps * width..][first * width..taps * width];
-                for (dw, sums) in filter[first..].iter_mut().zip(chunk.chunks_exact(width)).take(LANES) {
-                    *dw = sums[o % OUTS];
+    }
+
+    /// Writes the sums of all groups and chunks to the filters.
+    fn write(&self, total: &[f32], dw: &mut [f32]) {
+        let (taps, width) = (self.offsets.len(), self.width);
+        dw.par_chunks_mut((LANES * taps).max(1)).enumerate().for_each(|(block, filters)| {
+            // By square blocks, so that reads stay in the cache.
+            for first in (0..taps).step_by(LANES) {
+                for (i, filter) in filters.chunks_exact_mut(taps).enumerate() {
+                    let o = block * LANES + i;
+                    let (group, o) = (o / self.g.group_out, o % self.g.group_out);
+                    let task = (group * self.chunks + o / self.outs) * self.task;
+                    let sums = total[task..][first * width..self.task].chunks_exact(width);
+                    for (dw, sums) in filter[first..].iter_mut().zip(sums).take(LANES) {
+                        *dw = sums[o % self.outs];
+                    }
                 }
             }
-        }
-    });
+        });
+    }
 }
 
 /// The sum of slices of `len` elements.
