@@ -10,7 +10,7 @@ use std::ops::Range;
 const PER_LAUNCH: usize = kernel::SLICE_SUMS.reads;
 
 /// Maximum bytes of slices that a launch sums. They stay in memory until then.
-const MAX_BYTES: u64 = 32 << 20;
+const MAX_BYTES: u64 = 24 << 20;
 
 /// Replaces the last sum of each batch by one launch for all of them, and removes the others.
 pub(super) fn fuse(storages: &[Storage], launches: &mut Vec<Launch>, groups: &mut [Group], target: &Target) {

@@ -220,13 +220,13 @@ fn normalized() -> Vec<Case> {
     // The mean of the results is about 1e4 times their deviation.
     let mut far = row("mean_1e4", [4, 1, 12, 12], [3, 1, 1, 1], Conv2d::default());
     let pixels = far.inputs[0].as_f32().iter().map(|v| v + 1e4).collect();
-    far.inputs[0] = floats(&[4, 1, 12, 12], pixels);
+    far.inputs[0] = floats([4, 1, 12, 12], pixels);
     // Gradients of the weight cancel out even more.
     cases.push(far.tolerance(1e-3).forward_only());
     let mut nan = row("nan", [2, 4, 10, 15], [9, 4, 3, 3], same);
     let mut pixels = nan.inputs[0].as_f32().to_vec();
     pixels[77] = f32::NAN;
-    nan.inputs[0] = floats(&[2, 4, 10, 15], pixels);
+    nan.inputs[0] = floats([2, 4, 10, 15], pixels);
     cases.push(nan);
     cases
 }
@@ -248,7 +248,7 @@ fn clipped() -> Vec<Case> {
             if let Some(i) = nan {
                 let mut dy = inputs[1 + weights + i].as_f32().to_vec();
                 dy[500] = f32::NAN;
-                inputs[1 + weights + i] = floats(&[2, outs(i), 32, 24], dy);
+                inputs[1 + weights + i] = floats([2, outs(i), 32, 24], dy);
             }
             inputs
         };

@@ -82,9 +82,13 @@ impl<'a> Work<'a> {
         let is_whole = rows >= g.y.outs;
         let together = if is_whole { (PANELS / layout.len().max(1)).clamp(1, images) } else { 1 };
         // Every chunk fills panels of its own, so there are only as many as keep all threads busy.
-        let busy = 2 * rayon::current_num_threads();
+        let threads = rayon::current_num_threads();
+        let is_busy = |outs: usize| {
+            let tasks = groups * slices * g.group_out.div_ceil(outs);
+            tasks == threads || tasks >= 2 * threads
+        };
         let mut outs = OUTS;
-        while outs < g.group_out && groups * slices * g.group_out.div_ceil(2 * outs) >= busy {
+        while outs < g.group_out && is_busy(2 * outs) {
             outs *= 2;
         }
         let width = g.group_out.next_multiple_of(LANES).min(outs);
