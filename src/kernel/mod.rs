@@ -87,6 +87,12 @@ impl Kernel {
         ALL.iter().copied().find(|kernel| kernel.name == name)
     }
 
+    /// The kernel itself, or if it also computes the moments of batch norm, the one that does not.
+    pub fn without_moments(&'static self) -> &'static Kernel {
+        let is_plain = |kernel: &&&Kernel| kernel.with_moments() == Some(self);
+        ALL.iter().find(is_plain).copied().unwrap_or(self)
+    }
+
     /// The value of a template variable. Panics if the kernel has none of that name.
     pub(crate) fn constant(&self, name: &str) -> u32 {
         let found = self.constants.iter().find(|(n, _)| *n == name);

@@ -14,7 +14,8 @@ const MAX_BYTES: u64 = 24 << 20;
 
 /// Replaces the last sum of each batch by one launch for all of them, and removes the others.
 pub(super) fn fuse(storages: &[Storage], launches: &mut Vec<Launch>, groups: &mut [Group], target: &Target) {
-    if !target.allows(&kernel::SLICE_SUMS) {
+    // Recomputation is for lack of memory.
+    if target.recompute || !target.allows(&kernel::SLICE_SUMS) {
         return;
     }
     let mut removed = vec![false; launches.len()];

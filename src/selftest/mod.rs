@@ -136,9 +136,8 @@ fn cheapest(directions: &[(&Case, bool)], target: &Target) -> Result<Vec<Check>>
 }
 
 /// Whether plans for a target may contain a kernel without a request or measurement.
-fn is_default(kernel: &Kernel, target: &Target) -> bool {
-    let plain = |k: &&&Kernel| k.with_moments().is_some_and(|with_moments| with_moments == kernel);
-    let kernel = kernel::ALL.iter().find(plain).copied().unwrap_or(kernel);
+fn is_default(kernel: &'static Kernel, target: &Target) -> bool {
+    let kernel = kernel.without_moments();
     let of_algorithm = |pass: Pass| candidates(pass).any(|c| c.kernel == kernel);
     let preferred = |pass: Pass| {
         let mut algorithms = defaults(target, pass).into_iter();

@@ -16,7 +16,7 @@ fn requested_kernels_and_algorithms_are_used() {
 
     let found = plan(&["--kernel", "forward=conv_gemm_64x64", "--kernel", "matmul=matmul_registers"]);
     let forward = kernels_of(&found, "forward");
-    assert_eq!(forward.iter().filter(|k| *k == "conv_gemm_64x64").count(), 21, "all convolutions");
+    assert_eq!(forward.iter().filter(|k| *k == "conv_gemm_64x64_moments").count(), 21, "all convolutions");
     assert!(forward.iter().any(|k| k == "matmul_registers"));
 
     let register_tiled = plan(&["--family", "software", "--subgroup", "8", "--kernel", "grad_weight=window"]);

@@ -82,8 +82,10 @@ impl Choice {
         let groups = plan.groups.iter().filter(|g| phase.is_none_or(|phase| g.phase == phase));
         let mut launches = groups.flat_map(|g| &plan.launches[g.launches.clone()]);
         launches.any(|launch| match self.by {
-            By::Algorithm(algorithm) => self.pass.kernels_of(algorithm).any(|kernel| kernel == launch.kernel),
-            By::Kernel(kernel) => launch.kernel == kernel,
+            By::Algorithm(algorithm) => {
+                self.pass.kernels_of(algorithm).any(|kernel| kernel == launch.kernel.without_moments())
+            }
+            By::Kernel(kernel) => launch.kernel.without_moments() == kernel,
         })
     }
 }
