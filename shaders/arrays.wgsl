@@ -1,6 +1,7 @@
 // What a reduction reads, shared by non_finite.wgsl and sum_squares.wgsl: up to {{ arrays }} arrays, or with `ranges` up to 64 ranges of
-// one array, such as the gradients of all small parameters. Array k has len_k elements; range k starts at vector ranges[k].x and
-// has ranges[k].y elements, two ranges per vector. Each is padded to a multiple of four elements; the padding may hold anything.
+// one array, such as the gradients of all small parameters. Array k has len_k elements. `ranges` holds the start (in vec4s) and the
+// length (in elements) of each range, two ranges per vec4u. All are padded to a multiple of four elements; the padding may hold
+// anything.
 // Prepended to the shaders that use it.
 
 {%- if ranges %}

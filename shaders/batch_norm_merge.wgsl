@@ -5,7 +5,7 @@
 //   batch_norm_merge_grad_input  grad_bias[c] and grad_weight[c] from the partial sums, then dx as batch_norm_grad_input
 //
 // Every workgroup of a channel merges all partial results of that channel in the same order, so all get the same bits: each lane
-// those of slices lane, lane + 64, ..., then a tree over the lanes. The workgroup of slice 0 also writes the merged results.
+// the results lane, lane + 64, ..., then a tree over the lanes. The workgroup of slice 0 also writes the merged results.
 // Formulas, layouts and slices are those of batch_norm.wgsl, here with vec4 {{ vec4 }} and {{ at_once }} loads at once.
 // Dispatch: one workgroup per (s, c), s outermost.
 

@@ -19,10 +19,10 @@
 // panel's taps and channels read is known from three counters that are the same for all lanes.
 // Dispatch: groups * ceil(m / {{ tile_m }}) * ceil(n / {{ tile_n }}) workgroups, m innermost, for each phase.
 //
-// conv_gemm_moments, for a convolution without bias and epilogue that batch norm follows, also writes the partial results that
-// batch_norm_partial (batch_norm.wgsl) would compute from y, with the columns of a tile as a slice:
+// conv_gemm_moments, for a convolution without bias and epilogue that batch norm follows, also writes partial results as
+// batch_norm_partial (batch_norm.wgsl) would:
 //
-//   partial[c, s] = (count, mean, sum of squared deviations from that mean) of channel c in the tiles of column s
+//   partial[c, s] = (count, mean, sum of squared deviations from that mean) of channel c in the {{ tile_n }} pixels of tile column s
 
 // uses tiles.wgsl
 // uses conv_gemm_params.wgsl
@@ -142,7 +142,8 @@ fn conv_gemm{{ '_moments' if moments }}(@builtin(workgroup_id) group: vec3u, @bu
     }
     if (tile >= down * across * params.groups) { return; } // uniform: the whole workgroup returns
     let i0 = tile % down * {{ tile_m }}u;
-    let j0 = tile / down % across * {{ tile_n }}u;
+    let tile_column = tile / down % across;
+    let j0 = tile_column * {{ tile_n }}u;
     let g = tile / (down * across);
     let plane = params.in_h * params.in_w;
     let last_channel = (params.in_channels - 1u) * plane;
@@ -210,7 +211,6 @@ fn conv_gemm{{ '_moments' if moments }}(@builtin(workgroup_id) group: vec3u, @bu
     // Sums over the lanes of a row, of deviations from the first result of the row, so that a large mean causes no cancellation.
     // The panels are no longer needed, so their memory is reused: `a_tile` for first results, `b_tile` for sums. A vector
     // holds four rows.
-    let slice = tile / down % across;
     let count = f32(min({{ tile_n }}u, params.batch * phase.out_h * phase.out_w - j0));
     let at = lane_row(lane) * {{ columns }}u + lane_column(lane);
     if (lane_column(lane) == 0u) {
@@ -244,7 +244,7 @@ fn conv_gemm{{ '_moments' if moments }}(@builtin(workgroup_id) group: vec3u, @bu
             let m2 = b_tile[at + {{ threads }}u] - total * mean;
       {%- for e in range(4) %}
             if (o{{ part * 4 + e }} < params.out_channels) {
-                let to = ((g * params.out_channels + o{{ part * 4 + e }}) * across + slice) * 3u;
+                let to = ((g * params.out_channels + o{{ part * 4 + e }}) * across + tile_column) * 3u;
                 partial_out[to] = count;
                 partial_out[to + 1u] = first.{{ 'xyzw'[e] }} + mean.{{ 'xyzw'[e] }};
                 partial_out[to + 2u] = without_negative(m2.{{ 'xyzw'[e] }});

@@ -6,7 +6,7 @@ use common::{Random, compare_all};
 use striate::graph::{Graph, ValueId};
 use striate::op::*;
 use striate::plan::{Family, Plan, Target};
-use striate::{Device, Session, Tensor};
+use striate::{Device, Session, Tensor, TensorType};
 
 /// A graph with random data for each of its inputs.
 struct Net {
@@ -226,4 +226,28 @@ fn a_gradient_with_another_reader_is_not_fused() {
     assert_eq!(net.kernels(), ["conv_direct_grad_input", "add"]);
     let [fused, separate] = net.both();
     compare_all("another reader", &fused, &separate, 0.0, 0.0).unwrap();
+}
+
+/// The launches of batch norm's first pass on a GPU, after a convolution whose result is reshaped.
+fn moment_launches(shape: [usize; 4]) -> usize {
+    let mut graph = Graph::new();
+    let x = graph.input("x", TensorType::f32([4, 3, 8, 8])).unwrap();
+    let w = graph.input("w", TensorType::f32([6, 3, 3, 3])).unwrap();
+    let conv = Conv2d { padding: [1, 1], ..Default::default() };
+    let y = graph.apply(conv, &[x, w]).unwrap()[0];
+    let y = graph.apply(Reshape { shape: shape.to_vec() }, &[y]).unwrap()[0];
+    let channels = TensorType::f32([shape[1]]);
+    let [scale, shift] = ["scale", "shift"].map(|name| graph.input(name, channels.clone()).unwrap());
+    let y = graph.apply(BatchNorm::default(), &[y, scale, shift]).unwrap()[0];
+    graph.output("y", y);
+    let plan = Plan::new(&graph, &Target::baseline(Family::Gpu)).unwrap();
+    plan.launches.iter().filter(|launch| launch.kernel.entry == "batch_norm_partial").count()
+}
+
+#[test]
+fn moments_are_fused_into_a_convolution_of_the_same_shape() {
+    assert_eq!(moment_launches([4, 6, 8, 8]), 0);
+    assert_eq!(moment_launches([4, 6, 64, 1]), 0, "pixels in the same order");
+    assert_eq!(moment_launches([4, 12, 8, 4]), 1, "other channels");
+    assert_eq!(moment_launches([2, 6, 16, 8]), 1, "other images");
 }

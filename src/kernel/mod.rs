@@ -83,14 +83,12 @@ impl Kernel {
 
     /// The variant of a convolution that also computes the partial moments of batch norm.
     pub(crate) fn with_moments(&self) -> Option<&'static Kernel> {
-        let name = format!("{}_moments", self.name);
-        ALL.iter().copied().find(|kernel| kernel.name == name)
+        named(&format!("{}{MOMENTS}", self.name))
     }
 
-    /// The kernel itself, or if it also computes the moments of batch norm, the one that does not.
+    /// The kernel itself, or if it also computes moments, the one that does not.
     pub fn without_moments(&'static self) -> &'static Kernel {
-        let is_plain = |kernel: &&&Kernel| kernel.with_moments() == Some(self);
-        ALL.iter().find(is_plain).copied().unwrap_or(self)
+        self.name.strip_suffix(MOMENTS).and_then(named).unwrap_or(self)
     }
 
     /// The value of a template variable. Panics if the kernel has none of that name.
@@ -98,6 +96,13 @@ impl Kernel {
         let found = self.constants.iter().find(|(n, _)| *n == name);
         found.unwrap_or_else(|| panic!("the row of {} should have {name}", self.name)).1
     }
+}
+
+/// End of the names of convolutions that also compute moments.
+const MOMENTS: &str = "_moments";
+
+fn named(name: &str) -> Option<&'static Kernel> {
+    ALL.iter().copied().find(|kernel| kernel.name == name)
 }
 
 impl fmt::Debug for Kernel {

@@ -5,7 +5,7 @@ use crate::Result;
 use crate::kernel::{self, Arrays, Grid, Kernel, StorageId};
 
 /// Arrays per launch: with the result they are 8 storage buffers, which every device can bind.
-pub(super) const PER_LAUNCH: usize = 7;
+pub(super) const PER_LAUNCH: usize = kernel::NON_FINITE.reads;
 
 /// Elements that one workgroup reads at a time.
 pub(super) const ELEMENTS: usize = 4 * kernel::NON_FINITE.threads as usize;

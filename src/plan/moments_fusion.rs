@@ -19,22 +19,17 @@ pub(super) fn fuse(
     let mut removed = vec![false; launches.len()];
     for at in 0..launches.len() {
         let Some(convolution) = convolution(storages, launches, at) else { continue };
-        let Some((kernel, pixels_per_slice)) = variant(&launches[convolution], target) else { continue };
+        let Some(kernel) = variant(&launches[convolution], &launches[at], target) else { continue };
         let p: &mut ConvGemm = launches[convolution].params_mut();
+        p.pixels_per_slice = kernel.constant("tile_n");
         let pixels = u64::from(p.batch) * u64::from(p.out_h * p.out_w);
-        let partials = pixels.div_ceil(u64::from(pixels_per_slice));
-        if partials > MAX_PARTIALS {
-            continue;
-        }
-        let partials = to_u32(partials as usize);
-        p.pixels_per_slice = pixels_per_slice;
         let (moments, flops) = (launches[at].writes[0], launches[at].flops);
-        let p: &mut BatchNorm = launches[at + 1].params_mut();
-        p.partials = partials;
+        let norm: &mut BatchNorm = launches[at + 1].params_mut();
+        norm.partials = to_u32(pixels.div_ceil(u64::from(kernel.constant("tile_n"))) as usize);
         let storage = &mut storages[moments.index()];
-        let before = std::mem::replace(&mut storage.bytes, 12 * u64::from(partials * p.channels));
+        let before = std::mem::replace(&mut storage.bytes, 12 * u64::from(norm.partials * norm.channels));
         let bytes = storage.bytes;
-        launches[at + 1].bytes += bytes - before;
+        launches[at + 1].bytes = launches[at + 1].bytes - before + bytes;
         let launch = &mut launches[convolution];
         launch.kernel = kernel;
         launch.writes.push(moments);
@@ -45,8 +40,8 @@ pub(super) fn fuse(
     remove_launches(launches, groups, &removed);
 }
 
-/// The convolution that alone computes what launch `at` reads, if that is the first pass of batch norm. In plans for software adapters,
-/// a launch follows in which one invocation merges all moments of a channel, so there should be few.
+/// The launch that alone computes what launch `at` reads, if that is the first pass of batch norm. Only where the last pass merges the
+/// moments: on software adapters, one invocation merges those of a channel, so there should be few.
 fn convolution(storages: &[Storage], launches: &[Launch], at: usize) -> Option<usize> {
     let [first, last, ..] = &launches[at..] else { return None };
     if first.kernel.entry != "batch_norm_partial" || last.kernel.entry != "batch_norm_merge_apply" {
@@ -60,9 +55,14 @@ fn convolution(storages: &[Storage], launches: &[Launch], at: usize) -> Option<u
     writer.filter(|_| writers.next().is_none())
 }
 
-/// The variant of a launch's kernel that also computes moments, and the number of pixels in a column of its tiles.
-fn variant(launch: &Launch, target: &Target) -> Option<(&'static Kernel, u32)> {
+/// The variant of a launch's kernel that also computes the moments for `norm`, if it has one and its tiles are few enough.
+fn variant(launch: &Launch, norm: &Launch, target: &Target) -> Option<&'static Kernel> {
     let kernel = launch.kernel.with_moments().filter(|kernel| target.allows(kernel))?;
-    let p: &ConvGemm = launch.params();
-    (p.has_bias == 0 && p.epilogue == 0).then(|| (kernel, kernel.constant("tile_n")))
+    let (p, norm) = (launch.params::<ConvGemm>(), norm.params::<BatchNorm>());
+    // Batch norm may see another shape, through a view.
+    let shape = [p.batch, p.groups * p.out_channels, p.out_h * p.out_w];
+    let is_plain = p.has_bias == 0 && p.epilogue == 0 && p.phases == 1;
+    let pixels = u64::from(p.batch) * u64::from(p.out_h * p.out_w);
+    let is_small = pixels <= MAX_PARTIALS * u64::from(kernel.constant("tile_n"));
+    (is_plain && is_small && shape == [norm.batch, norm.channels, norm.pixels]).then_some(kernel)
 }

@@ -10,7 +10,7 @@ use std::collections::BTreeMap;
 static KERNELS: [(&Kernel, &Kernel); 2] =
     [(&kernel::NON_FINITE, &kernel::NON_FINITE_RANGES), (&kernel::SUM_SQUARES, &kernel::SUM_SQUARES_RANGES)];
 
-/// Ranges per launch.
+/// Ranges per launch, as many as fit in [`Ranges`].
 const MAX_RANGES: usize = 64;
 /// Arrays per launch.
 const MAX_ARRAYS: usize = kernel::NON_FINITE.reads;
@@ -21,10 +21,11 @@ pub(super) fn fuse(storages: &[Storage], launches: &mut Vec<Launch>, groups: &mu
     let mut start = 0;
     while start < launches.len() {
         let first = &launches[start];
-        let same = |launch: &&Launch| launch.kernel == first.kernel && launch.writes == first.writes;
-        let end = start + launches[start..].iter().take_while(same).count();
+        let end =
+            start + 1 + launches[start + 1..].iter().take_while(|launch| continues(first, launch)).count();
         let of_ranges = KERNELS.iter().find(|(of_arrays, _)| first.kernel == *of_arrays).map(|row| row.1);
-        if let Some(of_ranges) = of_ranges.filter(|kernel| target.allows(kernel)) {
+        let starts = |kernel: &&Kernel| target.allows(kernel) && first.params::<Arrays>().keep == 0;
+        if let Some(of_ranges) = of_ranges.filter(starts) {
             let series = Series { storages, launches: &launches[start..end], of_ranges };
             let fused = series.fused(target.binding_limit());
             let kept = start + fused.len();
@@ -36,6 +37,14 @@ pub(super) fn fuse(storages: &[Storage], launches: &mut Vec<Launch>, groups: &mu
         start = end;
     }
     remove_launches(launches, groups, &removed);
+}
+
+/// Whether a launch adds to the results of another.
+fn continues(first: &Launch, launch: &Launch) -> bool {
+    launch.kernel == first.kernel
+        && launch.writes == first.writes
+        && KERNELS.iter().any(|(of_arrays, _)| launch.kernel == *of_arrays)
+        && launch.params::<Arrays>().keep == 1
 }
 
 /// An array to reduce, and its number of elements.

@@ -21,6 +21,9 @@ pub(super) fn fuse(storages: &[Storage], launches: &mut Vec<Launch>, groups: &mu
     let mut removed = vec![false; launches.len()];
     for batch in batches(storages, launches, target) {
         let [others @ .., last] = &batch[..] else { continue };
+        if others.is_empty() {
+            continue;
+        }
         if let Some(launch) = merged(storages, batch.iter().map(|at| &launches[*at]), target) {
             launches[*last] = launch;
             others.iter().for_each(|at| removed[*at] = true);
@@ -29,30 +32,32 @@ pub(super) fn fuse(storages: &[Storage], launches: &mut Vec<Launch>, groups: &mu
     remove_launches(launches, groups, &removed);
 }
 
-/// The sums to merge: they write to ranges of one storage, and nothing between them touches these ranges.
+/// The sums to merge: they write to ranges of one storage, and no launch between them touches these ranges or overwrites what is
+/// summed.
 fn batches(storages: &[Storage], launches: &[Launch], target: &Target) -> Vec<Vec<usize>> {
-    let mut batches: Vec<Vec<usize>> = vec![vec![]];
+    let whole = |sum: &Launch| locate(storages, sum.writes[0]).0;
+    let (mut batches, mut batch): (Vec<Vec<usize>>, Vec<usize>) = Default::default();
     for (at, launch) in launches.iter().enumerate() {
-        let batch = batches.last_mut().expect("there is always one");
-        let of_batch = batch.iter().map(|at| &launches[*at]);
-        if is_sum(storages, launch, target) {
-            let bytes = of_batch.clone().chain([launch]).map(|sum| read_bytes(storages, sum)).sum::<u64>();
-            let first = of_batch.clone().next().unwrap_or(launch);
-            let whole = |sum: &Launch| locate(storages, sum.writes[0]).0;
-            if batch.len() < PER_LAUNCH && bytes <= MAX_BYTES && whole(first) == whole(launch) {
-                batch.push(at);
-            } else {
-                batches.push(vec![at]);
-            }
-        } else if of_batch
-            .clone()
-            .any(|sum| launch.storages().any(|id| overlaps(storages, id, sum.writes[0])))
-        {
-            batches.push(vec![]);
+        let is_sum = is_sum(storages, launch, target);
+        let waiting = || batch.iter().map(|at| &launches[*at]);
+        let bytes: u64 = waiting().chain([launch]).map(|sum| read_bytes(storages, sum)).sum();
+        let is_full = batch.len() == PER_LAUNCH || bytes > MAX_BYTES;
+        let is_other = waiting().any(|sum| whole(sum) != whole(launch));
+        if waiting().any(|sum| conflicts(storages, launch, sum)) || is_sum && (is_full || is_other) {
+            batches.push(std::mem::take(&mut batch));
+        }
+        if is_sum {
+            batch.push(at);
         }
     }
-    batches.retain(|batch| batch.len() > 1);
+    batches.push(batch);
     batches
+}
+
+/// Whether a launch must run after a sum that comes before it.
+fn conflicts(storages: &[Storage], launch: &Launch, sum: &Launch) -> bool {
+    launch.storages().any(|id| overlaps(storages, id, sum.writes[0]))
+        || launch.writes.iter().any(|id| overlaps(storages, *id, sum.reads[0]))
 }
 
 /// Whether a launch is a sum that may be merged.
@@ -70,7 +75,7 @@ fn is_sum(storages: &[Storage], launch: &Launch, target: &Target) -> bool {
 }
 
 fn read_bytes(storages: &[Storage], launch: &Launch) -> u64 {
-    storages[launch.reads[0].index()].bytes
+    launch.reads.first().map_or(0, |id| storages[id.index()].bytes)
 }
 
 fn overlaps(storages: &[Storage], a: StorageId, b: StorageId) -> bool {

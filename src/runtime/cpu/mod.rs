@@ -20,7 +20,6 @@ pub mod local_response_norm;
 pub mod loss;
 pub mod matmul;
 pub mod matmul_packed;
-
 pub mod optimizer;
 pub mod pool;
 pub mod probes;

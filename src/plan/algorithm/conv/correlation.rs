@@ -38,7 +38,7 @@ pub(super) fn forward(g: &Geometry) -> ConvGemm {
     }
 }
 
-/// Maximum number of phases.
+/// Maximum number of phases of an input gradient, since every launch computes only a few.
 const MAX_PHASES: u64 = 256;
 
 /// Whether the input gradient decomposes into few phases that are all correlations.
@@ -51,8 +51,8 @@ pub(super) fn has_few_phases(g: &Geometry) -> bool {
 
 /// The polyphase decomposition of the input gradient. At stride 2 there are four phases of pixels. Each is a correlation of the
 /// upstream gradient with every second tap, with the filters rotated by 180 degrees and the channels swapped. If no tap reads the
-/// pixels of several phases, they are computed at once, as part of a correlation of all pixels without taps, which the other phases
-/// overwrite, in a launch of its own. Returns the phases, `together` of them per launch if they write different pixels.
+/// pixels of several phases, a first launch computes all pixels as a correlation without taps, and the other phases overwrite theirs.
+/// Returns the launches, each of up to `together` phases.
 pub(super) fn polyphase(g: &Geometry, together: usize) -> Vec<ConvGemm> {
     let [vertical, horizontal] = g.axes().map(|axis| axis.phases().collect::<Vec<_>>());
     let phases = vertical.iter().flat_map(|y| horizontal.iter().map(|x| phase(g, y, x)));

@@ -49,11 +49,11 @@ pub(super) fn grad_input(op: &Conv2dGradInput, node: &mut NodeLowering) -> Resul
         after(epilogue, &more, node, compute)
     };
     let by_phase = |node: &mut NodeLowering, together: usize, correlate: Correlate| {
-        let phases = correlation::polyphase(&g, together);
-        for phase in &phases {
-            correlate(node, Pass::GradInput, &ConvGemm { epilogue, ..*phase }, operands)?;
-            if phases.len() > 1 {
-                node.set_bytes(correlation::phase_bytes(phase, more.len() as u64));
+        let launches = correlation::polyphase(&g, together);
+        for p in &launches {
+            correlate(node, Pass::GradInput, &ConvGemm { epilogue, ..*p }, operands)?;
+            if launches.len() > 1 {
+                node.set_bytes(correlation::phase_bytes(p, more.len() as u64));
             }
         }
         Ok(())
@@ -64,7 +64,7 @@ pub(super) fn grad_input(op: &Conv2dGradInput, node: &mut NodeLowering) -> Resul
             after(node, &|node, y| register_tiled::grad_input(node, &g, y))
         }
         Algorithm::RegisterTiled => by_phase(node, 1, register_tiled::correlate),
-        Algorithm::ImplicitGemm => by_phase(node, ConvGemm::MAX_PHASES, implicit_gemm::correlate),
+        Algorithm::ImplicitGemm => by_phase(node, ConvGemm::PHASES_PER_LAUNCH, implicit_gemm::correlate),
         Algorithm::Winograd => after(node, &|node, y| {
             let whole = &correlation::polyphase(&g, 1)[0];
             winograd::correlate(node, Pass::GradInput, whole, [grad_output, weight, weight], y)

@@ -37,11 +37,13 @@ pub struct Correlation {
     block: usize,
 }
 
-/// Number of images to compute together, so that their pixels fill whole tiles. Small images have few pixels.
-pub fn images_per_tile(arch: Arch, pixels: usize) -> usize {
+/// Number of images to compute together, so that their pixels fill whole tiles: small images have few. With few images for each
+/// thread, only one.
+pub fn images_per_tile(arch: Arch, pixels: usize, batch: usize) -> usize {
     let Size { vectors, lanes, .. } = Size::new(arch);
     let own = pixels.div_ceil(lanes);
-    (1..vectors).find(|images| (images * own).is_multiple_of(vectors)).unwrap_or(vectors)
+    let images = (1..vectors).find(|images| (images * own).is_multiple_of(vectors)).unwrap_or(vectors);
+    if batch.div_ceil(images) < 2 * rayon::current_num_threads() { 1 } else { images }
 }
 
 /// Number of output rows that fit in a panel of the target size.
@@ -162,14 +164,14 @@ impl Run<'_, '_> {
     fn tiles<S: Simd, const N: usize>(&mut self, simd: S) {
         let pixels = self.results.first().map_or(0, |plane| plane.len());
         let planes = self.of.planes[1];
-        let images = self.results.len() / planes;
-        let starts =
-            (0..images).flat_map(|image| (0..pixels).step_by(S::F32_LANES).map(move |at| (image, at)));
-        let starts: Vec<(usize, usize)> = starts.collect();
-        for some in starts.chunks(N) {
-            // The last tile repeats a vector.
-            let mut vectors = [some[0]; N];
-            vectors[..some.len()].copy_from_slice(some);
+        let own = pixels.div_ceil(S::F32_LANES);
+        let all = self.results.len() / planes * own;
+        for first in (0..all).step_by(N) {
+            // The image of each vector, and its first pixel there. The last tile repeats a vector.
+            let vectors = std::array::from_fn(|n| {
+                let vector = (first + n).min(all - 1);
+                (vector / own, vector % own * S::F32_LANES)
+            });
             let mut weights = self.weights;
             for results in blocks(planes, self.of.block) {
                 let (own, rest) = weights.split_at(results.len() * self.of.offsets.len());

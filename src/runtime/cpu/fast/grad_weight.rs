@@ -77,10 +77,10 @@ impl<'a> Work<'a> {
 
         // Depends on shapes alone, so that sums do not depend on the number of threads.
         let sums = groups * g.group_out.next_multiple_of(LANES) * offsets.len();
-        let slices = (PARTIAL / sums.max(1)).clamp(1, 32);
-        let images = g.batch.div_ceil(slices);
-        let is_whole = rows >= g.y.outs;
-        let together = if is_whole { (PANELS / layout.len().max(1)).clamp(1, images) } else { 1 };
+        let images = g.batch.div_ceil((PARTIAL / sums.max(1)).clamp(1, 32));
+        let slices = g.batch.div_ceil(images);
+        let most = (PANELS / layout.len().max(1)).min(PIXELS / g.out_plane.max(1));
+        let together = if rows >= g.y.outs { most.clamp(1, images) } else { 1 };
         // Every chunk fills panels of its own, so there are only as many as keep all threads busy.
         let threads = rayon::current_num_threads();
         let is_busy = |outs: usize| {

@@ -1,4 +1,4 @@
-//! Memory for temporaries that is kept from call to call: fresh memory costs a page fault every 4 KiB.
+//! Memory for temporaries that is kept from call to call until the program ends: fresh memory costs a page fault every 4 KiB.
 
 use std::ops::{Deref, DerefMut};
 use std::sync::{Mutex, PoisonError};
@@ -13,7 +13,7 @@ pub struct Scratch {
 }
 
 impl Scratch {
-    /// Takes the smallest free buffer that is large enough, or else grows the largest.
+    /// Takes the smallest free buffer that is large enough, or else replaces the largest.
     pub fn new(len: usize) -> Self {
         let mut free = FREE.lock().unwrap_or_else(PoisonError::into_inner);
         // Sorted by size.
@@ -22,7 +22,8 @@ impl Scratch {
         let mut buffer = if free.is_empty() { Vec::new() } else { free.remove(at) };
         drop(free);
         if buffer.len() < len {
-            // No copy of the old contents.
+            // Before the new one is allocated.
+            drop(std::mem::take(&mut buffer));
             buffer = vec![0.0; len];
         }
         Self { buffer, len }

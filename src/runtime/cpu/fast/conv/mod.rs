@@ -27,7 +27,8 @@ fn forward_on(arch: Arch, p: &Conv, io: Io<'_>) {
     };
     let sums = Correlation::new(arch, axes, [g.group_in, g.group_out], p.groups as usize, rows, w, strides);
     let y = &mut y[..g.batch * g.out_channels * g.out_plane];
-    let parts = parts(y, g.out_channels, g.out_plane, rows * g.x.outs, images_per_tile(arch, g.out_plane));
+    let parts =
+        parts(y, g.out_channels, g.out_plane, rows * g.x.outs, images_per_tile(arch, g.out_plane, g.batch));
     parts.into_par_iter().for_each_init(Vec::new, |panel, mut part| {
         for group in 0..p.groups as usize {
             let source = |n| &x[(n * g.in_channels + group * g.group_in) * g.in_plane..];
@@ -70,7 +71,7 @@ fn grad_input_on(arch: Arch, p: &Conv, io: Io<'_>) {
         }
     }
     let dx = &mut dx[..g.batch * g.in_channels * g.in_plane];
-    let together = images_per_tile(arch, vertical[0].1.outs * horizontal[0].1.outs);
+    let together = images_per_tile(arch, vertical[0].1.outs * horizontal[0].1.outs, g.batch);
     let parts = parts(dx, g.in_channels, g.in_plane, rows * g.y.stride * g.x.size, together);
     let scratch = <(Vec<f32>, Vec<f32>)>::default;
     parts.into_par_iter().for_each_init(scratch, |(panel, phase), mut part| {
