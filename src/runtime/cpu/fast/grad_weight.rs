@@ -14,7 +14,7 @@ use rayon::prelude::*;
 const OUTS: usize = 64;
 /// Output channels are padded to a multiple of this, the widest vector's lanes.
 const LANES: usize = 16;
-/// Pixels whose upstream gradients fit the L1 cache.
+/// Pixels of an image at a time. The upstream gradients of two vectors of channels there fit the L1 cache.
 const PIXELS: usize = 256;
 /// Elements of panels that fit the L2 cache along with other data.
 const PANELS: usize = 1 << 17;
@@ -79,8 +79,8 @@ impl<'a> Work<'a> {
         let sums = groups * g.group_out.next_multiple_of(LANES) * offsets.len();
         let images = g.batch.div_ceil((PARTIAL / sums.max(1)).clamp(1, 32));
         let slices = g.batch.div_ceil(images);
-        let most = (PANELS / layout.len().max(1)).min(PIXELS / g.out_plane.max(1));
-        let together = if rows >= g.y.outs { most.clamp(1, images) } else { 1 };
+        let is_whole = rows >= g.y.outs;
+        let together = if is_whole { (PANELS / layout.len().max(1)).clamp(1, images) } else { 1 };
         // Every chunk fills panels of its own, so there are only as many as keep all threads busy.
         let threads = rayon::current_num_threads();
         let is_busy = |outs: usize| {
