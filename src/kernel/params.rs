@@ -475,33 +475,3 @@ impl Arrays {
         [self.len0, self.len1, self.len2, self.len3, self.len4, self.len5, self.len6]
     }
 }
-
-impl ConvGemm {
-    /// Most phases of an input gradient that a launch computes.
-    pub const PHASES_PER_LAUNCH: usize = 4;
-
-    /// One launch for at most four phases, which differ only in what `more_phases` has.
-    pub fn of_phases(phases: &[ConvGemm]) -> Self {
-        assert!(phases.len() <= Self::PHASES_PER_LAUNCH, "a launch of {} phases", phases.len());
-        let mut all = phases[0];
-        let more = all.more_phases.chunks_mut(2);
-        for (p, out) in phases[1..].iter().zip(more) {
-            out[0] = [p.out_h, p.out_w, p.kernel_h, p.kernel_w];
-            out[1] = [p.padding_h, p.padding_w, p.w_start, p.y_start];
-        }
-        all.phases = phases.len() as u32;
-        all
-    }
-
-    /// The phases of a launch.
-    pub fn each_phase(&self) -> impl Iterator<Item = ConvGemm> {
-        let first = ConvGemm { phases: 1, ..*self };
-        let more =
-            self.more_phases.chunks(2).take((self.phases as usize).saturating_sub(1)).map(move |words| {
-                let [[out_h, out_w, kernel_h, kernel_w], [padding_h, padding_w, w_start, y_start]] =
-                    [words[0], words[1]];
-                ConvGemm { out_h, out_w, kernel_h, kernel_w, padding_h, padding_w, w_start, y_start, ..first }
-            });
-        [first].into_iter().chain(more)
-    }
-}
