@@ -6,12 +6,8 @@
 // time, but add them in the order of slice_sum_tree, so sums have the same bits.
 // Dispatch: ceil(len_0 / 64) + ceil(len_1 / 64) + ... workgroups.
 
-struct SliceSums {
-{%- for k in range(arrays) %}
-    len{{ k }}: u32, slices{{ k }}: u32, at{{ k }}: u32,
-{%- endfor %}
-    first_workgroup: u32,
-}
+// Of each array: len, slices, at, and nothing.
+struct SliceSums { arrays: array<vec4u, {{ arrays }}>, first_workgroup: u32 }
 
 @group(0) @binding(0) var<uniform> params: SliceSums;
 {%- for k in range(arrays) %}
@@ -30,21 +26,21 @@ fn slice_sums(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) grou
     var sum = vec4f(0.0);
     var to = NOWHERE;
 {%- for k in range(arrays) %}
-    let vectors{{ k }} = params.len{{ k }} / 4u;
+    let vectors{{ k }} = params.arrays[{{ k }}].x / 4u;
     let i{{ k }} = index * 16u + lane % 16u;
     if (i{{ k }} < vectors{{ k }}) {
-        for (var s = lane / 16u; s < params.slices{{ k }}; s += {{ 16 * at_once }}u) {
+        for (var s = lane / 16u; s < params.arrays[{{ k }}].y; s += {{ 16 * at_once }}u) {
    {%- for t in range(at_once) %}
             let slice{{ t }} = s + {{ 16 * t }}u;
-            let value{{ t }} = x{{ k }}[min(slice{{ t }}, params.slices{{ k }} - 1u) * vectors{{ k }} + i{{ k }}];
+            let value{{ t }} = x{{ k }}[min(slice{{ t }}, params.arrays[{{ k }}].y - 1u) * vectors{{ k }} + i{{ k }}];
    {%- endfor %}
    {%- for t in range(at_once) %}
-            if (slice{{ t }} < params.slices{{ k }}) { sum += value{{ t }}; }
+            if (slice{{ t }} < params.arrays[{{ k }}].y) { sum += value{{ t }}; }
    {%- endfor %}
         }
-        to = params.at{{ k }} / 4u + i{{ k }};
+        to = params.arrays[{{ k }}].z / 4u + i{{ k }};
     }
-    index -= (params.len{{ k }} + 63u) / 64u;
+    index -= (params.arrays[{{ k }}].x + 63u) / 64u;
 {%- endfor %}
     rows[lane] = sum;
     for (var half = {{ threads // 2 }}u; half >= 16u; half /= 2u) {

@@ -2,23 +2,28 @@
 
 mod common;
 
-use common::{CPU_AND_GPU, Outcome, Suite, named};
+use common::{CPU_AND_GPU, Failed, Outcome, Suite, named};
 use std::process::ExitCode;
 use striate::graph::Graph;
 use striate::kernel::{self, Kernel};
 use striate::op::Relu;
 use striate::plan::algorithm::candidates;
 use striate::plan::{Family, Pass, Plan, ShapeClass, Target, Tuned};
-use striate::selftest::{self, Extent, cases};
+use striate::selftest::{self, Extent, Report, cases};
 use striate::{Device, Error, TensorType};
 
-fn a_right_device_passes(device: &Device) -> Outcome {
-    let mut watched = Vec::new();
-    let report =
-        selftest::run(&|| Ok(device.clone()), Extent::Short, &mut |done, of| watched.push((done, of)))?;
+/// Runs the self-test; a failed kernel is an error.
+fn passing(device: &Device, extent: Extent, watch: &mut dyn FnMut(usize, usize)) -> Result<Report, Failed> {
+    let report = selftest::run(&|| Ok(device.clone()), extent, watch)?;
     if let Some(failed) = report.failures().next() {
         return Err(format!("{}: {:?}", failed.kernel.name, failed.failure).into());
     }
+    Ok(report)
+}
+
+fn a_right_device_passes(device: &Device) -> Outcome {
+    let mut watched = Vec::new();
+    let report = passing(device, Extent::Short, &mut |done, of| watched.push((done, of)))?;
     assert!(watched.iter().all(|(done, of)| done < of) && !watched.is_empty(), "{watched:?}");
     let tested = |name: &str| report.kernels.iter().any(|k| k.kernel.name == name && k.checks > 0);
     for name in ["relu", "conv_direct", "batch_norm_apply", "sgd", "probe_integers", "probe_barriers"] {
@@ -42,6 +47,10 @@ fn a_right_device_passes(device: &Device) -> Outcome {
         assert!(is_expected, "{} was not tested", kernel.name);
     }
     Ok(())
+}
+
+fn a_right_device_passes_all_checks(device: &Device) -> Outcome {
+    passing(device, Extent::Full, &mut |_, _| {}).map(|_| ())
 }
 
 /// With any kernel excluded, the plans of all cases avoid it or are refused, and convolutions and products are never refused.
@@ -121,7 +130,7 @@ fn a_device_that_fails_a_probe_is_not_used() -> Outcome {
 
 fn main() -> ExitCode {
     let mut suite = Suite::new();
-    suite.add_all_on(CPU_AND_GPU, named![a_right_device_passes]);
+    suite.add_all_on(CPU_AND_GPU, named![a_right_device_passes, a_right_device_passes_all_checks]);
     suite.add_all(named![
         an_excluded_kernel_is_never_planned,
         requests_and_measurements_do_not_bring_an_excluded_kernel_back,

@@ -37,7 +37,7 @@ struct Args {
     /// Train on the first N images, test on a quarter as many [default: 2000, or all with --paper]
     #[arg(long, alias = "pictures", value_parser = clap::value_parser!(u32).range(4..))]
     images: Option<u32>,
-    /// Number of epochs [default: 5, or fewer to fit --minutes]
+    /// Number of epochs [default: 5, or fewer to fit --minutes; 164 with --paper]
     #[arg(long)]
     epochs: Option<usize>,
     /// Images per step
@@ -50,7 +50,7 @@ struct Args {
     #[arg(long, default_value_t = 15.0, conflicts_with = "epochs")]
     minutes: f64,
     /// The paper's recipe: 64,000 steps of 128 images with random crops and flips; for --dataset cifar10 on a GPU
-    #[arg(long, conflicts_with_all = ["epochs", "batch", "lr", "minutes"])]
+    #[arg(long, conflicts_with_all = ["batch", "lr", "minutes"])]
     paper: bool,
     /// Seed of initial weights, order of images and augmentation
     #[arg(long, default_value_t = 1)]
@@ -106,7 +106,7 @@ fn run(args: &Args) -> Result<Vec<Net>> {
     let mut work = Work { device, split: open(args)?, config: config(args) };
     let both = |depth: &usize| [Family::Plain, Family::Residual].map(|family| (family, *depth));
     let wanted: Vec<(Family, usize)> = args.depths.iter().flat_map(both).collect();
-    if args.paper {
+    if args.paper && args.epochs.is_none() {
         work.config.epochs = PAPER_STEPS.div_ceil(work.split.train.len().div_ceil(work.config.batch));
     }
     if args.epochs.is_none() {
@@ -143,6 +143,8 @@ fn config(args: &Args) -> TrainConfig {
         decay: Decay::Steps { at: vec![Milestone::Fraction(1, 2), Milestone::Fraction(3, 4)], factor: 0.1 },
         recipe: Recipe { optimizer, ..Default::default() },
         augment: args.paper.then_some(Augment { crop_padding: 4, flip: true }),
+        // Half of the cores keep a GPU busy.
+        threads: std::thread::available_parallelism().map_or(1, |cores| cores.get().div_ceil(2)),
         seed: args.seed,
         ..Default::default()
     }

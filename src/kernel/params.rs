@@ -423,28 +423,8 @@ params! {
 
     /// Sums over the slices of up to seven arrays, which are written to ranges of one.
     SliceSums {
-        /// Elements of a slice, number of slices, and where the sum is written.
-        len0: u32,
-        slices0: u32,
-        at0: u32,
-        len1: u32,
-        slices1: u32,
-        at1: u32,
-        len2: u32,
-        slices2: u32,
-        at2: u32,
-        len3: u32,
-        slices3: u32,
-        at3: u32,
-        len4: u32,
-        slices4: u32,
-        at4: u32,
-        len5: u32,
-        slices5: u32,
-        at5: u32,
-        len6: u32,
-        slices6: u32,
-        at6: u32,
+        /// Of each array: length, number of slices, offset in the result, and nothing.
+        arrays: [[u32; 4]; 7],
     }
 
     /// Gradient clipping by global norm.

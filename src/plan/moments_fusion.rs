@@ -59,9 +59,9 @@ fn convolution(storages: &[Storage], launches: &[Launch], at: usize) -> Option<u
 fn variant(launch: &Launch, norm: &Launch, target: &Target) -> Option<&'static Kernel> {
     let kernel = launch.kernel.with_moments().filter(|kernel| target.allows(kernel))?;
     let (p, norm) = (launch.params::<ConvGemm>(), norm.params::<BatchNorm>());
-    // Batch norm may see another shape, through a view.
+    // Batch norm may see another shape, through a view. Each phase of an input gradient has fewer pixels.
     let shape = [p.batch, p.groups * p.out_channels, p.out_h * p.out_w];
-    let is_plain = p.has_bias == 0 && p.epilogue == 0 && p.phases == 1;
+    let is_plain = p.has_bias == 0 && p.epilogue == 0;
     let pixels = u64::from(p.batch) * u64::from(p.out_h * p.out_w);
     let is_small = pixels <= MAX_PARTIALS * u64::from(kernel.constant("tile_n"));
     (is_plain && is_small && shape == [norm.batch, norm.channels, norm.pixels]).then_some(kernel)

@@ -2,7 +2,7 @@
 //! as long to start it as to run it. The gradients must be contiguous, as horizontal fusion makes small ones.
 
 use super::{Group, Launch, Storage, StorageId, Target, locate, remove_launches};
-use crate::kernel::{self, Grid, SliceSum};
+use crate::kernel::{self, Grid, SliceSum, SliceSums};
 use crate::op::to_u32;
 use std::ops::Range;
 
@@ -94,14 +94,14 @@ fn merged<'a>(
     target: &Target,
 ) -> Option<Launch> {
     let last = sums.clone().last()?;
-    let mut sizes = [[0; 3]; PER_LAUNCH];
+    let mut params = SliceSums { arrays: [[0; 4]; PER_LAUNCH] };
     let mut launch =
         Launch { kernel: &kernel::SLICE_SUMS, reads: Vec::new(), flops: 0, bytes: 0, ..last.clone() };
     let mut workgroups: u64 = 0;
-    for (size, sum) in sizes.iter_mut().zip(sums) {
+    for (array, sum) in params.arrays.iter_mut().zip(sums) {
         let p: &SliceSum = sum.params();
         let (whole, start) = locate(storages, sum.writes[0]);
-        *size = [p.len, p.slices, to_u32(start as usize / 4)];
+        *array = [p.len, p.slices, to_u32(start as usize / 4), 0];
         launch.reads.push(sum.reads[0]);
         launch.writes = vec![whole];
         launch.flops += sum.flops;
@@ -111,6 +111,6 @@ fn merged<'a>(
     // Arrays of length 0 may be bound to anything.
     launch.reads.resize(PER_LAUNCH, launch.reads[0]);
     launch.workgroups = Grid::Workgroups(workgroups).workgroups(launch.kernel, target.max_workgroups).ok()?;
-    launch.params = sizes.concat();
+    launch.params = bytemuck::cast_slice(bytemuck::bytes_of(&params)).to_vec();
     Some(launch)
 }

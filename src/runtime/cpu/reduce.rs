@@ -37,11 +37,11 @@ pub fn slice_sum(p: &SliceSum, io: Io<'_>) {
 /// out\[at_k + i\] = the sum of x_k\[s, i\] over slices, for each array k.
 pub fn slice_sums(p: &SliceSums, io: Io<'_>) {
     let (arrays, [out]) = io.f32::<7, 1>();
-    let sizes: &[[u32; 3]] = bytemuck::cast_slice(bytemuck::cast_slice::<_, u32>(std::slice::from_ref(p)));
-    for (x, [len, slices, at]) in arrays.into_iter().zip(sizes) {
-        for i in 0..*len as usize {
-            let terms = (0..*slices as usize).map(|s| f64::from(x[s * *len as usize + i]));
-            out[*at as usize + i] = terms.sum::<f64>() as f32;
+    for (x, row) in arrays.into_iter().zip(p.arrays) {
+        let [len, slices, at, _] = row.map(|n| n as usize);
+        for i in 0..len {
+            let terms = (0..slices).map(|s| f64::from(x[s * len + i]));
+            out[at + i] = terms.sum::<f64>() as f32;
         }
     }
 }

@@ -57,15 +57,18 @@ fn transposed(m: &Matrix) -> Matrix {
     (0..m[0].len()).map(|j| m.iter().map(|row| row[j]).collect()).collect()
 }
 
-fn product(a: &Matrix, b: &Matrix) -> Matrix {
-    let b = transposed(b);
-    let dot = |x: &[f64], y: &[f64]| x.iter().zip(y).map(|(x, y)| x * y).sum();
-    a.iter().map(|row| b.iter().map(|column| dot(row, column)).collect()).collect()
+/// t x. Like the shader, leaves out what `t` multiplies by zero, which may be NaN.
+fn product(t: &Matrix, x: &Matrix) -> Matrix {
+    let columns = transposed(x);
+    let dot = |row: &[f64], column: &[f64]| {
+        row.iter().zip(column).filter(|(factor, _)| **factor != 0.0).map(|(factor, x)| factor * x).sum()
+    };
+    t.iter().map(|row| columns.iter().map(|column| dot(row, column)).collect()).collect()
 }
 
 /// t x t^T.
 fn sandwich(t: &Matrix, x: &Matrix) -> Matrix {
-    product(&product(t, x), &transposed(t))
+    transposed(&product(t, &transposed(&product(t, x))))
 }
 
 /// The square matrix of a function of row and column.
