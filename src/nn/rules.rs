@@ -58,6 +58,20 @@ impl Rules {
         self.freeze.iter().any(|p| p.matches(name))
     }
 
+    /// The same rules for parameters in a scope.
+    pub(crate) fn under(&self, scope: &str) -> Self {
+        let under = |pattern: &Pattern| {
+            Pattern::new(&format!("{}.{}", Pattern::escape(scope), pattern.as_str()))
+                .expect("a valid glob after text")
+        };
+        Self {
+            freeze: self.freeze.iter().map(under).collect(),
+            lr_scale: self.lr_scale.iter().map(|(pattern, scale)| (under(pattern), *scale)).collect(),
+            no_decay: self.no_decay.iter().map(under).collect(),
+            no_decay_1d: self.no_decay_1d,
+        }
+    }
+
     /// Factor of a parameter's learning rate.
     pub fn lr_scale(&self, name: &str) -> f32 {
         self.lr_scale.iter().find(|(p, _)| p.matches(name)).map_or(1.0, |(_, scale)| *scale)

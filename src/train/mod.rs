@@ -36,6 +36,7 @@ mod config;
 mod memory_strategy;
 mod programs;
 mod report;
+mod statistics;
 mod step;
 mod steps;
 mod trainer;

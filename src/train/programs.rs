@@ -1,6 +1,7 @@
 //! The plans of a trainer and their inputs.
 
 use super::config::TrainConfig;
+use super::statistics;
 use super::step::{Part, Recipe, average_evaluation_graph, evaluation_graph, partial_graph};
 use crate::data::{Batch, Split};
 use crate::graph::Graph;
@@ -15,11 +16,15 @@ use std::ops::Range;
 /// Indices of plans, by part of the step and number of images.
 pub(super) type Programs = HashMap<(Part, usize), usize>;
 
-/// The inputs for a range of a batch's images, of `len` values each.
+/// The input for a range of a batch's images, of `len` values each.
+pub(super) fn images_of(batch: &Batch, range: Range<usize>, len: usize) -> (&'static str, Input<'_>) {
+    (Builder::IMAGES, (&batch.images[range.start * len..range.end * len]).into())
+}
+
+/// The inputs for a range of a batch's images, of `len` values each, and their labels.
 pub(super) fn inputs_of(batch: &Batch, range: Range<usize>, len: usize) -> Vec<(&'static str, Input<'_>)> {
-    let images = &batch.images[range.start * len..range.end * len];
-    let mut inputs =
-        vec![(Builder::IMAGES, images.into()), (Recipe::LABELS, (&batch.labels[range.clone()]).into())];
+    let labels = (Recipe::LABELS, (&batch.labels[range.clone()]).into());
+    let mut inputs = vec![images_of(batch, range.clone(), len), labels];
     if !batch.partners.is_empty() {
         inputs.push((Recipe::PARTNERS, (&batch.partners[range]).into()));
     }
@@ -45,6 +50,8 @@ pub(super) struct Plans {
     pub plans: Vec<Plan>,
     pub train: Programs,
     pub test: Programs,
+    /// The plan that computes batch norm's statistics, if they are recomputed.
+    pub statistics: Option<usize>,
 }
 
 impl Plans {
@@ -81,7 +88,12 @@ impl Plans {
             };
             test.insert((Part::Whole, batch), add(graph)?);
         }
-        Ok(Self { plans, train, test })
+        let statistics = match config.precise_bn {
+            true => statistics::graph(model, shape(config.micro_batch()), recipe)?,
+            false => None,
+        };
+        let statistics = statistics.map(&mut add).transpose()?;
+        Ok(Self { plans, train, test, statistics })
     }
 }
 

@@ -4,6 +4,7 @@ use super::anomaly::{Anomaly, first_bad};
 use super::config::TrainConfig;
 use super::programs::{Plans, Programs, inputs_of};
 use super::report::{EpochReport, Position, Progress, Score};
+use super::statistics;
 use super::step::{AVERAGE, Part, is_sum};
 use super::steps::Steps;
 use crate::data::{Loader, LoaderConfig, Split};
@@ -25,6 +26,7 @@ pub struct Trainer {
     schedule: Schedule,
     train: Programs,
     test: Programs,
+    statistics: Option<usize>,
     position: Position,
 }
 
@@ -37,12 +39,12 @@ impl Trainer {
     /// [`Error::TooLarge`](crate::Error::TooLarge) if the device has too little memory.
     pub fn new(device: &Device, model: &dyn Model, split: Split, config: TrainConfig) -> Result<Self> {
         let config = config.checked(model, &split)?;
-        let Plans { plans, train, test } = Plans::new(device, model, &split, &config)?;
+        let Plans { plans, train, test, statistics } = Plans::new(device, model, &split, &config)?;
         let mut session = Session::new(device, plans)?;
         session.initialize(config.seed)?;
         let schedule = config.schedule(split.train.len());
         let position = Position::default();
-        let mut trainer = Self { session, split, config, schedule, train, test, position };
+        let mut trainer = Self { session, split, config, schedule, train, test, statistics, position };
         trainer.start_average()?;
         Ok(trainer)
     }
@@ -137,7 +139,7 @@ impl Trainer {
         Ok(())
     }
 
-    /// Trains one epoch, or the rest of it, and then tests. `watch` is called for each step, in order and a few steps
+    /// Trains one epoch, or the rest of it, recomputes batch norm's statistics if [`TrainConfig::precise_bn`], and then tests. `watch` is called for each step, in order and a few steps
     /// late. If it breaks, the steps in flight are completed, the test is skipped, and the next call continues the epoch.
     ///
     /// # Errors
@@ -160,6 +162,9 @@ impl Trainer {
         if !paused {
             self.position = Position { epoch, step, skipped_in_a_row, ..Default::default() };
             let start = Instant::now();
+            if let Some(program) = self.statistics {
+                statistics::recompute(&mut self.session, program, &self.split, &self.config, epoch + 1)?;
+            }
             report.test = Some(self.test()?);
             report.test_time = start.elapsed();
         }

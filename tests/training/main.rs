@@ -5,6 +5,7 @@ mod common;
 
 mod errors;
 mod non_finite;
+mod statistics;
 mod step;
 mod support;
 mod tools;
@@ -12,6 +13,7 @@ mod tools;
 use common::*;
 use errors::*;
 use non_finite::*;
+use statistics::*;
 use std::process::ExitCode;
 use step::*;
 use tools::*;
@@ -25,6 +27,8 @@ fn main() -> ExitCode {
             frozen_parameters_do_not_change,
             rules_scale_rate_and_disable_decay,
             ema_tracks_the_weights,
+            statistics_are_those_of_the_images,
+            statistics_stay_where_they_should,
             mixed_labels_are_weighted,
             a_step_outputs_its_gradients,
             an_evaluation_outputs_its_logits,

@@ -147,6 +147,11 @@ pub struct Args {
     #[arg(long)]
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub skip_non_finite: bool,
+    /// Test with batch norm's running averages, as PyTorch does, instead of statistics recomputed over training images after each
+    /// epoch
+    #[arg(long)]
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub no_precise_bn: bool,
     /// Name the step, the layer, the tensor and the kernel of the first NaN or infinity. Slow: waits for each step, and does not
     /// use Winograd convolution, which spreads them over whole tiles
     #[arg(long, conflicts_with = "skip_non_finite")]
@@ -238,6 +243,7 @@ impl Args {
             mix: self.mix(),
             drop_last: self.drop_last,
             threads: self.threads,
+            precise_bn: !self.no_precise_bn,
             skip_non_finite: self.skip_non_finite,
             anomaly: self.anomaly,
         })
