@@ -77,6 +77,12 @@ pub fn cifar100(dir: &Path) -> Result<Split> {
     load(&CIFAR100, &dir, fine_classes(&dir)?, CIFAR100_NORMALIZATION)
 }
 
+/// The data set whose training images a folder has.
+pub(super) fn found_in(dir: &Path) -> Option<&'static str> {
+    let is_in = |kind: &&Kind| inner(kind, dir).join(kind.train[0]).is_file();
+    [&CIFAR10, &CIFAR100].into_iter().find(is_in).map(|kind| kind.name)
+}
+
 fn inner(kind: &Kind, dir: &Path) -> PathBuf {
     let inner = dir.join(kind.folder);
     if inner.is_dir() { inner } else { dir.to_owned() }

@@ -152,6 +152,18 @@ pub(super) fn has_classes(dir: &Path) -> bool {
     folders(dir).is_ok_and(|folders| folders.iter().any(has_images))
 }
 
+/// The classes of [`image_folder`]'s training images, with their files; nothing is decoded.
+///
+/// # Errors
+///
+/// As for [`image_folder`], as far as it does not concern the content of files.
+pub fn image_folder_files(dir: &Path) -> Result<Vec<(String, Vec<PathBuf>)>> {
+    let split = SplitFiles::of(&Layout::of(dir)?.train)?;
+    let of_class = |class: u32| split.files.iter().filter(move |file| file.1 == class);
+    let files = |class: u32| of_class(class).map(|file| file.0.clone()).collect();
+    Ok((0..).zip(&split.classes).map(|(class, name)| (name.clone(), files(class))).collect())
+}
+
 /// The folders that have the classes.
 struct Layout {
     train: PathBuf,

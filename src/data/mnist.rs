@@ -86,6 +86,11 @@ fn load_dir(kind: &Kind, dir: &Path) -> Result<Split> {
     split(kind, train.check(kind, &train_path)?, test.check(kind, &test_path)?)
 }
 
+/// Whether a folder has training images in these files.
+pub(super) fn is_in(dir: &Path) -> bool {
+    find(&MNIST, dir, "train-images", "idx3-ubyte").is_ok()
+}
+
 /// Finds a file by stem and suffix, in any of the usual spellings.
 fn find(kind: &Kind, dir: &Path, stem: &str, suffix: &str) -> Result<PathBuf> {
     let names = ["-", "."].map(|joint| format!("{stem}{joint}{suffix}"));

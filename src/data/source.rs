@@ -4,8 +4,8 @@ use std::path::{Path, PathBuf};
 
 use super::folder::has_classes;
 use super::{
-    FolderOptions, Preprocessing, Split, TestSet, cifar10, cifar100, fashion_mnist, fashion_mnist_subset,
-    image_folder, image_folder_test, mnist,
+    FolderOptions, Preprocessing, Split, TestSet, cifar, cifar10, cifar100, fashion_mnist,
+    fashion_mnist_subset, image_folder, image_folder_files, image_folder_test, mnist,
 };
 use crate::{Error, Result};
 
@@ -31,6 +31,34 @@ pub const NAMES: [&str; 5] = ["fashion-mnist", "mnist", "cifar10", "cifar100", "
 /// for files that are missing or invalid.
 pub fn open(name: &str, dir: Option<&Path>, image_size: Option<[usize; 2]>) -> Result<Split> {
     Source { name: name.to_owned(), dir: dir.map(Path::to_owned), image_size, ..Source::default() }.open()
+}
+
+/// The name for [`open`] of the data set whose files a folder has. MNIST and Fashion-MNIST have files of the same names: it is
+/// `fashion-mnist` if the folder's path contains "fashion".
+///
+/// # Errors
+///
+/// [`Error::Data`] if it is not a folder, or has no such files.
+pub fn recognize(dir: &Path) -> Result<&'static str> {
+    if !dir.is_dir() {
+        let found = if dir.exists() { "is a file" } else { "does not exist" };
+        return Err(Error::data(dir, format!("{found}; choose a folder with a folder of images per class")));
+    }
+    if mnist::is_in(dir) {
+        let is_fashion = dir.to_string_lossy().to_lowercase().contains("fashion");
+        return Ok(if is_fashion { "fashion-mnist" } else { "mnist" });
+    }
+    if let Some(name) = cifar::found_in(dir) {
+        return Ok(name);
+    }
+    match image_folder_files(dir) {
+        Ok(classes) if classes.iter().any(|(_, files)| !files.is_empty()) => Ok("folder"),
+        _ => {
+            let problem = "expected a folder of images per class, or the files of MNIST, Fashion-MNIST, CIFAR-10 or CIFAR-100; \
+                           found neither";
+            Err(Error::data(dir, problem))
+        }
+    }
 }
 
 /// A data set to open, with its options.
@@ -75,7 +103,7 @@ impl Source {
         let split = match (self.name.as_str(), &self.dir) {
             ("fashion-mnist", None) => fashion_mnist_subset(),
             ("fashion-mnist", Some(dir)) => fashion_mnist(dir),
-            ("mnist", _) => mnist(self.needed()?),
+            ("mnist", _) => mnist::mnist(self.needed()?),
             ("cifar10", _) => cifar10(self.needed()?),
             ("cifar100", _) => cifar100(self.needed()?),
             ("folder", _) => image_folder(self.needed()?, &self.options()),

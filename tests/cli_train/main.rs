@@ -3,6 +3,7 @@
 #![cfg(unix)]
 
 mod bad_data;
+mod choice;
 mod folders;
 mod non_finite;
 mod resume;

@@ -175,10 +175,10 @@ fn unreadable_files_of_a_run_are_named() {
     refused(&all[..2], &["--dataset"]);
     make_pipe(&dir.path("run/config.json"));
     refused(&all, &["run/config.json: is a device or a pipe"]);
-    make_pipe(&dir.path("run/model.safetensors"));
+    make_pipe(&dir.path("run/best.safetensors"));
     refused(
         &[&["eval", "run"], &["predict", "run", "x.png"]],
-        &["run/model.safetensors: is a device or a pipe"],
+        &["run/best.safetensors: is a device or a pipe"],
     );
     assert!(!dir.path("seen").exists());
 }

@@ -13,6 +13,8 @@ use striate::{Device, Error, Result};
 pub const CONFIG: &str = "config.json";
 /// Final weights of a run, in its folder.
 pub const MODEL: &str = "model.safetensors";
+/// The weights of its best epoch.
+pub const BEST: &str = "best.safetensors";
 
 /// How to load weights and preprocess images for them.
 #[derive(clap::Args)]
@@ -284,13 +286,13 @@ fn exists(path: &Path) -> bool {
     path.symlink_metadata().is_ok()
 }
 
-/// The weight file that a path refers to: itself, or the one in a run folder.
+/// The weight file that a path refers to: itself, or the best of a run folder.
 pub fn file(path: &Path) -> Result<PathBuf> {
     if !path.is_dir() {
         return Ok(path.to_owned());
     }
-    let inner = path.join(MODEL);
-    if exists(&inner) {
+    // A run that ended within its first epoch has no best weights.
+    if let Some(inner) = [BEST, MODEL].map(|name| path.join(name)).into_iter().find(|inner| exists(inner)) {
         return Ok(inner);
     }
     Err(Error::data(path, format!("is a folder without {MODEL}; give a run folder or a weight file")))

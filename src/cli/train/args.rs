@@ -1,5 +1,6 @@
 //! The flags of `striate train`, and their translation to the library's settings.
 
+use super::choice;
 use super::rules::RuleFlags;
 use crate::cli::flags::{DataFlags, DeviceFlags, number};
 use crate::cli::json;
@@ -7,8 +8,9 @@ use crate::cli::memory::MemoryFlags;
 use clap::ValueEnum;
 use serde::Serialize;
 use serde_json::{Map, Value, json};
+use std::ffi::OsString;
 use std::path::PathBuf;
-use striate::data::{Augment, Mix, Split};
+use striate::data::{Augment, Dataset, Mix, Split};
 use striate::nn::{AdamConfig, Decay, Milestone, OneCycle, Optimizer, SgdConfig};
 use striate::train::{Recipe, TrainConfig};
 use striate::weights::Fit;
@@ -19,6 +21,10 @@ use striate::{Device, Error, Result};
 /// By default: resnet8 on the 6,000 built-in images of Fashion-MNIST, on the best device.
 #[derive(clap::Args, Clone, Debug, Serialize)]
 pub struct Args {
+    /// A folder of images per class, or with the files of MNIST, Fashion-MNIST, CIFAR-10 or CIFAR-100: short for --dataset and
+    /// --data, with other defaults that suit the images and are printed
+    #[serde(skip)]
+    pub path: Option<PathBuf>,
     /// lenet, alexnet, googlenet, resnet18, ..., resnet152, or, for small images, resnet18-cifar and resnetN with
     /// N = 6n + 2 layers: resnet8, resnet20, resnet56, ...; resnetN-a has shortcuts without parameters, plainN has none
     #[arg(long, default_value = "resnet8")]
@@ -109,6 +115,10 @@ pub struct Args {
     /// Stop after this many epochs without a better test accuracy
     #[arg(long, value_name = "EPOCHS", value_parser = clap::value_parser!(u32).range(1..))]
     pub patience: Option<u32>,
+    /// Weights of the classes in the loss
+    #[arg(long, value_enum, default_value_t = ClassWeights::None)]
+    #[serde(skip_serializing_if = "ClassWeights::is_none")]
+    pub class_weights: ClassWeights,
     /// Clip the global norm of the gradients to this
     #[arg(long, allow_negative_numbers = true, value_parser = number)]
     pub clip_norm: Option<f32>,
@@ -205,6 +215,22 @@ pub enum OptimizerName {
     Adamw,
 }
 
+/// How the loss weights classes.
+#[derive(ValueEnum, Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum ClassWeights {
+    /// All equal
+    None,
+    /// In inverse proportion to their numbers of training images
+    Balanced,
+}
+
+impl ClassWeights {
+    fn is_none(&self) -> bool {
+        *self == Self::None
+    }
+}
+
 /// Names of [`Augment`]s.
 #[derive(ValueEnum, Clone, Copy, Debug, Serialize)]
 #[serde(rename_all = "kebab-case")]
@@ -220,6 +246,22 @@ pub enum AugmentName {
 }
 
 impl Args {
+    /// The same with PATH as the folder of the data.
+    pub fn with_path(mut self) -> Self {
+        let folder = self.path.clone().filter(|path| choice::named(path).is_none());
+        self.data.data = self.data.data.or(folder);
+        self
+    }
+
+    /// The weight of each class in the loss: 1 on average over the images.
+    pub fn class_weights(&self, data: &Dataset) -> Option<Vec<f32>> {
+        let classes = data.classes().len();
+        let mut counts = vec![0u32; classes];
+        data.labels().iter().for_each(|label| counts[*label as usize] += 1);
+        let weight = |count: u32| data.len() as f32 / (classes as f32 * count as f32);
+        (self.class_weights == ClassWeights::Balanced).then(|| counts.into_iter().map(weight).collect())
+    }
+
     /// The trainer's settings. Values that are invalid for any network are rejected here, others by the library.
     pub fn config(&self, image: [usize; 2]) -> Result<TrainConfig> {
         Ok(TrainConfig {
@@ -370,8 +412,15 @@ impl Args {
     }
 
     /// The content of `config.json`.
-    pub fn describe(&self, device: &Device, model: &str, parameters: usize, memory: u64) -> Value {
-        let arguments = std::env::args_os().skip(1).map(|argument| json::argument(&argument));
+    pub fn describe(
+        &self,
+        arguments: &[OsString],
+        device: &Device,
+        model: &str,
+        parameters: usize,
+        memory: u64,
+    ) -> Value {
+        let arguments = arguments.iter().map(|argument| json::argument(argument));
         let adapter = device
             .adapter()
             .map(|a| json!({ "name": a.name, "backend": a.backend, "driver": a.driver, "kind": a.kind }));

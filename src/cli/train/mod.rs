@@ -2,6 +2,7 @@
 
 mod args;
 mod checkpoints;
+mod choice;
 mod metrics;
 mod plot;
 mod progress;
@@ -17,13 +18,13 @@ pub use run_dir::open_run;
 
 use super::flags::as_flag;
 use super::images::report_skipped;
-use super::network::{MODEL, file as weights_file};
+use super::network::{BEST, MODEL, file as weights_file};
 use super::terminal::note;
 use super::text;
 use checkpoints::Checkpoints;
 use progress::{Reporter, say};
 use resume::Start;
-use run_dir::{BEST, RUNS, RunDir};
+use run_dir::{RUNS, RunDir};
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -45,12 +46,15 @@ pub fn run(args: Args) -> Result<i32> {
 }
 
 fn run_named(args: &Args) -> Result<i32> {
-    if args.resume.is_some() && (args.out.is_some() || args.force || args.weights.is_some()) {
-        let problem = "uses the folder and the weights of the run; omit --out, --force and --weights";
+    let new = args.path.is_some() || args.out.is_some() || args.force || args.weights.is_some();
+    if args.resume.is_some() && new {
+        let problem =
+            "uses the data, the folder and the weights of the run; omit PATH, --out, --force and --weights";
         return Err(Error::argument("resume", problem));
     }
     let resumed = args.resume.as_deref().map(resume::resumed_args).transpose()?;
-    let args = resumed.as_ref().unwrap_or(args);
+    let choice = choice::complete(args)?;
+    let args = resumed.as_ref().unwrap_or(&choice.args);
     let mut dir = match &args.resume {
         Some(run) => RunDir::reopen(run)?,
         None if is_among_images(args) => {
@@ -62,12 +66,14 @@ fn run_named(args: &Args) -> Result<i32> {
         None => RunDir::claim(args.out.as_deref(), &args.run_name(), args.force)?,
     };
     let out = dir.path().to_owned();
+    choice.notes.iter().for_each(|note| say(note));
     let split = args.data.source().open()?;
     report_skipped(&split.notes, &split.skipped);
     let [channels, height, width] = split.train.shape();
     let classes = split.train.classes().len();
     let model = models::by_name(&args.model, channels, classes)?;
-    let config = args.config([height, width])?;
+    let mut config = args.config([height, width])?;
+    config.recipe.class_weights = args.class_weights(&split.train);
     let card = card(&*model, &split, !args.data.no_exif_rotation);
     let checkpoints = Checkpoints::new(dir.folder(), args.keep as usize, args.about(&model.name(), &split));
     let start = args.resume.as_ref().map(|run| Start::find(run, args, &checkpoints)).transpose()?;
@@ -116,7 +122,7 @@ fn run_named(args: &Args) -> Result<i32> {
             resume(start, changes, args, &mut dir, &mut trainer)?;
         }
         // This replaces an earlier run, so everything that can fail early has been checked.
-        None => dir.begin(&args.describe(&device, &model.name(), parameters, memory))?,
+        None => dir.begin(&args.describe(&choice.arguments, &device, &model.name(), parameters, memory))?,
     }
     let reopen = || {
         let again = args.device.open()?;
@@ -311,8 +317,10 @@ impl Run<'_> {
                 break;
             }
         }
-        if let Some(accuracy) = dir.metrics.rows.last().and_then(|row| row.test_accuracy) {
-            say(&format!("test accuracy {:.2} %", 100.0 * accuracy));
+        if let Some((best, since)) = dir.metrics.best() {
+            let epoch = dir.metrics.rows.len() - since;
+            let of = if since == 0 { String::new() } else { format!(", after epoch {epoch}") };
+            say(&format!("test accuracy {:.2} %{of}", 100.0 * best));
         }
         Ok(false)
     }

@@ -2,12 +2,10 @@
 
 use super::args::Args;
 use super::checkpoints::Checkpoints;
-
+use super::choice;
 use crate::cli::json;
 use crate::cli::network::{CONFIG, MODEL};
 use crate::cli::text;
-use crate::cli::{Cli, Command};
-use clap::{CommandFactory, FromArgMatches};
 use serde_json::{Map, Value};
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
@@ -59,15 +57,11 @@ fn parse_args(run: &Path, overrides: impl Iterator<Item = OsString>) -> Result<A
     let original = config["arguments"].as_array().ok_or_else(|| without_arguments(run))?.iter();
     let original = original.map(json::to_argument).collect::<Option<Vec<OsString>>>();
     let arguments = original.ok_or_else(|| without_arguments(run))?.into_iter().chain(overrides);
-    let command = Cli::command().args_override_self(true);
-    let matches = command.try_get_matches_from(std::iter::once("striate".into()).chain(arguments));
-    let cli = matches.and_then(|matches| Cli::from_arg_matches(&matches)).map_err(|e| {
-        Error::data(run.join(CONFIG), format!("cannot be combined with these flags: {}", e.kind()))
-    })?;
-    match cli.command {
-        Command::Train(args) => Ok(*args),
-        _ => Err(without_arguments(run)),
-    }
+    choice::parse(&arguments.collect::<Vec<_>>())
+        .map_err(|kind| {
+            Error::data(run.join(CONFIG), format!("cannot be combined with these flags: {kind}"))
+        })?
+        .ok_or_else(|| without_arguments(run))
 }
 
 /// Where a resumed run continues.
@@ -188,7 +182,7 @@ pub fn command(run: &Path) -> String {
 }
 
 /// Quotes a path for a shell if needed, with `$'...'` if it contains control characters or is not Unicode.
-fn quoted(path: &Path) -> String {
+pub(super) fn quoted(path: &Path) -> String {
     let plain = |c: char| c.is_ascii_alphanumeric() || "/._-+=:,@%".contains(c);
     match path.to_str() {
         Some(path) if path.chars().all(plain) && !path.is_empty() => path.to_owned(),

@@ -3,7 +3,7 @@
 
 use super::metrics::{METRICS, Metrics, Row};
 use super::{checkpoints, plot};
-use crate::cli::network::{CONFIG, MODEL};
+use crate::cli::network::{BEST, CONFIG, MODEL};
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
 use striate::infer::Card;
@@ -14,8 +14,6 @@ use striate::{Error, OutputFolder, Result, weights};
 const OWNER: &str = "run";
 /// Parent of the folders of runs without `--out`.
 pub const RUNS: &str = "runs";
-/// The weights of the best epoch.
-pub const BEST: &str = "best.safetensors";
 const CURVES: &str = "curves.svg";
 
 /// The files of a run, besides checkpoints.
