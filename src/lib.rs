@@ -3,13 +3,16 @@
 //!
 //! - [`data`] loads images, [`models`] has well-known networks, [`train`] trains them, [`infer`] uses them, and
 //!   [`interpret`] explains what they respond to.
-//! - [`nn`] builds your own networks, and [`weights`] exchanges parameters with PyTorch.
+//! - [`nn`] builds your own networks, [`weights`] exchanges parameters with PyTorch, and
+//!   `export` writes ONNX files (with the feature `onnx`).
 //! - [`graph`], [`plan`] and [`Session`] are the engine: a graph of operations ([`op`]) becomes a plan of kernel launches
 //!   ([`kernel`]), which a session runs on a [`Device`].
 
 pub mod data;
 pub mod eager;
 mod error;
+#[cfg(feature = "onnx")]
+pub mod export;
 mod file;
 mod folder;
 pub mod graph;

@@ -4,6 +4,7 @@ mod bench;
 mod common;
 mod devices;
 mod eval;
+mod export;
 mod kernels;
 mod plan;
 mod predict;
@@ -37,6 +38,10 @@ enum Command {
     Predict(predict::Args),
     /// Measure the accuracy of a network on test images.
     Eval(eval::Args),
+    /// Write a trained network as ONNX, for other inference engines, or as safetensors.
+    ///
+    /// For example: striate export runs/one --onnx clothes.onnx --preprocessing
+    Export(export::Args),
     /// Print the plan of a step, layer by layer; no device is needed.
     Plan(plan::Args),
     /// Print a network's layers: shapes, parameters, multiply-adds, receptive fields and memory.
@@ -73,6 +78,7 @@ pub fn run(cli: Cli) -> Result<i32> {
         Command::Train(args) => train::run(*args),
         Command::Predict(args) => predict::run(args),
         Command::Eval(args) => eval::run(args).map(|()| 0),
+        Command::Export(args) => export::run(args).map(|()| 0),
         Command::Plan(args) => plan::run(args).map(|()| 0),
         Command::Summary(args) => summary::run(args).map(|()| 0),
         Command::Bench(args) => bench::run(args).map(|()| 0),

@@ -50,6 +50,8 @@ pub use window::Window;
 
 pub(crate) use elementwise::launch_weighted_sum;
 pub(crate) use size::{MAX_SIZE, narrow, to_u32};
+#[cfg(feature = "onnx")]
+pub(crate) use window::PaddedWindow;
 
 use crate::{Result, TensorType};
 

@@ -23,6 +23,17 @@ pub enum Window {
     },
 }
 
+/// Sliding windows of which as many are taken as fit the padded image. All pairs are vertical and horizontal.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) struct PaddedWindow {
+    /// Height and width.
+    pub kernel_size: [usize; 2],
+    /// Stride.
+    pub stride: [usize; 2],
+    /// Pixels added before and after the image.
+    pub padding: [[usize; 2]; 2],
+}
+
 impl Window {
     /// The pixels that an output element reads from an image of this size. Adaptive windows may differ in size and stride, so for
     /// those it is a window that covers each of them.
@@ -40,6 +51,28 @@ impl Window {
                 };
                 let [(h, down), (w, right)] = [axis(0), axis(1)];
                 Footprint::Window { extent: [h, w], stride: [down, right], padding: [0, 0] }
+            }
+        }
+    }
+
+    /// The same windows for an image of this size, without rounding up and without adaptive sizes. Fails if adaptive windows differ in
+    /// size or distance.
+    #[cfg_attr(not(feature = "onnx"), expect(dead_code, reason = "only files for other engines need it"))]
+    pub(crate) fn padded(&self, image: [usize; 2]) -> Result<PaddedWindow, String> {
+        let outs = self.output_size(image)?;
+        match *self {
+            Window::Sliding { kernel_size, stride, padding, .. } => {
+                let end = |i: usize| {
+                    let reach = (outs[i] - 1) * stride[i] + kernel_size[i];
+                    reach.saturating_sub(image[i] + padding[i]).max(padding[i])
+                };
+                Ok(PaddedWindow { kernel_size, stride, padding: [padding, [end(0), end(1)]] })
+            }
+            Window::Adaptive { .. } => {
+                let [(kernel_h, stride_h), (kernel_w, stride_w)] =
+                    [uniform(image[0], outs[0])?, uniform(image[1], outs[1])?];
+                let (kernel_size, stride) = ([kernel_h, kernel_w], [stride_h, stride_w]);
+                Ok(PaddedWindow { kernel_size, stride, padding: [[0, 0]; 2] })
             }
         }
     }
@@ -83,6 +116,17 @@ impl Window {
     }
 }
 
+/// Size and stride of adaptive windows along an axis, if all are equal.
+fn uniform(size: usize, outs: usize) -> Result<(usize, usize), String> {
+    let window = |o: usize| (o * size / outs, ((o + 1) * size).div_ceil(outs));
+    let (_, extent) = window(0);
+    let stride = if outs > 1 { window(1).0 } else { extent };
+    match (0..outs).all(|o| window(o) == (o * stride, o * stride + extent)) {
+        true => Ok((extent, stride)),
+        false => Err(format!("the windows that divide {size} pixels into {outs} differ in size or distance")),
+    }
+}
+
 /// Number of windows over `size` pixels: floor((size + 2 padding - dilation (kernel - 1) - 1) / stride) + 1. `ceil_mode` rounds up
 /// unless the last window would start in the right padding (PyTorch's rule).
 pub(super) fn output_size(
@@ -123,7 +167,7 @@ pub(super) fn output_size(
 
 #[cfg(test)]
 mod tests {
-    use super::output_size;
+    use super::{Window, output_size};
 
     #[test]
     fn output_sizes_match_pytorch() {
@@ -135,5 +179,35 @@ mod tests {
         assert_eq!(output_size(7, 3, 1, 0, 3, false), Ok(1));
         assert!(output_size(6, 3, 1, 0, 3, false).is_err());
         assert!(output_size(6, 3, 0, 0, 1, false).is_err());
+    }
+
+    #[test]
+    fn padded_windows_cover_the_same_pixels() {
+        let sliding = |kernel: usize, stride: usize, padding: usize, ceil_mode| Window::Sliding {
+            kernel_size: [kernel; 2],
+            stride: [stride; 2],
+            padding: [padding; 2],
+            ceil_mode,
+        };
+        for size in 1..40 {
+            for kernel in 1..=size.min(7) {
+                for (stride, padding, ceil) in
+                    (1..5).flat_map(|s| (0..=kernel / 2).flat_map(move |p| [(s, p, false), (s, p, true)]))
+                {
+                    let window = sliding(kernel, stride, padding, ceil);
+                    let [count, _] = window.output_size([size; 2]).unwrap();
+                    let [before, after] = window.padded([size; 2]).unwrap().padding.map(|pair| pair[0]);
+                    let case = format!("{size} pixels, {window:?}: {before} and {after}");
+                    assert_eq!((size + before + after - kernel) / stride + 1, count, "{case}");
+                    assert!(before == padding && after >= padding && after < kernel, "{case}");
+                }
+            }
+        }
+        let adaptive = |size, outs| {
+            let padded = Window::Adaptive { output_size: [outs; 2] }.padded([size; 2]).ok()?;
+            Some((padded.kernel_size[0], padded.stride[0]))
+        };
+        assert_eq!([adaptive(6, 6), adaptive(12, 6), adaptive(7, 1)], [(1, 1), (2, 2), (7, 7)].map(Some));
+        assert_eq!((adaptive(7, 6), adaptive(8, 6)), (Some((2, 1)), None));
     }
 }

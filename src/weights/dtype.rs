@@ -1,7 +1,7 @@
-//! Floating-point types found in weight files, converted to `f32`.
+//! Floating-point types of weight files: from any of them to `f32`, and from `f32` to half precision.
 
 use super::Stored;
-use crate::{Result, Tensor};
+use crate::{Error, Result, Tensor};
 use half::{bf16, f16};
 
 /// A little-endian floating-point type.
@@ -40,4 +40,26 @@ impl Float {
         let values = bytes.chunks_exact(self.size()).map(|bytes| self.decode(bytes)).collect();
         Ok(Stored::Float(Tensor::f32(shape, values)?))
     }
+}
+
+/// A tensor's values in half precision, little-endian. `None` for vectors, which are better kept as they are: they take little space,
+/// and batch norms need their range.
+///
+/// # Errors
+///
+/// [`Error::Argument`] if a value is out of range.
+pub(crate) fn half_bytes(name: &str, tensor: &Tensor) -> Result<Option<Vec<u8>>> {
+    if tensor.shape().len() < 2 {
+        return Ok(None);
+    }
+    let values = tensor.as_f32();
+    if let Some(at) = values.iter().position(|value| value.is_finite() && !f16::from_f32(*value).is_finite())
+    {
+        let (value, most) = (values[at], f16::MAX);
+        let problem = format!(
+            "has the value {value} at index {at}, but half precision ends at {most}; store it in single precision"
+        );
+        return Err(Error::argument(name, problem));
+    }
+    Ok(Some(values.iter().flat_map(|value| f16::from_f32(*value).to_le_bytes()).collect()))
 }

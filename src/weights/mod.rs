@@ -33,7 +33,10 @@ mod pth;
 mod safetensors;
 
 pub use fit::{Fit, LoadReport};
-pub use safetensors::{write, write_to};
+pub use safetensors::{write, write_half, write_to};
+
+#[cfg(feature = "onnx")]
+pub(crate) use dtype::half_bytes;
 
 use crate::file::read_up_to;
 use crate::{DType, Error, Result, Tensor};

@@ -2,7 +2,7 @@
 //!
 //! Layout: <https://github.com/huggingface/safetensors>.
 
-use super::dtype::Float;
+use super::dtype::{Float, half_bytes};
 use super::{COUNTER, Stored, Tensors};
 use crate::file::write_with;
 use crate::{Result, Tensor};
@@ -66,6 +66,26 @@ pub fn write(path: &Path, tensors: &[(String, Tensor)], metadata: &BTreeMap<Stri
     write_with(path, &|out| write_to(out, tensors, metadata))
 }
 
+/// Like [`write()`], but stores tensors of two or more axes, the weights of convolutions and linear layers, in half precision.
+///
+/// # Errors
+///
+/// As for [`write()`], and [`Error::Argument`](crate::Error::Argument) if a value is out of range.
+pub fn write_half(
+    path: &Path,
+    tensors: &[(String, Tensor)],
+    metadata: &BTreeMap<String, String>,
+) -> Result<()> {
+    let halves = tensors.iter().map(|(name, tensor)| half_bytes(name, tensor)).collect::<Result<Vec<_>>>()?;
+    write_with(path, &|out| {
+        let entries = tensors.iter().zip(&halves).map(|((name, tensor), half)| match half {
+            Some(bytes) => (name.clone(), Dtype::F16, tensor.shape().to_vec(), &bytes[..]),
+            None => single(name, tensor),
+        });
+        write_entries(out, entries.collect(), metadata)
+    })
+}
+
 /// Writes the same bytes as [`write()`] to any writer.
 ///
 /// # Errors
@@ -76,12 +96,30 @@ pub fn write_to(
     tensors: &[(String, Tensor)],
     metadata: &BTreeMap<String, String>,
 ) -> io::Result<()> {
-    let zero = 0i64.to_le_bytes();
-    let norms = tensors.iter().filter_map(|(name, _)| name.strip_suffix("running_mean"));
+    write_entries(out, tensors.iter().map(|(name, tensor)| single(name, tensor)).collect(), metadata)
+}
+
+/// Name, type, shape and bytes of a tensor.
+type Entry<'a> = (String, Dtype, Vec<usize>, &'a [u8]);
+
+fn single<'a>(name: &str, tensor: &'a Tensor) -> Entry<'a> {
+    (name.to_owned(), Dtype::F32, tensor.shape().to_vec(), tensor.as_bytes())
+}
+
+/// The counter of a batch norm.
+const ZERO: [u8; 8] = 0i64.to_le_bytes();
+
+/// Writes tensors and the counters of their batch norms.
+fn write_entries(
+    out: &mut dyn Write,
+    mut all: Vec<Entry<'_>>,
+    metadata: &BTreeMap<String, String>,
+) -> io::Result<()> {
+    let norms = all.iter().filter_map(|(name, ..)| name.strip_suffix("running_mean"));
     let norms = norms.filter(|norm| norm.is_empty() || norm.ends_with('.'));
-    let counters = norms.map(|norm| (format!("{norm}{COUNTER}"), Dtype::I64, vec![], &zero[..]));
-    let floats = tensors.iter().map(|(name, t)| (name.clone(), Dtype::F32, t.shape().to_vec(), t.as_bytes()));
-    let mut all: Vec<(String, Dtype, Vec<usize>, &[u8])> = floats.chain(counters).collect();
+    let counters: Vec<Entry<'_>> =
+        norms.map(|norm| (format!("{norm}{COUNTER}"), Dtype::I64, vec![], &ZERO[..])).collect();
+    all.extend(counters);
     // The order of `safetensors::serialize`, which itself would need a second copy of all tensors in memory.
     all.sort_by(|a, b| b.1.cmp(&a.1).then_with(|| a.0.cmp(&b.0)));
     let mut taken = BTreeSet::from([METADATA]);
