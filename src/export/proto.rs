@@ -2,7 +2,9 @@
 //!
 //! Format: <https://github.com/onnx/onnx/blob/main/onnx/onnx.proto>.
 
-use prost::{Message, Oneof};
+pub use prost::Message;
+
+use prost::Oneof;
 
 /// A file.
 #[derive(Clone, PartialEq, Message)]

@@ -73,7 +73,10 @@ impl<'g> Translation<'g> {
     fn described(&self, name: &str, value: ValueId) -> Result<ValueInfoProto> {
         let ty = &self.graph.value(value).ty;
         if ty.dtype != DType::F32 {
-            let problem = format!("is {}; only networks on f32 can be exported", ty.dtype.name());
+            let problem = format!(
+                "is {}, expected f32; export a network that was built for evaluation (Mode::Eval)",
+                ty.dtype.name()
+            );
             return Err(Error::argument(name, problem));
         }
         let sizes = ty.shape.iter().enumerate().map(|(axis, size)| match axis {
