@@ -28,6 +28,7 @@ mod state;
 mod translate;
 
 use crate::data::Normalization;
+use crate::error::require;
 use crate::file::write_with;
 use crate::graph::Graph;
 use crate::{Error, Result, Tensor};
@@ -47,9 +48,9 @@ const IR_VERSION: i64 = 8;
 const MAX_BYTES: usize = i32::MAX as usize;
 
 /// How to export a network.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 pub struct OnnxConfig {
-    /// Name of the network.
+    /// Name of the network, which must not be empty.
     pub name: String,
     /// Fold batch norms into the convolutions before them.
     pub fold_batch_norm: bool,
@@ -61,17 +62,31 @@ pub struct OnnxConfig {
     pub metadata: BTreeMap<String, String>,
 }
 
+impl Default for OnnxConfig {
+    /// The name `network`, and everything as it is in the graph.
+    fn default() -> Self {
+        Self {
+            name: "network".to_owned(),
+            fold_batch_norm: false,
+            normalization: None,
+            half: false,
+            metadata: BTreeMap::new(),
+        }
+    }
+}
+
 /// Translates an evaluation graph with its weights. [`inference_graph`](crate::infer::inference_graph) makes such a graph for a model.
 ///
 /// # Errors
 ///
-/// [`Error::Shape`] for an operation without a counterpart in ONNX; [`Error::Argument`] if a weight is missing, is not finite in half
-/// precision, or the normalization does not fit the input.
+/// [`Error::Shape`] for an operation without a counterpart in ONNX; [`Error::Argument`] if a weight is missing, is out of range of half
+/// precision, the name is empty, or the normalization does not fit the input.
 pub fn onnx(
     graph: &Graph,
     weights: impl IntoIterator<Item = (String, Tensor)>,
     config: &OnnxConfig,
 ) -> Result<ModelProto> {
+    require("name", !config.name.is_empty(), "the name of the network", "an empty one")?;
     let mut state = State::new(weights);
     let mut graph = graph.without_dead_nodes();
     if config.fold_batch_norm {
