@@ -74,6 +74,9 @@ pub fn commands(pages: &[Page]) -> Outcome {
             let known = match words.iter().map(String::as_str).collect::<Vec<_>>()[..] {
                 ["striate", ref arguments @ ..] => parses(arguments),
                 ["scripts/train", ref arguments @ ..] => parses(&[&["train"], arguments].concat()),
+                ["scripts/check_onnx.py", _, ref arguments @ ..] => {
+                    parses(&[&["export"], arguments].concat())
+                }
                 ["scripts/gpu-checks", ref arguments @ ..] => offers(GPU_CHECKS, arguments),
                 ["scripts/drivers", ref arguments @ ..] => offers(DRIVERS, arguments),
                 ["cargo", "run", "--release", "--example", name, ..] => {
