@@ -4,9 +4,11 @@ mod bench;
 mod common;
 mod devices;
 mod eval;
+mod fetch;
 mod kernels;
 mod plan;
 mod predict;
+mod pretrained;
 mod profile;
 mod report;
 mod see;
@@ -37,6 +39,8 @@ enum Command {
     Predict(predict::Args),
     /// Measure the accuracy of a network on test images.
     Eval(eval::Args),
+    /// Download pretrained weights, or list them.
+    Fetch(fetch::Args),
     /// Print the plan of a step, layer by layer; no device is needed.
     Plan(plan::Args),
     /// Print a network's layers: shapes, parameters, multiply-adds, receptive fields and memory.
@@ -73,6 +77,7 @@ pub fn run(cli: Cli) -> Result<i32> {
         Command::Train(args) => train::run(*args),
         Command::Predict(args) => predict::run(args),
         Command::Eval(args) => eval::run(args).map(|()| 0),
+        Command::Fetch(args) => fetch::run(args).map(|()| 0),
         Command::Plan(args) => plan::run(args).map(|()| 0),
         Command::Summary(args) => summary::run(args).map(|()| 0),
         Command::Bench(args) => bench::run(args).map(|()| 0),

@@ -4,6 +4,7 @@ mod args;
 mod checkpoints;
 mod metrics;
 mod plot;
+mod pretrained;
 mod progress;
 mod resume;
 mod rules;
@@ -17,7 +18,7 @@ pub use run_dir::open_run;
 
 use super::flags::as_flag;
 use super::images::report_skipped;
-use super::network::{MODEL, file as weights_file};
+use super::network::MODEL;
 use super::terminal::note;
 use super::text;
 use checkpoints::Checkpoints;
@@ -45,8 +46,11 @@ pub fn run(args: Args) -> Result<i32> {
 }
 
 fn run_named(args: &Args) -> Result<i32> {
-    if args.resume.is_some() && (args.out.is_some() || args.force || args.weights.is_some()) {
-        let problem = "uses the folder and the weights of the run; omit --out, --force and --weights";
+    if args.resume.is_some()
+        && (args.out.is_some() || args.force || args.weights.is_some() || args.pretrained)
+    {
+        let problem =
+            "uses the folder and the weights of the run; omit --out, --force, --weights and --pretrained";
         return Err(Error::argument("resume", problem));
     }
     let resumed = args.resume.as_deref().map(resume::resumed_args).transpose()?;
@@ -62,13 +66,13 @@ fn run_named(args: &Args) -> Result<i32> {
         None => RunDir::claim(args.out.as_deref(), &args.run_name(), args.force)?,
     };
     let out = dir.path().to_owned();
-    let split = args.data.source().open()?;
+    let split = args.split()?;
     report_skipped(&split.notes, &split.skipped);
     let [channels, height, width] = split.train.shape();
     let classes = split.train.classes().len();
-    let model = models::by_name(&args.model, channels, classes)?;
+    let model = models::by_name(args.network()?, channels, classes)?;
     let config = args.config([height, width])?;
-    let card = card(&*model, &split, !args.data.no_exif_rotation);
+    let card = card(&*model, &split, args.preprocessing(&split)?);
     let checkpoints = Checkpoints::new(dir.folder(), args.keep as usize, args.about(&model.name(), &split));
     let start = args.resume.as_ref().map(|run| Start::find(run, args, &checkpoints)).transpose()?;
     let images = split.train.len();
@@ -99,8 +103,8 @@ fn run_named(args: &Args) -> Result<i32> {
         memory as f64 / (1 << 20) as f64
     ));
     let load_weights = |trainer: &mut Trainer| {
-        let Some(path) = &args.weights else { return Ok(()) };
-        let weights = Weights::read(&weights_file(path)?)?;
+        let Some(path) = args.initial_weights()? else { return Ok(()) };
+        let weights = Weights::read(&path)?;
         note_other_classes(&weights, card.classes.as_deref().unwrap_or_default());
         let loaded = trainer.load(&weights, args.fit(classes))?;
         say(&format!("weights  {}: {loaded}", path.display()));
@@ -218,18 +222,9 @@ fn note_other_classes(weights: &Weights, classes: &[String]) {
 const MAX_LISTED: usize = 12;
 
 /// The metadata of the trained weights.
-fn card(model: &dyn Model, split: &Split, exif_rotation: bool) -> Card {
-    let [_, height, width] = split.train.shape();
-    let normalization = split.normalization.clone();
-    Card {
-        model: Some(model.name()),
-        classes: Some(split.train.classes().to_vec()),
-        preprocessing: Some(Preprocessing {
-            exif_rotation,
-            ..Preprocessing::new([height, width], normalization)
-        }),
-        ..Default::default()
-    }
+fn card(model: &dyn Model, split: &Split, preprocessing: Preprocessing) -> Card {
+    let classes = Some(split.train.classes().to_vec());
+    Card { model: Some(model.name()), classes, preprocessing: Some(preprocessing), ..Default::default() }
 }
 
 /// The surroundings of the training loop.
