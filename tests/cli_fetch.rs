@@ -1,4 +1,4 @@
-//! `striate fetch`, and `--pretrained` of other commands. What a server may do wrong is tested in `src/cli/pretrained/tests/`.
+//! `striate fetch`, and `--pretrained` of other commands. What a server may do wrong is tested in `src/cli/common/pretrained/tests/`.
 
 #[path = "common/server.rs"]
 mod server;
@@ -105,6 +105,8 @@ fn failures_say_where_to_put_the_file() {
         "run",
         "--image-size",
         "32x32",
+        "--batch",
+        "2",
         "--device",
         "cpu",
     ];

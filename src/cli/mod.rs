@@ -8,7 +8,6 @@ mod fetch;
 mod kernels;
 mod plan;
 mod predict;
-mod pretrained;
 mod profile;
 mod report;
 mod see;
@@ -20,7 +19,9 @@ mod tune;
 
 use clap::{Parser, Subcommand};
 pub use common::terminal;
-use common::{choices, device, flags, html, images, json, memory, network, numbers, output, svg, text};
+use common::{
+    choices, device, flags, html, images, json, memory, network, numbers, output, pretrained, svg, text,
+};
 use striate::Result;
 
 /// Train and understand convolutional networks on any GPU.

@@ -1,8 +1,8 @@
 //! A trained network on the command line: `[MODEL] WEIGHTS` and related flags.
 
 use super::flags::{number, parse_size};
+use super::pretrained::Pretrained;
 use super::terminal::note;
-use crate::cli::pretrained::Pretrained;
 use std::path::{Path, PathBuf};
 use striate::data::{self, Interpolation, Normalization, Preprocessing};
 use striate::infer::{Card, Predictor, class_count, last_layer, usual_preprocessing};

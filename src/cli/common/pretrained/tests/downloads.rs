@@ -1,7 +1,7 @@
 //! Downloads from a server that behaves well, badly, or not at all.
 
 use super::server::{Request, Server, respond, whole};
-use crate::cli::pretrained::download::{Patience, Remote, download};
+use crate::cli::common::pretrained::download::{Patience, Remote, download};
 use ring::digest::{SHA256, digest};
 use std::fs;
 use std::io::Write;

@@ -1,5 +1,5 @@
 mod downloads;
-#[path = "../../../../tests/common/server.rs"]
+#[path = "../../../../../tests/common/server.rs"]
 mod server;
 
 use super::{ALL, CLASSES, Pretrained, digits};

@@ -15,7 +15,7 @@ use striate::infer::Card;
 use striate::{Error, Result, cache_folder};
 
 /// ImageNet's class names, in torchvision's order.
-const CLASSES: &str = include_str!("../../../data/imagenet/classes.txt");
+const CLASSES: &str = include_str!("../../../../data/imagenet/classes.txt");
 
 /// What torchvision says about the license of its weights, for people.
 pub const LICENSE: &str = "torchvision's code has the BSD-3-Clause license; its weights may have terms of their own, derived from \
