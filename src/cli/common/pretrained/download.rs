@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 use striate::{Error, Result, read_file};
-use ureq::http::header::{CONTENT_LENGTH, CONTENT_RANGE};
+use ureq::http::header::{CONTENT_LENGTH, CONTENT_RANGE, LOCATION};
 use ureq::http::{Response, StatusCode, Uri};
 use ureq::tls::{PemItem, RootCerts, TlsConfig, parse_pem};
 use ureq::{Agent, Body};
@@ -83,7 +83,7 @@ pub fn download(
     let mut part = Partial::open(path.clone(), OpenOptions::new().read(true).append(true).create(true))
         .map_err(Error::io(&path, "write"))?;
     if !part.sha256().starts_with(&remote.sha256) {
-        let transfer = Transfer { remote, to, agent: agent(remote, &patience)?, patience };
+        let transfer = Transfer { remote, to, agent: agent(&patience)?, patience };
         transfer.run(&mut part, progress)?;
     }
     let found = part.sha256();
@@ -162,6 +162,8 @@ impl Partial {
     }
 }
 
+const MAX_REDIRECTS: usize = 5;
+
 /// Bytes read at a time.
 const CHUNK: usize = 1 << 16;
 
@@ -209,9 +211,26 @@ impl Transfer<'_> {
         }
     }
 
-    /// Requests the file from byte `from` on.
+    /// Requests the file from byte `from` on, following redirects.
     fn request(&self, from: u64) -> Result<Response<Body>> {
-        let mut request = self.agent.get(&self.remote.address);
+        let mut address = self.remote.address.clone();
+        for _ in 0..=MAX_REDIRECTS {
+            let response = self.request_at(&address, from)?;
+            let location = header(&response, LOCATION).filter(|_| response.status().is_redirection());
+            match location {
+                Some(location) => address = redirected(&address, location),
+                None => return Ok(response),
+            }
+        }
+        Err(self.error(&format!("redirects more than {MAX_REDIRECTS} times; check the address")))
+    }
+
+    fn request_at(&self, address: &str, from: u64) -> Result<Response<Body>> {
+        if !is_allowed(address) {
+            let problem = format!("{address:?} is neither https nor http on this machine; check the address");
+            return Err(self.error(&problem));
+        }
+        let mut request = self.agent.get(address);
         if from > 0 {
             request = request.header("Range", format!("bytes={from}-"));
         }
@@ -244,9 +263,7 @@ impl Transfer<'_> {
             ureq::Error::Timeout(ureq::Timeout::Connect) => {
                 format!("no connection within {} s", self.patience.connect.as_secs_f64())
             }
-            ureq::Error::RequireHttpsOnly(address) => {
-                format!("{address} is neither https nor on this machine")
-            }
+            ureq::Error::Io(error) => error.to_string(),
             other => other.to_string(),
         }
     }
@@ -256,19 +273,17 @@ impl Transfer<'_> {
     }
 }
 
-/// An HTTP client. Plain HTTP is allowed only if the address is on this machine. Proxies come from the environment.
-fn agent(remote: &Remote, patience: &Patience) -> Result<Agent> {
-    let local = remote.address.parse::<Uri>().is_ok_and(|address| is_local(&address));
-    let tls = TlsConfig::builder().root_certs(roots()?).build();
+/// An HTTP client, which uses the proxies that the environment names.
+fn agent(patience: &Patience) -> Result<Agent> {
     let config = Agent::config_builder()
-        .https_only(!local)
+        .max_redirects(0)
         .http_status_as_error(false)
         .user_agent(concat!("striate/", env!("CARGO_PKG_VERSION")))
         .timeout_resolve(Some(patience.connect))
         .timeout_connect(Some(patience.connect))
         .timeout_per_read(Some(patience.stall))
         .timeout_per_write(Some(patience.stall))
-        .tls_config(tls);
+        .tls_config(TlsConfig::builder().root_certs(roots()?).build());
     Ok(config.build().into())
 }
 
@@ -293,9 +308,27 @@ fn roots() -> Result<RootCerts> {
     }
 }
 
-fn is_local(address: &Uri) -> bool {
+/// Whether an address is https, or http on this machine.
+fn is_allowed(address: &str) -> bool {
+    let Ok(address) = address.parse::<Uri>() else { return false };
     let host = address.host().unwrap_or_default().trim_matches(['[', ']']);
-    host == "localhost" || host.parse::<IpAddr>().is_ok_and(|ip| ip.is_loopback())
+    let is_local = host == "localhost" || host.parse::<IpAddr>().is_ok_and(|ip| ip.is_loopback());
+    match address.scheme_str() {
+        Some("https") => true,
+        Some("http") => is_local,
+        _ => false,
+    }
+}
+
+/// The address of a redirect, which may be relative to the scheme or to the server.
+fn redirected(from: &str, location: &str) -> String {
+    let scheme = from.split(':').next().unwrap_or_default();
+    let server = from.match_indices('/').nth(2).map_or(from, |(end, _)| &from[..end]);
+    match location {
+        _ if location.starts_with("//") => format!("{scheme}:{location}"),
+        _ if location.starts_with('/') => format!("{server}{location}"),
+        _ => location.to_owned(),
+    }
 }
 
 fn header(response: &Response<Body>, name: ureq::http::HeaderName) -> Option<&str> {

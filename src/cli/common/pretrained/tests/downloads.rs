@@ -236,16 +236,27 @@ fn redirects_are_followed() {
     let store = Store::with_part(&file()[..HALF]);
     store.succeeds(&redirect);
     assert_eq!(server.requests(), [Request { line: "GET /elsewhere".to_owned(), from: Some(HALF) }]);
+    for location in [
+        "http://example.invalid/file",
+        "ftp://127.0.0.1/file",
+        "file:///etc/passwd",
+        "//example.invalid/file",
+    ] {
+        let location = format!("Location: {location}\r\n{}", length(0));
+        let away = always(move |stream| respond(stream, "301 Moved Permanently", &location, b""));
+        Store::new().fails(&away.address, &[""]);
+        assert_eq!(away.requests().len(), 1);
+    }
     let circle = always(|stream| respond(stream, "302 Found", &(length(0) + "Location: /again\r\n"), b""));
-    Store::new().fails(&circle.address, &["cannot be fetched (too many redirects)"]);
+    Store::new().fails(&circle.address, &["redirects more than 5 times"]);
 }
 
 #[test]
 fn unreachable_servers_and_plain_http_are_errors() {
     let closed = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
     Store::new().fails(&format!("http://{closed}"), &["cannot be fetched", "refused", "HTTPS_PROXY"]);
-    Store::new().fails("http://example.invalid", &["neither https nor on this machine"]);
-    Store::new().fails("nonsense", &["cannot be fetched"]);
+    Store::new().fails("http://example.invalid", &["neither https nor http on this machine"]);
+    Store::new().fails("nonsense", &["neither https nor http on this machine"]);
 }
 
 #[test]
