@@ -6,11 +6,14 @@
 1. `striate predict` reads torchvision's resnet18 and googlenet with random weights, as .safetensors and as .pth in PyTorch's current
    format and the one from before 1.6; googlenet has transform_input=True, like its pretrained weights.
 2. `striate train` writes a resnet18, which torchvision loads with strict=True.
+3. `striate fetch` lists torchvision's files, sizes and accuracies; `striate predict --pretrained` uses files of these names, with
+   random weights, with torchvision's preprocessing and class names.
 
 Each time the logits for an image are compared; they may differ by a ten-thousandth of the largest one.
 STRIATE is the program, by default target/release/striate.
 """
 import json
+import os
 import pathlib
 import subprocess
 import sys
@@ -44,6 +47,38 @@ def main():
                 found = predict(program, [name, folder / file, folder / "image.png"], len(expected))
                 compare(f"torchvision's {file} in striate", found, expected)
         check_striates_weights(program, folder)
+        check_pretrained(program, folder / "cache", folder / "image.png")
+
+
+def check_pretrained(program, cache, image):
+    """Uses random weights under the names of pretrained ones."""
+    environment = {**os.environ, "STRIATE_CACHE": str(cache)}
+    listed = subprocess.run([program, "fetch"], check=True, capture_output=True, text=True, env=environment).stdout
+    lines = {line.split()[0]: line.split() for line in listed.splitlines() if "IMAGENET1K" in line.split(" ")[0]}
+    (cache / "weights").mkdir(parents=True)
+    for name in ["alexnet", "googlenet", "resnet18", "resnet34", "resnet50", "resnet101", "resnet152"]:
+        weights = torchvision.models.get_model_weights(name)
+        for version in weights:
+            file, meta = version.url.rsplit("/", 1)[1], version.meta
+            accuracy = meta["_metrics"]["ImageNet-1K"]
+            expected = [f"{name}.{version.name}", str(meta["num_params"]), f"{meta['_file_size']:.1f}", "MiB",
+                        f"{accuracy['acc@1']:.3f}", "%", f"{accuracy['acc@5']:.3f}", "%", file, "no"]
+            if lines.pop(f"{name}.{version.name}") != expected:
+                sys.exit(f"striate fetch lists {name}.{version.name} differently: expected {expected}")
+        options = {"init_weights": False, "transform_input": True} if name == "googlenet" else {}
+        net = getattr(torchvision.models, name)(weights=None, **options)
+        randomize_batch_norms(net)
+        torch.save(net.state_dict(), cache / "weights" / weights.DEFAULT.url.rsplit("/", 1)[1])
+        answer = ask(program, [name, "--pretrained", image], 1000, environment)
+        names = [guess["name"] for guess in sorted(answer["pictures"][0]["top"], key=lambda guess: guess["class"])]
+        if names != weights.DEFAULT.meta["categories"]:
+            sys.exit(f"{name}: the class names differ from torchvision's")
+        x = weights.DEFAULT.transforms()(Image.open(image)).double()
+        with torch.no_grad():
+            expected = net.double().eval()(x[None])[0].numpy()
+        compare(f"{name} --pretrained", logits_of(answer), expected)
+    if lines:
+        sys.exit(f"striate fetch lists {list(lines)}, which torchvision does not have")
 
 
 def check_striates_weights(program, folder):
@@ -94,9 +129,9 @@ def logits(net, pixels, mean, std):
         return net.double().eval()(x[None])[0].numpy()
 
 
-def ask(program, arguments, classes):
+def ask(program, arguments, classes, environment=None):
     command = [program, "predict", *arguments, "--json", "--device", "cpu", "--top", str(classes)]
-    return json.loads(subprocess.run(command, check=True, capture_output=True).stdout)
+    return json.loads(subprocess.run(command, check=True, capture_output=True, env=environment).stdout)
 
 
 def logits_of(answer):

@@ -34,7 +34,7 @@ pub mod weights;
 pub use error::{Error, Result};
 pub use file::{Content, check_writable, read_file, write_file};
 pub use folder::OutputFolder;
-pub use runtime::{Clock, Device, HostSpan, Outputs, Profile, Session, Timing, gpu};
+pub use runtime::{Clock, Device, HostSpan, Outputs, Profile, Session, Timing, cache_folder, gpu};
 pub use tensor::{DType, Input, Tensor, TensorType};
 
 /// Runs the examples in these pages as doctests.

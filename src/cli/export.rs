@@ -78,7 +78,7 @@ fn export(args: &Args) -> Result<()> {
 
 /// Reads the network. The CPU holds its weights; nothing is computed.
 fn read(args: &Args) -> Result<Contents> {
-    let network = Network::open_only(&args.what, "[MODEL] WEIGHTS")?;
+    let network = Network::open_only(&args.what, &args.network, "[MODEL] WEIGHTS")?;
     let preprocessing = network.preprocessing(&args.network, None)?;
     let names = network.names(&args.network)?;
     let classes = network.classes(&args.network, names.as_deref())?;

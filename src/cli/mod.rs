@@ -5,6 +5,7 @@ mod common;
 mod devices;
 mod eval;
 mod export;
+mod fetch;
 mod kernels;
 mod plan;
 mod predict;
@@ -19,7 +20,9 @@ mod tune;
 
 use clap::{Parser, Subcommand};
 pub use common::terminal;
-use common::{choices, device, flags, html, images, json, memory, network, numbers, output, svg, text};
+use common::{
+    choices, device, flags, html, images, json, memory, network, numbers, output, pretrained, svg, text,
+};
 use striate::Result;
 
 /// Train and understand convolutional networks on any GPU.
@@ -42,6 +45,8 @@ enum Command {
     ///
     /// For example: striate export runs/one --onnx clothes.onnx --preprocessing
     Export(export::Args),
+    /// Download pretrained weights, or list them.
+    Fetch(fetch::Args),
     /// Print the plan of a step, layer by layer; no device is needed.
     Plan(plan::Args),
     /// Print a network's layers: shapes, parameters, multiply-adds, receptive fields and memory.
@@ -79,6 +84,7 @@ pub fn run(cli: Cli) -> Result<i32> {
         Command::Predict(args) => predict::run(args),
         Command::Eval(args) => eval::run(args).map(|()| 0),
         Command::Export(args) => export::run(args).map(|()| 0),
+        Command::Fetch(args) => fetch::run(args).map(|()| 0),
         Command::Plan(args) => plan::run(args).map(|()| 0),
         Command::Summary(args) => summary::run(args).map(|()| 0),
         Command::Bench(args) => bench::run(args).map(|()| 0),

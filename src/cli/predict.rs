@@ -19,8 +19,8 @@ use striate::{Error, Result};
 /// Images that cannot be read are reported and skipped; the exit code is then 3.
 #[derive(clap::Args)]
 pub struct Args {
-    /// Model name, which may be omitted if the weights contain it; then the weights: a safetensors file, a .pth archive or a
-    /// run folder of `striate train`; then images and folders of images
+    /// Model name, which may be omitted if the weights contain it; then the weights, unless --pretrained: a safetensors file,
+    /// a .pth archive or a run folder of `striate train`; then images and folders of images
     #[arg(required = true, num_args = 1.., value_names = ["[MODEL] WEIGHTS", "IMAGE"])]
     what: Vec<PathBuf>,
     /// Classes to print for each image
@@ -89,7 +89,7 @@ pub fn run(args: Args) -> Result<i32> {
 }
 
 fn predict(args: &Args) -> Result<Answer> {
-    let (network, images) = Network::open(&args.what)?;
+    let (network, images) = Network::open(&args.what, &args.network)?;
     let images = find(images)?;
     let preprocessing = network.preprocessing(&args.network, None)?;
     let names = network.names(&args.network)?;

@@ -4,9 +4,9 @@ use crate::{Error, Result, check_writable, read_file, write_file};
 use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 
-/// `STRIATE_CACHE` if it is set, else `striate` in the user's cache folder. `None` if there is no such folder, or if
-/// `STRIATE_CACHE` is empty or `off`.
-pub(crate) fn folder() -> Option<PathBuf> {
+/// The cache folder: `STRIATE_CACHE` if it is set, else `striate` in the user's cache folder. `None` if there is no such
+/// folder, or if `STRIATE_CACHE` is empty or `off`.
+pub fn folder() -> Option<PathBuf> {
     chosen(std::env::var_os("STRIATE_CACHE").as_deref(), dirs::cache_dir())
 }
 

@@ -14,6 +14,7 @@ mod timing;
 pub(crate) mod tuned_file;
 pub(crate) mod verdicts;
 
+pub use cache::folder as cache_folder;
 pub use device::Device;
 pub(crate) use session::Stream;
 pub use session::{Outputs, Session};

@@ -96,7 +96,7 @@ pub struct DataFlags {
     pub data: Option<PathBuf>,
     /// HEIGHTxWIDTH to which images of a folder are cropped and scaled
     #[arg(long, value_parser = parse_size, value_name = "HxW")]
-    image_size: Option<[usize; 2]>,
+    pub image_size: Option<[usize; 2]>,
     /// Skip and list images of a folder that cannot be read, instead of failing
     #[arg(long)]
     skip_broken: bool,

@@ -10,6 +10,7 @@ pub mod memory;
 pub mod network;
 pub mod numbers;
 pub mod output;
+pub mod pretrained;
 pub mod svg;
 pub mod terminal;
 pub mod text;

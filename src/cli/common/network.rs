@@ -1,6 +1,7 @@
 //! A trained network on the command line: `[MODEL] WEIGHTS` and related flags.
 
 use super::flags::{number, parse_size};
+use super::pretrained::Pretrained;
 use super::terminal::note;
 use std::path::{Path, PathBuf};
 use striate::data::{self, Interpolation, Normalization, Preprocessing};
@@ -19,6 +20,10 @@ pub const BEST: &str = "best.safetensors";
 /// How to load weights and preprocess images for them.
 #[derive(clap::Args)]
 pub struct NetworkFlags {
+    /// Use torchvision's pretrained weights, with ImageNet's classes; MODEL alone names them (see `striate fetch`). They are
+    /// downloaded if they are missing
+    #[arg(long)]
+    pretrained: bool,
     /// Class names: a file with one per line, cifar10 or fashion-mnist [default: stored with the weights]
     #[arg(long, value_name = "FILE")]
     classes: Option<String>,
@@ -70,12 +75,13 @@ pub struct Network {
     classes: Option<usize>,
     /// The run folder that contains the weights, if any.
     run: Option<PathBuf>,
+    pretrained: Option<&'static Pretrained>,
 }
 
 impl Network {
     /// Opens the network of `[MODEL] WEIGHTS`, which must be all of `arguments`. `expected` is the usage for the error message.
-    pub fn open_only(arguments: &[PathBuf], expected: &str) -> Result<Self> {
-        let (network, rest) = Self::open(arguments)?;
+    pub fn open_only(arguments: &[PathBuf], flags: &NetworkFlags, expected: &str) -> Result<Self> {
+        let (network, rest) = Self::open(arguments, flags)?;
         match rest.first() {
             None => Ok(network),
             Some(extra) => {
@@ -86,15 +92,21 @@ impl Network {
     }
 
     /// Opens the network of `[MODEL] WEIGHTS` at the start of `arguments`; also returns the other arguments. MODEL may be
-    /// omitted if the weights contain it.
-    pub fn open(arguments: &[PathBuf]) -> Result<(Self, &[PathBuf])> {
+    /// omitted if the weights contain it, and WEIGHTS if they are pretrained.
+    pub fn open<'a>(arguments: &'a [PathBuf], flags: &NetworkFlags) -> Result<(Self, &'a [PathBuf])> {
         let (first, rest) = arguments.split_first().expect("clap requires at least one argument");
+        if flags.pretrained {
+            return Ok((Self::pretrained(Pretrained::named(&first.to_string_lossy())?)?, rest));
+        }
         // Whether the name is known does not depend on channels and classes.
         let known = first.to_str().map(|name| models::by_name(name, 3, 10).map(|_| name));
         let (model, weights, rest) = match (known, rest.split_first()) {
             (Some(Ok(name)), Some((weights, rest))) => (Some(name), weights, rest),
             (Some(Ok(name)), None) => {
-                return Err(Error::argument(name, "is a model; add its weights (a file or a run folder)"));
+                return Err(Error::argument(
+                    name,
+                    "is a model; add its weights (a file or a run folder), or --pretrained",
+                ));
             }
             _ if first.exists() => (None, first, rest),
             (Some(Err(error)), _) if !looks_like_a_path(first) => return Err(error),
@@ -129,7 +141,22 @@ impl Network {
         {
             note(format!("ignored its {} class names: it has {classes} classes", names.len()));
         }
-        Ok((Self { weights, card, model, classes, run }, rest))
+        Ok((Self { weights, card, model, classes, run, pretrained: None }, rest))
+    }
+
+    /// Opens pretrained weights, which are fetched if they are missing.
+    fn pretrained(pretrained: &'static Pretrained) -> Result<Self> {
+        let weights = Weights::read(&pretrained.obtain()?)?;
+        let model = pretrained.network.to_owned();
+        let classes = class_count(&weights, &model)?;
+        Ok(Self {
+            weights,
+            card: pretrained.card()?,
+            model,
+            classes,
+            run: None,
+            pretrained: Some(pretrained),
+        })
     }
 
     /// The preprocessing given by flags, stored with the weights, usual for the model, or else `fallback`.
@@ -187,7 +214,10 @@ impl Network {
     pub fn preprocessing_origin(&self, flags: &NetworkFlags) -> String {
         match (&flags.preprocess, &self.card.preprocessing, usual_preprocessing(&self.model)) {
             (Some(name), _, _) => name.clone(),
-            (None, Some(_), _) => "stored with the weights".to_owned(),
+            (None, Some(_), _) => match self.pretrained {
+                Some(weights) => format!("torchvision's for {}", weights.name()),
+                None => "stored with the weights".to_owned(),
+            },
             (None, None, Some(usual)) => format!("{usual}, the default for {}", self.model),
             (None, None, None) => "from the data set".to_owned(),
         }

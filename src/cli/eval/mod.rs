@@ -18,8 +18,8 @@ use striate::{Result, check_writable, write_file};
 /// Measures accuracy on the test images of a data set.
 #[derive(clap::Args)]
 pub struct Args {
-    /// Model name, which may be omitted if the weights contain it; then the weights: a safetensors file, a .pth archive or a
-    /// run folder of `striate train`
+    /// Model name, which may be omitted if the weights contain it; then the weights, unless --pretrained: a safetensors file,
+    /// a .pth archive or a run folder of `striate train`
     #[arg(required = true, num_args = 1.., value_names = ["[MODEL] WEIGHTS"])]
     what: Vec<PathBuf>,
     #[command(flatten)]
@@ -80,7 +80,7 @@ pub fn run(args: Args) -> Result<()> {
 
 fn evaluate(args: &Args) -> Result<()> {
     args.confusion.as_deref().map(check_writable).transpose()?;
-    let network = Network::open_only(&args.what, "[MODEL] WEIGHTS")?;
+    let network = Network::open_only(&args.what, &args.network, "[MODEL] WEIGHTS")?;
     let TestImages { data, preprocessing, names, about, .. } = args.data.open(&network, &args.network)?;
     let [channels, height, width] = data.shape();
     let device = args.device.open()?;

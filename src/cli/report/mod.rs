@@ -20,6 +20,7 @@ use striate::{Result, check_writable, write_file};
 
 /// Draws a page about a run: curves, settings, confusion matrix, the worst mistakes, and timings by layer.
 #[derive(clap::Args)]
+#[command(mut_arg("pretrained", |arg| arg.hide(true)))]
 pub struct Args {
     /// Run folder written by `striate train`
     run: PathBuf,
@@ -48,7 +49,7 @@ impl Args {
     fn make(&self) -> Result<()> {
         let original = original_args(&self.run)?;
         let metrics = Metrics::read(&self.run, usize::MAX)?;
-        let (network, _) = Network::open(std::slice::from_ref(&self.run))?;
+        let (network, _) = Network::open(std::slice::from_ref(&self.run), &self.network)?;
         let mut source = source_of(&self.run)?;
         source.dir = self.data.clone().or(source.dir);
         let split = source.open()?;

@@ -15,8 +15,8 @@ use striate::{Device, Error, Result};
 /// The network to look into.
 #[derive(clap::Args)]
 pub struct LensFlags {
-    /// Model name, which may be omitted if the weights contain it; then the weights: a safetensors file, a .pth archive or a
-    /// run folder of `striate train`
+    /// Model name, which may be omitted if the weights contain it; then the weights, unless --pretrained: a safetensors file,
+    /// a .pth archive or a run folder of `striate train`
     #[arg(required = true, num_args = 1.., value_names = ["[MODEL] WEIGHTS"])]
     what: Vec<PathBuf>,
     /// Images per batch
@@ -103,7 +103,7 @@ impl LensFlags {
     }
 
     fn network(&self) -> Result<Network> {
-        Network::open_only(&self.what, "[MODEL] WEIGHTS, with images after --data")
+        Network::open_only(&self.what, &self.network, "[MODEL] WEIGHTS, with images after --data")
     }
 
     /// Opens the network with its own preprocessing and class names.

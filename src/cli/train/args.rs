@@ -94,6 +94,11 @@ pub struct Args {
     #[arg(long, value_name = "FILE")]
     #[serde(serialize_with = "json::optional_path")]
     pub weights: Option<PathBuf>,
+    /// Start from torchvision's pretrained weights for --model, with their preprocessing (see `striate fetch`). They are
+    /// downloaded if they are missing
+    #[arg(long, conflicts_with = "weights")]
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub pretrained: bool,
     /// Load only the weights that fit, initialize the others, and list the differences
     #[arg(long, requires = "weights")]
     pub partial: bool,

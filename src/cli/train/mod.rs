@@ -5,6 +5,7 @@ mod checkpoints;
 mod choice;
 mod metrics;
 mod plot;
+mod pretrained;
 mod progress;
 mod resume;
 mod rules;
@@ -18,7 +19,7 @@ pub use run_dir::open_run;
 
 use super::flags::as_flag;
 use super::images::report_skipped;
-use super::network::{BEST, MODEL, file as weights_file};
+use super::network::{BEST, MODEL};
 use super::terminal::note;
 use super::text;
 use checkpoints::Checkpoints;
@@ -46,10 +47,9 @@ pub fn run(args: Args) -> Result<i32> {
 }
 
 fn run_named(args: &Args) -> Result<i32> {
-    let new = args.path.is_some() || args.out.is_some() || args.force || args.weights.is_some();
-    if args.resume.is_some() && new {
-        let problem =
-            "uses the data, the folder and the weights of the run; omit PATH, --out, --force and --weights";
+    let new = args.path.is_some() || args.out.is_some() || args.force;
+    if args.resume.is_some() && (new || args.weights.is_some() || args.pretrained) {
+        let problem = "uses the data, the folder and the weights of the run; omit PATH, --out, --force, --weights and --pretrained";
         return Err(Error::argument("resume", problem));
     }
     let resumed = args.resume.as_deref().map(resume::resumed_args).transpose()?;
@@ -67,14 +67,14 @@ fn run_named(args: &Args) -> Result<i32> {
     };
     let out = dir.path().to_owned();
     choice.notes.iter().for_each(|note| say(note));
-    let split = args.data.source().open()?;
+    let split = args.split()?;
     report_skipped(&split.notes, &split.skipped);
     let [channels, height, width] = split.train.shape();
     let classes = split.train.classes().len();
-    let model = models::by_name(&args.model, channels, classes)?;
+    let model = models::by_name(args.network()?, channels, classes)?;
     let mut config = args.config([height, width])?;
     config.recipe.class_weights = args.class_weights(&split.train);
-    let card = card(&*model, &split, !args.data.no_exif_rotation);
+    let card = card(&*model, &split, args.preprocessing(&split)?);
     let checkpoints = Checkpoints::new(dir.folder(), args.keep as usize, args.about(&model.name(), &split));
     let start = args.resume.as_ref().map(|run| Start::find(run, args, &checkpoints)).transpose()?;
     let images = split.train.len();
@@ -105,8 +105,8 @@ fn run_named(args: &Args) -> Result<i32> {
         memory as f64 / (1 << 20) as f64
     ));
     let load_weights = |trainer: &mut Trainer| {
-        let Some(path) = &args.weights else { return Ok(()) };
-        let weights = Weights::read(&weights_file(path)?)?;
+        let Some(path) = args.initial_weights()? else { return Ok(()) };
+        let weights = Weights::read(&path)?;
         note_other_classes(&weights, card.classes.as_deref().unwrap_or_default());
         let loaded = trainer.load(&weights, args.fit(classes))?;
         say(&format!("weights  {}: {loaded}", path.display()));
@@ -224,18 +224,9 @@ fn note_other_classes(weights: &Weights, classes: &[String]) {
 const MAX_LISTED: usize = 12;
 
 /// The metadata of the trained weights.
-fn card(model: &dyn Model, split: &Split, exif_rotation: bool) -> Card {
-    let [_, height, width] = split.train.shape();
-    let normalization = split.normalization.clone();
-    Card {
-        model: Some(model.name()),
-        classes: Some(split.train.classes().to_vec()),
-        preprocessing: Some(Preprocessing {
-            exif_rotation,
-            ..Preprocessing::new([height, width], normalization)
-        }),
-        ..Default::default()
-    }
+fn card(model: &dyn Model, split: &Split, preprocessing: Preprocessing) -> Card {
+    let classes = Some(split.train.classes().to_vec());
+    Card { model: Some(model.name()), classes, preprocessing: Some(preprocessing), ..Default::default() }
 }
 
 /// The surroundings of the training loop.

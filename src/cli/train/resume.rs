@@ -29,7 +29,7 @@ pub fn original_args(run: &Path) -> Result<Args> {
 
 /// The data set of a run.
 pub fn source_of(run: &Path) -> Result<Source> {
-    let mut source = original_args(run)?.data.source();
+    let mut source = original_args(run)?.source()?;
     if source.dir.as_ref().is_some_and(|dir| !dir.exists()) {
         // It may be relative to the folder in which the run started.
         let absolute = json::to_argument(&config(run)?["data_folder"]).map(PathBuf::from);
