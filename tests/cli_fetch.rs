@@ -257,6 +257,6 @@ fn training_starts_from_pretrained_weights() {
     assert!(resumed.contains("epoch 2/2"), "{resumed}");
     assert_refused(
         &mut striate(&dir, &["train", "--resume", "run", "--pretrained"]),
-        &["omit --out", "--pretrained"],
+        &["omit PATH", "--pretrained"],
     );
 }

@@ -30,7 +30,9 @@ pub fn complete(args: &Args) -> Result<Choice> {
         return Ok(Choice { args: args.clone().with_path(), arguments, notes: Vec::new() });
     };
     let Found { what, settings } = look(path)?;
-    let chosen = settings.into_iter().filter(|(name, _)| !is_given(name));
+    // Pretrained weights have their own image size.
+    let is_fixed = |name: &str| is_given(name) || (args.pretrained && name == "image_size");
+    let chosen = settings.into_iter().filter(|(name, _)| !is_fixed(name));
     let chosen = chosen.flat_map(|(name, value)| [format!("--{}", name.replace('_', "-")), value]);
     let mut full = arguments.clone();
     let start = full.iter().position(|word| word == "train").map_or(0, |at| at + 1);
