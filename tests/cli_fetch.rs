@@ -260,3 +260,30 @@ fn training_starts_from_pretrained_weights() {
         &["omit PATH", "--pretrained"],
     );
 }
+
+#[test]
+fn a_folder_of_few_images_is_trained_from_pretrained_weights() {
+    let dir = Workspace::new();
+    images(&dir);
+    let train = |flags: &[&str]| {
+        let all = [&["train", "photos", "--epochs", "1", "--batch", "3", "--device", "cpu"], flags].concat();
+        printed(&mut striate(&dir, &all))
+    };
+    let scratch = train(&["--out", "scratch"]);
+    assert!(scratch.contains("hint     ") && scratch.contains("striate fetch resnet18"), "{scratch}");
+    assert!(scratch.contains("model    resnet20:"), "{scratch}");
+
+    store(&dir, "resnet18", RESNET18);
+    let tuned = train(&["--out", "tuned"]);
+    assert!(tuned.contains("--pretrained --freeze 'conv1.*'") && !tuned.contains("hint"), "{tuned}");
+    assert!(tuned.contains("2 for other classes, not loaded (fc.weight, fc.bias)"), "{tuned}");
+    let [before, after] =
+        [RESNET18, "tuned/model.safetensors"].map(|file| weights::Weights::read(&dir.path(file)).unwrap());
+    for (name, same) in
+        [("conv1.weight", true), ("layer1.0.bn1.running_mean", true), ("layer4.1.conv2.weight", false)]
+    {
+        assert_eq!(before.get(name).unwrap() == after.get(name).unwrap(), same, "{name}");
+    }
+    // Another network has no need of them.
+    assert!(!train(&["--out", "own", "--model", "resnet8"]).contains("hint"));
+}

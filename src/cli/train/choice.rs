@@ -2,6 +2,7 @@
 
 use super::args::Args;
 use super::resume::quoted;
+use crate::cli::pretrained::Pretrained;
 use crate::cli::text;
 use crate::cli::{Cli, Command};
 use clap::error::ErrorKind;
@@ -29,19 +30,22 @@ pub fn complete(args: &Args) -> Result<Choice> {
     let Some(path) = args.path.as_ref().filter(|_| !is_given("dataset")) else {
         return Ok(Choice { args: args.clone().with_path(), arguments, notes: Vec::new() });
     };
-    let Found { what, settings } = look(path)?;
+    let own_network = ["model", "weights", "pretrained", "image_size"].into_iter().any(is_given);
+    let Found { what, settings, hint } = look(path, !own_network)?;
     // Pretrained weights have their own image size.
     let is_fixed = |name: &str| is_given(name) || (args.pretrained && name == "image_size");
     let chosen = settings.into_iter().filter(|(name, _)| !is_fixed(name));
-    let chosen = chosen.flat_map(|(name, value)| [format!("--{}", name.replace('_', "-")), value]);
+    let chosen = chosen.flat_map(|(name, value)| {
+        [format!("--{}", name.replace('_', "-")), value].into_iter().filter(|word| !word.is_empty())
+    });
     let mut full = arguments.clone();
     let start = full.iter().position(|word| word == "train").map_or(0, |at| at + 1);
     full.splice(start..start, chosen.map(OsString::from));
     let invalid = |kind| Error::argument("PATH", format!("its settings do not go with these flags: {kind}"));
     let args = parse(&full).map_err(invalid)?.expect("the command is train");
     let command: Vec<String> = full.iter().map(|word| quoted(Path::new(word))).collect();
-    let notes = vec![format!("found    {what}"), format!("same as  striate {}", command.join(" "))];
-    Ok(Choice { args, arguments: full, notes })
+    let notes = [format!("found    {what}"), format!("same as  striate {}", command.join(" "))];
+    Ok(Choice { args, arguments: full, notes: notes.into_iter().chain(hint).collect() })
 }
 
 /// Parses arguments of which later ones override earlier ones. `None` if they are of another command.
@@ -73,18 +77,21 @@ pub fn named(path: &Path) -> Option<&str> {
 /// What is at PATH, in words, and the settings that suit it.
 struct Found {
     what: String,
+    /// Names and values; the value of a switch is empty.
     settings: Vec<(&'static str, String)>,
+    hint: Option<String>,
 }
 
-fn look(path: &Path) -> Result<Found> {
+/// Chooses pretrained weights only if `any_network`.
+fn look(path: &Path, any_network: bool) -> Result<Found> {
     let name = named(path).map_or_else(|| data::recognize(path), Ok)?;
     let shown = text::name(&path.to_string_lossy()).into_owned();
     if name == "folder" {
-        return Ok(look_at_images(&shown, &image_folder_files(path)?));
+        return look_at_images(&shown, &image_folder_files(path)?, any_network);
     }
     let model = if name.starts_with("cifar") { "resnet20" } else { "resnet8" };
     let settings = vec![("dataset", name.to_owned()), ("model", model.to_owned())];
-    Ok(Found { what: format!("{shown}: the files of {name}"), settings })
+    Ok(Found { what: format!("{shown}: the files of {name}"), settings, hint: None })
 }
 
 /// Most classes listed.
@@ -92,7 +99,12 @@ const MAX_LISTED: usize = 12;
 /// Images that training sees over all epochs, if a folder has neither very few nor very many: minutes of ResNet-20 on two cores.
 const IMAGES: usize = 30_000;
 
-fn look_at_images(shown: &str, classes: &[(String, Vec<PathBuf>)]) -> Found {
+/// Up to this many images, pretrained weights do better than training from scratch.
+const FEW: usize = 5_000;
+/// The network with pretrained weights for few images.
+const PRETRAINED: &str = "resnet18";
+
+fn look_at_images(shown: &str, classes: &[(String, Vec<PathBuf>)], any_network: bool) -> Result<Found> {
     let counts: Vec<usize> = classes.iter().map(|(_, files)| files.len()).collect();
     let images: usize = counts.iter().sum();
     let mut listed: Vec<String> = classes
@@ -106,18 +118,43 @@ fn look_at_images(shown: &str, classes: &[(String, Vec<PathBuf>)]) -> Found {
     }
     let what = format!("{shown}: images of {} classes: {}", classes.len(), listed.join(", "));
     let side = side(&classes.iter().flat_map(|(_, files)| files).collect::<Vec<_>>());
-    let mut settings = vec![
+    let suits = any_network && images <= FEW && side > 32;
+    let is_stored = suits && Pretrained::named(PRETRAINED)?.path().is_ok_and(|file| file.is_file());
+    let hint = format!(
+        "hint     with few images, pretrained weights do better: striate fetch {PRETRAINED}, then train again"
+    );
+    let mut settings = if is_stored { pretrained(images) } else { from_scratch(images, side) };
+    if counts.iter().max() >= counts.iter().min().map(|least| 2 * least).as_ref() {
+        settings.push(("class_weights", "balanced".to_owned()));
+    }
+    Ok(Found { what, settings, hint: (suits && !is_stored).then_some(hint) })
+}
+
+fn from_scratch(images: usize, side: usize) -> Vec<(&'static str, String)> {
+    vec![
         ("dataset", "folder".to_owned()),
         ("image_size", format!("{side}x{side}")),
         ("model", "resnet20".to_owned()),
         ("epochs", (IMAGES / images.max(1)).clamp(5, 60).to_string()),
         ("augment", "crop-flip".to_owned()),
         ("label_smoothing", "0.1".to_owned()),
-    ];
-    if counts.iter().max() >= counts.iter().min().map(|least| 2 * least).as_ref() {
-        settings.push(("class_weights", "balanced".to_owned()));
-    }
-    Found { what, settings }
+    ]
+}
+
+/// All but the first layers of pretrained weights, whose filters suit all photographs, are trained at a low rate.
+fn pretrained(images: usize) -> Vec<(&'static str, String)> {
+    vec![
+        ("dataset", "folder".to_owned()),
+        ("model", PRETRAINED.to_owned()),
+        ("pretrained", String::new()),
+        ("freeze", "conv1.*".to_owned()),
+        ("freeze", "bn1.*".to_owned()),
+        ("freeze", "layer1.*".to_owned()),
+        ("lr", "0.01".to_owned()),
+        ("epochs", (IMAGES / 6 / images.max(1)).clamp(5, 20).to_string()),
+        ("augment", "crop-flip".to_owned()),
+        ("label_smoothing", "0.1".to_owned()),
+    ]
 }
 
 /// Files whose size is looked at.
