@@ -36,7 +36,7 @@ fn run() -> Result<()> {
         warmup_epochs: 0.5,
         decay: Decay::Cosine { eta_min: 0.0 },
         recipe: Recipe { optimizer, ..Default::default() },
-        augment: Some(Augment { crop_padding: 3, flip: true }),
+        augment: Some(Augment { crop_padding: 3, flip: true, ..Default::default() }),
         ..Default::default()
     };
 

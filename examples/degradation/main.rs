@@ -142,7 +142,7 @@ fn config(args: &Args) -> TrainConfig {
         lr: if args.paper { 0.1 } else { args.lr },
         decay: Decay::Steps { at: vec![Milestone::Fraction(1, 2), Milestone::Fraction(3, 4)], factor: 0.1 },
         recipe: Recipe { optimizer, ..Default::default() },
-        augment: args.paper.then_some(Augment { crop_padding: 4, flip: true }),
+        augment: args.paper.then_some(Augment { crop_padding: 4, flip: true, ..Default::default() }),
         // Half of the cores keep a GPU busy.
         threads: std::thread::available_parallelism().map_or(1, |cores| cores.get().div_ceil(2)),
         seed: args.seed,

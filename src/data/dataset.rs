@@ -16,6 +16,17 @@ pub struct Dataset {
     shape: [usize; 3],
     labels: Vec<u32>,
     classes: Vec<String>,
+    /// One per image, or none at all.
+    originals: Vec<Original>,
+}
+
+/// An image before it was cropped and scaled to the size of the data set.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Original {
+    /// `[height, width]` in pixels.
+    pub size: [usize; 2],
+    /// The bytes, CHW, with the channels of the data set.
+    pub bytes: Vec<u8>,
 }
 
 impl Dataset {
@@ -64,7 +75,42 @@ impl Dataset {
             let (label, classes) = (labels[index], classes.len());
             return wrong(format!("image {index} has label {label}, but there are only {classes} classes"));
         }
-        Ok(Self { name, images, shape, labels, classes })
+        Ok(Self { name, images, shape, labels, classes, originals: Vec::new() })
+    }
+
+    /// Adds the originals of all images, for [`Augment::resized_crop`](super::Augment::resized_crop).
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Argument`] if there is not one per image, or their bytes do not match their sizes.
+    pub fn with_originals(mut self, originals: Vec<Original>) -> Result<Self> {
+        let channels = self.shape[0];
+        let fits = |original: &Original| {
+            let [height, width] = original.size;
+            height > 0 && width > 0 && original.bytes.len() == channels * height * width
+        };
+        if originals.len() != self.len() || !originals.iter().all(fits) {
+            let problem = format!(
+                "expected {} originals, one per image, of {channels} x height x width bytes each, found {}",
+                self.len(),
+                originals.len()
+            );
+            return Err(Error::argument(format!("data set {}", self.name), problem));
+        }
+        self.originals = originals;
+        Ok(self)
+    }
+
+    /// The original of an image, and its `[height, width]`. If the data set has no originals, this is the image.
+    ///
+    /// # Panics
+    ///
+    /// If `index` is not less than [`len`](Self::len).
+    pub fn original(&self, index: usize) -> (&[u8], [usize; 2]) {
+        match self.originals.get(index) {
+            Some(original) => (&original.bytes, original.size),
+            None => (self.image(index), [self.shape[1], self.shape[2]]),
+        }
     }
 
     /// The name, for messages and reports.
@@ -98,11 +144,12 @@ impl Dataset {
         &self.images
     }
 
-    /// CRC-32 of all images and labels.
+    /// CRC-32 of all images, originals and labels.
     pub fn fingerprint(&self) -> u32 {
         let mut sum = crc32fast::Hasher::new();
         sum.update(&self.images);
         sum.update(bytemuck::cast_slice(&self.labels));
+        self.originals.iter().for_each(|original| sum.update(&original.bytes));
         sum.finalize()
     }
 

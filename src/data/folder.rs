@@ -5,9 +5,10 @@ use std::sync::Arc;
 
 use rayon::prelude::*;
 
-use super::image_file::{check_size, covering, planes};
+use super::image_file::{check_size, cover, decode, planes};
+use super::originals::Limit;
 use super::walk::{EXTENSIONS, IgnoredFiles, folders, images, loose, name};
-use super::{Dataset, Normalization, Preprocessing, Split, TestSet};
+use super::{Dataset, Interpolation, Normalization, Original, Preprocessing, Split, TestSet};
 use crate::rng::{HOLD_OUT, SplitMix64};
 use crate::{Error, Result};
 
@@ -31,6 +32,9 @@ pub struct FolderOptions {
     pub exif_rotation: bool,
     /// Preprocessing of the same size to use instead of [`read_image`](super::read_image). Default `None`.
     pub preprocessing: Option<Preprocessing>,
+    /// Keep the [originals](Dataset::original) of training images, scaled down so that they take at most this many bytes; none
+    /// if they would be smaller than `size`. Default 0.
+    pub original_bytes: u64,
 }
 
 impl Default for FolderOptions {
@@ -42,6 +46,7 @@ impl Default for FolderOptions {
             skip_broken: false,
             exif_rotation: true,
             preprocessing: None,
+            original_bytes: 0,
         }
     }
 }
@@ -60,14 +65,16 @@ impl FolderOptions {
         }
     }
 
-    /// Reads an image into `output`, CHW.
-    fn read_into(&self, path: &Path, output: &mut [u8]) -> Result<()> {
+    /// Reads an image into `output`, CHW; also returns its original if there is a limit for them.
+    fn read_into(&self, path: &Path, limit: Option<Limit>, output: &mut [u8]) -> Result<Option<Original>> {
+        let upright = self.preprocessing.as_ref().map_or(self.exif_rotation, |own| own.exif_rotation);
+        let full = decode(path, upright)?;
         let image = match &self.preprocessing {
-            Some(own) => own.image(path),
-            None => covering(path, self.size, self.exif_rotation),
+            Some(own) => own.scaled(&full),
+            None => cover(&full, self.size, Interpolation::Bilinear),
         };
-        planes(&image?, output);
-        Ok(())
+        planes(&image, output);
+        Ok(limit.map(|limit| limit.original(&full)))
     }
 }
 
@@ -110,9 +117,12 @@ pub fn image_folder(dir: &Path, options: &FolderOptions) -> Result<Split> {
             train.hold_out(options)?
         }
     };
-    let notes = notes(layout.note(dir), &[&train, &test]);
-    let (train, mut skipped) = train.load(&name(dir), options)?;
-    let (test, more) = test.load(&name(dir), options)?;
+    let mut notes = notes(layout.note(dir), &[&train, &test]);
+    let bytes = options.original_bytes;
+    let limit = (bytes > 0).then(|| train.limit(options));
+    notes.extend(limit.and_then(|limit| Limit::note(limit, bytes)));
+    let (train, mut skipped) = train.load(&name(dir), options, limit.flatten())?;
+    let (test, more) = test.load(&name(dir), options, None)?;
     skipped.extend(more);
     let normalization = Normalization::measure(&train);
     Ok(Split { notes, skipped, ..Split::new(train, test, normalization)? })
@@ -133,7 +143,7 @@ pub fn image_folder_test(dir: &Path, options: &FolderOptions) -> Result<TestSet>
     let files = SplitFiles::of(folder)?;
     files.check_images(folder)?;
     let notes = notes(layout.test.as_ref().and_then(|_| layout.note(dir)), &[&files]);
-    let (data, skipped) = files.load(&name(dir), options)?;
+    let (data, skipped) = files.load(&name(dir), options, None)?;
     let normalization = Normalization::measure(&data);
     Ok(TestSet { data: Arc::new(data), normalization, notes, skipped })
 }
@@ -306,14 +316,28 @@ impl SplitFiles {
         Ok((train, test))
     }
 
-    /// Reads the images; also returns those that could not be read, with the errors.
-    fn load(mut self, name: &str, options: &FolderOptions) -> Result<(Dataset, Vec<(PathBuf, String)>)> {
+    /// The limit for originals of these images.
+    fn limit(&self, options: &FolderOptions) -> Option<Limit> {
+        let paths = self.files.iter().map(|(path, _)| path.as_path());
+        Limit::find(paths, options.size, options.original_bytes)
+    }
+
+    /// Reads the images, with their originals if there is a limit for them; also returns those that could not be read, with the
+    /// errors.
+    fn load(
+        mut self,
+        name: &str,
+        options: &FolderOptions,
+        limit: Option<Limit>,
+    ) -> Result<(Dataset, Vec<(PathBuf, String)>)> {
         let [height, width] = options.size;
         let image_len = 3 * height * width;
         let mut images = zeros(self.files.len(), image_len)?;
-        let pairs = images.par_chunks_exact_mut(image_len).zip(&self.files);
-        let failures = pairs.enumerate().filter_map(|(index, (image, (path, _)))| {
-            options.read_into(path, image).err().map(|error| (index, error))
+        let mut originals = vec![None; self.files.len()];
+        let slots = images.par_chunks_exact_mut(image_len).zip(&mut originals).zip(&self.files);
+        let failures = slots.enumerate().filter_map(|(index, ((image, original), (path, _)))| {
+            let read = options.read_into(path, limit, image).map(|read| *original = read);
+            read.err().map(|error| (index, error))
         });
         let failures: Vec<(usize, Error)> = match options.skip_broken {
             true => failures.collect(),
@@ -339,7 +363,12 @@ impl SplitFiles {
             return Err(Error::argument(name, problem));
         }
         let labels = self.files.iter().map(|&(_, class)| class).collect();
-        Ok((Dataset::new(name, [3, height, width], images, labels, self.classes)?, skipped))
+        let dataset = Dataset::new(name, [3, height, width], images, labels, self.classes)?;
+        Ok(match limit {
+            // Unreadable images have none.
+            Some(_) => (dataset.with_originals(originals.into_iter().flatten().collect())?, skipped),
+            None => (dataset, skipped),
+        })
     }
 }
 

@@ -40,7 +40,7 @@ const MAX_SIDE: usize = 4096;
 pub fn read_image(path: &Path, size: [usize; 2]) -> Result<Vec<u8>> {
     check_size(size)?;
     let mut image = vec![0; 3 * size[0] * size[1]];
-    planes(&covering(path, size, true)?, &mut image);
+    planes(&cover(&decode(path, true)?, size, Interpolation::Bilinear), &mut image);
     Ok(image)
 }
 
@@ -52,11 +52,6 @@ pub(super) fn check_size(size: [usize; 2]) -> Result<()> {
     let [height, width] = size;
     let problem = format!("sides must be between 1 and {MAX_SIDE} pixels, got {height} x {width}");
     Err(Error::argument("image_size", problem))
-}
-
-/// [`read_image`] without the final layout, for a size that passed [`check_size`]; `upright` applies the EXIF orientation.
-pub(super) fn covering(path: &Path, size: [usize; 2], upright: bool) -> Result<RgbImage> {
-    Ok(cover(&decode(path, upright)?, size, Interpolation::Bilinear))
 }
 
 /// Writes an image to `output`, CHW.

@@ -123,7 +123,7 @@ impl Loader {
     /// # Errors
     ///
     /// [`Error::Argument`] if the batch size is 0 or more than the number of images, `threads` or `prefetch` is 0,
-    /// `start_batch` is beyond the epoch, the crop padding is as large as the image, a mixing parameter is out of range, or
+    /// `start_batch` is beyond the epoch, a setting of the augmentation or of mixing is out of range, or
     /// the normalization has another number of channels.
     pub fn new(dataset: Arc<Dataset>, normalization: &Normalization, config: LoaderConfig) -> Result<Self> {
         config.check(&dataset)?;
@@ -187,9 +187,7 @@ impl Recipe {
         batch.images.resize(batch.size * image_len, 0.0);
         for (output, &index) in batch.images.chunks_exact_mut(image_len).zip(indices) {
             let augment = self.config.augment.unwrap_or_default();
-            let image = self.dataset.image(index as usize);
-            let placement = augment.place(self.key(index.into()));
-            placement.write(image, self.dataset.shape(), &self.tables, output);
+            augment.write(&self.dataset, self.key(index.into()), &self.tables, output);
         }
         batch.mix_weight = 1.0;
         if let Some(mix) = self.config.mix {

@@ -7,7 +7,7 @@
 //! use striate::data::{Augment, Loader, LoaderConfig, open};
 //!
 //! let split = open("fashion-mnist", None, None)?;
-//! let augment = Augment { crop_padding: 2, flip: true };
+//! let augment = Augment { crop_padding: 2, flip: true, ..Default::default() };
 //! let config = LoaderConfig { batch_size: 64, shuffle: true, augment: Some(augment), ..Default::default() };
 //! let mut loader = Loader::new(split.train.clone(), &split.normalization, config)?;
 //! assert_eq!(loader.len(), 94); // 6,000 images: 93 batches of 64 and one of 48
@@ -29,6 +29,7 @@ mod image_file;
 mod loader;
 mod mix;
 mod mnist;
+mod originals;
 mod prefetch;
 mod preprocess;
 mod resample;
@@ -38,10 +39,10 @@ mod walk;
 /// Largest file of a known data set, unpacked: ten times the largest real one, as protection against corrupt headers.
 const MAX_BYTES: u64 = 2 << 30;
 
-pub use augment::{Augment, DrawKey, Placement};
+pub use augment::{Augment, ColorJitter, DrawKey, Drawn, Erasing, ImageOp, Placement, Region, ResizedCrop};
 pub use cifar::{CIFAR10_CLASSES, cifar10, cifar100};
 pub use classes::read_class_names;
-pub use dataset::{Dataset, Normalization, Split, TestSet};
+pub use dataset::{Dataset, Normalization, Original, Split, TestSet};
 pub use fashion::fashion_mnist_subset;
 pub use folder::{FolderOptions, image_folder, image_folder_files, image_folder_test};
 pub use idx::{IdxImages, read_idx_images, read_idx_labels};

@@ -1,7 +1,8 @@
 //! Image scaling that matches Pillow, which torchvision and timm use, bit for bit.
 //!
 //! A separable filter, widened when downscaling, is applied along rows and then along columns. Weights are fixed-point numbers
-//! with 22 fractional bits, and the intermediate image has bytes.
+//! with 22 fractional bits, and the intermediate image has bytes. Since version 13, Pillow begins with the columns where the
+//! height shrinks much more than the width, which changes some bytes by 1.
 
 use image::RgbImage;
 use serde::{Deserialize, Serialize};
@@ -101,36 +102,65 @@ impl Tap {
         (part.from..part.from + part.len).map(tap).collect()
     }
 
-    /// Computes the output pixel; `at` returns input pixels.
-    fn pixel<'p>(&self, at: impl Fn(u32) -> &'p [u8]) -> [u8; 3] {
-        let mut sums = [1i32 << (PRECISION - 1); 3];
-        for (pixel, weight) in (self.from..).zip(&self.weights) {
-            let pixel = at(pixel);
-            for (sum, channel) in sums.iter_mut().zip(pixel) {
-                *sum += i32::from(*channel) * weight;
-            }
+    /// Computes the output pixel of one row.
+    fn pixel(&self, row: &[u8]) -> u8 {
+        let inputs = &row[self.from as usize..][..self.weights.len()];
+        let sum: i32 = inputs.iter().zip(&self.weights).map(|(&byte, weight)| i32::from(byte) * weight).sum();
+        rounded(sum + HALF)
+    }
+}
+
+const HALF: i32 = 1 << (PRECISION - 1);
+
+/// A sum as a byte; it includes [`HALF`].
+fn rounded(sum: i32) -> u8 {
+    (sum >> PRECISION).clamp(0, 255) as u8
+}
+
+/// Scales channels of one size.
+pub struct Scaler {
+    across: Vec<Tap>,
+    down: Vec<Tap>,
+}
+
+impl Scaler {
+    /// Computes parts of images of `size` `[height, width]`, given by ranges of the scaled width and height.
+    pub fn new([height, width]: [u32; 2], columns: Part, rows: Part, filter: Interpolation) -> Self {
+        Self { across: Tap::all(width, columns, filter), down: Tap::all(height, rows, filter) }
+    }
+
+    /// Scales one channel; `row` returns a row of the input.
+    pub fn plane<'p>(&self, row: impl Fn(usize) -> &'p [u8], output: &mut [u8]) {
+        let width = self.across.len();
+        let first = self.down.iter().map(|tap| tap.from as usize).min().unwrap_or(0);
+        let last = self.down.iter().map(|tap| tap.from as usize + tap.weights.len()).max().unwrap_or(0);
+        let mut between = vec![0; (last - first) * width];
+        for (y, between) in (first..last).zip(between.chunks_exact_mut(width)) {
+            let row = row(y);
+            between.iter_mut().zip(&self.across).for_each(|(pixel, tap)| *pixel = tap.pixel(row));
         }
-        sums.map(|sum| (sum >> PRECISION).clamp(0, 255) as u8)
+        let mut sums = vec![0; width];
+        for (tap, output) in self.down.iter().zip(output.chunks_exact_mut(width)) {
+            sums.fill(HALF);
+            let rows = between[(tap.from as usize - first) * width..].chunks_exact(width);
+            for (row, weight) in rows.zip(&tap.weights) {
+                sums.iter_mut().zip(row).for_each(|(sum, &byte)| *sum += i32::from(byte) * weight);
+            }
+            output.iter_mut().zip(&sums).for_each(|(pixel, &sum)| *pixel = rounded(sum));
+        }
     }
 }
 
 /// Computes a part of the scaled image, given by ranges of its width and height.
 pub fn resample(image: &RgbImage, columns: Part, rows: Part, filter: Interpolation) -> RgbImage {
     let (width, height) = image.dimensions();
-    let across = Tap::all(width, columns, filter);
-    let down = Tap::all(height, rows, filter);
-    let first = down.iter().map(|tap| tap.from).min().unwrap_or(0);
-    let last = down.iter().map(|tap| tap.from + tap.weights.len() as u32).max().unwrap_or(0);
-    let row_len = 3 * width as usize;
-    let between: Vec<u8> = image.as_raw()[first as usize * row_len..last as usize * row_len]
-        .chunks_exact(row_len)
-        .flat_map(|row| across.iter().flat_map(|tap| tap.pixel(|x| &row[3 * x as usize..][..3])))
-        .collect();
-    let row_len = 3 * columns.len as usize;
-    let pixels = down.iter().flat_map(|tap| {
-        let between = &between;
-        (0..columns.len as usize)
-            .flat_map(move |x| tap.pixel(|y| &between[(y - first) as usize * row_len + 3 * x..][..3]))
-    });
-    RgbImage::from_raw(columns.len, rows.len, pixels.collect()).expect("every pixel was computed")
+    let scaler = Scaler::new([height, width], columns, rows, filter);
+    let mut scaled = RgbImage::new(columns.len, rows.len);
+    let mut plane = vec![0; columns.len as usize * rows.len as usize];
+    for channel in 0..3 {
+        let input: Vec<u8> = image.as_raw()[channel..].iter().copied().step_by(3).collect();
+        scaler.plane(|y| &input[y * width as usize..][..width as usize], &mut plane);
+        scaled.pixels_mut().zip(&plane).for_each(|(pixel, &byte)| pixel.0[channel] = byte);
+    }
+    scaled
 }

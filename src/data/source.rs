@@ -76,6 +76,8 @@ pub struct Source {
     pub exif_rotation: bool,
     /// Preprocessing of the images of a `folder`, including their size, instead of [`read_image`](super::read_image).
     pub preprocessing: Option<Preprocessing>,
+    /// Memory for the originals of a `folder`'s training images, see [`FolderOptions::original_bytes`]. Default 0.
+    pub original_bytes: u64,
 }
 
 impl Default for Source {
@@ -88,6 +90,7 @@ impl Default for Source {
             skip_broken: false,
             exif_rotation: true,
             preprocessing: None,
+            original_bytes: 0,
         }
     }
 }
@@ -139,8 +142,8 @@ impl Source {
         let default = FolderOptions::default();
         let preprocessing = self.preprocessing.clone();
         let size = preprocessing.as_ref().map(|own| own.size).or(self.image_size).unwrap_or(default.size);
-        let Self { skip_broken, exif_rotation, .. } = *self;
-        FolderOptions { size, skip_broken, exif_rotation, preprocessing, ..default }
+        let Self { skip_broken, exif_rotation, original_bytes, .. } = *self;
+        FolderOptions { size, skip_broken, exif_rotation, preprocessing, original_bytes, ..default }
     }
 
     fn check_dir(&self) -> Result<()> {

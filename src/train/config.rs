@@ -36,7 +36,7 @@ pub struct TrainConfig {
     pub recipe: Recipe,
     /// Seed of initial weights, shuffling, augmentation and dropout.
     pub seed: u64,
-    /// Random crops and flips of training images.
+    /// Augmentation of training images.
     pub augment: Option<Augment>,
     /// Mixup and CutMix.
     pub mix: Option<Mix>,
@@ -149,6 +149,7 @@ impl TrainConfig {
                 format!("{} exceeds the number of training images; use at most {images}", self.batch),
             ));
         }
+        self.augment.map_or(Ok(()), |augment| augment.check(split.train.shape()))?;
         let (channels, classes) = (model.in_channels(), model.classes());
         let (data_channels, data_classes) = (split.train.shape()[0], split.train.classes().len());
         if (channels, classes) != (data_channels, data_classes) {

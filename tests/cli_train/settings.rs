@@ -46,9 +46,32 @@ fn invalid_numbers_are_refused_with_a_remedy() {
 }
 
 #[test]
+fn an_augmentation_must_fit_the_images() {
+    let dir = Workspace::new();
+    dir.refused(
+        &["--augment", "crop=40"],
+        &["error: --augment: a crop padding of 40 could shift an image of"],
+    );
+    dir.refused(&["--show-augment", "sheet.png"], &["error: --show-augment: ", "give --augment too"]);
+}
+
+#[test]
+fn a_sheet_shows_augmentation_without_training() {
+    let dir = Workspace::new();
+    let output = dir.trained(&["--augment", "rotation,erasing", "--show-augment", "sheet.png"]);
+    assert_eq!(output, "written  sheet.png\n");
+    assert!(!dir.run().exists());
+    let image = image::open(dir.path("sheet.png")).unwrap();
+    // Nine columns of 8 x 8 pixels, scaled by 28.
+    assert_eq!(image.width(), 9 * (28 * 8 + 4) + 4);
+}
+
+#[test]
 fn usage_errors_exit_with_2() {
     let dir = Workspace::new();
-    let cases: [&[&str]; 8] = [
+    let cases: [&[&str]; 10] = [
+        &["--augment", "mirror"],
+        &["--augment", "flip,rotation=200"],
         &["--out", ""],
         &["--data", ""],
         &["--batch", "-1"],

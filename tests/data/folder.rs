@@ -365,3 +365,43 @@ fn images_of_a_folder_are_preprocessed() {
     let otherwise = Source { image_size: Some([8, 8]), ..source }.open_test().unwrap();
     assert_ne!(otherwise.data.image(0), set.data.image(0));
 }
+
+#[test]
+fn originals_are_kept_within_a_limit() {
+    let dir = tempdir().unwrap();
+    for (name, [width, height]) in
+        [("cat/a", [40, 20]), ("cat/b", [9, 30]), ("dog/a", [8, 8]), ("dog/b", [3, 40])]
+    {
+        let path = dir.path().join(format!("train/{name}.png"));
+        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+        RgbImage::from_fn(width, height, |x, y| Rgb([x as u8, y as u8, 7])).save(path).unwrap();
+    }
+    put(dir.path().join("test/cat/c.png"), [1; 3]);
+    put(dir.path().join("test/dog/c.png"), [1; 3]);
+    let load = |original_bytes| {
+        let options = FolderOptions { size: SIZE, original_bytes, ..Default::default() };
+        image_folder(dir.path(), &options).unwrap()
+    };
+    let sizes = |split: &Split| (0..4).map(|index| split.train.original(index).1).collect::<Vec<_>>();
+    let all = load(1 << 20);
+    assert_eq!(sizes(&all), [[20, 40], [30, 9], [8, 8], [40, 3]]);
+    assert!(all.notes.is_empty(), "{:?}", all.notes);
+    let (bytes, _) = all.train.original(0);
+    assert_eq!((bytes[39], bytes[800 + 40], bytes[1600]), (39, 1, 7), "planes of x, y and 7");
+    let bytes = 3 * (20 * 40 + 30 * 9 + 8 * 8 + 40 * 3);
+    assert_eq!(sizes(&load(bytes)), sizes(&all));
+    let less = load(bytes - 1);
+    assert_eq!(sizes(&less), [[19, 38], [30, 9], [8, 8], [40, 3]]);
+    assert!(
+        less.notes[0].contains("kept with shorter sides of at most 19 pixels; --image-memory"),
+        "{:?}",
+        less.notes
+    );
+    for too_few in [1, 0] {
+        let none = load(too_few);
+        assert_eq!(sizes(&none), [SIZE; 4]);
+        assert_eq!(none.notes.len(), too_few as usize, "{:?}", none.notes);
+    }
+    assert_eq!(sizes(&less).len(), less.train.len());
+    assert_eq!(less.test.original(0).1, SIZE);
+}

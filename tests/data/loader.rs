@@ -11,7 +11,7 @@ fn normalization() -> Normalization {
 }
 
 fn augmented() -> LoaderConfig {
-    let augment = Some(Augment { crop_padding: 2, flip: true });
+    let augment = Some(Augment { crop_padding: 2, flip: true, ..Default::default() });
     LoaderConfig { batch_size: 8, shuffle: true, augment, seed: 5, epoch: 2, ..Default::default() }
 }
 
@@ -42,6 +42,33 @@ fn threads_and_prefetch_do_not_affect_batches() {
     let other_seed = batches(100, LoaderConfig { seed: 6, ..augmented() });
     let other_epoch = batches(100, LoaderConfig { epoch: 3, ..augmented() });
     assert!(indices(&other_seed) != indices(&reference) && indices(&other_epoch) != indices(&reference));
+}
+
+#[test]
+fn every_augmentation_is_independent_of_threads() {
+    let all = "resized-crop,rotation,color-jitter,trivial-augment,crop=1,flip,erasing";
+    // RGB, grayscale, non-square, and single pixels with what fits them; also in batches of one.
+    for (shape, names) in [
+        ([3, 4, 5], all),
+        ([1, 9, 3], all),
+        ([1, 1, 1], "resized-crop,rotation,color-jitter,trivial-augment,flip,erasing"),
+        ([3, 1, 7], "resized-crop,rotation,color-jitter,trivial-augment,flip,erasing"),
+    ] {
+        let [channels, height, width] = shape;
+        let bytes = (0..40 * channels * height * width).map(|i| (i * 7 % 251) as u8).collect();
+        let data = Arc::new(Dataset::new("odd", shape, bytes, vec![0; 40], vec!["one".to_owned()]).unwrap());
+        let normalization = Normalization { mean: vec![0.5; channels], std: vec![0.25; channels] };
+        let augment = Some(Augment::named(names, [height, width]).unwrap());
+        let batches = |batch_size, threads| {
+            let config = LoaderConfig { batch_size, threads, augment, ..augmented() };
+            Loader::new(data.clone(), &normalization, config).unwrap().collect::<Vec<Batch>>()
+        };
+        for batch_size in [1, 7] {
+            let reference = batches(batch_size, 1);
+            assert!(reference.iter().flat_map(|batch| &batch.images).all(|value| value.is_finite()));
+            assert_eq!(batches(batch_size, 3), reference, "{shape:?}, batches of {batch_size}");
+        }
+    }
 }
 
 #[test]
@@ -113,7 +140,7 @@ fn dropping_a_loader_ends_its_threads() {
 #[test]
 fn invalid_settings_are_rejected() {
     let good = augmented();
-    let wide = Some(Augment { crop_padding: 4, flip: false });
+    let wide = Some(Augment { crop_padding: 4, flip: false, ..Default::default() });
     let cases = [
         (LoaderConfig { batch_size: 0, ..good }, "batch_size: must be at least 1, got 0"),
         (
@@ -123,7 +150,10 @@ fn invalid_settings_are_rejected() {
         (LoaderConfig { start_batch: 3, ..good }, "start_batch: 3 is beyond the 2 batches"),
         (LoaderConfig { threads: 0, ..good }, "threads: must be at least 1"),
         (LoaderConfig { prefetch: 0, ..good }, "prefetch: must be at least 1"),
-        (LoaderConfig { augment: wide, ..good }, "crop_padding: 4 could shift an image of 4 x 5"),
+        (
+            LoaderConfig { augment: wide, ..good },
+            "augment: a crop padding of 4 could shift an image of 4 x 5",
+        ),
     ];
     let dataset = Arc::new(sample(10));
     for (config, problem) in cases {

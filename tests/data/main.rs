@@ -6,6 +6,7 @@ mod cifar;
 mod files;
 mod folder;
 mod idx;
+mod image_op;
 mod loader;
 mod mix;
 mod prefetch;

@@ -116,6 +116,7 @@ impl DataFlags {
             skip_broken: self.skip_broken,
             exif_rotation: !self.no_exif_rotation,
             preprocessing: None,
+            original_bytes: 0,
         }
     }
 }

@@ -57,7 +57,7 @@ const UNITS: [(&[&str], u64); 7] = [
 ];
 
 /// Parses a number of bytes.
-fn parse_bytes(text: &str) -> Result<u64, String> {
+pub fn parse_bytes(text: &str) -> Result<u64, String> {
     let digits = text.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(text.len());
     let (number, unit) = text.split_at(digits);
     let unit = unit.trim().to_lowercase();

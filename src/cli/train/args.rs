@@ -1,5 +1,6 @@
 //! The flags of `striate train`, and their translation to the library's settings.
 
+use super::augment::AugmentFlags;
 use super::choice;
 use super::rules::RuleFlags;
 use crate::cli::flags::{DataFlags, DeviceFlags, number};
@@ -10,7 +11,7 @@ use serde::Serialize;
 use serde_json::{Map, Value, json};
 use std::ffi::OsString;
 use std::path::PathBuf;
-use striate::data::{Augment, Dataset, Mix, Split};
+use striate::data::{Dataset, Mix, Split};
 use striate::nn::{AdamConfig, Decay, Milestone, OneCycle, Optimizer, SgdConfig};
 use striate::train::{Recipe, TrainConfig};
 use striate::weights::Fit;
@@ -127,9 +128,9 @@ pub struct Args {
     /// Clip the global norm of the gradients to this
     #[arg(long, allow_negative_numbers = true, value_parser = number)]
     pub clip_norm: Option<f32>,
-    /// Random augmentation of training images; crop shifts by up to 1/8 of the shorter side. Use crop-flip for long runs
-    #[arg(long, value_enum, default_value_t = AugmentName::None)]
-    pub augment: AugmentName,
+    #[command(flatten)]
+    #[serde(flatten)]
+    pub augmentation: AugmentFlags,
     /// Drop the last batch if it is smaller than the others
     #[arg(long)]
     pub drop_last: bool,
@@ -236,20 +237,6 @@ impl ClassWeights {
     }
 }
 
-/// Names of [`Augment`]s.
-#[derive(ValueEnum, Clone, Copy, Debug, Serialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum AugmentName {
-    /// No augmentation
-    None,
-    /// Flip horizontally with probability 1/2
-    Flip,
-    /// Pad and crop at a random position
-    Crop,
-    /// Both
-    CropFlip,
-}
-
 impl Args {
     /// The same with PATH as the folder of the data.
     pub fn with_path(mut self) -> Self {
@@ -286,7 +273,7 @@ impl Args {
                 ..Default::default()
             },
             seed: self.seed,
-            augment: self.augment(image),
+            augment: self.augmentation.augment(image)?,
             mix: self.mix(),
             drop_last: self.drop_last,
             threads: self.threads,
@@ -379,17 +366,6 @@ impl Args {
             OptimizerName::Adam => adam(false),
             OptimizerName::Adamw => adam(true),
         })
-    }
-
-    /// The augmentation for images of this size.
-    fn augment(&self, [height, width]: [usize; 2]) -> Option<Augment> {
-        let padding = height.min(width) / 8;
-        match self.augment {
-            AugmentName::None => None,
-            AugmentName::Flip => Some(Augment { crop_padding: 0, flip: true }),
-            AugmentName::Crop => Some(Augment { crop_padding: padding, flip: false }),
-            AugmentName::CropFlip => Some(Augment { crop_padding: padding, flip: true }),
-        }
     }
 
     /// The default name of the run's folder.

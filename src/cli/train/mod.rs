@@ -1,6 +1,7 @@
 //! `striate train`.
 
 mod args;
+mod augment;
 mod checkpoints;
 mod choice;
 mod metrics;
@@ -55,6 +56,11 @@ fn run_named(args: &Args) -> Result<i32> {
     let resumed = args.resume.as_deref().map(resume::resumed_args).transpose()?;
     let choice = choice::complete(args)?;
     let args = resumed.as_ref().unwrap_or(&choice.args);
+    if let Some(file) = &args.augmentation.show_augment {
+        let split = args.split()?;
+        report_skipped(&split.notes, &split.skipped);
+        return args.augmentation.show(&split, args.seed, file).map(|()| 0);
+    }
     let mut dir = match &args.resume {
         Some(run) => RunDir::reopen(run)?,
         None if is_among_images(args) => {

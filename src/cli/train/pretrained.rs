@@ -30,9 +30,10 @@ impl Args {
         Ok(Source { preprocessing: own, ..source })
     }
 
-    /// Opens the data set.
+    /// Opens the data set, with originals if the augmentation uses them.
     pub fn split(&self) -> Result<Split> {
-        let split = self.source()?.open()?;
+        let original_bytes = self.augmentation.original_bytes()?;
+        let split = Source { original_bytes, ..self.source()? }.open()?;
         let own = self.own_preprocessing()?.map(|own| own.normalization);
         let normalization = own.unwrap_or_else(|| split.normalization.clone());
         Ok(Split { normalization, ..split })

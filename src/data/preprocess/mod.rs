@@ -233,7 +233,7 @@ impl Preprocessing {
     /// As for [`read_image`](super::read_image) and [`check`](Self::check).
     pub fn read(&self, path: &Path) -> Result<Vec<f32>> {
         self.check()?;
-        let image = self.image(path)?;
+        let image = self.scaled(&image_file::decode(path, self.exif_rotation)?);
         let tables = self.normalization.tables();
         if let [table] = tables.as_slice() {
             return Ok(image_file::gray(&image).map(|byte| table[usize::from(byte)]).collect());
@@ -242,13 +242,12 @@ impl Preprocessing {
         Ok(planes.flat_map(|(c, table)| image.pixels().map(move |p| table[usize::from(p.0[c])])).collect())
     }
 
-    /// Reads an image without normalizing it; the settings must have passed [`check`](Self::check).
-    pub(super) fn image(&self, path: &Path) -> Result<RgbImage> {
-        let decoded = image_file::decode(path, self.exif_rotation)?;
-        Ok(match self.resize {
-            None => image_file::cover(&decoded, self.size, self.interpolation),
-            Some(shorter) => image_file::center_crop(&decoded, shorter, self.size, self.interpolation),
-        })
+    /// Scales and crops an image; the settings must have passed [`check`](Self::check).
+    pub(super) fn scaled(&self, image: &RgbImage) -> RgbImage {
+        match self.resize {
+            None => image_file::cover(image, self.size, self.interpolation),
+            Some(shorter) => image_file::center_crop(image, shorter, self.size, self.interpolation),
+        }
     }
 
     /// Reads images in parallel.
