@@ -152,7 +152,7 @@ fn pretrained(images: usize) -> Vec<(&'static str, String)> {
         ("freeze", "layer1.*".to_owned()),
         ("lr", "0.01".to_owned()),
         ("epochs", (IMAGES / 6 / images.max(1)).clamp(5, 20).to_string()),
-        ("augment", "crop-flip".to_owned()),
+        ("augment", "resized-crop=0.5..1,flip".to_owned()),
         ("label_smoothing", "0.1".to_owned()),
     ]
 }
