@@ -2,6 +2,7 @@
 
 mod bench;
 mod common;
+mod completions;
 mod devices;
 mod eval;
 mod export;
@@ -75,6 +76,10 @@ enum Command {
     Selftest(selftest::Args),
     /// List the adapters.
     Devices(devices::Args),
+    /// Print a completion script for a shell, or write manual pages.
+    ///
+    /// For bash: striate completions bash > ~/.local/share/bash-completion/completions/striate
+    Completions(completions::Args),
 }
 
 /// Runs a command; returns the exit code.
@@ -95,5 +100,6 @@ pub fn run(cli: Cli) -> Result<i32> {
         Command::Kernels(args) => kernels::run(args).map(|()| 0),
         Command::Selftest(args) => selftest::run(args),
         Command::Devices(args) => devices::run(args).map(|()| 0),
+        Command::Completions(args) => completions::run(args).map(|()| 0),
     }
 }
