@@ -275,7 +275,7 @@ fn a_folder_of_few_images_is_trained_from_pretrained_weights() {
 
     store(&dir, "resnet18", RESNET18);
     let tuned = train(&["--out", "tuned"]);
-    assert!(tuned.contains("--pretrained --freeze 'conv1.*'") && !tuned.contains("hint"), "{tuned}");
+    assert!(tuned.contains("--pretrained --model resnet18 --freeze 'conv1.*'") && !tuned.contains("hint"), "{tuned}");
     assert!(tuned.contains("2 for other classes, not loaded (fc.weight, fc.bias)"), "{tuned}");
     let [before, after] =
         [RESNET18, "tuned/model.safetensors"].map(|file| weights::Weights::read(&dir.path(file)).unwrap());
@@ -284,6 +284,8 @@ fn a_folder_of_few_images_is_trained_from_pretrained_weights() {
     {
         assert_eq!(before.get(name).unwrap() == after.get(name).unwrap(), same, "{name}");
     }
+    let asked = train(&["--out", "asked", "--pretrained", "--optimizer", "adam"]);
+    assert!(asked.contains("--model resnet18") && asked.contains("--lr 0.0003"), "{asked}");
     // Another network has no need of them.
     assert!(!train(&["--out", "own", "--model", "resnet8"]).contains("hint"));
 }

@@ -15,7 +15,7 @@ use crate::op::{Op, WeightedSum};
 use crate::runtime::Stream;
 use crate::{Outputs, Result, Session, Tensor};
 
-/// At least so many images are averaged over, or all.
+/// So many images are averaged over, in full batches: up to a batch more, or fewer if there are not as many.
 const IMAGES: usize = 1024;
 
 /// The forward pass in training mode. Its outputs are the statistics of the batch that every running average takes in, under the

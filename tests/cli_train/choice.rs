@@ -56,9 +56,26 @@ fn a_folder_of_images_is_recognized() {
             }
     );
 
-    // So does resuming, for longer.
-    let resumed = printed(&mut dir.resume(&["--epochs", "2"]));
+    // So does resuming, for longer, and from elsewhere.
+    std::fs::create_dir(dir.path("elsewhere")).unwrap();
+    let mut resume = dir.resume(&["--epochs", "2"]);
+    let resumed = printed(resume.current_dir(dir.path("elsewhere")));
     assert!(resumed.contains("epoch 2/2"), "{resumed}");
+}
+
+#[test]
+fn any_name_of_a_folder_is_accepted() {
+    let dir = Workspace::new();
+    images(&dir, 40, &[("cat", 6), ("mouse", 6)]);
+    for name in ["-pets", "train", "folder", "cifar10", "my pets"] {
+        std::fs::rename(dir.path("pets"), dir.path(name)).unwrap();
+        let flags = ["--device", "cpu", "--epochs=1", "--model", "resnet8", "--out", "run", "--force"];
+        let output = printed(&mut dir.striate(&[&["train"], &flags[..], &["--", name]].concat()));
+        assert!(output.contains(&format!("found    {name}: images of 2 classes")), "{output}");
+        assert!(output.contains("--batch 4"), "{output}");
+        assert!(printed(&mut dir.resume(&["--epochs", "2"])).contains("epoch 2/2"), "{name}");
+        std::fs::rename(dir.path(name), dir.path("pets")).unwrap();
+    }
 }
 
 #[test]
@@ -77,7 +94,7 @@ fn given_flags_take_precedence() {
 fn files_of_known_data_sets_are_recognized() {
     let dir = Workspace::new();
     let output = train(&dir, &["data"]);
-    assert!(output.contains("found    data: the files of mnist\n"), "{output}");
+    assert!(output.contains("found    data: the images of mnist\n"), "{output}");
     assert!(output.contains("mnist: 20 training and 10 test images"), "{output}");
     std::fs::rename(dir.path("data"), dir.path("fashion")).unwrap();
     assert!(train(&dir, &["fashion", "--force"]).contains("fashion-mnist: 20 training and 10 test images"));
@@ -90,11 +107,16 @@ fn files_of_known_data_sets_are_recognized() {
 fn other_paths_are_refused() {
     let dir = Workspace::new();
     dir.write("empty/readme.txt", b"");
-    let cases: [(&[&str], &[&str]); 5] = [
+    let cases: [(&[&str], &[&str]); 7] = [
         (&["nowhere"], &["nowhere: does not exist", "a folder of images per class"]),
         (&["empty"], &["empty: expected a folder of images per class", "MNIST"]),
         (&["empty/readme.txt"], &["empty/readme.txt: is a file"]),
-        (&["cifar10"], &["--data", "cifar10 needs a folder"]),
+        (&["cifar10"], &["cifar10: does not exist; give the folder of cifar10's files"]),
+        (&["data", "--data", "data"], &["--data", "PATH"]),
+        (
+            &["data", "--class-weights", "balanced", "--dataset", "fashion-mnist", "--batch", "99"],
+            &["--batch"],
+        ),
         (&["data", "--resume", "run"], &["--resume", "omit PATH"]),
     ];
     for (args, words) in cases {

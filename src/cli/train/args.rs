@@ -1,7 +1,6 @@
 //! The flags of `striate train`, and their translation to the library's settings.
 
 use super::augment::AugmentFlags;
-use super::choice;
 use super::rules::RuleFlags;
 use crate::cli::flags::{DataFlags, DeviceFlags, number};
 use crate::cli::json;
@@ -238,20 +237,26 @@ impl ClassWeights {
 }
 
 impl Args {
-    /// The same with PATH as the folder of the data.
-    pub fn with_path(mut self) -> Self {
-        let folder = self.path.clone().filter(|path| choice::named(path).is_none());
-        self.data.data = self.data.data.or(folder);
-        self
+    /// Whether the optimizer needs the low rates of Adam.
+    pub fn uses_adam(&self) -> bool {
+        !matches!(self.optimizer, OptimizerName::Sgd)
     }
 
     /// The weight of each class in the loss: 1 on average over the images.
-    pub fn class_weights(&self, data: &Dataset) -> Option<Vec<f32>> {
+    pub fn class_weights(&self, data: &Dataset) -> Result<Option<Vec<f32>>> {
         let classes = data.classes().len();
         let mut counts = vec![0u32; classes];
         data.labels().iter().for_each(|label| counts[*label as usize] += 1);
         let weight = |count: u32| data.len() as f32 / (classes as f32 * count as f32);
-        (self.class_weights == ClassWeights::Balanced).then(|| counts.into_iter().map(weight).collect())
+        if self.class_weights == ClassWeights::None {
+            return Ok(None);
+        }
+        if let Some(empty) = counts.iter().position(|count| *count == 0) {
+            let problem =
+                format!("there are no training images of class {}; leave it out", data.classes()[empty]);
+            return Err(Error::argument("class_weights", problem));
+        }
+        Ok(Some(counts.into_iter().map(weight).collect()))
     }
 
     /// The trainer's settings. Values that are invalid for any network are rejected here, others by the library.

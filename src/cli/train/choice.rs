@@ -23,36 +23,61 @@ pub struct Choice {
     pub notes: Vec<String>,
 }
 
-/// Completes the arguments of this process. With --dataset there is nothing to choose.
+/// Completes the arguments of this process: PATH becomes --dataset and --data. If --dataset is given, nothing is chosen.
 pub fn complete(args: &Args) -> Result<Choice> {
     let arguments: Vec<OsString> = std::env::args_os().skip(1).collect();
-    let is_given = |flag: &str| is_given(&arguments, flag);
-    let Some(path) = args.path.as_ref().filter(|_| !is_given("dataset")) else {
-        return Ok(Choice { args: args.clone().with_path(), arguments, notes: Vec::new() });
+    let Some(path) = &args.path else {
+        return Ok(Choice { args: args.clone(), arguments, notes: Vec::new() });
     };
-    let own_network = ["model", "weights", "pretrained", "image_size"].into_iter().any(is_given);
-    let Found { what, settings, hint } = look(path, !own_network)?;
-    // Pretrained weights have their own image size.
-    let is_fixed = |name: &str| is_given(name) || (args.pretrained && name == "image_size");
-    let chosen = settings.into_iter().filter(|(name, _)| !is_fixed(name));
-    let chosen = chosen.flat_map(|(name, value)| {
-        [format!("--{}", name.replace('_', "-")), value].into_iter().filter(|word| !word.is_empty())
-    });
-    let mut full = arguments.clone();
+    let is_given = |name: &str| is_given(&arguments, name);
+    let name = named(path);
+    if name.is_none() && is_given("data") {
+        return Err(Error::argument("data", "is the same as PATH; give only one of them"));
+    }
+    let mut full = without(path, &arguments).expect("PATH is one of the arguments");
     let start = full.iter().position(|word| word == "train").map_or(0, |at| at + 1);
-    full.splice(start..start, chosen.map(OsString::from));
+    let found = if is_given("dataset") { None } else { Some(look(path, args, &is_given)?) };
+    let mut chosen: Vec<OsString> = Vec::new();
+    let settings = found.iter().flat_map(|found| &found.settings);
+    for (name, value) in settings.filter(|(name, _)| !is_given(name)) {
+        chosen.push(format!("--{}", name.replace('_', "-")).into());
+        chosen.extend((!value.is_empty()).then(|| value.into()));
+    }
+    if name.is_none() {
+        let mut word = OsString::from("--data=");
+        word.push(path);
+        chosen.push(word);
+    }
+    full.splice(start..start, chosen);
+    let command = full.iter().map(|word| quoted(Path::new(word))).collect::<Vec<_>>().join(" ");
+    let notes = found.into_iter().flat_map(|Found { what, hint, .. }| {
+        [format!("found    {what}"), format!("same as  striate {command}")].into_iter().chain(hint)
+    });
+    let notes = notes.collect();
     let invalid = |kind| Error::argument("PATH", format!("its settings do not go with these flags: {kind}"));
     let args = parse(&full).map_err(invalid)?.expect("the command is train");
-    let command: Vec<String> = full.iter().map(|word| quoted(Path::new(word))).collect();
-    let notes = [format!("found    {what}"), format!("same as  striate {}", command.join(" "))];
-    Ok(Choice { args, arguments: full, notes: notes.into_iter().chain(hint).collect() })
+    Ok(Choice { args, arguments: full, notes })
+}
+
+/// Arguments without PATH, and without a `--` before it. A flag may have the same value.
+fn without(path: &Path, arguments: &[OsString]) -> Option<Vec<OsString>> {
+    let places = (0..arguments.len()).rev().filter(|at| arguments[*at] == path.as_os_str());
+    let mut rests = places.map(|at| {
+        let mut rest = arguments.to_vec();
+        rest.remove(at);
+        if at > 0 && rest[at - 1] == "--" {
+            rest.remove(at - 1);
+        }
+        rest
+    });
+    rests.find(|rest| matches!(parse(rest), Ok(Some(args)) if args.path.is_none()))
 }
 
 /// Parses arguments of which later ones override earlier ones. `None` if they are of another command.
 pub fn parse(arguments: &[OsString]) -> std::result::Result<Option<Args>, ErrorKind> {
     let matches = Cli::command().args_override_self(true).try_get_matches_from(with_name(arguments));
     match matches.and_then(|matches| Cli::from_arg_matches(&matches)).map_err(|error| error.kind())?.command {
-        Command::Train(args) => Ok(Some(args.with_path())),
+        Command::Train(args) => Ok(Some(*args)),
         _ => Ok(None),
     }
 }
@@ -82,16 +107,25 @@ struct Found {
     hint: Option<String>,
 }
 
-/// Chooses pretrained weights only if `any_network`.
-fn look(path: &Path, any_network: bool) -> Result<Found> {
-    let name = named(path).map_or_else(|| data::recognize(path), Ok)?;
+fn look(path: &Path, args: &Args, is_given: &dyn Fn(&str) -> bool) -> Result<Found> {
     let shown = text::name(&path.to_string_lossy()).into_owned();
-    if name == "folder" {
-        return look_at_images(&shown, &image_folder_files(path)?, any_network);
+    let files = |name: &str| {
+        let model = if name.starts_with("cifar") { "resnet20" } else { "resnet8" };
+        let settings = vec![("dataset", name.to_owned()), ("model", model.to_owned())];
+        Found { what: format!("{shown}: the images of {name}"), settings, hint: None }
+    };
+    match named(path) {
+        Some(name) if name == "fashion-mnist" || is_given("data") => return Ok(files(name)),
+        Some(name) => {
+            let problem = format!("does not exist; give the folder of {name}'s files, or --data");
+            return Err(Error::data(path, problem));
+        }
+        None => {}
     }
-    let model = if name.starts_with("cifar") { "resnet20" } else { "resnet8" };
-    let settings = vec![("dataset", name.to_owned()), ("model", model.to_owned())];
-    Ok(Found { what: format!("{shown}: the files of {name}"), settings, hint: None })
+    match data::recognize(path)? {
+        "folder" => look_at_images(&shown, &image_folder_files(path)?, args, is_given),
+        name => Ok(files(name)),
+    }
 }
 
 /// Most classes listed.
@@ -101,10 +135,17 @@ const IMAGES: usize = 30_000;
 
 /// Up to this many images, pretrained weights do better than training from scratch.
 const FEW: usize = 5_000;
+/// The default of --batch.
+const BATCH: usize = 32;
 /// The network with pretrained weights for few images.
 const PRETRAINED: &str = "resnet18";
 
-fn look_at_images(shown: &str, classes: &[(String, Vec<PathBuf>)], any_network: bool) -> Result<Found> {
+fn look_at_images(
+    shown: &str,
+    classes: &[(String, Vec<PathBuf>)],
+    args: &Args,
+    is_given: &dyn Fn(&str) -> bool,
+) -> Result<Found> {
     let counts: Vec<usize> = classes.iter().map(|(_, files)| files.len()).collect();
     let images: usize = counts.iter().sum();
     let mut listed: Vec<String> = classes
@@ -118,16 +159,25 @@ fn look_at_images(shown: &str, classes: &[(String, Vec<PathBuf>)], any_network: 
     }
     let what = format!("{shown}: images of {} classes: {}", classes.len(), listed.join(", "));
     let side = side(&classes.iter().flat_map(|(_, files)| files).collect::<Vec<_>>());
-    let suits = any_network && images <= FEW && side > 32;
-    let is_stored = suits && Pretrained::named(PRETRAINED)?.path().is_ok_and(|file| file.is_file());
+    let suits = images <= FEW && side > 32 && !["model", "weights", "image_size"].into_iter().any(is_given);
+    // Without a cache folder, nothing can be fetched.
+    let file = Pretrained::named(PRETRAINED)?.path().ok().filter(|_| suits);
+    let is_stored = file.as_ref().is_some_and(|file| file.is_file());
     let hint = format!(
         "hint     with few images, pretrained weights do better: striate fetch {PRETRAINED}, then train again"
     );
-    let mut settings = if is_stored { pretrained(images) } else { from_scratch(images, side) };
+    let hint = (file.is_some() && !is_stored && !args.pretrained).then_some(hint);
+    let mut settings = match args.pretrained || is_stored {
+        true => pretrained(images, args, is_given),
+        false => from_scratch(images, side),
+    };
+    if images < 2 * BATCH {
+        settings.push(("batch", (images / 4).next_power_of_two().clamp(2, BATCH).to_string()));
+    }
     if counts.iter().max() >= counts.iter().min().map(|least| 2 * least).as_ref() {
         settings.push(("class_weights", "balanced".to_owned()));
     }
-    Ok(Found { what, settings, hint: (suits && !is_stored).then_some(hint) })
+    Ok(Found { what, settings, hint })
 }
 
 fn from_scratch(images: usize, side: usize) -> Vec<(&'static str, String)> {
@@ -142,19 +192,20 @@ fn from_scratch(images: usize, side: usize) -> Vec<(&'static str, String)> {
 }
 
 /// All but the first layers of pretrained weights, whose filters suit all photographs, are trained at a low rate.
-fn pretrained(images: usize) -> Vec<(&'static str, String)> {
-    vec![
-        ("dataset", "folder".to_owned()),
-        ("model", PRETRAINED.to_owned()),
-        ("pretrained", String::new()),
-        ("freeze", "conv1.*".to_owned()),
-        ("freeze", "bn1.*".to_owned()),
-        ("freeze", "layer1.*".to_owned()),
-        ("lr", "0.01".to_owned()),
+fn pretrained(images: usize, args: &Args, is_given: &dyn Fn(&str) -> bool) -> Vec<(&'static str, String)> {
+    let lr = if args.uses_adam() { "0.0003" } else { "0.01" };
+    let mut settings = vec![("dataset", "folder".to_owned()), ("pretrained", String::new())];
+    if !is_given("model") {
+        settings.push(("model", PRETRAINED.to_owned()));
+        settings.extend(["conv1.*", "bn1.*", "layer1.*"].map(|layer| ("freeze", layer.to_owned())));
+    }
+    settings.extend([
+        ("lr", lr.to_owned()),
         ("epochs", (IMAGES / 6 / images.max(1)).clamp(5, 20).to_string()),
         ("augment", "resized-crop=0.5..1,flip".to_owned()),
         ("label_smoothing", "0.1".to_owned()),
-    ]
+    ]);
+    settings
 }
 
 /// Files whose size is looked at.

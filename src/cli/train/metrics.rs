@@ -71,8 +71,18 @@ impl Metrics {
         Ok(Self { rows })
     }
 
-    /// The best test accuracy, and the number of epochs since then.
-    pub fn best(&self) -> Option<(f64, usize)> {
+    /// The epoch with the best test accuracy; of equal ones, that with the smallest test loss.
+    pub fn best(&self) -> Option<&Row> {
+        let rank = |row: &Row| Some((row.test_accuracy?, -row.test_loss?));
+        let better = |best: &Row, row: &Row| rank(row) > rank(best);
+        self.rows
+            .iter()
+            .filter(|row| rank(row).is_some())
+            .reduce(|best, row| if better(best, row) { row } else { best })
+    }
+
+    /// The best test accuracy, and the number of epochs since it was reached.
+    pub fn stale(&self) -> Option<(f64, usize)> {
         let tested = || self.rows.iter().filter_map(|row| row.test_accuracy);
         let best = tested().fold(None, |best: Option<f64>, a| Some(best.map_or(a, |b| b.max(a))))?;
         let at = tested().position(|accuracy| accuracy == best)?;

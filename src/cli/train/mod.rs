@@ -56,6 +56,7 @@ fn run_named(args: &Args) -> Result<i32> {
     let resumed = args.resume.as_deref().map(resume::resumed_args).transpose()?;
     let choice = choice::complete(args)?;
     let args = resumed.as_ref().unwrap_or(&choice.args);
+    choice.notes.iter().for_each(|note| say(note));
     if let Some(file) = &args.augmentation.show_augment {
         let split = args.split()?;
         report_skipped(&split.notes, &split.skipped);
@@ -72,14 +73,13 @@ fn run_named(args: &Args) -> Result<i32> {
         None => RunDir::claim(args.out.as_deref(), &args.run_name(), args.force)?,
     };
     let out = dir.path().to_owned();
-    choice.notes.iter().for_each(|note| say(note));
     let split = args.split()?;
     report_skipped(&split.notes, &split.skipped);
     let [channels, height, width] = split.train.shape();
     let classes = split.train.classes().len();
     let model = models::by_name(args.network()?, channels, classes)?;
     let mut config = args.config([height, width])?;
-    config.recipe.class_weights = args.class_weights(&split.train);
+    config.recipe.class_weights = args.class_weights(&split.train)?;
     let card = card(&*model, &split, args.preprocessing(&split)?);
     let checkpoints = Checkpoints::new(dir.folder(), args.keep as usize, args.about(&model.name(), &split));
     let start = args.resume.as_ref().map(|run| Start::find(run, args, &checkpoints)).transpose()?;
@@ -307,29 +307,28 @@ impl Run<'_> {
                 say("interrupted; writing the results so far");
                 return Ok(true);
             }
-            let Some((best, since)) = dir.metrics.best() else { continue };
+            let Some((best, since)) = dir.metrics.stale() else { continue };
             if self.args.patience.is_some_and(|patience| since >= patience as usize) && report.test.is_some()
             {
                 say(&format!("stopped: no better than {:.2} % for {since} epochs", 100.0 * best));
                 break;
             }
         }
-        if let Some((best, since)) = dir.metrics.best() {
-            let epoch = dir.metrics.rows.len() - since;
-            let of = if since == 0 { String::new() } else { format!(", after epoch {epoch}") };
-            say(&format!("test accuracy {:.2} %{of}", 100.0 * best));
+        if let Some(best) = dir.metrics.best()
+            && let Some(accuracy) = best.test_accuracy
+        {
+            let is_last = dir.metrics.rows.last().is_some_and(|last| last.epoch == best.epoch);
+            let of = if is_last { String::new() } else { format!(", after epoch {}", best.epoch) };
+            say(&format!("test accuracy {:.2} %{of}", 100.0 * accuracy));
         }
         Ok(false)
     }
 
     /// Writes the metrics of an epoch, and its weights if they are the best so far.
     fn record(&self, trainer: &mut Trainer, dir: &mut RunDir, report: &EpochReport) -> Result<()> {
-        let before = dir.metrics.best();
         dir.add_epoch(report)?;
-        match report.test {
-            Some(test) if before.is_none_or(|(best, _)| test.accuracy > best) => {
-                dir.write_weights(BEST, self.card, trainer)
-            }
+        match dir.metrics.best() {
+            Some(best) if best.epoch == report.epoch => dir.write_weights(BEST, self.card, trainer),
             _ => Ok(()),
         }
     }

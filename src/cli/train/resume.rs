@@ -19,7 +19,12 @@ const MAX_BYTES: u64 = 1 << 24;
 /// The original flags of a run, overridden by those of this command line. Overrides that are not allowed are detected when the
 /// checkpoint is read.
 pub fn resumed_args(run: &Path) -> Result<Args> {
-    parse_args(run, std::env::args_os().skip(1).skip_while(|argument| argument != "train").skip(1))
+    let overrides = std::env::args_os().skip(1).skip_while(|argument| argument != "train").skip(1);
+    let mut args = parse_args(run, overrides)?;
+    if args.data.data == original_args(run)?.data.data {
+        args.data.data = source_of(run)?.dir;
+    }
+    Ok(args)
 }
 
 /// The original flags of a run.
