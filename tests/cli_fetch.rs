@@ -275,7 +275,10 @@ fn a_folder_of_few_images_is_trained_from_pretrained_weights() {
 
     store(&dir, "resnet18", RESNET18);
     let tuned = train(&["--out", "tuned"]);
-    assert!(tuned.contains("--pretrained --model resnet18 --freeze 'conv1.*'") && !tuned.contains("hint"), "{tuned}");
+    assert!(
+        tuned.contains("--pretrained --model resnet18 --freeze 'conv1.*'") && !tuned.contains("hint"),
+        "{tuned}"
+    );
     assert!(tuned.contains("2 for other classes, not loaded (fc.weight, fc.bias)"), "{tuned}");
     let [before, after] =
         [RESNET18, "tuned/model.safetensors"].map(|file| weights::Weights::read(&dir.path(file)).unwrap());

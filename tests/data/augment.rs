@@ -244,6 +244,7 @@ fn invalid_names_and_values_are_refused() {
         ("flip,", &["\"\" is not one of"]),
         ("flip, crop", &["\" crop\" is not one of"]),
         ("flip,flip", &["flip is given twice"]),
+        ("crop=8,crop-flip", &["crop is given twice"]),
         ("none,flip", &["none excludes all others"]),
         ("flip=1", &["flip=1: expected no value"]),
         ("crop=-1", &["crop=-1: expected a number of pixels"]),

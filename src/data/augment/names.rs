@@ -15,7 +15,7 @@ type Expected = &'static str;
 type Set = fn(&mut Augment, Option<&str>, [usize; 2]) -> Result<(), Expected>;
 
 /// All names, with the form of their values.
-const ROWS: [(&str, &str, Set); 9] = [
+const ROWS: [(&str, &str, Set); 8] = [
     ("none", "", |_, value, _| absent(value)),
     ("flip", "", |augment, value, _| {
         augment.flip = true;
@@ -25,11 +25,6 @@ const ROWS: [(&str, &str, Set); 9] = [
         let padding = value.map(|text| text.parse().map_err(|_| "a number of pixels, such as 4"));
         augment.crop_padding = padding.transpose()?.unwrap_or(size[0].min(size[1]) / 8);
         Ok(())
-    }),
-    ("crop-flip", "", |augment, value, size| {
-        augment.crop_padding = size[0].min(size[1]) / 8;
-        augment.flip = true;
-        absent(value)
     }),
     ("resized-crop", "=MIN..MAX", |augment, value, _| {
         let default = ResizedCrop::default();
@@ -113,7 +108,11 @@ impl Augment {
         let wrong = |problem: String| Error::argument("augment", problem);
         let mut augment = Self::default();
         let mut seen = Vec::new();
-        for item in names.split(',') {
+        // An earlier name for both.
+        let items = names
+            .split(',')
+            .flat_map(|item| if item == "crop-flip" { vec!["crop", "flip"] } else { vec![item] });
+        for item in items {
             let (name, value) =
                 item.split_once('=').map_or((item, None), |(name, value)| (name, Some(value)));
             let row = ROWS.iter().find(|row| row.0 == name);
