@@ -133,10 +133,13 @@ fn eval_agrees_with_training() -> Outcome {
     let data = ["eval", "run", "--dataset", "mnist", "--data", "data"];
     let args = [&data[..], &["--batch", "3", "--confusion", "confusion.svg"]].concat();
     let json = json(&mut dir.striate(&[&args[..], &["--json"]].concat()));
-    // The first of the epochs with the best accuracy.
-    let accuracy = |row: &BTreeMap<String, String>| row["test_accuracy"].parse::<f64>().unwrap();
+    // The best epoch: of equal accuracies, the smallest loss.
+    let rank = |row: &BTreeMap<String, String>| {
+        ["test_accuracy", "test_loss"].map(|column| row[column].parse::<f64>().unwrap())
+    };
     let rows = metrics(&dir.run());
-    let row = rows.iter().rev().max_by(|a, b| accuracy(a).total_cmp(&accuracy(b))).unwrap();
+    let better = |a: &[f64; 2], b: &[f64; 2]| a[0].total_cmp(&b[0]).then(b[1].total_cmp(&a[1]));
+    let row = rows.iter().max_by(|a, b| better(&rank(a), &rank(b))).unwrap();
     let number = |column: &str| row[column].parse::<f64>().unwrap();
     assert_eq!(json["top1"].as_f64().unwrap(), number("test_accuracy"));
     assert!((json["loss"].as_f64().unwrap() - number("test_loss")).abs() < 1e-5, "{json}, {row:?}");

@@ -44,6 +44,13 @@ pub fn read_image(path: &Path, size: [usize; 2]) -> Result<Vec<u8>> {
     Ok(image)
 }
 
+/// Width and height of an image file, from its header; `None` if it cannot be read. Its EXIF orientation is ignored.
+pub fn image_dimensions(path: &Path) -> Option<[u32; 2]> {
+    let reader = ImageReader::open(path).ok()?.with_guessed_format().ok()?;
+    let (width, height) = reader.into_dimensions().ok()?;
+    (width > 0 && height > 0).then_some([width, height])
+}
+
 /// Checks a requested size.
 pub(super) fn check_size(size: [usize; 2]) -> Result<()> {
     if size.iter().all(|side| (1..=MAX_SIDE).contains(side)) {

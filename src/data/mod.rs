@@ -46,7 +46,7 @@ pub use dataset::{Dataset, Normalization, Original, Split, TestSet};
 pub use fashion::fashion_mnist_subset;
 pub use folder::{FolderOptions, image_folder, image_folder_files, image_folder_test};
 pub use idx::{IdxImages, read_idx_images, read_idx_labels};
-pub use image_file::read_image;
+pub use image_file::{image_dimensions, read_image};
 pub use loader::{Batch, Loader, LoaderConfig};
 pub use mix::Mix;
 pub use mnist::{FASHION_MNIST_CLASSES, fashion_mnist, mnist};

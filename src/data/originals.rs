@@ -2,10 +2,10 @@
 
 use std::path::Path;
 
-use image::{ImageReader, RgbImage};
+use image::RgbImage;
 
 use super::Original;
-use super::image_file::planes;
+use super::image_file::{image_dimensions, planes};
 use super::resample::{Interpolation, Part, resample};
 use crate::plan::format_bytes;
 
@@ -22,7 +22,7 @@ impl Limit {
     /// The largest limit at which the originals of these files take at most `bytes`; `None` if some would have to be smaller than
     /// the prepared images of `size`. Files that cannot be read count as empty.
     pub fn find<'p>(files: impl Iterator<Item = &'p Path>, size: [usize; 2], bytes: u64) -> Option<Self> {
-        let sizes: Vec<[u32; 2]> = files.filter_map(dimensions).collect();
+        let sizes: Vec<[u32; 2]> = files.filter_map(image_dimensions).collect();
         let fits = |side: u32| {
             let each = sizes.iter().map(|size| scaled(*size, side));
             each.map(|[width, height]| 3 * u64::from(width) * u64::from(height)).sum::<u64>() <= bytes
@@ -66,11 +66,4 @@ fn scaled([width, height]: [u32; 2], most: u32) -> [u32; 2] {
     let shorter = width.min(height);
     let scale = |side: u32| (u64::from(side) * u64::from(most) / u64::from(shorter)) as u32;
     if shorter <= most { [width, height] } else { [scale(width), scale(height)] }
-}
-
-/// Width and height of a file, from its header.
-fn dimensions(path: &Path) -> Option<[u32; 2]> {
-    let reader = ImageReader::open(path).ok()?.with_guessed_format().ok()?;
-    let (width, height) = reader.into_dimensions().ok()?;
-    (width > 0 && height > 0).then_some([width, height])
 }

@@ -106,7 +106,7 @@ impl Source {
         let split = match (self.name.as_str(), &self.dir) {
             ("fashion-mnist", None) => fashion_mnist_subset(),
             ("fashion-mnist", Some(dir)) => fashion_mnist(dir),
-            ("mnist", _) => mnist::mnist(self.needed()?),
+            ("mnist", _) => mnist(self.needed()?),
             ("cifar10", _) => cifar10(self.needed()?),
             ("cifar100", _) => cifar100(self.needed()?),
             ("folder", _) => image_folder(self.needed()?, &self.options()),

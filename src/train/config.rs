@@ -44,9 +44,8 @@ pub struct TrainConfig {
     pub drop_last: bool,
     /// Threads that load batches.
     pub threads: usize,
-    /// Replace batch norm's running averages after each epoch by means over training images, 1,024 or a few more, with the weights as
-    /// they are then. The averages lag behind while weights change quickly, and after few steps they are mostly their initial values.
-    /// They have no influence on training itself, only on tests and on the weights that are kept.
+    /// Replace batch norm's running averages after each epoch by means over about 1,024 training images with the weights as they
+    /// are then, since the averages lag behind. They only affect tests and the weights that are kept, not training itself.
     pub precise_bn: bool,
     /// Skip steps in which the loss or a gradient is NaN or infinite, instead of ending training with an error. A skipped step
     /// changes nothing but the position in the schedule. Ten of them in a row are an error all the same.

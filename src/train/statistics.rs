@@ -20,7 +20,7 @@ const IMAGES: usize = 1024;
 
 /// The forward pass in training mode. Its outputs are the statistics of the batch that every running average takes in, under the
 /// average's name: means and unbiased variances. Inputs are [`Builder::IMAGES`] and, with dropout, [`Builder::COUNTER`]. `None` if
-/// nothing is averaged.
+/// no average moves.
 pub(super) fn graph(model: &dyn Model, shape: [usize; 4], recipe: &Recipe) -> Result<Option<Graph>> {
     let forward = |b: &mut Builder| {
         let images = b.images(shape)?;
@@ -41,13 +41,18 @@ pub(super) fn graph(model: &dyn Model, shape: [usize; 4], recipe: &Recipe) -> Re
         else {
             unreachable!("running statistics are weighted sums");
         };
+        // With a momentum of 0, the average is never to move.
+        if alpha == 1.0 {
+            continue;
+        }
         // The weight of the batch is momentum, times the factor of an unbiased variance.
         let op = WeightedSum { alpha: 0.0, beta: beta / (1.0 - alpha) };
         let statistic = graph.apply(op, &inputs)?[0];
         let name = graph.value(*average).name.clone();
         graph.output(&name, statistic);
     }
-    Ok((!updates.is_empty()).then_some(b.graph))
+    let is_empty = graph.outputs().is_empty();
+    Ok((!is_empty).then_some(b.graph))
 }
 
 /// Replaces the running averages in a session by means over batches of training images, in the order of an epoch. `program` is

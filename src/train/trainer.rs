@@ -139,8 +139,8 @@ impl Trainer {
         Ok(())
     }
 
-    /// Trains one epoch, or the rest of it, recomputes batch norm's statistics if [`TrainConfig::precise_bn`], and then tests. `watch` is called for each step, in order and a few steps
-    /// late. If it breaks, the steps in flight are completed, the test is skipped, and the next call continues the epoch.
+    /// Trains one epoch, or the rest of it, recomputes batch norm's statistics if [`TrainConfig::precise_bn`], and then tests.
+    /// `watch` is called for each step, in order and a few steps late. If it breaks, the steps in flight are completed, the test is skipped, and the next call continues the epoch.
     ///
     /// # Errors
     ///

@@ -10,8 +10,12 @@ use striate::{Device, Result};
 /// Mean and variance of the single channel after an epoch with `config`, in which batch norm comes first, so that they only
 /// depend on the images.
 fn statistics(device: &Device, images: usize, config: TrainConfig) -> Result<[f32; 2]> {
-    let forward = |b: &mut Builder, x| {
-        let x = b.batch_norm2d("bn", x, BatchNorm2d::default())?;
+    with_momentum(device, images, config, 0.1)
+}
+
+fn with_momentum(device: &Device, images: usize, config: TrainConfig, momentum: f32) -> Result<[f32; 2]> {
+    let forward = move |b: &mut Builder, x| {
+        let x = b.batch_norm2d("bn", x, BatchNorm2d { momentum, ..Default::default() })?;
         let x = b.flatten(x)?;
         b.linear("fc", x, Linear { in_features: 64, out_features: 3, bias: true })
     };
@@ -69,6 +73,7 @@ pub fn statistics_stay_where_they_should(device: &Device) -> Outcome {
         let frozen = statistics(device, 12, TrainConfig { recipe, ..config(12) })?;
         expect(&format!("frozen, ema {ema:?}"), frozen, [0.0, 1.0], 0.0)?;
     }
+    expect("momentum 0", with_momentum(device, 12, config(12), 0.0)?, [0.0, 1.0], 0.0)?;
     let running = statistics(device, 12, TrainConfig { precise_bn: false, ..config(12) })?;
     let [mean, var] = of_images(12);
     expect("running averages", running, [0.1 * mean, 0.9 + 0.1 * var], 1e-5)

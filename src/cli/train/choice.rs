@@ -8,7 +8,6 @@ use crate::cli::{Cli, Command};
 use clap::error::ErrorKind;
 use clap::parser::ValueSource;
 use clap::{CommandFactory, FromArgMatches};
-use image::ImageReader;
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use striate::data::{self, image_folder_files};
@@ -29,7 +28,10 @@ pub fn complete(args: &Args) -> Result<Choice> {
     let Some(path) = &args.path else {
         return Ok(Choice { args: args.clone(), arguments, notes: Vec::new() });
     };
-    let is_given = |name: &str| is_given(&arguments, name);
+    let matches = Cli::command().try_get_matches_from(with_name(&arguments)).ok();
+    let train = matches.as_ref().and_then(|matches| matches.subcommand_matches("train"));
+    let is_given =
+        |name: &str| train.and_then(|train| train.value_source(name)) == Some(ValueSource::CommandLine);
     let name = named(path);
     if name.is_none() && is_given("data") {
         return Err(Error::argument("data", "is the same as PATH; give only one of them"));
@@ -82,20 +84,13 @@ pub fn parse(arguments: &[OsString]) -> std::result::Result<Option<Args>, ErrorK
     }
 }
 
-/// Whether a setting of `train` is among these arguments.
-fn is_given(arguments: &[OsString], name: &str) -> bool {
-    let matches = Cli::command().try_get_matches_from(with_name(arguments)).ok();
-    let train = matches.as_ref().and_then(|matches| matches.subcommand_matches("train"));
-    train.is_some_and(|train| train.value_source(name) == Some(ValueSource::CommandLine))
-}
-
 /// Arguments as clap expects them, after the name of a program.
 fn with_name(arguments: &[OsString]) -> impl Iterator<Item = OsString> {
     std::iter::once("striate".into()).chain(arguments.iter().cloned())
 }
 
 /// The data set that PATH names, instead of a folder.
-pub fn named(path: &Path) -> Option<&str> {
+fn named(path: &Path) -> Option<&str> {
     path.to_str().filter(|name| data::NAMES.contains(name) && *name != "folder" && !path.exists())
 }
 
@@ -213,10 +208,9 @@ const SAMPLE: usize = 64;
 
 /// The side of the squares to train on: 32 for pictures of up to 48 pixels, otherwise 64.
 fn side(files: &[&PathBuf]) -> usize {
-    let size =
-        |path: &&PathBuf| ImageReader::open(path).ok()?.with_guessed_format().ok()?.into_dimensions().ok();
     let sample = files.iter().step_by(files.len().div_ceil(SAMPLE).max(1));
-    let mut sides: Vec<u32> = sample.filter_map(size).map(|(width, height)| width.min(height)).collect();
+    let sizes = sample.filter_map(|path| data::image_dimensions(path));
+    let mut sides: Vec<u32> = sizes.map(|[width, height]| width.min(height)).collect();
     sides.sort_unstable();
     if sides.get(sides.len() / 2).is_some_and(|side| *side <= 48) { 32 } else { 64 }
 }
