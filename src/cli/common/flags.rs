@@ -86,6 +86,7 @@ pub fn element_count(argument: &str, shape: &[usize]) -> Result<usize> {
 
 /// The data set.
 #[derive(clap::Args, Clone, Debug, Serialize)]
+#[command(next_help_heading = "Data")]
 pub struct DataFlags {
     /// fashion-mnist, mnist, cifar10, cifar100 or folder (a folder of images per class)
     #[arg(long, default_value = "fashion-mnist")]

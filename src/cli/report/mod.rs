@@ -70,7 +70,7 @@ impl Args {
         let mut predictor = network.predictor(&device, &*model, &self.network, [height, width], batch)?;
         let results = TestResults::compute(&mut predictor, &test, &preprocessing.normalization, batch)?;
         drop(predictor);
-        let input = [original.batch, channels, height, width];
+        let input = [original.schedule.batch, channels, height, width];
         let times =
             layer_times(&device, &training_graph(&*model, input, &recipe())?, input, model.classes())?;
 
@@ -86,7 +86,7 @@ impl Args {
             results: &results,
             times: &times,
             device: &device,
-            batch: original.batch,
+            batch: original.schedule.batch,
             curves: &curves,
             matrix: &matrix,
         });

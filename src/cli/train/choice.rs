@@ -161,8 +161,8 @@ fn look_at_images(
     let hint = format!(
         "hint     with few images, pretrained weights do better: striate fetch {PRETRAINED}, then train again"
     );
-    let hint = (file.is_some() && !is_stored && !args.pretrained).then_some(hint);
-    let mut settings = match args.pretrained || is_stored {
+    let hint = (file.is_some() && !is_stored && !args.fine_tuning.pretrained).then_some(hint);
+    let mut settings = match args.fine_tuning.pretrained || is_stored {
         true => pretrained(images, args, is_given),
         false => from_scratch(images, side),
     };
@@ -188,7 +188,7 @@ fn from_scratch(images: usize, side: usize) -> Vec<(&'static str, String)> {
 
 /// All but the first layers of pretrained weights, whose filters suit all photographs, are trained at a low rate.
 fn pretrained(images: usize, args: &Args, is_given: &dyn Fn(&str) -> bool) -> Vec<(&'static str, String)> {
-    let lr = if args.uses_adam() { "0.0003" } else { "0.01" };
+    let lr = if args.optimizer.uses_adam() { "0.0003" } else { "0.01" };
     let mut settings = vec![("dataset", "folder".to_owned()), ("pretrained", String::new())];
     if !is_given("model") {
         settings.push(("model", PRETRAINED.to_owned()));

@@ -1,15 +1,14 @@
 //! `striate train`.
 
 mod args;
-mod augment;
 mod checkpoints;
 mod choice;
+mod flags;
 mod metrics;
 mod plot;
 mod pretrained;
 mod progress;
 mod resume;
-mod rules;
 mod run_dir;
 
 pub use args::Args;
@@ -48,12 +47,13 @@ pub fn run(args: Args) -> Result<i32> {
 }
 
 fn run_named(args: &Args) -> Result<i32> {
-    let new = args.path.is_some() || args.out.is_some() || args.force;
-    if args.resume.is_some() && (new || args.weights.is_some() || args.pretrained) {
+    let new = args.path.is_some() || args.run.out.is_some() || args.run.force;
+    if args.run.resume.is_some() && (new || args.fine_tuning.weights.is_some() || args.fine_tuning.pretrained)
+    {
         let problem = "uses the data, the folder and the weights of the run; omit PATH, --out, --force, --weights and --pretrained";
         return Err(Error::argument("resume", problem));
     }
-    let resumed = args.resume.as_deref().map(resume::resumed_args).transpose()?;
+    let resumed = args.run.resume.as_deref().map(resume::resumed_args).transpose()?;
     let choice = choice::complete(args)?;
     let args = resumed.as_ref().unwrap_or(&choice.args);
     choice.notes.iter().for_each(|note| say(note));
@@ -62,7 +62,7 @@ fn run_named(args: &Args) -> Result<i32> {
         report_skipped(&split.notes, &split.skipped);
         return args.augmentation.show(&split, args.seed, file).map(|()| 0);
     }
-    let mut dir = match &args.resume {
+    let mut dir = match &args.run.resume {
         Some(run) => RunDir::reopen(run)?,
         None if is_among_images(args) => {
             let data = args.data.data.as_deref().unwrap_or(Path::new(""));
@@ -70,7 +70,7 @@ fn run_named(args: &Args) -> Result<i32> {
                 format!("is inside {}, the folder of training images; give another --out", data.display());
             return Err(Error::data(out_of(args), problem));
         }
-        None => RunDir::claim(args.out.as_deref(), &args.run_name(), args.force)?,
+        None => RunDir::claim(args.run.out.as_deref(), &args.run_name(), args.run.force)?,
     };
     let out = dir.path().to_owned();
     let split = args.split()?;
@@ -78,12 +78,11 @@ fn run_named(args: &Args) -> Result<i32> {
     let [channels, height, width] = split.train.shape();
     let classes = split.train.classes().len();
     let model = models::by_name(args.network()?, channels, classes)?;
-    let mut config = args.config([height, width])?;
-    config.recipe.class_weights = args.class_weights(&split.train)?;
+    let config = args.config(&split)?;
     let card = card(&*model, &split, args.preprocessing(&split)?);
-    let checkpoints = Checkpoints::new(dir.folder(), args.keep as usize, args.about(&model.name(), &split));
-    let start = args.resume.as_ref().map(|run| Start::find(run, args, &checkpoints)).transpose()?;
-    let images = split.train.len();
+    let checkpoints =
+        Checkpoints::new(dir.folder(), args.run.keep as usize, args.about(&model.name(), &split));
+    let start = args.run.resume.as_ref().map(|run| Start::find(run, args, &checkpoints)).transpose()?;
     let device = args.device.open()?;
     say(&format!("device   {}", device.describe()));
     say(&format!(
@@ -114,7 +113,7 @@ fn run_named(args: &Args) -> Result<i32> {
         let Some(path) = args.initial_weights()? else { return Ok(()) };
         let weights = Weights::read(&path)?;
         note_other_classes(&weights, card.classes.as_deref().unwrap_or_default());
-        let loaded = trainer.load(&weights, args.fit(classes))?;
+        let loaded = trainer.load(&weights, args.fine_tuning.fit(classes))?;
         say(&format!("weights  {}: {loaded}", path.display()));
         Ok(())
     };
@@ -124,7 +123,7 @@ fn run_named(args: &Args) -> Result<i32> {
     let stop = stop_on_interrupt()?;
     match &start {
         Some(start) => {
-            let changes = start.changes.describe(args, start.step(), images, [height, width])?;
+            let changes = start.changes.describe(args, start.step(), &split)?;
             resume(start, changes, args, &mut dir, &mut trainer)?;
         }
         // This replaces an earlier run, so everything that can fail early has been checked.
@@ -167,7 +166,7 @@ fn run_named(args: &Args) -> Result<i32> {
 
 /// The folder of a new run, or the parent of a folder that is yet to be named.
 fn out_of(args: &Args) -> &Path {
-    args.out.as_deref().unwrap_or(Path::new(RUNS))
+    args.run.out.as_deref().unwrap_or(Path::new(RUNS))
 }
 
 /// Whether the results would be in the folder of training images, where folders are classes.
@@ -207,7 +206,10 @@ fn resume(
         dir.update_config(&start.changes.config(dir.path(), args)?)?;
     }
     if trainer.epochs_left() == 0 {
-        say(&format!("already trained for all {} epochs; give more --epochs to continue", args.epochs));
+        say(&format!(
+            "already trained for all {} epochs; give more --epochs to continue",
+            args.schedule.epochs
+        ));
     }
     dir.metrics = Metrics::read(dir.path(), trainer.position().epoch)?;
     Ok(())
@@ -284,13 +286,13 @@ impl Run<'_> {
 
     /// Trains until the last epoch, until `--patience` is exhausted, or until an interrupt; returns whether it was interrupted.
     fn train(&self, trainer: &mut Trainer, dir: &mut RunDir) -> Result<bool> {
-        let mut reporter = Reporter::new(self.args.epochs);
+        let mut reporter = Reporter::new(self.args.schedule.epochs);
         while trainer.epochs_left() > 0 {
             let mut steps = 0;
             let report = trainer.epoch(&mut |progress| {
                 reporter.step(progress);
                 steps += 1;
-                let pause = steps == self.args.checkpoint_every || self.stop.load(Ordering::Relaxed);
+                let pause = steps == self.args.run.checkpoint_every || self.stop.load(Ordering::Relaxed);
                 if pause { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
             })?;
             let stopped = self.stop.load(Ordering::Relaxed);
@@ -308,7 +310,8 @@ impl Run<'_> {
                 return Ok(true);
             }
             let Some((best, since)) = dir.metrics.stale() else { continue };
-            if self.args.patience.is_some_and(|patience| since >= patience as usize) && report.test.is_some()
+            if self.args.schedule.patience.is_some_and(|patience| since >= patience as usize)
+                && report.test.is_some()
             {
                 say(&format!("stopped: no better than {:.2} % for {since} epochs", 100.0 * best));
                 break;

@@ -10,13 +10,13 @@ use striate::data::{Preprocessing, Source, Split};
 impl Args {
     /// The name of the network.
     pub fn network(&self) -> Result<&str> {
-        pretrained::network(&self.model, self.pretrained)
+        pretrained::network(&self.model, self.fine_tuning.pretrained)
     }
 
     /// The file of the initial weights, if any. Pretrained ones are fetched if they are missing.
     pub fn initial_weights(&self) -> Result<Option<PathBuf>> {
-        match &self.weights {
-            _ if self.pretrained => Pretrained::named(&self.model)?.obtain().map(Some),
+        match &self.fine_tuning.weights {
+            _ if self.fine_tuning.pretrained => Pretrained::named(&self.model)?.obtain().map(Some),
             Some(path) => file(path).map(Some),
             None => Ok(None),
         }
@@ -54,7 +54,7 @@ impl Args {
 
     /// The preprocessing of pretrained weights, changed by flags.
     fn own_preprocessing(&self) -> Result<Option<Preprocessing>> {
-        if !self.pretrained {
+        if !self.fine_tuning.pretrained {
             return Ok(None);
         }
         let mut own = Pretrained::named(&self.model)?.preprocessing()?;

@@ -9,7 +9,7 @@ use crate::cli::text;
 use serde_json::{Map, Value};
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
-use striate::data::Source;
+use striate::data::{Source, Split};
 use striate::train::{Checkpoint, Position};
 use striate::{Error, Result, read_file};
 
@@ -116,14 +116,14 @@ impl Changes {
     fn find(path: &Path, checkpoint: &Checkpoint, args: &Args, about: &Map<String, Value>) -> Result<Self> {
         let before = |flag: &str| checkpoint.about.get(flag).cloned().unwrap_or_default();
         let epochs = before(Self::EPOCHS).as_u64().map(|epochs| epochs as usize);
-        if let Some(epochs) = epochs.filter(|epochs| *epochs > args.epochs) {
+        if let Some(epochs) = epochs.filter(|epochs| *epochs > args.schedule.epochs) {
             let problem =
-                format!("expected at least {epochs}, as in the original run, found {}", args.epochs);
+                format!("expected at least {epochs}, as in the original run, found {}", args.schedule.epochs);
             return Err(Error::argument("epochs", problem));
         }
         let lr = args.rate_or_default(before(Self::LR).as_f64().map(|lr| lr as f32));
         let changes = Self {
-            epochs: epochs.filter(|epochs| *epochs < args.epochs),
+            epochs: epochs.filter(|epochs| *epochs < args.schedule.epochs),
             lr: Some(lr).filter(|lr| *lr > args.learning_rate()),
         };
         let mut expected = about.clone();
@@ -139,24 +139,20 @@ impl Changes {
 
     /// The previous flags.
     fn before(&self, args: &Args) -> Args {
-        let (epochs, lr) = (self.epochs.unwrap_or(args.epochs), self.lr.or(args.lr));
-        Args { epochs, lr, ..args.clone() }
+        let mut before = args.clone();
+        before.schedule.epochs = self.epochs.unwrap_or(args.schedule.epochs);
+        before.schedule.lr = self.lr.or(args.schedule.lr);
+        before
     }
 
-    /// Describes the changes and their effect on the learning rate after `step` steps, for a number of training images and their
-    /// size; `None` if there are no changes.
-    pub fn describe(
-        &self,
-        args: &Args,
-        step: usize,
-        images: usize,
-        size: [usize; 2],
-    ) -> Result<Option<String>> {
-        let epochs =
-            self.epochs.map(|epochs| format!("{} {} instead of {epochs}", Self::EPOCHS, args.epochs));
+    /// Describes the changes and their effect on the learning rate after `step` steps; `None` if there are no changes.
+    pub fn describe(&self, args: &Args, step: usize, split: &Split) -> Result<Option<String>> {
+        let epochs = self
+            .epochs
+            .map(|epochs| format!("{} {} instead of {epochs}", Self::EPOCHS, args.schedule.epochs));
         let lr = self.lr.map(|lr| format!("{} {} instead of {lr}", Self::LR, args.learning_rate()));
         let changes: Vec<String> = [epochs, lr].into_iter().flatten().collect();
-        let rate = |args: &Args| Ok(args.config(size)?.schedule(images).at(step));
+        let rate = |args: &Args| Ok(args.config(split)?.schedule(split.train.len()).at(step));
         let (before, now): (f32, f32) = (rate(&self.before(args))?, rate(args)?);
         let schedule = match before == now {
             true => String::new(),
@@ -168,7 +164,7 @@ impl Changes {
     /// `config.json` of the run with the changes.
     pub fn config(&self, run: &Path, args: &Args) -> Result<Value> {
         let mut config = config(run)?;
-        let epochs = self.epochs.map(|_| (Self::EPOCHS, "epochs", json::value(&args.epochs)));
+        let epochs = self.epochs.map(|_| (Self::EPOCHS, "epochs", json::value(&args.schedule.epochs)));
         let lr = self.lr.map(|_| (Self::LR, "lr", json::value(&args.learning_rate())));
         let changes: Vec<_> = [epochs, lr].into_iter().flatten().collect();
         let arguments = config["arguments"].as_array_mut().ok_or_else(|| without_arguments(run))?;

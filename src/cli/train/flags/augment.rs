@@ -1,13 +1,14 @@
 //! Flags for augmentation, and a sheet of images that shows it.
 
-use super::progress::say;
+use crate::cli::flags::number;
 use crate::cli::memory::parse_bytes;
+use crate::cli::train::progress::say;
 use crate::cli::{json, text};
 use image::{ImageFormat, RgbImage};
 use serde::Serialize;
 use std::io::Cursor;
 use std::path::{Path, PathBuf};
-use striate::data::{Augment, Dataset, DrawKey, Split};
+use striate::data::{Augment, Dataset, DrawKey, Mix, Split};
 use striate::interpret::drawing::{Tile, denormalize, image_grid, resize, upscale, upscale_factor};
 use striate::{Error, Result, write_file};
 
@@ -23,12 +24,19 @@ const IMAGE_MEMORY: u64 = 1 << 30;
 
 /// Flags for augmentation.
 #[derive(clap::Args, Clone, Debug, Serialize)]
+#[command(next_help_heading = "Augmentation")]
 pub struct AugmentFlags {
     /// Augmentation of training images, as in torchvision: a list of none, flip, crop[=PIXELS], crop-flip,
     /// resized-crop[=MIN..MAX], rotation[=DEGREES], color-jitter[=STRENGTH], trivial-augment, erasing[=PROBABILITY]. By default,
     /// crop pads by 1/8 of the shorter side. Use crop,flip for long runs
     #[arg(long, default_value = "none", value_name = "NAME,...", value_parser = names)]
     augment: String,
+    /// Mixup: interpolate pairs of images with weights from Beta(ALPHA, ALPHA), such as 0.2
+    #[arg(long, default_value_t = 0.0, value_name = "ALPHA", allow_negative_numbers = true, value_parser = number)]
+    mixup: f32,
+    /// CutMix: paste a rectangle of another image, with areas from Beta(ALPHA, ALPHA), such as 1
+    #[arg(long, default_value_t = 0.0, value_name = "ALPHA", allow_negative_numbers = true, value_parser = number)]
+    cutmix: f32,
     /// Write a PNG of training images with their augmentation in the first epochs, and exit
     #[arg(long, value_name = "FILE")]
     #[serde(serialize_with = "json::optional_path", skip_serializing_if = "Option::is_none")]
@@ -53,6 +61,12 @@ impl AugmentFlags {
     pub fn augment(&self, image: [usize; 2]) -> Result<Option<Augment>> {
         let augment = Augment::named(&self.augment, image)?;
         Ok((augment != Augment::default()).then_some(augment))
+    }
+
+    /// Mixup and CutMix, if any.
+    pub fn mix(&self) -> Option<Mix> {
+        let (mixup, cutmix) = (self.mixup, self.cutmix);
+        (mixup != 0.0 || cutmix != 0.0).then_some(Mix { mixup, cutmix })
     }
 
     /// Memory for original images: none unless the augmentation uses them.

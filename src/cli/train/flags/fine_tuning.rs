@@ -1,0 +1,66 @@
+//! Flags for training that starts from existing weights.
+
+use crate::cli::json;
+use serde::Serialize;
+use std::path::PathBuf;
+use striate::nn::{Pattern, Rules};
+use striate::weights::Fit;
+use striate::{Error, Result};
+
+/// The initial weights, and which of them are trained. A pattern is the name of a parameter and may contain `*`, as in
+/// `layer1.*`.
+#[derive(clap::Args, Clone, Debug, Default, Serialize)]
+#[command(next_help_heading = "Fine-tuning")]
+pub struct FineTuningFlags {
+    /// Initial weights: a safetensors file, a .pth archive or a run folder. A last layer for another number of classes is
+    /// initialized instead
+    #[arg(long, value_name = "FILE")]
+    #[serde(serialize_with = "json::optional_path")]
+    pub weights: Option<PathBuf>,
+    /// Start from torchvision's pretrained weights for --model, with their preprocessing (see `striate fetch`). They are
+    /// downloaded if they are missing
+    #[arg(long, conflicts_with = "weights")]
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub pretrained: bool,
+    /// Load only the weights that fit, initialize the others, and list the differences
+    #[arg(long, requires = "weights")]
+    partial: bool,
+    /// Freeze these parameters, and the statistics of batch norms; may be repeated
+    #[arg(long, value_name = "PATTERN")]
+    freeze: Vec<String>,
+    /// Multiply the learning rate of these parameters by a factor; may be repeated, the first match counts
+    #[arg(long, value_name = "PATTERN=FACTOR")]
+    lr_scale: Vec<String>,
+}
+
+impl FineTuningFlags {
+    /// How closely --weights must match the network.
+    pub fn fit(&self, classes: usize) -> Fit {
+        if self.partial { Fit::Partial } else { Fit::Backbone { classes } }
+    }
+
+    /// Adds the rules for learning rates.
+    pub fn rules(&self, rules: Rules) -> Result<Rules> {
+        let scale = |text: &String| {
+            let wrong = || {
+                Error::argument("lr-scale", format!("expected PATTERN=FACTOR, such as fc.*=10, found {text}"))
+            };
+            let (name, factor) = text.rsplit_once('=').ok_or_else(wrong)?;
+            Ok((pattern("lr-scale", name)?, factor.parse().map_err(|_| wrong())?))
+        };
+        let lr_scale = self.lr_scale.iter().map(scale).collect::<Result<_>>()?;
+        Ok(Rules { freeze: patterns("freeze", &self.freeze)?, lr_scale, ..rules })
+    }
+}
+
+/// Patterns of the flag `name`.
+pub fn patterns(name: &str, texts: &[String]) -> Result<Vec<Pattern>> {
+    texts.iter().map(|text| pattern(name, text)).collect()
+}
+
+fn pattern(name: &str, text: &str) -> Result<Pattern> {
+    Rules::pattern(text).map_err(|error| match error {
+        Error::Argument { problem, .. } => Error::argument(name, problem),
+        other => other,
+    })
+}

@@ -1,0 +1,30 @@
+//! Flags for the folder of a run.
+
+use crate::cli::json;
+use serde::Serialize;
+use std::path::PathBuf;
+
+/// The folder of the run, and its checkpoints.
+#[derive(clap::Args, Clone, Debug, Serialize)]
+#[command(next_help_heading = "Output")]
+pub struct RunFlags {
+    /// Folder for the results [default: a new one under runs/]
+    #[arg(short, long, value_name = "DIR")]
+    #[serde(serialize_with = "json::optional_path")]
+    pub out: Option<PathBuf>,
+    /// Replace an earlier run in --out
+    #[arg(long)]
+    pub force: bool,
+    /// Resume the run in this folder from its last checkpoint, with its original flags. On the same device, its weights
+    /// become bit-identical to those of an uninterrupted run. Flags that affect the results cannot change, except for a
+    /// larger --epochs and a smaller --lr
+    #[arg(long, value_name = "DIR")]
+    #[serde(serialize_with = "json::optional_path")]
+    pub resume: Option<PathBuf>,
+    /// Steps between two checkpoints; there is also one after each epoch
+    #[arg(long, default_value_t = 500, value_name = "STEPS", value_parser = clap::value_parser!(u32).range(1..))]
+    pub checkpoint_every: u32,
+    /// Checkpoints to keep
+    #[arg(long, default_value_t = 2, value_name = "CHECKPOINTS", value_parser = clap::value_parser!(u32).range(1..))]
+    pub keep: u32,
+}
