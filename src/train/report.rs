@@ -77,6 +77,8 @@ pub struct Progress {
     pub lr: f32,
     /// Score over the epoch so far.
     pub score: Score,
+    /// Score of the step alone. If the step was skipped, it may be NaN or infinite.
+    pub batch: Score,
 }
 
 /// Results of an epoch.

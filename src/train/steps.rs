@@ -25,6 +25,8 @@ pub(super) struct Steps<'a> {
     pub done: usize,
     /// Score including the micro-batches of the step whose outputs are arriving.
     pub score: Score,
+    /// Score of the micro-batches of that step alone.
+    pub batch: Score,
 }
 
 /// A micro-batch in flight.
@@ -108,7 +110,9 @@ impl Steps<'_> {
         (outputs, pass): (Outputs, Pass),
         watch: &mut dyn FnMut(&Progress) -> ControlFlow<()>,
     ) -> Result<ControlFlow<()>> {
-        self.score.add(&outputs, pass.size, pass.mix_weight);
+        for score in [&mut self.score, &mut self.batch] {
+            score.add(&outputs, pass.size, pass.mix_weight);
+        }
         if !pass.ends {
             return Ok(ControlFlow::Continue(()));
         }
@@ -119,7 +123,8 @@ impl Steps<'_> {
             self.skip()?;
         }
         let Position { epoch, score, .. } = *self.position;
-        Ok(watch(&Progress { epoch: epoch + 1, step: self.done, steps: self.len, lr: pass.lr, score }))
+        let (epoch, batch) = (epoch + 1, std::mem::take(&mut self.batch));
+        Ok(watch(&Progress { epoch, step: self.done, steps: self.len, lr: pass.lr, score, batch }))
     }
 
     /// Counts a step that changed nothing on the device, since its loss or a gradient is not finite. Fails if that ends training.

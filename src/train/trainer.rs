@@ -215,7 +215,9 @@ impl Trainer {
         let mut anomaly = config.anomaly.then(|| Anomaly::new(session)).transpose()?;
         let (stream, len) = (Stream::new(session)?, done + loader.len());
         let score = position.score;
-        let mut steps = Steps { stream, split, config, schedule, programs, position, len, done, score };
+        let batch = Score::default();
+        let mut steps =
+            Steps { stream, split, config, schedule, programs, position, len, done, score, batch };
         let mut flow = ControlFlow::Continue(());
         while flow.is_continue() {
             let Some(batch) = loader.next() else { break };
