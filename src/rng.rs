@@ -16,6 +16,7 @@ pub(crate) const AUGMENT: u64 = 2;
 pub(crate) const HOLD_OUT: u64 = 3;
 pub(crate) const MIX: u64 = 4;
 pub(crate) const TSNE: u64 = 5;
+pub(crate) const VALIDATION: u64 = 6;
 
 /// A SplitMix64 generator.
 ///

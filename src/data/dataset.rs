@@ -1,8 +1,6 @@
 //! Images in memory, and their normalization.
 
 use std::collections::BTreeSet;
-use std::path::PathBuf;
-use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
@@ -168,6 +166,22 @@ impl Dataset {
         self.shape.iter().product()
     }
 
+    /// A data set of some of the images, with their originals if there are any.
+    pub(super) fn select(&self, indices: &[usize]) -> Self {
+        let originals = match self.originals.is_empty() {
+            true => Vec::new(),
+            false => indices.iter().map(|index| self.originals[*index].clone()).collect(),
+        };
+        Self {
+            name: self.name.clone(),
+            images: indices.iter().flat_map(|index| self.image(*index)).copied().collect(),
+            shape: self.shape,
+            labels: indices.iter().map(|index| self.labels[*index]).collect(),
+            classes: self.classes.clone(),
+            originals,
+        }
+    }
+
     /// Replaces labels by indices into other `classes`, those of a network for example. Classes are matched by name; only
     /// those that have images need to be found.
     ///
@@ -223,66 +237,6 @@ impl Dataset {
 
 /// Most classes listed in a message.
 const MAX_LISTED: usize = 12;
-
-/// Training and test images.
-#[derive(Debug, Clone)]
-pub struct Split {
-    /// Training images.
-    pub train: Arc<Dataset>,
-    /// Test images.
-    pub test: Arc<Dataset>,
-    /// Statistics of the training images, used for both.
-    pub normalization: Normalization,
-    /// Notes for the user, about ignored files for example.
-    pub notes: Vec<String>,
-    /// Images that were skipped because they could not be read, each with the error.
-    pub skipped: Vec<(PathBuf, String)>,
-}
-
-/// Test images alone.
-#[derive(Debug, Clone)]
-pub struct TestSet {
-    /// The images.
-    pub data: Arc<Dataset>,
-    /// Statistics of the training images if there are any, otherwise of these.
-    pub normalization: Normalization,
-    /// See [`Split::notes`].
-    pub notes: Vec<String>,
-    /// See [`Split::skipped`].
-    pub skipped: Vec<(PathBuf, String)>,
-}
-
-impl From<Split> for TestSet {
-    fn from(split: Split) -> Self {
-        let Split { test, normalization, notes, skipped, .. } = split;
-        Self { data: test, normalization, notes, skipped }
-    }
-}
-
-impl Split {
-    /// Combines training and test images.
-    ///
-    /// # Errors
-    ///
-    /// [`Error::Argument`] if their image shapes or classes differ, or `normalization` does not fit.
-    pub fn new(train: Dataset, test: Dataset, normalization: Normalization) -> Result<Self> {
-        let wrong = |problem: String| Err(Error::argument(format!("data set {}", train.name), problem));
-        if train.shape != test.shape {
-            return wrong(format!(
-                "training images have shape {:?}, but test images {:?}; use the same for both",
-                train.shape, test.shape
-            ));
-        }
-        if train.classes != test.classes {
-            return wrong(
-                "training and test images have different classes; use the same for both".to_owned(),
-            );
-        }
-        normalization.check(train.shape[0])?;
-        let (train, test) = (Arc::new(train), Arc::new(test));
-        Ok(Self { train, test, normalization, notes: Vec::new(), skipped: Vec::new() })
-    }
-}
 
 /// Mean and standard deviation of the pixels per channel, on a scale from 0 to 1.
 ///

@@ -7,6 +7,7 @@ use rayon::prelude::*;
 
 use super::image_file::{check_size, cover, decode, planes};
 use super::originals::Limit;
+use super::split::held_out;
 use super::walk::{EXTENSIONS, IgnoredFiles, folders, images, loose, name};
 use super::{Dataset, Interpolation, Normalization, Original, Preprocessing, Split, TestSet};
 use crate::rng::{HOLD_OUT, SplitMix64};
@@ -81,8 +82,8 @@ impl FolderOptions {
 /// Reads `DIR/train/CLASS/*` and `DIR/test/CLASS/*`, or only `DIR/CLASS/*`.
 ///
 /// - Training images may also be in `training`, test images in `val`, `valid`, `validation` or `dev`, in upper or lower
-///   case; the first with a folder per class is used. If there are no test images, a fraction of each class is held out,
-///   always the same for the same files and seed.
+///   case; the first with a folder per class is used. The second has the validation images. If there are no test images, a
+///   fraction of each class is held out, always the same for the same files and seed.
 /// - Classes are the sorted folder names. Subfolders belong to their class, and images are sorted by name.
 /// - PNG, JPEG, BMP, GIF (its first frame) and WebP are read as RGB, cropped and scaled as by
 ///   [`read_image`](super::read_image). Other files are ignored with a note; hidden files are ignored silently.
@@ -106,10 +107,14 @@ pub fn image_folder(dir: &Path, options: &FolderOptions) -> Result<Split> {
         );
         return Err(Error::data(&layout.train, problem));
     }
+    let same_classes = |folder: &PathBuf| {
+        let files = SplitFiles::of(folder)?;
+        train.check_classes(&layout.train, &files, folder).map(|()| files)
+    };
+    let validation = layout.validation.as_ref().map(same_classes).transpose()?;
     let (train, test) = match &layout.test {
         Some(folder) => {
-            let test = SplitFiles::of(folder)?;
-            train.check_classes(&layout.train, &test, folder)?;
+            let test = same_classes(folder)?;
             (train, test)
         }
         None => {
@@ -117,15 +122,24 @@ pub fn image_folder(dir: &Path, options: &FolderOptions) -> Result<Split> {
             train.hold_out(options)?
         }
     };
-    let mut notes = notes(layout.note(dir), &[&train, &test]);
+    let parts: Vec<&SplitFiles> = [&train, &test].into_iter().chain(&validation).collect();
+    let mut notes = notes(layout.note(dir), &parts);
     let bytes = options.original_bytes;
     let limit = (bytes > 0).then(|| train.limit(options));
     notes.extend(limit.and_then(|limit| Limit::note(limit, bytes)));
     let (train, mut skipped) = train.load(&name(dir), options, limit.flatten())?;
     let (test, more) = test.load(&name(dir), options, None)?;
     skipped.extend(more);
+    let validation = match validation {
+        Some(files) => {
+            let (validation, more) = files.load(&name(dir), options, None)?;
+            skipped.extend(more);
+            Some(Arc::new(validation))
+        }
+        None => None,
+    };
     let normalization = Normalization::measure(&train);
-    Ok(Split { notes, skipped, ..Split::new(train, test, normalization)? })
+    Ok(Split { validation, notes, skipped, ..Split::new(train, test, normalization)? })
 }
 
 /// Reads test images from `DIR/test/CLASS/*` or another test folder of [`image_folder`]; without one, all images of
@@ -162,16 +176,30 @@ pub(super) fn has_classes(dir: &Path) -> bool {
     folders(dir).is_ok_and(|folders| folders.iter().any(has_images))
 }
 
-/// The classes of [`image_folder`]'s training images, with their files; nothing is decoded.
+/// The files of [`image_folder`], not decoded.
+#[derive(Debug, Clone)]
+pub struct FolderFiles {
+    /// The classes of the training images, with their files. If there are no test images, they are among them.
+    pub classes: Vec<(String, Vec<PathBuf>)>,
+    /// Whether there are test images.
+    pub has_test: bool,
+    /// Whether there are validation images.
+    pub has_validation: bool,
+}
+
+/// Lists the files that [`image_folder`] would read.
 ///
 /// # Errors
 ///
 /// As for [`image_folder`], as far as it does not concern the content of files.
-pub fn image_folder_files(dir: &Path) -> Result<Vec<(String, Vec<PathBuf>)>> {
-    let split = SplitFiles::of(&Layout::of(dir)?.train)?;
+pub fn image_folder_files(dir: &Path) -> Result<FolderFiles> {
+    let layout = Layout::of(dir)?;
+    let split = SplitFiles::of(&layout.train)?;
     let of_class = |class: u32| split.files.iter().filter(move |file| file.1 == class);
     let files = |class: u32| of_class(class).map(|file| file.0.clone()).collect();
-    Ok((0..).zip(&split.classes).map(|(class, name)| (name.clone(), files(class))).collect())
+    let classes = (0..).zip(&split.classes).map(|(class, name)| (name.clone(), files(class))).collect();
+    let (has_test, has_validation) = (layout.test.is_some(), layout.validation.is_some());
+    Ok(FolderFiles { classes, has_test, has_validation })
 }
 
 /// The folders that have the classes.
@@ -179,6 +207,7 @@ struct Layout {
     train: PathBuf,
     /// `None` if test images are held out of the training images.
     test: Option<PathBuf>,
+    validation: Option<PathBuf>,
     /// Other folders, which are not read.
     unread: Vec<String>,
 }
@@ -197,13 +226,16 @@ impl Layout {
             let own = folders(path).unwrap_or_default();
             own.len() > 1 || own.iter().any(|path| classes.contains(&name(path)))
         };
-        let test = TEST_FOLDERS.iter().filter_map(|name| called(name)).find(labeled);
+        let mut labeled = TEST_FOLDERS.iter().filter_map(|name| called(name)).filter(labeled);
+        let test = labeled.next();
+        let validation = labeled.next().filter(|_| train.is_some());
         if train.is_none() && test.is_none() {
-            return Ok(Self { train: dir.to_owned(), test: None, unread: Vec::new() });
+            return Ok(Self { train: dir.to_owned(), test: None, validation: None, unread: Vec::new() });
         }
-        let read = |path: &&PathBuf| Some(*path) == train || Some(*path) == test;
+        let read = |path: &&PathBuf| [train, test, validation].contains(&Some(*path));
         let unread = all.iter().filter(|path| !read(path)).map(|path| name(path)).collect();
-        Ok(Self { train: train.map_or(dir, PathBuf::as_path).to_owned(), test: test.cloned(), unread })
+        let (test, validation) = (test.cloned(), validation.cloned());
+        Ok(Self { train: train.map_or(dir, PathBuf::as_path).to_owned(), test, validation, unread })
     }
 
     /// A note on which folders are used and which are not, where that is not obvious.
@@ -308,9 +340,9 @@ impl SplitFiles {
             Self { files: Vec::new(), ignored: IgnoredFiles::default(), loose: None, ..self.clone() };
         let mut train = Self { files: Vec::new(), ..self.clone() };
         for of_class in self.files.chunk_by(|a, b| a.1 == b.1) {
-            let held_out = held_out(of_class, fraction, options.seed)?;
-            for (file, held_out) in of_class.iter().zip(held_out) {
-                if held_out { &mut test } else { &mut train }.files.push(file.clone());
+            let is_held_out = held_out_of(of_class, fraction, options.seed)?;
+            for (file, is_held_out) in of_class.iter().zip(is_held_out) {
+                if is_held_out { &mut test } else { &mut train }.files.push(file.clone());
             }
         }
         Ok((train, test))
@@ -382,20 +414,18 @@ fn with_remedy(error: Error) -> Error {
 }
 
 /// Which images of one class are held out for the test.
-fn held_out(files: &[(PathBuf, u32)], fraction: f64, seed: u64) -> Result<Vec<bool>> {
+fn held_out_of(files: &[(PathBuf, u32)], fraction: f64, seed: u64) -> Result<Vec<bool>> {
     let (path, class) = &files[0];
-    let count = u32::try_from(files.len()).unwrap_or(u32::MAX);
-    if count < 2 {
+    if files.len() < 2 {
         let folder = path.parent().unwrap_or(path);
         let problem =
             "expected at least two images, one for training and one for the test, found one; add some";
         return Err(Error::data(folder, problem));
     }
-    let wanted = ((f64::from(count) * fraction).round() as u32).clamp(1, count - 1);
-    let mut held_out = vec![false; files.len()];
-    let order = SplitMix64::keyed(seed, &[HOLD_OUT, u64::from(*class)]).permutation(count);
-    order.iter().take(wanted as usize).for_each(|&index| held_out[index as usize] = true);
-    Ok(held_out)
+    let mut generator = SplitMix64::keyed(seed, &[HOLD_OUT, u64::from(*class)]);
+    let mut is_held_out = vec![false; files.len()];
+    held_out(files.len(), fraction, &mut generator).into_iter().for_each(|index| is_held_out[index] = true);
+    Ok(is_held_out)
 }
 
 fn zeros(count: usize, image_len: usize) -> Result<Vec<u8>> {

@@ -1,5 +1,6 @@
 //! Loads batches of normalized images ahead of the device.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::thread;
 
@@ -14,6 +15,9 @@ pub struct LoaderConfig {
     pub batch_size: usize,
     /// Shuffle the images, differently in each epoch. Default false.
     pub shuffle: bool,
+    /// Shuffle, and take equally many images of each class: those of small classes several times, each with its own augmentation,
+    /// and of large classes another part in each epoch. Default false.
+    pub balanced: bool,
     /// Augmentation. Default `None`.
     pub augment: Option<Augment>,
     /// Mixup and CutMix. Default `None`.
@@ -37,6 +41,7 @@ impl Default for LoaderConfig {
         Self {
             batch_size: 128,
             shuffle: false,
+            balanced: false,
             augment: None,
             mix: None,
             seed: 0,
@@ -158,7 +163,8 @@ impl ExactSizeIterator for Loader {}
 struct Recipe {
     dataset: Arc<Dataset>,
     tables: Vec<[f32; 256]>,
-    order: Vec<u32>,
+    /// For each image of the epoch, its index plus the number of images times how often it was there before.
+    order: Vec<u64>,
     config: LoaderConfig,
 }
 
@@ -166,9 +172,15 @@ impl Recipe {
     fn new(dataset: Arc<Dataset>, normalization: &Normalization, config: LoaderConfig) -> Self {
         // `Dataset::new` checked that the count fits.
         let count = dataset.len() as u32;
-        let order = match config.shuffle {
-            true => SplitMix64::keyed(config.seed, &[SHUFFLE, config.epoch]).permutation(count),
-            false => (0..count).collect(),
+        let shuffled =
+            || SplitMix64::keyed(config.seed, &[SHUFFLE, config.epoch]).permutation(count).into_iter();
+        let order = match (config.balanced, config.shuffle) {
+            (true, _) => {
+                let sample = balanced(dataset.labels(), config.seed, config.epoch);
+                shuffled().map(|index| sample[index as usize]).collect()
+            }
+            (false, true) => shuffled().map(u64::from).collect(),
+            (false, false) => (0..u64::from(count)).collect(),
         };
         Self { dataset, tables: normalization.tables(), order, config }
     }
@@ -177,17 +189,18 @@ impl Recipe {
     fn make(&self, index: usize, mut batch: Batch) -> Batch {
         let start = index * self.config.batch_size;
         let end = self.order.len().min(start + self.config.batch_size);
-        let indices = &self.order[start..end];
+        let drawn = &self.order[start..end];
         let image_len = self.dataset.image_len();
-        batch.size = indices.len();
+        batch.size = drawn.len();
         batch.indices.clear();
-        batch.indices.extend_from_slice(indices);
+        let count = self.dataset.len() as u64;
+        batch.indices.extend(drawn.iter().map(|drawn| (drawn % count) as u32));
         batch.labels.clear();
-        batch.labels.extend(indices.iter().map(|&index| self.dataset.labels()[index as usize]));
+        batch.labels.extend(batch.indices.iter().map(|&index| self.dataset.labels()[index as usize]));
         batch.images.resize(batch.size * image_len, 0.0);
-        for (output, &index) in batch.images.chunks_exact_mut(image_len).zip(indices) {
+        for (output, &drawn) in batch.images.chunks_exact_mut(image_len).zip(drawn) {
             let augment = self.config.augment.unwrap_or_default();
-            augment.write(&self.dataset, self.key(index.into()), &self.tables, output);
+            augment.write(&self.dataset, self.key(drawn), &self.tables, output);
         }
         batch.mix_weight = 1.0;
         if let Some(mix) = self.config.mix {
@@ -200,4 +213,24 @@ impl Recipe {
         let LoaderConfig { seed, epoch, .. } = self.config;
         DrawKey { seed, epoch, index }
     }
+}
+
+/// Images for a balanced epoch, grouped by class: see [`Recipe::order`].
+fn balanced(labels: &[u32], seed: u64, epoch: u64) -> Vec<u64> {
+    let count = labels.len() as u64;
+    let mut classes: BTreeMap<u32, Vec<u64>> = BTreeMap::new();
+    (0..).zip(labels).for_each(|(index, &label)| classes.entry(label).or_default().push(index));
+    let filled = classes.len();
+    let of_class = |(at, (class, images)): (usize, (u32, Vec<u64>))| {
+        let wanted = (at + 1) * labels.len() / filled - at * labels.len() / filled;
+        let mut random = SplitMix64::keyed(seed, &[SHUFFLE, epoch, u64::from(class)]);
+        let mut sample = Vec::with_capacity(wanted + images.len());
+        for round in (0..).take_while(|round| round * images.len() < wanted) {
+            let order = random.permutation(images.len() as u32);
+            sample.extend(order.into_iter().map(|index| images[index as usize] + round as u64 * count));
+        }
+        sample.truncate(wanted);
+        sample
+    };
+    classes.into_iter().enumerate().flat_map(of_class).collect()
 }

@@ -1,6 +1,6 @@
 //! Data sets, augmentation, and the loader that feeds the device.
 //!
-//! A [`Split`] holds training and test images in memory, as bytes. A [`Loader`] produces shuffled, augmented, normalized
+//! A [`Split`] holds training, validation and test images in memory, as bytes. A [`Loader`] produces shuffled, augmented, normalized
 //! batches on worker threads. [`Preprocessing`] turns image files into a network's input.
 //!
 //! ```
@@ -34,6 +34,7 @@ mod prefetch;
 mod preprocess;
 mod resample;
 mod source;
+mod split;
 mod walk;
 
 /// Largest file of a known data set, unpacked: ten times the largest real one, as protection against corrupt headers.
@@ -42,9 +43,9 @@ const MAX_BYTES: u64 = 2 << 30;
 pub use augment::{Augment, ColorJitter, DrawKey, Drawn, Erasing, ImageOp, Placement, Region, ResizedCrop};
 pub use cifar::{CIFAR10_CLASSES, cifar10, cifar100};
 pub use classes::read_class_names;
-pub use dataset::{Dataset, Normalization, Original, Split, TestSet};
+pub use dataset::{Dataset, Normalization, Original};
 pub use fashion::fashion_mnist_subset;
-pub use folder::{FolderOptions, image_folder, image_folder_files, image_folder_test};
+pub use folder::{FolderFiles, FolderOptions, image_folder, image_folder_files, image_folder_test};
 pub use idx::{IdxImages, read_idx_images, read_idx_labels};
 pub use image_file::{image_dimensions, read_image};
 pub use loader::{Batch, Loader, LoaderConfig};
@@ -54,4 +55,5 @@ pub use prefetch::Prefetch;
 pub use preprocess::Preprocessing;
 pub use resample::Interpolation;
 pub use source::{NAMES, Source, open, recognize};
+pub use split::{Split, TestSet};
 pub use walk::{IgnoredFiles, ImageFiles, images};

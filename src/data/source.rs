@@ -52,7 +52,7 @@ pub fn recognize(dir: &Path) -> Result<&'static str> {
         return Ok(name);
     }
     match image_folder_files(dir) {
-        Ok(classes) if classes.iter().any(|(_, files)| !files.is_empty()) => Ok("folder"),
+        Ok(found) if found.classes.iter().any(|(_, files)| !files.is_empty()) => Ok("folder"),
         _ => {
             let problem = "expected a folder of images per class, or the files of MNIST, Fashion-MNIST, CIFAR-10 or CIFAR-100; \
                            found neither";
@@ -76,6 +76,8 @@ pub struct Source {
     pub exif_rotation: bool,
     /// Preprocessing of the images of a `folder`, including their size, instead of [`read_image`](super::read_image).
     pub preprocessing: Option<Preprocessing>,
+    /// Fraction of the training images for validation ([`Split::with_validation`]).
+    pub validation: Option<f64>,
     /// Memory for the originals of a `folder`'s training images, see [`FolderOptions::original_bytes`]. Default 0.
     pub original_bytes: u64,
 }
@@ -90,17 +92,18 @@ impl Default for Source {
             skip_broken: false,
             exif_rotation: true,
             preprocessing: None,
+            validation: None,
             original_bytes: 0,
         }
     }
 }
 
 impl Source {
-    /// Opens training and test images, see [`open`].
+    /// Opens training, validation and test images, see [`open`].
     ///
     /// # Errors
     ///
-    /// As for [`open`].
+    /// As for [`open`] and [`Split::with_validation`].
     pub fn open(&self) -> Result<Split> {
         self.check_dir()?;
         let split = match (self.name.as_str(), &self.dir) {
@@ -117,7 +120,11 @@ impl Source {
         };
         let split = split.map_err(|error| self.suggest_folder(error))?;
         self.check_size(&split)?;
-        Ok(split)
+        match self.validation {
+            // The same images whatever the seed of the training is.
+            Some(fraction) => split.with_validation(fraction, 0),
+            None => Ok(split),
+        }
     }
 
     /// Opens only test images; for a `folder`, see [`image_folder_test`].

@@ -40,6 +40,8 @@ pub struct TrainConfig {
     pub augment: Option<Augment>,
     /// Mixup and CutMix.
     pub mix: Option<Mix>,
+    /// Train on equally many images of each class in an epoch ([`LoaderConfig::balanced`]).
+    pub balanced: bool,
     /// Drop the last batch of an epoch if it is smaller than the others.
     pub drop_last: bool,
     /// Threads that load batches.
@@ -71,6 +73,7 @@ impl Default for TrainConfig {
             seed: 1,
             augment: None,
             mix: None,
+            balanced: false,
             drop_last: false,
             threads: 2,
             precise_bn: true,
@@ -97,6 +100,7 @@ impl TrainConfig {
         LoaderConfig {
             batch_size: self.batch,
             shuffle: true,
+            balanced: self.balanced,
             augment: self.augment,
             mix: self.mix,
             seed: self.seed,

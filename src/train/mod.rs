@@ -16,7 +16,7 @@
 //! let classes = vec!["dark".to_owned(), "bright".to_owned()];
 //! let data = Arc::new(Dataset::new("brightness", [1, 28, 28], images, labels, classes)?);
 //! let normalization = Normalization { mean: vec![0.5], std: vec![0.25] };
-//! let split = Split { train: data.clone(), test: data, normalization, notes: vec![], skipped: vec![] };
+//! let split = Split::new(data.clone(), data, normalization)?;
 //!
 //! let config = TrainConfig { epochs: 2, batch: 16, lr: 0.01, ..Default::default() };
 //! let model = LeNet { in_channels: 1, classes: 2 };

@@ -81,12 +81,15 @@ impl Plans {
             }
         }
         let mut test = Programs::new();
-        for batch in batches(split.test.len(), config.test_batch(split.test.len())) {
-            let graph = match recipe.ema {
-                Some(_) => average_evaluation_graph(model, shape(batch))?,
-                None => evaluation_graph(model, shape(batch))?,
-            };
-            test.insert((Part::Whole, batch), add(graph)?);
+        let tested = split.validation.iter().chain([&split.test]);
+        for batch in tested.flat_map(|data| batches(data.len(), config.test_batch(data.len()))) {
+            if let Entry::Vacant(entry) = test.entry((Part::Whole, batch)) {
+                let graph = match recipe.ema {
+                    Some(_) => average_evaluation_graph(model, shape(batch))?,
+                    None => evaluation_graph(model, shape(batch))?,
+                };
+                entry.insert(add(graph)?);
+            }
         }
         let statistics = match config.precise_bn {
             true => statistics::graph(model, shape(config.micro_batch()), recipe)?,

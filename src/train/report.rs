@@ -92,12 +92,21 @@ pub struct EpochReport {
     pub train: Score,
     /// Number of skipped steps ([`TrainConfig::skip_non_finite`]).
     pub skipped: usize,
-    /// Score on the test images after the epoch; `None` if the epoch was paused.
+    /// Score on the validation images after the epoch; `None` if there are none, or the epoch was paused.
+    pub validation: Option<Score>,
+    /// Score on the test images after the epoch; `None` if there are validation images, or the epoch was paused.
     pub test: Option<Score>,
     /// Time spent training.
     pub train_time: Duration,
     /// Time spent testing.
     pub test_time: Duration,
+}
+
+impl EpochReport {
+    /// The score on validation or test images; `None` if the epoch was paused.
+    pub fn held_out(&self) -> Option<Score> {
+        self.validation.or(self.test)
+    }
 }
 
 impl Score {

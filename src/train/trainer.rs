@@ -7,7 +7,7 @@ use super::report::{EpochReport, Position, Progress, Score};
 use super::statistics;
 use super::step::{AVERAGE, Part, is_sum};
 use super::steps::Steps;
-use crate::data::{Loader, LoaderConfig, Split};
+use crate::data::{Dataset, Loader, LoaderConfig, Split};
 use crate::graph::PersistentKind;
 use crate::models::Model;
 use crate::nn::Schedule;
@@ -16,6 +16,7 @@ use crate::runtime::Stream;
 use crate::weights::{Fit, LoadReport, Weights};
 use crate::{Device, Result, Session, Tensor};
 use std::ops::ControlFlow;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 /// Trains a model on a device. The [module page](super) has an example.
@@ -139,7 +140,8 @@ impl Trainer {
         Ok(())
     }
 
-    /// Trains one epoch, or the rest of it, recomputes batch norm's statistics if [`TrainConfig::precise_bn`], and then tests.
+    /// Trains one epoch, or the rest of it, recomputes batch norm's statistics if [`TrainConfig::precise_bn`], and then tests on
+    /// [`Split::held_out`].
     /// `watch` is called for each step, in order and a few steps late. If it breaks, the steps in flight are completed, the test is skipped, and the next call continues the epoch.
     ///
     /// # Errors
@@ -158,14 +160,18 @@ impl Trainer {
         let lr = self.schedule.at(self.position.step.saturating_sub(1));
         let Position { step, score: train, skipped, skipped_in_a_row, .. } = self.position;
         let (epoch, test_time) = (before.epoch + 1, Duration::ZERO);
-        let mut report = EpochReport { epoch, lr, train, skipped, test: None, train_time, test_time };
+        let (validation, test) = (None, None);
+        let mut report = EpochReport { epoch, lr, train, skipped, validation, test, train_time, test_time };
         if !paused {
             self.position = Position { epoch, step, skipped_in_a_row, ..Default::default() };
             let start = Instant::now();
             if let Some(program) = self.statistics {
                 statistics::recompute(&mut self.session, program, &self.split, &self.config, epoch + 1)?;
             }
-            report.test = Some(self.test()?);
+            match self.split.validation.clone() {
+                Some(data) => report.validation = Some(self.score_on(data)?),
+                None => report.test = Some(self.test()?),
+            }
             report.test_time = start.elapsed();
         }
         Ok(report)
@@ -177,7 +183,10 @@ impl Trainer {
     ///
     /// [`Error::Argument`](crate::Error::Argument) named `lr` or `weight_decay` if the loss is not finite.
     pub fn test(&mut self) -> Result<Score> {
-        let data = self.split.test.clone();
+        self.score_on(self.split.test.clone())
+    }
+
+    fn score_on(&mut self, data: Arc<Dataset>) -> Result<Score> {
         let config = LoaderConfig {
             batch_size: self.config.test_batch(data.len()),
             threads: self.config.threads,

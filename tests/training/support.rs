@@ -24,7 +24,14 @@ pub fn split(train: usize, classes: usize) -> Split {
         Arc::new(Dataset::new("noise", [1, 8, 8], images.collect(), labels, names).unwrap())
     };
     let normalization = Normalization { mean: vec![0.5], std: vec![0.25] };
-    Split { train: set(train, 1), test: set(6, 2), normalization, notes: Vec::new(), skipped: Vec::new() }
+    Split {
+        train: set(train, 1),
+        validation: None,
+        test: set(6, 2),
+        normalization,
+        notes: Vec::new(),
+        skipped: Vec::new(),
+    }
 }
 
 /// Two convolutions and a linear layer, optionally with batch norm.

@@ -98,6 +98,11 @@ pub struct DataFlags {
     /// HEIGHTxWIDTH to which images of a folder are cropped and scaled
     #[arg(long, value_parser = parse_size, value_name = "HxW")]
     pub image_size: Option<[usize; 2]>,
+    /// Hold this fraction of the training images out for validation: it decides on the best epoch, and the test images are used
+    /// only once, at the end. Folders with images for both have no need of it
+    #[arg(long, value_name = "FRACTION")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    validation: Option<f64>,
     /// Skip and list images of a folder that cannot be read, instead of failing
     #[arg(long)]
     skip_broken: bool,
@@ -117,6 +122,7 @@ impl DataFlags {
             skip_broken: self.skip_broken,
             exif_rotation: !self.no_exif_rotation,
             preprocessing: None,
+            validation: self.validation,
             original_bytes: 0,
         }
     }

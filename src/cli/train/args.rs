@@ -102,6 +102,7 @@ impl Args {
             epochs: schedule.epochs,
             batch: schedule.batch,
             accumulate: schedule.accumulate,
+            balanced: schedule.balanced_sampling,
             drop_last: schedule.drop_last,
             lr: self.learning_rate(),
             warmup_epochs: schedule.warmup,
@@ -151,7 +152,10 @@ impl Args {
     pub fn about(&self, model: &str, split: &Split) -> Map<String, Value> {
         let mut about = Map::new();
         about.insert("model".to_owned(), model.into());
-        for (name, data) in [("training images", &split.train), ("test images", &split.test)] {
+        let validation = split.validation.iter().map(|data| ("validation images", data));
+        for (name, data) in
+            [("training images", &split.train), ("test images", &split.test)].into_iter().chain(validation)
+        {
             about.insert(name.to_owned(), format!("{} of sum {:08x}", data.len(), data.fingerprint()).into());
         }
         about.extend(self.settings());

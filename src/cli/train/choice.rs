@@ -10,7 +10,7 @@ use clap::parser::ValueSource;
 use clap::{CommandFactory, FromArgMatches};
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
-use striate::data::{self, image_folder_files};
+use striate::data::{self, FolderFiles, image_folder_files};
 use striate::{Error, Result};
 
 /// A command line, completed.
@@ -130,6 +130,8 @@ const IMAGES: usize = 30_000;
 
 /// Up to this many images, pretrained weights do better than training from scratch.
 const FEW: usize = 5_000;
+/// From this many images of each class, some are held out for validation.
+const VALIDATED: usize = 10;
 /// The default of --batch.
 const BATCH: usize = 32;
 /// The network with pretrained weights for few images.
@@ -137,10 +139,11 @@ const PRETRAINED: &str = "resnet18";
 
 fn look_at_images(
     shown: &str,
-    classes: &[(String, Vec<PathBuf>)],
+    folder: &FolderFiles,
     args: &Args,
     is_given: &dyn Fn(&str) -> bool,
 ) -> Result<Found> {
+    let classes = &folder.classes;
     let counts: Vec<usize> = classes.iter().map(|(_, files)| files.len()).collect();
     let images: usize = counts.iter().sum();
     let mut listed: Vec<String> = classes
@@ -168,6 +171,9 @@ fn look_at_images(
     };
     if images < 2 * BATCH {
         settings.push(("batch", (images / 4).next_power_of_two().clamp(2, BATCH).to_string()));
+    }
+    if !folder.has_validation && counts.iter().min().is_some_and(|least| *least >= VALIDATED) {
+        settings.push(("validation", "0.1".to_owned()));
     }
     if counts.iter().max() >= counts.iter().min().map(|least| 2 * least).as_ref() {
         settings.push(("class_weights", "balanced".to_owned()));

@@ -18,7 +18,12 @@ pub struct Row {
     pub lr: f32,
     pub train_loss: f64,
     pub train_accuracy: f64,
-    /// `None` if training stopped within the epoch.
+    /// `None` without validation images, or if training stopped within the epoch.
+    #[serde(default)]
+    pub validation_loss: Option<f64>,
+    #[serde(default)]
+    pub validation_accuracy: Option<f64>,
+    /// `None` if training stopped within the epoch. With validation images, only the best epoch has it, after training.
     pub test_loss: Option<f64>,
     pub test_accuracy: Option<f64>,
     pub train_seconds: f64,
@@ -38,6 +43,8 @@ impl Row {
             lr: report.lr,
             train_loss: report.train.loss,
             train_accuracy: report.train.accuracy,
+            validation_loss: report.validation.map(|s| s.loss),
+            validation_accuracy: report.validation.map(|s| s.accuracy),
             test_loss: report.test.map(|s| s.loss),
             test_accuracy: report.test.map(|s| s.accuracy),
             train_seconds,
@@ -47,13 +54,20 @@ impl Row {
         }
     }
 
+    /// Loss and accuracy on the validation images, or else on the test images; `None` if training stopped within the epoch.
+    pub fn held_out(&self) -> Option<(f64, f64)> {
+        let score = |loss: Option<f64>, accuracy: Option<f64>| loss.zip(accuracy);
+        score(self.validation_loss, self.validation_accuracy).or(score(self.test_loss, self.test_accuracy))
+    }
+
     /// Whether a run could have written this; other values might break the plots.
     fn is_valid(&self) -> bool {
-        let losses = [Some(self.train_loss), self.test_loss].into_iter().flatten();
-        let accuracies = [Some(self.train_accuracy), self.test_accuracy].into_iter().flatten();
+        let losses = [Some(self.train_loss), self.validation_loss, self.test_loss].into_iter().flatten();
+        let accuracies = [Some(self.train_accuracy), self.validation_accuracy, self.test_accuracy];
+        let mut accuracies = accuracies.into_iter().flatten();
         let times = [self.train_seconds, self.test_seconds, self.images_per_second];
         let mut numbers = losses.chain(times).chain([f64::from(self.lr)]);
-        numbers.all(|n| n.abs() < 1e100) && accuracies.into_iter().all(|share| (0.0..=1.0).contains(&share))
+        numbers.all(|n| n.abs() < 1e100) && accuracies.all(|share| (0.0..=1.0).contains(&share))
     }
 }
 
@@ -71,9 +85,9 @@ impl Metrics {
         Ok(Self { rows })
     }
 
-    /// The epoch with the best test accuracy; of equal ones, that with the smallest test loss.
+    /// The epoch with the best accuracy on held-out images; of equal ones, that with the smallest loss.
     pub fn best(&self) -> Option<&Row> {
-        let rank = |row: &Row| Some((row.test_accuracy?, -row.test_loss?));
+        let rank = |row: &Row| row.held_out().map(|(loss, accuracy)| (accuracy, -loss));
         let better = |best: &Row, row: &Row| rank(row) > rank(best);
         self.rows
             .iter()
@@ -81,9 +95,9 @@ impl Metrics {
             .reduce(|best, row| if better(best, row) { row } else { best })
     }
 
-    /// The best test accuracy, and the number of epochs since it was reached.
+    /// The best accuracy on held-out images, and the number of epochs since it was reached.
     pub fn stale(&self) -> Option<(f64, usize)> {
-        let tested = || self.rows.iter().filter_map(|row| row.test_accuracy);
+        let tested = || self.rows.iter().filter_map(|row| row.held_out()).map(|(_, accuracy)| accuracy);
         let best = tested().fold(None, |best: Option<f64>, a| Some(best.map_or(a, |b| b.max(a))))?;
         let at = tested().position(|accuracy| accuracy == best)?;
         Some((best, tested().count() - 1 - at))

@@ -4,6 +4,7 @@ mod args;
 mod checkpoints;
 mod choice;
 mod flags;
+mod interrupt;
 mod metrics;
 mod plot;
 mod pretrained;
@@ -23,23 +24,20 @@ use super::network::{BEST, MODEL};
 use super::terminal::note;
 use super::text;
 use checkpoints::Checkpoints;
+use interrupt::{INTERRUPTED, stop_on_interrupt};
 use progress::{Reporter, say};
 use resume::Start;
 use run_dir::{RUNS, RunDir};
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 use striate::data::{Preprocessing, Split};
 use striate::infer::Card;
 use striate::models::{self, Model};
-use striate::train::{Checkpoint, EpochReport, Trainer};
-use striate::weights::Weights;
+use striate::train::{Checkpoint, EpochReport, Position, TrainConfig, Trainer};
+use striate::weights::{Fit, Weights};
 use striate::{Device, Error, Result};
-
-/// Exit code of a program stopped by Ctrl-C.
-const INTERRUPTED: i32 = 130;
 
 /// Trains a network. The exit code is 130 if it was interrupted; the results so far are written in any case.
 pub fn run(args: Args) -> Result<i32> {
@@ -79,28 +77,40 @@ fn run_named(args: &Args) -> Result<i32> {
     let classes = split.train.classes().len();
     let model = models::by_name(args.network()?, channels, classes)?;
     let config = args.config(&split)?;
+    let unfreeze_after = args.fine_tuning.unfreeze_after(config.epochs)?;
+    let mut unfrozen = config.clone();
+    unfrozen.recipe.rules.freeze.clear();
     let card = card(&*model, &split, args.preprocessing(&split)?);
     let checkpoints =
         Checkpoints::new(dir.folder(), args.run.keep as usize, args.about(&model.name(), &split));
     let start = args.run.resume.as_ref().map(|run| Start::find(run, args, &checkpoints)).transpose()?;
     let device = args.device.open()?;
     say(&format!("device   {}", device.describe()));
+    let validation = split.validation.as_ref().map(|data| format!(", {} validation", data.len()));
     say(&format!(
-        "data     {}: {} training and {} test images of {channels}x{height}x{width}, {classes} classes",
+        "data     {}: {} training{} and {} test images of {channels}x{height}x{width}, {classes} classes",
         split.train.name(),
         split.train.len(),
+        validation.unwrap_or_default(),
         split.test.len(),
     ));
     let strategy = args.memory.strategy(config.batch, config.accumulate, |strategy| {
-        let (device, config) = strategy.training(&device, &config);
+        let largest = if unfreeze_after.is_some() { &unfrozen } else { &config };
+        let (device, config) = strategy.training(&device, largest);
         Trainer::estimated_bytes(&device, &*model, &split, config)
     })?;
     let device = strategy.training(&device, &config).0;
-    let trainer_on = |device: &Device| {
-        let (device, config) = strategy.training(device, &config);
+    let trainer_on = |device: &Device, config: &TrainConfig| {
+        let (device, config) = strategy.training(device, config);
         Trainer::new(&device, &*model, split.clone(), config)
     };
-    let mut trainer = trainer_on(&device)?;
+    // A checkpoint after the last frozen epoch still has only what that stage trains.
+    let config_at = |position: Position| match unfreeze_after {
+        Some(after) if (position.epoch, position.batch) > (after, 0) => &unfrozen,
+        _ => &config,
+    };
+    let position = start.as_ref().map_or(Position::default(), Start::position);
+    let mut trainer = trainer_on(&device, config_at(position))?;
     args.device.choices.check(trainer.session().plans())?;
     let memory = trainer.session().bytes();
     let parameters = trainer.parameters();
@@ -123,27 +133,45 @@ fn run_named(args: &Args) -> Result<i32> {
     let stop = stop_on_interrupt()?;
     match &start {
         Some(start) => {
-            let changes = start.changes.describe(args, start.step(), &split)?;
+            let changes = start.changes.describe(args, start.position().step, &split)?;
             resume(start, changes, args, &mut dir, &mut trainer)?;
         }
         // This replaces an earlier run, so everything that can fail early has been checked.
         None => dir.begin(&args.describe(&choice.arguments, &device, &model.name(), parameters, memory))?,
     }
-    let reopen = || {
+    let open_again = || {
         let again = args.device.open()?;
         if again.name() != device.name() {
             let problem = format!("{} is gone, and {} gives other results", device.name(), again.name());
             return Err(Error::Device(problem));
         }
-        let mut trainer = trainer_on(&again)?;
+        Ok(again)
+    };
+    let unfreeze = |state: Checkpoint| {
+        let mut trainer = trainer_on(&open_again()?, &unfrozen)?;
+        trainer.resume(state.position, &state.tensors)?;
+        Ok(trainer)
+    };
+    let reopen = || {
+        let again = open_again()?;
         let checkpoint = checkpoints.newest()?;
+        let position = checkpoint.as_ref().map_or(Position::default(), |(_, state)| state.position);
+        let mut trainer = trainer_on(&again, config_at(position))?;
         if checkpoint.is_none() {
             load_weights(&mut trainer)?;
         }
         restore(checkpoint.as_ref(), &out, &mut trainer)?;
         Ok(trainer)
     };
-    let run = Run { args, card: &card, stop: &stop, checkpoints: &checkpoints, reopen: &reopen };
+    let run = Run {
+        args,
+        card: &card,
+        stop: &stop,
+        checkpoints: &checkpoints,
+        unfreeze_after,
+        unfreeze: &unfreeze,
+        reopen: &reopen,
+    };
     let trained = run.complete(trainer, &mut dir);
     let stopped = trained.inspect_err(|error| {
         // If the learning rate was the cause, resuming helps only with a smaller one.
@@ -243,6 +271,9 @@ struct Run<'a> {
     card: &'a Card,
     stop: &'a AtomicBool,
     checkpoints: &'a Checkpoints,
+    unfreeze_after: Option<usize>,
+    /// Opens the device again for a trainer without frozen parameters.
+    unfreeze: &'a dyn Fn(Checkpoint) -> Result<Trainer>,
     /// Opens the device again and restores the last checkpoint.
     reopen: &'a dyn Fn() -> Result<Trainer>,
 }
@@ -260,9 +291,13 @@ impl Run<'_> {
                 if trainer.position() != start {
                     (start, losses) = (trainer.position(), 0);
                 }
-                let stopped = self.train(&mut trainer, dir)?;
+                let stopped;
+                (trainer, stopped) = self.train_stages(trainer, dir)?;
                 // Even if `metrics.csv` could not be written, there may be space for the weights.
                 dir.write_weights(MODEL, self.card, &mut trainer)?;
+                if !stopped && dir.is_complete() {
+                    self.announce(&mut trainer, dir)?;
+                }
                 Ok(stopped)
             });
             let reason = match trained {
@@ -284,10 +319,31 @@ impl Run<'_> {
         }
     }
 
-    /// Trains until the last epoch, until `--patience` is exhausted, or until an interrupt; returns whether it was interrupted.
-    fn train(&self, trainer: &mut Trainer, dir: &mut RunDir) -> Result<bool> {
+    /// Trains with frozen parameters, if there are any yet, and then without.
+    fn train_stages(&self, mut trainer: Trainer, dir: &mut RunDir) -> Result<(Trainer, bool)> {
+        let Position { epoch, batch, .. } = trainer.position();
+        if let Some(after) = self.unfreeze_after.filter(|after| (epoch, batch) <= (*after, 0)) {
+            let stopped = self.train(&mut trainer, after, dir)?;
+            if stopped || !dir.is_complete() {
+                return Ok((trainer, stopped));
+            }
+            let state = Checkpoint::of(&mut trainer, &self.checkpoints.about)?;
+            drop(trainer);
+            trainer = (self.unfreeze)(state)?;
+            say(&format!(
+                "unfrozen all parameters after epoch {after}: {} are trained",
+                trainer.parameters()
+            ));
+        }
+        let stopped = self.train(&mut trainer, self.args.schedule.epochs, dir)?;
+        Ok((trainer, stopped))
+    }
+
+    /// Trains until `epochs` are done, until `--patience` is exhausted in the last stage, or until an interrupt; returns whether it
+    /// was interrupted.
+    fn train(&self, trainer: &mut Trainer, epochs: usize, dir: &mut RunDir) -> Result<bool> {
         let mut reporter = Reporter::new(self.args.schedule.epochs);
-        while trainer.epochs_left() > 0 {
+        while trainer.position().epoch < epochs {
             let mut steps = 0;
             let report = trainer.epoch(&mut |progress| {
                 reporter.step(progress);
@@ -296,7 +352,7 @@ impl Run<'_> {
                 if pause { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
             })?;
             let stopped = self.stop.load(Ordering::Relaxed);
-            if report.test.is_some() || stopped {
+            if report.held_out().is_some() || stopped {
                 reporter.epoch(&report);
                 self.record(trainer, dir, &report)?;
                 if !dir.is_complete() {
@@ -309,22 +365,35 @@ impl Run<'_> {
                 say("interrupted; writing the results so far");
                 return Ok(true);
             }
-            let Some((best, since)) = dir.metrics.stale() else { continue };
+            let is_last_stage = epochs == self.args.schedule.epochs;
+            let Some((best, since)) = dir.metrics.stale().filter(|_| is_last_stage) else { continue };
             if self.args.schedule.patience.is_some_and(|patience| since >= patience as usize)
-                && report.test.is_some()
+                && report.held_out().is_some()
             {
                 say(&format!("stopped: no better than {:.2} % for {since} epochs", 100.0 * best));
                 break;
             }
         }
-        if let Some(best) = dir.metrics.best()
-            && let Some(accuracy) = best.test_accuracy
-        {
-            let is_last = dir.metrics.rows.last().is_some_and(|last| last.epoch == best.epoch);
-            let of = if is_last { String::new() } else { format!(", after epoch {}", best.epoch) };
-            say(&format!("test accuracy {:.2} %{of}", 100.0 * accuracy));
-        }
         Ok(false)
+    }
+
+    /// Says how good the best weights are. With validation images, tests them on the test images: for the first time, since no
+    /// choice may depend on these.
+    fn announce(&self, trainer: &mut Trainer, dir: &mut RunDir) -> Result<()> {
+        let Some(best) = dir.metrics.best() else { return Ok(()) };
+        let (Some((_, accuracy)), epoch) = (best.held_out(), best.epoch) else { return Ok(()) };
+        let is_last = dir.metrics.rows.last().is_some_and(|last| last.epoch == epoch);
+        let of = if is_last { String::new() } else { format!(", after epoch {epoch}") };
+        if best.validation_accuracy.is_none() {
+            say(&format!("test accuracy {:.2} %{of}", 100.0 * accuracy));
+            return Ok(());
+        }
+        say(&format!("validation accuracy {:.2} %{of}", 100.0 * accuracy));
+        let weights = Weights::read(&dir.path().join(BEST))?;
+        trainer.load(&weights, Fit::Strict)?;
+        let test = trainer.test()?;
+        say(&format!("test accuracy {:.2} %", 100.0 * test.accuracy));
+        dir.add_test(epoch, test)
     }
 
     /// Writes the metrics of an epoch, and its weights if they are the best so far.
@@ -335,42 +404,4 @@ impl Run<'_> {
             _ => Ok(()),
         }
     }
-}
-
-/// A flag that is set by Ctrl-C and termination signals. A second signal ends the program at once.
-fn stop_on_interrupt() -> Result<Arc<AtomicBool>> {
-    let stop = Arc::new(AtomicBool::new(false));
-    let flag = stop.clone();
-    let handler = move || {
-        if flag.swap(true, Ordering::Relaxed) {
-            std::process::exit(INTERRUPTED);
-        }
-    };
-    ignored_as_before(|| ctrlc::set_handler(handler))
-        .map_err(|e| Error::argument("Ctrl-C", format!("cannot be caught: {e}")))?;
-    Ok(stop)
-}
-
-/// Installs signal handlers, but keeps ignoring signals that were ignored at startup: by `nohup`, or by a shell without job
-/// control for background processes.
-#[cfg(unix)]
-fn ignored_as_before<R>(install: impl FnOnce() -> R) -> R {
-    use nix::sys::signal::{SigHandler, Signal, signal};
-    // SAFETY: an ignored signal runs no code.
-    let ignore = |caught: Signal| unsafe { signal(caught, SigHandler::SigIgn) };
-    let caught = [Signal::SIGINT, Signal::SIGTERM, Signal::SIGHUP];
-    let before = caught.map(ignore);
-    let installed = install();
-    for (caught, before) in caught.into_iter().zip(before) {
-        if matches!(before, Ok(SigHandler::SigIgn)) {
-            // Cannot fail, since the same call succeeded above.
-            let _ = ignore(caught);
-        }
-    }
-    installed
-}
-
-#[cfg(not(unix))]
-fn ignored_as_before<R>(install: impl FnOnce() -> R) -> R {
-    install()
 }

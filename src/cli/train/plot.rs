@@ -13,16 +13,19 @@ const TEST: RGBColor = RGBColor(214, 96, 10);
 /// Name, color and points of a curve.
 type Curve = (&'static str, RGBColor, Vec<(f64, f64)>);
 
-/// An SVG with two panels, loss and accuracy in percent, for training and test. Errors name the file at `path`.
+/// An SVG with two panels, loss and accuracy in percent, for training and held-out images. Errors name the file at `path`.
 pub fn curves(path: &Path, title: &str, rows: &[Row]) -> Result<String> {
     let points = |value: fn(&Row) -> Option<f64>| -> Vec<(f64, f64)> {
         rows.iter().filter_map(|row| Some((row.epoch as f64, value(row)?))).collect()
     };
-    let loss: [Curve; 2] =
-        [("training", TRAIN, points(|r| Some(r.train_loss))), ("test", TEST, points(|r| r.test_loss))];
+    let on = if rows.iter().any(|row| row.validation_loss.is_some()) { "validation" } else { "test" };
+    let loss: [Curve; 2] = [
+        ("training", TRAIN, points(|r| Some(r.train_loss))),
+        (on, TEST, points(|r| r.held_out().map(|(loss, _)| loss))),
+    ];
     let accuracy: [Curve; 2] = [
         ("training", TRAIN, points(|r| Some(100.0 * r.train_accuracy))),
-        ("test", TEST, points(|r| r.test_accuracy.map(|a| 100.0 * a))),
+        (on, TEST, points(|r| r.held_out().map(|(_, accuracy)| 100.0 * accuracy))),
     ];
     svg::draw(path, (960, 400), |root| {
         let panels = root.titled(title, ("sans-serif", 20))?.split_evenly((1, 2));

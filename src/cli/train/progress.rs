@@ -81,9 +81,10 @@ impl Reporter {
             train.loss,
             100.0 * train.accuracy
         );
-        match (report.test, self.steps) {
-            (Some(test), _) => {
-                line += &format!("  test loss {:.4} accuracy {:5.2} %", test.loss, 100.0 * test.accuracy);
+        let on = if report.validation.is_some() { "validation" } else { "test" };
+        match (report.held_out(), self.steps) {
+            (Some(score), _) => {
+                line += &format!("  {on} loss {:.4} accuracy {:5.2} %", score.loss, 100.0 * score.accuracy);
             }
             (None, (done, all)) => {
                 line += &format!("  interrupted after {done} of {all} steps");

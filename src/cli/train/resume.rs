@@ -96,9 +96,9 @@ impl Start {
         Ok(Self { checkpoint: None, changes })
     }
 
-    /// Number of steps done.
-    pub fn step(&self) -> usize {
-        self.checkpoint.as_ref().map_or(0, |(_, checkpoint)| checkpoint.position.step)
+    /// Where it continues.
+    pub fn position(&self) -> Position {
+        self.checkpoint.as_ref().map_or(Position::default(), |(_, checkpoint)| checkpoint.position)
     }
 }
 

@@ -7,7 +7,7 @@ use crate::cli::network::{BEST, CONFIG, MODEL};
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
 use striate::infer::Card;
-use striate::train::{EpochReport, Trainer};
+use striate::train::{EpochReport, Score, Trainer};
 use striate::{Error, OutputFolder, Result, weights};
 
 /// Owner of the files of a run.
@@ -80,6 +80,17 @@ impl RunDir {
     /// Adds a line to `metrics.csv`.
     pub fn add_epoch(&mut self, report: &EpochReport) -> Result<()> {
         self.metrics.rows.push(Row::new(report));
+        self.write_metrics()
+    }
+
+    /// Adds the result on the test images to the line of an epoch.
+    pub fn add_test(&mut self, epoch: usize, test: Score) -> Result<()> {
+        let rows = self.metrics.rows.iter_mut().filter(|row| row.epoch == epoch);
+        rows.for_each(|row| (row.test_loss, row.test_accuracy) = (Some(test.loss), Some(test.accuracy)));
+        self.write_metrics()
+    }
+
+    fn write_metrics(&mut self) -> Result<()> {
         let written = self.folder.write(METRICS, &self.metrics.csv());
         self.collect(written)
     }

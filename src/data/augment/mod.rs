@@ -153,13 +153,14 @@ impl Augment {
         Drawn { crop, operations, placement: self.place(image), erased }
     }
 
-    /// Writes image `key.index` of a data set, augmented and normalized, to `output`. For `tables` see [`Placement::write`].
+    /// Writes image `key.index` of a data set, augmented and normalized, to `output`. Beyond the number of images, they are counted
+    /// again, with other augmentation. For `tables` see [`Placement::write`].
     ///
     /// # Panics
     ///
-    /// If the data set has no such image, or lengths do not match.
+    /// If lengths do not match.
     pub fn write(self, dataset: &Dataset, key: DrawKey, tables: &[[f32; 256]], output: &mut [f32]) {
-        let (index, shape) = (key.index as usize, dataset.shape());
+        let (index, shape) = ((key.index % dataset.len() as u64) as usize, dataset.shape());
         let (image, size) = match self.resized_crop {
             Some(_) => dataset.original(index),
             None => (dataset.image(index), [shape[1], shape[2]]),

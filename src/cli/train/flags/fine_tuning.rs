@@ -28,6 +28,10 @@ pub struct FineTuningFlags {
     /// Freeze these parameters, and the statistics of batch norms; may be repeated
     #[arg(long, value_name = "PATTERN")]
     freeze: Vec<String>,
+    /// Train the frozen parameters too after this many epochs
+    #[arg(long, value_name = "EPOCHS", value_parser = clap::value_parser!(u32).range(1..))]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    unfreeze_after: Option<u32>,
     /// Multiply the learning rate of these parameters by a factor; may be repeated, the first match counts
     #[arg(long, value_name = "PATTERN=FACTOR")]
     lr_scale: Vec<String>,
@@ -39,7 +43,18 @@ impl FineTuningFlags {
         if self.partial { Fit::Partial } else { Fit::Backbone { classes } }
     }
 
-    /// Adds the rules for learning rates.
+    /// The epochs after which the frozen parameters are trained too, if any, in a run of `epochs`.
+    pub fn unfreeze_after(&self, epochs: usize) -> Result<Option<usize>> {
+        let Some(after) = self.unfreeze_after else { return Ok(None) };
+        let problem = match (self.freeze.is_empty(), (after as usize) < epochs) {
+            (true, _) => "requires --freeze; give both or none".to_owned(),
+            (_, false) => format!("must be below --epochs ({epochs}), got {after}"),
+            (false, true) => return Ok(Some(after as usize)),
+        };
+        Err(Error::argument("unfreeze-after", problem))
+    }
+
+    /// Adds the rules for frozen parameters and learning rates.
     pub fn rules(&self, rules: Rules) -> Result<Rules> {
         let scale = |text: &String| {
             let wrong = || {

@@ -19,6 +19,10 @@ pub struct ScheduleFlags {
     /// Split each step into this many micro-batches, to save memory
     #[arg(long, default_value_t = 1, value_name = "BATCHES")]
     pub accumulate: usize,
+    /// Train on equally many images of each class in an epoch: those of small classes several times, of large ones a part
+    #[arg(long)]
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub balanced_sampling: bool,
     /// Drop the last batch if it is smaller than the others
     #[arg(long)]
     pub drop_last: bool,
@@ -52,7 +56,7 @@ pub struct ScheduleFlags {
     #[arg(long, value_name = "POWER", allow_negative_numbers = true, value_parser = number)]
     #[serde(skip_serializing_if = "Option::is_none")]
     power: Option<f32>,
-    /// Stop after this many epochs without a better test accuracy
+    /// Stop after this many epochs without a better accuracy on the validation images, or else on the test images
     #[arg(long, value_name = "EPOCHS", value_parser = clap::value_parser!(u32).range(1..))]
     pub patience: Option<u32>,
 }
