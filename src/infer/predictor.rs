@@ -39,7 +39,7 @@ fn persistent_names(model: &dyn Model, mode: Mode) -> Result<BTreeSet<String>> {
 /// use striate::data::{Dataset, Preprocessing};
 /// use striate::infer::{Predictor, top};
 /// use striate::weights::{Fit, Weights};
-/// use striate::{Device, Tensor, models};
+/// use striate::{Device, models};
 ///
 /// # let temporary = tempfile::tempdir().unwrap();
 /// # let dir = temporary.path();
@@ -50,7 +50,7 @@ fn persistent_names(model: &dyn Model, mode: Mode) -> Result<BTreeSet<String>> {
 /// # // Weights for which any image is of class 2.
 /// # let mut state = predictor.session().state_dict()?;
 /// # let bias = state.iter_mut().find(|(name, _)| name == "fc.bias").unwrap();
-/// # bias.1 = Tensor::f32([10], (0..10).map(|class| if class == 2 { 5.0 } else { 0.0 }).collect())?;
+/// # bias.1 = striate::Tensor::f32([10], (0..10).map(|class| if class == 2 { 5.0 } else { 0.0 }).collect())?;
 /// # striate::weights::write(&dir.join("model.safetensors"), &state, &Default::default())?;
 /// predictor.load(&Weights::read(&dir.join("model.safetensors"))?, Fit::Strict)?;
 ///
@@ -62,7 +62,8 @@ fn persistent_names(model: &dyn Model, mode: Mode) -> Result<BTreeSet<String>> {
 ///
 /// // A labeled data set.
 /// let classes = striate::data::CIFAR10_CLASSES.map(str::to_owned).to_vec();
-/// let nights = Dataset::new("nights", [3, 32, 32], vec![0; 4 * 3072], vec![2, 2, 2, 7], classes)?;
+/// let (black, labels) = (vec![0; 4 * 3 * 32 * 32], vec![2, 2, 2, 7]);
+/// let nights = Dataset::new("nights", [3, 32, 32], black, labels, classes)?;
 /// let evaluation = predictor.evaluate(&nights.into(), &preprocessing.normalization)?;
 /// assert_eq!((evaluation.top1(), evaluation.confusion[7][2]), (0.75, 1));
 /// # Ok::<(), striate::Error>(())

@@ -9,7 +9,7 @@ use crate::rng::SplitMix64;
 use crate::{Result, Tensor};
 use rayon::prelude::*;
 
-/// Settings of the gradient ascent.
+/// Gradient ascent from noise to images that excite a channel or a class.
 ///
 /// ```
 /// use striate::interpret::{ActivationMaximization, Lens};

@@ -9,9 +9,9 @@
 //! | [`top_activations()`] | the images that excite each channel most |
 //! | [`ActivationMaximization`] | images made from noise that excite a channel or a class |
 //! | [`Occlusion`] | where covering a part of an image makes a class unlikely |
-//! | [`input_gradients`], [`smooth_grad`], [`integrated_gradients`], [`grad_cam`] | which pixels support a class |
-//! | [`nearest_neighbors()`], [`nearest_neighbors_within`] | the most similar images, by the features of the network |
-//! | [`tsne()`], [`principal_components`] | all images in the plane, similar ones together |
+//! | [`input_gradients()`], [`smooth_grad()`], [`integrated_gradients()`], [`grad_cam()`] | which pixels support a class |
+//! | [`nearest_neighbors()`], [`nearest_neighbors_within()`] | the most similar images, by the features of the network |
+//! | [`tsne()`], [`principal_components()`] | all images in the plane, similar ones together |
 //! | [`Lens::receptive_field`], [`effective_receptive_field()`] | the pixels that a layer can depend on; how much it does |
 
 mod activation_maximization;

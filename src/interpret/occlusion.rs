@@ -16,7 +16,7 @@ pub enum Fill {
     Blur,
 }
 
-/// A sliding patch.
+/// A patch that slides over an image, to find the parts that a class depends on.
 ///
 /// ```
 /// use striate::interpret::{Fill, Occlusion};
