@@ -89,6 +89,24 @@ impl FolderOptions {
 ///   [`read_image`](super::read_image). Other files are ignored with a note; hidden files are ignored silently.
 /// - The normalization is measured on the training images.
 ///
+/// ```
+/// use striate::data::{FolderOptions, image_folder};
+///
+/// # let temporary = tempfile::tempdir().unwrap();
+/// # let dir = temporary.path();
+/// # for (class, gray) in [("day", 200), ("night", 20)] {
+/// #     std::fs::create_dir(dir.join(class)).unwrap();
+/// #     for i in 0..10 {
+/// #         image::GrayImage::from_pixel(80, 60, [gray].into()).save(dir.join(class).join(format!("{i}.png"))).unwrap();
+/// #     }
+/// # }
+/// // Ten images each in `day` and `night`.
+/// let split = image_folder(dir, &FolderOptions { size: [48, 64], test_fraction: 0.2, ..Default::default() })?;
+/// assert_eq!((split.train.len(), split.test.len()), (16, 4));
+/// assert_eq!((split.train.shape(), split.train.classes()), ([3, 48, 64], &["day".to_owned(), "night".to_owned()][..]));
+/// # Ok::<(), striate::Error>(())
+/// ```
+///
 /// # Errors
 ///
 /// [`Error::Argument`] for an invalid option; [`Error::Data`] if there are fewer than two classes, a class has no training

@@ -25,6 +25,15 @@ pub const NAMES: [&str; 5] = ["fashion-mnist", "mnist", "cifar10", "cifar100", "
 /// `image_size` is `[height, width]` in pixels. Only `folder` resizes, by default to 64 x 64; for the others, it must be
 /// `None` or their own size.
 ///
+/// ```
+/// use striate::data::open;
+/// let split = open("fashion-mnist", None, None)?;
+/// assert_eq!((split.train.len(), split.test.len()), (6000, 1000));
+/// assert_eq!((split.train.shape(), split.train.classes()[9].as_str()), ([1, 28, 28], "Ankle boot"));
+/// assert!(open("cifar10", None, None).is_err()); // needs the folder with its files
+/// # Ok::<(), striate::Error>(())
+/// ```
+///
 /// # Errors
 ///
 /// [`Error::Argument`] for an unknown name, a missing `dir` or an invalid `image_size`; [`Error::Data`] and [`Error::Io`]

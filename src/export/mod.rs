@@ -17,7 +17,8 @@
 //! let weights = predictor.session().state_dict()?;
 //! let graph = inference_graph(&model, [1, 1, 28, 28])?;
 //! let file = onnx(&graph, weights, &OnnxConfig { name: "lenet".into(), ..Default::default() })?;
-//! write_onnx(&path, &file)?;
+//! let bytes = write_onnx(&path, &file)?;
+//! assert!(bytes > 4 * 184_586); // the parameters of LeNet, and a little more
 //! # Ok::<(), striate::Error>(())
 //! ```
 

@@ -56,6 +56,19 @@ impl Graph {
     /// convolutional neural networks"; where branches meet, the field covers all of them. An operation over a whole image,
     /// such as global pooling, covers the fields of all its pixels. Dependencies without a spatial extent, such as batch
     /// statistics, are ignored.
+    ///
+    /// ```
+    /// use striate::infer::inference_graph;
+    /// use striate::models::LeNet;
+    /// use striate::nn::Builder;
+    ///
+    /// let graph = inference_graph(&LeNet { in_channels: 1, classes: 10 }, [1, 1, 28, 28])?;
+    /// let (images, _) = graph.values().find(|(_, value)| value.name == Builder::IMAGES).unwrap();
+    /// let fields = graph.receptive_fields(images);
+    /// let [vertical, _] = fields[graph.nodes()[0].outputs[0].index()].unwrap();
+    /// assert_eq!((vertical.size, vertical.stride), (5, 1)); // the first convolution is 5 x 5
+    /// # Ok::<(), striate::Error>(())
+    /// ```
     pub fn receptive_fields(&self, input: ValueId) -> Vec<Option<[ReceptiveField; 2]>> {
         let mut fields = vec![None; self.values.len()];
         fields[input.index()] = Some([ReceptiveField::PIXEL; 2]);

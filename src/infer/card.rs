@@ -8,6 +8,21 @@ use crate::{Result, models};
 use std::collections::BTreeMap;
 
 /// The metadata of a weight file. Files that striate writes have all of it.
+///
+/// ```
+/// use striate::data::Preprocessing;
+/// use striate::infer::Card;
+/// use striate::weights::{self, Weights};
+///
+/// # let dir = tempfile::tempdir().unwrap();
+/// # let path = dir.path().join("model.safetensors");
+/// # let state = vec![("fc.bias".to_owned(), striate::Tensor::f32([2], vec![0.0; 2])?)];
+/// let preprocessing = Some(Preprocessing::named("imagenet")?);
+/// let card = Card { model: Some("resnet18".into()), preprocessing, ..Default::default() };
+/// weights::write(&path, &state, &card.metadata())?;
+/// assert_eq!(Card::of(&Weights::read(&path)?), card);
+/// # Ok::<(), striate::Error>(())
+/// ```
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Card {
     /// The network's name, as for [`models::by_name`].

@@ -1,26 +1,7 @@
 //! Inference: classifying images, and evaluating a network on a data set.
 //!
-//! ```
-//! use striate::data::Preprocessing;
-//! use striate::infer::{Predictor, top};
-//! use striate::weights::{Fit, Weights};
-//! use striate::{Device, models};
-//!
-//! # let temporary = tempfile::tempdir().unwrap();
-//! # let dir = temporary.path();
-//! # image::RgbImage::new(40, 30).save(dir.join("cat.png")).unwrap();
-//! let preprocessing = Preprocessing::named("cifar10")?;
-//! let model = models::by_name("resnet20", 3, 10)?;
-//! let mut predictor = Predictor::new(&Device::select("cpu")?, &*model, preprocessing.size, 1)?;
-//! # let state = predictor.session().state_dict()?;
-//! # striate::weights::write(&dir.join("model.safetensors"), &state, &Default::default())?;
-//! predictor.load(&Weights::read(&dir.join("model.safetensors"))?, Fit::Strict)?;
-//! let image = preprocessing.read(&dir.join("cat.png"))?;
-//! for prediction in top(&predictor.logits(&image)?[0], 5) {
-//!     println!("class {} with probability {:.3}", prediction.class, prediction.probability);
-//! }
-//! # Ok::<(), striate::Error>(())
-//! ```
+//! A [`Predictor`] runs a network; its page has an example. [`top`] ranks the classes of an image, an [`Evaluation`] counts
+//! correct ones, and a [`Card`] tells which network and preprocessing a file of weights is for.
 
 mod card;
 mod evaluation;

@@ -33,7 +33,41 @@ fn persistent_names(model: &dyn Model, mode: Mode) -> Result<BTreeSet<String>> {
     Ok(persistent.map(|(_, value)| value.name.clone()).collect())
 }
 
-/// A network on a device, for images of one size. The [module page](super) has an example.
+/// A network on a device, for images of one size.
+///
+/// ```
+/// use striate::data::{Dataset, Preprocessing};
+/// use striate::infer::{Predictor, top};
+/// use striate::weights::{Fit, Weights};
+/// use striate::{Device, models};
+///
+/// # let temporary = tempfile::tempdir().unwrap();
+/// # let dir = temporary.path();
+/// # image::RgbImage::new(40, 30).save(dir.join("night.png")).unwrap();
+/// let preprocessing = Preprocessing::named("cifar10")?;
+/// let model = models::by_name("resnet8", 3, 10)?;
+/// let mut predictor = Predictor::new(&Device::select("cpu")?, &*model, preprocessing.size, 32)?;
+/// # // Weights for which any image is of class 2.
+/// # let mut state = predictor.session().state_dict()?;
+/// # let bias = state.iter_mut().find(|(name, _)| name == "fc.bias").unwrap();
+/// # bias.1 = striate::Tensor::f32([10], (0..10).map(|class| if class == 2 { 5.0 } else { 0.0 }).collect())?;
+/// # striate::weights::write(&dir.join("model.safetensors"), &state, &Default::default())?;
+/// predictor.load(&Weights::read(&dir.join("model.safetensors"))?, Fit::Strict)?;
+///
+/// // One image, or several one after another; `Preprocessing::read_all` reads them in parallel.
+/// let image = preprocessing.read(&dir.join("night.png"))?;
+/// let best = top(&predictor.logits(&image)?[0], 3);
+/// assert_eq!(best[0].class, 2);
+/// assert!(best[0].probability > 0.9);
+///
+/// // A labeled data set.
+/// let classes = striate::data::CIFAR10_CLASSES.map(str::to_owned).to_vec();
+/// let (black, labels) = (vec![0; 4 * 3 * 32 * 32], vec![2, 2, 2, 7]);
+/// let nights = Dataset::new("nights", [3, 32, 32], black, labels, classes)?;
+/// let evaluation = predictor.evaluate(&nights.into(), &preprocessing.normalization)?;
+/// assert_eq!((evaluation.top1(), evaluation.confusion[7][2]), (0.75, 1));
+/// # Ok::<(), striate::Error>(())
+/// ```
 pub struct Predictor {
     session: Session,
     name: String,

@@ -9,7 +9,25 @@ use crate::rng::SplitMix64;
 use crate::{Result, Tensor};
 use rayon::prelude::*;
 
-/// Settings of the gradient ascent.
+/// Gradient ascent from noise to images that excite a channel or a class.
+///
+/// ```
+/// use striate::interpret::{ActivationMaximization, Lens};
+///
+/// # let device = striate::Device::select("cpu")?;
+/// # let model = striate::models::LeNet { in_channels: 1, classes: 10 };
+/// # let mut predictor = striate::infer::Predictor::new(&device, &model, [28, 28], 1)?;
+/// # predictor.session().initialize(1)?;
+/// # let weights = predictor.session().state_dict()?;
+/// # let preprocessing = striate::data::Preprocessing::named("fashion-mnist")?;
+/// # let lens = striate::interpret::Lens::new(&device, &model, weights, preprocessing, 8)?;
+/// let ascent = ActivationMaximization { scales: 2, steps: 4, ..Default::default() };
+/// // Images for classes 3 and 7.
+/// let made = ascent.run(&lens, Lens::LOGITS, &[3, 7])?;
+/// assert_eq!(made.images.shape(), [2, 1, 28, 28]);
+/// assert!(made.after[0] > made.before[0] && made.after[1] > made.before[1]);
+/// # Ok::<(), striate::Error>(())
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct ActivationMaximization {
     /// Number of scales, coarse to fine. Gradients are not smoothed on the last one, and twice as much on each one before it.

@@ -41,6 +41,22 @@ impl EffectiveReceptiveField {
 /// smaller than the theoretical field, with influence falling off from the center like a Gaussian. `images` are normalized,
 /// NCHW, and processed a few batches at a time.
 ///
+/// ```
+/// use striate::interpret::effective_receptive_field;
+/// # let device = striate::Device::select("cpu")?;
+/// # let model = striate::models::LeNet { in_channels: 1, classes: 10 };
+/// # let mut predictor = striate::infer::Predictor::new(&device, &model, [28, 28], 1)?;
+/// # predictor.session().initialize(1)?;
+/// # let weights = predictor.session().state_dict()?;
+/// # let preprocessing = striate::data::Preprocessing::named("fashion-mnist")?;
+/// # let lens = striate::interpret::Lens::new(&device, &model, weights, preprocessing, 8)?;
+/// let images: Vec<f32> = (0..4 * 28 * 28).map(|pixel| (pixel % 31) as f32 / 15.0 - 1.0).collect();
+/// let field = effective_receptive_field(&lens, &images, "conv2", None)?;
+/// assert_eq!(field.theoretical, [8..22, 8..22]);
+/// assert!(field.size() <= 14.0);
+/// # Ok::<(), striate::Error>(())
+/// ```
+///
 /// # Errors
 ///
 /// [`Error::Argument`] for an unknown layer or channel; else as [`Gradients::run`](super::Gradients::run).

@@ -49,7 +49,41 @@ impl Layer {
     }
 }
 
-/// A network in evaluation mode with its weights, on a device; see the [module's example](super).
+/// A network in evaluation mode with its weights, on a device.
+///
+/// ```
+/// use striate::data::{self, Preprocessing};
+/// use striate::infer::Predictor;
+/// use striate::interpret::{Images, Lens, grad_cam};
+/// use striate::weights::{Fit, Weights};
+/// use striate::{Device, models};
+///
+/// # let dir = tempfile::tempdir().unwrap();
+/// # let path = dir.path().join("lenet.safetensors");
+/// let device = Device::select("cpu")?;
+/// let preprocessing = Preprocessing::named("fashion-mnist")?;
+/// let model = models::by_name("lenet", 1, 10)?;
+/// // A predictor gives the tensors of a file the names that the model has for them.
+/// let mut predictor = Predictor::new(&device, &*model, preprocessing.size, 1)?;
+/// # predictor.session().initialize(1)?;
+/// # striate::weights::write(&path, &predictor.session().state_dict()?, &Default::default())?;
+/// predictor.load(&Weights::read(&path)?, Fit::Strict)?;
+/// let lens = Lens::new(&device, &*model, predictor.session().state_dict()?, preprocessing, 32)?;
+///
+/// let names: Vec<&str> = lens.layers().iter().map(|layer| layer.name.as_str()).collect();
+/// assert_eq!(names, ["conv1", "relu1", "pool1", "conv2", "relu2", "pool2", "fc1", "relu3", "fc2", Lens::LOGITS]);
+/// let images = data::open("fashion-mnist", None, None)?.test;
+/// let images = Images::from_dataset(&images, &lens.preprocessing().normalization, 5);
+/// let maps = &lens.activations(&images.values, &["relu2"])?[0];
+/// assert_eq!(maps.shape(), [5, 64, 8, 8]);
+/// let probabilities = lens.probabilities(&images.values)?;
+/// assert!((probabilities.as_f32()[..10].iter().sum::<f32>() - 1.0).abs() < 1e-5);
+///
+/// // Where the channels of a layer support class 3 in the first image.
+/// let support = grad_cam(&lens, images.image(0), &[3], "relu2")?;
+/// assert_eq!(support.shape(), [1, 8, 8]);
+/// # Ok::<(), striate::Error>(())
+/// ```
 pub struct Lens {
     device: Device,
     model: String,
@@ -145,7 +179,22 @@ impl Lens {
         })
     }
 
-    /// The layer's receptive field, vertically and horizontally.
+    /// The layer's receptive field, vertically and horizontally: the pixels that its elements can depend on.
+    ///
+    /// ```
+    /// # let device = striate::Device::select("cpu")?;
+    /// # let model = striate::models::LeNet { in_channels: 1, classes: 10 };
+    /// # let mut predictor = striate::infer::Predictor::new(&device, &model, [28, 28], 1)?;
+    /// # predictor.session().initialize(1)?;
+    /// # let weights = predictor.session().state_dict()?;
+    /// # let preprocessing = striate::data::Preprocessing::named("fashion-mnist")?;
+    /// # let lens = striate::interpret::Lens::new(&device, &model, weights, preprocessing, 8)?;
+    /// // Two convolutions of 5 x 5, and a max pooling with stride 2 between them.
+    /// let [vertical, _] = lens.receptive_field("conv2")?;
+    /// assert_eq!((vertical.size, vertical.stride), (14, 2));
+    /// assert_eq!(vertical.pixels(3), 6..20);
+    /// # Ok::<(), striate::Error>(())
+    /// ```
     ///
     /// # Errors
     ///

@@ -1,26 +1,18 @@
-//! Interpreting a trained network: activations, gradients, receptive fields, embeddings. Each view is a function that
-//! returns arrays; `striate see` draws them.
+//! Interpreting a trained network: filters, activations, saliency, receptive fields, embeddings.
 //!
-//! A [`Lens`] holds a network in evaluation mode with its weights. It runs on the device, one batch of images at a time.
+//! Each view is a function that returns arrays; `striate see` draws them. A [`Lens`] holds a network in evaluation mode with its
+//! weights; its page has an example. It runs on the device, one batch of images at a time.
 //!
-//! ```no_run
-//! use striate::data::Preprocessing;
-//! use striate::infer::Predictor;
-//! use striate::interpret::Lens;
-//! use striate::weights::{Fit, Weights};
-//! use striate::{Device, models};
-//!
-//! let preprocessing = Preprocessing::named("cifar10")?;
-//! let model = models::by_name("resnet20", 3, 10)?;
-//! let mut predictor = Predictor::new(&Device::select("cpu")?, &*model, preprocessing.size, 1)?;
-//! predictor.load(&Weights::read("model.safetensors".as_ref())?, Fit::Strict)?;
-//! let weights = predictor.session().state_dict()?;
-//! let lens = Lens::new(&Device::select("auto")?, &*model, weights, preprocessing, 32)?;
-//! let image = lens.preprocessing().read("cat.png".as_ref())?;
-//! let channels = &lens.activations(&image, &["layer1.0"])?[0];
-//! assert_eq!(channels.shape(), [1, 16, 32, 32]);
-//! # Ok::<(), striate::Error>(())
-//! ```
+//! | view | shows |
+//! | --- | --- |
+//! | [`filters()`], [`activations()`] | the filters of convolutions; the activations of each channel, and which are dead |
+//! | [`top_activations()`] | the images that excite each channel most |
+//! | [`ActivationMaximization`] | images made from noise that excite a channel or a class |
+//! | [`Occlusion`] | where covering a part of an image makes a class unlikely |
+//! | [`input_gradients()`], [`smooth_grad()`], [`integrated_gradients()`], [`grad_cam()`] | which pixels support a class |
+//! | [`nearest_neighbors()`], [`nearest_neighbors_within()`] | the most similar images, by the features of the network |
+//! | [`tsne()`], [`principal_components()`] | all images in the plane, similar ones together |
+//! | [`Lens::receptive_field`], [`effective_receptive_field()`] | the pixels that a layer can depend on; how much it does |
 
 mod activation_maximization;
 mod activations;

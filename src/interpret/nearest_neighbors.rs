@@ -44,6 +44,15 @@ pub fn nearest_neighbors(queries: &Tensor, among: &Tensor, k: usize) -> Result<V
 }
 
 /// For each row of `[images, features]`, the `k` nearest other rows; otherwise as [`nearest_neighbors`].
+/// [`Lens::features`](super::Lens::features) has the features of images.
+///
+/// ```
+/// use striate::{Tensor, interpret::nearest_neighbors_within};
+/// let features = Tensor::f32([3, 2], vec![0.0, 0.0, 3.0, 4.0, 1.0, 0.0])?;
+/// let nearest: Vec<usize> = nearest_neighbors_within(&features, 1)?.iter().map(|found| found[0].index).collect();
+/// assert_eq!(nearest, [2, 2, 0]);
+/// # Ok::<(), striate::Error>(())
+/// ```
 ///
 /// # Errors
 ///

@@ -16,7 +16,29 @@ pub enum Fill {
     Blur,
 }
 
-/// A sliding patch.
+/// A patch that slides over an image, to find the parts that a class depends on.
+///
+/// ```
+/// use striate::interpret::{Fill, Occlusion};
+///
+/// # let device = striate::Device::select("cpu")?;
+/// # let model = striate::models::LeNet { in_channels: 1, classes: 10 };
+/// # let mut predictor = striate::infer::Predictor::new(&device, &model, [28, 28], 1)?;
+/// # predictor.session().initialize(1)?;
+/// # let weights = predictor.session().state_dict()?;
+/// # let preprocessing = striate::data::Preprocessing::named("fashion-mnist")?;
+/// # let lens = striate::interpret::Lens::new(&device, &model, weights, preprocessing, 8)?;
+/// let image: Vec<f32> = (0..28 * 28).map(|pixel| (pixel % 28) as f32 / 14.0 - 1.0).collect();
+/// let occlusion = Occlusion { patch: 8, stride: 4, fill: Fill::Gray };
+/// let map = occlusion.map(&lens, &mut lens.classifier()?, &image, None)?;
+/// assert_eq!(map.probabilities.shape(), [7, 7]);
+/// // The network relies most on what is in this cell.
+/// let probabilities = map.probabilities.as_f32();
+/// let cell = (0..probabilities.len()).min_by(|a, b| probabilities[*a].total_cmp(&probabilities[*b])).unwrap();
+/// assert!(probabilities[cell] < map.uncovered);
+/// println!("class {} needs the patch at row {}, column {}", map.class, cell / 7, cell % 7);
+/// # Ok::<(), striate::Error>(())
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Occlusion {
     /// Side of the patch in pixels; it is clipped at the image's edges.

@@ -51,6 +51,25 @@ pub struct Embedding {
 /// same features and seed give the same embedding: it is computed on a single core, since parallel sums would depend on
 /// their order.
 ///
+/// ```
+/// use striate::Tensor;
+/// use striate::interpret::{TsneConfig, tsne};
+///
+/// // Two groups of ten images with two features each. `Lens::features` has those of real images.
+/// let feature = |i: usize| if i < 20 { i as f32 } else { 1000.0 + i as f32 };
+/// let features = Tensor::f32([20, 2], (0..40).map(feature).collect())?;
+/// let config = TsneConfig { perplexity: 3.0, ..Default::default() };
+/// let points = tsne(&features, &config)?.points;
+/// // The nearest other point is always of the same group.
+/// for (i, [x, y]) in points.iter().enumerate() {
+///     let distance = |j: &usize| (points[*j][0] - x).hypot(points[*j][1] - y);
+///     let others = (0..20).filter(|j| *j != i);
+///     let nearest = others.min_by(|a, b| distance(a).total_cmp(&distance(b))).unwrap();
+///     assert_eq!(i < 10, nearest < 10);
+/// }
+/// # Ok::<(), striate::Error>(())
+/// ```
+///
 /// # Errors
 ///
 /// [`Error::Argument`] if there are too few images for the perplexity, a setting is out of range, or a value is not finite.

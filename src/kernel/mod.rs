@@ -1,5 +1,6 @@
-//! Compute kernels. Each is a row of the [table](ALL). This module assembles their WGSL and maps kernel names of earlier
-//! versions to current ones.
+//! Compute kernels: the [table](ALL) of all of them, and their WGSL.
+//!
+//! Also maps kernel names of earlier versions to current ones.
 
 mod conv_axis;
 mod launch;

@@ -1,4 +1,4 @@
-//! Operations, one file per family: settings, shape rule, gradient and lowering.
+//! Operations, such as convolution and pooling: settings, shape rule, gradient and lowering.
 
 // Only `size.rs` converts sizes to 32 bits.
 #![warn(clippy::cast_possible_truncation)]

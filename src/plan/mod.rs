@@ -1,4 +1,6 @@
-//! Plans: how a graph is computed, as launches, buffers and groups. Plain data, built and printed without a device.
+//! Plans: how a graph is computed, as launches, buffers and groups.
+//!
+//! A plan is plain data, built and printed without a device.
 
 pub mod algorithm;
 mod checkpoint_segments;

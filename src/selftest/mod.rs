@@ -1,5 +1,7 @@
-//! The self-test of a device: every kernel that a plan for it may contain, against its CPU twin, and probes of what all kernels
-//! take for granted.
+//! Tests a device: compares its kernels with the CPU.
+//!
+//! The self-test runs every kernel that a plan for the device may contain beside its CPU twin, and probes what all kernels take
+//! for granted.
 //!
 //! Drivers have bugs, and a wrong kernel shows as a network that learns badly, if at all. [`run`] finds such kernels, and [`save`]
 //! writes its [`Report`] to a file. [`Device::select`] reads it when it opens the same adapter again with the same driver, and

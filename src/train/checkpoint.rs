@@ -22,6 +22,33 @@ const CHECKSUM: &str = "checksum";
 /// such as the order of images, augmentation and dropout masks, follows from the position and the seed.
 ///
 /// On disk it is a safetensors file with a checksum in its metadata.
+///
+/// ```
+/// use std::ops::ControlFlow;
+/// use striate::models::LeNet;
+/// use striate::train::{Checkpoint, TrainConfig, Trainer};
+/// use striate::{Device, data};
+///
+/// # let dir = tempfile::tempdir().unwrap();
+/// # let path = dir.path().join("checkpoint.safetensors");
+/// let split = data::open("fashion-mnist", None, None)?;
+/// let start = || {
+///     let (model, config) = (LeNet { in_channels: 1, classes: 10 }, TrainConfig::default());
+///     Trainer::new(&Device::select("cpu")?, &model, split.clone(), config)
+/// };
+/// let mut trainer = start()?;
+/// trainer.epoch(&mut |_| ControlFlow::Break(()))?; // pauses after a few steps
+/// let about = serde_json::Map::from_iter([("model".to_owned(), "lenet".into())]);
+/// Checkpoint::of(&mut trainer, &about)?.write(&path)?;
+///
+/// let checkpoint = Checkpoint::read(&path)?;
+/// checkpoint.check(&path, &about)?;
+/// let mut resumed = start()?;
+/// checkpoint.restore(&path, &mut resumed)?;
+/// assert!(resumed.position().step > 0);
+/// assert_eq!(resumed.weights()?, trainer.weights()?);
+/// # Ok::<(), striate::Error>(())
+/// ```
 #[derive(Clone, Debug, PartialEq)]
 pub struct Checkpoint {
     /// Position in the schedule.

@@ -14,6 +14,27 @@ pub(super) const MAX_SKIPPED: usize = 10;
 const TEST_BATCH: usize = 200;
 
 /// Settings of a [`Trainer`](super::Trainer).
+///
+/// ```
+/// use striate::data::Augment;
+/// use striate::nn::{Decay, Optimizer, SgdConfig};
+/// use striate::train::{Recipe, TrainConfig};
+///
+/// let optimizer = Optimizer::Sgd(SgdConfig { momentum: 0.9, weight_decay: 5e-4, nesterov: true });
+/// let config = TrainConfig {
+///     epochs: 30,
+///     warmup_epochs: 1.0,
+///     decay: Decay::Cosine { eta_min: 0.0 },
+///     recipe: Recipe { optimizer, label_smoothing: 0.1, ..Default::default() },
+///     augment: Some(Augment { crop_padding: 4, flip: true, ..Default::default() }),
+///     ..Default::default()
+/// };
+/// // An epoch of 50,000 images is 391 steps. After the first, the learning rate is at its peak.
+/// let schedule = config.schedule(50_000);
+/// assert_eq!((schedule.steps, schedule.warmup), (11_730, 391));
+/// assert_eq!(schedule.at(391), config.lr);
+/// # Ok::<(), striate::Error>(())
+/// ```
 #[derive(Clone, Debug, PartialEq)]
 pub struct TrainConfig {
     /// Passes over the training images.

@@ -19,7 +19,41 @@ use std::ops::ControlFlow;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-/// Trains a model on a device. The [module page](super) has an example.
+/// Trains a model on a device.
+///
+/// ```
+/// use std::ops::ControlFlow;
+/// use striate::Device;
+/// use striate::data::{Dataset, Normalization, Split};
+/// use striate::models::LeNet;
+/// use striate::train::{TrainConfig, Trainer};
+///
+/// // Grayscale images, dark or bright. `data::open` has real ones.
+/// let images = |count: u32| {
+///     let labels: Vec<u32> = (0..count).map(|i| i % 2).collect();
+///     let pixels = labels.iter().flat_map(|label| [50 + 150 * *label as u8; 28 * 28]).collect();
+///     Dataset::new("brightness", [1, 28, 28], pixels, labels, vec!["dark".into(), "bright".into()])
+/// };
+/// let (train, test) = (images(64)?, images(16)?);
+/// let normalization = Normalization::measure(&train);
+/// let split = Split::new(train, test, normalization)?;
+///
+/// let model = LeNet { in_channels: 1, classes: 2 };
+/// let config = TrainConfig { epochs: 3, batch: 16, lr: 0.01, ..Default::default() };
+/// let mut trainer = Trainer::new(&Device::select("cpu")?, &model, split, config)?;
+/// while trainer.epochs_left() > 0 {
+///     let report = trainer.epoch(&mut |progress| {
+///         println!("step {} of {}: loss {:.3}", progress.step, progress.steps, progress.score.loss);
+///         ControlFlow::Continue(())
+///     })?;
+///     println!("epoch {}: {:?}", report.epoch, report.test);
+/// }
+/// assert_eq!(trainer.test()?.accuracy, 1.0);
+/// // For `weights::write`, `Weights::from_tensors` or `Lens::new`.
+/// let weights = trainer.weights()?;
+/// assert_eq!(weights[0].0, "conv1.weight");
+/// # Ok::<(), striate::Error>(())
+/// ```
 pub struct Trainer {
     session: Session,
     split: Split,

@@ -50,6 +50,20 @@ const MAX_FILE_BYTES: u64 = 16 << 30;
 const COUNTER: &str = "num_batches_tracked";
 
 /// Named tensors, usually from a file.
+///
+/// ```
+/// use striate::Tensor;
+/// use striate::weights::{Weights, write};
+///
+/// # let dir = tempfile::tempdir().unwrap();
+/// # let path = dir.path().join("model.safetensors");
+/// let bias = ("fc.bias".to_owned(), Tensor::f32([2], vec![0.5, -0.5])?);
+/// write(&path, &[bias], &[("model".to_owned(), "lenet".to_owned())].into())?;
+/// let weights = Weights::read(&path)?;
+/// assert_eq!(weights.get("fc.bias").unwrap().as_f32(), [0.5, -0.5]);
+/// assert_eq!((weights.names().count(), weights.metadata("model")), (1, Some("lenet")));
+/// # Ok::<(), striate::Error>(())
+/// ```
 #[derive(Clone, Debug)]
 pub struct Weights {
     path: PathBuf,

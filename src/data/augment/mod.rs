@@ -54,6 +54,15 @@ impl DrawKey {
 ///
 /// Names, ranges and formulas are those of torchvision with Pillow. Geometric and color operations work on bytes, and fill
 /// with black. After normalization follow the padded crop, the flip and erasing, which fill with 0, the data set's mean color.
+///
+/// ```
+/// use striate::data::{Augment, ColorJitter};
+/// let jitter = ColorJitter { brightness: 0.4, contrast: 0.4, saturation: 0.4, hue: 0.1 };
+/// let augment = Augment { crop_padding: 4, flip: true, color_jitter: Some(jitter), ..Default::default() };
+/// // The same by name, as for `striate train --augment`. The default padding is 1/8 of the image.
+/// assert_eq!(Augment::named("crop,flip,color-jitter", [32, 32])?, augment);
+/// # Ok::<(), striate::Error>(())
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Default)]
 pub struct Augment {
     /// Scale a random part to the size of the image, `RandomResizedCrop`. Takes the part from the

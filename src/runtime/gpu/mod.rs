@@ -1,4 +1,4 @@
-//! The wgpu executor, and the adapters it runs on. No other module uses wgpu.
+//! The GPUs of this machine, and the executor on them. No other module uses wgpu.
 //!
 //! ```
 //! for adapter in striate::gpu::adapters() {
