@@ -13,7 +13,7 @@ use striate::{Device, Result};
 pub struct SubmissionFlags {
     /// Longest submission to a GPU in milliseconds, as predicted for a slow one; lower it if the operating system resets the
     /// GPU [default: 500 on hardware GPUs, none on others]
-    #[arg(long, value_name = "MS", global = true, allow_negative_numbers = true, value_parser = milliseconds)]
+    #[arg(long, value_name = "MS", global = true, help_heading = "Device", allow_negative_numbers = true, value_parser = milliseconds)]
     submission_ms: Option<f64>,
 }
 
@@ -34,17 +34,17 @@ fn milliseconds(text: &str) -> Result<f64, String> {
 #[derive(clap::Args, Clone, Debug, Serialize)]
 pub struct DeviceName {
     /// auto, gpu, cpu, an adapter's number or a part of its name; see `striate devices`
-    #[arg(long, global = true, default_value = "auto")]
+    #[arg(long, global = true, help_heading = "Device", default_value = "auto")]
     device: String,
     /// Limits to open a GPU with: its own, or those that WebGPU guarantees everywhere
-    #[arg(long, global = true, value_enum, default_value = "adapter")]
+    #[arg(long, global = true, help_heading = "Device", value_enum, default_value = "adapter")]
     #[serde(skip_serializing_if = "LimitsName::is_default")]
     limits: LimitsName,
     #[command(flatten)]
     #[serde(flatten)]
     submission: SubmissionFlags,
     /// Do not test the kernels at the first use of a GPU and its driver; see `striate selftest`
-    #[arg(long, global = true)]
+    #[arg(long, global = true, help_heading = "Device")]
     #[serde(skip)]
     no_selftest: bool,
 }
