@@ -10,6 +10,13 @@ pub fn add(suite: &mut Suite) {
         csv_has_a_column_per_value,
         a_file_gets_what_would_be_printed,
     ]);
+    // A hardware GPU, if there is one, is what `auto` takes.
+    let software = striate::gpu::adapters().first().is_some_and(|adapter| adapter.kind == "software");
+    suite.add_if(
+        software,
+        "a_software_gpu_gets_a_hint_unless_requested",
+        a_software_gpu_gets_a_hint_unless_requested,
+    );
 }
 
 /// What `striate predict` prints, without its first lines.
@@ -110,6 +117,26 @@ fn a_file_gets_what_would_be_printed() -> Outcome {
     for flags in [&["--csv", "--json"][..], &["--top", "0"]] {
         let output = dir.striate(&[&args[..], flags].concat()).output().unwrap();
         assert_eq!(output.status.code(), Some(2), "{flags:?}");
+    }
+    Ok(())
+}
+
+/// `auto` takes a software GPU, which is slower than the CPU executor.
+fn a_software_gpu_gets_a_hint_unless_requested() -> Outcome {
+    let dir = trained();
+    let stderr = |device: &[&str]| {
+        let mut command = striate(&[&["predict", "run", "one.png"], device].concat());
+        let output = command.current_dir(dir.root()).output().unwrap();
+        assert!(output.status.success(), "{output:?}");
+        text(&output.stderr)
+    };
+    let hint = stderr(&[]);
+    assert!(
+        hint.starts_with("hint: ") && hint.lines().count() == 1 && hint.contains("--device cpu"),
+        "{hint}"
+    );
+    for device in ["gpu", "0", "cpu"] {
+        assert_eq!(stderr(&["--device", device]), "", "{device}");
     }
     Ok(())
 }

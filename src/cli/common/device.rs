@@ -3,8 +3,9 @@
 use super::terminal::note;
 use clap::ValueEnum;
 use serde::Serialize;
+use std::sync::Once;
 use striate::gpu::Limits;
-use striate::plan::Target;
+use striate::plan::{Family, Target};
 use striate::selftest::{self, Extent, Report};
 use striate::{Device, Result};
 
@@ -79,6 +80,15 @@ impl DeviceName {
         }
         // With what was found out, and since a device may be unusable after a failure.
         self.open_untested()
+    }
+
+    /// Suggests the CPU executor where `auto` has selected a software GPU; once, because `train` opens a lost device again.
+    pub fn hint_at_cpu(&self, device: &Device) {
+        static HINTED: Once = Once::new();
+        if self.device == "auto" && device.target().family == Family::Software {
+            let hint = format!("hint: {} is a software GPU; --device cpu is usually faster", device.name());
+            HINTED.call_once(|| note(&hint));
+        }
     }
 
     /// Opens the device.

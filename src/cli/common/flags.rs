@@ -30,7 +30,9 @@ impl DeviceFlags {
 
     /// Opens the device with the planner's own choices.
     pub fn open_default(&self) -> Result<Device> {
-        self.name.open()
+        let device = self.name.open()?;
+        self.name.hint_at_cpu(&device);
+        Ok(device)
     }
 }
 
