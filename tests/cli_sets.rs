@@ -174,6 +174,7 @@ fn control_characters_in_names_are_escaped() {
         &["predict", "run", "br\u{1b}oken.png"],
         &["see", "map", "run", "--perplexity", "2", "--steps", "20", "--out", "seen"],
         &["report", "run"],
+        &["predict", "run", file, "--csv"],
     ] {
         outputs.push((args[0], striate(&dir, args).output().unwrap()));
     }
@@ -183,7 +184,7 @@ fn control_characters_in_names_are_escaped() {
     }
     let [eval, predict] = [1, 3].map(|i| text(&outputs[i].1.stdout));
     assert!(eval.contains("\nc\\u{1b}[31mat\\n "), "{eval}");
-    assert!(predict.contains("\n\\u{9b}2J\\u{202e}\\u{7}.png\n"), "{predict}");
+    assert!(predict.contains("\n\\u{9b}2J\\u{202e}\\u{7}.png  "), "{predict}");
     for file in ["confusion.svg", "seen/map.svg", "run/report.html", "run/curves.svg"] {
         let written = dir.read_text(file);
         harmless(file, &written);

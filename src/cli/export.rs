@@ -25,19 +25,19 @@ pub struct Args {
     #[arg(required = true, num_args = 1.., value_name = "[MODEL] WEIGHTS")]
     what: Vec<PathBuf>,
     /// Write an ONNX model
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, value_name = "FILE", help_heading = "Output")]
     onnx: Option<PathBuf>,
     /// Write a safetensors file
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, value_name = "FILE", help_heading = "Output")]
     safetensors: Option<PathBuf>,
     /// Store the weights of convolutions and linear layers in half precision; the ONNX model still computes in single precision
-    #[arg(long)]
+    #[arg(long, help_heading = "Output")]
     half: bool,
     /// Fold batch norms into the convolutions of the ONNX model
-    #[arg(long, requires = "onnx")]
+    #[arg(long, requires = "onnx", help_heading = "Output")]
     fold_batch_norm: bool,
     /// Normalize inside of the ONNX model, which then takes pixel values from 0 to 255 as floats
-    #[arg(long, requires = "onnx")]
+    #[arg(long, requires = "onnx", help_heading = "Output")]
     preprocessing: bool,
     #[command(flatten)]
     network: NetworkFlags,

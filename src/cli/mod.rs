@@ -103,3 +103,55 @@ pub fn run(cli: Cli) -> Result<i32> {
         Command::Completions(args) => completions::run(args).map(|()| 0),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::Cli;
+    use clap::{Arg, Command, CommandFactory};
+
+    /// Flags by their heading in `--help`. All others belong to one command, and are listed first, without a heading.
+    const HEADINGS: [(&str, &str); 7] = [
+        ("Data", "data dataset image-size images skip-broken"),
+        ("Network", "classes input partial pretrained"),
+        (
+            "Preprocessing",
+            "crop-pct interpolation mean no-exif-rotation preprocess resize size std transform-input",
+        ),
+        ("Device", "device family limits no-selftest on submission-ms subgroup"),
+        ("Kernels", "kernel no-fuse no-winograd"),
+        ("Memory", "memory recompute"),
+        ("Output", "confusion csv fold-batch-norm half json launches onnx out preprocessing safetensors"),
+    ];
+    /// Commands with so few flags that they need no headings.
+    const SHORT: [&str; 4] = ["completions", "devices", "fetch", "kernels"];
+
+    /// Calls `check` with the name of each command and view except `train`, and each of its long flags.
+    fn for_each_flag(command: &Command, check: &mut impl FnMut(&str, &str, &Arg)) {
+        for inner in command.get_subcommands().filter(|inner| inner.get_name() != "train") {
+            let flags = inner.get_arguments().filter_map(|flag| Some((flag.get_long()?, flag)));
+            flags.for_each(|(long, flag)| check(inner.get_name(), long, flag));
+            for_each_flag(inner, check);
+        }
+    }
+
+    #[test]
+    fn flags_are_listed_below_the_heading_of_their_group() {
+        for_each_flag(&Cli::command(), &mut |command, long, flag| {
+            let heading = HEADINGS.iter().find(|(_, flags)| flags.split(' ').any(|name| name == long));
+            let heading = heading.filter(|_| !SHORT.contains(&command)).map(|(heading, _)| *heading);
+            assert_eq!(flag.get_help_heading(), heading, "striate {command} --{long}");
+        });
+    }
+
+    #[test]
+    fn o_is_short_for_out() {
+        let mut commands = Vec::new();
+        for_each_flag(&Cli::command(), &mut |command, long, flag| {
+            assert_eq!(flag.get_short() == Some('o'), long == "out", "striate {command} --{long}");
+            commands.extend((long == "out").then(|| command.to_owned()));
+        });
+        for command in ["predict", "profile", "report", "see", "filters", "occlusion"] {
+            assert!(commands.iter().any(|name| name == command), "striate {command} has no --out");
+        }
+    }
+}

@@ -17,7 +17,7 @@ pub struct Args {
     #[arg(long)]
     short: bool,
     /// Print JSON.
-    #[arg(long)]
+    #[arg(long, help_heading = "Output")]
     json: bool,
 }
 

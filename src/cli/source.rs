@@ -14,17 +14,17 @@ use striate::{Error, Result};
 #[derive(clap::Args, Default)]
 pub struct TestFlags {
     /// fashion-mnist, mnist, cifar10, cifar100 or folder (a folder of images per class) [default: what the run was trained on]
-    #[arg(long)]
+    #[arg(long, help_heading = "Data")]
     pub dataset: Option<String>,
     /// Folder of the data set's files [default: the run's]. In another folder than the run's, all images are used if there are
     /// no test images
-    #[arg(long, value_name = "DIR")]
+    #[arg(long, value_name = "DIR", help_heading = "Data")]
     pub data: Option<PathBuf>,
     /// HEIGHTxWIDTH to which images of a folder are cropped and scaled
-    #[arg(long, value_parser = parse_size, value_name = "HxW")]
+    #[arg(long, value_parser = parse_size, value_name = "HxW", help_heading = "Data")]
     pub image_size: Option<[usize; 2]>,
     /// Skip and list images of a folder that cannot be read, instead of failing
-    #[arg(long)]
+    #[arg(long, help_heading = "Data")]
     pub skip_broken: bool,
 }
 

@@ -18,7 +18,7 @@ pub struct Args {
     #[arg(long, default_value_t = 1)]
     batch: usize,
     /// Print JSON; sizes are in bytes.
-    #[arg(long)]
+    #[arg(long, help_heading = "Output")]
     json: bool,
 }
 

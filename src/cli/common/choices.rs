@@ -14,13 +14,13 @@ use striate::{Device, Error, Result};
 pub struct Choices {
     /// Compute a pass (forward, grad_input, grad_weight, matmul) with this algorithm (im2col, direct, register_tiled,
     /// implicit_gemm or winograd for convolutions) or kernel (see `striate kernels`) wherever it can run; may be repeated
-    #[arg(long = "kernel", value_name = "PASS=NAME", global = true)]
+    #[arg(long = "kernel", value_name = "PASS=NAME", global = true, help_heading = "Kernels")]
     pub kernel: Vec<Choice>,
     /// Do not fuse consecutive operations, such as batch norm and ReLU
-    #[arg(long, global = true)]
+    #[arg(long, global = true, help_heading = "Kernels")]
     pub no_fuse: bool,
     /// Do not use Winograd convolution, which takes fewer multiplications but rounds slightly more
-    #[arg(long, global = true)]
+    #[arg(long, global = true, help_heading = "Kernels")]
     pub no_winograd: bool,
 }
 

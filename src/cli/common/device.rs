@@ -3,8 +3,9 @@
 use super::terminal::note;
 use clap::ValueEnum;
 use serde::Serialize;
+use std::sync::Once;
 use striate::gpu::Limits;
-use striate::plan::Target;
+use striate::plan::{Family, Target};
 use striate::selftest::{self, Extent, Report};
 use striate::{Device, Result};
 
@@ -13,7 +14,7 @@ use striate::{Device, Result};
 pub struct SubmissionFlags {
     /// Longest submission to a GPU in milliseconds, as predicted for a slow one; lower it if the operating system resets the
     /// GPU [default: 500 on hardware GPUs, none on others]
-    #[arg(long, value_name = "MS", global = true, allow_negative_numbers = true, value_parser = milliseconds)]
+    #[arg(long, value_name = "MS", global = true, help_heading = "Device", allow_negative_numbers = true, value_parser = milliseconds)]
     submission_ms: Option<f64>,
 }
 
@@ -34,17 +35,17 @@ fn milliseconds(text: &str) -> Result<f64, String> {
 #[derive(clap::Args, Clone, Debug, Serialize)]
 pub struct DeviceName {
     /// auto, gpu, cpu, an adapter's number or a part of its name; see `striate devices`
-    #[arg(long, global = true, default_value = "auto")]
+    #[arg(long, global = true, help_heading = "Device", default_value = "auto")]
     device: String,
     /// Limits to open a GPU with: its own, or those that WebGPU guarantees everywhere
-    #[arg(long, global = true, value_enum, default_value = "adapter")]
+    #[arg(long, global = true, help_heading = "Device", value_enum, default_value = "adapter")]
     #[serde(skip_serializing_if = "LimitsName::is_default")]
     limits: LimitsName,
     #[command(flatten)]
     #[serde(flatten)]
     submission: SubmissionFlags,
     /// Do not test the kernels at the first use of a GPU and its driver; see `striate selftest`
-    #[arg(long, global = true)]
+    #[arg(long, global = true, help_heading = "Device")]
     #[serde(skip)]
     no_selftest: bool,
 }
@@ -79,6 +80,15 @@ impl DeviceName {
         }
         // With what was found out, and since a device may be unusable after a failure.
         self.open_untested()
+    }
+
+    /// Suggests the CPU executor where `auto` has selected a software GPU; once, because `train` opens a lost device again.
+    pub fn hint_at_cpu(&self, device: &Device) {
+        static HINTED: Once = Once::new();
+        if self.device == "auto" && device.target().family == Family::Software {
+            let hint = format!("hint: {} is a software GPU; --device cpu is usually faster", device.name());
+            HINTED.call_once(|| note(&hint));
+        }
     }
 
     /// Opens the device.

@@ -30,7 +30,9 @@ impl DeviceFlags {
 
     /// Opens the device with the planner's own choices.
     pub fn open_default(&self) -> Result<Device> {
-        self.name.open()
+        let device = self.name.open()?;
+        self.name.hint_at_cpu(&device);
+        Ok(device)
     }
 }
 
@@ -40,10 +42,10 @@ pub struct ModelFlags {
     /// Network: lenet, alexnet, googlenet, resnet18, resnet50, resnet20, resnet20-a, plain20, ...
     model: String,
     /// Input size, such as 3x32x32 [default: the size it was designed for, in color]
-    #[arg(long, value_name = "CHANNELSxHEIGHTxWIDTH")]
+    #[arg(long, value_name = "CHANNELSxHEIGHTxWIDTH", help_heading = "Network")]
     input: Option<String>,
     /// Number of classes [default: 1000, or 10 for networks for small images]
-    #[arg(long)]
+    #[arg(long, help_heading = "Network")]
     classes: Option<usize>,
 }
 
@@ -89,14 +91,14 @@ pub fn element_count(argument: &str, shape: &[usize]) -> Result<usize> {
 #[command(next_help_heading = "Data")]
 pub struct DataFlags {
     /// fashion-mnist, mnist, cifar10, cifar100 or folder (a folder of images per class)
-    #[arg(long, default_value = "fashion-mnist")]
+    #[arg(long, default_value = "fashion-mnist", help_heading = "Data")]
     pub dataset: String,
     /// Folder of the data set's files [default for fashion-mnist: the built-in subset]
-    #[arg(long, value_name = "DIR")]
+    #[arg(long, value_name = "DIR", help_heading = "Data")]
     #[serde(serialize_with = "json::optional_path")]
     pub data: Option<PathBuf>,
     /// HEIGHTxWIDTH to which images of a folder are cropped and scaled
-    #[arg(long, value_parser = parse_size, value_name = "HxW")]
+    #[arg(long, value_parser = parse_size, value_name = "HxW", help_heading = "Data")]
     pub image_size: Option<[usize; 2]>,
     /// Hold this fraction of the training images out for validation: it decides on the best epoch, and the test images are used
     /// only once, at the end. Folders with images for both have no need of it
@@ -104,10 +106,10 @@ pub struct DataFlags {
     #[serde(skip_serializing_if = "Option::is_none")]
     validation: Option<f64>,
     /// Skip and list images of a folder that cannot be read, instead of failing
-    #[arg(long)]
+    #[arg(long, help_heading = "Data")]
     skip_broken: bool,
     /// Ignore the EXIF orientation of images in a folder; stored with the weights
-    #[arg(long)]
+    #[arg(long, help_heading = "Data")]
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub no_exif_rotation: bool,
 }

@@ -13,11 +13,11 @@ use striate::train::MemoryStrategy;
 pub struct MemoryFlags {
     /// Keep only some activations of the forward pass and recompute the others in the backward pass: less memory, more
     /// time, bit-identical results
-    #[arg(long)]
+    #[arg(long, help_heading = "Memory")]
     recompute: bool,
     /// Use at most this much memory, such as 512MiB or 1.5GiB: with --recompute if needed, and in `train` and `plan` with
     /// micro-batches if that is not enough. Batch norm normalizes each micro-batch separately, so they change the results
-    #[arg(long, value_name = "LIMIT", value_parser = parse_bytes)]
+    #[arg(long, value_name = "LIMIT", value_parser = parse_bytes, help_heading = "Memory")]
     memory: Option<u64>,
 }
 

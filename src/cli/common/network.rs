@@ -22,42 +22,42 @@ pub const BEST: &str = "best.safetensors";
 pub struct NetworkFlags {
     /// Use torchvision's pretrained weights, with ImageNet's classes; MODEL alone names them (see `striate fetch`). They are
     /// downloaded if they are missing
-    #[arg(long)]
+    #[arg(long, help_heading = "Network")]
     pretrained: bool,
     /// Class names: a file with one per line, cifar10 or fashion-mnist [default: stored with the weights]
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, value_name = "FILE", help_heading = "Network")]
     classes: Option<String>,
     /// Load only the weights that fit, initialize the others, and list the differences
-    #[arg(long)]
+    #[arg(long, help_heading = "Network")]
     partial: bool,
     /// Preprocessing of images: imagenet (torchvision), googlenet (the same with transform_input), bvlc (Caffe), cifar10,
     /// cifar10-imagenet, cifar100, mnist or fashion-mnist; timm:resnet50.a1_in1k for weights from timm; or a JSON file with
     /// timm's or torchvision's fields [default: stored with the weights, otherwise the default of the model]
-    #[arg(long, value_name = "NAME")]
+    #[arg(long, value_name = "NAME", help_heading = "Preprocessing")]
     preprocess: Option<String>,
     /// HEIGHTxWIDTH of the network's input, overriding the preprocessing
-    #[arg(long, value_parser = parse_size, value_name = "HxW")]
+    #[arg(long, value_parser = parse_size, value_name = "HxW", help_heading = "Preprocessing")]
     size: Option<[usize; 2]>,
     /// Scale the shorter side to this before cropping the center
-    #[arg(long, value_name = "PIXELS")]
+    #[arg(long, value_name = "PIXELS", help_heading = "Preprocessing")]
     resize: Option<usize>,
     /// Scale the shorter side so that the crop is this fraction of it, as timm's crop_pct
-    #[arg(long, value_name = "FRACTION", conflicts_with = "resize")]
+    #[arg(long, value_name = "FRACTION", conflicts_with = "resize", help_heading = "Preprocessing")]
     crop_pct: Option<f64>,
     /// Filter for scaling: bilinear or bicubic
-    #[arg(long, value_parser = parse_interpolation, value_name = "NAME")]
+    #[arg(long, value_parser = parse_interpolation, value_name = "NAME", help_heading = "Preprocessing")]
     interpolation: Option<Interpolation>,
     /// Means of the channels on a scale of 0 to 1, such as 0.485,0.456,0.406
-    #[arg(long, value_delimiter = ',', value_name = "MEANS", allow_negative_numbers = true, value_parser = number)]
+    #[arg(long, value_delimiter = ',', value_name = "MEANS", allow_negative_numbers = true, value_parser = number, help_heading = "Preprocessing")]
     mean: Option<Vec<f32>>,
     /// Standard deviations of the channels on the same scale
-    #[arg(long, value_delimiter = ',', value_name = "DEVIATIONS", allow_negative_numbers = true, value_parser = number)]
+    #[arg(long, value_delimiter = ',', value_name = "DEVIATIONS", allow_negative_numbers = true, value_parser = number, help_heading = "Preprocessing")]
     std: Option<Vec<f32>>,
     /// Convert the normalization to the one that torchvision's networks with transform_input=True expect
-    #[arg(long)]
+    #[arg(long, help_heading = "Preprocessing")]
     transform_input: bool,
     /// Ignore the EXIF orientation of images, as torchvision and timm do
-    #[arg(long)]
+    #[arg(long, help_heading = "Preprocessing")]
     no_exif_rotation: bool,
 }
 

@@ -1,10 +1,11 @@
-//! Standard output.
+//! Results: on standard output, or in a file.
 
 use super::terminal::above_bar;
 use super::text;
 use serde::Serialize;
 use std::io::{ErrorKind, Write};
-use striate::{Error, Result};
+use std::path::Path;
+use striate::{Error, Result, write_file};
 
 /// Formats a value as indented JSON.
 pub fn json(value: &impl Serialize) -> String {
@@ -18,6 +19,13 @@ pub fn print(text: &str) -> Result<()> {
     let text = text::lines(text);
     let written = above_bar(|| out.write_all(text.as_bytes()).and_then(|()| out.flush()));
     unless_closed(written)
+}
+
+/// Writes lines to a file, if one is given, instead of standard output; control characters are escaped in both.
+pub fn write(lines: &str, file: Option<&Path>) -> Result<()> {
+    let Some(file) = file else { return print(lines) };
+    write_file(file, text::lines(lines).as_bytes())?;
+    print(&format!("written  {}\n", text::name(&file.display().to_string())))
 }
 
 /// Maps the result of writing to standard output. A closed pipe (`| head`) is not an error.

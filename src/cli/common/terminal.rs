@@ -1,6 +1,7 @@
 //! The terminal, shared by a progress bar and the lines printed above it.
 
 use super::text;
+use anstream::{AutoStream, ColorChoice};
 use console::Term;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressState, ProgressStyle, TermLike};
 use std::fmt;
@@ -129,10 +130,10 @@ pub fn note(line: &str) {
     let _ = Messages.write_all(format!("{}\n", text::lines(line)).as_bytes());
 }
 
-/// Whether messages on standard error are colored.
+/// Whether messages on standard error are colored: on a terminal that has colors, unless NO_COLOR, CLICOLOR or CLICOLOR_FORCE say
+/// otherwise. clap decides in the same way about help and its own errors.
 pub fn colored() -> bool {
-    let term = Term::stderr();
-    term.features().colors_supported() && std::env::var_os("NO_COLOR").is_none()
+    AutoStream::choice(&io::stderr()) != ColorChoice::Never
 }
 
 fn shown() -> MutexGuard<'static, Option<ProgressBar>> {

@@ -32,10 +32,10 @@ pub struct Args {
     #[command(flatten)]
     device: DeviceFlags,
     /// Write the confusion matrix as SVG, replacing the file
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, value_name = "FILE", help_heading = "Output")]
     confusion: Option<PathBuf>,
     /// Print JSON, including the confusion matrix
-    #[arg(long)]
+    #[arg(long, help_heading = "Output")]
     json: bool,
 }
 

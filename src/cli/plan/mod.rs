@@ -27,10 +27,10 @@ pub struct Args {
     #[arg(long, conflicts_with = "memory")]
     eval: bool,
     /// Kind of device to plan for, with the limits that every such device supports.
-    #[arg(long, value_enum, default_value = "gpu")]
+    #[arg(long, value_enum, default_value = "gpu", help_heading = "Device")]
     family: FamilyName,
     /// Subgroup size, which enables kernels with subgroup operations.
-    #[arg(long, value_name = "LANES", value_parser = lanes)]
+    #[arg(long, value_name = "LANES", value_parser = lanes, help_heading = "Device")]
     subgroup: Option<u32>,
     #[command(flatten)]
     submission: SubmissionFlags,
@@ -39,17 +39,17 @@ pub struct Args {
     #[command(flatten)]
     memory: MemoryFlags,
     /// Plan for this device, with its limits and tuned kernels; see `striate devices`.
-    #[arg(long, conflicts_with = "family")]
+    #[arg(long, conflicts_with = "family", help_heading = "Device")]
     device: Option<String>,
     /// Predict the time of each layer on a GPU, given by its name or by its peaks: TFLOP/s, GB/s, and any microseconds per
     /// launch; the kernels are those for --family or --device
-    #[arg(long, value_name = "NAME|tflops=N,gbs=N[,launch-us=N]")]
+    #[arg(long, value_name = "NAME|tflops=N,gbs=N[,launch-us=N]", help_heading = "Device")]
     on: Option<On>,
     /// List every launch.
-    #[arg(long, conflicts_with = "on")]
+    #[arg(long, conflicts_with = "on", help_heading = "Output")]
     launches: bool,
     /// Print JSON, including every launch; sizes are in bytes.
-    #[arg(long)]
+    #[arg(long, help_heading = "Output")]
     json: bool,
 }
 

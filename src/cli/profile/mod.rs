@@ -35,10 +35,10 @@ pub struct Args {
     #[arg(long, default_value_t = STEPS, value_parser = clap::value_parser!(u32).range(1..))]
     steps: u32,
     /// Folder for a roofline diagram, roofline.svg, and a timeline of all launches, trace.json; earlier ones are replaced.
-    #[arg(long, value_name = "DIR")]
+    #[arg(short, long, value_name = "DIR", help_heading = "Output")]
     out: Option<PathBuf>,
     /// Print JSON; times are in milliseconds.
-    #[arg(long)]
+    #[arg(long, help_heading = "Output")]
     json: bool,
 }
 

@@ -25,7 +25,7 @@ pub struct Args {
     /// Run folder written by `striate train`
     run: PathBuf,
     /// Folder with the data set's files, if they have moved since the run began
-    #[arg(long, value_name = "DIR")]
+    #[arg(long, value_name = "DIR", help_heading = "Data")]
     data: Option<PathBuf>,
     /// Images per batch
     #[arg(long, default_value_t = 200)]
@@ -35,7 +35,7 @@ pub struct Args {
     #[command(flatten)]
     device: DeviceFlags,
     /// File to write; an earlier page is replaced, any other file is not [default: report.html in the run folder]
-    #[arg(long, value_name = "FILE")]
+    #[arg(short, long, value_name = "FILE", help_heading = "Output")]
     out: Option<PathBuf>,
 }
 

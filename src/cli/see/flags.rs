@@ -32,7 +32,7 @@ pub struct LensFlags {
 #[derive(clap::Args)]
 pub struct OutFlags {
     /// Folder for the figures and data, created if missing
-    #[arg(long, value_name = "DIR", default_value = "seen")]
+    #[arg(short, long, value_name = "DIR", default_value = "seen", help_heading = "Output")]
     pub out: PathBuf,
 }
 
@@ -40,13 +40,13 @@ pub struct OutFlags {
 #[derive(clap::Args)]
 pub struct ImageFlags {
     /// Image files and folders; with --dataset, the folder of its files [default: the run's own test images]
-    #[arg(long, num_args = 1.., value_name = "IMAGES")]
+    #[arg(long, num_args = 1.., value_name = "IMAGES", help_heading = "Data")]
     data: Vec<PathBuf>,
     /// Use the test images of fashion-mnist, mnist, cifar10, cifar100 or folder
-    #[arg(long, value_name = "NAME")]
+    #[arg(long, value_name = "NAME", help_heading = "Data")]
     dataset: Option<String>,
     /// Use the first COUNT images
-    #[arg(long, alias = "pictures", default_value_t = 8, value_name = "COUNT")]
+    #[arg(long, alias = "pictures", default_value_t = 8, value_name = "COUNT", help_heading = "Data")]
     images: usize,
 }
 

@@ -88,9 +88,9 @@ pub fn figure_grid(title: &str, figures: &[Figure], side: usize, columns: usize)
 #[derive(clap::Args)]
 pub struct WithImages<V: View> {
     #[command(flatten)]
-    lens: LensFlags,
-    #[command(flatten)]
     images: ImageFlags,
+    #[command(flatten)]
+    lens: LensFlags,
     #[command(flatten)]
     view: V,
     #[command(flatten)]

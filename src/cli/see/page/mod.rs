@@ -29,9 +29,9 @@ use striate::{Error, OutputFolder, Result, Tensor};
 #[command(mut_arg("images", |arg| arg.default_value("1000")))]
 pub struct Args {
     #[command(flatten)]
-    lens: LensFlags,
-    #[command(flatten)]
     images: ImageFlags,
+    #[command(flatten)]
+    lens: LensFlags,
     /// Images to examine one by one, of different classes if these are known
     #[arg(long, default_value_t = 8, value_name = "COUNT")]
     examples: usize,
@@ -42,7 +42,7 @@ pub struct Args {
     #[arg(long, default_value_t = 16, value_name = "COUNT")]
     units: usize,
     /// Folder for the page and its files, created if missing
-    #[arg(long, value_name = "DIR", default_value = "report")]
+    #[arg(short, long, value_name = "DIR", default_value = "report", help_heading = "Output")]
     out: PathBuf,
 }
 

@@ -1,7 +1,9 @@
 //! `striate predict` and `striate eval` on the command line.
 
+#[path = "../common/mod.rs"]
 mod common;
-#[path = "common/workspace.rs"]
+mod output;
+#[path = "../common/workspace.rs"]
 mod workspace;
 
 use common::{Outcome, Suite, named};
@@ -349,6 +351,7 @@ fn main() -> ExitCode {
         weights_without_a_last_layer_are_explained,
         preprocessing_flags_are_applied_and_printed,
     ]);
+    output::add(&mut suite);
     let available = shared("models").is_dir();
     suite.add_if(
         available,
