@@ -82,15 +82,15 @@ fn facts(RunResults { metrics, config, training_images, test, results, .. }: &Ru
 }
 
 /// A JSON value as plain text, strings without quotes.
-fn text(value: &Value) -> String {
+pub fn text(value: &Value) -> String {
     value.as_str().map_or_else(|| value.to_string(), str::to_owned)
 }
 
-fn percent(fraction: f64) -> String {
+pub fn percent(fraction: f64) -> String {
     format!("{:.2} %", 100.0 * fraction)
 }
 
-fn or_dash<T>(value: Option<T>, format: impl Fn(T) -> String) -> String {
+pub fn or_dash<T>(value: Option<T>, format: impl Fn(T) -> String) -> String {
     value.map_or_else(|| "-".to_owned(), format)
 }
 
