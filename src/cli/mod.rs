@@ -63,7 +63,7 @@ enum Command {
     ///
     /// Later plans for the same adapter and driver use them, unless STRIATE_CACHE is `off`.
     Tune(tune::Args),
-    /// Make a page about a training run: curves, mistakes, timings, settings.
+    /// Make a page about a training run: curves, mistakes, timings, settings; or one that compares several runs.
     Report(Box<report::Args>),
     /// Show what a network learned: all views on one page, or one of them.
     See(Box<see::Args>),

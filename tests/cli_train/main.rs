@@ -9,7 +9,9 @@ mod non_finite;
 mod resume;
 mod runs;
 mod settings;
+mod stages;
 mod stopping;
 mod terminal;
+mod validation;
 #[path = "../common/workspace.rs"]
 mod workspace;

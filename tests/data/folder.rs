@@ -91,6 +91,43 @@ fn without_test_images_a_fraction_of_each_class_is_held_out() {
 }
 
 #[test]
+fn a_second_folder_has_validation_images() {
+    let dir = pets();
+    assert!(load(dir.path()).unwrap().validation.is_none());
+    put(dir.path().join("test/cat/1.png"), [7; 3]);
+    put(dir.path().join("test/dog/2.png"), [8; 3]);
+    let split = load(dir.path()).unwrap();
+    assert_eq!((reds(&split.test), reds(split.validation.as_ref().unwrap())), (vec![7, 8], vec![4, 5]));
+    assert_eq!((reds(&split.train), split.notes.len()), (vec![1, 2, 3], 0));
+    let again = split.with_validation(0.5, 0);
+    assert_fails("two validation parts", again, &["validation", "2 validation images of its own"]);
+    std::fs::remove_dir_all(dir.path().join("val/cat")).unwrap();
+    put(dir.path().join("val/bird/3.png"), [9; 3]);
+    assert_fails("other classes", load(dir.path()), &["no images of class", "add some to"]);
+}
+
+#[test]
+fn a_fraction_of_each_class_is_held_out_for_validation() {
+    let dir = tempdir().unwrap();
+    for i in 0..20 {
+        put(dir.path().join(format!("boat/{i:02}.png")), [i, 0, 0]);
+        put(dir.path().join(format!("car/{i:02}.png")), [100 + i, 0, 0]);
+    }
+    let whole = load(dir.path()).unwrap();
+    let split = |seed| load(dir.path()).unwrap().with_validation(0.25, seed).unwrap();
+    let (one, other) = (split(0), split(1));
+    let validation = |split: &Split| reds(split.validation.as_ref().unwrap());
+    assert_eq!(validation(&one), validation(&split(0)));
+    assert_ne!(validation(&one), validation(&other));
+    // 18 of each class are left from the test images; a quarter of them is 4.5.
+    assert_eq!(one.validation.as_ref().unwrap().labels(), [[0; 5], [1; 5]].concat());
+    assert_eq!((reds(&one.test), one.train.len()), (reds(&whole.test), 26));
+    let mut all = [reds(&one.train), validation(&one)].concat();
+    all.sort();
+    assert_eq!(all, reds(&whole.train));
+}
+
+#[test]
 fn bad_folders_are_rejected() {
     let dir = pets();
     put(dir.path().join("val/fox/a.png"), [0; 3]);

@@ -96,6 +96,47 @@ fn an_epoch_has_every_image_once_with_its_label() {
 }
 
 #[test]
+fn a_balanced_epoch_has_equally_many_images_of_each_class() {
+    // 2 images of class 0, 10 of class 1, none of class 2, and 19 of class 3.
+    let labels: Vec<u32> =
+        [(0, 2), (1, 10), (3, 19)].iter().flat_map(|&(class, count)| vec![class; count]).collect();
+    let classes = ["a", "b", "c", "d"].map(str::to_owned).to_vec();
+    let images = (0..31).flat_map(|i| [i; 16]).collect();
+    let dataset = Arc::new(Dataset::new("skewed", [1, 4, 4], images, labels, classes).unwrap());
+    let normalization = Normalization { mean: vec![0.5], std: vec![0.25] };
+    let batches = |epoch, threads| -> Vec<Batch> {
+        let augment = Some(Augment { crop_padding: 3, flip: true, ..Default::default() });
+        let config =
+            LoaderConfig { batch_size: 8, balanced: true, augment, epoch, threads, ..Default::default() };
+        Loader::new(dataset.clone(), &normalization, config).unwrap().collect()
+    };
+    let epoch = batches(0, 1);
+    assert_eq!(epoch, batches(0, 3));
+    let drawn = indices(&epoch);
+    let of_class = |drawn: &[u32], class: u32| {
+        let mut own: Vec<u32> =
+            drawn.iter().copied().filter(|&index| dataset.labels()[index as usize] == class).collect();
+        own.sort();
+        own
+    };
+    assert_eq!([0, 1, 3].map(|class| of_class(&drawn, class).len()), [10, 10, 11]);
+    assert_eq!(of_class(&drawn, 0), [[0; 5], [1; 5]].concat());
+    assert!(of_class(&drawn, 1).into_iter().eq(2..12));
+    // No image of a large class twice, and others in the next epoch.
+    assert!(of_class(&drawn, 3).is_sorted_by(|a, b| a < b));
+    assert_ne!(of_class(&drawn, 3), of_class(&indices(&batches(1, 1)), 3));
+    assert!(!drawn.is_sorted_by_key(|&index| dataset.labels()[index as usize]), "the classes are not mixed");
+    // The same image comes with different augmentation.
+    let first: Vec<&[f32]> = epoch
+        .iter()
+        .flat_map(|batch| batch.indices.iter().zip(batch.images.chunks(16)))
+        .filter(|(index, _)| **index == 0)
+        .map(|(_, image)| image)
+        .collect();
+    assert!(first.iter().any(|image| *image != first[0]));
+}
+
+#[test]
 fn the_last_batch_is_smaller_or_dropped() {
     let config = LoaderConfig { batch_size: 8, ..Default::default() };
     for (count, drop_last, sizes) in [

@@ -18,6 +18,7 @@ const NOT_RUN: &[(&str, &str)] = &[
         "striate profile resnet20 --device 0",
         "takes longer than all other quotes; tests/cli_profile.rs checks its tables",
     ),
+    ("striate report runs/lenet", "needs three runs; tests/pages checks what it prints"),
     ("striate train photos", "needs photographs; tests/cli_train/choice.rs checks what it prints"),
     ("scripts/gpu-checks", "needs a hardware GPU and several minutes"),
 ];

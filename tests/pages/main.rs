@@ -195,6 +195,128 @@ fn a_run_has_a_page() -> Outcome {
     Ok(())
 }
 
+/// Two runs, in `run` and `other`.
+fn two_runs() -> Workspace {
+    let dir = trained();
+    dir.trained(&["--out", "other", "--lr", "0.05", "--nesterov"]);
+    dir
+}
+
+fn runs_are_compared() -> Outcome {
+    let dir = two_runs();
+    written(&dir, &["report", "run"], "run/report.html");
+    let before = (contents(&dir.run()), contents(&dir.path("other")));
+    let table = printed(&mut striate(&dir, &["report", "run", "other/"]));
+    assert!(table.lines().all(|line| line.chars().count() <= 80), "{table}");
+    assert!(
+        table.contains("\nrun ") && table.contains("\nother ") && table.contains("written  compare.html")
+    );
+    let page = dir.read_text("compare.html");
+    assert_self_contained(&page);
+    for words in [
+        "2 runs compared",
+        "Best test accuracy",
+        "77,754",
+        "--lr</code>",
+        "--nesterov",
+        "Test accuracy of each run",
+    ] {
+        assert!(page.contains(words), "the page has no {words}");
+    }
+    assert!(page.contains("<th class=\"long\">other</th>"), "other has no column");
+    assert!(
+        !page.contains("--weight-decay") && !page.contains("--out"),
+        "the page has settings that are the same"
+    );
+    let classes = page.split("id=\"classes\"").nth(1).unwrap();
+    assert_eq!(classes.matches("<th scope=\"row\"").count(), 10, "a row per class");
+    let differences: Vec<f64> = classes
+        .split("<td>4</td><td>")
+        .skip(1)
+        .map(|rest| rest.split('<').next().unwrap().parse().unwrap())
+        .collect();
+    assert!(differences.len() == 10 && differences.is_sorted_by(|a, b| a >= b), "{differences:?}");
+    assert!(written(&dir, &["report", "run", "other"], "compare.html") == page, "the page differs");
+    // The pages of a run and the comparison do not replace each other, and nothing else is written.
+    let onto_a_run = ["report", "run", "other", "--out", "run/report.html"];
+    assert_refused(&mut striate(&dir, &onto_a_run), &["run/report.html", "is another page of striate"]);
+    let onto_the_comparison = ["report", "run", "--out", "compare.html"];
+    assert_refused(&mut striate(&dir, &onto_the_comparison), &["compare.html", "is another page of striate"]);
+    assert!((contents(&dir.run()), contents(&dir.path("other"))) == before, "a run has changed");
+    Ok(())
+}
+
+fn wrong_runs_are_not_compared() -> Outcome {
+    let dir = two_runs();
+    dir.write("notes/config.txt", b"no run");
+    let cases: [(&[&str], &[&str]); 5] = [
+        (&["run", "./run/"], &["./run/", "the same run as run"]),
+        (&["run", "notes"], &["notes", "not a run folder"]),
+        (&["run", "nowhere"], &["nowhere", "not a run folder"]),
+        (&["run", "other", "--batch", "0"], &["--batch"]),
+        (&["run", "other", "--out", "notes"], &["notes", "is a folder"]),
+    ];
+    for (args, words) in cases {
+        assert_refused(&mut striate(&dir, &[&["report"], args].concat()), words);
+    }
+    let names: Vec<String> = (0..25).map(|n| format!("copy-{n}")).collect();
+    names.iter().for_each(|name| dir.write(&format!("{name}/config.json"), &dir.read("run/config.json")));
+    let all: Vec<&str> = ["report"].into_iter().chain(names.iter().map(String::as_str)).collect();
+    assert_refused(&mut striate(&dir, &all), &["RUN", "at most 24", "found 25"]);
+    assert!(!dir.path("compare.html").exists());
+    Ok(())
+}
+
+fn incomplete_runs_are_compared() -> Outcome {
+    let dir = two_runs();
+    // A run before the end of its first epoch, with a name that would be markup and control the terminal.
+    let new = "<b>&\u{1b}[2J";
+    dir.write(&format!("{new}/config.json"), &dir.read("run/config.json"));
+    let elsewhere = Workspace::with_images(20, 30, 8);
+    let data = elsewhere.path("data");
+    dir.trained(&["--out", "moved", "--data", &data.display().to_string()]);
+    let compare = |runs: &[&str]| {
+        let output = striate(&dir, &[&["report"], runs].concat()).output().unwrap();
+        assert_eq!(output.status.code(), Some(0), "{output:?}");
+        (text(&output.stdout), text(&output.stderr), dir.read_text("compare.html"))
+    };
+    let (table, notes, page) = compare(&["run", "moved", new, "other"]);
+    assert!(table.contains("<b>&\\u{1b}[2J") && table.contains("0 of 2"), "{table}");
+    assert_eq!(notes.lines().count(), 2, "{notes}");
+    assert!(
+        notes.contains("moved is left out of the recall by class: no other run was tested on its images")
+    );
+    assert!(notes.contains("[2J: has no weights"), "{notes}");
+    assert!(!page.contains("<b>") && page.contains("&lt;b&gt;&amp;"), "the name is not escaped");
+    assert!(
+        page.contains("The runs have different data sets")
+            && !page.contains("Best test accuracy")
+            && page.contains("mnist, 40 test images of 1x8x8")
+    );
+    std::fs::remove_dir_all(data)?;
+    let (_, notes, page) = compare(&["run", "moved"]);
+    assert!(notes.contains("moved is left out") && notes.contains("does not exist"), "{notes}");
+    assert!(
+        page.contains("No two runs could be tested on the same images") && page.contains("does not exist")
+    );
+    // Without any metrics there are no curves.
+    dir.write("new/config.json", &dir.read("run/config.json"));
+    let (_, _, page) = compare(&["new", new]);
+    assert!(page.contains("no run has completed an epoch") && !page.contains("<img"));
+    Ok(())
+}
+
+fn a_browser_shows_a_comparison(browser: &Browser) -> Outcome {
+    let dir = two_runs();
+    let page = written(&dir, &["report", "run", "other"], "compare.html");
+    for width in [390, 1280] {
+        let seen = browser.inspect(&page, width, "");
+        assert!(seen["problems"].as_array().unwrap().is_empty(), "at {width} pixels: {}", seen["problems"]);
+        assert_eq!(seen["images"], 5, "{seen}");
+    }
+    Ok(())
+}
+
 fn a_browser_shows_the_page(browser: &Browser) -> Outcome {
     let dir = trained();
     let page = written(&dir, &SEE, "report/index.html");
@@ -240,13 +362,18 @@ fn main() -> ExitCode {
         wrong_arguments_leave_an_earlier_page_alone,
         foreign_files_are_kept,
         a_run_has_a_page,
+        runs_are_compared,
+        wrong_runs_are_not_compared,
     ]);
     suite.add_if(
         cfg!(unix) && std::path::Path::new("/dev/shm").exists(),
         "a_page_can_be_written_to_another_file_system",
         a_page_can_be_written_to_another_file_system,
     );
-    let tests: &Named<fn(&Browser) -> Outcome> = named![a_browser_shows_the_page, a_browser_shows_a_run];
+    // Other systems have no such names.
+    suite.add_if(cfg!(unix), "incomplete_runs_are_compared", incomplete_runs_are_compared);
+    let tests: &Named<fn(&Browser) -> Outcome> =
+        named![a_browser_shows_the_page, a_browser_shows_a_run, a_browser_shows_a_comparison];
     for (name, test) in tests {
         suite.add_if(Browser::find().is_some(), *name, || test(&Browser::find().expect("found before")));
     }

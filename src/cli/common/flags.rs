@@ -102,7 +102,7 @@ pub struct DataFlags {
     pub image_size: Option<[usize; 2]>,
     /// Hold this fraction of the training images out for validation: it decides on the best epoch, and the test images are used
     /// only once, at the end. Folders with images for both have no need of it
-    #[arg(long, value_name = "FRACTION")]
+    #[arg(long, value_name = "FRACTION", allow_negative_numbers = true)]
     #[serde(skip_serializing_if = "Option::is_none")]
     validation: Option<f64>,
     /// Skip and list images of a folder that cannot be read, instead of failing

@@ -1,5 +1,6 @@
-//! `striate report`: a page about a training run.
+//! `striate report`: a page about a training run, or one that compares several.
 
+mod compare;
 mod mistakes;
 mod page;
 
@@ -14,16 +15,19 @@ use super::source::{TestImages, fit};
 use super::train::{Metrics, config, curves, open_run, original_args, source_of};
 use mistakes::TestResults;
 use page::RunResults;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
+use striate::data::{Source, Split};
 use striate::train::training_graph;
 use striate::{Result, check_writable, write_file};
 
-/// Draws a page about a run: curves, settings, confusion matrix, the worst mistakes, and timings by layer.
+/// Draws a page about a run: curves, settings, confusion matrix, the worst mistakes, and timings by layer. Of several runs, the
+/// page compares curves, results, settings and the recall of each class.
 #[derive(clap::Args)]
 #[command(mut_arg("pretrained", |arg| arg.hide(true)))]
 pub struct Args {
-    /// Run folder written by `striate train`
-    run: PathBuf,
+    /// Run folders written by `striate train`
+    #[arg(required = true, value_name = "RUN")]
+    runs: Vec<PathBuf>,
     /// Folder with the data set's files, if they have moved since the run began
     #[arg(long, value_name = "DIR", help_heading = "Data")]
     data: Option<PathBuf>,
@@ -34,34 +38,66 @@ pub struct Args {
     network: NetworkFlags,
     #[command(flatten)]
     device: DeviceFlags,
-    /// File to write; an earlier page is replaced, any other file is not [default: report.html in the run folder]
+    /// File to write; an earlier page of the same kind is replaced, any other file is not [default: report.html in the run
+    /// folder; of several runs, compare.html in the current folder]
     #[arg(short, long, value_name = "FILE", help_heading = "Output")]
     out: Option<PathBuf>,
 }
 
 const PAGE: &str = "report.html";
+const TEMPLATE: &str = "run.html";
 
 pub fn run(args: Args) -> Result<()> {
-    args.make().map_err(as_flag::<Args>)
+    let made = match &args.runs[..] {
+        [run] => args.make(run),
+        _ => compare::make(&args),
+    };
+    made.map_err(as_flag::<Args>)
 }
 
+/// The trained network of a run, with its test images.
+struct Trained {
+    network: Network,
+    test: TestImages,
+    /// Number of training images.
+    training_images: usize,
+    dataset: String,
+}
+
+/// The data set that was opened last, since compared runs often have the same.
+type LastSplit = Option<(Source, Split)>;
+
 impl Args {
-    fn make(&self) -> Result<()> {
-        let original = original_args(&self.run)?;
-        let metrics = Metrics::read(&self.run, usize::MAX)?;
-        let (network, _) = Network::open(std::slice::from_ref(&self.run), &self.network)?;
-        let mut source = source_of(&self.run)?;
+    fn open(&self, run: &Path, last: &mut LastSplit) -> Result<Trained> {
+        let (network, _) = Network::open(&[run.to_owned()], &self.network)?;
+        let mut source = source_of(run)?;
         source.dir = self.data.clone().or(source.dir);
-        let split = source.open()?;
-        report_skipped(&split.notes, &split.skipped);
+        let dataset = source.name.clone();
+        let split = match last {
+            Some((known, split)) if *known == source => split.clone(),
+            _ => {
+                let split = source.open()?;
+                report_skipped(&split.notes, &split.skipped);
+                last.insert((source, split)).1.clone()
+            }
+        };
         let training_images = split.train.len();
-        let set = fit(split.into(), String::new(), &network, &self.network, &source.name)?;
-        let TestImages { data: test, preprocessing, names, .. } = set;
+        let test = fit(split.into(), String::new(), &network, &self.network, &dataset)?;
+        Ok(Trained { network, test, training_images, dataset })
+    }
+
+    fn make(&self, run: &Path) -> Result<()> {
+        let original = original_args(run)?;
+        let metrics = Metrics::read(run, usize::MAX)?;
+        let Trained { network, test, training_images, dataset } = self.open(run, &mut None)?;
+        let TestImages { data: test, preprocessing, names, .. } = test;
         let [channels, height, width] = test.shape();
         // Fail before the expensive work.
         let run_folder = match &self.out {
-            Some(out) => html::check_replaceable(out).and_then(|()| check_writable(out)).map(|()| None)?,
-            None => Some(open_run(&self.run)?),
+            Some(out) => {
+                html::check_replaceable(out, TEMPLATE).and_then(|()| check_writable(out)).map(|()| None)?
+            }
+            None => Some(open_run(run)?),
         };
         run_folder.iter().try_for_each(|folder| folder.check(&[PAGE]))?;
         let device = self.device.open()?;
@@ -74,13 +110,13 @@ impl Args {
         let times =
             layer_times(&device, &training_graph(&*model, input, &recipe())?, input, model.classes())?;
 
-        let out = self.out.clone().unwrap_or_else(|| self.run.join(PAGE));
-        let curves = curves(&out, &format!("{} on {}", model.name(), source.name), &metrics.rows)?;
+        let out = self.out.clone().unwrap_or_else(|| run.join(PAGE));
+        let curves = curves(&out, &format!("{} on {}", model.name(), dataset), &metrics)?;
         let matrix = confusion::matrix(&out, "True class by predicted class", &names, &results.evaluation)?;
         let page = page::page(&RunResults {
-            run: &self.run,
+            run,
             metrics: &metrics,
-            config: &config(&self.run)?,
+            config: &config(run)?,
             training_images,
             test: &test,
             results: &results,
@@ -90,7 +126,7 @@ impl Args {
             curves: &curves,
             matrix: &matrix,
         });
-        let page = html::render("run.html", &page);
+        let page = html::render(TEMPLATE, &page);
         match run_folder {
             Some(folder) => folder.write(PAGE, page.as_bytes())?,
             None => write_file(&out, page.as_bytes())?,

@@ -52,6 +52,7 @@ pub fn page(run_results: &RunResults<'_>) -> Value {
         "lead": format!("How {} was trained, and what it gets wrong.", run.display()),
         "facts": facts(run_results),
         "curves": svg_uri(run_results.curves.as_bytes()),
+        "held_out": metrics.held_out(),
         "epochs": list(metrics.rows.iter().map(epoch)),
         "matrix": svg_uri(run_results.matrix.as_bytes()),
         "classes": list((0..names.len()).map(|class| self::class(evaluation, names, class))),
@@ -82,24 +83,25 @@ fn facts(RunResults { metrics, config, training_images, test, results, .. }: &Ru
 }
 
 /// A JSON value as plain text, strings without quotes.
-fn text(value: &Value) -> String {
+pub fn text(value: &Value) -> String {
     value.as_str().map_or_else(|| value.to_string(), str::to_owned)
 }
 
-fn percent(fraction: f64) -> String {
+pub fn percent(fraction: f64) -> String {
     format!("{:.2} %", 100.0 * fraction)
 }
 
-fn or_dash<T>(value: Option<T>, format: impl Fn(T) -> String) -> String {
+pub fn or_dash<T>(value: Option<T>, format: impl Fn(T) -> String) -> String {
     value.map_or_else(|| "-".to_owned(), format)
 }
 
 fn epoch(row: &Row) -> Value {
+    let held_out = row.held_out();
     json!({
         "epoch": row.epoch,
         "lr": format!("{:.4}", row.lr),
         "train": [format!("{:.4}", row.train_loss), percent(row.train_accuracy)],
-        "test": [or_dash(row.test_loss, |loss| format!("{loss:.4}")), or_dash(row.test_accuracy, percent)],
+        "held_out": [or_dash(held_out.map(|s| s.0), |loss| format!("{loss:.4}")), or_dash(held_out.map(|s| s.1), percent)],
         "seconds": format!("{:.1}", row.train_seconds + row.test_seconds),
     })
 }

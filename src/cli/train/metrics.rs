@@ -85,6 +85,11 @@ impl Metrics {
         Ok(Self { rows })
     }
 
+    /// What the held-out images are: `validation` or `test`.
+    pub fn held_out(&self) -> &'static str {
+        if self.rows.iter().any(|row| row.validation_loss.is_some()) { "validation" } else { "test" }
+    }
+
     /// The epoch with the best accuracy on held-out images; of equal ones, that with the smallest loss.
     pub fn best(&self) -> Option<&Row> {
         let rank = |row: &Row| row.held_out().map(|(loss, accuracy)| (accuracy, -loss));

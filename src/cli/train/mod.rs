@@ -14,7 +14,7 @@ mod run_dir;
 
 pub use args::Args;
 pub use metrics::{Metrics, Row};
-pub use plot::curves;
+pub use plot::{axes, curves, padded};
 pub use resume::{config, original_args, source_of};
 pub use run_dir::open_run;
 

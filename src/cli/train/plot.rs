@@ -1,9 +1,11 @@
 //! `curves.svg`: loss and accuracy by epoch.
 
-use super::metrics::Row;
+use super::metrics::{Metrics, Row};
 use crate::cli::numbers::bounds;
 use crate::cli::svg::{self, Area, Drawn};
+use plotters::coord::types::RangedCoordf64;
 use plotters::prelude::*;
+use std::ops::Range;
 use std::path::Path;
 use striate::Result;
 
@@ -13,19 +15,22 @@ const TEST: RGBColor = RGBColor(214, 96, 10);
 /// Name, color and points of a curve.
 type Curve = (&'static str, RGBColor, Vec<(f64, f64)>);
 
+/// Axes of numbers, to draw curves into.
+type Chart<'a, 'b> = ChartContext<'a, SVGBackend<'b>, Cartesian2d<RangedCoordf64, RangedCoordf64>>;
+
 /// An SVG with two panels, loss and accuracy in percent, for training and held-out images. Errors name the file at `path`.
-pub fn curves(path: &Path, title: &str, rows: &[Row]) -> Result<String> {
+pub fn curves(path: &Path, title: &str, metrics: &Metrics) -> Result<String> {
     let points = |value: fn(&Row) -> Option<f64>| -> Vec<(f64, f64)> {
-        rows.iter().filter_map(|row| Some((row.epoch as f64, value(row)?))).collect()
+        metrics.rows.iter().filter_map(|row| Some((row.epoch as f64, value(row)?))).collect()
     };
-    let on = if rows.iter().any(|row| row.validation_loss.is_some()) { "validation" } else { "test" };
+    let held_out = metrics.held_out();
     let loss: [Curve; 2] = [
         ("training", TRAIN, points(|r| Some(r.train_loss))),
-        (on, TEST, points(|r| r.held_out().map(|(loss, _)| loss))),
+        (held_out, TEST, points(|r| r.held_out().map(|(loss, _)| loss))),
     ];
     let accuracy: [Curve; 2] = [
         ("training", TRAIN, points(|r| Some(100.0 * r.train_accuracy))),
-        (on, TEST, points(|r| r.held_out().map(|(_, accuracy)| 100.0 * accuracy))),
+        (held_out, TEST, points(|r| r.held_out().map(|(_, accuracy)| 100.0 * accuracy))),
     ];
     svg::draw(path, (960, 400), |root| {
         let panels = root.titled(title, ("sans-serif", 20))?.split_evenly((1, 2));
@@ -36,23 +41,8 @@ pub fn curves(path: &Path, title: &str, rows: &[Row]) -> Result<String> {
 
 fn panel(area: &Area, name: &str, curves: &[Curve]) -> Drawn {
     let all = || curves.iter().flat_map(|(_, _, points)| points);
-    let (first, last) = bounds(all().map(|point| point.0));
-    let (low, high) = bounds(all().map(|point| point.1));
-    let margin = ((high - low) * 0.08).max(1e-3);
-    let epochs = if last > first { first..last } else { first - 0.5..first + 0.5 };
-    let mut chart = ChartBuilder::on(area)
-        .margin(14)
-        .x_label_area_size(38)
-        .y_label_area_size(54)
-        .build_cartesian_2d(epochs, low - margin..high + margin)?;
-    chart
-        .configure_mesh()
-        .x_desc("epoch")
-        .y_desc(name)
-        .light_line_style(WHITE)
-        .x_labels(8)
-        .x_label_formatter(&|x| if x.fract() == 0.0 { format!("{x:.0}") } else { String::new() })
-        .draw()?;
+    let values = padded(bounds(all().map(|point| point.1)), 1e-3);
+    let mut chart = axes(area, name, bounds(all().map(|point| point.0)), values)?;
     for (label, color, points) in curves {
         let line = LineSeries::new(points.iter().copied(), color.stroke_width(2)).point_size(3);
         let key = *color;
@@ -63,4 +53,34 @@ fn panel(area: &Area, name: &str, curves: &[Curve]) -> Drawn {
     }
     chart.configure_series_labels().background_style(WHITE.mix(0.8)).border_style(BLACK.mix(0.3)).draw()?;
     Ok(())
+}
+
+/// A range with a margin of at least `least` on either side.
+pub fn padded((low, high): (f64, f64), least: f64) -> Range<f64> {
+    let margin = ((high - low) * 0.08).max(least);
+    low - margin..high + margin
+}
+
+/// A chart of a value from the first to the last epoch, without curves.
+pub fn axes<'a, 'b>(
+    area: &'a Area<'b>,
+    name: &str,
+    (first, last): (f64, f64),
+    values: Range<f64>,
+) -> Drawn<Chart<'a, 'b>> {
+    let epochs = if last > first { first..last } else { first - 0.5..first + 0.5 };
+    let mut chart = ChartBuilder::on(area)
+        .margin(14)
+        .x_label_area_size(38)
+        .y_label_area_size(54)
+        .build_cartesian_2d(epochs, values)?;
+    chart
+        .configure_mesh()
+        .x_desc("epoch")
+        .y_desc(name)
+        .light_line_style(WHITE)
+        .x_labels(8)
+        .x_label_formatter(&|x| if x.fract() == 0.0 { format!("{x:.0}") } else { String::new() })
+        .draw()?;
+    Ok(chart)
 }

@@ -83,10 +83,12 @@ impl RunDir {
         self.write_metrics()
     }
 
-    /// Adds the result on the test images to the line of an epoch.
-    pub fn add_test(&mut self, epoch: usize, test: Score) -> Result<()> {
-        let rows = self.metrics.rows.iter_mut().filter(|row| row.epoch == epoch);
-        rows.for_each(|row| (row.test_loss, row.test_accuracy) = (Some(test.loss), Some(test.accuracy)));
+    /// Adds the result on the test images to the line of the best epoch, and removes that of an earlier one.
+    pub fn add_test(&mut self, best: usize, test: Score) -> Result<()> {
+        for row in &mut self.metrics.rows {
+            let test = (row.epoch == best).then_some(test);
+            (row.test_loss, row.test_accuracy) = test.map(|test| (test.loss, test.accuracy)).unzip();
+        }
         self.write_metrics()
     }
 
@@ -104,7 +106,7 @@ impl RunDir {
 
     /// Draws `curves.svg`.
     pub fn write_plot(&mut self, title: &str) -> Result<()> {
-        let svg = plot::curves(&self.path().join(CURVES), title, &self.metrics.rows)?;
+        let svg = plot::curves(&self.path().join(CURVES), title, &self.metrics)?;
         let written = self.folder.write(CURVES, svg.as_bytes());
         self.collect(written)
     }

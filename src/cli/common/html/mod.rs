@@ -89,30 +89,36 @@ fn data_uri(image: &RgbImage) -> String {
     format!("data:image/png;base64,{}", BASE64_STANDARD.encode(png))
 }
 
-/// Fails if the file exists and is not a page written by striate, which must not be replaced.
-pub fn check_replaceable(path: &Path) -> Result<()> {
+/// Fails if the file exists and is not a page written by striate from the same template, which must not be replaced.
+pub fn check_replaceable(path: &Path, template: &str) -> Result<()> {
     let Ok(metadata) = path.metadata() else { return Ok(()) };
     let mut head = Vec::new();
     if metadata.is_file() {
         let file = File::open(path).map_err(Error::io(path, "read"))?;
         file.take(HEAD).read_to_end(&mut head).map_err(Error::io(path, "read"))?;
     }
-    match !metadata.is_file() || head.is_empty() || String::from_utf8_lossy(&head).contains(GENERATOR) {
-        true => Ok(()),
-        false => Err(Error::data(path, "was not written by striate; move it away, or choose another name")),
-    }
+    let head = String::from_utf8_lossy(&head);
+    let generator = head.split(GENERATOR).nth(1).and_then(|rest| rest.split('"').next());
+    let problem = match generator {
+        Some(generator) if generator.ends_with(template) => return Ok(()),
+        _ if !metadata.is_file() || head.is_empty() => return Ok(()),
+        Some(_) => "is another page of striate",
+        None => "was not written by striate",
+    };
+    Err(Error::data(path, format!("{problem}; move it away, or choose another name")))
 }
 
-/// Marks every page in its head, and how many bytes to search for it.
+/// Marks every page in its head, followed by version and template, and how many bytes to search for it.
 const GENERATOR: &str = "<meta name=\"generator\" content=\"striate ";
 const HEAD: u64 = 4096;
 
-/// The pages, `see.html` and `run.html`, and what they include.
-const TEMPLATES: [(&str, &str); 4] = [
+/// The pages, `see.html`, `run.html` and `compare.html`, and what they include.
+const TEMPLATES: [(&str, &str); 5] = [
     ("base.html", include_str!("base.html")),
     ("parts.html", include_str!("parts.html")),
     ("see.html", include_str!("see.html")),
     ("run.html", include_str!("run.html")),
+    ("compare.html", include_str!("compare.html")),
 ];
 
 /// Fills a template. Templates and values are part of the program, so an error is a bug.
@@ -126,6 +132,7 @@ pub fn render(name: &str, values: &Value) -> String {
         style => include_str!("style.css"),
         script => include_str!("page.js"),
         version => env!("CARGO_PKG_VERSION"),
+        template => name,
         ..minijinja::Value::from(Serde(values))
     };
     let template = environment.get_template(name).expect("the template is built in");
