@@ -215,11 +215,11 @@ fn runs_are_compared() -> Outcome {
     assert_self_contained(&page);
     for words in [
         "2 runs compared",
-        "Best test accuracy",
+        "Best accuracy",
         "77,754",
         "--lr</code>",
         "--nesterov",
-        "Test accuracy of each run",
+        "Held-out accuracy of each run",
     ] {
         assert!(page.contains(words), "the page has no {words}");
     }
@@ -290,7 +290,7 @@ fn incomplete_runs_are_compared() -> Outcome {
     assert!(!page.contains("<b>") && page.contains("&lt;b&gt;&amp;"), "the name is not escaped");
     assert!(
         page.contains("The runs have different data sets")
-            && !page.contains("Best test accuracy")
+            && !page.contains("Best accuracy")
             && page.contains("mnist, 40 test images of 1x8x8")
     );
     std::fs::remove_dir_all(data)?;

@@ -150,7 +150,8 @@ impl Args {
 
     /// What must not change for a run to resume: the model, the images, and every flag that affects the results.
     pub fn about(&self, model: &str, split: &Split) -> Map<String, Value> {
-        let mut about = Map::new();
+        // Flags first: a message names the first difference, and some flags change the images.
+        let mut about: Map<String, Value> = self.settings().collect();
         about.insert("model".to_owned(), model.into());
         let validation = split.validation.iter().map(|data| ("validation images", data));
         for (name, data) in
@@ -158,7 +159,6 @@ impl Args {
         {
             about.insert(name.to_owned(), format!("{} of sum {:08x}", data.len(), data.fingerprint()).into());
         }
-        about.extend(self.settings());
         about
     }
 

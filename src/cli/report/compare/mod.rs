@@ -86,7 +86,7 @@ fn facts(runs: &[Run]) -> Vec<Fact> {
     tested.sort_by(|a, b| b.1.total_cmp(&a.1));
     let best = tested
         .first()
-        .map(|(run, _)| Fact::new("Best test accuracy", format!("{}, {}", run.summary().accuracy, run.name)));
+        .map(|(run, _)| Fact::new("Best accuracy", format!("{}, {}", run.summary().accuracy, run.name)));
     best.into_iter().collect()
 }
 
