@@ -4,6 +4,7 @@
 
 mod bad_data;
 mod choice;
+mod config;
 mod folders;
 mod non_finite;
 mod resume;

@@ -183,8 +183,7 @@ impl Network {
         fallback: Option<Preprocessing>,
     ) -> Result<Option<Preprocessing>> {
         let known = match (&flags.preprocess, &self.card.preprocessing, usual_preprocessing(&self.model)) {
-            (Some(file), _, _) if file.ends_with(".json") => Some(Preprocessing::from_file(file.as_ref())?),
-            (Some(name), _, _) => Some(Preprocessing::named(name)?),
+            (Some(name), _, _) => Some(named_preprocessing(name)?),
             (None, Some(own), _) => Some(own.clone()),
             (None, None, Some(usual)) => Some(Preprocessing::named(&usual)?),
             (None, None, None) => fallback,
@@ -326,6 +325,11 @@ pub fn file(path: &Path) -> Result<PathBuf> {
         return Ok(inner);
     }
     Err(Error::data(path, format!("is a folder without {MODEL}; give a run folder or a weight file")))
+}
+
+/// The preprocessing that `--preprocess` names.
+pub fn named_preprocessing(name: &str) -> Result<Preprocessing> {
+    if name.ends_with(".json") { Preprocessing::from_file(name.as_ref()) } else { Preprocessing::named(name) }
 }
 
 /// Class names of a data set, or from a file.

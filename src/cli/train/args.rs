@@ -21,6 +21,10 @@ pub struct Args {
     /// --data, with other defaults that suit the images and are printed
     #[serde(skip)]
     pub path: Option<PathBuf>,
+    /// Flags from a file: TOML such as `epochs = 20`, or config.json of a run. Flags of the command line take precedence
+    #[arg(long, value_name = "FILE")]
+    #[serde(skip)]
+    pub config: Option<PathBuf>,
     /// lenet, alexnet, googlenet, resnet18, ..., resnet152, or, for small images, resnet18-cifar and resnetN with
     /// N = 6n + 2 layers: resnet8, resnet20, resnet56, ...; resnetN-a has shortcuts without parameters, plainN has none
     #[arg(long, default_value = "resnet8")]

@@ -1,14 +1,16 @@
 //! `striate train PATH`: recognizes the data, and chooses settings that suit it, where none are given.
 
 use super::args::Args;
+use super::config_file;
 use super::resume::quoted;
 use crate::cli::pretrained::Pretrained;
 use crate::cli::text;
 use crate::cli::{Cli, Command};
 use clap::error::ErrorKind;
 use clap::parser::ValueSource;
-use clap::{CommandFactory, FromArgMatches};
+use clap::{ArgMatches, CommandFactory, FromArgMatches};
 use std::ffi::OsString;
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 use striate::data::{self, FolderFiles, image_folder_files};
 use striate::{Error, Result};
@@ -24,20 +26,31 @@ pub struct Choice {
 
 /// Completes the arguments of this process: PATH becomes --dataset and --data. If --dataset is given, nothing is chosen.
 pub fn complete(args: &Args) -> Result<Choice> {
-    let arguments: Vec<OsString> = std::env::args_os().skip(1).collect();
+    let mut arguments: Vec<OsString> = std::env::args_os().skip(1).collect();
+    let configured;
+    let args = match &args.config {
+        Some(file) => {
+            let matches = matches(&arguments);
+            // PATH is --data.
+            let is_given = |name: &str| is_given(&matches, name) || (name == "data" && args.path.is_some());
+            let flags = config_file::flags(file, &is_given)?;
+            arguments.splice(after_train(&arguments), flags);
+            configured = parse(&arguments)
+                .map_err(|kind| Error::data(file, format!("does not go with these flags: {kind}")))?;
+            configured.as_ref().expect("the command is train")
+        }
+        None => args,
+    };
     let Some(path) = &args.path else {
         return Ok(Choice { args: args.clone(), arguments, notes: Vec::new() });
     };
-    let matches = Cli::command().try_get_matches_from(with_name(&arguments)).ok();
-    let train = matches.as_ref().and_then(|matches| matches.subcommand_matches("train"));
-    let is_given =
-        |name: &str| train.and_then(|train| train.value_source(name)) == Some(ValueSource::CommandLine);
+    let matches = matches(&arguments);
+    let is_given = |name: &str| is_given(&matches, name);
     let name = named(path);
     if name.is_none() && is_given("data") {
         return Err(Error::argument("data", "is the same as PATH; give only one of them"));
     }
     let mut full = without(path, &arguments).expect("PATH is one of the arguments");
-    let start = full.iter().position(|word| word == "train").map_or(0, |at| at + 1);
     let found = if is_given("dataset") { None } else { Some(look(path, args, &is_given)?) };
     let mut chosen: Vec<OsString> = Vec::new();
     let settings = found.iter().flat_map(|found| &found.settings);
@@ -50,7 +63,7 @@ pub fn complete(args: &Args) -> Result<Choice> {
         word.push(path);
         chosen.push(word);
     }
-    full.splice(start..start, chosen);
+    full.splice(after_train(&full), chosen);
     let command = full.iter().map(|word| quoted(Path::new(word))).collect::<Vec<_>>().join(" ");
     let notes = found.into_iter().flat_map(|Found { what, hint, .. }| {
         [format!("found    {what}"), format!("same as  striate {command}")].into_iter().chain(hint)
@@ -59,6 +72,23 @@ pub fn complete(args: &Args) -> Result<Choice> {
     let invalid = |kind| Error::argument("PATH", format!("its settings do not go with these flags: {kind}"));
     let args = parse(&full).map_err(invalid)?.expect("the command is train");
     Ok(Choice { args, arguments: full, notes })
+}
+
+/// The flags of `train` on a command line; `None` if it is invalid.
+fn matches(arguments: &[OsString]) -> Option<ArgMatches> {
+    let matches = Cli::command().try_get_matches_from(with_name(arguments)).ok()?;
+    matches.subcommand_matches("train").cloned()
+}
+
+fn is_given(matches: &Option<ArgMatches>, name: &str) -> bool {
+    let source = matches.as_ref().and_then(|matches| matches.value_source(name));
+    source == Some(ValueSource::CommandLine)
+}
+
+/// Where other flags can be inserted.
+fn after_train(arguments: &[OsString]) -> Range<usize> {
+    let start = arguments.iter().position(|word| word == "train").map_or(0, |at| at + 1);
+    start..start
 }
 
 /// Arguments without PATH, and without a `--` before it. A flag may have the same value.

@@ -3,6 +3,7 @@
 mod args;
 mod checkpoints;
 mod choice;
+mod config_file;
 mod flags;
 mod interrupt;
 mod metrics;
@@ -45,10 +46,11 @@ pub fn run(args: Args) -> Result<i32> {
 }
 
 fn run_named(args: &Args) -> Result<i32> {
-    let new = args.path.is_some() || args.run.out.is_some() || args.run.force;
-    if args.run.resume.is_some() && (new || args.fine_tuning.weights.is_some() || args.fine_tuning.pretrained)
-    {
-        let problem = "uses the data, the folder and the weights of the run; omit PATH, --out, --force, --weights and --pretrained";
+    let tuned = &args.fine_tuning;
+    let new = args.path.is_some() || args.config.is_some() || args.run.out.is_some() || args.run.force;
+    if args.run.resume.is_some() && (new || tuned.weights.is_some() || tuned.pretrained) {
+        let problem = "uses the data, the folder and the weights of the run; omit PATH, --config, --out, --force, --weights and \
+                       --pretrained";
         return Err(Error::argument("resume", problem));
     }
     let resumed = args.run.resume.as_deref().map(resume::resumed_args).transpose()?;

@@ -1,7 +1,7 @@
 //! Initial weights, and the preprocessing that pretrained ones need.
 
 use super::args::Args;
-use crate::cli::network::file;
+use crate::cli::network::{file, named_preprocessing};
 use crate::cli::pretrained::{self, Pretrained};
 use std::path::PathBuf;
 use striate::Result;
@@ -52,12 +52,13 @@ impl Args {
         })
     }
 
-    /// The preprocessing of pretrained weights, changed by flags.
+    /// The preprocessing of the initial weights, changed by flags.
     fn own_preprocessing(&self) -> Result<Option<Preprocessing>> {
-        if !self.fine_tuning.pretrained {
-            return Ok(None);
-        }
-        let mut own = Pretrained::named(&self.model)?.preprocessing()?;
+        let mut own = match &self.fine_tuning.preprocess {
+            Some(name) => named_preprocessing(name)?,
+            None if self.fine_tuning.pretrained => Pretrained::named(&self.model)?.preprocessing()?,
+            None => return Ok(None),
+        };
         own.exif_rotation = !self.data.no_exif_rotation;
         if let Some(size) = self.data.image_size {
             // As with `predict --size`.

@@ -22,6 +22,11 @@ pub struct FineTuningFlags {
     #[arg(long, conflicts_with = "weights")]
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub pretrained: bool,
+    /// The preprocessing that the weights expect, instead of the statistics of the training images: as for `striate predict`,
+    /// such as imagenet. Its size is for a folder of images; --image-size overrides it
+    #[arg(long, value_name = "NAME")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub preprocess: Option<String>,
     /// Load only the weights that fit, initialize the others, and list the differences
     #[arg(long, requires = "weights")]
     partial: bool,
