@@ -22,7 +22,8 @@ mod tune;
 use clap::{Parser, Subcommand};
 pub use common::terminal;
 use common::{
-    choices, device, flags, html, images, json, memory, network, numbers, output, pretrained, svg, text,
+    choices, device, flags, html, images, json, memory, network, numbers, output, pretrained, shell, svg,
+    text,
 };
 use striate::Result;
 
@@ -85,7 +86,11 @@ enum Command {
 /// Runs a command; returns the exit code.
 pub fn run(cli: Cli) -> Result<i32> {
     match cli.command {
-        Command::Train(args) => train::run(*args),
+        Command::Train(args) => {
+            let trained = train::run(*args)?;
+            trained.report.map_or(Ok(()), |(run, device)| report::after_training(run, device))?;
+            Ok(trained.code)
+        }
         Command::Predict(args) => predict::run(args),
         Command::Eval(args) => eval::run(args).map(|()| 0),
         Command::Export(args) => export::run(args).map(|()| 0),

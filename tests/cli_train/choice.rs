@@ -41,6 +41,13 @@ fn a_folder_of_images_is_recognized() {
     }
     assert_eq!((&chosen["image_size"], &chosen["epochs"]), (&serde_json::json!([32, 32]), &1.into()));
 
+    // It ends with a page, the most frequent mistakes if there are any, and what to do next.
+    assert!(dir.run().join("report.html").is_file(), "{output}");
+    let (_, end) = output.split_once("\nwritten  run\n").unwrap();
+    assert!(end.contains("written  run/report.html, "), "{end}");
+    assert!(end.ends_with("next     striate predict run IMAGE\nnext     striate see run\n"), "{end}");
+    assert_eq!(end.contains("mistakes "), !output.contains("\ntest accuracy 100.00 %"), "{output}");
+
     // The equivalent command does the same.
     let line = output.lines().find_map(|line| line.strip_prefix("same as  striate ")).unwrap();
     let words: Vec<&str> = line.split(' ').collect();
@@ -61,6 +68,16 @@ fn a_folder_of_images_is_recognized() {
     let mut resume = dir.resume(&["--epochs", "2"]);
     let resumed = printed(resume.current_dir(dir.path("elsewhere")));
     assert!(resumed.contains("epoch 2/2"), "{resumed}");
+}
+
+#[test]
+fn some_images_are_for_validation_if_there_are_enough() {
+    let dir = Workspace::new();
+    images(&dir, 40, &[("cat", 10), ("mouse", 20)]);
+    let output = train(&dir, &["pets", "--model", "resnet8"]);
+    assert!(output.contains("--validation 0.1"), "{output}");
+    assert!(output.contains("24 training, 3 validation and 3 test images"), "{output}");
+    assert!(output.contains("\nvalidation accuracy ") && output.contains("\ntest accuracy "), "{output}");
 }
 
 #[test]

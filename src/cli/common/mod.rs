@@ -11,6 +11,7 @@ pub mod network;
 pub mod numbers;
 pub mod output;
 pub mod pretrained;
+pub mod shell;
 pub mod svg;
 pub mod terminal;
 pub mod text;

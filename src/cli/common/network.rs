@@ -18,7 +18,7 @@ pub const MODEL: &str = "model.safetensors";
 pub const BEST: &str = "best.safetensors";
 
 /// How to load weights and preprocess images for them.
-#[derive(clap::Args)]
+#[derive(clap::Args, Default)]
 pub struct NetworkFlags {
     /// Use torchvision's pretrained weights, with ImageNet's classes; MODEL alone names them (see `striate fetch`). They are
     /// downloaded if they are missing

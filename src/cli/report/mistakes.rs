@@ -1,5 +1,6 @@
 //! The images that a network gets wrong.
 
+use crate::cli::text;
 use std::sync::Arc;
 use striate::Result;
 use striate::data::{Dataset, Loader, LoaderConfig, Normalization};
@@ -79,6 +80,21 @@ impl TestResults {
             .iter_mut()
             .for_each(|mistakes| mistakes.sort_by(|a, b| b.confidence.total_cmp(&a.confidence)));
         confused
+    }
+
+    /// The pairs with the most mistakes in words; `None` if there are no mistakes.
+    pub fn confused_most(&self, names: &[String], pairs: usize) -> Option<String> {
+        let words = |mistakes: &Vec<Mistake>| {
+            let Mistake { class, predicted, .. } = mistakes[0];
+            let (count, all) = (mistakes.len(), self.evaluation.images_of(class));
+            format!(
+                "{count} of {all} {} taken for {}",
+                text::name(&names[class]),
+                text::name(&names[predicted])
+            )
+        };
+        let confused: Vec<String> = self.confused(pairs).iter().map(words).collect();
+        (!confused.is_empty()).then(|| confused.join(", "))
     }
 }
 

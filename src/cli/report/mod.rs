@@ -11,6 +11,7 @@ use super::images::report_skipped;
 use super::network::{Network, NetworkFlags};
 use super::output::print;
 use super::profile::layer_times;
+use super::shell::quoted;
 use super::source::{TestImages, fit};
 use super::train::{Metrics, config, curves, open_run, original_args, source_of};
 use mistakes::TestResults;
@@ -32,7 +33,7 @@ pub struct Args {
     #[arg(long, value_name = "DIR", help_heading = "Data")]
     data: Option<PathBuf>,
     /// Images per batch
-    #[arg(long, default_value_t = 200)]
+    #[arg(long, default_value_t = BATCH)]
     batch: usize,
     #[command(flatten)]
     network: NetworkFlags,
@@ -44,8 +45,12 @@ pub struct Args {
     out: Option<PathBuf>,
 }
 
+/// The default of --batch.
+const BATCH: usize = 200;
 const PAGE: &str = "report.html";
 const TEMPLATE: &str = "run.html";
+/// Most pairs of classes named on the terminal.
+const CONFUSED: usize = 3;
 
 pub fn run(args: Args) -> Result<()> {
     let made = match &args.runs[..] {
@@ -53,6 +58,21 @@ pub fn run(args: Args) -> Result<()> {
         _ => compare::make(&args),
     };
     made.map_err(as_flag::<Args>)
+}
+
+/// Writes the page of a run that has just ended, and says what to do next.
+pub fn after_training(run: PathBuf, device: DeviceFlags) -> Result<()> {
+    let args = Args {
+        runs: vec![run.clone()],
+        data: None,
+        batch: BATCH,
+        network: NetworkFlags::default(),
+        device,
+        out: None,
+    };
+    args.make(&run)?;
+    let run = quoted(&run);
+    print(&format!("next     striate predict {run} IMAGE\nnext     striate see {run}\n"))
 }
 
 /// The trained network of a run, with its test images.
@@ -131,6 +151,8 @@ impl Args {
             Some(folder) => folder.write(PAGE, page.as_bytes())?,
             None => write_file(&out, page.as_bytes())?,
         }
-        print(&format!("written  {}, {}\n", out.display(), megabytes(page.len())))
+        let confused = results.confused_most(&names, CONFUSED);
+        let mistakes = confused.map(|text| format!("mistakes {text}\n")).unwrap_or_default();
+        print(&format!("{mistakes}written  {}, {}\n", out.display(), megabytes(page.len())))
     }
 }

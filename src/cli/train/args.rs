@@ -79,7 +79,7 @@ pub struct Args {
 }
 
 /// Flags that may change when a run resumes, since they do not affect the results so far.
-const FREE: [&str; 13] = [
+const FREE: [&str; 14] = [
     "data",
     // Changes of the images show in their checksum.
     "skip_broken",
@@ -88,6 +88,7 @@ const FREE: [&str; 13] = [
     "threads",
     "out",
     "force",
+    "report",
     "resume",
     "checkpoint_every",
     "keep",

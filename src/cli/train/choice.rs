@@ -2,8 +2,8 @@
 
 use super::args::Args;
 use super::config_file;
-use super::resume::quoted;
 use crate::cli::pretrained::Pretrained;
+use crate::cli::shell::quoted;
 use crate::cli::text;
 use crate::cli::{Cli, Command};
 use clap::error::ErrorKind;
@@ -199,6 +199,7 @@ fn look_at_images(
         true => pretrained(images, args, is_given),
         false => from_scratch(images, side),
     };
+    settings.push(("report", String::new()));
     if images < 2 * BATCH {
         settings.push(("batch", (images / 4).next_power_of_two().clamp(2, BATCH).to_string()));
     }

@@ -19,7 +19,7 @@ pub use plot::{axes, curves, padded};
 pub use resume::{config, original_args, source_of};
 pub use run_dir::open_run;
 
-use super::flags::as_flag;
+use super::flags::{DeviceFlags, as_flag};
 use super::images::report_skipped;
 use super::network::{BEST, MODEL};
 use super::terminal::note;
@@ -40,12 +40,26 @@ use striate::train::{Checkpoint, EpochReport, Position, TrainConfig, Trainer};
 use striate::weights::{Fit, Weights};
 use striate::{Device, Error, Result};
 
-/// Trains a network. The exit code is 130 if it was interrupted; the results so far are written in any case.
-pub fn run(args: Args) -> Result<i32> {
+/// How a command ended.
+pub struct Trained {
+    /// The exit code: 130 if the run was interrupted.
+    pub code: i32,
+    /// The folder of a run that is to be reported, and the device it was trained on.
+    pub report: Option<(PathBuf, DeviceFlags)>,
+}
+
+impl Trained {
+    fn with_code(code: i32) -> Self {
+        Self { code, report: None }
+    }
+}
+
+/// Trains a network. If it is interrupted, the results so far are written.
+pub fn run(args: Args) -> Result<Trained> {
     run_named(&args).map_err(as_flag::<Args>)
 }
 
-fn run_named(args: &Args) -> Result<i32> {
+fn run_named(args: &Args) -> Result<Trained> {
     let tuned = &args.fine_tuning;
     let new = args.path.is_some() || args.config.is_some() || args.run.out.is_some() || args.run.force;
     if args.run.resume.is_some() && (new || tuned.weights.is_some() || tuned.pretrained) {
@@ -60,7 +74,7 @@ fn run_named(args: &Args) -> Result<i32> {
     if let Some(file) = &args.augmentation.show_augment {
         let split = args.split()?;
         report_skipped(&split.notes, &split.skipped);
-        return args.augmentation.show(&split, args.seed, file).map(|()| 0);
+        return args.augmentation.show(&split, args.seed, file).map(|()| Trained::with_code(0));
     }
     let mut dir = match &args.run.resume {
         Some(run) => RunDir::reopen(run)?,
@@ -186,12 +200,12 @@ fn run_named(args: &Args) -> Result<i32> {
     dir.finish()?;
     say(&format!("written  {}", out.display()));
     if !stopped {
-        return Ok(0);
+        return Ok(Trained { code: 0, report: args.run.report.then(|| (out, args.device.clone())) });
     }
     if checkpoints.exist() {
         say(&format!("resume   {}", resume::command(&out)));
     }
-    Ok(INTERRUPTED)
+    Ok(Trained::with_code(INTERRUPTED))
 }
 
 /// The folder of a new run, or the parent of a folder that is yet to be named.

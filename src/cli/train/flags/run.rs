@@ -15,6 +15,10 @@ pub struct RunFlags {
     /// Replace an earlier run in --out
     #[arg(long)]
     pub force: bool,
+    /// After the last epoch, write the page of `striate report`, and name the classes that are confused most often
+    #[arg(long)]
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub report: bool,
     /// Resume the run in this folder from its last checkpoint, with its original flags. On the same device, its weights
     /// become bit-identical to those of an uninterrupted run. Flags that affect the results cannot change, except for a
     /// larger --epochs and a smaller --lr
