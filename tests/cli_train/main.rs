@@ -9,6 +9,7 @@ mod non_finite;
 mod resume;
 mod runs;
 mod settings;
+mod steps;
 mod stopping;
 mod terminal;
 #[path = "../common/workspace.rs"]

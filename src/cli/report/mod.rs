@@ -48,7 +48,7 @@ pub fn run(args: Args) -> Result<()> {
 impl Args {
     fn make(&self) -> Result<()> {
         let original = original_args(&self.run)?;
-        let metrics = Metrics::read(&self.run, usize::MAX)?;
+        let metrics = Metrics::read(&self.run)?;
         let (network, _) = Network::open(std::slice::from_ref(&self.run), &self.network)?;
         let mut source = source_of(&self.run)?;
         source.dir = self.data.clone().or(source.dir);
@@ -75,7 +75,7 @@ impl Args {
             layer_times(&device, &training_graph(&*model, input, &recipe())?, input, model.classes())?;
 
         let out = self.out.clone().unwrap_or_else(|| self.run.join(PAGE));
-        let curves = curves(&out, &format!("{} on {}", model.name(), source.name), &metrics.rows)?;
+        let curves = curves(&out, &format!("{} on {}", model.name(), source.name), &metrics)?;
         let matrix = confusion::matrix(&out, "True class by predicted class", &names, &results.evaluation)?;
         let page = page::page(&RunResults {
             run: &self.run,

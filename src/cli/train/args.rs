@@ -75,7 +75,7 @@ pub struct Args {
 }
 
 /// Flags that may change when a run resumes, since they do not affect the results so far.
-const FREE: [&str; 13] = [
+const FREE: [&str; 15] = [
     "data",
     // Changes of the images show in their checksum.
     "skip_broken",
@@ -87,6 +87,8 @@ const FREE: [&str; 13] = [
     "resume",
     "checkpoint_every",
     "keep",
+    "log_every",
+    "tensorboard",
     "patience",
     "skip_non_finite",
     "anomaly",
