@@ -7,7 +7,7 @@ use crate::file::{Content, Part, remove_leftovers, retried};
 use crate::{Error, Result};
 use lock::Lock;
 use manifest::Manifest;
-use std::fs;
+use std::fs::{self, File};
 use std::io::{ErrorKind, Write};
 use std::path::{Component, Path, PathBuf};
 use std::sync::{Mutex, MutexGuard};
@@ -212,6 +212,28 @@ impl OutputFolder {
     pub fn write_with(&self, name: &str, content: Content) -> Result<()> {
         self.stage(name, content)?;
         self.commit()
+    }
+
+    /// Appends to a file, for files that other programs read as they grow; creates it if needed. A write that fails is undone.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Io`] if it cannot be written, [`Error::Data`] if something that is not the folder's own file is in the way.
+    pub fn append(&self, name: &str, bytes: &[u8]) -> Result<()> {
+        let mut state = self.state();
+        let path = self.free(&state.manifest, name)?;
+        if path.symlink_metadata().is_ok_and(|kind| !kind.is_file()) {
+            return Err(Error::data(path, "is not a regular file; remove it, or choose another folder"));
+        }
+        self.make_parents(&mut state, name)?;
+        let before = state.manifest.clone();
+        state.manifest.add(name, &self.owner);
+        state.save(&self.path, &before).map_err(|error| of_file(&path, error))?;
+        retried(&path, "write", || {
+            let mut file = File::options().append(true).create(true).open(&path)?;
+            let length = file.metadata()?.len();
+            file.write_all(bytes).inspect_err(|_| drop(file.set_len(length)))
+        })
     }
 
     /// Removes files that are in the manifest; other names are ignored.

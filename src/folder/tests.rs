@@ -109,6 +109,22 @@ fn files_of_others_are_rejected_and_kept() {
     assert_eq!(all(&place.at("out")), before);
 }
 
+#[test]
+fn appended_files_belong_to_the_folder() {
+    let place = Place::new();
+    place.put("out/theirs", "mine");
+    let folder = place.open("run");
+    for text in ["one ", "two"] {
+        folder.append("log/events", text.as_bytes()).unwrap();
+    }
+    assert_eq!(fs::read_to_string(place.at("out/log/events")).unwrap(), "one two");
+    refused(folder.append("theirs", b"ours"), &["not listed as written by striate"]);
+    assert_eq!(folder.files(), ["log/events"]);
+    folder.replace().unwrap();
+    drop(folder);
+    assert_eq!(names(&place.at("out")), ["theirs"]);
+}
+
 #[cfg(unix)]
 #[test]
 fn links_are_followed_only_for_the_folder_itself() {
@@ -121,6 +137,11 @@ fn links_are_followed_only_for_the_folder_itself() {
     refused(folder.check(&["link/"]), &["out/link", "symbolic link"]);
     refused(folder.write("link/a", b"ours"), &["out/link", "symbolic link"]);
     folder.write("sub/a", b"ours").unwrap();
+    // A file of ours that was replaced by a link.
+    folder.append("log", b"ours").unwrap();
+    fs::remove_file(place.at("out/log")).unwrap();
+    symlink(place.at("elsewhere/a"), place.at("out/log")).unwrap();
+    refused(folder.append("log", b"more"), &["out/log", "not a regular file"]);
     drop(folder);
     // The subfolder was replaced by a link after it was written: nothing behind it is ours.
     fs::remove_dir_all(place.at("out/sub")).unwrap();

@@ -79,6 +79,8 @@ pub struct Progress {
     pub score: Score,
     /// Score of the step alone. If the step was skipped, it may be NaN or infinite.
     pub batch: Score,
+    /// Whether the step was skipped ([`TrainConfig::skip_non_finite`]).
+    pub skipped: bool,
 }
 
 /// Results of an epoch.

@@ -117,14 +117,15 @@ impl Steps<'_> {
             return Ok(ControlFlow::Continue(()));
         }
         self.done += 1;
-        if outputs.scalar(Recipe::NON_FINITE) == Some(0.0) {
-            (self.position.score, self.position.skipped_in_a_row) = (self.score, 0);
-        } else {
+        let skipped = outputs.scalar(Recipe::NON_FINITE) != Some(0.0);
+        if skipped {
             self.skip()?;
+        } else {
+            (self.position.score, self.position.skipped_in_a_row) = (self.score, 0);
         }
         let Position { epoch, score, .. } = *self.position;
         let (epoch, batch) = (epoch + 1, std::mem::take(&mut self.batch));
-        Ok(watch(&Progress { epoch, step: self.done, steps: self.len, lr: pass.lr, score, batch }))
+        Ok(watch(&Progress { epoch, step: self.done, steps: self.len, lr: pass.lr, score, batch, skipped }))
     }
 
     /// Counts a step that changed nothing on the device, since its loss or a gradient is not finite. Fails if that ends training.

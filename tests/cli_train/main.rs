@@ -11,6 +11,7 @@ mod resume;
 mod runs;
 mod settings;
 mod stages;
+mod steps;
 mod stopping;
 mod terminal;
 mod validation;

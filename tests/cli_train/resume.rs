@@ -200,7 +200,8 @@ fn weights_that_are_not_finite_are_an_error() {
     let output = assert_refused(&mut command, &["error: --lr: ", "finite", "learning rate below 1e30"]);
     let advice = text(&output.stdout);
     assert!(advice.ends_with(&format!("--resume {} --lr 1e-1\n", dir.run().display())), "{advice}");
-    assert!(contents(&dir.run()).keys().eq([".striate.json", "config.json"]), "{:?}", list(&dir.run()));
+    let left = [".striate.json", "config.json", "steps.csv"];
+    assert!(contents(&dir.run()).keys().eq(left), "{:?}", list(&dir.run()));
     // The run can be resumed with a smaller learning rate, and remembers it.
     for args in [&["--lr", "0.01"][..], &[]] {
         printed(&mut dir.resume(args));

@@ -19,7 +19,7 @@ use striate::train::{Recipe, TrainConfig};
 use tempfile::TempDir;
 
 /// Files and folders of a finished run.
-pub const FILES: [&str; 7] = [
+pub const FILES: [&str; 8] = [
     ".striate.json",
     "best.safetensors",
     "checkpoints",
@@ -27,6 +27,7 @@ pub const FILES: [&str; 7] = [
     "curves.svg",
     "metrics.csv",
     "model.safetensors",
+    "steps.csv",
 ];
 
 /// A temporary folder with a tiny data set in MNIST's format, in `data`. Runs go to `run`.
@@ -150,7 +151,12 @@ pub fn contents(dir: &Path) -> BTreeMap<String, Vec<u8>> {
 
 /// Rows of `metrics.csv`, by column.
 pub fn metrics(run: &Path) -> Vec<BTreeMap<String, String>> {
-    let mut reader = csv::Reader::from_path(run.join("metrics.csv")).unwrap();
+    table(&run.join("metrics.csv"))
+}
+
+/// Rows of a table, by column.
+pub fn table(path: &Path) -> Vec<BTreeMap<String, String>> {
+    let mut reader = csv::Reader::from_path(path).unwrap();
     reader.deserialize().map(|row| row.unwrap()).collect()
 }
 

@@ -83,6 +83,7 @@ pub fn commands(pages: &[Page]) -> Outcome {
                     exists(&format!("examples/{name}.rs")) || exists(&format!("examples/{name}/main.rs"))
                 }
                 ["cargo", ..] | ["scripts/fuzz", ..] | ["scripts/test"] => true,
+                ["tensorboard", "--logdir", _] => true,
                 _ => false,
             };
             if !known {

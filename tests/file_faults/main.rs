@@ -190,7 +190,8 @@ fn a_full_disk_keeps_the_earlier_run(lab: &Lab) -> Outcome {
 
 /// The other files are written.
 fn files_that_cannot_be_written_are_named(lab: &Lab) -> Outcome {
-    const RESULTS: [&str; 4] = ["metrics.csv", "best.safetensors", "model.safetensors", "curves.svg"];
+    const RESULTS: [&str; 5] =
+        ["metrics.csv", "steps.csv", "best.safetensors", "model.safetensors", "curves.svg"];
     for name in RESULTS {
         let out = lab.out(&format!("named-{name}"));
         let mut command = lab.faulty(&out, &OFTEN);
@@ -214,6 +215,32 @@ fn files_that_cannot_be_written_are_named(lab: &Lab) -> Outcome {
     assert_refused(&mut command, &words);
     lab.recover("all", &out)?;
     same("all", &lab.expected, &Results::of(&out)?)
+}
+
+/// Events are appended to a file, in another folder here.
+fn training_continues_without_room_for_events(lab: &Lab) -> Outcome {
+    let train = |name: &str| {
+        let events = lab.dir.path(&format!("tensorboard-{name}"));
+        let (out, flag) = (lab.out(&format!("events-{name}")), format!("--tensorboard={}", events.display()));
+        let mut command = lab.faulty(&out, &["--log-every", "1", &flag]);
+        command.env("FAULT_DIR", &events);
+        (command, out)
+    };
+    let log = lab.dir.path("log-of-events");
+    printed(train("whole").0.env("FAULT_LOG", &log));
+    let changes = std::fs::read_to_string(log)?;
+    let appends = changes.lines().enumerate().filter(|(_, change)| change.contains("tfevents"));
+    let second = appends.map(|(at, _)| at + 1).nth(1).expect("there are several").to_string();
+    for (mode, warning) in [("enospc", "training continues without events"), ("eio", "retrying")] {
+        let (mut command, out) = train(mode);
+        command.env("FAULT_AT", &second).env("FAULT_MODE", mode);
+        let output = command.output()?;
+        let errors = text(&output.stderr);
+        assert!(output.status.success() && errors.lines().count() == 1, "{errors}");
+        assert!(errors.contains("tfevents") && errors.contains(warning), "{errors}");
+        same(mode, &lab.expected, &Results::of(&out)?)?;
+    }
+    Ok(())
 }
 
 /// A full disk from the second checkpoint on.
@@ -290,6 +317,7 @@ fn main() -> ExitCode {
     let tests: &Named<fn(&Lab) -> Outcome> = named![
         a_full_disk_keeps_the_earlier_run,
         files_that_cannot_be_written_are_named,
+        training_continues_without_room_for_events,
         training_continues_without_room_for_checkpoints,
         a_single_error_is_reported_and_retried,
     ];

@@ -56,8 +56,8 @@ fn properties_hold_for_the_corpora() {
 fn run_folders_are_refused_without_a_panic() {
     for (path, input) in corpus(OF_THE_PROGRAM) {
         let dir = tempfile::tempdir().unwrap();
-        let mut parts = input.splitn(2, |byte| *byte == 0);
-        for name in ["config.json", "metrics.csv"] {
+        let mut parts = input.splitn(3, |byte| *byte == 0);
+        for name in ["config.json", "metrics.csv", "steps.csv"] {
             fs::write(dir.path().join(name), parts.next().unwrap_or_default()).unwrap();
         }
         let mut program = std::process::Command::new(env!("CARGO_BIN_EXE_striate"));

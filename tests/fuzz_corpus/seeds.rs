@@ -122,9 +122,10 @@ fn folders() -> Vec<Seed> {
     let config = r#"{"arguments": ["train", "--model", "lenet", "--epochs", "2", "--data", "x"], "data_folder": "/x"}"#;
     let metrics = "epoch,lr,train_loss,train_accuracy,test_loss,test_accuracy,train_seconds,test_seconds,pictures_per_second\n\
         1,0.1,1.5,0.5,1.25,0.75,2.0,1.0,100.0\n2,0.1,1.0,0.75,,,2.0,0.0,100.0\n";
+    let steps = "step,epoch,lr,loss,accuracy,images_per_second,skipped_steps\n50,0.5,0.1,1.5,0.5,100.0,0\n100,1.0,0.1,,,100.0,50\n";
     vec![
         seed("manifest", "all.json", manifest),
         seed("manifest", "links.json", r#"{"files": {"link/kept": "run"}, "folders": {"link/": "run"}}"#),
-        seed("run_folder", "run", format!("{config}\0{metrics}")),
+        seed("run_folder", "run", format!("{config}\0{metrics}\0{steps}")),
     ]
 }

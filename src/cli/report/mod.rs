@@ -108,7 +108,7 @@ impl Args {
 
     fn make(&self, run: &Path) -> Result<()> {
         let original = original_args(run)?;
-        let metrics = Metrics::read(run, usize::MAX)?;
+        let metrics = Metrics::read(run)?;
         let Trained { network, test, training_images, dataset } = self.open(run, &mut None)?;
         let TestImages { data: test, preprocessing, names, .. } = test;
         let [channels, height, width] = test.shape();

@@ -12,9 +12,11 @@ pub struct Filters {
     #[arg(long, value_name = "NAMES", value_delimiter = ',')]
     layer: Vec<String>,
     /// Draw at most COUNT filters, and COUNT channels of each, where they cannot be drawn in color
-    #[arg(long, default_value_t = 24, value_name = "COUNT")]
+    #[arg(long, default_value_t = MOST, value_name = "COUNT")]
     most: usize,
 }
+
+const MOST: usize = 24;
 
 /// Approximate side to which filters are scaled up, in pixels: whole filters in color or gray, and single channels.
 const WHOLE: usize = 56;
@@ -29,18 +31,31 @@ impl View for Filters {
         let mut writer = context.writer(Self::NAME, format!("Filters of {}", lens.model()));
         let (mut caption, mut shown) = (String::new(), Vec::new());
         for bank in &banks {
-            let [all, channels, height, width] = bank.shape();
-            let about = format!("{}: {all} filters of {channels} x {height} x {width}", bank.layer);
-            let (figures, image, how) = match channels {
-                1 | 3 => whole(bank, &about),
-                _ => by_channel(bank, &about, self.most),
-            };
+            let about = about(bank);
+            let (figures, image, how) = draw(bank, &about, self.most);
             writer.png(&bank.layer, &about, &image)?;
             writer.npy(&bank.layer, format!("{about}, all of them"), &bank.weights)?;
             caption.push_str(&format!("{about}. {how} "));
             shown.extend(figures);
         }
         Ok(ViewOutput { manifest: writer.finish(caption.trim_end())?, figures: shown, svg: None })
+    }
+}
+
+/// All filters of a convolution in one image.
+pub fn filter_sheet(bank: &FilterBank) -> RgbImage {
+    draw(bank, &about(bank), MOST).1
+}
+
+fn about(bank: &FilterBank) -> String {
+    let [all, channels, height, width] = bank.shape();
+    format!("{}: {all} filters of {channels} x {height} x {width}", bank.layer)
+}
+
+fn draw(bank: &FilterBank, about: &str, most: usize) -> (Vec<Figure>, RgbImage, String) {
+    match bank.shape() {
+        [_, 1 | 3, ..] => whole(bank, about),
+        _ => by_channel(bank, about, most),
     }
 }
 

@@ -15,6 +15,8 @@ mod top_activations;
 mod tsne;
 mod view;
 
+pub use filters::filter_sheet;
+
 use super::flags::as_flag;
 use striate::Result;
 use view::{WithImages, WithoutImages};

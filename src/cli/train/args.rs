@@ -79,7 +79,7 @@ pub struct Args {
 }
 
 /// Flags that may change when a run resumes, since they do not affect the results so far.
-const FREE: [&str; 14] = [
+const FREE: [&str; 16] = [
     "data",
     // Changes of the images show in their checksum.
     "skip_broken",
@@ -92,6 +92,8 @@ const FREE: [&str; 14] = [
     "resume",
     "checkpoint_every",
     "keep",
+    "log_every",
+    "tensorboard",
     "patience",
     "skip_non_finite",
     "anomaly",

@@ -1,15 +1,14 @@
 //! `metrics.csv`: a line per epoch.
 
+use super::steps::{STEPS, StepRow};
+use super::table::{self, TableRow};
 use serde::{Deserialize, Serialize};
 use std::path::Path;
-use striate::train::EpochReport;
-use striate::{Result, read_file};
+use striate::Result;
+use striate::train::{EpochReport, Position};
 
 /// Its name within the run folder.
 pub const METRICS: &str = "metrics.csv";
-
-/// Largest table accepted.
-const MAX_BYTES: u64 = 1 << 28;
 
 /// A line of `metrics.csv`.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -59,8 +58,15 @@ impl Row {
         let score = |loss: Option<f64>, accuracy: Option<f64>| loss.zip(accuracy);
         score(self.validation_loss, self.validation_accuracy).or(score(self.test_loss, self.test_accuracy))
     }
+}
 
-    /// Whether a run could have written this; other values might break the plots.
+impl TableRow for Row {
+    const UNIT: &str = "epoch";
+
+    fn number(&self) -> usize {
+        self.epoch
+    }
+
     fn is_valid(&self) -> bool {
         let losses = [Some(self.train_loss), self.validation_loss, self.test_loss].into_iter().flatten();
         let accuracies = [Some(self.train_accuracy), self.validation_accuracy, self.test_accuracy];
@@ -71,18 +77,23 @@ impl Row {
     }
 }
 
-/// The metrics of a run's epochs.
+/// The metrics of a run: of its epochs, and of its steps.
 #[derive(Default)]
 pub struct Metrics {
     pub rows: Vec<Row>,
+    pub steps: Vec<StepRow>,
 }
 
 impl Metrics {
-    /// Reads up to `epochs` epochs from a run folder; none if there is no table.
-    pub fn read(run: &Path, epochs: usize) -> Result<Self> {
-        let mut rows = read(&run.join(METRICS))?;
-        rows.retain(|row| row.epoch <= epochs);
-        Ok(Self { rows })
+    /// Reads the tables of a run folder; a missing one is empty.
+    pub fn read(run: &Path) -> Result<Self> {
+        Ok(Self { rows: table::read(&run.join(METRICS))?, steps: table::read(&run.join(STEPS))? })
+    }
+
+    /// Drops what is later than a position.
+    pub fn rewind(&mut self, to: &Position) {
+        self.rows.retain(|row| row.epoch <= to.epoch);
+        self.steps.retain(|row| row.step <= to.step);
     }
 
     /// What the held-out images are: `validation` or `test`.
@@ -107,38 +118,4 @@ impl Metrics {
         let at = tested().position(|accuracy| accuracy == best)?;
         Some((best, tested().count() - 1 - at))
     }
-
-    /// The content of the file.
-    pub fn csv(&self) -> Vec<u8> {
-        let mut table = csv::Writer::from_writer(Vec::new());
-        let all = self.rows.iter().try_for_each(|row| table.serialize(row));
-        all.expect("numbers serialize, and writing to memory cannot fail");
-        table.into_inner().expect("writing to memory cannot fail")
-    }
-}
-
-/// Reads a table; a missing one is empty. Stops with a warning at the first invalid line.
-fn read(path: &Path) -> Result<Vec<Row>> {
-    if path.symlink_metadata().is_err() {
-        return Ok(Vec::new());
-    }
-    let bytes = read_file(path, MAX_BYTES)?;
-    let mut rows: Vec<Row> = Vec::new();
-    for row in csv::Reader::from_reader(&bytes[..]).deserialize::<Row>() {
-        let problem = match row {
-            Ok(row) if row.is_valid() && row.epoch > rows.last().map_or(0, |last| last.epoch) => {
-                rows.push(row);
-                continue;
-            }
-            Ok(row) => format!("epoch {} has invalid values", row.epoch),
-            Err(error) => error.to_string(),
-        };
-        let line = rows.len() + 2;
-        log::warn!(
-            "{}: line {line} was not written by a run ({problem}); ignoring the table from there on",
-            path.display()
-        );
-        break;
-    }
-    Ok(rows)
 }

@@ -12,6 +12,9 @@ mod pretrained;
 mod progress;
 mod resume;
 mod run_dir;
+mod steps;
+mod table;
+mod tensorboard;
 
 pub use args::Args;
 pub use metrics::{Metrics, Row};
@@ -28,7 +31,7 @@ use checkpoints::Checkpoints;
 use interrupt::{INTERRUPTED, stop_on_interrupt};
 use progress::{Reporter, say};
 use resume::Start;
-use run_dir::{RUNS, RunDir};
+use run_dir::RunDir;
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -77,14 +80,8 @@ fn run_named(args: &Args) -> Result<Trained> {
         return args.augmentation.show(&split, args.seed, file).map(|()| Trained::with_code(0));
     }
     let mut dir = match &args.run.resume {
-        Some(run) => RunDir::reopen(run)?,
-        None if is_among_images(args) => {
-            let data = args.data.data.as_deref().unwrap_or(Path::new(""));
-            let problem =
-                format!("is inside {}, the folder of training images; give another --out", data.display());
-            return Err(Error::data(out_of(args), problem));
-        }
-        None => RunDir::claim(args.run.out.as_deref(), &args.run_name(), args.run.force)?,
+        Some(run) => RunDir::reopen(run, &args.run)?,
+        None => RunDir::claim(args)?,
     };
     let out = dir.path().to_owned();
     let split = args.split()?;
@@ -208,22 +205,6 @@ fn run_named(args: &Args) -> Result<Trained> {
     Ok(Trained::with_code(INTERRUPTED))
 }
 
-/// The folder of a new run, or the parent of a folder that is yet to be named.
-fn out_of(args: &Args) -> &Path {
-    args.run.out.as_deref().unwrap_or(Path::new(RUNS))
-}
-
-/// Whether the results would be in the folder of training images, where folders are classes.
-fn is_among_images(args: &Args) -> bool {
-    let Some(data) = args.data.data.as_deref().filter(|_| args.data.dataset == "folder") else {
-        return false;
-    };
-    // The output folder may not exist yet; its nearest existing ancestor decides.
-    let out = std::path::absolute(out_of(args)).ok();
-    let out = out.as_deref().and_then(|out| out.ancestors().find_map(|folder| folder.canonicalize().ok()));
-    matches!((out, data.canonicalize()), (Some(out), Ok(data)) if out.starts_with(&data))
-}
-
 /// Restores the trainer from a checkpoint and its file, if there is one, and reports where the run continues.
 fn restore(checkpoint: Option<&(PathBuf, Checkpoint)>, run: &Path, trainer: &mut Trainer) -> Result<()> {
     match checkpoint {
@@ -255,8 +236,7 @@ fn resume(
             args.schedule.epochs
         ));
     }
-    dir.metrics = Metrics::read(dir.path(), trainer.position().epoch)?;
-    Ok(())
+    dir.rewind(&trainer.position())
 }
 
 /// Prints a note if the last layer of the weights has the right number of classes, but other ones.
@@ -330,7 +310,7 @@ impl Run<'_> {
             std::thread::sleep(Duration::from_secs(losses as u64 - 1));
             trainer = (self.reopen)();
             if let Ok(trainer) = &trainer {
-                dir.metrics = Metrics::read(dir.path(), trainer.position().epoch)?;
+                dir.rewind(&trainer.position())?;
             }
         }
     }
@@ -361,11 +341,18 @@ impl Run<'_> {
         let mut reporter = Reporter::new(self.args.schedule.epochs);
         while trainer.position().epoch < epochs {
             let mut steps = 0;
+            dir.start_steps();
             let report = trainer.epoch(&mut |progress| {
                 reporter.step(progress);
+                dir.add_step(progress);
                 steps += 1;
                 let pause = steps == self.args.run.checkpoint_every || self.stop.load(Ordering::Relaxed);
                 if pause { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+            });
+            // Also if training diverged: the last steps show how.
+            let report = report.inspect_err(|_| {
+                dir.end_line();
+                dir.save_steps();
             })?;
             let stopped = self.stop.load(Ordering::Relaxed);
             if report.held_out().is_some() || stopped {
@@ -375,6 +362,8 @@ impl Run<'_> {
                     // No checkpoint: a resumed run writes this epoch again.
                     return Ok(false);
                 }
+            } else {
+                dir.save_steps();
             }
             self.checkpoints.save(trainer)?;
             if stopped {
@@ -414,7 +403,7 @@ impl Run<'_> {
 
     /// Writes the metrics of an epoch, and its weights if they are the best so far.
     fn record(&self, trainer: &mut Trainer, dir: &mut RunDir, report: &EpochReport) -> Result<()> {
-        dir.add_epoch(report)?;
+        dir.add_epoch(report, trainer)?;
         match dir.metrics.best() {
             Some(best) if best.epoch == report.epoch => dir.write_weights(BEST, self.card, trainer),
             _ => Ok(()),

@@ -1,6 +1,7 @@
-//! `curves.svg`: loss and accuracy by epoch.
+//! `curves.svg`: loss and accuracy by epoch, with thin lines for the training steps between.
 
 use super::metrics::{Metrics, Row};
+use super::steps::StepRow;
 use crate::cli::numbers::bounds;
 use crate::cli::svg::{self, Area, Drawn};
 use plotters::coord::types::RangedCoordf64;
@@ -18,10 +19,16 @@ type Curve = (&'static str, RGBColor, Vec<(f64, f64)>);
 /// Axes of numbers, to draw curves into.
 type Chart<'a, 'b> = ChartContext<'a, SVGBackend<'b>, Cartesian2d<RangedCoordf64, RangedCoordf64>>;
 
+/// Most points of a thin line, about one per pixel.
+const MAX_POINTS: usize = 400;
+
 /// An SVG with two panels, loss and accuracy in percent, for training and held-out images. Errors name the file at `path`.
 pub fn curves(path: &Path, title: &str, metrics: &Metrics) -> Result<String> {
     let points = |value: fn(&Row) -> Option<f64>| -> Vec<(f64, f64)> {
         metrics.rows.iter().filter_map(|row| Some((row.epoch as f64, value(row)?))).collect()
+    };
+    let thin = |value: fn(&StepRow) -> Option<f64>| {
+        thinned(metrics.steps.iter().filter_map(|row| Some((row.epoch, value(row)?))).collect())
     };
     let held_out = metrics.held_out();
     let loss: [Curve; 2] = [
@@ -34,15 +41,25 @@ pub fn curves(path: &Path, title: &str, metrics: &Metrics) -> Result<String> {
     ];
     svg::draw(path, (960, 400), |root| {
         let panels = root.titled(title, ("sans-serif", 20))?.split_evenly((1, 2));
-        panel(&panels[0], "loss", &loss)?;
-        panel(&panels[1], "accuracy, %", &accuracy)
+        panel(&panels[0], "loss", &thin(|r| r.loss), &loss)?;
+        panel(&panels[1], "accuracy, %", &thin(|r| r.accuracy.map(|a| 100.0 * a)), &accuracy)
     })
 }
 
-fn panel(area: &Area, name: &str, curves: &[Curve]) -> Drawn {
-    let all = || curves.iter().flat_map(|(_, _, points)| points);
+/// At most [`MAX_POINTS`] points, means of neighbors.
+fn thinned(points: Vec<(f64, f64)>) -> Vec<(f64, f64)> {
+    let mean = |points: &[(f64, f64)]| {
+        let sum = points.iter().fold((0.0, 0.0), |sum, point| (sum.0 + point.0, sum.1 + point.1));
+        (sum.0 / points.len() as f64, sum.1 / points.len() as f64)
+    };
+    points.chunks(points.len().div_ceil(MAX_POINTS).max(1)).map(mean).collect()
+}
+
+fn panel(area: &Area, name: &str, steps: &[(f64, f64)], curves: &[Curve]) -> Drawn {
+    let all = || curves.iter().flat_map(|(_, _, points)| points).chain(steps);
     let values = padded(bounds(all().map(|point| point.1)), 1e-3);
     let mut chart = axes(area, name, bounds(all().map(|point| point.0)), values)?;
+    chart.draw_series(LineSeries::new(steps.iter().copied(), TRAIN.mix(0.4).stroke_width(1)))?;
     for (label, color, points) in curves {
         let line = LineSeries::new(points.iter().copied(), color.stroke_width(2)).point_size(3);
         let key = *color;

@@ -1,67 +1,108 @@
-//! The folder of a run: `config.json`, `metrics.csv`, `model.safetensors`, `best.safetensors`, `curves.svg`, and
-//! `checkpoints/`.
+//! The folder of a run: `config.json`, `metrics.csv`, `steps.csv`, `model.safetensors`, `best.safetensors`, `curves.svg`,
+//! `checkpoints/`, and with `--tensorboard`, event files.
 
+use super::args::Args;
+use super::flags::RunFlags;
 use super::metrics::{METRICS, Metrics, Row};
-use super::{checkpoints, plot};
+use super::steps::{STEPS, Window};
+use super::tensorboard::EventLog;
+use super::{checkpoints, plot, resume, table};
 use crate::cli::network::{BEST, CONFIG, MODEL};
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
 use striate::infer::Card;
-use striate::train::{EpochReport, Score, Trainer};
+use striate::train::{EpochReport, Position, Progress, Score, Trainer};
 use striate::{Error, OutputFolder, Result, weights};
 
 /// Owner of the files of a run.
-const OWNER: &str = "run";
+pub const OWNER: &str = "run";
 /// Parent of the folders of runs without `--out`.
-pub const RUNS: &str = "runs";
+const RUNS: &str = "runs";
 const CURVES: &str = "curves.svg";
 
-/// The files of a run, besides checkpoints.
-const FILES: [&str; 5] = [CONFIG, METRICS, MODEL, BEST, CURVES];
+/// The files of a run, besides checkpoints and event files.
+const FILES: [&str; 6] = [CONFIG, METRICS, STEPS, MODEL, BEST, CURVES];
 
 /// The folder of a run, locked against other processes. Files are written atomically.
 pub struct RunDir {
     folder: Rc<OutputFolder>,
     pub metrics: Metrics,
+    /// Steps since the last line of `steps.csv`.
+    window: Window,
+    /// `None` without `--tensorboard`, and after an error.
+    events: Option<EventLog>,
     /// Errors of files that could not be written.
     errors: Vec<Error>,
 }
 
 impl RunDir {
-    /// Creates or claims the folder of a new run: `out`, or the first of `runs/NAME`, `runs/NAME-2` and so on that does not exist.
-    /// Existing files stay until [`begin`](Self::begin).
-    pub fn claim(out: Option<&Path>, name: &str, force: bool) -> Result<Self> {
-        let Some(out) = out else {
+    /// Creates or claims the folder of a new run: `--out`, or the first of `runs/NAME`, `runs/NAME-2` and so on that does not
+    /// exist. Existing files stay until [`begin`](Self::begin).
+    pub fn claim(args: &Args) -> Result<Self> {
+        refuse_among_images(args)?;
+        let dir = Self::of(Self::claim_folder(&args.run, &args.run_name())?, &args.run)?;
+        if !args.run.force {
+            dir.events.as_ref().map_or(Ok(()), EventLog::refuse_earlier)?;
+        }
+        Ok(dir)
+    }
+
+    fn claim_folder(flags: &RunFlags, name: &str) -> Result<OutputFolder> {
+        let Some(out) = &flags.out else {
             let mut numbered = (1..).map(|n| if n == 1 { name.to_owned() } else { format!("{name}-{n}") });
             let new = numbered
                 .find_map(|name| OutputFolder::create(&PathBuf::from(RUNS).join(name), OWNER).transpose());
-            return Ok(Self::of(new.expect("numbers do not run out")?));
+            return new.expect("numbers do not run out");
         };
         let folder = OutputFolder::open(out, OWNER)?;
         let names = FILES.into_iter().chain([checkpoints::FOLDER]).collect::<Vec<_>>();
         folder.check(&names)?;
         match folder.files().first() {
-            Some(name) if !force => Err(Error::data(
+            Some(name) if !flags.force => Err(Error::data(
                 out,
                 format!("contains an earlier run ({name}); give another --out, or --force to replace it"),
             )),
-            _ => Ok(Self::of(folder)),
+            _ => Ok(folder),
         }
     }
 
     /// Opens the folder of a run to resume.
-    pub fn reopen(path: &Path) -> Result<Self> {
-        open_run(path).map(Self::of)
+    pub fn reopen(path: &Path, flags: &RunFlags) -> Result<Self> {
+        Self::of(open_run(path)?, flags)
     }
 
-    fn of(folder: OutputFolder) -> Self {
-        Self { folder: Rc::new(folder), metrics: Metrics::default(), errors: Vec::new() }
+    fn of(folder: OutputFolder, flags: &RunFlags) -> Result<Self> {
+        let folder = Rc::new(folder);
+        let events = flags.tensorboard.as_ref().map(|dir| EventLog::open(dir.as_deref(), &folder));
+        Ok(Self {
+            metrics: Metrics::default(),
+            window: Window::new(flags.log_every),
+            events: events.transpose()?,
+            errors: Vec::new(),
+            folder,
+        })
     }
 
     /// Writes `config.json` and removes the files of an earlier run, unless writing fails.
-    pub fn begin(&self, config: &serde_json::Value) -> Result<()> {
+    pub fn begin(&mut self, config: &serde_json::Value) -> Result<()> {
         self.folder.stage(CONFIG, &|out| writeln!(out, "{config:#}"))?;
-        self.folder.replace()
+        self.folder.replace()?;
+        if let Some(events) = &mut self.events {
+            events.remove_earlier()?;
+            events.start(0, config);
+        }
+        Ok(())
+    }
+
+    /// Continues a run at a position: drops what was recorded later.
+    pub fn rewind(&mut self, to: &Position) -> Result<()> {
+        self.metrics = Metrics::read(self.path())?;
+        self.metrics.rewind(to);
+        self.window.take();
+        if let Some(events) = &mut self.events {
+            events.start(to.step, &resume::config(self.folder.path())?);
+        }
+        Ok(())
     }
 
     /// Rewrites `config.json` of a resumed run.
@@ -77,10 +118,52 @@ impl RunDir {
         self.folder.path()
     }
 
+    /// Starts the clock of the next steps.
+    pub fn start_steps(&mut self) {
+        self.window.start();
+    }
+
+    /// Records a step.
+    pub fn add_step(&mut self, progress: &Progress) {
+        if self.window.add(progress) {
+            self.end_line();
+        }
+    }
+
+    /// Ends a line of `steps.csv`, even if it has few steps.
+    pub fn end_line(&mut self) {
+        if let Some(row) = self.window.take() {
+            self.log(|events| events.add_steps(&row));
+            self.metrics.steps.push(row);
+        }
+    }
+
+    /// Writes `steps.csv` within an epoch.
+    pub fn save_steps(&self) {
+        if let Err(error) = self.write_steps() {
+            log::info!("{error}; trying again at the end of the epoch");
+        }
+    }
+
+    fn write_steps(&self) -> Result<()> {
+        self.folder.write(STEPS, &table::csv(&self.metrics.steps))
+    }
+
     /// Adds a line to `metrics.csv`.
-    pub fn add_epoch(&mut self, report: &EpochReport) -> Result<()> {
-        self.metrics.rows.push(Row::new(report));
-        self.write_metrics()
+    pub fn add_epoch(&mut self, report: &EpochReport, trainer: &mut Trainer) -> Result<()> {
+        let is_complete = report.held_out().is_some();
+        if !is_complete || trainer.epochs_left() == 0 {
+            self.end_line();
+        }
+        let row = Row::new(report);
+        if self.events.is_some() && is_complete {
+            let (step, weights) = (trainer.position().step, trainer.weights()?);
+            self.log(|events| events.add_epoch(step, &row, &weights));
+        }
+        self.metrics.rows.push(row);
+        self.write_metrics()?;
+        let written = self.write_steps();
+        self.collect(written)
     }
 
     /// Adds the result on the test images to the line of the best epoch, and removes that of an earlier one.
@@ -93,8 +176,16 @@ impl RunDir {
     }
 
     fn write_metrics(&mut self) -> Result<()> {
-        let written = self.folder.write(METRICS, &self.metrics.csv());
+        let written = self.folder.write(METRICS, &table::csv(&self.metrics.rows));
         self.collect(written)
+    }
+
+    /// Writes events. After an error there are no more, but training need not end for that.
+    fn log(&mut self, write: impl FnOnce(&mut EventLog) -> Result<()>) {
+        if let Some(Err(error)) = self.events.as_mut().map(write) {
+            self.events = None;
+            log::warn!("{error}; training continues without events for TensorBoard");
+        }
     }
 
     /// Writes the trainer's weights.
@@ -138,6 +229,27 @@ impl RunDir {
             }
         }
     }
+}
+
+/// Fails if results would be in the folder of training images, where folders are classes.
+fn refuse_among_images(args: &Args) -> Result<()> {
+    let Some(data) = args.data.data.as_deref().filter(|_| args.data.dataset == "folder") else {
+        return Ok(());
+    };
+    let out = args.run.out.as_deref().unwrap_or(Path::new(RUNS));
+    let events = args.run.tensorboard.iter().flatten().map(|dir| (dir.as_path(), "--tensorboard"));
+    for (folder, flag) in [(out, "--out")].into_iter().chain(events) {
+        // It may not exist yet; its nearest existing ancestor decides.
+        let path = std::path::absolute(folder).ok();
+        let real =
+            path.as_deref().and_then(|path| path.ancestors().find_map(|path| path.canonicalize().ok()));
+        if matches!((real, data.canonicalize()), (Some(real), Ok(data)) if real.starts_with(&data)) {
+            let problem =
+                format!("is inside {}, the folder of training images; give another {flag}", data.display());
+            return Err(Error::data(folder, problem));
+        }
+    }
+    Ok(())
 }
 
 /// Opens the folder of an existing run. New files belong to the run: a run that replaces it removes them.

@@ -36,7 +36,7 @@ pub struct Summary {
 impl Run {
     pub fn read(path: &Path, name: String) -> Result<Self> {
         let config = config(path)?;
-        Ok(Self { path: path.to_owned(), name, config, metrics: Metrics::read(path, usize::MAX)? })
+        Ok(Self { path: path.to_owned(), name, config, metrics: Metrics::read(path)? })
     }
 
     /// A setting that the run began with; null if there is none of this name.

@@ -1,7 +1,7 @@
 //! Flags for the folder of a run.
 
 use crate::cli::json;
-use serde::Serialize;
+use serde::{Serialize, Serializer};
 use std::path::PathBuf;
 
 /// The folder of the run, and its checkpoints.
@@ -31,4 +31,19 @@ pub struct RunFlags {
     /// Checkpoints to keep
     #[arg(long, default_value_t = 2, value_name = "CHECKPOINTS", value_parser = clap::value_parser!(u32).range(1..))]
     pub keep: u32,
+    /// Steps per line of steps.csv
+    #[arg(long, default_value_t = 50, value_name = "STEPS", value_parser = clap::value_parser!(u32).range(1..))]
+    pub log_every: u32,
+    /// Write event files for TensorBoard to the folder of the run, or to DIR
+    #[arg(long, value_name = "DIR", num_args = 0..=1, require_equals = true)]
+    #[serde(serialize_with = "folder", skip_serializing_if = "Option::is_none")]
+    pub tensorboard: Option<Option<PathBuf>>,
+}
+
+/// Serializes `--tensorboard` as `true`, and `--tensorboard=DIR` as the folder.
+fn folder<S: Serializer>(flag: &Option<Option<PathBuf>>, serializer: S) -> Result<S::Ok, S::Error> {
+    match flag.as_ref().and_then(Option::as_deref) {
+        Some(dir) => json::path(dir, serializer),
+        None => serializer.serialize_bool(flag.is_some()),
+    }
 }
