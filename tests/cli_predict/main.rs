@@ -99,7 +99,7 @@ fn predict_refuses_wrong_arguments() -> Outcome {
         (&["resnet50.a9_in1k", "bare", "one.png"], &["the tags of resnet50 are a1_in1k, "]),
         (&["resnet8", "nowhere", "one.png"], &["nowhere: cannot read"]),
         (&["no/where", "one.png"], &["no/where: does not exist"]),
-        (&["more", "one.png"], &["more: is a folder without model.safetensors"]),
+        (&["more", "one.png"], &["more: is a folder without best.safetensors or model.safetensors"]),
         (&["one.png", "one.png"], &["one.png: is neither a safetensors nor a .pth file"]),
         (&["run", "empty"], &["empty: is a folder without images", "1 .txt (empty/readme.txt)"]),
         (&["resnet8", "run"], &["images: none given"]),

@@ -324,7 +324,10 @@ pub fn file(path: &Path) -> Result<PathBuf> {
     if let Some(inner) = [BEST, MODEL].map(|name| path.join(name)).into_iter().find(|inner| exists(inner)) {
         return Ok(inner);
     }
-    Err(Error::data(path, format!("is a folder without {MODEL}; give a run folder or a weight file")))
+    Err(Error::data(
+        path,
+        format!("is a folder without {BEST} or {MODEL}; give a run folder or a weight file"),
+    ))
 }
 
 /// The preprocessing that `--preprocess` names.
