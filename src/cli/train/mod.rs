@@ -376,6 +376,8 @@ impl Run<'_> {
                 && report.held_out().is_some()
             {
                 say(&format!("stopped: no better than {:.2} % for {since} epochs", 100.0 * best));
+                dir.end_line();
+                dir.save_steps();
                 break;
             }
         }

@@ -1,7 +1,7 @@
 //! Where the training, validation and test images of a folder are.
 
-use crate::data::walk::{folders, name};
 use crate::Result;
+use crate::data::walk::{folders, name};
 use std::path::{Path, PathBuf};
 
 /// Folder names, in lower case.

@@ -1,10 +1,10 @@
 //! The image files of a part of a folder: training, validation or test images.
 
+use super::FolderOptions;
+use crate::data::Dataset;
 use crate::data::originals::Limit;
 use crate::data::split::held_out;
 use crate::data::walk::{EXTENSIONS, IgnoredFiles, folders, images, loose, name};
-use super::FolderOptions;
-use crate::data::Dataset;
 use crate::rng::{HOLD_OUT, SplitMix64};
 use crate::{Error, Result};
 use rayon::prelude::*;
