@@ -1,9 +1,9 @@
 //! Standard output.
 
-use super::terminal::above_bar;
+use super::terminal::Stream;
 use super::text;
 use serde::Serialize;
-use std::io::{ErrorKind, Write};
+use std::io::ErrorKind;
 use striate::{Error, Result};
 
 /// Formats a value as indented JSON.
@@ -14,10 +14,7 @@ pub fn json(value: &impl Serialize) -> String {
 
 /// Writes lines to standard output, control characters escaped.
 pub fn print(text: &str) -> Result<()> {
-    let mut out = std::io::stdout();
-    let text = text::lines(text);
-    let written = above_bar(|| out.write_all(text.as_bytes()).and_then(|()| out.flush()));
-    unless_closed(written)
+    unless_closed(Stream::Output.write(text::lines(text).as_bytes()))
 }
 
 /// Maps the result of writing to standard output. A closed pipe (`| head`) is not an error.

@@ -10,6 +10,7 @@ mod pretrained;
 mod progress;
 mod resume;
 mod run_dir;
+mod tui;
 
 pub use args::Args;
 pub use metrics::{Metrics, Row};
@@ -20,7 +21,7 @@ pub use run_dir::open_run;
 use super::flags::as_flag;
 use super::images::report_skipped;
 use super::network::{BEST, MODEL};
-use super::terminal::note;
+use super::terminal::{self, note};
 use super::text;
 use checkpoints::Checkpoints;
 use progress::{Reporter, say};
@@ -143,7 +144,15 @@ fn run_named(args: &Args) -> Result<i32> {
         restore(checkpoint.as_ref(), &out, &mut trainer)?;
         Ok(trainer)
     };
-    let run = Run { args, card: &card, stop: &stop, checkpoints: &checkpoints, reopen: &reopen };
+    let run = Run {
+        args,
+        model: &*model,
+        split: &split,
+        card: &card,
+        stop: &stop,
+        checkpoints: &checkpoints,
+        reopen: &reopen,
+    };
     let trained = run.complete(trainer, &mut dir);
     let stopped = trained.inspect_err(|error| {
         // If the learning rate was the cause, resuming helps only with a smaller one.
@@ -240,8 +249,10 @@ fn card(model: &dyn Model, split: &Split, preprocessing: Preprocessing) -> Card 
 /// The surroundings of the training loop.
 struct Run<'a> {
     args: &'a Args,
+    model: &'a dyn Model,
+    split: &'a Split,
     card: &'a Card,
-    stop: &'a AtomicBool,
+    stop: &'a Arc<AtomicBool>,
     checkpoints: &'a Checkpoints,
     /// Opens the device again and restores the last checkpoint.
     reopen: &'a dyn Fn() -> Result<Trainer>,
@@ -286,25 +297,29 @@ impl Run<'_> {
 
     /// Trains until the last epoch, until `--patience` is exhausted, or until an interrupt; returns whether it was interrupted.
     fn train(&self, trainer: &mut Trainer, dir: &mut RunDir) -> Result<bool> {
-        let mut reporter = Reporter::new(self.args.schedule.epochs);
+        let mut reporter = Reporter::new(self, trainer, &dir.metrics);
         while trainer.epochs_left() > 0 {
             let mut steps = 0;
             let report = trainer.epoch(&mut |progress| {
                 reporter.step(progress);
                 steps += 1;
-                let pause = steps == self.args.run.checkpoint_every || self.stop.load(Ordering::Relaxed);
+                let pause = steps == self.args.run.checkpoint_every
+                    || self.stop.load(Ordering::Relaxed)
+                    || reporter.wants_checkpoint();
                 if pause { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
             })?;
             let stopped = self.stop.load(Ordering::Relaxed);
             if report.test.is_some() || stopped {
-                reporter.epoch(&report);
+                reporter.epoch(&report, trainer);
                 self.record(trainer, dir, &report)?;
                 if !dir.is_complete() {
                     // No checkpoint: a resumed run writes this epoch again.
                     return Ok(false);
                 }
             }
-            self.checkpoints.save(trainer)?;
+            if self.checkpoints.save(trainer)? {
+                reporter.saved(trainer.position().step);
+            }
             if stopped {
                 say("interrupted; writing the results so far");
                 return Ok(true);
@@ -341,14 +356,17 @@ impl Run<'_> {
 fn stop_on_interrupt() -> Result<Arc<AtomicBool>> {
     let stop = Arc::new(AtomicBool::new(false));
     let flag = stop.clone();
-    let handler = move || {
-        if flag.swap(true, Ordering::Relaxed) {
-            std::process::exit(INTERRUPTED);
-        }
-    };
-    ignored_as_before(|| ctrlc::set_handler(handler))
+    ignored_as_before(|| ctrlc::set_handler(move || interrupt(&flag)))
         .map_err(|e| Error::argument("Ctrl-C", format!("cannot be caught: {e}")))?;
     Ok(stop)
+}
+
+/// Stops training; the second time, ends the program at once.
+fn interrupt(stop: &AtomicBool) {
+    if stop.swap(true, Ordering::Relaxed) {
+        terminal::close();
+        std::process::exit(INTERRUPTED);
+    }
 }
 
 /// Installs signal handlers, but keeps ignoring signals that were ignored at startup: by `nohup`, or by a shell without job

@@ -27,4 +27,9 @@ pub struct RunFlags {
     /// Checkpoints to keep
     #[arg(long, default_value_t = 2, value_name = "CHECKPOINTS", value_parser = clap::value_parser!(u32).range(1..))]
     pub keep: u32,
+    /// Show curves, numbers, filters and predictions on the whole terminal while training; `?` there lists the keys. The results
+    /// are the same
+    #[arg(long)]
+    #[serde(skip)]
+    pub tui: bool,
 }
