@@ -50,7 +50,7 @@ fn is_colored(mut command: Command, on_terminal: bool, environment: Environment)
         assert!(!(output.stdout.is_empty() && output.stderr.is_empty()), "{command:?}");
         return (text(&output.stdout) + &text(&output.stderr)).contains('\u{1b}');
     }
-    let (mut terminal, mut child) = Terminal::start(80, command);
+    let (mut terminal, mut child) = Terminal::start([400, 80], command);
     assert!(!terminal.read_to_end().is_empty());
     wait(&mut child);
     terminal.is_styled()

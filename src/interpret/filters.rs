@@ -1,8 +1,9 @@
 //! Filters of convolutions.
 
 use super::Lens;
-use super::drawing::min_max;
+use super::drawing::{min_max, planar_image};
 use crate::{Error, Result, Tensor};
+use image::RgbImage;
 
 /// The filters of a convolution.
 #[derive(Clone, Debug)]
@@ -23,6 +24,17 @@ impl FilterBank {
     pub fn filters(&self) -> impl Iterator<Item = &[f32]> {
         let [filters, ..] = self.shape();
         self.weights.as_f32().chunks_exact(self.weights.len() / filters)
+    }
+
+    /// The filters as images, if they have one channel or three: gray is 0, and white or full color the
+    /// [largest](Self::largest) magnitude of all.
+    pub fn images(&self) -> impl Iterator<Item = RgbImage> {
+        let [_, channels, height, width] = self.shape();
+        let largest = self.largest();
+        self.filters().map(move |filter| {
+            let byte = |_: usize, index: usize| (127.5 + 127.5 * filter[index] / largest).round() as u8;
+            planar_image([channels, height, width], byte)
+        })
     }
 
     /// The largest magnitude of a weight, or 1 if all are 0.

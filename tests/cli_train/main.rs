@@ -9,11 +9,14 @@ mod folders;
 mod non_finite;
 mod resume;
 mod runs;
+#[path = "../common/terminal.rs"]
+mod screen;
 mod settings;
 mod stages;
 mod steps;
 mod stopping;
 mod terminal;
+mod tui;
 mod validation;
 #[path = "../common/workspace.rs"]
 mod workspace;

@@ -1,11 +1,15 @@
 //! Output on terminals of several widths.
 
-#[path = "../common/terminal.rs"]
-mod screen;
-
+use crate::screen::Terminal;
 use crate::workspace::*;
-use screen::Terminal;
-use std::process::Command;
+use std::process::{Child, Command};
+
+/// Enough rows that nothing scrolls away.
+const ROWS: u16 = 400;
+
+fn start(columns: u16, command: Command) -> (Terminal, Child) {
+    Terminal::start([ROWS, columns], command)
+}
 
 const WIDTHS: [u16; 4] = [24, 60, 80, 200];
 
@@ -15,7 +19,7 @@ fn results_stay_on_the_terminal_and_the_progress_bar_does_not() {
     for columns in WIDTHS {
         let mut command = dir.train(&["--epochs", "3", "--force"]);
         command.arg("--seed").arg(columns.to_string());
-        let (mut terminal, mut child) = Terminal::start(columns, command);
+        let (mut terminal, mut child) = start(columns, command);
         let lines = terminal.read_to_end();
         assert!(wait(&mut child).success(), "{columns}: {lines:#?}");
         let count = |start: &str| lines.iter().filter(|line| line.starts_with(start)).count();
@@ -37,7 +41,7 @@ fn warnings_stay_on_the_terminal() {
     let mut shell = Command::new("sh");
     shell.args(["-c", "trap '' XFSZ; ulimit -f 800; exec \"$0\" \"$@\"", PROGRAM]).current_dir(dir.root());
     shell.args(dir.train(&["--epochs", "3"]).get_args());
-    let (mut terminal, mut child) = Terminal::start(80, shell);
+    let (mut terminal, mut child) = start(80, shell);
     let lines = terminal.read_to_end();
     assert!(wait(&mut child).success(), "{lines:#?}");
     let warnings =
@@ -52,9 +56,9 @@ fn an_interrupted_run_says_so_on_the_terminal() {
     let dir = Workspace::new();
     for columns in WIDTHS {
         let command = dir.train(&["--epochs", "1000000", "--force"]);
-        let (mut terminal, mut child) = Terminal::start(columns, command);
+        let (mut terminal, mut child) = start(columns, command);
         terminal.until("epoch 2/1000000  train loss").until("/1000000  step");
-        terminal.interrupt();
+        terminal.press("\x03");
         let lines = terminal.read_to_end();
         assert_eq!(wait(&mut child).code(), Some(130), "{columns}: {lines:#?}");
         let [.., epoch, interrupted, written, go_on] = &lines[..] else { panic!("{lines:#?}") };
@@ -74,7 +78,7 @@ fn a_dumb_terminal_gets_no_progress_bar() {
     let mut shell = Command::new("sh");
     let command = dir.train(&[]);
     shell.args(["-c", "TERM=dumb exec \"$0\" \"$@\"", PROGRAM]).args(command.get_args());
-    let (mut terminal, mut child) = Terminal::start(80, shell);
+    let (mut terminal, mut child) = start(80, shell);
     let lines = terminal.read_to_end();
     assert!(wait(&mut child).success());
     assert!(lines.iter().any(|line| line.starts_with("test accuracy ")), "{lines:#?}");

@@ -1,9 +1,9 @@
 //! Results: on standard output, or in a file.
 
-use super::terminal::above_bar;
+use super::terminal::Stream;
 use super::text;
 use serde::Serialize;
-use std::io::{ErrorKind, Write};
+use std::io::ErrorKind;
 use std::path::Path;
 use striate::{Error, Result, write_file};
 
@@ -15,10 +15,7 @@ pub fn json(value: &impl Serialize) -> String {
 
 /// Writes lines to standard output, control characters escaped.
 pub fn print(text: &str) -> Result<()> {
-    let mut out = std::io::stdout();
-    let text = text::lines(text);
-    let written = above_bar(|| out.write_all(text.as_bytes()).and_then(|()| out.flush()));
-    unless_closed(written)
+    unless_closed(Stream::Output.write(text::lines(text).as_bytes()))
 }
 
 /// Writes lines to a file, if one is given, instead of standard output; control characters are escaped in both.

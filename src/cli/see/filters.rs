@@ -61,16 +61,12 @@ fn draw(bank: &FilterBank, about: &str, most: usize) -> (Vec<Figure>, RgbImage, 
 
 /// Filters of the image itself, drawn as images.
 fn whole(bank: &FilterBank, about: &str) -> (Vec<Figure>, RgbImage, String) {
-    let [_, channels, height, width] = bank.shape();
+    let [_, channels, ..] = bank.shape();
     let largest = bank.largest();
-    let draw = |filter: &[f32]| {
-        let byte = |_: usize, index: usize| (127.5 + 127.5 * filter[index] / largest).round() as u8;
-        drawing::planar_image([channels, height, width], byte)
+    let figure = |(index, image): (usize, RgbImage)| {
+        Figure::new(Subject::Unit(bank.layer.clone(), index), "Filter", image, index.to_string())
     };
-    let figure = |(index, filter): (usize, &[f32])| {
-        Figure::new(Subject::Unit(bank.layer.clone(), index), "Filter", draw(filter), index.to_string())
-    };
-    let figures: Vec<Figure> = bank.filters().enumerate().map(figure).collect();
+    let figures: Vec<Figure> = bank.images().enumerate().map(figure).collect();
     let (scale, colors) = match channels {
         3 => (
             format!("gray is 0, full color +{largest:.3}, none -{largest:.3}"),

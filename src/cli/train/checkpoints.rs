@@ -46,19 +46,21 @@ impl Checkpoints {
         Self { run, keep, about }
     }
 
-    /// Writes a checkpoint and removes old ones. If it cannot be written, only warns: training continues, and old checkpoints
-    /// stay.
-    pub fn save(&self, trainer: &mut Trainer) -> Result<()> {
+    /// Writes a checkpoint and removes old ones. If it cannot be written, only warns and returns false: training continues, and
+    /// old checkpoints stay.
+    pub fn save(&self, trainer: &mut Trainer) -> Result<bool> {
         let checkpoint = Checkpoint::of(trainer, &self.about)?;
         let name = format!("{FOLDER}step-{:08}.safetensors", checkpoint.position.step);
-        match self.run.write_with(&name, &|out| checkpoint.write_to(out)) {
+        let written = self.run.write_with(&name, &|out| checkpoint.write_to(out));
+        let saved = written.is_ok();
+        match written {
             Ok(()) => self.prune(),
             Err(error) if self.exist() => {
                 log::warn!("{error}; training continues, and earlier checkpoints stay");
             }
             Err(error) => log::warn!("{error}; training continues, but cannot be resumed yet"),
         }
-        Ok(())
+        Ok(saved)
     }
 
     /// Whether the run has any checkpoints.

@@ -1,5 +1,6 @@
 //! Ctrl-C and termination signals.
 
+use crate::cli::terminal;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use striate::{Error, Result};
@@ -11,14 +12,17 @@ pub const INTERRUPTED: i32 = 130;
 pub fn stop_on_interrupt() -> Result<Arc<AtomicBool>> {
     let stop = Arc::new(AtomicBool::new(false));
     let flag = stop.clone();
-    let handler = move || {
-        if flag.swap(true, Ordering::Relaxed) {
-            std::process::exit(INTERRUPTED);
-        }
-    };
-    ignored_as_before(|| ctrlc::set_handler(handler))
+    ignored_as_before(|| ctrlc::set_handler(move || interrupt(&flag)))
         .map_err(|e| Error::argument("Ctrl-C", format!("cannot be caught: {e}")))?;
     Ok(stop)
+}
+
+/// Stops training; the second time, ends the program at once.
+pub fn interrupt(stop: &AtomicBool) {
+    if stop.swap(true, Ordering::Relaxed) {
+        terminal::close();
+        std::process::exit(INTERRUPTED);
+    }
 }
 
 /// Installs signal handlers, but keeps ignoring signals that were ignored at startup: by `nohup`, or by a shell without job

@@ -15,6 +15,7 @@ mod run_dir;
 mod steps;
 mod table;
 mod tensorboard;
+mod tui;
 
 pub use args::Args;
 pub use metrics::{Metrics, Row};
@@ -34,6 +35,7 @@ use resume::Start;
 use run_dir::RunDir;
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 use striate::data::{Preprocessing, Split};
@@ -178,6 +180,8 @@ fn run_named(args: &Args) -> Result<Trained> {
     };
     let run = Run {
         args,
+        model: &*model,
+        split: &split,
         card: &card,
         stop: &stop,
         checkpoints: &checkpoints,
@@ -264,8 +268,10 @@ fn card(model: &dyn Model, split: &Split, preprocessing: Preprocessing) -> Card 
 /// The surroundings of the training loop.
 struct Run<'a> {
     args: &'a Args,
+    model: &'a dyn Model,
+    split: &'a Split,
     card: &'a Card,
-    stop: &'a AtomicBool,
+    stop: &'a Arc<AtomicBool>,
     checkpoints: &'a Checkpoints,
     unfreeze_after: Option<usize>,
     /// Opens the device again for a trainer without frozen parameters.
@@ -317,9 +323,10 @@ impl Run<'_> {
 
     /// Trains with frozen parameters, if there are any yet, and then without.
     fn train_stages(&self, mut trainer: Trainer, dir: &mut RunDir) -> Result<(Trainer, bool)> {
+        let mut reporter = Reporter::new(self, &mut trainer, &dir.metrics);
         let Position { epoch, batch, .. } = trainer.position();
         if let Some(after) = self.unfreeze_after.filter(|after| (epoch, batch) <= (*after, 0)) {
-            let stopped = self.train(&mut trainer, after, dir)?;
+            let stopped = self.train(&mut trainer, after, dir, &mut reporter)?;
             if stopped || !dir.is_complete() {
                 return Ok((trainer, stopped));
             }
@@ -331,14 +338,19 @@ impl Run<'_> {
                 trainer.parameters()
             ));
         }
-        let stopped = self.train(&mut trainer, self.args.schedule.epochs, dir)?;
+        let stopped = self.train(&mut trainer, self.args.schedule.epochs, dir, &mut reporter)?;
         Ok((trainer, stopped))
     }
 
     /// Trains until `epochs` are done, until `--patience` is exhausted in the last stage, or until an interrupt; returns whether it
     /// was interrupted.
-    fn train(&self, trainer: &mut Trainer, epochs: usize, dir: &mut RunDir) -> Result<bool> {
-        let mut reporter = Reporter::new(self.args.schedule.epochs);
+    fn train(
+        &self,
+        trainer: &mut Trainer,
+        epochs: usize,
+        dir: &mut RunDir,
+        reporter: &mut Reporter,
+    ) -> Result<bool> {
         while trainer.position().epoch < epochs {
             let mut steps = 0;
             dir.start_steps();
@@ -346,7 +358,9 @@ impl Run<'_> {
                 reporter.step(progress);
                 dir.add_step(progress);
                 steps += 1;
-                let pause = steps == self.args.run.checkpoint_every || self.stop.load(Ordering::Relaxed);
+                let pause = steps == self.args.run.checkpoint_every
+                    || self.stop.load(Ordering::Relaxed)
+                    || reporter.wants_checkpoint();
                 if pause { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
             });
             // Also if training diverged: the last steps show how.
@@ -356,7 +370,7 @@ impl Run<'_> {
             })?;
             let stopped = self.stop.load(Ordering::Relaxed);
             if report.held_out().is_some() || stopped {
-                reporter.epoch(&report);
+                reporter.epoch(&report, trainer);
                 self.record(trainer, dir, &report)?;
                 if !dir.is_complete() {
                     // No checkpoint: a resumed run writes this epoch again.
@@ -365,7 +379,9 @@ impl Run<'_> {
             } else {
                 dir.save_steps();
             }
-            self.checkpoints.save(trainer)?;
+            if self.checkpoints.save(trainer)? {
+                reporter.saved(trainer.position().step);
+            }
             if stopped {
                 say("interrupted; writing the results so far");
                 return Ok(true);

@@ -1,10 +1,13 @@
-//! Progress of training: a bar on a terminal, otherwise a line every few seconds.
+//! Progress of training: an interface if requested, a bar on a terminal, otherwise a line every few seconds.
 
+use super::Run;
+use super::metrics::Metrics;
+use super::tui::{Interface, Now};
 use crate::cli::output::print;
 use crate::cli::terminal::Bar;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
-use striate::train::{EpochReport, Progress};
+use striate::train::{EpochReport, Progress, Trainer};
 
 /// Time between two lines without a terminal.
 const LINE_EVERY: Duration = Duration::from_secs(10);
@@ -20,10 +23,17 @@ pub fn say(line: &str) {
     }
 }
 
+/// How steps are shown.
+enum Display {
+    Interface(Box<Interface>),
+    Bar(Bar),
+    Lines,
+}
+
 /// Reports steps and epochs.
 pub struct Reporter {
     epochs: usize,
-    bar: Option<Bar>,
+    display: Display,
     start: Instant,
     /// Epochs done before the first reported step.
     done_before: Option<f64>,
@@ -34,12 +44,15 @@ pub struct Reporter {
 }
 
 impl Reporter {
-    /// A reporter for a run of `epochs` epochs, some of which may be done.
-    pub fn new(epochs: usize) -> Self {
+    /// A reporter for a run after some epochs.
+    pub fn new(run: &Run<'_>, trainer: &mut Trainer, done: &Metrics) -> Self {
+        let interface = run.args.run.tui.then(|| Interface::open(run, trainer, done)).flatten();
+        let bar = || Bar::new(1).map_or(Display::Lines, Display::Bar);
+        let display = interface.map_or_else(bar, |interface| Display::Interface(Box::new(interface)));
         let now = Instant::now();
         Self {
-            epochs,
-            bar: Bar::new(1),
+            epochs: run.args.schedule.epochs,
+            display,
             start: now,
             done_before: None,
             epoch_start: now,
@@ -63,16 +76,21 @@ impl Reporter {
             100.0 * p.score.accuracy,
             clock(left)
         );
-        if let Some(bar) = &self.bar {
-            bar.show(p.step, p.steps, line);
-        } else if self.last_line.elapsed() >= LINE_EVERY {
-            self.last_line = Instant::now();
-            say(&line);
+        match &self.display {
+            Display::Interface(interface) => {
+                interface.step(Now { progress: *p, images_per_second: speed, left })
+            }
+            Display::Bar(bar) => bar.show(p.step, p.steps, line),
+            Display::Lines if self.last_line.elapsed() >= LINE_EVERY => {
+                self.last_line = Instant::now();
+                say(&line);
+            }
+            Display::Lines => {}
         }
     }
 
-    /// Reports an epoch. An interrupted one is the last, so the bar is removed.
-    pub fn epoch(&mut self, report: &EpochReport) {
+    /// Reports an epoch, and its network. An interrupted one is the last, so only lines follow.
+    pub fn epoch(&mut self, report: &EpochReport, trainer: &mut Trainer) {
         let train = report.train;
         let mut line = format!(
             "epoch {}/{}  train loss {:.4} accuracy {:5.2} %",
@@ -88,7 +106,7 @@ impl Reporter {
             }
             (None, (done, all)) => {
                 line += &format!("  interrupted after {done} of {all} steps");
-                self.bar = None;
+                self.display = Display::Lines;
             }
         }
         if report.skipped > 0 {
@@ -97,8 +115,24 @@ impl Reporter {
         let speed = train.images as f64 / report.train_time.as_secs_f64().max(1e-9);
         line += &format!("  {:.1} s, {speed:.0} images/s", report.train_time.as_secs_f64());
         say(&line);
+        if let Display::Interface(interface) = &mut self.display {
+            interface.epoch(report);
+            interface.look(trainer);
+        }
         self.last_line = Instant::now();
         self.epoch_start = self.last_line;
+    }
+
+    /// Reports that there is a checkpoint after this step.
+    pub fn saved(&self, step: usize) {
+        if let Display::Interface(interface) = &self.display {
+            interface.saved(step);
+        }
+    }
+
+    /// Whether the user asks for a checkpoint now.
+    pub fn wants_checkpoint(&self) -> bool {
+        matches!(&self.display, Display::Interface(interface) if interface.wants_checkpoint())
     }
 
     /// Estimates the remaining time from the speed so far.
@@ -111,7 +145,7 @@ impl Reporter {
 }
 
 /// `1:02:03` or `2:03`.
-fn clock(time: Duration) -> String {
+pub fn clock(time: Duration) -> String {
     let s = time.as_secs();
     match s / 3600 {
         0 => format!("{}:{:02}", s / 60, s % 60),

@@ -66,6 +66,7 @@ impl Outputs {
 /// ```
 pub struct Session {
     executor: Box<dyn Executor>,
+    device: Device,
     plans: Vec<Plan>,
     persistent: Vec<PersistentValue>,
     bytes: u64,
@@ -84,7 +85,12 @@ impl Session {
         let bytes = layout.bytes();
         check_memory(bytes, device.target().memory)?;
         let executor = device.executor(&plans, layout)?;
-        Ok(Self { executor, plans, persistent, bytes, pending: 0 })
+        Ok(Self { executor, device: device.clone(), plans, persistent, bytes, pending: 0 })
+    }
+
+    /// The device that it runs on.
+    pub fn device(&self) -> &Device {
+        &self.device
     }
 
     /// The plans, in the order given.

@@ -38,6 +38,11 @@ pub struct RunFlags {
     #[arg(long, value_name = "DIR", num_args = 0..=1, require_equals = true)]
     #[serde(serialize_with = "folder", skip_serializing_if = "Option::is_none")]
     pub tensorboard: Option<Option<PathBuf>>,
+    /// Show curves, numbers, filters and predictions on the whole terminal while training; `?` there lists the keys. The results
+    /// are the same
+    #[arg(long)]
+    #[serde(skip)]
+    pub tui: bool,
 }
 
 /// Serializes `--tensorboard` as `true`, and `--tensorboard=DIR` as the folder.

@@ -1,4 +1,10 @@
-//! The terminal, shared by a progress bar and the lines printed above it.
+//! The terminal, shared by printed lines and a progress bar below them, or an interface that hides them until it closes.
+
+mod full_screen;
+#[cfg(all(test, unix))]
+mod tests;
+
+pub use full_screen::{Frames, FullScreen, close, held_lines};
 
 use super::text;
 use anstream::{AutoStream, ColorChoice};
@@ -18,8 +24,15 @@ const GAUGE: usize = 30;
 /// is never written to.
 const SPARE: u16 = 3;
 
-/// The bar on the screen, if any.
-static SHOWN: Mutex<Option<ProgressBar>> = Mutex::new(None);
+/// What is on the terminal besides printed lines.
+enum Shown {
+    Nothing,
+    Bar(ProgressBar),
+    /// An interface, and what was written meanwhile.
+    FullScreen(Vec<(Stream, Vec<u8>)>),
+}
+
+static SHOWN: Mutex<Shown> = Mutex::new(Shown::Nothing);
 
 /// A bar at the bottom of the terminal, one line at any width, removed on drop.
 pub struct Bar(ProgressBar);
@@ -38,7 +51,7 @@ impl Bar {
         };
         let style = ProgressStyle::with_template("{gauge}{wide_msg}").expect("the template is valid");
         let bar = ProgressBar::with_draw_target(Some(0), target).with_style(style.with_key("gauge", gauge));
-        *shown() = Some(bar.clone());
+        *shown() = Shown::Bar(bar.clone());
         Some(Self(bar))
     }
 
@@ -98,26 +111,50 @@ impl TermLike for Screen {
 
 impl Drop for Bar {
     fn drop(&mut self) {
-        *shown() = None;
+        *shown() = Shown::Nothing;
         self.0.finish_and_clear();
     }
 }
 
-/// Hides the bar while `print` runs, since the bar would be drawn over its output.
-pub fn above_bar<R>(print: impl FnOnce() -> R) -> R {
-    let bar = shown().clone();
-    match bar {
-        Some(bar) => bar.suspend(print),
-        None => print(),
+/// Standard output or standard error.
+#[derive(Clone, Copy)]
+pub enum Stream {
+    Output,
+    Error,
+}
+
+impl Stream {
+    /// Writes above a progress bar; while an interface is shown, after it closes.
+    pub fn write(self, bytes: &[u8]) -> io::Result<()> {
+        let bar = match &mut *shown() {
+            Shown::Nothing => None,
+            Shown::Bar(bar) => Some(bar.clone()),
+            Shown::FullScreen(held) => {
+                held.push((self, bytes.to_vec()));
+                return Ok(());
+            }
+        };
+        match bar {
+            // Otherwise, it would be drawn over the output.
+            Some(bar) => bar.suspend(|| self.write_now(bytes)),
+            None => self.write_now(bytes),
+        }
+    }
+
+    fn write_now(self, bytes: &[u8]) -> io::Result<()> {
+        match self {
+            Self::Output => io::stdout().write_all(bytes).and_then(|()| io::stdout().flush()),
+            Self::Error => io::stderr().write_all(bytes),
+        }
     }
 }
 
-/// Standard error for messages that may be printed while a bar is shown.
+/// Standard error for messages that may be printed while something else is shown.
 pub struct Messages;
 
 impl Write for Messages {
     fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
-        above_bar(|| std::io::stderr().write(bytes))
+        Stream::Error.write(bytes).map(|()| bytes.len())
     }
 
     fn flush(&mut self) -> std::io::Result<()> {
@@ -136,7 +173,7 @@ pub fn colored() -> bool {
     AutoStream::choice(&io::stderr()) != ColorChoice::Never
 }
 
-fn shown() -> MutexGuard<'static, Option<ProgressBar>> {
+fn shown() -> MutexGuard<'static, Shown> {
     SHOWN.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
