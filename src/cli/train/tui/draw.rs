@@ -47,14 +47,13 @@ pub fn draw(frame: &mut Frame<'_>, state: &State, view: &View) {
     frame.render_widget(Line::styled(&state.title, Modifier::BOLD), panes.title);
     draw_progress(frame, panes.progress, state, view.colors);
     frame.render_widget(Text::from_iter(facts), panes.facts);
-    let tested = |value: fn((f64, f64)) -> f64| -> Vec<(f64, f64)> {
-        let test = |row: &Row| Some((row.test_loss?, row.test_accuracy?));
+    let tested = |value: fn(&Row) -> Option<f64>| -> Vec<(f64, f64)> {
         let rows = state.metrics.rows.iter();
-        rows.filter_map(|row| Some((row.epoch as f64, value(test(row)?)))).collect()
+        rows.filter_map(|row| Some((row.epoch as f64, value(row)?))).collect()
     };
-    let loss =
-        Chart { name: "Loss", train: &state.loss.points, test: &tested(|(loss, _)| loss), decimals: 2 };
-    let accuracy = tested(|(_, accuracy)| 100.0 * accuracy);
+    let loss = tested(|row| row.test_loss);
+    let loss = Chart { name: "Loss", train: &state.loss.points, test: &loss, decimals: 2 };
+    let accuracy = tested(|row| row.test_accuracy.map(|accuracy| 100.0 * accuracy));
     let accuracy = Chart { name: "Accuracy %", train: &state.accuracy.points, test: &accuracy, decimals: 1 };
     loss.draw(frame, panes.charts[0], view.colors);
     accuracy.draw(frame, panes.charts[1], view.colors);
