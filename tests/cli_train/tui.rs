@@ -182,3 +182,14 @@ fn without_a_terminal_lines_are_printed() {
     assert_eq!(printed.lines().count(), expected.lines().count(), "{printed}");
     assert!(!printed.contains('\x1b'), "{printed}");
 }
+
+#[test]
+fn a_resumed_run_shows_its_earlier_epochs() {
+    let dir = Workspace::new();
+    dir.trained(&["--epochs", "3"]);
+    let (mut terminal, mut child) = Terminal::start(USUAL, dir.resume(&["--epochs", "1000000", "--tui"]));
+    terminal.until("best ").until("epoch 4/1000000 ").press("q");
+    let lines = terminal.read_to_end();
+    assert_eq!(wait(&mut child).code(), Some(130), "{lines:#?}");
+    assert!(metrics(&dir.run()).len() > 3);
+}

@@ -1,4 +1,4 @@
-//! Curves of training and test.
+//! Curves of training and held-out images.
 
 use super::colors::Colors;
 use crate::cli::numbers::bounds;
@@ -14,8 +14,10 @@ pub struct Chart<'a> {
     pub name: &'a str,
     /// Of the steps.
     pub train: &'a [(f64, f64)],
-    /// After each epoch.
-    pub test: &'a [(f64, f64)],
+    /// On held-out images, after each epoch.
+    pub tested: &'a [(f64, f64)],
+    /// What these images are.
+    pub of_tested: &'a str,
     /// Of the latest values.
     pub decimals: usize,
 }
@@ -28,8 +30,8 @@ impl Chart<'_> {
         if area.is_empty() {
             return;
         }
-        let Self { train, test, decimals, .. } = *self;
-        let both = || train.iter().chain(test);
+        let Self { train, tested, decimals, .. } = *self;
+        let both = || train.iter().chain(tested);
         let (left, right) = padded(bounds(both().map(|point| point.0)));
         let left = left.floor();
         let (low, high) = padded(bounds(both().map(|point| point.1)));
@@ -40,7 +42,7 @@ impl Chart<'_> {
         // Different markers, since there may be no colors.
         let curves = vec![
             curve(train, GraphType::Line, Marker::Braille, TRAIN),
-            curve(test, GraphType::Scatter, Marker::Dot, TEST),
+            curve(tested, GraphType::Scatter, Marker::Dot, TEST),
         ];
         let value = |y: f64| format!("{y:.decimals$}");
         let x_axis =
@@ -54,9 +56,12 @@ impl Chart<'_> {
     /// The name, and the latest values.
     fn legend(&self, colors: Colors) -> Line<'static> {
         let mut legend = vec![Span::raw(self.name.to_owned())];
-        for (name, points, color) in [("⠒ train", self.train, TRAIN), ("• test", self.test, TEST)] {
+        for (marker, name, points, color) in
+            [("⠒", "train", self.train, TRAIN), ("•", self.of_tested, self.tested, TEST)]
+        {
             if let Some((_, value)) = points.last() {
-                legend.push(Span::styled(format!("  {name} {value:.*}", self.decimals), colors.style(color)));
+                let text = format!("  {marker} {name} {value:.*}", self.decimals);
+                legend.push(Span::styled(text, colors.style(color)));
             }
         }
         legend.push(Span::raw(" "));

@@ -6,7 +6,6 @@ use super::gallery::Guess;
 use super::layout::Panes;
 use super::picture::{Picture, grid, opaque};
 use super::state::{Now, State};
-use crate::cli::train::Row;
 use crate::cli::train::progress::clock;
 use image::RgbImage;
 use ratatui::Frame;
@@ -48,14 +47,14 @@ pub fn draw(frame: &mut Frame<'_>, state: &State, view: &View) {
     draw_progress(frame, panes.progress, state, view.colors);
     frame.render_widget(Text::from_iter(facts), panes.facts);
     let tested = |value: fn((f64, f64)) -> f64| -> Vec<(f64, f64)> {
-        let test = |row: &Row| Some((row.test_loss?, row.test_accuracy?));
         let rows = state.metrics.rows.iter();
-        rows.filter_map(|row| Some((row.epoch as f64, value(test(row)?)))).collect()
+        rows.filter_map(|row| Some((row.epoch as f64, value(row.held_out()?)))).collect()
     };
-    let loss =
-        Chart { name: "Loss", train: &state.loss.points, test: &tested(|(loss, _)| loss), decimals: 2 };
-    let accuracy = tested(|(_, accuracy)| 100.0 * accuracy);
-    let accuracy = Chart { name: "Accuracy %", train: &state.accuracy.points, test: &accuracy, decimals: 1 };
+    let (loss, accuracy) = (tested(|(loss, _)| loss), tested(|(_, accuracy)| 100.0 * accuracy));
+    let of_tested = state.metrics.held_out();
+    let loss = Chart { name: "Loss", train: &state.loss.points, tested: &loss, of_tested, decimals: 2 };
+    let train = &state.accuracy.points;
+    let accuracy = Chart { name: "Accuracy %", train, tested: &accuracy, of_tested, decimals: 1 };
     loss.draw(frame, panes.charts[0], view.colors);
     accuracy.draw(frame, panes.charts[1], view.colors);
     draw_filters(frame, panes.pictures[0], &state.look.filters, view.colors);
@@ -90,7 +89,8 @@ fn facts(state: &State) -> Vec<String> {
         facts.push(format!("{images_per_second:.0} images/s"));
         facts.push(format!("learning rate {}", rate(p.lr)));
     }
-    if let Some((best, accuracy)) = state.metrics.best().and_then(|best| Some((best, best.test_accuracy?))) {
+    if let Some((best, (_, accuracy))) = state.metrics.best().and_then(|best| Some((best, best.held_out()?)))
+    {
         facts.push(format!("best {:.2} % after epoch {}", 100.0 * accuracy, best.epoch));
     }
     facts.push(format!("{} on the device", format_bytes(state.memory)));

@@ -2,6 +2,7 @@
 
 use crate::cli::text;
 use image::RgbImage;
+use striate::Result;
 use striate::data::{Dataset, Split};
 use striate::infer::{Predictor, inference_graph, top};
 use striate::interpret::drawing::planar_image;
@@ -9,7 +10,6 @@ use striate::interpret::{FilterBank, Images};
 use striate::models::Model;
 use striate::op::Op;
 use striate::train::Trainer;
-use striate::{Error, Result};
 
 /// Number of test images.
 const IMAGES: usize = 8;
@@ -42,7 +42,7 @@ pub struct Gallery {
 
 impl Gallery {
     pub fn new(trainer: &mut Trainer, model: &dyn Model, split: &Split) -> Result<Self> {
-        let data = spread(&split.test, IMAGES)?;
+        let data = varied(split.held_out(), IMAGES)?;
         let [channels, height, width] = data.shape();
         let graph = inference_graph(model, [1, channels, height, width])?;
         let first = graph.nodes().iter().find(|node| matches!(node.op, Op::Conv2d(_)));
@@ -86,11 +86,33 @@ impl Gallery {
     }
 }
 
-/// Up to `count` images at equal distances, since data sets may be sorted by class.
-fn spread(data: &Dataset, count: usize) -> Result<Dataset, Error> {
-    let count = count.min(data.len());
-    let indices = || (0..count).map(|i| i * data.len() / count);
-    let images = indices().flat_map(|i| data.image(i)).copied().collect();
-    let labels = indices().map(|i| data.labels()[i]).collect();
+/// Up to `count` images, of different classes as far as possible.
+fn varied(data: &Dataset, count: usize) -> Result<Dataset> {
+    let mut seen = vec![0; data.classes().len()];
+    let mut ranked: Vec<(usize, usize)> = Vec::with_capacity(data.len());
+    for (index, label) in data.labels().iter().enumerate() {
+        ranked.push((seen[*label as usize], index));
+        seen[*label as usize] += 1;
+    }
+    // The first of each class, then the second of each.
+    ranked.sort_unstable();
+    let chosen = || ranked.iter().take(count).map(|(_, index)| *index);
+    let images = chosen().flat_map(|index| data.image(index)).copied().collect();
+    let labels = chosen().map(|index| data.labels()[index]).collect();
     Dataset::new(data.name(), data.shape(), images, labels, data.classes().to_vec())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::varied;
+    use striate::data::Dataset;
+
+    #[test]
+    fn images_of_different_classes_come_first() {
+        let classes = ["a", "b", "c"].map(str::to_owned).to_vec();
+        let data =
+            Dataset::new("letters", [1, 1, 1], (0..6).collect(), vec![2, 2, 2, 0, 1, 0], classes).unwrap();
+        assert_eq!(varied(&data, 4).unwrap().images(), [0, 3, 4, 1]);
+        assert_eq!(varied(&data, 100).unwrap().len(), 6);
+    }
 }
