@@ -8,13 +8,11 @@ use striate::{Error, Result};
 /// Exit code of a program stopped by Ctrl-C.
 pub const INTERRUPTED: i32 = 130;
 
-/// A flag that is set by Ctrl-C and termination signals. A second signal ends the program at once.
-pub fn stop_on_interrupt() -> Result<Arc<AtomicBool>> {
-    let stop = Arc::new(AtomicBool::new(false));
-    let flag = stop.clone();
+/// Sets a flag on Ctrl-C and termination signals. A second signal ends the program at once.
+pub fn stop_on_interrupt(flag: &Arc<AtomicBool>) -> Result<()> {
+    let flag = flag.clone();
     ignored_as_before(|| ctrlc::set_handler(move || interrupt(&flag)))
-        .map_err(|e| Error::argument("Ctrl-C", format!("cannot be caught: {e}")))?;
-    Ok(stop)
+        .map_err(|e| Error::argument("Ctrl-C", format!("cannot be caught: {e}")))
 }
 
 /// Stops training; the second time, ends the program at once.

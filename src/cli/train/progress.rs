@@ -1,7 +1,7 @@
 //! Progress of training: an interface if requested, a bar on a terminal, otherwise a line every few seconds.
 
-use super::Run;
 use super::metrics::Metrics;
+use super::training::Run;
 use super::tui::{Interface, Now};
 use crate::cli::output::print;
 use crate::cli::terminal::Bar;

@@ -51,14 +51,15 @@ pub fn draw(frame: &mut Frame<'_>, state: &State, view: &View) {
         rows.filter_map(|row| Some((row.epoch as f64, value(row.held_out()?)))).collect()
     };
     let (loss, accuracy) = (tested(|(loss, _)| loss), tested(|(_, accuracy)| 100.0 * accuracy));
-    let of_tested = state.metrics.held_out();
+    let of_tested = state.held_out;
     let loss = Chart { name: "Loss", train: &state.loss.points, tested: &loss, of_tested, decimals: 2 };
     let train = &state.accuracy.points;
     let accuracy = Chart { name: "Accuracy %", train, tested: &accuracy, of_tested, decimals: 1 };
     loss.draw(frame, panes.charts[0], view.colors);
     accuracy.draw(frame, panes.charts[1], view.colors);
     draw_filters(frame, panes.pictures[0], &state.look.filters, view.colors);
-    draw_guesses(frame, panes.pictures[1], &state.look.guesses, view.colors);
+    let guesses = format!("Predictions for {of_tested} images");
+    draw_guesses(frame, panes.pictures[1], &guesses, &state.look.guesses, view.colors);
     let messages = &view.messages[view.messages.len().saturating_sub(usize::from(panes.messages.height))..];
     frame.render_widget(Text::from_iter(messages.iter().map(String::as_str)), panes.messages);
     frame.render_widget(Text::from_iter(keys.iter().copied()).style(Modifier::DIM), panes.keys);
@@ -139,9 +140,9 @@ fn draw_filters(frame: &mut Frame<'_>, area: Rect, filters: &[RgbImage], colors:
 const GUESS_WIDTH: u16 = 12;
 const GUESS_LINES: u16 = 2;
 
-fn draw_guesses(frame: &mut Frame<'_>, area: Rect, guesses: &[Guess], colors: Colors) {
+fn draw_guesses(frame: &mut Frame<'_>, area: Rect, title: &str, guesses: &[Guess], colors: Colors) {
     let Some(first) = guesses.first().filter(|_| !area.is_empty()) else { return };
-    let inside = pane(frame, area, "Predictions for test images");
+    let inside = pane(frame, area, title);
     let (width, height) = (first.image.width() as f64, first.image.height());
     let columns = |rows: u16| (width / f64::from(height) * f64::from(2 * rows)).round().max(1.0) as u16;
     let tile = |rows: u16| [columns(rows).max(GUESS_WIDTH) + 1, rows + GUESS_LINES];

@@ -10,9 +10,9 @@ mod state;
 #[cfg(test)]
 mod tests;
 
-use super::Run;
 use super::interrupt::interrupt;
 use super::metrics::Metrics;
+use super::training::Run;
 use crate::cli::terminal::{Frames, FullScreen, close, held_lines, note};
 use colors::Colors;
 use draw::{View, draw};
@@ -68,6 +68,7 @@ impl Interface {
     pub fn open(run: &Run<'_>, trainer: &mut Trainer, done: &Metrics) -> Option<Self> {
         let mut state = State {
             title: format!("{} on {}", run.model.name(), run.split.train.name()),
+            held_out: if run.split.validation.is_some() { "validation" } else { "test" },
             memory: trainer.session().bytes(),
             epochs: run.args.schedule.epochs,
             ..State::default()

@@ -10,6 +10,8 @@ use striate::train::{EpochReport, Progress};
 pub struct State {
     /// The network and its data.
     pub title: String,
+    /// What the held-out images are.
+    pub held_out: &'static str,
     /// Bytes on the device.
     pub memory: u64,
     pub epochs: usize,

@@ -24,8 +24,8 @@ fn state() -> State {
         filters: vec![RgbImage::from_pixel(3, 3, Rgb([200, 0, 0])); 16],
         guesses: (0..8).map(guess).collect(),
     };
-    let mut state =
-        State { title: "resnet8 on shoes".into(), memory: 3 << 20, epochs: 4, look, ..State::default() };
+    let title = "resnet8 on shoes".into();
+    let mut state = State { title, held_out: "test", memory: 3 << 20, epochs: 4, look, ..State::default() };
     for epoch in 1..=3 {
         for step in 1..=10 {
             let batch = Score { loss: 1.0 / (epoch * step) as f64, accuracy: 0.5, images: 32 };
