@@ -2,10 +2,11 @@
 
 use super::inference_graph;
 use crate::data::Preprocessing;
-use crate::graph::{Graph, Role, Value, ValueId};
+use crate::graph::{Graph, PersistentKind, Role, Value, ValueId};
+use crate::train::{Recipe, training_graph};
 use crate::weights::Weights;
 use crate::{Result, models};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// The metadata of a weight file. Files that striate writes have all of it.
 ///
@@ -79,6 +80,31 @@ pub fn last_layer(model: &str) -> Result<Option<String>> {
     Ok(last_parameter(&network(model)?).map(str::to_owned))
 }
 
+/// The names of a model's tensors whose shape depends on the number of classes: weight and bias of its last layer, and of those of
+/// auxiliary heads.
+///
+/// ```
+/// use striate::infer::class_tensors;
+/// assert!(class_tensors("resnet18")?.into_iter().eq(["fc.bias", "fc.weight"]));
+/// assert!(class_tensors("googlenet")?.contains("aux2.fc2.weight"));
+/// # Ok::<(), striate::Error>(())
+/// ```
+///
+/// # Errors
+///
+/// [`Error::Argument`](crate::Error::Argument) if the model is unknown.
+pub fn class_tensors(model: &str) -> Result<BTreeSet<String>> {
+    let shapes = |classes: usize| -> Result<Vec<(String, Vec<usize>)>> {
+        let model = models::by_name(model, 3, classes)?;
+        let [height, width] = model.input_size();
+        let graph = training_graph(&*model, [2, 3, height, width], &Recipe::default())?;
+        let parameters = graph.values().map(|(_, value)| value).filter(|value| is_parameter(value));
+        Ok(parameters.map(|value| (value.name.clone(), value.ty.shape.clone())).collect())
+    };
+    let pairs = shapes(10)?.into_iter().zip(shapes(11)?);
+    Ok(pairs.filter(|(one, other)| one != other).map(|((name, _), _)| name).collect())
+}
+
 /// A model's graph, used for its names only, which do not depend on channels and classes.
 fn network(model: &str) -> Result<Graph> {
     let model = models::by_name(model, 3, 10)?;
@@ -88,6 +114,10 @@ fn network(model: &str) -> Result<Graph> {
 
 fn is_persistent(value: &Value) -> bool {
     matches!(value.role, Role::Persistent(_))
+}
+
+fn is_parameter(value: &Value) -> bool {
+    matches!(&value.role, Role::Persistent(persistence) if persistence.kind == PersistentKind::Parameter)
 }
 
 fn last_parameter(graph: &Graph) -> Option<&str> {

@@ -9,7 +9,7 @@ mod predictor;
 
 use std::cmp::Ordering;
 
-pub use card::{Card, class_count, last_layer, usual_preprocessing};
+pub use card::{Card, class_count, class_tensors, last_layer, usual_preprocessing};
 pub use evaluation::Evaluation;
 pub use predictor::{Predictor, inference_graph};
 

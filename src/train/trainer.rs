@@ -15,6 +15,7 @@ use crate::plan::{PersistentValue, Plan};
 use crate::runtime::Stream;
 use crate::weights::{Fit, LoadReport, Weights};
 use crate::{Device, Result, Session, Tensor};
+use std::collections::BTreeSet;
 use std::ops::ControlFlow;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -105,7 +106,21 @@ impl Trainer {
     ///
     /// As for [`Weights::load`].
     pub fn load(&mut self, weights: &Weights, fit: Fit) -> Result<LoadReport> {
-        let report = weights.load(&mut self.session, fit)?;
+        self.load_ignoring(weights, fit, &BTreeSet::new())
+    }
+
+    /// Like [`load`](Self::load), but leaves some tensors as they are, such as a last layer for other classes.
+    ///
+    /// # Errors
+    ///
+    /// As for [`Weights::load`].
+    pub fn load_ignoring(
+        &mut self,
+        weights: &Weights,
+        fit: Fit,
+        ignored: &BTreeSet<String>,
+    ) -> Result<LoadReport> {
+        let report = weights.load_ignoring(&mut self.session, fit, ignored)?;
         self.start_average()?;
         Ok(report)
     }

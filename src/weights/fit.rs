@@ -34,7 +34,7 @@ pub struct LoadReport {
     pub unexpected: Vec<String>,
     /// Tensors that both have, each with how they differ.
     pub mismatched: Vec<String>,
-    /// The model's tensors that [`Fit::Backbone`] left unchanged.
+    /// The model's tensors that [`Fit::Backbone`] or [`Weights::load_ignoring`] left unchanged.
     pub kept: Vec<String>,
     /// How the file's names were mapped to the model's, if they differ: a dropped prefix, for example.
     pub renamed: Option<String>,
@@ -58,8 +58,12 @@ impl Weights {
         self.load_ignoring(session, fit, &BTreeSet::new())
     }
 
-    /// Like [`load`](Self::load), but skips the model's tensors named in `ignored` if the file has them.
-    pub(crate) fn load_ignoring(
+    /// Like [`load`](Self::load), but leaves the tensors named in `ignored` as they are, whether file and model have them or not.
+    ///
+    /// # Errors
+    ///
+    /// As for [`load`](Self::load).
+    pub fn load_ignoring(
         &self,
         session: &mut Session,
         fit: Fit,
@@ -67,7 +71,9 @@ impl Weights {
     ) -> Result<LoadReport> {
         let model = |p: &&PersistentValue| p.persistence.kind != PersistentKind::Optimizer;
         let values = session.persistent().iter().filter(model).map(|p| (p.value.name.as_str(), &p.value.ty));
-        let (report, matches) = self.compare(values, fit, ignored);
+        let (kept, values): (Vec<_>, Vec<_>) = values.partition(|(name, _)| ignored.contains(*name));
+        let (mut report, matches) = self.compare(values.into_iter(), fit, ignored);
+        report.kept.extend(kept.into_iter().map(|(name, _)| name.to_owned()));
         if fit != Fit::Partial && !report.is_complete() {
             let problem = format!(
                 "does not match the model: {report}; choose the model it was saved from, or load only what matches (--partial)"

@@ -197,22 +197,6 @@ fn resume(
     dir.rewind(&trainer.position())
 }
 
-/// Prints a note if the last layer of the weights has the right number of classes, but other ones.
-fn note_other_classes(weights: &Weights, classes: &[String]) {
-    if let Some(theirs) = Card::of(weights).classes.filter(|own| own.len() == classes.len() && own != classes)
-    {
-        note(&format!(
-            "note: {}: its last layer was trained for other classes ({}), or for the same in another order; it is loaded \
-             nevertheless",
-            weights.path().display(),
-            text::name(&theirs.iter().take(MAX_LISTED).map(String::as_str).collect::<Vec<_>>().join(", "))
-        ));
-    }
-}
-
-/// Most classes listed in a message.
-const MAX_LISTED: usize = 12;
-
 /// The metadata of the trained weights.
 fn card(model: &dyn Model, split: &Split, preprocessing: Preprocessing) -> Card {
     let classes = Some(split.train.classes().to_vec());

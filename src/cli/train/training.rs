@@ -3,17 +3,18 @@
 use super::args::Args;
 use super::checkpoints::Checkpoints;
 use super::progress::{Reporter, say};
+use super::restore;
 use super::run_dir::RunDir;
 use super::stages::Stages;
-use super::{note_other_classes, restore};
 use crate::cli::network::{BEST, MODEL};
 use crate::cli::terminal::note;
+use std::collections::BTreeSet;
 use std::ops::ControlFlow;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 use striate::data::Split;
-use striate::infer::Card;
+use striate::infer::{Card, class_tensors};
 use striate::models::Model;
 use striate::train::{Checkpoint, EpochReport, MemoryStrategy, Position, TrainConfig, Trainer};
 use striate::weights::{Fit, Weights};
@@ -51,8 +52,12 @@ impl Run<'_> {
     pub fn load_weights(&self, trainer: &mut Trainer) -> Result<()> {
         let Some(path) = self.args.initial_weights()? else { return Ok(()) };
         let weights = Weights::read(&path)?;
-        note_other_classes(&weights, self.card.classes.as_deref().unwrap_or_default());
-        let loaded = trainer.load(&weights, self.args.fine_tuning.fit(self.model.classes()))?;
+        // The last layer may be for other classes even if it has as many.
+        let has_other_classes =
+            Card::of(&weights).classes.is_some_and(|own| own != self.split.train.classes());
+        let last = if has_other_classes { class_tensors(self.args.network()?)? } else { BTreeSet::new() };
+        let fit = self.args.fine_tuning.fit(self.model.classes());
+        let loaded = trainer.load_ignoring(&weights, fit, &last)?;
         say(&format!("weights  {}: {loaded}", path.display()));
         Ok(())
     }

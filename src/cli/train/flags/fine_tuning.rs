@@ -12,8 +12,8 @@ use striate::{Error, Result};
 #[derive(clap::Args, Clone, Debug, Default, Serialize)]
 #[command(next_help_heading = "Fine-tuning")]
 pub struct FineTuningFlags {
-    /// Initial weights: a safetensors file, a .pth archive or a run folder. A last layer for another number of classes is
-    /// initialized instead
+    /// Initial weights: a safetensors file, a .pth archive or a run folder. A last layer for other classes is initialized
+    /// instead
     #[arg(long, value_name = "FILE")]
     #[serde(serialize_with = "json::optional_path")]
     pub weights: Option<PathBuf>,
