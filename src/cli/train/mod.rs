@@ -27,8 +27,6 @@ pub use run_dir::open_run;
 
 use super::flags::{DeviceFlags, as_flag};
 use super::images::report_skipped;
-use super::terminal::note;
-use super::text;
 use checkpoints::Checkpoints;
 use interrupt::{INTERRUPTED, stop_on_interrupt};
 use progress::say;
@@ -41,7 +39,6 @@ use striate::data::{Preprocessing, Split};
 use striate::infer::Card;
 use striate::models::{self, Model};
 use striate::train::{Checkpoint, Position, Trainer};
-use striate::weights::Weights;
 use striate::{Error, Result};
 use training::Run;
 
