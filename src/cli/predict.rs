@@ -107,6 +107,13 @@ fn predict(args: &Args) -> Result<Answer> {
     let count = args.top.unwrap_or(if args.json { 5 } else { 1 }) as usize;
     let (network, images) = Network::open(&args.what, &args.network)?;
     let images = find(images)?;
+    if let Some(out) = &args.out
+        && let Ok(file) = out.canonicalize()
+        && images.iter().any(|image| image.canonicalize().is_ok_and(|image| image == file))
+    {
+        let problem = format!("{} is one of the images; give another file", out.display());
+        return Err(Error::argument("out", problem));
+    }
     let preprocessing = network.preprocessing(&args.network, None)?;
     let names = network.names(&args.network)?;
     let classes = network.classes(&args.network, names.as_deref())?;

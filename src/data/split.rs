@@ -90,7 +90,7 @@ impl Split {
         }
         if let Some(own) = &self.validation {
             let problem =
-                format!("{} has {} validation images of its own; leave it out", own.name(), own.len());
+                format!("{} has {} validation images of its own; omit the fraction", own.name(), own.len());
             return wrong(problem);
         }
         let mut is_held_out = vec![false; self.train.len()];
@@ -98,7 +98,8 @@ impl Split {
             let labels = self.train.labels().iter().enumerate();
             let images: Vec<usize> = labels.filter(|(_, label)| **label == class).map(|(i, _)| i).collect();
             if images.len() == 1 {
-                let problem = format!("class {name} has only one training image; add some, or leave it out");
+                let problem =
+                    format!("class {name} has only one training image; add some, or omit the fraction");
                 return wrong(problem);
             }
             let key = [VALIDATION, u64::from(class)];

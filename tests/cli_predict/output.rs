@@ -114,6 +114,9 @@ fn a_file_gets_what_would_be_printed() -> Outcome {
     {
         assert_refused(&mut dir.striate(&["predict", "run", "broken.png", "-o", file]), &[words]);
     }
+    let image = dir.read("one.png");
+    assert_refused(&mut dir.striate(&[&args[..], &["-o", "./one.png"]].concat()), &["is one of the images"]);
+    assert_eq!(dir.read("one.png"), image);
     for flags in [&["--csv", "--json"][..], &["--top", "0"]] {
         let output = dir.striate(&[&args[..], flags].concat()).output().unwrap();
         assert_eq!(output.status.code(), Some(2), "{flags:?}");

@@ -81,6 +81,14 @@ fn some_images_are_for_validation_if_there_are_enough() {
 }
 
 #[test]
+fn classes_of_different_size_are_balanced_once() {
+    let dir = Workspace::new();
+    images(&dir, 40, &[("cat", 6), ("mouse", 12)]);
+    let output = train(&dir, &["pets", "--model", "resnet8", "--balanced-sampling"]);
+    assert!(output.contains("--balanced-sampling") && !output.contains("--class-weights"), "{output}");
+}
+
+#[test]
 fn any_name_of_a_folder_is_accepted() {
     let dir = Workspace::new();
     images(&dir, 40, &[("cat", 6), ("mouse", 6)]);

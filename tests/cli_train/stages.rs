@@ -19,7 +19,7 @@ fn frozen_parameters_are_trained_in_the_second_stage() {
     dir.trained(&["--out", "initial", "--lr", "1e-30"]);
     dir.trained(&["--out", "head", "--epochs", "4", "--freeze", "[!f]*"]);
     let output = dir.trained(&STAGES);
-    assert!(output.contains("\nunfrozen all parameters after epoch 2: "), "{output}");
+    assert!(output.contains("\nstage    all "), "{output}");
     let initial = tensor(&dir, "initial/model.safetensors", "conv1.weight");
     assert!(tensor(&dir, "head/model.safetensors", "conv1.weight") == initial);
     assert!(tensor(&dir, "run/model.safetensors", "conv1.weight") != initial);
@@ -54,6 +54,17 @@ fn a_run_killed_in_any_stage_ends_with_the_same_weights() {
         "the weights differ"
     );
     assert_eq!(metrics(&dir.run()).len(), 4);
+}
+
+#[test]
+fn patience_begins_again_with_the_second_stage() {
+    let dir = Workspace::with_images(90, 10, 8);
+    // At this rate, nothing improves.
+    let flags =
+        ["--epochs", "8", "--freeze", "[!f]*", "--unfreeze-after", "4", "--patience", "2", "--lr", "1e-30"];
+    let output = dir.trained(&[&flags[..], &["--no-precise-bn", "--momentum", "0"]].concat());
+    let epochs = metrics(&dir.run()).len();
+    assert!((6..8).contains(&epochs) && output.contains("stopped: no better than"), "{epochs}: {output}");
 }
 
 #[test]

@@ -18,7 +18,7 @@ fn the_best_epoch_is_chosen_by_validation_and_tested_once() {
     let words = |accuracy: f64| format!("{:.2} %", 100.0 * accuracy);
     let test = words(rows[best]["test_accuracy"].parse().unwrap());
     assert!(output.contains(&format!("validation accuracy {}", words(accuracies[best]))), "{output}");
-    assert!(output.contains(&format!("\ntest accuracy {test}\n")), "{output}");
+    assert!(output.contains(&format!("\ntest accuracy {test} of those weights: ")), "{output}");
 
     // Another program finds the same test images and the same accuracy.
     let evaluated = printed(&mut dir.striate(&["eval", "run", "--device", "cpu"]));

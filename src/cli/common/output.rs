@@ -18,10 +18,10 @@ pub fn print(text: &str) -> Result<()> {
     unless_closed(Stream::Output.write(text::lines(text).as_bytes()))
 }
 
-/// Writes lines to a file, if one is given, instead of standard output; control characters are escaped in both.
+/// Writes lines to a file, if one is given, instead of standard output, where control characters are escaped.
 pub fn write(lines: &str, file: Option<&Path>) -> Result<()> {
     let Some(file) = file else { return print(lines) };
-    write_file(file, text::lines(lines).as_bytes())?;
+    write_file(file, lines.as_bytes())?;
     print(&format!("written  {}\n", text::name(&file.display().to_string())))
 }
 

@@ -70,6 +70,7 @@ pub fn after_training(run: PathBuf, device: DeviceFlags) -> Result<()> {
         device,
         out: None,
     };
+    print("report   testing the best weights, and timing each layer\n")?;
     args.make(&run)?;
     let run = quoted(&run);
     print(&format!("next     striate predict {run} IMAGE\nnext     striate see {run}\n"))

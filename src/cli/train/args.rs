@@ -21,7 +21,7 @@ pub struct Args {
     /// --data, with other defaults that suit the images and are printed
     #[serde(skip)]
     pub path: Option<PathBuf>,
-    /// Flags from a file: TOML such as `epochs = 20`, or config.json of a run. Flags of the command line take precedence
+    /// Flags from a file: TOML such as `epochs = 20`, or the settings of a run. Flags of the command line take precedence
     #[arg(long, value_name = "FILE")]
     #[serde(skip)]
     pub config: Option<PathBuf>,

@@ -6,7 +6,6 @@ use crate::cli::pretrained::Pretrained;
 use crate::cli::shell::quoted;
 use crate::cli::text;
 use crate::cli::{Cli, Command};
-use clap::error::ErrorKind;
 use clap::parser::ValueSource;
 use clap::{ArgMatches, CommandFactory, FromArgMatches};
 use std::ffi::OsString;
@@ -74,9 +73,9 @@ pub fn complete(args: &Args) -> Result<Choice> {
     Ok(Choice { args, arguments: full, notes })
 }
 
-/// The flags of `train` on a command line; `None` if it is invalid.
+/// The flags of `train` on a command line of which later ones override earlier ones; `None` if it is invalid.
 fn matches(arguments: &[OsString]) -> Option<ArgMatches> {
-    let matches = Cli::command().try_get_matches_from(with_name(arguments)).ok()?;
+    let matches = Cli::command().args_override_self(true).try_get_matches_from(with_name(arguments)).ok()?;
     matches.subcommand_matches("train").cloned()
 }
 
@@ -106,12 +105,24 @@ fn without(path: &Path, arguments: &[OsString]) -> Option<Vec<OsString>> {
 }
 
 /// Parses arguments of which later ones override earlier ones. `None` if they are of another command.
-pub fn parse(arguments: &[OsString]) -> std::result::Result<Option<Args>, ErrorKind> {
+/// An error is in words.
+pub fn parse(arguments: &[OsString]) -> std::result::Result<Option<Args>, String> {
     let matches = Cli::command().args_override_self(true).try_get_matches_from(with_name(arguments));
-    match matches.and_then(|matches| Cli::from_arg_matches(&matches)).map_err(|error| error.kind())?.command {
+    match matches
+        .and_then(|matches| Cli::from_arg_matches(&matches))
+        .map_err(|error| in_words(&error))?
+        .command
+    {
         Command::Train(args) => Ok(Some(*args)),
         _ => Ok(None),
     }
+}
+
+/// The first paragraph of an error, which names the flags.
+fn in_words(error: &clap::Error) -> String {
+    let text = error.to_string();
+    let lines = text.trim_start_matches("error: ").lines().map(str::trim).take_while(|line| !line.is_empty());
+    lines.collect::<Vec<_>>().join(" ")
 }
 
 /// Arguments as clap expects them, after the name of a program.
@@ -192,7 +203,7 @@ fn look_at_images(
     let file = Pretrained::named(PRETRAINED)?.path().ok().filter(|_| suits);
     let is_stored = file.as_ref().is_some_and(|file| file.is_file());
     let hint = format!(
-        "hint     with few images, pretrained weights do better: striate fetch {PRETRAINED}, then train again"
+        "hint     with few images, pretrained weights do better: striate fetch {PRETRAINED}, then this command again"
     );
     let hint = (file.is_some() && !is_stored && !args.fine_tuning.pretrained).then_some(hint);
     let mut settings = match args.fine_tuning.pretrained || is_stored {
@@ -206,7 +217,8 @@ fn look_at_images(
     if !folder.has_validation && counts.iter().min().is_some_and(|least| *least >= VALIDATED) {
         settings.push(("validation", "0.1".to_owned()));
     }
-    if counts.iter().max() >= counts.iter().min().map(|least| 2 * least).as_ref() {
+    let is_skewed = counts.iter().max() >= counts.iter().min().map(|least| 2 * least).as_ref();
+    if is_skewed && !is_given("balanced_sampling") {
         settings.push(("class_weights", "balanced".to_owned()));
     }
     Ok(Found { what, settings, hint })

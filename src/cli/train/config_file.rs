@@ -2,10 +2,12 @@
 
 use super::args::Args;
 use crate::cli::json;
+use crate::cli::network::CONFIG;
 use crate::cli::text::nearest;
-use clap::Args as _;
+use clap::{Arg, ArgAction, Args as _};
 use serde_json::{Map, Value};
-use std::ffi::OsString;
+use std::collections::BTreeSet;
+use std::ffi::{OsStr, OsString};
 use std::path::Path;
 use striate::{Error, Result, read_file};
 
@@ -13,7 +15,9 @@ use striate::{Error, Result, read_file};
 const MAX_BYTES: u64 = 1 << 24;
 
 /// Settings in a run's `config.json` that say where it is, not how to train.
-const OF_THE_RUN: [&str; 4] = ["out", "force", "resume", "show-augment"];
+const OF_THE_RUN: [&str; 4] = ["out", "force", "resume", "tensorboard"];
+/// Flags that make no sense in a file.
+const NOT_IN_FILES: [&str; 2] = ["config", "resume"];
 
 /// The flags in a TOML file, or in the `config.json` of a run, except for those that are given.
 ///
@@ -21,19 +25,30 @@ const OF_THE_RUN: [&str; 4] = ["out", "force", "resume", "show-augment"];
 ///
 /// [`Error::Data`] if the file is neither, or has a name that is no flag.
 pub fn flags(file: &Path, is_given: &dyn Fn(&str) -> bool) -> Result<Vec<OsString>> {
-    let known = Args::augment_args(clap::Command::new("train"));
-    let known: Vec<&str> = known.get_arguments().filter_map(|argument| argument.get_long()).collect();
-    let mut words = Vec::new();
+    let command = Args::augment_args(clap::Command::new("train"));
+    let known: Vec<&Arg> = command.get_arguments().filter(|argument| argument.get_long().is_some()).collect();
+    let names = || known.iter().filter_map(|argument| argument.get_long());
+    let (mut words, mut seen) = (Vec::new(), BTreeSet::new());
     for (name, value) in read(file)? {
         let flag = name.replace('_', "-");
-        if !known.contains(&flag.as_str()) || flag == "config" {
-            let alike = nearest(&flag, known.iter().copied());
-            let problem = format!("{name:?} is not a flag of striate train; did you mean {alike}?");
-            return Err(Error::data(file, problem));
+        let wrong = |problem: String| Err(Error::data(file, format!("{name:?} {problem}")));
+        let argument = known.iter().find(|argument| argument.get_long() == Some(&flag));
+        let Some(argument) = argument.filter(|_| !NOT_IN_FILES.contains(&flag.as_str())) else {
+            return wrong(match (&value, NOT_IN_FILES.contains(&flag.as_str())) {
+                (Value::Object(_), _) => "is a table; write all flags at the top level".to_owned(),
+                (_, true) => "belongs on the command line".to_owned(),
+                _ => format!("is not a flag of striate train; did you mean {}?", nearest(&flag, names())),
+            });
+        };
+        if !seen.insert(flag.clone()) {
+            return wrong(format!("is there twice, with dashes and with underscores; keep --{flag} once"));
         }
-        if !is_given(&flag.replace('-', "_")) {
-            let wrong = || Error::data(file, format!("{name} has a value that no flag takes: {value}"));
-            words.extend(self::words(&flag, &value).ok_or_else(wrong)?);
+        if is_given(argument.get_id().as_str()) {
+            continue;
+        }
+        match self::words(argument, &flag, &value) {
+            Some(flags) => words.extend(flags),
+            None => return wrong(format!("has a value that --{flag} does not take: {value}")),
         }
     }
     Ok(words)
@@ -41,12 +56,20 @@ pub fn flags(file: &Path, is_given: &dyn Fn(&str) -> bool) -> Result<Vec<OsStrin
 
 /// Names and values in the file.
 fn read(file: &Path) -> Result<Map<String, Value>> {
+    let run = file.join(CONFIG);
+    let file = if file.is_dir() { &run } else { file };
     let bytes = read_file(file, MAX_BYTES)?;
     let wrong =
         |problem: String| Error::data(file, format!("{problem}; expected TOML, or config.json of a run"));
     let text = std::str::from_utf8(&bytes).map_err(|_| wrong("is not text".to_owned()))?;
     if !text.trim_start().starts_with('{') {
-        return toml::from_str(text).map_err(|error| wrong(error.to_string().trim_end().to_owned()));
+        let table: Map<String, Value> =
+            toml::from_str(text).map_err(|error| wrong(error.to_string().trim_end().to_owned()))?;
+        // TOML has no null: this is how NaN and infinity arrive.
+        return match table.iter().find(|(_, value)| value.is_null()) {
+            Some((name, _)) => Err(Error::data(file, format!("{name:?} must be finite"))),
+            None => Ok(table),
+        };
     }
     let mut config: Value = serde_json::from_str(text).map_err(|error| wrong(error.to_string()))?;
     let Some(mut settings) = config["settings"].as_object().cloned() else {
@@ -60,27 +83,39 @@ fn read(file: &Path) -> Result<Map<String, Value>> {
     Ok(settings)
 }
 
-/// A flag as on a command line; `None` if no flag has such a value.
-fn words(flag: &str, value: &Value) -> Option<Vec<OsString>> {
-    let name = format!("--{flag}");
+/// A flag as on a command line; `None` if it does not take such a value.
+fn words(argument: &Arg, flag: &str, value: &Value) -> Option<Vec<OsString>> {
     let with = |value: OsString| {
-        let mut word = OsString::from(format!("{name}="));
+        let mut word = OsString::from(format!("--{flag}="));
         word.push(value);
         word
     };
+    // `--tensorboard` takes a value only after `=`.
+    let is_switch = !argument.get_action().takes_values() || argument.is_require_equals_set();
     Some(match value {
         Value::Null | Value::Bool(false) => Vec::new(),
-        Value::Bool(true) => vec![name.into()],
-        Value::Number(number) => vec![with(number.to_string().into())],
-        // `config.json` has HxW as a list.
-        Value::Array(sizes) if flag == "image-size" => {
-            let sizes: Vec<String> = sizes.iter().map(Value::to_string).collect();
-            vec![with(sizes.join("x").into())]
-        }
+        Value::Bool(true) if is_switch => vec![format!("--{flag}").into()],
         Value::Array(values) => {
-            let all: Option<Vec<_>> = values.iter().map(|value| words(flag, value)).collect();
-            all?.concat()
+            let all: Vec<OsString> = values.iter().map(single).collect::<Option<_>>()?;
+            match argument.get_action() {
+                ArgAction::Append if argument.get_value_delimiter().is_none() => {
+                    all.into_iter().map(with).collect()
+                }
+                // `config.json` has HxW as a list.
+                _ => vec![with(all.join(OsStr::new(if flag == "image-size" { "x" } else { "," })))],
+            }
         }
-        other => vec![with(json::to_argument(other)?)],
+        value => vec![with(single(value)?)],
     })
+}
+
+/// A number or text.
+fn single(value: &Value) -> Option<OsString> {
+    match value {
+        Value::Number(number) => Some(number.to_string().into()),
+        Value::String(text) => Some(text.into()),
+        // A path that is not Unicode.
+        Value::Object(_) => json::to_argument(value),
+        _ => None,
+    }
 }

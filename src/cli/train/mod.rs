@@ -35,6 +35,7 @@ use run_dir::RunDir;
 use stages::Stages;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use striate::data::{Preprocessing, Split};
 use striate::infer::Card;
 use striate::models::{self, Model};
@@ -148,6 +149,8 @@ fn run_named(args: &Args) -> Result<Trained> {
         let lr = diverged.then(|| format!(" --lr {smaller:.0e}"));
         say(&format!("resume   {}{}", resume::command(&out), lr.unwrap_or_default()));
     })?;
+    // From here on, Ctrl-C ends the program at once.
+    run.stop.store(true, Ordering::Relaxed);
     dir.write_plot(&format!("{} on {}", model.name(), args.data.dataset))?;
     dir.finish()?;
     say(&format!("written  {}", out.display()));

@@ -38,6 +38,11 @@ impl Stages {
         ((position.epoch, position.batch) <= (*after, 0)).then_some((*after, config))
     }
 
+    /// Number of epochs before the last stage.
+    pub fn before_last(&self) -> usize {
+        self.second.as_ref().map_or(0, |(after, _)| *after)
+    }
+
     /// The settings that take the most memory.
     pub fn largest(&self) -> &TrainConfig {
         self.second.as_ref().map_or(&self.first, |(_, config)| config)

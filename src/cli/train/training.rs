@@ -92,8 +92,8 @@ impl Run<'_> {
         drop(trainer);
         let mut trainer = self.trainer_on(&self.open_again()?, config)?;
         trainer.resume(state.position, &state.tensors)?;
-        let Position { epoch, .. } = state.position;
-        say(&format!("unfrozen all parameters after epoch {epoch}: {} are trained", trainer.parameters()));
+        let from = state.position.epoch + 1;
+        say(&format!("stage    all {} parameters from epoch {from}", trainer.parameters()));
         Ok(trainer)
     }
 
@@ -194,6 +194,8 @@ impl Run<'_> {
             }
             let is_last_stage = epochs == self.args.schedule.epochs;
             let Some((best, since)) = dir.metrics.stale().filter(|_| is_last_stage) else { continue };
+            // Each stage gets its chance.
+            let since = since.min(trainer.position().epoch - self.stages.before_last());
             if self.args.schedule.patience.is_some_and(|patience| since >= patience as usize)
                 && report.held_out().is_some()
             {
@@ -221,7 +223,11 @@ impl Run<'_> {
         let weights = Weights::read(&dir.path().join(BEST))?;
         trainer.load(&weights, Fit::Strict)?;
         let test = trainer.test()?;
-        say(&format!("test accuracy {:.2} %", 100.0 * test.accuracy));
+        let (correct, images) = ((test.accuracy * test.images as f64).round(), test.images);
+        say(&format!(
+            "test accuracy {:.2} % of those weights: {correct} of {images} images",
+            100.0 * test.accuracy
+        ));
         dir.add_test(epoch, test)
     }
 

@@ -7,6 +7,7 @@ mod settings;
 
 use super::{Args, LastSplit};
 use crate::cli::html::{self, Fact, list, megabytes};
+use crate::cli::network::CONFIG;
 use crate::cli::output::print;
 use crate::cli::terminal::note;
 use curves::{MAX_RUNS, Style};
@@ -27,12 +28,24 @@ pub fn make(args: &Args) -> Result<()> {
     }
     let out = args.out.clone().unwrap_or_else(|| PAGE.into());
     html::check_replaceable(&out, TEMPLATE)?;
+    // A run owns the files in its folder.
+    if let Some(folder) = out.parent().filter(|folder| folder.join(CONFIG).exists()) {
+        let problem = format!("is in the folder of a run, {}; give another --out", folder.display());
+        return Err(Error::data(&out, problem));
+    }
     check_writable(&out)?;
     let device = args.device.open()?;
     let mut last: LastSplit = None;
     let tested: Vec<Result<Tested>> =
         runs.iter().map(|run| Tested::evaluate(args, &run.path, &device, &mut last)).collect();
-    let (groups, notes) = recall::groups(&runs, &tested);
+    let (groups, mut notes) = recall::groups(&runs, &tested);
+    if run::held_out(&runs).is_none() {
+        let validated = runs.iter().filter(|run| run.metrics.held_out() == "validation");
+        let names = validated.map(|run| run.name.as_str()).collect::<Vec<_>>().join(", ");
+        notes.push(format!(
+            "{names}: accuracy and loss on validation images, those of the other runs on test images"
+        ));
+    }
     // The same images may be in two folders, and those of a folder that is gone are only known by its name.
     let same_data = matches!(&groups[..], [all] if all.len() == runs.len()) || same_source(&runs);
     let page = json!({
@@ -84,8 +97,10 @@ fn facts(runs: &[Run]) -> Vec<Fact> {
     let mut tested: Vec<_> = runs.iter().filter_map(|run| Some((run, run.best()?.held_out()?.1))).collect();
     // A stable sort: of equal runs, the first given stays first.
     tested.sort_by(|a, b| b.1.total_cmp(&a.1));
+    // Validation and test accuracies do not compare.
     let best = tested
         .first()
+        .filter(|_| run::held_out(runs).is_some())
         .map(|(run, _)| Fact::new("Best accuracy", format!("{}, {}", run.summary().accuracy, run.name)));
     best.into_iter().collect()
 }

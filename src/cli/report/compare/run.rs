@@ -26,6 +26,8 @@ pub struct Summary {
     /// Completed epochs, and of how many if not all are.
     pub epochs: String,
     pub accuracy: String,
+    /// The images of this accuracy: `validation` or `test`.
+    pub on: &'static str,
     pub best_epoch: String,
     pub loss: String,
     pub time: String,
@@ -66,6 +68,7 @@ impl Run {
             parameters: or_dash(self.config["model"]["parameters"].as_u64(), text::grouped),
             epochs: planned.map_or_else(|| epochs.to_string(), |planned| format!("{epochs} of {planned}")),
             accuracy: or_dash(held_out.map(|(_, accuracy)| accuracy), percent),
+            on: self.metrics.held_out(),
             best_epoch: or_dash(self.best(), |row| row.epoch.to_string()),
             loss: or_dash(held_out.map(|(loss, _)| loss), |loss| format!("{loss:.4}")),
             time: measured(training + testing, " s"),
@@ -86,7 +89,7 @@ pub fn names(paths: &[PathBuf]) -> Vec<String> {
 }
 
 /// Widest name in the same line as its results, which then fit into 80 columns.
-const WIDEST: usize = 28;
+const WIDEST: usize = 26;
 
 /// The results as a table for a terminal.
 pub fn table(runs: &[Run]) -> String {
@@ -97,15 +100,21 @@ pub fn table(runs: &[Run]) -> String {
     let mut line = |name: &str, [accuracy, epoch, loss, epochs, time, speed]: [&str; 6]| {
         let end =
             if width(name) > WIDEST { format!("\n{:column$}", "") } else { " ".repeat(column - width(name)) };
-        writeln!(table, "{name}{end} {accuracy:>8} {epoch:>5} {loss:>7} {epochs:>10} {time:>8} {speed:>8}")
+        writeln!(table, "{name}{end} {accuracy:>10} {epoch:>5} {loss:>7} {epochs:>10} {time:>8} {speed:>8}")
             .expect("writing to a string cannot fail");
     };
-    line("run", ["accuracy", "epoch", "loss", "epochs", "time", "images/s"]);
+    line("run", [held_out(runs).unwrap_or("accuracy"), "epoch", "loss", "epochs", "time", "images/s"]);
     for run in runs {
         let Summary { epochs, accuracy, best_epoch, loss, time, images_per_second, .. } = run.summary();
         line(&run.name, [&accuracy, &best_epoch, &loss, &epochs, &time, &images_per_second]);
     }
     table
+}
+
+/// What the accuracies of all runs were measured on: `validation` or `test`; `None` if they differ.
+pub fn held_out(runs: &[Run]) -> Option<&'static str> {
+    let first = runs.first()?.metrics.held_out();
+    runs.iter().all(|run| run.metrics.held_out() == first).then_some(first)
 }
 
 #[cfg(test)]

@@ -6,7 +6,7 @@ use crate::cli::html::list;
 use serde_json::{Value, json};
 
 /// Where a run goes, which differs for every run.
-const PLACE: [&str; 3] = ["out", "force", "resume"];
+const PLACE: [&str; 5] = ["out", "force", "report", "resume", "tensorboard"];
 
 /// Name and values of each flag that is not the same for all runs, in the order of `striate train --help`.
 pub fn differing(runs: &[Run]) -> Value {

@@ -34,7 +34,7 @@ pub struct RunFlags {
     /// Steps per line of steps.csv
     #[arg(long, default_value_t = 50, value_name = "STEPS", value_parser = clap::value_parser!(u32).range(1..))]
     pub log_every: u32,
-    /// Write event files for TensorBoard to the folder of the run, or to DIR
+    /// Write event files for TensorBoard to the folder of the run, or to a subfolder of DIR
     #[arg(long, value_name = "DIR", num_args = 0..=1, require_equals = true)]
     #[serde(serialize_with = "folder", skip_serializing_if = "Option::is_none")]
     pub tensorboard: Option<Option<PathBuf>>,

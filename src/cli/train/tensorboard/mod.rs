@@ -29,11 +29,13 @@ pub struct EventLog {
 }
 
 impl EventLog {
-    /// Uses the folder `dir`, or that of the run.
+    /// Uses the folder of the run, or a subfolder of `dir` of the same name, since TensorBoard shows a folder as one run.
     pub fn open(dir: Option<&Path>, run: &Rc<OutputFolder>) -> Result<Self> {
-        let absolute = |path: &Path| std::path::absolute(path).ok();
-        let folder = match dir.filter(|dir| absolute(dir) != absolute(run.path())) {
-            Some(dir) => Rc::new(OutputFolder::open(dir, OWNER)?),
+        let absolute = |path: &Path| std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
+        let own = absolute(run.path());
+        let inside = |dir: &Path| own.file_name().map_or(absolute(dir), |name| absolute(dir).join(name));
+        let folder = match dir.map(inside).filter(|folder| *folder != own) {
+            Some(folder) => Rc::new(OutputFolder::open(&folder, OWNER)?),
             None => run.clone(),
         };
         Ok(Self { folder, name: String::new(), header: Vec::new() })
