@@ -29,7 +29,7 @@ fn main() -> std::process::ExitCode {
     suite.add_all(named![
         events_agree_with_the_tables,
         a_resumed_run_voids_later_events,
-        a_folder_for_events_has_those_of_one_run,
+        a_folder_for_events_has_a_subfolder_per_run,
     ]);
     let available =
         python(&["-c", "import tensorboard"]).output().is_ok_and(|output| output.status.success());
@@ -177,18 +177,21 @@ fn a_resumed_run_voids_later_events() -> Outcome {
     Ok(())
 }
 
-fn a_folder_for_events_has_those_of_one_run() -> Outcome {
+fn a_folder_for_events_has_a_subfolder_per_run() -> Outcome {
     let dir = Workspace::new();
     let train = |out: &str, flags: &[&str]| dir.train(&[&["--out", out], flags].concat());
-    printed(&mut train("a", &["--tensorboard=logs/a"]));
-    assert_eq!((files(&dir.path("a")).len(), files(&dir.path("logs/a")).len()), (0, 1));
+    printed(&mut train("a", &["--tensorboard=logs"]));
+    printed(&mut train("b", &["--tensorboard=logs"]));
+    let counts = ["a", "logs", "logs/a", "logs/b"].map(|folder| files(&dir.path(folder)).len());
+    assert_eq!(counts, [0, 0, 1, 1]);
+    // Another run of the same name.
     let refusal = ["logs/a: contains events of an earlier run; give another --tensorboard, or --force"];
-    assert_refused(&mut train("b", &["--tensorboard=logs/a"]), &refusal);
-    assert!(!dir.path("b").exists());
-    printed(&mut train("b", &["--tensorboard=logs/a", "--force"]));
-    assert_eq!(files(&dir.path("logs/a")).len(), 1);
+    assert_refused(&mut train("more/a", &["--tensorboard=logs"]), &refusal);
+    assert!(!dir.path("more/a").exists());
+    printed(&mut train("more/a", &["--tensorboard=logs", "--force"]));
+    assert_eq!(["logs/a", "logs/b"].map(|folder| files(&dir.path(folder)).len()), [1, 1]);
     // The folder of the run itself.
-    printed(&mut train("c", &["--tensorboard=./c"]));
+    printed(&mut train("c", &["--tensorboard=."]));
     assert_eq!(files(&dir.path("c")).len(), 1);
 
     dir.save("pets/cat/1.png", &image::RgbImage::new(8, 8));
