@@ -30,7 +30,7 @@ pub struct FolderOptions {
     pub exif_rotation: bool,
     /// Preprocessing of the same size to use instead of [`read_image`](super::read_image). Default `None`.
     pub preprocessing: Option<Preprocessing>,
-    /// Keep the [originals](Dataset::original) of training images, scaled down so that they take at most this many bytes; none
+    /// Keep the [originals](super::Dataset::original) of training images, scaled down so that they take at most this many bytes; none
     /// if they would be smaller than `size`. Default 0.
     pub original_bytes: u64,
 }
