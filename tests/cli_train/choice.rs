@@ -132,7 +132,8 @@ fn files_of_known_data_sets_are_recognized() {
 fn other_paths_are_refused() {
     let dir = Workspace::new();
     dir.write("empty/readme.txt", b"");
-    let cases: [(&[&str], &[&str]); 7] = [
+    let cases: [(&[&str], &[&str]); 8] = [
+        (&["--tensorboard", "logs"], &["logs: does not exist", "--tensorboard=DIR"]),
         (&["nowhere"], &["nowhere: does not exist", "a folder of images per class"]),
         (&["empty"], &["empty: expected a folder of images per class", "MNIST"]),
         (&["empty/readme.txt"], &["empty/readme.txt: is a file"]),

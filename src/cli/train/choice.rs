@@ -46,6 +46,9 @@ pub fn complete(args: &Args) -> Result<Choice> {
     let matches = matches(&arguments);
     let is_given = |name: &str| is_given(&matches, name);
     let name = named(path);
+    if name.is_none() && !path.exists() && args.run.tensorboard == Some(None) {
+        return Err(Error::data(path, "does not exist; to write events there, give --tensorboard=DIR"));
+    }
     if name.is_none() && is_given("data") {
         return Err(Error::argument("data", "is the same as PATH; give only one of them"));
     }
