@@ -118,6 +118,21 @@ fn classes_are_matched_by_name() {
     }
 }
 
+/// The folder of a run's data is relative to where the run began, not to where it is evaluated.
+#[test]
+fn another_folder_of_the_same_name_is_not_the_runs_data() {
+    let dir = pets();
+    put(&dir, "elsewhere/set/train/cat", 3, RED);
+    put(&dir, "elsewhere/set/train/dog", 3, GREEN);
+    put(&dir, "elsewhere/set/test/cat", 1, GREEN);
+    put(&dir, "elsewhere/set/test/dog", 1, RED);
+    let run = dir.path("run");
+    let mut eval = striate(&dir, &["eval", run.to_str().unwrap(), "--json"]);
+    let here = json(&mut eval);
+    let there = json(eval.current_dir(dir.path("elsewhere")));
+    assert_eq!((images(&here), &here["loss"]), (images(&there), &there["loss"]));
+}
+
 #[test]
 fn broken_images_are_refused_or_skipped_and_reported() {
     let dir = pets();

@@ -35,11 +35,11 @@ pub fn original_args(run: &Path) -> Result<Args> {
 /// The data set of a run.
 pub fn source_of(run: &Path) -> Result<Source> {
     let mut source = original_args(run)?.source()?;
-    if source.dir.as_ref().is_some_and(|dir| !dir.exists()) {
-        // It may be relative to the folder in which the run started.
-        let absolute = json::to_argument(&config(run)?["data_folder"]).map(PathBuf::from);
-        source.dir = absolute.filter(|dir| dir.exists()).or(source.dir);
-    }
+    // The flag may be relative to the folder in which the run started, where there may be another folder of this name.
+    let absolute = json::to_argument(&config(run)?["data_folder"]).map(PathBuf::from);
+    let same =
+        |dir: &PathBuf| source.dir.as_ref().and_then(|own| own.canonicalize().ok()).as_ref() == Some(dir);
+    source.dir = absolute.filter(|dir| dir.exists() && !same(dir)).or(source.dir);
     Ok(source)
 }
 
