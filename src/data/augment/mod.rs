@@ -162,8 +162,8 @@ impl Augment {
         Drawn { crop, operations, placement: self.place(image), erased }
     }
 
-    /// Writes image `key.index` of a data set, augmented and normalized, to `output`. Beyond the number of images, they are counted
-    /// again, with other augmentation. For `tables` see [`Placement::write`].
+    /// Writes image `key.index` of a data set, augmented and normalized, to `output`. Indices from the number of images on wrap
+    /// around: they are further augmentations of the same images. For `tables` see [`Placement::write`].
     ///
     /// # Panics
     ///
