@@ -3,7 +3,7 @@
 use super::terminal::note;
 use super::text;
 use std::path::PathBuf;
-use striate::data::{self, ImageFiles};
+use striate::data::{self, Dataset, ImageFiles};
 use striate::{Error, Result};
 
 /// Exit code where some images were skipped.
@@ -52,5 +52,31 @@ pub fn report_skipped(notes: &[String], skipped: &[(PathBuf, String)]) {
         0 => {}
         1 => note("note: skipped 1 image that could not be read"),
         count => note(&format!("note: skipped {count} images that could not be read")),
+    }
+}
+
+/// Indices of up to `count` images, of as many classes as possible: the first of each, then the second of each.
+pub fn images_of_all_classes(data: &Dataset, count: usize) -> Vec<usize> {
+    let mut seen = vec![0; data.classes().len()];
+    let mut ranked: Vec<(usize, u32, usize)> = Vec::with_capacity(data.len());
+    for (index, &label) in data.labels().iter().enumerate() {
+        ranked.push((seen[label as usize], label, index));
+        seen[label as usize] += 1;
+    }
+    ranked.sort_unstable();
+    ranked.into_iter().take(count).map(|(_, _, index)| index).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn images_of_different_classes_come_first() {
+        let classes = ["a", "b", "c"].map(str::to_owned).to_vec();
+        let labels = vec![2, 2, 2, 0, 1, 0];
+        let data = Dataset::new("letters", [1, 1, 1], (0..6).collect(), labels, classes).unwrap();
+        assert_eq!(images_of_all_classes(&data, 4), [3, 4, 0, 5]);
+        assert_eq!(images_of_all_classes(&data, 100).len(), 6);
     }
 }

@@ -35,7 +35,7 @@ pub fn complete(args: &Args) -> Result<Choice> {
             let flags = config_file::flags(file, &is_given)?;
             arguments.splice(after_train(&arguments), flags);
             configured = parse(&arguments)
-                .map_err(|kind| Error::data(file, format!("does not go with these flags: {kind}")))?;
+                .map_err(|problem| Error::data(file, format!("does not go with these flags: {problem}")))?;
             configured.as_ref().expect("the command is train")
         }
         None => args,
@@ -71,7 +71,8 @@ pub fn complete(args: &Args) -> Result<Choice> {
         [format!("found    {what}"), format!("same as  striate {command}")].into_iter().chain(hint)
     });
     let notes = notes.collect();
-    let invalid = |kind| Error::argument("PATH", format!("its settings do not go with these flags: {kind}"));
+    let invalid =
+        |problem| Error::argument("PATH", format!("its settings do not go with these flags: {problem}"));
     let args = parse(&full).map_err(invalid)?.expect("the command is train");
     Ok(Choice { args, arguments: full, notes })
 }
@@ -107,8 +108,8 @@ fn without(path: &Path, arguments: &[OsString]) -> Option<Vec<OsString>> {
     rests.find(|rest| matches!(parse(rest), Ok(Some(args)) if args.path.is_none()))
 }
 
-/// Parses arguments of which later ones override earlier ones. `None` if they are of another command.
-/// An error is in words.
+/// Parses arguments of which later ones override earlier ones. `None` if they are of another command; an error is
+/// in words.
 pub fn parse(arguments: &[OsString]) -> std::result::Result<Option<Args>, String> {
     let matches = Cli::command().args_override_self(true).try_get_matches_from(with_name(arguments));
     match matches

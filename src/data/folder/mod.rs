@@ -196,8 +196,6 @@ pub(super) fn has_classes(dir: &Path) -> bool {
 pub struct FolderFiles {
     /// The classes of the training images, with their files. If there are no test images, they are among them.
     pub classes: Vec<(String, Vec<PathBuf>)>,
-    /// Whether there are test images.
-    pub has_test: bool,
     /// Whether there are validation images.
     pub has_validation: bool,
 }
@@ -213,6 +211,5 @@ pub fn image_folder_files(dir: &Path) -> Result<FolderFiles> {
     let of_class = |class: u32| split.files.iter().filter(move |file| file.1 == class);
     let files = |class: u32| of_class(class).map(|file| file.0.clone()).collect();
     let classes = (0..).zip(&split.classes).map(|(class, name)| (name.clone(), files(class))).collect();
-    let (has_test, has_validation) = (layout.test.is_some(), layout.validation.is_some());
-    Ok(FolderFiles { classes, has_test, has_validation })
+    Ok(FolderFiles { classes, has_validation: layout.validation.is_some() })
 }

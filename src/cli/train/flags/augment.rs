@@ -1,6 +1,7 @@
 //! Flags for augmentation, and a sheet of images that shows it.
 
 use crate::cli::flags::number;
+use crate::cli::images::images_of_all_classes;
 use crate::cli::memory::parse_bytes;
 use crate::cli::train::progress::say;
 use crate::cli::{json, text};
@@ -8,7 +9,7 @@ use image::{ImageFormat, RgbImage};
 use serde::Serialize;
 use std::io::Cursor;
 use std::path::{Path, PathBuf};
-use striate::data::{Augment, Dataset, DrawKey, Mix, Split};
+use striate::data::{Augment, DrawKey, Mix, Split};
 use striate::interpret::drawing::{Tile, denormalize, image_grid, resize, upscale, upscale_factor};
 use striate::{Error, Result, write_file};
 
@@ -108,7 +109,7 @@ fn tiles(split: &Split, augment: Augment, seed: u64) -> Vec<Tile> {
         fit(&denormalize(&image, &split.normalization, width))
     };
     let mut tiles = Vec::new();
-    for index in examples(&split.train) {
+    for index in images_of_all_classes(&split.train, ROWS) {
         let class = &split.train.classes()[split.train.labels()[index] as usize];
         tiles.push(Tile::new(draw(Augment::default(), index, 0), text::name(class)));
         let epochs = (0..EPOCHS).map(|epoch| (draw(augment, index, epoch), format!("epoch {}", epoch + 1)));
@@ -125,16 +126,4 @@ fn fit(image: &RgbImage) -> RgbImage {
         true => upscale(image, upscale_factor(longest as usize, SIDE as usize)),
         false => resize(image, scaled(image.width()), scaled(image.height())),
     }
-}
-
-/// Indices of images of as many classes as possible: the first of each, then the second of each.
-fn examples(data: &Dataset) -> Vec<usize> {
-    let mut seen = vec![0; data.classes().len()];
-    let mut ranked: Vec<(usize, u32, usize)> = Vec::with_capacity(data.len());
-    for (index, &label) in data.labels().iter().enumerate() {
-        ranked.push((seen[label as usize], label, index));
-        seen[label as usize] += 1;
-    }
-    ranked.sort_unstable();
-    ranked.into_iter().take(ROWS).map(|(_, _, index)| index).collect()
 }

@@ -1,5 +1,6 @@
-//! What the network looks like: filters of its first convolution, and its predictions for a few test images.
+//! What the network looks like: filters of its first convolution, and its predictions for a few held-out images.
 
+use crate::cli::images::images_of_all_classes;
 use crate::cli::text;
 use image::RgbImage;
 use striate::Result;
@@ -11,7 +12,7 @@ use striate::models::Model;
 use striate::op::Op;
 use striate::train::Trainer;
 
-/// Number of test images.
+/// Number of held-out images.
 const IMAGES: usize = 8;
 
 #[derive(Default)]
@@ -88,31 +89,8 @@ impl Gallery {
 
 /// Up to `count` images, of different classes as far as possible.
 fn varied(data: &Dataset, count: usize) -> Result<Dataset> {
-    let mut seen = vec![0; data.classes().len()];
-    let mut ranked: Vec<(usize, usize)> = Vec::with_capacity(data.len());
-    for (index, label) in data.labels().iter().enumerate() {
-        ranked.push((seen[*label as usize], index));
-        seen[*label as usize] += 1;
-    }
-    // The first of each class, then the second of each.
-    ranked.sort_unstable();
-    let chosen = || ranked.iter().take(count).map(|(_, index)| *index);
-    let images = chosen().flat_map(|index| data.image(index)).copied().collect();
-    let labels = chosen().map(|index| data.labels()[index]).collect();
+    let chosen = images_of_all_classes(data, count);
+    let images = chosen.iter().flat_map(|index| data.image(*index)).copied().collect();
+    let labels = chosen.iter().map(|index| data.labels()[*index]).collect();
     Dataset::new(data.name(), data.shape(), images, labels, data.classes().to_vec())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::varied;
-    use striate::data::Dataset;
-
-    #[test]
-    fn images_of_different_classes_come_first() {
-        let classes = ["a", "b", "c"].map(str::to_owned).to_vec();
-        let data =
-            Dataset::new("letters", [1, 1, 1], (0..6).collect(), vec![2, 2, 2, 0, 1, 0], classes).unwrap();
-        assert_eq!(varied(&data, 4).unwrap().images(), [0, 3, 4, 1]);
-        assert_eq!(varied(&data, 100).unwrap().len(), 6);
-    }
 }
