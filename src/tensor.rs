@@ -1,9 +1,11 @@
 //! Host tensors: inputs and outputs of an executor.
 
 use crate::{Error, Result};
+use serde::{Deserialize, Serialize};
 
 /// Element types. Both are four bytes wide.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum DType {
     /// 32-bit floating point: images, weights, gradients.
     F32,
@@ -22,7 +24,7 @@ impl DType {
 }
 
 /// Shape and element type of a value.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct TensorType {
     /// Sizes, outermost first: `[batch, channels, height, width]` for images.
     pub shape: Vec<usize>,

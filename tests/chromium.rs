@@ -4,15 +4,12 @@
 #[path = "common/browser.rs"]
 mod browser;
 mod common;
+#[path = "common/webgpu.rs"]
+mod webgpu;
 
 use browser::Browser;
 use common::{Named, Outcome, Suite, named};
-use std::io::{BufRead, BufReader, Read, Write};
-use std::net::{TcpListener, TcpStream};
-use std::process::{ExitCode, Stdio};
-use std::sync::Arc;
-use std::sync::mpsc::{Sender, channel};
-use std::time::Duration;
+use std::process::ExitCode;
 use striate::kernel::{ALL, Kernel};
 
 /// Subgroup size of the kernels that depend on it.
@@ -44,60 +41,12 @@ fn webgpu_source(kernel: &Kernel) -> String {
     enable.to_owned() + &kernel.source(SUBGROUP)
 }
 
-/// Serves the page and sends what is posted. Each connection has a thread, since browsers open some that they do not use.
-fn serve(listener: &TcpListener, page: &Arc<str>, reports: &Sender<String>) {
-    for stream in listener.incoming().flatten() {
-        let (page, reports) = (page.clone(), reports.clone());
-        std::thread::spawn(move || {
-            // A connection that the browser closes early is no failure; the test fails if there is no report.
-            if let Ok(Some(report)) = answer(stream, &page) {
-                let _ = reports.send(report);
-            }
-        });
-    }
-}
-
-/// Answers a request. Returns the body of a POST.
-fn answer(mut stream: TcpStream, page: &str) -> std::io::Result<Option<String>> {
-    let mut reader = BufReader::new(stream.try_clone()?);
-    let mut head = Vec::new();
-    while !head.ends_with(b"\r\n\r\n") && reader.read_until(b'\n', &mut head)? > 0 {}
-    let head = String::from_utf8_lossy(&head).to_lowercase();
-    let length = head.lines().find_map(|line| line.strip_prefix("content-length:"));
-    let mut body = String::new();
-    reader.take(length.map_or(0, |n| n.trim().parse().unwrap())).read_to_string(&mut body)?;
-    let text = if head.starts_with("get / ") { page } else { "" };
-    write!(
-        stream,
-        "HTTP/1.1 200 OK\r\ncontent-type: text/html\r\ncontent-length: {}\r\nconnection: close\r\n\r\n{text}",
-        text.len()
-    )?;
-    Ok(Some(body).filter(|_| head.starts_with("post ")))
-}
-
 /// Compiles kernels, given by name and WGSL. Returns the names of those that Chromium refuses, with the reasons.
 fn refused(browser: &Browser, kernels: &[(&str, String)]) -> Vec<(String, String)> {
     // A `<` could end the script.
     let json = serde_json::to_string(kernels).unwrap().replace('<', "\\u003c");
     let page = PAGE.replace("KERNELS", &json);
-    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    let profile = tempfile::tempdir().unwrap();
-    let flags = ["--enable-unsafe-webgpu", "--use-webgpu-adapter=swiftshader", "--enable-features=Vulkan"];
-    let url = format!("http://{}/", listener.local_addr().unwrap());
-    let mut command = browser.command(profile.path());
-    let mut chromium = command.args(flags).arg(url).stderr(Stdio::null()).spawn().unwrap();
-    let (sender, reports) = channel();
-    std::thread::spawn(move || serve(&listener, &page.into(), &sender));
-    let report = loop {
-        if let Ok(report) = reports.recv_timeout(Duration::from_millis(20)) {
-            break report;
-        }
-        if let Some(status) = chromium.try_wait().unwrap() {
-            panic!("Chromium ended with {status} before it reported");
-        }
-    };
-    chromium.kill().unwrap();
-    chromium.wait().unwrap();
+    let report = webgpu::report(browser, &page, &[]);
     serde_json::from_str(&report).unwrap_or_else(|_| panic!("Chromium reports {report}"))
 }
 

@@ -8,6 +8,7 @@ mod receptive_field;
 
 use crate::op::{Op, narrow};
 use crate::{Error, Result, TensorType};
+use serde::{Deserialize, Serialize};
 use std::sync::Arc;
 
 pub use crate::op::ValueId;
@@ -29,7 +30,7 @@ pub enum Role {
 }
 
 /// The purpose and initialization of a persistent value.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Persistence {
     /// Its purpose.
     pub kind: PersistentKind,
@@ -38,7 +39,8 @@ pub struct Persistence {
 }
 
 /// The purpose of a persistent value.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum PersistentKind {
     /// Learned by gradient descent.
     Parameter,
@@ -49,7 +51,8 @@ pub enum PersistentKind {
 }
 
 /// Initial contents of a persistent value.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Init {
     /// The same value everywhere.
     Constant(f32),
@@ -77,7 +80,8 @@ pub struct Value {
 }
 
 /// The part of a training step that a node belongs to.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Phase {
     /// From the inputs to the outputs.
     #[default]

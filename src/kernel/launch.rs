@@ -4,7 +4,7 @@ use super::Kernel;
 use crate::{Error, Result};
 
 /// A region of device memory that launches bind: an index into [`Plan::storages`](crate::plan::Plan::storages).
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, serde::Serialize, serde::Deserialize)]
 pub struct StorageId(pub(crate) u32);
 
 impl StorageId {

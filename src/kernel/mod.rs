@@ -17,6 +17,8 @@ pub use layout::{Field, Layout, Params};
 pub use params::*;
 pub use table::*;
 
+use serde::de::Error as _;
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use std::fmt;
 
 /// One compute kernel.
@@ -99,16 +101,35 @@ impl Kernel {
     }
 }
 
+/// The kernels with the smallest tiles in workgroup memory, which every driver compiles within about a second.
+pub(crate) const QUICK_TO_COMPILE: [&Kernel; 4] =
+    [&MATMUL_TILED_64X64, &CONV_GEMM_32X64, &CONV_GEMM_GRAD_WEIGHT_32X64, &CONV_GEMM_GRAD_WEIGHT_16X64];
+
 /// End of the names of convolutions that also compute moments.
 const MOMENTS: &str = "_moments";
 
-fn named(name: &str) -> Option<&'static Kernel> {
+/// The kernel with this name.
+pub(crate) fn named(name: &str) -> Option<&'static Kernel> {
     ALL.iter().copied().find(|kernel| kernel.name == name)
 }
 
 impl fmt::Debug for Kernel {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.name)
+    }
+}
+
+/// By name.
+impl Serialize for Kernel {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(self.name)
+    }
+}
+
+impl<'de> Deserialize<'de> for &'static Kernel {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let name = String::deserialize(deserializer)?;
+        named(&name).ok_or_else(|| D::Error::custom(format!("there is no kernel {name}")))
     }
 }
 

@@ -1,7 +1,7 @@
 //! Valid class labels.
 
 /// The valid labels: the classes, and possibly one label to ignore.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct Labels {
     /// Number of classes.
     pub classes: usize,

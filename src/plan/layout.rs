@@ -20,14 +20,14 @@ pub(crate) struct Layout {
 impl Layout {
     /// Plans run one at a time, so they share transient buffers. Persistent values are shared by name; those that a plan makes
     /// contiguous with others are laid out as in the first such plan. Each plan has its own inputs.
-    pub fn new(plans: &[Plan], persistent: &[PersistentValue]) -> Result<Self> {
+    pub fn new(plans: &[Plan]) -> Result<Self> {
         let slots = shared_slots(plans).into_iter().enumerate();
         let buffers = slots.map(|(i, bytes)| (format!("slot {i}"), bytes)).collect();
         let mut layout = Self { buffers, persistent: HashMap::new(), storages: Vec::new() };
         for plan in plans {
             layout.add_contiguous(plan)?;
         }
-        for PersistentValue { value, .. } in persistent {
+        for PersistentValue { value, .. } in plans.iter().flat_map(|plan| &plan.persistent) {
             if !layout.persistent.contains_key(&value.name) {
                 let buffer = layout.add(&value.name, value.ty.bytes());
                 layout.persistent.insert(value.name.clone(), (buffer, 0));

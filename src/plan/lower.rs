@@ -10,7 +10,6 @@ use crate::graph::{Graph, Node, Phase, Role, ValueId};
 use crate::kernel::StorageId;
 use crate::op::Labels;
 use crate::{Error, Result};
-use std::sync::Arc;
 
 pub(super) fn lower(graph: &Graph, target: &Target) -> Result<Plan> {
     check_excluded(target)?;
@@ -151,25 +150,25 @@ impl Builder<'_> {
             let node = &graph.nodes()[node];
             NodeLowering { lowered: &mut self.lowered, graph, node, target }.copy(from, to)?;
         }
-        self.close_group(&"".into(), Phase::Update, &[], start);
+        self.close_group("", Phase::Update, &[], start);
         Ok(())
     }
 
     /// Adds the launches since `start` to the current group, or to a new one if the layer or phase changed. Returns whether there
     /// are any.
-    fn close_group(&mut self, scope: &Arc<str>, phase: Phase, shape: &[usize], start: usize) -> bool {
+    fn close_group(&mut self, scope: &str, phase: Phase, shape: &[usize], start: usize) -> bool {
         let end = self.lowered.launches.len();
         if start == end {
             return false;
         }
         match self.groups.last_mut() {
-            Some(group) if group.scope == *scope && group.phase == phase => {
+            Some(group) if group.scope == scope && group.phase == phase => {
                 group.launches.end = end;
                 group.shape = shape.to_vec();
             }
             _ => {
                 self.groups.push(Group {
-                    scope: scope.clone(),
+                    scope: scope.to_owned(),
                     phase,
                     shape: shape.to_vec(),
                     launches: start..end,
@@ -185,7 +184,7 @@ impl Builder<'_> {
     /// Adds a node to the current group.
     fn add_node(&mut self, index: usize, fused: &[&'static str]) {
         if let (Some(group), Some(nodes)) = (self.groups.last_mut(), self.nodes.last_mut()) {
-            group.fused.extend(fused);
+            group.fused.extend(fused.iter().map(ToString::to_string));
             nodes.push(index);
         }
     }

@@ -4,6 +4,7 @@
 
 pub mod algorithm;
 mod checkpoint_segments;
+mod file;
 mod fuse;
 mod horizontal_fusion;
 mod layout;
@@ -23,6 +24,7 @@ mod target;
 mod traffic;
 
 pub use algorithm::{Algorithm, Pass, ShapeClass, Tuned};
+pub use file::{PlanFile, VERSION};
 pub(crate) use layout::Layout;
 pub(crate) use node_lowering::NodeLowering;
 pub use prediction::{GroupPrediction, Peaks, PredictedTime, Prediction};
@@ -38,11 +40,12 @@ pub use crate::kernel::{Grid, StorageId};
 use crate::kernel::{Kernel, Params};
 use crate::op::Labels;
 use crate::{Error, TensorType};
+use serde::{Deserialize, Serialize};
 use std::ops::Range;
-use std::sync::Arc;
 
 /// Where a storage is allocated.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Placement {
     /// In its own buffer, which outlives the step.
     Persistent,
@@ -60,7 +63,7 @@ pub enum Placement {
 }
 
 /// A region of device memory.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Storage {
     /// Name shown to people.
     pub label: String,
@@ -102,7 +105,7 @@ fn span(bytes: u64) -> u64 {
 }
 
 /// One computation by one kernel: a [`Dispatch`], or several if it takes long.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Launch {
     /// The kernel.
     pub kernel: &'static Kernel,
@@ -147,10 +150,10 @@ impl Launch {
 }
 
 /// The launches of one layer in one phase, recorded together.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Group {
     /// The layer, `layer1.0.conv1`.
-    pub scope: Arc<str>,
+    pub scope: String,
     /// Forward, recompute, backward or update.
     pub phase: Phase,
     /// Shape of the last node's first output.
@@ -162,7 +165,7 @@ pub struct Group {
     /// the bytes of its launches, since some operations, such as slices, do not read all of their input.
     pub min_bytes: u64,
     /// Operations that were fused into others, such as `relu`; their inputs never reach memory.
-    pub fused: Vec<&'static str>,
+    pub fused: Vec<String>,
 }
 
 impl Group {
@@ -174,7 +177,7 @@ impl Group {
 }
 
 /// A value that callers access by name: an input, an output or a persistent value.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct NamedValue {
     /// Its name.
     pub name: String,
@@ -196,7 +199,7 @@ impl NamedValue {
 }
 
 /// A value that is kept from step to step.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct PersistentValue {
     /// Name, type and storage.
     pub value: NamedValue,
@@ -205,7 +208,7 @@ pub struct PersistentValue {
 }
 
 /// Everything an executor needs to run a graph, decided ahead of time.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Plan {
     /// Device memory.
     pub storages: Vec<Storage>,

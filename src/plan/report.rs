@@ -31,7 +31,7 @@ pub struct Report {
     /// The submission that is predicted to take longest; `None` if there are no launches.
     pub longest_submission: Option<SubmissionReport>,
     /// How often each operation was fused into another ([`Group::fused`]).
-    pub fused: BTreeMap<&'static str, usize>,
+    pub fused: BTreeMap<String, usize>,
     /// Device memory of the step.
     pub memory: MemoryReport,
 }
@@ -54,7 +54,7 @@ pub struct GroupReport {
     /// Floating-point operations, a multiply-add counted as two.
     pub flops: u64,
     /// Operations that were fused into its launches ([`Group::fused`]).
-    pub fused: Vec<&'static str>,
+    pub fused: Vec<String>,
     /// Its launches in order.
     pub launches: Vec<LaunchReport>,
 }
@@ -137,7 +137,7 @@ impl Report {
         };
         let mut fused = BTreeMap::new();
         for operation in groups.iter().flat_map(|g| &g.fused) {
-            *fused.entry(*operation).or_insert(0) += 1;
+            *fused.entry(operation.clone()).or_insert(0) += 1;
         }
         let longest = plan.submissions.iter().max_by(|a, b| a.seconds.total_cmp(&b.seconds));
         let longest_submission = longest.map(|submission| SubmissionReport::new(plan, submission));
@@ -362,7 +362,7 @@ mod tests {
             bytes: 0,
             min_bytes: 0,
             flops: 0,
-            fused: vec!["add", "relu"],
+            fused: vec!["add".into(), "relu".into()],
             launches,
         };
         assert_eq!(group.kernel_lines(26), ["im2col 20 in 2, matmul 4,", "slice_sum 1 +add +relu"]);

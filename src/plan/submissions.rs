@@ -2,12 +2,13 @@
 //! none is predicted to exceed the target's limit; a launch that does is dispatched in ranges of its workgroups.
 
 use super::{Family, Group, Launch, Plan, Target};
+use serde::{Deserialize, Serialize};
 use std::fmt;
 use std::ops::Range;
 
 /// Workgroups of a launch that are dispatched at once. Workgroups are independent, so a launch gives the same bits in any number of
 /// dispatches.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Dispatch {
     /// Index into [`Plan::launches`](super::Plan::launches).
     pub launch: usize,
@@ -20,7 +21,7 @@ pub struct Dispatch {
 }
 
 /// Dispatches that are submitted together.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Submission {
     /// Indices into [`Plan::dispatches`](super::Plan::dispatches).
     pub dispatches: Range<usize>,

@@ -1,7 +1,7 @@
 //! The target of a plan: a family of executors, its limits and preferences.
 
 use super::algorithm::{Algorithm, Pass, ShapeClass, Tuned};
-use crate::kernel::Kernel;
+use crate::kernel::{self, Kernel};
 use crate::op;
 
 /// Binding offsets must be multiples of this many bytes; no adapter requires more (WebGPU's
@@ -61,7 +61,7 @@ pub struct Target {
     pub kernels: Vec<(Pass, &'static Kernel)>,
     /// Kernels that were measured to be fastest, for passes without a request.
     pub tuned: Tuned,
-    /// Kernels that failed the self-test of the device ([`crate::selftest`]). Plans never contain them.
+    /// Kernels that plans never contain, such as those that failed the self-test of the device ([`crate::selftest`]).
     pub excluded: Vec<&'static Kernel>,
 }
 
@@ -90,6 +90,14 @@ impl Target {
             tuned: Tuned::default(),
             excluded: Vec::new(),
         }
+    }
+
+    /// A browser with a GPU or a software adapter: WebGPU's default limits and no subgroup operations. Browsers compile kernels when
+    /// a page is opened, so those that multiply the largest tiles, which some drivers compile for seconds, are excluded.
+    pub fn browser(family: Family) -> Self {
+        let slow = |kernel: &&Kernel| kernel.multiplies_tiles() && !kernel::QUICK_TO_COMPILE.contains(kernel);
+        let excluded = kernel::ALL.iter().copied().filter(slow).collect();
+        Self { excluded, winograd: false, ..Self::baseline(family) }
     }
 
     /// The same target with no limit above those of another.

@@ -81,7 +81,8 @@ impl Session {
     /// [`Error::Argument`] if two plans disagree about the type of a persistent value; [`Error::TooLarge`] if the device has
     /// too little memory.
     pub fn new(device: &Device, plans: Vec<Plan>) -> Result<Self> {
-        let (persistent, layout) = lay_out(&plans)?;
+        let persistent = merge_persistent(&plans)?;
+        let layout = Layout::new(&plans)?;
         let bytes = layout.bytes();
         check_memory(bytes, device.target().memory)?;
         let executor = device.executor(&plans, layout)?;
@@ -110,7 +111,8 @@ impl Session {
 
     /// Bytes of device memory that a session of these plans would occupy. Needs no device.
     pub fn estimated_bytes(plans: &[Plan]) -> Result<u64> {
-        Ok(lay_out(plans)?.1.bytes())
+        merge_persistent(plans)?;
+        Ok(Layout::new(plans)?.bytes())
     }
 
     /// Initializes every persistent value. The elements of a value depend only on the seed and its name.
@@ -316,12 +318,6 @@ fn check_memory(bytes: u64, memory: Option<u64>) -> Result<()> {
         ))),
         _ => Ok(()),
     }
-}
-
-fn lay_out(plans: &[Plan]) -> Result<(Vec<PersistentValue>, Layout)> {
-    let persistent = merge_persistent(plans)?;
-    let layout = Layout::new(plans, &persistent)?;
-    Ok((persistent, layout))
 }
 
 fn merge_persistent(plans: &[Plan]) -> Result<Vec<PersistentValue>> {
