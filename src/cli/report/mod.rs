@@ -1,20 +1,19 @@
 //! `striate report`: a page about a training run, or one that compares several.
 
 mod compare;
-mod mistakes;
 mod page;
 
 use super::eval::confusion;
 use super::flags::{DeviceFlags, as_flag, recipe};
 use super::html::{self, megabytes};
 use super::images::report_skipped;
+use super::mistakes::TestResults;
 use super::network::{Network, NetworkFlags};
 use super::output::print;
 use super::profile::layer_times;
 use super::shell::quoted;
 use super::source::{TestImages, fit};
 use super::train::{Metrics, config, curves, open_run, original_args, source_of};
-use mistakes::TestResults;
 use page::RunResults;
 use std::path::{Path, PathBuf};
 use striate::data::{Source, Split};

@@ -1,7 +1,7 @@
 //! Builds the page from the files and results of a run.
 
-use super::mistakes::{Mistake, TestResults};
 use crate::cli::html::{EmbeddedImage, Fact, list, svg_uri};
+use crate::cli::mistakes::{Mistake, TestResults};
 use crate::cli::profile::{self, LayerTimes};
 use crate::cli::train::{Metrics, Row};
 use serde_json::{Value, json};

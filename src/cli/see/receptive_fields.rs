@@ -64,7 +64,7 @@ impl View for ReceptiveFields {
             writer.npy(field.layer, about, &field.measured.magnitude)?;
         }
         writer.json("sizes", "sizes of the theoretical and effective receptive fields", &fields)?;
-        Ok(ViewOutput { manifest: writer.finish(self.caption(images, &fields))?, figures, svg: None })
+        Ok(ViewOutput::new(writer.finish(self.caption(images, &fields))?, figures))
     }
 }
 
@@ -97,7 +97,8 @@ fn draw(context: &ViewContext<'_>, fields: &[Field<'_>]) -> Vec<Figure> {
         let magnitude = field.measured.magnitude.as_f32();
         let largest = magnitude.iter().copied().fold(0.0, f32::max).max(f32::MIN_POSITIVE);
         let shares: Vec<f32> = magnitude.iter().map(|m| (m / largest).sqrt()).collect();
-        let heat = ColorScale::new(0.0, 1.0).draw(&shares, field.measured.magnitude.shape()[1]);
+        let scale = ColorScale::new(0.0, 1.0);
+        let heat = scale.draw(&shares, field.measured.magnitude.shape()[1]);
         let [vertical, horizontal] = field.theoretical;
         let figure = |image, label| Figure::new(Subject::Network, "Receptive fields", image, label);
         [
@@ -105,7 +106,8 @@ fn draw(context: &ViewContext<'_>, fields: &[Field<'_>]) -> Vec<Figure> {
                 framed(&photo, theoretical.clone(), SIDE, FRAME),
                 format!("{} {}x{}", field.layer, vertical.size, horizontal.size),
             ),
-            figure(framed(&heat, theoretical, SIDE, FRAME), format!("effective {:.1}", field.effective)),
+            figure(framed(&heat, theoretical, SIDE, FRAME), format!("effective {:.1}", field.effective))
+                .with_scale(scale, "root of the influence"),
         ]
     });
     figures.collect()
