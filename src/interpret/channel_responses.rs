@@ -202,8 +202,12 @@ mod tests {
     #[test]
     fn a_copy_of_a_chosen_channel_comes_last() {
         // Channels 0 and 1 respond to class 0 alike, 2 somewhat to class 1, 3 to everything.
-        let responses =
-            responses([[4.0, 4.0, 1.0, 1.0], [3.0, 3.0, 0.0, 1.0], [0.0, 0.0, 2.0, 1.0], [0.0, 0.0, 3.0, 1.0]]);
+        let responses = responses([
+            [4.0, 4.0, 1.0, 1.0],
+            [3.0, 3.0, 0.0, 1.0],
+            [0.0, 0.0, 2.0, 1.0],
+            [0.0, 0.0, 3.0, 1.0],
+        ]);
         assert_eq!(responses.choose(3, Some(&[0, 0, 1, 1])), [0, 2, 1]);
         let [first, _, third, last] = responses.class_selectivity(&[0, 0, 1, 1])[..] else { panic!() };
         assert_eq!((first.class, first.index), (0, 1.0));
@@ -214,8 +218,12 @@ mod tests {
 
     #[test]
     fn sparseness_is_1_for_a_single_image_and_0_for_all_alike() {
-        let responses =
-            responses([[0.0, 1.0, -5.0, 2.0], [7.0, 1.0, -1.0, 0.0], [0.0, 1.0, -1.0, 2.0], [0.0, 1.0, -1.0, 0.0]]);
+        let responses = responses([
+            [0.0, 1.0, -5.0, 2.0],
+            [7.0, 1.0, -1.0, 0.0],
+            [0.0, 1.0, -1.0, 2.0],
+            [0.0, 1.0, -1.0, 0.0],
+        ]);
         let sparseness: Vec<f64> = (0..4).map(|channel| responses.sparseness(channel)).collect();
         // Two of four images alike: (1 - 16 / (4 * 8)) / (1 - 1/4).
         assert_eq!(sparseness, [1.0, 0.0, 0.0, 0.5 / 0.75]);

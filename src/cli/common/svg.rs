@@ -13,7 +13,7 @@ pub type Drawn<T = ()> = Result<T, Box<dyn std::error::Error>>;
 
 /// The type face of pages, and colors for readers who prefer dark pages: white and black change places.
 const STYLE: &str = "<style>text { font-family: system-ui, sans-serif } \
-@media (prefers-color-scheme: dark) { rect[fill='#FFFFFF'] { fill: #1d1d20 } text[fill='#000000'] { fill: #ececee } \
+@media (prefers-color-scheme: dark) { rect[fill='#FFFFFF'] { fill: #1d1d20 } [stroke='#FFFFFF'] { stroke: #1d1d20 } text[fill='#000000'] { fill: #ececee } \
 [stroke='#000000'] { stroke: #a5a5ad } }</style>";
 
 /// Returns an SVG of `size` pixels drawn by `paint` on white. Errors name the file at `path`.

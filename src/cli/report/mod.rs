@@ -13,7 +13,7 @@ use super::output::print;
 use super::profile::layer_times;
 use super::shell::quoted;
 use super::source::{TestImages, fit};
-use super::train::{Metrics, config, curves, open_run, original_args, source_of};
+use super::train::{Metrics, config, curve_panels, open_run, original_args, source_of};
 use page::RunResults;
 use std::path::{Path, PathBuf};
 use striate::data::{Source, Split};
@@ -109,7 +109,7 @@ impl Args {
     fn make(&self, run: &Path) -> Result<()> {
         let original = original_args(run)?;
         let metrics = Metrics::read(run)?;
-        let Trained { network, test, training_images, dataset } = self.open(run, &mut None)?;
+        let Trained { network, test, training_images, .. } = self.open(run, &mut None)?;
         let TestImages { data: test, preprocessing, names, .. } = test;
         let [channels, height, width] = test.shape();
         // Fail before the expensive work.
@@ -131,7 +131,7 @@ impl Args {
             layer_times(&device, &training_graph(&*model, input, &recipe())?, input, model.classes())?;
 
         let out = self.out.clone().unwrap_or_else(|| run.join(PAGE));
-        let curves = curves(&out, &format!("{} on {}", model.name(), dataset), &metrics)?;
+        let curves = curve_panels(&out, &metrics)?;
         let matrix = confusion::matrix(&out, "True class by predicted class", &names, &results.evaluation)?;
         let page = page::page(&RunResults {
             run,

@@ -2,8 +2,8 @@
 
 use std::fmt::{Display, Formatter};
 use std::str::FromStr;
-use striate::{Error, Result};
 use striate::interpret::Lens;
+use striate::{Error, Result};
 
 /// A channel of all layers that a view draws, or of one.
 #[derive(Clone, Debug, PartialEq, Eq)]

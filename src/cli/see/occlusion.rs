@@ -134,8 +134,12 @@ fn draw(
     let figure = |image, label: &str| Figure::new(Subject::Image(index), "Occlusion", image, label);
     [
         figure(photo, label(&context.images.names[index])),
-        figure(heat, &format!("covering a {patch}-pixel patch: {before:.1} % down to {:.1} %", before - largest))
+        figure(
+            heat,
+            &format!("covering a {patch}-pixel patch: {before:.1} % down to {:.1} %", before - largest),
+        )
+        .with_scale(scale, DROP),
+        figure(overlaid, &format!("over the image: {}", context.network.class(map.class)))
             .with_scale(scale, DROP),
-        figure(overlaid, &format!("over the image: {}", context.network.class(map.class))).with_scale(scale, DROP),
     ]
 }

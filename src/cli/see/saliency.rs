@@ -138,7 +138,7 @@ fn draw(context: &ViewContext<'_>, maps: &Maps, index: usize) -> [Figure; 6] {
     let figure = |image, label: &str| Figure::new(Subject::Image(index), "Saliency", image, label);
     let heat = |tensor, label| {
         let plane = magnitude(tensor);
-        let scale = ColorScale::clipped(&plane);
+        let scale = ColorScale::clipped(&[&plane[..], &[0.0]].concat());
         figure(scale.draw(&plane, width), label).with_scale(scale, "change of the logit per pixel")
     };
     let signed = ColorScale::diverging(&contributions);

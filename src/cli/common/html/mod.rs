@@ -65,6 +65,7 @@ fn short(value: f32) -> String {
         x if x >= 100.0 => format!("{value:.0}"),
         x if x >= 10.0 => format!("{value:.1}"),
         x if x >= 0.1 => format!("{value:.2}"),
+        x if x >= 0.01 => format!("{value:.3}"),
         x if x >= 0.001 => format!("{value:.4}"),
         _ => format!("{value:.1e}"),
     }

@@ -31,7 +31,7 @@ listeners.push(({ image, unit }) => {
 });
 
 // Mistakes: those of the class selected, or the worst.
-const WORST = 24;
+const WORST = matchMedia("(max-width: 40rem)").matches ? 9 : 20;
 const mistakes = all("#results .picks [data-class]");
 const title = document.getElementById("mistakes-title");
 const fits = (element, { class: own, predicted }) =>

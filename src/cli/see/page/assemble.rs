@@ -46,7 +46,7 @@ impl Page<'_> {
         let of_units = [&views.top_activations, &views.activation_maximization, &views.classes];
         Ok(json!({
             "title": format!("What {} learned", lens.model()),
-            "lead": results["finding"],
+            "lead": "What it gets right and wrong, how an image passes through it, and what its channels look for.",
             "facts": self.facts(),
             "results": results,
             "diagram": diagram::diagram(self),
@@ -64,6 +64,7 @@ impl Page<'_> {
             "map_missing": format!("t-SNE needs at least {FEWEST} images; there are {}.", self.images.len()),
             "map": map,
             "fields": {
+                "finding": views.receptive_fields.output.finding,
                 "figures": list(views.receptive_fields.output.figures.iter().map(embed)),
                 "notes": [note(&views.receptive_fields)],
             },
@@ -94,7 +95,8 @@ impl Page<'_> {
     pub fn thumbnail(&self, image: usize) -> EmbeddedImage {
         let called = self.network.called(self.images, image);
         let photo = self.network.photo(self.images, image);
-        let photo = if photo.width() > THUMBNAIL { drawing::scale_to_width(&photo, THUMBNAIL) } else { photo };
+        let photo =
+            if photo.width() > THUMBNAIL { drawing::scale_to_width(&photo, THUMBNAIL) } else { photo };
         EmbeddedImage::new(&photo, "", format!("image {image}: {called}"))
     }
 }

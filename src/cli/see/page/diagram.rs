@@ -43,7 +43,9 @@ fn panel(page: &Page<'_>, layer: &Layer, input: &[usize]) -> Value {
         count => format!("It has {} parameters.", grouped(count as u64)),
     };
     let sees = match (&layer.shape[..], field) {
-        ([_, _, _], Some(field)) => format!(" Each output depends on {field} pixels of the image, or fewer at its edge."),
+        ([_, _, _], Some(field)) => {
+            format!(" Each output depends on {field} pixels of the image, or fewer at its edge.")
+        }
         _ => String::new(),
     };
     let drawn = |shown: &&ShownLayer| shown.name == layer.name || is_inside(&shown.name, &layer.name);

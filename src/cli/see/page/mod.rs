@@ -182,10 +182,8 @@ impl PageBuilder<'_> {
                     ("top", TOP_ACTIVATIONS.min(images.len()).to_string()),
                 ],
             )?,
-            activation_maximization: self.view::<ActivationMaximization>(
-                &none,
-                &[("layer", names.clone()), ("channel", channels)],
-            )?,
+            activation_maximization: self
+                .view::<ActivationMaximization>(&none, &[("layer", names.clone()), ("channel", channels)])?,
             classes: self.view_in::<ActivationMaximization>(
                 "classes",
                 &none,
@@ -263,10 +261,7 @@ impl PageBuilder<'_> {
         let output = view.render(&context)?;
         let line = format!("{folder:12} {:6.1} s\n", start.elapsed().as_secs_f64());
         print(&line)?;
-        Ok(PageView {
-            output,
-            command: Self::command(V::NAME, images.len(), &words),
-        })
+        Ok(PageView { output, command: Self::command(V::NAME, images.len(), &words) })
     }
 
     /// A command line that draws a view again.

@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use striate::Result;
 
 /// Mistakes shown as images, and the pairs of classes listed.
-const SHOWN: usize = 60;
+const SHOWN: usize = 200;
 const PAIRS: usize = 5;
 /// Images listed with their predictions if their classes are unknown.
 const GUESSED: usize = 48;

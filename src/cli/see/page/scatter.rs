@@ -12,7 +12,8 @@ const SIDE: f64 = 1000.0;
 /// Points and classes; `None` if classes are unknown, because then the points have no colors and say little.
 pub fn scatter(page: &Page<'_>, points: &[[f64; 2]]) -> Option<Value> {
     let labels = page.images.labels.as_ref()?;
-    let present: Vec<usize> = (0..page.network.lens.classes()).filter(|class| labels.contains(class)).collect();
+    let present: Vec<usize> =
+        (0..page.network.lens.classes()).filter(|class| labels.contains(class)).collect();
     let colors: Vec<String> = (0..present.len())
         .map(|index| {
             let plotters::style::RGBColor(r, g, b) = color(index, present.len());

@@ -22,7 +22,10 @@ pub fn layers(page: &Page<'_>, filters: &[&Figure]) -> Value {
             let about = match &selectivity {
                 Some(all) => prefers(page, &all[*channel]),
                 None => {
-                    format!("sparseness {:.2}: 0 if it responds to all images alike, 1 if to one only", layer.responses.sparseness(*channel))
+                    format!(
+                        "sparseness {:.2}: 0 if it responds to all images alike, 1 if to one only",
+                        layer.responses.sparseness(*channel)
+                    )
                 }
             };
             unit(&layer.name, *channel, format!("channel {channel}"), about, &figures)
@@ -79,7 +82,8 @@ pub fn finding(page: &Page<'_>) -> Option<String> {
         let classes = layer.responses.class_selectivity(labels);
         layer.channels.iter().map(|channel| (layer, *channel, classes[*channel])).collect::<Vec<_>>()
     });
-    let (layer, channel, class) = all.reduce(|best, next| if next.2.index > best.2.index { next } else { best })?;
+    let (layer, channel, class) =
+        all.reduce(|best, next| if next.2.index > best.2.index { next } else { best })?;
     let name = page.network.class(class.class);
     Some(match class.others > 0.0 {
         true => format!(
@@ -88,7 +92,10 @@ pub fn finding(page: &Page<'_>) -> Option<String> {
             layer.name,
             class.response / class.others
         ),
-        false => format!("The most selective channel shown is channel {channel} of {}: only {name} excites it.", layer.name),
+        false => format!(
+            "The most selective channel shown is channel {channel} of {}: only {name} excites it.",
+            layer.name
+        ),
     })
 }
 
