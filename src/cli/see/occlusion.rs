@@ -134,11 +134,8 @@ fn draw(
     let figure = |image, label: &str| Figure::new(Subject::Image(index), "Occlusion", image, label);
     [
         figure(photo, label(&context.images.names[index])),
-        figure(
-            heat,
-            &format!("covering a {patch}-pixel patch: {before:.1} % down to {:.1} %", before - largest),
-        )
-        .with_scale(scale, DROP),
+        figure(heat, &format!("{patch}-px patch: {before:.1} to {:.1} %", before - largest))
+            .with_scale(scale, DROP),
         figure(overlaid, &format!("over the image: {}", context.network.class(map.class)))
             .with_scale(scale, DROP),
     ]

@@ -117,8 +117,11 @@ fn draw(context: &ViewContext<'_>, fields: &[Field<'_>]) -> Vec<Figure> {
                 framed(&photo, theoretical.clone(), SIDE, FRAME),
                 format!("{}: {}x{} pixels", field.layer, vertical.size, horizontal.size),
             ),
-            figure(framed(&heat, theoretical, SIDE, FRAME), format!("effective: {:.1} pixels", field.effective))
-                .with_scale(scale, "root of the influence"),
+            figure(
+                framed(&heat, theoretical, SIDE, FRAME),
+                format!("effective: {:.1} pixels", field.effective),
+            )
+            .with_scale(scale, "root of the influence"),
         ]
     });
     figures.collect()
