@@ -162,3 +162,18 @@ pub fn axes<'a, 'b>(
         .draw()?;
     Ok(chart)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::{TRAIN, axis_name, beyond, clamped};
+
+    #[test]
+    fn points_beyond_an_axis_are_marked_at_its_ends() {
+        let points = [(1.0, 50.0), (2.0, 1.0), (3.0, -4.0)];
+        let values = 0.0..2.0;
+        assert_eq!(clamped(&points, &values), [(1.0, 2.0), (2.0, 1.0), (3.0, 0.0)]);
+        assert_eq!(beyond(&points, &values, TRAIN).len(), 2);
+        assert_eq!(axis_name("loss", points.into_iter(), &values), "loss (triangles: up to 50.00)");
+        assert_eq!(axis_name("loss", [(1.0, 1.0)].into_iter(), &values), "loss");
+    }
+}
