@@ -82,20 +82,20 @@ pub fn avg_pool_grad(p: &Pool, io: Io<'_>) {
 }
 
 /// One output's window along an axis.
-struct Window {
+pub struct Window {
     /// Pixels of the image in the window.
-    pixels: Range<usize>,
+    pub pixels: Range<usize>,
     /// Extent of the window, padding included.
     padded: usize,
 }
 
-struct Windows {
-    y: Vec<Window>,
-    x: Vec<Window>,
+pub struct Windows {
+    pub y: Vec<Window>,
+    pub x: Vec<Window>,
 }
 
 impl Windows {
-    fn new(p: &Pool) -> Self {
+    pub fn new(p: &Pool) -> Self {
         let axis = |outs: u32, size: u32, kernel: u32, stride: u32, padding: u32| {
             let fixed = |o: i64| {
                 let start = o * i64::from(stride) - i64::from(padding);
@@ -130,16 +130,16 @@ fn divisor(p: &Pool, wy: &Window, wx: &Window) -> f64 {
 }
 
 /// Elements of a plane and of all planes.
-struct Sizes {
-    in_w: usize,
-    input: usize,
-    out: usize,
-    all_in: usize,
-    all_out: usize,
+pub struct Sizes {
+    pub in_w: usize,
+    pub input: usize,
+    pub out: usize,
+    pub all_in: usize,
+    pub all_out: usize,
 }
 
 impl Sizes {
-    fn new(p: &Pool) -> Self {
+    pub fn new(p: &Pool) -> Self {
         let (input, out) = ((p.in_h * p.in_w) as usize, (p.out_h * p.out_w) as usize);
         let planes = p.planes as usize;
         Self { in_w: p.in_w as usize, input, out, all_in: planes * input, all_out: planes * out }
