@@ -82,20 +82,20 @@ pub fn avg_pool_grad(p: &Pool, io: Io<'_>) {
 }
 
 /// One output's window along an axis.
-pub struct Window {
+struct Window {
     /// Pixels of the image in the window.
-    pub pixels: Range<usize>,
+    pixels: Range<usize>,
     /// Extent of the window, padding included.
     padded: usize,
 }
 
-pub struct Windows {
-    pub y: Vec<Window>,
-    pub x: Vec<Window>,
+struct Windows {
+    y: Vec<Window>,
+    x: Vec<Window>,
 }
 
 impl Windows {
-    pub fn new(p: &Pool) -> Self {
+    fn new(p: &Pool) -> Self {
         let axis = |outs: u32, size: u32, kernel: u32, stride: u32, padding: u32| {
             let fixed = |o: i64| {
                 let start = o * i64::from(stride) - i64::from(padding);
@@ -131,7 +131,7 @@ fn divisor(p: &Pool, wy: &Window, wx: &Window) -> f64 {
 
 /// Elements of a plane and of all planes.
 pub struct Sizes {
-    pub in_w: usize,
+    in_w: usize,
     pub input: usize,
     pub out: usize,
     pub all_in: usize,

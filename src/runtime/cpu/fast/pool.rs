@@ -1,92 +1,175 @@
-//! The fast twin of max-pooling in `pool.wgsl`: vectorized over the outputs of a row, one tap after another.
+//! The fast twin of max-pooling in `pool.wgsl`: vectors hold neighboring outputs of a row.
 
 use super::super::Io;
+use super::tile::Size;
 use crate::kernel::Pool;
-use crate::runtime::cpu::pool::{self, Sizes, Windows};
-use pulp::Arch;
+use crate::runtime::cpu::pool::{self, Sizes};
+use pulp::{Arch, Simd, WithSimd};
 use rayon::prelude::*;
-use std::ops::Range;
+
+/// Rows of outputs computed together, which hides the latency of comparisons.
+const ROWS: usize = 4;
 
 /// y = each window's maximum and its index in the plane, exactly as the plain twin.
 pub fn max_pool(p: &Pool, io: Io<'_>) {
+    max_pool_on(Arch::new(), p, io);
+}
+
+fn max_pool_on(arch: Arch, p: &Pool, io: Io<'_>) {
     if p.adaptive == 1 {
         return pool::max_pool(p, io);
     }
     let ([x], [y, index]) = io.words();
     let (x, y) = (bytemuck::cast_slice::<u32, f32>(x), bytemuck::cast_slice_mut::<u32, f32>(y));
-    let (windows, sizes, taps, arch) = (Windows::new(p), Sizes::new(p), Tap::all(p), Arch::new());
+    let (layout, sizes) = (Layout::new(p, Size::new(arch).lanes), Sizes::new(p));
     let index = index[..sizes.all_out].par_chunks_mut(sizes.out);
     let outs = y[..sizes.all_out].par_chunks_mut(sizes.out).zip(index);
-    outs.zip(x[..sizes.all_in].par_chunks(sizes.input)).for_each(|((y, index), x)| {
-        arch.dispatch(|| {
-            let out_w = windows.x.len();
-            let rows = y.chunks_exact_mut(out_w).zip(index.chunks_exact_mut(out_w));
-            for (window, (y, index)) in windows.y.iter().zip(rows) {
-                y.fill(f32::NEG_INFINITY);
-                let top = window.pixels.start * sizes.in_w;
-                index.iter_mut().zip(&windows.x).for_each(|(at, x)| *at = (top + x.pixels.start) as u32);
-                for (row, tap) in window.pixels.clone().flat_map(|row| taps.iter().map(move |tap| (row, tap))) {
-                    let first = row * sizes.in_w + tap.first;
-                    let pixels = &x[first..(row + 1) * sizes.in_w];
-                    let (y, index) = (&mut y[tap.outs.clone()], &mut index[tap.outs.clone()]);
-                    match p.stride_w {
-                        1 => maxima::<1>(y, index, pixels, first as u32),
-                        2 => maxima::<2>(y, index, pixels, first as u32),
-                        stride => {
-                            let pixels = pixels.iter().copied().step_by(stride as usize);
-                            take_larger(y, index, pixels, first as u32, stride);
-                        }
-                    }
-                }
-            }
-        });
+    let planes = outs.zip(x[..sizes.all_in].par_chunks(sizes.input));
+    planes.for_each_init(Vec::new, |padded, ((y, index), x)| {
+        layout.pad(x, padded);
+        arch.dispatch(Plane { layout: &layout, padded, y, index });
     });
 }
 
-/// A horizontal tap.
-struct Tap {
-    /// The outputs for which it is inside the image.
-    outs: Range<usize>,
-    /// The pixel that it reads for the first of them.
-    first: usize,
+#[derive(Clone, Copy)]
+struct Axis {
+    size: usize,
+    outs: usize,
+    kernel: usize,
+    stride: usize,
+    padding: usize,
 }
 
-impl Tap {
-    fn all(p: &Pool) -> Vec<Self> {
-        let [size, stride, padding] = [p.in_w, p.stride_w, p.padding_w].map(|n| n as usize);
-        let tap = |k: usize| {
-            let start = padding.saturating_sub(k).div_ceil(stride);
-            let end = (size + padding).saturating_sub(k).div_ceil(stride).min(p.out_w as usize);
-            Self { outs: start.min(end)..end, first: (start * stride + k).saturating_sub(padding).min(size) }
-        };
-        (0..p.kernel_w as usize).map(tap).collect()
+impl Axis {
+    /// The first pixel of an output's window.
+    fn first(&self, out: usize) -> usize {
+        (out * self.stride).saturating_sub(self.padding)
     }
 }
 
-/// As [`take_larger`] for every `STEP`-th pixel, in a form that vectorizes.
-#[inline(always)]
-fn maxima<const STEP: usize>(y: &mut [f32], index: &mut [u32], pixels: &[f32], first: u32) {
-    let (whole, rest) = pixels.as_chunks::<STEP>();
-    let split = whole.len().min(y.len());
-    let ((y, y_rest), (index, index_rest)) = (y.split_at_mut(split), index.split_at_mut(split));
-    let step = STEP as u32;
-    take_larger(y, index, whole.iter().map(|pixels| pixels[0]), first, step);
-    take_larger(y_rest, index_rest, rest.iter().copied(), first + split as u32 * step, step);
+/// How images are padded, and where taps read.
+struct Layout {
+    /// Vertical and horizontal.
+    axes: [Axis; 2],
+    /// Length of a run: the pixels that a tap reads for neighboring outputs become neighbors.
+    run: usize,
+    /// Length of a row: one run for each remainder modulo the stride.
+    row: usize,
+    /// For each tap, the offset of the first output's element in the padded image, and of its pixel in the image. The latter
+    /// wraps around in the padding, where it is not used.
+    taps: Vec<(usize, u32)>,
+    /// The first column of each output's window, and the column of its first tap less the padding.
+    columns: [Vec<u32>; 2],
 }
 
-/// Replaces each maximum by its pixel if that is larger or the first NaN, and its index.
+impl Layout {
+    fn new(p: &Pool, lanes: usize) -> Self {
+        let axis = |sizes: [u32; 5]| {
+            let [size, outs, kernel, stride, padding] = sizes.map(|n| n as usize);
+            Axis { size, outs, kernel, stride, padding }
+        };
+        let y = axis([p.in_h, p.out_h, p.kernel_h, p.stride_h, p.padding_h]);
+        let x = axis([p.in_w, p.out_w, p.kernel_w, p.stride_w, p.padding_w]);
+        let outs = x.outs.next_multiple_of(lanes);
+        let run = outs + (x.kernel - 1) / x.stride;
+        let row = run * x.stride.min(x.kernel);
+        let tap = |ky: usize, kx: usize| {
+            let pixel = (ky * x.size + kx).wrapping_sub(y.padding * x.size + x.padding);
+            (ky * row + kx % x.stride * run + kx / x.stride, pixel as u32)
+        };
+        let taps = (0..y.kernel).flat_map(|ky| (0..x.kernel).map(move |kx| tap(ky, kx))).collect();
+        let columns = [
+            (0..outs).map(|out| x.first(out) as u32).collect(),
+            (0..outs).map(|out| (out * x.stride) as u32).collect(),
+        ];
+        Self { axes: [y, x], run, row, taps, columns }
+    }
+
+    /// Copies the image and pads it with values that never replace a maximum.
+    fn pad(&self, image: &[f32], padded: &mut Vec<f32>) {
+        let [y, x] = self.axes;
+        padded.clear();
+        padded.resize(((y.outs - 1) * y.stride + y.kernel) * self.row, f32::NEG_INFINITY);
+        let rows = padded.chunks_exact_mut(self.row).skip(y.padding);
+        for (row, pixels) in rows.zip(image.chunks_exact(x.size)) {
+            for (tap, run) in row.chunks_exact_mut(self.run).enumerate() {
+                let start = x.padding.saturating_sub(tap).div_ceil(x.stride);
+                let from = &pixels[(start * x.stride + tap - x.padding).min(x.size)..];
+                match x.stride {
+                    1 => copy_every(&mut run[start..], from, 1),
+                    2 => copy_every(&mut run[start..], from, 2),
+                    stride => copy_every(&mut run[start..], from, stride),
+                }
+            }
+        }
+    }
+}
+
+/// The padded image of a plane, and its maxima and their indices.
+struct Plane<'a> {
+    layout: &'a Layout,
+    padded: &'a [f32],
+    y: &'a mut [f32],
+    index: &'a mut [u32],
+}
+
+impl WithSimd for Plane<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn with_simd<S: Simd>(self, simd: S) {
+        let Layout { axes: [y, x], row, taps, columns, .. } = self.layout;
+        for top in (0..y.outs).step_by(ROWS) {
+            // The last row may be computed more than once.
+            let rows: [usize; ROWS] = std::array::from_fn(|r| (top + r).min(y.outs - 1));
+            for left in (0..x.outs).step_by(S::F32_LANES) {
+                let mut largest = [simd.splat_f32s(f32::NEG_INFINITY); ROWS];
+                let mut at = [simd.splat_u32s(0); ROWS];
+                let mut here = at;
+                let mut panels = [self.padded; ROWS];
+                // Loops, because closures are not compiled for the vectors.
+                for r in 0..ROWS {
+                    let (first, line) = (y.first(rows[r]) * x.size, rows[r] * y.stride);
+                    at[r] = simd.add_u32s(vector(&columns[0][left..]), simd.splat_u32s(first as u32));
+                    here[r] =
+                        simd.add_u32s(vector(&columns[1][left..]), simd.splat_u32s((line * x.size) as u32));
+                    panels[r] = &self.padded[line * row + left..];
+                }
+                for &(tap, pixel) in taps {
+                    let pixel = simd.splat_u32s(pixel);
+                    for r in 0..ROWS {
+                        let value: S::f32s = vector(&panels[r][tap..]);
+                        let larger = simd.less_than_f32s(largest[r], value);
+                        let number = simd.equal_f32s(largest[r], largest[r]);
+                        let nan = simd.not_m32s(simd.equal_f32s(value, value));
+                        let replaces = simd.or_m32s(larger, simd.and_m32s(nan, number));
+                        largest[r] = simd.select_f32s(replaces, value, largest[r]);
+                        at[r] = simd.select_u32s(replaces, simd.add_u32s(here[r], pixel), at[r]);
+                    }
+                }
+                for r in 0..ROWS {
+                    let outs = rows[r] * x.outs + left..rows[r] * x.outs + x.outs.min(left + S::F32_LANES);
+                    let len = outs.len();
+                    self.y[outs.clone()].copy_from_slice(&bytemuck::cast_slice(&largest[r..=r])[..len]);
+                    self.index[outs].copy_from_slice(&bytemuck::cast_slice(&at[r..=r])[..len]);
+                }
+            }
+        }
+    }
+}
+
+/// The first elements as a vector.
 #[inline(always)]
-fn take_larger(
-    y: &mut [f32],
-    index: &mut [u32],
-    pixels: impl Iterator<Item = f32>,
-    first: u32,
-    step: u32,
-) {
-    for (i, ((y, at), value)) in (0..).zip(y.iter_mut().zip(index).zip(pixels)) {
-        let replaces = (value > *y) | (value.is_nan() & !y.is_nan());
-        *y = if replaces { value } else { *y };
-        *at = if replaces { first + i * step } else { *at };
+fn vector<T: bytemuck::Pod, V: bytemuck::Pod>(elements: &[T]) -> V {
+    bytemuck::cast_slice(&elements[..size_of::<V>() / size_of::<T>()])[0]
+}
+
+/// Copies every `stride`-th element, as many as there are and fit. Vectorizes if the compiler knows the stride.
+#[inline(always)]
+fn copy_every(to: &mut [f32], from: &[f32], stride: usize) {
+    let len = to.len().min(from.len().div_ceil(stride));
+    for i in 0..len {
+        to[i] = from[i * stride];
     }
 }
 
@@ -127,7 +210,7 @@ mod tests {
             let kinds = [5, 7, 9][seed % 3];
             let noise = crate::runtime::cpu::noise(seed as u32, (3 * in_h * in_w) as usize);
             let x: Vec<f32> = noise.iter().map(|v| values[(v.abs() * kinds as f32) as usize]).collect();
-            let run = |twin: fn(&Pool, Io<'_>)| {
+            let run = |twin: &dyn Fn(&Pool, Io<'_>)| {
                 // Buffers may be longer than their data.
                 let len = (3 * p.out_h * p.out_w) as usize + 3;
                 let (mut y, mut index) = (vec![7; len], vec![7; len]);
@@ -135,7 +218,9 @@ mod tests {
                 twin(&p, Io { reads: vec![bytemuck::cast_slice(&x)], writes });
                 [y, index]
             };
-            assert_eq!(run(max_pool), run(pool::max_pool), "{p:?}");
+            for arch in [Arch::new(), Arch::Scalar] {
+                assert_eq!(run(&|p, io| max_pool_on(arch, p, io)), run(&pool::max_pool), "{p:?} on {arch:?}");
+            }
         }
     }
 }
