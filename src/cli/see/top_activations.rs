@@ -52,13 +52,10 @@ impl View for TopActivations {
         let channels = |name: &String| channels_of(lens, name, &self.channel, self.most);
         let channels = self.layer.iter().map(channels).collect::<Result<Vec<_>>>()?;
         context.progress.begin("top activations", self.layer.len());
+        let layers: Vec<&str> = self.layer.iter().map(String::as_str).collect();
         let mut found = Vec::new();
-        for name in &self.layer {
-            found.push((
-                name,
-                FieldOfView::of(lens, images, name)?,
-                top_activations(lens, &images.values, name, self.top)?,
-            ));
+        for (name, tops) in layers.iter().zip(top_activations(lens, &images.values, &layers, self.top)?) {
+            found.push((name, FieldOfView::of(lens, images, name)?, tops));
             context.progress.step();
         }
         let names = self.layer.join(", ");
