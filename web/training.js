@@ -1,5 +1,7 @@
 // Trains one network in the page.
 
+/** Training images over which batch norm's statistics for a test are averaged. */
+const STATISTICS = 256;
 /** Steps whose losses may be on their way from the device at once. */
 const IN_FLIGHT = 4;
 
@@ -37,13 +39,42 @@ class Training {
 
   /** Submits one step, and waits if too many are in flight. */
   async step(batch, rate) {
-    const { images, labels } = this.#data, picked = this.#next(batch), size = images.length / labels.length;
-    const inputs = {
-      images: new Float32Array(batch * size), labels: picked.map(i => labels[i]), schedule: new Float32Array([rate, 1, 1]),
-    };
-    picked.forEach((image, i) => inputs.images.set(images.subarray(image * size, (image + 1) * size), i * size));
-    this.#pending.push(this.#executor.run(`train ${batch}`, inputs, ["loss"]));
+    const picked = this.#next(batch);
+    const labels = picked.map(i => this.#data.labels[i]), schedule = new Float32Array([rate, 1, 1]);
+    this.#pending.push(this.#run(`train ${batch}`, { images: this.#images(picked), labels, schedule }, ["loss"]));
     if (this.#pending.length > IN_FLIGHT) await this.#collect();
+  }
+
+  /** Runs a step of a program, which may have dropout. */
+  #run(program, inputs, outputs) {
+    const counter = this.#executor.inputs(program).some(({ name }) => name === "counter");
+    return this.#executor.run(program, counter ? { ...inputs, counter: new Uint32Array([this.steps, this.seed]) } : inputs, outputs);
+  }
+
+  /** Training images by index. */
+  #images(picked) {
+    const { images, labels } = this.#data, size = images.length / labels.length;
+    const values = new Float32Array(picked.length * size);
+    picked.forEach((image, i) => values.set(images.subarray(image * size, (image + 1) * size), i * size));
+    return values;
+  }
+
+  /**
+   * Replaces batch norm's running averages, which lag behind quickly changing weights, by means over training images, as
+   * src/train/statistics.rs does.
+   */
+  async #recomputeStatistics() {
+    if (!this.#executor.has("statistics")) return;
+    const size = this.#executor.inputs("statistics")[0].ty.shape[0], batches = Math.floor(Math.min(STATISTICS, this.#data.labels.length) / size);
+    const means = {};
+    for (let batch = 0; batch < batches; batch++) {
+      const picked = Uint32Array.from({ length: size }, (_, i) => batch * size + i);
+      for (const [name, values] of Object.entries(await this.#run("statistics", { images: this.#images(picked) }))) {
+        means[name] ??= new Float64Array(values.length);
+        values.forEach((value, i) => { means[name][i] += value / batches; });
+      }
+    }
+    for (const [name, mean] of Object.entries(means)) this.#executor.write(name, Float32Array.from(mean));
   }
 
   /** Waits for all steps. */
@@ -60,6 +91,7 @@ class Training {
   /** Classifies the first `count` test images. */
   async test(count = this.#data.testLabels.length) {
     await this.finish();
+    await this.#recomputeStatistics();
     const { testImages, classes } = this.#data, size = testImages.length / this.#data.testLabels.length;
     const testLabels = this.#data.testLabels.subarray(0, count);
     const [images] = this.#executor.inputs("test"), batch = images.ty.shape[0];

@@ -13,7 +13,7 @@ use striate::infer::{Card, inference_graph};
 use striate::models::{self, Model};
 use striate::op::Op;
 use striate::plan::{Family, Plan, PlanFile, Target};
-use striate::train::training_graph;
+use striate::train::{statistics_graph, training_graph};
 use striate::{Error, Result, check_writable, write_file};
 
 const TEMPLATE: &str = "web.html";
@@ -22,6 +22,8 @@ const TEMPLATE: &str = "web.html";
 const BATCHES: [usize; 4] = [16, 32, 64, 128];
 /// Images per step of a test.
 const TEST_BATCH: usize = 100;
+/// Images per batch for batch norm's statistics, if there are as many.
+const STATISTICS_BATCH: usize = 64;
 /// Larger images make a page slow.
 const LARGEST: usize = 64;
 
@@ -193,13 +195,17 @@ impl Network {
     }
 }
 
-/// Training for each batch size, and a test.
+/// Training for each batch size, the statistics of batch norm if there is any, and a test.
 fn plans(model: &dyn Model, shape: [usize; 3], batches: &[usize], target: &Target) -> Result<PlanFile> {
     let [channels, height, width] = shape;
     let mut plans = Vec::new();
     for batch in batches {
         let graph = training_graph(model, [*batch, channels, height, width], &recipe())?;
         plans.push((format!("train {batch}"), Plan::new(&graph, target)?));
+    }
+    let batch = STATISTICS_BATCH.min(batches[batches.len() - 1]);
+    if let Some(graph) = statistics_graph(model, [batch, channels, height, width], &recipe())? {
+        plans.push(("statistics".to_owned(), Plan::new(&graph, target)?));
     }
     plans.push((
         "test".to_owned(),
