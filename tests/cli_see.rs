@@ -38,6 +38,7 @@ fn views_write_the_files_in_their_manifests() {
         ("activations", &["--layer", "layer1,fc", "--images", "2"]),
         ("occlusion", &["--images", "2", "--fill", "blur", "--class", "3"]),
         ("saliency", &["--images", "2", "--samples", "3", "--steps", "4"]),
+        ("relevance", &["--images", "6", "--rows", "2", "--most", "2", "--top", "3"]),
         ("ascent", &["--layer", "layer2,logits", "--most", "3", "--steps", "2"]),
     ];
     for (view, args) in views {
@@ -119,6 +120,10 @@ fn wrong_arguments_are_refused_and_nothing_is_touched() {
         (&["occlusion", "run", "--class", "10"], &DATA, &["--class", "expected 0 to 9, found 10"]),
         (&["saliency", "run", "--layer", "fc"], &DATA, &["--layer", "no height and width"]),
         (&["saliency", "run", "--samples", "0"], &DATA, &["--samples", "at least 1"]),
+        (&["relevance", "run", "--rows", "0"], &DATA, &["--rows", "at least 1"]),
+        (&["relevance", "run", "--most", "0"], &DATA, &["--most", "at least 1"]),
+        (&["relevance", "run", "--top", "0"], &DATA, &["--top", "1 to"]),
+        (&["relevance", "run", "--layer", "fc"], &DATA, &["--layer", "fc"]),
         (&["ascent", "run", "--layer", "logits", "--channel", "10"], &[], &["--channel", "0 to 9, found 10"]),
         (
             &["map", "run"],
