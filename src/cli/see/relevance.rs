@@ -7,7 +7,7 @@ use super::view::{Figure, Subject, View, ViewContext, ViewOutput, figure_rows};
 use image::RgbImage;
 use serde::Serialize;
 use striate::graph::RelevanceRules;
-use striate::interpret::drawing::ColorScale;
+use striate::interpret::drawing::{self, ColorScale};
 use striate::interpret::{self, Images, Lens, TopActivations, channel_relevance, top_activations};
 use striate::{Error, Result, Tensor};
 
@@ -36,7 +36,7 @@ pub struct Relevance {
     epsilon: f32,
 }
 
-/// Width of images, maps and patches, in pixels.
+/// Approximate width of images, maps and patches, in pixels.
 const SIDE: u32 = 144;
 
 /// The relevance of an image's class.
@@ -138,7 +138,7 @@ impl Relevance {
         writer.npy("layer", format!("relevance of {layer}, all images"), at_layer)?;
         writer.json("found", format!("relevance of each channel of {layer}"), &drawn.explained)?;
         let caption = format!(
-            "Layer-wise relevance propagation (LRP). The logit of the class is divided among the values of the layer before, by what each contributed, and so on back to the pixels. Red supports the class, blue opposes it; each map has its own scale, and the largest 0.5 % of values may be clipped. The first row is the image and the relevance of its pixels, with their sum and the logit, which differ by what the biases contribute. Each further row is a channel of {layer}, one of the {most} that are most relevant: where in the image it found what counts for the class, the number being its part of the logit; and what it responds to, the patches with the highest activations in {} images. Rules: z^B for a convolution of the image, gamma ({}) for other convolutions, epsilon ({:e}) for everything else. Local response normalization passes relevance on unchanged.",
+            "Layer-wise relevance propagation (LRP). The logit of the class is divided among the values of the layer before, by what each contributed, and so on back to the pixels. Red supports the class, blue opposes it; each map has its own scale, and the largest 0.5 % of values may be clipped. The first row is the image and the relevance of its pixels, with their sum and the logit; the difference is what the biases contribute. Each further row is a channel of {layer}, one of the {most} that are most relevant: where in the image it found what counts for the class, the number being its part of the logit; and what it responds to, the patches with the highest activations in {} images. Rules: z^B for a convolution of the image, gamma ({}) for other convolutions, epsilon ({:e}) for everything else. Local response normalization passes relevance on unchanged.",
             context.images.len(),
             self.gamma,
             self.epsilon,
@@ -179,7 +179,7 @@ impl Drawn<'_> {
     /// An image, and the relevance of its pixels.
     fn whole(&self, context: &ViewContext<'_>, index: usize) -> [Figure; 2] {
         let image = &self.explained[index];
-        let sum = format!("sum {:.1}, logit {:.1}", image.pixels, image.logit);
+        let sum = format!("{:.1} of {:.1}", image.pixels, image.logit);
         [
             figure(index, context.network.photo(self.images, index), label(image.image)),
             figure(index, map(context, &self.whole, index), sum),
@@ -194,7 +194,8 @@ impl Drawn<'_> {
         row.extend(self.tops.channels()[channel].iter().map(|top| {
             let photo = context.network.photo(context.images, top.image);
             let called = context.network.called(context.images, top.image);
-            figure(index, self.view.patch(&photo, top.position, SIDE), called)
+            let side = photo.width() * drawing::upscale_factor(photo.width() as usize, SIDE as usize);
+            figure(index, self.view.patch(&photo, top.position, side), called)
         }));
         row
     }
