@@ -29,7 +29,7 @@ const DATA: [&str; 4] = ["--dataset", "mnist", "--data", "data"];
 #[test]
 fn views_write_the_files_in_their_manifests() {
     let dir = trained();
-    let views: [(&str, &[&str]); 9] = [
+    let views: [(&str, &[&str]); 10] = [
         ("neighbours", &["--neighbours", "3"]),
         ("map", &["--perplexity", "4", "--steps", "60"]),
         ("peaks", &["--layer", "layer1.0,conv1", "--channel", "layer1.0:3,15", "--top", "4"]),
@@ -38,6 +38,7 @@ fn views_write_the_files_in_their_manifests() {
         ("activations", &["--layer", "layer1,fc", "--images", "2"]),
         ("occlusion", &["--images", "2", "--fill", "blur", "--class", "3"]),
         ("saliency", &["--images", "2", "--samples", "3", "--steps", "4"]),
+        ("relevance", &["--images", "6", "--rows", "2", "--most", "2", "--top", "3"]),
         ("ascent", &["--layer", "layer2,logits", "--most", "3", "--steps", "2"]),
     ];
     for (view, args) in views {
@@ -90,7 +91,7 @@ fn wrong_arguments_are_refused_and_nothing_is_touched() {
     let dir = trained();
     dir.write("seen/map.svg", b"earlier");
     dir.write("alone.safetensors", &dir.read("run/model.safetensors"));
-    let cases: [(&[&str], &[&str], &[&str]); 26] = [
+    let cases: [(&[&str], &[&str], &[&str]); 29] = [
         (&["peaks", "run", "--layer", "layer1.7"], &DATA, &["layer1.7", "did you mean layer1.0"]),
         (&["fields", "run", "--layer", "conf1"], &DATA, &["conf1", "did you mean conv1"]),
         (&["peaks", "run", "--layer", "conv1", "--channel", "16"], &DATA, &["channels 0 to 15, found 16"]),
@@ -124,6 +125,9 @@ fn wrong_arguments_are_refused_and_nothing_is_touched() {
         (&["occlusion", "run", "--class", "10"], &DATA, &["--class", "expected 0 to 9, found 10"]),
         (&["saliency", "run", "--layer", "fc"], &DATA, &["--layer", "no height and width"]),
         (&["saliency", "run", "--samples", "0"], &DATA, &["--samples", "at least 1"]),
+        (&["relevance", "run", "--rows", "0"], &DATA, &["--rows", "at least 1"]),
+        (&["relevance", "run", "--most", "0"], &DATA, &["--most", "at least 1"]),
+        (&["relevance", "run", "--top", "0"], &DATA, &["--top", "1 to"]),
         (&["ascent", "run", "--layer", "logits", "--channel", "10"], &[], &["--channel", "0 to 9, found 10"]),
         (
             &["map", "run"],

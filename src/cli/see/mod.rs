@@ -11,6 +11,7 @@ mod occlusion;
 mod page;
 mod progress;
 mod receptive_fields;
+mod relevance;
 mod saliency;
 mod top_activations;
 mod tsne;
@@ -64,6 +65,9 @@ enum View {
     Occlusion(WithImages<occlusion::Occlusion>),
     /// Draw which pixels matter for a class: gradients, SmoothGrad, guided backpropagation, integrated gradients, Grad-CAM.
     Saliency(WithImages<saliency::Saliency>),
+    /// Divide the score of a class among the pixels, in all and by channel: layer-wise relevance propagation.
+    #[command(mut_arg("images", |arg| arg.default_value("1000")))]
+    Relevance(WithImages<relevance::Relevance>),
     /// Make images that excite the channels of a layer, or classes, by gradient ascent from noise.
     #[command(name = "ascent", visible_alias = "activation-maximization")]
     ActivationMaximization(WithoutImages<activation_maximization::ActivationMaximization>),
@@ -89,6 +93,7 @@ impl View {
             Self::Activations(args) => args.run(),
             Self::Occlusion(args) => args.run(),
             Self::Saliency(args) => args.run(),
+            Self::Relevance(args) => args.run(),
             Self::ActivationMaximization(args) => args.run(),
         }
     }

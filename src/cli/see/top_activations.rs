@@ -96,7 +96,7 @@ impl View for TopActivations {
 }
 
 /// The part of an image that the units of a layer see.
-struct FieldOfView {
+pub struct FieldOfView {
     axes: [ReceptiveField; 2],
     /// Height and width of the image.
     image: [usize; 2],
@@ -106,7 +106,7 @@ struct FieldOfView {
 
 impl FieldOfView {
     /// Measures the effective receptive field on one batch of images.
-    fn of(lens: &Lens, images: &Images, layer: &str) -> Result<Self> {
+    pub fn of(lens: &Lens, images: &Images, layer: &str) -> Result<Self> {
         let axes = lens.receptive_field(layer)?;
         let [_, height, width] = lens.image_shape();
         let patch = match axes[0].size >= height || axes[1].size >= width {
@@ -131,6 +131,11 @@ impl FieldOfView {
         })
     }
 
+    /// The pixels that the unit at a position sees, scaled to about `side`.
+    pub fn patch(&self, photo: &RgbImage, position: [usize; 2], side: u32) -> RgbImage {
+        drawing::scale_to_width(&crop(photo, self.at(position)), side)
+    }
+
     fn describe(&self) -> String {
         let cut = self.patch.map_or(String::new(), |side| format!(", {side} x {side} of them drawn"));
         format!("{} x {} pixels{cut}", self.axes[0].size, self.axes[1].size)
@@ -149,7 +154,7 @@ fn draw(
     let figure =
         |group, image, label| Figure::new(Subject::Unit(layer.to_owned(), channel), group, image, label);
     let patches = tops.iter().map(|top| {
-        let patch = drawing::scale_to_width(&crop(&photo(top), view.at(top.position)), SIDE);
+        let patch = view.patch(&photo(top), top.position, SIDE);
         figure("Top patches", patch, format!("{channel}: {:.2}", top.value))
     });
     let whole = tops.iter().map(|top| {

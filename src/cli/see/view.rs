@@ -104,6 +104,17 @@ pub fn figure_grid(title: &str, figures: &[Figure], side: usize, columns: usize)
     drawing::image_grid(title, &tiles, columns)
 }
 
+/// Rows of figures below a title; shorter rows are filled up with white.
+pub fn figure_rows(title: &str, rows: &[Vec<Figure>], side: usize) -> RgbImage {
+    let columns = rows.iter().map(Vec::len).max().unwrap_or(0);
+    let filled = |row: &Vec<Figure>| {
+        let mut tiles: Vec<Tile> = row.iter().map(|figure| figure.tile(side)).collect();
+        tiles.resize_with(columns, || Tile::new(RgbImage::new(0, 0), ""));
+        tiles
+    };
+    drawing::image_grid(title, &rows.iter().flat_map(filled).collect::<Vec<Tile>>(), columns)
+}
+
 /// Command line of a view that needs images.
 #[derive(clap::Args)]
 pub struct WithImages<V: View> {

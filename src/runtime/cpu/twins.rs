@@ -63,6 +63,8 @@ twins! {
     blend => elementwise::blend;
     guarded_blend => elementwise::guarded_blend;
     scale => elementwise::scale;
+    mul => elementwise::mul;
+    stabilized_div => elementwise::stabilized_div;
     relu => elementwise::relu, fast fast::elementwise::relu;
     relu_grad => elementwise::relu_grad;
     add_relu_grad => elementwise::add_relu_grad;
