@@ -8,7 +8,7 @@
 //   guarded_blend   the same, if factor[0] is neither NaN nor infinite
 //   scale       y = a * factor[0]
 //   mul         y = a * b
-//   stabilized_div  y = a / (b + alpha), with -alpha where b < 0
+//   stabilized_div  y = a / (b + alpha with the sign of b), by its bits, so that a NaN stays NaN
 //   relu        y = max(a, 0), NaN stays NaN
 //   relu_grad   y = 0 where a <= 0, else b        (a: the ReLU's output, possibly NaN; b: the upstream gradient)
 //   add_relu_grad   y = 0 where a <= 0, else b + c
@@ -88,7 +88,8 @@ fn mul(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) groups: vec
 fn stabilized_div(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) groups: vec3u, @builtin(local_invocation_index) lane: u32) {
     let i = workgroup_index(group, groups, params.first_workgroup) * 256u + lane;
     if (i >= (params.len + 3u) / 4u) { return; }
-    y2[i] = a[i] / (b[i] + select(vec4f(params.alpha), vec4f(-params.alpha), b[i] < vec4f(0.0)));
+    let signs = bitcast<vec4u>(b[i]) & vec4u(0x80000000u);
+    y2[i] = a[i] / (b[i] + bitcast<vec4f>(signs | vec4u(bitcast<u32>(params.alpha))));
 }
 
 @compute @workgroup_size(256)

@@ -91,7 +91,7 @@ fn wrong_arguments_are_refused_and_nothing_is_touched() {
     let dir = trained();
     dir.write("seen/map.svg", b"earlier");
     dir.write("alone.safetensors", &dir.read("run/model.safetensors"));
-    let cases: [(&[&str], &[&str], &[&str]); 29] = [
+    let cases: [(&[&str], &[&str], &[&str]); 31] = [
         (&["peaks", "run", "--layer", "layer1.7"], &DATA, &["layer1.7", "did you mean layer1.0"]),
         (&["fields", "run", "--layer", "conf1"], &DATA, &["conf1", "did you mean conv1"]),
         (&["peaks", "run", "--layer", "conv1", "--channel", "16"], &DATA, &["channels 0 to 15, found 16"]),
@@ -127,6 +127,8 @@ fn wrong_arguments_are_refused_and_nothing_is_touched() {
         (&["saliency", "run", "--samples", "0"], &DATA, &["--samples", "at least 1"]),
         (&["relevance", "run", "--rows", "0"], &DATA, &["--rows", "at least 1"]),
         (&["relevance", "run", "--most", "0"], &DATA, &["--most", "at least 1"]),
+        (&["relevance", "run", "--gamma=-0.5"], &DATA, &["--gamma", "at least 0", "found -0.5"]),
+        (&["relevance", "run", "--epsilon", "0"], &DATA, &["--epsilon", "at least", "found 0"]),
         (&["relevance", "run", "--top", "0"], &DATA, &["--top", "1 to"]),
         (&["ascent", "run", "--layer", "logits", "--channel", "10"], &[], &["--channel", "0 to 9, found 10"]),
         (

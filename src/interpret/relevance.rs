@@ -36,7 +36,7 @@ pub struct Relevance {
 ///
 /// # Errors
 ///
-/// [`Error::Argument`] unless there is a class of the network for each image, or if a layer does not exist; [`Error::Shape`] if an
+/// [`Error::Argument`] unless there is a class of the network for each image, or if a layer does not exist or a rule's setting is negative; [`Error::Shape`] if an
 /// operation has no rule.
 pub fn relevance(
     lens: &Lens,
@@ -94,6 +94,15 @@ pub fn channel_relevance(
 
 /// Prepares the propagation of relevance from one layer to others.
 fn pass(lens: &Lens, from: &str, to: &[&str], rules: RelevanceRules) -> Result<Gradients> {
+    // Where the divisor is 0, a smaller epsilon would make an infinity.
+    for (name, value, lowest) in [("gamma", rules.gamma, 0.0), ("epsilon", rules.epsilon, 1e-12)] {
+        if !(lowest..=f32::MAX).contains(&value) {
+            return Err(Error::argument(
+                name,
+                format!("must be at least {lowest:?} and finite, found {value}"),
+            ));
+        }
+    }
     let [channels, height, width] = lens.image_shape();
     let shape = [lens.batch(), channels, height, width];
     let tables = lens.preprocessing().normalization.tables();

@@ -22,10 +22,10 @@ pub struct ReluGrad;
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct Mul;
 
-/// a / (b + eps), with -eps where b < 0, which keeps b away from 0. Inputs: a and b of the same shape.
+/// a / (b + eps with the sign of b), which keeps the divisor away from 0. Inputs: a and b of the same shape.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct StabilizedDiv {
-    /// Added to the magnitude of b.
+    /// Added to the magnitude of b; not negative.
     pub eps: f32,
 }
 

@@ -105,7 +105,13 @@ impl View for Relevance {
             explained,
             whole: whole.clone(),
             single,
-            tops: top_activations(lens, &context.images.values, &layer, self.top.min(context.images.len()))?,
+            tops: top_activations(
+                lens,
+                &context.images.values,
+                &[&layer],
+                self.top.min(context.images.len()),
+            )?
+            .swap_remove(0),
             view: FieldOfView::of(lens, context.images, &layer)?,
         };
         context.progress.step();
@@ -138,7 +144,7 @@ impl Relevance {
         writer.npy("layer", format!("relevance of {layer}, all images"), at_layer)?;
         writer.json("found", format!("relevance of each channel of {layer}"), &drawn.explained)?;
         let caption = format!(
-            "Layer-wise relevance propagation (LRP). The logit of the class is divided among the values of the layer before, by what each contributed, and so on back to the pixels. Red supports the class, blue opposes it; each map has its own scale, and the largest 0.5 % of values may be clipped. The first row is the image and the relevance of its pixels, with their sum and the logit; the difference is what the biases contribute. Each further row is a channel of {layer}, one of the {most} that are most relevant: where in the image it found what counts for the class, the number being its part of the logit; and what it responds to, the patches with the highest activations in {} images. Rules: z^B for a convolution of the image, gamma ({}) for other convolutions, epsilon ({:e}) for everything else. Local response normalization passes relevance on unchanged.",
+            "Layer-wise relevance propagation (LRP). The logit of the class is divided among the values of the layer before, by what each contributed, and so on back to the pixels. Orange supports the class, blue opposes it; each map has its own scale, and the largest 0.5 % of values may be clipped. The first row is the image and the relevance of its pixels, with their sum and the logit; the difference is what the biases contribute. Each further row is a channel of {layer}, one of the {most} that are most relevant: where in the image it found what counts for the class, the number being its part of the logit; and what it responds to, the patches with the highest activations in {} images. Rules: z^B for a convolution of the image, gamma ({}) for other convolutions, epsilon ({:e}) for everything else. Local response normalization passes relevance on unchanged.",
             context.images.len(),
             self.gamma,
             self.epsilon,

@@ -47,9 +47,9 @@ pub fn mul(p: &Elementwise, io: Io<'_>) {
     zip(p, io, |a, b| a * b);
 }
 
-/// y = a / (b + alpha), with -alpha where b < 0.
+/// y = a / (b + alpha with the sign of b).
 pub fn stabilized_div(p: &Elementwise, io: Io<'_>) {
-    zip(p, io, |a, b| a / (b + if b < 0.0 { -p.alpha } else { p.alpha }));
+    zip(p, io, |a, b| a / (b + p.alpha.copysign(b)));
 }
 
 /// y = max(a, 0), propagating NaN.
