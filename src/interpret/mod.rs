@@ -33,7 +33,7 @@ mod saliency;
 mod top_activations;
 mod tsne;
 
-pub use activation_maximization::{ActivationMaximization, MaximizedImages};
+pub use activation_maximization::{ActivationMaximization, Distortion, MaximizedImages, Start};
 pub use activations::{Activations, ChannelStats, activations};
 pub use effective_receptive_field::{EffectiveReceptiveField, effective_receptive_field};
 pub use extractor::{Extractor, Gradients};

@@ -63,9 +63,10 @@ enum View {
     Occlusion(WithImages<occlusion::Occlusion>),
     /// Draw which pixels matter for a class: gradients, SmoothGrad, guided backpropagation, integrated gradients, Grad-CAM.
     Saliency(WithImages<saliency::Saliency>),
-    /// Make images that excite the channels of a layer, or classes, by gradient ascent from noise.
+    /// Make images that excite the channels of a layer, or classes, by gradient ascent.
+    #[command(mut_arg("images", |arg| arg.default_value("1000")))]
     #[command(name = "ascent", visible_alias = "activation-maximization")]
-    ActivationMaximization(WithoutImages<activation_maximization::ActivationMaximization>),
+    ActivationMaximization(WithImages<activation_maximization::ActivationMaximization>),
 }
 
 /// Runs a view, or all of them for the page; returns the exit code.

@@ -160,12 +160,12 @@ impl PageBuilder<'_> {
                 ],
             )?,
             activation_maximization: self.view::<ActivationMaximization>(
-                &none,
+                images,
                 &[("layer", names.clone()), ("most", self.args.units.to_string())],
             )?,
             classes: self.view_in::<ActivationMaximization>(
                 "classes",
-                &none,
+                images,
                 &[("layer", Lens::LOGITS.to_owned()), ("channel", self.likeliest(&probabilities))],
             )?,
             occlusion: self.view::<Occlusion>(&examples, &[])?,
