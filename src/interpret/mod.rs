@@ -7,7 +7,7 @@
 //! | --- | --- |
 //! | [`filters()`], [`activations()`] | the filters of convolutions; the activations of each channel, and which are dead |
 //! | [`top_activations()`] | the images that excite each channel most |
-//! | [`ActivationMaximization`] | images made from noise that excite a channel or a class |
+//! | [`ActivationMaximization`] | images made to excite a channel or a class |
 //! | [`Occlusion`] | where covering a part of an image makes a class unlikely |
 //! | [`input_gradients()`], [`smooth_grad()`], [`integrated_gradients()`], [`grad_cam()`] | which pixels support a class |
 //! | [`nearest_neighbors()`], [`nearest_neighbors_within()`] | the most similar images, by the features of the network |
