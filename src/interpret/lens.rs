@@ -119,6 +119,16 @@ impl Lens {
         Ok(Self { device: device.clone(), model: model.name(), weights, preprocessing, graph, layers, batch })
     }
 
+    /// The same network, of this model, for images of another size and in other batches.
+    ///
+    /// # Errors
+    ///
+    /// As [`new`](Self::new).
+    pub fn resized(&self, model: &dyn Model, size: [usize; 2], batch: usize) -> Result<Self> {
+        let preprocessing = Preprocessing { size, ..self.preprocessing.clone() };
+        Self::new(&self.device, model, self.weights.clone(), preprocessing, batch)
+    }
+
     /// Name of the model.
     pub fn model(&self) -> &str {
         &self.model

@@ -8,7 +8,7 @@
 //! | [`filters()`], [`activations()`] | the filters of convolutions; the activations of each channel, and which are dead |
 //! | [`top_activations()`] | the images that excite each channel most |
 //! | [`channel_responses()`] | how strongly each channel responds to each image, and for which class it is selective |
-//! | [`ActivationMaximization`] | images made from noise that excite a channel or a class |
+//! | [`ActivationMaximization`] | images made to excite a channel or a class |
 //! | [`Occlusion`] | where covering a part of an image makes a class unlikely |
 //! | [`input_gradients()`], [`smooth_grad()`], [`integrated_gradients()`], [`grad_cam()`] | which pixels support a class |
 //! | [`relevance()`], [`channel_relevance()`] | how much of a class's logit each pixel and channel accounts for, and each pixel through a channel |
@@ -37,7 +37,7 @@ mod saliency;
 mod top_activations;
 mod tsne;
 
-pub use activation_maximization::{ActivationMaximization, MaximizedImages};
+pub use activation_maximization::{ActivationMaximization, Distortion, MaximizedImages, Start};
 pub use activations::{Activations, ChannelStats, activations};
 pub use channel_responses::{ChannelResponses, ClassSelectivity, channel_responses};
 pub use effective_receptive_field::{EffectiveReceptiveField, effective_receptive_field};

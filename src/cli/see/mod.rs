@@ -68,9 +68,10 @@ enum View {
     /// Divide the score of a class among the pixels, in all and by channel: layer-wise relevance propagation.
     #[command(mut_arg("images", |arg| arg.default_value("1000")))]
     Relevance(WithImages<relevance::Relevance>),
-    /// Make images that excite the channels of a layer, or classes, by gradient ascent from noise.
+    /// Make images that excite the channels of a layer, or classes, by gradient ascent.
+    #[command(mut_arg("images", |arg| arg.default_value("1000")))]
     #[command(name = "ascent", visible_alias = "activation-maximization")]
-    ActivationMaximization(WithoutImages<activation_maximization::ActivationMaximization>),
+    ActivationMaximization(WithImages<activation_maximization::ActivationMaximization>),
 }
 
 /// Runs a view, or all of them for the page; returns the exit code.

@@ -15,6 +15,8 @@ use striate::{OutputFolder, Result};
 pub trait View: clap::Args {
     /// Name of the view, its files and its manifest.
     const NAME: &str;
+    /// Whether there is nothing to draw without images.
+    const NEEDS_IMAGES: bool = true;
 
     /// Draws the view and stages its files.
     fn render(&self, context: &ViewContext<'_>) -> Result<ViewOutput>;
@@ -141,8 +143,11 @@ pub struct WithoutImages<V: View> {
 
 impl<V: View> WithImages<V> {
     pub fn run(&self) -> Result<i32> {
-        self.lens
-            .open_with(&self.images)
+        let opened = match V::NEEDS_IMAGES {
+            true => self.lens.open_with(&self.images),
+            false => self.lens.open_with_any(&self.images),
+        };
+        opened
             .and_then(|(network, images)| run(&self.view, &network, &images, &self.out.out))
             .map_err(as_flag::<Self>)
     }
