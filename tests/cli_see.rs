@@ -32,7 +32,7 @@ fn views_write_the_files_in_their_manifests() {
     let views: [(&str, &[&str]); 9] = [
         ("neighbours", &["--neighbours", "3"]),
         ("map", &["--perplexity", "4", "--steps", "60"]),
-        ("peaks", &["--layer", "layer1.0", "--channel", "3,15", "--top", "4"]),
+        ("peaks", &["--layer", "layer1.0,conv1", "--channel", "layer1.0:3,15", "--top", "4"]),
         ("fields", &["--layer", "conv1,layer3.0"]),
         ("filters", &["--layer", "conv1,layer1.0.conv1"]),
         ("activations", &["--layer", "layer1,fc", "--images", "2"]),
@@ -90,11 +90,16 @@ fn wrong_arguments_are_refused_and_nothing_is_touched() {
     let dir = trained();
     dir.write("seen/map.svg", b"earlier");
     dir.write("alone.safetensors", &dir.read("run/model.safetensors"));
-    let cases: [(&[&str], &[&str], &[&str]); 25] = [
+    let cases: [(&[&str], &[&str], &[&str]); 26] = [
         (&["peaks", "run", "--layer", "layer1.7"], &DATA, &["layer1.7", "did you mean layer1.0"]),
         (&["fields", "run", "--layer", "conf1"], &DATA, &["conf1", "did you mean conv1"]),
         (&["peaks", "run", "--layer", "conv1", "--channel", "16"], &DATA, &["channels 0 to 15, found 16"]),
         (&["fields", "run", "--layer", "conv1", "--channel", "99"], &DATA, &["channels 0 to 15, found 99"]),
+        (
+            &["peaks", "run", "--layer", "conv1", "--channel", "layer1:3"],
+            &DATA,
+            &["--channel", "names none of conv1"],
+        ),
         (&["peaks", "run", "--layer", "conv1", "--top", "41"], &DATA, &["expected 1 to 40", "found 41"]),
         (&["peaks", "run", "--layer", "conv1", "--top", "0"], &DATA, &["found 0"]),
         (

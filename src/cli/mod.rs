@@ -22,8 +22,8 @@ mod tune;
 use clap::{Parser, Subcommand};
 pub use common::terminal;
 use common::{
-    choices, device, flags, html, images, json, memory, network, numbers, output, pretrained, shell, svg,
-    text,
+    choices, device, flags, html, images, json, memory, mistakes, network, numbers, output, pretrained,
+    shell, svg, text,
 };
 use striate::Result;
 

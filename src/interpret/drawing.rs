@@ -1,7 +1,7 @@
 //! Drawing: color scales, scaling of images, and grids of labeled tiles.
 
 use crate::data::Normalization;
-use colorous::{Color, Gradient};
+use colorous::Color;
 use font8x8::{BASIC_FONTS, UnicodeFonts};
 use image::imageops::{self, FilterType};
 use image::{Rgb, RgbImage};
@@ -15,7 +15,12 @@ const CHARACTER: u32 = 8;
 const LINE: u32 = 12;
 const GAP: u32 = 4;
 
-/// Maps values to colors, perceptually uniform.
+/// Ends and middle of the diverging scale. Its middle is dark, so that bright means strong on every scale.
+const NEGATIVE: Rgb<u8> = Rgb([110, 180, 255]);
+const ZERO: Rgb<u8> = Rgb([18, 18, 22]);
+const POSITIVE: Rgb<u8> = Rgb([255, 150, 80]);
+
+/// Maps values to colors, the brighter the stronger.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct ColorScale {
     low: f32,
@@ -46,8 +51,8 @@ impl ColorScale {
         }
     }
 
-    /// Blue for negative values, white for 0, red for positive ones, symmetric and clipped at the 99.5th percentile of the
-    /// magnitudes.
+    /// Blue for negative values, black for 0, orange for positive ones, the brighter the larger; symmetric and clipped at the
+    /// 99.5th percentile of the magnitudes.
     pub fn diverging(values: &[f32]) -> Self {
         let magnitudes: Vec<f32> = values.iter().map(|value| value.abs()).collect();
         let Self { high, clipped, .. } = Self::clipped(&magnitudes);
@@ -60,10 +65,22 @@ impl ColorScale {
             true => f64::from((value - self.low) / (self.high - self.low)).clamp(0.0, 1.0),
             false => 0.5,
         };
-        let gradient: Gradient = if self.diverging { colorous::RED_BLUE } else { colorous::VIRIDIS };
-        // The gradient starts at red, which is to stand for positive values.
-        let Color { r, g, b } = gradient.eval_continuous(if self.diverging { 1.0 - t } else { t });
+        if self.diverging {
+            let strong = if t < 0.5 { NEGATIVE } else { POSITIVE };
+            return mix(ZERO, strong, (2.0 * t - 1.0).abs());
+        }
+        let Color { r, g, b } = colorous::VIRIDIS.eval_continuous(t);
         Rgb([r, g, b])
+    }
+
+    /// The values with the darkest and the brightest color, or of a diverging scale, with the two brightest.
+    pub fn ends(&self) -> [f32; 2] {
+        [self.low, self.high]
+    }
+
+    /// Whether values have signs, so that 0 is in the middle.
+    pub fn is_diverging(&self) -> bool {
+        self.diverging
     }
 
     /// Draws a row-major plane, one pixel per value.
@@ -78,10 +95,16 @@ impl ColorScale {
     pub fn describe(&self) -> String {
         let more = if self.clipped { " and beyond" } else { "" };
         match self.diverging {
-            true => format!("blue {:.3}, white 0, red {:.3}{more}", self.low, self.high),
+            true => format!("blue {:.3}, black 0, orange {:.3}{more}", self.low, self.high),
             false => format!("dark {:.3}, bright {:.3}{more}", self.low, self.high),
         }
     }
+}
+
+/// A color between two others.
+fn mix(from: Rgb<u8>, to: Rgb<u8>, t: f64) -> Rgb<u8> {
+    let between = |from: u8, to: u8| (f64::from(from) + t * (f64::from(to) - f64::from(from))).round() as u8;
+    Rgb(std::array::from_fn(|c| between(from[c], to[c])))
 }
 
 /// The value that one in 200 exceeds.

@@ -208,11 +208,20 @@ impl Lens {
 
     /// Number of trainable parameters; running statistics do not count.
     pub fn parameters(&self) -> usize {
+        self.count_parameters(|_| true)
+    }
+
+    /// Number of trainable parameters of a layer, or of all layers in a block.
+    pub fn parameters_in(&self, layer: &str) -> usize {
+        self.count_parameters(|name| name.strip_prefix(layer).is_some_and(|rest| rest.starts_with('.')))
+    }
+
+    fn count_parameters(&self, counts: impl Fn(&str) -> bool) -> usize {
         let learned =
             |role: &Role| matches!(role, Role::Persistent(p) if p.kind == PersistentKind::Parameter);
         self.graph
             .values()
-            .filter(|(_, value)| learned(&value.role))
+            .filter(|(_, value)| learned(&value.role) && counts(&value.name))
             .map(|(_, value)| value.ty.shape.iter().product::<usize>())
             .sum()
     }

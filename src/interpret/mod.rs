@@ -7,6 +7,7 @@
 //! | --- | --- |
 //! | [`filters()`], [`activations()`] | the filters of convolutions; the activations of each channel, and which are dead |
 //! | [`top_activations()`] | the images that excite each channel most |
+//! | [`channel_responses()`] | how strongly each channel responds to each image, and for which class it is selective |
 //! | [`ActivationMaximization`] | images made from noise that excite a channel or a class |
 //! | [`Occlusion`] | where covering a part of an image makes a class unlikely |
 //! | [`input_gradients()`], [`smooth_grad()`], [`integrated_gradients()`], [`grad_cam()`] | which pixels support a class |
@@ -17,6 +18,7 @@
 mod activation_maximization;
 mod activations;
 mod blur;
+mod channel_responses;
 pub mod drawing;
 mod effective_receptive_field;
 mod extractor;
@@ -35,6 +37,7 @@ mod tsne;
 
 pub use activation_maximization::{ActivationMaximization, MaximizedImages};
 pub use activations::{Activations, ChannelStats, activations};
+pub use channel_responses::{ChannelResponses, ClassSelectivity, channel_responses};
 pub use effective_receptive_field::{EffectiveReceptiveField, effective_receptive_field};
 pub use extractor::{Extractor, Gradients};
 pub use filters::{FilterBank, filters};

@@ -11,10 +11,34 @@ use tempfile::TempDir;
 /// Selects channels and an image by mouse and keyboard.
 pub const PICK_UNITS: &str = r##"
   click("unit-layer2-tab");
-  click("unit-layer2-1-tab");
+  click(document.querySelectorAll("#unit-layer2 [role=tab]")[1].id);
   press("ArrowRight");
   press("Home");
   click("image-2-tab");
+"##;
+
+/// Selects a kind of mistake, an image and a class, and answers a round of the test; tells what the other sections show.
+pub const FOLLOW_LINKS: &str = r##"
+  const seen = query => [...document.querySelectorAll(query)].filter(e => e.getClientRects().length);
+  const cell = document.querySelectorAll(".matrix button");
+  const wrong = [...cell].find(e => e.dataset.class !== e.dataset.predicted);
+  wrong.click();
+  const mistakes = seen("#results .picks button");
+  const fit = mistakes.filter(e => e.dataset.class === wrong.dataset.class && e.dataset.predicted === wrong.dataset.predicted);
+  shown.push(`${mistakes.length == wrong.textContent} ${fit.length == wrong.textContent} ${wrong.ariaPressed}`);
+  mistakes[0].click();
+  const image = mistakes[0].dataset.image;
+  shown.push(`${seen("#selection")[0].textContent.startsWith("image " + image + ":")} ${document.querySelector("circle.chosen").dataset.image === image}`);
+  const legend = document.querySelector("#map .legend button");
+  legend.click();
+  const lit = document.querySelectorAll(`circle:not(.faded)`).length;
+  const own = document.querySelectorAll(`circle[data-class="${legend.dataset.class}"]`).length;
+  shown.push(`${lit - own <= 1} ${seen("#results .picks button").every(e => e.dataset.class === legend.dataset.class)}`);
+  location.hash = "image-1";
+  seen("#test .round button")[0].click();
+  shown.push(/^(Right|Wrong).* Your score: [01] of 1 with real patches\.$/.test(seen("#test [role=status]")[0].textContent));
+  seen("#test .next")[0].click();
+  shown.push(seen("#test .round button:disabled").length);
 "##;
 
 /// Collects errors and blocked requests, from before the page's own content is loaded.
@@ -92,11 +116,23 @@ impl Browser {
 
     /// The number of colors in a screenshot of the page.
     pub fn colors(&self, page: &str, width: u32) -> usize {
+        self.screenshot(page, width, &[]).pixels().collect::<HashSet<_>>().len()
+    }
+
+    /// The fraction of almost white pixels in a screenshot of the page for a reader who prefers dark pages.
+    pub fn white_in_dark_mode(&self, page: &str, width: u32) -> f64 {
+        let image = self.screenshot(page, width, &["--blink-settings=preferredColorScheme=0"]);
+        let frame = image::imageops::crop_imm(&image, 8, 8, width, 844).to_image();
+        let white = frame.pixels().filter(|pixel| pixel.0.iter().all(|byte| *byte > 235)).count();
+        white as f64 / frame.pixels().count() as f64
+    }
+
+    fn screenshot(&self, page: &str, width: u32, flags: &[&str]) -> image::RgbImage {
         let dir = framed(page, width);
         let shot = dir.path().join("shot.png");
-        self.open(dir.path(), &[&format!("--screenshot={}", shot.display()), "--window-size=1300,900"]);
-        let image = image::open(&shot).unwrap().into_rgb8();
-        image.pixels().collect::<HashSet<_>>().len()
+        let to = format!("--screenshot={}", shot.display());
+        self.open(dir.path(), &[&[to.as_str(), "--window-size=1300,900"], flags].concat());
+        image::open(&shot).unwrap().into_rgb8()
     }
 
     /// Headless Chromium with its own profile.

@@ -31,6 +31,18 @@ fn written(dir: &Workspace, args: &[&str], file: &str) -> String {
     dir.read_text(file)
 }
 
+/// The ids of the channels drawn of a layer, in their order.
+fn unit_tabs(page: &str, layer: &str) -> Vec<String> {
+    let tabs = page.split("role=\"tab\" id=\"").skip(1).filter_map(|rest| rest.split("-tab\"").next());
+    tabs.filter(|id| id.starts_with(&format!("unit-{layer}-"))).map(str::to_owned).collect()
+}
+
+/// The commands that a page says it was made by.
+fn commands(page: &str) -> Vec<String> {
+    let shown = page.split("<pre><code>").skip(1).filter_map(|rest| rest.split("</code>").next());
+    shown.map(str::to_owned).collect()
+}
+
 /// Asserts that a page loads nothing from elsewhere.
 fn assert_self_contained(page: &str) {
     for (at, _) in page.match_indices("src=\"").chain(page.match_indices("href=\"")) {
@@ -70,18 +82,36 @@ fn the_page_has_all_views() -> Outcome {
         assert!(page.contains(title), "{view} is not on the page");
         assert!(page.contains(&format!("striate see {name}")), "the page has no command for {view}");
     }
-    for words in ["77,754", "of these images", "layer3", "channel 2", "id=\"image-3\""] {
+    for words in ["77,754", " of 40 images (", "layer3", "selectivity", "id=\"image-3\"", "percentage points"]
+    {
         assert!(page.contains(words), "the page has no {words}");
     }
-    assert!(
-        !page.contains("id=\"image-4\"") && !page.contains("channel 3<"),
-        "the page has more than it should"
-    );
+    assert_eq!(unit_tabs(&page, "layer3").len(), 3);
+    assert!(!page.contains("id=\"image-4\""), "the page has more than it should");
     // A second run writes the same bytes and leaves other files alone.
     dir.write("report/notes.txt", b"mine");
     assert!(written(&dir, &SEE, "report/index.html") == page, "the page differs");
     assert_eq!(dir.read("report/notes.txt"), b"mine");
     assert_eq!(list(dir.root()), ["data", "report", "run"], "a temporary file is left");
+    Ok(())
+}
+
+fn commands_of_the_page_repeat_its_views() -> Outcome {
+    let dir = trained();
+    let page = written(&dir, &[&SEE[..], &["--images", "12"]].concat(), "report/index.html");
+    for command in commands(&page) {
+        let words: Vec<&str> = command.split(' ').collect();
+        assert_eq!(&words[..2], ["striate", "see"], "{command}");
+        printed(&mut dir.striate(&words[1..]));
+        let view = words[2];
+        // Of all images, in whatever order, the top activations are the same.
+        if view == "peaks" {
+            let [again, page] =
+                ["seen", "report/peaks"].map(|out| dir.read(&format!("{out}/peaks-layer3.png")));
+            assert!(again == page, "{command} draws something else");
+        }
+    }
+    assert_eq!(commands(&page).len(), 10);
     Ok(())
 }
 
@@ -97,7 +127,10 @@ fn one_image_is_enough_for_a_page() -> Outcome {
     let output = striate(&dir, &flags).output().unwrap();
     assert_eq!(output.status.code(), Some(3), "{}", text(&output.stderr));
     assert!(text(&output.stderr).contains("broken.png"));
-    assert!(dir.read_text("files/index.html").contains("good.png"));
+    let page = dir.read_text("files/index.html");
+    assert!(page.contains("good.png"));
+    // Nothing can be right or wrong without classes.
+    assert!(page.contains("true classes are not known") && !page.contains("class=\"matrix\""));
     Ok(())
 }
 
@@ -327,17 +360,30 @@ fn a_browser_shows_the_page(browser: &Browser) -> Outcome {
         assert!(seen["images"].as_u64().unwrap() > 100, "{seen}");
         let shown: Vec<&str> =
             seen["shown"].as_array().unwrap().iter().map(|s| s.as_str().unwrap()).collect();
+        let (first, layer2) = (&unit_tabs(&page, "relu")[0], unit_tabs(&page, "layer2"));
         // Initially; after clicks on a layer and a channel; the next and the first channel by keyboard; a click on an image.
         let expected = [
-            "unit-relu-0 image-0",
-            "unit-layer2-0 image-0",
-            "unit-layer2-1 image-0",
-            "unit-layer2-2 image-0",
-            "unit-layer2-0 image-0",
-            "unit-layer2-0 image-2",
+            format!("{first} image-0"),
+            format!("{} image-0", layer2[0]),
+            format!("{} image-0", layer2[1]),
+            format!("{} image-0", layer2[2]),
+            format!("{} image-0", layer2[0]),
+            format!("{} image-2", layer2[0]),
         ];
         assert_eq!(shown, expected, "at {width} pixels");
     }
+    let white = browser.white_in_dark_mode(&page, 1280);
+    assert!(white < 0.05, "{white} of a dark page is white");
+    Ok(())
+}
+
+fn sections_of_a_page_are_linked(browser: &Browser) -> Outcome {
+    let dir = trained();
+    let page = written(&dir, &SEE, "report/index.html");
+    let seen = browser.inspect(&page, 1280, browser::FOLLOW_LINKS);
+    assert!(seen["problems"].as_array().unwrap().is_empty(), "{}", seen["problems"]);
+    let expected = serde_json::json!(["true true true", "true true", "true true", true, 0]);
+    assert_eq!(seen["shown"].as_array().unwrap()[1..], expected.as_array().unwrap()[..]);
     Ok(())
 }
 
@@ -351,6 +397,8 @@ fn a_browser_shows_a_run(browser: &Browser) -> Outcome {
         let colors = browser.colors(&page, width);
         assert!(colors > 20, "at {width} pixels there are {colors} colors");
     }
+    let white = browser.white_in_dark_mode(&page, 1280);
+    assert!(white < 0.05, "{white} of a dark page is white");
     Ok(())
 }
 
@@ -358,6 +406,7 @@ fn main() -> ExitCode {
     let mut suite = Suite::new();
     suite.add_all(named![
         the_page_has_all_views,
+        commands_of_the_page_repeat_its_views,
         one_image_is_enough_for_a_page,
         wrong_arguments_leave_an_earlier_page_alone,
         foreign_files_are_kept,
@@ -372,8 +421,12 @@ fn main() -> ExitCode {
     );
     // Other systems have no such names.
     suite.add_if(cfg!(unix), "incomplete_runs_are_compared", incomplete_runs_are_compared);
-    let tests: &Named<fn(&Browser) -> Outcome> =
-        named![a_browser_shows_the_page, a_browser_shows_a_run, a_browser_shows_a_comparison];
+    let tests: &Named<fn(&Browser) -> Outcome> = named![
+        a_browser_shows_the_page,
+        sections_of_a_page_are_linked,
+        a_browser_shows_a_run,
+        a_browser_shows_a_comparison
+    ];
     for (name, test) in tests {
         suite.add_if(Browser::find().is_some(), *name, || test(&Browser::find().expect("found before")));
     }

@@ -7,6 +7,7 @@ pub mod html;
 pub mod images;
 pub mod json;
 pub mod memory;
+pub mod mistakes;
 pub mod network;
 pub mod numbers;
 pub mod output;

@@ -11,6 +11,11 @@ pub type Area<'a> = DrawingArea<SVGBackend<'a>, Shift>;
 /// The result of drawing with plotters, whose error types depend on the backend.
 pub type Drawn<T = ()> = Result<T, Box<dyn std::error::Error>>;
 
+/// The type face of pages, and colors for readers who prefer dark pages: white and black change places.
+const STYLE: &str = "<style>text { font-family: system-ui, sans-serif } \
+@media (prefers-color-scheme: dark) { rect[fill='#FFFFFF'] { fill: #1d1d20 } [stroke='#FFFFFF'] { stroke: #1d1d20 } text[fill='#000000'] { fill: #ececee } \
+[stroke='#000000'] { stroke: #a5a5ad } }</style>";
+
 /// Returns an SVG of `size` pixels drawn by `paint` on white. Errors name the file at `path`.
 pub fn draw(path: &Path, size: (u32, u32), paint: impl FnOnce(&Area) -> Drawn) -> Result<String> {
     let mut svg = String::new();
@@ -21,5 +26,6 @@ pub fn draw(path: &Path, size: (u32, u32), paint: impl FnOnce(&Area) -> Drawn) -
         Ok(area.present()?)
     })();
     drawn.map_err(|error| Error::data(path, format!("cannot be drawn: {error}")))?;
-    Ok(text::lines(&svg).into_owned())
+    // The first tag ends with the first >.
+    Ok(text::lines(&svg.replacen('>', &format!(">\n{STYLE}"), 1)).into_owned())
 }

@@ -16,6 +16,9 @@ const NAMES: i32 = 110;
 const TITLE: i32 = 40;
 const MARGIN: i32 = 16;
 
+/// Ink on bright cells. Black itself becomes bright on a dark page.
+const DARK: RGBColor = RGBColor(16, 16, 16);
+
 /// Side of the matrix, in pixels.
 const SIDE: i32 = 600;
 
@@ -52,7 +55,7 @@ fn row(root: &Area, left: i32, evaluation: &Evaluation, class: usize, counts: bo
         root.draw(&Rectangle::new([(from, top), (to, bottom)], ViridisRGB.get_color(fraction).filled()))?;
         if counts && *count > 0 {
             // The low end of viridis is dark.
-            let ink = if fraction < 0.5 { &WHITE } else { &BLACK };
+            let ink = if fraction < 0.5 { &WHITE } else { &DARK };
             let font = ("sans-serif", (SIDE / classes as i32 / 3).clamp(7, 16)).into_font().color(ink);
             let style = font.pos(Pos::new(HPos::Center, VPos::Center));
             root.draw(&Text::new(count.to_string(), ((from + to) / 2, (top + bottom) / 2), style))?;

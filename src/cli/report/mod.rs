@@ -1,20 +1,19 @@
 //! `striate report`: a page about a training run, or one that compares several.
 
 mod compare;
-mod mistakes;
 mod page;
 
 use super::eval::confusion;
 use super::flags::{DeviceFlags, as_flag, recipe};
 use super::html::{self, megabytes};
 use super::images::report_skipped;
+use super::mistakes::TestResults;
 use super::network::{Network, NetworkFlags};
 use super::output::print;
 use super::profile::layer_times;
 use super::shell::quoted;
 use super::source::{TestImages, fit};
-use super::train::{Metrics, config, curves, open_run, original_args, source_of};
-use mistakes::TestResults;
+use super::train::{Metrics, config, curve_panels, open_run, original_args, source_of};
 use page::RunResults;
 use std::path::{Path, PathBuf};
 use striate::data::{Source, Split};
@@ -110,7 +109,7 @@ impl Args {
     fn make(&self, run: &Path) -> Result<()> {
         let original = original_args(run)?;
         let metrics = Metrics::read(run)?;
-        let Trained { network, test, training_images, dataset } = self.open(run, &mut None)?;
+        let Trained { network, test, training_images, .. } = self.open(run, &mut None)?;
         let TestImages { data: test, preprocessing, names, .. } = test;
         let [channels, height, width] = test.shape();
         // Fail before the expensive work.
@@ -132,7 +131,7 @@ impl Args {
             layer_times(&device, &training_graph(&*model, input, &recipe())?, input, model.classes())?;
 
         let out = self.out.clone().unwrap_or_else(|| run.join(PAGE));
-        let curves = curves(&out, &format!("{} on {}", model.name(), dataset), &metrics)?;
+        let curves = curve_panels(&out, &metrics)?;
         let matrix = confusion::matrix(&out, "True class by predicted class", &names, &results.evaluation)?;
         let page = page::page(&RunResults {
             run,

@@ -1,7 +1,7 @@
 //! Builds the page from the files and results of a run.
 
-use super::mistakes::{Mistake, TestResults};
-use crate::cli::html::{EmbeddedImage, Fact, list, svg_uri};
+use crate::cli::html::{self, EmbeddedImage, Fact, list, svg_uri};
+use crate::cli::mistakes::{Mistake, TestResults};
 use crate::cli::profile::{self, LayerTimes};
 use crate::cli::train::{Metrics, Row};
 use serde_json::{Value, json};
@@ -23,8 +23,8 @@ pub struct RunResults<'a> {
     pub times: &'a LayerTimes,
     pub device: &'a Device,
     pub batch: usize,
-    /// SVG.
-    pub curves: &'a str,
+    /// SVGs.
+    pub curves: &'a [String],
     pub matrix: &'a str,
 }
 
@@ -51,9 +51,10 @@ pub fn page(run_results: &RunResults<'_>) -> Value {
         "title": format!("{model} on {}", test.name()),
         "lead": format!("How {} was trained, and what it gets wrong.", run.display()),
         "facts": facts(run_results),
-        "curves": svg_uri(run_results.curves.as_bytes()),
+        "curves": list(run_results.curves.iter().map(|svg| json!(svg_uri(svg.as_bytes())))),
         "held_out": metrics.held_out(),
         "epochs": list(metrics.rows.iter().map(epoch)),
+        "confusion": html::confusion(names, evaluation),
         "matrix": svg_uri(run_results.matrix.as_bytes()),
         "classes": list((0..names.len()).map(|class| self::class(evaluation, names, class))),
         "confused": list(results.confused(PAIRS).iter().map(pair)),

@@ -1,5 +1,6 @@
 //! `striate see ascent`: images that excite units, by activation maximization.
 
+use super::channels::{ChannelFlag, channels_of};
 use super::view::{Figure, Subject, View, ViewContext, ViewOutput, figure_grid};
 use crate::cli::json::value;
 use serde_json::json;
@@ -13,9 +14,9 @@ pub struct ActivationMaximization {
     /// Layers, one sheet for each; `logits` stands for the classes
     #[arg(long, required = true, value_name = "NAMES", value_delimiter = ',')]
     layer: Vec<String>,
-    /// Indices of channels or classes [default: the first --most]
-    #[arg(long, value_name = "NUMBERS", value_delimiter = ',')]
-    channel: Vec<usize>,
+    /// Channels or classes, such as 3 of all layers or layer1:3 of one [default: the first --most]
+    #[arg(long, value_name = "CHANNELS", value_delimiter = ',')]
+    channel: Vec<ChannelFlag>,
     /// Make at most COUNT images per layer if no channels are given
     #[arg(long, default_value_t = 16, value_name = "COUNT")]
     most: usize,
@@ -55,10 +56,7 @@ impl View for ActivationMaximization {
         context.progress.begin("gradient ascent", self.layer.len() * scales * steps);
         let mut made = Vec::new();
         for layer in &self.layer {
-            let channels: Vec<usize> = match self.channel.is_empty() {
-                true => (0..lens.layer(layer)?.channels().min(self.most)).collect(),
-                false => self.channel.clone(),
-            };
+            let channels = channels_of(lens, layer, &self.channel, self.most)?;
             let images = climb.run_with_progress(lens, layer, &channels, &mut || context.progress.step())?;
             made.push((layer, images, channels));
         }
@@ -82,7 +80,7 @@ impl View for ActivationMaximization {
         let manifest = writer.finish(format!(
             "Each image started as noise and was changed in small steps to increase the mean activation of one channel, or the logit of one class (gradient ascent). The number above it is the activation reached. Where a ReLU holds a channel at 0, the input of the ReLU is increased instead. {scales} scales from coarse to fine, {steps} steps each, step size {rate}; at each step shifted by up to {jitter} pixels, blurred by {blur} pixels and pulled towards gray by {decay}; seed {seed}. Contrast is stretched.",
         ))?;
-        Ok(ViewOutput { manifest, figures, svg: None })
+        Ok(ViewOutput::new(manifest, figures))
     }
 }
 

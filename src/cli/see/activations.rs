@@ -17,6 +17,9 @@ pub struct Activations {
     most: usize,
 }
 
+/// Channels per image and layer on the page.
+const STRONGEST: usize = 6;
+
 /// Approximate side to which channels are scaled up, in pixels.
 const SIDE: usize = 64;
 
@@ -37,7 +40,7 @@ impl View for Activations {
                 let about = format!("{name} on {}", images.names[image]);
                 let drawn = self.draw(context, layer, image);
                 writer.png(&format!("{name}-{image}"), about, &drawn)?;
-                figures.push(Figure::new(Subject::Image(image), "Activations", drawn, name));
+                figures.extend(strongest(layer, image));
                 context.progress.step();
             }
             writer.npy(name, format!("{name}: activations of all channels on all images"), &layer.values)?;
@@ -48,7 +51,7 @@ impl View for Activations {
         caption.push_str(
             "A channel is dead if it is never above 0 on these images, and saturated if it always is. Each image has its own color scale, given above it.",
         );
-        Ok(ViewOutput { manifest: writer.finish(caption)?, figures, svg: None })
+        Ok(ViewOutput::new(writer.finish(caption)?, figures))
     }
 }
 
@@ -68,14 +71,10 @@ impl Activations {
 
     /// The image, followed by its channels.
     fn draw(&self, context: &ViewContext<'_>, layer: &interpret::Activations, image: usize) -> RgbImage {
-        let all = layer.values.shape()[0];
-        let len = layer.values.len() / all;
-        let values = &layer.values.as_f32()[image * len..][..len];
+        let Output { values, width, pixels } = Output::of(layer, image);
         let scale = ColorScale::clipped(values);
-        // Features have no height and width, and are drawn as one pixel each.
-        let width = layer.values.shape().get(3).copied().unwrap_or(1);
         let factor = drawing::upscale_factor(width, SIDE);
-        let height = values.len() / layer.channels.len() / width;
+        let height = pixels / width;
         let photo = context.network.photo(context.images, image);
         let photo = drawing::resize(&photo, width as u32 * factor, height as u32 * factor);
         let channel = |(stats, plane): (&ChannelStats, &[f32])| {
@@ -86,11 +85,46 @@ impl Activations {
             };
             Tile::new(drawing::upscale(&scale.draw(plane, width), factor), format!("{}{mark}", stats.channel))
         };
-        let planes = values.chunks_exact(values.len() / layer.channels.len());
-        let channels = layer.channels.iter().zip(planes).take(self.most).map(channel);
+        let channels = layer.channels.iter().zip(values.chunks_exact(pixels)).take(self.most).map(channel);
         let tiles: Vec<Tile> = std::iter::once(Tile::new(photo, "image")).chain(channels).collect();
         let name = label(&context.images.names[image]);
         let title = format!("{} on {name}; {}", layer.layer, scale.describe());
         drawing::image_grid(&title, &tiles, drawing::square_columns(tiles.len()))
     }
+}
+
+/// The output of a layer for one image.
+struct Output<'a> {
+    values: &'a [f32],
+    width: usize,
+    /// Values per channel.
+    pixels: usize,
+}
+
+impl<'a> Output<'a> {
+    fn of(layer: &'a interpret::Activations, image: usize) -> Self {
+        let len = layer.values.len() / layer.values.shape()[0];
+        // Features have no height and width, and are drawn as one pixel each.
+        let width = layer.values.shape().get(3).copied().unwrap_or(1);
+        let values = &layer.values.as_f32()[image * len..][..len];
+        Self { values, width, pixels: len / layer.channels.len() }
+    }
+}
+
+/// The channels with the largest activations in an image, on one color scale.
+fn strongest(layer: &interpret::Activations, image: usize) -> Vec<Figure> {
+    let Output { values, width, pixels } = Output::of(layer, image);
+    let plane = |channel: usize| &values[channel * pixels..][..pixels];
+    let largest = |channel: usize| drawing::min_max(plane(channel))[1];
+    let mut channels: Vec<usize> = (0..layer.channels.len()).collect();
+    channels.sort_by(|a, b| largest(*b).total_cmp(&largest(*a)));
+    channels.truncate(STRONGEST);
+    let shown: Vec<f32> = channels.iter().flat_map(|channel| plane(*channel)).copied().collect();
+    let scale = ColorScale::clipped(&shown);
+    let figure = |channel: usize| {
+        let drawn = scale.draw(plane(channel), width);
+        let label = format!("channel {channel}");
+        Figure::new(Subject::Image(image), &layer.layer, drawn, label).with_scale(scale, "activation")
+    };
+    channels.into_iter().map(figure).collect()
 }

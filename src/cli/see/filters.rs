@@ -38,7 +38,7 @@ impl View for Filters {
             caption.push_str(&format!("{about}. {how} "));
             shown.extend(figures);
         }
-        Ok(ViewOutput { manifest: writer.finish(caption.trim_end())?, figures: shown, svg: None })
+        Ok(ViewOutput::new(writer.finish(caption.trim_end())?, shown))
     }
 }
 

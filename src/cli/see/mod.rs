@@ -2,6 +2,7 @@
 
 mod activation_maximization;
 mod activations;
+mod channels;
 mod filters;
 mod flags;
 mod layers;

@@ -64,8 +64,20 @@ impl View for NearestNeighbors {
         writer.png("", about, &figure_grid(heading, &figures, SIDE as usize, self.neighbors + 1))?;
         let found = Found { images: &images.names, classes: images.labels.as_deref(), spaces: &spaces };
         writer.json("found", "all neighbors with their distances", &found)?;
-        Ok(ViewOutput { manifest: writer.finish(self.caption(images, &spaces))?, figures, svg: None })
+        let finding = finding(&spaces);
+        Ok(ViewOutput { finding, ..ViewOutput::new(writer.finish(self.caption(images, &spaces))?, figures) })
     }
+}
+
+/// Which distances find the class, if classes are known.
+fn finding([features, pixels]: &[Space; 2]) -> Option<String> {
+    let nearest = |space: &Space| Some(100.0 * space.agreement.as_ref()?.nearest);
+    Some(format!(
+        "The nearest neighbor of an image has its class for {:.1} % of the images by the network's features, and for {:.1} % \
+         by pixels.",
+        nearest(features)?,
+        nearest(pixels)?
+    ))
 }
 
 impl Space {

@@ -33,6 +33,9 @@ enum FillFlag {
 /// Minimum range of a color scale, so that noise does not stand out where no patch matters.
 const SPAN: f32 = 0.1;
 
+/// The values of a map.
+const DROP: &str = "drop of the probability, percentage points";
+
 /// Approximate side to which images are scaled up, in pixels.
 const SIDE: usize = 224;
 
@@ -83,7 +86,7 @@ impl View for Occlusion {
             figures.extend(own.into_iter().skip(1));
         }
         let caption = format!(
-            "A square patch filled with {with} slides over each image in steps of {stride} pixels. The color of a cell is the probability of the class with the patch centered there. Dark means that covering this spot lowers the probability: the network relies on what is there.{} The side of the patch is given above each map. Each image has its own color scale, spanning at least {SPAN}. ({} positions per image, {} at a time.)",
+            "A square patch filled with {with} slides over each image in steps of {stride} pixels. The color of a cell is how much the probability of the class drops with the patch centered there. Bright means a large drop: the network relies on what is there.{} The side of the patch is given above each map. Each image has its own color scale, spanning at least {SPAN}. ({} positions per image, {} at a time.)",
             match self.patch {
                 None => " Where a small patch changes little, a larger one is used.",
                 Some(_) => "",
@@ -91,7 +94,7 @@ impl View for Occlusion {
             occlusions[0].cells([height, width]).iter().product::<usize>(),
             lens.batch()
         );
-        Ok(ViewOutput { manifest: writer.finish(caption)?, figures, svg: None })
+        Ok(ViewOutput::new(writer.finish(caption)?, figures))
     }
 }
 
@@ -118,18 +121,22 @@ fn draw(
     map: &OcclusionMap,
     index: usize,
 ) -> [Figure; 3] {
-    let values = map.probabilities.as_f32();
-    let [low, high] = drawing::min_max(values);
-    let low = low.min((high - SPAN).max(0.0));
-    let scale = ColorScale::new(low, high);
+    // Where covering makes the class more likely, nothing is lost.
+    let drop = |covered: &f32| 100.0 * (map.uncovered - covered).max(0.0);
+    let drops: Vec<f32> = map.probabilities.as_f32().iter().map(drop).collect();
+    let [_, largest] = drawing::min_max(&drops);
+    let scale = ColorScale::new(0.0, largest.max(100.0 * SPAN));
+    let before = 100.0 * map.uncovered;
     let photo = context.network.photo(context.images, index);
-    let heat = scale.draw(values, map.probabilities.shape()[1]);
+    let heat = scale.draw(&drops, map.probabilities.shape()[1]);
     let heat = drawing::upscale_cells(&heat, stride as u32, &photo);
     let overlaid = drawing::overlay(&photo, &heat, 0.6);
     let figure = |image, label: &str| Figure::new(Subject::Image(index), "Occlusion", image, label);
     [
         figure(photo, label(&context.images.names[index])),
-        figure(heat, &format!("{low:.3} to {high:.3}, patch {patch}")),
-        figure(overlaid, &format!("overlaid: {}", context.network.class(map.class))),
+        figure(heat, &format!("{patch}-px patch: {before:.1} to {:.1} %", before - largest))
+            .with_scale(scale, DROP),
+        figure(overlaid, &format!("over the image: {}", context.network.class(map.class)))
+            .with_scale(scale, DROP),
     ]
 }

@@ -64,7 +64,8 @@ impl View for ReceptiveFields {
             writer.npy(field.layer, about, &field.measured.magnitude)?;
         }
         writer.json("sizes", "sizes of the theoretical and effective receptive fields", &fields)?;
-        Ok(ViewOutput { manifest: writer.finish(self.caption(images, &fields))?, figures, svg: None })
+        let finding = fields.last().map(finding);
+        Ok(ViewOutput { finding, ..ViewOutput::new(writer.finish(self.caption(images, &fields))?, figures) })
     }
 }
 
@@ -89,6 +90,16 @@ impl ReceptiveFields {
     }
 }
 
+/// How much smaller the effective field of a layer is.
+fn finding(field: &Field<'_>) -> String {
+    let Field { layer, theoretical: [vertical, horizontal], effective, .. } = field;
+    format!(
+        "A unit of {layer} can depend on {} x {} pixels, but most of its influence comes from an area of {effective:.0} x \
+         {effective:.0}.",
+        vertical.size, horizontal.size
+    )
+}
+
 /// Two figures per layer.
 fn draw(context: &ViewContext<'_>, fields: &[Field<'_>]) -> Vec<Figure> {
     let photo = context.network.photo(context.images, 0);
@@ -97,15 +108,20 @@ fn draw(context: &ViewContext<'_>, fields: &[Field<'_>]) -> Vec<Figure> {
         let magnitude = field.measured.magnitude.as_f32();
         let largest = magnitude.iter().copied().fold(0.0, f32::max).max(f32::MIN_POSITIVE);
         let shares: Vec<f32> = magnitude.iter().map(|m| (m / largest).sqrt()).collect();
-        let heat = ColorScale::new(0.0, 1.0).draw(&shares, field.measured.magnitude.shape()[1]);
+        let scale = ColorScale::new(0.0, 1.0);
+        let heat = scale.draw(&shares, field.measured.magnitude.shape()[1]);
         let [vertical, horizontal] = field.theoretical;
         let figure = |image, label| Figure::new(Subject::Network, "Receptive fields", image, label);
         [
             figure(
                 framed(&photo, theoretical.clone(), SIDE, FRAME),
-                format!("{} {}x{}", field.layer, vertical.size, horizontal.size),
+                format!("{}: {}x{} pixels", field.layer, vertical.size, horizontal.size),
             ),
-            figure(framed(&heat, theoretical, SIDE, FRAME), format!("effective {:.1}", field.effective)),
+            figure(
+                framed(&heat, theoretical, SIDE, FRAME),
+                format!("effective: {:.1} pixels", field.effective),
+            )
+            .with_scale(scale, "root of the influence"),
         ]
     });
     figures.collect()

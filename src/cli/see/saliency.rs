@@ -75,10 +75,10 @@ impl View for Saliency {
             writer.npy(name, format!("{name}, all images"), tensor)?;
         }
         let caption = format!(
-            "Five ways to find the pixels that matter for a class. Gradient: how much the logit of the class changes with each pixel, largest over color channels; bright means a strong effect. SmoothGrad: the gradient averaged over {} noisy copies, with noise of {} of the range of the image. Guided: guided backpropagation, in color; gray is 0. Integrated gradients: the contribution of each pixel relative to the mean color, in {} steps; red supports the class, blue opposes it. Grad-CAM: where {layer} supports the class. Each map has its own scale; the largest 0.5 % of values may be clipped.",
+            "Five ways to find the pixels that matter for a class. Gradient: how much the logit of the class changes with each pixel, largest over color channels; bright means a strong effect. SmoothGrad: the gradient averaged over {} noisy copies, with noise of {} of the range of the image. Guided: guided backpropagation, which passes only positive gradients through each ReLU. Integrated gradients: the contribution of each pixel relative to the mean color, in {} steps; orange supports the class, blue opposes it. Grad-CAM: where {layer} supports the class. Each map has its own scale; the largest 0.5 % of values may be clipped.",
             self.samples, self.noise, self.steps
         );
-        Ok(ViewOutput { manifest: writer.finish(caption)?, figures, svg: None })
+        Ok(ViewOutput::new(writer.finish(caption)?, figures))
     }
 }
 
@@ -129,19 +129,26 @@ fn draw(context: &ViewContext<'_>, maps: &Maps, index: usize) -> [Figure; 6] {
         (0..pixels).map(|p| of(&mut (0..channels).map(|c| values[c * pixels + p]))).collect()
     };
     let magnitude = |tensor: &Tensor| over_channels(tensor, |all| all.fold(0.0, |m, n| m.max(n.abs())));
-    let heat = |plane: Vec<f32>| ColorScale::clipped(&plane).draw(&plane, width);
     let contributions = over_channels(&maps.integrated, |all| all.sum());
     let photo = network.photo(images, index);
     let cam_len = maps.cam.len() / images.len();
     let cam = &maps.cam.as_f32()[index * cam_len..][..cam_len];
-    let cam = drawing::overlay(&photo, &ColorScale::min_max(cam).draw(cam, maps.cam.shape()[2]), 0.6);
+    let cam_scale = ColorScale::min_max(cam);
+    let cam = drawing::overlay(&photo, &cam_scale.draw(cam, maps.cam.shape()[2]), 0.6);
     let figure = |image, label: &str| Figure::new(Subject::Image(index), "Saliency", image, label);
+    let heat = |tensor, label| {
+        let plane = magnitude(tensor);
+        let scale = ColorScale::clipped(&[&plane[..], &[0.0]].concat());
+        figure(scale.draw(&plane, width), label).with_scale(scale, "change of the logit per pixel")
+    };
+    let signed = ColorScale::diverging(&contributions);
     [
         figure(photo, label(&images.names[index])),
-        figure(heat(magnitude(&maps.gradient)), "gradient"),
-        figure(heat(magnitude(&maps.smooth)), "SmoothGrad"),
-        figure(drawing::signed_image(&part(&maps.guided), channels, width), "guided"),
-        figure(ColorScale::diverging(&contributions).draw(&contributions, width), "integrated gradients"),
-        figure(cam, "Grad-CAM, overlaid"),
+        heat(&maps.gradient, "gradient"),
+        heat(&maps.smooth, "SmoothGrad"),
+        heat(&maps.guided, "guided"),
+        figure(signed.draw(&contributions, width), "integrated gradients")
+            .with_scale(signed, "part of the logit"),
+        figure(cam, "Grad-CAM, over the image").with_scale(cam_scale, "support of the class"),
     ]
 }

@@ -1,5 +1,6 @@
 //! `striate see peaks`: the images and patches that excite the channels of a layer most.
 
+use super::channels::{ChannelFlag, channels_of};
 use super::view::{Figure, Subject, View, ViewContext, ViewOutput, figure_grid};
 use image::{Rgb, RgbImage, imageops};
 use serde::Serialize;
@@ -13,9 +14,9 @@ pub struct TopActivations {
     /// Layers, one sheet for each
     #[arg(long, required = true, value_delimiter = ',', value_name = "NAMES")]
     layer: Vec<String>,
-    /// Indices of channels to draw [default: the first --most]
-    #[arg(long, value_delimiter = ',', value_name = "NUMBERS")]
-    channel: Vec<usize>,
+    /// Channels to draw, such as 3 of all layers or layer1:3 of one [default: the first --most]
+    #[arg(long, value_delimiter = ',', value_name = "CHANNELS")]
+    channel: Vec<ChannelFlag>,
     /// Draw at most COUNT channels per layer if none are given
     #[arg(long, default_value_t = 8, value_name = "COUNT")]
     most: usize,
@@ -48,10 +49,8 @@ impl View for TopActivations {
 
     fn render(&self, context: &ViewContext<'_>) -> Result<ViewOutput> {
         let (lens, images) = (&context.network.lens, context.images);
-        for name in &self.layer {
-            let layer = lens.layer(name)?;
-            self.channel.iter().try_for_each(|channel| layer.check_channel(*channel))?;
-        }
+        let channels = |name: &String| channels_of(lens, name, &self.channel, self.most);
+        let channels = self.layer.iter().map(channels).collect::<Result<Vec<_>>>()?;
         context.progress.begin("top activations", self.layer.len());
         let mut found = Vec::new();
         for name in &self.layer {
@@ -74,11 +73,7 @@ impl View for TopActivations {
             images.len()
         );
         let mut figures = Vec::new();
-        for (name, view, tops) in &found {
-            let channels = match self.channel.is_empty() {
-                true => (0..tops.channels().len().min(self.most)).collect(),
-                false => self.channel.clone(),
-            };
+        for ((name, view, tops), channels) in found.iter().zip(&channels) {
             let own: Vec<Figure> = channels
                 .iter()
                 .flat_map(|channel| draw(context, name, view, *channel, &tops.channels()[*channel]))
@@ -99,7 +94,7 @@ impl View for TopActivations {
             caption.push_str(&format!(" {name} sees {}.", view.describe()));
             figures.extend(own);
         }
-        Ok(ViewOutput { manifest: writer.finish(caption)?, figures, svg: None })
+        Ok(ViewOutput::new(writer.finish(caption)?, figures))
     }
 }
 

@@ -29,6 +29,8 @@ pub struct Tsne {
 /// Minimum side of an image in the mosaic, and width of the whole mosaic, in pixels.
 const TILE: u32 = 32;
 const MOSAIC: u32 = 1600;
+/// Dark, so that images stand out, and do so on a light page and on a dark one.
+const BACKGROUND: Rgb<u8> = Rgb([29, 29, 32]);
 
 impl View for Tsne {
     const NAME: &str = "map";
@@ -66,7 +68,7 @@ impl View for Tsne {
             "the same embedding, drawn with the images",
         );
         let manifest = writer.finish(caption(images, &config, &embedding))?;
-        Ok(ViewOutput { manifest, figures: vec![figure], svg: Some(svg) })
+        Ok(ViewOutput { points: embedding.points, ..ViewOutput::new(manifest, vec![figure]) })
     }
 }
 
@@ -144,7 +146,7 @@ fn groups(network: &InspectedNetwork, images: &Images) -> Vec<(String, Vec<usize
 }
 
 /// Ten colors that are easy to tell apart, or evenly spaced hues for more classes.
-fn color(index: usize, count: usize) -> RGBColor {
+pub fn color(index: usize, count: usize) -> RGBColor {
     let colorous::Color { r, g, b } = match count <= colorous::TABLEAU10.len() {
         true => colorous::TABLEAU10[index],
         false => colorous::SINEBOW.eval_rational(index, count),
@@ -154,7 +156,7 @@ fn color(index: usize, count: usize) -> RGBColor {
 
 fn mosaic(network: &InspectedNetwork, images: &Images, cells: &[[usize; 2]], side: usize) -> RgbImage {
     let tile = (MOSAIC / side as u32).max(TILE);
-    let mut mosaic = RgbImage::from_pixel(tile * side as u32, tile * side as u32, Rgb([255; 3]));
+    let mut mosaic = RgbImage::from_pixel(tile * side as u32, tile * side as u32, BACKGROUND);
     for (index, [row, column]) in cells.iter().enumerate() {
         // Tall images are cut off at the bottom to stay inside their cells.
         let image = drawing::scale_to_width(&network.photo(images, index), tile);

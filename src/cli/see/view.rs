@@ -7,7 +7,7 @@ use crate::cli::images::SKIPPED;
 use crate::cli::output::print;
 use image::RgbImage;
 use std::path::Path;
-use striate::interpret::drawing::{self, Tile};
+use striate::interpret::drawing::{self, ColorScale, Tile};
 use striate::interpret::{Images, Manifest, ViewWriter};
 use striate::{OutputFolder, Result};
 
@@ -42,8 +42,16 @@ impl ViewContext<'_> {
 pub struct ViewOutput {
     pub manifest: Manifest,
     pub figures: Vec<Figure>,
-    /// The scatter plot, for t-SNE.
-    pub svg: Option<String>,
+    /// What was found, in one sentence.
+    pub finding: Option<String>,
+    /// A point per image, for t-SNE.
+    pub points: Vec<[f64; 2]>,
+}
+
+impl ViewOutput {
+    pub fn new(manifest: Manifest, figures: Vec<Figure>) -> Self {
+        Self { manifest, figures, finding: None, points: Vec::new() }
+    }
 }
 
 /// What a figure shows.
@@ -61,14 +69,26 @@ pub enum Subject {
 pub struct Figure {
     pub subject: Subject,
     /// Figures of one group are shown side by side.
-    pub group: &'static str,
+    pub group: String,
     pub image: RgbImage,
     pub label: String,
+    /// The color scale of a map, and what its values are.
+    pub scale: Option<(ColorScale, &'static str)>,
 }
 
 impl Figure {
-    pub fn new(subject: Subject, group: &'static str, image: RgbImage, label: impl Into<String>) -> Self {
-        Self { subject, group, image, label: label.into() }
+    pub fn new(
+        subject: Subject,
+        group: impl Into<String>,
+        image: RgbImage,
+        label: impl Into<String>,
+    ) -> Self {
+        Self { subject, group: group.into(), image, label: label.into(), scale: None }
+    }
+
+    /// The figure with a color bar, whose values are `unit`.
+    pub fn with_scale(self, scale: ColorScale, unit: &'static str) -> Self {
+        Self { scale: Some((scale, unit)), ..self }
     }
 
     /// As a tile of a grid, scaled up to about `side` pixels.

@@ -21,7 +21,7 @@ mod tui;
 
 pub use args::Args;
 pub use metrics::{Metrics, Row};
-pub use plot::{axes, curves, padded};
+pub use plot::{PANEL, axes, axis_name, beyond, clamped, curve_panels, padded};
 pub use resume::{config, original_args, source_of};
 pub use run_dir::open_run;
 

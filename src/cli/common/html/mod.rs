@@ -3,14 +3,16 @@
 use super::text;
 use base64::prelude::{BASE64_STANDARD, Engine};
 use image::codecs::jpeg::JpegEncoder;
-use image::{ImageFormat, RgbImage};
+use image::{ImageFormat, Rgb, RgbImage};
 use minijinja::value::Serde;
 use minijinja::{Environment, UndefinedBehavior, context};
 use serde::Serialize;
-use serde_json::Value;
+use serde_json::{Value, json};
 use std::fs::File;
 use std::io::{Cursor, Read};
 use std::path::Path;
+use striate::infer::Evaluation;
+use striate::interpret::drawing::ColorScale;
 use striate::{Error, Result};
 
 /// Above this size a page is slow to open, and a note says so.
@@ -35,6 +37,38 @@ pub struct EmbeddedImage {
     /// Description for those who cannot see the image.
     alt: String,
     label: String,
+    bar: Option<ColorBar>,
+}
+
+/// The color scale of a map.
+#[derive(Clone, PartialEq, Serialize)]
+pub struct ColorBar {
+    /// Values of the ends.
+    low: String,
+    high: String,
+    unit: &'static str,
+    /// Whether 0 is in the middle.
+    diverging: bool,
+}
+
+impl ColorBar {
+    pub fn new(scale: &ColorScale, unit: &'static str) -> Self {
+        let [low, high] = scale.ends().map(short);
+        Self { low, high, unit, diverging: scale.is_diverging() }
+    }
+}
+
+/// A number with about three digits.
+fn short(value: f32) -> String {
+    match value.abs() {
+        0.0 => "0".to_owned(),
+        x if x >= 100.0 => format!("{value:.0}"),
+        x if x >= 10.0 => format!("{value:.1}"),
+        x if x >= 0.1 => format!("{value:.2}"),
+        x if x >= 0.01 => format!("{value:.3}"),
+        x if x >= 0.001 => format!("{value:.4}"),
+        _ => format!("{value:.1e}"),
+    }
 }
 
 impl EmbeddedImage {
@@ -47,7 +81,13 @@ impl EmbeddedImage {
             small: width < SMALL,
             alt: alt.into(),
             label: label.into(),
+            bar: None,
         }
+    }
+
+    /// The image with a color bar below.
+    pub fn with_bar(self, bar: Option<ColorBar>) -> Self {
+        Self { bar, ..self }
     }
 }
 
@@ -62,6 +102,28 @@ impl Fact {
     pub fn new(name: impl Into<String>, value: impl Into<String>) -> Self {
         Self { name: name.into(), value: value.into() }
     }
+}
+
+/// With more classes, a confusion matrix would be too large to read.
+const READABLE: usize = 30;
+
+/// A confusion matrix for the macro `confusion`; `None` if there are too many classes.
+pub fn confusion(names: &[String], evaluation: &Evaluation) -> Option<Value> {
+    let cell = |class: usize, predicted: usize| {
+        let (count, all) = (evaluation.confusion[class][predicted], evaluation.images_of(class).max(1));
+        let fraction = count as f32 / all as f32;
+        let Rgb([r, g, b]) = ColorScale::new(0.0, 1.0).color(fraction);
+        json!({
+            "count": count,
+            "predicted": predicted,
+            "color": format!("rgb({r} {g} {b})"),
+            // The low end of the scale is dark.
+            "bright": fraction > 0.6,
+            "alt": format!("{count} of {all}: {} called {}", names[class], names[predicted]),
+        })
+    };
+    let row = |class: usize| json!({ "name": names[class], "class": class, "cells": list((0..names.len()).map(|other| cell(class, other))) });
+    (names.len() <= READABLE).then(|| json!({ "names": names, "rows": list((0..names.len()).map(row)) }))
 }
 
 /// A list of template values.
@@ -130,7 +192,7 @@ pub fn render(name: &str, values: &Value) -> String {
     }
     let page = context! {
         style => include_str!("style.css"),
-        script => include_str!("page.js"),
+        script => script(name),
         version => env!("CARGO_PKG_VERSION"),
         template => name,
         ..minijinja::Value::from(Serde(values))
@@ -138,6 +200,14 @@ pub fn render(name: &str, values: &Value) -> String {
     let template = environment.get_template(name).expect("the template is built in");
     let page = template.render(page).unwrap_or_else(|e| panic!("{name}: {e:#}"));
     text::lines(&page).into_owned()
+}
+
+/// What makes a page interactive.
+fn script(template: &str) -> &'static str {
+    match template {
+        "see.html" => concat!(include_str!("page.js"), include_str!("see.js")),
+        _ => include_str!("page.js"),
+    }
 }
 
 /// A size in megabytes, such as `3.4 MB`.

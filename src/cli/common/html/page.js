@@ -12,6 +12,17 @@ function choose(tab) {
   }
 }
 
+// Opens a panel and the panels around it; returns whether there is one.
+function open(id) {
+  let panel = document.getElementById(id);
+  const found = panel?.matches("[role=tabpanel]") ?? false;
+  for (; panel; panel = panel.parentElement.closest("[role=tabpanel]")) {
+    const tab = document.getElementById(panel.id + "-tab");
+    if (tab) choose(tab);
+  }
+  return found;
+}
+
 // Puts the choice into the address, so that it can be shared.
 function chooseAndLink(tab) {
   choose(tab);
@@ -30,15 +41,14 @@ for (const list of document.querySelectorAll("[role=tablist]")) {
     const next = { ArrowRight: here + 1, ArrowDown: here + 1, ArrowLeft: here - 1, ArrowUp: here - 1, Home: 0, End: -1 }[event.key];
     if (next === undefined) return;
     event.preventDefault();
-    chooseAndLink(tabs.at(next % tabs.length));
+    tabs.at(next % tabs.length).click();
   });
   if (tabs.length) choose(tabs[0]);
 }
 
-// Opens the panel in the address, and the panels around it.
-for (let panel = document.getElementById(location.hash.slice(1)); panel; panel = panel.parentElement.closest("[role=tabpanel]")) {
-  const tab = document.getElementById(panel.id + "-tab");
-  if (!tab) break;
-  choose(tab);
-  panel.scrollIntoView();
+function followAddress() {
+  const id = decodeURIComponent(location.hash.slice(1));
+  if (open(id)) document.getElementById(id).scrollIntoView();
 }
+addEventListener("hashchange", followAddress);
+followAddress();

@@ -2,9 +2,9 @@
 
 use super::run::Run;
 use crate::cli::html::svg_uri;
-use crate::cli::numbers::bounds;
+use crate::cli::numbers::{axis_bounds, bounds};
 use crate::cli::svg::{self, Area, Drawn};
-use crate::cli::train::{Row, axes, padded};
+use crate::cli::train::{PANEL, Row, axes, axis_name, beyond, clamped, padded};
 use plotters::prelude::*;
 use serde::Serialize;
 use serde_json::{Value, json};
@@ -29,9 +29,6 @@ const DASHES: [[u32; 2]; 3] = [[1, 0], [9, 4], [2, 3]];
 
 /// The most runs whose lines are all different.
 pub const MAX_RUNS: usize = COLORS.len() * DASHES.len();
-
-/// Size of a chart, in pixels.
-const SIZE: (u32, u32) = (460, 310);
 
 /// The line of a run.
 #[derive(Clone, Copy, Serialize)]
@@ -71,8 +68,10 @@ const CHARTS: [(&str, &[Chart]); 3] = [
             ("Held-out accuracy", |row| row.held_out().map(|(_, share)| 100.0 * share)),
         ],
     ),
-    ("learning rate", &[("Learning rate", |row| Some(f64::from(row.lr)))]),
+    (RATE, &[("Learning rate", |row| Some(f64::from(row.lr)))]),
 ];
+
+const RATE: &str = "learning rate";
 
 /// Epochs and values of a run.
 type Curve = Vec<(f64, f64)>;
@@ -90,9 +89,11 @@ pub fn plots(path: &Path, runs: &[Run]) -> Result<Vec<Value>> {
         charts.retain(|(_, curves)| curves.iter().any(|curve| !curve.is_empty()));
         let points = || charts.iter().flat_map(|(_, curves)| curves).flatten();
         let epochs = bounds(points().map(|point| point.0));
-        let values = bounds(points().map(|point| point.1));
+        let heights = points().map(|point| point.1);
+        // Schedules have steps, not outliers.
+        let values = if axis == RATE { bounds(heights) } else { axis_bounds(heights) };
         for (title, curves) in &charts {
-            let svg = svg::draw(path, SIZE, |area| chart(area, axis, epochs, values, curves))?;
+            let svg = svg::draw(path, PANEL, |area| chart(area, axis, epochs, values, curves))?;
             plots.push(json!({ "title": title, "src": svg_uri(svg.as_bytes()) }));
         }
     }
@@ -102,15 +103,19 @@ pub fn plots(path: &Path, runs: &[Run]) -> Result<Vec<Value>> {
 /// Draws the curves of all runs, with a dot at the end of each.
 fn chart(area: &Area, axis: &str, epochs: (f64, f64), values: (f64, f64), curves: &[Curve]) -> Drawn {
     // The margin is relative, because learning rates can be tiny.
-    let mut chart = axes(area, axis, epochs, padded(values, (0.02 * values.1.abs()).max(1e-9)))?;
+    let values = padded(values, (0.02 * values.1.abs()).max(1e-9));
+    let axis = axis_name(axis, curves.iter().flatten().copied(), &values);
+    let mut chart = axes(area, &axis, epochs, values.clone())?;
     for (index, curve) in curves.iter().enumerate() {
         let Style { color, dashes: [dash, gap] } = Style::of(index);
-        let points = curve.iter().copied();
+        let points = clamped(curve, &values).into_iter();
         match gap {
             0 => chart.draw_series(LineSeries::new(points, color.stroke_width(2)))?,
             _ => chart.draw_series(DashedLineSeries::new(points, dash, gap, color.stroke_width(2)))?,
         };
-        chart.draw_series(curve.last().map(|last| Circle::new(*last, 4, color.filled())))?;
+        chart.draw_series(beyond(curve, &values, color))?;
+        chart
+            .draw_series(clamped(curve, &values).last().map(|last| Circle::new(*last, 4, color.filled())))?;
     }
     Ok(())
 }

@@ -1,7 +1,14 @@
 //! `striate see RUN_OR_MODEL`: the page with all views.
 
 mod assemble;
+mod blind_test;
 mod choice;
+mod commands;
+mod diagram;
+mod picture;
+mod results;
+mod scatter;
+mod units;
 
 use super::activation_maximization::ActivationMaximization;
 use super::activations::Activations;
@@ -18,10 +25,11 @@ use super::view::{View, ViewContext, ViewOutput, exit_code};
 use crate::cli::flags::as_flag;
 use crate::cli::html::{self, megabytes};
 use crate::cli::output::print;
+use crate::cli::shell::quoted;
 use crate::cli::terminal::note;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Instant;
-use striate::interpret::{Images, Lens};
+use striate::interpret::{ChannelResponses, Images, Lens, channel_responses};
 use striate::{Error, OutputFolder, Result, Tensor};
 
 /// Draws all views and joins them on one page, OUT/index.html, next to a folder with the files of each view.
@@ -81,6 +89,14 @@ struct PageViews {
     activations: PageView,
     tsne: Option<PageView>,
     receptive_fields: PageView,
+}
+
+/// A layer whose channels are drawn.
+struct ShownLayer {
+    name: String,
+    responses: ChannelResponses,
+    /// The channels drawn.
+    channels: Vec<usize>,
 }
 
 /// The output of a view, and the command that repeats it.
@@ -144,8 +160,15 @@ impl PageBuilder<'_> {
         let field_images = images.select(&(0..FIELD_IMAGES.min(images.len())).collect::<Vec<usize>>());
         let none = Images::default();
         let names = layers.join(",");
-        self.progress.begin("classes", 1);
+        self.progress.begin("classes", 2);
         let probabilities = lens.probabilities(&images.values)?;
+        self.progress.step();
+        let shown = self.choose_channels(layers)?;
+        let channels = shown.iter().flat_map(|layer| {
+            let of_layer = |channel: &usize| format!("{}:{channel}", layer.name);
+            layer.channels.iter().map(of_layer).collect::<Vec<_>>()
+        });
+        let channels = channels.collect::<Vec<_>>().join(",");
         let views = PageViews {
             filters: match lens.layers().iter().any(|layer| layer.filters.is_some()) {
                 true => Some(self.view::<Filters>(&none, &[])?),
@@ -155,14 +178,12 @@ impl PageBuilder<'_> {
                 images,
                 &[
                     ("layer", names.clone()),
-                    ("most", self.args.units.to_string()),
+                    ("channel", channels.clone()),
                     ("top", TOP_ACTIVATIONS.min(images.len()).to_string()),
                 ],
             )?,
-            activation_maximization: self.view::<ActivationMaximization>(
-                &none,
-                &[("layer", names.clone()), ("most", self.args.units.to_string())],
-            )?,
+            activation_maximization: self
+                .view::<ActivationMaximization>(&none, &[("layer", names.clone()), ("channel", channels)])?,
             classes: self.view_in::<ActivationMaximization>(
                 "classes",
                 &none,
@@ -192,8 +213,29 @@ impl PageBuilder<'_> {
             },
             receptive_fields: self.view::<ReceptiveFields>(&field_images, &[("layer", names)])?,
         };
-        let page = assemble::page(self.network, images, &probabilities, views, layers);
+        let page = assemble::Page {
+            network: self.network,
+            images,
+            probabilities: &probabilities,
+            shown: &shown,
+            views: &views,
+            examples: examples.len(),
+        };
+        let page = page.values()?;
         Ok(html::render("see.html", &page))
+    }
+
+    /// The channels of each layer that are drawn: selective ones that differ from each other.
+    fn choose_channels(&self, layers: &[String]) -> Result<Vec<ShownLayer>> {
+        let names: Vec<&str> = layers.iter().map(String::as_str).collect();
+        let responses = channel_responses(&self.network.lens, &self.images.values, &names)?;
+        let labels = self.images.labels.as_deref();
+        let shown = |(name, responses): (&String, ChannelResponses)| ShownLayer {
+            name: name.clone(),
+            channels: responses.choose(self.args.units, labels),
+            responses,
+        };
+        Ok(layers.iter().zip(responses).map(shown).collect())
     }
 
     /// Draws a view with these flags, in a folder named after it.
@@ -219,10 +261,15 @@ impl PageBuilder<'_> {
         let output = view.render(&context)?;
         let line = format!("{folder:12} {:6.1} s\n", start.elapsed().as_secs_f64());
         print(&line)?;
-        Ok(PageView {
-            output,
-            command: format!("striate see {} {}", V::NAME, words.join(" ")).trim_end().to_owned(),
-        })
+        Ok(PageView { output, command: Self::command(V::NAME, images.len(), &words) })
+    }
+
+    /// A command line that draws a view again.
+    fn command(view: &str, images: usize, words: &[String]) -> String {
+        let words = words.iter().map(|word| quoted(Path::new(word)));
+        let all = ["striate see".to_owned(), view.to_owned(), commands::shared_words(images)];
+        let all: Vec<String> = all.into_iter().chain(words).filter(|word| !word.is_empty()).collect();
+        all.join(" ")
     }
 
     /// The classes to draw: all if they are few, otherwise the most likely ones of the first images.

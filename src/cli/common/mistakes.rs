@@ -26,6 +26,11 @@ pub struct TestResults {
 }
 
 impl TestResults {
+    /// The results on no images.
+    pub fn new(classes: usize) -> Self {
+        Self { evaluation: Evaluation::new(classes), mistakes: Vec::new() }
+    }
+
     pub fn compute(
         predictor: &mut Predictor,
         data: &Arc<Dataset>,
@@ -34,7 +39,7 @@ impl TestResults {
     ) -> Result<Self> {
         let loader =
             Loader::new(data.clone(), normalization, LoaderConfig { batch_size, ..Default::default() })?;
-        let mut results = Self { evaluation: Evaluation::new(data.classes().len()), mistakes: Vec::new() };
+        let mut results = Self::new(data.classes().len());
         let mut image = 0;
         for batch in loader {
             for (logits, label) in predictor.logits(&batch.images)?.iter().zip(&batch.labels) {
@@ -45,7 +50,8 @@ impl TestResults {
         Ok(results)
     }
 
-    fn add(&mut self, image: usize, logits: &[f32], class: usize) -> Result<()> {
+    /// Adds the logits, or logarithms of probabilities, of an image.
+    pub fn add(&mut self, image: usize, logits: &[f32], class: usize) -> Result<()> {
         self.evaluation.add(logits, class)?;
         let ranked = top(logits, logits.len());
         if ranked[0].class != class {
@@ -109,7 +115,7 @@ mod tests {
 
     #[test]
     fn mistakes_are_counted_by_pair_and_ranked() {
-        let mut results = TestResults { evaluation: Evaluation::new(3), mistakes: Vec::new() };
+        let mut results = TestResults::new(3);
         let predictions = [
             ([0.8, 0.1, 0.1], 0),
             ([0.5, 0.3, 0.2], 1),

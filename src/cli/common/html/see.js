@@ -1,0 +1,141 @@
+// One selection for all sections: an image, a unit (the id of its panel), a true class and the class it was called. Each section
+// listens and shows its part of it.
+const selection = { image: null, unit: null, class: null, predicted: null };
+const listeners = [];
+
+function select(change) {
+  Object.assign(selection, change);
+  for (const listener of listeners) listener(change);
+}
+
+// Whatever has one of these attributes selects it when chosen.
+document.addEventListener("click", event => {
+  const chosen = event.target.closest("[data-image], [data-unit], [data-class]");
+  if (!chosen) return;
+  const change = {};
+  for (const key of Object.keys(selection)) if (key in chosen.dataset) change[key] = chosen.dataset[key];
+  // A class on its own, as in the legend of the map, means whatever it was called; the same class again, none.
+  if ("class" in change && !("image" in change) && !("predicted" in change)) {
+    change.predicted = null;
+    if (change.class === selection.class && selection.predicted === null) change.class = null;
+  }
+  select(change);
+});
+
+const all = query => [...document.querySelectorAll(query)];
+
+// Panels.
+listeners.push(({ image, unit }) => {
+  if (image) open("image-" + image);
+  if (unit) open(unit);
+});
+
+// Mistakes: those of the class selected, or the worst.
+const WORST = matchMedia("(max-width: 40rem)").matches ? 9 : 20;
+const mistakes = all("#results .picks [data-class]");
+const title = document.getElementById("mistakes-title");
+const fits = (element, { class: own, predicted }) =>
+  element.dataset.class === own && (predicted === null || predicted === own || element.dataset.predicted === predicted);
+
+function showMistakes() {
+  const { class: own, predicted } = selection;
+  mistakes.forEach((mistake, index) => { mistake.hidden = own === null ? index >= WORST : !fits(mistake, selection); });
+  if (!title) return;
+  const cell = document.querySelector(`.matrix [data-class="${own}"][data-predicted="${predicted}"]`);
+  const name = document.querySelector(`#map .legend [data-class="${own}"]`);
+  title.textContent = own === null ? "The worst mistakes" : "Mistakes: " + (cell?.getAttribute("aria-label") ?? name?.textContent ?? "");
+  document.getElementById("no-mistakes").hidden = mistakes.some(mistake => !mistake.hidden);
+}
+listeners.push(change => { if ("class" in change && !("image" in change)) showMistakes(); });
+showMistakes();
+
+// Marks what is selected, in every section.
+const marked = all("[data-image], .matrix [data-class], .links [data-class], .legend [data-class]").filter(e => !e.matches("[role=tab]"));
+listeners.push(() => {
+  for (const element of marked) {
+    const { image, class: own, predicted } = element.dataset;
+    const chosen = image !== undefined ? image === selection.image
+      : own === selection.class && (predicted ?? null) === selection.predicted;
+    if (element.matches("button")) element.setAttribute("aria-pressed", chosen);
+    else {
+      element.classList.toggle("chosen", chosen);
+      element.classList.toggle("faded", selection.class !== null && own !== selection.class && !chosen);
+    }
+  }
+});
+
+// The image selected, wherever it was selected.
+const status = document.getElementById("selection");
+listeners.push(({ image }) => {
+  if (image === undefined) return;
+  const shown = document.querySelector(`[data-image="${image}"] img`)?.cloneNode();
+  const own = document.querySelector(`circle[data-image="${image}"]`)?.dataset.class;
+  const name = own && document.querySelector(`#map .legend [data-class="${own}"]`)?.textContent;
+  status.replaceChildren(...(shown ? [shown] : []), `image ${image}` + (name ? `: ${name.trim()}` : ""));
+  status.hidden = false;
+});
+
+// The test: rounds with two patches to choose from, and scores by kind of example.
+const test = document.getElementById("test");
+if (test) {
+  const rounds = [...test.querySelectorAll("li")];
+  const [stage, verdict, next] = [".round", "[role=status]", ".next"].map(query => test.querySelector(query));
+  const kinds = { patches: "real patches", synthetic: "synthetic images" };
+  const score = { patches: [0, 0], synthetic: [0, 0] };
+  let number = 0;
+  const imagesOf = (unit, group) => all(`#${unit} [data-group="${group}"] img`).map(image => image.cloneNode());
+  const part = (name, ...children) => {
+    const element = document.createElement("div");
+    element.className = name;
+    element.append(...children);
+    return element;
+  };
+  const heading = text => Object.assign(document.createElement("h4"), { textContent: text });
+  const tell = text => {
+    const scores = Object.keys(kinds).filter(kind => score[kind][1]).map(kind => `${score[kind][0]} of ${score[kind][1]} with ${kinds[kind]}`);
+    verdict.textContent = text + (scores.length ? ` Your score: ${scores.join(", ")}.` : "");
+  };
+
+  function ask() {
+    const { layer, of, rank, other, otherRank, synthetic, swapped } = rounds[number].dataset;
+    const patches = imagesOf(of, "Top patches");
+    const right = patches.splice(rank, 1)[0];
+    const wrong = imagesOf(other, "Top patches")[otherRank];
+    const kind = synthetic === undefined ? "patches" : "synthetic";
+    const examples = kind === "patches" ? patches : imagesOf(of, "Synthetic image");
+    const options = (swapped === undefined ? [right, wrong] : [wrong, right]).map((image, index) => {
+      const button = document.createElement("button");
+      button.type = "button";
+      image.alt = "Patch " + (index + 1);
+      button.append(image);
+      button.addEventListener("click", () => answer(image === right, kind, options, right));
+      return button;
+    });
+    stage.replaceChildren(
+      part("group", heading(`Round ${number + 1} of ${rounds.length}: these ${kinds[kind]} excite a channel of ${layer}`), part("picks", ...examples)),
+      part("group", heading("Which of these patches excites it too?"), part("picks", ...options)));
+    next.hidden = true;
+    tell("");
+  }
+
+  function answer(isRight, kind, options, right) {
+    for (const option of options) {
+      option.disabled = true;
+      if (option.contains(right)) option.classList.add("answer");
+    }
+    score[kind][0] += isRight;
+    score[kind][1] += 1;
+    number = (number + 1) % rounds.length;
+    next.textContent = number ? "Next" : "Again";
+    next.hidden = false;
+    next.focus();
+    tell((isRight ? "Right." : "Wrong: it was the framed one.") + (number ? "" : " That was the last round."));
+  }
+
+  next.addEventListener("click", () => {
+    if (number === 0) for (const kind in score) score[kind] = [0, 0];
+    ask();
+  });
+  ask();
+  test.hidden = false;
+}

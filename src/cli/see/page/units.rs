@@ -1,0 +1,121 @@
+//! What the channels of each layer look for.
+
+use super::ShownLayer;
+use super::assemble::{Page, groups, identifier, layer_sizes};
+use crate::cli::html::{EmbeddedImage, list};
+use crate::cli::see::view::{Figure, Subject};
+use serde_json::{Value, json};
+use striate::interpret::{ClassSelectivity, Lens};
+
+/// A tab for each layer drawn, then one for the classes.
+pub fn layers(page: &Page<'_>, filters: &[&Figure]) -> Value {
+    let views = page.views;
+    // Images come before synthetic ones, because people understand them better (Borowski et al. 2021).
+    let of_units = [&views.top_activations, &views.activation_maximization].map(|view| &view.output.figures);
+    let figures: Vec<&Figure> = of_units.into_iter().flatten().chain(filters.iter().copied()).collect();
+    let classes: Vec<&Figure> = views.classes.output.figures.iter().collect();
+    let layer = |layer: &ShownLayer| {
+        let [output, field, _] = layer_sizes(&page.network.lens, &layer.name).unwrap_or_default();
+        let about = format!("Output {output}; each unit sees {field} pixels of the image.");
+        let selectivity = page.images.labels.as_ref().map(|labels| layer.responses.class_selectivity(labels));
+        let unit = |channel: &usize| {
+            let about = match &selectivity {
+                Some(all) => prefers(page, &all[*channel]),
+                None => {
+                    format!(
+                        "sparseness {:.2}: 0 if it responds to all images alike, 1 if to one only",
+                        layer.responses.sparseness(*channel)
+                    )
+                }
+            };
+            unit(&layer.name, *channel, format!("channel {channel}"), about, &figures)
+        };
+        panel(&layer.name, &layer.name, about, list(layer.channels.iter().map(unit)))
+    };
+    let class = |figure: &&Figure| {
+        let Subject::Unit(_, class) = figure.subject else { unreachable!("figures of classes are units") };
+        unit(Lens::LOGITS, class, page.network.class(class), String::new(), &classes)
+    };
+    let about = "The score of each class, before the softmax turns scores into probabilities.".to_owned();
+    let classes = panel(Lens::LOGITS, "classes", about, list(classes.iter().map(class)));
+    list(page.shown.iter().map(layer).chain([classes]))
+}
+
+fn panel(layer: &str, name: &str, about: String, units: Value) -> Value {
+    json!({ "id": identifier("unit", layer), "name": name, "about": about, "thumb": null, "units": units })
+}
+
+fn unit(layer: &str, channel: usize, name: String, about: String, figures: &[&Figure]) -> Value {
+    let subject = Subject::Unit(layer.to_owned(), channel);
+    let own: Vec<&Figure> = figures.iter().filter(|figure| figure.subject == subject).copied().collect();
+    json!({
+        "id": unit_id(layer, channel),
+        "thumb": own.first().map(|figure| EmbeddedImage::new(&figure.image, "", format!("{layer}, {name}"))),
+        "name": name,
+        "about": about,
+        "groups": groups(&own),
+    })
+}
+
+/// The id of a channel's panel.
+pub fn unit_id(layer: &str, channel: usize) -> String {
+    format!("{}-{channel}", identifier("unit", layer))
+}
+
+fn prefers(page: &Page<'_>, class: &ClassSelectivity) -> String {
+    match class.response > 0.0 {
+        true => format!(
+            "prefers {}: mean activation {:.3}, and {:.3} for the other classes; selectivity {:.2}",
+            page.network.class(class.class),
+            class.response,
+            class.others,
+            class.index
+        ),
+        false => "responds to none of the images".to_owned(),
+    }
+}
+
+/// The most selective channel in words.
+pub fn finding(page: &Page<'_>) -> Option<String> {
+    let labels = page.images.labels.as_ref()?;
+    let all = page.shown.iter().flat_map(|layer| {
+        let classes = layer.responses.class_selectivity(labels);
+        layer.channels.iter().map(|channel| (layer, *channel, classes[*channel])).collect::<Vec<_>>()
+    });
+    let (layer, channel, class) =
+        all.reduce(|best, next| if next.2.index > best.2.index { next } else { best })?;
+    let name = page.network.class(class.class);
+    Some(match class.others > 0.0 {
+        true => format!(
+            "The most selective channel shown is channel {channel} of {}: on average, {name} excites it {:.1} times as much \
+             as the other classes do.",
+            layer.name,
+            class.response / class.others
+        ),
+        false => format!(
+            "The most selective channel shown is channel {channel} of {}: only {name} excites it.",
+            layer.name
+        ),
+    })
+}
+
+/// How the channels were chosen.
+pub fn about(page: &Page<'_>) -> &'static str {
+    match page.images.labels {
+        Some(_) => {
+            "The channels are not the first ones but selective ones that differ from each other. Selectivity is the class \
+             selectivity index of Morcos et al. (2018): (a - b) / (a + b), where a is the mean activation for the class with \
+             the largest one, and b the mean over the other classes; 0 is the same for all classes, 1 is a single class. \
+             The first channel has the largest index. Each next one has the largest product of index and 1 - |r|, where r is \
+             its strongest correlation, over the images, with a channel before it. Channels that respond to less than 1 % of \
+             the images come last."
+        }
+        None => {
+            "The channels are not the first ones but selective ones that differ from each other. As classes are unknown, \
+             selectivity is the sparseness of the mean activations over the images (Vinje and Gallant 2000): 0 if all images \
+             excite a channel alike, 1 if a single one does. The first channel has the largest sparseness. Each next one has \
+             the largest product of sparseness and 1 - |r|, where r is its strongest correlation, over the images, with a \
+             channel before it."
+        }
+    }
+}
