@@ -37,8 +37,9 @@ pub struct ClassSelectivity {
     pub index: f64,
 }
 
-/// A channel that responds to a smaller fraction of the images is not called selective.
+/// A channel that responds to a smaller fraction of the images, or to fewer images, is not called selective.
 const RARE: f64 = 0.01;
+const FEW: usize = 6;
 
 impl ChannelResponses {
     /// Adds a layer's output for the next images: `[images, channels, height, width]` or `[images, channels]`.
@@ -130,7 +131,7 @@ impl ChannelResponses {
     /// Up to `count` channels that are selective and differ from each other: one after the other, the channel with the largest
     /// product of its selectivity and `1 - |r|`, where r is its strongest correlation, over the images, with a channel chosen
     /// before. The selectivity is the class selectivity index, or the sparseness if classes are unknown; it counts as 0 for
-    /// channels that respond to less than 1 % of the images.
+    /// channels that respond to less than 1 % of the images, or to fewer than six, or half of them if that is less.
     pub fn choose(&self, count: usize, labels: Option<&[usize]>) -> Vec<usize> {
         let mut scores: Vec<f64> = match labels {
             Some(labels) => self.class_selectivity(labels).iter().map(|class| class.index).collect(),
@@ -139,7 +140,7 @@ impl ChannelResponses {
         let centered: Vec<Vec<f64>> = (0..self.channels).map(|channel| self.standardized(channel)).collect();
         for (channel, score) in scores.iter_mut().enumerate() {
             let active = self.over_images(channel).filter(|value| *value > 0.0).count();
-            if (active as f64) < RARE * self.images() as f64 {
+            if active < FEW.min(self.images() / 2) || (active as f64) < RARE * self.images() as f64 {
                 *score = 0.0;
             }
         }
@@ -228,6 +229,18 @@ mod tests {
         // Two of four images alike: (1 - 16 / (4 * 8)) / (1 - 1/4).
         assert_eq!(sparseness, [1.0, 0.0, 0.0, 0.5 / 0.75]);
         assert_eq!(responses.largest(1, 2), 0.0, "a negative activation is no response");
+    }
+
+    #[test]
+    fn a_channel_that_responds_to_a_single_image_is_not_chosen_first() {
+        // The sparseness of channel 0 is 1, that of channel 1 less.
+        let responses = responses([
+            [9.0, 1.0, 0.0, 0.0],
+            [0.0, 2.0, 0.0, 0.0],
+            [0.0, 0.0, 0.0, 0.0],
+            [0.0, 0.0, 0.0, 0.0],
+        ]);
+        assert_eq!(responses.choose(1, None), [1]);
     }
 
     #[test]

@@ -107,15 +107,15 @@ pub fn about(page: &Page<'_>) -> &'static str {
              selectivity index of Morcos et al. (2018): (a - b) / (a + b), where a is the mean activation for the class with \
              the largest one, and b the mean over the other classes; 0 is the same for all classes, 1 is a single class. \
              The first channel has the largest index. Each next one has the largest product of index and 1 - |r|, where r is \
-             its strongest correlation, over the images, with a channel before it. Channels that respond to less than 1 % of \
-             the images come last."
+             its strongest correlation, over the images, with a channel before it. Channels that respond to fewer than six \
+             images, or less than 1 % of them, come last."
         }
         None => {
             "The channels are not the first ones but selective ones that differ from each other. As classes are unknown, \
              selectivity is the sparseness of the mean activations over the images (Vinje and Gallant 2000): 0 if all images \
              excite a channel alike, 1 if a single one does. The first channel has the largest sparseness. Each next one has \
              the largest product of sparseness and 1 - |r|, where r is its strongest correlation, over the images, with a \
-             channel before it."
+             channel before it. Channels that respond to fewer than six images, or less than 1 % of them, come last."
         }
     }
 }
