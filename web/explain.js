@@ -1,5 +1,8 @@
 // The arithmetic behind one value of a layer.
 
+/** Input channels listed one by one. */
+const LISTED = 6;
+
 /** Computes one value of a layer by its steps, from a convolution on. `values` and `weights` are typed arrays by name, `shapes` the shapes of values. */
 function explain(steps, [channel, row, column], values, weights, shapes) {
   const [first, ...rest] = steps;
@@ -12,7 +15,7 @@ function explain(steps, [channel, row, column], values, weights, shapes) {
       return { name: "ReLU", text: `max(0, ${number(before)}) = ${number(value)}` };
     }
     if (step.op === "add") {
-      const [, height, width] = shapes[step.other];
+      const [, height = 1, width = 1] = shapes[step.other];
       const other = values[step.other][(channel * height + row) * width + column];
       value = before + other;
       return { name: "shortcut", text: `${number(before)} + ${number(other)} = ${number(value)}` };
@@ -28,8 +31,8 @@ function explain(steps, [channel, row, column], values, weights, shapes) {
 }
 
 /** The products of one value of a convolution, by input channel, largest sums first. */
-function convolve({ weight, bias, stride, padding, dilation, groups }, [channel, row, column], input, [, height, width], weights) {
-  const { shape: [outs, perGroup, kernelHeight, kernelWidth], data } = weights.get(weight);
+function convolve({ weight, bias, stride, padding, dilation, groups }, [channel, row, column], input, [, height = 1, width = 1], weights) {
+  const { shape: [outs, perGroup, kernelHeight = 1, kernelWidth = 1], data } = weights.get(weight);
   const group = Math.floor(channel / (outs / groups));
   const taps = kernelHeight * kernelWidth;
   const channels = Array.from({ length: perGroup }, (_, i) => {
@@ -47,6 +50,30 @@ function convolve({ weight, bias, stride, padding, dilation, groups }, [channel,
   const sum = channels.reduce((sum, own) => sum + own.sum, offset ?? 0);
   channels.sort((a, b) => Math.abs(b.sum) - Math.abs(a.sum));
   return { channels, bias: offset, sum, width: kernelWidth };
+}
+
+/** The arithmetic in words, numbers and drawings, as elements. */
+function arithmetic({ channels, bias, sum, lines, value, width }) {
+  const patches = scaleBySign(channels.flatMap(({ patch }) => [...patch]));
+  const filters = scaleOf(channels.flatMap(({ filter }) => [...filter]), true);
+  const cells = (name, ...contents) => element("tr", {}, element("th", { scope: "row" }, name), ...contents.map(content => element("td", {}, content)));
+  const small = (plane, scale) => drawMap(document.createElement("canvas"), plane, width, scale);
+  const rows = channels.slice(0, LISTED).map(({ channel, filter, patch, sum }) =>
+    cells(String(channel), small(patch, patches), small(filter, filters), number(sum)));
+  const others = channels.slice(LISTED);
+  if (others.length) rows.push(cells(`${others.length} more`, "", "", number(others.reduce((all, { sum }) => all + sum, 0))));
+  const head = element("tr", {}, ...["input channel", "input", "filter", "sum of products"].map(name => element("th", { scope: "col" }, name)));
+  const [{ channel, filter, patch, sum: first }] = channels;
+  const products = Array.from(filter, (weight, i) => `${number(patch[i])} × ${weight < 0 ? `(${number(weight)})` : number(weight)}`).join(" + ");
+  const together = channels.length === 1 ? "the sum of the products" : `the sums of all ${channels.length} input channels`;
+  const steps = [{ name: "weighted sum", text: `${together}${bias === null ? "" : ` ${plus(bias)} (bias)`} = ${number(sum)}` }, ...lines];
+  return [
+    element("div", { className: "wide" }, element("table", {}, head, ...rows)),
+    colorBar(patches, "input"), colorBar(filters, "weight"),
+    element("details", {}, element("summary", {}, `The products of input channel ${channel}`), element("p", {}, element("code", {}, `${products} = ${number(first)}`))),
+    element("ul", {}, ...steps.map(({ name, text }) => element("li", {}, element("strong", {}, name), `: ${text}`))),
+    element("p", {}, `So the value is ${number(value)}.`),
+  ];
 }
 
 /** A number with about four digits. */

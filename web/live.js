@@ -7,7 +7,9 @@
   const status = section.querySelector("[role=status]");
   const { classes, preprocessing, layers, grad_cam, occluded } = JSON.parse(embedded("network"));
   const { size: [height, width], normalization: { mean, std } } = preprocessing;
-  const SHOWN_CLASSES = 5, SHOWN_MAPS = 64, SHOWN_CHANNELS = 6, ENLARGED = 224;
+  const SHOWN_CLASSES = 5, SHOWN_MAPS = 64, ENLARGED = 224;
+  /** On devices that take longer for an image, occlusion waits to be asked for, in milliseconds. */
+  const SLOW = 500;
 
   let device, executor, weights, shapes, preparation;
   /** The image on show and what is known about it. */
@@ -40,7 +42,8 @@
       if (!entries.some(entry => entry.isIntersecting)) return;
       observer.disconnect();
       await prepare();
-      if (!turn) part("examples").querySelector("button")?.click();
+      const example = part("examples").querySelector("img");
+      if (example && !turn) await answerPicture(example);
     })).observe(section);
   }
 
@@ -76,21 +79,27 @@
     const milliseconds = performance.now() - start;
     const probabilities = softmax(logits);
     const order = [...probabilities.keys()].sort((a, b) => probabilities[b] - probabilities[a]);
-    shown = { pixels, probabilities, order, class: order[0], values: { images: values } };
+    shown = { pixels, probabilities, order, class: order[0], milliseconds, values: { images: values } };
     const best = `${classes[order[0]]}, ${percent(probabilities[order[0]])} %`;
     status.textContent = `The network says ${best}. It took ${Math.round(milliseconds)} ms on ${adapter().description || adapter().architecture || "this device"}.`;
-    section.dataset.milliseconds = milliseconds;
     drawPixels(part("input"), pixels);
     showClasses();
     await Promise.all([explainClass(moving), showLayer()]);
   }
 
+  const answerPicture = guarded(picture => answer(async () => {
+    await picture.decode();
+    return pixelsOf(picture, picture.naturalWidth, picture.naturalHeight);
+  }));
+
   function softmax(logits) {
-    const largest = Math.max(...logits);
+    const largest = maximum(logits);
     const powers = Array.from(logits, logit => Math.exp(logit - largest));
     const sum = powers.reduce((a, b) => a + b);
     return powers.map(power => power / sum);
   }
+
+  const maximum = values => values.reduce((largest, value) => Math.max(largest, value));
 
   const percent = probability => (100 * probability).toFixed(1);
 
@@ -113,15 +122,22 @@
     part("classes").querySelector("table").replaceChildren(...rows);
   }
 
+  /** The image and class to explain, and whether they have changed since. */
+  function subject() {
+    const [own, explained] = [shown, shown.class];
+    return [own, explained, () => own !== shown || explained !== own.class];
+  }
+
   /** Grad-CAM and occlusion for the class chosen. */
   async function explainClass(moving) {
-    const { class: explained } = shown, own = shown;
-    const stale = () => own !== shown || explained !== own.class;
+    const [own, explained, stale] = subject();
     if (grad_cam) await gradCam(own, explained, stale);
     if (stale()) return;
-    if (moving) {
+    const waits = moving || own.milliseconds > SLOW;
+    part("cover").hidden = !waits;
+    if (waits) {
       drawPixels(part("occlusion"), own.pixels);
-      part("occlusion").nextElementSibling.textContent = "When the image stands still.";
+      part("occlusion").nextElementSibling.textContent = "";
     } else await occlusion(own, explained, stale);
   }
 
@@ -138,7 +154,7 @@
       plane(activation).forEach((value, i) => { map[i] += weight * value; });
     }
     const support = map.map(value => Math.max(0, value));
-    drawOver(part("cam"), pixels, support, columns, { low: Math.min(...support), high: Math.max(...support) });
+    drawOver(part("cam"), pixels, support, columns, { low: 0, high: maximum(support) });
     part("cam").nextElementSibling.textContent = `Bright: where ${grad_cam} supports ${classes[explained]}.`;
   }
 
@@ -163,12 +179,12 @@
           const probability = softmax(logits.subarray(i * classes.length, (i + 1) * classes.length))[explained];
           drops[from + i] = 100 * Math.max(0, probabilities[explained] - probability);
         }
-        const largest = Math.max(...drops);
+        const largest = maximum(drops);
         drawOver(part("occlusion"), pixels, drops, columns, { low: 0, high: Math.max(10, largest) }, stride);
         const before = 100 * probabilities[explained];
         part("occlusion").nextElementSibling.textContent = `Bright: covering it with a patch of ${patch} pixels makes ${classes[explained]} less likely, ${before.toFixed(1)} to ${(before - largest).toFixed(1)} %.`;
       }
-      if (Math.max(...drops) >= 10) return;
+      if (maximum(drops) >= 10) return;
     }
   }
 
@@ -207,7 +223,7 @@
     const values = await inspect([layer.value]);
     if (own !== shown || layer !== chosenLayer()) return;
     const [channels, rows = 1, columns = 1] = layer.shape;
-    const largest = Float32Array.from({ length: channels }, (_, channel) => Math.max(...planeOf(values, layer, channel)));
+    const largest = Float32Array.from({ length: channels }, (_, channel) => maximum(planeOf(values, layer, channel)));
     const strongest = [...largest.keys()].sort((a, b) => largest[b] - largest[a]).slice(0, SHOWN_MAPS);
     const planes = strongest.map(channel => planeOf(values, layer, channel));
     own.scale = scaleOf(planes.flatMap(plane => [...plane]));
@@ -244,65 +260,31 @@
     const fields = layer.field ?? [{ start: 0, size: height, stride: 0 }, { start: 0, size: width, stride: 0 }];
     const [top, left] = fields.map(({ start, stride }, axis) => start + stride * [row, column][axis]);
     outlined(part("field"), part("input"), ENLARGED, [left, top, fields[1].size, fields[0].size]);
-    const shownValue = plane[row * columns + column];
-    const region = `It can depend on ${fields[0].size} × ${fields[1].size} pixels of the image.`;
-    if (layer.steps.length) part("arithmetic").replaceChildren(...arithmetic(explain(layer.steps, unit, values, weights, shapes), shownValue, region));
-    else part("arithmetic").replaceChildren(element("p", {}, `Its value is ${number(shownValue)}. ${region}`));
+    const computed = plane[row * columns + column];
+    const explained = layer.steps.length ? explain(layer.steps, unit, values, weights, shapes) : null;
+    const about = `The network computed ${number(computed)}. It can depend on ${fields[0].size} × ${fields[1].size} pixels of the image, some of which may be outside.`;
+    part("arithmetic").replaceChildren(...(explained ? arithmetic(explained) : []), element("p", {}, about));
+    Object.assign(part("arithmetic").dataset, { explained: explained?.value, computed });
   }
 
-  /** The arithmetic in words, numbers and drawings. */
-  function arithmetic({ channels, bias, sum, lines, value, width: columns }, shownValue, region) {
-    const patches = scaleBySign(channels.flatMap(({ patch }) => [...patch]));
-    const filters = scaleOf(channels.flatMap(({ filter }) => [...filter]), true);
-    const small = (plane, scale) => drawMap(document.createElement("canvas"), plane, columns, scale);
-    const rows = channels.slice(0, SHOWN_CHANNELS).map(({ channel, filter, patch, sum }) => element("tr", {}, element("th", { scope: "row" }, String(channel)),
-      element("td", {}, small(patch, patches)), element("td", {}, small(filter, filters)), element("td", {}, number(sum))));
-    const others = channels.slice(SHOWN_CHANNELS);
-    if (others.length) rows.push(element("tr", {}, element("th", { scope: "row" }, `${others.length} others`), element("td"), element("td"),
-      element("td", {}, number(others.reduce((all, { sum }) => all + sum, 0)))));
-    const head = element("tr", {}, ...["input channel", "input", "filter", "sum of products"].map(name => element("th", { scope: "col" }, name)));
-    const [{ channel, filter, patch, sum: first }] = channels;
-    const products = Array.from(filter, (weight, i) => `${number(patch[i])} × ${number(weight)}`).join(" + ").replaceAll("+ −", "− ");
-    const steps = [
-      { name: "convolution", text: `the sums of all ${channels.length} input channels${bias === null ? "" : ` ${plus(bias)} (bias)`} = ${number(sum)}` },
-      ...lines,
-    ];
-    const table = element("table", {}, head, ...rows);
-    const result = element("p", { className: "live-result" }, `So the value is ${number(value)}; the network computed ${number(shownValue)}. ${region}`);
-    Object.assign(result.dataset, { explained: value, computed: shownValue });
-    return [
-      element("div", { className: "wide" }, table),
-      colorBar(patches, "input"), colorBar(filters, "weight"),
-      element("details", {}, element("summary", {}, `The products of input channel ${channel}`), element("p", {}, element("code", {}, `${products} = ${number(first)}`))),
-      element("ul", {}, ...steps.map(({ name, text }) => element("li", {}, element("strong", {}, name), `: ${text}`))),
-      result,
-    ];
-  }
+  const inputs = connectInputs(section, {
+    answer: guarded(answer),
+    guarded,
+    decode: file => decoded(file, preprocessing),
+    isOpen: () => device !== undefined,
+  });
 
-  // Images from files, the clipboard and the page.
-  const answerFile = guarded(file => answer(() => decoded(file, preprocessing)));
-  const fileOf = transfer => [...(transfer?.files ?? [])][0];
-  section.querySelector("input[type=file]").addEventListener("change", event => { if (event.target.files[0]) answerFile(event.target.files[0]); });
-  addEventListener("dragover", event => event.preventDefault());
-  for (const [name, transferOf] of [["drop", event => event.dataTransfer], ["paste", event => event.clipboardData]])
-    addEventListener(name, event => {
-      const file = device && fileOf(transferOf(event));
-      if (!file) return;
-      event.preventDefault();
-      stopCamera();
-      answerFile(file);
-      section.scrollIntoView();
-    });
-
-  const pictureOf = image => [...document.querySelectorAll(`[data-image="${image}"] img`)].find(img => img.naturalWidth >= width);
+  // Images of the page: the selection of all sections.
   listeners.push(({ image }) => {
     const picture = image !== undefined && executor && pictureOf(image);
     if (!picture) return;
-    stopCamera();
-    guarded(answer)(() => pixelsOf(picture, picture.naturalWidth, picture.naturalHeight));
+    inputs.stopCamera();
+    answerPicture(picture);
   });
+  const pictureOf = image => [...document.querySelectorAll(`[data-image="${image}"] img`)].find(img => img.naturalWidth >= width);
   for (const tab of document.querySelectorAll("#images [role=tab]")) {
     const button = element("button", { type: "button" }, tab.querySelector("img").cloneNode(), element("span", {}, tab.textContent.trim()));
+    button.dataset.image = tab.dataset.image;
     button.addEventListener("click", guarded(async event => {
       if (executor) return;
       // The selection is followed once the network is ready.
@@ -310,87 +292,20 @@
       await prepare();
       button.click();
     }));
-    button.dataset.image = tab.dataset.image;
     part("examples").append(button);
   }
 
-  // The camera.
-  let stream = null;
-  function stopCamera() {
-    stream?.getTracks().forEach(track => track.stop());
-    stream = null;
-    part("camera").ariaPressed = false;
-    section.querySelector("video").hidden = true;
-  }
-  part("camera").addEventListener("click", guarded(async () => {
-    const video = section.querySelector("video");
-    const frame = () => pixelsOf(video, video.videoWidth, video.videoHeight);
-    if (stream) {
-      const last = frame();
-      stopCamera();
-      return answer(() => last);
-    }
-    try {
-      stream = await navigator.mediaDevices.getUserMedia({ video: { facingMode: "environment" } });
-    } catch (error) {
-      throw new Error(`The camera cannot be used: ${error.message}.`);
-    }
-    video.srcObject = stream;
-    video.hidden = false;
-    part("camera").ariaPressed = true;
-    await video.play();
-    while (stream) {
-      await answer(frame, true);
-      await new Promise(requestAnimationFrame);
-    }
+  part("cover").addEventListener("click", guarded(() => {
+    part("cover").hidden = true;
+    return occlusion(...subject());
   }));
-
-  // The drawing area: white on black, as the digits and clothes of these data sets.
-  const pad = part("pad");
-  if (pad) {
-    const context = pad.getContext("2d", { willReadFrequently: true });
-    const clear = () => {
-      context.fillStyle = "#000";
-      context.fillRect(0, 0, pad.width, pad.height);
-    };
-    Object.assign(context, { lineCap: "round", lineJoin: "round", lineWidth: 22, strokeStyle: "#fff" });
-    let [last, busy] = [null, false];
-    const place = ({ clientX, clientY }) => {
-      const box = pad.getBoundingClientRect();
-      return [(clientX - box.left) / box.width * pad.width, (clientY - box.top) / box.height * pad.height];
-    };
-    const drawing = () => context.getImageData(0, 0, pad.width, pad.height);
-    pad.addEventListener("pointerdown", event => {
-      stopCamera();
-      pad.setPointerCapture(event.pointerId);
-      last = place(event);
-    });
-    pad.addEventListener("pointermove", event => {
-      if (!last) return;
-      const next = place(event);
-      context.beginPath();
-      context.moveTo(...last);
-      context.lineTo(...next);
-      context.stroke();
-      last = next;
-      if (busy) return;
-      busy = true;
-      guarded(answer)(drawing, true).finally(() => { busy = false; });
-    });
-    for (const name of ["pointerup", "pointercancel"])
-      pad.addEventListener(name, () => {
-        if (last) guarded(answer)(drawing);
-        last = null;
-      });
-    part("clear").addEventListener("click", clear);
-    clear();
-  }
 
   // Layers and pixels.
   part("layer").append(...layers.map(({ name, shape }) => element("option", {}, `${name} (${shape.join(" × ")})`)));
   part("layer").addEventListener("change", guarded(async () => {
     unit = null;
     part("unit").hidden = true;
+    part("maps").replaceChildren();
     if (shown) await showLayer();
   }));
   const map = part("map");

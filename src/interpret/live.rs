@@ -5,7 +5,7 @@ use crate::graph::{Graph, Phase, ReceptiveField, ReluRule, ValueId};
 use crate::infer::inference_graph;
 use crate::models::Model;
 use crate::nn::Builder;
-use crate::op::Op;
+use crate::op::{Conv2d, Op};
 use crate::plan::{Plan, PlanFile, Target};
 use crate::{Error, Result};
 use serde::Serialize;
@@ -29,6 +29,8 @@ pub struct LiveNetwork {
     pub layers: Vec<LiveLayer>,
     /// The layer of the plan `grad_cam`; `None` if no layer has height and width.
     pub grad_cam: Option<String>,
+    /// Images that the plan `occlude` classifies at a time.
+    pub occluded: usize,
     graphs: Vec<(&'static str, Graph)>,
 }
 
@@ -51,7 +53,7 @@ pub struct LiveLayer {
 #[derive(Clone, Debug, PartialEq, Serialize)]
 #[serde(tag = "op", rename_all = "snake_case")]
 pub enum Step {
-    /// A convolution.
+    /// A convolution; also a linear layer, which is one of a single pixel.
     #[allow(missing_docs, reason = "the fields of `op::Conv2d`, by name")]
     Conv {
         input: String,
@@ -75,8 +77,6 @@ pub enum Step {
 }
 
 impl LiveNetwork {
-    /// Images that the plan `occlude` classifies at a time.
-    pub const OCCLUDED: usize = 16;
     /// Input of the plan `grad_cam`: 1 for the class to explain, 0 for the others.
     pub const UPSTREAM: &str = "upstream";
 
@@ -88,19 +88,21 @@ impl LiveNetwork {
     pub fn new(model: &dyn Model, [height, width]: [usize; 2]) -> Result<Self> {
         let graph = |batch| inference_graph(model, [batch, model.in_channels(), height, width]);
         let predict = graph(1)?;
+        // Small batches of large images, so that a slow device can do something else in between.
+        let occluded = if height * width > 64 * 64 { 4 } else { 16 };
         let layers = layers(&predict, 1);
         let (inspect, described) = inspected(&predict, &layers);
         let last = last_with_pixels(&layers);
         let mut graphs =
-            vec![("predict", predict.clone()), ("inspect", inspect), ("occlude", graph(Self::OCCLUDED)?)];
+            vec![("predict", predict.clone()), ("inspect", inspect), ("occlude", graph(occluded)?)];
         if let Some(last) = last {
             graphs.push(("grad_cam", grad_cam(predict, last.value)?));
         }
-        Ok(Self { layers: described, grad_cam: last.map(|layer| layer.name.clone()), graphs })
+        Ok(Self { layers: described, grad_cam: last.map(|layer| layer.name.clone()), occluded, graphs })
     }
 
     /// The plans for a target. All take normalized NCHW `images`. `predict` classifies one image, `occlude`
-    /// [several](Self::OCCLUDED), `inspect` outputs every layer of one image, and `grad_cam` the `activation` of a layer and the
+    /// [several](Self::occluded), `inspect` outputs every layer of one image, and `grad_cam` the `activation` of a layer and the
     /// `gradient` of a class's logit.
     ///
     /// # Errors
@@ -115,8 +117,10 @@ impl LiveNetwork {
 
 /// The graph with an output for every layer, and for all that the steps name.
 fn inspected(graph: &Graph, layers: &[Layer]) -> (Graph, Vec<LiveLayer>) {
-    let (images, _) =
-        graph.values().find(|(_, value)| value.name == Builder::IMAGES).expect("a network has images as input");
+    let (images, _) = graph
+        .values()
+        .find(|(_, value)| value.name == Builder::IMAGES)
+        .expect("a network has images as input");
     let fields = graph.receptive_fields(images);
     let names = Names { graph, images };
     let mut needed: Vec<ValueId> = layers.iter().map(|layer| layer.value).collect();
@@ -162,20 +166,29 @@ impl Names<'_> {
         self.graph.value(value).name.clone()
     }
 
+    fn convolution(&self, inputs: &[ValueId], conv: Conv2d) -> Step {
+        Step::Conv {
+            input: self.value(inputs[0]),
+            weight: self.weight(inputs[1]),
+            bias: inputs.get(2).map(|bias| self.weight(*bias)),
+            stride: conv.stride,
+            padding: conv.padding,
+            dilation: conv.dilation,
+            groups: conv.groups,
+        }
+    }
+
     /// The steps from a convolution to a value, collecting the values that they need; `None` if another operation is among them.
     fn steps(&self, value: ValueId, operands: &mut Vec<ValueId>) -> Option<Vec<Step>> {
         let node = self.graph.nodes().iter().find(|node| node.outputs[0] == value)?;
-        if let Op::Conv2d(conv) = &node.op {
+        let conv = match &node.op {
+            Op::Conv2d(conv) => Some(*conv),
+            Op::Matmul(_) => Some(Conv2d::default()),
+            _ => None,
+        };
+        if let Some(conv) = conv {
             operands.push(node.inputs[0]);
-            return Some(vec![Step::Conv {
-                input: self.value(node.inputs[0]),
-                weight: self.weight(node.inputs[1]),
-                bias: node.inputs.get(2).map(|bias| self.weight(*bias)),
-                stride: conv.stride,
-                padding: conv.padding,
-                dilation: conv.dilation,
-                groups: conv.groups,
-            }]);
+            return Some(vec![self.convolution(&node.inputs, conv)]);
         }
         let step = match &node.op {
             Op::Relu(_) => Step::Relu,

@@ -78,7 +78,8 @@ mod tests {
 
     #[test]
     fn eight_bits_are_within_half_a_step() {
-        let values: Vec<f32> = (0..60).map(|i| (i as f32 * 0.7).sin() * if i < 30 { 1.0 } else { 100.0 }).collect();
+        let values: Vec<f32> =
+            (0..60).map(|i| (i as f32 * 0.7).sin() * if i < 30 { 1.0 } else { 100.0 }).collect();
         let tensor = Tensor::f32([2, 30], values.clone()).unwrap();
         let (bytes, scales) = quantized("weight", &tensor).unwrap();
         for (i, value) in values.iter().enumerate() {

@@ -42,7 +42,7 @@ pub const FOLLOW_LINKS: &str = r##"
 "##;
 
 /// Collects errors and blocked requests, from before the page's own content is loaded.
-const WATCH: &str = r##"<script>
+pub const WATCH: &str = r##"<script>
 const problems = [];
 addEventListener("error", e => problems.push("error: " + (e.message || e.target.outerHTML.slice(0, 80))), true);
 addEventListener("unhandledrejection", e => problems.push("rejection: " + e.reason));

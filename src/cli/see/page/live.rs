@@ -2,6 +2,7 @@
 
 use super::super::flags::InspectedNetwork;
 use crate::cli::html::{self, list, megabytes};
+use crate::cli::terminal::note;
 use base64::prelude::{BASE64_STANDARD, Engine};
 use serde_json::{Value, json};
 use striate::interpret::LiveNetwork;
@@ -13,7 +14,7 @@ use striate::{Error, Result};
 /// Whether the page can run the network, and how it stores the weights.
 #[derive(clap::Args)]
 pub struct LiveFlags {
-    /// Store the weights on the page as f32, f16 or i8 [default: f32 up to 4 MB, f16 up to 8 MB, else i8]
+    /// Store the weights on the page as f32, f16 or i8 [default: f32 up to 4 MB, f16 up to 8 MB, else i8; none if the page gets too large]
     #[arg(long, value_name = "TYPE", help_heading = "Output")]
     weights_in: Option<Stored>,
     /// Leave out the network itself, so that the page cannot run it
@@ -46,8 +47,11 @@ impl LiveFlags {
             Stored::I8 => (Precision::I8, "8-bit"),
         };
         let weights = BASE64_STANDARD.encode(compact(lens.weights(), precision)?);
-        // A page takes minutes, so fail before.
-        self.check(weights.len(), lens.parameters(), "weights alone")?;
+        // Views take minutes, so fail before.
+        if weights.len() > html::LARGE {
+            self.leave_out(weights.len())?;
+            return Ok(Value::Null);
+        }
         let preprocessing = lens.preprocessing();
         let model = models::by_name(lens.model(), preprocessing.channels(), lens.classes())?;
         let live = LiveNetwork::new(&*model, preprocessing.size)?;
@@ -57,7 +61,7 @@ impl LiveFlags {
             "preprocessing": preprocessing,
             "layers": live.layers,
             "grad_cam": live.grad_cam,
-            "occluded": LiveNetwork::OCCLUDED,
+            "occluded": live.occluded,
         });
         Ok(json!({
             "draw": preprocessing.channels() == 1,
@@ -70,21 +74,36 @@ impl LiveFlags {
         }))
     }
 
-    /// Checks the size of a page.
-    pub fn check(&self, bytes: usize, parameters: usize, what: &str) -> Result<()> {
-        if self.no_live || bytes <= html::LARGE {
-            return Ok(());
+    /// The page with the network, or without if it would be too large and was not asked for.
+    pub fn render(&self, mut page: Value, live: Value) -> Result<String> {
+        let runs = !live.is_null();
+        page["live"] = live;
+        let rendered = html::render("see.html", &page);
+        if !runs || rendered.len() <= html::LARGE {
+            return Ok(rendered);
         }
-        let (flag, help) = match self.stored(parameters) {
-            Stored::I8 => ("no-live", "to leave the network out"),
-            _ => ("weights-in=i8", "to store them in 8 bits, or --no-live"),
-        };
-        let problem = format!(
-            "the {what} would take {}, and a page that runs the network may take {}; give --{flag} {help}",
-            megabytes(bytes),
-            megabytes(html::LARGE)
-        );
-        Err(Error::argument("page", problem))
+        self.leave_out(rendered.len())?;
+        page["live"] = Value::Null;
+        Ok(html::render("see.html", &page))
+    }
+
+    /// Says why the page cannot contain the network: an error if it was asked for.
+    fn leave_out(&self, bytes: usize) -> Result<()> {
+        let (size, limit) = (megabytes(bytes), megabytes(html::LARGE));
+        let why = format!("with the network, the page would take at least {size}, more than {limit}");
+        match self.weights_in {
+            None => {
+                note(&format!(
+                    "note: {why}, so it cannot run it; fewer --examples or --units make it smaller"
+                ));
+                Ok(())
+            }
+            Some(Stored::I8) => Err(Error::argument(
+                "weights-in",
+                format!("{why}; give fewer --examples or --units, or --no-live"),
+            )),
+            Some(_) => Err(Error::argument("weights-in", format!("{why}; give --weights-in i8"))),
+        }
     }
 
     fn stored(&self, parameters: usize) -> Stored {

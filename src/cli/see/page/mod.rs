@@ -136,8 +136,7 @@ impl Args {
             progress: Progress::new(),
         };
         let live = self.live.values(&network)?;
-        let page = builder.page(&layers, live)?;
-        self.live.check(page.len(), network.lens.parameters(), "page")?;
+        let page = self.live.render(builder.page(&layers)?, live)?;
         out.stage(INDEX, &|file| file.write_all(page.as_bytes()))?;
         drop(builder);
         out.replace()?;
@@ -160,7 +159,7 @@ struct PageBuilder<'a> {
 }
 
 impl PageBuilder<'_> {
-    fn page(&self, layers: &[String], live: Value) -> Result<String> {
+    fn page(&self, layers: &[String]) -> Result<Value> {
         let (lens, images) = (&self.network.lens, self.images);
         let examples = images.select(&(0..self.args.examples.min(images.len())).collect::<Vec<usize>>());
         let field_images = images.select(&(0..FIELD_IMAGES.min(images.len())).collect::<Vec<usize>>());
@@ -227,9 +226,7 @@ impl PageBuilder<'_> {
             views: &views,
             examples: examples.len(),
         };
-        let mut page = page.values()?;
-        page["live"] = live;
-        Ok(html::render("see.html", &page))
+        page.values()
     }
 
     /// The channels of each layer that are drawn: selective ones that differ from each other.
