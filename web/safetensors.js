@@ -1,4 +1,4 @@
-// Weights as safetensors files: https://github.com/huggingface/safetensors
+// Weights as files in the safetensors format of Hugging Face.
 
 /** Reads a file: metadata, and tensors by name, `{ shape, data }`. Half precision and bytes with scales become f32. */
 function readSafetensors(buffer) {

@@ -170,6 +170,11 @@ impl Lens {
         &self.layers
     }
 
+    /// The last layer with height and width, on which Grad-CAM works best.
+    pub fn last_with_pixels(&self) -> Option<&Layer> {
+        last_with_pixels(&self.layers)
+    }
+
     /// Looks up a layer by name.
     ///
     /// # Errors
@@ -234,6 +239,11 @@ impl Lens {
             .filter(|(_, value)| learned(&value.role) && counts(&value.name))
             .map(|(_, value)| value.ty.shape.iter().product::<usize>())
             .sum()
+    }
+
+    /// The parameters and buffers of the network.
+    pub fn weights(&self) -> &[(String, Tensor)] {
+        &self.weights
     }
 
     /// A parameter or buffer of the network, by name.
@@ -397,8 +407,15 @@ fn before_relu(graph: &mut Graph, value: ValueId) -> Result<ValueId> {
     }
 }
 
+/// The last layer with height and width.
+pub(super) fn last_with_pixels(layers: &[Layer]) -> Option<&Layer> {
+    let last = layers.iter().rev().filter(|layer| layer.shape.len() == 3 && layer.pixels() > 1);
+    // Of layers with the same output, take the outermost block.
+    last.min_by_key(|layer| layer.name.matches('.').count())
+}
+
 /// Every scope of the forward nodes, and every scope around one, with the last value computed in it.
-fn layers(graph: &Graph, batch: usize) -> Vec<Layer> {
+pub(super) fn layers(graph: &Graph, batch: usize) -> Vec<Layer> {
     let mut layers: Vec<Layer> = Vec::new();
     let mut note = |name: &str, value: ValueId, filters: Option<String>| {
         let shape = graph.shape(value)[1..].to_vec();

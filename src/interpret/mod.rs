@@ -15,6 +15,7 @@
 //! | [`nearest_neighbors()`], [`nearest_neighbors_within()`] | the most similar images, by the features of the network |
 //! | [`tsne()`], [`principal_components()`] | all images in the plane, similar ones together |
 //! | [`Lens::receptive_field`], [`effective_receptive_field()`] | the pixels that a layer can depend on; how much it does |
+//! | [`LiveNetwork`] | plans and layers for an executor elsewhere, such as a page |
 
 mod activation_maximization;
 mod activations;
@@ -28,6 +29,7 @@ mod filters;
 mod grid_layout;
 mod images;
 mod lens;
+mod live;
 mod nearest_neighbors;
 mod occlusion;
 mod output;
@@ -46,6 +48,7 @@ pub use filters::{FilterBank, filters};
 pub use grid_layout::snap_to_grid;
 pub use images::Images;
 pub use lens::{Layer, Lens};
+pub use live::{LiveLayer, LiveNetwork, Step};
 pub use nearest_neighbors::{
     LabelAgreement, Neighbor, label_agreement, nearest_neighbors, nearest_neighbors_within,
 };

@@ -26,12 +26,14 @@
 //! # Ok::<(), striate::Error>(())
 //! ```
 
+mod compact;
 mod dtype;
 mod fit;
 mod naming;
 mod pth;
 mod safetensors;
 
+pub use compact::{Precision, compact};
 pub use fit::{Fit, LoadReport};
 pub use safetensors::{write, write_half, write_to};
 

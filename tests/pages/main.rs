@@ -4,6 +4,9 @@
 mod browser;
 #[path = "../common/mod.rs"]
 mod common;
+mod live;
+#[path = "../common/webgpu.rs"]
+mod webgpu;
 #[path = "../common/workspace.rs"]
 mod workspace;
 
@@ -414,6 +417,7 @@ fn main() -> ExitCode {
         runs_are_compared,
         wrong_runs_are_not_compared,
     ]);
+    live::add(&mut suite);
     suite.add_if(
         cfg!(unix) && std::path::Path::new("/dev/shm").exists(),
         "a_page_can_be_written_to_another_file_system",

@@ -112,10 +112,7 @@ pub fn classes(lens: &Lens, images: &Images, given: Option<usize>) -> Result<Vec
 
 /// The outermost of the last layers with height and width.
 pub fn last_with_pixels(lens: &Lens) -> Result<String> {
-    let last = lens.layers().iter().rev().filter(|layer| layer.shape.len() == 3 && layer.pixels() > 1);
-    // Of layers with the same output, take the outermost block.
-    let last = last.min_by_key(|layer| layer.name.matches('.').count());
-    let name = last.map(|layer| layer.name.clone());
+    let name = lens.last_with_pixels().map(|layer| layer.name.clone());
     name.ok_or_else(|| Error::argument("--layer", "no layer of this network has height and width"))
 }
 

@@ -20,10 +20,10 @@ pub(super) fn check(plan: &Plan) -> Result<(), String> {
     for value in plan.inputs.iter().chain(&plan.outputs).chain(persistent.clone()) {
         check_value(plan, value)?;
     }
-    for input in plan.inputs.iter().filter(|input| placed(input) != Placement::Input) {
+    if let Some(input) = plan.inputs.iter().find(|input| placed(input) != Placement::Input) {
         return Err(format!("input {} is not stored as one", input.name));
     }
-    for value in persistent.filter(|value| placed(value) != Placement::Persistent) {
+    if let Some(value) = persistent.clone().find(|value| placed(value) != Placement::Persistent) {
         return Err(format!("{} is not stored persistently", value.name));
     }
     Ok(())

@@ -177,10 +177,11 @@ const GENERATOR: &str = "<meta name=\"generator\" content=\"striate ";
 const HEAD: u64 = 4096;
 
 /// The pages, `see.html`, `run.html`, `compare.html` and `web.html`, and what they include.
-const TEMPLATES: [(&str, &str); 6] = [
+const TEMPLATES: [(&str, &str); 7] = [
     ("base.html", include_str!("base.html")),
     ("parts.html", include_str!("parts.html")),
     ("see.html", include_str!("see.html")),
+    ("live.html", include_str!("live.html")),
     ("run.html", include_str!("run.html")),
     ("compare.html", include_str!("compare.html")),
     ("web.html", include_str!("web.html")),
@@ -194,8 +195,9 @@ pub fn render(name: &str, values: &Value) -> String {
         environment.add_template(name, text).expect("the built-in templates are valid");
     }
     let page = context! {
-        style => include_str!("style.css"),
+        style => style(name),
         script => script(name),
+        live_script => LIVE,
         version => env!("CARGO_PKG_VERSION"),
         template => name,
         ..minijinja::Value::from(Serde(values))
@@ -203,6 +205,24 @@ pub fn render(name: &str, values: &Value) -> String {
     let template = environment.get_template(name).expect("the template is built in");
     let page = template.render(page).unwrap_or_else(|e| panic!("{name}: {e:#}"));
     text::lines(&page).into_owned()
+}
+
+/// What runs the network on the page of `striate see`.
+const LIVE: &str = concat!(
+    include_str!("../../../../web/safetensors.js"),
+    include_str!("../../../../web/executor.js"),
+    include_str!("../../../../web/image.js"),
+    include_str!("../../../../web/draw.js"),
+    include_str!("../../../../web/explain.js"),
+    include_str!("../../../../web/inputs.js"),
+    include_str!("../../../../web/live.js"),
+);
+
+fn style(template: &str) -> &'static str {
+    match template {
+        "see.html" => concat!(include_str!("style.css"), include_str!("live.css")),
+        _ => include_str!("style.css"),
+    }
 }
 
 /// What makes a page interactive.

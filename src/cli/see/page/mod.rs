@@ -5,6 +5,7 @@ mod blind_test;
 mod choice;
 mod commands;
 mod diagram;
+mod live;
 mod picture;
 mod results;
 mod scatter;
@@ -27,6 +28,7 @@ use crate::cli::html::{self, megabytes};
 use crate::cli::output::print;
 use crate::cli::shell::quoted;
 use crate::cli::terminal::note;
+use serde_json::Value;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 use striate::interpret::{ChannelResponses, Images, Lens, channel_responses};
@@ -49,6 +51,8 @@ pub struct Args {
     /// Channels per layer
     #[arg(long, default_value_t = 16, value_name = "COUNT")]
     units: usize,
+    #[command(flatten)]
+    live: live::LiveFlags,
     /// Folder for the page and its files, created if missing
     #[arg(short, long, value_name = "DIR", default_value = "report", help_heading = "Output")]
     out: PathBuf,
@@ -131,7 +135,8 @@ impl Args {
             out: &out,
             progress: Progress::new(),
         };
-        let page = builder.page(&layers)?;
+        let live = self.live.values(&network)?;
+        let page = self.live.render(builder.page(&layers)?, live)?;
         out.stage(INDEX, &|file| file.write_all(page.as_bytes()))?;
         drop(builder);
         out.replace()?;
@@ -154,7 +159,7 @@ struct PageBuilder<'a> {
 }
 
 impl PageBuilder<'_> {
-    fn page(&self, layers: &[String]) -> Result<String> {
+    fn page(&self, layers: &[String]) -> Result<Value> {
         let (lens, images) = (&self.network.lens, self.images);
         let examples = images.select(&(0..self.args.examples.min(images.len())).collect::<Vec<usize>>());
         let field_images = images.select(&(0..FIELD_IMAGES.min(images.len())).collect::<Vec<usize>>());
@@ -221,8 +226,7 @@ impl PageBuilder<'_> {
             views: &views,
             examples: examples.len(),
         };
-        let page = page.values()?;
-        Ok(html::render("see.html", &page))
+        page.values()
     }
 
     /// The channels of each layer that are drawn: selective ones that differ from each other.

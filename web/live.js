@@ -1,0 +1,327 @@
+// The section of the page of `striate see` that runs the network on the reader's images.
+
+(() => {
+  const section = document.getElementById("live");
+  const part = name => section.querySelector(".live-" + name);
+  const embedded = name => document.getElementById("live-" + name).textContent;
+  const status = section.querySelector("[role=status]");
+  const { classes, preprocessing, layers, grad_cam, occluded } = JSON.parse(embedded("network"));
+  const { size: [height, width], normalization: { mean, std } } = preprocessing;
+  const SHOWN_CLASSES = 5, SHOWN_MAPS = 64, ENLARGED = 224;
+  /** On devices that take longer for an image, occlusion waits to be asked for, in milliseconds. */
+  const SLOW = 500;
+
+  let device, executor, weights, shapes, preparation;
+  /** The image on show and what is known about it. */
+  let shown = null;
+  /** Counts images, so that work on an earlier one stops. */
+  let turn = 0;
+  /** The value to explain: channel, row and column in the layer chosen. */
+  let unit = null;
+
+  const explainFailure = error => {
+    status.textContent = error.message;
+    console.info(error);
+  };
+  const guarded = action => (...words) => Promise.resolve().then(() => action(...words)).catch(explainFailure);
+
+  async function open() {
+    try {
+      device = await requestDevice();
+    } catch (error) {
+      status.textContent = `The network cannot run here. ${error.message} The rest of the page is complete.`;
+      return;
+    }
+    device.lost.then(({ message }) => {
+      part("app").hidden = true;
+      status.textContent = `The graphics device was lost (${message || "unknown reason"}). Reload the page to try again.`;
+    });
+    status.textContent = "Choose an image.";
+    part("app").hidden = false;
+    new IntersectionObserver(guarded(async (entries, observer) => {
+      if (!entries.some(entry => entry.isIntersecting)) return;
+      observer.disconnect();
+      await prepare();
+      const example = part("examples").querySelector("img");
+      if (example && !turn) await answerPicture(example);
+    })).observe(section);
+  }
+
+  /** Compiles the kernels and uploads the weights, once. */
+  function prepare() {
+    return preparation ??= (async () => {
+      const file = JSON.parse(embedded(isSoftware() ? "software" : "gpu"));
+      const made = await Executor.create(device, file, (done, all) => { status.textContent = `Preparing the network: ${done} of ${all} kernels.`; });
+      const bytes = Uint8Array.from(atob(embedded("weights")), letter => letter.charCodeAt(0));
+      weights = readSafetensors(bytes.buffer).tensors;
+      for (const { name } of made.persistent) made.write(name, weights.get(name).data);
+      shapes = { images: [mean.length, height, width] };
+      for (const { name, ty } of made.outputs("inspect")) shapes[name] = ty.shape.slice(1);
+      executor = made;
+    })();
+  }
+
+  const adapter = () => device.adapterInfo ?? {};
+
+  function isSoftware() {
+    const { isFallbackAdapter, architecture, description, device: chip } = adapter();
+    return isFallbackAdapter || /swiftshader|llvmpipe|lavapipe|warp|basic render/i.test(`${architecture} ${description} ${chip}`);
+  }
+
+  /** Classifies an image and shows all that follows. `moving` images are followed by others soon, so slow views wait. */
+  async function answer(read, moving = false) {
+    const own = ++turn;
+    await prepare();
+    const start = performance.now();
+    const { pixels, values } = preprocess(await read(), preprocessing);
+    const { logits } = await executor.run("predict", { images: values });
+    if (own !== turn) return;
+    const milliseconds = performance.now() - start;
+    const probabilities = softmax(logits);
+    const order = [...probabilities.keys()].sort((a, b) => probabilities[b] - probabilities[a]);
+    shown = { pixels, probabilities, order, class: order[0], milliseconds, values: { images: values } };
+    const best = `${classes[order[0]]}, ${percent(probabilities[order[0]])} %`;
+    status.textContent = `The network says ${best}. It took ${Math.round(milliseconds)} ms on ${adapter().description || adapter().architecture || "this device"}.`;
+    drawPixels(part("input"), pixels);
+    showClasses();
+    await Promise.all([explainClass(moving), showLayer()]);
+  }
+
+  const answerPicture = guarded(picture => answer(async () => {
+    await picture.decode();
+    return pixelsOf(picture, picture.naturalWidth, picture.naturalHeight);
+  }));
+
+  function softmax(logits) {
+    const largest = maximum(logits);
+    const powers = Array.from(logits, logit => Math.exp(logit - largest));
+    const sum = powers.reduce((a, b) => a + b);
+    return powers.map(power => power / sum);
+  }
+
+  const maximum = values => values.reduce((largest, value) => Math.max(largest, value));
+
+  const percent = probability => (100 * probability).toFixed(1);
+
+  function showClasses() {
+    const rows = shown.order.slice(0, SHOWN_CLASSES).map(index => {
+      const value = 100 * shown.probabilities[index];
+      const button = element("button", { type: "button", textContent: classes[index], ariaPressed: index === shown.class });
+      button.addEventListener("click", guarded(async () => {
+        shown.class = index;
+        showClasses();
+        [...part("classes").querySelectorAll("button")].find(other => other.textContent === classes[index])?.focus();
+        await explainClass(false);
+      }));
+      const row = element("tr", {}, element("th", { scope: "row" }, button), element("td", {}, `${percent(shown.probabilities[index])} %`),
+        element("td", {}, element("meter", { min: 0, max: 100, value, textContent: `${value} %` })));
+      row.dataset.class = index;
+      row.dataset.probability = shown.probabilities[index];
+      return row;
+    });
+    part("classes").querySelector("table").replaceChildren(...rows);
+  }
+
+  /** The image and class to explain, and whether they have changed since. */
+  function subject() {
+    const [own, explained] = [shown, shown.class];
+    return [own, explained, () => own !== shown || explained !== own.class];
+  }
+
+  /** Grad-CAM and occlusion for the class chosen. */
+  async function explainClass(moving) {
+    const [own, explained, stale] = subject();
+    if (grad_cam) await gradCam(own, explained, stale);
+    if (stale()) return;
+    const waits = moving || own.milliseconds > SLOW;
+    part("cover").hidden = !waits;
+    if (waits) {
+      drawPixels(part("occlusion"), own.pixels);
+      part("occlusion").nextElementSibling.textContent = "";
+    } else await occlusion(own, explained, stale);
+  }
+
+  async function gradCam({ pixels, values: { images } }, explained, stale) {
+    const upstream = new Float32Array(classes.length);
+    upstream[explained] = 1;
+    const { activation, gradient } = await executor.run("grad_cam", { images, upstream });
+    if (stale()) return;
+    const { shape: [channels, rows, columns] } = layers.find(layer => layer.name === grad_cam);
+    const map = new Float32Array(rows * columns);
+    for (let channel = 0; channel < channels; channel++) {
+      const plane = array => array.subarray(channel * map.length, (channel + 1) * map.length);
+      const weight = plane(gradient).reduce((sum, value) => sum + value, 0) / map.length;
+      plane(activation).forEach((value, i) => { map[i] += weight * value; });
+    }
+    const support = map.map(value => Math.max(0, value));
+    drawOver(part("cam"), pixels, support, columns, { low: 0, high: maximum(support) });
+    part("cam").nextElementSibling.textContent = `Bright: where ${grad_cam} supports ${classes[explained]}.`;
+  }
+
+  /** As `striate see occlusion`: a gray patch, larger if small ones change little. */
+  async function occlusion({ pixels, probabilities, values: { images } }, explained, stale) {
+    const patches = [...new Set([2, 3, 4].map(eighths => Math.max(1, Math.floor(Math.min(height, width) * eighths / 8))))];
+    const stride = Math.max(1, Math.floor(patches[0] / 4));
+    const [rows, columns] = [Math.ceil(height / stride), Math.ceil(width / stride)];
+    for (const patch of patches) {
+      const drops = new Float32Array(rows * columns);
+      for (let from = 0; from < drops.length; from += occluded) {
+        const covered = new Float32Array(occluded * images.length);
+        for (let i = 0; i < occluded; i++) {
+          const own = covered.subarray(i * images.length, (i + 1) * images.length);
+          own.set(images);
+          const cell = from + i;
+          if (cell < drops.length) cover(own, patchOn(Math.floor(cell / columns), patch, stride, height), patchOn(cell % columns, patch, stride, width));
+        }
+        const { logits } = await executor.run("occlude", { images: covered });
+        if (stale()) return;
+        for (let i = 0; i < occluded && from + i < drops.length; i++) {
+          const probability = softmax(logits.subarray(i * classes.length, (i + 1) * classes.length))[explained];
+          drops[from + i] = 100 * Math.max(0, probabilities[explained] - probability);
+        }
+        const largest = maximum(drops);
+        drawOver(part("occlusion"), pixels, drops, columns, { low: 0, high: Math.max(10, largest) }, stride);
+        const before = 100 * probabilities[explained];
+        part("occlusion").nextElementSibling.textContent = `Bright: covering it with a patch of ${patch} pixels makes ${classes[explained]} less likely, ${before.toFixed(1)} to ${(before - largest).toFixed(1)} %.`;
+      }
+      if (maximum(drops) >= 10) return;
+    }
+  }
+
+  /** The range of pixels under a patch that is centered on a cell. */
+  function patchOn(cell, patch, stride, side) {
+    const middle = cell * stride + Math.floor(stride / 2);
+    return [Math.max(0, middle + 1 - Math.ceil(patch / 2)), Math.min(middle + 1 + Math.floor(patch / 2), side)];
+  }
+
+  function cover(image, [top, bottom], [left, right]) {
+    mean.forEach((_, channel) => {
+      for (let row = top; row < bottom; row++) {
+        const start = (channel * height + row) * width;
+        image.fill((0.5 - mean[channel]) / std[channel], start + left, start + right);
+      }
+    });
+  }
+
+  /** Values of the image on show, by name. */
+  async function inspect(names) {
+    const { values } = shown;
+    const missing = names.filter(name => !(name in values));
+    if (missing.length) Object.assign(values, await executor.run("inspect", { images: values.images }, missing));
+    return values;
+  }
+
+  const chosenLayer = () => layers[part("layer").selectedIndex];
+  const planeOf = (values, { value, shape }, channel) => {
+    const pixels = count(shape.slice(1));
+    return values[value].subarray(channel * pixels, (channel + 1) * pixels);
+  };
+
+  /** The feature maps of the layer chosen, strongest first. */
+  async function showLayer() {
+    const layer = chosenLayer(), own = shown;
+    const values = await inspect([layer.value]);
+    if (own !== shown || layer !== chosenLayer()) return;
+    const [channels, rows = 1, columns = 1] = layer.shape;
+    const largest = Float32Array.from({ length: channels }, (_, channel) => maximum(planeOf(values, layer, channel)));
+    const strongest = [...largest.keys()].sort((a, b) => largest[b] - largest[a]).slice(0, SHOWN_MAPS);
+    const planes = strongest.map(channel => planeOf(values, layer, channel));
+    own.scale = scaleOf(planes.flatMap(plane => [...plane]));
+    part("about").textContent = `${layer.shape.join(" × ")}${channels > SHOWN_MAPS ? `, the ${SHOWN_MAPS} strongest channels` : ", strongest first"}`;
+    part("scale").replaceChildren(colorBar(own.scale, "activation"));
+    part("maps").replaceChildren(...strongest.map((channel, i) => {
+      const canvas = drawMap(document.createElement("canvas"), planes[i], columns, own.scale);
+      const button = element("button", { type: "button", ariaLabel: `Channel ${channel}, at most ${number(largest[channel])}` }, canvas, element("span", {}, String(channel)));
+      button.addEventListener("click", guarded(event => {
+        const box = canvas.getBoundingClientRect();
+        const clicked = event.detail && [(event.clientY - box.top) / box.height * rows, (event.clientX - box.left) / box.width * columns].map(Math.floor);
+        const inside = clicked && clicked[0] >= 0 && clicked[0] < rows && clicked[1] >= 0 && clicked[1] < columns;
+        const at = planes[i].indexOf(largest[channel]);
+        return showUnit([channel, ...(inside ? clicked : [Math.floor(at / columns), at % columns])]);
+      }));
+      return button;
+    }));
+    if (unit) await showUnit(unit);
+  }
+
+  /** One value of the layer: what it can depend on, and its arithmetic. */
+  async function showUnit(chosen) {
+    const layer = chosenLayer(), own = shown;
+    const needed = layer.steps.flatMap(step => [step.input, step.other].filter(Boolean));
+    const values = await inspect([layer.value, ...needed]);
+    if (own !== shown || layer !== chosenLayer()) return;
+    unit = chosen;
+    const [channel, row, column] = unit;
+    const [, rows = 1, columns = 1] = layer.shape;
+    const plane = planeOf(values, layer, channel);
+    part("unit").hidden = false;
+    part("unit-name").textContent = `${layer.name}, channel ${channel}, row ${row}, column ${column} of ${rows} × ${columns}`;
+    outlined(part("map"), drawMap(document.createElement("canvas"), plane, columns, own.scale), ENLARGED, [column, row, 1, 1]);
+    const fields = layer.field ?? [{ start: 0, size: height, stride: 0 }, { start: 0, size: width, stride: 0 }];
+    const [top, left] = fields.map(({ start, stride }, axis) => start + stride * [row, column][axis]);
+    outlined(part("field"), part("input"), ENLARGED, [left, top, fields[1].size, fields[0].size]);
+    const computed = plane[row * columns + column];
+    const explained = layer.steps.length ? explain(layer.steps, unit, values, weights, shapes) : null;
+    const about = `The network computed ${number(computed)}. It can depend on ${fields[0].size} × ${fields[1].size} pixels of the image, some of which may be outside.`;
+    part("arithmetic").replaceChildren(...(explained ? arithmetic(explained) : []), element("p", {}, about));
+    Object.assign(part("arithmetic").dataset, { explained: explained?.value, computed });
+  }
+
+  const inputs = connectInputs(section, {
+    answer: guarded(answer),
+    guarded,
+    decode: file => decoded(file, preprocessing),
+    isOpen: () => device !== undefined,
+  });
+
+  // Images of the page: the selection of all sections.
+  listeners.push(({ image }) => {
+    const picture = image !== undefined && executor && pictureOf(image);
+    if (!picture) return;
+    inputs.stopCamera();
+    answerPicture(picture);
+  });
+  const pictureOf = image => [...document.querySelectorAll(`[data-image="${image}"] img`)].find(img => img.naturalWidth >= width);
+  for (const tab of document.querySelectorAll("#images [role=tab]")) {
+    const button = element("button", { type: "button" }, tab.querySelector("img").cloneNode(), element("span", {}, tab.textContent.trim()));
+    button.dataset.image = tab.dataset.image;
+    button.addEventListener("click", guarded(async event => {
+      if (executor) return;
+      // The selection is followed once the network is ready.
+      event.stopPropagation();
+      await prepare();
+      button.click();
+    }));
+    part("examples").append(button);
+  }
+
+  part("cover").addEventListener("click", guarded(() => {
+    part("cover").hidden = true;
+    return occlusion(...subject());
+  }));
+
+  // Layers and pixels.
+  part("layer").append(...layers.map(({ name, shape }) => element("option", {}, `${name} (${shape.join(" × ")})`)));
+  part("layer").addEventListener("change", guarded(async () => {
+    unit = null;
+    part("unit").hidden = true;
+    part("maps").replaceChildren();
+    if (shown) await showLayer();
+  }));
+  const map = part("map");
+  const within = (value, side) => Math.min(Math.max(value, 0), side - 1);
+  map.addEventListener("click", guarded(event => {
+    const [, rows = 1, columns = 1] = chosenLayer().shape;
+    const box = map.getBoundingClientRect();
+    return showUnit([unit[0], within(Math.floor((event.clientY - box.top) / box.height * rows), rows), within(Math.floor((event.clientX - box.left) / box.width * columns), columns)]);
+  }));
+  map.addEventListener("keydown", event => {
+    const [down, right] = { ArrowUp: [-1, 0], ArrowDown: [1, 0], ArrowLeft: [0, -1], ArrowRight: [0, 1] }[event.key] ?? [];
+    if (down === undefined) return;
+    event.preventDefault();
+    const [, rows = 1, columns = 1] = chosenLayer().shape;
+    guarded(showUnit)([unit[0], within(unit[1] + down, rows), within(unit[2] + right, columns)]);
+  });
+
+  open();
+})();
