@@ -234,6 +234,7 @@ fn script(template: &str) -> &'static str {
             include_str!("../../../../web/safetensors.js"),
             include_str!("../../../../web/executor.js"),
             include_str!("../../../../web/embedded.js"),
+            include_str!("../../../../web/draw.js"),
             include_str!("../../../../web/pca.js"),
             include_str!("../../../../web/training.js"),
             include_str!("web.js"),

@@ -1,11 +1,6 @@
 // The page of `striate web`: controls, and drawings that follow the training.
 
 const byId = id => document.getElementById(id);
-const create = (tag, properties = {}, ...children) => {
-  const element = Object.assign(document.createElement(tag), properties);
-  element.append(...children);
-  return element;
-};
 
 /** Colors of the two networks, legible on light and dark. */
 const SIDES = ["#0a84c1", "#d9662b"];
@@ -204,10 +199,10 @@ async function pictures() {
 }
 
 function titled(panel, title, tag) {
-  let element = panel.querySelector(tag);
-  if (!element) panel.append(create("h4"), element = create(tag));
+  let drawn = panel.querySelector(tag);
+  if (!drawn) panel.append(element("h4"), drawn = element(tag));
   panel.querySelector("h4").textContent = title;
-  return element;
+  return drawn;
 }
 
 function filters(panel, model, { shape: [count, channels, height, width], data }) {
@@ -222,8 +217,15 @@ function filters(panel, model, { shape: [count, channels, height, width], data }
   for (let filter = 0; filter < count; filter++) {
     const at = (channel, i) => level(data[(filter * channels + channel) * plane + i]);
     const color = channels === 3 ? i => [at(0, i), at(1, i), at(2, i)] : i => Array(3).fill(at(0, i));
-    drawPixels(context, filter % columns * (width + gap), Math.floor(filter / columns) * (height + gap), height, width, color);
+    drawTile(context, filter % columns * (width + gap), Math.floor(filter / columns) * (height + gap), height, width, color);
   }
+}
+
+/** Draws `height` x `width` pixels; `color(index)` returns red, green and blue from 0 to 255. */
+function drawTile(context, x, y, height, width, color) {
+  const image = context.createImageData(width, height);
+  for (let i = 0; i < height * width; i++) image.data.set([...color(i), 255], 4 * i);
+  context.putImageData(image, x, y);
 }
 
 /** A color per class, of equal lightness. */
@@ -260,9 +262,9 @@ function nearest(canvas, training, { offsetX, offsetY }) {
   const best = canvas.places.reduce((best, place, i) => distance(place) < distance(canvas.places[best]) ? i : best, 0);
   if (distance(canvas.places[best]) > 20) return;
   const [channels, height, width] = page.about.shape, plane = height * width;
-  const picture = create("canvas", { width, height, className: "picture" });
+  const picture = element("canvas", { width, height, className: "picture" });
   const byte = (channel, i) => page.testBytes[(best * channels + channel) * plane + i];
-  drawPixels(picture.getContext("2d"), 0, 0, height, width, i => channels === 3 ? [0, 1, 2].map(c => byte(c, i)) : Array(3).fill(byte(0, i)));
+  drawTile(picture.getContext("2d"), 0, 0, height, width, i => channels === 3 ? [0, 1, 2].map(c => byte(c, i)) : Array(3).fill(byte(0, i)));
   const [right, answer] = [page.data.testLabels[best], training.tests.at(-1).predicted[best]].map(i => page.about.classes[i]);
   shown.replaceChildren(picture, right === answer ? `${right}, recognized` : `${right}, called ${answer}`);
 }
@@ -272,15 +274,15 @@ function confusion(panel, training) {
   table.className = "matrix";
   const cell = (row, count) => {
     const share = count / Math.max(1, row.reduce((sum, n) => sum + n));
-    const value = create("i", { textContent: count, className: share > 0.6 ? "bright" : "" });
-    value.style.background = `rgb(${sequential(share).join(" ")})`;
-    return create("td", {}, value);
+    const value = element("i", { textContent: count, className: share > 0.6 ? "bright" : "" });
+    value.style.background = `rgb(${colorOf(share, { low: 0, high: 1 }).join(" ")})`;
+    return element("td", {}, value);
   };
-  const head = create("tr", {}, create("th"), ...names.map(name => create("th", { scope: "col" }, create("span", { textContent: name }))));
+  const head = element("tr", {}, element("th"), ...names.map(name => element("th", { scope: "col" }, element("span", { textContent: name }))));
   table.replaceChildren(head, ...counts.map((row, i) =>
-    create("tr", {}, create("th", { scope: "row", textContent: names[i] }), ...row.map(count => cell(row, count)))));
+    element("tr", {}, element("th", { scope: "row", textContent: names[i] }), ...row.map(count => cell(row, count)))));
   if (!panel.querySelector(".wide")) {
-    const wide = create("div", { className: "wide" });
+    const wide = element("div", { className: "wide" });
     table.replaceWith(wide);
     wide.append(table);
   }
@@ -288,9 +290,9 @@ function confusion(panel, training) {
 
 function legends() {
   const item = (color, text) => {
-    const swatch = create("i", { className: "dot" });
+    const swatch = element("i", { className: "dot" });
     swatch.style.background = color;
-    return create("li", {}, swatch, ` ${text}`);
+    return element("li", {}, swatch, ` ${text}`);
   };
   byId("map-legend").replaceChildren(...page.about.classes.map((name, i) => item(hue(i), name)));
   page.legend = item;
@@ -299,9 +301,9 @@ function legends() {
 function curves() {
   byId("plot-legend").replaceChildren(...page.trainings.flatMap((training, side) => training ? [page.legend(SIDES[side], training.model)] : []));
   byId("saves").replaceChildren(...active().map(training => {
-    const button = create("button", { textContent: `Save the weights of ${training.model}`, disabled: page.running });
+    const button = element("button", { textContent: `Save the weights of ${training.model}`, disabled: page.running });
     button.onclick = async () => {
-      const link = create("a", { download: `${training.model}.safetensors`, href: URL.createObjectURL(new Blob([await training.weights()])) });
+      const link = element("a", { download: `${training.model}.safetensors`, href: URL.createObjectURL(new Blob([await training.weights()])) });
       link.click();
       URL.revokeObjectURL(link.href);
     };
@@ -330,10 +332,10 @@ function plot(svg, lines, top) {
   const last = 4 * Math.ceil(Math.max(3, ...lines.map(({ points }) => points.at(-1)?.[0] ?? 0)) / 4);
   const x = step => left + step / last * (width - left - 8), y = value => 8 + (1 - Math.min(value / top, 1)) * (height - bottom - 8);
   const shape = (name, attributes, text = "") => {
-    const element = document.createElementNS("http://www.w3.org/2000/svg", name);
-    for (const [key, value] of Object.entries(attributes)) element.setAttribute(key, value);
-    element.textContent = text;
-    return element;
+    const drawn = document.createElementNS("http://www.w3.org/2000/svg", name);
+    for (const [key, value] of Object.entries(attributes)) drawn.setAttribute(key, value);
+    drawn.textContent = text;
+    return drawn;
   };
   const ticks = [0, 0.25, 0.5, 0.75, 1];
   const grid = ticks.flatMap(share => [
