@@ -1,7 +1,7 @@
 //! The section of the page of `striate see` that runs the network, in a browser with and without WebGPU.
 
 use super::browser::{Browser, WATCH};
-use super::common::{Outcome, Suite};
+use super::common::{Named, Outcome, Suite, named};
 use super::workspace::*;
 use super::{SEE, assert_self_contained, striate, trained, webgpu, written};
 use base64::prelude::{BASE64_STANDARD, Engine};
@@ -220,14 +220,15 @@ fn the_page_runs_a_googlenet(browser: &Browser) -> Outcome {
 }
 
 pub fn add(suite: &mut Suite) {
-    let tests: [(&str, fn(&Browser) -> Outcome, bool); 4] = [
-        ("the_page_runs_the_network", the_page_runs_the_network, false),
-        ("a_page_without_webgpu_says_so", a_page_without_webgpu_says_so, false),
-        ("the_page_runs_a_published_resnet", the_page_runs_a_published_resnet, true),
-        ("the_page_runs_a_googlenet", the_page_runs_a_googlenet, true),
-    ];
-    for (name, test, needs_weights) in tests {
-        let available = Browser::find().is_some() && (!needs_weights || shared("models").is_dir());
-        suite.add_if(available, name, move || test(&Browser::find().expect("found before")));
+    let own: &Named<fn(&Browser) -> Outcome> =
+        named![the_page_runs_the_network, a_page_without_webgpu_says_so];
+    let published: &Named<fn(&Browser) -> Outcome> =
+        named![the_page_runs_a_published_resnet, the_page_runs_a_googlenet];
+    for (tests, available) in [(own, true), (published, shared("models").is_dir())] {
+        for (name, test) in tests {
+            suite.add_if(available && Browser::find().is_some(), *name, || {
+                test(&Browser::find().expect("found before"))
+            });
+        }
     }
 }
