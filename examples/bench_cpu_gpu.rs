@@ -7,7 +7,6 @@
 use clap::Parser;
 use serde::Serialize;
 use std::collections::{HashMap, HashSet};
-use std::sync::Arc;
 use striate::graph::{Graph, Phase, Role};
 use striate::nn::{Builder, Optimizer, SgdConfig};
 use striate::plan::{Group, Plan};
@@ -62,7 +61,7 @@ struct Results {
 }
 
 /// A layer and a direction.
-type Key = (Arc<str>, Phase);
+type Key = (String, Phase);
 
 const CLASSES: usize = 10;
 const WARM_UP: u32 = 2;
@@ -170,7 +169,7 @@ fn differences(graph: &Graph, devices: [&Device; 2], inputs: &[(&str, Input)]) -
     let mut found = HashMap::new();
     let mut note = |node: usize, a: &[f32], b: &[f32]| {
         let node = &graph.nodes()[node];
-        let largest = found.entry((node.scope.clone(), node.phase)).or_insert(0.0);
+        let largest = found.entry((node.scope.to_string(), node.phase)).or_insert(0.0);
         let difference = relative(a, b);
         // NaN counts as the largest difference.
         if difference.is_nan() || difference > *largest {

@@ -7,6 +7,8 @@
 //   blend       y = alpha * y + beta * a          (in place)
 //   guarded_blend   the same, if factor[0] is neither NaN nor infinite
 //   scale       y = a * factor[0]
+//   mul         y = a * b
+//   stabilized_div  y = a / (b + alpha with the sign of b), by its bits, so that a NaN stays NaN
 //   relu        y = max(a, 0), NaN stays NaN
 //   relu_grad   y = 0 where a <= 0, else b        (a: the ReLU's output, possibly NaN; b: the upstream gradient)
 //   add_relu_grad   y = 0 where a <= 0, else b + c
@@ -73,6 +75,21 @@ fn scale(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) groups: v
     let i = workgroup_index(group, groups, params.first_workgroup) * 256u + lane;
     if (i >= (params.len + 3u) / 4u) { return; }
     y2[i] = a[i] * factor[0];
+}
+
+@compute @workgroup_size(256)
+fn mul(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) groups: vec3u, @builtin(local_invocation_index) lane: u32) {
+    let i = workgroup_index(group, groups, params.first_workgroup) * 256u + lane;
+    if (i >= (params.len + 3u) / 4u) { return; }
+    y2[i] = a[i] * b[i];
+}
+
+@compute @workgroup_size(256)
+fn stabilized_div(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) groups: vec3u, @builtin(local_invocation_index) lane: u32) {
+    let i = workgroup_index(group, groups, params.first_workgroup) * 256u + lane;
+    if (i >= (params.len + 3u) / 4u) { return; }
+    let signs = bitcast<vec4u>(b[i]) & vec4u(0x80000000u);
+    y2[i] = a[i] / (b[i] + bitcast<vec4f>(signs | vec4u(bitcast<u32>(params.alpha))));
 }
 
 @compute @workgroup_size(256)

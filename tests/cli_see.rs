@@ -29,7 +29,7 @@ const DATA: [&str; 4] = ["--dataset", "mnist", "--data", "data"];
 #[test]
 fn views_write_the_files_in_their_manifests() {
     let dir = trained();
-    let views: [(&str, &[&str]); 9] = [
+    let views: [(&str, &[&str]); 10] = [
         ("neighbours", &["--neighbours", "3"]),
         ("map", &["--perplexity", "4", "--steps", "60"]),
         ("peaks", &["--layer", "layer1.0,conv1", "--channel", "layer1.0:3,15", "--top", "4"]),
@@ -38,7 +38,8 @@ fn views_write_the_files_in_their_manifests() {
         ("activations", &["--layer", "layer1,fc", "--images", "2"]),
         ("occlusion", &["--images", "2", "--fill", "blur", "--class", "3"]),
         ("saliency", &["--images", "2", "--samples", "3", "--steps", "4"]),
-        ("ascent", &["--layer", "layer2,logits", "--most", "3", "--steps", "2"]),
+        ("relevance", &["--images", "6", "--rows", "2", "--most", "2", "--top", "3"]),
+        ("ascent", &["--layer", "layer2,logits", "--most", "3", "--variants", "2", "--steps", "2"]),
     ];
     for (view, args) in views {
         // These views need no images.
@@ -86,11 +87,53 @@ fn image_files_need_no_classes_and_broken_ones_are_skipped() {
 }
 
 #[test]
+fn images_excite_without_other_images_and_from_them() {
+    let dir = trained();
+    dir.write("alone.safetensors", &dir.read("run/model.safetensors"));
+    for (network, flags, words) in [
+        ("alone.safetensors", &[][..], "the colors of photographs"),
+        ("run", &[], "around the mean of 40 images"),
+        ("run", &["--from-images", "--images", "9"], "the one of 9 images"),
+    ] {
+        let args = ["ascent", network, "--layer", "layer3", "--channel", "1,1", "--steps", "3"];
+        let output = printed(&mut see(&dir, &[&args, flags].concat()));
+        assert!(output.contains(words), "{output}");
+        let units = dir.read_json("seen/ascent-layer3.json");
+        assert_eq!(units.as_array().unwrap().len(), 2);
+    }
+}
+
+/// Of large images, half the size is enough, unless it is requested or the network cannot.
+#[test]
+fn large_images_are_made_at_half_the_size() {
+    let dir = trained();
+    let side = |flags: &[&str]| {
+        let args = ["ascent", "run", "--layer", "conv1", "--channel", "1", "--steps", "1", "--images", "2"];
+        printed(&mut see(&dir, &[&args, flags].concat()));
+        let array = dir.read("seen/ascent-conv1.npy");
+        let header = String::from_utf8_lossy(&array[..128]).into_owned();
+        header
+            .split("'shape': (")
+            .nth(1)
+            .unwrap()
+            .split(')')
+            .next()
+            .unwrap()
+            .trim_end_matches(", ")
+            .to_owned()
+    };
+    let files = ["--data", "images"];
+    assert_eq!(side(&[&["--size", "193x200"][..], &files].concat()), "1, 1, 96, 100");
+    assert_eq!(side(&[&["--size", "193x200", "--full-size"][..], &files].concat()), "1, 1, 193, 200");
+    assert_eq!(side(&[&["--size", "64x64"][..], &files].concat()), "1, 1, 64, 64");
+}
+
+#[test]
 fn wrong_arguments_are_refused_and_nothing_is_touched() {
     let dir = trained();
     dir.write("seen/map.svg", b"earlier");
     dir.write("alone.safetensors", &dir.read("run/model.safetensors"));
-    let cases: [(&[&str], &[&str], &[&str]); 26] = [
+    let cases: [(&[&str], &[&str], &[&str]); 33] = [
         (&["peaks", "run", "--layer", "layer1.7"], &DATA, &["layer1.7", "did you mean layer1.0"]),
         (&["fields", "run", "--layer", "conf1"], &DATA, &["conf1", "did you mean conv1"]),
         (&["peaks", "run", "--layer", "conv1", "--channel", "16"], &DATA, &["channels 0 to 15, found 16"]),
@@ -124,7 +167,18 @@ fn wrong_arguments_are_refused_and_nothing_is_touched() {
         (&["occlusion", "run", "--class", "10"], &DATA, &["--class", "expected 0 to 9, found 10"]),
         (&["saliency", "run", "--layer", "fc"], &DATA, &["--layer", "no height and width"]),
         (&["saliency", "run", "--samples", "0"], &DATA, &["--samples", "at least 1"]),
+        (&["relevance", "run", "--rows", "0"], &DATA, &["--rows", "at least 1"]),
+        (&["relevance", "run", "--most", "0"], &DATA, &["--most", "at least 1"]),
+        (&["relevance", "run", "--gamma=-0.5"], &DATA, &["--gamma", "at least 0", "found -0.5"]),
+        (&["relevance", "run", "--epsilon", "0"], &DATA, &["--epsilon", "at least", "found 0"]),
+        (&["relevance", "run", "--top", "0"], &DATA, &["--top", "1 to"]),
         (&["ascent", "run", "--layer", "logits", "--channel", "10"], &[], &["--channel", "0 to 9, found 10"]),
+        (&["ascent", "run", "--layer", "logits", "--variants", "0"], &[], &["--variants", "at least 1"]),
+        (
+            &["ascent", "alone.safetensors", "--layer", "logits", "--from-images"],
+            &[],
+            &["--from-images", "needs images"],
+        ),
         (
             &["map", "run"],
             &["--dataset", "fashion-mnist"],

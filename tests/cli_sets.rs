@@ -72,6 +72,11 @@ fn runs_are_evaluated_on_their_own_test_images() {
     for command in ["eval", "see"] {
         assert_refused(&mut striate(&dir, &[command, "alone.safetensors"]), &["is missing", "folder"]);
     }
+    // After the images have moved.
+    std::fs::rename(dir.path("set"), dir.path("moved")).unwrap();
+    for command in ["eval", "see"] {
+        assert_refused(&mut striate(&dir, &[command, "run"]), &["set: does not exist any more", "--data"]);
+    }
 }
 
 #[test]

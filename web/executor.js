@@ -15,6 +15,12 @@ async function requestDevice() {
   return adapter.requestDevice();
 }
 
+/** Whether a device is a software adapter, for which a page has plans with other kernels. */
+function isSoftware(device) {
+  const { isFallbackAdapter, architecture } = device.adapterInfo;
+  return isFallbackAdapter || architecture === "swiftshader";
+}
+
 class Executor {
   #device;
   #file;

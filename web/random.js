@@ -2,7 +2,7 @@
 
 const MASK = (1n << 64n) - 1n, GOLDEN = 0x9e3779b97f4a7c15n;
 
-function mix(z) {
+function scramble(z) {
   z = ((z ^ (z >> 30n)) * 0xbf58476d1ce4e5b9n) & MASK;
   z = ((z ^ (z >> 27n)) * 0x94d049bb133111ebn) & MASK;
   return z ^ (z >> 31n);
@@ -11,14 +11,14 @@ function mix(z) {
 class SplitMix64 {
   /** A generator derived from a seed and keys, whose order matters; all are integers. */
   constructor(seed, keys = []) {
-    const keyed = (state, key) => mix(((state ^ BigInt(key)) + GOLDEN) & MASK);
-    this.state = keys.reduce(keyed, mix((BigInt(seed) + GOLDEN) & MASK));
+    const keyed = (state, key) => scramble(((state ^ BigInt(key)) + GOLDEN) & MASK);
+    this.state = keys.reduce(keyed, scramble((BigInt(seed) + GOLDEN) & MASK));
   }
 
   /** A uniform number in [0, 1), a multiple of 2^-53. */
   unit() {
     this.state = (this.state + GOLDEN) & MASK;
-    return Number(mix(this.state) >> 11n) / 2 ** 53;
+    return Number(scramble(this.state) >> 11n) / 2 ** 53;
   }
 
   /** A standard normal number, by the Box-Muller transform. */

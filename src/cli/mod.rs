@@ -18,6 +18,7 @@ mod source;
 mod summary;
 mod train;
 mod tune;
+mod web;
 
 use clap::{Parser, Subcommand};
 pub use common::terminal;
@@ -68,6 +69,8 @@ enum Command {
     Report(Box<report::Args>),
     /// Show what a network learned: all views on one page, or one of them.
     See(Box<see::Args>),
+    /// Make a page that trains small networks in the browser.
+    Web(web::Args),
     /// List the kernels, or print the source of one.
     Kernels(kernels::Args),
     /// Test every kernel on a device, comparing it with the CPU.
@@ -102,6 +105,7 @@ pub fn run(cli: Cli) -> Result<i32> {
         Command::Tune(args) => tune::run(args).map(|()| 0),
         Command::Report(args) => report::run(*args).map(|()| 0),
         Command::See(args) => see::run(*args),
+        Command::Web(args) => web::run(&args).map(|()| 0),
         Command::Kernels(args) => kernels::run(args).map(|()| 0),
         Command::Selftest(args) => selftest::run(args),
         Command::Devices(args) => devices::run(args).map(|()| 0),
@@ -128,7 +132,7 @@ mod tests {
         ("Output", "confusion csv fold-batch-norm half json launches onnx out preprocessing safetensors"),
     ];
     /// Commands with so few flags that they need no headings.
-    const SHORT: [&str; 4] = ["completions", "devices", "fetch", "kernels"];
+    const SHORT: [&str; 5] = ["completions", "devices", "fetch", "kernels", "web"];
 
     /// Calls `check` with the name of each command and view except `train`, and each of its long flags.
     fn for_each_flag(command: &Command, check: &mut impl FnMut(&str, &str, &Arg)) {

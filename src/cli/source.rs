@@ -62,6 +62,13 @@ impl TestFlags {
                 return Err(Error::argument("dataset", problem));
             }
         };
+        if let (None, Some(dir)) = (&self.data, &source.dir)
+            && !dir.exists()
+        {
+            let problem =
+                "does not exist any more; the run was trained on it, so name its new folder with --data";
+            return Err(Error::data(dir, problem));
+        }
         let dir = self.data.clone().or(source.dir.clone());
         let image_size = self.image_size.or(source.image_size);
         let skip_broken = self.skip_broken || source.skip_broken;

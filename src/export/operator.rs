@@ -19,7 +19,7 @@ pub fn operator(graph: &Graph, node: &Node) -> Result<Operator, String> {
     match &node.op {
         Op::Add(_) => new("Add", []),
         Op::Relu(_) => new("Relu", []),
-        Op::Scale(_) => new("Mul", []),
+        Op::Mul(_) | Op::Scale(_) => new("Mul", []),
         Op::Concat(_) => new("Concat", [int("axis", 1)]),
         Op::Softmax(softmax) => new("Softmax", [int("axis", softmax.dim as i64)]),
         Op::LogSoftmax(softmax) => new("LogSoftmax", [int("axis", softmax.dim as i64)]),

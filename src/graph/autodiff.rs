@@ -26,6 +26,21 @@ impl Graph {
         upstream: &[(ValueId, ValueId)],
         wrt: &[ValueId],
     ) -> Result<Vec<Option<ValueId>>> {
+        self.backward(upstream, wrt, &mut |graph, node, mut grad_outputs, needs| {
+            if let (ReluRule::Guided, Op::Relu(_), Some(gradient)) = (rule, &node.op, &mut grad_outputs[0]) {
+                *gradient = graph.apply(Relu, &[*gradient])?[0];
+            }
+            graph.grad_inputs(node, grad_outputs, needs)
+        })
+    }
+
+    /// Passes the `upstream` values back through the nodes, by the rule of `step`, and returns what arrives at `wrt`.
+    pub(super) fn backward(
+        &mut self,
+        upstream: &[(ValueId, ValueId)],
+        wrt: &[ValueId],
+        step: &mut Step<'_>,
+    ) -> Result<Vec<Option<ValueId>>> {
         for (value, gradient) in upstream {
             let (a, b) = (&self.value(*value).ty, &self.value(*gradient).ty);
             if a != b {
@@ -35,14 +50,14 @@ impl Graph {
             }
         }
         let needed = self.dependents(wrt);
-        let mut sweep = Sweep { gradients: vec![Vec::new(); self.values.len()], needed, rule };
+        let mut sweep = Sweep { gradients: vec![Vec::new(); self.values.len()], needed };
         for (value, gradient) in upstream {
             sweep.gradients[value.index()].push(*gradient);
         }
         for index in (0..self.nodes.len()).rev() {
             let node = self.nodes[index].clone();
             if node.inputs.iter().any(|v| sweep.needed[v.index()]) {
-                self.differentiate(&node, &mut sweep)?;
+                self.pass_back(&node, &mut sweep, step)?;
             }
         }
         wrt.iter().map(|v| self.total(&mut sweep, *v)).collect()
@@ -64,33 +79,37 @@ impl Graph {
         depends
     }
 
-    fn differentiate(&mut self, node: &Node, sweep: &mut Sweep) -> Result<()> {
+    /// Passes gradients from the outputs of a node to its inputs, with nodes in its scope.
+    fn pass_back(&mut self, node: &Node, sweep: &mut Sweep, step: &mut Step<'_>) -> Result<()> {
         let outer = std::mem::replace(&mut self.scope, node.scope.clone());
-        let result = self.in_phase(Phase::Backward, |graph| graph.differentiate_in_scope(node, sweep));
+        let result = self.in_phase(Phase::Backward, |graph| {
+            let outputs = node.outputs.iter().map(|v| graph.total(sweep, *v));
+            let grad_outputs = outputs.collect::<Result<Vec<Option<ValueId>>>>()?;
+            if grad_outputs.iter().all(Option::is_none) {
+                return Ok(());
+            }
+            let needs = node.inputs.iter().map(|v| sweep.needed[v.index()]).collect();
+            let grad_inputs = step(graph, node, grad_outputs, needs)?;
+            for (value, gradient) in node.inputs.iter().zip(grad_inputs) {
+                sweep.gradients[value.index()].extend(gradient);
+            }
+            Ok(())
+        });
         self.leave(outer);
         result
     }
 
-    fn differentiate_in_scope(&mut self, node: &Node, sweep: &mut Sweep) -> Result<()> {
-        let mut grad_outputs =
-            node.outputs.iter().map(|v| self.total(sweep, *v)).collect::<Result<Vec<Option<ValueId>>>>()?;
-        if grad_outputs.iter().all(Option::is_none) {
-            return Ok(());
-        }
-        if let (ReluRule::Guided, Op::Relu(_), Some(gradient)) = (sweep.rule, &node.op, &mut grad_outputs[0])
-        {
-            *gradient = self.apply(Relu, &[*gradient])?[0];
-        }
-        let needs = node.inputs.iter().map(|v| sweep.needed[v.index()]).collect();
+    /// Adds the nodes that compute the gradients of a node's inputs.
+    pub(super) fn grad_inputs(
+        &mut self,
+        node: &Node,
+        grad_outputs: Vec<Option<ValueId>>,
+        needs: Vec<bool>,
+    ) -> Result<Vec<Option<ValueId>>> {
         let grad_inputs = vec![None; node.inputs.len()];
         let mut gradient = NodeGradient { graph: self, node, grad_outputs, needs, grad_inputs };
         node.op.gradient(&mut gradient)?;
-        for (value, gradient) in node.inputs.iter().zip(gradient.grad_inputs) {
-            if let Some(gradient) = gradient {
-                sweep.gradients[value.index()].push(gradient);
-            }
-        }
-        Ok(())
+        Ok(gradient.grad_inputs)
     }
 
     /// The sum of a value's gradients so far.
@@ -121,8 +140,11 @@ struct Sweep {
     gradients: Vec<Vec<ValueId>>,
     /// For each value, whether its gradient is needed.
     needed: Vec<bool>,
-    rule: ReluRule,
 }
+
+/// The rule of a backward sweep: from a node, the gradients of its outputs, and which inputs need one, to those of its inputs.
+pub(super) type Step<'a> =
+    dyn FnMut(&mut Graph, &Node, Vec<Option<ValueId>>, Vec<bool>) -> Result<Vec<Option<ValueId>>> + 'a;
 
 /// The [`Gradient`] of one node.
 struct NodeGradient<'a> {

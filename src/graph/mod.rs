@@ -5,6 +5,7 @@
 
 mod autodiff;
 mod receptive_field;
+mod relevance;
 
 use crate::op::{Op, narrow};
 use crate::{Error, Result, TensorType};
@@ -14,6 +15,7 @@ use std::sync::Arc;
 pub use crate::op::ValueId;
 pub use autodiff::ReluRule;
 pub use receptive_field::ReceptiveField;
+pub use relevance::RelevanceRules;
 
 /// The origin of a value.
 #[derive(Clone, Debug, PartialEq)]

@@ -89,7 +89,7 @@ pub struct Lens {
     model: String,
     weights: Vec<(String, Tensor)>,
     preprocessing: Preprocessing,
-    graph: Graph,
+    pub(super) graph: Graph,
     layers: Vec<Layer>,
     batch: usize,
 }
@@ -117,6 +117,16 @@ impl Lens {
         let graph = inference_graph(model, [batch, model.in_channels(), height, width])?;
         let layers = layers(&graph, batch);
         Ok(Self { device: device.clone(), model: model.name(), weights, preprocessing, graph, layers, batch })
+    }
+
+    /// The same network, of this model, for images of another size and in other batches.
+    ///
+    /// # Errors
+    ///
+    /// As [`new`](Self::new).
+    pub fn resized(&self, model: &dyn Model, size: [usize; 2], batch: usize) -> Result<Self> {
+        let preprocessing = Preprocessing { size, ..self.preprocessing.clone() };
+        Self::new(&self.device, model, self.weights.clone(), preprocessing, batch)
     }
 
     /// Name of the model.
@@ -261,7 +271,7 @@ impl Lens {
         let last = last.ok_or_else(|| {
             Error::argument("model", format!("{} has no linear layer to take features from", self.model))
         })?;
-        self.extractor_of(self.graph.clone(), &[last.inputs[0]])?.run_single(images)
+        self.extractor_of(self.graph.clone(), &[last.inputs[0]], &[])?.run_single(images)
     }
 
     /// Class probabilities from 0 to 1: `[images, classes]`.
@@ -281,7 +291,7 @@ impl Lens {
     pub fn extractor(&self, layers: &[&str]) -> Result<Extractor> {
         let values =
             layers.iter().map(|name| Ok(self.layer(name)?.value)).collect::<Result<Vec<ValueId>>>()?;
-        self.extractor_of(self.graph.clone(), &values)
+        self.extractor_of(self.graph.clone(), &values, &[])
     }
 
     /// Prepares the class probabilities for repeated use.
@@ -293,7 +303,7 @@ impl Lens {
         let mut graph = self.graph.clone();
         let logits = self.layer(Self::LOGITS)?.value;
         let probabilities = graph.apply(Softmax { dim: 1 }, &[logits])?[0];
-        self.extractor_of(graph, &[probabilities])
+        self.extractor_of(graph, &[probabilities], &[])
     }
 
     /// Prepares the gradients of a channel's mean in layer `of` with respect to the output of the layers `wrt`, or to the
@@ -304,7 +314,10 @@ impl Lens {
     /// As [`layer`](Self::layer); [`Error::Argument`] if `of` does not depend on a layer of `wrt`;
     /// [`Error::TooLarge`] if a batch does not fit the device.
     pub fn gradients(&self, of: &str, wrt: &[&str], rule: ReluRule) -> Result<Gradients> {
-        self.gradients_in(self.graph.clone(), self.layer(of)?.clone(), wrt, rule)
+        let layer = self.layer(of)?.clone();
+        self.backward(self.graph.clone(), layer, wrt, &[], |graph, upstream, wrt| {
+            graph.gradients_by(rule, upstream, wrt)
+        })
     }
 
     /// Exact [`gradients`](Self::gradients) of a layer's pre-activations with respect to the images: nonzero even where the
@@ -317,20 +330,23 @@ impl Lens {
             return Ok(None);
         }
         let layer = Layer { value, ..layer.clone() };
-        self.gradients_in(graph, layer, &[Self::IMAGES], ReluRule::Exact).map(Some)
+        self.backward(graph, layer, &[Self::IMAGES], &[], Graph::gradients).map(Some)
     }
 
-    fn gradients_in(
+    /// Prepares a backward pass from `layer` to the layers `wrt`. `add` adds its nodes, given pairs of a value and what is upstream,
+    /// and the values to reach. `constants` are persistent values of the graph that the network does not have.
+    pub(super) fn backward(
         &self,
         mut graph: Graph,
         layer: Layer,
         wrt: &[&str],
-        rule: ReluRule,
+        constants: &[(&str, Tensor)],
+        add: impl FnOnce(&mut Graph, &[(ValueId, ValueId)], &[ValueId]) -> Result<Vec<Option<ValueId>>>,
     ) -> Result<Gradients> {
         let ty = graph.value(layer.value).ty.clone();
         let upstream = graph.in_phase(Phase::Backward, |graph| graph.input(Gradients::UPSTREAM, ty))?;
         let values = wrt.iter().map(|name| self.value(name)).collect::<Result<Vec<ValueId>>>()?;
-        let gradients = graph.gradients_by(rule, &[(layer.value, upstream)], &values)?;
+        let gradients = add(&mut graph, &[(layer.value, upstream)], &values)?;
         let mut outputs = vec![layer.value];
         for (name, gradient) in wrt.iter().zip(gradients) {
             outputs.push(gradient.ok_or_else(|| {
@@ -340,7 +356,7 @@ impl Lens {
                 )
             })?);
         }
-        Ok(Gradients { extractor: self.extractor_of(graph, &outputs)?, layer })
+        Ok(Gradients { extractor: self.extractor_of(graph, &outputs, constants)?, layer })
     }
 
     fn value(&self, name: &str) -> Result<ValueId> {
@@ -351,7 +367,12 @@ impl Lens {
         }
     }
 
-    fn extractor_of(&self, mut graph: Graph, values: &[ValueId]) -> Result<Extractor> {
+    fn extractor_of(
+        &self,
+        mut graph: Graph,
+        values: &[ValueId],
+        constants: &[(&str, Tensor)],
+    ) -> Result<Extractor> {
         graph.clear_outputs();
         for (index, value) in values.iter().enumerate() {
             graph.output(&index.to_string(), *value);
@@ -361,7 +382,8 @@ impl Lens {
         // The plan leaves out layers after the outputs, and with them their weights.
         let needed: Vec<String> = session.persistent().iter().map(|p| p.value.name.clone()).collect();
         for name in needed {
-            let tensor = self.weight(&name).ok_or_else(|| {
+            let constant = constants.iter().find(|(other, _)| *other == name).map(|(_, tensor)| tensor);
+            let tensor = constant.or_else(|| self.weight(&name)).ok_or_else(|| {
                 Error::argument(&name, "is missing from the weights; give those of the whole model")
             })?;
             session.write(&name, tensor)?;

@@ -8,9 +8,10 @@
 //! | [`filters()`], [`activations()`] | the filters of convolutions; the activations of each channel, and which are dead |
 //! | [`top_activations()`] | the images that excite each channel most |
 //! | [`channel_responses()`] | how strongly each channel responds to each image, and for which class it is selective |
-//! | [`ActivationMaximization`] | images made from noise that excite a channel or a class |
+//! | [`ActivationMaximization`] | images made to excite a channel or a class |
 //! | [`Occlusion`] | where covering a part of an image makes a class unlikely |
 //! | [`input_gradients()`], [`smooth_grad()`], [`integrated_gradients()`], [`grad_cam()`] | which pixels support a class |
+//! | [`relevance()`], [`channel_relevance()`] | how much of a class's logit each pixel and channel accounts for, and each pixel through a channel |
 //! | [`nearest_neighbors()`], [`nearest_neighbors_within()`] | the most similar images, by the features of the network |
 //! | [`tsne()`], [`principal_components()`] | all images in the plane, similar ones together |
 //! | [`Lens::receptive_field`], [`effective_receptive_field()`] | the pixels that a layer can depend on; how much it does |
@@ -33,11 +34,12 @@ mod nearest_neighbors;
 mod occlusion;
 mod output;
 mod pca;
+mod relevance;
 mod saliency;
 mod top_activations;
 mod tsne;
 
-pub use activation_maximization::{ActivationMaximization, MaximizedImages};
+pub use activation_maximization::{ActivationMaximization, Distortion, MaximizedImages, Start};
 pub use activations::{Activations, ChannelStats, activations};
 pub use channel_responses::{ChannelResponses, ClassSelectivity, channel_responses};
 pub use effective_receptive_field::{EffectiveReceptiveField, effective_receptive_field};
@@ -53,6 +55,7 @@ pub use nearest_neighbors::{
 pub use occlusion::{Fill, Occlusion, OcclusionMap};
 pub use output::{Manifest, ManifestFile, ViewWriter};
 pub use pca::{PrincipalComponents, principal_components};
+pub use relevance::{Relevance, channel_relevance, relevance};
 pub use saliency::{
     IntegratedGradients, SmoothGrad, grad_cam, input_gradients, integrated_gradients, smooth_grad,
 };

@@ -103,23 +103,30 @@ impl TopActivations {
     }
 }
 
-/// The `k` images that excite each channel of a layer most. `images` are normalized, NCHW, and processed a few batches at a
-/// time.
+/// The `k` images that excite each channel of these layers most, found in one pass over the images. `images` are normalized,
+/// NCHW, and processed a few batches at a time.
 ///
 /// # Errors
 ///
-/// [`Error::Argument`] if `k` is 0 or exceeds the number of images, or the layer does not exist; otherwise as
+/// [`Error::Argument`] if `k` is 0 or exceeds the number of images, or a layer does not exist; otherwise as
 /// [`Extractor::run`](super::Extractor::run).
-pub fn top_activations(lens: &Lens, images: &[f32], layer: &str, k: usize) -> Result<TopActivations> {
+pub fn top_activations(
+    lens: &Lens,
+    images: &[f32],
+    layers: &[&str],
+    k: usize,
+) -> Result<Vec<TopActivations>> {
     let count = images.len() / lens.image_len();
     if k == 0 || k > count {
         let problem = format!("expected 1 to {count}, the number of images, found {k}");
         return Err(Error::argument("top", problem));
     }
-    let mut extractor = lens.extractor(&[layer])?;
-    let mut top = TopActivations::new(k);
+    let mut extractor = lens.extractor(layers)?;
+    let mut tops = vec![TopActivations::new(k); layers.len()];
     for images in images.chunks(super::BATCHES * lens.batch() * lens.image_len()) {
-        top.add(&extractor.run_single(images)?)?;
+        for (top, activations) in tops.iter_mut().zip(extractor.run(images)?) {
+            top.add(&activations)?;
+        }
     }
-    Ok(top)
+    Ok(tops)
 }

@@ -51,6 +51,8 @@ kernels! {
         blend(Elementwise), reads 1, writes 1 { BLEND = "blend", threads 256 []; }
         guarded_blend(Elementwise), reads 2, writes 1 { GUARDED_BLEND = "guarded_blend", threads 256 []; }
         scale(Elementwise), reads 2, writes 1 { SCALE = "scale", threads 256 []; }
+        mul(Elementwise), reads 2, writes 1 { MUL = "mul", threads 256 []; }
+        stabilized_div(Elementwise), reads 2, writes 1 { STABILIZED_DIV = "stabilized_div", threads 256 []; }
         relu(Elementwise), reads 1, writes 1 { RELU = "relu", threads 256 []; }
         relu_grad(Elementwise), reads 2, writes 1 { RELU_GRAD = "relu_grad", threads 256 []; }
         add_relu_grad(Elementwise), reads 3, writes 1 { ADD_RELU_GRAD = "add_relu_grad", threads 256 []; }

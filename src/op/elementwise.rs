@@ -18,6 +18,17 @@ pub struct Relu;
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct ReluGrad;
 
+/// Product of two tensors of the same shape, element by element.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct Mul;
+
+/// a / (b + eps with the sign of b), which keeps the divisor away from 0. Inputs: a and b of the same shape.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct StabilizedDiv {
+    /// Added to the magnitude of b; not negative.
+    pub eps: f32,
+}
+
 /// A tensor times a scalar that the graph computes: inputs x and s of shape `[1]`.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct Scale;
@@ -92,6 +103,46 @@ impl Operation for ReluGrad {
 
     fn lower(&self, node: &mut impl Lowering) -> Result<()> {
         lower(node, &kernel::RELU_GRAD)
+    }
+}
+
+impl Operation for Mul {
+    const NAME: &'static str = "mul";
+
+    fn infer(&self, inputs: &[&TensorType]) -> Result<Vec<TensorType>, String> {
+        let [a, b] = floats(inputs)?;
+        same_shape("factors", a, b)?;
+        Ok(vec![a.clone()])
+    }
+
+    fn gradient(&self, node: &mut impl Gradient) -> Result<()> {
+        let grad_output = node.grad_output()?;
+        for i in 0..2 {
+            if node.needs(i) {
+                node.set_to(i, Mul, &[grad_output, node.input(1 - i)])?;
+            }
+        }
+        Ok(())
+    }
+
+    fn lower(&self, node: &mut impl Lowering) -> Result<()> {
+        lower(node, &kernel::MUL)
+    }
+}
+
+impl Operation for StabilizedDiv {
+    const NAME: &'static str = "stabilized_div";
+
+    fn infer(&self, inputs: &[&TensorType]) -> Result<Vec<TensorType>, String> {
+        let [a, b] = floats(inputs)?;
+        same_shape("dividend and divisor", a, b)?;
+        Ok(vec![a.clone()])
+    }
+
+    fn lower(&self, node: &mut impl Lowering) -> Result<()> {
+        let (reads, writes) = node.operands(&kernel::STABILIZED_DIV);
+        let params = |len| Elementwise { alpha: self.eps, ..params(len) };
+        node.launch_elementwise(&kernel::STABILIZED_DIV, params, &reads, &writes, 2, false)
     }
 }
 

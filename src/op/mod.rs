@@ -29,7 +29,7 @@ mod window;
 pub use batch_norm::{BatchNorm, BatchNormEval, BatchNormEvalGrad, BatchNormGrad};
 pub use conv::{Conv2d, Conv2dGradInput, Conv2dGradWeight};
 pub use dropout::Dropout;
-pub use elementwise::{Add, Relu, ReluGrad, Scale, WeightedSum};
+pub use elementwise::{Add, Mul, Relu, ReluGrad, Scale, StabilizedDiv, WeightedSum};
 pub use epilogue::{Epilogue, GradEpilogue};
 pub use fold::FoldBatchNorm;
 pub use gradient::{Gradient, ValueId};
@@ -219,6 +219,7 @@ operations! {
     Matmul,
     MaxPool,
     MaxPoolGrad,
+    Mul,
     NonFinite,
     Relu,
     ReluGrad,
@@ -227,6 +228,7 @@ operations! {
     Sgd,
     Softmax,
     SoftmaxGrad,
+    StabilizedDiv,
     TopK,
 }
 

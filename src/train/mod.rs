@@ -21,5 +21,6 @@ pub use config::TrainConfig;
 pub use memory_strategy::MemoryStrategy;
 pub use report::{EpochReport, Position, Progress, Score};
 
+pub use statistics::statistics_graph;
 pub use step::{Part, Recipe, average_evaluation_graph, evaluation_graph, partial_graph, training_graph};
 pub use trainer::Trainer;

@@ -92,7 +92,7 @@ impl Plans {
             }
         }
         let statistics = match config.precise_bn {
-            true => statistics::graph(model, shape(config.micro_batch()), recipe)?,
+            true => statistics::statistics_graph(model, shape(config.micro_batch()), recipe)?,
             false => None,
         };
         let statistics = statistics.map(&mut add).transpose()?;

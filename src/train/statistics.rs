@@ -18,10 +18,22 @@ use crate::{Outputs, Result, Session, Tensor};
 /// So many images are averaged over, in full batches: up to a batch more, or fewer if there are not as many.
 const IMAGES: usize = 1024;
 
-/// The forward pass in training mode. Its outputs are the statistics of the batch that every running average takes in, under the
+/// The graph of batch norm's statistics for tests: the forward pass in training mode. Its outputs are the statistics of the batch that every running average takes in, under the
 /// average's name: means and unbiased variances. Inputs are [`Builder::IMAGES`] and, with dropout, [`Builder::COUNTER`]. `None` if
 /// no average moves.
-pub(super) fn graph(model: &dyn Model, shape: [usize; 4], recipe: &Recipe) -> Result<Option<Graph>> {
+///
+/// ```
+/// use striate::models::LeNet;
+/// use striate::train::{Recipe, statistics_graph};
+///
+/// let model = striate::models::by_name("resnet8", 1, 10)?;
+/// let graph = statistics_graph(&*model, [32, 1, 28, 28], &Recipe::default())?.expect("it has batch norms");
+/// assert_eq!(graph.outputs()[0].0, "bn1.running_mean");
+/// let lenet = LeNet { in_channels: 1, classes: 10 };
+/// assert!(statistics_graph(&lenet, [32, 1, 28, 28], &Recipe::default())?.is_none());
+/// # Ok::<(), striate::Error>(())
+/// ```
+pub fn statistics_graph(model: &dyn Model, shape: [usize; 4], recipe: &Recipe) -> Result<Option<Graph>> {
     let forward = |b: &mut Builder| {
         let images = b.images(shape)?;
         model.forward(b, images)
@@ -56,7 +68,7 @@ pub(super) fn graph(model: &dyn Model, shape: [usize; 4], recipe: &Recipe) -> Re
 }
 
 /// Replaces the running averages in a session by means over batches of training images, in the order of an epoch. `program` is
-/// the plan of [`graph`].
+/// the plan of [`statistics_graph`].
 pub(super) fn recompute(
     session: &mut Session,
     program: usize,

@@ -61,6 +61,7 @@ pub fn operations() -> Vec<Case> {
         product("matmul::batched_nt", &[3, 5, 4], &[3, 6, 4], 6, flags(false, true)),
         product("matmul::batched_tt", &[3, 4, 5], &[3, 6, 4], 0, flags(true, true)),
         mid("add", Add, |rng| vec![rng.normal(&[3, 5]), rng.normal(&[3, 5])]),
+        mid("mul", Mul, |rng| vec![rng.normal(&[3, 5]), rng.normal(&[3, 5])]),
         mid("relu", Relu, |rng| vec![rng.spaced(&[2, 3, 5, 7], 0.2)]),
         mid("reshape", Reshape { shape: vec![15, 2] }, |rng| vec![rng.normal(&[2, 3, 5])]),
         mid("concat", Concat, |rng| [2, 1, 4].map(|c| rng.normal(&[3, c, 2, 5])).to_vec()),

@@ -81,6 +81,7 @@ pub fn rules(suite: &mut Suite, covered: BTreeSet<&'static str>) {
         (ChannelSum.into(), vec![f32(&[2, 3])]),
         (ClipCoefficient { max_norm: 1.0 }.into(), vec![f32(&[1])]),
         (ReluGrad.into(), vec![f32(&[4]), f32(&[4])]),
+        (StabilizedDiv { eps: 0.1 }.into(), vec![f32(&[4]), f32(&[4])]),
         (Scale.into(), vec![f32(&[4]), f32(&[1])]),
         (Sgd::default().into(), vec![f32(&[4]), f32(&[4]), f32(&[4]), f32(&[3])]),
         (Adam::default().into(), vec![f32(&[4]), f32(&[4]), f32(&[4]), f32(&[4]), f32(&[3])]),

@@ -47,10 +47,9 @@ const VIEWS: &[(&str, View)] = &[
         maps.into_iter().collect()
     }),
     ("activation_maximization", |lens, _| {
-        let ascent =
-            ActivationMaximization { scales: 2, steps: 3, seed: 3, ..ActivationMaximization::default() };
-        let made = ascent.run(lens, Lens::LOGITS, &[0, 1, 2])?;
-        Ok(vec![made.images, Tensor::f32([3], made.after)?])
+        let ascent = ActivationMaximization { steps: 3, seed: 3, ..Default::default() };
+        let made = ascent.run(lens, Lens::LOGITS, &[0, 1, 2, 2])?;
+        Ok(vec![made.images, Tensor::f32([4], made.after)?])
     }),
     ("effective_receptive_fields", |lens, images| {
         names(lens)

@@ -10,6 +10,7 @@ mod layers;
 mod network;
 mod occlusion;
 mod receptive_fields;
+mod relevance;
 
 use activation_maximization::*;
 use common::*;
@@ -18,6 +19,7 @@ use gradients::*;
 use layers::*;
 use occlusion::*;
 use receptive_fields::*;
+use relevance::*;
 use std::process::ExitCode;
 
 /// Whether all values agree within `tolerance` of the largest expected magnitude.
@@ -47,10 +49,19 @@ fn main() -> ExitCode {
             gradients_match_pytorch,
             integrated_gradients_add_up,
             smooth_gradients_of_a_linear_network_are_its_weights,
+            relevance_matches_zennit,
+            relevance_is_conserved,
+            relevance_of_channels_adds_up_to_that_of_the_pixels,
+            relevance_in_a_linear_network_is_pixel_times_weight,
+            relevance_of_what_does_not_exist_is_refused,
             an_error_drops_steps_in_flight,
             ascent_raises_the_activation,
             ascent_excites_silent_channels,
             ascent_is_reproducible,
+            ascent_of_a_linear_network_follows_its_weights,
+            diversity_drives_images_apart,
+            ascent_starts_from_images,
+            ascent_starts_at_the_mean,
             fields_of_channels_sum_to_that_of_the_layer,
             top_activations_in_batches_match_a_direct_search,
         ],

@@ -138,6 +138,14 @@ pub fn untrained(device: &Device, model: &dyn Model, side: usize) -> Result<Lens
     })
 }
 
+/// A freshly initialized model in which 0 stays 0: biases and running means are 0.
+pub fn unbiased(device: &Device, model: &dyn Model, side: usize) -> Result<Lens> {
+    lens_of(device, model, side, 2, |name, len, first| match name {
+        _ if name.ends_with("mean") || name.ends_with("bias") => vec![0.0; len],
+        _ => first.to_vec(),
+    })
+}
+
 /// A model whose weights are made from their name, length and initial values.
 fn lens_of(
     device: &Device,

@@ -125,9 +125,9 @@ pub fn fields_of_channels_sum_to_that_of_the_layer(device: &Device) -> Outcome {
 pub fn top_activations_in_batches_match_a_direct_search(device: &Device) -> Outcome {
     let lens = positive(device, "resnet8", 16, 2)?;
     let images = images(&lens, 11);
-    for layer in ["layer2.0.conv1", "fc"] {
-        let values = lens.activations(&images, &[layer])?.remove(0);
-        let found = top_activations(&lens, &images, layer, 4)?;
+    let layers = ["layer2.0.conv1", "fc"];
+    let found = top_activations(&lens, &images, &layers, 4)?;
+    for (found, values) in found.iter().zip(lens.activations(&images, &layers)?) {
         let channels = values.shape()[1];
         let positions = values.len() / 11 / channels;
         let width = values.shape().get(3).copied().unwrap_or(1);
@@ -145,7 +145,7 @@ pub fn top_activations_in_batches_match_a_direct_search(device: &Device) -> Outc
         }
     }
     for (layer, count, words) in [("fc", 12, "expected 1 to 11"), ("fd", 1, "did you mean fc")] {
-        let error = top_activations(&lens, &images, layer, count).unwrap_err().to_string();
+        let error = top_activations(&lens, &images, &[layer], count).unwrap_err().to_string();
         assert!(error.contains(words), "{error}");
     }
     Ok(())

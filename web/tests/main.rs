@@ -5,6 +5,9 @@ mod browser;
 #[path = "../../tests/common/mod.rs"]
 mod common;
 mod files;
+#[path = "../../tests/common/program.rs"]
+mod program;
+mod training_page;
 #[path = "../../tests/common/webgpu.rs"]
 mod webgpu;
 
@@ -242,7 +245,7 @@ fn main() -> ExitCode {
         initial_weights_are_those_of_sessions,
         mistakes_are_errors_that_name_them,
     ];
-    for (name, test) in tests {
+    for (name, test) in tests.iter().chain(training_page::TESTS) {
         suite.add_if(Browser::find().is_some(), *name, || test(&Browser::find().expect("found before")));
     }
     suite.run()

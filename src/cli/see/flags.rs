@@ -10,6 +10,7 @@ use image::RgbImage;
 use std::path::PathBuf;
 use striate::data::{Dataset, Preprocessing};
 use striate::interpret::{Images, Lens, drawing};
+use striate::models::Model;
 use striate::{Device, Error, Result};
 
 /// The network to look into.
@@ -53,6 +54,7 @@ pub struct ImageFlags {
 /// A network with its class names, and where its weights and images come from.
 pub struct InspectedNetwork {
     pub lens: Lens,
+    model: Box<dyn Model>,
     /// Path of the weights.
     pub weights: String,
     /// Where the images come from, worded to follow their number.
@@ -68,6 +70,15 @@ impl LensFlags {
 
     /// Opens the network and preprocesses the images. Images that cannot be read are reported on standard error.
     pub fn open_with(&self, images: &ImageFlags) -> Result<(InspectedNetwork, Images)> {
+        let (network, images) = self.open_with_any(images)?;
+        match images.is_empty() {
+            true => Err(Error::argument("data", "is missing; give images or folders of them, or --dataset")),
+            false => Ok((network, images)),
+        }
+    }
+
+    /// As [`open_with`](Self::open_with), for views that images improve: without flags, only a run has images.
+    pub fn open_with_any(&self, images: &ImageFlags) -> Result<(InspectedNetwork, Images)> {
         let network = self.network()?;
         match (&images.dataset, &images.data[..]) {
             (Some(_), [_, extra, ..]) => {
@@ -75,8 +86,7 @@ impl LensFlags {
                 Err(Error::argument("data", problem))
             }
             (None, []) if network.run().is_none() => {
-                let problem = "is missing; give images or folders of them, or --dataset";
-                Err(Error::argument("data", problem))
+                Ok((self.inspect_alone(&network, String::new())?, Images::default()))
             }
             (None, [_, ..]) => {
                 let mut files = find(&images.data)?;
@@ -126,7 +136,13 @@ impl LensFlags {
             network.predictor(&Device::select("cpu")?, &*model, &self.network, preprocessing.size, 1)?;
         let weights = fitted.session().state_dict()?;
         let lens = Lens::new(&self.device.open()?, &*model, weights, preprocessing, self.batch)?;
-        Ok(InspectedNetwork { lens, weights: network.weights.path().display().to_string(), data, names })
+        Ok(InspectedNetwork {
+            lens,
+            model,
+            weights: network.weights.path().display().to_string(),
+            data,
+            names,
+        })
     }
 }
 
@@ -146,6 +162,15 @@ fn check_size(preprocessing: &Preprocessing, data: &Dataset) -> Result<()> {
 }
 
 impl InspectedNetwork {
+    /// The network for images of another size, in batches of `batch`.
+    ///
+    /// # Errors
+    ///
+    /// As [`Lens::new`].
+    pub fn resized(&self, size: [usize; 2], batch: usize) -> Result<Lens> {
+        self.lens.resized(&*self.model, size, batch)
+    }
+
     /// The name of a class, or its index if it has none.
     pub fn class(&self, class: usize) -> String {
         match &self.names {

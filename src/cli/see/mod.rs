@@ -11,6 +11,7 @@ mod occlusion;
 mod page;
 mod progress;
 mod receptive_fields;
+mod relevance;
 mod saliency;
 mod top_activations;
 mod tsne;
@@ -64,9 +65,13 @@ enum View {
     Occlusion(WithImages<occlusion::Occlusion>),
     /// Draw which pixels matter for a class: gradients, SmoothGrad, guided backpropagation, integrated gradients, Grad-CAM.
     Saliency(WithImages<saliency::Saliency>),
-    /// Make images that excite the channels of a layer, or classes, by gradient ascent from noise.
+    /// Divide the score of a class among the pixels, in all and by channel: layer-wise relevance propagation.
+    #[command(mut_arg("images", |arg| arg.default_value("1000")))]
+    Relevance(WithImages<relevance::Relevance>),
+    /// Make images that excite the channels of a layer, or classes, by gradient ascent.
+    #[command(mut_arg("images", |arg| arg.default_value("1000")))]
     #[command(name = "ascent", visible_alias = "activation-maximization")]
-    ActivationMaximization(WithoutImages<activation_maximization::ActivationMaximization>),
+    ActivationMaximization(WithImages<activation_maximization::ActivationMaximization>),
 }
 
 /// Runs a view, or all of them for the page; returns the exit code.
@@ -89,6 +94,7 @@ impl View {
             Self::Activations(args) => args.run(),
             Self::Occlusion(args) => args.run(),
             Self::Saliency(args) => args.run(),
+            Self::Relevance(args) => args.run(),
             Self::ActivationMaximization(args) => args.run(),
         }
     }

@@ -102,7 +102,7 @@ impl Saliency {
 }
 
 /// The class given, or the most likely one of each image.
-fn classes(lens: &Lens, images: &Images, given: Option<usize>) -> Result<Vec<usize>> {
+pub fn classes(lens: &Lens, images: &Images, given: Option<usize>) -> Result<Vec<usize>> {
     if let Some(class) = given {
         return Ok(vec![class; images.len()]);
     }
@@ -110,7 +110,8 @@ fn classes(lens: &Lens, images: &Images, given: Option<usize>) -> Result<Vec<usi
     Ok(logits.as_f32().chunks_exact(lens.classes()).map(|logits| top(logits, 1)[0].class).collect())
 }
 
-fn last_with_pixels(lens: &Lens) -> Result<String> {
+/// The outermost of the last layers with height and width.
+pub fn last_with_pixels(lens: &Lens) -> Result<String> {
     let name = lens.last_with_pixels().map(|layer| layer.name.clone());
     name.ok_or_else(|| Error::argument("--layer", "no layer of this network has height and width"))
 }

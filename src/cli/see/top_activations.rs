@@ -52,13 +52,10 @@ impl View for TopActivations {
         let channels = |name: &String| channels_of(lens, name, &self.channel, self.most);
         let channels = self.layer.iter().map(channels).collect::<Result<Vec<_>>>()?;
         context.progress.begin("top activations", self.layer.len());
+        let layers: Vec<&str> = self.layer.iter().map(String::as_str).collect();
         let mut found = Vec::new();
-        for name in &self.layer {
-            found.push((
-                name,
-                FieldOfView::of(lens, images, name)?,
-                top_activations(lens, &images.values, name, self.top)?,
-            ));
+        for (name, tops) in layers.iter().zip(top_activations(lens, &images.values, &layers, self.top)?) {
+            found.push((name, FieldOfView::of(lens, images, name)?, tops));
             context.progress.step();
         }
         let names = self.layer.join(", ");
@@ -99,7 +96,7 @@ impl View for TopActivations {
 }
 
 /// The part of an image that the units of a layer see.
-struct FieldOfView {
+pub struct FieldOfView {
     axes: [ReceptiveField; 2],
     /// Height and width of the image.
     image: [usize; 2],
@@ -109,7 +106,7 @@ struct FieldOfView {
 
 impl FieldOfView {
     /// Measures the effective receptive field on one batch of images.
-    fn of(lens: &Lens, images: &Images, layer: &str) -> Result<Self> {
+    pub fn of(lens: &Lens, images: &Images, layer: &str) -> Result<Self> {
         let axes = lens.receptive_field(layer)?;
         let [_, height, width] = lens.image_shape();
         let patch = match axes[0].size >= height || axes[1].size >= width {
@@ -134,6 +131,11 @@ impl FieldOfView {
         })
     }
 
+    /// The pixels that the unit at a position sees, scaled to about `side`.
+    pub fn patch(&self, photo: &RgbImage, position: [usize; 2], side: u32) -> RgbImage {
+        drawing::scale_to_width(&crop(photo, self.at(position)), side)
+    }
+
     fn describe(&self) -> String {
         let cut = self.patch.map_or(String::new(), |side| format!(", {side} x {side} of them drawn"));
         format!("{} x {} pixels{cut}", self.axes[0].size, self.axes[1].size)
@@ -152,7 +154,7 @@ fn draw(
     let figure =
         |group, image, label| Figure::new(Subject::Unit(layer.to_owned(), channel), group, image, label);
     let patches = tops.iter().map(|top| {
-        let patch = drawing::scale_to_width(&crop(&photo(top), view.at(top.position)), SIDE);
+        let patch = view.patch(&photo(top), top.position, SIDE);
         figure("Top patches", patch, format!("{channel}: {:.2}", top.value))
     });
     let whole = tops.iter().map(|top| {

@@ -15,6 +15,8 @@ use striate::{OutputFolder, Result};
 pub trait View: clap::Args {
     /// Name of the view, its files and its manifest.
     const NAME: &str;
+    /// Whether there is nothing to draw without images.
+    const NEEDS_IMAGES: bool = true;
 
     /// Draws the view and stages its files.
     fn render(&self, context: &ViewContext<'_>) -> Result<ViewOutput>;
@@ -104,6 +106,17 @@ pub fn figure_grid(title: &str, figures: &[Figure], side: usize, columns: usize)
     drawing::image_grid(title, &tiles, columns)
 }
 
+/// Rows of figures below a title; shorter rows are filled up with white.
+pub fn figure_rows(title: &str, rows: &[Vec<Figure>], side: usize) -> RgbImage {
+    let columns = rows.iter().map(Vec::len).max().unwrap_or(0);
+    let filled = |row: &Vec<Figure>| {
+        let mut tiles: Vec<Tile> = row.iter().map(|figure| figure.tile(side)).collect();
+        tiles.resize_with(columns, || Tile::new(RgbImage::new(0, 0), ""));
+        tiles
+    };
+    drawing::image_grid(title, &rows.iter().flat_map(filled).collect::<Vec<Tile>>(), columns)
+}
+
 /// Command line of a view that needs images.
 #[derive(clap::Args)]
 pub struct WithImages<V: View> {
@@ -130,8 +143,11 @@ pub struct WithoutImages<V: View> {
 
 impl<V: View> WithImages<V> {
     pub fn run(&self) -> Result<i32> {
-        self.lens
-            .open_with(&self.images)
+        let opened = match V::NEEDS_IMAGES {
+            true => self.lens.open_with(&self.images),
+            false => self.lens.open_with_any(&self.images),
+        };
+        opened
             .and_then(|(network, images)| run(&self.view, &network, &images, &self.out.out))
             .map_err(as_flag::<Self>)
     }

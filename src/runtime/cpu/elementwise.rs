@@ -42,6 +42,16 @@ pub fn scale(p: &Elementwise, io: Io<'_>) {
     map(p, Io { reads: vec![reads[0]], writes }, |_, a| a * factor);
 }
 
+/// y = a * b.
+pub fn mul(p: &Elementwise, io: Io<'_>) {
+    zip(p, io, |a, b| a * b);
+}
+
+/// y = a / (b + alpha with the sign of b).
+pub fn stabilized_div(p: &Elementwise, io: Io<'_>) {
+    zip(p, io, |a, b| a / (b + p.alpha.copysign(b)));
+}
+
 /// y = max(a, 0), propagating NaN.
 pub fn relu(p: &Elementwise, io: Io<'_>) {
     map(p, io, |_, a| rectified(a));

@@ -39,7 +39,7 @@ pub fn local_response_norm_grad(p: &LocalResponseNorm, io: Io<'_>) {
 }
 
 /// The planes of the channels in a window that starts `before` channels before the plane's own.
-fn window(p: &LocalResponseNorm, plane: usize, before: u32) -> Range<usize> {
+pub fn window(p: &LocalResponseNorm, plane: usize, before: u32) -> Range<usize> {
     let (channels, size, before) = (p.channels as usize, p.size as usize, before as usize);
     let c = plane % channels;
     let first = plane - c;

@@ -130,16 +130,16 @@ fn divisor(p: &Pool, wy: &Window, wx: &Window) -> f64 {
 }
 
 /// Elements of a plane and of all planes.
-struct Sizes {
+pub struct Sizes {
     in_w: usize,
-    input: usize,
-    out: usize,
-    all_in: usize,
-    all_out: usize,
+    pub input: usize,
+    pub out: usize,
+    pub all_in: usize,
+    pub all_out: usize,
 }
 
 impl Sizes {
-    fn new(p: &Pool) -> Self {
+    pub fn new(p: &Pool) -> Self {
         let (input, out) = ((p.in_h * p.in_w) as usize, (p.out_h * p.out_w) as usize);
         let planes = p.planes as usize;
         Self { in_w: p.in_w as usize, input, out, all_in: planes * input, all_out: planes * out }

@@ -63,7 +63,9 @@ twins! {
     blend => elementwise::blend;
     guarded_blend => elementwise::guarded_blend;
     scale => elementwise::scale;
-    relu => elementwise::relu;
+    mul => elementwise::mul;
+    stabilized_div => elementwise::stabilized_div;
+    relu => elementwise::relu, fast fast::elementwise::relu;
     relu_grad => elementwise::relu_grad;
     add_relu_grad => elementwise::add_relu_grad;
     channel_copy => elementwise::channel_copy;
@@ -101,12 +103,12 @@ twins! {
     batch_norm_merge_apply => batch_norm::merge_apply;
     batch_norm_merge_grad_input => batch_norm::merge_grad_input;
     fold_batch_norm => batch_norm::fold;
-    max_pool_2x2, max_pool => pool::max_pool;
+    max_pool_2x2, max_pool => pool::max_pool, fast fast::pool::max_pool;
     max_pool_grad_2x2, max_pool_grad => pool::max_pool_grad;
     avg_pool => pool::avg_pool;
     avg_pool_grad => pool::avg_pool_grad;
-    local_response_norm => local_response_norm::local_response_norm;
-    local_response_norm_grad => local_response_norm::local_response_norm_grad;
+    local_response_norm => local_response_norm::local_response_norm, fast fast::local_response_norm::local_response_norm;
+    local_response_norm_grad => local_response_norm::local_response_norm_grad, fast fast::local_response_norm::local_response_norm_grad;
     softmax => softmax::softmax;
     log_softmax => softmax::log_softmax;
     softmax_grad => softmax::softmax_grad;

@@ -24,6 +24,9 @@ fn elementwise() -> Vec<Case> {
         let two = |rng: &mut Random| vec![rng.normal(&[len]), rng.normal(&[len])];
         let one = |rng: &mut Random| vec![rng.normal(&[len])];
         cases.push(Case::new("add", &name, Add, two).exact());
+        cases.push(Case::new("mul", &name, Mul, two).exact());
+        let div = StabilizedDiv { eps: 0.1 };
+        cases.push(Case::new("stabilized_div", &name, div, two).forward_only());
         cases.push(Case::new("relu", &name, Relu, one).exact());
         let sum = WeightedSum { alpha: 0.9, beta: 0.1 };
         cases.push(Case::new("weighted_sum", &name, sum, two).forward_only());

@@ -2,6 +2,8 @@
 
 use super::text;
 use base64::prelude::{BASE64_STANDARD, Engine};
+use flate2::Compression;
+use flate2::write::GzEncoder;
 use image::codecs::jpeg::JpegEncoder;
 use image::{ImageFormat, Rgb, RgbImage};
 use minijinja::value::Serde;
@@ -9,7 +11,7 @@ use minijinja::{Environment, UndefinedBehavior, context};
 use serde::Serialize;
 use serde_json::{Value, json};
 use std::fs::File;
-use std::io::{Cursor, Read};
+use std::io::{Cursor, Read, Write};
 use std::path::Path;
 use striate::infer::Evaluation;
 use striate::interpret::drawing::ColorScale;
@@ -174,14 +176,15 @@ pub fn check_replaceable(path: &Path, template: &str) -> Result<()> {
 const GENERATOR: &str = "<meta name=\"generator\" content=\"striate ";
 const HEAD: u64 = 4096;
 
-/// The pages, `see.html`, `run.html` and `compare.html`, and what they include.
-const TEMPLATES: [(&str, &str); 6] = [
+/// The pages, `see.html`, `run.html`, `compare.html` and `web.html`, and what they include.
+const TEMPLATES: [(&str, &str); 7] = [
     ("base.html", include_str!("base.html")),
     ("parts.html", include_str!("parts.html")),
     ("see.html", include_str!("see.html")),
     ("live.html", include_str!("live.html")),
     ("run.html", include_str!("run.html")),
     ("compare.html", include_str!("compare.html")),
+    ("web.html", include_str!("web.html")),
 ];
 
 /// Fills a template. Templates and values are part of the program, so an error is a bug.
@@ -226,8 +229,27 @@ fn style(template: &str) -> &'static str {
 fn script(template: &str) -> &'static str {
     match template {
         "see.html" => concat!(include_str!("page.js"), include_str!("see.js")),
+        "web.html" => concat!(
+            include_str!("../../../../web/random.js"),
+            include_str!("../../../../web/safetensors.js"),
+            include_str!("../../../../web/executor.js"),
+            include_str!("../../../../web/embedded.js"),
+            include_str!("../../../../web/draw.js"),
+            include_str!("../../../../web/pca.js"),
+            include_str!("../../../../web/training.js"),
+            include_str!("web.js"),
+        ),
         _ => include_str!("page.js"),
     }
+}
+
+/// Data in an element that the script reads with `embedded` (`web/embedded.js`): gzipped, in base64.
+pub fn embedded(id: &str, bytes: &[u8]) -> String {
+    const MEMORY: &str = "compressing in memory cannot fail";
+    let mut encoder = GzEncoder::new(Vec::new(), Compression::best());
+    encoder.write_all(bytes).expect(MEMORY);
+    let packed = BASE64_STANDARD.encode(encoder.finish().expect(MEMORY));
+    format!("<script type=\"application/octet-stream\" id=\"{id}\">{packed}</script>\n")
 }
 
 /// A size in megabytes, such as `3.4 MB`.

@@ -188,10 +188,10 @@ impl PageBuilder<'_> {
                 ],
             )?,
             activation_maximization: self
-                .view::<ActivationMaximization>(&none, &[("layer", names.clone()), ("channel", channels)])?,
+                .view::<ActivationMaximization>(images, &[("layer", names.clone()), ("channel", channels)])?,
             classes: self.view_in::<ActivationMaximization>(
                 "classes",
-                &none,
+                images,
                 &[("layer", Lens::LOGITS.to_owned()), ("channel", self.likeliest(&probabilities))],
             )?,
             occlusion: self.view::<Occlusion>(&examples, &[])?,

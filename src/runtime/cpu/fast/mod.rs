@@ -6,7 +6,10 @@
 pub mod batch_norm;
 pub mod conv;
 mod correlation;
+pub mod elementwise;
 pub mod grad_weight;
+pub mod local_response_norm;
 mod panel;
+pub mod pool;
 mod scratch;
 mod tile;

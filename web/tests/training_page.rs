@@ -1,0 +1,165 @@
+//! The page of `striate web`.
+
+use crate::browser::{Browser, WATCH};
+use crate::common::{Named, Outcome, named};
+use crate::program::{assert_refused, json, printed, striate};
+use crate::{numbers, on_the_cpu, webgpu};
+use serde_json::{Value, json};
+use std::path::Path;
+use striate::data::{self, Dataset, Preprocessing};
+use striate::models;
+use striate::nn::{Builder, Optimizer};
+use striate::train::{Recipe, training_graph};
+
+pub const TESTS: &Named<fn(&Browser) -> Outcome> = named![
+    the_page_trains_as_the_cpu_and_saves_weights,
+    without_webgpu_the_page_says_so,
+    pages_too_large_or_without_images_are_refused,
+];
+
+/// The page that `striate web` writes.
+fn written(dir: &Path, flags: &[&str]) -> String {
+    let out = dir.join("web.html");
+    let out = out.to_str().expect("temporary folders have plain names");
+    printed(&mut striate(&[&["web", "-o", out], flags].concat()));
+    std::fs::read_to_string(out).expect("the page was written")
+}
+
+/// Runs the body of an asynchronous function in the page once it is ready, and returns what it returns.
+fn run(browser: &Browser, page: &str, body: &str) -> Value {
+    let script = format!(
+        "<script>
+const ready = async () => {{
+  while (byId('run').disabled) {{
+    if (problems.length) throw new Error(problems[0]);
+    await new Promise(done => setTimeout(done, 50));
+  }}
+}};
+(async () => {{ await ready(); {body} }})().catch(e => \"failed: \" + e.stack)
+  .then(report => fetch(\"/\", {{ method: \"POST\", body: JSON.stringify({{ report, problems }}) }}));</script></body>"
+    );
+    // Only the report may leave the page.
+    let page = page
+        .replacen("<head>", &format!("<head>{WATCH}"), 1)
+        .replacen("default-src 'none'", "default-src 'none'; connect-src 'self'", 1)
+        .replacen("</body>", &script, 1);
+    let report: Value =
+        serde_json::from_str(&webgpu::report(browser, &page, &[])).expect("the report is JSON");
+    assert_eq!(report["problems"], json!([]), "{report}");
+    report["report"].clone()
+}
+
+/// The images in the page: the first of each class, then the second of each.
+fn in_the_page(data: &Dataset) -> Vec<usize> {
+    let rank =
+        |index: usize| data.labels()[..index].iter().filter(|label| **label == data.labels()[index]).count();
+    let mut ranked: Vec<_> =
+        (0..data.len()).map(|index| (rank(index), data.labels()[index], index)).collect();
+    ranked.sort_unstable();
+    ranked.into_iter().map(|(.., index)| index).collect()
+}
+
+fn the_page_trains_as_the_cpu_and_saves_weights(browser: &Browser) -> Outcome {
+    let (batch, steps, rate) = (16, 100, 0.05f32);
+    let dir = tempfile::tempdir()?;
+    let page = written(dir.path(), &["--models", "resnet8,plain8", "--images", "2000"]);
+    let body = "
+        byId('model-1').value = '';
+        await byId('model-1').onchange();
+        const [training] = active();
+        for (let i = 0; i < 100; i++) await training.step(16, Math.fround(0.05));
+        await training.finish();
+        const { accuracy } = await training.test();
+        await pictures();
+        const order = [...new SplitMix64(1, [0]).permutation(2000)];
+        return {
+          losses: training.losses, accuracy, order, weights: [...await training.weights()],
+          finding: byId('finding').textContent, drawn: document.querySelectorAll('#plot-legend li, .matrix td, #loss-plot path').length,
+        };";
+    let report = run(browser, &page, body);
+
+    let data = data::open("fashion-mnist", None, None)?.train;
+    let tables = Preprocessing::named("fashion-mnist")?.normalization.tables();
+    let images = in_the_page(&data);
+    let order: Vec<usize> = numbers(&report["order"]).iter().map(|index| images[*index as usize]).collect();
+    let recipe = Recipe { optimizer: Optimizer::Sgd(striate::nn::SgdConfig::HE_2015), ..Default::default() };
+    let mut session =
+        on_the_cpu(&training_graph(&*models::by_name("resnet8", 1, 10)?, [batch, 1, 28, 28], &recipe)?)?;
+    let schedule = recipe.optimizer.schedule(rate, 0);
+    let mut expected = Vec::new();
+    for chosen in order.chunks(batch).take(steps) {
+        let pixels: Vec<f32> =
+            chosen.iter().flat_map(|i| data.image(*i)).map(|byte| tables[0][usize::from(*byte)]).collect();
+        let labels: Vec<u32> = chosen.iter().map(|i| data.labels()[*i]).collect();
+        let outputs = session.run(
+            0,
+            &[
+                (Builder::IMAGES, (&pixels).into()),
+                (Recipe::LABELS, (&labels).into()),
+                (Optimizer::SCHEDULE, (&schedule).into()),
+            ],
+        )?;
+        expected.push(f64::from(outputs.scalar(Recipe::LOSS).expect("training graphs have a loss")));
+    }
+    let losses = numbers(&report["losses"]);
+    let differences: Vec<f64> = losses.iter().zip(&expected).map(|(a, b)| (a - b).abs() / b).collect();
+    let early = differences[..20].iter().fold(0f64, |most, difference| most.max(*difference));
+    let mean = differences.iter().sum::<f64>() / differences.len() as f64;
+    // Rounding errors grow from step to step.
+    if losses.len() != steps || early.is_nan() || early > 1e-3 || mean.is_nan() || mean > 0.02 {
+        return Err(format!(
+            "{early} in the first steps, {mean} on average: {losses:?}, expected {expected:?}"
+        )
+        .into());
+    }
+
+    let file = dir.path().join("resnet8.safetensors");
+    let weights: Vec<u8> = numbers(&report["weights"]).iter().map(|byte| *byte as u8).collect();
+    std::fs::write(&file, weights)?;
+    let file = file.to_str().expect("temporary folders have plain names");
+    let evaluated =
+        json(&mut striate(&["eval", file, "--dataset", "fashion-mnist", "--device", "cpu", "--json"]));
+    let (found, accuracy) = (evaluated["top1"].as_f64(), report["accuracy"].as_f64());
+    // One image of 1000 may be classified differently.
+    if !found.zip(accuracy).is_some_and(|(a, b)| (a - b).abs() < 0.0015 && a > 0.4) {
+        return Err(format!("{found:?} with the saved weights, {accuracy:?} in the page").into());
+    }
+    let drawn = report["drawn"].as_u64();
+    let finding = report["finding"].as_str().unwrap_or_default().to_owned();
+    match drawn == Some(103) && finding.starts_with("resnet8 recognizes ") {
+        true => Ok(()),
+        false => Err(format!("{drawn:?}, {finding}").into()),
+    }
+}
+
+fn without_webgpu_the_page_says_so(browser: &Browser) -> Outcome {
+    let dir = tempfile::tempdir()?;
+    let page = written(dir.path(), &["--models", "lenet", "--images", "100", "--test-images", "10"]);
+    for width in [390, 1280] {
+        let steps = "if (document.getElementById('run').disabled) shown.push('disabled');";
+        let report = browser.inspect(&page, width, steps);
+        if report["problems"] != json!([])
+            || !report["shown"].as_array().is_some_and(|all| all.contains(&json!("disabled")))
+        {
+            return Err(format!("{width}: {report}").into());
+        }
+    }
+    Ok(())
+}
+
+fn pages_too_large_or_without_images_are_refused(_: &Browser) -> Outcome {
+    let dir = tempfile::tempdir()?;
+    let out = dir.path().join("web.html");
+    let out = out.to_str().expect("temporary folders have plain names");
+    let refused = |flags: &[&str], words: &[&str]| {
+        assert_refused(&mut striate(&[&["web", "-o", out], flags].concat()), words);
+        assert!(!Path::new(out).exists(), "{flags:?}");
+    };
+    refused(&["--images", "0"], &["--images", "must be positive"]);
+    refused(&["--images", "9"], &["--images", "at least 16"]);
+    refused(&["--test-images", "0"], &["--test-images", "must be positive"]);
+    refused(&["--models", "resnet9"], &["resnet9"]);
+    std::fs::write(out, "my own page")?;
+    assert_refused(&mut striate(&["web", "-o", out]), &["was not written by striate"]);
+    Ok(())
+}
