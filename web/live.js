@@ -19,11 +19,15 @@
   /** The value to explain: channel, row and column in the layer chosen. */
   let unit = null;
 
-  const explainFailure = error => {
-    status.textContent = error.message;
-    console.info(error);
+  /** Reports the errors of an action. */
+  const guarded = action => async (...words) => {
+    try {
+      return await action(...words);
+    } catch (error) {
+      status.textContent = error.message;
+      console.info(error);
+    }
   };
-  const guarded = action => (...words) => Promise.resolve().then(() => action(...words)).catch(explainFailure);
 
   async function open() {
     try {

@@ -1,7 +1,7 @@
 //! The section of the page of `striate see` that runs the network, in a browser with and without WebGPU.
 
 use super::browser::{Browser, WATCH};
-use super::common::{Outcome, Suite};
+use super::common::{Named, Outcome, Suite, named};
 use super::workspace::*;
 use super::{SEE, assert_self_contained, striate, trained, webgpu, written};
 use base64::prelude::{BASE64_STANDARD, Engine};
@@ -20,11 +20,10 @@ addEventListener("load", async () => {
     const bytes = Uint8Array.from(atob("IMAGE"), letter => letter.charCodeAt(0));
     dataTransfer.items.add(new File([bytes], "image.png", { type: "image/png" }));
     document.body.dispatchEvent(new DragEvent("drop", { dataTransfer, bubbles: true, cancelable: true }));
-    await until(() => part("classes").querySelector("tr"));
+    await until(() => status.textContent.startsWith("The network says"));
     report.status = status.textContent;
     report.classes = [...part("classes").querySelectorAll("tr")].map(row => [row.querySelector("button").textContent, +row.dataset.probability]);
     await until(() => part("cam").nextElementSibling.textContent);
-    if (!part("cover").hidden) part("cover").click();
     OCCLUSION
     report.layers = [];
     const options = [...part("layer").options];
@@ -48,6 +47,26 @@ addEventListener("load", async () => {
     const next = +row ? +row - 1 : +row + 1;
     press(+row ? "ArrowUp" : "ArrowDown");
     await until(() => part("unit-name").textContent.includes(`row ${next},`));
+    // An image chosen elsewhere on the page, and a drawing.
+    const answered = async () => {
+      await until(() => status.textContent.startsWith("The network says"));
+      return status.textContent;
+    };
+    status.textContent = "";
+    document.querySelector("#images [role=tab]").click();
+    await answered();
+    if (part("pad")) {
+      status.textContent = "";
+      const box = part("pad").getBoundingClientRect();
+      for (const [name, at] of [["down", 0.2], ["move", 0.8], ["up", 0.8]]) {
+        const [clientX, clientY] = [box.left + at * box.width, box.top + at * box.height];
+        part("pad").dispatchEvent(new PointerEvent("pointer" + name, { pointerId: 1, clientX, clientY }));
+      }
+      await answered();
+      const { width, height } = part("input");
+      const [drawn] = part("input").getContext("2d").getImageData(width / 2, height / 2, 1, 1).data;
+      if (drawn < 50) problems.push("the drawing is not on the input: " + drawn);
+    }
     // Another class is explained.
     const other = part("classes").querySelectorAll("button")[1];
     const name = other.textContent;
@@ -64,8 +83,11 @@ addEventListener("load", async () => {
 });
 </script>"##;
 
-/// Waits for the first of the map's cells.
-const OCCLUSION: &str = r#"await until(() => part("occlusion").nextElementSibling.textContent);"#;
+/// Waits for the first of the map's cells; on a slow device they have to be asked for.
+const OCCLUSION: &str = r#"await until(() => {
+  if (!part("cover").hidden) part("cover").click();
+  return part("occlusion").nextElementSibling.textContent;
+});"#;
 
 /// Shows the page in a frame as narrow as a phone, and passes its report on.
 const FRAME: &str = r#"<!DOCTYPE html>
@@ -77,11 +99,13 @@ fn tried(browser: &Browser, page: &str, image: &[u8], step: usize) -> Value {
     let steps = TRY.replace("IMAGE", &BASE64_STANDARD.encode(image)).replace("STEP", &step.to_string());
     // Occlusion of large images takes minutes in software.
     let steps = steps.replace("OCCLUSION", if step == 1 { OCCLUSION } else { "" });
-    let page = page.replacen("<head>", &format!("<head>{WATCH}"), 1).replacen(
-        "</body>",
-        &format!("{steps}</body>"),
-        1,
-    );
+    reported(browser, page, WATCH, &steps)
+}
+
+/// What scripts at the start and at the end of a page report.
+fn reported(browser: &Browser, page: &str, start: &str, end: &str) -> Value {
+    let page = page.replacen("<head>", &format!("<head>{start}"), 1);
+    let page = page.replacen("</body>", &format!("{end}</body>"), 1);
     let report = webgpu::report(browser, FRAME, &[("page.html", page.into_bytes())]);
     serde_json::from_str(&report).unwrap_or_else(|e| panic!("{e}: {report}"))
 }
@@ -139,13 +163,22 @@ fn the_page_runs_the_network(browser: &Browser) -> Outcome {
     Ok(())
 }
 
+/// Reports the message of a browser without WebGPU.
+const WITHOUT: &str = r##"<script>
+addEventListener("load", () => setTimeout(() => {
+  const shown = !document.querySelector(".live-app").hidden;
+  parent.postMessage(JSON.stringify({ shown, status: document.querySelector("#live [role=status]").textContent, problems }), "*");
+}, 0));
+</script>"##;
+
 fn a_page_without_webgpu_says_so(browser: &Browser) -> Outcome {
     let dir = trained();
     let page = written(&dir, &[&SEE[..], &["--images", "12"]].concat(), "report/index.html");
-    let wait = r##"shown.push(getComputedStyle(document.querySelector(".live-app")).display);"##;
-    let seen = browser.inspect(&page, 390, wait);
-    assert!(seen["problems"].as_array().unwrap().is_empty(), "{}", seen["problems"]);
-    assert_eq!(seen["shown"].as_array().unwrap().last().unwrap(), "none");
+    let remove = "<script>Object.defineProperty(navigator, \"gpu\", { value: undefined });</script>";
+    let seen = reported(browser, &page, &format!("{WATCH}{remove}"), WITHOUT);
+    assert_eq!((&seen["problems"], &seen["shown"]), (&serde_json::json!([]), &false.into()));
+    let status = seen["status"].as_str().unwrap();
+    assert!(status.starts_with("The network cannot run here. This browser has no WebGPU."), "{status}");
     let page = written(&dir, &[&SEE[..], &["--images", "12", "--no-live"]].concat(), "report/index.html");
     assert!(!page.contains("id=\"live"));
     Ok(())
@@ -187,14 +220,15 @@ fn the_page_runs_a_googlenet(browser: &Browser) -> Outcome {
 }
 
 pub fn add(suite: &mut Suite) {
-    let tests: [(&str, fn(&Browser) -> Outcome, bool); 4] = [
-        ("the_page_runs_the_network", the_page_runs_the_network, false),
-        ("a_page_without_webgpu_says_so", a_page_without_webgpu_says_so, false),
-        ("the_page_runs_a_published_resnet", the_page_runs_a_published_resnet, true),
-        ("the_page_runs_a_googlenet", the_page_runs_a_googlenet, true),
-    ];
-    for (name, test, needs_weights) in tests {
-        let available = Browser::find().is_some() && (!needs_weights || shared("models").is_dir());
-        suite.add_if(available, name, move || test(&Browser::find().expect("found before")));
+    let own: &Named<fn(&Browser) -> Outcome> =
+        named![the_page_runs_the_network, a_page_without_webgpu_says_so];
+    let published: &Named<fn(&Browser) -> Outcome> =
+        named![the_page_runs_a_published_resnet, the_page_runs_a_googlenet];
+    for (tests, available) in [(own, true), (published, shared("models").is_dir())] {
+        for (name, test) in tests {
+            suite.add_if(available && Browser::find().is_some(), *name, || {
+                test(&Browser::find().expect("found before"))
+            });
+        }
     }
 }
