@@ -74,7 +74,7 @@ fn the_page_trains_as_the_cpu_and_saves_weights(browser: &Browser) -> Outcome {
         const order = [...new SplitMix64(1, [0]).permutation(2000)];
         return {
           losses: training.losses, accuracy, order, weights: [...await training.weights()],
-          finding: byId('finding').textContent, drawn: document.querySelectorAll('#plot-legend li, .matrix td, #loss-plot path').length,
+          finding: byId('finding').textContent, drawn: document.querySelectorAll('#plot-legend li, #confusion-0 td, #loss-plot path').length,
         };";
     let report = run(browser, &page, body);
 
