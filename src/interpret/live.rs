@@ -1,6 +1,6 @@
 //! A network for an executor elsewhere, such as a page: its plans, and how each layer's values follow from others.
 
-use super::lens::{Layer, last_with_pixels, layers};
+use super::layer::{Layer, last_with_pixels, layers};
 use crate::graph::{Graph, Phase, ReceptiveField, ReluRule, ValueId};
 use crate::infer::inference_graph;
 use crate::models::Model;

@@ -28,6 +28,7 @@ mod feature_rows;
 mod filters;
 mod grid_layout;
 mod images;
+mod layer;
 mod lens;
 mod live;
 mod nearest_neighbors;
@@ -47,7 +48,8 @@ pub use extractor::{Extractor, Gradients};
 pub use filters::{FilterBank, filters};
 pub use grid_layout::snap_to_grid;
 pub use images::Images;
-pub use lens::{Layer, Lens};
+pub use layer::Layer;
+pub use lens::Lens;
 pub use live::{LiveLayer, LiveNetwork, Step};
 pub use nearest_neighbors::{
     LabelAgreement, Neighbor, label_agreement, nearest_neighbors, nearest_neighbors_within,

@@ -62,66 +62,64 @@ fn make(args: &Args) -> Result<()> {
     html::check_replaceable(&args.out, TEMPLATE)?;
     check_writable(&args.out)?;
     let split = open(args)?;
-    let [channels, height, width] = split.train.shape();
-    let train = images_of_all_classes(&split.train, args.images);
-    let test = images_of_all_classes(&split.test, args.test_images);
-    for (flag, images) in [("images", &train), ("test-images", &test)] {
-        if images.is_empty() {
-            return Err(Error::argument(flag, "must be positive, got 0"));
-        }
-    }
+    let train = chosen("images", &split.train, args.images)?;
+    let test = chosen("test-images", &split.test, args.test_images)?;
     let batches: Vec<usize> = BATCHES.into_iter().filter(|batch| *batch <= train.len()).collect();
     if batches.is_empty() {
         let problem = format!("{} are too few; give at least {}", train.len(), BATCHES[0]);
         return Err(Error::argument("images", problem));
     }
-    let classes = split.train.classes();
-    let networks: Vec<Network> = args
-        .models
-        .iter()
-        .map(|name| Network::new(name, [channels, height, width], classes.len(), &batches))
-        .collect::<Result<_>>()?;
-    let card = Card {
-        classes: Some(classes.to_vec()),
-        preprocessing: Some(Preprocessing::new([height, width], split.normalization.clone())),
-        ..Card::default()
-    };
-    let about = json!({
-        "classes": classes,
-        "shape": [channels, height, width],
-        "mean": split.normalization.mean,
-        "std": split.normalization.std,
-        "batches": batches,
-        "models": list(networks.iter().map(|network| json!(network.name))),
-        "metadata": card.metadata(),
-    });
+    let (shape, classes) = (split.train.shape(), split.train.classes().len());
+    let networks = args.models.iter().map(|name| Network::new(name, shape, classes, &batches));
+    let networks: Vec<Network> = networks.collect::<Result<_>>()?;
     let page = json!({
         "title": "Train a network in this page",
         "lead": "The networks below learn in this browser, on your own graphics processor. Nothing is sent anywhere.",
         "facts": facts(&split, train.len(), test.len()),
-        "about": html::embedded("about", about.to_string().as_bytes()),
+        "about": html::embedded("about", about(&split, &batches).to_string().as_bytes()),
         "data": embedded_images("train", &split.train, &train) + &embedded_images("test", &split.test, &test),
         "plans": networks.iter().map(|network| network.embedded.as_str()).collect::<String>(),
-        "models": networks.iter().map(Network::values).collect::<Value>(),
+        "models": list(networks.iter().map(Network::values)),
         "batches": batches,
         "batch": batches.iter().rposition(|batch| *batch <= 32).unwrap_or(0),
     });
     let page = html::render(TEMPLATE, &page);
+    let size = megabytes(page.len());
     if page.len() > html::LARGE {
-        let problem = format!(
-            "give a page of {}, more than {}; give fewer with --images",
-            megabytes(page.len()),
-            megabytes(html::LARGE)
-        );
+        let limit = megabytes(html::LARGE);
+        let problem = format!("give a page of {size}, more than {limit}; give fewer, or smaller ones");
         return Err(Error::argument("images", problem));
     }
     write_file(&args.out, page.as_bytes())?;
     let models = args.models.join(", ");
-    print(&format!(
-        "written  {}, {}: trains {models} in a browser with WebGPU\n",
-        args.out.display(),
-        megabytes(page.len())
-    ))
+    print(&format!("written  {}, {size}: trains {models} in a browser with WebGPU\n", args.out.display()))
+}
+
+/// Up to `count` images, of all classes; `flag` gave the number.
+fn chosen(flag: &str, data: &Dataset, count: usize) -> Result<Vec<usize>> {
+    match count {
+        0 => Err(Error::argument(flag, "must be positive, got 0")),
+        _ => Ok(images_of_all_classes(data, count)),
+    }
+}
+
+/// What the script needs to know about the images.
+fn about(split: &Split, batches: &[usize]) -> Value {
+    let [channels, height, width] = split.train.shape();
+    let (classes, normalization) = (split.train.classes(), &split.normalization);
+    let card = Card {
+        classes: Some(classes.to_vec()),
+        preprocessing: Some(Preprocessing::new([height, width], normalization.clone())),
+        ..Card::default()
+    };
+    json!({
+        "classes": classes,
+        "shape": [channels, height, width],
+        "mean": normalization.mean,
+        "std": normalization.std,
+        "batches": batches,
+        "metadata": card.metadata(),
+    })
 }
 
 /// Opens the images, and reports skipped ones.
