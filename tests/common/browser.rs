@@ -52,12 +52,13 @@ pub const USE_MAP: &str = r##"
   const redraws = act => { const before = canvas.toDataURL(); act(); return canvas.toDataURL() !== before; };
   const button = name => document.querySelector(`#map [data-map=${name}]`);
   tell("all", found());
+  // Every image is there twice, in the same place; the later one is in front.
 
-  tell("image", redraws(() => canvas.dispatchEvent(new MouseEvent("click", at(17)))));
-  tell("selected", status().startsWith("image 17: "));
+  tell("image", redraws(() => canvas.dispatchEvent(new MouseEvent("click", at(37)))));
+  tell("selected", status().startsWith("image 37: "));
   tell("its cell", document.querySelectorAll(".matrix .holds").length);
-  canvas.dispatchEvent(new PointerEvent("pointermove", at(5)));
-  tell("hover", document.querySelector("#map .tip").textContent.startsWith("image 5: "));
+  canvas.dispatchEvent(new PointerEvent("pointermove", at(35)));
+  tell("hover", document.querySelector("#map .tip").textContent.startsWith("image 35: "));
 
   const [legend] = document.querySelectorAll("#map .legend button");
   tell("class", redraws(() => legend.click()));

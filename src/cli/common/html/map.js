@@ -15,7 +15,7 @@ function connectMap(section) {
   const [tip, found, search] = [".tip", ".found", "input"].map(query => section.querySelector(query));
 
   // Distances in CSS pixels: of a point that can be hit, of the margin, and the sides of images.
-  const [REACH, MARGIN, SMALLEST, RINGED, LARGEST] = [12, 24, 16, 28, 72];
+  const [REACH, MARGIN, SMALLEST, RINGED, LARGEST] = [12, 40, 16, 28, 72];
   const MOST = 60;
   const view = { x: .5, y: .5, scale: 1 };
   let query = "";
