@@ -86,8 +86,15 @@ fn the_page_has_all_views() -> Outcome {
         assert!(page.contains(title), "{view} is not on the page");
         assert!(page.contains(&format!("striate see {name}")), "the page has no command for {view}");
     }
-    for words in ["77,754", " of 40 images (", "layer3", "selectivity", "id=\"image-3\"", "percentage points"]
-    {
+    for words in [
+        "77,754",
+        " of 40 images (",
+        "layer3",
+        "selectivity",
+        "id=\"image-3\"",
+        "percentage points",
+        "Relevance through channel",
+    ] {
         assert!(page.contains(words), "the page has no {words}");
     }
     assert_eq!(unit_tabs(&page, "layer3").len(), 3);
