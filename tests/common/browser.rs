@@ -17,7 +17,7 @@ pub const PICK_UNITS: &str = r##"
   click("image-2-tab");
 "##;
 
-/// Selects a kind of mistake, an image and a class, and answers a round of the test; tells what the other sections show.
+/// Selects a kind of mistake and an image, and answers a round of the test; tells what the other sections show.
 pub const FOLLOW_LINKS: &str = r##"
   const seen = query => [...document.querySelectorAll(query)].filter(e => e.getClientRects().length);
   const cell = document.querySelectorAll(".matrix button");
@@ -28,17 +28,95 @@ pub const FOLLOW_LINKS: &str = r##"
   shown.push(`${mistakes.length == wrong.textContent} ${fit.length == wrong.textContent} ${wrong.ariaPressed}`);
   mistakes[0].click();
   const image = mistakes[0].dataset.image;
-  shown.push(`${seen("#selection")[0].textContent.startsWith("image " + image + ":")} ${document.querySelector("circle.chosen").dataset.image === image}`);
+  shown.push(`${seen("#selection")[0].textContent.startsWith("image " + image + ":")}`);
   const legend = document.querySelector("#map .legend button");
   legend.click();
-  const lit = document.querySelectorAll(`circle:not(.faded)`).length;
-  const own = document.querySelectorAll(`circle[data-class="${legend.dataset.class}"]`).length;
-  shown.push(`${lit - own <= 1} ${seen("#results .picks button").every(e => e.dataset.class === legend.dataset.class)}`);
+  shown.push(seen("#results .picks button").every(e => e.dataset.class === legend.dataset.class));
   location.hash = "image-1";
   seen("#test .round button")[0].click();
   shown.push(/^(Right|Wrong).* Your score: [01] of 1 with real patches\.$/.test(seen("#test [role=status]")[0].textContent));
   seen("#test .next")[0].click();
   shown.push(seen("#test .round button:disabled").length);
+"##;
+
+/// Selects images, a class, a kind of mistake and a channel on the map or elsewhere; searches the map, zooms and moves it.
+pub const USE_MAP: &str = r##"
+  const canvas = document.querySelector("#map canvas");
+  const found = () => document.querySelector("#map .found").textContent;
+  const status = () => document.getElementById("selection").textContent;
+  const at = image => {
+    const [box, [x, y]] = [canvas.getBoundingClientRect(), imageMap.place(image)];
+    return { clientX: box.left + x, clientY: box.top + y, bubbles: true, cancelable: true };
+  };
+  const tell = (name, value) => shown.push(`${name}: ${value}`);
+  const redraws = act => { const before = canvas.toDataURL(); act(); return canvas.toDataURL() !== before; };
+  const button = name => document.querySelector(`#map [data-map=${name}]`);
+  tell("all", found());
+  // Every image is there twice, in the same place; the later one is in front.
+
+  tell("image", redraws(() => canvas.dispatchEvent(new MouseEvent("click", at(37)))));
+  tell("selected", status().startsWith("image 37: "));
+  tell("its cell", document.querySelectorAll(".matrix .holds").length);
+  canvas.dispatchEvent(new PointerEvent("pointermove", at(35)));
+  tell("hover", document.querySelector("#map .tip").textContent.startsWith("image 35: "));
+
+  const [legend] = document.querySelectorAll("#map .legend button");
+  tell("class", redraws(() => legend.click()));
+  tell("of the class", found());
+  button("all").click();
+  const wrong = [...document.querySelectorAll(".matrix button")].find(e => e.dataset.class !== e.dataset.predicted);
+  wrong.click();
+  tell("mistakes", found() === `${wrong.textContent} of 40 images.`);
+  button("all").click();
+  const tab = document.querySelector("#unit-layer2 [data-unit]");
+  tell("unit", redraws(() => tab.click()));
+  tell("framed", found().replace(tab.textContent.trim(), "CHANNEL"));
+  button("all").click();
+
+  const search = document.querySelector("#map input");
+  const type = text => { search.value = text; search.dispatchEvent(new Event("input")); };
+  type("mnist 23");
+  tell("search", found());
+  search.dispatchEvent(new KeyboardEvent("keydown", { key: "Enter" }));
+  tell("by name", status().endsWith(", mnist 23"));
+  button("all").click();
+  tell("again", found());
+
+  const distance = () => Math.hypot(...[0, 1].map(axis => imageMap.place(3)[axis] - imageMap.place(9)[axis]));
+  const near = distance();
+  const zoomed = (name, act) => { button("whole").click(); act(); tell(name, (distance() / near).toFixed(2)); };
+  const wheel = (deltaY, ctrlKey) => canvas.dispatchEvent(new WheelEvent("wheel", { ...at(9), deltaY, ctrlKey }));
+  const touch = (type, pointerId, [x, y]) => canvas.dispatchEvent(new PointerEvent(type, { pointerId, clientX: x, clientY: y, bubbles: true }));
+  zoomed("button", () => button("in").click());
+  zoomed("key", () => { canvas.focus(); press("+"); press("+"); press("-"); shown.splice(-3); });
+  zoomed("wheel with focus", () => wheel(-400 * Math.log(2), false));
+  canvas.blur();
+  zoomed("wheel without focus", () => wheel(-400, false));
+  zoomed("touchpad", () => wheel(-100 * Math.log(3), true));
+  zoomed("fingers", () => {
+    touch("pointerdown", 1, [300, 300]);
+    touch("pointerdown", 2, [400, 300]);
+    touch("pointermove", 2, [500, 300]);
+    for (const pointer of [1, 2]) touch("pointerup", pointer, [300, 300]);
+  });
+  zoomed("drag", () => {
+    button("in").click();
+    const [before] = imageMap.place(9);
+    touch("pointerdown", 1, [300, 300]);
+    touch("pointermove", 1, [330, 300]);
+    touch("pointerup", 1, [330, 300]);
+    tell("moved by", Math.round(imageMap.place(9)[0] - before));
+  });
+
+  canvas.focus();
+  press("0");
+  press("ArrowRight");
+  press("ArrowUp");
+  shown.splice(-3);
+  const tip = document.querySelector("#map .tip").textContent;
+  press("Enter");
+  shown.pop();
+  tell("keyboard", tip !== "" && status() === tip);
 "##;
 
 /// Collects errors and blocked requests, from before the page's own content is loaded.

@@ -72,6 +72,7 @@ fn the_page_has_all_views() -> Outcome {
         "neighbours",
         "occlusion",
         "peaks",
+        "relevance",
         "saliency",
     ];
     let mut files = views.map(str::to_owned).to_vec();
@@ -85,8 +86,15 @@ fn the_page_has_all_views() -> Outcome {
         assert!(page.contains(title), "{view} is not on the page");
         assert!(page.contains(&format!("striate see {name}")), "the page has no command for {view}");
     }
-    for words in ["77,754", " of 40 images (", "layer3", "selectivity", "id=\"image-3\"", "percentage points"]
-    {
+    for words in [
+        "77,754",
+        " of 40 images (",
+        "layer3",
+        "selectivity",
+        "id=\"image-3\"",
+        "percentage points",
+        "Relevance through channel",
+    ] {
         assert!(page.contains(words), "the page has no {words}");
     }
     assert_eq!(unit_tabs(&page, "layer3").len(), 3);
@@ -114,7 +122,7 @@ fn commands_of_the_page_repeat_its_views() -> Outcome {
             assert!(again == page, "{command} draws something else");
         }
     }
-    assert_eq!(commands(&page).len(), 10);
+    assert_eq!(commands(&page).len(), 11);
     Ok(())
 }
 
@@ -385,8 +393,47 @@ fn sections_of_a_page_are_linked(browser: &Browser) -> Outcome {
     let page = written(&dir, &SEE, "report/index.html");
     let seen = browser.inspect(&page, 1280, browser::FOLLOW_LINKS);
     assert!(seen["problems"].as_array().unwrap().is_empty(), "{}", seen["problems"]);
-    let expected = serde_json::json!(["true true true", "true true", "true true", true, 0]);
+    let expected = serde_json::json!(["true true true", "true", true, true, 0]);
     assert_eq!(seen["shown"].as_array().unwrap()[1..], expected.as_array().unwrap()[..]);
+    Ok(())
+}
+
+/// What `USE_MAP` sees. Numbers are the distance of two images, in its multiples.
+const MAP_USED: [&str; 22] = [
+    "all: 40 of 40 images.",
+    "image: true",
+    "selected: true",
+    "its cell: 1",
+    "hover: true",
+    "class: true",
+    "of the class: 4 of 40 images.",
+    "mistakes: true",
+    "unit: true",
+    "framed: 40 of 40 images. Framed: those that excite CHANNEL of layer2 most.",
+    "search: 1 of 40 images.",
+    "by name: true",
+    "again: 40 of 40 images.",
+    "button: 1.50",
+    "key: 1.50",
+    "wheel with focus: 2.00",
+    "wheel without focus: 1.00",
+    "touchpad: 3.00",
+    "fingers: 2.00",
+    "moved by: 30",
+    "drag: 1.50",
+    "keyboard: true",
+];
+
+fn the_map_follows_and_sets_the_selection(browser: &Browser) -> Outcome {
+    let dir = trained();
+    let page = written(&dir, &SEE, "report/index.html");
+    for width in [390, 1280] {
+        let seen = browser.inspect(&page, width, browser::USE_MAP);
+        assert!(seen["problems"].as_array().unwrap().is_empty(), "at {width} pixels: {}", seen["problems"]);
+        let shown: Vec<&str> =
+            seen["shown"].as_array().unwrap()[1..].iter().map(|s| s.as_str().unwrap()).collect();
+        assert_eq!(shown, MAP_USED, "at {width} pixels");
+    }
     Ok(())
 }
 
@@ -428,6 +475,7 @@ fn main() -> ExitCode {
     let tests: &Named<fn(&Browser) -> Outcome> = named![
         a_browser_shows_the_page,
         sections_of_a_page_are_linked,
+        the_map_follows_and_sets_the_selection,
         a_browser_shows_a_run,
         a_browser_shows_a_comparison
     ];

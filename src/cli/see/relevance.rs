@@ -38,6 +38,8 @@ pub struct Relevance {
 
 /// Approximate width of images, maps and patches, in pixels.
 const SIDE: u32 = 144;
+/// What the values of maps are.
+const PART: &str = "part of the logit";
 
 /// The relevance of an image's class.
 #[derive(Serialize)]
@@ -186,36 +188,36 @@ impl Drawn<'_> {
     fn whole(&self, context: &ViewContext<'_>, index: usize) -> [Figure; 2] {
         let image = &self.explained[index];
         let sum = format!("{:.1} of {:.1}", image.pixels, image.logit);
-        [
-            figure(index, context.network.photo(self.images, index), label(image.image)),
-            figure(index, map(context, &self.whole, index), sum),
-        ]
+        let photo = context.network.photo(self.images, index);
+        let figure = |image, label: &str| Figure::new(Subject::Image(index), "Relevance", image, label);
+        let (map, scale) = map(context, &self.whole, index);
+        [figure(photo, label(image.image)), figure(map, &sum).with_scale(scale, PART)]
     }
 
     /// The part of the relevance that passes through a channel, and the patches that excite it most.
     fn channel(&self, context: &ViewContext<'_>, index: usize, rank: usize, most: usize) -> Vec<Figure> {
         let ChannelShare { channel, relevance } = self.explained[index].channels[rank];
-        let part = map(context, &self.single, index * most + rank);
-        let mut row = vec![figure(index, part, format!("channel {channel}: {relevance:.2}"))];
+        let group = format!("Relevance through channel {channel} of {}", self.layer);
+        let figure = |image, label| Figure::new(Subject::Image(index), group.as_str(), image, label);
+        let (part, scale) = map(context, &self.single, index * most + rank);
+        let mut row =
+            vec![figure(part, format!("channel {channel}: {relevance:.2}")).with_scale(scale, PART)];
         row.extend(self.tops.channels()[channel].iter().map(|top| {
             let photo = context.network.photo(context.images, top.image);
             let called = context.network.called(context.images, top.image);
             let side = photo.width() * drawing::upscale_factor(photo.width() as usize, SIDE as usize);
-            figure(index, self.view.patch(&photo, top.position, side), called)
+            figure(self.view.patch(&photo, top.position, side), called)
         }));
         row
     }
 }
 
-fn figure(index: usize, image: RgbImage, label: impl Into<String>) -> Figure {
-    Figure::new(Subject::Image(index), "Relevance", image, label)
-}
-
-/// The relevance of pixels, summed over the color channels.
-fn map(context: &ViewContext<'_>, maps: &Tensor, index: usize) -> RgbImage {
+/// The relevance of pixels, summed over the color channels, and its color scale.
+fn map(context: &ViewContext<'_>, maps: &Tensor, index: usize) -> (RgbImage, ColorScale) {
     let [channels, height, width] = context.network.lens.image_shape();
     let pixels = height * width;
     let own = &maps.as_f32()[index * channels * pixels..][..channels * pixels];
     let plane: Vec<f32> = (0..pixels).map(|p| own.iter().skip(p).step_by(pixels).sum()).collect();
-    ColorScale::diverging(&plane).draw(&plane, width)
+    let scale = ColorScale::diverging(&plane);
+    (scale.draw(&plane, width), scale)
 }

@@ -1,7 +1,7 @@
 //! `striate see map`: t-SNE of images by their features.
 
 use super::flags::InspectedNetwork;
-use super::view::{Figure, Subject, View, ViewContext, ViewOutput};
+use super::view::{View, ViewContext, ViewOutput};
 use crate::cli::numbers::bounds;
 use crate::cli::svg;
 use image::{Rgb, RgbImage, imageops};
@@ -61,14 +61,8 @@ impl View for Tsne {
         writer.png("images", about, &drawn)?;
         let table = table(network, images, &embedding, &cells);
         writer.file("", "csv", "position and cell of each image", table.as_bytes())?;
-        let figure = Figure::new(
-            Subject::Network,
-            "t-SNE with the images",
-            drawn,
-            "the same embedding, drawn with the images",
-        );
         let manifest = writer.finish(caption(images, &config, &embedding))?;
-        Ok(ViewOutput { points: embedding.points, ..ViewOutput::new(manifest, vec![figure]) })
+        Ok(ViewOutput { points: embedding.points, ..ViewOutput::new(manifest, Vec::new()) })
     }
 }
 

@@ -133,6 +133,11 @@ pub fn list(values: impl Iterator<Item = Value>) -> Value {
     values.collect()
 }
 
+/// JSON that cannot end the script element around it.
+pub fn inlined(json: &str) -> String {
+    json.replace("</", "<\\/").replace("<!--", "<\\u0021--")
+}
+
 /// An SVG as a data URI.
 pub fn svg_uri(svg: &[u8]) -> String {
     format!("data:image/svg+xml;base64,{}", BASE64_STANDARD.encode(svg))
@@ -228,7 +233,7 @@ fn style(template: &str) -> &'static str {
 /// What makes a page interactive.
 fn script(template: &str) -> &'static str {
     match template {
-        "see.html" => concat!(include_str!("page.js"), include_str!("see.js")),
+        "see.html" => concat!(include_str!("page.js"), include_str!("see.js"), include_str!("map.js")),
         "web.html" => concat!(
             include_str!("../../../../web/random.js"),
             include_str!("../../../../web/safetensors.js"),

@@ -56,11 +56,7 @@ listeners.push(() => {
     const { image, class: own, predicted } = element.dataset;
     const chosen = image !== undefined ? image === selection.image
       : own === selection.class && (predicted ?? null) === selection.predicted;
-    if (element.matches("button")) element.setAttribute("aria-pressed", chosen);
-    else {
-      element.classList.toggle("chosen", chosen);
-      element.classList.toggle("faded", selection.class !== null && own !== selection.class && !chosen);
-    }
+    element.setAttribute("aria-pressed", chosen);
   }
 });
 
@@ -68,10 +64,8 @@ listeners.push(() => {
 const status = document.getElementById("selection");
 listeners.push(({ image }) => {
   if (image === undefined) return;
-  const shown = document.querySelector(`[data-image="${image}"] img`)?.cloneNode();
-  const own = document.querySelector(`circle[data-image="${image}"]`)?.dataset.class;
-  const name = own && document.querySelector(`#map .legend [data-class="${own}"]`)?.textContent;
-  status.replaceChildren(...(shown ? [shown] : []), `image ${image}` + (name ? `: ${name.trim()}` : ""));
+  const shown = document.querySelector(`[data-image="${image}"] img`)?.cloneNode() ?? imageMap.thumbnail(image);
+  status.replaceChildren(shown, imageMap?.describe(image) ?? shown.alt);
   status.hidden = false;
 });
 

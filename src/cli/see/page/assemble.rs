@@ -2,7 +2,7 @@
 
 use super::choice::FEWEST;
 use super::{PageView, PageViews, ShownLayer};
-use super::{blind_test, diagram, picture, results, scatter, units};
+use super::{blind_test, diagram, map, picture, results, units};
 use crate::cli::html::{ColorBar, EmbeddedImage, Fact, list};
 use crate::cli::see::flags::InspectedNetwork;
 use crate::cli::see::view::{Figure, Subject};
@@ -35,12 +35,11 @@ impl Page<'_> {
         let filters = views.filters.iter().flat_map(|view| &view.output.figures);
         let filters: Vec<&Figure> = filters.filter(|figure| figure.group == "Filter").collect();
         let layers = units::layers(self, &filters);
-        let map = views.tsne.as_ref().map(|map| {
+        let map = views.tsne.as_ref().map(|tsne| {
             json!({
-                "scatter": scatter::scatter(self, &map.output.points),
-                "mosaic": embed(&map.output.figures[0]),
+                "drawn": map::map(self, tsne),
                 "finding": views.nearest_neighbors.as_ref().and_then(|view| view.output.finding.clone()),
-                "notes": [note(map)],
+                "notes": [note(tsne)],
             })
         });
         let of_units = [&views.top_activations, &views.activation_maximization, &views.classes];

@@ -3,6 +3,7 @@
 use super::ShownLayer;
 use super::TOP_ACTIVATIONS;
 use super::assemble::Page;
+use super::choice;
 use super::units::unit_id;
 use serde_json::{Value, json};
 
@@ -58,10 +59,7 @@ fn round(layer: &ShownLayer, channel: usize, top: usize) -> Option<Value> {
 /// The images with the largest activations of a channel, as the top activations rank them.
 fn strongest(layer: &ShownLayer, channel: usize, top: usize) -> Vec<usize> {
     let responses = &layer.responses;
-    let mut images: Vec<usize> = (0..responses.images()).collect();
-    images.sort_by(|a, b| responses.largest(*b, channel).total_cmp(&responses.largest(*a, channel)));
-    images.truncate(top);
-    images
+    choice::strongest(responses.images(), top, |image| responses.largest(image, channel))
 }
 
 #[cfg(test)]

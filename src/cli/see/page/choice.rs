@@ -65,6 +65,14 @@ pub fn largest(values: &[f32]) -> usize {
     (0..values.len()).fold(0, |best, next| if values[next] > values[best] { next } else { best })
 }
 
+/// The indices, below `count`, of the `top` largest values, the largest first.
+pub fn strongest(count: usize, top: usize, value: impl Fn(usize) -> f32) -> Vec<usize> {
+    let mut indices: Vec<usize> = (0..count).collect();
+    indices.sort_by(|a, b| value(*b).total_cmp(&value(*a)));
+    indices.truncate(top);
+    indices
+}
+
 #[cfg(test)]
 mod tests {
     use super::{FEWEST, perplexity};

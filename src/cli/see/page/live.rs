@@ -1,7 +1,7 @@
 //! The network itself, to run on the page: plans, weights, and what an image has to go through.
 
 use super::super::flags::InspectedNetwork;
-use crate::cli::html::{self, list, megabytes};
+use crate::cli::html::{self, inlined, list, megabytes};
 use crate::cli::terminal::note;
 use base64::prelude::{BASE64_STANDARD, Engine};
 use serde_json::{Value, json};
@@ -113,9 +113,4 @@ impl LiveFlags {
             _ => Stored::I8,
         })
     }
-}
-
-/// JSON that cannot end the script element around it.
-fn inlined(json: &str) -> String {
-    json.replace("</", "<\\/").replace("<!--", "<\\u0021--")
 }

@@ -6,9 +6,9 @@ mod choice;
 mod commands;
 mod diagram;
 mod live;
+mod map;
 mod picture;
 mod results;
-mod scatter;
 mod units;
 
 use super::activation_maximization::ActivationMaximization;
@@ -19,6 +19,7 @@ use super::nearest_neighbors::NearestNeighbors;
 use super::occlusion::Occlusion;
 use super::progress::Progress;
 use super::receptive_fields::ReceptiveFields;
+use super::relevance::Relevance;
 use super::saliency::Saliency;
 use super::top_activations::TopActivations;
 use super::tsne::Tsne;
@@ -60,7 +61,7 @@ pub struct Args {
 
 const INDEX: &str = "index.html";
 /// Everything that may be written.
-const PLACES: [&str; 11] = [
+const PLACES: [&str; 12] = [
     INDEX,
     "activations/",
     "ascent/",
@@ -71,6 +72,7 @@ const PLACES: [&str; 11] = [
     "neighbours/",
     "occlusion/",
     "peaks/",
+    "relevance/",
     "saliency/",
 ];
 /// Images that receptive fields are averaged over; more change little.
@@ -78,6 +80,8 @@ const FIELD_IMAGES: usize = 64;
 /// Top activations per channel and neighbors per image, if there are enough images.
 const TOP_ACTIVATIONS: usize = 6;
 const NEIGHBORS: usize = 6;
+/// Patches per channel that an image's class is explained by.
+const RELEVANCE_PATCHES: usize = 2;
 /// Channels per layer in the activations view.
 const CHANNELS: usize = 48;
 
@@ -89,6 +93,7 @@ struct PageViews {
     classes: PageView,
     occlusion: PageView,
     saliency: PageView,
+    relevance: PageView,
     nearest_neighbors: Option<PageView>,
     activations: PageView,
     tsne: Option<PageView>,
@@ -196,6 +201,10 @@ impl PageBuilder<'_> {
             )?,
             occlusion: self.view::<Occlusion>(&examples, &[])?,
             saliency: self.view::<Saliency>(&examples, &[])?,
+            relevance: self.view::<Relevance>(
+                images,
+                &[("rows", examples.len().to_string()), ("top", RELEVANCE_PATCHES.to_string())],
+            )?,
             nearest_neighbors: match images.len() {
                 1 => None,
                 count => Some(self.view::<NearestNeighbors>(

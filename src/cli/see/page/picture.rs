@@ -13,7 +13,8 @@ const GUESSES: usize = 5;
 
 /// The views of single images.
 pub fn views(views: &PageViews) -> impl Iterator<Item = &PageView> {
-    [&views.activations, &views.occlusion, &views.saliency].into_iter().chain(&views.nearest_neighbors)
+    let of_all = [&views.activations, &views.occlusion, &views.saliency, &views.relevance];
+    of_all.into_iter().chain(&views.nearest_neighbors)
 }
 
 /// The values for the panel of an image.
@@ -46,7 +47,7 @@ pub fn panel(page: &Page<'_>, index: usize) -> Value {
         "name": caption,
         "guesses": list(guesses.iter().map(guess)),
         "path": of(&page.views.activations),
-        "reasons": [of(&page.views.occlusion), of(&page.views.saliency)],
+        "reasons": [of(&page.views.occlusion), of(&page.views.saliency), of(&page.views.relevance)],
         "similar": page.views.nearest_neighbors.as_ref().map(of),
     })
 }
