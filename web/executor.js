@@ -17,8 +17,8 @@ async function requestDevice() {
 
 /** Whether a device is a software adapter, for which a page has plans with other kernels. */
 function isSoftware(device) {
-  const { isFallbackAdapter, architecture } = device.adapterInfo;
-  return isFallbackAdapter || architecture === "swiftshader";
+  const { isFallbackAdapter, architecture, description } = device.adapterInfo ?? {};
+  return isFallbackAdapter || /swiftshader|llvmpipe|lavapipe|warp|basic render/i.test(`${architecture} ${description}`);
 }
 
 class Executor {

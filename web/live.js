@@ -54,7 +54,7 @@
   /** Compiles the kernels and uploads the weights, once. */
   function prepare() {
     return preparation ??= (async () => {
-      const file = JSON.parse(embedded(isSoftware() ? "software" : "gpu"));
+      const file = JSON.parse(embedded(isSoftware(device) ? "software" : "gpu"));
       const made = await Executor.create(device, file, (done, all) => { status.textContent = `Preparing the network: ${done} of ${all} kernels.`; });
       const bytes = Uint8Array.from(atob(embedded("weights")), letter => letter.charCodeAt(0));
       weights = readSafetensors(bytes.buffer).tensors;
@@ -66,11 +66,6 @@
   }
 
   const adapter = () => device.adapterInfo ?? {};
-
-  function isSoftware() {
-    const { isFallbackAdapter, architecture, description, device: chip } = adapter();
-    return isFallbackAdapter || /swiftshader|llvmpipe|lavapipe|warp|basic render/i.test(`${architecture} ${description} ${chip}`);
-  }
 
   /** Classifies an image and shows all that follows. `moving` images are followed by others soon, so slow views wait. */
   async function answer(read, moving = false) {
@@ -186,7 +181,8 @@
         const largest = maximum(drops);
         drawOver(part("occlusion"), pixels, drops, columns, { low: 0, high: Math.max(10, largest) }, stride);
         const before = 100 * probabilities[explained];
-        part("occlusion").nextElementSibling.textContent = `Bright: covering it with a patch of ${patch} pixels makes ${classes[explained]} less likely, ${before.toFixed(1)} to ${(before - largest).toFixed(1)} %.`;
+        const done = Math.min(1, (from + occluded) / drops.length);
+        part("occlusion").nextElementSibling.textContent = `${done < 1 ? `${Math.floor(100 * done)} % covered so far. ` : ""}Bright: covering it with a gray patch of ${patch} pixels makes ${classes[explained]} less likely, ${before.toFixed(1)} to ${(before - largest).toFixed(1)} %.`;
       }
       if (maximum(drops) >= 10) return;
     }
@@ -230,7 +226,7 @@
     const largest = Float32Array.from({ length: channels }, (_, channel) => maximum(planeOf(values, layer, channel)));
     const strongest = [...largest.keys()].sort((a, b) => largest[b] - largest[a]).slice(0, SHOWN_MAPS);
     const planes = strongest.map(channel => planeOf(values, layer, channel));
-    own.scale = scaleOf(planes.flatMap(plane => [...plane]));
+    own.scale = scaleBySign(planes.flatMap(plane => [...plane]));
     part("about").textContent = `${layer.shape.join(" × ")}${channels > SHOWN_MAPS ? `, the ${SHOWN_MAPS} strongest channels` : ", strongest first"}`;
     part("scale").replaceChildren(colorBar(own.scale, "activation"));
     part("maps").replaceChildren(...strongest.map((channel, i) => {
@@ -280,7 +276,7 @@
 
   // Images of the page: the selection of all sections.
   listeners.push(({ image }) => {
-    const picture = image !== undefined && executor && pictureOf(image);
+    const picture = image !== undefined && device && pictureOf(image);
     if (!picture) return;
     inputs.stopCamera();
     answerPicture(picture);
@@ -289,13 +285,6 @@
   for (const tab of document.querySelectorAll("#images [role=tab]")) {
     const button = element("button", { type: "button" }, tab.querySelector("img").cloneNode(), element("span", {}, tab.textContent.trim()));
     button.dataset.image = tab.dataset.image;
-    button.addEventListener("click", guarded(async event => {
-      if (executor) return;
-      // The selection is followed once the network is ready.
-      event.stopPropagation();
-      await prepare();
-      button.click();
-    }));
     part("examples").append(button);
   }
 

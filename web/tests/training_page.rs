@@ -126,7 +126,7 @@ fn the_page_trains_as_the_cpu_and_saves_weights(browser: &Browser) -> Outcome {
     }
     let drawn = report["drawn"].as_u64();
     let finding = report["finding"].as_str().unwrap_or_default().to_owned();
-    match drawn == Some(103) && finding.starts_with("resnet8 recognizes ") {
+    match drawn == Some(103) && finding.starts_with("After 100 steps, resnet8 recognizes ") {
         true => Ok(()),
         false => Err(format!("{drawn:?}, {finding}").into()),
     }

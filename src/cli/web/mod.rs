@@ -74,7 +74,7 @@ fn make(args: &Args) -> Result<()> {
     let networks: Vec<Network> = networks.collect::<Result<_>>()?;
     let page = json!({
         "title": "Train a network in this page",
-        "lead": "The networks below learn in this browser, on your own graphics processor. Nothing is sent anywhere.",
+        "lead": "The networks below learn in this browser, on your own computer. Nothing is sent anywhere.",
         "facts": facts(&split, train.len(), test.len()),
         "about": html::embedded("about", about(&split, &batches).to_string().as_bytes()),
         "data": embedded_images("train", &split.train, &train) + &embedded_images("test", &split.test, &test),

@@ -31,7 +31,7 @@ const FORMAT: &str = "striate plans";
 pub struct PlanFile {
     /// The plans and their names.
     pub plans: Vec<(String, Plan)>,
-    /// The subgroup size that they are made for ([`Target::subgroup`](crate::plan::Target::subgroup)).
+    /// The subgroup size that they are made for ([`Target::subgroup`](super::Target::subgroup)(crate::plan::Target::subgroup)).
     pub subgroup: u32,
 }
 

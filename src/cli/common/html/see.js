@@ -46,7 +46,12 @@ function showMistakes() {
   title.textContent = own === null ? "The worst mistakes" : "Mistakes: " + (cell?.getAttribute("aria-label") ?? name?.textContent ?? "");
   document.getElementById("no-mistakes").hidden = mistakes.some(mistake => !mistake.hidden);
 }
-listeners.push(change => { if ("class" in change && !("image" in change)) showMistakes(); });
+listeners.push(change => {
+  if (!("class" in change) || "image" in change) return;
+  showMistakes();
+  // A cell of the matrix shows its images below.
+  if (change.predicted) title?.scrollIntoView({ block: "center", behavior: "smooth" });
+});
 showMistakes();
 
 // Marks what is selected, in every section.
@@ -65,9 +70,15 @@ const status = document.getElementById("selection");
 listeners.push(({ image }) => {
   if (image === undefined) return;
   const shown = document.querySelector(`[data-image="${image}"] img`)?.cloneNode() ?? imageMap.thumbnail(image);
-  status.replaceChildren(shown, imageMap?.describe(image) ?? shown.alt);
+  const close = Object.assign(document.createElement("button"), { type: "button", textContent: "\u00d7", ariaLabel: "Close" });
+  close.addEventListener("click", hideSelection);
+  const below = document.getElementById("live") ? [Object.assign(document.createElement("a"), { href: "#live", textContent: "Try it" })] : [];
+  status.replaceChildren(shown, imageMap?.describe(image) ?? shown.alt, ...below, close);
   status.hidden = false;
 });
+
+function hideSelection() { status.hidden = true; }
+document.addEventListener("keydown", event => { if (event.key === "Escape") hideSelection(); });
 
 // The test: rounds with two patches to choose from, and scores by kind of example.
 const test = document.getElementById("test");

@@ -45,6 +45,7 @@ async function open() {
 /** Creates the chosen networks, or keeps those that are there. */
 async function prepare() {
   const chosen = [0, 1].map(side => byId(`model-${side}`).value);
+  byId("finding").textContent = "";
   for (const side of [0, 1]) {
     await page.trainings[side]?.destroy();
     page.trainings[side] = null;
@@ -132,6 +133,7 @@ function controls() {
 function start() {
   page.running = true;
   byId("run").textContent = "Pause";
+  say("Training …");
   others(true);
   train().then(() => others(false), fail);
 }
@@ -176,11 +178,11 @@ function draw() {
 function finding() {
   const names = page.about.classes;
   const words = active().filter(training => training.tests.length > 0).map(training => {
-    const { accuracy, confusion } = training.tests.at(-1);
+    const { step, accuracy, confusion, predicted: { length: tested } } = training.tests.at(-1);
     const pairs = confusion.flatMap((row, i) => row.map((count, j) => ({ count, i, j }))).filter(({ i, j }) => i !== j);
     const { count, i, j } = pairs.reduce((most, pair) => pair.count > most.count ? pair : most, { count: 0 });
-    const mistake = count ? `, and calls ${names[i]} ${names[j]} ${count} times` : "";
-    return `${training.model} recognizes ${(100 * accuracy).toFixed(1)} % of the test images${mistake}.`;
+    const mistake = count ? ` Its most frequent mistake: ${names[i]} taken for ${names[j]}, ${count} times.` : "";
+    return `After ${step} steps, ${training.model} recognizes ${(100 * accuracy).toFixed(1)} % of ${tested} test images.${mistake}`;
   });
   byId("finding").textContent = words.join(" ");
 }
@@ -318,8 +320,9 @@ function curves() {
     { points: training.losses.map((loss, i) => [i + 1, loss]), color, faint: true }, { points: smooth(training.losses), color },
   ]);
   const all = sides.flatMap(({ training }) => training.losses).sort((a, b) => a - b);
-  // The first steps may be far above the rest.
-  plot(byId("loss-plot"), losses, 1.1 * (all[Math.floor(0.98 * (all.length - 1))] || 1));
+  // Single steps may be far above the rest, and all of them once the learning rate is too large.
+  const usual = all[Math.floor(0.98 * (all.length - 1))] || 1, start = Math.max(1, ...sides.map(({ training }) => training.losses[0] ?? 0));
+  plot(byId("loss-plot"), losses, Math.min(1.1 * usual, 2 * start));
   plot(byId("accuracy-plot"), sides.map(({ training, color }) =>
     ({ points: training.tests.map(({ step, accuracy }) => [step, 100 * accuracy]), color, dots: true })), 100);
 }

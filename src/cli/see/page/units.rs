@@ -65,7 +65,7 @@ pub fn unit_id(layer: &str, channel: usize) -> String {
 fn prefers(page: &Page<'_>, class: &ClassSelectivity) -> String {
     match class.response > 0.0 {
         true => format!(
-            "prefers {}: mean activation {:.3}, and {:.3} for the other classes; selectivity {:.2}",
+            "on average most active for {}: {:.3}, and {:.3} for the other classes; selectivity {:.2}",
             page.network.class(class.class),
             class.response,
             class.others,
