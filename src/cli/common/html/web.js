@@ -135,12 +135,13 @@ function start() {
   byId("run").textContent = "Pause";
   say("Training …");
   others(true);
-  train().then(() => others(false), fail);
+  train().then(() => busy(false), fail);
 }
 
+/** Pauses; the button is back after a last test. */
 function stop(why) {
   page.running = false;
-  byId("run").textContent = "Start";
+  Object.assign(byId("run"), { textContent: "Start", disabled: true });
   say(why);
 }
 
