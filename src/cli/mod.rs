@@ -129,7 +129,10 @@ mod tests {
         ("Device", "device family limits no-selftest on submission-ms subgroup"),
         ("Kernels", "kernel no-fuse no-winograd"),
         ("Memory", "memory recompute"),
-        ("Output", "confusion csv fold-batch-norm half json launches onnx out preprocessing safetensors"),
+        (
+            "Output",
+            "confusion csv fold-batch-norm half json launches no-live onnx out preprocessing safetensors weights-in",
+        ),
     ];
     /// Commands with so few flags that they need no headings.
     const SHORT: [&str; 5] = ["completions", "devices", "fetch", "kernels", "web"];
