@@ -62,7 +62,7 @@ fn curves_show_steps() {
         dir.trained(&[&["--epochs", "2", "--force"], flags].concat());
         let svg = dir.read_text("run/curves.svg");
         assert_well_formed(&svg);
-        let lines: Vec<&str> = svg.split('<').filter(|tag| tag.contains("opacity=\"0.4\"")).collect();
+        let lines: Vec<&str> = svg.split('<').filter(|tag| tag.contains("opacity=\"0.6\"")).collect();
         lines.iter().map(|line| line.matches(',').count()).collect::<Vec<_>>()
     };
     assert_eq!(thin(&["--log-every", "1"]), [10, 10]);
