@@ -43,7 +43,7 @@ pub const FOLLOW_LINKS: &str = r##"
 pub const USE_MAP: &str = r##"
   const canvas = document.querySelector("#map canvas");
   const found = () => document.querySelector("#map .found").textContent;
-  const status = () => document.getElementById("selection").textContent;
+  const status = () => document.querySelector("#selection span").textContent;
   const at = image => {
     const [box, [x, y]] = [canvas.getBoundingClientRect(), imageMap.place(image)];
     return { clientX: box.left + x, clientY: box.top + y, bubbles: true, cancelable: true };

@@ -73,7 +73,8 @@ listeners.push(({ image }) => {
   const close = Object.assign(document.createElement("button"), { type: "button", textContent: "\u00d7", ariaLabel: "Close" });
   close.addEventListener("click", hideSelection);
   const below = document.getElementById("live") ? [Object.assign(document.createElement("a"), { href: "#live", textContent: "Try it" })] : [];
-  status.replaceChildren(shown, imageMap?.describe(image) ?? shown.alt, ...below, close);
+  const about = Object.assign(document.createElement("span"), { textContent: imageMap?.describe(image) ?? shown.alt });
+  status.replaceChildren(shown, about, ...below, close);
   status.hidden = false;
 });
 
