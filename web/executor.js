@@ -145,7 +145,7 @@ class Executor {
     }
   }
 
-  /** The named outputs of the last step of a program, or all of them, as an object of typed arrays. */
+  /** The named outputs of a program, or all of them, as an object of typed arrays. They last until the next step of any program. */
   async read(program, names = [...this.#program(program).outputs.keys()]) {
     const { outputs } = this.#program(program);
     return this.#read(names.map(name => find(outputs, name, "output")));

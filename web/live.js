@@ -3,9 +3,8 @@
 (() => {
   const section = document.getElementById("live");
   const part = name => section.querySelector(".live-" + name);
-  const embedded = name => document.getElementById("live-" + name).textContent;
   const status = section.querySelector("[role=status]");
-  const { classes, preprocessing, layers, grad_cam, occluded } = JSON.parse(embedded("network"));
+  const { classes, preprocessing, layers, grad_cam, occluded } = JSON.parse(document.getElementById("live-network").textContent);
   const { size: [height, width], normalization: { mean, std } } = preprocessing;
   const SHOWN_CLASSES = 5, SHOWN_MAPS = 64, ENLARGED = 224;
   /** On devices that take longer for an image, occlusion waits to be asked for, in milliseconds. */
@@ -54,10 +53,9 @@
   /** Compiles the kernels and uploads the weights, once. */
   function prepare() {
     return preparation ??= (async () => {
-      const file = JSON.parse(embedded(isSoftware(device) ? "software" : "gpu"));
+      const file = await embeddedJson(isSoftware(device) ? "live-software" : "live-gpu");
       const made = await Executor.create(device, file, (done, all) => { status.textContent = `Preparing the network: ${done} of ${all} kernels.`; });
-      const bytes = Uint8Array.from(atob(embedded("weights")), letter => letter.charCodeAt(0));
-      weights = readSafetensors(bytes.buffer).tensors;
+      weights = readSafetensors(await embedded("live-weights")).tensors;
       for (const { name } of made.persistent) made.write(name, weights.get(name).data);
       shapes = { images: [mean.length, height, width] };
       for (const { name, ty } of made.outputs("inspect")) shapes[name] = ty.shape.slice(1);

@@ -29,3 +29,18 @@ pub fn draw(path: &Path, size: (u32, u32), paint: impl FnOnce(&Area) -> Drawn) -
     // The first tag ends with the first >.
     Ok(text::lines(&svg.replacen('>', &format!(">\n{STYLE}"), 1)).into_owned())
 }
+
+/// Ten colors that are easy to tell apart, or evenly spaced hues for more classes.
+pub fn class_color(index: usize, count: usize) -> RGBColor {
+    let colorous::Color { r, g, b } = match count <= colorous::TABLEAU10.len() {
+        true => colorous::TABLEAU10[index],
+        false => colorous::SINEBOW.eval_rational(index, count),
+    };
+    RGBColor(r, g, b)
+}
+
+/// The same colors for style sheets and scripts, such as `#4e79a7`.
+pub fn class_color_css(index: usize, count: usize) -> String {
+    let RGBColor(r, g, b) = class_color(index, count);
+    format!("#{r:02x}{g:02x}{b:02x}")
+}

@@ -106,7 +106,7 @@ fn scatter(
         let groups = groups(network, images);
         let count = groups.len();
         for (index, (name, members)) in groups.into_iter().enumerate() {
-            let color = color(index, count);
+            let color = svg::class_color(index, count);
             let point = |index: &usize| {
                 Circle::new(
                     (embedding.points[*index][0], embedding.points[*index][1]),
@@ -137,15 +137,6 @@ fn groups(network: &InspectedNetwork, images: &Images) -> Vec<(String, Vec<usize
     let of_class = |class: usize| (0..labels.len()).filter(|i| labels[*i] == class).collect::<Vec<usize>>();
     let classes = (0..network.lens.classes()).map(|class| (network.class(class), of_class(class)));
     classes.filter(|(_, members)| !members.is_empty()).collect()
-}
-
-/// Ten colors that are easy to tell apart, or evenly spaced hues for more classes.
-pub fn color(index: usize, count: usize) -> RGBColor {
-    let colorous::Color { r, g, b } = match count <= colorous::TABLEAU10.len() {
-        true => colorous::TABLEAU10[index],
-        false => colorous::SINEBOW.eval_rational(index, count),
-    };
-    RGBColor(r, g, b)
 }
 
 fn mosaic(network: &InspectedNetwork, images: &Images, cells: &[[usize; 2]], side: usize) -> RgbImage {

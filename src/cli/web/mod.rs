@@ -4,6 +4,7 @@ use super::flags::{as_flag, parse_size, recipe};
 use super::html::{self, Fact, list, megabytes};
 use super::images::{images_of_all_classes, report_skipped};
 use super::output::print;
+use super::svg::class_color_css;
 use super::text;
 use serde_json::{Value, json};
 use std::path::PathBuf;
@@ -114,6 +115,7 @@ fn about(split: &Split, batches: &[usize]) -> Value {
     };
     json!({
         "classes": classes,
+        "colors": list((0..classes.len()).map(|class| json!(class_color_css(class, classes.len())))),
         "shape": [channels, height, width],
         "mean": normalization.mean,
         "std": normalization.std,

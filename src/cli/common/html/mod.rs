@@ -214,6 +214,7 @@ pub fn render(name: &str, values: &Value) -> String {
 
 /// What runs the network on the page of `striate see`.
 const LIVE: &str = concat!(
+    include_str!("../../../../web/embedded.js"),
     include_str!("../../../../web/safetensors.js"),
     include_str!("../../../../web/executor.js"),
     include_str!("../../../../web/image.js"),

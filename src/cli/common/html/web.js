@@ -231,9 +231,6 @@ function drawTile(context, x, y, height, width, color) {
   context.putImageData(image, x, y);
 }
 
-/** A color per class, of equal lightness. */
-const hue = index => `hsl(${360 * index / page.about.classes.length} 70% 55%)`;
-
 function map(panel, training) {
   const canvas = titled(panel, training.model, "canvas"), size = 480, points = training.tests.at(-1).points;
   canvas.width = canvas.height = size;
@@ -249,7 +246,7 @@ function map(panel, training) {
   });
   canvas.places = points.map(point => [0, 1].map(axis => Math.min(Math.max(size / 2 + point[axis] * scales[axis], 4), size - 4)));
   canvas.places.forEach(([x, y], i) => {
-    context.fillStyle = hue(page.data.testLabels[i]);
+    context.fillStyle = page.about.colors[page.data.testLabels[i]];
     context.beginPath();
     context.arc(x, y, 4, 0, 2 * Math.PI);
     context.fill();
@@ -297,7 +294,7 @@ function legends() {
     swatch.style.background = color;
     return element("li", {}, swatch, ` ${text}`);
   };
-  byId("map-legend").replaceChildren(...page.about.classes.map((name, i) => item(hue(i), name)));
+  byId("map-legend").replaceChildren(...page.about.classes.map((name, i) => item(page.about.colors[i], name)));
   page.legend = item;
 }
 

@@ -3,7 +3,6 @@
 use super::super::flags::InspectedNetwork;
 use crate::cli::html::{self, inlined, list, megabytes};
 use crate::cli::terminal::note;
-use base64::prelude::{BASE64_STANDARD, Engine};
 use serde_json::{Value, json};
 use striate::interpret::LiveNetwork;
 use striate::models;
@@ -46,7 +45,7 @@ impl LiveFlags {
             Stored::F16 => (Precision::F16, "16-bit"),
             Stored::I8 => (Precision::I8, "8-bit"),
         };
-        let weights = BASE64_STANDARD.encode(compact(lens.weights(), precision)?);
+        let weights = html::embedded("live-weights", &compact(lens.weights(), precision)?);
         // Views take minutes, so fail before.
         if weights.len() > html::LARGE {
             self.leave_out(weights.len())?;
@@ -55,7 +54,8 @@ impl LiveFlags {
         let preprocessing = lens.preprocessing();
         let model = models::by_name(lens.model(), preprocessing.channels(), lens.classes())?;
         let live = LiveNetwork::new(&*model, preprocessing.size)?;
-        let plans = |family| Ok(inlined(&live.plans(&Target::browser(family))?.to_json()?));
+        let plans =
+            |id, family| Ok(html::embedded(id, live.plans(&Target::browser(family))?.to_json()?.as_bytes()));
         let description = json!({
             "classes": list((0..lens.classes()).map(|class| json!(network.class(class)))),
             "preprocessing": preprocessing,
@@ -68,9 +68,7 @@ impl LiveFlags {
             "bits": bits,
             "exact": stored == Stored::F32,
             "network": inlined(&description.to_string()),
-            "gpu": plans(Family::Gpu)?,
-            "software": plans(Family::Software)?,
-            "weights": weights,
+            "data": plans("live-gpu", Family::Gpu)? + &plans("live-software", Family::Software)? + &weights,
         }))
     }
 

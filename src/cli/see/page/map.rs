@@ -7,7 +7,7 @@ use super::{PageView, TOP_ACTIVATIONS};
 use crate::cli::html::{EmbeddedImage, inlined, list};
 use crate::cli::numbers::bounds;
 use crate::cli::see::flags::label;
-use crate::cli::see::tsne::color;
+use crate::cli::svg::class_color_css;
 use image::{RgbImage, imageops};
 use serde_json::{Map, Value, json};
 use striate::interpret::{Lens, drawing};
@@ -26,11 +26,10 @@ pub fn map(page: &Page<'_>, view: &PageView) -> Value {
     let present: Vec<usize> =
         (0..page.network.lens.classes()).filter(|class| classes.contains(class)).collect();
     let class = |(index, class): (usize, &usize)| {
-        let plotters::style::RGBColor(r, g, b) = color(index, present.len());
         json!({
             "class": class,
             "name": page.network.class(*class),
-            "color": format!("#{r:02x}{g:02x}{b:02x}"),
+            "color": class_color_css(index, present.len()),
         })
     };
     let colored = list(present.iter().enumerate().map(class));

@@ -16,7 +16,8 @@ pub fn max_pool(p: &Pool, io: Io<'_>) {
 }
 
 fn max_pool_on(arch: Arch, p: &Pool, io: Io<'_>) {
-    if p.adaptive == 1 {
+    // Windows larger than the image are mostly padding, which would take more memory than the image, without bound.
+    if p.adaptive == 1 || p.kernel_h > p.in_h || p.kernel_w > p.in_w {
         return pool::max_pool(p, io);
     }
     let ([x], [y, index]) = io.words();

@@ -1,0 +1,115 @@
+//! The pages in headless Chromium: nothing is loaded, tabs work, sections are linked.
+
+use super::browser::{self, Browser};
+use super::common::{Named, Outcome, named};
+use super::{SEE, trained, two_runs, unit_tabs, written};
+
+pub const TESTS: &Named<fn(&Browser) -> Outcome> = named![
+    a_browser_shows_the_page,
+    sections_of_a_page_are_linked,
+    the_map_follows_and_sets_the_selection,
+    a_browser_shows_a_run,
+    a_browser_shows_a_comparison,
+];
+
+fn a_browser_shows_a_comparison(browser: &Browser) -> Outcome {
+    let dir = two_runs();
+    let page = written(&dir, &["report", "run", "other"], "compare.html");
+    for width in [390, 1280] {
+        let seen = browser.inspect(&page, width, "");
+        assert!(seen["problems"].as_array().unwrap().is_empty(), "at {width} pixels: {}", seen["problems"]);
+        assert_eq!(seen["images"], 5, "{seen}");
+    }
+    Ok(())
+}
+
+fn a_browser_shows_the_page(browser: &Browser) -> Outcome {
+    let dir = trained();
+    let page = written(&dir, &SEE, "report/index.html");
+    for width in [390, 1280] {
+        let seen = browser.inspect(&page, width, browser::PICK_UNITS);
+        let problems = seen["problems"].as_array().unwrap();
+        assert!(problems.is_empty(), "at {width} pixels: {problems:?}");
+        assert!(seen["images"].as_u64().unwrap() > 100, "{seen}");
+        let shown: Vec<&str> =
+            seen["shown"].as_array().unwrap().iter().map(|s| s.as_str().unwrap()).collect();
+        let (first, layer2) = (&unit_tabs(&page, "relu")[0], unit_tabs(&page, "layer2"));
+        // Initially; after clicks on a layer and a channel; the next and the first channel by keyboard; a click on an image.
+        let expected = [
+            format!("{first} image-0"),
+            format!("{} image-0", layer2[0]),
+            format!("{} image-0", layer2[1]),
+            format!("{} image-0", layer2[2]),
+            format!("{} image-0", layer2[0]),
+            format!("{} image-2", layer2[0]),
+        ];
+        assert_eq!(shown, expected, "at {width} pixels");
+    }
+    let white = browser.white_in_dark_mode(&page, 1280);
+    assert!(white < 0.05, "{white} of a dark page is white");
+    Ok(())
+}
+
+fn sections_of_a_page_are_linked(browser: &Browser) -> Outcome {
+    let dir = trained();
+    let page = written(&dir, &SEE, "report/index.html");
+    let seen = browser.inspect(&page, 1280, browser::FOLLOW_LINKS);
+    assert!(seen["problems"].as_array().unwrap().is_empty(), "{}", seen["problems"]);
+    let expected = serde_json::json!(["true true true", "true", true, true, 0]);
+    assert_eq!(seen["shown"].as_array().unwrap()[1..], expected.as_array().unwrap()[..]);
+    Ok(())
+}
+
+/// What `USE_MAP` sees. Numbers are the distance of two images, in its multiples.
+const MAP_USED: [&str; 22] = [
+    "all: 40 of 40 images.",
+    "image: true",
+    "selected: true",
+    "its cell: 1",
+    "hover: true",
+    "class: true",
+    "of the class: 4 of 40 images.",
+    "mistakes: true",
+    "unit: true",
+    "framed: 40 of 40 images. Framed: those that excite CHANNEL of layer2 most.",
+    "search: 1 of 40 images.",
+    "by name: true",
+    "again: 40 of 40 images.",
+    "button: 1.50",
+    "key: 1.50",
+    "wheel with focus: 2.00",
+    "wheel without focus: 1.00",
+    "touchpad: 3.00",
+    "fingers: 2.00",
+    "moved by: 30",
+    "drag: 1.50",
+    "keyboard: true",
+];
+
+fn the_map_follows_and_sets_the_selection(browser: &Browser) -> Outcome {
+    let dir = trained();
+    let page = written(&dir, &SEE, "report/index.html");
+    for width in [390, 1280] {
+        let seen = browser.inspect(&page, width, browser::USE_MAP);
+        assert!(seen["problems"].as_array().unwrap().is_empty(), "at {width} pixels: {}", seen["problems"]);
+        let shown: Vec<&str> =
+            seen["shown"].as_array().unwrap()[1..].iter().map(|s| s.as_str().unwrap()).collect();
+        assert_eq!(shown, MAP_USED, "at {width} pixels");
+    }
+    Ok(())
+}
+
+fn a_browser_shows_a_run(browser: &Browser) -> Outcome {
+    let dir = trained();
+    let page = written(&dir, &["report", "run"], "run/report.html");
+    for width in [390, 1280] {
+        let seen = browser.inspect(&page, width, "");
+        assert!(seen["problems"].as_array().unwrap().is_empty(), "at {width} pixels: {}", seen["problems"]);
+        assert!(seen["images"].as_u64().unwrap() > 2, "{seen}");
+        let colors = browser.colors(&page, width);
+        assert!(colors > 20, "at {width} pixels there are {colors} colors");
+    }
+    let white = browser.white_in_dark_mode(&page, 1280);
+    assert!(white < 0.05, "{white} of a dark page is white");
+    Ok(())
+}
