@@ -133,7 +133,7 @@ fn wrong_arguments_are_refused_and_nothing_is_touched() {
     let dir = trained();
     dir.write("seen/map.svg", b"earlier");
     dir.write("alone.safetensors", &dir.read("run/model.safetensors"));
-    let cases: [(&[&str], &[&str], &[&str]); 33] = [
+    let cases: [(&[&str], &[&str], &[&str]); 35] = [
         (&["peaks", "run", "--layer", "layer1.7"], &DATA, &["layer1.7", "did you mean layer1.0"]),
         (&["fields", "run", "--layer", "conf1"], &DATA, &["conf1", "did you mean conv1"]),
         (&["peaks", "run", "--layer", "conv1", "--channel", "16"], &DATA, &["channels 0 to 15, found 16"]),
@@ -174,6 +174,8 @@ fn wrong_arguments_are_refused_and_nothing_is_touched() {
         (&["relevance", "run", "--top", "0"], &DATA, &["--top", "1 to"]),
         (&["ascent", "run", "--layer", "logits", "--channel", "10"], &[], &["--channel", "0 to 9, found 10"]),
         (&["ascent", "run", "--layer", "logits", "--variants", "0"], &[], &["--variants", "at least 1"]),
+        (&["ascent", "run", "--layer", "logits", "--zoom", "0"], &[], &["--zoom", "at least 1"]),
+        (&["ascent", "run", "--layer", "logits", "--rate", "nan"], &[], &["--rate", "NaN"]),
         (
             &["ascent", "alone.safetensors", "--layer", "logits", "--from-images"],
             &[],

@@ -24,7 +24,7 @@ function explain(steps, [channel, row, column], values, weights, shapes) {
     value = (before - mean) / Math.sqrt(variance + step.eps) * scale + shift;
     return {
       name: "batch norm",
-      text: `(${number(before)} ${minus(mean)}) / √${number(variance + step.eps)} × ${number(scale)} ${plus(shift)} = ${number(value)}`,
+      text: `(${number(before)} ${minus(mean)}) / √(${number(variance + step.eps)}) × ${number(scale)} ${plus(shift)} = ${number(value)}`,
     };
   });
   return { ...convolved, lines, value };

@@ -11,7 +11,7 @@ use std::cmp::Ordering;
 
 pub use card::{Card, class_count, class_tensors, last_layer, usual_preprocessing};
 pub use evaluation::Evaluation;
-pub use predictor::{Predictor, inference_graph};
+pub use predictor::{Predictor, features, inference_graph};
 
 /// A class predicted for an image.
 #[derive(Clone, Copy, Debug, PartialEq)]

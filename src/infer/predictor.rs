@@ -2,9 +2,10 @@
 
 use super::Evaluation;
 use crate::data::{Dataset, Loader, LoaderConfig, Normalization};
-use crate::graph::{Graph, Role};
+use crate::graph::{Graph, Role, ValueId};
 use crate::models::Model;
 use crate::nn::{Builder, Mode};
+use crate::op::Op;
 use crate::plan::Plan;
 use crate::runtime::Stream;
 use crate::weights::{Fit, LoadReport, Weights};
@@ -20,6 +21,17 @@ pub fn inference_graph(model: &dyn Model, shape: [usize; 4]) -> Result<Graph> {
     let logits = model.forward(&mut b, images)?;
     b.graph.output(Builder::LOGITS, logits);
     Ok(b.graph)
+}
+
+/// The features that a network classifies by: the input of its last linear layer.
+///
+/// # Errors
+///
+/// [`Error::Argument`] if it has no linear layer.
+pub fn features(graph: &Graph) -> Result<ValueId> {
+    let last = graph.nodes().iter().rev().find(|node| matches!(node.op, Op::Matmul(_)));
+    let problem = || Error::argument("model", "has no linear layer to take features from");
+    last.map(|node| node.inputs[0]).ok_or_else(problem)
 }
 
 /// Names of a model's persistent values in a mode. They do not depend on sizes, so the default image size will do. The

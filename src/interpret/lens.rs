@@ -4,7 +4,7 @@ use super::layer::{last_with_pixels, layers};
 use super::{Extractor, Gradients, Layer, check_not_zero};
 use crate::data::Preprocessing;
 use crate::graph::{Graph, PersistentKind, Phase, ReceptiveField, ReluRule, Role, ValueId};
-use crate::infer::inference_graph;
+use crate::infer::{features, inference_graph};
 use crate::models::Model;
 use crate::nn::Builder;
 use crate::op::{Op, Softmax};
@@ -229,11 +229,7 @@ impl Lens {
     ///
     /// [`Error::Argument`] if the network has no linear layer; otherwise as [`Extractor::run`].
     pub fn features(&self, images: &[f32]) -> Result<Tensor> {
-        let last = self.graph.nodes().iter().rev().find(|node| matches!(node.op, Op::Matmul(_)));
-        let last = last.ok_or_else(|| {
-            Error::argument("model", format!("{} has no linear layer to take features from", self.model))
-        })?;
-        self.extractor_of(self.graph.clone(), &[last.inputs[0]], &[])?.run_single(images)
+        self.extractor_of(self.graph.clone(), &[features(&self.graph)?], &[])?.run_single(images)
     }
 
     /// Class probabilities from 0 to 1: `[images, classes]`.

@@ -12,7 +12,7 @@ mod webgpu;
 mod workspace;
 
 use browser::Browser;
-use common::{Named, Outcome, Suite, named};
+use common::{Outcome, Suite, named};
 use std::process::{Command, ExitCode};
 use workspace::*;
 

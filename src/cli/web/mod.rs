@@ -10,9 +10,8 @@ use serde_json::{Value, json};
 use std::path::PathBuf;
 use striate::data::{self, Dataset, Preprocessing, Source, Split};
 use striate::graph::Graph;
-use striate::infer::{Card, inference_graph};
+use striate::infer::{Card, features, inference_graph};
 use striate::models::{self, Model};
-use striate::op::Op;
 use striate::plan::{Family, Plan, PlanFile, Target};
 use striate::train::{statistics_graph, training_graph};
 use striate::{Error, Result, check_writable, write_file};
@@ -214,13 +213,10 @@ fn plans(model: &dyn Model, shape: [usize; 3], batches: &[usize], target: &Targe
     Ok(PlanFile { plans, subgroup: target.subgroup })
 }
 
-/// The logits, and the features: the input of the last linear layer.
+/// The logits and the features.
 fn test_graph(model: &dyn Model, shape: [usize; 4]) -> Result<Graph> {
     let mut graph = inference_graph(model, shape)?;
-    let last = graph.nodes().iter().rev().find(|node| matches!(node.op, Op::Matmul(_)));
-    let features = last.map(|node| node.inputs[0]).ok_or_else(|| {
-        Error::argument("models", format!("{} has no linear layer to take features from", model.name()))
-    })?;
+    let features = features(&graph)?;
     graph.output("features", features);
     Ok(graph)
 }

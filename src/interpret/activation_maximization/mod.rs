@@ -10,6 +10,7 @@ mod warp;
 
 use super::{Lens, check_not_zero};
 use crate::data::Normalization;
+use crate::error::require;
 use crate::{Error, Result, Tensor};
 use prior::Prior;
 use rayon::prelude::*;
@@ -99,7 +100,8 @@ impl ActivationMaximization {
     ///
     /// # Errors
     ///
-    /// [`Error::Argument`] if the layer or a channel does not exist, or `steps` or the number of channels is 0.
+    /// [`Error::Argument`] if the layer or a channel does not exist, `steps` or the number of channels is 0, or another setting is
+    /// out of range.
     pub fn run(&self, lens: &Lens, layer: &str, channels: &[usize]) -> Result<MaximizedImages> {
         self.run_from(Start::default(), lens, layer, channels, &mut || ())
     }
@@ -120,6 +122,13 @@ impl ActivationMaximization {
     ) -> Result<MaximizedImages> {
         check_not_zero("steps", self.steps)?;
         check_not_zero("channels", channels.len())?;
+        let Distortion { shift, rotation, zoom } = self.distortion;
+        let settings =
+            [("rate", self.rate), ("shift", shift), ("rotation", rotation), ("diversity", self.diversity)];
+        for (name, value) in settings {
+            require(name, value >= 0.0 && value.is_finite(), "finite and not negative", value)?;
+        }
+        require("zoom", zoom >= 1.0 && zoom.is_finite(), "finite and at least 1", zoom)?;
         let [colors, height, width] = lens.image_shape();
         let scale = PixelScale::of(lens);
         let prior = Prior::of(lens, &scale, start.typical)?;
