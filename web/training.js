@@ -7,6 +7,10 @@ const IN_FLIGHT = 4;
 
 class Training {
   losses = [];
+  /** Training images so far, each as often as it was used. */
+  seen = 0;
+  /** Whether a loss was NaN or infinite. */
+  broken = false;
   /** `{ step, accuracy, confusion, points }` after each test. */
   tests = [];
   #executor;
@@ -30,7 +34,7 @@ class Training {
   /** Starts again from the initial weights of a seed. */
   async reset(seed) {
     await this.finish();
-    Object.assign(this, { seed, losses: [], tests: [] });
+    Object.assign(this, { seed, losses: [], seen: 0, broken: false, tests: [] });
     this.#order = [];
     this.#epoch = 0;
     this.#pca = new Pca();
@@ -40,6 +44,7 @@ class Training {
   /** Submits one step, and waits if too many are in flight. */
   async step(batch, rate) {
     const picked = this.#next(batch);
+    this.seen += batch;
     const labels = picked.map(i => this.#data.labels[i]), schedule = new Float32Array([rate, 1, 1]);
     this.#pending.push(this.#run(`train ${batch}`, { images: this.#images(picked), labels, schedule }, ["loss"]));
     if (this.#pending.length > IN_FLIGHT) await this.#collect();
@@ -80,7 +85,11 @@ class Training {
   /** Waits for all steps. */
   async finish() { while (this.#pending.length > 0) await this.#collect(); }
 
-  async #collect() { this.losses.push((await this.#pending.shift()).loss[0]); }
+  async #collect() {
+    const { loss: [loss] } = await this.#pending.shift();
+    this.losses.push(loss);
+    this.broken ||= !Number.isFinite(loss);
+  }
 
   /** Indices of the next batch: every image once per epoch, in an order that depends on the seed and the epoch alone. */
   #next(batch) {

@@ -36,7 +36,6 @@ fn check_storage(plan: &Plan, index: usize, storage: &Storage) -> Result<(), Str
         Placement::Slot(slot) => plan.slots.get(slot).is_some_and(|bytes| storage.bytes <= *bytes),
         Placement::Within { whole, offset } => {
             let end = offset.checked_add(storage.bytes);
-            // Only storages before it, so that no chain is endless.
             whole.index() < plan.storages.len()
                 && !reaches(plan, whole, index)
                 && offset.is_multiple_of(4)
@@ -72,7 +71,8 @@ fn total_bytes(plan: &Plan) -> Option<u64> {
 
 fn check_launch(plan: &Plan, launch: &Launch) -> Result<(), String> {
     let kernel = launch.kernel;
-    let words = kernel.params.fields.len().checked_sub(1).map(|last| kernel.params.fields[last].offset / 4);
+    // The last member of the uniform, the first workgroup, is no parameter.
+    let words = kernel.params.fields.last().map(|first_workgroup| first_workgroup.offset / 4);
     if Some(launch.params.len()) != words {
         return Err(format!("has {} words of parameters", launch.params.len()));
     }

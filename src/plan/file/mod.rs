@@ -84,6 +84,15 @@ struct Header {
     version: u32,
 }
 
+/// The kernels of all launches, by name.
+fn kernels_of<'a>(plans: impl IntoIterator<Item = &'a Plan>) -> BTreeMap<&'static str, &'static Kernel> {
+    plans
+        .into_iter()
+        .flat_map(|plan| &plan.launches)
+        .map(|launch| (launch.kernel.name, launch.kernel))
+        .collect()
+}
+
 impl PlanFile {
     /// The plans as JSON, with the WGSL of their kernels and the layout of their buffers.
     ///
@@ -93,8 +102,8 @@ impl PlanFile {
     pub fn to_json(&self) -> Result<String> {
         let plans: Vec<Plan> = self.plans.iter().map(|(_, plan)| plan.clone()).collect();
         let layout = Layout::new(&plans)?;
-        let kernels = plans.iter().flat_map(|plan| &plan.launches).map(|launch| launch.kernel);
-        let kernels = kernels.map(|k| (k.name.to_owned(), KernelText::new(k, self.subgroup))).collect();
+        let kernels = kernels_of(&plans).into_iter();
+        let kernels = kernels.map(|(name, k)| (name.to_owned(), KernelText::new(k, self.subgroup))).collect();
         let names = self.plans.iter().map(|(name, _)| name.clone());
         let programs = names.zip(plans).zip(layout.storages);
         let contents = Contents {
@@ -129,14 +138,12 @@ impl PlanFile {
         }
         for Program { name, plan, .. } in &contents.programs {
             check::check(plan).map_err(|problem| invalid(format!("plan {name:?}: {problem}")))?;
-            for launch in &plan.launches {
-                let kernel = launch.kernel;
-                if contents.kernels.get(kernel.name) != Some(&KernelText::new(kernel, contents.subgroup)) {
-                    return Err(invalid(format!(
-                        "kernel {} differs from the one of this version of striate; write the file again",
-                        kernel.name
-                    )));
-                }
+        }
+        for (name, kernel) in kernels_of(contents.programs.iter().map(|program| &program.plan)) {
+            if contents.kernels.get(name) != Some(&KernelText::new(kernel, contents.subgroup)) {
+                return Err(invalid(format!(
+                    "kernel {name} differs from the one of this version of striate; write the file again"
+                )));
             }
         }
         let plans = contents.programs.into_iter().map(|program| (program.name, program.plan)).collect();

@@ -88,7 +88,7 @@ async function train() {
       // Lets the browser draw.
       await new Promise(requestAnimationFrame);
     }
-    const broken = active().find(training => training.losses.some(loss => !Number.isFinite(loss)));
+    const broken = active().find(training => training.broken);
     if (broken) {
       stop(`The loss of ${broken.model} is not a number any more: the learning rate is too large. Lower it and start again.`);
     }
@@ -165,7 +165,7 @@ function fail(error) {
 }
 
 function speak(perSecond) {
-  const [{ steps }] = active(), seen = steps * batch();
+  const [{ steps, seen }] = active();
   const speed = perSecond ? `, ${perSecond.toPrecision(3)} steps a second, ${Math.round(perSecond * batch())} images a second` : "";
   say(`Step ${steps}${speed}. ${(seen / page.data.labels.length).toFixed(1)} times through the training images.`);
 }
