@@ -174,8 +174,9 @@ pub fn batch_norm(
     let inputs = [x, weight, bias, running_mean, running_var];
     let outputs = evaluate(device, &inputs, |graph, v| {
         let outputs = graph.apply(norm, &v[..3])?;
+        let count = x.len() / x.shape()[1];
         let [mean, var] =
-            nn::update_running_stats(graph, v[0], [outputs[1], outputs[2]], [v[3], v[4]], momentum)?;
+            nn::update_running_stats(graph, count, [outputs[1], outputs[2]], [v[3], v[4]], momentum)?;
         Ok(vec![outputs[0], mean, var])
     })?;
     let [y, running_mean, running_var] = outputs.try_into().expect("three values were named");

@@ -65,6 +65,10 @@ pub enum Error {
     /// memory is detected during allocation.
     #[error("too large for the device: {0}")]
     TooLarge(String),
+
+    /// The processes that train together ([`distributed`](crate::distributed)) do not fit together or lost each other.
+    #[error("{0}")]
+    Rank(String),
 }
 
 /// Fails with an [`Error::Argument`] unless a setting is `valid`.

@@ -58,6 +58,7 @@
     doc = "| | [`export`] | writes networks as ONNX, for other inference engines |"
 )]
 //! | | [`gpu`] | lists the GPUs that [`Device::select`] can open |
+//! | | [`distributed`] | joins the processes of an MPI job, which train one network together |
 //! | inside | [`graph`], [`op`] | what is computed: operations on typed values, and their gradients |
 //! | | [`plan`], [`kernel`] | how it is computed: launches of compute shaders, and their memory |
 //! | | [`Session`] | runs plans on a [`Device`], step by step, and holds the weights |
@@ -65,6 +66,7 @@
 //! | | [`rng`] | random numbers that depend only on a seed and their purpose |
 
 pub mod data;
+pub mod distributed;
 pub mod eager;
 mod error;
 #[cfg(feature = "onnx")]

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::thread;
 
 use super::{Augment, Dataset, DrawKey, Mix, Normalization, Prefetch};
+use crate::distributed::share;
 use crate::rng::{SHUFFLE, SplitMix64};
 use crate::{Error, Result};
 
@@ -30,10 +31,32 @@ pub struct LoaderConfig {
     pub start_batch: usize,
     /// Drop the last batch if it is smaller than the others. Default false.
     pub drop_last: bool,
+    /// Load only the images of one rank. Default `None`: all.
+    pub shard: Option<Shard>,
     /// Worker threads; they do not affect the batches. Default one per core, up to 4.
     pub threads: usize,
     /// Most batches that are in preparation or ready at any time. Default 4.
     pub prefetch: usize,
+}
+
+/// One rank's images of each batch: its [`share`] of every micro-batch.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Shard {
+    /// The rank.
+    pub rank: usize,
+    /// Number of ranks.
+    pub ranks: usize,
+    /// Images per micro-batch, on all ranks together.
+    pub micro_batch: usize,
+}
+
+impl Shard {
+    /// The positions of the rank's images in a batch of `size` images.
+    fn positions(self, size: usize) -> impl Iterator<Item = usize> {
+        let micro_batches = (0..size).step_by(self.micro_batch);
+        let range = move |start| start..size.min(start + self.micro_batch);
+        micro_batches.flat_map(move |start| share(range(start), self.rank, self.ranks))
+    }
 }
 
 impl Default for LoaderConfig {
@@ -48,6 +71,7 @@ impl Default for LoaderConfig {
             epoch: 0,
             start_batch: 0,
             drop_last: false,
+            shard: None,
             threads: thread::available_parallelism().map_or(1, |cores| cores.get().min(4)),
             prefetch: 4,
         }
@@ -95,7 +119,7 @@ impl LoaderConfig {
 /// A batch of images with their labels.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct Batch {
-    /// The normalized images, `[size, channels, height, width]`.
+    /// The normalized images, `[size, channels, height, width]`; with a [`Shard`], only those of the rank.
     pub images: Vec<f32>,
     /// The class of each image, `[size]`.
     pub labels: Vec<u32>,
@@ -197,14 +221,25 @@ impl Recipe {
         batch.indices.extend(drawn.iter().map(|drawn| (drawn % count) as u32));
         batch.labels.clear();
         batch.labels.extend(batch.indices.iter().map(|&index| self.dataset.labels()[index as usize]));
-        batch.images.resize(batch.size * image_len, 0.0);
-        for (output, &drawn) in batch.images.chunks_exact_mut(image_len).zip(drawn) {
+        let own: Vec<usize> = match self.config.shard {
+            None => (0..batch.size).collect(),
+            Some(shard) => shard.positions(batch.size).collect(),
+        };
+        let mut positions = own.clone();
+        if self.config.mix.is_some() {
+            positions.extend(own.iter().map(|position| batch.size - 1 - position));
+            positions.sort_unstable();
+            positions.dedup();
+        }
+        batch.images.resize(positions.len() * image_len, 0.0);
+        for (output, &position) in batch.images.chunks_exact_mut(image_len).zip(&positions) {
             let augment = self.config.augment.unwrap_or_default();
-            augment.write(&self.dataset, self.key(drawn), &self.tables, output);
+            augment.write(&self.dataset, self.key(drawn[position]), &self.tables, output);
         }
         batch.mix_weight = 1.0;
         if let Some(mix) = self.config.mix {
             mix.apply(&mut batch, self.dataset.shape(), self.key(index as u64));
+            keep(&mut batch.images, image_len, &positions, &own);
         }
         batch
     }
@@ -213,6 +248,15 @@ impl Recipe {
         let LoaderConfig { seed, epoch, .. } = self.config;
         DrawKey { seed, epoch, index }
     }
+}
+
+/// Removes the images that only are partners of others. Both lists of positions are sorted.
+fn keep(images: &mut Vec<f32>, image_len: usize, positions: &[usize], own: &[usize]) {
+    for (to, position) in own.iter().enumerate() {
+        let from = positions.binary_search(position).expect("positions contain all of the rank's own");
+        images.copy_within(from * image_len..(from + 1) * image_len, to * image_len);
+    }
+    images.truncate(own.len() * image_len);
 }
 
 /// Images for a balanced epoch, grouped by class: see [`Recipe::order`].

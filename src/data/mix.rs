@@ -33,7 +33,8 @@ impl Mix {
         }
     }
 
-    /// Mixes a batch of images of `shape` `[channels, height, width]`. The result depends only on the batch and its `key`.
+    /// Mixes a batch of images of `shape` `[channels, height, width]`, which may lack pairs of images. The result depends only on the
+    /// batch and its `key`.
     pub fn apply(&self, batch: &mut Batch, shape: [usize; 3], key: DrawKey) {
         let mut rng = key.rng(MIX);
         let cut = self.mixup == 0.0 || self.cutmix > 0.0 && rng.unit() < 0.5;
@@ -42,8 +43,9 @@ impl Mix {
         batch.partners.clear();
         batch.partners.extend(batch.labels.iter().rev());
         batch.mix_weight = if cut { rectangle.rest([shape[1], shape[2]]) } else { lambda as f32 };
-        let len = shape.iter().product();
-        let (first, second) = batch.images.split_at_mut(batch.size.div_ceil(2) * len);
+        let len: usize = shape.iter().product();
+        let images = batch.images.len() / len;
+        let (first, second) = batch.images.split_at_mut(images.div_ceil(2) * len);
         // With an odd number of images, the middle one is its own partner.
         for (a, b) in first.chunks_exact_mut(len).zip(second.chunks_exact_mut(len).rev()) {
             match cut {

@@ -48,7 +48,7 @@ pub use fashion::fashion_mnist_subset;
 pub use folder::{FolderFiles, FolderOptions, image_folder, image_folder_files, image_folder_test};
 pub use idx::{IdxImages, read_idx_images, read_idx_labels};
 pub use image_file::{image_dimensions, read_image};
-pub use loader::{Batch, Loader, LoaderConfig};
+pub use loader::{Batch, Loader, LoaderConfig, Shard};
 pub use mix::Mix;
 pub use mnist::{FASHION_MNIST_CLASSES, fashion_mnist, mnist};
 pub use prefetch::Prefetch;

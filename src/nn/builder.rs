@@ -125,6 +125,17 @@ pub struct Builder {
     dropouts: u32,
     auxiliary: Vec<(ValueId, f32)>,
     rules: Rules,
+    ranks: Option<BatchOfRanks>,
+    share: Option<ValueId>,
+}
+
+/// A batch that is divided among ranks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct BatchOfRanks {
+    /// Images on all ranks together.
+    pub images: usize,
+    /// Whether batch norm normalizes by the statistics of all of them, instead of those of each rank.
+    pub sync_batch_norm: bool,
 }
 
 impl Builder {
@@ -132,6 +143,8 @@ impl Builder {
     pub const COUNTER: &str = "counter";
     /// Input: images, `f32` `[batch, channels, height, width]`.
     pub const IMAGES: &str = "images";
+    /// Input of graphs that sum over ranks: this rank's part of the images, between 0 and 1, `f32` `[1]`.
+    pub const SHARE: &str = "share";
     /// Output: logits, `[batch, classes]`. Not all graphs have it.
     pub const LOGITS: &str = "logits";
 
@@ -144,6 +157,8 @@ impl Builder {
             dropouts: 0,
             auxiliary: Vec::new(),
             rules: Rules::default(),
+            ranks: None,
+            share: None,
         }
     }
 
@@ -151,6 +166,20 @@ impl Builder {
     pub fn with_rules(mut self, rules: &Rules) -> Self {
         self.rules = rules.clone();
         self
+    }
+
+    /// Declares the batch to be one rank's part of a larger one.
+    pub fn with_ranks(mut self, ranks: Option<BatchOfRanks>) -> Self {
+        self.ranks = ranks;
+        self
+    }
+
+    /// The input [`Builder::SHARE`], which this creates.
+    pub(crate) fn share(&mut self) -> Result<ValueId> {
+        match self.share {
+            Some(share) => Ok(share),
+            None => Ok(*self.share.insert(self.graph.input(Self::SHARE, TensorType::f32([1]))?)),
+        }
     }
 
     /// Whether the network is built for training or evaluation.
@@ -228,15 +257,40 @@ impl Builder {
                 return b
                     .apply(op::BatchNormEval { eps, ..Default::default() }, &[x, weight, bias, mean, var]);
             }
-            let outputs = b.graph.apply(op::BatchNorm { eps, ..Default::default() }, &[x, weight, bias])?;
+            let shape = b.graph.shape(x);
+            let (batch, pixels) = (shape[0], shape[2..].iter().product::<usize>());
+            let synced = b.ranks.filter(|ranks| ranks.sync_batch_norm);
+            let count = pixels * synced.map_or(batch, |ranks| ranks.images);
+            let outputs = match synced {
+                None => b.graph.apply(op::BatchNorm { eps, ..Default::default() }, &[x, weight, bias])?,
+                Some(_) => {
+                    let [mean, var] = b.moments_of_ranks(x)?;
+                    let y = b.apply(op::SyncBatchNorm { eps, count }, &[x, weight, bias, mean, var])?;
+                    vec![y, mean, var]
+                }
+            };
             b.graph.in_phase(Phase::Update, |graph| {
                 let batch = [outputs[1], outputs[2]];
-                let new = update_running_stats(graph, x, batch, [mean, var], momentum)?;
+                let new = update_running_stats(graph, count, batch, [mean, var], momentum)?;
                 graph.update(mean, new[0])?;
                 graph.update(var, new[1])
             })?;
             Ok(outputs[0])
         })
+    }
+
+    /// The mean and variance of each channel over all ranks. The variance is the mean of that within ranks plus the squared
+    /// distance between their means, which stays accurate for means much larger than the deviation.
+    fn moments_of_ranks(&mut self, x: ValueId) -> Result<[ValueId; 2]> {
+        let share = self.share()?;
+        let own = self.graph.apply(op::Moments, &[x])?;
+        let scaled = self.apply(op::Scale, &[own[0], share])?;
+        let mean = self.apply(op::AllReduce, &[scaled])?;
+        let distance = self.apply(op::WeightedSum { alpha: 1.0, beta: -1.0 }, &[own[0], mean])?;
+        let squared = self.apply(op::Mul, &[distance, distance])?;
+        let variance = self.apply(op::Add, &[own[1], squared])?;
+        let scaled = self.apply(op::Scale, &[variance, share])?;
+        Ok([mean, self.apply(op::AllReduce, &[scaled])?])
     }
 
     /// max(x, 0).
@@ -341,13 +395,12 @@ impl Builder {
 /// new = (1 - momentum) old + momentum batch, with the batch's unbiased variance.
 pub(crate) fn update_running_stats(
     graph: &mut Graph,
-    x: ValueId,
+    count: usize,
     [mean, var]: [ValueId; 2],
     [running_mean, running_var]: [ValueId; 2],
     momentum: f32,
 ) -> Result<[ValueId; 2]> {
-    let shape = graph.shape(x);
-    let count = (shape.iter().product::<usize>() / shape[1]) as f64;
+    let count = count as f64;
     let unbiased = (momentum as f64 * count / (count - 1.0)) as f32;
     let mean =
         graph.apply(op::WeightedSum { alpha: 1.0 - momentum, beta: momentum }, &[running_mean, mean])?[0];

@@ -30,7 +30,7 @@ mod rules;
 mod schedule;
 
 pub(crate) use builder::update_running_stats;
-pub use builder::{BatchNorm2d, Builder, Conv2d, Fan, Linear, Mode};
+pub use builder::{BatchNorm2d, BatchOfRanks, Builder, Conv2d, Fan, Linear, Mode};
 pub(crate) use optimizer::clip_grad_norm;
 pub use optimizer::{AdamConfig, Optimizer, SgdConfig};
 pub use rules::{Pattern, Rules};

@@ -1,7 +1,10 @@
 //! Batch norm for training and inference.
 
 use super::epilogue::{Epilogue, expect_residual};
-use super::{Gradient, Operation, expect_channels, expect_shape, floats, same_shape};
+use super::{
+    Add, AllReduce, FoldBatchNorm, Gradient, Operation, WeightedSum, expect_channels, expect_shape, floats,
+    same_shape,
+};
 use crate::{Result, TensorType};
 
 /// Batch norm with batch statistics (Ioffe & Szegedy 2015). Inputs: x `[batch, channels, ...]`, weight and bias `[channels]`.
@@ -39,6 +42,21 @@ pub struct BatchNormEval {
 pub struct BatchNormEvalGrad {
     /// Added to the variance.
     pub eps: f32,
+}
+
+/// The mean and (biased) variance of each channel, as in [`BatchNorm`]. Input: x `[batch, channels, ...]`. They have no gradient;
+/// [`SyncBatchNorm`] has that of its statistics.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct Moments;
+
+/// Batch norm with the statistics of the batches of all ranks. Inputs: x, weight, bias, and the mean and (biased) variance of each
+/// channel over all ranks. Gradients include the dependence on these statistics.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct SyncBatchNorm {
+    /// Added to the variance.
+    pub eps: f32,
+    /// Values per channel, on all ranks together.
+    pub count: usize,
 }
 
 impl Default for BatchNorm {
@@ -92,6 +110,50 @@ impl Operation for BatchNorm {
     }
 }
 
+impl Operation for Moments {
+    const NAME: &'static str = "moments";
+
+    fn infer(&self, inputs: &[&TensorType]) -> Result<Vec<TensorType>, String> {
+        let [x] = floats(inputs)?;
+        let statistic = TensorType::f32([channels(x, &[])?]);
+        Ok(vec![statistic.clone(), statistic])
+    }
+}
+
+impl Operation for SyncBatchNorm {
+    const NAME: &'static str = "sync_batch_norm";
+
+    fn infer(&self, inputs: &[&TensorType]) -> Result<Vec<TensorType>, String> {
+        if self.count < 2 {
+            return Err("expected more than one value per channel in training; use a larger batch".to_owned());
+        }
+        infer_eval(inputs)
+    }
+
+    /// With fixed statistics, dx = weight / sigma * dy. Their dependence on x adds
+    /// -weight / sigma * (sum(dy) + xhat * sum(dy * xhat)) / count, with sums over all ranks: that is xhat times one vector plus
+    /// another, as in the forward pass.
+    fn gradient(&self, node: &mut impl Gradient) -> Result<()> {
+        let [x, weight, bias, mean, variance] = [0, 1, 2, 3, 4].map(|i| node.input(i));
+        let inputs = [x, mean, variance, node.grad_output()?, weight, bias];
+        let fixed = node.apply(BatchNormEvalGrad { eps: self.eps }, &inputs)?;
+        let mut factors = Vec::new();
+        for sum in [fixed[1], fixed[2]] {
+            let total = node.apply(AllReduce, &[sum])?[0];
+            let mean_of = WeightedSum { alpha: 0.0, beta: -1.0 / self.count as f32 };
+            let negated = node.apply(mean_of, &[sum, total])?[0];
+            let fold = FoldBatchNorm { eps: self.eps };
+            factors.push(node.apply(fold, &[negated, weight, bias, mean, variance])?[0]);
+        }
+        let eval = BatchNormEval { eps: self.eps, epilogue: Epilogue::None };
+        let rest = node.apply(eval, &[x, factors[0], factors[1], mean, variance])?[0];
+        node.set_to(0, Add, &[fixed[0], rest])?;
+        node.set(1, fixed[1]);
+        node.set(2, fixed[2]);
+        Ok(())
+    }
+}
+
 fn infer_grad(inputs: &[&TensorType]) -> Result<Vec<TensorType>, String> {
     let [x, mean, variance, grad_output, weight, bias] = floats(inputs)?;
     let per_channel = [("a mean", mean), ("a variance", variance), ("a weight", weight), ("a bias", bias)];
@@ -112,6 +174,13 @@ impl Operation for BatchNormGrad {
     }
 }
 
+fn infer_eval(inputs: &[&TensorType]) -> Result<Vec<TensorType>, String> {
+    let [x, weight, bias, mean, variance] = floats(inputs)?;
+    let rest = [("a weight", weight), ("a bias", bias), ("a mean", mean), ("a variance", variance)];
+    channels(x, &rest)?;
+    Ok(vec![x.clone()])
+}
+
 impl Operation for BatchNormEval {
     const NAME: &'static str = "batch_norm_eval";
 
@@ -121,11 +190,9 @@ impl Operation for BatchNormEval {
 
     fn infer(&self, inputs: &[&TensorType]) -> Result<Vec<TensorType>, String> {
         let (own, residual) = self.epilogue.split(inputs);
-        let [x, weight, bias, mean, variance] = floats(own)?;
-        expect_residual(residual, x)?;
-        let rest = [("a weight", weight), ("a bias", bias), ("a mean", mean), ("a variance", variance)];
-        channels(x, &rest)?;
-        Ok(vec![x.clone()])
+        let outputs = infer_eval(own)?;
+        expect_residual(residual, &outputs[0])?;
+        Ok(outputs)
     }
 
     fn gradient(&self, node: &mut impl Gradient) -> Result<()> {

@@ -6,7 +6,8 @@ use crate::{Result, TensorType};
 
 /// Folds a batch norm with given statistics into the weight and bias of the preceding convolution. Inputs: the weight
 /// `[out_channels, ...]` of the convolution; weight, bias, mean and variance `[out_channels]` of the batch norm; optionally the
-/// bias of the convolution. Outputs: weight and bias. Inserted by plans; has no gradient.
+/// bias of the convolution. Outputs: weight and bias. Inserted by plans and by the gradient of
+/// [`SyncBatchNorm`](super::SyncBatchNorm); has no gradient.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct FoldBatchNorm {
     /// Added to the variance.

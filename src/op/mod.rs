@@ -3,6 +3,7 @@
 // Only `size.rs` converts sizes to 32 bits.
 #![warn(clippy::cast_possible_truncation)]
 
+mod all_reduce;
 mod arrays;
 mod batch_norm;
 mod conv;
@@ -26,7 +27,8 @@ mod size;
 mod softmax;
 mod window;
 
-pub use batch_norm::{BatchNorm, BatchNormEval, BatchNormEvalGrad, BatchNormGrad};
+pub use all_reduce::AllReduce;
+pub use batch_norm::{BatchNorm, BatchNormEval, BatchNormEvalGrad, BatchNormGrad, Moments, SyncBatchNorm};
 pub use conv::{Conv2d, Conv2dGradInput, Conv2dGradWeight};
 pub use dropout::Dropout;
 pub use elementwise::{Add, Mul, Relu, ReluGrad, Scale, StabilizedDiv, WeightedSum};
@@ -193,6 +195,7 @@ macro_rules! operations {
 operations! {
     Adam,
     Add,
+    AllReduce,
     AvgPool,
     AvgPoolGrad,
     BatchNorm,
@@ -219,6 +222,7 @@ operations! {
     Matmul,
     MaxPool,
     MaxPoolGrad,
+    Moments,
     Mul,
     NonFinite,
     Relu,
@@ -229,6 +233,7 @@ operations! {
     Softmax,
     SoftmaxGrad,
     StabilizedDiv,
+    SyncBatchNorm,
     TopK,
 }
 

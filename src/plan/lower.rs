@@ -3,12 +3,12 @@
 use super::algorithm::{self, Requested};
 use super::node_lowering::Lowered;
 use super::{
-    Group, NamedValue, NodeLowering, PersistentValue, Placement, Plan, Target, horizontal_fusion, limits,
-    memory, moments_fusion, range_fusion, slice_sum_fusion, submissions, traffic,
+    Group, NamedValue, NodeLowering, PersistentValue, Placement, Plan, Target, exchange, horizontal_fusion,
+    limits, memory, moments_fusion, range_fusion, slice_sum_fusion, submissions, traffic,
 };
 use crate::graph::{Graph, Node, Phase, Role, ValueId};
 use crate::kernel::StorageId;
-use crate::op::Labels;
+use crate::op::{Labels, Op};
 use crate::{Error, Result};
 
 pub(super) fn lower(graph: &Graph, target: &Target) -> Result<Plan> {
@@ -78,13 +78,13 @@ impl Builder<'_> {
         }
     }
 
-    /// Assigns storages to the outputs of a node: the input's for a view, the storage of a persistent value that can be overwritten
+    /// Assigns storages to the outputs of a node: the input's for a view and for a sum over ranks, the storage of a persistent value that can be overwritten
     /// in place, or else a new one.
     fn allocate_outputs(&mut self, index: usize) {
         let graph = self.graph;
         let node = &graph.nodes()[index];
         for (o, output) in node.outputs.iter().enumerate() {
-            let shared = if node.op.is_view() {
+            let shared = if node.op.is_view() || can_sum_in_place(graph, node) {
                 Some(node.inputs[0])
             } else {
                 let input =
@@ -217,6 +217,11 @@ impl Builder<'_> {
                 _ => None,
             })
             .collect();
+        let sums = exchange::nodes_by_exchange(graph).into_iter();
+        let sums = sums.map(|nodes| {
+            nodes.into_iter().map(|i| lowered.storage_of[&graph.nodes()[i].outputs[0]]).collect()
+        });
+        let sums = sums.collect();
         let Lowered { mut storages, mut launches, .. } = lowered;
         traffic::set_min_bytes(graph, &mut groups, &nodes, &launches);
         if target.fuse {
@@ -228,9 +233,20 @@ impl Builder<'_> {
         }
         let kept: Vec<StorageId> = outputs.iter().map(|p| p.storage).collect();
         let slots = memory::assign_slots(&mut storages, &launches, &kept);
-        let (dispatches, submissions) = submissions::divide(&launches, &groups, target);
-        let plan =
-            Plan { storages, slots, launches, groups, dispatches, submissions, inputs, outputs, persistent };
+        let exchanges = exchange::schedule(&storages, &launches, sums);
+        let (dispatches, submissions) = submissions::divide(&launches, &groups, &exchanges, target);
+        let plan = Plan {
+            storages,
+            slots,
+            launches,
+            groups,
+            dispatches,
+            submissions,
+            exchanges,
+            inputs,
+            outputs,
+            persistent,
+        };
         limits::check(&plan, target)?;
         Ok(plan)
     }
@@ -254,6 +270,18 @@ fn can_replace(graph: &Graph, index: usize, state: ValueId, output: ValueId) -> 
         && nodes[index].inputs.iter().filter(|v| **v == state).count() == 1
         && !nodes[index + 1..].iter().any(|n| n.inputs.contains(&state))
         && !nodes[..index].iter().any(|n| n.op.is_view() && n.inputs.contains(&state))
+}
+
+/// Whether a node is a sum over ranks that may replace its input, because only this node needs the input.
+fn can_sum_in_place(graph: &Graph, node: &Node) -> bool {
+    let input = node.inputs[0];
+    let reads = |n: &Node| n.inputs.iter().filter(|v| **v == input).count();
+    matches!(node.op, Op::AllReduce(_))
+        && matches!(graph.value(input).role, Role::Computed { .. })
+        && graph.view_base(input) == input
+        && graph.nodes().iter().map(reads).sum::<usize>() == 1
+        && graph.outputs().iter().all(|(_, v)| *v != input)
+        && graph.updates().iter().all(|(_, v)| *v != input)
 }
 
 /// The persistent value that `output` replaces, if no node reads it.

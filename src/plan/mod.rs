@@ -4,6 +4,7 @@
 
 pub mod algorithm;
 mod checkpoint_segments;
+mod exchange;
 mod file;
 mod fuse;
 mod horizontal_fusion;
@@ -24,6 +25,7 @@ mod target;
 mod traffic;
 
 pub use algorithm::{Algorithm, Pass, ShapeClass, Tuned};
+pub use exchange::Exchange;
 pub use file::{PlanFile, VERSION};
 pub(crate) use layout::Layout;
 pub(crate) use node_lowering::NodeLowering;
@@ -222,6 +224,9 @@ pub struct Plan {
     pub dispatches: Vec<Dispatch>,
     /// Dispatches that are submitted together, in order.
     pub submissions: Vec<Submission>,
+    /// Sums over ranks, in the order in which they start.
+    #[serde(skip)]
+    pub exchanges: Vec<Exchange>,
     /// Filled at the start of each step.
     pub inputs: Vec<NamedValue>,
     /// Read back at the end of each step.

@@ -1,7 +1,7 @@
 //! Division of a plan into submissions. An operating system resets a GPU that a submission keeps busy for about two seconds, so
 //! none is predicted to exceed the target's limit; a launch that does is dispatched in ranges of its workgroups.
 
-use super::{Family, Group, Launch, Plan, Target};
+use super::{Exchange, Family, Group, Launch, Plan, Target};
 use serde::{Deserialize, Serialize};
 use std::fmt;
 use std::ops::Range;
@@ -51,10 +51,11 @@ pub struct SubmissionReport {
 /// ones; `docs/measurements.md` has the figures.
 const MIN_DISPATCHES: usize = 32;
 
-/// Divides the launches of a plan, in order.
+/// Divides the launches of a plan, in order. Exchanges start and end between submissions.
 pub(crate) fn divide(
     launches: &[Launch],
     groups: &[Group],
+    exchanges: &[Exchange],
     target: &Target,
 ) -> (Vec<Dispatch>, Vec<Submission>) {
     let limit = target.submission_ms.map_or(f64::INFINITY, |ms| ms / 1000.0);
@@ -63,6 +64,7 @@ pub(crate) fn divide(
         let mut full = submissions.last().is_none_or(|s| s.dispatches.len() >= MIN_DISPATCHES);
         for index in group.launches.clone() {
             let launch = &launches[index];
+            full |= exchanges.iter().any(|exchange| exchange.start == index || exchange.end == index);
             let time = Time::of(launch, target.family);
             for (first_workgroup, workgroups) in ranges(launch.workgroups, time.workgroups_within(limit)) {
                 let (start, seconds) = (dispatches.len(), time.seconds(workgroups));

@@ -4,6 +4,7 @@ use super::cpu::CpuExecutor;
 use super::executor::Executor;
 use super::gpu::{self, AdapterSummary, Gpu, GpuExecutor, Limits};
 use super::{memory, tuned_file, verdicts};
+use crate::distributed::Ranks;
 use crate::kernel;
 use crate::plan::{Layout, Plan, Target};
 use crate::{Error, Result};
@@ -23,6 +24,8 @@ pub struct Device {
     target: Target,
     /// The reason for its selection.
     reason: &'static str,
+    /// The ranks that train together, if there are several.
+    ranks: Option<Ranks>,
 }
 
 #[derive(Clone)]
@@ -73,7 +76,7 @@ impl Device {
         if !target.allows(&kernel::PROBE_SUBGROUPS) {
             target.subgroup = 0;
         }
-        Ok(Self { target, kind: Kind::Gpu(gpu), reason })
+        Ok(Self { target, kind: Kind::Gpu(gpu), reason, ranks: None })
     }
 
     /// The index of the adapter that `auto` selects, and the reason; `None` for the CPU executor.
@@ -87,7 +90,8 @@ impl Device {
 
     /// The CPU executor with fast kernels.
     fn cpu(reason: &'static str) -> Self {
-        Self { kind: Kind::Cpu { reference: false }, target: Target::cpu(memory::limit()), reason }
+        let target = Target::cpu(memory::limit());
+        Self { kind: Kind::Cpu { reference: false }, target, reason, ranks: None }
     }
 
     /// The CPU executor with plain kernels: the reference of the tests.
@@ -103,6 +107,17 @@ impl Device {
     /// The same device with another target for its plans.
     pub fn with_target(self, target: Target) -> Self {
         Self { target, ..self }
+    }
+
+    /// The same device as that of one rank among several. Training on it averages gradients over all ranks
+    /// ([`Trainer::new`](crate::train::Trainer::new)).
+    pub fn with_ranks(self, ranks: Ranks) -> Self {
+        Self { ranks: Some(ranks), ..self }
+    }
+
+    /// The ranks that train together, if this is the device of one of them.
+    pub fn ranks(&self) -> Option<&Ranks> {
+        self.ranks.as_ref()
     }
 
     /// The same device without preferences, and without the results of its self-test.
@@ -159,8 +174,10 @@ impl Device {
 
     pub(crate) fn executor(&self, plans: &[Plan], layout: Layout) -> Result<Box<dyn Executor>> {
         Ok(match &self.kind {
-            Kind::Gpu(gpu) => Box::new(GpuExecutor::new(gpu.clone(), plans, layout)?),
-            Kind::Cpu { reference } => Box::new(CpuExecutor::new(plans, layout, *reference)?),
+            Kind::Gpu(gpu) => Box::new(GpuExecutor::new(gpu.clone(), plans, layout, self.ranks.clone())?),
+            Kind::Cpu { reference } => {
+                Box::new(CpuExecutor::new(plans, layout, *reference, self.ranks.clone())?)
+            }
         })
     }
 }

@@ -136,7 +136,7 @@ fn check<P: Params>(kernel: &'static Kernel, params: &P, input: Option<Tensor>, 
         fused: Vec::new(),
     };
     let (launches, groups) = (vec![launch], vec![group]);
-    let (dispatches, submissions) = plan::divide(&launches, &groups, &Target::baseline(Family::Gpu));
+    let (dispatches, submissions) = plan::divide(&launches, &groups, &[], &Target::baseline(Family::Gpu));
     let plan = Plan {
         slots: vec![storages[output.index()].span()],
         inputs: input.iter().map(named).collect(),
@@ -145,6 +145,7 @@ fn check<P: Params>(kernel: &'static Kernel, params: &P, input: Option<Tensor>, 
         groups,
         dispatches,
         submissions,
+        exchanges: Vec::new(),
         outputs: Vec::new(),
         persistent: Vec::new(),
     };

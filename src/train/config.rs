@@ -2,6 +2,7 @@
 
 use super::step::Recipe;
 use crate::data::{Augment, LoaderConfig, Mix, Split};
+use crate::distributed::Ranks;
 use crate::error::require;
 use crate::models::Model;
 use crate::nn::{Decay, Optimizer, Schedule, SgdConfig};
@@ -70,6 +71,9 @@ pub struct TrainConfig {
     /// Replace batch norm's running averages after each epoch by means over about 1,024 training images with the weights as they
     /// are then, since the averages lag behind. They only affect tests and the weights that are kept, not training itself.
     pub precise_bn: bool,
+    /// On several ranks, normalize by the statistics of the images of all of them, as a single device would, instead of those of
+    /// each rank.
+    pub sync_batch_norm: bool,
     /// Skip steps in which the loss or a gradient is NaN or infinite, instead of ending training with an error. A skipped step
     /// changes nothing but the position in the schedule. Ten of them in a row are an error all the same.
     pub skip_non_finite: bool,
@@ -98,6 +102,7 @@ impl Default for TrainConfig {
             drop_last: false,
             threads: 2,
             precise_bn: true,
+            sync_batch_norm: false,
             skip_non_finite: false,
             anomaly: false,
         }
@@ -110,13 +115,14 @@ impl TrainConfig {
         self.batch / self.accumulate
     }
 
-    /// Batch size in evaluation. With gradient accumulation it is at most a micro-batch, so that evaluation needs no more
+    /// Batch size in evaluation, on all ranks together. With gradient accumulation it is at most a micro-batch, so that evaluation needs no more
     /// memory than training.
-    pub(super) fn test_batch(&self, images: usize) -> usize {
+    pub(super) fn test_batch(&self, images: usize, ranks: Option<&Ranks>) -> usize {
         let most = if self.accumulate > 1 { TEST_BATCH.min(self.micro_batch()) } else { TEST_BATCH };
-        most.min(images)
+        (most * ranks.map_or(1, Ranks::ranks)).min(images)
     }
 
+    /// The loader of an epoch. It loads the images of all ranks.
     pub(super) fn loader(&self, epoch: usize, start_batch: usize) -> LoaderConfig {
         LoaderConfig {
             batch_size: self.batch,
@@ -163,9 +169,12 @@ impl TrainConfig {
     }
 
     /// Validates the settings, also against the model and the data, and sets [`Recipe::mixed`].
-    pub(super) fn checked(mut self, model: &dyn Model, split: &Split) -> Result<Self> {
+    pub(super) fn checked(mut self, model: &dyn Model, split: &Split, ranks: Option<&Ranks>) -> Result<Self> {
         self.recipe.mixed = self.mix.is_some();
         self.check_numbers()?;
+        if let Some(ranks) = ranks {
+            self.check_ranks(ranks)?;
+        }
         let images = split.train.len();
         if self.batch > images {
             return Err(Error::argument(
@@ -189,6 +198,24 @@ impl TrainConfig {
                 Err(Error::argument("class_weights", problem))
             }
             _ => Ok(self),
+        }
+    }
+
+    /// Checks that every rank has something to do in a full step.
+    fn check_ranks(&self, ranks: &Ranks) -> Result<()> {
+        let (micro_batch, ranks) = (self.micro_batch(), ranks.ranks());
+        if micro_batch < ranks {
+            let problem = format!(
+                "{micro_batch} images at a time cannot be divided among {ranks} ranks; use at least {}",
+                ranks * self.accumulate
+            );
+            return Err(Error::argument("batch", problem));
+        }
+        match self.anomaly {
+            false => Ok(()),
+            true => {
+                Err(Error::argument("anomaly", "cannot look into the steps of several ranks; use one rank"))
+            }
         }
     }
 

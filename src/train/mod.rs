@@ -10,6 +10,7 @@ mod checkpoint;
 mod config;
 mod memory_strategy;
 mod programs;
+mod ranks;
 mod report;
 mod statistics;
 mod step;

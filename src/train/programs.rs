@@ -1,30 +1,30 @@
 //! The plans of a trainer and their inputs.
 
 use super::config::TrainConfig;
+use super::ranks::Own;
 use super::statistics;
 use super::step::{Part, Recipe, average_evaluation_graph, evaluation_graph, partial_graph};
 use crate::data::{Batch, Split};
 use crate::graph::Graph;
 use crate::models::Model;
-use crate::nn::Builder;
+use crate::nn::{BatchOfRanks, Builder};
 use crate::plan::{Plan, Target};
 use crate::{Device, Error, Input, Result};
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
 use std::ops::Range;
 
-/// Indices of plans, by part of the step and number of images.
+/// Indices of plans, by part of the step and number of images on all ranks.
 pub(super) type Programs = HashMap<(Part, usize), usize>;
 
-/// The input for a range of a batch's images, of `len` values each.
-pub(super) fn images_of(batch: &Batch, range: Range<usize>, len: usize) -> (&'static str, Input<'_>) {
-    (Builder::IMAGES, (&batch.images[range.start * len..range.end * len]).into())
-}
-
-/// The inputs for a range of a batch's images, of `len` values each, and their labels.
-pub(super) fn inputs_of(batch: &Batch, range: Range<usize>, len: usize) -> Vec<(&'static str, Input<'_>)> {
+/// The inputs for images, and for the labels in a range of their batch.
+pub(super) fn inputs_of<'a>(
+    images: &'a [f32],
+    batch: &'a Batch,
+    range: Range<usize>,
+) -> Vec<(&'static str, Input<'a>)> {
     let labels = (Recipe::LABELS, (&batch.labels[range.clone()]).into());
-    let mut inputs = vec![images_of(batch, range.clone(), len), labels];
+    let mut inputs = vec![(Builder::IMAGES, images.into()), labels];
     if !batch.partners.is_empty() {
         inputs.push((Recipe::PARTNERS, (&batch.partners[range]).into()));
     }
@@ -58,6 +58,7 @@ impl Plans {
     pub fn new(device: &Device, model: &dyn Model, split: &Split, config: &TrainConfig) -> Result<Self> {
         let winograd = device.target().winograd && !config.anomaly;
         let target = Target { winograd, ..device.target().clone() };
+        let ranks = device.ranks();
         let mut plans = Vec::new();
         let mut add = |graph: Graph| {
             plans.push(Plan::new(&graph, &target)?);
@@ -73,7 +74,9 @@ impl Plans {
             }
             for (part, range) in parts(batch, config.micro_batch()) {
                 if let Entry::Vacant(entry) = train.entry((part, range.len())) {
-                    let program = partial_graph(model, shape(range.len()), recipe, part).and_then(&mut add);
+                    let recipe = in_ranks(device, config, range.len());
+                    let size = Own::of(range, ranks).size;
+                    let program = partial_graph(model, shape(size), &recipe, part).and_then(&mut add);
                     let program =
                         if is_full { program } else { program.map_err(|e| of_last_batch(e, batch)) };
                     entry.insert(program?);
@@ -82,22 +85,34 @@ impl Plans {
         }
         let mut test = Programs::new();
         let tested = split.validation.iter().chain([&split.test]);
-        for batch in tested.flat_map(|data| batches(data.len(), config.test_batch(data.len()))) {
+        for batch in tested.flat_map(|data| batches(data.len(), config.test_batch(data.len(), ranks))) {
             if let Entry::Vacant(entry) = test.entry((Part::Whole, batch)) {
+                let shape = shape(Own::of(0..batch, ranks).size);
                 let graph = match recipe.ema {
-                    Some(_) => average_evaluation_graph(model, shape(batch))?,
-                    None => evaluation_graph(model, shape(batch))?,
+                    Some(_) => average_evaluation_graph(model, shape)?,
+                    None => evaluation_graph(model, shape)?,
                 };
                 entry.insert(add(graph)?);
             }
         }
         let statistics = match config.precise_bn {
-            true => statistics::statistics_graph(model, shape(config.micro_batch()), recipe)?,
+            true => {
+                let micro = config.micro_batch();
+                let shape = shape(Own::of(0..micro, ranks).size);
+                statistics::statistics_graph(model, shape, &in_ranks(device, config, micro))?
+            }
             false => None,
         };
         let statistics = statistics.map(&mut add).transpose()?;
         Ok(Self { plans, train, test, statistics })
     }
+}
+
+/// The recipe for a graph of a device that is one of several ranks, with `images` images on all of them.
+fn in_ranks(device: &Device, config: &TrainConfig, images: usize) -> Recipe {
+    let sync_batch_norm = config.sync_batch_norm;
+    let ranks = device.ranks().map(|_| BatchOfRanks { images, sync_batch_norm });
+    Recipe { ranks, ..config.recipe.clone() }
 }
 
 /// The sizes of the batches of `images` images: the full size, and that of the last batch if it is smaller.

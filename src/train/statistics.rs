@@ -5,7 +5,7 @@
 //! none of these weights; after a few steps, they are mostly their initial values.
 
 use super::config::TrainConfig;
-use super::programs::images_of;
+use super::ranks::{self, Own};
 use super::step::{AVERAGE, Recipe};
 use crate::data::{Loader, LoaderConfig, Split};
 use crate::graph::{Graph, Node, Role};
@@ -39,7 +39,7 @@ pub fn statistics_graph(model: &dyn Model, shape: [usize; 4], recipe: &Recipe) -
         model.forward(b, images)
     };
     let rules = recipe.ema.map_or_else(|| recipe.rules.clone(), |_| recipe.rules.under(AVERAGE));
-    let mut b = Builder::new(Mode::Train).with_rules(&rules);
+    let mut b = Builder::new(Mode::Train).with_rules(&rules).with_ranks(recipe.ranks);
     match recipe.ema {
         None => forward(&mut b)?,
         Some(_) => b.scoped(AVERAGE, forward)?,
@@ -78,7 +78,10 @@ pub(super) fn recompute(
 ) -> Result<()> {
     let size = config.micro_batch();
     let batches = IMAGES.div_ceil(size).min(split.train.len() / size);
-    let loader_config = LoaderConfig { batch_size: size, drop_last: true, ..config.loader(epoch, 0) };
+    let ranks = session.device().ranks().cloned();
+    let share = [Own::of(0..size, ranks.as_ref()).size as f32 / size as f32];
+    let shard = ranks::shard(ranks.as_ref(), size);
+    let loader_config = LoaderConfig { batch_size: size, drop_last: true, shard, ..config.loader(epoch, 0) };
     let mut loader = Loader::new(split.train.clone(), &split.normalization, loader_config)?;
     let names: Vec<String> =
         session.plans()[program].outputs.iter().map(|output| output.name.clone()).collect();
@@ -88,8 +91,9 @@ pub(super) fn recompute(
         let Some(batch) = loader.next() else { break };
         let counter = [step as u32, config.seed as u32];
         let mut inputs = vec![
-            images_of(&batch, 0..batch.size, split.train.image_len()),
+            (Builder::IMAGES, (&batch.images).into()),
             (Builder::COUNTER, (&counter).into()),
+            (Builder::SHARE, (&share).into()),
         ];
         inputs.retain(|(name, _)| stream.has_input(program, name));
         stream.submit(program, &inputs, ())?;
@@ -102,6 +106,12 @@ pub(super) fn recompute(
         add(&mut sums, outputs);
     }
     drop(stream);
+    if let Some(ranks) = ranks.filter(|_| !config.sync_batch_norm) {
+        for sum in &mut sums {
+            sum.iter_mut().for_each(|value| *value *= f64::from(share[0]));
+            *sum = ranks::sum(&ranks, sum)?;
+        }
+    }
     names.iter().zip(sums).try_for_each(|(name, sum)| {
         let mean: Vec<f32> = sum.iter().map(|sum| (sum / batches as f64) as f32).collect();
         session.write(name, &Tensor::f32([mean.len()], mean)?)

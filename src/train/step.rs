@@ -1,8 +1,9 @@
 //! Graphs of a training step and of an evaluation.
 
+use super::ranks;
 use crate::graph::{Graph, Init, Node, PersistentKind, Phase, Role, ValueId};
 use crate::models::Model;
-use crate::nn::{Builder, Mode, Optimizer, Rules};
+use crate::nn::{BatchOfRanks, Builder, Mode, Optimizer, Rules};
 use crate::op::{CrossEntropy, NonFinite, Scale, TopK, WeightedSum};
 use crate::{Error, Result, TensorType};
 
@@ -28,6 +29,8 @@ pub struct Recipe {
     /// Decay of an exponential moving average of the weights: every parameter and running statistic gets a second
     /// persistent value `ema.NAME`.
     pub ema: Option<f32>,
+    /// The batch is one rank's part of a larger one: gradients, losses and statistics are summed over all ranks.
+    pub ranks: Option<BatchOfRanks>,
 }
 
 /// The part of a training step that a graph computes, if gradients are accumulated over several micro-batches.
@@ -75,6 +78,11 @@ impl Recipe {
     /// Input: the weight of [`Recipe::LOSS`] in the step's gradient, `f32` `[1]`. Graphs have it if they compute part of a
     /// step or if images are mixed.
     pub const LOSS_WEIGHT: &str = "loss_weight";
+    /// Input of graphs that sum over ranks: this rank's part of [`Recipe::LOSS`], `f32` `[1]`; with class weights, that differs from
+    /// its part of the images.
+    pub const LOSS_SHARE: &str = "loss_share";
+    /// Input of such graphs: this rank's part of [`Recipe::PARTNER_LOSS`], `f32` `[1]`.
+    pub const PARTNER_LOSS_SHARE: &str = "partner_loss_share";
     /// Input: the weight of [`Recipe::PARTNER_LOSS`], `f32` `[1]`.
     pub const PARTNER_LOSS_WEIGHT: &str = "partner_loss_weight";
 
@@ -110,6 +118,8 @@ pub(super) fn is_sum(persistent: &str) -> bool {
 /// - [`Builder::COUNTER`] if the model has dropout
 /// - [`Recipe::CLASS_WEIGHTS`] if the recipe has them
 /// - [`Recipe::PARTNERS`], [`Recipe::LOSS_WEIGHT`] and [`Recipe::PARTNER_LOSS_WEIGHT`] if images are mixed
+/// - [`Recipe::LOSS_WEIGHT`], [`Recipe::LOSS_SHARE`] and [`Builder::SHARE`] if the batch is one rank's part of a larger one, and
+///   [`Recipe::PARTNER_LOSS_SHARE`] if its images are mixed
 ///
 /// Outputs:
 /// - [`Recipe::LOSS`], the batch's mean loss, including that of [`Builder::auxiliary`] heads, and [`Recipe::CORRECT`]
@@ -151,21 +161,34 @@ pub fn training_graph(model: &dyn Model, shape: [usize; 4], recipe: &Recipe) -> 
 /// Like [`training_graph`], for one part of a step. Except for [`Part::Whole`], there is an input
 /// [`Recipe::LOSS_WEIGHT`]; parts that do not update parameters lack [`Optimizer::SCHEDULE`] and [`Recipe::NON_FINITE`].
 pub fn partial_graph(model: &dyn Model, shape: [usize; 4], recipe: &Recipe, part: Part) -> Result<Graph> {
-    let mut b = Builder::new(Mode::Train).with_rules(&recipe.rules);
-    let losses = classify(&mut b, model, shape, recipe)?;
+    let mut b = Builder::new(Mode::Train).with_rules(&recipe.rules).with_ranks(recipe.ranks);
+    let mut losses = classify(&mut b, model, shape, recipe)?;
+    let share = recipe.ranks.map(|_| b.share()).transpose()?;
     let graph = &mut b.graph;
-    let statistics = graph.take_updates();
+    let mut statistics = graph.take_updates();
     let trained = trained(graph, &recipe.rules)?;
-    let upstream = upstream(graph, &losses, part)?;
+    let upstream = upstream(graph, &losses, part, recipe.ranks.is_some())?;
     let gradients = graph.gradients(&upstream, &trained)?;
     let pairs = trained.into_iter().zip(gradients).filter_map(|(p, g)| Some((p, g?))).collect();
     graph.in_phase(Phase::Update, |graph| {
-        let (losses, pairs) = accumulate(graph, &losses.totals, pairs, part)?;
+        if let Some(share) = share {
+            let synced = recipe.ranks.is_some_and(|ranks| ranks.sync_batch_norm);
+            let local = if synced { &mut [][..] } else { &mut statistics };
+            ranks::sum_losses(graph, &mut losses, local, share)?;
+        }
+        for (name, value) in losses.totals.iter().chain(&[(Recipe::CORRECT, losses.correct)]) {
+            graph.output(name, *value);
+        }
+        let (losses, mut pairs) = accumulate(graph, &losses.totals, pairs, part)?;
+        let is_last = matches!(part, Part::Whole | Part::Last);
+        if share.is_some() && is_last {
+            ranks::sum_gradients(graph, &mut pairs)?;
+        }
         for (parameter, gradient) in pairs.iter().filter(|_| recipe.gradients) {
             let name = Recipe::gradient_of(&graph.value(*parameter).name);
             graph.output(&name, *gradient);
         }
-        if matches!(part, Part::First | Part::Middle) {
+        if !is_last {
             let guard = guard(graph, &losses)?;
             return update_statistics(graph, statistics, guard);
         }
@@ -210,8 +233,10 @@ pub fn average_evaluation_graph(model: &dyn Model, shape: [usize; 4]) -> Result<
 }
 
 fn evaluate(b: &mut Builder, model: &dyn Model, shape: [usize; 4]) -> Result<()> {
-    let Losses { logits, .. } = classify(b, model, shape, &Recipe::default())?;
-    b.graph.output(Builder::LOGITS, logits);
+    let Losses { logits, correct, totals, .. } = classify(b, model, shape, &Recipe::default())?;
+    for (name, value) in totals.into_iter().chain([(Recipe::CORRECT, correct), (Builder::LOGITS, logits)]) {
+        b.graph.output(name, value);
+    }
     Ok(())
 }
 
@@ -228,22 +253,28 @@ fn trained(graph: &Graph, rules: &Rules) -> Result<Vec<ValueId>> {
     Ok(trained)
 }
 
-/// The logits, each head's loss and weight for the images' own labels and for their partners' labels, and the outputs: the sums
-/// over the heads.
-struct Losses {
+/// The logits, each head's loss and weight for the images' own labels and for their partners' labels, the sums over the heads, and
+/// the number of correct predictions.
+pub(super) struct Losses {
     logits: ValueId,
     own: Vec<(ValueId, f32)>,
     partners: Vec<(ValueId, f32)>,
-    totals: Vec<(&'static str, ValueId)>,
+    pub totals: Vec<(&'static str, ValueId)>,
+    pub correct: ValueId,
 }
 
 /// The upstream gradient of each head's loss: the head's weight times the weight of the batch in the step.
-fn upstream(graph: &mut Graph, losses: &Losses, part: Part) -> Result<Vec<(ValueId, ValueId)>> {
+fn upstream(
+    graph: &mut Graph,
+    losses: &Losses,
+    part: Part,
+    in_ranks: bool,
+) -> Result<Vec<(ValueId, ValueId)>> {
     let one = TensorType::f32([1]);
     let mixed = !losses.partners.is_empty();
     let input =
         |graph: &mut Graph, name, needed: bool| needed.then(|| graph.input(name, one.clone())).transpose();
-    let own = input(graph, Recipe::LOSS_WEIGHT, mixed || part != Part::Whole)?;
+    let own = input(graph, Recipe::LOSS_WEIGHT, mixed || in_ranks || part != Part::Whole)?;
     let partners = input(graph, Recipe::PARTNER_LOSS_WEIGHT, mixed)?;
     let mut upstream = Vec::new();
     for (i, (loss, weight)) in losses.own.iter().enumerate() {
@@ -263,7 +294,16 @@ fn upstream(graph: &mut Graph, losses: &Losses, part: Part) -> Result<Vec<(Value
     Ok(upstream)
 }
 
-type Pairs = Vec<(ValueId, ValueId)>;
+/// Parameters and their gradients.
+pub(super) type Pairs = Vec<(ValueId, ValueId)>;
+
+/// The node that moves a running statistic towards that of the batch.
+pub(super) fn running_statistic(graph: &Graph, updated: ValueId) -> Node {
+    let Role::Computed { node } = graph.value(updated).role else {
+        unreachable!("running statistics are weighted sums");
+    };
+    graph.nodes()[node].clone()
+}
 
 /// Adds losses and gradients to those of the previous micro-batches.
 fn accumulate(
@@ -317,10 +357,7 @@ fn guard(graph: &mut Graph, values: &[ValueId]) -> Result<ValueId> {
 fn update_statistics(graph: &mut Graph, updates: Vec<(ValueId, ValueId)>, guard: ValueId) -> Result<()> {
     graph.scoped("running statistics", |graph| {
         for (state, value) in updates {
-            let Role::Computed { node } = graph.value(value).role else {
-                unreachable!("running statistics are weighted sums");
-            };
-            let Node { op, inputs, .. } = graph.nodes()[node].clone();
+            let Node { op, inputs, .. } = running_statistic(graph, value);
             let guarded = graph.apply(op, &[inputs, vec![guard]].concat())?[0];
             graph.update(state, guarded)?;
         }
@@ -365,10 +402,7 @@ fn classify(b: &mut Builder, model: &dyn Model, shape: [usize; 4], recipe: &Reci
             (partners, total) = losses(b, &heads, [Some(labels), weights], loss)?;
             totals.push((Recipe::PARTNER_LOSS, total));
         }
-        for (name, value) in totals.iter().chain(&[(Recipe::CORRECT, correct)]) {
-            b.graph.output(name, *value);
-        }
-        Ok(Losses { logits, own, partners, totals })
+        Ok(Losses { logits, own, partners, totals, correct })
     })
 }
 

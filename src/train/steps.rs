@@ -2,9 +2,11 @@
 
 use super::config::{MAX_SKIPPED, TrainConfig};
 use super::programs::{Programs, inputs_of, parts};
+use super::ranks::Own;
 use super::report::{Position, Progress, Score};
 use super::step::{Part, Recipe};
 use crate::data::{Batch, Split};
+use crate::distributed::Ranks;
 use crate::nn::{Builder, Optimizer, Schedule};
 use crate::runtime::Stream;
 use crate::{Input, Outputs, Result};
@@ -18,6 +20,7 @@ pub(super) struct Steps<'a> {
     pub config: &'a TrainConfig,
     pub schedule: &'a Schedule,
     pub programs: &'a Programs,
+    pub ranks: Option<&'a Ranks>,
     pub position: &'a mut Position,
     /// Steps of the epoch.
     pub len: usize,
@@ -31,6 +34,7 @@ pub(super) struct Steps<'a> {
 
 /// A micro-batch in flight.
 pub(super) struct Pass {
+    /// Images on all ranks.
     size: usize,
     lr: f32,
     /// Mix weight of the images' own labels.
@@ -42,8 +46,8 @@ pub(super) struct Pass {
 impl Steps<'_> {
     /// Submits all micro-batches of a step.
     pub fn submit(&mut self, batch: &Batch) -> Result<()> {
-        self.each_part(batch, self.position.step, |stream, program, inputs, pass| {
-            stream.submit(program, inputs, pass)
+        self.each_part(batch, self.position.step, |stream, program, inputs, absent, pass| {
+            stream.submit_as(program, inputs, absent, pass)
         })?;
         self.position.step += 1;
         self.position.batch += 1;
@@ -55,53 +59,87 @@ impl Steps<'_> {
         &mut self,
         batch: &Batch,
         step: usize,
-        mut run: impl FnMut(&mut Stream<'_, Pass>, usize, &[(&str, Input<'_>)], Pass) -> Result<()>,
+        mut run: impl FnMut(&mut Stream<'_, Pass>, usize, &[(&str, Input<'_>)], bool, Pass) -> Result<()>,
     ) -> Result<()> {
         let lr = self.schedule.at(step);
         let schedule = self.config.recipe.optimizer.schedule(lr, step);
+        let (len, mut images) = (self.split.train.image_len(), &batch.images[..]);
         for (i, (part, range)) in parts(batch.size, self.config.micro_batch()).enumerate() {
             let size = range.len();
-            let pass = step * self.config.accumulate + i;
-            let counter = [pass as u32, self.config.seed as u32];
-            // Each micro-batch's loss is a mean over its own labels; these weights turn their sum into a mean over the step.
+            let own = Own::of(range.clone(), self.ranks);
+            // Every rank has dropout masks of its own.
+            let masks = self.ranks.map_or([1, 0], |ranks| [ranks.ranks(), ranks.rank()]);
+            let number = (step * self.config.accumulate + i) * masks[0] + masks[1];
+            let counter = [number as u32, self.config.seed as u32];
+            // The loss of each micro-batch and rank is a mean over its own labels; these weights turn their sum into a mean over the
+            // step.
             let recipe = &self.config.recipe;
-            let weight =
-                |labels: &[u32]| recipe.total_weight(&labels[range.clone()]) / recipe.total_weight(labels);
-            let own = [batch.mix_weight * weight(&batch.labels)];
+            let of_range = |labels: &[u32]| {
+                recipe.total_weight(&labels[own.range.clone()]) / recipe.total_weight(&labels[range.clone()])
+            };
+            let weight = |labels: &[u32]| {
+                recipe.total_weight(&labels[own.range.clone()]) / recipe.total_weight(labels)
+            };
+            let label = [batch.mix_weight * weight(&batch.labels)];
             let partner = match batch.partners.is_empty() {
                 true => [0.0],
                 false => [(1.0 - batch.mix_weight) * weight(&batch.partners)],
             };
             let program = self.programs[&(part, size)];
-            let mut inputs = inputs_of(batch, range, self.split.train.image_len());
+            let share = [own.size as f32 / size as f32];
+            let loss_share = [of_range(&batch.labels)];
+            let partner_share = if batch.partners.is_empty() { [0.0] } else { [of_range(&batch.partners)] };
+            let dummies = vec![0.0; if own.absent { own.size * len } else { 0 }];
+            let used = if own.absent {
+                &dummies
+            } else {
+                let used;
+                (used, images) = images.split_at(own.size * len);
+                used
+            };
+            let mut inputs = inputs_of(used, batch, own.range);
             inputs.extend([
                 (Optimizer::SCHEDULE, (&schedule).into()),
                 (Builder::COUNTER, (&counter).into()),
-                (Recipe::LOSS_WEIGHT, (&own).into()),
+                (Recipe::LOSS_WEIGHT, (&label).into()),
                 (Recipe::PARTNER_LOSS_WEIGHT, (&partner).into()),
+                (Builder::SHARE, (&share).into()),
+                (Recipe::LOSS_SHARE, (&loss_share).into()),
+                (Recipe::PARTNER_LOSS_SHARE, (&partner_share).into()),
             ]);
             if let Some(weights) = &recipe.class_weights {
                 inputs.push((Recipe::CLASS_WEIGHTS, weights.into()));
             }
             inputs.retain(|(name, _)| self.stream.has_input(program, name));
             let ends = matches!(part, Part::Whole | Part::Last);
-            run(&mut self.stream, program, &inputs, Pass { size, lr, mix_weight: batch.mix_weight, ends })?;
+            let pass = Pass { size, lr, mix_weight: batch.mix_weight, ends };
+            run(&mut self.stream, program, &inputs, own.absent, pass)?;
         }
         Ok(())
     }
 
-    /// Takes all outputs that have arrived; with `wait`, those of all submitted steps.
+    /// Takes all outputs that have arrived; with `wait`, those of all submitted steps. On several ranks, those of all but the last
+    /// submission, so that all ranks take the same decisions.
     pub fn arrive_all(
         &mut self,
         wait: bool,
         watch: &mut dyn FnMut(&Progress) -> ControlFlow<()>,
     ) -> Result<ControlFlow<()>> {
         let mut flow = ControlFlow::Continue(());
-        while let Some(arrived) = if wait { self.stream.wait()? } else { self.stream.poll()? } {
+        while let Some(arrived) = self.next(wait)? {
             let next = self.arrive(arrived, watch)?;
             flow = if flow.is_break() { flow } else { next };
         }
         Ok(flow)
+    }
+
+    fn next(&mut self, wait: bool) -> Result<Option<(Outputs, Pass)>> {
+        match self.ranks {
+            _ if wait => self.stream.wait(),
+            Some(_) if self.stream.len() > 1 => self.stream.wait(),
+            Some(_) => Ok(None),
+            None => self.stream.poll(),
+        }
     }
 
     /// Adds the outputs of a micro-batch to the score, and reports progress if it is the last of its step.

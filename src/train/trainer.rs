@@ -3,6 +3,7 @@
 use super::anomaly::{Anomaly, first_bad};
 use super::config::TrainConfig;
 use super::programs::{Plans, Programs, inputs_of};
+use super::ranks::{self, Own};
 use super::report::{EpochReport, Position, Progress, Score};
 use super::statistics;
 use super::step::{AVERAGE, Part, is_sum};
@@ -69,12 +70,16 @@ pub struct Trainer {
 impl Trainer {
     /// Plans training and evaluation, allocates everything on the device, and initializes the weights.
     ///
+    /// On a device [with ranks](Device::with_ranks), training is distributed: all ranks create a trainer with the same model, data and
+    /// settings, and then make the same calls. Each trains on its part of every batch, gradients are averaged, and all results are
+    /// those over all ranks.
+    ///
     /// # Errors
     ///
     /// [`Error::Argument`](crate::Error::Argument) for an invalid setting, [`Error::Shape`](crate::Error::Shape) if the model does not fit the images, and
     /// [`Error::TooLarge`](crate::Error::TooLarge) if the device has too little memory.
     pub fn new(device: &Device, model: &dyn Model, split: Split, config: TrainConfig) -> Result<Self> {
-        let config = config.checked(model, &split)?;
+        let config = config.checked(model, &split, device.ranks())?;
         let Plans { plans, train, test, statistics } = Plans::new(device, model, &split, &config)?;
         let mut session = Session::new(device, plans)?;
         session.initialize(config.seed)?;
@@ -96,7 +101,7 @@ impl Trainer {
         split: &Split,
         config: TrainConfig,
     ) -> Result<u64> {
-        let config = config.checked(model, split)?;
+        let config = config.checked(model, split, device.ranks())?;
         Session::estimated_bytes(&Plans::new(device, model, split, &config)?.plans)
     }
 
@@ -135,6 +140,26 @@ impl Trainer {
             }
         }
         Ok(state)
+    }
+
+    /// Makes the weights and all other persistent values of every rank those of rank 0. To be called on all ranks if only rank 0 has
+    /// loaded weights or a checkpoint.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Rank`](crate::Error::Rank) if another rank ended or does not answer.
+    pub fn synchronize(&mut self) -> Result<()> {
+        let Some(ranks) = self.session.device().ranks().cloned() else { return Ok(()) };
+        let state = self.session.read_all(|_| true)?;
+        let bytes = state.iter().flat_map(|(_, tensor)| tensor.as_bytes()).copied().collect();
+        let bytes = ranks.broadcast(bytes)?;
+        let mut rest: &[u32] = &bytemuck::pod_collect_to_vec::<u8, u32>(&bytes);
+        for (name, tensor) in state {
+            let own;
+            (own, rest) = rest.split_at(tensor.len());
+            self.session.write(&name, &Tensor::new(tensor.ty().clone(), own.to_vec())?)?;
+        }
+        Ok(())
     }
 
     /// Initializes the average from the current weights.
@@ -236,8 +261,12 @@ impl Trainer {
     }
 
     fn score_on(&mut self, data: Arc<Dataset>) -> Result<Score> {
+        let ranks = self.session.device().ranks().cloned();
+        let ranks = ranks.as_ref();
+        let batch_size = self.config.test_batch(data.len(), ranks);
         let config = LoaderConfig {
-            batch_size: self.config.test_batch(data.len()),
+            batch_size,
+            shard: ranks::shard(ranks, batch_size),
             threads: self.config.threads,
             ..Default::default()
         };
@@ -245,8 +274,11 @@ impl Trainer {
         let mut score = Score::default();
         let mut stream = Stream::new(&mut self.session)?;
         while let Some(batch) = loader.next() {
-            let inputs = inputs_of(&batch, 0..batch.size, data.image_len());
-            stream.submit(self.test[&(Part::Whole, batch.size)], &inputs, batch.size)?;
+            let own = Own::of(0..batch.size, ranks);
+            if !own.absent {
+                let inputs = inputs_of(&batch.images, &batch, own.range);
+                stream.submit(self.test[&(Part::Whole, batch.size)], &inputs, own.size)?;
+            }
             loader.recycle(batch);
             while let Some((outputs, size)) = stream.poll()? {
                 score.add(&outputs, size, 1.0);
@@ -256,6 +288,9 @@ impl Trainer {
             score.add(&outputs, size, 1.0);
         }
         drop(stream);
+        if let Some(ranks) = ranks {
+            score = ranks::merge(ranks, score)?;
+        }
         match score.loss.is_finite() {
             true => Ok(score),
             false => Err(self.config.diverged("the loss on the test images is not finite", "")),
@@ -268,14 +303,16 @@ impl Trainer {
     ) -> Result<ControlFlow<()>> {
         let Self { session, split, config, schedule, train: programs, position, .. } = self;
         let done = position.batch;
-        let loader_config = config.loader(position.epoch + 1, done);
+        let ranks = session.device().ranks().cloned();
+        let shard = ranks::shard(ranks.as_ref(), config.micro_batch());
+        let loader_config = LoaderConfig { shard, ..config.loader(position.epoch + 1, done) };
         let mut loader = Loader::new(split.train.clone(), &split.normalization, loader_config)?;
         let mut anomaly = config.anomaly.then(|| Anomaly::new(session)).transpose()?;
         let (stream, len) = (Stream::new(session)?, done + loader.len());
         let score = position.score;
-        let batch = Score::default();
+        let (batch, ranks) = (Score::default(), ranks.as_ref());
         let mut steps =
-            Steps { stream, split, config, schedule, programs, position, len, done, score, batch };
+            Steps { stream, split, config, schedule, programs, ranks, position, len, done, score, batch };
         let mut flow = ControlFlow::Continue(());
         while flow.is_continue() {
             let Some(batch) = loader.next() else { break };
@@ -292,14 +329,16 @@ impl Trainer {
     }
 }
 
-/// Checks all persistent values, because the last update has not affected a loss yet.
+/// Checks all persistent values, because the last update has not affected a loss yet, and that all ranks have the same.
 fn check_finite(session: &mut Session, config: &TrainConfig, step: usize) -> Result<()> {
     let names: Vec<String> = session.persistent().iter().map(|p| p.value.name.clone()).collect();
+    let mut state = Vec::new();
     for name in names.into_iter().filter(|name| !is_sum(name)) {
         let value = session.read(&name)?;
+        state.extend(crc32fast::hash(value.as_bytes()).to_le_bytes());
         if let Some((name, _)) = first_bad(&[(name, value)]) {
             return Err(config.diverged(&format!("{name} is no longer finite after step {step}"), ""));
         }
     }
-    Ok(())
+    session.device().ranks().map_or(Ok(()), |ranks| ranks.agree("the weights", &state))
 }

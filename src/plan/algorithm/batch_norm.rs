@@ -4,7 +4,8 @@ use super::epilogue::residual;
 use crate::Result;
 use crate::kernel::{self, BatchNorm as Params, Grid, Kernel, StorageId};
 use crate::op::{
-    BatchNorm, BatchNormEval, BatchNormEvalGrad, BatchNormGrad, Epilogue, Lowering, planes, to_u32,
+    BatchNorm, BatchNormEval, BatchNormEvalGrad, BatchNormGrad, Epilogue, Lowering, SyncBatchNorm, planes,
+    to_u32,
 };
 use crate::plan::{Family, NodeLowering, Target};
 
@@ -120,18 +121,39 @@ pub fn forward(op: &BatchNorm, node: &mut NodeLowering) -> Result<()> {
     let [y, mean, variance] = [0, 1, 2].map(|i| node.output(i));
     let partial = node.scratch("moments", (p.slices * p.channels * 3) as usize);
     launch_reduction(node, &MOMENTS, &p, &[x], partial, 3 * elements(&p))?;
-    let merge = 8 * p.slices as u64 * p.channels as u64;
     let kernels = [&kernel::BATCH_NORM_MERGE_APPLY, &kernel::BATCH_NORM_MERGE_APPLY_VEC4];
     if merges(node.target(), kernels) {
         let kernel = pick(node.target(), &p, kernels);
         let residual = residual(op.epilogue, node).unwrap_or(x);
         let reads = [x, partial, residual, weight, bias];
-        let flops = (3 + p.epilogue as u64) * elements(&p) + p.slices as u64 * merge;
+        let flops = (3 + p.epilogue as u64) * elements(&p) + p.slices as u64 * merge_flops(&p);
         return node.launch(kernel, &p, &reads, &[y, mean, variance], grid(&p), flops);
     }
-    let grid = Grid::Invocations(p.channels as u64);
-    node.launch(&kernel::BATCH_NORM_STATS, &p, &[partial], &[mean, variance], grid, merge)?;
+    launch_stats(node, &p, partial, [mean, variance])?;
     apply(node, &p, op.epilogue, [x, mean, variance, weight, bias])
+}
+
+pub fn moments(node: &mut NodeLowering) -> Result<()> {
+    let p = params(node, 0.0, Epilogue::None);
+    let (x, statistics) = (node.input(0), [0, 1].map(|i| node.output(i)));
+    let partial = node.scratch("moments", (p.slices * p.channels * 3) as usize);
+    launch_reduction(node, &MOMENTS, &p, &[x], partial, 3 * elements(&p))?;
+    launch_stats(node, &p, partial, statistics)
+}
+
+/// Emits the merging of partial moments into mean and variance.
+fn launch_stats(
+    node: &mut NodeLowering,
+    p: &Params,
+    partial: StorageId,
+    statistics: [StorageId; 2],
+) -> Result<()> {
+    let (grid, flops) = (Grid::Invocations(p.channels as u64), merge_flops(p));
+    node.launch(&kernel::BATCH_NORM_STATS, p, &[partial], &statistics, grid, flops)
+}
+
+fn merge_flops(p: &Params) -> u64 {
+    8 * p.slices as u64 * p.channels as u64
 }
 
 /// Emits the gradients of x, weight and bias. `fixed`: mean and variance do not depend on x.
@@ -164,6 +186,10 @@ fn lower_grad(node: &mut NodeLowering, eps: f32, epilogue: Epilogue, fixed: bool
 pub fn grad(op: &BatchNormGrad, node: &mut NodeLowering) -> Result<()> {
     let epilogue = if op.relu { Epilogue::Relu } else { Epilogue::None };
     lower_grad(node, op.eps, epilogue, false)
+}
+
+pub fn sync(op: &SyncBatchNorm, node: &mut NodeLowering) -> Result<()> {
+    eval(&BatchNormEval { eps: op.eps, epilogue: Epilogue::None }, node)
 }
 
 pub fn eval(op: &BatchNormEval, node: &mut NodeLowering) -> Result<()> {

@@ -169,6 +169,8 @@ pub(super) fn lower(op: &Op, node: &mut NodeLowering) -> Result<()> {
         Op::BatchNormGrad(op) => batch_norm::grad(op, node),
         Op::BatchNormEval(op) => batch_norm::eval(op, node),
         Op::BatchNormEvalGrad(op) => batch_norm::eval_grad(op, node),
+        Op::Moments(_) => batch_norm::moments(node),
+        Op::SyncBatchNorm(op) => batch_norm::sync(op, node),
         Op::MaxPool(op) => pool::max(op, node),
         Op::MaxPoolGrad(op) => pool::max_grad(op, node),
         Op::AvgPool(op) => pool::avg(op, node),

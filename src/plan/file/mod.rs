@@ -98,8 +98,14 @@ impl PlanFile {
     ///
     /// # Errors
     ///
-    /// [`Error::Argument`] if the plans cannot share a session.
+    /// [`Error::Argument`] if the plans cannot share a session, or exchange sums with other ranks, which the format lacks.
     pub fn to_json(&self) -> Result<String> {
+        if let Some((name, _)) = self.plans.iter().find(|(_, plan)| !plan.exchanges.is_empty()) {
+            return Err(Error::argument(
+                "plan",
+                format!("{name} is for several ranks, which a file cannot describe"),
+            ));
+        }
         let plans: Vec<Plan> = self.plans.iter().map(|(_, plan)| plan.clone()).collect();
         let layout = Layout::new(&plans)?;
         let kernels = kernels_of(&plans).into_iter();

@@ -3,11 +3,12 @@
 use super::twins::{Twin, twin};
 use super::{Io, disjoint};
 use crate::Result;
-use crate::plan::{Layout, NamedValue, Plan, StorageId};
+use crate::distributed::{Ranks, Ticket};
+use crate::plan::{Exchange, Layout, NamedValue, Plan, StorageId};
 use crate::runtime::executor::{Answer, Executor};
 use crate::runtime::memory;
 use crate::runtime::timing::{HostClock, Profile};
-use std::collections::{HashMap, VecDeque};
+use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::ops::Range;
 use std::time::Instant;
 
@@ -19,6 +20,7 @@ pub(crate) struct CpuExecutor {
     persistent: HashMap<String, (usize, usize)>,
     programs: Vec<Program>,
     answers: VecDeque<Answer>,
+    ranks: Option<Ranks>,
     /// Origin of the host's times.
     zero: Instant,
 }
@@ -33,7 +35,7 @@ struct Program {
 
 impl CpuExecutor {
     /// With `reference`, every kernel runs as its plain twin, else as its fast one if there is one.
-    pub fn new(plans: &[Plan], layout: Layout, reference: bool) -> Result<Self> {
+    pub fn new(plans: &[Plan], layout: Layout, reference: bool, ranks: Option<Ranks>) -> Result<Self> {
         let buffers = layout.buffers.iter().map(|(label, bytes)| memory::zeros(bytes.div_ceil(4), label));
         let memory = buffers.collect::<Result<_>>()?;
         let persistent = layout.persistent.into_iter();
@@ -49,7 +51,7 @@ impl CpuExecutor {
             Program { regions: regions.collect(), plan: plan.clone(), twins }
         });
         let (programs, answers, zero) = (programs.collect(), VecDeque::new(), Instant::now());
-        Ok(Self { memory, persistent, programs, answers, zero })
+        Ok(Self { memory, persistent, programs, answers, ranks, zero })
     }
 
     fn words(&mut self, program: usize, storage: StorageId) -> &mut [u32] {
@@ -65,6 +67,49 @@ impl CpuExecutor {
                 program.run(launch, memory);
             }
         });
+    }
+
+    /// Runs all launches of a plan. Sums over ranks are computed while launches that do not need them run.
+    fn run_exchanging(&mut self, program: usize, absent: bool) -> Result<()> {
+        let Plan { launches, exchanges, .. } = &self.programs[program].plan;
+        let ends = exchanges.iter().flat_map(|exchange| [exchange.start, exchange.end]);
+        let stops: BTreeSet<usize> = ends.chain([launches.len()]).collect();
+        let exchanges = exchanges.clone();
+        let mut sums: Vec<Option<Ticket<Vec<f32>>>> = exchanges.iter().map(|_| None).collect();
+        let mut done = 0;
+        for stop in stops {
+            self.run(program, done..stop);
+            done = stop;
+            for (exchange, sum) in exchanges.iter().zip(&mut sums).filter(|(e, _)| e.start == stop) {
+                *sum = Some(self.start_sum(program, exchange, absent));
+            }
+            for (exchange, sum) in exchanges.iter().zip(&mut sums).filter(|(e, _)| e.end == stop) {
+                let sum = sum.take().expect("an exchange starts before it ends");
+                self.store(program, exchange, &sum.wait()?);
+            }
+        }
+        Ok(())
+    }
+
+    fn start_sum(&mut self, program: usize, exchange: &Exchange, absent: bool) -> Ticket<Vec<f32>> {
+        let mut values = Vec::new();
+        for storage in &exchange.storages {
+            values.extend_from_slice(bytemuck::cast_slice(self.words(program, *storage)));
+        }
+        if absent {
+            values.fill(0.0);
+        }
+        self.ranks.as_ref().expect("the session checked that there are ranks").start_sum(values)
+    }
+
+    fn store(&mut self, program: usize, exchange: &Exchange, sums: &[f32]) {
+        let mut rest: &[u32] = bytemuck::cast_slice(sums);
+        for storage in &exchange.storages {
+            let words = self.words(program, *storage);
+            let own;
+            (own, rest) = rest.split_at(words.len());
+            words.copy_from_slice(own);
+        }
     }
 
     fn unload(&mut self, program: usize) {
@@ -127,9 +172,9 @@ impl Executor for CpuExecutor {
         Ok(self.memory[buffer][start..start + words].to_vec())
     }
 
-    fn submit(&mut self, program: usize, inputs: &[&[u8]]) -> Result<()> {
+    fn submit(&mut self, program: usize, inputs: &[&[u8]], absent: bool) -> Result<()> {
         self.load(program, inputs)?;
-        self.run(program, 0..self.programs[program].plan.launches.len());
+        self.run_exchanging(program, absent)?;
         self.unload(program);
         Ok(())
     }

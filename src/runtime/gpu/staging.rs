@@ -47,12 +47,15 @@ impl Staging {
             start = end.next_multiple_of(8);
         }
         self.up.unmap();
+        self.up_mapping = Mapping::default();
         Ok(())
     }
 
-    /// Maps both buffers as soon as the submitted step is done.
+    /// Maps both buffers as soon as the submitted step is done, except for one that still is.
     pub fn submitted(&mut self, program: usize, submission: wgpu::SubmissionIndex) {
-        self.up_mapping = map(&self.up, wgpu::MapMode::Write);
+        if self.up_mapping.get().is_none() {
+            self.up_mapping = map(&self.up, wgpu::MapMode::Write);
+        }
         self.down_mapping = map(&self.down, wgpu::MapMode::Read);
         self.step = Some((program, submission));
     }

@@ -78,10 +78,11 @@ impl Session {
     ///
     /// # Errors
     ///
-    /// [`Error::Argument`] if two plans disagree about the type of a persistent value; [`Error::TooLarge`] if the device has
-    /// too little memory.
+    /// [`Error::Argument`] if two plans disagree about the type of a persistent value, or sum over ranks on a device without ranks;
+    /// [`Error::TooLarge`] if the device has too little memory; [`Error::Rank`] if the ranks have different plans.
     pub fn new(device: &Device, plans: Vec<Plan>) -> Result<Self> {
         let persistent = merge_persistent(&plans)?;
+        check_exchanges(device, &plans)?;
         let layout = Layout::new(&plans)?;
         let bytes = layout.bytes();
         check_memory(bytes, device.target().memory)?;
@@ -181,8 +182,19 @@ impl Session {
     /// [`Error::Argument`] if an input is missing or unknown, if its element type, length or shape differs from the plan's, or if a
     /// label is not a class.
     pub fn submit(&mut self, program: usize, inputs: &[(&str, Input<'_>)]) -> Result<()> {
+        self.submit_as(program, inputs, false)
+    }
+
+    /// Like [`submit`](Self::submit). With `absent`, this rank adds zeros to all sums over ranks, because none of the step's images
+    /// are its own: it only takes part so that its weights change like those of the other ranks.
+    pub(crate) fn submit_as(
+        &mut self,
+        program: usize,
+        inputs: &[(&str, Input<'_>)],
+        absent: bool,
+    ) -> Result<()> {
         let ordered = order_inputs(self.program(program)?, inputs)?;
-        self.executor.submit(program, &ordered)?;
+        self.executor.submit(program, &ordered, absent)?;
         self.pending += 1;
         Ok(())
     }
@@ -304,6 +316,23 @@ impl Session {
                 format!("there is no parameter with this name; the first ones are {}", names.join(", ")),
             )
         })
+    }
+}
+
+/// Checks that there are ranks if plans need them, and that all of them exchange the same.
+fn check_exchanges(device: &Device, plans: &[Plan]) -> Result<()> {
+    let words = |plan: &Plan| -> Vec<u64> {
+        let bytes = |storage: &StorageId| plan.storages[storage.index()].bytes;
+        plan.exchanges.iter().map(|exchange| exchange.storages.iter().map(bytes).sum()).collect()
+    };
+    let sizes: Vec<u64> = plans.iter().flat_map(words).collect();
+    match device.ranks() {
+        _ if sizes.is_empty() => Ok(()),
+        Some(ranks) => ranks.agree("the sizes of what the plans exchange", bytemuck::cast_slice(&sizes)),
+        None => Err(Error::argument(
+            "plans",
+            "exchange sums with other ranks; use a device with Device::with_ranks",
+        )),
     }
 }
 

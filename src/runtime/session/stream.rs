@@ -30,9 +30,25 @@ impl<'a, T> Stream<'a, T> {
 
     /// Like [`Session::submit`], with a tag for the step.
     pub fn submit(&mut self, program: usize, inputs: &[(&str, Input<'_>)], tag: T) -> Result<()> {
-        self.session.submit(program, inputs)?;
+        self.submit_as(program, inputs, false, tag)
+    }
+
+    /// Like [`Session::submit_as`], with a tag for the step.
+    pub fn submit_as(
+        &mut self,
+        program: usize,
+        inputs: &[(&str, Input<'_>)],
+        absent: bool,
+        tag: T,
+    ) -> Result<()> {
+        self.session.submit_as(program, inputs, absent)?;
         self.tags.push_back(tag);
         Ok(())
+    }
+
+    /// Number of steps in flight.
+    pub fn len(&self) -> usize {
+        self.tags.len()
     }
 
     /// Like [`Session::poll`]; also returns the step's tag.

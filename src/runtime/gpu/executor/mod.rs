@@ -1,5 +1,6 @@
 //! Executes plans on a GPU. Resources are created once; a step only records and submits commands.
 
+mod exchange;
 mod profile;
 mod program;
 
@@ -8,6 +9,7 @@ use super::staging::{SLOTS, Staging, read_back};
 use super::timestamps::Timestamps;
 use super::warm_up;
 use crate::Result;
+use crate::distributed::Ranks;
 use crate::plan::{Layout, Plan, StorageId};
 use crate::runtime::executor::{Answer, Executor};
 use crate::runtime::timing::Profile;
@@ -33,6 +35,7 @@ pub(crate) struct GpuExecutor {
     /// Bytes written since the last wait.
     pending_writes: u64,
     timestamps: Option<Timestamps>,
+    ranks: Option<Ranks>,
     /// Origin of the host's times.
     zero: Instant,
     /// The last field: it may close the device, after everything else is dropped.
@@ -48,12 +51,12 @@ struct Region {
 }
 
 impl GpuExecutor {
-    pub fn new(gpu: Arc<Gpu>, plans: &[Plan], layout: Layout) -> Result<Self> {
+    pub fn new(gpu: Arc<Gpu>, plans: &[Plan], layout: Layout, ranks: Option<Ranks>) -> Result<Self> {
         warm_up::prepare(&gpu, plans)?;
-        gpu.clone().connection.guarded("allocation", || Self::allocate(gpu, plans, layout))
+        gpu.clone().connection.guarded("allocation", || Self::allocate(gpu, plans, layout, ranks))
     }
 
-    fn allocate(gpu: Arc<Gpu>, plans: &[Plan], layout: Layout) -> Self {
+    fn allocate(gpu: Arc<Gpu>, plans: &[Plan], layout: Layout, ranks: Option<Ranks>) -> Self {
         let usage = wgpu::BufferUsages::STORAGE | wgpu::BufferUsages::COPY_SRC | wgpu::BufferUsages::COPY_DST;
         let buffers: Vec<wgpu::Buffer> =
             layout.buffers.iter().map(|(label, bytes)| gpu.buffer(label, *bytes, usage, false)).collect();
@@ -70,7 +73,18 @@ impl GpuExecutor {
         let down = most(|p| p.outputs.iter().map(|p| p.ty.bytes()).sum());
         let staging = (0..SLOTS).map(|_| Staging::new(&gpu, up, down)).collect();
         let (answers, timestamps, zero) = (VecDeque::new(), None, Instant::now());
-        Self { gpu, persistent, programs, staging, next: 0, answers, pending_writes: 0, timestamps, zero }
+        Self {
+            gpu,
+            persistent,
+            programs,
+            staging,
+            next: 0,
+            answers,
+            pending_writes: 0,
+            timestamps,
+            ranks,
+            zero,
+        }
     }
 
     fn region(&self, name: &str) -> &Region {
@@ -131,6 +145,23 @@ impl GpuExecutor {
         encoder.finish()
     }
 
+    /// Records the upload of the sums that submission `index` needs. Before the first one, starts all sums whose values are on
+    /// their way, in order: while the device computes the values of one, the earlier ones are summed.
+    fn finish_sums(
+        &mut self,
+        program: usize,
+        index: usize,
+        absent: bool,
+    ) -> Result<Vec<wgpu::CommandBuffer>> {
+        let exchanges = &mut self.programs[program].exchanges;
+        let Some(ranks) = self.ranks.as_ref().filter(|_| exchanges.iter().any(|e| e.end == index)) else {
+            return Ok(Vec::new());
+        };
+        exchanges.iter_mut().try_for_each(|exchange| exchange.start_sum(&self.gpu, ranks, absent))?;
+        let ended = exchanges.iter_mut().filter(|exchange| exchange.end == index);
+        ended.filter_map(|exchange| exchange.record_write(&self.gpu).transpose()).collect()
+    }
+
     /// Submits command buffers one by one, so that none keeps the device busy for long.
     fn submit_each(&self, commands: Vec<wgpu::CommandBuffer>) -> Result<()> {
         commands.into_iter().try_for_each(|one| self.gpu.connection.submit([one]).map(|_| ()))
@@ -155,13 +186,22 @@ impl Executor for GpuExecutor {
         read_back(&self.gpu, buffer, *offset, words)
     }
 
-    fn submit(&mut self, program: usize, inputs: &[&[u8]]) -> Result<()> {
+    fn submit(&mut self, program: usize, inputs: &[&[u8]], absent: bool) -> Result<()> {
         self.gpu.connection.check()?;
         let mut commands = vec![self.record_upload(program, inputs)?];
-        for submission in &self.programs[program].submissions {
-            commands.push(self.programs[program].record(&self.gpu, submission));
-            self.gpu.connection.submit(commands.drain(..))?;
+        for index in 0..self.programs[program].submissions.len() {
+            commands.extend(self.finish_sums(program, index, absent)?);
+            let Program { submissions, exchanges, .. } = &self.programs[program];
+            commands.push(self.programs[program].record(&self.gpu, &submissions[index]));
+            let read = exchanges.iter().filter(|exchange| exchange.start == index + 1);
+            commands.extend(read.map(|exchange| exchange.record_read(&self.gpu)));
+            let submission = self.gpu.connection.submit(commands.drain(..))?;
+            let exchanges = &mut self.programs[program].exchanges;
+            for exchange in exchanges.iter_mut().filter(|exchange| exchange.start == index + 1) {
+                exchange.submitted(program, submission.clone());
+            }
         }
+        commands.extend(self.finish_sums(program, self.programs[program].submissions.len(), absent)?);
         commands.push(self.record_readback(program));
         self.submit_step(program, commands)
     }

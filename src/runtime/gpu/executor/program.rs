@@ -1,6 +1,7 @@
 //! A plan with its buffers bound.
 
 use super::Region;
+use super::exchange::BoundExchange;
 use crate::plan::{Dispatch, NamedValue, Plan, StorageId, Submission};
 use crate::runtime::gpu::context::Gpu;
 use crate::runtime::gpu::pipeline::Pipeline;
@@ -15,6 +16,7 @@ pub(super) struct Program {
     storages: Vec<Option<(Region, usize)>>,
     dispatches: Vec<BoundDispatch>,
     pub submissions: Vec<BoundSubmission>,
+    pub exchanges: Vec<BoundExchange>,
     /// The first dispatch of each launch, then the number of dispatches.
     starts: Vec<usize>,
 }
@@ -50,7 +52,11 @@ impl Program {
         let outputs = plan.outputs.iter().map(|p| (p.clone(), region(p.storage))).collect();
         let submissions = plan.submissions.iter().map(|s| BoundSubmission::new(plan, s)).collect();
         let starts = (0..=plan.launches.len()).map(|i| plan.dispatches_of(&(0..i)).end).collect();
-        Self { inputs, outputs, storages, dispatches, submissions, starts }
+        let exchanges = Vec::new();
+        let mut program = Self { inputs, outputs, storages, dispatches, submissions, exchanges, starts };
+        let bound = plan.exchanges.iter().map(|e| BoundExchange::new(gpu, plan, &program, e));
+        program.exchanges = bound.collect();
+        program
     }
 
     pub fn storage(&self, storage: StorageId) -> &(Region, usize) {

@@ -1,0 +1,102 @@
+//! Training on several ranks: the sums in the graph of a step, and the parts of batches and results that belong to a rank.
+
+use super::report::Score;
+use super::step::{Losses, Pairs, Recipe, running_statistic};
+use crate::data::Shard;
+use crate::distributed::{Ranks, share};
+use crate::graph::{Graph, Node, Role, ValueId};
+use crate::op::{AllReduce, Scale};
+use crate::{Result, TensorType};
+use std::ops::Range;
+
+/// The images of a batch's range that a rank computes with.
+pub(super) struct Own {
+    /// Number of images in its graph.
+    pub size: usize,
+    /// Their positions in the batch.
+    pub range: Range<usize>,
+    /// Whether none of the images belong to this rank. It runs the graph of rank 0's size all the same, to update its weights like
+    /// the others.
+    pub absent: bool,
+}
+
+impl Own {
+    pub fn of(range: Range<usize>, ranks: Option<&Ranks>) -> Self {
+        let part = |rank: usize| share(range.clone(), rank, ranks.map_or(1, Ranks::ranks));
+        let (own, first) = (part(ranks.map_or(0, Ranks::rank)), part(0));
+        let absent = own.is_empty();
+        let range = if absent { first } else { own };
+        Self { size: range.len(), range, absent }
+    }
+}
+
+/// The images that a rank loads.
+pub(super) fn shard(ranks: Option<&Ranks>, micro_batch: usize) -> Option<Shard> {
+    ranks.map(|ranks| Shard { rank: ranks.rank(), ranks: ranks.ranks(), micro_batch })
+}
+
+/// The score over the images of all ranks, from that over a rank's own.
+pub(super) fn merge(ranks: &Ranks, own: Score) -> Result<Score> {
+    let images = own.images as f64;
+    let sums = [own.loss * images, own.accuracy * images, images];
+    let [loss, correct, images] = sum(ranks, &sums)?[..] else { unreachable!("as many sums as values") };
+    Ok(Score { loss: loss / images, accuracy: correct / images, images: images as usize })
+}
+
+/// Adds up values over ranks, in their order.
+pub(super) fn sum(ranks: &Ranks, own: &[f64]) -> Result<Vec<f64>> {
+    let mut sums = vec![0.0; own.len()];
+    for other in ranks.gather(bytemuck::cast_slice(own).to_vec())? {
+        let other: Vec<f64> = bytemuck::pod_collect_to_vec(&other);
+        sums.iter_mut().zip(other).for_each(|(sum, value)| *sum += value);
+    }
+    Ok(sums)
+}
+
+/// Replaces losses and the statistics of batch norms by their means over all ranks, and the number of correct predictions by the
+/// sum. As the guard depends on these losses, all ranks skip the same steps.
+pub(super) fn sum_losses(
+    graph: &mut Graph,
+    losses: &mut Losses,
+    statistics: &mut [(ValueId, ValueId)],
+    share: ValueId,
+) -> Result<()> {
+    graph.scoped("ranks", |graph| {
+        let nodes: Vec<Node> =
+            statistics.iter().map(|(_, updated)| running_statistic(graph, *updated)).collect();
+        // Sums that follow each other are exchanged together, so everything else comes first.
+        let mut scaled = Vec::new();
+        for ((_, loss), name) in losses.totals.iter().zip([Recipe::LOSS_SHARE, Recipe::PARTNER_LOSS_SHARE]) {
+            let share = graph.input(name, TensorType::f32([1]))?;
+            scaled.push(graph.apply(Scale, &[*loss, share])?[0]);
+        }
+        for node in &nodes {
+            scaled.push(graph.apply(Scale, &[node.inputs[1], share])?[0]);
+        }
+        scaled.push(losses.correct);
+        let sums = scaled.into_iter().map(|value| Ok(graph.apply(AllReduce, &[value])?[0]));
+        let mut sums = sums.collect::<Result<Vec<_>>>()?.into_iter();
+        losses.totals.iter_mut().zip(&mut sums).for_each(|((_, loss), sum)| *loss = sum);
+        for ((node, (_, updated)), sum) in nodes.iter().zip(statistics).zip(&mut sums) {
+            *updated = graph.apply(node.op.clone(), &[node.inputs[0], sum])?[0];
+        }
+        losses.correct = sums.next().expect("the last sum is that of correct predictions");
+        Ok(())
+    })
+}
+
+/// Replaces gradients by their sums over all ranks, in the order in which the backward pass computes them.
+pub(super) fn sum_gradients(graph: &mut Graph, pairs: &mut Pairs) -> Result<()> {
+    let producer = |gradient: &ValueId| match graph.value(*gradient).role {
+        Role::Computed { node } => node,
+        _ => 0,
+    };
+    let mut order: Vec<usize> = (0..pairs.len()).collect();
+    order.sort_by_key(|i| producer(&pairs[*i].1));
+    graph.scoped("ranks", |graph| {
+        order.into_iter().try_for_each(|i| {
+            pairs[i].1 = graph.apply(AllReduce, &[pairs[i].1])?[0];
+            Ok(())
+        })
+    })
+}
