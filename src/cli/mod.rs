@@ -12,6 +12,7 @@ mod plan;
 mod predict;
 mod profile;
 mod report;
+mod scaling;
 mod see;
 mod selftest;
 mod source;
@@ -24,7 +25,7 @@ use clap::{Parser, Subcommand};
 pub use common::terminal;
 use common::{
     choices, device, flags, html, images, json, memory, mistakes, network, numbers, output, pretrained,
-    shell, svg, text,
+    ranks, shell, svg, text,
 };
 use striate::Result;
 
@@ -71,6 +72,8 @@ enum Command {
     See(Box<see::Args>),
     /// Make a page that trains small networks in the browser.
     Web(web::Args),
+    /// Predict how fast training is on many GPUs or machines.
+    Scaling(scaling::Args),
     /// List the kernels, or print the source of one.
     Kernels(kernels::Args),
     /// Test every kernel on a device, comparing it with the CPU.
@@ -106,6 +109,7 @@ pub fn run(cli: Cli) -> Result<i32> {
         Command::Report(args) => report::run(*args).map(|()| 0),
         Command::See(args) => see::run(*args),
         Command::Web(args) => web::run(&args).map(|()| 0),
+        Command::Scaling(args) => scaling::run(&args),
         Command::Kernels(args) => kernels::run(args).map(|()| 0),
         Command::Selftest(args) => selftest::run(args),
         Command::Devices(args) => devices::run(args).map(|()| 0),
@@ -119,7 +123,7 @@ mod tests {
     use clap::{Arg, Command, CommandFactory};
 
     /// Flags by their heading in `--help`. All others belong to one command, and are listed first, without a heading.
-    const HEADINGS: [(&str, &str); 7] = [
+    const HEADINGS: [(&str, &str); 8] = [
         ("Data", "data dataset image-size images skip-broken"),
         ("Network", "classes input partial pretrained"),
         (
@@ -129,6 +133,7 @@ mod tests {
         ("Device", "device family limits no-selftest on submission-ms subgroup"),
         ("Kernels", "kernel no-fuse no-winograd"),
         ("Memory", "memory recompute"),
+        ("Several GPUs or machines", "distributed rank-timeout ranks"),
         (
             "Output",
             "confusion csv fold-batch-norm half json launches no-live onnx out preprocessing safetensors weights-in",

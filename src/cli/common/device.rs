@@ -4,7 +4,7 @@ use super::terminal::note;
 use clap::ValueEnum;
 use serde::Serialize;
 use std::sync::Once;
-use striate::gpu::Limits;
+use striate::gpu::{self, AdapterSummary, Limits};
 use striate::plan::{Family, Target};
 use striate::selftest::{self, Extent, Report};
 use striate::{Device, Result};
@@ -34,7 +34,7 @@ fn milliseconds(text: &str) -> Result<f64, String> {
 /// The flags that select a device.
 #[derive(clap::Args, Clone, Debug, Serialize)]
 pub struct DeviceName {
-    /// auto, gpu, cpu, an adapter's number or a part of its name; see `striate devices`
+    /// auto, gpu, cpu, an adapter's number or a part of its name; see `striate devices`; with several processes, also a list of them, such as 0,1
     #[arg(long, global = true, help_heading = "Device", default_value = "auto")]
     device: String,
     /// Limits to open a GPU with: its own, or those that WebGPU guarantees everywhere
@@ -80,6 +80,21 @@ impl DeviceName {
         }
         // With what was found out, and since a device may be unusable after a failure.
         self.open_untested()
+    }
+
+    /// The device of the n-th process of this machine: of a list such as `0,1`, the n-th, and of several hardware GPUs to choose from
+    /// automatically, the n-th of these; starting again after the last.
+    pub fn nth(&self, n: usize) -> Self {
+        let listed: Vec<&str> = self.device.split(',').collect();
+        let is_hardware = |adapter: &AdapterSummary| adapter.kind == "hardware";
+        let device = match &listed[..] {
+            ["auto" | "gpu"] => match gpu::adapters().into_iter().filter(is_hardware).count() {
+                0 | 1 => self.device.clone(),
+                count => (n % count).to_string(),
+            },
+            listed => listed[n % listed.len()].to_owned(),
+        };
+        Self { device, ..self.clone() }
     }
 
     /// Suggests the CPU executor where `auto` has selected a software GPU; once, because `train` opens a lost device again.

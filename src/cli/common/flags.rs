@@ -28,6 +28,11 @@ impl DeviceFlags {
         self.choices.device(self.open_default()?)
     }
 
+    /// Like [`open`](Self::open), for the n-th process of this machine.
+    pub fn open_nth(&self, n: usize) -> Result<Device> {
+        self.choices.device(self.name.nth(n).open()?)
+    }
+
     /// Opens the device with the planner's own choices.
     pub fn open_default(&self) -> Result<Device> {
         let device = self.name.open()?;
@@ -40,13 +45,13 @@ impl DeviceFlags {
 #[derive(clap::Args)]
 pub struct ModelFlags {
     /// Network: lenet, alexnet, googlenet, resnet18, resnet50, resnet20, resnet20-a, plain20, ...
-    model: String,
+    pub model: String,
     /// Input size, such as 3x32x32 [default: the size it was designed for, in color]
     #[arg(long, value_name = "CHANNELSxHEIGHTxWIDTH", help_heading = "Network")]
-    input: Option<String>,
+    pub input: Option<String>,
     /// Number of classes [default: 1000, or 10 for networks for small images]
     #[arg(long, help_heading = "Network")]
-    classes: Option<usize>,
+    pub classes: Option<usize>,
 }
 
 /// Up to this input size, a network is for data sets such as CIFAR-10, with 10 classes.

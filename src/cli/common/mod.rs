@@ -12,6 +12,7 @@ pub mod network;
 pub mod numbers;
 pub mod output;
 pub mod pretrained;
+pub mod ranks;
 pub mod shell;
 pub mod svg;
 pub mod terminal;

@@ -4,11 +4,13 @@ use super::flags::{AugmentFlags, FineTuningFlags, LossFlags, OptimizerFlags, Run
 use crate::cli::flags::{DataFlags, DeviceFlags};
 use crate::cli::json;
 use crate::cli::memory::MemoryFlags;
+use crate::cli::ranks::RankFlags;
 use serde::Serialize;
 use serde_json::{Map, Value, json};
 use std::ffi::OsString;
 use std::path::PathBuf;
 use striate::data::Split;
+use striate::distributed::Ranks;
 use striate::train::{Recipe, TrainConfig};
 use striate::{Device, Result};
 
@@ -49,6 +51,11 @@ pub struct Args {
     #[arg(long)]
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     no_precise_bn: bool,
+    /// On several processes, normalize by the statistics of the images of all of them, as a single GPU would, instead of those of
+    /// each
+    #[arg(long)]
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    sync_batch_norm: bool,
     #[command(flatten)]
     #[serde(flatten)]
     pub data: DataFlags,
@@ -70,6 +77,9 @@ pub struct Args {
     #[command(flatten)]
     #[serde(flatten)]
     pub run: RunFlags,
+    #[command(flatten)]
+    #[serde(flatten)]
+    pub ranks: RankFlags,
     #[command(flatten)]
     #[serde(flatten)]
     pub device: DeviceFlags,
@@ -129,6 +139,7 @@ impl Args {
             mix: augmentation.mix(),
             threads: self.threads,
             precise_bn: !self.no_precise_bn,
+            sync_batch_norm: self.sync_batch_norm,
             skip_non_finite: self.skip_non_finite,
             anomaly: self.anomaly,
         })
@@ -196,7 +207,12 @@ impl Args {
             "data_folder": self.data.data.as_deref().and_then(|dir| dir.canonicalize().ok()).map(|dir| json::argument(dir.as_os_str())),
             "learning_rate": json::value(&self.learning_rate()),
             "model": { "name": model, "parameters": parameters },
-            "device": { "name": device.name(), "adapter": adapter, "memory_bytes": memory },
+            "device": {
+                "name": device.name(),
+                "adapter": adapter,
+                "memory_bytes": memory,
+                "ranks": device.ranks().map_or(1, Ranks::ranks),
+            },
             "versions": {
                 "striate": env!("CARGO_PKG_VERSION"),
                 "wgpu": locked_version("wgpu"),

@@ -12,7 +12,8 @@ pub const FOLDER: &str = "checkpoints/";
 
 /// The latest checkpoints of a run, named after the step: `step-00001200.safetensors`.
 pub struct Checkpoints {
-    run: Rc<OutputFolder>,
+    /// `None` where another rank writes the files.
+    run: Option<Rc<OutputFolder>>,
     /// Number of checkpoints to keep.
     keep: usize,
     /// What must not change for the run to resume.
@@ -42,19 +43,20 @@ fn step(name: &str) -> Option<u64> {
 }
 
 impl Checkpoints {
-    pub fn new(run: Rc<OutputFolder>, keep: usize, about: Map<String, Value>) -> Self {
+    pub fn new(run: Option<Rc<OutputFolder>>, keep: usize, about: Map<String, Value>) -> Self {
         Self { run, keep, about }
     }
 
     /// Writes a checkpoint and removes old ones. If it cannot be written, only warns and returns false: training continues, and
     /// old checkpoints stay.
     pub fn save(&self, trainer: &mut Trainer) -> Result<bool> {
+        let Some(run) = &self.run else { return Ok(true) };
         let checkpoint = Checkpoint::of(trainer, &self.about)?;
         let name = format!("{FOLDER}step-{:08}.safetensors", checkpoint.position.step);
-        let written = self.run.write_with(&name, &|out| checkpoint.write_to(out));
+        let written = run.write_with(&name, &|out| checkpoint.write_to(out));
         let saved = written.is_ok();
         match written {
-            Ok(()) => self.prune(),
+            Ok(()) => self.prune(run),
             Err(error) if self.exist() => {
                 log::warn!("{error}; training continues, and earlier checkpoints stay");
             }
@@ -65,14 +67,14 @@ impl Checkpoints {
 
     /// Whether the run has any checkpoints.
     pub fn exist(&self) -> bool {
-        list(self.run.path()).is_ok_and(|names| !names.is_empty())
+        self.run.as_ref().is_some_and(|run| list(run.path()).is_ok_and(|names| !names.is_empty()))
     }
 
     /// The newest readable checkpoint; `None` if none was written. Damaged ones are skipped with a warning.
     pub fn newest(&self) -> Result<Option<(PathBuf, Checkpoint)>> {
-        let mut damaged = None;
-        for name in list(self.run.path())?.iter().rev() {
-            let path = self.run.path().join(name);
+        let (Some(run), mut damaged) = (&self.run, None) else { return Ok(None) };
+        for name in list(run.path())?.iter().rev() {
+            let path = run.path().join(name);
             match Checkpoint::read(&path) {
                 Ok(checkpoint) => return Ok(Some((path, checkpoint))),
                 Err(error) => {
@@ -85,12 +87,12 @@ impl Checkpoints {
     }
 
     /// Removes this run's checkpoints except for the latest.
-    fn prune(&self) {
-        let mut ours = self.run.files();
+    fn prune(&self, run: &OutputFolder) {
+        let mut ours = run.files();
         ours.retain(|name| step(name).is_some());
         ours.sort_by_key(|name| step(name));
         ours.truncate(ours.len().saturating_sub(self.keep));
-        if let Err(error) = self.run.remove(&ours) {
+        if let Err(error) = run.remove(&ours) {
             log::warn!("{error}; the old checkpoint stays");
         }
     }

@@ -10,6 +10,7 @@ mod metrics;
 mod plot;
 mod pretrained;
 mod progress;
+mod ranks;
 mod resume;
 mod run_dir;
 mod stages;
@@ -27,6 +28,7 @@ pub use run_dir::open_run;
 
 use super::flags::{DeviceFlags, as_flag};
 use super::images::report_skipped;
+use super::ranks::{fail, join, launch, local_rank};
 use checkpoints::Checkpoints;
 use interrupt::{INTERRUPTED, stop_on_interrupt};
 use progress::say;
@@ -37,10 +39,11 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use striate::data::{Preprocessing, Split};
+use striate::distributed::Ranks;
 use striate::infer::Card;
 use striate::models::{self, Model};
 use striate::train::{Checkpoint, Position, Trainer};
-use striate::{Error, Result};
+use striate::{Device, Error, Result};
 use training::Run;
 
 /// How a command ended.
@@ -59,10 +62,21 @@ impl Trained {
 
 /// Trains a network. If it is interrupted, the results so far are written.
 pub fn run(args: Args) -> Result<Trained> {
-    run_named(&args).map_err(as_flag::<Args>)
+    if let Some(count) = args.ranks.ranks {
+        return launch(count).map(Trained::with_code);
+    }
+    let joined = join(&args.ranks)?;
+    let trained = run_named(&args, joined.as_ref()).map_err(as_flag::<Args>);
+    match (joined, trained) {
+        (Some(ranks), Err(error)) => fail(&ranks, &error),
+        (Some(ranks), Ok(trained)) => {
+            Ok(Trained { report: trained.report.filter(|_| ranks.is_first()), ..trained })
+        }
+        (None, trained) => trained,
+    }
 }
 
-fn run_named(args: &Args) -> Result<Trained> {
+fn run_named(args: &Args, ranks: Option<&Ranks>) -> Result<Trained> {
     let tuned = &args.fine_tuning;
     let new = args.path.is_some() || args.config.is_some() || args.run.out.is_some() || args.run.force;
     if args.run.resume.is_some() && (new || tuned.weights.is_some() || tuned.pretrained) {
@@ -79,7 +93,9 @@ fn run_named(args: &Args) -> Result<Trained> {
         report_skipped(&split.notes, &split.skipped);
         return args.augmentation.show(&split, args.seed, file).map(|()| Trained::with_code(0));
     }
+    let is_first = ranks.is_none_or(Ranks::is_first);
     let mut dir = match &args.run.resume {
+        _ if !is_first => RunDir::elsewhere(&args.run),
         Some(run) => RunDir::reopen(run, &args.run)?,
         None => RunDir::claim(args)?,
     };
@@ -93,8 +109,9 @@ fn run_named(args: &Args) -> Result<Trained> {
     let card = card(&*model, &split, args.preprocessing(&split)?);
     let checkpoints =
         Checkpoints::new(dir.folder(), args.run.keep as usize, args.about(&model.name(), &split));
-    let start = args.run.resume.as_ref().map(|run| Start::find(run, args, &checkpoints)).transpose()?;
-    let device = args.device.open()?;
+    let resumed = args.run.resume.as_ref().filter(|_| is_first);
+    let start = resumed.map(|run| Start::find(run, args, &checkpoints)).transpose()?;
+    let device = open_device(args, ranks)?;
     say(&format!("device   {}", device.describe()));
     let validation = split.validation.as_ref().map(|data| format!(", {} validation", data.len()));
     say(&format!(
@@ -104,6 +121,9 @@ fn run_named(args: &Args) -> Result<Trained> {
         validation.unwrap_or_default(),
         split.test.len(),
     ));
+    if let Some(ranks) = ranks {
+        say(&ranks::describe(ranks, args));
+    }
     let config = stages.largest();
     let strategy = args.memory.strategy(config.batch, config.accumulate, |strategy| {
         let (device, config) = strategy.training(&device, config);
@@ -117,10 +137,12 @@ fn run_named(args: &Args) -> Result<Trained> {
         stages,
         strategy,
         device: &device,
+        ranks,
         checkpoints: &checkpoints,
         stop: Arc::default(),
     };
-    let mut trainer = run.trainer_at(start.as_ref().map_or(Position::default(), Start::position))?;
+    let position = ranks::position(ranks, start.as_ref().map_or(Position::default(), Start::position))?;
+    let mut trainer = run.trainer_at(position)?;
     args.device.choices.check(trainer.session().plans())?;
     let memory = trainer.session().bytes();
     let parameters = trainer.parameters();
@@ -129,11 +151,12 @@ fn run_named(args: &Args) -> Result<Trained> {
         model.name(),
         memory as f64 / (1 << 20) as f64
     ));
-    if start.as_ref().is_none_or(|start| start.checkpoint.is_none()) {
+    if is_first && start.as_ref().is_none_or(|start| start.checkpoint.is_none()) {
         run.load_weights(&mut trainer)?;
     }
     stop_on_interrupt(&run.stop)?;
     match &start {
+        _ if !is_first => trainer.resume(position, &[])?,
         Some(start) => {
             let changes = start.changes.describe(args, start.position().step, &split)?;
             resume(start, changes, args, &mut dir, &mut trainer)?;
@@ -141,6 +164,7 @@ fn run_named(args: &Args) -> Result<Trained> {
         // This replaces an earlier run, so everything that can fail early has been checked.
         None => dir.begin(&args.describe(&choice.arguments, &device, &model.name(), parameters, memory))?,
     }
+    trainer.synchronize()?;
     let trained = run.complete(trainer, &mut dir);
     let stopped = trained.inspect_err(|error| {
         // If the learning rate was the cause, resuming helps only with a smaller one.
@@ -161,6 +185,14 @@ fn run_named(args: &Args) -> Result<Trained> {
         say(&format!("resume   {}", resume::command(&out)));
     }
     Ok(Trained::with_code(INTERRUPTED))
+}
+
+/// Opens the device, for a rank the one with its number on this machine.
+fn open_device(args: &Args, ranks: Option<&Ranks>) -> Result<Device> {
+    match ranks {
+        None => args.device.open(),
+        Some(ranks) => Ok(args.device.open_nth(local_rank(ranks)?)?.with_ranks(ranks.clone())),
+    }
 }
 
 /// Restores the trainer from a checkpoint and its file, if there is one, and reports where the run continues.

@@ -25,7 +25,9 @@ const FILES: [&str; 6] = [CONFIG, METRICS, STEPS, MODEL, BEST, CURVES];
 
 /// The folder of a run, locked against other processes. Files are written atomically.
 pub struct RunDir {
-    folder: Rc<OutputFolder>,
+    /// `None` where another rank writes the files.
+    folder: Option<Rc<OutputFolder>>,
+    path: PathBuf,
     pub metrics: Metrics,
     /// Steps since the last line of `steps.csv`.
     window: Window,
@@ -66,6 +68,18 @@ impl RunDir {
         }
     }
 
+    /// The folder of a run that another rank writes.
+    pub fn elsewhere(flags: &RunFlags) -> Self {
+        Self {
+            folder: None,
+            path: PathBuf::new(),
+            metrics: Metrics::default(),
+            window: Window::new(flags.log_every),
+            events: None,
+            errors: Vec::new(),
+        }
+    }
+
     /// Opens the folder of a run to resume.
     pub fn reopen(path: &Path, flags: &RunFlags) -> Result<Self> {
         Self::of(open_run(path)?, flags)
@@ -79,14 +93,16 @@ impl RunDir {
             window: Window::new(flags.log_every),
             events: events.transpose()?,
             errors: Vec::new(),
-            folder,
+            path: folder.path().to_owned(),
+            folder: Some(folder),
         })
     }
 
     /// Writes `config.json` and removes the files of an earlier run, unless writing fails.
     pub fn begin(&mut self, config: &serde_json::Value) -> Result<()> {
-        self.folder.stage(CONFIG, &|out| writeln!(out, "{config:#}"))?;
-        self.folder.replace()?;
+        let Some(folder) = &self.folder else { return Ok(()) };
+        folder.stage(CONFIG, &|out| writeln!(out, "{config:#}"))?;
+        folder.replace()?;
         if let Some(events) = &mut self.events {
             events.remove_earlier()?;
             events.start(0, config);
@@ -100,22 +116,26 @@ impl RunDir {
         self.metrics.rewind(to);
         self.window.take();
         if let Some(events) = &mut self.events {
-            events.start(to.step, &resume::config(self.folder.path())?);
+            events.start(to.step, &resume::config(&self.path)?);
         }
         Ok(())
     }
 
     /// Rewrites `config.json` of a resumed run.
     pub fn update_config(&self, config: &serde_json::Value) -> Result<()> {
-        self.folder.write(CONFIG, format!("{config:#}\n").as_bytes())
+        self.write(CONFIG, format!("{config:#}\n").as_bytes())
     }
 
-    pub fn folder(&self) -> Rc<OutputFolder> {
+    pub fn folder(&self) -> Option<Rc<OutputFolder>> {
         self.folder.clone()
     }
 
     pub fn path(&self) -> &Path {
-        self.folder.path()
+        &self.path
+    }
+
+    fn write(&self, name: &str, bytes: &[u8]) -> Result<()> {
+        self.folder.as_ref().map_or(Ok(()), |folder| folder.write(name, bytes))
     }
 
     /// Starts the clock of the next steps.
@@ -146,7 +166,7 @@ impl RunDir {
     }
 
     fn write_steps(&self) -> Result<()> {
-        self.folder.write(STEPS, &table::csv(&self.metrics.steps))
+        self.write(STEPS, &table::csv(&self.metrics.steps))
     }
 
     /// Adds a line to `metrics.csv`.
@@ -176,7 +196,7 @@ impl RunDir {
     }
 
     fn write_metrics(&mut self) -> Result<()> {
-        let written = self.folder.write(METRICS, &table::csv(&self.metrics.rows));
+        let written = self.write(METRICS, &table::csv(&self.metrics.rows));
         self.collect(written)
     }
 
@@ -190,15 +210,16 @@ impl RunDir {
 
     /// Writes the trainer's weights.
     pub fn write_weights(&mut self, name: &str, card: &Card, trainer: &mut Trainer) -> Result<()> {
+        let Some(folder) = &self.folder else { return Ok(()) };
         let (tensors, metadata) = (trainer.weights()?, card.metadata());
-        let written = self.folder.write_with(name, &|out| weights::write_to(out, &tensors, &metadata));
+        let written = folder.write_with(name, &|out| weights::write_to(out, &tensors, &metadata));
         self.collect(written)
     }
 
     /// Draws `curves.svg`.
     pub fn write_plot(&mut self, title: &str) -> Result<()> {
         let svg = plot::curves(&self.path().join(CURVES), title, &self.metrics)?;
-        let written = self.folder.write(CURVES, svg.as_bytes());
+        let written = self.write(CURVES, svg.as_bytes());
         self.collect(written)
     }
 

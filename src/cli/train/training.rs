@@ -14,6 +14,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 use striate::data::Split;
+use striate::distributed::Ranks;
 use striate::infer::{Card, class_tensors};
 use striate::models::Model;
 use striate::train::{Checkpoint, EpochReport, MemoryStrategy, Position, TrainConfig, Trainer};
@@ -29,6 +30,8 @@ pub struct Run<'a> {
     pub stages: Stages,
     pub strategy: MemoryStrategy,
     pub device: &'a Device,
+    /// The processes that train together, if there are several.
+    pub ranks: Option<&'a Ranks>,
     pub checkpoints: &'a Checkpoints,
     /// Set to stop.
     pub stop: Arc<AtomicBool>,
@@ -63,7 +66,7 @@ impl Run<'_> {
     }
 
     fn open_again(&self) -> Result<Device> {
-        let again = self.args.device.open()?;
+        let again = super::open_device(self.args, self.ranks)?;
         if again.name() != self.device.name() {
             let problem = format!("{} is gone, and {} gives other results", self.device.name(), again.name());
             return Err(Error::Device(problem));
@@ -92,6 +95,7 @@ impl Run<'_> {
         drop(trainer);
         let mut trainer = self.trainer_on(&self.open_again()?, config)?;
         trainer.resume(state.position, &state.tensors)?;
+        trainer.synchronize()?;
         let from = state.position.epoch + 1;
         say(&format!("stage    all {} parameters from epoch {from}", trainer.parameters()));
         Ok(trainer)
@@ -116,6 +120,8 @@ impl Run<'_> {
                 Ok(stopped)
             });
             let reason = match trained {
+                // The other ranks cannot go back.
+                trained if self.ranks.is_some() => return trained,
                 Err(Error::DeviceLost(reason)) if losses < MAX_LOSSES => reason,
                 // After a loss, a device may fail to open.
                 Err(Error::Device(reason)) if (1..MAX_LOSSES).contains(&losses) => reason,
@@ -160,23 +166,32 @@ impl Run<'_> {
         while trainer.position().epoch < epochs {
             let mut steps = 0;
             dir.start_steps();
+            let mut disconnected = None;
             let report = trainer.epoch(&mut |progress| {
                 reporter.step(progress);
                 dir.add_step(progress);
                 steps += 1;
-                let pause = steps == self.args.run.checkpoint_every
-                    || self.stop.load(Ordering::Relaxed)
-                    || reporter.wants_checkpoint();
-                if pause { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+                let pause = self.stop.load(Ordering::Relaxed) || reporter.wants_checkpoint();
+                match self.any(pause || steps == self.args.run.checkpoint_every) {
+                    Ok(false) => ControlFlow::Continue(()),
+                    Ok(true) => ControlFlow::Break(()),
+                    Err(error) => {
+                        disconnected = Some(error);
+                        ControlFlow::Break(())
+                    }
+                }
             });
             // Also if training diverged: the last steps show how.
-            let report = report.inspect_err(|_| {
+            let report = disconnected.map_or(report, Err).inspect_err(|_| {
                 dir.end_line();
                 dir.save_steps();
             })?;
-            let stopped = self.stop.load(Ordering::Relaxed);
+            let stopped = self.any(self.stop.load(Ordering::Relaxed))?;
             if report.held_out().is_some() || stopped {
                 reporter.epoch(&report, trainer);
+                if let Some(ranks) = self.ranks {
+                    say(&super::ranks::exchanged(ranks));
+                }
                 self.record(trainer, dir, &report)?;
                 if !dir.is_complete() {
                     // No checkpoint: a resumed run writes this epoch again.
@@ -208,6 +223,11 @@ impl Run<'_> {
         Ok(false)
     }
 
+    /// Whether this holds on any rank.
+    fn any(&self, own: bool) -> Result<bool> {
+        self.ranks.map_or(Ok(own), |ranks| ranks.any(own))
+    }
+
     /// Says how good the best weights are. With validation images, tests them on the test images: for the first time, since no
     /// choice may depend on these.
     fn announce(&self, trainer: &mut Trainer, dir: &mut RunDir) -> Result<()> {
@@ -220,8 +240,11 @@ impl Run<'_> {
             return Ok(());
         }
         say(&format!("validation accuracy {:.2} %{of}", 100.0 * accuracy));
-        let weights = Weights::read(&dir.path().join(BEST))?;
-        trainer.load(&weights, Fit::Strict)?;
+        if self.ranks.is_none_or(Ranks::is_first) {
+            let weights = Weights::read(&dir.path().join(BEST))?;
+            trainer.load(&weights, Fit::Strict)?;
+        }
+        trainer.synchronize()?;
         let test = trainer.test()?;
         let (correct, images) = ((test.accuracy * test.images as f64).round(), test.images);
         say(&format!(

@@ -12,6 +12,7 @@ use console::Term;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressState, ProgressStyle, TermLike};
 use std::fmt;
 use std::io::{self, Write};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 /// Minimum terminal width for a progress bar before the text.
@@ -34,6 +35,18 @@ enum Shown {
 
 static SHOWN: Mutex<Shown> = Mutex::new(Shown::Nothing);
 
+/// Whether lines and notes are dropped.
+static SILENT: AtomicBool = AtomicBool::new(false);
+
+/// Sets whether lines and notes are dropped, because another process prints the same. Warnings and errors are still shown.
+pub fn silence(silent: bool) {
+    SILENT.store(silent, Ordering::Relaxed);
+}
+
+fn is_silent() -> bool {
+    SILENT.load(Ordering::Relaxed)
+}
+
 /// A bar at the bottom of the terminal, one line at any width, removed on drop.
 pub struct Bar(ProgressBar);
 
@@ -42,7 +55,7 @@ impl Bar {
     /// terminal.
     pub fn new(redraws: u8) -> Option<Self> {
         let screen = Screen(Term::buffered_stderr());
-        if !screen.0.features().is_attended() {
+        if !screen.0.features().is_attended() || is_silent() {
             return None;
         }
         let target = match redraws {
@@ -126,6 +139,9 @@ pub enum Stream {
 impl Stream {
     /// Writes above a progress bar; while an interface is shown, after it closes.
     pub fn write(self, bytes: &[u8]) -> io::Result<()> {
+        if matches!(self, Self::Output) && is_silent() {
+            return Ok(());
+        }
         let bar = match &mut *shown() {
             Shown::Nothing => None,
             Shown::Bar(bar) => Some(bar.clone()),
@@ -164,6 +180,9 @@ impl Write for Messages {
 
 /// Prints a line on standard error, control characters escaped. Errors are ignored, since nobody could see a message.
 pub fn note(line: &str) {
+    if is_silent() {
+        return;
+    }
     let _ = Messages.write_all(format!("{}\n", text::lines(line)).as_bytes());
 }
 
