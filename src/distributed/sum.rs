@@ -12,8 +12,11 @@ pub(super) fn sum(transport: &mut dyn Transport, mut values: Vec<f32>) -> Result
     values.resize(part * ranks, 0.0);
     let mut parts = vec![0f32; part * ranks];
     transport.all_to_all(bytemuck::cast_slice(&values), bytemuck::cast_slice_mut(&mut parts))?;
-    let total = |i: usize| (0..ranks).map(|rank| f64::from(parts[rank * part + i])).sum::<f64>() as f32;
-    let totals: Vec<f32> = (0..part).map(total).collect();
+    let mut totals = vec![0f64; part];
+    for summands in parts.chunks_exact(part) {
+        totals.iter_mut().zip(summands).for_each(|(total, value)| *total += f64::from(*value));
+    }
+    let totals: Vec<f32> = totals.into_iter().map(|total| total as f32).collect();
     transport.all_gather(bytemuck::cast_slice(&totals), bytemuck::cast_slice_mut(&mut values))?;
     values.truncate(len);
     Ok(values)

@@ -22,7 +22,7 @@ pub struct Workload {
 
 /// Bytes of the sums that show latency and bandwidth.
 const SMALL: usize = 4;
-const LARGE: usize = 16 << 20;
+const LARGE: usize = 4 << 20;
 /// Number of measured sums.
 const SUMS: usize = 20;
 
@@ -68,38 +68,42 @@ impl Workload {
         run(session, &inputs)
     }
 
-    /// The timeline of a step without other ranks: that of median length.
-    pub fn timeline(&self, device: &Device, steps: usize) -> Result<Timeline> {
-        let mut session = self.session(device, &Ranks::alone())?;
-        let mut timelines = Vec::new();
+    /// Measures steps: their timeline without other ranks, and with ranks, the seconds of real steps on all of them and on one alone.
+    /// All are medians, measured in turn.
+    pub fn measure(
+        &self,
+        device: &Device,
+        ranks: Option<&Ranks>,
+        steps: usize,
+    ) -> Result<(Timeline, Option<[f64; 2]>)> {
+        let mut alone = self.session(device, &Ranks::alone())?;
+        let mut together = ranks.map(|ranks| self.session(device, ranks)).transpose()?;
+        let (mut timelines, mut times) = (Vec::new(), [Vec::new(), Vec::new()]);
         for step in 0..=steps {
-            let profile = self.step(&mut session, |session, inputs| session.profile(0, inputs))?;
+            let profile = self.step(&mut alone, |session, inputs| session.profile(0, inputs))?;
+            let timeline = timeline(&alone.plans()[0], &profile.spans);
+            let real = match &mut together {
+                Some(together) => [self.seconds(together, ranks)?, self.seconds(&mut alone, ranks)?],
+                None => [0.0; 2],
+            };
             // The first one warms up.
             if step > 0 {
-                timelines.push(timeline(&session.plans()[0], &profile.spans));
+                timelines.push(timeline);
+                times.iter_mut().zip(real).for_each(|(times, seconds)| times.push(seconds));
             }
         }
         timelines.sort_by(|a, b| a.seconds.total_cmp(&b.seconds));
-        Ok(timelines.swap_remove(steps / 2))
+        times.iter_mut().for_each(|times| times.sort_by(f64::total_cmp));
+        let real = times.map(|times| times[steps / 2]);
+        Ok((timelines.swap_remove(steps / 2), ranks.map(|_| real)))
     }
 
-    /// Median seconds of real steps on all ranks and on one alone.
-    pub fn steps(&self, device: &Device, ranks: &Ranks, steps: usize) -> Result<[f64; 2]> {
-        let mut seconds = [0.0; 2];
-        for (seconds, ranks) in seconds.iter_mut().zip([ranks.clone(), Ranks::alone()]) {
-            let mut session = self.session(device, &ranks)?;
-            let mut times = Vec::new();
-            for step in 0..=steps {
-                let start = Instant::now();
-                self.step(&mut session, |session, inputs| session.run(0, inputs))?;
-                if step > 0 {
-                    times.push(start.elapsed().as_secs_f64());
-                }
-            }
-            times.sort_by(f64::total_cmp);
-            *seconds = times[steps / 2];
-        }
-        Ok(seconds)
+    /// Seconds of a real step, which all ranks start together.
+    fn seconds(&self, session: &mut Session, ranks: Option<&Ranks>) -> Result<f64> {
+        ranks.map_or(Ok(false), |ranks| ranks.any(false))?;
+        let start = Instant::now();
+        self.step(session, |session, inputs| session.run(0, inputs))?;
+        Ok(start.elapsed().as_secs_f64())
     }
 }
 

@@ -100,9 +100,7 @@ fn predict(args: &Args, ranks: Option<&Ranks>) -> Result<()> {
     };
     let measure = |name: &String| {
         let workload = Workload::new(name, args.batch as usize)?;
-        let timeline = workload.timeline(&device, args.steps as usize)?;
-        let measured = |ranks: &Ranks| workload.steps(&device, ranks, args.steps as usize);
-        let measured = ranks.map(measured).transpose()?;
+        let (timeline, measured) = workload.measure(&device, ranks, args.steps as usize)?;
         Ok(Network { workload, timeline, measured })
     };
     let networks = args.models.iter().map(measure).collect::<Result<Vec<_>>>()?;
