@@ -48,11 +48,13 @@ pub struct ViewOutput {
     pub finding: Option<String>,
     /// A point per image, for t-SNE.
     pub points: Vec<[f64; 2]>,
+    /// Results for the terminal; empty if there are only files.
+    pub table: String,
 }
 
 impl ViewOutput {
     pub fn new(manifest: Manifest, figures: Vec<Figure>) -> Self {
-        Self { manifest, figures, finding: None, points: Vec::new() }
+        Self { manifest, figures, finding: None, points: Vec::new(), table: String::new() }
     }
 }
 
@@ -169,7 +171,7 @@ fn run<V: View>(view: &V, network: &InspectedNetwork, images: &Images, out: &Pat
     out.check(&[&format!("{}.json", V::NAME)])?;
     let progress = Progress::new();
     let context = ViewContext { network, images, out: &out, prefix: "", progress: &progress };
-    let Manifest { title, caption, files, .. } = view.render(&context)?.manifest;
+    let ViewOutput { manifest: Manifest { title, caption, files, .. }, table, .. } = view.render(&context)?;
     out.commit()?;
     drop(progress);
     let files: String = files.iter().map(|file| format!("  {}  {}\n", file.name, file.about)).collect();
@@ -177,7 +179,7 @@ fn run<V: View>(view: &V, network: &InspectedNetwork, images: &Images, out: &Pat
         0 => String::new(),
         count => format!("{count} images {}\n\n", network.data),
     };
-    print(&format!("{title}\n\n{looked_at}{caption}\n\n{files}"))?;
+    print(&format!("{title}\n\n{looked_at}{table}{caption}\n\n{files}"))?;
     Ok(exit_code(images))
 }
 
