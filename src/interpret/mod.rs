@@ -40,6 +40,7 @@ mod relevance;
 mod saliency;
 mod top_activations;
 mod tsne;
+mod typesetting;
 mod unusual_responses;
 
 pub use activation_maximization::{ActivationMaximization, Distortion, MaximizedImages, Start};
