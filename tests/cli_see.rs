@@ -147,6 +147,26 @@ fn units_of_an_image_file() {
 }
 
 #[test]
+fn views_begin_with_the_images_named() {
+    let dir = trained();
+    let args = ["activations", "run", "--layer", "conv1", "--images", "3", "--begin-with", "17,1"];
+    printed(&mut see(&dir, &[&args, &DATA[..]].concat()));
+    let manifest = dir.read_text("seen/activations.json");
+    for (index, name) in ["17", "1", "0"].into_iter().enumerate() {
+        let file = format!(
+            "\"name\": \"activations-conv1-{index}.png\",\n      \"about\": \"conv1 on mnist {name}\""
+        );
+        assert!(manifest.contains(&file), "{manifest}");
+    }
+    let args =
+        ["activations", "run", "--layer", "conv1", "--images", "2", "--begin-with", "2", "--data", "images"];
+    printed(&mut see(&dir, &args));
+    let manifest = dir.read_text("seen/activations.json");
+    assert!(manifest.find("images/2.png").unwrap() < manifest.find("images/0.png").unwrap(), "{manifest}");
+    assert!(!manifest.contains("images/1.png"));
+}
+
+#[test]
 fn image_files_need_no_classes_and_broken_ones_are_skipped() {
     let dir = trained();
     printed(&mut see(&dir, &["neighbours", "run", "--neighbours", "1", "--data", "images"]));
@@ -207,7 +227,7 @@ fn wrong_arguments_are_refused_and_nothing_is_touched() {
     let dir = trained();
     dir.write("seen/map.svg", b"earlier");
     dir.write("alone.safetensors", &dir.read("run/model.safetensors"));
-    let cases: [(&[&str], &[&str], &[&str]); 43] = [
+    let cases: [(&[&str], &[&str], &[&str]); 44] = [
         (&["peaks", "run", "--layer", "layer1.7"], &DATA, &["layer1.7", "did you mean layer1.0"]),
         (&["fields", "run", "--layer", "conf1"], &DATA, &["conf1", "did you mean conv1"]),
         (&["peaks", "run", "--layer", "conv1", "--channel", "16"], &DATA, &["channels 0 to 15, found 16"]),
@@ -258,6 +278,7 @@ fn wrong_arguments_are_refused_and_nothing_is_touched() {
             &["--explain", "broken.png"],
         ),
         (&["units", "alone.safetensors"], &[], &["--data", "images"]),
+        (&["units", "run", "--begin-with", "3,40"], &DATA, &["--begin-with", "less than 40", "found 40"]),
         (&["ascent", "run", "--layer", "logits", "--channel", "10"], &[], &["--channel", "0 to 9, found 10"]),
         (&["ascent", "run", "--layer", "logits", "--variants", "0"], &[], &["--variants", "at least 1"]),
         (&["ascent", "run", "--layer", "logits", "--zoom", "0"], &[], &["--zoom", "at least 1"]),

@@ -17,9 +17,8 @@ pub struct UnusualResponse {
 }
 
 impl ChannelResponses {
-    /// The channels of the layer by how unusual their responses to an image are, most unusual first. `responses` has the largest
-    /// activation of each channel in that image; if it is one of the images added, `own` is its index, and it is not compared
-    /// with itself.
+    /// Channels by how unusual their responses to an image are, most unusual first. `responses` are pairs of a channel and its largest
+    /// activation in that image; if it is one of the images added, `own` is its index, and it is not compared with itself.
     ///
     /// What counts is the fraction of the other images that excite a channel less. So a channel that is strong for everything does
     /// not lead, nor one whose activations are large numbers. Channels with equal fractions are ordered by their standard score.
@@ -31,7 +30,7 @@ impl ChannelResponses {
     /// let mut responses = ChannelResponses::default();
     /// // Four images. Channel 0 is strong for all of them, channel 1 for the last two.
     /// responses.add(&Tensor::f32([4, 2], vec![9., 0., 8., 0., 9., 1., 8., 3.])?)?;
-    /// let found = responses.unusual(&[8., 2.], None);
+    /// let found = responses.unusual(&[(0, 8.), (1, 2.)], None);
     /// assert_eq!((found[0].channel, found[0].weaker), (1, 0.75));
     /// assert_eq!((found[1].channel, found[1].weaker), (0, 0.0));
     /// # Ok::<(), striate::Error>(())
@@ -39,16 +38,16 @@ impl ChannelResponses {
     ///
     /// # Panics
     ///
-    /// Unless there is a response for each channel.
-    pub fn unusual(&self, responses: &[f32], own: Option<usize>) -> Vec<UnusualResponse> {
-        assert_eq!(responses.len(), self.channels(), "a response for each channel");
-        let compare = |(channel, response): (usize, &f32)| self.compare(channel, response.max(0.0), own);
-        let mut all: Vec<UnusualResponse> = responses.iter().enumerate().map(compare).collect();
-        all.sort_by(|a, b| {
-            let rare = self.is_rare(a.channel).cmp(&self.is_rare(b.channel));
-            rare.then(b.weaker.total_cmp(&a.weaker)).then(b.score.total_cmp(&a.score))
+    /// If a channel does not exist.
+    pub fn unusual(&self, responses: &[(usize, f32)], own: Option<usize>) -> Vec<UnusualResponse> {
+        let compare = |(channel, response): &(usize, f32)| {
+            (self.is_rare(*channel), self.compare(*channel, response.max(0.0), own))
+        };
+        let mut all: Vec<(bool, UnusualResponse)> = responses.iter().map(compare).collect();
+        all.sort_by(|(rare, a), (other_rare, b)| {
+            rare.cmp(other_rare).then(b.weaker.total_cmp(&a.weaker)).then(b.score.total_cmp(&a.score))
         });
-        all
+        all.into_iter().map(|(_, found)| found).collect()
     }
 
     fn compare(&self, channel: usize, response: f32, own: Option<usize>) -> UnusualResponse {
@@ -78,12 +77,16 @@ mod tests {
         responses
     }
 
+    fn indexed(responses: [f32; 4]) -> Vec<(usize, f32)> {
+        responses.into_iter().enumerate().collect()
+    }
+
     #[test]
     fn an_image_is_not_compared_with_itself() {
         let all = responses(&[[1.0; 4], [3.0; 4], [2.0; 4], [2.0; 4]]);
         // Of the other three, all are weaker; with the image itself it would be three of four.
-        assert!(all.unusual(&[3.0; 4], Some(1)).iter().all(|found| found.weaker == 1.0));
-        assert!(all.unusual(&[3.0; 4], None).iter().all(|found| found.weaker == 0.75));
+        assert!(all.unusual(&indexed([3.0; 4]), Some(1)).iter().all(|found| found.weaker == 1.0));
+        assert!(all.unusual(&indexed([3.0; 4]), None).iter().all(|found| found.weaker == 0.75));
     }
 
     #[test]
@@ -97,7 +100,7 @@ mod tests {
             [52.0, 0.0, 0.1, 3.0],
             [57.0, 0.0, 0.0, 0.0],
         ]);
-        let found = all.unusual(&[56.0, 9.0, 0.4, 2.0], None);
+        let found = all.unusual(&indexed([56.0, 9.0, 0.4, 2.0]), None);
         assert_eq!(found.iter().map(|f| f.channel).collect::<Vec<_>>(), [2, 3, 0, 1]);
         assert_eq!(found.iter().map(|f| f.weaker).collect::<Vec<_>>(), [1.0, 5.0 / 6.0, 0.5, 1.0]);
     }
@@ -105,7 +108,7 @@ mod tests {
     #[test]
     fn equal_fractions_are_ordered_by_their_score() {
         let all = responses(&[[1.0, 1.0, 5.0, -2.0], [3.0, 2.0, 5.0, -1.0]]);
-        let found = all.unusual(&[6.0, 6.0, 6.0, -0.5], None);
+        let found = all.unusual(&indexed([6.0, 6.0, 6.0, -0.5]), None);
         // Means 2 and 1.5, deviations 1 and 0.5; the others of channel 2 are all equal, and channel 3 is silent.
         assert_eq!(
             found.iter().map(|f| (f.channel, f.score)).collect::<Vec<_>>(),

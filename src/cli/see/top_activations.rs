@@ -46,6 +46,7 @@ struct Found<'a> {
 
 impl View for TopActivations {
     const NAME: &str = "peaks";
+    const ON_PAGE: &str = "For each channel, the patches that excite it most, then the images they come from, with the patch in a frame.";
 
     fn render(&self, context: &ViewContext<'_>) -> Result<ViewOutput> {
         let (lens, images) = (&context.network.lens, context.images);

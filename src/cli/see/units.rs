@@ -72,10 +72,7 @@ impl View for Units {
         let (mut figures, mut table) = (Vec::new(), String::new());
         for (image, found) in ranked.iter().enumerate() {
             let name = &explained.names[image];
-            let titled = match &explained.labels {
-                Some(labels) => format!("{name}, {}", context.network.class(labels[image])),
-                None => name.clone(),
-            };
+            let titled = context.network.titled(&explained, image);
             let shown: Vec<&Found> = found.iter().filter(|found| found.rank < self.most).collect();
             table += &lines(&titled, &shown);
             let rows: Vec<Vec<Figure>> =
@@ -188,7 +185,7 @@ impl Compared {
         let mut peaks = TopActivations::new(1);
         peaks.add(activations)?;
         let peaks: Vec<&TopActivation> = peaks.channels().iter().map(|tops| &tops[0]).collect();
-        let responses: Vec<f32> = peaks.iter().map(|peak| peak.value).collect();
+        let responses: Vec<(usize, f32)> = peaks.iter().map(|peak| peak.value).enumerate().collect();
         let found = self.responses.unusual(&responses, own).into_iter().enumerate();
         let found = found.map(|(rank, unusual)| {
             let position = peaks[unusual.channel].position;
