@@ -145,7 +145,7 @@ impl Units {
              less, of {} images in all, so that a channel which is strong for everything does not lead; equal ones by their \
              standard score, (response - mean) / standard deviation over the other images. Channels that respond to fewer than six \
              images, or less than 1 % of them, come last. Each row is a channel: the patch of the image that excites it, the image \
-             with that patch in a frame, then the patches of other images that excite it most, with their activations. What they \
+             with that patch in a frame, its response and the percentage above it, then the patches of other images that excite it most, with their activations. What they \
              share with the first is what the channel found in the image.{}",
             images.len(),
             seen.collect::<String>()

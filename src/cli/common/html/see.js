@@ -32,6 +32,9 @@ function unitName(id) {
 }
 const unitLink = id => Object.assign(document.createElement("a"), { href: "#" + id, textContent: unitName(id) });
 
+// Links to units show what excites these most, as their tabs do.
+for (const link of all("a[data-unit]")) link.prepend(document.querySelector(`#${link.dataset.unit}-tab img`).cloneNode());
+
 // Panels.
 listeners.push(({ image, unit }) => {
   if (image) open("image-" + image);

@@ -7,7 +7,6 @@ use crate::cli::html::{ColorBar, EmbeddedImage, Fact, list};
 use crate::cli::see::flags::InspectedNetwork;
 use crate::cli::see::view::{Figure, Subject};
 use crate::cli::text::grouped;
-use image::RgbImage;
 use serde_json::{Value, json};
 use striate::interpret::{Images, Lens, Manifest, drawing};
 use striate::{Result, Tensor};
@@ -96,15 +95,9 @@ impl Page<'_> {
     /// A small copy of an image, which selects it.
     pub fn thumbnail(&self, image: usize) -> EmbeddedImage {
         let photo = self.network.photo(self.images, image);
-        thumbnail(&photo, self.network.titled(self.images, image))
-    }
-}
-
-/// A small copy of a figure.
-pub fn thumbnail(image: &RgbImage, alt: String) -> EmbeddedImage {
-    match image.width() > THUMBNAIL {
-        true => EmbeddedImage::new(&drawing::scale_to_width(image, THUMBNAIL), "", alt),
-        false => EmbeddedImage::new(image, "", alt),
+        let photo =
+            if photo.width() > THUMBNAIL { drawing::scale_to_width(&photo, THUMBNAIL) } else { photo };
+        EmbeddedImage::new(&photo, "", self.network.titled(self.images, image))
     }
 }
 

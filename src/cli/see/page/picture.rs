@@ -87,7 +87,7 @@ pub fn panel(page: &Page<'_>, index: usize) -> Value {
         "name": caption,
         "guesses": list(guesses.iter().map(guess)),
         "path": of(&page.views.activations),
-        "units": list(units::unusual(page, index).iter().map(|unusual| unusual.link(page))),
+        "units": list(units::unusual(page, index).iter().map(|unusual| unusual.link())),
         "agreement": agreement::sentence(&explained, [height, width]),
         "reasons": list(reasons.into_iter().map(of)),
         "similar": page.views.nearest_neighbors.as_ref().map(of),

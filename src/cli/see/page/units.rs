@@ -1,7 +1,7 @@
 //! What the channels of each layer look for.
 
 use super::ShownLayer;
-use super::assemble::{Page, groups, identifier, layer_sizes, thumbnail};
+use super::assemble::{Page, groups, identifier, layer_sizes};
 use crate::cli::html::{EmbeddedImage, list};
 use crate::cli::see::view::{Figure, Subject};
 use serde_json::{Value, json};
@@ -103,17 +103,15 @@ impl Unusual<'_> {
         unit_id(&self.layer.name, self.response.channel)
     }
 
-    /// The values for a link to the channel, with its top patch.
-    pub fn link(&self, page: &Page<'_>) -> Value {
-        let (layer, channel) = (&self.layer.name, self.response.channel);
-        let name = format!("channel {channel} of {layer}");
-        let subject = Subject::Unit(layer.clone(), channel);
-        let patch = page.views.top_activations.output.figures.iter().find(|figure| figure.subject == subject);
-        json!({
-            "id": self.id(),
-            "figure": patch.map(|patch| thumbnail(&patch.image, format!("What excites {name} most"))),
-            "words": format!("{name}, which {:.0} % of the other images excite less", (100.0 * self.response.weaker).floor()),
-        })
+    /// The values for a link to the channel.
+    pub fn link(&self) -> Value {
+        let UnusualResponse { channel, weaker, .. } = self.response;
+        let percent = (100.0 * weaker).floor();
+        let words = format!(
+            "channel {channel} of {}, which {percent:.0} % of the other images excite less",
+            self.layer.name
+        );
+        json!({ "id": self.id(), "words": words })
     }
 }
 
