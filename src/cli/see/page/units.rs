@@ -71,7 +71,7 @@ pub fn unit_id(layer: &str, channel: usize) -> String {
 fn prefers(page: &Page<'_>, class: &ClassSelectivity) -> String {
     match class.response > 0.0 {
         true => format!(
-            "on average most active for {}: {:.3}, and {:.3} for the other classes; selectivity {:.2}",
+            "its mean activation is largest for {}: {:.3}, and {:.3} for the other classes; selectivity {:.2}",
             page.network.class(class.class),
             class.response,
             class.others,
