@@ -1,6 +1,6 @@
 //! How the channels of a layer respond to whole images, and which of them are selective.
 
-use super::{BATCHES, Lens};
+use super::Lens;
 use crate::{Error, Result, Tensor};
 
 /// The response of each channel of a layer to each image. Negative activations count as 0, as after a ReLU.
@@ -37,7 +37,7 @@ pub struct ClassSelectivity {
     pub index: f64,
 }
 
-/// A channel that responds to a smaller fraction of the images, or to fewer images, is not called selective.
+/// A channel that responds to a smaller fraction of the images, or to fewer images, is rare.
 const RARE: f64 = 0.01;
 const FEW: usize = 6;
 
@@ -139,8 +139,7 @@ impl ChannelResponses {
         };
         let centered: Vec<Vec<f64>> = (0..self.channels).map(|channel| self.standardized(channel)).collect();
         for (channel, score) in scores.iter_mut().enumerate() {
-            let active = self.over_images(channel).filter(|value| *value > 0.0).count();
-            if active < FEW.min(self.images() / 2) || (active as f64) < RARE * self.images() as f64 {
+            if self.is_rare(channel) {
                 *score = 0.0;
             }
         }
@@ -158,6 +157,12 @@ impl ChannelResponses {
             }
         }
         chosen
+    }
+
+    /// Whether too few images excite a channel to tell what it responds to.
+    pub(super) fn is_rare(&self, channel: usize) -> bool {
+        let active = self.over_images(channel).filter(|value| *value > 0.0).count();
+        active < FEW.min(self.images() / 2) || (active as f64) < RARE * self.images() as f64
     }
 
     fn over_images(&self, channel: usize) -> impl Iterator<Item = f64> {
@@ -179,13 +184,8 @@ impl ChannelResponses {
 ///
 /// As [`Lens::activations`].
 pub fn channel_responses(lens: &Lens, images: &[f32], layers: &[&str]) -> Result<Vec<ChannelResponses>> {
-    let mut extractor = lens.extractor(layers)?;
     let mut responses = vec![ChannelResponses::default(); layers.len()];
-    for images in images.chunks(BATCHES * lens.batch() * lens.image_len()) {
-        for (responses, activations) in responses.iter_mut().zip(extractor.run(images)?) {
-            responses.add(&activations)?;
-        }
-    }
+    lens.extractor(layers)?.run_in_parts(images, |layer, activations| responses[layer].add(activations))?;
     Ok(responses)
 }
 

@@ -1,19 +1,17 @@
 //! Drawing: color scales, scaling of images, and grids of labeled tiles.
 
+use super::typesetting::{LABEL, TITLE, Typeset};
 use crate::data::Normalization;
 use colorous::Color;
-use font8x8::{BASIC_FONTS, UnicodeFonts};
 use image::imageops::{self, FilterType};
 use image::{Rgb, RgbImage};
 use std::ops::Range;
 
 const WHITE: Rgb<u8> = Rgb([255; 3]);
-const INK: Rgb<u8> = Rgb([40; 3]);
-/// Side of a character, in pixels.
-const CHARACTER: u32 = 8;
-/// Height of a line of text, and the gap between tiles.
-const LINE: u32 = 12;
-const GAP: u32 = 4;
+/// The gap between tiles.
+const GAP: u32 = 6;
+/// A column gets as wide as its labels, but no wider than this unless its images are.
+const WIDEST_LABEL: u32 = 160;
 
 /// Ends and middle of the diverging scale. Its middle is dark, so that bright means strong on every scale.
 const NEGATIVE: Rgb<u8> = Rgb([110, 180, 255]);
@@ -102,7 +100,7 @@ impl ColorScale {
 }
 
 /// A color between two others.
-fn mix(from: Rgb<u8>, to: Rgb<u8>, t: f64) -> Rgb<u8> {
+pub(super) fn mix(from: Rgb<u8>, to: Rgb<u8>, t: f64) -> Rgb<u8> {
     let between = |from: u8, to: u8| (f64::from(from) + t * (f64::from(to) - f64::from(from))).round() as u8;
     Rgb(std::array::from_fn(|c| between(from[c], to[c])))
 }
@@ -203,7 +201,7 @@ pub fn outline(image: &mut RgbImage, [rows, columns]: [Range<isize>; 2], thick: 
 pub struct Tile {
     /// The image.
     pub image: RgbImage,
-    /// Text above the image, cut off at its width.
+    /// Text above the image, shortened if it is much wider.
     pub label: String,
 }
 
@@ -218,21 +216,24 @@ impl Tile {
 pub fn image_grid(title: &str, tiles: &[Tile], columns: usize) -> RgbImage {
     let columns = columns.clamp(1, tiles.len().max(1)) as u32;
     let rows = (tiles.len() as u32).div_ceil(columns);
-    let width = tiles.iter().map(|tile| tile.image.width()).max().unwrap_or(1);
+    let image_width = tiles.iter().map(|tile| tile.image.width()).max().unwrap_or(1);
     let height = tiles.iter().map(|tile| tile.image.height()).max().unwrap_or(1);
-    let labeled = tiles.iter().any(|tile| !tile.label.is_empty());
-    let (across, down) = (width + GAP, height + GAP + if labeled { LINE } else { 0 });
-    let wide = (columns * across + GAP).max(title.chars().count() as u32 * CHARACTER + 2 * GAP);
-    let mut canvas = RgbImage::from_pixel(wide, LINE + GAP + rows * down + GAP, WHITE);
-    draw_text(&mut canvas, title, [GAP, GAP], wide);
-    for (index, tile) in tiles.iter().enumerate() {
+    let most = image_width.max(WIDEST_LABEL);
+    let labels: Vec<Typeset> =
+        tiles.iter().map(|tile| Typeset::new(&tile.label, LABEL).shortened(most)).collect();
+    let width = labels.iter().map(Typeset::width).max().unwrap_or(0).max(image_width);
+    let label_height = labels.iter().map(Typeset::height).max().unwrap_or(0);
+    let title = Typeset::new(title, TITLE);
+    let top = title.height() + 2 * GAP;
+    let (across, down) = (width + GAP, label_height + height + GAP);
+    let wide = (GAP + columns * across).max(title.width() + 2 * GAP);
+    let mut canvas = RgbImage::from_pixel(wide, top + rows * down, WHITE);
+    title.draw(&mut canvas, [GAP, GAP]);
+    for (index, (tile, label)) in tiles.iter().zip(&labels).enumerate() {
         let (column, row) = (index as u32 % columns, index as u32 / columns);
-        let (x, mut y) = (GAP + column * across, GAP + LINE + row * down);
-        if labeled {
-            draw_text(&mut canvas, &tile.label, [x, y + 2], width);
-            y += LINE;
-        }
-        imageops::replace(&mut canvas, &tile.image, i64::from(x), i64::from(y));
+        let (x, y) = (GAP + column * across, top + row * down);
+        label.draw(&mut canvas, [x, y]);
+        imageops::replace(&mut canvas, &tile.image, i64::from(x), i64::from(y + label_height));
     }
     canvas
 }
@@ -240,20 +241,4 @@ pub fn image_grid(title: &str, tiles: &[Tile], columns: usize) -> RgbImage {
 /// The number of columns that makes a grid of `tiles` about square.
 pub fn square_columns(tiles: usize) -> usize {
     (tiles as f64).sqrt().ceil() as usize
-}
-
-/// Draws text from the upper-left corner `[x, y]`, cut off at `width`.
-fn draw_text(canvas: &mut RgbImage, text: &str, [x, y]: [u32; 2], width: u32) {
-    for (index, character) in text.chars().take((width / CHARACTER) as usize).enumerate() {
-        // Characters that the font lacks become question marks.
-        let rows = BASIC_FONTS.get(character).or(BASIC_FONTS.get('?')).expect("the font has ASCII");
-        for (row, bits) in rows.iter().enumerate() {
-            for column in (0..CHARACTER).filter(|column| bits >> column & 1 == 1) {
-                let (x, y) = (x + index as u32 * CHARACTER + column, y + row as u32);
-                if x < canvas.width() && y < canvas.height() {
-                    canvas.put_pixel(x, y, INK);
-                }
-            }
-        }
-    }
 }

@@ -1,6 +1,6 @@
 //! Runs the part of a network that computes the requested values, for any number of images.
 
-use super::Layer;
+use super::{BATCHES, Layer};
 use crate::nn::Builder;
 use crate::runtime::Stream;
 use crate::{Error, Outputs, Result, Session, Tensor, TensorType};
@@ -37,6 +37,23 @@ impl Extractor {
     /// As [`run`](Self::run).
     pub fn run_single(&mut self, images: &[f32]) -> Result<Tensor> {
         Ok(self.run(images)?.swap_remove(0))
+    }
+
+    /// As [`run`](Self::run) for many images: `add` gets the values of a few batches at a time, each with its index.
+    ///
+    /// # Errors
+    ///
+    /// As [`run`](Self::run), and those of `add`.
+    pub fn run_in_parts(
+        &mut self,
+        images: &[f32],
+        mut add: impl FnMut(usize, &Tensor) -> Result<()>,
+    ) -> Result<()> {
+        for images in images.chunks(BATCHES * self.batch * self.image_len) {
+            let values = self.run(images)?;
+            values.iter().enumerate().try_for_each(|(index, value)| add(index, value))?;
+        }
+        Ok(())
     }
 
     /// As [`run`](Self::run), with an extra input made from the index of each batch's first image.

@@ -51,14 +51,23 @@ impl Images {
 
     /// The first `count` images of a data set.
     pub fn from_dataset(data: &Dataset, normalization: &Normalization, count: usize) -> Self {
-        let count = count.min(data.len());
+        Self::from_dataset_at(data, normalization, &(0..count.min(data.len())).collect::<Vec<usize>>())
+    }
+
+    /// The images of a data set with these indices, in this order.
+    ///
+    /// # Panics
+    ///
+    /// If an index is out of range.
+    pub fn from_dataset_at(data: &Dataset, normalization: &Normalization, indices: &[usize]) -> Self {
         let tables = normalization.tables();
-        let pixels = data.image_len() / tables.len();
-        let normalize = |(i, byte): (usize, &u8)| tables[i / pixels % tables.len()][usize::from(*byte)];
+        let (len, pixels) = (data.image_len(), data.image_len() / tables.len());
+        let normalize = |(i, byte): (usize, &u8)| tables[i / pixels][usize::from(*byte)];
+        let image = |index: &usize| data.images()[index * len..][..len].iter().enumerate().map(normalize);
         Self {
-            values: data.images()[..count * data.image_len()].iter().enumerate().map(normalize).collect(),
-            names: (0..count).map(|i| format!("{} {i}", data.name())).collect(),
-            labels: Some(data.labels()[..count].iter().map(|label| *label as usize).collect()),
+            values: indices.iter().flat_map(image).collect(),
+            names: indices.iter().map(|index| format!("{} {index}", data.name())).collect(),
+            labels: Some(indices.iter().map(|index| data.labels()[*index] as usize).collect()),
             skipped: Vec::new(),
         }
     }

@@ -14,6 +14,10 @@ pub struct Layer {
     pub shape: Vec<usize>,
     /// Name of its weights if it is a convolution.
     pub filters: Option<String>,
+    /// Number of shortcuts in it, which add the input of a block to its output.
+    pub shortcuts: usize,
+    /// Number of branches that it concatenates; 0 if there are none.
+    pub branches: usize,
     pub(super) value: ValueId,
 }
 
@@ -56,11 +60,15 @@ pub(super) fn layers(graph: &Graph, batch: usize) -> Vec<Layer> {
     let mut layers: Vec<Layer> = Vec::new();
     let mut note = |name: &str, value: ValueId, filters: Option<String>| {
         let shape = graph.shape(value)[1..].to_vec();
-        let layer = Layer { name: name.to_owned(), shape, filters, value };
         match layers.iter_mut().find(|other| other.name == name) {
             // A ReLU in the convolution's scope replaces its value but keeps its filters.
-            Some(known) => *known = Layer { filters: known.filters.take().or(layer.filters), ..layer },
-            None => layers.push(layer),
+            Some(known) => {
+                (known.shape, known.value) = (shape, value);
+                known.filters = known.filters.take().or(filters);
+            }
+            None => {
+                layers.push(Layer { name: name.to_owned(), shape, filters, shortcuts: 0, branches: 0, value })
+            }
         }
     };
     let forward = graph.nodes().iter().filter(|node| node.phase == Phase::Forward);
@@ -75,5 +83,49 @@ pub(super) fn layers(graph: &Graph, batch: usize) -> Vec<Layer> {
     }
     let (_, logits) = graph.outputs().first().expect("an inference graph outputs logits");
     note(Lens::LOGITS, *logits, None);
+    layers.iter_mut().for_each(|layer| count_paths(layer, graph));
     layers
+}
+
+/// Counts the shortcuts and branches in a layer.
+fn count_paths(layer: &mut Layer, graph: &Graph) {
+    let inside = |scope: &str| {
+        let rest = scope.strip_prefix(layer.name.as_str());
+        rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('.'))
+    };
+    let inner = graph.nodes().iter().filter(|node| node.phase == Phase::Forward && inside(&node.scope));
+    let (mut shortcuts, mut branches) = (0, 0);
+    for node in inner {
+        match node.op {
+            Op::Add(_) => shortcuts += 1,
+            Op::Concat(_) => branches = branches.max(node.inputs.len()),
+            _ => {}
+        }
+    }
+    (layer.shortcuts, layer.branches) = (shortcuts, branches);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::layers;
+    use crate::infer::inference_graph;
+    use crate::models;
+
+    #[test]
+    fn shortcuts_and_branches_are_counted() {
+        let paths = |name: &str, size: usize, layer: &str| {
+            let model = models::by_name(name, 3, 10).unwrap();
+            let graph = inference_graph(&*model, [1, 3, size, size]).unwrap();
+            let layers = layers(&graph, 1);
+            let layer = layers.iter().find(|other| other.name == layer).unwrap();
+            (layer.shortcuts, layer.branches)
+        };
+        assert_eq!(paths("resnet20", 32, "layer1"), (3, 0));
+        assert_eq!(paths("resnet20", 32, "layer1.0"), (1, 0));
+        assert_eq!(paths("resnet20-a", 32, "layer2"), (3, 0));
+        assert_eq!(paths("resnet20", 32, "conv1"), (0, 0));
+        assert_eq!(paths("plain20", 32, "layer1"), (0, 0));
+        assert_eq!(paths("googlenet", 224, "inception3a"), (0, 4));
+        assert_eq!(paths("googlenet", 224, "inception3a.branch2"), (0, 0));
+    }
 }

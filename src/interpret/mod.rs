@@ -8,6 +8,7 @@
 //! | [`filters()`], [`activations()`] | the filters of convolutions; the activations of each channel, and which are dead |
 //! | [`top_activations()`] | the images that excite each channel most |
 //! | [`channel_responses()`] | how strongly each channel responds to each image, and for which class it is selective |
+//! | [`ChannelResponses::unusual`] | the channels that respond to an image as they rarely do to others |
 //! | [`ActivationMaximization`] | images made to excite a channel or a class |
 //! | [`Occlusion`] | where covering a part of an image makes a class unlikely |
 //! | [`input_gradients()`], [`smooth_grad()`], [`integrated_gradients()`], [`grad_cam()`] | which pixels support a class |
@@ -39,6 +40,8 @@ mod relevance;
 mod saliency;
 mod top_activations;
 mod tsne;
+mod typesetting;
+mod unusual_responses;
 
 pub use activation_maximization::{ActivationMaximization, Distortion, MaximizedImages, Start};
 pub use activations::{Activations, ChannelStats, activations};
@@ -63,6 +66,7 @@ pub use saliency::{
 };
 pub use top_activations::{TopActivation, TopActivations, top_activations};
 pub use tsne::{Embedding, TsneConfig, tsne};
+pub use unusual_responses::UnusualResponse;
 
 /// Batches of a long image set held in memory at a time: as many as a GPU keeps in flight.
 const BATCHES: usize = 3;

@@ -121,12 +121,7 @@ pub fn top_activations(
         let problem = format!("expected 1 to {count}, the number of images, found {k}");
         return Err(Error::argument("top", problem));
     }
-    let mut extractor = lens.extractor(layers)?;
     let mut tops = vec![TopActivations::new(k); layers.len()];
-    for images in images.chunks(super::BATCHES * lens.batch() * lens.image_len()) {
-        for (top, activations) in tops.iter_mut().zip(extractor.run(images)?) {
-            top.add(&activations)?;
-        }
-    }
+    lens.extractor(layers)?.run_in_parts(images, |layer, activations| tops[layer].add(activations))?;
     Ok(tops)
 }

@@ -26,16 +26,25 @@ pub const FOLLOW_LINKS: &str = r##"
   const mistakes = seen("#results .picks button");
   const fit = mistakes.filter(e => e.dataset.class === wrong.dataset.class && e.dataset.predicted === wrong.dataset.predicted);
   shown.push(`${mistakes.length == wrong.textContent} ${fit.length == wrong.textContent} ${wrong.ariaPressed}`);
+  shown.push(document.getElementById("mistakes-about").textContent.startsWith(wrong.textContent + " of the "));
   mistakes[0].click();
   const image = mistakes[0].dataset.image;
-  shown.push(`${seen("#selection")[0].textContent.startsWith("image " + image + ":")}`);
+  shown.push(`${seen("#selection")[0].textContent.startsWith("mnist " + image + ":")}`);
   const legend = document.querySelector("#map .legend button");
   legend.click();
   shown.push(seen("#results .picks button").every(e => e.dataset.class === legend.dataset.class));
+  shown.push(seen("#selection .excites a").length === document.querySelectorAll("#units > .panel").length - 1);
+  const [unusual] = seen("#image-0 a[data-unit]");
+  unusual.click();
+  shown.push(seen(unusual.hash).length);
   location.hash = "image-1";
+  shown.push(seen("#test .round .group:first-child img").length);
   seen("#test .round button")[0].click();
-  shown.push(/^(Right|Wrong).* Your score: [01] of 1 with real patches\.$/.test(seen("#test [role=status]")[0].textContent));
+  const verdict = seen("#test [role=status]")[0];
+  shown.push(/^(Right|Wrong).* It is channel \d+ of layer3\. Your score: [01] of 1 with real patches\.$/.test(verdict.textContent));
+  shown.push(document.querySelector(verdict.querySelector("a").hash).matches(".unit"));
   seen("#test .next")[0].click();
+  shown.push(seen("#test .round .group:first-child img").length);
   shown.push(seen("#test .round button:disabled").length);
 "##;
 
@@ -55,10 +64,10 @@ pub const USE_MAP: &str = r##"
   // Every image is there twice, in the same place; the later one is in front.
 
   tell("image", redraws(() => canvas.dispatchEvent(new MouseEvent("click", at(37)))));
-  tell("selected", status().startsWith("image 37: "));
+  tell("selected", status().startsWith("mnist 37: "));
   tell("its cell", document.querySelectorAll(".matrix .holds").length);
   canvas.dispatchEvent(new PointerEvent("pointermove", at(35)));
-  tell("hover", document.querySelector("#map .tip").textContent.startsWith("image 35: "));
+  tell("hover", document.querySelector("#map .tip").textContent.startsWith("mnist 35: "));
 
   const [legend] = document.querySelectorAll("#map .legend button");
   tell("class", redraws(() => legend.click()));
@@ -78,7 +87,7 @@ pub const USE_MAP: &str = r##"
   type("mnist 23");
   tell("search", found());
   search.dispatchEvent(new KeyboardEvent("keydown", { key: "Enter" }));
-  tell("by name", status().endsWith(", mnist 23"));
+  tell("by name", status().startsWith("mnist 23: "));
   button("all").click();
   tell("again", found());
 

@@ -19,6 +19,10 @@ const NOT_RUN: &[(&str, &str)] = &[
         "takes longer than all other quotes; tests/cli_profile.rs checks its tables",
     ),
     ("striate report runs/lenet", "needs three runs; tests/pages checks what it prints"),
+    (
+        "striate see units runs/clothes",
+        "needs the ResNet-8 of `scripts/train`; tests/cli_see.rs checks the ranks",
+    ),
     ("striate train photos", "needs photographs; tests/cli_train/choice.rs checks what it prints"),
     ("scripts/gpu-checks", "needs a hardware GPU and several minutes"),
 ];

@@ -17,6 +17,15 @@ pub fn ascent_raises_the_activation(device: &Device) -> Outcome {
         let ascent = small(12, seed);
         for (layer, channels) in [("block", &[0, 1, 2, 3][..]), (Lens::LOGITS, &[0, 1, 2])] {
             let made = ascent.run(&lens, layer, channels)?;
+            let values = lens.activations(made.images.as_f32(), &[layer])?.swap_remove(0);
+            let pixels = values.shape()[2..].iter().product();
+            let planes: Vec<&[f32]> = values.as_f32().chunks_exact(pixels).collect();
+            let largest = |i: usize| {
+                let plane = planes[i * values.shape()[1] + channels[i]];
+                plane.iter().copied().fold(f32::MIN, f32::max)
+            };
+            let expected: Vec<f32> = (0..channels.len()).map(largest).collect();
+            close("largest activations", &made.largest, &expected, 1e-5)?;
             for (i, channel) in channels.iter().enumerate() {
                 let (before, after) = (made.before[i], made.after[i]);
                 if after <= before {

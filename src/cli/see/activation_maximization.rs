@@ -59,6 +59,7 @@ const LARGE: usize = 192;
 
 impl View for ActivationMaximization {
     const NAME: &str = "ascent";
+    const ON_PAGE: &str = "One of these images for each channel or class.";
     const NEEDS_IMAGES: bool = false;
 
     fn render(&self, context: &ViewContext<'_>) -> Result<ViewOutput> {
@@ -85,11 +86,15 @@ impl View for ActivationMaximization {
             let drawn = figure_grid(&title, &own, SIDE, drawing::square_columns(own.len()));
             writer.png(layer, format!("{} images for channels of {layer}", channels.len()), &drawn)?;
             writer.npy(layer, format!("{layer}: the images, normalized"), &made.images)?;
-            let unit = |i: usize| json!({ "channel": channels[i], "before": value(&made.before[i]), "after": value(&made.after[i]) });
+            let unit = |i: usize| {
+                let [before, after, largest] =
+                    [&made.before, &made.after, &made.largest].map(|responses| value(&responses[i]));
+                json!({ "channel": channels[i], "before": before, "after": after, "largest": largest })
+            };
             let units: Vec<serde_json::Value> = (0..channels.len()).map(unit).collect();
             writer.json(
                 layer,
-                format!("{layer}: mean activation of each channel before and after"),
+                format!("{layer}: mean activation of each channel before and after, and the largest at any position"),
                 &units,
             )?;
             figures.extend(own);
@@ -144,7 +149,8 @@ impl ActivationMaximization {
         };
         format!(
             "Each image was changed in small steps to increase the mean activation of one channel, or the logit of one class \
-             (gradient ascent), starting from {start}. The number above it is the activation reached. Where a ReLU holds a \
+             (gradient ascent), starting from {start}. The numbers above it are the activation reached: the largest at any \
+             position (max), as for top activations, and the mean. Where a ReLU holds a \
              channel at 0, the input of the ReLU is increased instead. Images are spectra whose amplitudes fall with frequency \
              as in photographs. {steps} steps of Adam with a learning rate of {rate}; before each, the image is shifted by up \
              to {:.0} % of its side, rotated by up to {rotation} degrees and scaled by up to {zoom}; seed {seed}.",
@@ -192,8 +198,12 @@ fn draw(context: &ViewContext<'_>, layer: &str, channels: &[usize], made: &Maxim
             true => context.network.class(channels[index]),
             false => channels[index].to_string(),
         };
-        let subject = Subject::Unit(layer.to_owned(), channels[index]);
-        Figure::new(subject, "Synthetic image", photo, format!("{unit}: {:.3}", made.after[index]))
+        let (largest, mean) = (made.largest[index], made.after[index]);
+        let label = match lens.layer(layer).is_ok_and(|layer| layer.pixels() == 1) {
+            true => format!("{unit}: {mean:.2}"),
+            false => format!("{unit}: max {largest:.2}, mean {mean:.2}"),
+        };
+        Figure::new(Subject::Unit(layer.to_owned(), channels[index]), "Synthetic image", photo, label)
     };
     made.images.as_f32().chunks_exact(colors * rows * columns).enumerate().map(figure).collect()
 }

@@ -25,6 +25,8 @@ const SIDE: usize = 64;
 
 impl View for Activations {
     const NAME: &str = "activations";
+    const ON_PAGE: &str =
+        "For each image and layer, the six channels with the largest activations in it, on one color scale.";
 
     fn render(&self, context: &ViewContext<'_>) -> Result<ViewOutput> {
         let (lens, images) = (&context.network.lens, context.images);

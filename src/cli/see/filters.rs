@@ -24,6 +24,7 @@ const CHANNEL: usize = 24;
 
 impl View for Filters {
     const NAME: &str = "filters";
+    const ON_PAGE: &str = "The filters of the convolution that works on the image.";
 
     fn render(&self, context: &ViewContext<'_>) -> Result<ViewOutput> {
         let lens = &context.network.lens;

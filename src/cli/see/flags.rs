@@ -49,6 +49,21 @@ pub struct ImageFlags {
     /// Use the first COUNT images
     #[arg(long, alias = "pictures", default_value_t = 8, value_name = "COUNT", help_heading = "Data")]
     images: usize,
+    /// Begin with these images, numbered from 0 as in the data, such as 4,17
+    #[arg(long, value_delimiter = ',', value_name = "NUMBERS", help_heading = "Data")]
+    pub begin_with: Vec<usize>,
+}
+
+impl ImageFlags {
+    /// The numbers of the images to use, out of `all`: those to begin with, then the others in their order.
+    fn numbers(&self, all: usize) -> Result<Vec<usize>> {
+        if let Some(missing) = self.begin_with.iter().find(|number| **number >= all) {
+            let problem = format!("expected less than {all}, the number of images, found {missing}");
+            return Err(Error::argument("begin-with", problem));
+        }
+        let others = (0..all).filter(|number| !self.begin_with.contains(number));
+        Ok(self.begin_with.iter().copied().chain(others).take(self.images).collect())
+    }
 }
 
 /// A network with its class names, and where its weights and images come from.
@@ -89,8 +104,9 @@ impl LensFlags {
                 Ok((self.inspect_alone(&network, String::new())?, Images::default()))
             }
             (None, [_, ..]) => {
-                let mut files = find(&images.data)?;
-                files.truncate(images.images);
+                let files = find(&images.data)?;
+                let numbers = images.numbers(files.len())?;
+                let files: Vec<PathBuf> = numbers.into_iter().map(|number| files[number].clone()).collect();
                 let inspected = self.inspect_alone(&network, "files".to_owned())?;
                 let read = Images::read(&files, inspected.lens.preprocessing())?;
                 for (_, problem) in &read.skipped {
@@ -105,7 +121,8 @@ impl LensFlags {
                 let TestImages { data, preprocessing, names, about, skipped } =
                     set.open(&network, &self.network)?;
                 check_size(&preprocessing, &data)?;
-                let read = Images::from_dataset(&data, &preprocessing.normalization, images.images);
+                let numbers = images.numbers(data.len())?;
+                let read = Images::from_dataset_at(&data, &preprocessing.normalization, &numbers);
                 let from = format!("of {}'s test images ({about})", data.name());
                 Ok((self.inspect(&network, preprocessing, Some(names), from)?, Images { skipped, ..read }))
             }
@@ -201,6 +218,15 @@ impl InspectedNetwork {
         match &images.labels {
             Some(labels) => self.class(labels[index]),
             None => label(&images.names[index]).to_owned(),
+        }
+    }
+
+    /// The name of an image with its class, if known.
+    pub fn titled(&self, images: &Images, index: usize) -> String {
+        let name = &images.names[index];
+        match &images.labels {
+            Some(labels) => format!("{name}, {}", self.class(labels[index])),
+            None => name.clone(),
         }
     }
 }

@@ -15,6 +15,7 @@ mod relevance;
 mod saliency;
 mod top_activations;
 mod tsne;
+mod units;
 mod view;
 
 pub use filters::filter_sheet;
@@ -53,6 +54,9 @@ enum View {
     #[command(name = "peaks", visible_alias = "top-activations")]
     #[command(mut_arg("images", |arg| arg.default_value("1000")))]
     TopActivations(WithImages<top_activations::TopActivations>),
+    /// Find the channels that respond to an image as they rarely do to others, and what they respond to.
+    #[command(mut_arg("images", |arg| arg.default_value("1000")))]
+    Units(WithImages<units::Units>),
     /// Draw receptive fields: the pixels that units can depend on, and how much they do.
     #[command(name = "fields", visible_alias = "receptive-fields")]
     #[command(mut_arg("images", |arg| arg.default_value("64")))]
@@ -89,6 +93,7 @@ impl View {
             Self::NearestNeighbors(args) => args.run(),
             Self::Tsne(args) => args.run(),
             Self::TopActivations(args) => args.run(),
+            Self::Units(args) => args.run(),
             Self::ReceptiveFields(args) => args.run(),
             Self::Filters(args) => args.run(),
             Self::Activations(args) => args.run(),

@@ -45,6 +45,7 @@ struct Found<'a> {
 
 impl View for NearestNeighbors {
     const NAME: &str = "neighbours";
+    const ON_PAGE: &str = "For each image, its nearest neighbors by features, then those by pixels.";
 
     fn render(&self, context: &ViewContext<'_>) -> Result<ViewOutput> {
         let (lens, images) = (&context.network.lens, context.images);

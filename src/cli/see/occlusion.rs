@@ -41,6 +41,7 @@ const SIDE: usize = 224;
 
 impl View for Occlusion {
     const NAME: &str = "occlusion";
+    const ON_PAGE: &str = "For each image, the map, and the map over the image.";
 
     fn render(&self, context: &ViewContext<'_>) -> Result<ViewOutput> {
         let (network, images) = (context.network, context.images);
@@ -135,7 +136,8 @@ fn draw(
     [
         figure(photo, label(&context.images.names[index])),
         figure(heat, &format!("{patch}-px patch: {before:.1} to {:.1} %", before - largest))
-            .with_scale(scale, DROP),
+            .with_scale(scale, DROP)
+            .with_evidence("occlusion", drops, map.probabilities.shape()[1]),
         figure(overlaid, &format!("over the image: {}", context.network.class(map.class)))
             .with_scale(scale, DROP),
     ]

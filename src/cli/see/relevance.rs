@@ -75,6 +75,7 @@ struct Drawn<'a> {
 
 impl View for Relevance {
     const NAME: &str = "relevance";
+    const ON_PAGE: &str = "For each image, the relevance of all pixels; then, in a row for each of the channels most relevant to it, the relevance through that channel and patches that excite it.";
 
     fn render(&self, context: &ViewContext<'_>) -> Result<ViewOutput> {
         let (network, lens) = (context.network, &context.network.lens);
@@ -190,8 +191,10 @@ impl Drawn<'_> {
         let sum = format!("{:.1} of {:.1}", image.pixels, image.logit);
         let photo = context.network.photo(self.images, index);
         let figure = |image, label: &str| Figure::new(Subject::Image(index), "Relevance", image, label);
-        let (map, scale) = map(context, &self.whole, index);
-        [figure(photo, label(image.image)), figure(map, &sum).with_scale(scale, PART)]
+        let (map, scale, plane) = map(context, &self.whole, index);
+        let width = map.width() as usize;
+        let map = figure(map, &sum).with_scale(scale, PART).with_evidence("relevance", plane, width);
+        [figure(photo, label(image.image)), map]
     }
 
     /// The part of the relevance that passes through a channel, and the patches that excite it most.
@@ -199,7 +202,7 @@ impl Drawn<'_> {
         let ChannelShare { channel, relevance } = self.explained[index].channels[rank];
         let group = format!("Relevance through channel {channel} of {}", self.layer);
         let figure = |image, label| Figure::new(Subject::Image(index), group.as_str(), image, label);
-        let (part, scale) = map(context, &self.single, index * most + rank);
+        let (part, scale, _) = map(context, &self.single, index * most + rank);
         let mut row =
             vec![figure(part, format!("channel {channel}: {relevance:.2}")).with_scale(scale, PART)];
         row.extend(self.tops.channels()[channel].iter().map(|top| {
@@ -212,12 +215,12 @@ impl Drawn<'_> {
     }
 }
 
-/// The relevance of pixels, summed over the color channels, and its color scale.
-fn map(context: &ViewContext<'_>, maps: &Tensor, index: usize) -> (RgbImage, ColorScale) {
+/// The relevance of pixels, summed over the color channels: drawn, with the color scale, and the values.
+fn map(context: &ViewContext<'_>, maps: &Tensor, index: usize) -> (RgbImage, ColorScale, Vec<f32>) {
     let [channels, height, width] = context.network.lens.image_shape();
     let pixels = height * width;
     let own = &maps.as_f32()[index * channels * pixels..][..channels * pixels];
     let plane: Vec<f32> = (0..pixels).map(|p| own.iter().skip(p).step_by(pixels).sum()).collect();
     let scale = ColorScale::diverging(&plane);
-    (scale.draw(&plane, width), scale)
+    (scale.draw(&plane, width), scale, plane)
 }

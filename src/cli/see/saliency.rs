@@ -46,6 +46,7 @@ struct Maps {
 
 impl View for Saliency {
     const NAME: &str = "saliency";
+    const ON_PAGE: &str = "For each image, one map by each method.";
 
     fn render(&self, context: &ViewContext<'_>) -> Result<ViewOutput> {
         let (network, images) = (context.network, context.images);
@@ -132,21 +133,26 @@ fn draw(context: &ViewContext<'_>, maps: &Maps, index: usize) -> [Figure; 6] {
     let cam_len = maps.cam.len() / images.len();
     let cam = &maps.cam.as_f32()[index * cam_len..][..cam_len];
     let cam_scale = ColorScale::min_max(cam);
-    let cam = drawing::overlay(&photo, &cam_scale.draw(cam, maps.cam.shape()[2]), 0.6);
+    let drawn_cam = drawing::overlay(&photo, &cam_scale.draw(cam, maps.cam.shape()[2]), 0.6);
     let figure = |image, label: &str| Figure::new(Subject::Image(index), "Saliency", image, label);
     let heat = |tensor, label| {
         let plane = magnitude(tensor);
         let scale = ColorScale::clipped(&[&plane[..], &[0.0]].concat());
-        figure(scale.draw(&plane, width), label).with_scale(scale, "change of the logit per pixel")
+        figure(scale.draw(&plane, width), label)
+            .with_scale(scale, "change of the logit per pixel")
+            .with_evidence(label, plane, width)
     };
     let signed = ColorScale::diverging(&contributions);
     [
         figure(photo, label(&images.names[index])),
         heat(&maps.gradient, "gradient"),
         heat(&maps.smooth, "SmoothGrad"),
-        heat(&maps.guided, "guided"),
+        heat(&maps.guided, "guided backpropagation"),
         figure(signed.draw(&contributions, width), "integrated gradients")
-            .with_scale(signed, "part of the logit"),
-        figure(cam, "Grad-CAM, over the image").with_scale(cam_scale, "support of the class"),
+            .with_scale(signed, "part of the logit")
+            .with_evidence("integrated gradients", contributions, width),
+        figure(drawn_cam, "Grad-CAM, over the image")
+            .with_scale(cam_scale, "support of the class")
+            .with_evidence("Grad-CAM", cam.to_vec(), maps.cam.shape()[2]),
     ]
 }

@@ -27,7 +27,7 @@ pub struct TopActivations {
 
 /// Width of images and patches, in pixels.
 const SIDE: u32 = 144;
-const FRAME: Rgb<u8> = Rgb([230, 0, 120]);
+pub const FRAME: Rgb<u8> = Rgb([230, 0, 120]);
 /// Color of the padding that a field reaches into.
 const PADDING: Rgb<u8> = Rgb([200; 3]);
 
@@ -46,6 +46,7 @@ struct Found<'a> {
 
 impl View for TopActivations {
     const NAME: &str = "peaks";
+    const ON_PAGE: &str = "For each channel, the patches that excite it most, then the images they come from, with the patch in a frame.";
 
     fn render(&self, context: &ViewContext<'_>) -> Result<ViewOutput> {
         let (lens, images) = (&context.network.lens, context.images);
@@ -121,7 +122,7 @@ impl FieldOfView {
     }
 
     /// Rows and columns that the unit at a position sees; some may lie in the padding.
-    fn at(&self, position: [usize; 2]) -> [Range<isize>; 2] {
+    pub fn at(&self, position: [usize; 2]) -> [Range<isize>; 2] {
         std::array::from_fn(|i| {
             let field = self.axes[i].pixels(position[i]);
             let Some(patch) = self.patch.map(|side| side as isize) else { return field };
@@ -136,7 +137,7 @@ impl FieldOfView {
         drawing::scale_to_width(&crop(photo, self.at(position)), side)
     }
 
-    fn describe(&self) -> String {
+    pub fn describe(&self) -> String {
         let cut = self.patch.map_or(String::new(), |side| format!(", {side} x {side} of them drawn"));
         format!("{} x {} pixels{cut}", self.axes[0].size, self.axes[1].size)
     }

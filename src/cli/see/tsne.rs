@@ -34,6 +34,8 @@ const BACKGROUND: Rgb<u8> = Rgb([29, 29, 32]);
 
 impl View for Tsne {
     const NAME: &str = "map";
+    const ON_PAGE: &str =
+        "The embedding as a map to zoom and to choose images from, with the files' colors of classes.";
 
     fn render(&self, context: &ViewContext<'_>) -> Result<ViewOutput> {
         let (network, images) = (context.network, context.images);

@@ -15,6 +15,8 @@ use striate::{OutputFolder, Result};
 pub trait View: clap::Args {
     /// Name of the view, its files and its manifest.
     const NAME: &str;
+    /// What the page shows of the view, where its files show more or are arranged otherwise.
+    const ON_PAGE: &str = "";
     /// Whether there is nothing to draw without images.
     const NEEDS_IMAGES: bool = true;
 
@@ -48,11 +50,13 @@ pub struct ViewOutput {
     pub finding: Option<String>,
     /// A point per image, for t-SNE.
     pub points: Vec<[f64; 2]>,
+    /// Results for the terminal; empty if there are only files.
+    pub table: String,
 }
 
 impl ViewOutput {
     pub fn new(manifest: Manifest, figures: Vec<Figure>) -> Self {
-        Self { manifest, figures, finding: None, points: Vec::new() }
+        Self { manifest, figures, finding: None, points: Vec::new(), table: String::new() }
     }
 }
 
@@ -76,6 +80,17 @@ pub struct Figure {
     pub label: String,
     /// The color scale of a map, and what its values are.
     pub scale: Option<(ColorScale, &'static str)>,
+    /// Of a map that explains an answer, how much each part of the image matters.
+    pub evidence: Option<Evidence>,
+}
+
+/// How much each part of an image speaks for an answer, by some method.
+pub struct Evidence {
+    pub method: &'static str,
+    /// Rows of cells that cover the image.
+    pub values: Vec<f32>,
+    /// Cells in a row.
+    pub width: usize,
 }
 
 impl Figure {
@@ -85,12 +100,17 @@ impl Figure {
         image: RgbImage,
         label: impl Into<String>,
     ) -> Self {
-        Self { subject, group: group.into(), image, label: label.into(), scale: None }
+        Self { subject, group: group.into(), image, label: label.into(), scale: None, evidence: None }
     }
 
     /// The figure with a color bar, whose values are `unit`.
     pub fn with_scale(self, scale: ColorScale, unit: &'static str) -> Self {
         Self { scale: Some((scale, unit)), ..self }
+    }
+
+    /// The figure with the values that it shows, to compare methods by.
+    pub fn with_evidence(self, method: &'static str, values: Vec<f32>, width: usize) -> Self {
+        Self { evidence: Some(Evidence { method, values, width }), ..self }
     }
 
     /// As a tile of a grid, scaled up to about `side` pixels.
@@ -169,7 +189,7 @@ fn run<V: View>(view: &V, network: &InspectedNetwork, images: &Images, out: &Pat
     out.check(&[&format!("{}.json", V::NAME)])?;
     let progress = Progress::new();
     let context = ViewContext { network, images, out: &out, prefix: "", progress: &progress };
-    let Manifest { title, caption, files, .. } = view.render(&context)?.manifest;
+    let ViewOutput { manifest: Manifest { title, caption, files, .. }, table, .. } = view.render(&context)?;
     out.commit()?;
     drop(progress);
     let files: String = files.iter().map(|file| format!("  {}  {}\n", file.name, file.about)).collect();
@@ -177,7 +197,7 @@ fn run<V: View>(view: &V, network: &InspectedNetwork, images: &Images, out: &Pat
         0 => String::new(),
         count => format!("{count} images {}\n\n", network.data),
     };
-    print(&format!("{title}\n\n{looked_at}{caption}\n\n{files}"))?;
+    print(&format!("{title}\n\n{looked_at}{table}{caption}\n\n{files}"))?;
     Ok(exit_code(images))
 }
 

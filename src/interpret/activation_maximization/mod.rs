@@ -91,6 +91,8 @@ pub struct MaximizedImages {
     pub before: Vec<f32>,
     /// Mean activation of each channel on its final image.
     pub after: Vec<f32>,
+    /// Largest activation of each channel at any position of its final image.
+    pub largest: Vec<f32>,
 }
 
 impl ActivationMaximization {
@@ -138,7 +140,7 @@ impl ActivationMaximization {
         let normalized = |sketches: &[Sketch]| -> Vec<f32> {
             sketches.par_iter().flat_map(|sketch| scale.normalized(sketch.pixels())).collect()
         };
-        let before = units.means(&normalized(&sketches))?;
+        let (before, _) = units.responses(&normalized(&sketches))?;
         for step in 0..self.steps {
             let distort = |sketch: &mut Sketch| {
                 let warp = Warp::random(sketch.rng(), &self.distortion, [height, width]);
@@ -154,9 +156,9 @@ impl ActivationMaximization {
             on_step();
         }
         let images = normalized(&sketches);
-        let after = units.means(&images)?;
+        let (after, largest) = units.responses(&images)?;
         let images = Tensor::f32([channels.len(), colors, height, width], images)?;
-        Ok(MaximizedImages { images, before, after })
+        Ok(MaximizedImages { images, before, after, largest })
     }
 
     fn rate_at(&self, step: usize) -> f32 {

@@ -49,11 +49,14 @@ impl<'a> UnitGradients<'a> {
         Ok(directions)
     }
 
-    /// The mean activation of each image's channel.
-    pub fn means(&mut self, images: &[f32]) -> Result<Vec<f32>> {
+    /// The mean and the largest activation of each image's channel.
+    pub fn responses(&mut self, images: &[f32]) -> Result<(Vec<f32>, Vec<f32>)> {
         let (_, values) = self.evaluate(images)?;
-        let mean = |image: usize| mean(self.plane(&values, image));
-        Ok((0..self.channels.len()).map(mean).collect())
+        let response = |image: usize| {
+            let plane = self.plane(&values, image);
+            (mean(plane), plane.iter().copied().fold(f32::NEG_INFINITY, f32::max))
+        };
+        Ok((0..self.channels.len()).map(response).unzip())
     }
 
     /// The gradients for the images, and the layer's output.

@@ -5,7 +5,8 @@ const imageMap = connectMap(document.getElementById("map"));
 function connectMap(section) {
   const canvas = section.querySelector("canvas");
   if (!canvas) return null;
-  const { images: rows, known, names, classes, units, side, columns } = JSON.parse(document.getElementById("map-data").textContent);
+  const { images: rows, known, names, classes, units, unusual, side, columns } = JSON.parse(document.getElementById("map-data").textContent);
+  const ids = Object.keys(units);
   const images = rows.map(([x, y, own, predicted, percent, name]) => {
     const words = [names[own], known && predicted !== own ? `, called ${names[predicted]}` : "", ` (${percent} %)`].join("");
     return { x, y, own: String(own), predicted: String(predicted), words, name, text: `${words} ${names[predicted]} ${name}`.toLowerCase() };
@@ -25,7 +26,7 @@ function connectMap(section) {
   const unitLength = () => (extent() - 2 * MARGIN) * view.scale;
   const place = image => ["x", "y"].map(axis => (images[image][axis] - view[axis]) * unitLength() + extent() / 2);
   const thumbnailSide = () => Math.min(LARGEST, .6 * extent() / Math.sqrt(images.length) * view.scale);
-  const describe = image => `image ${image}: ${images[image].words}, ${images[image].name}`;
+  const describe = image => `${images[image].name}: ${images[image].words}`;
 
   function fits({ own, predicted, text }) {
     const { class: chosen, predicted: called } = selection;
@@ -81,9 +82,7 @@ function connectMap(section) {
 
   // What is lit, and what is framed.
   function count() {
-    const tab = document.getElementById(selection.unit + "-tab");
-    const layer = tab?.closest("[role=tabpanel]").querySelector("h3").textContent;
-    const framed = units[selection.unit] ? ` Framed: those that excite ${tab.textContent.trim()} of ${layer} most.` : "";
+    const framed = units[selection.unit] ? ` Framed: those that excite ${unitName(selection.unit)} most.` : "";
     found.textContent = `${lit().length} of ${images.length} images.${framed}`;
   }
 
@@ -248,5 +247,5 @@ function connectMap(section) {
   if (!atlas.complete) atlas.addEventListener("load", draw);
   count();
   draw();
-  return { describe, thumbnail, place };
+  return { describe, thumbnail, place, unusual: image => unusual[image].map(index => ids[index]) };
 }

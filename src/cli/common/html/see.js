@@ -24,6 +24,17 @@ document.addEventListener("click", event => {
 
 const all = query => [...document.querySelectorAll(query)];
 
+// What a unit is called: "channel 9 of layer3", or a class.
+function unitName(id) {
+  const tab = document.getElementById(id + "-tab");
+  const layer = tab?.closest("[role=tabpanel]").querySelector("h3").textContent;
+  return tab && `${tab.textContent.trim()} of ${layer}`;
+}
+const unitLink = id => Object.assign(document.createElement("a"), { href: "#" + id, textContent: unitName(id) });
+
+// Links to units show what excites these most, as their tabs do.
+for (const link of all("a[data-unit]")) link.prepend(document.querySelector(`#${link.dataset.unit}-tab img`).cloneNode());
+
 // Panels.
 listeners.push(({ image, unit }) => {
   if (image) open("image-" + image);
@@ -34,6 +45,7 @@ listeners.push(({ image, unit }) => {
 const WORST = matchMedia("(max-width: 40rem)").matches ? 9 : 20;
 const mistakes = all("#results .picks [data-class]");
 const title = document.getElementById("mistakes-title");
+const about = document.getElementById("mistakes-about");
 const fits = (element, { class: own, predicted }) =>
   element.dataset.class === own && (predicted === null || predicted === own || element.dataset.predicted === predicted);
 
@@ -44,6 +56,11 @@ function showMistakes() {
   const cell = document.querySelector(`.matrix [data-class="${own}"][data-predicted="${predicted}"]`);
   const name = document.querySelector(`#map .legend [data-class="${own}"]`);
   title.textContent = own === null ? "The worst mistakes" : "Mistakes: " + (cell?.getAttribute("aria-label") ?? name?.textContent ?? "");
+  const { shown, all: count } = about.dataset;
+  const [seen, many] = [mistakes.filter(mistake => !mistake.hidden).length, shown === count ? "" : `, of the ${shown} worst`];
+  about.textContent = own === null ? `The ${seen} of ${count} mistakes whose true class got the lowest probability`
+    : own === predicted ? "These answers are right, so none is a mistake"
+    : `${seen} of the ${count} mistakes${many}, the lowest probability of the true class first`;
   document.getElementById("no-mistakes").hidden = mistakes.some(mistake => !mistake.hidden);
 }
 listeners.push(change => {
@@ -73,8 +90,11 @@ listeners.push(({ image }) => {
   const close = Object.assign(document.createElement("button"), { type: "button", textContent: "\u00d7", ariaLabel: "Close" });
   close.addEventListener("click", hideSelection);
   const below = document.getElementById("live") ? [Object.assign(document.createElement("a"), { href: "#live", textContent: "Try it" })] : [];
-  const about = Object.assign(document.createElement("span"), { textContent: imageMap?.describe(image) ?? shown.alt });
-  status.replaceChildren(shown, about, ...below, close);
+  const words = Object.assign(document.createElement("span"), { textContent: imageMap?.describe(image) ?? shown.alt });
+  const units = (imageMap?.unusual(image) ?? []).map(unitLink);
+  const excites = Object.assign(document.createElement("small"), { className: "excites", hidden: !units.length });
+  excites.append("Excites as few images do: ", ...units.flatMap((unit, index) => index ? [", ", unit] : [unit]));
+  status.replaceChildren(shown, words, excites, ...below, close);
   status.hidden = false;
 });
 
@@ -87,6 +107,7 @@ if (test) {
   const rounds = [...test.querySelectorAll("li")];
   const [stage, verdict, next] = [".round", "[role=status]", ".next"].map(query => test.querySelector(query));
   const kinds = { patches: "real patches", synthetic: "synthetic images" };
+  const examples = { patches: "real patch", synthetic: "synthetic image" };
   const score = { patches: [0, 0], synthetic: [0, 0] };
   let number = 0;
   const imagesOf = (unit, group) => all(`#${unit} [data-group="${group}"] img`).map(image => image.cloneNode());
@@ -97,34 +118,34 @@ if (test) {
     return element;
   };
   const heading = text => Object.assign(document.createElement("h4"), { textContent: text });
-  const tell = text => {
+  const tell = (...parts) => {
     const scores = Object.keys(kinds).filter(kind => score[kind][1]).map(kind => `${score[kind][0]} of ${score[kind][1]} with ${kinds[kind]}`);
-    verdict.textContent = text + (scores.length ? ` Your score: ${scores.join(", ")}.` : "");
+    verdict.replaceChildren(...parts, scores.length ? ` Your score: ${scores.join(", ")}.` : "");
   };
 
   function ask() {
     const { layer, of, rank, other, otherRank, synthetic, swapped } = rounds[number].dataset;
-    const patches = imagesOf(of, "Top patches");
-    const right = patches.splice(rank, 1)[0];
+    const right = imagesOf(of, "Top patches")[rank];
     const wrong = imagesOf(other, "Top patches")[otherRank];
     const kind = synthetic === undefined ? "patches" : "synthetic";
-    const examples = kind === "patches" ? patches : imagesOf(of, "Synthetic image");
+    const example = imagesOf(of, kind === "patches" ? "Top patches" : "Synthetic image")[0];
+    example.alt = "What excites the channel";
     const options = (swapped === undefined ? [right, wrong] : [wrong, right]).map((image, index) => {
       const button = document.createElement("button");
       button.type = "button";
       image.alt = "Patch " + (index + 1);
       button.append(image);
-      button.addEventListener("click", () => answer(image === right, kind, options, right));
+      button.addEventListener("click", () => answer(image === right, kind, options, right, of));
       return button;
     });
     stage.replaceChildren(
-      part("group", heading(`Round ${number + 1} of ${rounds.length}: these ${kinds[kind]} excite a channel of ${layer}`), part("picks", ...examples)),
+      part("group", heading(`Round ${number + 1} of ${rounds.length}: this ${examples[kind]} excites a channel of ${layer}`), part("picks", example)),
       part("group", heading("Which of these patches excites it too?"), part("picks", ...options)));
     next.hidden = true;
     tell("");
   }
 
-  function answer(isRight, kind, options, right) {
+  function answer(isRight, kind, options, right, unit) {
     for (const option of options) {
       option.disabled = true;
       if (option.contains(right)) option.classList.add("answer");
@@ -135,7 +156,7 @@ if (test) {
     next.textContent = number ? "Next" : "Again";
     next.hidden = false;
     next.focus();
-    tell((isRight ? "Right." : "Wrong: it was the framed one.") + (number ? "" : " That was the last round."));
+    tell((isRight ? "Right." : "Wrong: it was the framed one.") + " It is ", unitLink(unit), "." + (number ? "" : " That was the last round."));
   }
 
   next.addEventListener("click", () => {

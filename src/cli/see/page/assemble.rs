@@ -42,6 +42,7 @@ impl Page<'_> {
                 "notes": [note(tsne)],
             })
         });
+        let fields = views.receptive_fields.output.figures.iter();
         let of_units = [&views.top_activations, &views.activation_maximization, &views.classes];
         Ok(json!({
             "title": format!("What {} learned", lens.model()),
@@ -50,6 +51,7 @@ impl Page<'_> {
             "results": results,
             "diagram": diagram::diagram(self),
             "images": list((0..self.examples).map(|index| picture::panel(self, index))),
+            "methods": picture::methods(),
             "image_notes": list(picture::views(views).map(note)),
             "layers": layers,
             "units_finding": units::finding(self),
@@ -57,14 +59,14 @@ impl Page<'_> {
             "unit_notes": of_units.map(note),
             "rounds": blind_test::rounds(self),
             "filters": {
-                "figures": list(filters.into_iter().map(embed)),
+                "figures": list(filters.into_iter().map(|figure| embed(self.images, figure))),
                 "notes": list(views.filters.iter().map(note)),
             },
             "map_missing": format!("t-SNE needs at least {FEWEST} images; there are {}.", self.images.len()),
             "map": map,
             "fields": {
                 "finding": views.receptive_fields.output.finding,
-                "figures": list(views.receptive_fields.output.figures.iter().map(embed)),
+                "figures": list(fields.map(|figure| embed(self.images, figure))),
                 "notes": [note(&views.receptive_fields)],
             },
         }))
@@ -92,16 +94,15 @@ impl Page<'_> {
 
     /// A small copy of an image, which selects it.
     pub fn thumbnail(&self, image: usize) -> EmbeddedImage {
-        let called = self.network.called(self.images, image);
         let photo = self.network.photo(self.images, image);
         let photo =
             if photo.width() > THUMBNAIL { drawing::scale_to_width(&photo, THUMBNAIL) } else { photo };
-        EmbeddedImage::new(&photo, "", format!("image {image}: {called}"))
+        EmbeddedImage::new(&photo, "", self.network.titled(self.images, image))
     }
 }
 
 /// Collects figures by group, in order of first appearance. A group whose figures share a color bar has it once.
-pub fn groups(figures: &[&Figure]) -> Value {
+pub fn groups(images: &Images, figures: &[&Figure]) -> Value {
     let mut headings: Vec<&str> = Vec::new();
     for figure in figures {
         if !headings.contains(&figure.group.as_str()) {
@@ -112,8 +113,8 @@ pub fn groups(figures: &[&Figure]) -> Value {
         let own: Vec<&&Figure> = figures.iter().filter(|figure| figure.group == heading).collect();
         let shared = bar(own[0]).filter(|first| own.iter().all(|other| bar(other).as_ref() == Some(first)));
         let figure = |figure: &&&Figure| match shared {
-            Some(_) => image(figure),
-            None => image(figure).with_bar(bar(figure)),
+            Some(_) => image(images, figure),
+            None => image(images, figure).with_bar(bar(figure)),
         };
         json!({ "heading": heading, "figures": own.iter().map(figure).collect::<Vec<_>>(), "bar": shared })
     };
@@ -124,24 +125,24 @@ fn bar(figure: &Figure) -> Option<ColorBar> {
     figure.scale.as_ref().map(|(scale, unit)| ColorBar::new(scale, unit))
 }
 
-fn image(figure: &Figure) -> EmbeddedImage {
+fn image(images: &Images, figure: &Figure) -> EmbeddedImage {
     let of = match &figure.subject {
         Subject::Network => String::new(),
-        Subject::Image(index) => format!(" of image {index}"),
+        Subject::Image(index) => format!(" of {}", images.names[*index]),
         Subject::Unit(layer, unit) => format!(" of {layer}, channel {unit}"),
     };
     let alt = format!("{}{of}: {}", figure.group, figure.label);
     EmbeddedImage::new(&figure.image, figure.label.as_str(), alt)
 }
 
-fn embed(figure: &Figure) -> Value {
-    json!(image(figure).with_bar(bar(figure)))
+fn embed(images: &Images, figure: &Figure) -> Value {
+    json!(image(images, figure).with_bar(bar(figure)))
 }
 
 /// Explains how a view was made.
 fn note(view: &PageView) -> Value {
     let Manifest { title, caption, .. } = &view.output.manifest;
-    json!({ "title": title, "caption": caption, "command": view.command })
+    json!({ "title": title, "on_page": view.on_page, "caption": caption, "command": view.command })
 }
 
 /// Output, receptive field and stride of a layer; `None` if it does not depend on the images.

@@ -7,7 +7,7 @@ use super::choice;
 use super::units::unit_id;
 use serde_json::{Value, json};
 
-/// Rounds of the test, and those per layer.
+/// Rounds of the test, and those per layer; even, for as many rounds with patches as with synthetic images.
 const ROUNDS: usize = 12;
 const PER_LAYER: usize = 4;
 /// The wrong patch comes from an image that nowhere excites the channel to more than this fraction of the right patch.
@@ -16,12 +16,15 @@ const WEAK: f32 = 0.5;
 /// The rounds. Deep layers come first, since there is more to see.
 ///
 /// The right patch is the last of a channel's top patches, which the reader does not see as an example; the wrong one is a top
-/// patch of another channel of the layer. Every second round shows synthetic images as examples instead of patches.
+/// patch of another channel of the layer. Rounds show the channel's first patch and its synthetic image in turn, one example
+/// each, so that the scores can be compared; of each layer there are as many rounds of both kinds.
 pub fn rounds(page: &Page<'_>) -> Value {
     let top = TOP_ACTIVATIONS.min(page.images.len());
     let of_layer = |layer: &ShownLayer| -> Vec<Value> {
         let found = layer.channels.iter().filter_map(|channel| round(layer, *channel, top));
-        found.take(PER_LAYER).collect()
+        let mut rounds: Vec<Value> = found.take(PER_LAYER).collect();
+        rounds.truncate(rounds.len() / 2 * 2);
+        rounds
     };
     let rounds = page.shown.iter().rev().flat_map(of_layer).take(ROUNDS);
     // Patch and examples of a round are chosen by its number, so that a page is the same each time it is made.

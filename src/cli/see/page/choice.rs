@@ -3,14 +3,16 @@
 use striate::interpret::{Images, Layer, Lens, TsneConfig};
 use striate::{Error, Result};
 
-/// Moves `count` images of different classes to the front, if classes are known.
-pub fn examples_first(images: Images, count: usize) -> Images {
-    let Some(labels) = &images.labels else { return images };
+/// Moves `count` images of different classes to the front, if classes are known. Returns the numbers of those moved, unless they
+/// were there before.
+pub fn examples_first(images: Images, count: usize) -> (Images, Vec<usize>) {
+    let Some(labels) = &images.labels else { return (images, Vec::new()) };
     let mut seen = std::collections::HashSet::new();
-    let (mut first, mut rest): (Vec<usize>, Vec<usize>) =
+    let (first, rest): (Vec<usize>, Vec<usize>) =
         (0..images.len()).partition(|i| seen.len() < count && seen.insert(labels[*i]));
-    first.append(&mut rest);
-    images.select(&first)
+    let images = images.select(&[&first[..], &rest].concat());
+    let moved = first.iter().enumerate().any(|(place, number)| place != *number);
+    (images, if moved { first } else { Vec::new() })
 }
 
 /// The requested layers; by default, the first convolution with its batch norm and ReLU, and the last layer or block at each

@@ -6,12 +6,12 @@ use clap::parser::ValueSource;
 use std::path::Path;
 
 /// Flags of the page, or of the images, that commands of views have on their own.
-const PAGE: [&str; 5] = ["examples", "layer", "units", "out", "images"];
+const PAGE: [&str; 6] = ["begin_with", "examples", "layer", "units", "out", "images"];
 const IMAGES: [&str; 2] = ["data", "dataset"];
 
 /// Words of this program's command line that its views take too, quoted for a shell: the network, the device and, if a view
-/// needs them, the `images`.
-pub fn shared_words(images: usize) -> String {
+/// needs them, the number of `images` and those to `begin_with`.
+pub fn shared_words(images: usize, begin_with: &[usize]) -> String {
     let command = <Args as clap::Args>::augment_args(clap::Command::new("see").no_binary_name(true));
     // The command line was parsed before, after the names of program and command.
     let Ok(matches) = command.clone().try_get_matches_from(std::env::args_os().skip(2)) else {
@@ -37,6 +37,10 @@ pub fn shared_words(images: usize) -> String {
     }
     if images > 0 {
         words.push(format!("--images={images}"));
+        if !begin_with.is_empty() {
+            let numbers: Vec<String> = begin_with.iter().take(images).map(usize::to_string).collect();
+            words.push(format!("--begin-with={}", numbers.join(",")));
+        }
     }
     words.join(" ")
 }

@@ -29,6 +29,8 @@ pub fn diagram(page: &Page<'_>) -> Value {
             lens.classes(),
             grouped(lens.parameters() as u64)
         ),
+        "shortcuts": lens.layers().iter().any(|layer| layer.shortcuts > 0),
+        "branches": lens.layers().iter().any(|layer| layer.branches > 0),
         "layers": boxes,
     })
 }
@@ -48,6 +50,16 @@ fn panel(page: &Page<'_>, layer: &Layer, input: &[usize]) -> Value {
         }
         _ => String::new(),
     };
+    let structure = match (layer.shortcuts, layer.branches) {
+        (0, 0) => String::new(),
+        (1, _) => " A shortcut adds the input of its block to the output.".to_owned(),
+        (0, branches) => {
+            format!(" It has {branches} branches side by side, whose channels are put together at the end.")
+        }
+        (shortcuts, _) => {
+            format!(" Its {shortcuts} blocks have shortcuts, which add the input of a block to its output.")
+        }
+    };
     let drawn = |shown: &&ShownLayer| shown.name == layer.name || is_inside(&shown.name, &layer.name);
     let [_, pixels, _] = lens.image_shape();
     let side = layer.shape.get(1).map_or(0.15, |side| (*side as f64 / pixels as f64).sqrt());
@@ -57,10 +69,55 @@ fn panel(page: &Page<'_>, layer: &Layer, input: &[usize]) -> Value {
         "size": sides(&layer.shape),
         "height": (HEIGHT * side).round().max(6.0),
         "width": (WIDTH * (layer.channels() as f64).log2()).round().max(4.0),
-        "about": format!("{} in, {} out. {parameters}{sees}", sides(input), sides(&layer.shape)),
+        "about": format!("{} in, {} out. {parameters}{structure}{sees}", sides(input), sides(&layer.shape)),
+        "sketch": sketch(layer),
         "rows": rows,
         "panel": page.shown.iter().find(drawn).map(|shown| identifier("unit", &shown.name)),
     })
+}
+
+/// Largest width of a sketch, of a block in it and of a sketch of branches; and its height, in pixels.
+const SKETCH: f64 = 140.0;
+const BLOCK: f64 = 36.0;
+const BRANCHES: f64 = 44.0;
+const SKETCH_HEIGHT: f64 = 26.0;
+
+/// Shortcuts as arcs over their blocks, or branches side by side, as lines of an SVG.
+fn sketch(layer: &Layer) -> Option<Value> {
+    let (width, lines) = match (layer.shortcuts, layer.branches) {
+        (0, 0) => return None,
+        (0, branches) => (BRANCHES, (0..branches).map(|branch| parallel(branch, branches)).collect()),
+        (shortcuts, _) => {
+            let block = BLOCK.min(SKETCH / shortcuts as f64);
+            let arcs = (0..shortcuts).map(|index| arc(index as f64 * block, block)).collect::<Vec<String>>();
+            (block * shortcuts as f64, arcs)
+        }
+    };
+    Some(json!({ "width": width, "height": SKETCH_HEIGHT, "lines": lines }))
+}
+
+/// A block from `x` on: a box on the line through it, and the shortcut over it.
+fn arc(x: f64, width: f64) -> String {
+    let [start, left, right, join, end] =
+        [0.0, 0.3, 0.7, 0.85, 1.0].map(|part| format!("{:.1}", x + part * width));
+    let fork = format!("{:.1}", x + 0.15 * width);
+    let (low, half, top) = (SKETCH_HEIGHT - 6.0, 4.0, -4.0);
+    let [above, below] = [low - half, low + half];
+    format!(
+        "M{start} {low}H{left}V{above}H{right}V{below}H{left}V{low}M{right} {low}H{end}\
+         M{fork} {low}C{fork} {top} {join} {top} {join} {low}"
+    )
+}
+
+/// One of several branches, which part on the left and meet on the right.
+fn parallel(branch: usize, branches: usize) -> String {
+    let (middle, margin) = (SKETCH_HEIGHT / 2.0, 2.0);
+    let y = margin + (SKETCH_HEIGHT - 2.0 * margin) * branch as f64 / (branches - 1).max(1) as f64;
+    let [left, right] = [10.0, BRANCHES - 10.0];
+    format!(
+        "M0 {middle}C{left} {middle} 2 {y:.1} {left} {y:.1}H{right}C{:.1} {y:.1} {right} {middle} {BRANCHES} {middle}",
+        BRANCHES - 2.0
+    )
 }
 
 /// Sizes of a layer inside a block.

@@ -2,7 +2,7 @@
 
 use super::assemble::Page;
 use super::choice::{largest, strongest};
-use super::units::unit_id;
+use super::units::{unit_id, unusual};
 use super::{PageView, TOP_ACTIVATIONS};
 use crate::cli::html::{EmbeddedImage, inlined, list};
 use crate::cli::numbers::bounds;
@@ -45,13 +45,19 @@ pub fn map(page: &Page<'_>, view: &PageView) -> Value {
         let name = label(&page.images.names[image]);
         json!([x, y, classes[image], predicted[image], percent, name])
     };
+    let units = units(page);
+    let place = |id: String| units.keys().position(|other| *other == id);
+    let unusual = |image: usize| {
+        json!(unusual(page, image).iter().map(|unusual| place(unusual.id())).collect::<Vec<_>>())
+    };
     let (atlas, side) = atlas(page);
     let data = json!({
         "images": list((0..count).map(image)),
         "known": page.images.labels.is_some(),
         "names": names,
         "classes": colored,
-        "units": units(page),
+        "unusual": list((0..count).map(unusual)),
+        "units": units,
         "side": side,
         "columns": columns(count),
     });

@@ -1,5 +1,6 @@
 //! `striate see RUN_OR_MODEL`: the page with all views.
 
+mod agreement;
 mod assemble;
 mod blind_test;
 mod choice;
@@ -111,6 +112,8 @@ struct ShownLayer {
 /// The output of a view, and the command that repeats it.
 struct PageView {
     output: ViewOutput,
+    /// What the page shows of it.
+    on_page: &'static str,
     command: String,
 }
 
@@ -128,7 +131,10 @@ impl Args {
         }
         let (network, images) = self.lens.open_with(&self.images)?;
         // Views take the first images, so the examples have to come first.
-        let images = choice::examples_first(images, self.examples);
+        let (images, begin_with) = match &self.images.begin_with[..] {
+            [] => choice::examples_first(images, self.examples),
+            given => (images, given.to_vec()),
+        };
         let layers = choice::layers(&network.lens, &self.layer)?;
         // Fail before the work. An earlier page stays untouched until this one is complete.
         let out = OutputFolder::open(&self.out, "page")?;
@@ -137,6 +143,7 @@ impl Args {
             args: self,
             network: &network,
             images: &images,
+            begin_with: &begin_with,
             out: &out,
             progress: Progress::new(),
         };
@@ -159,6 +166,8 @@ struct PageBuilder<'a> {
     args: &'a Args,
     network: &'a InspectedNetwork,
     images: &'a Images,
+    /// Their numbers in the data, as far as they are not in its order.
+    begin_with: &'a [usize],
     out: &'a OutputFolder,
     progress: Progress,
 }
@@ -274,13 +283,14 @@ impl PageBuilder<'_> {
         let output = view.render(&context)?;
         let line = format!("{folder:12} {:6.1} s\n", start.elapsed().as_secs_f64());
         print(&line)?;
-        Ok(PageView { output, command: Self::command(V::NAME, images.len(), &words) })
+        Ok(PageView { output, on_page: V::ON_PAGE, command: self.command(V::NAME, images.len(), &words) })
     }
 
     /// A command line that draws a view again.
-    fn command(view: &str, images: usize, words: &[String]) -> String {
+    fn command(&self, view: &str, images: usize, words: &[String]) -> String {
         let words = words.iter().map(|word| quoted(Path::new(word)));
-        let all = ["striate see".to_owned(), view.to_owned(), commands::shared_words(images)];
+        let shared = commands::shared_words(images, self.begin_with);
+        let all = ["striate see".to_owned(), view.to_owned(), shared];
         let all: Vec<String> = all.into_iter().chain(words).filter(|word| !word.is_empty()).collect();
         all.join(" ")
     }

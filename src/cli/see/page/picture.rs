@@ -1,8 +1,9 @@
 //! One image, followed through the network.
 
+use super::agreement;
 use super::assemble::{Page, groups};
 use super::results::log;
-use super::{PageView, PageViews};
+use super::{PageView, PageViews, units};
 use crate::cli::html::{EmbeddedImage, list};
 use crate::cli::see::view::{Figure, Subject};
 use serde_json::{Value, json};
@@ -10,6 +11,45 @@ use striate::infer::{Prediction, top};
 
 /// Predictions listed per image.
 const GUESSES: usize = 5;
+
+/// How to read each map that explains an answer.
+const METHODS: [(&str, &str); 7] = [
+    (
+        "Occlusion",
+        "covers a part and asks the network again. It is coarse, but measures just what it shows: begin with it.",
+    ),
+    (
+        "Grad-CAM",
+        "shows where the last layer supports the class. It is coarse, too, and good at where; compare it with occlusion.",
+    ),
+    (
+        "Relevance",
+        "divides the score among the pixels, orange for the class, blue against it. Prefer it for details, and to see which \
+         channels are involved.",
+    ),
+    (
+        "Integrated gradients",
+        "divide the difference to the score of a uniform image among the pixels. Read them as relevance; they are noisier.",
+    ),
+    (
+        "The gradient",
+        "shows which pixels would change the score if they changed a little, not which ones it comes from. It is noisy: a \
+         single bright pixel means nothing.",
+    ),
+    (
+        "SmoothGrad",
+        "is the mean of the gradients of noisy copies of the image. Prefer it to the gradient alone.",
+    ),
+    (
+        "Guided backpropagation",
+        "draws sharp edges, but nearly the same ones whatever the class: it shows what the network sees, not why it answers.",
+    ),
+];
+
+/// Names of the methods, and how to read them.
+pub fn methods() -> Value {
+    list(METHODS.iter().map(|(name, how)| json!({ "name": name, "how": how })))
+}
 
 /// The views of single images.
 pub fn views(views: &PageViews) -> impl Iterator<Item = &PageView> {
@@ -20,11 +60,11 @@ pub fn views(views: &PageViews) -> impl Iterator<Item = &PageView> {
 /// The values for the panel of an image.
 pub fn panel(page: &Page<'_>, index: usize) -> Value {
     let (network, images) = (page.network, page.images);
-    let of = |view: &PageView| {
-        let own: Vec<&Figure> =
-            view.output.figures.iter().filter(|figure| figure.subject == Subject::Image(index)).collect();
-        groups(&own)
-    };
+    let of = |view: &PageView| groups(images, &figures(view, index));
+    let reasons = [&page.views.occlusion, &page.views.saliency, &page.views.relevance];
+    let [_, height, width] = network.lens.image_shape();
+    let explained: Vec<&Figure> = reasons.iter().flat_map(|view| figures(view, index)).collect();
+    let titled = network.titled(images, index);
     let caption = network.called(images, index);
     let logs: Vec<f32> = page.probabilities_of(index).iter().map(log).collect();
     let guesses = top(&logs, GUESSES);
@@ -40,16 +80,23 @@ pub fn panel(page: &Page<'_>, index: usize) -> Value {
     json!({
         "id": format!("image-{index}"),
         "image": index,
-        "title": format!("{caption} ({})", images.names[index]),
+        "title": titled,
         "finding": finding(page, &guesses[0], label),
-        "thumb": EmbeddedImage::new(&photo, "", format!("image {index}: {caption}")),
-        "photo": EmbeddedImage::new(&photo, "", format!("The image: {caption}")),
+        "thumb": EmbeddedImage::new(&photo, "", titled.as_str()),
+        "photo": EmbeddedImage::new(&photo, "", format!("The image: {titled}")),
         "name": caption,
         "guesses": list(guesses.iter().map(guess)),
         "path": of(&page.views.activations),
-        "reasons": [of(&page.views.occlusion), of(&page.views.saliency), of(&page.views.relevance)],
+        "units": list(units::unusual(page, index).iter().map(|unusual| unusual.link())),
+        "agreement": agreement::sentence(&explained, [height, width]),
+        "reasons": list(reasons.into_iter().map(of)),
         "similar": page.views.nearest_neighbors.as_ref().map(of),
     })
+}
+
+/// The figures of a view that show an image.
+fn figures(view: &PageView, image: usize) -> Vec<&Figure> {
+    view.output.figures.iter().filter(|figure| figure.subject == Subject::Image(image)).collect()
 }
 
 fn finding(page: &Page<'_>, guess: &Prediction, label: Option<usize>) -> String {

@@ -5,7 +5,7 @@ use super::assemble::{Page, groups, identifier, layer_sizes};
 use crate::cli::html::{EmbeddedImage, list};
 use crate::cli::see::view::{Figure, Subject};
 use serde_json::{Value, json};
-use striate::interpret::{ClassSelectivity, Lens};
+use striate::interpret::{ClassSelectivity, Images, Lens, UnusualResponse};
 
 /// A tab for each layer drawn, then one for the classes.
 pub fn layers(page: &Page<'_>, filters: &[&Figure]) -> Value {
@@ -28,13 +28,13 @@ pub fn layers(page: &Page<'_>, filters: &[&Figure]) -> Value {
                     )
                 }
             };
-            unit(&layer.name, *channel, format!("channel {channel}"), about, &figures)
+            unit(page.images, (&layer.name, *channel), format!("channel {channel}"), about, &figures)
         };
         panel(&layer.name, &layer.name, about, list(layer.channels.iter().map(unit)))
     };
     let class = |figure: &&Figure| {
         let Subject::Unit(_, class) = figure.subject else { unreachable!("figures of classes are units") };
-        unit(Lens::LOGITS, class, page.network.class(class), String::new(), &classes)
+        unit(page.images, (Lens::LOGITS, class), page.network.class(class), String::new(), &classes)
     };
     let about = "The score of each class, before the softmax turns scores into probabilities.".to_owned();
     let classes = panel(Lens::LOGITS, "classes", about, list(classes.iter().map(class)));
@@ -45,7 +45,13 @@ fn panel(layer: &str, name: &str, about: String, units: Value) -> Value {
     json!({ "id": identifier("unit", layer), "name": name, "about": about, "thumb": null, "units": units })
 }
 
-fn unit(layer: &str, channel: usize, name: String, about: String, figures: &[&Figure]) -> Value {
+fn unit(
+    images: &Images,
+    (layer, channel): (&str, usize),
+    name: String,
+    about: String,
+    figures: &[&Figure],
+) -> Value {
     let subject = Subject::Unit(layer.to_owned(), channel);
     let own: Vec<&Figure> = figures.iter().filter(|figure| figure.subject == subject).copied().collect();
     json!({
@@ -53,7 +59,7 @@ fn unit(layer: &str, channel: usize, name: String, about: String, figures: &[&Fi
         "thumb": own.first().map(|figure| EmbeddedImage::new(&figure.image, "", format!("{layer}, {name}"))),
         "name": name,
         "about": about,
-        "groups": groups(&own),
+        "groups": groups(images, &own),
     })
 }
 
@@ -65,13 +71,47 @@ pub fn unit_id(layer: &str, channel: usize) -> String {
 fn prefers(page: &Page<'_>, class: &ClassSelectivity) -> String {
     match class.response > 0.0 {
         true => format!(
-            "on average most active for {}: {:.3}, and {:.3} for the other classes; selectivity {:.2}",
+            "its mean activation is largest for {}: {:.3}, and {:.3} for the other classes; selectivity {:.2}",
             page.network.class(class.class),
             class.response,
             class.others,
             class.index
         ),
         false => "responds to none of the images".to_owned(),
+    }
+}
+
+/// A channel on the page that responds to an image as it rarely does.
+pub struct Unusual<'a> {
+    layer: &'a ShownLayer,
+    response: UnusualResponse,
+}
+
+/// Of each layer, the channel on the page whose response to an image is the most unusual.
+pub fn unusual<'a>(page: &Page<'a>, image: usize) -> Vec<Unusual<'a>> {
+    let of_layer = |layer: &'a ShownLayer| {
+        let responses =
+            layer.channels.iter().map(|channel| (*channel, layer.responses.largest(image, *channel)));
+        let ranked = layer.responses.unusual(&responses.collect::<Vec<_>>(), Some(image));
+        ranked.first().map(|response| Unusual { layer, response: *response })
+    };
+    page.shown.iter().filter_map(of_layer).collect()
+}
+
+impl Unusual<'_> {
+    pub fn id(&self) -> String {
+        unit_id(&self.layer.name, self.response.channel)
+    }
+
+    /// The values for a link to the channel.
+    pub fn link(&self) -> Value {
+        let UnusualResponse { channel, weaker, .. } = self.response;
+        let percent = (100.0 * weaker).floor();
+        let words = format!(
+            "channel {channel} of {}, which {percent:.0} % of the other images excite less",
+            self.layer.name
+        );
+        json!({ "id": self.id(), "words": words })
     }
 }
 
