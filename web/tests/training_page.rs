@@ -166,6 +166,9 @@ const COMPARE: &str = "
     ].map(comparison);
     let kept = [];
     for (let seed = 1; seed < 10; seed++) kept = withRun(kept, run(0.1, 1000, Array(1000).fill([1, 1]), seed));
+    page.device.destroy();
+    await page.device.lost;
+    report.lost = [byId('state').textContent, byId('run').disabled, legend().length];
     report.kept = [kept.length, kept[0].settings.seed, kept[0].tests.length, new Set(kept.map(run => run.color)).size];
     return report;";
 
@@ -194,6 +197,12 @@ fn earlier_runs_stay_for_comparison(browser: &Browser) -> Outcome {
         "rate 0.1 reached 80 % after 60 steps; rate 0.1 (0.01 from step 60) after 140 steps.",
     ]);
     assert_eq!(report["sentences"], sentences);
+    let [lost, disabled, curves] = &report["lost"].as_array().expect("a list")[..] else {
+        return Err(report.to_string().into());
+    };
+    let lost = lost.as_str().unwrap_or_default();
+    assert!(lost.contains("the weights are lost with it; the curves stay. Reload the page"), "{lost}");
+    assert_eq!((disabled, curves), (&json!(true), &json!(2)));
     assert_eq!(report["kept"], json!([6, 4, 201, 6]));
     Ok(())
 }

@@ -219,6 +219,7 @@ const LIVE: &str = concat!(
     include_str!("../../../../web/executor.js"),
     include_str!("../../../../web/image.js"),
     include_str!("../../../../web/draw.js"),
+    include_str!("../../../../web/attribution.js"),
     include_str!("../../../../web/explain.js"),
     include_str!("../../../../web/inputs.js"),
     include_str!("../../../../web/live.js"),

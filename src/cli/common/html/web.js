@@ -9,7 +9,7 @@ const TEST_PAUSE = 2, TEST_SHARE = 4;
 /** Test images that a software adapter classifies in a bearable time. */
 const FEW = 200;
 
-const page = { trainings: [null, null], kept: [], running: false, device: null, software: false };
+const page = { trainings: [null, null], kept: [], running: false, device: null, software: false, lost: null };
 
 async function load() {
   const about = await embeddedJson("about");
@@ -34,8 +34,9 @@ async function open() {
   page.device = await requestDevice();
   await load();
   page.software = isSoftware(page.device);
-  page.device.lost.then(({ reason, message }) => {
-    if (reason !== "destroyed") fail(new Error(`The graphics processor stopped (${message}). Reload the page to start again.`));
+  page.device.lost.then(({ message }) => {
+    page.lost = new Error(`The graphics processor stopped (${message || "unknown reason"}), and the weights are lost with it; the curves stay. Reload the page to start again.`);
+    fail(page.lost);
   });
   byId("map-legend").replaceChildren(...page.about.classes.map((name, i) => legendItem(page.about.colors[i], name)));
   if (page.software) byId("model-1").value = "";
@@ -169,7 +170,8 @@ function say(text) { byId("state").textContent = text; }
 function fail(error) {
   page.running = false;
   busy(true);
-  say(error.message);
+  // What fails after the device was lost fails because of that.
+  say((page.lost ?? error).message);
 }
 
 function speak(perSecond) {
