@@ -259,7 +259,7 @@
   /** One value of the layer: what it can depend on, and its arithmetic. */
   async function showUnit(chosen) {
     const layer = chosenLayer(), own = shown;
-    const needed = layer.steps.flatMap(step => [step.input, step.other].filter(Boolean));
+    const needed = layer.steps.flatMap(({ input, other, inputs = [] }) => [input, other, ...inputs.map(branch => branch.input)].filter(Boolean));
     const values = await inspect([layer.value, ...needed]);
     if (own !== shown || layer !== chosenLayer()) return;
     unit = chosen;

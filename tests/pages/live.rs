@@ -138,7 +138,7 @@ fn assert_agrees(seen: &Value, predicted: &Value, tolerance: f64) {
             explained += 1;
         }
     }
-    assert!(2 * explained > layers.len(), "{layers:?}");
+    assert_eq!(explained, layers.len(), "{layers:?}");
 }
 
 fn photo(dir: &Workspace) -> Vec<u8> {
