@@ -235,7 +235,12 @@ fn style(template: &str) -> &'static str {
 /// What makes a page interactive.
 fn script(template: &str) -> &'static str {
     match template {
-        "see.html" => concat!(include_str!("page.js"), include_str!("see.js"), include_str!("map.js")),
+        "see.html" => concat!(
+            include_str!("page.js"),
+            include_str!("see.js"),
+            include_str!("dots.js"),
+            include_str!("map.js")
+        ),
         "web.html" => concat!(
             include_str!("../../../../web/random.js"),
             include_str!("../../../../web/safetensors.js"),
