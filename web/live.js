@@ -17,8 +17,8 @@
   let shown = null;
   /** Counts images, so that work on an earlier one stops. */
   let turn = 0;
-  /** Reads the last image, and whether its answer is due. */
-  let last = null, due = false;
+  /** Reads the image whose answer is due. */
+  let due = null;
   /** Brightness of the borders of the examples, once they are needed. */
   let borders = null;
   /** The value to explain: channel, row and column in the layer chosen. */
@@ -60,18 +60,21 @@
 
   /** Goes on with another device after one was lost. All that is on show is on the page, so nothing is lost with the device. */
   async function recover({ message }) {
-    const why = `The graphics device was lost (${message || "unknown reason"}).`;
+    const own = ++losses, why = `The graphics device was lost (${message || "unknown reason"}).`;
     try {
-      if (++losses > MOST_LOSSES) throw new Error("This happens again and again.");
+      if (losses > MOST_LOSSES) throw new Error("This happens again and again.");
       status.textContent = `${why} Trying another one.`;
       await connect();
       await prepare();
     } catch (error) {
+      // The new device may have been lost too, and is being replaced.
+      if (own !== losses) return;
       part("app").hidden = true;
       status.textContent = `${why} ${error.message} Reload the page to try again.`;
       return;
     }
-    if (due) await answer(last);
+    if (own !== losses) return;
+    if (due) await answer(due);
     else if (shown) {
       tell();
       await Promise.all([explainClass(false), showLayer()]);
@@ -96,7 +99,7 @@
   /** Classifies an image and shows all that follows. `moving` images are followed by others soon, so slow views wait. */
   async function answer(read, moving = false) {
     const own = ++turn;
-    [last, due] = [read, true];
+    due = read;
     await prepare();
     const start = performance.now();
     const { pixels, values } = preprocess(await read(), preprocessing);
@@ -105,8 +108,8 @@
     const milliseconds = performance.now() - start;
     const probabilities = softmax(logits);
     const order = [...probabilities.keys()].sort((a, b) => probabilities[b] - probabilities[a]);
-    shown = { pixels, probabilities, order, class: order[0], milliseconds, values: { images: values } };
-    due = false;
+    shown = { read, pixels, probabilities, order, class: order[0], milliseconds, values: { images: values } };
+    due = null;
     for (const result of section.querySelectorAll(".live-result")) result.hidden = false;
     tell();
     drawPixels(part("input"), pixels);
@@ -125,6 +128,7 @@
       await picture.decode();
       return borderOf(pixelsOf(picture, picture.naturalWidth, picture.naturalHeight));
     })));
+    if (pixels !== shown.pixels) return;
     const border = borderOf(pixels), unlike = unlikeBorders(border, examples);
     part("hint").hidden = !unlike;
     part("hint").textContent = unlike ? `The border of this image is ${border > 127 ? "bright" : "dark"}, but those of the examples are ${border > 127 ? "dark" : "bright"}. The network learned from images like the examples, and may misread this one. Try “Invert”.` : "";
@@ -285,7 +289,7 @@
     decode: file => decoded(file, preprocessing),
     isOpen: () => device !== undefined,
   });
-  part("invert").addEventListener("change", () => { if (last) guarded(answer)(last); });
+  part("invert").addEventListener("change", guarded(() => shown && answer(due ?? shown.read)));
 
   // Images of the page: the selection of all sections.
   listeners.push(({ image }) => {
