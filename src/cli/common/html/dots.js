@@ -24,7 +24,7 @@ class Dots {
   /** Draws a disc around a point, over what is there. */
   dot(x, y, [red, green, blue], alpha) {
     const { data, width: side } = this.#image, width = 2 * this.#left + 1;
-    const [left, top] = [Math.round(x) - this.#left, Math.round(y) - this.#left];
+    const [left, top] = [Math.floor(x) - this.#left, Math.floor(y) - this.#left];
     for (let row = Math.max(0, -top); row < width && top + row < side; row++) {
       for (let column = Math.max(0, -left); column < width && left + column < side; column++) {
         const over = alpha * this.#mask[row * width + column];
