@@ -193,7 +193,7 @@ fn earlier_runs_stay_for_comparison(browser: &Browser) -> Outcome {
         "",
         "rate 0.1 reached 80 % after 60 steps; rate 0.01 after 140 steps.",
         "rate 0.1 reached 80 % after 60 steps; rate 0.01 after 140 steps; rate 0.001 has not in 50; rate 2 diverged.",
-        "seed 1 reached 70 % after 60 steps; seed 2 after 60 steps.",
+        "seed 1 reached 70 % after 60 steps; seed 2 too.",
         "rate 0.1 reached 80 % after 60 steps; rate 0.1 (0.01 from step 60) after 140 steps.",
     ]);
     assert_eq!(report["sentences"], sentences);

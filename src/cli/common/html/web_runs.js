@@ -65,6 +65,7 @@ function comparison(runs) {
   const ranked = trained.map(({ tests, steps, broken }, i) => ({ name: names[i], reached: first(tests, goal), steps, broken }));
   ranked.sort((a, b) => (a.reached ?? Infinity) - (b.reached ?? Infinity));
   const words = ranked.map(({ name, reached, steps, broken }, place) => {
+    if (reached && reached === ranked[place - 1]?.reached) return `${name} too`;
     if (reached) return `${name} ${place ? "" : `reached ${goal} % `}after ${reached} steps`;
     return broken ? `${name} diverged` : `${name} has not in ${steps}`;
   });
