@@ -166,6 +166,7 @@ const COMPARE: &str = "
     ].map(comparison);
     let kept = [];
     for (let seed = 1; seed < 10; seed++) kept = withRun(kept, run(0.1, 1000, Array(1000).fill([1, 1]), seed));
+    report.points = [0, 1, 7, 400, 401, 100000].map(length => [pointsOf(Array(length).fill(1), 20)].map(points => [points.length, points.at(-1)?.[0]])[0]);
     page.device.destroy();
     await page.device.lost;
     report.lost = [byId('state').textContent, byId('run').disabled, legend().length];
@@ -203,6 +204,8 @@ fn earlier_runs_stay_for_comparison(browser: &Browser) -> Outcome {
     let lost = lost.as_str().unwrap_or_default();
     assert!(lost.contains("the weights are lost with it; the curves stay. Reload the page"), "{lost}");
     assert_eq!((disabled, curves), (&json!(true), &json!(2)));
+    let points = json!([[0, null], [1, 1], [7, 7], [400, 400], [201, 401], [401, 100000]]);
+    assert_eq!(report["points"], points);
     assert_eq!(report["kept"], json!([6, 4, 201, 6]));
     Ok(())
 }

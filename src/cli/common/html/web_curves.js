@@ -12,13 +12,13 @@ function keep() { for (const run of runs().live) page.kept = withRun(page.kept, 
 function curves() {
   const { live, all } = runs(), isLive = run => live.includes(run);
   legend(all, isLive);
-  const losses = active().map((training, i) => ({ points: training.losses.map((loss, i) => [i + 1, loss]), color: live[i].color, style: "faint" }))
+  const losses = active().map((training, i) => ({ points: pointsOf(training.losses, 1), color: live[i].color, style: "faint" }))
     .concat(all.map(run => ({ points: run.losses, color: run.color, style: isLive(run) ? "line" : "earlier" })));
   const values = losses.flatMap(({ points }) => points.map(([, loss]) => loss)).filter(Number.isFinite).sort((a, b) => a - b);
   // Single steps may be far above the rest, and all of them once the learning rate is too large.
   const usual = values[Math.floor(0.98 * (values.length - 1))] || 1, start = Math.max(1, ...all.map(run => run.losses[0]?.[1] ?? 0));
   plot(byId("loss-plot"), losses, Math.min(1.1 * usual, 2 * start));
-  plot(byId("accuracy-plot"), all.map(run => ({ points: run.tests, color: run.color, style: isLive(run) ? "line" : "earlier", dots: isLive(run) })), 100);
+  plot(byId("accuracy-plot"), all.map(run => ({ points: thinned(run.tests, SHOWN_POINTS), color: run.color, style: isLive(run) ? "line" : "earlier", dots: isLive(run) })), 100);
 }
 
 /** Names the curves; earlier runs can be removed. It stays as it is while it says the same, so that its buttons can be used during training. */
@@ -59,8 +59,8 @@ function plot(svg, lines, top) {
   ]).concat(ticks.filter(share => share > 0).map(share =>
     shape("text", { x: x(share * last), y: height - 6, "text-anchor": share === 1 ? "end" : "middle" }, Math.round(share * last))));
   const drawn = lines.flatMap(({ points, color, style, dots }) => {
-    // A loss that is not a number has no place; more points than pixels cannot be seen.
-    const kept = thinned(points.filter(([, value]) => Number.isFinite(value)), 400);
+    // A loss that is not a number has no place.
+    const kept = points.filter(([, value]) => Number.isFinite(value));
     if (!kept.length) return [];
     const path = shape("path", { d: "M" + kept.map(([step, value]) => `${x(step).toFixed(1)} ${y(value).toFixed(1)}`).join("L"), stroke: color, class: style });
     return [path, ...(dots ? kept.map(([step, value]) => shape("circle", { cx: x(step), cy: y(value), r: 3, fill: color })) : [])];

@@ -2,8 +2,8 @@
 
 /** Earlier runs on show at most; the oldest goes first. */
 const KEPT = 6;
-/** Points of an earlier run's curve. */
-const KEPT_POINTS = 200;
+/** Points of a curve, and of an earlier run's. */
+const SHOWN_POINTS = 400, KEPT_POINTS = 200;
 /** Colors of earlier runs, legible on light and dark. */
 const KEPT_COLORS = ["#8a63c9", "#2f9e63", "#b58900", "#d0478c", "#6b8794", "#a0714f"];
 /** Steps over which losses are averaged. */
@@ -15,22 +15,24 @@ const SMOOTHED = 20;
  */
 function runOf({ model, seed, rates, batches, losses, tests, steps, broken }, color) {
   const settings = { model, rate: rates.length ? rates : [[0, rate()]], batch: batches.length ? batches : [[0, batch()]], seed };
-  return { settings, losses: smooth(losses), tests: tests.map(({ step, accuracy }) => [step, 100 * accuracy]), steps, broken, color };
+  return { settings, losses: pointsOf(losses, SMOOTHED), tests: tests.map(({ step, accuracy }) => [step, 100 * accuracy]), steps, broken, color };
 }
 
-/** The mean of each loss and those before it. */
-function smooth(losses) {
-  return losses.map((_, i) => {
-    const part = losses.slice(Math.max(0, i - SMOOTHED + 1), i + 1);
+/** Every n-th index below `length` and the last one, about `most`. */
+function sampled(length, most) {
+  const every = Math.ceil(length / most), indices = Array.from({ length: Math.ceil(length / every) || 0 }, (_, i) => i * every);
+  return length && indices.at(-1) !== length - 1 ? [...indices, length - 1] : indices;
+}
+
+/** Some of the losses as `[step, loss]`, each the mean of `width` losses up to its step. More points than pixels cannot be seen. */
+function pointsOf(losses, width) {
+  return sampled(losses.length, SHOWN_POINTS).map(i => {
+    const part = losses.slice(Math.max(0, i - width + 1), i + 1);
     return [i + 1, part.reduce((sum, loss) => sum + loss, 0) / part.length];
   });
 }
 
-/** Every n-th point and the last, so that about `most` remain. */
-function thinned(points, most) {
-  const every = Math.ceil(points.length / most);
-  return points.filter((_, i) => i % every === 0 || i === points.length - 1);
-}
+function thinned(points, most) { return sampled(points.length, most).map(i => points[i]); }
 
 /** The earlier runs with another one. The same settings give the same curve, so only the longer one of such runs stays. */
 function withRun(kept, run) {
