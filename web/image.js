@@ -127,3 +127,27 @@ async function decoded(blob, { exif_rotation }) {
   bitmap.close();
   return pixels;
 }
+
+/** The negative of an `ImageData`. */
+function inverted({ data, width, height }) {
+  return new ImageData(data.map((byte, i) => i % 4 === 3 ? byte : 255 - byte), width, height);
+}
+
+/** The mean brightness of the outermost pixels, from 0 to 255. */
+function borderOf({ data, width, height }) {
+  let [sum, count] = [0, 0];
+  for (let y = 0; y < height; y++)
+    for (let x = 0; x < width; x += y % (height - 1) && width > 1 ? width - 1 : 1) {
+      const at = 4 * (y * width + x);
+      sum += (data[at] + data[at + 1] + data[at + 2]) / 3;
+      count++;
+    }
+  return sum / count;
+}
+
+/** Whether a border is bright where those of all examples are dark, or dark where they are bright. A few examples say nothing. */
+function unlikeBorders(border, examples) {
+  if (examples.length < 3) return false;
+  const [least, most] = [Math.min(...examples), Math.max(...examples)];
+  return border > 127 ? most < 64 : least > 191;
+}

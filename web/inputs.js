@@ -7,9 +7,14 @@
 function connectInputs(section, { answer, guarded, decode, isOpen }) {
   const part = name => section.querySelector(".live-" + name);
 
+  /** Images from elsewhere can be inverted, unlike those of the page and drawings. */
+  const invertible = read => async () => {
+    const image = await read();
+    return part("invert").checked ? inverted(image) : image;
+  };
   const answerFile = file => {
     stopCamera();
-    return answer(() => decode(file));
+    return answer(invertible(() => decode(file)));
   };
   section.querySelector("input[type=file]").addEventListener("change", ({ target: { files } }) => { if (files[0]) answerFile(files[0]); });
   addEventListener("dragover", event => event.preventDefault());
@@ -35,7 +40,7 @@ function connectInputs(section, { answer, guarded, decode, isOpen }) {
     if (stream) {
       const last = frame();
       stopCamera();
-      return answer(() => last);
+      return answer(invertible(() => last));
     }
     try {
       stream = await navigator.mediaDevices.getUserMedia({ video: { facingMode: "environment" } });
@@ -47,7 +52,7 @@ function connectInputs(section, { answer, guarded, decode, isOpen }) {
     part("camera").ariaPressed = true;
     await video.play();
     while (stream) {
-      await answer(frame, true);
+      await answer(invertible(frame), true);
       await new Promise(requestAnimationFrame);
     }
   }));

@@ -9,12 +9,18 @@
   const SHOWN_CLASSES = 5, SHOWN_MAPS = 64, ENLARGED = 224;
   /** On devices that take longer for an image, occlusion waits to be asked for, in milliseconds. */
   const SLOW = 500;
+  /** After more lost devices than this, the page gives up. */
+  const MOST_LOSSES = 3;
 
-  let device, executor, weights, shapes, preparation;
+  let device, executor, weights, shapes, preparation, losses = 0;
   /** The image on show and what is known about it. */
   let shown = null;
   /** Counts images, so that work on an earlier one stops. */
   let turn = 0;
+  /** Reads the image whose answer is due. */
+  let due = null;
+  /** Brightness of the borders of the examples, once they are needed. */
+  let borders = null;
   /** The value to explain: channel, row and column in the layer chosen. */
   let unit = null;
 
@@ -30,15 +36,11 @@
 
   async function open() {
     try {
-      device = await requestDevice();
+      await connect();
     } catch (error) {
       status.textContent = `The network cannot run here. ${error.message} The rest of the page is complete.`;
       return;
     }
-    device.lost.then(({ message }) => {
-      part("app").hidden = true;
-      status.textContent = `The graphics device was lost (${message || "unknown reason"}). Reload the page to try again.`;
-    });
     status.textContent = "Choose an image.";
     part("app").hidden = false;
     new IntersectionObserver(guarded(async (entries, observer) => {
@@ -48,6 +50,35 @@
       const example = part("examples").querySelector("img");
       if (example && !turn) await answerPicture(example);
     })).observe(section);
+  }
+
+  async function connect() {
+    device = await requestDevice();
+    preparation = null;
+    device.lost.then(guarded(recover));
+  }
+
+  /** Goes on with another device after one was lost. All that is on show is on the page, so nothing is lost with the device. */
+  async function recover({ message }) {
+    const own = ++losses, why = `The graphics device was lost (${message || "unknown reason"}).`;
+    try {
+      if (losses > MOST_LOSSES) throw new Error("This happens again and again.");
+      status.textContent = `${why} Trying another one.`;
+      await connect();
+      await prepare();
+    } catch (error) {
+      // The new device may have been lost too, and is being replaced.
+      if (own !== losses) return;
+      part("app").hidden = true;
+      status.textContent = `${why} ${error.message} Reload the page to try again.`;
+      return;
+    }
+    if (own !== losses) return;
+    if (due) await answer(due);
+    else if (shown) {
+      tell();
+      await Promise.all([explainClass(false), showLayer()]);
+    } else status.textContent = "Choose an image.";
   }
 
   /** Compiles the kernels and uploads the weights, once. */
@@ -68,6 +99,7 @@
   /** Classifies an image and shows all that follows. `moving` images are followed by others soon, so slow views wait. */
   async function answer(read, moving = false) {
     const own = ++turn;
+    due = read;
     await prepare();
     const start = performance.now();
     const { pixels, values } = preprocess(await read(), preprocessing);
@@ -76,12 +108,30 @@
     const milliseconds = performance.now() - start;
     const probabilities = softmax(logits);
     const order = [...probabilities.keys()].sort((a, b) => probabilities[b] - probabilities[a]);
-    shown = { pixels, probabilities, order, class: order[0], milliseconds, values: { images: values } };
-    const best = `${classes[order[0]]}, ${percent(probabilities[order[0]])} %`;
-    status.textContent = `The network says ${best}. It took ${Math.round(milliseconds)} ms on ${adapter().description || adapter().architecture || "this device"}.`;
+    shown = { read, pixels, probabilities, order, class: order[0], milliseconds, values: { images: values } };
+    due = null;
+    for (const result of section.querySelectorAll(".live-result")) result.hidden = false;
+    tell();
     drawPixels(part("input"), pixels);
     showClasses();
-    await Promise.all([explainClass(moving), showLayer()]);
+    await Promise.all([warn(pixels), explainClass(moving), showLayer()]);
+  }
+
+  function tell() {
+    const { order: [best], probabilities, milliseconds } = shown;
+    status.textContent = `The network says ${classes[best]}, ${percent(probabilities[best])} %. It took ${Math.round(milliseconds)} ms on ${adapter().description || adapter().architecture || "this device"}.`;
+  }
+
+  /** Says if an image is bright on dark and those of the page are dark on bright, or the other way round. */
+  async function warn(pixels) {
+    const examples = await (borders ??= Promise.all([...part("examples").querySelectorAll("img")].map(async picture => {
+      await picture.decode();
+      return borderOf(pixelsOf(picture, picture.naturalWidth, picture.naturalHeight));
+    })));
+    if (pixels !== shown.pixels) return;
+    const border = borderOf(pixels), unlike = unlikeBorders(border, examples);
+    part("hint").hidden = !unlike;
+    part("hint").textContent = unlike ? `The border of this image is ${border > 127 ? "bright" : "dark"}, but those of the examples are ${border > 127 ? "dark" : "bright"}. The network learned from images like the examples, and may misread this one. Try “Invert”.` : "";
   }
 
   const answerPicture = guarded(picture => answer(async () => {
@@ -143,62 +193,29 @@
     upstream[explained] = 1;
     const { activation, gradient } = await executor.run("grad_cam", { images, upstream });
     if (stale()) return;
-    const { shape: [channels, rows, columns] } = layers.find(layer => layer.name === grad_cam);
-    const map = new Float32Array(rows * columns);
-    for (let channel = 0; channel < channels; channel++) {
-      const plane = array => array.subarray(channel * map.length, (channel + 1) * map.length);
-      const weight = plane(gradient).reduce((sum, value) => sum + value, 0) / map.length;
-      plane(activation).forEach((value, i) => { map[i] += weight * value; });
-    }
-    const support = map.map(value => Math.max(0, value));
-    drawOver(part("cam"), pixels, support, columns, { low: 0, high: maximum(support) });
+    const { shape } = layers.find(layer => layer.name === grad_cam);
+    const support = gradCamMap(activation, gradient, shape);
+    part("cam").values = support;
+    drawOver(part("cam"), pixels, support, shape[2], { low: 0, high: maximum(support) });
     part("cam").nextElementSibling.textContent = `Bright: where ${grad_cam} supports ${classes[explained]}.`;
   }
 
-  /** As `striate see occlusion`: a gray patch, larger if small ones change little. */
   async function occlusion({ pixels, probabilities, values: { images } }, explained, stale) {
-    const patches = [...new Set([2, 3, 4].map(eighths => Math.max(1, Math.floor(Math.min(height, width) * eighths / 8))))];
-    const stride = Math.max(1, Math.floor(patches[0] / 4));
-    const [rows, columns] = [Math.ceil(height / stride), Math.ceil(width / stride)];
-    for (const patch of patches) {
-      const drops = new Float32Array(rows * columns);
-      for (let from = 0; from < drops.length; from += occluded) {
-        const covered = new Float32Array(occluded * images.length);
-        for (let i = 0; i < occluded; i++) {
-          const own = covered.subarray(i * images.length, (i + 1) * images.length);
-          own.set(images);
-          const cell = from + i;
-          if (cell < drops.length) cover(own, patchOn(Math.floor(cell / columns), patch, stride, height), patchOn(cell % columns, patch, stride, width));
-        }
-        const { logits } = await executor.run("occlude", { images: covered });
-        if (stale()) return;
-        for (let i = 0; i < occluded && from + i < drops.length; i++) {
-          const probability = softmax(logits.subarray(i * classes.length, (i + 1) * classes.length))[explained];
-          drops[from + i] = 100 * Math.max(0, probabilities[explained] - probability);
-        }
-        const largest = maximum(drops);
-        drawOver(part("occlusion"), pixels, drops, columns, { low: 0, high: Math.max(10, largest) }, stride);
-        const before = 100 * probabilities[explained];
-        const done = Math.min(1, (from + occluded) / drops.length);
-        part("occlusion").nextElementSibling.textContent = `${done < 1 ? `${Math.floor(100 * done)} % covered so far. ` : ""}Bright: covering it with a gray patch of ${patch} pixels makes ${classes[explained]} less likely, ${before.toFixed(1)} to ${(before - largest).toFixed(1)} %.`;
-      }
-      if (maximum(drops) >= 10) return;
+    const before = probabilities[explained];
+    const settings = { size: preprocessing.size, fill: mean.map((mean, channel) => (0.5 - mean) / std[channel]), batch: occluded };
+    const classify = async covered => {
+      const { logits } = await executor.run("occlude", { images: covered });
+      return Array.from({ length: occluded }, (_, i) => softmax(logits.subarray(i * classes.length, (i + 1) * classes.length))[explained]);
+    };
+    let values = null;
+    for await (const { patch, stride, columns, probabilities: covered, reached, done } of occlusionMaps(images, settings, classify)) {
+      if (stale()) return;
+      const drops = covered.map((probability, i) => i < reached ? 100 * Math.max(0, before - probability) : 0), largest = maximum(drops);
+      values = covered;
+      drawOver(part("occlusion"), pixels, drops, columns, { low: 0, high: Math.max(10, largest) }, stride);
+      part("occlusion").nextElementSibling.textContent = `${done < 1 ? `${Math.floor(100 * done)} % covered so far. ` : ""}Bright: covering it with a gray patch of ${patch} pixels makes ${classes[explained]} less likely, ${(100 * before).toFixed(1)} to ${(100 * before - largest).toFixed(1)} %.`;
     }
-  }
-
-  /** The range of pixels under a patch that is centered on a cell. */
-  function patchOn(cell, patch, stride, side) {
-    const middle = cell * stride + Math.floor(stride / 2);
-    return [Math.max(0, middle + 1 - Math.ceil(patch / 2)), Math.min(middle + 1 + Math.floor(patch / 2), side)];
-  }
-
-  function cover(image, [top, bottom], [left, right]) {
-    mean.forEach((_, channel) => {
-      for (let row = top; row < bottom; row++) {
-        const start = (channel * height + row) * width;
-        image.fill((0.5 - mean[channel]) / std[channel], start + left, start + right);
-      }
-    });
+    part("occlusion").values = values;
   }
 
   /** Values of the image on show, by name. */
@@ -218,6 +235,7 @@
   /** The feature maps of the layer chosen, strongest first. */
   async function showLayer() {
     const layer = chosenLayer(), own = shown;
+    part("about").textContent = `${layer.name}: computing …`;
     const values = await inspect([layer.value]);
     if (own !== shown || layer !== chosenLayer()) return;
     const [channels, rows = 1, columns = 1] = layer.shape;
@@ -225,7 +243,7 @@
     const strongest = [...largest.keys()].sort((a, b) => largest[b] - largest[a]).slice(0, SHOWN_MAPS);
     const planes = strongest.map(channel => planeOf(values, layer, channel));
     own.scale = scaleBySign(planes.flatMap(plane => [...plane]));
-    part("about").textContent = `${layer.shape.join(" × ")}${channels > SHOWN_MAPS ? `, the ${SHOWN_MAPS} strongest channels` : ", strongest first"}`;
+    part("about").textContent = `${layer.name}: ${layer.shape.join(" × ")}${channels > SHOWN_MAPS ? `, the ${SHOWN_MAPS} strongest channels` : ", strongest first"}`;
     part("scale").replaceChildren(colorBar(own.scale, "activation"));
     part("maps").replaceChildren(...strongest.map((channel, i) => {
       const canvas = drawMap(document.createElement("canvas"), planes[i], columns, own.scale);
@@ -245,7 +263,7 @@
   /** One value of the layer: what it can depend on, and its arithmetic. */
   async function showUnit(chosen) {
     const layer = chosenLayer(), own = shown;
-    const needed = layer.steps.flatMap(step => [step.input, step.other].filter(Boolean));
+    const needed = layer.steps.flatMap(({ input, other, inputs = [] }) => [input, other, ...inputs.map(branch => branch.input)].filter(Boolean));
     const values = await inspect([layer.value, ...needed]);
     if (own !== shown || layer !== chosenLayer()) return;
     unit = chosen;
@@ -271,6 +289,7 @@
     decode: file => decoded(file, preprocessing),
     isOpen: () => device !== undefined,
   });
+  part("invert").addEventListener("change", guarded(() => shown && answer(due ?? shown.read)));
 
   // Images of the page: the selection of all sections.
   listeners.push(({ image }) => {
@@ -292,11 +311,13 @@
   }));
 
   // Layers and pixels.
+  if (!grad_cam) part("cam").parentElement.remove();
   part("layer").append(...layers.map(({ name, shape }) => element("option", {}, `${name} (${shape.join(" × ")})`)));
   part("layer").addEventListener("change", guarded(async () => {
     unit = null;
     part("unit").hidden = true;
     part("maps").replaceChildren();
+    part("scale").replaceChildren();
     if (shown) await showLayer();
   }));
   const map = part("map");

@@ -7,6 +7,9 @@ const IN_FLIGHT = 4;
 
 class Training {
   losses = [];
+  /** Learning rates and batch sizes so far: `[step, value]`, from which step on each was used. */
+  rates = [];
+  batches = [];
   /** Training images so far, each as often as it was used. */
   seen = 0;
   /** Whether a loss was NaN or infinite. */
@@ -34,7 +37,7 @@ class Training {
   /** Starts again from the initial weights of a seed. */
   async reset(seed) {
     await this.finish();
-    Object.assign(this, { seed, losses: [], seen: 0, broken: false, tests: [] });
+    Object.assign(this, { seed, losses: [], rates: [], batches: [], seen: 0, broken: false, tests: [] });
     this.#order = [];
     this.#epoch = 0;
     this.#pca = new Pca();
@@ -45,6 +48,7 @@ class Training {
   async step(batch, rate) {
     const picked = this.#next(batch);
     this.seen += batch;
+    for (const [used, value] of [[this.rates, rate], [this.batches, batch]]) if (used.at(-1)?.[1] !== value) used.push([this.steps, value]);
     const labels = picked.map(i => this.#data.labels[i]), schedule = new Float32Array([rate, 1, 1]);
     this.#pending.push(this.#run(`train ${batch}`, { images: this.#images(picked), labels, schedule }, ["loss"]));
     if (this.#pending.length > IN_FLIGHT) await this.#collect();

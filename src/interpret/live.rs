@@ -1,11 +1,11 @@
 //! A network for an executor elsewhere, such as a page: its plans, and how each layer's values follow from others.
 
 use super::layer::{Layer, last_with_pixels, layers};
-use crate::graph::{Graph, Phase, ReceptiveField, ReluRule, ValueId};
+use crate::graph::{Graph, Node, Phase, ReceptiveField, ReluRule, ValueId};
 use crate::infer::inference_graph;
 use crate::models::Model;
 use crate::nn::Builder;
-use crate::op::{Conv2d, Op};
+use crate::op::{AvgPool, Conv2d, LocalResponseNorm, MaxPool, Op};
 use crate::plan::{Plan, PlanFile, Target};
 use crate::{Error, Result};
 use serde::Serialize;
@@ -45,7 +45,8 @@ pub struct LiveLayer {
     pub value: String,
     /// Receptive field, vertically and horizontally.
     pub field: Option<[ReceptiveField; 2]>,
-    /// How its values are computed, from a convolution on; empty for layers that do not start with one.
+    /// How its values are computed. The first step combines values of other layers, the others change its result. Empty if an operation
+    /// among them has no step.
     pub steps: Vec<Step>,
 }
 
@@ -64,6 +65,32 @@ pub enum Step {
         dilation: [usize; 2],
         groups: usize,
     },
+    /// Max-pooling.
+    #[allow(missing_docs, reason = "as for a convolution")]
+    MaxPool {
+        input: String,
+        #[serde(flatten)]
+        pool: MaxPool,
+    },
+    /// Average pooling.
+    #[allow(missing_docs, reason = "as for a convolution")]
+    AvgPool {
+        input: String,
+        #[serde(flatten)]
+        pool: AvgPool,
+    },
+    /// Local response normalization.
+    #[allow(missing_docs, reason = "as for a convolution")]
+    LocalResponseNorm {
+        input: String,
+        #[serde(flatten)]
+        norm: LocalResponseNorm,
+    },
+    /// Values side by side as channels.
+    Concat {
+        /// In their order.
+        inputs: Vec<Branch>,
+    },
     /// Batch norm with running statistics.
     #[allow(missing_docs, reason = "the inputs of `op::BatchNormEval`, by name")]
     BatchNorm { weight: String, bias: String, mean: String, variance: String, eps: f32 },
@@ -74,6 +101,15 @@ pub enum Step {
     },
     /// A ReLU.
     Relu,
+}
+
+/// A value that is concatenated with others.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Branch {
+    /// The value.
+    pub input: String,
+    /// The layer that it comes from.
+    pub layer: String,
 }
 
 impl LiveNetwork {
@@ -178,17 +214,25 @@ impl Names<'_> {
         }
     }
 
-    /// The steps from a convolution to a value, collecting the values that they need; `None` if another operation is among them.
+    /// The steps to a value, collecting the values that they need; `None` if another operation is among them.
     fn steps(&self, value: ValueId, operands: &mut Vec<ValueId>) -> Option<Vec<Step>> {
-        let node = self.graph.nodes().iter().find(|node| node.outputs[0] == value)?;
-        let conv = match &node.op {
-            Op::Conv2d(conv) => Some(*conv),
-            Op::Matmul(_) => Some(Conv2d::default()),
+        let node = self.node(value)?;
+        let input = || self.value(node.inputs[0]);
+        let first = match &node.op {
+            Op::Conv2d(conv) => Some(self.convolution(&node.inputs, *conv)),
+            Op::Matmul(_) => Some(self.convolution(&node.inputs, Conv2d::default())),
+            Op::MaxPool(pool) => Some(Step::MaxPool { input: input(), pool: *pool }),
+            Op::AvgPool(pool) => Some(Step::AvgPool { input: input(), pool: *pool }),
+            Op::LocalResponseNorm(norm) => Some(Step::LocalResponseNorm { input: input(), norm: *norm }),
+            Op::Concat(_) => {
+                operands.extend(&node.inputs);
+                Some(Step::Concat { inputs: node.inputs.iter().map(|value| self.branch(*value)).collect() })
+            }
             _ => None,
         };
-        if let Some(conv) = conv {
+        if let Some(step) = first {
             operands.push(node.inputs[0]);
-            return Some(vec![self.convolution(&node.inputs, conv)]);
+            return Some(vec![step]);
         }
         let step = match &node.op {
             Op::Relu(_) => Step::Relu,
@@ -205,6 +249,16 @@ impl Names<'_> {
         let mut steps = self.steps(node.inputs[0], operands)?;
         steps.push(step);
         Some(steps)
+    }
+
+    fn node(&self, value: ValueId) -> Option<&Node> {
+        self.graph.nodes().iter().find(|node| node.outputs[0] == value)
+    }
+
+    fn branch(&self, value: ValueId) -> Branch {
+        let layer =
+            self.node(value).map_or_else(|| Builder::IMAGES.to_owned(), |node| node.scope.to_string());
+        Branch { input: self.value(value), layer }
     }
 }
 

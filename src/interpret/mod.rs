@@ -53,7 +53,7 @@ pub use grid_layout::snap_to_grid;
 pub use images::Images;
 pub use layer::Layer;
 pub use lens::Lens;
-pub use live::{LiveLayer, LiveNetwork, Step};
+pub use live::{Branch, LiveLayer, LiveNetwork, Step};
 pub use nearest_neighbors::{
     LabelAgreement, Neighbor, label_agreement, nearest_neighbors, nearest_neighbors_within,
 };

@@ -7,7 +7,7 @@ use crate::{Result, TensorType};
 /// Divides each element by a power of the sum of squares of its neighbors among the channels (Krizhevsky et al. 2012, section
 /// 3.3): y = x / (k + alpha / size * sum of x^2 over `size` channels)^beta. Input `[batch, channels, ...]`; outputs y, and the base
 /// of the power. Fields and defaults are PyTorch's.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Copy, Debug, PartialEq, serde::Serialize)]
 pub struct LocalResponseNorm {
     /// Number of channels in the sum: from `size / 2` before to `(size - 1) / 2` after.
     pub size: usize,

@@ -87,7 +87,7 @@ impl From<AdaptiveAvgPool2d> for Op {
 }
 
 /// Max-pooling. Outputs: the maxima, and the index of each in its input plane (u32).
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Copy, Debug, PartialEq, serde::Serialize)]
 pub struct MaxPool {
     /// The windows.
     pub window: Window,
@@ -103,7 +103,7 @@ pub struct MaxPoolGrad {
 }
 
 /// Average pooling.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Copy, Debug, PartialEq, serde::Serialize)]
 pub struct AvgPool {
     /// The windows.
     pub window: Window,

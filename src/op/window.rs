@@ -3,7 +3,8 @@
 use super::{Footprint, MAX_SIZE, narrow};
 
 /// The windows of a convolution or pooling along both axes.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Copy, Debug, PartialEq, serde::Serialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Window {
     /// Windows of a fixed size at a fixed stride.
     Sliding {

@@ -58,7 +58,12 @@ pub const USE_MAP: &str = r##"
     return { clientX: box.left + x, clientY: box.top + y, bubbles: true, cancelable: true };
   };
   const tell = (name, value) => shown.push(`${name}: ${value}`);
-  const redraws = act => { const before = canvas.toDataURL(); act(); return canvas.toDataURL() !== before; };
+  const drawn = () => {
+    // Otherwise it waits for the next frame.
+    imageMap.paint();
+    return canvas.toDataURL();
+  };
+  const redraws = act => { const before = drawn(); act(); return drawn() !== before; };
   const button = name => document.querySelector(`#map [data-map=${name}]`);
   tell("all", found());
   // Every image is there twice, in the same place; the later one is in front.

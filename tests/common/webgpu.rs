@@ -10,12 +10,14 @@ use std::sync::Arc;
 use std::sync::mpsc::{Sender, channel};
 use std::time::Duration;
 
-/// Flags that turn WebGPU on. The watchdog would end a GPU process that compiles for long, as SwiftShader does.
-const FLAGS: [&str; 4] = [
+/// Flags that turn WebGPU on, and a camera. The watchdog would end a GPU process that compiles for long, as SwiftShader does.
+const FLAGS: [&str; 6] = [
     "--enable-unsafe-webgpu",
     "--use-webgpu-adapter=swiftshader",
     "--enable-features=Vulkan",
     "--disable-gpu-watchdog",
+    "--use-fake-device-for-media-stream",
+    "--use-fake-ui-for-media-stream",
 ];
 
 /// Opens a page whose script posts a report to `/`, and returns the report. The page may fetch `files` by name.

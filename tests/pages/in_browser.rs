@@ -2,12 +2,14 @@
 
 use super::browser::{self, Browser};
 use super::common::{Named, Outcome, named};
+use super::workspace::*;
 use super::{SEE, trained, two_runs, unit_tabs, written};
 
 pub const TESTS: &Named<fn(&Browser) -> Outcome> = named![
     a_browser_shows_the_page,
     sections_of_a_page_are_linked,
     the_map_follows_and_sets_the_selection,
+    many_images_are_points_on_the_map_until_they_are_near,
     a_browser_shows_a_run,
     a_browser_shows_a_comparison,
 ];
@@ -96,6 +98,43 @@ fn the_map_follows_and_sets_the_selection(browser: &Browser) -> Outcome {
             seen["shown"].as_array().unwrap()[1..].iter().map(|s| s.as_str().unwrap()).collect();
         assert_eq!(shown, MAP_USED, "at {width} pixels");
     }
+    Ok(())
+}
+
+/// Draws points, and tells which colors are at the places of images, from afar and from near.
+const POINTS: &str = r##"
+  const canvas = document.querySelector("#map canvas");
+  const at = (drawn, x, y) => [...drawn.getContext("2d").getImageData(x, y, 1, 1).data];
+  const drawn = Object.assign(document.createElement("canvas"), { width: 16, height: 16 });
+  const dots = new Dots();
+  dots.start(16, 3);
+  dots.dot(8, 8, [200, 100, 0], 1);
+  dots.dot(8, 8, [0, 0, 0], .5);
+  dots.dot(0, 15, [0, 0, 255], .5);
+  dots.show(drawn.getContext("2d"));
+  for (const [x, y] of [[8, 8], [8, 12], [0, 15]]) shown.push(at(drawn, x, y).join(" "));
+  const classes = [...document.querySelectorAll("#map .legend i")].map(swatch => channelsOf(getComputedStyle(swatch).backgroundColor).join(" "));
+  // Edges of points cover others.
+  const most = (pixels, test) => pixels.filter(test).length > pixels.length / 2;
+  const kinds = () => {
+    imageMap.paint();
+    const pixels = Array.from({ length: 200 }, (_, image) => imageMap.place(image)).filter(place => place.every(side => side > 0 && side < canvas.clientWidth))
+      .map(([x, y]) => at(canvas, ...[x, y].map(side => side * canvas.width / canvas.clientWidth)).slice(0, 3));
+    return [most(pixels, pixel => classes.includes(pixel.join(" "))), most(pixels, ([red, green, blue]) => red === green && green === blue)].join(" ");
+  };
+  shown.push(kinds());
+  for (let zooms = 0; zooms < 4; zooms++) document.querySelector("#map [data-map=in]").click();
+  shown.push(kinds());
+"##;
+
+fn many_images_are_points_on_the_map_until_they_are_near(browser: &Browser) -> Outcome {
+    let dir = Workspace::with_images(20, 200, 8);
+    dir.trained(&["--epochs", "1"]);
+    let page = written(&dir, &SEE, "report/index.html");
+    let seen = browser.inspect(&page, 390, POINTS);
+    assert!(seen["problems"].as_array().unwrap().is_empty(), "{}", seen["problems"]);
+    let expected = ["100 50 0 255", "0 0 0 0", "0 0 255 128", "true false", "false true"].map(Value::from);
+    assert_eq!(seen["shown"].as_array().unwrap()[1..], expected);
     Ok(())
 }
 

@@ -3,7 +3,7 @@
 use super::browser::{Browser, WATCH};
 use super::common::{Named, Outcome, Suite, named};
 use super::workspace::*;
-use super::{SEE, assert_self_contained, striate, trained, webgpu, written};
+use super::{SEE, assert_self_contained, live_inputs, striate, trained, webgpu, written};
 use base64::prelude::{BASE64_STANDARD, Engine};
 use std::path::{Path, PathBuf};
 
@@ -103,7 +103,7 @@ fn tried(browser: &Browser, page: &str, image: &[u8], step: usize) -> Value {
 }
 
 /// What scripts at the start and at the end of a page report.
-fn reported(browser: &Browser, page: &str, start: &str, end: &str) -> Value {
+pub fn reported(browser: &Browser, page: &str, start: &str, end: &str) -> Value {
     let page = page.replacen("<head>", &format!("<head>{start}"), 1);
     let page = page.replacen("</body>", &format!("{end}</body>"), 1);
     let report = webgpu::report(browser, FRAME, &[("page.html", page.into_bytes())]);
@@ -138,7 +138,7 @@ fn assert_agrees(seen: &Value, predicted: &Value, tolerance: f64) {
             explained += 1;
         }
     }
-    assert!(2 * explained > layers.len(), "{layers:?}");
+    assert_eq!(explained, layers.len(), "{layers:?}");
 }
 
 fn photo(dir: &Workspace) -> Vec<u8> {
@@ -256,7 +256,9 @@ pub fn add(suite: &mut Suite) {
     ];
     let published: &Named<fn(&Browser) -> Outcome> =
         named![the_page_runs_a_published_resnet, the_page_runs_a_googlenet];
-    for (tests, available) in [(own, true), (published, shared("models").is_dir())] {
+    for (tests, available) in
+        [(own, true), (live_inputs::TESTS, true), (published, shared("models").is_dir())]
+    {
         for (name, test) in tests {
             suite.add_if(available && Browser::find().is_some(), *name, || {
                 test(&Browser::find().expect("found before"))

@@ -6,6 +6,7 @@ mod browser;
 mod common;
 mod in_browser;
 mod live;
+mod live_inputs;
 #[path = "../common/webgpu.rs"]
 mod webgpu;
 #[path = "../common/workspace.rs"]

@@ -4,6 +4,7 @@
 mod browser;
 #[path = "../../tests/common/mod.rs"]
 mod common;
+mod explained;
 mod files;
 #[path = "../../tests/common/program.rs"]
 mod program;
@@ -27,6 +28,7 @@ const SCRIPTS: &[&str] = &[
     include_str!("../random.js"),
     include_str!("../safetensors.js"),
     include_str!("../executor.js"),
+    include_str!("../explain.js"),
     r#"
 const buffer = async name => (await fetch(name)).arrayBuffer();
 const floats = async name => new Float32Array(await buffer(name));
@@ -39,7 +41,7 @@ const message = async action => { try { await action(); return "no error"; } cat
 /// Runs the body of an asynchronous function after the scripts, and returns what it returns.
 fn run(browser: &Browser, body: &str, files: &[(&str, Vec<u8>)]) -> Value {
     let page = format!(
-        "<!DOCTYPE html><script>{}
+        "<!DOCTYPE html><meta charset=\"utf-8\"><script>{}
 (async () => {{ {body} }})().catch(e => \"failed: \" + e.stack)
   .then(report => fetch(\"/\", {{ method: \"POST\", body: JSON.stringify(report) }}));</script>",
         SCRIPTS.concat().replace("</script>", "<\\/script>")
@@ -245,7 +247,7 @@ fn main() -> ExitCode {
         initial_weights_are_those_of_sessions,
         mistakes_are_errors_that_name_them,
     ];
-    for (name, test) in tests.iter().chain(training_page::TESTS) {
+    for (name, test) in tests.iter().chain(explained::TESTS).chain(training_page::TESTS) {
         suite.add_if(Browser::find().is_some(), *name, || test(&Browser::find().expect("found before")));
     }
     suite.run()

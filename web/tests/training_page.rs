@@ -13,6 +13,7 @@ use striate::train::{Recipe, training_graph};
 
 pub const TESTS: &Named<fn(&Browser) -> Outcome> = named![
     the_page_trains_as_the_cpu_and_saves_weights,
+    earlier_runs_stay_for_comparison,
     without_webgpu_the_page_says_so,
     pages_too_large_or_without_images_are_refused,
 ];
@@ -64,9 +65,8 @@ fn the_page_trains_as_the_cpu_and_saves_weights(browser: &Browser) -> Outcome {
     let dir = tempfile::tempdir()?;
     let page = written(dir.path(), &["--models", "resnet8,plain8", "--images", "2000"]);
     let body = "
-        byId('model-1').value = '';
-        await byId('model-1').onchange();
-        const [training] = active();
+        const [training, ...others] = active();
+        if (others.length) throw new Error('a software adapter starts with one network');
         for (let i = 0; i < 100; i++) await training.step(16, Math.fround(0.05));
         await training.finish();
         const { accuracy } = await training.test();
@@ -130,6 +130,84 @@ fn the_page_trains_as_the_cpu_and_saves_weights(browser: &Browser) -> Outcome {
         true => Ok(()),
         false => Err(format!("{drawn:?}, {finding}").into()),
     }
+}
+
+/// Trains with two learning rates, and compares runs that are made up.
+const COMPARE: &str = "
+    const legend = () => [...document.querySelectorAll('#plot-legend li')].map(item => item.textContent.trim());
+    const use = rate => {
+      byId('rate').value = Math.log10(rate);
+      byId('rate').oninput();
+    };
+    const report = { status: byId('state').textContent, legends: [legend()] };
+    use(0.1);
+    await byId('step').onclick();
+    use(0.01);
+    await byId('reset').onclick();
+    report.legends.push(legend());
+    await byId('step').onclick();
+    // The same settings again.
+    await byId('reset').onclick();
+    await byId('step').onclick();
+    await byId('step').onclick();
+    await byId('reset').onclick();
+    use(0.1);
+    report.legends.push(legend());
+    report.curves = ['loss', 'accuracy'].map(name => document.querySelectorAll(`#${name}-plot .earlier`).length);
+    document.querySelector('#plot-legend button').click();
+    report.legends.push(legend());
+
+    const run = (rate, steps, tests, seed = 1) => ({
+      settings: { model: 'lenet', rate: [[0, rate]], batch: [[0, 32]], seed }, losses: [], tests, steps, broken: rate > 1 });
+    const [fast, slow] = [run(0.1, 80, [[0, 10], [20, 50], [60, 82]]), run(0.01, 140, [[0, 9], [140, 81]])];
+    report.sentences = [
+      [], [fast], [fast, run(0.1, 0, [[0, 10]])], [fast, slow], [slow, run(0.001, 50, [[0, 10], [50, 24]]), run(2, 9, [[0, 10]]), fast],
+      [fast, run(0.1, 60, [[60, 70]], 2)], [fast, { ...slow, settings: { ...fast.settings, rate: [[0, 0.1], [60, 0.01]] } }],
+    ].map(comparison);
+    let kept = [];
+    for (let seed = 1; seed < 10; seed++) kept = withRun(kept, run(0.1, 1000, Array(1000).fill([1, 1]), seed));
+    report.points = [0, 1, 7, 400, 401, 100000].map(length => [pointsOf(Array(length).fill(1), 20)].map(points => [points.length, points.at(-1)?.[0]])[0]);
+    page.device.destroy();
+    await page.device.lost;
+    report.lost = [byId('state').textContent, byId('run').disabled, legend().length];
+    report.kept = [kept.length, kept[0].settings.seed, kept[0].tests.length, new Set(kept.map(run => run.color)).size];
+    return report;";
+
+fn earlier_runs_stay_for_comparison(browser: &Browser) -> Outcome {
+    let dir = tempfile::tempdir()?;
+    let page = written(dir.path(), &["--models", "lenet,resnet8", "--images", "100", "--test-images", "20"]);
+    let report = run(browser, &page, COMPARE);
+    let status = report["status"].as_str().unwrap_or_default();
+    assert!(status.contains("the page starts with one network"), "{status}");
+    let legends = json!([
+        ["lenet"],
+        ["rate 0.01", "rate 0.1, earlier Remove"],
+        // An earlier run of the same settings is replaced by the longer one.
+        ["rate 0.1", "rate 0.1, earlier Remove", "rate 0.01, earlier Remove"],
+        ["rate 0.1", "rate 0.01, earlier Remove"],
+    ]);
+    assert_eq!(report["legends"], legends);
+    assert_eq!(report["curves"], json!([2, 2]));
+    let sentences = json!([
+        "",
+        "",
+        "",
+        "rate 0.1 reached 80 % after 60 steps; rate 0.01 after 140 steps.",
+        "rate 0.1 reached 80 % after 60 steps; rate 0.01 after 140 steps; rate 0.001 has not in 50; rate 2 diverged.",
+        "seed 1 reached 70 % after 60 steps; seed 2 too.",
+        "rate 0.1 reached 80 % after 60 steps; rate 0.1 (0.01 from step 60) after 140 steps.",
+    ]);
+    assert_eq!(report["sentences"], sentences);
+    let [lost, disabled, curves] = &report["lost"].as_array().expect("a list")[..] else {
+        return Err(report.to_string().into());
+    };
+    let lost = lost.as_str().unwrap_or_default();
+    assert!(lost.contains("the weights are lost with it; the curves stay. Reload the page"), "{lost}");
+    assert_eq!((disabled, curves), (&json!(true), &json!(2)));
+    let points = json!([[0, null], [1, 1], [7, 7], [400, 400], [201, 401], [401, 100000]]);
+    assert_eq!(report["points"], points);
+    assert_eq!(report["kept"], json!([6, 4, 201, 6]));
+    Ok(())
 }
 
 fn without_webgpu_the_page_says_so(browser: &Browser) -> Outcome {

@@ -11,13 +11,15 @@ function connectMap(section) {
     const words = [names[own], known && predicted !== own ? `, called ${names[predicted]}` : "", ` (${percent} %)`].join("");
     return { x, y, own: String(own), predicted: String(predicted), words, name, text: `${words} ${names[predicted]} ${name}`.toLowerCase() };
   });
-  const colors = new Map(classes.map(entry => [String(entry.class), entry.color]));
+  const colors = new Map(classes.map(entry => [String(entry.class), { css: entry.color, channels: channelsOf(entry.color) }]));
   const atlas = section.querySelector(".atlas img");
   const [tip, found, search] = [".tip", ".found", "input"].map(query => section.querySelector(query));
 
   // Distances in CSS pixels: of a point that can be hit, of the margin, and the sides of images.
   const [REACH, MARGIN, SMALLEST, RINGED, LARGEST] = [12, 40, 16, 28, 72];
   const MOST = 60;
+  // More images than these at once are points: they would cover each other, and take long to draw.
+  const CROWD = 800;
   const view = { x: .5, y: .5, scale: 1 };
   let query = "";
   let cursor = null;
@@ -32,7 +34,9 @@ function connectMap(section) {
     const { class: chosen, predicted: called } = selection;
     return (chosen === null || own === chosen && (called === null || predicted === called)) && text.includes(query);
   }
-  const lit = () => [...images.keys()].filter(image => fits(images[image]));
+  // The images that fit, also as a flag for each image.
+  let lit = [];
+  const isLit = new Uint8Array(images.length);
 
   // The part of the atlas with an image. Few pixels are shown sharp.
   const small = side < 64;
@@ -43,47 +47,69 @@ function connectMap(section) {
     return own;
   }
 
+  // Draws everything, at most once in a frame of the screen.
+  let due = false;
   function draw() {
+    if (due) return;
+    due = true;
+    requestAnimationFrame(paint);
+  }
+
+  const dots = new Dots();
+  function paint() {
+    due = false;
     const size = extent();
     if (!size) return;
-    const pixels = Math.round(size * devicePixelRatio);
+    const pixels = Math.round(size * devicePixelRatio), ratio = pixels / size;
     if (canvas.width !== pixels) canvas.width = canvas.height = pixels;
     const context = canvas.getContext("2d");
-    context.setTransform(pixels / size, 0, 0, pixels / size, 0, 0);
+    context.setTransform(ratio, 0, 0, ratio, 0, 0);
     context.clearRect(0, 0, size, size);
-    const style = getComputedStyle(section);
-    const [ink, mark] = [style.color, style.getPropertyValue("--mark")];
-    const ringed = new Set(units[selection.unit] ?? []);
-    const chosen = selection.image === null ? null : Number(selection.image);
+    const length = unitLength(), own = thumbnailSide(), [left, top] = [view.x, view.y].map(middle => size / 2 - middle * length);
     // What matters most is drawn last.
-    const rank = image => image === cursor ? 4 : image === chosen ? 3 : ringed.has(image) ? 2 : fits(images[image]) ? 1 : 0;
-    const ranked = images.map((_, image) => [rank(image), image]).sort((a, b) => a[0] - b[0]);
-    for (const [rank, image] of ranked) {
-      const [x, y] = place(image);
-      const color = rank > 2 ? ink : rank === 2 ? mark : colors.get(images[image].own);
-      const own = Math.max(thumbnailSide(), rank > 1 ? RINGED : 0);
-      if (Math.max(Math.abs(x - size / 2), Math.abs(y - size / 2)) > size / 2 + own) continue;
-      context.globalAlpha = rank ? 1 : .12;
-      context.fillStyle = context.strokeStyle = color;
-      if (own < SMALLEST) {
-        context.beginPath();
-        context.arc(x, y, Math.max(3, own / 3), 0, 2 * Math.PI);
-        context.fill();
-      } else {
-        const border = rank > 1 ? 3 : 2;
-        context.imageSmoothingEnabled = own < side || !small;
-        context.fillRect(x - own / 2 - border, y - own / 2 - border, own + 2 * border, own + 2 * border);
-        context.drawImage(atlas, ...source(image), x - own / 2, y - own / 2, own, own);
-      }
-    }
+    const visible = [[], []];
+    images.forEach(({ x, y }, image) => {
+      const away = Math.max(Math.abs(left + x * length - size / 2), Math.abs(top + y * length - size / 2));
+      if (away <= size / 2 + own) visible[isLit[image]].push(image);
+    });
+    const faint = [.12, 1];
+    if (own < SMALLEST || visible[0].length + visible[1].length > CROWD) {
+      dots.start(pixels, ratio * Math.max(3, Math.min(own, SMALLEST) / 3));
+      visible.forEach((group, rank) => {
+        for (const image of group) {
+          const { x, y, own } = images[image];
+          dots.dot(ratio * (left + x * length), ratio * (top + y * length), colors.get(own).channels, faint[rank]);
+        }
+      });
+      dots.show(context);
+    } else visible.forEach((group, rank) => {
+      context.globalAlpha = faint[rank];
+      for (const image of group) drawImage(context, image, own, 2, colors.get(images[image].own).css);
+    });
     context.globalAlpha = 1;
+    const style = getComputedStyle(section);
+    for (const image of units[selection.unit] ?? []) drawImage(context, image, Math.max(own, RINGED), 3, style.getPropertyValue("--mark"));
+    for (const image of [selection.image, cursor]) if (image !== null) drawImage(context, Number(image), Math.max(own, RINGED), 3, style.color);
     canvas.style.touchAction = view.scale > 1 ? "none" : "pan-y";
   }
 
-  // What is lit, and what is framed.
-  function count() {
+  function drawImage(context, image, own, border, color) {
+    const [x, y] = place(image);
+    context.fillStyle = color;
+    context.imageSmoothingEnabled = own < side || !small;
+    context.fillRect(x - own / 2 - border, y - own / 2 - border, own + 2 * border, own + 2 * border);
+    context.drawImage(atlas, ...source(image), x - own / 2, y - own / 2, own, own);
+  }
+
+  // Finds what is lit, and says so, and what is framed.
+  function filter() {
+    lit = [];
+    images.forEach((image, index) => {
+      isLit[index] = fits(image);
+      if (isLit[index]) lit.push(index);
+    });
     const framed = units[selection.unit] ? ` Framed: those that excite ${unitName(selection.unit)} most.` : "";
-    found.textContent = `${lit().length} of ${images.length} images.${framed}`;
+    found.textContent = `${lit.length} of ${images.length} images.${framed}`;
   }
 
   // Shows what an image is, beside it.
@@ -137,9 +163,9 @@ function connectMap(section) {
   function hit(event) {
     const [left, top] = at(event);
     let [nearest, least] = [null, Math.max(REACH, thumbnailSide() / 2)];
-    for (const image of lit()) {
-      const [x, y] = place(image);
-      const distance = Math.max(Math.abs(x - left), Math.abs(y - top));
+    const length = unitLength(), [x, y] = [left, top].map((pixels, axis) => (pixels - extent() / 2) / length + [view.x, view.y][axis]);
+    for (const image of lit) {
+      const distance = length * Math.max(Math.abs(images[image].x - x), Math.abs(images[image].y - y));
       if (distance <= least) [nearest, least] = [image, distance];
     }
     return nearest;
@@ -187,7 +213,7 @@ function connectMap(section) {
   function step(right, down) {
     const from = cursor === null ? [extent() / 2, extent() / 2] : place(cursor);
     let [next, least] = [null, Infinity];
-    for (const image of lit()) {
+    for (const image of lit) {
       const [x, y] = place(image);
       const [dx, dy] = [x - from[0], y - from[1]];
       const [along, across] = [dx * right + dy * down, Math.abs(dx * down) + Math.abs(dy * right)];
@@ -221,11 +247,11 @@ function connectMap(section) {
   }
   search.addEventListener("input", () => {
     query = search.value.trim().toLowerCase();
-    count();
+    filter();
     draw();
   });
   search.addEventListener("keydown", event => {
-    const [first] = lit();
+    const [first] = lit;
     if (event.key === "Enter" && first !== undefined) select({ image: String(first) });
   });
 
@@ -239,13 +265,13 @@ function connectMap(section) {
       for (const tab of tabs) tab.classList.toggle("holds", units[tab.dataset.unit]?.includes(Number(image)) ?? false);
       reveal(image);
     }
-    count();
+    filter();
     draw();
   });
   new ResizeObserver(draw).observe(canvas);
   matchMedia("(prefers-color-scheme: dark)").addEventListener("change", draw);
   if (!atlas.complete) atlas.addEventListener("load", draw);
-  count();
+  filter();
   draw();
-  return { describe, thumbnail, place, unusual: image => unusual[image].map(index => ids[index]) };
+  return { describe, thumbnail, place, paint, unusual: image => unusual[image].map(index => ids[index]) };
 }

@@ -219,6 +219,7 @@ const LIVE: &str = concat!(
     include_str!("../../../../web/executor.js"),
     include_str!("../../../../web/image.js"),
     include_str!("../../../../web/draw.js"),
+    include_str!("../../../../web/attribution.js"),
     include_str!("../../../../web/explain.js"),
     include_str!("../../../../web/inputs.js"),
     include_str!("../../../../web/live.js"),
@@ -234,7 +235,12 @@ fn style(template: &str) -> &'static str {
 /// What makes a page interactive.
 fn script(template: &str) -> &'static str {
     match template {
-        "see.html" => concat!(include_str!("page.js"), include_str!("see.js"), include_str!("map.js")),
+        "see.html" => concat!(
+            include_str!("page.js"),
+            include_str!("see.js"),
+            include_str!("dots.js"),
+            include_str!("map.js")
+        ),
         "web.html" => concat!(
             include_str!("../../../../web/random.js"),
             include_str!("../../../../web/safetensors.js"),
@@ -243,6 +249,9 @@ fn script(template: &str) -> &'static str {
             include_str!("../../../../web/draw.js"),
             include_str!("../../../../web/pca.js"),
             include_str!("../../../../web/training.js"),
+            include_str!("web_runs.js"),
+            include_str!("web_curves.js"),
+            include_str!("web_views.js"),
             include_str!("web.js"),
         ),
         _ => include_str!("page.js"),
