@@ -45,18 +45,22 @@ has_vulkan_driver() {
     return 1
 }
 
-# Installs the software driver from Debian's or Ubuntu's packages, without asking for a password.
-install_software_vulkan() {
+# Installs packages of Debian or Ubuntu, without asking for a password.
+install_packages() {
     local prefix=()
     if [ "$(id -u)" != 0 ]; then
         command -v sudo >/dev/null && sudo -n true 2>/dev/null || return 1
         prefix=(sudo -n)
     fi
     local apt=("${prefix[@]}" env DEBIAN_FRONTEND=noninteractive apt-get -qq)
-    local install=("${apt[@]}" install -y --no-install-recommends mesa-vulkan-drivers)
-    say "no Vulkan driver found: installing the software driver, mesa-vulkan-drivers"
+    local install=("${apt[@]}" install -y --no-install-recommends "$@")
     # The lists of packages may be missing or old: fetch them if the first attempt fails.
     { "${install[@]}" || { "${apt[@]}" update && "${install[@]}"; }; } </dev/null >/dev/null 2>&1
+}
+
+install_software_vulkan() {
+    say "no Vulkan driver found: installing the software driver, mesa-vulkan-drivers"
+    install_packages mesa-vulkan-drivers
 }
 
 # Installs a Vulkan driver on Linux, or prints how to. Continues without one, since the CPU executor needs none. Other systems
@@ -71,6 +75,18 @@ need_vulkan() {
     else
         say "no Vulkan driver found: using the CPU. To use a GPU, install its driver, or Mesa's software driver (lavapipe)"
     fi
+}
+
+# Whether the feature `mpi` can be built and run here. Tries to install what is missing.
+has_mpi() {
+    local tool missing=
+    for tool in mpicc mpirun clang; do
+        command -v "$tool" >/dev/null || missing=$tool
+    done
+    [ -z "$missing" ] && return 0
+    command -v apt-get >/dev/null && [ "${STRIATE_NO_INSTALL-}" != 1 ] || return 1
+    say "no MPI found: installing Open MPI and libclang, for the feature mpi"
+    install_packages openmpi-bin libopenmpi-dev clang libclang-dev
 }
 
 need_rust

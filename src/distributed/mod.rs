@@ -93,18 +93,30 @@ impl Traffic {
 }
 
 /// A result that the thread is computing.
-pub(crate) struct Ticket<T> {
+struct Ticket<T> {
     answer: Receiver<Result<T>>,
-    shared: Arc<Shared>,
 }
 
 impl<T> Ticket<T> {
     /// Waits for the result.
     pub fn wait(self) -> Result<T> {
+        self.answer.recv().unwrap_or_else(|_| Err(ended()))
+    }
+}
+
+/// A sum that the thread is computing.
+pub(crate) struct PendingSum {
+    ticket: Ticket<Vec<f32>>,
+    shared: Arc<Shared>,
+}
+
+impl PendingSum {
+    /// Waits for the sum.
+    pub fn wait(self) -> Result<Vec<f32>> {
         let start = Instant::now();
-        let answer = self.answer.recv().unwrap_or_else(|_| Err(ended()));
+        let sum = self.ticket.wait();
         self.shared.traffic().waited += start.elapsed();
-        answer
+        sum
     }
 }
 
@@ -184,13 +196,13 @@ impl Ranks {
             // If the thread has ended, waiting for the answer fails.
             let _ = jobs.send(job);
         }
-        Ticket { answer, shared: self.shared.clone() }
+        Ticket { answer }
     }
 
     /// Starts to add up values element by element, in the order of the ranks, so that every rank gets the same bits each time.
-    pub(crate) fn start_sum(&self, values: Vec<f32>) -> Ticket<Vec<f32>> {
+    pub(crate) fn start_sum(&self, values: Vec<f32>) -> PendingSum {
         let shared = self.shared.clone();
-        self.start(move |transport| {
+        let ticket = self.start(move |transport| {
             let start = Instant::now();
             let bytes = 4 * values.len() as u64;
             let sum = sum::sum(transport, values)?;
@@ -199,7 +211,8 @@ impl Ranks {
             traffic.sums += 1;
             traffic.busy += start.elapsed();
             Ok(sum)
-        })
+        });
+        PendingSum { ticket, shared: self.shared.clone() }
     }
 
     /// What every rank passes, in the order of the ranks. All pass equally many bytes.

@@ -98,11 +98,14 @@ pub fn local_rank(ranks: &Ranks) -> Result<usize> {
     Ok(names[..ranks.rank()].iter().filter(|name| **name == names[ranks.rank()]).count())
 }
 
+/// How long other ranks give rank 0 to report the same error and end them.
+const FOR_RANK_0: Duration = Duration::from_secs(5);
+
 /// Ends all ranks after an error on this one.
 pub fn fail(ranks: &Ranks, error: &Error) -> ! {
     // An error of all ranks is reported once, by rank 0, which ends the others.
     if !ranks.is_first() {
-        std::thread::sleep(Duration::from_secs(1));
+        std::thread::sleep(FOR_RANK_0);
     }
     terminal::silence(false);
     terminal::note(&format!("error: rank {}: {error}", ranks.rank()));

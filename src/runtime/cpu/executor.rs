@@ -3,7 +3,7 @@
 use super::twins::{Twin, twin};
 use super::{Io, disjoint};
 use crate::Result;
-use crate::distributed::{Ranks, Ticket};
+use crate::distributed::{PendingSum, Ranks};
 use crate::plan::{Exchange, Layout, NamedValue, Plan, StorageId};
 use crate::runtime::executor::{Answer, Executor};
 use crate::runtime::memory;
@@ -75,7 +75,7 @@ impl CpuExecutor {
         let ends = exchanges.iter().flat_map(|exchange| [exchange.start, exchange.end]);
         let stops: BTreeSet<usize> = ends.chain([launches.len()]).collect();
         let exchanges = exchanges.clone();
-        let mut sums: Vec<Option<Ticket<Vec<f32>>>> = exchanges.iter().map(|_| None).collect();
+        let mut sums: Vec<Option<PendingSum>> = exchanges.iter().map(|_| None).collect();
         let mut done = 0;
         for stop in stops {
             self.run(program, done..stop);
@@ -91,7 +91,7 @@ impl CpuExecutor {
         Ok(())
     }
 
-    fn start_sum(&mut self, program: usize, exchange: &Exchange, absent: bool) -> Ticket<Vec<f32>> {
+    fn start_sum(&mut self, program: usize, exchange: &Exchange, absent: bool) -> PendingSum {
         let mut values = Vec::new();
         for storage in &exchange.storages {
             values.extend_from_slice(bytemuck::cast_slice(self.words(program, *storage)));

@@ -3,7 +3,7 @@
 use super::Region;
 use super::program::Program;
 use crate::Result;
-use crate::distributed::{Ranks, Ticket};
+use crate::distributed::{PendingSum, Ranks};
 use crate::plan::{Exchange, Plan};
 use crate::runtime::gpu::context::Gpu;
 use crate::runtime::gpu::staging::Staging;
@@ -17,7 +17,7 @@ pub(super) struct BoundExchange {
     pub start: usize,
     /// Number of submissions before the sums are written.
     pub end: usize,
-    sum: Option<Ticket<Vec<f32>>>,
+    sum: Option<PendingSum>,
 }
 
 impl BoundExchange {
