@@ -221,14 +221,17 @@ impl Builder<'_> {
         let sums = sums.map(|nodes| {
             nodes.into_iter().map(|i| lowered.storage_of[&graph.nodes()[i].outputs[0]]).collect()
         });
-        let sums = sums.collect();
+        let sums: Vec<Vec<StorageId>> = sums.collect();
         let Lowered { mut storages, mut launches, .. } = lowered;
         traffic::set_min_bytes(graph, &mut groups, &nodes, &launches);
         if target.fuse {
             moments_fusion::fuse(&mut storages, &mut launches, &mut groups, target);
             horizontal_fusion::fuse(&mut storages, &mut launches, &mut groups, target);
             // These need the contiguous operands that horizontal fusion makes.
-            slice_sum_fusion::fuse(&storages, &mut launches, &mut groups, target);
+            if sums.is_empty() {
+                // It would hold back gradients that other ranks wait for.
+                slice_sum_fusion::fuse(&storages, &mut launches, &mut groups, target);
+            }
             range_fusion::fuse(&storages, &mut launches, &mut groups, target);
         }
         let kept: Vec<StorageId> = outputs.iter().map(|p| p.storage).collect();

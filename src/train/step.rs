@@ -166,16 +166,17 @@ pub fn partial_graph(model: &dyn Model, shape: [usize; 4], recipe: &Recipe, part
     let share = recipe.ranks.map(|_| b.share()).transpose()?;
     let graph = &mut b.graph;
     let mut statistics = graph.take_updates();
+    if let Some(share) = share {
+        let synced = recipe.ranks.is_some_and(|ranks| ranks.sync_batch_norm);
+        let local = if synced { &mut [][..] } else { &mut statistics };
+        // Before the backward pass, which hides it.
+        ranks::sum_losses(graph, &mut losses, local, share)?;
+    }
     let trained = trained(graph, &recipe.rules)?;
     let upstream = upstream(graph, &losses, part, recipe.ranks.is_some())?;
     let gradients = graph.gradients(&upstream, &trained)?;
     let pairs = trained.into_iter().zip(gradients).filter_map(|(p, g)| Some((p, g?))).collect();
     graph.in_phase(Phase::Update, |graph| {
-        if let Some(share) = share {
-            let synced = recipe.ranks.is_some_and(|ranks| ranks.sync_batch_norm);
-            let local = if synced { &mut [][..] } else { &mut statistics };
-            ranks::sum_losses(graph, &mut losses, local, share)?;
-        }
         for (name, value) in losses.totals.iter().chain(&[(Recipe::CORRECT, losses.correct)]) {
             graph.output(name, *value);
         }

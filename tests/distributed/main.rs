@@ -12,8 +12,8 @@ use striate::data::{Dataset, Mix, Split, open};
 use striate::distributed::Ranks;
 use striate::models::by_name;
 use striate::nn::{BatchNorm2d, BatchOfRanks, Builder, Decay, Mode};
-use striate::plan::Plan;
-use striate::train::{Recipe, Score, TrainConfig, Trainer};
+use striate::plan::{Exchange, Family, Plan, Target};
+use striate::train::{Recipe, Score, TrainConfig, Trainer, training_graph};
 use striate::{Device, Result, Session, Tensor, TensorType};
 use threads::on_ranks;
 
@@ -196,8 +196,34 @@ fn main() -> ExitCode {
             ranks_with_their_own_batch_norms_stay_equal,
         ],
     );
-    suite.add_all(named![sums_have_a_fixed_order, ranks_that_differ_are_named]);
+    suite.add_all(named![
+        gradients_are_exchanged_during_the_backward_pass,
+        sums_have_a_fixed_order,
+        ranks_that_differ_are_named,
+    ]);
     suite.run()
+}
+
+/// Sums are exchanged while the device computes others, on every family of devices, and the same ones on all.
+fn gradients_are_exchanged_during_the_backward_pass() -> Outcome {
+    let recipe =
+        Recipe { ranks: Some(BatchOfRanks { images: 64, sync_batch_norm: false }), ..Default::default() };
+    let graph = training_graph(&*by_name("resnet20", 3, 10)?, [32, 3, 32, 32], &recipe)?;
+    let mut sizes = Vec::new();
+    for family in [Family::Cpu, Family::Software, Family::Gpu] {
+        let plan = Plan::new(&graph, &Target::baseline(family))?;
+        let bytes = |exchange: &Exchange| -> u64 {
+            exchange.storages.iter().map(|storage| plan.storages[storage.index()].bytes).sum()
+        };
+        sizes.push(plan.exchanges.iter().map(bytes).collect::<Vec<_>>());
+        let ends: Vec<[usize; 2]> = plan.exchanges.iter().map(|e| [e.start, e.end]).collect();
+        let launches = plan.launches.len();
+        assert!(ends.len() >= 5 && ends.is_sorted() && ends.iter().all(|[start, end]| start <= end));
+        // Losses and statistics after the forward pass, most gradients well before the end of the backward pass.
+        assert!(ends[0][0] < launches / 2 && ends[4][0] < launches * 3 / 4, "{family:?}: {ends:?}");
+    }
+    assert!(sizes.iter().all(|sizes_of_family| *sizes_of_family == sizes[0]), "{sizes:?}");
+    Ok(())
 }
 
 /// In f64 and in the order of the ranks, whatever the number of elements.
