@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 use std::fmt::Write;
 use std::path::PathBuf;
 use striate::distributed::Ranks;
-use striate::{Result, write_file};
+use striate::{Error, Result, write_file};
 
 /// How fast training is on up to 4,096 GPUs.
 ///
@@ -42,6 +42,9 @@ pub struct Args {
     /// What a GPU and its host can copy per second, in GB
     #[arg(long, value_name = "GB", default_value_t = 12.0, value_parser = positive)]
     copy: f64,
+    /// Take the time of a step from elsewhere, in milliseconds: one for each network, separated by commas. Only its parts are measured
+    #[arg(long, value_name = "MS", value_delimiter = ',', value_parser = positive)]
+    step_ms: Vec<f64>,
     /// Measured steps
     #[arg(long, default_value_t = 5, value_parser = clap::value_parser!(u32).range(1..))]
     steps: u32,
@@ -98,12 +101,23 @@ fn predict(args: &Args, ranks: Option<&Ranks>) -> Result<()> {
             copy: args.copy * 1e9,
         },
     };
-    let measure = |name: &String| {
+    if !args.step_ms.is_empty() && args.step_ms.len() != args.models.len() {
+        let problem = format!(
+            "expected {} numbers, one for each network, found {}",
+            args.models.len(),
+            args.step_ms.len()
+        );
+        return Err(Error::argument("--step-ms", problem));
+    }
+    let measure = |(i, name): (usize, &String)| {
         let workload = Workload::new(name, args.batch as usize)?;
-        let (timeline, measured) = workload.measure(&device, ranks, args.steps as usize)?;
+        let (mut timeline, measured) = workload.measure(&device, ranks, args.steps as usize)?;
+        if let Some(ms) = args.step_ms.get(i) {
+            timeline = timeline.scaled(ms / 1e3 / timeline.seconds);
+        }
         Ok(Network { workload, timeline, measured })
     };
-    let networks = args.models.iter().map(measure).collect::<Result<Vec<_>>>()?;
+    let networks = args.models.iter().enumerate().map(measure).collect::<Result<Vec<_>>>()?;
     if ranks.is_some_and(|ranks| !ranks.is_first()) {
         return Ok(());
     }
@@ -137,6 +151,11 @@ impl Network {
     fn bytes(&self) -> f64 {
         self.timeline.sums.iter().map(|sum| sum.bytes).sum()
     }
+}
+
+/// How far something holds that always holds on one rank.
+fn up_to(ranks: usize) -> String {
+    if ranks == 1 { "only on one rank".to_owned() } else { format!("on up to {ranks} ranks") }
 }
 
 /// Relative error of a prediction in percent.
@@ -181,7 +200,7 @@ fn as_text(args: &Args, networks: &[Network], link: &Link, count: usize) -> Stri
         let cells = networks.iter().map(|Network { timeline, workload, .. }| {
             let seconds = timeline.on(ranks, link).seconds;
             let images = (workload.batch * ranks) as f64 / seconds;
-            format!("{:>10.1} /s {:>7.1} %", images, 100.0 * timeline.efficiency(ranks, link)) + "  "
+            format!("{images:.1} /s {:>7.1} %", 100.0 * timeline.efficiency(ranks, link))
         });
         line(format!("{ranks:>5}{}", cells.map(|cell| format!("{cell:>24}")).collect::<String>()));
     }
@@ -189,10 +208,11 @@ fn as_text(args: &Args, networks: &[Network], link: &Link, count: usize) -> Stri
     for network in networks {
         let (best, times) = network.fastest(args.fixed_batch as usize, link);
         line(format!(
-            "{}: 90 % efficient on up to {} ranks, 50 % on up to {}; with {} images of a step in all, fastest on {best}, {times:.0} times as fast as one",
+            "{}: more than 90 % efficient {}, more than 50 % {}; with {} images of a step in all, fastest on {best}, {times:.0} times as \
+             fast as one",
             network.workload.name,
-            network.most(0.9, link),
-            network.most(0.5, link),
+            up_to(network.most(0.9, link)),
+            up_to(network.most(0.5, link)),
             args.fixed_batch
         ));
     }

@@ -82,10 +82,10 @@ impl Timeline {
         self.seconds / self.on(ranks, link).seconds
     }
 
-    /// The timeline with another number of images, if the time of everything is proportional to it.
-    pub fn scaled(&self, images: f64) -> Self {
-        let scale = |sum: &Sum| Sum { ready: sum.ready * images, needed: sum.needed * images, ..*sum };
-        Self { seconds: self.seconds * images, sums: self.sums.iter().map(scale).collect() }
+    /// The timeline of a step that takes `factor` times as long in all its parts, to sum as much.
+    pub fn scaled(&self, factor: f64) -> Self {
+        let scale = |sum: &Sum| Sum { ready: sum.ready * factor, needed: sum.needed * factor, ..*sum };
+        Self { seconds: self.seconds * factor, sums: self.sums.iter().map(scale).collect() }
     }
 }
 
