@@ -82,13 +82,39 @@ fn two_ranks_train_as_one_process() -> Outcome {
 fn a_run_resumes_on_another_number_of_ranks() -> Outcome {
     let dir = tempfile::tempdir()?;
     succeed(job(2, dir.path(), &lenet("run")))?;
-    let printed = succeed(job(3, dir.path(), "--resume run --epochs 2"))?;
+    let printed = succeed(job(3, dir.path(), "--resume run --epochs 2 --rank-timeout 20"))?;
     assert!(printed.contains("after step 188") && printed.contains("epoch 2/2"), "{printed}");
     let mut alone = Command::new(env!("CARGO_BIN_EXE_striate"));
     alone.arg("train");
     prepare(&mut alone, dir.path(), "--resume run --epochs 3");
     let printed = succeed(alone)?;
     assert!(printed.contains("after step 376") && printed.contains("epoch 3/3"), "{printed}");
+    Ok(())
+}
+
+/// What rank 0 alone knows decides for all: the best epoch so far, and that none has been better for long.
+fn a_resumed_run_ends_on_all_ranks() -> Outcome {
+    let dir = tempfile::tempdir()?;
+    let flags = "--model lenet --device cpu --lr 1e-9 --validation 0.1 --patience 2 --epochs 2 --out run";
+    succeed(job(2, dir.path(), flags))?;
+    let printed = succeed(job(2, dir.path(), "--resume run --epochs 6 --rank-timeout 20"))?;
+    assert!(printed.contains("stopped: no better") && printed.contains("of those weights"), "{printed}");
+    Ok(())
+}
+
+fn ranks_with_other_flags_are_named() -> Outcome {
+    let dir = tempfile::tempdir()?;
+    let mut command = Command::new("mpirun");
+    for (i, seed) in ["1", "2"].into_iter().enumerate() {
+        command.args(if i == 0 { &[][..] } else { &[":"] });
+        command.args(["-n", "1", env!("CARGO_BIN_EXE_striate"), "train", "--distributed", "--seed", seed]);
+        command.args(lenet("run").split(' '));
+    }
+    prepare(&mut command, dir.path(), "");
+    let output = command.output()?;
+    let printed = text(&output);
+    assert!(!output.status.success(), "{printed}");
+    assert!(printed.contains("the flags or images of rank 1 differ from those of rank 0"), "{printed}");
     Ok(())
 }
 
@@ -202,6 +228,8 @@ fn main() -> ExitCode {
     let anywhere: &Named<fn() -> Outcome> = named![
         two_ranks_train_as_one_process,
         a_run_resumes_on_another_number_of_ranks,
+        a_resumed_run_ends_on_all_ranks,
+        ranks_with_other_flags_are_named,
         processes_can_be_started_by_a_flag,
         an_error_of_all_ranks_is_reported_once,
     ];

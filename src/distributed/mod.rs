@@ -242,7 +242,8 @@ impl Ranks {
             transport.broadcast(&mut len)?;
             let mut bytes = own;
             bytes.resize(u64::from_le_bytes(len) as usize, 0);
-            transport.broadcast(&mut bytes)?;
+            // MPI counts in 32 bits.
+            bytes.chunks_mut(1 << 30).try_for_each(|chunk| transport.broadcast(chunk))?;
             Ok(bytes)
         });
         broadcast.wait()
@@ -268,7 +269,7 @@ impl Ranks {
         match all.iter().position(|other| *other != all[0]) {
             None => Ok(()),
             Some(rank) => Err(Error::Rank(format!(
-                "{what} of rank {rank} differ from those of rank 0; use the same program, flags and data everywhere"
+                "{what} of rank {rank} differ from those of rank 0; use the same program, flags, images and kind of device everywhere"
             ))),
         }
     }

@@ -137,9 +137,11 @@ impl Operation for SyncBatchNorm {
         let [x, weight, bias, mean, variance] = [0, 1, 2, 3, 4].map(|i| node.input(i));
         let inputs = [x, mean, variance, node.grad_output()?, weight, bias];
         let fixed = node.apply(BatchNormEvalGrad { eps: self.eps }, &inputs)?;
+        // One after the other, so that they are exchanged together.
+        let weight_total = node.apply(AllReduce, &[fixed[1]])?[0];
+        let bias_total = node.apply(AllReduce, &[fixed[2]])?[0];
         let mut factors = Vec::new();
-        for sum in [fixed[1], fixed[2]] {
-            let total = node.apply(AllReduce, &[sum])?[0];
+        for (sum, total) in [(fixed[1], weight_total), (fixed[2], bias_total)] {
             let mean_of = WeightedSum { alpha: 0.0, beta: -1.0 / self.count as f32 };
             let negated = node.apply(mean_of, &[sum, total])?[0];
             let fold = FoldBatchNorm { eps: self.eps };

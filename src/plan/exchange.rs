@@ -38,11 +38,11 @@ pub(super) fn nodes_by_exchange(graph: &Graph) -> Vec<Vec<usize>> {
         let most = (run.iter().map(bytes).sum::<u64>() / PARTS).clamp(MIN_BYTES, MAX_BYTES);
         let mut size = u64::MAX;
         for node in run {
-            size = size.saturating_add(bytes(node));
-            if size > most {
+            if size >= most {
                 exchanges.push(Vec::new());
-                size = bytes(node);
+                size = 0;
             }
+            size += bytes(node);
             exchanges.last_mut().expect("the first one was just added").push(*node);
         }
     }

@@ -13,9 +13,9 @@ pub(crate) trait Executor: Send {
     /// The contents of a persistent value after all submitted steps.
     fn read(&mut self, name: &str, words: usize) -> Result<Vec<u32>>;
 
-    /// Submits a step of the plan with index `program`. Inputs are in the plan's order and have its sizes. With `absent`, this
-    /// rank adds zeros to all sums over ranks. Waits for these sums.
-    fn submit(&mut self, program: usize, inputs: &[&[u8]], absent: bool) -> Result<()>;
+    /// Submits a step of the plan with index `program`. Inputs are in the plan's order and have its sizes. Waits for sums over
+    /// ranks.
+    fn submit(&mut self, program: usize, inputs: &[&[u8]]) -> Result<()>;
 
     /// The outputs of the oldest pending step. If it is not done, waits for it, or returns `None` without `wait`.
     fn answer(&mut self, wait: bool) -> Result<Option<Answer>>;

@@ -68,7 +68,7 @@ impl Anomaly {
         }
         self.restore(steps)?;
         let mut origin = None;
-        steps.each_part(batch, steps.position.step - 1, |stream, program, inputs, _, _| {
+        steps.each_part(batch, steps.position.step - 1, |stream, program, inputs, _| {
             if origin.is_none() {
                 origin = find(stream.session(), program, inputs)?;
             }

@@ -211,7 +211,7 @@ impl TrainConfig {
             );
             return Err(Error::argument("batch", problem));
         }
-        match self.anomaly {
+        match self.anomaly && ranks > 1 {
             false => Ok(()),
             true => {
                 Err(Error::argument("anomaly", "cannot look into the steps of several ranks; use one rank"))

@@ -3,10 +3,11 @@
 use super::config::TrainConfig;
 use crate::plan::{Target, format_bytes};
 use crate::{Device, Error, Result};
+use serde::{Deserialize, Serialize};
 use std::fmt;
 
 /// How a training step saves memory.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct MemoryStrategy {
     /// Recompute activations in the backward pass instead of storing them ([`Target::recompute`]). Results are identical.
     pub recompute: bool,
@@ -51,6 +52,8 @@ impl MemoryStrategy {
                 }
                 Err(error @ Error::TooLarge(_)) => too_large = Some(error),
                 Err(Error::Shape { .. }) if strategy.accumulate > 1 => break,
+                // Too few images for all ranks.
+                Err(Error::Argument { .. }) if smallest.is_some() => break,
                 Err(error) => return Err(error),
             }
         }

@@ -5,7 +5,7 @@ use super::step::{Losses, Pairs, Recipe, running_statistic};
 use crate::data::Shard;
 use crate::distributed::{Ranks, share};
 use crate::graph::{Graph, Node, Role, ValueId};
-use crate::op::{AllReduce, Scale};
+use crate::op::{AllReduce, Op, Scale, WeightedSum};
 use crate::{Result, TensorType};
 use std::ops::Range;
 
@@ -15,8 +15,8 @@ pub(super) struct Own {
     pub size: usize,
     /// Their positions in the batch.
     pub range: Range<usize>,
-    /// Whether none of the images belong to this rank. It runs the graph of rank 0's size all the same, to update its weights like
-    /// the others.
+    /// Whether none of the images belong to this rank. It computes with as many as rank 0 all the same, which count nothing, to
+    /// update its weights like the others.
     pub absent: bool,
 }
 
@@ -62,23 +62,35 @@ pub(super) fn sum_losses(
     share: ValueId,
 ) -> Result<()> {
     graph.scoped("ranks", |graph| {
-        let nodes: Vec<Node> =
-            statistics.iter().map(|(_, updated)| running_statistic(graph, *updated)).collect();
+        let mut moves = Vec::new();
+        for (_, updated) in statistics {
+            let Node { op: Op::WeightedSum(op), inputs, .. } = running_statistic(graph, *updated) else {
+                unreachable!("running statistics are weighted sums");
+            };
+            // With a momentum of 0, the average never moves.
+            if op.alpha < 1.0 {
+                moves.push((inputs[0], inputs[1], op, updated));
+            }
+        }
         // Sums that follow each other are exchanged together, so everything else comes first.
         let mut scaled = Vec::new();
         for ((_, loss), name) in losses.totals.iter().zip([Recipe::LOSS_SHARE, Recipe::PARTNER_LOSS_SHARE]) {
             let share = graph.input(name, TensorType::f32([1]))?;
             scaled.push(graph.apply(Scale, &[*loss, share])?[0]);
         }
-        for node in &nodes {
-            scaled.push(graph.apply(Scale, &[node.inputs[1], share])?[0]);
+        for (old, statistic, WeightedSum { alpha, beta }, _) in &moves {
+            // A running variance takes the unbiased one, which depends on the number of images.
+            let unbiased = WeightedSum { alpha: 0.0, beta: beta / (1.0 - alpha) };
+            let unbiased = graph.apply(unbiased, &[*old, *statistic])?[0];
+            scaled.push(graph.apply(Scale, &[unbiased, share])?[0]);
         }
-        scaled.push(losses.correct);
+        let present = graph.input(Recipe::PRESENT, TensorType::f32([1]))?;
+        scaled.push(graph.apply(Scale, &[losses.correct, present])?[0]);
         let sums = scaled.into_iter().map(|value| Ok(graph.apply(AllReduce, &[value])?[0]));
         let mut sums = sums.collect::<Result<Vec<_>>>()?.into_iter();
         losses.totals.iter_mut().zip(&mut sums).for_each(|((_, loss), sum)| *loss = sum);
-        for ((node, (_, updated)), sum) in nodes.iter().zip(statistics).zip(&mut sums) {
-            *updated = graph.apply(node.op.clone(), &[node.inputs[0], sum])?[0];
+        for ((old, _, WeightedSum { alpha, .. }, updated), sum) in moves.into_iter().zip(&mut sums) {
+            *updated = graph.apply(WeightedSum { alpha, beta: 1.0 - alpha }, &[old, sum])?[0];
         }
         losses.correct = sums.next().expect("the last sum is that of correct predictions");
         Ok(())

@@ -83,6 +83,8 @@ impl Recipe {
     pub const LOSS_SHARE: &str = "loss_share";
     /// Input of such graphs: this rank's part of [`Recipe::PARTNER_LOSS`], `f32` `[1]`.
     pub const PARTNER_LOSS_SHARE: &str = "partner_loss_share";
+    /// Input of such graphs: 1, or 0 if none of the images belong to this rank, `f32` `[1]`.
+    pub const PRESENT: &str = "present";
     /// Input: the weight of [`Recipe::PARTNER_LOSS`], `f32` `[1]`.
     pub const PARTNER_LOSS_WEIGHT: &str = "partner_loss_weight";
 
@@ -118,7 +120,7 @@ pub(super) fn is_sum(persistent: &str) -> bool {
 /// - [`Builder::COUNTER`] if the model has dropout
 /// - [`Recipe::CLASS_WEIGHTS`] if the recipe has them
 /// - [`Recipe::PARTNERS`], [`Recipe::LOSS_WEIGHT`] and [`Recipe::PARTNER_LOSS_WEIGHT`] if images are mixed
-/// - [`Recipe::LOSS_WEIGHT`], [`Recipe::LOSS_SHARE`] and [`Builder::SHARE`] if the batch is one rank's part of a larger one, and
+/// - [`Recipe::LOSS_WEIGHT`], [`Recipe::LOSS_SHARE`], [`Recipe::PRESENT`] and [`Builder::SHARE`] if the batch is one rank's part of a larger one, and
 ///   [`Recipe::PARTNER_LOSS_SHARE`] if its images are mixed
 ///
 /// Outputs:

@@ -10,7 +10,7 @@ use crate::distributed::Ranks;
 use crate::nn::{Builder, Optimizer, Schedule};
 use crate::runtime::Stream;
 use crate::{Input, Outputs, Result};
-use std::ops::ControlFlow;
+use std::ops::{ControlFlow, Range};
 
 /// Submits steps and collects their results. `position` always reflects what was submitted and received, even after an
 /// error.
@@ -46,8 +46,8 @@ pub(super) struct Pass {
 impl Steps<'_> {
     /// Submits all micro-batches of a step.
     pub fn submit(&mut self, batch: &Batch) -> Result<()> {
-        self.each_part(batch, self.position.step, |stream, program, inputs, absent, pass| {
-            stream.submit_as(program, inputs, absent, pass)
+        self.each_part(batch, self.position.step, |stream, program, inputs, pass| {
+            stream.submit(program, inputs, pass)
         })?;
         self.position.step += 1;
         self.position.batch += 1;
@@ -59,7 +59,7 @@ impl Steps<'_> {
         &mut self,
         batch: &Batch,
         step: usize,
-        mut run: impl FnMut(&mut Stream<'_, Pass>, usize, &[(&str, Input<'_>)], bool, Pass) -> Result<()>,
+        mut run: impl FnMut(&mut Stream<'_, Pass>, usize, &[(&str, Input<'_>)], Pass) -> Result<()>,
     ) -> Result<()> {
         let lr = self.schedule.at(step);
         let schedule = self.config.recipe.optimizer.schedule(lr, step);
@@ -74,29 +74,27 @@ impl Steps<'_> {
             // The loss of each micro-batch and rank is a mean over its own labels; these weights turn their sum into a mean over the
             // step.
             let recipe = &self.config.recipe;
-            let of_range = |labels: &[u32]| {
-                recipe.total_weight(&labels[own.range.clone()]) / recipe.total_weight(&labels[range.clone()])
+            let counted = |fraction: f32| [if own.absent { 0.0 } else { fraction }];
+            let part_of = |labels: &[u32], range: Range<usize>| {
+                counted(recipe.total_weight(&labels[own.range.clone()]) / recipe.total_weight(&labels[range]))
             };
-            let weight = |labels: &[u32]| {
-                recipe.total_weight(&labels[own.range.clone()]) / recipe.total_weight(labels)
-            };
-            let label = [batch.mix_weight * weight(&batch.labels)];
-            let partner = match batch.partners.is_empty() {
-                true => [0.0],
-                false => [(1.0 - batch.mix_weight) * weight(&batch.partners)],
+            let all = 0..batch.size;
+            let label = [batch.mix_weight * part_of(&batch.labels, all.clone())[0]];
+            let loss_share = part_of(&batch.labels, range.clone());
+            let (partner, partner_share) = match batch.partners.is_empty() {
+                true => ([0.0], [0.0]),
+                false => (
+                    [(1.0 - batch.mix_weight) * part_of(&batch.partners, all)[0]],
+                    part_of(&batch.partners, range),
+                ),
             };
             let program = self.programs[&(part, size)];
-            let share = [own.size as f32 / size as f32];
-            let loss_share = [of_range(&batch.labels)];
-            let partner_share = if batch.partners.is_empty() { [0.0] } else { [of_range(&batch.partners)] };
-            let dummies = vec![0.0; if own.absent { own.size * len } else { 0 }];
-            let used = if own.absent {
-                &dummies
-            } else {
-                let used;
+            let (share, present) = (counted(own.size as f32 / size as f32), counted(1.0));
+            let blank = vec![0.0; if own.absent { own.size * len } else { 0 }];
+            let mut used = &blank[..];
+            if !own.absent {
                 (used, images) = images.split_at(own.size * len);
-                used
-            };
+            }
             let mut inputs = inputs_of(used, batch, own.range);
             inputs.extend([
                 (Optimizer::SCHEDULE, (&schedule).into()),
@@ -104,6 +102,7 @@ impl Steps<'_> {
                 (Recipe::LOSS_WEIGHT, (&label).into()),
                 (Recipe::PARTNER_LOSS_WEIGHT, (&partner).into()),
                 (Builder::SHARE, (&share).into()),
+                (Recipe::PRESENT, (&present).into()),
                 (Recipe::LOSS_SHARE, (&loss_share).into()),
                 (Recipe::PARTNER_LOSS_SHARE, (&partner_share).into()),
             ]);
@@ -113,7 +112,7 @@ impl Steps<'_> {
             inputs.retain(|(name, _)| self.stream.has_input(program, name));
             let ends = matches!(part, Part::Whole | Part::Last);
             let pass = Pass { size, lr, mix_weight: batch.mix_weight, ends };
-            run(&mut self.stream, program, &inputs, own.absent, pass)?;
+            run(&mut self.stream, program, &inputs, pass)?;
         }
         Ok(())
     }
@@ -163,7 +162,11 @@ impl Steps<'_> {
         }
         let Position { epoch, score, .. } = *self.position;
         let (epoch, batch) = (epoch + 1, std::mem::take(&mut self.batch));
-        Ok(watch(&Progress { epoch, step: self.done, steps: self.len, lr: pass.lr, score, batch, skipped }))
+        let flow =
+            watch(&Progress { epoch, step: self.done, steps: self.len, lr: pass.lr, score, batch, skipped });
+        // A pause of one rank is one of all.
+        let pauses = self.ranks.map_or(Ok(flow.is_break()), |ranks| ranks.any(flow.is_break()))?;
+        Ok(if pauses { ControlFlow::Break(()) } else { flow })
     }
 
     /// Counts a step that changed nothing on the device, since its loss or a gradient is not finite. Fails if that ends training.

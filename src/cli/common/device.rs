@@ -82,13 +82,12 @@ impl DeviceName {
         self.open_untested()
     }
 
-    /// The device of the n-th process of this machine: of a list such as `0,1`, the n-th, and of several hardware GPUs to choose from
-    /// automatically, the n-th of these; starting again after the last.
+    /// The device of the n-th process of this machine: of a list such as `0,1`, the n-th, and of several equal hardware GPUs to choose
+    /// from automatically, the n-th of these; starting again after the last.
     pub fn nth(&self, n: usize) -> Self {
         let listed: Vec<&str> = self.device.split(',').collect();
-        let is_hardware = |adapter: &AdapterSummary| adapter.kind == "hardware";
         let device = match &listed[..] {
-            ["auto" | "gpu"] => match gpu::adapters().into_iter().filter(is_hardware).count() {
+            ["auto" | "gpu"] => match equal_gpus() {
                 0 | 1 => self.device.clone(),
                 count => (n % count).to_string(),
             },
@@ -116,6 +115,15 @@ impl DeviceName {
         let target = self.submission.target(device.target().clone());
         Ok(device.with_target(target))
     }
+}
+
+/// The number of hardware GPUs like the first of the adapters; others would round differently.
+fn equal_gpus() -> usize {
+    let adapters = gpu::adapters();
+    let is_like_first = |a: &&AdapterSummary| {
+        a.kind == "hardware" && (&a.name, &a.driver) == (&adapters[0].name, &adapters[0].driver)
+    };
+    adapters.iter().take_while(is_like_first).count()
 }
 
 /// Stores the result of a test, and says which kernels failed.

@@ -1,12 +1,13 @@
 //! Several processes that train one network.
 
+use super::flags::DeviceFlags;
 use super::terminal;
 use serde::Serialize;
 use std::ffi::OsString;
 use std::process::Command;
 use std::time::Duration;
 use striate::distributed::Ranks;
-use striate::{Error, Result};
+use striate::{Device, Error, Result};
 
 /// What to install for MPI.
 const INSTALL: &str =
@@ -51,7 +52,6 @@ fn connect(_: Duration) -> Result<Ranks> {
     Err(without_mpi("distributed"))
 }
 
-#[cfg(not(feature = "mpi"))]
 fn without_mpi(flag: &str) -> Error {
     let problem = format!("this program was built without MPI; {INSTALL}, and build it with --features mpi");
     Error::argument(flag, problem)
@@ -59,27 +59,37 @@ fn without_mpi(flag: &str) -> Error {
 
 /// Runs this command in several processes on this machine; returns the exit code.
 pub fn launch(ranks: u32) -> Result<i32> {
-    #[cfg(not(feature = "mpi"))]
-    if true {
+    if !cfg!(feature = "mpi") {
         return Err(without_mpi("ranks"));
     }
     let program =
         std::env::current_exe().map_err(|e| Error::Rank(format!("cannot find this program: {e}")))?;
     let mut command = Command::new("mpirun");
-    command.args(["-n", &ranks.to_string()]).arg(program).args(arguments()).arg("--distributed");
-    // More processes than cores, for Open MPI 4 and 5; others have no such limit.
+    command.args(["-n", &ranks.to_string()]).arg(program).args(arguments());
+    // More processes than cores, and threads that are not all on one core, for Open MPI 4 and 5; others have no such limits.
     command.env("OMPI_MCA_rmaps_base_oversubscribe", "1");
+    command.env("OMPI_MCA_hwloc_base_binding_policy", "none");
     command.env("PRTE_MCA_rmaps_default_mapping_policy", ":oversubscribe");
-    match command.status() {
-        Ok(status) => Ok(status.code().unwrap_or(1)),
-        Err(error) => Err(Error::argument("ranks", format!("mpirun cannot be started ({error}); {INSTALL}"))),
-    }
+    command.env("PRTE_MCA_hwloc_default_binding_policy", "none");
+    run(command).map_err(|e| Error::argument("ranks", format!("mpirun cannot be started ({e}); {INSTALL}")))
 }
 
-/// The arguments of this process without `--ranks`.
+/// Replaces this process, so that signals to it reach `mpirun`.
+#[cfg(unix)]
+fn run(mut command: Command) -> std::io::Result<i32> {
+    Err(std::os::unix::process::CommandExt::exec(&mut command))
+}
+
+#[cfg(not(unix))]
+fn run(mut command: Command) -> std::io::Result<i32> {
+    Ok(command.status()?.code().unwrap_or(1))
+}
+
+/// The arguments of this process with `--distributed` instead of `--ranks`.
 fn arguments() -> Vec<OsString> {
-    let mut kept = Vec::new();
     let mut arguments = std::env::args_os().skip(1);
+    // First of all the name of the command.
+    let mut kept: Vec<OsString> = arguments.next().into_iter().chain(["--distributed".into()]).collect();
     while let Some(argument) = arguments.next() {
         match argument.to_str() {
             Some("--ranks") => drop(arguments.next()),
@@ -90,8 +100,23 @@ fn arguments() -> Vec<OsString> {
     kept
 }
 
+/// Opens the device; for a rank, the one with its number among those on its machine.
+///
+/// # Errors
+///
+/// Also if ranks have different devices, which round differently.
+pub fn open_device(flags: &DeviceFlags, ranks: Option<&Ranks>) -> Result<Device> {
+    let Some(ranks) = ranks else { return flags.open() };
+    let device = flags.open_nth(local_rank(ranks)?)?;
+    let driver = device.adapter().map_or("", |adapter| &adapter.driver);
+    // Threads do not affect results.
+    let name = if device.is_gpu() { device.name() } else { "cpu".to_owned() };
+    ranks.agree("the devices or drivers", format!("{name} {driver}").as_bytes())?;
+    Ok(device.with_ranks(ranks.clone()))
+}
+
 /// The number of this rank among those on its machine.
-pub fn local_rank(ranks: &Ranks) -> Result<usize> {
+fn local_rank(ranks: &Ranks) -> Result<usize> {
     let mut name = gethostname::gethostname().into_encoded_bytes();
     name.resize(256, 0);
     let names = ranks.gather(name)?;

@@ -118,17 +118,13 @@ fn timeline(plan: &Plan, spans: &[[f64; 2]]) -> Timeline {
     Timeline { seconds: end(spans.len()), sums: plan.exchanges.iter().map(sum).collect() }
 }
 
-/// Measures sums over the ranks of this job. Their messages are not told apart, so all of the fixed time counts as latency.
-pub fn link(ranks: &Ranks) -> Result<Link> {
+/// The network with the latency and bandwidth of sums over the ranks of this job, beyond the overhead of messages.
+pub fn link(ranks: &Ranks, given: Link) -> Result<Link> {
     let [small, large] = [sum_seconds(ranks, SMALL)?, sum_seconds(ranks, LARGE)?];
     let others = (ranks.ranks() - 1) as f64;
     let sent = 2.0 * LARGE as f64 * others / ranks.ranks() as f64;
-    Ok(Link {
-        latency: small / 2.0,
-        overhead: 0.0,
-        bandwidth: sent / (large - small).max(1e-9),
-        copy: f64::INFINITY,
-    })
+    let latency = (small / 2.0 - others * given.overhead).max(0.0);
+    Ok(Link { latency, bandwidth: sent / (large - small).max(1e-9), ..given })
 }
 
 /// Mean seconds of a sum of this size.

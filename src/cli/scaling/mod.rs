@@ -6,7 +6,7 @@ mod plot;
 
 use super::flags::DeviceFlags;
 use super::output::print;
-use super::ranks::{RankFlags, fail, join, launch};
+use super::ranks::{RankFlags, fail, join, launch, open_device};
 use measure::Workload;
 use model::{Link, Timeline};
 use serde_json::{Value, json};
@@ -91,15 +91,17 @@ pub fn run(args: &Args) -> Result<i32> {
 }
 
 fn predict(args: &Args, ranks: Option<&Ranks>) -> Result<()> {
-    let device = args.device.open()?;
+    let device = open_device(&args.device, ranks)?;
+    let given = Link {
+        latency: args.latency / 1e6,
+        overhead: args.overhead / 1e6,
+        bandwidth: args.bandwidth * 1e9,
+        // The CPU executor copies nothing.
+        copy: if device.is_gpu() || !args.step_ms.is_empty() { args.copy * 1e9 } else { f64::INFINITY },
+    };
     let link = match ranks {
-        Some(ranks) if ranks.ranks() > 1 => measure::link(ranks)?,
-        _ => Link {
-            latency: args.latency / 1e6,
-            overhead: args.overhead / 1e6,
-            bandwidth: args.bandwidth * 1e9,
-            copy: args.copy * 1e9,
-        },
+        Some(ranks) if ranks.ranks() > 1 => measure::link(ranks, given)?,
+        _ => given,
     };
     if !args.step_ms.is_empty() && args.step_ms.len() != args.models.len() {
         let problem = format!(

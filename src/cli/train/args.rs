@@ -53,7 +53,7 @@ pub struct Args {
     no_precise_bn: bool,
     /// On several processes, normalize by the statistics of the images of all of them, as a single GPU would, instead of those of
     /// each
-    #[arg(long)]
+    #[arg(long, help_heading = "Several GPUs or machines")]
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     sync_batch_norm: bool,
     #[command(flatten)]
@@ -143,6 +143,11 @@ impl Args {
             skip_non_finite: self.skip_non_finite,
             anomaly: self.anomaly,
         })
+    }
+
+    /// Whether steps that are not finite are skipped.
+    pub fn skips_non_finite(&self) -> bool {
+        self.skip_non_finite
     }
 
     /// Peak learning rate.

@@ -17,7 +17,7 @@ const MAX_BYTES: u64 = 1 << 24;
 /// Settings in a run's `config.json` that say where it is, not how to train.
 const OF_THE_RUN: [&str; 4] = ["out", "force", "resume", "tensorboard"];
 /// Flags that make no sense in a file.
-const NOT_IN_FILES: [&str; 2] = ["config", "resume"];
+const NOT_IN_FILES: [&str; 5] = ["config", "distributed", "rank-timeout", "ranks", "resume"];
 
 /// The flags in a TOML file, or in the `config.json` of a run, except for those that are given.
 ///

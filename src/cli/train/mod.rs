@@ -28,7 +28,7 @@ pub use run_dir::open_run;
 
 use super::flags::{DeviceFlags, as_flag};
 use super::images::report_skipped;
-use super::ranks::{fail, join, launch, local_rank};
+use super::ranks::{fail, join, launch, open_device};
 use checkpoints::Checkpoints;
 use interrupt::{INTERRUPTED, stop_on_interrupt};
 use progress::say;
@@ -43,7 +43,7 @@ use striate::distributed::Ranks;
 use striate::infer::Card;
 use striate::models::{self, Model};
 use striate::train::{Checkpoint, Position, Trainer};
-use striate::{Device, Error, Result};
+use striate::{Error, Result};
 use training::Run;
 
 /// How a command ended.
@@ -88,7 +88,8 @@ fn run_named(args: &Args, ranks: Option<&Ranks>) -> Result<Trained> {
     let choice = choice::complete(args)?;
     let args = resumed.as_ref().unwrap_or(&choice.args);
     choice.notes.iter().for_each(|note| say(note));
-    if let Some(file) = &args.augmentation.show_augment {
+    if let Some(file) = args.augmentation.show_augment.as_ref().filter(|_| ranks.is_none_or(Ranks::is_first))
+    {
         let split = args.split()?;
         report_skipped(&split.notes, &split.skipped);
         return args.augmentation.show(&split, args.seed, file).map(|()| Trained::with_code(0));
@@ -111,7 +112,10 @@ fn run_named(args: &Args, ranks: Option<&Ranks>) -> Result<Trained> {
         Checkpoints::new(dir.folder(), args.run.keep as usize, args.about(&model.name(), &split));
     let resumed = args.run.resume.as_ref().filter(|_| is_first);
     let start = resumed.map(|run| Start::find(run, args, &checkpoints)).transpose()?;
-    let device = open_device(args, ranks)?;
+    if let Some(ranks) = ranks {
+        ranks.agree("the flags or images", ranks::settings(args, &checkpoints.about).as_bytes())?;
+    }
+    let device = open_device(&args.device, ranks)?;
     say(&format!("device   {}", device.describe()));
     let validation = split.validation.as_ref().map(|data| format!(", {} validation", data.len()));
     say(&format!(
@@ -125,10 +129,14 @@ fn run_named(args: &Args, ranks: Option<&Ranks>) -> Result<Trained> {
         say(&ranks::describe(ranks, args));
     }
     let config = stages.largest();
-    let strategy = args.memory.strategy(config.batch, config.accumulate, |strategy| {
-        let (device, config) = strategy.training(&device, config);
-        Trainer::estimated_bytes(&device, &*model, &split, config)
-    })?;
+    // Rank 0 has the most images.
+    let chosen = is_first.then(|| {
+        args.memory.strategy(config.batch, config.accumulate, |strategy| {
+            let (device, config) = strategy.training(&device, config);
+            Trainer::estimated_bytes(&device, &*model, &split, config)
+        })
+    });
+    let strategy = ranks::from_first(ranks, chosen.transpose()?)?;
     let run = Run {
         args,
         model: &*model,
@@ -141,7 +149,8 @@ fn run_named(args: &Args, ranks: Option<&Ranks>) -> Result<Trained> {
         checkpoints: &checkpoints,
         stop: Arc::default(),
     };
-    let position = ranks::position(ranks, start.as_ref().map_or(Position::default(), Start::position))?;
+    let position = start.as_ref().map_or(Position::default(), Start::position);
+    let position = ranks::from_first(ranks, is_first.then_some(position))?;
     let mut trainer = run.trainer_at(position)?;
     args.device.choices.check(trainer.session().plans())?;
     let memory = trainer.session().bytes();
@@ -185,14 +194,6 @@ fn run_named(args: &Args, ranks: Option<&Ranks>) -> Result<Trained> {
         say(&format!("resume   {}", resume::command(&out)));
     }
     Ok(Trained::with_code(INTERRUPTED))
-}
-
-/// Opens the device, for a rank the one with its number on this machine.
-fn open_device(args: &Args, ranks: Option<&Ranks>) -> Result<Device> {
-    match ranks {
-        None => args.device.open(),
-        Some(ranks) => Ok(args.device.open_nth(local_rank(ranks)?)?.with_ranks(ranks.clone())),
-    }
 }
 
 /// Restores the trainer from a checkpoint and its file, if there is one, and reports where the run continues.

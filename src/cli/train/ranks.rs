@@ -1,16 +1,25 @@
 //! What a run on several ranks tells and shares.
 
 use super::args::Args;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use serde_json::{Map, Value};
 use striate::distributed::Ranks;
-use striate::train::Position;
 use striate::{Error, Result};
 
-/// The position of rank 0, which has the checkpoints.
-pub fn position(ranks: Option<&Ranks>, own: Position) -> Result<Position> {
-    let Some(ranks) = ranks else { return Ok(own) };
+/// What rank 0 found, which alone reads files and chooses how to save memory.
+pub fn from_first<T: Serialize + DeserializeOwned>(ranks: Option<&Ranks>, own: Option<T>) -> Result<T> {
+    let Some(ranks) = ranks else { return Ok(own.expect("the only process is the first")) };
     let bytes = ranks.broadcast(serde_json::to_vec(&own).expect("numbers serialize"))?;
-    serde_json::from_slice(&bytes)
-        .map_err(|e| Error::Rank(format!("rank 0 runs another version of this program ({e})")))
+    let other_version =
+        |e: serde_json::Error| Error::Rank(format!("rank 0 runs another version of this program ({e})"));
+    serde_json::from_slice(&bytes).map_err(other_version)
+}
+
+/// All settings that ranks must have in common.
+pub fn settings(args: &Args, about: &Map<String, Value>) -> String {
+    let Args { schedule, run, .. } = args;
+    format!("{about:?} {:?} {} {}", schedule.patience, run.checkpoint_every, args.skips_non_finite())
 }
 
 /// How the work is divided, and what that means for the learning rate.

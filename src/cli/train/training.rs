@@ -7,6 +7,7 @@ use super::restore;
 use super::run_dir::RunDir;
 use super::stages::Stages;
 use crate::cli::network::{BEST, MODEL};
+use crate::cli::ranks::open_device;
 use crate::cli::terminal::note;
 use std::collections::BTreeSet;
 use std::ops::ControlFlow;
@@ -66,7 +67,7 @@ impl Run<'_> {
     }
 
     fn open_again(&self) -> Result<Device> {
-        let again = super::open_device(self.args, self.ranks)?;
+        let again = open_device(&self.args.device, self.ranks)?;
         if again.name() != self.device.name() {
             let problem = format!("{} is gone, and {} gives other results", self.device.name(), again.name());
             return Err(Error::Device(problem));
@@ -166,23 +167,17 @@ impl Run<'_> {
         while trainer.position().epoch < epochs {
             let mut steps = 0;
             dir.start_steps();
-            let mut disconnected = None;
             let report = trainer.epoch(&mut |progress| {
                 reporter.step(progress);
                 dir.add_step(progress);
                 steps += 1;
-                let pause = self.stop.load(Ordering::Relaxed) || reporter.wants_checkpoint();
-                match self.any(pause || steps == self.args.run.checkpoint_every) {
-                    Ok(false) => ControlFlow::Continue(()),
-                    Ok(true) => ControlFlow::Break(()),
-                    Err(error) => {
-                        disconnected = Some(error);
-                        ControlFlow::Break(())
-                    }
-                }
+                let pause = steps == self.args.run.checkpoint_every
+                    || self.stop.load(Ordering::Relaxed)
+                    || reporter.wants_checkpoint();
+                if pause { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
             });
             // Also if training diverged: the last steps show how.
-            let report = disconnected.map_or(report, Err).inspect_err(|_| {
+            let report = report.inspect_err(|_| {
                 dir.end_line();
                 dir.save_steps();
             })?;
@@ -208,15 +203,18 @@ impl Run<'_> {
                 return Ok(true);
             }
             let is_last_stage = epochs == self.args.schedule.epochs;
-            let Some((best, since)) = dir.metrics.stale().filter(|_| is_last_stage) else { continue };
             // Each stage gets its chance.
-            let since = since.min(trainer.position().epoch - self.stages.before_last());
-            if self.args.schedule.patience.is_some_and(|patience| since >= patience as usize)
-                && report.held_out().is_some()
-            {
+            let stale = dir.metrics.stale().filter(|_| is_last_stage && report.held_out().is_some());
+            let stale = stale
+                .map(|(best, since)| (best, since.min(trainer.position().epoch - self.stages.before_last())));
+            let patience = self.args.schedule.patience.map_or(usize::MAX, |patience| patience as usize);
+            let exhausted = stale.filter(|(_, since)| *since >= patience);
+            if let Some((best, since)) = exhausted {
                 say(&format!("stopped: no better than {:.2} % for {since} epochs", 100.0 * best));
                 dir.end_line();
                 dir.save_steps();
+            }
+            if self.on_first(exhausted.is_some())? {
                 break;
             }
         }
@@ -228,18 +226,26 @@ impl Run<'_> {
         self.ranks.map_or(Ok(own), |ranks| ranks.any(own))
     }
 
+    /// Whether this holds on rank 0, which alone knows earlier epochs of a resumed run.
+    fn on_first(&self, own: bool) -> Result<bool> {
+        self.ranks.map_or(Ok(own), |ranks| Ok(ranks.broadcast(vec![own.into()])? == [1]))
+    }
+
     /// Says how good the best weights are. With validation images, tests them on the test images: for the first time, since no
     /// choice may depend on these.
     fn announce(&self, trainer: &mut Trainer, dir: &mut RunDir) -> Result<()> {
-        let Some(best) = dir.metrics.best() else { return Ok(()) };
-        let (Some((_, accuracy)), epoch) = (best.held_out(), best.epoch) else { return Ok(()) };
-        let is_last = dir.metrics.rows.last().is_some_and(|last| last.epoch == epoch);
-        let of = if is_last { String::new() } else { format!(", after epoch {epoch}") };
-        if best.validation_accuracy.is_none() {
-            say(&format!("test accuracy {:.2} %{of}", 100.0 * accuracy));
+        let best = dir.metrics.best();
+        let held_out =
+            best.and_then(|best| Some((best.epoch, best.held_out()?.1, best.validation_accuracy.is_some())));
+        if let Some((epoch, accuracy, is_validation)) = held_out {
+            let is_last = dir.metrics.rows.last().is_some_and(|last| last.epoch == epoch);
+            let of = if is_last { String::new() } else { format!(", after epoch {epoch}") };
+            let on = if is_validation { "validation" } else { "test" };
+            say(&format!("{on} accuracy {:.2} %{of}", 100.0 * accuracy));
+        }
+        if !self.on_first(held_out.is_some_and(|(_, _, is_validation)| is_validation))? {
             return Ok(());
         }
-        say(&format!("validation accuracy {:.2} %{of}", 100.0 * accuracy));
         if self.ranks.is_none_or(Ranks::is_first) {
             let weights = Weights::read(&dir.path().join(BEST))?;
             trainer.load(&weights, Fit::Strict)?;
@@ -251,7 +257,7 @@ impl Run<'_> {
             "test accuracy {:.2} % of those weights: {correct} of {images} images",
             100.0 * test.accuracy
         ));
-        dir.add_test(epoch, test)
+        held_out.map_or(Ok(()), |(epoch, ..)| dir.add_test(epoch, test))
     }
 
     /// Writes the metrics of an epoch, and its weights if they are the best so far.

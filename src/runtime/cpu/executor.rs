@@ -70,7 +70,7 @@ impl CpuExecutor {
     }
 
     /// Runs all launches of a plan. Sums over ranks are computed while launches that do not need them run.
-    fn run_exchanging(&mut self, program: usize, absent: bool) -> Result<()> {
+    fn run_exchanging(&mut self, program: usize) -> Result<()> {
         let Plan { launches, exchanges, .. } = &self.programs[program].plan;
         let ends = exchanges.iter().flat_map(|exchange| [exchange.start, exchange.end]);
         let stops: BTreeSet<usize> = ends.chain([launches.len()]).collect();
@@ -81,7 +81,7 @@ impl CpuExecutor {
             self.run(program, done..stop);
             done = stop;
             for (exchange, sum) in exchanges.iter().zip(&mut sums).filter(|(e, _)| e.start == stop) {
-                *sum = Some(self.start_sum(program, exchange, absent));
+                *sum = Some(self.start_sum(program, exchange));
             }
             for (exchange, sum) in exchanges.iter().zip(&mut sums).filter(|(e, _)| e.end == stop) {
                 let sum = sum.take().expect("an exchange starts before it ends");
@@ -91,13 +91,10 @@ impl CpuExecutor {
         Ok(())
     }
 
-    fn start_sum(&mut self, program: usize, exchange: &Exchange, absent: bool) -> PendingSum {
+    fn start_sum(&mut self, program: usize, exchange: &Exchange) -> PendingSum {
         let mut values = Vec::new();
         for storage in &exchange.storages {
             values.extend_from_slice(bytemuck::cast_slice(self.words(program, *storage)));
-        }
-        if absent {
-            values.fill(0.0);
         }
         self.ranks.as_ref().expect("the session checked that there are ranks").start_sum(values)
     }
@@ -172,9 +169,9 @@ impl Executor for CpuExecutor {
         Ok(self.memory[buffer][start..start + words].to_vec())
     }
 
-    fn submit(&mut self, program: usize, inputs: &[&[u8]], absent: bool) -> Result<()> {
+    fn submit(&mut self, program: usize, inputs: &[&[u8]]) -> Result<()> {
         self.load(program, inputs)?;
-        self.run_exchanging(program, absent)?;
+        self.run_exchanging(program)?;
         self.unload(program);
         Ok(())
     }

@@ -182,19 +182,8 @@ impl Session {
     /// [`Error::Argument`] if an input is missing or unknown, if its element type, length or shape differs from the plan's, or if a
     /// label is not a class.
     pub fn submit(&mut self, program: usize, inputs: &[(&str, Input<'_>)]) -> Result<()> {
-        self.submit_as(program, inputs, false)
-    }
-
-    /// Like [`submit`](Self::submit). With `absent`, this rank adds zeros to all sums over ranks, because none of the step's images
-    /// are its own: it only takes part so that its weights change like those of the other ranks.
-    pub(crate) fn submit_as(
-        &mut self,
-        program: usize,
-        inputs: &[(&str, Input<'_>)],
-        absent: bool,
-    ) -> Result<()> {
         let ordered = order_inputs(self.program(program)?, inputs)?;
-        self.executor.submit(program, &ordered, absent)?;
+        self.executor.submit(program, &ordered)?;
         self.pending += 1;
         Ok(())
     }

@@ -30,18 +30,7 @@ impl<'a, T> Stream<'a, T> {
 
     /// Like [`Session::submit`], with a tag for the step.
     pub fn submit(&mut self, program: usize, inputs: &[(&str, Input<'_>)], tag: T) -> Result<()> {
-        self.submit_as(program, inputs, false, tag)
-    }
-
-    /// Like [`Session::submit_as`], with a tag for the step.
-    pub fn submit_as(
-        &mut self,
-        program: usize,
-        inputs: &[(&str, Input<'_>)],
-        absent: bool,
-        tag: T,
-    ) -> Result<()> {
-        self.session.submit_as(program, inputs, absent)?;
+        self.session.submit(program, inputs)?;
         self.tags.push_back(tag);
         Ok(())
     }

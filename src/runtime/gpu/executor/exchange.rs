@@ -51,16 +51,13 @@ impl BoundExchange {
     }
 
     /// Waits for the values, if they have been submitted, and starts to sum them.
-    pub fn start_sum(&mut self, gpu: &Gpu, ranks: &Ranks, absent: bool) -> Result<()> {
+    pub fn start_sum(&mut self, gpu: &Gpu, ranks: &Ranks) -> Result<()> {
         if self.staging.step.is_none() {
             return Ok(());
         }
         self.staging.is_done(gpu, true)?;
         let words = self.parts.iter().map(|(_, words)| *words).sum();
-        let mut values = self.staging.unload([words].into_iter())?.concat();
-        if absent {
-            values.fill(0);
-        }
+        let values = self.staging.unload([words].into_iter())?.concat();
         self.sum = Some(ranks.start_sum(bytemuck::cast_vec(values)));
         Ok(())
     }

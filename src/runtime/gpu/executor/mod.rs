@@ -147,17 +147,12 @@ impl GpuExecutor {
 
     /// Records the upload of the sums that submission `index` needs. Before the first one, starts all sums whose values are on
     /// their way, in order: while the device computes the values of one, the earlier ones are summed.
-    fn finish_sums(
-        &mut self,
-        program: usize,
-        index: usize,
-        absent: bool,
-    ) -> Result<Vec<wgpu::CommandBuffer>> {
+    fn finish_sums(&mut self, program: usize, index: usize) -> Result<Vec<wgpu::CommandBuffer>> {
         let exchanges = &mut self.programs[program].exchanges;
         let Some(ranks) = self.ranks.as_ref().filter(|_| exchanges.iter().any(|e| e.end == index)) else {
             return Ok(Vec::new());
         };
-        exchanges.iter_mut().try_for_each(|exchange| exchange.start_sum(&self.gpu, ranks, absent))?;
+        exchanges.iter_mut().try_for_each(|exchange| exchange.start_sum(&self.gpu, ranks))?;
         let ended = exchanges.iter_mut().filter(|exchange| exchange.end == index);
         ended.filter_map(|exchange| exchange.record_write(&self.gpu).transpose()).collect()
     }
@@ -186,11 +181,11 @@ impl Executor for GpuExecutor {
         read_back(&self.gpu, buffer, *offset, words)
     }
 
-    fn submit(&mut self, program: usize, inputs: &[&[u8]], absent: bool) -> Result<()> {
+    fn submit(&mut self, program: usize, inputs: &[&[u8]]) -> Result<()> {
         self.gpu.connection.check()?;
         let mut commands = vec![self.record_upload(program, inputs)?];
         for index in 0..self.programs[program].submissions.len() {
-            commands.extend(self.finish_sums(program, index, absent)?);
+            commands.extend(self.finish_sums(program, index)?);
             let Program { submissions, exchanges, .. } = &self.programs[program];
             commands.push(self.programs[program].record(&self.gpu, &submissions[index]));
             let read = exchanges.iter().filter(|exchange| exchange.start == index + 1);
@@ -201,7 +196,7 @@ impl Executor for GpuExecutor {
                 exchange.submitted(program, submission.clone());
             }
         }
-        commands.extend(self.finish_sums(program, self.programs[program].submissions.len(), absent)?);
+        commands.extend(self.finish_sums(program, self.programs[program].submissions.len())?);
         commands.push(self.record_readback(program));
         self.submit_step(program, commands)
     }
