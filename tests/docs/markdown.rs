@@ -118,7 +118,7 @@ pub fn known_blocks(pages: &[Page]) -> Outcome {
                     .into());
                 }
                 "text" => commands = 0,
-                "rust" | "rust,no_run" | "python" | "toml" => {}
+                "rust" | "rust,no_run" | "python" | "toml" | "bash" => {}
                 // ARCHITECTURE.md has drawings.
                 "" if page.name == "ARCHITECTURE.md" => {}
                 language => return Err(format!("{location}: blocks of {language:?} are not checked").into()),

@@ -82,7 +82,8 @@ pub fn commands(pages: &[Page]) -> Outcome {
                 ["cargo", "run", "--release", "--example", name, ..] => {
                     exists(&format!("examples/{name}.rs")) || exists(&format!("examples/{name}/main.rs"))
                 }
-                ["cargo", ..] | ["scripts/fuzz", ..] | ["scripts/test"] => true,
+                ["mpirun", "-n", _, "striate", ref arguments @ ..] => parses(arguments),
+                ["cargo", ..] | ["scripts/fuzz", ..] | ["scripts/test"] | ["sudo", "apt-get", ..] => true,
                 ["tensorboard", "--logdir", _] => true,
                 _ => false,
             };
@@ -110,7 +111,9 @@ fn parses(arguments: &[&str]) -> bool {
 
 /// Every flag in the prose is one of some command.
 pub fn flags(pages: &[Page]) -> Outcome {
-    let mut known = BTreeSet::from(["--release".to_owned(), "--example".to_owned()]);
+    // Those of cargo, of srun and of mpirun.
+    let foreign = ["--release", "--example", "--path", "--features", "--mpi", "--bind-to"];
+    let mut known = BTreeSet::from(foreign.map(str::to_owned));
     known.extend([GPU_CHECKS, DRIVERS].into_iter().flat_map(flags_of));
     for command in subcommands(&[]) {
         for view in if command == "see" || command == "bench" { subcommands(&[&command]) } else { Vec::new() }

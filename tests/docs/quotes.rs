@@ -20,6 +20,10 @@ const NOT_RUN: &[(&str, &str)] = &[
     ),
     ("striate report runs/lenet", "needs three runs; tests/pages checks what it prints"),
     (
+        "striate scaling resnet152",
+        "takes half a minute, and times depend on the machine; tests/cli_scaling.rs checks them",
+    ),
+    (
         "striate see units runs/clothes",
         "needs the ResNet-8 of `scripts/train`; tests/cli_see.rs checks the ranks",
     ),

@@ -61,7 +61,7 @@ impl Workload {
             (Optimizer::SCHEDULE, (&schedule).into()),
             (Builder::COUNTER, (&counter).into()),
         ];
-        for name in [Recipe::LOSS_WEIGHT, Recipe::LOSS_SHARE, Builder::SHARE] {
+        for name in [Recipe::LOSS_WEIGHT, Recipe::LOSS_SHARE, Recipe::PRESENT, Builder::SHARE] {
             inputs.push((name, (&one).into()));
         }
         inputs.retain(|(name, _)| session.plans()[0].has_input(name));
