@@ -180,7 +180,7 @@ fn run_named(args: &Args, ranks: Option<&Ranks>) -> Result<Trained> {
         let diverged = matches!(error, Error::Argument { name, .. } if name == "lr");
         let smaller = (args.learning_rate() / 10.0).min(args.rate_or_default(None));
         let lr = diverged.then(|| format!(" --lr {smaller:.0e}"));
-        say(&format!("resume   {}{}", resume::command(&out), lr.unwrap_or_default()));
+        say(&format!("resume   {}{}", resume::command(&out, ranks.is_some()), lr.unwrap_or_default()));
     })?;
     // From here on, Ctrl-C ends the program at once.
     run.stop.store(true, Ordering::Relaxed);
@@ -191,7 +191,7 @@ fn run_named(args: &Args, ranks: Option<&Ranks>) -> Result<Trained> {
         return Ok(Trained { code: 0, report: args.run.report.then(|| (out, args.device.clone())) });
     }
     if checkpoints.exist() {
-        say(&format!("resume   {}", resume::command(&out)));
+        say(&format!("resume   {}", resume::command(&out, ranks.is_some())));
     }
     Ok(Trained::with_code(INTERRUPTED))
 }

@@ -177,7 +177,8 @@ impl Changes {
     }
 }
 
-/// The shell command that resumes a run.
-pub fn command(run: &Path) -> String {
-    format!("striate train --resume {}", quoted(run))
+/// The shell command that resumes a run; on several ranks, that of each.
+pub fn command(run: &Path, distributed: bool) -> String {
+    let flag = if distributed { " --distributed" } else { "" };
+    format!("striate train --resume {}{flag}", quoted(run))
 }
