@@ -113,7 +113,8 @@ fn predict(args: &Args, ranks: Option<&Ranks>) -> Result<()> {
     }
     let measure = |(i, name): (usize, &String)| {
         let workload = Workload::new(name, args.batch as usize)?;
-        let (mut timeline, measured) = workload.measure(&device, ranks, args.steps as usize)?;
+        let others = ranks.filter(|ranks| ranks.ranks() > 1);
+        let (mut timeline, measured) = workload.measure(&device, others, args.steps as usize)?;
         if let Some(ms) = args.step_ms.get(i) {
             timeline = timeline.scaled(ms / 1e3 / timeline.seconds);
         }
