@@ -17,8 +17,10 @@
   let shown = null;
   /** Counts images, so that work on an earlier one stops. */
   let turn = 0;
-  /** Reads the image whose answer is due. */
-  let due = null;
+  /** Where the last image comes from: `read` returns its `ImageData`, and `truth` is its true class if known. */
+  let source = null;
+  /** Whether its answer is due. */
+  let due = false;
   /** Brightness of the borders of the examples, once they are needed. */
   let borders = null;
   /** The value to explain: channel, row and column in the layer chosen. */
@@ -74,7 +76,7 @@
       return;
     }
     if (own !== losses) return;
-    if (due) await answer(due);
+    if (due) await answer(source);
     else if (shown) {
       tell();
       await Promise.all([explainClass(false), showLayer()]);
@@ -97,19 +99,23 @@
   const adapter = () => device.adapterInfo ?? {};
 
   /** Classifies an image and shows all that follows. `moving` images are followed by others soon, so slow views wait. */
-  async function answer(read, moving = false) {
+  async function answer(from, moving = false) {
     const own = ++turn;
-    due = read;
+    // Images may need to be inverted or not, each on its own.
+    if (from !== source) part("invert").checked = false;
+    [source, due] = [from, true];
     await prepare();
     const start = performance.now();
-    const { pixels, values } = preprocess(await read(), preprocessing);
+    const image = await readOf(from);
+    if (own !== turn) return;
+    const { pixels, values } = preprocess(part("invert").checked ? inverted(image) : image, preprocessing);
     const { logits } = await executor.run("predict", { images: values });
     if (own !== turn) return;
     const milliseconds = performance.now() - start;
     const probabilities = softmax(logits);
     const order = [...probabilities.keys()].sort((a, b) => probabilities[b] - probabilities[a]);
-    shown = { read, pixels, probabilities, order, class: order[0], milliseconds, values: { images: values } };
-    due = null;
+    shown = { truth: from.truth, pixels, probabilities, order, class: order[0], milliseconds, values: { images: values } };
+    due = false;
     for (const result of section.querySelectorAll(".live-result")) result.hidden = false;
     tell();
     drawPixels(part("input"), pixels);
@@ -117,9 +123,31 @@
     await Promise.all([warn(pixels), explainClass(moving), showLayer()]);
   }
 
+  /** The image of a source. Without one, nothing of an earlier image stays. */
+  async function readOf(from) {
+    try {
+      return await from.read();
+    } catch (error) {
+      forget(from);
+      throw error;
+    }
+  }
+
+  /** Clears what is on show if it is from this source. */
+  function forget(from = source) {
+    if (from !== source) return;
+    turn++;
+    [source, due, shown] = [null, false, null];
+    status.textContent = "Choose an image.";
+    part("invert").checked = false;
+    part("hint").hidden = true;
+    for (const result of section.querySelectorAll(".live-result")) result.hidden = true;
+  }
+
   function tell() {
-    const { order: [best], probabilities, milliseconds } = shown;
-    status.textContent = `The network says ${classes[best]}, ${percent(probabilities[best])} %. It took ${Math.round(milliseconds)} ms on ${adapter().description || adapter().architecture || "this device"}.`;
+    const { truth, order: [best], probabilities, milliseconds } = shown;
+    const wrong = truth !== undefined && truth !== classes[best] ? ` This is wrong: the true class is ${truth}.` : "";
+    status.textContent = `The network says ${classes[best]}, ${percent(probabilities[best])} %.${wrong} It took ${Math.round(milliseconds)} ms on ${adapter().description || adapter().architecture || "this device"}.`;
   }
 
   /** Says if an image is bright on dark and those of the page are dark on bright, or the other way round. */
@@ -131,13 +159,16 @@
     if (pixels !== shown.pixels) return;
     const border = borderOf(pixels), unlike = unlikeBorders(border, examples);
     part("hint").hidden = !unlike;
-    part("hint").textContent = unlike ? `The border of this image is ${border > 127 ? "bright" : "dark"}, but those of the examples are ${border > 127 ? "dark" : "bright"}. The network learned from images like the examples, and may misread this one. Try “Invert”.` : "";
+    part("hint").textContent = unlike ? `The border of this image is ${border > 127 ? "bright" : "dark"}, but those of the examples are ${border > 127 ? "dark" : "bright"}. The network learned from images like the examples, and may misread this one. ${part("invert").checked ? "Untick" : "Try"} “Invert”.` : "";
   }
 
-  const answerPicture = guarded(picture => answer(async () => {
-    await picture.decode();
-    return pixelsOf(picture, picture.naturalWidth, picture.naturalHeight);
-  }));
+  const answerPicture = guarded(picture => {
+    const read = async () => {
+      await picture.decode();
+      return pixelsOf(picture, picture.naturalWidth, picture.naturalHeight);
+    };
+    return answer({ read, truth: imageMap?.truth(picture.closest("[data-image]").dataset.image) });
+  });
 
   function softmax(logits) {
     const largest = maximum(logits);
@@ -284,16 +315,21 @@
   }
 
   const inputs = connectInputs(section, {
-    answer: guarded(answer),
+    answer: guarded((from, moving) => {
+      // It is none of the images of the page.
+      if (selection.image !== null) select({ image: null });
+      return answer(from, moving);
+    }),
+    forget,
     guarded,
     decode: file => decoded(file, preprocessing),
     isOpen: () => device !== undefined,
   });
-  part("invert").addEventListener("change", guarded(() => shown && answer(due ?? shown.read)));
+  part("invert").addEventListener("change", guarded(() => source && answer(source)));
 
   // Images of the page: the selection of all sections.
   listeners.push(({ image }) => {
-    const picture = image !== undefined && device && pictureOf(image);
+    const picture = device && pictureOf(image);
     if (!picture) return;
     inputs.stopCamera();
     answerPicture(picture);

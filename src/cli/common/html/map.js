@@ -260,10 +260,10 @@ function connectMap(section) {
   const tabs = all("[data-unit]");
   listeners.push(({ image }) => {
     if (image !== undefined) {
-      const { own, predicted } = images[image];
+      const { own, predicted } = images[image] ?? {};
       for (const cell of cells) cell.classList.toggle("holds", cell.dataset.class === own && cell.dataset.predicted === predicted);
-      for (const tab of tabs) tab.classList.toggle("holds", units[tab.dataset.unit]?.includes(Number(image)) ?? false);
-      reveal(image);
+      for (const tab of tabs) tab.classList.toggle("holds", image !== null && (units[tab.dataset.unit]?.includes(Number(image)) ?? false));
+      if (image !== null) reveal(image);
     }
     filter();
     draw();
@@ -273,5 +273,6 @@ function connectMap(section) {
   if (!atlas.complete) atlas.addEventListener("load", draw);
   filter();
   draw();
-  return { describe, thumbnail, place, paint, unusual: image => unusual[image].map(index => ids[index]) };
+  const truth = image => known ? names[images[image].own] : undefined;
+  return { describe, truth, thumbnail, place, paint, unusual: image => unusual[image].map(index => ids[index]) };
 }

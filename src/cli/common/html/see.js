@@ -86,6 +86,7 @@ listeners.push(() => {
 const status = document.getElementById("selection");
 listeners.push(({ image }) => {
   if (image === undefined) return;
+  if (image === null) return hideSelection();
   const shown = document.querySelector(`[data-image="${image}"] img`)?.cloneNode() ?? imageMap.thumbnail(image);
   const close = Object.assign(document.createElement("button"), { type: "button", textContent: "\u00d7", ariaLabel: "Close" });
   close.addEventListener("click", hideSelection);
