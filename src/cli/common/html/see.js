@@ -15,6 +15,7 @@ document.addEventListener("click", event => {
   const change = {};
   for (const key of Object.keys(selection)) if (key in chosen.dataset) change[key] = chosen.dataset[key];
   // A class on its own, as in the legend of the map, means whatever it was called; the same class again, none.
+  if ("class" in change && !("image" in change)) change.unit = null;
   if ("class" in change && !("image" in change) && !("predicted" in change)) {
     change.predicted = null;
     if (change.class === selection.class && selection.predicted === null) change.class = null;
