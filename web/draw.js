@@ -3,12 +3,12 @@
 const VIRIDIS = [[68, 1, 84], [72, 40, 120], [62, 74, 137], [49, 104, 142], [38, 130, 142], [31, 158, 137], [53, 183, 121], [110, 206, 88], [181, 222, 43], [253, 231, 37]];
 const [NEGATIVE, ZERO, POSITIVE] = [[110, 180, 255], [18, 18, 22], [255, 150, 80]];
 
-/** A scale from the smallest value to the 99.5th percentile; with signs, symmetric around 0. */
+/** A scale from the smallest value to the 99.5th percentile, `most` is the largest value; with signs, symmetric around 0. */
 function scaleOf(values, diverging = false) {
   const sorted = Float32Array.from(values, diverging ? Math.abs : value => value).sort();
   const most = sorted.at(-1), end = sorted[Math.ceil(0.995 * sorted.length) - 1];
   const high = end > sorted[0] ? end : most;
-  return { low: diverging ? -high : sorted[0], high, diverging };
+  return { low: diverging ? -high : sorted[0], high, diverging, most };
 }
 
 /** A scale for values that may have signs. */
@@ -63,11 +63,12 @@ function outlined(canvas, source, side, box) {
   }
 }
 
-/** A legend for a scale. */
-function colorBar({ low, high, diverging }, unit) {
-  const bar = element("span", { className: "bar", role: "img", ariaLabel: `Colors from ${number(low)} to ${number(high)}, ${unit}` });
-  bar.append(element("b", {}, number(low)), element("i", { className: diverging ? "diverging" : "sequential" }), element("b", {}, number(high)),
-    element("small", {}, unit));
+/** A legend for a scale, which says if larger values look alike. */
+function colorBar({ low, high, diverging, most = high }, unit) {
+  const clipped = most > high, about = clipped ? `${unit}, at most ${diverging ? "±" : ""}${number(most)}` : unit;
+  const [first, last] = [(clipped && diverging ? "≤ " : "") + number(low), (clipped ? "≥ " : "") + number(high)];
+  const bar = element("span", { className: "bar", role: "img", ariaLabel: `Colors from ${first} to ${last}, ${about}` });
+  bar.append(element("b", {}, first), element("i", { className: diverging ? "diverging" : "sequential" }), element("b", {}, last), element("small", {}, about));
   return bar;
 }
 

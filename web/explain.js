@@ -4,10 +4,10 @@
 const LISTED = 6;
 
 /**
- * Computes one value of a layer by its steps. `values` and `weights` are typed arrays by name, `shapes` the shapes of values. Returns the
- * value, its `lines` of arithmetic, and what the first step has to show.
+ * Computes one value of a layer by its steps. `values` and `weights` are typed arrays by name, `shapes` the shapes of values, and
+ * `names` the layers they are from. Returns the value, its `lines` of arithmetic, and what the first step has to show.
  */
-function explain(steps, [channel, row, column], values, weights, shapes) {
+function explain(steps, [channel, row, column], { values, weights, shapes, names = {} }) {
   const [first, ...rest] = steps;
   const source = SOURCES[first.op](first, [channel, row, column], { values, weights, shapes });
   let { value } = source;
@@ -21,7 +21,8 @@ function explain(steps, [channel, row, column], values, weights, shapes) {
       const [, height = 1, width = 1] = shapes[step.other];
       const other = values[step.other][(channel * height + row) * width + column];
       value = before + other;
-      return { name: "shortcut", text: `${number(before)} + ${number(other)} = ${number(value)}` };
+      const from = names[step.other] ? ` (${names[step.other]}, channel ${channel}, row ${row}, column ${column})` : "";
+      return { name: "shortcut", text: `${number(before)} + ${bracketed(other)}${from} = ${number(value)}` };
     }
     const [scale, shift, mean, variance] = ["weight", "bias", "mean", "variance"].map(part => weights.get(step[part]).data[channel]);
     value = (before - mean) / Math.sqrt(variance + step.eps) * scale + shift;
@@ -141,12 +142,14 @@ function tableOfProducts({ channels, width }) {
   const others = channels.slice(LISTED);
   if (others.length) rows.push(cells(`${others.length} more`, "", "", number(others.reduce((all, { sum }) => all + sum, 0))));
   const head = element("tr", {}, ...["input channel", "input", "filter", "sum of products"].map(name => element("th", { scope: "col" }, name)));
-  const [{ channel, filter, patch, sum: first }] = channels;
-  const summed = Array.from(filter, (weight, i) => `${number(patch[i])} × ${bracketed(weight)}`).join(" + ");
+  const products = channels.map(({ channel, filter, patch, sum }) => {
+    const summed = Array.from(filter, (weight, i) => `${number(patch[i])} × ${bracketed(weight)}`).join(" + ");
+    return element("p", {}, `Input channel ${channel}: `, element("code", {}, `${summed} = ${number(sum)}`));
+  });
   return [
     element("div", { className: "wide" }, element("table", {}, head, ...rows)),
     colorBar(patches, "input"), colorBar(filters, "weight"),
-    element("details", {}, element("summary", {}, `The products of input channel ${channel}`), element("p", {}, element("code", {}, `${summed} = ${number(first)}`))),
+    element("details", {}, element("summary", {}, "All products"), ...products),
   ];
 }
 

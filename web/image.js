@@ -92,6 +92,12 @@ function fitted(image, { size: [height, width], resize, interpolation }) {
   return resample(part, whole(width), whole(height), filter);
 }
 
+/** How many columns and rows of an image `fitted` keeps. */
+function kept({ width: columns, height: rows }, { size: [height, width], resize }) {
+  const scale = resize ? resize / Math.min(columns, rows) : Math.max(width / columns, height / rows);
+  return [Math.min(columns, width / scale), Math.min(rows, height / scale)].map(Math.round);
+}
+
 /** An `ImageData` as a network's input: its pixels, and the normalized values in the order of channels, rows and columns. */
 function preprocess(image, settings) {
   const pixels = fitted(image, settings), { data } = pixels;

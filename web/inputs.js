@@ -1,20 +1,15 @@
 // How a reader gives images to the section that runs the network: files, the clipboard, the camera, and drawing.
 
 /**
- * Connects the inputs of a section. `answer(read, moving)` shows what the network says about the `ImageData` that `read` returns, `decode`
- * reads a file, and `guarded` reports the errors of a function.
+ * Connects the inputs of a section. `answer(source, moving)` shows what the network says about the `ImageData` that `source.read`
+ * returns, `forget` clears that again, `decode` reads a file, and `guarded` reports the errors of a function.
  */
-function connectInputs(section, { answer, guarded, decode, isOpen }) {
+function connectInputs(section, { answer, forget, guarded, decode, isOpen }) {
   const part = name => section.querySelector(".live-" + name);
 
-  /** Images from elsewhere can be inverted, unlike those of the page and drawings. */
-  const invertible = read => async () => {
-    const image = await read();
-    return part("invert").checked ? inverted(image) : image;
-  };
   const answerFile = file => {
     stopCamera();
-    return answer(invertible(() => decode(file)));
+    return answer({ read: () => decode(file) });
   };
   section.querySelector("input[type=file]").addEventListener("change", ({ target: { files } }) => { if (files[0]) answerFile(files[0]); });
   addEventListener("dragover", event => event.preventDefault());
@@ -27,24 +22,27 @@ function connectInputs(section, { answer, guarded, decode, isOpen }) {
       section.scrollIntoView();
     });
 
-  let stream = null;
+  const video = section.querySelector("video");
+  /** The last image of the camera stays after it was stopped. */
+  let stream = null, last = null;
+  const camera = { read: () => last ?? pixelsOf(video, video.videoWidth, video.videoHeight) };
   function stopCamera() {
     stream?.getTracks().forEach(track => track.stop());
     stream = null;
     part("camera").ariaPressed = false;
-    section.querySelector("video").hidden = true;
+    video.hidden = true;
   }
   part("camera").addEventListener("click", guarded(async () => {
-    const video = section.querySelector("video");
-    const frame = () => pixelsOf(video, video.videoWidth, video.videoHeight);
     if (stream) {
-      const last = frame();
+      last = camera.read();
       stopCamera();
-      return answer(invertible(() => last));
+      return answer(camera);
     }
+    last = null;
     try {
       stream = await navigator.mediaDevices.getUserMedia({ video: { facingMode: "environment" } });
     } catch (error) {
+      forget();
       throw new Error(`The camera cannot be used: ${error.message}.`);
     }
     video.srcObject = stream;
@@ -52,20 +50,20 @@ function connectInputs(section, { answer, guarded, decode, isOpen }) {
     part("camera").ariaPressed = true;
     await video.play();
     while (stream) {
-      await answer(invertible(frame), true);
+      await answer(camera, true);
       await new Promise(requestAnimationFrame);
     }
   }));
 
-  if (part("pad")) connectPad(part("pad"), part("clear"), (read, moving) => {
+  if (part("pad")) connectPad(part("pad"), part("clear"), (drawing, moving) => {
     stopCamera();
-    return answer(read, moving);
-  });
+    return answer(drawing, moving);
+  }, forget);
   return { stopCamera };
 }
 
 /** A drawing area, white on black as the images of MNIST. */
-function connectPad(pad, clearButton, answer) {
+function connectPad(pad, clearButton, answer, forget) {
   const context = pad.getContext("2d", { willReadFrequently: true });
   const clear = () => {
     context.fillStyle = "#000";
@@ -77,7 +75,7 @@ function connectPad(pad, clearButton, answer) {
     const box = pad.getBoundingClientRect();
     return [(clientX - box.left) / box.width * pad.width, (clientY - box.top) / box.height * pad.height];
   };
-  const drawing = () => context.getImageData(0, 0, pad.width, pad.height);
+  const drawing = { read: () => context.getImageData(0, 0, pad.width, pad.height) };
   pad.addEventListener("pointerdown", event => {
     pad.setPointerCapture(event.pointerId);
     last = place(event);
@@ -99,6 +97,9 @@ function connectPad(pad, clearButton, answer) {
       if (last) answer(drawing);
       last = null;
     });
-  clearButton.addEventListener("click", clear);
+  clearButton.addEventListener("click", () => {
+    clear();
+    forget(drawing);
+  });
   clear();
 }

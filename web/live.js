@@ -9,6 +9,8 @@
   const SHOWN_CLASSES = 5, SHOWN_MAPS = 64, ENLARGED = 224;
   /** On devices that take longer for an image, occlusion waits to be asked for, in milliseconds. */
   const SLOW = 500;
+  /** If less than this of an image is used, the page says so. */
+  const MUCH = 0.8;
   /** After more lost devices than this, the page gives up. */
   const MOST_LOSSES = 3;
 
@@ -17,8 +19,10 @@
   let shown = null;
   /** Counts images, so that work on an earlier one stops. */
   let turn = 0;
-  /** Reads the image whose answer is due. */
-  let due = null;
+  /** Where the last image comes from: `read` returns its `ImageData`, and `truth` is its true class if known. */
+  let source = null;
+  /** Whether its answer is due. */
+  let due = false;
   /** Brightness of the borders of the examples, once they are needed. */
   let borders = null;
   /** The value to explain: channel, row and column in the layer chosen. */
@@ -74,7 +78,7 @@
       return;
     }
     if (own !== losses) return;
-    if (due) await answer(due);
+    if (due) await answer(source);
     else if (shown) {
       tell();
       await Promise.all([explainClass(false), showLayer()]);
@@ -97,47 +101,81 @@
   const adapter = () => device.adapterInfo ?? {};
 
   /** Classifies an image and shows all that follows. `moving` images are followed by others soon, so slow views wait. */
-  async function answer(read, moving = false) {
+  async function answer(from, moving = false) {
     const own = ++turn;
-    due = read;
+    // Images may need to be inverted or not, each on its own.
+    if (from !== source) part("invert").checked = false;
+    [source, due] = [from, true];
     await prepare();
     const start = performance.now();
-    const { pixels, values } = preprocess(await read(), preprocessing);
+    const image = await readOf(from);
+    if (own !== turn) return;
+    const { pixels, values } = preprocess(part("invert").checked ? inverted(image) : image, preprocessing);
     const { logits } = await executor.run("predict", { images: values });
     if (own !== turn) return;
     const milliseconds = performance.now() - start;
     const probabilities = softmax(logits);
     const order = [...probabilities.keys()].sort((a, b) => probabilities[b] - probabilities[a]);
-    shown = { read, pixels, probabilities, order, class: order[0], milliseconds, values: { images: values } };
-    due = null;
+    shown = { truth: from.truth, pixels, probabilities, order, class: order[0], milliseconds, values: { images: values } };
+    due = false;
     for (const result of section.querySelectorAll(".live-result")) result.hidden = false;
     tell();
     drawPixels(part("input"), pixels);
     showClasses();
-    await Promise.all([warn(pixels), explainClass(moving), showLayer()]);
+    await Promise.all([warn(image, pixels), explainClass(moving), showLayer()]);
+  }
+
+  /** The image of a source. Without one, nothing of an earlier image stays. */
+  async function readOf(from) {
+    try {
+      return await from.read();
+    } catch (error) {
+      forget(from);
+      throw error;
+    }
+  }
+
+  /** Clears what is on show if it is from this source. */
+  function forget(from = source) {
+    if (from !== source) return;
+    turn++;
+    [source, due, shown] = [null, false, null];
+    status.textContent = "Choose an image.";
+    part("invert").checked = false;
+    part("hint").hidden = true;
+    for (const result of section.querySelectorAll(".live-result")) result.hidden = true;
   }
 
   function tell() {
-    const { order: [best], probabilities, milliseconds } = shown;
-    status.textContent = `The network says ${classes[best]}, ${percent(probabilities[best])} %. It took ${Math.round(milliseconds)} ms on ${adapter().description || adapter().architecture || "this device"}.`;
+    const { truth, order: [best], probabilities, milliseconds } = shown;
+    const wrong = truth !== undefined && truth !== classes[best] ? ` This is wrong: the true class is ${truth}.` : "";
+    status.textContent = `The network says ${classes[best]}, ${percent(probabilities[best])} %.${wrong} It took ${Math.round(milliseconds)} ms on ${adapter().description || adapter().architecture || "this device"}.`;
   }
 
-  /** Says if an image is bright on dark and those of the page are dark on bright, or the other way round. */
-  async function warn(pixels) {
+  /** Says if much of an image is cut off, or if it is bright on dark and those of the page are dark on bright or the other way round. */
+  async function warn(image, pixels) {
     const examples = await (borders ??= Promise.all([...part("examples").querySelectorAll("img")].map(async picture => {
       await picture.decode();
       return borderOf(pixelsOf(picture, picture.naturalWidth, picture.naturalHeight));
     })));
-    if (pixels !== shown.pixels) return;
-    const border = borderOf(pixels), unlike = unlikeBorders(border, examples);
-    part("hint").hidden = !unlike;
-    part("hint").textContent = unlike ? `The border of this image is ${border > 127 ? "bright" : "dark"}, but those of the examples are ${border > 127 ? "dark" : "bright"}. The network learned from images like the examples, and may misread this one. Try “Invert”.` : "";
+    if (pixels !== shown?.pixels) return;
+    const [columns, rows] = kept(image, preprocessing), hints = [];
+    if (columns < MUCH * image.width || rows < MUCH * image.height)
+      hints.push(`The network sees only the middle ${columns} × ${rows} pixels of this image of ${image.width} × ${image.height}.`);
+    const border = borderOf(pixels), [own, other] = border > 127 ? ["bright", "dark"] : ["dark", "bright"];
+    if (unlikeBorders(border, examples))
+      hints.push(`The border of this image is ${own}, but those of the examples are ${other}. The network learned from images like the examples, and may misread this one. ${part("invert").checked ? "Untick" : "Try"} “Invert”.`);
+    part("hint").hidden = !hints.length;
+    part("hint").textContent = hints.join(" ");
   }
 
-  const answerPicture = guarded(picture => answer(async () => {
-    await picture.decode();
-    return pixelsOf(picture, picture.naturalWidth, picture.naturalHeight);
-  }));
+  const answerPicture = guarded(picture => {
+    const read = async () => {
+      await picture.decode();
+      return pixelsOf(picture, picture.naturalWidth, picture.naturalHeight);
+    };
+    return answer({ read, truth: imageMap?.truth(picture.closest("[data-image]").dataset.image) });
+  });
 
   function softmax(logits) {
     const largest = maximum(logits);
@@ -188,6 +226,13 @@
     } else await occlusion(own, explained, stale);
   }
 
+  /** Draws a map over the image, and below it its scale and what it shows. */
+  function showOver(canvas, pixels, { values, columns, cell, high, unit }, words) {
+    const scale = { low: 0, high };
+    drawOver(canvas, pixels, values, columns, scale, cell);
+    canvas.nextElementSibling.replaceChildren(colorBar(scale, unit), words);
+  }
+
   async function gradCam({ pixels, values: { images } }, explained, stale) {
     const upstream = new Float32Array(classes.length);
     upstream[explained] = 1;
@@ -196,8 +241,8 @@
     const { shape } = layers.find(layer => layer.name === grad_cam);
     const support = gradCamMap(activation, gradient, shape);
     part("cam").values = support;
-    drawOver(part("cam"), pixels, support, shape[2], { low: 0, high: maximum(support) });
-    part("cam").nextElementSibling.textContent = `Bright: where ${grad_cam} supports ${classes[explained]}.`;
+    const map = { values: support, columns: shape[2], high: maximum(support), unit: "support" };
+    showOver(part("cam"), pixels, map, `Bright: where ${grad_cam} supports ${classes[explained]}.`);
   }
 
   async function occlusion({ pixels, probabilities, values: { images } }, explained, stale) {
@@ -212,8 +257,8 @@
       if (stale()) return;
       const drops = covered.map((probability, i) => i < reached ? 100 * Math.max(0, before - probability) : 0), largest = maximum(drops);
       values = covered;
-      drawOver(part("occlusion"), pixels, drops, columns, { low: 0, high: Math.max(10, largest) }, stride);
-      part("occlusion").nextElementSibling.textContent = `${done < 1 ? `${Math.floor(100 * done)} % covered so far. ` : ""}Bright: covering it with a gray patch of ${patch} pixels makes ${classes[explained]} less likely, ${(100 * before).toFixed(1)} to ${(100 * before - largest).toFixed(1)} %.`;
+      const map = { values: drops, columns, cell: stride, high: Math.max(10, largest), unit: "percentage points" };
+      showOver(part("occlusion"), pixels, map, `${done < 1 ? `${Math.floor(100 * done)} % covered so far. ` : ""}Bright: covering it with a gray patch of ${patch} pixels makes ${classes[explained]} less likely, ${(100 * before).toFixed(1)} to ${(100 * before - largest).toFixed(1)} %.`);
     }
     part("occlusion").values = values;
   }
@@ -225,6 +270,10 @@
     if (missing.length) Object.assign(values, await executor.run("inspect", { images: values.images }, missing));
     return values;
   }
+
+  /** The outputs are classes. */
+  const channelName = ({ value }, channel) => value === layers.at(-1).value ? classes[channel] : String(channel);
+  const names = Object.fromEntries(layers.toReversed().map(({ name, value }) => [value, name]));
 
   const chosenLayer = () => layers[part("layer").selectedIndex];
   const planeOf = (values, { value, shape }, channel) => {
@@ -247,7 +296,8 @@
     part("scale").replaceChildren(colorBar(own.scale, "activation"));
     part("maps").replaceChildren(...strongest.map((channel, i) => {
       const canvas = drawMap(document.createElement("canvas"), planes[i], columns, own.scale);
-      const button = element("button", { type: "button", ariaLabel: `Channel ${channel}, at most ${number(largest[channel])}` }, canvas, element("span", {}, String(channel)));
+      const button = element("button", { type: "button", ariaLabel: `Channel ${channelName(layer, channel)}, at most ${number(largest[channel])}` }, canvas, element("span", {}, channelName(layer, channel)));
+      button.dataset.channel = channel;
       button.addEventListener("click", guarded(event => {
         const box = canvas.getBoundingClientRect();
         const clicked = event.detail && [(event.clientY - box.top) / box.height * rows, (event.clientX - box.left) / box.width * columns].map(Math.floor);
@@ -271,32 +321,42 @@
     const [, rows = 1, columns = 1] = layer.shape;
     const plane = planeOf(values, layer, channel);
     part("unit").hidden = false;
-    part("unit-name").textContent = `${layer.name}, channel ${channel}, row ${row}, column ${column} of ${rows} × ${columns}`;
+    for (const button of part("maps").children) button.ariaPressed = Number(button.dataset.channel) === channel;
+    part("unit-name").textContent = `${layer.name}, channel ${channelName(layer, channel)}, row ${row}, column ${column} of ${rows} × ${columns}`;
     outlined(part("map"), drawMap(document.createElement("canvas"), plane, columns, own.scale), ENLARGED, [column, row, 1, 1]);
     const fields = layer.field ?? [{ start: 0, size: height, stride: 0 }, { start: 0, size: width, stride: 0 }];
     const [top, left] = fields.map(({ start, stride }, axis) => start + stride * [row, column][axis]);
     outlined(part("field"), part("input"), ENLARGED, [left, top, fields[1].size, fields[0].size]);
     const computed = plane[row * columns + column];
-    const explained = layer.steps.length ? explain(layer.steps, unit, values, weights, shapes) : null;
-    const about = `The network computed ${number(computed)}. It can depend on ${fields[0].size} × ${fields[1].size} pixels of the image, some of which may be outside.`;
+    const explained = layer.steps.length ? explain(layer.steps, unit, { values, weights, shapes, names }) : null;
+    const inside = fields.map(({ size }, axis) => Math.min([top, left][axis] + size, [height, width][axis]) - Math.max([top, left][axis], 0));
+    const beyond = inside.some((side, axis) => side < fields[axis].size) ? `: its receptive field of ${fields[0].size} × ${fields[1].size} reaches beyond the edge` : "";
+    const about = `The network computed ${number(computed)}. It can depend on ${inside.join(" × ")} pixels of the image${beyond}.`;
     part("arithmetic").replaceChildren(...(explained ? arithmetic(explained) : []), element("p", {}, about));
     Object.assign(part("arithmetic").dataset, { explained: explained?.value, computed });
   }
 
   const inputs = connectInputs(section, {
-    answer: guarded(answer),
+    answer: guarded((from, moving) => {
+      // It is none of the images of the page.
+      if (selection.image !== null) select({ image: null });
+      return answer(from, moving);
+    }),
+    forget,
     guarded,
     decode: file => decoded(file, preprocessing),
     isOpen: () => device !== undefined,
   });
-  part("invert").addEventListener("change", guarded(() => shown && answer(due ?? shown.read)));
+  part("invert").addEventListener("change", guarded(() => source && answer(source)));
 
   // Images of the page: the selection of all sections.
   listeners.push(({ image }) => {
-    const picture = image !== undefined && device && pictureOf(image);
-    if (!picture) return;
+    if (image === undefined || image === null || !device) return;
     inputs.stopCamera();
-    answerPicture(picture);
+    const picture = pictureOf(image);
+    if (picture) return answerPicture(picture);
+    forget();
+    status.textContent = "The page has only a small copy of the image chosen. Choose another one, or give it as a file.";
   });
   const pictureOf = image => [...document.querySelectorAll(`[data-image="${image}"] img`)].find(img => img.naturalWidth >= width);
   for (const tab of document.querySelectorAll("#images [role=tab]")) {

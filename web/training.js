@@ -101,12 +101,13 @@ class Training {
     return Uint32Array.from(this.#order.splice(0, batch));
   }
 
-  /** Classifies the first `count` test images. */
-  async test(count = this.#data.testLabels.length) {
-    await this.finish();
-    await this.#recomputeStatistics();
+  /** Classifies the first `count` test images; `onImages` is told how many are done. */
+  async test(count = this.#data.testLabels.length, onImages = () => {}) {
     const { testImages, classes } = this.#data, size = testImages.length / this.#data.testLabels.length;
     const testLabels = this.#data.testLabels.subarray(0, count);
+    onImages(0, testLabels.length);
+    await this.finish();
+    await this.#recomputeStatistics();
     const [images] = this.#executor.inputs("test"), batch = images.ty.shape[0];
     const confusion = classes.map(() => classes.map(() => 0)), features = [];
     const predicted = new Uint32Array(testLabels.length);
@@ -123,6 +124,7 @@ class Training {
       }
       const width = outputs.features.length / batch;
       features.push(outputs.features.subarray(0, rows * width));
+      onImages(start + rows, testLabels.length);
     }
     const right = confusion.reduce((sum, row, i) => sum + row[i], 0);
     const all = new Float32Array(features.reduce((sum, part) => sum + part.length, 0));

@@ -80,11 +80,13 @@ pub const USE_MAP: &str = r##"
   button("all").click();
   const wrong = [...document.querySelectorAll(".matrix button")].find(e => e.dataset.class !== e.dataset.predicted);
   wrong.click();
-  tell("mistakes", found() === `${wrong.textContent} of 40 images.`);
+  tell("mistakes", found() === `${wrong.textContent} of 40 images: class ${wrong.dataset.class}, called ${wrong.dataset.predicted}.`);
   button("all").click();
   const tab = document.querySelector("#unit-layer2 [data-unit]");
   tell("unit", redraws(() => tab.click()));
   tell("framed", found().replace(tab.textContent.trim(), "CHANNEL"));
+  legend.click();
+  tell("a class instead", found());
   button("all").click();
 
   const search = document.querySelector("#map input");
@@ -95,6 +97,9 @@ pub const USE_MAP: &str = r##"
   tell("by name", status().startsWith("mnist 23: "));
   button("all").click();
   tell("again", found());
+  for (let zooms = 0; zooms < 8; zooms++) button("in").click();
+  tell("in view", Array.from({ length: 40 }, (_, image) => imageMap.place(image)).some(place => place.every(side => side > 0 && side < canvas.clientWidth)));
+  button("whole").click();
 
   const distance = () => Math.hypot(...[0, 1].map(axis => imageMap.place(3)[axis] - imageMap.place(9)[axis]));
   const near = distance();
@@ -117,8 +122,8 @@ pub const USE_MAP: &str = r##"
     button("in").click();
     const [before] = imageMap.place(9);
     touch("pointerdown", 1, [300, 300]);
-    touch("pointermove", 1, [330, 300]);
-    touch("pointerup", 1, [330, 300]);
+    touch("pointermove", 1, [270, 300]);
+    touch("pointerup", 1, [270, 300]);
     tell("moved by", Math.round(imageMap.place(9)[0] - before));
   });
 

@@ -63,27 +63,29 @@ fn sections_of_a_page_are_linked(browser: &Browser) -> Outcome {
 }
 
 /// What `USE_MAP` sees. Numbers are the distance of two images, in its multiples.
-const MAP_USED: [&str; 22] = [
+const MAP_USED: [&str; 24] = [
     "all: 40 of 40 images.",
     "image: true",
     "selected: true",
     "its cell: 1",
     "hover: true",
     "class: true",
-    "of the class: 4 of 40 images.",
+    "of the class: 4 of 40 images: class 0.",
     "mistakes: true",
     "unit: true",
     "framed: 40 of 40 images. Framed: those that excite CHANNEL of layer2 most.",
-    "search: 1 of 40 images.",
+    "a class instead: 4 of 40 images: class 0.",
+    "search: 1 of 40 images: “mnist 23” in the class, the answer or the name.",
     "by name: true",
     "again: 40 of 40 images.",
+    "in view: true",
     "button: 1.50",
     "key: 1.50",
     "wheel with focus: 2.00",
     "wheel without focus: 1.00",
     "touchpad: 3.00",
     "fingers: 2.00",
-    "moved by: 30",
+    "moved by: -30",
     "drag: 1.50",
     "keyboard: true",
 ];

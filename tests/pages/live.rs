@@ -72,6 +72,8 @@ addEventListener("load", async () => {
     const name = other.textContent;
     other.click();
     await until(() => part("cam").nextElementSibling.textContent.endsWith(`supports ${name}.`));
+    part("clear")?.click();
+    if (part("clear") && status.textContent !== "Choose an image.") problems.push("the answer stays: " + status.textContent);
   } catch (error) {
     problems.push("failed: " + error.stack);
   }

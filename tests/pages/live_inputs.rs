@@ -122,11 +122,18 @@ fn an_image_can_be_pasted(browser: &Browser) -> Outcome {
     part("layer").dispatchEvent(new Event("change"));
     report.layer = [part("about").textContent, part("maps").children.length, part("scale").children.length];
     await until(() => part("maps").children.length);
-    report.layer.push(part("about").textContent);"##,
+    report.layer.push(part("about").textContent);
+    report.hint = part("hint").textContent;
+    const mistake = document.querySelector("#results .picks [data-class]");
+    report.wrong = (await answered(() => mistake.click())).includes(`This is wrong: the true class is ${mistake.dataset.class}.`);"##,
     );
     // Before the first image, there are no empty headings.
     assert_eq!(page.matches("live-result\" hidden").count(), 5);
     assert_eq!(seen["shown"], value!([1, 1, 1, 1, 1]));
+    assert_eq!(
+        (&seen["hint"], &seen["wrong"]),
+        (&"The network sees only the middle 47 × 47 pixels of this image of 61 × 47.".into(), &true.into())
+    );
     assert_eq!(seen["layer"], value!(["relu: computing …", 0, 0, "relu: 16 × 8 × 8, strongest first"]));
     let predicted = json(&mut striate(&dir, &["predict", "run", "photo.png", "--json"]));
     let expected = predicted["pictures"][0]["top"].as_array().unwrap();
@@ -243,15 +250,28 @@ fn an_image_unlike_the_examples_is_noticed(browser: &Browser) -> Outcome {
     report.seen.push(seen());
     await answered(() => part("invert").click());
     await until(hint);
-    // Images of the page are not inverted.
+    // It is for one image.
     part("invert").click();
     await until(() => !hint());
     await answered(() => document.querySelector("#images [role=tab]").click());
     report.seen.push(seen());
-    report.known = hint();"##,
+    report.known = hint();
+    await answered(() => part("invert").click());
+    report.seen.push(seen());
+    // An image from elsewhere ends the selection, and what is no image the answer.
+    const left = () => [document.getElementById("selection").hidden, selection.image !== null];
+    report.selected = left();
+    await answered(() => drop(IMAGE));
+    report.seen.push(seen());
+    report.elsewhere = left();
+    drop("");
+    await until(() => status.textContent === "image.png is not an image that the browser can read.");
+    report.results = document.querySelectorAll(".live-result:not([hidden])").length;"##,
     );
     let hint = seen["hint"].as_str().unwrap();
     assert!(hint.contains("is bright, but those of the examples are dark"), "{hint}");
-    assert_eq!((&seen["seen"], &seen["known"]), (&value!([235, 20, 20]), &"".into()));
+    assert_eq!((&seen["seen"], &seen["known"]), (&value!([235, 20, 20, 235, 235]), &"".into()));
+    assert_eq!((&seen["selected"], &seen["elsewhere"]), (&value!([false, true]), &value!([true, false])));
+    assert_eq!(seen["results"], 0);
     Ok(())
 }

@@ -35,7 +35,7 @@ const EXPLAIN: &str = "
       const channelsToTry = [0, Math.floor(channels / 2), channels - 1], places = [[0, 0], [rows - 1, columns - 1], [Math.floor(rows / 2), Math.floor(columns / 3)]];
       for (const channel of channelsToTry) for (const [row, column] of places) {
         if (!steps.length) continue;
-        const explained = explain(steps, [channel, row, column], values, weights, shapes);
+        const explained = explain(steps, [channel, row, column], { values, weights, shapes });
         const computed = values[value][(channel * rows + row) * columns + column];
         if (!(Math.abs(explained.value - computed) <= 1e-4 * Math.max(1, Math.abs(computed))))
           wrong.push(`${name} ${[channel, row, column]}: ${explained.value} instead of ${computed}`);

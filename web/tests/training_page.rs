@@ -139,7 +139,8 @@ const COMPARE: &str = "
       byId('rate').value = Math.log10(rate);
       byId('rate').oninput();
     };
-    const report = { status: byId('state').textContent, legends: [legend()] };
+    const report = { status: byId('state').textContent, legends: [legend()] }, told = [];
+    new MutationObserver(() => told.push(byId('state').textContent)).observe(byId('state'), { childList: true });
     use(0.1);
     await byId('step').onclick();
     use(0.01);
@@ -163,10 +164,16 @@ const COMPARE: &str = "
     report.sentences = [
       [], [fast], [fast, run(0.1, 0, [[0, 10]])], [fast, slow], [slow, run(0.001, 50, [[0, 10], [50, 24]]), run(2, 9, [[0, 10]]), fast],
       [fast, run(0.1, 60, [[60, 70]], 2)], [fast, { ...slow, settings: { ...fast.settings, rate: [[0, 0.1], [60, 0.01]] } }],
-    ].map(comparison);
+    ].map(comparison).map(words => words.replace('First test with ', '').split(' Tests are')[0]);
+    report.top = [0.039, 1.9, 2.1, 3.3, 100].map(value => Number(divisible(value).toPrecision(3)));
     let kept = [];
     for (let seed = 1; seed < 10; seed++) kept = withRun(kept, run(0.1, 1000, Array(1000).fill([1, 1]), seed));
     report.points = [0, 1, 7, 400, 401, 100000].map(length => [pointsOf(Array(length).fill(1), 20)].map(points => [points.length, points.at(-1)?.[0]])[0]);
+    byId('run').onclick();
+    await new Promise(done => setTimeout(done, 10));
+    byId('run').onclick();
+    await ready();
+    report.said = [told.find(text => text.startsWith('Testing')), byId('state').textContent];
     page.device.destroy();
     await page.device.lost;
     report.lost = [byId('state').textContent, byId('run').disabled, legend().length];
@@ -192,12 +199,15 @@ fn earlier_runs_stay_for_comparison(browser: &Browser) -> Outcome {
         "",
         "",
         "",
-        "rate 0.1 reached 80 % after 60 steps; rate 0.01 after 140 steps.",
-        "rate 0.1 reached 80 % after 60 steps; rate 0.01 after 140 steps; rate 0.001 has not in 50; rate 2 diverged.",
-        "seed 1 reached 70 % after 60 steps; seed 2 too.",
-        "rate 0.1 reached 80 % after 60 steps; rate 0.1 (0.01 from step 60) after 140 steps.",
+        "80 % or more recognized: rate 0.1 after step 60; rate 0.01 after step 140.",
+        "80 % or more recognized: rate 0.1 after step 60; rate 0.01 after step 140; rate 0.001 not in 50 steps; rate 2 diverged.",
+        "70 % or more recognized: seed 1 after step 60; seed 2 too.",
+        "80 % or more recognized: rate 0.1 after step 60; rate 0.1 (0.01 from step 60) after step 140.",
     ]);
     assert_eq!(report["sentences"], sentences);
+    let (tested, paused) = (report["said"][0].as_str(), report["said"][1].as_str());
+    assert_eq!((tested, paused), (Some("Testing lenet: 0 of 20 images …"), Some("Paused.")));
+    assert_eq!(report["top"], json!([0.04, 2, 2.4, 4, 100]));
     let [lost, disabled, curves] = &report["lost"].as_array().expect("a list")[..] else {
         return Err(report.to_string().into());
     };

@@ -8,7 +8,7 @@ function connectMap(section) {
   const { images: rows, known, names, classes, units, unusual, side, columns } = JSON.parse(document.getElementById("map-data").textContent);
   const ids = Object.keys(units);
   const images = rows.map(([x, y, own, predicted, percent, name]) => {
-    const words = [names[own], known && predicted !== own ? `, called ${names[predicted]}` : "", ` (${percent} %)`].join("");
+    const words = [names[own], known && predicted !== own ? `, called ${names[predicted]}` : "", ` (${percent.toFixed(1)} %)`].join("");
     return { x, y, own: String(own), predicted: String(predicted), words, name, text: `${words} ${names[predicted]} ${name}`.toLowerCase() };
   });
   const colors = new Map(classes.map(entry => [String(entry.class), { css: entry.color, channels: channelsOf(entry.color) }]));
@@ -108,8 +108,12 @@ function connectMap(section) {
       isLit[index] = fits(image);
       if (isLit[index]) lit.push(index);
     });
+    const conditions = [
+      ...(selection.class === null ? [] : [`class ${names[selection.class]}${selection.predicted === null ? "" : `, called ${names[selection.predicted]}`}`]),
+      ...(query ? [`“${query}” in the class, the answer or the name`] : []),
+    ];
     const framed = units[selection.unit] ? ` Framed: those that excite ${unitName(selection.unit)} most.` : "";
-    found.textContent = `${lit.length} of ${images.length} images.${framed}`;
+    found.textContent = `${lit.length} of ${images.length} images${conditions.length ? `: ${conditions.join("; ")}` : ""}.${framed}`;
   }
 
   // Shows what an image is, beside it.
@@ -230,8 +234,15 @@ function connectMap(section) {
   };
   function zoomAtCursor(factor) {
     const image = cursor;
-    zoom(factor, image === null ? undefined : place(image));
+    zoom(factor, place(image ?? central()));
     point(image);
+  }
+  // The image nearest to the middle of the view, so that zooming ends at an image: the one selected, if it is in view.
+  function central() {
+    const away = image => Math.hypot(...place(image).map(pixels => pixels - extent() / 2));
+    if (selection.image !== null && away(selection.image) < extent() / 2) return selection.image;
+    const among = lit.length ? lit : images.keys();
+    return [...among].reduce((best, image) => away(image) < away(best) ? image : best);
   }
   canvas.addEventListener("keydown", event => {
     if (!(event.key in keys) || event.ctrlKey || event.metaKey || event.altKey) return;
@@ -239,7 +250,7 @@ function connectMap(section) {
     keys[event.key]();
   });
 
-  const buttons = { in: () => zoom(1.5), out: () => zoom(1 / 1.5), whole: () => moveTo(.5, .5, 1), all: showAll };
+  const buttons = { in: () => zoomAtCursor(1.5), out: () => zoomAtCursor(1 / 1.5), whole: () => moveTo(.5, .5, 1), all: showAll };
   for (const [name, act] of Object.entries(buttons)) section.querySelector(`[data-map="${name}"]`).addEventListener("click", act);
   function showAll() {
     search.value = query = "";
@@ -260,10 +271,10 @@ function connectMap(section) {
   const tabs = all("[data-unit]");
   listeners.push(({ image }) => {
     if (image !== undefined) {
-      const { own, predicted } = images[image];
+      const { own, predicted } = images[image] ?? {};
       for (const cell of cells) cell.classList.toggle("holds", cell.dataset.class === own && cell.dataset.predicted === predicted);
-      for (const tab of tabs) tab.classList.toggle("holds", units[tab.dataset.unit]?.includes(Number(image)) ?? false);
-      reveal(image);
+      for (const tab of tabs) tab.classList.toggle("holds", image !== null && (units[tab.dataset.unit]?.includes(Number(image)) ?? false));
+      if (image !== null) reveal(image);
     }
     filter();
     draw();
@@ -273,5 +284,6 @@ function connectMap(section) {
   if (!atlas.complete) atlas.addEventListener("load", draw);
   filter();
   draw();
-  return { describe, thumbnail, place, paint, unusual: image => unusual[image].map(index => ids[index]) };
+  const truth = image => known ? names[images[image].own] : undefined;
+  return { describe, truth, thumbnail, place, paint, unusual: image => unusual[image].map(index => ids[index]) };
 }

@@ -15,6 +15,7 @@ document.addEventListener("click", event => {
   const change = {};
   for (const key of Object.keys(selection)) if (key in chosen.dataset) change[key] = chosen.dataset[key];
   // A class on its own, as in the legend of the map, means whatever it was called; the same class again, none.
+  if ("class" in change && !("image" in change)) change.unit = null;
   if ("class" in change && !("image" in change) && !("predicted" in change)) {
     change.predicted = null;
     if (change.class === selection.class && selection.predicted === null) change.class = null;
@@ -86,6 +87,7 @@ listeners.push(() => {
 const status = document.getElementById("selection");
 listeners.push(({ image }) => {
   if (image === undefined) return;
+  if (image === null) return hideSelection();
   const shown = document.querySelector(`[data-image="${image}"] img`)?.cloneNode() ?? imageMap.thumbnail(image);
   const close = Object.assign(document.createElement("button"), { type: "button", textContent: "\u00d7", ariaLabel: "Close" });
   close.addEventListener("click", hideSelection);

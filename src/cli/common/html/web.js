@@ -9,7 +9,7 @@ const TEST_PAUSE = 2, TEST_SHARE = 4;
 /** Test images that a software adapter classifies in a bearable time. */
 const FEW = 200;
 
-const page = { trainings: [null, null], kept: [], running: false, device: null, software: false, lost: null };
+const page = { trainings: [null, null], kept: [], running: false, why: "", device: null, software: false, lost: null };
 
 async function load() {
   const about = await embeddedJson("about");
@@ -63,6 +63,7 @@ async function prepare() {
 
 /** Starts again; what was trained stays as an earlier run. */
 async function reset() {
+  say("Setting the initial weights …");
   keep();
   const seed = Math.trunc(Number(byId("seed").value)) || 0;
   for (const training of active()) await training.reset(seed);
@@ -82,28 +83,31 @@ async function train() {
     for (const training of active()) await training.step(batch(), rate());
     steps++;
     const now = performance.now();
+    if (now - start > 500) {
+      speak(steps / (now - start) * 1000);
+      curves();
+      // Lets the browser draw.
+      await new Promise(requestAnimationFrame);
+      [start, steps] = [performance.now(), 0];
+    }
     if (now - tested > Math.max(1000 * TEST_PAUSE, TEST_SHARE * testing)) {
       await test();
       tested = performance.now();
       testing = tested - now;
-    }
-    if (now - start > 500) {
-      speak(steps / (now - start) * 1000);
-      curves();
-      [start, steps] = [performance.now(), 0];
-      // Lets the browser draw.
-      await new Promise(requestAnimationFrame);
+      [start, steps] = [tested, 0];
     }
     const broken = active().find(training => training.broken);
     if (broken) {
       stop(`The loss of ${broken.model} is not a number any more: the learning rate is too large. Lower it and start again.`);
     }
   }
-  await test();
+  if (active().some(({ steps, tests }) => tests.at(-1).step !== steps)) await test();
   draw();
+  say(page.why);
 }
 
 async function oneStep() {
+  say("Training …");
   for (const training of active()) {
     await training.step(batch(), rate());
     await training.finish();
@@ -114,7 +118,11 @@ async function oneStep() {
 }
 
 async function test() {
-  for (const training of active()) await training.test(page.software ? FEW : undefined);
+  for (const training of active()) {
+    const told = (done, all) => say(`Testing ${training.model}: ${done} of ${all} images …`);
+    // Where it takes no time, saying it would only flicker.
+    await (page.software ? training.test(FEW, told) : training.test());
+  }
   await pictures();
 }
 
@@ -147,11 +155,11 @@ function start() {
   train().then(() => busy(false), fail);
 }
 
-/** Pauses; the button is back after a last test. */
+/** Pauses, after a last test, and says why. */
 function stop(why) {
-  page.running = false;
+  Object.assign(page, { running: false, why });
   Object.assign(byId("run"), { textContent: "Start", disabled: true });
-  say(why);
+  say("Pausing after a last test …");
 }
 
 /** Disables what must not be used while something runs; `run` pauses it. */
@@ -193,7 +201,7 @@ function finding() {
     const pairs = confusion.flatMap((row, i) => row.map((count, j) => ({ count, i, j }))).filter(({ i, j }) => i !== j);
     const { count, i, j } = pairs.reduce((most, pair) => pair.count > most.count ? pair : most, { count: 0 });
     const mistake = count ? ` Its most frequent mistake: ${names[i]} taken for ${names[j]}, ${count} times.` : "";
-    return `After ${step} steps, ${training.model} recognizes ${(100 * accuracy).toFixed(1)} % of ${tested} test images.${mistake}`;
+    return `After ${step} step${step === 1 ? "" : "s"}, ${training.model} recognizes ${(100 * accuracy).toFixed(1)} % of ${tested} test images.${mistake}`;
   });
   byId("finding").textContent = [...words, comparison(runs().all)].join(" ").trim();
 }

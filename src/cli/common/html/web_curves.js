@@ -17,8 +17,8 @@ function curves() {
   const values = losses.flatMap(({ points }) => points.map(([, loss]) => loss)).filter(Number.isFinite).sort((a, b) => a - b);
   // Single steps may be far above the rest, and all of them once the learning rate is too large.
   const usual = values[Math.floor(0.98 * (values.length - 1))] || 1, start = Math.max(1, ...all.map(run => run.losses[0]?.[1] ?? 0));
-  plot(byId("loss-plot"), losses, Math.min(1.1 * usual, 2 * start));
-  plot(byId("accuracy-plot"), all.map(run => ({ points: thinned(run.tests, SHOWN_POINTS), color: run.color, style: isLive(run) ? "line" : "earlier", dots: isLive(run) })), 100);
+  plot(byId("loss-plot"), losses, divisible(Math.min(1.1 * usual, 2 * start)));
+  plot(byId("accuracy-plot"), all.map(run => ({ points: thinned(run.tests, SHOWN_POINTS), color: run.color, style: isLive(run) ? "line" : "earlier", dots: true })), 100);
 }
 
 /** Names the curves; earlier runs can be removed. It stays as it is while it says the same, so that its buttons can be used during training. */
@@ -39,6 +39,12 @@ function legend(all, isLive) {
   }));
 }
 
+/** The least value, from this one on, whose fourth has few digits. */
+function divisible(value) {
+  const unit = 10 ** Math.floor(Math.log10(value / 4));
+  return 4 * unit * [1, 1.5, 2, 2.5, 3, 4, 5, 6, 8, 10].find(digits => digits * unit >= value / 4);
+}
+
 /** Lines over steps, from 0 to `top`; what is higher is drawn at the top. */
 function plot(svg, lines, top) {
   const [width, height, left, bottom] = [440, 240, 42, 24];
@@ -52,10 +58,10 @@ function plot(svg, lines, top) {
     drawn.textContent = text;
     return drawn;
   };
-  const ticks = [0, 0.25, 0.5, 0.75, 1];
+  const ticks = [0, 0.25, 0.5, 0.75, 1], empty = lines.every(({ points }) => !points.length);
   const grid = ticks.flatMap(share => [
     shape("line", { x1: left, x2: width - 8, y1: y(share * top), y2: y(share * top), class: "grid" }),
-    shape("text", { x: left - 5, y: y(share * top) + 4, "text-anchor": "end" }, Number((share * top).toPrecision(2))),
+    shape("text", { x: left - 5, y: y(share * top) + 4, "text-anchor": "end" }, empty ? "" : Number((share * top).toPrecision(2))),
   ]).concat(ticks.filter(share => share > 0).map(share =>
     shape("text", { x: x(share * last), y: height - 6, "text-anchor": share === 1 ? "end" : "middle" }, Math.round(share * last))));
   const drawn = lines.flatMap(({ points, color, style, dots }) => {
@@ -63,7 +69,7 @@ function plot(svg, lines, top) {
     const kept = points.filter(([, value]) => Number.isFinite(value));
     if (!kept.length) return [];
     const path = shape("path", { d: "M" + kept.map(([step, value]) => `${x(step).toFixed(1)} ${y(value).toFixed(1)}`).join("L"), stroke: color, class: style });
-    return [path, ...(dots ? kept.map(([step, value]) => shape("circle", { cx: x(step), cy: y(value), r: 3, fill: color })) : [])];
+    return [path, ...(dots || kept.length === 1 ? kept.map(([step, value]) => shape("circle", { cx: x(step), cy: y(value), r: 3, fill: color })) : [])];
   });
   svg.replaceChildren(...grid, ...drawn);
 }

@@ -57,7 +57,7 @@ function namesOf(runs) {
   return written.map(words => words.filter((_, i) => differs[i]).join(", ") || words[0]);
 }
 
-/** Which run was first at the highest accuracy, in steps of 5 %, that two of them reached; empty if there is nothing to compare. */
+/** Whose test was first at the highest accuracy, in steps of 5 %, that two of them reached; empty if there is nothing to compare. */
 function comparison(runs) {
   const trained = runs.filter(({ steps }) => steps > 0), names = namesOf(trained);
   const first = (tests, goal) => tests.find(([step, percent]) => step > 0 && percent >= goal)?.[0];
@@ -68,8 +68,8 @@ function comparison(runs) {
   ranked.sort((a, b) => (a.reached ?? Infinity) - (b.reached ?? Infinity));
   const words = ranked.map(({ name, reached, steps, broken }, place) => {
     if (reached && reached === ranked[place - 1]?.reached) return `${name} too`;
-    if (reached) return `${name} ${place ? "" : `reached ${goal} % `}after ${reached} steps`;
-    return broken ? `${name} diverged` : `${name} has not in ${steps}`;
+    if (reached) return `${name} after step ${reached}`;
+    return broken ? `${name} diverged` : `${name} not in ${steps} steps`;
   });
-  return `${words.join("; ")}.`;
+  return `First test with ${goal} % or more recognized: ${words.join("; ")}. Tests are some steps apart, and each run has one seed: small differences may be chance.`;
 }

@@ -41,7 +41,7 @@ pub fn map(page: &Page<'_>, view: &PageView) -> Value {
     let points = places(&view.output.points);
     let image = |image: usize| {
         let [x, y] = points[image];
-        let percent = (100.0 * page.probabilities_of(image)[predicted[image]]).round();
+        let percent = (1000.0 * f64::from(page.probabilities_of(image)[predicted[image]])).round() / 10.0;
         let name = label(&page.images.names[image]);
         json!([x, y, classes[image], predicted[image], percent, name])
     };
