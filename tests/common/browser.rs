@@ -27,6 +27,9 @@ pub const FOLLOW_LINKS: &str = r##"
   const fit = mistakes.filter(e => e.dataset.class === wrong.dataset.class && e.dataset.predicted === wrong.dataset.predicted);
   shown.push(`${mistakes.length == wrong.textContent} ${fit.length == wrong.textContent} ${wrong.ariaPressed}`);
   shown.push(document.getElementById("mistakes-about").textContent.startsWith(wrong.textContent + " of the "));
+  const right = [...cell].find(e => e.dataset.class === e.dataset.predicted);
+  right.click();
+  shown.push(seen("#results .picks button").length == right.textContent && !seen("#results .picks [data-class]").length);
   mistakes[0].click();
   const image = mistakes[0].dataset.image;
   shown.push(`${seen("#selection")[0].textContent.startsWith("mnist " + image + ":")}`);

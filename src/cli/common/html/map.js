@@ -273,5 +273,6 @@ function connectMap(section) {
   if (!atlas.complete) atlas.addEventListener("load", draw);
   filter();
   draw();
-  return { describe, thumbnail, place, paint, unusual: image => unusual[image].map(index => ids[index]) };
+  const called = (own, predicted) => [...images.keys()].filter(image => images[image].own === own && images[image].predicted === predicted);
+  return { describe, thumbnail, called, place, paint, unusual: image => unusual[image].map(index => ids[index]) };
 }
