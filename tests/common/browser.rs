@@ -36,8 +36,11 @@ pub const FOLLOW_LINKS: &str = r##"
   const legend = document.querySelector("#map .legend button");
   legend.click();
   shown.push(seen("#results .picks button").every(e => e.dataset.class === legend.dataset.class));
-  shown.push(seen("#selection .excites a").length === document.querySelectorAll("#units > .panel").length - 1);
-  const [unusual] = seen("#image-0 a[data-unit]");
+  shown.push(seen("#selection .excites a").length === imageMap.unusual(image).length);
+  const first = document.querySelector("#units .unit");
+  select({ image: String(imageMap.top(first.id)[1]) });
+  shown.push([...first.querySelectorAll("figure.holds")].indexOf(first.querySelectorAll('[data-group="Their images"] figure')[1]));
+  const unusual = document.querySelector("#images a[data-unit]");
   unusual.click();
   shown.push(seen(unusual.hash).length);
   location.hash = "image-1";

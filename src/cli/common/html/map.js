@@ -274,5 +274,5 @@ function connectMap(section) {
   filter();
   draw();
   const called = (own, predicted) => [...images.keys()].filter(image => images[image].own === own && images[image].predicted === predicted);
-  return { describe, thumbnail, called, place, paint, unusual: image => unusual[image].map(index => ids[index]) };
+  return { describe, thumbnail, called, top: unit => units[unit] ?? [], place, paint, unusual: image => unusual[image].map(index => ids[index]) };
 }

@@ -35,6 +35,11 @@ const unitLink = id => Object.assign(document.createElement("a"), { href: "#" + 
 // Links to units show what excites these most, as their tabs do.
 for (const link of all("a[data-unit]")) link.prepend(document.querySelector(`#${link.dataset.unit}-tab img`).cloneNode());
 
+// Images to compare a channel's with come from the map, whose images are ready by then.
+addEventListener("load", () => {
+  for (const button of all(".compared button")) button.prepend(imageMap.thumbnail(button.dataset.image));
+});
+
 // Panels.
 listeners.push(({ image, unit }) => {
   if (image) open("image-" + image);
@@ -112,6 +117,15 @@ listeners.push(({ image }) => {
   excites.append("Excites as few images do: ", ...units.flatMap((unit, index) => index ? [", ", unit] : [unit]));
   status.replaceChildren(shown, words, excites, ...below, close);
   status.hidden = false;
+});
+
+// It is marked among the images that excite a channel most.
+listeners.push(({ image }) => {
+  if (image === undefined || !imageMap) return;
+  for (const panel of all(".unit")) {
+    const top = imageMap.top(panel.id);
+    panel.querySelectorAll('[data-group="Their images"] figure').forEach((figure, rank) => figure.classList.toggle("holds", top[rank] === Number(image)));
+  }
 });
 
 function hideSelection() { status.hidden = true; }
