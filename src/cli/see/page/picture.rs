@@ -18,7 +18,7 @@ const METHODS: [(&str, &str); 7] = [
         "Occlusion",
         "covers a part with a gray patch and asks the network again. It is coarse, but measures just what it shows, so begin \
          with it. Beware of empty parts: on a uniform background the patch is an object of its own, so a bright cell there \
-         means that adding something changes the answer.",
+         means that adding something changes the answer; with --fill border, the command below does not add any.",
     ),
     (
         "Grad-CAM",
