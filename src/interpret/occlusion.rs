@@ -12,6 +12,8 @@ pub enum Fill {
     Gray,
     /// The image's mean color.
     Mean,
+    /// The mean color of the image's border: on a uniform background, the patch removes things and adds none.
+    Border,
     /// The image itself, blurred by a Gaussian with a sigma of half the patch.
     Blur,
 }
@@ -139,7 +141,15 @@ impl Occlusion {
                 .zip(&normalization.std)
                 .map(|(mean, std)| (0.5 - mean) / std)
                 .collect(),
-            Fill::Mean => planes.map(|plane| plane.iter().sum::<f32>() / plane.len() as f32).collect(),
+            Fill::Mean => planes.map(|plane| mean(plane.iter())).collect(),
+            Fill::Border => {
+                let on_border = |pixel: usize| {
+                    let [row, column] = [pixel / width, pixel % width];
+                    row == 0 || row + 1 == height || column == 0 || column + 1 == width
+                };
+                let border: Vec<usize> = (0..height * width).filter(|pixel| on_border(*pixel)).collect();
+                planes.map(|plane| mean(border.iter().map(|pixel| &plane[*pixel]))).collect()
+            }
             Fill::Blur => {
                 let mut blurred = image.to_vec();
                 blur(&mut blurred, [height, width], self.patch as f32 / 2.0);
@@ -148,4 +158,9 @@ impl Occlusion {
         };
         colors.into_iter().flat_map(|color| std::iter::repeat_n(color, height * width)).collect()
     }
+}
+
+fn mean<'a>(values: impl ExactSizeIterator<Item = &'a f32>) -> f32 {
+    let count = values.len() as f32;
+    values.sum::<f32>() / count
 }

@@ -39,7 +39,7 @@ const VIEWS: &[(&str, View)] = &[
     ("occlusion", |lens, images| {
         let mut classifier = lens.classifier()?;
         let image = &images[..lens.image_len()];
-        let fills = [Fill::Gray, Fill::Mean, Fill::Blur];
+        let fills = [Fill::Gray, Fill::Mean, Fill::Border, Fill::Blur];
         let maps = fills.map(|fill| {
             let occlusion = Occlusion { patch: 3, stride: 2, fill };
             Ok(occlusion.map(lens, &mut classifier, image, None)?.probabilities)

@@ -15,9 +15,13 @@ pub fn occlusion_of_a_linear_network(device: &Device) -> Outcome {
     let image = &images[..lens.image_len()];
     let normalization = &lens.preprocessing().normalization;
     let mut classifier = lens.classifier()?;
-    for (patch, stride, fill) in
-        [(3, 2, Fill::Gray), (4, 3, Fill::Mean), (1, 1, Fill::Gray), (20, 5, Fill::Mean)]
-    {
+    for (patch, stride, fill) in [
+        (3, 2, Fill::Gray),
+        (4, 3, Fill::Mean),
+        (1, 1, Fill::Gray),
+        (20, 5, Fill::Mean),
+        (3, 2, Fill::Border),
+    ] {
         let occlusion = Occlusion { patch, stride, fill };
         let map = occlusion.map(&lens, &mut classifier, image, Some(1))?;
         let cells = SIDE.div_ceil(stride);
@@ -37,6 +41,12 @@ pub fn occlusion_of_a_linear_network(device: &Device) -> Outcome {
                     match (inside(y, cell / cells) && inside(x, cell % cells), fill) {
                         (false, _) => f64::from(image[i]),
                         (true, Fill::Mean) => plane.iter().map(|n| f64::from(*n)).sum::<f64>() / 64.0,
+                        (true, Fill::Border) => {
+                            let edges = [0, SIDE - 1];
+                            let border = (0..SIDE * SIDE)
+                                .filter(|at| edges.contains(&(at / SIDE)) || edges.contains(&(at % SIDE)));
+                            border.map(|at| f64::from(plane[at])).sum::<f64>() / (4 * SIDE - 4) as f64
+                        }
                         (true, _) => {
                             f64::from((0.5 - normalization.mean[channel]) / normalization.std[channel])
                         }

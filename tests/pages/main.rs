@@ -98,10 +98,16 @@ fn the_page_has_all_views() -> Outcome {
         "Relevance through channel",
         "Most maps agree on ",
         "adds the input of its block",
-        "% of the other images excite less",
+        "% of the other images excite it less",
         ": max ",
+        "For comparison: images that excite it less",
+        "from 0 if all classes excite it alike",
     ] {
         assert!(page.contains(words), "the page has no {words}");
+    }
+    let links = page.match_indices("\u{a0}% of the other images excite it less");
+    for percent in links.map(|(at, _)| page[..at].rsplit(' ').next().unwrap()) {
+        assert!(percent.parse::<f32>().unwrap() >= 90.0, "{percent} % is not unusual");
     }
     assert!(page.contains("mnist 3, 3") && !page.contains("image 3"), "an image has two names");
     assert_eq!(page.matches("aria-hidden=\"true\"><path d=").count(), 3, "shortcuts of three blocks");

@@ -149,7 +149,7 @@ impl ActivationMaximization {
         };
         format!(
             "Each image was changed in small steps to increase the mean activation of one channel, or the logit of one class \
-             (gradient ascent), starting from {start}. The numbers above it are the activation reached: the largest at any \
+             (gradient ascent), starting from {start}. The numbers with it are the activation reached: the largest at any \
              position (max), as for top activations, and the mean. Where a ReLU holds a \
              channel at 0, the input of the ReLU is increased instead. Images are spectra whose amplitudes fall with frequency \
              as in photographs. {steps} steps of Adam with a learning rate of {rate}; before each, the image is shifted by up \
@@ -195,7 +195,7 @@ fn draw(context: &ViewContext<'_>, layer: &str, channels: &[usize], made: &Maxim
             false => drawing::resize(&photo, width as u32, height as u32),
         };
         let unit = match layer == Lens::LOGITS {
-            true => context.network.class(channels[index]),
+            true => format!("{}, score", context.network.class(channels[index])),
             false => channels[index].to_string(),
         };
         let (largest, mean) = (made.largest[index], made.after[index]);

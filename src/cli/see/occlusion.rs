@@ -27,6 +27,7 @@ enum FillFlag {
     #[value(name = "grey", alias = "gray")]
     Gray,
     Mean,
+    Border,
     Blur,
 }
 
@@ -51,6 +52,7 @@ impl View for Occlusion {
         let (fill, with) = match self.fill {
             FillFlag::Gray => (Fill::Gray, "gray"),
             FillFlag::Mean => (Fill::Mean, "the mean color of the image"),
+            FillFlag::Border => (Fill::Border, "the mean color of the border of the image"),
             FillFlag::Blur => (Fill::Blur, "a blurred copy of the image"),
         };
         let mut patches = match self.patch {
@@ -87,10 +89,15 @@ impl View for Occlusion {
             figures.extend(own.into_iter().skip(1));
         }
         let caption = format!(
-            "A square patch filled with {with} slides over each image in steps of {stride} pixels. The color of a cell is how much the probability of the class drops with the patch centered there. Bright means a large drop: the network relies on what is there.{} The side of the patch is given above each map. Each image has its own color scale, spanning at least {SPAN}. ({} positions per image, {} at a time.)",
+            "A square patch filled with {with} slides over each image in steps of {stride} pixels. The color of a cell is how much the probability of the class drops with the patch centered there. Bright means a large drop: the network relies on what is there.{} The side of the patch is given with each map.{} Each image has its own color scale, spanning at least {SPAN}. ({} positions per image, {} at a time.)",
             match self.patch {
                 None => " Where a small patch changes little, a larger one is used.",
                 Some(_) => "",
+            },
+            match fill {
+                Fill::Gray =>
+                    " On a uniform background, gray adds an object rather than removing one; --fill border does not.",
+                _ => "",
             },
             occlusions[0].cells([height, width]).iter().product::<usize>(),
             lens.batch()

@@ -94,8 +94,8 @@ impl ReceptiveFields {
 fn finding(field: &Field<'_>) -> String {
     let Field { layer, theoretical: [vertical, horizontal], effective, .. } = field;
     format!(
-        "A unit of {layer} can depend on {} x {} pixels, but most of its influence comes from an area of {effective:.0} x \
-         {effective:.0}.",
+        "A unit of {layer} can depend on {} x {} pixels; those with more than 4.55 % of the largest influence would fill a \
+         square of {effective:.0} x {effective:.0}.",
         vertical.size, horizontal.size
     )
 }
@@ -119,9 +119,9 @@ fn draw(context: &ViewContext<'_>, fields: &[Field<'_>]) -> Vec<Figure> {
             ),
             figure(
                 framed(&heat, theoretical, SIDE, FRAME),
-                format!("effective: {:.1} pixels", field.effective),
+                format!("effective: {0:.1} x {0:.1} pixels", field.effective),
             )
-            .with_scale(scale, "root of the influence"),
+            .with_scale(scale, "square root of the influence, relative to the strongest pixel"),
         ]
     });
     figures.collect()

@@ -39,7 +39,7 @@ pub struct Relevance {
 /// Approximate width of images, maps and patches, in pixels.
 const SIDE: u32 = 144;
 /// What the values of maps are.
-const PART: &str = "part of the logit";
+const PART: &str = "part of the score (logit)";
 
 /// The relevance of an image's class.
 #[derive(Serialize)]

@@ -139,7 +139,7 @@ fn draw(context: &ViewContext<'_>, maps: &Maps, index: usize) -> [Figure; 6] {
         let plane = magnitude(tensor);
         let scale = ColorScale::clipped(&[&plane[..], &[0.0]].concat());
         figure(scale.draw(&plane, width), label)
-            .with_scale(scale, "change of the logit per pixel")
+            .with_scale(scale, "change of the score (logit) per pixel")
             .with_evidence(label, plane, width)
     };
     let signed = ColorScale::diverging(&contributions);
@@ -149,7 +149,7 @@ fn draw(context: &ViewContext<'_>, maps: &Maps, index: usize) -> [Figure; 6] {
         heat(&maps.smooth, "SmoothGrad"),
         heat(&maps.guided, "guided backpropagation"),
         figure(signed.draw(&contributions, width), "integrated gradients")
-            .with_scale(signed, "part of the logit")
+            .with_scale(signed, "part of the score (logit)")
             .with_evidence("integrated gradients", contributions, width),
         figure(drawn_cam, "Grad-CAM, over the image")
             .with_scale(cam_scale, "support of the class")

@@ -285,5 +285,7 @@ function connectMap(section) {
   filter();
   draw();
   const truth = image => known ? names[images[image].own] : undefined;
-  return { describe, truth, thumbnail, place, paint, unusual: image => unusual[image].map(index => ids[index]) };
+  const called = (own, predicted) => [...images.keys()].filter(image => images[image].own === own && images[image].predicted === predicted);
+  const top = unit => units[unit] ?? [];
+  return { describe, truth, thumbnail, called, top, place, paint, unusual: image => unusual[image].map(index => ids[index]) };
 }

@@ -36,6 +36,11 @@ const unitLink = id => Object.assign(document.createElement("a"), { href: "#" + 
 // Links to units show what excites these most, as their tabs do.
 for (const link of all("a[data-unit]")) link.prepend(document.querySelector(`#${link.dataset.unit}-tab img`).cloneNode());
 
+// Images to compare a channel's with come from the map, whose images are ready by then.
+addEventListener("load", () => {
+  for (const button of all(".compared button")) button.prepend(imageMap.thumbnail(button.dataset.image));
+});
+
 // Panels.
 listeners.push(({ image, unit }) => {
   if (image) open("image-" + image);
@@ -48,7 +53,21 @@ const mistakes = all("#results .picks [data-class]");
 const title = document.getElementById("mistakes-title");
 const about = document.getElementById("mistakes-about");
 const fits = (element, { class: own, predicted }) =>
-  element.dataset.class === own && (predicted === null || predicted === own || element.dataset.predicted === predicted);
+  element.dataset.class === own && (predicted === null || element.dataset.predicted === predicted);
+
+// The page has right answers only as small copies on the map.
+const right = document.getElementById("right-answers");
+function showRight() {
+  const { class: own, predicted } = selection;
+  const images = own !== null && own === predicted ? imageMap?.called(own, predicted).slice(0, WORST) ?? [] : [];
+  right.replaceChildren(...images.map(image => {
+    const button = Object.assign(document.createElement("button"), { type: "button" });
+    button.dataset.image = image;
+    button.append(imageMap.thumbnail(image), imageMap.describe(image));
+    return button;
+  }));
+  return images.length;
+}
 
 function showMistakes() {
   const { class: own, predicted } = selection;
@@ -56,13 +75,15 @@ function showMistakes() {
   if (!title) return;
   const cell = document.querySelector(`.matrix [data-class="${own}"][data-predicted="${predicted}"]`);
   const name = document.querySelector(`#map .legend [data-class="${own}"]`);
-  title.textContent = own === null ? "The worst mistakes" : "Mistakes: " + (cell?.getAttribute("aria-label") ?? name?.textContent ?? "");
+  title.textContent = own === null ? "The worst mistakes" : (own === predicted ? "Right: " : "Mistakes: ") + (cell?.getAttribute("aria-label") ?? name?.textContent ?? "");
   const { shown, all: count } = about.dataset;
   const [seen, many] = [mistakes.filter(mistake => !mistake.hidden).length, shown === count ? "" : `, of the ${shown} worst`];
+  const rights = showRight();
+  document.getElementById("mistakes-why").hidden = own !== null && own === predicted;
   about.textContent = own === null ? `The ${seen} of ${count} mistakes whose true class got the lowest probability`
-    : own === predicted ? "These answers are right, so none is a mistake"
+    : own === predicted ? (rights ? `The first ${rights} of them` : "These answers are right")
     : `${seen} of the ${count} mistakes${many}, the lowest probability of the true class first`;
-  document.getElementById("no-mistakes").hidden = mistakes.some(mistake => !mistake.hidden);
+  document.getElementById("no-mistakes").hidden = rights > 0 || seen > 0;
 }
 listeners.push(change => {
   if (!("class" in change) || "image" in change) return;
@@ -98,6 +119,15 @@ listeners.push(({ image }) => {
   excites.append("Excites as few images do: ", ...units.flatMap((unit, index) => index ? [", ", unit] : [unit]));
   status.replaceChildren(shown, words, excites, ...below, close);
   status.hidden = false;
+});
+
+// It is marked among the images that excite a channel most.
+listeners.push(({ image }) => {
+  if (image === undefined || !imageMap) return;
+  for (const panel of all(".unit")) {
+    const top = imageMap.top(panel.id);
+    panel.querySelectorAll('[data-group="Their images"] figure').forEach((figure, rank) => figure.classList.toggle("holds", top[rank] === Number(image)));
+  }
 });
 
 function hideSelection() { status.hidden = true; }

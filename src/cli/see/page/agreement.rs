@@ -25,7 +25,8 @@ pub fn sentence(figures: &[&Figure], size: [usize; 2]) -> Option<String> {
     let most = pairs.iter().copied().reduce(|best, next| if next.2 > best.2 { next } else { best })?;
     let percent = |fraction: f64| format!("{:.0} %", 100.0 * fraction);
     let first = format!(
-        "The strongest tenths of two of these {} maps overlap by {} on average (by chance: 10 %), those of {} and {} most, by {}.",
+        "Mark the strongest tenth of the pixels in each of these {} maps. Two maps then have {} of the marked pixels in common \
+         on average (10 % by chance), and {} and {} the most, {}.",
         maps.len(),
         percent(mean),
         most.0.method,
@@ -36,8 +37,7 @@ pub fn sentence(figures: &[&Figure], size: [usize; 2]) -> Option<String> {
         .filter(|pixel| 2 * maps.iter().filter(|map| map.marked[*pixel]).count() > maps.len())
         .collect();
     let second = match agreed.is_empty() {
-        true => "No part of the image is in the strongest tenth of most maps: do not rely on a single one."
-            .to_owned(),
+        true => "No part of the image is marked in most maps: do not rely on a single one.".to_owned(),
         false => format!(
             "Most maps agree on {} of the image, around {}.",
             percent((agreed.len() as f64 / (size[0] * size[1]) as f64).max(0.01)),
@@ -108,11 +108,16 @@ mod tests {
             map("c", |cell| cell >= 90),
         ];
         let said = sentence(&maps.each_ref(), [10, 10]).unwrap();
-        assert!(said.contains("two of these 3 maps overlap by 17 % on average"), "{said}");
-        assert!(said.contains("those of a and b most, by 50 %"), "{said}");
+        assert!(
+            said.contains(
+                "each of these 3 maps. Two maps then have 17 % of the marked pixels in common on average"
+            ),
+            "{said}"
+        );
+        assert!(said.contains("and a and b the most, 50 %"), "{said}");
         assert!(said.contains("Most maps agree on 5 % of the image, around the upper left."), "{said}");
         let said = sentence(&[&maps[0], &maps[2]], [10, 10]).unwrap();
-        assert!(said.contains("by 0 % on average") && said.contains("No part of the image"), "{said}");
+        assert!(said.contains("have 0 % of the marked") && said.contains("No part of the image"), "{said}");
         assert_eq!(sentence(&[&maps[0]], [10, 10]), None);
     }
 
@@ -121,7 +126,7 @@ mod tests {
         let coarse = Figure::new(Subject::Image(0), "", RgbImage::new(1, 1), "");
         let coarse = coarse.with_evidence("coarse", vec![1.0, 0.0, 0.0, 0.0], 2);
         let said = sentence(&[&coarse, &map("fine", |cell| cell % 10 < 3 && cell < 33)], [10, 10]).unwrap();
-        assert!(said.contains("coarse and fine most") && said.contains("the upper left"), "{said}");
+        assert!(said.contains("coarse and fine the most") && said.contains("the upper left"), "{said}");
     }
 
     #[test]

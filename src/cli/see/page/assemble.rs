@@ -59,6 +59,7 @@ impl Page<'_> {
             "unit_notes": of_units.map(note),
             "rounds": blind_test::rounds(self),
             "filters": {
+                "colored": lens.image_shape()[0] > 1,
                 "figures": list(filters.into_iter().map(|figure| embed(self.images, figure))),
                 "notes": list(views.filters.iter().map(note)),
             },

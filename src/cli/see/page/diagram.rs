@@ -60,6 +60,17 @@ fn panel(page: &Page<'_>, layer: &Layer, input: &[usize]) -> Value {
             format!(" Its {shortcuts} blocks have shortcuts, which add the input of a block to its output.")
         }
     };
+    let resized = match lens
+        .layers()
+        .iter()
+        .any(|other| other.name.starts_with(&format!("{}.0.downsample", layer.name)))
+    {
+        true => {
+            " In the first block, where the size changes, the shortcut has a convolution and a batch norm of its own \
+             (downsample.0 and .1)."
+        }
+        false => "",
+    };
     let drawn = |shown: &&ShownLayer| shown.name == layer.name || is_inside(&shown.name, &layer.name);
     let [_, pixels, _] = lens.image_shape();
     let side = layer.shape.get(1).map_or(0.15, |side| (*side as f64 / pixels as f64).sqrt());
@@ -69,7 +80,7 @@ fn panel(page: &Page<'_>, layer: &Layer, input: &[usize]) -> Value {
         "size": sides(&layer.shape),
         "height": (HEIGHT * side).round().max(6.0),
         "width": (WIDTH * (layer.channels() as f64).log2()).round().max(4.0),
-        "about": format!("{} in, {} out. {parameters}{structure}{sees}", sides(input), sides(&layer.shape)),
+        "about": format!("{} in, {} out. {parameters}{structure}{resized}{sees}", sides(input), sides(&layer.shape)),
         "sketch": sketch(layer),
         "rows": rows,
         "panel": page.shown.iter().find(drawn).map(|shown| identifier("unit", &shown.name)),

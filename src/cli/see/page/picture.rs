@@ -16,7 +16,9 @@ const GUESSES: usize = 5;
 const METHODS: [(&str, &str); 7] = [
     (
         "Occlusion",
-        "covers a part and asks the network again. It is coarse, but measures just what it shows: begin with it.",
+        "covers a part with a gray patch and asks the network again. It is coarse, but measures just what it shows, so begin \
+         with it. Beware of empty parts: on a uniform background the patch is an object of its own, so a bright cell there \
+         means that adding something changes the answer; with --fill border, the command below does not add any.",
     ),
     (
         "Grad-CAM",
@@ -24,8 +26,9 @@ const METHODS: [(&str, &str); 7] = [
     ),
     (
         "Relevance",
-        "divides the score among the pixels, orange for the class, blue against it. Prefer it for details, and to see which \
-         channels are involved.",
+        "divides the score of the class before the softmax, its logit, among the pixels, orange for the class, blue against \
+         it. A label such as 7.5 of 9.1 is the sum of all pixels and the logit; the biases of the network have the rest. \
+         Prefer it for details, and to see which channels are involved.",
     ),
     (
         "Integrated gradients",

@@ -35,13 +35,14 @@ pub fn results(page: &Page<'_>) -> Result<Value> {
         json!({ "class": class, "predicted": predicted, "words": words })
     };
     let mistake = |mistake: &Mistake| {
-        let Mistake { image, class, predicted, confidence, .. } = *mistake;
+        let Mistake { image, class, predicted, confidence, true_probability } = *mistake;
+        let [seen, missed] = [confidence, true_probability].map(|probability| 100.0 * probability);
         json!({
             "image": image,
             "class": class,
             "predicted": predicted,
             "figure": page.thumbnail(image),
-            "words": format!("{}, called {} ({:.0} %)", names[class], names[predicted], 100.0 * confidence),
+            "words": format!("{} ({missed:.1}\u{a0}%), called {} ({seen:.0}\u{a0}%)", names[class], names[predicted]),
         })
     };
     Ok(json!({
@@ -96,7 +97,7 @@ fn guesses(page: &Page<'_>) -> Value {
         json!({
             "image": image,
             "figure": page.thumbnail(image),
-            "words": format!("{} ({percent:.0} %)", page.network.class(class)),
+            "words": format!("{} ({percent:.0}\u{a0}%)", page.network.class(class)),
         })
     };
     json!({
