@@ -169,12 +169,13 @@
     part("hint").textContent = hints.join(" ");
   }
 
-  const answerPicture = guarded(picture => {
+  const answerPicture = guarded((picture, image = picture.closest("[data-image]").dataset.image) => {
     const read = async () => {
-      await picture.decode();
-      return pixelsOf(picture, picture.naturalWidth, picture.naturalHeight);
+      // A canvas is there at once.
+      await picture.decode?.();
+      return pixelsOf(picture, picture.naturalWidth ?? picture.width, picture.naturalHeight ?? picture.height);
     };
-    return answer({ read, truth: imageMap?.truth(picture.closest("[data-image]").dataset.image) });
+    return answer({ read, truth: imageMap?.truth(image) });
   });
 
   function softmax(logits) {
@@ -354,11 +355,13 @@
     if (image === undefined || image === null || !device) return;
     inputs.stopCamera();
     const picture = pictureOf(image);
-    if (picture) return answerPicture(picture);
+    if (picture) return answerPicture(picture, image);
     forget();
     status.textContent = "The page has only a small copy of the image chosen. Choose another one, or give it as a file.";
   });
-  const pictureOf = image => [...document.querySelectorAll(`[data-image="${image}"] img`)].find(img => img.naturalWidth >= width);
+  // The map has all of its images; small ones in full.
+  const pictureOf = image => [...document.querySelectorAll(`[data-image="${image}"] img`)].find(img => img.naturalWidth >= width) ??
+    [imageMap?.thumbnail(image)].find(copy => copy?.width >= width);
   for (const tab of document.querySelectorAll("#images [role=tab]")) {
     const button = element("button", { type: "button" }, tab.querySelector("img").cloneNode(), element("span", {}, tab.textContent.trim()));
     button.dataset.image = tab.dataset.image;

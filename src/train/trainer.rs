@@ -151,8 +151,12 @@ impl Trainer {
     pub fn synchronize(&mut self) -> Result<()> {
         let Some(ranks) = self.session.device().ranks().cloned() else { return Ok(()) };
         let state = self.session.read_all(|_| true)?;
+        let names: Vec<String> =
+            state.iter().map(|(name, tensor)| format!("{name} {:?}", tensor.shape())).collect();
+        ranks.agree("the names or shapes of the weights", names.join(", ").as_bytes())?;
         let bytes = state.iter().flat_map(|(_, tensor)| tensor.as_bytes()).copied().collect();
         let bytes = ranks.broadcast(bytes)?;
+        ranks.agree("the weights", &bytes)?;
         let mut rest: &[u32] = &bytemuck::pod_collect_to_vec::<u8, u32>(&bytes);
         for (name, tensor) in state {
             let own;
