@@ -2,9 +2,10 @@
 
 use super::report::Score;
 use super::step::{Losses, Pairs, Recipe, running_statistic};
-use crate::data::Shard;
+use crate::data::{Batch, Shard};
 use crate::distributed::{Ranks, share};
 use crate::graph::{Graph, Node, Role, ValueId};
+use crate::nn::Builder;
 use crate::op::{AllReduce, Op, Scale, WeightedSum};
 use crate::{Result, TensorType};
 use std::ops::Range;
@@ -33,6 +34,35 @@ impl Own {
 /// The images that a rank loads.
 pub(super) fn shard(ranks: Option<&Ranks>, micro_batch: usize) -> Option<Shard> {
     ranks.map(|ranks| Shard { rank: ranks.rank(), ranks: ranks.ranks(), micro_batch })
+}
+
+/// The inputs of a graph that weight the losses, statistics and predictions of a micro-batch, of which a rank computes `own`: 0 if it
+/// is absent.
+///
+/// The loss of each micro-batch and rank is a mean over its own labels. The weights of losses turn their sum into a mean over the step,
+/// the shares into a mean over the micro-batch.
+pub(super) fn weights(
+    recipe: &Recipe,
+    batch: &Batch,
+    range: Range<usize>,
+    own: &Own,
+) -> [(&'static str, [f32; 1]); 6] {
+    let counted = |fraction: f32| if own.absent { 0.0 } else { fraction };
+    let part_of = |labels: &[u32], range: Range<usize>| match labels.is_empty() {
+        true => 0.0,
+        false => {
+            counted(recipe.total_weight(&labels[own.range.clone()]) / recipe.total_weight(&labels[range]))
+        }
+    };
+    let Batch { labels, partners, mix_weight, size, .. } = batch;
+    [
+        (Recipe::LOSS_WEIGHT, [mix_weight * part_of(labels, 0..*size)]),
+        (Recipe::PARTNER_LOSS_WEIGHT, [(1.0 - mix_weight) * part_of(partners, 0..*size)]),
+        (Recipe::LOSS_SHARE, [part_of(labels, range.clone())]),
+        (Recipe::PARTNER_LOSS_SHARE, [part_of(partners, range.clone())]),
+        (Builder::SHARE, [counted(own.size as f32 / range.len() as f32)]),
+        (Recipe::PRESENT, [counted(1.0)]),
+    ]
 }
 
 /// The score over the images of all ranks, from that over a rank's own.

@@ -2,7 +2,7 @@
 
 use super::config::{MAX_SKIPPED, TrainConfig};
 use super::programs::{Programs, inputs_of, parts};
-use super::ranks::Own;
+use super::ranks::{self, Own};
 use super::report::{Position, Progress, Score};
 use super::step::{Part, Recipe};
 use crate::data::{Batch, Split};
@@ -10,7 +10,7 @@ use crate::distributed::Ranks;
 use crate::nn::{Builder, Optimizer, Schedule};
 use crate::runtime::Stream;
 use crate::{Input, Outputs, Result};
-use std::ops::{ControlFlow, Range};
+use std::ops::ControlFlow;
 
 /// Submits steps and collects their results. `position` always reflects what was submitted and received, even after an
 /// error.
@@ -71,41 +71,17 @@ impl Steps<'_> {
             let masks = self.ranks.map_or([1, 0], |ranks| [ranks.ranks(), ranks.rank()]);
             let number = (step * self.config.accumulate + i) * masks[0] + masks[1];
             let counter = [number as u32, self.config.seed as u32];
-            // The loss of each micro-batch and rank is a mean over its own labels; these weights turn their sum into a mean over the
-            // step.
             let recipe = &self.config.recipe;
-            let counted = |fraction: f32| [if own.absent { 0.0 } else { fraction }];
-            let part_of = |labels: &[u32], range: Range<usize>| {
-                counted(recipe.total_weight(&labels[own.range.clone()]) / recipe.total_weight(&labels[range]))
-            };
-            let all = 0..batch.size;
-            let label = [batch.mix_weight * part_of(&batch.labels, all.clone())[0]];
-            let loss_share = part_of(&batch.labels, range.clone());
-            let (partner, partner_share) = match batch.partners.is_empty() {
-                true => ([0.0], [0.0]),
-                false => (
-                    [(1.0 - batch.mix_weight) * part_of(&batch.partners, all)[0]],
-                    part_of(&batch.partners, range),
-                ),
-            };
+            let weights = ranks::weights(recipe, batch, range, &own);
             let program = self.programs[&(part, size)];
-            let (share, present) = (counted(own.size as f32 / size as f32), counted(1.0));
             let blank = vec![0.0; if own.absent { own.size * len } else { 0 }];
             let mut used = &blank[..];
             if !own.absent {
                 (used, images) = images.split_at(own.size * len);
             }
             let mut inputs = inputs_of(used, batch, own.range);
-            inputs.extend([
-                (Optimizer::SCHEDULE, (&schedule).into()),
-                (Builder::COUNTER, (&counter).into()),
-                (Recipe::LOSS_WEIGHT, (&label).into()),
-                (Recipe::PARTNER_LOSS_WEIGHT, (&partner).into()),
-                (Builder::SHARE, (&share).into()),
-                (Recipe::PRESENT, (&present).into()),
-                (Recipe::LOSS_SHARE, (&loss_share).into()),
-                (Recipe::PARTNER_LOSS_SHARE, (&partner_share).into()),
-            ]);
+            inputs.extend([(Optimizer::SCHEDULE, (&schedule).into()), (Builder::COUNTER, (&counter).into())]);
+            inputs.extend(weights.iter().map(|(name, weight)| (*name, weight.into())));
             if let Some(weights) = &recipe.class_weights {
                 inputs.push((Recipe::CLASS_WEIGHTS, weights.into()));
             }
