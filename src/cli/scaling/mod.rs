@@ -211,8 +211,7 @@ fn as_text(args: &Args, networks: &[Network], link: &Link, count: usize) -> Stri
     for network in networks {
         let (best, times) = network.fastest(args.fixed_batch as usize, link);
         line(format!(
-            "{}: more than 90 % efficient {}, more than 50 % {}; with {} images of a step in all, fastest on {best}, {times:.0} times as \
-             fast as one",
+            "{}: over 90 % efficient {}, over 50 % {}\n  with {} images of a step in all, fastest on {best}: {times:.0} times as fast as one",
             network.workload.name,
             up_to(network.most(0.9, link)),
             up_to(network.most(0.5, link)),

@@ -126,7 +126,7 @@ fn run_named(args: &Args, ranks: Option<&Ranks>) -> Result<Trained> {
         split.test.len(),
     ));
     if let Some(ranks) = ranks {
-        say(&ranks::describe(ranks, args));
+        ranks::describe(ranks, args).iter().for_each(|line| say(line));
     }
     let config = stages.largest();
     // Rank 0 has the most images.

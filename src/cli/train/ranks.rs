@@ -23,13 +23,16 @@ pub fn settings(args: &Args, about: &Map<String, Value>) -> String {
 }
 
 /// How the work is divided, and what that means for the learning rate.
-pub fn describe(ranks: &Ranks, args: &Args) -> String {
+pub fn describe(ranks: &Ranks, args: &Args) -> [String; 2] {
     let (ranks, batch) = (ranks.ranks(), args.schedule.batch);
-    format!(
-        "ranks    {ranks}: the {batch} images of each step are divided among them, so --lr {} means the same as on one; with k times \
-         as many images, train with k times the rate and a --warmup",
-        args.learning_rate()
-    )
+    let each = if batch.is_multiple_of(ranks) { "" } else { "about " };
+    [
+        format!("ranks    {ranks}, each with {each}{} of the {batch} images of a step", batch / ranks),
+        format!(
+            "rate     {} as on one rank; for k times as many images, use k times the rate",
+            args.learning_rate()
+        ),
+    ]
 }
 
 /// What has been exchanged so far: `ranks    4 MiB in 188 sums, 12 % of 0.31 s hidden behind the device's work`.
