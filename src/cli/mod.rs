@@ -124,7 +124,7 @@ mod tests {
 
     /// Flags by their heading in `--help`. All others belong to one command, and are listed first, without a heading.
     const HEADINGS: [(&str, &str); 8] = [
-        ("Data", "data dataset image-size images skip-broken"),
+        ("Data", "begin-with data dataset image-size images skip-broken"),
         ("Network", "classes input partial pretrained"),
         (
             "Preprocessing",
