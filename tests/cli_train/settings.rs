@@ -62,8 +62,8 @@ fn a_sheet_shows_augmentation_without_training() {
     assert_eq!(output, "written  sheet.png\n");
     assert!(!dir.run().exists());
     let image = image::open(dir.path("sheet.png")).unwrap();
-    // Nine columns of 8 x 8 pixels, scaled by 28.
-    assert_eq!(image.width(), 9 * (28 * 8 + 4) + 4);
+    // Nine columns of 28 x 28 pixels, scaled by 8, with gaps of 6.
+    assert_eq!(image.width(), 9 * (28 * 8 + 6) + 6);
 }
 
 #[test]

@@ -88,13 +88,15 @@ fn run_named(args: &Args, ranks: Option<&Ranks>) -> Result<Trained> {
     let choice = choice::complete(args)?;
     let args = resumed.as_ref().unwrap_or(&choice.args);
     choice.notes.iter().for_each(|note| say(note));
-    if let Some(file) = args.augmentation.show_augment.as_ref().filter(|_| ranks.is_none_or(Ranks::is_first))
-    {
+    let is_first = ranks.is_none_or(Ranks::is_first);
+    if let Some(file) = &args.augmentation.show_augment {
+        if !is_first {
+            return Ok(Trained::with_code(0));
+        }
         let split = args.split()?;
         report_skipped(&split.notes, &split.skipped);
         return args.augmentation.show(&split, args.seed, file).map(|()| Trained::with_code(0));
     }
-    let is_first = ranks.is_none_or(Ranks::is_first);
     let mut dir = match &args.run.resume {
         _ if !is_first => RunDir::elsewhere(&args.run),
         Some(run) => RunDir::reopen(run, &args.run)?,
