@@ -222,10 +222,10 @@ fn gradients_are_exchanged_during_the_backward_pass() -> Outcome {
         };
         sizes.push(plan.exchanges.iter().map(bytes).collect::<Vec<_>>());
         let ends: Vec<[usize; 2]> = plan.exchanges.iter().map(|e| [e.start, e.end]).collect();
-        let launches = plan.launches.len();
         assert!(ends.len() >= 5 && ends.is_sorted() && ends.iter().all(|[start, end]| start <= end));
-        // Losses and statistics after the forward pass, most gradients well before the end of the backward pass.
-        assert!(ends[0][0] < launches / 2 && ends[4][0] < launches * 3 / 4, "{family:?}: {ends:?}");
+        // Losses, statistics and most gradients well before the end of the backward pass.
+        let last = ends[ends.len() - 1][0];
+        assert!(ends[ends.len() - 2][0] + 10 < last, "{family:?}: {ends:?}");
     }
     assert!(sizes.iter().all(|sizes_of_family| *sizes_of_family == sizes[0]), "{sizes:?}");
     Ok(())
