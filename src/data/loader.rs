@@ -239,7 +239,9 @@ impl Recipe {
         batch.mix_weight = 1.0;
         if let Some(mix) = self.config.mix {
             mix.apply(&mut batch, self.dataset.shape(), self.key(index as u64));
-            keep(&mut batch.images, image_len, &positions, &own);
+            if positions.len() > own.len() {
+                keep(&mut batch.images, image_len, &positions, &own);
+            }
         }
         batch
     }

@@ -132,7 +132,7 @@ impl Shared {
 
 impl Ranks {
     /// Connects to the other ranks: `connect` is called on the thread that communicates. It gets a flag that is set when this rank
-    /// gives up; methods that wait then fail.
+    /// gives up; methods that wait then fail or end the job.
     ///
     /// # Errors
     ///

@@ -18,12 +18,12 @@ pub struct Exchange {
     pub end: usize,
 }
 
-/// Sums that follow each other in a graph are divided into about this many exchanges: enough that the first ones run while the
-/// device computes the rest,
+/// Sums that follow each other in a graph are divided into at most this many exchanges, so that the first ones run while the device
+/// computes the rest.
 const PARTS: u64 = 8;
-/// but none is smaller, since each takes a few messages,
+/// An exchange takes more sums until it has this many bytes, since each costs a few messages.
 const MIN_BYTES: u64 = 1 << 18;
-/// or larger, so that few bytes are left to exchange when the last launch is done.
+/// With this many bytes, it is full even if that makes more parts: few are to be left when the last launch is done.
 const MAX_BYTES: u64 = 1 << 24;
 
 /// The sums of a graph by exchange, as indices of nodes. They depend on the graph alone, so all ranks exchange the same tensors,
@@ -35,10 +35,10 @@ pub(super) fn nodes_by_exchange(graph: &Graph) -> Vec<Vec<usize>> {
     let runs = indices.chunk_by(|a, b| is_sum(&graph.nodes()[*a]) == is_sum(&graph.nodes()[*b]));
     let mut exchanges = Vec::new();
     for run in runs.filter(|run| is_sum(&graph.nodes()[run[0]])) {
-        let most = (run.iter().map(bytes).sum::<u64>() / PARTS).clamp(MIN_BYTES, MAX_BYTES);
+        let full = (run.iter().map(bytes).sum::<u64>() / PARTS).clamp(MIN_BYTES, MAX_BYTES);
         let mut size = u64::MAX;
         for node in run {
-            if size >= most {
+            if size >= full {
                 exchanges.push(Vec::new());
                 size = 0;
             }
@@ -67,12 +67,18 @@ pub(super) fn schedule(
         let summed: Vec<_> = storages.iter().map(|storage| bytes(*storage)).collect();
         let touches = |storage: StorageId| summed.iter().any(|range| overlap(range, &bytes(storage)));
         let last = launches.iter().rposition(|launch| launch.writes.iter().any(|id| touches(*id)));
-        // Exchanges start in order, on all ranks.
-        let start = last.map_or(0, |last| last + 1).max(before);
-        before = start;
+        let computed = last.map_or(0, |last| last + 1);
         let needs = |launch: &Launch| launch.reads.iter().any(|id| touches(*id));
-        let after = launches[start..].iter().position(needs);
-        Exchange { storages, start, end: after.map_or(launches.len(), |at| start + at) }
+        let after = launches[computed..].iter().position(needs);
+        let end = after.map_or(launches.len(), |at| computed + at);
+        // Exchanges start in order, on all ranks.
+        let start = computed.max(before);
+        assert!(
+            start <= end,
+            "launches follow the order of the graph, in which a sum is needed after the ones before it"
+        );
+        before = start;
+        Exchange { storages, start, end }
     };
     exchanges.into_iter().map(schedule).collect()
 }

@@ -78,8 +78,8 @@ impl Builder<'_> {
         }
     }
 
-    /// Assigns storages to the outputs of a node: the input's for a view and for a sum over ranks, the storage of a persistent value that can be overwritten
-    /// in place, or else a new one.
+    /// Assigns storages to the outputs of a node: the input's for a view and for a sum over ranks, the storage of a persistent value
+    /// that can be overwritten in place, or else a new one.
     fn allocate_outputs(&mut self, index: usize) {
         let graph = self.graph;
         let node = &graph.nodes()[index];

@@ -75,7 +75,7 @@ impl Plans {
             for (part, range) in parts(batch, config.micro_batch()) {
                 if let Entry::Vacant(entry) = train.entry((part, range.len())) {
                     let recipe = in_ranks(device, config, range.len());
-                    let size = Own::of(range, ranks).size;
+                    let size = Own::of(range, ranks).len();
                     let program = partial_graph(model, shape(size), &recipe, part).and_then(&mut add);
                     let program =
                         if is_full { program } else { program.map_err(|e| of_last_batch(e, batch)) };
@@ -87,7 +87,7 @@ impl Plans {
         let tested = split.validation.iter().chain([&split.test]);
         for batch in tested.flat_map(|data| batches(data.len(), config.test_batch(data.len(), ranks))) {
             if let Entry::Vacant(entry) = test.entry((Part::Whole, batch)) {
-                let shape = shape(Own::of(0..batch, ranks).size);
+                let shape = shape(Own::of(0..batch, ranks).len());
                 let graph = match recipe.ema {
                     Some(_) => average_evaluation_graph(model, shape)?,
                     None => evaluation_graph(model, shape)?,
@@ -98,7 +98,7 @@ impl Plans {
         let statistics = match config.precise_bn {
             true => {
                 let micro = config.micro_batch();
-                let shape = shape(Own::of(0..micro, ranks).size);
+                let shape = shape(Own::of(0..micro, ranks).len());
                 statistics::statistics_graph(model, shape, &in_ranks(device, config, micro))?
             }
             false => None,

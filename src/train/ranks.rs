@@ -12,9 +12,7 @@ use std::ops::Range;
 
 /// The images of a batch's range that a rank computes with.
 pub(super) struct Own {
-    /// Number of images in its graph.
-    pub size: usize,
-    /// Their positions in the batch.
+    /// Positions in the batch.
     pub range: Range<usize>,
     /// Whether none of the images belong to this rank. It computes with as many as rank 0 all the same, which count nothing, to
     /// update its weights like the others.
@@ -27,7 +25,12 @@ impl Own {
         let (own, first) = (part(ranks.map_or(0, Ranks::rank)), part(0));
         let absent = own.is_empty();
         let range = if absent { first } else { own };
-        Self { size: range.len(), range, absent }
+        Self { range, absent }
+    }
+
+    /// Number of images in its graph.
+    pub fn len(&self) -> usize {
+        self.range.len()
     }
 }
 
@@ -60,7 +63,7 @@ pub(super) fn weights(
         (Recipe::PARTNER_LOSS_WEIGHT, [(1.0 - mix_weight) * part_of(partners, 0..*size)]),
         (Recipe::LOSS_SHARE, [part_of(labels, range.clone())]),
         (Recipe::PARTNER_LOSS_SHARE, [part_of(partners, range.clone())]),
-        (Builder::SHARE, [counted(own.size as f32 / range.len() as f32)]),
+        (Builder::SHARE, [counted(own.len() as f32 / range.len() as f32)]),
         (Recipe::PRESENT, [counted(1.0)]),
     ]
 }

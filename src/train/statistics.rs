@@ -79,7 +79,7 @@ pub(super) fn recompute(
     let size = config.micro_batch();
     let batches = IMAGES.div_ceil(size).min(split.train.len() / size);
     let ranks = session.device().ranks().cloned();
-    let share = [Own::of(0..size, ranks.as_ref()).size as f32 / size as f32];
+    let share = [Own::of(0..size, ranks.as_ref()).len() as f32 / size as f32];
     let shard = ranks::shard(ranks.as_ref(), size);
     let loader_config = LoaderConfig { batch_size: size, drop_last: true, shard, ..config.loader(epoch, 0) };
     let mut loader = Loader::new(split.train.clone(), &split.normalization, loader_config)?;

@@ -74,10 +74,10 @@ impl Steps<'_> {
             let recipe = &self.config.recipe;
             let weights = ranks::weights(recipe, batch, range, &own);
             let program = self.programs[&(part, size)];
-            let blank = vec![0.0; if own.absent { own.size * len } else { 0 }];
+            let blank = vec![0.0; if own.absent { own.len() * len } else { 0 }];
             let mut used = &blank[..];
             if !own.absent {
-                (used, images) = images.split_at(own.size * len);
+                (used, images) = images.split_at(own.len() * len);
             }
             let mut inputs = inputs_of(used, batch, own.range);
             inputs.extend([(Optimizer::SCHEDULE, (&schedule).into()), (Builder::COUNTER, (&counter).into())]);

@@ -280,8 +280,8 @@ impl Trainer {
         while let Some(batch) = loader.next() {
             let own = Own::of(0..batch.size, ranks);
             if !own.absent {
-                let inputs = inputs_of(&batch.images, &batch, own.range);
-                stream.submit(self.test[&(Part::Whole, batch.size)], &inputs, own.size)?;
+                let inputs = inputs_of(&batch.images, &batch, own.range.clone());
+                stream.submit(self.test[&(Part::Whole, batch.size)], &inputs, own.len())?;
             }
             loader.recycle(batch);
             while let Some((outputs, size)) = stream.poll()? {

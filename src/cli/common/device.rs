@@ -34,7 +34,8 @@ fn milliseconds(text: &str) -> Result<f64, String> {
 /// The flags that select a device.
 #[derive(clap::Args, Clone, Debug, Serialize)]
 pub struct DeviceName {
-    /// auto, gpu, cpu, an adapter's number or a part of its name; see `striate devices`; with several processes, also a list of them, such as 0,1
+    /// auto, gpu, cpu, an adapter's number or a part of its name; see `striate devices`; with several processes, also a list of them,
+    /// such as 0,1
     #[arg(long, global = true, help_heading = "Device", default_value = "auto")]
     device: String,
     /// Limits to open a GPU with: its own, or those that WebGPU guarantees everywhere

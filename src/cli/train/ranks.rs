@@ -7,7 +7,7 @@ use serde_json::{Map, Value};
 use striate::distributed::Ranks;
 use striate::{Error, Result};
 
-/// What rank 0 found, which alone reads files and chooses how to save memory.
+/// What rank 0 passes, which alone reads files and chooses how to save memory. Other ranks may pass anything.
 pub fn from_first<T: Serialize + DeserializeOwned>(ranks: Option<&Ranks>, own: Option<T>) -> Result<T> {
     let Some(ranks) = ranks else { return Ok(own.expect("the only process is the first")) };
     let bytes = ranks.broadcast(serde_json::to_vec(&own).expect("numbers serialize"))?;

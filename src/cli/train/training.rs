@@ -3,6 +3,7 @@
 use super::args::Args;
 use super::checkpoints::Checkpoints;
 use super::progress::{Reporter, say};
+use super::ranks::{exchanged, from_first};
 use super::restore;
 use super::run_dir::RunDir;
 use super::stages::Stages;
@@ -185,7 +186,7 @@ impl Run<'_> {
             if report.held_out().is_some() || stopped {
                 reporter.epoch(&report, trainer);
                 if let Some(ranks) = self.ranks {
-                    say(&super::ranks::exchanged(ranks));
+                    say(&exchanged(ranks));
                 }
                 self.record(trainer, dir, &report)?;
                 if !dir.is_complete() {
@@ -214,7 +215,8 @@ impl Run<'_> {
                 dir.end_line();
                 dir.save_steps();
             }
-            if self.on_first(exhausted.is_some())? {
+            // Rank 0 alone knows earlier epochs of a resumed run.
+            if from_first(self.ranks, Some(exhausted.is_some()))? {
                 break;
             }
         }
@@ -224,11 +226,6 @@ impl Run<'_> {
     /// Whether this holds on any rank.
     fn any(&self, own: bool) -> Result<bool> {
         self.ranks.map_or(Ok(own), |ranks| ranks.any(own))
-    }
-
-    /// Whether this holds on rank 0, which alone knows earlier epochs of a resumed run.
-    fn on_first(&self, own: bool) -> Result<bool> {
-        self.ranks.map_or(Ok(own), |ranks| Ok(ranks.broadcast(vec![own.into()])? == [1]))
     }
 
     /// Says how good the best weights are. With validation images, tests them on the test images: for the first time, since no
@@ -243,7 +240,8 @@ impl Run<'_> {
             let on = if is_validation { "validation" } else { "test" };
             say(&format!("{on} accuracy {:.2} %{of}", 100.0 * accuracy));
         }
-        if !self.on_first(held_out.is_some_and(|(_, _, is_validation)| is_validation))? {
+        let validated = held_out.is_some_and(|(_, _, is_validation)| is_validation);
+        if !from_first(self.ranks, Some(validated))? {
             return Ok(());
         }
         if self.ranks.is_none_or(Ranks::is_first) {
